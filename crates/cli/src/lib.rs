@@ -1,0 +1,1 @@
+//! The inflight program: fetch many URLs at once, on any backend.

@@ -1,0 +1,1 @@
+//! inflight over hyper, on any async runtime.

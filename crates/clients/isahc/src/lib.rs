@@ -1,0 +1,1 @@
+//! inflight over isahc (libcurl).

@@ -1,0 +1,1 @@
+//! inflight over ureq, the blocking client.

@@ -1,0 +1,1 @@
+//! The contract of inflight as a test suite, for every runtime and client.

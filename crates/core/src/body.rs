@@ -1,0 +1,310 @@
+//! Bodies: what is sent and what is received.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::future::poll_fn;
+use http_body::{Frame, SizeHint};
+use sync_wrapper::SyncWrapper;
+
+use crate::error::{BoxError, Error, ErrorKind};
+
+type Streamed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send + Sync>>;
+
+/// The body of a request or a response: nothing, bytes in memory, or a stream of them.
+///
+/// It is an [`http_body::Body`] of [`Bytes`] and `Send + Sync`, so it fits wherever the
+/// `http` types do. Nothing is read before it is polled: whoever reads slowly slows the sender.
+///
+/// ```
+/// use inflight_core::Body;
+///
+/// assert_eq!(Body::from("hello").as_bytes().unwrap().as_ref(), b"hello");
+/// assert!(Body::empty().as_bytes().unwrap().is_empty());
+/// ```
+pub struct Body(Kind);
+
+enum Kind {
+    Buffered(Bytes),
+    Streamed(Streamed),
+}
+
+impl Body {
+    /// No body at all.
+    pub fn empty() -> Self {
+        Self(Kind::Buffered(Bytes::new()))
+    }
+
+    /// A body that is produced while it is sent. Its length is unknown, so HTTP/1.1 sends it
+    /// in chunks.
+    ///
+    /// # Errors
+    ///
+    /// An error in the stream ends the exchange, with [`ErrorKind::Io`] and the error as its cause.
+    pub fn from_stream<S, T, E>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<T, E>> + Send + 'static,
+        T: Into<Bytes> + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self::wrap(StreamBody(SyncWrapper::new(Box::pin(stream))))
+    }
+
+    /// Any other [`http_body::Body`].
+    pub fn wrap<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync + 'static,
+    {
+        Self(Kind::Streamed(Box::pin(body)))
+    }
+
+    /// The whole body, if it is in memory: such a body can be sent again.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Kind::Buffered(bytes) => Some(bytes),
+            Kind::Streamed(_) => None,
+        }
+    }
+
+    /// The number of bytes, if it is known beforehand.
+    pub fn len(&self) -> Option<u64> {
+        http_body::Body::size_hint(self).exact()
+    }
+
+    /// Whether the body is known to have no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// The next piece, or `None` at the end. Trailers are passed over.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future loses no data.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        poll_fn(|cx| self.poll_chunk(cx)).await.transpose()
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        loop {
+            match ready!(http_body::Body::poll_frame(Pin::new(&mut *self), cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the body to its end, at most `limit` bytes of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::BodyTooLarge`] when there are more, without reading the rest; otherwise
+    /// what the transfer met.
+    pub async fn collect(mut self, limit: u64) -> Result<Bytes, Error> {
+        let too_large =
+            || Error::new(ErrorKind::BodyTooLarge).with_context(format!("more than {limit} bytes"));
+        let hint = http_body::Body::size_hint(&self);
+        if hint.lower() > limit {
+            return Err(too_large());
+        }
+        // A body in one piece, as most small ones are, is handed on without a copy.
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
+        if first.len() as u64 > limit {
+            return Err(too_large());
+        }
+        let Some(second) = self.chunk().await? else {
+            return Ok(first);
+        };
+        // The peer's word for a length is not worth more than a modest allocation.
+        let expected = hint.lower().min(1 << 20) as usize;
+        let mut all = BytesMut::with_capacity(expected.max(first.len() + second.len()));
+        all.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            if (all.len() + chunk.len()) as u64 > limit {
+                return Err(too_large());
+            }
+            all.extend_from_slice(&chunk);
+            next = self.chunk().await?;
+        }
+        Ok(all.freeze())
+    }
+
+    /// The body as a stream of its pieces.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
+        Chunks(self)
+    }
+}
+
+struct Chunks(Body);
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_chunk(cx)
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.0 {
+            Kind::Buffered(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Streamed(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Buffered(bytes) => bytes.is_empty(),
+            Kind::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Streamed(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Buffered(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Kind::Streamed(body) => write!(f, "Body(stream, {:?})", body.size_hint()),
+        }
+    }
+}
+
+macro_rules! from_buffered {
+    ($($type:ty),*) => {$(
+        impl From<$type> for Body {
+            fn from(bytes: $type) -> Self {
+                Self(Kind::Buffered(Bytes::from(bytes)))
+            }
+        }
+    )*};
+}
+from_buffered!(Bytes, Vec<u8>, String, &'static str, &'static [u8]);
+
+struct StreamBody<S>(SyncWrapper<Pin<Box<S>>>);
+
+impl<S, T, E> http_body::Body for StreamBody<S>
+where
+    S: Stream<Item = Result<T, E>>,
+    T: Into<Bytes>,
+    E: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let item = ready!(self.0.get_mut().as_mut().poll_next(cx));
+        Poll::Ready(item.map(|item| {
+            match item {
+                Ok(data) => Ok(Frame::data(data.into())),
+                Err(error) => Err(Error::new(ErrorKind::Io)
+                    .with_context("the body's stream failed")
+                    .with_source(error)),
+            }
+        }))
+    }
+}
+
+/// The body of a blocking exchange: bytes in memory, or a reader.
+pub struct BlockingBody {
+    kind: BlockingKind,
+    len: Option<u64>,
+}
+
+enum BlockingKind {
+    Buffered(Bytes),
+    Reader(SyncWrapper<Box<dyn io::Read + Send>>),
+}
+
+impl BlockingBody {
+    /// A body that is read while it is sent or received; `len` is its length, if known.
+    pub fn from_reader(reader: impl io::Read + Send + 'static, len: Option<u64>) -> Self {
+        Self {
+            kind: BlockingKind::Reader(SyncWrapper::new(Box::new(reader))),
+            len,
+        }
+    }
+
+    /// The whole body, if it is in memory.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.kind {
+            BlockingKind::Buffered(bytes) => Some(bytes),
+            BlockingKind::Reader(_) => None,
+        }
+    }
+
+    /// The number of bytes, if it is known beforehand.
+    pub fn len(&self) -> Option<u64> {
+        self.len
+    }
+
+    /// Whether the body is known to have no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == Some(0)
+    }
+}
+
+impl io::Read for BlockingBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.kind {
+            BlockingKind::Buffered(bytes) => {
+                let n = buffer.len().min(bytes.len());
+                buffer[..n].copy_from_slice(&bytes.split_to(n));
+                Ok(n)
+            }
+            BlockingKind::Reader(reader) => reader.get_mut().read(buffer),
+        }
+    }
+}
+
+impl From<Bytes> for BlockingBody {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            len: Some(bytes.len() as u64),
+            kind: BlockingKind::Buffered(bytes),
+        }
+    }
+}
+
+impl fmt::Debug for BlockingBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlockingBody({:?} bytes)", self.len)
+    }
+}

@@ -1,0 +1,137 @@
+//! How a blocking call is ended from outside.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// Ends a blocking call from another thread.
+///
+/// The call registers, with [`on_cancel`](Self::on_cancel), what wakes it: shutting its socket,
+/// say. Clones share one state.
+///
+/// ```
+/// use inflight_core::Cancel;
+///
+/// let cancel = Cancel::new();
+/// let _registered = cancel.on_cancel(|| { /* shut the socket */ });
+/// cancel.cancel();
+/// assert!(cancel.is_cancelled());
+/// ```
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    cancelled: bool,
+    next_key: u64,
+    hooks: Vec<(u64, Hook)>,
+}
+
+impl Cancel {
+    /// A call that is not cancelled yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cancels: runs what was registered, now, on this thread. Later calls do nothing.
+    pub fn cancel(&self) {
+        let hooks = {
+            let mut state = self.lock();
+            state.cancelled = true;
+            std::mem::take(&mut state.hooks)
+        };
+        for (_, hook) in hooks {
+            hook();
+        }
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.lock().cancelled
+    }
+
+    /// Runs `hook` when the call is cancelled, at once if it already is. Dropping the guard
+    /// takes the hook back.
+    pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelGuard {
+        let mut state = self.lock();
+        let key = state.next_key;
+        if state.cancelled {
+            drop(state);
+            hook();
+        } else {
+            state.next_key += 1;
+            state.hooks.push((key, Box::new(hook)));
+        }
+        CancelGuard {
+            cancel: self.clone(),
+            key,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // The state is valid at every point where a hook could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cancel(cancelled: {})", self.is_cancelled())
+    }
+}
+
+/// Keeps a hook registered with [`Cancel::on_cancel`].
+#[derive(Debug)]
+#[must_use = "dropping the guard takes the hook back"]
+pub struct CancelGuard {
+    cancel: Cancel,
+    key: u64,
+}
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        self.cancel.lock().hooks.retain(|(key, _)| *key != self.key);
+    }
+}
+
+/// Cancels when dropped, unless it was disarmed.
+pub(crate) struct CancelOnDrop(pub(crate) Option<Cancel>);
+
+impl CancelOnDrop {
+    pub(crate) fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(cancel) = self.0.take() {
+            cancel.cancel();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn hooks_run_once_and_a_dropped_guard_takes_its_hook_back() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let hook = |n: usize| {
+            let count = count.clone();
+            move || {
+                count.fetch_add(n, Ordering::SeqCst);
+            }
+        };
+        let cancel = Cancel::new();
+        let _kept = cancel.on_cancel(hook(1));
+        drop(cancel.on_cancel(hook(10)));
+        cancel.cancel();
+        cancel.cancel();
+        let _late = cancel.on_cancel(hook(100));
+        assert_eq!(count.load(Ordering::SeqCst), 101);
+    }
+}

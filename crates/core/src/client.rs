@@ -1,0 +1,156 @@
+//! What a client is built from, and what it says of itself.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::resolve::{Resolve, SystemResolver};
+
+/// What a client is built from: the few things that the core cannot do itself.
+///
+/// Everything else that a client would do on its own (redirects, cookies, retries, decoding,
+/// proxies from the environment) an adapter switches off.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ClientOptions {
+    /// How long making a connection may take, the look-up of the name included. Default 30 s.
+    pub connect_timeout: Option<Duration>,
+    /// How long an idle connection is kept for the next request. Default 90 s.
+    pub idle_timeout: Duration,
+    /// How many idle connections are kept for each host. Default: all of them.
+    pub max_idle_per_host: usize,
+    /// Whether small writes are sent at once (`TCP_NODELAY`). Default true.
+    pub nodelay: bool,
+    /// How names become addresses. Default: the system's way.
+    pub resolver: Arc<dyn Resolve>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Some(Duration::from_secs(30)),
+            idle_timeout: Duration::from_secs(90),
+            max_idle_per_host: usize::MAX,
+            nodelay: true,
+            resolver: Arc::new(SystemResolver),
+        }
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("max_idle_per_host", &self.max_idle_per_host)
+            .field("nodelay", &self.nodelay)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether something is supported, and if not, why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It is.
+    Yes,
+    /// It is not, for this reason: a sentence a user understands.
+    No(&'static str),
+}
+
+impl Support {
+    /// Whether it is supported.
+    pub fn is_yes(self) -> bool {
+        self == Self::Yes
+    }
+
+    /// Why it is not supported.
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Yes => None,
+            Self::No(reason) => Some(reason),
+        }
+    }
+}
+
+/// A number that a backend does not go beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceiling {
+    /// How many at once.
+    pub at_most: usize,
+    /// Of what, and whose limit it is.
+    pub what: &'static str,
+}
+
+/// What a client can do. A limit that is not here is a bug.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The library that speaks HTTP, and its version.
+    pub library: &'static str,
+    /// `https` URLs.
+    pub tls: Support,
+    /// Request bodies of unknown length, sent while they are produced.
+    pub streaming_upload: Support,
+    /// A connection serves several requests, one after another.
+    pub connection_reuse: Support,
+    /// The server sees the connection go as soon as a request is dropped. Where not, when the
+    /// server next sends something or at the request's deadline, whichever is first.
+    pub prompt_cancel: Support,
+    /// The response is there when its head is, before the first byte of its body.
+    pub early_head: Support,
+    /// A connect that takes too long is told apart from other timeouts.
+    pub connect_phase: Support,
+    /// Bodies that end with the connection, without a length.
+    pub close_delimited: Support,
+    /// Interim responses (1xx) before the final one are passed over.
+    pub interim_responses: Support,
+    /// Header values with bytes outside ASCII come out as they went in.
+    pub opaque_headers: Support,
+    /// Methods beyond those of RFC 9110 and PATCH.
+    pub extension_methods: Support,
+    /// Status codes without a registered meaning.
+    pub unregistered_status: Support,
+    /// Headers that the client adds by itself, beyond those that HTTP needs.
+    pub added_headers: &'static [&'static str],
+    /// Limits on how much happens at once.
+    pub ceilings: Vec<Ceiling>,
+}
+
+impl Capabilities {
+    /// A client that can do everything. An adapter takes away what its client cannot.
+    pub fn all(library: &'static str) -> Self {
+        Self {
+            library,
+            tls: Support::Yes,
+            streaming_upload: Support::Yes,
+            connection_reuse: Support::Yes,
+            prompt_cancel: Support::Yes,
+            early_head: Support::Yes,
+            connect_phase: Support::Yes,
+            close_delimited: Support::Yes,
+            interim_responses: Support::Yes,
+            opaque_headers: Support::Yes,
+            extension_methods: Support::Yes,
+            unregistered_status: Support::Yes,
+            added_headers: &[],
+            ceilings: Vec::new(),
+        }
+    }
+
+    /// Every capability by name, in a fixed order: for tables.
+    pub fn supports(&self) -> [(&'static str, Support); 11] {
+        [
+            ("tls", self.tls),
+            ("streaming upload", self.streaming_upload),
+            ("connection reuse", self.connection_reuse),
+            ("prompt cancel", self.prompt_cancel),
+            ("early head", self.early_head),
+            ("connect phase", self.connect_phase),
+            ("close-delimited body", self.close_delimited),
+            ("interim responses", self.interim_responses),
+            ("opaque headers", self.opaque_headers),
+            ("extension methods", self.extension_methods),
+            ("unregistered status", self.unregistered_status),
+        ]
+    }
+}

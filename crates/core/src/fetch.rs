@@ -1,0 +1,82 @@
+//! What a client implements: one HTTP exchange.
+
+use std::pin::Pin;
+use std::time::Instant;
+
+use crate::body::{BlockingBody, Body};
+use crate::cancel::Cancel;
+use crate::client::Capabilities;
+use crate::error::Error;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One HTTP exchange. Redirects, cookies, retries and caps are not its business: they
+/// belong to [`Session`](crate::Session), which treats every client alike.
+///
+/// # What an implementation promises
+///
+/// - The future resolves at the response's head; the body streams after it.
+/// - A status is never an error.
+/// - A response that ends early is an error ([`Incomplete`](crate::ErrorKind::Incomplete)),
+///   in the head or in the body, never a short success.
+/// - Dropping the future or the body ends the exchange, as promptly as
+///   [`Capabilities::prompt_cancel`] says, and its connection serves nobody afterwards.
+/// - A request is written to the network at most once.
+/// - What it cannot do is in its [`Capabilities`], and asking for it is
+///   [`Unsupported`](crate::ErrorKind::Unsupported).
+///
+/// The URI is absolute, with scheme `http` or `https`. The remaining time is in the request's
+/// extensions as a [`Deadline`], for clients that cannot be interrupted any other way.
+pub trait Fetch: Send + Sync + 'static {
+    /// Sends the request and returns the response's head, its body to be streamed.
+    fn fetch(
+        &self,
+        request: http::Request<Body>,
+    ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send;
+
+    /// What this client can do, and what it cannot.
+    fn capabilities(&self) -> Capabilities;
+}
+
+/// A client whose calls block. It becomes a [`Fetch`] through
+/// [`Offload`](crate::Offload) (on a runtime's blocking pool) or [`Inline`](crate::Inline)
+/// (inside `poll`, to show the harm).
+///
+/// The promises are those of [`Fetch`], with one more: when `cancel` fires, a call that blocks,
+/// in the head or in a read of the body, returns within moments.
+pub trait FetchBlocking: Send + Sync + 'static {
+    /// Sends the request and returns the response's head; the body's reader blocks too.
+    fn fetch_blocking(
+        &self,
+        request: http::Request<BlockingBody>,
+        cancel: &Cancel,
+    ) -> Result<http::Response<BlockingBody>, Error>;
+
+    /// What this client can do, and what it cannot.
+    fn capabilities(&self) -> Capabilities;
+}
+
+/// The moment at which an exchange is given up, as a request's extension.
+///
+/// The session enforces it for every client by dropping the exchange; a client whose calls
+/// cannot be interrupted reads it to bound them.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(pub Instant);
+
+/// The object-safe twin of [`Fetch`], so that a session is one type whatever its client.
+pub(crate) trait DynFetch: Send + Sync {
+    fn fetch_boxed(
+        &self,
+        request: http::Request<Body>,
+    ) -> BoxFuture<'_, Result<http::Response<Body>, Error>>;
+}
+
+impl<F: Fetch> DynFetch for F {
+    fn fetch_boxed(
+        &self,
+        request: http::Request<Body>,
+    ) -> BoxFuture<'_, Result<http::Response<Body>, Error>> {
+        Box::pin(self.fetch(request))
+    }
+}

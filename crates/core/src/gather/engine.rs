@@ -1,0 +1,188 @@
+//! The one loop behind every ending.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use pin_project_lite::pin_project;
+
+use super::error::{JobError, JobErrorKind};
+use super::launch::{Job, Launch};
+
+pin_project! {
+    /// The results of a gather as they come: what [`completed`](super::Gather::completed) gives.
+    ///
+    /// # Cancel safety
+    ///
+    /// `next()` may be dropped and called again without loss. Dropping the stream cancels the
+    /// jobs.
+    #[must_use = "a stream does nothing unless polled"]
+    pub struct Completed<S, L, U>
+    where
+        S: Stream,
+        S::Item: Job,
+        L: Launch<S::Item>,
+    {
+        #[pin]
+        jobs: S,
+        #[pin]
+        until: U,
+        launch: L,
+        limit: usize,
+        // Pulled jobs that were not taken yet, finished or not: at most `limit`.
+        running: FuturesUnordered<Numbered<L::Running>>,
+        // How many inputs were pulled: the index of the next.
+        pulled: usize,
+        input: Input,
+        // After a cut-off: the indices that are still owed an answer.
+        cut: VecDeque<usize>,
+        never_started: Option<usize>,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Open,
+    Ended,
+    CutOff,
+}
+
+impl<S, L, U> Completed<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch<S::Item>,
+    U: Future,
+{
+    pub(super) fn new(jobs: S, limit: usize, launch: L, until: U) -> Self {
+        Self {
+            jobs,
+            until,
+            launch,
+            limit,
+            running: FuturesUnordered::new(),
+            pulled: 0,
+            input: Input::Open,
+            cut: VecDeque::new(),
+            never_started: Some(0),
+        }
+    }
+
+    pub(super) fn pulled(self: Pin<&Self>) -> usize {
+        self.pulled
+    }
+
+    /// Whether the deadline came while the input could still have given more.
+    pub(super) fn was_cut_off(self: Pin<&Self>) -> bool {
+        self.input == Input::CutOff && self.never_started != Some(0)
+    }
+
+    pub(super) fn never_started(self: Pin<&Self>) -> Option<usize> {
+        self.never_started
+    }
+}
+
+type Item<J> = (usize, Result<<J as Job>::Ok, JobError<<J as Job>::Err>>);
+
+fn answer<J: Job>((index, result): (usize, Result<J::Ok, JobErrorKind<J::Err>>)) -> Item<J> {
+    (index, result.map_err(|kind| JobError::new(index, kind)))
+}
+
+impl<S, L, U> Stream for Completed<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch<S::Item>,
+    U: Future,
+{
+    type Item = Item<S::Item>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
+        let over = *this.input == Input::Ended && this.running.is_empty();
+        // First of all: when the time is over, no input is pulled any more.
+        if *this.input != Input::CutOff && !over && this.until.poll(cx).is_ready() {
+            if *this.input == Input::Open {
+                *this.never_started = exactly(this.jobs.size_hint());
+            }
+            *this.input = Input::CutOff;
+        }
+        if *this.input == Input::CutOff {
+            // What has finished is kept; what has not is cancelled here and answered for.
+            if let Poll::Ready(Some(done)) = this.running.poll_next_unpin(cx) {
+                return Poll::Ready(Some(answer::<S::Item>(done)));
+            }
+            if !this.running.is_empty() {
+                let unfinished = Pin::new(&*this.running).iter_pin_ref();
+                this.cut.extend(unfinished.map(|job| job.index));
+                this.cut.make_contiguous().sort_unstable();
+                this.running.clear();
+            }
+            return Poll::Ready(this.cut.pop_front().map(|index| {
+                let error = JobError::new(index, JobErrorKind::DeadlineExceeded);
+                (index, Err(error))
+            }));
+        }
+        while *this.input == Input::Open && this.running.len() < *this.limit {
+            match this.jobs.as_mut().poll_next(cx) {
+                Poll::Ready(Some(job)) => {
+                    this.running.push(Numbered {
+                        index: *this.pulled,
+                        job: this.launch.launch(job),
+                    });
+                    *this.pulled += 1;
+                }
+                Poll::Ready(None) => *this.input = Input::Ended,
+                Poll::Pending => break,
+            }
+        }
+        match this.running.poll_next_unpin(cx) {
+            Poll::Ready(Some(done)) => Poll::Ready(Some(answer::<S::Item>(done))),
+            // Nothing runs, but the input may still wake us with more.
+            Poll::Ready(None) if *this.input == Input::Open => Poll::Pending,
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S, L, U> fmt::Debug for Completed<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch<S::Item>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completed")
+            .field("limit", &self.limit)
+            .field("pulled", &self.pulled)
+            .field("untaken", &self.running.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The number of items left, if the input knows.
+fn exactly((lower, upper): (usize, Option<usize>)) -> Option<usize> {
+    (upper == Some(lower)).then_some(lower)
+}
+
+pin_project! {
+    /// A running job with the index of its input.
+    struct Numbered<F> {
+        index: usize,
+        #[pin]
+        job: F,
+    }
+}
+
+impl<F: Future> Future for Numbered<F> {
+    type Output = (usize, F::Output);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.job.poll(cx).map(|output| (*this.index, output))
+    }
+}

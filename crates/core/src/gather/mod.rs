@@ -1,0 +1,228 @@
+//! Many futures at once, under a limit, answered one by one.
+//!
+//! ```
+//! use inflight_core::gather;
+//!
+//! # futures_lite::future::block_on(async {
+//! let squares = gather((1..=3).map(|n| async move { Ok::<_, ()>(n * n) }))
+//!     .limit(2)
+//!     .all()
+//!     .await
+//!     .unwrap();
+//! assert_eq!(squares, [1, 4, 9]);
+//! # });
+//! ```
+//!
+//! The ending is always named, as there is no policy that suits everybody:
+//!
+//! | ending | gives | a failure |
+//! |---|---|---|
+//! | [`all`](Gather::all) | every output, in input order | is the answer; the rest is cancelled |
+//! | [`settled`](Gather::settled) | a result for each input, in input order | is one of the results |
+//! | [`completed`](Gather::completed) | a stream of results as they come | is one of the items |
+//! | [`first`](Gather::first) | the first output | is passed over until all have failed |
+//!
+//! Python's `asyncio.gather` lets the siblings of a failed job run on; these endings cancel them.
+
+mod engine;
+mod error;
+mod launch;
+
+use std::future::{Pending, pending};
+
+use futures_core::Stream;
+use futures_util::StreamExt;
+use futures_util::stream::{self, Iter};
+
+use crate::runtime::Runtime;
+pub use engine::Completed;
+pub use error::{AllFailed, JobError, JobErrorKind, Settled};
+pub use launch::{Here, On};
+use launch::{Job, Launch};
+
+/// How many jobs run at once unless told otherwise: aiohttp's number.
+const DEFAULT_LIMIT: usize = 100;
+
+/// Runs futures at once; see the [module's page](mod@crate::gather).
+///
+/// The input may be lazy, and infinite: an input is pulled when there is room for it.
+/// Each job is a future of a `Result`.
+pub fn gather<I>(jobs: I) -> Gather<Iter<I::IntoIter>>
+where
+    I: IntoIterator,
+    I::Item: Job,
+{
+    gather_stream(stream::iter(jobs))
+}
+
+/// The same for jobs that come as a stream.
+pub fn gather_stream<S>(jobs: S) -> Gather<S>
+where
+    S: Stream,
+    S::Item: Job,
+{
+    Gather {
+        jobs,
+        limit: DEFAULT_LIMIT,
+        launch: Here,
+        until: pending(),
+    }
+}
+
+/// A gather that is being described; it starts with its ending.
+///
+/// The jobs run when the ending is awaited (or its stream polled). Without
+/// [`on`](Self::on) they all run in the caller's task: nothing needs to be `Send` or
+/// `'static`, and one job that blocks its thread stops all the others.
+///
+/// # Cancel safety
+///
+/// Dropping the ending's future, or the stream, cancels the jobs: each stops at its next yield,
+/// and inputs that were not pulled are never pulled. Work in a blocking pool ends when its call
+/// does.
+#[derive(Debug)]
+#[must_use = "a gather does nothing before one of its endings is awaited"]
+pub struct Gather<S, L = Here, U = Pending<()>> {
+    jobs: S,
+    limit: usize,
+    launch: L,
+    until: U,
+}
+
+impl<S, L, U> Gather<S, L, U> {
+    /// How many jobs run at once, together with those that have finished and are not taken yet.
+    /// Default 100.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0, as no job would ever run.
+    pub fn limit(self, limit: usize) -> Self {
+        assert_ne!(limit, 0, "a gather with a limit of zero never ends");
+        Self { limit, ..self }
+    }
+
+    /// Ends the gather when `until` completes: a sleep, a signal, anything. What has finished is
+    /// kept; running jobs are cancelled and answer [`JobErrorKind::DeadlineExceeded`]; inputs
+    /// that were not pulled are never pulled.
+    pub fn until<V: Future>(self, until: V) -> Gather<S, L, V> {
+        Gather {
+            jobs: self.jobs,
+            limit: self.limit,
+            launch: self.launch,
+            until,
+        }
+    }
+}
+
+impl<S, U> Gather<S, Here, U>
+where
+    S: Stream,
+    S::Item: Job,
+{
+    /// Runs each job as a task of its own on `runtime`: jobs progress while the consumer is
+    /// busy, and on all of the runtime's threads.
+    pub fn on<R>(self, runtime: &R) -> Gather<S, On<R>, U>
+    where
+        R: Runtime + Clone,
+        S::Item: Send + 'static,
+        <S::Item as Job>::Ok: Send + 'static,
+        <S::Item as Job>::Err: Send + 'static,
+    {
+        Gather {
+            jobs: self.jobs,
+            limit: self.limit,
+            launch: On(runtime.clone()),
+            until: self.until,
+        }
+    }
+}
+
+impl<S, L, U> Gather<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch<S::Item>,
+    U: Future,
+{
+    /// The results as they come, each with the index of its input.
+    ///
+    /// The consumer pulls: a job starts when the stream is polled and there is room. The stream
+    /// is fused.
+    pub fn completed(self) -> Completed<S, L, U> {
+        Completed::new(self.jobs, self.limit, self.launch, self.until)
+    }
+
+    /// Every output in input order, or the first failure; the rest is cancelled then.
+    ///
+    /// # Errors
+    ///
+    /// The first job that fails, panics, or is cut off by [`until`](Self::until). A gather that
+    /// was cut off before it had pulled every input has failed too: at the next input's index.
+    pub async fn all(self) -> Result<Vec<<S::Item as Job>::Ok>, JobError<<S::Item as Job>::Err>> {
+        let mut slots = Slots::new();
+        let mut results = std::pin::pin!(self.completed());
+        while let Some((index, result)) = results.next().await {
+            slots.fill(index, result?);
+        }
+        if results.as_ref().was_cut_off() {
+            let next = results.as_ref().pulled();
+            return Err(JobError::new(next, JobErrorKind::DeadlineExceeded));
+        }
+        Ok(slots.into_vec())
+    }
+
+    /// A result for each input that was pulled, in input order.
+    pub async fn settled(self) -> Settled<<S::Item as Job>::Ok, <S::Item as Job>::Err> {
+        let mut slots = Slots::new();
+        let mut results = std::pin::pin!(self.completed());
+        while let Some((index, result)) = results.next().await {
+            slots.fill(index, result);
+        }
+        Settled {
+            results: slots.into_vec(),
+            never_started: results.as_ref().never_started(),
+        }
+    }
+
+    /// The first output; the rest is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// When there is no job, or every one has failed, or [`until`](Self::until) came first.
+    pub async fn first(self) -> Result<<S::Item as Job>::Ok, AllFailed<<S::Item as Job>::Err>> {
+        let mut failures = Vec::new();
+        let mut results = std::pin::pin!(self.completed());
+        while let Some((_, result)) = results.next().await {
+            match result {
+                Ok(output) => return Ok(output),
+                Err(error) => failures.push(error),
+            }
+        }
+        failures.sort_by_key(JobError::index);
+        Err(AllFailed {
+            failures,
+            never_started: results.as_ref().never_started(),
+        })
+    }
+}
+
+/// Results by the index of their input.
+struct Slots<T>(Vec<Option<T>>);
+
+impl<T> Slots<T> {
+    fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn fill(&mut self, index: usize, value: T) {
+        if self.0.len() <= index {
+            self.0.resize_with(index + 1, || None);
+        }
+        self.0[index] = Some(value);
+    }
+
+    fn into_vec(self) -> Vec<T> {
+        // Every input that was pulled is answered exactly once, so nothing is left empty.
+        self.0.into_iter().flatten().collect()
+    }
+}

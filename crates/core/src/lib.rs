@@ -1,0 +1,47 @@
+//! The contract of inflight: what a *runtime* and a *client* owe to a [`Session`], and what
+//! [`gather`] means, whatever is underneath. This crate names no backend.
+//!
+//! *The core owns the semantics, a runtime owns the waiting, a client owns the bytes.*
+//!
+//! Programs use the `inflight` crate, which adds the backends; this one is for those who write
+//! a backend, or a library that takes a [`Session`] from its caller.
+//!
+//! In reading order:
+//!
+//! - [`Fetch`] and [`FetchBlocking`]: one HTTP exchange, what a client implements;
+//!   [`Offload`] and [`Inline`] make the one of the other, [`Cancel`] ends a blocking call.
+//! - [`Runtime`] and [`BlockOn`]: what a runtime implements; [`Task`] and [`unblock`] are built
+//!   on it.
+//! - [`Session`]: requests with a policy, on any of them.
+//! - [`gather`](gather()): many futures at once, under a limit, answered one by one.
+//! - [`Body`], [`Response`], [`Error`]: what goes in and comes out.
+//! - [`ClientOptions`], [`Capabilities`], [`Resolver`]: what a client is given and what it
+//!   says of itself.
+
+mod body;
+mod cancel;
+mod client;
+mod error;
+mod fetch;
+pub mod gather;
+mod offload;
+mod resolve;
+mod response;
+mod runtime;
+mod session;
+mod task;
+
+pub use body::{BlockingBody, Body};
+pub use cancel::{Cancel, CancelGuard};
+pub use client::{Capabilities, Ceiling, ClientOptions, Support};
+pub use error::{BoxError, Error, ErrorKind, Phase};
+pub use fetch::{BoxFuture, Deadline, Fetch, FetchBlocking};
+pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};
+pub use offload::{Inline, Offload};
+pub use resolve::{Resolve, Resolver, SystemResolver, connect_error};
+pub use response::Response;
+pub use runtime::{BlockOn, Runtime};
+pub use session::{IntoUrl, RequestBuilder, Session, SessionBuilder};
+pub use task::{Panic, Task, TaskError, unblock};
+
+pub use {bytes, http, http_body, url};

@@ -1,0 +1,322 @@
+//! From a blocking client to a [`Fetch`]: beside the event loop, or inside it.
+
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either, select};
+use http_body::{Frame, SizeHint};
+use sync_wrapper::SyncWrapper;
+
+use crate::body::{BlockingBody, Body};
+use crate::cancel::{Cancel, CancelOnDrop};
+use crate::client::{Capabilities, Ceiling, Support};
+use crate::error::{Error, ErrorKind};
+use crate::fetch::{BoxFuture, Fetch, FetchBlocking};
+use crate::runtime::Runtime;
+use crate::task::{TaskError, unblock};
+
+/// How much one blocking read takes at most.
+const READ: usize = 64 * 1024;
+
+/// Runs a blocking client on a runtime's blocking pool: one call for the head and one for each
+/// piece of the body, so that a body nobody reads holds no thread.
+///
+/// Dropping the future or the body cancels the blocking call.
+pub struct Offload<C> {
+    client: Arc<C>,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl<C: FetchBlocking> Offload<C> {
+    /// The client on this runtime's blocking pool.
+    pub fn new(client: C, runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            client: Arc::new(client),
+            runtime,
+        }
+    }
+}
+
+impl<C: FetchBlocking> Fetch for Offload<C> {
+    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        let cancel = Cancel::new();
+        let mut guard = CancelOnDrop(Some(cancel.clone()));
+        let (request, upload) = detach_body(request);
+        let (client, call_cancel) = (self.client.clone(), cancel.clone());
+        let call = unblock(&*self.runtime, move || {
+            client.fetch_blocking(request, &call_cancel)
+        });
+        let result = match upload {
+            None => call.await,
+            Some(upload) => {
+                // The upload is driven here, in the caller's task, until the head is there:
+                // what HTTP/1.1 servers may still read after it, they have no use for.
+                match select(std::pin::pin!(call), std::pin::pin!(upload)).await {
+                    Either::Left((result, _)) => result,
+                    Either::Right(((), call)) => call.await,
+                }
+            }
+        };
+        guard.disarm();
+        let response = match result {
+            Ok(response) => response?,
+            Err(error) => return Err(lost(error)),
+        };
+        let runtime = self.runtime.clone();
+        Ok(response.map(|body| match body.as_bytes() {
+            Some(bytes) => Body::from(bytes.clone()),
+            None => Body::wrap(OffloadedBody::new(body, runtime, cancel)),
+        }))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.client.capabilities();
+        if let Some(at_most) = self.runtime.blocking_ceiling() {
+            capabilities.ceilings.push(Ceiling {
+                at_most,
+                what: "blocking calls at once, by the runtime's pool; more of them wait",
+            });
+        }
+        capabilities
+    }
+}
+
+/// The blocking call is gone: with its panic, which goes on here, or with the runtime.
+fn lost(error: TaskError) -> Error {
+    error.resume();
+    Error::new(ErrorKind::Cancelled).with_context("the runtime ended during a blocking call")
+}
+
+/// Splits a request into one with a blocking body and the future that feeds it.
+fn detach_body(
+    request: http::Request<Body>,
+) -> (
+    http::Request<BlockingBody>,
+    Option<impl Future<Output = ()> + Send>,
+) {
+    let (parts, mut body) = request.into_parts();
+    if let Some(bytes) = body.as_bytes() {
+        let body = BlockingBody::from(bytes.clone());
+        return (http::Request::from_parts(parts, body), None);
+    }
+    let len = body.len();
+    // One piece under way, so that a slow server slows the producer.
+    let (sender, pieces) = async_channel::bounded::<Result<Bytes, Error>>(1);
+    let feed = async move {
+        while let Some(piece) = body.chunk().await.transpose() {
+            let failed = piece.is_err();
+            if sender.send(piece).await.is_err() || failed {
+                return;
+            }
+        }
+        // Only a closed channel after this message is a complete body: one that closes
+        // without it was dropped half way.
+        let _ = sender.send(Ok(Bytes::new())).await;
+    };
+    let reader = PieceReader {
+        pieces,
+        piece: Bytes::new(),
+        ended: false,
+    };
+    let body = BlockingBody::from_reader(reader, len);
+    (http::Request::from_parts(parts, body), Some(feed))
+}
+
+/// The blocking end of an upload.
+struct PieceReader {
+    pieces: async_channel::Receiver<Result<Bytes, Error>>,
+    piece: Bytes,
+    ended: bool,
+}
+
+impl Read for PieceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() && !self.ended {
+            match self.pieces.recv_blocking() {
+                Ok(Ok(piece)) if piece.is_empty() => self.ended = true,
+                Ok(Ok(piece)) => self.piece = piece,
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            }
+        }
+        let n = buffer.len().min(self.piece.len());
+        buffer[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
+    }
+}
+
+/// A body read piece by piece on the blocking pool.
+struct OffloadedBody {
+    state: State,
+    runtime: Arc<dyn Runtime>,
+    guard: CancelOnDrop,
+    remaining: Option<u64>,
+}
+
+type ReadResult = Result<(BlockingBody, io::Result<Bytes>), TaskError>;
+
+enum State {
+    Idle(BlockingBody),
+    Reading(SyncWrapper<BoxFuture<'static, ReadResult>>),
+    Done,
+}
+
+impl OffloadedBody {
+    fn new(body: BlockingBody, runtime: Arc<dyn Runtime>, cancel: Cancel) -> Self {
+        Self {
+            remaining: body.len(),
+            state: State::Idle(body),
+            runtime,
+            guard: CancelOnDrop(Some(cancel)),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.state = State::Done;
+        self.guard.disarm();
+    }
+}
+
+impl http_body::Body for OffloadedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::Done => return Poll::Ready(None),
+                State::Idle(body) => {
+                    let remaining = self.remaining;
+                    let read = unblock(&*self.runtime, move || read_piece(body, remaining));
+                    self.state = State::Reading(SyncWrapper::new(Box::pin(read)));
+                }
+                State::Reading(mut reading) => {
+                    let Poll::Ready(result) = reading.get_mut().as_mut().poll(cx) else {
+                        self.state = State::Reading(reading);
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(match result {
+                        Err(error) => Some(Err(lost(error))),
+                        Ok((_, Err(error))) => Some(Err(Error::from_read(error))),
+                        Ok((_, Ok(piece))) if piece.is_empty() => {
+                            self.finish();
+                            None
+                        }
+                        Ok((body, Ok(piece))) => {
+                            self.remaining =
+                                self.remaining.map(|n| n.saturating_sub(piece.len() as u64));
+                            if self.remaining == Some(0) {
+                                self.finish();
+                            } else {
+                                self.state = State::Idle(body);
+                            }
+                            Some(Ok(Frame::data(piece)))
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.remaining
+            .map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+/// One blocking read. When it is the last of a body whose length is known, also the empty read
+/// behind it, which cannot block and lets the client take its connection back.
+fn read_piece(mut body: BlockingBody, remaining: Option<u64>) -> (BlockingBody, io::Result<Bytes>) {
+    let wanted = remaining.map_or(READ, |n| n.clamp(1, READ as u64) as usize);
+    let mut buffer = BytesMut::zeroed(wanted);
+    let result = read_uninterrupted(&mut body, &mut buffer).and_then(|n| {
+        if remaining == Some(n as u64) {
+            read_uninterrupted(&mut body, &mut [0])?;
+        }
+        buffer.truncate(n);
+        Ok(buffer.freeze())
+    });
+    (body, result)
+}
+
+fn read_uninterrupted(body: &mut BlockingBody, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match body.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Runs a blocking client inside `poll`, where it stops every other task of its thread: the
+/// mistake that this project is about, kept so that it can be measured.
+///
+/// Timeouts cannot interrupt it, as nobody is left to run them.
+pub struct Inline<C>(Arc<C>);
+
+impl<C: FetchBlocking> Inline<C> {
+    /// The client, blocking whoever polls it.
+    pub fn new(client: C) -> Self {
+        Self(Arc::new(client))
+    }
+}
+
+impl<C: FetchBlocking> Fetch for Inline<C> {
+    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        let (parts, body) = request.into_parts();
+        let Some(bytes) = body.as_bytes() else {
+            return Err(Error::new(ErrorKind::Unsupported).with_context(NO_STREAMS));
+        };
+        let request = http::Request::from_parts(parts, BlockingBody::from(bytes.clone()));
+        let response = self.0.fetch_blocking(request, &Cancel::new())?;
+        Ok(response.map(|body| Body::wrap(InlineBody(body))))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.0.capabilities();
+        capabilities.streaming_upload = Support::No(NO_STREAMS);
+        capabilities.prompt_cancel =
+            Support::No("a call that blocks its own event loop cannot be cancelled from it");
+        capabilities
+    }
+}
+
+const NO_STREAMS: &str = "a blocking call inside poll cannot wait for a stream";
+
+struct InlineBody(BlockingBody);
+
+impl http_body::Body for InlineBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let mut buffer = BytesMut::zeroed(READ);
+        Poll::Ready(match self.0.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(n) => {
+                buffer.truncate(n);
+                Some(Ok(Frame::data(buffer.freeze())))
+            }
+            Err(error) => Some(Err(Error::from_read(error))),
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0
+            .len()
+            .map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}

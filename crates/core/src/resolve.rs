@@ -1,0 +1,175 @@
+//! Names become addresses here, for every client alike.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_lock::Semaphore;
+use futures_util::future::{Either, select};
+
+use crate::client::ClientOptions;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::runtime::Runtime;
+use crate::task::{TaskError, unblock};
+
+/// How a name becomes addresses. The call may block: it never runs in an event loop.
+pub trait Resolve: Send + Sync + 'static {
+    /// The addresses of `host`, in the order in which they are to be tried.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the name from being looked up; no addresses is an error too.
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// The system's resolver: `getaddrinfo`, with its files, its caches and its order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok((host, port).to_socket_addrs()?.collect())
+    }
+}
+
+/// How many look-ups run at once: enough to be no bottleneck, few enough to leave the
+/// runtime's blocking pool to others.
+const CONCURRENT_LOOKUPS: usize = 32;
+
+/// Looks names up for a client, with a cap on how many at once.
+#[derive(Clone)]
+pub struct Resolver {
+    resolve: Arc<dyn Resolve>,
+    running: Arc<Semaphore>,
+}
+
+impl Resolver {
+    /// A resolver as the options want it.
+    pub fn new(options: &ClientOptions) -> Self {
+        Self {
+            resolve: options.resolver.clone(),
+            running: Arc::new(Semaphore::new(CONCURRENT_LOOKUPS)),
+        }
+    }
+
+    /// The addresses of `host`, looked up on the runtime's blocking pool. An address in the
+    /// place of a name (`127.0.0.1`, `[::1]`) is answered at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Resolve`] with the cause.
+    pub async fn lookup(
+        &self,
+        runtime: &dyn Runtime,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        if let Some(literal) = literal(host, port) {
+            return Ok(vec![literal]);
+        }
+        // The permit goes with the work: a look-up that nobody waits for still runs.
+        let permit = self.running.acquire_arc().await;
+        let (resolve, name) = (self.resolve.clone(), host.to_owned());
+        let looked_up = unblock(runtime, move || {
+            let _permit = permit;
+            resolve.resolve(&name, port)
+        });
+        match looked_up.await {
+            Ok(addresses) => checked(host, addresses),
+            Err(TaskError::Panicked(panic)) => panic.resume(),
+            Err(TaskError::Cancelled) => Err(Error::new(ErrorKind::Cancelled)
+                .with_context("the runtime ended during a name look-up")),
+        }
+    }
+
+    /// The same for a thread that may block: looks up right here.
+    ///
+    /// # Errors
+    ///
+    /// As [`lookup`](Self::lookup).
+    pub fn lookup_blocking(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        if let Some(literal) = literal(host, port) {
+            return Ok(vec![literal]);
+        }
+        let _permit = self.running.acquire_blocking();
+        checked(host, self.resolve.resolve(host, port))
+    }
+
+    /// Looks the host up and connects to the first of its addresses that answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Resolve`]; [`ErrorKind::Connect`] with what the last address said;
+    /// [`ErrorKind::Timeout`] in [`Phase::Connect`] when `timeout` passes first.
+    pub async fn connect<S, C>(
+        &self,
+        runtime: &dyn Runtime,
+        (host, port): (&str, u16),
+        timeout: Option<Duration>,
+        connect: impl Fn(SocketAddr) -> C,
+    ) -> Result<S, Error>
+    where
+        C: Future<Output = io::Result<S>>,
+    {
+        let work = async {
+            let mut last = None;
+            for address in self.lookup(runtime, host, port).await? {
+                match connect(address).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => last = Some((address, error)),
+                }
+            }
+            Err(match last {
+                Some((address, error)) => connect_error(address, error),
+                None => no_address(host),
+            })
+        };
+        let Some(timeout) = timeout else {
+            return work.await;
+        };
+        let work = std::pin::pin!(work);
+        match select(work, runtime.sleep(timeout)).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(Error::timeout(Phase::Connect)
+                .with_context(format!("no connection to {host}:{port} in {timeout:?}"))),
+        }
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+/// The error for a connect that failed, the same from every client.
+pub fn connect_error(address: SocketAddr, error: io::Error) -> Error {
+    Error::new(ErrorKind::Connect)
+        .with_context(address.to_string())
+        .with_source(error)
+}
+
+fn no_address(host: &str) -> Error {
+    Error::new(ErrorKind::Resolve).with_context(format!("{host} has no address"))
+}
+
+fn checked(host: &str, addresses: io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>, Error> {
+    match addresses {
+        Ok(addresses) if addresses.is_empty() => Err(no_address(host)),
+        Ok(addresses) => Ok(addresses),
+        Err(error) => Err(Error::new(ErrorKind::Resolve)
+            .with_context(host.to_owned())
+            .with_source(error)),
+    }
+}
+
+fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    bare.parse::<IpAddr>()
+        .ok()
+        .map(|address| SocketAddr::new(address, port))
+}

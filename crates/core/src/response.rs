@@ -1,0 +1,173 @@
+//! What a session answers.
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, StatusCode, Version};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::body::Body;
+use crate::error::{Error, ErrorKind};
+
+/// A response whose body is still to be read: an [`http::Response`] around our [`Body`],
+/// converted both ways with `From`.
+///
+/// It holds its place in the session's cap until the body is read to its end or dropped.
+#[derive(Debug)]
+pub struct Response {
+    inner: http::Response<Body>,
+    url: Option<Url>,
+    max_body: u64,
+}
+
+/// How much [`Response::bytes`] and its kin collect unless told otherwise: 64 MiB.
+pub(crate) const MAX_BODY: u64 = 64 << 20;
+
+impl Response {
+    pub(crate) fn new(inner: http::Response<Body>, url: Url, max_body: u64) -> Self {
+        Self {
+            inner,
+            url: Some(url),
+            max_body,
+        }
+    }
+
+    /// The status code. No status is an error by itself: see
+    /// [`error_for_status`](Self::error_for_status).
+    pub fn status(&self) -> StatusCode {
+        self.inner.status()
+    }
+
+    /// The HTTP version of the response.
+    pub fn version(&self) -> Version {
+        self.inner.version()
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.inner.headers()
+    }
+
+    /// The URL that was fetched, when the response came from a session.
+    pub fn url(&self) -> Option<&Url> {
+        self.url.as_ref()
+    }
+
+    /// The body's length in bytes, if the response says.
+    pub fn content_length(&self) -> Option<u64> {
+        self.inner.body().len()
+    }
+
+    /// The response itself, or an error if its status is 400 or above.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Status`]; the body is dropped.
+    pub fn error_for_status(self) -> Result<Self, Error> {
+        let status = self.status();
+        if status.is_client_error() || status.is_server_error() {
+            return Err(self.named(Error::status(status)));
+        }
+        Ok(self)
+    }
+
+    /// The next piece of the body, or `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Incomplete`] when the body ends early, [`ErrorKind::Timeout`] when the
+    /// request's time is over, and what else the transfer meets.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future loses no data.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        match self.inner.body_mut().chunk().await {
+            Ok(chunk) => Ok(chunk),
+            Err(error) => Err(self.named(error)),
+        }
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    ///
+    /// As [`chunk`](Self::chunk), and [`ErrorKind::BodyTooLarge`] when it is longer than the
+    /// session's [`max_body`](crate::SessionBuilder::max_body).
+    pub async fn bytes(self) -> Result<Bytes, Error> {
+        let Self {
+            inner,
+            url,
+            max_body,
+        } = self;
+        inner
+            .into_body()
+            .collect(max_body)
+            .await
+            .map_err(|error| name(error, url.as_ref()))
+    }
+
+    /// The whole body as text, which has to be UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when it is not UTF-8.
+    pub async fn text(self) -> Result<String, Error> {
+        let url = self.url.clone();
+        let bytes = self.bytes().await?;
+        String::from_utf8(bytes.into()).map_err(|error| {
+            let error = Error::new(ErrorKind::Decode)
+                .with_context("not UTF-8")
+                .with_source(error.utf8_error());
+            name(error, url.as_ref())
+        })
+    }
+
+    /// The whole body as a value of its JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when it is not JSON of this shape.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let url = self.url.clone();
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let error = Error::new(ErrorKind::Decode)
+                .with_context("not the JSON that was asked for")
+                .with_source(error);
+            name(error, url.as_ref())
+        })
+    }
+
+    /// The body as a stream of its pieces.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
+        self.inner.into_body().into_stream()
+    }
+
+    fn named(&self, error: Error) -> Error {
+        name(error, self.url.as_ref())
+    }
+}
+
+fn name(error: Error, url: Option<&Url>) -> Error {
+    match url {
+        Some(url) => error.with_url(url),
+        None => error,
+    }
+}
+
+impl From<http::Response<Body>> for Response {
+    fn from(inner: http::Response<Body>) -> Self {
+        Self {
+            inner,
+            url: None,
+            max_body: MAX_BODY,
+        }
+    }
+}
+
+impl From<Response> for http::Response<Body> {
+    fn from(response: Response) -> Self {
+        response.inner
+    }
+}

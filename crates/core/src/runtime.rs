@@ -1,0 +1,68 @@
+//! What the core asks of a runtime: as little as this.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fetch::BoxFuture;
+
+/// Who waits: spawns tasks, runs blocking work beside them, and sleeps.
+///
+/// Object-safe, so that a session holds any runtime as `Arc<dyn Runtime>`. [`Task`](crate::Task)
+/// and [`unblock`](crate::unblock) are built on it, once for all runtimes.
+///
+/// Using a runtime is not entering it: see [`BlockOn`] for that.
+pub trait Runtime: Send + Sync + 'static {
+    /// The runtime's name, as in `smol/hyper`.
+    fn name(&self) -> &'static str;
+
+    /// Starts a task, detached. It must run even if nobody waits for it, and be dropped when
+    /// the runtime ends.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+
+    /// Runs work that blocks, beside the tasks. Work beyond
+    /// [`blocking_ceiling`](Self::blocking_ceiling) waits; none is lost while the runtime lives.
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>);
+
+    /// Completes once `duration` has passed since the call, never earlier.
+    /// May be polled from any executor.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+
+    /// How many calls [`spawn_blocking`](Self::spawn_blocking) runs at once at most; `None`
+    /// when only the machine limits them.
+    fn blocking_ceiling(&self) -> Option<usize>;
+}
+
+impl<R: Runtime + ?Sized> Runtime for Arc<R> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        (**self).spawn(task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        (**self).spawn_blocking(work);
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        (**self).sleep(duration)
+    }
+
+    fn blocking_ceiling(&self) -> Option<usize> {
+        (**self).blocking_ceiling()
+    }
+}
+
+/// Entering a runtime from a thread that is not one of its own.
+///
+/// Kept apart from [`Runtime`], which is for those who are inside: only the owner of a runtime
+/// can enter it.
+pub trait BlockOn {
+    /// Runs the future to its end and blocks this thread meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// Where the runtime forbids it, as tokio does on one of its own threads.
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
+}

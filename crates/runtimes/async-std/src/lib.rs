@@ -1,0 +1,1 @@
+//! inflight on async-std.

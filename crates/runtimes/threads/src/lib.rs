@@ -1,0 +1,1 @@
+//! inflight on plain threads: a task is an OS thread.
