@@ -228,8 +228,9 @@ impl Error {
 
     /// An I/O error met while reading a response, given the kind that every backend gives it.
     ///
-    /// The peer's reset or early end is [`Incomplete`](ErrorKind::Incomplete); an [`Error`]
-    /// that travelled inside the I/O error comes out as it was.
+    /// The peer's reset or early end is [`Incomplete`](ErrorKind::Incomplete), data that makes
+    /// no sense is [`Protocol`](ErrorKind::Protocol); an [`Error`] that travelled inside the I/O
+    /// error comes out as it was.
     pub fn from_read(error: io::Error) -> Self {
         if error.get_ref().is_some_and(|inner| inner.is::<Self>()) {
             return match error.into_inner().map(|inner| inner.downcast::<Self>()) {
@@ -243,6 +244,7 @@ impl Error {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::NotConnected => ErrorKind::Incomplete,
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::Protocol,
             _ => ErrorKind::Io,
         };
         Self::new(kind).with_source(error)

@@ -1,1 +1,52 @@
-//! inflight over hyper, on any async runtime.
+//! hyper as an inflight client, on every async runtime: the same engine everywhere, so that
+//! what differs between two cells is the runtime alone.
+//!
+//! The connection pool is hyper-util's. A runtime brings its sockets with a [`Dial`]:
+//! `dial::Tokio`, `dial::Smol` and `dial::AsyncStd` are here behind features of those names.
+//! Tasks and timers come through [`Runtime`].
+
+mod body;
+mod connect;
+pub mod dial;
+mod error;
+mod rt;
+
+use std::sync::Arc;
+
+use hyper_util::client::legacy::Client;
+use inflight_core::{Body, Capabilities, ClientOptions, Error, Fetch, Runtime, Support};
+
+use connect::Connector;
+pub use dial::Dial;
+
+/// hyper with hyper-util's pool, over the sockets of `D`.
+pub struct Hyper<D: Dial> {
+    client: Client<Connector<D>, Body>,
+}
+
+impl<D: Dial> Hyper<D> {
+    /// A client whose sockets come from `dial` and whose tasks and timers from `runtime`.
+    pub fn new(dial: D, runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Self {
+        let client = Client::builder(rt::Spawn(runtime.clone()))
+            .pool_timer(rt::Timer(runtime.clone()))
+            .pool_idle_timeout(options.idle_timeout)
+            .pool_max_idle_per_host(options.max_idle_per_host)
+            .build(Connector::new(dial, runtime, options));
+        Self { client }
+    }
+}
+
+impl<D: Dial> Fetch for Hyper<D> {
+    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        match self.client.request(request).await {
+            Ok(response) => Ok(response.map(body::received)),
+            Err(error) => Err(error::map(error)),
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::all("hyper 1 with hyper-util's pool");
+        capabilities.tls = Support::No("TLS is not built in yet");
+        capabilities
+    }
+}

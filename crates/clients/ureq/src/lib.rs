@@ -1,1 +1,113 @@
-//! inflight over ureq, the blocking client.
+//! ureq, the blocking client, as an inflight client.
+//!
+//! It becomes asynchronous through [`Offload`](inflight_core::Offload) on a runtime's blocking
+//! pool, or stalls an event loop through [`Inline`](inflight_core::Inline).
+//!
+//! A call is cancelled by shutting its socket from outside, which ureq's `unversioned` transport
+//! traits allow; connecting itself cannot be interrupted and ends at its own timeout.
+
+mod error;
+mod resolve;
+mod socket;
+
+use std::time::Instant;
+
+use inflight_core::{
+    BlockingBody, Cancel, Capabilities, ClientOptions, Deadline, Error, FetchBlocking, Resolver,
+    Support,
+};
+use ureq::config::{AutoHeaderValue, Config};
+use ureq::{Agent, AsSendBody, SendBody};
+
+use crate::socket::{CancellableRead, Sockets};
+
+/// ureq with everything switched off that the session does itself.
+pub struct Ureq {
+    agent: Agent,
+}
+
+impl Ureq {
+    /// A client with these options.
+    pub fn new(options: &ClientOptions) -> Self {
+        let config = Config::builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(AutoHeaderValue::None)
+            .accept(AutoHeaderValue::None)
+            .accept_encoding(AutoHeaderValue::None)
+            .max_idle_connections(usize::MAX)
+            .max_idle_connections_per_host(options.max_idle_per_host)
+            .max_idle_age(options.idle_timeout)
+            .no_delay(options.nodelay)
+            .timeout_connect(options.connect_timeout)
+            .build();
+        let resolver = resolve::Names(Resolver::new(options));
+        Self {
+            agent: Agent::with_parts(config, Sockets::default(), resolver),
+        }
+    }
+
+    fn run(
+        &self,
+        parts: http::request::Parts,
+        body: impl AsSendBody,
+        deadline: Option<Deadline>,
+    ) -> Result<http::Response<ureq::Body>, Error> {
+        let request = http::Request::from_parts(parts, body);
+        let left = deadline.map(|at| at.0.saturating_duration_since(Instant::now()));
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_global(left)
+            .build();
+        self.agent.run(request).map_err(error::map)
+    }
+}
+
+impl FetchBlocking for Ureq {
+    fn fetch_blocking(
+        &self,
+        request: http::Request<BlockingBody>,
+        cancel: &Cancel,
+    ) -> Result<http::Response<BlockingBody>, Error> {
+        let (mut parts, body) = request.into_parts();
+        let deadline = parts.extensions.remove::<Deadline>();
+        let response = socket::cancelled_by(cancel, || match body.as_bytes() {
+            Some(bytes) if bytes.is_empty() && !expects_body(&parts.method) => {
+                self.run(parts, (), deadline)
+            }
+            Some(bytes) => self.run(parts, &bytes[..], deadline),
+            None => {
+                if let Some(len) = body.len() {
+                    parts
+                        .headers
+                        .insert(http::header::CONTENT_LENGTH, len.into());
+                }
+                let body = SendBody::from_owned_reader(body);
+                self.run(parts, body, deadline)
+            }
+        })?;
+        Ok(response.map(|body| {
+            let len = body.content_length();
+            let reader = CancellableRead::new(body.into_reader(), cancel.clone());
+            BlockingBody::from_reader(reader, len)
+        }))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::all("ureq 3.5");
+        capabilities.tls = Support::No("TLS is not built in yet");
+        capabilities
+    }
+}
+
+/// Whether an empty body is told to the server with `Content-Length: 0` (RFC 9110, 8.6).
+fn expects_body(method: &http::Method) -> bool {
+    matches!(
+        *method,
+        http::Method::POST | http::Method::PUT | http::Method::PATCH
+    )
+}

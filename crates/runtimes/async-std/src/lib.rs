@@ -1,1 +1,92 @@
-//! inflight on async-std.
+//! async-std as an inflight runtime.
+//!
+//! async-std is no longer maintained (RUSTSEC-2025-0052). It is here because programs still run
+//! on it, and because a comparison without it would be missing a piece. New programs want smol,
+//! which is its successor by the same authors' word.
+//!
+//! ```
+//! use inflight_async_std::AsyncStd;
+//! use inflight_core::{BlockOn, Task};
+//!
+//! let runtime = AsyncStd::global();
+//! let task = Task::spawn(&runtime, async { 6 * 7 });
+//! assert_eq!(runtime.block_on(task).unwrap(), 42);
+//! ```
+
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use async_std::task;
+use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
+
+/// async-std. There is one pool for the process, and whoever starts it first fixes its size.
+#[derive(Clone, Copy, Debug)]
+pub struct AsyncStd(());
+
+/// How many threads we gave the pool, if it was us who started it.
+static WORKERS: OnceLock<NonZeroUsize> = OnceLock::new();
+
+impl AsyncStd {
+    /// The process's pool: one thread for each core, unless it was started otherwise before.
+    pub fn global() -> Self {
+        Self(())
+    }
+
+    /// The process's pool with this many threads. To be called before anything else uses
+    /// async-std: a pool that something else has started keeps its size, unnoticed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoRuntime`] when this function gave the pool another size before.
+    pub fn with_workers(workers: NonZeroUsize) -> Result<Self, Error> {
+        let first = *WORKERS.get_or_init(|| {
+            async_global_executor::init_with_config(
+                async_global_executor::GlobalExecutorConfig::default()
+                    .with_min_threads(workers.get())
+                    .with_max_threads(workers.get())
+                    .with_thread_name_fn(|| "async-std/runtime".to_owned()),
+            );
+            workers
+        });
+        if first != workers {
+            return Err(Error::new(ErrorKind::NoRuntime).with_context(format!(
+                "async-std has one pool for the process, and it has {first} threads already"
+            )));
+        }
+        Ok(Self(()))
+    }
+}
+
+impl Runtime for AsyncStd {
+    fn name(&self) -> &'static str {
+        "async-std"
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        drop(task::spawn(task));
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        drop(task::spawn_blocking(work));
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        // async-std's own `sleep` counts from its first poll; the contract counts from the call.
+        let timer = async_io::Timer::after(duration);
+        Box::pin(async move {
+            timer.await;
+        })
+    }
+
+    fn blocking_ceiling(&self) -> Option<usize> {
+        // The default of the `blocking` crate, shared by the process.
+        Some(500)
+    }
+}
+
+impl BlockOn for AsyncStd {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        task::block_on(future)
+    }
+}

@@ -1,1 +1,119 @@
-//! inflight on smol.
+//! smol as an inflight runtime: its global executor, or one of our own with a thread count.
+//!
+//! ```
+//! use inflight_core::{BlockOn, Task};
+//! use inflight_smol::Smol;
+//!
+//! let smol = Smol::global();
+//! let task = Task::spawn(&smol, async { 6 * 7 });
+//! assert_eq!(smol.block_on(task).unwrap(), 42);
+//! ```
+
+use std::num::NonZeroUsize;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use async_executor::Executor;
+use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
+use smol::channel::{Receiver, Sender, bounded};
+
+/// smol. Its timers and sockets belong to one reactor for the process, whichever executor runs
+/// the tasks.
+#[derive(Clone, Debug)]
+pub struct Smol(Option<Arc<Owned>>);
+
+impl Smol {
+    /// The executor behind `smol::spawn`. It has one thread unless the environment variable
+    /// `SMOL_THREADS` says otherwise when it starts.
+    pub fn global() -> Self {
+        Self(None)
+    }
+
+    /// An executor of its own on this many threads. It ends when its last clone is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoRuntime`] when the system refuses the threads.
+    pub fn new(workers: NonZeroUsize) -> Result<Self, Error> {
+        let (stop, stopped) = bounded(1);
+        let owned = Owned {
+            executor: Arc::new(Executor::new()),
+            _stop: stop,
+        };
+        for index in 0..workers.get() {
+            let (executor, stopped) = (owned.executor.clone(), stopped.clone());
+            thread::Builder::new()
+                .name(format!("inflight-smol-{index}"))
+                .spawn(move || work(&executor, &stopped))
+                .map_err(|error| {
+                    Error::new(ErrorKind::NoRuntime)
+                        .with_context("smol's threads could not start")
+                        .with_source(error)
+                })?;
+        }
+        Ok(Self(Some(Arc::new(owned))))
+    }
+}
+
+#[derive(Debug)]
+struct Owned {
+    executor: Arc<Executor<'static>>,
+    // The threads end when this is dropped.
+    _stop: Sender<()>,
+}
+
+fn work(executor: &Executor<'static>, stopped: &Receiver<()>) {
+    // A task's panic must not take the thread away from the other tasks, as in smol itself.
+    while catch_unwind(|| smol::block_on(executor.run(stopped.recv()))).is_err() {}
+}
+
+impl Runtime for Smol {
+    fn name(&self) -> &'static str {
+        "smol"
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        match &self.0 {
+            Some(owned) => owned.executor.spawn(task).detach(),
+            None => smol::spawn(task).detach(),
+        }
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        blocking::unblock(work).detach();
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let timer = async_io::Timer::after(duration);
+        Box::pin(async move {
+            timer.await;
+        })
+    }
+
+    fn blocking_ceiling(&self) -> Option<usize> {
+        // The default of the `blocking` crate, shared by the process.
+        Some(500)
+    }
+}
+
+impl BlockOn for Smol {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        smol::block_on(future)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inflight_core::Task;
+
+    #[test]
+    fn tasks_outlive_a_panic_among_them() {
+        let smol = Smol::new(NonZeroUsize::MIN).unwrap();
+        smol.spawn(Box::pin(async { panic!("on purpose") }));
+        let task = Task::spawn(&smol, async { 1 });
+        assert_eq!(smol.block_on(task).unwrap(), 1);
+    }
+}

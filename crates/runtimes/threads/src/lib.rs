@@ -1,1 +1,146 @@
-//! inflight on plain threads: a task is an OS thread.
+//! A runtime of plain threads: a task is an OS thread, and waiting is parking it.
+//!
+//! This is the baseline that the async runtimes are compared with: a hundred tasks are a
+//! hundred threads.
+//!
+//! ```
+//! use inflight_core::{BlockOn, Task};
+//! use inflight_threads::Threads;
+//!
+//! let threads = Threads::new();
+//! let task = Task::spawn(&threads, async { 6 * 7 });
+//! assert_eq!(threads.block_on(task).unwrap(), 42);
+//! ```
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use futures_lite::future;
+use inflight_core::{BlockOn, BoxFuture, Runtime};
+
+/// How long a thread without work waits for more before it ends.
+const IDLE: Duration = Duration::from_secs(5);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The runtime. Clones share their idle threads.
+///
+/// There is no ceiling: as many threads as there is work. One that has finished stays for 5 s
+/// and takes what comes next, so that its making is not paid for each time. If the system has no
+/// more threads, work waits for one that ends.
+#[derive(Clone, Default)]
+pub struct Threads(Arc<Pool>);
+
+#[derive(Default)]
+struct Pool {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Work>,
+    threads: usize,
+    idle: usize,
+}
+
+impl Threads {
+    /// A runtime without threads yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn run(&self, work: Work) {
+        let mut state = self.0.lock();
+        state.queue.push_back(work);
+        if state.idle >= state.queue.len() {
+            self.0.work.notify_one();
+            return;
+        }
+        let pool = self.0.clone();
+        let started = thread::Builder::new()
+            .name("inflight-thread".to_owned())
+            .spawn(move || pool.work_until_idle());
+        if started.is_ok() {
+            state.threads += 1;
+        } else if state.threads == 0 {
+            // Nobody will ever take it: dropped, it is seen as cancelled.
+            let lost = state.queue.pop_back();
+            drop(state);
+            drop(lost);
+        }
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work_until_idle(&self) {
+        let mut state = self.lock();
+        loop {
+            while let Some(work) = state.queue.pop_front() {
+                drop(state);
+                // A panic is the work's own affair: core reports it to whoever waits.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+                state = self.lock();
+            }
+            state.idle += 1;
+            let (woken, timeout) = self
+                .work
+                .wait_timeout_while(state, IDLE, |state| state.queue.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if timeout.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+impl Runtime for Threads {
+    fn name(&self) -> &'static str {
+        "threads"
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.run(Box::new(move || future::block_on(task)));
+    }
+
+    fn spawn_blocking(&self, work: Work) {
+        self.run(work);
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let timer = async_io::Timer::after(duration);
+        Box::pin(async move {
+            timer.await;
+        })
+    }
+
+    fn blocking_ceiling(&self) -> Option<usize> {
+        None
+    }
+}
+
+impl BlockOn for Threads {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        future::block_on(future)
+    }
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.0.lock();
+        f.debug_struct("Threads")
+            .field("threads", &state.threads)
+            .field("idle", &state.idle)
+            .finish()
+    }
+}

@@ -1,1 +1,185 @@
-//! inflight on tokio.
+//! tokio as an inflight runtime.
+//!
+//! The adapter holds a [`Handle`] and enters it where tokio needs that, so its tasks and timers
+//! work under any executor: a session on tokio can be polled from `smol::block_on`.
+//!
+//! A tokio runtime that was built without its I/O or time driver panics, in tokio's own words,
+//! when a socket or a timer is asked for.
+//!
+//! ```
+//! use inflight_core::{BlockOn, Task};
+//! use inflight_tokio::Tokio;
+//!
+//! let tokio = Tokio::new(None)?;
+//! let task = Task::spawn(&tokio, async { 6 * 7 });
+//! assert_eq!(tokio.block_on(task).unwrap(), 42);
+//! # Ok::<(), inflight_core::Error>(())
+//! ```
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
+use tokio::runtime::{self, Handle};
+
+/// A tokio runtime: the one we are in, one of our own, or one for the whole program.
+#[derive(Clone, Debug)]
+pub struct Tokio {
+    handle: Handle,
+    owned: Option<Arc<Owned>>,
+}
+
+impl Tokio {
+    /// The runtime that this code runs in.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoRuntime`] outside of a tokio runtime, with the remedy.
+    pub fn current() -> Result<Self, Error> {
+        let handle = Handle::try_current().map_err(|error| {
+            Error::new(ErrorKind::NoRuntime)
+                .with_context(
+                    "this code does not run inside a tokio runtime: call it from \
+                     #[tokio::main] or a task, or use Tokio::new or Tokio::global",
+                )
+                .with_source(error)
+        })?;
+        Ok(Self::from(handle))
+    }
+
+    /// A runtime of its own with this many worker threads (`None`: one for each core). It ends
+    /// when its last clone is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoRuntime`] when the system refuses threads or descriptors.
+    pub fn new(workers: Option<NonZeroUsize>) -> Result<Self, Error> {
+        let mut builder = runtime::Builder::new_multi_thread();
+        if let Some(workers) = workers {
+            builder.worker_threads(workers.get());
+        }
+        let runtime = builder.enable_all().build().map_err(|error| {
+            Error::new(ErrorKind::NoRuntime)
+                .with_context("tokio could not start")
+                .with_source(error)
+        })?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            owned: Some(Arc::new(Owned(Some(runtime)))),
+        })
+    }
+
+    /// A runtime for the whole program, on background threads; started by the first call.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn global() -> Result<Self, Error> {
+        static GLOBAL: OnceLock<Tokio> = OnceLock::new();
+        if let Some(tokio) = GLOBAL.get() {
+            return Ok(tokio.clone());
+        }
+        let started = Self::new(None)?;
+        Ok(GLOBAL.get_or_init(|| started).clone())
+    }
+
+    /// The runtime that this code runs in, or else the [`global`](Self::global) one.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn current_or_global() -> Result<Self, Error> {
+        match Handle::try_current() {
+            Ok(handle) => Ok(Self::from(handle)),
+            Err(_) => Self::global(),
+        }
+    }
+
+    /// tokio's own handle.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl From<Handle> for Tokio {
+    fn from(handle: Handle) -> Self {
+        Self {
+            handle,
+            owned: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Owned(Option<runtime::Runtime>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Waiting for the threads, as a plain drop does, panics inside a task.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Runtime for Tokio {
+    fn name(&self) -> &'static str {
+        "tokio"
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        drop(self.handle.spawn(task));
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        drop(self.handle.spawn_blocking(work));
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let _inside = self.handle.enter();
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn blocking_ceiling(&self) -> Option<usize> {
+        // tokio's default; a runtime built elsewhere does not tell its own.
+        Some(512)
+    }
+}
+
+impl BlockOn for Tokio {
+    /// # Panics
+    ///
+    /// Inside a tokio runtime: a thread that drives tasks must not block.
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match &self.owned.as_deref() {
+            Some(Owned(Some(runtime))) => runtime.block_on(future),
+            _ => self.handle.block_on(future),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn current_outside_a_runtime_names_the_remedy() {
+        let error = Tokio::current().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoRuntime);
+        assert!(error.to_string().contains("Tokio::global"), "{error}");
+    }
+
+    #[test]
+    fn a_sleep_works_under_another_executor() {
+        let tokio = Tokio::new(None).unwrap();
+        futures_lite::future::block_on(tokio.sleep(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn the_last_clone_may_be_dropped_inside_a_task() {
+        let outer = Tokio::new(None).unwrap();
+        let inner = Tokio::new(None).unwrap();
+        outer.block_on(async move { drop(inner) });
+    }
+}

@@ -1,0 +1,37 @@
+//! hyper's errors as ours: one table.
+
+use std::error::Error as StdError;
+use std::io;
+
+use inflight_core::{Error, ErrorKind};
+
+/// The verdict on an error of hyper's or of hyper-util's pool.
+pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
+    // What our own connector or a request's body said comes back as it was.
+    if let Some(ours) = Error::find_in(&error) {
+        return ours;
+    }
+    let kind = match find::<hyper::Error>(&error) {
+        Some(hyper) if hyper.is_parse() => ErrorKind::Protocol,
+        // The connection ended before the head, or before the request could be written.
+        Some(hyper) if hyper.is_incomplete_message() || hyper.is_canceled() => {
+            ErrorKind::Incomplete
+        }
+        _ => match find::<io::Error>(&error) {
+            Some(io) => Error::from_read(io::Error::from(io.kind())).kind(),
+            None => ErrorKind::Io,
+        },
+    };
+    Error::new(kind).with_source(error)
+}
+
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

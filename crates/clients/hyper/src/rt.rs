@@ -1,0 +1,49 @@
+//! Tasks and timers for hyper, from an inflight runtime.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::rt::{Executor, Sleep};
+use inflight_core::{BoxFuture, Runtime};
+use sync_wrapper::SyncWrapper;
+
+#[derive(Clone)]
+pub(crate) struct Spawn(pub(crate) Arc<dyn Runtime>);
+
+impl<F> Executor<F> for Spawn
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(Box::pin(async move {
+            future.await;
+        }));
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Timer(pub(crate) Arc<dyn Runtime>);
+
+impl hyper::rt::Timer for Timer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        Box::pin(Sleeping(SyncWrapper::new(self.0.sleep(duration))))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+struct Sleeping(SyncWrapper<BoxFuture<'static, ()>>);
+
+impl Future for Sleeping {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.get_mut().as_mut().poll(cx)
+    }
+}
+
+impl Sleep for Sleeping {}

@@ -1,0 +1,24 @@
+//! ureq's errors as ours: one table.
+
+use inflight_core::{Error, ErrorKind, Phase};
+use ureq::Timeout;
+
+pub(crate) fn map(error: ureq::Error) -> Error {
+    let kind = match error {
+        // What our resolver, or the reader of a request's body, said comes back as it was.
+        ureq::Error::Other(ref source) => match Error::find_in(&**source) {
+            Some(ours) => return ours,
+            None => ErrorKind::Io,
+        },
+        ureq::Error::Io(error) => return Error::from_read(error),
+        ureq::Error::Timeout(Timeout::Connect) => return Error::timeout(Phase::Connect),
+        ureq::Error::Timeout(_) => return Error::timeout(Phase::Total),
+        ureq::Error::BadUri(_) => ErrorKind::InvalidUrl,
+        ureq::Error::Http(_) => ErrorKind::InvalidRequest,
+        ureq::Error::HostNotFound => ErrorKind::Resolve,
+        ureq::Error::ConnectionFailed => ErrorKind::Connect,
+        ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => ErrorKind::Protocol,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind).with_source(error)
+}

@@ -1,0 +1,160 @@
+//! Sockets that another thread can shut: what makes a blocking call cancellable.
+//!
+//! ureq chooses the connection of a request by itself, out of its pool or anew. So each socket
+//! is wrapped, and when a call blocks on one, it is the call of this thread that is at work: its
+//! [`Cancel`] is kept in a thread-local for the time of the call.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use inflight_core::{Cancel, CancelGuard, connect_error};
+use ureq::BodyReader;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, NextTimeout, ShutdownHandle, TcpConnector, Transport,
+};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Cancel>> = const { RefCell::new(None) };
+}
+
+/// Runs a call of ureq's that `cancel` can end from another thread.
+pub(crate) fn cancelled_by<T>(cancel: &Cancel, call: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Cancel>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _restore = Restore(CURRENT.replace(Some(cancel.clone())));
+    call()
+}
+
+/// ureq's own TCP connector, its sockets remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets(TcpConnector);
+
+impl Connector for Sockets {
+    type Out = Socket;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<()>,
+    ) -> Result<Option<Socket>, ureq::Error> {
+        let handle = Arc::new(Mutex::new(None));
+        let (kept, register) = (handle.clone(), details.register_shutdown.clone());
+        let details = ConnectionDetails {
+            uri: details.uri,
+            addrs: details.addrs.clone(),
+            config: details.config,
+            request_level: details.request_level,
+            resolver: details.resolver,
+            now: details.now,
+            timeout: details.timeout,
+            current_time: details.current_time.clone(),
+            run_connector: details.run_connector.clone(),
+            register_shutdown: Arc::new(move |socket: Weak<dyn ShutdownHandle>| {
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.clone());
+                register(socket)
+            }),
+        };
+        let connected = self
+            .0
+            .connect(&details, chained)
+            .map_err(|error| match error {
+                ureq::Error::Io(error) => ureq::Error::Other(
+                    connect_error(details.addrs[details.addrs.len() - 1], error).into(),
+                ),
+                other => other,
+            })?;
+        let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(connected.map(|transport| Socket {
+            transport: Box::new(transport),
+            handle,
+        }))
+    }
+}
+
+pub(crate) struct Socket {
+    transport: Box<dyn Transport>,
+    handle: Option<Weak<dyn ShutdownHandle>>,
+}
+
+impl Socket {
+    /// While the guard lives, the current call's `Cancel` shuts this socket.
+    fn guard(&self) -> Option<CancelGuard> {
+        let handle = self.handle.clone()?;
+        CURRENT.with_borrow(|cancel| {
+            Some(cancel.as_ref()?.on_cancel(move || {
+                if let Some(socket) = handle.upgrade() {
+                    socket.shutdown();
+                }
+            }))
+        })
+    }
+}
+
+impl Transport for Socket {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.transport.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let _guard = self.guard();
+        self.transport.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let _guard = self.guard();
+        self.transport.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.transport.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.transport.is_tls()
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.transport.fmt(f)
+    }
+}
+
+/// A response's body, each read under the exchange's `Cancel`.
+pub(crate) struct CancellableRead {
+    // `None` once the exchange was cancelled: the connection is dropped, not pooled.
+    body: Option<BodyReader<'static>>,
+    cancel: Cancel,
+}
+
+impl CancellableRead {
+    pub(crate) fn new(body: BodyReader<'static>, cancel: Cancel) -> Self {
+        Self {
+            body: Some(body),
+            cancel,
+        }
+    }
+}
+
+impl Read for CancellableRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(body) = &mut self.body else {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        };
+        let result = cancelled_by(&self.cancel, || body.read(buffer));
+        if self.cancel.is_cancelled() {
+            self.body = None;
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        result.map_err(|error| match error.downcast::<ureq::Error>() {
+            Ok(error) => crate::error::map(error).into(),
+            Err(error) => error,
+        })
+    }
+}
