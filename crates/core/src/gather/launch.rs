@@ -1,5 +1,6 @@
 //! Where a job runs: in the caller's task, or in one of its own.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -41,9 +42,35 @@ pub trait Launch<J: Job> {
 #[derive(Debug, Clone, Copy)]
 pub struct Here;
 
-/// Each job runs in a task of its own on this runtime.
-#[derive(Debug, Clone)]
-pub struct On<R>(pub(super) R);
+/// Each job runs in a task of its own on a runtime.
+pub struct On<R, J: Job> {
+    runtime: R,
+    // A pointer made where `J` is known to be `Send + 'static`. With these bounds on the `impl`
+    // of `Launch` instead, the compiler cannot prove that a future which holds a gather is
+    // `Send` (rust-lang/rust#102211).
+    spawn: fn(&R, J) -> Spawned<J>,
+}
+
+impl<R, J> On<R, J>
+where
+    R: Runtime,
+    J: Job + Send + 'static,
+    J::Ok: Send + 'static,
+    J::Err: Send + 'static,
+{
+    pub(super) fn new(runtime: R) -> Self {
+        Self {
+            runtime,
+            spawn: |runtime, job| Spawned(Task::spawn(runtime, job)),
+        }
+    }
+}
+
+impl<R: fmt::Debug, J: Job> fmt::Debug for On<R, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("On").field(&self.runtime).finish()
+    }
+}
 
 pin_project! {
     /// A job in the caller's task, its panic caught.
@@ -77,17 +104,11 @@ impl<J: Job> Future for Caught<J> {
 /// A job in a task of its own.
 pub struct Spawned<J: Job>(Task<Result<J::Ok, J::Err>>);
 
-impl<J, R> Launch<J> for On<R>
-where
-    R: Runtime,
-    J: Job + Send + 'static,
-    J::Ok: Send + 'static,
-    J::Err: Send + 'static,
-{
+impl<J: Job, R> Launch<J> for On<R, J> {
     type Running = Spawned<J>;
 
     fn launch(&self, job: J) -> Spawned<J> {
-        Spawned(Task::spawn(&self.0, job))
+        (self.spawn)(&self.runtime, job)
     }
 }
 

@@ -121,7 +121,7 @@ where
 {
     /// Runs each job as a task of its own on `runtime`: jobs progress while the consumer is
     /// busy, and on all of the runtime's threads.
-    pub fn on<R>(self, runtime: &R) -> Gather<S, On<R>, U>
+    pub fn on<R>(self, runtime: &R) -> Gather<S, On<R, S::Item>, U>
     where
         R: Runtime + Clone,
         S::Item: Send + 'static,
@@ -131,7 +131,7 @@ where
         Gather {
             jobs: self.jobs,
             limit: self.limit,
-            launch: On(runtime.clone()),
+            launch: On::new(runtime.clone()),
             until: self.until,
         }
     }

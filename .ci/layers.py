@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Asserts who may know whom: the table in ARCHITECTURE.md, checked with `cargo tree`."""
+
+import json
+import subprocess
+import sys
+
+RUNTIMES = {f"inflight-{name}" for name in ("threads", "tokio", "async-std", "smol")}
+CLIENTS = {f"inflight-{name}" for name in ("ureq", "hyper", "surf", "isahc")}
+CORE = {"inflight-core"}
+
+MAY_KNOW = {
+    "inflight-core": set(),
+    "inflight-origin": set(),
+    **{name: CORE for name in RUNTIMES | CLIENTS},
+    "inflight": CORE | RUNTIMES | CLIENTS,
+    "inflight-conformance": CORE | {"inflight", "inflight-origin"},
+    "inflight-cli": {"inflight", "inflight-origin"},
+    "inflight-benches": {"inflight", "inflight-origin"},
+    "inflight-examples": {"inflight", "inflight-origin"},
+}
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def main():
+    metadata = json.loads(run("cargo", "metadata", "--no-deps", "--format-version", "1"))
+    members = {package["name"] for package in metadata["packages"]}
+    faults = [f"{name}: not in the table of .ci/layers.py" for name in members - set(MAY_KNOW)]
+    for member in sorted(members & set(MAY_KNOW)):
+        tree = run(
+            "cargo", "tree", "-p", member, "--all-features", "--edges", "normal",
+            "--depth", "1", "--prefix", "none", "--format", "{p}",
+        )
+        known = {line.split()[0] for line in tree.splitlines() if line} - {member}
+        for name in sorted((known & members) - MAY_KNOW[member]):
+            faults.append(f"{member} must not know {name}")
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if faults:
+        sys.exit(1)
+    print(f"layers: {len(members)} crates know whom they may")
+
+
+if __name__ == "__main__":
+    main()

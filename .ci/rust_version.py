@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Asserts that no dependency wants a newer Rust than the workspace's `rust-version`."""
+
+import json
+import subprocess
+import sys
+
+
+def version(text):
+    return tuple(int(part) for part in (text + ".0.0").split(".")[:3])
+
+
+def main():
+    command = ["cargo", "metadata", "--locked", "--all-features", "--format-version", "1"]
+    packages = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["packages"]
+    ours = next(package["rust_version"] for package in packages if package["name"] == "inflight-core")
+    newer = [
+        f"{package['name']} {package['version']} wants Rust {package['rust_version']}"
+        for package in packages
+        if package["rust_version"] and version(package["rust_version"]) > version(ours)
+    ]
+    for line in newer:
+        print(line, file=sys.stderr)
+    if newer:
+        sys.exit(f"rust-version says {ours}")
+    print(f"rust-version {ours} holds for {len(packages)} packages")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+//! Cells by name.
+
+use inflight::{BlockOn, Cell, ErrorKind};
+
+#[test]
+fn every_name_parses_back() {
+    for cell in Cell::ALL {
+        assert_eq!(cell.to_string().parse(), Ok(cell));
+        if let Some(short) = cell.short_name() {
+            assert_eq!(short.parse(), Ok(cell));
+        }
+    }
+}
+
+#[test]
+fn an_unknown_name_lists_those_there_are() {
+    let message = "curl".parse::<Cell>().unwrap_err().to_string();
+    assert!(message.contains("smol/hyper") && message.contains("ureq (threads/ureq)"));
+}
+
+#[test]
+fn a_cell_that_is_not_compiled_in_names_its_features() {
+    for cell in Cell::ALL.into_iter().filter(|cell| !cell.is_compiled()) {
+        let error = cell.start(None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let wanted = cell.short_name().unwrap_or(cell.features()[1]);
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn every_compiled_cell_fetches() {
+    let origin = inflight_origin::Origin::start().unwrap();
+    for cell in Cell::compiled() {
+        let backend = cell.start(None).unwrap();
+        let session = backend.session().unwrap();
+        let text = backend.block_on(session.get(origin.url("/page/3")).text());
+        assert!(text.unwrap().contains('3'), "{cell}");
+    }
+}

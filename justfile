@@ -1,0 +1,54 @@
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Show the recipes.
+default:
+    @just --list --unsorted
+
+# Build and run every benchmark, and end with one table (about four minutes after compilation).
+bench:
+    cargo bench -p inflight-benches --bench hundred_pages
+    cargo bench -p inflight-benches --bench stall
+    cargo bench -p inflight-benches --bench overhead
+    cargo bench -p inflight-benches --bench in_flight
+    @echo
+    cargo bench --quiet -p inflight-benches --bench summary
+
+# Put the last benchmark's table into the README.
+bench-readme:
+    cargo bench --quiet -p inflight-benches --bench summary -- --readme README.md
+
+# Run every test: units, properties, the conformance suite on every cell, doc tests.
+test:
+    cargo test --workspace
+
+# Show the contract as a table: case by cell. Options go to the program, such as `--cell smol/hyper`.
+conformance *OPTIONS:
+    cargo run --quiet -p inflight-conformance -- {{OPTIONS}}
+
+# Run an example on a backend: `just run hundred_pages smol`.
+run EXAMPLE BACKEND="tokio":
+    cargo run --quiet -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}
+
+# Format, lint with warnings denied, check the docs of the API, who knows whom, and the Rust version.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --quiet
+    python3 .ci/layers.py
+    python3 .ci/rust_version.py
+
+# Check the facade with no feature, each alone, each pair and all (needs cargo-hack).
+features:
+    cargo hack clippy -p inflight --feature-powerset --depth 2 --quiet -- -D warnings
+
+# Check licences, sources and bans of the dependencies (needs cargo-deny; its advisories need the network).
+deny:
+    cargo deny --all-features check licenses bans sources
+
+# Build the book into docs/book and check it: raw includes, empty includes, dead links (needs mdbook).
+docs:
+    mdbook build docs
+    python3 docs/check.py
+
+# All that CI runs.
+ci: lint features test docs deny
