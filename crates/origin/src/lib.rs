@@ -1,1 +1,47 @@
-//! A local HTTP server.
+//! A local HTTP/1.1 server with programmable delays and faults, shaped like httpbin.
+//!
+//! Tests, benchmarks and the program `inflight origin` need a server that answers the same way every time, waits
+//! exactly as long as it is told, counts what it sees, and misbehaves on request. Two servers do that here:
+//!
+//! - [`Origin`] speaks HTTP/1.1 properly, has the paths of httpbin and some of its own (`GET /` lists them), and
+//!   counts connections, requests in flight and how late its own timers fired ([`Stats`]).
+//! - [`script::Scripted`] plays bytes and faults that no well-behaved server can make: a reset in the middle of a
+//!   header, a body shorter than promised, a connection that is never accepted.
+//!
+//! ```
+//! use inflight_origin::Origin;
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//!
+//! let origin = Origin::start()?;
+//!
+//! let mut connection = TcpStream::connect(origin.addr())?;
+//! connection.write_all(b"GET /delay-ms/5 HTTP/1.1\r\nHost: origin\r\nConnection: close\r\n\r\n")?;
+//! let mut answer = String::new();
+//! connection.read_to_string(&mut answer)?;
+//! assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
+//!
+//! let stats = origin.stats();
+//! assert_eq!((stats.requests, stats.delays.count, stats.delays.early), (1, 1, 0));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Both servers listen on loopback by default, run on threads of their own, so that they can be used from any
+//! runtime or from none, and end when they are dropped.
+//!
+//! To read: `origin` (starting and stopping), `serve` (a connection), `stats`, then `paths`, one file per family.
+
+mod cpu;
+mod limits;
+mod listen;
+mod origin;
+mod paths;
+pub mod payload;
+pub mod script;
+mod serve;
+mod stats;
+mod timer;
+
+pub use limits::raise_file_limit;
+pub use origin::{Options, Origin};
+pub use stats::{CpuScope, DelayStats, Stats};

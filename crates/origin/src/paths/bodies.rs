@@ -1,0 +1,122 @@
+//! Bodies by length, and bodies by the clock.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, StatusCode};
+
+use super::call::{Call, Refusal, answer};
+use super::statuses::final_status;
+use crate::payload::{self, Pseudorandom};
+
+const BINARY: &str = "application/octet-stream";
+const MAX_LEN: u64 = 100 << 20;
+/// httpbin's limit.
+const MAX_DRIP: u64 = 10 << 20;
+
+pub(super) async fn bytes(Path(len): Path<u64>, call: Call) -> Result<Response, Refusal> {
+    let body = Pseudorandom::sized(at_most(MAX_LEN, len)?, call.param_or("seed", 0)?);
+    Ok(answer(StatusCode::OK, BINARY, Body::new(body)))
+}
+
+pub(super) async fn stream_bytes(Path(len): Path<u64>, call: Call) -> Result<Response, Refusal> {
+    let chunk = call.param_or("chunk_size", 10 * 1024)?;
+    if chunk == 0 {
+        return Err(Refusal::bad("chunk_size must be at least 1"));
+    }
+    let chunk = at_most(1 << 20, chunk)?;
+    let body = Pseudorandom::chunked(at_most(MAX_LEN, len)?, call.param_or("seed", 0)?, chunk);
+    Ok(answer(StatusCode::OK, BINARY, Body::new(body)))
+}
+
+/// `numbytes` asterisks over `duration` seconds, after `delay` seconds.
+pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
+    let len = at_most(MAX_DRIP, call.param_or("numbytes", 10)?)?;
+    if len == 0 {
+        return Err(Refusal::bad("numbytes must be at least 1"));
+    }
+    let duration = call.seconds_or("duration", 2.0)?;
+    let delay = call.seconds_or("delay", 2.0)?;
+    let status = final_status(call.param_or("code", 200)?)?;
+
+    let start = Instant::now() + delay;
+    call.clock.sleep_until(start).await;
+    let pause = duration.div_f64(len as f64);
+    let dripped = stream::unfold((0, call.clock), move |(sent, clock)| async move {
+        if sent == len {
+            return None;
+        }
+        clock.sleep_until(start + pause.mul_f64(sent as f64)).await;
+        // By the clock and not by the byte: a pause may be shorter than a timer can be.
+        let due = start
+            .elapsed()
+            .div_duration_f64(pause.max(Duration::from_nanos(1)));
+        let until = (due as u64).clamp(sent + 1, len);
+        let drops = vec![b'*'; usize::try_from(until - sent).unwrap_or(1)];
+        Some((Ok::<_, Infallible>(Bytes::from(drops)), (until, clock)))
+    });
+    let mut response = answer(status, BINARY, Body::from_stream(dripped));
+    response.headers_mut().insert(CONTENT_LENGTH, len.into());
+    Ok(response)
+}
+
+/// `chunks` chunks of `size` bytes with a pause after each but the last.
+pub(super) async fn slow(call: Call) -> Result<Response, Refusal> {
+    let chunks: u64 = call.param_or("chunks", 10)?;
+    let size: u64 = call.param_or("size", 10)?;
+    let pause = Duration::from_millis(at_most(3_600_000, call.param_or("pause_ms", 100)?)?);
+    let len = at_most(MAX_LEN, chunks.saturating_mul(size))?;
+
+    let all = Pseudorandom::chunked(len, call.param_or("seed", 0)?, size);
+    let state = (all, call.clock, Instant::now());
+    let paced = stream::unfold(state, move |(mut all, clock, at)| async move {
+        let chunk = all.next()?;
+        clock.sleep_until(at).await;
+        let next = Instant::now() + pause;
+        Some((Ok::<_, Infallible>(chunk), (all, clock, next)))
+    });
+    Ok(answer(StatusCode::OK, BINARY, Body::from_stream(paced)))
+}
+
+pub(super) async fn utf8(_: Call) -> Response {
+    const TEXT: &str = "<h1>Unicode in UTF-8</h1>\n<pre>\n\
+        Latin     Příliš žluťoučký kůň, Ærøskøbing, Straße\n\
+        Greek     Καλημέρα κόσμε\n\
+        Cyrillic  Здравствуй, мир\n\
+        Hebrew    שלום עולם\n\
+        Arabic    مرحبا بالعالم\n\
+        Hindi     नमस्ते दुनिया\n\
+        Thai      สวัสดีชาวโลก\n\
+        Chinese   你好,世界\n\
+        Japanese  こんにちは世界\n\
+        Korean    안녕하세요 세계\n\
+        Signs     ∀x∈ℝ: ⌈x⌉ = −⌊−x⌋, € ‰ → ☃\n\
+        Beyond 16 bits  𝄞 𐍈 🦀\n\
+        </pre>\n";
+    answer(StatusCode::OK, "text/html; charset=utf-8", TEXT)
+}
+
+/// The head and the first bytes of a body that never comes.
+pub(super) fn unfinished() -> Response {
+    let start = stream::once(async { Ok::<_, Infallible>(Bytes::from(payload::bytes(16, 0))) });
+    let never = stream::pending();
+    let body = Body::from_stream(futures_util::StreamExt::chain(start, never));
+    let mut response = answer(StatusCode::OK, BINARY, body);
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
+    response
+}
+
+fn at_most(limit: u64, n: u64) -> Result<u64, Refusal> {
+    if n > limit {
+        return Err(Refusal::bad(format!("{n} is more than {limit}")));
+    }
+    Ok(n)
+}

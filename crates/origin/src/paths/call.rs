@@ -1,0 +1,158 @@
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use serde::Serialize;
+use url::form_urlencoded;
+
+use super::App;
+use crate::timer::Clock;
+
+/// The largest body a path reads into memory. `/upload` and `/echo` read any.
+const BODY_LIMIT: usize = 64 << 20;
+
+/// When a request's head was received, and from whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) peer: SocketAddr,
+}
+
+/// Marks a response that was delayed, with the instant it was due.
+#[derive(Clone, Copy)]
+pub(crate) struct Due(pub(crate) Instant);
+
+/// A request, read whole.
+///
+/// Every path reads the body, wanted or not, so that the connection can carry another request after this one.
+pub(super) struct Call {
+    pub(super) head: http::request::Parts,
+    pub(super) body: Bytes,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) peer: IpAddr,
+    pub(super) clock: Clock,
+    arrived: Instant,
+}
+
+impl FromRequest<App> for Call {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Call, Refusal> {
+        let (head, body) = request.into_parts();
+        let Some(&Arrival { at, peer }) = head.extensions.get() else {
+            return Err(Refusal::server("the request has no arrival"));
+        };
+        let body = Limited::new(body, BODY_LIMIT).collect().await;
+        let body = body
+            .map_err(|error| Refusal::bad(format!("the body could not be read: {error}")))?
+            .to_bytes();
+        let query = form_urlencoded::parse(head.uri.query().unwrap_or("").as_bytes())
+            .into_owned()
+            .collect();
+        Ok(Call {
+            // A delay begins once the whole request is here.
+            arrived: if body.is_empty() { at } else { Instant::now() },
+            head,
+            body,
+            query,
+            peer: peer.ip(),
+            clock: app.clock.clone(),
+        })
+    }
+}
+
+impl Call {
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The first query parameter of that name.
+    pub(super) fn param(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.query.iter().find(|(key, _)| key == name)?;
+        Some(value)
+    }
+
+    /// The same, parsed, or else `default`.
+    pub(super) fn param_or<T>(&self, name: &str, default: T) -> Result<T, Refusal>
+    where
+        T: FromStr<Err: Display>,
+    {
+        self.param(name).map_or(Ok(default), |value| {
+            value
+                .parse()
+                .map_err(|error| Refusal::bad(format!("{name}={value}: {error}")))
+        })
+    }
+
+    /// The same, in seconds.
+    pub(super) fn seconds_or(&self, name: &str, default: f64) -> Result<Duration, Refusal> {
+        seconds(name, self.param_or(name, default)?)
+    }
+
+    /// Waits until `delay` after the request arrived, and has the lateness of `response` recorded.
+    pub(super) async fn after(&self, delay: Duration, mut response: Response) -> Response {
+        let due = self.arrived + delay;
+        self.clock.sleep_until(due).await;
+        response.extensions_mut().insert(Due(due));
+        response
+    }
+}
+
+/// A duration of at most an hour.
+pub(super) fn seconds(name: &str, seconds: f64) -> Result<Duration, Refusal> {
+    if (0.0..=3600.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(Refusal::bad(format!(
+            "{name}: {seconds} is not between 0 and 3600 seconds"
+        )))
+    }
+}
+
+/// A refusal that says why.
+#[derive(Debug)]
+pub(super) struct Refusal(StatusCode, String);
+
+impl Refusal {
+    pub(super) fn bad(why: impl Into<String>) -> Refusal {
+        Refusal(StatusCode::BAD_REQUEST, why.into())
+    }
+
+    pub(super) fn server(why: impl Into<String>) -> Refusal {
+        Refusal(StatusCode::INTERNAL_SERVER_ERROR, why.into())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        text(self.0, self.1 + "\n")
+    }
+}
+
+pub(super) fn answer(status: StatusCode, media: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+pub(super) fn text(status: StatusCode, text: impl Into<Body>) -> Response {
+    answer(status, "text/plain; charset=utf-8", text)
+}
+
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => answer(StatusCode::OK, "application/json", bytes),
+        Err(error) => Refusal::server(error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,47 @@
+//! Answers that come at a set time.
+
+use std::time::Duration;
+
+use axum::extract::Path;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::call::{Call, Refusal, answer, json, seconds as duration, text};
+use super::inspect;
+use crate::payload;
+
+/// httpbin's limit.
+const MAX_SECONDS: f64 = 10.0;
+
+pub(super) async fn seconds(Path(seconds): Path<f64>, call: Call) -> Result<Response, Refusal> {
+    // Not `min`, which would make ten of what is not a number.
+    let seconds = if seconds > MAX_SECONDS {
+        MAX_SECONDS
+    } else {
+        seconds
+    };
+    let delay = duration("delay", seconds)?;
+    let shown = inspect::echo(&call).await?;
+    Ok(call.after(delay, json(&shown)).await)
+}
+
+pub(super) async fn millis(Path(millis): Path<u64>, call: Call) -> Result<Response, Refusal> {
+    let delay = checked(millis)?;
+    let body = format!("waited {millis} ms\n");
+    Ok(call.after(delay, text(StatusCode::OK, body)).await)
+}
+
+pub(super) async fn page(Path(n): Path<u64>, call: Call) -> Result<Response, Refusal> {
+    let page = answer(StatusCode::OK, "text/html; charset=utf-8", payload::page(n));
+    match call.param_or("delay_ms", 0)? {
+        0 => Ok(page),
+        millis => Ok(call.after(checked(millis)?, page).await),
+    }
+}
+
+fn checked(millis: u64) -> Result<Duration, Refusal> {
+    if millis > 3_600_000 {
+        return Err(Refusal::bad(format!("{millis} ms are more than an hour")));
+    }
+    Ok(Duration::from_millis(millis))
+}

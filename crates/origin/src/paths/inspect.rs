@@ -1,0 +1,215 @@
+//! Paths that show the request.
+
+use axum::extract::{FromRequest, Multipart};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, Request};
+use serde_json::{Map, Value, json as value};
+use url::form_urlencoded;
+
+use super::call::{Call, Refusal, json};
+
+pub(super) async fn without_body(call: Call) -> Response {
+    json(&value!({
+        "args": args(&call),
+        "headers": headers_of(call.headers()),
+        "origin": call.peer,
+        "url": url(&call),
+    }))
+}
+
+pub(super) async fn with_body(call: Call) -> Result<Response, Refusal> {
+    Ok(json(&echo(&call).await?))
+}
+
+pub(super) async fn anything(call: Call) -> Result<Response, Refusal> {
+    let mut shown = echo(&call).await?;
+    shown.insert("method".to_owned(), call.head.method.as_str().into());
+    Ok(json(&shown))
+}
+
+pub(super) async fn headers(call: Call) -> Response {
+    json(&value!({ "headers": headers_of(call.headers()) }))
+}
+
+pub(super) async fn ip(call: Call) -> Response {
+    json(&value!({ "origin": call.peer }))
+}
+
+pub(super) async fn user_agent(call: Call) -> Response {
+    let agent = call.headers().get(USER_AGENT);
+    json(&value!({ "user-agent": agent.map(|agent| latin1(agent.as_bytes())) }))
+}
+
+/// What `/post` answers.
+pub(super) async fn echo(call: &Call) -> Result<Map<String, Value>, Refusal> {
+    let content = Content::of(call).await?;
+    Ok(Map::from_iter([
+        ("args".to_owned(), args(call)),
+        ("data".to_owned(), content.data),
+        ("files".to_owned(), content.files),
+        ("form".to_owned(), content.form),
+        ("headers".to_owned(), headers_of(call.headers())),
+        ("json".to_owned(), content.json),
+        ("origin".to_owned(), call.peer.to_string().into()),
+        ("url".to_owned(), url(call).into()),
+    ]))
+}
+
+fn args(call: &Call) -> Value {
+    let pairs = call.query.iter();
+    grouped(pairs.map(|(name, value)| (name.clone(), Value::from(value.as_str()))))
+}
+
+/// The headers as httpbin shows them: names in title case, repeated ones joined, bytes read as Latin-1.
+pub(super) fn headers_of(headers: &HeaderMap) -> Value {
+    let fields = headers.keys().map(|name| {
+        let values: Vec<String> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| latin1(value.as_bytes()))
+            .collect();
+        (title(name.as_str()), Value::from(values.join(",")))
+    });
+    Value::Object(fields.collect())
+}
+
+/// `http://`, the host the client asked for, path and query.
+fn url(call: &Call) -> String {
+    base(call)
+        + call
+            .head
+            .uri
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+}
+
+/// The part of [`url`] before the path.
+pub(super) fn base(call: &Call) -> String {
+    let host = call.headers().get(HOST);
+    let host = host.map_or_else(|| "localhost".to_owned(), |host| latin1(host.as_bytes()));
+    format!("http://{host}")
+}
+
+/// The four ways in which httpbin shows a body.
+struct Content {
+    data: Value,
+    form: Value,
+    files: Value,
+    json: Value,
+}
+
+impl Content {
+    async fn of(call: &Call) -> Result<Content, Refusal> {
+        let media = call.headers().get(CONTENT_TYPE);
+        let media = media.map_or_else(String::new, |media| latin1(media.as_bytes()));
+        let mut content = Content {
+            data: "".into(),
+            form: value!({}),
+            files: value!({}),
+            json: Value::Null,
+        };
+        match media.split(';').next().unwrap_or("").trim() {
+            "application/x-www-form-urlencoded" => {
+                let fields = form_urlencoded::parse(&call.body);
+                content.form = grouped(
+                    fields.map(|(name, value)| (name.into_owned(), Value::from(value.as_ref()))),
+                );
+            }
+            "multipart/form-data" => (content.form, content.files) = parts(call).await?,
+            _ => {
+                content.data = readable(&call.body);
+                content.json = serde_json::from_slice(&call.body).unwrap_or_default();
+            }
+        }
+        Ok(content)
+    }
+}
+
+/// The fields and the files of a multipart form.
+async fn parts(call: &Call) -> Result<(Value, Value), Refusal> {
+    let bad = |error: &dyn std::fmt::Display| Refusal::bad(format!("multipart: {error}"));
+    let mut request = Request::new(call.body.clone().into());
+    *request.headers_mut() = call.headers().clone();
+    *request.extensions_mut() = call.head.extensions.clone();
+    let mut multipart = Multipart::from_request(request, &())
+        .await
+        .map_err(|error| bad(&error))?;
+
+    let (mut form, mut files) = (Vec::new(), Vec::new());
+    while let Some(field) = multipart.next_field().await.map_err(|error| bad(&error))? {
+        let name = field.name().unwrap_or("").to_owned();
+        let part = if field.file_name().is_some() {
+            &mut files
+        } else {
+            &mut form
+        };
+        let bytes = field.bytes().await.map_err(|error| bad(&error))?;
+        part.push((name, readable(&bytes)));
+    }
+    Ok((grouped(form.into_iter()), grouped(files.into_iter())))
+}
+
+/// An object in which a name that comes once has its value, and one that comes again a list of them.
+pub(super) fn grouped(pairs: impl Iterator<Item = (String, Value)>) -> Value {
+    let mut lists: Map<String, Value> = Map::new();
+    for (name, value) in pairs {
+        let entry = lists
+            .entry(name)
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = entry {
+            list.push(value);
+        }
+    }
+    for entry in lists.values_mut() {
+        if let Value::Array(list) = entry
+            && list.len() == 1
+        {
+            *entry = list.remove(0);
+        }
+    }
+    Value::Object(lists)
+}
+
+/// The bytes as text, or as a `data:` URL if they are not UTF-8.
+fn readable(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => format!(
+            "data:application/octet-stream;base64,{}",
+            STANDARD.encode(bytes)
+        )
+        .into(),
+    }
+}
+
+pub(super) fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+pub(super) fn title(name: &str) -> String {
+    let words = name.split('-').map(|word| {
+        let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        first.to_ascii_uppercase() + &rest.to_ascii_lowercase()
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_titled_as_httpbin_does() {
+        for (name, titled) in [
+            ("x-forwarded-FOR", "X-Forwarded-For"),
+            ("etag", "Etag"),
+            ("-a-", "-A-"),
+            ("", ""),
+        ] {
+            assert_eq!(title(name), titled);
+        }
+    }
+}

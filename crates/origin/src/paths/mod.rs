@@ -1,0 +1,140 @@
+//! The paths: a file per family, and the table of them all.
+
+mod auth;
+mod bodies;
+mod call;
+mod cookies;
+mod delays;
+mod encodings;
+mod faults;
+mod inspect;
+mod raw;
+mod redirects;
+mod statuses;
+mod uploads;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{any, delete, get, patch, post, put};
+use http::StatusCode;
+
+use crate::stats::Recorder;
+use crate::timer::Clock;
+pub(crate) use call::{Arrival, Due};
+use call::{Call, json, text};
+
+const INDEX: &str = "\
+A local origin, shaped like httpbin.
+
+As httpbin has them:
+/get /post /put /patch /delete      the request, echoed as JSON
+/anything /anything/{...}           the same, any method
+/headers /ip /user-agent            a part of it
+/status/{code}                      any final status, any method
+/delay/{seconds}                    echoes after a delay of at most 10 seconds
+/bytes/{n}?seed=                    n pseudo-random bytes, the same for the same seed; at most 100 MiB
+/stream-bytes/{n}?chunk_size=&seed= the same, chunked
+/drip?numbytes=&duration=&delay=&code=
+/redirect/{n} /relative-redirect/{n} /absolute-redirect/{n}
+/redirect-to?url=&status_code=
+/gzip /deflate /brotli              a compressed answer, whatever was accepted
+/cookies /cookies/set?k=v /cookies/set/{k}/{v} /cookies/delete?k
+/basic-auth/{user}/{passwd} /hidden-basic-auth/{user}/{passwd} /bearer
+/encoding/utf8                      a page in many scripts
+/response-headers?name=value        answers with these headers
+
+Its own:
+/zstd                               as /gzip
+/delay-ms/{n}                       a small answer after n milliseconds
+/page/{n}?delay_ms=                 a small HTML page
+/flaky?fail=N&id=                   503 to the first N requests with that id, then 200
+/echo                               POST: the body, chunk by chunk as it arrives
+/upload                             any method: the length and SHA-256 of the body
+/echo-headers-raw                   every header as [name, hex of its bytes]
+/raw-header?name=X-Raw&hex=         answers with a header of these bytes; both may be repeated
+/slow-body?chunks=&size=&pause_ms=  a chunked body with pauses
+/hang                               no answer
+/hang-body                          a head, a few bytes of the body, and no more
+/stats                              what was counted; POST /stats/reset starts again
+";
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) clock: Clock,
+}
+
+/// Whether a request for this path is left out of the counts.
+pub(crate) fn asks_for_stats(path: &str) -> bool {
+    matches!(path, "/stats" | "/stats/reset")
+}
+
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(async |_: Call| text(StatusCode::OK, INDEX)))
+        .route("/get", get(inspect::without_body))
+        .route("/post", post(inspect::with_body))
+        .route("/put", put(inspect::with_body))
+        .route("/patch", patch(inspect::with_body))
+        .route("/delete", delete(inspect::with_body))
+        .route("/anything", any(inspect::anything))
+        .route("/anything/{*rest}", any(inspect::anything))
+        .route("/headers", get(inspect::headers))
+        .route("/ip", get(inspect::ip))
+        .route("/user-agent", get(inspect::user_agent))
+        .route("/status/{code}", any(statuses::status))
+        .route("/delay/{seconds}", any(delays::seconds))
+        .route("/delay-ms/{n}", any(delays::millis))
+        .route("/page/{n}", get(delays::page))
+        .route("/bytes/{n}", get(bodies::bytes))
+        .route("/stream-bytes/{n}", get(bodies::stream_bytes))
+        .route("/drip", get(bodies::drip))
+        .route("/slow-body", get(bodies::slow))
+        .route("/encoding/utf8", get(bodies::utf8))
+        .route("/redirect/{n}", get(redirects::redirect))
+        .route("/relative-redirect/{n}", get(redirects::relative))
+        .route("/absolute-redirect/{n}", get(redirects::absolute))
+        .route("/redirect-to", any(redirects::to))
+        .route("/gzip", get(encodings::gzip))
+        .route("/deflate", get(encodings::deflate))
+        .route("/brotli", get(encodings::brotli))
+        .route("/zstd", get(encodings::zstd))
+        .route("/cookies", get(cookies::list))
+        .route("/cookies/set", get(cookies::set))
+        .route("/cookies/set/{name}/{value}", get(cookies::set_one))
+        .route("/cookies/delete", get(cookies::delete))
+        .route("/basic-auth/{user}/{passwd}", get(auth::basic))
+        .route(
+            "/hidden-basic-auth/{user}/{passwd}",
+            get(auth::hidden_basic),
+        )
+        .route("/bearer", get(auth::bearer))
+        .route(
+            "/response-headers",
+            get(raw::response_headers).post(raw::response_headers),
+        )
+        .route("/echo-headers-raw", any(raw::echo_headers))
+        .route("/raw-header", any(raw::raw_header))
+        .route("/echo", post(uploads::echo))
+        .route("/upload", any(uploads::upload))
+        .merge(faults::flaky())
+        .route("/hang", any(faults::hang))
+        .route("/hang-body", any(faults::hang_body))
+        .route("/stats", get(stats))
+        .route("/stats/reset", post(reset_stats))
+        .fallback(async |_: Call| text(StatusCode::NOT_FOUND, "no such path; GET / lists them\n"))
+        .with_state(app)
+}
+
+async fn stats(State(app): State<App>) -> Response {
+    json(&app.recorder.stats())
+}
+
+async fn reset_stats(State(app): State<App>) -> Response {
+    app.recorder.reset();
+    json(&app.recorder.stats())
+}

@@ -1,0 +1,61 @@
+//! Redirects.
+
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use http::header::LOCATION;
+use http::{HeaderValue, StatusCode};
+
+use super::call::{Call, Refusal};
+use super::inspect::base;
+
+pub(super) async fn redirect(Path(n): Path<u64>, call: Call) -> Result<Response, Refusal> {
+    if call.param("absolute") == Some("true") {
+        to_absolute(n, &call)
+    } else {
+        to_relative(n)
+    }
+}
+
+pub(super) async fn relative(Path(n): Path<u64>, _: Call) -> Result<Response, Refusal> {
+    to_relative(n)
+}
+
+pub(super) async fn absolute(Path(n): Path<u64>, call: Call) -> Result<Response, Refusal> {
+    to_absolute(n, &call)
+}
+
+pub(super) async fn to(call: Call) -> Result<Response, Refusal> {
+    let Some(url) = call.param("url") else {
+        return Err(Refusal::bad("url is missing"));
+    };
+    let code: u16 = call.param_or("status_code", 302)?;
+    let status = StatusCode::from_u16(code).ok();
+    let Some(status) = status.filter(StatusCode::is_redirection) else {
+        return Err(Refusal::bad(format!("status_code={code} is not 3xx")));
+    };
+    found(status, url)
+}
+
+fn to_relative(n: u64) -> Result<Response, Refusal> {
+    found(StatusCode::FOUND, &next(n, "relative-redirect")?)
+}
+
+fn to_absolute(n: u64, call: &Call) -> Result<Response, Refusal> {
+    let url = base(call) + &next(n, "absolute-redirect")?;
+    found(StatusCode::FOUND, &url)
+}
+
+/// Where the `n`th redirect from the end leads: the last one to `/get`.
+fn next(n: u64, path: &str) -> Result<String, Refusal> {
+    match n {
+        0 => Err(Refusal::bad("at least one redirect is needed")),
+        1 => Ok("/get".to_owned()),
+        _ => Ok(format!("/{path}/{}", n - 1)),
+    }
+}
+
+pub(super) fn found(status: StatusCode, url: &str) -> Result<Response, Refusal> {
+    let location = HeaderValue::from_bytes(url.as_bytes())
+        .map_err(|_| Refusal::bad("the URL cannot stand in a header"))?;
+    Ok((status, [(LOCATION, location)]).into_response())
+}

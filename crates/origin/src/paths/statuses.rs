@@ -1,0 +1,34 @@
+//! `/status/{code}`.
+
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderName, LOCATION, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+use super::call::{Call, Refusal};
+
+/// The realm httpbin names.
+pub(super) const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"Fake Realm\"");
+
+pub(super) async fn status(Path(code): Path<u16>, _: Call) -> Result<Response, Refusal> {
+    let status = final_status(code)?;
+    let header: Option<(HeaderName, HeaderValue)> = match code {
+        301 | 302 | 303 | 305 | 307 | 308 => {
+            Some((LOCATION, HeaderValue::from_static("/redirect/1")))
+        }
+        401 => Some((WWW_AUTHENTICATE, BASIC)),
+        407 => Some((PROXY_AUTHENTICATE, BASIC)),
+        _ => None,
+    };
+    let mut response = status.into_response();
+    response.headers_mut().extend(header);
+    Ok(response)
+}
+
+/// A status that ends an exchange, unlike 1xx (RFC 9110, section 15.2).
+pub(super) fn final_status(code: u16) -> Result<StatusCode, Refusal> {
+    StatusCode::from_u16(code)
+        .ok()
+        .filter(|status| !status.is_informational())
+        .ok_or_else(|| Refusal::bad(format!("{code} is not a final status: 200 to 999")))
+}

@@ -1,0 +1,45 @@
+//! Bodies that come from the client, of any length: nothing here holds more than a chunk.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http_body_util::BodyExt;
+use serde_json::json as value;
+use sha2::{Digest, Sha256};
+
+use super::call::{Refusal, answer, json};
+use super::raw::to_hex;
+
+/// The request's body is the response's: a chunk goes back as soon as it comes.
+pub(super) async fn echo(request: Request) -> Response {
+    answer(
+        StatusCode::OK,
+        "application/octet-stream",
+        request.into_body(),
+    )
+}
+
+pub(super) async fn upload(request: Request) -> Result<Response, Refusal> {
+    let (head, mut body): (_, Body) = request.into_parts();
+    let text = |name| head.headers.get(name)?.to_str().ok();
+    let chunked = text(TRANSFER_ENCODING).is_some_and(|coding| coding.contains("chunked"));
+    let promised: Option<u64> = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+
+    let mut digest = Sha256::new();
+    let mut len = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refusal::bad(format!("the body ended: {error}")))?;
+        if let Some(data) = frame.data_ref() {
+            digest.update(data);
+            len += data.len() as u64;
+        }
+    }
+    Ok(json(&value!({
+        "bytes": len,
+        "sha256": to_hex(&digest.finalize()),
+        "chunked": chunked,
+        "content_length": promised,
+    })))
+}

@@ -1,0 +1,127 @@
+//! The contents the origin serves, so that a client can check what it got.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// The bytes of `/bytes/{len}?seed={seed}`, and of every path that serves bytes by number. Without a `seed` it is 0.
+///
+/// A longer answer begins with a shorter one.
+///
+/// ```
+/// use inflight_origin::payload::bytes;
+///
+/// assert!(bytes(1000, 7).starts_with(&bytes(10, 7)));
+/// assert_ne!(bytes(1000, 7), bytes(1000, 8));
+/// ```
+#[must_use]
+pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
+    slice(0, len, seed)
+}
+
+/// The text of `/page/{n}`.
+///
+/// ```
+/// assert!(inflight_origin::payload::page(42).contains("<h1>Page 42</h1>"));
+/// ```
+#[must_use]
+pub fn page(n: u64) -> String {
+    let next = n.wrapping_add(1);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Page {n}</title></head>\n\
+         <body>\n<h1>Page {n}</h1>\n<p>This page is one of as many as there are numbers.</p>\n\
+         <p><a href=\"/page/{next}\">Page {next}</a></p>\n</body>\n</html>\n"
+    )
+}
+
+/// `len` bytes from `start` on.
+fn slice(start: u64, len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 16);
+    let skipped = (start % 8) as usize;
+    for n in start / 8.. {
+        if bytes.len() >= skipped + len {
+            break;
+        }
+        bytes.extend_from_slice(&word(n, seed).to_le_bytes());
+    }
+    bytes.drain(..skipped);
+    bytes.truncate(len);
+    bytes
+}
+
+/// The `n`th eight bytes: SplitMix64 (Steele, Lea, Flood 2014), whose state is a sum, so any word can be had alone.
+fn word(n: u64, seed: u64) -> u64 {
+    let state = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+/// A body of these bytes, made as it is read.
+pub(crate) struct Pseudorandom {
+    seed: u64,
+    sent: u64,
+    len: u64,
+    chunk: u64,
+    sized: bool,
+}
+
+impl Pseudorandom {
+    /// A body of known length.
+    pub(crate) fn sized(len: u64, seed: u64) -> Pseudorandom {
+        Pseudorandom {
+            seed,
+            sent: 0,
+            len,
+            chunk: 64 * 1024,
+            sized: true,
+        }
+    }
+
+    /// A body that is sent in chunks of this size, at least one byte.
+    pub(crate) fn chunked(len: u64, seed: u64, chunk: u64) -> Pseudorandom {
+        Pseudorandom {
+            seed,
+            sent: 0,
+            len,
+            chunk: chunk.max(1),
+            sized: false,
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
+        let len = (self.len - self.sent).min(self.chunk);
+        if len == 0 {
+            return None;
+        }
+        let bytes = slice(self.sent, usize::try_from(len).ok()?, self.seed);
+        self.sent += len;
+        Some(bytes.into())
+    }
+}
+
+impl Body for Pseudorandom {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(self.next().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.sent == self.len
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.sized {
+            SizeHint::with_exact(self.len - self.sent)
+        } else {
+            SizeHint::default()
+        }
+    }
+}

@@ -1,0 +1,161 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// A timer with a thread of its own, which ends when this is dropped.
+///
+/// Delays are what the origin is for. tokio's timer rounds up to a whole millisecond and so does the `epoll_wait` under
+/// it, which would make answers up to 2 ms late before anyone is busy. A thread on a condition variable is within some
+/// 0.1 ms, and portable.
+pub(crate) struct Timer {
+    clock: Clock,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Timer {
+    /// Starts the thread, which calls `on_start` first.
+    pub(crate) fn start(on_start: impl FnOnce() + Send + 'static) -> io::Result<Timer> {
+        let clock = Clock(Arc::new(Shared::default()));
+        let thread = thread::Builder::new()
+            .name("origin-timer".to_owned())
+            .spawn({
+                let clock = clock.clone();
+                move || {
+                    on_start();
+                    clock.0.run();
+                }
+            })?;
+        Ok(Timer {
+            clock,
+            thread: Some(thread),
+        })
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.clock.0.lock().ended = true;
+        self.clock.0.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What tasks sleep by.
+#[derive(Clone)]
+pub(crate) struct Clock(Arc<Shared>);
+
+impl Clock {
+    /// Sleeps until `at`, never less. After the timer has ended, for ever.
+    pub(crate) fn sleep_until(&self, at: Instant) -> Sleep {
+        Sleep {
+            clock: self.clone(),
+            at,
+            id: None,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    sleepers: Mutex<Sleepers>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Sleepers {
+    /// By when they are due; the number tells apart those of one instant.
+    wakers: BTreeMap<(Instant, u64), Waker>,
+    ids: u64,
+    ended: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Sleepers> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut due = Vec::new();
+        let mut sleepers = self.lock();
+        while !sleepers.ended {
+            let now = Instant::now();
+            while let Some(first) = sleepers.wakers.first_entry()
+                && first.key().0 <= now
+            {
+                due.push(first.remove());
+            }
+            if !due.is_empty() {
+                // Waking runs the runtime's code: not under our lock.
+                drop(sleepers);
+                due.drain(..).for_each(Waker::wake);
+                sleepers = self.lock();
+                continue;
+            }
+            let first = sleepers.wakers.first_key_value().map(|((at, _), _)| *at);
+            sleepers = match first {
+                Some(at) => {
+                    let waited = self.changed.wait_timeout(sleepers, at - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    let waited = self.changed.wait(sleepers);
+                    waited.unwrap_or_else(PoisonError::into_inner)
+                }
+            };
+        }
+    }
+}
+
+/// Made by [`Clock::sleep_until`].
+pub(crate) struct Sleep {
+    clock: Clock,
+    at: Instant,
+    /// Set once it is among the sleepers.
+    id: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.at {
+            return Poll::Ready(());
+        }
+        let clock = self.clock.clone();
+        let mut sleepers = clock.0.lock();
+        let id = *self.id.get_or_insert_with(|| {
+            sleepers.ids += 1;
+            sleepers.ids
+        });
+        let replaced = sleepers.wakers.insert((self.at, id), cx.waker().clone());
+        let first = sleepers.wakers.first_key_value();
+        let is_first = first.is_some_and(|(key, _)| *key == (self.at, id));
+        drop(sleepers);
+        drop(replaced);
+        if is_first {
+            // The thread sleeps until another is due, or for ever.
+            clock.0.changed.notify_one();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            let waker = self.clock.0.lock().wakers.remove(&(self.at, id));
+            // Dropping it runs the runtime's code too: the lock is let go first.
+            drop(waker);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The counts, and the life of the origin.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "lateness is shown, not judged: it is the machine's"
+)]
+
+mod common;
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Client, LONG, get};
+use inflight_origin::{CpuScope, Options, Origin, Stats, raise_file_limit};
+
+#[test]
+fn a_connection_that_is_kept_is_counted_once() {
+    let origin = Origin::start().unwrap();
+    let mut client = Client::connect(origin.addr());
+    for _ in 0..5 {
+        client.get("/get");
+    }
+    let stats = origin.stats();
+    assert_eq!(stats.connections_accepted, 1);
+    assert_eq!((stats.connections_open, stats.connections_closed), (1, 0));
+    assert_eq!((stats.requests, stats.in_flight), (5, 0));
+    drop(client);
+    let stats = origin
+        .wait_for(LONG, |stats| stats.connections_closed == 1)
+        .unwrap();
+    assert_eq!((stats.connections_open, stats.aborted), (0, 0));
+}
+
+#[test]
+fn the_peak_is_how_many_were_in_flight_together() {
+    let origin = Origin::start().unwrap();
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(origin.addr())).collect();
+    for client in &mut clients {
+        client.send("GET /hang HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    origin
+        .wait_for(LONG, |stats| stats.in_flight == 20)
+        .unwrap();
+    clients.truncate(5);
+    origin.wait_for(LONG, |stats| stats.in_flight == 5).unwrap();
+    assert_eq!(origin.stats().peak_in_flight, 20);
+    origin.reset_stats();
+    let stats = origin.stats();
+    assert_eq!((stats.in_flight, stats.peak_in_flight), (5, 5));
+    assert_eq!((stats.requests, stats.aborted), (0, 0));
+}
+
+#[test]
+fn delays_overlap() {
+    let origin = Origin::start().unwrap();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| assert_eq!(get(&origin, "/delay-ms/300").text(), "waited 300 ms\n"));
+        }
+    });
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    let stats = origin.stats();
+    assert!(stats.peak_in_flight > 1, "{stats:?}");
+    assert_eq!(stats.delays.count, 10);
+}
+
+#[test]
+fn a_client_that_leaves_is_noticed() {
+    let origin = Origin::start().unwrap();
+    for (n, path) in [(1, "/hang"), (2, "/hang-body"), (3, "/delay/10")] {
+        let mut client = Client::connect(origin.addr());
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        origin.wait_for(LONG, |stats| stats.in_flight == 1).unwrap();
+        drop(client);
+        let left = |stats: &Stats| stats.aborted == n && stats.connections_closed == n;
+        let stats = origin.wait_for(LONG, left).unwrap();
+        assert_eq!((stats.in_flight, stats.connections_open), (0, 0), "{path}");
+    }
+    // Nothing was delayed to its end.
+    assert_eq!(origin.stats().delays.count, 0);
+}
+
+#[test]
+fn a_client_that_leaves_after_an_upload_is_noticed() {
+    let origin = Origin::start().unwrap();
+    let mut client = Client::connect(origin.addr());
+    client.send("POST /hang HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
+    origin.wait_for(LONG, |stats| stats.in_flight == 1).unwrap();
+    drop(client);
+    origin.wait_for(LONG, |stats| stats.aborted == 1).unwrap();
+}
+
+#[test]
+fn a_body_taken_in_part_is_aborted() {
+    let origin = Origin::start().unwrap();
+    let mut client = Client::connect(origin.addr());
+    // More than the sockets' buffers hold.
+    client.send("GET /bytes/104857600 HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.exactly(1000);
+    drop(client);
+    let stats = origin.wait_for(LONG, |stats| stats.aborted == 1).unwrap();
+    assert_eq!(stats.in_flight, 0);
+}
+
+#[test]
+fn delays_are_never_early_and_their_lateness_is_recorded() {
+    let origin = Origin::start().unwrap();
+    thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                let mut client = Client::connect(origin.addr());
+                for n in [1, 7, 20] {
+                    let start = Instant::now();
+                    assert_eq!(client.get(&format!("/delay-ms/{n}")).status, 200);
+                    assert!(start.elapsed() >= Duration::from_millis(n));
+                }
+            });
+        }
+    });
+    let delays = origin.stats().delays;
+    println!(
+        "lateness of {} delays, 100 in flight: p50 {} us, p99 {} us, max {} us",
+        delays.count, delays.p50, delays.p99, delays.max
+    );
+    assert_eq!((delays.count, delays.early), (300, 0));
+    assert!(delays.p50 <= delays.p99 && delays.p99 <= delays.max);
+}
+
+#[test]
+fn asking_for_the_counts_does_not_count() {
+    let origin = Origin::start().unwrap();
+    let ask = |method: &str, path: &str| -> Stats {
+        let answer = Client::connect(origin.addr()).call(method, path, &[], b"");
+        serde_json::from_slice(&answer.body).unwrap()
+    };
+    let none = ask("GET", "/stats");
+    assert_eq!((none.connections_accepted, none.requests), (0, 0));
+    get(&origin, "/get");
+    origin
+        .wait_for(LONG, |stats| stats.connections_closed == 1)
+        .unwrap();
+    let one = ask("GET", "/stats");
+    assert_eq!((one.connections_accepted, one.connections_open), (1, 0));
+    assert_eq!((one.requests, one.peak_in_flight), (1, 1));
+    let reset = ask("POST", "/stats/reset");
+    assert_eq!((reset.connections_accepted, reset.requests), (0, 0));
+
+    // A connection that asked first and then did something else is one like any other.
+    let mut client = Client::connect(origin.addr());
+    client.get("/stats");
+    client.get("/get");
+    let stats = origin.stats();
+    assert_eq!((stats.connections_accepted, stats.connections_open), (1, 1));
+}
+
+#[test]
+fn cpu_time_is_the_origins() {
+    let origin = Origin::start().unwrap();
+    let mut client = Client::connect(origin.addr());
+    client.get("/bytes/10000000");
+    let served = origin.stats();
+    assert!(served.cpu > Duration::ZERO);
+    // What this thread burns is not in it where threads can be told apart.
+    if served.cpu_scope == CpuScope::Threads {
+        origin.reset_stats();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(200) {
+            std::hint::spin_loop();
+        }
+        assert!(origin.stats().cpu < Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn waiting_in_vain_returns_the_last_counts() {
+    let origin = Origin::start().unwrap();
+    get(&origin, "/get");
+    let last = origin.wait_for(Duration::from_millis(1), |stats| stats.requests == 2);
+    assert_eq!(last.unwrap_err().requests, 1);
+}
+
+#[test]
+fn a_dropped_origin_cuts_its_connections_and_frees_its_port() {
+    let origin = Origin::bind(Options::default().with_workers(2)).unwrap();
+    let addr = origin.addr();
+    let mut client = Client::connect(addr);
+    client.send("GET /hang HTTP/1.1\r\nHost: h\r\n\r\n");
+    origin.wait_for(LONG, |stats| stats.in_flight == 1).unwrap();
+    drop(origin);
+    assert_eq!(client.rest().unwrap_or_default(), b"");
+    let refused = TcpStream::connect(addr).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    Origin::bind(Options::default().with_listen(addr)).unwrap();
+}
+
+#[test]
+fn a_stopped_origin_ends_the_wait_for_it() {
+    let origin = Origin::start().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| origin.wait());
+        origin.stop();
+    });
+    origin.wait();
+    assert_eq!(origin.stats().connections_open, 0);
+}
+
+#[test]
+fn an_origin_can_be_dropped_inside_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async { drop(Origin::start().unwrap()) });
+}
+
+#[test]
+fn idle_connections_end_when_asked_to() {
+    let options = Options::default().with_idle_timeout(Duration::from_millis(10));
+    let origin = Origin::bind(options).unwrap();
+    let client = Client::connect(origin.addr());
+    origin
+        .wait_for(LONG, |stats| stats.connections_closed == 1)
+        .unwrap();
+    drop(client);
+}
+
+#[test]
+fn a_burst_of_connects_is_held() {
+    let limit = raise_file_limit().unwrap();
+    // Two descriptors each, and both ends are here.
+    let burst = usize::try_from(limit / 2)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(500)
+        .min(2000);
+    let origin = Origin::start().unwrap();
+    let clients: Vec<TcpStream> = (0..burst)
+        .map(|_| TcpStream::connect(origin.addr()).unwrap())
+        .collect();
+    let all = |stats: &Stats| stats.connections_open == clients.len() as u64;
+    origin.wait_for(LONG, all).unwrap();
+}
