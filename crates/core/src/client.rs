@@ -110,6 +110,9 @@ pub struct Capabilities {
     pub extension_methods: Support,
     /// Status codes without a registered meaning.
     pub unregistered_status: Support,
+    /// The client reads the [`Deadline`](crate::Deadline) of a request, as nothing else bounds
+    /// its calls. Others are spared the cost of carrying it.
+    pub reads_deadline: bool,
     /// Headers that the client adds by itself, beyond those that HTTP needs.
     pub added_headers: &'static [&'static str],
     /// Limits on how much happens at once.
@@ -132,6 +135,7 @@ impl Capabilities {
             opaque_headers: Support::Yes,
             extension_methods: Support::Yes,
             unregistered_status: Support::Yes,
+            reads_deadline: false,
             added_headers: &[],
             ceilings: Vec::new(),
         }

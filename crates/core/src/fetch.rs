@@ -26,8 +26,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// - What it cannot do is in its [`Capabilities`], and asking for it is
 ///   [`Unsupported`](crate::ErrorKind::Unsupported).
 ///
-/// The URI is absolute, with scheme `http` or `https`. The remaining time is in the request's
-/// extensions as a [`Deadline`], for clients that cannot be interrupted any other way.
+/// The URI is absolute, with scheme `http` or `https`. For a client that says
+/// [`reads_deadline`](Capabilities::reads_deadline), the moment at which the session gives up is
+/// in the request's extensions as a [`Deadline`].
 pub trait Fetch: Send + Sync + 'static {
     /// Sends the request and returns the response's head, its body to be streamed.
     fn fetch(

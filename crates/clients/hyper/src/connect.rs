@@ -14,8 +14,10 @@ use pin_project_lite::pin_project;
 
 use crate::dial::Dial;
 
-#[derive(Clone)]
-pub(crate) struct Connector<D> {
+/// Shared, as the pool clones its connector for each request.
+pub(crate) struct Connector<D>(Arc<Inner<D>>);
+
+struct Inner<D> {
     dial: D,
     runtime: Arc<dyn Runtime>,
     resolver: Resolver,
@@ -25,16 +27,24 @@ pub(crate) struct Connector<D> {
 
 impl<D: Dial> Connector<D> {
     pub(crate) fn new(dial: D, runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Self {
-        Self {
+        Self(Arc::new(Inner {
             dial,
             runtime,
             resolver: Resolver::new(options),
             timeout: options.connect_timeout,
             nodelay: options.nodelay,
-        }
+        }))
     }
+}
 
-    async fn connect(self, uri: Uri) -> Result<Stream<D::Stream>, Error> {
+impl<D> Clone for Connector<D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<D: Dial> Inner<D> {
+    async fn connect(self: Arc<Self>, uri: Uri) -> Result<Stream<D::Stream>, Error> {
         let host = uri
             .host()
             .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
@@ -58,7 +68,7 @@ impl<D: Dial> tower_service::Service<Uri> for Connector<D> {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
+        Box::pin(self.0.clone().connect(uri))
     }
 }
 

@@ -99,6 +99,7 @@ impl FetchBlocking for Ureq {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("ureq 3.5");
+        capabilities.reads_deadline = true;
         capabilities.tls = Support::No("TLS is not built in yet");
         capabilities
     }
