@@ -29,6 +29,7 @@ mod resolve;
 mod response;
 mod runtime;
 mod session;
+mod target;
 mod task;
 
 pub use body::{BlockingBody, Body};

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::target::Target;
 
 /// A response whose body is still to be read: an [`http::Response`] around our [`Body`],
 /// converted both ways with `From`.
@@ -16,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug)]
 pub struct Response {
     inner: http::Response<Body>,
-    url: Option<Url>,
+    target: Option<Target>,
     max_body: u64,
 }
 
@@ -24,10 +25,10 @@ pub struct Response {
 pub(crate) const MAX_BODY: u64 = 64 << 20;
 
 impl Response {
-    pub(crate) fn new(inner: http::Response<Body>, url: Url, max_body: u64) -> Self {
+    pub(crate) fn new(inner: http::Response<Body>, target: Target, max_body: u64) -> Self {
         Self {
             inner,
-            url: Some(url),
+            target: Some(target),
             max_body,
         }
     }
@@ -50,7 +51,7 @@ impl Response {
 
     /// The URL that was fetched, when the response came from a session.
     pub fn url(&self) -> Option<&Url> {
-        self.url.as_ref()
+        self.target.as_ref().and_then(Target::url)
     }
 
     /// The body's length in bytes, if the response says.
@@ -95,16 +96,14 @@ impl Response {
     /// As [`chunk`](Self::chunk), and [`ErrorKind::BodyTooLarge`] when it is longer than the
     /// session's [`max_body`](crate::SessionBuilder::max_body).
     pub async fn bytes(self) -> Result<Bytes, Error> {
-        let Self {
-            inner,
-            url,
-            max_body,
-        } = self;
-        inner
-            .into_body()
-            .collect(max_body)
-            .await
-            .map_err(|error| name(error, url.as_ref()))
+        self.collect().await.map(|(bytes, _)| bytes)
+    }
+
+    async fn collect(self) -> Result<(Bytes, Option<Target>), Error> {
+        match self.inner.into_body().collect(self.max_body).await {
+            Ok(bytes) => Ok((bytes, self.target)),
+            Err(error) => Err(name(error, self.target.as_ref())),
+        }
     }
 
     /// The whole body as text, which has to be UTF-8.
@@ -113,13 +112,12 @@ impl Response {
     ///
     /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when it is not UTF-8.
     pub async fn text(self) -> Result<String, Error> {
-        let url = self.url.clone();
-        let bytes = self.bytes().await?;
+        let (bytes, target) = self.collect().await?;
         String::from_utf8(bytes.into()).map_err(|error| {
             let error = Error::new(ErrorKind::Decode)
                 .with_context("not UTF-8")
                 .with_source(error.utf8_error());
-            name(error, url.as_ref())
+            name(error, target.as_ref())
         })
     }
 
@@ -129,13 +127,12 @@ impl Response {
     ///
     /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when it is not JSON of this shape.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let url = self.url.clone();
-        let bytes = self.bytes().await?;
+        let (bytes, target) = self.collect().await?;
         serde_json::from_slice(&bytes).map_err(|error| {
             let error = Error::new(ErrorKind::Decode)
                 .with_context("not the JSON that was asked for")
                 .with_source(error);
-            name(error, url.as_ref())
+            name(error, target.as_ref())
         })
     }
 
@@ -145,13 +142,13 @@ impl Response {
     }
 
     fn named(&self, error: Error) -> Error {
-        name(error, self.url.as_ref())
+        name(error, self.target.as_ref())
     }
 }
 
-fn name(error: Error, url: Option<&Url>) -> Error {
-    match url {
-        Some(url) => error.with_url(url),
+fn name(error: Error, target: Option<&Target>) -> Error {
+    match target {
+        Some(target) => target.name(error),
         None => error,
     }
 }
@@ -160,7 +157,7 @@ impl From<http::Response<Body>> for Response {
     fn from(inner: http::Response<Body>) -> Self {
         Self {
             inner,
-            url: None,
+            target: None,
             max_body: MAX_BODY,
         }
     }

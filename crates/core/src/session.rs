@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Phase};
 use crate::fetch::{BoxFuture, Deadline, DynFetch, Fetch};
 use crate::response::{MAX_BODY, Response};
 use crate::runtime::Runtime;
+use crate::target::Target;
 
 /// A client on a runtime, with a policy: what aiohttp's `ClientSession` and reqwest's `Client`
 /// are to their users. One concrete type, whatever the backend.
@@ -135,8 +136,8 @@ impl SessionBuilder {
     /// What relative URLs are relative to, as links in a page are: give it a final slash to
     /// keep its whole path.
     pub fn base_url(mut self, url: impl IntoUrl) -> Self {
-        match url.into_url(None) {
-            Ok(url) => self.base_url = Some(url),
+        match url.into_target(None) {
+            Ok(target) => self.base_url = target.url().cloned(),
             Err(error) => self.error = self.error.or(Some(error)),
         }
         self
@@ -237,7 +238,7 @@ impl Session {
     /// A request with any method. A URL that is not one is an error when it is sent.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder {
-            url: url.into_url(self.0.base_url.as_ref()),
+            target: url.into_target(self.0.base_url.as_ref()),
             session: self.clone(),
             method,
             headers: HeaderMap::new(),
@@ -277,42 +278,42 @@ impl Session {
     async fn exchange(
         self,
         method: Method,
-        url: Url,
+        target: Target,
         headers: HeaderMap,
         body: Body,
         timeout: Option<Duration>,
     ) -> Result<Response, Error> {
-        let result = self.exchange_unnamed(method, &url, headers, body, timeout);
+        let result = self.exchange_unnamed(method, &target, headers, body, timeout);
         match result.await {
-            Ok(response) => Ok(Response::new(response, url, self.0.max_body)),
-            Err(error) => Err(error.with_url(&url)),
+            Ok(response) => Ok(Response::new(response, target, self.0.max_body)),
+            Err(error) => Err(target.name(error)),
         }
     }
 
     async fn exchange_unnamed(
         &self,
         method: Method,
-        url: &Url,
+        target: &Target,
         headers: HeaderMap,
         body: Body,
         timeout: Option<Duration>,
     ) -> Result<http::Response<Body>, Error> {
         let inner = &*self.0;
-        if let (Support::No(reason), "https") = (inner.capabilities.tls, url.scheme()) {
+        if let (Support::No(reason), "https") = (
+            inner.capabilities.tls,
+            target.uri().scheme_str().unwrap_or_default(),
+        ) {
             return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
         }
         let mut alarm = Alarm::new(timeout, inner.runtime.clone());
         let mut request = http::Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = url
-            .as_str()
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| {
-                Error::new(ErrorKind::InvalidUrl).with_source(error)
-            })?;
+        *request.uri_mut() = target.uri().clone();
         *request.headers_mut() = headers;
         add_defaults(request.headers_mut(), &inner.headers);
-        add_credentials(request.headers_mut(), url)?;
+        if let Some(url) = target.credentials() {
+            add_credentials(request.headers_mut(), url)?;
+        }
         if let (true, Some(deadline)) = (inner.capabilities.reads_deadline, alarm.deadline) {
             request.extensions_mut().insert(Deadline(deadline));
         }
@@ -371,9 +372,6 @@ fn add_defaults(headers: &mut HeaderMap, defaults: &HeaderMap) {
 /// Credentials in the URL become basic authentication (RFC 7617), as browsers and aiohttp have
 /// it, unless the request has an `Authorization` already.
 fn add_credentials(headers: &mut HeaderMap, url: &Url) -> Result<(), Error> {
-    if url.username().is_empty() && url.password().is_none() {
-        return Ok(());
-    }
     if headers.contains_key(AUTHORIZATION) {
         return Ok(());
     }
@@ -502,7 +500,7 @@ impl http_body::Body for Governed {
 pub struct RequestBuilder {
     session: Session,
     method: Method,
-    url: Result<Url, Error>,
+    target: Result<Target, Error>,
     headers: HeaderMap,
     body: Body,
     timeout: Option<Duration>,
@@ -521,7 +519,7 @@ impl RequestBuilder {
             Ok((name, value)) => {
                 self.headers.append(name, value);
             }
-            Err(error) => self.url = self.url.and(Err(error)),
+            Err(error) => self.target = self.target.and(Err(error)),
         }
         self
     }
@@ -546,7 +544,7 @@ impl RequestBuilder {
                 let error = Error::new(ErrorKind::InvalidRequest)
                     .with_context("the value has no JSON")
                     .with_source(error);
-                self.url = self.url.and(Err(error));
+                self.target = self.target.and(Err(error));
             }
         }
         self
@@ -565,9 +563,9 @@ impl RequestBuilder {
     ///
     /// A status is no error. Everything else that can happen has an [`ErrorKind`].
     pub async fn send(self) -> Result<Response, Error> {
-        let url = self.url?;
+        let target = self.target?;
         self.session
-            .exchange(self.method, url, self.headers, self.body, self.timeout)
+            .exchange(self.method, target, self.headers, self.body, self.timeout)
             .await
     }
 
@@ -639,52 +637,18 @@ where
 /// What can be taken as a URL: text and [`Url`], by value or by reference.
 pub trait IntoUrl: sealed::Sealed {
     #[doc(hidden)]
-    fn into_url(self, base: Option<&Url>) -> Result<Url, Error>;
+    fn into_target(self, base: Option<&Url>) -> Result<Target, Error>;
 }
 
 mod sealed {
     pub trait Sealed {}
 }
 
-fn parse(text: &str, base: Option<&Url>) -> Result<Url, Error> {
-    let parsed = Url::options().base_url(base).parse(text);
-    let url = parsed.map_err(|error| {
-        Error::new(ErrorKind::InvalidUrl)
-            .with_context(format!("{:?}", Shown(text)))
-            .with_source(error)
-    })?;
-    checked(url)
-}
-
-fn checked(url: Url) -> Result<Url, Error> {
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        other => {
-            let context = format!("the scheme is {other:?}, neither http nor https");
-            Err(Error::new(ErrorKind::InvalidUrl)
-                .with_context(context)
-                .with_url(&url))
-        }
-    }
-}
-
-/// Text that is not a URL, shown without what may be credentials in it.
-struct Shown<'a>(&'a str);
-
-impl fmt::Debug for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.rsplit_once('@') {
-            Some((_, rest)) => write!(f, "{:?}", format!("...@{rest}")),
-            None => write!(f, "{:?}", self.0),
-        }
-    }
-}
-
 macro_rules! into_url {
     ($($type:ty => |$url:ident, $base:ident| $parse:expr),* $(,)?) => {$(
         impl sealed::Sealed for $type {}
         impl IntoUrl for $type {
-            fn into_url(self, $base: Option<&Url>) -> Result<Url, Error> {
+            fn into_target(self, $base: Option<&Url>) -> Result<Target, Error> {
                 let $url = self;
                 $parse
             }
@@ -692,9 +656,9 @@ macro_rules! into_url {
     )*};
 }
 into_url! {
-    &str => |url, base| parse(url, base),
-    String => |url, base| parse(&url, base),
-    &String => |url, base| parse(url, base),
-    Url => |url, _base| checked(url),
-    &Url => |url, _base| checked(url.clone()),
+    &str => |url, base| Target::parse(url, base),
+    String => |url, base| Target::parse(&url, base),
+    &String => |url, base| Target::parse(url, base),
+    Url => |url, _base| Target::new(url),
+    &Url => |url, _base| Target::new(url.clone()),
 }

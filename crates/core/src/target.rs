@@ -1,0 +1,217 @@
+//! Where a request goes: its URL, parsed once.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::OnceLock;
+
+use http::Uri;
+use url::Url;
+
+use crate::error::{Error, ErrorKind};
+
+/// A URL that is fetched: as the client wants it, and, when somebody asks, as people read it.
+///
+/// Parsing by the URL standard costs as much as a twentieth of a whole exchange on loopback.
+/// Most URLs are written the way the standard would write them; these skip it.
+#[derive(Debug)]
+pub struct Target {
+    uri: Uri,
+    url: OnceLock<Url>,
+}
+
+impl Target {
+    pub(crate) fn parse(text: &str, base: Option<&Url>) -> Result<Self, Error> {
+        if is_plain(text)
+            && let Ok(uri) = text.parse()
+        {
+            return Ok(Self {
+                uri,
+                url: OnceLock::new(),
+            });
+        }
+        let parsed = Url::options().base_url(base).parse(text);
+        let url = parsed.map_err(|error| {
+            Error::new(ErrorKind::InvalidUrl)
+                .with_context(Shown(text).to_string())
+                .with_source(error)
+        })?;
+        Self::new(url)
+    }
+
+    pub(crate) fn new(url: Url) -> Result<Self, Error> {
+        if !matches!(url.scheme(), "http" | "https") {
+            let scheme = url.scheme();
+            return Err(Error::new(ErrorKind::InvalidUrl)
+                .with_context(format!("the scheme is {scheme:?}, neither http nor https"))
+                .with_url(&url));
+        }
+        let uri = url
+            .as_str()
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| {
+                Error::new(ErrorKind::InvalidUrl)
+                    .with_source(error)
+                    .with_url(&url)
+            })?;
+        Ok(Self {
+            uri,
+            url: url.into(),
+        })
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Always there: what was taken as plain is a URL, and reads the same.
+    pub(crate) fn url(&self) -> Option<&Url> {
+        if self.url.get().is_none()
+            && let Ok(url) = Url::parse(&self.uri.to_string())
+        {
+            return Some(self.url.get_or_init(|| url));
+        }
+        self.url.get()
+    }
+
+    /// The URL with its credentials, if it has any.
+    pub(crate) fn credentials(&self) -> Option<&Url> {
+        // A plain URL has none, and is not parsed to find that out.
+        let url = self.url.get()?;
+        (!url.username().is_empty() || url.password().is_some()).then_some(url)
+    }
+
+    /// Names the URL in an error.
+    pub(crate) fn name(&self, error: Error) -> Error {
+        match self.url() {
+            Some(url) => error.with_url(url),
+            None => error,
+        }
+    }
+}
+
+/// Whether the text is an absolute URL that the URL standard would leave as it is. To say no
+/// is always right, only slower.
+fn is_plain(text: &str) -> bool {
+    let (rest, default_port) = match text.strip_prefix("http://") {
+        Some(rest) => (rest, "80"),
+        None => match text.strip_prefix("https://") {
+            Some(rest) => (rest, "443"),
+            None => return false,
+        },
+    };
+    let Some(slash) = rest.find('/') else {
+        return false;
+    };
+    let (authority, path) = rest.split_at(slash);
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    let plain_port = port.is_none_or(|port| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && !port.starts_with('0')
+            && port != default_port
+            && port.parse::<u16>().is_ok()
+    });
+    plain_port && is_plain_host(host) && is_plain_path(path)
+}
+
+fn is_plain_host(host: &str) -> bool {
+    // An address in four numbers, without the older ways to write it, ...
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return address.to_string() == host;
+    }
+    // ... or a name that is neither internationalised nor read as an address.
+    let plain_label = |label: &str| {
+        label.len() <= 63
+            && label.starts_with(|first: char| first.is_ascii_lowercase())
+            && !label.contains("--")
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    host.len() <= 253 && host.split('.').all(plain_label)
+}
+
+fn is_plain_path(path: &str) -> bool {
+    // Dot segments are resolved and other characters escaped: not here.
+    !path.contains("/.")
+        && path.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || matches!(
+                    byte,
+                    b'/' | b'?' | b'=' | b'&' | b'-' | b'_' | b'.' | b'~' | b','
+                )
+        })
+}
+
+/// Text that is not a URL, shown without what may be credentials in it.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.rsplit_once('@') {
+            Some((_, rest)) => write!(f, "{:?}", format!("...@{rest}")),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn common_urls_are_plain() {
+        for text in [
+            "http://127.0.0.1:8080/page/1?delay_ms=100",
+            "https://example.com/",
+            "http://pages.test:81/a/b.html?q=1&r=2",
+        ] {
+            assert!(is_plain(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_that_the_standard_rewrites_are_not_plain() {
+        for text in [
+            "http://example.com",
+            "HTTP://example.com/",
+            "http://Example.com/",
+            "http://example.com:80/",
+            "http://example.com:/",
+            "http://user@example.com/",
+            "http://1.2.3/",
+            "http://0x7f.1/",
+            "http://01.2.3.4/",
+            "http://xn--a/",
+            "http://a..b/",
+            "http://a.b./",
+            "http://h/a/../b",
+            "http://h/%2e/",
+            "http://h/a b",
+            "http://h/#f",
+            "http://[::1]/",
+            "ftp://h/",
+        ] {
+            assert!(!is_plain(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_is_left_as_it_is_by_the_standard(
+            text in "https?://[a-zA-Z0-9.:-]{1,24}/[a-zA-Z0-9/?=&._~,%#@ -]{0,24}"
+        ) {
+            if is_plain(&text) {
+                let url = Url::parse(&text).unwrap();
+                prop_assert_eq!(url.as_str(), text.as_str());
+                let target = Target::parse(&text, None).unwrap();
+                prop_assert_eq!(target.uri().to_string(), text.as_str());
+                prop_assert_eq!(target.url(), Some(&url));
+            }
+        }
+    }
+}
