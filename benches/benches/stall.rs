@@ -69,11 +69,10 @@ fn main() -> Result<(), Failure> {
                     what: "the same loop when nothing is fetched".to_owned(),
                 });
                 idle.get_or_insert(median / 1e6);
+                let plural = if workers == "1" { "" } else { "s" };
                 rows.push(Figure {
-                    what: format!(
-                        "largest gap of a 1 ms heartbeat, {workers} worker(s): {meaning}"
-                    ),
-                    who: runtime.to_owned(),
+                    what: format!("largest gap of a 1 ms heartbeat, {workers} worker{plural}"),
+                    who: format!("{runtime}: {meaning}"),
                     measured: median / 1e6,
                     from_to: (from / 1e6, to / 1e6),
                     unit: "ms".to_owned(),
