@@ -1,5 +1,5 @@
 //! The contract of inflight: what a *runtime* and a *client* owe to a [`Session`], and what
-//! [`gather`] means, whatever is underneath. This crate names no backend.
+//! [`gather`](gather()) means, whatever is underneath. This crate names no backend.
 //!
 //! *The core owns the semantics, a runtime owns the waiting, a client owns the bytes.*
 //!
