@@ -170,7 +170,14 @@ impl http_body::Body for Body {
         match &mut self.0 {
             Kind::Buffered(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Streamed(body) => body.as_mut().poll_frame(cx),
+            Kind::Streamed(body) => {
+                let frame = ready!(body.as_mut().poll_frame(cx));
+                if !matches!(frame, Some(Ok(_))) {
+                    // The end stays the end, and what produced the body is let go.
+                    self.0 = Kind::Buffered(Bytes::new());
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 
@@ -246,6 +253,7 @@ where
 pub struct BlockingBody {
     kind: BlockingKind,
     len: Option<u64>,
+    missing: Option<u64>,
 }
 
 enum BlockingKind {
@@ -259,6 +267,7 @@ impl BlockingBody {
         Self {
             kind: BlockingKind::Reader(SyncWrapper::new(Box::new(reader))),
             len,
+            missing: len,
         }
     }
 
@@ -281,16 +290,22 @@ impl BlockingBody {
     }
 }
 
+/// Fails with `UnexpectedEof` when the reader ends before the length that was promised.
 impl io::Read for BlockingBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.kind {
+        let n = match &mut self.kind {
             BlockingKind::Buffered(bytes) => {
                 let n = buffer.len().min(bytes.len());
                 buffer[..n].copy_from_slice(&bytes.split_to(n));
-                Ok(n)
+                n
             }
-            BlockingKind::Reader(reader) => reader.get_mut().read(buffer),
+            BlockingKind::Reader(reader) => reader.get_mut().read(buffer)?,
+        };
+        if n == 0 && !buffer.is_empty() && self.missing.is_some_and(|missing| missing > 0) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.missing = self.missing.map(|missing| missing.saturating_sub(n as u64));
+        Ok(n)
     }
 }
 
@@ -298,6 +313,7 @@ impl From<Bytes> for BlockingBody {
     fn from(bytes: Bytes) -> Self {
         Self {
             len: Some(bytes.len() as u64),
+            missing: Some(bytes.len() as u64),
             kind: BlockingKind::Buffered(bytes),
         }
     }

@@ -28,6 +28,13 @@ struct State {
     hooks: Vec<(u64, Hook)>,
 }
 
+impl State {
+    /// Takes the hook that was registered first.
+    fn next_hook(&mut self) -> Option<(u64, Hook)> {
+        (!self.hooks.is_empty()).then(|| self.hooks.remove(0))
+    }
+}
+
 impl Cancel {
     /// A call that is not cancelled yet.
     pub fn new() -> Self {
@@ -36,13 +43,14 @@ impl Cancel {
 
     /// Cancels: runs what was registered, now, on this thread. Later calls do nothing.
     pub fn cancel(&self) {
-        let hooks = {
-            let mut state = self.lock();
-            state.cancelled = true;
-            std::mem::take(&mut state.hooks)
-        };
-        for (_, hook) in hooks {
-            hook();
+        self.lock().cancelled = true;
+        // One at a time, so that a hook can be taken back while another one runs.
+        loop {
+            let hook = self.lock().next_hook();
+            match hook {
+                Some((_, hook)) => hook(),
+                None => return,
+            }
         }
     }
 
@@ -91,7 +99,13 @@ pub struct CancelGuard {
 
 impl Drop for CancelGuard {
     fn drop(&mut self) {
-        self.cancel.lock().hooks.retain(|(key, _)| *key != self.key);
+        let taken_back = {
+            let mut state = self.cancel.lock();
+            let position = state.hooks.iter().position(|(key, _)| *key == self.key);
+            position.map(|position| state.hooks.remove(position))
+        };
+        // Not under the lock: what the hook holds may use the `Cancel` when it is dropped.
+        drop(taken_back);
     }
 }
 

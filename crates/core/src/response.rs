@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_core::Stream;
+use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, Version};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -18,6 +19,7 @@ use crate::target::Target;
 pub struct Response {
     inner: http::Response<Body>,
     target: Option<Target>,
+    content_length: Option<u64>,
     max_body: u64,
 }
 
@@ -27,6 +29,7 @@ pub(crate) const MAX_BODY: u64 = 64 << 20;
 impl Response {
     pub(crate) fn new(inner: http::Response<Body>, target: Target, max_body: u64) -> Self {
         Self {
+            content_length: inner.body().len(),
             inner,
             target: Some(target),
             max_body,
@@ -54,9 +57,9 @@ impl Response {
         self.target.as_ref().and_then(Target::url)
     }
 
-    /// The body's length in bytes, if the response says.
+    /// The length of the whole body in bytes, if the response says; however much was read.
     pub fn content_length(&self) -> Option<u64> {
-        self.inner.body().len()
+        self.content_length
     }
 
     /// The response itself, or an error if its status is 400 or above.
@@ -138,7 +141,9 @@ impl Response {
 
     /// The body as a stream of its pieces.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
-        self.inner.into_body().into_stream()
+        let Self { inner, target, .. } = self;
+        let chunks = inner.into_body().into_stream();
+        chunks.map(move |chunk| chunk.map_err(|error| name(error, target.as_ref())))
     }
 
     fn named(&self, error: Error) -> Error {
@@ -156,6 +161,7 @@ fn name(error: Error, target: Option<&Target>) -> Error {
 impl From<http::Response<Body>> for Response {
     fn from(inner: http::Response<Body>) -> Self {
         Self {
+            content_length: inner.body().len(),
             inner,
             target: None,
             max_body: MAX_BODY,

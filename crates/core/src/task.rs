@@ -101,7 +101,8 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-/// Runs work that blocks on the runtime's pool and waits for its result.
+/// Runs work that blocks on the runtime's pool and waits for its result. The work starts with
+/// the call, not with the first poll.
 ///
 /// # Errors
 ///

@@ -37,11 +37,15 @@ pin_project! {
         // How many inputs were pulled: the index of the next.
         pulled: usize,
         input: Input,
-        // After a cut-off: the indices that are still owed an answer.
-        cut: VecDeque<usize>,
+        // After a cut-off: the answers that are still owed.
+        last: VecDeque<Item<S::Item>>,
+        ready_in_a_row: u32,
         never_started: Option<usize>,
     }
 }
+
+/// After so many results without a pause the gather lets others have the thread.
+const READY_IN_A_ROW: u32 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
@@ -66,7 +70,8 @@ where
             running: FuturesUnordered::new(),
             pulled: 0,
             input: Input::Open,
-            cut: VecDeque::new(),
+            last: VecDeque::new(),
+            ready_in_a_row: 0,
             never_started: Some(0),
         }
     }
@@ -109,22 +114,28 @@ where
                 *this.never_started = exactly(this.jobs.size_hint());
             }
             *this.input = Input::CutOff;
-        }
-        if *this.input == Input::CutOff {
-            // What has finished is kept; what has not is cancelled here and answered for.
-            if let Poll::Ready(Some(done)) = this.running.poll_next_unpin(cx) {
-                return Poll::Ready(Some(answer::<S::Item>(done)));
+            // What has finished is kept; what has not is cancelled, now, and answered for.
+            while let Poll::Ready(Some(done)) = this.running.poll_next_unpin(cx) {
+                this.last.push_back(answer::<S::Item>(done));
             }
-            if !this.running.is_empty() {
-                let unfinished = Pin::new(&*this.running).iter_pin_ref();
-                this.cut.extend(unfinished.map(|job| job.index));
-                this.cut.make_contiguous().sort_unstable();
-                this.running.clear();
-            }
-            return Poll::Ready(this.cut.pop_front().map(|index| {
+            let unfinished = Pin::new(&*this.running).iter_pin_ref();
+            let mut unfinished: Vec<usize> = unfinished.map(|job| job.index).collect();
+            unfinished.sort_unstable();
+            this.running.clear();
+            this.last.extend(unfinished.into_iter().map(|index| {
                 let error = JobError::new(index, JobErrorKind::DeadlineExceeded);
                 (index, Err(error))
             }));
+        }
+        if *this.input == Input::CutOff {
+            return Poll::Ready(this.last.pop_front());
+        }
+        // Jobs that are ready at once must not keep the thread from everything else: from the
+        // timer behind `until`, say.
+        if *this.ready_in_a_row >= READY_IN_A_ROW {
+            *this.ready_in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         while *this.input == Input::Open && this.running.len() < *this.limit {
             match this.jobs.as_mut().poll_next(cx) {
@@ -140,12 +151,16 @@ where
             }
         }
         match this.running.poll_next_unpin(cx) {
-            Poll::Ready(Some(done)) => Poll::Ready(Some(answer::<S::Item>(done))),
-            // Nothing runs, but the input may still wake us with more.
-            Poll::Ready(None) if *this.input == Input::Open => Poll::Pending,
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(done)) => {
+                *this.ready_in_a_row += 1;
+                return Poll::Ready(Some(answer::<S::Item>(done)));
+            }
+            Poll::Ready(None) if *this.input == Input::Ended => return Poll::Ready(None),
+            // Jobs run, or none does but the input may still wake us with more.
+            Poll::Ready(None) | Poll::Pending => {}
         }
+        *this.ready_in_a_row = 0;
+        Poll::Pending
     }
 }
 

@@ -102,7 +102,8 @@ pub struct AllFailed<E> {
 impl<E> fmt::Display for AllFailed<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.failures.len() {
-            0 => f.write_str("there was no job to succeed"),
+            0 if self.never_started == Some(0) => f.write_str("there was no job to succeed"),
+            0 => f.write_str("the deadline came before any job was started"),
             1 => f.write_str("the only job failed"),
             n => write!(f, "all {n} jobs failed"),
         }

@@ -1,0 +1,208 @@
+//! A request that is being made, and what can be taken as its URL.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::body::Body;
+use crate::error::{Error, ErrorKind};
+use crate::fetch::BoxFuture;
+use crate::response::Response;
+use crate::session::Session;
+use crate::target::Target;
+
+/// A request that is being made. [`send`](Self::send) gives the response at its head;
+/// [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) read the body too, so
+/// that one future holds the whole exchange, as [`gather`](crate::gather()) wants it.
+///
+/// The futures own a clone of the session: they are `'static` and may go to any task.
+#[must_use = "a request does nothing before it is sent"]
+pub struct RequestBuilder {
+    session: Session,
+    target: Result<Target, Error>,
+    // Its URI is the target's, set when it is sent.
+    request: http::Request<Body>,
+    // The media type of the body, unless a header says another.
+    content_type: Option<HeaderValue>,
+    timeout: Option<Duration>,
+}
+
+impl RequestBuilder {
+    pub(crate) fn new(
+        session: Session,
+        target: Result<Target, Error>,
+        request: http::Request<Body>,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            session,
+            target,
+            request,
+            content_type: None,
+            timeout,
+        }
+    }
+}
+
+impl RequestBuilder {
+    /// Adds a header. One that HTTP does not allow is an error when the request is sent.
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        N::Error: Into<http::Error>,
+        V: TryInto<HeaderValue>,
+        V::Error: Into<http::Error>,
+    {
+        match header(name, value) {
+            Ok((name, value)) => {
+                self.request.headers_mut().append(name, value);
+            }
+            Err(error) => self.target = self.target.and(Err(error)),
+        }
+        self
+    }
+
+    /// The body: bytes, text, or a stream with [`Body::from_stream`].
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        *self.request.body_mut() = body.into();
+        self
+    }
+
+    /// A value as the JSON body, with its `Content-Type`. A value that has no JSON is an error
+    /// when the request is sent.
+    pub fn json_body(mut self, value: &impl Serialize) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(json) => {
+                *self.request.body_mut() = Body::from(json);
+                self.content_type = Some(HeaderValue::from_static("application/json"));
+            }
+            Err(error) => {
+                let error = Error::new(ErrorKind::InvalidRequest)
+                    .with_context("the value has no JSON")
+                    .with_source(error);
+                self.target = self.target.and(Err(error));
+            }
+        }
+        self
+    }
+
+    /// How long this request may take as a whole, in place of the session's
+    /// [`timeout`](SessionBuilder::timeout).
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// Sends the request; resolves at the response's head.
+    ///
+    /// # Errors
+    ///
+    /// A status is no error. Everything else that can happen has an [`ErrorKind`].
+    pub async fn send(self) -> Result<Response, Error> {
+        let target = self.target?;
+        let mut request = self.request;
+        if let Some(content_type) = self.content_type {
+            let headers = request.headers_mut();
+            headers.entry(CONTENT_TYPE).or_insert(content_type);
+        }
+        self.session.exchange(target, request, self.timeout).await
+    }
+
+    /// Sends the request and reads the whole body.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send) and [`Response::bytes`].
+    pub fn bytes(self) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static + use<> {
+        let sent = self.send();
+        async move { sent.await?.bytes().await }
+    }
+
+    /// Sends the request and reads the whole body as text.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send) and [`Response::text`].
+    pub fn text(self) -> impl Future<Output = Result<String, Error>> + Send + 'static + use<> {
+        let sent = self.send();
+        async move { sent.await?.text().await }
+    }
+
+    /// Sends the request and reads the whole body as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send) and [`Response::json`].
+    pub fn json<T>(self) -> impl Future<Output = Result<T, Error>> + Send + 'static + use<T>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let sent = self.send();
+        async move { sent.await?.json().await }
+    }
+}
+
+impl IntoFuture for RequestBuilder {
+    type Output = Result<Response, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBuilder")
+            .field("method", self.request.method())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn header<N, V>(name: N, value: V) -> Result<(HeaderName, HeaderValue), Error>
+where
+    N: TryInto<HeaderName>,
+    N::Error: Into<http::Error>,
+    V: TryInto<HeaderValue>,
+    V::Error: Into<http::Error>,
+{
+    let invalid = |error: http::Error| Error::new(ErrorKind::InvalidRequest).with_source(error);
+    Ok((
+        name.try_into().map_err(|error| invalid(error.into()))?,
+        value.try_into().map_err(|error| invalid(error.into()))?,
+    ))
+}
+
+/// What can be taken as a URL: text and [`Url`], by value or by reference.
+pub trait IntoUrl: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_target(self, base: Option<&Url>) -> Result<Target, Error>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! into_url {
+    ($($type:ty => |$url:ident, $base:ident| $parse:expr),* $(,)?) => {$(
+        impl sealed::Sealed for $type {}
+        impl IntoUrl for $type {
+            fn into_target(self, $base: Option<&Url>) -> Result<Target, Error> {
+                let $url = self;
+                $parse
+            }
+        }
+    )*};
+}
+into_url! {
+    &str => |url, base| Target::parse(url, base),
+    String => |url, base| Target::parse(&url, base),
+    &String => |url, base| Target::parse(url, base),
+    Url => |url, _base| Target::new(url),
+    &Url => |url, _base| Target::new(url.clone()),
+}

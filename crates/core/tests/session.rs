@@ -1,0 +1,1215 @@
+//! The promises of `Session`, over a client that is a function and a clock that stands still.
+
+mod support;
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_lite::future::{pending, ready};
+use futures_lite::{StreamExt, stream};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body::Frame;
+use inflight_core::{
+    Body, BoxFuture, Capabilities, Deadline, Error, ErrorKind, Fetch, Phase, RequestBuilder,
+    Response, Session, SessionBuilder, Support, gather,
+};
+use proptest::prelude::*;
+use support::{Ear, Gate, TestRuntime, lock, poll, poll_until_stalled, run};
+
+type Answer = Result<http::Response<Body>, Error>;
+type Handler = dyn Fn(Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync;
+
+/// A client that is a function.
+struct InMemory {
+    handler: Box<Handler>,
+    capabilities: Capabilities,
+}
+
+impl Fetch for InMemory {
+    async fn fetch(&self, request: Request<Body>) -> Answer {
+        (self.handler)(request).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+}
+
+fn client<F>(handler: impl Fn(Request<Body>) -> F + Send + Sync + 'static) -> InMemory
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
+    InMemory {
+        handler: Box::new(move |request| Box::pin(handler(request))),
+        capabilities: Capabilities::all("in memory 1.0"),
+    }
+}
+
+fn builder(client: InMemory, runtime: &TestRuntime) -> SessionBuilder {
+    let runtime = runtime.shared();
+    Session::builder(move |_| Ok((client, runtime)))
+}
+
+fn session(client: InMemory, runtime: &TestRuntime) -> Session {
+    builder(client, runtime).build().unwrap()
+}
+
+fn answer(body: impl Into<Body>) -> Answer {
+    Ok(http::Response::new(body.into()))
+}
+
+/// A client that answers with `ok` and keeps what it was asked.
+fn recording() -> (InMemory, Arc<Mutex<Vec<Request<()>>>>) {
+    let seen: Arc<Mutex<Vec<_>>> = Arc::default();
+    let record = seen.clone();
+    let client = client(move |request: Request<Body>| {
+        lock(&record).push(request.map(drop));
+        ready(answer("ok"))
+    });
+    (client, seen)
+}
+
+/// What one request looked like when it reached the client.
+fn seen(
+    build: impl FnOnce(SessionBuilder) -> SessionBuilder,
+    ask: impl FnOnce(&Session) -> RequestBuilder,
+) -> Request<()> {
+    let (client, seen) = recording();
+    let session = build(builder(client, &TestRuntime::new(0)))
+        .build()
+        .unwrap();
+    run(ask(&session).send()).unwrap();
+    let mut seen = lock(&seen);
+    assert_eq!(seen.len(), 1);
+    seen.pop().unwrap()
+}
+
+fn values<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
+    let values = headers.get_all(name).iter();
+    values.map(|value| value.to_str().unwrap()).collect()
+}
+
+/// The error and its causes, as text: what a program would print or log.
+fn everything(error: &Error) -> String {
+    let mut text = format!("{error} {error:?} {:?}", error.url());
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(" {error} {error:?}");
+        cause = error.source();
+    }
+    text
+}
+
+const MINUTES: Duration = Duration::from_secs(60);
+
+// ---------------------------------------------------------------------------------------
+// Types.
+
+#[test]
+fn sessions_and_their_futures_may_go_anywhere() {
+    fn cloneable<T: Clone + Send + Sync + 'static>() {}
+    fn send_sync<T: Send + Sync + 'static>() {}
+    fn future<T: Future + Send + 'static>(_: T) {}
+    cloneable::<Session>();
+    send_sync::<Error>();
+    send_sync::<Response>();
+    send_sync::<Body>();
+    send_sync::<RequestBuilder>();
+
+    let runtime = TestRuntime::new(0);
+    let (client, _) = recording();
+    let session = session(client, &runtime);
+    let url = "http://host/".to_owned();
+    future(session.get(&url).send());
+    future(session.get(url.as_str()).bytes());
+    future(session.get(&*url).text());
+    future(session.get(url).json::<serde_json::Value>());
+    future(session.execute(Request::new(Body::empty())));
+    future(session.head("http://host/").into_future());
+    let jobs = move || ["http://a/", "http://b/"].map(|url| session.get(url).text());
+    future({
+        let (jobs, runtime) = (jobs.clone(), runtime.clone());
+        async move { gather(jobs()).on(&runtime).all().await }
+    });
+    future(async move { gather(jobs()).settled().await });
+}
+
+#[test]
+fn a_session_outlives_the_variable_it_came_from() {
+    let runtime = TestRuntime::new(1);
+    let (client, _) = recording();
+    let session = session(client, &runtime);
+    let shared = session.runtime().clone();
+    let urls = ["http://a/", "http://b/", "http://c/"];
+    let clone = session.clone();
+    let jobs = urls.into_iter().map(move |url| clone.get(url).text());
+    drop(session);
+    let texts = run(gather(jobs).on(&shared).all()).unwrap();
+    assert_eq!(texts, ["ok"; 3]);
+    runtime.end();
+}
+
+// ---------------------------------------------------------------------------------------
+// Requests.
+
+#[test]
+fn methods_and_urls_arrive() {
+    for (ask, method) in [
+        (Session::get as fn(&Session, &'static str) -> _, Method::GET),
+        (Session::head, Method::HEAD),
+        (Session::post, Method::POST),
+        (Session::put, Method::PUT),
+        (Session::delete, Method::DELETE),
+    ] {
+        let request = seen(
+            |builder| builder,
+            |session| ask(session, "http://host:81/a?b=c#d"),
+        );
+        assert_eq!(request.method(), method);
+        assert_eq!(request.uri(), "http://host:81/a?b=c");
+    }
+    let patch = seen(
+        |builder| builder,
+        |session| session.request(Method::PATCH, "http://h"),
+    );
+    assert_eq!(patch.method(), Method::PATCH);
+    assert_eq!(patch.uri(), "http://h/");
+}
+
+#[test]
+fn nothing_is_sent_before_the_future_is_polled() {
+    let (client, seen) = recording();
+    let session = session(client, &TestRuntime::new(0));
+    drop(session.get("http://host/").send());
+    drop(session.get("http://host/").text());
+    assert!(lock(&seen).is_empty());
+}
+
+#[test]
+fn a_request_wins_over_the_headers_of_its_session() {
+    let request = seen(
+        |builder| {
+            builder
+                .header("accept", "text/html")
+                .header("x-trace", "1")
+                .header("x-many", "a")
+                .header("x-many", "b")
+                .header("x-lost", "a")
+                .header("x-lost", "b")
+        },
+        |session| {
+            session
+                .get("http://host/")
+                .header("Accept", "text/plain")
+                .header("x-lost", "own")
+                .header("x-own", "1")
+                .header("x-own", "2")
+        },
+    );
+    let headers = request.headers();
+    assert_eq!(values(headers, "accept"), ["text/plain"]);
+    assert_eq!(values(headers, "x-trace"), ["1"]);
+    assert_eq!(values(headers, "x-many"), ["a", "b"]);
+    assert_eq!(values(headers, "x-lost"), ["own"]);
+    assert_eq!(values(headers, "x-own"), ["1", "2"]);
+}
+
+#[test]
+fn headers_that_http_does_not_allow_are_errors() {
+    let runtime = TestRuntime::new(0);
+    for (name, value) in [("no good", "v"), ("x-name", "line\nbreak"), ("", "v")] {
+        let (client, seen) = recording();
+        let error = builder(client, &runtime)
+            .header(name, value)
+            .build()
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+
+        let (client, _) = recording();
+        let session = session(client, &runtime);
+        let request = session.get("http://host/").header(name, value);
+        let error = run(request.send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(lock(&seen).is_empty());
+    }
+}
+
+#[test]
+fn the_base_url_is_a_base_as_in_a_page() {
+    let url = |base: &'static str, relative: &'static str| {
+        let request = seen(
+            |builder| builder.base_url(base),
+            |session| session.get(relative),
+        );
+        request.uri().to_string()
+    };
+    assert_eq!(
+        url("http://host/api/", "users?x=1"),
+        "http://host/api/users?x=1"
+    );
+    assert_eq!(url("http://host/api", "users"), "http://host/users");
+    assert_eq!(url("http://host/api/", "/users"), "http://host/users");
+    assert_eq!(url("http://host/api/v1/", "../v2"), "http://host/api/v2");
+    assert_eq!(url("http://host/api/", "http://other/x"), "http://other/x");
+    assert_eq!(url("http://host/api/", "//other/x"), "http://other/x");
+    assert_eq!(url("http://host/api/", ""), "http://host/api/");
+
+    let (client, seen) = recording();
+    let session = builder(client, &TestRuntime::new(0))
+        .base_url("http://host/api/")
+        .build()
+        .unwrap();
+    let request = Request::get("/there").header("x-own", "1");
+    run(session.execute(request.body(Body::empty()).unwrap())).unwrap();
+    let seen = lock(&seen);
+    assert_eq!(seen[0].uri(), "http://host/there");
+    assert_eq!(values(seen[0].headers(), "x-own"), ["1"]);
+}
+
+#[test]
+fn urls_that_are_none_are_errors() {
+    let runtime = TestRuntime::new(0);
+    let (client, seen) = recording();
+    let session = session(client, &runtime);
+    let too_long = format!("http://host/{}", "a".repeat(70_000));
+    for url in [
+        "",
+        "/relative",
+        "host",
+        "http://",
+        "http://ho st/",
+        "http://h:99999/",
+        "ftp://host/",
+        "mailto:someone@host",
+        "data:text/plain,hello",
+        &too_long,
+    ] {
+        let error = run(session.get(url).send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{url}");
+    }
+    assert!(lock(&seen).is_empty());
+    let (client, _) = recording();
+    let error = builder(client, &runtime).base_url("/here").build();
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidUrl);
+    let (client, _) = recording();
+    let error = builder(client, &runtime).base_url("file:///etc/").build();
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidUrl);
+}
+
+#[test]
+fn a_client_without_tls_does_not_get_https() {
+    let (mut client, seen) = recording();
+    client.capabilities.tls = Support::No("it was built without");
+    let session = session(client, &TestRuntime::new(0));
+    assert!(!session.capabilities().tls.is_yes());
+    let error = run(session.get("https://me:secret@host/x").send()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("it was built without"));
+    assert_eq!(error.url(), Some("https://host/x"));
+    assert!(lock(&seen).is_empty());
+    run(session.get("http://host/x").send()).unwrap();
+
+    let request = self::seen(|builder| builder, |session| session.get("https://host/x"));
+    assert_eq!(request.uri(), "https://host/x");
+}
+
+#[test]
+fn json_goes_in_and_comes_out() {
+    let bodies: Arc<Mutex<Vec<Bytes>>> = Arc::default();
+    let record = bodies.clone();
+    let client = client(move |request: Request<Body>| {
+        let echo = request.body().as_bytes().unwrap().clone();
+        assert_eq!(
+            values(request.headers(), "content-type"),
+            ["application/json"]
+        );
+        lock(&record).push(echo.clone());
+        ready(answer(echo))
+    });
+    let session = session(client, &TestRuntime::new(0));
+    let value = serde_json::json!({"a": [1, 2]});
+    let request = session.post("http://host/").json_body(&value);
+    assert_eq!(run(request.json::<serde_json::Value>()).unwrap(), value);
+    let request = session.post("http://host/").json_body(&value);
+    let error = run(request.json::<Vec<u8>>()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert_eq!(error.url(), Some("http://host/"));
+
+    // A value that has no JSON.
+    let nameless = std::collections::BTreeMap::from([((1, 2), 3)]);
+    let error = run(session.post("http://host/").json_body(&nameless).send()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    assert_eq!(lock(&bodies).len(), 2);
+}
+
+#[test]
+fn a_json_body_leaves_a_content_type_of_ones_own() {
+    let own = "application/vnd.api+json";
+    let request = seen(
+        |builder| builder,
+        |session| {
+            let request = session.post("http://h/").header("content-type", own);
+            request.json_body(&serde_json::json!(1))
+        },
+    );
+    assert_eq!(values(request.headers(), "content-type"), [own]);
+}
+
+// ---------------------------------------------------------------------------------------
+// Credentials.
+
+#[test]
+fn credentials_in_the_url_become_basic_authentication() {
+    let authorization = |url: &'static str| {
+        let request = seen(|builder| builder, |session| session.get(url));
+        let value = request.headers().get("authorization").cloned();
+        value.inspect(|value| assert!(value.is_sensitive()))
+    };
+    // echo -n 'me:secret' | base64, and so on.
+    assert_eq!(
+        authorization("http://me:secret@host/").unwrap(),
+        "Basic bWU6c2VjcmV0"
+    );
+    assert_eq!(authorization("http://me@host/").unwrap(), "Basic bWU6");
+    assert_eq!(
+        authorization("http://:secret@host/").unwrap(),
+        "Basic OnNlY3JldA=="
+    );
+    assert_eq!(
+        authorization("http://m%40e:s%3Ac@host/").unwrap(),
+        "Basic bUBlOnM6Yw=="
+    );
+    assert!(authorization("http://host/").is_none());
+
+    let own = seen(
+        |builder| builder,
+        |session| {
+            session
+                .get("http://me:secret@host/")
+                .header("authorization", "Bearer x")
+        },
+    );
+    assert_eq!(values(own.headers(), "authorization"), ["Bearer x"]);
+}
+
+#[test]
+fn credentials_that_became_a_header_are_in_the_uri_no_more() {
+    let request = seen(
+        |builder| builder,
+        |session| session.get("http://me:secret@host/x"),
+    );
+    assert_eq!(request.uri(), "http://host/x");
+}
+
+#[test]
+fn errors_never_show_credentials() {
+    let runtime = TestRuntime::new(0);
+    let client = client(|_| ready(Err(Error::new(ErrorKind::Connect))));
+    let session = session(client, &runtime);
+    for url in [
+        "http://me:secret@host/x",
+        "http://secret@host/x",
+        "https://me:secret@host:8443/x",
+        "ftp://me:secret@host/x",
+        "http://me:secret@ho st/x",
+        "http://me:secret@host:99999/x",
+        "http://me:secret@host:port/x",
+        "//me:secret@host/x",
+        "secret@host/x",
+    ] {
+        let error = run(session.get(url).send()).unwrap_err();
+        let text = everything(&error);
+        assert!(!text.contains("secret"), "{url}: {text}");
+    }
+}
+
+#[test]
+fn errors_do_not_show_the_credentials_of_a_url_without_its_scheme() {
+    let (client, _) = recording();
+    let session = session(client, &TestRuntime::new(0));
+    let error = run(session.get("me:secret@host/x").send()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidUrl);
+    let text = everything(&error);
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn errors_of_a_client_that_names_its_uri_do_not_show_credentials() {
+    let client = client(|request: Request<Body>| {
+        let cause = format!("no route to {}", request.uri());
+        ready(Err(Error::new(ErrorKind::Connect).with_source(cause)))
+    });
+    let session = session(client, &TestRuntime::new(0));
+    let error = run(session.get("http://me:secret@host/x").send()).unwrap_err();
+    let text = everything(&error);
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_response_is_printed_without_credentials() {
+    let (client, _) = recording();
+    let session = session(client, &TestRuntime::new(0));
+    let request = session.get("http://me:secret@host/x");
+    assert!(!format!("{request:?}").contains("secret"));
+    let response = run(request.send()).unwrap();
+    assert!(!format!("{response:?}").contains("secret"), "{response:?}");
+    assert!(!format!("{session:?}").contains("secret"));
+}
+
+// ---------------------------------------------------------------------------------------
+// Responses.
+
+#[test]
+fn what_the_client_answers_comes_out() {
+    let client = client(|_| {
+        let response = http::Response::builder()
+            .status(404)
+            .header("x-a", "1")
+            .version(http::Version::HTTP_10)
+            .body(Body::from("gone"));
+        ready(Ok(response.unwrap()))
+    });
+    let session = session(client, &TestRuntime::new(0));
+    let response = run(session.get("http://me:secret@host/x").send()).unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert_eq!(response.version(), http::Version::HTTP_10);
+    assert_eq!(values(response.headers(), "x-a"), ["1"]);
+    assert_eq!(response.content_length(), Some(4));
+    assert_eq!(response.url().unwrap().path(), "/x");
+    let error = response.error_for_status().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Status);
+    assert_eq!(error.status_code(), Some(StatusCode::NOT_FOUND));
+    assert_eq!(error.url(), Some("http://host/x"));
+
+    let text = run(session.get("http://host/x").text()).unwrap();
+    assert_eq!(text, "gone");
+    let response: http::Response<Body> = run(session.get("http://host/x").send()).unwrap().into();
+    assert_eq!(response.status(), 404);
+    let back = Response::from(response);
+    assert_eq!(run(back.bytes()).unwrap(), "gone");
+}
+
+#[test]
+fn errors_of_the_head_and_of_the_body_name_the_url() {
+    let client = client(|request: Request<Body>| {
+        if request.uri().path() == "/head" {
+            return ready(Err(Error::new(ErrorKind::Protocol)));
+        }
+        let pieces = [Ok("a"), Err(Error::new(ErrorKind::Incomplete))];
+        ready(answer(errors(pieces)))
+    });
+    let session = session(client, &TestRuntime::new(0));
+    let error = run(session.get("http://host/head").send()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.url(), Some("http://host/head"));
+
+    let error = run(session.get("http://host/body").bytes()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Incomplete);
+    assert_eq!(error.url(), Some("http://host/body"));
+
+    let mut response = run(session.get("http://host/body").send()).unwrap();
+    assert_eq!(run(response.chunk()).unwrap().unwrap(), "a");
+    let error = run(response.chunk()).unwrap_err();
+    assert_eq!(error.url(), Some("http://host/body"));
+    assert!(run(response.chunk()).unwrap().is_none());
+}
+
+#[test]
+fn errors_of_a_stream_name_the_url() {
+    let client = client(|_| ready(answer(errors([Err(Error::new(ErrorKind::Incomplete))]))));
+    let session = session(client, &TestRuntime::new(0));
+    let response = run(session.get("http://host/body").send()).unwrap();
+    let pieces: Vec<_> = run(response.into_stream().collect());
+    let error = pieces.into_iter().find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Incomplete);
+    assert_eq!(error.url(), Some("http://host/body"));
+}
+
+/// A body of these pieces whose errors come out as they are.
+fn errors<const N: usize>(pieces: [Result<&'static str, Error>; N]) -> Body {
+    struct Pieces(std::vec::IntoIter<Result<Frame<Bytes>, Error>>);
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = Error;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+            Poll::Ready(self.0.next())
+        }
+    }
+    let frames: Vec<_> = pieces
+        .into_iter()
+        .map(|piece| piece.map(|data| Frame::data(Bytes::from(data))))
+        .collect();
+    Body::wrap(Pieces(frames.into_iter()))
+}
+
+#[test]
+fn text_has_to_be_text() {
+    let client = client(|_| ready(answer(vec![0xff, 0xfe])));
+    let session = session(client, &TestRuntime::new(0));
+    let error = run(session.get("http://host/").text()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert_eq!(error.url(), Some("http://host/"));
+}
+
+#[test]
+fn max_body_limits_what_is_collected_and_not_what_is_streamed() {
+    let runtime = TestRuntime::new(0);
+    let body = || client(|_| ready(answer(errors([Ok("123"), Ok("456")]))));
+    let session = builder(body(), &runtime).max_body(5).build().unwrap();
+    let error = run(session.get("http://host/").bytes()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
+    assert_eq!(error.url(), Some("http://host/"));
+    let error = run(session.get("http://host/").text()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
+    let response = run(session.get("http://host/").send()).unwrap();
+    assert_eq!(run(response.into_stream().count()), 2);
+
+    let session = builder(body(), &runtime).max_body(6).build().unwrap();
+    assert_eq!(run(session.get("http://host/").bytes()).unwrap(), "123456");
+}
+
+#[test]
+fn content_length_is_what_the_response_said_however_much_was_read() {
+    let pieces = || stream::iter([Ok::<_, Error>("12345"), Ok("67890")]);
+    let client = client(move |request: Request<Body>| {
+        if request.uri().path() == "/known" {
+            struct Known(Body, u64);
+            impl http_body::Body for Known {
+                type Data = Bytes;
+                type Error = Error;
+                fn poll_frame(
+                    mut self: Pin<&mut Self>,
+                    cx: &mut Context<'_>,
+                ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+                    let polled = Pin::new(&mut self.0).poll_frame(cx);
+                    if let Poll::Ready(Some(Ok(frame))) = &polled {
+                        self.1 -= frame.data_ref().map_or(0, |data| data.len() as u64);
+                    }
+                    polled
+                }
+                fn size_hint(&self) -> http_body::SizeHint {
+                    http_body::SizeHint::with_exact(self.1)
+                }
+            }
+            return ready(answer(Body::wrap(Known(Body::from_stream(pieces()), 10))));
+        }
+        ready(answer(Body::from_stream(pieces())))
+    });
+    let session = session(client, &TestRuntime::new(0));
+    for (path, length) in [("known", Some(10)), ("unknown", None)] {
+        let mut response = run(session.get(format!("http://host/{path}")).send()).unwrap();
+        assert_eq!(response.content_length(), length);
+        while run(response.chunk()).unwrap().is_some() {
+            assert_eq!(response.content_length(), length, "{path}");
+        }
+        assert_eq!(response.content_length(), length, "{path}, at the end");
+    }
+}
+
+// ---------------------------------------------------------------------------------------
+// Time.
+
+fn assert_timeout(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.is_timeout());
+    assert_eq!(error.phase(), Some(Phase::Total));
+    assert_eq!(error.url(), Some("http://host/"));
+}
+
+/// A client that never answers and rings when its exchange is dropped.
+fn silent(ear: &Ear) -> InMemory {
+    let ringer = ear.ringer();
+    client(move |_| {
+        let bell = ringer.bell(0);
+        async move {
+            let _bell = bell;
+            pending().await
+        }
+    })
+}
+
+#[test]
+fn the_time_runs_out_before_the_head() {
+    let runtime = TestRuntime::new(0);
+    let ear = Ear::new();
+    let session = builder(silent(&ear), &runtime)
+        .timeout(10 * MINUTES)
+        .build()
+        .unwrap();
+    let mut head = Box::pin(session.get("http://host/").send());
+    assert!(poll_until_stalled(&mut head).is_pending());
+    runtime.advance(9 * MINUTES);
+    assert!(poll_until_stalled(&mut head).is_pending());
+    assert!(ear.heard().is_empty());
+    runtime.advance(MINUTES);
+    let error = run(head).unwrap_err();
+    assert_timeout(&error);
+    assert_eq!(ear.heard(), [0], "the exchange is dropped with its time");
+    assert_eq!(runtime.sleeping(), 0);
+}
+
+#[test]
+fn the_time_runs_out_in_the_queue() {
+    let runtime = TestRuntime::new(0);
+    let ear = Ear::new();
+    let session = builder(silent(&ear), &runtime)
+        .timeout(None::<Duration>)
+        .max_in_flight(1)
+        .build()
+        .unwrap();
+    let mut first = Box::pin(session.get("http://host/").send());
+    assert!(poll(&mut first).is_pending());
+    let mut queued = Box::pin(session.get("http://host/").timeout(10 * MINUTES).send());
+    assert!(poll(&mut queued).is_pending());
+    runtime.advance(10 * MINUTES);
+    assert_timeout(&run(queued).unwrap_err());
+    assert!(ear.heard().is_empty(), "the first one has all the time");
+}
+
+#[test]
+fn the_time_runs_out_within_the_body() {
+    let runtime = TestRuntime::new(0);
+    let ear = Ear::new();
+    let ringer = ear.ringer();
+    let client = client(move |_| {
+        let bell = ringer.bell(0);
+        let pieces = stream::iter([Ok::<_, Error>("a")])
+            .chain(stream::pending())
+            .map(move |piece| {
+                let _of_this_exchange = &bell;
+                piece
+            });
+        ready(answer(Body::from_stream(pieces)))
+    });
+    let session = builder(client, &runtime)
+        .timeout(10 * MINUTES)
+        .max_in_flight(1)
+        .build()
+        .unwrap();
+    let mut response = run(session.get("http://host/").send()).unwrap();
+    assert_eq!(run(response.chunk()).unwrap().unwrap(), "a");
+    {
+        let mut next = Box::pin(response.chunk());
+        assert!(poll(&mut next).is_pending());
+        runtime.advance(9 * MINUTES);
+        assert!(poll(&mut next).is_pending());
+        runtime.advance(MINUTES);
+        assert_timeout(&run(next).unwrap_err());
+    }
+    assert_eq!(ear.heard(), [0], "the exchange is dropped with its time");
+    assert_eq!(runtime.sleeping(), 0);
+    // Nothing follows an error, and the place in the cap is free, response or no response.
+    assert!(run(response.chunk()).unwrap().is_none());
+    run(session.get("http://host/").send()).unwrap();
+}
+
+#[test]
+fn the_time_of_the_head_and_of_the_body_is_one() {
+    let runtime = TestRuntime::new(0);
+    let gate = Gate::new();
+    let client = {
+        let gate = gate.clone();
+        client(move |_| {
+            let passed = gate.passed();
+            async move {
+                passed.await;
+                answer(Body::from_stream(stream::pending::<Result<&str, Error>>()))
+            }
+        })
+    };
+    let session = builder(client, &runtime)
+        .timeout(10 * MINUTES)
+        .build()
+        .unwrap();
+    let mut head = Box::pin(session.get("http://host/").send());
+    assert!(poll(&mut head).is_pending());
+    runtime.advance(6 * MINUTES);
+    gate.open();
+    let mut response = run(head).unwrap();
+    let mut next = Box::pin(response.chunk());
+    assert!(poll(&mut next).is_pending());
+    runtime.advance(4 * MINUTES);
+    assert_timeout(&run(next).unwrap_err());
+    assert_eq!(runtime.sleeps().len(), 1, "one timer for an exchange");
+}
+
+#[test]
+fn a_body_that_is_never_waited_for_is_held_to_the_time() {
+    let pieces = || stream::iter(["a"; 1000]).map(Ok::<_, Error>);
+    let client = client(move |_| ready(answer(Body::from_stream(pieces()))));
+    let session = builder(client, &TestRuntime::new(0))
+        .timeout(Duration::ZERO)
+        .build()
+        .unwrap();
+    // A head that is there at once needs no time.
+    let response = run(session.get("http://host/").send()).unwrap();
+    assert_timeout(&run(response.bytes()).unwrap_err());
+}
+
+#[test]
+fn a_request_has_its_own_timeout() {
+    let runtime = TestRuntime::new(0);
+    let ear = Ear::new();
+    let session = builder(silent(&ear), &runtime)
+        .timeout(10 * MINUTES)
+        .build()
+        .unwrap();
+    let mut short = Box::pin(session.get("http://host/").timeout(MINUTES).send());
+    let mut none = Box::pin(session.get("http://host/").timeout(None).send());
+    assert!(poll(&mut short).is_pending());
+    assert!(poll(&mut none).is_pending());
+    runtime.advance(MINUTES);
+    assert_timeout(&run(short).unwrap_err());
+    runtime.advance(10_000 * MINUTES);
+    assert!(poll(&mut none).is_pending());
+}
+
+#[test]
+fn the_default_timeout_is_five_minutes() {
+    let runtime = TestRuntime::new(0);
+    let session = session(silent(&Ear::new()), &runtime);
+    let mut head = Box::pin(session.get("http://host/").send());
+    assert!(poll(&mut head).is_pending());
+    runtime.advance(5 * MINUTES);
+    assert_timeout(&run(head).unwrap_err());
+}
+
+#[test]
+fn an_exchange_that_never_waits_has_no_timer() {
+    let runtime = TestRuntime::new(0);
+    let client = client(|_| ready(answer(errors([Ok("123"), Ok("456")]))));
+    let session = session(client, &runtime);
+    assert_eq!(run(session.get("http://host/").text()).unwrap(), "123456");
+    assert!(runtime.sleeps().is_empty());
+}
+
+#[test]
+fn an_exchange_without_a_timeout_has_no_timer() {
+    let runtime = TestRuntime::new(0);
+    let session = builder(silent(&Ear::new()), &runtime)
+        .timeout(None)
+        .build()
+        .unwrap();
+    let mut head = Box::pin(session.get("http://host/").send());
+    for _ in 0..3 {
+        assert!(poll(&mut head).is_pending());
+    }
+    // Nor one whose time no clock can tell.
+    let forever = session.get("http://host/").timeout(Duration::MAX);
+    let mut forever = Box::pin(forever.send());
+    assert!(poll(&mut forever).is_pending());
+    assert!(runtime.sleeps().is_empty());
+}
+
+#[test]
+fn an_exchange_has_one_timer_however_often_it_waits() {
+    let runtime = TestRuntime::new(0);
+    let gates: Vec<_> = (0..4).map(|_| Gate::new()).collect();
+    let client = {
+        let gates = gates.clone();
+        client(move |_| {
+            let mut passed = gates
+                .iter()
+                .map(Gate::passed)
+                .collect::<Vec<_>>()
+                .into_iter();
+            async move {
+                passed.next().unwrap().await;
+                let pieces = stream::iter(passed).then(|passed| async {
+                    passed.await;
+                    Ok::<_, Error>("a")
+                });
+                answer(Body::from_stream(pieces))
+            }
+        })
+    };
+    let session = session(client, &runtime);
+    let mut text = Box::pin(session.get("http://host/").text());
+    for gate in &gates {
+        for _ in 0..3 {
+            assert!(poll(&mut text).is_pending());
+            assert_eq!(runtime.sleeps().len(), 1);
+            assert_eq!(runtime.sleeping(), 1);
+        }
+        gate.open();
+    }
+    assert_eq!(run(text).unwrap(), "aaa");
+    assert_eq!(runtime.sleeps().len(), 1);
+    assert_eq!(runtime.sleeping(), 0, "the timer goes with its exchange");
+}
+
+#[test]
+fn the_timer_ends_with_the_body_although_the_response_is_kept() {
+    let runtime = TestRuntime::new(0);
+    let gate = Gate::new();
+    let client = {
+        let gate = gate.clone();
+        client(move |_| {
+            let passed = gate.passed();
+            async move {
+                passed.await;
+                answer(errors([Ok("a")]))
+            }
+        })
+    };
+    let session = session(client, &runtime);
+    let mut head = Box::pin(session.get("http://host/").send());
+    assert!(poll(&mut head).is_pending());
+    gate.open();
+    let mut response = run(head).unwrap();
+    assert_eq!(runtime.sleeping(), 1);
+    while run(response.chunk()).unwrap().is_some() {}
+    assert_eq!(runtime.sleeping(), 0);
+}
+
+#[test]
+fn a_client_that_reads_the_deadline_is_told_it() {
+    let deadline = |reads: bool, timeout: Option<Duration>| {
+        let (mut client, seen) = recording();
+        client.capabilities.reads_deadline = reads;
+        let session = builder(client, &TestRuntime::new(0))
+            .timeout(timeout)
+            .build()
+            .unwrap();
+        run(session.get("http://host/").send()).unwrap();
+        let deadline: Option<Deadline> = lock(&seen)[0].extensions().get().copied();
+        deadline.map(|Deadline(at)| at)
+    };
+    let before = Instant::now();
+    let at = deadline(true, Some(10 * MINUTES)).expect("a deadline");
+    assert!(at >= before + 10 * MINUTES);
+    assert!(at <= Instant::now() + 10 * MINUTES);
+    assert!(deadline(true, None).is_none());
+    assert!(deadline(false, Some(MINUTES)).is_none());
+}
+
+// ---------------------------------------------------------------------------------------
+// The cap.
+
+#[test]
+#[should_panic(expected = "cap of zero")]
+fn a_cap_of_zero_panics() {
+    let (client, _) = recording();
+    let _ = builder(client, &TestRuntime::new(0)).max_in_flight(0);
+}
+
+/// What the test lets one exchange do.
+struct Exchange {
+    head: Gate,
+    body: Gate,
+    fails: bool,
+}
+
+/// A client whose exchanges count themselves from their beginning to their end.
+struct Counted {
+    exchanges: Mutex<Vec<Arc<Exchange>>>,
+    fails: Box<dyn Fn(usize) -> bool + Send + Sync>,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+struct InFlight(Arc<Counted>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Counted {
+    fn new(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            exchanges: Mutex::default(),
+            fails: Box::new(fails),
+            now: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        })
+    }
+
+    fn client(self: &Arc<Self>) -> InMemory {
+        let counted = self.clone();
+        client(move |_| {
+            let now = counted.now.fetch_add(1, Ordering::SeqCst) + 1;
+            counted.most.fetch_max(now, Ordering::SeqCst);
+            let in_flight = InFlight(counted.clone());
+            let mut exchanges = lock(&counted.exchanges);
+            let exchange = Arc::new(Exchange {
+                head: Gate::new(),
+                body: Gate::new(),
+                fails: (counted.fails)(exchanges.len()),
+            });
+            exchanges.push(exchange.clone());
+            async move {
+                exchange.head.passed().await;
+                if exchange.fails {
+                    return Err(Error::new(ErrorKind::Protocol));
+                }
+                let passed = exchange.body.passed();
+                let pieces = stream::iter([Ok::<_, Error>("a")])
+                    .chain(stream::once_future(async move {
+                        passed.await;
+                        Ok("b")
+                    }))
+                    .map(move |piece| {
+                        let _until_the_body_ends = &in_flight;
+                        piece
+                    });
+                answer(Body::from_stream(pieces))
+            }
+        })
+    }
+
+    fn begun(&self) -> usize {
+        lock(&self.exchanges).len()
+    }
+
+    fn exchange(&self, index: usize) -> Arc<Exchange> {
+        lock(&self.exchanges)[index].clone()
+    }
+
+    fn now(&self) -> usize {
+        self.now.load(Ordering::SeqCst)
+    }
+}
+
+fn capped(counted: &Arc<Counted>, cap: usize) -> Session {
+    builder(counted.client(), &TestRuntime::new(0))
+        .max_in_flight(cap)
+        .timeout(None)
+        .build()
+        .unwrap()
+}
+
+type Sent = BoxFuture<'static, Result<Response, Error>>;
+
+fn send(session: &Session) -> Sent {
+    Box::pin(session.get("http://host/").send())
+}
+
+#[test]
+fn clones_share_the_cap() {
+    let counted = Counted::new(|_| false);
+    let session = capped(&counted, 1);
+    let (mut first, mut second) = (send(&session), send(&session.clone()));
+    assert!(poll(&mut first).is_pending());
+    assert!(poll(&mut second).is_pending());
+    assert_eq!(counted.begun(), 1);
+}
+
+#[test]
+fn a_place_is_free_at_the_end_of_the_body() {
+    let counted = Counted::new(|_| false);
+    let session = capped(&counted, 1);
+    let (mut first, mut second) = (send(&session), send(&session));
+    assert!(poll(&mut first).is_pending());
+    counted.exchange(0).head.open();
+    let mut response = run(first).unwrap();
+    assert!(poll(&mut second).is_pending());
+    assert_eq!(counted.begun(), 1, "the first body is not read yet");
+    counted.exchange(0).body.open();
+    while run(response.chunk()).unwrap().is_some() {}
+    // The response is still there, its exchange is not.
+    assert!(poll(&mut second).is_pending());
+    assert_eq!(counted.begun(), 2);
+    drop(response);
+}
+
+#[test]
+fn a_place_is_free_when_the_body_is_dropped() {
+    let counted = Counted::new(|_| false);
+    let session = capped(&counted, 1);
+    let (mut first, mut second) = (send(&session), send(&session));
+    assert!(poll(&mut first).is_pending());
+    counted.exchange(0).head.open();
+    let response = run(first).unwrap();
+    assert!(poll(&mut second).is_pending());
+    drop(response);
+    assert!(poll(&mut second).is_pending());
+    assert_eq!(counted.begun(), 2);
+}
+
+#[test]
+fn a_place_is_free_after_an_error() {
+    let counted = Counted::new(|index| index == 0);
+    let session = capped(&counted, 1);
+    let (mut first, mut second) = (send(&session), send(&session));
+    assert!(poll(&mut first).is_pending());
+    assert!(poll(&mut second).is_pending());
+    counted.exchange(0).head.open();
+    run(&mut first).unwrap_err();
+    // The future that failed is still there.
+    assert!(poll(&mut second).is_pending());
+    assert_eq!(counted.begun(), 2);
+    drop(first);
+}
+
+#[test]
+fn a_place_is_free_when_the_future_is_dropped() {
+    let counted = Counted::new(|_| false);
+    let session = capped(&counted, 1);
+    let (mut first, mut second, mut third) = (send(&session), send(&session), send(&session));
+    assert!(poll(&mut first).is_pending());
+    assert!(poll(&mut second).is_pending());
+    assert!(poll(&mut third).is_pending());
+    // One that is next in the queue goes before its turn, and then the one in flight.
+    drop(second);
+    drop(first);
+    assert!(poll_until_stalled(&mut third).is_pending());
+    assert_eq!(counted.begun(), 2);
+
+    // One that was called to its turn goes before it takes it.
+    let (mut fourth, mut fifth) = (send(&session), send(&session));
+    assert!(poll(&mut fourth).is_pending());
+    assert!(poll(&mut fifth).is_pending());
+    drop(third);
+    drop(fourth);
+    assert!(poll_until_stalled(&mut fifth).is_pending());
+    assert_eq!(counted.begun(), 3);
+    assert_eq!(counted.now(), 1);
+}
+
+#[test]
+fn a_response_without_a_body_holds_no_place() {
+    let client = client(|_| ready(answer(Body::empty())));
+    let session = builder(client, &TestRuntime::new(0))
+        .max_in_flight(1)
+        .build()
+        .unwrap();
+    let kept: Vec<_> = (0..3)
+        .map(|_| run(session.head("http://host/").send()).unwrap())
+        .collect();
+    assert_eq!(kept.len(), 3);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Send,
+    PollHeads,
+    OpenHead(prop::sample::Index),
+    OpenBody(prop::sample::Index),
+    DropHead(prop::sample::Index),
+    Read(prop::sample::Index),
+    DropResponse(prop::sample::Index),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        3 => Just(Step::Send),
+        4 => Just(Step::PollHeads),
+        2 => index().prop_map(Step::OpenHead),
+        2 => index().prop_map(Step::OpenBody),
+        1 => index().prop_map(Step::DropHead),
+        2 => index().prop_map(Step::Read),
+        1 => index().prop_map(Step::DropResponse),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_cap_holds_whatever_is_read_or_dropped(
+        cap in 1usize..5,
+        failing in prop::collection::hash_set(0usize..30, 0..10),
+        steps in prop::collection::vec(step(), 0..80),
+    ) {
+        let counted = Counted::new(move |index| failing.contains(&index));
+        let session = capped(&counted, cap);
+        let mut heads: Vec<Sent> = Vec::new();
+        let mut responses: Vec<Response> = Vec::new();
+        let poll_heads = |heads: &mut Vec<Sent>, responses: &mut Vec<Response>| {
+            heads.retain_mut(|head| match poll_until_stalled(head) {
+                Poll::Pending => true,
+                Poll::Ready(result) => {
+                    responses.extend(result.ok());
+                    false
+                }
+            });
+        };
+        for step in steps {
+            match step {
+                Step::Send => heads.push(send(&session)),
+                Step::PollHeads => poll_heads(&mut heads, &mut responses),
+                Step::OpenHead(which) if counted.begun() > 0 => {
+                    counted.exchange(which.index(counted.begun())).head.open();
+                }
+                Step::OpenBody(which) if counted.begun() > 0 => {
+                    counted.exchange(which.index(counted.begun())).body.open();
+                }
+                Step::DropHead(which) if !heads.is_empty() => {
+                    drop(heads.swap_remove(which.index(heads.len())));
+                }
+                Step::Read(which) if !responses.is_empty() => {
+                    let response = which.get_mut(&mut responses);
+                    let _ = poll(&mut Box::pin(response.chunk()));
+                }
+                Step::DropResponse(which) if !responses.is_empty() => {
+                    drop(responses.swap_remove(which.index(responses.len())));
+                }
+                _ => {}
+            }
+            prop_assert!(counted.now() <= cap);
+        }
+        prop_assert!(counted.most.load(Ordering::SeqCst) <= cap);
+        // What is left comes to its end: no place was lost.
+        for _ in 0..200 {
+            (0..counted.begun()).for_each(|index| {
+                counted.exchange(index).head.open();
+                counted.exchange(index).body.open();
+            });
+            poll_heads(&mut heads, &mut responses);
+            responses.retain_mut(|response| {
+                matches!(poll(&mut Box::pin(response.chunk())), Poll::Ready(Ok(Some(_))))
+            });
+            if heads.is_empty() && responses.is_empty() {
+                break;
+            }
+        }
+        prop_assert!(heads.is_empty(), "a request waits for a place for ever");
+        prop_assert!(responses.is_empty());
+        prop_assert!(counted.most.load(Ordering::SeqCst) <= cap);
+        prop_assert_eq!(counted.now(), 0);
+    }
+}
+
+// ---------------------------------------------------------------------------------------
+// Building.
+
+#[test]
+fn a_backend_that_does_not_start_is_the_error_of_build() {
+    let error = Session::builder(|_| -> Result<(InMemory, _), Error> {
+        Err(Error::new(ErrorKind::NoRuntime))
+    })
+    .build()
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoRuntime);
+}
+
+#[test]
+fn the_client_is_built_from_the_options() {
+    let runtime = TestRuntime::new(0).shared();
+    let session = Session::builder(move |options| {
+        assert_eq!(options.connect_timeout, Some(Duration::from_secs(7)));
+        assert!(!options.nodelay);
+        Ok((recording().0, runtime))
+    })
+    .connect_timeout(Duration::from_secs(7))
+    .client_options(|options| options.nodelay = false)
+    .build()
+    .unwrap();
+    assert_eq!(session.capabilities().library, "in memory 1.0");
+    assert_eq!(session.runtime().name(), "test");
+}
