@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use async_lock::Semaphore;
 use futures_util::future::{Either, select};
 
+use crate::cancel::Cancel;
 use crate::client::ClientOptions;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::Runtime;
@@ -83,17 +86,51 @@ impl Resolver {
         }
     }
 
-    /// The same for a thread that may block: looks up right here.
+    /// The same for a thread that may block. The look-up runs on a thread of its own: nothing
+    /// interrupts the system's resolver, and the runtime's pool may be full of calls that wait
+    /// for a name.
     ///
     /// # Errors
     ///
-    /// As [`lookup`](Self::lookup).
-    pub fn lookup_blocking(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    /// As [`lookup`](Self::lookup); [`ErrorKind::Timeout`] in [`Phase::Connect`] when `timeout`
+    /// passes first, [`ErrorKind::Cancelled`] when `cancel` fires.
+    pub fn lookup_blocking(
+        &self,
+        host: &str,
+        port: u16,
+        timeout: Option<Duration>,
+        cancel: &Cancel,
+    ) -> Result<Vec<SocketAddr>, Error> {
         if let Some(literal) = literal(host, port) {
             return Ok(vec![literal]);
         }
-        let _permit = self.running.acquire_blocking();
-        checked(host, self.resolve.resolve(host, port))
+        let (sender, answer) = mpsc::channel();
+        let cancelled = sender.clone();
+        let _guard = cancel.on_cancel(move || {
+            let _ = cancelled.send(Answer::Cancelled);
+        });
+        let (resolver, name) = (self.clone(), host.to_owned());
+        let look_up = move || {
+            let _permit = resolver.running.acquire_blocking();
+            let looked_up = AssertUnwindSafe(|| resolver.resolve.resolve(&name, port));
+            // Nobody may be waiting any more.
+            let _ = sender.send(Answer::LookedUp(catch_unwind(looked_up)));
+        };
+        thread::Builder::new()
+            .name("inflight-look-up".to_owned())
+            .spawn(look_up)
+            .map_err(|error| failed(host, error))?;
+        let answered = match timeout {
+            Some(timeout) => answer.recv_timeout(timeout).ok(),
+            None => answer.recv().ok(),
+        };
+        match answered {
+            Some(Answer::LookedUp(Ok(addresses))) => checked(host, addresses),
+            Some(Answer::LookedUp(Err(panic))) => resume_unwind(panic),
+            Some(Answer::Cancelled) => Err(Error::new(ErrorKind::Cancelled)),
+            None => Err(Error::timeout(Phase::Connect)
+                .with_context(format!("no address for {host} in {timeout:?}"))),
+        }
     }
 
     /// Looks the host up and connects to the first of its addresses that answers.
@@ -137,6 +174,11 @@ impl Resolver {
     }
 }
 
+enum Answer {
+    LookedUp(thread::Result<io::Result<Vec<SocketAddr>>>),
+    Cancelled,
+}
+
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Resolver")
@@ -158,10 +200,14 @@ fn checked(host: &str, addresses: io::Result<Vec<SocketAddr>>) -> Result<Vec<Soc
     match addresses {
         Ok(addresses) if addresses.is_empty() => Err(no_address(host)),
         Ok(addresses) => Ok(addresses),
-        Err(error) => Err(Error::new(ErrorKind::Resolve)
-            .with_context(host.to_owned())
-            .with_source(error)),
+        Err(error) => Err(failed(host, error)),
     }
+}
+
+fn failed(host: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Resolve)
+        .with_context(host.to_owned())
+        .with_source(error)
 }
 
 fn literal(host: &str, port: u16) -> Option<SocketAddr> {

@@ -37,7 +37,8 @@ impl<D: Dial> Hyper<D> {
 }
 
 impl<D: Dial> Fetch for Hyper<D> {
-    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+    async fn fetch(&self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        say_length(&mut request);
         match self.client.request(request).await {
             Ok(response) => Ok(response.map(body::received)),
             Err(error) => Err(error::map(error)),
@@ -48,5 +49,21 @@ impl<D: Dial> Fetch for Hyper<D> {
         let mut capabilities = Capabilities::all("hyper 1 with hyper-util's pool");
         capabilities.tls = Support::No("TLS is not built in yet");
         capabilities
+    }
+}
+
+/// These methods say the length of their content even if it is 0 (RFC 9110, 8.6); hyper leaves
+/// an empty body unmentioned.
+fn say_length(request: &mut http::Request<Body>) {
+    if matches!(
+        *request.method(),
+        http::Method::POST | http::Method::PUT | http::Method::PATCH
+    ) && request.body().is_empty()
+    {
+        let zero = http::HeaderValue::from_static("0");
+        request
+            .headers_mut()
+            .entry(http::header::CONTENT_LENGTH)
+            .or_insert(zero);
     }
 }

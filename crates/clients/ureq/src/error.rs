@@ -15,6 +15,7 @@ pub(crate) fn map(error: ureq::Error) -> Error {
         ureq::Error::Timeout(_) => return Error::timeout(Phase::Total),
         ureq::Error::BadUri(_) => ErrorKind::InvalidUrl,
         ureq::Error::Http(_) => ErrorKind::InvalidRequest,
+        ureq::Error::BodyStalled => ErrorKind::Incomplete,
         ureq::Error::HostNotFound => ErrorKind::Resolve,
         ureq::Error::ConnectionFailed => ErrorKind::Connect,
         ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => ErrorKind::Protocol,

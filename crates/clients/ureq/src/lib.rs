@@ -4,17 +4,19 @@
 //! pool, or stalls an event loop through [`Inline`](inflight_core::Inline).
 //!
 //! A call is cancelled by shutting its socket from outside, which ureq's `unversioned` transport
-//! traits allow; connecting itself cannot be interrupted and ends at its own timeout.
+//! traits allow; connecting
+//! itself cannot be interrupted and ends at its own timeout.
 
 mod error;
 mod resolve;
 mod socket;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use inflight_core::bytes::Bytes;
 use inflight_core::{
-    BlockingBody, Cancel, Capabilities, ClientOptions, Deadline, Error, FetchBlocking, Resolver,
-    Support,
+    BlockingBody, Cancel, Capabilities, ClientOptions, Deadline, Error, FetchBlocking, Phase,
+    Resolver, Support,
 };
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::{Agent, AsSendBody, SendBody};
@@ -24,6 +26,7 @@ use crate::socket::{CancellableRead, Sockets};
 /// ureq with everything switched off that the session does itself.
 pub struct Ureq {
     agent: Agent,
+    connect_timeout: Option<Duration>,
 }
 
 impl Ureq {
@@ -42,11 +45,15 @@ impl Ureq {
             .max_idle_connections_per_host(options.max_idle_per_host)
             .max_idle_age(options.idle_timeout)
             .no_delay(options.nodelay)
-            .timeout_connect(options.connect_timeout)
+            .timeout_connect(options.connect_timeout.map(never_early))
             .build();
-        let resolver = resolve::Names(Resolver::new(options));
+        let resolver = resolve::Names {
+            resolver: Resolver::new(options),
+            timeout: options.connect_timeout,
+        };
         Self {
             agent: Agent::with_parts(config, Sockets::default(), resolver),
+            connect_timeout: options.connect_timeout,
         }
     }
 
@@ -61,9 +68,17 @@ impl Ureq {
         let request = self
             .agent
             .configure_request(request)
-            .timeout_global(left)
+            .timeout_global(left.map(never_early))
             .build();
-        self.agent.run(request).map_err(error::map)
+        self.agent.run(request).map_err(|error| match error {
+            // ureq takes the shorter of the two for the connect, and names it so.
+            ureq::Error::Timeout(ureq::Timeout::Connect)
+                if left.is_some_and(|left| self.connect_timeout.is_none_or(|own| left < own)) =>
+            {
+                Error::timeout(Phase::Total)
+            }
+            error => error::map(error),
+        })
     }
 }
 
@@ -73,6 +88,7 @@ impl FetchBlocking for Ureq {
         request: http::Request<BlockingBody>,
         cancel: &Cancel,
     ) -> Result<http::Response<BlockingBody>, Error> {
+        let head = request.method() == http::Method::HEAD;
         let (mut parts, body) = request.into_parts();
         let deadline = parts.extensions.remove::<Deadline>();
         let response = socket::cancelled_by(cancel, || match body.as_bytes() {
@@ -90,7 +106,11 @@ impl FetchBlocking for Ureq {
                 self.run(parts, body, deadline)
             }
         })?;
+        let bodiless = head || has_no_body(&response);
         Ok(response.map(|body| {
+            if bodiless {
+                return BlockingBody::from(Bytes::new());
+            }
             let len = body.content_length();
             let reader = CancellableRead::new(body.into_reader(), cancel.clone());
             BlockingBody::from_reader(reader, len)
@@ -103,6 +123,21 @@ impl FetchBlocking for Ureq {
         capabilities.tls = Support::No("TLS is not built in yet");
         capabilities
     }
+}
+
+/// Whether there is nothing to read, which ureq knows but does not tell (RFC 9112, 6.3).
+fn has_no_body(response: &http::Response<ureq::Body>) -> bool {
+    let length = response.headers().get(http::header::CONTENT_LENGTH);
+    matches!(response.status().as_u16(), 204 | 304)
+        || length.is_some_and(|length| length.as_bytes() == b"0")
+            && !response
+                .headers()
+                .contains_key(http::header::TRANSFER_ENCODING)
+}
+
+/// ureq cuts its times to whole milliseconds: one more, so that no limit passes early.
+fn never_early(timeout: Duration) -> Duration {
+    timeout.saturating_add(Duration::from_millis(1))
 }
 
 /// Whether an empty body is told to the server with `Content-Length: 0` (RFC 9110, 8.6).

@@ -1,13 +1,19 @@
-//! Names are looked up by core, on the thread that blocks anyway.
+//! Names are looked up by core.
 
 use std::fmt;
+use std::time::Duration;
 
 use inflight_core::Resolver;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
-pub(crate) struct Names(pub(crate) Resolver);
+use crate::socket;
+
+pub(crate) struct Names {
+    pub(crate) resolver: Resolver,
+    pub(crate) timeout: Option<Duration>,
+}
 
 impl resolver::Resolver for Names {
     fn resolve(
@@ -19,8 +25,8 @@ impl resolver::Resolver for Names {
         let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
         let port = uri.port_u16().unwrap_or(80);
         let found = self
-            .0
-            .lookup_blocking(host, port)
+            .resolver
+            .lookup_blocking(host, port, self.timeout, &socket::current())
             .map_err(|error| ureq::Error::Other(error.into()))?;
         let mut addresses = self.empty();
         // ureq has room for 16.

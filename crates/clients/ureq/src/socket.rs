@@ -31,6 +31,11 @@ pub(crate) fn cancelled_by<T>(cancel: &Cancel, call: impl FnOnce() -> T) -> T {
     call()
 }
 
+/// The `Cancel` of this thread's call.
+pub(crate) fn current() -> Cancel {
+    CURRENT.with_borrow(|cancel| cancel.clone().unwrap_or_default())
+}
+
 /// ureq's own TCP connector, its sockets remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets(TcpConnector);
