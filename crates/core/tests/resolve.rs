@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_lite::future::{pending, ready};
-use inflight_core::{ClientOptions, ErrorKind, Phase, Resolve, Resolver};
+use inflight_core::{Cancel, ClientOptions, ErrorKind, Phase, Resolve, Resolver};
 use support::{Counter, TestRuntime, lock, poll, poll_until_stalled, run};
 
 type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
@@ -49,7 +49,12 @@ fn an_address_in_the_place_of_a_name_is_not_looked_up() {
             run(resolver.lookup(&runtime, host, 80)).unwrap(),
             [expected]
         );
-        assert_eq!(resolver.lookup_blocking(host, 80).unwrap(), [expected]);
+        assert_eq!(
+            resolver
+                .lookup_blocking(host, 80, None, &Cancel::new())
+                .unwrap(),
+            [expected]
+        );
     }
     assert_eq!(runtime.blocking_started().get(), 0);
 }
@@ -77,7 +82,9 @@ fn a_name_without_an_address_and_a_failed_look_up_are_resolve_errors() {
     for host in ["empty", "broken"] {
         for error in [
             run(resolver.lookup(&runtime, host, 80)).unwrap_err(),
-            resolver.lookup_blocking(host, 80).unwrap_err(),
+            resolver
+                .lookup_blocking(host, 80, None, &Cancel::new())
+                .unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::Resolve);
             assert!(error.is_connect());
@@ -184,4 +191,37 @@ fn connecting_too_long_is_a_timeout_of_that_phase() {
         assert!(error.is_connect());
         assert_eq!(runtime.sleeping(), 0);
     }
+}
+
+/// A name server that answers when it is told to.
+struct Held(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Resolve for Held {
+    fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        // Ends too when the test does, its sender gone.
+        let _ = self.0.lock().unwrap().recv();
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+    }
+}
+
+#[test]
+fn a_blocking_look_up_ends_with_its_time_or_its_cancel() {
+    let (answer, held) = std::sync::mpsc::channel::<()>();
+    let mut options = inflight_core::ClientOptions::default();
+    options.resolver = Arc::new(Held(std::sync::Mutex::new(held)));
+    let resolver = Resolver::new(&options);
+    let moment = std::time::Duration::from_millis(1);
+    let late = resolver.lookup_blocking("slow.test", 80, Some(moment), &Cancel::new());
+    let late = late.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Timeout);
+    assert_eq!(late.phase(), Some(inflight_core::Phase::Connect));
+
+    let cancel = Cancel::new();
+    let cancelled = std::thread::scope(|scope| {
+        let look_up = scope.spawn(|| resolver.lookup_blocking("slow.test", 80, None, &cancel));
+        cancel.cancel();
+        look_up.join().unwrap().unwrap_err()
+    });
+    assert_eq!(cancelled.kind(), ErrorKind::Cancelled);
+    drop(answer);
 }
