@@ -1,1 +1,174 @@
-//! inflight over isahc (libcurl).
+//! isahc, which is libcurl, as an inflight client.
+//!
+//! All transfers run on threads of isahc's own, whatever the runtime: compare it with that in
+//! mind. What the libraries would do by themselves is switched off, names are looked up by the
+//! core, and what remains is in the [`Capabilities`].
+//!
+//! # What libcurl does all the same
+//!
+//! - It repeats a request without a body whose method is idempotent, when the kept connection
+//!   that it was sent on turns out to be dead. All others are sent once.
+//! - It sends nothing more once the response has begun: where the rest was wanted, that is
+//!   [`Unsupported`](ErrorKind::Unsupported).
+//! - It takes an end of the connection within the head for the end of the head. Most of these
+//!   are found out and [`Incomplete`](ErrorKind::Incomplete); a head cut behind
+//!   `Transfer-Encoding` or `Connection`, or one of HTTP/1.0, is not.
+//! - It does not tell chunks that make no sense from a connection that was reset: both are
+//!   [`Incomplete`](ErrorKind::Incomplete).
+//!
+//! In reading order: `agent` (isahc, configured), `limits` (the times that a transfer is given),
+//! `upload` (the bodies of requests), `body` (those of responses), `error`.
+
+mod agent;
+mod body;
+mod error;
+mod limits;
+mod upload;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::Scheme;
+use inflight_core::{
+    Body, Capabilities, Ceiling, ClientOptions, Deadline, Error, ErrorKind, Fetch, Resolver,
+    Runtime, Support,
+};
+
+use crate::agent::Agents;
+use crate::limits::Limits;
+use crate::upload::Upload;
+
+/// isahc with everything switched off that the session does itself.
+pub struct Isahc {
+    runtime: Arc<dyn Runtime>,
+    resolver: Resolver,
+    connect_timeout: Option<Duration>,
+    agents: Agents,
+}
+
+impl Isahc {
+    /// A client that looks names up on `runtime`. It starts two threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] without `nodelay`, which isahc cannot switch off, and
+    /// whatever keeps libcurl or the threads from starting.
+    pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
+        if !options.nodelay {
+            return Err(unsupported("isahc cannot switch TCP_NODELAY off"));
+        }
+        Ok(Self {
+            runtime,
+            resolver: Resolver::new(options),
+            connect_timeout: options.connect_timeout,
+            agents: Agents::new(options)?,
+        })
+    }
+
+    /// Where the request goes. Looked up for each request, as only libcurl knows whether a
+    /// connection will be made for it; so a changed answer holds at once.
+    async fn addresses(&self, parts: &Parts, limits: &Limits) -> Result<Vec<SocketAddr>, Error> {
+        let host = parts
+            .uri
+            .host()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
+        let port = parts.uri.port_u16().unwrap_or(80);
+        let found = self.resolver.lookup(&*self.runtime, host, port);
+        let late = async {
+            self.runtime.sleep(limits.connect()?).await;
+            Err(limits.verdict())
+        };
+        futures_lite::future::or(found, late).await
+    }
+}
+
+impl Fetch for Isahc {
+    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        let (mut parts, body) = request.into_parts();
+        prepare(&mut parts, &body)?;
+        let limits = Limits::new(parts.extensions.remove::<Deadline>(), self.connect_timeout);
+        let client = self.agents.choose(&parts.method, &body);
+        let mut upload = Upload::new(body, &parts.method);
+
+        let mut refused = None;
+        for address in self.addresses(&parts, &limits).await? {
+            let request = agent::request(&parts, address, &limits, upload.reader())?;
+            match upload.along(client.send_async(request)).await {
+                Ok(response) => {
+                    upload.check(response.status())?;
+                    return body::received(&parts.method, response);
+                }
+                // Nothing was sent: the next address may answer.
+                Err(error) if *error.kind() == isahc::error::ErrorKind::ConnectionFailed => {
+                    refused = Some(error::map(error, &limits).with_context(address.to_string()));
+                }
+                Err(error) => return Err(error::map(error, &limits)),
+            }
+        }
+        // There is no look-up without an address.
+        Err(refused.unwrap_or_else(|| Error::new(ErrorKind::Resolve)))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::all("isahc 2.0 over libcurl 8");
+        capabilities.tls = Support::No("TLS is not built in yet");
+        capabilities.prompt_cancel = Support::No(
+            "libcurl notices that a request was dropped when its server sends something, or at \
+             the request's deadline",
+        );
+        capabilities.early_head =
+            Support::No("isahc hands the head over with the first byte of the body");
+        capabilities.opaque_headers =
+            Support::No("isahc sends header values in ASCII only, though it receives any");
+        capabilities.reads_deadline = true;
+        capabilities.added_headers = &["accept", "user-agent", "content-type"];
+        capabilities.ceilings = vec![Ceiling {
+            at_most: 300 * 1024,
+            what: "bytes in a response's head (libcurl)",
+        }];
+        if cfg!(curl_selects) {
+            capabilities.ceilings.push(Ceiling {
+                at_most: 1024,
+                what: "file descriptors in the process, as this build's libcurl waits with select",
+            });
+        }
+        capabilities
+    }
+}
+
+/// Refuses, before anything is sent, what isahc would not send as it is, and takes from its
+/// headers what would change it.
+fn prepare(parts: &mut Parts, body: &Body) -> Result<(), Error> {
+    if parts.uri.scheme() != Some(&Scheme::HTTP) {
+        return Err(unsupported("TLS is not built in yet"));
+    }
+    if parts.method == Method::HEAD && !body.is_empty() {
+        return Err(unsupported(
+            "libcurl waits for a body after a HEAD that has one",
+        ));
+    }
+    if parts.headers.values().any(|value| value.to_str().is_err()) {
+        return Err(unsupported("isahc's header values are ASCII"));
+    }
+    // How the body is framed is not the caller's to say, unless nobody else knows.
+    parts.headers.remove(TRANSFER_ENCODING);
+    if body.len().is_some() {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    if parts.method == Method::POST {
+        // libcurl would call it a form. RFC 9110, 8.3: this means as much as none at all.
+        parts
+            .headers
+            .entry(CONTENT_TYPE)
+            .or_insert(HeaderValue::from_static("application/octet-stream"));
+    }
+    Ok(())
+}
+
+fn unsupported(what: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported).with_context(what)
+}

@@ -1,1 +1,69 @@
-//! inflight over surf.
+//! surf as an inflight client, over a transport of our own.
+//!
+//! surf's pooled transport hands the rest of a cancelled answer to the next request, so each
+//! request has a connection for itself here: the core looks its name up, and async-h1, surf's
+//! own engine, encodes the request and decodes the body. The response's head is read before
+//! async-h1 sees it, which misreads some heads, refuses others and panics at a few.
+//!
+//! Both surf and async-h1 are no longer maintained.
+//!
+//! In reading order: `message` (requests and responses in surf's types and back), `transport`
+//! (one exchange on one connection), `wire` (the socket as async-h1 reads it), `head`, `chunks`,
+//! `body`, `error`.
+
+mod body;
+mod chunks;
+mod error;
+mod head;
+mod message;
+mod transport;
+mod wire;
+
+use std::sync::Arc;
+
+use inflight_core::{Body, Capabilities, ClientOptions, Error, Fetch, Runtime, Support};
+
+use crate::transport::Transport;
+
+/// surf, with a connection for each request.
+///
+/// Its sockets belong to async-io's reactor, which works under any executor.
+pub struct Surf {
+    client: surf::Client,
+}
+
+impl Surf {
+    /// A client that looks names up and times its connects on `runtime`.
+    ///
+    /// # Errors
+    ///
+    /// None today.
+    pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
+        let transport = Transport::new(runtime, options);
+        Ok(Self {
+            client: surf::Client::with_http_client(transport),
+        })
+    }
+}
+
+impl Fetch for Surf {
+    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        let request = message::outgoing(request)?;
+        let response = self.client.send(request).await.map_err(error::map)?;
+        message::incoming(response)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::all("surf 2.3 over async-h1 2.3");
+        capabilities.tls = Support::No("surf's TLS is of 2020 and is not built in");
+        capabilities.connection_reuse = Support::No(
+            "surf's connection pool gives one request the bytes of another, so each request \
+             has a connection of its own",
+        );
+        capabilities.opaque_headers =
+            Support::No("surf sends header values in ASCII only, though it receives any");
+        capabilities.extension_methods = Support::No("surf's methods are a fixed list");
+        capabilities.added_headers = &["connection"];
+        capabilities
+    }
+}

@@ -1,0 +1,24 @@
+//! Finds out whether the bundled libcurl is built with `poll`.
+
+use std::env;
+
+/// curl-sys says `HAVE_POLL_FINE` where the libcurl that it bundles reads `HAVE_POLL`. Unless the
+/// build adds `-DHAVE_POLL=1`, libcurl falls back to `select`, which ends at descriptor 1024.
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(curl_selects)");
+    let target = env::var("TARGET").unwrap_or_default();
+    // Where the compiler's flags come from, as the `cc` crate looks for them.
+    let sources = [
+        format!("CFLAGS_{target}"),
+        format!("CFLAGS_{}", target.replace('-', "_")),
+        "TARGET_CFLAGS".to_owned(),
+        "CFLAGS".to_owned(),
+    ];
+    let polls = sources.iter().any(|name| {
+        println!("cargo::rerun-if-env-changed={name}");
+        env::var(name).is_ok_and(|flags| flags.contains("-DHAVE_POLL="))
+    });
+    if env::var_os("CARGO_CFG_UNIX").is_some() && !polls {
+        println!("cargo::rustc-cfg=curl_selects");
+    }
+}

@@ -1,0 +1,85 @@
+//! isahc, configured: what it does by itself is off, and what it caps by itself is not capped.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Method;
+use http::request::Parts;
+use inflight_core::{Body, ClientOptions, Error, ErrorKind};
+use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
+use isahc::{AsyncBody, HttpClient};
+
+use crate::error;
+use crate::limits::Limits;
+
+/// Two agents, each a thread with its connections.
+///
+/// libcurl sends a request again when it was sent on a kept connection that turns out to be dead.
+/// It cannot repeat a body that is read from a stream, and then gives up; so all bodies are. What
+/// has no body and must not be sent twice goes to the agent that keeps no connection.
+pub(crate) struct Agents {
+    keeping: HttpClient,
+    single: HttpClient,
+}
+
+impl Agents {
+    pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
+        Ok(Self {
+            keeping: agent(options, options.max_idle_per_host)?,
+            single: agent(options, 0)?,
+        })
+    }
+
+    /// RFC 9110, 9.2.2: a client may repeat what is idempotent.
+    pub(crate) fn choose(&self, method: &Method, body: &Body) -> &HttpClient {
+        if method.is_idempotent() || !body.is_empty() {
+            &self.keeping
+        } else {
+            &self.single
+        }
+    }
+}
+
+fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> {
+    HttpClient::builder()
+        .version_negotiation(VersionNegotiation::http11())
+        .redirect_policy(RedirectPolicy::None)
+        .automatic_decompression(false)
+        .expect_continue(false)
+        .proxy(None)
+        .tcp_nodelay()
+        // libcurl counts the connections to all hosts together. Its own measure, without this
+        // one, follows the number of transfers. 0 switches keeping off.
+        .connection_cache_size(max_idle.min(u32::MAX as usize))
+        // In whole seconds; 0 would be no limit.
+        .connection_cache_ttl(options.idle_timeout.max(Duration::from_secs(1)))
+        .build()
+        .map_err(|error| {
+            Error::new(ErrorKind::Io)
+                .with_context("isahc did not start")
+                .with_source(error)
+        })
+}
+
+/// The request, for one address.
+pub(crate) fn request(
+    parts: &Parts,
+    address: SocketAddr,
+    limits: &Limits,
+    body: AsyncBody,
+) -> Result<http::Request<AsyncBody>, Error> {
+    let mut request = http::Request::builder()
+        .method(parts.method.clone())
+        .uri(parts.uri.clone())
+        .dial(address)
+        .connect_timeout(limits.connect()?);
+    if let Some(left) = limits.total()? {
+        let _ = left;
+    }
+    if let Some(headers) = request.headers_mut() {
+        headers.clone_from(&parts.headers);
+    }
+    request
+        .body(body)
+        .map_err(|error| error::map(error.into(), limits))
+}

@@ -1,0 +1,112 @@
+//! isahc's body as ours.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::io::AsyncRead;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use inflight_core::bytes::Bytes;
+use inflight_core::{Body, Error, ErrorKind};
+use isahc::AsyncBody;
+
+use crate::error;
+
+pub(crate) fn received(
+    method: &Method,
+    response: http::Response<AsyncBody>,
+) -> Result<http::Response<Body>, Error> {
+    let (from, body) = response.into_parts();
+    let left = match from.headers.get(CONTENT_LENGTH) {
+        Some(_) if from.headers.contains_key(TRANSFER_ENCODING) => None,
+        // libcurl takes a number that is too large for none.
+        Some(_) if body.len().is_none() && *method != Method::HEAD => {
+            return Err(Error::new(ErrorKind::Protocol).with_context("a length that is no number"));
+        }
+        _ => body.len(),
+    };
+    // These may announce a length, and nothing follows.
+    let none = *method == Method::HEAD
+        || matches!(
+            from.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+        || left == Some(0);
+    let body = match none {
+        true => Body::empty(),
+        false => Body::wrap(Received {
+            body,
+            buffer: vec![0; left.unwrap_or(BUFFER).min(BUFFER) as usize],
+            left,
+            unannounced: left.is_none() && unannounced_end(from.version, &from.headers),
+        }),
+    };
+    // isahc's own extensions, which hold the request's body among others, end here.
+    let mut answer = http::Response::new(body);
+    *answer.status_mut() = from.status;
+    *answer.version_mut() = from.version;
+    *answer.headers_mut() = from.headers;
+    Ok(answer)
+}
+
+/// Whether the response ends with the connection and does not say that it will, as RFC 9112, 9.6,
+/// wants it from a server.
+fn unannounced_end(version: Version, headers: &HeaderMap) -> bool {
+    version == Version::HTTP_11
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && !headers.contains_key(CONNECTION)
+}
+
+/// What libcurl hands over at once.
+const BUFFER: u64 = 16 * 1024;
+
+struct Received {
+    body: AsyncBody,
+    left: Option<u64>,
+    buffer: Vec<u8>,
+    /// Whether an end before the first byte is early. libcurl takes an end of the connection
+    /// within the head for the end of the head, and forgets a length that it has read by then.
+    unannounced: bool,
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let result = match ready!(Pin::new(&mut this.body).poll_read(cx, &mut this.buffer)) {
+            Ok(0) if this.unannounced || this.left.is_some_and(|left| left > 0) => {
+                Err(Error::new(ErrorKind::Incomplete))
+            }
+            Ok(0) => return Poll::Ready(None),
+            Ok(n) => Ok(Frame::data(Bytes::copy_from_slice(&this.buffer[..n]))),
+            Err(error) => Err(error::map_read(error)),
+        };
+        this.unannounced = false;
+        match &result {
+            Ok(frame) => {
+                let n = frame.data_ref().map_or(0, Bytes::len) as u64;
+                this.left = this.left.map(|left| left.saturating_sub(n));
+            }
+            Err(_) => {
+                this.left = Some(0);
+                this.body = AsyncBody::empty();
+            }
+        }
+        Poll::Ready(Some(result))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,135 @@
+//! A request's body on its way to isahc's thread.
+//!
+//! isahc polls a body on its own thread, where no runtime is entered and a panic would end every
+//! transfer. So a streamed body is polled here, in the task that fetches, and its pieces cross
+//! over through a channel.
+//!
+//! No body that is not empty can be sent a second time: see [`Agents`](crate::agent::Agents).
+
+use std::future::{poll_fn, ready};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_channel::{Receiver, Sender};
+use futures_lite::io::Cursor;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use http::{Method, StatusCode};
+use inflight_core::bytes::Bytes;
+use inflight_core::{Body, BoxFuture, Error};
+use isahc::AsyncBody;
+
+use crate::error;
+
+pub(crate) enum Upload {
+    /// Not even a length.
+    Nothing,
+    Buffered(Bytes),
+    Streamed(Streamed),
+}
+
+pub(crate) struct Streamed {
+    pieces: Receiver<Piece>,
+    len: Option<u64>,
+    /// The last piece has gone to libcurl.
+    sent: Arc<AtomicBool>,
+    pump: Option<BoxFuture<'static, ()>>,
+}
+
+/// Empty at the end. A channel that closes without it was abandoned.
+type Piece = Result<Bytes, Error>;
+
+impl Upload {
+    pub(crate) fn new(body: Body, method: &Method) -> Self {
+        if let Some(bytes) = body.as_bytes() {
+            // RFC 9110, 8.6: these say their length, even if it is 0.
+            let announced = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+            if bytes.is_empty() && !announced {
+                return Self::Nothing;
+            }
+            return Self::Buffered(bytes.clone());
+        }
+        let (sender, pieces) = async_channel::bounded(1);
+        Self::Streamed(Streamed {
+            pieces,
+            len: body.len(),
+            sent: Arc::default(),
+            pump: Some(Box::pin(pump(body, sender))),
+        })
+    }
+
+    /// The body for a transfer. A further one goes on where the last has ended.
+    pub(crate) fn reader(&self) -> AsyncBody {
+        match self {
+            Self::Nothing => AsyncBody::empty(),
+            Self::Buffered(bytes) => {
+                AsyncBody::from_reader_sized(Cursor::new(bytes.clone()), bytes.len() as u64)
+            }
+            Self::Streamed(stream) => stream.reader(),
+        }
+    }
+
+    /// Runs the transfer and produces the body for it.
+    pub(crate) async fn along<T>(&mut self, transfer: impl Future<Output = T>) -> T {
+        let mut transfer = pin!(transfer);
+        poll_fn(|cx| {
+            if let Self::Streamed(stream) = self
+                && let Some(pump) = &mut stream.pump
+                && pump.as_mut().poll(cx).is_ready()
+            {
+                stream.pump = None;
+            }
+            transfer.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// isahc ends the body when the response begins, sent or not. A server that has refused the
+    /// request does not want the rest; of any other, the answer is one to half a request.
+    pub(crate) fn check(&self, status: StatusCode) -> Result<(), Error> {
+        match self {
+            Self::Streamed(stream)
+                if status.is_success() && !stream.sent.load(Ordering::Acquire) =>
+            {
+                Err(error::cut_off())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Streamed {
+    fn reader(&self) -> AsyncBody {
+        let (sent, len, mut taken) = (self.sent.clone(), self.len, 0);
+        let abandoned = Err(io::ErrorKind::BrokenPipe.into());
+        let reader = self
+            .pieces
+            .clone()
+            .map_err(io::Error::from)
+            .chain(stream::iter([abandoned]))
+            .try_take_while(move |piece| {
+                taken += piece.len() as u64;
+                // libcurl does not ask for more than the length.
+                if piece.is_empty() || len.is_some_and(|len| taken >= len) {
+                    sent.store(true, Ordering::Release);
+                }
+                ready(Ok(!piece.is_empty()))
+            })
+            .into_async_read();
+        match len {
+            Some(len) => AsyncBody::from_reader_sized(reader, len),
+            None => AsyncBody::from_reader(reader),
+        }
+    }
+}
+
+async fn pump(mut body: Body, pieces: Sender<Piece>) {
+    loop {
+        let piece = body.chunk().await.map(Option::unwrap_or_default);
+        let last = piece.as_ref().map_or(true, Bytes::is_empty);
+        if pieces.send(piece).await.is_err() || last {
+            return;
+        }
+    }
+}

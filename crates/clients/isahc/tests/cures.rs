@@ -1,0 +1,325 @@
+//! What libcurl would do otherwise, and isahc: each test fails without the cure that it is for.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt};
+use inflight_core::bytes::Bytes;
+use inflight_core::http::{self, Method};
+use inflight_core::{
+    BlockOn, Body, ClientOptions, Deadline, Error, ErrorKind, Fetch, Phase, Resolve, Runtime,
+    Session, SessionBuilder, Task,
+};
+use inflight_isahc::Isahc;
+use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::{Origin, raise_file_limit};
+use inflight_smol::Smol;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn builder() -> SessionBuilder {
+    Session::builder(|options| {
+        let runtime: Arc<dyn Runtime> = Arc::new(Smol::global());
+        Ok((Isahc::new(runtime.clone(), options)?, runtime))
+    })
+    .timeout(PATIENCE)
+}
+
+fn session() -> Session {
+    builder().build().unwrap()
+}
+
+fn wait<F: Future>(future: F) -> F::Output {
+    Smol::global().block_on(future)
+}
+
+fn client(change: impl FnOnce(&mut ClientOptions)) -> Isahc {
+    let mut options = ClientOptions::default();
+    change(&mut options);
+    Isahc::new(Arc::new(Smol::global()), &options).unwrap()
+}
+
+fn request(url: &str, deadline: Duration) -> http::Request<Body> {
+    let mut request = http::Request::get(url).body(Body::empty()).unwrap();
+    let deadline = Deadline(Instant::now() + deadline);
+    request.extensions_mut().insert(deadline);
+    request
+}
+
+const WARM: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwarm";
+
+/// A server whose first connection answers once, and dies of what comes next, as all others do.
+fn dying() -> Scripted {
+    Scripted::start(|connection| {
+        let script = match connection {
+            0 => Script::new().read_request().send(WARM),
+            _ => Script::new(),
+        };
+        script.read_request().reset()
+    })
+    .unwrap()
+}
+
+#[test]
+fn request_that_must_not_be_repeated_is_sent_once() {
+    let brew = Method::from_bytes(b"BREW").unwrap();
+    for (method, body) in [
+        (Method::POST, "body"),
+        (Method::POST, ""),
+        (Method::PATCH, ""),
+        (Method::PUT, "body"),
+        (brew, ""),
+    ] {
+        let (server, session) = (dying(), session());
+        wait(session.get(server.url("/")).bytes()).unwrap();
+        let request = session.request(method.clone(), server.url("/once"));
+        let error = wait(request.body(body).bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Incomplete, "{method} {body:?}");
+        let seen = server.requests();
+        let seen = seen.iter().filter(|seen| seen.target == "/once").count();
+        assert_eq!(seen, 1, "{method} {body:?}");
+    }
+}
+
+#[test]
+fn request_whose_body_was_not_read_yet_is_sent_once() {
+    let server = Scripted::start(|connection| {
+        let script = match connection {
+            0 => Script::new().read_request().send(WARM),
+            _ => Script::new(),
+        };
+        script.read_head().reset()
+    })
+    .unwrap();
+    let session = session();
+    wait(session.get(server.url("/")).bytes()).unwrap();
+    let stalled = Body::from_stream(stream::pending::<Result<Bytes, Error>>());
+    let request = session.post(server.url("/once")).body(stalled);
+    let error = wait(request.bytes()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Incomplete);
+    let seen = server.requests();
+    assert_eq!(seen.iter().filter(|seen| seen.target == "/once").count(), 1);
+}
+
+#[test]
+fn uploads_share_the_connection() {
+    let (origin, session) = (Origin::start().unwrap(), session());
+    for _ in 0..5 {
+        wait(session.post(origin.url("/upload")).body("body").bytes()).unwrap();
+    }
+    assert_eq!(origin.stats().connections_accepted, 1);
+}
+
+#[test]
+fn more_than_1024_sockets_are_in_use_at_once() {
+    const SOCKETS: u64 = 1_100;
+    assert!(raise_file_limit().unwrap() > 2 * SOCKETS + 200);
+    let (origin, session) = (Origin::start().unwrap(), session());
+    let ceilings = &session.capabilities().ceilings;
+    assert!(ceilings.iter().all(|ceiling| ceiling.at_most != 1024));
+    let requests: Vec<_> = (0..SOCKETS)
+        .map(|_| Task::spawn(&Smol::global(), session.get(origin.url("/hang")).send()))
+        .collect();
+    origin
+        .wait_for(PATIENCE, |stats| stats.in_flight == SOCKETS)
+        .unwrap();
+    drop(requests);
+}
+
+#[test]
+fn dropped_request_is_gone_by_its_deadline() {
+    let server = Scripted::same(Script::new().read_request().hang()).unwrap();
+    let session = builder().timeout(Duration::from_secs(1)).build().unwrap();
+    let task = Task::spawn(&Smol::global(), session.get(server.url("/")).send());
+    assert!(server.wait_for_requests(1, PATIENCE));
+    drop(task);
+    assert!(server.wait_for_close(0, PATIENCE).is_some());
+}
+
+#[test]
+fn deadline_that_passes_in_libcurl_is_the_total_one() {
+    let server = Scripted::same(Script::new().read_request().hang()).unwrap();
+    let client = client(|_| ());
+    let request = request(&server.url("/"), Duration::from_millis(300));
+    let error = wait(client.fetch(request)).unwrap_err();
+    assert_eq!(error.phase(), Some(Phase::Total));
+
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    let server = Scripted::same(Script::new().read_request().send(half).hang()).unwrap();
+    let request = self::request(&server.url("/"), Duration::from_millis(300));
+    let response = wait(client.fetch(request)).unwrap();
+    let error = wait(response.into_body().collect(100)).unwrap_err();
+    assert_eq!(error.phase(), Some(Phase::Total));
+}
+
+#[test]
+fn connect_that_takes_too_long_has_its_phase() {
+    let nowhere = Scripted::unaccepting().unwrap();
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
+    for (connect, total, phase) in [(short, long, Phase::Connect), (long, short, Phase::Total)] {
+        let client = client(|options| options.connect_timeout = Some(connect));
+        let error = wait(client.fetch(request(&nowhere.url("/"), total))).unwrap_err();
+        assert_eq!(error.phase(), Some(phase));
+    }
+}
+
+/// The addresses that it is told, whatever the name.
+struct Told(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Resolve for Told {
+    fn resolve(&self, _: &str, _: u16) -> std::io::Result<Vec<SocketAddr>> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+}
+
+#[test]
+fn changed_answer_of_the_resolver_holds_at_once() {
+    let servers = [dying(), dying()];
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let resolver = Arc::new(Told(told.clone()));
+    let session = builder()
+        .client_options(|options| options.resolver = resolver)
+        .build()
+        .unwrap();
+    for server in &servers {
+        *told.lock().unwrap() = vec![server.addr()];
+        wait(session.get("http://pages.test/").bytes()).unwrap();
+        assert_eq!(server.connections(), 1);
+    }
+    assert_eq!(servers[0].requests().len(), 1);
+    assert_eq!(
+        servers[0].requests()[0].header("host").unwrap(),
+        b"pages.test"
+    );
+}
+
+#[test]
+fn next_address_is_tried_when_one_refuses_and_has_the_whole_body() {
+    let origin = Origin::start().unwrap();
+    let resolver = Told(Arc::new(Mutex::new(vec![
+        refused().unwrap(),
+        origin.addr(),
+    ])));
+    let session = builder()
+        .client_options(|options| options.resolver = Arc::new(resolver))
+        .build()
+        .unwrap();
+    let pieces = stream::iter(["a", "streamed", "body"].map(Ok::<_, Error>));
+    for body in [Body::from("astreamedbody"), Body::from_stream(pieces)] {
+        let request = session.post("http://pages.test/post").body(body);
+        let echoed = wait(request.text()).unwrap();
+        assert!(echoed.contains("astreamedbody"), "{echoed}");
+    }
+}
+
+#[test]
+fn streamed_body_is_produced_in_the_task_that_sends_it() {
+    let (origin, session) = (Origin::start().unwrap(), session());
+    let elsewhere = Arc::new(AtomicUsize::new(0));
+    let (here, seen) = (thread::current().id(), elsewhere.clone());
+    let mut pieces = ["a", "streamed", "body"].into_iter();
+    let body = Body::from_stream(stream::poll_fn(move |_| {
+        seen.fetch_add(
+            usize::from(thread::current().id() != here),
+            Ordering::SeqCst,
+        );
+        Poll::Ready(pieces.next().map(Ok::<_, Error>))
+    }));
+    wait(session.post(origin.url("/upload")).body(body).bytes()).unwrap();
+    assert_eq!(elsewhere.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn panic_in_a_streamed_body_ends_its_request_alone() {
+    let (origin, session) = (Origin::start().unwrap(), session());
+    let body = stream::poll_fn(|_| -> Poll<Option<Result<&str, Error>>> { panic!("on purpose") });
+    let request = session.post(origin.url("/upload"));
+    let request = request.body(Body::from_stream(body)).bytes();
+    assert!(wait(Task::spawn(&Smol::global(), request)).is_err());
+    wait(session.get(origin.url("/page/1")).bytes()).unwrap();
+}
+
+#[test]
+fn dropped_upload_is_gone_at_once_and_never_complete() {
+    let server = Scripted::same(Script::new().read_head().read_body().hang()).unwrap();
+    let session = builder().timeout(None).build().unwrap();
+    let first = stream::iter([Ok::<_, Error>("half an upload")]);
+    let body = Body::from_stream(first.chain(stream::pending()));
+    let request = session.post(server.url("/")).body(body).send();
+    let task = Task::spawn(&Smol::global(), request);
+    assert!(server.wait_for_requests(1, PATIENCE));
+    drop(task);
+    assert!(server.wait_for_close(0, PATIENCE).is_some());
+    assert!(server.requests()[0].body.is_empty());
+}
+
+#[test]
+fn upload_that_an_early_answer_cuts_off_is_no_success() {
+    for (status, unsupported) in [("200 OK", true), ("413 Content Too Large", false)] {
+        let early = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nearly");
+        let server = Scripted::same(Script::new().read_head().send(early).hang()).unwrap();
+        let first = stream::iter([Ok::<_, Error>("the first piece")]);
+        let body = Body::from_stream(first.chain(stream::pending()));
+        let result = wait(session().post(server.url("/")).body(body).text());
+        match result {
+            Ok(text) => assert!(!unsupported && text == "early"),
+            Err(error) => assert!(unsupported && error.kind() == ErrorKind::Unsupported),
+        }
+    }
+}
+
+#[test]
+fn end_within_the_head_is_incomplete() {
+    for head in [
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\r\nServer: test\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+    ] {
+        let server = Scripted::same(Script::new().read_request().send(head).close()).unwrap();
+        let error = wait(session().get(server.url("/")).bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Incomplete, "{head:?}");
+    }
+}
+
+#[test]
+fn length_that_no_number_holds_is_protocol() {
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nbody";
+    let server = Scripted::same(Script::new().read_request().send(response).hang()).unwrap();
+    let error = wait(session().get(server.url("/")).bytes()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+}
+
+#[test]
+fn post_without_a_type_is_no_form() {
+    let server = Scripted::same(Script::new().read_request().send(WARM)).unwrap();
+    wait(session().post(server.url("/")).body("a=b").bytes()).unwrap();
+    let requests = server.requests();
+    let kind = requests[0].header("content-type").unwrap();
+    assert_eq!(kind, b"application/octet-stream");
+}
+
+#[test]
+fn what_libcurl_would_not_send_as_it_is_is_refused() {
+    let server = Scripted::same(Script::new().read_request().send(WARM)).unwrap();
+    let session = session();
+    let opaque = http::HeaderValue::from_bytes(b"\xff").unwrap();
+    for request in [
+        session.head(server.url("/")).body("body"),
+        session.get(server.url("/")).header("x-opaque", opaque),
+    ] {
+        let error = wait(request.bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+    let runtime: Arc<dyn Runtime> = Arc::new(Smol::global());
+    let mut options = ClientOptions::default();
+    options.nodelay = false;
+    let refused = Isahc::new(runtime, &options)
+        .err()
+        .map(|error| error.kind());
+    assert_eq!(refused, Some(ErrorKind::Unsupported));
+    assert_eq!(server.connections(), 0);
+}

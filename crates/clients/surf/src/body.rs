@@ -1,0 +1,83 @@
+//! Bodies: ours as surf reads them, surf's as ours.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::io::AsyncBufRead;
+use futures_util::TryStreamExt;
+use http_body::{Frame, SizeHint};
+use inflight_core::bytes::Bytes;
+use inflight_core::{Body, Error};
+
+/// A request's body of this length; of unknown length, it is sent in chunks.
+pub(crate) fn sent(body: Body, len: Option<usize>) -> surf::Body {
+    let reader = body.into_stream().map_err(io::Error::from);
+    surf::Body::from_reader(reader.into_async_read(), len)
+}
+
+/// A response's body, which ends by its length, by its chunks or with the connection.
+pub(crate) fn received(body: surf::Body) -> Body {
+    match body.len() {
+        Some(0) => Body::empty(),
+        // As much stands for an end with the connection.
+        Some(usize::MAX) | None => Body::wrap(Received {
+            reader: Some(body.into_reader()),
+            left: None,
+        }),
+        Some(len) => Body::wrap(Received {
+            reader: Some(body.into_reader()),
+            left: Some(len as u64),
+        }),
+    }
+}
+
+struct Received {
+    // `None` once the end is reached: dropping it closes the connection.
+    reader: Option<Box<dyn AsyncBufRead + Unpin + Send + Sync>>,
+    left: Option<u64>,
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(reader) = &mut self.reader else {
+            return Poll::Ready(None);
+        };
+        let piece = match ready!(Pin::new(&mut *reader).poll_fill_buf(cx)) {
+            Ok(piece) => Bytes::copy_from_slice(piece),
+            Err(error) => {
+                self.reader = None;
+                return Poll::Ready(Some(Err(Error::from_read(error))));
+            }
+        };
+        Pin::new(reader).consume(piece.len());
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(piece.len() as u64);
+        }
+        if piece.is_empty() || self.left == Some(0) {
+            self.reader = None;
+        }
+        if piece.is_empty() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reader.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.reader, self.left) {
+            (None, _) => SizeHint::with_exact(0),
+            (Some(_), Some(left)) => SizeHint::with_exact(left),
+            (Some(_), None) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A response's head, read before async-h1 sees it.
+
+use std::str;
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use inflight_core::Error;
+
+use crate::error::protocol;
+
+/// What the server sent, whatever surf's own types have room for.
+pub(crate) struct Head {
+    pub(crate) version: Version,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+}
+
+/// How a response's body ends (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// There is none.
+    Nothing,
+    Length(u64),
+    Chunked,
+    /// With the connection.
+    Close,
+}
+
+const MAX_BYTES: usize = 256 * 1024;
+const MAX_FIELDS: usize = 256;
+
+impl Head {
+    /// The head at the beginning of these bytes and its length, once all of it is there.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut parsed = httparse::Response::new(&mut fields);
+        let status = parsed.parse(bytes);
+        let status = status.map_err(|error| protocol("the head").with_source(error))?;
+        let httparse::Status::Complete(len) = status else {
+            return match bytes.len() {
+                ..MAX_BYTES => Ok(None),
+                _ => Err(protocol("the head is longer than 256 kB")),
+            };
+        };
+        let version = match parsed.version {
+            Some(0) => Version::HTTP_10,
+            _ => Version::HTTP_11,
+        };
+        let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
+            .map_err(|error| protocol("the status").with_source(error))?;
+        let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+        for field in parsed.headers {
+            let name = HeaderName::from_bytes(field.name.as_bytes())
+                .map_err(|error| protocol("a header's name").with_source(error))?;
+            let value = HeaderValue::from_bytes(field.value)
+                .map_err(|error| protocol("a header's value").with_source(error))?;
+            headers.append(name, value);
+        }
+        let head = Self {
+            version,
+            status,
+            headers,
+        };
+        Ok(Some((head, len)))
+    }
+
+    /// Whether another response follows this one. 101 is the last of its exchange.
+    pub(crate) fn is_interim(&self) -> bool {
+        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    /// How the body ends, in the response to a HEAD or to another request.
+    pub(crate) fn framing(&self, to_head: bool) -> Result<Framing, Error> {
+        let bodiless = self.status.is_informational()
+            || self.status == StatusCode::NO_CONTENT
+            || self.status == StatusCode::NOT_MODIFIED;
+        if to_head || bodiless {
+            return Ok(Framing::Nothing);
+        }
+        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter();
+        match (codings.next(), codings.next()) {
+            (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+                return Ok(Framing::Chunked);
+            }
+            (None, _) => {}
+            _ => return Err(protocol("a transfer coding that async-h1 does not know")),
+        }
+        let mut lengths = self.headers.get_all(CONTENT_LENGTH).iter();
+        let Some(first) = lengths.next() else {
+            return Ok(Framing::Close);
+        };
+        match length(first) {
+            Some(0) if lengths.all(|other| other == first) => Ok(Framing::Nothing),
+            Some(length) if lengths.all(|other| other == first) => Ok(Framing::Length(length)),
+            Some(_) => Err(protocol("lengths that contradict each other")),
+            None => Err(protocol("a length that is no number")),
+        }
+    }
+}
+
+impl Framing {
+    /// The head that async-h1 is given: as much as it needs to find the end of the body, and
+    /// nothing that it would misread, refuse or panic at.
+    pub(crate) fn head_for_async_h1(self) -> String {
+        let framing = match self {
+            Self::Nothing => "content-length: 0".to_owned(),
+            Self::Length(length) => format!("content-length: {length}"),
+            Self::Chunked => "transfer-encoding: chunked".to_owned(),
+            // More than will come: the end of the connection is the end.
+            Self::Close => format!("content-length: {}", usize::MAX),
+        };
+        format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n")
+    }
+}
+
+/// The number in a `Content-Length`: digits and nothing else.
+pub(crate) fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inflight_core::ErrorKind;
+
+    fn framing(fields: &str) -> Result<Framing, ErrorKind> {
+        let bytes = format!("HTTP/1.1 200 OK\r\n{fields}\r\nbody");
+        let (head, len) = Head::parse(bytes.as_bytes()).unwrap().unwrap();
+        assert_eq!(&bytes[len..], "body");
+        head.framing(false).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn body_ends_as_rfc_9112_says() {
+        assert_eq!(framing("Content-Length: 5\r\n"), Ok(Framing::Length(5)));
+        assert_eq!(framing("Content-Length: 0\r\n"), Ok(Framing::Nothing));
+        assert_eq!(framing(""), Ok(Framing::Close));
+        assert_eq!(
+            framing("Content-Length: 5\r\nTransfer-Encoding: Chunked\r\n"),
+            Ok(Framing::Chunked)
+        );
+        let twice = "Content-Length: 5\r\nContent-Length: 5\r\n";
+        assert_eq!(framing(twice), Ok(Framing::Length(5)));
+    }
+
+    #[test]
+    fn framing_that_cannot_be_trusted_is_protocol() {
+        for fields in [
+            "Content-Length: 5\r\nContent-Length: 6\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: 99999999999999999999\r\n",
+            "Transfer-Encoding: gzip\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+        ] {
+            assert_eq!(framing(fields), Err(ErrorKind::Protocol), "{fields}");
+        }
+    }
+
+    #[test]
+    fn some_responses_have_no_body_whatever_they_say() {
+        for status in ["101", "204", "304"] {
+            let bytes = format!("HTTP/1.1 {status} x\r\nContent-Length: 5\r\n\r\n");
+            let (head, _) = Head::parse(bytes.as_bytes()).unwrap().unwrap();
+            assert_eq!(head.framing(false).unwrap(), Framing::Nothing);
+        }
+        let (head, _) = Head::parse(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+            .unwrap()
+            .unwrap();
+        assert_eq!(head.framing(true).unwrap(), Framing::Nothing);
+    }
+}

@@ -1,0 +1,63 @@
+//! Requests in surf's types, responses out of them.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::uri::Scheme;
+use inflight_core::{Body, Error, ErrorKind};
+use surf::http::headers::HeaderValue;
+
+use crate::body;
+use crate::error::protocol;
+use crate::head::{self, Head};
+
+/// Refuses, before anything is sent, what surf could not send as it is.
+pub(crate) fn outgoing(request: http::Request<Body>) -> Result<surf::Request, Error> {
+    let (parts, body) = request.into_parts();
+    if parts.uri.scheme() != Some(&Scheme::HTTP) {
+        return Err(unsupported("surf is used without TLS"));
+    }
+    let url = surf::Url::parse(&parts.uri.to_string())
+        .map_err(|error| Error::new(ErrorKind::InvalidUrl).with_source(error))?;
+    // Methods are told apart by case, and surf would send `get` as `GET`.
+    let method = match parts.method.as_str().parse::<surf::http::Method>() {
+        Ok(method) if method.as_ref() == parts.method.as_str() => method,
+        _ => return Err(unsupported("surf has no such method")),
+    };
+    let mut request = surf::Request::new(method, url);
+
+    let said = parts.headers.get(CONTENT_LENGTH);
+    let len = body.len().or_else(|| said.and_then(head::length));
+    if len != Some(0) {
+        let len = len.and_then(|len| usize::try_from(len).ok());
+        request.set_body(body::sent(body, len));
+        // surf adds a type to a body that has none.
+        request.remove_header(CONTENT_TYPE.as_str());
+    }
+    for (name, value) in &parts.headers {
+        // How the body is framed is not the caller's to say.
+        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            let value = HeaderValue::from_bytes(value.as_bytes().to_vec())
+                .map_err(|_| unsupported("surf's header values are ASCII"))?;
+            request.append_header(name.as_str(), value);
+        }
+    }
+    if !parts.headers.contains_key(CONNECTION) {
+        request.insert_header(CONNECTION.as_str(), "close");
+    }
+    Ok(request)
+}
+
+/// The body as async-h1 decodes it, under the head that the server sent.
+pub(crate) fn incoming(response: surf::Response) -> Result<http::Response<Body>, Error> {
+    let mut response: surf::http::Response = response.into();
+    let head = response.ext_mut().remove::<Head>();
+    let head = head.ok_or_else(|| protocol("no head"))?;
+    let mut answer = http::Response::new(body::received(response.take_body()));
+    *answer.version_mut() = head.version;
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = head.headers;
+    Ok(answer)
+}
+
+fn unsupported(what: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported).with_context(what)
+}

@@ -1,0 +1,222 @@
+//! What surf's own transport and async-h1 get wrong: each test fails without the cure that it is
+//! for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use inflight_core::http::{HeaderName, HeaderValue, Method};
+use inflight_core::{BlockOn, Body, Error, ErrorKind, Response, Runtime, Session, Task};
+use inflight_origin::Origin;
+use inflight_origin::script::{Script, Scripted};
+use inflight_smol::Smol;
+use inflight_surf::Surf;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn session() -> Session {
+    Session::builder(|options| {
+        let runtime: Arc<dyn Runtime> = Arc::new(Smol::global());
+        Ok((Surf::new(runtime.clone(), options)?, runtime))
+    })
+    .timeout(PATIENCE)
+    .build()
+    .unwrap()
+}
+
+fn wait<F: Future>(future: F) -> F::Output {
+    Smol::global().block_on(future)
+}
+
+/// A server that answers every request alike, and leaves the connection open.
+fn answering(response: &str) -> Scripted {
+    let script = Script::new().read_request().send(response.to_owned());
+    Scripted::same(script.hang()).unwrap()
+}
+
+fn get(server: &Scripted) -> Result<Response, Error> {
+    wait(session().get(server.url("/")).send())
+}
+
+fn text(server: &Scripted) -> Result<String, Error> {
+    wait(session().get(server.url("/")).text())
+}
+
+#[test]
+fn rest_of_a_dropped_body_is_nobodys() {
+    let server = Scripted::start(|connection| {
+        let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+        let script = Script::new().read_request();
+        match connection {
+            0 => script.send(half).await_close(PATIENCE).send("stale"),
+            _ => script.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfresh"),
+        }
+    })
+    .unwrap();
+    let session = session();
+    let mut response = wait(session.get(server.url("/")).send()).unwrap();
+    assert_eq!(wait(response.chunk()).unwrap().unwrap(), "half");
+    drop(response);
+    assert_eq!(wait(session.get(server.url("/")).text()).unwrap(), "fresh");
+    assert!(server.wait_for_close(0, PATIENCE).is_some());
+}
+
+#[test]
+fn request_dropped_before_its_head_closes_the_connection() {
+    let server = answering("");
+    let task = Task::spawn(&Smol::global(), session().get(server.url("/")).send());
+    assert!(server.wait_for_requests(1, PATIENCE));
+    drop(task);
+    assert!(server.wait_for_close(0, PATIENCE).is_some());
+}
+
+#[test]
+fn body_without_its_end_is_incomplete() {
+    for response in [
+        "Content-Length: 9\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n",
+        "Server: test\r\n",
+    ] {
+        let response = format!("HTTP/1.1 200 OK\r\n{response}");
+        let script = Script::new().read_request().send(response.clone()).close();
+        let error = text(&Scripted::same(script).unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Incomplete, "{response:?}");
+    }
+}
+
+#[test]
+fn response_that_has_no_body_is_not_waited_for() {
+    for (method, status) in [
+        (Method::HEAD, "200 OK"),
+        (Method::GET, "204 No Content"),
+        (Method::GET, "304 Not Modified"),
+    ] {
+        let response = format!("HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\n");
+        let server = answering(&response);
+        let response = wait(session().request(method, server.url("/")).send()).unwrap();
+        assert_eq!(response.headers()["content-length"], "9");
+        assert_eq!(wait(response.bytes()).unwrap(), "");
+    }
+}
+
+#[test]
+fn body_that_ends_with_the_connection_is_whole() {
+    for version in ["1.0", "1.1"] {
+        let response = format!("HTTP/{version} 200 OK\r\n\r\nto the end");
+        let script = Script::new().read_request().send(response).close();
+        assert_eq!(
+            text(&Scripted::same(script).unwrap()).unwrap(),
+            "to the end"
+        );
+    }
+}
+
+#[test]
+fn interim_responses_are_passed_over() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let end = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend";
+    assert_eq!(text(&answering(&(interim.repeat(3) + end))).unwrap(), "end");
+    let error = get(&answering(&interim.repeat(1000))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+}
+
+#[test]
+fn head_is_what_the_server_sent() {
+    let long = "v".repeat(20_000);
+    let head = format!("B: 1\r\nX: caf\u{e9}\r\nA: 2\r\nB: 3\r\nLong: {long}\r\nContent-Length: 0");
+    let response = get(&answering(&format!("HTTP/1.1 299 Odd\r\n{head}\r\n\r\n"))).unwrap();
+    assert_eq!(response.status().as_u16(), 299);
+    let names = response.headers().keys().map(HeaderName::as_str);
+    let expected = ["b", "x", "a", "long", "content-length"];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    let repeated = response.headers().get_all("b").iter();
+    assert_eq!(repeated.collect::<Vec<_>>(), ["1", "3"]);
+    assert_eq!(response.headers()["x"].as_bytes(), "caf\u{e9}".as_bytes());
+}
+
+#[test]
+fn lengths_that_differ_are_protocol() {
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd";
+    let error = get(&answering(response)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+}
+
+#[test]
+fn trailer_that_comes_in_pieces_ends_the_body() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3; x\r\nall\r\n";
+    let script = Script::new().read_request().send(head);
+    let script = script.send_slowly("0\r\nX-End: yes\r\n\r\n", 1, Duration::from_millis(5));
+    let server = Scripted::same(script.hang()).unwrap();
+    assert_eq!(text(&server).unwrap(), "all");
+}
+
+#[test]
+fn echo_that_begins_before_the_request_ends_comes_back() {
+    let origin = Origin::start().unwrap();
+    let body = vec![b'x'; 32 << 20];
+    let echoed = wait(
+        session()
+            .post(origin.url("/echo"))
+            .body(body.clone())
+            .bytes(),
+    );
+    assert!(echoed.unwrap() == body);
+}
+
+#[test]
+fn answer_to_half_an_upload_is_heard() {
+    let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo much";
+    let script = Script::new().read_head().send(refusal);
+    for script in [script.clone().pause(PATIENCE), script.hang()] {
+        let server = Scripted::same(script).unwrap();
+        let piece = stream::repeat_with(|| Ok::<_, Error>(vec![0; 64 << 10]));
+        let body = Body::from_stream(piece.take(1024));
+        let response = wait(session().post(server.url("/")).body(body).send()).unwrap();
+        assert_eq!(response.status().as_u16(), 413);
+        assert_eq!(wait(response.text()).unwrap(), "too much");
+    }
+}
+
+#[test]
+fn failing_upload_is_io_and_never_complete() {
+    let script = Script::new().read_head().read_body().hang();
+    let server = Scripted::same(script).unwrap();
+    let pieces = [Ok("a piece"), Err("no more of it")];
+    let body = Body::from_stream(stream::iter(pieces));
+    let error = wait(session().post(server.url("/")).body(body).send()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(server.wait_for_close(0, PATIENCE).is_some());
+    assert_eq!(server.requests()[0].body, "");
+}
+
+#[test]
+fn request_is_what_was_asked_for() {
+    let server = answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let session = session();
+    wait(session.get(server.url("/get")).bytes()).unwrap();
+    wait(session.post(server.url("/post")).body("body").bytes()).unwrap();
+    let names = |n: usize| -> Vec<_> {
+        let request = server.requests().swap_remove(n);
+        request.headers.into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(names(0), ["host", "connection"]);
+    assert_eq!(names(1), ["host", "connection", "content-length"]);
+}
+
+#[test]
+fn what_surf_would_send_otherwise_is_refused() {
+    let server = answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let opaque = HeaderValue::from_bytes(b"\xff").unwrap();
+    let lower = Method::from_bytes(b"get").unwrap();
+    let brew = Method::from_bytes(b"BREW").unwrap();
+    for request in [
+        session().get(server.url("/")).header("x-opaque", opaque),
+        session().request(lower, server.url("/")),
+        session().request(brew, server.url("/")),
+    ] {
+        let error = wait(request.bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+    assert_eq!(server.connections(), 0);
+}
