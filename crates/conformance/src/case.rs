@@ -1,0 +1,111 @@
+use std::fmt;
+
+use inflight_core::{BoxFuture, Capabilities, Support};
+
+use crate::check::Failure;
+use crate::context::Context;
+
+/// One property that every backend holds.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Case {
+    /// The property, as in `early_close_in_a_sized_body_is_incomplete`.
+    pub name: &'static str,
+    /// What it is about, as in `errors`.
+    pub group: &'static str,
+    /// What is promised, in a sentence.
+    pub promise: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) run: fn(Context) -> BoxFuture<'static, Result<(), Failure>>,
+}
+
+/// A capability without which a case makes no sense.
+pub(crate) type Need = fn(&Capabilities) -> Support;
+
+impl Case {
+    /// Whether a client with these capabilities can be asked for this, and if not, why not: the
+    /// capability's own reason.
+    #[must_use]
+    pub fn support(&self, capabilities: &Capabilities) -> Support {
+        let lacking = self.needs.iter().map(|need| need(capabilities));
+        lacking
+            .into_iter()
+            .find(|support| !support.is_yes())
+            .unwrap_or(Support::Yes)
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Case({}::{})", self.group, self.name)
+    }
+}
+
+/// The capabilities by name.
+pub(crate) mod need {
+    use super::{Capabilities, Support};
+
+    pub(crate) fn streaming_upload(capabilities: &Capabilities) -> Support {
+        capabilities.streaming_upload
+    }
+
+    pub(crate) fn connection_reuse(capabilities: &Capabilities) -> Support {
+        capabilities.connection_reuse
+    }
+
+    pub(crate) fn prompt_cancel(capabilities: &Capabilities) -> Support {
+        capabilities.prompt_cancel
+    }
+
+    pub(crate) fn early_head(capabilities: &Capabilities) -> Support {
+        capabilities.early_head
+    }
+
+    pub(crate) fn connect_phase(capabilities: &Capabilities) -> Support {
+        capabilities.connect_phase
+    }
+
+    pub(crate) fn close_delimited(capabilities: &Capabilities) -> Support {
+        capabilities.close_delimited
+    }
+
+    pub(crate) fn interim_responses(capabilities: &Capabilities) -> Support {
+        capabilities.interim_responses
+    }
+
+    pub(crate) fn opaque_headers(capabilities: &Capabilities) -> Support {
+        capabilities.opaque_headers
+    }
+
+    pub(crate) fn extension_methods(capabilities: &Capabilities) -> Support {
+        capabilities.extension_methods
+    }
+
+    pub(crate) fn unregistered_status(capabilities: &Capabilities) -> Support {
+        capabilities.unregistered_status
+    }
+
+    /// No ceiling below a hundred.
+    pub(crate) fn a_hundred_at_once(capabilities: &Capabilities) -> Support {
+        let ceilings = capabilities.ceilings.iter();
+        ceilings
+            .filter(|ceiling| ceiling.at_most < 100)
+            .map(|ceiling| Support::No(ceiling.what))
+            .next()
+            .unwrap_or(Support::Yes)
+    }
+}
+
+/// A file's list of cases: the name of the function, what it needs, what it promises.
+macro_rules! suite {
+    ($group:literal: $($name:ident $(needs $($need:ident),+)? => $promise:literal;)+) => {
+        pub(super) static CASES: &[$crate::case::Case] = &[$($crate::case::Case {
+            name: stringify!($name),
+            group: $group,
+            promise: $promise,
+            needs: &[$($($crate::case::need::$need),+)?],
+            run: |context| Box::pin($name(context)),
+        }),+];
+    };
+}
+pub(crate) use suite;

@@ -1,0 +1,331 @@
+//! Connections: used again when that is safe, and only then.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use inflight_core::http::Method;
+use inflight_core::{ErrorKind, RequestBuilder, Session, gather};
+use inflight_origin::script::{Script, Scripted, Step};
+use inflight_origin::{Origin, Stats};
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal, fails};
+use crate::context::Context;
+use crate::servers::{ok, origin, scripted};
+use crate::staged::{Rendezvous, Staged};
+
+suite! { "connections":
+    sequential_requests_share_a_connection needs connection_reuse =>
+        "Of ten requests, one after another, some share a connection.";
+    connection_is_reused_after_every_ending needs connection_reuse =>
+        "HEAD, 204, 304, chunks, empty bodies and errors leave the connection usable.";
+    connection_is_reused_after_uploads needs connection_reuse =>
+        "Uploads use a connection that is there, and leave it usable.";
+    connection_close_is_obeyed =>
+        "After Connection: close the connection carries no other request.";
+    http10_connection_carries_one_request =>
+        "After an HTTP/1.0 response without keep-alive the connection carries no other request.";
+    get_on_a_dying_connection_is_sent_once =>
+        "A GET whose connection dies unanswered is an error and is not sent again.";
+    post_on_a_dying_connection_is_sent_once =>
+        "A POST whose connection dies unanswered is an error and is not sent again.";
+    closed_idle_connection_sends_nothing_twice =>
+        "After the server closed the idle connection a request is answered or an error, and never seen twice.";
+    a_hundred_requests_are_in_flight_at_once needs a_hundred_at_once =>
+        "The server has a hundred requests before it answers any.";
+    a_hundred_tasks_are_in_flight_at_once needs a_hundred_at_once =>
+        "The same with a task for each request.";
+    six_hundred_requests_are_all_answered =>
+        "More requests at once than a blocking pool holds: none is lost.";
+    idle_connections_are_kept_for_all needs connection_reuse =>
+        "Twenty connections that were in use at once are there for twenty later requests.";
+    idle_limit_of_zero_keeps_none =>
+        "With max_idle_per_host 0 every request has a connection of its own.";
+    idle_timeout_ends_idle_connections needs connection_reuse =>
+        "A connection that was idle for longer than idle_timeout is not used again.";
+}
+
+async fn sequential_requests_share_a_connection(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for n in 0..10 {
+        session
+            .get(origin.url(&format!("/page/{n}")))
+            .bytes()
+            .await?;
+    }
+    let stats = origin.stats();
+    equal("requests", stats.requests, 10)?;
+    shared(&stats)
+}
+
+/// A pool may get a connection back a moment after its body was read, by a task of its own: a
+/// request that comes before has another one. But not each time.
+pub(super) fn shared(stats: &Stats) -> Result<(), Failure> {
+    let (requests, connections) = (stats.requests, stats.connections_accepted);
+    check(
+        connections < requests,
+        format!("{requests} requests, one after another, used {connections} connections"),
+    )
+}
+
+async fn connection_is_reused_after_every_ending(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let requests = [
+        session.head(origin.url("/bytes/1000")),
+        session.get(origin.url("/status/204")),
+        session.get(origin.url("/status/304")),
+        session.get(origin.url("/stream-bytes/1000")),
+        session.get(origin.url("/bytes/0")),
+        session.get(origin.url("/status/404")),
+        session.delete(origin.url("/delete")),
+        session.get(origin.url("/page/1")),
+    ];
+    share_a_connection(&origin, requests).await
+}
+
+async fn connection_is_reused_after_uploads(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let requests = [
+        session.get(origin.url("/page/1")),
+        session.post(origin.url("/upload")).body("an upload"),
+        session.put(origin.url("/upload")).body("another"),
+        session.post(origin.url("/post")),
+        session.get(origin.url("/page/1")),
+    ];
+    share_a_connection(&origin, requests).await
+}
+
+async fn share_a_connection(
+    origin: &Origin,
+    requests: impl IntoIterator<Item = RequestBuilder>,
+) -> Result<(), Failure> {
+    for (n, request) in requests.into_iter().enumerate() {
+        request.bytes().await?;
+        let connections = origin.stats().connections_accepted;
+        equal(&format!("connections after request {n}"), connections, 1)?;
+    }
+    Ok(())
+}
+
+async fn connection_close_is_obeyed(context: Context) -> Result<(), Failure> {
+    carries_one_request(&context, "HTTP/1.1 200 OK\r\nConnection: close").await
+}
+
+async fn http10_connection_carries_one_request(context: Context) -> Result<(), Failure> {
+    carries_one_request(&context, "HTTP/1.0 200 OK").await
+}
+
+async fn carries_one_request(context: &Context, head: &str) -> Result<(), Failure> {
+    let session = context.session()?;
+    let response = format!("{head}\r\nContent-Length: 4\r\n\r\nlast");
+    let script = Script::new().read_request().send(response);
+    // It would answer a second request, if there came one.
+    let server = scripted(script.read_request().send(ok("one too many")).hang())?;
+    for n in 1..=3 {
+        equal(
+            "the body",
+            session.get(server.url("/")).text().await?,
+            "last",
+        )?;
+        equal("connections", server.connections(), n)?;
+    }
+    Ok(())
+}
+
+async fn get_on_a_dying_connection_is_sent_once(context: Context) -> Result<(), Failure> {
+    dies_unanswered(&context, Method::GET).await
+}
+
+async fn post_on_a_dying_connection_is_sent_once(context: Context) -> Result<(), Failure> {
+    dies_unanswered(&context, Method::POST).await
+}
+
+/// The first request of a session is answered, the second is read and never answered.
+async fn dies_unanswered(context: &Context, method: Method) -> Result<(), Failure> {
+    for end in [Step::Close, Step::Reset] {
+        let what = format!("{method} before {end:?}");
+        let server = Scripted::start(move |connection| {
+            let script = match connection {
+                0 => Script::new().read_request().send(ok("warm")),
+                _ => Script::new(),
+            };
+            script.read_request().then(end.clone())
+        })?;
+        let session = context.session()?;
+        equal(
+            "the first body",
+            session.get(server.url("/first")).text().await?,
+            "warm",
+        )?;
+        let request = session.request(method.clone(), server.url("/second"));
+        let result = request.body("once").text().await;
+        fails(&what, result, &[ErrorKind::Incomplete])?;
+        equal(&what, seen(&server, "/second"), 1)?;
+    }
+    Ok(())
+}
+
+async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result<(), Failure> {
+    // Whether the client has noticed the end when it sends differs from round to round.
+    for round in 0..20 {
+        for method in [Method::GET, Method::POST] {
+            let server = scripted(Script::new().read_request().send(ok("once")).close())?;
+            let session = context.session()?;
+            equal(
+                "the first body",
+                session.get(server.url("/first")).text().await?,
+                "once",
+            )?;
+            let request = session.request(method.clone(), server.url("/second"));
+            let what = format!("{method} in round {round}");
+            match request.body("once").text().await {
+                Ok(text) => {
+                    equal(&what, text, "once")?;
+                    equal(&what, seen(&server, "/second"), 1)?;
+                }
+                Err(error) => {
+                    fails(&what, Err::<(), _>(error), &[ErrorKind::Incomplete])?;
+                    check(seen(&server, "/second") <= 1, format!("{what}: sent twice"))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn seen(server: &Scripted, target: &str) -> usize {
+    let requests = server.requests();
+    requests
+        .iter()
+        .filter(|request| request.target == target)
+        .count()
+}
+
+async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result<(), Failure> {
+    let (server, met) = meeting(100)?;
+    let session = context.session()?;
+    let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
+    let texts = gather(jobs).limit(100).all().await?;
+    in_order(&texts)?;
+    equal("requests at once", met[0].peak(), 100)
+}
+
+async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result<(), Failure> {
+    let (server, met) = meeting(100)?;
+    let session = context.session()?;
+    let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
+    let texts = gather(jobs).limit(100).on(session.runtime()).all().await?;
+    in_order(&texts)?;
+    equal("requests at once", met[0].peak(), 100)
+}
+
+async fn six_hundred_requests_are_all_answered(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let jobs = (0..600).map(|n| {
+        session
+            .get(origin.url(&format!("/page/{n}?delay_ms=20")))
+            .text()
+    });
+    let settled = gather(jobs)
+        .limit(600)
+        .on(session.runtime())
+        .settled()
+        .await;
+    equal("answers", settled.results.len(), 600)?;
+    for (n, result) in settled.results.into_iter().enumerate() {
+        let right = inflight_origin::payload::page(n as u64);
+        check(
+            result? == right,
+            format!("request {n} has the answer of another"),
+        )?;
+    }
+    equal("requests", origin.stats().requests, 600)
+}
+
+async fn idle_connections_are_kept_for_all(context: Context) -> Result<(), Failure> {
+    let (server, met) = meeting(20)?;
+    let session = context.session()?;
+    let mut opened = 0;
+    // A connection comes back to a pool a moment after its response's end, so that the second
+    // batch may be too early for any of them; but then the third finds twice as many.
+    for batch in 0..BATCHES {
+        let before = server.connections();
+        let jobs = (0..20).map(|n| session.get(server.url(&format!("/{batch}/{n}"))).text());
+        in_order(&gather(jobs).all().await?)?;
+        equal("requests at once", met[batch].peak(), 20)?;
+        opened = server.connections() - before;
+    }
+    check(
+        opened <= 5,
+        format!("the last 20 requests opened {opened} connections"),
+    )
+}
+
+const BATCHES: usize = 4;
+
+/// A server that answers no request of a batch (`/0/..`, `/1/..`) before it has `n` of them, and
+/// then with what stands behind.
+fn meeting(n: usize) -> io::Result<(Staged, Arc<[Rendezvous; BATCHES]>)> {
+    let batches: Arc<[Rendezvous; BATCHES]> = Arc::default();
+    let met = batches.clone();
+    let server = Staged::start(move |mut stage| {
+        loop {
+            let target = stage.read_head()?;
+            let mut parts = target.split('/').skip(1);
+            let batch: Option<usize> = parts.next().and_then(|batch| batch.parse().ok());
+            let batch = batch.and_then(|batch| batches.get(batch));
+            batch.ok_or(io::ErrorKind::InvalidData)?.meet(n)?;
+            stage.answer(parts.next().unwrap_or_default())?;
+        }
+    })?;
+    Ok((server, met))
+}
+
+fn in_order(texts: &[String]) -> Result<(), Failure> {
+    let right: Vec<_> = (0..texts.len()).map(|n| n.to_string()).collect();
+    equal("the answers", texts, right)
+}
+
+async fn idle_limit_of_zero_keeps_none(context: Context) -> Result<(), Failure> {
+    let builder = context.builder();
+    let session = builder.client_options(|options| options.max_idle_per_host = 0);
+    equal(
+        "connections",
+        connections_of(&session.build()?, 3, Duration::ZERO).await?,
+        3,
+    )
+}
+
+async fn idle_timeout_ends_idle_connections(context: Context) -> Result<(), Failure> {
+    // Some count in whole seconds.
+    const IDLE: Duration = Duration::from_secs(1);
+    const LONGER: Duration = Duration::from_millis(2200);
+    let builder = context.builder();
+    let session = builder.client_options(|options| options.idle_timeout = IDLE);
+    equal(
+        "connections",
+        connections_of(&session.build()?, 2, LONGER).await?,
+        2,
+    )
+}
+
+/// How many connections so many requests take, with a pause after each.
+async fn connections_of(session: &Session, n: u64, pause: Duration) -> Result<u64, Failure> {
+    let origin = origin()?;
+    for page in 0..n {
+        session
+            .get(origin.url(&format!("/page/{page}")))
+            .bytes()
+            .await?;
+        if !pause.is_zero() {
+            Timer::after(pause).await;
+        }
+    }
+    Ok(origin.stats().connections_accepted)
+}

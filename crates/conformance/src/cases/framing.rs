@@ -1,0 +1,228 @@
+//! Where a response ends, said in all the ways that HTTP has.
+
+use inflight_core::{Error, ErrorKind};
+use inflight_origin::script::Script;
+
+use crate::case::suite;
+use crate::check::{Failure, equal, fails};
+use crate::context::Context;
+use crate::servers::{answering, ok, scripted};
+
+suite! { "framing":
+    close_delimited_body_is_whole needs close_delimited =>
+        "A body without a length ends with the connection, on HTTP/1.0 and 1.1.";
+    close_delimited_body_is_never_short =>
+        "A body without a length is whole or an error, never something else.";
+    interim_responses_are_passed_over needs interim_responses =>
+        "The responses 100, 102 and 103 before the final one are passed over.";
+    interim_response_is_never_the_answer =>
+        "An interim response is passed over or an error, never taken for the final one.";
+    no_content_has_no_body =>
+        "204 has no body, whatever length it says.";
+    not_modified_has_no_body =>
+        "304 has no body, whatever length it says.";
+    head_answer_has_no_body =>
+        "The answer to a HEAD has no body, whatever length it says, and chunked or not.";
+    chunk_extensions_and_trailers_are_no_body =>
+        "Only the data of chunks is body.";
+    chunk_sizes_are_hexadecimal =>
+        "Sizes in either case, and with leading zeros.";
+    bytes_behind_a_response_reach_nobody =>
+        "What a server sends behind a response belongs to no response.";
+}
+
+async fn close_delimited_body_is_whole(context: Context) -> Result<(), Failure> {
+    for version in ["1.0", "1.1"] {
+        equal(version, close_delimited(&context, version).await?, LETTER)?;
+    }
+    Ok(())
+}
+
+async fn close_delimited_body_is_never_short(context: Context) -> Result<(), Failure> {
+    for version in ["1.0", "1.1"] {
+        right_or_refused(version, close_delimited(&context, version).await, LETTER)?;
+    }
+    Ok(())
+}
+
+const LETTER: &str = "until the end";
+
+async fn close_delimited(context: &Context, version: &str) -> Result<String, CaseError> {
+    let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{LETTER}");
+    let script = Script::new().read_request().send(response).close();
+    let server = scripted(script)?;
+    Ok(context.session()?.get(server.url("/")).text().await?)
+}
+
+async fn interim_responses_are_passed_over(context: Context) -> Result<(), Failure> {
+    for interim in INTERIM {
+        equal(interim, after_interim(&context, interim).await?, "final")?;
+    }
+    Ok(())
+}
+
+async fn interim_response_is_never_the_answer(context: Context) -> Result<(), Failure> {
+    for interim in INTERIM {
+        right_or_refused(interim, after_interim(&context, interim).await, "final")?;
+    }
+    Ok(())
+}
+
+const INTERIM: [&str; 4] = [
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.1 102 Processing\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+];
+
+async fn after_interim(context: &Context, interim: &str) -> Result<String, CaseError> {
+    let server = scripted(answering(1, &(interim.to_owned() + &ok("final"))))?;
+    let response = context.session()?.get(server.url("/")).send().await?;
+    let status = response.status();
+    let text = response.text().await?;
+    Ok(if status == 200 {
+        text
+    } else {
+        format!("{status}: {text}")
+    })
+}
+
+/// An error of the exchange is judged, one of the suite's own fails the case.
+enum CaseError {
+    Exchange(Error),
+    Suite(Failure),
+}
+
+impl From<Error> for CaseError {
+    fn from(error: Error) -> Self {
+        Self::Exchange(error)
+    }
+}
+
+impl From<Failure> for CaseError {
+    fn from(failure: Failure) -> Self {
+        Self::Suite(failure)
+    }
+}
+
+impl From<std::io::Error> for CaseError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Suite(error.into())
+    }
+}
+
+impl From<CaseError> for Failure {
+    #[track_caller]
+    fn from(error: CaseError) -> Self {
+        match error {
+            CaseError::Exchange(error) => error.into(),
+            CaseError::Suite(failure) => failure,
+        }
+    }
+}
+
+#[track_caller]
+fn right_or_refused(
+    what: &str,
+    result: Result<String, CaseError>,
+    right: &str,
+) -> Result<(), Failure> {
+    match result {
+        Ok(text) => equal(what, text, right),
+        Err(CaseError::Exchange(error)) => {
+            let kinds = [ErrorKind::Protocol, ErrorKind::Unsupported];
+            fails(what, Err::<(), _>(error), &kinds).map(drop)
+        }
+        Err(CaseError::Suite(failure)) => Err(failure),
+    }
+}
+
+async fn no_content_has_no_body(context: Context) -> Result<(), Failure> {
+    has_no_body(&context, "204 No Content").await
+}
+
+async fn not_modified_has_no_body(context: Context) -> Result<(), Failure> {
+    has_no_body(&context, "304 Not Modified").await
+}
+
+async fn has_no_body(context: &Context, status: &str) -> Result<(), Failure> {
+    let response = format!("HTTP/1.1 {status}\r\nContent-Length: 10\r\n\r\n");
+    let server = scripted(answering(2, &response))?;
+    let session = context.session()?;
+    for _ in 0..2 {
+        let response = session.get(server.url("/")).send().await?;
+        equal("the status", response.status().as_str(), &status[..3])?;
+        equal("the body", response.bytes().await?.len(), 0)?;
+    }
+    Ok(())
+}
+
+async fn head_answer_has_no_body(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
+        let response = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
+        let server = scripted(answering(2, &response))?;
+        for _ in 0..2 {
+            let bytes = session.head(server.url("/")).bytes().await?;
+            equal(framing, bytes.len(), 0)?;
+        }
+    }
+    Ok(())
+}
+
+async fn chunk_extensions_and_trailers_are_no_body(context: Context) -> Result<(), Failure> {
+    let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n\
+        5;name=value\r\nonly \r\n4;a;b=\"c\"\r\ndata\r\n0;last\r\nX-End: yes\r\n\r\n";
+    let server = scripted(answering(2, response))?;
+    let session = context.session()?;
+    for _ in 0..2 {
+        equal(
+            "the body",
+            session.get(server.url("/")).text().await?,
+            "only data",
+        )?;
+    }
+    Ok(())
+}
+
+async fn chunk_sizes_are_hexadecimal(context: Context) -> Result<(), Failure> {
+    let (a, b) = ("a".repeat(0xab), "b".repeat(0x1f));
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nAB\r\n{a}\r\n001f\r\n{b}\r\n0\r\n\r\n"
+    );
+    let server = scripted(answering(1, &response))?;
+    equal(
+        "the body",
+        context.session()?.get(server.url("/")).text().await?,
+        a + &b,
+    )
+}
+
+/// A client that has a use for the connection afterwards finds the bytes there: what it takes
+/// them for is the question.
+async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result<(), Failure> {
+    let first = ok("first") + &ok("poison");
+    let server = inflight_origin::script::Scripted::start(move |connection| {
+        let script = Script::new().read_request();
+        match connection {
+            0 => script.send(first.clone()).read_request(),
+            _ => script,
+        }
+        .send(ok("second"))
+        .hang()
+    })?;
+    let session = context.session()?;
+    equal(
+        "the first body",
+        session.get(server.url("/1")).text().await?,
+        "first",
+    )?;
+    match session.get(server.url("/2")).text().await {
+        Ok(text) => equal("the second body", text, "second"),
+        // Refusing the connection is no worse than leaving it.
+        Err(error) => {
+            let kinds = [ErrorKind::Protocol, ErrorKind::Incomplete];
+            fails("the second request", Err::<(), _>(error), &kinds).map(drop)
+        }
+    }
+}

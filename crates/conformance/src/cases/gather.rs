@@ -1,0 +1,338 @@
+//! Many requests at once: under a limit, to a named ending.
+
+use std::panic::resume_unwind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::FutureExt;
+use futures_util::stream::StreamExt;
+use inflight_core::{JobErrorKind, Session, gather};
+use inflight_origin::{Origin, Stats};
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal};
+use crate::context::{Context, PATIENCE, abandon, within};
+use crate::servers::{counts, origin};
+use crate::staged::{Rendezvous, Staged};
+
+suite! { "gather":
+    outputs_are_in_input_order =>
+        "all() gives every output in input order, with tasks and without.";
+    limit_is_kept =>
+        "The server never sees more requests at once than the limit, and sees as many.";
+    until_keeps_what_is_finished =>
+        "until() keeps what is finished, cuts off what runs, starts nothing more, and the server sees it.";
+    until_keeps_what_tasks_have_finished =>
+        "The same with a task for each job.";
+    dropped_gather_ends_its_requests =>
+        "Dropping a gather ends its requests, as the server sees.";
+    dropped_gather_ends_its_tasks =>
+        "The same with a task for each job.";
+    first_ends_the_others =>
+        "first() gives the first success, and the server sees the others go.";
+    first_failure_ends_the_others =>
+        "all() gives the first failure, and the server sees the others go.";
+    failures_are_values =>
+        "settled() and completed() give failures among the outputs, each with its index.";
+    panics_are_values =>
+        "A job's panic is its result and nobody else's, with tasks and without.";
+    tasks_progress_while_the_consumer_blocks =>
+        "With on(), requests go on while the consumer's thread is blocked.";
+    jobs_wait_for_the_consumer =>
+        "Nothing starts before the consumer asks.";
+}
+
+/// How long a request lives that nothing ends, where the client cannot end it at once.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// A session whose requests end, seen by the server, within the suite's patience.
+fn session(context: &Context) -> Result<Session, Failure> {
+    Ok(context.builder().timeout(DEADLINE).build()?)
+}
+
+async fn outputs_are_in_input_order(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    // The first are the slowest.
+    let jobs = || {
+        (0..20).map(|n| {
+            let url = origin.url(&format!("/page/{n}?delay_ms={}", 40 - 2 * n));
+            session.get(url).text()
+        })
+    };
+    let here = gather(jobs()).all().await?;
+    let on = gather(jobs()).on(session.runtime()).all().await?;
+    for texts in [here, on] {
+        for (n, text) in texts.iter().enumerate() {
+            let right = inflight_origin::payload::page(n as u64);
+            check(*text == right, format!("output {n} is of another job"))?;
+        }
+        equal("outputs", texts.len(), 20)?;
+    }
+    Ok(())
+}
+
+async fn limit_is_kept(context: Context) -> Result<(), Failure> {
+    const LIMIT: usize = 7;
+    let session = context.session()?;
+    for on in [false, true] {
+        let meeting = Arc::new(Rendezvous::default());
+        let met = meeting.clone();
+        let server = Staged::start(move |mut stage| {
+            loop {
+                stage.read_head()?;
+                // The first few are answered when all of them are there.
+                met.meet(LIMIT)?;
+                stage.answer("done")?;
+            }
+        })?;
+        let jobs = (0..50).map(|n| session.get(server.url(&format!("/{n}"))).text());
+        let gather = gather(jobs).limit(LIMIT);
+        let texts = match on {
+            true => gather.on(session.runtime()).all().await?,
+            false => gather.all().await?,
+        };
+        equal("outputs", texts.len(), 50)?;
+        equal("requests at once", meeting.peak(), LIMIT)?;
+    }
+    Ok(())
+}
+
+async fn until_keeps_what_is_finished(context: Context) -> Result<(), Failure> {
+    cut_off(&context, false).await
+}
+
+async fn until_keeps_what_tasks_have_finished(context: Context) -> Result<(), Failure> {
+    cut_off(&context, true).await
+}
+
+/// Five pages that come, and more that never do than the limit lets start.
+async fn cut_off(context: &Context, on: bool) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = session(context)?;
+    let jobs = (0..25).map(|n| {
+        let path = if n < 5 { "/page/1" } else { "/hang" };
+        session.get(origin.url(path)).text()
+    });
+    let stuck = counts(&origin, "ten requests that hang", |stats: &Stats| {
+        stats.requests == 15 && stats.in_flight == 10
+    });
+    let gather = gather(jobs).limit(10).until(stuck);
+    let settled = match on {
+        true => gather.on(session.runtime()).settled().await,
+        false => gather.settled().await,
+    };
+    equal("inputs never started", settled.never_started, Some(10))?;
+    equal("results", settled.results.len(), 15)?;
+    for (n, result) in settled.results.iter().enumerate() {
+        let kind = result.as_ref().map_err(|error| error.kind());
+        let right = match kind {
+            Ok(_) => n < 5,
+            Err(JobErrorKind::DeadlineExceeded) => n >= 5,
+            Err(_) => false,
+        };
+        check(right, format!("job {n} gave {kind:?}"))?;
+    }
+    all_gone(&origin, 10).await?;
+    equal("requests", origin.stats().requests, 15)
+}
+
+/// The server has seen this many requests go before it had answered.
+async fn all_gone(origin: &Arc<Origin>, n: u64) -> Result<(), Failure> {
+    let gone = move |stats: &Stats| stats.in_flight == 0 && stats.aborted == n;
+    counts(origin, &format!("the end of {n} requests"), gone)
+        .await
+        .map(drop)
+}
+
+async fn dropped_gather_ends_its_requests(context: Context) -> Result<(), Failure> {
+    drop_gather(&context, false).await
+}
+
+async fn dropped_gather_ends_its_tasks(context: Context) -> Result<(), Failure> {
+    drop_gather(&context, true).await
+}
+
+async fn drop_gather(context: &Context, on: bool) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = session(context)?;
+    let jobs = (0..20).map(|_| session.get(origin.url("/hang")).text());
+    let gather = gather(jobs).limit(10);
+    let all = match on {
+        true => gather.on(session.runtime()).all().boxed(),
+        false => gather.all().boxed(),
+    };
+    let started = counts(&origin, "ten requests", |stats| stats.in_flight == 10);
+    abandon(all, started).await?;
+    all_gone(&origin, 10).await?;
+    equal("requests", origin.stats().requests, 10)
+}
+
+async fn first_ends_the_others(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = session(&context)?;
+    for on in [false, true] {
+        let before = origin.stats().aborted;
+        let gather = gather(one_among_hanging(&session, &origin, "/page/7"));
+        let text = match on {
+            true => gather.on(session.runtime()).first().await,
+            false => gather.first().await,
+        };
+        let text = text.map_err(|error| Failure::new(error.to_string()))?;
+        check(text.contains("Page 7"), "another page")?;
+        all_gone(&origin, before + 5).await?;
+    }
+    Ok(())
+}
+
+async fn first_failure_ends_the_others(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = session(&context)?;
+    for on in [false, true] {
+        let before = origin.stats().aborted;
+        let gather = gather(one_among_hanging(&session, &origin, "/status/503"));
+        let result = match on {
+            true => gather.on(session.runtime()).all().await,
+            false => gather.all().await,
+        };
+        match result {
+            Ok(texts) => return Err(Failure::new(format!("a success: {texts:?}"))),
+            Err(error) => equal("the job that failed", error.index(), 2)?,
+        }
+        all_gone(&origin, before + 5).await?;
+    }
+    Ok(())
+}
+
+/// Six jobs, of which the one with index 2 asks for `path` when the others are in flight.
+fn one_among_hanging(
+    session: &Session,
+    origin: &Arc<Origin>,
+    path: &'static str,
+) -> Vec<impl Future<Output = Result<String, Failure>> + Send + 'static + use<>> {
+    let jobs = (0..6).map(|n| {
+        let (session, origin) = (session.clone(), origin.clone());
+        async move {
+            if n != 2 {
+                return Ok(session.get(origin.url("/hang")).text().await?);
+            }
+            counts(&origin, "five requests", |stats| stats.in_flight == 5).await?;
+            let response = session.get(origin.url(path)).send().await?;
+            Ok(response.error_for_status()?.text().await?)
+        }
+    });
+    jobs.collect()
+}
+
+async fn failures_are_values(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let refused = format!("http://{}/", inflight_origin::script::refused()?);
+    let jobs = || {
+        (0..9).map(|n| match n % 3 {
+            1 => session.get(&refused).text(),
+            _ => session.get(origin.url(&format!("/page/{n}"))).text(),
+        })
+    };
+    let settled = gather(jobs()).settled().await;
+    equal("results", settled.results.len(), 9)?;
+    for (n, result) in settled.results.iter().enumerate() {
+        check(
+            result.is_err() == (n % 3 == 1),
+            format!("job {n} gave {result:?}"),
+        )?;
+        let index = result.as_ref().err().map_or(n, |error| error.index());
+        equal("the failure's index", index, n)?;
+    }
+    let mut seen = Vec::new();
+    let mut completed = pin!(gather(jobs()).limit(3).completed());
+    while let Some((index, result)) = completed.next().await {
+        check(
+            result.is_err() == (index % 3 == 1),
+            format!("job {index} gave {result:?}"),
+        )?;
+        seen.push(index);
+    }
+    seen.sort_unstable();
+    equal("the indices", seen, (0..9).collect::<Vec<usize>>())
+}
+
+async fn panics_are_values(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for on in [false, true] {
+        let jobs = (0..6).map(|n| {
+            let text = session.get(origin.url(&format!("/page/{n}"))).text();
+            async move {
+                let text = text.await?;
+                if n == 3 {
+                    // As `panic!` does, but without a message on standard error.
+                    resume_unwind(Box::new("a job's panic"));
+                }
+                Ok::<_, Failure>(text)
+            }
+        });
+        let gather = gather(jobs);
+        let settled = match on {
+            true => gather.on(session.runtime()).settled().await,
+            false => gather.settled().await,
+        };
+        equal("results", settled.results.len(), 6)?;
+        for (n, result) in settled.results.iter().enumerate() {
+            let kind = result.as_ref().map_err(|error| error.kind());
+            let right = match kind {
+                Ok(text) => n != 3 && text.contains(&format!("Page {n}")),
+                Err(JobErrorKind::Panicked(panic)) => n == 3 && panic.message() == "a job's panic",
+                Err(_) => false,
+            };
+            check(right, format!("job {n} gave {kind:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let jobs = (0..8).map(|n| {
+        session
+            .get(origin.url(&format!("/page/{n}?delay_ms=50")))
+            .text()
+    });
+    let mut results = pin!(gather(jobs).on(session.runtime()).completed());
+    let first = results.next().now_or_never();
+    check(first.is_none(), "a delayed page came at once")?;
+    // On purpose the consumer's own thread: it is what must not matter.
+    let all = origin.wait_for(PATIENCE / 2, |stats| {
+        stats.requests == 8 && stats.in_flight == 0
+    });
+    if let Err(stats) = all {
+        return Err(Failure::new(format!("the requests stood still: {stats:?}")));
+    }
+    equal("requests that were aborted", origin.stats().aborted, 0)?;
+    let mut outputs = 0;
+    while let Some((_, result)) = results.next().await {
+        result?;
+        outputs += 1;
+    }
+    equal("outputs", outputs, 8)
+}
+
+async fn jobs_wait_for_the_consumer(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let jobs = (0..4).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
+    let mut results = pin!(gather(jobs).limit(1).completed());
+    // Another request of the same session is answered meanwhile, so there was time enough.
+    session.get(origin.url("/page/9")).text().await?;
+    equal("requests", origin.stats().requests, 1)?;
+    for n in 2..=5 {
+        let next = results.next().await;
+        let next = next.map(|(_, result)| result).transpose()?;
+        check(next.is_some(), "there is no next result")?;
+        equal("requests", origin.stats().requests, n)?;
+    }
+    let end = within("the end", PATIENCE / 2, results.next()).await?;
+    check(end.is_none(), "there is one more result")
+}

@@ -1,0 +1,268 @@
+//! Headers in both directions: what goes in comes out, and nothing else.
+
+use inflight_core::http::HeaderValue;
+use inflight_core::{Body, Error, ErrorKind, Response, Session};
+use inflight_origin::Origin;
+use serde_json::Value;
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal, fails};
+use crate::context::Context;
+use crate::servers::{answering, ok, origin, scripted, values};
+
+suite! { "headers":
+    request_headers_keep_repeats_order_and_empty_values =>
+        "A header that is given several times is sent as often, in order; an empty one is sent empty.";
+    response_headers_keep_repeats_order_and_empty_values =>
+        "A header that comes several times is there as often, in order; an empty one is there, empty.";
+    response_header_values_are_trimmed =>
+        "The space around a value is not part of it (RFC 9110, section 5.5).";
+    opaque_request_header_arrives_as_given needs opaque_headers =>
+        "Bytes outside ASCII in a request's header reach the server as they are.";
+    opaque_response_header_comes_as_sent needs opaque_headers =>
+        "Bytes outside ASCII in a response's header come out as they are.";
+    opaque_request_header_is_never_changed =>
+        "Bytes outside ASCII in a request's header are sent as they are or refused.";
+    opaque_response_header_is_never_changed =>
+        "Bytes outside ASCII in a response's header come out as they are or make an error.";
+    host_is_the_urls_authority =>
+        "Host is sent once, with the port.";
+    no_header_is_added =>
+        "Beyond what HTTP needs, only the headers that the capabilities name are added.";
+    user_agent_and_accept_are_the_callers =>
+        "Headers that clients like to set are sent once, as the caller has them.";
+    content_coding_is_left_alone =>
+        "A compressed body comes out compressed, with its Content-Encoding.";
+    cookies_are_not_kept =>
+        "A cookie is not sent back.";
+    large_response_head_is_accepted =>
+        "A head of ten kilobytes, as cookies and policies make it, is accepted.";
+    many_response_fields_are_accepted =>
+        "A head of 100 fields is accepted.";
+}
+
+async fn request_headers_keep_repeats_order_and_empty_values(
+    context: Context,
+) -> Result<(), Failure> {
+    let origin = origin()?;
+    let request = context
+        .session()?
+        .get(origin.url("/echo-headers-raw"))
+        .header("x-many", "1")
+        .header("x-other", "a, b")
+        .header("x-many", "2")
+        .header("x-empty", "")
+        .header("x-many", "1");
+    let shown: Value = request.json().await?;
+    equal("x-many", fields(&shown, "x-many"), ["31", "32", "31"])?;
+    equal("x-other", fields(&shown, "x-other"), ["612c2062"])?;
+    equal("x-empty", fields(&shown, "x-empty"), [""])
+}
+
+async fn response_headers_keep_repeats_order_and_empty_values(
+    context: Context,
+) -> Result<(), Failure> {
+    let origin = origin()?;
+    let path = "/raw-header?name=X-Many&hex=31&name=Set-Cookie&hex=613d31&name=X-Many&hex=32&hex=31\
+        &name=X-Empty&hex=&name=Set-Cookie&hex=623d32";
+    let response = context.session()?.get(origin.url(path)).send().await?;
+    equal("x-many", values(&response, "x-many"), [b"1", b"2", b"1"])?;
+    equal("x-empty", values(&response, "x-empty"), [b""])?;
+    equal(
+        "set-cookie",
+        values(&response, "set-cookie"),
+        [b"a=1", b"b=2"],
+    )
+}
+
+async fn response_header_values_are_trimmed(context: Context) -> Result<(), Failure> {
+    let response =
+        "HTTP/1.1 200 OK\r\nX-Wide: \t  a  b \t \r\nX-Tight:c\r\nContent-Length: 0\r\n\r\n";
+    let server = scripted(answering(1, response))?;
+    let response = context.session()?.get(server.url("/")).send().await?;
+    equal("x-wide", values(&response, "x-wide"), [b"a  b"])?;
+    equal("x-tight", values(&response, "x-tight"), [b"c"])
+}
+
+async fn opaque_request_header_arrives_as_given(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let shown = send_opaque(&context.session()?, &origin).await?;
+    equal("x-opaque", fields(&shown, "x-opaque"), [hex(&opaque())])
+}
+
+async fn opaque_response_header_comes_as_sent(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let response = fetch_opaque(&context.session()?, &origin).await?;
+    equal("x-opaque", values(&response, "x-opaque"), [opaque()])
+}
+
+async fn opaque_request_header_is_never_changed(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    match send_opaque(&context.session()?, &origin).await {
+        Ok(shown) => equal("x-opaque", fields(&shown, "x-opaque"), [hex(&opaque())]),
+        Err(error) => {
+            let kinds = [ErrorKind::InvalidRequest, ErrorKind::Unsupported];
+            fails("an opaque request header", Err::<(), _>(error), &kinds)?;
+            equal("requests that were sent", origin.stats().requests, 0)
+        }
+    }
+}
+
+async fn opaque_response_header_is_never_changed(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    match fetch_opaque(&context.session()?, &origin).await {
+        Ok(response) => equal("x-opaque", values(&response, "x-opaque"), [opaque()]),
+        Err(error) => {
+            let kinds = [ErrorKind::Protocol, ErrorKind::Unsupported];
+            fails("an opaque response header", Err::<(), _>(error), &kinds).map(drop)
+        }
+    }
+}
+
+async fn host_is_the_urls_authority(context: Context) -> Result<(), Failure> {
+    let server = scripted(answering(1, &ok("here")))?;
+    context.session()?.get(server.url("/")).bytes().await?;
+    let seen = server.requests();
+    let hosts = seen[0].headers.iter();
+    let hosts: Vec<_> = hosts
+        .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
+        .map(|(_, value)| String::from_utf8_lossy(value))
+        .collect();
+    equal("Host", hosts, [server.addr().to_string()])
+}
+
+async fn no_header_is_added(context: Context) -> Result<(), Failure> {
+    let server = scripted(answering(3, &ok("taken")))?;
+    let session = context.session()?;
+    session.get(server.url("/")).bytes().await?;
+    session.post(server.url("/")).body("small").bytes().await?;
+    if context.capabilities.streaming_upload.is_yes() {
+        let stream = futures_util::stream::iter([Ok::<_, Error>("streamed")]);
+        let request = session
+            .post(server.url("/"))
+            .body(Body::from_stream(stream));
+        request.bytes().await?;
+    }
+    for request in server.requests() {
+        for (name, value) in &request.headers {
+            let name = name.to_ascii_lowercase();
+            let with_body = request.method != "GET";
+            let needed = match &*name {
+                "host" => true,
+                "content-length" | "transfer-encoding" => with_body,
+                // To stay is the default of HTTP/1.1; to leave has to be said.
+                "connection" => value.eq_ignore_ascii_case(b"close"),
+                _ => false,
+            };
+            let added = context.capabilities.added_headers;
+            let declared = added.iter().any(|added| added.eq_ignore_ascii_case(&name));
+            let (method, value) = (&request.method, String::from_utf8_lossy(value));
+            check(
+                needed || declared,
+                format!("{method} has {name:?}: {value:?}, which nobody asked for"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+async fn user_agent_and_accept_are_the_callers(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let fields_of_ours = [
+        ("user-agent", "conformance"),
+        ("accept", "text/plain"),
+        ("accept-encoding", "identity"),
+        ("content-type", "text/x-conformance"),
+    ];
+    let mut request = context.session()?.post(origin.url("/echo-headers-raw"));
+    for (name, value) in fields_of_ours {
+        request = request.header(name, value);
+    }
+    let shown: Value = request.body("text").json().await?;
+    for (name, value) in fields_of_ours {
+        equal(name, fields(&shown, name), [hex(value.as_bytes())])?;
+    }
+    Ok(())
+}
+
+async fn content_coding_is_left_alone(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for (path, coding, magic) in [
+        ("/gzip", "gzip", &[0x1f, 0x8b][..]),
+        ("/deflate", "deflate", &[0x78]),
+        ("/zstd", "zstd", &[0x28, 0xb5, 0x2f, 0xfd]),
+    ] {
+        let response = session.get(origin.url(path)).send().await?;
+        let codings = values(&response, "content-encoding");
+        equal("Content-Encoding", codings, [coding.as_bytes()])?;
+        let length = response.content_length();
+        let bytes = response.bytes().await?;
+        check(bytes.starts_with(magic), format!("{path} was decoded"))?;
+        equal("the length", length, Some(bytes.len() as u64))?;
+    }
+    Ok(())
+}
+
+async fn cookies_are_not_kept(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let response = session
+        .get(origin.url("/cookies/set?crumb=1"))
+        .send()
+        .await?;
+    equal("Set-Cookie", values(&response, "set-cookie").len(), 1)?;
+    response.bytes().await?;
+    let shown: Value = session.get(origin.url("/echo-headers-raw")).json().await?;
+    equal("the cookies", fields(&shown, "cookie").len(), 0)
+}
+
+async fn large_response_head_is_accepted(context: Context) -> Result<(), Failure> {
+    let value = "v".repeat(1000);
+    let fields: String = (0..10).map(|n| format!("X-{n}: {value}\r\n")).collect();
+    let response = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\nlarge");
+    let server = scripted(answering(1, &response))?;
+    let response = context.session()?.get(server.url("/")).send().await?;
+    equal("x-9", values(&response, "x-9"), [value.as_bytes()])?;
+    equal("the body", response.text().await?, "large")
+}
+
+async fn many_response_fields_are_accepted(context: Context) -> Result<(), Failure> {
+    let fields: String = (0..99).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    let response = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 4\r\n\r\nmany");
+    let server = scripted(answering(1, &response))?;
+    let response = context.session()?.get(server.url("/")).send().await?;
+    equal("x-98", values(&response, "x-98"), [b"98"])?;
+    equal("the body", response.text().await?, "many")
+}
+
+/// Every byte from 0x80 on.
+fn opaque() -> Vec<u8> {
+    (0x80..=0xff).collect()
+}
+
+async fn send_opaque(session: &Session, origin: &Origin) -> Result<Value, Error> {
+    let request = session.get(origin.url("/echo-headers-raw"));
+    let value = HeaderValue::from_bytes(&opaque());
+    match value {
+        Ok(value) => request.header("x-opaque", value).json().await,
+        Err(error) => Err(Error::new(ErrorKind::InvalidRequest).with_source(error)),
+    }
+}
+
+async fn fetch_opaque(session: &Session, origin: &Origin) -> Result<Response, Error> {
+    let path = format!("/raw-header?name=X-Opaque&hex={}", hex(&opaque()));
+    session.get(origin.url(&path)).send().await
+}
+
+/// The values of a request's header in hex, as `/echo-headers-raw` saw them.
+fn fields(shown: &Value, name: &str) -> Vec<String> {
+    let all = shown["headers"].as_array().into_iter().flatten();
+    all.filter(|field| field[0] == name)
+        .map(|field| field[1].as_str().unwrap_or("not text").to_owned())
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,119 @@
+//! Methods and targets.
+
+use inflight_core::ErrorKind;
+use inflight_core::http::Method;
+use serde_json::Value;
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal};
+use crate::context::Context;
+use crate::servers::{answering, ok, origin, scripted, values};
+
+suite! { "methods":
+    standard_methods_arrive_as_sent =>
+        "The methods of RFC 9110 and PATCH reach the server as they are.";
+    head_has_its_headers_and_no_body =>
+        "The answer to a HEAD has the length that a GET would have, and no bytes.";
+    extension_method_arrives_as_sent needs extension_methods =>
+        "A method that nobody has heard of reaches the server as it is.";
+    extension_method_is_never_changed =>
+        "A method that the client does not know is refused as unsupported or sent, never replaced.";
+    target_arrives_as_given =>
+        "Path and query reach the server as the URL has them, and the fragment does not.";
+    bodiless_request_has_no_framing =>
+        "A GET, HEAD or OPTIONS without a body says nothing of one.";
+    empty_post_says_its_length =>
+        "POST, PUT and PATCH without content send Content-Length: 0 (RFC 9110, section 8.6).";
+}
+
+async fn standard_methods_arrive_as_sent(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for name in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+        let request = session.request(method(name)?, origin.url("/anything"));
+        let shown: Value = request.json().await?;
+        equal("the method", shown["method"].as_str(), Some(name))?;
+    }
+    Ok(())
+}
+
+async fn head_has_its_headers_and_no_body(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let response = context.session()?.head(origin.url("/bytes/1000"));
+    let response = response.send().await?;
+    equal("the status", response.status().as_u16(), 200)?;
+    let lengths = values(&response, "content-length");
+    equal("its Content-Length", lengths, vec![&b"1000"[..]])?;
+    equal("its body", response.bytes().await?.len(), 0)
+}
+
+async fn extension_method_arrives_as_sent(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let request = context
+        .session()?
+        .request(method("BREW")?, origin.url("/anything"));
+    let shown: Value = request.json().await?;
+    equal("the method", shown["method"].as_str(), Some("BREW"))
+}
+
+async fn extension_method_is_never_changed(context: Context) -> Result<(), Failure> {
+    let server = scripted(answering(1, &ok("brewed")))?;
+    let request = context
+        .session()?
+        .request(method("BREW")?, server.url("/pot"));
+    match request.text().await {
+        Ok(text) => equal("the answer", text, "brewed")?,
+        Err(error) => equal("the kind", error.kind(), ErrorKind::Unsupported)?,
+    }
+    let seen = server.requests();
+    let seen: Vec<&str> = seen.iter().map(|request| &*request.method).collect();
+    check(
+        seen.iter().all(|method| *method == "BREW"),
+        format!("the server saw {seen:?}"),
+    )
+}
+
+async fn target_arrives_as_given(context: Context) -> Result<(), Failure> {
+    let server = scripted(answering(1, &ok("here")))?;
+    let target = "/a%20b/%2F%C3%BC//c?x=1&y=%26&z=a+b&";
+    let request = context.session()?.get(server.url(target) + "#a-fragment");
+    equal("the answer", request.text().await?, "here")?;
+    equal("the target", &*server.requests()[0].target, target)
+}
+
+async fn bodiless_request_has_no_framing(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    for name in ["GET", "HEAD", "OPTIONS"] {
+        let server = scripted(answering(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
+        let request = session.request(method(name)?, server.url("/"));
+        equal("its body", request.bytes().await?.len(), 0)?;
+        for field in ["content-length", "transfer-encoding"] {
+            let seen = server.requests();
+            let value = seen[0].header(field).map(String::from_utf8_lossy);
+            equal(&format!("{field} of {name}"), value, None)?;
+        }
+    }
+    Ok(())
+}
+
+async fn empty_post_says_its_length(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    for name in ["POST", "PUT", "PATCH"] {
+        let server = scripted(answering(1, &ok("taken")))?;
+        let request = session.request(method(name)?, server.url("/"));
+        equal("the answer", request.text().await?, "taken")?;
+        let seen = server.requests();
+        let length = seen[0]
+            .header("content-length")
+            .map(String::from_utf8_lossy);
+        let what = format!("Content-Length of {name}");
+        equal(&what, length.as_deref(), Some("0"))?;
+        let coding = seen[0].header("transfer-encoding");
+        equal(&format!("Transfer-Encoding of {name}"), coding, None)?;
+    }
+    Ok(())
+}
+
+fn method(name: &str) -> Result<Method, Failure> {
+    Method::from_bytes(name.as_bytes()).map_err(|error| Failure::new(error.to_string()))
+}

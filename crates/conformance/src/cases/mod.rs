@@ -1,0 +1,46 @@
+//! The suite: a file per subject.
+
+mod bodies;
+mod cancel;
+mod connections;
+mod errors;
+mod framing;
+mod gather;
+mod headers;
+mod methods;
+mod names;
+mod runtime;
+mod session;
+mod statuses;
+mod timeouts;
+mod uploads;
+
+use std::sync::LazyLock;
+
+use crate::case::Case;
+
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+    [
+        methods::CASES,
+        statuses::CASES,
+        headers::CASES,
+        bodies::CASES,
+        uploads::CASES,
+        framing::CASES,
+        connections::CASES,
+        names::CASES,
+        errors::CASES,
+        timeouts::CASES,
+        cancel::CASES,
+        session::CASES,
+        gather::CASES,
+        runtime::CASES,
+    ]
+    .concat()
+});
+
+/// Every case, group by group.
+#[must_use]
+pub fn cases() -> &'static [Case] {
+    &CASES
+}

@@ -1,0 +1,303 @@
+//! The session's policy, which every client meets alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join;
+use inflight_core::http::Request;
+use inflight_core::{Body, Error, ErrorKind, gather};
+use inflight_origin::payload;
+use serde_json::{Value, json};
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal, fails};
+use crate::context::Context;
+use crate::servers::origin;
+use crate::staged::{Rendezvous, Staged};
+
+suite! { "session":
+    default_headers_are_sent =>
+        "The session's headers are sent with every request, repeated ones repeated.";
+    request_headers_replace_the_defaults =>
+        "A request's header takes the place of the session's of that name, all of them together.";
+    relative_urls_join_the_base =>
+        "Relative URLs are joined to base_url as links in a page are.";
+    credentials_become_basic_authorization =>
+        "Credentials in the URL are sent as Authorization: Basic, and not in the target.";
+    authorization_of_the_request_wins =>
+        "A request's own Authorization is sent in place of the URL's credentials.";
+    max_in_flight_is_kept =>
+        "The server never sees more requests at once than max_in_flight, and sees as many.";
+    dropped_body_frees_its_place =>
+        "A request waits for its turn until the body before it is dropped.";
+    read_body_frees_its_place =>
+        "A request waits for its turn until the body before it is read to its end.";
+    failed_request_frees_its_place =>
+        "A request that fails frees its place.";
+    request_timeout_overrides_the_sessions =>
+        "A request's timeout takes the place of the session's, shorter or longer.";
+    max_body_is_kept =>
+        "A body longer than max_body is of the kind body_too_large, with a length and without.";
+    json_goes_both_ways =>
+        "json_body sends a value with its type, json() reads one.";
+    what_is_no_json_is_decode =>
+        "A body that is not the JSON that was asked for is of the kind decode.";
+    what_is_no_utf8_is_decode =>
+        "A body that is not UTF-8 is no text: of the kind decode.";
+    http_requests_are_executed =>
+        "A request of the http crate is sent as it is, relative to the base.";
+    response_names_its_url =>
+        "A response names the URL that was fetched.";
+    clones_share_their_connections needs connection_reuse =>
+        "A clone of a session uses its connections.";
+}
+
+async fn default_headers_are_sent(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let builder = context.builder();
+    let builder = builder.header("x-default", "1").header("x-default", "2");
+    let session = builder.build()?;
+    for _ in 0..2 {
+        let shown: Value = session.get(origin.url("/headers")).json().await?;
+        let value = &shown["headers"]["X-Default"];
+        equal("X-Default", value.as_str(), Some("1,2"))?;
+    }
+    Ok(())
+}
+
+async fn request_headers_replace_the_defaults(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let builder = context.builder();
+    let builder = builder.header("x-default", "1").header("x-default", "2");
+    let session = builder.header("x-other", "kept").build()?;
+    let request = session
+        .get(origin.url("/headers"))
+        .header("x-default", "own");
+    let shown: Value = request.json().await?;
+    let headers = &shown["headers"];
+    equal("X-Default", headers["X-Default"].as_str(), Some("own"))?;
+    equal("X-Other", headers["X-Other"].as_str(), Some("kept"))
+}
+
+async fn relative_urls_join_the_base(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let builder = context.builder();
+    let session = builder.base_url(origin.url("/anything/a/b/")).build()?;
+    for (text, path) in [
+        ("c", "/anything/a/b/c"),
+        ("../c?d=e", "/anything/a/c?d=e"),
+        ("/anything/c", "/anything/c"),
+        ("", "/anything/a/b/"),
+        ("?q", "/anything/a/b/?q"),
+    ] {
+        let shown: Value = session.get(text).json().await?;
+        equal(text, shown["url"].as_str(), Some(&*origin.url(path)))?;
+    }
+    let elsewhere = crate::servers::origin()?;
+    let text = session.get(elsewhere.url("/page/5")).text().await?;
+    check(text.contains("Page 5"), "an absolute URL went to the base")
+}
+
+async fn credentials_become_basic_authorization(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for (credentials, path) in [
+        ("user:passwd@", "/basic-auth/user/passwd"),
+        ("us%40er:p%C3%A4ss%3A@", "/basic-auth/us%40er/p%C3%A4ss%3A"),
+    ] {
+        let url = origin
+            .url(path)
+            .replacen("//", &format!("//{credentials}"), 1);
+        let response = session.get(&url).send().await?;
+        equal(&url, response.status().as_u16(), 200)?;
+        response.bytes().await?;
+    }
+    Ok(())
+}
+
+async fn authorization_of_the_request_wins(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let url = origin.url("/headers").replacen("//", "//user:passwd@", 1);
+    let request = context.session()?.get(url);
+    let shown: Value = request.header("authorization", "Bearer own").json().await?;
+    let sent = shown["headers"]["Authorization"].as_str();
+    equal("Authorization", sent, Some("Bearer own"))
+}
+
+async fn max_in_flight_is_kept(context: Context) -> Result<(), Failure> {
+    const AT_MOST: usize = 4;
+    let meeting = Arc::new(Rendezvous::default());
+    let met = meeting.clone();
+    let server = Staged::start(move |mut stage| {
+        loop {
+            stage.read_head()?;
+            // The first few are answered when all of them are there.
+            met.meet(AT_MOST)?;
+            stage.answer("done")?;
+        }
+    })?;
+    let session = context.builder().max_in_flight(AT_MOST).build()?;
+    let jobs = (0..40).map(|_| session.get(server.url("/")).text());
+    gather(jobs).limit(40).all().await?;
+    equal("requests", meeting.arrived(), 40)?;
+    equal("requests at once", meeting.peak(), AT_MOST)
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+
+async fn dropped_body_frees_its_place(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().max_in_flight(1).build()?;
+    let first = session.get(origin.url("/hang-body")).send().await?;
+    let page = || session.get(origin.url("/page/1"));
+    let waiting = page().timeout(SHORT).text().await;
+    fails("the second request", waiting, &[ErrorKind::Timeout])?;
+    drop(first);
+    let text = page().text().await?;
+    check(text.contains("Page 1"), "another page")
+}
+
+async fn read_body_frees_its_place(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().max_in_flight(1).build()?;
+    let mut first = session.get(origin.url("/bytes/1000000")).send().await?;
+    let page = || session.get(origin.url("/page/1"));
+    let waiting = page().timeout(SHORT).text().await;
+    fails("the second request", waiting, &[ErrorKind::Timeout])?;
+    // The response itself lives on.
+    let read = async {
+        while first.chunk().await?.is_some() {}
+        Ok::<_, Error>(())
+    };
+    let (read, text) = join(read, page().text()).await;
+    read?;
+    check(text?.contains("Page 1"), "another page")
+}
+
+async fn failed_request_frees_its_place(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().max_in_flight(1).build()?;
+    let refused = format!("http://{}/", inflight_origin::script::refused()?);
+    for _ in 0..3 {
+        let result = session.get(&refused).text().await;
+        fails("a refused connection", result, &[ErrorKind::Connect])?;
+        let hanging = session.get(origin.url("/hang")).timeout(SHORT / 3);
+        fails("a timeout", hanging.text().await, &[ErrorKind::Timeout])?;
+    }
+    let text = session.get(origin.url("/page/1")).text().await?;
+    check(text.contains("Page 1"), "another page")
+}
+
+async fn request_timeout_overrides_the_sessions(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let hasty = context.builder().timeout(SHORT).build()?;
+    let late = || hasty.get(origin.url("/delay-ms/600"));
+    fails(
+        "the session's timeout",
+        late().text().await,
+        &[ErrorKind::Timeout],
+    )?;
+    late().timeout(Duration::from_secs(6)).text().await?;
+    late().timeout(None).text().await?;
+    let patient = context.session()?;
+    let hasty = patient.get(origin.url("/hang")).timeout(SHORT);
+    fails(
+        "the request's timeout",
+        hasty.text().await,
+        &[ErrorKind::Timeout],
+    )
+    .map(drop)
+}
+
+async fn max_body_is_kept(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().max_body(1000).build()?;
+    for path in ["/bytes", "/stream-bytes"] {
+        let bytes = session
+            .get(origin.url(&format!("{path}/1000")))
+            .bytes()
+            .await?;
+        check(bytes == payload::bytes(1000, 0), "the bytes differ")?;
+        for len in [1001, 1_000_000] {
+            let url = origin.url(&format!("{path}/{len}"));
+            let result = session.get(&url).bytes().await;
+            fails(&url, result, &[ErrorKind::BodyTooLarge])?;
+        }
+    }
+    // The limit is on what is collected, not on what is read.
+    let mut response = session.get(origin.url("/bytes/5000")).send().await?;
+    let mut len = 0;
+    while let Some(chunk) = response.chunk().await? {
+        len += chunk.len();
+    }
+    equal("a body read in pieces", len, 5000)
+}
+
+async fn json_goes_both_ways(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let value = json!({ "name": "Ærøskøbing", "list": [1, 2.5, null], "deep": { "yes": true } });
+    let request = context.session()?.post(origin.url("/post"));
+    let shown: Value = request.json_body(&value).json().await?;
+    equal("the JSON", &shown["json"], &value)?;
+    let media = shown["headers"]["Content-Type"].as_str();
+    equal("Content-Type", media, Some("application/json"))
+}
+
+async fn what_is_no_json_is_decode(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let page = session.get(origin.url("/page/1")).json::<Value>().await;
+    let error = fails("a page", page, &[ErrorKind::Decode])?;
+    equal("its URL", error.url(), Some(&*origin.url("/page/1")))?;
+    let wrong = session.get(origin.url("/get")).json::<Vec<u8>>().await;
+    fails("another shape", wrong, &[ErrorKind::Decode]).map(drop)
+}
+
+async fn what_is_no_utf8_is_decode(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let text = session.get(origin.url("/encoding/utf8")).text().await?;
+    check(text.contains("Ærøskøbing"), "the text differs")?;
+    let result = session.get(origin.url("/gzip")).text().await;
+    fails("a compressed body", result, &[ErrorKind::Decode]).map(drop)
+}
+
+async fn http_requests_are_executed(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().base_url(origin.url("/")).build()?;
+    for uri in ["/anything/x?y=z".to_owned(), origin.url("/anything/x?y=z")] {
+        let request = Request::builder()
+            .method("PUT")
+            .uri(uri)
+            .header("x-own", "1")
+            .body(Body::from("content"))?;
+        let shown: Value = session.execute(request).await?.json().await?;
+        equal("the method", shown["method"].as_str(), Some("PUT"))?;
+        equal("the body", shown["data"].as_str(), Some("content"))?;
+        equal("X-Own", shown["headers"]["X-Own"].as_str(), Some("1"))?;
+        let url = origin.url("/anything/x?y=z");
+        equal("the URL", shown["url"].as_str(), Some(&*url))?;
+    }
+    Ok(())
+}
+
+async fn response_names_its_url(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let url = origin.url("/page/1?a=b");
+    let response = context.session()?.get(&url).send().await?;
+    equal(
+        "the URL",
+        response.url().map(|url| url.as_str()),
+        Some(&*url),
+    )
+}
+
+async fn clones_share_their_connections(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for n in 0..10 {
+        let clone = session.clone();
+        clone.get(origin.url(&format!("/page/{n}"))).bytes().await?;
+    }
+    super::connections::shared(&origin.stats())
+}

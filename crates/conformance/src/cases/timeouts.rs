@@ -1,0 +1,129 @@
+//! Time limits: kept, named, and never early.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use inflight_core::{Body, Error, ErrorKind, Phase};
+use inflight_origin::script::{Script, Scripted};
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal, fails};
+use crate::context::{Context, within};
+use crate::servers::{counts, origin, scripted};
+
+suite! { "timeouts":
+    connect_timeout_is_a_timeout =>
+        "A connect that takes longer than connect_timeout is of the kind timeout.";
+    connect_timeout_names_its_phase needs connect_phase =>
+        "A connect that takes longer than connect_timeout names the phase connect.";
+    timeout_covers_connecting =>
+        "The whole request's timeout ends a connect, and names the phase total.";
+    timeout_covers_the_head =>
+        "A server that does not answer meets the timeout.";
+    timeout_covers_the_body =>
+        "A body that stalls meets the timeout.";
+    timeout_covers_a_trickling_body =>
+        "A body that never stalls for long meets the timeout all the same.";
+    timeout_covers_sending =>
+        "A server that does not read meets the timeout.";
+    timeout_covers_the_queue =>
+        "Waiting for a turn under max_in_flight counts.";
+    timed_out_request_is_ended =>
+        "The server sees a request go whose time is over.";
+}
+
+const LIMIT: Duration = Duration::from_millis(300);
+const MUCH_MORE: Duration = Duration::from_secs(4);
+
+async fn connect_timeout_is_a_timeout(context: Context) -> Result<(), Failure> {
+    connect_times_out(&context).await.map(drop)
+}
+
+async fn connect_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
+    let error = connect_times_out(&context).await?;
+    equal("the phase", error.phase(), Some(Phase::Connect))?;
+    check(error.is_connect(), "is_connect() is false")
+}
+
+async fn connect_times_out(context: &Context) -> Result<Error, Failure> {
+    let nowhere = crate::context::apart(Scripted::unaccepting).await??;
+    let session = context.builder().connect_timeout(LIMIT).build()?;
+    times_out(session.get(nowhere.url("/")).text()).await
+}
+
+async fn timeout_covers_connecting(context: Context) -> Result<(), Failure> {
+    let nowhere = crate::context::apart(Scripted::unaccepting).await??;
+    let session = context.builder().connect_timeout(None).timeout(LIMIT);
+    let error = times_out(session.build()?.get(nowhere.url("/")).text()).await?;
+    equal("the phase", error.phase(), Some(Phase::Total))
+}
+
+async fn timeout_covers_the_head(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().timeout(LIMIT).build()?;
+    let error = times_out(session.get(origin.url("/hang")).text()).await?;
+    equal("the phase", error.phase(), Some(Phase::Total))
+}
+
+async fn timeout_covers_the_body(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().timeout(LIMIT).build()?;
+    let error = times_out(session.get(origin.url("/hang-body")).text()).await?;
+    equal("the phase", error.phase(), Some(Phase::Total))
+}
+
+async fn timeout_covers_a_trickling_body(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().timeout(LIMIT).build()?;
+    let url = origin.url("/slow-body?chunks=1000&size=1&pause_ms=10");
+    let error = times_out(session.get(url).text()).await?;
+    equal("the phase", error.phase(), Some(Phase::Total))
+}
+
+async fn timeout_covers_sending(context: Context) -> Result<(), Failure> {
+    let server = scripted(Script::new().read_head().pause(Duration::from_secs(60)))?;
+    let session = context.builder().timeout(LIMIT).build()?;
+    // More than two kernels' buffers hold.
+    let body = Body::from(vec![b'.'; 64 << 20]);
+    let error = times_out(session.post(server.url("/")).body(body).text()).await?;
+    equal("the phase", error.phase(), Some(Phase::Total))
+}
+
+async fn timeout_covers_the_queue(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().max_in_flight(1).build()?;
+    let first = session.get(origin.url("/hang-body")).send().await?;
+    let queued = session.get(origin.url("/page/1")).timeout(LIMIT);
+    let error = times_out(queued.text()).await?;
+    equal("the phase", error.phase(), Some(Phase::Total))?;
+    equal("requests that were sent", origin.stats().requests, 1)?;
+    drop(first);
+    Ok(())
+}
+
+async fn timed_out_request_is_ended(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().timeout(LIMIT).build()?;
+    for (n, path) in ["/hang", "/hang-body"].into_iter().enumerate() {
+        times_out(session.get(origin.url(path)).text()).await?;
+        let ended = move |stats: &inflight_origin::Stats| stats.aborted == n as u64 + 1;
+        counts(&origin, &format!("the end of {path}"), ended).await?;
+    }
+    Ok(())
+}
+
+/// The exchange ends with a timeout: not before [`LIMIT`], and not long after it.
+async fn times_out<T: fmt::Debug>(
+    exchange: impl Future<Output = Result<T, Error>>,
+) -> Result<Error, Failure> {
+    let start = Instant::now();
+    let result = within("the timeout", MUCH_MORE, exchange).await?;
+    let took = start.elapsed();
+    let error = fails("the exchange", result, &[ErrorKind::Timeout])?;
+    check(error.is_timeout(), "is_timeout() is false")?;
+    check(
+        took >= LIMIT,
+        format!("a limit of {LIMIT:?} passed in {took:?}"),
+    )?;
+    Ok(error)
+}

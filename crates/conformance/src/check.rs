@@ -1,0 +1,135 @@
+//! How a case says what is wrong: a [`Failure`], by `?`.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+
+use inflight_core::{Error, ErrorKind, JobError, TaskError, http};
+
+/// Why a case failed, and where.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Failure {
+    message: String,
+    at: &'static Location<'static>,
+}
+
+impl Failure {
+    #[track_caller]
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            at: Location::caller(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} ({}:{})",
+            self.message,
+            self.at.file(),
+            self.at.line()
+        )
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl StdError for Failure {}
+
+macro_rules! unexpected {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            #[track_caller]
+            fn from(error: $error) -> Self {
+                Self::new(format!("unexpected: {}", with_causes(&error)))
+            }
+        }
+    )*};
+}
+unexpected!(Error, io::Error, TaskError, JobError<Error>, http::Error);
+
+impl From<JobError<Failure>> for Failure {
+    fn from(error: JobError<Failure>) -> Self {
+        match error.failure() {
+            Some(failure) => failure.clone(),
+            None => Self::new(error.to_string()),
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text += &format!(", caused by: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+#[track_caller]
+pub(crate) fn check(holds: bool, otherwise: impl Into<String>) -> Result<(), Failure> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::new(otherwise))
+    }
+}
+
+#[track_caller]
+pub(crate) fn equal<A, E>(what: &str, actual: A, expected: E) -> Result<(), Failure>
+where
+    A: PartialEq<E> + fmt::Debug,
+    E: fmt::Debug,
+{
+    if actual == expected {
+        return Ok(());
+    }
+    let (actual, expected) = (shown(&actual), shown(&expected));
+    Err(Failure::new(format!(
+        "{what}: got {actual}, wanted {expected}"
+    )))
+}
+
+/// The error, which has to be of one of these kinds.
+#[track_caller]
+pub(crate) fn fails<T: fmt::Debug>(
+    what: &str,
+    result: Result<T, Error>,
+    kinds: &[ErrorKind],
+) -> Result<Error, Failure> {
+    let wanted: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let wanted = wanted.join(" or ");
+    match result {
+        Err(error) if kinds.contains(&error.kind()) => Ok(error),
+        Err(error) => Err(Failure::new(format!(
+            "{what}: got the kind {}, wanted {wanted}: {}",
+            error.kind(),
+            with_causes(&error)
+        ))),
+        Ok(value) => Err(Failure::new(format!(
+            "{what}: got a success, wanted {wanted}: {}",
+            shown(&value)
+        ))),
+    }
+}
+
+/// A value as `Debug` has it, cut to a length that a person reads.
+pub(crate) fn shown(value: &dyn fmt::Debug) -> String {
+    const ENOUGH: usize = 300;
+    let mut text = format!("{value:?}");
+    if let Some((end, _)) = text.char_indices().nth(ENOUGH) {
+        text.truncate(end);
+        text += "...";
+    }
+    text
+}

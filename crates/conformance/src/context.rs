@@ -1,0 +1,78 @@
+//! What a case is given, and how it waits.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_util::future::{Either, select};
+use inflight_core::{Capabilities, Session, SessionBuilder};
+
+use crate::check::{Failure, shown};
+use crate::subject::Subject;
+
+/// How long a case waits for an event before it fails. One that passes never waits this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The backend under test.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) subject: Subject,
+    pub(crate) capabilities: Arc<Capabilities>,
+}
+
+impl Context {
+    /// A builder whose sessions do not wait for ever.
+    pub(crate) fn builder(&self) -> SessionBuilder {
+        self.subject.builder().timeout(PATIENCE)
+    }
+
+    pub(crate) fn session(&self) -> Result<Session, Failure> {
+        Ok(self.builder().build()?)
+    }
+}
+
+/// Waits for something that has to happen. The clock is not the backend's.
+pub(crate) async fn within<T>(
+    what: &str,
+    time: Duration,
+    event: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    match select(pin!(event), pin!(Timer::after(time))).await {
+        Either::Left((value, _)) => Ok(value),
+        Either::Right(_) => Err(Failure::new(format!("not within {time:?}: {what}"))),
+    }
+}
+
+/// Starts `work`, drops it when `event` has happened, and gives what that gave.
+pub(crate) async fn abandon<W, T>(
+    work: W,
+    event: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure>
+where
+    W: Future<Output: fmt::Debug>,
+{
+    match select(pin!(work), pin!(event)).await {
+        Either::Left((output, _)) => Err(Failure::new(format!(
+            "ended before it was dropped: {}",
+            shown(&output)
+        ))),
+        Either::Right((happened, _)) => happened,
+    }
+}
+
+/// Runs what blocks on a thread of its own, so that it holds nothing of the backend's.
+pub(crate) async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let (sender, result) = async_channel::bounded(1);
+    std::thread::Builder::new()
+        .name("conformance-wait".to_owned())
+        .spawn(move || {
+            // Nobody listens any more when the case has failed already.
+            let _ = sender.send_blocking(work());
+        })?;
+    let received = result.recv().await;
+    received.map_err(|_| Failure::new("the suite's own thread panicked"))
+}

@@ -1,0 +1,84 @@
+//! Runs the suite on the cells of this workspace and prints the table.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program: the table is its output, progress goes to standard error"
+)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use inflight::{BlockOn, Cell};
+use inflight_conformance::{Case, Outcome, Report, Subject, cases, run};
+
+/// Checks that every backend keeps the contract, and prints a table of what it found.
+#[derive(Parser)]
+struct Options {
+    /// A backend, as `smol/hyper` or by its short name; may be repeated. Default: all of them
+    #[arg(long, value_name = "NAME")]
+    cell: Vec<Cell>,
+    /// Only the cases whose group::name contains this
+    #[arg(long, value_name = "SUBSTRING")]
+    case: Option<String>,
+    /// List the cases with what they promise, and run none
+    #[arg(long)]
+    list: bool,
+    /// Write the table to this file too
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let wanted = |case: &Case| match &options.case {
+        Some(part) => format!("{}::{}", case.group, case.name).contains(part),
+        None => true,
+    };
+    if options.list {
+        for case in cases().iter().filter(|case| wanted(case)) {
+            println!("{}::{}\n    {}", case.group, case.name, case.promise);
+        }
+        return ExitCode::SUCCESS;
+    }
+
+    let cells = match options.cell.is_empty() {
+        true => Cell::compiled().collect(),
+        false => options.cell.clone(),
+    };
+    let mut report = Report::new();
+    for cell in cells {
+        let backend = match cell.start(None) {
+            Ok(backend) => backend,
+            Err(error) => {
+                eprintln!("{cell} does not start: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        eprintln!("{cell}");
+        let entered = backend.clone();
+        let subject = Subject::new(
+            cell.to_string(),
+            move || backend.builder(),
+            move |future| entered.block_on(future),
+        );
+        let verdicts = run(&subject, wanted, |verdict| {
+            if verdict.outcome != Outcome::Passed {
+                eprintln!("  {verdict}");
+            }
+        });
+        report.add(subject.name(), verdicts);
+    }
+
+    print!("{report}");
+    if let Some(path) = &options.markdown
+        && let Err(error) = std::fs::write(path, report.to_string())
+    {
+        eprintln!("{}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    if report.has_failures() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,81 @@
+//! The origin's servers, as the cases use them: waiting for what they see does not block.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use inflight_core::{Response, http};
+use inflight_origin::script::{Script, Scripted};
+use inflight_origin::{Origin, Stats};
+
+use crate::check::Failure;
+use crate::context::{PATIENCE, apart};
+
+pub(crate) fn origin() -> io::Result<Arc<Origin>> {
+    Origin::start().map(Arc::new)
+}
+
+/// Waits until the origin's counts are as wanted.
+pub(crate) async fn counts(
+    origin: &Arc<Origin>,
+    what: &str,
+    condition: impl Fn(&Stats) -> bool + Send + 'static,
+) -> Result<Stats, Failure> {
+    let origin = origin.clone();
+    let reached = apart(move || origin.wait_for(PATIENCE, condition)).await?;
+    reached.map_err(|stats| Failure::new(format!("not seen by the origin: {what}; {stats:?}")))
+}
+
+/// A server that plays the same script on every connection.
+pub(crate) fn scripted(script: Script) -> io::Result<Arc<Scripted>> {
+    Scripted::same(script).map(Arc::new)
+}
+
+/// Answers `n` requests on a connection alike, and then waits for its end.
+pub(crate) fn answering(n: usize, response: &str) -> Script {
+    let requests = (0..n).fold(Script::new(), |script, _| {
+        script.read_request().send(response.to_owned())
+    });
+    requests.hang()
+}
+
+/// Waits until the server has read this many requests.
+pub(crate) async fn requests(server: &Arc<Scripted>, n: usize) -> Result<(), Failure> {
+    let waiter = server.clone();
+    if apart(move || waiter.wait_for_requests(n, PATIENCE)).await? {
+        return Ok(());
+    }
+    let seen = server.requests().len();
+    Err(Failure::new(format!(
+        "the server read {seen} requests, wanted {n}"
+    )))
+}
+
+/// Waits until the client has closed this connection.
+pub(crate) async fn closed(
+    server: &Arc<Scripted>,
+    connection: usize,
+    time: Duration,
+) -> Result<(), Failure> {
+    let waiter = server.clone();
+    match apart(move || waiter.wait_for_close(connection, time)).await? {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(format!(
+            "the server did not see connection {connection} go within {time:?}"
+        ))),
+    }
+}
+
+/// A whole response with this body.
+pub(crate) fn ok(body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The values of a header, in order.
+pub(crate) fn values<'a>(response: &'a Response, name: &str) -> Vec<&'a [u8]> {
+    let values = response.headers().get_all(name).iter();
+    values.map(http::HeaderValue::as_bytes).collect()
+}

@@ -1,0 +1,336 @@
+//! The suite is tested too: it catches clients that break their promises, and lets an honest
+//! one pass.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use inflight::bytes::Bytes;
+use inflight::http::{HeaderValue, Request, Response};
+use inflight::http_body::{Body as HttpBody, Frame, SizeHint};
+use inflight::{
+    BlockOn, Body, BoxFuture, Capabilities, Cell, Error, ErrorKind, Fetch, Session, Support, Task,
+};
+use inflight_conformance::{Outcome, Subject, Verdict, run};
+
+type Answer = Result<Response<Body>, Error>;
+
+/// A client that hands its requests to an honest session, by way of a function that may tamper
+/// with them.
+struct Tampered<F> {
+    honest: Session,
+    tamper: F,
+}
+
+impl<F> Fetch for Tampered<F>
+where
+    F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+{
+    async fn fetch(&self, request: Request<Body>) -> Answer {
+        (self.tamper)(self.honest.clone(), request).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.honest.capabilities().clone();
+        capabilities.opaque_headers = Support::No(MODEST);
+        capabilities
+    }
+}
+
+/// Every client here says that it lacks something, to see it skipped.
+const MODEST: &str = "these clients are modest";
+
+fn honest() -> Subject {
+    tampered(|| |session, request| Box::pin(send(session, request)))
+}
+
+/// `tamper` makes the function for each session.
+fn tampered<F>(tamper: impl Fn() -> F + Send + Sync + 'static) -> Subject
+where
+    F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+{
+    let backend = "smol/hyper".parse::<Cell>().unwrap().start(None).unwrap();
+    let entered = backend.clone();
+    let builder = move || {
+        let (backend, tamper) = (backend.clone(), tamper());
+        Session::builder(move |options| {
+            // The tampered session keeps the time.
+            let honest = backend.builder().timeout(None);
+            let options = options.clone();
+            let honest = honest.client_options(|given| *given = options).build()?;
+            let runtime = honest.runtime().clone();
+            Ok((Tampered { honest, tamper }, runtime))
+        })
+    };
+    Subject::new("tampered", builder, move |future| entered.block_on(future))
+}
+
+async fn send(session: Session, request: Request<Body>) -> Answer {
+    session.execute(request).await.map(Response::from)
+}
+
+fn verdicts(subject: &Subject, names: &[&str]) -> Vec<Verdict> {
+    let verdicts = run(subject, |case| names.contains(&case.name), |_| ());
+    assert_eq!(verdicts.len(), names.len(), "no such cases: {names:?}");
+    verdicts
+}
+
+/// Each of these cases fails on this client, and none of them on an honest one.
+#[track_caller]
+fn catches(names: &[&str], broken: &Subject) {
+    for verdict in verdicts(broken, names) {
+        let failed = matches!(verdict.outcome, Outcome::Failed(_));
+        assert!(failed, "not caught: {verdict}");
+    }
+    for verdict in verdicts(&honest(), names) {
+        assert_eq!(verdict.outcome, Outcome::Passed, "{verdict}");
+    }
+}
+
+#[test]
+fn a_lack_is_skipped_for_the_clients_own_reason() {
+    let lacking = ["opaque_request_header_arrives_as_given"];
+    for verdict in verdicts(&honest(), &lacking) {
+        assert_eq!(verdict.outcome, Outcome::Skipped(MODEST));
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_built_fails_every_case() {
+    let builder = || {
+        Session::builder(|_| -> Result<(Tampered<Never>, _), Error> {
+            Err(Error::new(ErrorKind::NoRuntime))
+        })
+    };
+    let subject = Subject::new("none", builder, futures_lite::future::block_on);
+    for verdict in run(&subject, |case| case.group == "errors", |_| ()) {
+        assert!(matches!(verdict.outcome, Outcome::Failed(why) if why.contains("no runtime")));
+    }
+}
+
+type Never = fn(Session, Request<Body>) -> BoxFuture<'static, Answer>;
+
+#[test]
+fn short_success_is_caught() {
+    let forgiving = || {
+        |session, request| -> BoxFuture<'static, Answer> {
+            Box::pin(async move {
+                let response = send(session, request).await?;
+                Ok(response.map(|body| Body::wrap(Forgiving(body))))
+            })
+        }
+    };
+    let names = [
+        "early_close_in_a_sized_body_is_incomplete",
+        "early_close_in_a_chunked_body_is_incomplete",
+        "reset_in_a_sized_body_is_incomplete",
+        "reset_in_a_chunked_body_is_incomplete",
+        "nonsense_chunk_sizes_are_protocol",
+    ];
+    catches(&names, &tampered(forgiving));
+}
+
+/// A body for which any end is a good one.
+struct Forgiving(Body);
+
+impl HttpBody for Forgiving {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(cx);
+        polled.map(|frame| frame.filter(Result::is_ok))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+#[test]
+fn stale_bytes_are_caught() {
+    let names = [
+        "request_dropped_before_the_head_leaves_no_bytes",
+        "body_dropped_half_read_leaves_no_bytes",
+    ];
+    catches(&names, &tampered(pooling_unsafely));
+}
+
+/// What nobody waited for is given to the next who asks.
+fn pooling_unsafely() -> impl Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> {
+    let left_behind: Arc<Mutex<Option<Response<Body>>>> = Arc::default();
+    move |session, request| {
+        let left_behind = left_behind.clone();
+        Box::pin(async move {
+            if let Some(stale) = left_behind.lock().unwrap().take() {
+                return Ok(stale);
+            }
+            let (sender, answer) = async_channel::bounded(1);
+            let (runtime, pool) = (session.runtime().clone(), left_behind.clone());
+            Task::spawn(&runtime, async move {
+                let sent = sender.send(send(session, request).await).await;
+                if let Err(unwanted) = sent {
+                    *pool.lock().unwrap() = unwanted.into_inner().ok();
+                }
+            })
+            .detach();
+            let lost = |_| Error::new(ErrorKind::Cancelled);
+            let response = answer.recv().await.map_err(lost)??;
+            Ok(response.map(|body| {
+                let (body, pool) = (Some(body), left_behind);
+                Body::wrap(Leaving { body, pool })
+            }))
+        })
+    }
+}
+
+/// A body that, dropped before its end, leaves the rest to the next request.
+struct Leaving {
+    body: Option<Body>,
+    pool: Arc<Mutex<Option<Response<Body>>>>,
+}
+
+impl HttpBody for Leaving {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) {
+            self.body = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let body = self.body.take().filter(|body| !body.is_end_stream());
+        if let Some(body) = body {
+            *self.pool.lock().unwrap() = Some(Response::new(body));
+        }
+    }
+}
+
+#[test]
+fn ignored_drops_are_caught() {
+    let names = [
+        "request_dropped_before_the_head_is_seen_to_go",
+        "body_dropped_half_read_is_seen_to_go",
+        "request_dropped_before_the_head_is_gone_by_its_deadline",
+        "body_dropped_half_read_is_gone_by_its_deadline",
+        "timed_out_request_is_ended",
+        "dropped_gather_ends_its_requests",
+        "dropped_gather_ends_its_tasks",
+        "until_keeps_what_is_finished",
+        "first_ends_the_others",
+        "first_failure_ends_the_others",
+    ];
+    catches(&names, &tampered(|| finishing));
+}
+
+/// The exchange goes on to its end, whoever waits for it.
+fn finishing(session: Session, request: Request<Body>) -> BoxFuture<'static, Answer> {
+    let (head, answer) = async_channel::bounded(1);
+    let runtime = session.runtime().clone();
+    Task::spawn(&runtime, async move {
+        let (piece, pieces) = async_channel::unbounded();
+        match send(session, request).await {
+            Err(error) => drop(head.send(Err(error)).await),
+            Ok(response) => {
+                let (parts, mut body) = response.into_parts();
+                let body_there = Response::from_parts(parts, Body::from_stream(pieces));
+                let _ = head.send(Ok(body_there)).await;
+                while let Some(chunk) = body.chunk().await.transpose() {
+                    let _ = piece.send(chunk).await;
+                }
+            }
+        }
+    })
+    .detach();
+    Box::pin(async move {
+        let lost = |_| Error::new(ErrorKind::Cancelled);
+        answer.recv().await.map_err(lost)?
+    })
+}
+
+#[test]
+fn requests_sent_twice_are_caught() {
+    let insisting = || {
+        |session: Session, request: Request<Body>| -> BoxFuture<'static, Answer> {
+            Box::pin(async move {
+                let (parts, body) = request.into_parts();
+                let bytes = body.as_bytes().cloned().unwrap_or_default();
+                let again = Request::from_parts(parts.clone(), Body::from(bytes));
+                match send(session.clone(), Request::from_parts(parts, body)).await {
+                    Err(error) if error.kind() == ErrorKind::Incomplete => {
+                        send(session, again).await
+                    }
+                    answer => answer,
+                }
+            })
+        }
+    };
+    let names = [
+        "get_on_a_dying_connection_is_sent_once",
+        "post_on_a_dying_connection_is_sent_once",
+    ];
+    catches(&names, &tampered(insisting));
+}
+
+#[test]
+fn buffering_is_caught() {
+    let hoarding = || {
+        |session, request| -> BoxFuture<'static, Answer> {
+            Box::pin(async move {
+                let (parts, body) = send(session, request).await?.into_parts();
+                let bytes = body.collect(u64::MAX).await?;
+                Ok(Response::from_parts(parts, Body::from(bytes)))
+            })
+        }
+    };
+    let names = [
+        "head_resolves_before_the_body",
+        "sized_body_comes_as_it_is_sent",
+        "chunked_body_comes_as_it_is_sent",
+        "unread_body_holds_the_sender",
+    ];
+    catches(&names, &tampered(hoarding));
+}
+
+#[test]
+fn helpfulness_is_caught() {
+    let helping = || {
+        |session, mut request: Request<Body>| -> BoxFuture<'static, Answer> {
+            let agent = HeaderValue::from_static("helping");
+            request.headers_mut().insert("user-agent", agent);
+            Box::pin(async move {
+                let response = send(session, request).await?;
+                match response.status() {
+                    status if status.as_u16() >= 400 => Err(Error::status(status)),
+                    _ => Ok(response),
+                }
+            })
+        }
+    };
+    let names = [
+        "no_header_is_added",
+        "user_agent_and_accept_are_the_callers",
+        "registered_statuses_are_answers",
+        "status_needs_no_reason",
+    ];
+    catches(&names, &tampered(helping));
+}
