@@ -1,0 +1,302 @@
+//! What the program can be asked for.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use inflight::Cell;
+use inflight::http::Method;
+use inflight::http::header::{HeaderName, HeaderValue};
+
+/// The short names of backends, in the order in which one is chosen when none is asked for.
+pub(crate) const BACKENDS: [&str; 4] = ["tokio", "smol", "async-std", "ureq"];
+
+/// More threads than this help nobody, and a system may refuse to start them.
+const MOST_WORKERS: usize = 1024;
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    everything succeeded, or the reader of the output closed it
+  1    some request failed
+  2    the command line makes no sense, or the work cannot begin
+  130  interrupted with Ctrl-C";
+
+/// Fetch many URLs at once, on any asynchronous runtime
+#[derive(Debug, Parser)]
+#[command(name = "inflight", version, after_help = EXIT_STATUS)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Get(Get),
+    Gather(Gather),
+    Origin(Origin),
+    Backends(Backends),
+}
+
+/// Fetch one URL and write its body to standard output
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight get http://127.0.0.1:8080/get
+  inflight get -i -X DELETE http://127.0.0.1:8080/anything/7
+  inflight get -H 'Content-Type: application/json' -d '{\"n\": 1}' http://127.0.0.1:8080/post
+  inflight get --backend smol/hyper -o page.html http://127.0.0.1:8080/page/1
+
+The body is written as it comes. With -o it goes to a temporary file beside FILE, which gets its
+name when it is complete: there is never half a FILE. A pipe or a device is written directly.
+
+Without --format only errors are reported, on standard error. With it, one record as `gather`
+has them is written at the end: to standard output with -o, to standard error without.")]
+pub(crate) struct Get {
+    /// The URL to fetch
+    pub(crate) url: String,
+
+    /// The method [default: GET, or POST with -d]
+    #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = method)]
+    pub(crate) method: Option<Method>,
+
+    /// A header to send, any number of times
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// The body to send: this text, the bytes of @FILE, or standard input with @-
+    ///
+    /// Sent as application/x-www-form-urlencoded unless -H gives another Content-Type.
+    #[arg(short, long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+
+    /// Write the response's head too, before its body
+    #[arg(short, long)]
+    pub(crate) include: bool,
+
+    /// Write to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) requests: Requests,
+}
+
+/// Fetch many URLs at once and report each as it finishes
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("source").required(true).multiple(true).args(["urls", "input"]))]
+#[command(after_help = "\
+Examples:
+  inflight gather http://127.0.0.1:8080/page/1 http://127.0.0.1:8080/page/2
+  inflight gather --input urls.txt --limit 50 --deadline 2m --output pages
+  generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
+
+The input has one URL a line; blank lines and lines that begin with # are skipped. It is read as
+room comes up, so a pipe may go on for ever. A line that is no URL is one failed result.
+
+JSON Lines, one object a URL:
+  {\"index\":0,\"url\":\"http://...\",\"final_url\":\"http://...\",\"status\":200,\"version\":\"HTTP/1.1\",
+   \"bytes\":12,\"elapsed_ms\":103.2,\"attempts\":1,\"redirects\":0,\"sha256\":null,\"error\":null}
+On failure error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}; phase is null for other
+kinds, and attempts is 0 for a URL that was never requested.
+
+The first Ctrl-C stops starting requests, cancels those in flight, reports what is left as
+cancelled and exits with status 130; the second ends at once. When the reader of standard output
+closes it, as `head` does, the program ends quietly with status 0.")]
+pub(crate) struct Gather {
+    /// The URLs to fetch, before those of --input
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+
+    /// Read URLs from FILE, one a line; - is standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) input: Option<PathBuf>,
+
+    /// How many requests are in flight at once
+    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub(crate) limit: NonZeroUsize,
+
+    /// How long the whole batch may take; what is not done by then fails with kind deadline
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// Cancel everything else when one request fails
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+
+    /// Save each body in DIR, in a file named by its index: 000000, 000001, ...
+    ///
+    /// DIR is created if need be. A file appears when it is complete, and replaces one of the
+    /// same name. A failed request leaves none.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Compute the SHA-256 of each body
+    #[arg(long)]
+    pub(crate) digest: bool,
+
+    #[command(flatten)]
+    pub(crate) requests: Requests,
+}
+
+/// What `get` and `gather` have in common.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Requests")]
+pub(crate) struct Requests {
+    /// Who waits and who speaks HTTP: tokio, smol, async-std, ureq, or RUNTIME/CLIENT such as smol/hyper
+    #[arg(long, value_name = "CELL", value_parser = Cell::from_str)]
+    pub(crate) backend: Option<Cell>,
+
+    /// Threads of the runtime [default: the runtime's own choice]
+    #[arg(long, value_name = "N", value_parser = workers, allow_negative_numbers = true)]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// How long one request may take as a whole, such as 300ms, 5s or 2m [default: 5m]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// How long making a connection may take, the look-up of the name included [default: 30s]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) connect_timeout: Option<Duration>,
+
+    /// Fail when a body is longer than this [default: no limit, as bodies are not kept in memory]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_body: Option<u64>,
+
+    /// Treat a status of 400 or above as a failure, and leave its body unread
+    #[arg(long)]
+    pub(crate) fail_status: bool,
+
+    /// How results are written [gather's default: table on a terminal, jsonl elsewhere]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+
+    /// Whether to show progress on standard error: auto is when that is a terminal
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
+    pub(crate) progress: When,
+}
+
+/// Serve a local origin, shaped like httpbin, to try things on
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight origin
+  inflight origin --listen 127.0.0.1:8080 --workers 2
+
+Prints `listening on http://ADDR` and serves until it is ended. `GET /` lists what it answers.")]
+pub(crate) struct Origin {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+
+    /// Threads that serve
+    #[arg(long, value_name = "N", default_value = "1", value_parser = workers, allow_negative_numbers = true)]
+    pub(crate) workers: NonZeroUsize,
+}
+
+/// Show the backends that are compiled in, and what each can do
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight backends
+  inflight backends --format jsonl")]
+pub(crate) struct Backends {
+    /// How they are written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    Table,
+    /// One JSON object a line
+    Jsonl,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    let n: usize = text.parse().map_err(|error| format!("{error}"))?;
+    NonZeroUsize::new(n).ok_or_else(|| "it must be at least 1".to_owned())
+}
+
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    let n = at_least_one(text)?;
+    if n.get() > MOST_WORKERS {
+        return Err(format!("it must be at most {MOST_WORKERS}"));
+    }
+    Ok(n)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a duration is written 300ms, 5s or 2m"))?;
+    if duration.is_zero() {
+        return Err("it must be longer than zero".to_owned());
+    }
+    Ok(duration)
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::from_bytes(text.as_bytes()).map_err(|_| "it is no HTTP method".to_owned())
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("a header is written 'Name: value'")?;
+    let invalid = |error: &dyn Display| format!("{error}");
+    let name = HeaderName::from_str(name.trim()).map_err(|error| invalid(&error))?;
+    let value =
+        HeaderValue::from_bytes(value.trim().as_bytes()).map_err(|error| invalid(&error))?;
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_are_not_zero() {
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "5", "0", "0s", "0ms", "-1s", "1.5", "s", "five"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn counts_start_at_one() {
+        assert_eq!(at_least_one("1").map(NonZeroUsize::get), Ok(1));
+        for bad in ["", "0", "-1", "1.5", "x", "99999999999999999999999"] {
+            assert!(at_least_one(bad).is_err(), "{bad:?}");
+        }
+        assert!(workers("1025").is_err());
+    }
+
+    #[test]
+    fn a_header_keeps_what_follows_the_first_colon() {
+        let (name, value) = header("X-Time:  12:30 ").unwrap();
+        assert_eq!((name.as_str(), value.as_bytes()), ("x-time", &b"12:30"[..]));
+        assert!(header("X-Empty:").is_ok_and(|(_, value)| value.is_empty()));
+        for bad in ["no colon", ": no name", "a b: c", "X: a\nb"] {
+            assert!(header(bad).is_err(), "{bad:?}");
+        }
+    }
+}

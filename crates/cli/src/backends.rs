@@ -1,0 +1,287 @@
+//! `inflight backends`: what this program was built with, and what each part can do.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use inflight::{Capabilities, Cell, Support};
+use serde::Serialize;
+
+use crate::args::{self, Format};
+use crate::exit::{Exit, Stop};
+use crate::output::{describe, line};
+
+/// A cell, and what its client says of itself: an error if it does not start, `None` if it is
+/// not compiled in.
+struct Row {
+    cell: Cell,
+    started: Option<Result<Capabilities, String>>,
+}
+
+pub(crate) fn run(args: &args::Backends) -> Result<Exit, Stop> {
+    let rows = Cell::ALL.map(|cell| Row {
+        cell,
+        started: cell.is_compiled().then(|| start(cell)),
+    });
+    let text = match args.format {
+        Format::Jsonl => jsonl(&rows).map_err(|error| Stop::stdout(&error))?,
+        Format::Table => tables(&rows),
+    };
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Stop::stdout(&error))?;
+    if rows.iter().any(|row| matches!(row.started, Some(Err(_)))) {
+        return Ok(Exit::Failed);
+    }
+    Ok(Exit::Success)
+}
+
+fn start(cell: Cell) -> Result<Capabilities, String> {
+    cell.start(None)
+        .and_then(|backend| backend.session())
+        .map(|session| session.capabilities().clone())
+        .map_err(|error| describe(&error))
+}
+
+/// The features that add a cell: one where it has a short name, else two.
+fn features(cell: Cell) -> Vec<&'static str> {
+    match cell.short_name() {
+        Some(name) => vec![name],
+        None => cell.features().to_vec(),
+    }
+}
+
+/// A cell as JSON Lines have it.
+#[derive(Serialize)]
+struct Object<'a> {
+    backend: String,
+    name: Option<&'static str>,
+    runtime: &'static str,
+    client: &'static str,
+    features: Vec<&'static str>,
+    compiled: bool,
+    error: Option<&'a str>,
+    #[serde(flatten)]
+    client_says: Option<Abilities>,
+}
+
+#[derive(Serialize)]
+struct Abilities {
+    library: &'static str,
+    supports: BTreeMap<String, bool>,
+    /// Why not, for what it does not support.
+    reasons: BTreeMap<String, &'static str>,
+    ceilings: Vec<Limit>,
+    added_headers: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct Limit {
+    at_most: usize,
+    what: &'static str,
+}
+
+fn jsonl(rows: &[Row]) -> io::Result<String> {
+    rows.iter()
+        .map(|row| {
+            line(&Object {
+                backend: row.cell.to_string(),
+                name: row.cell.short_name(),
+                runtime: row.cell.runtime(),
+                client: row.cell.client(),
+                features: features(row.cell),
+                compiled: row.started.is_some(),
+                error: match &row.started {
+                    Some(Err(error)) => Some(error),
+                    _ => None,
+                },
+                client_says: match &row.started {
+                    Some(Ok(capabilities)) => Some(Abilities::from(capabilities)),
+                    _ => None,
+                },
+            })
+        })
+        .collect()
+}
+
+impl From<&Capabilities> for Abilities {
+    fn from(capabilities: &Capabilities) -> Self {
+        let key = |name: &str| name.replace([' ', '-'], "_");
+        let supports = capabilities.supports();
+        let with_reason = |(name, support): (&str, Support)| Some((key(name), support.reason()?));
+        Self {
+            library: capabilities.library,
+            supports: supports
+                .map(|(name, support)| (key(name), support.is_yes()))
+                .into(),
+            reasons: supports.into_iter().filter_map(with_reason).collect(),
+            ceilings: capabilities
+                .ceilings
+                .iter()
+                .map(|ceiling| Limit {
+                    at_most: ceiling.at_most,
+                    what: ceiling.what,
+                })
+                .collect(),
+            added_headers: capabilities.added_headers,
+        }
+    }
+}
+
+/// The cells, what their clients can do, and what is missing.
+fn tables(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let mut cells = vec![
+        ["BACKEND", "NAME", "LIBRARY", "LIMITS"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let mut missing = Vec::new();
+    for Row { cell, started } in rows {
+        let name = cell.short_name().unwrap_or("-").to_owned();
+        match started {
+            Some(Ok(capabilities)) => {
+                let ceilings: Vec<String> = capabilities
+                    .ceilings
+                    .iter()
+                    .map(|ceiling| format!("at most {} {}", ceiling.at_most, ceiling.what))
+                    .collect();
+                cells.push(vec![
+                    cell.to_string(),
+                    name,
+                    capabilities.library.to_owned(),
+                    if ceilings.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        ceilings.join("; ")
+                    },
+                ]);
+            }
+            Some(Err(error)) => {
+                cells.push(vec![
+                    cell.to_string(),
+                    name,
+                    format!("does not start: {error}"),
+                ]);
+            }
+            None => missing.push(vec![format!("  {cell}"), features(*cell).join(" and ")]),
+        }
+    }
+    if cells.len() > 1 {
+        align(&mut text, &cells);
+        abilities(&mut text, rows);
+    }
+    if !missing.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str("Not compiled in, and the features that add them:\n");
+        align(&mut text, &missing);
+    }
+    text
+}
+
+/// What each client can do. Cells of one client share a column unless their runtimes make a
+/// difference.
+fn abilities(text: &mut String, rows: &[Row]) {
+    let mut columns: Vec<(String, &Capabilities)> = Vec::new();
+    for (cell, capabilities) in rows.iter().filter_map(|row| match &row.started {
+        Some(Ok(capabilities)) => Some((row.cell, capabilities)),
+        _ => None,
+    }) {
+        let alike = |other: &Capabilities| {
+            other.library == capabilities.library
+                && other.supports() == capabilities.supports()
+                && other.added_headers == capabilities.added_headers
+        };
+        if columns.iter().any(|(_, other)| alike(other)) {
+            continue;
+        }
+        let client = cell.client().to_owned();
+        let taken = columns.iter().any(|(title, _)| *title == client);
+        columns.push((if taken { cell.to_string() } else { client }, capabilities));
+    }
+
+    let mut reasons: Vec<&'static str> = Vec::new();
+    let mut table = vec![vec!["CAPABILITY".to_owned()]];
+    table[0].extend(columns.iter().map(|(title, _)| title.clone()));
+    let names = columns.first().map(|(_, first)| first.supports());
+    for (n, (name, _)) in names.into_iter().flatten().enumerate() {
+        let mut row = vec![name.to_owned()];
+        for (_, capabilities) in &columns {
+            let (_, support) = capabilities.supports()[n];
+            row.push(match support {
+                Support::Yes => "yes".to_owned(),
+                Support::No(reason) => format!("no ({})", number(&mut reasons, reason)),
+            });
+        }
+        table.push(row);
+    }
+    text.push('\n');
+    align(text, &table);
+    let mut notes: Vec<String> = columns
+        .iter()
+        .filter(|(_, capabilities)| !capabilities.added_headers.is_empty())
+        .map(|(title, capabilities)| {
+            let headers = capabilities.added_headers.join(", ");
+            format!("{title} adds headers of its own: {headers}")
+        })
+        .collect();
+    let numbered = reasons.iter().zip(1..);
+    notes.extend(numbered.map(|(reason, n)| format!("({n}) {reason}")));
+    if !notes.is_empty() {
+        let _ = writeln!(text, "\n{}", notes.join("\n"));
+    }
+}
+
+/// The footnote's number, from 1.
+fn number(reasons: &mut Vec<&'static str>, reason: &'static str) -> usize {
+    let known = reasons.iter().position(|other| *other == reason);
+    1 + known.unwrap_or_else(|| {
+        reasons.push(reason);
+        reasons.len() - 1
+    })
+}
+
+/// Columns as wide as their widest, two spaces apart.
+fn align(text: &mut String, rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns)
+        .map(|n| {
+            // The last of a row needs no room after it, and so makes none.
+            let inner = rows.iter().filter(|row| row.len() > n + 1);
+            inner.map(|row| row[n].chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    for row in rows {
+        let mut line = String::new();
+        for (field, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{field:<width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_blank_ends() {
+        let mut text = String::new();
+        let rows = [["a", "long", "x"], ["longer", "b", ""]];
+        align(&mut text, &rows.map(|row| row.map(str::to_owned).to_vec()));
+        assert_eq!(text, "a       long  x\nlonger  b\n");
+    }
+
+    #[test]
+    fn a_reason_has_one_number() {
+        let mut reasons = Vec::new();
+        let numbers = ["a", "b", "a"].map(|reason| number(&mut reasons, reason));
+        assert_eq!(numbers, [1, 2, 1]);
+        assert_eq!(reasons, ["a", "b"]);
+    }
+}

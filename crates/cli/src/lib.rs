@@ -1,1 +1,0 @@
-//! The inflight program: fetch many URLs at once, on any backend.

@@ -1,0 +1,333 @@
+//! What `gather` reports, and when it stops.
+
+use std::thread;
+
+use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::{Origin, payload};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::program::{backends, kinds, run};
+
+fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+#[test]
+fn a_record_has_every_field_and_no_other() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/page/7");
+    let ran = run(["gather", "--digest", &url]);
+    let mut record = ran.records().remove(0);
+
+    let elapsed = record["elapsed_ms"].take().as_f64().unwrap();
+    assert!(elapsed > 0.0, "{elapsed}");
+    let page = payload::page(7);
+    let expected = json!({
+        "index": 0,
+        "url": url,
+        "final_url": url,
+        "status": 200,
+        "version": "HTTP/1.1",
+        "bytes": page.len(),
+        "elapsed_ms": null,
+        "attempts": 1,
+        "redirects": 0,
+        "sha256": sha256(page),
+        "error": null,
+    });
+    assert_eq!(record, expected);
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+
+    // In the order in which they are documented.
+    let keys: Vec<_> = expected.as_object().unwrap().keys().cloned().collect();
+    let mut keys_by_place = keys.clone();
+    keys_by_place.sort_by_key(|key| ran.stdout.find(&format!("\"{key}\":")));
+    let documented = [
+        "index",
+        "url",
+        "final_url",
+        "status",
+        "version",
+        "bytes",
+        "elapsed_ms",
+        "attempts",
+        "redirects",
+        "sha256",
+        "error",
+    ];
+    assert_eq!(keys_by_place, documented);
+}
+
+#[test]
+fn every_url_is_fetched_once_and_its_body_digested() {
+    let origin = Origin::start().unwrap();
+    let urls: Vec<String> = (0..40)
+        .map(|n| origin.url(&format!("/bytes/{}?seed={n}", n * 5000)))
+        .collect();
+    let ran = run(["gather", "--digest", "--limit", "8"]
+        .into_iter()
+        .chain(urls.iter().map(|url| &**url)));
+    for (n, record) in ran.records().iter().enumerate() {
+        let body = payload::bytes(n * 5000, n as u64);
+        assert_eq!(record["bytes"], body.len());
+        assert_eq!(record["sha256"], sha256(body), "{record}");
+    }
+    let stats = origin.stats();
+    assert_eq!(stats.requests, 40);
+    assert!(stats.peak_in_flight <= 8, "{stats:?}");
+    assert_eq!(ran.code, Some(0));
+}
+
+#[test]
+fn without_a_digest_there_is_none() {
+    let origin = Origin::start().unwrap();
+    let ran = run(["gather", &origin.url("/page/1")]);
+    assert_eq!(ran.records()[0]["sha256"], Value::Null);
+}
+
+#[test]
+fn all_backends_give_the_same_results() {
+    let origin = Origin::start().unwrap();
+    let short = Scripted::same(
+        Script::new()
+            .read_request()
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
+            .close(),
+    )
+    .unwrap();
+    let refused = format!("http://{}/", refused().unwrap());
+    let urls = [
+        origin.url("/page/3"),
+        origin.url("/stream-bytes/300000?seed=5"),
+        origin.url("/status/404"),
+        origin.url("/status/503"),
+        origin.url("/hang"),
+        origin.url("/bytes/500001"),
+        short.url("/"),
+        refused,
+        "no url".to_owned(),
+        "ftp://127.0.0.1/".to_owned(),
+    ];
+    let results = &|backend: &str| -> Vec<Value> {
+        let flags = [
+            "gather",
+            "--backend",
+            backend,
+            "--digest",
+            "--fail-status",
+            "--timeout",
+            "1500ms",
+            "--max-body",
+            "500000",
+        ];
+        let ran = run(flags.into_iter().chain(urls.iter().map(|url| &**url)));
+        assert_eq!(ran.code, Some(1), "{backend}: {ran:?}");
+        let mut records = ran.records();
+        for record in &mut records {
+            record["elapsed_ms"].take();
+            // How far a transfer came before it failed, and the words for it, are the client's.
+            if !record["error"].is_null() {
+                record["bytes"].take();
+                record["error"]["message"].take();
+            }
+        }
+        records
+    };
+    let all: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = backends()
+            .into_iter()
+            .map(|name| (name, scope.spawn(move || results(name))))
+            .collect();
+        let ended = running.into_iter();
+        ended
+            .map(|(name, thread)| (name, thread.join().unwrap()))
+            .collect()
+    });
+    for (name, records) in &all {
+        assert_eq!(
+            kinds(records),
+            [
+                "ok",
+                "ok",
+                "status",
+                "status",
+                "timeout",
+                "body_too_large",
+                "incomplete",
+                "connect",
+                "invalid_url",
+                "invalid_url"
+            ],
+            "{name}"
+        );
+        assert_eq!(records, &all[0].1, "{name}");
+    }
+    let records = &all[0].1;
+    assert_eq!(records[4]["error"]["phase"], "total");
+    assert_eq!(records[4]["status"], Value::Null);
+    assert_eq!(records[7]["error"]["phase"], Value::Null);
+    assert_eq!(records[3]["status"], 503);
+    assert_eq!(records[5]["status"], 200);
+}
+
+#[test]
+fn an_error_status_is_a_failure_only_when_asked() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/status/418");
+    let lax = run(["gather", &url]);
+    assert_eq!((lax.code, kinds(&lax.records())[0]), (Some(0), "ok"));
+    assert_eq!(lax.records()[0]["status"], 418);
+    let strict = run(["gather", "--fail-status", &url]);
+    assert_eq!(
+        (strict.code, kinds(&strict.records())[0]),
+        (Some(1), "status")
+    );
+    assert_eq!(strict.records()[0]["status"], 418);
+}
+
+#[test]
+fn a_body_of_the_longest_length_allowed_passes() {
+    let origin = Origin::start().unwrap();
+    let (exact, chunked) = (origin.url("/bytes/1000"), origin.url("/stream-bytes/1000"));
+    let ran = run(["gather", "--max-body", "1000", &exact, &chunked]);
+    assert_eq!(
+        (ran.code, kinds(&ran.records())),
+        (Some(0), vec!["ok", "ok"])
+    );
+    let ran = run(["gather", "--max-body", "999", &exact, &chunked]);
+    let records = ran.records();
+    assert_eq!(
+        (ran.code, kinds(&records)),
+        (Some(1), vec!["body_too_large"; 2])
+    );
+    assert_eq!(records[0]["status"], 200);
+}
+
+#[test]
+fn the_first_failure_cancels_the_rest_when_asked() {
+    let origin = Origin::start().unwrap();
+    let refused = format!("http://{}/", refused().unwrap());
+    let hang = origin.url("/hang");
+    let ran = run([
+        "gather",
+        "--fail-fast",
+        "--limit",
+        "3",
+        &hang,
+        &hang,
+        &refused,
+        &hang,
+        &hang,
+    ]);
+    let records = ran.records();
+    assert_eq!(
+        kinds(&records),
+        [
+            "cancelled",
+            "cancelled",
+            "connect",
+            "cancelled",
+            "cancelled"
+        ]
+    );
+    assert_eq!(ran.code, Some(1));
+    // Those that were never started say so.
+    let attempts: Vec<_> = records.iter().map(|record| &record["attempts"]).collect();
+    assert_eq!(attempts, [1, 1, 1, 0, 0]);
+    assert!(origin.stats().requests <= 2);
+}
+
+#[test]
+fn the_deadline_is_for_the_batch_and_keeps_what_has_finished() {
+    let origin = Origin::start().unwrap();
+    let (page, hang, half) = (
+        origin.url("/page/1"),
+        origin.url("/hang"),
+        origin.url("/hang-body"),
+    );
+    let ran = run([
+        "gather",
+        "--deadline",
+        "1s",
+        "--limit",
+        "2",
+        &page,
+        &half,
+        &hang,
+        &hang,
+    ]);
+    let records = ran.records();
+    assert_eq!(kinds(&records), ["ok", "deadline", "deadline", "deadline"]);
+    assert_eq!(ran.code, Some(1));
+    // What was seen of a request that was cut off is not lost.
+    assert_eq!(
+        (&records[1]["status"], &records[1]["bytes"]),
+        (&json!(200), &json!(16))
+    );
+    assert_eq!(records[1]["error"]["phase"], Value::Null);
+    assert_eq!(records[3]["attempts"], 0);
+}
+
+#[test]
+fn credentials_are_used_and_never_shown() {
+    let origin = Origin::start().unwrap();
+    let with = |path: &str| origin.url(path).replace("http://", "http://me:secret@");
+    let (good, dead) = (
+        with("/basic-auth/me/secret"),
+        format!("http://me:secret@{}/", refused().unwrap()),
+    );
+    for format in ["jsonl", "table"] {
+        let ran = run([
+            "gather",
+            "--format",
+            format,
+            &good,
+            &dead,
+            "http://me:secret@[broken/",
+        ]);
+        assert!(ran.stdout.contains("/basic-auth/me/secret"), "{ran:?}");
+        let shown = ran.stdout.replace("/me/secret", "") + &ran.stderr;
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+    let ran = run(["gather", &good]);
+    assert_eq!(ran.records()[0]["status"], 200);
+    assert_eq!(ran.records()[0]["url"], origin.url("/basic-auth/me/secret"));
+}
+
+#[test]
+fn a_table_is_aligned_and_ends_in_a_summary() {
+    let origin = Origin::start().unwrap();
+    let refused = format!("http://{}/", refused().unwrap());
+    let url = origin.url("/bytes/123456");
+    let ran = run(["gather", "--format", "table", &url, &refused, "nonsense"]);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 4);
+    let column = lines[0].find("URL").unwrap();
+    let dead = format!("{refused}  connect: ");
+    for start in [&*url, &*dead, "nonsense  invalid_url: "] {
+        let found = lines.iter().any(|line| line[column..].starts_with(start));
+        assert!(found, "{start:?} in {ran:?}");
+    }
+    assert!(
+        ran.stderr
+            .starts_with("1 ok, 2 failed (connect 1, invalid_url 1) in "),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.ends_with(" requests/s\n"), "{ran:?}");
+    assert_eq!(ran.code, Some(1));
+}
+
+#[test]
+fn progress_is_on_standard_error_and_only_when_wanted() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/page/1");
+    let show = |when| run(["gather", "--progress", when, &url, &url]);
+    let (never, auto, always) = (show("never"), show("auto"), show("always"));
+    assert_eq!((&*never.stderr, &*auto.stderr), ("", ""));
+    assert!(always.stderr.contains("/2"), "{always:?}");
+    assert!(always.stderr.contains("2 ok, 0 failed"), "{always:?}");
+    for ran in [never, auto, always] {
+        assert_eq!((ran.records().len(), ran.code), (2, Some(0)));
+    }
+}

@@ -1,0 +1,227 @@
+//! One URL.
+
+use std::fs;
+use std::io::{Read, Write};
+
+use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::{Origin, payload};
+use serde_json::{Value, json};
+
+use crate::output::names;
+use crate::program::{backends, finish, program, records, run};
+
+fn echoed(args: &[&str]) -> Value {
+    let ran = run(["get"].iter().chain(args));
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn the_body_is_on_standard_output_and_nothing_else() {
+    let origin = Origin::start().unwrap();
+    for backend in backends() {
+        let ran = run(["get", "--backend", backend, &origin.url("/page/1")]);
+        assert_eq!(ran.stdout, payload::page(1), "{backend}");
+        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    }
+}
+
+#[test]
+fn a_request_is_what_was_asked_for() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/anything?a=b");
+    let plain = echoed(&[&url]);
+    assert_eq!(plain["method"], "GET");
+    assert_eq!(
+        plain["headers"]["User-Agent"],
+        concat!("inflight/", env!("CARGO_PKG_VERSION"))
+    );
+
+    let asked = echoed(&[
+        "-X",
+        "PATCH",
+        "-H",
+        "X-One: 1",
+        "-H",
+        "User-Agent: me",
+        "-H",
+        "Content-Type: text/plain",
+        "-d",
+        "some text",
+        &url,
+    ]);
+    assert_eq!(asked["method"], "PATCH");
+    assert_eq!(asked["data"], "some text");
+    assert_eq!(asked["args"], json!({"a": "b"}));
+    assert_eq!(asked["headers"]["X-One"], "1");
+    assert_eq!(asked["headers"]["User-Agent"], "me");
+    assert_eq!(asked["headers"]["Content-Type"], "text/plain");
+}
+
+#[test]
+fn data_is_a_form_that_is_posted_unless_told_otherwise() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/anything");
+    let posted = echoed(&["-d", "a=1&b=2", &url]);
+    assert_eq!(
+        (&posted["method"], &posted["form"]),
+        (&json!("POST"), &json!({"a": "1", "b": "2"}))
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("data");
+    fs::write(&file, "line\r\nline\n").unwrap();
+    let from_file = echoed(&[
+        "-H",
+        "content-type: text/plain",
+        "-d",
+        &format!("@{}", file.display()),
+        &url,
+    ]);
+    assert_eq!(from_file["data"], "line\r\nline\n");
+
+    let mut child = program(["get", "-d", "@-", "-H", "Content-Type: text/plain", &url])
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"piped").unwrap();
+    let ran = finish(child);
+    assert_eq!(
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()["data"],
+        "piped"
+    );
+}
+
+#[test]
+fn the_head_comes_first_when_asked_for() {
+    let origin = Origin::start().unwrap();
+    let ran = run(["get", "-i", &origin.url("/response-headers?X-Seen=yes")]);
+    let (head, body) = ran.stdout.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("\r\nx-seen: yes"), "{head}");
+    assert!(body.contains("X-Seen"), "{body}");
+
+    // A HEAD has the length of a body that does not come, and that is not too long either.
+    let ran = run([
+        "get",
+        "-i",
+        "-X",
+        "HEAD",
+        "--max-body",
+        "1",
+        &origin.url("/page/1"),
+    ]);
+    assert!(ran.stdout.ends_with("\r\n\r\n"), "{ran:?}");
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+}
+
+#[test]
+fn an_error_is_one_line_on_standard_error() {
+    let origin = Origin::start().unwrap();
+    let dead = format!("http://me:secret@{}/", refused().unwrap());
+    let hang = origin.url("/hang");
+    let missing = origin.url("/status/404");
+    let long = origin.url("/bytes/1001");
+    let cases: [(&[&str], &str); 5] = [
+        (&["get", &dead], "could not connect"),
+        (&["get", "--timeout", "100ms", &hang], "timed out (total)"),
+        (&["get", "--fail-status", &missing], "404"),
+        (
+            &["get", "--max-body", "1000", &long],
+            "more than 1000 bytes",
+        ),
+        (&["get", "nonsense"], "invalid URL"),
+    ];
+    for (args, text) in cases {
+        let ran = run(args);
+        assert_eq!(
+            (ran.code, ran.stderr.lines().count()),
+            (Some(1), 1),
+            "{ran:?}"
+        );
+        assert!(
+            ran.stderr.starts_with("error: ") && ran.stderr.contains(text),
+            "{ran:?}"
+        );
+        assert!(!ran.stderr.contains("secret"), "{ran:?}");
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[test]
+fn a_file_is_whole_or_not_there() {
+    let origin = Origin::start().unwrap();
+    let short = Scripted::same(
+        Script::new()
+            .read_request()
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
+            .close(),
+    )
+    .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("page");
+    let path = file.to_str().unwrap();
+
+    let ran = run(["get", "-o", path, &short.url("/")]);
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(names(directory.path()), Vec::<String>::new());
+
+    let ran = run(["get", "-o", path, &origin.url("/page/1")]);
+    assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""));
+    assert_eq!(fs::read_to_string(&file).unwrap(), payload::page(1));
+
+    // What is there stays when its successor fails.
+    let ran = run(["get", "-o", path, &short.url("/")]);
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(fs::read_to_string(&file).unwrap(), payload::page(1));
+    assert_eq!(names(directory.path()), ["page"]);
+}
+
+#[test]
+fn a_record_is_written_when_a_format_is_asked_for() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("page");
+    let url = origin.url("/page/1");
+    let ran = run([
+        "get",
+        "--format",
+        "jsonl",
+        "-o",
+        file.to_str().unwrap(),
+        &url,
+    ]);
+    let record = ran.records().remove(0);
+    assert_eq!(
+        (&record["url"], &record["status"]),
+        (&json!(url), &json!(200))
+    );
+    assert_eq!(record["bytes"], payload::page(1).len());
+
+    let ran = run([
+        "get",
+        "--format",
+        "jsonl",
+        "--fail-status",
+        &origin.url("/status/500"),
+    ]);
+    let record = records(&ran.stderr).remove(0);
+    assert_eq!((ran.code, &*ran.stdout), (Some(1), ""));
+    assert_eq!(
+        (&record["error"]["kind"], &record["status"]),
+        (&json!("status"), &json!(500))
+    );
+}
+
+#[test]
+fn the_body_is_written_as_it_comes_and_a_closed_pipe_is_a_quiet_end() {
+    let origin = Origin::start().unwrap();
+    // A piece every 10 ms, for as long as anybody reads.
+    let url = origin.url("/slow-body?chunks=1000000&size=16&pause_ms=10");
+    let mut child = program(["get", &url]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut start = [0; 16];
+    stdout.read_exact(&mut start).unwrap();
+    drop(stdout);
+    let ran = finish(child);
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+}

@@ -1,0 +1,161 @@
+//! Ctrl-C.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Child;
+use std::thread;
+
+use inflight_origin::Origin;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::output::names;
+use crate::program::{PATIENCE, backends, finish, kinds, next_line, program, records, until};
+
+fn interrupt(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+}
+
+#[test]
+fn the_first_ends_in_order_and_every_url_has_a_result() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("urls.txt");
+    // More than are read ahead.
+    fs::write(&file, vec![origin.url("/hang"); 500].join("\n")).unwrap();
+    for backend in backends() {
+        origin.reset_stats();
+        let mut child = program([
+            "gather",
+            "--backend",
+            backend,
+            "--limit",
+            "3",
+            "--input",
+            file.to_str().unwrap(),
+            &origin.url("/page/1"),
+            &origin.url("/hang-body"),
+        ])
+        .spawn()
+        .unwrap();
+        let first = next_line(&mut child);
+        origin
+            .wait_for(PATIENCE, |stats| stats.in_flight == 3)
+            .unwrap();
+        interrupt(&child);
+        let mut ran = finish(child);
+        ran.stdout.insert_str(0, &first);
+        assert_eq!(ran.code, Some(130), "{backend}");
+        assert_eq!(
+            kinds(&records(&ran.stdout))[0],
+            "ok",
+            "{backend}: what has finished stays"
+        );
+        let records = ran.records();
+        assert_eq!(kinds(&records)[1..], vec!["cancelled"; 501], "{backend}");
+        // Nothing was started after the signal, and what had been is over.
+        let stats = origin
+            .wait_for(PATIENCE, |stats| stats.connections_open == 0)
+            .unwrap();
+        assert_eq!(stats.requests, 4, "{backend}");
+    }
+}
+
+/// The lines of a pipe that nobody has read stay unread.
+#[test]
+fn an_endless_pipe_does_not_keep_it() {
+    let origin = Origin::start().unwrap();
+    let mut child = program(["gather", "--input", "-", "--limit", "2"])
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let line = origin.url("/hang") + "\n";
+    let feeder = thread::spawn(move || while stdin.write_all(line.as_bytes()).is_ok() {});
+    origin
+        .wait_for(PATIENCE, |stats| stats.in_flight == 2)
+        .unwrap();
+    interrupt(&child);
+    let ran = finish(child);
+    feeder.join().unwrap();
+    assert_eq!(ran.code, Some(130));
+    let records = ran.records();
+    assert!(records.len() >= 2);
+    assert!(kinds(&records).iter().all(|kind| *kind == "cancelled"));
+}
+
+/// Standard output is full and nobody reads it, so that an orderly end is not to be had.
+#[test]
+fn the_second_ends_at_once_and_leaves_no_half_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("urls.txt");
+    fs::write(&file, vec!["nonsense"; 5000].join("\n")).unwrap();
+    let mut child = program(["gather", "--input", file.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    let first = next_line(&mut child);
+    // One that is not taken yet swallows the next, so it takes an unknown number of them.
+    until(|| {
+        interrupt(&child);
+        child.try_wait().unwrap()
+    });
+    let mut ran = finish(child);
+    ran.stdout.insert_str(0, &first);
+    assert_eq!(ran.code, Some(130));
+    assert!(records(&ran.stdout).len() < 5000);
+}
+
+#[test]
+fn no_half_a_file_is_left() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    // Enough for a first write, and then nothing for an hour.
+    let url = origin.url("/slow-body?chunks=2&size=600000&pause_ms=3600000");
+    let path = directory.path().to_str().unwrap();
+    let page = directory.path().join("page");
+    let commands: [&[&str]; 2] = [
+        &["gather", "--output", path, &url],
+        &["get", "-o", page.to_str().unwrap(), &url],
+    ];
+    for args in commands {
+        let child = program(args).spawn().unwrap();
+        // Its beginning is there, under a name that says what it is.
+        let size =
+            |name: &String| fs::metadata(directory.path().join(name)).map_or(0, |file| file.len());
+        until(|| {
+            names(directory.path())
+                .iter()
+                .find(|name| size(name) > 0)
+                .cloned()
+        });
+        assert!(
+            names(directory.path())
+                .iter()
+                .all(|name| name.ends_with(".part"))
+        );
+        interrupt(&child);
+        let ran = finish(child);
+        assert_eq!(ran.code, Some(130), "{ran:?}");
+        assert_eq!(names(directory.path()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn it_ends_a_get_too() {
+    let origin = Origin::start().unwrap();
+    for backend in backends() {
+        let mut child = program(["get", "--backend", backend, &origin.url("/hang-body")])
+            .spawn()
+            .unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        // All that comes of the body is there before its end is.
+        let mut start = [0; 16];
+        stdout.read_exact(&mut start).unwrap();
+        interrupt(&child);
+        let ran = finish(child);
+        assert_eq!(
+            (ran.code, &*ran.stderr),
+            (Some(130), "error: cancelled: interrupted\n"),
+            "{backend}"
+        );
+    }
+}

@@ -1,0 +1,17 @@
+//! The program as its users have it: the built binary against a local origin.
+#![cfg(any(
+    feature = "tokio",
+    feature = "smol",
+    feature = "async-std",
+    feature = "ureq"
+))]
+
+mod backends;
+mod gather;
+mod get;
+mod input;
+mod interrupt;
+mod origin;
+mod output;
+mod program;
+mod usage;

@@ -1,0 +1,118 @@
+//! What makes no sense is said before anything is done.
+
+use std::fs;
+
+use inflight_origin::Origin;
+
+use crate::program::run;
+
+#[test]
+fn nonsense_is_a_usage_error_that_says_what_is_wrong() {
+    let origin = Origin::start().unwrap();
+    let url = &*origin.url("/page/1");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "Usage"),
+        (&["fetch"], "unrecognized subcommand"),
+        (&["gather"], "--input"),
+        (&["get"], "<URL>"),
+        (&["gather", "--limit", "0", url], "at least 1"),
+        (&["gather", "--limit", "-1", url], "--limit"),
+        (&["gather", "--limit", "many", url], "--limit"),
+        (&["gather", "--workers", "0", url], "at least 1"),
+        (&["gather", "--workers", "1000000", url], "at most"),
+        (&["get", "--workers", "0", url], "at least 1"),
+        (&["origin", "--workers", "0"], "at least 1"),
+        (&["gather", "--timeout", "0s", url], "longer than zero"),
+        (&["gather", "--timeout", "5", url], "300ms, 5s or 2m"),
+        (&["gather", "--timeout=-5s", url], "--timeout"),
+        (
+            &["gather", "--connect-timeout", "0ms", url],
+            "longer than zero",
+        ),
+        (&["gather", "--deadline", "0s", url], "longer than zero"),
+        (&["gather", "--max-body", "lots", url], "--max-body"),
+        (&["gather", "--format", "xml", url], "jsonl"),
+        (&["gather", "--progress", "maybe", url], "always"),
+        (
+            &["gather", "--backend", "curl", url],
+            "unknown backend \"curl\"; there are tokio",
+        ),
+        (
+            &["gather", "--input", "/nowhere/urls", url],
+            "cannot read /nowhere/urls",
+        ),
+        (&["gather", "--input", path, url], "is a directory"),
+        (&["get", "-o", path, url], "cannot write"),
+        (
+            &["get", "-o", "/nowhere/page", url],
+            "cannot write /nowhere/page: No such file",
+        ),
+        (&["get", "-H", "no colon", url], "Name: value"),
+        (&["get", "-H", "a b: c", url], "header name"),
+        (&["get", "-X", "GE T", url], "no HTTP method"),
+        (
+            &["get", "-d", "@/nowhere/data", url],
+            "cannot read /nowhere/data",
+        ),
+        (&["origin", "--listen", "nowhere"], "--listen"),
+        // A server of ours is there already.
+        (
+            &[
+                "origin",
+                "--listen",
+                url.trim_start_matches("http://")
+                    .trim_end_matches("/page/1"),
+            ],
+            "cannot listen",
+        ),
+        // What does not exist yet is not taken.
+        (&["gather", "--retries", "1", url], "unexpected argument"),
+        (&["gather", "--per-host", "1", url], "unexpected argument"),
+        (
+            &["gather", "--max-redirects", "1", url],
+            "unexpected argument",
+        ),
+    ];
+    for (args, text) in cases {
+        let ran = run(*args);
+        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{args:?}: {ran:?}");
+        assert!(ran.stderr.contains(text), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(origin.stats().requests, 0);
+    assert_eq!(fs::read_dir(path).unwrap().count(), 0);
+}
+
+#[cfg(feature = "ureq")]
+#[test]
+fn threads_have_no_number_of_workers() {
+    let ran = run([
+        "gather",
+        "--backend",
+        "ureq",
+        "--workers",
+        "2",
+        "http://127.0.0.1/",
+    ]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("workers"), "{ran:?}");
+}
+
+#[test]
+fn help_shows_an_example_of_each_command() {
+    for command in ["get", "gather", "origin", "backends"] {
+        let ran = run([command, "--help"]);
+        assert_eq!(ran.code, Some(0));
+        assert!(
+            ran.stdout.contains(&format!("\n  inflight {command}")),
+            "{}",
+            ran.stdout
+        );
+    }
+    let ran = run(["--version"]);
+    assert_eq!(
+        ran.stdout,
+        format!("inflight {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
