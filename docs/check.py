@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Checks the built book and the project's pages.
+
+Fails on a raw include left in the output, on an include that gives nothing, on a listing without the
+command that runs it above, and on a dead link or anchor.
+"""
+
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+BOOK = DOCS / "book"
+SOURCE = DOCS / "src"
+
+INCLUDE = re.compile(r"\{\{#include\s+([^}:]+?)(?::([\w-]+))?\s*\}\}")
+faults = []
+
+
+class Page(HTMLParser):
+    """The links and the anchors of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.anchors = [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        for name in ("id", "name"):
+            if attributes.get(name):
+                self.anchors.add(attributes[name])
+        for name in ("href", "src"):
+            if attributes.get(name):
+                self.links.append(attributes[name])
+
+
+def anchor_text(path, anchor):
+    """What an include gives: mdBook itself takes an anchor that is missing for an empty one."""
+    text = path.read_text()
+    if anchor is None:
+        return text
+    found = re.search(rf"ANCHOR: {re.escape(anchor)}\n(.*?)\n[^\n]*ANCHOR_END: {re.escape(anchor)}\b", text, re.S)
+    return found.group(1) if found else ""
+
+
+def check_sources():
+    for page in sorted(SOURCE.glob("*.md")):
+        text = page.read_text()
+        command = False
+        for block in re.finditer(r"^```(\S*)\n(.*?)^```", text, re.S | re.M):
+            language, body = block.groups()
+            command = command or language == "console"
+            for include in INCLUDE.finditer(body):
+                name, anchor = include.groups()
+                path = (page.parent / name).resolve()
+                if not path.is_file():
+                    faults.append(f"{page.name}: no file {name}")
+                elif not anchor_text(path, anchor).strip():
+                    faults.append(f"{page.name}: the include {name}:{anchor} gives nothing")
+                if not command:
+                    faults.append(f"{page.name}: no command stands above the listing {name}")
+
+
+def check_book():
+    pages = {path: Page(path.read_text()) for path in BOOK.rglob("*.html")}
+    if not pages:
+        sys.exit("there is no book: run `mdbook build docs`")
+    for path, page in pages.items():
+        if "{{#" in path.read_text():
+            faults.append(f"{path.relative_to(BOOK)}: a raw include is left")
+        for link in page.links:
+            check_link(path, link, page, pages)
+
+
+def check_link(path, link, page, pages):
+    if re.match(r"[a-z]+:", link) or link.startswith("//"):
+        return
+    name, _, anchor = link.partition("#")
+    name = name.partition("?")[0]
+    target = (path.parent / name).resolve() if name else path
+    if not target.exists():
+        faults.append(f"{path.relative_to(BOOK)}: dead link {link}")
+    elif anchor and target in pages and anchor not in pages[target].anchors:
+        faults.append(f"{path.relative_to(BOOK)}: dead anchor {link}")
+
+
+def check_project_pages():
+    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        page = ROOT / name
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            if not re.match(r"[a-z]+:", link) and not (ROOT / link.partition("#")[0]).exists():
+                faults.append(f"{name}: dead link {link}")
+
+
+check_sources()
+check_book()
+check_project_pages()
+for fault in faults:
+    print(fault, file=sys.stderr)
+if faults:
+    sys.exit(1)
+print("docs: every include has text, every link an end")

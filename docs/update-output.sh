@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs the programs of the book and keeps what they print, for the book to show.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+show() { # show FILE EXAMPLE BACKEND
+  cargo run --quiet -p inflight-examples --no-default-features --features "$3" --bin "$2" \
+    > "docs/output/$1.txt"
+}
+
+show get get tokio
+for backend in tokio smol async-std ureq; do
+  show "hundred_pages-$backend" hundred_pages "$backend"
+  show "stall-$backend" stall "$backend"
+done
+cargo run --quiet -p inflight-cli -- backends --format table > docs/output/backends.txt
