@@ -74,7 +74,7 @@ pub(crate) fn request(
         .dial(address)
         .connect_timeout(limits.connect()?);
     if let Some(left) = limits.total()? {
-        let _ = left;
+        request = request.timeout(left);
     }
     if let Some(headers) = request.headers_mut() {
         headers.clone_from(&parts.headers);
