@@ -53,6 +53,22 @@ pub(crate) mod need {
         capabilities.connection_reuse
     }
 
+    pub(crate) fn unrepeatable_reuse(capabilities: &Capabilities) -> Support {
+        capabilities.unrepeatable_reuse
+    }
+
+    pub(crate) fn full_duplex(capabilities: &Capabilities) -> Support {
+        capabilities.full_duplex
+    }
+
+    pub(crate) fn chunk_faults(capabilities: &Capabilities) -> Support {
+        capabilities.chunk_faults
+    }
+
+    pub(crate) fn strict_chunks(capabilities: &Capabilities) -> Support {
+        capabilities.strict_chunks
+    }
+
     pub(crate) fn prompt_cancel(capabilities: &Capabilities) -> Support {
         capabilities.prompt_cancel
     }

@@ -93,6 +93,14 @@ pub struct Capabilities {
     pub streaming_upload: Support,
     /// A connection serves several requests, one after another.
     pub connection_reuse: Support,
+    /// Requests that must not be sent twice share kept connections too.
+    pub unrepeatable_reuse: Support,
+    /// A request's body is still sent when the response has begun.
+    pub full_duplex: Support,
+    /// A chunk without a number is told apart from a connection that ended.
+    pub chunk_faults: Support,
+    /// A chunk's size with a sign is refused, as RFC 9112, 7.1 wants.
+    pub strict_chunks: Support,
     /// The server sees the connection go as soon as a request is dropped. Where not, when the
     /// server next sends something or at the request's deadline, whichever is first.
     pub prompt_cancel: Support,
@@ -127,6 +135,10 @@ impl Capabilities {
             tls: Support::Yes,
             streaming_upload: Support::Yes,
             connection_reuse: Support::Yes,
+            unrepeatable_reuse: Support::Yes,
+            full_duplex: Support::Yes,
+            chunk_faults: Support::Yes,
+            strict_chunks: Support::Yes,
             prompt_cancel: Support::Yes,
             early_head: Support::Yes,
             connect_phase: Support::Yes,
@@ -142,11 +154,15 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 11] {
+    pub fn supports(&self) -> [(&'static str, Support); 15] {
         [
             ("tls", self.tls),
             ("streaming upload", self.streaming_upload),
             ("connection reuse", self.connection_reuse),
+            ("unrepeatable reuse", self.unrepeatable_reuse),
+            ("full duplex", self.full_duplex),
+            ("chunk faults", self.chunk_faults),
+            ("strict chunks", self.strict_chunks),
             ("prompt cancel", self.prompt_cancel),
             ("early head", self.early_head),
             ("connect phase", self.connect_phase),

@@ -8,13 +8,10 @@
 //!
 //! - It repeats a request without a body whose method is idempotent, when the kept connection
 //!   that it was sent on turns out to be dead. All others are sent once.
-//! - It sends nothing more once the response has begun: where the rest was wanted, that is
-//!   [`Unsupported`](ErrorKind::Unsupported).
 //! - It takes an end of the connection within the head for the end of the head. Most of these
-//!   are found out and [`Incomplete`](ErrorKind::Incomplete); a head cut behind
-//!   `Transfer-Encoding` or `Connection`, or one of HTTP/1.0, is not.
-//! - It does not tell chunks that make no sense from a connection that was reset: both are
-//!   [`Incomplete`](ErrorKind::Incomplete).
+//!   are found out and [`Incomplete`](ErrorKind::Incomplete), and so is, with them, an empty body
+//!   that ends with the connection unannounced. A head cut behind `Transfer-Encoding` or
+//!   `Connection`, or one of HTTP/1.0, is taken for a whole one.
 //!
 //! In reading order: `agent` (isahc, configured), `limits` (the times that a transfer is given),
 //! `upload` (the bodies of requests), `body` (those of responses), `error`.
@@ -124,12 +121,18 @@ impl Fetch for Isahc {
             Support::No("isahc hands the head over with the first byte of the body");
         capabilities.opaque_headers =
             Support::No("isahc sends header values in ASCII only, though it receives any");
+        capabilities.unrepeatable_reuse = Support::No(
+            "libcurl would send the request again on finding a kept connection dead, so it has one \
+             of its own",
+        );
+        capabilities.full_duplex =
+            Support::No("isahc sends nothing more once the response has begun");
+        capabilities.chunk_faults =
+            Support::No("isahc tells a malformed chunk as one that is missing");
+        capabilities.strict_chunks =
+            Support::No("libcurl reads a chunk's size as far as it is a number");
         capabilities.reads_deadline = true;
         capabilities.added_headers = &["accept", "user-agent", "content-type"];
-        capabilities.ceilings = vec![Ceiling {
-            at_most: 300 * 1024,
-            what: "bytes in a response's head (libcurl)",
-        }];
         if cfg!(curl_selects) {
             capabilities.ceilings.push(Ceiling {
                 at_most: 1024,

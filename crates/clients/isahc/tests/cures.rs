@@ -34,7 +34,11 @@ fn session() -> Session {
 }
 
 fn wait<F: Future>(future: F) -> F::Output {
-    Smol::global().block_on(future)
+    let late = async {
+        Smol::global().sleep(2 * PATIENCE).await;
+        panic!("there is no end to it")
+    };
+    Smol::global().block_on(futures_lite::future::or(future, late))
 }
 
 fn client(change: impl FnOnce(&mut ClientOptions)) -> Isahc {

@@ -9,17 +9,27 @@ use crate::error::protocol;
 /// RFC 9112, section 7.1.1, has a recipient ignore; so that is left out.
 #[derive(Default)]
 pub(crate) struct Chunks {
-    /// How many bytes go on as they are: a chunk with its line's end, or all behind the last.
+    /// How many bytes go on as they are: the rest of a chunk with its line's end.
     verbatim: u64,
+    in_trailers: bool,
 }
 
 /// How long the line with a chunk's size may be.
 const MAX_LINE: usize = 4096;
 
 impl Chunks {
+    /// Whether the last chunk has gone by.
+    pub(crate) fn in_trailers(&self) -> bool {
+        self.in_trailers
+    }
+
     /// Moves what can go on out of `raw`; the beginning of a line stays.
     pub(crate) fn pass(&mut self, raw: &mut BytesMut, out: &mut BytesMut) -> Result<(), Error> {
         while !raw.is_empty() {
+            if self.in_trailers {
+                out.unsplit(raw.split());
+                break;
+            }
             if self.verbatim > 0 {
                 let n = raw
                     .len()
@@ -44,10 +54,8 @@ impl Chunks {
                 .ok_or_else(|| protocol("a chunk's size is no number"))?;
             out.put_slice(digits);
             out.put_slice(b"\r\n");
-            self.verbatim = match size {
-                0 => u64::MAX,
-                size => size.saturating_add(2),
-            };
+            self.in_trailers = size == 0;
+            self.verbatim = size.saturating_add(2);
         }
         Ok(())
     }

@@ -53,6 +53,7 @@ impl HttpClient for Transport {
     async fn send(&self, request: Request) -> Result<Response, surf::Error> {
         let socket = match self.connect(&request).await {
             Ok(socket) => Arc::new(socket),
+            // surf wants a status for every error; nobody looks at it.
             Err(error) => return Err(surf::Error::new(500, error)),
         };
         // `async_h1::connect` reads nothing before all is written. A server that answers while it

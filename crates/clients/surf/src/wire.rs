@@ -137,12 +137,16 @@ impl AsyncRead for Wire {
                     if this.out.is_empty() {
                         ready!(this.poll_raw(cx))?;
                     }
-                    // async-h1 waits for the rest of a trailer without asking to be woken.
-                    cx.waker().wake_by_ref();
                 }
                 Some(_) if this.raw.is_empty() => return this.poll_socket(cx, into),
                 Some(_) => this.out = this.raw.split(),
             }
+        }
+        if let Some((_, chunks)) = &self.body
+            && chunks.in_trailers()
+        {
+            // async-h1 waits for the rest of a trailer without asking to be woken.
+            cx.waker().wake_by_ref();
         }
         let n = into.len().min(self.out.len());
         self.out.copy_to_slice(&mut into[..n]);

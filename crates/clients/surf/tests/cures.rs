@@ -1,8 +1,10 @@
 //! What surf's own transport and async-h1 get wrong: each test fails without the cure that it is
 //! for.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use inflight_core::http::{HeaderName, HeaderValue, Method};
@@ -25,7 +27,11 @@ fn session() -> Session {
 }
 
 fn wait<F: Future>(future: F) -> F::Output {
-    Smol::global().block_on(future)
+    let late = async {
+        Smol::global().sleep(2 * PATIENCE).await;
+        panic!("there is no end to it")
+    };
+    Smol::global().block_on(futures_lite::future::or(future, late))
 }
 
 /// A server that answers every request alike, and leaves the connection open.
@@ -148,7 +154,25 @@ fn trailer_that_comes_in_pieces_ends_the_body() {
     let script = Script::new().read_request().send(head);
     let script = script.send_slowly("0\r\nX-End: yes\r\n\r\n", 1, Duration::from_millis(5));
     let server = Scripted::same(script.hang()).unwrap();
+    let start = Instant::now();
     assert_eq!(text(&server).unwrap(), "all");
+    // Its deadline would wake it too.
+    assert!(start.elapsed() < PATIENCE / 2);
+}
+
+#[test]
+fn trailer_that_never_ends_is_waited_for_asleep() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n";
+    let server = answering(&format!("{head}0\r\nX-End: y"));
+    let request = session().get(server.url("/"));
+    let mut request = pin!(request.timeout(Duration::from_millis(500)).text());
+    let mut polls = 0;
+    let counted = poll_fn(|cx| {
+        polls += 1;
+        request.as_mut().poll(cx)
+    });
+    assert!(wait(counted).unwrap_err().is_timeout());
+    assert!(polls < 100, "{polls} polls");
 }
 
 #[test]

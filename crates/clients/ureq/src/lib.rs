@@ -119,6 +119,7 @@ impl FetchBlocking for Ureq {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("ureq 3.5");
+        capabilities.strict_chunks = Support::No("ureq reads a chunk's size with a plus sign");
         capabilities.reads_deadline = true;
         capabilities.tls = Support::No("TLS is not built in yet");
         capabilities

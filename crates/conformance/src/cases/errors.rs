@@ -44,13 +44,15 @@ suite! { "errors":
         "A Content-Length that is no number is of the kind protocol.";
     uncountable_lengths_are_protocol =>
         "A Content-Length that no counter holds is of the kind protocol.";
-    nonsense_chunk_sizes_are_protocol =>
+    nonsense_chunk_sizes_are_no_success =>
+        "A chunk size that is no number is never the end of a body.";
+    nonsense_chunk_sizes_are_protocol needs chunk_faults =>
         "A chunk size that is no number is of the kind protocol.";
-    signed_chunk_sizes_are_protocol =>
+    signed_chunk_sizes_are_protocol needs strict_chunks =>
         "A chunk size with a sign is of the kind protocol: it is not hexadecimal.";
-    junk_behind_a_chunk_size_is_protocol =>
+    junk_behind_a_chunk_size_is_protocol needs chunk_faults =>
         "A chunk size that only begins like a number is of the kind protocol.";
-    uncountable_chunk_sizes_are_protocol =>
+    uncountable_chunk_sizes_are_protocol needs chunk_faults =>
         "A chunk size that no counter holds is of the kind protocol.";
     session_survives_its_errors =>
         "After every kind of fault the next request is answered.";
@@ -340,6 +342,18 @@ async fn uncountable_lengths_are_protocol(context: Context) -> Result<(), Failur
 async fn has_bad_length(context: &Context, length: &str) -> Result<(), Failure> {
     let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
     is_protocol(context, &response, "0123456789").await
+}
+
+async fn nonsense_chunk_sizes_are_no_success(context: Context) -> Result<(), Failure> {
+    for size in ["xyz", "-", ""] {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let script = Script::new().read_request();
+        let script = script.send(format!("{head}{size}\r\nhello\r\n0\r\n\r\n"));
+        let server = scripted(script.close())?;
+        let answer = context.session()?.get(server.url("/")).bytes().await;
+        check(answer.is_err(), format!("{size:?} was taken for a size"))?;
+    }
+    Ok(())
 }
 
 async fn nonsense_chunk_sizes_are_protocol(context: Context) -> Result<(), Failure> {

@@ -24,7 +24,7 @@ use crate::staged::Staged;
 suite! { "uploads":
     small_body_comes_back =>
         "A body of every byte there is comes back from an echo.";
-    body_comes_back_while_it_is_sent =>
+    body_comes_back_while_it_is_sent needs full_duplex =>
         "An echo of 256 KiB, of which the server answers the first bytes before it has the last.";
     large_upload_says_its_length =>
         "Eight MiB in memory arrive to the byte, with Content-Length.";
@@ -32,7 +32,7 @@ suite! { "uploads":
         "Eight MiB of unknown length arrive to the byte, in chunks.";
     streamed_upload_is_whole_or_unsupported =>
         "A body of unknown length arrives whole or is refused as unsupported.";
-    streamed_upload_comes_back needs streaming_upload =>
+    streamed_upload_comes_back needs streaming_upload, full_duplex =>
         "A streamed body comes back from an echo.";
     upload_is_sent_while_it_is_produced needs streaming_upload =>
         "The server has the first piece before the second is made.";
