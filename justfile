@@ -15,7 +15,7 @@ bench:
 
 # Put the last benchmark's table into the README.
 bench-readme:
-    cargo bench --quiet -p inflight-benches --bench summary -- --readme README.md
+    cargo bench --quiet -p inflight-benches --bench summary -- --readme {{justfile_directory()}}/README.md
 
 # Run every test: units, properties, the conformance suite on every cell, doc tests.
 test:

@@ -1,6 +1,7 @@
 //! What the session's policy holds an exchange to while it lasts.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -38,7 +39,17 @@ impl Alarm {
             .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// The output of `work`, unless the time is over first.
+    pub(crate) async fn bound<F: Future>(&mut self, work: F) -> Result<F::Output, Error> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll(cx).map(|()| Err(Error::timeout(Phase::Total))),
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };

@@ -103,14 +103,18 @@ impl RequestBuilder {
     /// # Errors
     ///
     /// A status is no error. Everything else that can happen has an [`ErrorKind`].
-    pub async fn send(self) -> Result<Response, Error> {
-        let target = self.target?;
-        let mut request = self.request;
-        if let Some(content_type) = self.content_type {
-            let headers = request.headers_mut();
-            headers.entry(CONTENT_TYPE).or_insert(content_type);
-        }
-        self.session.exchange(target, request, self.timeout).await
+    pub fn send(self) -> BoxFuture<'static, Result<Response, Error>> {
+        // An exchange is some kilobytes of state. In a box it stays where it is, while what
+        // gathers and spawns it moves a pointer.
+        Box::pin(async move {
+            let target = self.target?;
+            let mut request = self.request;
+            if let Some(content_type) = self.content_type {
+                let headers = request.headers_mut();
+                headers.entry(CONTENT_TYPE).or_insert(content_type);
+            }
+            self.session.exchange(target, request, self.timeout).await
+        })
     }
 
     /// Sends the request and reads the whole body.
@@ -152,7 +156,7 @@ impl IntoFuture for RequestBuilder {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        self.send()
     }
 }
 

@@ -2,18 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use async_lock::Semaphore;
-use futures_util::future::poll_fn;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use url::Url;
 
 use crate::body::Body;
 use crate::client::{Capabilities, ClientOptions, Support};
-use crate::error::{Error, ErrorKind, Phase};
+use crate::error::{Error, ErrorKind};
 use crate::fetch::{Deadline, DynFetch, Fetch};
 use crate::governed::{Alarm, Governed};
 use crate::request::{IntoUrl, RequestBuilder, header};
@@ -297,22 +295,11 @@ impl Session {
             request.extensions_mut().insert(Deadline(deadline));
         }
 
-        let work = async {
-            let permit = match &inner.permits {
-                Some(permits) => Some(permits.acquire_arc().await),
-                None => None,
-            };
-            let response = inner.client.fetch_boxed(request).await?;
-            Ok::<_, Error>((response, permit))
+        let permit = match &inner.permits {
+            Some(permits) => Some(alarm.bound(permits.acquire_arc()).await?),
+            None => None,
         };
-        let mut work = std::pin::pin!(work);
-        let (response, permit) = poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(done);
-            }
-            alarm.poll(cx).map(|()| Err(Error::timeout(Phase::Total)))
-        })
-        .await?;
+        let response = alarm.bound(inner.client.fetch_boxed(request)).await??;
         Ok(response.map(|body| {
             if http_body::Body::is_end_stream(&body) {
                 return body;
