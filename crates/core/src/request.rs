@@ -92,7 +92,7 @@ impl RequestBuilder {
     }
 
     /// How long this request may take as a whole, in place of the session's
-    /// [`timeout`](SessionBuilder::timeout).
+    /// [`timeout`](crate::SessionBuilder::timeout).
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
