@@ -1,0 +1,51 @@
+//! Every program of the book runs, and prints what the book says of it.
+
+use std::process::Command;
+
+fn run(program: &str) -> String {
+    let output = Command::new(program).output().expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+#[test]
+fn get_prints_the_page() {
+    let printed = run(env!("CARGO_BIN_EXE_get"));
+    assert!(printed.starts_with("200 OK /page/1\n"), "{printed}");
+    assert!(printed.contains("222 characters"), "{printed}");
+}
+
+#[test]
+fn hundred_pages_come_and_failures_are_told_one_by_one() {
+    let printed = run(env!("CARGO_BIN_EXE_hundred_pages"));
+    let lines: Vec<&str> = printed.lines().collect();
+    assert!(
+        lines[0].starts_with("5 pages, one after another: "),
+        "{printed}"
+    );
+    assert!(lines[1].starts_with("100 pages, gathered: "), "{printed}");
+    assert_eq!(
+        lines[2..],
+        [
+            "a page of 222 bytes",
+            "1: status",
+            "2: connect",
+            "3: invalid_url"
+        ]
+    );
+}
+
+#[test]
+fn stall_shows_the_page_s_delay_in_the_gap() {
+    let printed = run(env!("CARGO_BIN_EXE_stall"));
+    let gap = |line: &str| -> u32 {
+        let (_, gap) = line.rsplit_once(": ").expect("a gap");
+        gap.trim_end_matches(" ms").parse().expect("milliseconds")
+    };
+    let lines: Vec<&str> = printed.lines().collect();
+    // A blocking call of 100 ms cannot stall for less; how little the others do is measured in
+    // the benchmarks, not asserted here.
+    assert!(gap(lines[1]) >= 100, "{printed}");
+    assert_eq!(lines.len(), 4, "{printed}");
+}
