@@ -125,6 +125,9 @@ impl Body {
         if first.len() as u64 > limit {
             return Err(too_large());
         }
+        if http_body::Body::is_end_stream(&self) {
+            return Ok(first);
+        }
         let Some(second) = self.chunk().await? else {
             return Ok(first);
         };
