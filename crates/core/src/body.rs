@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -111,44 +112,78 @@ impl Body {
     ///
     /// [`ErrorKind::BodyTooLarge`] when there are more, without reading the rest; otherwise
     /// what the transfer met.
-    pub async fn collect(mut self, limit: u64) -> Result<Bytes, Error> {
-        let too_large =
-            || Error::new(ErrorKind::BodyTooLarge).with_context(format!("more than {limit} bytes"));
-        let hint = http_body::Body::size_hint(&self);
-        if hint.lower() > limit {
-            return Err(too_large());
-        }
-        // A body in one piece, as most small ones are, is handed on without a copy.
-        let Some(first) = self.chunk().await? else {
-            return Ok(Bytes::new());
+    pub fn collect(
+        self,
+        limit: u64,
+    ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
+        let mut collected = Collected {
+            body: self,
+            limit,
+            first: Bytes::new(),
+            all: BytesMut::new(),
         };
-        if first.len() as u64 > limit {
-            return Err(too_large());
-        }
-        if http_body::Body::is_end_stream(&self) {
-            return Ok(first);
-        }
-        let Some(second) = self.chunk().await? else {
-            return Ok(first);
-        };
-        // The peer's word for a length is not worth more than a modest allocation.
-        let expected = hint.lower().min(1 << 20) as usize;
-        let mut all = BytesMut::with_capacity(expected.max(first.len() + second.len()));
-        all.extend_from_slice(&first);
-        let mut next = Some(second);
-        while let Some(chunk) = next {
-            if (all.len() + chunk.len()) as u64 > limit {
-                return Err(too_large());
-            }
-            all.extend_from_slice(&chunk);
-            next = self.chunk().await?;
-        }
-        Ok(all.freeze())
+        poll_fn(move |cx| {
+            let read = ready!(collected.poll_read(cx));
+            collected.body = Body::empty();
+            Poll::Ready(read.map(|()| collected.take()))
+        })
     }
 
     /// The body as a stream of its pieces.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
         Chunks(self)
+    }
+}
+
+/// What was read of a body so far. A body in one piece, as most small ones are, is handed on
+/// without a copy.
+struct Collected {
+    body: Body,
+    limit: u64,
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Collected {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let left = http_body::Body::size_hint(&self.body).lower();
+            let len = (self.first.len() + self.all.len()) as u64;
+            if len.saturating_add(left) > self.limit {
+                let limit = self.limit;
+                return Poll::Ready(Err(Error::new(ErrorKind::BodyTooLarge)
+                    .with_context(format!("more than {limit} bytes"))));
+            }
+            if http_body::Body::is_end_stream(&self.body) {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(self.body.poll_chunk(cx)).transpose()? {
+                Some(chunk) => self.push(chunk, left),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn push(&mut self, chunk: Bytes, left: u64) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = chunk;
+            return;
+        }
+        if self.all.is_empty() {
+            // The peer's word for a length is not worth more than a modest allocation.
+            let expected = left.min(1 << 20) as usize;
+            self.all
+                .reserve(self.first.len() + chunk.len().max(expected));
+            self.all.extend_from_slice(&mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&chunk);
+    }
+
+    fn take(&mut self) -> Bytes {
+        if self.all.is_empty() {
+            return mem::take(&mut self.first);
+        }
+        mem::take(&mut self.all).freeze()
     }
 }
 
@@ -172,7 +207,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.0 {
             Kind::Buffered(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes))))),
             Kind::Streamed(body) => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
                 if !matches!(frame, Some(Ok(_))) {

@@ -26,7 +26,7 @@ pub struct RequestBuilder {
     session: Session,
     target: Result<Target, Error>,
     // Its URI is the target's, set when it is sent.
-    request: http::Request<Body>,
+    request: Box<http::Request<Body>>,
     // The media type of the body, unless a header says another.
     content_type: Option<HeaderValue>,
     timeout: Option<Duration>,
@@ -42,7 +42,8 @@ impl RequestBuilder {
         Self {
             session,
             target,
-            request,
+            // Some hundred bytes, which go through several hands on their way to the client.
+            request: Box::new(request),
             content_type: None,
             timeout,
         }
@@ -104,17 +105,20 @@ impl RequestBuilder {
     ///
     /// A status is no error. Everything else that can happen has an [`ErrorKind`].
     pub fn send(self) -> BoxFuture<'static, Result<Response, Error>> {
-        // An exchange is some kilobytes of state. In a box it stays where it is, while what
-        // gathers and spawns it moves a pointer.
-        Box::pin(async move {
-            let target = self.target?;
-            let mut request = self.request;
-            if let Some(content_type) = self.content_type {
-                let headers = request.headers_mut();
-                headers.entry(CONTENT_TYPE).or_insert(content_type);
-            }
-            self.session.exchange(target, request, self.timeout).await
-        })
+        let Self {
+            session,
+            target,
+            mut request,
+            content_type,
+            timeout,
+        } = self;
+        if let Some(content_type) = content_type {
+            let headers = request.headers_mut();
+            headers.entry(CONTENT_TYPE).or_insert(content_type);
+        }
+        // In a box an exchange stays where it is, while what gathers and spawns it moves a
+        // pointer.
+        Box::pin(async move { session.exchange(target?, request, timeout).await })
     }
 
     /// Sends the request and reads the whole body.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, StatusCode, Version};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -98,15 +98,8 @@ impl Response {
     ///
     /// As [`chunk`](Self::chunk), and [`ErrorKind::BodyTooLarge`] when it is longer than the
     /// session's [`max_body`](crate::SessionBuilder::max_body).
-    pub async fn bytes(self) -> Result<Bytes, Error> {
-        self.collect().await.map(|(bytes, _)| bytes)
-    }
-
-    async fn collect(self) -> Result<(Bytes, Option<Target>), Error> {
-        match self.inner.into_body().collect(self.max_body).await {
-            Ok(bytes) => Ok((bytes, self.target)),
-            Err(error) => Err(name(error, self.target.as_ref())),
-        }
+    pub fn bytes(self) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
+        self.read(Ok)
     }
 
     /// The whole body as text, which has to be UTF-8.
@@ -114,13 +107,13 @@ impl Response {
     /// # Errors
     ///
     /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when it is not UTF-8.
-    pub async fn text(self) -> Result<String, Error> {
-        let (bytes, target) = self.collect().await?;
-        String::from_utf8(bytes.into()).map_err(|error| {
-            let error = Error::new(ErrorKind::Decode)
-                .with_context("not UTF-8")
-                .with_source(error.utf8_error());
-            name(error, target.as_ref())
+    pub fn text(self) -> impl Future<Output = Result<String, Error>> + Send + 'static {
+        self.read(|bytes| {
+            String::from_utf8(bytes.into()).map_err(|error| {
+                Error::new(ErrorKind::Decode)
+                    .with_context("not UTF-8")
+                    .with_source(error.utf8_error())
+            })
         })
     }
 
@@ -129,13 +122,30 @@ impl Response {
     /// # Errors
     ///
     /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when it is not JSON of this shape.
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let (bytes, target) = self.collect().await?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            let error = Error::new(ErrorKind::Decode)
-                .with_context("not the JSON that was asked for")
-                .with_source(error);
-            name(error, target.as_ref())
+    pub fn json<T: DeserializeOwned>(
+        self,
+    ) -> impl Future<Output = Result<T, Error>> + Send + use<T> {
+        self.read(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| {
+                Error::new(ErrorKind::Decode)
+                    .with_context("not the JSON that was asked for")
+                    .with_source(error)
+            })
+        })
+    }
+
+    /// Collects the body and makes something of it. What else the response holds is let go at
+    /// once: people keep this future by the hundred.
+    fn read<T, F>(self, make: F) -> impl Future<Output = Result<T, Error>> + use<T, F>
+    where
+        F: FnOnce(Bytes) -> Result<T, Error>,
+    {
+        let target = self.target;
+        let collected = self.inner.into_body().collect(self.max_body);
+        collected.map(move |bytes| {
+            bytes
+                .and_then(make)
+                .map_err(|error| name(error, target.as_ref()))
         })
     }
 

@@ -263,7 +263,7 @@ impl Session {
     pub(crate) async fn exchange(
         self,
         target: Target,
-        request: http::Request<Body>,
+        request: Box<http::Request<Body>>,
         timeout: Option<Duration>,
     ) -> Result<Response, Error> {
         match self.exchange_unnamed(&target, request, timeout).await {
@@ -275,7 +275,7 @@ impl Session {
     async fn exchange_unnamed(
         &self,
         target: &Target,
-        mut request: http::Request<Body>,
+        mut request: Box<http::Request<Body>>,
         timeout: Option<Duration>,
     ) -> Result<http::Response<Body>, Error> {
         let inner = &*self.0;
@@ -299,7 +299,7 @@ impl Session {
             Some(permits) => Some(alarm.bound(permits.acquire_arc()).await?),
             None => None,
         };
-        let response = alarm.bound(inner.client.fetch_boxed(request)).await??;
+        let response = alarm.bound(inner.client.fetch_boxed(*request)).await??;
         Ok(response.map(|body| {
             if http_body::Body::is_end_stream(&body) {
                 return body;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use http::{HeaderValue, Uri};
@@ -17,8 +17,11 @@ use crate::error::{Error, ErrorKind};
 /// Most URLs are written the way the standard would write them; these skip it.
 ///
 /// Credentials in the URL are taken out of it at once, so that nothing prints or sends them.
+#[derive(Debug, Clone)]
+pub struct Target(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct Target {
+struct Inner {
     uri: Uri,
     url: OnceLock<Url>,
     authorization: Option<HeaderValue>,
@@ -29,11 +32,11 @@ impl Target {
         if is_plain(text)
             && let Ok(uri) = text.parse()
         {
-            return Ok(Self {
+            return Ok(Self(Arc::new(Inner {
                 uri,
                 url: OnceLock::new(),
                 authorization: None,
-            });
+            })));
         }
         let parsed = Url::options().base_url(base).parse(text);
         let url = parsed.map_err(|error| {
@@ -61,30 +64,31 @@ impl Target {
                     .with_source(error)
                     .with_url(&url)
             })?;
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             uri,
             url: url.into(),
             authorization,
-        })
+        })))
     }
 
     pub(crate) fn uri(&self) -> &Uri {
-        &self.uri
+        &self.0.uri
     }
 
     /// Always there: what was taken as plain is a URL, and reads the same.
     pub(crate) fn url(&self) -> Option<&Url> {
-        if self.url.get().is_none()
-            && let Ok(url) = Url::parse(&self.uri.to_string())
+        let inner = &*self.0;
+        if inner.url.get().is_none()
+            && let Ok(url) = Url::parse(&inner.uri.to_string())
         {
-            return Some(self.url.get_or_init(|| url));
+            return Some(inner.url.get_or_init(|| url));
         }
-        self.url.get()
+        inner.url.get()
     }
 
     /// The credentials of the URL as basic authentication, if it has any.
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
-        self.authorization.as_ref()
+        self.0.authorization.as_ref()
     }
 
     /// Names the URL in an error.
@@ -143,9 +147,9 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn is_plain_host(host: &str) -> bool {
-    // An address in four numbers, without the older ways to write it, ...
-    if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return address.to_string() == host;
+    // An address in four numbers, as Rust reads it without the older ways to write one, ...
+    if host.parse::<Ipv4Addr>().is_ok() {
+        return true;
     }
     // ... or a name that is neither internationalised nor read as an address.
     let plain_label = |label: &str| {

@@ -49,12 +49,13 @@ impl<T: Send + 'static> Task<T> {
     {
         let (sender, output) = oneshot::channel();
         let (work, abort) = abortable(AssertUnwindSafe(future).catch_unwind());
-        runtime.spawn(Box::pin(async move {
-            if let Ok(result) = work.await {
+        // An async block would hold the work twice: captured, and awaited.
+        runtime.spawn(Box::pin(work.map(|done| {
+            if let Ok(result) = done {
                 // Nobody waits for a detached task's output.
                 let _ = sender.send(result.map_err(Panic::new));
             }
-        }));
+        })));
         Self {
             output,
             abort: Some(abort),

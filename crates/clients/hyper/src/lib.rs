@@ -37,11 +37,17 @@ impl<D: Dial> Hyper<D> {
 }
 
 impl<D: Dial> Fetch for Hyper<D> {
-    async fn fetch(&self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+    fn fetch(
+        &self,
+        mut request: http::Request<Body>,
+    ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
         say_length(&mut request);
-        match self.client.request(request).await {
-            Ok(response) => Ok(response.map(body::received)),
-            Err(error) => Err(error::map(error)),
+        let response = self.client.request(request);
+        async {
+            match response.await {
+                Ok(response) => Ok(response.map(body::received)),
+                Err(error) => Err(error::map(error)),
+            }
         }
     }
 
