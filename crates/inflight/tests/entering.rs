@@ -54,6 +54,38 @@ async fn a_gather_on_the_runtime_inside_a_task() {
     assert_eq!(gathered.await.unwrap().len(), 3);
 }
 
+// The same with what people write: boxed futures, a shape of their own, an iterator that borrows.
+#[tokio::test]
+async fn gathers_of_every_shape_inside_a_task() {
+    let origin = Origin::start().unwrap();
+    let urls: Vec<String> = (0..3).map(|n| origin.url(&format!("/page/{n}"))).collect();
+    let gathered = tokio::spawn(async move {
+        let session = inflight::session().unwrap();
+        let boxed =
+            |url: &String| -> inflight::BoxFuture<'static, _> { Box::pin(session.get(url).text()) };
+        let jobs: Vec<_> = urls.iter().map(boxed).collect();
+        let on = inflight::gather(jobs).on(session.runtime()).all().await;
+
+        let jobs: Vec<_> = urls.iter().map(boxed).collect();
+        let here = inflight::gather(jobs).limit(2).all().await;
+
+        let jobs: Vec<_> = urls.iter().map(|url| session.get(url).text()).collect();
+        let until = session.runtime().sleep(std::time::Duration::from_secs(60));
+        let collected = inflight::gather(jobs).until(until).all().await;
+
+        let jobs = urls.into_iter().map(|url| session.get(url).text());
+        let lazy = inflight::gather(jobs).on(session.runtime()).settled().await;
+        let lazy = lazy.results.into_iter().map(Result::unwrap).collect();
+        [on.unwrap(), here.unwrap(), collected.unwrap(), lazy]
+    });
+    for texts in gathered.await.unwrap() {
+        for (n, text) in texts.iter().enumerate() {
+            assert!(text.contains(&n.to_string()), "{text}");
+        }
+        assert_eq!(texts.len(), 3);
+    }
+}
+
 #[test]
 fn under_smols_block_on() {
     let origin = Origin::start().unwrap();

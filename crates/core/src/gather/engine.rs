@@ -9,8 +9,9 @@ use futures_core::Stream;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use pin_project_lite::pin_project;
 
+use super::Gather;
 use super::error::{JobError, JobErrorKind};
-use super::launch::{Job, Launch};
+use super::launch::{Job, Launch, Start};
 
 pin_project! {
     /// The results of a gather as they come: what [`completed`](super::Gather::completed) gives.
@@ -24,16 +25,17 @@ pin_project! {
     where
         S: Stream,
         S::Item: Job,
-        L: Launch<S::Item>,
+        L: Launch,
     {
         #[pin]
         jobs: S,
         #[pin]
         until: U,
         launch: L,
+        start: Start<L, S::Item>,
         limit: usize,
         // Pulled jobs that were not taken yet, finished or not: at most `limit`.
-        running: FuturesUnordered<Numbered<L::Running>>,
+        running: FuturesUnordered<Numbered<L::Running<S::Item>>>,
         // How many inputs were pulled: the index of the next.
         pulled: usize,
         input: Input,
@@ -58,15 +60,16 @@ impl<S, L, U> Completed<S, L, U>
 where
     S: Stream,
     S::Item: Job,
-    L: Launch<S::Item>,
+    L: Launch,
     U: Future,
 {
-    pub(super) fn new(jobs: S, limit: usize, launch: L, until: U) -> Self {
+    pub(super) fn new(gather: Gather<S, L, U>) -> Self {
         Self {
-            jobs,
-            until,
-            launch,
-            limit,
+            jobs: gather.jobs,
+            until: gather.until,
+            launch: gather.launch,
+            start: gather.start,
+            limit: gather.limit,
             running: FuturesUnordered::new(),
             pulled: 0,
             input: Input::Open,
@@ -100,7 +103,7 @@ impl<S, L, U> Stream for Completed<S, L, U>
 where
     S: Stream,
     S::Item: Job,
-    L: Launch<S::Item>,
+    L: Launch,
     U: Future,
 {
     type Item = Item<S::Item>;
@@ -142,7 +145,7 @@ where
                 Poll::Ready(Some(job)) => {
                     this.running.push(Numbered {
                         index: *this.pulled,
-                        job: this.launch.launch(job),
+                        job: (this.start)(this.launch, job),
                     });
                     *this.pulled += 1;
                 }
@@ -168,7 +171,7 @@ impl<S, L, U> fmt::Debug for Completed<S, L, U>
 where
     S: Stream,
     S::Item: Job,
-    L: Launch<S::Item>,
+    L: Launch,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Completed")

@@ -1,6 +1,5 @@
 //! Where a job runs: in the caller's task, or in one of its own.
 
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -29,46 +28,57 @@ where
     type Err = E;
 }
 
-/// How jobs are started. Sealed: [`Here`] and [`On`] are all there are.
-pub trait Launch<J: Job> {
-    /// The running job. Dropping it cancels the job.
-    type Running: Future<Output = Result<J::Ok, JobErrorKind<J::Err>>>;
-
-    /// Starts a job.
-    fn launch(&self, job: J) -> Self::Running;
+/// Where jobs run. Sealed: [`Here`] and [`On`] are all there are.
+///
+/// It does not name the job: a type that names the same job twice keeps the compiler from seeing
+/// that a future which holds a gather of boxed futures is `Send` (rust-lang/rust#102211).
+pub trait Launch: sealed::Sealed {
+    /// A running job. Dropping it cancels the job.
+    type Running<J: Job>: Future<Output = Result<J::Ok, JobErrorKind<J::Err>>>;
 }
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Here {}
+    impl<R> Sealed for super::On<R> {}
+}
+
+/// Starts a job. A pointer that is made where it is known what the job must be: `Send + 'static`
+/// for [`On`], nothing for [`Here`].
+pub(super) type Start<L, J> = fn(&L, J) -> <L as Launch>::Running<J>;
 
 /// Jobs run in the caller's task.
 #[derive(Debug, Clone, Copy)]
 pub struct Here;
 
-/// Each job runs in a task of its own on a runtime.
-pub struct On<R, J: Job> {
-    runtime: R,
-    // A pointer made where `J` is known to be `Send + 'static`. With these bounds on the `impl`
-    // of `Launch` instead, the compiler cannot prove that a future which holds a gather is
-    // `Send` (rust-lang/rust#102211).
-    spawn: fn(&R, J) -> Spawned<J>,
+impl Launch for Here {
+    type Running<J: Job> = Caught<J>;
 }
 
-impl<R, J> On<R, J>
-where
-    R: Runtime,
-    J: Job + Send + 'static,
-    J::Ok: Send + 'static,
-    J::Err: Send + 'static,
-{
-    pub(super) fn new(runtime: R) -> Self {
-        Self {
-            runtime,
-            spawn: |runtime, job| Spawned(Task::spawn(runtime, job)),
+impl Here {
+    pub(super) fn start<J: Job>(&self, job: J) -> Caught<J> {
+        Caught {
+            job: AssertUnwindSafe(job).catch_unwind(),
         }
     }
 }
 
-impl<R: fmt::Debug, J: Job> fmt::Debug for On<R, J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("On").field(&self.runtime).finish()
+/// Each job runs in a task of its own on a runtime.
+#[derive(Debug, Clone, Copy)]
+pub struct On<R>(pub(super) R);
+
+impl<R> Launch for On<R> {
+    type Running<J: Job> = Spawned<J>;
+}
+
+impl<R: Runtime> On<R> {
+    pub(super) fn start<J>(&self, job: J) -> Spawned<J>
+    where
+        J: Job + Send + 'static,
+        J::Ok: Send + 'static,
+        J::Err: Send + 'static,
+    {
+        Spawned(Task::spawn(&self.0, job))
     }
 }
 
@@ -77,16 +87,6 @@ pin_project! {
     pub struct Caught<J> {
         #[pin]
         job: CatchUnwind<AssertUnwindSafe<J>>,
-    }
-}
-
-impl<J: Job> Launch<J> for Here {
-    type Running = Caught<J>;
-
-    fn launch(&self, job: J) -> Caught<J> {
-        Caught {
-            job: AssertUnwindSafe(job).catch_unwind(),
-        }
     }
 }
 
@@ -103,14 +103,6 @@ impl<J: Job> Future for Caught<J> {
 
 /// A job in a task of its own.
 pub struct Spawned<J: Job>(Task<Result<J::Ok, J::Err>>);
-
-impl<J: Job, R> Launch<J> for On<R, J> {
-    type Running = Spawned<J>;
-
-    fn launch(&self, job: J) -> Spawned<J> {
-        (self.spawn)(&self.runtime, job)
-    }
-}
 
 impl<J: Job> Future for Spawned<J> {
     type Output = Result<J::Ok, JobErrorKind<J::Err>>;

@@ -28,6 +28,7 @@ mod engine;
 mod error;
 mod launch;
 
+use std::fmt;
 use std::future::{Pending, pending};
 
 use futures_core::Stream;
@@ -38,7 +39,7 @@ use crate::runtime::Runtime;
 pub use engine::Completed;
 pub use error::{AllFailed, JobError, JobErrorKind, Settled};
 pub use launch::{Here, On};
-use launch::{Job, Launch};
+use launch::{Job, Launch, Start};
 
 /// How many jobs run at once unless told otherwise: aiohttp's number.
 const DEFAULT_LIMIT: usize = 100;
@@ -47,6 +48,11 @@ const DEFAULT_LIMIT: usize = 100;
 ///
 /// The input may be lazy, and infinite: an input is pulled when there is room for it.
 /// Each job is a future of a `Result`.
+///
+/// A gather that is awaited inside a future which must be `Send`, in a spawned task say, cannot
+/// map over a borrowed iterator (`urls.iter().map(|url| ..)`): the compiler then finds the closure
+/// "not general enough" (rust-lang/rust#102211). Map `urls.into_iter()`, or collect the jobs
+/// into a `Vec` first.
 pub fn gather<I>(jobs: I) -> Gather<Iter<I::IntoIter>>
 where
     I: IntoIterator,
@@ -65,6 +71,7 @@ where
         jobs,
         limit: DEFAULT_LIMIT,
         launch: Here,
+        start: Here::start,
         until: pending(),
     }
 }
@@ -80,16 +87,26 @@ where
 /// Dropping the ending's future, or the stream, cancels the jobs: each stops at its next yield,
 /// and inputs that were not pulled are never pulled. Work in a blocking pool ends when its call
 /// does.
-#[derive(Debug)]
 #[must_use = "a gather does nothing before one of its endings is awaited"]
-pub struct Gather<S, L = Here, U = Pending<()>> {
+pub struct Gather<S, L = Here, U = Pending<()>>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch,
+{
     jobs: S,
     limit: usize,
     launch: L,
+    start: Start<L, S::Item>,
     until: U,
 }
 
-impl<S, L, U> Gather<S, L, U> {
+impl<S, L, U> Gather<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch,
+{
     /// How many jobs run at once, together with those that have finished and are not taken yet.
     /// Default 100.
     ///
@@ -109,6 +126,7 @@ impl<S, L, U> Gather<S, L, U> {
             jobs: self.jobs,
             limit: self.limit,
             launch: self.launch,
+            start: self.start,
             until,
         }
     }
@@ -121,7 +139,7 @@ where
 {
     /// Runs each job as a task of its own on `runtime`: jobs progress while the consumer is
     /// busy, and on all of the runtime's threads.
-    pub fn on<R>(self, runtime: &R) -> Gather<S, On<R, S::Item>, U>
+    pub fn on<R>(self, runtime: &R) -> Gather<S, On<R>, U>
     where
         R: Runtime + Clone,
         S::Item: Send + 'static,
@@ -131,7 +149,8 @@ where
         Gather {
             jobs: self.jobs,
             limit: self.limit,
-            launch: On::new(runtime.clone()),
+            launch: On(runtime.clone()),
+            start: On::start,
             until: self.until,
         }
     }
@@ -141,7 +160,7 @@ impl<S, L, U> Gather<S, L, U>
 where
     S: Stream,
     S::Item: Job,
-    L: Launch<S::Item>,
+    L: Launch,
     U: Future,
 {
     /// The results as they come, each with the index of its input.
@@ -149,7 +168,7 @@ where
     /// The consumer pulls: a job starts when the stream is polled and there is room. The stream
     /// is fused.
     pub fn completed(self) -> Completed<S, L, U> {
-        Completed::new(self.jobs, self.limit, self.launch, self.until)
+        Completed::new(self)
     }
 
     /// Every output in input order, or the first failure; the rest is cancelled then.
@@ -203,6 +222,19 @@ where
             failures,
             never_started: results.as_ref().never_started(),
         })
+    }
+}
+
+impl<S, L, U> fmt::Debug for Gather<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gather")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 
