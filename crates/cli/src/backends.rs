@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::args::{self, Format};
 use crate::exit::{Exit, Stop};
 use crate::output::{describe, line};
+use crate::versions;
 
 /// A cell, and what its client says of itself: an error if it does not start, `None` if it is
 /// not compiled in.
@@ -62,6 +63,7 @@ struct Object<'a> {
     client: &'static str,
     features: Vec<&'static str>,
     compiled: bool,
+    versions: BTreeMap<&'static str, &'static str>,
     error: Option<&'a str>,
     #[serde(flatten)]
     client_says: Option<Abilities>,
@@ -93,6 +95,10 @@ fn jsonl(rows: &[Row]) -> io::Result<String> {
                 client: row.cell.client(),
                 features: features(row.cell),
                 compiled: row.started.is_some(),
+                versions: match row.started {
+                    Some(_) => versions::of(row.cell).collect(),
+                    None => BTreeMap::new(),
+                },
                 error: match &row.started {
                     Some(Err(error)) => Some(error),
                     _ => None,
@@ -134,7 +140,7 @@ impl From<&Capabilities> for Abilities {
 fn tables(rows: &[Row]) -> String {
     let mut text = String::new();
     let mut cells = vec![
-        ["BACKEND", "NAME", "LIBRARY", "LIMITS"]
+        ["BACKEND", "NAME", "VERSIONS", "LIMITS"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -148,10 +154,13 @@ fn tables(rows: &[Row]) -> String {
                     .iter()
                     .map(|ceiling| format!("at most {} {}", ceiling.at_most, ceiling.what))
                     .collect();
+                let versions: Vec<String> = versions::of(*cell)
+                    .map(|(package, version)| format!("{package} {version}"))
+                    .collect();
                 cells.push(vec![
                     cell.to_string(),
                     name,
-                    capabilities.library.to_owned(),
+                    versions.join(", "),
                     if ceilings.is_empty() {
                         "none".to_owned()
                     } else {

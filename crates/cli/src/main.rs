@@ -18,6 +18,7 @@ mod progress;
 mod save;
 mod session;
 mod signal;
+mod versions;
 
 use clap::Parser;
 

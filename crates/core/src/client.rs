@@ -82,6 +82,15 @@ pub struct Ceiling {
 }
 
 /// What a client can do. A limit that is not here is a bug.
+///
+/// ```
+/// use inflight_core::{Capabilities, Support};
+///
+/// let mut capabilities = Capabilities::all("a client of 2019");
+/// capabilities.tls = Support::No("its TLS is too old to be trusted");
+/// let missing = capabilities.supports().into_iter().filter(|(_, support)| !support.is_yes());
+/// assert_eq!(missing.map(|(name, _)| name).collect::<Vec<_>>(), ["tls"]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {

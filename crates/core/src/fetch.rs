@@ -30,6 +30,24 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The URI is absolute, with scheme `http` or `https`. For a client that says
 /// [`reads_deadline`](Capabilities::reads_deadline), the moment at which the session gives up is
 /// in the request's extensions as a [`Deadline`].
+///
+/// ```
+/// use inflight_core::{Body, Capabilities, Error, Fetch, http};
+///
+/// /// Answers every request with its own path, as a test may want it.
+/// struct Echo;
+///
+/// impl Fetch for Echo {
+///     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+///         let path = request.uri().path().to_owned();
+///         Ok(http::Response::new(Body::from(path)))
+///     }
+///
+///     fn capabilities(&self) -> Capabilities {
+///         Capabilities::all("echo")
+///     }
+/// }
+/// ```
 pub trait Fetch: Send + Sync + 'static {
     /// Sends the request and returns the response's head, its body to be streamed.
     fn fetch(
@@ -47,6 +65,42 @@ pub trait Fetch: Send + Sync + 'static {
 ///
 /// The promises are those of [`Fetch`], with one more: when `cancel` fires, a call that blocks,
 /// in the head or in a read of the body, returns within moments.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use inflight_core::{
+///     BlockOn, BlockingBody, Body, Cancel, Capabilities, Error, Fetch, FetchBlocking, Offload, http,
+/// };
+/// use inflight_threads::Threads;
+///
+/// /// Answers every request with its own path.
+/// struct Echo;
+///
+/// impl FetchBlocking for Echo {
+///     fn fetch_blocking(
+///         &self,
+///         request: http::Request<BlockingBody>,
+///         _cancel: &Cancel,
+///     ) -> Result<http::Response<BlockingBody>, Error> {
+///         let path = request.uri().path().to_owned().into_bytes();
+///         Ok(http::Response::new(BlockingBody::from_reader(std::io::Cursor::new(path), None)))
+///     }
+///
+///     fn capabilities(&self) -> Capabilities {
+///         Capabilities::all("echo")
+///     }
+/// }
+///
+/// let threads = Threads::new();
+/// let client = Offload::new(Echo, Arc::new(threads.clone()));
+/// let request = http::Request::get("http://pages.test/7").body(Body::empty())?;
+/// let body = threads.block_on(async {
+///     client.fetch(request).await?.into_body().collect(1024).await
+/// })?;
+/// assert_eq!(body, "/7");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait FetchBlocking: Send + Sync + 'static {
     /// Sends the request and returns the response's head; the body's reader blocks too.
     fn fetch_blocking(

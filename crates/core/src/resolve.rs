@@ -17,6 +17,30 @@ use crate::runtime::Runtime;
 use crate::task::{TaskError, unblock};
 
 /// How a name becomes addresses. The call may block: it never runs in an event loop.
+///
+/// ```
+/// use std::io;
+/// use std::net::SocketAddr;
+/// use std::sync::Arc;
+///
+/// use inflight_core::{ClientOptions, Resolve, SystemResolver};
+///
+/// /// Sends one name to a server on this machine, as an entry in the hosts file would.
+/// struct Pinned;
+///
+/// impl Resolve for Pinned {
+///     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+///         match host {
+///             "pages.test" => Ok(vec![([127, 0, 0, 1], port).into()]),
+///             _ => SystemResolver.resolve(host, port),
+///         }
+///     }
+/// }
+///
+/// let mut options = ClientOptions::default();
+/// options.resolver = Arc::new(Pinned);
+/// assert!(options.resolver.resolve("pages.test", 8080).unwrap()[0].ip().is_loopback());
+/// ```
 pub trait Resolve: Send + Sync + 'static {
     /// The addresses of `host`, in the order in which they are to be tried.
     ///

@@ -15,6 +15,17 @@ use crate::target::Target;
 /// converted both ways with `From`.
 ///
 /// It holds its place in the session's cap until the body is read to its end or dropped.
+///
+/// ```
+/// use inflight_core::{Body, ErrorKind, Response, http};
+///
+/// let missing = http::Response::builder().status(404).body(Body::from("not here"))?;
+/// let response = Response::from(missing);
+/// assert_eq!((response.status().as_u16(), response.content_length()), (404, Some(8)));
+/// let error = response.error_for_status().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Status);
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Response {
     inner: http::Response<Body>,

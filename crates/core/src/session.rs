@@ -28,6 +28,39 @@ use crate::target::Target;
 /// A session comes from a backend (`inflight::tokio::session()` and its kin), or from
 /// [`Session::builder`] with a client and a runtime of one's own.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use inflight_core::{BlockOn, Session, gather};
+/// use inflight_threads::Threads;
+/// # use inflight_core::{Body, Capabilities, Error, Fetch, http};
+/// # struct Echo;
+/// # impl Fetch for Echo {
+/// #     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+/// #         Ok(http::Response::new(Body::from(request.uri().path().to_owned())))
+/// #     }
+/// #     fn capabilities(&self) -> Capabilities {
+/// #         Capabilities::all("echo")
+/// #     }
+/// # }
+///
+/// let threads = Threads::new();
+/// let runtime = threads.clone();
+/// // `Echo` is a client that answers with the path: see `Fetch`.
+/// let session = Session::builder(|_options| Ok((Echo, Arc::new(runtime))))
+///     .base_url("http://pages.test/book/")
+///     .header("user-agent", "reader/1.0")
+///     .timeout(Duration::from_secs(10))
+///     .max_in_flight(8)
+///     .build()?;
+///
+/// let pages = ["1", "2", "3"].map(|page| session.get(page).text());
+/// let texts = threads.block_on(gather(pages).all())?;
+/// assert_eq!(texts, ["/book/1", "/book/2", "/book/3"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Cancel safety
 ///
 /// Dropping a request's future, or a response before its body's end, ends the exchange; its

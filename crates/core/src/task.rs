@@ -18,6 +18,20 @@ use crate::runtime::Runtime;
 /// Dropping it cancels the task, which stops at its next yield; [`detach`](Self::detach) lets
 /// it run on. This is the same on every runtime, whatever the runtime's own handles do.
 ///
+/// ```
+/// use inflight_core::{BlockOn, Task};
+/// use inflight_threads::Threads;
+///
+/// let threads = Threads::new();
+/// let fine = Task::spawn(&threads, async { 6 * 7 });
+/// let faulty = Task::<()>::spawn(&threads, async { panic!("out of luck") });
+/// threads.block_on(async {
+///     assert_eq!(fine.await.unwrap(), 42);
+///     let error = faulty.await.unwrap_err();
+///     assert_eq!(error.to_string(), "the task panicked: out of luck");
+/// });
+/// ```
+///
 /// # Cancel safety
 ///
 /// Awaiting `&mut task` may be given up and taken up again.
@@ -104,6 +118,15 @@ impl<T> fmt::Debug for Task<T> {
 
 /// Runs work that blocks on the runtime's pool and waits for its result. The work starts with
 /// the call, not with the first poll.
+///
+/// ```
+/// use inflight_core::{BlockOn, unblock};
+/// use inflight_threads::Threads;
+///
+/// let threads = Threads::new();
+/// let sum = unblock(&threads, || (1..=100).sum::<u32>());
+/// assert_eq!(threads.block_on(sum).unwrap(), 5050);
+/// ```
 ///
 /// # Errors
 ///

@@ -163,11 +163,11 @@ impl Cell {
     fn not_compiled(self) -> Error {
         let [runtime, client] = self.features();
         let features = match self.short_name() {
-            Some(short) => format!("\"{short}\""),
-            None => format!("\"{runtime}\" and \"{client}\""),
+            Some(short) => format!("feature \"{short}\""),
+            None => format!("features \"{runtime}\" and \"{client}\""),
         };
         Error::new(ErrorKind::Unsupported).with_context(format!(
-            "the backend {self} is not compiled in: build with the features {features}"
+            "the backend {self} is not compiled in: build with the {features}"
         ))
     }
 }

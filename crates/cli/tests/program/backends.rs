@@ -16,6 +16,8 @@ fn every_cell_says_what_it_can_do_or_what_adds_it() {
             assert_eq!(cell["library"], Value::Null);
             continue;
         }
+        let client = cell["client"].as_str().unwrap();
+        assert!(cell["versions"][client].is_string(), "{cell}");
         let supports = cell["supports"].as_object().unwrap();
         assert!(
             supports.contains_key("tls") && supports.contains_key("prompt_cancel"),

@@ -62,6 +62,19 @@ where
 }
 
 /// The same for jobs that come as a stream.
+///
+/// ```
+/// use futures_util::stream::{self, StreamExt};
+/// use inflight_core::gather_stream;
+///
+/// # futures_lite::future::block_on(async {
+/// // An endless input: at most three of its jobs are under way, and no more are ever made.
+/// let jobs = stream::iter(1..).map(|n| async move { Ok::<_, ()>(n * n) });
+/// let squares = gather_stream(jobs).limit(3).completed();
+/// let first: Vec<_> = squares.map(|(_, square)| square.unwrap()).take(3).collect().await;
+/// assert_eq!(first, [1, 4, 9]);
+/// # });
+/// ```
 pub fn gather_stream<S>(jobs: S) -> Gather<S>
 where
     S: Stream,
@@ -121,6 +134,27 @@ where
     /// Ends the gather when `until` completes: a sleep, a signal, anything. What has finished is
     /// kept; running jobs are cancelled and answer [`JobErrorKind::DeadlineExceeded`]; inputs
     /// that were not pulled are never pulled.
+    ///
+    /// ```
+    /// use std::future::{pending, ready};
+    ///
+    /// use futures_util::{FutureExt, StreamExt};
+    /// use inflight_core::{JobErrorKind, gather};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// // Anything that ends will do: a runtime's sleep, or, as here, a word from elsewhere.
+    /// let (stop, stopped) = futures_channel::oneshot::channel::<()>();
+    /// let jobs = [ready(Ok::<_, ()>("done")).boxed(), pending().boxed()];
+    /// let mut results = std::pin::pin!(gather(jobs).until(stopped).completed());
+    ///
+    /// let (index, first) = results.next().await.unwrap();
+    /// assert_eq!((index, first.unwrap()), (0, "done"));
+    /// stop.send(()).unwrap();
+    /// let (index, second) = results.next().await.unwrap();
+    /// assert!(matches!(second.unwrap_err().kind(), JobErrorKind::DeadlineExceeded));
+    /// # assert_eq!(index, 1);
+    /// # });
+    /// ```
     pub fn until<V: Future>(self, until: V) -> Gather<S, L, V> {
         Gather {
             jobs: self.jobs,
@@ -191,6 +225,17 @@ where
     }
 
     /// A result for each input that was pulled, in input order.
+    ///
+    /// ```
+    /// use inflight_core::gather;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let numbers = gather(["1", "two", "3"].map(|text| async { text.parse::<u8>() }));
+    /// let results = numbers.settled().await.results;
+    /// assert_eq!(results[0].as_ref().unwrap(), &1);
+    /// assert_eq!(results[1].as_ref().unwrap_err().index(), 1);
+    /// # });
+    /// ```
     pub async fn settled(self) -> Settled<<S::Item as Job>::Ok, <S::Item as Job>::Err> {
         let mut slots = Slots::new();
         let mut results = std::pin::pin!(self.completed());
