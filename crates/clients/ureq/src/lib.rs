@@ -4,8 +4,7 @@
 //! pool, or stalls an event loop through [`Inline`](inflight_core::Inline).
 //!
 //! A call is cancelled by shutting its socket from outside, which ureq's `unversioned` transport
-//! traits allow; connecting
-//! itself cannot be interrupted and ends at its own timeout.
+//! traits allow; connecting itself cannot be interrupted and ends at its own timeout.
 
 mod error;
 mod resolve;

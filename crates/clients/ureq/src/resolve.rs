@@ -1,7 +1,7 @@
 //! Names are looked up by core.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use inflight_core::Resolver;
 use ureq::http::Uri;
@@ -24,10 +24,12 @@ impl resolver::Resolver for Names {
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
         let port = uri.port_u16().unwrap_or(80);
+        let started = Instant::now();
         let found = self
             .resolver
             .lookup_blocking(host, port, self.timeout, &socket::current())
             .map_err(|error| ureq::Error::Other(error.into()))?;
+        socket::looked_up_in(started.elapsed());
         let mut addresses = self.empty();
         // ureq has room for 16.
         for address in found.into_iter().take(16) {

@@ -4,19 +4,39 @@
 //! is wrapped, and when a call blocks on one, it is the call of this thread that is at work: its
 //! [`Cancel`] is kept in a thread-local for the time of the call.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use inflight_core::{Cancel, CancelGuard, connect_error};
-use ureq::BodyReader;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, NextTimeout, ShutdownHandle, TcpConnector, Transport,
+    time,
 };
+use ureq::{BodyReader, Timeout};
 
 thread_local! {
     static CURRENT: RefCell<Option<Cancel>> = const { RefCell::new(None) };
+    static LOOK_UP: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Tells the connect that follows in this thread how long its name's look-up took: the limit on
+/// connecting is for both together, while ureq gives it to the connect alone.
+pub(crate) fn looked_up_in(time: Duration) {
+    LOOK_UP.set(time);
+}
+
+fn without_look_up(timeout: NextTimeout) -> NextTimeout {
+    let spent = LOOK_UP.take();
+    match timeout.after {
+        time::Duration::Exact(after) if timeout.reason == Timeout::Connect => NextTimeout {
+            after: time::Duration::Exact(after.saturating_sub(spent)),
+            ..timeout
+        },
+        _ => timeout,
+    }
 }
 
 /// Runs a call of ureq's that `cancel` can end from another thread.
@@ -57,7 +77,7 @@ impl Connector for Sockets {
             request_level: details.request_level,
             resolver: details.resolver,
             now: details.now,
-            timeout: details.timeout,
+            timeout: without_look_up(details.timeout),
             current_time: details.current_time.clone(),
             run_connector: details.run_connector.clone(),
             register_shutdown: Arc::new(move |socket: Weak<dyn ShutdownHandle>| {
