@@ -143,17 +143,21 @@ fn each_cell(criterion: &mut Criterion, url: &str) -> Result<Vec<Figure>, Failur
         group.bench_function(&name, |bencher| {
             bencher.iter_custom(|iterations| match worker.run(iterations) {
                 Ok(measured) => {
-                    cpu.push(measured.cpu().as_secs_f64() * 1e6 / iterations as f64);
+                    let us = measured.cpu().as_secs_f64() * 1e6;
+                    cpu.push((iterations, us / iterations as f64));
                     measured.wall()
                 }
                 Err(error) => panic!("{cell}: {error}"),
             });
         });
         group.finish();
-        if cpu.is_empty() {
-            // Left out by a filter on the command line.
+        // Left out by a filter on the command line.
+        let Some(most) = cpu.iter().map(|(iterations, _)| *iterations).max() else {
             continue;
-        }
+        };
+        // The warm-up begins with single requests; the samples are as long as each other.
+        cpu.retain(|(iterations, _)| *iterations == most);
+        let cpu: Vec<f64> = cpu.into_iter().map(|(_, us)| us).collect();
         let (median, (from, to)) = figures::criterion_median(GROUP, &name)?;
         rows.push(Figure {
             what: "time for each request, by cell".to_owned(),
