@@ -37,6 +37,10 @@ pub enum ErrorKind {
     Resolve,
     /// No connection could be made to any of the host's addresses.
     Connect,
+    /// The connection could not be secured: a certificate that is not to be trusted, say.
+    Tls,
+    /// The proxy refused, or could not be reached.
+    Proxy,
     /// A time limit passed; [`Error::phase`] says which.
     Timeout,
     /// The response is not HTTP that we accept.
@@ -45,7 +49,12 @@ pub enum ErrorKind {
     Incomplete,
     /// The body is longer than the limit on what is collected.
     BodyTooLarge,
-    /// The body cannot be decoded as what was asked for (text, JSON).
+    /// The server redirected more often than the session follows.
+    TooManyRedirects,
+    /// A redirect that must not be followed: to another scheme, or with a body that cannot be
+    /// sent again.
+    RedirectRefused,
+    /// The body cannot be decoded: its content coding, or as what was asked for (text, JSON).
     Decode,
     /// The status is an error and the caller asked to treat it as one.
     Status,
@@ -53,6 +62,8 @@ pub enum ErrorKind {
     Cancelled,
     /// The batch's deadline passed.
     Deadline,
+    /// The session was closed.
+    Closed,
     /// The backend cannot do this, and says so instead of doing something else.
     Unsupported,
     /// There is no runtime to run on.
@@ -73,14 +84,19 @@ impl ErrorKind {
             Self::InvalidRequest => "invalid_request",
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::Incomplete => "incomplete",
             Self::BodyTooLarge => "body_too_large",
+            Self::TooManyRedirects => "too_many_redirects",
+            Self::RedirectRefused => "redirect_refused",
             Self::Decode => "decode",
             Self::Status => "status",
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
+            Self::Closed => "closed",
             Self::Unsupported => "unsupported",
             Self::NoRuntime => "no_runtime",
             Self::Io => "io",
@@ -93,14 +109,19 @@ impl ErrorKind {
             Self::InvalidRequest => "invalid request",
             Self::Resolve => "could not resolve the host name",
             Self::Connect => "could not connect",
+            Self::Tls => "the connection could not be secured",
+            Self::Proxy => "the proxy failed",
             Self::Timeout => "timed out",
             Self::Protocol => "the response is not valid HTTP",
             Self::Incomplete => "the response ended early",
             Self::BodyTooLarge => "the body is too large",
+            Self::TooManyRedirects => "redirected too often",
+            Self::RedirectRefused => "a redirect was refused",
             Self::Decode => "the body could not be decoded",
             Self::Status => "the status is an error",
             Self::Cancelled => "cancelled",
             Self::Deadline => "the deadline passed",
+            Self::Closed => "the session is closed",
             Self::Unsupported => "not supported by this backend",
             Self::NoRuntime => "no runtime",
             Self::Io => "I/O error",
@@ -118,8 +139,14 @@ impl fmt::Display for ErrorKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
+    /// Waiting for a turn under the session's caps.
+    Queue,
     /// Making the connection, the look-up of the name included.
     Connect,
+    /// From the moment a client has the request to the response's head.
+    Head,
+    /// Between two pieces of the body.
+    Body,
     /// The whole of one request: queueing, connecting, head and body.
     Total,
 }
@@ -128,7 +155,10 @@ impl Phase {
     /// The phase's name, as programs print it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Queue => "queue",
             Self::Connect => "connect",
+            Self::Head => "head",
+            Self::Body => "body",
             Self::Total => "total",
         }
     }

@@ -28,7 +28,7 @@ impl Alarm {
     pub(crate) fn new(timeout: Option<Duration>, runtime: Arc<dyn Runtime>) -> Self {
         Self {
             // A time too far away to be represented is no limit.
-            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            deadline: timeout.and_then(|timeout| runtime.now().checked_add(timeout)),
             sleep: None,
             runtime,
         }
@@ -36,7 +36,7 @@ impl Alarm {
 
     fn is_over(&self) -> bool {
         self.deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
+            .is_some_and(|deadline| self.runtime.now() >= deadline)
     }
 
     /// The output of `work`, unless the time is over first.
@@ -55,7 +55,7 @@ impl Alarm {
         };
         let runtime = &self.runtime;
         let sleep = self.sleep.get_or_insert_with(|| {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(runtime.now());
             SyncWrapper::new(runtime.sleep(left))
         });
         sleep.get_mut().as_mut().poll(cx)

@@ -1,7 +1,7 @@
 //! What the core asks of a runtime: as little as this.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::fetch::BoxFuture;
 
@@ -27,6 +27,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// May be polled from any executor.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
+    /// The time by the clock that [`sleep`](Self::sleep) goes by: the machine's, except on a
+    /// runtime for tests.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
     /// How many calls [`spawn_blocking`](Self::spawn_blocking) runs at once at most; `None`
     /// when only the machine limits them.
     fn blocking_ceiling(&self) -> Option<usize>;
@@ -47,6 +53,10 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         (**self).sleep(duration)
+    }
+
+    fn now(&self) -> Instant {
+        (**self).now()
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {
