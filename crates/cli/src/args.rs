@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -119,6 +119,14 @@ pub(crate) struct Gather {
     #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one, allow_negative_numbers = true)]
     pub(crate) limit: NonZeroUsize,
 
+    /// How many of them are at one host: one scheme, host and port [default: no limit]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub(crate) per_host: Option<NonZeroUsize>,
+
+    /// How many requests start in a second, such as 20/s [default: no limit]
+    #[arg(long, value_name = "N/s", value_parser = rate, allow_negative_numbers = true)]
+    pub(crate) rate: Option<NonZeroU32>,
+
     /// How long the whole batch may take; what is not done by then fails with kind deadline
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
@@ -161,6 +169,18 @@ pub(crate) struct Requests {
     /// How long making a connection may take, the look-up of the name included [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) connect_timeout: Option<Duration>,
+
+    /// The longest wait for the head of a response, and for each next piece of its body
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) read_timeout: Option<Duration>,
+
+    /// How often a request that failed in passing is sent again, if its method is idempotent
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: usize,
+
+    /// How many redirects in a row are followed; 0 answers with the redirect itself
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) max_redirects: usize,
 
     /// Fail when a body is longer than this [default: no limit, as bodies are not kept in memory]
     #[arg(long, value_name = "BYTES")]
@@ -229,6 +249,14 @@ fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     NonZeroUsize::new(n).ok_or_else(|| "it must be at least 1".to_owned())
 }
 
+fn rate(text: &str) -> Result<NonZeroU32, String> {
+    let number = text
+        .strip_suffix("/s")
+        .ok_or("a rate is written as a whole number and /s, such as 20/s")?;
+    let n: u32 = number.parse().map_err(|error| format!("{error}"))?;
+    NonZeroU32::new(n).ok_or_else(|| "it must be at least 1/s".to_owned())
+}
+
 fn workers(text: &str) -> Result<NonZeroUsize, String> {
     let n = at_least_one(text)?;
     if n.get() > MOST_WORKERS {
@@ -288,6 +316,14 @@ mod tests {
             assert!(at_least_one(bad).is_err(), "{bad:?}");
         }
         assert!(workers("1025").is_err());
+    }
+
+    #[test]
+    fn a_rate_is_a_number_a_second() {
+        assert_eq!(rate("20/s").map(NonZeroU32::get), Ok(20));
+        for bad in ["", "20", "0/s", "-1/s", "1.5/s", "20/m", "/s", "20 /s"] {
+            assert!(rate(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ struct Running {
 pub(crate) fn run(args: args::Gather) -> Result<Exit, Stop> {
     let input = Input::open(args.urls, args.input.as_deref())?;
     let (directory, finished) = args.output.map(Directory::open).transpose()?.unzip();
-    let (backend, session) = session::start(&args.requests)?;
+    let (backend, session) = session::start_batch(&args.requests, args.per_host, args.rate)?;
     let interrupt = Interrupt::listen()?;
 
     let progress = Progress::start(args.requests.progress, Unit::Urls);

@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) status: Option<StatusCode>,
     pub(crate) version: Option<Version>,
     pub(crate) bytes: u64,
+    pub(crate) attempts: u32,
+    pub(crate) redirects: u32,
 }
 
 impl Watch {
@@ -51,6 +53,9 @@ impl Watch {
             status: None,
             version: None,
             bytes: 0,
+            // Until it is known better: one is under way.
+            attempts: 1,
+            redirects: 0,
         })))
     }
 
@@ -88,9 +93,15 @@ impl Incoming {
         policy: Policy,
         watch: Watch,
     ) -> Result<Self, Error> {
-        let response = request.send().await?;
+        let response = request.send().await.inspect_err(|error| {
+            let mut seen = watch.lock();
+            seen.attempts = error.attempts();
+            seen.redirects = error.redirects();
+        })?;
         {
             let mut seen = watch.lock();
+            seen.attempts = response.attempts();
+            seen.redirects = u32::try_from(response.history().len()).unwrap_or(u32::MAX);
             seen.url = response.url().cloned();
             seen.status = Some(response.status());
             seen.version = Some(response.version());

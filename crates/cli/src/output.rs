@@ -73,8 +73,8 @@ impl Record {
             version: seen.version.map(|version| format!("{version:?}")),
             bytes: seen.bytes,
             elapsed_ms: seen.elapsed().as_micros() as f64 / 1000.0,
-            attempts: 1,
-            redirects: 0,
+            attempts: seen.attempts,
+            redirects: seen.redirects,
             sha256,
             error,
         }

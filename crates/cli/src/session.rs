@@ -1,7 +1,9 @@
 //! A running backend with a session, as the options ask for it.
 
+use std::num::{NonZeroU32, NonZeroUsize};
+
 use inflight::http::header::{ACCEPT, USER_AGENT};
-use inflight::{Backend, Cell, Session};
+use inflight::{Backend, Cell, Retry, Session, SessionBuilder};
 
 use crate::args::{BACKENDS, Requests};
 use crate::exit::Stop;
@@ -12,6 +14,29 @@ const AGENT: &str = concat!("inflight/", env!("CARGO_PKG_VERSION"));
 
 /// Starts the runtime and the client.
 pub(crate) fn start(asked: &Requests) -> Result<(Backend, Session), Stop> {
+    start_with(asked, |builder| builder)
+}
+
+/// The same with the caps of a batch.
+pub(crate) fn start_batch(
+    asked: &Requests,
+    per_host: Option<NonZeroUsize>,
+    rate: Option<NonZeroU32>,
+) -> Result<(Backend, Session), Stop> {
+    start_with(asked, |builder| {
+        let builder = builder.max_per_host(per_host.map(NonZeroUsize::get));
+        match rate.map(NonZeroU32::get) {
+            // A timer is no finer than a millisecond or so: a few may start together.
+            Some(rate) => builder.max_rate(rate, (rate / 20).max(1)),
+            None => builder,
+        }
+    })
+}
+
+fn start_with(
+    asked: &Requests,
+    caps: impl FnOnce(SessionBuilder) -> SessionBuilder,
+) -> Result<(Backend, Session), Stop> {
     let cell = match asked.backend {
         Some(cell) => cell,
         None => default_cell()?,
@@ -23,14 +48,18 @@ pub(crate) fn start(asked: &Requests) -> Result<(Backend, Session), Stop> {
     let mut builder = backend
         .builder()
         .header(USER_AGENT, AGENT)
-        .header(ACCEPT, "*/*");
+        .header(ACCEPT, "*/*")
+        .max_redirects(asked.max_redirects)
+        .retry(Retry::new(asked.retries))
+        .head_timeout(asked.read_timeout)
+        .read_timeout(asked.read_timeout);
     if let Some(timeout) = asked.timeout {
         builder = builder.timeout(timeout);
     }
     if let Some(timeout) = asked.connect_timeout {
         builder = builder.connect_timeout(timeout);
     }
-    let session = builder
+    let session = caps(builder)
         .build()
         .map_err(|error| Stop::usage(describe(&error)))?;
     Ok((backend, session))

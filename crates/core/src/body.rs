@@ -71,6 +71,11 @@ impl Body {
         }
     }
 
+    /// The same body once more, if it can be sent again.
+    pub fn try_clone(&self) -> Option<Self> {
+        self.as_bytes().cloned().map(Self::from)
+    }
+
     /// The number of bytes, if it is known beforehand.
     pub fn len(&self) -> Option<u64> {
         http_body::Body::size_hint(self).exact()

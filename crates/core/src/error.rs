@@ -23,6 +23,9 @@ struct Inner {
     context: Option<Cow<'static, str>>,
     url: Option<String>,
     source: Option<BoxError>,
+    attempts: u32,
+    redirects: u32,
+    dead_connection: bool,
 }
 
 /// The verdict on a failed exchange; equal on every backend.
@@ -178,6 +181,9 @@ impl Error {
             phase: None,
             status: None,
             context: None,
+            attempts: 0,
+            redirects: 0,
+            dead_connection: false,
             url: None,
             source: None,
         }))
@@ -218,6 +224,36 @@ impl Error {
             self.0.url = Some(without_credentials(url));
         }
         self
+    }
+
+    /// Says that a kept connection had ended before the server said anything to this request, as
+    /// far as a client can tell. A session sends an idempotent request once more then
+    /// (RFC 9112, 9.3.1).
+    #[must_use]
+    pub fn on_dead_connection(mut self) -> Self {
+        self.0.dead_connection = true;
+        self
+    }
+
+    pub(crate) fn is_of_a_dead_connection(&self) -> bool {
+        self.0.dead_connection
+    }
+
+    pub(crate) fn with_story(mut self, redirects: usize, attempts: u32) -> Self {
+        self.0.redirects = u32::try_from(redirects).unwrap_or(u32::MAX);
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// How many requests the session had sent when it gave up, redirects and retries among them;
+    /// 0 when none was.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How many redirects the session had followed when it gave up.
+    pub fn redirects(&self) -> u32 {
+        self.0.redirects
     }
 
     /// What went wrong.
@@ -315,6 +351,9 @@ impl Error {
                 .source
                 .as_ref()
                 .map(|source| source.to_string().into()),
+            attempts: inner.attempts,
+            redirects: inner.redirects,
+            dead_connection: inner.dead_connection,
         }))
     }
 }

@@ -24,7 +24,6 @@ mod client;
 mod error;
 mod fetch;
 pub mod gather;
-mod governed;
 mod offload;
 mod request;
 mod resolve;
@@ -45,7 +44,7 @@ pub use request::{IntoUrl, RequestBuilder};
 pub use resolve::{Resolve, Resolver, SystemResolver, connect_error};
 pub use response::Response;
 pub use runtime::{BlockOn, Runtime};
-pub use session::{Session, SessionBuilder};
+pub use session::{Redirect, Retry, Session, SessionBuilder};
 pub use task::{Panic, Task, TaskError, unblock};
 
 pub use {bytes, http, http_body, url};

@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::session::Redirect;
 use crate::target::Target;
 
 /// A response whose body is still to be read: an [`http::Response`] around our [`Body`],
@@ -32,6 +33,14 @@ pub struct Response {
     target: Option<Target>,
     content_length: Option<u64>,
     max_body: u64,
+    // What came before, if anything did.
+    story: Option<Box<Story>>,
+}
+
+#[derive(Debug)]
+struct Story {
+    history: Vec<Redirect>,
+    attempts: u32,
 }
 
 /// How much [`Response::bytes`] and its kin collect unless told otherwise: 64 MiB.
@@ -44,7 +53,15 @@ impl Response {
             inner,
             target: Some(target),
             max_body,
+            story: None,
         }
+    }
+
+    pub(crate) fn with_story(mut self, history: Vec<Redirect>, attempts: u32) -> Self {
+        if attempts > 1 {
+            self.story = Some(Box::new(Story { history, attempts }));
+        }
+        self
     }
 
     /// The status code. No status is an error by itself: see
@@ -63,9 +80,19 @@ impl Response {
         self.inner.headers()
     }
 
-    /// The URL that was fetched, when the response came from a session.
+    /// The URL that answered, after redirects, when the response came from a session.
     pub fn url(&self) -> Option<&Url> {
         self.target.as_ref().and_then(Target::url)
+    }
+
+    /// The redirects that led here, first to last.
+    pub fn history(&self) -> &[Redirect] {
+        self.story.as_ref().map_or(&[], |story| &story.history)
+    }
+
+    /// How many requests it took, redirects and retries among them.
+    pub fn attempts(&self) -> u32 {
+        self.story.as_ref().map_or(1, |story| story.attempts)
     }
 
     /// The length of the whole body in bytes, if the response says; however much was read.
@@ -186,6 +213,7 @@ impl From<http::Response<Body>> for Response {
             inner,
             target: None,
             max_body: MAX_BODY,
+            story: None,
         }
     }
 }

@@ -71,6 +71,15 @@ impl Target {
         })))
     }
 
+    /// The same with another way to write the URL: another fragment, say.
+    pub(crate) fn with_url(&self, url: Url) -> Result<Self, Error> {
+        let mut target = Self::new(url)?;
+        if let Some(inner) = Arc::get_mut(&mut target.0) {
+            inner.authorization = self.0.authorization.clone();
+        }
+        Ok(target)
+    }
+
     pub(crate) fn uri(&self) -> &Uri {
         &self.0.uri
     }
@@ -96,6 +105,26 @@ impl Target {
         match self.url() {
             Some(url) => error.with_url(url),
             None => error,
+        }
+    }
+}
+
+/// Whose server a URL is on: scheme, host and port (RFC 6454, 4).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Site {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Site {
+    pub(crate) fn of(uri: &Uri) -> Self {
+        let https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
+        let default = if https { 443 } else { 80 };
+        Self {
+            https,
+            host: uri.host().unwrap_or_default().to_ascii_lowercase(),
+            port: uri.port_u16().unwrap_or(default),
         }
     }
 }

@@ -15,53 +15,14 @@ use futures_lite::{StreamExt, stream};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Frame;
 use inflight_core::{
-    Body, BoxFuture, Capabilities, Deadline, Error, ErrorKind, Fetch, Phase, RequestBuilder,
-    Response, Session, SessionBuilder, Support, gather,
+    Body, BoxFuture, Deadline, Error, ErrorKind, Phase, RequestBuilder, Response, Session,
+    SessionBuilder, Support, gather,
 };
 use proptest::prelude::*;
-use support::{Ear, Gate, TestRuntime, lock, poll, poll_until_stalled, run};
-
-type Answer = Result<http::Response<Body>, Error>;
-type Handler = dyn Fn(Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync;
-
-/// A client that is a function.
-struct InMemory {
-    handler: Box<Handler>,
-    capabilities: Capabilities,
-}
-
-impl Fetch for InMemory {
-    async fn fetch(&self, request: Request<Body>) -> Answer {
-        (self.handler)(request).await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.capabilities.clone()
-    }
-}
-
-fn client<F>(handler: impl Fn(Request<Body>) -> F + Send + Sync + 'static) -> InMemory
-where
-    F: Future<Output = Answer> + Send + 'static,
-{
-    InMemory {
-        handler: Box::new(move |request| Box::pin(handler(request))),
-        capabilities: Capabilities::all("in memory 1.0"),
-    }
-}
-
-fn builder(client: InMemory, runtime: &TestRuntime) -> SessionBuilder {
-    let runtime = runtime.shared();
-    Session::builder(move |_| Ok((client, runtime)))
-}
-
-fn session(client: InMemory, runtime: &TestRuntime) -> Session {
-    builder(client, runtime).build().unwrap()
-}
-
-fn answer(body: impl Into<Body>) -> Answer {
-    Ok(http::Response::new(body.into()))
-}
+use support::{
+    Ear, Gate, InMemory, TestRuntime, answer, builder, client, lock, poll, poll_until_stalled, run,
+    session,
+};
 
 /// A client that answers with `ok` and keeps what it was asked.
 fn recording() -> (InMemory, Arc<Mutex<Vec<Request<()>>>>) {

@@ -13,5 +13,6 @@ mod input;
 mod interrupt;
 mod origin;
 mod output;
+mod policy;
 mod program;
 mod usage;

@@ -67,13 +67,13 @@ fn nonsense_is_a_usage_error_that_says_what_is_wrong() {
             ],
             "cannot listen",
         ),
-        // What does not exist yet is not taken.
-        (&["gather", "--retries", "1", url], "unexpected argument"),
-        (&["gather", "--per-host", "1", url], "unexpected argument"),
-        (
-            &["gather", "--max-redirects", "1", url],
-            "unexpected argument",
-        ),
+        (&["gather", "--retries", "some", url], "--retries"),
+        (&["gather", "--per-host", "0", url], "--per-host"),
+        (&["gather", "--rate", "0/s", url], "at least 1/s"),
+        (&["gather", "--rate", "20", url], "such as 20/s"),
+        (&["get", "--read-timeout", "0s", url], "--read-timeout"),
+        // A batch's caps mean nothing to a single request.
+        (&["get", "--per-host", "1", url], "unexpected argument"),
     ];
     for (args, text) in cases {
         let ran = run(*args);

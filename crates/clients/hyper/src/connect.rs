@@ -13,6 +13,7 @@ use inflight_core::{BoxFuture, ClientOptions, Error, ErrorKind, Resolver, Runtim
 use pin_project_lite::pin_project;
 
 use crate::dial::Dial;
+use crate::reused;
 
 /// Shared, as the pool clones its connector for each request.
 pub(crate) struct Connector<D>(Arc<Inner<D>>);
@@ -68,6 +69,7 @@ impl<D: Dial> tower_service::Service<Uri> for Connector<D> {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        reused::connects();
         Box::pin(self.0.clone().connect(uri))
     }
 }

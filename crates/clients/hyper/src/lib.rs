@@ -9,12 +9,13 @@ mod body;
 mod connect;
 pub mod dial;
 mod error;
+mod reused;
 mod rt;
 
 use std::sync::Arc;
 
 use hyper_util::client::legacy::Client;
-use inflight_core::{Body, Capabilities, ClientOptions, Error, Fetch, Runtime, Support};
+use inflight_core::{Body, Capabilities, ClientOptions, Error, ErrorKind, Fetch, Runtime, Support};
 
 use connect::Connector;
 pub use dial::Dial;
@@ -44,9 +45,15 @@ impl<D: Dial> Fetch for Hyper<D> {
         say_length(&mut request);
         let response = self.client.request(request);
         async {
-            match response.await {
-                Ok(response) => Ok(response.map(body::received)),
-                Err(error) => Err(error::map(error)),
+            match reused::watch(response).await {
+                (Ok(response), _) => Ok(response.map(body::received)),
+                (Err(error), reused) => {
+                    let error = error::map(error);
+                    if reused && error.kind() == ErrorKind::Incomplete {
+                        return Err(error.on_dead_connection());
+                    }
+                    Err(error)
+                }
             }
         }
     }

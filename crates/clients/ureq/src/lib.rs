@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use inflight_core::bytes::Bytes;
 use inflight_core::{
-    BlockingBody, Cancel, Capabilities, ClientOptions, Deadline, Error, FetchBlocking, Phase,
-    Resolver, Support,
+    BlockingBody, Cancel, Capabilities, ClientOptions, Deadline, Error, ErrorKind, FetchBlocking,
+    Phase, Resolver, Support,
 };
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::{Agent, AsSendBody, SendBody};
@@ -76,7 +76,13 @@ impl Ureq {
             {
                 Error::timeout(Phase::Total)
             }
-            error => error::map(error),
+            error => {
+                let error = error::map(error);
+                if error.kind() == ErrorKind::Incomplete && !socket::has_connected() {
+                    return error.on_dead_connection();
+                }
+                error
+            }
         })
     }
 }

@@ -20,6 +20,7 @@ use ureq::{BodyReader, Timeout};
 thread_local! {
     static CURRENT: RefCell<Option<Cancel>> = const { RefCell::new(None) };
     static LOOK_UP: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static CONNECTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Tells the connect that follows in this thread how long its name's look-up took: the limit on
@@ -48,7 +49,13 @@ pub(crate) fn cancelled_by<T>(cancel: &Cancel, call: impl FnOnce() -> T) -> T {
         }
     }
     let _restore = Restore(CURRENT.replace(Some(cancel.clone())));
+    CONNECTED.set(false);
     call()
+}
+
+/// Whether this thread's call made a connection, or was to. Otherwise it had a kept one.
+pub(crate) fn has_connected() -> bool {
+    CONNECTED.get()
 }
 
 /// The `Cancel` of this thread's call.
@@ -68,6 +75,7 @@ impl Connector for Sockets {
         details: &ConnectionDetails<'_>,
         chained: Option<()>,
     ) -> Result<Option<Socket>, ureq::Error> {
+        CONNECTED.set(true);
         let handle = Arc::new(Mutex::new(None));
         let (kept, register) = (handle.clone(), details.register_shutdown.clone());
         let details = ConnectionDetails {

@@ -27,8 +27,12 @@ suite! { "connections":
         "After Connection: close the connection carries no other request.";
     http10_connection_carries_one_request =>
         "After an HTTP/1.0 response without keep-alive the connection carries no other request.";
-    get_on_a_dying_connection_is_sent_once =>
-        "A GET whose connection dies unanswered is an error and is not sent again.";
+    get_on_a_dead_connection_is_sent_once_more needs connection_reuse =>
+        "A GET whose kept connection dies unanswered is sent once more, on another one.";
+    put_on_a_dead_connection_is_sent_once_more needs connection_reuse, unrepeatable_reuse =>
+        "So is a PUT or a DELETE, as they are idempotent (RFC 9110, 9.2.2).";
+    connection_that_dies_young_is_not_tried_again =>
+        "A GET whose new connection dies unanswered is an error and is not sent again.";
     post_on_a_dying_connection_is_sent_once =>
         "A POST whose connection dies unanswered is an error and is not sent again.";
     closed_idle_connection_sends_nothing_twice =>
@@ -134,8 +138,48 @@ async fn carries_one_request(context: &Context, head: &str) -> Result<(), Failur
     Ok(())
 }
 
-async fn get_on_a_dying_connection_is_sent_once(context: Context) -> Result<(), Failure> {
-    dies_unanswered(&context, Method::GET).await
+async fn get_on_a_dead_connection_is_sent_once_more(context: Context) -> Result<(), Failure> {
+    is_sent_once_more(&context, &[Method::GET]).await
+}
+
+async fn put_on_a_dead_connection_is_sent_once_more(context: Context) -> Result<(), Failure> {
+    is_sent_once_more(&context, &[Method::PUT, Method::DELETE]).await
+}
+
+async fn is_sent_once_more(context: &Context, methods: &[Method]) -> Result<(), Failure> {
+    for method in methods {
+        for end in [Step::Close, Step::Reset] {
+            let what = format!("{method} before {end:?}");
+            let dies = Script::new().read_request().then(end.clone());
+            let server = Scripted::start(move |connection| match connection {
+                0 => Script::new()
+                    .read_request()
+                    .send(ok("warm"))
+                    .read_request()
+                    .then(end.clone()),
+                1 => Script::new().read_request().send(ok("again")),
+                _ => dies.clone(),
+            })?;
+            let session = context.session()?;
+            let first = session.get(server.url("/first")).text().await?;
+            equal("the first body", first, "warm")?;
+            let request = session.request(method.clone(), server.url("/second"));
+            equal(&what, request.text().await?, "again")?;
+            equal(&what, seen(&server, "/second"), 2)?;
+        }
+    }
+    Ok(())
+}
+
+async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Result<(), Failure> {
+    for end in [Step::Close, Step::Reset] {
+        let what = format!("GET before {end:?}");
+        let server = scripted(Script::new().read_request().then(end))?;
+        let result = context.session()?.get(server.url("/first")).text().await;
+        fails(&what, result, &[ErrorKind::Incomplete])?;
+        equal(&what, seen(&server, "/first"), 1)?;
+    }
+    Ok(())
 }
 
 async fn post_on_a_dying_connection_is_sent_once(context: Context) -> Result<(), Failure> {

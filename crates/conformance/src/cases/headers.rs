@@ -206,7 +206,7 @@ async fn content_coding_is_left_alone(context: Context) -> Result<(), Failure> {
 
 async fn cookies_are_not_kept(context: Context) -> Result<(), Failure> {
     let origin = origin()?;
-    let session = context.session()?;
+    let session = context.builder().max_redirects(0).build()?;
     let response = session
         .get(origin.url("/cookies/set?crumb=1"))
         .send()

@@ -9,6 +9,7 @@ mod gather;
 mod headers;
 mod methods;
 mod names;
+mod policy;
 mod runtime;
 mod session;
 mod statuses;
@@ -33,6 +34,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         timeouts::CASES,
         cancel::CASES,
         session::CASES,
+        policy::CASES,
         gather::CASES,
         runtime::CASES,
     ]

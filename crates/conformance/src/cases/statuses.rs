@@ -19,7 +19,7 @@ suite! { "statuses":
     error_for_status_begins_at_400 =>
         "error_for_status fails from 400 on, with the status, and with nothing below.";
     redirects_are_not_followed =>
-        "A redirect comes back as it is: following it is not the client's business.";
+        "With max_redirects(0) a redirect comes back as it is: no client follows it by itself.";
 }
 
 async fn registered_statuses_are_answers(context: Context) -> Result<(), Failure> {
@@ -93,7 +93,7 @@ async fn error_for_status_begins_at_400(context: Context) -> Result<(), Failure>
 
 async fn redirects_are_not_followed(context: Context) -> Result<(), Failure> {
     let origin = origin()?;
-    let session = context.session()?;
+    let session = context.builder().max_redirects(0).build()?;
     let codes = [301, 302, 303, 307, 308];
     for code in codes {
         let url = origin.url(&format!("/redirect-to?url=/get&status_code={code}"));

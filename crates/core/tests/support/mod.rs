@@ -12,11 +12,14 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_executor::Executor;
 use futures_lite::future::{block_on, or};
-use inflight_core::{BoxFuture, Runtime};
+use http::Request;
+use inflight_core::{
+    Body, BoxFuture, Capabilities, Error, Fetch, Runtime, Session, SessionBuilder,
+};
 
 /// How long a test waits for an event before it fails. No test that passes waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -241,6 +244,7 @@ struct Inner {
     // Closed to end the threads.
     stop: async_channel::Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    zero: Instant,
     clock: Arc<Mutex<Clock>>,
     held: Mutex<Option<Vec<Work>>>,
     blocking_started: Counter,
@@ -278,6 +282,7 @@ impl TestRuntime {
             executor: RwLock::new(Some(executor)),
             stop,
             threads: Mutex::new(threads),
+            zero: Instant::now(),
             clock: Arc::default(),
             held: Mutex::new(None),
             blocking_started: Counter::new(),
@@ -403,9 +408,55 @@ impl Runtime for TestRuntime {
         Box::pin(Sleep { clock, until })
     }
 
+    fn now(&self) -> Instant {
+        self.0.zero + lock(&self.0.clock).now
+    }
+
     fn blocking_ceiling(&self) -> Option<usize> {
         self.0.blocking_ceiling
     }
+}
+
+pub(crate) type Answer = Result<http::Response<Body>, Error>;
+type Handler = dyn Fn(Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync;
+
+/// A client that is a function.
+pub(crate) struct InMemory {
+    handler: Box<Handler>,
+    pub(crate) capabilities: Capabilities,
+}
+
+impl Fetch for InMemory {
+    async fn fetch(&self, request: Request<Body>) -> Answer {
+        (self.handler)(request).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+}
+
+pub(crate) fn client<F>(handler: impl Fn(Request<Body>) -> F + Send + Sync + 'static) -> InMemory
+where
+    F: Future<Output = Answer> + Send + 'static,
+{
+    InMemory {
+        handler: Box::new(move |request| Box::pin(handler(request))),
+        capabilities: Capabilities::all("in memory 1.0"),
+    }
+}
+
+pub(crate) fn builder(client: InMemory, runtime: &TestRuntime) -> SessionBuilder {
+    let runtime = runtime.shared();
+    Session::builder(move |_| Ok((client, runtime)))
+}
+
+pub(crate) fn session(client: InMemory, runtime: &TestRuntime) -> Session {
+    builder(client, runtime).build().unwrap()
+}
+
+pub(crate) fn answer(body: impl Into<Body>) -> Answer {
+    Ok(http::Response::new(body.into()))
 }
 
 struct Sleep {

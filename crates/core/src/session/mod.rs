@@ -1,23 +1,34 @@
 //! Requests with a policy, on any runtime and any client.
 
+mod caps;
+mod exchange;
+mod gate;
+mod governed;
+mod redirect;
+mod retry;
+
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_lock::Semaphore;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use url::Url;
 
 use crate::body::Body;
-use crate::client::{Capabilities, ClientOptions, Support};
-use crate::error::{Error, ErrorKind};
-use crate::fetch::{Deadline, DynFetch, Fetch};
-use crate::governed::{Alarm, Governed};
+use crate::client::{Capabilities, ClientOptions};
+use crate::error::Error;
+use crate::fetch::{DynFetch, Fetch};
 use crate::request::{IntoUrl, RequestBuilder, header};
 use crate::response::{MAX_BODY, Response};
 use crate::runtime::Runtime;
 use crate::target::Target;
+use caps::{Caps, Hosts, Starts};
+use gate::Gate;
+pub use redirect::Redirect;
+use retry::Budget;
+pub use retry::Retry;
 
 /// A client on a runtime, with a policy: what aiohttp's `ClientSession` and reqwest's `Client`
 /// are to their users. One concrete type, whatever the backend.
@@ -76,7 +87,12 @@ struct Inner {
     headers: HeaderMap,
     base_url: Option<Url>,
     timeout: Option<Duration>,
-    permits: Option<Arc<Semaphore>>,
+    head_timeout: Option<Duration>,
+    read_timeout: Option<Duration>,
+    caps: Caps,
+    redirects: redirect::Policy,
+    retry: Retry,
+    budget: Budget,
     max_body: u64,
 }
 
@@ -96,14 +112,22 @@ pub struct SessionBuilder {
     headers: HeaderMap,
     base_url: Option<Url>,
     timeout: Option<Duration>,
+    queue_timeout: Option<Duration>,
+    head_timeout: Option<Duration>,
+    read_timeout: Option<Duration>,
     max_in_flight: Option<usize>,
+    max_per_host: Option<usize>,
+    max_rate: Option<(NonZeroU32, NonZeroU32)>,
+    redirects: redirect::Policy,
+    retry: Retry,
     max_body: u64,
     error: Option<Error>,
 }
 
 impl SessionBuilder {
     /// How long one request may take as a whole: waiting for its turn, connecting, the head and
-    /// the body. Default 300 s, as aiohttp's; `None` switches it off.
+    /// the body, with its redirects and retries. Default 300 s, as aiohttp's; `None` switches it
+    /// off.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
@@ -115,10 +139,36 @@ impl SessionBuilder {
         self
     }
 
-    /// How many requests are in flight at once; more of them wait, and their time counts.
-    /// Default: no cap, as [`gather`](crate::gather()) has its own limit.
+    /// How long a request may wait for its turn under the caps. Default: as long as the
+    /// [`timeout`](Self::timeout) lets it.
+    pub fn queue_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.queue_timeout = timeout.into();
+        self
+    }
+
+    /// How long the head of the response may take, from the moment the client has the request:
+    /// making a connection and sending the body count. Default: as long as the
+    /// [`timeout`](Self::timeout) lets it.
+    pub fn head_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.head_timeout = timeout.into();
+        self
+    }
+
+    /// The longest wait for the next piece of a response's body. Only waiting counts: a reader
+    /// may take its time. Default: as long as the [`timeout`](Self::timeout) lets it.
+    pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.read_timeout = timeout.into();
+        self
+    }
+
+    /// How many requests are in flight at once; more of them wait, first come, first served, and
+    /// their time counts. Default: no cap, as [`gather`](crate::gather()) has its own limit.
     ///
-    /// A request is in flight until its body is read to the end or dropped.
+    /// A request is in flight until its body is read to the end or dropped. When every place is
+    /// held by a response of which nobody has begun to read the body, waiting would have no end:
+    /// the first in the queue is told so within moments, by a timeout in [`Phase::Queue`].
+    ///
+    /// [`Phase::Queue`]: crate::Phase::Queue
     ///
     /// # Panics
     ///
@@ -130,6 +180,66 @@ impl SessionBuilder {
             Some(0),
             "a cap of zero lets nothing through"
         );
+        self
+    }
+
+    /// The same for the requests to one host: one scheme, host and port.
+    ///
+    /// # Panics
+    ///
+    /// If `at_most` is 0.
+    pub fn max_per_host(mut self, at_most: impl Into<Option<usize>>) -> Self {
+        self.max_per_host = at_most.into();
+        assert_ne!(
+            self.max_per_host,
+            Some(0),
+            "a cap of zero lets nothing through"
+        );
+        self
+    }
+
+    /// How many requests start in a second, redirects and retries among them, and how many may
+    /// start at once after a pause. Others wait, first come, first served. Default: no cap.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is 0.
+    pub fn max_rate(mut self, per_second: u32, burst: u32) -> Self {
+        let quota = NonZeroU32::new(per_second).zip(NonZeroU32::new(burst));
+        assert!(quota.is_some(), "a rate of zero lets nothing through");
+        self.max_rate = quota;
+        self
+    }
+
+    /// How many redirects in a row are followed; 0 answers with the redirect itself. Default 10.
+    ///
+    /// Followed are 301, 302, 303, 307 and 308 with a `Location` (RFC 9110, 15.4). A POST becomes
+    /// a GET after 301 and 302, every method but HEAD after 303; otherwise method and body are
+    /// sent again, which a body that was a stream cannot be. At the first change of scheme, host
+    /// or port, `Authorization`, `Cookie` and `Proxy-Authorization` stay behind for good.
+    pub fn max_redirects(mut self, at_most: usize) -> Self {
+        self.redirects.most = at_most;
+        self
+    }
+
+    /// Whether a redirect from https to http is followed. Default: it is an error of kind
+    /// [`RedirectRefused`](crate::ErrorKind::RedirectRefused).
+    pub fn allow_https_to_http(mut self, allow: bool) -> Self {
+        self.redirects.allow_downgrade = allow;
+        self
+    }
+
+    /// A header that stays behind like `Authorization` when a redirect leads to another scheme,
+    /// host or port: a key of an API, say.
+    pub fn confidential_header(mut self, name: HeaderName) -> Self {
+        self.redirects.confidential.push(name);
+        self
+    }
+
+    /// When failed requests are sent again. Default: never, except for an idempotent request on
+    /// a kept connection that turns out to have ended, which is sent once more.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
         self
     }
 
@@ -179,12 +289,20 @@ impl SessionBuilder {
     /// # Errors
     ///
     /// A header or base URL that is not one, and whatever keeps the backend from starting:
-    /// [`ErrorKind::NoRuntime`], say.
+    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime), say.
     pub fn build(self) -> Result<Session, Error> {
         if let Some(error) = self.error {
             return Err(error);
         }
         let parts = (self.open)(&self.options)?;
+        let caps = Caps {
+            queue_timeout: self.queue_timeout,
+            all: self.max_in_flight.map(Gate::new),
+            hosts: self.max_per_host.map(Hosts::new),
+            starts: self
+                .max_rate
+                .map(|quota| Starts::new(quota, parts.runtime.clone())),
+        };
         Ok(Session(Arc::new(Inner {
             client: parts.client,
             capabilities: parts.capabilities,
@@ -192,7 +310,12 @@ impl SessionBuilder {
             headers: self.headers,
             base_url: self.base_url,
             timeout: self.timeout,
-            permits: self.max_in_flight.map(|n| Arc::new(Semaphore::new(n))),
+            head_timeout: self.head_timeout,
+            read_timeout: self.read_timeout,
+            caps,
+            redirects: self.redirects,
+            retry: self.retry,
+            budget: Budget::new(),
             max_body: self.max_body,
         })))
     }
@@ -229,7 +352,14 @@ impl Session {
             headers: HeaderMap::new(),
             base_url: None,
             timeout: Some(Duration::from_secs(300)),
+            queue_timeout: None,
+            head_timeout: None,
+            read_timeout: None,
             max_in_flight: None,
+            max_per_host: None,
+            max_rate: None,
+            redirects: redirect::Policy::default(),
+            retry: Retry::new(0),
             max_body: MAX_BODY,
             error: None,
         }
@@ -292,54 +422,6 @@ impl Session {
     pub fn capabilities(&self) -> &Capabilities {
         &self.0.capabilities
     }
-
-    pub(crate) async fn exchange(
-        self,
-        target: Target,
-        request: Box<http::Request<Body>>,
-        timeout: Option<Duration>,
-    ) -> Result<Response, Error> {
-        match self.exchange_unnamed(&target, request, timeout).await {
-            Ok(response) => Ok(Response::new(response, target, self.0.max_body)),
-            Err(error) => Err(target.name(error)),
-        }
-    }
-
-    async fn exchange_unnamed(
-        &self,
-        target: &Target,
-        mut request: Box<http::Request<Body>>,
-        timeout: Option<Duration>,
-    ) -> Result<http::Response<Body>, Error> {
-        let inner = &*self.0;
-        if let (Support::No(reason), Some("https")) =
-            (inner.capabilities.tls, target.uri().scheme_str())
-        {
-            return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
-        }
-        let mut alarm = Alarm::new(timeout, inner.runtime.clone());
-        *request.uri_mut() = target.uri().clone();
-        if let Some(authorization) = target.authorization() {
-            let own = request.headers_mut().entry(AUTHORIZATION);
-            own.or_insert_with(|| authorization.clone());
-        }
-        add_defaults(request.headers_mut(), &inner.headers);
-        if let (true, Some(deadline)) = (inner.capabilities.reads_deadline, alarm.deadline) {
-            request.extensions_mut().insert(Deadline(deadline));
-        }
-
-        let permit = match &inner.permits {
-            Some(permits) => Some(alarm.bound(permits.acquire_arc()).await?),
-            None => None,
-        };
-        let response = alarm.bound(inner.client.fetch_boxed(*request)).await??;
-        Ok(response.map(|body| {
-            if http_body::Body::is_end_stream(&body) {
-                return body;
-            }
-            Body::wrap(Governed::new(body, alarm, permit))
-        }))
-    }
 }
 
 impl fmt::Debug for Session {
@@ -348,16 +430,5 @@ impl fmt::Debug for Session {
             .field("runtime", &self.0.runtime.name())
             .field("client", &self.0.capabilities.library)
             .finish_non_exhaustive()
-    }
-}
-
-/// A request's own headers win over the session's of the same name, all of them together.
-fn add_defaults(headers: &mut HeaderMap, defaults: &HeaderMap) {
-    for name in defaults.keys() {
-        if !headers.contains_key(name) {
-            for value in defaults.get_all(name) {
-                headers.append(name, value.clone());
-            }
-        }
     }
 }

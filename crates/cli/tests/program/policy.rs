@@ -1,0 +1,99 @@
+//! The session's policy, as its options set it.
+
+use inflight_origin::Origin;
+use serde_json::json;
+
+use crate::program::{backends, kinds, run};
+
+#[test]
+fn redirects_are_followed_and_counted() {
+    let origin = Origin::start().unwrap();
+    let (near, far) = (origin.url("/redirect/2"), origin.url("/redirect/12"));
+    for backend in backends() {
+        let ran = run(["gather", "--limit", "1", "--backend", backend, &near, &far]);
+        let records = ran.records();
+        assert_eq!(kinds(&records), ["ok", "too_many_redirects"], "{backend}");
+        assert_eq!(records[0]["url"], json!(near));
+        assert_eq!(records[0]["final_url"], json!(origin.url("/get")));
+        let counts = |n: usize| {
+            (
+                records[n]["redirects"].clone(),
+                records[n]["attempts"].clone(),
+            )
+        };
+        assert_eq!(counts(0), (json!(2), json!(3)));
+        assert_eq!(counts(1), (json!(10), json!(11)));
+    }
+    let ran = run(["gather", "--max-redirects", "0", &near]);
+    let record = ran.records().remove(0);
+    assert_eq!(
+        (&record["status"], &record["redirects"]),
+        (&json!(302), &json!(0))
+    );
+    let ran = run(["get", "--max-redirects", "1", &near]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("redirected too often"), "{ran:?}");
+}
+
+#[test]
+fn failures_are_asked_again() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/flaky?fail=2&id=a");
+    let record = run(["gather", "--retries", "2", &url]).records().remove(0);
+    assert_eq!(
+        (&record["status"], &record["attempts"]),
+        (&json!(200), &json!(3))
+    );
+    let url = origin.url("/flaky?fail=2&id=b");
+    let record = run(["gather", &url]).records().remove(0);
+    assert_eq!(
+        (&record["status"], &record["attempts"]),
+        (&json!(503), &json!(1))
+    );
+}
+
+#[test]
+fn the_phase_of_a_timeout_is_named() {
+    let origin = Origin::start().unwrap();
+    let (head, body) = (origin.url("/hang"), origin.url("/hang-body"));
+    let ran = run([
+        "gather",
+        "--limit",
+        "1",
+        "--read-timeout",
+        "200ms",
+        &head,
+        &body,
+    ]);
+    let records = ran.records();
+    assert_eq!(kinds(&records), ["timeout", "timeout"]);
+    let phases: Vec<_> = records
+        .iter()
+        .map(|record| &record["error"]["phase"])
+        .collect();
+    assert_eq!(phases, ["head", "body"]);
+}
+
+#[test]
+fn a_host_meets_no_more_requests_at_once_than_it_is_to() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/delay-ms/20");
+    let urls = vec![url.as_str(); 12];
+    let ran = run(["gather", "--per-host", "2"].into_iter().chain(urls));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let stats = origin.stats();
+    assert_eq!(stats.requests, 12);
+    assert!(stats.peak_in_flight <= 2, "{stats:?}");
+}
+
+#[test]
+fn requests_start_no_faster_than_they_are_to() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/page/1");
+    let urls = vec![url.as_str(); 6];
+    let started = std::time::Instant::now();
+    let ran = run(["gather", "--rate", "10/s"].into_iter().chain(urls));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // The first may start at once, the other five a tenth of a second apart.
+    assert!(started.elapsed().as_millis() >= 500, "{ran:?}");
+}

@@ -1,0 +1,299 @@
+//! What a session does beyond one exchange: redirects, retries, caps, and time by phase.
+
+use std::time::Duration;
+
+use inflight_core::http::{Method, StatusCode, header};
+use inflight_core::{Body, ErrorKind, JobError, Phase, Retry, gather};
+use inflight_origin::Origin;
+use inflight_origin::script::Script;
+use serde_json::Value;
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal, fails};
+use crate::context::{Context, PATIENCE, within};
+use crate::servers::{counts, origin};
+
+suite! { "policy":
+    redirects_are_followed =>
+        "A redirect is followed, relative or absolute, and the response tells its history.";
+    redirects_keep_or_change_the_method =>
+        "301 and 302 turn a POST into a GET, 303 all but HEAD; 307 and 308 send method and body again (RFC 9110, 15.4).";
+    redirects_end =>
+        "After ten redirects, or as many as were allowed, the error is too_many_redirects.";
+    redirected_stream_is_refused =>
+        "A body that was a stream is not sent to where a 307 leads: redirect_refused.";
+    credentials_stay_on_their_site =>
+        "Authorization and Cookie do not follow to another host or port, nor back from there.";
+    redirects_share_the_connection needs connection_reuse, unrepeatable_reuse =>
+        "A redirect's small body is read, so that the next request needs no other connection.";
+    failures_are_retried =>
+        "With retries a 503 is asked again until it is a 200, within their number.";
+    retry_after_is_obeyed =>
+        "A retry waits as long as Retry-After says.";
+    posts_are_not_retried =>
+        "A POST is sent once, unless retries are told to send every method again.";
+    head_timeout_names_its_phase =>
+        "A server that does not answer meets head_timeout, in the phase head.";
+    read_timeout_names_its_phase =>
+        "A body that stalls meets read_timeout, in the phase body.";
+    read_timeout_spares_a_slow_body =>
+        "A body that trickles for longer than read_timeout, with shorter pauses, is read to its end.";
+    queue_timeout_names_its_phase =>
+        "A request that gets no turn meets queue_timeout, in the phase queue.";
+    max_per_host_is_kept =>
+        "The server never sees more requests at once than max_per_host, and another host waits for none of them.";
+    unread_responses_are_told =>
+        "When every place is held by a response that nobody reads, the next request is told, and does not hang.";
+}
+
+async fn redirects_are_followed(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for path in ["/redirect/3", "/absolute-redirect/3"] {
+        let response = session.get(origin.url(path)).send().await?;
+        equal(path, response.status(), StatusCode::OK)?;
+        equal(
+            "the URL",
+            response.url().map(|url| url.path()),
+            Some("/get"),
+        )?;
+        equal("the attempts", response.attempts(), 4)?;
+        let history = response.history();
+        equal("the history", history.len(), 3)?;
+        let first = history[0].url().map(|url| url.path());
+        equal("the first", first, Some(path))?;
+        check(
+            history.iter().all(|hop| hop.status() == StatusCode::FOUND),
+            "a status of the history is not 302",
+        )?;
+        response.bytes().await?;
+    }
+    Ok(())
+}
+
+async fn redirects_keep_or_change_the_method(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for (code, method, becomes) in [
+        (301, Method::POST, "GET"),
+        (302, Method::POST, "GET"),
+        (302, Method::PUT, "PUT"),
+        (303, Method::PUT, "GET"),
+        (307, Method::POST, "POST"),
+        (308, Method::PATCH, "PATCH"),
+    ] {
+        let what = format!("{method} after {code}");
+        let url = origin.url(&format!("/redirect-to?url=/anything&status_code={code}"));
+        let request = session.request(method, url).body("content");
+        let shown: Value = request.json().await?;
+        equal(&what, shown["method"].as_str(), Some(becomes))?;
+        let data = if becomes == "GET" { "" } else { "content" };
+        equal(&what, shown["data"].as_str(), Some(data))?;
+    }
+    Ok(())
+}
+
+async fn redirects_end(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    session.get(origin.url("/redirect/10")).text().await?;
+    let result = session.get(origin.url("/redirect/11")).text().await;
+    let error = fails("the eleventh", result, &[ErrorKind::TooManyRedirects])?;
+    equal("the attempts", error.attempts(), 11)?;
+    let session = context.builder().max_redirects(2).build()?;
+    let result = session.get(origin.url("/redirect/3")).text().await;
+    fails("the third", result, &[ErrorKind::TooManyRedirects])?;
+    Ok(())
+}
+
+async fn redirected_stream_is_refused(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let url = origin.url("/redirect-to?url=/anything&status_code=307");
+    let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("content")]);
+    let request = context.session()?.put(url).body(Body::from_stream(pieces));
+    fails(
+        "the redirect",
+        request.text().await,
+        &[ErrorKind::RedirectRefused],
+    )?;
+    Ok(())
+}
+
+async fn credentials_stay_on_their_site(context: Context) -> Result<(), Failure> {
+    let (home, away) = (origin()?, origin()?);
+    let session = context.session()?;
+    let back = home.url("/headers");
+    let elsewhere = away.url(&format!("/redirect-to?url={back}"));
+    for (to, stays) in [
+        ("/headers", true),
+        (&*away.url("/headers"), false),
+        (&*elsewhere, false),
+    ] {
+        let url = home.url(&format!("/redirect-to?url={}", escaped(to)));
+        let request = session
+            .get(url)
+            .header(header::AUTHORIZATION, "Bearer mine");
+        let shown: Value = request.header(header::COOKIE, "crumb=1").json().await?;
+        for name in ["Authorization", "Cookie"] {
+            let sent = shown["headers"].get(name).is_some();
+            equal(&format!("{name} at {to}"), sent, stays)?;
+        }
+    }
+    Ok(())
+}
+
+/// As a value in a query.
+fn escaped(url: &str) -> String {
+    url.replace('%', "%25")
+        .replace('&', "%26")
+        .replace('?', "%3F")
+}
+
+async fn redirects_share_the_connection(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    session.get(origin.url("/redirect/5")).text().await?;
+    // One more than one, as a pool may get a connection back a moment late.
+    let connections = origin.stats().connections_accepted;
+    check(
+        connections <= 3,
+        format!("{connections} connections for 6 requests"),
+    )
+}
+
+async fn failures_are_retried(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().retry(quick(3)).build()?;
+    let response = session.get(origin.url("/flaky?fail=2&id=a")).send().await?;
+    equal("the status", response.status(), StatusCode::OK)?;
+    equal("the attempts", response.attempts(), 3)?;
+    response.bytes().await?;
+    let response = session.get(origin.url("/flaky?fail=9&id=b")).send().await?;
+    equal(
+        "the status",
+        response.status(),
+        StatusCode::SERVICE_UNAVAILABLE,
+    )?;
+    equal("the attempts", response.attempts(), 4)?;
+    response.bytes().await?;
+    equal("requests", origin.stats().requests, 7)
+}
+
+fn quick(retries: usize) -> Retry {
+    Retry::new(retries).delays(Duration::from_millis(1), Duration::from_millis(10))
+}
+
+async fn retry_after_is_obeyed(context: Context) -> Result<(), Failure> {
+    let busy =
+        "HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let server = inflight_origin::script::Scripted::start(move |connection| {
+        let answer = match connection {
+            0 => busy,
+            _ => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone",
+        };
+        Script::new().read_request().send(answer)
+    })?;
+    let session = context.builder().retry(quick(1)).build()?;
+    let start = std::time::Instant::now();
+    let text = session.get(server.url("/")).text().await?;
+    equal("the text", text, "done")?;
+    let took = start.elapsed();
+    check(
+        took >= Duration::from_secs(1),
+        format!("asked again after {took:?}"),
+    )
+}
+
+async fn posts_are_not_retried(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    for (retry, id, attempts) in [(quick(3), "a", 1), (quick(3).any_method(), "b", 2)] {
+        let session = context.builder().retry(retry).build()?;
+        let url = origin.url(&format!("/flaky?fail=1&id={id}"));
+        let response = session.post(url).body("once").send().await?;
+        equal("the attempts", response.attempts(), attempts)?;
+        response.bytes().await?;
+    }
+    Ok(())
+}
+
+const LIMIT: Duration = Duration::from_millis(300);
+
+async fn head_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().head_timeout(LIMIT).build()?;
+    let exchange = session.get(origin.url("/hang")).text();
+    times_out(within("the head", PATIENCE, exchange).await?, Phase::Head)
+}
+
+async fn read_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().read_timeout(LIMIT).build()?;
+    let exchange = session.get(origin.url("/hang-body")).text();
+    times_out(within("the body", PATIENCE, exchange).await?, Phase::Body)
+}
+
+async fn read_timeout_spares_a_slow_body(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().read_timeout(Duration::from_secs(2));
+    let url = origin.url("/slow-body?chunks=25&size=1&pause_ms=100");
+    let bytes = session.build()?.get(url).bytes().await?;
+    equal("the length", bytes.len(), 25)
+}
+
+async fn queue_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let builder = context.builder().max_in_flight(1).queue_timeout(LIMIT);
+    let session = builder.build()?;
+    let holder = session.get(origin.url("/hang")).text();
+    let queued = session.get(origin.url("/page/1")).text();
+    // The holder comes first, and never ends.
+    let both = futures_util::future::select(Box::pin(holder), Box::pin(queued));
+    match within("the queue", PATIENCE, both).await? {
+        futures_util::future::Either::Right((result, _)) => times_out(result, Phase::Queue),
+        futures_util::future::Either::Left(_) => Err(Failure::new("/hang has answered")),
+    }
+}
+
+fn times_out(result: Result<String, inflight_core::Error>, phase: Phase) -> Result<(), Failure> {
+    let error = fails("the exchange", result, &[ErrorKind::Timeout])?;
+    equal("the phase", error.phase(), Some(phase))
+}
+
+async fn max_per_host_is_kept(context: Context) -> Result<(), Failure> {
+    const AT_MOST: u64 = 3;
+    let (slow, other) = (origin()?, origin()?);
+    let session = context.builder().max_per_host(AT_MOST as usize).build()?;
+    let pages = (0..12).map(|_| session.get(slow.url("/delay-ms/50")).bytes());
+    let all = async {
+        let done = gather(pages).all().await;
+        done.map_err(JobError::into_kind)
+    };
+    let elsewhere = session.get(other.url("/page/1")).text();
+    let (all, elsewhere) = futures_util::future::join(all, elsewhere).await;
+    check(all.is_ok(), format!("{all:?}"))?;
+    elsewhere?;
+    let ended = |stats: &inflight_origin::Stats| stats.in_flight == 0 && stats.requests == 12;
+    let stats = counts(&slow, "twelve requests", ended).await?;
+    let peak = stats.peak_in_flight;
+    check(peak <= AT_MOST, format!("{peak} requests at once"))
+}
+
+async fn unread_responses_are_told(context: Context) -> Result<(), Failure> {
+    let origin: std::sync::Arc<Origin> = origin()?;
+    let session = context.builder().max_in_flight(2).build()?;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(session.get(origin.url("/hang-body")).send().await?);
+    }
+    let queued = session.get(origin.url("/page/1")).text();
+    let result = within("the word", PATIENCE, queued).await?;
+    let error = fails("the queue", result, &[ErrorKind::Timeout])?;
+    equal("the phase", error.phase(), Some(Phase::Queue))?;
+    check(
+        error.to_string().contains("nobody reads"),
+        format!("not said why: {error}"),
+    )?;
+    held.pop();
+    session.get(origin.url("/page/1")).text().await?;
+    Ok(())
+}

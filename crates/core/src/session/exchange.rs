@@ -1,0 +1,237 @@
+//! One request of a session's, from the caller's to the response that answers it: through the
+//! caps, again after failures, on after redirects.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use http::{Method, Request};
+
+use super::caps::Seat;
+use super::governed::{Alarm, Governed};
+use super::retry::Plan;
+use super::{Inner, Session};
+use crate::body::Body;
+use crate::client::Support;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::fetch::Deadline;
+use crate::response::Response;
+use crate::target::Target;
+
+/// A redirect's body up to this size is read, so that its connection can be used again; others
+/// are dropped with theirs.
+const DRAINED: u64 = 16 << 10;
+
+/// What the caller wants sent: the pattern of the requests that are.
+pub(crate) struct Draft {
+    request: Box<Request<Body>>,
+    /// The body was a stream and is gone.
+    spent: bool,
+    /// A redirect has led to another site.
+    elsewhere: bool,
+}
+
+impl Draft {
+    pub(crate) fn new(request: Box<Request<Body>>) -> Self {
+        Self {
+            request,
+            spent: false,
+            elsewhere: false,
+        }
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.request.headers_mut()
+    }
+
+    pub(crate) fn can_be_sent(&self) -> bool {
+        !self.spent
+    }
+
+    pub(crate) fn become_get(&mut self, of_the_body: &[HeaderName]) {
+        *self.request.method_mut() = Method::GET;
+        *self.request.body_mut() = Body::empty();
+        self.spent = false;
+        for name in of_the_body {
+            self.headers_mut().remove(name);
+        }
+    }
+
+    pub(crate) fn went_elsewhere(&mut self) {
+        self.elsewhere = true;
+    }
+
+    /// The next request to send.
+    fn request(&mut self, target: &Target, session: &Inner, alarm: &Alarm) -> Request<Body> {
+        let body = match self.request.body().try_clone() {
+            Some(body) => body,
+            None => {
+                self.spent = true;
+                std::mem::take(self.request.body_mut())
+            }
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.request.method().clone();
+        *request.version_mut() = self.request.version();
+        *request.uri_mut() = target.uri().clone();
+        *request.extensions_mut() = self.request.extensions().clone();
+        *request.headers_mut() = self.request.headers().clone();
+        let headers = request.headers_mut();
+        if let Some(authorization) = target.authorization() {
+            let own = headers.entry(AUTHORIZATION);
+            own.or_insert_with(|| authorization.clone());
+        }
+        let redirects = &session.redirects;
+        for name in session.headers.keys() {
+            let stays = self.elsewhere && redirects.is_confidential(name);
+            // The request's own headers win over the session's of the same name, all together.
+            if !stays && !headers.contains_key(name) {
+                for value in session.headers.get_all(name) {
+                    headers.append(name, value.clone());
+                }
+            }
+        }
+        if let (true, Some(deadline)) = (session.capabilities.reads_deadline, alarm.deadline) {
+            request.extensions_mut().insert(Deadline(deadline));
+        }
+        request
+    }
+}
+
+impl Session {
+    pub(crate) async fn exchange(
+        self,
+        mut target: Target,
+        request: Box<Request<Body>>,
+        timeout: Option<Duration>,
+    ) -> Result<Response, Error> {
+        let inner = &*self.0;
+        let mut exchange = Exchange {
+            session: inner,
+            draft: Draft::new(request),
+            alarm: Alarm::new(timeout, inner.runtime.clone()),
+            attempts: 0,
+        };
+        let mut history = Vec::new();
+        match exchange.run(&mut target, &mut history).await {
+            Ok((response, seat)) => {
+                let attempts = exchange.attempts;
+                let response = response.map(|body| {
+                    if http_body::Body::is_end_stream(&body) {
+                        return body;
+                    }
+                    let read_timeout = inner.read_timeout;
+                    Body::wrap(Governed::new(body, exchange.alarm, seat, read_timeout))
+                });
+                let response = Response::new(response, target, inner.max_body);
+                Ok(response.with_story(history, attempts))
+            }
+            Err(error) => {
+                let error = target.name(error);
+                Err(error.with_story(history.len(), exchange.attempts))
+            }
+        }
+    }
+}
+
+type Head = http::Response<Body>;
+
+/// A request under way.
+struct Exchange<'a> {
+    session: &'a Inner,
+    draft: Draft,
+    alarm: Alarm,
+    attempts: u32,
+}
+
+impl Exchange<'_> {
+    /// Follows redirects; `target` is where they have led to.
+    async fn run(
+        &mut self,
+        target: &mut Target,
+        history: &mut Vec<super::Redirect>,
+    ) -> Result<(Head, Seat), Error> {
+        let mut seat = None;
+        loop {
+            let (response, taken) = self.attempt(target, seat.take()).await?;
+            let redirects = &self.session.redirects;
+            let next = redirects.follow(target, &mut self.draft, &response, history)?;
+            let Some(next) = next else {
+                return Ok((response, taken));
+            };
+            let body = response.into_body();
+            if body.len().is_some_and(|len| len <= DRAINED) {
+                // What becomes of it is nothing to the request.
+                let drained = self.alarm.bound(None, body.collect(DRAINED));
+                let _ = Box::pin(drained).await?;
+            }
+            *target = next;
+            seat = Some(taken);
+        }
+    }
+
+    /// Sends the request, and again when that is of use.
+    async fn attempt(
+        &mut self,
+        target: &Target,
+        mut seat: Option<Seat>,
+    ) -> Result<(Head, Seat), Error> {
+        let inner = self.session;
+        if let (Support::No(reason), Some("https")) =
+            (inner.capabilities.tls, target.uri().scheme_str())
+        {
+            return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
+        }
+        let mut once_more = true;
+        let mut plan: Option<Plan> = None;
+        if !inner.retry.is_off() {
+            inner.budget.earn();
+        }
+        loop {
+            let mut taken = seat.take().unwrap_or_default();
+            if !inner.caps.is_none() {
+                // Rare and large: in a box it makes no other exchange larger.
+                let turn = inner.caps.enter(&mut taken, target.uri(), &mut self.alarm);
+                Box::pin(turn).await?;
+            }
+            let outcome = self.send(target).await;
+            if once_more
+                && outcome.as_ref().is_err_and(Error::is_of_a_dead_connection)
+                && self.draft.method().is_idempotent()
+                && self.draft.can_be_sent()
+            {
+                // A kept connection that had ended meanwhile: no answer of the server's yet.
+                once_more = false;
+                seat = Some(std::mem::take(&mut taken));
+                continue;
+            }
+            if inner.retry.is_off() || !self.draft.can_be_sent() {
+                return Ok((outcome?, taken));
+            }
+            let plan = plan.get_or_insert_with(|| inner.retry.plan());
+            let Some(pause) = plan.pause(self.draft.method(), &outcome) else {
+                return Ok((outcome?, taken));
+            };
+            let resume = self.alarm.now() + pause;
+            let too_late = self.alarm.deadline.is_some_and(|end| resume >= end);
+            if too_late || !inner.budget.spend() {
+                return Ok((outcome?, taken));
+            }
+            drop((outcome, taken));
+            self.alarm.sleep_until(resume, None).await?;
+        }
+    }
+
+    async fn send(&mut self, target: &Target) -> Result<Head, Error> {
+        self.attempts += 1;
+        let inner = self.session;
+        let request = self.draft.request(target, inner, &self.alarm);
+        let limit = self.alarm.limit(inner.head_timeout, Phase::Head);
+        self.alarm
+            .bound(limit, inner.client.fetch_boxed(request))
+            .await?
+    }
+}

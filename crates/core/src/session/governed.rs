@@ -1,0 +1,210 @@
+//! What the session's policy holds an exchange to while it lasts.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use sync_wrapper::SyncWrapper;
+
+use super::caps::Seat;
+use crate::body::Body;
+use crate::error::{Error, Phase};
+use crate::fetch::BoxFuture;
+use crate::runtime::Runtime;
+
+/// The moment at which a phase has taken too long.
+pub(crate) type Limit = Option<(Instant, Phase)>;
+
+/// The one timer of an exchange. It starts its runtime's timer at the first wait: an exchange
+/// that never waits never pays for it.
+pub(crate) struct Alarm {
+    pub(crate) deadline: Option<Instant>,
+    // The whole of the time, while none of it has passed: spares asking the clock again.
+    whole: Option<Duration>,
+    // When it rings, and the runtime's timer.
+    armed: Option<(Instant, SyncWrapper<BoxFuture<'static, ()>>)>,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Alarm {
+    pub(crate) fn new(timeout: Option<Duration>, runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            // A time too far away to be represented is no limit.
+            deadline: timeout.and_then(|timeout| runtime.now().checked_add(timeout)),
+            whole: timeout,
+            armed: None,
+            runtime,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.runtime.now()
+    }
+
+    /// When `phase`, which begins now, has taken longer than `timeout`.
+    pub(crate) fn limit(&self, timeout: Option<Duration>, phase: Phase) -> Limit {
+        Some((self.now().checked_add(timeout?)?, phase))
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| self.now() >= deadline)
+    }
+
+    /// The output of `work`, unless the exchange's time is over first, or the phase's.
+    pub(crate) async fn bound<F: Future>(
+        &mut self,
+        limit: Limit,
+        work: F,
+    ) -> Result<F::Output, Error> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll(cx, limit).map(|phase| Err(Error::timeout(phase))),
+        })
+        .await
+    }
+
+    /// Lets the time pass until `moment`, unless the exchange's time is over first, or the
+    /// phase's.
+    pub(crate) async fn sleep_until(&mut self, moment: Instant, limit: Limit) -> Result<(), Error> {
+        let early = limit.filter(|(at, _)| *at < moment);
+        let target = early.or(Some((moment, Phase::Queue)));
+        let rang = poll_fn(|cx| self.poll(cx, target)).await;
+        match (rang, early) {
+            (Phase::Total, _) => Err(Error::timeout(Phase::Total)),
+            (_, Some((_, phase))) => Err(Error::timeout(phase)),
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// The phase whose time is over.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Phase> {
+        let (until, phase) = match (self.deadline, limit) {
+            (Some(total), Some((at, phase))) if at < total => (at, phase),
+            (Some(total), _) => (total, Phase::Total),
+            (None, Some(limit)) => limit,
+            (None, None) => return Poll::Pending,
+        };
+        loop {
+            if let Some((rings, sleep)) = &mut self.armed
+                && *rings <= until
+            {
+                ready!(sleep.get_mut().as_mut().poll(cx));
+                let rang = *rings;
+                self.armed = None;
+                if rang == until {
+                    return Poll::Ready(phase);
+                }
+                // It rang for a limit that has moved on since.
+            }
+            let left = match self.whole.take() {
+                Some(whole) if phase == Phase::Total => whole,
+                _ => until.saturating_duration_since(self.now()),
+            };
+            let sleep = SyncWrapper::new(self.runtime.sleep(left));
+            self.armed = Some((until, sleep));
+        }
+    }
+}
+
+/// A response's body under the session's policy: within the exchange's time, and in flight
+/// until it ends.
+pub(crate) struct Governed {
+    body: Body,
+    alarm: Alarm,
+    seat: Seat,
+    read_timeout: Option<Duration>,
+    // When the next piece is late, while somebody waits for it.
+    late: Limit,
+    pieces: u32,
+    over: bool,
+}
+
+impl Governed {
+    pub(crate) fn new(
+        body: Body,
+        mut alarm: Alarm,
+        mut seat: Seat,
+        read_timeout: Option<Duration>,
+    ) -> Self {
+        seat.unread(&alarm);
+        // Whoever has the response may take any time before reading on.
+        alarm.whole = None;
+        Self {
+            body,
+            alarm,
+            seat,
+            read_timeout,
+            late: None,
+            pieces: 0,
+            over: false,
+        }
+    }
+
+    /// Asks the clock at every eighth piece: a clock costs more than handing a piece on.
+    fn is_overdue(&mut self) -> bool {
+        self.pieces = self.pieces.wrapping_add(1);
+        self.pieces.is_multiple_of(8) && self.alarm.is_over()
+    }
+
+    fn end(&mut self) {
+        self.over = true;
+        self.body = Body::empty();
+        self.seat = Seat::default();
+        self.alarm.armed = None;
+    }
+}
+
+impl http_body::Body for Governed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        this.seat.read();
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            // A peer that is never slow enough to wait for is held to the time as well.
+            Poll::Ready(Some(Ok(_))) if this.is_overdue() => {
+                this.end();
+                Poll::Ready(Some(Err(Error::timeout(Phase::Total))))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                this.late = None;
+                if http_body::Body::is_end_stream(&this.body) {
+                    this.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(end) => {
+                this.end();
+                Poll::Ready(end)
+            }
+            Poll::Pending => {
+                if this.late.is_none() {
+                    this.late = this.alarm.limit(this.read_timeout, Phase::Body);
+                }
+                let phase = ready!(this.alarm.poll(cx, this.late));
+                this.end();
+                Poll::Ready(Some(Err(Error::timeout(phase))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || http_body::Body::is_end_stream(&self.body)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
+    }
+}

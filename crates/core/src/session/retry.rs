@@ -1,0 +1,232 @@
+//! When a request that failed is sent again.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::error::{Error, ErrorKind, Phase};
+
+/// When and how often a session sends a failed request again.
+///
+/// A request is sent again when it got no response (the name had no address, no connection was
+/// made or it ended early, the wait for the head took too long) or one of the status 408, 429,
+/// 502, 503 or 504; when its method is idempotent (RFC 9110, 9.2.2); and when its body, if it has
+/// one, can be sent again. Once there is a response that is not retried, reading its body is not.
+///
+/// Before each retry there is a pause: a random part of a span that doubles each time ("full
+/// jitter"), and at least what the response's `Retry-After` asks for. A pause that would outlast
+/// the request's [`timeout`](crate::SessionBuilder::timeout) is not begun: the failure is the
+/// answer then.
+///
+/// A session's retries have a budget: a fifth of its requests, and ten. When everything fails, a
+/// server meets a fifth more load and not a multiple of it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use inflight_core::Retry;
+///
+/// let retry = Retry::new(3).delays(Duration::from_millis(50), Duration::from_secs(2));
+/// # let _ = retry;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Retry {
+    at_most: usize,
+    min_delay: Duration,
+    max_delay: Duration,
+    any_method: bool,
+}
+
+impl Retry {
+    /// At most so many retries of a request; 0 for none.
+    pub fn new(at_most: usize) -> Self {
+        Self {
+            at_most,
+            min_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(10),
+            any_method: false,
+        }
+    }
+
+    /// The span of the first pause, and the longest. Default 100 ms and 10 s.
+    pub fn delays(mut self, first: Duration, longest: Duration) -> Self {
+        self.min_delay = first;
+        self.max_delay = longest;
+        self
+    }
+
+    /// Retries requests of every method. The server may then do twice what was asked once.
+    pub fn any_method(mut self) -> Self {
+        self.any_method = true;
+        self
+    }
+
+    /// What is left for one request.
+    pub(crate) fn plan(&self) -> Plan {
+        let delays = ExponentialBuilder::default()
+            .with_factor(2.0)
+            .with_min_delay(self.min_delay)
+            .with_max_delay(self.max_delay.max(self.min_delay))
+            .with_max_times(self.at_most);
+        Plan {
+            delays: delays.build(),
+            any_method: self.any_method,
+        }
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        self.at_most == 0
+    }
+}
+
+/// The retries that one request has left.
+pub(crate) struct Plan {
+    delays: ExponentialBackoff,
+    any_method: bool,
+}
+
+impl Plan {
+    /// How long to pause before the next retry, if there is to be one.
+    pub(crate) fn pause<B>(
+        &mut self,
+        method: &Method,
+        outcome: &Result<http::Response<B>, Error>,
+    ) -> Option<Duration> {
+        if !(self.any_method || method.is_idempotent()) {
+            return None;
+        }
+        let asked = match outcome {
+            Ok(response) if is_passing(response.status()) => retry_after(response.headers()),
+            Err(error) if may_pass(error) => Duration::ZERO,
+            _ => return None,
+        };
+        let span = self.delays.next()?;
+        Some(span.mul_f64(fastrand::f64()).max(asked))
+    }
+}
+
+/// Statuses of a server that may answer otherwise in a moment.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
+}
+
+/// Failures before there was a response.
+fn may_pass(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Incomplete | ErrorKind::Io => true,
+        ErrorKind::Timeout => matches!(error.phase(), Some(Phase::Connect | Phase::Head)),
+        _ => false,
+    }
+}
+
+/// In seconds or as a date (RFC 9110, 10.2.3); nothing when it is neither.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let value = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
+    let Some(value) = value else {
+        return Duration::ZERO;
+    };
+    if let Ok(seconds) = value.trim().parse() {
+        return Duration::from_secs(seconds);
+    }
+    let date = httpdate::parse_http_date(value).ok();
+    date.and_then(|date| date.duration_since(SystemTime::now()).ok())
+        .unwrap_or_default()
+}
+
+/// What keeps retries from multiplying the load of a server that fails.
+pub(crate) struct Budget(AtomicI64);
+
+/// In fifths of a retry.
+const A_RETRY: i64 = 5;
+const MOST: i64 = 10 * A_RETRY;
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self(AtomicI64::new(MOST))
+    }
+
+    /// Each request adds a fifth of a retry.
+    pub(crate) fn earn(&self) {
+        self.change(|left| Some((left + 1).min(MOST)));
+    }
+
+    /// Whether there is a retry left; it is spent then.
+    pub(crate) fn spend(&self) -> bool {
+        self.change(|left| (left >= A_RETRY).then_some(left - A_RETRY))
+    }
+
+    fn change(&self, to: impl FnMut(i64) -> Option<i64>) -> bool {
+        let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.0.fetch_update(set, get, to).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(value: &str) -> Duration {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, value.parse().unwrap());
+        retry_after(&headers)
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        assert_eq!(after("7"), Duration::from_secs(7));
+        let later = SystemTime::now() + Duration::from_secs(3600);
+        let left = after(&httpdate::fmt_http_date(later));
+        assert!(left > Duration::from_secs(3000) && left <= Duration::from_secs(3600));
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Duration::ZERO);
+        assert_eq!(after("soon"), Duration::ZERO);
+        assert_eq!(after("-1"), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_budget_is_ten_retries_and_a_fifth_of_the_requests() {
+        let budget = Budget::new();
+        let spent = std::iter::repeat_with(|| budget.spend()).take_while(|spent| *spent);
+        assert_eq!(spent.count(), 10);
+        for _ in 0..100 {
+            budget.earn();
+        }
+        let spent = std::iter::repeat_with(|| budget.spend()).take_while(|spent| *spent);
+        assert_eq!(spent.count(), 10);
+        for _ in 0..25 {
+            budget.earn();
+        }
+        let spent = std::iter::repeat_with(|| budget.spend()).take_while(|spent| *spent);
+        assert_eq!(spent.count(), 5);
+    }
+
+    #[test]
+    fn pauses_double_at_most_and_end() {
+        let mut plan = Retry::new(3)
+            .delays(Duration::from_millis(100), Duration::from_millis(300))
+            .plan();
+        let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
+        for longest in [100, 200, 300] {
+            let pause = plan.pause(&Method::GET, &failed).unwrap();
+            assert!(pause <= Duration::from_millis(longest), "{pause:?}");
+        }
+        assert_eq!(plan.pause(&Method::GET, &failed), None);
+    }
+
+    #[test]
+    fn what_may_not_be_repeated_is_not() {
+        let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
+        let mut plan = Retry::new(3).plan();
+        assert_eq!(plan.pause(&Method::POST, &failed), None);
+        let mut plan = Retry::new(3).any_method().plan();
+        assert!(plan.pause(&Method::POST, &failed).is_some());
+        let refused: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Protocol));
+        assert_eq!(plan.pause(&Method::GET, &refused), None);
+        let missing = http::Response::builder().status(404).body(());
+        assert_eq!(plan.pause(&Method::GET, &Ok(missing.unwrap())), None);
+    }
+}

@@ -1,0 +1,734 @@
+//! The session's policy, over a client that is a function and a clock that stands still.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_lite::future::{pending, ready};
+use futures_lite::{StreamExt, stream};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, LOCATION, RETRY_AFTER};
+use http::{Method, Request, StatusCode};
+use inflight_core::{
+    Body, BoxFuture, Error, ErrorKind, Phase, RequestBuilder, Response, Retry, Session,
+    SessionBuilder,
+};
+use support::{
+    Gate, InMemory, TestRuntime, answer, builder, client, lock, poll, poll_until_stalled, run,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A request as the client got it.
+struct Sent {
+    method: Method,
+    uri: String,
+    headers: http::HeaderMap,
+    body: Option<Bytes>,
+}
+
+impl Sent {
+    fn has(&self, name: impl http::header::AsHeaderName) -> bool {
+        self.headers.contains_key(name)
+    }
+}
+
+/// A server in memory: answers the n-th request by `script`, and keeps what it was asked.
+fn server<F>(script: F) -> (InMemory, Arc<Mutex<Vec<Sent>>>)
+where
+    F: Fn(usize, &str) -> Result<http::Response<Body>, Error> + Send + Sync + 'static,
+{
+    let log: Arc<Mutex<Vec<Sent>>> = Arc::default();
+    let keep = log.clone();
+    let client = client(move |request: Request<Body>| {
+        let mut log = lock(&keep);
+        let uri = request.uri().to_string();
+        let answer = script(log.len(), &uri);
+        log.push(Sent {
+            method: request.method().clone(),
+            uri,
+            headers: request.headers().clone(),
+            body: request.body().as_bytes().cloned(),
+        });
+        ready(answer)
+    });
+    (client, log)
+}
+
+fn redirect(status: u16, location: &str) -> Result<http::Response<Body>, Error> {
+    let response = http::Response::builder().status(status);
+    Ok(response
+        .header(LOCATION, location)
+        .body(Body::from("moved"))
+        .unwrap())
+}
+
+fn status(status: u16) -> Result<http::Response<Body>, Error> {
+    let mut response = http::Response::new(Body::from("no"));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    Ok(response)
+}
+
+/// Follows `locations` one by one, with 302 or another status, and then answers.
+fn path(code: u16, locations: &'static [&'static str]) -> (InMemory, Arc<Mutex<Vec<Sent>>>) {
+    server(move |n, _| match locations.get(n) {
+        Some(location) => redirect(code, location),
+        None => answer("there"),
+    })
+}
+
+fn ask(
+    client: InMemory,
+    build: impl FnOnce(SessionBuilder) -> SessionBuilder,
+    request: impl FnOnce(&Session) -> RequestBuilder,
+) -> Result<Response, Error> {
+    let session = build(builder(client, &TestRuntime::new(0)))
+        .build()
+        .unwrap();
+    run(request(&session).send())
+}
+
+// ---------------------------------------------------------------------------------------
+// Redirects.
+
+#[test]
+fn a_redirect_is_followed_and_is_in_the_history() {
+    let (client, log) = path(302, &["/two", "http://other/three?q"]);
+    let response = ask(client, |b| b, |s| s.get("http://host/one")).unwrap();
+    assert_eq!(response.url().unwrap().as_str(), "http://other/three?q");
+    assert_eq!(response.attempts(), 3);
+    let history: Vec<_> = response
+        .history()
+        .iter()
+        .map(|hop| (hop.url().unwrap().as_str(), hop.status().as_u16()))
+        .collect();
+    assert_eq!(
+        history,
+        [("http://host/one", 302), ("http://host/two", 302)]
+    );
+    assert_eq!(run(response.text()).unwrap(), "there");
+    let uris: Vec<_> = lock(&log).iter().map(|sent| sent.uri.clone()).collect();
+    assert_eq!(
+        uris,
+        ["http://host/one", "http://host/two", "http://other/three?q"]
+    );
+}
+
+#[test]
+fn methods_and_bodies_go_on_as_the_status_says() {
+    let rows = [
+        (301, Method::GET, Method::GET, false),
+        (301, Method::POST, Method::GET, false),
+        (301, Method::PUT, Method::PUT, true),
+        (301, Method::HEAD, Method::HEAD, false),
+        (302, Method::POST, Method::GET, false),
+        (302, Method::DELETE, Method::DELETE, false),
+        (303, Method::POST, Method::GET, false),
+        (303, Method::PUT, Method::GET, false),
+        (303, Method::HEAD, Method::HEAD, false),
+        (307, Method::POST, Method::POST, true),
+        (308, Method::POST, Method::POST, true),
+        (308, Method::PUT, Method::PUT, true),
+    ];
+    for (code, method, expected, with_body) in rows {
+        let (client, log) = path(code, &["/next"]);
+        let body = matches!(method, Method::POST | Method::PUT);
+        let request = |session: &Session| {
+            let request = session.request(method.clone(), "http://host/");
+            if body {
+                return request.header(CONTENT_TYPE, "text/x").body("content");
+            }
+            request
+        };
+        ask(client, |b| b, request).unwrap();
+        let log = lock(&log);
+        let next = &log[1];
+        assert_eq!(next.method, expected, "{code} {method}");
+        let content = if with_body { "content" } else { "" };
+        assert_eq!(next.body.as_ref().unwrap(), content, "{code} {method}");
+        assert_eq!(next.has(CONTENT_TYPE), with_body, "{code} {method}");
+    }
+}
+
+#[test]
+fn other_statuses_and_redirects_to_nowhere_are_answers() {
+    for code in [300, 304, 305, 306, 399] {
+        let (client, log) = server(move |_, _| redirect(code, "/next"));
+        let response = ask(client, |b| b, |s| s.get("http://host/")).unwrap();
+        assert_eq!(response.status(), code);
+        assert_eq!(lock(&log).len(), 1);
+    }
+    let (client, _) = server(|_, _| status(302));
+    assert_eq!(
+        ask(client, |b| b, |s| s.get("http://host/"))
+            .unwrap()
+            .status(),
+        302
+    );
+}
+
+#[test]
+fn a_stream_cannot_follow() {
+    let stream = || Body::from_stream(stream::iter([Ok::<_, Error>("content")]));
+    let (client, log) = path(307, &["/next"]);
+    let error = ask(client, |b| b, |s| s.put("http://host/").body(stream())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RedirectRefused);
+    assert_eq!(error.url(), Some("http://host/"));
+    assert_eq!(error.attempts(), 1);
+    assert_eq!(lock(&log).len(), 1);
+    // Where the body is not asked for again, it is not missed.
+    let (client, log) = path(303, &["/next"]);
+    ask(client, |b| b, |s| s.put("http://host/").body(stream())).unwrap();
+    assert_eq!(lock(&log).len(), 2);
+}
+
+#[test]
+fn redirects_end() {
+    let endless = || server(|n, _| redirect(302, &format!("/{n}")));
+    let (client, log) = endless();
+    let error = ask(client, |b| b, |s| s.get("http://host/")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooManyRedirects);
+    assert_eq!(error.url(), Some("http://host/9"));
+    assert_eq!((error.attempts(), lock(&log).len()), (11, 11));
+    let (client, log) = endless();
+    ask(client, |b| b.max_redirects(2), |s| s.get("http://host/")).unwrap_err();
+    assert_eq!(lock(&log).len(), 3);
+    let (client, log) = endless();
+    let response = ask(client, |b| b.max_redirects(0), |s| s.get("http://host/")).unwrap();
+    assert_eq!((response.status().as_u16(), lock(&log).len()), (302, 1));
+    assert_eq!(run(response.text()).unwrap(), "moved");
+}
+
+#[test]
+fn credentials_stay_on_their_site() {
+    let key = HeaderName::from_static("x-key");
+    let elsewhere = [
+        "http://other/",
+        "http://host:81/",
+        "https://host/",
+        "http://sub.host/",
+    ];
+    for location in elsewhere {
+        let back = Arc::new(location);
+        let (client, log) = server(move |n, _| match n {
+            0 => redirect(302, "/here"),
+            1 => redirect(302, &back),
+            // And home again: what stayed behind stays behind.
+            2 => redirect(302, "http://host/home"),
+            _ => answer("there"),
+        });
+        let build = |b: SessionBuilder| {
+            b.allow_https_to_http(true)
+                .confidential_header(key.clone())
+                .header("x-key", "session")
+                .header("x-open", "session")
+        };
+        let request = |s: &Session| {
+            s.get("http://host/")
+                .header(AUTHORIZATION, "mine")
+                .header(COOKIE, "a=b")
+                .header("proxy-authorization", "mine")
+                .header("accept", "*/*")
+        };
+        ask(client, build, request).unwrap();
+        let log = lock(&log);
+        assert_eq!(log.len(), 4);
+        for (n, sent) in log.iter().enumerate() {
+            let at_home = n < 2;
+            for name in ["authorization", "cookie", "proxy-authorization", "x-key"] {
+                assert_eq!(sent.has(name), at_home, "{name} at {}", sent.uri);
+            }
+            assert!(sent.has("accept") && sent.has("x-open"));
+        }
+    }
+}
+
+#[test]
+fn credentials_of_the_url_go_on_within_the_site_and_no_further() {
+    let (client, log) = path(302, &["/here", "http://other/", "http://host/"]);
+    ask(client, |b| b, |s| s.get("http://me:secret@host/")).unwrap();
+    let sent: Vec<_> = lock(&log)
+        .iter()
+        .map(|sent| sent.has(AUTHORIZATION))
+        .collect();
+    assert_eq!(sent, [true, true, false, false]);
+    // The same site, written another way.
+    let (client, log) = path(302, &["http://HOST:80/here"]);
+    ask(client, |b| b, |s| s.get("http://me:secret@host/")).unwrap();
+    assert!(lock(&log)[1].has(AUTHORIZATION));
+}
+
+#[test]
+fn downgrades_and_other_schemes_are_refused() {
+    for location in [
+        "http://host/",
+        "ftp://host/",
+        "file:///etc/passwd",
+        "http://[/",
+    ] {
+        let (client, log) = server(move |_, _| redirect(302, location));
+        let error = ask(client, |b| b, |s| s.get("https://host/")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RedirectRefused, "{location}");
+        assert_eq!(error.url(), Some("https://host/"));
+        assert_eq!(lock(&log).len(), 1);
+    }
+    let (client, _) = path(302, &["http://host/"]);
+    ask(
+        client,
+        |b| b.allow_https_to_http(true),
+        |s| s.get("https://host/"),
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_fragment_goes_on_unless_the_location_has_one() {
+    for (location, url) in [
+        ("/next", "http://host/next#part"),
+        ("/next#other", "http://host/next#other"),
+    ] {
+        let (client, log) = server(move |n, _| match n {
+            0 => redirect(302, location),
+            _ => answer("there"),
+        });
+        let response = ask(client, |b| b, |s| s.get("http://host/#part")).unwrap();
+        assert_eq!(response.url().unwrap().as_str(), url);
+        assert_eq!(lock(&log)[1].uri, "http://host/next");
+    }
+}
+
+// ---------------------------------------------------------------------------------------
+// Retries.
+
+fn failing(kind: ErrorKind) -> impl Fn(usize, &str) -> Result<http::Response<Body>, Error> {
+    move |_, _| Err(Error::new(kind))
+}
+
+/// Sends a request whose retries wait for the clock, which this moves on.
+fn with_time(runtime: &TestRuntime, request: RequestBuilder) -> Result<Response, Error> {
+    let mut sent = Box::pin(request.send());
+    for _ in 0..100 {
+        if let Poll::Ready(result) = poll_until_stalled(&mut sent) {
+            return result;
+        }
+        runtime.advance(SECOND);
+    }
+    panic!("a hundred seconds have passed");
+}
+
+fn retrying(client: InMemory, runtime: &TestRuntime, retry: Retry) -> Session {
+    builder(client, runtime).retry(retry).build().unwrap()
+}
+
+#[test]
+fn nothing_is_sent_again_by_default() {
+    for kind in [ErrorKind::Connect, ErrorKind::Incomplete, ErrorKind::Io] {
+        let (client, log) = server(failing(kind));
+        let error = ask(client, |b| b, |s| s.get("http://host/")).unwrap_err();
+        assert_eq!((error.kind(), error.attempts()), (kind, 1));
+        assert_eq!(lock(&log).len(), 1);
+    }
+    let (client, _) = server(|_, _| status(503));
+    assert_eq!(
+        ask(client, |b| b, |s| s.get("http://host/"))
+            .unwrap()
+            .status(),
+        503
+    );
+}
+
+#[test]
+fn what_may_pass_is_sent_again_and_no_more_than_asked() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(|n, _| match n {
+        0 => Err(Error::new(ErrorKind::Connect)),
+        1 => status(503),
+        _ => answer("there"),
+    });
+    let session = retrying(client, &runtime, Retry::new(3));
+    let response = with_time(&runtime, session.get("http://host/")).unwrap();
+    assert_eq!((response.status().as_u16(), response.attempts()), (200, 3));
+    assert_eq!(lock(&log).len(), 3);
+
+    let (client, log) = server(failing(ErrorKind::Connect));
+    let session = retrying(client, &runtime, Retry::new(3));
+    let error = with_time(&runtime, session.get("http://host/")).unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Connect, 4));
+    assert_eq!(lock(&log).len(), 4);
+}
+
+#[test]
+fn what_will_not_pass_is_not_sent_again() {
+    let runtime = TestRuntime::new(0);
+    for kind in [ErrorKind::Protocol, ErrorKind::Tls, ErrorKind::Unsupported] {
+        let (client, log) = server(failing(kind));
+        let session = retrying(client, &runtime, Retry::new(3));
+        with_time(&runtime, session.get("http://host/")).unwrap_err();
+        assert_eq!(lock(&log).len(), 1, "{kind}");
+    }
+    for code in [200, 400, 404, 500, 501] {
+        let (client, log) = server(move |_, _| status(code));
+        let session = retrying(client, &runtime, Retry::new(3));
+        with_time(&runtime, session.get("http://host/")).unwrap();
+        assert_eq!(lock(&log).len(), 1, "{code}");
+    }
+}
+
+#[test]
+fn what_must_not_be_repeated_is_not() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(failing(ErrorKind::Connect));
+    let session = retrying(client, &runtime, Retry::new(3));
+    with_time(&runtime, session.post("http://host/").body("a")).unwrap_err();
+    let stream = Body::from_stream(stream::iter([Ok::<_, Error>("a")]));
+    with_time(&runtime, session.put("http://host/").body(stream)).unwrap_err();
+    assert_eq!(lock(&log).len(), 2);
+    // But one that is told to is.
+    let (client, log) = server(failing(ErrorKind::Connect));
+    let session = retrying(client, &runtime, Retry::new(3).any_method());
+    with_time(&runtime, session.post("http://host/").body("a")).unwrap_err();
+    assert_eq!(lock(&log).len(), 4);
+    assert!(
+        lock(&log)
+            .iter()
+            .all(|sent| sent.body.as_ref().unwrap() == "a")
+    );
+}
+
+#[test]
+fn a_retry_waits_as_long_as_the_server_asks() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(|n, _| match n {
+        0 => {
+            let response = http::Response::builder().status(429);
+            Ok(response
+                .header(RETRY_AFTER, "30")
+                .body(Body::empty())
+                .unwrap())
+        }
+        _ => answer("there"),
+    });
+    let session = retrying(client, &runtime, Retry::new(3));
+    let mut sent = Box::pin(session.get("http://host/").send());
+    assert!(poll_until_stalled(&mut sent).is_pending());
+    runtime.advance(29 * SECOND);
+    assert!(poll_until_stalled(&mut sent).is_pending());
+    assert_eq!(lock(&log).len(), 1);
+    runtime.advance(SECOND);
+    assert_eq!(run(sent).unwrap().status(), 200);
+}
+
+#[test]
+fn a_retry_that_would_come_too_late_is_not_waited_for() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(|_, _| {
+        let response = http::Response::builder().status(503);
+        Ok(response
+            .header(RETRY_AFTER, "300")
+            .body(Body::empty())
+            .unwrap())
+    });
+    let session = retrying(client, &runtime, Retry::new(3));
+    let response = run(session.get("http://host/").timeout(60 * SECOND).send()).unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(lock(&log).len(), 1);
+}
+
+#[test]
+fn retries_have_a_budget() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(failing(ErrorKind::Connect));
+    let session = retrying(client, &runtime, Retry::new(1));
+    for _ in 0..200 {
+        with_time(&runtime, session.get("http://host/")).unwrap_err();
+    }
+    let retries = lock(&log).len() - 200;
+    assert!((40..=50).contains(&retries), "{retries} retries");
+}
+
+#[test]
+fn a_place_is_free_while_a_retry_waits() {
+    let runtime = TestRuntime::new(0);
+    let (client, _) = server(|_, uri| match uri {
+        "http://host/" => Err(Error::new(ErrorKind::Connect)),
+        _ => answer("there"),
+    });
+    let session = builder(client, &runtime)
+        .retry(Retry::new(1))
+        .max_in_flight(1)
+        .build()
+        .unwrap();
+    let mut failing = Box::pin(session.get("http://host/").send());
+    assert!(poll(&mut failing).is_pending());
+    run(session.get("http://host/other").bytes()).unwrap();
+}
+
+#[test]
+fn a_dead_connection_is_tried_once_more() {
+    let dead = |n: usize| match n {
+        0 => Err(Error::new(ErrorKind::Incomplete).on_dead_connection()),
+        _ => answer("there"),
+    };
+    let (client, log) = server(move |n, _| dead(n));
+    let response = ask(client, |b| b, |s| s.put("http://host/").body("a")).unwrap();
+    assert_eq!((response.attempts(), lock(&log).len()), (2, 2));
+    let (client, log) = server(move |n, _| dead(n));
+    let error = ask(client, |b| b, |s| s.post("http://host/").body("a")).unwrap_err();
+    assert_eq!((error.kind(), lock(&log).len()), (ErrorKind::Incomplete, 1));
+    let (client, log) = server(|_, _| Err(Error::new(ErrorKind::Incomplete).on_dead_connection()));
+    ask(client, |b| b, |s| s.get("http://host/")).unwrap_err();
+    assert_eq!(lock(&log).len(), 2);
+}
+
+// ---------------------------------------------------------------------------------------
+// Time, by phase.
+
+fn assert_timeout(error: &Error, phase: Phase) {
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Timeout, Some(phase))
+    );
+}
+
+fn hanging() -> InMemory {
+    client(|_| pending())
+}
+
+#[test]
+fn the_wait_for_a_turn_has_a_limit() {
+    let runtime = TestRuntime::new(0);
+    let session = builder(hanging(), &runtime)
+        .max_in_flight(1)
+        .queue_timeout(10 * SECOND)
+        .build()
+        .unwrap();
+    let mut first = Box::pin(session.get("http://host/").send());
+    assert!(poll(&mut first).is_pending());
+    let mut queued = Box::pin(session.get("http://host/").send());
+    assert!(poll_until_stalled(&mut queued).is_pending());
+    runtime.advance(9 * SECOND);
+    assert!(poll_until_stalled(&mut queued).is_pending());
+    runtime.advance(SECOND);
+    let error = run(queued).unwrap_err();
+    assert_timeout(&error, Phase::Queue);
+    assert_eq!(error.attempts(), 0);
+    assert!(poll(&mut first).is_pending());
+}
+
+#[test]
+fn the_wait_for_the_head_has_a_limit_of_its_own() {
+    let runtime = TestRuntime::new(0);
+    let session = builder(hanging(), &runtime)
+        .head_timeout(10 * SECOND)
+        .build()
+        .unwrap();
+    let mut head = Box::pin(session.get("http://host/").send());
+    assert!(poll_until_stalled(&mut head).is_pending());
+    runtime.advance(10 * SECOND);
+    assert_timeout(&run(head).unwrap_err(), Phase::Head);
+    // The whole is over first when it is shorter.
+    let mut head = Box::pin(session.get("http://host/").timeout(SECOND).send());
+    assert!(poll_until_stalled(&mut head).is_pending());
+    runtime.advance(SECOND);
+    assert_timeout(&run(head).unwrap_err(), Phase::Total);
+}
+
+#[test]
+fn the_wait_for_the_next_piece_has_a_limit_and_begins_anew_with_each() {
+    let runtime = TestRuntime::new(0);
+    let gates: Arc<[Gate; 3]> = Arc::default();
+    let script = gates.clone();
+    let client = client(move |_| {
+        let gates = script.clone();
+        let pieces = stream::unfold(0, move |n| {
+            let passed = gates.get(n).map(Gate::passed);
+            async move {
+                passed?.await;
+                Some((Ok::<_, Error>("a"), n + 1))
+            }
+        });
+        ready(answer(Body::from_stream(pieces)))
+    });
+    let session = builder(client, &runtime)
+        .read_timeout(10 * SECOND)
+        .build()
+        .unwrap();
+    let mut response = run(session.get("http://host/").send()).unwrap();
+    for gate in &gates[..2] {
+        // A reader that does not read makes no piece late.
+        runtime.advance(60 * SECOND);
+        let mut chunk = Box::pin(response.chunk());
+        assert!(poll_until_stalled(&mut chunk).is_pending());
+        runtime.advance(9 * SECOND);
+        assert!(poll_until_stalled(&mut chunk).is_pending());
+        gate.open();
+        assert_eq!(run(chunk).unwrap().unwrap(), "a");
+    }
+    let mut chunk = Box::pin(response.chunk());
+    assert!(poll_until_stalled(&mut chunk).is_pending());
+    runtime.advance(10 * SECOND);
+    assert_timeout(&run(chunk).unwrap_err(), Phase::Body);
+}
+
+// ---------------------------------------------------------------------------------------
+// Caps.
+
+/// A client whose heads wait for one gate each, in the order of their requests.
+fn gated(gates: &Arc<Mutex<Vec<(String, Gate)>>>) -> InMemory {
+    let gates = gates.clone();
+    client(move |request: Request<Body>| {
+        let gate = Gate::new();
+        let passed = gate.passed();
+        lock(&gates).push((request.uri().to_string(), gate));
+        async move {
+            passed.await;
+            answer("there")
+        }
+    })
+}
+
+type Pending = BoxFuture<'static, Result<Response, Error>>;
+
+fn start(session: &Session, url: &str) -> Pending {
+    let mut sent = session.get(url).send();
+    assert!(poll(&mut sent).is_pending());
+    sent
+}
+
+fn begun(gates: &Mutex<Vec<(String, Gate)>>) -> Vec<String> {
+    lock(gates).iter().map(|(uri, _)| uri.clone()).collect()
+}
+
+#[test]
+fn requests_over_the_cap_go_in_order_and_leave_no_hole() {
+    let gates: Arc<Mutex<Vec<_>>> = Arc::default();
+    let session = builder(gated(&gates), &TestRuntime::new(0))
+        .max_in_flight(1)
+        .build()
+        .unwrap();
+    let mut sent: Vec<_> = (0..5)
+        .map(|n| start(&session, &format!("http://host/{n}")))
+        .collect();
+    // The second of the queue goes away, and the first after it was called.
+    drop(sent.remove(2));
+    lock(&gates)[0].1.open();
+    let first = run(sent.remove(0)).unwrap();
+    run(first.bytes()).unwrap();
+    drop(sent.remove(0));
+    // A newcomer goes behind those that wait.
+    let mut late = session.get("http://host/late").send();
+    assert!(poll(&mut late).is_pending());
+    for sent in &mut sent {
+        let _ = poll(sent);
+    }
+    assert_eq!(begun(&gates), ["http://host/0", "http://host/3"]);
+    lock(&gates)[1].1.open();
+    run(run(sent.remove(0)).unwrap().bytes()).unwrap();
+    assert!(poll(&mut sent[0]).is_pending());
+    assert_eq!(begun(&gates)[2], "http://host/4");
+}
+
+#[test]
+fn a_host_has_a_cap_of_its_own() {
+    let gates: Arc<Mutex<Vec<_>>> = Arc::default();
+    let session = builder(gated(&gates), &TestRuntime::new(0))
+        .max_per_host(1)
+        .max_in_flight(2)
+        .build()
+        .unwrap();
+    let urls = ["http://a/1", "http://A:80/2", "http://a/3", "http://b/1"];
+    let mut sent = urls.map(|url| start(&session, url));
+    // Those that wait for their host keep nobody else waiting.
+    assert_eq!(begun(&gates), ["http://a/1", "http://b/1"]);
+    drop(std::mem::replace(&mut sent[0], Box::pin(pending())));
+    assert!(poll(&mut sent[1]).is_pending());
+    assert_eq!(begun(&gates).len(), 3);
+}
+
+#[test]
+fn a_redirect_to_another_host_waits_for_its_turn_there() {
+    let gates: Arc<Mutex<Vec<_>>> = Arc::default();
+    let slow = gates.clone();
+    let client = client(move |request: Request<Body>| {
+        let uri = request.uri().to_string();
+        let gate = Gate::new();
+        let passed = gate.passed();
+        lock(&slow).push((uri.clone(), gate));
+        async move {
+            if uri == "http://a/" {
+                return redirect(302, "http://b/next");
+            }
+            passed.await;
+            answer("there")
+        }
+    });
+    let session = builder(client, &TestRuntime::new(0))
+        .max_per_host(1)
+        .build()
+        .unwrap();
+    let busy = start(&session, "http://b/busy");
+    let mut redirected = start(&session, "http://a/");
+    assert_eq!(begun(&gates), ["http://b/busy", "http://a/"]);
+    // The place on the first host is free meanwhile.
+    let _other = start(&session, "http://a/");
+    assert_eq!(begun(&gates).len(), 3);
+    drop(busy);
+    assert!(poll(&mut redirected).is_pending());
+    assert_eq!(begun(&gates)[3], "http://b/next");
+}
+
+#[test]
+fn a_queue_behind_responses_that_nobody_reads_is_told() {
+    let runtime = TestRuntime::new(0);
+    let body = || Body::from_stream(stream::iter(["a", "b"]).map(Ok::<_, Error>));
+    let session = builder(client(move |_| ready(answer(body()))), &runtime)
+        .max_in_flight(2)
+        .build()
+        .unwrap();
+    let mut first = run(session.get("http://host/").send()).unwrap();
+    let second = run(session.get("http://host/").send()).unwrap();
+    let mut queued: Vec<_> = (0..2).map(|_| start(&session, "http://host/")).collect();
+    runtime.advance(SECOND);
+    // The first of the queue is told, and then the next: nobody hangs.
+    for queued in queued.drain(..) {
+        let error = run(queued).unwrap_err();
+        assert_timeout(&error, Phase::Queue);
+        assert!(error.to_string().contains("nobody reads"), "{error}");
+    }
+    // Who has begun to read may take any time.
+    run(first.chunk()).unwrap();
+    let mut waits = start(&session, "http://host/");
+    runtime.advance(60 * SECOND);
+    assert!(poll_until_stalled(&mut waits).is_pending());
+    drop(second);
+    run(waits).unwrap();
+}
+
+#[test]
+fn starts_keep_to_their_rate() {
+    let runtime = TestRuntime::new(0);
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = started.clone();
+    let client = client(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        ready(answer("there"))
+    });
+    let session = builder(client, &runtime).max_rate(10, 2).build().unwrap();
+    let mut sent: Vec<_> = (0..6).map(|_| session.get("http://host/").send()).collect();
+    let mut counts = Vec::new();
+    for _ in 0..6 {
+        sent.retain_mut(|sent| poll_until_stalled(sent).is_pending());
+        counts.push(started.load(Ordering::SeqCst));
+        runtime.advance(SECOND / 10);
+    }
+    assert_eq!(counts, [2, 3, 4, 5, 6, 6]);
+}
+
+#[test]
+#[should_panic(expected = "a rate of zero")]
+fn a_rate_of_zero_panics() {
+    let _ = builder(hanging(), &TestRuntime::new(0)).max_rate(0, 1);
+}
