@@ -57,6 +57,13 @@ pub trait Fetch: Send + Sync + 'static {
 
     /// What this client can do, and what it cannot.
     fn capabilities(&self) -> Capabilities;
+
+    /// Completes when nothing is left of the client: no connection, and no thread of its own.
+    /// [`Session::close`](crate::Session::close) asks for it, drops the client and waits. For a
+    /// client that is gone when it is dropped there is nothing to wait for.
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A client whose calls block. It becomes a [`Fetch`] through
@@ -126,6 +133,8 @@ pub(crate) trait DynFetch: Send + Sync {
         &self,
         request: http::Request<Body>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, Error>>;
+
+    fn ended(&self) -> BoxFuture<'static, ()>;
 }
 
 impl<F: Fetch> DynFetch for F {
@@ -134,5 +143,9 @@ impl<F: Fetch> DynFetch for F {
         request: http::Request<Body>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, Error>> {
         Box::pin(self.fetch(request))
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        Fetch::ended(self)
     }
 }

@@ -44,7 +44,7 @@ pub use request::{IntoUrl, RequestBuilder};
 pub use resolve::{Resolve, Resolver, SystemResolver, connect_error};
 pub use response::Response;
 pub use runtime::{BlockOn, Runtime};
-pub use session::{Redirect, Retry, Session, SessionBuilder};
+pub use session::{Redirect, Retry, Session, SessionBuilder, Stats};
 pub use task::{Panic, Task, TaskError, unblock};
 
 pub use {bytes, http, http_body, url};

@@ -732,3 +732,113 @@ fn starts_keep_to_their_rate() {
 fn a_rate_of_zero_panics() {
     let _ = builder(hanging(), &TestRuntime::new(0)).max_rate(0, 1);
 }
+
+// ---------------------------------------------------------------------------------------
+// Counts and the end.
+
+#[test]
+fn what_is_under_way_is_counted() {
+    let gates: Arc<Mutex<Vec<_>>> = Arc::default();
+    let session = builder(gated(&gates), &TestRuntime::new(0))
+        .max_in_flight(2)
+        .build()
+        .unwrap();
+    let counts = || {
+        let stats = session.stats();
+        (stats.in_flight, stats.waiting)
+    };
+    assert_eq!(counts(), (0, 0));
+    let mut sent: Vec<_> = (0..3).map(|_| start(&session, "http://host/")).collect();
+    assert_eq!(counts(), (2, 1));
+    drop(sent.pop());
+    assert_eq!(counts(), (2, 0));
+    lock(&gates)[0].1.open();
+    let response = run(sent.remove(0)).unwrap();
+    assert_eq!(counts(), (2, 0), "until the body is read");
+    run(response.bytes()).unwrap();
+    assert_eq!(counts(), (1, 0));
+    drop(sent);
+    assert_eq!(counts(), (0, 0));
+}
+
+#[test]
+fn a_closed_session_takes_no_requests() {
+    let (client, log) = server(|_, _| answer("there"));
+    let runtime = TestRuntime::new(0);
+    let session = builder(client, &runtime).build().unwrap();
+    let clone = session.clone();
+    let early = session.get("http://host/").send();
+    run(session.close(60 * SECOND));
+    for request in [early, clone.get("http://host/").send()] {
+        let error = run(request).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!((error.url(), error.attempts()), (Some("http://host/"), 0));
+    }
+    assert_eq!(lock(&log).len(), 0);
+    // Closing twice is closing.
+    run(clone.close(60 * SECOND));
+}
+
+#[test]
+fn closing_waits_for_what_is_under_way() {
+    let gates: Arc<Mutex<Vec<_>>> = Arc::default();
+    let runtime = TestRuntime::new(0);
+    let session = builder(gated(&gates), &runtime)
+        .max_in_flight(1)
+        .build()
+        .unwrap();
+    let first = start(&session, "http://host/first");
+    let mut queued = start(&session, "http://host/queued");
+    let mut closing = Box::pin(session.close(60 * SECOND));
+    assert!(poll_until_stalled(&mut closing).is_pending());
+    lock(&gates)[0].1.open();
+    run(run(first).unwrap().bytes()).unwrap();
+    // What waited for its turn is under way as well.
+    assert!(poll_until_stalled(&mut queued).is_pending());
+    lock(&gates)[1].1.open();
+    let response = run(queued).unwrap();
+    assert!(poll_until_stalled(&mut closing).is_pending());
+    run(response.bytes()).unwrap();
+    run(closing);
+}
+
+#[test]
+fn closing_cancels_what_takes_longer() {
+    let runtime = TestRuntime::new(0);
+    let client = client(|request: Request<Body>| async move {
+        if request.uri().path() == "/body" {
+            return answer(Body::from_stream(stream::pending::<Result<&str, Error>>()));
+        }
+        pending().await
+    });
+    let session = builder(client, &runtime).build().unwrap();
+    let mut head = start(&session, "http://host/head");
+    let response = run(session.get("http://host/body").send()).unwrap();
+    let mut body = Box::pin(response.bytes());
+    assert!(poll_until_stalled(&mut body).is_pending());
+    let mut closing = Box::pin(session.close(60 * SECOND));
+    assert!(poll_until_stalled(&mut closing).is_pending());
+    runtime.advance(59 * SECOND);
+    assert!(poll_until_stalled(&mut closing).is_pending());
+    assert!(poll_until_stalled(&mut head).is_pending());
+    runtime.advance(SECOND);
+    assert!(poll_until_stalled(&mut closing).is_pending());
+    assert_eq!(run(head).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(run(body).unwrap_err().kind(), ErrorKind::Closed);
+    run(closing);
+}
+
+#[test]
+fn closing_does_not_wait_for_ever_for_a_response_that_nobody_reads() {
+    let runtime = TestRuntime::new(0);
+    let body = || Body::from_stream(stream::pending::<Result<&str, Error>>());
+    let session = builder(client(move |_| ready(answer(body()))), &runtime)
+        .build()
+        .unwrap();
+    let response = run(session.get("http://host/").send()).unwrap();
+    let mut closing = Box::pin(session.close(Duration::ZERO));
+    assert!(poll_until_stalled(&mut closing).is_pending());
+    runtime.advance(SECOND);
+    run(closing);
+    assert_eq!(run(response.bytes()).unwrap_err().kind(), ErrorKind::Closed);
+}

@@ -15,7 +15,7 @@ use governor::{Quota, RateLimiter};
 use http::Uri;
 
 use super::gate::{Gate, Place, Waiting};
-use super::governed::{Alarm, Limit};
+use super::governed::{Alarm, Bell, Limit};
 use crate::error::{Error, Phase};
 use crate::runtime::Runtime;
 use crate::target::Site;
@@ -124,11 +124,11 @@ async fn place(gate: &Arc<Gate>, alarm: &mut Alarm, limit: Limit) -> Result<Plac
                 (Some(told), _) => Some((told, Phase::Queue)),
                 (None, limit) => limit,
             };
-            let Poll::Ready(phase) = alarm.poll(cx, until) else {
+            let Poll::Ready(bell) = alarm.poll(cx, until) else {
                 return Poll::Pending;
             };
-            if phase != Phase::Queue || until == limit {
-                return Poll::Ready(Err(Error::timeout(phase)));
+            if bell != Bell::Over(Phase::Queue) || until == limit {
+                return Poll::Ready(Err(bell.into()));
             }
             if waiting.stuck_since().map(|since| since + UNREAD) == told {
                 return Poll::Ready(Err(Error::timeout(Phase::Queue).with_context(

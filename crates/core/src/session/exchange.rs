@@ -7,8 +7,9 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use http::{Method, Request};
 
 use super::caps::Seat;
-use super::governed::{Alarm, Governed};
+use super::governed::{Alarm, Bell, Governed};
 use super::retry::Plan;
+use super::roll::InQueue;
 use super::{Inner, Session};
 use crate::body::Body;
 use crate::client::Support;
@@ -109,10 +110,14 @@ impl Session {
         timeout: Option<Duration>,
     ) -> Result<Response, Error> {
         let inner = &*self.0;
+        let alarm = match Alarm::start(timeout, self.clone()) {
+            Ok(alarm) => alarm,
+            Err(error) => return Err(target.name(error)),
+        };
         let mut exchange = Exchange {
             session: inner,
             draft: Draft::new(request),
-            alarm: Alarm::new(timeout, inner.runtime.clone()),
+            alarm,
             attempts: 0,
         };
         let mut history = Vec::new();
@@ -193,6 +198,7 @@ impl Exchange<'_> {
         loop {
             let mut taken = seat.take().unwrap_or_default();
             if !inner.caps.is_none() {
+                let _queued = InQueue::new(&inner.roll);
                 // Rare and large: in a box it makes no other exchange larger.
                 let turn = inner.caps.enter(&mut taken, target.uri(), &mut self.alarm);
                 Box::pin(turn).await?;
@@ -230,8 +236,7 @@ impl Exchange<'_> {
         let inner = self.session;
         let request = self.draft.request(target, inner, &self.alarm);
         let limit = self.alarm.limit(inner.head_timeout, Phase::Head);
-        self.alarm
-            .bound(limit, inner.client.fetch_boxed(request))
-            .await?
+        let client = inner.client().ok_or(Bell::Closed)?;
+        self.alarm.bound(limit, client.fetch_boxed(request)).await?
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -10,39 +9,69 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
+use super::Session;
 use super::caps::Seat;
+use super::roll::Entry;
 use crate::body::Body;
-use crate::error::{Error, Phase};
+use crate::error::{Error, ErrorKind, Phase};
 use crate::fetch::BoxFuture;
-use crate::runtime::Runtime;
 
 /// The moment at which a phase has taken too long.
 pub(crate) type Limit = Option<(Instant, Phase)>;
 
-/// The one timer of an exchange. It starts its runtime's timer at the first wait: an exchange
-/// that never waits never pays for it.
+/// What ends an exchange before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bell {
+    /// The time of this phase is over.
+    Over(Phase),
+    /// The session was closed.
+    Closed,
+}
+
+impl From<Bell> for Error {
+    fn from(bell: Bell) -> Self {
+        match bell {
+            Bell::Over(phase) => Error::timeout(phase),
+            Bell::Closed => Error::new(ErrorKind::Closed),
+        }
+    }
+}
+
+/// The one timer of an exchange, and its ear for the end of the session. It starts its runtime's
+/// timer at the first wait: an exchange that never waits never pays for it.
 pub(crate) struct Alarm {
     pub(crate) deadline: Option<Instant>,
     // The whole of the time, while none of it has passed: spares asking the clock again.
     whole: Option<Duration>,
     // When it rings, and the runtime's timer.
     armed: Option<(Instant, SyncWrapper<BoxFuture<'static, ()>>)>,
-    runtime: Arc<dyn Runtime>,
+    entry: Entry,
+    session: Session,
 }
 
 impl Alarm {
-    pub(crate) fn new(timeout: Option<Duration>, runtime: Arc<dyn Runtime>) -> Self {
-        Self {
+    /// An alarm for an exchange that begins now, if the session takes it.
+    pub(crate) fn start(timeout: Option<Duration>, session: Session) -> Result<Self, Error> {
+        let entry = Entry::enter(&session.0.roll).ok_or(Bell::Closed)?;
+        let runtime = &session.0.runtime;
+        Ok(Self {
             // A time too far away to be represented is no limit.
             deadline: timeout.and_then(|timeout| runtime.now().checked_add(timeout)),
             whole: timeout,
             armed: None,
-            runtime,
-        }
+            entry,
+            session,
+        })
+    }
+
+    /// The exchange is over.
+    fn stop(&mut self) {
+        self.armed = None;
+        self.entry.leave(&self.session.0.roll);
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.runtime.now()
+        self.session.0.runtime.now()
     }
 
     /// When `phase`, which begins now, has taken longer than `timeout`.
@@ -54,7 +83,8 @@ impl Alarm {
         self.deadline.is_some_and(|deadline| self.now() >= deadline)
     }
 
-    /// The output of `work`, unless the exchange's time is over first, or the phase's.
+    /// The output of `work`, unless the exchange's time is over first, or the phase's, or the
+    /// session's.
     pub(crate) async fn bound<F: Future>(
         &mut self,
         limit: Limit,
@@ -63,7 +93,7 @@ impl Alarm {
         let mut work = pin!(work);
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => self.poll(cx, limit).map(|phase| Err(Error::timeout(phase))),
+            Poll::Pending => self.poll(cx, limit).map(|bell| Err(bell.into())),
         })
         .await
     }
@@ -75,14 +105,17 @@ impl Alarm {
         let target = early.or(Some((moment, Phase::Queue)));
         let rang = poll_fn(|cx| self.poll(cx, target)).await;
         match (rang, early) {
-            (Phase::Total, _) => Err(Error::timeout(Phase::Total)),
-            (_, Some((_, phase))) => Err(Error::timeout(phase)),
-            (_, None) => Ok(()),
+            (Bell::Over(Phase::Queue), None) => Ok(()),
+            (Bell::Over(Phase::Queue), Some((_, phase))) => Err(Error::timeout(phase)),
+            (bell, _) => Err(bell.into()),
         }
     }
 
-    /// The phase whose time is over.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Phase> {
+    /// Whether it rings: while somebody waits, and only then.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Bell> {
+        if self.entry.poll_closed(&self.session.0.roll, cx).is_ready() {
+            return Poll::Ready(Bell::Closed);
+        }
         let (until, phase) = match (self.deadline, limit) {
             (Some(total), Some((at, phase))) if at < total => (at, phase),
             (Some(total), _) => (total, Phase::Total),
@@ -97,7 +130,7 @@ impl Alarm {
                 let rang = *rings;
                 self.armed = None;
                 if rang == until {
-                    return Poll::Ready(phase);
+                    return Poll::Ready(Bell::Over(phase));
                 }
                 // It rang for a limit that has moved on since.
             }
@@ -105,9 +138,15 @@ impl Alarm {
                 Some(whole) if phase == Phase::Total => whole,
                 _ => until.saturating_duration_since(self.now()),
             };
-            let sleep = SyncWrapper::new(self.runtime.sleep(left));
+            let sleep = SyncWrapper::new(self.session.0.runtime.sleep(left));
             self.armed = Some((until, sleep));
         }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -155,7 +194,7 @@ impl Governed {
         self.over = true;
         self.body = Body::empty();
         self.seat = Seat::default();
-        self.alarm.armed = None;
+        self.alarm.stop();
     }
 }
 
@@ -193,9 +232,9 @@ impl http_body::Body for Governed {
                 if this.late.is_none() {
                     this.late = this.alarm.limit(this.read_timeout, Phase::Body);
                 }
-                let phase = ready!(this.alarm.poll(cx, this.late));
+                let bell = ready!(this.alarm.poll(cx, this.late));
                 this.end();
-                Poll::Ready(Some(Err(Error::timeout(phase))))
+                Poll::Ready(Some(Err(bell.into())))
             }
         }
     }

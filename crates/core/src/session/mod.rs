@@ -6,10 +6,13 @@ mod gate;
 mod governed;
 mod redirect;
 mod retry;
+mod roll;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
@@ -29,6 +32,8 @@ use gate::Gate;
 pub use redirect::Redirect;
 use retry::Budget;
 pub use retry::Retry;
+use roll::Roll;
+pub use roll::Stats;
 
 /// A client on a runtime, with a policy: what aiohttp's `ClientSession` and reqwest's `Client`
 /// are to their users. One concrete type, whatever the backend.
@@ -81,7 +86,8 @@ pub use retry::Retry;
 pub struct Session(Arc<Inner>);
 
 struct Inner {
-    client: Box<dyn DynFetch>,
+    // `None` once the session is closed.
+    client: RwLock<Option<Arc<dyn DynFetch>>>,
     capabilities: Capabilities,
     runtime: Arc<dyn Runtime>,
     headers: HeaderMap,
@@ -93,13 +99,25 @@ struct Inner {
     redirects: redirect::Policy,
     retry: Retry,
     budget: Budget,
+    roll: Roll,
     max_body: u64,
 }
+
+impl Inner {
+    fn client(&self) -> Option<Arc<dyn DynFetch>> {
+        let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
+        client.clone()
+    }
+}
+
+/// How long a closed session waits for requests that were cancelled and connections that were
+/// given up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 type Open = Box<dyn FnOnce(&ClientOptions) -> Result<Parts, Error> + Send>;
 
 struct Parts {
-    client: Box<dyn DynFetch>,
+    client: Arc<dyn DynFetch>,
     capabilities: Capabilities,
     runtime: Arc<dyn Runtime>,
 }
@@ -304,7 +322,7 @@ impl SessionBuilder {
                 .map(|quota| Starts::new(quota, parts.runtime.clone())),
         };
         Ok(Session(Arc::new(Inner {
-            client: parts.client,
+            client: RwLock::new(Some(parts.client)),
             capabilities: parts.capabilities,
             runtime: parts.runtime,
             headers: self.headers,
@@ -316,6 +334,7 @@ impl SessionBuilder {
             redirects: self.redirects,
             retry: self.retry,
             budget: Budget::new(),
+            roll: Roll::default(),
             max_body: self.max_body,
         })))
     }
@@ -344,7 +363,7 @@ impl Session {
                 let (client, runtime) = open(options)?;
                 Ok(Parts {
                     capabilities: client.capabilities(),
-                    client: Box::new(client),
+                    client: Arc::new(client),
                     runtime,
                 })
             }),
@@ -416,6 +435,49 @@ impl Session {
     /// [`Task::spawn`](crate::Task::spawn).
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.0.runtime
+    }
+
+    /// How many requests are under way.
+    pub fn stats(&self) -> Stats {
+        self.0.roll.stats()
+    }
+
+    /// Ends the session and all its clones: takes no more requests, lets those under way finish
+    /// for as long as `grace`, and cancels the rest. Requests then fail with
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    ///
+    /// Completes when the session's connections, and threads of its client's own, are gone. A
+    /// response that somebody holds and does not read is not waited for longer than a second
+    /// beyond `grace`: it lets its connection go when it is dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped before its end leaves a session that takes no requests.
+    pub async fn close(&self, grace: Duration) {
+        let inner = &*self.0;
+        inner.roll.stop();
+        self.is_empty_in(grace).await;
+        inner.roll.end();
+        let client = {
+            let mut client = inner.client.write().unwrap_or_else(PoisonError::into_inner);
+            client.take()
+        };
+        self.is_empty_in(LAST_WORDS).await;
+        if let Some(client) = client {
+            let ended = client.ended();
+            drop(client);
+            let limit = inner.runtime.sleep(LAST_WORDS);
+            futures_util::future::select(ended, limit).await;
+        }
+    }
+
+    async fn is_empty_in(&self, time: Duration) {
+        let mut limit = self.0.runtime.sleep(time);
+        poll_fn(|cx| match self.0.roll.poll_empty(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => limit.as_mut().poll(cx),
+        })
+        .await;
     }
 
     /// What the client can do, and what it cannot.
