@@ -49,3 +49,17 @@ fn stall_shows_the_page_s_delay_in_the_gap() {
     assert!(gap(lines[1]) >= 100, "{printed}");
     assert_eq!(lines.len(), 4, "{printed}");
 }
+
+#[test]
+fn auth_refresh_renews_its_token_once() {
+    let printed = run(env!("CARGO_BIN_EXE_auth_refresh"));
+    let expected = "a new token\nrequest 1: 200 OK\nrequest 2: 200 OK\nrequest 3: 200 OK\n";
+    assert_eq!(printed, expected);
+}
+
+#[test]
+fn cache_asks_for_each_page_once() {
+    let printed = run(env!("CARGO_BIN_EXE_cache"));
+    let expected = "10 pages\n10 pages\n10 pages\n10 requests reached the server\n";
+    assert_eq!(printed, expected);
+}

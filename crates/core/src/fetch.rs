@@ -1,6 +1,8 @@
 //! What a client implements: one HTTP exchange.
 
+use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::body::{BlockingBody, Body};
@@ -147,5 +149,37 @@ impl<F: Fetch> DynFetch for F {
 
     fn ended(&self) -> BoxFuture<'static, ()> {
         Fetch::ended(self)
+    }
+}
+
+/// A session's client, whichever it is: what [`SessionBuilder::wrap`] gives to a decorator.
+///
+/// [`SessionBuilder::wrap`]: crate::SessionBuilder::wrap
+#[derive(Clone)]
+pub struct AnyClient {
+    pub(crate) client: Arc<dyn DynFetch>,
+    pub(crate) capabilities: Capabilities,
+}
+
+impl Fetch for AnyClient {
+    fn fetch(
+        &self,
+        request: http::Request<Body>,
+    ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
+        self.client.fetch_boxed(request)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        self.client.ended()
+    }
+}
+
+impl fmt::Debug for AnyClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnyClient({})", self.capabilities.library)
     }
 }

@@ -32,12 +32,14 @@ mod runtime;
 mod session;
 mod target;
 mod task;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use body::{BlockingBody, Body};
 pub use cancel::{Cancel, CancelGuard};
 pub use client::{Capabilities, Ceiling, ClientOptions, Support};
 pub use error::{BoxError, Error, ErrorKind, Phase};
-pub use fetch::{BoxFuture, Deadline, Fetch, FetchBlocking};
+pub use fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking};
 pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};
 pub use offload::{Inline, Offload};
 pub use request::{IntoUrl, RequestBuilder};

@@ -22,7 +22,7 @@ use url::Url;
 use crate::body::Body;
 use crate::client::{Capabilities, ClientOptions};
 use crate::error::Error;
-use crate::fetch::{DynFetch, Fetch};
+use crate::fetch::{AnyClient, DynFetch, Fetch};
 use crate::request::{IntoUrl, RequestBuilder, header};
 use crate::response::{MAX_BODY, Response};
 use crate::runtime::Runtime;
@@ -120,6 +120,16 @@ struct Parts {
     client: Arc<dyn DynFetch>,
     capabilities: Capabilities,
     runtime: Arc<dyn Runtime>,
+}
+
+impl Parts {
+    fn new(client: impl Fetch, runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            capabilities: client.capabilities(),
+            client: Arc::new(client),
+            runtime,
+        }
+    }
 }
 
 /// Builds a [`Session`]: what its client is built from, and its policy.
@@ -296,6 +306,74 @@ impl SessionBuilder {
         self
     }
 
+    /// Puts something of one's own around the client: `wrap` gets the client, and gives one that
+    /// the session uses in its place. It meets each exchange by itself, redirects and retries one
+    /// by one, beneath the session's policy. What is wrapped last is outermost.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use inflight_core::{AnyClient, BlockOn, Body, Capabilities, Error, Fetch, Session, http};
+    /// use inflight_threads::Threads;
+    /// # struct Echo;
+    /// # impl Fetch for Echo {
+    /// #     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+    /// #         let header = request.headers().get("x-from").cloned();
+    /// #         Ok(http::Response::new(Body::from(header.unwrap().as_bytes().to_vec())))
+    /// #     }
+    /// #     fn capabilities(&self) -> Capabilities {
+    /// #         Capabilities::all("echo")
+    /// #     }
+    /// # }
+    ///
+    /// /// Signs every request.
+    /// struct Signed(AnyClient);
+    ///
+    /// impl Fetch for Signed {
+    ///     async fn fetch(
+    ///         &self,
+    ///         mut request: http::Request<Body>,
+    ///     ) -> Result<http::Response<Body>, Error> {
+    ///         let name = http::HeaderValue::from_static("me");
+    ///         request.headers_mut().insert("x-from", name);
+    ///         self.0.fetch(request).await
+    ///     }
+    ///
+    ///     fn capabilities(&self) -> Capabilities {
+    ///         self.0.capabilities()
+    ///     }
+    /// }
+    ///
+    /// let threads = Threads::new();
+    /// # let runtime = threads.clone();
+    /// // `Echo` answers with the header.
+    /// let session = Session::builder(|_options| Ok((Echo, Arc::new(runtime))))
+    ///     .wrap(Signed)
+    ///     .build()?;
+    /// assert_eq!(threads.block_on(session.get("http://pages.test/").text())?, "me");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn wrap<F, W>(mut self, wrap: W) -> Self
+    where
+        F: Fetch,
+        W: FnOnce(AnyClient) -> F + Send + 'static,
+    {
+        let open = self.open;
+        self.open = Box::new(|options| {
+            let Parts {
+                client,
+                capabilities,
+                runtime,
+            } = open(options)?;
+            let client = wrap(AnyClient {
+                client,
+                capabilities,
+            });
+            Ok(Parts::new(client, runtime))
+        });
+        self
+    }
+
     /// Changes what the client is built from.
     pub fn client_options(mut self, change: impl FnOnce(&mut ClientOptions)) -> Self {
         change(&mut self.options);
@@ -361,11 +439,7 @@ impl Session {
         SessionBuilder {
             open: Box::new(|options| {
                 let (client, runtime) = open(options)?;
-                Ok(Parts {
-                    capabilities: client.capabilities(),
-                    client: Arc::new(client),
-                    runtime,
-                })
+                Ok(Parts::new(client, runtime))
             }),
             options: ClientOptions::default(),
             headers: HeaderMap::new(),

@@ -1,0 +1,97 @@
+//! To and from tower: a [`Session`] is a [`Service`], and a service is a client.
+//!
+//! ```
+//! use inflight_core::tower::FromTower;
+//! use inflight_core::{Body, Capabilities, Error, Fetch, http};
+//!
+//! # futures_lite::future::block_on(async {
+//! let service = tower::service_fn(|request: http::Request<Body>| async move {
+//!     Ok::<_, Error>(http::Response::new(request.into_body()))
+//! });
+//! let client = FromTower::new(service, Capabilities::all("an echo"));
+//! let request = http::Request::new(Body::from("hello"));
+//! let response = client.fetch(request).await.unwrap();
+//! assert_eq!(response.into_body().as_bytes().unwrap(), "hello");
+//! # });
+//! ```
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use crate::body::Body;
+use crate::client::Capabilities;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::fetch::{BoxFuture, Fetch};
+use crate::response::Response;
+use crate::session::Session;
+
+/// A session is always ready: its caps hold a request back once it is called.
+impl Service<http::Request<Body>> for Session {
+    type Response = Response;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.execute(request))
+    }
+}
+
+/// A tower service as a client: a stack of middleware around a [`Session`] or anything else that
+/// answers requests.
+#[derive(Clone)]
+pub struct FromTower<S> {
+    service: S,
+    capabilities: Capabilities,
+}
+
+impl<S> FromTower<S> {
+    /// A client that asks a clone of `service` for each exchange.
+    pub fn new(service: S, capabilities: Capabilities) -> Self {
+        Self {
+            service,
+            capabilities,
+        }
+    }
+}
+
+impl<S, R> Fetch for FromTower<S>
+where
+    S: Service<http::Request<Body>, Response = R> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    R: Into<http::Response<Body>>,
+{
+    /// # Errors
+    ///
+    /// An [`Error`] comes out as it was; another error as [`ErrorKind::Io`] with it as the cause.
+    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        let mut service = self.service.clone();
+        let response = async {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request).await
+        };
+        response.await.map(Into::into).map_err(|error: S::Error| {
+            match error.into().downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(error) => Error::new(ErrorKind::Io).with_source(error),
+            }
+        })
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+}
+
+impl<S> fmt::Debug for FromTower<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FromTower({})", self.capabilities.library)
+    }
+}

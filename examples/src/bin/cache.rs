@@ -1,0 +1,74 @@
+//! Pages that are kept for a while, around any client: `just run cache`.
+#![allow(clippy::print_stdout, reason = "a program")]
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use inflight::bytes::Bytes;
+use inflight::http::{Method, Request, Response, StatusCode, Uri};
+use inflight::{AnyClient, Body, Capabilities, Error, Fetch, gather};
+use inflight_origin::Origin;
+
+// ANCHOR: cache
+/// Answers a GET from memory when it is younger than `fresh`.
+struct Cache {
+    client: AnyClient,
+    fresh: Duration,
+    pages: Mutex<HashMap<Uri, (Instant, Response<Bytes>)>>,
+}
+
+impl Cache {
+    fn find(&self, uri: &Uri) -> Option<Response<Body>> {
+        let pages = self.pages.lock().ok()?;
+        let (since, response) = pages.get(uri)?;
+        (since.elapsed() < self.fresh).then(|| response.clone().map(Body::from))
+    }
+}
+
+impl Fetch for Cache {
+    async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        if request.method() != Method::GET {
+            return self.client.fetch(request).await;
+        }
+        let uri = request.uri().clone();
+        if let Some(response) = self.find(&uri) {
+            return Ok(response);
+        }
+        let response = self.client.fetch(request).await?;
+        if response.status() != StatusCode::OK {
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let response = Response::from_parts(parts, body.collect(1 << 20).await?);
+        if let Ok(mut pages) = self.pages.lock() {
+            pages.insert(uri, (Instant::now(), response.clone()));
+        }
+        Ok(response.map(Body::from))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.client.capabilities()
+    }
+}
+// ANCHOR_END: cache
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let origin = Origin::start()?;
+    inflight::block_on(async {
+        let fresh = Duration::from_secs(60);
+        let cache = move |client| Cache {
+            client,
+            fresh,
+            pages: Mutex::default(),
+        };
+        let session = inflight::builder().wrap(cache).build()?;
+        for _ in 0..3 {
+            let pages = (1..=10).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
+            let pages = gather(pages).all().await?;
+            println!("{} pages", pages.len());
+        }
+        println!("{} requests reached the server", origin.stats().requests);
+        Ok(())
+    })
+}
