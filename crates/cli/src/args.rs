@@ -182,9 +182,13 @@ pub(crate) struct Requests {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) max_redirects: usize,
 
-    /// Fail when a body is longer than this [default: no limit, as bodies are not kept in memory]
+    /// Fail when a body, decoded, is longer than this [default: no limit, as bodies are not kept in memory]
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_body: Option<u64>,
+
+    /// Leave bodies in gzip, deflate, br and zstd as they come, and ask for none of these
+    #[arg(long)]
+    pub(crate) no_decompress: bool,
 
     /// Treat a status of 400 or above as a failure, and leave its body unread
     #[arg(long)]

@@ -49,6 +49,7 @@ fn start_with(
         .builder()
         .header(USER_AGENT, AGENT)
         .header(ACCEPT, "*/*")
+        .decompress(!asked.no_decompress)
         .max_redirects(asked.max_redirects)
         .retry(Retry::new(asked.retries))
         .head_timeout(asked.read_timeout)

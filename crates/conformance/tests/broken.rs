@@ -54,8 +54,8 @@ where
     let builder = move || {
         let (backend, tamper) = (backend.clone(), tamper());
         Session::builder(move |options| {
-            // The tampered session keeps the time.
-            let honest = backend.builder().timeout(None);
+            // The tampered session keeps the time, and decodes.
+            let honest = backend.builder().timeout(None).decompress(false);
             let options = options.clone();
             let honest = honest.client_options(|given| *given = options).build()?;
             let runtime = honest.runtime().clone();

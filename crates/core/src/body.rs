@@ -95,7 +95,10 @@ impl Body {
         poll_fn(|cx| self.poll_chunk(cx)).await.transpose()
     }
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    pub(crate) fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
             match ready!(http_body::Body::poll_frame(Pin::new(&mut *self), cx)) {
                 None => return Poll::Ready(None),

@@ -21,6 +21,7 @@
 mod body;
 mod cancel;
 mod client;
+mod decode;
 mod error;
 mod fetch;
 pub mod gather;

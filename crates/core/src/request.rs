@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::body::Body;
+use crate::decode::Decompress;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::BoxFuture;
 use crate::response::Response;
@@ -96,6 +97,13 @@ impl RequestBuilder {
     /// [`timeout`](crate::SessionBuilder::timeout).
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
+        self
+    }
+
+    /// Whether this response's body is decoded, in place of the session's
+    /// [`decompress`](crate::SessionBuilder::decompress).
+    pub fn decompress(mut self, decompress: bool) -> Self {
+        self.request.extensions_mut().insert(Decompress(decompress));
         self
     }
 

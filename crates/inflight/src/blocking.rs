@@ -101,6 +101,11 @@ impl RequestBuilder {
         Self(self.0.timeout(timeout))
     }
 
+    /// Whether this response's body is decoded.
+    pub fn decompress(self, decompress: bool) -> Self {
+        Self(self.0.decompress(decompress))
+    }
+
     /// Sends the request and waits for the response's head.
     ///
     /// # Errors

@@ -67,8 +67,8 @@
 //!
 //! # Not yet
 //!
-//! A session does not keep cookies, decode content codings, use proxies or speak TLS. It says so:
-//! an `https` URL is an error of kind [`Unsupported`](ErrorKind::Unsupported).
+//! A session does not keep cookies, use proxies or speak TLS. It says so: an `https` URL is
+//! an error of kind [`Unsupported`](ErrorKind::Unsupported).
 
 #[cfg(feature = "async-std")]
 pub mod async_std;

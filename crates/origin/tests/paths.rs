@@ -40,6 +40,9 @@ const GETS: &[(&str, u16)] = &[
     ("/deflate", 200),
     ("/brotli", 200),
     ("/zstd", 200),
+    ("/coded/gzip/100", 200),
+    ("/coded/lzma/100", 400),
+    ("/coded/br/100000000000", 400),
     ("/cookies", 200),
     ("/cookies/set?a=1", 302),
     ("/cookies/set/a/1", 302),
@@ -347,6 +350,20 @@ fn compressed_answers_decompress() {
     check("/zstd", "zstd", "zstd", |body| {
         zstd::decode_all(body).unwrap()
     });
+}
+
+#[test]
+fn bytes_come_in_any_coding() {
+    let origin = Origin::start().unwrap();
+    let mut client = Client::connect(origin.addr());
+    let bare = client.get("/coded/bare-deflate/1000?seed=3");
+    assert_eq!(bare.header("content-encoding"), "deflate");
+    let mut plain = Vec::new();
+    let mut decoder = flate2::read::DeflateDecoder::new(&bare.body[..]);
+    std::io::Read::read_to_end(&mut decoder, &mut plain).unwrap();
+    assert_eq!(plain, inflight_origin::payload::bytes(1000, 3));
+    let zeros = zstd::decode_all(&client.get("/coded/zstd/1000").body[..]).unwrap();
+    assert_eq!(zeros, [0; 1000]);
 }
 
 #[test]

@@ -80,6 +80,21 @@ fn every_url_is_fetched_once_and_its_body_digested() {
 }
 
 #[test]
+fn bytes_and_digests_are_of_the_decoded_body() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/coded/gzip/5000?seed=4");
+    let body = payload::bytes(5000, 4);
+    let ran = run(["gather", "--digest", &url]);
+    assert_eq!(ran.records()[0]["bytes"], 5000);
+    assert_eq!(ran.records()[0]["sha256"], sha256(&body));
+    let ran = run(["gather", "--max-body", "4999", &url]);
+    assert_eq!(kinds(&ran.records()), ["body_too_large"]);
+    let ran = run(["gather", "--digest", "--no-decompress", &url]);
+    assert_ne!(ran.records()[0]["sha256"], sha256(&body));
+    assert_eq!(ran.code, Some(0));
+}
+
+#[test]
 fn without_a_digest_there_is_none() {
     let origin = Origin::start().unwrap();
     let ran = run(["gather", &origin.url("/page/1")]);

@@ -27,6 +27,34 @@ fn the_body_is_on_standard_output_and_nothing_else() {
 }
 
 #[test]
+fn a_coded_body_is_decoded_unless_told_otherwise() {
+    let origin = Origin::start().unwrap();
+    let file = tempfile::tempdir().unwrap();
+    let path = file.path().join("body");
+    let path = path.to_str().unwrap();
+    for backend in backends() {
+        let shown = echoed(&["--backend", backend, &origin.url("/gzip")]);
+        assert_eq!(shown["gzipped"], true, "{backend}");
+        let url = origin.url("/coded/zstd/1000");
+        let ran = run([
+            "get",
+            "--backend",
+            backend,
+            "--no-decompress",
+            "-o",
+            path,
+            &url,
+        ]);
+        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+        let coded = fs::read(path).unwrap();
+        assert!(coded.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "{backend}");
+        assert!(coded.len() < 1000, "{backend}");
+        let shown = echoed(&["--no-decompress", &origin.url("/headers")]);
+        assert_eq!(shown["headers"]["Accept-Encoding"], Value::Null);
+    }
+}
+
+#[test]
 fn a_request_is_what_was_asked_for() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/anything?a=b");

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cancel;
+mod codings;
 mod connections;
 mod errors;
 mod framing;
@@ -26,6 +27,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         statuses::CASES,
         headers::CASES,
         bodies::CASES,
+        codings::CASES,
         uploads::CASES,
         framing::CASES,
         connections::CASES,

@@ -13,6 +13,7 @@ use super::roll::InQueue;
 use super::{Inner, Session};
 use crate::body::Body;
 use crate::client::Support;
+use crate::decode;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::fetch::Deadline;
 use crate::response::Response;
@@ -29,11 +30,14 @@ pub(crate) struct Draft {
     spent: bool,
     /// A redirect has led to another site.
     elsewhere: bool,
+    /// What comes is to be decoded.
+    decompress: bool,
 }
 
 impl Draft {
-    pub(crate) fn new(request: Box<Request<Body>>) -> Self {
+    pub(crate) fn new(mut request: Box<Request<Body>>, decompress: bool) -> Self {
         Self {
+            decompress: decode::is_wanted(&mut request, decompress),
             request,
             spent: false,
             elsewhere: false,
@@ -95,6 +99,9 @@ impl Draft {
                 }
             }
         }
+        if self.decompress {
+            decode::accept(headers);
+        }
         if let (true, Some(deadline)) = (session.capabilities.reads_deadline, alarm.deadline) {
             request.extensions_mut().insert(Deadline(deadline));
         }
@@ -116,7 +123,7 @@ impl Session {
         };
         let mut exchange = Exchange {
             session: inner,
-            draft: Draft::new(request),
+            draft: Draft::new(request, inner.decompress),
             alarm,
             attempts: 0,
         };
@@ -165,6 +172,11 @@ impl Exchange<'_> {
             let redirects = &self.session.redirects;
             let next = redirects.follow(target, &mut self.draft, &response, history)?;
             let Some(next) = next else {
+                // Beneath the alarm: the limits hold for what a few bytes swell to.
+                let response = match self.draft.decompress {
+                    true => decode::response(response)?,
+                    false => response,
+                };
                 return Ok((response, taken));
             };
             let body = response.into_body();

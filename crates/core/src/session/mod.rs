@@ -101,6 +101,7 @@ struct Inner {
     budget: Budget,
     roll: Roll,
     max_body: u64,
+    decompress: bool,
 }
 
 impl Inner {
@@ -149,6 +150,7 @@ pub struct SessionBuilder {
     redirects: redirect::Policy,
     retry: Retry,
     max_body: u64,
+    decompress: bool,
     error: Option<Error>,
 }
 
@@ -271,9 +273,27 @@ impl SessionBuilder {
         self
     }
 
-    /// How many bytes [`Response::bytes`] and its kin collect at most. Default 64 MiB.
+    /// How many bytes [`Response::bytes`] and its kin collect at most, counted as they are read:
+    /// decoded. Default 64 MiB.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
+        self
+    }
+
+    /// Whether bodies in a content coding are decoded. Default true: requests say
+    /// `Accept-Encoding: gzip, deflate, br, zstd` unless they, or the session's headers, have
+    /// one of their own, and what comes in one of these codings is decoded, whoever asked for
+    /// it. A decoded response has no `Content-Encoding`, no `Content-Length` and no
+    /// [`content_length`](Response::content_length).
+    ///
+    /// A coding that is not known is left as it came. A list of several is of the kind
+    /// [`Decode`](crate::ErrorKind::Decode), and so is a coded body that is corrupt, cut short,
+    /// or followed by something else. Parts of a body (206) are not decoded, nor are codings
+    /// accepted for a request with `Range`: the parts are cut from the coded bytes.
+    ///
+    /// With `false`, nothing is asked for, and bodies are handed on as they come.
+    pub fn decompress(mut self, decompress: bool) -> Self {
+        self.decompress = decompress;
         self
     }
 
@@ -414,6 +434,7 @@ impl SessionBuilder {
             budget: Budget::new(),
             roll: Roll::default(),
             max_body: self.max_body,
+            decompress: self.decompress,
         })))
     }
 }
@@ -454,6 +475,7 @@ impl Session {
             redirects: redirect::Policy::default(),
             retry: Retry::new(0),
             max_body: MAX_BODY,
+            decompress: true,
             error: None,
         }
     }

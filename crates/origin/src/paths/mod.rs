@@ -48,6 +48,7 @@ As httpbin has them:
 
 Its own:
 /zstd                               as /gzip
+/coded/{coding}/{n}?seed=           n bytes in gzip, deflate, bare-deflate, br or zstd: zeros without a seed
 /delay-ms/{n}                       a small answer after n milliseconds
 /page/{n}?delay_ms=                 a small HTML page
 /flaky?fail=N&id=                   503 to the first N requests with that id, then 200
@@ -103,6 +104,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/deflate", get(encodings::deflate))
         .route("/brotli", get(encodings::brotli))
         .route("/zstd", get(encodings::zstd))
+        .route("/coded/{coding}/{n}", get(encodings::coded))
         .route("/cookies", get(cookies::list))
         .route("/cookies/set", get(cookies::set))
         .route("/cookies/set/{name}/{value}", get(cookies::set_one))

@@ -1,0 +1,281 @@
+//! Content codings: asked for, and decoded while the body is read.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use inflight_core::http::Method;
+use inflight_core::{ErrorKind, Session};
+use inflight_origin::payload;
+use inflight_origin::script::{Script, Scripted};
+use serde_json::Value;
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal, fails};
+use crate::context::Context;
+use crate::servers::{origin, scripted, values};
+
+suite! { "codings":
+    codings_are_asked_for_and_decoded =>
+        "A session asks for gzip, deflate, br and zstd, and decodes what comes in them.";
+    decoded_body_is_exact =>
+        "A body of a MiB in any of the codings, or in bare deflate, comes out to the byte.";
+    decoded_response_hides_its_coding =>
+        "A decoded response has neither Content-Encoding nor a length.";
+    accept_encoding_of_the_request_wins =>
+        "A request's own Accept-Encoding is sent as it is, and what comes is decoded.";
+    decoding_can_be_switched_off =>
+        "With decompress(false) nothing is asked for and bodies come as they are.";
+    unknown_coding_is_left_alone =>
+        "A body in a coding that is not known comes as it is, with its headers.";
+    several_codings_are_decode =>
+        "A body in more than one coding is of the kind decode.";
+    responses_without_body_are_left_alone =>
+        "Answers to HEAD, 204, 304 and empty ones keep their headers, whatever coding they name.";
+    cut_coding_is_decode =>
+        "A coded body that ends before its coding does is of the kind decode.";
+    cut_transfer_of_a_coding_is_incomplete =>
+        "A coded body whose transfer ends early is incomplete, as any other.";
+    bytes_after_the_coding_are_decode =>
+        "A coded body that goes on after its coding's end is of the kind decode.";
+    max_body_counts_decoded_bytes =>
+        "What swells beyond max_body is of the kind body_too_large.";
+    timeout_holds_within_a_coding =>
+        "A coded body that stops coming ends at the timeout.";
+    decoded_body_frees_its_connection needs connection_reuse =>
+        "A decoded body that is read to its end leaves a connection for the next request.";
+}
+
+const ASKED: &str = "gzip, deflate, br, zstd";
+
+/// The origin's names of what it can send.
+const CODINGS: [&str; 5] = ["gzip", "deflate", "bare-deflate", "br", "zstd"];
+
+async fn codings_are_asked_for_and_decoded(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for (path, done) in [
+        ("/gzip", "gzipped"),
+        ("/deflate", "deflated"),
+        ("/brotli", "brotli"),
+        ("/zstd", "zstd"),
+    ] {
+        let shown: Value = session.get(origin.url(path)).json().await?;
+        equal(path, &shown[done], &Value::Bool(true))?;
+        let asked = &shown["headers"]["Accept-Encoding"];
+        equal("Accept-Encoding", asked.as_str(), Some(ASKED))?;
+    }
+    Ok(())
+}
+
+async fn decoded_body_is_exact(context: Context) -> Result<(), Failure> {
+    const LEN: usize = 1 << 20;
+    let origin = origin()?;
+    let session = context.session()?;
+    for coding in CODINGS {
+        let url = origin.url(&format!("/coded/{coding}/{LEN}?seed=11"));
+        let bytes = session.get(url).bytes().await?;
+        let same = bytes == payload::bytes(LEN, 11);
+        check(same, format!("{coding}: the bytes differ"))?;
+    }
+    Ok(())
+}
+
+async fn decoded_response_hides_its_coding(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for coding in CODINGS {
+        let url = origin.url(&format!("/coded/{coding}/100"));
+        let response = session.get(url).send().await?;
+        for name in ["content-encoding", "content-length"] {
+            equal(name, values(&response, name).len(), 0)?;
+        }
+        equal("the length", response.content_length(), None)?;
+        equal("the body", response.bytes().await?, [0; 100].as_slice())?;
+    }
+    Ok(())
+}
+
+async fn accept_encoding_of_the_request_wins(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let request = context.session()?.get(origin.url("/gzip"));
+    let shown: Value = request.header("accept-encoding", "br").json().await?;
+    let asked = &shown["headers"]["Accept-Encoding"];
+    equal("Accept-Encoding", asked.as_str(), Some("br"))
+}
+
+async fn decoding_can_be_switched_off(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let off = context.builder().decompress(false).build()?;
+    let on = context.session()?;
+    for (path, coding, magic) in [
+        ("/gzip", "gzip", &[0x1f, 0x8b][..]),
+        ("/deflate", "deflate", &[0x78]),
+        ("/zstd", "zstd", &[0x28, 0xb5, 0x2f, 0xfd]),
+    ] {
+        let url = origin.url(path);
+        for request in [off.get(&url), on.get(&url).decompress(false)] {
+            let response = request.send().await?;
+            let codings = values(&response, "content-encoding");
+            equal("Content-Encoding", codings, [coding.as_bytes()])?;
+            let length = response.content_length();
+            let bytes = response.bytes().await?;
+            check(bytes.starts_with(magic), format!("{path} was decoded"))?;
+            equal("the length", length, Some(bytes.len() as u64))?;
+        }
+    }
+    let shown: Value = off.get(origin.url("/headers")).json().await?;
+    let asked = &shown["headers"]["Accept-Encoding"];
+    equal("Accept-Encoding", asked, &Value::Null)?;
+    let request = off.get(origin.url("/gzip")).decompress(true);
+    let shown: Value = request.json().await?;
+    equal("gzipped", &shown["gzipped"], &Value::Bool(true))
+}
+
+async fn unknown_coding_is_left_alone(context: Context) -> Result<(), Failure> {
+    let server = sending("aes128gcm", b"as it is")?;
+    let response = context.session()?.get(server.url("/")).send().await?;
+    let coding = values(&response, "content-encoding");
+    equal("the coding", coding, [b"aes128gcm"])?;
+    equal("the length", response.content_length(), Some(8))?;
+    equal("the body", response.text().await?, "as it is")
+}
+
+async fn several_codings_are_decode(context: Context) -> Result<(), Failure> {
+    let server = sending("gzip, br", b"whatever")?;
+    let result = context.session()?.get(server.url("/")).bytes().await;
+    fails("two codings", result, &[ErrorKind::Decode]).map(drop)
+}
+
+async fn responses_without_body_are_left_alone(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    for (method, status, length) in [
+        (Method::HEAD, "200 OK", "Content-Length: 1000\r\n"),
+        (Method::GET, "204 No Content", ""),
+        (Method::GET, "304 Not Modified", "Content-Length: 1000\r\n"),
+        (Method::GET, "200 OK", "Content-Length: 0\r\n"),
+    ] {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Encoding: gzip\r\n{length}\r\n");
+        let server = scripted(Script::new().read_request().send(head).hang())?;
+        let request = session.request(method, server.url("/"));
+        let response = request.send().await?;
+        equal(status, values(&response, "content-encoding"), [b"gzip"])?;
+        equal("the body", response.bytes().await?.len(), 0)?;
+    }
+    // Here it is known only at the end.
+    let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let server = scripted(
+        Script::new()
+            .read_request()
+            .send(format!("{head}0\r\n\r\n"))
+            .hang(),
+    )?;
+    let bytes = session.get(server.url("/")).bytes().await?;
+    equal("the body of no chunk", bytes.len(), 0)
+}
+
+async fn cut_coding_is_decode(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    for (coding, bytes) in samples(&session).await? {
+        for end in [1, bytes.len() / 2, bytes.len() - 1] {
+            let server = sending(named(coding), &bytes[..end])?;
+            let result = session.get(server.url("/")).bytes().await;
+            let what = format!("{end} of {} bytes of {coding}", bytes.len());
+            fails(&what, result, &[ErrorKind::Decode])?;
+        }
+    }
+    Ok(())
+}
+
+async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    for (coding, bytes) in samples(&session).await? {
+        let half = response(named(coding), bytes.len(), &bytes[..bytes.len() / 2]);
+        let server = scripted(Script::new().read_request().send(half).close())?;
+        let result = session.get(server.url("/")).bytes().await;
+        fails(coding, result, &[ErrorKind::Incomplete])?;
+    }
+    Ok(())
+}
+
+async fn bytes_after_the_coding_are_decode(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    for (coding, mut bytes) in samples(&session).await? {
+        bytes.extend_from_slice(b"more");
+        let server = sending(named(coding), &bytes)?;
+        let result = session.get(server.url("/")).bytes().await;
+        fails(coding, result, &[ErrorKind::Decode])?;
+    }
+    Ok(())
+}
+
+async fn max_body_counts_decoded_bytes(context: Context) -> Result<(), Failure> {
+    const LEN: usize = 4 << 20;
+    let origin = origin()?;
+    let session = context.builder().max_body(LEN as u64 - 1).build()?;
+    let exact = context.builder().max_body(LEN as u64).build()?;
+    for coding in CODINGS {
+        let url = origin.url(&format!("/coded/{coding}/{LEN}"));
+        let result = session.get(&url).bytes().await;
+        fails(coding, result, &[ErrorKind::BodyTooLarge])?;
+        equal(coding, exact.get(&url).bytes().await?.len(), LEN)?;
+    }
+    Ok(())
+}
+
+async fn timeout_holds_within_a_coding(context: Context) -> Result<(), Failure> {
+    const SHORT: Duration = Duration::from_millis(300);
+    let session = context.session()?;
+    for (coding, bytes) in samples(&session).await? {
+        let half = response(named(coding), bytes.len(), &bytes[..bytes.len() / 2]);
+        let server = scripted(Script::new().read_request().send(half).hang())?;
+        let result = session.get(server.url("/")).timeout(SHORT).bytes().await;
+        fails(coding, result, &[ErrorKind::Timeout])?;
+    }
+    Ok(())
+}
+
+async fn decoded_body_frees_its_connection(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    for n in 0..2 {
+        for coding in CODINGS {
+            let url = origin.url(&format!("/coded/{coding}/{}", 1000 + n));
+            session.get(url).bytes().await?;
+        }
+    }
+    super::connections::shared(&origin.stats())
+}
+
+/// A thousand bytes in each coding, as the origin sends them.
+async fn samples(session: &Session) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+    let origin = origin()?;
+    let mut samples = Vec::new();
+    for coding in CODINGS {
+        let url = origin.url(&format!("/coded/{coding}/1000?seed=12"));
+        let bytes = session.get(url).decompress(false).bytes().await?;
+        samples.push((coding, bytes.to_vec()));
+    }
+    Ok(samples)
+}
+
+/// The name of a coding in HTTP.
+fn named(coding: &str) -> &str {
+    match coding {
+        "bare-deflate" => "deflate",
+        other => other,
+    }
+}
+
+/// A response of this length, as far as there are bytes for it.
+fn response(coding: &str, len: usize, bytes: &[u8]) -> Vec<u8> {
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len}\r\n\r\n");
+    [head.as_bytes(), bytes].concat()
+}
+
+/// A server that answers with these bytes, said to be in this coding.
+fn sending(coding: &str, bytes: &[u8]) -> io::Result<Arc<Scripted>> {
+    let response = response(coding, bytes.len(), bytes);
+    scripted(Script::new().read_request().send(response).hang())
+}

@@ -1,0 +1,374 @@
+//! Content codings (RFC 9110, 8.4): what is accepted, and bodies decoded while they are read.
+//!
+//! A body has one coding, or it is not decoded: a list of several is refused, as nobody sends
+//! one and each layer multiplies what a few bytes can swell to. A coding that is not known is no
+//! error: the body and its headers are handed on as they came, as reqwest and aiohttp do.
+//!
+//! A coded body that is corrupt, that ends before its coding does, or that goes on after it, is
+//! of the kind [`Decode`](ErrorKind::Decode). A transfer that ends early stays
+//! [`Incomplete`](ErrorKind::Incomplete), whatever it carried.
+
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_compression::futures::bufread::{
+    BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder,
+};
+use async_compression::zstd::DParameter;
+use bytes::{Buf, Bytes, BytesMut};
+use futures_io::{AsyncBufRead, AsyncRead};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE,
+};
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+
+use crate::body::Body;
+use crate::error::{Error, ErrorKind};
+
+/// What [`response`] decodes.
+const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
+
+/// The least and the most that is decoded at once.
+const ROOM: (usize, usize) = (4 * 1024, 64 * 1024);
+
+/// The largest window of `zstd` as a content coding, 8 MiB (RFC 9659): what a decoder keeps.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// A request's own word on decoding, as an extension.
+#[derive(Clone, Copy)]
+pub(crate) struct Decompress(pub(crate) bool);
+
+/// Whether the answer is to be decoded.
+pub(crate) fn is_wanted(request: &mut Request<Body>, default: bool) -> bool {
+    let own = request.extensions_mut().remove::<Decompress>();
+    own.map_or(default, |own| own.0)
+}
+
+/// Says what is accepted, unless the request does so itself, or asks for a range: that would be
+/// one of the coded bytes.
+pub(crate) fn accept(headers: &mut HeaderMap) {
+    if !headers.contains_key(ACCEPT_ENCODING) && !headers.contains_key(RANGE) {
+        headers.insert(ACCEPT_ENCODING, ACCEPTED);
+    }
+}
+
+/// The response with its body decoded, if it is coded. Its length is then unknown, and the
+/// headers that speak of the coded body are gone.
+///
+/// A body that is known to be empty is left alone, as after HEAD or with 204 and 304, and so is
+/// a part of one (206), which is cut from the coded bytes.
+pub(crate) fn response(mut response: Response<Body>) -> Result<Response<Body>, Error> {
+    if !response.headers().contains_key(CONTENT_ENCODING)
+        || http_body::Body::is_end_stream(response.body())
+        || response.status() == StatusCode::PARTIAL_CONTENT
+    {
+        return Ok(response);
+    }
+    let Some(coding) = Coding::of(response.headers())? else {
+        return Ok(response);
+    };
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_ENCODING);
+    headers.remove(CONTENT_LENGTH);
+    Ok(response.map(|body| Body::wrap(Decoded::new(body, coding))))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+impl Coding {
+    /// The coding of a body with these headers: `None` if there is none, or none that we know.
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, Error> {
+        let values = headers.get_all(CONTENT_ENCODING).iter();
+        let mut codings = values
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"));
+        let Some(name) = codings.next() else {
+            return Ok(None);
+        };
+        if codings.next().is_some() {
+            return Err(Error::new(ErrorKind::Decode).with_context("more than one content coding"));
+        }
+        let known: [(&[u8], Self); 5] = [
+            (b"gzip", Self::Gzip),
+            (b"x-gzip", Self::Gzip),
+            (b"deflate", Self::Deflate),
+            (b"br", Self::Brotli),
+            (b"zstd", Self::Zstd),
+        ];
+        let found = known
+            .into_iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known));
+        Ok(found.map(|(_, coding)| coding))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// How many of the first bytes [`decoder`](Self::decoder) looks at.
+    fn sniffs(self) -> usize {
+        match self {
+            Self::Gzip | Self::Zstd => 0,
+            Self::Brotli => 1,
+            Self::Deflate => 2,
+        }
+    }
+
+    fn decoder(self, coded: Coded) -> io::Result<Box<dyn Decoder>> {
+        Ok(match self {
+            Self::Gzip => {
+                let mut decoder = GzipDecoder::new(coded);
+                // RFC 1952, 2.2: a file is a series of members.
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            }
+            Self::Deflate if is_zlib(&coded.piece) => Box::new(ZlibDecoder::new(coded)),
+            Self::Deflate => Box::new(DeflateDecoder::new(coded)),
+            Self::Brotli if wants_large_window(&coded.piece) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a window that RFC 7932 does not allow",
+                ));
+            }
+            Self::Brotli => Box::new(BrotliDecoder::new(coded)),
+            Self::Zstd => {
+                let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
+                let mut decoder = ZstdDecoder::with_params(coded, &[window]);
+                // RFC 8878, 3: as with gzip.
+                decoder.multiple_members(true);
+                Box::new(decoder)
+            }
+        })
+    }
+}
+
+/// Whether these are the first bytes of the zlib format (RFC 1950, 2.2), as `deflate` should be.
+/// Some servers send bare deflate; it cannot begin like this, as its bits of padding are zero.
+fn is_zlib(start: &[u8]) -> bool {
+    let [method, flags, ..] = *start else {
+        return false;
+    };
+    method & 0x8f == 0x08 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
+}
+
+/// Whether this is the start of a brotli stream with an extension that the library understands:
+/// windows of up to 1 GiB, where RFC 7932, 9.1 has at most 16 MiB.
+fn wants_large_window(start: &[u8]) -> bool {
+    start.first().is_some_and(|first| first & 0x7f == 0x11)
+}
+
+/// A body that is decoded while it is read.
+struct Decoded {
+    coding: Coding,
+    state: State,
+    buffer: BytesMut,
+    /// How much was decoded last.
+    last: usize,
+}
+
+enum State {
+    Start(Coded),
+    Decoding(Box<dyn Decoder>),
+    /// The coding has come to its end, and the body should.
+    Trailing(Coded),
+    Ended,
+}
+
+impl Decoded {
+    fn new(body: Body, coding: Coding) -> Self {
+        Self {
+            coding,
+            state: State::Start(Coded::new(body)),
+            buffer: BytesMut::new(),
+            last: 0,
+        }
+    }
+
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        loop {
+            match &mut self.state {
+                State::Ended => return Poll::Ready(Ok(None)),
+                State::Start(coded) => {
+                    ready!(coded.poll_start(cx, self.coding.sniffs().max(1)))?;
+                    if coded.piece.is_empty() {
+                        // Without a byte it is the coding of nothing, and nothing itself.
+                        self.state = State::Ended;
+                        continue;
+                    }
+                    let decoder = self.coding.decoder(coded.take());
+                    let decoder = decoder.map_err(|error| self.corrupt().with_source(error))?;
+                    self.state = State::Decoding(decoder);
+                }
+                State::Decoding(decoder) => {
+                    if self.buffer.is_empty() {
+                        let room = (self.last * 2).clamp(ROOM.0, ROOM.1);
+                        self.buffer = BytesMut::zeroed(room);
+                    }
+                    match Pin::new(&mut *decoder).poll_read(cx, &mut self.buffer) {
+                        Poll::Pending => {
+                            let failed = decoder.coded().failed.take();
+                            return failed.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                        }
+                        Poll::Ready(Ok(0)) => {
+                            let coded = decoder.coded().take();
+                            self.buffer = BytesMut::new();
+                            self.state = State::Trailing(coded);
+                        }
+                        Poll::Ready(Ok(n)) => {
+                            self.last = n;
+                            let piece = self.buffer.split_to(n).freeze();
+                            if self.buffer.len() < ROOM.0 / 2 {
+                                self.buffer = BytesMut::new();
+                            }
+                            return Poll::Ready(Ok(Some(piece)));
+                        }
+                        Poll::Ready(Err(error)) => {
+                            return Poll::Ready(Err(self.corrupt().with_source(error)));
+                        }
+                    }
+                }
+                State::Trailing(coded) => {
+                    ready!(coded.poll_start(cx, 1))?;
+                    if !coded.piece.is_empty() {
+                        let error = self.corrupt();
+                        return Poll::Ready(Err(error.with_source("bytes after its end")));
+                    }
+                    self.state = State::Ended;
+                }
+            }
+        }
+    }
+
+    fn corrupt(&self) -> Error {
+        let name = self.coding.name();
+        Error::new(ErrorKind::Decode).with_context(format!("not what {name} makes"))
+    }
+}
+
+impl http_body::Body for Decoded {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let piece = ready!(self.poll_decoded(cx));
+        if piece.is_err() {
+            self.state = State::Ended;
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)).transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+}
+
+/// The coded bytes, as the decoders read them.
+struct Coded {
+    body: Body,
+    piece: Bytes,
+    ended: bool,
+    /// What the transfer met. To the decoder it looks as if nothing more came yet: it then hands
+    /// on what it has, where it would forget it for an error.
+    failed: Option<Error>,
+}
+
+impl Coded {
+    fn new(body: Body) -> Self {
+        Self {
+            body,
+            piece: Bytes::new(),
+            ended: false,
+            failed: None,
+        }
+    }
+
+    fn take(&mut self) -> Self {
+        mem::replace(self, Self::new(Body::empty()))
+    }
+
+    /// Reads until `wanted` bytes are there, or the end is.
+    fn poll_start(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<(), Error>> {
+        while self.piece.len() < wanted && !self.ended {
+            match ready!(self.body.poll_chunk(cx)).transpose()? {
+                Some(chunk) if self.piece.is_empty() => self.piece = chunk,
+                Some(chunk) => self.piece = [&self.piece[..], &chunk].concat().into(),
+                None => self.ended = true,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncBufRead for Coded {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if this.failed.is_none()
+            && let Err(error) = ready!(this.poll_start(cx, 1))
+        {
+            this.failed = Some(error);
+        }
+        if this.failed.is_some() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(&this.piece))
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        self.piece.advance(amount);
+    }
+}
+
+/// What [`AsyncBufRead`] asks for; the decoders read the buffer.
+impl AsyncRead for Coded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let piece = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let n = buffer.len().min(piece.len());
+        buffer[..n].copy_from_slice(&piece[..n]);
+        self.consume(n);
+        Poll::Ready(Ok(n))
+    }
+}
+
+/// A decoder that gives back what it reads from.
+trait Decoder: AsyncRead + Send + Sync + Unpin {
+    fn coded(&mut self) -> &mut Coded;
+}
+
+macro_rules! decoders {
+    ($($decoder:ident),+) => {$(
+        impl Decoder for $decoder<Coded> {
+            fn coded(&mut self) -> &mut Coded {
+                self.get_mut()
+            }
+        }
+    )+};
+}
+decoders!(
+    GzipDecoder,
+    ZlibDecoder,
+    DeflateDecoder,
+    BrotliDecoder,
+    ZstdDecoder
+);
