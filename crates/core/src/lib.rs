@@ -18,8 +18,10 @@
 //! - [`ClientOptions`], [`Capabilities`], [`Resolver`]: what a client is given and what it
 //!   says of itself.
 
+mod auth;
 mod body;
 mod cancel;
+mod charset;
 mod client;
 mod decode;
 mod error;

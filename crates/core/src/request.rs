@@ -4,11 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::auth;
 use crate::body::Body;
 use crate::decode::Decompress;
 use crate::error::{Error, ErrorKind};
@@ -63,6 +65,72 @@ impl RequestBuilder {
         match header(name, value) {
             Ok((name, value)) => {
                 self.request.headers_mut().append(name, value);
+            }
+            Err(error) => self.target = self.target.and(Err(error)),
+        }
+        self
+    }
+
+    /// Sets headers: each name with all its values, in place of what the request had of it.
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        // `extend` replaces at a name's first value and appends the others.
+        self.request.headers_mut().extend(headers);
+        self
+    }
+
+    /// Appends pairs to the URL's query, behind those that it has, escaped as a form's are (a
+    /// space becomes `+`). Anything that serializes to a list of pairs will do: a struct, a map,
+    /// a slice of tuples. What does not is an error when the request is sent.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use inflight_core::{BlockOn, Body, Capabilities, Error, Fetch, Session, http};
+    /// # use inflight_threads::Threads;
+    /// # struct Echo;
+    /// # impl Fetch for Echo {
+    /// #     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+    /// #         Ok(http::Response::new(Body::from(request.uri().to_string())))
+    /// #     }
+    /// #     fn capabilities(&self) -> Capabilities {
+    /// #         Capabilities::all("echo")
+    /// #     }
+    /// # }
+    /// # let threads = Threads::new();
+    /// # let runtime = Arc::new(threads.clone());
+    /// # let session = Session::builder(|_| Ok((Echo, runtime))).build()?;
+    /// let request = session
+    ///     .get("http://pages.test/search?lang=da")
+    ///     .query(&[("q", "rød grød"), ("page", "1")]);
+    /// # let uri = threads.block_on(request.text())?;
+    /// # assert_eq!(uri, "http://pages.test/search?lang=da&q=r%C3%B8d+gr%C3%B8d&page=1");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn query(mut self, pairs: &impl Serialize) -> Self {
+        self.target = self.target.and_then(|target| target.with_query(pairs));
+        self
+    }
+
+    /// Basic authentication (RFC 7617), in place of any other `Authorization` and of credentials
+    /// in the URL. A user's name with a colon is an error when the request is sent, as it would
+    /// be read as another. Nothing prints the value.
+    pub fn basic_auth(self, user: &str, password: &str) -> Self {
+        if user.contains(':') {
+            let error = Error::new(ErrorKind::InvalidRequest);
+            return self.authorization(Err(error.with_context("a user's name with a colon")));
+        }
+        self.authorization(auth::basic(format!("{user}:{password}").as_bytes()))
+    }
+
+    /// A bearer token (RFC 6750), in place of any other `Authorization` and of credentials in
+    /// the URL. Nothing prints the value.
+    pub fn bearer_auth(self, token: &str) -> Self {
+        self.authorization(auth::bearer(token))
+    }
+
+    fn authorization(mut self, value: Result<HeaderValue, Error>) -> Self {
+        match value {
+            Ok(value) => {
+                self.request.headers_mut().insert(AUTHORIZATION, value);
             }
             Err(error) => self.target = self.target.and(Err(error)),
         }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::body::Body;
+use crate::charset;
 use crate::error::{Error, ErrorKind};
 use crate::session::Redirect;
 use crate::target::Target;
@@ -140,19 +141,19 @@ impl Response {
         self.read(Ok)
     }
 
-    /// The whole body as text, which has to be UTF-8.
+    /// The whole body as text, by the charset that its `Content-Type` names, or else UTF-8. A
+    /// byte order mark goes before both, as in browsers, and is no part of the text.
+    ///
+    /// A text is what was sent or an error: nothing is replaced. For text with faults in it take
+    /// [`bytes`](Self::bytes) and [`String::from_utf8_lossy`].
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when it is not UTF-8.
+    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when the bytes are malformed in
+    /// their charset, or when the Encoding Standard does not know it.
     pub fn text(self) -> impl Future<Output = Result<String, Error>> + Send + 'static {
-        self.read(|bytes| {
-            String::from_utf8(bytes.into()).map_err(|error| {
-                Error::new(ErrorKind::Decode)
-                    .with_context("not UTF-8")
-                    .with_source(error.utf8_error())
-            })
-        })
+        let declared = charset::declared(self.headers());
+        self.read(|bytes| charset::decode(bytes, declared))
     }
 
     /// The whole body as a value of its JSON.

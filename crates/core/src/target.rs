@@ -4,11 +4,12 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine;
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
+use serde::Serialize;
 use url::Url;
 
+use crate::auth;
 use crate::error::{Error, ErrorKind};
 
 /// A URL that is fetched: as the client wants it, and, when somebody asks, as people read it.
@@ -80,6 +81,27 @@ impl Target {
         Ok(target)
     }
 
+    /// The same with pairs appended to its query, escaped as the URL standard does for forms.
+    pub(crate) fn with_query(&self, pairs: &impl Serialize) -> Result<Self, Error> {
+        let Some(mut url) = self.url().cloned() else {
+            return Err(Error::new(ErrorKind::InvalidUrl));
+        };
+        let had_query = url.query().is_some();
+        {
+            let mut query = url.query_pairs_mut();
+            let serializer = serde_urlencoded::Serializer::new(&mut query);
+            pairs.serialize(serializer).map_err(|error| {
+                Error::new(ErrorKind::InvalidRequest)
+                    .with_context("the value is no list of pairs")
+                    .with_source(error)
+            })?;
+        }
+        if !had_query && url.query() == Some("") {
+            url.set_query(None);
+        }
+        self.with_url(url)
+    }
+
     pub(crate) fn uri(&self) -> &Uri {
         &self.0.uri
     }
@@ -138,10 +160,7 @@ fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, Error> {
     let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
     pair.push(b':');
     pair.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-    let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
-        .map_err(|error| Error::new(ErrorKind::InvalidRequest).with_source(error))?;
-    value.set_sensitive(true);
+    let value = auth::basic(&pair)?;
     // Both fail only on URLs that cannot have credentials in the first place.
     let _ = url.set_username("");
     let _ = url.set_password(None);

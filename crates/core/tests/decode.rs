@@ -15,37 +15,12 @@ use async_compression::zstd::CParameter;
 use bytes::Bytes;
 use futures_lite::io::AsyncReadExt;
 use futures_lite::{StreamExt, stream};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method};
 use inflight_core::{
-    Body, Capabilities, Error, ErrorKind, Fetch, Phase, RequestBuilder, Response, Session,
-    SessionBuilder,
+    Body, Error, ErrorKind, Phase, RequestBuilder, Response, Session, SessionBuilder,
 };
 use proptest::prelude::*;
-use support::{TestRuntime, lock, run};
-
-/// A client that answers what a function makes of the request.
-struct Answering<F>(F);
-
-impl<F> Fetch for Answering<F>
-where
-    F: Fn(Request<Body>) -> http::Response<Body> + Send + Sync + 'static,
-{
-    async fn fetch(&self, request: Request<Body>) -> Result<http::Response<Body>, Error> {
-        Ok((self.0)(request))
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::all("answering 1.0")
-    }
-}
-
-fn builder<F>(answer: F) -> SessionBuilder
-where
-    F: Fn(Request<Body>) -> http::Response<Body> + Send + Sync + 'static,
-{
-    let runtime = TestRuntime::new(0).shared();
-    Session::builder(move |_| Ok((Answering(answer), runtime)))
-}
+use support::{answering, lock, run};
 
 fn coded(coding: &str, body: impl Into<Body>) -> http::Response<Body> {
     let mut response = http::Response::new(body.into());
@@ -57,7 +32,7 @@ fn coded(coding: &str, body: impl Into<Body>) -> http::Response<Body> {
 /// What a session makes of an answer.
 fn received(answer: http::Response<Body>) -> Result<Response, Error> {
     let answer = Mutex::new(Some(answer));
-    let session = builder(move |_| lock(&answer).take().unwrap());
+    let session = answering(move |_| lock(&answer).take().unwrap());
     let session = session.build().unwrap();
     run(session.get("http://host/").send())
 }
@@ -199,7 +174,7 @@ fn untouched(answer: http::Response<Body>, method: Method) {
     let bytes = answer.body().as_bytes().unwrap().clone();
     let (headers, length) = (answer.headers().clone(), answer.body().len());
     let answer = Mutex::new(Some(answer));
-    let session = builder(move |_| lock(&answer).take().unwrap());
+    let session = answering(move |_| lock(&answer).take().unwrap());
     let session = session.build().unwrap();
     let response = run(session.request(method, "http://host/").send()).unwrap();
     assert_eq!(response.headers(), &headers);
@@ -242,7 +217,7 @@ fn asked(
 ) -> HeaderMap {
     let seen: Arc<Mutex<HeaderMap>> = Arc::default();
     let record = seen.clone();
-    let builder = builder(move |request| {
+    let builder = answering(move |request| {
         *lock(&record) = request.headers().clone();
         coded("gzip", CODINGS[0].1(TEXT))
     });
@@ -281,7 +256,7 @@ fn without_decoding_nothing_is_asked_for() {
 fn no_coding_is_asked_for_with_a_range() {
     let seen: Arc<Mutex<HeaderMap>> = Arc::default();
     let record = seen.clone();
-    let session = builder(move |request| {
+    let session = answering(move |request| {
         *lock(&record) = request.headers().clone();
         http::Response::new(Body::empty())
     });
@@ -428,7 +403,7 @@ fn a_bomb_is_too_large_long_before_it_is_decoded() {
     for (coding, encode) in [CODINGS[0], CODINGS[1], CODINGS[2]] {
         let (body, taken, total) = bomb(encode, 64 << 20);
         let answer = Mutex::new(Some(coded(coding, body)));
-        let session = builder(move |_| lock(&answer).take().unwrap());
+        let session = answering(move |_| lock(&answer).take().unwrap());
         let session = session.max_body(2 << 20).build().unwrap();
         let result = run(session.get("http://host/").bytes());
         assert_eq!(kind(result), ErrorKind::BodyTooLarge);
@@ -454,7 +429,7 @@ fn what_a_few_bytes_swell_to_comes_in_pieces() {
 fn what_a_few_bytes_swell_to_is_held_to_the_time() {
     for (coding, encode) in CODINGS {
         let bytes = encode(&vec![0; 8 << 20]);
-        let session = builder(move |_| coded(coding, bytes.clone()));
+        let session = answering(move |_| coded(coding, bytes.clone()));
         let session = session.timeout(Duration::ZERO).build().unwrap();
         let error = run(session.get("http://host/").bytes()).unwrap_err();
         assert_eq!(error.phase(), Some(Phase::Total), "{coding}: {error}");

@@ -513,7 +513,7 @@ fn errors<const N: usize>(pieces: [Result<&'static str, Error>; N]) -> Body {
 
 #[test]
 fn text_has_to_be_text() {
-    let client = client(|_| ready(answer(vec![0xff, 0xfe])));
+    let client = client(|_| ready(answer(vec![0xff, 0xff])));
     let session = session(client, &TestRuntime::new(0));
     let error = run(session.get("http://host/").text()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);

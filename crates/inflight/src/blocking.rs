@@ -63,6 +63,31 @@ impl Session {
         RequestBuilder(self.0.post(url))
     }
 
+    /// A HEAD request.
+    pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder(self.0.head(url))
+    }
+
+    /// A PUT request.
+    pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder(self.0.put(url))
+    }
+
+    /// A PATCH request.
+    pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder(self.0.patch(url))
+    }
+
+    /// A DELETE request.
+    pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder(self.0.delete(url))
+    }
+
+    /// An OPTIONS request.
+    pub fn options(&self, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder(self.0.options(url))
+    }
+
     /// A request with any method.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.request(method, url))
@@ -84,6 +109,26 @@ impl RequestBuilder {
         V::Error: Into<http::Error>,
     {
         Self(self.0.header(name, value))
+    }
+
+    /// Sets headers, in place of those of the same names.
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        Self(self.0.headers(headers))
+    }
+
+    /// Appends pairs to the URL's query.
+    pub fn query(self, pairs: &impl Serialize) -> Self {
+        Self(self.0.query(pairs))
+    }
+
+    /// Basic authentication.
+    pub fn basic_auth(self, user: &str, password: &str) -> Self {
+        Self(self.0.basic_auth(user, password))
+    }
+
+    /// A bearer token.
+    pub fn bearer_auth(self, token: &str) -> Self {
+        Self(self.0.bearer_auth(token))
     }
 
     /// The body.

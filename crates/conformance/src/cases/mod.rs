@@ -11,6 +11,7 @@ mod headers;
 mod methods;
 mod names;
 mod policy;
+mod requests;
 mod runtime;
 mod session;
 mod statuses;
@@ -26,6 +27,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         methods::CASES,
         statuses::CASES,
         headers::CASES,
+        requests::CASES,
         bodies::CASES,
         codings::CASES,
         uploads::CASES,

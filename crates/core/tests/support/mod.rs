@@ -482,3 +482,12 @@ impl Drop for Sleep {
         lock(&self.clock).alive -= 1;
     }
 }
+
+/// A session over a client that answers what a function makes of the request.
+pub(crate) fn answering<F>(answer: F) -> SessionBuilder
+where
+    F: Fn(Request<Body>) -> http::Response<Body> + Send + Sync + 'static,
+{
+    let client = client(move |request| std::future::ready(Ok(answer(request))));
+    builder(client, &TestRuntime::new(0))
+}

@@ -1,0 +1,288 @@
+//! The promises of `RequestBuilder` about what is sent, and of `Response` about text.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, Method, Request};
+use inflight_core::{Body, Error, ErrorKind, RequestBuilder, Session, SessionBuilder};
+use serde::Serialize;
+use support::{answering, lock, run};
+
+/// What one request looked like when it reached the client, or why it did not.
+fn sent(
+    build: impl FnOnce(SessionBuilder) -> SessionBuilder,
+    ask: impl FnOnce(&Session) -> RequestBuilder,
+) -> Result<Request<Body>, Error> {
+    let seen: Arc<Mutex<Option<Request<Body>>>> = Arc::default();
+    let record = seen.clone();
+    let builder = answering(move |request| {
+        *lock(&record) = Some(request);
+        http::Response::new(Body::empty())
+    });
+    let session = build(builder.decompress(false)).build().unwrap();
+    run(ask(&session).send())?;
+    Ok(lock(&seen).take().unwrap())
+}
+
+fn plainly(ask: impl FnOnce(&Session) -> RequestBuilder) -> Result<Request<Body>, Error> {
+    sent(|builder| builder, ask)
+}
+
+fn uri(ask: impl FnOnce(&Session) -> RequestBuilder) -> String {
+    plainly(ask).unwrap().uri().to_string()
+}
+
+// ---------------------------------------------------------------------------------------
+// The query.
+
+#[test]
+fn pairs_are_appended_and_escaped() {
+    for (url, expected) in [
+        ("http://h/", "http://h/?a=1&b=2"),
+        ("http://h", "http://h/?a=1&b=2"),
+        ("http://h/?c=3", "http://h/?c=3&a=1&b=2"),
+        ("http://h/?c=%20", "http://h/?c=%20&a=1&b=2"),
+        ("http://h/p#fragment", "http://h/p?a=1&b=2"),
+        ("http://me:secret@h/", "http://h/?a=1&b=2"),
+    ] {
+        let uri = uri(|session| session.get(url).query(&[("a", 1), ("b", 2)]));
+        assert_eq!(uri, expected, "{url}");
+    }
+    let odd = [("k e&y", "= ?#/+é%"), ("", "")];
+    let uri = uri(|session| session.get("http://h/").query(&odd));
+    let escaped = "k+e%26y=%3D+%3F%23%2F%2B%C3%A9%25&=";
+    assert_eq!(uri, format!("http://h/?{escaped}"));
+}
+
+#[test]
+fn pairs_come_from_structs_and_maps_and_add_up() {
+    #[derive(Serialize)]
+    struct Search<'a> {
+        q: &'a str,
+        page: Option<u32>,
+        exact: bool,
+    }
+    let search = Search {
+        q: "two words",
+        page: None,
+        exact: true,
+    };
+    let map = BTreeMap::from([("x", 'y')]);
+    let uri = uri(|session| session.get("http://h/").query(&search).query(&map));
+    assert_eq!(uri, "http://h/?q=two+words&exact=true&x=y");
+}
+
+#[test]
+fn no_pairs_change_nothing() {
+    let none: [(&str, &str); 0] = [];
+    for url in ["http://h/", "http://h/?", "http://h/?a=1"] {
+        assert_eq!(uri(|session| session.get(url).query(&none)), url);
+    }
+}
+
+#[test]
+fn the_query_goes_with_a_base_url_and_with_credentials() {
+    let base = |builder: SessionBuilder| builder.base_url("http://h/a/b/");
+    let request = sent(base, |session| session.get("c?d=e").query(&[("f", "g")]));
+    assert_eq!(request.unwrap().uri(), "http://h/a/b/c?d=e&f=g");
+
+    let ask = |session: &Session| session.get("http://me:pw@h/").query(&[("a", "b")]);
+    let request = plainly(ask).unwrap();
+    assert_eq!(request.headers()["authorization"], "Basic bWU6cHc=");
+}
+
+#[test]
+fn what_is_no_list_of_pairs_is_an_invalid_request() {
+    let result = plainly(|session| session.get("http://h/").query(&"text"));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidRequest);
+    // The first fault is the one that is told.
+    let result = plainly(|session| session.get("ftp://h/").query(&"text"));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidUrl);
+}
+
+// ---------------------------------------------------------------------------------------
+// Methods and headers.
+
+#[test]
+fn every_verb_is_its_method() {
+    type Verb = fn(&Session, &'static str) -> RequestBuilder;
+    let verbs: [(Method, Verb); 7] = [
+        (Method::GET, |session, url| session.get(url)),
+        (Method::HEAD, |session, url| session.head(url)),
+        (Method::POST, |session, url| session.post(url)),
+        (Method::PUT, |session, url| session.put(url)),
+        (Method::PATCH, |session, url| session.patch(url)),
+        (Method::DELETE, |session, url| session.delete(url)),
+        (Method::OPTIONS, |session, url| session.options(url)),
+    ];
+    for (method, verb) in verbs {
+        let request = plainly(|session| verb(session, "http://h/")).unwrap();
+        assert_eq!(request.method(), method);
+    }
+}
+
+#[test]
+fn headers_replace_those_of_the_same_name() {
+    let mut headers = HeaderMap::new();
+    headers.append("x-list", 1.into());
+    headers.append("x-list", 2.into());
+    headers.insert("x-default", 3.into());
+    let defaults = |builder: SessionBuilder| {
+        let builder = builder.header("x-default", "session");
+        builder.header("x-other", "session")
+    };
+    let request = sent(defaults, |session| {
+        let request = session.get("http://h/").header("x-list", "0");
+        request.header("x-kept", "0").headers(headers)
+    });
+    let request = request.unwrap();
+    let values = |name: &str| {
+        let values = request.headers().get_all(name).iter();
+        values
+            .map(|value| value.to_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(values("x-list"), ["1", "2"]);
+    assert_eq!(values("x-kept"), ["0"]);
+    assert_eq!(values("x-default"), ["3"]);
+    assert_eq!(values("x-other"), ["session"]);
+}
+
+// ---------------------------------------------------------------------------------------
+// Credentials.
+
+#[test]
+fn credentials_are_sent_and_never_printed() {
+    for (ask, expected) in [
+        (
+            (|session| session.get("http://h/").basic_auth("me", "päss:"))
+                as fn(&Session) -> RequestBuilder,
+            "Basic bWU6cMOkc3M6",
+        ),
+        (
+            |session| session.get("http://h/").basic_auth("", ""),
+            "Basic Og==",
+        ),
+        (
+            |session| session.get("http://h/").bearer_auth("to.ken"),
+            "Bearer to.ken",
+        ),
+        (
+            |session| session.get("http://a:b@h/").bearer_auth("to.ken"),
+            "Bearer to.ken",
+        ),
+        (
+            |session| {
+                let request = session.get("http://h/").header("authorization", "old");
+                request.basic_auth("me", "").bearer_auth("to.ken")
+            },
+            "Bearer to.ken",
+        ),
+    ] {
+        let default = |builder: SessionBuilder| builder.header("authorization", "default");
+        let request = sent(default, ask).unwrap();
+        let values: Vec<_> = request.headers().get_all("authorization").iter().collect();
+        assert_eq!(values, [expected]);
+        assert!(values[0].is_sensitive());
+        assert!(!format!("{:?}", request.headers()).contains(expected));
+    }
+}
+
+#[test]
+fn credentials_that_cannot_be_sent_are_an_invalid_request_and_not_shown() {
+    let asks: [fn(&Session) -> RequestBuilder; 2] = [
+        |session| session.get("http://h/").basic_auth("secret:", "secret"),
+        |session| session.get("http://h/").bearer_auth("secret\n"),
+    ];
+    for ask in asks {
+        let error = plainly(ask).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(!format!("{error:?} {error}").contains("secret"));
+    }
+}
+
+// ---------------------------------------------------------------------------------------
+// Text.
+
+fn text(content_type: Option<&str>, bytes: &'static [u8]) -> Result<String, Error> {
+    let content_type = content_type.map(str::to_owned);
+    let session = answering(move |_| {
+        let mut response = http::Response::new(Body::from(bytes));
+        if let Some(content_type) = &content_type {
+            let value = content_type.parse().unwrap();
+            response.headers_mut().insert("content-type", value);
+        }
+        response
+    });
+    run(session.build().unwrap().get("http://h/").text())
+}
+
+#[test]
+fn text_is_read_by_its_charset() {
+    for (content_type, bytes, expected) in [
+        (None, "Ærø".as_bytes(), "Ærø"),
+        (Some("text/html"), "Ærø".as_bytes(), "Ærø"),
+        (Some("text/html; charset=UTF-8"), "Ærø".as_bytes(), "Ærø"),
+        (Some("text/html; charset=iso-8859-1"), b"\xc6r\xf8", "Ærø"),
+        (
+            Some("text/html; charset=\"Shift_JIS\""),
+            b"\x93\xfa\x96\x7b",
+            "日本",
+        ),
+        (Some("text/html;charset=KOI8-R"), b"\xed\xc9\xd2", "Мир"),
+        (Some("text/html; charset=gbk"), b"\xc4\xe3\xba\xc3", "你好"),
+        (Some("text/plain; charset=utf-16le"), b"h\0i\0", "hi"),
+        (Some("no media type; charset=koi8-r"), b"\xed", "М"),
+        (Some("text/html; charset=us-ascii"), b"", ""),
+    ] {
+        assert_eq!(
+            text(content_type, bytes).unwrap(),
+            expected,
+            "{content_type:?}"
+        );
+    }
+}
+
+#[test]
+fn a_byte_order_mark_goes_before_the_charset_and_is_no_text() {
+    for (bytes, expected) in [
+        ("\u{feff}Ærø".as_bytes(), "Ærø"),
+        (b"\xff\xfeh\0i\0", "hi"),
+        (b"\xfe\xff\0h\0i", "hi"),
+        ("\u{feff}".as_bytes(), ""),
+    ] {
+        for content_type in [
+            None,
+            Some("text/html; charset=koi8-r"),
+            Some("a/b; charset=klingon"),
+        ] {
+            assert_eq!(text(content_type, bytes).unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn text_that_is_malformed_or_of_an_unknown_charset_is_decode() {
+    for (content_type, bytes, says) in [
+        (None, &b"\xc6r\xf8"[..], "UTF-8"),
+        (Some("text/html; charset=utf-8"), b"\xff", "UTF-8"),
+        (Some("text/html; charset=shift_jis"), b"\x93", "Shift_JIS"),
+        (Some("text/html; charset=utf-16le"), b"a", "UTF-16LE"),
+        (Some("text/html; charset=klingon"), b"nuqneH", "klingon"),
+        (Some("text/html; charset="), b"text", "charset"),
+        // What the standard replaces as a whole, for safety.
+        (
+            Some("text/html; charset=iso-2022-kr"),
+            b"text",
+            "iso-2022-kr",
+        ),
+        (None, b"\xff\xfea", "UTF-16LE"),
+    ] {
+        let error = text(content_type, bytes).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode, "{content_type:?}");
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(error.url(), Some("http://h/"));
+    }
+}
