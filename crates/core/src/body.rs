@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::future::poll_fn;
 use http_body::{Frame, SizeHint};
@@ -16,7 +17,8 @@ use crate::error::{BoxError, Error, ErrorKind};
 
 type Streamed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send + Sync>>;
 
-/// The body of a request or a response: nothing, bytes in memory, or a stream of them.
+/// The body of a request or a response: nothing, bytes in memory, or what is produced while it
+/// is sent: a stream, a file, a form of several parts.
 ///
 /// It is an [`http_body::Body`] of [`Bytes`] and `Send + Sync`, so it fits wherever the
 /// `http` types do. Nothing is read before it is polled: whoever reads slowly slows the sender.
@@ -32,7 +34,26 @@ pub struct Body(Kind);
 enum Kind {
     Buffered(Bytes),
     Streamed(Streamed),
+    Made(Box<dyn Source>),
 }
+
+/// A body of the core's own making, which may know how to begin again.
+pub(crate) trait Source: Send + Sync {
+    /// The next piece, not empty, or `None` at the end.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>>;
+
+    /// What is still to come.
+    fn left(&self) -> SizeHint;
+
+    /// The same body from its beginning, if it can be made again.
+    fn again(&self) -> Option<Body>;
+
+    /// The same from its beginning by calls that block, if nothing in it has to be waited for
+    /// otherwise, and nothing was read yet.
+    fn reader(&self) -> Option<Reader>;
+}
+
+pub(crate) type Reader = Box<dyn io::Read + Send>;
 
 impl Body {
     /// No body at all.
@@ -63,17 +84,62 @@ impl Body {
         Self(Kind::Streamed(Box::pin(body)))
     }
 
-    /// The whole body, if it is in memory: such a body can be sent again.
+    /// A body that `make` makes anew each time it is sent, so that
+    /// [`try_clone`](Self::try_clone) can repeat even a stream.
+    ///
+    /// ```
+    /// use futures_lite::stream;
+    /// use inflight_core::{Body, Error};
+    ///
+    /// let lines = || stream::iter(["one\n", "two\n"]).map(Ok::<_, Error>);
+    /// # use futures_lite::StreamExt;
+    /// let body = Body::replayable(move || Body::from_stream(lines()));
+    /// let again = body.try_clone().unwrap();
+    /// # let text = |body: Body| futures_lite::future::block_on(body.collect(100));
+    /// assert_eq!(text(body)?, "one\ntwo\n");
+    /// assert_eq!(text(again)?, "one\ntwo\n");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn replayable(make: impl Fn() -> Self + Send + Sync + 'static) -> Self {
+        Self::made(Replayable {
+            body: make(),
+            make: Arc::new(make),
+        })
+    }
+
+    pub(crate) fn made(source: impl Source + 'static) -> Self {
+        Self(Kind::Made(Box::new(source)))
+    }
+
+    /// The whole body, if it is in memory.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(bytes),
-            Kind::Streamed(_) => None,
+            Kind::Streamed(_) | Kind::Made(_) => None,
         }
     }
 
-    /// The same body once more, if it can be sent again.
+    /// The same body once more, if it can be sent again, as a redirect or a retry may need it:
+    /// bytes in memory, a file, a form of such parts, and what is
+    /// [`replayable`](Self::replayable). A stream is produced once, and so is a response.
+    ///
+    /// Ask before the body is read: what is left of one says nothing of its beginning.
     pub fn try_clone(&self) -> Option<Self> {
-        self.as_bytes().cloned().map(Self::from)
+        match &self.0 {
+            Kind::Buffered(bytes) => Some(Self(Kind::Buffered(bytes.clone()))),
+            Kind::Streamed(_) => None,
+            Kind::Made(source) => source.again(),
+        }
+    }
+
+    /// The body, of which nothing was read yet, as a reader that blocks in its place: if nothing
+    /// in it has to be waited for in a task.
+    pub(crate) fn reader(&self) -> Option<Reader> {
+        match &self.0 {
+            Kind::Buffered(bytes) => Some(Box::new(bytes.clone().reader())),
+            Kind::Streamed(_) => None,
+            Kind::Made(source) => source.reader(),
+        }
     }
 
     /// The number of bytes, if it is known beforehand.
@@ -224,6 +290,13 @@ impl http_body::Body for Body {
                 }
                 Poll::Ready(frame)
             }
+            Kind::Made(source) => {
+                let piece = ready!(source.poll_piece(cx));
+                if !matches!(piece, Some(Ok(_))) {
+                    self.0 = Kind::Buffered(Bytes::new());
+                }
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+            }
         }
     }
 
@@ -231,6 +304,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Buffered(bytes) => bytes.is_empty(),
             Kind::Streamed(body) => body.is_end_stream(),
+            Kind::Made(source) => source.left().exact() == Some(0),
         }
     }
 
@@ -238,6 +312,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Streamed(body) => body.size_hint(),
+            Kind::Made(source) => source.left(),
         }
     }
 }
@@ -253,6 +328,7 @@ impl fmt::Debug for Body {
         match &self.0 {
             Kind::Buffered(bytes) => write!(f, "Body({} bytes)", bytes.len()),
             Kind::Streamed(body) => write!(f, "Body(stream, {:?})", body.size_hint()),
+            Kind::Made(source) => write!(f, "Body(made, {:?})", source.left()),
         }
     }
 }
@@ -292,6 +368,32 @@ where
                     .with_source(error)),
             }
         }))
+    }
+}
+
+struct Replayable {
+    body: Body,
+    make: Arc<dyn Fn() -> Body + Send + Sync>,
+}
+
+impl Source for Replayable {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        self.body.poll_chunk(cx)
+    }
+
+    fn left(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
+    }
+
+    fn again(&self) -> Option<Body> {
+        Some(Body::made(Self {
+            body: (self.make)(),
+            make: self.make.clone(),
+        }))
+    }
+
+    fn reader(&self) -> Option<Reader> {
+        self.body.reader()
     }
 }
 

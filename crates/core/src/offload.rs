@@ -85,7 +85,7 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
 }
 
 /// The blocking call is gone: with its panic, which goes on here, or with the runtime.
-fn lost(error: TaskError) -> Error {
+pub(crate) fn lost(error: TaskError) -> Error {
     error.resume();
     Error::new(ErrorKind::Cancelled).with_context("the runtime ended during a blocking call")
 }
@@ -103,6 +103,12 @@ fn detach_body(
         return (http::Request::from_parts(parts, body), None);
     }
     let len = body.len();
+    // What can be read by blocking calls is read by the one that sends it: were it read on the
+    // same pool, one that is full of such calls would wait for itself.
+    if let Some(reader) = body.reader() {
+        let body = BlockingBody::from_reader(reader, len);
+        return (http::Request::from_parts(parts, body), None);
+    }
     // One piece under way, so that a slow server slows the producer.
     let (sender, pieces) = async_channel::bounded::<Result<Bytes, Error>>(1);
     let feed = async move {

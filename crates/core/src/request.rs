@@ -1,6 +1,8 @@
 //! A request that is being made, and what can be taken as its URL.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +17,12 @@ use crate::body::Body;
 use crate::decode::Decompress;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::BoxFuture;
+use crate::multipart::Multipart;
+use crate::progress::Progress;
 use crate::response::Response;
 use crate::session::Session;
 use crate::target::Target;
+use crate::upload::{Source, Upload};
 
 /// A request that is being made. [`send`](Self::send) gives the response at its head;
 /// [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) read the body too, so
@@ -32,6 +37,7 @@ pub struct RequestBuilder {
     request: Box<http::Request<Body>>,
     // The media type of the body, unless a header says another.
     content_type: Option<HeaderValue>,
+    upload: Option<Box<Upload>>,
     timeout: Option<Duration>,
 }
 
@@ -48,6 +54,7 @@ impl RequestBuilder {
             // Some hundred bytes, which go through several hands on their way to the client.
             request: Box::new(request),
             content_type: None,
+            upload: None,
             timeout,
         }
     }
@@ -140,23 +147,68 @@ impl RequestBuilder {
     /// The body: bytes, text, or a stream with [`Body::from_stream`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         *self.request.body_mut() = body.into();
+        self.made_of(None)
+    }
+
+    /// A file as the body, read on the session's runtime while it is sent, with its length: see
+    /// [`Body::from_file`]. A file that cannot be read is an error when the request is sent.
+    pub fn file(self, path: impl Into<PathBuf>) -> Self {
+        self.made_of(Some(Source::File(path.into())))
+    }
+
+    /// A form of several parts as the body, with its `Content-Type`, which no header replaces,
+    /// as it says where the parts begin.
+    pub fn multipart(self, form: Multipart) -> Self {
+        self.made_of(Some(Source::Form(form)))
+    }
+
+    /// What the body is made of when the request is sent.
+    fn made_of(mut self, source: Option<Source>) -> Self {
+        self.content_type = None;
+        if source.is_some() || self.upload.is_some() {
+            self.upload.get_or_insert_default().source = source;
+        }
         self
+    }
+
+    /// Calls `watch` with each piece of the body that is taken to be sent: see
+    /// [`Body::on_progress`].
+    pub fn on_upload_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.upload.get_or_insert_default().watcher = Some(Arc::new(watch));
+        self
+    }
+
+    /// A list of pairs as the body, as a page's form sends it
+    /// (`application/x-www-form-urlencoded`), with its `Content-Type`. A value that is no list
+    /// of pairs is an error when the request is sent: see [`query`](Self::query).
+    pub fn form(self, pairs: &impl Serialize) -> Self {
+        const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let form = serde_urlencoded::to_string(pairs).map_err(|error| {
+            Error::new(ErrorKind::InvalidRequest)
+                .with_context("the value is no list of pairs")
+                .with_source(error)
+        });
+        self.typed(form, FORM)
     }
 
     /// A value as the JSON body, with its `Content-Type`. A value that has no JSON is an error
     /// when the request is sent.
-    pub fn json_body(mut self, value: &impl Serialize) -> Self {
-        match serde_json::to_vec(value) {
-            Ok(json) => {
-                *self.request.body_mut() = Body::from(json);
-                self.content_type = Some(HeaderValue::from_static("application/json"));
+    pub fn json_body(self, value: &impl Serialize) -> Self {
+        let json = serde_json::to_vec(value).map_err(|error| {
+            Error::new(ErrorKind::InvalidRequest)
+                .with_context("the value has no JSON")
+                .with_source(error)
+        });
+        self.typed(json, HeaderValue::from_static("application/json"))
+    }
+
+    fn typed(mut self, body: Result<impl Into<Body>, Error>, content_type: HeaderValue) -> Self {
+        match body {
+            Ok(body) => {
+                self = self.body(body);
+                self.content_type = Some(content_type);
             }
-            Err(error) => {
-                let error = Error::new(ErrorKind::InvalidRequest)
-                    .with_context("the value has no JSON")
-                    .with_source(error);
-                self.target = self.target.and(Err(error));
-            }
+            Err(error) => self.target = self.target.and(Err(error)),
         }
         self
     }
@@ -186,7 +238,8 @@ impl RequestBuilder {
             target,
             mut request,
             content_type,
-            timeout,
+            upload,
+            mut timeout,
         } = self;
         if let Some(content_type) = content_type {
             let headers = request.headers_mut();
@@ -194,7 +247,15 @@ impl RequestBuilder {
         }
         // In a box an exchange stays where it is, while what gathers and spawns it moves a
         // pointer.
-        Box::pin(async move { session.exchange(target?, request, timeout).await })
+        Box::pin(async move {
+            let target = target?;
+            if let Some(upload) = upload {
+                let runtime = session.runtime();
+                let prepared = upload.prepare(&mut request, &mut timeout, runtime);
+                prepared.await.map_err(|error| target.name(error))?;
+            }
+            session.exchange(target, request, timeout).await
+        })
     }
 
     /// Sends the request and reads the whole body.

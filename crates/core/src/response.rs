@@ -10,6 +10,7 @@ use url::Url;
 use crate::body::Body;
 use crate::charset;
 use crate::error::{Error, ErrorKind};
+use crate::progress::Progress;
 use crate::session::Redirect;
 use crate::target::Target;
 
@@ -112,6 +113,15 @@ impl Response {
             return Err(self.named(Error::status(status)));
         }
         Ok(self)
+    }
+
+    /// Calls `watch` with each piece of the body as it is read, decoded, in whichever way it is
+    /// read from here on: see [`Body::on_progress`]. The total is the
+    /// [`content_length`](Self::content_length).
+    #[must_use]
+    pub fn on_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.inner = self.inner.map(|body| body.on_progress(watch));
+        self
     }
 
     /// The next piece of the body, or `None` at its end.

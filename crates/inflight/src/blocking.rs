@@ -9,12 +9,14 @@
 //! Underneath is the default backend, on threads of its own. In an `async fn` these calls stall
 //! the event loop like any that blocks: use [`Session`](crate::Session) there.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use futures_lite::future::block_on;
 use inflight_core::http::header::{HeaderName, HeaderValue};
 use inflight_core::http::{self, HeaderMap, Method, StatusCode};
 use inflight_core::url::Url;
-use inflight_core::{Body, Error, IntoUrl, bytes};
+use inflight_core::{Body, Error, IntoUrl, Multipart, Progress, bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -136,6 +138,26 @@ impl RequestBuilder {
         Self(self.0.body(body))
     }
 
+    /// A file as the body, read while it is sent.
+    pub fn file(self, path: impl Into<PathBuf>) -> Self {
+        Self(self.0.file(path))
+    }
+
+    /// A list of pairs as the body, as a page's form sends it.
+    pub fn form(self, pairs: &impl Serialize) -> Self {
+        Self(self.0.form(pairs))
+    }
+
+    /// A form of several parts as the body.
+    pub fn multipart(self, form: Multipart) -> Self {
+        Self(self.0.multipart(form))
+    }
+
+    /// Calls `watch` with each piece of the body that is taken to be sent.
+    pub fn on_upload_progress(self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(self.0.on_upload_progress(watch))
+    }
+
     /// A value as the JSON body.
     pub fn json_body(self, value: &impl Serialize) -> Self {
         Self(self.0.json_body(value))
@@ -188,6 +210,12 @@ impl Response {
     /// [`Status`](inflight_core::ErrorKind::Status).
     pub fn error_for_status(self) -> Result<Self, Error> {
         self.0.error_for_status().map(Self)
+    }
+
+    /// Calls `watch` with each piece of the body as it is read.
+    #[must_use]
+    pub fn on_progress(self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(self.0.on_progress(watch))
     }
 
     /// The next piece of the body, or `None` at its end.

@@ -1,23 +1,28 @@
 //! Bodies of requests: whole or not at all.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
+use async_io::Timer;
 use futures_util::stream::{self, StreamExt};
 use inflight_core::bytes::Bytes;
 use inflight_core::http_body::{Body as HttpBody, Frame, SizeHint};
-use inflight_core::{Body, Error, ErrorKind};
+use inflight_core::{Body, Error, ErrorKind, Multipart, Part, Progress};
 use inflight_origin::payload;
 use inflight_origin::script::{Script, Scripted};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use tempfile::TempDir;
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails, with_causes};
-use crate::context::{Context, PATIENCE, within};
+use crate::context::{Context, PATIENCE, abandon, within};
 use crate::servers::{closed, ok, origin, scripted};
 use crate::staged::Staged;
 
@@ -38,6 +43,22 @@ suite! { "uploads":
         "The server has the first piece before the second is made.";
     sized_stream_says_its_length needs streaming_upload =>
         "A streamed body that knows its length is sent with Content-Length.";
+    form_arrives =>
+        "Pairs are sent as a page's form sends them, whatever is in them.";
+    multipart_form_arrives needs streaming_upload =>
+        "A form of texts, bytes and a file arrives part by part, with Content-Length.";
+    multipart_form_with_a_stream_arrives needs streaming_upload =>
+        "A form with a part of unknown length arrives too, in chunks.";
+    file_arrives needs streaming_upload =>
+        "A file of eight MiB arrives to the byte, with Content-Length.";
+    missing_file_is_io =>
+        "A file that is not there is of the kind io, and nothing is sent.";
+    upload_can_be_sent_again needs streaming_upload =>
+        "What try_clone gives of a form is sent as the form is.";
+    unread_upload_holds_the_producer needs streaming_upload =>
+        "A server that does not read holds up what produces the body.";
+    progress_of_uploads_and_downloads needs streaming_upload =>
+        "Both directions tell each piece, up to the whole, with the total where it is known.";
     failing_upload_is_io needs streaming_upload =>
         "An error in the body's stream is of the kind io, with that error as its cause.";
     failing_upload_is_never_complete needs streaming_upload =>
@@ -147,6 +168,198 @@ async fn sized_stream_says_its_length(context: Context) -> Result<(), Failure> {
     arrived(&shown, &bytes)?;
     let length = shown["content_length"].as_u64();
     equal("its Content-Length", length, Some(bytes.len() as u64))
+}
+
+async fn form_arrives(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let pairs = [("name", "Ærø & Fyn"), ("n", "1+1=2"), ("n", "")];
+    let request = context.session()?.post(origin.url("/post"));
+    let shown: Value = request.form(&pairs).json().await?;
+    let expected = json!({ "name": "Ærø & Fyn", "n": ["1+1=2", ""] });
+    equal("the form", &shown["form"], &expected)
+}
+
+/// A form of every kind of part whose length is known, and what the origin shows of it.
+fn form(dir: &TempDir) -> io::Result<(Multipart, Value, Value)> {
+    let file = dir.path().join("a \"file\".txt");
+    let text = "line\r\n".repeat(20_000);
+    fs::write(&file, &text)?;
+    let form = Multipart::new()
+        .text("title", "Ærø")
+        .text("title", "")
+        .part(
+            "json",
+            Part::new(&b"{}"[..]).content_type("application/json"),
+        )
+        .part(
+            "bytes",
+            Part::new("<p>")
+                .file_name("a.html")
+                .content_type("text/html"),
+        )
+        .file("file", file);
+    let fields = json!({ "title": ["Ærø", ""], "json": "{}" });
+    Ok((form, fields, json!({ "bytes": "<p>", "file": text })))
+}
+
+async fn multipart_form_arrives(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let dir = tempfile::tempdir()?;
+    let (form, fields, files) = form(&dir)?;
+    let request = context.session()?.post(origin.url("/post"));
+    let shown: Value = request.multipart(form).json().await?;
+    equal("the fields", &shown["form"], &fields)?;
+    check(shown["files"] == files, "the files differ")?;
+    let length = &shown["headers"]["Content-Length"];
+    check(length.is_string(), "the form has no Content-Length")
+}
+
+async fn multipart_form_with_a_stream_arrives(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let bytes = payload::bytes(100_000, 13);
+    let hidden = Part::new(streamed(&bytes)).file_name("stream");
+    let form = Multipart::new().text("a", "b").part("s", hidden);
+    let request = context.session()?.post(origin.url("/post"));
+    let shown: Value = request.multipart(form.text("c", "d")).json().await?;
+    equal("the fields", &shown["form"], &json!({ "a": "b", "c": "d" }))?;
+    // The origin shows what is no text in base64.
+    let len = shown["files"]["s"].as_str().map_or(0, str::len);
+    check(len > 130_000, format!("the stream is {len} characters"))?;
+    equal("chunked", &shown["headers"]["Content-Length"], &Value::Null)
+}
+
+async fn file_arrives(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("large");
+    let bytes = payload::bytes(LARGE, 14);
+    fs::write(&path, &bytes)?;
+    let request = context.session()?.put(origin.url("/upload"));
+    let shown: Value = request.file(path).json().await?;
+    arrived(&shown, &bytes)?;
+    let length = shown["content_length"].as_u64();
+    equal("its Content-Length", length, Some(LARGE as u64))
+}
+
+async fn missing_file_is_io(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let dir = tempfile::tempdir()?;
+    let session = context.session()?;
+    let missing = dir.path().join("missing");
+    let url = origin.url("/upload");
+    let file = session.put(&url).file(&missing).text().await;
+    fails("the file", file, &[ErrorKind::Io])?;
+    let form = Multipart::new().file("f", &missing);
+    let form = session.post(&url).multipart(form).text().await;
+    fails("the form", form, &[ErrorKind::Io])?;
+    equal("requests that were sent", origin.stats().requests, 0)
+}
+
+async fn upload_can_be_sent_again(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("file");
+    let bytes = payload::bytes(100_000, 15);
+    fs::write(&path, &bytes)?;
+    let session = context.session()?;
+    let body = Body::from_file(path, session.runtime().clone()).await?;
+    for _ in 0..3 {
+        let body = body.try_clone();
+        let body = body.ok_or_else(|| Failure::new("a file cannot be sent again"))?;
+        let request = session.put(origin.url("/upload")).body(body);
+        arrived(&request.json().await?, &bytes)?;
+    }
+    Ok(())
+}
+
+async fn unread_upload_holds_the_producer(context: Context) -> Result<(), Failure> {
+    // More than two kernels' buffers hold, and than a client may reasonably take ahead.
+    const PIECES: usize = 1024;
+    const QUIET: Duration = Duration::from_millis(300);
+    let (done, hold) = async_channel::bounded::<()>(1);
+    let server = Staged::start(move |mut stage| {
+        stage.read_until(b"\r\n\r\n")?;
+        // Until the case is over.
+        let _ = hold.recv_blocking();
+        Ok(())
+    })?;
+    let produced = Arc::new(AtomicUsize::new(0));
+    let counter = produced.clone();
+    let piece = Bytes::from(vec![b'.'; 64 * 1024]);
+    let pieces = stream::repeat_with(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, Error>(piece.clone())
+    });
+    let body = Body::from_stream(pieces.take(PIECES));
+    let request = context.session()?.post(server.url("/")).body(body);
+    let quiet = async {
+        let mut before = 0;
+        loop {
+            Timer::after(QUIET).await;
+            let now = produced.load(Ordering::SeqCst);
+            if now > 0 && now == before {
+                return Ok(now);
+            }
+            before = now;
+        }
+    };
+    let taken = abandon(request.send(), quiet).await?;
+    drop(done);
+    check(
+        taken < PIECES,
+        format!("all {PIECES} pieces were taken though the server read none"),
+    )
+}
+
+async fn progress_of_uploads_and_downloads(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let bytes = payload::bytes(200_000, 16);
+    for (body, total) in [
+        (Body::from(bytes.clone()), Some(200_000)),
+        (streamed(&bytes), None),
+    ] {
+        let (told, watch) = watcher();
+        let request = session.post(origin.url("/upload")).body(body);
+        let shown: Value = request.on_upload_progress(watch).json().await?;
+        arrived(&shown, &bytes)?;
+        whole("the upload", &told, total)?;
+    }
+    for (path, total) in [
+        ("/bytes/200000?seed=16", Some(200_000)),
+        ("/stream-bytes/200000?seed=16", None),
+        ("/coded/gzip/200000?seed=16", None),
+    ] {
+        let (told, watch) = watcher();
+        let response = session.get(origin.url(path)).send().await?;
+        let read = response.on_progress(watch).bytes().await?;
+        check(read == bytes, "the bytes differ")?;
+        whole(path, &told, total)?;
+    }
+    Ok(())
+}
+
+type Told = Arc<Mutex<Vec<Progress>>>;
+
+fn watcher() -> (Told, impl Fn(Progress) + Send + Sync + 'static) {
+    let told = Told::default();
+    let record = told.clone();
+    let watch = move |progress| {
+        let mut told = record.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push(progress);
+    };
+    (told, watch)
+}
+
+/// What was told rises, piece by piece, to the whole.
+fn whole(what: &str, told: &Told, total: Option<u64>) -> Result<(), Failure> {
+    let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let rising = told.windows(2).all(|two| two[0].bytes < two[1].bytes);
+    check(rising, format!("{what}: {told:?}"))?;
+    check(told.len() > 1, format!("{what}: told once"))?;
+    equal(what, told.last().map(|last| last.bytes), Some(200_000))?;
+    let totals = told.iter().all(|progress| progress.total == total);
+    check(totals, format!("{what}: {told:?}"))
 }
 
 async fn failing_upload_is_io(context: Context) -> Result<(), Failure> {

@@ -488,6 +488,13 @@ pub(crate) fn answering<F>(answer: F) -> SessionBuilder
 where
     F: Fn(Request<Body>) -> http::Response<Body> + Send + Sync + 'static,
 {
+    answering_on(&TestRuntime::new(0), answer)
+}
+
+pub(crate) fn answering_on<F>(runtime: &TestRuntime, answer: F) -> SessionBuilder
+where
+    F: Fn(Request<Body>) -> http::Response<Body> + Send + Sync + 'static,
+{
     let client = client(move |request| std::future::ready(Ok(answer(request))));
-    builder(client, &TestRuntime::new(0))
+    builder(client, runtime)
 }

@@ -1,0 +1,251 @@
+//! `multipart/form-data` (RFC 7578), as browsers send it.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http_body::SizeHint;
+
+use crate::body::{Body, Reader, Source};
+use crate::error::{Error, ErrorKind};
+use crate::runtime::Runtime;
+
+/// A form of several parts: texts, bytes, files and streams, sent one after another.
+///
+/// Its length is known, and sent, when that of every part is; it can be sent again when every
+/// part can.
+///
+/// ```no_run
+/// # use inflight_core::{Error, Session};
+/// use inflight_core::{Multipart, Part};
+///
+/// # async fn example(session: Session) -> Result<(), Error> {
+/// let form = Multipart::new()
+///     .text("title", "A walk")
+///     .file("photo", "walk.jpg")
+///     .part("notes", Part::new("# Notes").file_name("notes.md").content_type("text/markdown"));
+/// session.post("http://photos.test/upload").multipart(form).send().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a form does nothing before it is sent"]
+pub struct Multipart {
+    boundary: String,
+    parts: Vec<(String, Part)>,
+}
+
+/// A part of a [`Multipart`] form.
+#[derive(Debug)]
+pub struct Part {
+    content: Content,
+    file_name: Option<String>,
+    content_type: Option<String>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Body(Body),
+    File(PathBuf),
+}
+
+impl Default for Multipart {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Multipart {
+    /// A form without parts, and with a boundary that nobody can guess, as whoever knows it
+    /// could write parts of his own into another's content.
+    pub fn new() -> Self {
+        // The keys are the system's randomness: the standard library's guard against guesses.
+        let random = || RandomState::new().build_hasher().finish();
+        Self {
+            boundary: format!("{:016x}{:016x}", random(), random()),
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds a field of text.
+    pub fn text(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.part(name, Part::new(value.into()))
+    }
+
+    /// Adds a file under its own name, as `application/octet-stream`.
+    pub fn file(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.part(name, Part::file(path))
+    }
+
+    /// Adds a part.
+    pub fn part(mut self, name: impl Into<String>, part: Part) -> Self {
+        self.parts.push((name.into(), part));
+        self
+    }
+
+    pub(crate) fn content_type(&self) -> Result<HeaderValue, Error> {
+        let value = format!("multipart/form-data; boundary={}", self.boundary);
+        HeaderValue::try_from(value)
+            .map_err(|error| Error::new(ErrorKind::InvalidRequest).with_source(error))
+    }
+
+    /// The form as a body, with the lengths that its files have now.
+    pub(crate) async fn into_body(self, runtime: &Arc<dyn Runtime>) -> Result<Body, Error> {
+        let boundary = self.boundary;
+        let mut pieces = VecDeque::new();
+        let mut before = "";
+        for (name, part) in self.parts {
+            let head = part.head(&name)?;
+            pieces.push_back(Body::from(format!("{before}--{boundary}\r\n{head}\r\n")));
+            pieces.push_back(match part.content {
+                Content::Body(body) => body,
+                Content::File(path) => Body::from_file(path, runtime.clone()).await?,
+            });
+            before = "\r\n";
+        }
+        pieces.push_back(Body::from(format!("{before}--{boundary}--\r\n")));
+        Ok(Body::made(Joined {
+            pieces,
+            begun: false,
+        }))
+    }
+}
+
+impl Part {
+    /// A part of text, bytes, or anything else that a body can be.
+    pub fn new(body: impl Into<Body>) -> Self {
+        Self {
+            content: Content::Body(body.into()),
+            file_name: None,
+            content_type: None,
+        }
+    }
+
+    /// A file, which is read while it is sent, under its own name.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let name = path.file_name().unwrap_or_default();
+        Self {
+            file_name: Some(name.to_string_lossy().into_owned()),
+            content: Content::File(path),
+            content_type: None,
+        }
+    }
+
+    /// The name of the file that the part is said to be.
+    #[must_use]
+    pub fn file_name(mut self, name: impl Into<String>) -> Self {
+        self.file_name = Some(name.into());
+        self
+    }
+
+    /// The part's media type. Without it files are `application/octet-stream`, and the rest has
+    /// none, which means text. One that HTTP does not allow is an error when the form is sent.
+    #[must_use]
+    pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
+        self.content_type = Some(media_type.into());
+        self
+    }
+
+    fn head(&self, name: &str) -> Result<String, Error> {
+        let mut head = format!("Content-Disposition: form-data; name=\"{}\"", escaped(name));
+        if let Some(file_name) = &self.file_name {
+            // Writing to a string does not fail.
+            let _ = write!(head, "; filename=\"{}\"", escaped(file_name));
+        }
+        head += "\r\n";
+        let default = self.file_name.as_ref().map(|_| "application/octet-stream");
+        if let Some(media_type) = self.content_type.as_deref().or(default) {
+            HeaderValue::from_str(media_type).map_err(|error| {
+                Error::new(ErrorKind::InvalidRequest)
+                    .with_context("a part's media type")
+                    .with_source(error)
+            })?;
+            let _ = write!(head, "Content-Type: {media_type}\r\n");
+        }
+        Ok(head)
+    }
+}
+
+/// A name as the HTML Standard escapes it in forms (4.10.21.8): so that it stays within its
+/// quotes, and its line.
+fn escaped(name: &str) -> String {
+    let name = name.replace('"', "%22");
+    name.replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// Bodies in a row.
+struct Joined {
+    pieces: VecDeque<Body>,
+    begun: bool,
+}
+
+impl Source for Joined {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        self.begun = true;
+        while let Some(piece) = self.pieces.front_mut() {
+            if let Some(chunk) = ready!(piece.poll_chunk(cx)).transpose()? {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+            self.pieces.pop_front();
+        }
+        Poll::Ready(None)
+    }
+
+    fn left(&self) -> SizeHint {
+        let hints = self.pieces.iter().map(http_body::Body::size_hint);
+        hints.fold(SizeHint::with_exact(0), |sum, hint| {
+            let upper = sum
+                .upper()
+                .zip(hint.upper())
+                .and_then(|(a, b)| a.checked_add(b));
+            let mut both = SizeHint::new();
+            both.set_lower(sum.lower().saturating_add(hint.lower()));
+            if let Some(upper) = upper {
+                both.set_upper(upper);
+            }
+            both
+        })
+    }
+
+    fn again(&self) -> Option<Body> {
+        if self.begun {
+            return None;
+        }
+        let pieces = self.pieces.iter().map(Body::try_clone);
+        Some(Body::made(Self {
+            pieces: pieces.collect::<Option<_>>()?,
+            begun: false,
+        }))
+    }
+
+    fn reader(&self) -> Option<Reader> {
+        if self.begun {
+            return None;
+        }
+        let readers = self.pieces.iter().map(Body::reader);
+        Some(Box::new(JoinedReader(readers.collect::<Option<_>>()?)))
+    }
+}
+
+struct JoinedReader(VecDeque<Reader>);
+
+impl Read for JoinedReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(reader) = self.0.front_mut() {
+            match reader.read(buffer)? {
+                0 if !buffer.is_empty() => {
+                    self.0.pop_front();
+                }
+                n => return Ok(n),
+            }
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,81 @@
+//! Bodies that are made when their request is sent.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use http::header::CONTENT_TYPE;
+
+use crate::body::Body;
+use crate::error::{Error, Phase};
+use crate::fetch::BoxFuture;
+use crate::multipart::Multipart;
+use crate::progress::Watcher;
+use crate::runtime::Runtime;
+
+/// What there is to do for a request's body before it is sent.
+#[derive(Default)]
+pub(crate) struct Upload {
+    pub(crate) source: Option<Source>,
+    pub(crate) watcher: Option<Watcher>,
+}
+
+/// What has to ask the file system first, in whose time the request's own runs.
+pub(crate) enum Source {
+    File(PathBuf),
+    Form(Multipart),
+}
+
+impl Upload {
+    /// Puts the body into its request, within the time that the request has, and takes from it.
+    pub(crate) fn prepare<'a>(
+        self: Box<Self>,
+        request: &'a mut http::Request<Body>,
+        timeout: &'a mut Option<Duration>,
+        runtime: &'a Arc<dyn Runtime>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let Self { source, watcher } = *self;
+            if let Some(source) = source {
+                let start = runtime.now();
+                let opened = source.open(request, runtime);
+                match *timeout {
+                    None => opened.await?,
+                    Some(time) => match select(pin!(opened), runtime.sleep(time)).await {
+                        Either::Left((opened, _)) => opened?,
+                        Either::Right(_) => return Err(Error::timeout(Phase::Total)),
+                    },
+                }
+                let took = runtime.now().saturating_duration_since(start);
+                *timeout = timeout.map(|time| time.saturating_sub(took));
+            }
+            if let Some(watcher) = watcher
+                && !request.body().is_empty()
+            {
+                let body = std::mem::take(request.body_mut());
+                *request.body_mut() = body.watched(watcher);
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Source {
+    async fn open(
+        self,
+        request: &mut http::Request<Body>,
+        runtime: &Arc<dyn Runtime>,
+    ) -> Result<(), Error> {
+        *request.body_mut() = match self {
+            Self::File(path) => Body::from_file(path, runtime.clone()).await?,
+            Self::Form(form) => {
+                let content_type = form.content_type()?;
+                request.headers_mut().insert(CONTENT_TYPE, content_type);
+                form.into_body(runtime).await?
+            }
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,487 @@
+//! The promises about bodies that are sent: files, forms, bodies that are sent again, progress.
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_lite::{StreamExt, stream};
+use http::Request;
+use inflight_core::{
+    BlockingBody, Body, Cancel, Capabilities, Error, ErrorKind, Fetch, FetchBlocking, Multipart,
+    Offload, Part, Phase, Progress, RequestBuilder, Session,
+};
+use support::{TestRuntime, answering_on, lock, poll, run};
+
+const MANY: u64 = 1 << 20;
+
+fn read(body: Body) -> Result<Bytes, Error> {
+    run(body.collect(MANY))
+}
+
+fn streamed(pieces: &'static [&'static str]) -> Body {
+    Body::from_stream(stream::iter(pieces).map(|piece| Ok::<_, Error>(*piece)))
+}
+
+/// A file of this length that no two pieces of are alike.
+fn file(dir: &Path, len: usize) -> (std::path::PathBuf, Vec<u8>) {
+    let path = dir.join(format!("{len} bytes"));
+    let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+    fs::write(&path, &bytes).unwrap();
+    (path, bytes)
+}
+
+fn open(path: impl Into<std::path::PathBuf>, runtime: &TestRuntime) -> Result<Body, Error> {
+    run(Body::from_file(path, runtime.shared()))
+}
+
+/// What the client got of a request.
+fn sent(ask: impl FnOnce(&Session) -> RequestBuilder) -> Result<Request<Body>, Error> {
+    let seen: Arc<Mutex<Option<Request<Body>>>> = Arc::default();
+    let record = seen.clone();
+    let session = answering_on(&TestRuntime::new(0), move |request| {
+        *lock(&record) = Some(request);
+        http::Response::new(Body::empty())
+    });
+    run(ask(&session.build().unwrap()).send())?;
+    Ok(lock(&seen).take().unwrap())
+}
+
+fn content_type(request: &Request<Body>) -> &str {
+    request.headers()["content-type"].to_str().unwrap()
+}
+
+// ---------------------------------------------------------------------------------------
+// Sent again.
+
+#[test]
+fn what_can_be_sent_again_is_the_same_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = file(dir.path(), 100_000);
+    let runtime = TestRuntime::new(0);
+    for (body, expected) in [
+        (Body::empty(), &b""[..]),
+        (Body::from("text"), b"text"),
+        (open(path, &runtime).unwrap(), &bytes),
+        (Body::replayable(|| streamed(&["a", "b"])), b"ab"),
+        (Body::from("text").on_progress(|_| ()), b"text"),
+    ] {
+        let first = body.try_clone().unwrap();
+        let second = first.try_clone().unwrap();
+        assert_eq!(second.len(), body.len());
+        for body in [body, second, first] {
+            assert_eq!(read(body).unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn what_is_produced_once_cannot_be_sent_again() {
+    assert!(streamed(&["once"]).try_clone().is_none());
+    assert!(
+        streamed(&["once"])
+            .on_progress(|_| ())
+            .try_clone()
+            .is_none()
+    );
+    let twice = Body::replayable(|| streamed(&["a"]));
+    assert!(twice.on_progress(|_| ()).try_clone().is_some());
+}
+
+#[test]
+fn a_body_that_is_made_again_is_not_made_before() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counter = made.clone();
+    let body = Body::replayable(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        streamed(&["text"])
+    });
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+    read(body).unwrap();
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+}
+
+// ---------------------------------------------------------------------------------------
+// Files.
+
+#[test]
+fn a_file_comes_out_to_the_byte_one_piece_after_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = TestRuntime::new(0);
+    for len in [0, 1, 65_536, 65_537, 1_000_000] {
+        let (path, bytes) = file(dir.path(), len);
+        let mut body = open(&path, &runtime).unwrap();
+        assert_eq!(body.len(), Some(len as u64));
+        let mut read = Vec::new();
+        while let Some(piece) = run(body.chunk()).unwrap() {
+            assert!(piece.len() <= 65_536);
+            read.extend_from_slice(&piece);
+            assert_eq!(body.len(), Some((len - read.len()) as u64));
+        }
+        assert!(read == bytes, "{len} bytes");
+    }
+}
+
+#[test]
+fn a_file_nobody_reads_is_not_read_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = file(dir.path(), 1_000_000);
+    let runtime = TestRuntime::new(0);
+    let mut body = open(&path, &runtime).unwrap();
+    assert_eq!(runtime.blocking_started().get(), 1, "asked for its length");
+    run(body.chunk()).unwrap();
+    run(body.chunk()).unwrap();
+    assert_eq!(runtime.blocking_started().get(), 3, "a call for each piece");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_io_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = TestRuntime::new(0);
+    for path in [dir.path().join("missing"), dir.path().to_owned()] {
+        let error = open(&path, &runtime).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        let named = error.to_string().contains(&*path.to_string_lossy());
+        assert!(
+            named && std::error::Error::source(&error).is_some(),
+            "{error}"
+        );
+    }
+    // And when it is gone by the time it is wanted.
+    let (path, _) = file(dir.path(), 10);
+    let body = open(&path, &runtime).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(read(body).unwrap_err().kind(), ErrorKind::Io);
+}
+
+#[test]
+fn a_file_that_changes_its_length_never_looks_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = TestRuntime::new(0);
+    let (path, bytes) = file(dir.path(), 1000);
+    let shorter = open(&path, &runtime).unwrap();
+    fs::write(&path, &bytes[..999]).unwrap();
+    let error = read(shorter).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("shorter"), "{error}");
+
+    let longer = open(&path, &runtime).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(
+        read(longer).unwrap(),
+        bytes[..999],
+        "as long as was promised"
+    );
+}
+
+#[test]
+fn a_request_sends_a_file_with_its_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = file(dir.path(), 100_000);
+    let request = sent(|session| session.put("http://h/").file(&path)).unwrap();
+    assert_eq!(request.body().len(), Some(100_000));
+    assert!(request.body().try_clone().is_some());
+    assert_eq!(read(request.into_body()).unwrap(), bytes);
+
+    let missing = sent(|session| session.put("http://h/").file(dir.path().join("no")));
+    let error = missing.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.url()),
+        (ErrorKind::Io, Some("http://h/"))
+    );
+}
+
+#[test]
+fn asking_for_a_file_is_held_to_the_time() {
+    let runtime = TestRuntime::new(0);
+    runtime.hold_blocking();
+    let session = answering_on(&runtime, |_| http::Response::new(Body::empty()));
+    let session = session.timeout(Duration::from_secs(1)).build().unwrap();
+    let mut sent = session.put("http://h/").file("somewhere").send();
+    assert!(poll(&mut sent).is_pending());
+    runtime.advance(Duration::from_secs(1));
+    assert_eq!(run(sent).unwrap_err().phase(), Some(Phase::Total));
+}
+
+/// A client that reads the whole body with calls that block.
+struct Blocking;
+
+impl FetchBlocking for Blocking {
+    fn fetch_blocking(
+        &self,
+        request: Request<BlockingBody>,
+        _: &Cancel,
+    ) -> Result<http::Response<BlockingBody>, Error> {
+        let mut bytes = Vec::new();
+        let len = request.body().len();
+        let read = request.into_body().read_to_end(&mut bytes);
+        read.map_err(Error::from_read)?;
+        assert!(len.is_none_or(|len| len == bytes.len() as u64));
+        Ok(http::Response::new(Bytes::from(bytes).into()))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all("blocking")
+    }
+}
+
+#[test]
+fn a_call_that_blocks_reads_files_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = file(dir.path(), 200_000);
+    let runtime = TestRuntime::new(0);
+    let client = Offload::new(Blocking, runtime.shared());
+    let seen = Arc::new(AtomicUsize::new(0));
+    let watched = seen.clone();
+    let form = |path: &Path| Multipart::new().text("a", "b").file("f", path);
+    let bodies = [
+        open(&path, &runtime).unwrap(),
+        open(&path, &runtime).unwrap().on_progress(move |progress| {
+            watched.store(progress.bytes as usize, Ordering::SeqCst);
+        }),
+        sent(|session| session.post("http://h/").multipart(form(&path)))
+            .unwrap()
+            .into_body(),
+    ];
+    for body in bodies {
+        let (before, len) = (runtime.blocking_started().get(), body.len());
+        let echo = run(client.fetch(Request::new(body))).unwrap().into_body();
+        assert_eq!(
+            runtime.blocking_started().get(),
+            before + 1,
+            "no call but the client's"
+        );
+        assert_eq!(echo.len(), len);
+        let echo = read(echo).unwrap();
+        assert!(echo.windows(bytes.len()).any(|part| part == bytes));
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), bytes.len());
+
+    let body = open(&path, &runtime).unwrap();
+    fs::remove_file(&path).unwrap();
+    let error = run(client.fetch(Request::new(body))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+}
+
+// ---------------------------------------------------------------------------------------
+// Forms.
+
+fn posted(form: Multipart) -> Request<Body> {
+    sent(|session| session.post("http://h/").multipart(form)).unwrap()
+}
+
+#[test]
+fn a_form_is_written_as_browsers_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("na\"me.txt");
+    fs::write(&path, "in a file").unwrap();
+    let form = Multipart::new()
+        .text("field", "välue\r\n--")
+        .text("n\"a\r\nme", "")
+        .file("file", &path)
+        .part(
+            "html",
+            Part::new("<p>")
+                .file_name("a.html")
+                .content_type("text/html"),
+        )
+        .part(
+            "json",
+            Part::new(vec![b'1']).content_type("application/json"),
+        )
+        .part("stream", Part::new(streamed(&["a", "b"])));
+    let request = posted(form);
+    let content_type = content_type(&request).to_owned();
+    let boundary = content_type
+        .strip_prefix("multipart/form-data; boundary=")
+        .unwrap();
+    assert_eq!(boundary.len(), 32);
+    assert_eq!(request.body().len(), None, "a stream has no length");
+    let body = read(request.into_body()).unwrap();
+    let expected = [
+        "--B\r\nContent-Disposition: form-data; name=\"field\"\r\n\r\nvälue\r\n--\r\n",
+        "--B\r\nContent-Disposition: form-data; name=\"n%22a%0D%0Ame\"\r\n\r\n\r\n",
+        "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"na%22me.txt\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\nin a file\r\n",
+        "--B\r\nContent-Disposition: form-data; name=\"html\"; filename=\"a.html\"\r\n\
+         Content-Type: text/html\r\n\r\n<p>\r\n",
+        "--B\r\nContent-Disposition: form-data; name=\"json\"\r\n\
+         Content-Type: application/json\r\n\r\n1\r\n",
+        "--B\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\nab\r\n",
+        "--B--\r\n",
+    ];
+    let expected = expected.concat().replace("--B", &format!("--{boundary}"));
+    assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
+}
+
+#[test]
+fn a_form_of_known_parts_has_a_length_and_can_be_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = file(dir.path(), 70_000);
+    let form = || Multipart::new().text("a", "b").file("f", &path);
+    let body = posted(form()).into_body();
+    let again = body.try_clone().unwrap();
+    let (len, first) = (body.len().unwrap(), read(body).unwrap());
+    assert_eq!(first.len() as u64, len);
+    assert_eq!(read(again).unwrap(), first);
+
+    let stream = Part::new(streamed(&["once"]));
+    assert!(
+        posted(form().part("s", stream))
+            .body()
+            .try_clone()
+            .is_none()
+    );
+    let twice = Part::new(Body::replayable(|| streamed(&["twice"])));
+    assert!(posted(form().part("s", twice)).body().try_clone().is_some());
+    assert_eq!(
+        read(posted(Multipart::new()).into_body()).unwrap().len(),
+        38
+    );
+}
+
+#[test]
+fn no_two_forms_have_the_same_boundary() {
+    let (one, two) = (posted(Multipart::new()), posted(Multipart::new()));
+    assert_ne!(content_type(&one), content_type(&two));
+}
+
+#[test]
+fn a_form_says_where_its_parts_begin_whatever_the_headers_are() {
+    let request = sent(|session| {
+        let request = session
+            .post("http://h/")
+            .header("content-type", "text/plain");
+        request.multipart(Multipart::new())
+    });
+    let request = request.unwrap();
+    assert_eq!(request.headers().get_all("content-type").iter().count(), 1);
+    assert!(content_type(&request).starts_with("multipart/form-data; "));
+}
+
+#[test]
+fn a_media_type_that_http_does_not_allow_is_an_invalid_request() {
+    let form = Multipart::new().part("a", Part::new("b").content_type("text/\r\nplain"));
+    let error = sent(|session| session.post("http://h/").multipart(form)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+}
+
+#[test]
+fn a_part_is_not_produced_before_those_ahead_of_it_are_sent() {
+    let produced = Arc::new(AtomicUsize::new(0));
+    let counter = produced.clone();
+    let pieces = stream::repeat_with(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, Error>("piece")
+    });
+    let part = Part::new(Body::from_stream(pieces.take(1000)));
+    let mut body = posted(Multipart::new().text("a", "b").part("s", part)).into_body();
+    // A head, its text, and the head of the stream.
+    for _ in 0..3 {
+        run(body.chunk()).unwrap();
+    }
+    assert_eq!(produced.load(Ordering::SeqCst), 0);
+    run(body.chunk()).unwrap();
+    assert_eq!(
+        produced.load(Ordering::SeqCst),
+        1,
+        "one piece for one that is taken"
+    );
+}
+
+#[test]
+fn pairs_are_sent_as_a_page_sends_them() {
+    let request = sent(|session| session.post("http://h/").form(&[("a b", "é&"), ("c", "")]));
+    let request = request.unwrap();
+    assert_eq!(content_type(&request), "application/x-www-form-urlencoded");
+    assert_eq!(read(request.into_body()).unwrap(), "a+b=%C3%A9%26&c=");
+    let error = sent(|session| session.post("http://h/").form(&7)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+}
+
+#[test]
+fn the_last_body_is_the_one_that_is_sent() {
+    let form = || Multipart::new();
+    let request = sent(|session| session.post("http://h/").multipart(form()).body("text"));
+    let request = request.unwrap();
+    assert!(request.headers().get("content-type").is_none());
+    assert_eq!(read(request.into_body()).unwrap(), "text");
+    let request = sent(|session| session.post("http://h/").json_body(&1).form(&[("a", 1)]));
+    assert_eq!(read(request.unwrap().into_body()).unwrap(), "a=1");
+    let request = sent(|session| session.post("http://h/").file("none").json_body(&1));
+    let request = request.unwrap();
+    assert_eq!(content_type(&request), "application/json");
+    assert_eq!(read(request.into_body()).unwrap(), "1");
+}
+
+// ---------------------------------------------------------------------------------------
+// Progress.
+
+type Seen = Arc<Mutex<Vec<(u64, Option<u64>)>>>;
+
+fn watcher() -> (Seen, impl Fn(Progress) + Send + Sync + 'static) {
+    let seen = Seen::default();
+    let record = seen.clone();
+    (seen, move |progress: Progress| {
+        lock(&record).push((progress.bytes, progress.total));
+    })
+}
+
+#[test]
+fn a_body_in_memory_makes_progress_in_pieces() {
+    let (seen, watch) = watcher();
+    let body = Body::from(vec![7; 150_000]).on_progress(watch);
+    assert_eq!(body.len(), Some(150_000));
+    let again = body.try_clone().unwrap();
+    assert_eq!(read(body).unwrap(), vec![7; 150_000]);
+    let total = Some(150_000);
+    let expected = [(65_536, total), (131_072, total), (150_000, total)];
+    assert_eq!(*lock(&seen), expected);
+    lock(&seen).clear();
+    read(again).unwrap();
+    assert_eq!(*lock(&seen), expected, "from the beginning");
+}
+
+#[test]
+fn a_body_makes_progress_as_it_is_taken() {
+    let (seen, watch) = watcher();
+    let mut body = streamed(&["ab", "c", "def"]).on_progress(watch);
+    assert!(lock(&seen).is_empty());
+    for expected in [(2, None), (3, None), (6, None)] {
+        run(body.chunk()).unwrap().unwrap();
+        assert_eq!(lock(&seen).last(), Some(&expected));
+    }
+    assert_eq!(run(body.chunk()).unwrap(), None);
+    assert_eq!(lock(&seen).len(), 3);
+}
+
+#[test]
+fn requests_and_responses_are_watched() {
+    let (up, watch_up) = watcher();
+    let (down, watch_down) = watcher();
+    let session = answering_on(&TestRuntime::new(0), |request| {
+        http::Response::new(Body::from(read(request.into_body()).unwrap()))
+    });
+    let session = session.build().unwrap();
+    let request = session.post("http://h/").on_upload_progress(watch_up);
+    let response = run(request.body("four").send()).unwrap();
+    assert_eq!(*lock(&up), [(4, Some(4))]);
+    let response = response.on_progress(watch_down);
+    assert_eq!(response.content_length(), Some(4));
+    assert_eq!(run(response.text()).unwrap(), "four");
+    assert_eq!(*lock(&down), [(4, Some(4))]);
+
+    // Nothing to watch: the body stays what it is.
+    let (none, watch_none) = watcher();
+    run(session
+        .get("http://h/")
+        .on_upload_progress(watch_none)
+        .send())
+    .unwrap();
+    assert!(lock(&none).is_empty());
+}
