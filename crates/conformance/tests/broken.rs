@@ -312,6 +312,24 @@ fn buffering_is_caught() {
 }
 
 #[test]
+fn greed_is_caught() {
+    let greedy = || {
+        |session, request: Request<Body>| -> BoxFuture<'static, Answer> {
+            Box::pin(async move {
+                let (parts, body) = request.into_parts();
+                let bytes = body.collect(u64::MAX).await?;
+                send(session, Request::from_parts(parts, bytes.into())).await
+            })
+        }
+    };
+    let names = [
+        "upload_is_sent_while_it_is_produced",
+        "unread_upload_holds_the_producer",
+    ];
+    catches(&names, &tampered(greedy));
+}
+
+#[test]
 fn helpfulness_is_caught() {
     let helping = || {
         |session, mut request: Request<Body>| -> BoxFuture<'static, Answer> {

@@ -85,7 +85,8 @@ impl Body {
     }
 
     /// A body that `make` makes anew each time it is sent, so that
-    /// [`try_clone`](Self::try_clone) can repeat even a stream.
+    /// [`try_clone`](Self::try_clone) can repeat even a stream. It is called at once, too: what
+    /// it makes says whether the length is known.
     ///
     /// ```
     /// use futures_lite::stream;

@@ -51,6 +51,9 @@ impl Body {
     }
 
     pub(crate) fn watched(self, watcher: Watcher) -> Self {
+        if self.is_empty() {
+            return self;
+        }
         Self::made(Watched {
             meter: Meter {
                 so_far: Progress {

@@ -51,9 +51,7 @@ impl Upload {
                 let took = runtime.now().saturating_duration_since(start);
                 *timeout = timeout.map(|time| time.saturating_sub(took));
             }
-            if let Some(watcher) = watcher
-                && !request.body().is_empty()
-            {
+            if let Some(watcher) = watcher {
                 let body = std::mem::take(request.body_mut());
                 *request.body_mut() = body.watched(watcher);
             }

@@ -14,6 +14,7 @@ use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
 use crate::context::Context;
 use crate::servers::{origin, scripted, values};
+use crate::staged::Staged;
 
 suite! { "codings":
     codings_are_asked_for_and_decoded =>
@@ -26,6 +27,8 @@ suite! { "codings":
         "A request's own Accept-Encoding is sent as it is, and what comes is decoded.";
     decoding_can_be_switched_off =>
         "With decompress(false) nothing is asked for and bodies come as they are.";
+    redirects_are_not_decoded =>
+        "What a redirect's body is, and what it says of its coding, is nothing to the request.";
     unknown_coding_is_left_alone =>
         "A body in a coding that is not known comes as it is, with its headers.";
     several_codings_are_decode =>
@@ -130,6 +133,21 @@ async fn decoding_can_be_switched_off(context: Context) -> Result<(), Failure> {
     let request = off.get(origin.url("/gzip")).decompress(true);
     let shown: Value = request.json().await?;
     equal("gzipped", &shown["gzipped"], &Value::Bool(true))
+}
+
+async fn redirects_are_not_decoded(context: Context) -> Result<(), Failure> {
+    let redirect = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Encoding: gzip\r\n\
+                    Content-Length: 7\r\n\r\nno gzip";
+    let server = Staged::start(move |mut stage| {
+        loop {
+            match &*stage.read_head()? {
+                "/there" => stage.answer("there")?,
+                _ => stage.send(redirect)?,
+            }
+        }
+    })?;
+    let text = context.session()?.get(server.url("/")).text().await?;
+    equal("the body", text, "there")
 }
 
 async fn unknown_coding_is_left_alone(context: Context) -> Result<(), Failure> {

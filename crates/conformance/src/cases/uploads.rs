@@ -55,6 +55,8 @@ suite! { "uploads":
         "A file that is not there is of the kind io, and nothing is sent.";
     upload_can_be_sent_again needs streaming_upload =>
         "What try_clone gives of a form is sent as the form is.";
+    redirected_upload_is_sent_again needs streaming_upload =>
+        "After a 307 a file, a form and a stream that can be made again are sent again, whole.";
     unread_upload_holds_the_producer needs streaming_upload =>
         "A server that does not read holds up what produces the body.";
     progress_of_uploads_and_downloads needs streaming_upload =>
@@ -270,6 +272,37 @@ async fn upload_can_be_sent_again(context: Context) -> Result<(), Failure> {
         arrived(&request.json().await?, &bytes)?;
     }
     Ok(())
+}
+
+async fn redirected_upload_is_sent_again(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("file");
+    let bytes = payload::bytes(200_000, 17);
+    fs::write(&path, &bytes)?;
+    let session = context.session()?;
+    let to = |path| origin.url(&format!("/redirect-to?status_code=307&url={path}"));
+
+    let (told, watch) = watcher();
+    let request = session.put(to("/upload")).file(path);
+    let shown: Value = request.on_upload_progress(watch).json().await?;
+    arrived(&shown, &bytes)?;
+    let told = told.lock().map_or(0, |told| {
+        let ends = told.iter().filter(|progress| progress.bytes == 200_000);
+        ends.count()
+    });
+    equal("how often the file was sent", told, 2)?;
+
+    let (form, fields, files) = form(&dir)?;
+    let request = session.post(to("/anything")).multipart(form);
+    let shown: Value = request.json().await?;
+    equal("the fields", &shown["form"], &fields)?;
+    check(shown["files"] == files, "the files differ")?;
+
+    let again = bytes.clone();
+    let body = Body::replayable(move || streamed(&again));
+    let request = session.post(to("/upload")).body(body);
+    arrived(&request.json().await?, &bytes)
 }
 
 async fn unread_upload_holds_the_producer(context: Context) -> Result<(), Failure> {
