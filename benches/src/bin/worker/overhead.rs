@@ -11,7 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use inflight::bytes::Bytes;
-use inflight::http::{StatusCode, Uri};
+use inflight::http::header::ACCEPT_ENCODING;
+use inflight::http::{Request, StatusCode};
 use inflight::{BlockOn, BoxFuture, Cell, Session, Task, gather};
 use inflight_benches::process::Measured;
 
@@ -120,8 +121,11 @@ async fn by_hyper(
     n: usize,
 ) -> Result<usize, Failure> {
     let jobs = (0..n).map(|_| {
-        // From the text of the URL to the verified body, as everybody else here.
-        let response = url.parse::<Uri>().map(|uri| client.get(uri));
+        // The same bytes as a session sends, from the text of the URL to the verified body.
+        let request = Request::get(&url)
+            .header(ACCEPT_ENCODING, "gzip, deflate, br, zstd")
+            .body(Empty::new());
+        let response = request.map(|request| client.request(request));
         async move {
             let response = response?.await?;
             let status = response.status();
