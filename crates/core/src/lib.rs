@@ -23,6 +23,8 @@ mod body;
 mod cancel;
 mod charset;
 mod client;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod decode;
 mod error;
 mod fetch;
@@ -45,6 +47,8 @@ mod upload;
 pub use body::{BlockingBody, Body};
 pub use cancel::{Cancel, CancelGuard};
 pub use client::{Capabilities, Ceiling, ClientOptions, Support};
+#[cfg(feature = "cookies")]
+pub use cookies::CookieJar;
 pub use error::{BoxError, Error, ErrorKind, Phase};
 pub use fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking};
 pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};

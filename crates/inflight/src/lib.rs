@@ -67,7 +67,7 @@
 //!
 //! # Not yet
 //!
-//! A session does not keep cookies, use proxies or speak TLS. It says so: an `https` URL is
+//! A session does not use proxies or speak TLS. It says so: an `https` URL is
 //! an error of kind [`Unsupported`](ErrorKind::Unsupported).
 
 #[cfg(feature = "async-std")]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use inflight_core::http::{Method, StatusCode, header};
-use inflight_core::{Body, ErrorKind, JobError, Phase, Retry, gather};
+use inflight_core::{Body, CookieJar, ErrorKind, JobError, Phase, Retry, gather};
 use inflight_origin::Origin;
 use inflight_origin::script::Script;
 use serde_json::Value;
@@ -26,6 +26,12 @@ suite! { "policy":
         "Authorization and Cookie do not follow to another host or port, nor back from there.";
     redirects_share_the_connection needs connection_reuse, unrepeatable_reuse =>
         "A redirect's small body is read, so that the next request needs no other connection.";
+    cookies_come_back =>
+        "With a jar a cookie is sent back, also by the redirect that follows it, until it is deleted.";
+    cookies_stay_at_home =>
+        "A cookie of a host goes to no other host.";
+    cookies_of_the_request_win =>
+        "A request's own Cookie is sent in place of the jar's.";
     failures_are_retried =>
         "With retries a 503 is asked again until it is a 200, within their number.";
     retry_after_is_obeyed =>
@@ -159,6 +165,43 @@ async fn redirects_share_the_connection(context: Context) -> Result<(), Failure>
         connections <= 3,
         format!("{connections} connections for 6 requests"),
     )
+}
+
+async fn cookies_come_back(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().cookies(CookieJar::new()).build()?;
+    // Answered by the redirect to /cookies, which shows them.
+    let set = session.get(origin.url("/cookies/set?crumb=1&crust=2"));
+    let shown: Value = set.json().await?;
+    equal("crumb", shown["cookies"]["crumb"].as_str(), Some("1"))?;
+    equal("crust", shown["cookies"]["crust"].as_str(), Some("2"))?;
+    let delete = session.get(origin.url("/cookies/delete?crumb"));
+    let shown: Value = delete.json().await?;
+    equal("crumb", shown["cookies"].get("crumb").is_some(), false)?;
+    equal("crust", shown["cookies"]["crust"].as_str(), Some("2"))
+}
+
+async fn cookies_stay_at_home(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let jar = CookieJar::new();
+    let elsewhere = "http://elsewhere.test/".parse();
+    jar.set("crumb=1", &elsewhere.map_err(|_| Failure::new("no URL"))?);
+    let session = context.builder().cookies(jar).build()?;
+    let shown: Value = session.get(origin.url("/cookies")).json().await?;
+    equal("crumb", shown["cookies"].get("crumb").is_some(), false)
+}
+
+async fn cookies_of_the_request_win(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.builder().cookies(CookieJar::new()).build()?;
+    session
+        .get(origin.url("/cookies/set?crumb=1"))
+        .bytes()
+        .await?;
+    let own = session.get(origin.url("/cookies"));
+    let shown: Value = own.header(header::COOKIE, "own=2").json().await?;
+    equal("crumb", shown["cookies"].get("crumb").is_some(), false)?;
+    equal("own", shown["cookies"]["own"].as_str(), Some("2"))
 }
 
 async fn failures_are_retried(context: Context) -> Result<(), Failure> {

@@ -99,6 +99,10 @@ impl Draft {
                 }
             }
         }
+        #[cfg(feature = "cookies")]
+        if let Some(jar) = &session.cookies {
+            jar.add(headers, target.url());
+        }
         if self.decompress {
             decode::accept(headers);
         }
@@ -249,6 +253,12 @@ impl Exchange<'_> {
         let request = self.draft.request(target, inner, &self.alarm);
         let limit = self.alarm.limit(inner.head_timeout, Phase::Head);
         let client = inner.client().ok_or(Bell::Closed)?;
-        self.alarm.bound(limit, client.fetch_boxed(request)).await?
+        let fetched = client.fetch_boxed(request);
+        let response = self.alarm.bound(limit, fetched).await??;
+        #[cfg(feature = "cookies")]
+        if let Some(jar) = &inner.cookies {
+            jar.keep(response.headers(), target.url());
+        }
+        Ok(response)
     }
 }

@@ -21,6 +21,8 @@ use url::Url;
 
 use crate::body::Body;
 use crate::client::{Capabilities, ClientOptions};
+#[cfg(feature = "cookies")]
+use crate::cookies::CookieJar;
 use crate::error::Error;
 use crate::fetch::{AnyClient, DynFetch, Fetch};
 use crate::request::{IntoUrl, RequestBuilder, header};
@@ -100,6 +102,8 @@ struct Inner {
     retry: Retry,
     budget: Budget,
     roll: Roll,
+    #[cfg(feature = "cookies")]
+    cookies: Option<CookieJar>,
     max_body: u64,
     decompress: bool,
 }
@@ -149,6 +153,8 @@ pub struct SessionBuilder {
     max_rate: Option<(NonZeroU32, NonZeroU32)>,
     redirects: redirect::Policy,
     retry: Retry,
+    #[cfg(feature = "cookies")]
+    cookies: Option<CookieJar>,
     max_body: u64,
     decompress: bool,
     error: Option<Error>,
@@ -270,6 +276,15 @@ impl SessionBuilder {
     /// a kept connection that turns out to have ended, which is sent once more.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Keeps the cookies that responses set in `jar`, and sends them back. Default: none are kept.
+    ///
+    /// A request with a `Cookie` header of its own gets none from the jar.
+    #[cfg(feature = "cookies")]
+    pub fn cookies(mut self, jar: CookieJar) -> Self {
+        self.cookies = Some(jar);
         self
     }
 
@@ -433,6 +448,8 @@ impl SessionBuilder {
             retry: self.retry,
             budget: Budget::new(),
             roll: Roll::default(),
+            #[cfg(feature = "cookies")]
+            cookies: self.cookies,
             max_body: self.max_body,
             decompress: self.decompress,
         })))
@@ -474,6 +491,8 @@ impl Session {
             max_rate: None,
             redirects: redirect::Policy::default(),
             retry: Retry::new(0),
+            #[cfg(feature = "cookies")]
+            cookies: None,
             max_body: MAX_BODY,
             decompress: true,
             error: None,

@@ -1,0 +1,224 @@
+//! Cookies (RFC 6265): what servers set and get back.
+
+use std::fmt;
+use std::io::{BufRead, Write};
+use std::sync::PoisonError;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use cookie_store::{CookieStore, RawCookie};
+use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use url::Url;
+
+use crate::error::{BoxError, Error, ErrorKind};
+
+/// The cookies of a session, or of several: clones share them.
+///
+/// A session has none unless it is given one, with
+/// [`SessionBuilder::cookies`](crate::SessionBuilder::cookies). Then what responses set goes back
+/// with the requests it is for, at every redirect anew. A cookie for a public suffix, such as
+/// `co.uk`, is not taken (RFC 6265, 5.3): it would go to everybody's sites.
+///
+/// ```
+/// use inflight_core::CookieJar;
+///
+/// let jar = CookieJar::new();
+/// let url = "https://pages.test/".parse()?;
+/// jar.set("theme=dark; Max-Age=3600", &url);
+/// assert_eq!(jar.header(&url).unwrap(), "theme=dark");
+///
+/// let mut saved = Vec::new();
+/// jar.save(&mut saved)?;
+/// let loaded = CookieJar::load(&saved[..])?;
+/// assert_eq!(loaded.header(&url).unwrap(), "theme=dark");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct CookieJar(Arc<RwLock<CookieStore>>);
+
+impl CookieJar {
+    /// An empty jar.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A jar with what [`save`](Self::save) wrote, as far as it has not expired since.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] when it cannot be read, or is something else.
+    pub fn load(reader: impl BufRead) -> Result<Self, Error> {
+        let store = cookie_store::serde::json::load(reader).map_err(unusable)?;
+        Ok(Self(Arc::new(RwLock::new(store))))
+    }
+
+    /// Writes the cookies that outlive a session, those with an `Expires` or a `Max-Age`, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] when they cannot be written.
+    pub fn save(&self, mut writer: impl Write) -> Result<(), Error> {
+        cookie_store::serde::json::save(&self.read(), &mut writer).map_err(unusable)
+    }
+
+    /// Takes a cookie as if `url` had set it, written as in `Set-Cookie`. One that `url` may not
+    /// set is passed over.
+    pub fn set(&self, cookie: &str, url: &Url) {
+        if let Ok(cookie) = RawCookie::parse(cookie.to_owned()) {
+            self.take(cookie, url);
+        }
+    }
+
+    /// What a request for `url` has as its `Cookie`, if anything.
+    pub fn header(&self, url: &Url) -> Option<HeaderValue> {
+        let store = self.read();
+        let pairs = store.get_request_values(url);
+        let pairs: Vec<String> = pairs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if pairs.is_empty() {
+            return None;
+        }
+        let mut value = HeaderValue::try_from(pairs.join("; ")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// Forgets every cookie.
+    pub fn clear(&self) {
+        self.write().clear();
+    }
+
+    /// Gives a request its cookies, unless it has some of its own.
+    pub(crate) fn add(&self, headers: &mut HeaderMap, url: Option<&Url>) {
+        if let (false, Some(value)) = (
+            headers.contains_key(COOKIE),
+            url.and_then(|url| self.header(url)),
+        ) {
+            headers.insert(COOKIE, value);
+        }
+    }
+
+    /// Takes what a response sets.
+    pub(crate) fn keep(&self, headers: &HeaderMap, url: Option<&Url>) {
+        let Some(url) = url else { return };
+        for value in headers.get_all(SET_COOKIE) {
+            if let Ok(text) = std::str::from_utf8(value.as_bytes()) {
+                self.set(text, url);
+            }
+        }
+    }
+
+    fn take(&self, cookie: RawCookie<'static>, url: &Url) {
+        let domain = cookie.domain().map(|domain| domain.trim_start_matches('.'));
+        let is_shared = domain.is_some_and(|domain| {
+            let domain = domain.to_ascii_lowercase();
+            // A site may be a suffix itself, and then speaks for itself alone.
+            is_public_suffix(&domain) && url.host_str() != Some(&domain)
+        });
+        if !is_shared {
+            // One that this URL may not set is refused, which is nobody's failure.
+            let _ = self.write().insert_raw(&cookie, url);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, CookieStore> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, CookieStore> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether anybody may have a name beneath it. Suffixes that are on no list count when they are
+/// a single label, as `localhost` is.
+fn is_public_suffix(domain: &str) -> bool {
+    psl::suffix_str(domain) == Some(domain)
+}
+
+fn unusable(error: BoxError) -> Error {
+    Error::new(ErrorKind::Io)
+        .with_context("the cookies")
+        .with_source(error)
+}
+
+impl fmt::Debug for CookieJar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cookies = self.read().iter_unexpired().count();
+        write!(f, "CookieJar({cookies} cookies)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(set: &[(&str, &str)], url: &str) -> String {
+        let jar = CookieJar::new();
+        for (cookie, url) in set {
+            jar.set(cookie, &url.parse().unwrap());
+        }
+        let header = jar.header(&url.parse().unwrap());
+        header.map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_cookie_goes_back_where_it_is_for() {
+        let set = [
+            ("host=1", "http://a.example.com/"),
+            ("domain=2; Domain=example.com", "http://a.example.com/"),
+            ("path=3; Path=/deep", "http://a.example.com/"),
+            ("secure=4; Secure", "https://a.example.com/"),
+        ];
+        let at = |url: &str| {
+            let mut names: Vec<_> = after(&set, url).split("; ").map(str::to_owned).collect();
+            names.sort();
+            names.join(" ")
+        };
+        assert_eq!(at("http://a.example.com/"), "domain=2 host=1");
+        assert_eq!(at("http://b.example.com/"), "domain=2");
+        assert_eq!(at("http://a.example.com/deep/er"), "domain=2 host=1 path=3");
+        assert_eq!(at("https://a.example.com/"), "domain=2 host=1 secure=4");
+        assert_eq!(at("http://example.org/"), "");
+    }
+
+    #[test]
+    fn a_later_cookie_replaces_and_an_expired_one_removes() {
+        let url = "http://example.com/";
+        assert_eq!(after(&[("a=1", url), ("a=2", url)], url), "a=2");
+        assert_eq!(after(&[("a=1", url), ("a=1; Max-Age=0", url)], url), "");
+    }
+
+    #[test]
+    fn nobody_sets_cookies_for_others() {
+        let bad = "http://bad.co.uk/";
+        for domain in [
+            "co.uk",
+            ".co.uk",
+            "CO.UK",
+            "uk",
+            "good.co.uk",
+            "com",
+            "github.io",
+        ] {
+            let cookie = format!("a=1; Domain={domain}");
+            assert_eq!(
+                after(&[(&cookie, bad)], "http://good.co.uk/"),
+                "",
+                "{domain}"
+            );
+            assert_eq!(after(&[(&cookie, bad)], bad), "", "{domain}");
+        }
+        // A suffix that is a site has its own.
+        let page = "http://github.io/";
+        assert_eq!(after(&[("a=1; Domain=github.io", page)], page), "a=1");
+    }
+
+    #[test]
+    fn what_is_loaded_has_to_be_cookies() {
+        for bad in ["", "{", "[1]", "null", "\u{0}"] {
+            let error = CookieJar::load(bad.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "{bad:?}");
+        }
+    }
+}
