@@ -413,6 +413,31 @@ fn a_bomb_is_too_large_long_before_it_is_decoded() {
 }
 
 #[test]
+fn a_reader_that_pauses_holds_one_piece() {
+    // Noise, of which no coding makes less.
+    let noise: Vec<u8> = (0..1u64 << 19)
+        .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57) as u8 ^ (n >> 3) as u8)
+        .collect();
+    for (coding, encode) in CODINGS {
+        let bytes = encode(&noise);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = taken.clone();
+        let pieces: Vec<_> = bytes.chunks(1024).map(Bytes::copy_from_slice).collect();
+        let total = pieces.len();
+        let pieces = stream::iter(pieces).map(move |piece| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Error>(piece)
+        });
+        let mut response = received(coded(coding, Body::from_stream(pieces))).unwrap();
+        assert_eq!(taken.load(Ordering::SeqCst), 0, "{coding}");
+        run(response.chunk()).unwrap().unwrap();
+        // zstd decodes a block of 128 KiB at a time.
+        let taken = taken.load(Ordering::SeqCst);
+        assert!(taken * 2 < total, "{coding}: {taken} of {total} pieces");
+    }
+}
+
+#[test]
 fn what_a_few_bytes_swell_to_comes_in_pieces() {
     for (coding, encode) in CODINGS {
         let mut response = received(coded(coding, encode(&vec![0; 8 << 20]))).unwrap();

@@ -101,6 +101,43 @@ fn blocking_in_plain_main() {
     assert!(response.text().unwrap().contains('7'));
 }
 
+#[test]
+fn blocking_requests_are_built_as_the_others_are() {
+    use inflight::http::Method;
+    use serde_json::Value;
+
+    let origin = Origin::start().unwrap();
+    let session = inflight::blocking::Session::new().unwrap();
+    let url = origin.url("/anything");
+    let verbs = [
+        (Method::POST, session.post(&url)),
+        (Method::PUT, session.put(&url)),
+        (Method::PATCH, session.patch(&url)),
+        (Method::DELETE, session.delete(&url)),
+        (Method::OPTIONS, session.options(&url)),
+    ];
+    for (method, request) in verbs {
+        let request = request.query(&[("q", "a b")]).bearer_auth("token");
+        let shown: Value = request.form(&[("f", "g")]).send().unwrap().json().unwrap();
+        assert_eq!(shown["method"], method.as_str());
+        assert_eq!(shown["args"]["q"], "a b");
+        assert_eq!(shown["form"]["f"], "g");
+        assert_eq!(shown["headers"]["Authorization"], "Bearer token");
+    }
+    let head = session.head(origin.url("/gzip")).send().unwrap();
+    assert_eq!(head.bytes().unwrap(), "");
+
+    let form = inflight::Multipart::new().file("manifest", "Cargo.toml");
+    let request = session.post(&url).basic_auth("me", "pw").multipart(form);
+    let shown: Value = request.send().unwrap().json().unwrap();
+    assert_eq!(shown["files"]["manifest"], include_str!("../Cargo.toml"));
+    let request = session.put(origin.url("/upload")).file("Cargo.toml");
+    let shown: Value = request.send().unwrap().json().unwrap();
+    assert_eq!(shown["bytes"], include_str!("../Cargo.toml").len());
+    let coded = session.get(origin.url("/gzip")).decompress(false).send();
+    assert_eq!(coded.unwrap().headers()["content-encoding"], "gzip");
+}
+
 // It stalls the loop, as it says; it must not wait for the very thread that it blocks.
 #[tokio::test]
 async fn blocking_in_a_current_thread_tokio_ends() {

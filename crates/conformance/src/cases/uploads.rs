@@ -53,6 +53,8 @@ suite! { "uploads":
         "A file of eight MiB arrives to the byte, with Content-Length.";
     missing_file_is_io =>
         "A file that is not there is of the kind io, and nothing is sent.";
+    shrinking_file_is_io needs streaming_upload =>
+        "A file that is shorter than it was is of the kind io, and never looks complete.";
     upload_can_be_sent_again needs streaming_upload =>
         "What try_clone gives of a form is sent as the form is.";
     redirected_upload_is_sent_again needs streaming_upload =>
@@ -255,6 +257,19 @@ async fn missing_file_is_io(context: Context) -> Result<(), Failure> {
     let form = session.post(&url).multipart(form).text().await;
     fails("the form", form, &[ErrorKind::Io])?;
     equal("requests that were sent", origin.stats().requests, 0)
+}
+
+async fn shrinking_file_is_io(context: Context) -> Result<(), Failure> {
+    let server = taking_one()?;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("file");
+    fs::write(&path, payload::bytes(1000, 0))?;
+    let session = context.session()?;
+    let body = Body::from_file(&path, session.runtime().clone()).await?;
+    fs::write(&path, payload::bytes(999, 0))?;
+    let result = session.post(server.url("/")).body(body).text().await;
+    fails("the upload", result, &[ErrorKind::Io])?;
+    never_complete(&server).await
 }
 
 async fn upload_can_be_sent_again(context: Context) -> Result<(), Failure> {
