@@ -1,7 +1,8 @@
 //! `inflight get`: one URL, its body to standard output or a file.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
+use std::path::PathBuf;
 
 use futures_util::future::{Either, select};
 use inflight::http::Method;
@@ -104,23 +105,37 @@ pub(crate) fn run(args: args::Get) -> Result<Exit, Stop> {
     Ok(exit)
 }
 
-/// The body to send, from where `-d` says.
-fn data(data: &str) -> Result<Vec<u8>, Stop> {
-    match data.strip_prefix('@') {
-        None => Ok(data.into()),
-        Some("-") => {
-            let mut all = Vec::new();
-            let read = io::stdin().read_to_end(&mut all);
-            read.map_err(|error| Stop::usage(format_args!("reading standard input: {error}")))?;
-            Ok(all)
+/// What `-d` says to send.
+enum Data {
+    Bytes(Vec<u8>),
+    File(PathBuf),
+}
+
+/// A file of a length is read while it is sent; a pipe is read at once, as it is there once and a
+/// redirect may ask for it again.
+fn data(data: &str) -> Result<Data, Stop> {
+    let read = |mut source: Box<dyn Read>, name: &str| {
+        let mut all = Vec::new();
+        match source.read_to_end(&mut all) {
+            Ok(_) => Ok(Data::Bytes(all)),
+            Err(error) => Err(Stop::usage(format_args!("reading {name}: {error}"))),
         }
+    };
+    match data.strip_prefix('@') {
+        None => Ok(Data::Bytes(data.into())),
+        Some("-") => read(Box::new(io::stdin()), "standard input"),
         Some(path) => {
-            fs::read(path).map_err(|error| Stop::usage(format_args!("cannot read {path}: {error}")))
+            let unreadable = |error| Stop::usage(format_args!("cannot read {path}: {error}"));
+            let file = File::open(path).map_err(unreadable)?;
+            if file.metadata().map_err(unreadable)?.is_file() {
+                return Ok(Data::File(path.into()));
+            }
+            read(Box::new(file), path)
         }
     }
 }
 
-fn request(session: &Session, args: &args::Get, data: Option<Vec<u8>>) -> RequestBuilder {
+fn request(session: &Session, args: &args::Get, data: Option<Data>) -> RequestBuilder {
     let default = match data {
         Some(_) => Method::POST,
         None => Method::GET,
@@ -137,7 +152,10 @@ fn request(session: &Session, args: &args::Get, data: Option<Vec<u8>>) -> Reques
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         request = request.header(CONTENT_TYPE, form);
     }
-    request.body(data)
+    match data {
+        Data::Bytes(bytes) => request.body(bytes),
+        Data::File(path) => request.file(path),
+    }
 }
 
 /// Reads the response into the sink. The writes block: nothing else is in flight here that

@@ -108,6 +108,16 @@ fn data_is_a_form_that_is_posted_unless_told_otherwise() {
     ]);
     assert_eq!(from_file["data"], "line\r\nline\n");
 
+    // With its length, and again where a redirect wants it.
+    fs::write(&file, payload::bytes(300_000, 0)).unwrap();
+    let redirect = origin.url("/redirect-to?url=/upload&status_code=307");
+    for backend in backends() {
+        let data = format!("@{}", file.display());
+        let uploaded = echoed(&["--backend", backend, "-d", &data, &redirect]);
+        assert_eq!(uploaded["bytes"], 300_000, "{backend}");
+        assert_eq!(uploaded["content_length"], 300_000, "{backend}");
+    }
+
     let mut child = program(["get", "-d", "@-", "-H", "Content-Type: text/plain", &url])
         .spawn()
         .unwrap();
