@@ -8,11 +8,13 @@ import sys
 RUNTIMES = {f"inflight-{name}" for name in ("threads", "tokio", "async-std", "smol")}
 CLIENTS = {f"inflight-{name}" for name in ("ureq", "hyper", "surf", "isahc")}
 CORE = {"inflight-core"}
+TLS = {"inflight-tls"}
 
 MAY_KNOW = {
     "inflight-core": set(),
     "inflight-origin": set(),
-    **{name: CORE for name in RUNTIMES | CLIENTS},
+    **{name: CORE for name in RUNTIMES | TLS},
+    **{name: CORE | TLS for name in CLIENTS},
     "inflight": CORE | RUNTIMES | CLIENTS,
     "inflight-conformance": CORE | {"inflight", "inflight-origin"},
     "inflight-cli": {"inflight", "inflight-origin"},

@@ -45,6 +45,30 @@ impl fmt::Debug for Case {
 pub(crate) mod need {
     use super::{Capabilities, Support};
 
+    pub(crate) fn tls(capabilities: &Capabilities) -> Support {
+        capabilities.tls
+    }
+
+    pub(crate) fn http2(capabilities: &Capabilities) -> Support {
+        capabilities.http2
+    }
+
+    pub(crate) fn http2_prior_knowledge(capabilities: &Capabilities) -> Support {
+        capabilities.http2_prior_knowledge
+    }
+
+    pub(crate) fn client_certificates(capabilities: &Capabilities) -> Support {
+        capabilities.client_certificates
+    }
+
+    pub(crate) fn unchecked_hostnames(capabilities: &Capabilities) -> Support {
+        capabilities.unchecked_hostnames
+    }
+
+    pub(crate) fn tls_faults(capabilities: &Capabilities) -> Support {
+        capabilities.tls_faults
+    }
+
     pub(crate) fn streaming_upload(capabilities: &Capabilities) -> Support {
         capabilities.streaming_upload
     }

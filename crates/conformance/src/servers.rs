@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use inflight_core::{Response, http};
 use inflight_origin::script::{Script, Scripted};
-use inflight_origin::{Origin, Stats};
+use inflight_origin::tls::{Authority, Shown};
+use inflight_origin::{Options, Origin, Stats};
 
 use crate::check::Failure;
 use crate::context::{PATIENCE, apart};
 
 pub(crate) fn origin() -> io::Result<Arc<Origin>> {
     Origin::start().map(Arc::new)
+}
+
+/// The same, over TLS with such a certificate of this authority.
+pub(crate) fn secured(authority: &Authority, shown: Shown) -> io::Result<Arc<Origin>> {
+    let options = Options::default().with_tls(authority.server(shown)?);
+    Origin::bind(options).map(Arc::new)
 }
 
 /// Waits until the origin's counts are as wanted.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::resolve::{Resolve, SystemResolver};
+use crate::tls::{HttpVersions, TlsOptions};
 
 /// What a client is built from: the few things that the core cannot do itself.
 ///
@@ -23,6 +24,10 @@ pub struct ClientOptions {
     pub nodelay: bool,
     /// How names become addresses. Default: the system's way.
     pub resolver: Arc<dyn Resolve>,
+    /// How `https` is secured. Default: checked against the authorities that are compiled in.
+    pub tls: TlsOptions,
+    /// Which versions of HTTP are spoken. Default: HTTP/2 where a TLS server takes it.
+    pub versions: HttpVersions,
 }
 
 impl Default for ClientOptions {
@@ -33,6 +38,8 @@ impl Default for ClientOptions {
             max_idle_per_host: usize::MAX,
             nodelay: true,
             resolver: Arc::new(SystemResolver),
+            tls: TlsOptions::default(),
+            versions: HttpVersions::default(),
         }
     }
 }
@@ -44,6 +51,8 @@ impl fmt::Debug for ClientOptions {
             .field("idle_timeout", &self.idle_timeout)
             .field("max_idle_per_host", &self.max_idle_per_host)
             .field("nodelay", &self.nodelay)
+            .field("tls", &self.tls)
+            .field("versions", &self.versions)
             .finish_non_exhaustive()
     }
 }
@@ -98,6 +107,16 @@ pub struct Capabilities {
     pub library: &'static str,
     /// `https` URLs.
     pub tls: Support,
+    /// HTTP/2, with a TLS server that takes it or where it is asked for.
+    pub http2: Support,
+    /// HTTP/2 without asking first, over plain `http` too.
+    pub http2_prior_knowledge: Support,
+    /// A client certificate, shown to a server that asks for one.
+    pub client_certificates: Support,
+    /// A server's name can be left unchecked while its certificate is checked.
+    pub unchecked_hostnames: Support,
+    /// Why a certificate was refused is told, and not only that it was.
+    pub tls_faults: Support,
     /// Request bodies of unknown length, sent while they are produced.
     pub streaming_upload: Support,
     /// A connection serves several requests, one after another.
@@ -142,6 +161,11 @@ impl Capabilities {
         Self {
             library,
             tls: Support::Yes,
+            http2: Support::Yes,
+            http2_prior_knowledge: Support::Yes,
+            client_certificates: Support::Yes,
+            unchecked_hostnames: Support::Yes,
+            tls_faults: Support::Yes,
             streaming_upload: Support::Yes,
             connection_reuse: Support::Yes,
             unrepeatable_reuse: Support::Yes,
@@ -162,10 +186,25 @@ impl Capabilities {
         }
     }
 
+    /// Says that there is no TLS, and so none of its parts.
+    #[must_use]
+    pub fn without_tls(mut self, reason: &'static str) -> Self {
+        self.tls = Support::No(reason);
+        self.client_certificates = self.tls;
+        self.unchecked_hostnames = self.tls;
+        self.tls_faults = self.tls;
+        self
+    }
+
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 15] {
+    pub fn supports(&self) -> [(&'static str, Support); 20] {
         [
             ("tls", self.tls),
+            ("http2", self.http2),
+            ("http2 prior knowledge", self.http2_prior_knowledge),
+            ("client certificates", self.client_certificates),
+            ("unchecked hostnames", self.unchecked_hostnames),
+            ("tls faults", self.tls_faults),
             ("streaming upload", self.streaming_upload),
             ("connection reuse", self.connection_reuse),
             ("unrepeatable reuse", self.unrepeatable_reuse),

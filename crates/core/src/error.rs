@@ -7,6 +7,8 @@ use std::io;
 
 use url::Url;
 
+use crate::tls::TlsFault;
+
 /// A boxed error of any kind, as a source.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -19,6 +21,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     phase: Option<Phase>,
+    tls_fault: Option<TlsFault>,
     status: Option<http::StatusCode>,
     context: Option<Cow<'static, str>>,
     url: Option<String>,
@@ -179,6 +182,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             phase: None,
+            tls_fault: None,
             status: None,
             context: None,
             attempts: 0,
@@ -193,6 +197,14 @@ impl Error {
     pub fn timeout(phase: Phase) -> Self {
         let mut error = Self::new(ErrorKind::Timeout);
         error.0.phase = Some(phase);
+        error
+    }
+
+    /// A connection that could not be secured, and why.
+    pub fn tls(fault: TlsFault) -> Self {
+        let mut error = Self::new(ErrorKind::Tls);
+        error.0.tls_fault = Some(fault);
+        error.0.context = fault.sentence().map(Cow::Borrowed);
         error
     }
 
@@ -264,6 +276,12 @@ impl Error {
     /// Which time limit passed, when the kind is [`ErrorKind::Timeout`].
     pub fn phase(&self) -> Option<Phase> {
         self.0.phase
+    }
+
+    /// Why the connection could not be secured, when the kind is [`ErrorKind::Tls`].
+    pub fn tls_fault(&self) -> Option<TlsFault> {
+        let other = (self.0.kind == ErrorKind::Tls).then_some(TlsFault::Other);
+        self.0.tls_fault.or(other)
     }
 
     /// The status, when the kind is [`ErrorKind::Status`].
@@ -344,6 +362,7 @@ impl Error {
         Self(Box::new(Inner {
             kind: inner.kind,
             phase: inner.phase,
+            tls_fault: inner.tls_fault,
             status: inner.status,
             context: inner.context.clone(),
             url: inner.url.clone(),

@@ -15,8 +15,8 @@
 //! - [`Session`]: requests with a policy, on any of them.
 //! - [`gather`](gather()): many futures at once, under a limit, answered one by one.
 //! - [`Body`], [`Response`], [`Error`]: what goes in and comes out.
-//! - [`ClientOptions`], [`Capabilities`], [`Resolver`]: what a client is given and what it
-//!   says of itself.
+//! - [`ClientOptions`], [`TlsOptions`], [`Capabilities`], [`Resolver`]: what a client is given
+//!   and what it says of itself.
 
 mod auth;
 mod body;
@@ -40,6 +40,7 @@ mod runtime;
 mod session;
 mod target;
 mod task;
+mod tls;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod upload;
@@ -56,10 +57,11 @@ pub use multipart::{Multipart, Part};
 pub use offload::{Inline, Offload};
 pub use progress::Progress;
 pub use request::{IntoUrl, RequestBuilder};
-pub use resolve::{Resolve, Resolver, SystemResolver, connect_error};
+pub use resolve::{Resolve, Resolver, SystemResolver, connect_error, host_and_port};
 pub use response::Response;
 pub use runtime::{BlockOn, Runtime};
 pub use session::{Redirect, Retry, Session, SessionBuilder, Stats};
 pub use task::{Panic, Task, TaskError, unblock};
+pub use tls::{Certificate, HttpVersions, Identity, TlsFault, TlsOptions};
 
 pub use {bytes, http, http_body, url};

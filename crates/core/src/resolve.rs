@@ -1,5 +1,6 @@
 //! Names become addresses here, for every client alike.
 
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use async_lock::Semaphore;
 use futures_util::future::{Either, select};
+use http::uri::Scheme;
 
 use crate::cancel::Cancel;
 use crate::client::ClientOptions;
@@ -166,18 +168,40 @@ impl Resolver {
     pub async fn connect<S, C>(
         &self,
         runtime: &dyn Runtime,
-        (host, port): (&str, u16),
+        host: (&str, u16),
         timeout: Option<Duration>,
         connect: impl Fn(SocketAddr) -> C,
     ) -> Result<S, Error>
     where
         C: Future<Output = io::Result<S>>,
     {
+        self.connect_then(runtime, host, timeout, connect, |stream| ready(Ok(stream)))
+            .await
+    }
+
+    /// The same, and within the same time what makes a connection of the stream: a TLS
+    /// handshake, say.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and those of `then` as they are.
+    pub async fn connect_then<S, C, T, F>(
+        &self,
+        runtime: &dyn Runtime,
+        (host, port): (&str, u16),
+        timeout: Option<Duration>,
+        connect: impl Fn(SocketAddr) -> C,
+        then: impl FnOnce(S) -> F,
+    ) -> Result<T, Error>
+    where
+        C: Future<Output = io::Result<S>>,
+        F: Future<Output = Result<T, Error>>,
+    {
         let work = async {
             let mut last = None;
             for address in self.lookup(runtime, host, port).await? {
                 match connect(address).await {
-                    Ok(stream) => return Ok(stream),
+                    Ok(stream) => return then(stream).await,
                     Err(error) => last = Some((address, error)),
                 }
             }
@@ -207,6 +231,24 @@ impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Resolver")
     }
+}
+
+/// Where a request's connection goes: the host as the URL has it, and the port, its scheme's own
+/// if none is said.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidUrl`] without a host.
+pub fn host_and_port(uri: &http::Uri) -> Result<(&str, u16), Error> {
+    let host = uri
+        .host()
+        .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
+    let default = if uri.scheme() == Some(&Scheme::HTTPS) {
+        443
+    } else {
+        80
+    };
+    Ok((host, uri.port_u16().unwrap_or(default)))
 }
 
 /// The error for a connect that failed, the same from every client.

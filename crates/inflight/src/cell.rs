@@ -317,7 +317,7 @@ impl Backend {
             }),
             #[cfg(feature = "client-ureq")]
             (ClientName::Ureq, _) => Session::builder(move |options| {
-                let client = inflight_ureq::Ureq::new(options);
+                let client = inflight_ureq::Ureq::new(options)?;
                 Ok((
                     inflight_core::Offload::new(client, runtime.clone()),
                     runtime,
@@ -338,7 +338,7 @@ impl Backend {
 #[allow(dead_code, reason = "with hyper but no async runtime compiled in")]
 fn hyper<D: inflight_hyper::Dial>(dial: D, runtime: Arc<dyn Runtime>) -> SessionBuilder {
     Session::builder(move |options| {
-        let client = inflight_hyper::Hyper::new(dial, runtime.clone(), options);
+        let client = inflight_hyper::Hyper::new(dial, runtime.clone(), options)?;
         Ok((client, runtime))
     })
 }

@@ -12,20 +12,20 @@ pub use inflight_tokio::Tokio;
 
 type Parts = (Hyper<dial::Tokio>, Arc<dyn Runtime>);
 
-fn open(tokio: Tokio, options: &ClientOptions) -> Parts {
+fn open(tokio: Tokio, options: &ClientOptions) -> Result<Parts, Error> {
     let dial = dial::Tokio(tokio.handle().clone());
     let runtime: Arc<dyn Runtime> = Arc::new(tokio);
-    (Hyper::new(dial, runtime.clone(), options), runtime)
+    Ok((Hyper::new(dial, runtime.clone(), options)?, runtime))
 }
 
 /// A session to be built with options.
 pub fn builder() -> SessionBuilder {
-    Session::builder(|options| Ok(open(Tokio::current_or_global()?, options)))
+    Session::builder(|options| open(Tokio::current_or_global()?, options))
 }
 
 /// A session on this tokio runtime.
 pub fn builder_on(tokio: Tokio) -> SessionBuilder {
-    Session::builder(|options| Ok(open(tokio, options)))
+    Session::builder(|options| open(tokio, options))
 }
 
 /// A session with the default policy.

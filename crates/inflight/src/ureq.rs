@@ -10,7 +10,7 @@ use inflight_ureq::Ureq;
 pub fn builder() -> SessionBuilder {
     Session::builder(|options| {
         let runtime: Arc<dyn Runtime> = Arc::new(Threads::new());
-        let client = Offload::new(Ureq::new(options), runtime.clone());
+        let client = Offload::new(Ureq::new(options)?, runtime.clone());
         Ok((client, runtime))
     })
 }

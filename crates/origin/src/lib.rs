@@ -29,7 +29,7 @@
 //! Both servers listen on loopback by default, run on threads of their own, so that they can be used from any
 //! runtime or from none, and end when they are dropped.
 //!
-//! To read: `origin` (starting and stopping), `serve` (a connection), `stats`, then `paths`, one file per family.
+//! To read: `origin` (starting and stopping), `serve` (a connection), `tls`, `stats`, then `paths`, one file per family.
 
 mod cpu;
 mod limits;
@@ -41,6 +41,7 @@ pub mod script;
 mod serve;
 mod stats;
 mod timer;
+pub mod tls;
 
 pub use limits::raise_file_limit;
 pub use origin::{Options, Origin};

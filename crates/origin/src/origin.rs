@@ -8,9 +8,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use crate::listen::{BACKLOG, listen};
-use crate::serve;
+use crate::serve::{self, Speech};
 use crate::stats::{Recorder, Stats};
 use crate::timer::Timer;
+use crate::tls::Tls;
 
 /// How to start an [`Origin`].
 #[derive(Clone, Debug)]
@@ -23,6 +24,11 @@ pub struct Options {
     pub workers: usize,
     /// Closes a connection that waits longer than this for a request's head. By default never.
     pub idle_timeout: Option<Duration>,
+    /// Serves `https`. By default plain `http`.
+    pub tls: Option<Tls>,
+    /// Speaks HTTP/2: with TLS to clients that offer it (ALPN), without TLS to nobody else, as
+    /// nothing is negotiated there. By default HTTP/1.1 alone.
+    pub http2: bool,
 }
 
 impl Default for Options {
@@ -31,6 +37,8 @@ impl Default for Options {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             workers: 1,
             idle_timeout: None,
+            tls: None,
+            http2: false,
         }
     }
 }
@@ -56,6 +64,20 @@ impl Options {
         self.idle_timeout = Some(idle_timeout);
         self
     }
+
+    /// Sets [`Options::tls`].
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Options {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sets [`Options::http2`].
+    #[must_use]
+    pub fn with_http2(mut self, http2: bool) -> Options {
+        self.http2 = http2;
+        self
+    }
 }
 
 /// A running origin. It has a tokio runtime and threads of its own, and ends when dropped.
@@ -64,6 +86,7 @@ impl Options {
 /// they are in.
 pub struct Origin {
     addr: SocketAddr,
+    scheme: &'static str,
     recorder: Arc<Recorder>,
     ended: Arc<Ended>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
@@ -88,6 +111,11 @@ impl Origin {
     pub fn bind(options: Options) -> io::Result<Origin> {
         let listener = listen(options.listen, BACKLOG)?;
         let addr = listener.local_addr()?;
+        let scheme = if options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let recorder =
             Recorder::new().ok_or_else(|| io::Error::other("no histogram of such bounds"))?;
         let ended = Arc::new(Ended::default());
@@ -109,6 +137,7 @@ impl Origin {
 
         Ok(Origin {
             addr,
+            scheme,
             recorder,
             ended,
             stop: Mutex::new(Some(stop)),
@@ -122,10 +151,10 @@ impl Origin {
         self.addr
     }
 
-    /// The URL of `path`, which begins with a slash: `http://127.0.0.1:PORT/get`.
+    /// The URL of `path`, which begins with a slash: `http://127.0.0.1:PORT/get`, or `https`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addr)
+        format!("{}://{}{path}", self.scheme, self.addr)
     }
 
     /// The counts as they are now.
@@ -213,13 +242,9 @@ fn run(
             let _in_runtime = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
+        let speech = Speech::new(options)?;
         // A task of the workers, not of this thread: a connection then starts where it is accepted.
-        runtime.spawn(serve::accept(
-            listener,
-            options.idle_timeout,
-            timer.clock(),
-            recorder,
-        ));
+        runtime.spawn(serve::accept(listener, speech, timer.clock(), recorder));
         Ok((runtime, timer))
     });
     match started {

@@ -12,25 +12,52 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
-use crate::paths::{self, Arrival, Due};
+use crate::origin::Options;
+use crate::paths::{self, Arrival, Due, Peer};
 use crate::stats::{Connection, InFlight, Recorder};
 use crate::timer::Clock;
+use crate::tls;
 
 type Routes = TowerToHyperService<axum::Router>;
+
+/// How every connection is spoken on.
+pub(crate) struct Speech {
+    acceptor: Option<TlsAcceptor>,
+    http2: bool,
+    idle_timeout: Option<Duration>,
+}
+
+impl Speech {
+    pub(crate) fn new(options: &Options) -> io::Result<Speech> {
+        let protocols: &[&str] = match options.http2 {
+            true => &["h2", "http/1.1"],
+            false => &["http/1.1"],
+        };
+        let acceptor = options.tls.as_ref().map(|tls| tls.acceptor(protocols));
+        Ok(Speech {
+            acceptor: acceptor.transpose()?,
+            http2: options.http2,
+            idle_timeout: options.idle_timeout,
+        })
+    }
+}
 
 /// Accepts for as long as it is polled.
 pub(crate) async fn accept(
     listener: TcpListener,
-    idle_timeout: Option<Duration>,
+    speech: Speech,
     clock: Clock,
     recorder: Arc<Recorder>,
 ) {
+    let speech = Arc::new(speech);
     let routes = TowerToHyperService::new(paths::router(paths::App {
         recorder: recorder.clone(),
         clock,
@@ -39,13 +66,8 @@ pub(crate) async fn accept(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let connection = Connection::accepted(recorder.clone());
-                tokio::spawn(serve(
-                    stream,
-                    peer,
-                    connection,
-                    idle_timeout,
-                    routes.clone(),
-                ));
+                let (routes, speech) = (routes.clone(), speech.clone());
+                tokio::spawn(serve(stream, peer, connection, speech, routes));
             }
             Err(error) if of_one_connection(&error) => {}
             // Out of descriptors or memory, and the connection still waits: trying at once would spin until
@@ -67,31 +89,65 @@ async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     connection: Connection,
-    idle_timeout: Option<Duration>,
+    speech: Arc<Speech>,
     routes: Routes,
 ) {
     // Refused only for a connection that is gone already, and reading will tell.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer(request, peer, &connection, &routes));
+    let Some(acceptor) = &speech.acceptor else {
+        let from = Peer {
+            addr: peer,
+            tls: false,
+        };
+        return converse(stream, from, &connection, &speech, speech.http2, &routes).await;
+    };
+    if let Some(stream) = tls::accept(acceptor, stream).await {
+        let from = Peer {
+            addr: peer,
+            tls: true,
+        };
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        converse(stream, from, &connection, &speech, http2, &routes).await;
+    }
+}
+
+async fn converse<S>(
+    stream: S,
+    from: Peer,
+    connection: &Connection,
+    speech: &Speech,
+    http2: bool,
+    routes: &Routes,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request| answer(request, from, connection, routes));
+    let stream = TokioIo::new(stream);
     // An error is the client's leaving or its bad request, and what matters of it is in the counts. hyper's
-    // connection, and in it the socket, is dropped in this statement; `connection` counts as closed after it.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle_timeout)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    // connection, and in it the socket, is dropped in its statement; `connection` counts as closed after it.
+    if http2 {
+        let _ = http2::Builder::new(TokioExecutor::new())
+            .serve_connection(stream, service)
+            .await;
+    } else {
+        let _ = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(speech.idle_timeout)
+            .serve_connection(stream, service)
+            .await;
+    }
 }
 
 /// Answers one request, in flight until its body has been handed over or dropped.
 fn answer(
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    from: Peer,
     connection: &Connection,
     routes: &Routes,
 ) -> impl Future<Output = Result<Response<Counted>, Infallible>> + use<> {
     let arrival = Arrival {
         at: Instant::now(),
-        peer,
+        from,
     };
     let in_flight = if paths::asks_for_stats(request.uri().path()) {
         connection.question();

@@ -38,7 +38,7 @@ fn by_ureq<F: Fetch>(
     make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
 ) -> Result<Session, Error> {
     let runtime = runtime.clone();
-    Session::builder(move |options| Ok((make(Ureq::new(options), runtime.clone()), runtime)))
+    Session::builder(move |options| Ok((make(Ureq::new(options)?, runtime.clone()), runtime)))
         .build()
 }
 // ANCHOR_END: clients

@@ -79,7 +79,7 @@ fn by_ureq<F: inflight::Fetch>(
     runtime: Arc<dyn Runtime>,
     make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
 ) -> Result<Session, Error> {
-    Session::builder(move |options| Ok((make(Ureq::new(options), runtime.clone()), runtime)))
+    Session::builder(move |options| Ok((make(Ureq::new(options)?, runtime.clone()), runtime)))
         .build()
 }
 

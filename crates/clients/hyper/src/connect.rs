@@ -1,16 +1,21 @@
 //! Connections for the pool: core looks the name up and keeps the time, the runtime's
 //! [`Dial`] opens the socket.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Scheme;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use inflight_core::{BoxFuture, ClientOptions, Error, ErrorKind, Resolver, Runtime};
-use pin_project_lite::pin_project;
+use hyper_util::rt::TokioIo;
+use inflight_core::{BoxFuture, ClientOptions, Error, Resolver, Runtime, host_and_port};
+use inflight_tls::{Tls, handshake_error, server_name};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::dial::Dial;
 use crate::reused;
@@ -24,17 +29,23 @@ struct Inner<D> {
     resolver: Resolver,
     timeout: Option<Duration>,
     nodelay: bool,
+    tls: Tls,
 }
 
 impl<D: Dial> Connector<D> {
-    pub(crate) fn new(dial: D, runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Self {
-        Self(Arc::new(Inner {
+    pub(crate) fn new(
+        dial: D,
+        runtime: Arc<dyn Runtime>,
+        options: &ClientOptions,
+    ) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Inner {
             dial,
             runtime,
             resolver: Resolver::new(options),
             timeout: options.connect_timeout,
             nodelay: options.nodelay,
-        }))
+            tls: Tls::new(options, true)?,
+        })))
     }
 }
 
@@ -46,16 +57,25 @@ impl<D> Clone for Connector<D> {
 
 impl<D: Dial> Inner<D> {
     async fn connect(self: Arc<Self>, uri: Uri) -> Result<Stream<D::Stream>, Error> {
-        let host = uri
-            .host()
-            .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
-        let port = uri.port_u16().unwrap_or(80);
+        let to = host_and_port(&uri)?;
         let dial = |address| self.dial.dial(address, self.nodelay);
-        let stream = self
-            .resolver
-            .connect(&*self.runtime, (host, port), self.timeout, dial)
-            .await?;
-        Ok(Stream { stream })
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let secure = async |stream| match https {
+            true => self.secure(to.0, stream).await,
+            false => Ok(Stream::Plain(stream)),
+        };
+        self.resolver
+            .connect_then(&*self.runtime, to, self.timeout, dial, secure)
+            .await
+    }
+
+    async fn secure(&self, host: &str, stream: D::Stream) -> Result<Stream<D::Stream>, Error> {
+        let connector = TlsConnector::from(self.tls.config()?);
+        let stream = connector
+            .connect(server_name(host)?, TokioIo::new(stream))
+            .await
+            .map_err(handshake_error)?;
+        Ok(Stream::Secured(Box::new(TokioIo::new(stream))))
     }
 }
 
@@ -74,56 +94,75 @@ impl<D: Dial> tower_service::Service<Uri> for Connector<D> {
     }
 }
 
-pin_project! {
-    /// A socket of any runtime, as the pool wants it.
-    pub struct Stream<S> {
-        #[pin]
-        stream: S,
-    }
+/// A socket of any runtime, as the pool wants it.
+pub(crate) enum Stream<S> {
+    /// As it was opened.
+    Plain(S),
+    /// Under TLS.
+    Secured(Box<Secured<S>>),
 }
 
-impl<S> Connection for Stream<S> {
+/// tokio-rustls knows tokio's traits alone. They are traits and no more: no runtime is needed.
+type Secured<S> = TokioIo<TlsStream<TokioIo<S>>>;
+
+impl<S: Read + Write + Unpin> Connection for Stream<S> {
     fn connected(&self) -> Connected {
-        Connected::new()
+        let connected = Connected::new();
+        match self {
+            Self::Secured(stream) if stream.inner().get_ref().1.alpn_protocol() == Some(b"h2") => {
+                connected.negotiated_h2()
+            }
+            _ => connected,
+        }
     }
 }
 
-impl<S: Read> Read for Stream<S> {
+/// What either stream does.
+macro_rules! either {
+    ($either:expr, $stream:ident => $call:expr) => {
+        match $either {
+            Stream::Plain($stream) => $call,
+            Stream::Secured($stream) => $call,
+        }
+    };
+}
+
+impl<S: Read + Write + Unpin> Read for Stream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        self.project().stream.poll_read(cx, buffer)
+    ) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buffer))
     }
 }
 
-impl<S: Write> Write for Stream<S> {
+impl<S: Read + Write + Unpin> Write for Stream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        self.project().stream.poll_write(cx, bytes)
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.project().stream.poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.project().stream.poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        either!(self, stream => stream.is_write_vectored())
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        self.project().stream.poll_write_vectored(cx, slices)
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, slices))
     }
 }

@@ -11,18 +11,33 @@ pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
     if let Some(ours) = Error::find_in(&error) {
         return ours;
     }
+    if let Some(tls) = inflight_tls::find(&error) {
+        return tls;
+    }
     let kind = match find::<hyper::Error>(&error) {
         Some(hyper) if hyper.is_parse() => ErrorKind::Protocol,
         // The connection ended before the head, or before the request could be written.
         Some(hyper) if hyper.is_incomplete_message() || hyper.is_canceled() => {
             ErrorKind::Incomplete
         }
-        _ => match find::<io::Error>(&error) {
-            Some(io) => Error::from_read(io::Error::from(io.kind())).kind(),
-            None => ErrorKind::Io,
+        _ => match (find::<h2::Error>(&error), find::<io::Error>(&error)) {
+            (Some(h2), _) => of_h2(h2),
+            (None, Some(io)) => Error::from_read(io::Error::from(io.kind())).kind(),
+            (None, None) => ErrorKind::Io,
         },
     };
     Error::new(kind).with_source(error)
+}
+
+/// The server ended the stream or the connection, or what it sent is no HTTP/2.
+fn of_h2(error: &h2::Error) -> ErrorKind {
+    if error.is_remote() || error.is_io() {
+        ErrorKind::Incomplete
+    } else if error.is_library() {
+        ErrorKind::Protocol
+    } else {
+        ErrorKind::Io
+    }
 }
 
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {

@@ -13,12 +13,19 @@ mod reused;
 mod rt;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::client::legacy::Client;
-use inflight_core::{Body, Capabilities, ClientOptions, Error, ErrorKind, Fetch, Runtime, Support};
+use inflight_core::{
+    Body, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
+};
 
 use connect::Connector;
 pub use dial::Dial;
+
+/// How often an HTTP/2 connection that carries requests is asked for a sign of life, and how long
+/// it may take.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 /// hyper with hyper-util's pool, over the sockets of `D`.
 pub struct Hyper<D: Dial> {
@@ -27,13 +34,25 @@ pub struct Hyper<D: Dial> {
 
 impl<D: Dial> Hyper<D> {
     /// A client whose sockets come from `dial` and whose tasks and timers from `runtime`.
-    pub fn new(dial: D, runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Tls`] when a certificate among the options
+    /// cannot be used.
+    pub fn new(dial: D, runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
+        let connector = Connector::new(dial, runtime.clone(), options)?;
         let client = Client::builder(rt::Spawn(runtime.clone()))
             .pool_timer(rt::Timer(runtime.clone()))
             .pool_idle_timeout(options.idle_timeout)
             .pool_max_idle_per_host(options.max_idle_per_host)
-            .build(Connector::new(dial, runtime, options));
-        Self { client }
+            .http2_only(options.versions == HttpVersions::Http2PriorKnowledge)
+            // A request that is dropped ends its stream and leaves the connection. One that has
+            // died silently would be given out for ever, were it not asked for a sign of life.
+            .timer(rt::Timer(runtime))
+            .http2_keep_alive_interval(SIGN_OF_LIFE)
+            .http2_keep_alive_timeout(SIGN_OF_LIFE)
+            .build(connector);
+        Ok(Self { client })
     }
 }
 
@@ -59,9 +78,7 @@ impl<D: Dial> Fetch for Hyper<D> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::all("hyper 1 with hyper-util's pool");
-        capabilities.tls = Support::No("TLS is not built in yet");
-        capabilities
+        Capabilities::all("hyper 1 with hyper-util's pool")
     }
 }
 

@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Method;
-use http::request::Parts;
+use http::request::{Builder, Parts};
 use inflight_core::{Body, ClientOptions, Error, ErrorKind};
+use isahc::HttpClient;
 use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
-use isahc::{AsyncBody, HttpClient};
 
-use crate::error;
 use crate::limits::Limits;
 
 /// Two agents, each a thread with its connections.
@@ -30,14 +29,18 @@ impl Agents {
         })
     }
 
-    /// RFC 9110, 9.2.2: a client may repeat what is idempotent.
-    pub(crate) fn choose(&self, method: &Method, body: &Body) -> &HttpClient {
-        if method.is_idempotent() || !body.is_empty() {
-            &self.keeping
-        } else {
-            &self.single
+    pub(crate) fn choose(&self, repeatable: bool) -> &HttpClient {
+        match repeatable {
+            true => &self.keeping,
+            false => &self.single,
         }
     }
+}
+
+/// Whether no harm is done if libcurl wants to repeat the request. RFC 9110, 9.2.2: a client may
+/// repeat what is idempotent.
+pub(crate) fn is_repeatable(method: &Method, body: &Body) -> bool {
+    method.is_idempotent() || !body.is_empty()
 }
 
 fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> {
@@ -61,13 +64,12 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         })
 }
 
-/// The request, for one address.
+/// The request, for one address and without its body.
 pub(crate) fn request(
     parts: &Parts,
     address: SocketAddr,
     limits: &Limits,
-    body: AsyncBody,
-) -> Result<http::Request<AsyncBody>, Error> {
+) -> Result<Builder, Error> {
     let mut request = http::Request::builder()
         .method(parts.method.clone())
         .uri(parts.uri.clone())
@@ -79,7 +81,5 @@ pub(crate) fn request(
     if let Some(headers) = request.headers_mut() {
         headers.clone_from(&parts.headers);
     }
-    request
-        .body(body)
-        .map_err(|error| error::map(error.into(), limits))
+    Ok(request)
 }

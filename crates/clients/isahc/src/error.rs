@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use inflight_core::{Error, ErrorKind, Phase};
+use inflight_core::{Error, ErrorKind, Phase, TlsFault};
 use isahc::error::ErrorKind as Isahc;
 
 use crate::limits::Limits;
@@ -21,6 +21,11 @@ pub(crate) fn map_read(error: io::Error) -> Error {
     }
 }
 
+/// Whether no connection was made, so that nothing was sent.
+pub(crate) fn is_refused(error: &isahc::Error) -> bool {
+    *error.kind() == Isahc::ConnectionFailed && curl_of(error).and_then(of_tls).is_none()
+}
+
 /// isahc ends a request's body when the response begins, sent or not.
 pub(crate) fn cut_off() -> Error {
     Error::new(ErrorKind::Unsupported)
@@ -32,7 +37,10 @@ fn verdict(error: isahc::Error, timeout: impl FnOnce() -> Error) -> Error {
     if let Some(ours) = Error::find_in(&error) {
         return ours;
     }
-    let curl = error.source().and_then(|source| source.downcast_ref());
+    let curl = curl_of(&error);
+    if let Some(tls) = curl.and_then(of_tls) {
+        return tls.with_source(error);
+    }
     let ours = match error.kind() {
         Isahc::Timeout => timeout(),
         Isahc::ConnectionFailed => Error::new(ErrorKind::Connect),
@@ -43,6 +51,24 @@ fn verdict(error: isahc::Error, timeout: impl FnOnce() -> Error) -> Error {
     ours.with_source(error)
 }
 
+fn curl_of(error: &isahc::Error) -> Option<&curl::Error> {
+    error.source()?.downcast_ref()
+}
+
+/// A connection that could not be secured. Why is in the words that come with libcurl's code, and
+/// isahc drops them.
+fn of_tls(error: &curl::Error) -> Option<Error> {
+    let tls = Error::tls(TlsFault::Other);
+    if error.is_peer_failed_verification() {
+        return Some(tls.with_context("the server's certificate was refused"));
+    }
+    let handshake = error.is_ssl_connect_error()
+        || error.is_ssl_cacert_badfile()
+        || error.is_ssl_certproblem()
+        || error.is_ssl_cipher();
+    handshake.then_some(tls)
+}
+
 /// isahc's kinds are too coarse for the rest: libcurl's code tells an early end from nonsense.
 fn of_curl(error: &curl::Error) -> Error {
     if error.is_read_error() {
@@ -51,6 +77,7 @@ fn of_curl(error: &curl::Error) -> Error {
     let incomplete = error.is_got_nothing()
         || error.is_partial_file()
         || error.is_send_error()
+        || error.is_http2_stream_error()
         // A reset. Chunks that make no sense have the same code.
         || error.is_recv_error()
         // A kept connection was dead, and the request could not be repeated.
@@ -58,6 +85,7 @@ fn of_curl(error: &curl::Error) -> Error {
     let nonsense = error.is_unsupported_protocol()
         // isahc could not make a header of it.
         || error.is_write_error()
+        || error.is_http2_error()
         || matches!(i64::from(error.code()), WEIRD_SERVER_REPLY | TOO_LARGE);
     Error::new(match (incomplete, nonsense) {
         (true, _) => ErrorKind::Incomplete,
@@ -90,6 +118,15 @@ mod tests {
             (100, ErrorKind::Protocol),
         ] {
             assert_eq!(of_curl(&curl::Error::new(code)).kind(), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_not_secured_is_tls() {
+        for (code, tls) in [(7, false), (35, true), (56, false), (58, true), (60, true)] {
+            let verdict = of_tls(&curl::Error::new(code));
+            let kind = verdict.map(|error| error.kind());
+            assert_eq!(kind, tls.then_some(ErrorKind::Tls), "{code}");
         }
     }
 

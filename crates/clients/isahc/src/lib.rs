@@ -13,13 +13,17 @@
 //!   that ends with the connection unannounced. A head cut behind `Transfer-Encoding` or
 //!   `Connection`, or one of HTTP/1.0, is taken for a whole one.
 //!
-//! In reading order: `agent` (isahc, configured), `limits` (the times that a transfer is given),
+//! - It writes the keys of its TLS connections into the file that `SSLKEYLOGFILE` names, if that is
+//!   in the environment.
+//!
+//! In reading order: `agent` (isahc, configured), `secure` (its TLS), `limits` (the times that a transfer is given),
 //! `upload` (the bodies of requests), `body` (those of responses), `error`.
 
 mod agent;
 mod body;
 mod error;
 mod limits;
+mod secure;
 mod upload;
 
 use std::net::SocketAddr;
@@ -31,13 +35,17 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING}
 use http::request::Parts;
 use http::uri::Scheme;
 use inflight_core::{
-    Body, Capabilities, Ceiling, ClientOptions, Deadline, Error, ErrorKind, Fetch, Resolver,
-    Runtime, Support,
+    Body, Capabilities, Ceiling, ClientOptions, Deadline, Error, ErrorKind, Fetch, HttpVersions,
+    Resolver, Runtime, Support, host_and_port,
 };
 
 use crate::agent::Agents;
 use crate::limits::Limits;
+use crate::secure::Secure;
 use crate::upload::Upload;
+
+const NO_PRIOR_KNOWLEDGE: &str =
+    "over HTTP/2 libcurl would send again what must be sent once, if its connection died";
 
 /// isahc with everything switched off that the session does itself.
 pub struct Isahc {
@@ -45,6 +53,7 @@ pub struct Isahc {
     resolver: Resolver,
     connect_timeout: Option<Duration>,
     agents: Agents,
+    secure: Secure,
 }
 
 impl Isahc {
@@ -52,28 +61,29 @@ impl Isahc {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] without `nodelay`, which isahc cannot switch off, and
-    /// whatever keeps libcurl or the threads from starting.
+    /// [`ErrorKind::Unsupported`] without `nodelay`, which isahc cannot switch off, and with what
+    /// the [`Capabilities`] say it cannot do; [`ErrorKind::Tls`] when a certificate among the
+    /// options cannot be used; and whatever keeps libcurl or the threads from starting.
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
         if !options.nodelay {
             return Err(unsupported("isahc cannot switch TCP_NODELAY off"));
+        }
+        if options.versions == HttpVersions::Http2PriorKnowledge {
+            return Err(unsupported(NO_PRIOR_KNOWLEDGE));
         }
         Ok(Self {
             runtime,
             resolver: Resolver::new(options),
             connect_timeout: options.connect_timeout,
             agents: Agents::new(options)?,
+            secure: Secure::new(options)?,
         })
     }
 
     /// Where the request goes. Looked up for each request, as only libcurl knows whether a
     /// connection will be made for it; so a changed answer holds at once.
     async fn addresses(&self, parts: &Parts, limits: &Limits) -> Result<Vec<SocketAddr>, Error> {
-        let host = parts
-            .uri
-            .host()
-            .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
-        let port = parts.uri.port_u16().unwrap_or(80);
+        let (host, port) = host_and_port(&parts.uri)?;
         let found = self.resolver.lookup(&*self.runtime, host, port);
         let late = async {
             self.runtime.sleep(limits.connect()?).await;
@@ -88,19 +98,27 @@ impl Fetch for Isahc {
         let (mut parts, body) = request.into_parts();
         prepare(&mut parts, &body)?;
         let limits = Limits::new(parts.extensions.remove::<Deadline>(), self.connect_timeout);
-        let client = self.agents.choose(&parts.method, &body);
+        let https = parts.uri.scheme() == Some(&Scheme::HTTPS);
+        let repeatable = agent::is_repeatable(&parts.method, &body);
+        let client = self.agents.choose(repeatable);
         let mut upload = Upload::new(body, &parts.method);
 
         let mut refused = None;
         for address in self.addresses(&parts, &limits).await? {
-            let request = agent::request(&parts, address, &limits, upload.reader())?;
+            let mut request = agent::request(&parts, address, &limits)?;
+            if https {
+                request = self.secure.apply(request, repeatable);
+            }
+            let request = request
+                .body(upload.reader())
+                .map_err(|error| error::map(error.into(), &limits))?;
             match upload.along(client.send_async(request)).await {
                 Ok(response) => {
                     upload.check(response.status())?;
                     return body::received(&parts.method, response);
                 }
                 // Nothing was sent: the next address may answer.
-                Err(error) if *error.kind() == isahc::error::ErrorKind::ConnectionFailed => {
+                Err(error) if error::is_refused(&error) => {
                     refused = Some(error::map(error, &limits).with_context(address.to_string()));
                 }
                 Err(error) => return Err(error::map(error, &limits)),
@@ -112,7 +130,12 @@ impl Fetch for Isahc {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("isahc 2.0 over libcurl 8");
-        capabilities.tls = Support::No("TLS is not built in yet");
+        capabilities.http2_prior_knowledge = Support::No(NO_PRIOR_KNOWLEDGE);
+        capabilities.client_certificates = Support::No(secure::NO_IDENTITY);
+        capabilities.unchecked_hostnames = Support::No(secure::NO_UNCHECKED_NAMES);
+        capabilities.tls_faults = Support::No(
+            "isahc drops the words in which libcurl says why a certificate was refused",
+        );
         capabilities.prompt_cancel = Support::No(
             "libcurl notices that a request was dropped when its server sends something, or at \
              the request's deadline",
@@ -146,9 +169,6 @@ impl Fetch for Isahc {
 /// Refuses, before anything is sent, what isahc would not send as it is, and takes from its
 /// headers what would change it.
 fn prepare(parts: &mut Parts, body: &Body) -> Result<(), Error> {
-    if parts.uri.scheme() != Some(&Scheme::HTTP) {
-        return Err(unsupported("TLS is not built in yet"));
-    }
     if parts.method == Method::HEAD && !body.is_empty() {
         return Err(unsupported(
             "libcurl waits for a body after a HEAD that has one",

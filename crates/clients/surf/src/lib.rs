@@ -21,9 +21,13 @@ mod wire;
 
 use std::sync::Arc;
 
-use inflight_core::{Body, Capabilities, ClientOptions, Error, Fetch, Runtime, Support};
+use inflight_core::{
+    Body, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime, Support,
+};
 
 use crate::transport::Transport;
+
+const NO_HTTP2: &str = "async-h1 speaks HTTP/1.1 alone";
 
 /// surf, with a connection for each request.
 ///
@@ -37,8 +41,11 @@ impl Surf {
     ///
     /// # Errors
     ///
-    /// None today.
+    /// [`ErrorKind::Unsupported`] with [`HttpVersions::Http2PriorKnowledge`].
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
+        if options.versions == HttpVersions::Http2PriorKnowledge {
+            return Err(Error::new(ErrorKind::Unsupported).with_context(NO_HTTP2));
+        }
         let transport = Transport::new(runtime, options);
         Ok(Self {
             client: surf::Client::with_http_client(transport),
@@ -54,8 +61,10 @@ impl Fetch for Surf {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::all("surf 2.3 over async-h1 2.3");
-        capabilities.tls = Support::No("surf's TLS is of 2020 and is not built in");
+        let mut capabilities = Capabilities::all("surf 2.3 over async-h1 2.3")
+            .without_tls("surf's TLS is of 2020 and is not built in");
+        capabilities.http2 = Support::No(NO_HTTP2);
+        capabilities.http2_prior_knowledge = capabilities.http2;
         capabilities.connection_reuse = Support::No(
             "surf's connection pool gives one request the bytes of another, so each request \
              has a connection of its own",

@@ -10,7 +10,9 @@ pub(crate) fn map(error: ureq::Error) -> Error {
             Some(ours) => return ours,
             None => ErrorKind::Io,
         },
-        ureq::Error::Io(error) => return Error::from_read(error),
+        ureq::Error::Io(error) => {
+            return inflight_tls::find(&error).unwrap_or_else(|| Error::from_read(error));
+        }
         ureq::Error::Timeout(Timeout::Connect) => return Error::timeout(Phase::Connect),
         ureq::Error::Timeout(_) => return Error::timeout(Phase::Total),
         ureq::Error::BadUri(_) => ErrorKind::InvalidUrl,

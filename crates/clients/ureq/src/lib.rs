@@ -8,6 +8,7 @@
 
 mod error;
 mod resolve;
+mod secure;
 mod socket;
 
 use std::time::{Duration, Instant};
@@ -15,12 +16,15 @@ use std::time::{Duration, Instant};
 use inflight_core::bytes::Bytes;
 use inflight_core::{
     BlockingBody, Cancel, Capabilities, ClientOptions, Deadline, Error, ErrorKind, FetchBlocking,
-    Phase, Resolver, Support,
+    HttpVersions, Phase, Resolver, Support,
 };
+use inflight_tls::Tls;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::{Agent, AsSendBody, SendBody};
 
 use crate::socket::{CancellableRead, Sockets};
+
+const NO_HTTP2: &str = "ureq speaks HTTP/1.1 alone";
 
 /// ureq with everything switched off that the session does itself.
 pub struct Ureq {
@@ -30,7 +34,16 @@ pub struct Ureq {
 
 impl Ureq {
     /// A client with these options.
-    pub fn new(options: &ClientOptions) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] with [`HttpVersions::Http2PriorKnowledge`], and
+    /// [`ErrorKind::Tls`] when a certificate among the options cannot be used.
+    pub fn new(options: &ClientOptions) -> Result<Self, Error> {
+        if options.versions == HttpVersions::Http2PriorKnowledge {
+            return Err(Error::new(ErrorKind::Unsupported).with_context(NO_HTTP2));
+        }
+        let tls = Tls::new(options, false)?;
         let config = Config::builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
@@ -50,10 +63,10 @@ impl Ureq {
             resolver: Resolver::new(options),
             timeout: options.connect_timeout,
         };
-        Self {
-            agent: Agent::with_parts(config, Sockets::default(), resolver),
+        Ok(Self {
+            agent: Agent::with_parts(config, Sockets::new(tls), resolver),
             connect_timeout: options.connect_timeout,
-        }
+        })
     }
 
     fn run(
@@ -126,7 +139,8 @@ impl FetchBlocking for Ureq {
         let mut capabilities = Capabilities::all("ureq 3.5");
         capabilities.strict_chunks = Support::No("ureq reads a chunk's size with a plus sign");
         capabilities.reads_deadline = true;
-        capabilities.tls = Support::No("TLS is not built in yet");
+        capabilities.http2 = Support::No(NO_HTTP2);
+        capabilities.http2_prior_knowledge = capabilities.http2;
         capabilities
     }
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use inflight_core::Resolver;
+use inflight_core::{Resolver, host_and_port};
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::socket;
+use crate::{secure, socket};
 
 pub(crate) struct Names {
     pub(crate) resolver: Resolver,
@@ -22,13 +22,12 @@ impl resolver::Resolver for Names {
         _: &ureq::config::Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
-        let port = uri.port_u16().unwrap_or(80);
+        let (host, port) = host_and_port(uri).map_err(secure::ours)?;
         let started = Instant::now();
         let found = self
             .resolver
             .lookup_blocking(host, port, self.timeout, &socket::current())
-            .map_err(|error| ureq::Error::Other(error.into()))?;
+            .map_err(secure::ours)?;
         socket::looked_up_in(started.elapsed());
         let mut addresses = self.empty();
         // ureq has room for 16.

@@ -8,14 +8,17 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use inflight_core::{Cancel, CancelGuard, connect_error};
+use inflight_tls::Tls;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, NextTimeout, ShutdownHandle, TcpConnector, Transport,
-    time,
+    Buffers, ConnectionDetails, Connector, Either, NextTimeout, ShutdownHandle, TcpConnector,
+    Transport, time,
 };
 use ureq::{BodyReader, Timeout};
+
+use crate::secure::Secured;
 
 thread_local! {
     static CURRENT: RefCell<Option<Cancel>> = const { RefCell::new(None) };
@@ -29,8 +32,8 @@ pub(crate) fn looked_up_in(time: Duration) {
     LOOK_UP.set(time);
 }
 
-fn without_look_up(timeout: NextTimeout) -> NextTimeout {
-    let spent = LOOK_UP.take();
+/// What is left of a limit on connecting.
+fn without(timeout: NextTimeout, spent: Duration) -> NextTimeout {
     match timeout.after {
         time::Duration::Exact(after) if timeout.reason == Timeout::Connect => NextTimeout {
             after: time::Duration::Exact(after.saturating_sub(spent)),
@@ -63,18 +66,31 @@ pub(crate) fn current() -> Cancel {
     CURRENT.with_borrow(|cancel| cancel.clone().unwrap_or_default())
 }
 
-/// ureq's own TCP connector, its sockets remembered.
-#[derive(Debug, Default)]
-pub(crate) struct Sockets(TcpConnector);
+/// ureq's own TCP connector, its sockets remembered, and secured where the URL wants it.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    tcp: TcpConnector,
+    tls: Tls,
+}
+
+impl Sockets {
+    pub(crate) fn new(tls: Tls) -> Self {
+        Self {
+            tcp: TcpConnector::default(),
+            tls,
+        }
+    }
+}
 
 impl Connector for Sockets {
-    type Out = Socket;
+    type Out = Either<Socket, Secured>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
         chained: Option<()>,
-    ) -> Result<Option<Socket>, ureq::Error> {
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        let (started, timeout) = (Instant::now(), without(details.timeout, LOOK_UP.take()));
         CONNECTED.set(true);
         let handle = Arc::new(Mutex::new(None));
         let (kept, register) = (handle.clone(), details.register_shutdown.clone());
@@ -85,7 +101,7 @@ impl Connector for Sockets {
             request_level: details.request_level,
             resolver: details.resolver,
             now: details.now,
-            timeout: without_look_up(details.timeout),
+            timeout,
             current_time: details.current_time.clone(),
             run_connector: details.run_connector.clone(),
             register_shutdown: Arc::new(move |socket: Weak<dyn ShutdownHandle>| {
@@ -94,7 +110,7 @@ impl Connector for Sockets {
             }),
         };
         let connected = self
-            .0
+            .tcp
             .connect(&details, chained)
             .map_err(|error| match error {
                 ureq::Error::Io(error) => ureq::Error::Other(
@@ -103,10 +119,19 @@ impl Connector for Sockets {
                 other => other,
             })?;
         let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(connected.map(|transport| Socket {
+        let Some(transport) = connected else {
+            return Ok(None);
+        };
+        let socket = Socket {
             transport: Box::new(transport),
             handle,
-        }))
+        };
+        if !details.needs_tls() {
+            return Ok(Some(Either::A(socket)));
+        }
+        let left = without(timeout, started.elapsed());
+        let secured = Secured::new(socket, &self.tls, &details, left)?;
+        Ok(Some(Either::B(secured)))
     }
 }
 

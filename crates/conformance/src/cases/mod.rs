@@ -16,7 +16,9 @@ mod runtime;
 mod session;
 mod statuses;
 mod timeouts;
+mod tls;
 mod uploads;
+mod versions;
 
 use std::sync::LazyLock;
 
@@ -35,6 +37,8 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         connections::CASES,
         names::CASES,
         errors::CASES,
+        tls::CASES,
+        versions::CASES,
         timeouts::CASES,
         cancel::CASES,
         session::CASES,

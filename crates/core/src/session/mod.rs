@@ -341,6 +341,12 @@ impl SessionBuilder {
         self
     }
 
+    /// Lets [`build`](Self::build) fail with this, unless something else failed before.
+    pub(crate) fn failing(mut self, error: Error) -> Self {
+        self.error = self.error.or(Some(error));
+        self
+    }
+
     /// Puts something of one's own around the client: `wrap` gets the client, and gives one that
     /// the session uses in its place. It meets each exchange by itself, redirects and retries one
     /// by one, beneath the session's policy. What is wrapped last is outermost.

@@ -23,7 +23,14 @@ const BODY_LIMIT: usize = 64 << 20;
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) at: Instant,
-    pub(crate) peer: SocketAddr,
+    pub(crate) from: Peer,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) addr: SocketAddr,
+    pub(crate) tls: bool,
 }
 
 /// Marks a response that was delayed, with the instant it was due.
@@ -38,6 +45,7 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     pub(super) query: Vec<(String, String)>,
     pub(super) peer: IpAddr,
+    pub(super) tls: bool,
     pub(super) clock: Clock,
     arrived: Instant,
 }
@@ -47,7 +55,7 @@ impl FromRequest<App> for Call {
 
     async fn from_request(request: Request, app: &App) -> Result<Call, Refusal> {
         let (head, body) = request.into_parts();
-        let Some(&Arrival { at, peer }) = head.extensions.get() else {
+        let Some(&Arrival { at, from }) = head.extensions.get() else {
             return Err(Refusal::server("the request has no arrival"));
         };
         let body = Limited::new(body, BODY_LIMIT).collect().await;
@@ -63,7 +71,8 @@ impl FromRequest<App> for Call {
             head,
             body,
             query,
-            peer: peer.ip(),
+            peer: from.addr.ip(),
+            tls: from.tls,
             clock: app.clock.clone(),
         })
     }

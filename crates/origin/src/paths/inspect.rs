@@ -88,9 +88,12 @@ fn url(call: &Call) -> String {
 
 /// The part of [`url`] before the path.
 pub(super) fn base(call: &Call) -> String {
-    let host = call.headers().get(HOST);
-    let host = host.map_or_else(|| "localhost".to_owned(), |host| latin1(host.as_bytes()));
-    format!("http://{host}")
+    let host = call.headers().get(HOST).map(|host| latin1(host.as_bytes()));
+    // Over HTTP/2 the target itself says it.
+    let authority = || call.head.uri.authority().map(ToString::to_string);
+    let host = host.or_else(authority);
+    let scheme = if call.tls { "https" } else { "http" };
+    format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
 }
 
 /// The four ways in which httpbin shows a body.

@@ -23,7 +23,7 @@ use http::StatusCode;
 
 use crate::stats::Recorder;
 use crate::timer::Clock;
-pub(crate) use call::{Arrival, Due};
+pub(crate) use call::{Arrival, Due, Peer};
 use call::{Call, json, text};
 
 const INDEX: &str = "\

@@ -1,0 +1,92 @@
+//! TLS over a socket, as ureq wants a transport.
+
+use std::fmt;
+use std::io::{Read, Write};
+
+use inflight_core::{Error, host_and_port};
+use inflight_tls::rustls::{ClientConnection, StreamOwned};
+use inflight_tls::{Tls, handshake_error, server_name, verdict};
+use ureq::http::Uri;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport, TransportAdapter,
+};
+
+use crate::socket::Socket;
+
+pub(crate) struct Secured {
+    stream: StreamOwned<ClientConnection, TransportAdapter<Socket>>,
+    buffers: LazyBuffers,
+}
+
+impl Secured {
+    /// Shakes hands with the host of `details`, within `timeout`.
+    pub(crate) fn new(
+        socket: Socket,
+        tls: &Tls,
+        details: &ConnectionDetails<'_>,
+        timeout: NextTimeout,
+    ) -> Result<Self, ureq::Error> {
+        let mut connection = connection(tls, details.uri).map_err(ours)?;
+        let mut sock = TransportAdapter::new(socket, details.current_time.clone());
+        sock.set_timeout(timeout);
+        connection
+            .complete_io(&mut sock)
+            .map_err(|error| match error.into() {
+                ureq::Error::Io(error) => ours(handshake_error(error)),
+                // A time limit, of ureq's own.
+                error => error,
+            })?;
+        Ok(Self {
+            stream: StreamOwned::new(connection, sock),
+            buffers: LazyBuffers::new(
+                details.config.input_buffer_size(),
+                details.config.output_buffer_size(),
+            ),
+        })
+    }
+}
+
+fn connection(tls: &Tls, uri: &Uri) -> Result<ClientConnection, Error> {
+    let (host, _) = host_and_port(uri)?;
+    ClientConnection::new(tls.config()?, server_name(host)?).map_err(verdict)
+}
+
+/// An error of ours on its way through ureq.
+pub(crate) fn ours(error: Error) -> ureq::Error {
+    ureq::Error::Other(error.into())
+}
+
+impl Transport for Secured {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.stream.sock.set_timeout(timeout);
+        let output = &self.buffers.output()[..amount];
+        Ok(self.stream.write_all(output)?)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.stream.sock.set_timeout(timeout);
+        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.sock.get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Secured")
+            .field(self.stream.sock.get_ref())
+            .finish()
+    }
+}

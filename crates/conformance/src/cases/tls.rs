@@ -1,0 +1,391 @@
+//! TLS: whom a client trusts, and what it says when it does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use inflight_core::http::StatusCode;
+use inflight_core::{
+    Certificate, Error, ErrorKind, Identity, Phase, SessionBuilder, Support, TlsFault,
+};
+use inflight_origin::script::Script;
+use inflight_origin::tls::{Authority, Shown, Tls};
+use inflight_origin::{Options, Origin};
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal, fails};
+use crate::context::{Context, PATIENCE, within};
+use crate::servers::{answering, scripted, secured};
+
+suite! { "tls":
+    https_is_answered needs tls =>
+        "Over TLS, GET, HEAD and POST are answered as they are without.";
+    large_bodies_cross_tls_whole needs tls =>
+        "Bodies of megabytes arrive whole over TLS, in both directions.";
+    tls_connections_are_shared needs tls, connection_reuse =>
+        "Of ten requests over TLS, one after another, some share a connection.";
+    names_are_checked_as_the_url_has_them needs tls =>
+        "A certificate for localhost and 127.0.0.1 is good for both.";
+    expired_certificate_is_refused needs tls =>
+        "A certificate that has expired is of the kind tls.";
+    certificate_for_another_host_is_refused needs tls =>
+        "A certificate for another name is of the kind tls.";
+    unknown_issuer_is_refused needs tls =>
+        "A certificate of an authority that nobody trusts is of the kind tls.";
+    self_signed_certificate_is_refused needs tls =>
+        "A certificate that is its own issuer is of the kind tls.";
+    faults_of_certificates_are_told_apart needs tls, tls_faults =>
+        "The fault says whether a certificate expired, is for another name, self-signed or of an unknown issuer.";
+    refused_server_sees_no_request needs tls =>
+        "Nothing of a request reaches a server whose certificate is refused.";
+    every_certificate_of_a_bundle_is_trusted needs tls =>
+        "PEM text with two authorities adds both.";
+    danger_accepts_invalid_certificates needs tls =>
+        "With danger_accept_invalid_certs any certificate is good.";
+    danger_accepts_another_name needs tls, unchecked_hostnames =>
+        "With danger_accept_invalid_hostnames the name is not looked at, and all else is.";
+    client_certificate_is_shown needs tls, client_certificates =>
+        "A server that wants a certificate gets the one that was given.";
+    client_certificate_of_another_is_refused needs tls, client_certificates =>
+        "A certificate that the server does not take is of the kind tls.";
+    missing_client_certificate_is_tls needs tls =>
+        "A server that wants a certificate and gets none is an error of the kind tls.";
+    client_certificate_refused_late_is_no_success needs tls =>
+        "A server that refuses the client after the handshake, as in TLS 1.3, is an error.";
+    options_that_a_client_lacks_are_unsupported needs tls =>
+        "TLS options that a client cannot honour are an error when the session is built.";
+    unreadable_certificates_are_tls needs tls =>
+        "Text without a certificate, and a certificate that is none, are errors when the session is built.";
+    server_without_tls_is_tls needs tls =>
+        "A server that answers a handshake with something else is of the kind tls.";
+    handshake_that_ends_is_tls needs tls =>
+        "A server that ends the handshake is of the kind tls.";
+    silent_handshake_is_a_timeout needs tls =>
+        "connect_timeout covers the handshake.";
+    silent_handshake_is_of_the_connect_phase needs tls, connect_phase =>
+        "connect_timeout during the handshake names the phase connect.";
+    session_survives_a_refused_certificate needs tls =>
+        "After a certificate was refused, the next request to another server is answered.";
+}
+
+async fn https_is_answered(context: Context) -> Result<(), Failure> {
+    let (origin, builder) = trusted(&context)?;
+    let session = builder.build()?;
+    let response = session.get(origin.url("/page/1")).send().await?;
+    equal("the status", response.status(), StatusCode::OK)?;
+    let text = response.text().await?;
+    check(text.contains("Page 1"), "another page")?;
+
+    let response = session.head(origin.url("/page/1")).send().await?;
+    equal("the status of HEAD", response.status(), StatusCode::OK)?;
+    equal("HEAD's body", response.bytes().await?.len(), 0)?;
+
+    let echoed = session
+        .post(origin.url("/echo"))
+        .body("a body")
+        .text()
+        .await?;
+    equal("the echo", echoed, "a body")
+}
+
+async fn large_bodies_cross_tls_whole(context: Context) -> Result<(), Failure> {
+    let (origin, builder) = trusted(&context)?;
+    let session = builder.build()?;
+    let url = origin.url("/bytes/3000000?seed=7");
+    let body = session.get(url).bytes().await?;
+    let right = inflight_origin::payload::bytes(3_000_000, 7) == body;
+    check(
+        right,
+        format!("{} bytes, and not the right ones", body.len()),
+    )?;
+    let seen = session
+        .post(origin.url("/upload"))
+        .body(body)
+        .text()
+        .await?;
+    check(seen.contains("3000000"), format!("the server read {seen}"))
+}
+
+async fn tls_connections_are_shared(context: Context) -> Result<(), Failure> {
+    let (origin, builder) = trusted(&context)?;
+    let session = builder.build()?;
+    for n in 0..10 {
+        let url = origin.url(&format!("/page/{n}"));
+        session.get(url).bytes().await?;
+    }
+    let stats = origin.stats();
+    equal("requests", stats.requests, 10)?;
+    check(
+        stats.connections_accepted < 10,
+        format!("{} connections for 10 requests", stats.connections_accepted),
+    )
+}
+
+async fn names_are_checked_as_the_url_has_them(context: Context) -> Result<(), Failure> {
+    let (origin, builder) = trusted(&context)?;
+    let session = builder.build()?;
+    for host in ["127.0.0.1", "localhost"] {
+        let url = format!("https://{host}:{}/page/1", origin.addr().port());
+        let text = session.get(url).text().await?;
+        check(text.contains("Page 1"), "another page")?;
+    }
+    Ok(())
+}
+
+async fn expired_certificate_is_refused(context: Context) -> Result<(), Failure> {
+    refuses(&context, Shown::Expired).await.map(drop)
+}
+
+async fn certificate_for_another_host_is_refused(context: Context) -> Result<(), Failure> {
+    refuses(&context, Shown::WrongHost).await.map(drop)
+}
+
+async fn self_signed_certificate_is_refused(context: Context) -> Result<(), Failure> {
+    refuses(&context, Shown::SelfSigned).await.map(drop)
+}
+
+async fn unknown_issuer_is_refused(context: Context) -> Result<(), Failure> {
+    unknown_issuer(context.builder()).await?;
+    let other = Authority::new()?;
+    unknown_issuer(trusting(&context, &other)).await.map(drop)
+}
+
+async fn faults_of_certificates_are_told_apart(context: Context) -> Result<(), Failure> {
+    for (shown, fault) in [
+        (Shown::Expired, TlsFault::Expired),
+        (Shown::WrongHost, TlsFault::WrongHost),
+        (Shown::SelfSigned, TlsFault::SelfSigned),
+    ] {
+        let error = refuses(&context, shown).await?;
+        equal("the fault", error.tls_fault(), Some(fault))?;
+    }
+    let error = unknown_issuer(context.builder()).await?;
+    equal(
+        "the fault",
+        error.tls_fault(),
+        Some(TlsFault::UnknownIssuer),
+    )
+}
+
+async fn refused_server_sees_no_request(context: Context) -> Result<(), Failure> {
+    let authority = Authority::new()?;
+    let origin = secured(&authority, Shown::Valid)?;
+    let session = context.session()?;
+    for _ in 0..3 {
+        let request = session.post(origin.url("/post")).body("a secret");
+        fails("an unknown issuer", request.text().await, &[ErrorKind::Tls])?;
+    }
+    equal("requests", origin.stats().requests, 0)
+}
+
+async fn every_certificate_of_a_bundle_is_trusted(context: Context) -> Result<(), Failure> {
+    let authorities = [Authority::new()?, Authority::new()?];
+    let bundle: String = authorities.iter().map(Authority::pem).collect();
+    let session = context.builder().add_root_certificate(bundle).build()?;
+    for authority in &authorities {
+        let origin = secured(authority, Shown::Valid)?;
+        let text = session.get(origin.url("/page/1")).text().await?;
+        check(text.contains("Page 1"), "another page")?;
+    }
+    Ok(())
+}
+
+async fn danger_accepts_invalid_certificates(context: Context) -> Result<(), Failure> {
+    let authority = Authority::new()?;
+    let builder = context.builder().danger_accept_invalid_certs(true);
+    let session = builder.build()?;
+    for shown in [
+        Shown::Valid,
+        Shown::Expired,
+        Shown::WrongHost,
+        Shown::SelfSigned,
+    ] {
+        let origin = secured(&authority, shown)?;
+        let text = session.get(origin.url("/page/1")).text().await?;
+        check(text.contains("Page 1"), "another page")?;
+    }
+    Ok(())
+}
+
+async fn danger_accepts_another_name(context: Context) -> Result<(), Failure> {
+    let authority = Authority::new()?;
+    let session = trusting(&context, &authority)
+        .danger_accept_invalid_hostnames(true)
+        .build()?;
+    let elsewhere = secured(&authority, Shown::WrongHost)?;
+    let text = session.get(elsewhere.url("/page/1")).text().await?;
+    check(text.contains("Page 1"), "another page")?;
+    for shown in [Shown::Expired, Shown::SelfSigned] {
+        let origin = secured(&authority, shown)?;
+        let result = session.get(origin.url("/")).text().await;
+        fails(&format!("{shown:?}"), result, &[ErrorKind::Tls])?;
+    }
+    Ok(())
+}
+
+async fn client_certificate_is_shown(context: Context) -> Result<(), Failure> {
+    let newest: fn(Tls) -> Tls = |tls| tls;
+    for versions in [newest, Tls::up_to_tls12] {
+        let (origin, builder, authority) = demanding(&context, versions)?;
+        let (certificate, key) = authority.client()?;
+        let builder = builder.client_certificate(Identity::from_pem(certificate, key)?);
+        let session = builder.build()?;
+        let text = session.get(origin.url("/page/1")).text().await?;
+        check(text.contains("Page 1"), "another page")?;
+    }
+    Ok(())
+}
+
+async fn client_certificate_of_another_is_refused(context: Context) -> Result<(), Failure> {
+    let (origin, builder, _) = demanding(&context, Tls::up_to_tls12)?;
+    let (certificate, key) = Authority::new()?.client()?;
+    let builder = builder.client_certificate(Identity::from_pem(certificate, key)?);
+    let result = builder.build()?.get(origin.url("/")).text().await;
+    fails("another's certificate", result, &[ErrorKind::Tls]).map(drop)
+}
+
+async fn missing_client_certificate_is_tls(context: Context) -> Result<(), Failure> {
+    let (origin, builder, _) = demanding(&context, Tls::up_to_tls12)?;
+    let result = builder.build()?.get(origin.url("/")).text().await;
+    let error = fails("no certificate", result, &[ErrorKind::Tls])?;
+    equal("the fault", error.tls_fault(), Some(TlsFault::Other))
+}
+
+async fn client_certificate_refused_late_is_no_success(context: Context) -> Result<(), Failure> {
+    let (origin, builder, _) = demanding(&context, |tls| tls)?;
+    let result = builder.build()?.get(origin.url("/")).text().await;
+    // It is said in an alert, which meets the client at its next reading, or not at all.
+    let kinds = [ErrorKind::Tls, ErrorKind::Incomplete];
+    fails("no certificate", result, &kinds)?;
+    equal("requests", origin.stats().requests, 0)
+}
+
+async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result<(), Failure> {
+    let capabilities = &context.capabilities;
+    let (certificate, key) = Authority::new()?.client()?;
+    let identity = Identity::from_pem(certificate, key)?;
+    for (what, support, builder) in [
+        (
+            "a client certificate",
+            capabilities.client_certificates,
+            context.builder().client_certificate(identity),
+        ),
+        (
+            "names unchecked",
+            capabilities.unchecked_hostnames,
+            context.builder().danger_accept_invalid_hostnames(true),
+        ),
+    ] {
+        match support {
+            Support::Yes => drop(builder.build()?),
+            Support::No(_) => drop(fails(what, builder.build(), &[ErrorKind::Unsupported])?),
+        }
+    }
+    Ok(())
+}
+
+async fn unreadable_certificates_are_tls(context: Context) -> Result<(), Failure> {
+    let text = context.builder().add_root_certificate("no certificate");
+    fails("text", text.build(), &[ErrorKind::Tls])?;
+    let nonsense = Certificate::from_der(&b"no certificate"[..]);
+    let builder = context.builder();
+    let builder = builder.client_options(|options| options.tls.extra_roots.push(nonsense));
+    fails("nonsense", builder.build(), &[ErrorKind::Tls]).map(drop)
+}
+
+async fn server_without_tls_is_tls(context: Context) -> Result<(), Failure> {
+    let server = scripted(
+        Script::new()
+            .send("HTTP/1.1 400 Bad Request\r\n\r\n")
+            .hang(),
+    )?;
+    not_secured(&context, &server.url("/")).await
+}
+
+async fn handshake_that_ends_is_tls(context: Context) -> Result<(), Failure> {
+    let server = scripted(Script::new().close())?;
+    not_secured(&context, &server.url("/")).await
+}
+
+/// `url` is that of a server without TLS.
+async fn not_secured(context: &Context, url: &str) -> Result<(), Failure> {
+    let url = url.replacen("http:", "https:", 1);
+    let result = context.session()?.get(url).text().await;
+    let error = fails("no TLS", result, &[ErrorKind::Tls])?;
+    equal("the fault", error.tls_fault(), Some(TlsFault::Other))
+}
+
+async fn silent_handshake_is_a_timeout(context: Context) -> Result<(), Failure> {
+    silent_handshake(&context).await.map(drop)
+}
+
+async fn silent_handshake_is_of_the_connect_phase(context: Context) -> Result<(), Failure> {
+    let phase = silent_handshake(&context).await?;
+    equal("the phase", phase, Some(Phase::Connect))
+}
+
+async fn silent_handshake(context: &Context) -> Result<Option<Phase>, Failure> {
+    let server = scripted(answering(0, ""))?;
+    let url = server.url("/").replacen("http:", "https:", 1);
+    let builder = context.builder();
+    let session = builder
+        .connect_timeout(Duration::from_millis(300))
+        .build()?;
+    let result = within("the timeout", PATIENCE / 2, session.get(url).text()).await?;
+    let error = fails("a silent handshake", result, &[ErrorKind::Timeout])?;
+    Ok(error.phase())
+}
+
+async fn session_survives_a_refused_certificate(context: Context) -> Result<(), Failure> {
+    let (origin, builder) = trusted(&context)?;
+    let elsewhere = secured(&Authority::new()?, Shown::Valid)?;
+    let session = builder.build()?;
+    for _ in 0..3 {
+        let refused = session.get(elsewhere.url("/")).text().await;
+        fails("an unknown issuer", refused, &[ErrorKind::Tls])?;
+        let text = session.get(origin.url("/page/1")).text().await?;
+        check(text.contains("Page 1"), "another page")?;
+    }
+    Ok(())
+}
+
+/// The authority is trusted, and its certificate refused all the same.
+async fn refuses(context: &Context, shown: Shown) -> Result<Error, Failure> {
+    let authority = Authority::new()?;
+    let origin = secured(&authority, shown)?;
+    let session = trusting(context, &authority).build()?;
+    let result = session.get(origin.url("/")).text().await;
+    let error = fails(&format!("{shown:?}"), result, &[ErrorKind::Tls])?;
+    check(error.tls_fault().is_some(), "there is no fault")?;
+    equal("its URL", error.url(), Some(&*origin.url("/")))?;
+    Ok(error)
+}
+
+/// What a session says that does not know the server's authority.
+async fn unknown_issuer(builder: SessionBuilder) -> Result<Error, Failure> {
+    let origin = secured(&Authority::new()?, Shown::Valid)?;
+    let result = builder.build()?.get(origin.url("/")).text().await;
+    fails("an unknown issuer", result, &[ErrorKind::Tls])
+}
+
+/// A server, and a builder of sessions that trust it.
+fn trusted(context: &Context) -> Result<(Arc<Origin>, SessionBuilder), Failure> {
+    let authority = Authority::new()?;
+    let origin = secured(&authority, Shown::Valid)?;
+    Ok((origin, trusting(context, &authority)))
+}
+
+/// The same, with a server that wants a certificate.
+fn demanding(
+    context: &Context,
+    up_to: impl Fn(Tls) -> Tls,
+) -> Result<(Arc<Origin>, SessionBuilder, Authority), Failure> {
+    let authority = Authority::new()?;
+    let tls = authority.server(Shown::Valid)?.demanding(&authority);
+    let tls = up_to(tls);
+    let origin = Arc::new(Origin::bind(Options::default().with_tls(tls))?);
+    Ok((origin, trusting(context, &authority), authority))
+}
+
+fn trusting(context: &Context, authority: &Authority) -> SessionBuilder {
+    context.builder().add_root_certificate(authority.pem())
+}

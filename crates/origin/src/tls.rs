@@ -1,0 +1,214 @@
+//! Certificates made when they are needed, and servers that show them.
+
+use std::io;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
+};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, crypto, version};
+use tokio_rustls::server::TlsStream;
+
+/// A certificate authority with a key of its own, which nobody trusts unless told to.
+///
+/// ```
+/// use inflight_origin::{Options, Origin, tls::Authority, tls::Shown};
+///
+/// let authority = Authority::new()?;
+/// let tls = authority.server(Shown::Valid)?;
+/// let origin = Origin::bind(Options::default().with_tls(tls))?;
+/// assert!(origin.url("/get").starts_with("https://127.0.0.1:"));
+/// assert!(authority.pem().starts_with("-----BEGIN CERTIFICATE-----"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// Which certificate a server shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shown {
+    /// For `localhost`, `127.0.0.1` and `::1`, signed by the authority.
+    Valid,
+    /// The same, but it expired in the year 2001.
+    Expired,
+    /// For `elsewhere.test`, signed by the authority.
+    WrongHost,
+    /// As `Valid`, signed by itself.
+    SelfSigned,
+}
+
+impl Authority {
+    /// A new authority.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it gives no randomness.
+    pub fn new() -> io::Result<Authority> {
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        // Two authorities of one name would be taken for each other, and their signatures for forged.
+        let print: String = Sha256::digest(key.public_key_raw())
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let mut params = named(&format!("authority {print}"), &[])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)?;
+        Ok(Authority(issuer))
+    }
+
+    /// Its own certificate, as PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// The TLS of a server that shows such a certificate.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it gives no randomness.
+    pub fn server(&self, shown: Shown) -> io::Result<Tls> {
+        let here = ["localhost", "127.0.0.1", "::1"];
+        let mut params = match shown {
+            Shown::WrongHost => named("elsewhere", &["elsewhere.test"])?,
+            _ => named("here", &here)?,
+        };
+        if shown == Shown::Expired {
+            params.not_before = date_time_ymd(2000, 1, 1);
+            params.not_after = date_time_ymd(2001, 1, 1);
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let certificate = match shown {
+            Shown::SelfSigned => params.self_signed(&key),
+            _ => params.signed_by(&key, &self.0),
+        };
+        Ok(Tls {
+            chain: vec![certificate.map_err(io::Error::other)?.der().clone()],
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            clients: None,
+            up_to_tls12: false,
+        })
+    }
+
+    /// A client's certificate and its key, both as PEM.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when it gives no randomness.
+    pub fn client(&self) -> io::Result<(String, String)> {
+        let mut params = named("a client", &[])?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let certificate = params.signed_by(&key, &self.0).map_err(io::Error::other)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+}
+
+/// A certificate must not have its issuer's name, or it would be taken for self-signed.
+fn named(name: &str, hosts: &[&str]) -> io::Result<CertificateParams> {
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).map_err(io::Error::other)?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(params)
+}
+
+/// How an [`Origin`](crate::Origin) secures its connections. Made by [`Authority::server`].
+#[derive(Debug)]
+pub struct Tls {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    clients: Option<CertificateDer<'static>>,
+    up_to_tls12: bool,
+}
+
+impl Clone for Tls {
+    fn clone(&self) -> Tls {
+        Tls {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+            clients: self.clients.clone(),
+            up_to_tls12: self.up_to_tls12,
+        }
+    }
+}
+
+impl Tls {
+    /// Refuses clients without a certificate of this authority. In TLS 1.3 the client hears of it
+    /// after its own handshake has succeeded.
+    #[must_use]
+    pub fn demanding(mut self, authority: &Authority) -> Tls {
+        self.clients = Some(authority.0.der().clone());
+        self
+    }
+
+    /// Speaks no newer version than TLS 1.2.
+    #[must_use]
+    pub fn up_to_tls12(mut self) -> Tls {
+        self.up_to_tls12 = true;
+        self
+    }
+
+    /// `protocols` are those of ALPN, the preferred one first.
+    pub(crate) fn acceptor(&self, protocols: &[&str]) -> io::Result<TlsAcceptor> {
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let versions: &[_] = match self.up_to_tls12 {
+            true => &[&version::TLS12],
+            false => ALL_VERSIONS,
+        };
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(io::Error::other)?;
+        let builder = match &self.clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                builder.with_client_cert_verifier(clients(authority.clone(), provider)?)
+            }
+        };
+        let mut config = builder
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(io::Error::other)?;
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+fn clients(
+    authority: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+) -> io::Result<Arc<dyn tokio_rustls::rustls::server::danger::ClientCertVerifier>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).map_err(io::Error::other)?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(io::Error::other)
+}
+
+/// Shakes hands, or sees a client off that will not or cannot.
+pub(crate) async fn accept(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+) -> Option<TlsStream<TcpStream>> {
+    match acceptor.accept(stream).into_fallible().await {
+        Ok(stream) => Some(stream),
+        Err((_, mut stream)) => {
+            // What the client has sent meanwhile has to be read: if it were still there at the
+            // close, the system would reset the connection, and the client would not read why.
+            let mut unread = [0; 1024];
+            while matches!(stream.read(&mut unread).await, Ok(n) if n > 0) {}
+            None
+        }
+    }
+}

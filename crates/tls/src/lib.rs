@@ -1,0 +1,154 @@
+//! The TLS of inflight's clients: one rustls configuration and one verdict for all of them.
+//!
+//! [`Tls`] makes a configuration of rustls from the core's [`ClientOptions`], for the clients that
+//! bring no TLS of their own; [`verdict`], [`handshake_error`] and [`find`] give rustls's errors
+//! the kind that every client gives them. libcurl speaks through a rustls of its own: it is given
+//! the same [`roots`].
+//!
+//! Cryptography is aws-lc-rs everywhere, which libcurl's rustls brings along in any case.
+
+mod error;
+mod verify;
+
+use std::sync::{Arc, OnceLock};
+
+use inflight_core::{ClientOptions, Error, HttpVersions, TlsFault, TlsOptions};
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+pub use error::{find, handshake_error, verdict};
+pub use rustls;
+
+/// A client's TLS, as its options want it.
+///
+/// The authorities that are compiled in are read when the first connection needs them, so that a
+/// session without `https` does not pay for them.
+#[derive(Debug)]
+pub struct Tls {
+    options: TlsOptions,
+    protocols: Vec<Vec<u8>>,
+    config: OnceLock<Arc<ClientConfig>>,
+}
+
+impl Tls {
+    /// The TLS of a client that speaks HTTP/1.1, and HTTP/2 if `http2` says so and the options do.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) when a certificate or a key among the
+    /// options cannot be read, or when they do not belong together.
+    pub fn new(options: &ClientOptions, http2: bool) -> Result<Self, Error> {
+        let protocols: &[&[u8]] = match options.versions {
+            _ if !http2 => &[b"http/1.1"],
+            HttpVersions::Http1Only => &[b"http/1.1"],
+            HttpVersions::Http2PriorKnowledge => &[b"h2"],
+            _ => &[b"h2", b"http/1.1"],
+        };
+        let tls = Self {
+            options: options.tls.clone(),
+            protocols: protocols.iter().map(|name| name.to_vec()).collect(),
+            config: OnceLock::new(),
+        };
+        // What the caller brought is checked now, so that a mistake does not wait for a request.
+        if !tls.options.extra_roots.is_empty() || tls.options.identity.is_some() {
+            tls.config()?;
+        }
+        Ok(tls)
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), which has met them before.
+    pub fn config(&self) -> Result<Arc<ClientConfig>, Error> {
+        if let Some(config) = self.config.get() {
+            return Ok(config.clone());
+        }
+        let built = Arc::new(self.build()?);
+        // Another thread may have been faster: both are the same.
+        Ok(self.config.get_or_init(|| built).clone())
+    }
+
+    fn build(&self) -> Result<ClientConfig, Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = verify::Verifier::new(
+            self.chain_verifier(&provider)?,
+            &provider,
+            self.options.danger_accept_invalid_hostnames,
+        );
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(verdict)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &self.options.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let chain = identity.chain().iter();
+                let chain =
+                    chain.map(|certificate| CertificateDer::from(certificate.der().to_vec()));
+                let key = PrivateKeyDer::try_from(identity.key_der().to_vec())
+                    .map_err(|_| unreadable("the client certificate's key cannot be read"))?;
+                builder
+                    .with_client_auth_cert(chain.collect(), key)
+                    .map_err(|error| {
+                        unreadable("the client certificate cannot be used").with_source(error)
+                    })?
+            }
+        };
+        config.alpn_protocols.clone_from(&self.protocols);
+        Ok(config)
+    }
+
+    /// `None` where nothing is to be checked.
+    fn chain_verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Option<Arc<WebPkiServerVerifier>>, Error> {
+        let mut store = RootCertStore::empty();
+        for root in &self.options.extra_roots {
+            store
+                .add(CertificateDer::from(root.der()))
+                .map_err(|error| {
+                    unreadable("a root certificate cannot be read").with_source(error)
+                })?;
+        }
+        if self.options.danger_accept_invalid_certs {
+            return Ok(None);
+        }
+        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned();
+        store.add_parsable_certificates(built_in);
+        WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
+            .build()
+            .map(Some)
+            .map_err(|error| unreadable("there is no root certificate").with_source(error))
+    }
+}
+
+/// Every authority that the options trust, in DER: the ones that are compiled in and the caller's.
+pub fn roots(options: &TlsOptions) -> impl Iterator<Item = &[u8]> {
+    let extra = options.extra_roots.iter().map(|root| root.der());
+    let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+    built_in.map(|root| &**root).chain(extra)
+}
+
+/// The name that a server's certificate has to be for: a host as a URL has it.
+///
+/// # Errors
+///
+/// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) when a certificate cannot be for it.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    ServerName::try_from(bare.to_owned())
+        .map_err(|error| unreadable("no certificate can be for this host").with_source(error))
+}
+
+fn unreadable(what: &'static str) -> Error {
+    Error::tls(TlsFault::Other).with_context(what)
+}
