@@ -49,6 +49,7 @@ Examples:
   inflight get -i -X DELETE http://127.0.0.1:8080/anything/7
   inflight get -H 'Content-Type: application/json' -d '{\"n\": 1}' http://127.0.0.1:8080/post
   inflight get --backend smol/hyper -o page.html http://127.0.0.1:8080/page/1
+  inflight get --cacert company.pem https://intranet.example/
 
 The body is written as it comes. With -o it goes to a temporary file beside FILE, which gets its
 name when it is complete: there is never half a FILE. A pipe or a device is written directly.
@@ -181,6 +182,10 @@ pub(crate) struct Requests {
     /// How many redirects in a row are followed; 0 answers with the redirect itself
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) max_redirects: usize,
+
+    /// Trust the certificate authorities in FILE too (PEM), beside those that are built in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
 
     /// Fail when a body, decoded, is longer than this [default: no limit, as bodies are not kept in memory]
     #[arg(long, value_name = "BYTES")]

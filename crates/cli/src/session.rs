@@ -1,9 +1,12 @@
 //! A running backend with a session, as the options ask for it.
 
+use std::fmt::Display;
+use std::fs;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
 
 use inflight::http::header::{ACCEPT, USER_AGENT};
-use inflight::{Backend, Cell, Retry, Session, SessionBuilder};
+use inflight::{Backend, Cell, Certificate, Retry, Session, SessionBuilder};
 
 use crate::args::{BACKENDS, Requests};
 use crate::exit::Stop;
@@ -60,10 +63,19 @@ fn start_with(
     if let Some(timeout) = asked.connect_timeout {
         builder = builder.connect_timeout(timeout);
     }
+    if let Some(path) = &asked.cacert {
+        let pem = fs::read(path).map_err(|error| unreadable(path, &error))?;
+        let roots = Certificate::from_pem(pem).map_err(|error| unreadable(path, &error))?;
+        builder = builder.client_options(|options| options.tls.extra_roots.extend(roots));
+    }
     let session = caps(builder)
         .build()
         .map_err(|error| Stop::usage(describe(&error)))?;
     Ok((backend, session))
+}
+
+fn unreadable(path: &Path, error: &dyn Display) -> Stop {
+    Stop::usage(format_args!("cannot read {}: {error}", path.display()))
 }
 
 /// The first of the backends that is compiled in, or any other cell.

@@ -65,10 +65,16 @@
 //! `rt-async-std`, `rt-threads` and `client-hyper`, `client-isahc`, `client-surf`,
 //! `client-ureq`.
 //!
+//! # TLS
+//!
+//! `https` works on every cell but surf's, where it is an error of kind
+//! [`Unsupported`](ErrorKind::Unsupported). The authorities that Mozilla trusts are compiled in;
+//! [`SessionBuilder::add_root_certificate`] adds others, [`TlsOptions`] says the rest. hyper and
+//! isahc speak HTTP/2 with a server that offers it ([`HttpVersions`]).
+//!
 //! # Not yet
 //!
-//! A session does not use proxies or speak TLS. It says so: an `https` URL is
-//! an error of kind [`Unsupported`](ErrorKind::Unsupported).
+//! A session does not use proxies.
 
 #[cfg(feature = "async-std")]
 pub mod async_std;

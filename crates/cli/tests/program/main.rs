@@ -15,4 +15,5 @@ mod origin;
 mod output;
 mod policy;
 mod program;
+mod tls;
 mod usage;

@@ -1,0 +1,64 @@
+//! `https`, and whom the program trusts.
+
+use std::fs;
+use std::path::PathBuf;
+
+use inflight_origin::tls::{Authority, Shown};
+use inflight_origin::{Options, Origin, payload};
+
+use crate::program::{backends, kinds, run};
+
+/// A server that speaks TLS, and a file with its authority.
+fn secured() -> (Origin, tempfile::TempDir, PathBuf) {
+    let authority = Authority::new().unwrap();
+    let tls = authority.server(Shown::Valid).unwrap();
+    let origin = Origin::bind(Options::default().with_tls(tls).with_http2(true)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    fs::write(&file, authority.pem()).unwrap();
+    (origin, folder, file)
+}
+
+#[test]
+fn cacert_makes_a_server_trusted() {
+    let (origin, _folder, file) = secured();
+    let (url, file) = (origin.url("/page/1"), file.to_str().unwrap());
+    // surf speaks no TLS, and says so.
+    for backend in backends().into_iter().filter(|name| *name != "async-std") {
+        let ran = run(["get", "--backend", backend, "--cacert", file, &url]);
+        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{backend}");
+        assert_eq!(ran.stdout, payload::page(1), "{backend}");
+
+        let ran = run(["gather", "--backend", backend, "--cacert", file, &url, &url]);
+        assert_eq!(kinds(&ran.records()), ["ok", "ok"], "{backend}");
+        assert_eq!(ran.code, Some(0), "{backend}");
+    }
+}
+
+#[test]
+fn a_server_is_not_trusted_without_it() {
+    let (origin, _folder, _) = secured();
+    for backend in backends() {
+        let ran = run(["gather", "--backend", backend, &origin.url("/page/1")]);
+        let kind = match backend {
+            "async-std" => "unsupported",
+            _ => "tls",
+        };
+        assert_eq!(kinds(&ran.records()), [kind], "{backend}");
+        assert_eq!(ran.code, Some(1), "{backend}");
+    }
+    assert_eq!(origin.stats().requests, 0);
+}
+
+#[test]
+fn a_cacert_that_is_none_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    fs::write(&empty, "").unwrap();
+    for file in [empty, folder.path().join("missing.pem")] {
+        let file = file.to_str().unwrap();
+        let ran = run(["get", "--cacert", file, "http://127.0.0.1:1/"]);
+        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""));
+        assert!(ran.stderr.contains(file), "{}", ran.stderr);
+    }
+}
