@@ -9,7 +9,8 @@ use inflight::bytes::Bytes;
 use inflight::http::{HeaderValue, Request, Response};
 use inflight::http_body::{Body as HttpBody, Frame, SizeHint};
 use inflight::{
-    BlockOn, Body, BoxFuture, Capabilities, Cell, Error, ErrorKind, Fetch, Session, Support, Task,
+    BlockOn, Body, BoxFuture, Capabilities, Cell, Error, ErrorKind, Fetch, Session, SessionBuilder,
+    Support, Task,
 };
 use inflight_conformance::{Outcome, Subject, Verdict, run};
 
@@ -109,6 +110,38 @@ fn a_session_that_cannot_be_built_fails_every_case() {
 }
 
 type Never = fn(Session, Request<Body>) -> BoxFuture<'static, Answer>;
+
+/// A backend that builds its sessions in a way of its own.
+fn built(build: impl Fn(SessionBuilder) -> SessionBuilder + Send + Sync + 'static) -> Subject {
+    let backend = "smol/hyper".parse::<Cell>().unwrap().start(None).unwrap();
+    let entered = backend.clone();
+    let builder = move || build(backend.builder());
+    Subject::new("built", builder, move |future| entered.block_on(future))
+}
+
+#[test]
+fn trust_in_anybody_is_caught() {
+    let names = [
+        "expired_certificate_is_refused",
+        "certificate_for_another_host_is_refused",
+        "unknown_issuer_is_refused",
+        "self_signed_certificate_is_refused",
+        "refused_server_sees_no_request",
+    ];
+    catches(
+        &names,
+        &built(|builder| builder.danger_accept_invalid_certs(true)),
+    );
+}
+
+#[test]
+fn an_unchecked_name_is_caught() {
+    let names = ["certificate_for_another_host_is_refused"];
+    catches(
+        &names,
+        &built(|builder| builder.danger_accept_invalid_hostnames(true)),
+    );
+}
 
 #[test]
 fn short_success_is_caught() {

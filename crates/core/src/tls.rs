@@ -17,6 +17,18 @@ use crate::session::SessionBuilder;
 /// the machine's own store and the environment are not read.
 ///
 /// A client without TLS has no use for this: an `https` URL is an error there in any case.
+///
+/// ```
+/// use inflight_core::{Certificate, ClientOptions};
+///
+/// fn of_a_company(pem: &str) -> Result<ClientOptions, inflight_core::Error> {
+///     let mut options = ClientOptions::default();
+///     options.tls.extra_roots = Certificate::from_pem(pem)?;
+///     Ok(options)
+/// }
+/// # let pem = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+/// # assert_eq!(of_a_company(pem).unwrap().tls.extra_roots.len(), 1);
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TlsOptions {
