@@ -64,9 +64,12 @@ impl<D: Dial> Inner<D> {
             true => self.secure(to.0, stream).await,
             false => Ok(Stream::Plain(stream)),
         };
-        self.resolver
+        let connected = self
+            .resolver
             .connect_then(&*self.runtime, to, self.timeout, dial, secure)
-            .await
+            .await;
+        reused::connected();
+        connected
     }
 
     async fn secure(&self, host: &str, stream: D::Stream) -> Result<Stream<D::Stream>, Error> {
@@ -89,7 +92,6 @@ impl<D: Dial> tower_service::Service<Uri> for Connector<D> {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        reused::connects();
         Box::pin(self.0.clone().connect(uri))
     }
 }

@@ -150,25 +150,42 @@ async fn is_sent_once_more(context: &Context, methods: &[Method]) -> Result<(), 
     for method in methods {
         for end in [Step::Close, Step::Reset] {
             let what = format!("{method} before {end:?}");
-            let dies = Script::new().read_request().then(end.clone());
-            let server = Scripted::start(move |connection| match connection {
-                0 => Script::new()
-                    .read_request()
-                    .send(ok("warm"))
-                    .read_request()
-                    .then(end.clone()),
-                1 => Script::new().read_request().send(ok("again")),
-                _ => dies.clone(),
-            })?;
-            let session = context.session()?;
-            let first = session.get(server.url("/first")).text().await?;
-            equal("the first body", first, "warm")?;
-            let request = session.request(method.clone(), server.url("/second"));
-            equal(&what, request.text().await?, "again")?;
-            equal(&what, seen(&server, "/second"), 2)?;
+            // A pool may get its connection back too late: the request then has another, and
+            // shows nothing.
+            let mut tried = 0;
+            while !sent_once_more(context, method, &end, &what).await? {
+                tried += 1;
+                check(tried < 50, format!("{what}: the connection is never kept"))?;
+            }
         }
     }
     Ok(())
+}
+
+/// Whether the request met the dead connection.
+async fn sent_once_more(
+    context: &Context,
+    method: &Method,
+    end: &Step,
+    what: &str,
+) -> Result<bool, Failure> {
+    let end = end.clone();
+    let server = Scripted::start(move |connection| match connection {
+        0 => Script::new()
+            .read_request()
+            .send(ok("warm"))
+            .read_request()
+            .then(end.clone()),
+        _ => Script::new().read_request().send(ok("again")),
+    })?;
+    let session = context.session()?;
+    let first = session.get(server.url("/first")).text().await?;
+    equal("the first body", first, "warm")?;
+    let request = session.request(method.clone(), server.url("/second"));
+    equal(what, request.text().await?, "again")?;
+    let seen = seen(&server, "/second");
+    check(seen <= 2, format!("{what}: sent {seen} times"))?;
+    Ok(seen == 2)
 }
 
 async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Result<(), Failure> {
