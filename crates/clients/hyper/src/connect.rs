@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_channel::{Receiver, Sender};
 use http::Uri;
 use http::uri::Scheme;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -18,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::dial::Dial;
-use crate::reused;
+use crate::kept::{Kept, Nothing};
 
 /// Shared, as the pool clones its connector for each request.
 pub(crate) struct Connector<D>(Arc<Inner<D>>);
@@ -30,6 +31,9 @@ struct Inner<D> {
     timeout: Option<Duration>,
     nodelay: bool,
     tls: Tls,
+    // Dropped with the client and its last connection: then `ended` hears of it.
+    alive: Sender<Nothing>,
+    ended: Receiver<Nothing>,
 }
 
 impl<D: Dial> Connector<D> {
@@ -38,6 +42,7 @@ impl<D: Dial> Connector<D> {
         runtime: Arc<dyn Runtime>,
         options: &ClientOptions,
     ) -> Result<Self, Error> {
+        let (alive, ended) = async_channel::bounded(1);
         Ok(Self(Arc::new(Inner {
             dial,
             runtime,
@@ -45,7 +50,18 @@ impl<D: Dial> Connector<D> {
             timeout: options.connect_timeout,
             nodelay: options.nodelay,
             tls: Tls::new(options, true)?,
+            alive,
+            ended,
         })))
+    }
+
+    /// Completes when the client and its connections are gone.
+    pub(crate) fn ended(&self) -> BoxFuture<'static, ()> {
+        let ended = self.0.ended.clone();
+        Box::pin(async move {
+            // An error is the news: nobody is left who could send.
+            let _ = ended.recv().await;
+        })
     }
 }
 
@@ -56,7 +72,7 @@ impl<D> Clone for Connector<D> {
 }
 
 impl<D: Dial> Inner<D> {
-    async fn connect(self: Arc<Self>, uri: Uri) -> Result<Stream<D::Stream>, Error> {
+    async fn connect(self: Arc<Self>, uri: Uri) -> Result<Kept<Stream<D::Stream>>, Error> {
         let to = host_and_port(&uri)?;
         let dial = |address| self.dial.dial(address, self.nodelay);
         let https = uri.scheme() == Some(&Scheme::HTTPS);
@@ -64,12 +80,11 @@ impl<D: Dial> Inner<D> {
             true => self.secure(to.0, stream).await,
             false => Ok(Stream::Plain(stream)),
         };
-        let connected = self
+        let stream = self
             .resolver
             .connect_then(&*self.runtime, to, self.timeout, dial, secure)
-            .await;
-        reused::connected();
-        connected
+            .await?;
+        Ok(Kept::new(stream, self.alive.clone()))
     }
 
     async fn secure(&self, host: &str, stream: D::Stream) -> Result<Stream<D::Stream>, Error> {
@@ -83,7 +98,7 @@ impl<D: Dial> Inner<D> {
 }
 
 impl<D: Dial> tower_service::Service<Uri> for Connector<D> {
-    type Response = Stream<D::Stream>;
+    type Response = Kept<Stream<D::Stream>>;
     type Error = Error;
     type Future = BoxFuture<'static, Result<Self::Response, Error>>;
 

@@ -9,7 +9,7 @@ mod body;
 mod connect;
 pub mod dial;
 mod error;
-mod reused;
+mod kept;
 mod rt;
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use hyper_util::client::legacy::Client;
 use inflight_core::{
-    Body, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
+    Body, BoxFuture, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
 };
 
 use connect::Connector;
@@ -30,6 +30,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// hyper with hyper-util's pool, over the sockets of `D`.
 pub struct Hyper<D: Dial> {
     client: Client<Connector<D>, Body>,
+    connector: Connector<D>,
 }
 
 impl<D: Dial> Hyper<D> {
@@ -51,8 +52,8 @@ impl<D: Dial> Hyper<D> {
             .timer(rt::Timer(runtime))
             .http2_keep_alive_interval(SIGN_OF_LIFE)
             .http2_keep_alive_timeout(SIGN_OF_LIFE)
-            .build(connector);
-        Ok(Self { client })
+            .build(connector.clone());
+        Ok(Self { client, connector })
     }
 }
 
@@ -64,7 +65,7 @@ impl<D: Dial> Fetch for Hyper<D> {
         say_length(&mut request);
         let response = self.client.request(request);
         async {
-            match reused::watch(response).await {
+            match kept::watch(response).await {
                 (Ok(response), _) => Ok(response.map(body::received)),
                 (Err(error), reused) => {
                     let error = error::map(error);
@@ -79,6 +80,10 @@ impl<D: Dial> Fetch for Hyper<D> {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::all("hyper 1 with hyper-util's pool")
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        self.connector.ended()
     }
 }
 

@@ -50,6 +50,10 @@ suite! { "policy":
         "The server never sees more requests at once than max_per_host, and another host waits for none of them.";
     unread_responses_are_told =>
         "When every place is held by a response that nobody reads, the next request is told, and does not hang.";
+    close_ends_the_connections =>
+        "After close the server sees every connection go, and requests are of the kind closed.";
+    close_cancels_what_is_under_way =>
+        "A request that is under way when the grace of close is over is of the kind closed, and the server sees it go.";
 }
 
 async fn redirects_are_followed(context: Context) -> Result<(), Failure> {
@@ -338,5 +342,44 @@ async fn unread_responses_are_told(context: Context) -> Result<(), Failure> {
     )?;
     held.pop();
     session.get(origin.url("/page/1")).text().await?;
+    Ok(())
+}
+
+async fn close_ends_the_connections(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let pages = (0..10).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
+    gather(pages).all().await?;
+    within("close", PATIENCE, session.close(PATIENCE)).await?;
+    let gone = |stats: &inflight_origin::Stats| stats.connections_open == 0;
+    counts(&origin, "the end of the connections", gone).await?;
+    let result = session.get(origin.url("/page/1")).text().await;
+    fails("after close", result, &[ErrorKind::Closed])?;
+    Ok(())
+}
+
+async fn close_cancels_what_is_under_way(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let session = context.session()?;
+    let hanging = ["/hang", "/hang-body"].map(|path| session.get(origin.url(path)).text());
+    let hanging = gather(hanging).settled();
+    let closing = async {
+        let there = |stats: &inflight_origin::Stats| stats.requests == 2;
+        counts(&origin, "two requests", there).await?;
+        session.close(Duration::ZERO).await;
+        Ok::<_, Failure>(())
+    };
+    let both = futures_util::future::join(hanging, closing);
+    let (hanging, closed) = within("close", 2 * PATIENCE, both).await?;
+    closed?;
+    for result in hanging.results {
+        let result = result.map_err(JobError::into_kind);
+        match result {
+            Err(inflight_core::JobErrorKind::Failed(error)) => {
+                equal("the kind", error.kind(), ErrorKind::Closed)?;
+            }
+            other => return Err(Failure::new(format!("not closed: {other:?}"))),
+        }
+    }
     Ok(())
 }

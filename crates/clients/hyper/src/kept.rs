@@ -1,0 +1,124 @@
+//! What hyper does not tell of its connections: whether a request had a kept one, and when the
+//! last is gone.
+//!
+//! hyper says of two things that the message was incomplete: of a server that hangs up on a
+//! request, and of one that had hung up before it came. Only after the second is a request worth
+//! sending again, and only a kept connection can have that.
+//!
+//! hyper-util waits for a kept connection and for the connector at once, in the poll of the
+//! request that needs one. So a connector that ends in a request's poll has made a connection for
+//! it; and if that has not been written to when the request fails, the request had another.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use async_channel::Sender;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+
+/// Something that is never sent: what counts is who could.
+pub(crate) enum Nothing {}
+
+thread_local! {
+    /// The connection that was made in this poll, if one was: whether it was used.
+    static MADE: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// The output of a request, and whether it went out on a kept connection.
+pub(crate) async fn watch<F: Future>(request: F) -> (F::Output, bool) {
+    let mut request = pin!(request);
+    let mut made: Option<Arc<AtomicBool>> = None;
+    let output = poll_fn(|cx| {
+        let outer = MADE.take();
+        let polled = request.as_mut().poll(cx);
+        if let Some(newer) = MADE.replace(outer) {
+            made = Some(newer);
+        }
+        polled
+    })
+    .await;
+    let has_new = made.is_some_and(|used| used.load(Ordering::Acquire));
+    (output, !has_new)
+}
+
+/// A connection of the pool's.
+pub(crate) struct Kept<S> {
+    stream: S,
+    // Until the first bytes of a request.
+    unused: Option<Arc<AtomicBool>>,
+    _alive: Sender<Nothing>,
+}
+
+impl<S> Kept<S> {
+    /// A connection that was made just now; when it is dropped, so is `alive`.
+    pub(crate) fn new(stream: S, alive: Sender<Nothing>) -> Self {
+        let used = Arc::new(AtomicBool::new(false));
+        MADE.set(Some(used.clone()));
+        Self {
+            stream,
+            unused: Some(used),
+            _alive: alive,
+        }
+    }
+
+    fn written(&mut self) -> Pin<&mut S>
+    where
+        S: Unpin,
+    {
+        if let Some(used) = self.unused.take() {
+            used.store(true, Ordering::Release);
+        }
+        Pin::new(&mut self.stream)
+    }
+}
+
+impl<S: Connection> Connection for Kept<S> {
+    fn connected(&self) -> Connected {
+        self.stream.connected()
+    }
+}
+
+impl<S: Read + Unpin> Read for Kept<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: Write + Unpin> Write for Kept<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.written().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.written().poll_write_vectored(cx, slices)
+    }
+}
