@@ -14,7 +14,7 @@ use inflight_origin::{Options, Origin};
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
 use crate::context::{Context, PATIENCE, within};
-use crate::servers::{answering, scripted, secured};
+use crate::servers::{answering, origin, scripted, secured};
 
 suite! { "tls":
     https_is_answered needs tls =>
@@ -63,6 +63,10 @@ suite! { "tls":
         "connect_timeout covers the handshake.";
     silent_handshake_is_of_the_connect_phase needs tls, connect_phase =>
         "connect_timeout during the handshake names the phase connect.";
+    redirect_to_https_is_followed needs tls =>
+        "A redirect from http to https is followed, without Authorization.";
+    redirect_to_http_is_refused needs tls =>
+        "A redirect from https to http is of the kind redirect_refused, unless it is allowed.";
     session_survives_a_refused_certificate needs tls =>
         "After a certificate was refused, the next request to another server is answered.";
 }
@@ -333,6 +337,32 @@ async fn silent_handshake(context: &Context) -> Result<Option<Phase>, Failure> {
     let result = within("the timeout", PATIENCE / 2, session.get(url).text()).await?;
     let error = fails("a silent handshake", result, &[ErrorKind::Timeout])?;
     Ok(error.phase())
+}
+
+async fn redirect_to_https_is_followed(context: Context) -> Result<(), Failure> {
+    let (secured, builder) = trusted(&context)?;
+    let plain = origin()?;
+    let session = builder.build()?;
+    let url = plain.url(&format!("/redirect-to?url={}", secured.url("/headers")));
+    let request = session.get(url).header("authorization", "Bearer s3cret");
+    let headers = request.text().await?;
+    equal("requests over TLS", secured.stats().requests, 1)?;
+    check(!headers.contains("s3cret"), "Authorization has followed")
+}
+
+async fn redirect_to_http_is_refused(context: Context) -> Result<(), Failure> {
+    let (secured, builder) = trusted(&context)?;
+    let plain = origin()?;
+    let url = secured.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
+    let result = builder.build()?.get(&url).text().await;
+    fails("a downgrade", result, &[ErrorKind::RedirectRefused])?;
+    equal("requests in clear", plain.stats().requests, 0)?;
+
+    let (secured, builder) = trusted(&context)?;
+    let url = secured.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
+    let session = builder.allow_https_to_http(true).build()?;
+    let text = session.get(&url).text().await?;
+    check(text.contains("Page 1"), "another page")
 }
 
 async fn session_survives_a_refused_certificate(context: Context) -> Result<(), Failure> {
