@@ -4,6 +4,7 @@ use inflight_core::{BoxFuture, Capabilities, Support};
 
 use crate::check::Failure;
 use crate::context::Context;
+use crate::rule::Rule;
 
 /// One property that every backend holds.
 #[derive(Clone, Copy)]
@@ -15,8 +16,17 @@ pub struct Case {
     pub group: &'static str,
     /// What is promised, in a sentence.
     pub promise: &'static str,
+    /// The verdict that it holds every client to, if it is about what a server may send.
+    pub rule: Option<&'static Rule>,
     pub(crate) needs: &'static [Need],
-    pub(crate) run: fn(Context) -> BoxFuture<'static, Result<(), Failure>>,
+    pub(crate) run: Run,
+}
+
+/// What a case does.
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    Written(fn(Context) -> BoxFuture<'static, Result<(), Failure>>),
+    Played(&'static Rule),
 }
 
 /// A capability without which a case makes no sense.
@@ -32,6 +42,26 @@ impl Case {
             .into_iter()
             .find(|support| !support.is_yes())
             .unwrap_or(Support::Yes)
+    }
+
+    pub(crate) fn run(&self, context: Context) -> BoxFuture<'static, Result<(), Failure>> {
+        match self.run {
+            Run::Written(case) => case(context),
+            Run::Played(rule) => Box::pin(rule.play(context)),
+        }
+    }
+}
+
+impl From<&'static Rule> for Case {
+    fn from(rule: &'static Rule) -> Self {
+        Self {
+            name: rule.name,
+            group: "verdicts",
+            promise: rule.promise,
+            rule: Some(rule),
+            needs: rule.needs,
+            run: Run::Played(rule),
+        }
     }
 }
 
@@ -93,6 +123,22 @@ pub(crate) mod need {
         capabilities.strict_chunks
     }
 
+    pub(crate) fn strict_heads(capabilities: &Capabilities) -> Support {
+        capabilities.strict_heads
+    }
+
+    pub(crate) fn rare_forms(capabilities: &Capabilities) -> Support {
+        capabilities.rare_forms
+    }
+
+    pub(crate) fn interim_limit(capabilities: &Capabilities) -> Support {
+        capabilities.interim_limit
+    }
+
+    pub(crate) fn retired_connections(capabilities: &Capabilities) -> Support {
+        capabilities.retired_connections
+    }
+
     pub(crate) fn prompt_cancel(capabilities: &Capabilities) -> Support {
         capabilities.prompt_cancel
     }
@@ -113,8 +159,12 @@ pub(crate) mod need {
         capabilities.interim_responses
     }
 
-    pub(crate) fn opaque_headers(capabilities: &Capabilities) -> Support {
-        capabilities.opaque_headers
+    pub(crate) fn opaque_request_headers(capabilities: &Capabilities) -> Support {
+        capabilities.opaque_request_headers
+    }
+
+    pub(crate) fn opaque_response_headers(capabilities: &Capabilities) -> Support {
+        capabilities.opaque_response_headers
     }
 
     pub(crate) fn extension_methods(capabilities: &Capabilities) -> Support {
@@ -144,7 +194,8 @@ macro_rules! suite {
             group: $group,
             promise: $promise,
             needs: &[$($($crate::case::need::$need),+)?],
-            run: |context| Box::pin($name(context)),
+            rule: None,
+            run: $crate::case::Run::Written(|context| Box::pin($name(context))),
         }),+];
     };
 }

@@ -119,7 +119,7 @@ fn try_case(subject: &Subject, case: &'static Case, capabilities: &Arc<Capabilit
         capabilities: capabilities.clone(),
     };
     let start = Instant::now();
-    let outcome = match enter(subject, WATCHDOG, (case.run)(context)) {
+    let outcome = match enter(subject, WATCHDOG, case.run(context)) {
         Ok(()) => Outcome::Passed,
         Err(why) => Outcome::Failed(why),
     };

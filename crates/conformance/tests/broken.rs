@@ -33,7 +33,7 @@ where
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.honest.capabilities().clone();
-        capabilities.opaque_headers = Support::No(MODEST);
+        capabilities.opaque_request_headers = Support::No(MODEST);
         capabilities
     }
 }

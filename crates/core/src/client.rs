@@ -127,8 +127,20 @@ pub struct Capabilities {
     pub full_duplex: Support,
     /// A chunk without a number is told apart from a connection that ended.
     pub chunk_faults: Support,
-    /// A chunk's size with a sign is refused, as RFC 9112, 7.1 wants.
+    /// Chunks that break the grammar of RFC 9112, 7.1, are refused, even where their meaning can
+    /// be guessed.
     pub strict_chunks: Support,
+    /// Heads that break the grammar of RFC 9112 are refused, even where their meaning can be
+    /// guessed, and those that end early.
+    pub strict_heads: Support,
+    /// What few servers send and RFC 9112 has a recipient read: folded header values, lines that
+    /// end in LF alone, long chunk extensions.
+    pub rare_forms: Support,
+    /// Interim responses without an end are refused.
+    pub interim_limit: Support,
+    /// A connection serves nobody after a response with both a length and chunks, after one that
+    /// the session refuses, and when the server has sent on it what nobody asked for.
+    pub retired_connections: Support,
     /// The server sees the connection go as soon as a request is dropped. Where not, when the
     /// server next sends something or at the request's deadline, whichever is first.
     pub prompt_cancel: Support,
@@ -140,8 +152,10 @@ pub struct Capabilities {
     pub close_delimited: Support,
     /// Interim responses (1xx) before the final one are passed over.
     pub interim_responses: Support,
-    /// Header values with bytes outside ASCII come out as they went in.
-    pub opaque_headers: Support,
+    /// Bytes outside ASCII in a request's header values are sent as they are.
+    pub opaque_request_headers: Support,
+    /// Bytes outside ASCII in a response's header values come out as they were sent.
+    pub opaque_response_headers: Support,
     /// Methods beyond those of RFC 9110 and PATCH.
     pub extension_methods: Support,
     /// Status codes without a registered meaning.
@@ -172,12 +186,17 @@ impl Capabilities {
             full_duplex: Support::Yes,
             chunk_faults: Support::Yes,
             strict_chunks: Support::Yes,
+            strict_heads: Support::Yes,
+            rare_forms: Support::Yes,
+            interim_limit: Support::Yes,
+            retired_connections: Support::Yes,
             prompt_cancel: Support::Yes,
             early_head: Support::Yes,
             connect_phase: Support::Yes,
             close_delimited: Support::Yes,
             interim_responses: Support::Yes,
-            opaque_headers: Support::Yes,
+            opaque_request_headers: Support::Yes,
+            opaque_response_headers: Support::Yes,
             extension_methods: Support::Yes,
             unregistered_status: Support::Yes,
             reads_deadline: false,
@@ -197,7 +216,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 20] {
+    pub fn supports(&self) -> [(&'static str, Support); 25] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -211,12 +230,17 @@ impl Capabilities {
             ("full duplex", self.full_duplex),
             ("chunk faults", self.chunk_faults),
             ("strict chunks", self.strict_chunks),
+            ("strict heads", self.strict_heads),
+            ("rare forms", self.rare_forms),
+            ("interim limit", self.interim_limit),
+            ("retired connections", self.retired_connections),
             ("prompt cancel", self.prompt_cancel),
             ("early head", self.early_head),
             ("connect phase", self.connect_phase),
             ("close-delimited body", self.close_delimited),
             ("interim responses", self.interim_responses),
-            ("opaque headers", self.opaque_headers),
+            ("opaque request headers", self.opaque_request_headers),
+            ("opaque response headers", self.opaque_response_headers),
             ("extension methods", self.extension_methods),
             ("unregistered status", self.unregistered_status),
         ]

@@ -9,6 +9,7 @@ use crate::body::{BlockingBody, Body};
 use crate::cancel::Cancel;
 use crate::client::Capabilities;
 use crate::error::Error;
+use crate::head;
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -26,6 +27,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///   [`Capabilities::prompt_cancel`] says, and its connection serves nobody afterwards.
 /// - A request that must not be repeated is written to the network at most once; an idempotent
 ///   one (RFC 9110, 9.2.2) may be written again when a kept connection turns out to be dead.
+/// - The connection of a response that is dropped or refused serves nobody afterwards: the session
+///   refuses heads that the client has let pass, and those above its limits.
 /// - What it cannot do is in its [`Capabilities`], and asking for it is
 ///   [`Unsupported`](crate::ErrorKind::Unsupported).
 ///
@@ -144,7 +147,11 @@ impl<F: Fetch> DynFetch for F {
         &self,
         request: http::Request<Body>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, Error>> {
-        Box::pin(self.fetch(request))
+        Box::pin(async move {
+            let response = self.fetch(request).await?;
+            head::check(&response)?;
+            Ok(response)
+        })
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {

@@ -23,7 +23,8 @@ pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
         _ => match (find::<h2::Error>(&error), find::<io::Error>(&error)) {
             (Some(h2), _) => of_h2(h2),
             (None, Some(io)) => Error::from_read(io::Error::from(io.kind())).kind(),
-            (None, None) => ErrorKind::Io,
+            _ if find::<hyper::Error>(&error).is_some_and(is_unexpected) => ErrorKind::Protocol,
+            _ => ErrorKind::Io,
         },
     };
     Error::new(kind).with_source(error)
@@ -38,6 +39,16 @@ fn of_h2(error: &h2::Error) -> ErrorKind {
     } else {
         ErrorKind::Io
     }
+}
+
+/// Whether the peer spoke when it was not its turn. hyper has a predicate for everything but this.
+fn is_unexpected(error: &hyper::Error) -> bool {
+    error.source().is_none()
+        && !(error.is_user()
+            || error.is_closed()
+            || error.is_timeout()
+            || error.is_shutdown()
+            || error.is_body_write_aborted())
 }
 
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {

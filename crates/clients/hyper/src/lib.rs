@@ -12,12 +12,13 @@ mod error;
 mod kept;
 mod rt;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper_util::client::legacy::Client;
 use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
+    Support, retires_connection,
 };
 
 use connect::Connector;
@@ -29,8 +30,10 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 /// hyper with hyper-util's pool, over the sockets of `D`.
 pub struct Hyper<D: Dial> {
-    client: Client<Connector<D>, Body>,
+    client: RwLock<Client<Connector<D>, Body>>,
     connector: Connector<D>,
+    runtime: Arc<dyn Runtime>,
+    options: ClientOptions,
 }
 
 impl<D: Dial> Hyper<D> {
@@ -42,19 +45,40 @@ impl<D: Dial> Hyper<D> {
     /// cannot be used.
     pub fn new(dial: D, runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
         let connector = Connector::new(dial, runtime.clone(), options)?;
-        let client = Client::builder(rt::Spawn(runtime.clone()))
-            .pool_timer(rt::Timer(runtime.clone()))
-            .pool_idle_timeout(options.idle_timeout)
-            .pool_max_idle_per_host(options.max_idle_per_host)
-            .http2_only(options.versions == HttpVersions::Http2PriorKnowledge)
-            // A request that is dropped ends its stream and leaves the connection. One that has
-            // died silently would be given out for ever, were it not asked for a sign of life.
-            .timer(rt::Timer(runtime))
-            .http2_keep_alive_interval(SIGN_OF_LIFE)
-            .http2_keep_alive_timeout(SIGN_OF_LIFE)
-            .build(connector.clone());
-        Ok(Self { client, connector })
+        Ok(Self {
+            client: RwLock::new(with_pool(&connector, &runtime, options)),
+            connector,
+            runtime,
+            options: options.clone(),
+        })
     }
+
+    /// Gives up every idle connection, and those that are busy now when they become idle: which
+    /// of them a response came over, hyper-util tells only at a cost to every request.
+    fn renew_pool(&self) {
+        let fresh = with_pool(&self.connector, &self.runtime, &self.options);
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+}
+
+fn with_pool<D: Dial>(
+    connector: &Connector<D>,
+    runtime: &Arc<dyn Runtime>,
+    options: &ClientOptions,
+) -> Client<Connector<D>, Body> {
+    Client::builder(rt::Spawn(runtime.clone()))
+        .pool_timer(rt::Timer(runtime.clone()))
+        .pool_idle_timeout(options.idle_timeout)
+        .pool_max_idle_per_host(options.max_idle_per_host)
+        // RFC 9112, 5.2, has a user agent read them.
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http2_only(options.versions == HttpVersions::Http2PriorKnowledge)
+        // A request that is dropped ends its stream and leaves the connection. One that has
+        // died silently would be given out for ever, were it not asked for a sign of life.
+        .timer(rt::Timer(runtime.clone()))
+        .http2_keep_alive_interval(SIGN_OF_LIFE)
+        .http2_keep_alive_timeout(SIGN_OF_LIFE)
+        .build(connector.clone())
 }
 
 impl<D: Dial> Fetch for Hyper<D> {
@@ -63,10 +87,18 @@ impl<D: Dial> Fetch for Hyper<D> {
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
         say_length(&mut request);
-        let response = self.client.request(request);
-        async {
+        let response = {
+            let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
+            client.request(request)
+        };
+        async move {
             match kept::watch(response).await {
-                (Ok(response), _) => Ok(response.map(body::received)),
+                (Ok(response), _) => {
+                    if retires_connection(&response) {
+                        self.renew_pool();
+                    }
+                    Ok(response.map(body::received))
+                }
                 (Err(error), reused) => {
                     let error = error::map(error);
                     if reused && error.kind() == ErrorKind::Incomplete {
@@ -79,7 +111,12 @@ impl<D: Dial> Fetch for Hyper<D> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::all("hyper 1 with hyper-util's pool")
+        let mut capabilities = Capabilities::all("hyper 1 with hyper-util's pool");
+        capabilities.interim_limit = Support::No(
+            "hyper passes over interim responses without end: a server that sends nothing else \
+             keeps a request busy until its timeout",
+        );
+        capabilities
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {

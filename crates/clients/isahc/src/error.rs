@@ -83,6 +83,8 @@ fn of_curl(error: &curl::Error) -> Error {
         // A kept connection was dead, and the request could not be repeated.
         || error.is_send_fail_rewind();
     let nonsense = error.is_unsupported_protocol()
+        // Transfer codings among them.
+        || error.is_bad_content_encoding()
         // isahc could not make a header of it.
         || error.is_write_error()
         || error.is_http2_error()
@@ -114,6 +116,7 @@ mod tests {
             (52, ErrorKind::Incomplete),
             (55, ErrorKind::Incomplete),
             (56, ErrorKind::Incomplete),
+            (61, ErrorKind::Protocol),
             (65, ErrorKind::Incomplete),
             (100, ErrorKind::Protocol),
         ] {

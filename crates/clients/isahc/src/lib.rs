@@ -10,8 +10,8 @@
 //!   that it was sent on turns out to be dead. All others are sent once.
 //! - It takes an end of the connection within the head for the end of the head. Most of these
 //!   are found out and [`Incomplete`](ErrorKind::Incomplete), and so is, with them, an empty body
-//!   that ends with the connection unannounced. A head cut behind `Transfer-Encoding` or
-//!   `Connection`, or one of HTTP/1.0, is taken for a whole one.
+//!   that ends with the connection unannounced. The others are
+//!   [`strict_heads`](Capabilities::strict_heads).
 //!
 //! - It writes the keys of its TLS connections into the file that `SSLKEYLOGFILE` names, if that is
 //!   in the environment.
@@ -140,10 +140,12 @@ impl Fetch for Isahc {
             "libcurl notices that a request was dropped when its server sends something, or at \
              the request's deadline",
         );
-        capabilities.early_head =
-            Support::No("isahc hands the head over with the first byte of the body");
-        capabilities.opaque_headers =
-            Support::No("isahc sends header values in ASCII only, though it receives any");
+        capabilities.early_head = Support::No(
+            "isahc hands the head over with the first byte of the body, so that a 101 that nobody \
+             asked for is found out when the server says more, or at the timeout",
+        );
+        capabilities.opaque_request_headers =
+            Support::No("isahc sends header values in ASCII only");
         capabilities.unrepeatable_reuse = Support::No(
             "libcurl would send the request again on finding a kept connection dead, so it has one \
              of its own",
@@ -152,8 +154,25 @@ impl Fetch for Isahc {
             Support::No("isahc sends nothing more once the response has begun");
         capabilities.chunk_faults =
             Support::No("isahc tells a malformed chunk as one that is missing");
-        capabilities.strict_chunks =
-            Support::No("libcurl reads a chunk's size as far as it is a number");
+        capabilities.strict_chunks = Support::No(
+            "libcurl reads a chunk's size as far as it is a number, a LF for the end of a line, and \
+             extensions without end: where another recipient on the way reads the chunks \
+             otherwise, the body is not what that one saw",
+        );
+        capabilities.strict_heads = Support::No(
+            "libcurl takes the connection's end within a head for the head's end, so that a cut \
+             head of HTTP/1.0, or with Connection or Transfer-Encoding, is an answer without a \
+             body; it reads a tab for the space in a status line, and any bytes as the reason",
+        );
+        capabilities.rare_forms = Support::No(
+            "libcurl and isahc refuse status lines and ends of heads in LF alone, and empty lines \
+             before the status: such a server's answer is an error",
+        );
+        capabilities.retired_connections = Support::No(
+            "libcurl keeps the connection of a response that it has read whole, whatever is found \
+             wrong with it afterwards, and looks at a kept one once a second at most: what a \
+             server sends unasked can be taken for the next answer",
+        );
         capabilities.reads_deadline = true;
         capabilities.added_headers = &["accept", "user-agent", "content-type"];
         if cfg!(curl_selects) {

@@ -1,35 +1,40 @@
-//! Chunked bodies as async-h1 reads them: without chunk extensions.
+//! Chunked bodies as async-h1 reads them: without extensions and trailers.
 
+use http::{HeaderName, HeaderValue};
 use inflight_core::Error;
 use inflight_core::bytes::{BufMut, BytesMut};
 
 use crate::error::protocol;
 
 /// Passes a chunked body on. async-h1 refuses whatever stands behind a chunk's size, which
-/// RFC 9112, section 7.1.1, has a recipient ignore; so that is left out.
+/// RFC 9112, section 7.1.1, has a recipient ignore, and never looks at a trailer that comes in
+/// pieces. So both are read here and left out, and the end goes on when all of it is there.
 #[derive(Default)]
 pub(crate) struct Chunks {
+    at: At,
     /// How many bytes go on as they are: the rest of a chunk with its line's end.
     verbatim: u64,
-    in_trailers: bool,
+    trailers: usize,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    Chunks,
+    Trailers,
+    End,
 }
 
 /// How long the line with a chunk's size may be.
 const MAX_LINE: usize = 4096;
 
-impl Chunks {
-    /// Whether the last chunk has gone by.
-    pub(crate) fn in_trailers(&self) -> bool {
-        self.in_trailers
-    }
+/// How long all trailers may be.
+const MAX_TRAILERS: usize = 16 * 1024;
 
-    /// Moves what can go on out of `raw`; the beginning of a line stays.
+impl Chunks {
+    /// Moves what can go on out of `raw`; the beginning of a line stays, and what follows the end.
     pub(crate) fn pass(&mut self, raw: &mut BytesMut, out: &mut BytesMut) -> Result<(), Error> {
-        while !raw.is_empty() {
-            if self.in_trailers {
-                out.unsplit(raw.split());
-                break;
-            }
+        while !raw.is_empty() && self.at != At::End {
             if self.verbatim > 0 {
                 let n = raw
                     .len()
@@ -39,26 +44,70 @@ impl Chunks {
                 continue;
             }
             let Some(end) = raw.iter().position(|&byte| byte == b'\n') else {
+                let most = match self.at {
+                    At::Chunks => MAX_LINE,
+                    _ => MAX_TRAILERS,
+                };
                 return match raw.len() {
-                    ..MAX_LINE => Ok(()),
-                    _ => Err(protocol("a chunk's size without an end")),
+                    len if len < most => Ok(()),
+                    _ => Err(protocol("a line of a chunked body without an end")),
                 };
             };
             let line = raw.split_to(end + 1);
-            let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
-            let digits = &line[..digits.count()];
-            let size = str::from_utf8(digits)
-                .ok()
-                .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-                .filter(|_| b"\r\n; \t".contains(&line[digits.len()]))
-                .ok_or_else(|| protocol("a chunk's size is no number"))?;
+            let line = line
+                .strip_suffix(b"\r\n")
+                .filter(|line| !line.contains(&b'\r'))
+                .ok_or_else(|| protocol("a line of a chunked body that ends in no CRLF"))?;
+            if self.at == At::Trailers {
+                self.trailer(line, out)?;
+                continue;
+            }
+            let (digits, size) = size(line).ok_or_else(|| protocol("a chunk's size"))?;
+            if size == 0 {
+                self.at = At::Trailers;
+                continue;
+            }
             out.put_slice(digits);
             out.put_slice(b"\r\n");
-            self.in_trailers = size == 0;
             self.verbatim = size.saturating_add(2);
         }
         Ok(())
     }
+
+    /// RFC 9112, 7.1.2: a field, which is left out, or the empty line at the end.
+    fn trailer(&mut self, line: &[u8], out: &mut BytesMut) -> Result<(), Error> {
+        if line.is_empty() {
+            self.at = At::End;
+            out.put_slice(b"0\r\n\r\n");
+            return Ok(());
+        }
+        self.trailers += line.len();
+        if self.trailers > MAX_TRAILERS {
+            return Err(protocol("trailers of more than 16 KiB"));
+        }
+        let colon = line.iter().position(|&byte| byte == b':');
+        let field = colon.map(|colon| (&line[..colon], &line[colon + 1..]));
+        match field {
+            Some((name, value))
+                if HeaderName::from_bytes(name).is_ok()
+                    && HeaderValue::from_bytes(value).is_ok() =>
+            {
+                Ok(())
+            }
+            _ => Err(protocol("a trailer")),
+        }
+    }
+}
+
+/// The number at the beginning of a chunk's line, in hexadecimal; space and extensions follow.
+fn size(line: &[u8]) -> Option<(&[u8], u64)> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    let (digits, rest) = line.split_at(digits.count());
+    if !matches!(rest.trim_ascii_start(), [] | [b';', ..]) {
+        return None;
+    }
+    let size = u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    Some((digits, size))
 }
 
 #[cfg(test)]
@@ -77,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn extensions_are_left_out_wherever_the_bytes_are_cut() {
-        let body = "5;a=b;c\r\n1;2\r\n\r\nA \t; x\r\n0123456789\r\n0; last\r\nX: 5;y\r\n\r\n";
-        let plain = "5\r\n1;2\r\n\r\nA\r\n0123456789\r\n0\r\nX: 5;y\r\n\r\n";
+    fn extensions_and_trailers_are_left_out_wherever_the_bytes_are_cut() {
+        let body = "5;a=b;c\r\n1;2\r\n\r\nA \t; x\r\n0123456789\r\n0; last\r\nX: 5;y\r\n\r\nmore";
+        let plain = "5\r\n1;2\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n";
         for n in 1..=body.len() {
             assert_eq!(pass(body, n).unwrap(), plain, "in pieces of {n}");
         }
@@ -94,9 +143,23 @@ mod tests {
             "x\r\n",
             "0x5\r\n",
             "11111111111111111\r\n",
+            "5 5\r\n",
+            "5\n",
+            "5\r;x\r\n",
         ] {
             assert!(pass(body, 1).is_err(), "{body:?}");
         }
         assert!(pass(&"1".repeat(MAX_LINE), MAX_LINE).is_err());
+    }
+
+    #[test]
+    fn trailers_that_are_no_fields_are_refused() {
+        for trailer in ["X", "X Y: z", ": z", "X : z", "X: \0"] {
+            let body = format!("0\r\n{trailer}\r\n\r\n");
+            assert!(pass(&body, 1).is_err(), "{trailer:?}");
+        }
+        let flood = "X: y\r\n".repeat(MAX_TRAILERS);
+        assert!(pass(&format!("0\r\n{flood}\r\n"), 100).is_err());
+        assert!(pass(&format!("0\r\n{}", "x".repeat(MAX_TRAILERS)), 100).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! A response's head, read before async-h1 sees it.
 
+use std::borrow::Cow;
 use std::str;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -34,7 +35,10 @@ impl Head {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut fields);
-        let status = parsed.parse(bytes);
+        // RFC 9112, 5.2, has a user agent read folded values.
+        let mut config = httparse::ParserConfig::default();
+        config.allow_obsolete_multiline_headers_in_responses(true);
+        let status = config.parse_response(&mut parsed, bytes);
         let status = status.map_err(|error| protocol("the head").with_source(error))?;
         let httparse::Status::Complete(len) = status else {
             return match bytes.len() {
@@ -52,7 +56,7 @@ impl Head {
         for field in parsed.headers {
             let name = HeaderName::from_bytes(field.name.as_bytes())
                 .map_err(|error| protocol("a header's name").with_source(error))?;
-            let value = HeaderValue::from_bytes(field.value)
+            let value = HeaderValue::from_bytes(&unfolded(field.value))
                 .map_err(|error| protocol("a header's value").with_source(error))?;
             headers.append(name, value);
         }
@@ -90,10 +94,12 @@ impl Head {
             return Ok(Framing::Close);
         };
         match length(first) {
-            Some(0) if lengths.all(|other| other == first) => Ok(Framing::Nothing),
-            Some(length) if lengths.all(|other| other == first) => Ok(Framing::Length(length)),
-            Some(_) => Err(protocol("lengths that contradict each other")),
             None => Err(protocol("a length that is no number")),
+            Some(_) if lengths.any(|other| other != first) => {
+                Err(protocol("lengths that contradict each other"))
+            }
+            Some(0) => Ok(Framing::Nothing),
+            Some(length) => Ok(Framing::Length(length)),
         }
     }
 }
@@ -111,6 +117,16 @@ impl Framing {
         };
         format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n")
     }
+}
+
+/// The value with a space for each fold.
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.contains(&b'\n') {
+        return Cow::Borrowed(value);
+    }
+    let lines = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    Cow::Owned(lines.join(&b' '))
 }
 
 /// The number in a `Content-Length`: digits and nothing else.
@@ -151,6 +167,7 @@ mod tests {
     fn framing_that_cannot_be_trusted_is_protocol() {
         for fields in [
             "Content-Length: 5\r\nContent-Length: 6\r\n",
+            "Content-Length: 0\r\nContent-Length: 6\r\n",
             "Content-Length: +5\r\n",
             "Content-Length: \r\n",
             "Content-Length: 99999999999999999999\r\n",

@@ -69,8 +69,7 @@ impl Fetch for Surf {
             "surf's connection pool gives one request the bytes of another, so each request \
              has a connection of its own",
         );
-        capabilities.opaque_headers =
-            Support::No("surf sends header values in ASCII only, though it receives any");
+        capabilities.opaque_request_headers = Support::No("surf sends header values in ASCII only");
         capabilities.extension_methods = Support::No("surf's methods are a fixed list");
         capabilities.added_headers = &["connection"];
         capabilities

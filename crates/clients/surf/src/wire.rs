@@ -142,12 +142,6 @@ impl AsyncRead for Wire {
                 Some(_) => this.out = this.raw.split(),
             }
         }
-        if let Some((_, chunks)) = &self.body
-            && chunks.in_trailers()
-        {
-            // async-h1 waits for the rest of a trailer without asking to be woken.
-            cx.waker().wake_by_ref();
-        }
         let n = into.len().min(self.out.len());
         self.out.copy_to_slice(&mut into[..n]);
         Poll::Ready(Ok(n))

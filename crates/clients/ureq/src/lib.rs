@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use inflight_core::bytes::Bytes;
 use inflight_core::{
     BlockingBody, Cancel, Capabilities, ClientOptions, Deadline, Error, ErrorKind, FetchBlocking,
-    HttpVersions, Phase, Resolver, Support,
+    HttpVersions, Phase, Resolver, Support, retires_connection,
 };
 use inflight_tls::Tls;
 use ureq::config::{AutoHeaderValue, Config};
@@ -82,7 +82,11 @@ impl Ureq {
             .configure_request(request)
             .timeout_global(left.map(never_early))
             .build();
-        self.agent.run(request).map_err(|error| match error {
+        let result = self.agent.run(request);
+        if result.as_ref().is_ok_and(retires_connection) {
+            socket::retire();
+        }
+        result.map_err(|error| match error {
             // ureq takes the shorter of the two for the connect, and names it so.
             ureq::Error::Timeout(ureq::Timeout::Connect)
                 if left.is_some_and(|left| self.connect_timeout.is_none_or(|own| left < own)) =>
@@ -137,7 +141,15 @@ impl FetchBlocking for Ureq {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("ureq 3.5");
-        capabilities.strict_chunks = Support::No("ureq reads a chunk's size with a plus sign");
+        capabilities.strict_chunks = Support::No(
+            "ureq reads a chunk's size with a plus sign or behind a space, does not look at \
+             trailers, takes the connection's end behind the last chunk for theirs, and waits for \
+             more where a line ends in LF alone: other recipients refuse such a body",
+        );
+        capabilities.rare_forms = Support::No(
+            "ureq refuses folded header values, a 100 (Continue) with fields, and lines before a \
+             chunk that are longer than 20 bytes: such a server's answer is an error",
+        );
         capabilities.reads_deadline = true;
         capabilities.http2 = Support::No(NO_HTTP2);
         capabilities.http2_prior_knowledge = capabilities.http2;

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,14 @@ thread_local! {
     static CURRENT: RefCell<Option<Cancel>> = const { RefCell::new(None) };
     static LOOK_UP: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static CONNECTED: Cell<bool> = const { Cell::new(false) };
+    static USED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Lets the connection of this thread's last request carry no other.
+pub(crate) fn retire() {
+    if let Some(retired) = USED.take() {
+        retired.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Tells the connect that follows in this thread how long its name's look-up took: the limit on
@@ -125,6 +134,7 @@ impl Connector for Sockets {
         let socket = Socket {
             transport: Box::new(transport),
             handle,
+            retired: Arc::default(),
         };
         if !details.needs_tls() {
             return Ok(Some(Either::A(socket)));
@@ -138,6 +148,8 @@ impl Connector for Sockets {
 pub(crate) struct Socket {
     transport: Box<dyn Transport>,
     handle: Option<Weak<dyn ShutdownHandle>>,
+    /// Whether ureq's pool is told that it is closed.
+    retired: Arc<AtomicBool>,
 }
 
 impl Socket {
@@ -161,6 +173,7 @@ impl Transport for Socket {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         let _guard = self.guard();
+        USED.set(Some(self.retired.clone()));
         self.transport.transmit_output(amount, timeout)
     }
 
@@ -170,7 +183,7 @@ impl Transport for Socket {
     }
 
     fn is_open(&mut self) -> bool {
-        self.transport.is_open()
+        !self.retired.load(Ordering::Relaxed) && self.transport.is_open()
     }
 
     fn is_tls(&self) -> bool {

@@ -5,7 +5,7 @@ use inflight_origin::script::{Script, Scripted, refused};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails, with_causes};
-use crate::context::{Context, PATIENCE};
+use crate::context::Context;
 use crate::servers::{answering, scripted};
 use crate::staged::Staged;
 
@@ -36,24 +36,6 @@ suite! { "errors":
         "A reset between chunks is of the kind incomplete.";
     error_ends_the_body =>
         "After a body's error there is nothing more.";
-    garbage_is_protocol =>
-        "What is no HTTP response is of the kind protocol.";
-    conflicting_lengths_are_protocol =>
-        "Two different Content-Lengths are of the kind protocol (RFC 9112, section 6.3).";
-    nonsense_lengths_are_protocol =>
-        "A Content-Length that is no number is of the kind protocol.";
-    uncountable_lengths_are_protocol =>
-        "A Content-Length that no counter holds is of the kind protocol.";
-    nonsense_chunk_sizes_are_no_success =>
-        "A chunk size that is no number is never the end of a body.";
-    nonsense_chunk_sizes_are_protocol needs chunk_faults =>
-        "A chunk size that is no number is of the kind protocol.";
-    signed_chunk_sizes_are_protocol needs strict_chunks =>
-        "A chunk size with a sign is of the kind protocol: it is not hexadecimal.";
-    junk_behind_a_chunk_size_is_protocol needs chunk_faults =>
-        "A chunk size that only begins like a number is of the kind protocol.";
-    uncountable_chunk_sizes_are_protocol needs chunk_faults =>
-        "A chunk size that no counter holds is of the kind protocol.";
     session_survives_its_errors =>
         "After every kind of fault the next request is answered.";
 }
@@ -300,99 +282,6 @@ async fn error_ends_the_body(context: Context) -> Result<(), Failure> {
         equal("what follows the error", response.chunk().await?, None)?;
     }
     Ok(())
-}
-
-async fn garbage_is_protocol(context: Context) -> Result<(), Failure> {
-    for garbage in [
-        "SSH-2.0-OpenSSH_9.6\r\n\r\n",
-        "220 mail.test ESMTP\r\n\r\n",
-        "<html>hello</html>\r\n\r\n",
-        "HTTP/1.1 2x0 OK\r\n\r\n",
-        "HTTP/1.1\r\n\r\n",
-        "\u{16}\u{3}\u{1}\0\0\r\n\r\n",
-    ] {
-        is_protocol(&context, garbage, "").await?;
-    }
-    Ok(())
-}
-
-async fn conflicting_lengths_are_protocol(context: Context) -> Result<(), Failure> {
-    for lengths in [
-        "Content-Length: 5\r\nContent-Length: 10",
-        "Content-Length: 10\r\nContent-Length: 5",
-        "Content-Length: 5, 10",
-    ] {
-        let response = format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\n");
-        is_protocol(&context, &response, "0123456789").await?;
-    }
-    Ok(())
-}
-
-async fn nonsense_lengths_are_protocol(context: Context) -> Result<(), Failure> {
-    for length in ["five", "-5", "+5", "0x5", "5 5", ""] {
-        has_bad_length(&context, length).await?;
-    }
-    Ok(())
-}
-
-async fn uncountable_lengths_are_protocol(context: Context) -> Result<(), Failure> {
-    has_bad_length(&context, "99999999999999999999999999").await
-}
-
-async fn has_bad_length(context: &Context, length: &str) -> Result<(), Failure> {
-    let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-    is_protocol(context, &response, "0123456789").await
-}
-
-async fn nonsense_chunk_sizes_are_no_success(context: Context) -> Result<(), Failure> {
-    for size in ["xyz", "-", ""] {
-        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let script = Script::new().read_request();
-        let script = script.send(format!("{head}{size}\r\nhello\r\n0\r\n\r\n"));
-        let server = scripted(script.close())?;
-        let answer = context.session()?.get(server.url("/")).bytes().await;
-        check(answer.is_err(), format!("{size:?} was taken for a size"))?;
-    }
-    Ok(())
-}
-
-async fn nonsense_chunk_sizes_are_protocol(context: Context) -> Result<(), Failure> {
-    for size in ["xyz", "-", ""] {
-        has_bad_chunk(&context, size).await?;
-    }
-    Ok(())
-}
-
-async fn signed_chunk_sizes_are_protocol(context: Context) -> Result<(), Failure> {
-    for size in ["-5", "+5"] {
-        has_bad_chunk(&context, size).await?;
-    }
-    Ok(())
-}
-
-async fn junk_behind_a_chunk_size_is_protocol(context: Context) -> Result<(), Failure> {
-    for size in ["five", "5x", "0x5"] {
-        has_bad_chunk(&context, size).await?;
-    }
-    Ok(())
-}
-
-async fn uncountable_chunk_sizes_are_protocol(context: Context) -> Result<(), Failure> {
-    has_bad_chunk(&context, "fffffffffffffffffff").await
-}
-
-async fn has_bad_chunk(context: &Context, size: &str) -> Result<(), Failure> {
-    let body = format!("{size}\r\nhello\r\n0\r\n\r\n");
-    is_protocol(context, CHUNKED, &body).await
-}
-
-/// The connection stays open: it is the bytes that are wrong, not their end.
-async fn is_protocol(context: &Context, head: &str, body: &str) -> Result<(), Failure> {
-    let response = format!("{head}{body}");
-    let server = scripted(answering(1, &response))?;
-    let request = context.session()?.get(server.url("/"));
-    let result = request.timeout(PATIENCE / 4).text().await;
-    fails(&format!("{response:?}"), result, &[ErrorKind::Protocol]).map(drop)
 }
 
 async fn session_survives_its_errors(context: Context) -> Result<(), Failure> {

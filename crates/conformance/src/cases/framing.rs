@@ -5,8 +5,9 @@ use inflight_origin::script::Script;
 
 use crate::case::suite;
 use crate::check::{Failure, equal, fails};
-use crate::context::Context;
+use crate::context::{Context, PATIENCE, within};
 use crate::servers::{answering, ok, scripted};
+use crate::staged::Staged;
 
 suite! { "framing":
     close_delimited_body_is_whole needs close_delimited =>
@@ -17,18 +18,14 @@ suite! { "framing":
         "The responses 100, 102 and 103 before the final one are passed over.";
     interim_response_is_never_the_answer =>
         "An interim response is passed over or an error, never taken for the final one.";
-    no_content_has_no_body =>
-        "204 has no body, whatever length it says.";
-    not_modified_has_no_body =>
-        "304 has no body, whatever length it says.";
-    head_answer_has_no_body =>
-        "The answer to a HEAD has no body, whatever length it says, and chunked or not.";
-    chunk_extensions_and_trailers_are_no_body =>
-        "Only the data of chunks is body.";
     chunk_sizes_are_hexadecimal =>
         "Sizes in either case, and with leading zeros.";
     bytes_behind_a_response_reach_nobody =>
         "What a server sends behind a response belongs to no response.";
+    bytes_between_two_requests_reach_nobody needs retired_connections =>
+        "Nor does what it sends later, before the next request (RFC 9112, 9.2).";
+    answer_before_the_request_is_an_answer_or_an_error =>
+        "A response that is there before its request was sent is an answer or an error at once.";
 }
 
 async fn close_delimited_body_is_whole(context: Context) -> Result<(), Failure> {
@@ -137,54 +134,6 @@ fn right_or_refused(
     }
 }
 
-async fn no_content_has_no_body(context: Context) -> Result<(), Failure> {
-    has_no_body(&context, "204 No Content").await
-}
-
-async fn not_modified_has_no_body(context: Context) -> Result<(), Failure> {
-    has_no_body(&context, "304 Not Modified").await
-}
-
-async fn has_no_body(context: &Context, status: &str) -> Result<(), Failure> {
-    let response = format!("HTTP/1.1 {status}\r\nContent-Length: 10\r\n\r\n");
-    let server = scripted(answering(2, &response))?;
-    let session = context.session()?;
-    for _ in 0..2 {
-        let response = session.get(server.url("/")).send().await?;
-        equal("the status", response.status().as_str(), &status[..3])?;
-        equal("the body", response.bytes().await?.len(), 0)?;
-    }
-    Ok(())
-}
-
-async fn head_answer_has_no_body(context: Context) -> Result<(), Failure> {
-    let session = context.session()?;
-    for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
-        let response = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
-        let server = scripted(answering(2, &response))?;
-        for _ in 0..2 {
-            let bytes = session.head(server.url("/")).bytes().await?;
-            equal(framing, bytes.len(), 0)?;
-        }
-    }
-    Ok(())
-}
-
-async fn chunk_extensions_and_trailers_are_no_body(context: Context) -> Result<(), Failure> {
-    let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n\r\n\
-        5;name=value\r\nonly \r\n4;a;b=\"c\"\r\ndata\r\n0;last\r\nX-End: yes\r\n\r\n";
-    let server = scripted(answering(2, response))?;
-    let session = context.session()?;
-    for _ in 0..2 {
-        equal(
-            "the body",
-            session.get(server.url("/")).text().await?,
-            "only data",
-        )?;
-    }
-    Ok(())
-}
-
 async fn chunk_sizes_are_hexadecimal(context: Context) -> Result<(), Failure> {
     let (a, b) = ("a".repeat(0xab), "b".repeat(0x1f));
     let response = format!(
@@ -223,6 +172,58 @@ async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result<(), Fa
         Err(error) => {
             let kinds = [ErrorKind::Protocol, ErrorKind::Incomplete];
             fails("the second request", Err::<(), _>(error), &kinds).map(drop)
+        }
+    }
+}
+
+async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result<(), Failure> {
+    let (go, gate) = async_channel::bounded::<()>(1);
+    let (sender, sent) = async_channel::bounded(1);
+    let server = Staged::start(move |mut stage| {
+        stage.read_head()?;
+        if stage.connection > 0 {
+            stage.answer("second")?;
+        } else {
+            stage.answer("first")?;
+            let _ = gate.recv_blocking();
+            stage.answer("poison")?;
+            let _ = sender.send_blocking(());
+        }
+        stage.read_to_close();
+        Ok(())
+    })?;
+    let session = context.session()?;
+    equal(
+        "the first body",
+        session.get(server.url("/1")).text().await?,
+        "first",
+    )?;
+    drop(go);
+    let _ = within("the bytes between the requests", PATIENCE, sent.recv()).await?;
+    match session.get(server.url("/2")).text().await {
+        Ok(text) => equal("the second body", text, "second"),
+        // Refusing the connection is no worse than leaving it.
+        Err(error) => {
+            let kinds = [ErrorKind::Protocol, ErrorKind::Incomplete];
+            fails("the second request", Err::<(), _>(error), &kinds).map(drop)
+        }
+    }
+}
+
+/// On a new connection nothing tells such a response from one that was quick.
+async fn answer_before_the_request_is_an_answer_or_an_error(
+    context: Context,
+) -> Result<(), Failure> {
+    let server = Staged::start(|mut stage| {
+        stage.answer("early")?;
+        stage.read_to_close();
+        Ok(())
+    })?;
+    match context.session()?.get(server.url("/")).text().await {
+        Ok(text) => equal("the body", text, "early"),
+        Err(error) => {
+            let kinds = [ErrorKind::Protocol, ErrorKind::Incomplete];
+            fails("the request", Err::<(), _>(error), &kinds).map(drop)
         }
     }
 }

@@ -17,9 +17,9 @@ suite! { "headers":
         "A header that comes several times is there as often, in order; an empty one is there, empty.";
     response_header_values_are_trimmed =>
         "The space around a value is not part of it (RFC 9110, section 5.5).";
-    opaque_request_header_arrives_as_given needs opaque_headers =>
+    opaque_request_header_arrives_as_given needs opaque_request_headers =>
         "Bytes outside ASCII in a request's header reach the server as they are.";
-    opaque_response_header_comes_as_sent needs opaque_headers =>
+    opaque_response_header_comes_as_sent needs opaque_response_headers =>
         "Bytes outside ASCII in a response's header come out as they are.";
     opaque_request_header_is_never_changed =>
         "Bytes outside ASCII in a request's header are sent as they are or refused.";

@@ -18,6 +18,7 @@ mod statuses;
 mod timeouts;
 mod tls;
 mod uploads;
+mod verdicts;
 mod versions;
 
 use std::sync::LazyLock;
@@ -25,7 +26,7 @@ use std::sync::LazyLock;
 use crate::case::Case;
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
-    [
+    let written = [
         methods::CASES,
         statuses::CASES,
         headers::CASES,
@@ -45,8 +46,10 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         policy::CASES,
         gather::CASES,
         runtime::CASES,
-    ]
-    .concat()
+    ];
+    let mut cases = written.concat();
+    cases.extend(verdicts::RULES.iter().map(Case::from));
+    cases
 });
 
 /// Every case, group by group.

@@ -1,0 +1,170 @@
+//! What a response's head may say: one verdict, whichever client has read it.
+
+use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use http::{Response, StatusCode, Version};
+
+use crate::error::{Error, ErrorKind};
+
+/// How many fields a head may have, and how many bytes their names and values: what servers send
+/// is far below, and what is above is meant to fill memory.
+const MAX_FIELDS: usize = 100;
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Refuses a head that means different things to different recipients, and one that is a flood.
+///
+/// Clients are strict in different ways and pass on what they have understood; here is what all
+/// of them are held to.
+pub(crate) fn check<B>(response: &Response<B>) -> Result<(), Error> {
+    // RFC 9110, 15.2.2: it answers an `Upgrade`, which no client here can follow.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refused("a change of protocols that nobody asked for"));
+    }
+    let headers = response.headers();
+    if headers.len() > MAX_FIELDS {
+        return Err(refused("more than 100 header fields"));
+    }
+    let bytes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    if bytes.sum::<usize>() > MAX_BYTES {
+        return Err(refused("header fields of more than 64 KiB"));
+    }
+    check_length(headers)?;
+    check_coding(headers, response.version())
+}
+
+/// Whether the connection of this response must carry no other: the head tells two ends of the
+/// body (RFC 9112, 6.3), or the session is going to refuse it.
+///
+/// For adapters, whose client may put a connection back into its pool before the session has seen
+/// the response. Over HTTP/2 a response says nothing about its connection.
+///
+/// ```
+/// use inflight_core::{http, retires_connection};
+///
+/// let response = http::Response::builder().header("content-length", "5");
+/// assert!(!retires_connection(&response.body(())?));
+/// let response = http::Response::builder()
+///     .header("content-length", "5")
+///     .header("transfer-encoding", "chunked");
+/// assert!(retires_connection(&response.body(())?));
+/// # Ok::<(), http::Error>(())
+/// ```
+pub fn retires_connection<B>(response: &Response<B>) -> bool {
+    let headers = response.headers();
+    response.version() < Version::HTTP_2
+        && (headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+            || check(response).is_err())
+}
+
+/// RFC 9112, 6.3: a length that is invalid, or that differs from another, tells nothing of where
+/// the body ends. A list of equal ones may be refused too.
+fn check_length(headers: &HeaderMap) -> Result<(), Error> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else {
+        return Ok(());
+    };
+    let digits = first.as_bytes();
+    let number = digits.iter().all(u8::is_ascii_digit);
+    if !number || str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_err()) {
+        return Err(refused("a length that is no number"));
+    }
+    if lengths.any(|other| other != first) {
+        return Err(refused("lengths that contradict each other"));
+    }
+    Ok(())
+}
+
+/// RFC 9112, 6.1: nobody asked for a coding other than `chunked`, which is applied once, and on
+/// HTTP/1.0 it is a sign of faulty framing.
+fn check_coding(headers: &HeaderMap, version: Version) -> Result<(), Error> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(only) = codings.next() else {
+        return Ok(());
+    };
+    if codings.next().is_some() || !only.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(refused("a transfer coding other than chunked"));
+    }
+    if version < Version::HTTP_11 {
+        return Err(refused("a transfer coding on HTTP/1.0"));
+    }
+    Ok(())
+}
+
+fn refused(what: &'static str) -> Error {
+    Error::new(ErrorKind::Protocol).with_context(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(version: Version, fields: &[(&str, &str)]) -> Result<(), ErrorKind> {
+        let mut response = Response::builder().version(version);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        check(&response.body(()).unwrap()).map_err(|error| error.kind())
+    }
+
+    fn accepted(fields: &[(&str, &str)]) -> bool {
+        match verdict(Version::HTTP_11, fields) {
+            Ok(()) => true,
+            Err(kind) => {
+                assert_eq!(kind, ErrorKind::Protocol);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_digits_and_agree() {
+        for lengths in [&["5"][..], &["5", "5"], &["05"], &["18446744073709551615"]] {
+            let fields: Vec<_> = lengths.iter().map(|l| ("content-length", *l)).collect();
+            assert!(accepted(&fields), "{lengths:?}");
+        }
+        for lengths in [
+            &[""][..],
+            &["+5"],
+            &["-5"],
+            &["5, 5"],
+            &["5 "],
+            &["18446744073709551616"],
+            &["5", "6"],
+            &["5", "05"],
+            &["0", "5"],
+        ] {
+            let fields: Vec<_> = lengths.iter().map(|l| ("content-length", *l)).collect();
+            assert!(!accepted(&fields), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn chunked_is_the_only_coding_and_comes_once() {
+        let coding = "transfer-encoding";
+        assert!(accepted(&[(coding, "Chunked")]));
+        assert!(accepted(&[(coding, "chunked"), ("content-length", "5")]));
+        for value in ["", "gzip", "gzip, chunked", "chunked, chunked", "identity"] {
+            assert!(!accepted(&[(coding, value)]), "{value:?}");
+        }
+        assert!(!accepted(&[(coding, "chunked"), (coding, "chunked")]));
+        let old = verdict(Version::HTTP_10, &[(coding, "chunked")]);
+        assert_eq!(old, Err(ErrorKind::Protocol));
+        assert!(verdict(Version::HTTP_2, &[]).is_ok());
+    }
+
+    #[test]
+    fn floods_are_refused() {
+        assert!(accepted(&[("x", "y"); MAX_FIELDS]));
+        assert!(!accepted(&[("x", "y"); MAX_FIELDS + 1]));
+        let long = "v".repeat(MAX_BYTES - 1);
+        assert!(accepted(&[("x", &long)]));
+        assert!(!accepted(&[("xx", &long)]));
+    }
+
+    #[test]
+    fn change_of_protocols_is_refused() {
+        let response = Response::builder().status(101).body(()).unwrap();
+        assert_eq!(check(&response).unwrap_err().kind(), ErrorKind::Protocol);
+    }
+}
