@@ -25,6 +25,10 @@ test:
 conformance *OPTIONS:
     cargo run --quiet -p inflight-conformance -- {{OPTIONS}}
 
+# Write the book's page on what a server may send, from the cases that check it.
+verdicts:
+    cargo run --quiet -p inflight-conformance -- --verdicts {{justfile_directory()}}/docs/src/verdicts.md
+
 # Run an example on a backend: `just run hundred_pages smol`.
 run EXAMPLE BACKEND="tokio":
     cargo run --quiet -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}

@@ -5,12 +5,13 @@
     reason = "a program: the table is its output, progress goes to standard error"
 )]
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use inflight::{BlockOn, Cell};
-use inflight_conformance::{Case, Outcome, Report, Subject, cases, run};
+use inflight_conformance::{Case, Outcome, Report, Subject, Verdicts, cases, run};
 
 /// Checks that every backend keeps the contract, and prints a table of what it found.
 #[derive(Parser)]
@@ -27,6 +28,9 @@ struct Options {
     /// Write the table to this file too
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Write the page on what a server may send to this file, and run no case
+    #[arg(long, value_name = "FILE")]
+    verdicts: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -40,6 +44,16 @@ fn main() -> ExitCode {
             println!("{}::{}\n    {}", case.group, case.name, case.promise);
         }
         return ExitCode::SUCCESS;
+    }
+
+    if let Some(path) = &options.verdicts {
+        return match verdicts().and_then(|page| Ok(std::fs::write(path, page)?)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}: {error}", path.display());
+                ExitCode::FAILURE
+            }
+        };
     }
 
     let cells = match options.cell.is_empty() {
@@ -81,4 +95,18 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// The page, with each client once: its runtime changes nothing about what it reads.
+fn verdicts() -> Result<String, Box<dyn Error>> {
+    let mut page = Verdicts::new();
+    let mut seen = Vec::new();
+    for cell in Cell::compiled() {
+        if !seen.contains(&cell.client()) {
+            seen.push(cell.client());
+            let session = cell.start(None)?.session()?;
+            page.add(cell.client(), session.capabilities().clone());
+        }
+    }
+    Ok(page.to_string())
 }

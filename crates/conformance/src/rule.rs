@@ -40,9 +40,20 @@ pub struct Rule {
 pub struct Deviation {
     /// The client's own reason.
     pub reason: &'static str,
-    /// It is still an error, or the verdict, but the error may be of this kind. Without it,
-    /// nothing is promised but what the reason says.
-    pub instead: Option<ErrorKind>,
+    /// What is left of the verdict.
+    pub instead: Instead,
+}
+
+/// What is left of a [`Rule`]'s verdict where a client deviates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Instead {
+    /// Nothing: the rule is not played to this client.
+    Anything,
+    /// The verdict, or an error of this kind.
+    Kind(ErrorKind),
+    /// The verdict, but the connection may be used again.
+    Kept,
 }
 
 /// The verdict.
@@ -168,7 +179,7 @@ impl Rule {
         if let Some(reason) = self.needs.iter().find_map(|need| lacking(*need)) {
             return Some(Deviation {
                 reason,
-                instead: None,
+                instead: Instead::Anything,
             });
         }
         if let Some((need, kind)) = self.or
@@ -176,13 +187,13 @@ impl Rule {
         {
             return Some(Deviation {
                 reason,
-                instead: Some(kind),
+                instead: Instead::Kind(kind),
             });
         }
         if self.late {
             return lacking(need::retired_connections).map(|reason| Deviation {
                 reason,
-                instead: None,
+                instead: Instead::Kept,
             });
         }
         None

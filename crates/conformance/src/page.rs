@@ -1,0 +1,174 @@
+//! The rules as a page of the book.
+
+use std::fmt::{self, Write as _};
+
+use inflight_core::Capabilities;
+
+use crate::cases::cases;
+use crate::rule::{Deviation, Instead, Rule};
+
+/// What is made of what a server may send, and how clients deviate: a page of Markdown, written
+/// from the cases that check it.
+///
+/// ```
+/// use inflight_conformance::Verdicts;
+/// use inflight_core::{Capabilities, Support};
+///
+/// let mut old = Capabilities::all("a client of 2019");
+/// old.rare_forms = Support::No("it reads no folded values");
+/// let mut page = Verdicts::new();
+/// page.add("old", old);
+/// assert!(page.to_string().contains("it reads no folded values"));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Verdicts {
+    clients: Vec<(String, Capabilities)>,
+}
+
+impl Verdicts {
+    /// The page, with no client yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a client, by the name that the page shall have for it.
+    pub fn add(&mut self, client: impl Into<String>, capabilities: Capabilities) {
+        self.clients.push((client.into(), capabilities));
+    }
+}
+
+/// Every rule with its number on the page.
+fn rules() -> Vec<(usize, &'static Rule)> {
+    (1..)
+        .zip(cases().iter().filter_map(|case| case.rule))
+        .collect()
+}
+
+const HEAD: &str = "\
+# What we accept from a server
+
+<!-- Written by `just verdicts` from crates/conformance/src/cases/verdicts.rs: change it there. -->
+
+A server may be old, broken or hostile, and a proxy in between may read its answer otherwise than we do.
+So there is one verdict on each thing that HTTP/1.1 forbids, or leaves open, and it is the same with every
+client: a success with these bytes, or an error of this kind. Where RFC 9112 leaves room, we take the
+stricter side, unless a server that many people meet needs the other.
+
+`protocol` says that the answer is wrong, `incomplete` that it ended early. In both cases, and where the last
+column but one says *closed*, the connection carries no other request. What is read as a body is never longer
+and never shorter than what the server has framed as one.
+
+Each row is a case of the suite and is played to every cell: `just conformance --case verdicts::`.
+";
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HEAD)?;
+        let mut subject = "";
+        for (number, rule) in rules() {
+            if rule.subject != subject {
+                subject = rule.subject;
+                let (first, rest) = subject.split_at(1);
+                writeln!(f, "\n## {}{rest}\n", first.to_uppercase())?;
+                writeln!(f, "|   | what comes | verdict | connection | source |")?;
+                writeln!(f, "|--:|------------|---------|------------|--------|")?;
+            }
+            let connection = match rule.keeps_connection() {
+                true => "kept",
+                false => "closed",
+            };
+            let (promise, reason) = (rule.promise, rule.reason.unwrap_or_default());
+            let (verdict, source) = (rule.verdict(), rule.source);
+            let what = format!("{promise} {reason}");
+            let what = what.trim_end();
+            writeln!(
+                f,
+                "| {number} | {what} | {verdict} | {connection} | {source} |"
+            )?;
+        }
+        self.write_deviations(f)
+    }
+}
+
+impl Verdicts {
+    fn write_deviations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "\n## What clients do otherwise\n\n\
+             Some of this is deep in the libraries. It is in each client's `Capabilities`, with what you \
+             risk.\n",
+        )?;
+        for (client, capabilities) in &self.clients {
+            writeln!(f, "\n### {client}\n")?;
+            let mut deviations: Vec<(Deviation, Vec<usize>)> = Vec::new();
+            for (number, rule) in rules() {
+                let Some(deviation) = rule.deviation(capabilities) else {
+                    continue;
+                };
+                let known = deviations.iter_mut().find(|(known, _)| *known == deviation);
+                match known {
+                    Some((_, numbers)) => numbers.push(number),
+                    None => deviations.push((deviation, vec![number])),
+                }
+            }
+            if deviations.is_empty() {
+                writeln!(f, "Nothing.")?;
+            }
+            for (deviation, numbers) in deviations {
+                let (reason, rows) = (sentence(deviation.reason), listed(&numbers));
+                let effect = match deviation.instead {
+                    Instead::Anything => "nothing is promised".to_owned(),
+                    Instead::Kept => "the connection may be used again".to_owned(),
+                    Instead::Kind(kind) => format!("it may be `{kind}`"),
+                };
+                writeln!(f, "- {reason} For {rows} {effect}.")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A reason as a sentence of its own. Names of libraries keep their small letter.
+fn sentence(reason: &str) -> String {
+    format!("{}.", reason.trim_end_matches('.'))
+}
+
+/// `row 1`, or `rows 1, 2 and 3`.
+fn listed(numbers: &[usize]) -> String {
+    let mut text = match numbers.len() {
+        1 => "row ".to_owned(),
+        _ => "rows ".to_owned(),
+    };
+    for (index, number) in numbers.iter().enumerate() {
+        let between = match index {
+            0 => "",
+            _ if index + 1 == numbers.len() => " and ",
+            _ => ", ",
+        };
+        // Writing to a string does not fail.
+        let _ = write!(text, "{between}{number}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inflight_core::Support;
+
+    #[test]
+    fn deviations_are_told_once_with_their_rows() {
+        assert_eq!(listed(&[3]), "row 3");
+        assert_eq!(listed(&[3, 4]), "rows 3 and 4");
+        assert_eq!(listed(&[3, 4, 9]), "rows 3, 4 and 9");
+
+        let mut page = Verdicts::new();
+        page.add("whole", Capabilities::all("whole"));
+        let mut lacking = Capabilities::all("lacking");
+        lacking.strict_chunks = Support::No("it guesses");
+        page.add("lacking", lacking);
+        let text = page.to_string();
+        assert!(text.contains("### whole\n\nNothing.\n"), "{text}");
+        assert_eq!(text.matches("it guesses. For rows ").count(), 1, "{text}");
+    }
+}
