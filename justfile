@@ -21,7 +21,8 @@ bench-readme:
 test:
     cargo test --workspace
 
-# Show the contract as a table: case by cell. Options go to the program, such as `--cell smol/hyper`.
+# Show the contract as a table: case by cell. Options go to the program, such as `--cell smol/hyper`
+# or `--against http://127.0.0.1:8080`, a server like httpbin.
 conformance *OPTIONS:
     cargo run --quiet -p inflight-conformance -- {{OPTIONS}}
 

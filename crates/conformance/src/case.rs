@@ -18,6 +18,10 @@ pub struct Case {
     pub promise: &'static str,
     /// The verdict that it holds every client to, if it is about what a server may send.
     pub rule: Option<&'static Rule>,
+    /// Whether any server shaped like httpbin can answer it: see [`Subject::against`].
+    ///
+    /// [`Subject::against`]: crate::Subject::against
+    pub anywhere: bool,
     pub(crate) needs: &'static [Need],
     pub(crate) run: Run,
 }
@@ -59,6 +63,7 @@ impl From<&'static Rule> for Case {
             group: "verdicts",
             promise: rule.promise,
             rule: Some(rule),
+            anywhere: false,
             needs: rule.needs,
             run: Run::Played(rule),
         }
@@ -131,6 +136,10 @@ pub(crate) mod need {
         capabilities.rare_forms
     }
 
+    pub(crate) fn bare_lf(capabilities: &Capabilities) -> Support {
+        capabilities.bare_lf
+    }
+
     pub(crate) fn interim_limit(capabilities: &Capabilities) -> Support {
         capabilities.interim_limit
     }
@@ -186,17 +195,27 @@ pub(crate) mod need {
     }
 }
 
-/// A file's list of cases: the name of the function, what it needs, what it promises.
+/// A file's list of cases: the name of the function, `[anywhere]` if any httpbin will do, what it
+/// needs, what it promises.
 macro_rules! suite {
-    ($group:literal: $($name:ident $(needs $($need:ident),+)? => $promise:literal;)+) => {
+    ($group:literal: $($name:ident $([$anywhere:ident])? $(needs $($need:ident),+)? => $promise:literal;)+) => {
         pub(super) static CASES: &[$crate::case::Case] = &[$($crate::case::Case {
             name: stringify!($name),
             group: $group,
             promise: $promise,
             needs: &[$($($crate::case::need::$need),+)?],
             rule: None,
+            anywhere: false $(| $crate::case::mark!($anywhere))?,
             run: $crate::case::Run::Written(|context| Box::pin($name(context))),
         }),+];
     };
 }
 pub(crate) use suite;
+
+/// What may stand in the brackets.
+macro_rules! mark {
+    (anywhere) => {
+        true
+    };
+}
+pub(crate) use mark;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_io::Timer;
 use futures_util::future::{Either, select};
 use inflight_core::{Capabilities, Session, SessionBuilder};
+use inflight_origin::Origin;
 
 use crate::check::{Failure, shown};
 use crate::subject::Subject;
@@ -28,8 +29,31 @@ impl Context {
         self.subject.builder().timeout(PATIENCE)
     }
 
+    /// The pages of an origin, or of the server that the cases are run against.
+    pub(crate) fn pages(&self) -> Result<Pages, Failure> {
+        Ok(match self.subject.foreign() {
+            Some(url) => Pages::Foreign(url),
+            None => Pages::Own(Origin::start()?),
+        })
+    }
+
     pub(crate) fn session(&self) -> Result<Session, Failure> {
         Ok(self.builder().build()?)
+    }
+}
+
+/// A server with httpbin's paths.
+pub(crate) enum Pages {
+    Own(Origin),
+    Foreign(Arc<str>),
+}
+
+impl Pages {
+    pub(crate) fn url(&self, path: &str) -> String {
+        match self {
+            Self::Own(origin) => origin.url(path),
+            Self::Foreign(url) => format!("{url}{path}"),
+        }
     }
 }
 

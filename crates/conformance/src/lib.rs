@@ -25,7 +25,8 @@
 //!
 //! To read: `case`, `subject`, `run` and `report` are the frame; `cases` is the suite, a file per
 //! subject, each with its list at the top; `check`, `context`, `servers` and `staged` are what the
-//! cases are written with.
+//! cases are written with. A case of the group `verdicts` is a [`Rule`], a row of a table; `page` writes
+//! them all as a page of the book.
 
 mod case;
 mod cases;

@@ -22,6 +22,9 @@ struct Options {
     /// Only the cases whose group::name contains this
     #[arg(long, value_name = "SUBSTRING")]
     case: Option<String>,
+    /// Only the cases that any server like httpbin can answer, against this one
+    #[arg(long, value_name = "URL")]
+    against: Option<String>,
     /// List the cases with what they promise, and run none
     #[arg(long)]
     list: bool,
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Some(part) => format!("{}::{}", case.group, case.name).contains(part),
         None => true,
     };
+    let wanted = |case: &Case| wanted(case) && (case.anywhere || options.against.is_none());
     if options.list {
         for case in cases().iter().filter(|case| wanted(case)) {
             println!("{}::{}\n    {}", case.group, case.name, case.promise);
@@ -76,6 +80,10 @@ fn main() -> ExitCode {
             move || backend.builder(),
             move |future| entered.block_on(future),
         );
+        let subject = match &options.against {
+            Some(url) => subject.against(url),
+            None => subject,
+        };
         let verdicts = run(&subject, wanted, |verdict| {
             if verdict.outcome != Outcome::Passed {
                 eprintln!("  {verdict}");

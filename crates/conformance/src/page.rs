@@ -87,11 +87,30 @@ impl fmt::Display for Verdicts {
                 "| {number} | {what} | {verdict} | {connection} | {source} |"
             )?;
         }
+        self.write_others(f)?;
         self.write_deviations(f)
     }
 }
 
 impl Verdicts {
+    /// The cases on framing that take more than one exchange.
+    fn write_others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n## And besides\n")?;
+        for case in cases().iter().filter(|case| case.group == "framing") {
+            let lacking = self.clients.iter().filter(|(_, capabilities)| {
+                let support = case.support(capabilities);
+                !support.is_yes()
+            });
+            let lacking: Vec<&str> = lacking.map(|(client, _)| &**client).collect();
+            let except = match lacking.is_empty() {
+                true => String::new(),
+                false => format!(" Not {}: see below.", lacking.join(", ")),
+            };
+            writeln!(f, "- {}{except}", case.promise)?;
+        }
+        Ok(())
+    }
+
     fn write_deviations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "\n## What clients do otherwise\n\n\

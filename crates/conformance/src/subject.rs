@@ -9,6 +9,7 @@ pub struct Subject {
     name: Arc<str>,
     builder: Arc<dyn Fn() -> SessionBuilder + Send + Sync>,
     block_on: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
+    foreign: Option<Arc<str>>,
 }
 
 impl Subject {
@@ -25,7 +26,21 @@ impl Subject {
             name: name.into().into(),
             builder: Arc::new(builder),
             block_on: Arc::new(block_on),
+            foreign: None,
         }
+    }
+
+    /// The same backend, tried against a server elsewhere: only the cases that any httpbin can
+    /// answer ([`Case::anywhere`](crate::Case::anywhere)) are run, and none starts an origin for
+    /// its pages. `url` is its address, as in `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn against(mut self, url: &str) -> Self {
+        self.foreign = Some(url.trim_end_matches('/').into());
+        self
+    }
+
+    pub(crate) fn foreign(&self) -> Option<Arc<str>> {
+        self.foreign.clone()
     }
 
     /// Its name.

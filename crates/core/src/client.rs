@@ -133,9 +133,11 @@ pub struct Capabilities {
     /// Heads that break the grammar of RFC 9112 are refused, even where their meaning can be
     /// guessed, and those that end early.
     pub strict_heads: Support,
-    /// What few servers send and RFC 9112 has a recipient read: folded header values, lines that
-    /// end in LF alone, long chunk extensions.
+    /// What few servers send and RFC 9112 has a recipient read: folded header values, fields of a
+    /// 100 (Continue), long chunk extensions.
     pub rare_forms: Support,
+    /// Lines of a head that end in LF alone, and empty lines before it, are read.
+    pub bare_lf: Support,
     /// Interim responses without an end are refused.
     pub interim_limit: Support,
     /// A connection serves nobody after a response with both a length and chunks, after one that
@@ -188,6 +190,7 @@ impl Capabilities {
             strict_chunks: Support::Yes,
             strict_heads: Support::Yes,
             rare_forms: Support::Yes,
+            bare_lf: Support::Yes,
             interim_limit: Support::Yes,
             retired_connections: Support::Yes,
             prompt_cancel: Support::Yes,
@@ -216,7 +219,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 25] {
+    pub fn supports(&self) -> [(&'static str, Support); 26] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -232,6 +235,7 @@ impl Capabilities {
             ("strict chunks", self.strict_chunks),
             ("strict heads", self.strict_heads),
             ("rare forms", self.rare_forms),
+            ("bare LF", self.bare_lf),
             ("interim limit", self.interim_limit),
             ("retired connections", self.retired_connections),
             ("prompt cancel", self.prompt_cancel),

@@ -164,7 +164,7 @@ impl Fetch for Isahc {
              head of HTTP/1.0, or with Connection or Transfer-Encoding, is an answer without a \
              body; it reads a tab for the space in a status line, and any bytes as the reason",
         );
-        capabilities.rare_forms = Support::No(
+        capabilities.bare_lf = Support::No(
             "libcurl and isahc refuse status lines and ends of heads in LF alone, and empty lines \
              before the status: such a server's answer is an error",
         );

@@ -20,7 +20,7 @@ suite! { "bodies":
         "Eight MiB in chunks come out to the byte.";
     streamed_body_is_exact =>
         "The pieces of a body, one after another, are the body.";
-    content_length_is_told =>
+    content_length_is_told [anywhere] =>
         "A response says its body's length when it is known, and else nothing.";
     head_resolves_before_the_body needs early_head =>
         "The response is there when its head is, before the first byte of its body.";
@@ -65,7 +65,7 @@ async fn streamed_body_is_exact(context: Context) -> Result<(), Failure> {
 }
 
 async fn content_length_is_told(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for (path, length) in [
         ("/bytes/1000", Some(1000)),

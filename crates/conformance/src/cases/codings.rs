@@ -23,7 +23,7 @@ suite! { "codings":
         "A body of 256 KiB in any of the codings, or in bare deflate, comes out to the byte.";
     decoded_response_hides_its_coding =>
         "A decoded response has neither Content-Encoding nor a length.";
-    accept_encoding_of_the_request_wins =>
+    accept_encoding_of_the_request_wins [anywhere] =>
         "A request's own Accept-Encoding is sent as it is, and what comes is decoded.";
     decoding_can_be_switched_off =>
         "With decompress(false) nothing is asked for and bodies come as they are.";
@@ -100,7 +100,7 @@ async fn decoded_response_hides_its_coding(context: Context) -> Result<(), Failu
 }
 
 async fn accept_encoding_of_the_request_wins(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let request = context.session()?.get(origin.url("/gzip"));
     let shown: Value = request.header("accept-encoding", "br").json().await?;
     let asked = &shown["headers"]["Accept-Encoding"];

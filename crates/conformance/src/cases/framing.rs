@@ -178,7 +178,7 @@ async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result<(), Fa
 
 async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result<(), Failure> {
     let (go, gate) = async_channel::bounded::<()>(1);
-    let (sender, sent) = async_channel::bounded(1);
+    let (sender, gone) = async_channel::bounded(1);
     let server = Staged::start(move |mut stage| {
         stage.read_head()?;
         if stage.connection > 0 {
@@ -187,6 +187,8 @@ async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result<(),
             stage.answer("first")?;
             let _ = gate.recv_blocking();
             stage.answer("poison")?;
+            stage.read_to_close();
+            // The case may have failed already.
             let _ = sender.send_blocking(());
         }
         stage.read_to_close();
@@ -199,7 +201,9 @@ async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result<(),
         "first",
     )?;
     drop(go);
-    let _ = within("the bytes between the requests", PATIENCE, sent.recv()).await?;
+    // Some clients look at a connection when they next want it, others see at once what comes. Had
+    // it only just come, nothing would tell it from a quick answer.
+    let _ = within("the client's end of it", PATIENCE / 8, gone.recv()).await;
     match session.get(server.url("/2")).text().await {
         Ok(text) => equal("the second body", text, "second"),
         // Refusing the connection is no worse than leaving it.

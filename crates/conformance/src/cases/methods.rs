@@ -12,7 +12,7 @@ use crate::servers::{answering, ok, origin, scripted, values};
 suite! { "methods":
     standard_methods_arrive_as_sent =>
         "The methods of RFC 9110 and PATCH reach the server as they are.";
-    head_has_its_headers_and_no_body =>
+    head_has_its_headers_and_no_body [anywhere] =>
         "The answer to a HEAD has the length that a GET would have, and no bytes.";
     extension_method_arrives_as_sent needs extension_methods =>
         "A method that nobody has heard of reaches the server as it is.";
@@ -38,7 +38,7 @@ async fn standard_methods_arrive_as_sent(context: Context) -> Result<(), Failure
 }
 
 async fn head_has_its_headers_and_no_body(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let response = context.session()?.head(origin.url("/bytes/1000"));
     let response = response.send().await?;
     equal("the status", response.status().as_u16(), 200)?;

@@ -14,13 +14,13 @@ use crate::context::{Context, PATIENCE, within};
 use crate::servers::{counts, origin};
 
 suite! { "policy":
-    redirects_are_followed =>
+    redirects_are_followed [anywhere] =>
         "A redirect is followed, relative or absolute, and the response tells its history.";
-    redirects_keep_or_change_the_method =>
+    redirects_keep_or_change_the_method [anywhere] =>
         "301 and 302 turn a POST into a GET, 303 all but HEAD; 307 and 308 send method and body again (RFC 9110, 15.4).";
-    redirects_end =>
+    redirects_end [anywhere] =>
         "After ten redirects, or as many as were allowed, the error is too_many_redirects.";
-    redirected_stream_is_refused =>
+    redirected_stream_is_refused [anywhere] =>
         "A body that was a stream is not sent to where a 307 leads: redirect_refused.";
     credentials_stay_on_their_site =>
         "Authorization and Cookie do not follow to another host or port, nor back from there.";
@@ -57,7 +57,7 @@ suite! { "policy":
 }
 
 async fn redirects_are_followed(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for path in ["/redirect/3", "/absolute-redirect/3"] {
         let response = session.get(origin.url(path)).send().await?;
@@ -82,7 +82,7 @@ async fn redirects_are_followed(context: Context) -> Result<(), Failure> {
 }
 
 async fn redirects_keep_or_change_the_method(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for (code, method, becomes) in [
         (301, Method::POST, "GET"),
@@ -104,7 +104,7 @@ async fn redirects_keep_or_change_the_method(context: Context) -> Result<(), Fai
 }
 
 async fn redirects_end(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     session.get(origin.url("/redirect/10")).text().await?;
     let result = session.get(origin.url("/redirect/11")).text().await;
@@ -117,7 +117,7 @@ async fn redirects_end(context: Context) -> Result<(), Failure> {
 }
 
 async fn redirected_stream_is_refused(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let url = origin.url("/redirect-to?url=/anything&status_code=307");
     let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("content")]);
     let request = context.session()?.put(url).body(Body::from_stream(pieces));

@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
 use crate::context::Context;
-use crate::servers::{origin, scripted};
+use crate::servers::scripted;
 
 suite! { "requests":
-    query_pairs_arrive =>
+    query_pairs_arrive [anywhere] =>
         "Pairs are appended to the URL's query and arrive as they were given, whatever is in them.";
-    basic_auth_is_sent =>
+    basic_auth_is_sent [anywhere] =>
         "basic_auth opens what asks for it, and goes before credentials in the URL.";
-    bearer_auth_is_sent =>
+    bearer_auth_is_sent [anywhere] =>
         "bearer_auth is sent as Authorization: Bearer.";
-    header_map_is_sent =>
+    header_map_is_sent [anywhere] =>
         "A map of headers is sent, in place of the session's of the same names.";
     text_is_read_by_its_charset =>
         "text() reads by the charset of Content-Type, by a byte order mark, or as UTF-8.";
@@ -26,7 +26,7 @@ suite! { "requests":
 }
 
 async fn query_pairs_arrive(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let builder = context.builder().base_url(origin.url("/anything/"));
     let session = builder.build()?;
     let pairs = [
@@ -47,7 +47,7 @@ async fn query_pairs_arrive(context: Context) -> Result<(), Failure> {
 }
 
 async fn basic_auth_is_sent(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     let plain = origin.url("/basic-auth/user/p%C3%A4ss");
     let other = plain.replacen("//", "//someone:else@", 1);
@@ -60,7 +60,7 @@ async fn basic_auth_is_sent(context: Context) -> Result<(), Failure> {
 }
 
 async fn bearer_auth_is_sent(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let builder = context.builder().header("authorization", "Basic default");
     let request = builder.build()?.get(origin.url("/bearer"));
     let shown: Value = request.bearer_auth("to.ken").json().await?;
@@ -68,7 +68,7 @@ async fn bearer_auth_is_sent(context: Context) -> Result<(), Failure> {
 }
 
 async fn header_map_is_sent(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let builder = context.builder().header("x-one", "default");
     let session = builder.header("x-two", "default").build()?;
     let mut headers = HeaderMap::new();

@@ -16,15 +16,15 @@ use crate::servers::origin;
 use crate::staged::{Rendezvous, Staged};
 
 suite! { "session":
-    default_headers_are_sent =>
+    default_headers_are_sent [anywhere] =>
         "The session's headers are sent with every request, repeated ones repeated.";
-    request_headers_replace_the_defaults =>
+    request_headers_replace_the_defaults [anywhere] =>
         "A request's header takes the place of the session's of that name, all of them together.";
     relative_urls_join_the_base =>
         "Relative URLs are joined to base_url as links in a page are.";
     credentials_become_basic_authorization =>
         "Credentials in the URL are sent as Authorization: Basic, and not in the target.";
-    authorization_of_the_request_wins =>
+    authorization_of_the_request_wins [anywhere] =>
         "A request's own Authorization is sent in place of the URL's credentials.";
     max_in_flight_is_kept =>
         "The server never sees more requests at once than max_in_flight, and sees as many.";
@@ -38,13 +38,13 @@ suite! { "session":
         "A request's timeout takes the place of the session's, shorter or longer.";
     max_body_is_kept =>
         "A body longer than max_body is of the kind body_too_large, with a length and without.";
-    json_goes_both_ways =>
+    json_goes_both_ways [anywhere] =>
         "json_body sends a value with its type, json() reads one.";
     what_is_no_json_is_decode =>
         "A body that is not the JSON that was asked for is of the kind decode.";
     what_is_no_utf8_is_decode =>
         "A body that is not UTF-8 is no text: of the kind decode.";
-    http_requests_are_executed =>
+    http_requests_are_executed [anywhere] =>
         "A request of the http crate is sent as it is, relative to the base.";
     response_names_its_url =>
         "A response names the URL that was fetched.";
@@ -53,7 +53,7 @@ suite! { "session":
 }
 
 async fn default_headers_are_sent(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let builder = context.builder();
     let builder = builder.header("x-default", "1").header("x-default", "2");
     let session = builder.build()?;
@@ -66,7 +66,7 @@ async fn default_headers_are_sent(context: Context) -> Result<(), Failure> {
 }
 
 async fn request_headers_replace_the_defaults(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let builder = context.builder();
     let builder = builder.header("x-default", "1").header("x-default", "2");
     let session = builder.header("x-other", "kept").build()?;
@@ -116,7 +116,7 @@ async fn credentials_become_basic_authorization(context: Context) -> Result<(), 
 }
 
 async fn authorization_of_the_request_wins(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let url = origin.url("/headers").replacen("//", "//user:passwd@", 1);
     let request = context.session()?.get(url);
     let shown: Value = request.header("authorization", "Bearer own").json().await?;
@@ -234,7 +234,7 @@ async fn max_body_is_kept(context: Context) -> Result<(), Failure> {
 }
 
 async fn json_goes_both_ways(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let value = json!({ "name": "Ærøskøbing", "list": [1, 2.5, null], "deep": { "yes": true } });
     let request = context.session()?.post(origin.url("/post"));
     let shown: Value = request.json_body(&value).json().await?;
@@ -263,7 +263,7 @@ async fn what_is_no_utf8_is_decode(context: Context) -> Result<(), Failure> {
 }
 
 async fn http_requests_are_executed(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().base_url(origin.url("/")).build()?;
     for uri in ["/anything/x?y=z".to_owned(), origin.url("/anything/x?y=z")] {
         let request = Request::builder()

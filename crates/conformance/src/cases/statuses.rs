@@ -8,22 +8,22 @@ use crate::context::Context;
 use crate::servers::{answering, origin, scripted, values};
 
 suite! { "statuses":
-    registered_statuses_are_answers =>
+    registered_statuses_are_answers [anywhere] =>
         "No status is an error by itself.";
-    unregistered_statuses_are_answers needs unregistered_status =>
+    unregistered_statuses_are_answers [anywhere] needs unregistered_status =>
         "A status that nobody has registered comes out as it is.";
-    unregistered_status_is_never_changed =>
+    unregistered_status_is_never_changed [anywhere] =>
         "A status that the client does not know is an error or comes out as it is.";
     status_needs_no_reason =>
         "A status line whose reason is empty is accepted (RFC 9112, section 4).";
-    error_for_status_begins_at_400 =>
+    error_for_status_begins_at_400 [anywhere] =>
         "error_for_status fails from 400 on, with the status, and with nothing below.";
     redirects_are_not_followed =>
         "With max_redirects(0) a redirect comes back as it is: no client follows it by itself.";
 }
 
 async fn registered_statuses_are_answers(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for code in [
         200, 201, 202, 204, 304, 400, 401, 404, 407, 418, 429, 500, 503,
@@ -37,7 +37,7 @@ async fn registered_statuses_are_answers(context: Context) -> Result<(), Failure
 }
 
 async fn unregistered_statuses_are_answers(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for code in [299, 499, 599] {
         let url = origin.url(&format!("/status/{code}"));
@@ -48,7 +48,7 @@ async fn unregistered_statuses_are_answers(context: Context) -> Result<(), Failu
 }
 
 async fn unregistered_status_is_never_changed(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     match context
         .session()?
         .get(origin.url("/status/299"))
@@ -74,7 +74,7 @@ async fn status_needs_no_reason(context: Context) -> Result<(), Failure> {
 }
 
 async fn error_for_status_begins_at_400(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for code in [200, 204, 301, 304] {
         let url = origin.url(&format!("/status/{code}"));

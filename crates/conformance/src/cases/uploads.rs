@@ -43,11 +43,11 @@ suite! { "uploads":
         "The server has the first piece before the second is made.";
     sized_stream_says_its_length needs streaming_upload =>
         "A streamed body that knows its length is sent with Content-Length.";
-    form_arrives =>
+    form_arrives [anywhere] =>
         "Pairs are sent as a page's form sends them, whatever is in them.";
-    multipart_form_arrives needs streaming_upload =>
+    multipart_form_arrives [anywhere] needs streaming_upload =>
         "A form of texts, bytes and a file arrives part by part, with Content-Length.";
-    multipart_form_with_a_stream_arrives needs streaming_upload =>
+    multipart_form_with_a_stream_arrives [anywhere] needs streaming_upload =>
         "A form with a part of unknown length arrives too, in chunks.";
     file_arrives needs streaming_upload =>
         "A file of eight MiB arrives to the byte, with Content-Length.";
@@ -175,7 +175,7 @@ async fn sized_stream_says_its_length(context: Context) -> Result<(), Failure> {
 }
 
 async fn form_arrives(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let pairs = [("name", "Ærø & Fyn"), ("n", "1+1=2"), ("n", "")];
     let request = context.session()?.post(origin.url("/post"));
     let shown: Value = request.form(&pairs).json().await?;
@@ -207,7 +207,7 @@ fn form(dir: &TempDir) -> io::Result<(Multipart, Value, Value)> {
 }
 
 async fn multipart_form_arrives(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let dir = tempfile::tempdir()?;
     let (form, fields, files) = form(&dir)?;
     let request = context.session()?.post(origin.url("/post"));
@@ -219,7 +219,7 @@ async fn multipart_form_arrives(context: Context) -> Result<(), Failure> {
 }
 
 async fn multipart_form_with_a_stream_arrives(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let bytes = payload::bytes(100_000, 13);
     let hidden = Part::new(streamed(&bytes)).file_name("stream");
     let form = Multipart::new().text("a", "b").part("s", hidden);

@@ -97,7 +97,7 @@ pub(super) static RULES: &[Rule] = &[
             each(lines, status_line)
         },
     )
-    .because("A recipient may be lenient here; nobody needs it."),
+    .because("A recipient may be lenient here; no server needs it."),
     Rule::refused(
         Protocol,
         ("status lines", "control_bytes_in_a_status_line_are_protocol"),
@@ -108,7 +108,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("status lines", "other_control_bytes_in_a_status_line_are_protocol"),
-        "A status line has no other control byte in it, and a tab only in its reason.",
+        "It has no other control byte either, and a tab only in its reason.",
         "RFC 9112, 4",
         || each(["HTTP/1.1 200 \x01", "HTTP/1.1 200 \x7f", "HTTP/1.1\t200 OK"], status_line),
     )
@@ -136,7 +136,7 @@ pub(super) static RULES: &[Rule] = &[
         || each(["\r\n", "\r\n\r\n\r\n"], |lines| lines.to_owned() + &sized("")),
     )
     .because("Said of requests; some servers send one behind a body.")
-    .or(need::rare_forms, Protocol),
+    .or(need::bare_lf, Protocol),
     Rule::refused(
         Protocol,
         ("fields", "lone_cr_in_a_head_is_protocol"),
@@ -166,7 +166,7 @@ pub(super) static RULES: &[Rule] = &[
         },
     )
     .because("Scripts behind old gateways write such heads.")
-    .or(need::rare_forms, Protocol),
+    .or(need::bare_lf, Protocol),
     Rule::refused(
         Protocol,
         ("fields", "control_bytes_in_a_value_are_protocol"),
@@ -179,7 +179,7 @@ pub(super) static RULES: &[Rule] = &[
                 .collect()
         },
     )
-    .because("Those other than NUL, CR and LF may be kept; nobody needs them."),
+    .because("Those other than NUL, CR and LF may be kept; no server needs them."),
     Rule::refused(
         Protocol,
         ("fields", "names_that_are_no_tokens_are_protocol"),
@@ -392,7 +392,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("chunks", "nonsense_chunk_sizes_are_protocol"),
-        "A chunk's size that does not begin with a digit is refused, a sign or a space among it.",
+        "A chunk's size that does not begin with a digit is refused.",
         "RFC 9112, 7.1",
         || each(["xyz", "-", "-5", "", ";", ";a"], chunk_line),
     )
@@ -456,14 +456,14 @@ pub(super) static RULES: &[Rule] = &[
     Rule::accepted(
         HELLO,
         ("chunks", "chunk_extensions_are_no_body"),
-        "Extensions behind a chunk's size are passed over.",
+        "Extensions behind a chunk's size are passed over: they are no body.",
         "RFC 9112, 7.1.1",
         || each(["5;a", "5;a=b", "5; a = \"b;c\"", "5 ;a", "5;", "5;\u{fc}"], chunk_line),
     ),
     Rule::accepted(
         HELLO,
         ("chunks", "long_chunk_extensions_are_no_body"),
-        "They may be long.",
+        "Extensions may be long.",
         "RFC 9112, 7.1.1",
         || {
             let lines = ["5;signature=0123456789abcdef", "5;name=\"a value, in quotes\";other=value"];
@@ -474,7 +474,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("chunks", "floods_of_chunk_extensions_are_protocol"),
-        "They may not be a megabyte.",
+        "Extensions of a megabyte are refused.",
         "RFC 9112, 7.1.1",
         || vec![chunk_line(&format!("5;{}", "x".repeat(MEGABYTE))).into()],
     )
@@ -492,7 +492,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("trailers", "trailers_that_are_no_fields_are_protocol"),
-        "What stands there and is no field is refused.",
+        "What stands behind the last chunk and is no field is refused.",
         "RFC 9112, 7.1.2",
         || each(["X-A\r\n", "X A: a\r\n", "X-A: a\0\r\n", ": a\r\n", "X-A : a\r\n"], trailers),
     )
@@ -500,7 +500,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("trailers", "floods_of_trailers_are_protocol"),
-        "A flood of them is refused.",
+        "A flood of trailers is refused.",
         "RFC 9110, 5.4",
         || {
             let (long, many) = (format!("X: {}\r\n", "x".repeat(MEGABYTE)), "X: a\r\n".repeat(20_000));
@@ -522,7 +522,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Incomplete,
         ("early ends", "head_without_a_promise_cut_anywhere_is_incomplete"),
-        "So is one that says Connection: close or Transfer-Encoding, or is of HTTP/1.0.",
+        "So is a head that says Connection: close or Transfer-Encoding, or is of HTTP/1.0.",
         "RFC 9112, 8",
         || {
             let mut cuts = cut("HTTP/1.1 200 OK\r\nConnection: close\r\n", "Content-Length: 5\r\n\r\n");
@@ -585,7 +585,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("interim responses", "flood_of_interim_responses_is_protocol"),
-        "A flood of them is refused.",
+        "A flood of interim responses is refused.",
         "RFC 9110, 15.2",
         || vec!["HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n".repeat(20_000).into()],
     )
@@ -608,7 +608,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("interim responses", "bytes_of_another_protocol_reach_nobody"),
-        "What follows such a 101 is nobody's body.",
+        "What follows a 101 that nobody asked for is nobody's body.",
         "RFC 9110, 15.2.2",
         || {
             let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n";
@@ -680,7 +680,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::accepted(
         and_closed(HELLO),
         ("no body", "bytes_behind_the_last_chunk_end_the_connection"),
-        "So do bytes behind the last chunk.",
+        "Bytes behind the last chunk and its trailers belong to no response either.",
         "RFC 9112, 9.2",
         || vec![chunked("5\r\nhello\r\n0\r\n\r\nmore").into()],
     )
