@@ -159,6 +159,9 @@ fn short_success_is_caught() {
         "reset_in_a_sized_body_is_incomplete",
         "reset_in_a_chunked_body_is_incomplete",
         "nonsense_chunk_sizes_are_protocol",
+        "sized_body_cut_anywhere_is_incomplete",
+        "chunked_body_cut_anywhere_is_incomplete",
+        "end_within_the_trailers_is_incomplete",
     ];
     catches(&names, &tampered(forgiving));
 }
@@ -181,6 +184,52 @@ impl HttpBody for Forgiving {
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
     }
+}
+
+#[test]
+fn leniency_is_caught() {
+    let lenient = || {
+        |session, request| -> BoxFuture<'static, Answer> {
+            Box::pin(async move {
+                match send(session, request).await {
+                    Err(_) => Ok(Response::new(Body::empty())),
+                    answer => answer,
+                }
+            })
+        }
+    };
+    let names = [
+        "garbage_is_protocol",
+        "lone_cr_in_a_head_is_protocol",
+        "more_than_a_hundred_fields_are_protocol",
+        "lengths_that_differ_are_protocol",
+        "codings_other_than_chunked_are_protocol",
+        "switching_protocols_is_protocol",
+        "head_cut_anywhere_is_incomplete",
+    ];
+    catches(&names, &tampered(lenient));
+}
+
+#[test]
+fn strictness_is_caught() {
+    let strict = || {
+        |session, request| -> BoxFuture<'static, Answer> {
+            Box::pin(async move {
+                let answer = send(session, request).await?;
+                match answer.headers().len() {
+                    ..=1 => Err(Error::new(ErrorKind::Protocol)),
+                    _ => Ok(answer),
+                }
+            })
+        }
+    };
+    let names = [
+        "reason_may_be_anything_or_missing",
+        "lines_of_a_head_may_end_in_lf_alone",
+        "chunk_extensions_are_no_body",
+        "ten_interim_responses_are_passed_over",
+    ];
+    catches(&names, &tampered(strict));
 }
 
 #[test]
