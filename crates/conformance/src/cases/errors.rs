@@ -24,6 +24,8 @@ suite! { "errors":
         "A header that HTTP does not allow is of the kind invalid_request, and nothing is sent.";
     end_before_the_head_is_incomplete =>
         "A connection that ends before a complete head is of the kind incomplete.";
+    end_before_the_request_is_incomplete =>
+        "A connection that ends before its request is read is of the kind incomplete.";
     reset_before_the_head_is_incomplete =>
         "A connection that is reset before a complete head is of the kind incomplete.";
     early_close_in_a_sized_body_is_incomplete =>
@@ -177,6 +179,18 @@ async fn end_before_the_head_is_incomplete(context: Context) -> Result<(), Failu
             result,
             &[ErrorKind::Incomplete],
         )?;
+    }
+    Ok(())
+}
+
+async fn end_before_the_request_is_incomplete(context: Context) -> Result<(), Failure> {
+    let server = scripted(Script::new().close())?;
+    let session = context.session()?;
+    for _ in 0..5 {
+        let result = session.get(server.url("/")).text().await;
+        fails("an end", result, &[ErrorKind::Incomplete])?;
+        let result = session.post(server.url("/")).body("content").text().await;
+        fails("an end", result, &[ErrorKind::Incomplete])?;
     }
     Ok(())
 }
