@@ -22,6 +22,7 @@ fn session() -> Session {
         Ok((Surf::new(runtime.clone(), options)?, runtime))
     })
     .timeout(PATIENCE)
+    .decompress(false)
     .build()
     .unwrap()
 }
