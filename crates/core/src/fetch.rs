@@ -9,7 +9,6 @@ use crate::body::{BlockingBody, Body};
 use crate::cancel::Cancel;
 use crate::client::Capabilities;
 use crate::error::Error;
-use crate::head;
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -147,11 +146,7 @@ impl<F: Fetch> DynFetch for F {
         &self,
         request: http::Request<Body>,
     ) -> BoxFuture<'_, Result<http::Response<Body>, Error>> {
-        Box::pin(async move {
-            let response = self.fetch(request).await?;
-            head::check(&response)?;
-            Ok(response)
-        })
+        Box::pin(self.fetch(request))
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {

@@ -1,6 +1,6 @@
 //! What a response's head may say: one verdict, whichever client has read it.
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Response, StatusCode, Version};
 
 use crate::error::{Error, ErrorKind};
@@ -15,22 +15,69 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Clients are strict in different ways and pass on what they have understood; here is what all
 /// of them are held to.
 pub(crate) fn check<B>(response: &Response<B>) -> Result<(), Error> {
+    framing(response).map(drop)
+}
+
+/// What tells where the body ends.
+#[derive(Default)]
+struct Framing<'a> {
+    length: Option<&'a HeaderValue>,
+    coding: Option<&'a HeaderValue>,
+}
+
+/// One look at each field, as every response is looked at.
+fn framing<B>(response: &Response<B>) -> Result<Framing<'_>, Error> {
     // RFC 9110, 15.2.2: it answers an `Upgrade`, which no client here can follow.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused("a change of protocols that nobody asked for"));
     }
-    let headers = response.headers();
-    if headers.len() > MAX_FIELDS {
+    if response.headers().len() > MAX_FIELDS {
         return Err(refused("more than 100 header fields"));
     }
-    let bytes = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len());
-    if bytes.sum::<usize>() > MAX_BYTES {
+    let mut bytes = 0;
+    let mut framing = Framing::default();
+    for (name, value) in response.headers() {
+        bytes += name.as_str().len() + value.len();
+        if name == CONTENT_LENGTH {
+            framing.add_length(value)?;
+        } else if name == TRANSFER_ENCODING {
+            framing.add_coding(value, response.version())?;
+        }
+    }
+    if bytes > MAX_BYTES {
         return Err(refused("header fields of more than 64 KiB"));
     }
-    check_length(headers)?;
-    check_coding(headers, response.version())
+    Ok(framing)
+}
+
+impl<'a> Framing<'a> {
+    /// RFC 9112, 6.3: a length that is invalid, or that differs from another, tells nothing of
+    /// where the body ends. A list of equal ones may be refused too.
+    fn add_length(&mut self, length: &'a HeaderValue) -> Result<(), Error> {
+        let digits = length.as_bytes();
+        let number = digits.iter().all(u8::is_ascii_digit);
+        if !number || str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_err()) {
+            return Err(refused("a length that is no number"));
+        }
+        if self.length.is_some_and(|other| other != length) {
+            return Err(refused("lengths that contradict each other"));
+        }
+        self.length = Some(length);
+        Ok(())
+    }
+
+    /// RFC 9112, 6.1: nobody asked for a coding other than `chunked`, which is applied once, and
+    /// on HTTP/1.0 it is a sign of faulty framing.
+    fn add_coding(&mut self, coding: &'a HeaderValue, version: Version) -> Result<(), Error> {
+        if self.coding.is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(refused("a transfer coding other than chunked"));
+        }
+        if version < Version::HTTP_11 {
+            return Err(refused("a transfer coding on HTTP/1.0"));
+        }
+        self.coding = Some(coding);
+        Ok(())
+    }
 }
 
 /// Whether the connection of this response must carry no other: the head tells two ends of the
@@ -51,44 +98,10 @@ pub(crate) fn check<B>(response: &Response<B>) -> Result<(), Error> {
 /// # Ok::<(), http::Error>(())
 /// ```
 pub fn retires_connection<B>(response: &Response<B>) -> bool {
-    let headers = response.headers();
     response.version() < Version::HTTP_2
-        && (headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
-            || check(response).is_err())
-}
-
-/// RFC 9112, 6.3: a length that is invalid, or that differs from another, tells nothing of where
-/// the body ends. A list of equal ones may be refused too.
-fn check_length(headers: &HeaderMap) -> Result<(), Error> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else {
-        return Ok(());
-    };
-    let digits = first.as_bytes();
-    let number = digits.iter().all(u8::is_ascii_digit);
-    if !number || str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_err()) {
-        return Err(refused("a length that is no number"));
-    }
-    if lengths.any(|other| other != first) {
-        return Err(refused("lengths that contradict each other"));
-    }
-    Ok(())
-}
-
-/// RFC 9112, 6.1: nobody asked for a coding other than `chunked`, which is applied once, and on
-/// HTTP/1.0 it is a sign of faulty framing.
-fn check_coding(headers: &HeaderMap, version: Version) -> Result<(), Error> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(only) = codings.next() else {
-        return Ok(());
-    };
-    if codings.next().is_some() || !only.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(refused("a transfer coding other than chunked"));
-    }
-    if version < Version::HTTP_11 {
-        return Err(refused("a transfer coding on HTTP/1.0"));
-    }
-    Ok(())
+        && framing(response).map_or(true, |framing| {
+            framing.length.is_some() && framing.coding.is_some()
+        })
 }
 
 fn refused(what: &'static str) -> Error {

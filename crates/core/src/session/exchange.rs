@@ -16,6 +16,7 @@ use crate::client::Support;
 use crate::decode;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::fetch::Deadline;
+use crate::head;
 use crate::response::Response;
 use crate::target::Target;
 
@@ -255,6 +256,7 @@ impl Exchange<'_> {
         let client = inner.client().ok_or(Bell::Closed)?;
         let fetched = client.fetch_boxed(request);
         let response = self.alarm.bound(limit, fetched).await??;
+        head::check(&response)?;
         #[cfg(feature = "cookies")]
         if let Some(jar) = &inner.cookies {
             jar.keep(response.headers(), target.url());
