@@ -20,8 +20,8 @@ use inflight_core::{
 };
 use proptest::prelude::*;
 use support::{
-    Ear, Gate, InMemory, TestRuntime, answer, builder, client, lock, poll, poll_until_stalled, run,
-    session,
+    Ear, Gate, InMemory, TestRuntime, Wakes, answer, builder, client, lock, poll,
+    poll_until_stalled, run, session,
 };
 
 /// A client that answers with `ok` and keeps what it was asked.
@@ -699,7 +699,6 @@ fn the_time_of_the_head_and_of_the_body_is_one() {
     assert!(poll(&mut next).is_pending());
     runtime.advance(4 * MINUTES);
     assert_timeout(&run(next).unwrap_err());
-    assert_eq!(runtime.sleeps().len(), 1, "one timer for an exchange");
 }
 
 #[test]
@@ -771,7 +770,7 @@ fn an_exchange_without_a_timeout_has_no_timer() {
 }
 
 #[test]
-fn an_exchange_has_one_timer_however_often_it_waits() {
+fn an_exchange_whose_time_is_near_has_one_timer_however_often_it_waits() {
     let runtime = TestRuntime::new(0);
     let gates: Vec<_> = (0..4).map(|_| Gate::new()).collect();
     let client = {
@@ -792,7 +791,10 @@ fn an_exchange_has_one_timer_however_often_it_waits() {
             }
         })
     };
-    let session = session(client, &runtime);
+    let session = builder(client, &runtime)
+        .timeout(Duration::from_secs(1))
+        .build()
+        .unwrap();
     let mut text = Box::pin(session.get("http://host/").text());
     for gate in &gates {
         for _ in 0..3 {
@@ -805,6 +807,57 @@ fn an_exchange_has_one_timer_however_often_it_waits() {
     assert_eq!(run(text).unwrap(), "aaa");
     assert_eq!(runtime.sleeps().len(), 1);
     assert_eq!(runtime.sleeping(), 0, "the timer goes with its exchange");
+}
+
+#[test]
+fn exchanges_whose_time_is_far_share_a_timer() {
+    let runtime = TestRuntime::new(0);
+    let session = builder(silent(&Ear::new()), &runtime)
+        .timeout(MINUTES)
+        .build()
+        .unwrap();
+    let mut heads: Vec<_> = (0..100)
+        .map(|_| Box::pin(session.get("http://host/").send()))
+        .collect();
+    for head in &mut heads {
+        assert!(poll(head).is_pending());
+    }
+    assert_eq!(runtime.sleeping(), 1);
+    // It starts again for those who still wait, and for nobody else.
+    runtime.advance(MINUTES / 2);
+    for head in &mut heads {
+        assert!(poll(head).is_pending());
+    }
+    assert_eq!(runtime.sleeping(), 1);
+    heads.clear();
+    runtime.advance(MINUTES);
+    assert_eq!(runtime.sleeping(), 0);
+}
+
+#[test]
+fn those_who_share_a_timer_are_woken_in_time() {
+    let runtime = TestRuntime::new(0);
+    let session = builder(silent(&Ear::new()), &runtime)
+        .timeout(MINUTES)
+        .build()
+        .unwrap();
+    let mut head = Box::pin(session.get("http://host/").send());
+    let (wakes, waker) = Wakes::new();
+    let mut steps = 0;
+    let error = loop {
+        // Polled when woken, as an executor does, and never otherwise.
+        match head.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(outcome) => break outcome.unwrap_err(),
+            Poll::Pending => {
+                while wakes.take() == 0 {
+                    runtime.advance(Duration::from_millis(250));
+                    steps += 1;
+                }
+            }
+        }
+    };
+    assert_timeout(&error);
+    assert_eq!(steps, 240, "after its minute, and no later");
 }
 
 #[test]
@@ -821,7 +874,10 @@ fn the_timer_ends_with_the_body_although_the_response_is_kept() {
             }
         })
     };
-    let session = session(client, &runtime);
+    let session = builder(client, &runtime)
+        .timeout(Duration::from_secs(1))
+        .build()
+        .unwrap();
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut head).is_pending());
     gate.open();

@@ -12,14 +12,10 @@ use sync_wrapper::SyncWrapper;
 #[derive(Clone)]
 pub(crate) struct Spawn(pub(crate) Arc<dyn Runtime>);
 
-impl<F> Executor<F> for Spawn
-where
-    F: Future + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.0.spawn(Box::pin(async move {
-            future.await;
-        }));
+// Only of the kind that hyper-util's client hands out: already in the box that a runtime takes.
+impl Executor<BoxFuture<'static, ()>> for Spawn {
+    fn execute(&self, task: BoxFuture<'static, ()>) {
+        self.0.spawn(task);
     }
 }
 

@@ -37,12 +37,10 @@ impl From<Bell> for Error {
     }
 }
 
-/// The one timer of an exchange, and its ear for the end of the session. It starts its runtime's
-/// timer at the first wait: an exchange that never waits never pays for it.
+/// The one timer of an exchange, and its ear for the end of the session. An exchange that never
+/// waits, or that is over before the session's next round, never pays for a timer of its own.
 pub(crate) struct Alarm {
     pub(crate) deadline: Option<Instant>,
-    // The whole of the time, while none of it has passed: spares asking the clock again.
-    whole: Option<Duration>,
     // When it rings, and the runtime's timer.
     armed: Option<(Instant, SyncWrapper<BoxFuture<'static, ()>>)>,
     entry: Entry,
@@ -57,7 +55,6 @@ impl Alarm {
         Ok(Self {
             // A time too far away to be represented is no limit.
             deadline: timeout.and_then(|timeout| runtime.now().checked_add(timeout)),
-            whole: timeout,
             armed: None,
             entry,
             session,
@@ -76,7 +73,8 @@ impl Alarm {
 
     /// When `phase`, which begins now, has taken longer than `timeout`.
     pub(crate) fn limit(&self, timeout: Option<Duration>, phase: Phase) -> Limit {
-        Some((self.now().checked_add(timeout?)?, phase))
+        let timeout = timeout?;
+        Some((self.now().checked_add(timeout)?, phase))
     }
 
     fn is_over(&self) -> bool {
@@ -134,11 +132,15 @@ impl Alarm {
                 }
                 // It rang for a limit that has moved on since.
             }
-            let left = match self.whole.take() {
-                Some(whole) if phase == Phase::Total => whole,
-                _ => until.saturating_duration_since(self.now()),
-            };
-            let sleep = SyncWrapper::new(self.session.0.runtime.sleep(left));
+            let session = &*self.session.0;
+            if self
+                .entry
+                .is_called_by(until, &session.roll, &session.runtime)
+            {
+                return Poll::Pending;
+            }
+            let left = until.saturating_duration_since(self.now());
+            let sleep = SyncWrapper::new(session.runtime.sleep(left));
             self.armed = Some((until, sleep));
         }
     }
@@ -166,13 +168,11 @@ pub(crate) struct Governed {
 impl Governed {
     pub(crate) fn new(
         body: Body,
-        mut alarm: Alarm,
+        alarm: Alarm,
         mut seat: Seat,
         read_timeout: Option<Duration>,
     ) -> Self {
         seat.unread(&alarm);
-        // Whoever has the response may take any time before reading on.
-        alarm.whole = None;
         Self {
             body,
             alarm,

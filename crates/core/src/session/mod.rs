@@ -101,7 +101,7 @@ struct Inner {
     redirects: redirect::Policy,
     retry: Retry,
     budget: Budget,
-    roll: Roll,
+    roll: Arc<Roll>,
     #[cfg(feature = "cookies")]
     cookies: Option<CookieJar>,
     max_body: u64,
@@ -453,7 +453,7 @@ impl SessionBuilder {
             redirects: self.redirects,
             retry: self.retry,
             budget: Budget::new(),
-            roll: Roll::default(),
+            roll: Arc::default(),
             #[cfg(feature = "cookies")]
             cookies: self.cookies,
             max_body: self.max_body,

@@ -1,11 +1,20 @@
 //! Who is in flight, and the end of a session.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use slab::Slab;
+use sync_wrapper::SyncWrapper;
+
+use crate::fetch::BoxFuture;
+use crate::runtime::Runtime;
+
+/// How often those that wait are woken, to see whether their time is near. Most requests are over
+/// before, and need no timer of their own.
+const ROUND: Duration = Duration::from_secs(5);
 
 /// How many requests a session has under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +32,27 @@ pub(crate) struct Roll {
     stage: AtomicU8,
     begun: AtomicUsize,
     waiting: AtomicUsize,
+    /// The number of the round to come; 0 when none is.
+    round: AtomicU64,
     calls: Mutex<Calls>,
 }
 
 #[derive(Default)]
 struct Calls {
+    rounds: u64,
+    round: Option<Round>,
     /// Who wants to know when the session's time is over.
     exchanges: Slab<Waker>,
     /// Who wants to know when no request is left.
     closers: Vec<Waker>,
+}
+
+/// When everybody is woken next.
+struct Round {
+    number: u64,
+    rings: Instant,
+    // None for the moment in which it is set.
+    _sleep: Option<SyncWrapper<BoxFuture<'static, ()>>>,
 }
 
 /// Requests are taken.
@@ -71,11 +92,67 @@ impl Roll {
     /// Tells those that are there to end.
     pub(crate) fn end(&self) {
         self.stage.store(CLOSED, Ordering::SeqCst);
-        let wakers: Vec<Waker> = {
+        self.wake_all(|_| true);
+    }
+
+    /// Wakes those that wait, if it is so, and ends the round.
+    fn wake_all(&self, if_so: impl FnOnce(&Calls) -> bool) {
+        let (round, wakers) = {
             let mut calls = self.calls();
-            calls.exchanges.iter_mut().map(|(_, w)| w.clone()).collect()
+            if !if_so(&calls) {
+                return;
+            }
+            self.round.store(0, Ordering::SeqCst);
+            let exchanges = calls.exchanges.iter();
+            let wakers: Vec<Waker> = exchanges.map(|(_, waker)| waker.clone()).collect();
+            (calls.round.take(), wakers)
         };
+        drop(round);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The round to come, by its number. Where there is none it begins, for those who can wait
+    /// `until` then.
+    fn round(
+        self: &Arc<Self>,
+        until: Instant,
+        runtime: &Arc<dyn Runtime>,
+    ) -> Option<(u64, Instant)> {
+        let (number, rings) = {
+            let mut calls = self.calls();
+            if let Some(round) = &calls.round {
+                return Some((round.number, round.rings));
+            }
+            let rings = runtime.now() + ROUND;
+            if until < rings || self.is_closed() {
+                return None;
+            }
+            calls.rounds += 1;
+            let number = calls.rounds;
+            calls.round = Some(Round {
+                number,
+                rings,
+                _sleep: None,
+            });
+            self.round.store(number, Ordering::SeqCst);
+            (number, rings)
+        };
+        let waker = Waker::from(Arc::new(Ringer {
+            number,
+            roll: Arc::downgrade(self),
+        }));
+        // Without the lock: a runtime may wake at once.
+        let mut sleep = runtime.sleep(ROUND);
+        match sleep.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(()) => waker.wake(),
+            Poll::Pending => {
+                let mut calls = self.calls();
+                if let Some(round) = calls.round.as_mut().filter(|r| r.number == number) {
+                    round._sleep = Some(SyncWrapper::new(sleep));
+                }
+            }
+        }
+        Some((number, rings))
     }
 
     /// Completes when no request is under way.
@@ -99,10 +176,29 @@ impl fmt::Debug for Roll {
     }
 }
 
+/// Whom the runtime wakes when a round is due.
+struct Ringer {
+    number: u64,
+    roll: Weak<Roll>,
+}
+
+impl Wake for Ringer {
+    fn wake(self: Arc<Self>) {
+        if let Some(roll) = self.roll.upgrade() {
+            roll.wake_all(|calls| {
+                let round = calls.round.as_ref();
+                round.is_some_and(|round| round.number == self.number)
+            });
+        }
+    }
+}
+
 /// One request in the roll.
 #[derive(Default)]
 pub(crate) struct Entry {
     is_in: bool,
+    // The round that wakes it.
+    round: Option<(u64, Instant)>,
     // Where it is called, and whom.
     call: Option<(usize, Waker)>,
 }
@@ -113,7 +209,7 @@ impl Entry {
         roll.begun.fetch_add(1, Ordering::SeqCst);
         let mut entry = Self {
             is_in: true,
-            call: None,
+            ..Self::default()
         };
         if roll.is_open() {
             return Some(entry);
@@ -132,7 +228,12 @@ impl Entry {
             }
             None => {
                 let waker = cx.waker().clone();
-                let key = roll.calls().exchanges.insert(waker.clone());
+                let mut calls = roll.calls();
+                let key = calls.exchanges.insert(waker.clone());
+                self.round = calls
+                    .round
+                    .as_ref()
+                    .map(|round| (round.number, round.rings));
                 self.call = Some((key, waker));
             }
         }
@@ -140,6 +241,21 @@ impl Entry {
             return Poll::Ready(());
         }
         Poll::Pending
+    }
+
+    /// Whether a round wakes it before `until`, so that it needs no timer to be woken by.
+    /// For those that [`poll_closed`](Self::poll_closed) has noted.
+    pub(crate) fn is_called_by(
+        &mut self,
+        until: Instant,
+        roll: &Arc<Roll>,
+        runtime: &Arc<dyn Runtime>,
+    ) -> bool {
+        let to_come = roll.round.load(Ordering::SeqCst);
+        if self.round.is_none_or(|(number, _)| number != to_come) {
+            self.round = roll.round(until, runtime);
+        }
+        self.round.is_some_and(|(_, rings)| rings <= until)
     }
 
     /// The request is over.
