@@ -112,6 +112,10 @@ pub(crate) mod need {
         capabilities.connection_reuse
     }
 
+    pub(crate) fn connection_events(capabilities: &Capabilities) -> Support {
+        capabilities.connection_events
+    }
+
     pub(crate) fn unrepeatable_reuse(capabilities: &Capabilities) -> Support {
         capabilities.unrepeatable_reuse
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::observe::Connections;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::tls::{HttpVersions, TlsOptions};
 
@@ -28,6 +29,8 @@ pub struct ClientOptions {
     pub tls: TlsOptions,
     /// Which versions of HTTP are spoken. Default: HTTP/2 where a TLS server takes it.
     pub versions: HttpVersions,
+    /// Where the client says which connections its requests have.
+    pub connections: Connections,
 }
 
 impl Default for ClientOptions {
@@ -40,6 +43,7 @@ impl Default for ClientOptions {
             resolver: Arc::new(SystemResolver),
             tls: TlsOptions::default(),
             versions: HttpVersions::default(),
+            connections: Connections::default(),
         }
     }
 }
@@ -146,6 +150,8 @@ pub struct Capabilities {
     /// The server sees the connection go as soon as a request is dropped. Where not, when the
     /// server next sends something or at the request's deadline, whichever is first.
     pub prompt_cancel: Support,
+    /// Whether a request had a new connection or a kept one is told.
+    pub connection_events: Support,
     /// The response is there when its head is, before the first byte of its body.
     pub early_head: Support,
     /// A connect that takes too long is told apart from other timeouts.
@@ -194,6 +200,7 @@ impl Capabilities {
             interim_limit: Support::Yes,
             retired_connections: Support::Yes,
             prompt_cancel: Support::Yes,
+            connection_events: Support::Yes,
             early_head: Support::Yes,
             connect_phase: Support::Yes,
             close_delimited: Support::Yes,
@@ -219,7 +226,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 26] {
+    pub fn supports(&self) -> [(&'static str, Support); 27] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -239,6 +246,7 @@ impl Capabilities {
             ("interim limit", self.interim_limit),
             ("retired connections", self.retired_connections),
             ("prompt cancel", self.prompt_cancel),
+            ("connection events", self.connection_events),
             ("early head", self.early_head),
             ("connect phase", self.connect_phase),
             ("close-delimited body", self.close_delimited),

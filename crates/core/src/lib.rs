@@ -32,6 +32,7 @@ mod file;
 pub mod gather;
 mod head;
 mod multipart;
+mod observe;
 mod offload;
 mod progress;
 mod request;
@@ -56,6 +57,9 @@ pub use fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking};
 pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};
 pub use head::retires_connection;
 pub use multipart::{Multipart, Part};
+#[cfg(feature = "tracing")]
+pub use observe::TracingObserver;
+pub use observe::{Connection, Connections, Event, Observer, Step, Trace};
 pub use offload::{Inline, Offload};
 pub use progress::Progress;
 pub use request::{IntoUrl, RequestBuilder};

@@ -23,7 +23,22 @@ pub struct Progress {
     pub total: Option<u64>,
 }
 
-pub(crate) type Watcher = Arc<dyn Fn(Progress) + Send + Sync>;
+/// Who watches a body.
+pub(crate) trait Watch: Send + Sync {
+    /// A piece was taken.
+    fn took(&self, so_far: Progress);
+
+    /// That was the last.
+    fn ended(&self) {}
+}
+
+impl<F: Fn(Progress) + Send + Sync> Watch for F {
+    fn took(&self, so_far: Progress) {
+        self(so_far);
+    }
+}
+
+pub(crate) type Watcher = Arc<dyn Watch>;
 
 impl Body {
     /// Calls `watch` with each piece that is taken from this body, at most 64 KiB at a time. A
@@ -61,6 +76,7 @@ impl Body {
                     total: self.len(),
                 },
                 watcher,
+                ended: false,
             },
             body: self,
             rest: Bytes::new(),
@@ -72,13 +88,19 @@ impl Body {
 struct Meter {
     so_far: Progress,
     watcher: Watcher,
+    ended: bool,
 }
 
 impl Meter {
+    /// Nothing more is the end.
     fn count(&mut self, len: usize) {
         if len > 0 {
             self.so_far.bytes += len as u64;
-            (self.watcher)(self.so_far);
+            self.watcher.took(self.so_far);
+        }
+        let is_end = len == 0 || self.so_far.total == Some(self.so_far.bytes);
+        if is_end && !std::mem::replace(&mut self.ended, true) {
+            self.watcher.ended();
         }
     }
 }
@@ -95,7 +117,10 @@ impl Source for Watched {
         if self.rest.is_empty() {
             match ready!(self.body.poll_chunk(cx)).transpose()? {
                 Some(chunk) => self.rest = chunk,
-                None => return Poll::Ready(None),
+                None => {
+                    self.meter.count(0);
+                    return Poll::Ready(None);
+                }
             }
         }
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
@@ -136,7 +161,9 @@ impl Read for WatchedReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer.len().min(PIECE);
         let n = self.reader.read(&mut buffer[..most])?;
-        self.meter.count(n);
+        if !buffer.is_empty() {
+            self.meter.count(n);
+        }
         Ok(n)
     }
 }

@@ -13,7 +13,9 @@ use http::uri::Scheme;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use inflight_core::{BoxFuture, ClientOptions, Error, Resolver, Runtime, host_and_port};
+use inflight_core::{
+    BoxFuture, ClientOptions, Connections, Error, Resolver, Runtime, host_and_port,
+};
 use inflight_tls::{Tls, handshake_error, server_name};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -31,6 +33,7 @@ struct Inner<D> {
     timeout: Option<Duration>,
     nodelay: bool,
     tls: Tls,
+    connections: Connections,
     // Dropped with the client and its last connection: then `ended` hears of it.
     alive: Sender<Nothing>,
     ended: Receiver<Nothing>,
@@ -50,6 +53,7 @@ impl<D: Dial> Connector<D> {
             timeout: options.connect_timeout,
             nodelay: options.nodelay,
             tls: Tls::new(options, true)?,
+            connections: options.connections.clone(),
             alive,
             ended,
         })))
@@ -84,6 +88,7 @@ impl<D: Dial> Inner<D> {
             .resolver
             .connect_then(&*self.runtime, to, self.timeout, dial, secure)
             .await?;
+        self.connections.opened();
         Ok(Kept::new(stream, self.alive.clone()))
     }
 

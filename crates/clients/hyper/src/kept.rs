@@ -29,8 +29,9 @@ thread_local! {
     static MADE: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// The output of a request, and whether it went out on a kept connection.
-pub(crate) async fn watch<F: Future>(request: F) -> (F::Output, bool) {
+/// The output of a request, and whether it went out on a kept connection. `connected` is called
+/// when a new one is there.
+pub(crate) async fn watch<F: Future>(request: F, connected: impl Fn()) -> (F::Output, bool) {
     let mut request = pin!(request);
     let mut made: Option<Arc<AtomicBool>> = None;
     let output = poll_fn(|cx| {
@@ -38,6 +39,7 @@ pub(crate) async fn watch<F: Future>(request: F) -> (F::Output, bool) {
         let polled = request.as_mut().poll(cx);
         if let Some(newer) = MADE.replace(outer) {
             made = Some(newer);
+            connected();
         }
         polled
     })

@@ -18,7 +18,7 @@ use std::time::Duration;
 use hyper_util::client::legacy::Client;
 use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
-    Support, retires_connection,
+    Support, Trace, retires_connection,
 };
 
 use connect::Connector;
@@ -87,13 +87,17 @@ impl<D: Dial> Fetch for Hyper<D> {
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
         say_length(&mut request);
+        let trace = Trace::of(&request);
         let response = {
             let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
             client.request(request)
         };
         async move {
-            match kept::watch(response).await {
-                (Ok(response), _) => {
+            match kept::watch(response, || trace.connected()).await {
+                (Ok(response), reused) => {
+                    if reused {
+                        self.options.connections.reused(&trace);
+                    }
                     if retires_connection(&response) {
                         self.renew_pool();
                     }
@@ -102,6 +106,7 @@ impl<D: Dial> Fetch for Hyper<D> {
                 (Err(error), reused) => {
                     let error = error::map(error);
                     if reused && error.kind() == ErrorKind::Incomplete {
+                        self.options.connections.reused(&trace);
                         return Err(error.on_dead_connection());
                     }
                     Err(error)

@@ -133,6 +133,8 @@ impl Fetch for Isahc {
         capabilities.http2_prior_knowledge = Support::No(NO_PRIOR_KNOWLEDGE);
         capabilities.client_certificates = Support::No(secure::NO_IDENTITY);
         capabilities.unchecked_hostnames = Support::No(secure::NO_UNCHECKED_NAMES);
+        capabilities.connection_events =
+            Support::No("isahc does not say whether a request had a new connection");
         capabilities.tls_faults = Support::No(
             "isahc drops the words in which libcurl says why a certificate was refused",
         );

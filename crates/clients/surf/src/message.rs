@@ -2,7 +2,7 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::uri::Scheme;
-use inflight_core::{Body, Error, ErrorKind};
+use inflight_core::{Body, Error, ErrorKind, Trace};
 use surf::http::headers::HeaderValue;
 
 use crate::body;
@@ -11,6 +11,7 @@ use crate::head::{self, Head};
 
 /// Refuses, before anything is sent, what surf could not send as it is.
 pub(crate) fn outgoing(request: http::Request<Body>) -> Result<surf::Request, Error> {
+    let trace = Trace::of(&request);
     let (parts, body) = request.into_parts();
     if parts.uri.scheme() != Some(&Scheme::HTTP) {
         return Err(unsupported("surf is used without TLS"));
@@ -23,6 +24,7 @@ pub(crate) fn outgoing(request: http::Request<Body>) -> Result<surf::Request, Er
         _ => return Err(unsupported("surf has no such method")),
     };
     let mut request = surf::Request::new(method, url);
+    request.set_ext(trace);
 
     let said = parts.headers.get(CONTENT_LENGTH);
     let len = body.len().or_else(|| said.and_then(head::length));

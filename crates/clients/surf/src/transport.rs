@@ -10,7 +10,7 @@ use async_io::Async;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, io};
 use http_client::http_types::Method;
 use http_client::{HttpClient, Request, Response, async_trait};
-use inflight_core::{ClientOptions, Error, ErrorKind, Resolver, Runtime};
+use inflight_core::{ClientOptions, Connections, Error, ErrorKind, Resolver, Runtime, Trace};
 
 use crate::wire::{Slot, Wire};
 
@@ -19,6 +19,7 @@ pub(crate) struct Transport {
     resolver: Resolver,
     connect_timeout: Option<Duration>,
     nodelay: bool,
+    connections: Connections,
 }
 
 impl Transport {
@@ -28,6 +29,7 @@ impl Transport {
             resolver: Resolver::new(options),
             connect_timeout: options.connect_timeout,
             nodelay: options.nodelay,
+            connections: options.connections.clone(),
         }
     }
 
@@ -56,6 +58,10 @@ impl HttpClient for Transport {
             // surf wants a status for every error; nobody looks at it.
             Err(error) => return Err(surf::Error::new(500, error)),
         };
+        self.connections.opened();
+        if let Some(trace) = request.ext().get::<Trace>() {
+            trace.connected();
+        }
         // `async_h1::connect` reads nothing before all is written. A server that answers while it
         // reads would then wait for us as we wait for it, so the wire does both at once.
         let to_head = request.method() == Method::Head;

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use inflight_core::bytes::Bytes;
 use inflight_core::{
-    BlockingBody, Cancel, Capabilities, ClientOptions, Deadline, Error, ErrorKind, FetchBlocking,
-    HttpVersions, Phase, Resolver, Support, retires_connection,
+    BlockingBody, Cancel, Capabilities, ClientOptions, Connections, Deadline, Error, ErrorKind,
+    FetchBlocking, HttpVersions, Phase, Resolver, Support, Trace, retires_connection,
 };
 use inflight_tls::Tls;
 use ureq::config::{AutoHeaderValue, Config};
@@ -30,6 +30,7 @@ const NO_HTTP2: &str = "ureq speaks HTTP/1.1 alone";
 pub struct Ureq {
     agent: Agent,
     connect_timeout: Option<Duration>,
+    connections: Connections,
 }
 
 impl Ureq {
@@ -64,8 +65,9 @@ impl Ureq {
             timeout: options.connect_timeout,
         };
         Ok(Self {
-            agent: Agent::with_parts(config, Sockets::new(tls), resolver),
+            agent: Agent::with_parts(config, Sockets::new(tls, options), resolver),
             connect_timeout: options.connect_timeout,
+            connections: options.connections.clone(),
         })
     }
 
@@ -111,9 +113,10 @@ impl FetchBlocking for Ureq {
         cancel: &Cancel,
     ) -> Result<http::Response<BlockingBody>, Error> {
         let head = request.method() == http::Method::HEAD;
+        let trace = Trace::of(&request);
         let (mut parts, body) = request.into_parts();
         let deadline = parts.extensions.remove::<Deadline>();
-        let response = socket::cancelled_by(cancel, || match body.as_bytes() {
+        let response = socket::cancelled_by(cancel, Some(&trace), || match body.as_bytes() {
             Some(bytes) if bytes.is_empty() && !expects_body(&parts.method) => {
                 self.run(parts, (), deadline)
             }
@@ -128,6 +131,9 @@ impl FetchBlocking for Ureq {
                 self.run(parts, body, deadline)
             }
         })?;
+        if !socket::has_connected() {
+            self.connections.reused(&trace);
+        }
         let bodiless = head || has_no_body(&response);
         Ok(response.map(|body| {
             if bodiless {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use inflight_core::{Cancel, CancelGuard, connect_error};
+use inflight_core::{Cancel, CancelGuard, ClientOptions, Connections, Trace, connect_error};
 use inflight_tls::Tls;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, NextTimeout, ShutdownHandle, TcpConnector,
@@ -22,10 +22,16 @@ use ureq::{BodyReader, Timeout};
 use crate::secure::Secured;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Cancel>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Call>> = const { RefCell::new(None) };
     static LOOK_UP: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static CONNECTED: Cell<bool> = const { Cell::new(false) };
     static USED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// A call of ureq's in this thread.
+struct Call {
+    cancel: Cancel,
+    trace: Option<Trace>,
 }
 
 /// Lets the connection of this thread's last request carry no other.
@@ -52,15 +58,24 @@ fn without(timeout: NextTimeout, spent: Duration) -> NextTimeout {
     }
 }
 
-/// Runs a call of ureq's that `cancel` can end from another thread.
-pub(crate) fn cancelled_by<T>(cancel: &Cancel, call: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Cancel>);
+/// Runs a call of ureq's that `cancel` can end from another thread. `trace` is told when it
+/// connects.
+pub(crate) fn cancelled_by<T>(
+    cancel: &Cancel,
+    trace: Option<&Trace>,
+    call: impl FnOnce() -> T,
+) -> T {
+    struct Restore(Option<Call>);
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0.take());
         }
     }
-    let _restore = Restore(CURRENT.replace(Some(cancel.clone())));
+    let this = Call {
+        cancel: cancel.clone(),
+        trace: trace.cloned(),
+    };
+    let _restore = Restore(CURRENT.replace(Some(this)));
     CONNECTED.set(false);
     call()
 }
@@ -72,7 +87,10 @@ pub(crate) fn has_connected() -> bool {
 
 /// The `Cancel` of this thread's call.
 pub(crate) fn current() -> Cancel {
-    CURRENT.with_borrow(|cancel| cancel.clone().unwrap_or_default())
+    CURRENT.with_borrow(|call| {
+        let cancel = call.as_ref().map(|call| call.cancel.clone());
+        cancel.unwrap_or_default()
+    })
 }
 
 /// ureq's own TCP connector, its sockets remembered, and secured where the URL wants it.
@@ -80,14 +98,27 @@ pub(crate) fn current() -> Cancel {
 pub(crate) struct Sockets {
     tcp: TcpConnector,
     tls: Tls,
+    connections: Connections,
 }
 
 impl Sockets {
-    pub(crate) fn new(tls: Tls) -> Self {
+    pub(crate) fn new(tls: Tls, options: &ClientOptions) -> Self {
         Self {
             tcp: TcpConnector::default(),
             tls,
+            connections: options.connections.clone(),
         }
+    }
+
+    /// A connection is there.
+    fn opened<T>(&self, connection: T) -> Result<Option<T>, ureq::Error> {
+        self.connections.opened();
+        CURRENT.with_borrow(|call| {
+            if let Some(trace) = call.as_ref().and_then(|call| call.trace.as_ref()) {
+                trace.connected();
+            }
+        });
+        Ok(Some(connection))
     }
 }
 
@@ -137,11 +168,11 @@ impl Connector for Sockets {
             retired: Arc::default(),
         };
         if !details.needs_tls() {
-            return Ok(Some(Either::A(socket)));
+            return self.opened(Either::A(socket));
         }
         let left = without(timeout, started.elapsed());
         let secured = Secured::new(socket, &self.tls, &details, left)?;
-        Ok(Some(Either::B(secured)))
+        self.opened(Either::B(secured))
     }
 }
 
@@ -156,8 +187,8 @@ impl Socket {
     /// While the guard lives, the current call's `Cancel` shuts this socket.
     fn guard(&self) -> Option<CancelGuard> {
         let handle = self.handle.clone()?;
-        CURRENT.with_borrow(|cancel| {
-            Some(cancel.as_ref()?.on_cancel(move || {
+        CURRENT.with_borrow(|call| {
+            Some(call.as_ref()?.cancel.on_cancel(move || {
                 if let Some(socket) = handle.upgrade() {
                     socket.shutdown();
                 }
@@ -218,7 +249,7 @@ impl Read for CancellableRead {
         let Some(body) = &mut self.body else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
-        let result = cancelled_by(&self.cancel, || body.read(buffer));
+        let result = cancelled_by(&self.cancel, None, || body.read(buffer));
         if self.cancel.is_cancelled() {
             self.body = None;
             return Err(io::ErrorKind::ConnectionAborted.into());

@@ -10,6 +10,7 @@ mod gather;
 mod headers;
 mod methods;
 mod names;
+mod observers;
 mod policy;
 mod requests;
 mod runtime;
@@ -44,6 +45,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         cancel::CASES,
         session::CASES,
         policy::CASES,
+        observers::CASES,
         gather::CASES,
         runtime::CASES,
     ];

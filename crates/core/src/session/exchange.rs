@@ -17,6 +17,7 @@ use crate::decode;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::fetch::Deadline;
 use crate::head;
+use crate::observe::{Observed, Step};
 use crate::response::Response;
 use crate::target::Target;
 
@@ -122,15 +123,23 @@ impl Session {
         timeout: Option<Duration>,
     ) -> Result<Response, Error> {
         let inner = &*self.0;
+        let observed = inner.observed(request.method(), &target);
         let alarm = match Alarm::start(timeout, self.clone()) {
             Ok(alarm) => alarm,
-            Err(error) => return Err(target.name(error)),
+            Err(error) => {
+                let error = target.name(error);
+                if let Some(observed) = observed {
+                    observed.failed(&error);
+                }
+                return Err(error);
+            }
         };
         let mut exchange = Exchange {
             session: inner,
             draft: Draft::new(request, inner.decompress),
             alarm,
             attempts: 0,
+            observed,
         };
         let mut history = Vec::new();
         match exchange.run(&mut target, &mut history).await {
@@ -138,17 +147,26 @@ impl Session {
                 let attempts = exchange.attempts;
                 let response = response.map(|body| {
                     if http_body::Body::is_end_stream(&body) {
+                        if let Some(observed) = exchange.observed {
+                            observed.done();
+                        }
                         return body;
                     }
-                    let read_timeout = inner.read_timeout;
-                    Body::wrap(Governed::new(body, exchange.alarm, seat, read_timeout))
+                    let mut governed = Governed::new(body, exchange.alarm, seat);
+                    governed.read_timeout = inner.read_timeout;
+                    governed.observed = exchange.observed;
+                    Body::wrap(governed)
                 });
                 let response = Response::new(response, target, inner.max_body);
                 Ok(response.with_story(history, attempts))
             }
             Err(error) => {
                 let error = target.name(error);
-                Err(error.with_story(history.len(), exchange.attempts))
+                let error = error.with_story(history.len(), exchange.attempts);
+                if let Some(observed) = exchange.observed {
+                    observed.failed(&error);
+                }
+                Err(error)
             }
         }
     }
@@ -162,9 +180,16 @@ struct Exchange<'a> {
     draft: Draft,
     alarm: Alarm,
     attempts: u32,
+    observed: Option<Box<Observed>>,
 }
 
 impl Exchange<'_> {
+    fn tell(&self, step: Step<'_>) {
+        if let Some(observed) = &self.observed {
+            observed.tell(step);
+        }
+    }
+
     /// Follows redirects; `target` is where they have led to.
     async fn run(
         &mut self,
@@ -184,6 +209,7 @@ impl Exchange<'_> {
                 };
                 return Ok((response, taken));
             };
+            self.tell(Step::Redirected { to: next.url() });
             let body = response.into_body();
             if body.len().is_some_and(|len| len <= DRAINED) {
                 // What becomes of it is nothing to the request.
@@ -216,6 +242,7 @@ impl Exchange<'_> {
             let mut taken = seat.take().unwrap_or_default();
             if !inner.caps.is_none() {
                 let _queued = InQueue::new(&inner.roll);
+                self.tell(Step::Queued);
                 // Rare and large: in a box it makes no other exchange larger.
                 let turn = inner.caps.enter(&mut taken, target.uri(), &mut self.alarm);
                 Box::pin(turn).await?;
@@ -228,6 +255,10 @@ impl Exchange<'_> {
             {
                 // A kept connection that had ended meanwhile: no answer of the server's yet.
                 once_more = false;
+                self.tell(Step::Retrying {
+                    pause: Duration::ZERO,
+                    error: outcome.as_ref().err(),
+                });
                 seat = Some(std::mem::take(&mut taken));
                 continue;
             }
@@ -243,6 +274,8 @@ impl Exchange<'_> {
             if too_late || !inner.budget.spend() {
                 return Ok((outcome?, taken));
             }
+            let error = outcome.as_ref().err();
+            self.tell(Step::Retrying { pause, error });
             drop((outcome, taken));
             self.alarm.sleep_until(resume, None).await?;
         }
@@ -251,12 +284,18 @@ impl Exchange<'_> {
     async fn send(&mut self, target: &Target) -> Result<Head, Error> {
         self.attempts += 1;
         let inner = self.session;
-        let request = self.draft.request(target, inner, &self.alarm);
+        let mut request = self.draft.request(target, inner, &self.alarm);
+        if let Some(observed) = &mut self.observed {
+            observed.sending(target, &mut request);
+        }
         let limit = self.alarm.limit(inner.head_timeout, Phase::Head);
         let client = inner.client().ok_or(Bell::Closed)?;
         let fetched = client.fetch_boxed(request);
         let response = self.alarm.bound(limit, fetched).await??;
         head::check(&response)?;
+        if let Some(observed) = &self.observed {
+            observed.head(&response);
+        }
         #[cfg(feature = "cookies")]
         if let Some(jar) = &inner.cookies {
             jar.keep(response.headers(), target.url());

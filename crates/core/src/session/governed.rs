@@ -15,6 +15,7 @@ use super::roll::Entry;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::fetch::BoxFuture;
+use crate::observe::Observed;
 
 /// The moment at which a phase has taken too long.
 pub(crate) type Limit = Option<(Instant, Phase)>;
@@ -158,7 +159,8 @@ pub(crate) struct Governed {
     body: Body,
     alarm: Alarm,
     seat: Seat,
-    read_timeout: Option<Duration>,
+    pub(crate) read_timeout: Option<Duration>,
+    pub(crate) observed: Option<Box<Observed>>,
     // When the next piece is late, while somebody waits for it.
     late: Limit,
     pieces: u32,
@@ -166,18 +168,14 @@ pub(crate) struct Governed {
 }
 
 impl Governed {
-    pub(crate) fn new(
-        body: Body,
-        alarm: Alarm,
-        mut seat: Seat,
-        read_timeout: Option<Duration>,
-    ) -> Self {
+    pub(crate) fn new(body: Body, alarm: Alarm, mut seat: Seat) -> Self {
         seat.unread(&alarm);
         Self {
             body,
             alarm,
             seat,
-            read_timeout,
+            read_timeout: None,
+            observed: None,
             late: None,
             pieces: 0,
             over: false,
@@ -190,8 +188,19 @@ impl Governed {
         self.pieces.is_multiple_of(8) && self.alarm.is_over()
     }
 
-    fn end(&mut self) {
+    fn fail(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.end(Some(&error));
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn end(&mut self, error: Option<&Error>) {
         self.over = true;
+        if let Some(observed) = self.observed.take() {
+            match error {
+                Some(error) => observed.failed(error),
+                None => observed.done(),
+            }
+        }
         self.body = Body::empty();
         self.seat = Seat::default();
         self.alarm.stop();
@@ -214,27 +223,29 @@ impl http_body::Body for Governed {
         match Pin::new(&mut this.body).poll_frame(cx) {
             // A peer that is never slow enough to wait for is held to the time as well.
             Poll::Ready(Some(Ok(_))) if this.is_overdue() => {
-                this.end();
-                Poll::Ready(Some(Err(Error::timeout(Phase::Total))))
+                this.fail(Error::timeout(Phase::Total))
             }
             Poll::Ready(Some(Ok(frame))) => {
                 this.late = None;
+                if let (Some(observed), Some(data)) = (&mut this.observed, frame.data_ref()) {
+                    observed.chunk(data.len());
+                }
                 if http_body::Body::is_end_stream(&this.body) {
-                    this.end();
+                    this.end(None);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(end) => {
-                this.end();
-                Poll::Ready(end)
+            Poll::Ready(Some(Err(error))) => this.fail(error),
+            Poll::Ready(None) => {
+                this.end(None);
+                Poll::Ready(None)
             }
             Poll::Pending => {
                 if this.late.is_none() {
                     this.late = this.alarm.limit(this.read_timeout, Phase::Body);
                 }
                 let bell = ready!(this.alarm.poll(cx, this.late));
-                this.end();
-                Poll::Ready(Some(Err(bell.into())))
+                this.fail(bell.into())
             }
         }
     }

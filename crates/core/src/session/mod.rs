@@ -11,6 +11,7 @@ mod roll;
 use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::client::{Capabilities, ClientOptions};
 use crate::cookies::CookieJar;
 use crate::error::Error;
 use crate::fetch::{AnyClient, DynFetch, Fetch};
+use crate::observe::{Connections, Observed, Observer, Observers};
 use crate::request::{IntoUrl, RequestBuilder, header};
 use crate::response::{MAX_BODY, Response};
 use crate::runtime::Runtime;
@@ -106,9 +108,24 @@ struct Inner {
     cookies: Option<CookieJar>,
     max_body: u64,
     decompress: bool,
+    connections: Connections,
+    // Empty when nobody listens.
+    observers: Observers,
+    numbers: AtomicU64,
 }
 
 impl Inner {
+    /// For those who listen, if somebody does.
+    fn observed(&self, method: &Method, target: &Target) -> Option<Box<Observed>> {
+        if self.observers.is_empty() {
+            return None;
+        }
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let (observers, runtime) = (&self.observers, &self.runtime);
+        let observed = Observed::start(observers, runtime, number, method, target);
+        Some(Box::new(observed))
+    }
+
     fn client(&self) -> Option<Arc<dyn DynFetch>> {
         let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
         client.clone()
@@ -157,6 +174,7 @@ pub struct SessionBuilder {
     cookies: Option<CookieJar>,
     max_body: u64,
     decompress: bool,
+    observers: Vec<Arc<dyn Observer>>,
     error: Option<Error>,
 }
 
@@ -415,6 +433,46 @@ impl SessionBuilder {
         self
     }
 
+    /// Tells `observer` what happens to the session's requests: when they wait, connect, are
+    /// sent, answered, redirected, retried and over. Several can be told. A session that nobody
+    /// observes pays nothing for it.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// use inflight_core::{BlockOn, Event, Session};
+    /// use inflight_threads::Threads;
+    /// # use inflight_core::{Body, Capabilities, Error, Fetch, http};
+    /// # struct Echo;
+    /// # impl Fetch for Echo {
+    /// #     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+    /// #         Ok(http::Response::new(Body::from(request.uri().path().to_owned())))
+    /// #     }
+    /// #     fn capabilities(&self) -> Capabilities {
+    /// #         Capabilities::all("echo")
+    /// #     }
+    /// # }
+    ///
+    /// let log = Arc::new(Mutex::new(Vec::new()));
+    /// let seen = log.clone();
+    /// let threads = Threads::new();
+    /// # let runtime = threads.clone();
+    /// // `Echo` is a client that answers with the path: see `Fetch`.
+    /// let session = Session::builder(|_options| Ok((Echo, Arc::new(runtime))))
+    ///     .observe(move |event: &Event<'_>| seen.lock().unwrap().push(event.step.name()))
+    ///     .build()?;
+    /// threads.block_on(session.get("http://pages.test/1").text())?;
+    /// assert_eq!(
+    ///     *log.lock().unwrap(),
+    ///     ["started", "sending", "connected", "head", "chunk", "done"],
+    /// );
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn observe(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// Changes what the client is built from.
     pub fn client_options(mut self, change: impl FnOnce(&mut ClientOptions)) -> Self {
         change(&mut self.options);
@@ -458,6 +516,9 @@ impl SessionBuilder {
             cookies: self.cookies,
             max_body: self.max_body,
             decompress: self.decompress,
+            connections: self.options.connections,
+            observers: self.observers.into(),
+            numbers: AtomicU64::new(0),
         })))
     }
 }
@@ -501,6 +562,7 @@ impl Session {
             cookies: None,
             max_body: MAX_BODY,
             decompress: true,
+            observers: Vec::new(),
             error: None,
         }
     }
@@ -568,9 +630,14 @@ impl Session {
         &self.0.runtime
     }
 
-    /// How many requests are under way.
+    /// How many requests are under way, and over how many connections they went.
     pub fn stats(&self) -> Stats {
-        self.0.roll.stats()
+        let mut stats = self.0.roll.stats();
+        if self.0.capabilities.connection_events.is_yes() {
+            let (opened, reused) = self.0.connections.counts();
+            (stats.opened, stats.reused) = (Some(opened), Some(reused));
+        }
+        stats
     }
 
     /// Ends the session and all its clones: takes no more requests, lets those under way finish

@@ -24,6 +24,11 @@ pub struct Stats {
     pub in_flight: usize,
     /// Waiting for their turn under the caps.
     pub waiting: usize,
+    /// Connections made so far; `None` if the client does not tell.
+    pub opened: Option<u64>,
+    /// Requests so far that went over a connection which had served others; `None` if the client
+    /// does not tell.
+    pub reused: Option<u64>,
 }
 
 /// A session's requests, so that they can be counted and told to end.
@@ -69,6 +74,8 @@ impl Roll {
         Stats {
             in_flight: begun.saturating_sub(waiting),
             waiting,
+            opened: None,
+            reused: None,
         }
     }
 

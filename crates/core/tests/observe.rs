@@ -1,0 +1,297 @@
+//! What observers are told.
+
+mod support;
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_lite::future::pending;
+use futures_lite::stream;
+use http::{Method, StatusCode};
+use inflight_core::{
+    Body, Connection, Error, ErrorKind, Event, Retry, SessionBuilder, Step, Trace,
+};
+use support::{TestRuntime, answer, answering, builder, client, lock, poll, run};
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// What a session tells, a line for each event.
+fn watched(builder: SessionBuilder) -> (SessionBuilder, Log) {
+    let log = Log::default();
+    let lines = log.clone();
+    let builder = builder.observe(move |event: &Event<'_>| {
+        let detail = match event.step {
+            Step::Connected(connection) => format!(" {connection}"),
+            Step::Uploaded(so_far) => format!(" {}", so_far.bytes),
+            Step::Head { status, .. } => format!(" {}", status.as_u16()),
+            Step::Redirected { to } => format!(" {}", to.unwrap().path()),
+            Step::Chunk { bytes } => format!(" {bytes}"),
+            Step::Done { bytes } => format!(" {bytes}"),
+            Step::Failed { error } => format!(" {}", error.kind()),
+            _ => String::new(),
+        };
+        let (request, attempt) = (event.request, event.attempt);
+        let name = event.step.name();
+        lock(&lines).push(format!("{request}.{attempt} {name}{detail}"));
+    });
+    (builder, log)
+}
+
+fn lines(log: &Log) -> Vec<String> {
+    std::mem::take(&mut *lock(log))
+}
+
+fn with_status(status: StatusCode) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+#[test]
+fn a_request_is_told_from_beginning_to_end() {
+    let (builder, log) = watched(answering(|_| {
+        let pieces = ["abc", "de"].map(Ok::<_, Error>);
+        http::Response::new(Body::from_stream(stream::iter(pieces)))
+    }));
+    let session = builder.build().unwrap();
+    run(session.get("http://host/").text()).unwrap();
+    let told = [
+        "1.0 started",
+        "1.1 sending",
+        "1.1 connected unknown",
+        "1.1 head 200",
+        "1.1 chunk 3",
+        "1.1 chunk 2",
+        "1.1 done 5",
+    ];
+    assert_eq!(lines(&log), told);
+    // A second request has another number; one without a body is done with its head.
+    run(session.head("http://host/").send()).unwrap();
+    assert_eq!(lines(&log)[0], "2.0 started");
+}
+
+#[test]
+fn a_queue_is_told_where_there_is_one() {
+    let runtime = TestRuntime::new(0);
+    let silent = client(|_| pending());
+    let (builder, log) = watched(builder(silent, &runtime).max_in_flight(1));
+    let session = builder.build().unwrap();
+    let mut first = Box::pin(session.get("http://host/1").send());
+    let mut second = Box::pin(session.get("http://host/2").send());
+    assert!(poll(&mut first).is_pending());
+    assert!(poll(&mut second).is_pending());
+    assert_eq!(
+        lines(&log),
+        [
+            "1.0 started",
+            "1.0 queued",
+            "1.1 sending",
+            "2.0 started",
+            "2.0 queued"
+        ],
+    );
+    drop(first);
+    assert_eq!(lines(&log), ["1.1 cancelled"]);
+    assert!(poll(&mut second).is_pending());
+    assert_eq!(lines(&log), ["2.1 sending"]);
+}
+
+#[test]
+fn redirects_and_retries_are_told() {
+    let (builder, log) = watched(answering(|request| match request.uri().path() {
+        "/from" => {
+            let mut response = with_status(StatusCode::FOUND);
+            let location = http::HeaderValue::from_static("/to");
+            response.headers_mut().insert("location", location);
+            response
+        }
+        "/to" => with_status(StatusCode::SERVICE_UNAVAILABLE),
+        _ => with_status(StatusCode::OK),
+    }));
+    let once = Retry::new(1).delays(Duration::ZERO, Duration::ZERO);
+    let session = builder.retry(once).build().unwrap();
+    run(session.get("http://host/from").send()).unwrap();
+    let told = [
+        "1.0 started",
+        "1.1 sending",
+        "1.1 connected unknown",
+        "1.1 head 302",
+        "1.1 redirected /to",
+        "1.2 sending",
+        "1.2 connected unknown",
+        "1.2 head 503",
+        "1.2 retrying",
+        "1.3 sending",
+        "1.3 connected unknown",
+        "1.3 head 503",
+        "1.3 done 0",
+    ];
+    assert_eq!(lines(&log), told);
+}
+
+#[test]
+fn failures_are_told_with_their_kind() {
+    let failing = client(|_| async { Err(Error::new(ErrorKind::Connect)) });
+    let (failing, log) = watched(builder(failing, &TestRuntime::new(0)));
+    let failing = failing.build().unwrap();
+    run(failing.get("http://host/").send()).unwrap_err();
+    assert_eq!(lines(&log).last().unwrap(), "1.1 failed connect");
+    run(failing.close(Duration::ZERO));
+    run(failing.get("http://host/").send()).unwrap_err();
+    assert_eq!(lines(&log), ["2.0 started", "2.0 failed closed"]);
+
+    let (broken, log) = watched(answering(|_| {
+        let pieces = [Ok("abc"), Err(std::io::Error::other("cut"))];
+        http::Response::new(Body::from_stream(stream::iter(pieces)))
+    }));
+    let broken = broken.build().unwrap();
+    run(broken.get("http://host/").text()).unwrap_err();
+    assert_eq!(lines(&log)[4..], ["1.1 chunk 3", "1.1 failed io"]);
+}
+
+#[test]
+fn what_is_dropped_is_told_to_be_cancelled_once() {
+    let endless = || Body::from_stream(stream::repeat("a").map_ok());
+    let (session, log) = watched(answering(move |_| http::Response::new(endless())));
+    let session = session.build().unwrap();
+    let mut response = run(session.get("http://host/").send()).unwrap();
+    run(response.chunk()).unwrap();
+    drop(response);
+    assert_eq!(
+        lines(&log)[3..],
+        ["1.1 head 200", "1.1 chunk 1", "1.1 cancelled"]
+    );
+    // A future that nobody polled is no request.
+    drop(session.get("http://host/").send());
+    assert!(lines(&log).is_empty());
+}
+
+trait MapOk: stream::Stream<Item = &'static str> + Sized {
+    fn map_ok(self) -> impl stream::Stream<Item = Result<&'static str, Error>> + Send
+    where
+        Self: Send,
+    {
+        stream::StreamExt::map(self, Ok)
+    }
+}
+
+impl<S: stream::Stream<Item = &'static str>> MapOk for S {}
+
+#[test]
+fn uploads_are_told_piece_by_piece() {
+    let reading = || {
+        client(|request| async move {
+            request.into_body().collect(1 << 20).await?;
+            answer(Body::empty())
+        })
+    };
+    let runtime = TestRuntime::new(0);
+    let (session, log) = watched(builder(reading(), &runtime));
+    let session = session.build().unwrap();
+    run(session.post("http://host/").body("abc").send()).unwrap();
+    assert_eq!(lines(&log)[2..4], ["1.1 uploaded 3", "1.1 sent"]);
+
+    let pieces = stream::iter(["abc", "de"].map(Ok::<_, Error>));
+    let streamed = session.post("http://host/").body(Body::from_stream(pieces));
+    run(streamed.send()).unwrap();
+    let told = ["2.1 uploaded 3", "2.1 uploaded 5", "2.1 sent"];
+    assert_eq!(lines(&log)[2..5], told);
+
+    // No body, no such events; nor is a body made of none.
+    run(session.post("http://host/").send()).unwrap();
+    assert!(lines(&log)[2].ends_with("connected unknown"));
+}
+
+#[test]
+fn a_client_tells_of_connections() {
+    let telling = client(|request| async move {
+        Trace::of(&request).connected();
+        // Only the first word counts.
+        Trace::of(&request).connected();
+        answer(Body::empty())
+    });
+    let (session, log) = watched(builder(telling, &TestRuntime::new(0)));
+    let session = session.build().unwrap();
+    run(session.get("http://host/").send()).unwrap();
+    assert_eq!(lines(&log)[2..4], ["1.1 connected new", "1.1 head 200"]);
+}
+
+#[test]
+fn every_observer_is_told_the_same() {
+    let (builder, one) = watched(answering(|_| http::Response::new(Body::empty())));
+    let (builder, other) = watched(builder);
+    let session = builder.build().unwrap();
+    run(session.get("http://host/").send()).unwrap();
+    let told = lines(&one);
+    assert!(told.len() > 3);
+    assert_eq!(told, lines(&other));
+}
+
+#[test]
+fn an_event_says_what_and_when() {
+    let runtime = TestRuntime::new(0);
+    let seen: Arc<Mutex<Vec<_>>> = Arc::default();
+    let events = seen.clone();
+    let silent = client(|_| pending());
+    let session = builder(silent, &runtime)
+        .timeout(Duration::from_secs(2))
+        .observe(move |event: &Event<'_>| {
+            let url = event.url.unwrap().to_string();
+            lock(&events).push((event.method.clone(), url, event.elapsed));
+        })
+        .build()
+        .unwrap();
+    {
+        let mut request = pin!(session.get("http://me:secret@host/page").send());
+        assert!(poll(&mut request).is_pending());
+        runtime.advance(Duration::from_secs(2));
+        run(request).unwrap_err();
+    }
+    let seen = lock(&seen);
+    for (method, url, _) in &*seen {
+        assert_eq!((method, &**url), (&Method::GET, "http://host/page"));
+    }
+    assert_eq!(seen[0].2, Duration::ZERO);
+    assert_eq!(seen.last().unwrap().2, Duration::from_secs(2));
+}
+
+#[test]
+fn a_request_that_nobody_observes_carries_nothing() {
+    let bare = client(|request| async move {
+        assert!(request.extensions().is_empty());
+        answer(Body::empty())
+    });
+    let session = builder(bare, &TestRuntime::new(0)).build().unwrap();
+    run(session.get("http://host/").send()).unwrap();
+}
+
+#[test]
+fn connections_are_counted_where_the_client_tells() {
+    let counting = |tells: bool| {
+        let runtime = TestRuntime::new(0).shared();
+        inflight_core::Session::builder(move |options| {
+            let connections = options.connections.clone();
+            let mut counting = client(move |request| {
+                connections.opened();
+                connections.reused(&Trace::of(&request));
+                connections.reused(&Trace::of(&request));
+                async { answer(Body::empty()) }
+            });
+            if !tells {
+                let reason = "it does not tell";
+                counting.capabilities.connection_events = inflight_core::Support::No(reason);
+            }
+            Ok((counting, runtime))
+        })
+        .build()
+        .unwrap()
+    };
+    for (tells, opened, reused) in [(true, Some(1), Some(2)), (false, None, None)] {
+        let session = counting(tells);
+        run(session.get("http://host/").send()).unwrap();
+        let stats = session.stats();
+        assert_eq!((stats.opened, stats.reused), (opened, reused));
+    }
+    assert_eq!(Connection::Reused.to_string(), "reused");
+}
