@@ -30,6 +30,11 @@ conformance *OPTIONS:
 verdicts:
     cargo run --quiet -p inflight-conformance -- --verdicts {{justfile_directory()}}/docs/src/verdicts.md
 
+# Ten rounds of 10,000 requests on each cell, of which one in ten meets a fault: each is answered
+# once and rightly, and nothing grows.
+stress *OPTIONS:
+    cargo run --quiet --release -p inflight-conformance -- --stress 10000 {{OPTIONS}}
+
 # Run an example on a backend: `just run hundred_pages smol`.
 run EXAMPLE BACKEND="tokio":
     cargo run --quiet -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}

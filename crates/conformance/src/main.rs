@@ -5,6 +5,8 @@
     reason = "a program: the table is its output, progress goes to standard error"
 )]
 
+mod stress;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +36,12 @@ struct Options {
     /// Write the page on what a server may send to this file, and run no case
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
+    /// Run no case, but ten rounds of this many requests, of which one in ten meets a fault, and
+    /// see what they leave behind
+    #[arg(long, value_name = "REQUESTS")]
+    stress: Option<usize>,
+    #[arg(long, hide = true)]
+    stress_servers: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +72,20 @@ fn main() -> ExitCode {
         true => Cell::compiled().collect(),
         false => options.cell.clone(),
     };
+    if let Some(requests) = options.stress {
+        let all_well = match &options.stress_servers {
+            None => stress::run(&cells, requests),
+            Some(servers) => stress::child(cells[0], requests, servers).map(|()| true),
+        };
+        return match all_well {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut report = Report::new();
     for cell in cells {
         let backend = match cell.start(None) {
