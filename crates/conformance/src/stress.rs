@@ -48,7 +48,8 @@ struct Servers {
 impl Servers {
     fn start() -> io::Result<Self> {
         let request = || Script::new().read_request();
-        let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n";
+        // Said, as a request on a kept connection that ends would be a fault of its own.
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n";
         let scripts = [
             request().close(),
             request().send(format!("{head}\r\nshort")).close(),
@@ -62,7 +63,10 @@ impl Servers {
                 ))
                 .close(),
             request()
-                .send("HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
+                .send(
+                    "HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: /again\r\n\
+                     Content-Length: 0\r\n\r\n",
+                )
                 .close(),
         ];
         Ok(Self {
