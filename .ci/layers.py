@@ -5,8 +5,8 @@ import json
 import subprocess
 import sys
 
-RUNTIMES = {f"inflight-{name}" for name in ("threads", "tokio", "async-std", "smol")}
-CLIENTS = {f"inflight-{name}" for name in ("ureq", "hyper", "surf", "isahc")}
+RUNTIMES = {f"inflight-{name}" for name in ("threads", "tokio", "async-std", "smol", "virtual")}
+CLIENTS = {f"inflight-{name}" for name in ("ureq", "hyper", "surf", "isahc", "mock")}
 CORE = {"inflight-core"}
 TLS = {"inflight-tls"}
 

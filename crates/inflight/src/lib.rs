@@ -65,6 +65,9 @@
 //! `rt-async-std`, `rt-threads` and `client-hyper`, `client-isahc`, `client-surf`,
 //! `client-ureq`.
 //!
+//! For tests there are the features `rt-virtual` and `client-mock`: a runtime whose time passes
+//! when nothing else is left to do, and a client that answers from a script.
+//!
 //! # TLS
 //!
 //! `https` works on every cell but surf's, where it is an error of kind
@@ -106,6 +109,8 @@ pub mod runtimes {
     pub use inflight_threads::Threads;
     #[cfg(feature = "rt-tokio")]
     pub use inflight_tokio::Tokio;
+    #[cfg(feature = "rt-virtual")]
+    pub use inflight_virtual::Virtual;
 }
 
 /// The clients that are compiled in, to be put into a session by hand.
@@ -114,6 +119,8 @@ pub mod clients {
     pub use inflight_hyper::{Dial, Hyper, dial};
     #[cfg(feature = "client-isahc")]
     pub use inflight_isahc::Isahc;
+    #[cfg(feature = "client-mock")]
+    pub use inflight_mock::{Mock, Recorded, Reply, When};
     #[cfg(feature = "client-surf")]
     pub use inflight_surf::Surf;
     #[cfg(feature = "client-ureq")]

@@ -1,0 +1,212 @@
+//! What the mock promises.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use inflight_core::http::{Method, StatusCode};
+use inflight_core::{
+    BlockOn, Body, Error, ErrorKind, Phase, Response, Retry, Session, SessionBuilder, gather,
+};
+use inflight_mock::{Mock, Reply, When};
+use inflight_virtual::Virtual;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn mocked() -> (Virtual, Mock) {
+    let runtime = Virtual::new();
+    (runtime.clone(), Mock::new(runtime))
+}
+
+fn session(builder: SessionBuilder) -> Session {
+    builder.base_url("http://site.test/").build().unwrap()
+}
+
+fn get(runtime: &Virtual, session: &Session, url: &str) -> Result<Response, Error> {
+    runtime.block_on(session.get(url).send())
+}
+
+#[test]
+fn rules_are_used_in_their_order_and_once() {
+    let (runtime, mock) = mocked();
+    mock.on(When::get("/page"), Reply::text("one"));
+    mock.on(When::get("/page"), Reply::text("two"));
+    mock.on(When::any().repeated(), Reply::status(404));
+    let session = session(mock.session());
+    for wanted in ["one", "two"] {
+        let text = runtime.block_on(session.get("page").text());
+        assert_eq!(text.unwrap(), wanted);
+    }
+    for _ in 0..3 {
+        let status = get(&runtime, &session, "page").unwrap().status();
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+    mock.assert_all_used();
+}
+
+#[test]
+fn rules_apply_to_what_they_say() {
+    let (runtime, mock) = mocked();
+    let reply = |text: &str| Reply::text(text.to_owned());
+    mock.on(When::get("/a?x=1").repeated(), reply("query"));
+    mock.on(When::get("http://other.test/a").repeated(), reply("host"));
+    mock.on(
+        When::get("/a").header("x-key", "k").repeated(),
+        reply("header"),
+    );
+    mock.on(When::post("/a").body("content").repeated(), reply("body"));
+    let long = |request: &inflight_mock::Recorded| request.uri.path().len() > 10;
+    mock.on(When::any().matches(long).repeated(), reply("predicate"));
+    mock.on(When::get("/a").repeated(), reply("path"));
+    let session = session(mock.session());
+    for (request, wanted) in [
+        (session.get("a?x=1"), "query"),
+        (session.get("a?x=2"), "path"),
+        (session.get("http://other.test/a"), "host"),
+        (session.get("a").header("x-key", "k"), "header"),
+        (session.get("a").header("x-key", "other"), "path"),
+        (session.post("a").body("content"), "body"),
+        (session.get("a-long-path"), "predicate"),
+        (session.get("a"), "path"),
+    ] {
+        assert_eq!(runtime.block_on(request.text()).unwrap(), wanted);
+    }
+}
+
+#[test]
+fn it_keeps_what_it_was_asked() {
+    let (runtime, mock) = mocked();
+    mock.on(When::post("/items"), Reply::json(&["made"]));
+    let session = session(mock.session().header("x-all", "yes"));
+    let request = session.post("items").json_body(&[1, 2]);
+    let made: Vec<String> = runtime.block_on(request.json()).unwrap();
+    assert_eq!(made, ["made"]);
+    let requests = mock.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].method, Method::POST);
+    assert_eq!(requests[0].to_string(), "POST http://site.test/items");
+    assert_eq!(requests[0].header("x-all"), Some("yes"));
+    assert_eq!(requests[0].json(), serde_json::json!([1, 2]));
+    assert_eq!(requests[0].text(), "[1,2]");
+}
+
+#[test]
+fn what_has_no_rule_is_told_with_the_rules() {
+    let (runtime, mock) = mocked();
+    mock.on(When::get("/used"), Reply::status(200));
+    mock.on(When::post("/page").header("x-key", "k"), Reply::status(200));
+    let session = session(mock.session());
+    get(&runtime, &session, "used").unwrap();
+    let error = get(&runtime, &session, "page").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let message = error.to_string();
+    for part in [
+        "no rule for GET http://site.test/page",
+        "(used) GET /used",
+        "POST /page with x-key: k",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let panic = catch_unwind(AssertUnwindSafe(|| mock.assert_all_used())).unwrap_err();
+    let faults = panic.downcast_ref::<String>().unwrap();
+    assert_eq!(
+        faults,
+        "never asked for: POST /page with x-key: k\nno rule for: GET http://site.test/page"
+    );
+}
+
+#[test]
+fn delays_and_silence_meet_timeouts() {
+    let (runtime, mock) = mocked();
+    mock.on(When::get("/slow"), Reply::text("late").after(9 * SECOND));
+    mock.on(When::get("/never"), Reply::never());
+    let session = session(mock.session().timeout(10 * SECOND));
+    assert_eq!(
+        runtime.block_on(session.get("slow").text()).unwrap(),
+        "late"
+    );
+    assert_eq!(runtime.elapsed(), 9 * SECOND);
+    let error = get(&runtime, &session, "never").unwrap_err();
+    assert_eq!(error.phase(), Some(Phase::Total));
+    assert_eq!(runtime.elapsed(), 19 * SECOND);
+}
+
+#[test]
+fn pieces_come_one_by_one_and_may_end_badly() {
+    let (runtime, mock) = mocked();
+    let pieces = || Reply::pieces(["a", "b", "c"], SECOND);
+    mock.on(When::get("/whole"), pieces());
+    mock.on(
+        When::get("/cut"),
+        pieces().then_fails(ErrorKind::Incomplete),
+    );
+    mock.on(When::get("/stalls"), Reply::pieces(["a", "b"], 5 * SECOND));
+    let session = session(mock.session().read_timeout(3 * SECOND));
+    assert_eq!(
+        runtime.block_on(session.get("whole").text()).unwrap(),
+        "abc"
+    );
+    assert_eq!(runtime.elapsed(), 3 * SECOND);
+    runtime.block_on(async {
+        let mut response = session.get("cut").send().await.unwrap();
+        for piece in ["a", "b", "c"] {
+            assert_eq!(response.chunk().await.unwrap().unwrap(), piece);
+        }
+        let error = response.chunk().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Incomplete);
+    });
+    let error = runtime.block_on(session.get("stalls").text()).unwrap_err();
+    assert_eq!(error.phase(), Some(Phase::Body));
+}
+
+#[test]
+fn errors_are_what_a_client_would_give() {
+    let (runtime, mock) = mocked();
+    mock.on(When::any(), Reply::error(ErrorKind::Connect));
+    mock.on(
+        When::any(),
+        Reply::error_with(|| Error::timeout(Phase::Connect)),
+    );
+    mock.on(When::any(), Reply::status(200));
+    let retry = Retry::new(2);
+    let session = session(mock.session().retry(retry));
+    let response = get(&runtime, &session, "page").unwrap();
+    assert_eq!(response.attempts(), 3);
+    mock.assert_all_used();
+}
+
+#[test]
+fn a_hundred_slow_pages_take_as_long_as_one() {
+    let (runtime, mock) = mocked();
+    let page = Reply::text("page").after(SECOND);
+    mock.on(When::any().repeated(), page);
+    let session = session(mock.session());
+    let pages = (0..100).map(|n| session.get(format!("{n}")).text());
+    let texts = runtime.block_on(gather(pages).all()).unwrap();
+    assert_eq!(texts.len(), 100);
+    assert_eq!(runtime.elapsed(), SECOND);
+}
+
+#[test]
+fn policies_are_the_sessions_own() {
+    let (runtime, mock) = mocked();
+    let away = Reply::status(302).header("location", "http://other.test/b");
+    mock.on(When::get("/a"), away);
+    mock.on(When::get("http://other.test/b"), Reply::text("there"));
+    let session = session(mock.session());
+    let request = session.get("a").bearer_auth("secret");
+    assert_eq!(runtime.block_on(request.text()).unwrap(), "there");
+    let requests = mock.requests();
+    assert_eq!(requests[0].header("authorization"), Some("Bearer secret"));
+    assert_eq!(requests[1].header("authorization"), None);
+}
+
+#[test]
+fn uploads_are_collected() {
+    let (runtime, mock) = mocked();
+    mock.on(When::any(), Reply::status(204));
+    let session = session(mock.session());
+    let pieces = futures_lite::stream::iter(["a", "b"].map(Ok::<_, Error>));
+    let request = session.post("upload").body(Body::from_stream(pieces));
+    runtime.block_on(request.send()).unwrap();
+    assert_eq!(mock.requests()[0].text(), "ab");
+}
