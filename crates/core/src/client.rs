@@ -17,6 +17,9 @@ use crate::tls::{HttpVersions, TlsOptions};
 pub struct ClientOptions {
     /// How long making a connection may take, the look-up of the name included. Default 30 s.
     pub connect_timeout: Option<Duration>,
+    /// How long one name's look-up is waited for, within the time for the connection. A request
+    /// that joins the look-up of another waits for what is left of it. Default 15 s.
+    pub lookup_timeout: Option<Duration>,
     /// How long an idle connection is kept for the next request. Default 90 s.
     pub idle_timeout: Duration,
     /// How many idle connections are kept for each host. Default: all of them.
@@ -37,6 +40,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Some(Duration::from_secs(30)),
+            lookup_timeout: Some(Duration::from_secs(15)),
             idle_timeout: Duration::from_secs(90),
             max_idle_per_host: usize::MAX,
             nodelay: true,
@@ -52,6 +56,7 @@ impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientOptions")
             .field("connect_timeout", &self.connect_timeout)
+            .field("lookup_timeout", &self.lookup_timeout)
             .field("idle_timeout", &self.idle_timeout)
             .field("max_idle_per_host", &self.max_idle_per_host)
             .field("nodelay", &self.nodelay)

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use url::Url;
 
@@ -25,7 +26,7 @@ struct Inner {
     status: Option<http::StatusCode>,
     context: Option<Cow<'static, str>>,
     url: Option<String>,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
     attempts: u32,
     redirects: u32,
     dead_connection: bool,
@@ -225,7 +226,17 @@ impl Error {
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// The same for a cause that others are told of too.
+    #[must_use]
+    pub(crate) fn with_shared_source(
+        mut self,
+        source: Arc<impl StdError + Send + Sync + 'static>,
+    ) -> Self {
+        self.0.source = Some(source);
         self
     }
 
@@ -337,7 +348,6 @@ impl Error {
     /// Takes an [`Error`] of ours out of a chain of causes, if one is there.
     ///
     /// Clients wrap what a connector of ours returned; this is how an adapter gets it back.
-    /// The kind, phase, context and status survive, the cause beneath it as text.
     pub fn find_in(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -366,10 +376,7 @@ impl Error {
             status: inner.status,
             context: inner.context.clone(),
             url: inner.url.clone(),
-            source: inner
-                .source
-                .as_ref()
-                .map(|source| source.to_string().into()),
+            source: inner.source.clone(),
             attempts: inner.attempts,
             redirects: inner.redirects,
             dead_connection: inner.dead_connection,

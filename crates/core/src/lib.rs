@@ -31,6 +31,7 @@ mod fetch;
 mod file;
 pub mod gather;
 mod head;
+mod lookups;
 mod multipart;
 mod observe;
 mod offload;

@@ -3,20 +3,18 @@
 use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use async_lock::Semaphore;
 use futures_util::future::{Either, select};
 use http::uri::Scheme;
 
 use crate::cancel::Cancel;
 use crate::client::ClientOptions;
 use crate::error::{Error, ErrorKind, Phase};
+use crate::lookups::{LookUps, no_address};
 use crate::runtime::Runtime;
-use crate::task::{TaskError, unblock};
 
 /// How a name becomes addresses. The call may block: it never runs in an event loop.
 ///
@@ -62,23 +60,22 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// How many look-ups run at once: enough to be no bottleneck, few enough to leave the
-/// runtime's blocking pool to others.
-const CONCURRENT_LOOKUPS: usize = 32;
-
-/// Looks names up for a client, with a cap on how many at once.
+/// Looks names up for a client.
+///
+/// Those who ask for the same name at the same time share one look-up. At most 32 of them run at
+/// once that somebody waits for, and each is waited for as long as
+/// [`ClientOptions::lookup_timeout`] says. One that nobody waits for any more runs on, as nothing
+/// ends it, and is in nobody's way: up to 64 of these run beside the others.
 #[derive(Clone)]
 pub struct Resolver {
-    resolve: Arc<dyn Resolve>,
-    running: Arc<Semaphore>,
+    look_ups: Arc<LookUps>,
 }
 
 impl Resolver {
     /// A resolver as the options want it.
     pub fn new(options: &ClientOptions) -> Self {
         Self {
-            resolve: options.resolver.clone(),
-            running: Arc::new(Semaphore::new(CONCURRENT_LOOKUPS)),
+            look_ups: LookUps::new(options.resolver.clone(), options.lookup_timeout),
         }
     }
 
@@ -87,7 +84,13 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Resolve`] with the cause.
+    /// [`ErrorKind::Resolve`] with the cause, which is that too many look-ups hang when none could
+    /// begin in time; [`ErrorKind::Timeout`] in [`Phase::Connect`] when a look-up's own time has
+    /// passed.
+    ///
+    /// # Panics
+    ///
+    /// With the resolver's panic: one of those who wait for it, while the others get an error.
     pub async fn lookup(
         &self,
         runtime: &dyn Runtime,
@@ -97,19 +100,12 @@ impl Resolver {
         if let Some(literal) = literal(host, port) {
             return Ok(vec![literal]);
         }
-        // The permit goes with the work: a look-up that nobody waits for still runs.
-        let permit = self.running.acquire_arc().await;
-        let (resolve, name) = (self.resolve.clone(), host.to_owned());
-        let looked_up = unblock(runtime, move || {
-            let _permit = permit;
-            resolve.resolve(&name, port)
-        });
-        match looked_up.await {
-            Ok(addresses) => checked(host, addresses),
-            Err(TaskError::Panicked(panic)) => panic.resume(),
-            Err(TaskError::Cancelled) => Err(Error::new(ErrorKind::Cancelled)
-                .with_context("the runtime ended during a name look-up")),
-        }
+        let (now, sleep) = (|| runtime.now(), |time| runtime.sleep(time));
+        let spawn = |work| {
+            runtime.spawn_blocking(work);
+            Ok(())
+        };
+        self.look_ups.ask((host, port), now, sleep, spawn).await
     }
 
     /// The same for a thread that may block. The look-up runs on a thread of its own: nothing
@@ -120,6 +116,10 @@ impl Resolver {
     ///
     /// As [`lookup`](Self::lookup); [`ErrorKind::Timeout`] in [`Phase::Connect`] when `timeout`
     /// passes first, [`ErrorKind::Cancelled`] when `cancel` fires.
+    ///
+    /// # Panics
+    ///
+    /// As [`lookup`](Self::lookup).
     pub fn lookup_blocking(
         &self,
         host: &str,
@@ -130,33 +130,12 @@ impl Resolver {
         if let Some(literal) = literal(host, port) {
             return Ok(vec![literal]);
         }
-        let (sender, answer) = mpsc::channel();
-        let cancelled = sender.clone();
-        let _guard = cancel.on_cancel(move || {
-            let _ = cancelled.send(Answer::Cancelled);
-        });
-        let (resolver, name) = (self.clone(), host.to_owned());
-        let look_up = move || {
-            let _permit = resolver.running.acquire_blocking();
-            let looked_up = AssertUnwindSafe(|| resolver.resolve.resolve(&name, port));
-            // Nobody may be waiting any more.
-            let _ = sender.send(Answer::LookedUp(catch_unwind(looked_up)));
+        let spawn = |work| {
+            let thread = thread::Builder::new().name("inflight-look-up".to_owned());
+            thread.spawn(work).map(drop)
         };
-        thread::Builder::new()
-            .name("inflight-look-up".to_owned())
-            .spawn(look_up)
-            .map_err(|error| failed(host, error))?;
-        let answered = match timeout {
-            Some(timeout) => answer.recv_timeout(timeout).ok(),
-            None => answer.recv().ok(),
-        };
-        match answered {
-            Some(Answer::LookedUp(Ok(addresses))) => checked(host, addresses),
-            Some(Answer::LookedUp(Err(panic))) => resume_unwind(panic),
-            Some(Answer::Cancelled) => Err(Error::new(ErrorKind::Cancelled)),
-            None => Err(Error::timeout(Phase::Connect)
-                .with_context(format!("no address for {host} in {timeout:?}"))),
-        }
+        self.look_ups
+            .ask_blocking((host, port), timeout, cancel, spawn)
     }
 
     /// Looks the host up and connects to the first of its addresses that answers.
@@ -222,11 +201,6 @@ impl Resolver {
     }
 }
 
-enum Answer {
-    LookedUp(thread::Result<io::Result<Vec<SocketAddr>>>),
-    Cancelled,
-}
-
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Resolver")
@@ -255,24 +229,6 @@ pub fn host_and_port(uri: &http::Uri) -> Result<(&str, u16), Error> {
 pub fn connect_error(address: SocketAddr, error: io::Error) -> Error {
     Error::new(ErrorKind::Connect)
         .with_context(address.to_string())
-        .with_source(error)
-}
-
-fn no_address(host: &str) -> Error {
-    Error::new(ErrorKind::Resolve).with_context(format!("{host} has no address"))
-}
-
-fn checked(host: &str, addresses: io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>, Error> {
-    match addresses {
-        Ok(addresses) if addresses.is_empty() => Err(no_address(host)),
-        Ok(addresses) => Ok(addresses),
-        Err(error) => Err(failed(host, error)),
-    }
-}
-
-fn failed(host: &str, error: io::Error) -> Error {
-    Error::new(ErrorKind::Resolve)
-        .with_context(host.to_owned())
         .with_source(error)
 }
 
