@@ -104,6 +104,10 @@ pub(crate) mod need {
         capabilities.tls_faults
     }
 
+    pub(crate) fn address_guard(capabilities: &Capabilities) -> Support {
+        capabilities.address_guard
+    }
+
     pub(crate) fn streaming_upload(capabilities: &Capabilities) -> Support {
         capabilities.streaming_upload
     }

@@ -9,8 +9,8 @@ use inflight::bytes::Bytes;
 use inflight::http::{HeaderValue, Request, Response};
 use inflight::http_body::{Body as HttpBody, Frame, SizeHint};
 use inflight::{
-    BlockOn, Body, BoxFuture, Capabilities, Cell, Error, ErrorKind, Fetch, Session, SessionBuilder,
-    Support, Task,
+    BlockOn, Body, BoxFuture, Capabilities, Cell, ClientOptions, Error, ErrorKind, Fetch, Session,
+    SessionBuilder, Support, Task,
 };
 use inflight_conformance::{Outcome, Subject, Verdict, run};
 
@@ -50,6 +50,23 @@ fn tampered<F>(tamper: impl Fn() -> F + Send + Sync + 'static) -> Subject
 where
     F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
+    handing_on(|_| (), tamper)
+}
+
+/// A client that does not heed all of its options.
+fn forgetting(forget: fn(&mut ClientOptions)) -> Subject {
+    handing_on(forget, || {
+        |session, request| Box::pin(send(session, request))
+    })
+}
+
+fn handing_on<F>(
+    forget: fn(&mut ClientOptions),
+    tamper: impl Fn() -> F + Send + Sync + 'static,
+) -> Subject
+where
+    F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+{
     let backend = "smol/hyper".parse::<Cell>().unwrap().start(None).unwrap();
     let entered = backend.clone();
     let builder = move || {
@@ -57,7 +74,8 @@ where
         Session::builder(move |options| {
             // The tampered session keeps the time, and decodes.
             let honest = backend.builder().timeout(None).decompress(false);
-            let options = options.clone();
+            let mut options = options.clone();
+            forget(&mut options);
             let honest = honest.client_options(|given| *given = options).build()?;
             let runtime = honest.runtime().clone();
             Ok((Tampered { honest, tamper }, runtime))
@@ -117,6 +135,20 @@ fn built(build: impl Fn(SessionBuilder) -> SessionBuilder + Send + Sync + 'stati
     let entered = backend.clone();
     let builder = move || build(backend.builder());
     Subject::new("built", builder, move |future| entered.block_on(future))
+}
+
+#[test]
+fn a_guard_that_is_not_asked_is_caught() {
+    let names = [
+        "guarded_literal_is_refused",
+        "guarded_name_is_refused",
+        "guarded_mapped_address_is_refused",
+        "guarded_redirect_is_refused",
+        "guarded_name_that_changes_is_refused",
+        "guarded_name_leads_to_what_passes",
+        "guarded_address_is_not_tried_again",
+    ];
+    catches(&names, &forgetting(|options| options.address_guard = None));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::guard::AddressGuard;
 use crate::observe::Connections;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::tls::{HttpVersions, TlsOptions};
@@ -28,6 +29,8 @@ pub struct ClientOptions {
     pub nodelay: bool,
     /// How names become addresses. Default: the system's way.
     pub resolver: Arc<dyn Resolve>,
+    /// Which addresses are connected to. Default: all.
+    pub address_guard: Option<AddressGuard>,
     /// How `https` is secured. Default: checked against the authorities that are compiled in.
     pub tls: TlsOptions,
     /// Which versions of HTTP are spoken. Default: HTTP/2 where a TLS server takes it.
@@ -45,6 +48,7 @@ impl Default for ClientOptions {
             max_idle_per_host: usize::MAX,
             nodelay: true,
             resolver: Arc::new(SystemResolver),
+            address_guard: None,
             tls: TlsOptions::default(),
             versions: HttpVersions::default(),
             connections: Connections::default(),
@@ -60,6 +64,7 @@ impl fmt::Debug for ClientOptions {
             .field("idle_timeout", &self.idle_timeout)
             .field("max_idle_per_host", &self.max_idle_per_host)
             .field("nodelay", &self.nodelay)
+            .field("address_guard", &self.address_guard)
             .field("tls", &self.tls)
             .field("versions", &self.versions)
             .finish_non_exhaustive()
@@ -126,6 +131,8 @@ pub struct Capabilities {
     pub unchecked_hostnames: Support,
     /// Why a certificate was refused is told, and not only that it was.
     pub tls_faults: Support,
+    /// Each address is shown to an [`AddressGuard`] before a connection to it is made.
+    pub address_guard: Support,
     /// Request bodies of unknown length, sent while they are produced.
     pub streaming_upload: Support,
     /// A connection serves several requests, one after another.
@@ -193,6 +200,7 @@ impl Capabilities {
             client_certificates: Support::Yes,
             unchecked_hostnames: Support::Yes,
             tls_faults: Support::Yes,
+            address_guard: Support::Yes,
             streaming_upload: Support::Yes,
             connection_reuse: Support::Yes,
             unrepeatable_reuse: Support::Yes,
@@ -231,7 +239,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 27] {
+    pub fn supports(&self) -> [(&'static str, Support); 28] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -239,6 +247,7 @@ impl Capabilities {
             ("client certificates", self.client_certificates),
             ("unchecked hostnames", self.unchecked_hostnames),
             ("tls faults", self.tls_faults),
+            ("address guard", self.address_guard),
             ("streaming upload", self.streaming_upload),
             ("connection reuse", self.connection_reuse),
             ("unrepeatable reuse", self.unrepeatable_reuse),

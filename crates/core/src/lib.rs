@@ -15,7 +15,7 @@
 //! - [`Session`]: requests with a policy, on any of them.
 //! - [`gather`](gather()): many futures at once, under a limit, answered one by one.
 //! - [`Body`], [`Response`], [`Error`]: what goes in and comes out.
-//! - [`ClientOptions`], [`TlsOptions`], [`Capabilities`], [`Resolver`]: what a client is given
+//! - [`ClientOptions`], [`TlsOptions`], [`Capabilities`], [`Resolver`], [`AddressGuard`]: what a client is given
 //!   and what it says of itself.
 
 mod auth;
@@ -30,6 +30,7 @@ mod error;
 mod fetch;
 mod file;
 pub mod gather;
+mod guard;
 mod head;
 mod lookups;
 mod multipart;
@@ -56,6 +57,7 @@ pub use cookies::CookieJar;
 pub use error::{BoxError, Error, ErrorKind, Phase};
 pub use fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking};
 pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};
+pub use guard::{AddressGuard, AddressRefused, IpNet};
 pub use head::retires_connection;
 pub use multipart::{Multipart, Part};
 #[cfg(feature = "tracing")]

@@ -13,6 +13,7 @@ use http::uri::Scheme;
 use crate::cancel::Cancel;
 use crate::client::ClientOptions;
 use crate::error::{Error, ErrorKind, Phase};
+use crate::guard::AddressGuard;
 use crate::lookups::{LookUps, no_address};
 use crate::runtime::Runtime;
 
@@ -60,7 +61,8 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Looks names up for a client.
+/// Looks names up for a client, and gives out no address that the options'
+/// [`AddressGuard`] refuses: a client that connects to nothing else has the guard.
 ///
 /// Those who ask for the same name at the same time share one look-up. At most 32 of them run at
 /// once that somebody waits for, and each is waited for as long as
@@ -69,6 +71,7 @@ impl Resolve for SystemResolver {
 #[derive(Clone)]
 pub struct Resolver {
     look_ups: Arc<LookUps>,
+    guard: Option<AddressGuard>,
 }
 
 impl Resolver {
@@ -76,6 +79,7 @@ impl Resolver {
     pub fn new(options: &ClientOptions) -> Self {
         Self {
             look_ups: LookUps::new(options.resolver.clone(), options.lookup_timeout),
+            guard: options.address_guard.clone(),
         }
     }
 
@@ -84,7 +88,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Resolve`] with the cause, which is that too many look-ups hang when none could
+    /// [`ErrorKind::Connect`] when the guard refuses every address. [`ErrorKind::Resolve`] with the cause, which is that too many look-ups hang when none could
     /// begin in time; [`ErrorKind::Timeout`] in [`Phase::Connect`] when a look-up's own time has
     /// passed.
     ///
@@ -98,14 +102,15 @@ impl Resolver {
         port: u16,
     ) -> Result<Vec<SocketAddr>, Error> {
         if let Some(literal) = literal(host, port) {
-            return Ok(vec![literal]);
+            return self.guarded(vec![literal]);
         }
         let (now, sleep) = (|| runtime.now(), |time| runtime.sleep(time));
         let spawn = |work| {
             runtime.spawn_blocking(work);
             Ok(())
         };
-        self.look_ups.ask((host, port), now, sleep, spawn).await
+        let found = self.look_ups.ask((host, port), now, sleep, spawn).await?;
+        self.guarded(found)
     }
 
     /// The same for a thread that may block. The look-up runs on a thread of its own: nothing
@@ -128,14 +133,24 @@ impl Resolver {
         cancel: &Cancel,
     ) -> Result<Vec<SocketAddr>, Error> {
         if let Some(literal) = literal(host, port) {
-            return Ok(vec![literal]);
+            return self.guarded(vec![literal]);
         }
         let spawn = |work| {
             let thread = thread::Builder::new().name("inflight-look-up".to_owned());
             thread.spawn(work).map(drop)
         };
-        self.look_ups
-            .ask_blocking((host, port), timeout, cancel, spawn)
+        let found = self
+            .look_ups
+            .ask_blocking((host, port), timeout, cancel, spawn)?;
+        self.guarded(found)
+    }
+
+    /// What may be connected to. All that this type gives out comes through here.
+    fn guarded(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
+        match &self.guard {
+            None => Ok(addresses),
+            Some(guard) => guard.filter(addresses),
+        }
     }
 
     /// Looks the host up and connects to the first of its addresses that answers.

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_lite::future::{pending, ready};
-use inflight_core::{Cancel, ClientOptions, ErrorKind, Phase, Resolve, Resolver};
-use support::{TestRuntime, lock, poll_until_stalled, run};
+use inflight_core::{
+    AddressGuard, Cancel, ClientOptions, ErrorKind, Phase, Resolve, Resolver, Support,
+};
+use support::{TestRuntime, answer, builder, client, lock, poll_until_stalled, run};
 
 type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
@@ -191,4 +193,42 @@ fn a_blocking_look_up_ends_with_its_time_or_its_cancel() {
     });
     assert_eq!(cancelled.kind(), ErrorKind::Cancelled);
     drop(answer);
+}
+
+#[test]
+fn what_the_guard_refuses_is_not_given_out() {
+    let runtime = TestRuntime::new(0);
+    let mut options = ClientOptions::default();
+    options.address_guard = Some(AddressGuard::custom(|address| address.port() == 443));
+    options.resolver = Arc::new(Names(Box::new(|_, port| {
+        Ok(vec![address(1, port), address(2, 443)])
+    })));
+    let resolver = Resolver::new(&options);
+    let found = run(resolver.lookup(&runtime, "host", 80)).unwrap();
+    assert_eq!(found, [address(2, 443)]);
+    let found = resolver.lookup_blocking("host", 80, None, &Cancel::new());
+    assert_eq!(found.unwrap(), [address(2, 443)]);
+
+    for refused in [
+        run(resolver.lookup(&runtime, "192.0.2.1", 80)),
+        resolver.lookup_blocking("192.0.2.1", 80, None, &Cancel::new()),
+        run(resolver.connect(&runtime, ("192.0.2.1", 80), None, |_| {
+            ready(Err(io::Error::other("tried")))
+        })),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect);
+        assert_eq!(error.address_refused().unwrap().address(), address(1, 80));
+    }
+}
+
+#[test]
+fn a_client_that_would_not_ask_the_guard_is_not_given_one() {
+    let runtime = TestRuntime::new(0);
+    let mut deaf = client(|_| async { answer("reached") });
+    deaf.capabilities.address_guard = Support::No("it connects where it likes");
+    let guarded = builder(deaf, &runtime).address_guard(AddressGuard::public());
+    let error = guarded.build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("where it likes"), "{error}");
 }

@@ -7,6 +7,7 @@ mod connections;
 mod errors;
 mod framing;
 mod gather;
+mod guard;
 mod headers;
 mod methods;
 mod names;
@@ -38,6 +39,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         framing::CASES,
         connections::CASES,
         names::CASES,
+        guard::CASES,
         errors::CASES,
         tls::CASES,
         versions::CASES,

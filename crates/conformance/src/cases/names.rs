@@ -146,7 +146,8 @@ async fn look_up_times_out(context: &Context) -> Result<Option<Phase>, Failure> 
     Ok(error.phase())
 }
 
-struct Answers<F>(F);
+/// A resolver that is a function.
+pub(super) struct Answers<F>(pub(super) F);
 
 impl<F> Resolve for Answers<F>
 where

@@ -26,6 +26,7 @@ use crate::client::{Capabilities, ClientOptions};
 use crate::cookies::CookieJar;
 use crate::error::Error;
 use crate::fetch::{AnyClient, DynFetch, Fetch};
+use crate::guard;
 use crate::observe::{Connections, Observed, Observer, Observers};
 use crate::request::{IntoUrl, RequestBuilder, header};
 use crate::response::{MAX_BODY, Response};
@@ -490,6 +491,7 @@ impl SessionBuilder {
             return Err(error);
         }
         let parts = (self.open)(&self.options)?;
+        guard::check_support(&self.options, &parts.capabilities)?;
         let caps = Caps {
             queue_timeout: self.queue_timeout,
             all: self.max_in_flight.map(Gate::new),

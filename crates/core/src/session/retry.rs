@@ -116,6 +116,8 @@ fn is_passing(status: StatusCode) -> bool {
 /// Failures before there was a response.
 fn may_pass(error: &Error) -> bool {
     match error.kind() {
+        // The guard will not change its mind.
+        ErrorKind::Connect if error.address_refused().is_some() => false,
         ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Incomplete | ErrorKind::Io => true,
         ErrorKind::Timeout => matches!(error.phase(), Some(Phase::Connect | Phase::Head)),
         _ => false,
@@ -169,6 +171,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::AddressGuard;
 
     fn after(value: &str) -> Duration {
         let mut headers = HeaderMap::new();
@@ -226,6 +229,9 @@ mod tests {
         assert!(plan.pause(&Method::POST, &failed).is_some());
         let refused: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Protocol));
         assert_eq!(plan.pause(&Method::GET, &refused), None);
+        let guarded = AddressGuard::public().check(([127, 0, 0, 1], 80).into());
+        let guarded: Result<http::Response<()>, _> = Err(guarded.unwrap_err().into());
+        assert_eq!(plan.pause(&Method::GET, &guarded), None);
         let missing = http::Response::builder().status(404).body(());
         assert_eq!(plan.pause(&Method::GET, &Ok(missing.unwrap())), None);
     }

@@ -1,0 +1,194 @@
+//! The address guard: what may not be connected to is not, whatever led there.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use inflight_core::{AddressGuard, ErrorKind, Retry, Session};
+use inflight_origin::script::{Script, Scripted};
+
+use crate::case::suite;
+use crate::cases::names::Answers;
+use crate::check::{Failure, check, equal, fails};
+use crate::context::Context;
+use crate::servers::{answering, ok, scripted};
+
+suite! { "guard":
+    guarded_literal_is_refused needs address_guard =>
+        "An address in the place of a name is refused, however it is written, and nothing connects.";
+    guarded_name_is_refused needs address_guard =>
+        "A name is refused when all its addresses are, and nothing connects.";
+    guarded_mapped_address_is_refused needs address_guard =>
+        "An IPv4-mapped address is judged as the IPv4 address that it stands for.";
+    guarded_redirect_is_refused needs address_guard =>
+        "A redirect to a refused address is not followed: nothing connects there.";
+    guarded_name_that_changes_is_refused needs address_guard =>
+        "A name is judged by where each connection goes, not by where an earlier one went.";
+    guarded_name_leads_to_what_passes needs address_guard =>
+        "Of a name's addresses those that pass are connected to, and no other.";
+    guard_that_allows_is_not_noticed needs address_guard =>
+        "What a network that is allowed, or a rule of the program's own, lets pass is reached.";
+    guarded_address_is_not_tried_again needs address_guard =>
+        "A refusal is final: no retry.";
+}
+
+async fn guarded_literal_is_refused(context: Context) -> Result<(), Failure> {
+    let server = scripted(answering(1, &ok("reached")))?;
+    let port = server.addr().port();
+    let session = guarded(&context, AddressGuard::public())?;
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+    ] {
+        refuses(&session, &format!("http://{host}:{port}/")).await?;
+    }
+    unseen(&context, &server).await
+}
+
+async fn guarded_name_is_refused(context: Context) -> Result<(), Failure> {
+    let server = scripted(answering(1, &ok("reached")))?;
+    let port = server.addr().port();
+    let session = resolving(&context, AddressGuard::public(), |port| {
+        vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port).into(),
+            (Ipv4Addr::LOCALHOST.to_ipv6_compatible(), port).into(),
+        ]
+    })?;
+    let error = refuses(&session, &format!("http://pages.test:{port}/")).await?;
+    equal("the address", error, (Ipv4Addr::LOCALHOST, port).into())?;
+    unseen(&context, &server).await
+}
+
+async fn guarded_mapped_address_is_refused(context: Context) -> Result<(), Failure> {
+    let server = scripted(answering(1, &ok("reached")))?;
+    let port = server.addr().port();
+    let guard = AddressGuard::custom(|address| !address.ip().is_loopback());
+    let mapped = |port| vec![(Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port).into()];
+    let session = resolving(&context, guard, mapped)?;
+    refuses(&session, &format!("http://pages.test:{port}/")).await?;
+    refuses(&session, &format!("http://[::ffff:127.0.0.1]:{port}/")).await?;
+    unseen(&context, &server).await
+}
+
+async fn guarded_redirect_is_refused(context: Context) -> Result<(), Failure> {
+    let hidden = scripted(answering(1, &ok("reached")))?;
+    let to = |location: String| {
+        let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n");
+        scripted(answering(1, &format!("{head}Content-Length: 0\r\n\r\n")))
+    };
+    let port = hidden.addr().port();
+    for location in [hidden.url("/"), format!("http://pages.test:{port}/")] {
+        let open = to(location)?;
+        let first = open.addr();
+        let guard = AddressGuard::custom(move |address| address == first);
+        let session = resolving(&context, guard, |port| {
+            vec![(Ipv4Addr::LOCALHOST, port).into()]
+        })?;
+        let address = refuses(&session, &open.url("/")).await?;
+        equal("the address", address, hidden.addr())?;
+        equal("requests to the first", open.requests().len(), 1)?;
+    }
+    unseen(&context, &hidden).await
+}
+
+async fn guarded_name_that_changes_is_refused(context: Context) -> Result<(), Failure> {
+    let close = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nopen";
+    let open = scripted(Script::new().read_request().send(close))?;
+    let hidden = scripted(answering(1, &ok("reached")))?;
+    let (first, second) = (open.addr(), hidden.addr());
+    let asked = AtomicUsize::new(0);
+    let guard = AddressGuard::custom(move |address| address == first);
+    let session = resolving(&context, guard, move |_| {
+        match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => vec![first],
+            _ => vec![second],
+        }
+    })?;
+    let url = format!("http://pages.test:{}/", first.port());
+    equal("the body", session.get(&url).text().await?, "open")?;
+    refuses(&session, &url).await?;
+    unseen(&context, &hidden).await
+}
+
+async fn guarded_name_leads_to_what_passes(context: Context) -> Result<(), Failure> {
+    let hidden = scripted(answering(1, &ok("hidden")))?;
+    let open = scripted(answering(1, &ok("open")))?;
+    let (first, second) = (hidden.addr(), open.addr());
+    let guard = AddressGuard::custom(move |address| address != first);
+    let session = resolving(&context, guard, move |_| vec![first, second])?;
+    let url = format!("http://pages.test:{}/", first.port());
+    equal("the body", session.get(&url).text().await?, "open")?;
+    unseen(&context, &hidden).await
+}
+
+async fn guard_that_allows_is_not_noticed(context: Context) -> Result<(), Failure> {
+    let loopback = |network: &str| {
+        let network = network.parse();
+        network.map_err(|_| Failure::new("not a network"))
+    };
+    for guard in [
+        AddressGuard::public().allow(loopback("127.0.0.0/8")?),
+        AddressGuard::custom(|address| address.ip().is_loopback()),
+    ] {
+        let server = scripted(answering(2, &ok("reached")))?;
+        let session = resolving(&context, guard, |port| {
+            vec![(Ipv4Addr::LOCALHOST, port).into()]
+        })?;
+        let named = format!("http://pages.test:{}/", server.addr().port());
+        for url in [server.url("/"), named] {
+            equal("the body", session.get(url).text().await?, "reached")?;
+        }
+    }
+    Ok(())
+}
+
+async fn guarded_address_is_not_tried_again(context: Context) -> Result<(), Failure> {
+    let builder = context.builder().retry(Retry::new(3));
+    let session = builder.address_guard(AddressGuard::public()).build()?;
+    let result = session.get("http://127.0.0.1:9/").text().await;
+    let error = fails("a refused address", result, &[ErrorKind::Connect])?;
+    equal("attempts", error.attempts(), 1)
+}
+
+/// The address that is refused when this URL is asked for.
+async fn refuses(session: &Session, url: &str) -> Result<SocketAddr, Failure> {
+    let result = session.get(url).text().await;
+    let error = fails(url, result, &[ErrorKind::Connect])?;
+    check(error.is_connect(), "is_connect() is false")?;
+    let refused = error.address_refused();
+    let refused = refused.ok_or_else(|| Failure::new(format!("{url}: no refusal: {error}")))?;
+    Ok(refused.address())
+}
+
+/// That nobody has connected to the server. Connections are accepted in the order in which they
+/// were made, so it is asked for one that it knows of.
+async fn unseen(context: &Context, server: &Arc<Scripted>) -> Result<(), Failure> {
+    context.session()?.get(server.url("/")).text().await?;
+    equal("connections besides our own", server.connections(), 1)
+}
+
+fn guarded(context: &Context, guard: AddressGuard) -> Result<Session, Failure> {
+    Ok(context.builder().address_guard(guard).build()?)
+}
+
+/// The same, with a resolver that knows every name.
+fn resolving(
+    context: &Context,
+    guard: AddressGuard,
+    addresses: impl Fn(u16) -> Vec<SocketAddr> + Send + Sync + 'static,
+) -> Result<Session, Failure> {
+    let builder = context.builder().address_guard(guard);
+    let answers = Answers(move |_: &str, port| Ok(addresses(port)));
+    let builder = builder.client_options(|options| options.resolver = Arc::new(answers));
+    Ok(builder.build()?)
+}

@@ -1,0 +1,500 @@
+//! Which addresses a client may connect to.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+pub use ipnet::IpNet;
+
+use crate::client::{Capabilities, ClientOptions, Support};
+use crate::error::{Error, ErrorKind};
+use crate::session::SessionBuilder;
+
+/// Decides which addresses a client connects to: for programs that fetch what others name, and
+/// must not be talked into reaching the machine they run on, or the network behind it.
+///
+/// Each address is judged when a connection to it is to be made, whether a name led there, the
+/// URL had it in the place of a name, or a redirect did. It is the address that is connected to, so
+/// a name that leads elsewhere the next time it is looked up gains nothing. A name with several
+/// addresses is connected to at those that pass. Where none does, nothing is sent, and the error is
+/// of the kind [`Connect`](ErrorKind::Connect) with an [`AddressRefused`]; it is never retried.
+///
+/// A request that finds a connection kept needs none, and that one was judged when it was made.
+/// Through a proxy, the address that is connected to is the proxy's: where it connects to is its
+/// own to guard.
+///
+/// A client that gives no say over its addresses
+/// ([`address_guard`](crate::Capabilities::address_guard)) cannot be built with a guard.
+///
+/// ```
+/// use inflight_core::AddressGuard;
+///
+/// let guard = AddressGuard::public().allow("10.1.2.0/24".parse().unwrap());
+/// assert!(guard.check("93.184.215.14:443".parse().unwrap()).is_ok());
+/// assert!(guard.check("10.1.2.3:443".parse().unwrap()).is_ok());
+/// let refused = guard.check("169.254.169.254:80".parse().unwrap()).unwrap_err();
+/// assert_eq!(refused.reason(), "it is link-local");
+/// ```
+#[derive(Clone)]
+pub struct AddressGuard {
+    rule: Rule,
+    allowed: Vec<IpNet>,
+}
+
+#[derive(Clone)]
+enum Rule {
+    Public,
+    Custom(Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>),
+}
+
+impl AddressGuard {
+    /// Lets addresses pass that the whole internet reaches, as IANA's registries of special-purpose
+    /// addresses (RFC 6890) and of the multicast ones tell them from all others.
+    ///
+    /// Refused are the unspecified, loopback, private (RFC 1918), shared (100.64.0.0/10),
+    /// link-local, multicast, broadcast, documentation, benchmarking and reserved ones; of IPv6
+    /// also unique local and site-local ones, and all that stand for an IPv4 address, whichever it
+    /// is: mapped, compatible and translated ones, NAT64, 6to4 and Teredo. In a network where
+    /// NAT64 is the way to IPv4, [`allow`](Self::allow) `64:ff9b::/96`: what it then leads to is
+    /// the translator's to guard.
+    pub fn public() -> Self {
+        Self {
+            rule: Rule::Public,
+            allowed: Vec::new(),
+        }
+    }
+
+    /// Lets those pass that `allows` says. It is asked for each connection, on any thread, and must
+    /// not block. An IPv4-mapped address (`::ffff:127.0.0.1`) is shown to it as the IPv4 address,
+    /// which is what the system connects to.
+    ///
+    /// ```
+    /// use inflight_core::AddressGuard;
+    ///
+    /// let guard = AddressGuard::custom(|address| address.ip().is_loopback());
+    /// assert!(guard.check("[::ffff:127.0.0.1]:80".parse().unwrap()).is_ok());
+    /// assert!(guard.check("192.0.2.1:80".parse().unwrap()).is_err());
+    /// ```
+    pub fn custom(allows: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            rule: Rule::Custom(Arc::new(allows)),
+            allowed: Vec::new(),
+        }
+    }
+
+    /// Lets the addresses of this network pass too, whatever else is said of them. The network is
+    /// compared with an address as it is written: `127.0.0.0/8` does not stand for
+    /// `::ffff:127.0.0.1`.
+    #[must_use]
+    pub fn allow(mut self, network: IpNet) -> Self {
+        self.allowed.push(network);
+        self
+    }
+
+    /// Whether a connection to this address may be made.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, with its reason.
+    pub fn check(&self, address: SocketAddr) -> Result<(), AddressRefused> {
+        let ip = address.ip();
+        if self.allowed.iter().any(|network| network.contains(&ip)) {
+            return Ok(());
+        }
+        let reason = match &self.rule {
+            Rule::Public => special(ip),
+            Rule::Custom(allows) => {
+                let address = SocketAddr::new(ip.to_canonical(), address.port());
+                (!allows(address)).then_some("the program's own rule refuses it")
+            }
+        };
+        match reason {
+            None => Ok(()),
+            Some(reason) => Err(AddressRefused { address, reason }),
+        }
+    }
+
+    /// Those of a host's addresses that pass.
+    ///
+    /// # Errors
+    ///
+    /// When none does.
+    pub(crate) fn filter(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
+        let mut refused = None;
+        let mut addresses = addresses;
+        addresses.retain(|address| match self.check(*address) {
+            Ok(()) => true,
+            Err(refusal) => {
+                refused.get_or_insert(refusal);
+                false
+            }
+        });
+        match refused {
+            Some(refusal) if addresses.is_empty() => Err(refusal.into()),
+            _ => Ok(addresses),
+        }
+    }
+}
+
+impl fmt::Debug for AddressGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = match self.rule {
+            Rule::Public => "public",
+            Rule::Custom(_) => "custom",
+        };
+        f.debug_struct("AddressGuard")
+            .field("rule", &rule)
+            .field("allowed", &self.allowed)
+            .finish()
+    }
+}
+
+/// An address that the session's [`AddressGuard`] refuses: the cause of an error of the kind
+/// [`Connect`](ErrorKind::Connect), where [`Error::address_refused`] finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressRefused {
+    address: SocketAddr,
+    reason: &'static str,
+}
+
+impl AddressRefused {
+    /// The address. Of several, the first.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Why it is refused, as in `it is link-local`.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl fmt::Display for AddressRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is refused: {}", self.address.ip(), self.reason)
+    }
+}
+
+impl StdError for AddressRefused {}
+
+impl From<AddressRefused> for Error {
+    fn from(refused: AddressRefused) -> Self {
+        Self::new(ErrorKind::Connect)
+            .with_context(refused.to_string())
+            .with_source(refused)
+    }
+}
+
+impl Error {
+    /// The address that the session's [`AddressGuard`] refused, when that is the error's cause.
+    pub fn address_refused(&self) -> Option<&AddressRefused> {
+        self.source()?.downcast_ref()
+    }
+}
+
+/// Shorthands for [`ClientOptions`](crate::ClientOptions).
+impl SessionBuilder {
+    /// Which addresses are connected to. Default: all. A client that gives no say over them
+    /// ([`address_guard`](crate::Capabilities::address_guard)) fails in [`build`](Self::build).
+    ///
+    /// ```
+    /// # use inflight_core::{AddressGuard, SessionBuilder};
+    /// # fn guarded(builder: SessionBuilder) -> SessionBuilder {
+    /// builder.address_guard(AddressGuard::public())
+    /// # }
+    /// ```
+    pub fn address_guard(self, guard: AddressGuard) -> Self {
+        self.client_options(|options| options.address_guard = Some(guard))
+    }
+}
+
+/// A client that would not ask the guard is not given one.
+pub(crate) fn check_support(
+    options: &ClientOptions,
+    capabilities: &Capabilities,
+) -> Result<(), Error> {
+    match (&options.address_guard, capabilities.address_guard) {
+        (Some(_), Support::No(reason)) => {
+            Err(Error::new(ErrorKind::Unsupported).with_context(reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What an address is, if it is not one that the whole internet reaches.
+fn special(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        IpAddr::V4(ip) => special_v4(ip),
+        IpAddr::V6(ip) => special_v6(ip),
+    }
+}
+
+fn special_v4(ip: Ipv4Addr) -> Option<&'static str> {
+    let bits = ip.to_bits();
+    let within = |&&([a, b, c], len, _): &&Net4| {
+        (bits ^ Ipv4Addr::new(a, b, c, 0).to_bits()) >> (32 - len) == 0
+    };
+    let found = SPECIAL_V4.iter().find(within);
+    found.map(|(_, _, what)| *what)
+}
+
+fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
+    if ip.is_unspecified() {
+        return Some("it is unspecified");
+    }
+    if ip.is_loopback() {
+        return Some("it is loopback");
+    }
+    let bits = ip.to_bits();
+    let within = |(net, len, _): &&Net6| (bits ^ net.to_bits()) >> (128 - len) == 0;
+    let found = SPECIAL_V6.iter().find(within).map(|(_, _, what)| *what);
+    // Nothing else has been handed out (RFC 4291, 2.4).
+    let global = (ip.segments()[0] & 0xe000) == 0x2000;
+    found.or((!global).then_some("it is reserved"))
+}
+
+/// The first three bytes, how many bits count, and what it is.
+type Net4 = ([u8; 3], u32, &'static str);
+
+const SPECIAL_V4: &[Net4] = &[
+    ([0, 0, 0], 8, "it is unspecified"),
+    ([10, 0, 0], 8, "it is private"),
+    ([100, 64, 0], 10, "it is shared by a provider's customers"),
+    ([127, 0, 0], 8, "it is loopback"),
+    ([169, 254, 0], 16, "it is link-local"),
+    ([172, 16, 0], 12, "it is private"),
+    ([192, 0, 0], 24, "it is for protocols"),
+    ([192, 0, 2], 24, "it is for documentation"),
+    ([192, 88, 99], 24, "it is a 6to4 relay's"),
+    ([192, 168, 0], 16, "it is private"),
+    ([198, 18, 0], 15, "it is for benchmarks"),
+    ([198, 51, 100], 24, "it is for documentation"),
+    ([203, 0, 113], 24, "it is for documentation"),
+    ([224, 0, 0], 4, "it is multicast"),
+    // The broadcast address among them.
+    ([240, 0, 0], 4, "it is reserved"),
+];
+
+type Net6 = (Ipv6Addr, u32, &'static str);
+
+const fn net6(a: u16, b: u16, c: u16, e: u16, f: u16) -> Ipv6Addr {
+    Ipv6Addr::new(a, b, c, 0, e, f, 0, 0)
+}
+
+const SPECIAL_V6: &[Net6] = &[
+    (net6(0, 0, 0, 0, 0xffff), 96, "it is a mapped IPv4 address"),
+    (
+        net6(0, 0, 0, 0xffff, 0),
+        96,
+        "it is a translated IPv4 address",
+    ),
+    (net6(0, 0, 0, 0, 0), 96, "it is a compatible IPv4 address"),
+    (
+        net6(0x64, 0xff9b, 0, 0, 0),
+        96,
+        "it is an IPv4 address behind NAT64",
+    ),
+    (
+        net6(0x64, 0xff9b, 1, 0, 0),
+        48,
+        "it is an IPv4 address behind NAT64",
+    ),
+    (net6(0x100, 0, 0, 0, 0), 64, "it leads nowhere"),
+    (
+        net6(0x2001, 0, 0, 0, 0),
+        32,
+        "it is an IPv4 address behind Teredo",
+    ),
+    (net6(0x2001, 2, 0, 0, 0), 48, "it is for benchmarks"),
+    (net6(0x2001, 0, 0, 0, 0), 23, "it is for protocols"),
+    (net6(0x2001, 0xdb8, 0, 0, 0), 32, "it is for documentation"),
+    (
+        net6(0x2002, 0, 0, 0, 0),
+        16,
+        "it is an IPv4 address behind 6to4",
+    ),
+    (net6(0x3fff, 0, 0, 0, 0), 20, "it is for documentation"),
+    (net6(0xfc00, 0, 0, 0, 0), 7, "it is unique local"),
+    (net6(0xfe80, 0, 0, 0, 0), 10, "it is link-local"),
+    (net6(0xfec0, 0, 0, 0, 0), 10, "it is site-local"),
+    (net6(0xff00, 0, 0, 0, 0), 8, "it is multicast"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(ip: &str) -> Option<&'static str> {
+        let address = SocketAddr::new(ip.parse().unwrap(), 80);
+        let refused = AddressGuard::public().check(address).err();
+        refused.map(|refused| refused.reason())
+    }
+
+    /// The first and the last address of each range, and what it is.
+    const RANGES: &[(&str, &str, &str)] = &[
+        ("0.0.0.0", "0.255.255.255", "unspecified"),
+        ("10.0.0.0", "10.255.255.255", "private"),
+        ("100.64.0.0", "100.127.255.255", "shared"),
+        ("127.0.0.0", "127.255.255.255", "loopback"),
+        ("169.254.0.0", "169.254.255.255", "link-local"),
+        ("172.16.0.0", "172.31.255.255", "private"),
+        ("192.0.0.0", "192.0.0.255", "protocols"),
+        ("192.0.2.0", "192.0.2.255", "documentation"),
+        ("192.88.99.0", "192.88.99.255", "6to4"),
+        ("192.168.0.0", "192.168.255.255", "private"),
+        ("198.18.0.0", "198.19.255.255", "benchmarks"),
+        ("198.51.100.0", "198.51.100.255", "documentation"),
+        ("203.0.113.0", "203.0.113.255", "documentation"),
+        ("224.0.0.0", "239.255.255.255", "multicast"),
+        ("240.0.0.0", "255.255.255.255", "reserved"),
+        ("::", "::", "unspecified"),
+        ("::1", "::1", "loopback"),
+        ("::2", "::ffff:ffff", "compatible"),
+        ("::ffff:0.0.0.0", "::ffff:255.255.255.255", "mapped"),
+        ("::ffff:0:0:0", "::ffff:0:ffff:ffff", "translated"),
+        ("64:ff9b::", "64:ff9b::ffff:ffff", "NAT64"),
+        ("64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "NAT64"),
+        ("100::", "100::ffff:ffff:ffff:ffff", "nowhere"),
+        ("2001::", "2001:0:ffff:ffff:ffff:ffff:ffff:ffff", "Teredo"),
+        (
+            "2001:2::",
+            "2001:2:0:ffff:ffff:ffff:ffff:ffff",
+            "benchmarks",
+        ),
+        (
+            "2001:1::",
+            "2001:1:ffff:ffff:ffff:ffff:ffff:ffff",
+            "protocols",
+        ),
+        (
+            "2001:3::",
+            "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "protocols",
+        ),
+        (
+            "2001:db8::",
+            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+            "documentation",
+        ),
+        ("2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "6to4"),
+        (
+            "3fff::",
+            "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "documentation",
+        ),
+        (
+            "4000::",
+            "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "reserved",
+        ),
+        (
+            "fc00::",
+            "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "unique local",
+        ),
+        (
+            "fe80::",
+            "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "link-local",
+        ),
+        (
+            "fec0::",
+            "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "site-local",
+        ),
+        (
+            "ff00::",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "multicast",
+        ),
+    ];
+
+    #[test]
+    fn the_special_ranges_are_refused_from_end_to_end() {
+        for (first, last, what) in RANGES {
+            for ip in [first, last] {
+                let reason = reason(ip).unwrap_or_else(|| panic!("{ip} passes"));
+                assert!(reason.contains(what), "{ip}: {reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn public_addresses_pass_up_to_the_ends() {
+        for ip in [
+            "1.0.0.0",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "191.255.255.255",
+            "192.0.1.255",
+            "192.0.3.0",
+            "192.88.98.255",
+            "192.88.100.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "203.0.112.255",
+            "203.0.114.0",
+            "223.255.255.255",
+            "2000::",
+            "2001:200::",
+            "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001:db9::",
+            "2003::",
+            "2606:2800:21f:cb07:6820:80da:af6b:8b2c",
+            "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "3fff:1000::",
+        ] {
+            assert_eq!(reason(ip), None, "{ip}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_allowed_passes_as_it_is_written() {
+        let guard = AddressGuard::public().allow("127.0.0.0/8".parse().unwrap());
+        let check = |address: &str| guard.check(address.parse().unwrap());
+        assert!(check("127.1.2.3:80").is_ok());
+        assert!(check("[::ffff:127.1.2.3]:80").is_err());
+        assert!(check("10.0.0.1:80").is_err());
+    }
+
+    #[test]
+    fn a_rule_of_ones_own_sees_what_is_connected_to() {
+        let guard =
+            AddressGuard::custom(|address| !address.ip().is_loopback() && address.port() == 443);
+        let check = |address: &str| guard.check(address.parse().unwrap());
+        assert!(check("10.0.0.1:443").is_ok());
+        for refused in ["10.0.0.1:80", "127.0.0.1:443", "[::ffff:127.0.0.1]:443"] {
+            assert!(check(refused).is_err(), "{refused}");
+        }
+        let guard = guard.allow("127.0.0.1/32".parse().unwrap());
+        assert!(guard.check("127.0.0.1:80".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_host_is_refused_when_all_its_addresses_are() {
+        let guard = AddressGuard::public();
+        let addresses = |ips: &[&str]| {
+            let ips = ips
+                .iter()
+                .map(|ip| SocketAddr::new(ip.parse().unwrap(), 80));
+            ips.collect::<Vec<_>>()
+        };
+        let passed = guard.filter(addresses(&["10.0.0.1", "1.1.1.1", "::1"]));
+        assert_eq!(passed.unwrap(), addresses(&["1.1.1.1"]));
+        let error = guard.filter(addresses(&["10.0.0.1", "::1"])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect);
+        let refused = error.address_refused().unwrap();
+        assert_eq!(refused.to_string(), "10.0.0.1 is refused: it is private");
+    }
+}
