@@ -9,13 +9,14 @@ RUNTIMES = {f"inflight-{name}" for name in ("threads", "tokio", "async-std", "sm
 CLIENTS = {f"inflight-{name}" for name in ("ureq", "hyper", "surf", "isahc", "mock")}
 CORE = {"inflight-core"}
 TLS = {"inflight-tls"}
+HICKORY = {"inflight-hickory"}
 
 MAY_KNOW = {
     "inflight-core": set(),
     "inflight-origin": set(),
-    **{name: CORE for name in RUNTIMES | TLS},
+    **{name: CORE for name in RUNTIMES | TLS | HICKORY},
     **{name: CORE | TLS for name in CLIENTS},
-    "inflight": CORE | RUNTIMES | CLIENTS,
+    "inflight": CORE | RUNTIMES | CLIENTS | HICKORY,
     "inflight-conformance": CORE | {"inflight", "inflight-origin"},
     "inflight-cli": {"inflight", "inflight-origin"},
     "inflight-benches": {"inflight", "inflight-origin"},

@@ -75,6 +75,12 @@
 //! [`SessionBuilder::add_root_certificate`] adds others, [`TlsOptions`] says the rest. hyper and
 //! isahc speak HTTP/2 with a server that offers it ([`HttpVersions`]).
 //!
+//! # Names and addresses
+//!
+//! Names are looked up by the system; [`ClientOptions::resolver`] takes another [`Resolve`], and
+//! with the feature `hickory` there is one that asks the name servers itself: `Hickory`. What
+//! may be connected to is for an [`AddressGuard`] to say.
+//!
 //! # Not yet
 //!
 //! A session does not use proxies.
@@ -98,6 +104,8 @@ pub mod ureq;
 
 pub use cell::{Backend, Cell, UnknownCell};
 pub use inflight_core::*;
+#[cfg(feature = "hickory")]
+pub use inflight_hickory::Hickory;
 
 /// The runtimes that are compiled in.
 pub mod runtimes {

@@ -1,0 +1,153 @@
+//! Names looked up by hickory at a name server on this machine.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use inflight::{BlockOn, Cell, ErrorKind, Resolve};
+use inflight_hickory::Hickory;
+use inflight_hickory::hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts,
+};
+use inflight_hickory::hickory_resolver::proto::op::{Message, ResponseCode};
+use inflight_hickory::hickory_resolver::proto::rr::{RData, Record, RecordType};
+
+/// A name server that knows `pages.test`, keeps silent about `silent.test`, and denies all others.
+struct NameServer {
+    addr: SocketAddr,
+    asked: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+
+impl NameServer {
+    fn start() -> Self {
+        let socket = UdpSocket::bind((V4, 0)).unwrap();
+        let addr = socket.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let thread = thread::spawn(move || {
+            let mut packet = [0; 4096];
+            loop {
+                let (len, from) = socket.recv_from(&mut packet).unwrap();
+                if len == 0 {
+                    return;
+                }
+                count.fetch_add(1, Ordering::SeqCst);
+                if let Some(answer) = answer(&packet[..len]) {
+                    socket.send_to(&answer, from).unwrap();
+                }
+            }
+        });
+        Self {
+            addr,
+            asked,
+            thread: Some(thread),
+        }
+    }
+
+    fn hickory(&self) -> Hickory {
+        Hickory::with_servers([self.addr]).unwrap()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// An empty packet ends it.
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        let socket = UdpSocket::bind((V4, 0)).unwrap();
+        socket.send_to(&[], self.addr).unwrap();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || thread::panicking());
+    }
+}
+
+fn answer(packet: &[u8]) -> Option<Vec<u8>> {
+    let asked = Message::from_vec(packet).unwrap();
+    let query = asked.queries[0].clone();
+    let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
+    answer.metadata.recursion_available = true;
+    match query.name().to_ascii().trim_end_matches('.') {
+        "silent.test" => return None,
+        "pages.test" => {
+            let data = match query.query_type() {
+                RecordType::A => RData::A(V4.into()),
+                RecordType::AAAA => RData::AAAA(V6.into()),
+                other => panic!("asked for {other}"),
+            };
+            answer.add_answer(Record::from_rdata(query.name().clone(), 3600, data));
+        }
+        _ => answer.metadata.response_code = ResponseCode::NXDomain,
+    }
+    answer.add_query(query);
+    Some(answer.to_vec().unwrap())
+}
+
+#[test]
+fn a_name_has_the_addresses_that_its_server_says() {
+    let server = NameServer::start();
+    let hickory = server.hickory();
+    let found = hickory.resolve("pages.test", 8080).unwrap();
+    let both = [IpAddr::from(V4), IpAddr::from(V6)].map(|ip| SocketAddr::new(ip, 8080));
+    assert_eq!(found, both);
+    // What a server has said is remembered as long as it said.
+    let asked = server.asked();
+    assert_eq!(hickory.resolve("pages.test", 81).unwrap().len(), 2);
+    assert_eq!(server.asked(), asked);
+}
+
+#[test]
+fn a_name_that_its_server_denies_is_not_found() {
+    let server = NameServer::start();
+    let error = server.hickory().resolve("nothing.test", 80).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+}
+
+#[test]
+fn a_server_that_keeps_silent_is_given_up() {
+    let server = NameServer::start();
+    let mut udp = ConnectionConfig::udp();
+    udp.port = server.addr.port();
+    let name_server = NameServerConfig::new(server.addr.ip(), true, vec![udp]);
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server]);
+    let mut options = ResolverOpts::default();
+    options.timeout = Duration::from_millis(50);
+    options.attempts = 1;
+    let hickory = Hickory::with_config(config, options).unwrap();
+    let error = hickory.resolve("silent.test", 80).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+}
+
+#[test]
+fn no_name_server_is_an_error() {
+    let error = Hickory::with_servers([]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn it_serves_every_cell() {
+    let server = NameServer::start();
+    let hickory = Arc::new(server.hickory());
+    let origin = inflight_origin::Origin::start().unwrap();
+    let port = origin.addr().port();
+    for cell in Cell::compiled() {
+        let backend = cell.start(None).unwrap();
+        let builder = backend.builder();
+        let builder = builder.client_options(|options| options.resolver = hickory.clone());
+        let session = builder.build().unwrap();
+        let page = session.get(format!("http://pages.test:{port}/page/3"));
+        let text = backend.block_on(page.text()).unwrap();
+        assert!(text.contains("Page 3"), "{cell}");
+        let missing = session.get(format!("http://nothing.test:{port}/"));
+        let error = backend.block_on(missing.text()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Resolve, "{cell}");
+    }
+}
