@@ -1,7 +1,8 @@
 //! Files as bodies, read on the runtime's blocking pool.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fmt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,23 +40,86 @@ impl Body {
         let path = path.into();
         let asked = path.clone();
         let found = unblock(&*runtime, move || fs::metadata(asked)).await;
-        let metadata = found
-            .map_err(lost)?
-            .map_err(|error| unreadable(&path, error))?;
+        let place = Place::Path(path.into());
+        match found.map_err(lost)? {
+            Ok(metadata) => {
+                let len = metadata.is_file().then_some(metadata.len());
+                Self::of_file(place, &metadata, len, runtime)
+            }
+            Err(error) => Err(unreadable(&place, error)),
+        }
+    }
+
+    /// A file that is open already, from where it stands to the end that it has now; otherwise as
+    /// [`from_file`](Self::from_file). A file can be sent again, and where it stands is not changed but on
+    /// Windows.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file).
+    pub async fn from_open_file(file: File, runtime: Arc<dyn Runtime>) -> Result<Self, Error> {
+        let found = unblock(&*runtime, move || {
+            let metadata = file.metadata()?;
+            let start = match metadata.is_file() {
+                true => (&file).stream_position()?,
+                false => 0,
+            };
+            Ok::<_, io::Error>((file, metadata, start))
+        });
+        match found.await.map_err(lost)? {
+            Ok((file, metadata, start)) => {
+                let file = Arc::new(file);
+                if metadata.is_file() {
+                    let len = metadata.len().saturating_sub(start);
+                    return Self::of_file(Place::At(file, start), &metadata, Some(len), runtime);
+                }
+                Self::of_file(Place::Stream(file), &metadata, None, runtime)
+            }
+            Err(error) => Err(Error::new(ErrorKind::Io)
+                .with_context("cannot read an open file")
+                .with_source(error)),
+        }
+    }
+
+    fn of_file(
+        place: Place,
+        metadata: &Metadata,
+        len: Option<u64>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Self, Error> {
         if metadata.is_dir() {
             let error = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(unreadable(&path, error));
+            return Err(unreadable(&place, error));
         }
-        let len = metadata.is_file().then_some(metadata.len());
         if len == Some(0) {
             return Ok(Self::empty());
         }
-        Ok(Self::made(FileBody::new(path.into(), len, runtime)))
+        Ok(Self::made(FileBody::new(place, len, runtime)))
+    }
+}
+
+/// Where a body's bytes are.
+#[derive(Clone)]
+enum Place {
+    /// In a file that is opened when it is read.
+    Path(Arc<Path>),
+    /// In an open one, from this position.
+    At(Arc<File>, u64),
+    /// In what is open and has no positions: a pipe.
+    Stream(Arc<File>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::At(..) | Self::Stream(_) => f.write_str("an open file"),
+        }
     }
 }
 
 struct FileBody {
-    path: Arc<Path>,
+    place: Place,
     /// `None` of what is no regular file.
     len: Option<u64>,
     left: Option<u64>,
@@ -72,10 +136,10 @@ enum State {
 type Piece = Result<(FileReader, io::Result<Bytes>), TaskError>;
 
 impl FileBody {
-    fn new(path: Arc<Path>, len: Option<u64>, runtime: Arc<dyn Runtime>) -> Self {
+    fn new(place: Place, len: Option<u64>, runtime: Arc<dyn Runtime>) -> Self {
         Self {
-            state: State::Idle(FileReader::new(path.clone(), len)),
-            path,
+            state: State::Idle(FileReader::new(place.clone(), len)),
+            place,
             len,
             left: len,
             runtime,
@@ -120,14 +184,14 @@ impl Source for FileBody {
 
     fn again(&self) -> Option<Body> {
         self.len?;
-        let (path, runtime) = (self.path.clone(), self.runtime.clone());
-        Some(Body::made(Self::new(path, self.len, runtime)))
+        let (place, runtime) = (self.place.clone(), self.runtime.clone());
+        Some(Body::made(Self::new(place, self.len, runtime)))
     }
 
     fn reader(&self) -> Option<Reader> {
         match &self.state {
-            State::Idle(reader) if reader.file.is_none() => {
-                Some(Box::new(FileReader::new(self.path.clone(), self.len)))
+            State::Idle(reader) if !reader.begun => {
+                Some(Box::new(FileReader::new(self.place.clone(), self.len)))
             }
             _ => None,
         }
@@ -136,16 +200,18 @@ impl Source for FileBody {
 
 /// The file as it is read, as far as was promised.
 struct FileReader {
-    path: Arc<Path>,
-    file: Option<File>,
+    place: Place,
+    opened: Option<File>,
+    begun: bool,
     left: Option<u64>,
 }
 
 impl FileReader {
-    fn new(path: Arc<Path>, left: Option<u64>) -> Self {
+    fn new(place: Place, left: Option<u64>) -> Self {
         Self {
-            path,
-            file: None,
+            place,
+            opened: None,
+            begun: false,
             left,
         }
     }
@@ -161,12 +227,21 @@ impl FileReader {
     }
 
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(File::open(&self.path)?),
-        };
+        self.begun = true;
         loop {
-            match file.read(buffer) {
+            let read = match &mut self.place {
+                Place::At(file, position) => {
+                    let read = read_at(file, buffer, *position);
+                    *position += *read.as_ref().unwrap_or(&0) as u64;
+                    read
+                }
+                Place::Stream(file) => (&**file).read(buffer),
+                Place::Path(path) => match &mut self.opened {
+                    Some(file) => file.read(buffer),
+                    None => self.opened.insert(File::open(path)?).read(buffer),
+                },
+            };
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => return read,
             }
@@ -186,20 +261,31 @@ impl Read for FileReader {
         let n = match self.read_some(&mut buffer[..most]) {
             Ok(0) if self.left.is_some() => {
                 let error = Error::new(ErrorKind::Io);
-                let path = self.path.display();
-                let context = format!("{path} has become shorter while it was sent");
+                let context = format!("{} has become shorter while it was sent", self.place);
                 return Err(error.with_context(context).into());
             }
             Ok(n) => n,
-            Err(error) => return Err(unreadable(&self.path, error).into()),
+            Err(error) => return Err(unreadable(&self.place, error).into()),
         };
         self.left = self.left.map(|left| left - n as u64);
         Ok(n)
     }
 }
 
-fn unreadable(path: &Path, error: io::Error) -> Error {
+/// Reads without the position that the file shares with its other handles, except on Windows,
+/// where it is moved and yet read by nobody here.
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, position)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, position)
+}
+
+fn unreadable(place: &Place, error: io::Error) -> Error {
     Error::new(ErrorKind::Io)
-        .with_context(format!("cannot read {}", path.display()))
+        .with_context(format!("cannot read {place}"))
         .with_source(error)
 }

@@ -1,6 +1,7 @@
 //! A request that is being made, and what can be taken as its URL.
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,6 +155,12 @@ impl RequestBuilder {
     /// [`Body::from_file`]. A file that cannot be read is an error when the request is sent.
     pub fn file(self, path: impl Into<PathBuf>) -> Self {
         self.made_of(Some(Source::File(path.into())))
+    }
+
+    /// A file that is open already as the body, from where it stands: see
+    /// [`Body::from_open_file`].
+    pub fn open_file(self, file: File) -> Self {
+        self.made_of(Some(Source::Open(file)))
     }
 
     /// A form of several parts as the body, with its `Content-Type`, which no header replaces,

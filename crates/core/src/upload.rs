@@ -1,5 +1,6 @@
 //! Bodies that are made when their request is sent.
 
+use std::fs;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) struct Upload {
 /// What has to ask the file system first, in whose time the request's own runs.
 pub(crate) enum Source {
     File(PathBuf),
+    Open(fs::File),
     Form(Multipart),
 }
 
@@ -68,6 +70,7 @@ impl Source {
     ) -> Result<(), Error> {
         *request.body_mut() = match self {
             Self::File(path) => Body::from_file(path, runtime.clone()).await?,
+            Self::Open(file) => Body::from_open_file(file, runtime.clone()).await?,
             Self::Form(form) => {
                 let content_type = form.content_type()?;
                 request.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -196,6 +196,85 @@ fn a_request_sends_a_file_with_its_length() {
     );
 }
 
+/// An open file that stands behind this many bytes.
+fn opened(path: &Path, start: u64) -> fs::File {
+    let mut file = fs::File::open(path).unwrap();
+    file.seek(SeekFrom::Start(start)).unwrap();
+    file
+}
+
+#[test]
+fn an_open_file_is_sent_from_where_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = file(dir.path(), 200_000);
+    for start in [0, 1, 100_000, 200_000, 300_000] {
+        let file = opened(&path, start);
+        let request = sent(|session| session.put("http://h/").open_file(file)).unwrap();
+        let rest = bytes.get(start as usize..).unwrap_or_default();
+        assert_eq!(request.body().len(), Some(rest.len() as u64));
+        assert!(read(request.into_body()).unwrap() == rest, "from {start}");
+    }
+    // It needs its path no more.
+    let file = opened(&path, 0);
+    fs::remove_file(&path).unwrap();
+    let body = run(Body::from_open_file(file, TestRuntime::new(0).shared()));
+    assert!(read(body.unwrap()).unwrap() == bytes);
+}
+
+#[test]
+fn an_open_file_is_sent_again_from_where_it_stood() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = file(dir.path(), 200_000);
+    let mut file = opened(&path, 1000);
+    let runtime = TestRuntime::new(0);
+    let shared = file.try_clone().unwrap();
+    let mut body = run(Body::from_open_file(shared, runtime.shared())).unwrap();
+    let again = body.try_clone().unwrap();
+    let first = run(body.chunk()).unwrap().unwrap();
+    // While the first is being read, from beginning to end.
+    assert!(read(again).unwrap() == bytes[1000..]);
+    let rest = read(body).unwrap();
+    assert!([first, rest].concat() == bytes[1000..]);
+    if cfg!(unix) {
+        assert_eq!(file.stream_position().unwrap(), 1000);
+    }
+}
+
+#[test]
+fn an_open_file_that_shrinks_never_looks_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = file(dir.path(), 1000);
+    let body = run(Body::from_open_file(
+        opened(&path, 10),
+        TestRuntime::new(0).shared(),
+    ));
+    fs::write(&path, &bytes[..999]).unwrap();
+    let error = read(body.unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("shorter"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_sent_once_and_a_folder_never() {
+    use std::io::Write;
+
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let pipe = fs::File::from(std::os::fd::OwnedFd::from(reader));
+    let runtime = TestRuntime::new(0);
+    let body = run(Body::from_open_file(pipe, runtime.shared())).unwrap();
+    assert_eq!(body.len(), None);
+    assert!(body.try_clone().is_none());
+    writer.write_all(b"through a pipe").unwrap();
+    drop(writer);
+    assert_eq!(read(body).unwrap(), "through a pipe");
+
+    let dir = tempfile::tempdir().unwrap();
+    let folder = fs::File::open(dir.path()).unwrap();
+    let error = run(Body::from_open_file(folder, runtime.shared())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+}
+
 #[test]
 fn asking_for_a_file_is_held_to_the_time() {
     let runtime = TestRuntime::new(0);
@@ -241,6 +320,7 @@ fn a_call_that_blocks_reads_files_itself() {
     let form = |path: &Path| Multipart::new().text("a", "b").file("f", path);
     let bodies = [
         open(&path, &runtime).unwrap(),
+        run(Body::from_open_file(opened(&path, 0), runtime.shared())).unwrap(),
         open(&path, &runtime).unwrap().on_progress(move |progress| {
             watched.store(progress.bytes as usize, Ordering::SeqCst);
         }),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +51,8 @@ suite! { "uploads":
         "A form with a part of unknown length arrives too, in chunks.";
     file_arrives needs streaming_upload =>
         "A file of eight MiB arrives to the byte, with Content-Length.";
+    open_file_arrives needs streaming_upload =>
+        "A file that is open already arrives from where it stands, and again after a redirect.";
     missing_file_is_io =>
         "A file that is not there is of the kind io, and nothing is sent.";
     shrinking_file_is_io needs streaming_upload =>
@@ -243,6 +245,22 @@ async fn file_arrives(context: Context) -> Result<(), Failure> {
     arrived(&shown, &bytes)?;
     let length = shown["content_length"].as_u64();
     equal("its Content-Length", length, Some(LARGE as u64))
+}
+
+async fn open_file_arrives(context: Context) -> Result<(), Failure> {
+    let origin = origin()?;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("open");
+    let bytes = payload::bytes(LARGE, 18);
+    fs::write(&path, &bytes)?;
+    let session = context.session()?;
+    for to in ["/upload", "/redirect-to?status_code=307&url=/upload"] {
+        let mut file = fs::File::open(&path)?;
+        file.seek(SeekFrom::Start(1000))?;
+        let request = session.put(origin.url(to)).open_file(file);
+        arrived(&request.json().await?, &bytes[1000..])?;
+    }
+    Ok(())
 }
 
 async fn missing_file_is_io(context: Context) -> Result<(), Failure> {
