@@ -34,6 +34,9 @@ use crate::session::SessionBuilder;
 pub struct TlsOptions {
     /// Authorities that are trusted beside those that are compiled in: a company's own, say.
     pub extra_roots: Vec<Certificate>,
+    /// Trusts [`extra_roots`](Self::extra_roots) alone: no authority of the public can then vouch
+    /// for a server. Without any of them, a client cannot be built. Default false.
+    pub only_extra_roots: bool,
     /// What the client shows to a server that asks for a certificate. Default: nothing.
     pub identity: Option<Identity>,
     /// Accepts any certificate for any name. Whoever sits between the client and the server can
@@ -181,6 +184,14 @@ impl SessionBuilder {
             Ok(roots) => self.client_options(|options| options.tls.extra_roots.extend(roots)),
             Err(error) => self.failing(error),
         }
+    }
+
+    /// Trusts these authorities and none of those that are compiled in: see
+    /// [`TlsOptions::only_extra_roots`]. What is added before and after is trusted too. Text
+    /// without a certificate is an error in [`build`](Self::build).
+    pub fn only_root_certificates(self, pem: impl AsRef<[u8]>) -> Self {
+        self.client_options(|options| options.tls.only_extra_roots = true)
+            .add_root_certificate(pem)
     }
 
     /// What is shown to a server that asks for a certificate. A client that cannot

@@ -52,7 +52,9 @@ impl Tls {
             config: OnceLock::new(),
         };
         // What the caller brought is checked now, so that a mistake does not wait for a request.
-        if !tls.options.extra_roots.is_empty() || tls.options.identity.is_some() {
+        let brought = &tls.options;
+        if !brought.extra_roots.is_empty() || brought.only_extra_roots || brought.identity.is_some()
+        {
             tls.config()?;
         }
         Ok(tls)
@@ -119,8 +121,7 @@ impl Tls {
         if self.options.danger_accept_invalid_certs {
             return Ok(None);
         }
-        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned();
-        store.add_parsable_certificates(built_in);
+        store.add_parsable_certificates(built_in(&self.options).iter().cloned());
         WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
             .build()
             .map(Some)
@@ -128,11 +129,19 @@ impl Tls {
     }
 }
 
-/// Every authority that the options trust, in DER: the ones that are compiled in and the caller's.
+/// Every authority that the options trust, in DER: the ones that are compiled in, unless they are
+/// not wanted, and the caller's.
 pub fn roots(options: &TlsOptions) -> impl Iterator<Item = &[u8]> {
     let extra = options.extra_roots.iter().map(|root| root.der());
-    let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+    let built_in = built_in(options).iter();
     built_in.map(|root| &**root).chain(extra)
+}
+
+fn built_in(options: &TlsOptions) -> &'static [CertificateDer<'static>] {
+    match options.only_extra_roots {
+        true => &[],
+        false => webpki_root_certs::TLS_SERVER_ROOT_CERTS,
+    }
 }
 
 /// The name that a server's certificate has to be for: a host as a URL has it.
@@ -151,4 +160,34 @@ pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
 
 fn unreadable(what: &'static str) -> Error {
     Error::tls(TlsFault::Other).with_context(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inflight_core::{Certificate, ErrorKind};
+
+    /// One of the authorities that are compiled in, brought by the caller.
+    fn brought() -> Certificate {
+        Certificate::from_der(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].to_vec())
+    }
+
+    #[test]
+    fn the_callers_authorities_are_trusted_beside_the_others_or_alone() {
+        let mut options = TlsOptions::default();
+        options.extra_roots = vec![brought()];
+        let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.len() + 1;
+        assert_eq!(roots(&options).count(), all);
+        options.only_extra_roots = true;
+        assert_eq!(roots(&options).collect::<Vec<_>>(), [brought().der()]);
+    }
+
+    #[test]
+    fn trust_in_nobody_is_found_when_the_client_is_built() {
+        let mut options = ClientOptions::default();
+        options.tls.only_extra_roots = true;
+        assert_eq!(Tls::new(&options, true).unwrap_err().kind(), ErrorKind::Tls);
+        options.tls.extra_roots = vec![brought()];
+        assert!(Tls::new(&options, true).is_ok());
+    }
 }

@@ -40,13 +40,15 @@ impl Secure {
     /// would send it again if that connection died.
     pub(crate) fn apply(&self, request: Builder, repeatable: bool) -> Builder {
         let config = self.config.get_or_init(|| {
+            let config = TlsConfig::builder();
+            if self.options.danger_accept_invalid_certs {
+                // No authority is asked for, and libcurl takes no list without any.
+                return config.danger_accept_invalid_certs(true).build();
+            }
             let store = roots(&self.options).fold(TrustStore::builder(), |store, root| {
                 store.certificate_from_der(root)
             });
-            TlsConfig::builder()
-                .trust_store(store.build())
-                .danger_accept_invalid_certs(self.options.danger_accept_invalid_certs)
-                .build()
+            config.trust_store(store.build()).build()
         });
         let request = request.tls_config(config.clone());
         if self.http2 && repeatable {

@@ -39,6 +39,8 @@ suite! { "tls":
         "Nothing of a request reaches a server whose certificate is refused.";
     every_certificate_of_a_bundle_is_trusted needs tls =>
         "PEM text with two authorities adds both.";
+    only_given_authorities_are_trusted needs tls =>
+        "With only_root_certificates these authorities are trusted and no other, and there has to be one.";
     danger_accepts_invalid_certificates needs tls =>
         "With danger_accept_invalid_certs any certificate is good.";
     danger_accepts_another_name needs tls, unchecked_hostnames =>
@@ -191,6 +193,30 @@ async fn every_certificate_of_a_bundle_is_trusted(context: Context) -> Result<()
         check(text.contains("Page 1"), "another page")?;
     }
     Ok(())
+}
+
+/// The suite has no server with a certificate of a public authority. So it sees those gone where
+/// they would be the only ones left.
+async fn only_given_authorities_are_trusted(context: Context) -> Result<(), Failure> {
+    let authority = Authority::new()?;
+    let only = context.builder().only_root_certificates(authority.pem());
+    let session = only.build()?;
+    let known = secured(&authority, Shown::Valid)?;
+    let text = session.get(known.url("/page/1")).text().await?;
+    check(text.contains("Page 1"), "another page")?;
+    let unknown = secured(&Authority::new()?, Shown::Valid)?;
+    let result = session.get(unknown.url("/page/1")).text().await;
+    fails("another authority", result, &[ErrorKind::Tls])?;
+
+    let nobody = || {
+        let builder = context.builder();
+        builder.client_options(|options| options.tls.only_extra_roots = true)
+    };
+    fails("no authority", nobody().build(), &[ErrorKind::Tls])?;
+    // But where nobody is to be trusted anyway, none is needed.
+    let session = nobody().danger_accept_invalid_certs(true).build()?;
+    let text = session.get(unknown.url("/page/1")).text().await?;
+    check(text.contains("Page 1"), "another page")
 }
 
 async fn danger_accepts_invalid_certificates(context: Context) -> Result<(), Failure> {
