@@ -9,6 +9,7 @@ show() { # show FILE EXAMPLE BACKEND
 }
 
 show get get tokio
+show guard guard tokio
 for backend in tokio smol async-std ureq; do
   show "hundred_pages-$backend" hundred_pages "$backend"
   show "stall-$backend" stall "$backend"
