@@ -42,7 +42,8 @@ pub enum ErrorKind {
     InvalidRequest,
     /// The host name has no address, or its look-up failed.
     Resolve,
-    /// No connection could be made to any of the host's addresses.
+    /// No connection could be made to any of the host's addresses, or none may be: see
+    /// [`AddressGuard`](crate::AddressGuard).
     Connect,
     /// The connection could not be secured: a certificate that is not to be trusted, say.
     Tls,

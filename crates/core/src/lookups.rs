@@ -399,11 +399,11 @@ fn wait<F: Future>(
     let mut cx = Context::from_waker(&waker);
     let _guard = cancel.on_cancel(move || unpark.wake());
     loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return Some(output);
-        }
         if cancel.is_cancelled() {
             return None;
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return Some(output);
         }
         match until.map(|until| until.saturating_duration_since(Instant::now())) {
             None => thread::park(),

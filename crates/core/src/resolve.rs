@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Phase};
 use crate::guard::AddressGuard;
 use crate::lookups::{LookUps, no_address};
 use crate::runtime::Runtime;
+use crate::session::SessionBuilder;
 
 /// How a name becomes addresses. The call may block: it never runs in an event loop.
 ///
@@ -49,6 +50,12 @@ pub trait Resolve: Send + Sync + 'static {
     ///
     /// Whatever kept the name from being looked up; no addresses is an error too.
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+impl<R: Resolve + ?Sized> Resolve for Arc<R> {
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        (**self).resolve(host, port)
+    }
 }
 
 /// The system's resolver: `getaddrinfo`, with its files, its caches and its order.
@@ -213,6 +220,20 @@ impl Resolver {
             Either::Right(_) => Err(Error::timeout(Phase::Connect)
                 .with_context(format!("no connection to {host}:{port} in {timeout:?}"))),
         }
+    }
+}
+
+/// Shorthands for [`ClientOptions`].
+impl SessionBuilder {
+    /// How names become addresses. Default: the system's way.
+    pub fn resolver(self, resolver: impl Resolve) -> Self {
+        self.client_options(|options| options.resolver = Arc::new(resolver))
+    }
+
+    /// How long one name's look-up is waited for, within the time for the connection: see
+    /// [`ClientOptions::lookup_timeout`]. Default 15 s.
+    pub fn lookup_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.client_options(|options| options.lookup_timeout = timeout.into())
     }
 }
 

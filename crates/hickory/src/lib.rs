@@ -9,14 +9,11 @@
 //! tokio runtime, which ends with the last clone of the [`Hickory`].
 //!
 //! ```no_run
-//! use std::sync::Arc;
-//!
 //! use inflight_core::SessionBuilder;
 //! use inflight_hickory::Hickory;
 //!
 //! fn with_hickory(builder: SessionBuilder) -> std::io::Result<SessionBuilder> {
-//!     let hickory = Hickory::from_system()?;
-//!     Ok(builder.client_options(|options| options.resolver = Arc::new(hickory)))
+//!     Ok(builder.resolver(Hickory::from_system()?))
 //! }
 //! ```
 

@@ -135,13 +135,12 @@ fn no_name_server_is_an_error() {
 #[test]
 fn it_serves_every_cell() {
     let server = NameServer::start();
-    let hickory = Arc::new(server.hickory());
+    let hickory = server.hickory();
     let origin = inflight_origin::Origin::start().unwrap();
     let port = origin.addr().port();
     for cell in Cell::compiled() {
         let backend = cell.start(None).unwrap();
-        let builder = backend.builder();
-        let builder = builder.client_options(|options| options.resolver = hickory.clone());
+        let builder = backend.builder().resolver(hickory.clone());
         let session = builder.build().unwrap();
         let page = session.get(format!("http://pages.test:{port}/page/3"));
         let text = backend.block_on(page.text()).unwrap();

@@ -77,7 +77,7 @@
 //!
 //! # Names and addresses
 //!
-//! Names are looked up by the system; [`ClientOptions::resolver`] takes another [`Resolve`], and
+//! Names are looked up by the system; [`SessionBuilder::resolver`] takes another [`Resolve`], and
 //! with the feature `hickory` there is one that asks the name servers itself: `Hickory`. What
 //! may be connected to is for an [`AddressGuard`] to say.
 //!

@@ -208,10 +208,7 @@ fn next_address_is_tried_when_one_refuses_and_has_the_whole_body() {
         refused().unwrap(),
         origin.addr(),
     ])));
-    let session = builder()
-        .client_options(|options| options.resolver = Arc::new(resolver))
-        .build()
-        .unwrap();
+    let session = builder().resolver(resolver).build().unwrap();
     let pieces = stream::iter(["a", "streamed", "body"].map(Ok::<_, Error>));
     for body in [Body::from("astreamedbody"), Body::from_stream(pieces)] {
         let request = session.post("http://pages.test/post").body(body);

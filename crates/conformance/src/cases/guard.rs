@@ -189,6 +189,5 @@ fn resolving(
 ) -> Result<Session, Failure> {
     let builder = context.builder().address_guard(guard);
     let answers = Answers(move |_: &str, port| Ok(addresses(port)));
-    let builder = builder.client_options(|options| options.resolver = Arc::new(answers));
-    Ok(builder.build()?)
+    Ok(builder.resolver(answers).build()?)
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use inflight_core::{ErrorKind, Phase, Resolve, Session};
@@ -162,9 +161,7 @@ fn resolving(
     context: &Context,
     answer: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
 ) -> Result<Session, Failure> {
-    let builder = context.builder();
-    let builder = builder.client_options(|options| options.resolver = Arc::new(Answers(answer)));
-    Ok(builder.build()?)
+    Ok(context.builder().resolver(Answers(answer)).build()?)
 }
 
 type Slow = (
@@ -184,8 +181,7 @@ fn slow(context: &Context, connect_timeout: Option<Duration>) -> Result<Slow, Fa
         Err(io::Error::other("too late"))
     });
     let builder = context.builder().connect_timeout(connect_timeout);
-    let builder = builder.client_options(|options| options.resolver = Arc::new(answers));
-    Ok((builder.build()?, asked, go))
+    Ok((builder.resolver(answers).build()?, asked, go))
 }
 
 fn here(port: u16) -> SocketAddr {
