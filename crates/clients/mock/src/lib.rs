@@ -241,6 +241,7 @@ impl Fetch for Mock {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("inflight-mock");
         capabilities.connection_events = Support::No("a mock has no connections");
+        capabilities.address_guard = Support::No("a mock has no addresses to guard");
         capabilities
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use inflight_core::http::{Method, StatusCode};
 use inflight_core::{
-    BlockOn, Body, Error, ErrorKind, Phase, Response, Retry, Session, SessionBuilder, gather,
+    AddressGuard, BlockOn, Body, Error, ErrorKind, Phase, Response, Retry, Session, SessionBuilder,
+    gather,
 };
 use inflight_mock::{Mock, Reply, When};
 use inflight_virtual::Virtual;
@@ -209,4 +210,12 @@ fn uploads_are_collected() {
     let request = session.post("upload").body(Body::from_stream(pieces));
     runtime.block_on(request.send()).unwrap();
     assert_eq!(mock.requests()[0].text(), "ab");
+}
+
+#[test]
+fn a_guard_has_nothing_to_judge() {
+    let (_, mock) = mocked();
+    let guarded = mock.session().address_guard(AddressGuard::public());
+    let error = guarded.build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
