@@ -22,6 +22,11 @@ pub struct Case {
     ///
     /// [`Subject::against`]: crate::Subject::against
     pub anywhere: bool,
+    /// Whether it can be asked of a backend without sockets and with one thread: see
+    /// [`Subject::in_memory`].
+    ///
+    /// [`Subject::in_memory`]: crate::Subject::in_memory
+    pub in_memory: bool,
     pub(crate) needs: &'static [Need],
     pub(crate) run: Run,
 }
@@ -64,6 +69,7 @@ impl From<&'static Rule> for Case {
             promise: rule.promise,
             rule: Some(rule),
             anywhere: false,
+            in_memory: false,
             needs: rule.needs,
             run: Run::Played(rule),
         }
@@ -203,27 +209,34 @@ pub(crate) mod need {
     }
 }
 
-/// A file's list of cases: the name of the function, `[anywhere]` if any httpbin will do, what it
-/// needs, what it promises.
+/// A file's list of cases: the name of the function, `[anywhere]` if any httpbin will do or
+/// `[in_memory]` if it needs no wire, what it needs, what it promises.
 macro_rules! suite {
-    ($group:literal: $($name:ident $([$anywhere:ident])? $(needs $($need:ident),+)? => $promise:literal;)+) => {
+    ($group:literal: $($name:ident $([$mark:ident])? $(needs $($need:ident),+)? => $promise:literal;)+) => {
         pub(super) static CASES: &[$crate::case::Case] = &[$($crate::case::Case {
             name: stringify!($name),
             group: $group,
             promise: $promise,
             needs: &[$($($crate::case::need::$need),+)?],
             rule: None,
-            anywhere: false $(| $crate::case::mark!($anywhere))?,
+            anywhere: false $(| $crate::case::mark!($mark anywhere))?,
+            in_memory: false $(| $crate::case::mark!($mark in_memory))?,
             run: $crate::case::Run::Written(|context| Box::pin($name(context))),
         }),+];
     };
 }
 pub(crate) use suite;
 
-/// What may stand in the brackets.
+/// What may stand in the brackets, and whether it means the second.
 macro_rules! mark {
-    (anywhere) => {
+    (anywhere $of:ident) => {
         true
+    };
+    (in_memory in_memory) => {
+        true
+    };
+    (in_memory anywhere) => {
+        false
     };
 }
 pub(crate) use mark;

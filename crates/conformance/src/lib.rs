@@ -32,6 +32,8 @@ mod case;
 mod cases;
 mod check;
 mod context;
+#[cfg(feature = "cells")]
+mod memory;
 mod page;
 mod report;
 mod rule;
@@ -43,6 +45,8 @@ mod subject;
 pub use case::Case;
 pub use cases::cases;
 pub use check::Failure;
+#[cfg(feature = "cells")]
+pub use memory::in_memory;
 pub use page::Verdicts;
 pub use report::Report;
 pub use rule::{Deviation, Instead, Rule};

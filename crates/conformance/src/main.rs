@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use inflight::{BlockOn, Cell};
-use inflight_conformance::{Case, Outcome, Report, Subject, Verdicts, cases, run};
+use inflight_conformance::{Case, Outcome, Report, Subject, Verdicts, cases, in_memory, run};
 
 /// Checks that every backend keeps the contract, and prints a table of what it found.
 #[derive(Parser)]
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let mut report = Report::new();
+    let mut subjects = Vec::new();
     for cell in cells {
         let backend = match cell.start(None) {
             Ok(backend) => backend,
@@ -95,7 +95,6 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        eprintln!("{cell}");
         let entered = backend.clone();
         let subject = Subject::new(
             cell.to_string(),
@@ -106,6 +105,20 @@ fn main() -> ExitCode {
             Some(url) => subject.against(url),
             None => subject,
         };
+        subjects.push(subject);
+    }
+    if options.cell.is_empty() && options.against.is_none() {
+        match in_memory() {
+            Ok(subject) => subjects.push(subject),
+            Err(error) => {
+                eprintln!("virtual/mock does not start: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let mut report = Report::new();
+    for subject in subjects {
+        eprintln!("{}", subject.name());
         let verdicts = run(&subject, wanted, |verdict| {
             if verdict.outcome != Outcome::Passed {
                 eprintln!("  {verdict}");

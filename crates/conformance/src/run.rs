@@ -16,6 +16,8 @@ use crate::subject::Subject;
 /// A case that has not ended by now never will.
 const WATCHDOG: Duration = Duration::from_secs(20);
 
+const NO_WIRE: &str = "it needs a wire, or threads: here one thread answers itself, from memory";
+
 /// How many cases run at once. They wait most of the time.
 const AT_ONCE: usize = 4;
 
@@ -66,7 +68,7 @@ pub fn run(
     // Six hundred requests at once are 1,200 descriptors when the server is in this process; a
     // system that does not allow so many will show it in the case.
     let _ = inflight_origin::raise_file_limit();
-    let anywhere = subject.foreign().is_some();
+    let anywhere = subject.foreign().is_some() && !subject.is_in_memory();
     let wanted = cases().iter().filter(|case| case.anywhere || !anywhere);
     let wanted: Vec<&'static Case> = wanted.filter(|case| filter(case)).collect();
     let capabilities = match capabilities(subject) {
@@ -111,7 +113,11 @@ fn capabilities(subject: &Subject) -> Result<Capabilities, String> {
 }
 
 fn try_case(subject: &Subject, case: &'static Case, capabilities: &Arc<Capabilities>) -> Verdict {
-    if let Support::No(reason) = case.support(capabilities) {
+    let support = match subject.is_in_memory() && !case.in_memory {
+        true => Support::No(NO_WIRE),
+        false => case.support(capabilities),
+    };
+    if let Support::No(reason) = support {
         return Verdict {
             case,
             outcome: Outcome::Skipped(reason),

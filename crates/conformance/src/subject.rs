@@ -10,6 +10,7 @@ pub struct Subject {
     builder: Arc<dyn Fn() -> SessionBuilder + Send + Sync>,
     block_on: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
     foreign: Option<Arc<str>>,
+    in_memory: bool,
 }
 
 impl Subject {
@@ -27,6 +28,7 @@ impl Subject {
             builder: Arc::new(builder),
             block_on: Arc::new(block_on),
             foreign: None,
+            in_memory: false,
         }
     }
 
@@ -37,6 +39,19 @@ impl Subject {
     pub fn against(mut self, url: &str) -> Self {
         self.foreign = Some(url.trim_end_matches('/').into());
         self
+    }
+
+    /// A backend without sockets and with one thread, whose client answers itself as the origin
+    /// would at `url`: see [`InProcess`](inflight_origin::InProcess). Cases that need a wire, or
+    /// things that happen at once, are reported as skipped.
+    #[must_use]
+    pub fn in_memory(mut self, url: &str) -> Self {
+        self.in_memory = true;
+        self.against(url)
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.in_memory
     }
 
     pub(crate) fn foreign(&self) -> Option<Arc<str>> {

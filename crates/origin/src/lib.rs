@@ -32,6 +32,7 @@
 //! To read: `origin` (starting and stopping), `serve` (a connection), `tls`, `stats`, then `paths`, one file per family.
 
 mod cpu;
+mod in_process;
 mod limits;
 mod listen;
 mod origin;
@@ -43,6 +44,8 @@ mod stats;
 mod timer;
 pub mod tls;
 
+pub use in_process::InProcess;
 pub use limits::raise_file_limit;
 pub use origin::{Options, Origin};
 pub use stats::{CpuScope, DelayStats, Stats};
+pub use timer::Time;

@@ -116,8 +116,7 @@ impl Origin {
         } else {
             "http"
         };
-        let recorder =
-            Recorder::new().ok_or_else(|| io::Error::other("no histogram of such bounds"))?;
+        let recorder = Recorder::new()?;
         let ended = Arc::new(Ended::default());
         let (stop, stopped) = oneshot::channel();
         let (report, started) = mpsc::channel();

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -94,8 +95,9 @@ struct Counts {
 }
 
 impl Recorder {
-    pub(crate) fn new() -> Option<Arc<Recorder>> {
-        let lateness = Histogram::new_with_bounds(1, MAX_LATENESS_US, 3).ok()?;
+    pub(crate) fn new() -> io::Result<Arc<Recorder>> {
+        let lateness = Histogram::new_with_bounds(1, MAX_LATENESS_US, 3);
+        let lateness = lateness.map_err(io::Error::other)?;
         let recorder = Recorder {
             counts: Mutex::new(Counts {
                 connections_accepted: 0,
@@ -113,7 +115,7 @@ impl Recorder {
             changed: Condvar::new(),
             threads: Threads::default(),
         };
-        Some(Arc::new(recorder))
+        Ok(Arc::new(recorder))
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A timer with a thread of its own, which ends when this is dropped.
 ///
@@ -12,14 +12,14 @@ use std::time::Instant;
 /// it, which would make answers up to 2 ms late before anyone is busy. A thread on a condition variable is within some
 /// 0.1 ms, and portable.
 pub(crate) struct Timer {
-    clock: Clock,
+    clock: Machine,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Timer {
     /// Starts the thread, which calls `on_start` first.
     pub(crate) fn start(on_start: impl FnOnce() + Send + 'static) -> io::Result<Timer> {
-        let clock = Clock(Arc::new(Shared::default()));
+        let clock = Machine(Arc::new(Shared::default()));
         let thread = thread::Builder::new()
             .name("origin-timer".to_owned())
             .spawn({
@@ -36,7 +36,7 @@ impl Timer {
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        self.clock.clone()
+        Clock::Machine(self.clock.clone())
     }
 }
 
@@ -50,20 +50,54 @@ impl Drop for Timer {
     }
 }
 
+/// A time that is not the machine's: a runtime's for tests, say.
+pub trait Time: Send + Sync + 'static {
+    /// What time it is.
+    fn now(&self) -> Instant;
+
+    /// Completes once `time` has passed since the call.
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
 /// What tasks sleep by.
 #[derive(Clone)]
-pub(crate) struct Clock(Arc<Shared>);
+pub(crate) enum Clock {
+    /// The machine's time, and a [`Timer`]'s thread.
+    Machine(Machine),
+    /// Somebody's own.
+    Given(Arc<dyn Time>),
+}
 
 impl Clock {
+    pub(crate) fn now(&self) -> Instant {
+        match self {
+            Clock::Machine(_) => Instant::now(),
+            Clock::Given(time) => time.now(),
+        }
+    }
+
     /// Sleeps until `at`, never less. After the timer has ended, for ever.
-    pub(crate) fn sleep_until(&self, at: Instant) -> Sleep {
-        Sleep {
-            clock: self.clone(),
-            at,
-            id: None,
+    pub(crate) async fn sleep_until(&self, at: Instant) {
+        match self {
+            Clock::Machine(machine) => {
+                let clock = machine.clone();
+                Sleep {
+                    clock,
+                    at,
+                    id: None,
+                }
+                .await;
+            }
+            Clock::Given(time) => {
+                let left = at.saturating_duration_since(time.now());
+                time.sleep(left).await;
+            }
         }
     }
 }
+
+#[derive(Clone)]
+pub(crate) struct Machine(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -117,8 +151,8 @@ impl Shared {
 }
 
 /// Made by [`Clock::sleep_until`].
-pub(crate) struct Sleep {
-    clock: Clock,
+struct Sleep {
+    clock: Machine,
     at: Instant,
     /// Set once it is among the sleepers.
     id: Option<u64>,

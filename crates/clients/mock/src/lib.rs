@@ -81,15 +81,19 @@ pub struct Recorded {
     pub headers: HeaderMap,
     /// The whole of its body.
     pub body: Bytes,
+    /// How long its body said it would be, before it was read: `None` for a stream, which HTTP/1.1
+    /// sends in chunks.
+    pub announced: Option<u64>,
 }
 
 impl Recorded {
-    fn new(parts: &Parts, body: Bytes) -> Self {
+    fn new(parts: &Parts, body: Bytes, announced: Option<u64>) -> Self {
         Self {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             headers: parts.headers.clone(),
             body,
+            announced,
         }
     }
 
@@ -232,8 +236,9 @@ fn no_rule(request: &Recorded, rules: &[Rule]) -> String {
 impl Fetch for Mock {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let (parts, body) = request.into_parts();
+        let announced = body.len();
         let body = body.collect(u64::MAX).await?;
-        let request = Recorded::new(&parts, body);
+        let request = Recorded::new(&parts, body, announced);
         let reply = self.reply_to(request.clone())?;
         reply.give(&request, &self.0.runtime).await
     }

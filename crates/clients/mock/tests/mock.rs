@@ -210,6 +210,7 @@ fn uploads_are_collected() {
     let request = session.post("upload").body(Body::from_stream(pieces));
     runtime.block_on(request.send()).unwrap();
     assert_eq!(mock.requests()[0].text(), "ab");
+    assert_eq!(mock.requests()[0].announced, None);
 }
 
 #[test]

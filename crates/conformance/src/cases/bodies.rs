@@ -10,15 +10,15 @@ use inflight_origin::script::Script;
 use crate::case::suite;
 use crate::check::{Failure, check, equal};
 use crate::context::{Context, PATIENCE, within};
-use crate::servers::{ok, origin, scripted};
+use crate::servers::{ok, scripted};
 use crate::staged::Staged;
 
 suite! { "bodies":
-    large_body_is_exact =>
+    large_body_is_exact [in_memory] =>
         "Eight MiB of known length come out to the byte.";
-    large_chunked_body_is_exact =>
+    large_chunked_body_is_exact [in_memory] =>
         "Eight MiB in chunks come out to the byte.";
-    streamed_body_is_exact =>
+    streamed_body_is_exact [in_memory] =>
         "The pieces of a body, one after another, are the body.";
     content_length_is_told [anywhere] =>
         "A response says its body's length when it is known, and else nothing.";
@@ -37,21 +37,21 @@ suite! { "bodies":
 const LARGE: usize = 8 << 20;
 
 async fn large_body_is_exact(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let url = origin.url(&format!("/bytes/{LARGE}?seed=1"));
     let bytes = context.session()?.get(url).bytes().await?;
     check(bytes == payload::bytes(LARGE, 1), "the bytes differ")
 }
 
 async fn large_chunked_body_is_exact(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let url = origin.url(&format!("/stream-bytes/{LARGE}?seed=2&chunk_size=10007"));
     let bytes = context.session()?.get(url).bytes().await?;
     check(bytes == payload::bytes(LARGE, 2), "the bytes differ")
 }
 
 async fn streamed_body_is_exact(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     let url = origin.url(&format!("/bytes/{LARGE}?seed=3"));
     let mut pieces = session.get(url).send().await?.into_stream();

@@ -17,15 +17,15 @@ use crate::servers::{origin, scripted, values};
 use crate::staged::Staged;
 
 suite! { "codings":
-    codings_are_asked_for_and_decoded =>
+    codings_are_asked_for_and_decoded [in_memory] =>
         "A session asks for gzip, deflate, br and zstd, and decodes what comes in them.";
-    decoded_body_is_exact =>
+    decoded_body_is_exact [in_memory] =>
         "A body of 256 KiB in any of the codings, or in bare deflate, comes out to the byte.";
-    decoded_response_hides_its_coding =>
+    decoded_response_hides_its_coding [in_memory] =>
         "A decoded response has neither Content-Encoding nor a length.";
     accept_encoding_of_the_request_wins [anywhere] =>
         "A request's own Accept-Encoding is sent as it is, and what comes is decoded.";
-    decoding_can_be_switched_off =>
+    decoding_can_be_switched_off [in_memory] =>
         "With decompress(false) nothing is asked for and bodies come as they are.";
     redirects_are_not_decoded =>
         "What a redirect's body is, and what it says of its coding, is nothing to the request.";
@@ -41,7 +41,7 @@ suite! { "codings":
         "A coded body whose transfer ends early is incomplete, as any other.";
     bytes_after_the_coding_are_decode =>
         "A coded body that goes on after its coding's end is of the kind decode.";
-    max_body_counts_decoded_bytes =>
+    max_body_counts_decoded_bytes [in_memory] =>
         "What swells beyond max_body is of the kind body_too_large.";
     timeout_holds_within_a_coding =>
         "A coded body that stops coming ends at the timeout.";
@@ -55,7 +55,7 @@ const ASKED: &str = "gzip, deflate, br, zstd";
 const CODINGS: [&str; 5] = ["gzip", "deflate", "bare-deflate", "br", "zstd"];
 
 async fn codings_are_asked_for_and_decoded(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for (path, done) in [
         ("/gzip", "gzipped"),
@@ -73,7 +73,7 @@ async fn codings_are_asked_for_and_decoded(context: Context) -> Result<(), Failu
 
 async fn decoded_body_is_exact(context: Context) -> Result<(), Failure> {
     const LEN: usize = 256 << 10;
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for coding in CODINGS {
         let url = origin.url(&format!("/coded/{coding}/{LEN}?seed=11"));
@@ -85,7 +85,7 @@ async fn decoded_body_is_exact(context: Context) -> Result<(), Failure> {
 }
 
 async fn decoded_response_hides_its_coding(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for coding in CODINGS {
         let url = origin.url(&format!("/coded/{coding}/100"));
@@ -108,7 +108,7 @@ async fn accept_encoding_of_the_request_wins(context: Context) -> Result<(), Fai
 }
 
 async fn decoding_can_be_switched_off(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let off = context.builder().decompress(false).build()?;
     let on = context.session()?;
     for (path, coding, magic) in [
@@ -229,7 +229,7 @@ async fn bytes_after_the_coding_are_decode(context: Context) -> Result<(), Failu
 
 async fn max_body_counts_decoded_bytes(context: Context) -> Result<(), Failure> {
     const LEN: usize = 1 << 20;
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().max_body(LEN as u64 - 1).build()?;
     let exact = context.builder().max_body(LEN as u64).build()?;
     for coding in CODINGS {

@@ -12,7 +12,7 @@ use crate::staged::Staged;
 suite! { "errors":
     refused_connection_is_connect =>
         "A refused connection is of the kind connect.";
-    text_that_is_no_url_is_invalid_url =>
+    text_that_is_no_url_is_invalid_url [in_memory] =>
         "Text that is no absolute http or https URL is of the kind invalid_url, and shown.";
     credentials_are_in_no_message =>
         "No error shows a URL's credentials, in any way of printing it.";

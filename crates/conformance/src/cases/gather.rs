@@ -17,7 +17,7 @@ use crate::servers::{counts, origin};
 use crate::staged::{Rendezvous, Staged};
 
 suite! { "gather":
-    outputs_are_in_input_order =>
+    outputs_are_in_input_order [in_memory] =>
         "all() gives every output in input order, with tasks and without.";
     limit_is_kept =>
         "The server never sees more requests at once than the limit, and sees as many.";
@@ -35,7 +35,7 @@ suite! { "gather":
         "all() gives the first failure, and the server sees the others go.";
     failures_are_values =>
         "settled() and completed() give failures among the outputs, each with its index.";
-    panics_are_values =>
+    panics_are_values [in_memory] =>
         "A job's panic is its result and nobody else's, with tasks and without.";
     tasks_progress_while_the_consumer_blocks =>
         "With on(), requests go on while the consumer's thread is blocked.";
@@ -52,7 +52,7 @@ fn session(context: &Context) -> Result<Session, Failure> {
 }
 
 async fn outputs_are_in_input_order(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     // The first are the slowest.
     let jobs = || {
@@ -259,7 +259,7 @@ async fn failures_are_values(context: Context) -> Result<(), Failure> {
 }
 
 async fn panics_are_values(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for on in [false, true] {
         let jobs = (0..6).map(|n| {

@@ -11,9 +11,9 @@ use crate::context::Context;
 use crate::servers::{answering, ok, origin, scripted, values};
 
 suite! { "headers":
-    request_headers_keep_repeats_order_and_empty_values =>
+    request_headers_keep_repeats_order_and_empty_values [in_memory] =>
         "A header that is given several times is sent as often, in order; an empty one is sent empty.";
-    response_headers_keep_repeats_order_and_empty_values =>
+    response_headers_keep_repeats_order_and_empty_values [in_memory] =>
         "A header that comes several times is there as often, in order; an empty one is there, empty.";
     response_header_values_are_trimmed =>
         "The space around a value is not part of it (RFC 9110, section 5.5).";
@@ -29,9 +29,9 @@ suite! { "headers":
         "Host is sent once, with the port.";
     no_header_is_added =>
         "Beyond what HTTP needs, only the headers that the capabilities name are added.";
-    user_agent_and_accept_are_the_callers =>
+    user_agent_and_accept_are_the_callers [in_memory] =>
         "Headers that clients like to set are sent once, as the caller has them.";
-    cookies_are_not_kept =>
+    cookies_are_not_kept [in_memory] =>
         "A cookie is not sent back.";
     large_response_head_is_accepted =>
         "A head of ten kilobytes, as cookies and policies make it, is accepted.";
@@ -42,7 +42,7 @@ suite! { "headers":
 async fn request_headers_keep_repeats_order_and_empty_values(
     context: Context,
 ) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let request = context
         .session()?
         .get(origin.url("/echo-headers-raw"))
@@ -60,7 +60,7 @@ async fn request_headers_keep_repeats_order_and_empty_values(
 async fn response_headers_keep_repeats_order_and_empty_values(
     context: Context,
 ) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let path = "/raw-header?name=X-Many&hex=31&name=Set-Cookie&hex=613d31&name=X-Many&hex=32&hex=31\
         &name=X-Empty&hex=&name=Set-Cookie&hex=623d32";
     let response = context.session()?.get(origin.url(path)).send().await?;
@@ -166,7 +166,7 @@ async fn no_header_is_added(context: Context) -> Result<(), Failure> {
 }
 
 async fn user_agent_and_accept_are_the_callers(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let fields_of_ours = [
         ("user-agent", "conformance"),
         ("accept", "text/plain"),
@@ -185,7 +185,7 @@ async fn user_agent_and_accept_are_the_callers(context: Context) -> Result<(), F
 }
 
 async fn cookies_are_not_kept(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().max_redirects(0).build()?;
     let response = session
         .get(origin.url("/cookies/set?crumb=1"))

@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::case::suite;
 use crate::check::{Failure, check, equal};
 use crate::context::Context;
-use crate::servers::{answering, ok, origin, scripted, values};
+use crate::servers::{answering, ok, scripted, values};
 
 suite! { "methods":
-    standard_methods_arrive_as_sent =>
+    standard_methods_arrive_as_sent [in_memory] =>
         "The methods of RFC 9110 and PATCH reach the server as they are.";
     head_has_its_headers_and_no_body [anywhere] =>
         "The answer to a HEAD has the length that a GET would have, and no bytes.";
-    extension_method_arrives_as_sent needs extension_methods =>
+    extension_method_arrives_as_sent [in_memory] needs extension_methods =>
         "A method that nobody has heard of reaches the server as it is.";
     extension_method_is_never_changed =>
         "A method that the client does not know is refused as unsupported or sent, never replaced.";
@@ -27,7 +27,7 @@ suite! { "methods":
 }
 
 async fn standard_methods_arrive_as_sent(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for name in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
         let request = session.request(method(name)?, origin.url("/anything"));
@@ -48,7 +48,7 @@ async fn head_has_its_headers_and_no_body(context: Context) -> Result<(), Failur
 }
 
 async fn extension_method_arrives_as_sent(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let request = context
         .session()?
         .request(method("BREW")?, origin.url("/anything"));

@@ -14,7 +14,7 @@ use crate::servers::{origin, requests, scripted};
 suite! { "observers":
     requests_are_told_step_by_step [anywhere] =>
         "A request is told from its start over its connection, its head and its pieces to its end, in this order.";
-    uploads_are_told =>
+    uploads_are_told [in_memory] =>
         "What is taken of a request's body is told up to its end, before the request is done.";
     connections_are_told needs connection_events =>
         "The first request's connection is told to be new, as the server sees it, and counted.";
@@ -91,7 +91,7 @@ async fn requests_are_told_step_by_step(context: Context) -> Result<(), Failure>
 
 async fn uploads_are_told(context: Context) -> Result<(), Failure> {
     const LEN: u64 = 200_000;
-    let origin = origin()?;
+    let origin = context.pages()?;
     let (session, log) = observed(&context)?;
     let upload = session.post(origin.url("/upload"));
     upload.body(vec![7; LEN as usize]).bytes().await?;

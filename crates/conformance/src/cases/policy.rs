@@ -26,25 +26,25 @@ suite! { "policy":
         "Authorization and Cookie do not follow to another host or port, nor back from there.";
     redirects_share_the_connection needs connection_reuse, unrepeatable_reuse =>
         "A redirect's small body is read, so that the next request needs no other connection.";
-    cookies_come_back =>
+    cookies_come_back [in_memory] =>
         "With a jar a cookie is sent back, also by the redirect that follows it, until it is deleted.";
-    cookies_stay_at_home =>
+    cookies_stay_at_home [in_memory] =>
         "A cookie of a host goes to no other host.";
-    cookies_of_the_request_win =>
+    cookies_of_the_request_win [in_memory] =>
         "A request's own Cookie is sent in place of the jar's.";
     failures_are_retried =>
         "With retries a 503 is asked again until it is a 200, within their number.";
     retry_after_is_obeyed =>
         "A retry waits as long as Retry-After says.";
-    posts_are_not_retried =>
+    posts_are_not_retried [in_memory] =>
         "A POST is sent once, unless retries are told to send every method again.";
-    head_timeout_names_its_phase =>
+    head_timeout_names_its_phase [in_memory] =>
         "A server that does not answer meets head_timeout, in the phase head.";
-    read_timeout_names_its_phase =>
+    read_timeout_names_its_phase [in_memory] =>
         "A body that stalls meets read_timeout, in the phase body.";
-    read_timeout_spares_a_slow_body =>
+    read_timeout_spares_a_slow_body [in_memory] =>
         "A body that trickles for longer than read_timeout, with shorter pauses, is read to its end.";
-    queue_timeout_names_its_phase =>
+    queue_timeout_names_its_phase [in_memory] =>
         "A request that gets no turn meets queue_timeout, in the phase queue.";
     max_per_host_is_kept =>
         "The server never sees more requests at once than max_per_host, and another host waits for none of them.";
@@ -172,7 +172,7 @@ async fn redirects_share_the_connection(context: Context) -> Result<(), Failure>
 }
 
 async fn cookies_come_back(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
     // Answered by the redirect to /cookies, which shows them.
     let set = session.get(origin.url("/cookies/set?crumb=1&crust=2"));
@@ -186,7 +186,7 @@ async fn cookies_come_back(context: Context) -> Result<(), Failure> {
 }
 
 async fn cookies_stay_at_home(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let jar = CookieJar::new();
     let elsewhere = "http://elsewhere.test/".parse();
     jar.set("crumb=1", &elsewhere.map_err(|_| Failure::new("no URL"))?);
@@ -196,7 +196,7 @@ async fn cookies_stay_at_home(context: Context) -> Result<(), Failure> {
 }
 
 async fn cookies_of_the_request_win(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
     session
         .get(origin.url("/cookies/set?crumb=1"))
@@ -252,7 +252,7 @@ async fn retry_after_is_obeyed(context: Context) -> Result<(), Failure> {
 }
 
 async fn posts_are_not_retried(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     for (retry, id, attempts) in [(quick(3), "a", 1), (quick(3).any_method(), "b", 2)] {
         let session = context.builder().retry(retry).build()?;
         let url = origin.url(&format!("/flaky?fail=1&id={id}"));
@@ -266,21 +266,21 @@ async fn posts_are_not_retried(context: Context) -> Result<(), Failure> {
 const LIMIT: Duration = Duration::from_millis(300);
 
 async fn head_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().head_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang")).text();
     times_out(within("the head", PATIENCE, exchange).await?, Phase::Head)
 }
 
 async fn read_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().read_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang-body")).text();
     times_out(within("the body", PATIENCE, exchange).await?, Phase::Body)
 }
 
 async fn read_timeout_spares_a_slow_body(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().read_timeout(Duration::from_secs(2));
     let url = origin.url("/slow-body?chunks=25&size=1&pause_ms=100");
     let bytes = session.build()?.get(url).bytes().await?;
@@ -288,7 +288,7 @@ async fn read_timeout_spares_a_slow_body(context: Context) -> Result<(), Failure
 }
 
 async fn queue_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let builder = context.builder().max_in_flight(1).queue_timeout(LIMIT);
     let session = builder.build()?;
     let holder = session.get(origin.url("/hang")).text();

@@ -16,15 +16,15 @@ use crate::context::{Context, PATIENCE, apart, within};
 use crate::staged::Rendezvous;
 
 suite! { "runtime":
-    task_gives_its_output =>
+    task_gives_its_output [in_memory] =>
         "A task runs and gives its output.";
-    dropped_task_is_cancelled =>
+    dropped_task_is_cancelled [in_memory] =>
         "Dropping a task's handle drops what it runs.";
-    cancelled_task_says_so =>
+    cancelled_task_says_so [in_memory] =>
         "A task that was cancelled answers Cancelled.";
-    detached_task_runs_on =>
+    detached_task_runs_on [in_memory] =>
         "A detached task runs to its end.";
-    panic_of_a_task_is_a_value =>
+    panic_of_a_task_is_a_value [in_memory] =>
         "A task's panic is its output, and the runtime goes on.";
     tasks_run_while_their_maker_blocks =>
         "A task progresses while the thread that started it is blocked.";
@@ -34,11 +34,11 @@ suite! { "runtime":
         "The time of a sleep counts from the call, not from the first poll.";
     sleep_works_under_any_executor =>
         "A sleep may be polled outside its runtime.";
-    dropped_sleep_is_forgotten =>
+    dropped_sleep_is_forgotten [in_memory] =>
         "A sleep of an hour that is dropped holds nothing up.";
     blocking_work_gives_its_result =>
         "Work that blocks runs beside the tasks, and its result comes back.";
-    panic_of_blocking_work_is_a_value =>
+    panic_of_blocking_work_is_a_value [in_memory] =>
         "A panic of work that blocks is its result, and the pool goes on.";
     blocking_work_stalls_no_task =>
         "While work blocks, tasks and timers go on.";

@@ -22,31 +22,31 @@ suite! { "session":
         "A request's header takes the place of the session's of that name, all of them together.";
     relative_urls_join_the_base =>
         "Relative URLs are joined to base_url as links in a page are.";
-    credentials_become_basic_authorization =>
+    credentials_become_basic_authorization [in_memory] =>
         "Credentials in the URL are sent as Authorization: Basic, and not in the target.";
     authorization_of_the_request_wins [anywhere] =>
         "A request's own Authorization is sent in place of the URL's credentials.";
     max_in_flight_is_kept =>
         "The server never sees more requests at once than max_in_flight, and sees as many.";
-    dropped_body_frees_its_place =>
+    dropped_body_frees_its_place [in_memory] =>
         "A request waits for its turn until the body before it is dropped.";
-    read_body_frees_its_place =>
+    read_body_frees_its_place [in_memory] =>
         "A request waits for its turn until the body before it is read to its end.";
     failed_request_frees_its_place =>
         "A request that fails frees its place.";
-    request_timeout_overrides_the_sessions =>
+    request_timeout_overrides_the_sessions [in_memory] =>
         "A request's timeout takes the place of the session's, shorter or longer.";
-    max_body_is_kept =>
+    max_body_is_kept [in_memory] =>
         "A body longer than max_body is of the kind body_too_large, with a length and without.";
     json_goes_both_ways [anywhere] =>
         "json_body sends a value with its type, json() reads one.";
-    what_is_no_json_is_decode =>
+    what_is_no_json_is_decode [in_memory] =>
         "A body that is not the JSON that was asked for is of the kind decode.";
-    what_is_no_utf8_is_decode =>
+    what_is_no_utf8_is_decode [in_memory] =>
         "A body that is not UTF-8 is no text: of the kind decode.";
     http_requests_are_executed [anywhere] =>
         "A request of the http crate is sent as it is, relative to the base.";
-    response_names_its_url =>
+    response_names_its_url [in_memory] =>
         "A response names the URL that was fetched.";
     clones_share_their_connections needs connection_reuse =>
         "A clone of a session uses its connections.";
@@ -99,7 +99,7 @@ async fn relative_urls_join_the_base(context: Context) -> Result<(), Failure> {
 }
 
 async fn credentials_become_basic_authorization(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     for (credentials, path) in [
         ("user:passwd@", "/basic-auth/user/passwd"),
@@ -146,7 +146,7 @@ async fn max_in_flight_is_kept(context: Context) -> Result<(), Failure> {
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn dropped_body_frees_its_place(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().max_in_flight(1).build()?;
     let first = session.get(origin.url("/hang-body")).send().await?;
     let page = || session.get(origin.url("/page/1"));
@@ -158,7 +158,7 @@ async fn dropped_body_frees_its_place(context: Context) -> Result<(), Failure> {
 }
 
 async fn read_body_frees_its_place(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().max_in_flight(1).build()?;
     let mut first = session.get(origin.url("/bytes/1000000")).send().await?;
     let page = || session.get(origin.url("/page/1"));
@@ -189,7 +189,7 @@ async fn failed_request_frees_its_place(context: Context) -> Result<(), Failure>
 }
 
 async fn request_timeout_overrides_the_sessions(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let hasty = context.builder().timeout(SHORT).build()?;
     let late = || hasty.get(origin.url("/delay-ms/600"));
     fails(
@@ -210,7 +210,7 @@ async fn request_timeout_overrides_the_sessions(context: Context) -> Result<(), 
 }
 
 async fn max_body_is_kept(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().max_body(1000).build()?;
     for path in ["/bytes", "/stream-bytes"] {
         let bytes = session
@@ -244,7 +244,7 @@ async fn json_goes_both_ways(context: Context) -> Result<(), Failure> {
 }
 
 async fn what_is_no_json_is_decode(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     let page = session.get(origin.url("/page/1")).json::<Value>().await;
     let error = fails("a page", page, &[ErrorKind::Decode])?;
@@ -254,7 +254,7 @@ async fn what_is_no_json_is_decode(context: Context) -> Result<(), Failure> {
 }
 
 async fn what_is_no_utf8_is_decode(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     let text = session.get(origin.url("/encoding/utf8")).text().await?;
     check(text.contains("Ærøskøbing"), "the text differs")?;
@@ -282,7 +282,7 @@ async fn http_requests_are_executed(context: Context) -> Result<(), Failure> {
 }
 
 async fn response_names_its_url(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let url = origin.url("/page/1?a=b");
     let response = context.session()?.get(&url).send().await?;
     equal(

@@ -1,9 +1,9 @@
 //! Time limits: kept, named, and never early.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use inflight_core::{Body, Error, ErrorKind, Phase};
+use inflight_core::{Body, Error, ErrorKind, Phase, Session};
 use inflight_origin::script::{Script, Scripted};
 
 use crate::case::suite;
@@ -18,11 +18,11 @@ suite! { "timeouts":
         "A connect that takes longer than connect_timeout names the phase connect.";
     timeout_covers_connecting =>
         "The whole request's timeout ends a connect, and names the phase total.";
-    timeout_covers_the_head =>
+    timeout_covers_the_head [in_memory] =>
         "A server that does not answer meets the timeout.";
-    timeout_covers_the_body =>
+    timeout_covers_the_body [in_memory] =>
         "A body that stalls meets the timeout.";
-    timeout_covers_a_trickling_body =>
+    timeout_covers_a_trickling_body [in_memory] =>
         "A body that never stalls for long meets the timeout all the same.";
     timeout_covers_sending =>
         "A server that does not read meets the timeout.";
@@ -48,35 +48,36 @@ async fn connect_timeout_names_its_phase(context: Context) -> Result<(), Failure
 async fn connect_times_out(context: &Context) -> Result<Error, Failure> {
     let nowhere = crate::context::apart(Scripted::unaccepting).await??;
     let session = context.builder().connect_timeout(LIMIT).build()?;
-    times_out(session.get(nowhere.url("/")).text()).await
+    times_out(&session, session.get(nowhere.url("/")).text()).await
 }
 
 async fn timeout_covers_connecting(context: Context) -> Result<(), Failure> {
     let nowhere = crate::context::apart(Scripted::unaccepting).await??;
     let session = context.builder().connect_timeout(None).timeout(LIMIT);
-    let error = times_out(session.build()?.get(nowhere.url("/")).text()).await?;
+    let session = session.build()?;
+    let error = times_out(&session, session.get(nowhere.url("/")).text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 async fn timeout_covers_the_head(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().timeout(LIMIT).build()?;
-    let error = times_out(session.get(origin.url("/hang")).text()).await?;
+    let error = times_out(&session, session.get(origin.url("/hang")).text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 async fn timeout_covers_the_body(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().timeout(LIMIT).build()?;
-    let error = times_out(session.get(origin.url("/hang-body")).text()).await?;
+    let error = times_out(&session, session.get(origin.url("/hang-body")).text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 async fn timeout_covers_a_trickling_body(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.builder().timeout(LIMIT).build()?;
     let url = origin.url("/slow-body?chunks=1000&size=1&pause_ms=10");
-    let error = times_out(session.get(url).text()).await?;
+    let error = times_out(&session, session.get(url).text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
@@ -85,7 +86,7 @@ async fn timeout_covers_sending(context: Context) -> Result<(), Failure> {
     let session = context.builder().timeout(LIMIT).build()?;
     // More than two kernels' buffers hold.
     let body = Body::from(vec![b'.'; 64 << 20]);
-    let error = times_out(session.post(server.url("/")).body(body).text()).await?;
+    let error = times_out(&session, session.post(server.url("/")).body(body).text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
@@ -96,7 +97,7 @@ async fn timeout_covers_the_queue(context: Context) -> Result<(), Failure> {
     // Somebody reads it: otherwise the queue would be told that nobody does.
     first.chunk().await?;
     let queued = session.get(origin.url("/page/1")).timeout(LIMIT);
-    let error = times_out(queued.text()).await?;
+    let error = times_out(&session, queued.text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))?;
     equal("requests that were sent", origin.stats().requests, 1)?;
     drop(first);
@@ -107,7 +108,7 @@ async fn timed_out_request_is_ended(context: Context) -> Result<(), Failure> {
     let origin = origin()?;
     let session = context.builder().timeout(LIMIT).build()?;
     for (n, path) in ["/hang", "/hang-body"].into_iter().enumerate() {
-        times_out(session.get(origin.url(path)).text()).await?;
+        times_out(&session, session.get(origin.url(path)).text()).await?;
         let ended = move |stats: &inflight_origin::Stats| stats.aborted == n as u64 + 1;
         counts(&origin, &format!("the end of {path}"), ended).await?;
     }
@@ -116,11 +117,12 @@ async fn timed_out_request_is_ended(context: Context) -> Result<(), Failure> {
 
 /// The exchange ends with a timeout: not before [`LIMIT`], and not long after it.
 async fn times_out<T: fmt::Debug>(
+    session: &Session,
     exchange: impl Future<Output = Result<T, Error>>,
 ) -> Result<Error, Failure> {
-    let start = Instant::now();
+    let start = session.runtime().now();
     let result = within("the timeout", MUCH_MORE, exchange).await?;
-    let took = start.elapsed();
+    let took = session.runtime().now() - start;
     let error = fails("the exchange", result, &[ErrorKind::Timeout])?;
     check(error.is_timeout(), "is_timeout() is false")?;
     check(

@@ -27,21 +27,21 @@ use crate::servers::{closed, ok, origin, scripted};
 use crate::staged::Staged;
 
 suite! { "uploads":
-    small_body_comes_back =>
+    small_body_comes_back [in_memory] =>
         "A body of every byte there is comes back from an echo.";
-    body_comes_back_while_it_is_sent needs full_duplex =>
+    body_comes_back_while_it_is_sent [in_memory] needs full_duplex =>
         "An echo of 256 KiB, of which the server answers the first bytes before it has the last.";
-    large_upload_says_its_length =>
+    large_upload_says_its_length [in_memory] =>
         "Eight MiB in memory arrive to the byte, with Content-Length.";
-    streamed_upload_is_chunked needs streaming_upload =>
+    streamed_upload_is_chunked [in_memory] needs streaming_upload =>
         "Eight MiB of unknown length arrive to the byte, in chunks.";
     streamed_upload_is_whole_or_unsupported =>
         "A body of unknown length arrives whole or is refused as unsupported.";
-    streamed_upload_comes_back needs streaming_upload, full_duplex =>
+    streamed_upload_comes_back [in_memory] needs streaming_upload, full_duplex =>
         "A streamed body comes back from an echo.";
     upload_is_sent_while_it_is_produced needs streaming_upload =>
         "The server has the first piece before the second is made.";
-    sized_stream_says_its_length needs streaming_upload =>
+    sized_stream_says_its_length [in_memory] needs streaming_upload =>
         "A streamed body that knows its length is sent with Content-Length.";
     form_arrives [anywhere] =>
         "Pairs are sent as a page's form sends them, whatever is in them.";
@@ -49,21 +49,21 @@ suite! { "uploads":
         "A form of texts, bytes and a file arrives part by part, with Content-Length.";
     multipart_form_with_a_stream_arrives [anywhere] needs streaming_upload =>
         "A form with a part of unknown length arrives too, in chunks.";
-    file_arrives needs streaming_upload =>
+    file_arrives [in_memory] needs streaming_upload =>
         "A file of eight MiB arrives to the byte, with Content-Length.";
-    open_file_arrives needs streaming_upload =>
+    open_file_arrives [in_memory] needs streaming_upload =>
         "A file that is open already arrives from where it stands, and again after a redirect.";
     missing_file_is_io =>
         "A file that is not there is of the kind io, and nothing is sent.";
     shrinking_file_is_io needs streaming_upload =>
         "A file that is shorter than it was is of the kind io, and never looks complete.";
-    upload_can_be_sent_again needs streaming_upload =>
+    upload_can_be_sent_again [in_memory] needs streaming_upload =>
         "What try_clone gives of a form is sent as the form is.";
-    redirected_upload_is_sent_again needs streaming_upload =>
+    redirected_upload_is_sent_again [in_memory] needs streaming_upload =>
         "After a 307 a file, a form and a stream that can be made again are sent again, whole.";
     unread_upload_holds_the_producer needs streaming_upload =>
         "A server that does not read holds up what produces the body.";
-    progress_of_uploads_and_downloads needs streaming_upload =>
+    progress_of_uploads_and_downloads [in_memory] needs streaming_upload =>
         "Both directions tell each piece, up to the whole, with the total where it is known.";
     failing_upload_is_io needs streaming_upload =>
         "An error in the body's stream is of the kind io, with that error as its cause.";
@@ -76,7 +76,7 @@ suite! { "uploads":
 const LARGE: usize = 8 << 20;
 
 async fn small_body_comes_back(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let every: Vec<u8> = (0..=255).collect();
     let request = context.session()?.post(origin.url("/echo"));
     equal(
@@ -87,7 +87,7 @@ async fn small_body_comes_back(context: Context) -> Result<(), Failure> {
 }
 
 async fn body_comes_back_while_it_is_sent(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let bytes = payload::bytes(256 << 10, 4);
     let request = context.session()?.post(origin.url("/echo"));
     let echo = request.body(bytes.clone()).bytes().await?;
@@ -95,7 +95,7 @@ async fn body_comes_back_while_it_is_sent(context: Context) -> Result<(), Failur
 }
 
 async fn large_upload_says_its_length(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let bytes = payload::bytes(LARGE, 5);
     let request = context.session()?.put(origin.url("/upload"));
     let shown: Value = request.body(bytes.clone()).json().await?;
@@ -105,7 +105,7 @@ async fn large_upload_says_its_length(context: Context) -> Result<(), Failure> {
 }
 
 async fn streamed_upload_is_chunked(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let bytes = payload::bytes(LARGE, 6);
     let request = context.session()?.post(origin.url("/upload"));
     let shown: Value = request.body(streamed(&bytes)).json().await?;
@@ -129,7 +129,7 @@ async fn streamed_upload_is_whole_or_unsupported(context: Context) -> Result<(),
 }
 
 async fn streamed_upload_comes_back(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let bytes = payload::bytes(256 << 10, 8);
     let request = context.session()?.post(origin.url("/echo"));
     let echo = request.body(streamed(&bytes)).bytes().await?;
@@ -166,7 +166,7 @@ async fn upload_is_sent_while_it_is_produced(context: Context) -> Result<(), Fai
 }
 
 async fn sized_stream_says_its_length(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let bytes = payload::bytes(100_000, 9);
     let body = Body::wrap(Promised::new(bytes.len(), &bytes));
     let request = context.session()?.post(origin.url("/upload"));
@@ -235,7 +235,7 @@ async fn multipart_form_with_a_stream_arrives(context: Context) -> Result<(), Fa
 }
 
 async fn file_arrives(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("large");
     let bytes = payload::bytes(LARGE, 14);
@@ -248,7 +248,7 @@ async fn file_arrives(context: Context) -> Result<(), Failure> {
 }
 
 async fn open_file_arrives(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("open");
     let bytes = payload::bytes(LARGE, 18);
@@ -291,7 +291,7 @@ async fn shrinking_file_is_io(context: Context) -> Result<(), Failure> {
 }
 
 async fn upload_can_be_sent_again(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
     let bytes = payload::bytes(100_000, 15);
@@ -308,7 +308,7 @@ async fn upload_can_be_sent_again(context: Context) -> Result<(), Failure> {
 }
 
 async fn redirected_upload_is_sent_again(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
     let bytes = payload::bytes(200_000, 17);
@@ -378,7 +378,7 @@ async fn unread_upload_holds_the_producer(context: Context) -> Result<(), Failur
 }
 
 async fn progress_of_uploads_and_downloads(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
+    let origin = context.pages()?;
     let session = context.session()?;
     let bytes = payload::bytes(200_000, 16);
     for (body, total) in [

@@ -1,7 +1,7 @@
 //! Bodies by length, and bodies by the clock.
 
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Path;
@@ -45,7 +45,7 @@ pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
     let delay = call.seconds_or("delay", 2.0)?;
     let status = final_status(call.param_or("code", 200)?)?;
 
-    let start = Instant::now() + delay;
+    let start = call.clock.now() + delay;
     call.clock.sleep_until(start).await;
     let pause = duration.div_f64(len as f64);
     let dripped = stream::unfold((0, call.clock), move |(sent, clock)| async move {
@@ -54,8 +54,9 @@ pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
         }
         clock.sleep_until(start + pause.mul_f64(sent as f64)).await;
         // By the clock and not by the byte: a pause may be shorter than a timer can be.
-        let due = start
-            .elapsed()
+        let due = clock
+            .now()
+            .saturating_duration_since(start)
             .div_duration_f64(pause.max(Duration::from_nanos(1)));
         let until = (due as u64).clamp(sent + 1, len);
         let drops = vec![b'*'; usize::try_from(until - sent).unwrap_or(1)];
@@ -74,11 +75,12 @@ pub(super) async fn slow(call: Call) -> Result<Response, Refusal> {
     let len = at_most(MAX_LEN, chunks.saturating_mul(size))?;
 
     let all = Pseudorandom::chunked(len, call.param_or("seed", 0)?, size);
-    let state = (all, call.clock, Instant::now());
+    let now = call.clock.now();
+    let state = (all, call.clock, now);
     let paced = stream::unfold(state, move |(mut all, clock, at)| async move {
         let chunk = all.next()?;
         clock.sleep_until(at).await;
-        let next = Instant::now() + pause;
+        let next = clock.now() + pause;
         Some((Ok::<_, Infallible>(chunk), (all, clock, next)))
     });
     Ok(answer(StatusCode::OK, BINARY, Body::from_stream(paced)))

@@ -67,7 +67,7 @@ impl FromRequest<App> for Call {
             .collect();
         Ok(Call {
             // A delay begins once the whole request is here.
-            arrived: if body.is_empty() { at } else { Instant::now() },
+            arrived: if body.is_empty() { at } else { app.clock.now() },
             head,
             body,
             query,

@@ -1,0 +1,115 @@
+//! The fourteenth cell: virtual time, and a client that answers from memory.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use inflight::clients::{Mock, Recorded, Reply, When};
+use inflight::runtimes::Virtual;
+use inflight::{BlockOn, Runtime};
+use inflight_core::bytes::Bytes;
+use inflight_core::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use inflight_core::http::{HeaderValue, Request, Response};
+use inflight_core::http_body::{self, Frame, SizeHint};
+use inflight_core::{Body, Error, ErrorKind};
+use inflight_origin::{InProcess, Time};
+
+use crate::subject::Subject;
+
+/// `virtual/mock`: the runtime and the client for tests, with the origin's pages in memory. It
+/// passes the cases that need no wire, and takes none of their delays.
+///
+/// # Errors
+///
+/// When there is no memory for the pages.
+pub fn in_memory() -> io::Result<Subject> {
+    let runtime = Virtual::new();
+    let pages = InProcess::new(Passing(runtime.clone()))?;
+    let mock = Mock::new(runtime.clone());
+    let answer = Reply::made(move |request| answer(pages.clone(), request));
+    mock.on(When::any().repeated(), answer);
+    let subject = Subject::new(
+        "virtual/mock",
+        move || mock.session(),
+        move |future| runtime.block_on(future),
+    );
+    Ok(subject.in_memory("http://origin.test"))
+}
+
+/// Delays of the pages pass in virtual time.
+struct Passing(Virtual);
+
+impl Time for Passing {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.sleep(time)
+    }
+}
+
+/// What a connection does to a request and its answer.
+async fn answer(pages: InProcess, recorded: Recorded) -> Result<Response<Body>, Error> {
+    let invalid = |error| Error::new(ErrorKind::InvalidRequest).with_source(error);
+    let mut request = Request::new(recorded.body);
+    *request.method_mut() = recorded.method;
+    *request.headers_mut() = recorded.headers;
+    if let Some(authority) = recorded.uri.authority() {
+        let host = HeaderValue::try_from(authority.as_str()).map_err(invalid)?;
+        request.headers_mut().insert(HOST, host);
+    }
+    let headers = request.headers_mut();
+    match recorded.announced {
+        Some(0) => {}
+        Some(length) => drop(headers.insert(CONTENT_LENGTH, length.into())),
+        None => {
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(TRANSFER_ENCODING, chunked);
+        }
+    }
+    *request.uri_mut() = recorded.uri;
+    let response = pages.answer(request).await;
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    Ok(response.map(|body| {
+        let body = Body::from_stream(body);
+        match length {
+            Some(left) if !body.is_empty() => Body::wrap(OfLength { body, left }),
+            _ => body,
+        }
+    }))
+}
+
+/// A body that knows its length, as one with a Content-Length does.
+struct OfLength {
+    body: Body,
+    left: u64,
+}
+
+impl http_body::Body for OfLength {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let data = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        self.left = self.left.saturating_sub(data as u64);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
