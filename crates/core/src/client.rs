@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::guard::AddressGuard;
 use crate::observe::Connections;
+use crate::proxy::Proxies;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::tls::{HttpVersions, TlsOptions};
 
@@ -35,6 +36,8 @@ pub struct ClientOptions {
     pub tls: TlsOptions,
     /// Which versions of HTTP are spoken. Default: HTTP/2 where a TLS server takes it.
     pub versions: HttpVersions,
+    /// Which requests go through a proxy. Default: none does.
+    pub proxies: Proxies,
     /// Where the client says which connections its requests have.
     pub connections: Connections,
 }
@@ -51,6 +54,7 @@ impl Default for ClientOptions {
             address_guard: None,
             tls: TlsOptions::default(),
             versions: HttpVersions::default(),
+            proxies: Proxies::default(),
             connections: Connections::default(),
         }
     }
@@ -67,6 +71,7 @@ impl fmt::Debug for ClientOptions {
             .field("address_guard", &self.address_guard)
             .field("tls", &self.tls)
             .field("versions", &self.versions)
+            .field("proxies", &self.proxies)
             .finish_non_exhaustive()
     }
 }
@@ -162,6 +167,12 @@ pub struct Capabilities {
     /// The server sees the connection go as soon as a request is dropped. Where not, when the
     /// server next sends something or at the request's deadline, whichever is first.
     pub prompt_cancel: Support,
+    /// Requests go through a proxy where one is given.
+    pub proxies: Support,
+    /// Requests to `http` URLs are sent to the proxy whole, and not through a tunnel.
+    pub proxied_whole: Support,
+    /// Why a proxy gave no tunnel is told apart from what the server behind one does.
+    pub proxy_faults: Support,
     /// Whether a request had a new connection or a kept one is told.
     pub connection_events: Support,
     /// The response is there when its head is, before the first byte of its body.
@@ -213,6 +224,9 @@ impl Capabilities {
             interim_limit: Support::Yes,
             retired_connections: Support::Yes,
             prompt_cancel: Support::Yes,
+            proxies: Support::Yes,
+            proxied_whole: Support::Yes,
+            proxy_faults: Support::Yes,
             connection_events: Support::Yes,
             early_head: Support::Yes,
             connect_phase: Support::Yes,
@@ -239,7 +253,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 28] {
+    pub fn supports(&self) -> [(&'static str, Support); 31] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -260,6 +274,9 @@ impl Capabilities {
             ("interim limit", self.interim_limit),
             ("retired connections", self.retired_connections),
             ("prompt cancel", self.prompt_cancel),
+            ("proxies", self.proxies),
+            ("proxied whole", self.proxied_whole),
+            ("proxy faults", self.proxy_faults),
             ("connection events", self.connection_events),
             ("early head", self.early_head),
             ("connect phase", self.connect_phase),

@@ -28,6 +28,7 @@ use crate::error::Error;
 use crate::fetch::{AnyClient, DynFetch, Fetch};
 use crate::guard;
 use crate::observe::{Connections, Observed, Observer, Observers};
+use crate::proxy;
 use crate::request::{IntoUrl, RequestBuilder, header};
 use crate::response::{MAX_BODY, Response};
 use crate::runtime::Runtime;
@@ -492,6 +493,7 @@ impl SessionBuilder {
         }
         let parts = (self.open)(&self.options)?;
         guard::check_support(&self.options, &parts.capabilities)?;
+        proxy::check_support(&self.options, &parts.capabilities)?;
         let caps = Caps {
             queue_timeout: self.queue_timeout,
             all: self.max_in_flight.map(Gate::new),

@@ -1,0 +1,501 @@
+//! Proxies: which one a request goes through, if any.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::uri::Scheme;
+use http::{HeaderValue, Uri};
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use crate::auth;
+use crate::client::{Capabilities, ClientOptions, Support};
+use crate::error::{Error, ErrorKind};
+use crate::session::SessionBuilder;
+
+/// An HTTP proxy, with its credentials. Nothing prints them.
+///
+/// Requests to `http` URLs are sent to it whole (RFC 9112, 3.2.2); for `https` it is asked for a
+/// tunnel with CONNECT (RFC 9110, 9.3.6), in which TLS is spoken with the server itself.
+///
+/// ```
+/// use inflight_core::Proxy;
+///
+/// let proxy = Proxy::new("http://me:secret@proxy.test:3128")?;
+/// assert_eq!((proxy.host(), proxy.port()), ("proxy.test", 3128));
+/// assert_eq!(proxy.to_string(), "http://proxy.test:3128/");
+/// # Ok::<(), inflight_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Proxy {
+    uri: Uri,
+    port: u16,
+    credentials: Option<Credentials>,
+}
+
+#[derive(Clone)]
+struct Credentials {
+    user: String,
+    password: String,
+    header: HeaderValue,
+}
+
+impl Proxy {
+    /// The proxy at `http://host:port`, or `http://user:password@host:port`, of which what URLs do
+    /// not allow is percent-encoded. Without a port it is 80, without a scheme it is `http`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidUrl`] when it is no such URL: proxies that are spoken to over TLS or
+    /// SOCKS are not supported.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        let invalid = |why: &str| {
+            Error::new(ErrorKind::InvalidUrl).with_context(format!("the proxy's URL {why}"))
+        };
+        let with_scheme = match url.contains("://") {
+            true => url.to_owned(),
+            false => format!("http://{url}"),
+        };
+        let mut url =
+            Url::parse(&with_scheme).map_err(|error| invalid(&format!("is none: {error}")))?;
+        if url.scheme() != "http" {
+            return Err(invalid(&format!("begins with {}, not http", url.scheme())));
+        }
+        let decoded = |text: &str| {
+            let text = percent_decode_str(text).decode_utf8();
+            let text = text.map_err(|_| invalid("has credentials that are not UTF-8"))?;
+            Ok::<_, Error>(text.into_owned())
+        };
+        let (user, password) = (decoded(url.username())?, url.password().map(decoded));
+        let password = password.transpose()?.unwrap_or_default();
+        let credentials = match user.is_empty() && password.is_empty() {
+            true => None,
+            false => Some(Credentials {
+                header: auth::basic(format!("{user}:{password}").as_bytes())?,
+                user,
+                password,
+            }),
+        };
+        // Neither fails for http.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_path("/");
+        url.set_query(None);
+        url.set_fragment(None);
+        let port = url.port().unwrap_or(80);
+        let uri = url.as_str().parse();
+        Ok(Self {
+            uri: uri.map_err(|error| invalid("cannot be used").with_source(error))?,
+            port,
+            credentials,
+        })
+    }
+
+    /// Its URL, without credentials.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Its name or address.
+    pub fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What goes into `Proxy-Authorization`, if it has credentials.
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        Some(&self.credentials.as_ref()?.header)
+    }
+
+    /// Its user and password, for a client that makes the header itself.
+    pub fn credentials(&self) -> Option<(&str, &str)> {
+        let credentials = self.credentials.as_ref()?;
+        Some((&credentials.user, &credentials.password))
+    }
+
+    /// What an error is that a connection to the proxy gave: one of the kind
+    /// [`Proxy`](ErrorKind::Proxy), unless it was the time.
+    pub fn failed(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Connect | ErrorKind::Resolve => Error::new(ErrorKind::Proxy)
+                .with_context(format!("{self} is not to be reached"))
+                .with_source(error),
+            _ => error,
+        }
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.uri.fmt(f)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+/// Which proxy a request goes through, by its URL. Default: none.
+///
+/// ```
+/// use inflight_core::{Proxies, Proxy};
+///
+/// let proxies = Proxies::all(Proxy::new("http://proxy.test:3128")?)
+///     .except("localhost, .internal.test, 10.0.0.0/8");
+/// let through = |url: &'static str| proxies.of(&url.parse().unwrap()).is_some();
+/// assert!(through("https://example.com/"));
+/// assert!(!through("http://api.internal.test/"));
+/// assert!(!through("http://10.1.2.3/"));
+/// # Ok::<(), inflight_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    http: Option<Proxy>,
+    https: Option<Proxy>,
+    exceptions: Vec<Exception>,
+}
+
+#[derive(Clone, Debug)]
+enum Exception {
+    Everything,
+    Network(IpNet),
+    /// The domain, and those beneath it.
+    Domain(String, Option<u16>),
+    Address(IpAddr, Option<u16>),
+}
+
+impl Proxies {
+    /// One proxy for every URL.
+    pub fn all(proxy: Proxy) -> Self {
+        Self {
+            http: Some(proxy.clone()),
+            https: Some(proxy),
+            exceptions: Vec::new(),
+        }
+    }
+
+    /// This one for `http` URLs.
+    pub fn http(mut self, proxy: Proxy) -> Self {
+        self.http = Some(proxy);
+        self
+    }
+
+    /// This one for `https` URLs.
+    pub fn https(mut self, proxy: Proxy) -> Self {
+        self.https = Some(proxy);
+        self
+    }
+
+    /// Hosts that are reached without a proxy, in a list with commas, as in `NO_PROXY`: a domain
+    /// with all beneath it (`internal.test` and `.internal.test` mean the same), an address,
+    /// a network (`10.0.0.0/8`), or `*` for all; a domain or an address may have a port. Names are
+    /// not looked up for it. What is none of these is a name that no host has.
+    pub fn except(mut self, list: &str) -> Self {
+        let entries = list.split(',').map(str::trim);
+        let entries = entries.filter(|entry| !entry.is_empty());
+        self.exceptions.extend(entries.map(exception));
+        self
+    }
+
+    /// The proxies that environment variables name: `http_proxy`, `HTTPS_PROXY`, `ALL_PROXY` and
+    /// `NO_PROXY`, in lower case first; `var` gives their values. An empty value is none.
+    ///
+    /// `HTTP_PROXY` in upper case is not read in a CGI program, where `REQUEST_METHOD` is set: there
+    /// a request's header `Proxy` comes as this variable (<https://httpoxy.org>).
+    ///
+    /// The library never reads the environment by itself; a program may:
+    ///
+    /// ```
+    /// use inflight_core::Proxies;
+    ///
+    /// let proxies = Proxies::from_env(|name| std::env::var(name).ok())?;
+    /// # Ok::<(), inflight_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidUrl`] that names the variable whose value is no proxy.
+    pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
+        let first = |names: &[&'static str]| {
+            let mut values = names.iter().map(|name| Some((*name, var(name)?)));
+            values.find_map(|value| value)
+        };
+        let proxy = |found: Option<(&'static str, String)>| {
+            let Some((name, value)) = found else {
+                return Ok(None);
+            };
+            let proxy = Proxy::new(value.trim());
+            proxy.map(Some).map_err(|error| error.with_context(name))
+        };
+        let http: &[_] = match var("REQUEST_METHOD") {
+            None => &["http_proxy", "HTTP_PROXY"],
+            Some(_) => &["http_proxy"],
+        };
+        let all = || first(&["all_proxy", "ALL_PROXY"]);
+        let proxies = Self {
+            http: proxy(first(http).or_else(all))?,
+            https: proxy(first(&["https_proxy", "HTTPS_PROXY"]).or_else(all))?,
+            exceptions: Vec::new(),
+        };
+        Ok(match first(&["no_proxy", "NO_PROXY"]) {
+            Some((_, list)) => proxies.except(&list),
+            None => proxies,
+        })
+    }
+
+    /// The proxy for a request to this URL.
+    pub fn of(&self, uri: &Uri) -> Option<&Proxy> {
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let proxy = match https {
+            true => self.https.as_ref(),
+            false => self.http.as_ref(),
+        }?;
+        let host = uri.host()?;
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let excepted = self.exceptions.iter().any(|own| own.holds(host, port));
+        (!excepted).then_some(proxy)
+    }
+
+    /// Whether every request goes straight to its server.
+    pub fn is_empty(&self) -> bool {
+        self.http.is_none() && self.https.is_none()
+    }
+}
+
+fn exception(entry: &str) -> Exception {
+    if entry == "*" {
+        return Exception::Everything;
+    }
+    if let Ok(network) = entry.parse() {
+        return Exception::Network(network);
+    }
+    let address = |text: &str| {
+        let text = text.trim_start_matches('[').trim_end_matches(']');
+        text.parse::<IpAddr>().ok()
+    };
+    if let Some(address) = address(entry) {
+        return Exception::Address(address, None);
+    }
+    let (name, port) = match entry.rsplit_once(':') {
+        Some((name, port)) => match port.parse() {
+            Ok(port) => (name, Some(port)),
+            Err(_) => (entry, None),
+        },
+        None => (entry, None),
+    };
+    if let Some(address) = address(name) {
+        return Exception::Address(address, port);
+    }
+    let name = name.trim_start_matches('.').trim_end_matches('.');
+    // As URLs have names: in lower case and ASCII.
+    let name = match Host::parse(name) {
+        Ok(Host::Domain(name)) => name,
+        _ => name.to_ascii_lowercase(),
+    };
+    Exception::Domain(name, port)
+}
+
+impl Exception {
+    fn holds(&self, host: &str, port: u16) -> bool {
+        let is_of = |own: Option<u16>| own.is_none_or(|own| own == port);
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+        match (self, address) {
+            (Self::Everything, _) => true,
+            (Self::Network(network), Ok(address)) => network.contains::<&IpAddr>(&address),
+            (Self::Address(own, port), Ok(address)) => *own == address && is_of(*port),
+            (Self::Domain(domain, port), Err(_)) => {
+                let host = host.trim_end_matches('.');
+                let above = host.len().checked_sub(domain.len());
+                let is_in = above.is_some_and(|above| {
+                    host[above..].eq_ignore_ascii_case(domain)
+                        && (above == 0 || host[..above].ends_with('.'))
+                });
+                is_in && is_of(*port)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Shorthands for [`ClientOptions`].
+impl SessionBuilder {
+    /// Sends every request through the proxy at this URL: see [`Proxy::new`]. One that is none is
+    /// an error in [`build`](Self::build), as is a client that has no
+    /// [`proxies`](crate::Capabilities::proxies). Default: none, whatever the environment says.
+    pub fn proxy(self, url: &str) -> Self {
+        match Proxy::new(url) {
+            Ok(proxy) => self.proxies(Proxies::all(proxy)),
+            Err(error) => self.failing(error),
+        }
+    }
+
+    /// Which requests go through which proxy.
+    pub fn proxies(self, proxies: Proxies) -> Self {
+        self.client_options(|options| options.proxies = proxies)
+    }
+}
+
+/// A client that would go straight to the server is not given a proxy.
+pub(crate) fn check_support(
+    options: &ClientOptions,
+    capabilities: &Capabilities,
+) -> Result<(), Error> {
+    match capabilities.proxies {
+        Support::No(reason) if !options.proxies.is_empty() => {
+            Err(Error::new(ErrorKind::Unsupported).with_context(reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy() -> Proxy {
+        Proxy::new("proxy.test:3128").unwrap()
+    }
+
+    fn excepts(list: &str, url: &str) -> bool {
+        let proxies = Proxies::all(proxy()).except(list);
+        proxies.of(&url.parse().unwrap()).is_none()
+    }
+
+    #[test]
+    fn a_proxy_is_an_http_url() {
+        for (text, host, port) in [
+            ("http://proxy.test", "proxy.test", 80),
+            ("proxy.test:3128", "proxy.test", 3128),
+            ("http://127.0.0.1:8080/ignored?as=well", "127.0.0.1", 8080),
+            ("http://[::1]:8080", "[::1]", 8080),
+        ] {
+            let proxy = Proxy::new(text).unwrap();
+            assert_eq!((proxy.host(), proxy.port()), (host, port), "{text}");
+            assert!(proxy.authorization().is_none());
+        }
+        for text in [
+            "",
+            "https://proxy.test",
+            "socks5://proxy.test",
+            "http://:80",
+            "http://a b",
+        ] {
+            let error = Proxy::new(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_shown_to_nobody() {
+        let proxy = Proxy::new("http://me%40work:s%3Acret%20@proxy.test").unwrap();
+        assert_eq!(proxy.credentials(), Some(("me@work", "s:cret ")));
+        let header = proxy.authorization().unwrap();
+        assert!(header.is_sensitive());
+        assert_eq!(header, "Basic bWVAd29yazpzOmNyZXQg");
+        let shown = format!(
+            "{proxy} {proxy:?} {} {:?}",
+            proxy.uri(),
+            Proxies::all(proxy.clone())
+        );
+        assert!(
+            !shown.contains("cret") && !shown.contains("work"),
+            "{shown}"
+        );
+        let error = Proxy::new("ftp://me:secret@proxy.test").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+
+    #[test]
+    fn exceptions_are_domains_addresses_and_networks() {
+        for list in ["example.com", ".example.com", "a, EXAMPLE.com. ,b"] {
+            for host in ["example.com", "www.example.com", "a.b.EXAMPLE.com"] {
+                assert!(excepts(list, &format!("http://{host}/")), "{list} {host}");
+            }
+            for host in ["notexample.com", "example.com.org", "com"] {
+                assert!(!excepts(list, &format!("http://{host}/")), "{list} {host}");
+            }
+        }
+        assert!(excepts("*", "https://example.com/"));
+        assert!(excepts("10.0.0.0/8", "http://10.255.0.1/"));
+        assert!(!excepts("10.0.0.0/8", "http://11.0.0.1/"));
+        assert!(excepts("192.0.2.7", "http://192.0.2.7:8080/"));
+        assert!(excepts("::1", "http://[::1]/") && excepts("[::1]:80", "http://[::1]/"));
+        assert!(excepts("fd00::/8", "http://[fd12::1]/"));
+        assert!(!excepts("", "http://example.com/") && !excepts(",,", "http://example.com/"));
+        // An address is no domain.
+        assert!(!excepts("2.7", "http://192.0.2.7/"));
+    }
+
+    #[test]
+    fn exceptions_may_have_a_port() {
+        assert!(excepts("example.com:8080", "http://example.com:8080/"));
+        assert!(!excepts("example.com:8080", "http://example.com/"));
+        assert!(excepts("example.com:443", "https://example.com/"));
+        assert!(excepts("127.0.0.1:80", "http://127.0.0.1/"));
+        assert!(!excepts("127.0.0.1:80", "http://127.0.0.1:81/"));
+    }
+
+    fn from_env(vars: &[(&str, &str)]) -> Result<Proxies, Error> {
+        let vars: Vec<_> = vars.to_vec();
+        Proxies::from_env(|name| {
+            let found = vars.iter().find(|(own, _)| *own == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn hosts(vars: &[(&str, &str)]) -> [Option<String>; 2] {
+        let proxies = from_env(vars).unwrap();
+        ["http://x.test/", "https://x.test/"].map(|url| {
+            let proxy = proxies.of(&url.parse().unwrap());
+            proxy.map(|proxy| proxy.host().to_owned())
+        })
+    }
+
+    #[test]
+    fn the_environment_names_proxies() {
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(hosts(&[]), [None, None]);
+        assert_eq!(
+            hosts(&[("http_proxy", "a"), ("HTTPS_PROXY", "b")]),
+            [some("a"), some("b")]
+        );
+        assert_eq!(
+            hosts(&[("ALL_PROXY", "c"), ("https_proxy", "b")]),
+            [some("c"), some("b")]
+        );
+        assert_eq!(
+            hosts(&[("HTTP_PROXY", "B"), ("http_proxy", "a")]),
+            [some("a"), None]
+        );
+        assert_eq!(
+            hosts(&[("http_proxy", "a"), ("NO_PROXY", "x.test")]),
+            [None, None]
+        );
+        assert_eq!(
+            hosts(&[("http_proxy", " "), ("ALL_PROXY", "")]),
+            [None, None]
+        );
+        let error = from_env(&[("HTTPS_PROXY", "ftp://me:secret@a")]).unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.contains("HTTPS_PROXY") && !message.contains("secret"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_header_of_a_request_is_no_proxy() {
+        let cgi = [("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "evil")];
+        assert_eq!(hosts(&cgi), [None, None]);
+        let own = [("REQUEST_METHOD", "GET"), ("http_proxy", "a")];
+        assert_eq!(hosts(&own), [Some("a".to_owned()), None]);
+    }
+}
