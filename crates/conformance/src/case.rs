@@ -126,6 +126,18 @@ pub(crate) mod need {
         capabilities.connection_events
     }
 
+    pub(crate) fn proxy_faults(capabilities: &Capabilities) -> Support {
+        capabilities.proxy_faults
+    }
+
+    pub(crate) fn proxied_whole(capabilities: &Capabilities) -> Support {
+        capabilities.proxied_whole
+    }
+
+    pub(crate) fn proxies(capabilities: &Capabilities) -> Support {
+        capabilities.proxies
+    }
+
     pub(crate) fn unrepeatable_reuse(capabilities: &Capabilities) -> Support {
         capabilities.unrepeatable_reuse
     }

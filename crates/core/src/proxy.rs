@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 use crate::auth;
 use crate::client::{Capabilities, ClientOptions, Support};
-use crate::error::{Error, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::session::SessionBuilder;
 
 /// An HTTP proxy, with its credentials. Nothing prints them.
@@ -127,6 +127,14 @@ impl Proxy {
                 .with_source(error),
             _ => error,
         }
+    }
+
+    /// What kept the proxy from giving a tunnel, as an error of the kind
+    /// [`Proxy`](ErrorKind::Proxy).
+    pub fn gave_no_tunnel(&self, cause: impl Into<BoxError>) -> Error {
+        Error::new(ErrorKind::Proxy)
+            .with_context(format!("{self} gave no tunnel"))
+            .with_source(cause)
     }
 }
 

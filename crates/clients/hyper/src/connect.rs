@@ -14,7 +14,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use inflight_core::{
-    BoxFuture, ClientOptions, Connections, Error, Resolver, Runtime, host_and_port,
+    BoxFuture, ClientOptions, Connections, Error, Proxies, Resolver, Runtime, host_and_port,
 };
 use inflight_tls::{Tls, handshake_error, server_name};
 use tokio_rustls::TlsConnector;
@@ -22,6 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::dial::Dial;
 use crate::kept::{Kept, Nothing};
+use crate::tunnel;
 
 /// Shared, as the pool clones its connector for each request.
 pub(crate) struct Connector<D>(Arc<Inner<D>>);
@@ -33,6 +34,7 @@ struct Inner<D> {
     timeout: Option<Duration>,
     nodelay: bool,
     tls: Tls,
+    proxies: Proxies,
     connections: Connections,
     // Dropped with the client and its last connection: then `ended` hears of it.
     alive: Sender<Nothing>,
@@ -53,6 +55,7 @@ impl<D: Dial> Connector<D> {
             timeout: options.connect_timeout,
             nodelay: options.nodelay,
             tls: Tls::new(options, true)?,
+            proxies: options.proxies.clone(),
             connections: options.connections.clone(),
             alive,
             ended,
@@ -77,19 +80,32 @@ impl<D> Clone for Connector<D> {
 
 impl<D: Dial> Inner<D> {
     async fn connect(self: Arc<Self>, uri: Uri) -> Result<Kept<Stream<D::Stream>>, Error> {
-        let to = host_and_port(&uri)?;
+        let target = host_and_port(&uri)?;
+        let proxy = self.proxies.of(&uri);
+        let to = proxy.map_or(target, |proxy| (proxy.host(), proxy.port()));
         let dial = |address| self.dial.dial(address, self.nodelay);
         let https = uri.scheme() == Some(&Scheme::HTTPS);
-        let secure = async |stream| match https {
-            true => self.secure(to.0, stream).await,
-            false => Ok(Stream::Plain(stream)),
+        let secure = async |stream| {
+            if !https {
+                return Ok(Stream::Plain(stream));
+            }
+            let stream = match proxy {
+                Some(proxy) => tunnel::through(proxy, stream, uri.clone()).await?,
+                None => stream,
+            };
+            self.secure(target.0, stream).await
         };
         let stream = self
             .resolver
             .connect_then(&*self.runtime, to, self.timeout, dial, secure)
-            .await?;
+            .await
+            .map_err(|error| match proxy {
+                Some(proxy) => proxy.failed(error),
+                None => error,
+            })?;
         self.connections.opened();
-        Ok(Kept::new(stream, self.alive.clone()))
+        let is_forwarded = proxy.is_some() && !https;
+        Ok(Kept::new(stream, is_forwarded, self.alive.clone()))
     }
 
     async fn secure(&self, host: &str, stream: D::Stream) -> Result<Stream<D::Stream>, Error> {

@@ -53,17 +53,21 @@ pub(crate) struct Kept<S> {
     stream: S,
     // Until the first bytes of a request.
     unused: Option<Arc<AtomicBool>>,
+    // Whether it is a proxy that reads the requests.
+    is_forwarded: bool,
     _alive: Sender<Nothing>,
 }
 
 impl<S> Kept<S> {
-    /// A connection that was made just now; when it is dropped, so is `alive`.
-    pub(crate) fn new(stream: S, alive: Sender<Nothing>) -> Self {
+    /// A connection that was made just now, to a proxy that forwards requests or to who answers
+    /// them; when it is dropped, so is `alive`.
+    pub(crate) fn new(stream: S, is_forwarded: bool, alive: Sender<Nothing>) -> Self {
         let used = Arc::new(AtomicBool::new(false));
         MADE.set(Some(used.clone()));
         Self {
             stream,
             unused: Some(used),
+            is_forwarded,
             _alive: alive,
         }
     }
@@ -81,7 +85,8 @@ impl<S> Kept<S> {
 
 impl<S: Connection> Connection for Kept<S> {
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        // Requests on it name their whole URL.
+        self.stream.connected().proxy(self.is_forwarded)
     }
 }
 

@@ -11,10 +11,13 @@ pub mod dial;
 mod error;
 mod kept;
 mod rt;
+mod tunnel;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use http::header::PROXY_AUTHORIZATION;
+use http::uri::Scheme;
 use hyper_util::client::legacy::Client;
 use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
@@ -61,6 +64,20 @@ impl<D: Dial> Hyper<D> {
     }
 }
 
+impl<D: Dial> Hyper<D> {
+    /// What a proxy that forwards the request wants to know. One that gives a tunnel is told
+    /// when it is asked for it.
+    fn authorize(&self, request: &mut http::Request<Body>) {
+        if let Some(proxy) = self.options.proxies.of(request.uri())
+            && request.uri().scheme() == Some(&Scheme::HTTP)
+            && let Some(authorization) = proxy.authorization()
+        {
+            let own = request.headers_mut().entry(PROXY_AUTHORIZATION);
+            own.or_insert_with(|| authorization.clone());
+        }
+    }
+}
+
 fn with_pool<D: Dial>(
     connector: &Connector<D>,
     runtime: &Arc<dyn Runtime>,
@@ -87,6 +104,7 @@ impl<D: Dial> Fetch for Hyper<D> {
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
         say_length(&mut request);
+        self.authorize(&mut request);
         let trace = Trace::of(&request);
         let response = {
             let client = self.client.read().unwrap_or_else(PoisonError::into_inner);

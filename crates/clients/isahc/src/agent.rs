@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::Method;
 use http::request::{Builder, Parts};
-use inflight_core::{Body, ClientOptions, Error, ErrorKind};
+use http::{Method, Uri};
+use inflight_core::{Body, ClientOptions, Error, ErrorKind, Proxy};
 use isahc::HttpClient;
+use isahc::auth::{Authentication, Credentials};
 use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
 
 use crate::limits::Limits;
@@ -50,6 +51,8 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         .automatic_decompression(false)
         .expect_continue(false)
         .proxy(None)
+        // libcurl would look into the environment otherwise.
+        .proxy_blacklist(Vec::<String>::new())
         .tcp_nodelay()
         // libcurl counts the connections to all hosts together. Its own measure, without this
         // one, follows the number of transfers. 0 switches keeping off.
@@ -64,17 +67,30 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         })
 }
 
-/// The request, for one address and without its body.
+/// The request, for one address, of the server's or of the proxy's, and without its body.
 pub(crate) fn request(
     parts: &Parts,
     address: SocketAddr,
+    proxy: Option<&Proxy>,
     limits: &Limits,
 ) -> Result<Builder, Error> {
     let mut request = http::Request::builder()
         .method(parts.method.clone())
         .uri(parts.uri.clone())
-        .dial(address)
         .connect_timeout(limits.connect()?);
+    request = match proxy {
+        None => request.dial(address),
+        Some(proxy) => {
+            let uri = Uri::try_from(format!("http://{address}/"));
+            let uri = uri.map_err(|error| proxy.gave_no_tunnel(error))?;
+            request.proxy(uri)
+        }
+    };
+    if let Some((user, password)) = proxy.and_then(Proxy::credentials) {
+        request = request
+            .proxy_authentication(Authentication::basic())
+            .proxy_credentials(Credentials::new(user, password));
+    }
     if let Some(left) = limits.total()? {
         request = request.timeout(left);
     }

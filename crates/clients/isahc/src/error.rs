@@ -26,6 +26,17 @@ pub(crate) fn is_refused(error: &isahc::Error) -> bool {
     *error.kind() == Isahc::ConnectionFailed && curl_of(error).and_then(of_tls).is_none()
 }
 
+/// Whether it may have been the proxy that ended the connection, before there was a tunnel.
+pub(crate) fn may_be_of_a_tunnel(error: &isahc::Error) -> bool {
+    let curl = curl_of(error);
+    curl.is_some_and(|curl| {
+        curl.is_recv_error()
+            || curl.is_write_error()
+            || curl.is_got_nothing()
+            || i64::from(curl.code()) == WEIRD_SERVER_REPLY
+    })
+}
+
 /// isahc ends a request's body when the response begins, sent or not.
 pub(crate) fn cut_off() -> Error {
     Error::new(ErrorKind::Unsupported)

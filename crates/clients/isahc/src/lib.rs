@@ -36,7 +36,7 @@ use http::request::Parts;
 use http::uri::Scheme;
 use inflight_core::{
     Body, Capabilities, Ceiling, ClientOptions, Deadline, Error, ErrorKind, Fetch, HttpVersions,
-    Resolver, Runtime, Support, host_and_port,
+    Proxies, Proxy, Resolver, Runtime, Support, host_and_port,
 };
 
 use crate::agent::Agents;
@@ -54,6 +54,7 @@ pub struct Isahc {
     connect_timeout: Option<Duration>,
     agents: Agents,
     secure: Secure,
+    proxies: Proxies,
 }
 
 impl Isahc {
@@ -77,13 +78,22 @@ impl Isahc {
             connect_timeout: options.connect_timeout,
             agents: Agents::new(options)?,
             secure: Secure::new(options)?,
+            proxies: options.proxies.clone(),
         })
     }
 
     /// Where the request goes. Looked up for each request, as only libcurl knows whether a
     /// connection will be made for it; so a changed answer holds at once.
-    async fn addresses(&self, parts: &Parts, limits: &Limits) -> Result<Vec<SocketAddr>, Error> {
-        let (host, port) = host_and_port(&parts.uri)?;
+    async fn addresses(
+        &self,
+        parts: &Parts,
+        proxy: Option<&Proxy>,
+        limits: &Limits,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        let (host, port) = match proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => host_and_port(&parts.uri)?,
+        };
         let found = self.resolver.lookup(&*self.runtime, host, port);
         let late = async {
             self.runtime.sleep(limits.connect()?).await;
@@ -93,9 +103,13 @@ impl Isahc {
     }
 }
 
-impl Fetch for Isahc {
-    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
-        let (mut parts, body) = request.into_parts();
+impl Isahc {
+    async fn exchange(
+        &self,
+        mut parts: Parts,
+        body: Body,
+        proxy: Option<&Proxy>,
+    ) -> Result<http::Response<Body>, Error> {
         prepare(&mut parts, &body)?;
         let limits = Limits::new(parts.extensions.remove::<Deadline>(), self.connect_timeout);
         let https = parts.uri.scheme() == Some(&Scheme::HTTPS);
@@ -104,8 +118,8 @@ impl Fetch for Isahc {
         let mut upload = Upload::new(body, &parts.method);
 
         let mut refused = None;
-        for address in self.addresses(&parts, &limits).await? {
-            let mut request = agent::request(&parts, address, &limits)?;
+        for address in self.addresses(&parts, proxy, &limits).await? {
+            let mut request = agent::request(&parts, address, proxy, &limits)?;
             if https {
                 request = self.secure.apply(request, repeatable);
             }
@@ -121,11 +135,29 @@ impl Fetch for Isahc {
                 Err(error) if error::is_refused(&error) => {
                     refused = Some(error::map(error, &limits).with_context(address.to_string()));
                 }
-                Err(error) => return Err(error::map(error, &limits)),
+                Err(error) => {
+                    let tunnel = proxy.filter(|_| https && error::may_be_of_a_tunnel(&error));
+                    return Err(match (error::map(error, &limits), tunnel) {
+                        (error, Some(proxy)) => proxy.gave_no_tunnel(error),
+                        (error, None) => error,
+                    });
+                }
             }
         }
         // There is no look-up without an address.
         Err(refused.unwrap_or_else(|| Error::new(ErrorKind::Resolve)))
+    }
+}
+
+impl Fetch for Isahc {
+    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        let (parts, body) = request.into_parts();
+        let proxy = self.proxies.of(&parts.uri).cloned();
+        let fetched = self.exchange(parts, body, proxy.as_ref()).await;
+        fetched.map_err(|error| match &proxy {
+            Some(proxy) => proxy.failed(error),
+            None => error,
+        })
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -133,6 +165,10 @@ impl Fetch for Isahc {
         capabilities.http2_prior_knowledge = Support::No(NO_PRIOR_KNOWLEDGE);
         capabilities.client_certificates = Support::No(secure::NO_IDENTITY);
         capabilities.unchecked_hostnames = Support::No(secure::NO_UNCHECKED_NAMES);
+        capabilities.proxy_faults = Support::No(
+            "libcurl has the same codes for a proxy that gives no tunnel and for a server behind one \
+             that hangs up or talks nonsense: with https, all of them are the proxy's",
+        );
         capabilities.connection_events =
             Support::No("isahc does not say whether a request had a new connection");
         capabilities.tls_faults = Support::No(

@@ -245,6 +245,9 @@ impl Fetch for Mock {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("inflight-mock");
+        capabilities.proxies = Support::No("a mock has no connections to make through a proxy");
+        capabilities.proxied_whole = capabilities.proxies;
+        capabilities.proxy_faults = capabilities.proxies;
         capabilities.connection_events = Support::No("a mock has no connections");
         capabilities.address_guard = Support::No("a mock has no addresses to guard");
         capabilities

@@ -65,6 +65,9 @@ impl Fetch for Surf {
             .without_tls("surf's TLS is of 2020 and is not built in");
         capabilities.http2 = Support::No(NO_HTTP2);
         capabilities.http2_prior_knowledge = capabilities.http2;
+        capabilities.proxies = Support::No("surf has no proxies");
+        capabilities.proxied_whole = capabilities.proxies;
+        capabilities.proxy_faults = capabilities.proxies;
         capabilities.connection_reuse = Support::No(
             "surf's connection pool gives one request the bytes of another, so each request \
              has a connection of its own",

@@ -20,6 +20,7 @@ pub(crate) fn map(error: ureq::Error) -> Error {
         ureq::Error::BodyStalled => ErrorKind::Incomplete,
         ureq::Error::HostNotFound => ErrorKind::Resolve,
         ureq::Error::ConnectionFailed => ErrorKind::Connect,
+        ureq::Error::ConnectProxyFailed(_) | ureq::Error::InvalidProxyUrl => ErrorKind::Proxy,
         ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => ErrorKind::Protocol,
         _ => ErrorKind::Io,
     };

@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 use inflight_core::bytes::Bytes;
 use inflight_core::{
     BlockingBody, Cancel, Capabilities, ClientOptions, Connections, Deadline, Error, ErrorKind,
-    FetchBlocking, HttpVersions, Phase, Resolver, Support, Trace, retires_connection,
+    FetchBlocking, HttpVersions, Phase, Proxies, Proxy, Resolver, Support, Trace,
+    retires_connection,
 };
 use inflight_tls::Tls;
 use ureq::config::{AutoHeaderValue, Config};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, AsSendBody, SendBody};
 
 use crate::socket::{CancellableRead, Sockets};
@@ -31,6 +33,7 @@ pub struct Ureq {
     agent: Agent,
     connect_timeout: Option<Duration>,
     connections: Connections,
+    proxies: Proxies,
 }
 
 impl Ureq {
@@ -64,10 +67,13 @@ impl Ureq {
             resolver: Resolver::new(options),
             timeout: options.connect_timeout,
         };
+        // With a proxy, the first asks for a tunnel, over a socket of the second's.
+        let connector = ConnectProxyConnector::default().chain(Sockets::new(tls, options));
         Ok(Self {
-            agent: Agent::with_parts(config, Sockets::new(tls, options), resolver),
+            agent: Agent::with_parts(config, connector, resolver),
             connect_timeout: options.connect_timeout,
             connections: options.connections.clone(),
+            proxies: options.proxies.clone(),
         })
     }
 
@@ -77,12 +83,14 @@ impl Ureq {
         body: impl AsSendBody,
         deadline: Option<Deadline>,
     ) -> Result<http::Response<ureq::Body>, Error> {
+        let proxy = self.proxies.of(&parts.uri);
         let request = http::Request::from_parts(parts, body);
         let left = deadline.map(|at| at.0.saturating_duration_since(Instant::now()));
         let request = self
             .agent
             .configure_request(request)
             .timeout_global(left.map(never_early))
+            .proxy(proxy.map(ureqs).transpose()?)
             .build();
         let result = self.agent.run(request);
         if result.as_ref().is_ok_and(retires_connection) {
@@ -96,7 +104,10 @@ impl Ureq {
                 Error::timeout(Phase::Total)
             }
             error => {
-                let error = error::map(error);
+                let error = match (error::map(error), proxy) {
+                    (error, None) => error,
+                    (error, Some(proxy)) => through(proxy, error),
+                };
                 if error.kind() == ErrorKind::Incomplete && !socket::has_connected() {
                     return error.on_dead_connection();
                 }
@@ -156,10 +167,37 @@ impl FetchBlocking for Ureq {
             "ureq refuses folded header values, a 100 (Continue) with fields, and lines before a \
              chunk that are longer than 20 bytes: such a server's answer is an error",
         );
+        capabilities.proxied_whole = Support::No(
+            "ureq asks a proxy for a tunnel with CONNECT for http URLs too, which some proxies \
+             refuse",
+        );
         capabilities.reads_deadline = true;
         capabilities.http2 = Support::No(NO_HTTP2);
         capabilities.http2_prior_knowledge = capabilities.http2;
         capabilities
+    }
+}
+
+/// The same proxy as ureq has it.
+fn ureqs(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
+    let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http)
+        .host(proxy.host())
+        .port(proxy.port())
+        .resolve_target(false);
+    if let Some((user, password)) = proxy.credentials() {
+        builder = builder.username(user).password(password);
+    }
+    builder.build().map_err(error::map)
+}
+
+/// What went wrong before there was a tunnel is the proxy's fault.
+fn through(proxy: &Proxy, error: Error) -> Error {
+    let is_before = socket::has_connected() && !socket::has_tunnel();
+    match error.kind() {
+        ErrorKind::Protocol | ErrorKind::Incomplete | ErrorKind::Io if is_before => {
+            proxy.gave_no_tunnel(error)
+        }
+        _ => proxy.failed(error),
     }
 }
 

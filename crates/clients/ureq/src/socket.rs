@@ -25,6 +25,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Call>> = const { RefCell::new(None) };
     static LOOK_UP: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static CONNECTED: Cell<bool> = const { Cell::new(false) };
+    static TUNNELLED: Cell<bool> = const { Cell::new(false) };
     static USED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
@@ -77,12 +78,18 @@ pub(crate) fn cancelled_by<T>(
     };
     let _restore = Restore(CURRENT.replace(Some(this)));
     CONNECTED.set(false);
+    TUNNELLED.set(false);
     call()
 }
 
 /// Whether this thread's call made a connection, or was to. Otherwise it had a kept one.
 pub(crate) fn has_connected() -> bool {
     CONNECTED.get()
+}
+
+/// Whether this thread's call was given a tunnel by a proxy.
+pub(crate) fn has_tunnel() -> bool {
+    TUNNELLED.get()
 }
 
 /// The `Cancel` of this thread's call.
@@ -111,25 +118,47 @@ impl Sockets {
     }
 
     /// A connection is there.
-    fn opened<T>(&self, connection: T) -> Result<Option<T>, ureq::Error> {
+    fn opened(&self) {
         self.connections.opened();
         CURRENT.with_borrow(|call| {
             if let Some(trace) = call.as_ref().and_then(|call| call.trace.as_ref()) {
                 trace.connected();
             }
         });
-        Ok(Some(connection))
+    }
+
+    /// TLS over it, where the URL wants it.
+    fn secured(
+        &self,
+        socket: Socket,
+        details: &ConnectionDetails<'_>,
+        timeout: NextTimeout,
+    ) -> Result<Either<Socket, Secured>, ureq::Error> {
+        Ok(match details.needs_tls() {
+            true => Either::B(Secured::new(socket, &self.tls, details, timeout)?),
+            false => Either::A(socket),
+        })
     }
 }
 
-impl Connector for Sockets {
+impl<In: Transport> Connector<In> for Sockets {
     type Out = Either<Socket, Secured>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
-        chained: Option<()>,
+        chained: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
+        if let Some(tunnel) = chained {
+            TUNNELLED.set(true);
+            // The socket beneath it, which is one of ours, hears of cancelling and of its end.
+            let socket = Socket {
+                transport: Box::new(tunnel),
+                handle: None,
+                retired: Arc::default(),
+            };
+            return self.secured(socket, details, details.timeout).map(Some);
+        }
         let (started, timeout) = (Instant::now(), without(details.timeout, LOOK_UP.take()));
         CONNECTED.set(true);
         let handle = Arc::new(Mutex::new(None));
@@ -151,7 +180,7 @@ impl Connector for Sockets {
         };
         let connected = self
             .tcp
-            .connect(&details, chained)
+            .connect(&details, None::<()>)
             .map_err(|error| match error {
                 ureq::Error::Io(error) => ureq::Error::Other(
                     connect_error(details.addrs[details.addrs.len() - 1], error).into(),
@@ -167,12 +196,10 @@ impl Connector for Sockets {
             handle,
             retired: Arc::default(),
         };
-        if !details.needs_tls() {
-            return self.opened(Either::A(socket));
-        }
         let left = without(timeout, started.elapsed());
-        let secured = Secured::new(socket, &self.tls, &details, left)?;
-        self.opened(Either::B(secured))
+        let connection = self.secured(socket, &details, left)?;
+        self.opened();
+        Ok(Some(connection))
     }
 }
 

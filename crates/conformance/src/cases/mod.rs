@@ -13,6 +13,7 @@ mod methods;
 mod names;
 mod observers;
 mod policy;
+mod proxies;
 mod requests;
 mod runtime;
 mod session;
@@ -43,6 +44,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         errors::CASES,
         tls::CASES,
         versions::CASES,
+        proxies::CASES,
         timeouts::CASES,
         cancel::CASES,
         session::CASES,
