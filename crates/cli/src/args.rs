@@ -50,6 +50,7 @@ Examples:
   inflight get -H 'Content-Type: application/json' -d '{\"n\": 1}' http://127.0.0.1:8080/post
   inflight get --backend smol/hyper -o page.html http://127.0.0.1:8080/page/1
   inflight get --cacert company.pem https://intranet.example/
+  inflight get --proxy http://me:secret@proxy.example:3128 https://example.com/
 
 The body is written as it comes. With -o it goes to a temporary file beside FILE, which gets its
 name when it is complete: there is never half a FILE. A pipe or a device is written directly.
@@ -182,6 +183,15 @@ pub(crate) struct Requests {
     /// How many redirects in a row are followed; 0 answers with the redirect itself
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) max_redirects: usize,
+
+    /// Go through the proxy at URL, as http://user:password@host:port [default: what http_proxy,
+    /// https_proxy and all_proxy name]. Hosts in NO_PROXY are reached without it
+    #[arg(long, value_name = "URL", conflicts_with = "no_proxy")]
+    pub(crate) proxy: Option<String>,
+
+    /// Go straight to each server, whatever the environment says
+    #[arg(long)]
+    pub(crate) no_proxy: bool,
 
     /// Trust the certificate authorities in FILE too (PEM), beside those that are built in
     #[arg(long, value_name = "FILE")]

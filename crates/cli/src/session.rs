@@ -1,12 +1,13 @@
 //! A running backend with a session, as the options ask for it.
 
+use std::env;
 use std::fmt::Display;
 use std::fs;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
 use inflight::http::header::{ACCEPT, USER_AGENT};
-use inflight::{Backend, Cell, Certificate, Retry, Session, SessionBuilder};
+use inflight::{Backend, Cell, Certificate, Error, Proxies, Proxy, Retry, Session, SessionBuilder};
 
 use crate::args::{BACKENDS, Requests};
 use crate::exit::Stop;
@@ -68,10 +69,24 @@ fn start_with(
         let roots = Certificate::from_pem(pem).map_err(|error| unreadable(path, &error))?;
         builder = builder.client_options(|options| options.tls.extra_roots.extend(roots));
     }
+    builder = builder.proxies(proxies(asked).map_err(|error| Stop::usage(describe(&error)))?);
     let session = caps(builder)
         .build()
         .map_err(|error| Stop::usage(describe(&error)))?;
     Ok((backend, session))
+}
+
+/// The proxies that were asked for, or else the environment's.
+fn proxies(asked: &Requests) -> Result<Proxies, Error> {
+    let var = |name: &str| env::var(name).ok();
+    match &asked.proxy {
+        _ if asked.no_proxy => Ok(Proxies::default()),
+        None => Proxies::from_env(var),
+        Some(url) => {
+            let except = ["no_proxy", "NO_PROXY"].into_iter().find_map(var);
+            Ok(Proxies::all(Proxy::new(url)?).except(&except.unwrap_or_default()))
+        }
+    }
 }
 
 fn unreadable(path: &Path, error: &dyn Display) -> Stop {

@@ -81,9 +81,10 @@
 //! with the feature `hickory` there is one that asks the name servers itself: `Hickory`. What
 //! may be connected to is for an [`AddressGuard`] to say.
 //!
-//! # Not yet
+//! # Proxies
 //!
-//! A session does not use proxies.
+//! [`SessionBuilder::proxy`] sends requests through one, [`Proxies`] says which; the environment is
+//! read only by a program that asks for it ([`Proxies::from_env`]). surf has none.
 
 #[cfg(feature = "async-std")]
 pub mod async_std;

@@ -15,5 +15,6 @@ mod origin;
 mod output;
 mod policy;
 mod program;
+mod proxy;
 mod tls;
 mod usage;

@@ -211,7 +211,7 @@ impl Runtime for Virtual {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let until = self.elapsed().saturating_add(duration);
-        Box::pin(Sleep::new(self.0.clone(), until))
+        Box::pin(Sleep::new(Arc::downgrade(&self.0), until))
     }
 
     fn now(&self) -> Instant {
@@ -343,9 +343,9 @@ impl Shared {
             entry.task = Some(task);
             return;
         }
-        // What it held may want the lock.
+        // What it held may want the lock, and may panic as well.
         drop(state);
-        drop(task);
+        drop(catch_unwind(AssertUnwindSafe(|| drop(task))));
     }
 }
 

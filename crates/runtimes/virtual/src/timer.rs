@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::Weak;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -41,13 +41,14 @@ impl Timers {
 
 /// Completes when it is time.
 pub(crate) struct Sleep {
-    shared: Arc<Shared>,
+    // A task that sleeps does not keep its runtime.
+    shared: Weak<Shared>,
     until: Duration,
     number: Option<u64>,
 }
 
 impl Sleep {
-    pub(crate) fn new(shared: Arc<Shared>, until: Duration) -> Self {
+    pub(crate) fn new(shared: Weak<Shared>, until: Duration) -> Self {
         Self {
             shared,
             until,
@@ -61,7 +62,11 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let mut state = this.shared.lock();
+        // Nobody's time passes when the runtime is gone.
+        let Some(shared) = this.shared.upgrade() else {
+            return Poll::Pending;
+        };
+        let mut state = shared.lock();
         let timers = &mut state.timers;
         if timers.now >= this.until {
             return Poll::Ready(());
@@ -78,16 +83,16 @@ impl Future for Sleep {
         drop(state);
         drop(before);
         // Whoever waits for other threads has a timer to wait for now.
-        this.shared.changed.notify_all();
+        shared.changed.notify_all();
         Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
+        if let (Some(number), Some(shared)) = (self.number, self.shared.upgrade()) {
             let key = (self.until, number);
-            let waker = self.shared.lock().timers.sleepers.remove(&key);
+            let waker = shared.lock().timers.sleepers.remove(&key);
             drop(waker);
         }
     }

@@ -227,3 +227,17 @@ fn time_can_be_advanced_by_hand() {
     runtime.advance(HOUR / 2);
     assert!(poll().is_some());
 }
+
+#[test]
+fn tasks_that_sleep_end_with_the_runtime() {
+    let runtime = Virtual::new();
+    let (held, alive) = mpsc::channel::<()>();
+    let sleep = runtime.sleep(HOUR);
+    runtime.spawn(Box::pin(async move {
+        let _held = held;
+        sleep.await;
+    }));
+    runtime.block_on(yield_now());
+    drop(runtime);
+    assert_eq!(alive.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+}
