@@ -15,6 +15,8 @@ MAY_KNOW = {
     "inflight-core": set(),
     "inflight-origin": set(),
     **{name: CORE for name in RUNTIMES | TLS | HICKORY},
+    "inflight-probe": CORE,
+    **{name: CORE for name in RUNTIMES | TLS},
     **{name: CORE | TLS for name in CLIENTS},
     "inflight": CORE | RUNTIMES | CLIENTS | HICKORY,
     "inflight-conformance": CORE | {"inflight", "inflight-origin"},

@@ -1,0 +1,137 @@
+//! For tests: a future that must not stall.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use inflight_core::Error;
+
+use crate::probe::Probe;
+use crate::probed::Probed;
+use crate::report::{Event, Stall};
+use crate::site::Site;
+use crate::slot::lock;
+
+/// Runs a future and panics if one of its polls exceeded the threshold. On any runtime.
+///
+/// It watches what the future itself polls, on whichever thread, with the labels given inside;
+/// tasks that it spawns are not a part of it. [`NoStall`] allows for known stalls.
+///
+/// ```
+/// # use std::time::Duration;
+/// # futures_lite::future::block_on(async {
+/// let sum = inflight_probe::assert_no_stall(Duration::from_millis(500), async { 1 + 1 }).await;
+/// assert_eq!(sum, 2);
+/// # });
+/// ```
+///
+/// # Panics
+///
+/// With the report, when the future has ended; and when the system refuses the watchdog's
+/// thread.
+#[track_caller]
+pub fn assert_no_stall<F: Future>(
+    threshold: Duration,
+    future: F,
+) -> impl Future<Output = F::Output> {
+    let checked = NoStall::within(threshold).check(future);
+    async move {
+        match checked.await {
+            Ok((output, findings)) if findings.is_clean() => output,
+            Ok((_, findings)) => panic!("{findings}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// What a future may do: no poll longer than a threshold, but for known labels.
+#[derive(Debug, Clone)]
+pub struct NoStall {
+    threshold: Duration,
+    allowed: Vec<&'static str>,
+}
+
+impl NoStall {
+    /// No poll may exceed this. See [`ProbeBuilder::threshold`](crate::ProbeBuilder::threshold)
+    /// for how exactly that is seen.
+    pub fn within(threshold: Duration) -> Self {
+        Self {
+            threshold,
+            allowed: Vec::new(),
+        }
+    }
+
+    /// Futures with this label may stall. If none does, that is a finding, too: the exception
+    /// is no longer needed.
+    #[must_use]
+    pub fn allow(mut self, label: &'static str) -> Self {
+        self.allowed.push(label);
+        self
+    }
+
+    /// Runs the future and tells what was found beside its result. Dropping it drops the future
+    /// and ends the watch.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRuntime`](inflight_core::ErrorKind::NoRuntime) when the system refuses the watchdog's
+    /// thread; the future has not run then.
+    #[track_caller]
+    pub fn check<F: Future>(
+        self,
+        future: F,
+    ) -> impl Future<Output = Result<(F::Output, Findings), Error>> {
+        let site = Site::of("assert_no_stall", Location::caller());
+        async move {
+            let stalls = Arc::new(Mutex::new(Vec::new()));
+            let seen = stalls.clone();
+            let probe = Probe::builder()
+                .threshold(self.threshold)
+                .fold(Duration::ZERO)
+                .inside(site.number)
+                .start(move |event| {
+                    if let Event::Stalled(stall) = event {
+                        lock(&seen).push(stall.clone());
+                    }
+                })?;
+            let output = Probed::at(future, site).await;
+            drop(probe);
+            let (known, stalls): (Vec<Stall>, Vec<Stall>) = std::mem::take(&mut *lock(&stalls))
+                .into_iter()
+                .partition(|stall| self.allowed.contains(&stall.label));
+            let unused = |label: &&str| !known.iter().any(|stall| stall.label == *label);
+            let unused = self.allowed.into_iter().filter(unused).collect();
+            Ok((output, Findings { stalls, unused }))
+        }
+    }
+}
+
+/// What [`NoStall`] found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Findings {
+    /// The stalls that were not allowed.
+    pub stalls: Vec<Stall>,
+    /// Labels that were allowed and did not stall.
+    pub unused: Vec<&'static str>,
+}
+
+impl Findings {
+    /// Whether there is nothing to complain of.
+    pub fn is_clean(&self) -> bool {
+        self.stalls.is_empty() && self.unused.is_empty()
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_clean() {
+            return f.write_str("no stall");
+        }
+        let stalls = self.stalls.iter().map(|stall| format!("stall: {stall}"));
+        let unused = self.unused.iter();
+        let unused = unused.map(|label| format!("allowed, but did not stall: {label}"));
+        f.write_str(&stalls.chain(unused).collect::<Vec<_>>().join("\n"))
+    }
+}

@@ -1,0 +1,177 @@
+//! The probe: what it looks for, and whom it tells.
+
+use std::fmt::Write as _;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use inflight_core::{Error, ErrorKind};
+
+use crate::report::Event;
+use crate::site::Site;
+use crate::slot::lock;
+use crate::watchdog::{Totals, Watchdog};
+
+/// As long as asyncio lets a callback run before it complains.
+const THRESHOLD: Duration = Duration::from_millis(100);
+
+/// So long a place is not told again.
+const FOLD: Duration = Duration::from_secs(1);
+
+/// Watches every poll of a [`probed`](crate::FutureExt::probed) future in the process, from a
+/// thread of its own, and tells of those that exceed a threshold while they are stuck.
+///
+/// The thread ends when the probe is dropped. It only reads: it never stops a thread nor sends it
+/// a signal, so the stuck call goes on as if nobody looked.
+#[derive(Debug)]
+pub struct Probe {
+    totals: Arc<Mutex<Totals>>,
+    // Dropped to end the thread.
+    running: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Probe {
+    /// A probe to be set up.
+    pub fn builder() -> ProbeBuilder {
+        ProbeBuilder {
+            threshold: THRESHOLD,
+            fold: FOLD,
+            root: None,
+        }
+    }
+
+    /// What was seen so far, in Prometheus' text format.
+    pub fn prometheus(&self) -> String {
+        let totals = lock(&self.totals);
+        let mut text = String::from(
+            "# HELP inflight_probe_stalls_total Polls that exceeded the threshold.\n\
+             # TYPE inflight_probe_stalls_total counter\n",
+        );
+        let places: Vec<_> = totals
+            .by_site
+            .iter()
+            .filter_map(|(number, total)| {
+                let site = Site::numbered(*number)?;
+                let (label, file) = (escape(site.label), escape(site.location.file()));
+                let line = site.location.line();
+                Some((
+                    format!("{{label=\"{label}\",file=\"{file}\",line=\"{line}\"}}"),
+                    total,
+                ))
+            })
+            .collect();
+        for (labels, total) in &places {
+            let _ = writeln!(text, "inflight_probe_stalls_total{labels} {}", total.stalls);
+        }
+        text.push_str(
+            "# HELP inflight_probe_stalled_seconds_total Time that those polls took.\n\
+             # TYPE inflight_probe_stalled_seconds_total counter\n",
+        );
+        for (labels, total) in &places {
+            let seconds = total.lasted.as_secs_f64();
+            let _ = writeln!(
+                text,
+                "inflight_probe_stalled_seconds_total{labels} {seconds}"
+            );
+        }
+        text.push_str(
+            "# HELP inflight_probe_machine_pauses_total Times that the watchdog itself was late.\n\
+             # TYPE inflight_probe_machine_pauses_total counter\n",
+        );
+        let _ = writeln!(
+            text,
+            "inflight_probe_machine_pauses_total {}",
+            totals.pauses
+        );
+        text
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            drop(stop);
+            // The last clone may be dropped by the callback, on the thread itself.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn escape(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+/// Sets up a [`Probe`].
+#[derive(Debug, Clone)]
+pub struct ProbeBuilder {
+    threshold: Duration,
+    fold: Duration,
+    root: Option<usize>,
+}
+
+impl ProbeBuilder {
+    /// How long a poll may last; 100 ms unless said. The watchdog looks four times as often, at
+    /// most once in a millisecond: what is over before it looked is not seen.
+    #[must_use]
+    pub fn threshold(mut self, threshold: Duration) -> Self {
+        self.threshold = threshold;
+        self
+    }
+
+    /// How long after a stall was told the next of the same place is only counted; a second
+    /// unless said.
+    #[must_use]
+    pub fn fold(mut self, fold: Duration) -> Self {
+        self.fold = fold;
+        self
+    }
+
+    /// Only the polls that this place's polls are around.
+    pub(crate) fn inside(mut self, root: usize) -> Self {
+        self.root = Some(root);
+        self
+    }
+
+    /// Starts the watchdog. It calls `tell` on its own thread, while the stall lasts; until it
+    /// returns the watchdog sees nothing else. A panic in it ends the watchdog.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoRuntime`] when the system refuses the thread.
+    pub fn start(self, tell: impl FnMut(&Event) + Send + 'static) -> Result<Probe, Error> {
+        let (stop, stopped) = channel::<()>();
+        let totals = Arc::new(Mutex::new(Totals::default()));
+        let pace = (self.threshold / 4).max(Duration::from_millis(1));
+        let mut watchdog = Watchdog::new(
+            self.threshold,
+            self.fold,
+            pace,
+            self.root,
+            totals.clone(),
+            Box::new(tell),
+        );
+        let thread = thread::Builder::new()
+            .name("inflight-probe".to_owned())
+            .spawn(move || {
+                while stopped.recv_timeout(pace) == Err(RecvTimeoutError::Timeout) {
+                    watchdog.look();
+                }
+                watchdog.end();
+            })
+            .map_err(|error| {
+                Error::new(ErrorKind::NoRuntime)
+                    .with_context("the probe's thread could not start")
+                    .with_source(error)
+            })?;
+        Ok(Probe {
+            totals,
+            running: Some((stop, thread)),
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! What each thread is polling right now, where the watchdog can read it.
+//!
+//! A poll writes three relaxed atomics into its own thread's slot and takes no lock, so that
+//! nothing is shared between the threads of a runtime but when the watchdog looks.
+
+use std::cell::OnceCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::cpu::ThreadId;
+
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+static SLOTS: Mutex<Vec<Arc<Slot>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static MINE: OnceCell<Owner> = const { OnceCell::new() };
+}
+
+/// The nanoseconds since the first time that this was asked, and one: 0 means "never".
+pub(crate) fn nanos() -> u64 {
+    u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
+}
+
+/// The time between two of [`nanos`].
+pub(crate) fn between(from: u64, to: u64) -> Duration {
+    Duration::from_nanos(to.saturating_sub(from))
+}
+
+/// A lock whose holder panicked holds counts that are still good.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One thread.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) thread: ThreadId,
+    pub(crate) name: Option<String>,
+    started: AtomicU64,
+    site: AtomicUsize,
+    root: AtomicUsize,
+    gone: AtomicBool,
+}
+
+/// The poll that a thread is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Polling {
+    /// When the outermost probed poll began: since then the thread has done nothing else.
+    pub(crate) started: u64,
+    /// The place of the innermost.
+    pub(crate) site: usize,
+    /// The place of the outermost.
+    pub(crate) root: usize,
+}
+
+impl Slot {
+    /// What the thread polls. `None` between polls, and where the poll changes while it is read.
+    pub(crate) fn polling(&self) -> Option<Polling> {
+        let started = self.started.load(Ordering::Acquire);
+        let site = self.site.load(Ordering::Acquire);
+        let root = self.root.load(Ordering::Acquire);
+        let same = self.started.load(Ordering::Acquire) == started;
+        (started != 0 && same).then_some(Polling {
+            started,
+            site,
+            root,
+        })
+    }
+
+    fn set(&self, polling: Option<Polling>) {
+        // Never a new time with an old place: a reader that sees the time change reads nothing.
+        self.started.store(0, Ordering::Release);
+        if let Some(polling) = polling {
+            self.site.store(polling.site, Ordering::Release);
+            self.root.store(polling.root, Ordering::Release);
+            let started = polling.started;
+            self.started.store(started, Ordering::Release);
+        }
+    }
+}
+
+/// Takes the slot out of the list with its thread.
+struct Owner(Arc<Slot>);
+
+impl Owner {
+    fn new() -> Self {
+        let slot = Arc::new(Slot {
+            thread: ThreadId::current(),
+            name: std::thread::current().name().map(str::to_owned),
+            started: AtomicU64::new(0),
+            site: AtomicUsize::new(0),
+            root: AtomicUsize::new(0),
+            gone: AtomicBool::new(false),
+        });
+        lock(&SLOTS).push(slot.clone());
+        Self(slot)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.gone.store(true, Ordering::Release);
+    }
+}
+
+/// The threads that have polled and still live.
+pub(crate) fn all() -> Vec<Arc<Slot>> {
+    let mut slots = lock(&SLOTS);
+    slots.retain(|slot| !slot.gone.load(Ordering::Acquire));
+    slots.clone()
+}
+
+/// A poll under way on this thread; the poll around it comes back when it ends.
+pub(crate) struct Entered(Option<Polling>);
+
+impl Entered {
+    pub(crate) fn new(started: u64, site: usize) -> Self {
+        let inside = |around: Option<Polling>| match around {
+            Some(around) => Polling { site, ..around },
+            None => Polling {
+                started,
+                site,
+                root: site,
+            },
+        };
+        Self(swap(|around| Some(inside(around))))
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        swap(|_| self.0);
+    }
+}
+
+fn swap(next: impl FnOnce(Option<Polling>) -> Option<Polling>) -> Option<Polling> {
+    // A thread that is ending has no slot any more; its polls go unseen.
+    MINE.try_with(|mine| {
+        let slot = &mine.get_or_init(Owner::new).0;
+        let before = slot.polling();
+        slot.set(next(before));
+        before
+    })
+    .unwrap_or(None)
+}

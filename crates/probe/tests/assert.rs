@@ -1,0 +1,62 @@
+//! Assertions in tests, and the names that an async client looks up by blocking.
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use futures_lite::future::{block_on, yield_now};
+use inflight_probe::{FutureExt, NoStall, assert_no_stall};
+
+const THRESHOLD: Duration = Duration::from_millis(50);
+
+/// A name look-up that takes its time, as `to_socket_addrs` does when a name server is away.
+fn look_up() -> io::Result<SocketAddr> {
+    thread::sleep(THRESHOLD * 4);
+    Ok(SocketAddr::from(([127, 0, 0, 1], 80)))
+}
+
+/// An async client that hides it.
+async fn connect() -> io::Result<SocketAddr> {
+    yield_now().await;
+    let address = look_up()?;
+    yield_now().await;
+    Ok(address)
+}
+
+#[test]
+fn a_hidden_look_up_is_found() {
+    let checked = NoStall::within(THRESHOLD).check(async { connect().probed("connect").await });
+    let (address, findings) = block_on(checked).unwrap();
+    assert_eq!(address.unwrap().port(), 80);
+    assert_eq!(findings.stalls.len(), 1, "{findings}");
+    assert_eq!(findings.stalls[0].label, "connect");
+    assert!(!findings.is_clean());
+}
+
+#[test]
+#[should_panic(expected = "assert_no_stall")]
+fn an_assertion_fails_with_the_report() {
+    let _ = block_on(assert_no_stall(THRESHOLD, connect()));
+}
+
+#[test]
+fn what_is_allowed_is_no_finding_and_what_is_not_needed_is() {
+    let rule = NoStall::within(THRESHOLD).allow("connect").allow("gone");
+    let (_, findings) = block_on(rule.check(connect().probed("connect"))).unwrap();
+    assert!(findings.stalls.is_empty(), "{findings}");
+    assert_eq!(findings.unused, ["gone"]);
+    assert_eq!(findings.to_string(), "allowed, but did not stall: gone");
+}
+
+#[test]
+fn a_future_that_only_waits_is_clean() {
+    let thread = thread::spawn(|| thread::sleep(THRESHOLD * 4));
+    let waits = async {
+        while !thread.is_finished() {
+            yield_now().await;
+        }
+        7
+    };
+    assert_eq!(block_on(assert_no_stall(THRESHOLD * 20, waits)), 7);
+}

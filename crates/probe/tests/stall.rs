@@ -1,0 +1,215 @@
+//! Stalls planted on each runtime are told while they last; what is no stall is not.
+
+use std::future::poll_fn;
+use std::hint::spin_loop;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use inflight_core::{BlockOn, Runtime, Task, unblock};
+use inflight_probe::{Class, Event, FutureExt, Probe, Stall, poll_stats};
+
+const THRESHOLD: Duration = Duration::from_millis(100);
+
+fn probe() -> (Probe, Receiver<Event>) {
+    let (tell, told) = channel();
+    let probe = Probe::builder()
+        .threshold(THRESHOLD)
+        .start(move |event| {
+            let _ = tell.send(event.clone());
+        })
+        .unwrap();
+    (probe, told)
+}
+
+/// The stall with this label, as it was told while it lasted. Other tests run in this process.
+fn stalled(told: &Receiver<Event>, label: &str) -> Stall {
+    loop {
+        if let Event::Stalled(stall) = told.recv().unwrap()
+            && stall.label == label
+        {
+            return stall;
+        }
+    }
+}
+
+fn recovered(told: &Receiver<Event>, label: &str) -> Stall {
+    loop {
+        if let Event::Recovered(stall) = told.recv().unwrap()
+            && stall.label == label
+        {
+            return stall;
+        }
+    }
+}
+
+#[track_caller]
+fn check(stall: &Stall, class: Class, line: u32) {
+    assert_eq!(stall.location.file(), file!());
+    assert_eq!(stall.location.line(), line);
+    assert!(stall.lasted >= THRESHOLD, "{stall}");
+    assert!(stall.aftermath.is_none(), "{stall}");
+    if cfg!(target_os = "linux") {
+        assert_eq!(stall.class, class, "{stall}");
+    }
+}
+
+fn sleeps(runtime: &(impl Runtime + BlockOn), label: &'static str) {
+    let (_probe, told) = probe();
+    let release = Arc::new(AtomicBool::new(false));
+    let released = release.clone();
+    let planted = async move {
+        while !released.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let task = Task::spawn(runtime, planted.probed(label));
+    let line = line!() - 1;
+    let stall = stalled(&told, label);
+    release.store(true, Ordering::Relaxed);
+    check(&stall, Class::Waits, line);
+    runtime.block_on(task).unwrap();
+    let stall = recovered(&told, label);
+    assert!(stall.aftermath.is_some(), "{stall}");
+}
+
+fn computes(runtime: &(impl Runtime + BlockOn), label: &'static str) {
+    let (_probe, told) = probe();
+    let release = Arc::new(AtomicBool::new(false));
+    let released = release.clone();
+    let planted = async move {
+        while !released.load(Ordering::Relaxed) {
+            spin_loop();
+        }
+    };
+    let task = Task::spawn(runtime, planted.probed(label));
+    let line = line!() - 1;
+    let stall = stalled(&told, label);
+    release.store(true, Ordering::Relaxed);
+    check(&stall, Class::Computes, line);
+    runtime.block_on(task).unwrap();
+}
+
+fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
+    let (_probe, told) = probe();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (release, released) = channel::<()>();
+    let server = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        released.recv().unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+        socket.write_all(answer).unwrap();
+    });
+    // A read with a time limit is one that an interruption would make fail.
+    let planted = async move {
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(300)))
+            .build()
+            .new_agent();
+        let mut response = agent.get(&url).call()?;
+        response.body_mut().read_to_string()
+    };
+    let task = Task::spawn(runtime, planted.probed(label));
+    let line = line!() - 1;
+    let stall = stalled(&told, label);
+    release.send(()).unwrap();
+    check(&stall, Class::Waits, line);
+    assert_eq!(runtime.block_on(task).unwrap().unwrap(), "ok");
+    server.join().unwrap();
+}
+
+/// The same work where it belongs, and many short polls: then a stall, to see that the probe was
+/// looking all the time.
+fn is_quiet(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'static str) {
+    let (_probe, told) = probe();
+    let offloaded = unblock(runtime, || thread::sleep(THRESHOLD * 4));
+    runtime
+        .block_on(Task::spawn(runtime, offloaded.probed(label)))
+        .unwrap()
+        .unwrap();
+    let idle = runtime.sleep(THRESHOLD * 2);
+    runtime
+        .block_on(Task::spawn(runtime, idle.probed(label)))
+        .unwrap();
+    let mut left = 100_000;
+    let short = poll_fn(move |cx| {
+        left -= 1;
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    runtime
+        .block_on(Task::spawn(runtime, short.probed(label)))
+        .unwrap();
+    let polls: u64 = poll_stats()
+        .iter()
+        .filter(|stats| stats.label == label)
+        .map(|stats| stats.polls.len())
+        .sum();
+    assert!(polls >= 100_000, "{polls} polls were counted");
+
+    let (release, released) = channel::<()>();
+    let planted = async move { released.recv().unwrap() };
+    let task = Task::spawn(runtime, planted.probed(end));
+    loop {
+        if let Event::Stalled(stall) = told.recv().unwrap() {
+            assert_ne!(stall.label, label, "{stall}");
+            if stall.label == end {
+                break;
+            }
+        }
+    }
+    release.send(()).unwrap();
+    runtime.block_on(task).unwrap();
+}
+
+macro_rules! on {
+    ($name:ident, $runtime:expr) => {
+        mod $name {
+            #[test]
+            fn a_sleep_is_told_as_waiting() {
+                super::sleeps(&$runtime, concat!(stringify!($name), " sleep"));
+            }
+
+            #[test]
+            fn a_busy_loop_is_told_as_computing() {
+                super::computes(&$runtime, concat!(stringify!($name), " loop"));
+            }
+
+            #[test]
+            fn a_blocking_call_is_told_and_goes_on() {
+                super::calls(&$runtime, concat!(stringify!($name), " call"));
+            }
+
+            #[test]
+            fn what_does_not_stall_is_not_told() {
+                let quiet = concat!(stringify!($name), " quiet");
+                super::is_quiet(&$runtime, quiet, concat!(stringify!($name), " end"));
+            }
+        }
+    };
+}
+
+on!(
+    tokio,
+    inflight_tokio::Tokio::new(2.try_into().ok()).unwrap()
+);
+on!(
+    smol,
+    inflight_smol::Smol::new(2.try_into().unwrap()).unwrap()
+);
+on!(async_std, inflight_async_std::AsyncStd::global());
