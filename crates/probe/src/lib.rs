@@ -50,6 +50,7 @@
 
 mod assert;
 mod cpu;
+mod heartbeat;
 mod late;
 mod probe;
 mod probed;
@@ -59,6 +60,7 @@ mod slot;
 mod watchdog;
 
 pub use assert::{Findings, NoStall, assert_no_stall};
+pub use heartbeat::{Heartbeat, Lateness};
 pub use probe::{Probe, ProbeBuilder};
 pub use probed::{FutureExt, Probed};
 pub use report::{Aftermath, Class, Event, Stall};

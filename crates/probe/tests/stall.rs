@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use inflight_core::{BlockOn, Runtime, Task, unblock};
-use inflight_probe::{Class, Event, FutureExt, Probe, Stall, poll_stats};
+use inflight_probe::{Class, Event, FutureExt, Heartbeat, Probe, Stall, poll_stats};
 
 const THRESHOLD: Duration = Duration::from_millis(100);
 
@@ -177,6 +177,20 @@ fn is_quiet(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'stat
     runtime.block_on(task).unwrap();
 }
 
+/// The heart beats while the runtime is idle.
+fn beats(runtime: impl Runtime + BlockOn + Clone) {
+    let heart = Heartbeat::start(Arc::new(runtime.clone()), Duration::from_millis(5)).unwrap();
+    runtime.block_on(async {
+        loop {
+            let late = heart.lateness();
+            if late.runtime.len() >= 5 && late.control.len() >= 5 {
+                break;
+            }
+            runtime.sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
 macro_rules! on {
     ($name:ident, $runtime:expr) => {
         mod $name {
@@ -193,6 +207,11 @@ macro_rules! on {
             #[test]
             fn a_blocking_call_is_told_and_goes_on() {
                 super::calls(&$runtime, concat!(stringify!($name), " call"));
+            }
+
+            #[test]
+            fn the_heart_beats() {
+                super::beats($runtime);
             }
 
             #[test]
