@@ -148,6 +148,10 @@ pub(crate) struct Gather {
     #[arg(long)]
     pub(crate) digest: bool,
 
+    /// Say at the end, on standard error, how late the event loop was and what stalled it
+    #[arg(long)]
+    pub(crate) probe: bool,
+
     #[command(flatten)]
     pub(crate) requests: Requests,
 }

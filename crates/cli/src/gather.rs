@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, pending};
 use futures_util::{StreamExt, stream};
+use inflight::probe::FutureExt;
 use inflight::{BlockOn, Error, ErrorKind, JobError, JobErrorKind, Session, gather_stream};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +20,7 @@ use crate::exit::{Exit, Stop, complain, note};
 use crate::incoming::{Incoming, Policy, Watch};
 use crate::input::{Entry, Input};
 use crate::output::{Failure, Printer, Record};
+use crate::probe::Probing;
 use crate::progress::{Progress, Unit};
 use crate::save::{Directory, Saving};
 use crate::session;
@@ -50,6 +52,7 @@ struct Kit {
     session: Session,
     policy: Policy,
     digest: bool,
+    probe: bool,
     directory: Option<Directory>,
 }
 
@@ -64,6 +67,10 @@ pub(crate) fn run(args: args::Gather) -> Result<Exit, Stop> {
     let (directory, finished) = args.output.map(Directory::open).transpose()?.unzip();
     let (backend, session) = session::start_batch(&args.requests, args.per_host, args.rate)?;
     let interrupt = Interrupt::listen()?;
+    let probing = args
+        .probe
+        .then(|| Probing::start(session.runtime()))
+        .transpose()?;
 
     let progress = Progress::start(args.requests.progress, Unit::Urls);
     if progress.is_shown() {
@@ -82,6 +89,7 @@ pub(crate) fn run(args: args::Gather) -> Result<Exit, Stop> {
         session,
         policy: Policy::of(&args.requests),
         digest: args.digest,
+        probe: args.probe,
         directory,
     };
     backend.block_on(async {
@@ -89,6 +97,9 @@ pub(crate) fn run(args: args::Gather) -> Result<Exit, Stop> {
         // Jobs that were cancelled may be in the middle of a file.
         if let Some(finished) = finished {
             finished.wait().await;
+        }
+        if let Some(probing) = probing {
+            probing.report();
         }
         exit
     })
@@ -174,7 +185,12 @@ impl Batch {
                 let (index, entry, watch) = (next, entry?, Watch::start());
                 next += 1;
                 let (url, fault) = (entry.text.clone(), entry.fault);
+                let probe = kit.probe;
                 let job = fetch(kit.clone(), index, url, fault, watch.clone());
+                let job = match probe {
+                    true => Either::Left(job.probed("fetch")),
+                    false => Either::Right(job),
+                };
                 running.borrow_mut().insert(index, Running { entry, watch });
                 Some(job)
             })

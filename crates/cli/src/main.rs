@@ -14,6 +14,7 @@ mod incoming;
 mod input;
 mod origin;
 mod output;
+mod probe;
 mod progress;
 mod save;
 mod session;

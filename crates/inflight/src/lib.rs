@@ -107,6 +107,9 @@ pub use cell::{Backend, Cell, UnknownCell};
 pub use inflight_core::*;
 #[cfg(feature = "hickory")]
 pub use inflight_hickory::Hickory;
+/// Finds what stalls an event loop.
+#[cfg(feature = "probe")]
+pub use inflight_probe as probe;
 
 /// The runtimes that are compiled in.
 pub mod runtimes {

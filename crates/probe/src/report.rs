@@ -108,6 +108,9 @@ impl fmt::Display for Stall {
         if let Some(thread) = &self.thread {
             write!(f, " on thread {thread}")?;
         }
+        if self.folded > 0 {
+            write!(f, " (and {} times before)", self.folded)?;
+        }
         match self.aftermath {
             None => write!(f, "; ready and waiting: {}", self.ready),
             Some(after) => {

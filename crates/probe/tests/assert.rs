@@ -10,6 +10,7 @@ use inflight_probe::{FutureExt, NoStall, assert_no_stall};
 
 const THRESHOLD: Duration = Duration::from_millis(50);
 
+// ANCHOR: hidden
 /// A name look-up that takes its time, as `to_socket_addrs` does when a name server is away.
 fn look_up() -> io::Result<SocketAddr> {
     thread::sleep(THRESHOLD * 4);
@@ -23,14 +24,17 @@ async fn connect() -> io::Result<SocketAddr> {
     yield_now().await;
     Ok(address)
 }
+// ANCHOR_END: hidden
 
 #[test]
 fn a_hidden_look_up_is_found() {
+    // ANCHOR: check
     let checked = NoStall::within(THRESHOLD).check(async { connect().probed("connect").await });
     let (address, findings) = block_on(checked).unwrap();
     assert_eq!(address.unwrap().port(), 80);
     assert_eq!(findings.stalls.len(), 1, "{findings}");
     assert_eq!(findings.stalls[0].label, "connect");
+    // ANCHOR_END: check
     assert!(!findings.is_clean());
 }
 

@@ -17,6 +17,7 @@ use inflight_probe::{Class, Event, FutureExt, Heartbeat, Probe, Stall, poll_stat
 const THRESHOLD: Duration = Duration::from_millis(100);
 
 fn probe() -> (Probe, Receiver<Event>) {
+    // ANCHOR: probe
     let (tell, told) = channel();
     let probe = Probe::builder()
         .threshold(THRESHOLD)
@@ -24,6 +25,7 @@ fn probe() -> (Probe, Receiver<Event>) {
             let _ = tell.send(event.clone());
         })
         .unwrap();
+    // ANCHOR_END: probe
     (probe, told)
 }
 

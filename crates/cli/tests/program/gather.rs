@@ -346,3 +346,29 @@ fn progress_is_on_standard_error_and_only_when_wanted() {
         assert_eq!((ran.records().len(), ran.code), (2, Some(0)));
     }
 }
+
+#[test]
+fn the_probe_tells_of_the_loop_at_the_end() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/page/7");
+    for backend in backends() {
+        let ran = run(["gather", "--probe", "--backend", backend, &url]);
+        if backend == "ureq" {
+            assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+            assert!(ran.stderr.contains("--probe"), "{}", ran.stderr);
+            continue;
+        }
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert_eq!(ran.records().len(), 1);
+        let told: Vec<_> = ran.stderr.lines().collect();
+        assert!(
+            told[0].starts_with("probe: the loop was late by "),
+            "{told:?}"
+        );
+        assert!(told.len() > 1, "{told:?}");
+        assert!(
+            told.iter().all(|line| line.starts_with("probe: ")),
+            "{told:?}"
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! `--probe`: how late the event loop was, and what stalled it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use inflight::probe::{Event, Heartbeat, Probe, Stall};
+use inflight::{Error, Runtime};
+
+use crate::exit::{Stop, note};
+use crate::output::describe;
+
+/// How often the heart beats. A finer one measures the timer rather than the loop.
+const BEAT: Duration = Duration::from_millis(10);
+
+/// Looks at the runtime until its end is asked for.
+pub(crate) struct Probing {
+    heart: Heartbeat,
+    probe: Probe,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    stalls: Vec<Stall>,
+    paused: Duration,
+}
+
+impl Probing {
+    pub(crate) fn start(runtime: &Arc<dyn Runtime>) -> Result<Self, Stop> {
+        if runtime.name() == "threads" {
+            return Err(Stop::usage(
+                "--probe looks at an event loop, and the runtime threads has none: each request waits on a thread of its own",
+            ));
+        }
+        Self::on(runtime.clone()).map_err(|error| Stop::usage(describe(&error)))
+    }
+
+    fn on(runtime: Arc<dyn Runtime>) -> Result<Self, Error> {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let noted = seen.clone();
+        let probe = Probe::builder().start(move |event| {
+            let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Event::Recovered(stall) => seen.stalls.push(stall.clone()),
+                Event::MachinePaused(late) => seen.paused += *late,
+                _ => {}
+            }
+        })?;
+        let heart = Heartbeat::start(runtime, BEAT)?;
+        Ok(Self { heart, probe, seen })
+    }
+
+    /// Says on standard error what was seen.
+    pub(crate) fn report(self) {
+        let late = self.heart.lateness();
+        // What is stuck to the end is over with the probe.
+        drop(self.probe);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let [middle, most, worst] =
+            [0.5, 0.99, 1.0].map(|q| Millis(late.runtime.value_at_quantile(q)));
+        let control = Millis(late.control.max());
+        note(format_args!(
+            "probe: the loop was late by {middle} in the median, {most} at 99 %, {worst} at most; a plain thread by {control} at most"
+        ));
+        if seen.paused > Duration::ZERO {
+            let paused = seen.paused.as_millis();
+            note(format_args!("probe: the machine paused for {paused} ms"));
+        }
+        if seen.stalls.is_empty() {
+            note("probe: no stall");
+        }
+        for stall in &seen.stalls {
+            note(format_args!("probe: {stall}"));
+        }
+    }
+}
+
+/// Nanoseconds, shown as milliseconds.
+struct Millis(u64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.1} ms",
+            Duration::from_nanos(self.0).as_secs_f64() * 1e3
+        )
+    }
+}
