@@ -24,7 +24,8 @@ pub trait FutureExt: Future + Sized {
     /// Times the polls of this future under a label, and lets every [`Probe`](crate::Probe) see
     /// them while they last. The place of this call is remembered.
     ///
-    /// It costs an allocation for the future and, for each poll, two readings of the clock; the
+    /// It costs an allocation for the future and, for each poll, two readings of the clock and a lock
+    /// that nobody else wants: some 85 ns, 145 ns with the wake (`cargo bench --bench probe`). The
     /// histograms of [`poll_stats`](crate::poll_stats) are shared by all futures of one label and
     /// place. Dropping it drops the future.
     #[track_caller]
