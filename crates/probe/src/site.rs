@@ -107,7 +107,7 @@ pub(crate) struct Sample {
 /// The counts of every place that futures have been probed at in this process, in the order in
 /// which the places were first met.
 ///
-/// A future hands its last few polls in when it is dropped, so that a poll costs no lock.
+/// A future hands its last few polls in when it is dropped, so that few polls take this lock.
 pub fn poll_stats() -> Vec<PollStats> {
     let sites = match &*lock(&SITES) {
         Some(sites) => sites.by_number.clone(),
