@@ -63,3 +63,19 @@ fn cache_asks_for_each_page_once() {
     let expected = "10 pages\n10 pages\n10 pages\n10 requests reached the server\n";
     assert_eq!(printed, expected);
 }
+
+#[test]
+fn trace_draws_each_request() {
+    let printed = run(env!("CARGO_BIN_EXE_trace"));
+    let lines: Vec<&str> = printed.lines().skip(1).collect();
+    assert_eq!(lines.len(), 10, "{printed}");
+    // The first four go at once, the fifth waits for its turn.
+    assert!(lines.iter().all(|line| line.contains('#')), "{printed}");
+    assert!(lines[4].contains('.'), "{printed}");
+}
+
+#[test]
+fn virtual_time_takes_none() {
+    let printed = run(env!("CARGO_BIN_EXE_virtual_time"));
+    assert_eq!(printed, "\"all is well\" after 3725s\n4 requests\n");
+}

@@ -203,7 +203,7 @@ impl SessionBuilder {
         self
     }
 
-    /// How many bytes [`Response::bytes`] and its kin collect at most, counted as they are read:
+    /// How many bytes [`Response::bytes`](crate::Response::bytes) and its kin collect at most, counted as they are read:
     /// decoded. Default 64 MiB.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
@@ -214,7 +214,7 @@ impl SessionBuilder {
     /// `Accept-Encoding: gzip, deflate, br, zstd` unless they, or the session's headers, have
     /// one of their own, and what comes in one of these codings is decoded, whoever asked for
     /// it. A decoded response has no `Content-Encoding`, no `Content-Length` and no
-    /// [`content_length`](Response::content_length).
+    /// [`content_length`](crate::Response::content_length).
     ///
     /// A coding that is not known is left as it came. A list of several is of the kind
     /// [`Decode`](crate::ErrorKind::Decode), and so is a coded body that is corrupt, cut short,

@@ -1,0 +1,71 @@
+//! What happens to each request, and when, told by the session: `just run trace`.
+#![allow(clippy::print_stdout, reason = "a program")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use inflight::{Event, Step, gather};
+use inflight_origin::Origin;
+
+// ANCHOR: timeline
+/// When each request was sent, had its head, and was over.
+#[derive(Default)]
+struct Timeline(Mutex<BTreeMap<u64, [Option<Instant>; 3]>>);
+
+impl Timeline {
+    fn note(&self, event: &Event<'_>) {
+        let moment = match event.step {
+            Step::Sending => 0,
+            Step::Head { .. } => 1,
+            Step::Done { .. } | Step::Failed { .. } | Step::Cancelled => 2,
+            _ => return,
+        };
+        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.entry(event.request).or_default()[moment] = Some(event.at);
+    }
+}
+// ANCHOR_END: timeline
+
+const COLUMN: Duration = Duration::from_millis(10);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let origin = Origin::start()?;
+    let started = Instant::now();
+    // ANCHOR: observe
+    let timeline = Arc::new(Timeline::default());
+    let noted = timeline.clone();
+    let session = inflight::builder()
+        .max_in_flight(4)
+        .observe(move |event: &Event<'_>| noted.note(event))
+        .build()?;
+    // ANCHOR_END: observe
+    inflight::block_on(async {
+        // Pages that are slower and slower, four of them at a time.
+        let pages = (1..=10).map(|n| origin.url(&format!("/delay-ms/{}", 20 * n)));
+        let texts = gather(pages.map(|url| session.get(url).text()));
+        texts.all().await
+    })?;
+
+    println!("a column is {COLUMN:?}: . waits for its turn, = for the head, # reads");
+    let column = |at: Instant| {
+        let passed = at.saturating_duration_since(started);
+        passed.div_duration_f64(COLUMN) as usize
+    };
+    let requests = timeline.0.lock().unwrap_or_else(PoisonError::into_inner);
+    for (request, moments) in &*requests {
+        let [Some(sent), Some(head), Some(over)] = moments.map(|at| at.map(column)) else {
+            println!("{request:>2} did not come to its end");
+            continue;
+        };
+        let (waits, reads) = (head - sent, over - head + 1);
+        let bar = format!(
+            "{}{}{}",
+            ".".repeat(sent),
+            "=".repeat(waits),
+            "#".repeat(reads)
+        );
+        println!("{request:>2} {bar}");
+    }
+    Ok(())
+}
