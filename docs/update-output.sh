@@ -11,6 +11,7 @@ show() { # show FILE EXAMPLE BACKEND
 show get get tokio
 show guard guard tokio
 show trace trace tokio
+show aiohttp aiohttp tokio
 show virtual_time virtual_time tokio
 for backend in tokio smol async-std ureq; do
   show "hundred_pages-$backend" hundred_pages "$backend"

@@ -79,3 +79,21 @@ fn virtual_time_takes_none() {
     let printed = run(env!("CARGO_BIN_EXE_virtual_time"));
     assert_eq!(printed, "\"all is well\" after 3725s\n4 requests\n");
 }
+
+#[test]
+fn aiohttp_does_what_its_counterparts_do() {
+    let printed = run(env!("CARGO_BIN_EXE_aiohttp"));
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(
+        lines[..4],
+        ["200 OK 222", "10 pages", "222 characters", "status"]
+    );
+    let mut completed = lines[4..6].to_vec();
+    completed.sort_unstable();
+    assert_eq!(completed, ["page 0: true", "page 1: true"]);
+    // How many of the two come within a second is for the machine to say.
+    assert!(lines[6].ends_with(" of 2 in time"), "{printed}");
+    assert_eq!(lines[7], r#"cookies: {"cookies":{"user":"me"}}"#);
+    assert!(lines[8].ends_with(" failed: closed"), "{printed}");
+    assert_eq!(lines[9..], ["after close: closed"]);
+}

@@ -1,0 +1,119 @@
+//! What those who come from aiohttp look for: `just run aiohttp`.
+#![allow(clippy::print_stdout, reason = "a program")]
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_lite::StreamExt;
+use inflight::{CookieJar, Error, Event, JobErrorKind, Session, Step, gather};
+use inflight_origin::Origin;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let origin = Origin::start()?;
+    inflight::block_on(run(&origin))
+}
+
+async fn run(origin: &Origin) -> Result<(), Failure> {
+    let page = |number: u32| origin.url(&format!("/page/{number}"));
+    one(&page(1)).await?;
+    let session = configured()?;
+    all(&session, (1..=10).map(page).collect()).await?;
+    tolerant(&session, vec![page(1), origin.url("/status/404")]).await;
+    let slow = |ms: u32| origin.url(&format!("/page/1?delay_ms={ms}"));
+    as_they_come(&session, vec![slow(300), slow(0)]).await;
+    in_time(&session, vec![slow(0), slow(60_000)]).await;
+    session
+        .get(origin.url("/cookies/set?user=me"))
+        .text()
+        .await?;
+    let cookies = session.get(origin.url("/cookies")).text().await?;
+    println!(
+        "cookies: {}",
+        cookies.split_whitespace().collect::<String>()
+    );
+    closed(&session, &page(1)).await;
+    Ok(())
+}
+
+// ANCHOR: one
+async fn one(url: &str) -> Result<(), Error> {
+    let session = inflight::session()?;
+    let response = session.get(url).send().await?.error_for_status()?;
+    println!("{} {}", response.status(), response.text().await?.len());
+    Ok(())
+}
+// ANCHOR_END: one
+
+// ANCHOR: all
+async fn all(session: &Session, urls: Vec<String>) -> Result<(), Failure> {
+    let jobs = urls.into_iter().map(|url| session.get(url).text());
+    let pages = gather(jobs).limit(5).all().await?;
+    println!("{} pages", pages.len());
+    Ok(())
+}
+// ANCHOR_END: all
+
+// ANCHOR: tolerant
+async fn tolerant(session: &Session, urls: Vec<String>) {
+    let jobs = urls.into_iter().map(|url| {
+        let request = session.get(url).send();
+        async move { request.await?.error_for_status()?.text().await }
+    });
+    for result in gather(jobs).settled().await.results {
+        match result.map_err(|error| error.into_kind()) {
+            Ok(text) => println!("{} characters", text.len()),
+            Err(JobErrorKind::Failed(error)) => println!("{}", error.kind()),
+            Err(other) => println!("{other:?}"),
+        }
+    }
+}
+// ANCHOR_END: tolerant
+
+// ANCHOR: completed
+async fn as_they_come(session: &Session, urls: Vec<String>) {
+    let jobs = urls.into_iter().map(|url| session.get(url).text());
+    let mut results = pin!(gather(jobs).completed());
+    while let Some((index, result)) = results.next().await {
+        println!("page {index}: {}", result.is_ok());
+    }
+}
+// ANCHOR_END: completed
+
+// ANCHOR: until
+async fn in_time(session: &Session, urls: Vec<String>) {
+    let jobs = urls.into_iter().map(|url| session.get(url).text());
+    let second = session.runtime().sleep(Duration::from_secs(1));
+    let settled = gather(jobs).until(second).settled().await;
+    let good = settled.results.iter().filter(|page| page.is_ok()).count();
+    println!("{good} of {} in time", settled.results.len());
+}
+// ANCHOR_END: until
+
+// ANCHOR: configured
+fn configured() -> Result<Session, Error> {
+    inflight::builder()
+        .max_in_flight(100)
+        .max_per_host(10)
+        .timeout(Duration::from_secs(60))
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(Duration::from_secs(20))
+        .header("user-agent", "pages/1.0")
+        .cookies(CookieJar::new())
+        .observe(|event: &Event<'_>| {
+            if let Step::Failed { error } = event.step {
+                println!("request {} failed: {}", event.request, error.kind());
+            }
+        })
+        .build()
+}
+// ANCHOR_END: configured
+
+// ANCHOR: close
+async fn closed(session: &Session, url: &str) {
+    session.close(Duration::from_secs(10)).await;
+    let error = session.get(url).text().await.unwrap_err();
+    println!("after close: {}", error.kind());
+}
+// ANCHOR_END: close
