@@ -10,6 +10,7 @@ show() { # show FILE EXAMPLE BACKEND
 
 show get get tokio
 show guard guard tokio
+show policy policy tokio
 show trace trace tokio
 show aiohttp aiohttp tokio
 show virtual_time virtual_time tokio

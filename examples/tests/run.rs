@@ -97,3 +97,35 @@ fn aiohttp_does_what_its_counterparts_do() {
     assert!(lines[8].ends_with(" failed: closed"), "{printed}");
     assert_eq!(lines[9..], ["after close: closed"]);
 }
+
+#[test]
+fn policy_is_kept_in_each_of_its_parts() {
+    let printed = run(env!("CARGO_BIN_EXE_policy"));
+    let (before, rest) = printed
+        .split_once("9 pages of 50 ms, 3 at a time: ")
+        .expect("the caps");
+    assert_eq!(
+        before,
+        "timeout: head\ntimeout: body\ntimeout: total\ntimeout: queue\n"
+    );
+    let (took, rest) = rest.split_once(" ms\n").expect("milliseconds");
+    let took: u32 = took.parse().expect("a number");
+    assert!(took >= 150, "{printed}");
+    let lines: Vec<&str> = rest.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "302 Found from /redirect/3",
+            "302 Found from /relative-redirect/2",
+            "302 Found from /relative-redirect/1",
+            "200 OK",
+            "too_many_redirects after 2",
+            "302 Found",
+            "GET: 200 OK after 3 attempts",
+            "POST: 503 Service Unavailable after 1 attempt",
+            "within the grace: 222 characters",
+            "after it: closed",
+            "without any: closed",
+        ]
+    );
+}

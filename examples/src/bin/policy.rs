@@ -1,0 +1,131 @@
+//! What a session decides for all its requests: `just run policy`.
+#![allow(clippy::print_stdout, reason = "a program")]
+
+use std::time::{Duration, Instant};
+
+use futures_lite::future::zip;
+use inflight::{Error, Retry, gather};
+use inflight_origin::Origin;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let origin = Origin::start()?;
+    inflight::block_on(async {
+        timeouts(&origin).await?;
+        caps(&origin).await?;
+        redirects(&origin).await?;
+        retries(&origin).await?;
+        close(&origin).await
+    })
+}
+
+// ANCHOR: timeouts
+async fn timeouts(origin: &Origin) -> Result<(), Error> {
+    let moment = Duration::from_millis(200);
+    let told = |error: Error| {
+        let phase = error.phase().map_or("no phase", |phase| phase.as_str());
+        println!("{}: {phase}", error.kind());
+    };
+
+    let session = inflight::builder().head_timeout(moment).build()?;
+    told(session.get(origin.url("/hang")).text().await.unwrap_err());
+
+    let session = inflight::builder().read_timeout(moment).build()?;
+    let response = session.get(origin.url("/hang-body")).send().await?;
+    told(response.text().await.unwrap_err());
+
+    let session = inflight::session()?;
+    let request = session.get(origin.url("/hang")).timeout(moment);
+    told(request.text().await.unwrap_err());
+
+    let session = inflight::builder().max_in_flight(1).queue_timeout(moment);
+    let session = session.build()?;
+    let first = session.get(origin.url("/page/1")).send().await?;
+    let second = session.get(origin.url("/page/2"));
+    told(second.text().await.unwrap_err());
+    first.text().await?;
+    Ok(())
+}
+// ANCHOR_END: timeouts
+
+// ANCHOR: caps
+async fn caps(origin: &Origin) -> Result<(), Failure> {
+    let session = inflight::builder().max_in_flight(3).build()?;
+    let urls = (1..=9).map(|number| origin.url(&format!("/page/{number}?delay_ms=50")));
+    let begun = Instant::now();
+    gather(urls.map(|url| session.get(url).text()))
+        .all()
+        .await?;
+    let took = begun.elapsed().as_millis();
+    println!("9 pages of 50 ms, 3 at a time: {took} ms");
+    Ok(())
+}
+// ANCHOR_END: caps
+
+// ANCHOR: redirects
+async fn redirects(origin: &Origin) -> Result<(), Failure> {
+    let session = inflight::session()?;
+    let response = session.get(origin.url("/redirect/3")).send().await?;
+    for redirect in response.history() {
+        let from = redirect.url().map_or("", |url| url.path());
+        println!("{} from {from}", redirect.status());
+    }
+    println!("{}", response.status());
+
+    let session = inflight::builder().max_redirects(2).build()?;
+    let error = session
+        .get(origin.url("/redirect/3"))
+        .send()
+        .await
+        .unwrap_err();
+    println!("{} after {}", error.kind(), error.redirects());
+    let session = inflight::builder().max_redirects(0).build()?;
+    let response = session.get(origin.url("/redirect/3")).send().await?;
+    println!("{}", response.status());
+    Ok(())
+}
+// ANCHOR_END: redirects
+
+// ANCHOR: retries
+async fn retries(origin: &Origin) -> Result<(), Failure> {
+    let retry = Retry::new(3).delays(Duration::from_millis(20), Duration::from_secs(1));
+    let session = inflight::builder().retry(retry).build()?;
+    let response = session
+        .get(origin.url("/flaky?fail=2&id=get"))
+        .send()
+        .await?;
+    println!(
+        "GET: {} after {} attempts",
+        response.status(),
+        response.attempts()
+    );
+    let response = session
+        .post(origin.url("/flaky?fail=2&id=post"))
+        .send()
+        .await?;
+    println!(
+        "POST: {} after {} attempt",
+        response.status(),
+        response.attempts()
+    );
+    Ok(())
+}
+// ANCHOR_END: retries
+
+// ANCHOR: close
+async fn close(origin: &Origin) -> Result<(), Failure> {
+    let session = inflight::session()?;
+    let page = session.get(origin.url("/page/1?delay_ms=100")).text();
+    let (page, ()) = zip(page, session.close(Duration::from_secs(30))).await;
+    println!("within the grace: {} characters", page?.len());
+    let late = session.get(origin.url("/page/2")).text().await;
+    println!("after it: {}", late.unwrap_err().kind());
+
+    let session = inflight::session()?;
+    let hangs = session.get(origin.url("/hang")).text();
+    let (cut_off, ()) = zip(hangs, session.close(Duration::ZERO)).await;
+    println!("without any: {}", cut_off.unwrap_err().kind());
+    Ok(())
+}
+// ANCHOR_END: close
