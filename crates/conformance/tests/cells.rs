@@ -53,6 +53,7 @@ fn virtual_mock() {
     checked(&in_memory().unwrap());
 }
 
+// ANCHOR: subject
 fn keeps_the_contract(name: &str) {
     let cell: Cell = name.parse().unwrap();
     let backend = cell.start(None).unwrap();
@@ -70,3 +71,4 @@ fn checked(subject: &Subject) {
     report.add(subject.name(), run(subject, |_| true, |_| ()));
     assert!(!report.has_failures(), "\n{report}");
 }
+// ANCHOR_END: subject
