@@ -201,12 +201,13 @@ impl Proxies {
         self
     }
 
-    /// Hosts that are reached without a proxy, in a list with commas, as in `NO_PROXY`: a domain
-    /// with all beneath it (`internal.test` and `.internal.test` mean the same), an address,
+    /// Hosts that are reached without a proxy, in a list with commas or spaces, as in `NO_PROXY`: a
+    /// domain with all beneath it (`internal.test`, `.internal.test` and `*.internal.test` mean the
+    /// same), an address,
     /// a network (`10.0.0.0/8`), or `*` for all; a domain or an address may have a port. Names are
     /// not looked up for it. What is none of these is a name that no host has.
     pub fn except(mut self, list: &str) -> Self {
-        let entries = list.split(',').map(str::trim);
+        let entries = list.split(|c: char| c == ',' || c.is_whitespace());
         let entries = entries.filter(|entry| !entry.is_empty());
         self.exceptions.extend(entries.map(exception));
         self
@@ -241,7 +242,11 @@ impl Proxies {
                 return Ok(None);
             };
             let proxy = Proxy::new(value.trim());
-            proxy.map(Some).map_err(|error| error.with_context(name))
+            proxy.map(Some).map_err(|error| {
+                Error::new(ErrorKind::InvalidUrl)
+                    .with_context(format!("the environment's {name}"))
+                    .with_source(error)
+            })
         };
         let http: &[_] = match var("REQUEST_METHOD") {
             None => &["http_proxy", "HTTP_PROXY"],
@@ -302,6 +307,7 @@ fn exception(entry: &str) -> Exception {
     if let Some(address) = address(name) {
         return Exception::Address(address, port);
     }
+    let name = name.strip_prefix('*').unwrap_or(name);
     let name = name.trim_start_matches('.').trim_end_matches('.');
     // As URLs have names: in lower case and ASCII.
     let name = match Host::parse(name) {
@@ -423,7 +429,12 @@ mod tests {
 
     #[test]
     fn exceptions_are_domains_addresses_and_networks() {
-        for list in ["example.com", ".example.com", "a, EXAMPLE.com. ,b"] {
+        for list in [
+            "example.com",
+            ".example.com",
+            "*.example.com",
+            "a EXAMPLE.com.,b",
+        ] {
             for host in ["example.com", "www.example.com", "a.b.EXAMPLE.com"] {
                 assert!(excepts(list, &format!("http://{host}/")), "{list} {host}");
             }
@@ -492,11 +503,13 @@ mod tests {
             [None, None]
         );
         let error = from_env(&[("HTTPS_PROXY", "ftp://me:secret@a")]).unwrap_err();
-        let message = error.to_string();
+        let cause = std::error::Error::source(&error).unwrap();
+        let message = format!("{error}, {cause}");
         assert!(
-            message.contains("HTTPS_PROXY") && !message.contains("secret"),
+            message.contains("HTTPS_PROXY") && message.contains("ftp"),
             "{message}"
         );
+        assert!(!message.contains("secret"), "{message}");
     }
 
     #[test]

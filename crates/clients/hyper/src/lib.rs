@@ -44,9 +44,16 @@ impl<D: Dial> Hyper<D> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Tls`] when a certificate among the options
-    /// cannot be used.
+    /// [`ErrorKind::Tls`] when a certificate among the options cannot be used;
+    /// [`ErrorKind::Unsupported`] with a proxy and [`HttpVersions::Http2PriorKnowledge`], as proxies
+    /// are spoken to in HTTP/1.1.
     pub fn new(dial: D, runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
+        let is_told = options.versions == HttpVersions::Http2PriorKnowledge;
+        if is_told && !options.proxies.is_empty() {
+            return Err(
+                Error::new(ErrorKind::Unsupported).with_context("a proxy is spoken to in HTTP/1.1")
+            );
+        }
         let connector = Connector::new(dial, runtime.clone(), options)?;
         Ok(Self {
             client: RwLock::new(with_pool(&connector, &runtime, options)),

@@ -27,7 +27,7 @@ suite! { "proxies":
     credentials_are_the_proxys_alone needs proxies =>
         "The proxy's credentials reach the proxy, and not the server.";
     credentials_reach_no_server_through_a_tunnel needs proxies, tls =>
-        "The same through a tunnel.";
+        "The same through a tunnel, the caller's own Proxy-Authorization too.";
     names_are_the_proxys_to_look_up needs proxies =>
         "The proxy's name is looked up by the session's resolver, and the server's by the proxy.";
     exceptions_go_straight needs proxies =>
@@ -130,7 +130,10 @@ async fn credentials_are_the_proxys_alone(context: Context) -> Result<(), Failur
 async fn credentials_reach_no_server_through_a_tunnel(context: Context) -> Result<(), Failure> {
     let proxy = proxy(authorization())?;
     let (origin, builder) = trusting(through(&context, &proxy))?;
-    let shown = builder.build()?.get(origin.url("/headers")).text().await?;
+    let session = builder.build()?;
+    let own = session.get(origin.url("/headers"));
+    let shown = own.header("proxy-authorization", "Basic bWU6c2VjcmV0");
+    let shown = shown.text().await?;
     check(!shown.contains("Proxy-Authorization"), shown)
 }
 
@@ -161,7 +164,8 @@ async fn exceptions_go_straight(context: Context) -> Result<(), Failure> {
     let (origin, proxy) = (origin()?, proxy(None)?);
     let proxies = Proxies::all(Proxy::new(&url(proxy.addr()))?).except("127.0.0.0/8");
     let session = context.builder().proxies(proxies).build()?;
-    session.get(origin.url("/get")).text().await?;
+    let shown = session.get(origin.url("/headers")).text().await?;
+    check(!shown.contains("Proxy-Authorization"), shown)?;
     check(proxy.seen().is_empty(), "the proxy was asked")
 }
 

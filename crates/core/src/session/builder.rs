@@ -416,6 +416,7 @@ impl SessionBuilder {
             max_body: self.max_body,
             decompress: self.decompress,
             connections: self.options.connections,
+            proxies: self.options.proxies,
             observers: self.observers.into(),
             numbers: AtomicU64::new(0),
         })))

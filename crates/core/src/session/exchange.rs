@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, PROXY_AUTHORIZATION};
+use http::uri::Scheme;
 use http::{Method, Request};
 
 use super::caps::Seat;
@@ -104,6 +105,17 @@ impl Draft {
         #[cfg(feature = "cookies")]
         if let Some(jar) = &session.cookies {
             jar.add(headers, target.url());
+        }
+        // For who forwards the request: neither a server nor a tunnel's other end is told.
+        let proxies = &session.proxies;
+        if !proxies.is_empty() && headers.contains_key(PROXY_AUTHORIZATION) {
+            let uri = target.uri();
+            let is_forwarded = uri.scheme() == Some(&Scheme::HTTP)
+                && session.capabilities.proxied_whole.is_yes()
+                && proxies.of(uri).is_some();
+            if !is_forwarded {
+                headers.remove(PROXY_AUTHORIZATION);
+            }
         }
         if self.decompress {
             decode::accept(headers);

@@ -26,6 +26,7 @@ use crate::cookies::CookieJar;
 use crate::error::Error;
 use crate::fetch::{DynFetch, Fetch};
 use crate::observe::{Connections, Observed, Observers};
+use crate::proxy::Proxies;
 use crate::request::{IntoUrl, RequestBuilder};
 use crate::response::Response;
 use crate::runtime::Runtime;
@@ -108,6 +109,7 @@ struct Inner {
     max_body: u64,
     decompress: bool,
     connections: Connections,
+    proxies: Proxies,
     // Empty when nobody listens.
     observers: Observers,
     numbers: AtomicU64,
