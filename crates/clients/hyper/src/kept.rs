@@ -8,6 +8,11 @@
 //! hyper-util waits for a kept connection and for the connector at once, in the poll of the
 //! request that needs one. So a connector that ends in a request's poll has made a connection for
 //! it; and if that has not been written to when the request fails, the request had another.
+//!
+//! And of a connection that ends as soon as it is made, hyper is told when it has taken the
+//! request. hyper's connection and the request meet in a channel of tokio's; where the one goes
+//! away while the other is being put in, the channel keeps it and nobody is told: the request would
+//! wait for its timeout.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -15,11 +20,16 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 use async_channel::Sender;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
+
+/// How long a connection is young: its end waits for its first request. One that ends later ends
+/// in the pool, where hyper-util has to see it.
+const YOUNG: Duration = Duration::from_millis(250);
 
 /// Something that is never sent: what counts is who could.
 pub(crate) enum Nothing {}
@@ -53,6 +63,9 @@ pub(crate) struct Kept<S> {
     stream: S,
     // Until the first bytes of a request.
     unused: Option<Arc<AtomicBool>>,
+    made: Instant,
+    // Who reads, when it has ended and has not been used.
+    waits: Option<Waker>,
     // Whether it is a proxy that reads the requests.
     is_forwarded: bool,
     _alive: Sender<Nothing>,
@@ -67,6 +80,8 @@ impl<S> Kept<S> {
         Self {
             stream,
             unused: Some(used),
+            made: Instant::now(),
+            waits: None,
             is_forwarded,
             _alive: alive,
         }
@@ -78,6 +93,9 @@ impl<S> Kept<S> {
     {
         if let Some(used) = self.unused.take() {
             used.store(true, Ordering::Release);
+            if let Some(reader) = self.waits.take() {
+                reader.wake();
+            }
         }
         Pin::new(&mut self.stream)
     }
@@ -94,8 +112,19 @@ impl<S: Read + Unpin> Read for Kept<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.unused.is_some() && self.made.elapsed() < YOUNG {
+            let mut byte = [0];
+            let mut first = ReadBuf::new(&mut byte);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, first.unfilled()));
+            if read.is_err() || first.filled().is_empty() {
+                self.waits = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            buffer.put_slice(first.filled());
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
