@@ -146,7 +146,8 @@ impl Step<'_> {
 /// Which connection a request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    /// One that was made for it.
+    /// One that was made for it. Another may come back while it is made, and be used in its place:
+    /// that is counted in [`Stats::reused`](crate::Stats::reused), and not told.
     New,
     /// One that has served others.
     Reused,

@@ -127,7 +127,9 @@ async fn kept_connections_are_told(context: Context) -> Result<(), Failure> {
         let told = told(&log, request);
         if told[2] == Told::Connected(Connection::Reused) {
             let stats = session.stats();
-            equal("those counted", stats.reused, Some(1))?;
+            // One that was made for a request may lose to one that came back meanwhile.
+            let reused = stats.reused.unwrap_or(0);
+            check((1..=request).contains(&reused), format!("{reused} kept"))?;
             // One may have been begun that nobody needed, when the first came back.
             let made = stats.opened.unwrap_or(0);
             check((1..=request).contains(&made), format!("{made} made"))?;
