@@ -59,12 +59,12 @@ pub struct Event<'a> {
 /// | `on_request_start` | `Started` |
 /// | `on_connection_queued_start`, `_end` | `Queued`, `Sending` |
 /// | `on_connection_create_end`, `on_connection_reuseconn` | `Connected` |
-/// | `on_request_chunk_sent` | `Uploaded`, and `Sent` at the end |
+/// | `on_request_headers_sent`, `on_request_chunk_sent` | `Uploaded`, and `Sent` at the end |
 /// | `on_request_redirect` | `Redirected` |
 /// | `on_response_chunk_received` | `Chunk` |
 /// | `on_request_end`, `on_request_exception` | `Done`, `Failed`, `Cancelled` |
 ///
-/// Look-ups and headers leaving the machine are not told: most clients see neither.
+/// Look-ups are not told: most clients do not see them.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Step<'a> {
@@ -79,9 +79,12 @@ pub enum Step<'a> {
     /// The client took a piece of the request's body. May come after the head, when a server
     /// answers early.
     Uploaded(Progress),
-    /// The client took the last piece of the request's body. A request without a body has no
-    /// such moment: when its head leaves, no client tells.
-    Sent,
+    /// The request has left this program.
+    Sent {
+        /// When the client took the last piece of its body. Unknown for a request without one:
+        /// when a head leaves no client tells, and this is said with the response's head.
+        at: Option<Instant>,
+    },
     /// The head of a response is there.
     Head {
         /// Its status.
@@ -131,7 +134,7 @@ impl Step<'_> {
             Self::Sending => "sending",
             Self::Connected(_) => "connected",
             Self::Uploaded(_) => "uploaded",
-            Self::Sent => "sent",
+            Self::Sent { .. } => "sent",
             Self::Head { .. } => "head",
             Self::Retrying { .. } => "retrying",
             Self::Redirected { .. } => "redirected",
@@ -178,6 +181,7 @@ struct Hop {
     target: Target,
     begun: Instant,
     has_connection: AtomicBool,
+    has_body: bool,
     over: AtomicBool,
 }
 
@@ -228,6 +232,7 @@ impl Observed {
             target: target.clone(),
             begun: runtime.now(),
             has_connection: AtomicBool::new(false),
+            has_body: false,
             over: AtomicBool::new(false),
         };
         hop.tell(Step::Started);
@@ -253,6 +258,7 @@ impl Observed {
             target: target.clone(),
             begun: last.begun,
             has_connection: AtomicBool::new(false),
+            has_body: !request.body().is_empty(),
             over: AtomicBool::new(false),
         });
         self.tell(Step::Sending);
@@ -264,6 +270,9 @@ impl Observed {
 
     pub(crate) fn head(&self, head: &http::Response<Body>) {
         self.hop.connected(Connection::Unknown);
+        if !self.hop.has_body {
+            self.tell(Step::Sent { at: None });
+        }
         self.tell(Step::Head {
             status: head.status(),
             version: head.version(),
@@ -311,7 +320,8 @@ impl Watch for Told {
 
     fn ended(&self) {
         if !self.0.over.load(Ordering::Relaxed) {
-            self.0.tell(Step::Sent);
+            let at = Some(self.0.runtime.now());
+            self.0.tell(Step::Sent { at });
         }
     }
 }
@@ -444,7 +454,7 @@ impl Observer for TracingObserver {
             Step::Redirected { to } => tell!(to = to.map(Url::as_str), "{name}"),
             Step::Done { bytes } => tell!(bytes, "{name}"),
             Step::Failed { error } => tell!(error = %error, "{name}"),
-            Step::Started | Step::Queued | Step::Sending | Step::Sent | Step::Cancelled => {
+            Step::Started | Step::Queued | Step::Sending | Step::Sent { .. } | Step::Cancelled => {
                 tell!("{name}");
             }
         }

@@ -22,6 +22,7 @@ fn watched(builder: SessionBuilder) -> (SessionBuilder, Log) {
     let lines = log.clone();
     let builder = builder.observe(move |event: &Event<'_>| {
         let detail = match event.step {
+            Step::Sent { at } => at.map_or(String::new(), |_| " then".to_owned()),
             Step::Connected(connection) => format!(" {connection}"),
             Step::Uploaded(so_far) => format!(" {}", so_far.bytes),
             Step::Head { status, .. } => format!(" {}", status.as_u16()),
@@ -60,6 +61,7 @@ fn a_request_is_told_from_beginning_to_end() {
         "1.0 started",
         "1.1 sending",
         "1.1 connected unknown",
+        "1.1 sent",
         "1.1 head 200",
         "1.1 chunk 3",
         "1.1 chunk 2",
@@ -116,14 +118,17 @@ fn redirects_and_retries_are_told() {
         "1.0 started",
         "1.1 sending",
         "1.1 connected unknown",
+        "1.1 sent",
         "1.1 head 302",
         "1.1 redirected /to",
         "1.2 sending",
         "1.2 connected unknown",
+        "1.2 sent",
         "1.2 head 503",
         "1.2 retrying",
         "1.3 sending",
         "1.3 connected unknown",
+        "1.3 sent",
         "1.3 head 503",
         "1.3 done 0",
     ];
@@ -147,7 +152,7 @@ fn failures_are_told_with_their_kind() {
     }));
     let broken = broken.build().unwrap();
     run(broken.get("http://host/").text()).unwrap_err();
-    assert_eq!(lines(&log)[4..], ["1.1 chunk 3", "1.1 failed io"]);
+    assert_eq!(lines(&log)[5..], ["1.1 chunk 3", "1.1 failed io"]);
 }
 
 #[test]
@@ -159,7 +164,7 @@ fn what_is_dropped_is_told_to_be_cancelled_once() {
     run(response.chunk()).unwrap();
     drop(response);
     assert_eq!(
-        lines(&log)[3..],
+        lines(&log)[4..],
         ["1.1 head 200", "1.1 chunk 1", "1.1 cancelled"]
     );
     // A future that nobody polled is no request.
@@ -190,12 +195,12 @@ fn uploads_are_told_piece_by_piece() {
     let (session, log) = watched(builder(reading(), &runtime));
     let session = session.build().unwrap();
     run(session.post("http://host/").body("abc").send()).unwrap();
-    assert_eq!(lines(&log)[2..4], ["1.1 uploaded 3", "1.1 sent"]);
+    assert_eq!(lines(&log)[2..4], ["1.1 uploaded 3", "1.1 sent then"]);
 
     let pieces = stream::iter(["abc", "de"].map(Ok::<_, Error>));
     let streamed = session.post("http://host/").body(Body::from_stream(pieces));
     run(streamed.send()).unwrap();
-    let told = ["2.1 uploaded 3", "2.1 uploaded 5", "2.1 sent"];
+    let told = ["2.1 uploaded 3", "2.1 uploaded 5", "2.1 sent then"];
     assert_eq!(lines(&log)[2..5], told);
 
     // No body, no such events; nor is a body made of none.
@@ -214,7 +219,10 @@ fn a_client_tells_of_connections() {
     let (session, log) = watched(builder(telling, &TestRuntime::new(0)));
     let session = session.build().unwrap();
     run(session.get("http://host/").send()).unwrap();
-    assert_eq!(lines(&log)[2..4], ["1.1 connected new", "1.1 head 200"]);
+    assert_eq!(
+        lines(&log)[2..5],
+        ["1.1 connected new", "1.1 sent", "1.1 head 200"]
+    );
 }
 
 #[test]

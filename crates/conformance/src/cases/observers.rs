@@ -76,8 +76,9 @@ async fn requests_are_told_step_by_step(context: Context) -> Result<(), Failure>
         matches!(told[2], Told::Connected(_)),
         "no connection is told",
     )?;
-    equal("then", &told[3], &Told::Step("head"))?;
-    let pieces = &told[4..told.len() - 1];
+    equal("then", &told[3], &Told::Step("sent"))?;
+    equal("then", &told[4], &Told::Step("head"))?;
+    let pieces = &told[5..told.len() - 1];
     let sum: u64 = pieces
         .iter()
         .map(|piece| match piece {

@@ -361,7 +361,7 @@ impl SessionBuilder {
     /// threads.block_on(session.get("http://pages.test/1").text())?;
     /// assert_eq!(
     ///     *log.lock().unwrap(),
-    ///     ["started", "sending", "connected", "head", "chunk", "done"],
+    ///     ["started", "sending", "connected", "sent", "head", "chunk", "done"],
     /// );
     /// # Ok::<(), Error>(())
     /// ```
