@@ -78,7 +78,8 @@ fn start_with(
 
 /// The proxies that were asked for, or else the environment's.
 fn proxies(asked: &Requests) -> Result<Proxies, Error> {
-    let var = |name: &str| env::var(name).ok();
+    // An empty value is none.
+    let var = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     match &asked.proxy {
         _ if asked.no_proxy => Ok(Proxies::default()),
         None => Proxies::from_env(var),

@@ -105,6 +105,7 @@ fn the_environment_names_proxies_and_exceptions() {
     let except = ("NO_PROXY", "127.0.0.0/8");
     assert_eq!(get(&[], &[("http_proxy", &named), except]), 0);
     assert_eq!(get(&["--proxy", &named], &[except]), 0);
+    assert_eq!(get(&["--proxy", &named], &[("no_proxy", ""), except]), 0);
     assert_eq!(
         get(&["--proxy", &named], &[("http_proxy", "nowhere.invalid")]),
         1
