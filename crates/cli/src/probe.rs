@@ -13,6 +13,9 @@ use crate::output::describe;
 /// How often the heart beats. A finer one measures the timer rather than the loop.
 const BEAT: Duration = Duration::from_millis(10);
 
+/// How many stalls are shown one by one.
+const SHOWN: usize = 20;
+
 /// Looks at the runtime until its end is asked for.
 pub(crate) struct Probing {
     heart: Heartbeat,
@@ -39,7 +42,8 @@ impl Probing {
     fn on(runtime: Arc<dyn Runtime>) -> Result<Self, Error> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let noted = seen.clone();
-        let probe = Probe::builder().start(move |event| {
+        // All jobs have one label: folded, a second of stalls would be told as one.
+        let probe = Probe::builder().fold(Duration::ZERO).start(move |event| {
             let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Event::Recovered(stall) => seen.stalls.push(stall.clone()),
@@ -70,8 +74,11 @@ impl Probing {
         if seen.stalls.is_empty() {
             note("probe: no stall");
         }
-        for stall in &seen.stalls {
+        for stall in seen.stalls.iter().take(SHOWN) {
             note(format_args!("probe: {stall}"));
+        }
+        if let Some(more @ 1..) = seen.stalls.len().checked_sub(SHOWN) {
+            note(format_args!("probe: and {more} more"));
         }
     }
 }

@@ -113,8 +113,9 @@ impl Watchdog {
                         started: polling.started,
                         first: now,
                         runnable: slot.thread.runnable_time(),
-                        // It may have begun before the pause, or after: it gets the doubt.
-                        paused,
+                        // It may have begun before the pause, or after: it gets the doubt, for as
+                        // long as it has lasted.
+                        paused: paused.min(between(polling.started, now)),
                         stall: None,
                     }
                 }
