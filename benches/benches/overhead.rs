@@ -16,11 +16,12 @@ use inflight_benches::process::{Measured, OriginProcess, Worker};
 const TURN: u64 = 4000;
 const ROUNDS: usize = 12;
 
-const CONTENDERS: [(&str, &str); 4] = [
+const CONTENDERS: [(&str, &str); 5] = [
     ("raw", "hyper-util alone"),
     ("session", "tokio/hyper, Session + gather"),
     ("session-on", "tokio/hyper, Session + gather.on"),
     ("reqwest", "reqwest"),
+    ("session-probed", "tokio/hyper, Session + gather, probed"),
 ];
 
 /// A quantity of a measurement.
@@ -106,7 +107,7 @@ fn in_turns(url: &str) -> Result<Vec<Figure>, Failure> {
     let cpu: Vec<Vec<f64>> = (0..CONTENDERS.len())
         .map(|index| each(index, Measured::cpu))
         .collect();
-    for (one, other) in [(1, 0), (2, 0), (1, 3), (3, 0)] {
+    for (one, other) in [(1, 0), (2, 0), (1, 3), (3, 0), (4, 1)] {
         let ratios: Vec<f64> = cpu[one]
             .iter()
             .zip(&cpu[other])

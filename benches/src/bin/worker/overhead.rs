@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use inflight::bytes::Bytes;
 use inflight::http::header::ACCEPT_ENCODING;
 use inflight::http::{Request, StatusCode};
+use inflight::probe::{FutureExt, Probe};
 use inflight::{BlockOn, BoxFuture, Cell, Session, Task, gather};
 use inflight_benches::process::Measured;
 
@@ -25,6 +26,8 @@ pub(crate) enum Who {
     Session,
     /// `Session` and `gather(..).on(runtime)`, a task for each job.
     SessionOn,
+    /// `Session` and `gather`, each job under a label and a running probe.
+    SessionProbed,
     /// hyper-util's client alone.
     Raw,
     /// reqwest.
@@ -51,6 +54,15 @@ pub(crate) fn prepare(who: Who, cell: Cell, url: String) -> Result<Run, Failure>
         Who::SessionOn => {
             let session = backend.session()?;
             Box::new(move |n| Box::pin(by_session_on(session.clone(), url.clone(), n)))
+        }
+        Who::SessionProbed => {
+            let session = backend.session()?;
+            let probe = Probe::builder().start(|_| {})?;
+            Box::new(move |n| {
+                // Watched for as long as the batch can be run.
+                let _ = &probe;
+                Box::pin(by_session_probed(session.clone(), url.clone(), n))
+            })
         }
         Who::Raw => {
             let mut connector = HttpConnector::new();
@@ -97,6 +109,13 @@ async fn get(session: Session, url: Arc<str>) -> Result<(), Failure> {
 async fn by_session(session: Session, url: String, n: usize) -> Result<usize, Failure> {
     let url: Arc<str> = url.into();
     let jobs = (0..n).map(|_| get(session.clone(), url.clone()));
+    let done = gather(jobs).limit(IN_FLIGHT).all().await;
+    Ok(done.map_err(failed)?.len())
+}
+
+async fn by_session_probed(session: Session, url: String, n: usize) -> Result<usize, Failure> {
+    let url: Arc<str> = url.into();
+    let jobs = (0..n).map(|_| get(session.clone(), url.clone()).probed("get"));
     let done = gather(jobs).limit(IN_FLIGHT).all().await;
     Ok(done.map_err(failed)?.len())
 }
