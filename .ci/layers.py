@@ -19,8 +19,9 @@ MAY_KNOW = {
     **{name: CORE | TLS for name in CLIENTS},
     "inflight": CORE | RUNTIMES | CLIENTS | HICKORY | {"inflight-probe"},
     "inflight-conformance": CORE | {"inflight", "inflight-origin"},
-    "inflight-cli": {"inflight", "inflight-origin"},
-    "inflight-benches": {"inflight", "inflight-origin"},
+    "inflight-lab": {"inflight", "inflight-origin"},
+    "inflight-cli": {"inflight", "inflight-origin", "inflight-lab"},
+    "inflight-benches": {"inflight", "inflight-origin", "inflight-lab"},
     "inflight-examples": {"inflight", "inflight-origin"},
 }
 

@@ -1,0 +1,118 @@
+//! What an experiment is: a question, what is varied, what is measured, and what no contender can
+//! beat.
+
+/// One experiment, defined once: the runner, criterion and the report all read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Experiment {
+    /// The name on the command line and in the records.
+    pub name: &'static str,
+    /// A heading.
+    pub title: &'static str,
+    /// What it answers, as a question.
+    pub question: &'static str,
+    /// What is varied, if anything is.
+    pub variable: Option<Variable>,
+    /// What is measured; the first is the one that decides.
+    pub metrics: &'static [Metric],
+    /// How each answer is checked: a measurement of a wrong answer is none.
+    pub verified: &'static str,
+    /// Who takes part.
+    pub contenders: fn() -> Vec<Contender>,
+    /// How much of it is run.
+    pub plan: fn(Effort) -> Plan,
+}
+
+/// What is varied.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// What it is, as an axis is labelled: `pages at once`.
+    pub name: &'static str,
+    /// Its unit; empty for a count.
+    pub unit: &'static str,
+    /// Whether it spans magnitudes, so that an axis is better logarithmic.
+    pub logarithmic: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The name in the records.
+    pub name: &'static str,
+    /// What it is, as an axis is labelled: `time until the last page`.
+    pub what: &'static str,
+    /// Its unit: `ms`, `us`, `KB`, `1/s`, ...
+    pub unit: &'static str,
+    /// Which direction is better.
+    pub better: Better,
+    /// What no contender can beat, in the metric's unit, where there is such a thing.
+    pub limit: Option<Limit>,
+}
+
+/// Which direction of a metric is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// Time, CPU, memory.
+    Lower,
+    /// Throughput.
+    Higher,
+}
+
+/// A physical limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Its value where the variable is this; `x` is 0 in an experiment without a variable.
+    pub at: fn(x: f64) -> f64,
+    /// What it is: `the slowest page's delay`.
+    pub what: &'static str,
+}
+
+/// Who takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contender {
+    /// A cell, such as `smol/hyper`, or another name: `reqwest`, `aiohttp`.
+    pub name: String,
+    /// The name without what is only a mark: what is the same here runs the same program, so that
+    /// two contenders with one program are an A/A pair.
+    pub program: String,
+}
+
+impl Contender {
+    /// One that is named as what it runs.
+    pub fn of(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            program: name.clone(),
+            name,
+        }
+    }
+
+    /// The same program under another name, for the A/A run.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            name: format!("{}{AGAIN}", self.program),
+            program: self.program.clone(),
+        }
+    }
+}
+
+/// What marks the second of an A/A pair in the records.
+pub const AGAIN: &str = " (again)";
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// All of `just bench` in five minutes.
+    Quick,
+    /// Narrow intervals.
+    Full,
+}
+
+/// How much of an experiment is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The values of the variable; one 0 where there is none.
+    pub points: Vec<f64>,
+    /// How many rounds: in each, every contender has its turn at every point.
+    pub rounds: u32,
+}
