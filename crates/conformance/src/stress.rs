@@ -22,6 +22,9 @@ type Failure = Box<dyn StdError>;
 const ROUNDS: usize = 10;
 /// The rounds in which a cell may grow: connections, threads, the allocator's stock.
 const WARMING: usize = 5;
+/// How many times as much as before is no growth: how many connections and threads were in use at
+/// once is chance, and both are kept for a while. A leak at one fault in ten exceeds it.
+const TOLERATED: f64 = 1.1;
 const LIMIT: usize = 100;
 
 /// What a request may meet, by what it has to fail with.
@@ -148,21 +151,24 @@ fn findings(rounds: &[Round]) -> Vec<String> {
         findings.extend(round.wrong.iter().take(5).cloned());
     }
     let (warming, after) = rounds.split_at(WARMING.min(rounds.len()));
-    let mut grows = |what: &str, of: &dyn Fn(&Round) -> f64, may: &dyn Fn(f64) -> f64| {
-        let most = warming.iter().map(of).fold(0.0, f64::max);
+    let mut grows = |what: &str, of: &dyn Fn(&Round) -> f64| {
         // One round may stand out; growth goes on.
-        let least = after.iter().map(of).fold(f64::INFINITY, f64::min);
-        if least.is_finite() && least > may(most) {
-            findings.push(format!("{what} grow: from {most} to {least}"));
+        if let (Some(before), Some(now)) = (median(warming, of), median(after, of))
+            && now > before * TOLERATED
+        {
+            findings.push(format!("{what} grow: from {before} to {now}"));
         }
     };
-    grows("descriptors", &|round| round.descriptors as f64, &|most| {
-        most
-    });
-    grows("threads", &|round| round.threads as f64, &|most| most);
-    let mib = |round: &Round| round.memory_kib as f64 / 1024.0;
-    grows("MiB of memory", &mib, &|most| most * 1.1);
+    grows("descriptors", &|round| round.descriptors as f64);
+    grows("threads", &|round| round.threads as f64);
+    grows("MiB of memory", &|round| round.memory_kib as f64 / 1024.0);
     findings
+}
+
+fn median(rounds: &[Round], of: &dyn Fn(&Round) -> f64) -> Option<f64> {
+    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// The rounds of one cell, in a process of its own.
@@ -291,8 +297,11 @@ mod tests {
 
     #[test]
     fn growth_is_found_and_a_single_peak_is_not() {
-        assert_eq!(findings(&rounds(|n| 100 + n)).len(), 1);
+        // One of the thirty faults in a round leaves something behind.
+        assert_eq!(findings(&rounds(|n| 100 + 3 * n)).len(), 1);
         assert!(findings(&rounds(|n| if n == 7 { 200 } else { 100 })).is_empty());
+        // A record by chance, and kept from then on.
+        assert!(findings(&rounds(|n| if n < 5 { 211 } else { 214 })).is_empty());
     }
 
     #[test]
