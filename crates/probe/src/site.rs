@@ -79,9 +79,9 @@ impl Site {
     pub(crate) fn record(&self, samples: &[Sample]) {
         let mut counts = lock(&self.counts);
         for sample in samples {
-            counts.polls.saturating_record(nanos(sample.poll));
+            record(&mut counts.polls, nanos(sample.poll));
             if let Some(wait) = sample.wait {
-                counts.waits.saturating_record(nanos(wait));
+                record(&mut counts.waits, nanos(wait));
             }
         }
     }
@@ -124,6 +124,31 @@ pub(crate) fn histogram() -> Histogram<u64> {
     }
 }
 
+/// Takes down a time. `saturating_record` alone does not let the histogram grow: it would take
+/// every time that is longer than those before it for as long as they were.
+pub(crate) fn record(histogram: &mut Histogram<u64>, nanos: u64) {
+    if histogram.record(nanos).is_err() {
+        histogram.saturating_record(nanos);
+    }
+}
+
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_any_length_are_kept() {
+        let mut times = histogram();
+        for time in [100, 1_000_000, 60_000_000_000, u64::MAX] {
+            record(&mut times, time);
+        }
+        assert_eq!(times.len(), 4);
+        assert!(times.value_at_quantile(0.5) >= 1_000_000);
+        assert!(times.value_at_quantile(0.75) >= 60_000_000_000);
+        assert_eq!(times.max(), u64::MAX);
+    }
 }
