@@ -50,6 +50,7 @@
 
 mod assert;
 mod cpu;
+mod gather;
 mod heartbeat;
 mod late;
 mod probe;
@@ -60,6 +61,7 @@ mod slot;
 mod watchdog;
 
 pub use assert::{Findings, NoStall, assert_no_stall};
+pub use gather::{Exchanges, exchanges, gather, gather_stream};
 pub use heartbeat::{Heartbeat, Lateness};
 pub use probe::{Probe, ProbeBuilder};
 pub use probed::{FutureExt, Probed};

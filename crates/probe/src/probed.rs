@@ -56,21 +56,14 @@ impl<F: Future> Probed<F> {
     pub(crate) fn at(future: F, site: Arc<Site>) -> Self {
         Self {
             future,
-            timer: Timer {
-                site,
-                batch: [Sample {
-                    poll: Duration::ZERO,
-                    wait: None,
-                }; BATCH],
-                filled: 0,
-                waker: None,
-            },
+            timer: Timer::new(site),
         }
     }
 }
 
+/// Times the polls of one thing, whatever it is.
 #[derive(Debug)]
-struct Timer {
+pub(crate) struct Timer {
     site: Arc<Site>,
     batch: [Sample; BATCH],
     filled: usize,
@@ -83,27 +76,47 @@ impl<F: Future> Future for Probed<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let timer = this.timer;
+        this.timer.time(cx, |cx| this.future.poll(cx))
+    }
+}
+
+impl Timer {
+    pub(crate) fn new(site: Arc<Site>) -> Self {
+        Self {
+            site,
+            batch: [Sample {
+                poll: Duration::ZERO,
+                wait: None,
+            }; BATCH],
+            filled: 0,
+            waker: None,
+        }
+    }
+
+    /// Polls, with a waker that notes when it is used.
+    pub(crate) fn time<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
         let started = nanos();
-        let (stamp, waker) = timer.waker.get_or_insert_with(|| {
+        let (stamp, waker) = self.waker.get_or_insert_with(|| {
             let stamp = Arc::new(Stamp::new(cx.waker().clone()));
             let waker = Waker::from(stamp.clone());
             (stamp, waker)
         });
         let wait = stamp.take(started);
         stamp.follow(cx.waker());
-        let entered = Entered::new(started, timer.site.number);
-        let polled = this.future.poll(&mut Context::from_waker(waker));
+        let entered = Entered::new(started, self.site.number);
+        let polled = poll(&mut Context::from_waker(waker));
         drop(entered);
-        timer.take_down(Sample {
+        self.take_down(Sample {
             poll: between(started, nanos()),
             wait,
         });
         polled
     }
-}
 
-impl Timer {
     fn take_down(&mut self, sample: Sample) {
         self.batch[self.filled] = sample;
         self.filled += 1;

@@ -1,0 +1,97 @@
+//! Labels for what a gather runs and for what a session does.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use futures_lite::future::{block_on, yield_now};
+use futures_lite::stream;
+use inflight_core::{BlockOn, Inline, Session};
+use inflight_probe::{Event, PollStats, Probe, poll_stats};
+
+fn stats(label: &str) -> PollStats {
+    let found = poll_stats().into_iter().find(|stats| stats.label == label);
+    found.unwrap()
+}
+
+async fn twice(n: u64) -> Result<u64, ()> {
+    yield_now().await;
+    Ok(2 * n)
+}
+
+#[test]
+fn the_jobs_of_a_gather_share_its_label_and_place() {
+    let line = line!() + 1;
+    let all = block_on(inflight_probe::gather("jobs", (1..=3).map(twice)).all());
+    assert_eq!(all.unwrap(), [2, 4, 6]);
+    let stats = stats("jobs");
+    assert_eq!(
+        (stats.location.file(), stats.location.line()),
+        (file!(), line)
+    );
+    // Each is polled, woken by its yield, and polled to its end.
+    assert_eq!((stats.polls.len(), stats.waits.len()), (6, 3));
+}
+
+#[test]
+fn so_do_those_of_a_stream_in_tasks_of_their_own() {
+    let smol = inflight_smol::Smol::global();
+    let jobs = inflight_probe::gather_stream("stream", stream::iter((1..=3).map(twice)));
+    let all = smol.block_on(jobs.limit(2).on(&smol).all());
+    assert_eq!(all.unwrap(), [2, 4, 6]);
+    assert_eq!(stats("stream").polls.len(), 6);
+}
+
+/// The head comes at once, the body when it is let go: it is the read of the body that blocks.
+#[test]
+fn a_session_that_blocks_in_a_body_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (release, released) = channel::<()>();
+    let server = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
+        socket.write_all(head).unwrap();
+        released.recv().unwrap();
+        socket.write_all(b"ok").unwrap();
+    });
+
+    let smol = inflight_smol::Smol::global();
+    let runtime = Arc::new(smol.clone());
+    let session = Session::builder(move |options| {
+        let client = inflight_ureq::Ureq::new(options)?;
+        Ok((Inline::new(client), runtime))
+    });
+    let line = line!() + 1;
+    let session = session.wrap(inflight_probe::exchanges("exchange"));
+    let session = session.build().unwrap();
+
+    let _probe = Probe::builder()
+        .threshold(Duration::from_millis(50))
+        .start(move |event| {
+            if let Event::Stalled(stall) = event
+                && stall.label == "exchange"
+            {
+                assert_eq!(
+                    (stall.location.file(), stall.location.line()),
+                    (file!(), line)
+                );
+                release.send(()).unwrap();
+            }
+        })
+        .unwrap();
+    // The answer comes when the stall was told.
+    let text = smol.block_on(session.get(url).text());
+    assert_eq!(text.unwrap(), "ok");
+    server.join().unwrap();
+    assert!(stats("exchange").polls.len() >= 2);
+}
