@@ -4,10 +4,14 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
+#[cfg(feature = "probe")]
+use std::time::Duration;
 
 use inflight_core::{
     BlockOn, Body, Capabilities, Error, ErrorKind, Fetch, Runtime, Session, SessionBuilder, http,
 };
+#[cfg(feature = "probe")]
+use inflight_probe::Heartbeat;
 
 /// A runtime and a client, written `runtime/client`.
 ///
@@ -279,6 +283,29 @@ impl Backend {
     /// The runtime, for tasks and for `gather(..).on(..)`.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
+    }
+
+    /// A heart that beats on the runtime, by its timer and, except on `threads`, which have no
+    /// sockets to look after, through one of its sockets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heartbeat::with_socket`](inflight_probe::Heartbeat::with_socket).
+    #[cfg(feature = "probe")]
+    pub fn heartbeat(&self, every: Duration) -> Result<Heartbeat, Error> {
+        let on = self.runtime.clone();
+        match &self.engine {
+            #[cfg(feature = "rt-tokio")]
+            Engine::Tokio(tokio) => Heartbeat::with_socket(on, every, |end| tokio.adopt(end)),
+            #[cfg(feature = "rt-smol")]
+            Engine::Smol(smol) => Heartbeat::with_socket(on, every, |end| smol.adopt(end)),
+            #[cfg(feature = "rt-async-std")]
+            Engine::AsyncStd(async_std) => {
+                Heartbeat::with_socket(on, every, |end| async_std.adopt(end))
+            }
+            #[allow(unreachable_patterns, reason = "with no threads compiled in")]
+            _ => Heartbeat::start(on, every),
+        }
     }
 
     /// A session with the default policy.

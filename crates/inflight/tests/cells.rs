@@ -38,3 +38,23 @@ fn every_compiled_cell_fetches() {
         assert!(text.unwrap().contains('3'), "{cell}");
     }
 }
+
+#[cfg(feature = "probe")]
+#[test]
+fn a_heart_beats_through_a_socket_where_the_runtime_has_sockets() {
+    use std::time::Duration;
+
+    for cell in Cell::compiled() {
+        let backend = cell.start(None).unwrap();
+        let every = Duration::from_millis(2);
+        let heart = backend.heartbeat(every).unwrap();
+        assert_eq!(
+            heart.lateness().socket.is_some(),
+            cell.runtime() != "threads",
+            "{cell}"
+        );
+        while heart.lateness().socket.is_some_and(|late| late.is_empty()) {
+            backend.block_on(backend.runtime().sleep(every));
+        }
+    }
+}

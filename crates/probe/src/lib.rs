@@ -55,9 +55,12 @@ mod heartbeat;
 mod late;
 mod probe;
 mod probed;
+mod prometheus;
 mod report;
 mod site;
 mod slot;
+#[cfg(feature = "tracing")]
+mod trace;
 mod watchdog;
 
 pub use assert::{Findings, NoStall, assert_no_stall};

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use inflight_core::{Error, ErrorKind};
 
+use crate::prometheus::{labels, polls};
 use crate::report::Event;
-use crate::site::Site;
+use crate::site::{Site, poll_stats};
 use crate::slot::lock;
 use crate::watchdog::{Totals, Watchdog};
 
@@ -41,7 +42,8 @@ impl Probe {
         }
     }
 
-    /// What was seen so far, in Prometheus' text format.
+    /// What was seen so far, in Prometheus' text format: the stalls, and histograms of the polls and
+    /// waits of each place.
     pub fn prometheus(&self) -> String {
         let totals = lock(&self.totals);
         let mut text = String::from(
@@ -53,12 +55,9 @@ impl Probe {
             .iter()
             .filter_map(|(number, total)| {
                 let site = Site::numbered(*number)?;
-                let (label, file) = (escape(site.label), escape(site.location.file()));
-                let line = site.location.line();
-                Some((
-                    format!("{{label=\"{label}\",file=\"{file}\",line=\"{line}\"}}"),
-                    total,
-                ))
+                let location = site.location;
+                let labels = labels(site.label, location.file(), location.line());
+                Some((format!("{{{labels}}}"), total))
             })
             .collect();
         for (labels, total) in &places {
@@ -84,7 +83,7 @@ impl Probe {
             "inflight_probe_machine_pauses_total {}",
             totals.pauses
         );
-        text
+        text + &polls(&poll_stats())
     }
 }
 
@@ -98,13 +97,6 @@ impl Drop for Probe {
             }
         }
     }
-}
-
-fn escape(value: &str) -> String {
-    value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
 }
 
 /// Sets up a [`Probe`].

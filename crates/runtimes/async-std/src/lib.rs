@@ -13,11 +13,14 @@
 //! assert_eq!(runtime.block_on(task).unwrap(), 42);
 //! ```
 
+use std::io;
+use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_std::task;
+use futures_io::AsyncRead;
 use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
 
 /// async-std. There is one pool for the process, and whoever starts it first fixes its size.
@@ -55,6 +58,16 @@ impl AsyncStd {
             )));
         }
         Ok(Self(()))
+    }
+
+    /// Makes a socket of the standard library one of async-std's, to be read in tasks.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system has against it.
+    pub fn adopt(&self, socket: TcpStream) -> io::Result<impl AsyncRead + Send + Unpin + use<>> {
+        socket.set_nonblocking(true)?;
+        Ok(async_std::net::TcpStream::from(socket))
     }
 }
 

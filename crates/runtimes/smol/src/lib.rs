@@ -9,6 +9,8 @@
 //! assert_eq!(smol.block_on(task).unwrap(), 42);
 //! ```
 
+use std::io;
+use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use async_executor::Executor;
+use futures_io::AsyncRead;
 use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
 use smol::channel::{Receiver, Sender, bounded};
 
@@ -54,6 +57,17 @@ impl Smol {
                 })?;
         }
         Ok(Self(Some(Arc::new(owned))))
+    }
+}
+
+impl Smol {
+    /// Makes a socket of the standard library one of smol's, to be read in tasks.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the reactor has against it.
+    pub fn adopt(&self, socket: TcpStream) -> io::Result<impl AsyncRead + Send + Unpin + use<>> {
+        async_io::Async::new(socket)
     }
 }
 

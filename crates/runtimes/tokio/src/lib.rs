@@ -16,11 +16,17 @@
 //! # Ok::<(), inflight_core::Error>(())
 //! ```
 
+use std::io;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_io::AsyncRead;
 use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle};
 
 /// A tokio runtime: the one we are in, one of our own, or one for the whole program.
@@ -99,6 +105,35 @@ impl Tokio {
     /// tokio's own handle.
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Makes a socket of the standard library one of this runtime's, to be read in tasks.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the reactor has against it.
+    pub fn adopt(
+        &self,
+        socket: std::net::TcpStream,
+    ) -> io::Result<impl AsyncRead + Send + Unpin + use<>> {
+        socket.set_nonblocking(true)?;
+        let _inside = self.handle.enter();
+        TcpStream::from_std(socket).map(Socket)
+    }
+}
+
+/// The traits of `futures-io` over tokio's own.
+struct Socket(TcpStream);
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut bytes = ReadBuf::new(bytes);
+        let read = tokio::io::AsyncRead::poll_read(Pin::new(&mut self.0), cx, &mut bytes);
+        read.map_ok(|()| bytes.filled().len())
     }
 }
 

@@ -1,0 +1,76 @@
+//! What a probe tells comes out as events of `tracing`.
+#![cfg(feature = "tracing")]
+
+use std::fmt::{Debug, Write};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_lite::future::block_on;
+use inflight_probe::{Event, FutureExt, Probe};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Level, Metadata, Subscriber};
+
+/// Keeps the events of our target as lines: the level, then each field.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = write!(self.0, " {}={value:?}", field.name());
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "inflight::probe" && *metadata.level() <= Level::INFO
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_stall_is_a_warning_and_its_end_a_note() {
+    let lines = Lines::default();
+    let subscriber = lines.clone();
+    let (release, released) = channel::<()>();
+    let probe = Probe::builder()
+        .threshold(Duration::from_millis(20))
+        .start(move |event| {
+            tracing::subscriber::with_default(subscriber.clone(), || event.trace());
+            if let Event::Stalled(_) = event {
+                release.send(()).unwrap();
+            }
+        })
+        .unwrap();
+    block_on(async move { released.recv().unwrap() }.probed("stuck"));
+    // Ends the watchdog, which tells first what is over.
+    drop(probe);
+    let lines = lines.0.lock().unwrap();
+    let of = |level: &str| {
+        let found = lines.iter().find(|line| line.starts_with(level));
+        found.unwrap_or_else(|| panic!("{lines:?}"))
+    };
+    for (line, word) in [(of("WARN"), "stalled"), (of("INFO"), "recovered")] {
+        assert!(line.contains(&format!("message={word}")), "{line}");
+        assert!(line.contains("label=\"stuck\""), "{line}");
+        assert!(line.contains("trace.rs"), "{line}");
+        assert!(line.contains("lasted_ms="), "{line}");
+    }
+}
