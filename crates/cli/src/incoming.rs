@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use inflight::bytes::Bytes;
 use inflight::http::{HeaderMap, StatusCode, Version};
 use inflight::url::Url;
-use inflight::{Error, ErrorKind, RequestBuilder, Response};
+use inflight::{Error, ErrorKind, Event, RequestBuilder, Response, Step};
 
 use crate::args::Requests;
 
@@ -53,8 +53,7 @@ impl Watch {
             status: None,
             version: None,
             bytes: 0,
-            // Until it is known better: one is under way.
-            attempts: 1,
+            attempts: 0,
             redirects: 0,
         })))
     }
@@ -93,15 +92,16 @@ impl Incoming {
         policy: Policy,
         watch: Watch,
     ) -> Result<Self, Error> {
-        let response = request.send().await.inspect_err(|error| {
-            let mut seen = watch.lock();
-            seen.attempts = error.attempts();
-            seen.redirects = error.redirects();
-        })?;
+        // Counted as they happen: a job that is cut off tells nothing at its end.
+        let counts = watch.clone();
+        let request = request.observe(move |event: &Event<'_>| match event.step {
+            Step::Sending => counts.lock().attempts = event.attempt,
+            Step::Redirected { .. } => counts.lock().redirects += 1,
+            _ => {}
+        });
+        let response = request.send().await?;
         {
             let mut seen = watch.lock();
-            seen.attempts = response.attempts();
-            seen.redirects = u32::try_from(response.history().len()).unwrap_or(u32::MAX);
             seen.url = response.url().cloned();
             seen.status = Some(response.status());
             seen.version = Some(response.version());

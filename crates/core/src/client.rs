@@ -109,7 +109,9 @@ pub struct Ceiling {
     pub what: &'static str,
 }
 
-/// What a client can do. A limit that is not here is a bug.
+/// What a client can do. A limit of the client or of its runtime that is not here is a bug; those of
+/// the session itself, such as how many names are looked up at once, are alike on every backend and
+/// told where they are set.
 ///
 /// ```
 /// use inflight_core::{Capabilities, Support};
@@ -165,7 +167,9 @@ pub struct Capabilities {
     /// the session refuses, and when the server has sent on it what nobody asked for.
     pub retired_connections: Support,
     /// The server sees the connection go as soon as a request is dropped. Where not, when the
-    /// server next sends something or at the request's deadline, whichever is first.
+    /// server next sends something or at the request's deadline, whichever is first. A connection
+    /// that is only being made is no server's to see: a blocking client keeps its thread until
+    /// it is there or the time to connect is over.
     pub prompt_cancel: Support,
     /// Requests go through a proxy where one is given.
     pub proxies: Support,

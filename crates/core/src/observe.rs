@@ -171,6 +171,10 @@ impl fmt::Display for Connection {
 
 pub(crate) type Observers = Arc<[Arc<dyn Observer>]>;
 
+/// Those who are told of one request, on its way to the session in its extensions.
+#[derive(Clone, Default)]
+pub(crate) struct Own(pub(crate) Vec<Arc<dyn Observer>>);
+
 /// A request under way to one URL, for those who are told of it.
 struct Hop {
     observers: Observers,
@@ -217,14 +221,14 @@ pub(crate) struct Observed {
 
 impl Observed {
     pub(crate) fn start(
-        observers: &Observers,
+        observers: Observers,
         runtime: &Arc<dyn Runtime>,
         request: u64,
         method: &Method,
         target: &Target,
     ) -> Self {
         let hop = Hop {
-            observers: observers.clone(),
+            observers,
             runtime: runtime.clone(),
             request,
             attempt: 0,

@@ -19,6 +19,7 @@ use crate::decode::Decompress;
 use crate::error::{Error, ErrorKind};
 use crate::fetch::BoxFuture;
 use crate::multipart::Multipart;
+use crate::observe::{Observer, Own};
 use crate::progress::Progress;
 use crate::response::Response;
 use crate::session::Session;
@@ -231,6 +232,16 @@ impl RequestBuilder {
     /// [`decompress`](crate::SessionBuilder::decompress).
     pub fn decompress(mut self, decompress: bool) -> Self {
         self.request.extensions_mut().insert(Decompress(decompress));
+        self
+    }
+
+    /// Tells `observer` what happens to this request, beside those who are told of all of the
+    /// session's: see [`SessionBuilder::observe`](crate::SessionBuilder::observe). Several can be
+    /// told.
+    pub fn observe(mut self, observer: impl Observer) -> Self {
+        // In the extensions, so that a request that nobody observes is no larger for it.
+        let observers = self.request.extensions_mut().get_or_insert_default::<Own>();
+        observers.0.push(Arc::new(observer));
         self
     }
 

@@ -74,6 +74,26 @@ fn a_request_is_told_from_beginning_to_end() {
 }
 
 #[test]
+fn a_request_can_have_an_observer_of_its_own() {
+    let (builder, log) = watched(answering(|_| http::Response::new(Body::empty())));
+    let session = builder.build().unwrap();
+    let own = Log::default();
+    let seen = own.clone();
+    let request = session
+        .get("http://host/")
+        .observe(move |event: &Event<'_>| {
+            lock(&seen).push(format!("{}.{}", event.request, event.attempt));
+        });
+    run(request.send()).unwrap();
+    run(session.get("http://host/").send()).unwrap();
+    // The session's is told of both, with the same numbers.
+    let all = lines(&log);
+    let of = |request: &str| all.iter().filter(|line| line.starts_with(request)).count();
+    assert_eq!(of("1."), lines(&own).len());
+    assert_eq!(of("1."), of("2."));
+}
+
+#[test]
 fn a_queue_is_told_where_there_is_one() {
     let runtime = TestRuntime::new(0);
     let silent = client(|_| pending());

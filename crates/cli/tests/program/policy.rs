@@ -53,6 +53,32 @@ fn failures_are_asked_again() {
 }
 
 #[test]
+fn attempts_are_counted_where_the_batch_is_cut_off() {
+    let origin = Origin::start().unwrap();
+    // One is sent, the other waits for its turn until the end.
+    let urls = [origin.url("/hang?n=1"), origin.url("/hang?n=2")];
+    let ran = run(["gather", "--per-host", "1", "--deadline", "500ms"]
+        .into_iter()
+        .chain(urls.iter().map(String::as_str)));
+    let records = ran.records();
+    assert_eq!(kinds(&records), ["deadline", "deadline"]);
+    let attempts = [&records[0]["attempts"], &records[1]["attempts"]];
+    assert_eq!(attempts, [&json!(1), &json!(0)]);
+
+    let before = origin.stats().requests;
+    let url = origin.url("/status/503");
+    let ran = run(["gather", "--retries", "50", "--deadline", "1s", &url]);
+    let attempts = ran.records()[0]["attempts"].as_u64().unwrap();
+    let served = origin.stats().requests - before;
+    // The last may be cut off on its way.
+    assert!(attempts > 1, "{attempts} attempts");
+    assert!(
+        attempts == served || attempts == served + 1,
+        "{attempts}, {served}"
+    );
+}
+
+#[test]
 fn the_phase_of_a_timeout_is_named() {
     let origin = Origin::start().unwrap();
     let (head, body) = (origin.url("/hang"), origin.url("/hang-body"));

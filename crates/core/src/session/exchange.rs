@@ -131,11 +131,11 @@ impl Session {
     pub(crate) async fn exchange(
         self,
         mut target: Target,
-        request: Box<Request<Body>>,
+        mut request: Box<Request<Body>>,
         timeout: Option<Duration>,
     ) -> Result<Response, Error> {
         let inner = &*self.0;
-        let observed = inner.observed(request.method(), &target);
+        let observed = inner.observed(&mut request, &target);
         let alarm = match Alarm::start(timeout, self.clone()) {
             Ok(alarm) => alarm,
             Err(error) => {

@@ -25,7 +25,7 @@ use crate::client::{Capabilities, ClientOptions};
 use crate::cookies::CookieJar;
 use crate::error::Error;
 use crate::fetch::{DynFetch, Fetch};
-use crate::observe::{Connections, Observed, Observers};
+use crate::observe::{Connections, Observed, Observers, Own};
 use crate::proxy::Proxies;
 use crate::request::{IntoUrl, RequestBuilder};
 use crate::response::Response;
@@ -117,13 +117,20 @@ struct Inner {
 
 impl Inner {
     /// For those who listen, if somebody does.
-    fn observed(&self, method: &Method, target: &Target) -> Option<Box<Observed>> {
-        if self.observers.is_empty() {
-            return None;
-        }
+    fn observed(
+        &self,
+        request: &mut http::Request<Body>,
+        target: &Target,
+    ) -> Option<Box<Observed>> {
+        let own = request.extensions_mut().remove::<Own>();
+        let observers = match own {
+            Some(Own(own)) => self.observers.iter().cloned().chain(own).collect(),
+            None if self.observers.is_empty() => return None,
+            None => self.observers.clone(),
+        };
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        let (observers, runtime) = (&self.observers, &self.runtime);
-        let observed = Observed::start(observers, runtime, number, method, target);
+        let method = request.method();
+        let observed = Observed::start(observers, &self.runtime, number, method, target);
         Some(Box::new(observed))
     }
 
