@@ -27,7 +27,7 @@ use futures_io::AsyncRead;
 use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::runtime::{self, Handle};
+use tokio::runtime::{self, Handle, RuntimeFlavor};
 
 /// A tokio runtime: the one we are in, one of our own, or one for the whole program.
 #[derive(Clone, Debug)]
@@ -185,11 +185,20 @@ impl Runtime for Tokio {
 impl BlockOn for Tokio {
     /// # Panics
     ///
-    /// Inside a tokio runtime: a thread that drives tasks must not block.
+    /// Inside a tokio runtime: a thread that drives tasks must not block. And with the handle of
+    /// a current-thread runtime made elsewhere: only its own `block_on` drives it, so this would
+    /// wait for ever.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         match &self.owned.as_deref() {
             Some(Owned(Some(runtime))) => runtime.block_on(future),
-            _ => self.handle.block_on(future),
+            _ => {
+                assert!(
+                    self.handle.runtime_flavor() != RuntimeFlavor::CurrentThread,
+                    "a handle does not drive a current-thread tokio runtime: enter that runtime \
+                     with its own `block_on`, or take `Tokio::new` or `Tokio::global`"
+                );
+                self.handle.block_on(future)
+            }
         }
     }
 }
@@ -203,6 +212,13 @@ mod tests {
         let error = Tokio::current().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoRuntime);
         assert!(error.to_string().contains("Tokio::global"), "{error}");
+    }
+
+    #[test]
+    #[should_panic(expected = "a handle does not drive")]
+    fn what_would_wait_for_ever_is_refused() {
+        let elsewhere = runtime::Builder::new_current_thread().build().unwrap();
+        Tokio::from(elsewhere.handle().clone()).block_on(async {});
     }
 
     #[test]
