@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asserts who may know whom: the table in ARCHITECTURE.md, checked with `cargo tree`."""
+"""Asserts who may know whom: the picture in ARCHITECTURE.md, checked with `cargo tree`."""
 
 import json
 import subprocess

@@ -7,4 +7,8 @@
 //! - `get`: one page.
 //! - `hundred_pages`: a hundred pages, one after another and all at once.
 //! - `stall`: what a blocking call does to an event loop.
+//! - `policy`, `guard`: what a session decides for its requests, and which addresses it reaches.
+//! - `trace`: what happens to a request, as an observer is told.
 //! - `auth_refresh`, `cache`: something of one's own around the client.
+//! - `virtual_time`: a test of a program that waits, without waiting.
+//! - `aiohttp`: the lesson, for those who know it from Python.
