@@ -21,8 +21,10 @@ bench-readme:
 test:
     cargo test --workspace
 
-# Show the contract as a table: case by cell. Options go to the program, such as `--cell smol/hyper`
-# or `--against http://127.0.0.1:8080`, a server like httpbin.
+# Options go to the program, such as `--cell smol/hyper` or `--against http://127.0.0.1:8080`, a
+# server like httpbin.
+#
+# Show the contract as a table: case by cell (`--cell smol/hyper`, `--against URL`).
 conformance *OPTIONS:
     cargo run --quiet -p inflight-conformance -- {{OPTIONS}}
 
@@ -30,8 +32,7 @@ conformance *OPTIONS:
 verdicts:
     cargo run --quiet -p inflight-conformance -- --verdicts {{justfile_directory()}}/docs/src/verdicts.md
 
-# Ten rounds of 10,000 requests on each cell, of which one in ten meets a fault: each is answered
-# once and rightly, and nothing grows.
+# Put each cell under 10 x 10,000 requests, one in ten with a fault: each is answered once, nothing grows.
 stress *OPTIONS:
     cargo run --quiet --release -p inflight-conformance -- --stress 10000 {{OPTIONS}}
 
@@ -51,6 +52,15 @@ lint:
 features:
     cargo hack clippy -p inflight --feature-powerset --depth 2 --quiet -- -D warnings
 
+# Run the tests and the examples as those build them who take one backend alone.
+alone:
+    for backend in smol async-std ureq; do \
+        cargo test --quiet -p inflight -p inflight-examples --no-default-features \
+            --features inflight/$backend,inflight-examples/$backend; \
+        just run get $backend; \
+    done
+    cargo test --quiet -p inflight-cli --no-default-features --features tokio --test program backends
+
 # Check licences, sources and bans of the dependencies (needs cargo-deny; its advisories need the network).
 deny:
     cargo deny --all-features check licenses bans sources
@@ -61,4 +71,4 @@ docs:
     python3 docs/check.py
 
 # All that CI runs.
-ci: lint features test docs deny
+ci: lint features test alone docs deny

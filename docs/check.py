@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks the built book and the project's pages.
 
-Fails on a raw include left in the output, on an include that gives nothing, on a listing without the
-command that runs it above, and on a dead link or anchor.
+Fails on a raw include left in the output, on an include that gives nothing, on a listing that is not
+included or has no command above that runs it, and on a dead link or anchor.
 """
 
 import re
@@ -53,6 +53,8 @@ def check_sources():
         for block in re.finditer(r"^```(\S*)\n(.*?)^```", text, re.S | re.M):
             language, body = block.groups()
             command = command or language == "console"
+            if language.startswith("rust") and not INCLUDE.search(body):
+                faults.append(f"{page.name}: a listing that is no file's, and so never compiled")
             for include in INCLUDE.finditer(body):
                 name, anchor = include.groups()
                 path = (page.parent / name).resolve()

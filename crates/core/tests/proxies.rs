@@ -1,0 +1,23 @@
+//! Which requests go through which proxy.
+
+use inflight_core::{Error, Proxies, Proxy};
+
+#[test]
+fn exceptions_are_reached_without_a_proxy() -> Result<(), Error> {
+    // ANCHOR: proxies
+    let proxies = Proxies::all(Proxy::new("http://proxy.test:3128")?)
+        .except("localhost, .internal.test, 10.0.0.0/8");
+    // ANCHOR_END: proxies
+    for (url, goes_through) in [
+        ("http://pages.test/", true),
+        ("https://pages.test/", true),
+        ("http://localhost:8080/", false),
+        ("https://wiki.internal.test/", false),
+        ("http://10.1.2.3/", false),
+        ("http://11.1.2.3/", true),
+    ] {
+        let uri = url.parse().unwrap();
+        assert_eq!(proxies.of(&uri).is_some(), goes_through, "{url}");
+    }
+    Ok(())
+}
