@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use inflight_core::{Body, Error, Response, Session};
-use inflight_origin::script::Script;
+use inflight_origin::script::{Script, Scripted};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal};
-use crate::context::{Context, PATIENCE, abandon, within};
+use crate::context::{Context, PATIENCE, abandon, apart, within};
 use crate::servers::{closed, requests, scripted};
 use crate::staged::Staged;
 
@@ -36,6 +36,8 @@ suite! { "cancel":
         "The connection of a dropped body carries no other request.";
     session_outlives_many_drops =>
         "After a hundred dropped requests the session answers.";
+    request_dropped_while_connecting_holds_up_nobody =>
+        "A request that is dropped while it connects gives its place up and holds up no other.";
 }
 
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -271,4 +273,20 @@ async fn session_outlives_many_drops(context: Context) -> Result<(), Failure> {
     )
     .await??;
     equal("the answer", text, "alive")
+}
+
+async fn request_dropped_while_connecting_holds_up_nobody(context: Context) -> Result<(), Failure> {
+    let nowhere = apart(Scripted::unaccepting).await??;
+    let pages = context.pages()?;
+    let builder = context.builder().connect_timeout(None);
+    let session = builder.max_per_host(Some(1)).build()?;
+    for _ in 0..3 {
+        // Another page comes meanwhile, so that the first has had its time to begin.
+        let request = session.get(nowhere.url("/")).send();
+        let meanwhile = async { Ok(session.get(pages.url("/get")).text().await?) };
+        abandon(request, meanwhile).await?;
+    }
+    let another = session.get(pages.url("/get")).text();
+    within("an answer", PATIENCE / 2, another).await??;
+    equal("in flight", session.stats().in_flight, 0)
 }
