@@ -1,0 +1,355 @@
+//! What the runtime costs and what the client costs, apart: a two-way layout of cells, of which
+//! each factor's share is taken while the other is held.
+//!
+//! The value of a cell is taken to be a product, `common * runtime * client`, so on logarithms a
+//! sum. It is fitted with medians (Tukey's polish), which a single odd cell does not move; what the
+//! product leaves over is told too.
+
+use crate::experiment::Better;
+use crate::stats::{Draw, Estimate, LEVEL, RESAMPLES, Rounds, median};
+
+/// The runtimes that are compared.
+pub const RUNTIMES: [&str; 3] = ["tokio", "smol", "async-std"];
+/// The clients that run on all of them.
+pub const CLIENTS: [&str; 3] = ["hyper", "isahc", "surf"];
+
+/// Rows are runtimes, columns are clients.
+type Layout = [[f64; 3]; 3];
+
+/// What changing one factor costs, the other held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effect {
+    /// The best of it.
+    pub best: &'static str,
+    /// The worst of it.
+    pub worst: &'static str,
+    /// The worst as a factor of the best, at least 1, with its interval.
+    pub cost: Estimate,
+    /// Each one's factor of the best, in the order of [`RUNTIMES`] or [`CLIENTS`].
+    pub factors: [f64; 3],
+}
+
+/// Both effects of one metric at one point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Separation {
+    /// The variable's value.
+    pub x: f64,
+    /// What changing the runtime costs.
+    pub runtime: Effect,
+    /// What changing the client costs.
+    pub client: Effect,
+    /// How far the oddest cell is from the product of the two, as a factor of at least 1.
+    pub rest: f64,
+    /// The oddest cell.
+    pub oddest: String,
+    /// The smallest difference that can be seen, as a factor, from the A/A pair.
+    pub smallest: Option<f64>,
+}
+
+/// Separates the two, from the values of each round in which all nine cells count. `None` where
+/// there is no such round.
+pub fn separate<'a>(
+    x: f64,
+    better: Better,
+    cell: impl Fn(&str) -> Option<&'a Rounds>,
+    smallest: Option<f64>,
+) -> Option<Separation> {
+    let layouts = layouts(better, cell)?;
+    let fit = Fit::of(&layouts.iter().collect::<Vec<_>>());
+    let (runtime_best, runtime_worst) = extremes(&fit.runtimes);
+    let (client_best, client_worst) = extremes(&fit.clients);
+    let mut draw = Draw::new();
+    let mut runtimes = Vec::with_capacity(RESAMPLES);
+    let mut clients = Vec::with_capacity(RESAMPLES);
+    for _ in 0..RESAMPLES {
+        let drawn = draw.indices(layouts.len());
+        let drawn: Vec<&Layout> = drawn.into_iter().map(|n| &layouts[n]).collect();
+        let fit = Fit::of(&drawn);
+        // Of the same two as in all rounds: the largest of each draw would be larger than it is.
+        runtimes.push(fit.runtimes[runtime_worst] - fit.runtimes[runtime_best]);
+        clients.push(fit.clients[client_worst] - fit.clients[client_best]);
+    }
+    let effect = |names: [&'static str; 3], effects: [f64; 3], best: usize, worst: usize, drawn| {
+        let rounds = layouts.len();
+        let cost = Estimate::within(effects[worst] - effects[best], drawn, LEVEL, rounds);
+        Effect {
+            best: names[best],
+            worst: names[worst],
+            cost: Estimate {
+                value: cost.value.exp(),
+                low: cost.low.exp(),
+                high: cost.high.exp(),
+                rounds,
+            },
+            factors: effects.map(|effect| (effect - effects[best]).exp()),
+        }
+    };
+    let rests = (0..9).map(|n| (n, fit.rest[n / 3][n % 3].abs()));
+    let (odd, rest) = rests.max_by(|(_, one), (_, other)| one.total_cmp(other))?;
+    Some(Separation {
+        x,
+        runtime: effect(
+            RUNTIMES,
+            fit.runtimes,
+            runtime_best,
+            runtime_worst,
+            runtimes,
+        ),
+        client: effect(CLIENTS, fit.clients, client_best, client_worst, clients),
+        rest: rest.exp(),
+        oddest: format!("{}/{}", RUNTIMES[odd / 3], CLIENTS[odd % 3]),
+        smallest,
+    })
+}
+
+/// The logarithms of each round that has all cells, so that lower is better.
+fn layouts<'a>(better: Better, cell: impl Fn(&str) -> Option<&'a Rounds>) -> Option<Vec<Layout>> {
+    let mut cells = Vec::new();
+    for runtime in RUNTIMES {
+        for client in CLIENTS {
+            cells.push(cell(&format!("{runtime}/{client}"))?);
+        }
+    }
+    let sign = match better {
+        Better::Lower => 1.0,
+        Better::Higher => -1.0,
+    };
+    let of_round = |round: &u32| {
+        let mut layout = Layout::default();
+        for (n, rounds) in cells.iter().enumerate() {
+            let value = *rounds.get(round)?;
+            layout[n / 3][n % 3] = sign * (value > 0.0).then(|| value.ln())?;
+        }
+        // What all cells of a round have in common is the machine's.
+        let common = layout.iter().flatten().sum::<f64>() / 9.0;
+        Some(layout.map(|row| row.map(|value| value - common)))
+    };
+    let layouts: Vec<Layout> = cells[0].keys().filter_map(of_round).collect();
+    (!layouts.is_empty()).then_some(layouts)
+}
+
+/// The sum that is closest, by medians.
+struct Fit {
+    runtimes: [f64; 3],
+    clients: [f64; 3],
+    rest: Layout,
+}
+
+impl Fit {
+    fn of(layouts: &[&Layout]) -> Self {
+        let mut rest = Layout::default();
+        for (n, row) in rest.iter_mut().enumerate() {
+            for (m, value) in row.iter_mut().enumerate() {
+                let rounds: Vec<f64> = layouts.iter().map(|layout| layout[n][m]).collect();
+                *value = median(&rounds).unwrap_or_default();
+            }
+        }
+        let (mut runtimes, mut clients) = ([0.0; 3], [0.0; 3]);
+        // Three by three settles in two or three sweeps.
+        for _ in 0..10 {
+            for n in 0..3 {
+                let share = median3(rest[n]);
+                runtimes[n] += share;
+                rest[n] = rest[n].map(|value| value - share);
+            }
+            for m in 0..3 {
+                let share = median3([rest[0][m], rest[1][m], rest[2][m]]);
+                clients[m] += share;
+                for row in &mut rest {
+                    row[m] -= share;
+                }
+            }
+        }
+        Self {
+            runtimes,
+            clients,
+            rest,
+        }
+    }
+}
+
+fn median3([a, b, c]: [f64; 3]) -> f64 {
+    a.max(b).min(a.min(b).max(c))
+}
+
+/// Where the smallest and the largest is.
+fn extremes(effects: &[f64; 3]) -> (usize, usize) {
+    let mut order = [0, 1, 2];
+    order.sort_by(|one, other| effects[*one].total_cmp(&effects[*other]));
+    (order[0], order[2])
+}
+
+impl Effect {
+    /// Whether it may be told.
+    pub fn is_seen(&self, smallest: Option<f64>) -> bool {
+        crate::stats::may_claim(&self.cost, smallest)
+    }
+
+    fn tell(&self, smallest: Option<f64>) -> String {
+        if !self.is_seen(smallest) {
+            return "nothing that we can see".to_owned();
+        }
+        format!(
+            "{} from {} to {} ({} to {})",
+            more(self.cost.value),
+            self.best,
+            self.worst,
+            more(self.cost.low),
+            more(self.cost.high)
+        )
+    }
+}
+
+impl Separation {
+    /// The sentence.
+    pub fn sentence(&self) -> String {
+        let Some(smallest) = self.smallest else {
+            return "There is no A/A pair with two rounds, so no difference is claimed.".to_owned();
+        };
+        let mut sentence = format!(
+            "Changing the runtime costs {}, changing the client costs {}; the smallest difference \
+             we can see is {}.",
+            self.runtime.tell(self.smallest),
+            self.client.tell(self.smallest),
+            more(smallest)
+        );
+        if self.rest > smallest {
+            sentence += &format!(
+                " The two do not quite add up: {} is {} away from what its runtime and its client \
+                 cost elsewhere.",
+                self.oddest,
+                more(self.rest)
+            );
+        }
+        sentence
+    }
+}
+
+/// A factor of at least 1 as people say it: `4.2 %` or `3.1 times`.
+pub fn more(factor: f64) -> String {
+    let percent = (factor - 1.0) * 100.0;
+    match percent {
+        _ if factor >= 2.0 => format!("{factor:.1} times"),
+        9.95.. => format!("{percent:.0} %"),
+        0.095.. => format!("{percent:.1} %"),
+        _ => "less than 0.1 %".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Cells = BTreeMap<String, Rounds>;
+
+    /// Cells that are the product of these, with noise and rounds that are slow for all.
+    fn cells(runtimes: [f64; 3], clients: [f64; 3], noise: f64, seed: u64) -> Cells {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut cells = Cells::new();
+        for round in 0..12 {
+            let slow = 1.0 + random.f64();
+            for (n, runtime) in RUNTIMES.iter().enumerate() {
+                for (m, client) in CLIENTS.iter().enumerate() {
+                    let noise = 1.0 + noise * (random.f64() - 0.5);
+                    let value = 10.0 * runtimes[n] * clients[m] * slow * noise;
+                    let cell = cells.entry(format!("{runtime}/{client}")).or_default();
+                    cell.insert(round, value);
+                }
+            }
+        }
+        cells
+    }
+
+    fn of(cells: &Cells, smallest: f64) -> Separation {
+        separate(0.0, Better::Lower, |cell| cells.get(cell), Some(smallest)).unwrap()
+    }
+
+    #[test]
+    fn known_effects_are_found_apart() {
+        let cells = cells([1.0, 1.2, 1.5], [1.0, 2.0, 6.0], 0.0, 1);
+        let found = of(&cells, 1.02);
+        assert!((found.runtime.cost.value - 1.5).abs() < 1e-9);
+        assert!((found.client.cost.value - 6.0).abs() < 1e-9);
+        assert_eq!(
+            (found.runtime.best, found.runtime.worst),
+            ("tokio", "async-std")
+        );
+        assert_eq!((found.client.best, found.client.worst), ("hyper", "surf"));
+        assert!((found.runtime.factors[1] - 1.2).abs() < 1e-9);
+        assert!(found.rest < 1.0 + 1e-9);
+        assert_eq!(
+            found.sentence(),
+            "Changing the runtime costs 50 % from tokio to async-std (50 % to 50 %), changing the \
+             client costs 6.0 times from hyper to surf (6.0 times to 6.0 times); the smallest \
+             difference we can see is 2.0 %."
+        );
+    }
+
+    #[test]
+    fn one_odd_cell_moves_neither_effect_and_is_named() {
+        let mut cells = cells([1.0, 1.2, 1.5], [1.0, 2.0, 6.0], 0.0, 1);
+        for value in cells.get_mut("smol/surf").unwrap().values_mut() {
+            *value *= 3.0;
+        }
+        let found = of(&cells, 1.02);
+        assert!((found.runtime.cost.value - 1.5).abs() < 1e-9);
+        assert!((found.client.cost.value - 6.0).abs() < 1e-9);
+        assert_eq!(found.oddest, "smol/surf");
+        assert!((found.rest - 3.0).abs() < 1e-9);
+        assert!(found.sentence().contains("smol/surf is 3.0 times away"));
+    }
+
+    #[test]
+    fn an_effect_below_the_smallest_difference_is_not_told() {
+        let cells = cells([1.0, 1.0, 1.005], [1.0, 1.0, 1.3], 0.01, 3);
+        let sentence = of(&cells, 1.02).sentence();
+        assert!(
+            sentence.starts_with("Changing the runtime costs nothing that we can see"),
+            "{sentence}"
+        );
+        assert!(sentence.contains("from hyper to surf") || sentence.contains("from isahc to surf"));
+        let none = separate(0.0, Better::Lower, |cell| cells.get(cell), None).unwrap();
+        assert!(none.sentence().contains("no difference is claimed"));
+    }
+
+    #[test]
+    fn more_is_better_where_it_is() {
+        let cells = cells([1.0, 1.0, 2.0], [1.0, 1.0, 1.0], 0.0, 1);
+        let found = separate(0.0, Better::Higher, |cell| cells.get(cell), Some(1.01)).unwrap();
+        assert_eq!(found.runtime.best, "async-std");
+        assert!((found.runtime.cost.value - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_missing_cell_is_not_made_up() {
+        let mut cells = cells([1.0; 3], [1.0; 3], 0.0, 1);
+        cells.remove("smol/isahc");
+        assert_eq!(
+            separate(0.0, Better::Lower, |cell| cells.get(cell), None),
+            None
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn effects_are_found_through_noise(
+            runtimes in prop::array::uniform3(1.0..3.0),
+            clients in prop::array::uniform3(1.0..8.0),
+            seed: u64,
+        ) {
+            let found = of(&cells(runtimes, clients, 0.04, seed), 1.02);
+            let spread = |values: [f64; 3]| {
+                let most = values.iter().copied().fold(0.0, f64::max);
+                most / values.iter().copied().fold(f64::INFINITY, f64::min)
+            };
+            prop_assert!((found.runtime.cost.value / spread(runtimes) - 1.0).abs() < 0.04);
+            prop_assert!((found.client.cost.value / spread(clients) - 1.0).abs() < 0.04);
+            prop_assert!(found.runtime.cost.low <= found.runtime.cost.value);
+            prop_assert!(found.rest < 1.06);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Figures as people read them.
+
+/// Three digits that count, and no more than were measured: `9.37`, `103`, `2,387`.
+pub fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return "-".to_owned();
+    }
+    let size = value.abs();
+    // By what it is rounded to, so that 9.996 is 10.0 and not 10.00.
+    let digits = match size {
+        _ if size == 0.0 || size >= 99.95 => 0,
+        9.995.. => 1,
+        0.9995.. => 2,
+        _ => (2 - size.log10().floor() as i32).clamp(3, 9) as usize,
+    };
+    grouped(&format!("{value:.digits$}"))
+}
+
+/// A number that counts things, or that somebody chose: `5,000`, `0.5`.
+pub fn count(value: f64) -> String {
+    grouped(&format!("{value}"))
+}
+
+/// With its unit: `103 ms`. Where the unit is a count, without.
+pub fn figure(value: f64, unit: &str) -> String {
+    let unit = shown(unit);
+    let text = match unit {
+        "" if value.fract() == 0.0 => count(value),
+        _ => number(value),
+    };
+    match unit {
+        "" => text,
+        _ => format!("{text} {unit}"),
+    }
+}
+
+/// A unit of the records as it is shown.
+pub fn shown(unit: &str) -> &str {
+    match unit {
+        "us" => "µs",
+        "1" => "",
+        other => other,
+    }
+}
+
+fn grouped(text: &str) -> String {
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let (sign, whole) = match whole.strip_prefix('-') {
+        Some(whole) => ("-", whole),
+        None => ("", whole),
+    };
+    let mut out = String::from(sign);
+    for (n, digit) in whole.chars().enumerate() {
+        if n > 0 && (whole.len() - n) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_count() {
+        let known = [
+            (0.0, "0"),
+            (0.001_234, "0.00123"),
+            (0.123_4, "0.123"),
+            (0.999_6, "1.00"),
+            (1.0, "1.00"),
+            (9.374, "9.37"),
+            (9.996, "10.0"),
+            (10.44, "10.4"),
+            (99.96, "100"),
+            (2_387.4, "2,387"),
+            (1_234_567.0, "1,234,567"),
+            (-12.34, "-12.3"),
+            (f64::NAN, "-"),
+        ];
+        for (value, text) in known {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn a_figure_has_its_unit_and_a_count_none() {
+        assert_eq!(figure(9.374, "us"), "9.37 µs");
+        assert_eq!(figure(12.0, "1"), "12");
+        assert_eq!(figure(12.5, "1"), "12.5");
+        assert_eq!(count(5000.0), "5,000");
+        assert_eq!(count(0.5), "0.5");
+    }
+}
