@@ -1,5 +1,7 @@
-//! What an experiment is: a question, what is varied, what is measured, and what no contender can
-//! beat.
+//! What an experiment is: a question, what is varied, what is measured, what no contender can
+//! beat, and how a turn of it is done.
+
+use crate::worker::{Failure, Setup, Turn};
 
 /// One experiment, defined once: the runner, criterion and the report all read it.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,50 @@ pub struct Experiment {
     pub contenders: fn() -> Vec<Contender>,
     /// How much of it is run.
     pub plan: fn(Effort) -> Plan,
+    /// How a turn is done.
+    pub work: Work,
+}
+
+/// How a turn is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// What our own worker does for a contender that is no peer.
+    pub worker: fn(&Setup) -> Result<Turn, Failure>,
+    /// How long a worker's process lives.
+    pub process: Process,
+    /// How often a turn repeats what is measured; its metrics are of one repetition.
+    pub iterations: fn(Effort, x: f64) -> u64,
+    /// Whether a contender, by its program, takes part at a point.
+    pub takes: fn(Effort, program: &str, x: f64) -> bool,
+    /// About how long a turn takes, in milliseconds: for the time that is left.
+    pub about: fn(Effort, x: f64) -> f64,
+    /// Whether the points of a turn come from the worker, as events do: `x` of the records is then
+    /// what the worker says, and the plan's only point is 0.
+    pub trace: bool,
+}
+
+impl Work {
+    /// One iteration a turn, everyone at every point, in a process that is kept over the rounds.
+    pub const fn of(worker: fn(&Setup) -> Result<Turn, Failure>) -> Self {
+        Self {
+            worker,
+            process: Process::Kept,
+            iterations: |_, _| 1,
+            takes: |_, _, _| true,
+            about: |_, _| 150.0,
+            trace: false,
+        }
+    }
+}
+
+/// How long a worker's process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// Over all rounds of a point. Its first turn, which opens connections, is not recorded.
+    Kept,
+    /// For one turn, so that what one leaves behind is not in the next: where memory is measured.
+    /// A turn with `x` of 1 comes before it and is not recorded.
+    Fresh,
 }
 
 /// What is varied.

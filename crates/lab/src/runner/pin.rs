@@ -1,0 +1,72 @@
+//! The origin on a core of its own, where there are enough.
+
+/// Fewer cores than this are left to the system: a worker with two threads would have to share.
+const ENOUGH: usize = 4;
+
+/// Which cores there are to share out.
+pub(super) struct Cores {
+    #[cfg(target_os = "linux")]
+    all: Option<rustix::thread::CpuSet>,
+}
+
+#[cfg(target_os = "linux")]
+impl Cores {
+    pub(super) fn find() -> Self {
+        let all = rustix::thread::sched_getaffinity(None).ok();
+        Self {
+            all: all.filter(|all| all.count() as usize >= ENOUGH),
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        match &self.all {
+            Some(_) => "the origin to a core of its own, the workers to the others".to_owned(),
+            None => format!("no: fewer than {ENOUGH} cores"),
+        }
+    }
+
+    /// Starts something on the origin's core. Processes inherit from the thread that starts them.
+    pub(super) fn for_origin<T>(&self, start: impl FnOnce() -> T) -> T {
+        self.on(|index, origin| index == origin, start)
+    }
+
+    /// Does something on the workers' cores.
+    pub(super) fn for_workers<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.on(|index, origin| index != origin, work)
+    }
+
+    fn on<T>(&self, keep: impl Fn(usize, usize) -> bool, work: impl FnOnce() -> T) -> T {
+        use rustix::thread::{CpuSet, sched_setaffinity};
+        let Some(all) = &self.all else { return work() };
+        let cores = || (0..CpuSet::MAX_CPU).filter(|index| all.is_set(*index));
+        let last = cores().last().unwrap_or_default();
+        let mut some = CpuSet::new();
+        cores()
+            .filter(|index| keep(*index, last))
+            .for_each(|index| some.set(index));
+        // Where the system refuses, it is as without.
+        let _ = sched_setaffinity(None, &some);
+        let done = work();
+        let _ = sched_setaffinity(None, all);
+        done
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Cores {
+    pub(super) fn find() -> Self {
+        Self {}
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("no: only on Linux, with {ENOUGH} cores")
+    }
+
+    pub(super) fn for_origin<T>(&self, start: impl FnOnce() -> T) -> T {
+        start()
+    }
+
+    pub(super) fn for_workers<T>(&self, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+}

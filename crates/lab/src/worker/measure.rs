@@ -1,0 +1,56 @@
+//! Time, CPU and memory of this process.
+
+use std::time::{Duration, Instant};
+
+use super::Failure;
+
+/// Measures from where it is started.
+pub(crate) struct Meter {
+    started: Instant,
+    cpu: Duration,
+}
+
+impl Meter {
+    pub(crate) fn start() -> Self {
+        Self {
+            cpu: cpu(),
+            started: Instant::now(),
+        }
+    }
+
+    /// The time that has passed, in milliseconds.
+    pub(crate) fn wall_ms(&self) -> f64 {
+        ms(self.started.elapsed())
+    }
+
+    /// The CPU time that this process has used, all threads together, in milliseconds.
+    pub(crate) fn cpu_ms(&self) -> f64 {
+        ms(cpu() - self.cpu)
+    }
+}
+
+pub(crate) fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+#[cfg(unix)]
+fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(not(unix))]
+fn cpu() -> Duration {
+    Duration::ZERO
+}
+
+/// The most memory that this process ever had resident, in KB: `VmHWM` of Linux.
+pub(crate) fn peak_memory_kb() -> Result<f64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let kilobytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .ok_or("the system does not tell a process's peak memory")?;
+    Ok(kilobytes.trim().parse()?)
+}
