@@ -1,15 +1,9 @@
 //! Many pages at once.
 
-use std::sync::Arc;
-
-use futures_util::future::BoxFuture;
-use inflight::{Session, gather};
-
 use super::{cells, with_peers};
 use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Variable, Work};
-use crate::worker::fetch::{failed, on_worker, page, page_path, session, verify_page};
-use crate::worker::measure::Meter;
-use crate::worker::{Answer, Failure, Setup, Turn, start};
+use crate::worker::pages::{self, Shape};
+use crate::worker::{Failure, Setup, Turn};
 
 const DELAY_MS: u64 = 100;
 
@@ -67,50 +61,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
 };
 
-/// Fetches the page with this number.
-type Get = Arc<dyn Fn(u64) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
-
 fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let (cell, by_reqwest) = match &*setup.contender {
-        "reqwest" => ("tokio/hyper".parse()?, true),
-        _ => (setup.cell()?, false),
-    };
-    let backend = start(cell, 1)?;
-    let origin = setup.origin.clone();
-    let get: Get = if by_reqwest {
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        Arc::new(move |number| {
-            let get = client.get(format!("{origin}{}", page_path(number, DELAY_MS)));
-            Box::pin(async move {
-                let response = get.send().await?;
-                let status = response.status();
-                verify_page(status, &response.bytes().await?, number)
-            })
-        })
-    } else {
-        let session: Session = session(&backend)?;
-        Arc::new(move |number| {
-            let url = format!("{origin}{}", page_path(number, DELAY_MS));
-            Box::pin(page(session.clone(), url, number))
-        })
-    };
-    Ok(Box::new(move |ask| {
-        let n = ask.x as u64;
-        let meter = Meter::start();
-        let mut answered = 0;
-        for _ in 0..ask.iterations {
-            let get = get.clone();
-            answered += on_worker(&backend, async move {
-                let pages = (0..n).map(|number| get(number));
-                let pages = gather(pages).limit(n.max(1) as usize).all().await;
-                Ok(pages.map_err(failed)?.len() as u64)
-            })?;
-        }
-        let each = ask.iterations.max(1) as f64;
-        let metrics = [
-            ("wall", meter.wall_ms() / each),
-            ("cpu", meter.cpu_ms() / each),
-        ];
-        Ok(Answer::of(answered, metrics))
-    }))
+    pages::turns(setup, |x| Shape {
+        pages: x as u64,
+        limit: x as u64,
+        delay_ms: DELAY_MS,
+    })
 }

@@ -1,13 +1,35 @@
 //! The experiments: one file each, which says what it is and what its worker does.
 
+mod blockers;
+mod blocking;
+mod bounded;
+mod dose;
 mod gather;
+mod heartbeat;
+mod offload;
+mod overhead;
+mod sequential;
+mod threads;
+mod timeline;
 
 use inflight::Cell;
 
 use crate::experiment::{Contender, Experiment};
 use crate::peers;
 
-static ALL: &[Experiment] = &[gather::EXPERIMENT];
+static ALL: &[Experiment] = &[
+    gather::EXPERIMENT,
+    sequential::EXPERIMENT,
+    bounded::EXPERIMENT,
+    blocking::EXPERIMENT,
+    blockers::EXPERIMENT,
+    dose::EXPERIMENT,
+    offload::EXPERIMENT,
+    threads::EXPERIMENT,
+    overhead::EXPERIMENT,
+    timeline::EXPERIMENT,
+    heartbeat::EXPERIMENT,
+];
 
 /// All of them, in the order in which they are told.
 pub fn all() -> &'static [Experiment] {

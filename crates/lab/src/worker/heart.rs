@@ -1,4 +1,4 @@
-//! A heart that beats on a runtime, and the largest gap between two of its beats.
+//! A heart that beats on a runtime, and how far apart its beats are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,17 +20,17 @@ pub(crate) struct Heart {
 /// A beat.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beat {
-    /// When, after the first.
+    /// When, after the start.
     pub(crate) at: Duration,
     /// How long after the one before.
     pub(crate) gap: Duration,
 }
 
 impl Heart {
-    /// Ready to beat before this returns its task: the first gap begins here.
+    /// The first gap begins here, and not where the task is first polled: it may have to wait.
     pub(crate) fn start(runtime: &Arc<dyn Runtime>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let task = Task::spawn(runtime, beat(runtime.clone(), stop.clone()));
+        let task = Task::spawn(runtime, beat(runtime.clone(), stop.clone(), Instant::now()));
         Self { stop, task }
     }
 
@@ -39,18 +39,10 @@ impl Heart {
         self.stop.store(true, Ordering::Release);
         Ok(self.task.await?)
     }
-
-    /// The largest gap.
-    pub(crate) async fn largest_gap(self) -> Result<Duration, Failure> {
-        let beats = self.stop().await?;
-        let largest = beats.iter().map(|beat| beat.gap).max();
-        largest.ok_or_else(|| "the heart never beat".into())
-    }
 }
 
-async fn beat(runtime: Arc<dyn Runtime>, stop: Arc<AtomicBool>) -> Vec<Beat> {
+async fn beat(runtime: Arc<dyn Runtime>, stop: Arc<AtomicBool>, first: Instant) -> Vec<Beat> {
     let mut beats = Vec::new();
-    let first = Instant::now();
     let mut last = first;
     while !stop.load(Ordering::Acquire) {
         runtime.sleep(BEAT).await;

@@ -13,6 +13,8 @@
 pub(crate) mod fetch;
 pub(crate) mod heart;
 pub(crate) mod measure;
+pub(crate) mod pages;
+pub(crate) mod stall;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};

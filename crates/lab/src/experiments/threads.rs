@@ -1,0 +1,77 @@
+//! A thread for each page against a task for each page.
+
+use super::{async_cells, named, with_again};
+use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Process, Variable, Work};
+use crate::worker::measure::peak_memory_kb;
+use crate::worker::pages::{self, Shape};
+use crate::worker::{Failure, Setup, Turn};
+
+const DELAY_MS: u64 = 2000;
+
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    name: "threads",
+    title: "Threads against tasks",
+    question: "How many pages can wait at once, and how much memory does each take?",
+    variable: Some(Variable {
+        name: "pages in flight",
+        unit: "",
+        logarithmic: true,
+    }),
+    metrics: &[
+        Metric {
+            name: "memory",
+            what: "peak memory for each page in flight",
+            unit: "KB",
+            better: Better::Lower,
+            limit: None,
+        },
+        Metric {
+            name: "wall",
+            what: "time until the last page",
+            unit: "ms",
+            better: Better::Lower,
+            limit: Some(Limit {
+                at: |_| DELAY_MS as f64,
+                what: "the page's delay",
+            }),
+        },
+    ],
+    verified: "every page, byte for byte",
+    contenders: || {
+        let mut contenders = named(&["threads/ureq"]);
+        contenders.extend(async_cells());
+        with_again(contenders)
+    },
+    plan: |effort| match effort {
+        Effort::Quick => Plan {
+            points: vec![1000.0],
+            rounds: 2,
+        },
+        Effort::Full => Plan {
+            points: vec![100.0, 1000.0, 5000.0, 10_000.0],
+            rounds: 8,
+        },
+    },
+    work: Work {
+        process: Process::Fresh,
+        about: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.3,
+        ..Work::of(worker)
+    },
+};
+
+fn worker(setup: &Setup) -> Result<Turn, Failure> {
+    let mut turns = pages::turns(setup, |pages| Shape {
+        pages: pages as u64,
+        limit: pages as u64,
+        // The turn before that counts is of one page, for the code and the threads alone.
+        delay_ms: if pages > 1.0 { DELAY_MS } else { 0 },
+    })?;
+    Ok(Box::new(move |ask| {
+        let before = peak_memory_kb()?;
+        let mut answer = turns(ask)?;
+        let grown = peak_memory_kb()? - before;
+        answer.metrics.remove("cpu");
+        answer.metrics.insert("memory".to_owned(), grown / ask.x);
+        Ok(answer)
+    }))
+}
