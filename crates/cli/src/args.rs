@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Get(Get),
     Gather(Gather),
     Origin(Origin),
+    #[cfg(feature = "stalls")]
+    Stalls(Stalls),
     Backends(Backends),
 }
 
@@ -240,6 +242,68 @@ pub(crate) struct Origin {
     pub(crate) workers: NonZeroUsize,
 }
 
+/// Show live how late an event loop is while pages are fetched in ways that stall it and do not
+#[cfg(feature = "stalls")]
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight stalls
+  inflight stalls --runtime smol --workers 2 --delay 300ms --every 1s
+  inflight stalls --url http://127.0.0.1:8080/delay/1
+
+Keys: i fetches inside a task by a client that blocks (ureq), o by the same on the runtime's
+blocking pool, a by an async client (hyper), n not at all; the arrows go from one to the next;
+r forgets the counts; q, Esc and Ctrl-C end it. What was counted is then written in words.
+
+Each column of the picture is the latest tick, in 50 ms, of a timer that should tick every 10 ms
+on the same loop.")]
+pub(crate) struct Stalls {
+    /// Whose event loop is looked at [default: the first of these that is compiled in]
+    #[arg(long, value_enum, value_name = "RUNTIME")]
+    pub(crate) runtime: Option<EventLoop>,
+
+    /// Threads of the runtime
+    #[arg(long, value_name = "N", default_value = "1", value_parser = workers, allow_negative_numbers = true)]
+    pub(crate) workers: NonZeroUsize,
+
+    /// How long the page takes, on a server that is started for it
+    #[arg(long, value_name = "DUR", default_value = "100ms", value_parser = delay)]
+    pub(crate) delay: Duration,
+
+    /// How often a page begins; soon after the one before when that took longer
+    #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = duration)]
+    pub(crate) every: Duration,
+
+    /// Fetch this page instead
+    #[arg(long, value_name = "URL", conflicts_with = "delay")]
+    pub(crate) url: Option<String>,
+}
+
+/// A runtime with an event loop to look at.
+#[cfg(feature = "stalls")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventLoop {
+    Tokio,
+    Smol,
+    AsyncStd,
+}
+
+#[cfg(feature = "stalls")]
+impl EventLoop {
+    /// With the client that all three have.
+    pub(crate) fn cell(self) -> Cell {
+        let name = match self {
+            Self::Tokio => "tokio/hyper",
+            Self::Smol => "smol/hyper",
+            Self::AsyncStd => "async-std/hyper",
+        };
+        match name.parse() {
+            Ok(cell) => cell,
+            Err(error) => unreachable!("{error}"),
+        }
+    }
+}
+
 /// Show the backends that are compiled in, and what each can do
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -295,6 +359,19 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("it must be longer than zero".to_owned());
     }
     Ok(duration)
+}
+
+/// What the local server waits at most.
+#[cfg(feature = "stalls")]
+const MOST_DELAY: Duration = Duration::from_secs(30);
+
+#[cfg(feature = "stalls")]
+fn delay(text: &str) -> Result<Duration, String> {
+    let delay = duration(text)?;
+    if delay > MOST_DELAY {
+        return Err(format!("it must be at most {MOST_DELAY:?}"));
+    }
+    Ok(delay)
 }
 
 fn method(text: &str) -> Result<Method, String> {

@@ -65,12 +65,10 @@ struct Running {
 pub(crate) fn run(args: args::Gather) -> Result<Exit, Stop> {
     let input = Input::open(args.urls, args.input.as_deref())?;
     let (directory, finished) = args.output.map(Directory::open).transpose()?.unzip();
-    let (backend, session) = session::start_batch(&args.requests, args.per_host, args.rate)?;
+    let (backend, session) =
+        session::start_batch(&args.requests, args.per_host, args.rate, args.probe)?;
     let interrupt = Interrupt::listen()?;
-    let probing = args
-        .probe
-        .then(|| Probing::start(session.runtime()))
-        .transpose()?;
+    let probing = args.probe.then(|| Probing::start(&backend)).transpose()?;
 
     let progress = Progress::start(args.requests.progress, Unit::Urls);
     if progress.is_shown() {

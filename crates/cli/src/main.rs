@@ -1,9 +1,10 @@
 //! The `inflight` program: fetch one URL or many at once, on any backend.
 //!
 //! In reading order: `args` is what can be asked for; `get`, `gather`, `origin` and `backends`
-//! are the commands; `session` starts a backend as asked; `incoming` is one exchange as both
-//! `get` and `gather` see it; `input` reads the URLs, `save` writes files, `output` the results
-//! and `progress` the bar; `signal` is Ctrl-C; `exit` is how it all ends.
+//! are the commands, and `stalls`, which draws on the terminal; `session` starts a backend as
+//! asked; `incoming` is one exchange as both `get` and `gather` see it; `input` reads the URLs,
+//! `save` writes files, `output` the results and `progress` the bar; `signal` is Ctrl-C; `exit` is
+//! how it all ends.
 
 mod args;
 mod backends;
@@ -19,6 +20,8 @@ mod progress;
 mod save;
 mod session;
 mod signal;
+#[cfg(feature = "stalls")]
+mod stalls;
 mod versions;
 
 use clap::Parser;
@@ -34,6 +37,8 @@ fn main() {
         Command::Get(get) => get::run(get),
         Command::Gather(gather) => gather::run(gather),
         Command::Origin(origin) => origin::run(&origin),
+        #[cfg(feature = "stalls")]
+        Command::Stalls(stalls) => stalls::run(stalls),
         Command::Backends(backends) => backends::run(&backends),
     };
     // Not by returning: that would wait for the runtime's blocking calls, and a name look-up

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use inflight::probe::{Event, Heartbeat, Probe, Stall};
-use inflight::{Error, Runtime};
+use inflight::{Backend, Error};
 
 use crate::exit::{Stop, note};
 use crate::output::describe;
@@ -30,16 +30,16 @@ struct Seen {
 }
 
 impl Probing {
-    pub(crate) fn start(runtime: &Arc<dyn Runtime>) -> Result<Self, Stop> {
-        if runtime.name() == "threads" {
+    pub(crate) fn start(backend: &Backend) -> Result<Self, Stop> {
+        if backend.runtime().name() == "threads" {
             return Err(Stop::usage(
                 "--probe looks at an event loop, and the runtime threads has none: each request waits on a thread of its own",
             ));
         }
-        Self::on(runtime.clone()).map_err(|error| Stop::usage(describe(&error)))
+        Self::on(backend).map_err(|error| Stop::usage(describe(&error)))
     }
 
-    fn on(runtime: Arc<dyn Runtime>) -> Result<Self, Error> {
+    fn on(backend: &Backend) -> Result<Self, Error> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let noted = seen.clone();
         // All jobs have one label: folded, a second of stalls would be told as one.
@@ -51,7 +51,7 @@ impl Probing {
                 _ => {}
             }
         })?;
-        let heart = Heartbeat::start(runtime, BEAT)?;
+        let heart = backend.heartbeat(BEAT)?;
         Ok(Self { heart, probe, seen })
     }
 
@@ -63,9 +63,10 @@ impl Probing {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let [middle, most, worst] =
             [0.5, 0.99, 1.0].map(|q| Millis(late.runtime.value_at_quantile(q)));
+        let socket = Millis(late.socket.map_or(0, |late| late.max()));
         let control = Millis(late.control.max());
         note(format_args!(
-            "probe: the loop was late by {middle} in the median, {most} at 99 %, {worst} at most; a plain thread by {control} at most"
+            "probe: the loop was late by {middle} in the median, {most} at 99 %, {worst} at most; through a socket by {socket} at most; a plain thread by {control} at most"
         ));
         if seen.paused > Duration::ZERO {
             let paused = seen.paused.as_millis();
@@ -84,14 +85,12 @@ impl Probing {
 }
 
 /// Nanoseconds, shown as milliseconds.
-struct Millis(u64);
+pub(crate) struct Millis(pub(crate) u64);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:.1} ms",
-            Duration::from_nanos(self.0).as_secs_f64() * 1e3
-        )
+        let ms = Duration::from_nanos(self.0).as_secs_f64() * 1e3;
+        // As wide as a column wants it.
+        f.pad(&format!("{ms:.1} ms"))
     }
 }

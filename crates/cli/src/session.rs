@@ -7,6 +7,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
 use inflight::http::header::{ACCEPT, USER_AGENT};
+use inflight::probe::exchanges;
 use inflight::{Backend, Cell, Certificate, Error, Proxies, Proxy, Retry, Session, SessionBuilder};
 
 use crate::args::{BACKENDS, Requests};
@@ -21,14 +22,19 @@ pub(crate) fn start(asked: &Requests) -> Result<(Backend, Session), Stop> {
     start_with(asked, |builder| builder)
 }
 
-/// The same with the caps of a batch.
+/// The same with the caps of a batch, and with a label for what the client does.
 pub(crate) fn start_batch(
     asked: &Requests,
     per_host: Option<NonZeroUsize>,
     rate: Option<NonZeroU32>,
+    probe: bool,
 ) -> Result<(Backend, Session), Stop> {
     start_with(asked, |builder| {
         let builder = builder.max_per_host(per_host.map(NonZeroUsize::get));
+        let builder = match probe {
+            true => builder.wrap(exchanges("client")),
+            false => builder,
+        };
         match rate.map(NonZeroU32::get) {
             // A timer is no finer than a millisecond or so: a few may start together.
             Some(rate) => builder.max_rate(rate, (rate / 20).max(1)),

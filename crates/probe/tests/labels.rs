@@ -67,12 +67,14 @@ fn a_session_that_blocks_in_a_body_is_told() {
 
     let smol = inflight_smol::Smol::global();
     let runtime = Arc::new(smol.clone());
+    // ANCHOR: exchanges
     let session = Session::builder(move |options| {
         let client = inflight_ureq::Ureq::new(options)?;
         Ok((Inline::new(client), runtime))
     });
-    let line = line!() + 1;
     let session = session.wrap(inflight_probe::exchanges("exchange"));
+    // ANCHOR_END: exchanges
+    let line = line!() - 2;
     let session = session.build().unwrap();
 
     let _probe = Probe::builder()

@@ -57,6 +57,10 @@ fn nonsense_is_a_usage_error_that_says_what_is_wrong() {
             "cannot read /nowhere/data",
         ),
         (&["origin", "--listen", "nowhere"], "--listen"),
+        (&["stalls"], "standard output is none"),
+        (&["stalls", "--runtime", "threads"], "async-std"),
+        (&["stalls", "--delay", "5m"], "at most 30s"),
+        (&["stalls", "--url", url, "--delay", "1s"], "--delay"),
         // A server of ours is there already.
         (
             &[
