@@ -17,6 +17,10 @@ bench:
 bench-readme:
     cargo bench --quiet -p inflight-benches --bench summary -- --readme {{justfile_directory()}}/README.md
 
+# Get the lab's contenders in Python and Go ready, and say which are there: aiohttp, requests, net/http, curl, wrk.
+peers:
+    bash crates/lab/peers/setup.sh
+
 # Run every test: units, properties, the conformance suite on every cell, doc tests.
 test:
     cargo test --workspace

@@ -4,6 +4,7 @@ use std::fs;
 
 use inflight::Cell;
 
+use crate::peers;
 use crate::record::Environment;
 
 mod built {
@@ -82,6 +83,7 @@ pub fn here() -> Environment {
         "load average",
         load.map(|text| text.split(' ').take(3).collect::<Vec<_>>().join(" ")),
     );
+    environment.extend(peers::environment());
     environment
 }
 

@@ -1,11 +1,11 @@
 //! What a blocking call does to the one thread of an event loop.
 
-use super::{named, with_again};
+use super::{named, with_peers};
 use crate::experiment::{Better, Effort, Experiment, Metric, Plan, Work};
 use crate::worker::stall::Patient;
 use crate::worker::{Failure, Setup, Turn};
 
-const DELAY_MS: u64 = 100;
+pub(crate) const DELAY_MS: u64 = 100;
 
 /// What is measured wherever a heart beats.
 pub(super) const GAP: Metric = Metric {
@@ -24,7 +24,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     metrics: &[GAP],
     verified: "the page, byte for byte",
     contenders: || {
-        with_again(named(&[
+        let ours = named(&[
             "tokio: idle",
             "tokio: inline",
             "tokio: offloaded",
@@ -37,7 +37,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "async-std: inline",
             "async-std: offloaded",
             "async-std: async",
-        ]))
+        ]);
+        with_peers("blocking", ours)
     },
     plan: |effort| Plan {
         points: vec![0.0],

@@ -2,10 +2,11 @@
 
 use super::{cells, with_peers};
 use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Variable, Work};
+use crate::peers;
 use crate::worker::pages::{self, Shape};
 use crate::worker::{Failure, Setup, Turn};
 
-const DELAY_MS: u64 = 100;
+pub(crate) const DELAY_MS: u64 = 100;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "gather",
@@ -39,7 +40,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     contenders: || with_peers("gather", cells(&["reqwest"])),
     plan: |effort| match effort {
         Effort::Quick => Plan {
-            points: vec![100.0, 1000.0],
+            points: vec![10.0, 100.0, 1000.0],
             rounds: 4,
         },
         Effort::Full => Plan {
@@ -48,18 +49,25 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     work: Work {
-        // A thread for each call: beyond these the pools queue, which `offload` is about.
-        takes: |effort, program, x| {
-            let most = match effort {
-                Effort::Quick => 100.0,
-                Effort::Full => 500.0,
-            };
-            !program.ends_with("/ureq") || x <= most
-        },
+        takes: |effort, program, x| x <= most(effort, program),
         about: |_, x| 105.0 + 0.06 * x,
         ..Work::of(worker)
     },
 };
+
+/// How many pages at once a contender is asked for at most.
+fn most(effort: Effort, program: &str) -> f64 {
+    match (program, effort) {
+        // One after the other, a turn takes as many delays as it has pages.
+        (peers::REQUESTS, Effort::Quick) => 10.0,
+        (peers::REQUESTS, Effort::Full) => 100.0,
+        (peers::CURL, _) => peers::CURL_LIMIT,
+        // A thread for each call: beyond these the pools queue, which `offload` is about.
+        (program, Effort::Quick) if program.ends_with("/ureq") => 100.0,
+        (program, Effort::Full) if program.ends_with("/ureq") => 500.0,
+        _ => f64::INFINITY,
+    }
+}
 
 fn worker(setup: &Setup) -> Result<Turn, Failure> {
     pages::turns(setup, |x| Shape {

@@ -1,14 +1,14 @@
 //! The experiments: one file each, which says what it is and what its worker does.
 
 mod blockers;
-mod blocking;
+pub(crate) mod blocking;
 mod bounded;
 mod dose;
-mod gather;
+pub(crate) mod gather;
 mod heartbeat;
 mod offload;
-mod overhead;
-mod sequential;
+pub(crate) mod overhead;
+pub(crate) mod sequential;
 mod threads;
 mod timeline;
 

@@ -19,7 +19,7 @@ use crate::worker::fetch::{failed, on_worker, session};
 use crate::worker::measure::Meter;
 use crate::worker::{Answer, Failure, Setup, Turn, start};
 
-const IN_FLIGHT: usize = 64;
+pub(crate) const IN_FLIGHT: usize = 64;
 
 /// What `/bytes/12` must answer.
 const LENGTH: usize = 12;

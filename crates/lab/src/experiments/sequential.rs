@@ -5,8 +5,8 @@ use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Work};
 use crate::worker::pages::{self, Shape};
 use crate::worker::{Failure, Setup, Turn};
 
-const PAGES: u64 = 10;
-const DELAY_MS: u64 = 20;
+pub(crate) const PAGES: u64 = 10;
+pub(crate) const DELAY_MS: u64 = 20;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "sequential",

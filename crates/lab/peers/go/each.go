@@ -1,0 +1,37 @@
+package main
+
+import "sync"
+
+// each runs job(0) to job(n-1), so many at once, each in a goroutine of its own, and answers the first
+// error, after which no other job is begun. It is errgroup.Group with SetLimit, which is not in the
+// standard library.
+func each(n, limit int, job func(int) error) error {
+	var (
+		group  sync.WaitGroup
+		once   sync.Once
+		first  error
+		failed = make(chan struct{})
+		slots  = make(chan struct{}, limit)
+	)
+begin:
+	for i := 0; i < n; i++ {
+		select {
+		case <-failed:
+			break begin
+		case slots <- struct{}{}:
+		}
+		group.Add(1)
+		go func(i int) {
+			defer group.Done()
+			defer func() { <-slots }()
+			if err := job(i); err != nil {
+				once.Do(func() {
+					first = err
+					close(failed)
+				})
+			}
+		}(i)
+	}
+	group.Wait()
+	return first
+}

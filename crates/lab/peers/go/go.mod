@@ -1,0 +1,3 @@
+module inflight/peer
+
+go 1.19

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"syscall"
+	"time"
+)
+
+// A meter measures time and the CPU time of this process from where it is made.
+type meter struct {
+	started time.Time
+	cpu     time.Duration
+}
+
+func newMeter() meter {
+	return meter{cpu: cpu(), started: time.Now()}
+}
+
+// read tells both, in seconds times this unit.
+func (m meter) read(unit float64) map[string]float64 {
+	return map[string]float64{
+		"wall": time.Since(m.started).Seconds() * unit,
+		"cpu":  (cpu() - m.cpu).Seconds() * unit,
+	}
+}
+
+func cpu() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}

@@ -1,0 +1,91 @@
+"""aiohttp as its documentation has it: one ClientSession, asyncio.gather, a limit on the connector."""
+
+import asyncio
+
+import aiohttp
+
+import protocol
+
+
+class Client:
+    """An event loop and a session that live as long as the peer."""
+
+    def __init__(self):
+        self.loop = asyncio.new_event_loop()
+        self.session = None
+        self.limit = None
+
+    def run(self, coroutine):
+        return self.loop.run_until_complete(coroutine)
+
+    async def at_most(self, limit):
+        if self.limit != limit:
+            if self.session is not None:
+                await self.session.close()
+            # As long as the others keep a connection that is idle.
+            connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=90)
+            self.session, self.limit = aiohttp.ClientSession(connector=connector), limit
+        return self.session
+
+
+async def get(session, url):
+    async with session.get(url) as response:
+        return response.status, await response.read()
+
+
+def pages(arguments):
+    client = Client()
+
+    async def fetch(urls, limit):
+        session = await client.at_most(limit)
+        return await asyncio.gather(*(get(session, url) for url in urls))
+
+    return protocol.page_turn(arguments, lambda urls, limit: client.run(fetch(urls, limit)))
+
+
+def requests(arguments):
+    client = Client()
+    url = f"{arguments.origin}/bytes/12"
+
+    async def verified(session):
+        status, body = await get(session, url)
+        protocol.verify("/bytes/12", status, body, protocol.TWELVE)
+
+    async def turn(iterations):
+        session = await client.at_most(int(arguments.limit))
+        meter = protocol.Meter()
+        await asyncio.gather(*(verified(session) for _ in range(iterations)))
+        each = {name: ms * 1e3 / iterations for name, ms in meter.read().items()}
+        return iterations, each
+
+    return lambda _, iterations: client.run(turn(iterations))
+
+
+def heart(arguments):
+    client = Client()
+    url = f"{arguments.origin}/page/0?delay_ms={arguments.delay_ms}"
+
+    async def turn():
+        session = await client.at_most(100)
+        stop = asyncio.Event()
+        beating = asyncio.create_task(protocol.heart(stop))
+        # Its first gap begins before the page is asked for, as with ours.
+        await asyncio.sleep(0)
+        status, body = await asyncio.create_task(get(session, url))
+        stop.set()
+        gap = await beating
+        protocol.verify("page 0", status, body, protocol.page(0))
+        return gap
+
+    def turns(_, iterations):
+        gaps = [client.run(turn()) for _ in range(iterations)]
+        return iterations, {"gap": sum(gaps) / iterations}
+
+    return turns
+
+
+if __name__ == "__main__":
+    protocol.main(
+        lambda: protocol.python(f"aiohttp {aiohttp.__version__}"),
+        {"pages": pages, "requests": requests, "heart": heart},
+    )
