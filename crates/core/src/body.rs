@@ -196,8 +196,10 @@ impl Body {
             limit,
             first: Bytes::new(),
             all: BytesMut::new(),
+            at_once: AT_ONCE,
         };
         poll_fn(move |cx| {
+            collected.at_once = AT_ONCE;
             let read = ready!(collected.poll_read(cx));
             collected.body = Body::empty();
             Poll::Ready(read.map(|()| collected.take()))
@@ -217,7 +219,12 @@ struct Collected {
     limit: u64,
     first: Bytes,
     all: BytesMut,
+    // What may still be read before others have their turn.
+    at_once: usize,
 }
+
+/// So much is read in one poll: a few bytes of a coding may swell to far more, without a wait.
+const AT_ONCE: usize = 1 << 20;
 
 impl Collected {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -232,9 +239,14 @@ impl Collected {
             if http_body::Body::is_end_stream(&self.body) {
                 return Poll::Ready(Ok(()));
             }
-            match ready!(self.body.poll_chunk(cx)).transpose()? {
-                Some(chunk) => self.push(chunk, left),
-                None => return Poll::Ready(Ok(())),
+            let Some(chunk) = ready!(self.body.poll_chunk(cx)).transpose()? else {
+                return Poll::Ready(Ok(()));
+            };
+            self.at_once = self.at_once.saturating_sub(chunk.len());
+            self.push(chunk, left);
+            if self.at_once == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
         }
     }

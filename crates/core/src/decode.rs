@@ -254,6 +254,16 @@ impl Decoded {
         }
     }
 
+    /// Whether coded bytes have come since this was asked last.
+    fn has_moved(&mut self) -> bool {
+        let coded = match &mut self.state {
+            State::Start(coded) | State::Trailing(coded) => coded,
+            State::Decoding(decoder) => decoder.coded(),
+            State::Ended => return false,
+        };
+        mem::take(&mut coded.moved)
+    }
+
     fn corrupt(&self) -> Error {
         let name = self.coding.name();
         Error::new(ErrorKind::Decode).with_context(format!("not what {name} makes"))
@@ -268,7 +278,12 @@ impl http_body::Body for Decoded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let piece = ready!(self.poll_decoded(cx));
+        let piece = match self.poll_decoded(cx) {
+            Poll::Ready(piece) => piece,
+            // Who waits for the next bytes hears that some have come: in an empty piece.
+            Poll::Pending if self.has_moved() => Ok(Some(Bytes::new())),
+            Poll::Pending => return Poll::Pending,
+        };
         if piece.is_err() {
             self.state = State::Ended;
         }
@@ -285,6 +300,7 @@ struct Coded {
     body: Body,
     piece: Bytes,
     ended: bool,
+    moved: bool,
     /// What the transfer met. To the decoder it looks as if nothing more came yet: it then hands
     /// on what it has, where it would forget it for an error.
     failed: Option<Error>,
@@ -296,6 +312,7 @@ impl Coded {
             body,
             piece: Bytes::new(),
             ended: false,
+            moved: false,
             failed: None,
         }
     }
@@ -307,7 +324,9 @@ impl Coded {
     /// Reads until `wanted` bytes are there, or the end is.
     fn poll_start(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<(), Error>> {
         while self.piece.len() < wanted && !self.ended {
-            match ready!(self.body.poll_chunk(cx)).transpose()? {
+            let chunk = ready!(self.body.poll_chunk(cx)).transpose()?;
+            self.moved |= chunk.is_some();
+            match chunk {
                 Some(chunk) if self.piece.is_empty() => self.piece = chunk,
                 Some(chunk) => self.piece = [&self.piece[..], &chunk].concat().into(),
                 None => self.ended = true,

@@ -154,6 +154,30 @@ impl<F: Fetch> DynFetch for F {
     }
 }
 
+/// A decorator with the client that it was given: a session waits for both to end, as a decorator
+/// need not know of [`Fetch::ended`].
+pub(crate) struct Wrapped<F> {
+    pub(crate) client: F,
+    pub(crate) below: Arc<dyn DynFetch>,
+}
+
+impl<F: Fetch> DynFetch for Wrapped<F> {
+    fn fetch_boxed(
+        &self,
+        request: http::Request<Body>,
+    ) -> BoxFuture<'_, Result<http::Response<Body>, Error>> {
+        Box::pin(self.client.fetch(request))
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        let (client, below) = (self.client.ended(), self.below.ended());
+        Box::pin(async move {
+            client.await;
+            below.await;
+        })
+    }
+}
+
 /// A session's client, whichever it is: what [`SessionBuilder::wrap`] gives to a decorator.
 ///
 /// [`SessionBuilder::wrap`]: crate::SessionBuilder::wrap

@@ -280,10 +280,14 @@ impl<C: FetchBlocking> Inline<C> {
 impl<C: FetchBlocking> Fetch for Inline<C> {
     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
         let (parts, body) = request.into_parts();
-        let Some(bytes) = body.as_bytes() else {
-            return Err(Error::new(ErrorKind::Unsupported).with_context(NO_STREAMS));
+        let body = match (body.as_bytes(), body.reader()) {
+            (Some(bytes), _) => BlockingBody::from(bytes.clone()),
+            (None, Some(reader)) => BlockingBody::from_reader(reader, body.len()),
+            (None, None) => {
+                return Err(Error::new(ErrorKind::Unsupported).with_context(NO_STREAMS));
+            }
         };
-        let request = http::Request::from_parts(parts, BlockingBody::from(bytes.clone()));
+        let request = http::Request::from_parts(parts, body);
         let response = self.0.fetch_blocking(request, &Cancel::new())?;
         Ok(response.map(|body| Body::wrap(InlineBody(body))))
     }

@@ -257,7 +257,7 @@ impl RequestBuilder {
             mut request,
             content_type,
             upload,
-            mut timeout,
+            timeout,
         } = self;
         if let Some(content_type) = content_type {
             let headers = request.headers_mut();
@@ -265,15 +265,7 @@ impl RequestBuilder {
         }
         // In a box an exchange stays where it is, while what gathers and spawns it moves a
         // pointer.
-        Box::pin(async move {
-            let target = target?;
-            if let Some(upload) = upload {
-                let runtime = session.runtime();
-                let prepared = upload.prepare(&mut request, &mut timeout, runtime);
-                prepared.await.map_err(|error| target.name(error))?;
-            }
-            session.exchange(target, request, timeout).await
-        })
+        Box::pin(async move { session.exchange(target?, request, upload, timeout).await })
     }
 
     /// Sends the request and reads the whole body.

@@ -2,15 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use http::header::CONTENT_TYPE;
 
 use crate::body::Body;
-use crate::error::{Error, Phase};
+use crate::error::Error;
 use crate::fetch::BoxFuture;
 use crate::multipart::Multipart;
 use crate::progress::Watcher;
@@ -23,7 +20,7 @@ pub(crate) struct Upload {
     pub(crate) watcher: Option<Watcher>,
 }
 
-/// What has to ask the file system first, in whose time the request's own runs.
+/// What has to ask the file system first.
 pub(crate) enum Source {
     File(PathBuf),
     Open(fs::File),
@@ -31,27 +28,16 @@ pub(crate) enum Source {
 }
 
 impl Upload {
-    /// Puts the body into its request, within the time that the request has, and takes from it.
+    /// Puts the body into its request.
     pub(crate) fn prepare<'a>(
         self: Box<Self>,
         request: &'a mut http::Request<Body>,
-        timeout: &'a mut Option<Duration>,
         runtime: &'a Arc<dyn Runtime>,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let Self { source, watcher } = *self;
             if let Some(source) = source {
-                let start = runtime.now();
-                let opened = source.open(request, runtime);
-                match *timeout {
-                    None => opened.await?,
-                    Some(time) => match select(pin!(opened), runtime.sleep(time)).await {
-                        Either::Left((opened, _)) => opened?,
-                        Either::Right(_) => return Err(Error::timeout(Phase::Total)),
-                    },
-                }
-                let took = runtime.now().saturating_duration_since(start);
-                *timeout = timeout.map(|time| time.saturating_sub(took));
+                source.open(request, runtime).await?;
             }
             if let Some(watcher) = watcher {
                 let body = std::mem::take(request.body_mut());

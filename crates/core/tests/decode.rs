@@ -5,6 +5,7 @@ mod support;
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_compression::Level;
@@ -20,7 +21,7 @@ use inflight_core::{
     Body, Error, ErrorKind, Phase, RequestBuilder, Response, Session, SessionBuilder,
 };
 use proptest::prelude::*;
-use support::{answering, lock, run};
+use support::{Gate, TestRuntime, Wakes, answering, answering_on, lock, poll_until_stalled, run};
 
 fn coded(coding: &str, body: impl Into<Body>) -> http::Response<Body> {
     let mut response = http::Response::new(body.into());
@@ -458,5 +459,53 @@ fn what_a_few_bytes_swell_to_is_held_to_the_time() {
         let session = session.timeout(Duration::ZERO).build().unwrap();
         let error = run(session.get("http://host/").bytes()).unwrap_err();
         assert_eq!(error.phase(), Some(Phase::Total), "{coding}: {error}");
+    }
+}
+
+#[test]
+fn what_a_few_bytes_swell_to_leaves_others_their_turn() {
+    for (coding, encode) in CODINGS {
+        let response = received(coded(coding, encode(&vec![0; 8 << 20]))).unwrap();
+        let mut bytes = Box::pin(response.bytes());
+        let (mut polls, (wakes, waker)) = (0, Wakes::new());
+        let bytes = loop {
+            polls += 1;
+            match bytes.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(bytes) => break bytes.unwrap(),
+                Poll::Pending => assert!(wakes.take() > 0, "{coding}: it would hang"),
+            }
+        };
+        assert_eq!(bytes.len(), 8 << 20);
+        assert!(polls >= 8, "{coding}: {polls} polls");
+    }
+}
+
+#[test]
+fn bytes_that_come_are_no_silence_although_nothing_can_be_made_of_them_yet() {
+    for (coding, encode) in CODINGS {
+        let bytes = encode(b"a text that is short and comes slowly");
+        let runtime = TestRuntime::new(0);
+        let gates: Vec<Gate> = bytes.iter().map(|_| Gate::new()).collect();
+        let script = Mutex::new(Some((bytes, gates.clone())));
+        let session = answering_on(&runtime, move |_| {
+            let (bytes, gates) = lock(&script).take().unwrap();
+            let pieces =
+                stream::iter(bytes.into_iter().zip(gates)).then(|(byte, gate)| async move {
+                    gate.passed().await;
+                    Ok::<_, Error>(vec![byte])
+                });
+            coded(coding, Body::from_stream(pieces))
+        });
+        let limit = Duration::from_secs(10);
+        let session = session.read_timeout(limit).timeout(None);
+        let session = session.build().unwrap();
+        let mut text = Box::pin(session.get("http://host/").text());
+        for gate in gates {
+            assert!(poll_until_stalled(&mut text).is_pending(), "{coding}");
+            runtime.advance(limit * 9 / 10);
+            assert!(poll_until_stalled(&mut text).is_pending(), "{coding}");
+            gate.open();
+        }
+        assert_eq!(run(text).unwrap(), "a text that is short and comes slowly");
     }
 }

@@ -603,6 +603,18 @@ fn inline_works_with_what_is_in_memory() {
 }
 
 #[test]
+fn inline_takes_what_is_watched_on_its_way() {
+    let client = Scripted::new(|mut request, _| {
+        let mut all = Vec::new();
+        request.body_mut().read_to_end(&mut all).unwrap();
+        answer(BlockingBody::from_reader(io::Cursor::new(all), None))
+    });
+    let body = Body::from("echo").on_progress(|_| {});
+    let response = run(Inline::new(client).fetch(request(body))).unwrap();
+    assert_eq!(run(response.into_body().collect(10)).unwrap(), "echo");
+}
+
+#[test]
 fn inline_does_not_take_streams_and_says_so() {
     let inline = Inline::new(Scripted::new(|_, _| panic!("the client is not asked")));
     let pieces = stream::iter([Ok::<_, Error>("a")]);

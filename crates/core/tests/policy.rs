@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +14,8 @@ use futures_lite::{StreamExt, stream};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, LOCATION, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
 use inflight_core::{
-    Body, BoxFuture, Error, ErrorKind, Phase, RequestBuilder, Response, Retry, Session,
-    SessionBuilder,
+    AnyClient, Body, BoxFuture, Capabilities, Error, ErrorKind, Fetch, Phase, RequestBuilder,
+    Response, Retry, Session, SessionBuilder,
 };
 use support::{
     Gate, InMemory, TestRuntime, answer, builder, client, lock, poll, poll_until_stalled, run,
@@ -231,6 +232,7 @@ fn credentials_stay_on_their_site() {
                 .header(AUTHORIZATION, "mine")
                 .header(COOKIE, "a=b")
                 .header("proxy-authorization", "mine")
+                .header("host", "front")
                 .header("accept", "*/*")
         };
         ask(client, build, request).unwrap();
@@ -238,7 +240,13 @@ fn credentials_stay_on_their_site() {
         assert_eq!(log.len(), 4);
         for (n, sent) in log.iter().enumerate() {
             let at_home = n < 2;
-            for name in ["authorization", "cookie", "proxy-authorization", "x-key"] {
+            for name in [
+                "authorization",
+                "cookie",
+                "host",
+                "proxy-authorization",
+                "x-key",
+            ] {
                 assert_eq!(sent.has(name), at_home, "{name} at {}", sent.uri);
             }
             assert!(sent.has("accept") && sent.has("x-open"));
@@ -435,6 +443,36 @@ fn a_retry_that_would_come_too_late_is_not_waited_for() {
     let response = run(session.get("http://host/").timeout(60 * SECOND).send()).unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(lock(&log).len(), 1);
+}
+
+#[test]
+fn a_retry_that_would_never_come_is_not_waited_for() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(|_, _| {
+        let response = http::Response::builder().status(503);
+        Ok(response
+            .header(RETRY_AFTER, u64::MAX)
+            .body(Body::empty())
+            .unwrap())
+    });
+    let session = retrying(client, &runtime, Retry::new(3));
+    let response = run(session.get("http://host/").timeout(None).send()).unwrap();
+    assert_eq!((response.status().as_u16(), lock(&log).len()), (503, 1));
+}
+
+#[test]
+fn redirects_do_not_multiply_retries() {
+    let runtime = TestRuntime::new(0);
+    // Each URL fails twice, and then sends the request on.
+    let (client, log) = server(|n, _| match n % 3 {
+        2 => redirect(302, &format!("/{n}")),
+        _ => status(503),
+    });
+    let session = retrying(client, &runtime, Retry::new(3));
+    let response = with_time(&runtime, session.get("http://host/")).unwrap();
+    assert_eq!(response.status(), 503);
+    // Two failures and a redirect, one failure more, and no retry is left.
+    assert_eq!(lock(&log).len(), 5);
 }
 
 #[test]
@@ -681,6 +719,83 @@ fn a_redirect_to_another_host_waits_for_its_turn_there() {
 }
 
 #[test]
+fn a_redirect_that_waits_for_its_turn_keeps_nobody_from_theirs() {
+    let gates: Arc<Mutex<Vec<(String, Gate)>>> = Arc::default();
+    let begun_here = gates.clone();
+    let client = client(move |request: Request<Body>| {
+        let gate = Gate::new();
+        let passed = gate.passed();
+        let uri = request.uri().to_string();
+        lock(&begun_here).push((uri.clone(), gate));
+        async move {
+            passed.await;
+            match uri.as_str() {
+                "http://a/" => redirect(302, "http://b/next"),
+                _ => answer("there"),
+            }
+        }
+    });
+    let session = builder(client, &TestRuntime::new(0))
+        .max_per_host(1)
+        .max_in_flight(1)
+        .build()
+        .unwrap();
+    let redirected = session.get("http://a/").text();
+    // It has the place at b, and waits for one among all.
+    let direct = session.get("http://b/").text();
+    let (mut redirected, mut direct) = (Box::pin(redirected), Box::pin(direct));
+    assert!(poll(&mut redirected).is_pending());
+    assert!(poll(&mut direct).is_pending());
+    lock(&gates)[0].1.open();
+    assert!(poll_until_stalled(&mut redirected).is_pending());
+    assert!(poll_until_stalled(&mut direct).is_pending());
+    assert_eq!(begun(&gates), ["http://a/", "http://b/"]);
+    lock(&gates)[1].1.open();
+    assert_eq!(run(direct).unwrap(), "there");
+    assert!(poll_until_stalled(&mut redirected).is_pending());
+    lock(&gates)[2].1.open();
+    assert_eq!(run(redirected).unwrap(), "there");
+}
+
+#[test]
+fn a_redirect_whose_body_does_not_come_is_followed() {
+    let runtime = TestRuntime::new(0);
+    let client = client(|request: Request<Body>| {
+        ready(match request.uri().path() {
+            "/" => redirect(302, "/next").map(|response| {
+                let late = stream::pending::<Result<Bytes, Error>>();
+                response.map(|_| Body::wrap(OfLength(Body::from_stream(late), 5)))
+            }),
+            _ => answer("there"),
+        })
+    });
+    let session = builder(client, &runtime).build().unwrap();
+    let mut text = Box::pin(session.get("http://host/").text());
+    assert!(poll_until_stalled(&mut text).is_pending());
+    runtime.advance(SECOND);
+    assert_eq!(run(text).unwrap(), "there");
+}
+
+/// A body that says its length.
+struct OfLength(Body, u64);
+
+impl http_body::Body for OfLength {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.1)
+    }
+}
+
+#[test]
 fn a_queue_behind_responses_that_nobody_reads_is_told() {
     let runtime = TestRuntime::new(0);
     let body = || Body::from_stream(stream::iter(["a", "b"]).map(Ok::<_, Error>));
@@ -825,6 +940,51 @@ fn closing_cancels_what_takes_longer() {
     assert!(poll_until_stalled(&mut closing).is_pending());
     assert_eq!(run(head).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(run(body).unwrap_err().kind(), ErrorKind::Closed);
+    run(closing);
+}
+
+/// A client that is gone when the test says so.
+struct Lasting(Gate);
+
+impl Fetch for Lasting {
+    async fn fetch(&self, _: Request<Body>) -> Result<http::Response<Body>, Error> {
+        answer("there")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all("lasting")
+    }
+
+    fn ended(&self) -> BoxFuture<'static, ()> {
+        Box::pin(self.0.passed())
+    }
+}
+
+/// As a user writes one who has not heard of `ended`.
+struct Around(AnyClient);
+
+impl Fetch for Around {
+    async fn fetch(&self, request: Request<Body>) -> Result<http::Response<Body>, Error> {
+        self.0.fetch(request).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+}
+
+#[test]
+fn closing_waits_for_the_client_beneath_a_decorator() {
+    let runtime = TestRuntime::new(1);
+    let (gone, shared) = (Gate::new(), runtime.shared());
+    let client = Lasting(gone.clone());
+    let session = Session::builder(move |_| Ok((client, shared)))
+        .wrap(Around)
+        .build()
+        .unwrap();
+    let mut closing = Box::pin(session.close(Duration::ZERO));
+    assert!(poll_until_stalled(&mut closing).is_pending());
+    gone.open();
     run(closing);
 }
 

@@ -12,13 +12,13 @@ use url::Url;
 
 use super::caps::{Caps, Hosts, Starts};
 use super::gate::Gate;
-use super::retry::{Budget, Retry};
+use super::retry::{Budgets, Retry};
 use super::{Inner, Parts, Session, redirect};
 use crate::client::ClientOptions;
 #[cfg(feature = "cookies")]
 use crate::cookies::CookieJar;
 use crate::error::Error;
-use crate::fetch::{AnyClient, Fetch};
+use crate::fetch::{AnyClient, Fetch, Wrapped};
 use crate::observe::Observer;
 use crate::request::{IntoUrl, header};
 use crate::response::MAX_BODY;
@@ -321,11 +321,16 @@ impl SessionBuilder {
                 capabilities,
                 runtime,
             } = open(options)?;
+            let below = client.clone();
             let client = wrap(AnyClient {
                 client,
                 capabilities,
             });
-            Ok(Parts::new(client, runtime))
+            Ok(Parts {
+                capabilities: client.capabilities(),
+                client: Arc::new(Wrapped { client, below }),
+                runtime,
+            })
         });
         self
     }
@@ -409,7 +414,7 @@ impl SessionBuilder {
             caps,
             redirects: self.redirects,
             retry: self.retry,
-            budget: Budget::new(),
+            budgets: Budgets::default(),
             roll: Arc::default(),
             #[cfg(feature = "cookies")]
             cookies: self.cookies,

@@ -103,8 +103,9 @@ impl Caps {
             return Ok(());
         }
         // Given up before the next is waited for, so that two hosts which redirect to each other
-        // do not wait for each other.
-        places.host = None;
+        // do not wait for each other; and so is the place among all, as whoever has a place at the
+        // next host may be waiting for that one.
+        *places = Places::default();
         let gate = hosts.gate(&site);
         places.host = Some((site, place(&gate, alarm, limit).await?));
         Ok(())

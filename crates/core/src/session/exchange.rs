@@ -1,7 +1,7 @@
 //! One request of a session's, from the caller's to the response that answers it: through the
 //! caps, again after failures, on after redirects.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, PROXY_AUTHORIZATION};
 use http::uri::Scheme;
@@ -20,11 +20,15 @@ use crate::fetch::Deadline;
 use crate::head;
 use crate::observe::{Observed, Step};
 use crate::response::Response;
-use crate::target::Target;
+use crate::target::{Site, Target};
+use crate::upload::Upload;
 
 /// A redirect's body up to this size is read, so that its connection can be used again; others
 /// are dropped with theirs.
 const DRAINED: u64 = 16 << 10;
+
+/// What has not come by then is not waited for: a new connection is sooner there.
+const DRAINED_IN: Duration = Duration::from_millis(500);
 
 /// What the caller wants sent: the pattern of the requests that are.
 pub(crate) struct Draft {
@@ -83,7 +87,6 @@ impl Draft {
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.request.method().clone();
-        *request.version_mut() = self.request.version();
         *request.uri_mut() = target.uri().clone();
         *request.extensions_mut() = self.request.extensions().clone();
         *request.headers_mut() = self.request.headers().clone();
@@ -132,11 +135,20 @@ impl Session {
         self,
         mut target: Target,
         mut request: Box<Request<Body>>,
+        upload: Option<Box<Upload>>,
         timeout: Option<Duration>,
     ) -> Result<Response, Error> {
         let inner = &*self.0;
         let observed = inner.observed(&mut request, &target);
-        let alarm = match Alarm::start(timeout, self.clone()) {
+        let begin = async {
+            let mut alarm = Alarm::start(timeout, self.clone())?;
+            if let Some(upload) = upload {
+                let prepared = upload.prepare(&mut request, &inner.runtime);
+                alarm.bound(None, prepared).await??;
+            }
+            Ok(alarm)
+        };
+        let alarm = match begin.await {
             Ok(alarm) => alarm,
             Err(error) => {
                 let error = target.name(error);
@@ -151,6 +163,7 @@ impl Session {
             draft: Draft::new(request, inner.decompress),
             alarm,
             attempts: 0,
+            retries: None,
             observed,
         };
         let mut history = Vec::new();
@@ -192,6 +205,8 @@ struct Exchange<'a> {
     draft: Draft,
     alarm: Alarm,
     attempts: u32,
+    /// What is left of the request's retries, wherever redirects lead it.
+    retries: Option<Plan>,
     observed: Option<Box<Observed>>,
 }
 
@@ -225,8 +240,12 @@ impl Exchange<'_> {
             let body = response.into_body();
             if body.len().is_some_and(|len| len <= DRAINED) {
                 // What becomes of it is nothing to the request.
-                let drained = self.alarm.bound(None, body.collect(DRAINED));
-                let _ = Box::pin(drained).await?;
+                let limit = self.alarm.limit(Some(DRAINED_IN), Phase::Body);
+                let drained = Box::pin(self.alarm.bound(limit, body.collect(DRAINED))).await;
+                match drained {
+                    Err(error) if error.phase() != Some(Phase::Body) => return Err(error),
+                    _ => {}
+                }
             }
             *target = next;
             seat = Some(taken);
@@ -246,9 +265,9 @@ impl Exchange<'_> {
             return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
         }
         let mut once_more = true;
-        let mut plan: Option<Plan> = None;
-        if !inner.retry.is_off() {
-            inner.budget.earn();
+        let site = (!inner.retry.is_off()).then(|| Site::of(target.uri()));
+        if let Some(site) = &site {
+            inner.budgets.earn(site);
         }
         loop {
             let mut taken = seat.take().unwrap_or_default();
@@ -274,16 +293,20 @@ impl Exchange<'_> {
                 seat = Some(std::mem::take(&mut taken));
                 continue;
             }
-            if inner.retry.is_off() || !self.draft.can_be_sent() {
+            let Some(site) = site.as_ref().filter(|_| self.draft.can_be_sent()) else {
                 return Ok((outcome?, taken));
-            }
-            let plan = plan.get_or_insert_with(|| inner.retry.plan());
+            };
+            let plan = self.retries.get_or_insert_with(|| inner.retry.plan());
             let Some(pause) = plan.pause(self.draft.method(), &outcome) else {
                 return Ok((outcome?, taken));
             };
-            let resume = self.alarm.now() + pause;
-            let too_late = self.alarm.deadline.is_some_and(|end| resume >= end);
-            if too_late || !inner.budget.spend() {
+            // A server may ask for more time than there is.
+            let resume = self.alarm.now().checked_add(pause);
+            let in_time = |resume: &Instant| self.alarm.deadline.is_none_or(|end| *resume < end);
+            let Some(resume) = resume.filter(in_time) else {
+                return Ok((outcome?, taken));
+            };
+            if !inner.budgets.spend(site) {
                 return Ok((outcome?, taken));
             }
             let error = outcome.as_ref().err();

@@ -37,29 +37,39 @@ impl Gate {
     }
 
     fn release(&self, unread: bool) {
-        let mut state = self.state();
-        state.unread -= usize::from(unread);
-        state.stuck_since = None;
-        state.pass_on();
+        let next = {
+            let mut state = self.state();
+            state.unread -= usize::from(unread);
+            state.stuck_since = None;
+            state.pass_on()
+        };
+        wake(next);
+    }
+}
+
+/// Without the lock, as everything else that is somebody else's code: an executor may run or drop
+/// a task at once, and that one's place or wait comes back here.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
 impl State {
-    /// Gives a place that has become free to the first in the queue.
-    fn pass_on(&mut self) {
-        match self.waiting.pop_first() {
-            Some((number, waker)) => {
-                self.called.insert(number);
-                waker.wake();
-            }
+    /// Gives a place that has become free to the first in the queue, who is to be woken.
+    fn pass_on(&mut self) -> Option<Waker> {
+        let first = self.waiting.pop_first();
+        match &first {
+            Some((number, _)) => drop(self.called.insert(*number)),
             None => self.taken -= 1,
         }
+        first.map(|(_, waker)| waker)
     }
 
-    fn wake_first(&self) {
-        if let Some((_, waker)) = self.waiting.first_key_value() {
-            waker.wake_by_ref();
-        }
+    fn first(&self) -> Option<Waker> {
+        self.waiting
+            .first_key_value()
+            .map(|(_, waker)| waker.clone())
     }
 }
 
@@ -91,7 +101,9 @@ impl Waiting {
             }
             Some(number) if state.called.remove(&number) => self.number = None,
             Some(number) => {
-                state.waiting.insert(number, cx.waker().clone());
+                let last = state.waiting.insert(number, cx.waker().clone());
+                drop(state);
+                drop(last);
                 return Poll::Pending;
             }
         }
@@ -114,15 +126,17 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
-        let mut state = self.gate.state();
-        if state.called.remove(&number) {
-            state.pass_on();
-        } else {
-            state.waiting.remove(&number);
-            if state.stuck_since.is_some() {
-                state.wake_first();
+        let (next, _own) = {
+            let mut state = self.gate.state();
+            if state.called.remove(&number) {
+                (state.pass_on(), None)
+            } else {
+                let own = state.waiting.remove(&number);
+                let is_stuck = state.stuck_since.is_some();
+                (state.first().filter(|_| is_stuck), own)
             }
-        }
+        };
+        wake(next);
     }
 }
 
@@ -139,12 +153,16 @@ impl Place {
             return;
         }
         self.unread = true;
-        let mut state = self.gate.state();
-        state.unread += 1;
-        if state.unread == self.gate.places {
+        let first = {
+            let mut state = self.gate.state();
+            state.unread += 1;
+            if state.unread < self.gate.places {
+                return;
+            }
             state.stuck_since = Some(now);
-            state.wake_first();
-        }
+            state.first()
+        };
+        wake(first);
     }
 
     /// Notes that somebody reads.

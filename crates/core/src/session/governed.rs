@@ -220,7 +220,17 @@ impl http_body::Body for Governed {
             return Poll::Ready(None);
         }
         this.seat.read();
-        match Pin::new(&mut this.body).poll_frame(cx) {
+        let frame = loop {
+            let frame = Pin::new(&mut this.body).poll_frame(cx);
+            match &frame {
+                // Bytes have come, of which nothing could be made yet.
+                Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {
+                    this.late = None;
+                }
+                _ => break frame,
+            }
+        };
+        match frame {
             // A peer that is never slow enough to wait for is held to the time as well.
             Poll::Ready(Some(Ok(_))) if this.is_overdue() => {
                 this.fail(Error::timeout(Phase::Total))

@@ -11,6 +11,7 @@ mod roll;
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
@@ -31,10 +32,11 @@ use crate::request::{IntoUrl, RequestBuilder};
 use crate::response::Response;
 use crate::runtime::Runtime;
 use crate::target::Target;
+use crate::task::unblock;
 pub use builder::SessionBuilder;
 use caps::Caps;
 pub use redirect::Redirect;
-use retry::Budget;
+use retry::Budgets;
 pub use retry::Retry;
 use roll::Roll;
 pub use roll::Stats;
@@ -102,7 +104,7 @@ struct Inner {
     caps: Caps,
     redirects: redirect::Policy,
     retry: Retry,
-    budget: Budget,
+    budgets: Budgets,
     roll: Arc<Roll>,
     #[cfg(feature = "cookies")]
     cookies: Option<CookieJar>,
@@ -270,9 +272,15 @@ impl Session {
         self.is_empty_in(LAST_WORDS).await;
         if let Some(client) = client {
             let ended = client.ended();
-            drop(client);
+            // A client with threads of its own may wait for them: not on ours.
+            let dropped = unblock(&*inner.runtime, move || drop(client));
+            let gone = pin!(async {
+                // One that could not be dropped there was dropped with its work.
+                let _ = dropped.await;
+                ended.await;
+            });
             let limit = inner.runtime.sleep(LAST_WORDS);
-            futures_util::future::select(ended, limit).await;
+            futures_util::future::select(gone, limit).await;
         }
     }
 

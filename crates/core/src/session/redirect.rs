@@ -1,7 +1,8 @@
 //! Which redirects a session follows, and what it sends after one (RFC 9110, 15.4).
 
 use http::header::{
-    self, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
+    self, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    PROXY_AUTHORIZATION,
 };
 use http::{Method, StatusCode};
 use url::Url;
@@ -124,7 +125,9 @@ impl Draft {
     }
 
     fn leave_behind(&mut self, confidential: impl Fn(&HeaderName) -> bool) {
-        remove(self.headers_mut(), confidential);
+        remove(self.headers_mut(), |name| {
+            *name == HOST || confidential(name)
+        });
         self.went_elsewhere();
     }
 }

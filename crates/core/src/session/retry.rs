@@ -1,6 +1,7 @@
 //! When a request that failed is sent again.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -8,6 +9,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::{Error, ErrorKind, Phase};
+use crate::target::Site;
 
 /// When and how often a session sends a failed request again.
 ///
@@ -21,8 +23,8 @@ use crate::error::{Error, ErrorKind, Phase};
 /// the request's [`timeout`](crate::SessionBuilder::timeout) is not begun: the failure is the
 /// answer then.
 ///
-/// A session's retries have a budget: a fifth of its requests, and ten. When everything fails, a
-/// server meets a fifth more load and not a multiple of it.
+/// The retries at a server (a scheme, a host and a port) have a budget: a fifth of the requests to
+/// it, and ten. When everything fails, a server meets a fifth more load and not a multiple of it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -141,30 +143,44 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 }
 
 /// What keeps retries from multiplying the load of a server that fails.
-pub(crate) struct Budget(AtomicI64);
+#[derive(Default)]
+pub(crate) struct Budgets(Mutex<HashMap<Site, u32>>);
 
 /// In fifths of a retry.
-const A_RETRY: i64 = 5;
-const MOST: i64 = 10 * A_RETRY;
+const A_RETRY: u32 = 5;
+const MOST: u32 = 10 * A_RETRY;
 
-impl Budget {
-    pub(crate) fn new() -> Self {
-        Self(AtomicI64::new(MOST))
-    }
+/// So many servers at once are known to fail. With one more, all have their whole budget again.
+const SITES: usize = 4096;
 
-    /// Each request adds a fifth of a retry.
-    pub(crate) fn earn(&self) {
-        self.change(|left| Some((left + 1).min(MOST)));
+impl Budgets {
+    /// Each request adds a fifth of a retry. Servers that have spent nothing are not kept.
+    pub(crate) fn earn(&self, site: &Site) {
+        let mut budgets = self.lock();
+        if let Some(left) = budgets.get_mut(site) {
+            *left += 1;
+            if *left >= MOST {
+                budgets.remove(site);
+            }
+        }
     }
 
     /// Whether there is a retry left; it is spent then.
-    pub(crate) fn spend(&self) -> bool {
-        self.change(|left| (left >= A_RETRY).then_some(left - A_RETRY))
+    pub(crate) fn spend(&self, site: &Site) -> bool {
+        let mut budgets = self.lock();
+        if budgets.len() >= SITES && !budgets.contains_key(site) {
+            budgets.clear();
+        }
+        let left = budgets.entry(site.clone()).or_insert(MOST);
+        match left.checked_sub(A_RETRY) {
+            Some(rest) => *left = rest,
+            None => return false,
+        }
+        true
     }
 
-    fn change(&self, to: impl FnMut(i64) -> Option<i64>) -> bool {
-        let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.0.fetch_update(set, get, to).is_ok()
+    fn lock(&self) -> MutexGuard<'_, HashMap<Site, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,23 +204,31 @@ mod tests {
         assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Duration::ZERO);
         assert_eq!(after("soon"), Duration::ZERO);
         assert_eq!(after("-1"), Duration::ZERO);
+        assert_eq!(after("18446744073709551615"), Duration::from_secs(u64::MAX));
     }
 
     #[test]
-    fn the_budget_is_ten_retries_and_a_fifth_of_the_requests() {
-        let budget = Budget::new();
-        let spent = std::iter::repeat_with(|| budget.spend()).take_while(|spent| *spent);
-        assert_eq!(spent.count(), 10);
+    fn the_budget_is_ten_retries_and_a_fifth_of_the_requests_of_each_server() {
+        let budgets = Budgets::default();
+        let [a, b] = ["http://a/", "http://b/"].map(|url| Site::of(&url.parse().unwrap()));
+        let spent = |site| {
+            let spent = std::iter::repeat_with(|| budgets.spend(site));
+            spent.take_while(|spent| *spent).count()
+        };
+        assert_eq!(spent(&a), 10);
+        // What one server's requests earn is not spent on another.
+        for _ in 0..1000 {
+            budgets.earn(&b);
+        }
+        assert_eq!((spent(&a), spent(&b)), (0, 10));
         for _ in 0..100 {
-            budget.earn();
+            budgets.earn(&a);
         }
-        let spent = std::iter::repeat_with(|| budget.spend()).take_while(|spent| *spent);
-        assert_eq!(spent.count(), 10);
+        assert_eq!(spent(&a), 10);
         for _ in 0..25 {
-            budget.earn();
+            budgets.earn(&a);
         }
-        let spent = std::iter::repeat_with(|| budget.spend()).take_while(|spent| *spent);
-        assert_eq!(spent.count(), 5);
+        assert_eq!(spent(&a), 5);
     }
 
     #[test]

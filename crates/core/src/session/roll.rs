@@ -231,7 +231,9 @@ impl Entry {
             Some((_, waker)) if waker.will_wake(cx.waker()) => {}
             Some((key, waker)) => {
                 *waker = cx.waker().clone();
-                roll.calls().exchanges[*key] = waker.clone();
+                // What is dropped with the last is dropped without the lock.
+                let last = std::mem::replace(&mut roll.calls().exchanges[*key], waker.clone());
+                drop(last);
             }
             None => {
                 let waker = cx.waker().clone();
@@ -268,7 +270,8 @@ impl Entry {
     /// The request is over.
     pub(crate) fn leave(&mut self, roll: &Roll) {
         if let Some((key, _)) = self.call.take() {
-            roll.calls().exchanges.remove(key);
+            let waker = roll.calls().exchanges.remove(key);
+            drop(waker);
         }
         if !std::mem::take(&mut self.is_in) {
             return;
