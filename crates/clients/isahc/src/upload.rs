@@ -8,12 +8,13 @@
 
 use std::future::{poll_fn, ready};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use async_channel::{Receiver, Sender};
-use futures_lite::io::Cursor;
+use futures_lite::io::{AsyncRead, Cursor};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
 use inflight_core::bytes::Bytes;
@@ -25,8 +26,14 @@ use crate::error;
 pub(crate) enum Upload {
     /// Not even a length.
     Nothing,
-    Buffered(Bytes),
+    Buffered(Buffered),
     Streamed(Streamed),
+}
+
+pub(crate) struct Buffered {
+    bytes: Bytes,
+    /// The last byte has gone to libcurl.
+    sent: Arc<AtomicBool>,
 }
 
 pub(crate) struct Streamed {
@@ -48,7 +55,10 @@ impl Upload {
             if bytes.is_empty() && !announced {
                 return Self::Nothing;
             }
-            return Self::Buffered(bytes.clone());
+            return Self::Buffered(Buffered {
+                sent: Arc::new(AtomicBool::new(bytes.is_empty())),
+                bytes: bytes.clone(),
+            });
         }
         let (sender, pieces) = async_channel::bounded(1);
         Self::Streamed(Streamed {
@@ -63,9 +73,7 @@ impl Upload {
     pub(crate) fn reader(&self) -> AsyncBody {
         match self {
             Self::Nothing => AsyncBody::empty(),
-            Self::Buffered(bytes) => {
-                AsyncBody::from_reader_sized(Cursor::new(bytes.clone()), bytes.len() as u64)
-            }
+            Self::Buffered(body) => body.reader(),
             Self::Streamed(stream) => stream.reader(),
         }
     }
@@ -88,14 +96,45 @@ impl Upload {
     /// isahc ends the body when the response begins, sent or not. A server that has refused the
     /// request does not want the rest; of any other, the answer is one to half a request.
     pub(crate) fn check(&self, status: StatusCode) -> Result<(), Error> {
-        match self {
-            Self::Streamed(stream)
-                if status.is_success() && !stream.sent.load(Ordering::Acquire) =>
-            {
-                Err(error::cut_off())
-            }
-            _ => Ok(()),
+        let sent = match self {
+            Self::Nothing => return Ok(()),
+            Self::Buffered(body) => &body.sent,
+            Self::Streamed(stream) => &stream.sent,
+        };
+        if status.is_success() && !sent.load(Ordering::Acquire) {
+            return Err(error::cut_off());
         }
+        Ok(())
+    }
+}
+
+impl Buffered {
+    fn reader(&self) -> AsyncBody {
+        let reader = Noting {
+            reader: Cursor::new(self.bytes.clone()),
+            sent: self.sent.clone(),
+        };
+        AsyncBody::from_reader_sized(reader, self.bytes.len() as u64)
+    }
+}
+
+/// Notes when the last byte was read.
+struct Noting {
+    reader: Cursor<Bytes>,
+    sent: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Noting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let read = Pin::new(&mut self.reader).poll_read(cx, buffer);
+        if self.reader.position() == self.reader.get_ref().len() as u64 {
+            self.sent.store(true, Ordering::Release);
+        }
+        read
     }
 }
 
