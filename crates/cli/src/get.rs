@@ -40,6 +40,8 @@ impl From<Error> for Broken {
 
 pub(crate) fn run(args: args::Get) -> Result<Exit, Stop> {
     let data = args.data.as_deref().map(data).transpose()?;
+    // Before there is a temporary file that an interrupt would leave behind.
+    let interrupt = Interrupt::listen()?;
     let mut sink = match &args.output {
         Some(path) if path.as_os_str() != "-" => {
             let target = Target::create(path).map_err(|error| {
@@ -49,8 +51,7 @@ pub(crate) fn run(args: args::Get) -> Result<Exit, Stop> {
         }
         _ => Sink::Stdout(io::stdout()),
     };
-    let (backend, session) = session::start(&args.requests)?;
-    let interrupt = Interrupt::listen()?;
+    let (backend, session) = session::start(&args.requests, data.is_some())?;
 
     let when = match (args.requests.progress, &sink) {
         // The body itself is the progress.

@@ -17,9 +17,13 @@ use crate::output::describe;
 /// What the program says it is, unless a request says otherwise.
 const AGENT: &str = concat!("inflight/", env!("CARGO_PKG_VERSION"));
 
-/// Starts the runtime and the client.
-pub(crate) fn start(asked: &Requests) -> Result<(Backend, Session), Stop> {
-    start_with(asked, |builder| builder)
+/// Starts the runtime and the client, for one request.
+pub(crate) fn start(asked: &Requests, has_body: bool) -> Result<(Backend, Session), Stop> {
+    start_with(asked, |builder| match has_body {
+        // While a body goes out nobody waits for bytes, however long that takes.
+        true => builder,
+        false => builder.head_timeout(asked.read_timeout),
+    })
 }
 
 /// The same with the caps of a batch, and with a label for what the client does.
@@ -30,7 +34,9 @@ pub(crate) fn start_batch(
     probe: bool,
 ) -> Result<(Backend, Session), Stop> {
     start_with(asked, |builder| {
-        let builder = builder.max_per_host(per_host.map(NonZeroUsize::get));
+        let builder = builder
+            .head_timeout(asked.read_timeout)
+            .max_per_host(per_host.map(NonZeroUsize::get));
         let builder = match probe {
             true => builder.wrap(exchanges("client")),
             false => builder,
@@ -62,7 +68,6 @@ fn start_with(
         .decompress(!asked.no_decompress)
         .max_redirects(asked.max_redirects)
         .retry(Retry::new(asked.retries))
-        .head_timeout(asked.read_timeout)
         .read_timeout(asked.read_timeout);
     if let Some(timeout) = asked.timeout {
         builder = builder.timeout(timeout);

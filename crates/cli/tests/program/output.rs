@@ -6,7 +6,7 @@ use std::path::Path;
 use inflight_origin::script::{Script, Scripted};
 use inflight_origin::{Origin, payload};
 
-use crate::program::{backends, kinds, run};
+use crate::program::{Ran, backends, finish, kinds, run};
 
 /// The names in a directory, hidden ones too.
 pub(crate) fn names(directory: &Path) -> Vec<String> {
@@ -106,4 +106,38 @@ fn files_have_the_mode_of_any_new_file() {
     assert_eq!(ran.code, Some(0));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&directory.path().join("000000")), mode(&usual));
+}
+
+/// A disk with little room left: no file may grow beyond 64 KiB.
+#[cfg(unix)]
+fn cramped<'a>(args: impl IntoIterator<Item = &'a str>) -> Ran {
+    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
+    let shell = std::process::Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_inflight")])
+        .env("NO_PROXY", "*")
+        .args(args)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    finish(shell.unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_fails_what_does_not_fit_and_leaves_nothing_of_it() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let (small, large) = (origin.url("/bytes/1000"), origin.url("/bytes/1000000"));
+    let ran = cramped(["gather", "--output", path, &small, &large, &small]);
+    assert_eq!(kinds(&ran.records()), ["ok", "io", "ok"]);
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(names(directory.path()), ["000000", "000002"]);
+
+    let file = directory.path().join("body");
+    let ran = cramped(["get", "-o", file.to_str().unwrap(), &large]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(!ran.stderr.is_empty());
+    assert_eq!(names(directory.path()), ["000000", "000002"]);
 }
