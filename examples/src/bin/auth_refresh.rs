@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use inflight::http::header::{AUTHORIZATION, HeaderValue};
-use inflight::http::uri::{Authority, Uri};
+use inflight::http::uri::{Authority, Scheme, Uri};
 use inflight::http::{Request, Response, StatusCode};
 use inflight::{AnyClient, Body, Capabilities, Error, Fetch};
 use inflight_origin::Origin;
@@ -13,7 +13,7 @@ use inflight_origin::Origin;
 /// Sends a token with each request to one site, and gets a new one when it is refused.
 struct Refreshing {
     client: AnyClient,
-    site: Authority,
+    site: (Scheme, Authority),
     token_url: Uri,
     token: Mutex<Option<HeaderValue>>,
 }
@@ -37,7 +37,9 @@ impl Refreshing {
 impl Fetch for Refreshing {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         // Redirects come by as well, and may lead to others: the token is not for them.
-        if request.uri().authority() != Some(&self.site) {
+        let (scheme, authority) = &self.site;
+        let uri = request.uri();
+        if uri.scheme() != Some(scheme) || uri.authority() != Some(authority) {
             return self.client.fetch(request).await;
         }
         let (mut parts, body) = request.into_parts();
@@ -67,7 +69,11 @@ impl Fetch for Refreshing {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = Origin::start()?;
     let token_url: Uri = origin.url("/bytes/12").parse()?;
-    let site = token_url.authority().cloned().ok_or("no host")?;
+    let site = token_url
+        .scheme()
+        .cloned()
+        .zip(token_url.authority().cloned());
+    let site = site.ok_or("no host")?;
     inflight::block_on(async {
         // ANCHOR: use
         let session = inflight::builder()

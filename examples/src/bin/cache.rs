@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use inflight::bytes::Bytes;
+use inflight::http::header::{AUTHORIZATION, COOKIE};
 use inflight::http::{Method, Request, Response, StatusCode, Uri};
 use inflight::{AnyClient, Body, Capabilities, Error, Fetch, gather};
 use inflight_origin::Origin;
@@ -28,7 +29,9 @@ impl Cache {
 
 impl Fetch for Cache {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        if request.method() != Method::GET {
+        // What is for one caller is not kept for another.
+        let is_personal = [AUTHORIZATION, COOKIE].map(|name| request.headers().contains_key(name));
+        if request.method() != Method::GET || is_personal.contains(&true) {
             return self.client.fetch(request).await;
         }
         let uri = request.uri().clone();
@@ -36,7 +39,8 @@ impl Fetch for Cache {
             return Ok(response);
         }
         let response = self.client.fetch(request).await?;
-        if response.status() != StatusCode::OK {
+        let is_small = response.body().len().is_some_and(|len| len <= 1 << 20);
+        if response.status() != StatusCode::OK || !is_small {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
