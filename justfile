@@ -24,6 +24,7 @@ peers:
 # Run every test: units, properties, the conformance suite on every cell, doc tests.
 test:
     cargo test --workspace
+    cargo test -p inflight-core --all-features --test bridges
 
 # Options go to the program, such as `--cell smol/hyper` or `--against http://127.0.0.1:8080`, a
 # server like httpbin.

@@ -1,6 +1,8 @@
 //! Where a response ends, said in all the ways that HTTP has.
 
-use inflight_core::{Error, ErrorKind};
+use std::time::Duration;
+
+use inflight_core::{Error, ErrorKind, Phase};
 use inflight_origin::script::Script;
 
 use crate::case::suite;
@@ -26,6 +28,43 @@ suite! { "framing":
         "Nor does what it sends later, before the next request (RFC 9112, 9.2).";
     answer_before_the_request_is_an_answer_or_an_error =>
         "A response that is there before its request was sent is an answer or an error at once.";
+    head_that_trickles_is_held_to_the_time =>
+        "A head that comes byte by byte is held to head_timeout and to the whole request's timeout, \
+         however steadily it comes.";
+    body_that_trickles_has_the_whole_time =>
+        "A body that comes byte by byte is no silence to read_timeout, and held to the whole \
+         request's timeout.";
+}
+
+/// How long what trickles may take, of a time that would be enough to send it for minutes.
+const SLOW: Duration = Duration::from_millis(300);
+
+async fn head_that_trickles_is_held_to_the_time(context: Context) -> Result<(), Failure> {
+    let head = format!("HTTP/1.1 200 OK\r\nX-Slow: {}", "x".repeat(10_000));
+    let script = Script::new().read_request().send_slowly(head, 1, SLOW / 10);
+    let server = scripted(script)?;
+    let by_phase = context.builder().head_timeout(SLOW).build()?;
+    let whole = context.builder().timeout(SLOW).build()?;
+    for (session, phase) in [(by_phase, Phase::Head), (whole, Phase::Total)] {
+        let answer = session.get(server.url("/")).send();
+        let answer = within("the timeout", PATIENCE / 2, answer).await?;
+        let error = fails("the head", answer, &[ErrorKind::Timeout])?;
+        equal("the phase", error.phase(), Some(phase))?;
+    }
+    Ok(())
+}
+
+async fn body_that_trickles_has_the_whole_time(context: Context) -> Result<(), Failure> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
+    let body = "x".repeat(100_000);
+    let script = Script::new().read_request().send(head);
+    let server = scripted(script.send_slowly(body, 1, SLOW / 10))?;
+    let builder = context.builder().read_timeout(PATIENCE);
+    let session = builder.timeout(SLOW).build()?;
+    let text = session.get(server.url("/")).text();
+    let text = within("the timeout", PATIENCE / 2, text).await?;
+    let error = fails("the body", text, &[ErrorKind::Timeout])?;
+    equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 async fn close_delimited_body_is_whole(context: Context) -> Result<(), Failure> {

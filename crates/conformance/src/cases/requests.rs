@@ -1,7 +1,7 @@
 //! Requests as they are built, and text as it is read.
 
-use inflight_core::ErrorKind;
-use inflight_core::http::HeaderMap;
+use inflight_core::http::{HeaderMap, Request, Version};
+use inflight_core::{Body, ErrorKind};
 use inflight_origin::script::Script;
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ suite! { "requests":
         "bearer_auth is sent as Authorization: Bearer.";
     header_map_is_sent [anywhere] =>
         "A map of headers is sent, in place of the session's of the same names.";
+    version_of_a_request_is_the_clients [anywhere] =>
+        "A request that was made elsewhere for another version of HTTP is sent all the same.";
     text_is_read_by_its_charset =>
         "text() reads by the charset of Content-Type, by a byte order mark, or as UTF-8.";
     unknown_charset_is_decode =>
@@ -119,4 +121,20 @@ async fn unknown_charset_is_decode(context: Context) -> Result<(), Failure> {
     let error = fails("the text", result, &[ErrorKind::Decode])?;
     let named = error.to_string().contains("klingon");
     check(named, format!("the charset is not named: {error}"))
+}
+
+async fn version_of_a_request_is_the_clients(context: Context) -> Result<(), Failure> {
+    let origin = context.pages()?;
+    let session = context.session()?;
+    for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+        let request = Request::builder()
+            .method("PUT")
+            .uri(origin.url("/anything"))
+            .version(version)
+            .body(Body::from("forwarded"));
+        let request = request.map_err(|error| Failure::new(error.to_string()))?;
+        let shown: Value = session.execute(request).await?.json().await?;
+        equal("the body", &shown["data"], &json!("forwarded"))?;
+    }
+    Ok(())
 }

@@ -1,0 +1,121 @@
+//! What a session hands on to `tower` and to `tracing`.
+#![cfg(all(feature = "tower", feature = "tracing"))]
+
+mod support;
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use inflight_core::tower::FromTower;
+use inflight_core::{Body, Capabilities, ErrorKind, Session, TracingObserver};
+use support::{TestRuntime, answering, lock, run};
+use tower::{ServiceBuilder, ServiceExt};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Metadata, Subscriber};
+
+fn echo(request: Request<Body>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    Response::new(Body::from(path))
+}
+
+#[test]
+fn a_session_is_a_service_beneath_any_layer() {
+    let session = answering(echo).build().unwrap();
+    let service = ServiceBuilder::new()
+        .map_request(|path: &'static str| {
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = format!("http://host/{path}").parse().unwrap();
+            request
+        })
+        .service(session);
+    let response = run(service.clone().oneshot("one")).unwrap();
+    assert_eq!(run(response.text()).unwrap(), "/one");
+    // Errors are the session's own.
+    let closed = answering(echo).build().unwrap();
+    run(closed.close(Duration::ZERO));
+    let error = run(closed.oneshot(Request::new(Body::empty()))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidUrl);
+}
+
+#[test]
+fn a_service_around_a_session_is_a_client() {
+    let inner = answering(echo).build().unwrap();
+    let capabilities = Capabilities::all("a stack");
+    let stack = ServiceBuilder::new()
+        .map_request(|mut request: Request<Body>| {
+            *request.uri_mut() = "http://host/rewritten".parse().unwrap();
+            request
+        })
+        .service(inner);
+    let runtime = TestRuntime::new(0).shared();
+    let outer = Session::builder(move |_| Ok((FromTower::new(stack, capabilities), runtime)));
+    let outer = outer.build().unwrap();
+    let text = run(outer.get("http://host/asked").text()).unwrap();
+    assert_eq!(text, "/rewritten");
+}
+
+/// Keeps what is told, a line for each event.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if ["message", "request", "status", "error"].contains(&field.name()) {
+            self.0.push_str(&format!(" {}={value:?}", field.name()));
+        }
+    }
+}
+
+impl Subscriber for Recorder {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "inflight"
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        lock(&self.0).push(line.0);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn every_step_of_a_request_is_an_event() {
+    let recorder = Recorder::default();
+    tracing::subscriber::with_default(recorder.clone(), || {
+        let session = answering(|_| Response::new(Body::from("hello")));
+        let session = session.observe(TracingObserver).build().unwrap();
+        run(session.get("http://host/").text()).unwrap();
+        let response = run(session.get("http://host/").send()).unwrap();
+        drop(response);
+    });
+    let lines = lock(&recorder.0);
+    let steps = [
+        "DEBUG message=started request=1",
+        "DEBUG message=sending request=1",
+        "DEBUG message=connected request=1",
+        "DEBUG message=sent request=1",
+        "DEBUG message=head request=1 status=200",
+        "TRACE message=chunk request=1",
+        "DEBUG message=done request=1",
+        "DEBUG message=started request=2",
+    ];
+    assert_eq!(lines[..steps.len()], steps);
+    assert_eq!(lines.last().unwrap(), "DEBUG message=cancelled request=2");
+}
