@@ -41,12 +41,24 @@
 //! Each thread has a slot with the poll that it is in; a poll writes it with plain stores and the
 //! watchdog reads the slots of all. Whether a stuck thread computes is told by how much processor
 //! time it had between two looks, which Linux says in `/proc/self/task` and which other systems
-//! do not say here. The thread is sent no signal and is never stopped, so no call of its is
-//! interrupted. What a watchdog sees late because it was late itself, it does not blame on a poll:
+//! do not say here. What a watchdog sees late because it was late itself, it does not blame on a poll:
 //! that is a [pause of the machine](Event::MachinePaused).
 //!
-//! The report names the future by its label and the place of [`FutureExt::probed`], not the line
-//! within it that is stuck.
+//! The report names the future by its label and the place of [`FutureExt::probed`].
+//!
+//! # The line that is stuck
+//!
+//! With the feature `stacks`, and where the probe is told so (`ProbeBuilder::stacks`), the report
+//! names the innermost line of the program's own code, too: [`Stall::culprit`]. This is for Linux, on
+//! x86-64 and AArch64, and for programs with line tables (`debug = "line-tables-only"` in the profile).
+//!
+//! The stack of a thread that waits is read from `/proc`, and the thread gets no signal: no call of
+//! its is interrupted, and none fails that has a time limit. Only a thread that has computed for half
+//! of the last look's time, and runs at this moment, gets one: a real-time signal that the program
+//! does not use. Its handler copies the registers and the stack up to the probed poll, and is left
+//! installed; calls are restarted after it. Should the thread, in the microseconds since it was seen
+//! to run, have begun a call that Linux does not restart, such as a read with a time limit, that one
+//! answers `Interrupted`. Without the feature, or without being told, the probe sends no signal at all.
 
 mod assert;
 mod cpu;
@@ -59,6 +71,22 @@ mod prometheus;
 mod report;
 mod site;
 mod slot;
+mod stack;
+#[cfg(all(
+    feature = "stacks",
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod stacks;
+#[cfg(not(all(
+    feature = "stacks",
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+#[path = "no_stacks.rs"]
+mod stacks;
 #[cfg(feature = "tracing")]
 mod trace;
 mod watchdog;
@@ -70,3 +98,4 @@ pub use probe::{Probe, ProbeBuilder};
 pub use probed::{FutureExt, Probed};
 pub use report::{Aftermath, Class, Event, Stall};
 pub use site::{PollStats, poll_stats};
+pub use stack::{Frame, Stack};

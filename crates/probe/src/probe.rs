@@ -23,8 +23,9 @@ const FOLD: Duration = Duration::from_secs(1);
 /// Watches every poll of a [`probed`](crate::FutureExt::probed) future in the process, from a
 /// thread of its own, and tells of those that exceed a threshold while they are stuck.
 ///
-/// The thread ends when the probe is dropped. It only reads: it never stops a thread nor sends it
-/// a signal, so the stuck call goes on as if nobody looked.
+/// The thread ends when the probe is dropped. It only reads: it never stops a thread, so the stuck
+/// call goes on as if nobody looked. Nor does it send a signal, but for [the line that is
+/// stuck](crate#the-line-that-is-stuck).
 #[derive(Debug)]
 pub struct Probe {
     totals: Arc<Mutex<Totals>>,
@@ -38,6 +39,7 @@ impl Probe {
         ProbeBuilder {
             threshold: THRESHOLD,
             fold: FOLD,
+            stacks: false,
             root: None,
         }
     }
@@ -104,6 +106,7 @@ impl Drop for Probe {
 pub struct ProbeBuilder {
     threshold: Duration,
     fold: Duration,
+    stacks: bool,
     root: Option<usize>,
 }
 
@@ -121,6 +124,19 @@ impl ProbeBuilder {
     #[must_use]
     pub fn fold(mut self, fold: Duration) -> Self {
         self.fold = fold;
+        self
+    }
+
+    /// Whether to take the stack of a stuck thread, to name [the line that is
+    /// stuck](crate#the-line-that-is-stuck); not unless said. On Linux, on x86-64 and AArch64;
+    /// elsewhere it has no effect.
+    ///
+    /// The first probe with it has the program's tables read, on a thread that ends with that: some
+    /// 0.2 s for a program of 20 MB. A stack takes less than a millisecond to copy, and some to work out.
+    #[cfg(feature = "stacks")]
+    #[must_use]
+    pub fn stacks(mut self, stacks: bool) -> Self {
+        self.stacks = stacks;
         self
     }
 
@@ -151,6 +167,9 @@ impl ProbeBuilder {
         let thread = thread::Builder::new()
             .name("inflight-probe".to_owned())
             .spawn(move || {
+                if self.stacks {
+                    watchdog.take_stacks();
+                }
                 while stopped.recv_timeout(pace) == Err(RecvTimeoutError::Timeout) {
                     watchdog.look();
                 }

@@ -107,7 +107,8 @@ impl Timer {
         });
         let wait = stamp.take(started);
         stamp.follow(cx.waker());
-        let entered = Entered::new(started, self.site.number);
+        let here = (&raw const started).addr();
+        let entered = Entered::new(started, self.site.number, here);
         let polled = poll(&mut Context::from_waker(waker));
         drop(entered);
         self.take_down(Sample {

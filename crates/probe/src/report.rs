@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::stack::{Frame, Stack};
+
 /// What the stuck thread does with its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -58,6 +60,9 @@ pub struct Stall {
     /// How many earlier stalls of the same place were not told, as the last one that was told
     /// was too recent.
     pub folded: u64,
+    /// Where in its code the thread was when the stall was seen. `None` unless
+    /// [asked for](crate#the-line-that-is-stuck), and where it could not be read.
+    pub stack: Option<Stack>,
     /// What it came to, once it is over.
     pub aftermath: Option<Aftermath>,
 }
@@ -74,6 +79,12 @@ pub struct Aftermath {
 }
 
 impl Stall {
+    /// The innermost line of the program's own code that the thread was in: see
+    /// [`Stack::culprit`].
+    pub fn culprit(&self) -> Option<&Frame> {
+        self.stack.as_ref()?.culprit()
+    }
+
     /// The stall as a JSON object, for a line of its own. Times are in seconds.
     pub fn to_json(&self) -> Value {
         json!({
@@ -87,6 +98,8 @@ impl Stall {
             "thread_id": self.thread_id,
             "ready": self.ready,
             "folded": self.folded,
+            "at": self.culprit().map(Frame::to_json),
+            "stack": self.stack.as_ref().map(Stack::to_json),
             "late": self.aftermath.map(|after| after.late),
             "longest_wait": self.aftermath.map(|after| after.longest_wait.as_secs_f64()),
         })
@@ -107,6 +120,9 @@ impl fmt::Display for Stall {
         write!(f, "{label} ({location}) {verb} {lasted} ms in one poll")?;
         if let Some(thread) = &self.thread {
             write!(f, " on thread {thread}")?;
+        }
+        if let Some(frame) = self.culprit() {
+            write!(f, ", in {frame}")?;
         }
         if self.folded > 0 {
             write!(f, " (and {} times before)", self.folded)?;

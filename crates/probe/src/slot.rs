@@ -1,6 +1,6 @@
 //! What each thread is polling right now, where the watchdog can read it.
 //!
-//! A poll writes three relaxed atomics into its own thread's slot and takes no lock, so that
+//! A poll writes a few atomics into its own thread's slot and takes no lock, so that
 //! nothing is shared between the threads of a runtime but when the watchdog looks.
 
 use std::cell::OnceCell;
@@ -40,6 +40,7 @@ pub(crate) struct Slot {
     started: AtomicU64,
     site: AtomicUsize,
     root: AtomicUsize,
+    base: AtomicUsize,
     gone: AtomicBool,
 }
 
@@ -52,6 +53,9 @@ pub(crate) struct Polling {
     pub(crate) site: usize,
     /// The place of the outermost.
     pub(crate) root: usize,
+    /// An address on the thread's stack, in the frame that made the outermost poll: what the poll
+    /// has called lies between it and the stack pointer.
+    pub(crate) base: usize,
 }
 
 impl Slot {
@@ -60,11 +64,13 @@ impl Slot {
         let started = self.started.load(Ordering::Acquire);
         let site = self.site.load(Ordering::Acquire);
         let root = self.root.load(Ordering::Acquire);
+        let base = self.base.load(Ordering::Acquire);
         let same = self.started.load(Ordering::Acquire) == started;
         (started != 0 && same).then_some(Polling {
             started,
             site,
             root,
+            base,
         })
     }
 
@@ -74,6 +80,7 @@ impl Slot {
         if let Some(polling) = polling {
             self.site.store(polling.site, Ordering::Release);
             self.root.store(polling.root, Ordering::Release);
+            self.base.store(polling.base, Ordering::Release);
             let started = polling.started;
             self.started.store(started, Ordering::Release);
         }
@@ -91,6 +98,7 @@ impl Owner {
             started: AtomicU64::new(0),
             site: AtomicUsize::new(0),
             root: AtomicUsize::new(0),
+            base: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
         });
         lock(&SLOTS).push(slot.clone());
@@ -115,13 +123,14 @@ pub(crate) fn all() -> Vec<Arc<Slot>> {
 pub(crate) struct Entered(Option<Polling>);
 
 impl Entered {
-    pub(crate) fn new(started: u64, site: usize) -> Self {
+    pub(crate) fn new(started: u64, site: usize, base: usize) -> Self {
         let inside = |around: Option<Polling>| match around {
             Some(around) => Polling { site, ..around },
             None => Polling {
                 started,
                 site,
                 root: site,
+                base,
             },
         };
         Self(swap(|around| Some(inside(around))))

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::late;
 use crate::report::{Aftermath, Class, Event, Stall};
 use crate::site::Site;
-use crate::slot::{self, Slot, between, lock, nanos};
+use crate::slot::{self, Polling, Slot, between, lock, nanos};
+use crate::stacks::Stacks;
 
 /// What a probe has seen.
 #[derive(Debug, Default)]
@@ -58,6 +59,7 @@ pub(crate) struct Watchdog {
     fold: Duration,
     pace: Duration,
     root: Option<usize>,
+    stacks: Option<Stacks>,
     totals: Arc<Mutex<Totals>>,
     tell: Tell,
     last_look: u64,
@@ -80,6 +82,7 @@ impl Watchdog {
             fold,
             pace,
             root,
+            stacks: None,
             totals,
             tell,
             last_look: nanos(),
@@ -87,6 +90,11 @@ impl Watchdog {
             told: HashMap::new(),
             over: Vec::new(),
         }
+    }
+
+    /// From now on, with the stacks of stuck threads, where they can be had.
+    pub(crate) fn take_stacks(&mut self) {
+        self.stacks = Stacks::new();
     }
 
     pub(crate) fn look(&mut self) {
@@ -120,7 +128,7 @@ impl Watchdog {
                     }
                 }
             };
-            self.judge(&slot, polling.site, &mut seen, now);
+            self.judge(&slot, polling, &mut seen, now);
             self.seen.insert(key, seen);
         }
         for seen in before.into_values() {
@@ -149,7 +157,8 @@ impl Watchdog {
         late
     }
 
-    fn judge(&mut self, slot: &Slot, site: usize, seen: &mut Seen, now: u64) {
+    fn judge(&mut self, slot: &Arc<Slot>, polling: Polling, seen: &mut Seen, now: u64) {
+        let site = polling.site;
         let lasted = between(seen.started, now).saturating_sub(seen.paused);
         let watched = between(seen.first, now).saturating_sub(seen.paused);
         if let Some(exceeded) = &mut seen.stall {
@@ -183,6 +192,12 @@ impl Watchdog {
                 (true, folded)
             }
         };
+        let ready = late::ready();
+        // The rest is worth telling without it.
+        let stack = match &mut self.stacks {
+            Some(stacks) if told => stacks.of(slot, polling, class),
+            _ => None,
+        };
         let stall = Stall {
             label: place.label,
             location: place.location,
@@ -190,8 +205,9 @@ impl Watchdog {
             class,
             thread: slot.name.clone(),
             thread_id: slot.thread.number(),
-            ready: late::ready(),
+            ready,
             folded,
+            stack,
             aftermath: None,
         };
         if told {

@@ -17,8 +17,10 @@ const THRESHOLD: Duration = Duration::from_millis(500);
 #[allow(clippy::print_stdout)]
 fn poll_until_paused() {
     let (tell, told) = channel();
-    let _probe = Probe::builder()
-        .threshold(THRESHOLD)
+    let builder = Probe::builder().threshold(THRESHOLD);
+    #[cfg(feature = "stacks")]
+    let builder = builder.stacks(true);
+    let _probe = builder
         .start(move |event| {
             let _ = tell.send(event.clone());
         })

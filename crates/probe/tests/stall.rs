@@ -1,7 +1,6 @@
 //! Stalls planted on each runtime are told while they last; what is no stall is not.
 
 use std::future::poll_fn;
-use std::hint::spin_loop;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use inflight_probe::{Class, Event, FutureExt, Heartbeat, Probe, Stall, poll_stat
 
 const THRESHOLD: Duration = Duration::from_millis(100);
 
+#[cfg(not(feature = "stacks"))]
 fn probe() -> (Probe, Receiver<Event>) {
     // ANCHOR: probe
     let (tell, told) = channel();
@@ -26,6 +26,22 @@ fn probe() -> (Probe, Receiver<Event>) {
         })
         .unwrap();
     // ANCHOR_END: probe
+    (probe, told)
+}
+
+/// With the feature, the same is told, and the line.
+#[cfg(feature = "stacks")]
+fn probe() -> (Probe, Receiver<Event>) {
+    let (tell, told) = channel();
+    // ANCHOR: stacks
+    let probe = Probe::builder()
+        .threshold(THRESHOLD)
+        .stacks(true)
+        .start(move |event| {
+            let _ = tell.send(event.clone());
+        })
+        .unwrap();
+    // ANCHOR_END: stacks
     (probe, told)
 }
 
@@ -51,13 +67,29 @@ fn recovered(told: &Receiver<Event>, label: &str) -> Stall {
 }
 
 #[track_caller]
-fn check(stall: &Stall, class: Class, line: u32) {
+fn check(stall: &Stall, class: Class, probed: u32, stuck: u32) {
     assert_eq!(stall.location.file(), file!());
-    assert_eq!(stall.location.line(), line);
+    assert_eq!(stall.location.line(), probed);
     assert!(stall.lasted >= THRESHOLD, "{stall}");
     assert!(stall.aftermath.is_none(), "{stall}");
     if cfg!(target_os = "linux") {
         assert_eq!(stall.class, class, "{stall}");
+    }
+    let stacks = cfg!(all(
+        feature = "stacks",
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    ));
+    assert!(stacks || stall.stack.is_none(), "{stall}");
+    if stacks {
+        let stack = stall.stack.as_ref().expect("a stack");
+        let culprit = stall
+            .culprit()
+            .unwrap_or_else(|| panic!("{stall}\n{stack}"));
+        let file = culprit.file.as_ref().unwrap();
+        assert!(file.ends_with(file!()), "{stall}\n{stack}");
+        assert_eq!(culprit.line, Some(stuck), "{stall}\n{stack}");
+        assert_eq!(stall.to_json()["at"]["line"], stuck, "{stall}");
     }
 }
 
@@ -65,16 +97,17 @@ fn sleeps(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     let (_probe, told) = probe();
     let release = Arc::new(AtomicBool::new(false));
     let released = release.clone();
+    let stuck = line!() + 3;
     let planted = async move {
         while !released.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(10));
         }
     };
     let task = Task::spawn(runtime, planted.probed(label));
-    let line = line!() - 1;
+    let probed = line!() - 1;
     let stall = stalled(&told, label);
     release.store(true, Ordering::Relaxed);
-    check(&stall, Class::Waits, line);
+    check(&stall, Class::Waits, probed, stuck);
     runtime.block_on(task).unwrap();
     let stall = recovered(&told, label);
     assert!(stall.aftermath.is_some(), "{stall}");
@@ -84,16 +117,15 @@ fn computes(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     let (_probe, told) = probe();
     let release = Arc::new(AtomicBool::new(false));
     let released = release.clone();
+    let stuck = line!() + 2;
     let planted = async move {
-        while !released.load(Ordering::Relaxed) {
-            spin_loop();
-        }
+        let _ = (0_u64..).find(|_| released.load(Ordering::Relaxed));
     };
     let task = Task::spawn(runtime, planted.probed(label));
-    let line = line!() - 1;
+    let probed = line!() - 1;
     let stall = stalled(&told, label);
     release.store(true, Ordering::Relaxed);
-    check(&stall, Class::Computes, line);
+    check(&stall, Class::Computes, probed, stuck);
     runtime.block_on(task).unwrap();
 }
 
@@ -115,6 +147,7 @@ fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
         socket.write_all(answer).unwrap();
     });
     // A read with a time limit is one that an interruption would make fail.
+    let stuck = line!() + 6;
     let planted = async move {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(300)))
@@ -124,10 +157,10 @@ fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
         response.body_mut().read_to_string()
     };
     let task = Task::spawn(runtime, planted.probed(label));
-    let line = line!() - 1;
+    let probed = line!() - 1;
     let stall = stalled(&told, label);
     release.send(()).unwrap();
-    check(&stall, Class::Waits, line);
+    check(&stall, Class::Waits, probed, stuck);
     assert_eq!(runtime.block_on(task).unwrap().unwrap(), "ok");
     server.join().unwrap();
 }

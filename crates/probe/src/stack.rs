@@ -1,0 +1,162 @@
+//! The stack of a stuck thread, as it is told.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+/// Where a stuck thread was: the functions that it was in, the innermost first, up to the outermost
+/// probed poll. What polls that is the runtime's business and left out.
+///
+/// A function that the compiler has put into its caller is a frame of its own all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    frames: Vec<Frame>,
+}
+
+/// A function that a thread is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Frame {
+    /// The function's name; without symbols, `None`.
+    pub function: Option<String>,
+    /// The source file, as the compiler was given it; without line tables, `None`.
+    pub file: Option<PathBuf>,
+    /// The line in it.
+    pub line: Option<u32>,
+}
+
+impl Stack {
+    #[cfg_attr(not(feature = "stacks"), allow(dead_code))]
+    pub(crate) fn new(frames: Vec<Frame>) -> Self {
+        Self { frames }
+    }
+
+    /// All frames, the innermost first.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// The innermost frame of the program's own code: the line to look at. See
+    /// [`Frame::is_own`]. `None` where no frame is: with no line tables, say.
+    pub fn culprit(&self) -> Option<&Frame> {
+        self.frames.iter().find(|frame| frame.is_own())
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        self.frames.iter().map(Frame::to_json).collect()
+    }
+}
+
+/// One line for each frame.
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.frames.iter().map(Frame::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl Frame {
+    /// Whether this is the program's own code, by its file: a Rust file that is not of the standard
+    /// library (`/rustc/`, the toolchain's `library`), nor of a package that cargo has fetched (its
+    /// `registry/src` and `git/checkouts`), nor of this probe. Vendored packages are taken for the
+    /// program's own.
+    pub fn is_own(&self) -> bool {
+        let Some(file) = self.file.as_deref().and_then(Path::to_str) else {
+            return false;
+        };
+        let fetched = ["/registry/src/", "/git/checkouts/", "/rustlib/src/rust/"];
+        file.ends_with(".rs")
+            && self.line.is_some()
+            && !file.starts_with("/rustc/")
+            && !file.starts_with("library/")
+            && !fetched.iter().any(|part| file.contains(part))
+            && !file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/"))
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "function": self.function,
+            "file": self.file.as_ref().map(|file| file.to_string_lossy()),
+            "line": self.line,
+        })
+    }
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.function.as_deref().unwrap_or("?"))?;
+        if let Some(file) = &self.file {
+            write!(f, " ({}", file.display())?;
+            if let Some(line) = self.line {
+                write!(f, ":{line}")?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(function: &str, file: &str) -> Frame {
+        Frame {
+            function: Some(function.to_owned()),
+            file: Some(file.into()),
+            line: Some(7),
+        }
+    }
+
+    #[test]
+    fn the_culprit_is_the_innermost_own_code() {
+        let stack = Stack::new(vec![
+            Frame {
+                function: Some("recv".to_owned()),
+                file: None,
+                line: None,
+            },
+            frame("recv", "./socket/recv.c"),
+            frame(
+                "std::thread::sleep",
+                "/rustc/4a4e/library/std/src/thread.rs",
+            ),
+            frame(
+                "core::ops::FnOnce::call_once",
+                "/home/me/.rustup/toolchains/stable/lib/rustlib/src/rust/library/core/src/ops.rs",
+            ),
+            frame(
+                "ureq::run",
+                "/home/me/.cargo/registry/src/index.crates.io-1949/ureq-3.5.2/src/run.rs",
+            ),
+            frame(
+                "lib::run",
+                "/home/me/.cargo/git/checkouts/lib-1f/2e/src/lib.rs",
+            ),
+            frame(
+                "poll",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/src/probed.rs"),
+            ),
+            frame("mine::fetch", "/home/me/mine/src/fetch.rs"),
+            frame("mine::main", "/home/me/mine/src/main.rs"),
+        ]);
+        let culprit = stack.culprit().unwrap();
+        assert_eq!(
+            culprit.to_string(),
+            "mine::fetch (/home/me/mine/src/fetch.rs:7)"
+        );
+        let line = stack.to_string();
+        assert_eq!(line.lines().count(), stack.frames().len());
+        assert!(
+            line.starts_with("recv\nrecv (./socket/recv.c:7)\n"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_stack_with_no_own_code_has_no_culprit() {
+        let stack = Stack::new(vec![frame("recv", "./socket/recv.c")]);
+        assert_eq!(stack.culprit(), None);
+    }
+}

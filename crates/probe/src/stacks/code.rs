@@ -1,0 +1,162 @@
+//! The code that is loaded: the program, its libraries, the vDSO; and their tables for unwinding.
+//!
+//! All is read from memory, where the loader has put it: a file on disk may have been replaced since.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use framehop::{
+    ExplicitModuleSectionInfo, MayAllocateDuringUnwind, Module, Unwinder as _, UnwinderNative,
+};
+use object::LittleEndian;
+use object::elf::{FileHeader64, PT_GNU_EH_FRAME};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
+
+use super::Memory;
+use super::maps::{Mapping, around};
+
+pub(super) type Unwinder = UnwinderNative<Arc<[u8]>, MayAllocateDuringUnwind>;
+
+/// What a file's own header and its list of segments take, with room to spare.
+const HEADERS: usize = 4096;
+
+#[derive(Default)]
+pub(super) struct Code {
+    maps: Vec<Mapping>,
+    tables: Vec<Tables>,
+    pub(super) unwinder: Unwinder,
+}
+
+/// Where a module's functions begin and how they are unwound.
+struct Tables {
+    range: Range<u64>,
+    /// `.eh_frame_hdr`: an index of the functions, sorted.
+    index: Arc<[u8]>,
+    index_at: u64,
+    /// `.eh_frame`: for each place in a function, where its caller's registers are.
+    frames: Arc<[u8]>,
+    frames_at: u64,
+}
+
+impl Code {
+    /// Follows what was loaded and unloaded since the last time.
+    pub(super) fn refresh(&mut self, memory: &Memory, maps: &[Mapping]) {
+        let maps: Vec<_> = maps.iter().filter(|map| !map.name.is_empty()).collect();
+        if maps.iter().copied().eq(&self.maps) {
+            return;
+        }
+        let modules = maps.iter().filter(|map| map.offset == 0);
+        let tables = modules.filter_map(|first| Tables::read(memory, &maps, first));
+        self.tables = tables.collect();
+        self.unwinder = Unwinder::new();
+        for tables in &self.tables {
+            self.unwinder.add_module(tables.module());
+        }
+        self.maps = maps.into_iter().cloned().collect();
+    }
+
+    pub(super) fn is_code(&self, address: u64) -> bool {
+        around(&self.maps, address).is_some_and(|map| map.executable)
+    }
+
+    /// The beginning of the function that this address is in.
+    pub(super) fn function(&self, address: u64) -> Option<u64> {
+        let tables = &self.tables;
+        let mut tables = tables.iter().filter(|table| table.range.contains(&address));
+        tables.next()?.function(address)
+    }
+}
+
+impl Tables {
+    fn read(memory: &Memory, maps: &[&Mapping], first: &Mapping) -> Option<Self> {
+        let mine = maps.iter().filter(|map| map.name == first.name);
+        // A file may be loaded twice, one after the other.
+        let next = maps.iter().filter(|map| {
+            map.name == first.name && map.offset == 0 && map.range.start > first.range.start
+        });
+        let limit = next.map(|map| map.range.start).min().unwrap_or(u64::MAX);
+        let mine = mine.filter(|map| (first.range.start..limit).contains(&map.range.start));
+        let mine: Vec<_> = mine.collect();
+        if !mine.iter().any(|map| map.executable) {
+            return None;
+        }
+        let base = first.range.start;
+        let end = mine.iter().map(|map| map.range.end).max()?;
+        let headers = memory.bytes(base, HEADERS)?;
+        let header = FileHeader64::<LittleEndian>::parse(&*headers).ok()?;
+        let segments = header.program_headers(LittleEndian, &*headers).ok()?;
+        let loaded = segments
+            .iter()
+            .filter(|segment| segment.p_type(LittleEndian) == object::elf::PT_LOAD);
+        let lowest = loaded.map(|segment| segment.p_vaddr(LittleEndian)).min()?;
+        let mut index = segments
+            .iter()
+            .filter(|segment| segment.p_type(LittleEndian) == PT_GNU_EH_FRAME);
+        let index = index.next()?;
+        let at = |address: u64| base.wrapping_add(address.wrapping_sub(lowest & !0xfff));
+        let index_at = at(index.p_vaddr(LittleEndian));
+        let length = usize::try_from(index.p_memsz(LittleEndian)).ok()?;
+        let index = memory.bytes(index_at, length)?;
+        // Version 1; relative to itself, as a signed word, to the frames; a count in a word; a
+        // table of pairs of signed words relative to the index. No linker writes another form.
+        if index.get(..4)? != [1, 0x1b, 0x03, 0x3b] {
+            return None;
+        }
+        let frames_at = (index_at + 4).wrapping_add_signed(i32_at(&index, 4)?.into());
+        // How long they are is written nowhere; they end with their segment at the latest.
+        let inside = mine.iter().find(|map| map.range.contains(&frames_at))?;
+        let length = usize::try_from(inside.range.end - frames_at).ok()?;
+        Some(Self {
+            range: base..end,
+            index: index.into(),
+            index_at,
+            frames: memory.bytes(frames_at, length)?.into(),
+            frames_at,
+        })
+    }
+
+    fn module(&self) -> Module<Arc<[u8]>> {
+        let until = |start: u64, data: &[u8]| start..start + data.len() as u64;
+        let sections = ExplicitModuleSectionInfo {
+            // All addresses are those in memory, and none is as the file states it.
+            base_svma: self.range.start,
+            eh_frame_hdr_svma: Some(until(self.index_at, &self.index)),
+            eh_frame_hdr: Some(self.index.clone()),
+            eh_frame_svma: Some(until(self.frames_at, &self.frames)),
+            eh_frame: Some(self.frames.clone()),
+            ..ExplicitModuleSectionInfo::default()
+        };
+        let name = String::new();
+        Module::new(name, self.range.clone(), self.range.start, sections)
+    }
+
+    fn function(&self, address: u64) -> Option<u64> {
+        let count = usize::try_from(i32_at(&self.index, 8)?).ok()?;
+        let start = |entry: usize| {
+            let offset = i32_at(&self.index, 12 + entry * 8)?;
+            Some(self.index_at.wrapping_add_signed(offset.into()))
+        };
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if start(middle)? <= address {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        start(low.checked_sub(1)?)
+    }
+}
+
+fn i32_at(bytes: &[u8], offset: usize) -> Option<i32> {
+    let bytes = bytes.get(offset..offset + 4)?;
+    Some(i32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Code").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,213 @@
+//! The line that is stuck is named, whatever it is stuck in.
+#![cfg(all(
+    feature = "stacks",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Condvar, Mutex, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::block_on;
+use inflight_probe::{Event, FutureExt, Probe, Stall};
+
+const THRESHOLD: Duration = Duration::from_millis(50);
+
+fn probe() -> (Probe, Receiver<Event>) {
+    let (tell, told) = channel();
+    let probe = Probe::builder()
+        .threshold(THRESHOLD)
+        .stacks(true)
+        .start(move |event| {
+            let _ = tell.send(event.clone());
+        })
+        .unwrap();
+    (probe, told)
+}
+
+/// The stall of a future on a thread of its own, which `release` ends once it was told.
+fn stall(
+    future: impl Future<Output = ()> + Send,
+    label: &'static str,
+    release: impl FnOnce(),
+) -> Stall {
+    let (_probe, told) = probe();
+    thread::scope(|scope| {
+        let stack = thread::Builder::new().stack_size(16 << 20);
+        let stuck = stack.spawn_scoped(scope, || block_on(future.probed(label)));
+        stuck.unwrap();
+        let stall = loop {
+            if let Event::Stalled(stall) = told.recv().unwrap()
+                && stall.label == label
+            {
+                break stall;
+            }
+        };
+        release();
+        stall
+    })
+}
+
+#[track_caller]
+fn names(stall: &Stall, line: u32) {
+    let stack = stall
+        .stack
+        .as_ref()
+        .unwrap_or_else(|| panic!("{stall}: no stack"));
+    let Some(culprit) = stall.culprit() else {
+        panic!("{stall}\n{stack}");
+    };
+    assert!(
+        culprit.file.as_ref().unwrap().ends_with(file!()),
+        "{stall}\n{stack}"
+    );
+    assert_eq!(culprit.line, Some(line), "{stall}\n{stack}");
+}
+
+#[test]
+fn a_lock_that_is_held() {
+    let mutex = Mutex::new(());
+    let held = mutex.lock().unwrap();
+    let future = async { drop(mutex.lock()) };
+    let line = line!() - 1;
+    names(&stall(future, "mutex", || drop(held)), line);
+
+    let lock = RwLock::new(());
+    let held = lock.read().unwrap();
+    let future = async { drop(lock.write()) };
+    let line = line!() - 1;
+    names(&stall(future, "lock", || drop(held)), line);
+}
+
+#[test]
+fn a_condition_that_does_not_come() {
+    let (mutex, condition) = (Mutex::new(false), Condvar::new());
+    let line = line!() + 2;
+    let future = async {
+        let came = condition.wait_while(mutex.lock().unwrap(), |came| !*came);
+        drop(came);
+    };
+    let release = || {
+        *mutex.lock().unwrap() = true;
+        condition.notify_one();
+    };
+    names(&stall(future, "condition", release), line);
+}
+
+#[test]
+fn a_channel_that_is_empty() {
+    let (sender, receiver) = channel::<()>();
+    let future = async move { receiver.recv().unwrap() };
+    let line = line!() - 1;
+    names(&stall(future, "channel", || sender.send(()).unwrap()), line);
+}
+
+#[test]
+fn a_thread_that_goes_on() {
+    let (sender, receiver) = channel::<()>();
+    let thread = thread::spawn(move || receiver.recv().unwrap());
+    let future = async move { thread.join().unwrap() };
+    let line = line!() - 1;
+    names(&stall(future, "join", || sender.send(()).unwrap()), line);
+}
+
+#[test]
+fn a_socket_that_is_silent() {
+    let (mut near, mut far) = UnixStream::pair().unwrap();
+    // Linux does not restart this one after a signal.
+    near.set_read_timeout(Some(Duration::from_secs(300)))
+        .unwrap();
+    let line = line!() + 2;
+    let future = async move {
+        let read = near.read(&mut [0]);
+        assert_eq!(read.unwrap(), 1);
+    };
+    names(
+        &stall(future, "socket", || far.write_all(b"x").unwrap()),
+        line,
+    );
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let future = async move { drop(listener.accept().unwrap()) };
+    let line = line!() - 1;
+    let release = || drop(std::net::TcpStream::connect(address).unwrap());
+    names(&stall(future, "accept", release), line);
+}
+
+#[test]
+fn a_process_that_runs() {
+    let mut child = Command::new("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take();
+    let future = async move { drop(child.wait_with_output().unwrap()) };
+    let line = line!() - 1;
+    names(&stall(future, "process", || drop(stdin)), line);
+}
+
+#[test]
+fn a_loop_that_looks_at_the_clock() {
+    let released = AtomicBool::new(false);
+    let release = || released.store(true, Ordering::Relaxed);
+    let line = line!() + 2;
+    let future = async {
+        while Instant::now().elapsed() < THRESHOLD && !released.load(Ordering::Relaxed) {}
+    };
+    names(&stall(future, "clock", release), line);
+}
+
+#[test]
+fn a_loop_within_the_library() {
+    let released = AtomicBool::new(false);
+    let release = || released.store(true, Ordering::Relaxed);
+    let mut numbers: Vec<_> = (0..4096_u32).collect();
+    let line = line!() + 3;
+    let future = async {
+        while !released.load(Ordering::Relaxed) {
+            black_box(&mut numbers).sort_unstable_by_key(|number| number.wrapping_mul(0x9e37_79b9));
+        }
+    };
+    names(&stall(future, "sort", release), line);
+}
+
+#[inline(never)]
+fn descend(depth: usize, mut at_the_bottom: impl FnMut()) {
+    let frame = black_box([depth; 512]);
+    match depth {
+        0 => at_the_bottom(),
+        _ => descend(frame[7] - 1, &mut at_the_bottom as &mut dyn FnMut()),
+    }
+    black_box(frame);
+}
+
+/// The stack is larger than what is copied of it.
+#[test]
+fn a_deep_recursion() {
+    let released = AtomicBool::new(false);
+    let release = || released.store(true, Ordering::Relaxed);
+    let spin = || {
+        let _ = (0_u64..).find(|_| released.load(Ordering::Relaxed));
+    };
+    let line = line!() - 2;
+    let future = async { descend(200, spin) };
+    names(&stall(future, "deep", release), line);
+
+    let (sender, receiver) = channel::<()>();
+    let wait = move || receiver.recv().unwrap();
+    let line = line!() - 1;
+    let future = async move { descend(200, wait) };
+    let stall = stall(future, "deep wait", move || sender.send(()).unwrap());
+    names(&stall, line);
+    assert!(stall.stack.unwrap().frames().len() > 50);
+}
