@@ -37,7 +37,7 @@ pub(super) struct File {
 }
 
 /// A run that can go on.
-pub struct Resumed {
+pub(super) struct Resumed {
     pub(super) file: File,
     pub(super) environment: Environment,
 }
@@ -145,19 +145,29 @@ impl File {
 fn done(rows: &[Row]) -> HashSet<Key> {
     let mut done = HashSet::new();
     let mut thrown: HashMap<Key, u32> = HashMap::new();
+    let mut last: Option<(Key, f64)> = None;
     for row in rows {
-        let trace = crate::experiments::find(&row.experiment).is_some_and(|one| one.work.trace);
-        let x = if trace { 0.0 } else { row.x };
+        let Some(experiment) = crate::experiments::find(&row.experiment) else {
+            continue;
+        };
+        // The first metric is in every turn: once, or at rising places in a trace.
+        if !experiment
+            .metrics
+            .first()
+            .is_some_and(|metric| metric.name == row.metric)
+        {
+            continue;
+        }
+        let x = if experiment.work.trace { 0.0 } else { row.x };
         let key = Key::new(&row.experiment, &row.contender, x, row.round);
+        let same_turn = last.is_some_and(|(turn, x)| turn == key && row.x > x);
+        last = Some((key.clone(), row.x));
         if row.thrown.is_empty() {
             done.insert(key);
-        } else if !trace {
-            let metrics = crate::experiments::find(&row.experiment)
-                .map_or(1, |experiment| experiment.metrics.len());
+        } else if !same_turn {
             let times = thrown.entry(key.clone()).or_default();
             *times += 1;
-            // A line for each metric of each attempt.
-            if *times as usize > REPEATS as usize * metrics {
+            if *times > REPEATS {
                 done.insert(key);
             }
         }

@@ -20,8 +20,9 @@ use crate::process::{NoAnswer, OriginProcess, Programs, Worker};
 use crate::record::{Environment, Row};
 use crate::worker::{Answer, Ask, Point, Setup};
 
-use file::{File, Key};
-pub use file::{ResumeError, Resumed};
+pub use file::ResumeError;
+use file::{File, Key, Resumed};
+pub use judge::Bounds;
 
 /// How often a round is repeated in which the origin was not well.
 pub const REPEATS: u32 = 2;
@@ -41,9 +42,22 @@ pub struct Order {
     /// Decides in which order the contenders of a round come; another seed gives everyone other
     /// neighbours.
     pub seed: u64,
+    /// When a round is thrown away.
+    pub bounds: Bounds,
 }
 
 impl Order {
+    /// These experiments, with the usual bounds.
+    pub fn of(experiments: Vec<&'static Experiment>, effort: Effort) -> Self {
+        Self {
+            experiments,
+            effort,
+            rounds: None,
+            seed: 1,
+            bounds: Bounds::default(),
+        }
+    }
+
     fn plan(&self, experiment: &Experiment) -> Plan {
         let plan = (experiment.plan)(self.effort);
         Plan {
@@ -80,6 +94,7 @@ impl Order {
             environment.insert(ROUNDS.into(), rounds.to_string());
         }
         environment.insert(SEED.into(), self.seed.to_string());
+        environment.insert(BOUNDS.into(), self.bounds.to_string());
     }
 
     /// What [`Order::note`] noted.
@@ -97,6 +112,7 @@ impl Order {
                 None => None,
             },
             seed: environment.get(SEED)?.parse().ok()?,
+            bounds: environment.get(BOUNDS)?.parse().ok()?,
         })
     }
 }
@@ -107,9 +123,11 @@ const QUICK: &str = "quick";
 const FULL: &str = "full";
 const ROUNDS: &str = "rounds";
 const SEED: &str = "seed";
+const BOUNDS: &str = "thrown away";
 
 /// What happens, as it happens.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// A turn is over.
     Turn(Progress<'a>),
@@ -185,7 +203,7 @@ pub struct Runner<'a> {
     clock: Clock,
 }
 
-/// Where a run's records go, and whether it goes on where another ended.
+/// Where records go.
 #[derive(Clone, Debug)]
 pub struct Records {
     /// The file; it is made if need be, with its folder.
@@ -401,8 +419,9 @@ impl<'a> Runner<'a> {
             });
         }
         for round in 0..rounds {
-            let mut order = schedule::round(seats.len(), round, self.order.seed);
-            order.retain(|index| {
+            let order = schedule::round(seats.len(), round, self.order.seed);
+            let mut order: Vec<(u32, usize)> = (0..).zip(order).collect();
+            order.retain(|(_, index)| {
                 !self
                     .file
                     .has(&key(experiment, seats[*index].contender, x, round))
@@ -422,22 +441,21 @@ impl<'a> Runner<'a> {
         &mut self,
         experiment: &'static Experiment,
         seats: &mut [Seat<'_>],
-        order: &[usize],
+        order: &[(u32, usize)],
         (x, round): (f64, u32),
         origin: &OriginProcess,
         last: bool,
     ) -> Result<bool, End> {
         let mut turns: Vec<(Vec<Row>, Option<String>)> = Vec::new();
         let mut end = None;
-        for index in order {
+        for (turn, index) in order {
             let seat = &mut seats[*index];
             if seat.failed {
                 continue;
             }
             match self.turn(experiment, seat, x, origin) {
                 Ok((answer, fault)) => {
-                    let turn = turns.len() as u32;
-                    let rows = self.rows(experiment, seat.contender, &answer, (x, round, turn));
+                    let rows = self.rows(experiment, seat.contender, &answer, (x, round, *turn));
                     turns.push((rows, fault));
                 }
                 Err(Unanswered::Interrupted) => {
@@ -536,7 +554,7 @@ impl<'a> Runner<'a> {
             seat.worker = None;
         }
         judge::answer(experiment, &answer, &stats).map_err(Unanswered::Failed)?;
-        Ok((answer, judge::origin(&stats, took)))
+        Ok((answer, self.order.bounds.judge(&stats, took)))
     }
 
     fn rows(
