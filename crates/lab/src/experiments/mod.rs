@@ -3,12 +3,18 @@
 mod blockers;
 pub(crate) mod blocking;
 mod bounded;
+mod cancel;
 mod dose;
 pub(crate) mod gather;
 mod heartbeat;
+mod large;
+mod lookup;
 mod offload;
 pub(crate) mod overhead;
+mod rate;
 pub(crate) mod sequential;
+mod session;
+mod straggler;
 mod threads;
 mod timeline;
 
@@ -27,6 +33,12 @@ static ALL: &[Experiment] = &[
     offload::EXPERIMENT,
     threads::EXPERIMENT,
     overhead::EXPERIMENT,
+    rate::EXPERIMENT,
+    straggler::EXPERIMENT,
+    cancel::EXPERIMENT,
+    session::EXPERIMENT,
+    large::EXPERIMENT,
+    lookup::EXPERIMENT,
     timeline::EXPERIMENT,
     heartbeat::EXPERIMENT,
 ];

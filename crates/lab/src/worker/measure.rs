@@ -46,11 +46,25 @@ fn cpu() -> Duration {
 
 /// The most memory that this process ever had resident, in KB: `VmHWM` of Linux.
 pub(crate) fn peak_memory_kb() -> Result<f64, Failure> {
+    memory_kb("VmHWM:")
+}
+
+/// The memory that this process has resident now, in KB: `VmRSS` of Linux.
+pub(crate) fn resident_memory_kb() -> Result<f64, Failure> {
+    memory_kb("VmRSS:")
+}
+
+/// How many descriptors this process has open, the one that looks included.
+pub(crate) fn open_files() -> Result<usize, Failure> {
+    Ok(std::fs::read_dir("/proc/self/fd")?.count())
+}
+
+fn memory_kb(key: &str) -> Result<f64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let kilobytes = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .find_map(|line| line.strip_prefix(key))
         .and_then(|rest| rest.trim().strip_suffix("kB"))
-        .ok_or("the system does not tell a process's peak memory")?;
+        .ok_or("the system does not tell a process's memory")?;
     Ok(kilobytes.trim().parse()?)
 }

@@ -13,6 +13,7 @@
 pub(crate) mod fetch;
 pub(crate) mod heart;
 pub(crate) mod measure;
+pub(crate) mod open_loop;
 pub(crate) mod pages;
 pub(crate) mod stall;
 

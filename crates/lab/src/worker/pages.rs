@@ -32,7 +32,7 @@ pub(crate) fn turns(setup: &Setup, shape: fn(x: f64) -> Shape) -> Result<Turn, F
             answered += on_worker(&backend, async move {
                 match who {
                     Who::Session(session) => by_session(session, origin, shape).await,
-                    Who::Reqwest(client) => by_reqwest(client, origin, shape).await,
+                    Who::Reqwest(_) => by_reqwest(who, origin, shape).await,
                 }
             })?;
         }
@@ -55,19 +55,34 @@ pub(crate) fn wall_turns(setup: &Setup, shape: fn(x: f64) -> Shape) -> Result<Tu
     }))
 }
 
-struct Client {
-    backend: Backend,
-    who: Who,
+/// A cell or reqwest, on one worker thread.
+pub(crate) struct Client {
+    pub(crate) backend: Backend,
+    pub(crate) who: Who,
 }
 
 #[derive(Clone)]
-enum Who {
+pub(crate) enum Who {
     Session(Session),
     Reqwest(reqwest::Client),
 }
 
+impl Who {
+    /// Fetches a page, byte for byte the one with this number.
+    pub(crate) async fn page(self, url: String, number: u64) -> Result<(), Failure> {
+        match self {
+            Self::Session(session) => page(session, url, number).await,
+            Self::Reqwest(client) => {
+                let response = client.get(url).send().await?;
+                let status = response.status();
+                verify_page(status, &response.bytes().await?, number)
+            }
+        }
+    }
+}
+
 impl Client {
-    fn of(setup: &Setup) -> Result<Self, Failure> {
+    pub(crate) fn of(setup: &Setup) -> Result<Self, Failure> {
         if setup.contender == "reqwest" {
             return Ok(Self {
                 backend: start("tokio/hyper".parse()?, 1)?,
@@ -92,7 +107,7 @@ async fn by_session(session: Session, origin: String, shape: Shape) -> Result<u6
 }
 
 /// As people do it: a task for each page, and no more of them than the limit.
-async fn by_reqwest(client: reqwest::Client, origin: String, shape: Shape) -> Result<u64, Failure> {
+async fn by_reqwest(client: Who, origin: String, shape: Shape) -> Result<u64, Failure> {
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let mut answered = 0;
     for number in 0..shape.pages {
@@ -102,12 +117,8 @@ async fn by_reqwest(client: reqwest::Client, origin: String, shape: Shape) -> Re
             done??;
             answered += 1;
         }
-        let get = client.get(format!("{origin}{}", page_path(number, shape.delay_ms)));
-        tasks.spawn(async move {
-            let response = get.send().await?;
-            let status = response.status();
-            verify_page(status, &response.bytes().await?, number)
-        });
+        let url = format!("{origin}{}", page_path(number, shape.delay_ms));
+        tasks.spawn(client.clone().page(url, number));
     }
     while let Some(done) = tasks.join_next().await {
         done??;
