@@ -41,6 +41,8 @@ pub(crate) enum Command {
     #[cfg(feature = "stalls")]
     Stalls(Stalls),
     Backends(Backends),
+    #[cfg(feature = "lab")]
+    Lab(crate::lab::args::Lab),
 }
 
 /// Fetch one URL and write its body to standard output

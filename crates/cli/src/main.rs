@@ -1,10 +1,10 @@
 //! The `inflight` program: fetch one URL or many at once, on any backend.
 //!
 //! In reading order: `args` is what can be asked for; `get`, `gather`, `origin` and `backends`
-//! are the commands, and `stalls`, which draws on the terminal; `session` starts a backend as
-//! asked; `incoming` is one exchange as both `get` and `gather` see it; `input` reads the URLs,
-//! `save` writes files, `output` the results and `progress` the bar; `signal` is Ctrl-C; `exit` is
-//! how it all ends.
+//! are the commands, `stalls`, which draws on the terminal, and `lab`, the experiments; `session`
+//! starts a backend as asked; `incoming` is one exchange as both `get` and `gather` see it;
+//! `input` reads the URLs, `save` writes files, `output` the results and `progress` the bar;
+//! `signal` is Ctrl-C; `exit` is how it all ends.
 
 mod args;
 mod backends;
@@ -13,6 +13,8 @@ mod gather;
 mod get;
 mod incoming;
 mod input;
+#[cfg(feature = "lab")]
+mod lab;
 mod origin;
 mod output;
 mod probe;
@@ -40,6 +42,8 @@ fn main() {
         #[cfg(feature = "stalls")]
         Command::Stalls(stalls) => stalls::run(stalls),
         Command::Backends(backends) => backends::run(&backends),
+        #[cfg(feature = "lab")]
+        Command::Lab(lab) => lab::run(lab),
     };
     // Not by returning: that would wait for the runtime's blocking calls, and a name look-up
     // that hangs cannot be called off.

@@ -19,6 +19,9 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) enum Unit {
     Urls,
     Bytes,
+    /// Parts of a whole that mean nothing by themselves.
+    #[cfg(feature = "lab")]
+    Share,
 }
 
 /// A bar, a spinner while the end is not known, or nothing. Clones are the same bar.
@@ -61,6 +64,12 @@ impl Progress {
         self.bar.inc(by);
     }
 
+    /// How far it is from the beginning.
+    #[cfg(feature = "lab")]
+    pub(crate) fn set_position(&self, at: u64) {
+        self.bar.set_position(at);
+    }
+
     pub(crate) fn say(&self, message: impl FnOnce() -> String) {
         if self.is_shown() {
             self.bar.set_message(message());
@@ -83,6 +92,8 @@ impl Progress {
             (Unit::Urls, Some(_)) => {
                 "{spinner} {elapsed} [{wide_bar}] {pos}/{len}, {rate}, {eta} left{msg}"
             }
+            #[cfg(feature = "lab")]
+            (Unit::Share, _) => "{spinner} {elapsed} [{bar:30}] {percent} %, {msg}",
             (Unit::Bytes, None) => "{spinner} {elapsed} {bytes}, {bytes_per_sec}",
             (Unit::Bytes, Some(_)) => {
                 "{spinner} {elapsed} [{wide_bar}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left"

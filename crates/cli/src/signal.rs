@@ -25,6 +25,12 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
+    /// Whether there has been one.
+    #[cfg(feature = "lab")]
+    pub(crate) fn has_come(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Completes at the first Ctrl-C, at once if it has been.
     pub(crate) async fn wait(&self) {
         let Err(async_channel::RecvError) = self.0.recv().await;

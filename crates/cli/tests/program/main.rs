@@ -11,6 +11,8 @@ mod gather;
 mod get;
 mod input;
 mod interrupt;
+#[cfg(feature = "lab")]
+mod lab;
 mod origin;
 mod output;
 mod policy;

@@ -1,0 +1,82 @@
+//! `inflight lab list`.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use inflight_lab::experiment::{Effort, Experiment};
+use inflight_lab::experiments;
+use inflight_lab::runner::Order;
+
+use crate::exit::{Exit, Stop};
+
+pub(super) fn run() -> Result<Exit, Stop> {
+    let mut text = String::new();
+    for experiment in experiments::all() {
+        describe(&mut text, experiment);
+    }
+    let all: Vec<_> = experiments::all().iter().collect();
+    let _ = writeln!(
+        text,
+        "All of them take about {} with --effort quick and {} with --effort full.",
+        about(all.clone(), Effort::Quick),
+        about(all, Effort::Full)
+    );
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Stop::stdout(&error))?;
+    Ok(Exit::Success)
+}
+
+fn describe(text: &mut String, experiment: &'static Experiment) {
+    let _ = writeln!(text, "{}\n  {}", experiment.name, experiment.question);
+    let metrics: Vec<String> = experiment
+        .metrics
+        .iter()
+        .map(|metric| format!("{} ({})", metric.what, metric.unit))
+        .collect();
+    let _ = writeln!(text, "  measured: {}", metrics.join("; "));
+    for (name, effort) in [("quick", Effort::Quick), ("full", Effort::Full)] {
+        let _ = writeln!(
+            text,
+            "  {name}: {}, about {}",
+            extent(experiment, effort),
+            about(vec![experiment], effort)
+        );
+    }
+    text.push('\n');
+}
+
+/// `100, 1000 pages at once; 4 rounds`.
+fn extent(experiment: &Experiment, effort: Effort) -> String {
+    let plan = (experiment.plan)(effort);
+    let rounds = match plan.rounds {
+        1 => "1 round".to_owned(),
+        rounds => format!("{rounds} rounds"),
+    };
+    match experiment.variable {
+        Some(variable) if !experiment.work.trace => {
+            let points: Vec<String> = plan.points.iter().map(f64::to_string).collect();
+            let unit = if variable.unit.is_empty() {
+                String::new()
+            } else {
+                format!(" {}", variable.unit)
+            };
+            format!("{}{unit} ({}), {rounds}", points.join(", "), variable.name)
+        }
+        _ => rounds,
+    }
+}
+
+fn about(experiments: Vec<&'static Experiment>, effort: Effort) -> String {
+    let seconds = Order::of(experiments, effort).about().as_secs().max(1);
+    // Nobody plans by seconds of an hour.
+    let rounded = match seconds {
+        0..120 => seconds,
+        120..7200 => seconds.div_ceil(60) * 60,
+        _ => seconds.div_ceil(600) * 600,
+    };
+    humantime::format_duration(Duration::from_secs(rounded)).to_string()
+}

@@ -1,0 +1,132 @@
+//! The experiments.
+
+use std::fs;
+use std::path::Path;
+
+use crate::program::run;
+
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.ends_with('\n'), "half a line: {text}");
+    let rows = text.lines().filter(|line| !line.starts_with('#'));
+    rows.skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_there_is_listed_with_how_much_is_run() {
+    let ran = run(["lab", "list"]);
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    for text in ["\ngather\n", "quick: ", "full: ", "about ", "?\n"] {
+        assert!(format!("\n{}", ran.stdout).contains(text), "{text}");
+    }
+}
+
+#[test]
+fn nonsense_is_a_usage_error_and_nothing_is_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("records.csv");
+    let file = path.to_str().unwrap();
+    let cases: &[(&[&str], &str)] = &[
+        (&["weather"], "there are gather, sequential"),
+        (&["heartbeat", "--rounds", "0"], "--rounds"),
+        (&["heartbeat", "--rounds", "-1"], "--rounds"),
+        (&["heartbeat", "--effort", "some"], "quick"),
+        (&["heartbeat", "--resume"], "cannot be used with"),
+        (&["--resume"], "no run to go on with"),
+    ];
+    for (args, text) in cases {
+        let args = [&["lab", "run", "--records", file], *args].concat();
+        let ran = run(&args);
+        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{args:?}: {ran:?}");
+        assert!(ran.stderr.contains(text), "{args:?}: {}", ran.stderr);
+    }
+    assert!(!path.exists());
+    let ran = run([
+        "lab",
+        "worker",
+        "--experiment",
+        "weather",
+        "--contender",
+        "x",
+        "--origin",
+        "x",
+    ]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("weather"), "{ran:?}");
+}
+
+#[test]
+fn a_run_is_recorded_beside_what_it_ran_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("folder").join("records.csv");
+    let file = path.to_str().unwrap();
+    let ran = run([
+        "lab",
+        "run",
+        "heartbeat",
+        "--rounds",
+        "1",
+        "--records",
+        file,
+    ]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains(file), "{ran:?}");
+    let text = fs::read_to_string(&path).unwrap();
+    for key in [
+        "run",
+        "cpu",
+        "cores",
+        "kernel",
+        "rustc",
+        "version of tokio",
+        "effort",
+        "seed",
+    ] {
+        assert!(text.contains(&format!("# {key}: ")), "{key}");
+    }
+    let rows = lines(&path);
+    for contender in ["idle", "inline", "offloaded", "async"] {
+        let of = format!(",heartbeat,{contender},");
+        assert!(rows.iter().any(|row| row.contains(&of)), "{contender}");
+    }
+    let again = run(["lab", "run", "--resume", "--records", file]);
+    assert_eq!(again.code, Some(2), "{again:?}");
+    assert!(again.stderr.contains("is finished"), "{again:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_keeps_what_is_finished_and_the_rest_can_be_resumed() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use crate::program::{finish, program, until};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("records.csv");
+    let file = path.to_str().unwrap();
+    let args = [
+        "lab",
+        "run",
+        "heartbeat",
+        "--rounds",
+        "3",
+        "--records",
+        file,
+    ];
+    let child = program(args).spawn().unwrap();
+    // The first round is there.
+    until(|| {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        text.contains(",heartbeat,").then_some(())
+    });
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ran = finish(child);
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+    assert!(ran.stdout.contains("--resume"), "{ran:?}");
+    let kept = lines(&path);
+    let ran = run(["lab", "run", "--resume", "--records", file]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let all = lines(&path);
+    assert_eq!(all[..kept.len()], kept);
+    assert!(all.len() > kept.len());
+}
