@@ -195,6 +195,8 @@ pub struct Capabilities {
     pub extension_methods: Support,
     /// Status codes without a registered meaning.
     pub unregistered_status: Support,
+    /// Nothing in the process's environment changes what the client does.
+    pub ignores_environment: Support,
     /// The client reads the [`Deadline`](crate::Deadline) of a request, as nothing else bounds
     /// its calls. Others are spared the cost of carrying it.
     pub reads_deadline: bool,
@@ -240,6 +242,7 @@ impl Capabilities {
             opaque_response_headers: Support::Yes,
             extension_methods: Support::Yes,
             unregistered_status: Support::Yes,
+            ignores_environment: Support::Yes,
             reads_deadline: false,
             added_headers: &[],
             ceilings: Vec::new(),
@@ -257,7 +260,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 31] {
+    pub fn supports(&self) -> [(&'static str, Support); 32] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -290,6 +293,7 @@ impl Capabilities {
             ("opaque response headers", self.opaque_response_headers),
             ("extension methods", self.extension_methods),
             ("unregistered status", self.unregistered_status),
+            ("ignores environment", self.ignores_environment),
         ]
     }
 }

@@ -211,6 +211,9 @@ impl Fetch for Isahc {
              wrong with it afterwards, and looks at a kept one once a second at most: what a \
              server sends unasked can be taken for the next answer",
         );
+        capabilities.ignores_environment = Support::No(
+            "libcurl writes the keys of its TLS connections into the file that SSLKEYLOGFILE names",
+        );
         capabilities.reads_deadline = true;
         capabilities.added_headers = &["accept", "user-agent", "content-type"];
         if cfg!(curl_selects) {
