@@ -3,8 +3,19 @@
 //!
 //! Their source is in `peers` beside that of this crate. `just peers` gets them ready in the folder
 //! `peers` of the target folder, where they are looked for: beside the program that runs, or where
-//! the variable `INFLIGHT_PEERS` says. A peer does the work that our own worker does, keeps as many
-//! connections, and checks the same answers; it has one thread that runs its tasks.
+//! the variable `INFLIGHT_PEERS` says.
+//!
+//! A peer does the work that our own worker does, with as many pages at once, and checks the same
+//! answers, within the same time. It keeps its connections from turn to turn and has one thread
+//! that runs its tasks. Where one cannot be like that, it favours or harms it:
+//!
+//! | peer | how it is used | what differs |
+//! |---|---|---|
+//! | `aiohttp` | one `ClientSession`, `asyncio.gather`, `TCPConnector(limit=N)` | a task for each page at once, which wait for the connector; ours are begun when there is room |
+//! | `requests in async def` | `requests.get` in `async def`, gathered: the mistake itself | a connection for each page, as without a `Session` |
+//! | `go` | net/http, a goroutine for each page, at most N; `GOMAXPROCS(1)` | the idle connections that it keeps for a host are N in place of 2 |
+//! | `curl --parallel` | curl's own program with N URLs | its start and its connections are in each turn; at most 300 at once |
+//! | `wrk` | the ceiling: one thread, for a second | it looks at no answer's content, but the number of bytes and the statuses are checked |
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
