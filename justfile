@@ -23,8 +23,10 @@ peers:
 
 # Run every test: units, properties, the conformance suite on every cell, doc tests.
 test:
-    cargo test --workspace
+    # Most of them wait for events most of the time: more at once than there are cores.
+    RUST_TEST_THREADS=4 cargo test --workspace
     cargo test -p inflight-core --all-features --test bridges
+    cargo test --release -p inflight-probe --features stacks
 
 # Options go to the program, such as `--cell smol/hyper` or `--against http://127.0.0.1:8080`, a
 # server like httpbin.
