@@ -75,11 +75,7 @@ impl Measured {
         for row in rows {
             let turn = (row.round, row.turn, &row.contender, row.x.to_bits());
             made.insert((turn, &row.thrown));
-            if !row.thrown.is_empty() {
-                let kind = row.thrown.split(':').next().unwrap_or_default().trim();
-                thrown.insert((turn, &row.thrown), kind.to_owned());
-                continue;
-            }
+            // What was thrown takes its place too, so that the order is the one of the turns.
             let key = (&*row.metric, &*row.contender, row.x.to_bits());
             let place = *places.entry(key).or_insert_with(|| {
                 samples.push(Sample {
@@ -92,9 +88,15 @@ impl Measured {
                 });
                 samples.len() - 1
             });
+            if !row.thrown.is_empty() {
+                let kind = row.thrown.split(':').next().unwrap_or_default().trim();
+                thrown.insert((turn, &row.thrown), kind.to_owned());
+                continue;
+            }
             samples[place].rounds.insert(row.round, row.value);
             samples[place].answered += row.answered;
         }
+        samples.retain(|sample| !sample.rounds.is_empty());
         let mut reasons = BTreeMap::new();
         for kind in thrown.values() {
             *reasons.entry(kind.clone()).or_insert(0) += 1;

@@ -206,22 +206,26 @@ impl Separation {
         let Some(smallest) = self.smallest else {
             return "There is no A/A pair with two rounds, so no difference is claimed.".to_owned();
         };
-        let mut sentence = format!(
+        format!(
             "Changing the runtime costs {}, changing the client costs {}; the smallest difference \
              we can see is {}.",
             self.runtime.tell(self.smallest),
             self.client.tell(self.smallest),
             more(smallest)
-        );
-        if self.rest > smallest {
-            sentence += &format!(
-                " The two do not quite add up: {} is {} away from what its runtime and its client \
+        )
+    }
+
+    /// What the two effects leave over, where that is more than noise.
+    pub fn rest(&self) -> Option<String> {
+        let smallest = self.smallest?;
+        (self.rest > smallest).then(|| {
+            format!(
+                "The two do not quite add up: {} is {} away from what its runtime and its client \
                  cost elsewhere.",
                 self.oddest,
                 more(self.rest)
-            );
-        }
-        sentence
+            )
+        })
     }
 }
 
@@ -298,7 +302,12 @@ mod tests {
         assert!((found.client.cost.value - 6.0).abs() < 1e-9);
         assert_eq!(found.oddest, "smol/surf");
         assert!((found.rest - 3.0).abs() < 1e-9);
-        assert!(found.sentence().contains("smol/surf is 3.0 times away"));
+        assert!(
+            found
+                .rest()
+                .unwrap()
+                .contains("smol/surf is 3.0 times away")
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub const RESAMPLES: usize = 2_000;
 pub const LEVEL: f64 = 0.95;
 
 /// The same rounds give the same interval, whoever computes it and in whatever order.
-const SEED: u64 = 0x5eed_0f_1ab;
+const SEED: u64 = 0x5eed;
 
 /// A value for each round that counts.
 pub type Rounds = BTreeMap<u32, f64>;

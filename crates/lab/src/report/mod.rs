@@ -1,0 +1,164 @@
+//! The report: what was found, with pictures, as one page of HTML that needs no network, and the
+//! same tables as Markdown.
+//!
+//! In reading order: `subject` is an experiment as the report knows it, `figures` which pictures it
+//! has and `titles` what they say, `plot` draws them, `table` has the same figures as text; `page`
+//! and `markdown` put them together. `markup`, `scale` and `look` are what all of them use.
+
+mod figures;
+mod look;
+mod markdown;
+mod markup;
+mod page;
+mod plot;
+mod scale;
+mod subject;
+mod table;
+mod titles;
+
+use std::collections::BTreeMap;
+
+use crate::data::{Measured, latest};
+use crate::record::{Environment, Run};
+
+use figures::View;
+pub use markdown::MarkerError;
+pub use subject::{Axis, Measure, Subject};
+
+/// In which order experiments are told: what waiting is, what blocking does, what it costs. Others
+/// follow as they come.
+const ORDER: [&str; 17] = [
+    "timeline",
+    "gather",
+    "sequential",
+    "bounded",
+    "heartbeat",
+    "blocking",
+    "blockers",
+    "dose",
+    "offload",
+    "lookup",
+    "overhead",
+    "rate",
+    "threads",
+    "session",
+    "straggler",
+    "cancel",
+    "large",
+];
+
+/// What was measured, ready to be told.
+#[derive(Clone, Debug)]
+pub struct Report {
+    subjects: Vec<Subject>,
+    measured: Vec<Measured>,
+    environments: BTreeMap<String, Environment>,
+}
+
+impl Report {
+    /// Of these runs: of each experiment the last run that has it. `subjects` are the experiments
+    /// that there are; those that no run has are told as not measured, and those that only the
+    /// records have are told as they are.
+    pub fn new(runs: &[Run], subjects: impl IntoIterator<Item = Subject>) -> Self {
+        let measured = latest(runs);
+        let mut subjects: Vec<Subject> = subjects.into_iter().collect();
+        for one in &measured {
+            if !subjects
+                .iter()
+                .any(|subject| subject.name == one.experiment)
+            {
+                subjects.push(Subject::from_records(one));
+            }
+        }
+        let place = |subject: &Subject| {
+            let mut order = ORDER.iter();
+            order
+                .position(|name| *name == subject.name)
+                .unwrap_or(ORDER.len())
+        };
+        subjects.sort_by_key(place);
+        let used = |run: &&Run| measured.iter().any(|one| one.run == run.id);
+        let mut environments = BTreeMap::new();
+        for run in runs.iter().filter(used) {
+            let environment: &mut Environment = environments.entry(run.id.clone()).or_default();
+            environment.extend(run.environment.clone());
+        }
+        Self {
+            subjects,
+            measured,
+            environments,
+        }
+    }
+
+    /// Whether there is anything to tell.
+    pub fn is_empty(&self) -> bool {
+        self.measured.is_empty()
+    }
+
+    fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.subjects.iter()
+    }
+
+    fn measured(&self, name: &str) -> Option<&Measured> {
+        self.measured
+            .iter()
+            .find(|measured| measured.experiment == name)
+    }
+
+    /// In the order in which they are told.
+    fn all(&self) -> impl Iterator<Item = &Measured> {
+        self.subjects()
+            .filter_map(|subject| self.measured(&subject.name))
+    }
+
+    fn environments(&self) -> impl Iterator<Item = (&str, &Environment)> {
+        self.environments
+            .iter()
+            .map(|(run, environment)| (&**run, environment))
+    }
+
+    /// The first title of an experiment's pictures.
+    fn finding(&self, subject: &Subject) -> Option<String> {
+        let measured = self.measured(&subject.name)?;
+        let figures = View { subject, measured }.figures();
+        figures.into_iter().next().map(|figure| figure.title)
+    }
+
+    /// A run's machine and date as a sentence.
+    fn place_of(&self, run: &str) -> String {
+        let environment = self.environments.get(run);
+        let get = |key: &str| environment.and_then(|environment| environment.get(key));
+        let day = run.split('T').next().unwrap_or(run);
+        let mut place = Vec::new();
+        place.extend(get("cpu").cloned());
+        place.extend(get("cores").map(|cores| format!("{cores} cores")));
+        place.extend(get("memory").cloned());
+        if let (Some(system), Some(kernel)) = (get("system"), get("kernel")) {
+            place.push(format!("{system} {kernel}"));
+        }
+        if place.is_empty() {
+            place.push("a machine that the records do not describe".to_owned());
+        }
+        format!("Measured on {day} on {}.", place.join(", "))
+    }
+
+    /// The machines and dates of all runs, each once.
+    fn places(&self) -> Vec<String> {
+        let mut places: Vec<String> = Vec::new();
+        for run in self.environments.keys() {
+            let place = self.place_of(run);
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    /// The commands that make an experiment's figures; of all where the name is empty.
+    fn command_for(&self, name: &str) -> String {
+        match name {
+            "" => "inflight lab run\ninflight lab report".to_owned(),
+            name => format!("inflight lab run {name}\ninflight lab report"),
+        }
+    }
+}

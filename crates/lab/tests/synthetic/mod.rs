@@ -1,0 +1,627 @@
+//! Records as the runner writes them, made up: a machine that is slow in some rounds, contenders
+//! with known costs, and two per cent of noise. The same each time.
+
+use inflight_lab::experiment::{AGAIN, Better, Limit};
+use inflight_lab::record::{Environment, Row, Run};
+use inflight_lab::report::{Axis, Measure, Subject};
+
+pub const RUN: &str = "2026-11-25T02:10:00Z";
+
+const CELLS: [&str; 13] = [
+    "tokio/hyper",
+    "tokio/isahc",
+    "tokio/surf",
+    "tokio/ureq",
+    "smol/hyper",
+    "smol/isahc",
+    "smol/surf",
+    "smol/ureq",
+    "async-std/hyper",
+    "async-std/isahc",
+    "async-std/surf",
+    "async-std/ureq",
+    "threads/ureq",
+];
+
+fn metric(name: &str, what: &str, unit: &str, limit: Option<Limit>) -> Measure {
+    Measure {
+        name: name.into(),
+        what: what.into(),
+        unit: unit.into(),
+        better: Some(match unit {
+            "1/s" => Better::Higher,
+            _ => Better::Lower,
+        }),
+        limit,
+    }
+}
+
+fn limit(what: &'static str, at: fn(f64) -> f64) -> Option<Limit> {
+    Some(Limit { at, what })
+}
+
+fn subject(
+    name: &str,
+    title: &str,
+    question: &str,
+    variable: Option<(&str, &str, bool)>,
+    metrics: Vec<Measure>,
+) -> Subject {
+    Subject {
+        name: name.into(),
+        title: title.into(),
+        question: question.into(),
+        verified: "every page, byte for byte".into(),
+        variable: variable.map(|(name, unit, logarithmic)| Axis {
+            name: name.into(),
+            unit: unit.into(),
+            logarithmic,
+        }),
+        metrics,
+    }
+}
+
+/// The experiments, as they are defined.
+pub fn subjects() -> Vec<Subject> {
+    let wall = |limit| metric("wall", "time until the last page", "ms", limit);
+    let gap = |limit| metric("gap", "largest gap of the heartbeat", "ms", limit);
+    vec![
+        subject(
+            "gather",
+            "Many pages at once",
+            "How much longer than one page do n pages take, fetched at once?",
+            Some(("pages at once", "", true)),
+            vec![
+                wall(limit("the page's delay", |_| 100.0)),
+                metric("cpu", "CPU time of the client", "ms", None),
+            ],
+        ),
+        subject(
+            "sequential",
+            "One after another",
+            "What do ten pages cost if each waits for the one before?",
+            None,
+            vec![wall(limit("the sum of the delays", |_| 200.0))],
+        ),
+        subject(
+            "bounded",
+            "At most so many at once",
+            "Does a client keep as many in flight as it is told?",
+            Some(("limit", "", true)),
+            vec![wall(limit("the delay for each batch", |x| {
+                (512.0 / x).ceil() * 20.0
+            }))],
+        ),
+        subject(
+            "blocking",
+            "A blocking call on the only worker",
+            "For how long does the loop stand still while a page of 100 ms is fetched?",
+            None,
+            vec![gap(None)],
+        ),
+        subject(
+            "blockers",
+            "Blocking calls on two workers",
+            "How many blocking calls does it take to stop two workers?",
+            Some(("blocking calls", "", false)),
+            vec![gap(None)],
+        ),
+        subject(
+            "offload",
+            "Blocking calls beside the loop",
+            "How many blocking calls does a pool take at once?",
+            Some(("calls at once", "", false)),
+            vec![wall(limit("the delay for each round of the pool", |x| {
+                (x / 500.0).ceil() * 100.0
+            }))],
+        ),
+        subject(
+            "dose",
+            "Gap against delay",
+            "How does the gap grow with the time for which a call blocks?",
+            Some(("delay", "ms", true)),
+            vec![gap(limit("the delay", |x| x))],
+        ),
+        subject(
+            "threads",
+            "Threads against tasks",
+            "What does each request in flight cost in memory?",
+            Some(("in flight", "", true)),
+            vec![
+                metric("memory", "memory for each request in flight", "KB", None),
+                wall(limit("the page's delay", |_| 2000.0)),
+            ],
+        ),
+        subject(
+            "overhead",
+            "What a request costs",
+            "What does a request cost when there is nothing to wait for?",
+            None,
+            vec![
+                metric("cpu", "CPU for each request", "us", None),
+                metric("wall", "time for each request", "us", None),
+                metric("allocations", "allocations for each request", "1", None),
+            ],
+        ),
+        subject(
+            "rate",
+            "At a rate that does not wait",
+            "Up to which rate does latency stay what it is at rest?",
+            Some(("requests a second", "", true)),
+            vec![
+                metric(
+                    "p99",
+                    "latency at the 99th percentile",
+                    "ms",
+                    limit("the page's delay", |_| 10.0),
+                ),
+                metric(
+                    "p50",
+                    "median latency",
+                    "ms",
+                    limit("the page's delay", |_| 10.0),
+                ),
+                metric(
+                    "throughput",
+                    "answers a second",
+                    "1/s",
+                    limit("what is asked for", |x| x),
+                ),
+            ],
+        ),
+        subject(
+            "straggler",
+            "One page that is late",
+            "When is there something to work with?",
+            None,
+            vec![
+                metric(
+                    "first_result",
+                    "time until the first result",
+                    "ms",
+                    limit("the quick pages' delay", |_| 20.0),
+                ),
+                metric(
+                    "last_result",
+                    "time until the last result",
+                    "ms",
+                    limit("the late page's delay", |_| 500.0),
+                ),
+            ],
+        ),
+        subject(
+            "cancel",
+            "Calling it off",
+            "How long until the server sees that nobody waits any more?",
+            None,
+            vec![
+                metric("seen", "time until the server sees the close", "ms", None),
+                metric(
+                    "left",
+                    "descriptors that are left",
+                    "1",
+                    limit("none", |_| 0.0),
+                ),
+            ],
+        ),
+        subject(
+            "lookup",
+            "A name that is looked up slowly",
+            "Does a slow look-up stop the loop?",
+            Some(("look-up's delay", "ms", true)),
+            vec![gap(None)],
+        ),
+        subject(
+            "timeline",
+            "Pages in time",
+            "When is each of twenty pages asked for, and when is it there?",
+            Some(("page", "", false)),
+            vec![
+                metric("begun", "begun", "ms", None),
+                metric("ended", "ended", "ms", None),
+            ],
+        ),
+        subject(
+            "heartbeat",
+            "A heart that beats",
+            "What does a blocking call look like from inside the loop?",
+            Some(("time", "ms", false)),
+            vec![metric("gap", "gap", "ms", None)],
+        ),
+    ]
+}
+
+pub struct Maker {
+    random: fastrand::Rng,
+    rows: Vec<Row>,
+}
+
+impl Maker {
+    pub fn new() -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(7),
+            rows: Vec::new(),
+        }
+    }
+
+    pub fn row(
+        &mut self,
+        experiment: &str,
+        contender: &str,
+        x: f64,
+        round: u32,
+        metric: (&str, &str),
+        value: f64,
+    ) {
+        self.rows.push(Row {
+            run: RUN.into(),
+            experiment: experiment.into(),
+            contender: contender.into(),
+            x,
+            round,
+            turn: 0,
+            metric: metric.0.into(),
+            value,
+            unit: metric.1.into(),
+            answered: 1,
+            thrown: String::new(),
+        });
+    }
+
+    /// Rounds of contenders with these values, and the first again.
+    fn rounds(&mut self, experiment: &str, metric: (&str, &str), x: f64, values: &[(String, f64)]) {
+        let again = (format!("{}{AGAIN}", values[0].0), values[0].1);
+        for round in 0..9 {
+            let slow = 1.0 + 0.05 * self.random.f64();
+            for (name, value) in values.iter().chain([&again]) {
+                let noise = 0.99 + 0.02 * self.random.f64();
+                self.row(experiment, name, x, round, metric, value * slow * noise);
+            }
+        }
+    }
+
+    pub fn run(self) -> Run {
+        let environment = [
+            ("cpu", "A processor that was made up"),
+            ("cores", "2"),
+            ("memory", "4 GB"),
+            ("system", "linux"),
+            ("kernel", "6.1.0"),
+            ("rustc", "1.95.0"),
+        ];
+        let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Run {
+            id: RUN.into(),
+            environment: Environment::from(environment),
+            rows: self.rows,
+        }
+    }
+}
+
+fn parts(cell: &str) -> (f64, f64) {
+    let (runtime, client) = cell.split_once('/').unwrap();
+    let runtime = match runtime {
+        "tokio" => 1.0,
+        "smol" => 1.3,
+        "async-std" => 1.5,
+        _ => 1.1,
+    };
+    let client = match client {
+        "hyper" => 1.0,
+        "isahc" => 2.2,
+        "surf" => 5.5,
+        _ => 4.5,
+    };
+    (runtime, client)
+}
+
+fn owned(values: &[(&str, f64)]) -> Vec<(String, f64)> {
+    values
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), *value))
+        .collect()
+}
+
+/// All experiments but two, `session` and `large`, which are not measured.
+pub fn records() -> Run {
+    let mut maker = Maker::new();
+    const MS: &str = "ms";
+
+    for x in [1.0, 10.0, 100.0, 1000.0] {
+        let mut walls = Vec::new();
+        let mut cpus = Vec::new();
+        for cell in CELLS {
+            let (runtime, client) = parts(cell);
+            if cell.ends_with("ureq") && x > 100.0 {
+                continue;
+            }
+            walls.push((cell.to_owned(), 101.0 + 0.015 * x * runtime * client));
+            cpus.push((cell.to_owned(), 0.2 + 0.012 * x * runtime * client));
+        }
+        for (name, wall, cpu) in [
+            ("reqwest", 101.0 + 0.02 * x, 0.014 * x),
+            ("aiohttp", 104.0 + 0.25 * x, 0.16 * x),
+            ("requests in async def", 100.9 * x, 0.9 * x),
+            ("go", 101.0 + 0.06 * x, 0.03 * x),
+            ("curl --parallel", 104.0 + 1.5 * x, 0.4 * x),
+        ] {
+            if name.starts_with("requests") && x > 100.0 {
+                continue;
+            }
+            walls.push((name.to_owned(), wall));
+            cpus.push((name.to_owned(), cpu));
+        }
+        maker.rounds("gather", ("wall", MS), x, &walls);
+        maker.rounds("gather", ("cpu", MS), x, &cpus);
+    }
+    maker.rows[3].thrown = "origin late: p99 14.0 ms, bound 10.0 ms".into();
+    maker.rows[3].value = 900.0;
+
+    let sequential = [
+        ("tokio/hyper", 203.0),
+        ("smol/isahc", 204.0),
+        ("async-std/surf", 208.0),
+        ("threads/ureq", 204.5),
+        ("aiohttp", 209.0),
+    ];
+    maker.rounds("sequential", ("wall", MS), 0.0, &owned(&sequential));
+
+    for x in [8.0f64, 64.0, 256.0] {
+        let values = CELLS
+            .iter()
+            .filter(|cell| !cell.ends_with("ureq"))
+            .map(|cell| {
+                let (runtime, client) = parts(cell);
+                let cap = if cell.ends_with("surf") {
+                    50.0
+                } else {
+                    512.0f64
+                };
+                (
+                    (*cell).to_owned(),
+                    (512.0 / x.min(cap)).ceil() * 20.0 + 2.0 * runtime * client,
+                )
+            });
+        maker.rounds("bounded", ("wall", MS), x, &values.collect::<Vec<_>>());
+    }
+
+    let mut blocking = Vec::new();
+    for (runtime, idle) in [("tokio", 2.3), ("smol", 1.12), ("async-std", 1.14)] {
+        for (way, gap) in [
+            ("idle", idle),
+            ("inline", 101.0),
+            ("offloaded", idle * 1.01),
+            ("async", idle * 1.05),
+        ] {
+            blocking.push((format!("{runtime}: {way}"), gap));
+        }
+    }
+    maker.rounds("blocking", ("gap", MS), 0.0, &blocking);
+
+    for x in [1.0f64, 2.0, 4.0, 8.0] {
+        let gap = |idle: f64| {
+            if x < 2.0 {
+                idle
+            } else {
+                100.0 * (x / 2.0).ceil()
+            }
+        };
+        maker.rounds(
+            "blockers",
+            ("gap", MS),
+            x,
+            &owned(&[
+                ("tokio", gap(2.3)),
+                ("smol", gap(1.2)),
+                ("async-std", gap(1.3)),
+            ]),
+        );
+    }
+    for x in [100.0, 500.0, 1000.0] {
+        let wall = |pool: f64| (x / pool).ceil() * 100.0 + 0.04 * x;
+        let values = [
+            ("tokio/ureq", wall(512.0)),
+            ("smol/ureq", wall(500.0)),
+            ("async-std/ureq", wall(500.0)),
+            ("threads/ureq", wall(1e9)),
+        ];
+        maker.rounds("offload", ("wall", MS), x, &owned(&values));
+    }
+    for x in [10.0, 30.0, 100.0, 300.0] {
+        maker.rounds(
+            "dose",
+            ("gap", MS),
+            x,
+            &owned(&[
+                ("tokio: inline", x + 0.9),
+                ("tokio: offloaded", 2.3),
+                ("tokio: async", 2.4),
+            ]),
+        );
+        maker.rounds(
+            "lookup",
+            ("gap", MS),
+            x,
+            &owned(&[
+                ("tokio/hyper", 2.3),
+                ("smol/isahc", 1.2),
+                ("async-std/surf", 1.3),
+                ("blocking look-up in a future", x + 0.7),
+            ]),
+        );
+    }
+    for x in [100.0, 1000.0, 5000.0] {
+        maker.rounds(
+            "threads",
+            ("memory", "KB"),
+            x,
+            &owned(&[
+                ("tokio/hyper", 23.0 + 400.0 / x),
+                ("threads/ureq", 270.0 + 900.0 / x),
+                ("smol/hyper", 27.0 + 400.0 / x),
+                ("smol/isahc", 18.5 + 2000.0 / x),
+                ("aiohttp", 20.0 + 9000.0 / x),
+            ]),
+        );
+        maker.rounds(
+            "threads",
+            ("wall", MS),
+            x,
+            &owned(&[
+                ("tokio/hyper", 2000.0 + 0.08 * x),
+                ("threads/ureq", 2000.0 + 0.45 * x),
+                ("smol/hyper", 2000.0 + 0.07 * x),
+                ("smol/isahc", 2000.0 + 0.13 * x),
+                ("aiohttp", 2000.0 + 0.4 * x),
+            ]),
+        );
+    }
+
+    let mut costs: Vec<(String, f64)> = CELLS
+        .iter()
+        .map(|cell| {
+            let (runtime, client) = parts(cell);
+            // One cell that is not the product of its two parts.
+            let odd = if *cell == "async-std/surf" { 0.8 } else { 1.0 };
+            ((*cell).to_owned(), 10.2 * runtime * client * odd)
+        })
+        .collect();
+    costs.extend(owned(&[
+        ("tokio/hyper, gather.on", 10.6),
+        ("hyper-util alone", 9.4),
+        ("reqwest", 12.8),
+        ("aiohttp", 155.0),
+        ("go", 23.8),
+        ("wrk", 7.0),
+    ]));
+    maker.rounds("overhead", ("cpu", "us"), 0.0, &costs);
+    let scaled = |factor: f64| {
+        costs
+            .iter()
+            .map(|(name, cost)| (name.clone(), cost * factor))
+            .collect::<Vec<_>>()
+    };
+    maker.rounds("overhead", ("wall", "us"), 0.0, &scaled(1.04));
+    maker.rounds("overhead", ("allocations", "1"), 0.0, &scaled(3.0));
+
+    for x in [500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0] {
+        let names = [
+            "tokio/hyper",
+            "smol/hyper",
+            "smol/isahc",
+            "async-std/surf",
+            "threads/ureq",
+            "reqwest",
+        ];
+        let most = [60_000.0, 45_000.0, 15_000.0, 8_000.0, 12_000.0, 40_000.0];
+        let of = |f: &dyn Fn(f64) -> f64| {
+            names
+                .iter()
+                .zip(most)
+                .map(|(name, most)| ((*name).to_owned(), f(x / most)))
+                .collect::<Vec<_>>()
+        };
+        let latency = |load: f64| {
+            if load < 1.0 {
+                11.0 + 1.2 / (1.0 - load)
+            } else {
+                800.0 * load
+            }
+        };
+        maker.rounds("rate", ("p99", MS), x, &of(&latency));
+        maker.rounds(
+            "rate",
+            ("p50", MS),
+            x,
+            &of(&|load: f64| if load < 1.0 { 10.4 } else { 400.0 * load }),
+        );
+        maker.rounds(
+            "rate",
+            ("throughput", "1/s"),
+            x,
+            &of(&|load: f64| x / load.max(1.0)),
+        );
+    }
+
+    maker.rounds(
+        "straggler",
+        ("first_result", MS),
+        0.0,
+        &owned(&[("all", 503.0), ("completed", 21.4), ("first, hedged", 21.6)]),
+    );
+    maker.rounds(
+        "straggler",
+        ("last_result", MS),
+        0.0,
+        &owned(&[
+            ("all", 503.0),
+            ("completed", 502.4),
+            ("first, hedged", 42.0),
+        ]),
+    );
+    let seen: Vec<(String, f64)> = CELLS
+        .iter()
+        .map(|cell| {
+            (
+                (*cell).to_owned(),
+                if cell.ends_with("isahc") { 4.0 } else { 0.4 },
+            )
+        })
+        .collect();
+    maker.rounds("cancel", ("seen", MS), 0.0, &seen);
+    let left: Vec<(String, f64)> = CELLS.iter().map(|cell| ((*cell).to_owned(), 0.0)).collect();
+    maker.rounds("cancel", ("left", "1"), 0.0, &left);
+
+    for page in 0..20 {
+        let x = f64::from(page);
+        let jitter = maker.random.f64();
+        for (name, from, to) in [
+            ("one after another", x * 101.1, (x + 1.0) * 101.1),
+            ("gathered", 0.1 * x, 101.0 + jitter + 0.15 * x),
+        ] {
+            maker.row("timeline", name, x, 0, ("begun", MS), from);
+            maker.row("timeline", name, x, 0, ("ended", MS), to);
+        }
+    }
+    for (name, hole) in [
+        ("idle", 0.0),
+        ("inline", 101.2),
+        ("offloaded", 0.0),
+        ("async", 0.0),
+    ] {
+        let mut time = 0.0;
+        while time < 250.0 {
+            let mut gap = 1.05 + 0.3 * maker.random.f64();
+            if time > 60.0 && time - gap < 60.2 && hole > 0.0 {
+                gap = hole;
+            }
+            time += gap;
+            maker.row("heartbeat", name, time, 0, ("gap", MS), gap);
+        }
+    }
+    // An experiment that this program has no definition of.
+    for x in [1.0, 2.0, 3.0] {
+        maker.rounds(
+            "later",
+            ("size", "B"),
+            x,
+            &owned(&[("one", 10.0 * x), ("other", 12.0 * x)]),
+        );
+    }
+    maker.run()
+}
+
+/// What is defined and not measured.
+pub fn unmeasured() -> Vec<Subject> {
+    ["session", "large"]
+        .map(|name| {
+            subject(
+                name,
+                name,
+                "Not asked yet?",
+                None,
+                vec![metric("wall", "time", "us", None)],
+            )
+        })
+        .into()
+}
