@@ -14,7 +14,9 @@ use crate::args::When;
 Examples:
   inflight lab list
   inflight lab run gather blocking --effort quick
-  inflight lab run --effort full")]
+  inflight lab run --effort full
+  inflight lab report
+  inflight lab cmp before.csv after.csv")]
 pub(crate) struct Lab {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -25,6 +27,8 @@ pub(crate) enum Command {
     /// Show the experiments: what each asks, how much is run and how long that takes
     List,
     Run(Run),
+    Report(Report),
+    Cmp(Cmp),
     /// A measurement's own process
     #[command(hide = true)]
     Worker(Worker),
@@ -77,6 +81,59 @@ pub(crate) struct Run {
     /// Whether to show progress on standard error: auto is when that is a terminal
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub(crate) progress: When,
+}
+
+/// Where a report goes unless a file is named.
+pub(crate) const REPORT: &str = "lab-report.html";
+
+/// Tell what was measured: as a page with pictures, and as tables in pages of one's own
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight lab report
+  inflight lab report --records monday.csv --records tuesday.csv --out report.html
+  inflight lab report --markdown README.md
+
+The page is one file of HTML that loads nothing. Of each experiment it tells the last run that has
+it; what was not measured is told too. In a FILE of --markdown, what stands between
+`<!-- lab:begin NAME -->` and `<!-- lab:end NAME -->` is made anew: NAME is an experiment, or
+`findings`, `effects` (what a runtime and what a client costs) or `noise` (what can be seen at all).")]
+pub(crate) struct Report {
+    /// Records to tell of, any number of times [default: every .csv in docs/records]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) records: Vec<PathBuf>,
+
+    /// Write the page to FILE [default: lab-report.html, unless there is --markdown]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Make the tables of FILE anew, any number of times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Vec<PathBuf>,
+}
+
+/// Compare two records: what became slower or faster
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight lab cmp before.csv after.csv
+  inflight lab cmp records.csv@2026-11-25T02 records.csv@2026-11-25T09
+
+FILE@RUN is one run of a file, by the beginning of its name; of a file alone, the last run that has
+an experiment counts. Ratios are of the second to the first, with an interval of 95 % over all that
+is compared in a metric. A contender is marked WORSE or BETTER if its interval leaves out 1, the
+ratio exceeds what the A/A pairs of both records show, and both still hold when what all contenders
+share is taken out; `with all` if only that does not.
+
+The exit status is 0 whatever is found, and 2 if a file cannot be read.")]
+pub(crate) struct Cmp {
+    /// The records to compare with
+    #[arg(value_name = "FILE[@RUN]")]
+    pub(crate) before: String,
+
+    /// The records that are compared
+    #[arg(value_name = "FILE[@RUN]")]
+    pub(crate) after: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

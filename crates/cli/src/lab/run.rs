@@ -16,7 +16,7 @@ use crate::progress::{Progress, Unit};
 use crate::signal::Interrupt;
 
 /// Where records are kept unless a file is named.
-const FOLDER: &str = "docs/records";
+pub(super) const FOLDER: &str = "docs/records";
 
 /// In how many steps the bar moves.
 const STEPS: f64 = 1000.0;

@@ -95,6 +95,13 @@ impl Report {
         self.measured.is_empty()
     }
 
+    /// The experiments that no run has.
+    pub fn missing(&self) -> Vec<&str> {
+        let subjects = self.subjects();
+        let missing = subjects.filter(|subject| self.measured(&subject.name).is_none());
+        missing.map(|subject| &*subject.name).collect()
+    }
+
     fn subjects(&self) -> impl Iterator<Item = &Subject> {
         self.subjects.iter()
     }

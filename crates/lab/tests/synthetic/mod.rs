@@ -5,7 +5,7 @@ use inflight_lab::experiment::{AGAIN, Better, Limit};
 use inflight_lab::record::{Environment, Row, Run};
 use inflight_lab::report::{Axis, Measure, Subject};
 
-pub const RUN: &str = "2026-11-25T02:10:00Z";
+pub(crate) const RUN: &str = "2026-11-25T02:10:00Z";
 
 const CELLS: [&str; 13] = [
     "tokio/hyper",
@@ -62,7 +62,7 @@ fn subject(
 }
 
 /// The experiments, as they are defined.
-pub fn subjects() -> Vec<Subject> {
+pub(crate) fn subjects() -> Vec<Subject> {
     let wall = |limit| metric("wall", "time until the last page", "ms", limit);
     let gap = |limit| metric("gap", "largest gap of the heartbeat", "ms", limit);
     vec![
@@ -231,20 +231,20 @@ pub fn subjects() -> Vec<Subject> {
     ]
 }
 
-pub struct Maker {
+pub(crate) struct Maker {
     random: fastrand::Rng,
     rows: Vec<Row>,
 }
 
 impl Maker {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             random: fastrand::Rng::with_seed(7),
             rows: Vec::new(),
         }
     }
 
-    pub fn row(
+    pub(crate) fn row(
         &mut self,
         experiment: &str,
         contender: &str,
@@ -280,7 +280,7 @@ impl Maker {
         }
     }
 
-    pub fn run(self) -> Run {
+    pub(crate) fn run(self) -> Run {
         let environment = [
             ("cpu", "A processor that was made up"),
             ("cores", "2"),
@@ -323,7 +323,7 @@ fn owned(values: &[(&str, f64)]) -> Vec<(String, f64)> {
 }
 
 /// All experiments but two, `session` and `large`, which are not measured.
-pub fn records() -> Run {
+pub(crate) fn records() -> Run {
     let mut maker = Maker::new();
     const MS: &str = "ms";
 
@@ -612,7 +612,7 @@ pub fn records() -> Run {
 }
 
 /// What is defined and not measured.
-pub fn unmeasured() -> Vec<Subject> {
+pub(crate) fn unmeasured() -> Vec<Subject> {
     ["session", "large"]
         .map(|name| {
             subject(
