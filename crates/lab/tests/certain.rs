@@ -100,3 +100,16 @@ fn every_cell_fetches_by_a_name_that_only_the_given_resolver_knows() {
         assert!(seen["gap"] > 0.0, "{}: {seen:?}", contender.program);
     }
 }
+
+/// The rest stays at the server and in the sockets between.
+#[test]
+fn no_client_takes_the_whole_of_a_large_body_that_nobody_reads() {
+    for contender in (experiments::find("large").unwrap().contenders)() {
+        let seen = metrics("large", &contender.program, 4.0, 1);
+        assert!(
+            seen["memory"] < 2.0 * 1024.0,
+            "{}: {seen:?}",
+            contender.program
+        );
+    }
+}

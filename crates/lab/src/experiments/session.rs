@@ -38,7 +38,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             limit: None,
         },
     ],
-    verified: "every page, byte for byte",
+    verified: "every page, byte for byte; they are of a server beside the worker, so that of each turn only the one page of the shared server is counted",
     contenders: || {
         with_again(named(&[
             "tokio/hyper: one session, http",
