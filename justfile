@@ -4,14 +4,29 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default:
     @just --list --unsorted
 
-# Build and run every benchmark, and end with one table (about four minutes after compilation).
+# It leaves out narrow intervals (a few rounds each), the largest points (10,000 in flight, 5,000
+# pages at once), threads beyond a thousand, and all of criterion but a few contenders.
+#
+# Run every experiment of the lab a little, and end with one table: five minutes after compilation.
 bench:
-    cargo bench -p inflight-benches --bench hundred_pages
-    cargo bench -p inflight-benches --bench stall
-    cargo bench -p inflight-benches --bench overhead
-    cargo bench -p inflight-benches --bench in_flight
+    cargo bench --quiet -p inflight-benches --no-run
+    cargo run --quiet --release -p inflight-cli -- lab run --effort quick
+    cargo bench --quiet -p inflight-benches --bench lab
     @echo
     cargo bench --quiet -p inflight-benches --bench summary
+
+# Run every experiment with narrow intervals and criterion on every contender: hours. Ctrl-C keeps
+# what is finished, and `just bench-resume` does the rest.
+bench-full:
+    cargo run --quiet --release -p inflight-cli -- lab run --effort full
+    INFLIGHT_BENCH=full cargo bench --quiet -p inflight-benches --bench lab
+    cargo bench --quiet -p inflight-benches --bench probe
+    @echo
+    cargo bench --quiet -p inflight-benches --bench summary
+
+# Do what is left of the lab's run that was begun last today.
+bench-resume:
+    cargo run --quiet --release -p inflight-cli -- lab run --resume
 
 # Put the last benchmark's table into the README.
 bench-readme:

@@ -1,17 +1,25 @@
 //! The last step of `just bench`: one table of what was measured, its limit, and their ratio; and
-//! the same figures side by side, a row for each cell and for each runtime.
+//! some of the same figures side by side, a row for each cell and for each runtime. They are of the
+//! newest records in `docs/records`.
 //!
 //! `-- --readme FILE` writes them between the markers of that file.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
-use inflight_benches::figures::{self, Figure};
+use inflight_benches::newest_records;
+use inflight_lab::data::{self, Measured, Sample};
+use inflight_lab::experiment::Metric;
+use inflight_lab::stats::Estimate;
+use inflight_lab::{experiments, record, text};
 
-const BENCHMARKS: [&str; 4] = ["hundred_pages", "stall", "overhead", "in_flight"];
+const RECORDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/records");
 const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
+
+type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     match run() {
@@ -23,21 +31,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let mut rows = Vec::new();
-    for benchmark in BENCHMARKS {
-        let figures = figures::load(benchmark)?;
-        if figures.is_empty() {
-            eprintln!("summary: `{benchmark}` has not run");
-        }
-        rows.extend(figures);
-    }
-    let everything = table(&everything(&rows));
-    let by_cell = table(&side_by_side(&rows, "cell", &BY_CELL));
-    let stalls = table(&side_by_side(&stalls(&rows), "runtime", &STALLS));
-    let ratios: Vec<Figure> = rows.into_iter().filter(|row| row.unit == "x").collect();
-    let ratios = table(&self::everything(&ratios));
-    println!("{everything}\n{by_cell}\n{stalls}");
+fn run() -> Result<(), Failure> {
+    let path = newest_records(Path::new(RECORDS))?;
+    let seen = data::latest(&record::read(std::fs::File::open(path)?)?);
+    let everything = table(&self::everything(&seen));
+    let by_cell = table(&self::by_cell(&seen));
+    let stalls = table(&self::stalls(&seen));
+    let ratios = table(&self::ratios(&seen));
+    println!("{everything}\n{by_cell}\n{stalls}\n{ratios}");
     let mut arguments = std::env::args().skip_while(|argument| argument != "--readme");
     if let (Some(_), Some(path)) = (arguments.next(), arguments.next()) {
         let text = std::fs::read_to_string(&path)?;
@@ -56,123 +57,185 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A column of a table with a row for each cell or runtime: its title, and what the figures in
-/// it say was done.
-type Column = (&'static str, &'static str);
+/// A column of a table with a row for each cell: its title, and of which experiment, metric and
+/// point its figures are.
+type Column = (&'static str, (&'static str, &'static str, f64));
 
 const BY_CELL: [Column; 5] = [
     (
         "100 pages of 100 ms (limit 100 ms)",
-        "100 pages of 100 ms, gathered",
+        ("gather", "wall", 100.0),
     ),
     (
         "5,000 pages of 2 s (limit 2 s)",
-        "5000 pages of 2 s at once, none lost",
+        ("threads", "wall", 5000.0),
     ),
-    ("memory for each", "memory for each request in flight"),
-    (
-        "time for a page without delay",
-        "time for each request, by cell",
-    ),
-    ("CPU", "CPU for each request, by cell"),
+    ("memory for each", ("threads", "memory", 5000.0)),
+    ("time for a page without delay", ("overhead", "wall", 0.0)),
+    ("CPU", ("overhead", "cpu", 0.0)),
 ];
 
-const STALLS: [Column; 4] = [
-    ("nothing is fetched", "nothing is fetched"),
-    ("ureq inside the task", "ureq inside the task"),
-    ("ureq on the blocking pool", "ureq on the blocking pool"),
-    ("hyper", "hyper"),
-];
-
-/// The stalls of one worker, as (runtime, how) in place of (what, both).
-fn stalls(rows: &[Figure]) -> Vec<Figure> {
-    let one = rows
-        .iter()
-        .filter(|row| row.what.ends_with("heartbeat, 1 worker"));
-    one.filter_map(|row| {
-        let (runtime, how) = row.who.split_once(": ")?;
-        Some(Figure {
-            what: how.to_owned(),
-            who: runtime.to_owned(),
-            ..row.clone()
-        })
-    })
-    .collect()
+fn sample<'a>(
+    seen: &'a [Measured],
+    (experiment, metric, x): (&str, &str, f64),
+    who: &str,
+) -> Option<&'a Sample> {
+    let measured = seen.iter().find(|one| one.experiment == experiment)?;
+    measured.get(metric, who, x)
 }
 
-fn side_by_side(rows: &[Figure], who: &str, columns: &[Column]) -> Vec<Vec<String>> {
+fn figure(sample: Option<&Sample>) -> String {
+    let estimate = sample.and_then(|sample| Some((sample.estimate()?.value, &*sample.unit)));
+    estimate.map_or(String::new(), |(value, unit)| text::figure(value, unit))
+}
+
+fn by_cell(seen: &[Measured]) -> Vec<Vec<String>> {
     let mut names: Vec<&str> = Vec::new();
-    for row in rows {
-        if columns.iter().any(|(_, what)| row.what == *what) && !names.contains(&&*row.who) {
-            names.push(&row.who);
+    for (_, (experiment, metric, x)) in &BY_CELL {
+        let measured = seen.iter().filter(|one| one.experiment == *experiment);
+        for sample in measured.flat_map(|one| one.of_metric(metric)) {
+            let plain = !sample.is_again() && sample.contender.parse::<inflight::Cell>().is_ok();
+            if plain && sample.x == *x && !names.contains(&&*sample.contender) {
+                names.push(&sample.contender);
+            }
         }
     }
-    let mut cells = vec![vec![who.to_owned()]];
-    cells[0].extend(columns.iter().map(|(title, _)| (*title).to_owned()));
+    let mut cells = vec![vec!["cell".to_owned()]];
+    cells[0].extend(BY_CELL.map(|(title, _)| title.to_owned()));
     for name in names {
-        let figure = |(_, what): &Column| {
-            let mut of = rows.iter().filter(|row| row.who == name);
-            let row = of.find(|row| row.what == *what);
-            row.map_or(String::new(), |row| {
-                format!("{} {}", number(row.measured), row.unit)
-            })
-        };
         let mut row = vec![name.to_owned()];
-        row.extend(columns.iter().map(figure));
+        row.extend(BY_CELL.map(|(_, of)| figure(sample(seen, of, name))));
         cells.push(row);
     }
     cells
 }
 
-/// Every figure, those of one kind together.
-fn everything(rows: &[Figure]) -> Vec<Vec<String>> {
-    let head = ["what", "who", "measured", "limit", "ratio"];
-    let mut cells = vec![head.map(str::to_owned).to_vec()];
-    let mut kinds: Vec<&str> = Vec::new();
-    for row in rows {
-        if !kinds.contains(&&*row.what) {
-            kinds.push(&row.what);
+/// The stalls of one worker, a row for each runtime.
+fn stalls(seen: &[Measured]) -> Vec<Vec<String>> {
+    const HOW: [(&str, &str); 4] = [
+        ("nothing is fetched", "idle"),
+        ("ureq inside the task", "inline"),
+        ("ureq on the blocking pool", "offloaded"),
+        ("hyper", "async"),
+    ];
+    let mut cells = vec![vec!["runtime".to_owned()]];
+    cells[0].extend(HOW.map(|(title, _)| title.to_owned()));
+    for runtime in ["tokio", "smol", "async-std"] {
+        let gap = |(_, how)| {
+            let who = format!("{runtime}: {how}");
+            figure(sample(seen, ("blocking", "gap", 0.0), &who))
+        };
+        let mut row = vec![runtime.to_owned()];
+        row.extend(HOW.map(gap));
+        cells.push(row);
+    }
+    cells
+}
+
+/// What our own layers cost, as ratios within rounds.
+fn ratios(seen: &[Measured]) -> Vec<Vec<String>> {
+    const PAIRS: [(&str, &str); 5] = [
+        ("tokio/hyper", "hyper-util alone"),
+        ("tokio/hyper, gather.on", "hyper-util alone"),
+        ("tokio/hyper", "reqwest"),
+        ("reqwest", "hyper-util alone"),
+        ("tokio/hyper, probed", "tokio/hyper"),
+    ];
+    let mut cells = vec![
+        ["who", "CPU as a ratio to", "ratio"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let overhead = seen.iter().find(|one| one.experiment == "overhead");
+    for (of, to) in PAIRS {
+        if let Some(ratio) = overhead.and_then(|seen| seen.ratio("cpu", of, to, 0.0)) {
+            cells.push(vec![of.to_owned(), to.to_owned(), spread(&ratio, "x")]);
         }
     }
-    for kind in kinds {
-        let mut what = kind;
-        for row in rows.iter().filter(|row| row.what == kind) {
-            cells.push(line(std::mem::take(&mut what), row));
+    if let Some(smallest) = overhead.and_then(|seen| seen.smallest_difference("cpu")) {
+        let what = "the smallest difference that can be claimed".to_owned();
+        cells.push(vec![what, "itself".to_owned(), text::number(smallest)]);
+    }
+    cells
+}
+
+/// Every figure but those of traces, an experiment's together.
+fn everything(seen: &[Measured]) -> Vec<Vec<String>> {
+    let head = ["what", "who", "measured", "limit", "ratio"];
+    let mut cells = vec![head.map(str::to_owned).to_vec()];
+    for measured in seen {
+        let Some(experiment) = experiments::find(&measured.experiment) else {
+            continue;
+        };
+        if experiment.work.trace {
+            continue;
+        }
+        for metric in experiment.metrics {
+            for x in measured.points(metric.name) {
+                let at = match experiment.variable {
+                    Some(variable) => {
+                        let unit = match variable.unit {
+                            "" => String::new(),
+                            unit => format!(" {unit}"),
+                        };
+                        format!(", {} {}{unit}", variable.name, text::count(x))
+                    }
+                    None => String::new(),
+                };
+                let mut what = format!("{}: {}{at}", experiment.title, metric.what);
+                let here = measured.of_metric(metric.name);
+                for sample in here.filter(|sample| sample.x == x && !sample.is_again()) {
+                    if let Some(estimate) = sample.estimate() {
+                        let what = std::mem::take(&mut what);
+                        cells.push(line(what, sample, &estimate, metric));
+                    }
+                }
+            }
         }
     }
     cells
 }
 
-fn line(what: &str, row: &Figure) -> Vec<String> {
-    let (from, to) = row.from_to;
-    let spread = if from == to {
-        String::new()
-    } else {
-        format!(" ({} to {})", number(from), number(to))
-    };
-    let (limit, ratio) = match &row.limit {
-        // A ratio already is one.
-        Some(limit) if row.unit == "x" => (limit.what.clone(), number(row.measured)),
-        Some(limit) => (
-            format!("{} {}, {}", number(limit.value), row.unit, limit.what),
-            number(row.measured / limit.value),
+fn line(what: String, sample: &Sample, estimate: &Estimate, metric: &Metric) -> Vec<String> {
+    let limit = metric.limit.map(|limit| ((limit.at)(sample.x), limit.what));
+    let (limit, ratio) = match limit {
+        Some((value, what)) if value > 0.0 => (
+            format!("{}, {what}", text::figure(value, metric.unit)),
+            text::number(estimate.value / value),
         ),
-        None => (String::new(), String::new()),
+        _ => (String::new(), String::new()),
     };
     vec![
-        what.to_owned(),
-        row.who.clone(),
-        format!("{} {}{spread}", number(row.measured), row.unit),
+        what,
+        sample.contender.clone(),
+        spread(estimate, metric.unit),
         limit,
         ratio,
     ]
 }
 
+/// The median, and the interval where there are rounds enough for one.
+fn spread(estimate: &Estimate, unit: &str) -> String {
+    let figure = text::figure(estimate.value, unit);
+    if estimate.rounds < 2 {
+        return figure;
+    }
+    let (low, high) = (text::number(estimate.low), text::number(estimate.high));
+    format!("{figure} ({low} to {high})")
+}
+
 /// A Markdown table that reads as plain text too.
 fn table(cells: &[Vec<String>]) -> String {
     let columns = cells.first().map_or(0, Vec::len);
+    let wide = |text: &String| text.chars().count();
     let widths: Vec<usize> = (0..columns)
-        .map(|column| cells.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .map(|column| {
+            cells
+                .iter()
+                .map(|row| wide(&row[column]))
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut text = String::new();
     for (index, row) in cells.iter().enumerate() {
@@ -188,13 +251,4 @@ fn table(cells: &[Vec<String>]) -> String {
         }
     }
     text
-}
-
-/// Three significant digits.
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
 }

@@ -1,17 +1,30 @@
-//! What the benchmarks share: the server and the workers as processes, and the figures that the
-//! summary reads.
+//! What the benchmarks share: where the last records are.
+//!
+//! What is measured is defined once, in `inflight-lab`: criterion and the lab's runner start the same
+//! workers.
 
-pub mod figures;
-pub mod process;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use criterion::async_executor::AsyncExecutor;
-use inflight::{Backend, BlockOn};
-
-/// criterion enters a backend's runtime through this.
-pub struct Enter<'a>(pub &'a Backend);
-
-impl AsyncExecutor for Enter<'_> {
-    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.0.block_on(future)
+/// The file of records in a folder that was written last.
+///
+/// # Errors
+///
+/// When the folder cannot be read or has none.
+pub fn newest_records(folder: &Path) -> io::Result<PathBuf> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "csv") {
+            newest = newest.max(Some((entry.metadata()?.modified()?, path)));
+        }
+    }
+    match newest {
+        Some((_, path)) => Ok(path),
+        None => Err(io::Error::other(format!(
+            "{} has no records: `inflight lab run` makes them",
+            folder.display()
+        ))),
     }
 }

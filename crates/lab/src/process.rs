@@ -14,7 +14,7 @@ use inflight::blocking;
 use inflight_origin::{Options, Origin, Stats};
 
 use crate::peers;
-use crate::worker::{Answer, Ask, Setup};
+use crate::worker::{self, Answer, Ask, Failure, Setup};
 
 /// What the processes are, as command lines.
 #[derive(Clone, Debug)]
@@ -52,6 +52,22 @@ pub fn serve_origin(mut input: impl Read, mut output: impl Write) -> io::Result<
     output.flush()?;
     io::copy(&mut input, &mut io::sink())?;
     Ok(())
+}
+
+/// A program that is nothing but the processes of a measurement: `origin`, or `worker` with the
+/// arguments of [`Setup::from_args`], on standard input and output.
+///
+/// # Errors
+///
+/// As those two, and for any other argument.
+pub fn main(args: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+    let (input, output) = (io::stdin().lock(), io::stdout().lock());
+    let mut args = args.into_iter();
+    match args.next().as_deref() {
+        Some("origin") => Ok(serve_origin(input, output)?),
+        Some("worker") => worker::serve(&Setup::from_args(args)?, input, output),
+        _ => Err("either `origin` or `worker`".into()),
+    }
 }
 
 const LISTENING: &str = "listening on ";

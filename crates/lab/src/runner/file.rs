@@ -151,10 +151,10 @@ fn done(rows: &[Row]) -> HashSet<Key> {
             continue;
         };
         // The first metric is in every turn: once, or at rising places in a trace.
-        if !experiment
+        if experiment
             .metrics
             .first()
-            .is_some_and(|metric| metric.name == row.metric)
+            .is_none_or(|metric| metric.name != row.metric)
         {
             continue;
         }

@@ -39,7 +39,7 @@ impl Cores {
         use rustix::thread::{CpuSet, sched_setaffinity};
         let Some(all) = &self.all else { return work() };
         let cores = || (0..CpuSet::MAX_CPU).filter(|index| all.is_set(*index));
-        let last = cores().last().unwrap_or_default();
+        let last = cores().next_back().unwrap_or_default();
         let mut some = CpuSet::new();
         cores()
             .filter(|index| keep(*index, last))
