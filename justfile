@@ -15,8 +15,9 @@ bench:
     @echo
     cargo bench --quiet -p inflight-benches --bench summary
 
-# Run every experiment with narrow intervals and criterion on every contender: hours. Ctrl-C keeps
-# what is finished, and `just bench-resume` does the rest.
+# Ctrl-C keeps what is finished, and `just bench-resume` does the rest.
+#
+# Run every experiment with narrow intervals, and criterion on every contender: two hours.
 bench-full:
     cargo run --quiet --release -p inflight-cli -- lab run --effort full
     INFLIGHT_BENCH=full cargo bench --quiet -p inflight-benches --bench lab
