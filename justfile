@@ -10,7 +10,8 @@ default:
 # Run every experiment of the lab a little, and end with one table: five minutes after compilation.
 bench:
     cargo bench --quiet -p inflight-benches --no-run
-    cargo run --quiet --release -p inflight-cli -- lab run --effort quick
+    cargo build --quiet --release -p inflight-cli -p inflight-lab
+    "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --effort quick
     cargo bench --quiet -p inflight-benches --bench lab
     @echo
     cargo bench --quiet -p inflight-benches --bench summary
@@ -19,7 +20,8 @@ bench:
 #
 # Run every experiment with narrow intervals, and criterion on every contender: two hours.
 bench-full:
-    cargo run --quiet --release -p inflight-cli -- lab run --effort full
+    cargo build --quiet --release -p inflight-cli -p inflight-lab
+    "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --effort full
     INFLIGHT_BENCH=full cargo bench --quiet -p inflight-benches --bench lab
     cargo bench --quiet -p inflight-benches --bench probe
     @echo
@@ -27,7 +29,8 @@ bench-full:
 
 # Do what is left of the lab's run that was begun last today.
 bench-resume:
-    cargo run --quiet --release -p inflight-cli -- lab run --resume
+    cargo build --quiet --release -p inflight-cli -p inflight-lab
+    "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --resume
 
 # Put the last benchmark's table into the README.
 bench-readme:

@@ -41,6 +41,7 @@ fn main() -> Result<(), Failure> {
     let programs = Programs {
         origin: line("origin"),
         worker: line("worker"),
+        counting: None,
     };
     let origin = OriginProcess::start(&programs.origin)?;
     let mut criterion = Criterion::default()

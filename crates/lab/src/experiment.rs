@@ -42,6 +42,8 @@ pub struct Work {
     /// Whether the points of a turn come from the worker, as events do: `x` of the records is then
     /// what the worker says, and the plan's only point is 0.
     pub trace: bool,
+    /// Whether it needs a program whose allocator counts.
+    pub counts: bool,
 }
 
 impl Work {
@@ -54,6 +56,7 @@ impl Work {
             takes: |_, _, _| true,
             about: |_, _| 150.0,
             trace: false,
+            counts: false,
         }
     }
 }

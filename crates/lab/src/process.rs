@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use inflight::blocking;
 use inflight_origin::{Options, Origin, Stats};
 
-use crate::peers;
 use crate::worker::{self, Answer, Ask, Failure, Setup};
+use crate::{experiments, peers};
 
 /// What the processes are, as command lines.
 #[derive(Clone, Debug)]
@@ -23,7 +23,12 @@ pub struct Programs {
     pub origin: Vec<OsString>,
     /// Our own worker; [`Setup::to_args`] comes after it.
     pub worker: Vec<OsString>,
+    /// The same with an allocator that counts, where there is one.
+    pub counting: Option<Vec<OsString>>,
 }
+
+/// The program with an allocator that counts, to be found beside the others.
+pub const COUNTING: &str = "inflight-lab-process";
 
 impl Programs {
     /// The command line of a contender's worker, ours or a peer's.
@@ -33,7 +38,13 @@ impl Programs {
     /// Why a peer is not there.
     pub fn of(&self, setup: &Setup) -> Result<Vec<OsString>, String> {
         peers::command(setup).unwrap_or_else(|| {
-            let mut line = self.worker.clone();
+            let counts = experiments::find(&setup.experiment).is_some_and(|one| one.work.counts);
+            let mut line = if counts {
+                let none = format!("needs {COUNTING} beside this program");
+                self.counting.clone().ok_or(none)?
+            } else {
+                self.worker.clone()
+            };
             line.extend(setup.to_args().map(OsString::from));
             Ok(line)
         })

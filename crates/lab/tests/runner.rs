@@ -21,6 +21,7 @@ fn programs() -> Programs {
     Programs {
         origin: line("origin"),
         worker: line("worker"),
+        counting: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use inflight_lab::experiment::Effort;
-use inflight_lab::process::Programs;
+use inflight_lab::process::{COUNTING, Programs};
 use inflight_lab::runner::{self, Event, Order, Outcome, Records, ResumeError};
 
 use super::args;
@@ -75,9 +75,16 @@ pub(super) fn run(args: args::Run) -> Result<Exit, Stop> {
 fn programs() -> io::Result<Programs> {
     let own = std::env::current_exe()?.into_os_string();
     let line = |command: &str| [own.clone(), OsString::from("lab"), command.into()].to_vec();
+    let beside = Path::new(&own)
+        .with_file_name(COUNTING)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    let counting = beside
+        .is_file()
+        .then(|| vec![beside.into(), "worker".into()]);
     Ok(Programs {
         origin: line("origin"),
         worker: line("worker"),
+        counting,
     })
 }
 

@@ -1,10 +1,22 @@
 //! The processes of a measurement on their own, without the program around: `origin` serves until
 //! its input ends, `worker --experiment NAME --contender NAME --origin URL` does turns.
+//!
+//! Its allocator counts, as the experiment `allocations` needs.
 #![allow(clippy::print_stderr, reason = "a program")]
 
+use std::alloc::System;
 use std::process::ExitCode;
 
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
 fn main() -> ExitCode {
+    inflight_lab::worker::count_allocations(|| {
+        let stats = ALLOCATOR.stats();
+        (stats.allocations + stats.reallocations) as u64
+    });
     match inflight_lab::process::main(std::env::args().skip(1)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! The experiments: one file each, which says what it is and what its worker does.
 
+mod allocations;
 mod blockers;
 pub(crate) mod blocking;
 mod bounded;
@@ -33,6 +34,7 @@ static ALL: &[Experiment] = &[
     offload::EXPERIMENT,
     threads::EXPERIMENT,
     overhead::EXPERIMENT,
+    allocations::EXPERIMENT,
     rate::EXPERIMENT,
     straggler::EXPERIMENT,
     cancel::EXPERIMENT,

@@ -14,7 +14,7 @@ use inflight::probe::{FutureExt, Probe};
 use inflight::{BoxFuture, Session, gather};
 
 use super::{cells, with_peers};
-use crate::experiment::{Better, Effort, Experiment, Metric, Plan, Work};
+use crate::experiment::{Better, Contender, Effort, Experiment, Metric, Plan, Work};
 use crate::worker::fetch::{failed, on_worker, session};
 use crate::worker::measure::Meter;
 use crate::worker::{Answer, Failure, Setup, Turn, start};
@@ -54,12 +54,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     ],
     verified: "status and length of every answer",
-    contenders: || {
-        let mut contenders = cells(&[RAW, REQWEST, ON, PROBED]);
-        // What the others are compared with is also the A/A pair.
-        contenders.sort_by_key(|contender| contender.name != RAW);
-        with_peers("overhead", contenders)
-    },
+    contenders: || with_peers("overhead", ours()),
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -74,10 +69,18 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
 };
 
+/// Those who are no peers.
+pub(super) fn ours() -> Vec<Contender> {
+    let mut contenders = cells(&[RAW, REQWEST, ON, PROBED]);
+    // What the others are compared with is also the A/A pair.
+    contenders.sort_by_key(|contender| contender.name != RAW);
+    contenders
+}
+
 /// Makes so many requests, 64 at once, and says how many answers were right.
 type Batch = Box<dyn Fn(usize) -> BoxFuture<'static, Result<usize, Failure>>>;
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
+pub(super) fn worker(setup: &Setup) -> Result<Turn, Failure> {
     let url: Arc<str> = setup.url("/bytes/12").into();
     let contender = &*setup.contender;
     let cell = match contender {

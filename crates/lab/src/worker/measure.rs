@@ -1,5 +1,6 @@
 //! Time, CPU and memory of this process.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::Failure;
@@ -67,4 +68,20 @@ fn memory_kb(key: &str) -> Result<f64, Failure> {
         .and_then(|rest| rest.trim().strip_suffix("kB"))
         .ok_or("the system does not tell a process's memory")?;
     Ok(kilobytes.trim().parse()?)
+}
+
+static ALLOCATIONS: OnceLock<fn() -> u64> = OnceLock::new();
+
+/// Tells how many allocations this process has made: for a program whose allocator counts them.
+pub fn count_allocations(count: fn() -> u64) {
+    // Whoever was first has the same allocator.
+    let _ = ALLOCATIONS.set(count);
+}
+
+/// How many allocations this process has made.
+pub(crate) fn allocations() -> Result<u64, Failure> {
+    let count = ALLOCATIONS.get();
+    Ok(count
+        .ok_or("the allocator of this program does not count")?(
+    ))
 }

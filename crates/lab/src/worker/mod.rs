@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiments;
 
+pub use measure::count_allocations;
+
 /// Why a worker ends.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
