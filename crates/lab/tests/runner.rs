@@ -233,3 +233,23 @@ fn a_contender_that_fails_is_left_out_and_the_others_go_on() {
     assert_eq!((outcome.turns, outcome.failed.len()), (2, 1));
     assert!(outcome.failed[0].reason.contains("nobody"), "{outcome:?}");
 }
+
+#[test]
+fn what_nobody_can_take_part_in_is_told_once_and_left_out() {
+    let folder = Folder::new();
+    // It needs a program that these are without.
+    let mut told = Vec::new();
+    let outcome = runner::run(
+        order("allocations", 1),
+        &programs(),
+        &folder.records(),
+        &|| false,
+        &mut |event| {
+            if let Event::Absent { who, .. } = event {
+                told.push((*who).to_owned());
+            }
+        },
+    )
+    .unwrap();
+    assert_eq!((outcome.turns, told), (0, vec!["allocations".to_owned()]));
+}

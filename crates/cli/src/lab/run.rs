@@ -111,9 +111,7 @@ fn show(progress: &Progress, event: &Event<'_>) {
             "{}: {} is left out at {}: {}",
             failed.experiment, failed.contender, failed.x, failed.reason
         )),
-        Event::Absent { contender, reason } => {
-            aside(format!("{contender} is not there: {reason}"));
-        }
+        Event::Absent { who, reason } => aside(format!("without {who}: {reason}")),
         _ => {}
     }
 }

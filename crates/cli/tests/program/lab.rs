@@ -14,6 +14,9 @@ fn lines(path: &Path) -> Vec<String> {
 
 #[test]
 fn what_is_there_is_listed_with_how_much_is_run() {
+    let help = run(["lab", "--help"]).stdout;
+    assert!(help.contains("\n  inflight lab run"), "{help}");
+    assert!(!help.contains("worker"), "for itself alone: {help}");
     let ran = run(["lab", "list"]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     for text in ["\ngather\n", "quick: ", "full: ", "about ", "?\n"] {

@@ -140,12 +140,12 @@ pub enum Event<'a> {
         /// Whether it is run once more.
         repeated: bool,
     },
-    /// A contender failed and is left out from here on.
+    /// A contender failed and is left out for the rest of this point.
     Failed(&'a Failed),
-    /// A peer is not there.
+    /// A peer is not there, or what an experiment needs.
     Absent {
-        /// Who.
-        contender: &'a str,
+        /// The peer, or the experiment.
+        who: &'a str,
         /// Why.
         reason: &'a str,
     },
@@ -186,7 +186,7 @@ pub struct Outcome {
     pub thrown: u64,
     /// Contenders that failed.
     pub failed: Vec<Failed>,
-    /// Peers that were not there, with the reason.
+    /// Peers that were not there, and experiments that nobody could take part in, with the reason.
     pub absent: BTreeMap<String, String>,
     /// Whether it was asked to end early. What had been finished is recorded.
     pub interrupted: bool,
@@ -383,12 +383,22 @@ impl<'a> Runner<'a> {
     fn experiments(&mut self, origin: &OriginProcess) -> Result<(), End> {
         for experiment in self.order.experiments.clone() {
             let (contenders, absent) = present(experiment, self.programs);
+            let there_is_nobody = contenders.is_empty();
             for (contender, reason) in absent {
+                // One line for an experiment that nobody can take part in.
+                let who = if there_is_nobody {
+                    experiment.name.to_owned()
+                } else {
+                    contender
+                };
+                if self.outcome.absent.contains_key(&who) {
+                    continue;
+                }
                 (self.tell)(&Event::Absent {
-                    contender: &contender,
+                    who: &who,
                     reason: &reason,
                 });
-                self.outcome.absent.insert(contender, reason);
+                self.outcome.absent.insert(who, reason);
             }
             let plan = self.order.plan(experiment);
             for x in plan.points {
