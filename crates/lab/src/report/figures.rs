@@ -12,7 +12,7 @@ use super::plot::panels::Panels;
 use super::plot::spans::{Panel, Span, Spans};
 use super::plot::{Canvas, Mark};
 use super::subject::{Axis, Measure, Subject};
-use super::table::{chosen, figure_of, interval, is_trace, present};
+use super::table::{chosen, figure_of, interval, present};
 use super::titles;
 use crate::data::{Measured, Sample};
 use crate::experiment::Better;
@@ -69,8 +69,10 @@ impl<'a> View<'a> {
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let metrics = present(self.subject, self.measured);
         let mut figures = match &*self.subject.name {
-            "timeline" if metrics.len() >= 2 => self.timeline(metrics[0], metrics[1]),
-            "heartbeat" if is_trace(self.measured) => self.heartbeat(metrics[0]),
+            "timeline" if self.subject.trace && metrics.len() >= 2 => {
+                self.timeline(metrics[0], metrics[1])
+            }
+            "heartbeat" if self.subject.trace => self.heartbeat(metrics[0]),
             _ => Vec::new(),
         };
         if !figures.is_empty() {
@@ -106,8 +108,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The point that most contenders have, and of several the largest: the one that a picture
-    /// without a variable shows.
+    /// The largest point that nearly all contenders have: the one that a picture without a variable
+    /// shows. Nearly, as a turn of one may have been thrown away.
     pub(crate) fn main_point(&self, metric: &str) -> f64 {
         let points = self.measured.points(metric);
         let there = |x: &f64| {
@@ -116,7 +118,9 @@ impl<'a> View<'a> {
                 .filter(|sample| sample.x == *x)
                 .count()
         };
-        points.iter().copied().max_by_key(there).unwrap_or(0.0)
+        let most = points.iter().map(there).max().unwrap_or(0);
+        let nearly_all = |x: &&f64| there(x) * 5 >= most * 4;
+        points.iter().rev().find(nearly_all).copied().unwrap_or(0.0)
     }
 
     /// `, 100 pages at once`: nothing where nothing is varied.
@@ -212,7 +216,14 @@ impl<'a> View<'a> {
                 }),
             }
         }
-        let mut figure = self.dots_of(metric, x, groups, titles::dots(self, metric, x), "dots");
+        let mut figure = self.dots_of(
+            metric,
+            x,
+            groups,
+            titles::dots(self, metric, x),
+            "dots",
+            None,
+        );
         figure.caption += &without(mistake);
         figure
     }
@@ -224,6 +235,7 @@ impl<'a> View<'a> {
         groups: Vec<Group>,
         title: String,
         id: &str,
+        axis: Option<dots::Axis>,
     ) -> Figure {
         let values: Vec<f64> = groups
             .iter()
@@ -247,12 +259,12 @@ impl<'a> View<'a> {
         let most = values.iter().copied().fold(0.0, f64::max);
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let close = least > 0.0 && most / least < 2.0 && values.len() > 1;
-        let axis_is = match () {
+        let axis_is = axis.unwrap_or(match () {
             () if close => dots::Axis::Near,
             // Of a gap the picture is how large it is beside the others, however small they are.
             () if spans && values.len() > 1 && metric.name != "gap" => dots::Axis::Logarithmic,
             () => dots::Axis::FromZero,
-        };
+        });
         let point = match self.subject.variable {
             Some(_) => format!("{}. ", super::table::capital(&self.at(x))),
             None => String::new(),
@@ -323,9 +335,15 @@ impl<'a> View<'a> {
             heading: None,
             rows,
         }];
-        let mut figure = self.dots_of(metric, x, groups, title, "lesson");
+        let mut figure = self.dots_of(
+            metric,
+            x,
+            groups,
+            title,
+            "lesson",
+            Some(dots::Axis::Logarithmic),
+        );
         if let Plot::Dots(dots) = &mut figure.plot {
-            dots.axis_is = dots::Axis::Logarithmic;
             let sum = limit * x;
             dots.marks.push(Mark {
                 at: sum,
@@ -631,7 +649,7 @@ impl<'a> View<'a> {
     /// `nothing is claimed below 3.1 %`.
     pub(crate) fn threshold(&self, metric: &str) -> String {
         match self.measured.smallest_difference(metric) {
-            _ if is_trace(self.measured) => {
+            _ if self.subject.trace => {
                 "events of one round, of which nothing is claimed".to_owned()
             }
             Some(smallest) => format!("nothing is claimed below {}", more(smallest)),

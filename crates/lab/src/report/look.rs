@@ -35,16 +35,26 @@ const COLOURS: [&str; 7] = [
     "sky",
 ];
 
-/// For those that are no cell: by their place among them, so that neighbours differ in both.
-const OTHERS: [Look; 8] = [
-    look("ink", Shape::Cross),
-    look("orange", Shape::Ring),
-    look("sky", Shape::Diamond),
-    look("purple", Shape::Cross),
-    look("ink", Shape::Ring),
-    look("vermillion", Shape::Cross),
-    look("green", Shape::Ring),
-    look("blue", Shape::Cross),
+/// For all others: by their place among them, so that neighbours differ in both.
+const OTHERS: [Look; 6] = [
+    look("green", Shape::Cross),
+    look("purple", Shape::Ring),
+    look("sky", Shape::Cross),
+    look("vermillion", Shape::Ring),
+    look("orange", Shape::Cross),
+    look("blue", Shape::Ring),
+];
+
+/// Those that are in several pictures.
+const KNOWN: [(&str, Look); 8] = [
+    ("reqwest", look("ink", Shape::Cross)),
+    ("hyper-util alone", look("ink", Shape::Ring)),
+    ("tokio/hyper, gather.on", look("blue", Shape::Cross)),
+    ("aiohttp", look("orange", Shape::Ring)),
+    ("requests in async def", look("vermillion", Shape::Cross)),
+    ("go", look("sky", Shape::Diamond)),
+    ("curl --parallel", look("purple", Shape::Cross)),
+    ("wrk", look("green", Shape::Ring)),
 ];
 
 const fn look(colour: &'static str, shape: Shape) -> Look {
@@ -63,6 +73,9 @@ impl Look {
             && let (Some(shape), Some(colour)) = (runtime_shape(runtime), way_colour(way))
         {
             return look(colour, shape);
+        }
+        if let Some((_, look)) = KNOWN.iter().find(|(known, _)| *known == name) {
+            return *look;
         }
         match runtime_shape(name) {
             Some(shape) => look(COLOURS[shape as usize % COLOURS.len()], shape),
@@ -172,9 +185,12 @@ mod tests {
             "reqwest",
             "hyper-util alone",
             "aiohttp",
+            "requests in async def",
             "go",
-            "curl",
+            "curl --parallel",
             "wrk",
+            "one",
+            "other",
         ] {
             names.push(other.to_owned());
         }

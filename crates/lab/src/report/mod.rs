@@ -60,14 +60,17 @@ impl Report {
     /// that there are; those that no run has are told as not measured, and those that only the
     /// records have are told as they are.
     pub fn new(runs: &[Run], subjects: impl IntoIterator<Item = Subject>) -> Self {
-        let measured = latest(runs);
+        let mut measured = latest(runs);
         let mut subjects: Vec<Subject> = subjects.into_iter().collect();
-        for one in &measured {
-            if !subjects
-                .iter()
-                .any(|subject| subject.name == one.experiment)
-            {
-                subjects.push(Subject::from_records(one));
+        for one in &mut measured {
+            let name = &one.experiment;
+            let known = subjects.iter().find(|subject| subject.name == *name);
+            if let Some(subject) = known {
+                subject.arrange(one);
+            } else {
+                let subject = Subject::from_records(one);
+                subject.arrange(one);
+                subjects.push(subject);
             }
         }
         let place = |subject: &Subject| {

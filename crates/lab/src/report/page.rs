@@ -84,6 +84,7 @@ impl Report {
     fn section(&self, subject: &Subject) -> El {
         let mut section = El::new("section")
             .with("id", anchor(&subject.name))
+            .with("data-trace", subject.trace)
             .child(El::of("p", "kicker").text(&subject.name))
             .child(El::new("h2").text(&subject.title))
             .child(El::of("p", "question").text(&subject.question));

@@ -1,6 +1,8 @@
 //! An experiment as the report knows it: from its definition where there is one, else from the
 //! records alone.
 
+use std::collections::BTreeMap;
+
 use crate::data::Measured;
 use crate::experiment::{Better, Experiment, Limit};
 
@@ -19,6 +21,11 @@ pub struct Subject {
     pub variable: Option<Axis>,
     /// What is measured; the first decides.
     pub metrics: Vec<Measure>,
+    /// Who takes part, in the order in which they are told. The runner's order is another in each
+    /// round.
+    pub contenders: Vec<String>,
+    /// Whether it is a trace: its points are events, and it is told of one round.
+    pub trace: bool,
 }
 
 /// An axis.
@@ -70,6 +77,11 @@ impl From<&Experiment> for Subject {
                     limit: metric.limit,
                 })
                 .collect(),
+            contenders: (experiment.contenders)()
+                .into_iter()
+                .map(|contender| contender.name)
+                .collect(),
+            trace: experiment.work.trace,
         }
     }
 }
@@ -106,7 +118,25 @@ impl Subject {
                     limit: None,
                 })
                 .collect(),
+            contenders: Vec::new(),
+            trace: false,
         }
+    }
+
+    /// Puts what was measured into the order of the contenders: those that nobody named come after
+    /// the others, by name, and the second of an A/A pair last. Of a trace it leaves each contender
+    /// its first round.
+    pub(crate) fn arrange(&self, measured: &mut Measured) {
+        if self.trace {
+            first_round(measured);
+        }
+        measured.samples.sort_by_cached_key(|sample| {
+            let mut known = self.contenders.iter();
+            let place = known.position(|name| *name == sample.contender);
+            let named = place.unwrap_or(self.contenders.len());
+            let other = place.map_or(sample.contender.clone(), |_| String::new());
+            (sample.is_again(), named, other)
+        });
     }
 
     /// The metric with this name.
@@ -121,4 +151,20 @@ impl Measure {
         let limit = self.limit.as_ref()?;
         Some((limit.at)(x)).filter(|limit| limit.is_finite())
     }
+}
+
+/// Events of two rounds would be a heart that beats twice as fast.
+fn first_round(measured: &mut Measured) {
+    let mut first: BTreeMap<String, u32> = BTreeMap::new();
+    for sample in &measured.samples {
+        for round in sample.rounds.keys() {
+            let known = first.entry(sample.contender.clone()).or_insert(*round);
+            *known = (*known).min(*round);
+        }
+    }
+    for sample in &mut measured.samples {
+        let first = first.get(&sample.contender);
+        sample.rounds.retain(|round, _| Some(round) == first);
+    }
+    measured.samples.retain(|sample| !sample.rounds.is_empty());
 }

@@ -72,19 +72,10 @@ pub(crate) fn interval(estimate: &Estimate) -> Option<String> {
     (estimate.rounds > 1).then(|| format!("{low} to {high}"))
 }
 
-/// Whether it is a trace: the events of one round.
-pub(crate) fn is_trace(measured: &Measured) -> bool {
-    let first = measured
-        .metrics()
-        .first()
-        .map(|metric| measured.points(metric).len());
-    measured.rounds() == 1 && first.is_some_and(|points| points > 12)
-}
-
 /// The tables of an experiment.
 pub(crate) fn tables(subject: &Subject, measured: &Measured) -> Vec<Table> {
     let metrics: Vec<&Measure> = present(subject, measured);
-    if is_trace(measured) {
+    if subject.trace {
         return vec![if metrics.len() > 1 {
             events(&metrics, subject, measured)
         } else {

@@ -58,6 +58,9 @@ fn subject(
             logarithmic,
         }),
         metrics,
+        // As they come.
+        contenders: CELLS.map(str::to_owned).to_vec(),
+        trace: ["timeline", "heartbeat"].contains(&name),
     }
 }
 

@@ -87,7 +87,7 @@ impl Panels {
             canvas.line("axis", (place, bottom), (place, bottom + 4.0));
             let half = width_of(&tick(at)) / 2.0;
             // Not into the next panel.
-            let middle = place.min((end + GAP / 2.0).min(canvas.width - 3.0) - half);
+            let middle = place.min(end + 2.0 - half).max(start - 2.0 + half);
             if middle - half > free {
                 canvas.text(middle, bottom + 17.0, "tick middle", &tick(at));
                 free = middle + half + 4.0;
