@@ -53,8 +53,8 @@
 //! x86-64 and AArch64, and for programs with line tables (`debug = "line-tables-only"` in the profile).
 //!
 //! The stack of a thread that waits is read from `/proc`, and the thread gets no signal: no call of
-//! its is interrupted, and none fails that has a time limit. Only a thread that has computed for half
-//! of the last look's time, and runs at this moment, gets one: a real-time signal that the program
+//! its is interrupted, and none fails that has a time limit. Only a thread that has computed rather
+//! than waited since the last look, and runs at this moment, gets one: a real-time signal that the program
 //! does not use. Its handler copies the registers and the stack up to the probed poll, and is left
 //! installed; calls are restarted after it. Should the thread, in the microseconds since it was seen
 //! to run, have begun a call that Linux does not restart, such as a read with a time limit, that one

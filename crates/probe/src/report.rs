@@ -12,7 +12,8 @@ use crate::stack::{Frame, Stack};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Class {
-    /// It computes: half of the time or more on a processor, or in the queue for one.
+    /// It computes: it has not waited at all, or ran for as long. When many want the processor, it may
+    /// have stood in the queue for most of the time, which is neither.
     Computes,
     /// It waits: for the network, a disk, a lock, a sleep.
     Waits,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::cpu::Past;
 use crate::late;
 use crate::report::{Aftermath, Class, Event, Stall};
 use crate::site::Site;
@@ -33,7 +34,7 @@ struct Told {
 struct Seen {
     started: u64,
     first: u64,
-    runnable: Option<Duration>,
+    past: Option<Past>,
     /// The part of it in which the process was stopped.
     paused: Duration,
     stall: Option<Exceeded>,
@@ -120,7 +121,7 @@ impl Watchdog {
                     Seen {
                         started: polling.started,
                         first: now,
-                        runnable: slot.thread.runnable_time(),
+                        past: slot.thread.past(),
                         // It may have begun before the pause, or after: it gets the doubt, for as
                         // long as it has lasted.
                         paused: paused.min(between(polling.started, now)),
@@ -172,10 +173,8 @@ impl Watchdog {
         let Some(place) = Site::numbered(site) else {
             return;
         };
-        let class = match (seen.runnable, slot.thread.runnable_time()) {
-            (Some(before), Some(after)) if after.saturating_sub(before) * 2 >= watched => {
-                Class::Computes
-            }
+        let class = match (seen.past, slot.thread.past()) {
+            (Some(then), Some(now)) if now.computed_since(&then, watched) => Class::Computes,
             (Some(_), Some(_)) => Class::Waits,
             _ => Class::Unknown,
         };

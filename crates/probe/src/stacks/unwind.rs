@@ -3,7 +3,7 @@
 //! `framehop` goes from a frame to its caller by the tables that the compiler has left for panics.
 //! They say where the caller's frame is in terms of the stack pointer, or of the frame pointer. The
 //! standard library is compiled with frame pointers, and of a thread that waits Linux does not tell
-//! that register. It is searched for on the stack, where it points to: see [`Code::unwind`].
+//! that register. It has to be found: see [`Code::unwind`].
 
 use std::cell::Cell;
 
@@ -87,57 +87,37 @@ enum End {
     Lost,
 }
 
-/// Whether a call before a return address leads to the function that is to be returned from. The
-/// best is first.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Call {
-    Same,
-    /// By a pointer that is no longer known.
-    Indirect,
-    /// To another function, which may have gone on to this one with a jump.
-    Other,
-}
-
 impl Code {
     /// The address that the thread is at, and those that it will return to.
     ///
-    /// When the frame pointer is needed and unknown, every place on the stack that could be a frame
-    /// (its second word is a return address, after a call) is tried, and one is taken only if from
-    /// it on unwinding arrives at the poll. A call to the very function whose frame it is comes
-    /// before one by a pointer; of equals, the nearest.
+    /// When the frame pointer is needed and unknown, it is worked out of the first instructions of
+    /// the function whose frame it is. Where these are not of the usual form, each place on the
+    /// stack that could be the frame is tried: its second word must be a return address, after a
+    /// call to that very function, as there are remains of earlier calls on a stack. Either way it is
+    /// taken only if from it on unwinding arrives at the poll.
     pub(super) fn unwind(&self, memory: &Memory, snapshot: &Snapshot) -> Vec<u64> {
         let walk = self.walk(snapshot, snapshot.registers.fp.unwrap_or(UNKNOWN));
         if walk.end != End::FramePointer || snapshot.registers.fp.is_some() {
             return walk.addresses;
         }
-        let function = walk
-            .addresses
-            .last()
-            .and_then(|address| self.function(address - 1));
+        let inside = walk.addresses.last().copied();
+        let Some(function) = inside.and_then(|address| self.function(address - 1)) else {
+            return walk.addresses;
+        };
+        let told = frame_size(memory, function).map(|size| walk.sp + size);
         let first = walk.sp.next_multiple_of(16);
         let last = snapshot.end().min(first.saturating_add(REACH));
-        let mut best: Option<(Call, Vec<u64>)> = None;
-        for fp in (first..last).step_by(16) {
-            let Some(call) = snapshot
-                .word(fp + 8)
-                .filter(|address| self.is_code(*address))
-                .and_then(|address| call_before(memory, address, function))
-            else {
-                continue;
-            };
-            if best.as_ref().is_some_and(|(best, _)| *best <= call) {
-                continue;
-            }
-            let walk = self.walk(snapshot, fp);
-            if walk.end == End::Poll {
-                let done = call == Call::Same;
-                best = Some((call, walk.addresses));
-                if done {
-                    break;
-                }
-            }
-        }
-        best.map_or(walk.addresses, |(_, addresses)| addresses)
+        let found = (first..last).step_by(16).filter(|fp| {
+            let after = snapshot.word(fp + 8);
+            after.is_some_and(|after| self.is_code(after) && calls(memory, after, function))
+        });
+        let arrives = |fp| Some(self.walk(snapshot, fp)).filter(|walk| walk.end == End::Poll);
+        let walk = told
+            .into_iter()
+            .chain(found)
+            .find_map(arrives)
+            .unwrap_or(walk);
+        walk.addresses
     }
 
     fn walk(&self, snapshot: &Snapshot, fp: u64) -> Walk {
@@ -182,43 +162,69 @@ impl Code {
     }
 }
 
-/// The call that ends at this address.
+/// How far above the stack pointer the frame pointer is in the body of this function, in bytes, from
+/// how it makes its frame.
 #[cfg(target_arch = "x86_64")]
-fn call_before(memory: &Memory, address: u64, function: Option<u64>) -> Option<Call> {
-    let before = memory.bytes(address.checked_sub(8)?, 8)?;
-    let by = i32::from_le_bytes(before[4..].try_into().ok()?);
-    let target = address.wrapping_add_signed(by.into());
-    let known = |target| match Some(target) == function {
-        true => Call::Same,
-        false => Call::Other,
-    };
-    let indirect = |at: usize| before[at] == 0xff && before[at + 1] & 0x38 == 0x10;
-    match before[..] {
-        [_, _, _, 0xe8, ..] => Some(known(target)),
-        // Through the table of what the loader has found.
-        [_, _, 0xff, 0x15, ..] => Some(known(memory.word(target)?)),
-        // Lengths differ with the kind of operand.
-        _ => (1..=6).rev().any(indirect).then_some(Call::Indirect),
+fn frame_size(memory: &Memory, function: u64) -> Option<u64> {
+    let code = memory.bytes(function, 32)?;
+    // push %rbp; mov %rsp, %rbp
+    let mut code = code.strip_prefix(&[0x55, 0x48, 0x89, 0xe5])?;
+    let mut pushed = 0;
+    loop {
+        match code {
+            // push: one of the eight new registers, one of the eight old ones
+            [0x41, 0x50..=0x57, rest @ ..] | [0x50..=0x57, rest @ ..] => {
+                pushed += 8;
+                code = rest;
+            }
+            // sub, %rsp
+            [0x48, 0x83, 0xec, size, ..] => return Some(pushed + u64::from(*size)),
+            [0x48, 0x81, 0xec, a, b, c, d, ..] => {
+                let size = u32::from_le_bytes([*a, *b, *c, *d]);
+                return Some(pushed + u64::from(size));
+            }
+            // and, %rsp; or a large frame that is touched page by page: no fixed distance in sight.
+            [0x48, 0x81 | 0x83, 0xe4, ..]
+            | [0xb8, ..]
+            | [0x4c, 0x8d, 0x9c | 0x5c, ..]
+            | [0x49, 0x89, 0xe3, ..] => return None,
+            _ => return Some(pushed),
+        }
     }
 }
 
-/// The call that ends at this address.
+/// Not done: only the search is.
 #[cfg(target_arch = "aarch64")]
-fn call_before(memory: &Memory, address: u64, function: Option<u64>) -> Option<Call> {
-    let at = address.checked_sub(4)?;
-    let instruction = u32::from_le_bytes(memory.bytes(at, 4)?.try_into().ok()?);
-    match instruction >> 26 {
-        // BL: 26 bits, signed, in words.
-        0b10_0101 => {
-            let by = (instruction << 6).cast_signed() >> 4;
-            let target = at.wrapping_add_signed(by.into());
-            Some(match Some(target) == function {
-                true => Call::Same,
-                false => Call::Other,
-            })
+fn frame_size(_: &Memory, _: u64) -> Option<u64> {
+    None
+}
+
+/// Whether the instruction before this address is a call of the function.
+#[cfg(target_arch = "x86_64")]
+fn calls(memory: &Memory, address: u64, function: u64) -> bool {
+    let called = || {
+        let before = memory.bytes(address.checked_sub(6)?, 6)?;
+        let by = i32::from_le_bytes(before[2..].try_into().ok()?);
+        let target = address.wrapping_add_signed(by.into());
+        match before[..2] {
+            [_, 0xe8] => Some(target),
+            // Through the table of what the loader has found.
+            [0xff, 0x15] => memory.word(target),
+            _ => None,
         }
-        // BLR.
-        0b11_0101 if instruction & 0xffff_fc1f == 0xd63f_0000 => Some(Call::Indirect),
-        _ => None,
-    }
+    };
+    called() == Some(function)
+}
+
+/// Whether the instruction before this address is a call of the function.
+#[cfg(target_arch = "aarch64")]
+fn calls(memory: &Memory, address: u64, function: u64) -> bool {
+    let called = || {
+        let at = address.checked_sub(4)?;
+        let instruction = u32::from_le_bytes(memory.bytes(at, 4)?.try_into().ok()?);
+        // BL, with 26 bits that are signed and count words.
+        let by = (instruction << 6).cast_signed() >> 4;
+        (instruction >> 26 == 0b10_0101).then(|| at.wrapping_add_signed(by.into()))
+    };
+    called() == Some(function)
 }
