@@ -43,14 +43,17 @@ impl Probing {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let noted = seen.clone();
         // All jobs have one label: folded, a second of stalls would be told as one.
-        let probe = Probe::builder().fold(Duration::ZERO).start(move |event| {
-            let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            match event {
-                Event::Recovered(stall) => seen.stalls.push(stall.clone()),
-                Event::MachinePaused(late) => seen.paused += *late,
-                _ => {}
-            }
-        })?;
+        let probe = Probe::builder()
+            .fold(Duration::ZERO)
+            .stacks(true)
+            .start(move |event| {
+                let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
+                match event {
+                    Event::Recovered(stall) => seen.stalls.push(stall.clone()),
+                    Event::MachinePaused(late) => seen.paused += *late,
+                    _ => {}
+                }
+            })?;
         let heart = backend.heartbeat(BEAT)?;
         Ok(Self { heart, probe, seen })
     }
