@@ -5,7 +5,7 @@ default:
     @just --list --unsorted
 
 # It leaves out narrow intervals (a few rounds each), the largest points (10,000 in flight, 5,000
-# pages at once), threads beyond a thousand, and all of criterion but a few contenders.
+# pages gathered), threads beyond a thousand, and all of criterion but a few contenders.
 #
 # Run every experiment of the lab a little, and end with one table: five minutes after compilation.
 bench:
@@ -31,6 +31,12 @@ bench-full:
 bench-resume:
     cargo build --quiet --release -p inflight-cli -p inflight-lab
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --resume
+
+# Tell what the lab's records say: lab-report.html with pictures, and the tables of README and book.
+lab-report:
+    cargo build --quiet --release -p inflight-cli
+    "${CARGO_TARGET_DIR:-target}/release/inflight" lab report --out lab-report.html --markdown README.md --markdown docs/src/figures.md
+    python3 docs/check_report.py lab-report.html docs/records/*.csv
 
 # Put the last benchmark's table into the README.
 bench-readme:

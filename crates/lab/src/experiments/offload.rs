@@ -35,7 +35,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     plan: |effort| match effort {
         Effort::Quick => Plan {
-            points: vec![100.0, 500.0, 1000.0],
+            points: vec![100.0, 1000.0],
             rounds: 4,
         },
         Effort::Full => Plan {

@@ -54,11 +54,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     work: Work {
         process: Process::Fresh,
-        // 5,000 threads take more than a gigabyte, which a first look should not.
-        takes: |effort, program, pages| {
-            effort == Effort::Full || program != "threads/ureq" || pages <= 1000.0
+        // 5,000 threads take more than a gigabyte, which a first look should not; and with fewer
+        // pages the tasks of three runtimes stand for all.
+        takes: |effort, program, pages| match effort {
+            Effort::Full => true,
+            Effort::Quick if pages > 1000.0 => program != "threads/ureq",
+            Effort::Quick => program.ends_with("/hyper") || program == "threads/ureq",
         },
-        about: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.3,
+        about: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.12,
         ..Work::of(worker)
     },
 };
