@@ -2,7 +2,6 @@
 
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -64,7 +63,7 @@ where
     S::Item: Future<Output = Result<T, E>>,
 {
     let site = Site::of(label, Location::caller());
-    inflight_core::gather_stream(jobs.map(move |job| Probed::at(job, site.clone())))
+    inflight_core::gather_stream(jobs.map(move |job| Probed::at(job, site)))
 }
 
 /// For [`SessionBuilder::wrap`](inflight_core::SessionBuilder::wrap): every exchange of the
@@ -106,25 +105,25 @@ where
 #[track_caller]
 pub fn exchanges(label: &'static str) -> impl FnOnce(AnyClient) -> Exchanges + Send + 'static {
     let site = Site::of(label, Location::caller());
-    |client| Exchanges { client, site }
+    move |client| Exchanges { client, site }
 }
 
 /// A client whose exchanges are probed. See [`exchanges`].
 #[derive(Debug)]
 pub struct Exchanges {
     client: AnyClient,
-    site: Arc<Site>,
+    site: &'static Site,
 }
 
 impl Fetch for Exchanges {
     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
         let exchange = self.client.fetch(request);
-        let response = Probed::at(exchange, self.site.clone()).await?;
+        let response = Probed::at(exchange, self.site).await?;
         Ok(response.map(|body| match body.as_bytes() {
             Some(_) => body,
             None => Body::wrap(ProbedBody {
                 body,
-                timer: Timer::new(self.site.clone()),
+                timer: Timer::new(self.site),
             }),
         }))
     }

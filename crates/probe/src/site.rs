@@ -1,13 +1,23 @@
 //! The places that futures are probed at, each with its counts.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::{Arc, Mutex};
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use crate::slot::lock;
+
+/// So many places a thread finds at once.
+const RECENT: usize = 16;
+
+thread_local! {
+    static MET: [Cell<Option<&'static Site>>; RECENT] = const { [const { Cell::new(None) }; RECENT] };
+}
 
 static SITES: Mutex<Option<Sites>> = Mutex::new(None);
 
@@ -15,8 +25,8 @@ type Key = (&'static str, &'static Location<'static>);
 
 #[derive(Default)]
 struct Sites {
-    by_place: HashMap<Key, Arc<Site>>,
-    by_number: Vec<Arc<Site>>,
+    by_place: HashMap<Key, &'static Site>,
+    by_number: Vec<&'static Site>,
 }
 
 /// A label at a place in the source.
@@ -26,6 +36,7 @@ pub(crate) struct Site {
     pub(crate) label: &'static str,
     pub(crate) location: &'static Location<'static>,
     counts: Mutex<Counts>,
+    untimed: AtomicU64,
 }
 
 /// Times in nanoseconds, to two significant digits.
@@ -43,21 +54,40 @@ pub struct PollStats {
     pub label: &'static str,
     /// Where they were given it.
     pub location: &'static Location<'static>,
-    /// How long each poll took, in nanoseconds.
+    /// How long each poll that was timed took, in nanoseconds.
     pub polls: Histogram<u64>,
+    /// How many other polls there were, of futures that have ended. Where a thread begins more than
+    /// some thousands of futures in a second, those beyond are watched and counted, and one in
+    /// 32 of them is timed.
+    pub untimed: u64,
     /// How long each poll came after the wake that asked for it, in nanoseconds. First polls
     /// were asked for by no wake and are not in it.
     pub waits: Histogram<u64>,
 }
 
 impl Site {
-    pub(crate) fn of(label: &'static str, location: &'static Location<'static>) -> Arc<Self> {
+    pub(crate) fn of(label: &'static str, location: &'static Location<'static>) -> &'static Self {
+        // A program probes many futures at few places. By their addresses, as a hash of their
+        // text takes longer than a short poll.
+        let recent = (ptr::from_ref(location).addr() / size_of::<Location<'_>>()) % RECENT;
+        MET.with(|met| match met[recent].get() {
+            Some(site) if ptr::eq(site.label, label) && ptr::eq(site.location, location) => site,
+            _ => {
+                let site = Self::met(label, location);
+                met[recent].set(Some(site));
+                site
+            }
+        })
+    }
+
+    fn met(label: &'static str, location: &'static Location<'static>) -> &'static Self {
         let mut sites = lock(&SITES);
         let sites = sites.get_or_insert_default();
         if let Some(site) = sites.by_place.get(&(label, location)) {
-            return site.clone();
+            return site;
         }
-        let site = Arc::new(Self {
+        // Places stay for as long as the process: they are in its source.
+        let site: &'static Self = Box::leak(Box::new(Self {
             number: sites.by_number.len(),
             label,
             location,
@@ -65,25 +95,30 @@ impl Site {
                 polls: histogram(),
                 waits: histogram(),
             }),
-        });
-        sites.by_number.push(site.clone());
-        sites.by_place.insert((label, location), site.clone());
+            untimed: AtomicU64::new(0),
+        }));
+        sites.by_number.push(site);
+        sites.by_place.insert((label, location), site);
         site
     }
 
-    pub(crate) fn numbered(number: usize) -> Option<Arc<Self>> {
-        lock(&SITES).as_ref()?.by_number.get(number).cloned()
+    pub(crate) fn numbered(number: usize) -> Option<&'static Self> {
+        lock(&SITES).as_ref()?.by_number.get(number).copied()
     }
 
     /// Takes down what a future has gathered.
-    pub(crate) fn record(&self, samples: &[Sample]) {
+    pub(crate) fn record(&self, samples: impl IntoIterator<Item = Sample>) {
         let mut counts = lock(&self.counts);
         for sample in samples {
-            record(&mut counts.polls, nanos(sample.poll));
+            record(&mut counts.polls, sample.poll);
             if let Some(wait) = sample.wait {
-                record(&mut counts.waits, nanos(wait));
+                record(&mut counts.waits, wait);
             }
         }
+    }
+
+    pub(crate) fn count_untimed(&self, polls: u64) {
+        self.untimed.fetch_add(polls, Ordering::Relaxed);
     }
 
     fn stats(&self) -> PollStats {
@@ -92,16 +127,17 @@ impl Site {
             label: self.label,
             location: self.location,
             polls: counts.polls.clone(),
+            untimed: self.untimed.load(Ordering::Relaxed),
             waits: counts.waits.clone(),
         }
     }
 }
 
-/// One poll.
+/// One poll, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    pub(crate) poll: Duration,
-    pub(crate) wait: Option<Duration>,
+    pub(crate) poll: u64,
+    pub(crate) wait: Option<u64>,
 }
 
 /// The counts of every place that futures have been probed at in this process, in the order in

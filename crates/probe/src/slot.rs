@@ -3,23 +3,72 @@
 //! A poll writes a few atomics into its own thread's slot and takes no lock, so that
 //! nothing is shared between the threads of a runtime but when the watchdog looks.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::cpu::ThreadId;
 
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+#[cfg(not(target_os = "linux"))]
+static EPOCH: std::sync::LazyLock<std::time::Instant> =
+    std::sync::LazyLock::new(std::time::Instant::now);
 static SLOTS: Mutex<Vec<Arc<Slot>>> = Mutex::new(Vec::new());
 
 thread_local! {
     static MINE: OnceCell<Owner> = const { OnceCell::new() };
+    static BEGUN: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// Nanoseconds on a clock that never stands at 0, which means "never": the one of `Instant`, read
+/// without its arithmetic, as each poll reads it twice.
+#[cfg(target_os = "linux")]
+pub(crate) fn nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// The nanoseconds since the first time that this was asked, and one: 0 means "never".
+#[cfg(not(target_os = "linux"))]
 pub(crate) fn nanos() -> u64 {
     u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
+}
+
+/// [`nanos`] to the system's tick of some milliseconds, rounded up, for a fraction of the cost.
+#[cfg(target_os = "linux")]
+pub(crate) fn coarse() -> u64 {
+    use rustix::time::{ClockId, clock_getres, clock_gettime};
+    static TICK: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
+        let tick = clock_getres(ClockId::MonotonicCoarse);
+        tick.tv_nsec.cast_unsigned()
+    });
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned() + *TICK
+}
+
+/// The system has no other clock: all is timed.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn coarse() -> u64 {
+    nanos()
+}
+
+/// So many futures a tick, on each thread, are timed without exception.
+const ALL: u32 = 8;
+
+/// Of those beyond, one in so many.
+const ONE_IN: u32 = 32;
+
+/// Whether a future that begins on this thread at this [`coarse`] time is timed: not every one
+/// where thousands begin in a second, as reading the clock would be what they do most.
+pub(crate) fn is_timed(now: u64) -> bool {
+    BEGUN.with(|begun| {
+        let n = match begun.get() {
+            (tick, n) if tick == now => n,
+            _ => 0,
+        };
+        begun.set((now, n.wrapping_add(1)));
+        n < ALL || n.is_multiple_of(ONE_IN)
+    })
 }
 
 /// The time between two of [`nanos`].

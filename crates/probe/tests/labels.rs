@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_lite::future::{block_on, yield_now};
 use futures_lite::stream;
 use inflight_core::{BlockOn, Inline, Session};
-use inflight_probe::{Event, PollStats, Probe, poll_stats};
+use inflight_probe::{Event, FutureExt, PollStats, Probe, poll_stats};
 
 fn stats(label: &str) -> PollStats {
     let found = poll_stats().into_iter().find(|stats| stats.label == label);
@@ -34,6 +34,22 @@ fn the_jobs_of_a_gather_share_its_label_and_place() {
     );
     // Each is polled, woken by its yield, and polled to its end.
     assert_eq!((stats.polls.len(), stats.waits.len()), (6, 3));
+}
+
+#[test]
+fn where_many_begin_at_once_all_are_counted_and_some_timed() {
+    const MANY: u64 = 100_000;
+    block_on(async {
+        for _ in 0..MANY {
+            std::future::ready(()).probed("many").await;
+        }
+    });
+    let stats = stats("many");
+    assert_eq!(stats.polls.len() + stats.untimed, MANY);
+    assert!(stats.polls.len() >= MANY / 32, "{}", stats.polls.len());
+    if cfg!(target_os = "linux") {
+        assert!(stats.untimed > 0);
+    }
 }
 
 #[test]
