@@ -355,6 +355,7 @@ mod tests {
             run: seed.to_string(),
             samples,
             thrown: Thrown::default(),
+            trace: false,
         }]
     }
 

@@ -18,6 +18,8 @@ pub struct Measured {
     pub samples: Vec<Sample>,
     /// What does not count.
     pub thrown: Thrown,
+    /// Whether its points are events of one turn: a definition says so, and not the records.
+    pub trace: bool,
 }
 
 /// The values of one metric of one contender at one point.
@@ -110,6 +112,7 @@ impl Measured {
                 of: made.len(),
                 reasons,
             },
+            trace: false,
         }
     }
 

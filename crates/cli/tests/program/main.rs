@@ -13,6 +13,8 @@ mod input;
 mod interrupt;
 #[cfg(feature = "lab")]
 mod lab;
+#[cfg(feature = "lab")]
+mod lab_report;
 mod origin;
 mod output;
 mod policy;

@@ -27,7 +27,7 @@ pub use subject::{Axis, Measure, Subject};
 
 /// In which order experiments are told: what waiting is, what blocking does, what it costs. Others
 /// follow as they come.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "timeline",
     "gather",
     "sequential",
@@ -39,6 +39,7 @@ const ORDER: [&str; 17] = [
     "offload",
     "lookup",
     "overhead",
+    "allocations",
     "rate",
     "threads",
     "session",

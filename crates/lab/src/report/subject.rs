@@ -127,6 +127,7 @@ impl Subject {
     /// the others, by name, and the second of an A/A pair last. Of a trace it leaves each contender
     /// its first round.
     pub(crate) fn arrange(&self, measured: &mut Measured) {
+        measured.trace = self.trace;
         if self.trace {
             first_round(measured);
         }

@@ -74,6 +74,7 @@ pub(crate) fn dots(view: &View<'_>, metric: &Measure, x: f64) -> String {
         let from = figure(best, &metric.unit);
         let until = figure(worst, &metric.unit);
         match view.claimed(&metric.name, of, to, x) {
+            _ if from == until => format!("{what}{point}: {from} for all"),
             Some(ratio) => format!(
                 "{what}{point}: from {from} ({best_name}) to {until} ({worst_name}), {}",
                 times(ratio.value)
@@ -334,7 +335,7 @@ pub(crate) fn heartbeat(strips: &[Strip], unit: &str) -> String {
 pub(crate) fn thrown(measured: &Measured) -> String {
     let thrown = &measured.thrown;
     if thrown.turns == 0 {
-        return format!("none of {} turns thrown away", thrown.of);
+        return format!("none of {} {} thrown away", thrown.of, what(measured));
     }
     let reasons: Vec<String> = thrown
         .reasons
@@ -342,11 +343,20 @@ pub(crate) fn thrown(measured: &Measured) -> String {
         .map(|(reason, times)| format!("{reason}: {times}"))
         .collect();
     format!(
-        "{} of {} turns thrown away ({})",
+        "{} of {} {} thrown away ({})",
         thrown.turns,
         thrown.of,
+        what(measured),
         reasons.join(", ")
     )
+}
+
+/// What is counted: in a trace each event has its line.
+fn what(measured: &Measured) -> &'static str {
+    match measured.trace {
+        true => "events",
+        false => "turns",
+    }
 }
 
 /// A threshold as a percentage, or that there is none.
