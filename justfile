@@ -4,8 +4,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default:
     @just --list --unsorted
 
-# It leaves out narrow intervals (a few rounds each), the largest points (10,000 in flight, 5,000
-# pages gathered), threads beyond a thousand, and all of criterion but a few contenders.
+# It leaves out narrow intervals (a few rounds each), the largest points (10,000 in flight),
+# threads beyond a thousand, and all of criterion but a few contenders.
 #
 # Run every experiment of the lab a little, and end with one table: five minutes after compilation.
 bench:
