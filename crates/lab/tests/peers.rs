@@ -1,6 +1,9 @@
 //! Each peer that is present keeps to the protocol, and checks what it gets.
 #![allow(clippy::print_stderr, reason = "a peer that is not there is told")]
 
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use inflight_lab::experiments;
@@ -17,8 +20,8 @@ const LITTLE: Ask = Ask {
     iterations: 2,
 };
 
-/// A worker of each peer that is present, in each experiment it takes part in.
-fn every_worker(origin: &str, check: impl Fn(&Peer, &str, Worker)) {
+/// The command line of each peer that is present, in each experiment it takes part in.
+fn every_line(origin: &str, check: impl Fn(&Peer, &str, &[OsString])) {
     for peer in peers::all() {
         if let Err(reason) = peer.version() {
             eprintln!("SKIPPED: peer {}: {reason}", peer.name);
@@ -34,9 +37,15 @@ fn every_worker(origin: &str, check: impl Fn(&Peer, &str, Worker)) {
                 origin: origin.to_owned(),
             };
             let line = peers::command(&setup).unwrap().unwrap();
-            check(peer, experiment.name, Worker::start(&line).unwrap());
+            check(peer, experiment.name, &line);
         }
     }
+}
+
+fn every_worker(origin: &str, check: impl Fn(&Peer, &str, Worker)) {
+    every_line(origin, |peer, experiment, line| {
+        check(peer, experiment, Worker::start(line).unwrap());
+    });
 }
 
 fn turn(worker: &mut Worker) -> Result<Answer, NoAnswer> {
@@ -85,6 +94,33 @@ fn a_wrong_answer_ends_a_peer_and_is_told() {
             }
         });
     }
+}
+
+/// What complains of each connection that it leaves open would wait for somebody to read it all.
+#[test]
+fn a_peer_ends_with_its_input_and_without_a_word() {
+    let origin = Origin::start().unwrap();
+    every_line(&origin.url(""), |peer, experiment, line| {
+        let mut child = Command::new(&line[0])
+            .args(&line[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        writeln!(input, "{}", serde_json::to_string(&LITTLE).unwrap()).unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        let who = format!("{} in {experiment}", peer.name);
+        assert!(output.status.success(), "{who}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{who}");
+        assert_eq!(
+            output.stdout.iter().filter(|byte| **byte == b'\n').count(),
+            1,
+            "{who}"
+        );
+    });
 }
 
 #[test]

@@ -74,10 +74,8 @@ func serve() error {
 
 // The stock client keeps two idle connections for a host and would open the others anew each turn.
 func newClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		MaxIdleConnsPerHost: 10000,
-		IdleConnTimeout:     90 * time.Second,
-	}}
+	transport := &http.Transport{MaxIdleConnsPerHost: 10000, IdleConnTimeout: 90 * time.Second}
+	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
 func turn(client *http.Client, asked ask) (answer, error) {

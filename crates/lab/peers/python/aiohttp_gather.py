@@ -1,6 +1,7 @@
 """aiohttp as its documentation has it: one ClientSession, asyncio.gather, a limit on the connector."""
 
 import asyncio
+import atexit
 
 import aiohttp
 
@@ -14,18 +15,23 @@ class Client:
         self.loop = asyncio.new_event_loop()
         self.session = None
         self.limit = None
+        # A session that is not closed complains of each of its connections.
+        atexit.register(lambda: self.run(self.close()))
 
     def run(self, coroutine):
         return self.loop.run_until_complete(coroutine)
 
     async def at_most(self, limit):
         if self.limit != limit:
-            if self.session is not None:
-                await self.session.close()
+            await self.close()
             # As long as the others keep a connection that is idle.
             connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=90)
             self.session, self.limit = aiohttp.ClientSession(connector=connector), limit
         return self.session
+
+    async def close(self):
+        if self.session is not None:
+            await self.session.close()
 
 
 async def get(session, url):
