@@ -56,9 +56,9 @@
 //! its is interrupted, and none fails that has a time limit. Only a thread that has computed rather
 //! than waited since the last look, and runs at this moment, gets one: a real-time signal that the program
 //! does not use. Its handler copies the registers and the stack up to the probed poll, and is left
-//! installed; calls are restarted after it. Should the thread, in the microseconds since it was seen
-//! to run, have begun a call that Linux does not restart, such as a read with a time limit, that one
-//! answers `Interrupted`. Without the feature, or without being told, the probe sends no signal at all.
+//! installed; calls are restarted after it. It is sent by a timer on the thread's own time on a
+//! processor, so that it does not come when the thread has begun to wait instead.
+//! Without the feature, or without being told, the probe sends no signal at all.
 
 mod assert;
 mod cpu;

@@ -94,7 +94,7 @@ pub(super) fn ask(memory: &Memory, slot: &Arc<Slot>, polling: Polling) -> Option
     ASK.words.store(0, Ordering::Relaxed);
     ASK.state.store(ASKED, Ordering::Release);
     let asked = Instant::now();
-    send(thread, signal);
+    let _alarm = Alarm::set(thread, signal);
     while ASK.state.load(Ordering::Acquire) != DONE {
         let over = slot
             .polling()
@@ -209,11 +209,41 @@ fn this_thread() -> i32 {
     number as i32
 }
 
-fn send(thread: i32, signal: c_int) {
-    // SAFETY: numbers only. If the thread is gone, the call fails; if its number is another
-    // thread's by now, that one's handler sees that it is not asked.
-    unsafe {
-        libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal);
+/// A timer on the time that a thread computes, which sends the signal to it as soon as it does.
+///
+/// A signal that is sent at once may come to a thread that has begun to wait meanwhile, and end a call
+/// with a time limit: on a busy machine that was seen. This one only comes to a thread that is on a
+/// processor, on its way from the kernel to the program.
+struct Alarm(libc::timer_t);
+
+impl Alarm {
+    fn set(thread: i32, signal: c_int) -> Option<Self> {
+        // SAFETY: all zeros is a valid sigevent.
+        let mut event: libc::sigevent = unsafe { mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = signal;
+        event.sigev_notify_thread_id = thread;
+        // How Linux numbers the clock of a thread's time on processors, for any thread.
+        let clock = (!thread << 3) | 4 | 2;
+        let mut timer = ptr::null_mut();
+        // SAFETY: both point to what the call takes. If the thread is gone, it fails.
+        if unsafe { libc::timer_create(clock, &raw mut event, &raw mut timer) } != 0 {
+            return None;
+        }
+        let alarm = Self(timer);
+        // SAFETY: all zeros is a valid itimerspec, of a timer that goes off never or once.
+        let mut soon: libc::itimerspec = unsafe { mem::zeroed() };
+        soon.it_value.tv_nsec = 1;
+        // SAFETY: the timer is there, and `soon` is valid.
+        unsafe { libc::timer_settime(alarm.0, 0, &raw const soon, ptr::null_mut()) };
+        Some(alarm)
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // SAFETY: it was created and is deleted once. A signal that is under way finds nothing asked.
+        unsafe { libc::timer_delete(self.0) };
     }
 }
 
@@ -296,7 +326,9 @@ mod tests {
 
     #[test]
     fn a_signal_that_nobody_sent_is_ignored() {
-        send(this_thread(), signal().unwrap());
+        let _alarm = Alarm::set(this_thread(), signal().unwrap()).unwrap();
+        let began = Instant::now();
+        while began.elapsed() < BETWEEN * 400 {}
         assert_ne!(ASK.state.load(Ordering::Acquire), TAKEN);
     }
 

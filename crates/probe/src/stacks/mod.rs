@@ -68,7 +68,12 @@ impl Stacks {
                 Look::Waits(snapshot) => return Some(snapshot),
                 // Only a thread that computes gets a signal, as a call that it is in may fail by it.
                 Look::Runs if class == Class::Computes => {
-                    return computing::ask(&self.memory, slot, polling);
+                    let answer = computing::ask(&self.memory, slot, polling);
+                    // It may have begun to wait instead.
+                    return answer.or_else(|| match waiting::look(&self.memory, slot, polling)? {
+                        Look::Waits(snapshot) => Some(snapshot),
+                        Look::Runs => None,
+                    });
                 }
                 Look::Runs => {}
             }
