@@ -24,7 +24,8 @@ fi
 
 if have go; then
     # No module is fetched: it is written with the standard library alone.
-    (cd go && GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local CGO_ENABLED=0 go build -o "$into/bin/go-net-http" .)
+    (cd go && GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local CGO_ENABLED=0 go build -o "$into/bin/go-net-http" .) ||
+        echo "go could not build the peer: it takes Go 1.19 or later"
 fi
 
 tell() {

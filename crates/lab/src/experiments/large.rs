@@ -16,7 +16,7 @@ use crate::worker::{Answer, Failure, Setup, Turn, start};
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// How long the reader reads nothing: the server sends all that the client takes in much less.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How many pause at once: what one takes is little beside what a process has free.
 const READERS: usize = 16;

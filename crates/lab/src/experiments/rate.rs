@@ -91,7 +91,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 /// How long a turn is.
 fn seconds(effort: Effort) -> f64 {
     match effort {
-        Effort::Quick => 0.5,
+        Effort::Quick => 0.4,
         Effort::Full => 2.0,
     }
 }

@@ -66,10 +66,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     work: Work {
-        // An iteration is a request.
-        iterations: |_, _| 100,
+        // An iteration is a request. With fewer, one that the system delays would decide.
+        iterations: |_, _| 300,
         takes: |effort, program, _| effort == Effort::Full || program.starts_with("tokio/hyper: "),
-        about: |_, _| 150.0,
+        about: |_, _| 120.0,
         ..Work::of(worker)
     },
 };
