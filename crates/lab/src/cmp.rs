@@ -93,9 +93,9 @@ pub fn compare(
             continue;
         };
         // A trace is one round of events, and not a measurement that is repeated.
-        if a.rounds().max(b.rounds()) < 2 {
+        if a.trace || b.trace || a.rounds().max(b.rounds()) < 2 {
             let name = &a.experiment;
-            comparison.alone.push(format!("{name}: one round in each"));
+            comparison.alone.push(format!("{name}: one round"));
             continue;
         }
         lone(&mut comparison.alone, a, b, "first");

@@ -3,7 +3,7 @@
 //! A title is computed from the figures below it, and names a difference only where the A/A pair
 //! allows it.
 
-use super::look::Look;
+use super::look::{Look, cell};
 use super::plot::beat::{Beat, Strip};
 use super::plot::dots::{self, Dots, Group, Row};
 use super::plot::heat::{Cell, Heat};
@@ -186,7 +186,7 @@ impl<'a> View<'a> {
         let x = self.main_point(&metric.name);
         let names = self.measured.contenders(&metric.name);
         let looks = Look::of_all(&names);
-        let cells = names.iter().filter(|name| name.contains('/')).count() >= 6;
+        let cells = names.iter().filter(|name| cell(name).is_some()).count() >= 6;
         let mistake = self.mistake(metric);
         let mut groups: Vec<Group> = Vec::new();
         for (name, look) in names.iter().zip(looks) {
@@ -198,8 +198,8 @@ impl<'a> View<'a> {
             else {
                 continue;
             };
-            let (heading, label) = match (name.split_once('/'), name.split_once(": ")) {
-                (Some((_, client)), _) if cells && look.colour != "ink" => (Some(client), *name),
+            let (heading, label) = match (cell(name), name.split_once(": ")) {
+                (Some((_, client)), _) if cells => (Some(client), *name),
                 (_, Some((runtime, way))) => (Some(runtime), way),
                 _ if cells || names.iter().any(|name| name.contains(": ")) => {
                     (Some("others"), *name)
@@ -363,7 +363,7 @@ impl<'a> View<'a> {
     fn panels(names: &[&str]) -> Vec<(String, Vec<(usize, String)>)> {
         let mut panels: Vec<(String, Vec<(usize, String)>)> = Vec::new();
         for (n, name) in names.iter().enumerate() {
-            let (heading, label) = match (name.split_once('/'), name.split_once(": ")) {
+            let (heading, label) = match (cell(name), name.split_once(": ")) {
                 (Some((runtime, client)), _) => (client, runtime),
                 (_, Some((runtime, way))) => (runtime, way),
                 _ => ("others", *name),

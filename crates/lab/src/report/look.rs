@@ -64,7 +64,7 @@ const fn look(colour: &'static str, shape: Shape) -> Look {
 impl Look {
     /// Of a contender that is the `n`th of those that are no cell.
     pub(crate) fn of(name: &str, n: usize) -> Self {
-        if let Some((runtime, client)) = name.split_once('/')
+        if let Some((runtime, client)) = cell(name)
             && let (Some(shape), Some(colour)) = (runtime_shape(runtime), client_colour(client))
         {
             return look(colour, shape);
@@ -131,6 +131,13 @@ impl Look {
             }
         }
     }
+}
+
+/// The runtime and the client of a cell; `None` for what only begins like one.
+pub(crate) fn cell(name: &str) -> Option<(&str, &str)> {
+    let (runtime, client) = name.split_once('/')?;
+    runtime_shape(runtime).and(client_colour(client))?;
+    Some((runtime, client))
 }
 
 fn circle(x: f64, y: f64, r: f64, class: &str) -> El {

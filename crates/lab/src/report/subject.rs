@@ -126,7 +126,7 @@ impl Subject {
     /// Puts what was measured into the order of the contenders: those that nobody named come after
     /// the others, by name, and the second of an A/A pair last. Of a trace it leaves each contender
     /// its first round.
-    pub(crate) fn arrange(&self, measured: &mut Measured) {
+    pub fn arrange(&self, measured: &mut Measured) {
         measured.trace = self.trace;
         if self.trace {
             first_round(measured);
@@ -136,7 +136,7 @@ impl Subject {
             let place = known.position(|name| *name == sample.contender);
             let named = place.unwrap_or(self.contenders.len());
             let other = place.map_or(sample.contender.clone(), |_| String::new());
-            (sample.is_again(), named, other)
+            (sample.is_again(), named, other, sample.x.to_bits())
         });
     }
 

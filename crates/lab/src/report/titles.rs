@@ -88,7 +88,14 @@ pub(crate) fn dots(view: &View<'_>, metric: &Measure, x: f64) -> String {
     if let Some(limit) = metric.limit_at(x).filter(|limit| *limit > 0.0)
         && !higher
     {
-        title += &format!("; the best is {} the limit", times(best / limit));
+        // What is below it was not held to it, and that had better be seen.
+        title += &match best < 0.99 * limit {
+            true => format!(
+                "; the limit of {} is none for the best",
+                figure(limit, &metric.unit)
+            ),
+            false => format!("; the best is {} the limit", times(best / limit)),
+        };
     }
     title
 }
