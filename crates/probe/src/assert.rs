@@ -50,6 +50,8 @@ pub fn assert_no_stall<F: Future>(
 pub struct NoStall {
     threshold: Duration,
     allowed: Vec<&'static str>,
+    #[cfg(feature = "stacks")]
+    stacks: bool,
 }
 
 impl NoStall {
@@ -59,7 +61,18 @@ impl NoStall {
         Self {
             threshold,
             allowed: Vec::new(),
+            #[cfg(feature = "stacks")]
+            stacks: false,
         }
+    }
+
+    /// Whether a finding names the line that is stuck: see
+    /// [`ProbeBuilder::stacks`](crate::ProbeBuilder::stacks).
+    #[cfg(feature = "stacks")]
+    #[must_use]
+    pub fn stacks(mut self, stacks: bool) -> Self {
+        self.stacks = stacks;
+        self
     }
 
     /// Futures with this label may stall. If none does, that is a finding, too: the exception
@@ -89,12 +102,14 @@ impl NoStall {
             let probe = Probe::builder()
                 .threshold(self.threshold)
                 .fold(Duration::ZERO)
-                .inside(site.number)
-                .start(move |event| {
-                    if let Event::Stalled(stall) = event {
-                        lock(&seen).push(stall.clone());
-                    }
-                })?;
+                .inside(site.number);
+            #[cfg(feature = "stacks")]
+            let probe = probe.stacks(self.stacks);
+            let probe = probe.start(move |event| {
+                if let Event::Stalled(stall) = event {
+                    lock(&seen).push(stall.clone());
+                }
+            })?;
             let output = Probed::at(future, site).await;
             drop(probe);
             let (known, stalls): (Vec<Stall>, Vec<Stall>) = std::mem::take(&mut *lock(&stalls))

@@ -23,6 +23,7 @@ impl Event {
                     line,
                     lasted_ms = lasted,
                     class = stall.class.as_str(),
+                    at = stall.culprit().map(tracing::field::display),
                     thread = stall.thread.as_deref(),
                     ready = stall.ready,
                     folded = stall.folded,
@@ -38,6 +39,7 @@ impl Event {
                     line,
                     lasted_ms = lasted,
                     class = stall.class.as_str(),
+                    at = stall.culprit().map(tracing::field::display),
                     thread = stall.thread.as_deref(),
                     late = stall.aftermath.map(|after| after.late),
                     longest_wait_ms = stall

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
-use inflight_probe::{Event, FutureExt, Probe, Stall};
+use inflight_probe::{Event, FutureExt, NoStall, Probe, Stall};
 
 const THRESHOLD: Duration = Duration::from_millis(50);
 
@@ -210,4 +210,15 @@ fn a_deep_recursion() {
     let stall = stall(future, "deep wait", move || sender.send(()).unwrap());
     names(&stall, line);
     assert!(stall.stack.unwrap().frames().len() > 50);
+}
+
+#[test]
+fn an_assertion_names_the_line() {
+    let line = line!() + 1;
+    let sleep = async { thread::sleep(THRESHOLD * 4) };
+    let rule = NoStall::within(THRESHOLD).stacks(true);
+    let ((), findings) = block_on(rule.check(sleep)).unwrap();
+    names(&findings.stalls[0], line);
+    let place = format!("stacks.rs:{line}");
+    assert!(findings.to_string().contains(&place), "{findings}");
 }
