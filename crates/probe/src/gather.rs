@@ -15,7 +15,7 @@ use inflight_core::{AnyClient, Body, BoxFuture, Capabilities, Error, Fetch, http
 use crate::probed::{Probed, Timer};
 use crate::site::Site;
 
-/// [`inflight_core::gather`] over jobs that are each [`probed`](crate::FutureExt::probed) under
+/// [`inflight_core::gather()`] over jobs that are each [`probed`](crate::FutureExt::probed) under
 /// this label. The place of this call is remembered.
 ///
 /// ```
