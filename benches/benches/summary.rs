@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use inflight::Cell;
 use inflight_benches::newest_records;
 use inflight_lab::data::{self, Measured, Sample};
 use inflight_lab::experiment::Metric;
@@ -90,22 +91,16 @@ fn figure(sample: Option<&Sample>) -> String {
 }
 
 fn by_cell(seen: &[Measured]) -> Vec<Vec<String>> {
-    let mut names: Vec<&str> = Vec::new();
-    for (_, (experiment, metric, x)) in &BY_CELL {
-        let measured = seen.iter().filter(|one| one.experiment == *experiment);
-        for sample in measured.flat_map(|one| one.of_metric(metric)) {
-            let plain = !sample.is_again() && sample.contender.parse::<inflight::Cell>().is_ok();
-            if plain && sample.x == *x && !names.contains(&&*sample.contender) {
-                names.push(&sample.contender);
-            }
-        }
-    }
     let mut cells = vec![vec!["cell".to_owned()]];
     cells[0].extend(BY_CELL.map(|(title, _)| title.to_owned()));
-    for name in names {
-        let mut row = vec![name.to_owned()];
-        row.extend(BY_CELL.map(|(_, of)| figure(sample(seen, of, name))));
-        cells.push(row);
+    for cell in Cell::ALL {
+        let name = cell.to_string();
+        let figures = BY_CELL.map(|(_, of)| figure(sample(seen, of, &name)));
+        if figures.iter().any(|figure| !figure.is_empty()) {
+            let mut row = vec![name];
+            row.extend(figures);
+            cells.push(row);
+        }
     }
     cells
 }
@@ -182,9 +177,15 @@ fn everything(seen: &[Measured]) -> Vec<Vec<String>> {
                     }
                     None => String::new(),
                 };
-                let mut what = format!("{}: {}{at}", experiment.title, metric.what);
-                let here = measured.of_metric(metric.name);
-                for sample in here.filter(|sample| sample.x == x && !sample.is_again()) {
+                let mut what = format!("{}{at}: {}", experiment.name, metric.name);
+                // As the experiment tells them, not in the order of a shuffled round.
+                for contender in (experiment.contenders)() {
+                    let Some(sample) = measured.get(metric.name, &contender.name, x) else {
+                        continue;
+                    };
+                    if sample.is_again() {
+                        continue;
+                    }
                     if let Some(estimate) = sample.estimate() {
                         let what = std::mem::take(&mut what);
                         cells.push(line(what, sample, &estimate, metric));
