@@ -28,9 +28,15 @@ pub fn figure(value: f64, unit: &str) -> String {
         "" if value.fract() == 0.0 => count(value),
         _ => number(value),
     };
-    match unit {
-        "" => text,
-        _ => format!("{text} {unit}"),
+    with_unit(&text, unit)
+}
+
+/// `103 ms`, `20,000/s`, `12`.
+pub(crate) fn with_unit(text: &str, unit: &str) -> String {
+    match shown(unit) {
+        "" => text.to_owned(),
+        "1/s" => format!("{text}/s"),
+        unit => format!("{text} {unit}"),
     }
 }
 
@@ -90,6 +96,7 @@ mod tests {
         assert_eq!(figure(9.374, "us"), "9.37 µs");
         assert_eq!(figure(12.0, "1"), "12");
         assert_eq!(figure(12.5, "1"), "12.5");
+        assert_eq!(figure(20_533.0, "1/s"), "20,533/s");
         assert_eq!(count(5000.0), "5,000");
         assert_eq!(count(0.5), "0.5");
     }

@@ -127,7 +127,7 @@ impl<'a> View<'a> {
     pub(crate) fn at(&self, x: f64) -> String {
         match &self.subject.variable {
             // `100 pages at once`, and `limit of 8`.
-            Some(Axis { name, unit, .. }) if unit.is_empty() => {
+            Some(Axis { name, unit, .. }) if unit.is_empty() || unit == "1/s" => {
                 let first = name.split(' ').next().unwrap_or_default();
                 match first.ends_with('s') || first == "in" {
                     true => format!("{} {name}", figure_of(x, "")),
@@ -149,7 +149,7 @@ impl<'a> View<'a> {
 
     fn axis(metric: &Measure) -> String {
         match shown(&metric.unit) {
-            "" => metric.what.clone(),
+            "" | "1/s" => metric.what.clone(),
             unit => format!("{}, {unit}", metric.what),
         }
     }
@@ -427,7 +427,7 @@ impl<'a> View<'a> {
         let y_logarithmic = spans_magnitudes(values);
         let variable = self.subject.variable.as_ref();
         let x_name = variable.map_or(String::new(), |variable| match shown(&variable.unit) {
-            "" => variable.name.clone(),
+            "" | "1/s" => variable.name.clone(),
             unit => format!("{}, {unit}", variable.name),
         });
         let x_logarithmic = least > 0.0

@@ -5,6 +5,8 @@
   function show(datum) {
     tip.textContent = datum.getAttribute("aria-label");
     tip.hidden = false;
+    // At the edge it would be measured as narrow as the room that is left there.
+    tip.style.left = "0px";
     var box = datum.getBoundingClientRect(), own = tip.getBoundingClientRect();
     var left = Math.min(Math.max(8, box.left + box.width / 2 - own.width / 2), document.documentElement.clientWidth - own.width - 8);
     var above = box.top - own.height - 8;

@@ -3,7 +3,7 @@
 use super::subject::{Measure, Subject};
 use crate::data::{Measured, Sample};
 use crate::stats::Estimate;
-use crate::text::{count, figure, number};
+use crate::text::{count, figure, number, with_unit};
 
 /// A table.
 #[derive(Clone, Debug, PartialEq)]
@@ -260,10 +260,7 @@ fn longest(metrics: &[&Measure], measured: &Measured) -> Table {
 
 /// A point with its unit.
 pub(crate) fn figure_of(x: f64, unit: &str) -> String {
-    match crate::text::shown(unit) {
-        "" => count(x),
-        unit => format!("{} {unit}", count(x)),
-    }
+    with_unit(&count(x), unit)
 }
 
 /// A value that somebody chose, and nobody measured: `40 ms` and not `40.0 ms`.

@@ -150,7 +150,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
             "rate",
             "At a rate that does not wait",
             "Up to which rate does latency stay what it is at rest?",
-            Some(("requests a second", "", true)),
+            Some(("requests a second", "1/s", true)),
             vec![
                 metric(
                     "p99",
