@@ -206,6 +206,9 @@ impl Separation {
         let Some(smallest) = self.smallest else {
             return "There is no A/A pair with two rounds, so no difference is claimed.".to_owned();
         };
+        if self.runtime.cost.rounds < 2 {
+            return "Only one round has all nine cells, so no difference is claimed.".to_owned();
+        }
         format!(
             "Changing the runtime costs {}, changing the client costs {}; the smallest difference \
              we can see is {}.",
@@ -217,7 +220,7 @@ impl Separation {
 
     /// What the two effects leave over, where that is more than noise.
     pub fn rest(&self) -> Option<String> {
-        let smallest = self.smallest?;
+        let smallest = self.smallest.filter(|_| self.runtime.cost.rounds > 1)?;
         (self.rest > smallest).then(|| {
             format!(
                 "The two do not quite add up: {} is {} away from what its runtime and its client \
@@ -329,6 +332,18 @@ mod tests {
         let found = separate(0.0, Better::Higher, |cell| cells.get(cell), Some(1.01)).unwrap();
         assert_eq!(found.runtime.best, "async-std");
         assert!((found.runtime.cost.value - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn of_one_round_nothing_is_claimed() {
+        let mut cells = cells([1.0, 1.2, 1.5], [1.0, 2.0, 6.0], 0.0, 1);
+        cells
+            .get_mut("smol/surf")
+            .unwrap()
+            .retain(|round, _| *round == 3);
+        let found = of(&cells, 1.02);
+        assert!(found.sentence().contains("no difference is claimed"));
+        assert_eq!(found.rest(), None);
     }
 
     #[test]

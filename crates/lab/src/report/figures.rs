@@ -385,7 +385,7 @@ impl<'a> View<'a> {
         let knees = titles::is_a_sweep(self.subject, metric);
         let mut series = Vec::new();
         for (name, look) in names.iter().zip(looks) {
-            let knee = titles::knee(self.measured, metric, name).filter(|_| knees);
+            let knee = titles::knee(self.measured, metric, name);
             let mut points: Vec<Point> = self
                 .measured
                 .of_metric(&metric.name)
@@ -396,7 +396,7 @@ impl<'a> View<'a> {
                         x: sample.x,
                         value,
                         tip: self.tip(metric, sample, &value),
-                        ringed: knee == Some(sample.x),
+                        ringed: knees && knee == titles::Knee::At(sample.x),
                     })
                 })
                 .collect();

@@ -144,20 +144,35 @@ pub(crate) fn is_a_sweep(subject: &Subject, metric: &Measure) -> bool {
     subject.name == "rate" && metric.name == "p99"
 }
 
-/// The highest point before a metric is more than twice what it is at the lowest. `None` where it
-/// never is.
-pub(crate) fn knee(measured: &Measured, metric: &Measure, contender: &str) -> Option<f64> {
+/// Where a contender's metric bends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Knee {
+    /// At the highest point before it is more than twice what it is at the lowest, or more than
+    /// noise makes it.
+    At(f64),
+    /// Nowhere up to the last point.
+    Nowhere,
+    /// It was not measured at two points.
+    Unknown,
+}
+
+pub(crate) fn knee(measured: &Measured, metric: &Measure, contender: &str) -> Knee {
     let points = measured.points(&metric.name);
     let value = |x: f64| median(&measured.get(&metric.name, contender, x)?.values());
     let mut values = points.iter().filter_map(|x| Some((*x, value(*x)?)));
-    let (mut last, base) = values.next()?;
+    let Some((mut last, base)) = values.next() else {
+        return Knee::Unknown;
+    };
+    let smallest = measured.smallest_difference(&metric.name).unwrap_or(1.0);
+    let mut found = Knee::Unknown;
     for (x, value) in values {
-        if value > 2.0 * base {
-            return Some(last);
+        if value > smallest.max(2.0) * base {
+            return Knee::At(last);
         }
+        found = Knee::Nowhere;
         last = x;
     }
-    None
+    found
 }
 
 /// Of a metric against a variable.
@@ -179,8 +194,9 @@ pub(crate) fn lines(view: &View<'_>, metric: &Measure) -> String {
         let mut never: Vec<&str> = Vec::new();
         for name in &names {
             match knee(view.measured, metric, name) {
-                Some(x) => knees.push((x, name)),
-                None => never.push(name),
+                Knee::At(x) => knees.push((x, name)),
+                Knee::Nowhere => never.push(name),
+                Knee::Unknown => {}
             }
         }
         knees.sort_by(|one, other| one.0.total_cmp(&other.0));
