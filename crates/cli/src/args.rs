@@ -110,7 +110,8 @@ On failure error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"..
 kinds, and attempts is 0 for a URL that was never requested.
 
 The first Ctrl-C stops starting requests, cancels those in flight, reports what is left as
-cancelled and exits with status 130; the second ends at once. When the reader of standard output
+cancelled and exits with status 130; the second ends at once, and may leave temporary files of
+--output, whose names begin with a dot. When the reader of standard output
 closes it, as `head` does, the program ends quietly with status 0.")]
 pub(crate) struct Gather {
     /// The URLs to fetch, before those of --input
@@ -180,7 +181,8 @@ pub(crate) struct Requests {
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) connect_timeout: Option<Duration>,
 
-    /// The longest wait for the head of a response, and for each next piece of its body
+    /// The longest wait for the next bytes: for the head of a response, once a request without a
+    /// body is made, and for each piece of its body
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) read_timeout: Option<Duration>,
 
