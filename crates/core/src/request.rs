@@ -265,7 +265,7 @@ impl RequestBuilder {
         }
         // In a box an exchange stays where it is, while what gathers and spawns it moves a
         // pointer.
-        Box::pin(async move { session.exchange(target?, request, upload, timeout).await })
+        Box::pin(session.exchange(target, request, upload, timeout))
     }
 
     /// Sends the request and reads the whole body.

@@ -133,22 +133,15 @@ impl Draft {
 impl Session {
     pub(crate) async fn exchange(
         self,
-        mut target: Target,
+        target: Result<Target, Error>,
         mut request: Box<Request<Body>>,
         upload: Option<Box<Upload>>,
         timeout: Option<Duration>,
     ) -> Result<Response, Error> {
+        let mut target = target?;
         let inner = &*self.0;
         let observed = inner.observed(&mut request, &target);
-        let begin = async {
-            let mut alarm = Alarm::start(timeout, self.clone())?;
-            if let Some(upload) = upload {
-                let prepared = upload.prepare(&mut request, &inner.runtime);
-                alarm.bound(None, prepared).await??;
-            }
-            Ok(alarm)
-        };
-        let alarm = match begin.await {
+        let alarm = match Alarm::start(timeout, self.clone()) {
             Ok(alarm) => alarm,
             Err(error) => {
                 let error = target.name(error);
@@ -161,6 +154,7 @@ impl Session {
         let mut exchange = Exchange {
             session: inner,
             draft: Draft::new(request, inner.decompress),
+            upload,
             alarm,
             attempts: 0,
             retries: None,
@@ -203,6 +197,8 @@ type Head = http::Response<Body>;
 struct Exchange<'a> {
     session: &'a Inner,
     draft: Draft,
+    /// What there is to do for the body before it is sent.
+    upload: Option<Box<Upload>>,
     alarm: Alarm,
     attempts: u32,
     /// What is left of the request's retries, wherever redirects lead it.
@@ -223,6 +219,10 @@ impl Exchange<'_> {
         target: &mut Target,
         history: &mut Vec<super::Redirect>,
     ) -> Result<(Head, Seat), Error> {
+        if let Some(upload) = self.upload.take() {
+            let prepared = upload.prepare(&mut self.draft.request, &self.session.runtime);
+            Box::pin(self.alarm.bound(None, prepared)).await??;
+        }
         let mut seat = None;
         loop {
             let (response, taken) = self.attempt(target, seat.take()).await?;
@@ -319,13 +319,16 @@ impl Exchange<'_> {
     async fn send(&mut self, target: &Target) -> Result<Head, Error> {
         self.attempts += 1;
         let inner = self.session;
-        let mut request = self.draft.request(target, inner, &self.alarm);
-        if let Some(observed) = &mut self.observed {
-            observed.sending(target, &mut request);
-        }
         let limit = self.alarm.limit(inner.head_timeout, Phase::Head);
         let client = inner.client().ok_or(Bell::Closed)?;
-        let fetched = client.fetch_boxed(request);
+        // A block of its own: the future would keep room for the request while it waits.
+        let fetched = {
+            let mut request = self.draft.request(target, inner, &self.alarm);
+            if let Some(observed) = &mut self.observed {
+                observed.sending(target, &mut request);
+            }
+            client.fetch_boxed(request)
+        };
         let response = self.alarm.bound(limit, fetched).await??;
         head::check(&response)?;
         if let Some(observed) = &self.observed {
