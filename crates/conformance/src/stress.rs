@@ -22,9 +22,6 @@ type Failure = Box<dyn StdError>;
 const ROUNDS: usize = 10;
 /// The rounds in which a cell may grow: connections, threads, the allocator's stock.
 const WARMING: usize = 5;
-/// How many times as much as at most before is no growth: how many connections and threads were in
-/// use at once is chance, and both are kept for a while. A leak at one fault in ten exceeds it.
-const TOLERATED: f64 = 1.05;
 const LIMIT: usize = 100;
 
 /// What a request may meet, by what it has to fail with.
@@ -151,18 +148,22 @@ fn findings(rounds: &[Round]) -> Vec<String> {
         findings.extend(round.wrong.iter().take(5).cloned());
     }
     let (warming, after) = rounds.split_at(WARMING.min(rounds.len()));
-    let mut grows = |what: &str, of: &dyn Fn(&Round) -> f64| {
+    let mut grows = |what: &str, tolerated: f64, of: &dyn Fn(&Round) -> f64| {
         let most = warming.iter().map(of).fold(0.0, f64::max);
         // One round may stand out; growth goes on.
         if let Some(now) = median(after, of)
-            && now > most * TOLERATED
+            && now > most * tolerated
         {
             findings.push(format!("{what} grow: from {most} to {now}"));
         }
     };
-    grows("descriptors", &|round| round.descriptors as f64);
-    grows("threads", &|round| round.threads as f64);
-    grows("MiB of memory", &|round| round.memory_kib as f64 / 1024.0);
+    // How many connections and threads were in use at once is chance, and both are kept for a while,
+    // threads with their memory. What leaks with each fault grows by half from the fifth round to
+    // the eighth.
+    grows("descriptors", 1.05, &|round| round.descriptors as f64);
+    grows("threads", 1.25, &|round| round.threads as f64);
+    let memory = |round: &Round| round.memory_kib as f64 / 1024.0;
+    grows("MiB of memory", 1.1, &memory);
     findings
 }
 
