@@ -52,8 +52,12 @@ pub(crate) fn coarse() -> u64 {
     nanos()
 }
 
-/// So many futures a tick, on each thread, are timed without exception.
-const ALL: u32 = 8;
+/// So many futures in each [`WINDOW`], on each thread, are timed without exception: enough for a
+/// gather that begins hundreds at once, as who of them suffers is to be told in full.
+const ALL: u32 = 512;
+
+/// A quarter of a second.
+const WINDOW: u64 = 250_000_000;
 
 /// Of those beyond, one in so many.
 const ONE_IN: u32 = 32;
@@ -61,12 +65,13 @@ const ONE_IN: u32 = 32;
 /// Whether a future that begins on this thread at this [`coarse`] time is timed: not every one
 /// where thousands begin in a second, as reading the clock would be what they do most.
 pub(crate) fn is_timed(now: u64) -> bool {
+    let window = now / WINDOW;
     BEGUN.with(|begun| {
         let n = match begun.get() {
-            (tick, n) if tick == now => n,
+            (last, n) if last == window => n,
             _ => 0,
         };
-        begun.set((now, n.wrapping_add(1)));
+        begun.set((window, n.wrapping_add(1)));
         n < ALL || n.is_multiple_of(ONE_IN)
     })
 }

@@ -53,6 +53,22 @@ fn where_many_begin_at_once_all_are_counted_and_some_timed() {
 }
 
 #[test]
+fn hundreds_that_begin_at_once_are_all_timed() {
+    const SOME: u64 = 300;
+    // On a thread of its own, which has begun no others.
+    let begun = std::thread::spawn(|| {
+        block_on(async {
+            for _ in 0..SOME {
+                std::future::ready(()).probed("some").await;
+            }
+        });
+    });
+    begun.join().unwrap();
+    let stats = stats("some");
+    assert_eq!((stats.polls.len(), stats.untimed), (SOME, 0));
+}
+
+#[test]
 fn so_do_those_of_a_stream_in_tasks_of_their_own() {
     let smol = inflight_smol::Smol::global();
     let jobs = inflight_probe::gather_stream("stream", stream::iter((1..=3).map(twice)));
