@@ -55,9 +55,9 @@ fn failures_are_asked_again() {
 #[test]
 fn attempts_are_counted_where_the_batch_is_cut_off() {
     let origin = Origin::start().unwrap();
-    // One is sent, whichever comes first; the other waits for its turn until the end.
+    // One is sent, whichever comes first; the other is to start a second later, and never does.
     let urls = [origin.url("/hang?n=1"), origin.url("/hang?n=2")];
-    let ran = run(["gather", "--per-host", "1", "--deadline", "1s"]
+    let ran = run(["gather", "--rate", "1/s", "--deadline", "300ms"]
         .into_iter()
         .chain(urls.iter().map(String::as_str)));
     let records = ran.records();
