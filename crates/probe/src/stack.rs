@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// A function that the compiler has put into its caller is a frame of its own all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
-    frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
 }
 
 /// A function that a thread is in.
@@ -27,11 +27,6 @@ pub struct Frame {
 }
 
 impl Stack {
-    #[cfg_attr(not(feature = "stacks"), allow(dead_code))]
-    pub(crate) fn new(frames: Vec<Frame>) -> Self {
-        Self { frames }
-    }
-
     /// All frames, the innermost first.
     pub fn frames(&self) -> &[Frame] {
         &self.frames
@@ -111,36 +106,38 @@ mod tests {
 
     #[test]
     fn the_culprit_is_the_innermost_own_code() {
-        let stack = Stack::new(vec![
-            Frame {
-                function: Some("recv".to_owned()),
-                file: None,
-                line: None,
-            },
-            frame("recv", "./socket/recv.c"),
-            frame(
-                "std::thread::sleep",
-                "/rustc/4a4e/library/std/src/thread.rs",
-            ),
-            frame(
-                "core::ops::FnOnce::call_once",
-                "/home/me/.rustup/toolchains/stable/lib/rustlib/src/rust/library/core/src/ops.rs",
-            ),
-            frame(
-                "ureq::run",
-                "/home/me/.cargo/registry/src/index.crates.io-1949/ureq-3.5.2/src/run.rs",
-            ),
-            frame(
-                "lib::run",
-                "/home/me/.cargo/git/checkouts/lib-1f/2e/src/lib.rs",
-            ),
-            frame(
-                "poll",
-                concat!(env!("CARGO_MANIFEST_DIR"), "/src/probed.rs"),
-            ),
-            frame("mine::fetch", "/home/me/mine/src/fetch.rs"),
-            frame("mine::main", "/home/me/mine/src/main.rs"),
-        ]);
+        let stack = Stack {
+            frames: vec![
+                Frame {
+                    function: Some("recv".to_owned()),
+                    file: None,
+                    line: None,
+                },
+                frame("recv", "./socket/recv.c"),
+                frame(
+                    "std::thread::sleep",
+                    "/rustc/4a4e/library/std/src/thread.rs",
+                ),
+                frame(
+                    "core::ops::FnOnce::call_once",
+                    "/home/me/.rustup/toolchains/stable/lib/rustlib/src/rust/library/core/src/ops.rs",
+                ),
+                frame(
+                    "ureq::run",
+                    "/home/me/.cargo/registry/src/index.crates.io-1949/ureq-3.5.2/src/run.rs",
+                ),
+                frame(
+                    "lib::run",
+                    "/home/me/.cargo/git/checkouts/lib-1f/2e/src/lib.rs",
+                ),
+                frame(
+                    "poll",
+                    concat!(env!("CARGO_MANIFEST_DIR"), "/src/probed.rs"),
+                ),
+                frame("mine::fetch", "/home/me/mine/src/fetch.rs"),
+                frame("mine::main", "/home/me/mine/src/main.rs"),
+            ],
+        };
         let culprit = stack.culprit().unwrap();
         assert_eq!(
             culprit.to_string(),
@@ -156,7 +153,9 @@ mod tests {
 
     #[test]
     fn a_stack_with_no_own_code_has_no_culprit() {
-        let stack = Stack::new(vec![frame("recv", "./socket/recv.c")]);
+        let stack = Stack {
+            frames: vec![frame("recv", "./socket/recv.c")],
+        };
         assert_eq!(stack.culprit(), None);
     }
 }

@@ -57,7 +57,7 @@ impl Stacks {
         self.code.refresh(&self.memory, &maps::read().ok()?);
         let addresses = self.code.unwind(&self.memory, &snapshot);
         let frames = symbols::frames(&addresses);
-        (!frames.is_empty()).then(|| Stack::new(frames))
+        (!frames.is_empty()).then_some(Stack { frames })
     }
 
     fn snapshot(&self, slot: &Arc<Slot>, polling: Polling, class: Class) -> Option<Snapshot> {
