@@ -4,11 +4,15 @@ use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use futures_util::FutureExt;
-use futures_util::future::{AbortHandle, abortable};
+use futures_util::future::CatchUnwind;
+use futures_util::task::AtomicWaker;
+use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
 use crate::runtime::Runtime;
@@ -36,8 +40,8 @@ use crate::runtime::Runtime;
 ///
 /// Awaiting `&mut task` may be given up and taken up again.
 pub struct Task<T> {
-    output: oneshot::Receiver<Result<T, Panic>>,
-    abort: Option<AbortHandle>,
+    shared: Arc<Shared<T>>,
+    is_detached: bool,
 }
 
 /// Why a task has no output.
@@ -61,18 +65,19 @@ impl<T: Send + 'static> Task<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let (sender, output) = oneshot::channel();
-        let (work, abort) = abortable(AssertUnwindSafe(future).catch_unwind());
-        // An async block would hold the work twice: captured, and awaited.
-        runtime.spawn(Box::pin(work.map(|done| {
-            if let Ok(result) = done {
-                // Nobody waits for a detached task's output.
-                let _ = sender.send(result.map_err(Panic::new));
-            }
-        })));
+        let shared = Arc::new(Shared {
+            is_cancelled: AtomicBool::new(false),
+            work: AtomicWaker::new(),
+            outcome: Mutex::new(None),
+            owner: AtomicWaker::new(),
+        });
+        runtime.spawn(Box::pin(Work {
+            future: Some(AssertUnwindSafe(future).catch_unwind()),
+            teller: Teller(Some(Arc::clone(&shared))),
+        }));
         Self {
-            output,
-            abort: Some(abort),
+            shared,
+            is_detached: false,
         }
     }
 }
@@ -80,39 +85,130 @@ impl<T: Send + 'static> Task<T> {
 impl<T> Task<T> {
     /// Lets the task run on; its output is lost.
     pub fn detach(mut self) {
-        self.abort = None;
+        self.is_detached = true;
     }
 
     /// Asks the task to stop at its next yield. Awaiting it then gives
     /// [`TaskError::Cancelled`], unless it had finished already.
     pub fn cancel(&self) {
-        if let Some(abort) = &self.abort {
-            abort.abort();
-        }
+        self.forbid();
+        self.shared.work.wake();
+    }
+
+    /// Keeps the task from going on, without the wake that would end it now. Of several tasks
+    /// none profits from the end of another when all are forbidden before the first is cancelled.
+    pub(crate) fn forbid(&self) {
+        self.shared.is_cancelled.store(true, Ordering::SeqCst);
     }
 }
 
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.output).poll(cx).map(|sent| match sent {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(panic)) => Err(TaskError::Panicked(panic)),
-            Err(oneshot::Canceled) => Err(TaskError::Cancelled),
-        })
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.shared.owner.register(cx.waker());
+        let mut outcome = self.shared.outcome();
+        match outcome.take() {
+            Some(result) => {
+                // For who asks again.
+                *outcome = Some(Err(TaskError::Cancelled));
+                Poll::Ready(result)
+            }
+            None => Poll::Pending,
+        }
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.cancel();
+        if !self.is_detached {
+            self.cancel();
+        }
     }
 }
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Task")
+    }
+}
+
+/// What a task and its owner know of each other.
+struct Shared<T> {
+    is_cancelled: AtomicBool,
+    /// Wakes the task, to see that it is cancelled.
+    work: AtomicWaker,
+    outcome: Mutex<Option<Result<T, TaskError>>>,
+    /// Wakes who waits for the outcome.
+    owner: AtomicWaker,
+}
+
+impl<T> Shared<T> {
+    fn outcome(&self) -> MutexGuard<'_, Option<Result<T, TaskError>>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
+    }
+}
+
+pin_project! {
+    /// What a task runs: the future, until it is cancelled.
+    struct Work<F: Future> {
+        #[pin]
+        future: Option<CatchUnwind<AssertUnwindSafe<F>>>,
+        // After the future: who hears that it has ended may count on what its drop does.
+        teller: Teller<F::Output>,
+    }
+}
+
+impl<F: Future> Future for Work<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let (Some(future), Some(shared)) = (this.future.as_mut().as_pin_mut(), &this.teller.0)
+        else {
+            return Poll::Ready(());
+        };
+        let mut result = Err(TaskError::Cancelled);
+        if !shared.is_cancelled() {
+            match future.poll(cx) {
+                Poll::Ready(Ok(output)) => result = Ok(output),
+                Poll::Ready(Err(payload)) => {
+                    result = Err(TaskError::Panicked(Panic::new(payload)));
+                }
+                Poll::Pending => {
+                    shared.work.register(cx.waker());
+                    // It may have been cancelled before there was whom to wake.
+                    if !shared.is_cancelled() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+        this.future.set(None);
+        this.teller.tell(result);
+        Poll::Ready(())
+    }
+}
+
+/// Tells the owner how the task ended: by its drop, too, when the runtime ends before the task.
+struct Teller<T>(Option<Arc<Shared<T>>>);
+
+impl<T> Teller<T> {
+    fn tell(&mut self, result: Result<T, TaskError>) {
+        if let Some(shared) = self.0.take() {
+            *shared.outcome() = Some(result);
+            shared.owner.wake();
+        }
+    }
+}
+
+impl<T> Drop for Teller<T> {
+    fn drop(&mut self) {
+        self.tell(Err(TaskError::Cancelled));
     }
 }
 

@@ -10,13 +10,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures_core::Stream;
 use futures_lite::future::{pending, ready, yield_now};
 use futures_lite::{FutureExt, StreamExt, stream};
-use inflight_core::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};
+use inflight_core::{
+    AllFailed, BoxFuture, JobError, JobErrorKind, Runtime, Settled, gather, gather_stream,
+};
 use proptest::prelude::*;
 use support::{Counter, Ear, Gate, PATIENCE, TestRuntime, Wakes, poll, poll_until_stalled, run};
 
@@ -865,6 +868,84 @@ fn a_cancelled_job_stops_at_its_next_yield() {
     assert_eq!(ear.hear(1), [7]);
     runtime.end();
     assert!(!ran_on.load(Ordering::SeqCst));
+}
+
+/// A runtime that runs a task where it is woken, there and then.
+#[derive(Clone)]
+struct Eager(TestRuntime);
+
+struct EagerTask(Mutex<BoxFuture<'static, ()>>);
+
+impl Wake for EagerTask {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(self.clone());
+        let mut future = self.0.lock().unwrap();
+        let _ = future.as_mut().poll(&mut Context::from_waker(&waker));
+    }
+}
+
+impl Runtime for Eager {
+    fn name(&self) -> &'static str {
+        "eager"
+    }
+
+    fn spawn(&self, future: BoxFuture<'static, ()>) {
+        Arc::new(EagerTask(Mutex::new(future))).wake();
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.0.spawn_blocking(work);
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep(duration)
+    }
+
+    fn blocking_ceiling(&self) -> Option<usize> {
+        self.0.blocking_ceiling()
+    }
+}
+
+/// Opens a gate when it is dropped.
+struct Opener(Gate);
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+#[test]
+fn no_job_goes_on_in_the_place_of_one_that_is_cancelled_with_it() {
+    for is_dropped in [false, true] {
+        let runtime = Eager(TestRuntime::new(0));
+        let (place, until) = (Gate::new(), Gate::new());
+        let begun = Counter::new();
+        let jobs = (0..5).map(|index| {
+            // The place is held by one of them and wanted by all the others.
+            let held = (index == 2).then(|| Opener(place.clone()));
+            let (place, begun) = (place.clone(), begun.clone());
+            async move {
+                if held.is_none() {
+                    place.passed().await;
+                }
+                begun.add(1);
+                pending::<Result<(), Refused>>().await
+            }
+        });
+        let gather = gather(jobs).on(&runtime).until(until.passed());
+        let mut settled = Box::pin(gather.settled());
+        assert!(poll_until_stalled(&mut settled).is_pending());
+        assert_eq!(begun.get(), 1);
+        if is_dropped {
+            drop(settled);
+        } else {
+            until.open();
+            let results = run(settled).results;
+            assert!(results.iter().all(Result::is_err));
+        }
+        assert_eq!(begun.get(), 1, "a job went on after the end");
+    }
 }
 
 #[test]

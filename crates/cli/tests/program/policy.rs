@@ -80,6 +80,18 @@ fn attempts_are_counted_where_the_batch_is_cut_off() {
 }
 
 #[test]
+fn a_batch_that_is_cut_off_sends_nothing_more() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/hang");
+    let urls = vec![url.as_str(); 50];
+    let options = ["gather", "--per-host", "1", "--deadline", "300ms"];
+    let ran = run(options.into_iter().chain(urls));
+    assert_eq!(kinds(&ran.records()), ["deadline"; 50]);
+    // The place of the first, which is cancelled like the others, is free to none of them.
+    assert_eq!(origin.stats().requests, 1);
+}
+
+#[test]
 fn the_phase_of_a_timeout_is_named() {
     let origin = Origin::start().unwrap();
     let (head, body) = (origin.url("/hang"), origin.url("/hang-body"));

@@ -44,6 +44,31 @@ pin_project! {
         ready_in_a_row: u32,
         never_started: Option<usize>,
     }
+
+    impl<S, L, U> PinnedDrop for Completed<S, L, U>
+    where
+        S: Stream,
+        S::Item: Job,
+        L: Launch,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            cancel::<L, S::Item>(this.project().running);
+        }
+    }
+}
+
+/// Cancels all jobs that run, and gives their indices.
+fn cancel<L: Launch, J: Job>(
+    running: &mut FuturesUnordered<Numbered<L::Running<J>>>,
+) -> Vec<usize> {
+    let mut unfinished = Vec::with_capacity(running.len());
+    for numbered in Pin::new(&*running).iter_pin_ref() {
+        L::forbid::<J>(&numbered.get_ref().job);
+        unfinished.push(numbered.index);
+    }
+    running.clear();
+    unfinished.sort_unstable();
+    unfinished
 }
 
 /// After so many results without a pause the gather lets others have the thread.
@@ -121,10 +146,7 @@ where
             while let Poll::Ready(Some(done)) = this.running.poll_next_unpin(cx) {
                 this.last.push_back(answer::<S::Item>(done));
             }
-            let unfinished = Pin::new(&*this.running).iter_pin_ref();
-            let mut unfinished: Vec<usize> = unfinished.map(|job| job.index).collect();
-            unfinished.sort_unstable();
-            this.running.clear();
+            let unfinished = cancel::<L, S::Item>(this.running);
             this.last.extend(unfinished.into_iter().map(|index| {
                 let error = JobError::new(index, JobErrorKind::DeadlineExceeded);
                 (index, Err(error))

@@ -35,6 +35,12 @@ where
 pub trait Launch: sealed::Sealed {
     /// A running job. Dropping it cancels the job.
     type Running<J: Job>: Future<Output = Result<J::Ok, JobErrorKind<J::Err>>>;
+
+    /// Keeps a job that is about to be dropped from going on. All that are to be dropped are
+    /// told before the first is: none is to begin a request in the place that another gives up.
+    fn forbid<J: Job>(_: &Self::Running<J>) {
+        // In the caller's task nothing goes on while the others are dropped.
+    }
 }
 
 mod sealed {
@@ -69,6 +75,10 @@ pub struct On<R>(pub(super) R);
 
 impl<R> Launch for On<R> {
     type Running<J: Job> = Spawned<J>;
+
+    fn forbid<J: Job>(running: &Spawned<J>) {
+        running.0.forbid();
+    }
 }
 
 impl<R: Runtime> On<R> {

@@ -132,8 +132,9 @@ where
     }
 
     /// Ends the gather when `until` completes: a sleep, a signal, anything. What has finished is
-    /// kept; running jobs are cancelled and answer [`JobErrorKind::DeadlineExceeded`]; inputs
-    /// that were not pulled are never pulled.
+    /// kept; running jobs are cancelled, all at once, so that none goes on with what another gives
+    /// up, and answer [`JobErrorKind::DeadlineExceeded`]; inputs that were not pulled are never
+    /// pulled.
     ///
     /// ```
     /// use std::future::{pending, ready};
