@@ -2,12 +2,12 @@
 //!
 //! What all contenders of an experiment share is the machine's or the origin's, and told once for
 //! all of them; a contender is marked for what is its own. A mark takes three things: the interval
-//! of the ratio leaves out 1, the ratio exceeds the smallest difference that the A/A pairs of both
-//! records allow, and both still hold when the common part is taken out.
+//! of the ratio leaves out 1, the ratio exceeds [`NEAR`] and the smallest difference that the A/A
+//! pairs of both records allow, and both still hold when the common part is taken out.
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::data::Measured;
+use crate::data::{Measured, Sample};
 use crate::experiment::Better;
 use crate::stats::{Estimate, LEVEL, may_claim, median};
 use crate::text::{count, figure};
@@ -75,6 +75,12 @@ pub enum Verdict {
 /// What shares a common part: with fewer, one contender's own would be taken for it.
 const ENOUGH: usize = 4;
 
+/// What is nearer than this is alike, however small the difference that an A/A pair allows. A pair
+/// is measured within one run; where the code of a process and its memory come to lie, and how
+/// tasks happen to be scheduled, moves a figure from one run to the next by as much. It matters for
+/// figures that hardly vary within a run, as counts do, or a wall time that is made of delays.
+pub const NEAR: f64 = 1.02;
+
 /// Compares what two records have of the same experiments. `better` is asked by experiment and
 /// metric.
 pub fn compare(
@@ -86,6 +92,7 @@ pub fn compare(
         groups: Vec::new(),
         alone: Vec::new(),
     };
+    let mut both = Vec::new();
     for a in before {
         let Some(b) = after.iter().find(|b| b.experiment == a.experiment) else {
             let name = &a.experiment;
@@ -101,9 +108,20 @@ pub fn compare(
         lone(&mut comparison.alone, a, b, "first");
         lone(&mut comparison.alone, b, a, "second");
         for metric in a.metrics() {
-            let group = group(a, b, metric, better(&a.experiment, metric));
-            comparison.groups.extend(group);
+            both.push((a, b, metric, pairs(a, b, metric)));
         }
+    }
+    // One in twenty intervals leaves out the truth: of four hundred figures, twenty would be marked
+    // for nothing.
+    let figures: usize = both.iter().map(|(.., pairs)| pairs.len()).sum();
+    let level = 1.0 - (1.0 - LEVEL) / figures.max(1) as f64;
+    for (a, b, metric, pairs) in both {
+        let smallest = [a, b].map(|side| side.smallest_difference(metric));
+        let smallest = smallest.into_iter().flatten().reduce(f64::max);
+        let smallest = smallest.map(|smallest| smallest.max(NEAR));
+        let better = better(&a.experiment, metric);
+        let group = group(&a.experiment, metric, &pairs, (level, smallest), better);
+        comparison.groups.extend(group);
     }
     for b in after {
         if !before.iter().any(|a| a.experiment == b.experiment) {
@@ -131,16 +149,21 @@ fn lone(alone: &mut Vec<String>, of: &Measured, other: &Measured, which: &str) {
     }
 }
 
-fn group(a: &Measured, b: &Measured, metric: &str, better: Option<Better>) -> Option<Group> {
-    let pairs: Vec<_> = a
-        .of_metric(metric)
+/// A metric's figures that both have.
+fn pairs<'a>(a: &'a Measured, b: &'a Measured, metric: &str) -> Vec<(&'a Sample, &'a Sample)> {
+    a.of_metric(metric)
         .filter_map(|before| Some((before, b.get(metric, &before.contender, before.x)?)))
-        .collect();
+        .collect()
+}
+
+fn group(
+    experiment: &str,
+    metric: &str,
+    pairs: &[(&Sample, &Sample)],
+    (level, smallest): (f64, Option<f64>),
+    better: Option<Better>,
+) -> Option<Group> {
     let unit = pairs.first()?.0.unit.clone();
-    // One in twenty intervals leaves out the truth; of forty, two would be marked for nothing.
-    let level = 1.0 - (1.0 - LEVEL) / pairs.len() as f64;
-    let smallest = [a, b].map(|side| side.smallest_difference(metric));
-    let smallest = smallest.into_iter().flatten().reduce(f64::max);
     let mut rows: Vec<Compared> = pairs
         .iter()
         .filter_map(|(before, after)| {
@@ -164,7 +187,7 @@ fn group(a: &Measured, b: &Measured, metric: &str, better: Option<Better>) -> Op
         row.verdict = verdict(row.ratio, common, smallest, better);
     }
     Some(Group {
-        experiment: a.experiment.clone(),
+        experiment: experiment.to_owned(),
         metric: metric.to_owned(),
         unit,
         common,
@@ -321,7 +344,7 @@ fn at(x: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Sample, Thrown};
+    use crate::data::Thrown;
 
     /// Thirteen cells and the first again at three points, ten rounds, two per cent of noise, and
     /// whole rounds that are slow.
@@ -384,6 +407,29 @@ mod tests {
             assert_eq!(row.verdict, Verdict::Worse);
             let back = compare(&planted, &record(seed, &[]), lower);
             assert_eq!(back.marked().next().unwrap().1.verdict, Verdict::Better);
+        }
+    }
+
+    #[test]
+    fn what_hardly_varies_is_marked_for_no_less_than_two_per_cent() {
+        let steady = |factor: f64| {
+            let mut record = record(5, &[]);
+            for sample in &mut record[0].samples {
+                let own = if sample.contender == "cell 7" {
+                    factor
+                } else {
+                    1.0
+                };
+                sample
+                    .rounds
+                    .values_mut()
+                    .for_each(|value| *value = 40.0 * own);
+            }
+            record
+        };
+        for (factor, marked) in [(1.0, 0), (1.019, 0), (1.021, 3), (0.97, 3)] {
+            let comparison = compare(&steady(1.0), &steady(factor), lower);
+            assert_eq!(comparison.marked().count(), marked, "{comparison}");
         }
     }
 

@@ -121,8 +121,8 @@ Examples:
 
 FILE@RUN is one run of a file, by the beginning of its name; of a file alone, the last run that has
 an experiment counts. Ratios are of the second to the first, with an interval of 95 % over all that
-is compared in a metric. A contender is marked WORSE or BETTER if its interval leaves out 1, the
-ratio exceeds what the A/A pairs of both records show, and both still hold when what all contenders
+is compared. A contender is marked WORSE or BETTER if its interval leaves out 1, the ratio exceeds
+1.02 and what the A/A pairs of both records show, and all of it still holds when what all contenders
 share is taken out; `with all` if only that does not.
 
 The exit status is 0 whatever is found, and 2 if a file cannot be read.")]
