@@ -112,7 +112,7 @@ pub fn compare(
         }
     }
     // One in twenty intervals leaves out the truth: of four hundred figures, twenty would be marked
-    // for nothing.
+    // for nothing. With so many an interval ends at the extremes of its draws, which is nearly it.
     let figures: usize = both.iter().map(|(.., pairs)| pairs.len()).sum();
     let level = 1.0 - (1.0 - LEVEL) / figures.max(1) as f64;
     for (a, b, metric, pairs) in both {
