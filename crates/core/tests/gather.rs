@@ -198,11 +198,14 @@ impl World {
         }
     }
 
-    /// Polls for one result.
+    /// Polls for one result: once more where there is none, as others may be let go first.
     fn take(&self, results: &mut Results) -> Poll<Option<(usize, Answer)>> {
-        let polled = results
-            .as_mut()
-            .poll_next(&mut Context::from_waker(Waker::noop()));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut poll = || results.as_mut().poll_next(&mut context);
+        let polled = match poll() {
+            Poll::Pending => poll(),
+            ready => ready,
+        };
         polled.map(|next| {
             next.map(|(index, result)| {
                 self.taken.fetch_add(1, Ordering::SeqCst);
@@ -1434,5 +1437,36 @@ fn waiting_for_jobs_is_no_busy_loop() {
             }
             assert!(polls < 10, "the gather keeps waking itself");
         }
+    }
+}
+
+/// One that is woken lets those go first who are ready to run, and takes all that is done by then
+/// at once.
+#[test]
+fn what_is_done_together_is_taken_together() {
+    for limit in [1, 3] {
+        let gates: Vec<Gate> = (0..2 * limit).map(|_| Gate::new()).collect();
+        let jobs = gates.iter().map(|gate| async {
+            gate.passed().await;
+            Ok::<(), Refused>(())
+        });
+        let mut results = gather(jobs).limit(limit).completed();
+        let (wakes, waker) = Wakes::new();
+        let mut context = Context::from_waker(&waker);
+        let mut next = || Pin::new(&mut results).poll_next(&mut context);
+        assert!(next().is_pending());
+        wakes.take();
+        gates[0].open();
+        assert_eq!(wakes.take(), 1);
+        if limit > 1 {
+            assert!(next().is_pending());
+            assert_eq!(wakes.take(), 1, "it wants to be polled again");
+        }
+        // Alone it has nobody to let go first.
+        gates[1..limit].iter().for_each(Gate::open);
+        for _ in 0..limit {
+            assert!(next().is_ready());
+        }
+        assert!(next().is_pending());
     }
 }
