@@ -11,11 +11,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::future::poll_fn;
 use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
 use crate::error::{BoxError, Error, ErrorKind};
-
-type Streamed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send + Sync>>;
 
 /// The body of a request or a response: nothing, bytes in memory, or what is produced while it
 /// is sent: a stream, a file, a form of several parts.
@@ -31,10 +30,64 @@ type Streamed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error> + Send 
 /// ```
 pub struct Body(Kind);
 
+// Two kinds and no third: so it is no larger than `Bytes`, and requests and responses are moved
+// often.
 enum Kind {
     Buffered(Bytes),
-    Streamed(Streamed),
-    Made(Box<dyn Source>),
+    Streamed(Pin<Box<dyn Streamed>>),
+}
+
+/// A body that is produced while it is read.
+trait Streamed: http_body::Body<Data = Bytes, Error = Error> + Send + Sync {
+    /// As [`Source::again`].
+    fn again(&self) -> Option<Body>;
+
+    /// As [`Source::reader`].
+    fn reader(&self) -> Option<Reader>;
+}
+
+pin_project! {
+    /// A body of somebody else's making, which is produced once.
+    struct Once<B> {
+        #[pin]
+        body: B,
+    }
+}
+
+impl<B> http_body::Body for Once<B>
+where
+    B: http_body::Body<Data = Bytes, Error = Error>,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Streamed for Once<B>
+where
+    B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync,
+{
+    fn again(&self) -> Option<Body> {
+        None
+    }
+
+    fn reader(&self) -> Option<Reader> {
+        None
+    }
 }
 
 /// A body of the core's own making, which may know how to begin again.
@@ -54,6 +107,42 @@ pub(crate) trait Source: Send + Sync {
 }
 
 pub(crate) type Reader = Box<dyn io::Read + Send>;
+
+struct Made<S>(S);
+
+// What makes it is never pinned.
+impl<S> Unpin for Made<S> {}
+
+impl<S: Source> http_body::Body for Made<S> {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let piece = ready!(self.0.poll_piece(cx));
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.left().exact() == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.left()
+    }
+}
+
+impl<S: Source> Streamed for Made<S> {
+    fn again(&self) -> Option<Body> {
+        self.0.again()
+    }
+
+    fn reader(&self) -> Option<Reader> {
+        self.0.reader()
+    }
+}
 
 impl Body {
     /// No body at all.
@@ -81,7 +170,7 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync + 'static,
     {
-        Self(Kind::Streamed(Box::pin(body)))
+        Self(Kind::Streamed(Box::pin(Once { body })))
     }
 
     /// A body that `make` makes anew each time it is sent, so that
@@ -109,14 +198,14 @@ impl Body {
     }
 
     pub(crate) fn made(source: impl Source + 'static) -> Self {
-        Self(Kind::Made(Box::new(source)))
+        Self(Kind::Streamed(Box::pin(Made(source))))
     }
 
     /// The whole body, if it is in memory.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(bytes),
-            Kind::Streamed(_) | Kind::Made(_) => None,
+            Kind::Streamed(_) => None,
         }
     }
 
@@ -128,8 +217,7 @@ impl Body {
     pub fn try_clone(&self) -> Option<Self> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Self(Kind::Buffered(bytes.clone()))),
-            Kind::Streamed(_) => None,
-            Kind::Made(source) => source.again(),
+            Kind::Streamed(body) => body.again(),
         }
     }
 
@@ -138,8 +226,7 @@ impl Body {
     pub(crate) fn reader(&self) -> Option<Reader> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Box::new(bytes.clone().reader())),
-            Kind::Streamed(_) => None,
-            Kind::Made(source) => source.reader(),
+            Kind::Streamed(body) => body.reader(),
         }
     }
 
@@ -303,13 +390,6 @@ impl http_body::Body for Body {
                 }
                 Poll::Ready(frame)
             }
-            Kind::Made(source) => {
-                let piece = ready!(source.poll_piece(cx));
-                if !matches!(piece, Some(Ok(_))) {
-                    self.0 = Kind::Buffered(Bytes::new());
-                }
-                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
-            }
         }
     }
 
@@ -317,7 +397,6 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Buffered(bytes) => bytes.is_empty(),
             Kind::Streamed(body) => body.is_end_stream(),
-            Kind::Made(source) => source.left().exact() == Some(0),
         }
     }
 
@@ -325,7 +404,6 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Streamed(body) => body.size_hint(),
-            Kind::Made(source) => source.left(),
         }
     }
 }
@@ -341,7 +419,6 @@ impl fmt::Debug for Body {
         match &self.0 {
             Kind::Buffered(bytes) => write!(f, "Body({} bytes)", bytes.len()),
             Kind::Streamed(body) => write!(f, "Body(stream, {:?})", body.size_hint()),
-            Kind::Made(source) => write!(f, "Body(made, {:?})", source.left()),
         }
     }
 }

@@ -55,25 +55,27 @@ pub(crate) fn accept(headers: &mut HeaderMap) {
     }
 }
 
-/// The response with its body decoded, if it is coded. Its length is then unknown, and the
-/// headers that speak of the coded body are gone.
+/// Has the response's body decoded, if it is coded. Its length is then unknown, and the headers
+/// that speak of the coded body are gone.
 ///
 /// A body that is known to be empty is left alone, as after HEAD or with 204 and 304, and so is
 /// a part of one (206), which is cut from the coded bytes.
-pub(crate) fn response(mut response: Response<Body>) -> Result<Response<Body>, Error> {
+pub(crate) fn response(response: &mut Response<Body>) -> Result<(), Error> {
     if !response.headers().contains_key(CONTENT_ENCODING)
         || http_body::Body::is_end_stream(response.body())
         || response.status() == StatusCode::PARTIAL_CONTENT
     {
-        return Ok(response);
+        return Ok(());
     }
     let Some(coding) = Coding::of(response.headers())? else {
-        return Ok(response);
+        return Ok(());
     };
     let headers = response.headers_mut();
     headers.remove(CONTENT_ENCODING);
     headers.remove(CONTENT_LENGTH);
-    Ok(response.map(|body| Body::wrap(Decoded::new(body, coding))))
+    let body = mem::take(response.body_mut());
+    *response.body_mut() = Body::wrap(Decoded::new(body, coding));
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

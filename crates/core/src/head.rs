@@ -54,9 +54,15 @@ impl<'a> Framing<'a> {
     /// RFC 9112, 6.3: a length that is invalid, or that differs from another, tells nothing of
     /// where the body ends. A list of equal ones may be refused too.
     fn add_length(&mut self, length: &'a HeaderValue) -> Result<(), Error> {
-        let digits = length.as_bytes();
-        let number = digits.iter().all(u8::is_ascii_digit);
-        if !number || str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_err()) {
+        let mut number = (!length.is_empty()).then_some(0_u64);
+        for byte in length.as_bytes() {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+            let so_far = number.and_then(|number| number.checked_mul(10));
+            number = so_far
+                .zip(digit)
+                .and_then(|(number, digit)| number.checked_add(digit));
+        }
+        if number.is_none() {
             return Err(refused("a length that is no number"));
         }
         if self.length.is_some_and(|other| other != length) {

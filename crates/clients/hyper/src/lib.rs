@@ -24,6 +24,7 @@ use inflight_core::{
     Support, Trace, retires_connection,
 };
 
+use body::Sent;
 use connect::Connector;
 pub use dial::Dial;
 
@@ -33,7 +34,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 /// hyper with hyper-util's pool, over the sockets of `D`.
 pub struct Hyper<D: Dial> {
-    client: RwLock<Client<Connector<D>, Body>>,
+    client: RwLock<Client<Connector<D>, Sent>>,
     connector: Connector<D>,
     runtime: Arc<dyn Runtime>,
     options: ClientOptions,
@@ -89,7 +90,7 @@ fn with_pool<D: Dial>(
     connector: &Connector<D>,
     runtime: &Arc<dyn Runtime>,
     options: &ClientOptions,
-) -> Client<Connector<D>, Body> {
+) -> Client<Connector<D>, Sent> {
     Client::builder(rt::Spawn(runtime.clone()))
         .pool_timer(rt::Timer(runtime.clone()))
         .pool_idle_timeout(options.idle_timeout)
@@ -111,11 +112,14 @@ impl<D: Dial> Fetch for Hyper<D> {
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
         say_length(&mut request);
+        if self.options.versions != HttpVersions::Http2PriorKnowledge {
+            say_host(&mut request);
+        }
         self.authorize(&mut request);
         let trace = Trace::of(&request);
         let response = {
             let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
-            client.request(request)
+            client.request(request.map(Sent::new))
         };
         async move {
             match kept::watch(response, || trace.connected()).await {
@@ -167,5 +171,22 @@ fn say_length(request: &mut http::Request<Body>) {
             .headers_mut()
             .entry(http::header::CONTENT_LENGTH)
             .or_insert(zero);
+    }
+}
+
+/// `Host` is the authority of most URLs as it stands (RFC 9110, 7.2). hyper-util would take it
+/// apart and put it together again; it does so for the others.
+fn say_host(request: &mut http::Request<Body>) {
+    let uri = request.uri();
+    let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return;
+    };
+    let authority = authority.as_str();
+    if authority.contains('@') || authority.ends_with(":80") || authority.ends_with(':') {
+        return;
+    }
+    if let Ok(host) = http::HeaderValue::from_str(authority) {
+        let headers = request.headers_mut();
+        headers.entry(http::header::HOST).or_insert(host);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, PROXY_AUTHORIZATION};
 use http::uri::Scheme;
 use http::{Method, Request};
@@ -156,28 +157,30 @@ impl Session {
             draft: Draft::new(request, inner.decompress),
             upload,
             alarm,
+            seat: Seat::default(),
+            head: Head::default(),
             attempts: 0,
             retries: None,
             observed,
         };
         let mut history = Vec::new();
         match exchange.run(&mut target, &mut history).await {
-            Ok((response, seat)) => {
-                let attempts = exchange.attempts;
-                let response = response.map(|body| {
-                    if http_body::Body::is_end_stream(&body) {
-                        if let Some(observed) = exchange.observed {
-                            observed.done();
-                        }
-                        return body;
+            Ok(()) => {
+                let mut response = exchange.head;
+                let mut body = std::mem::take(response.body_mut());
+                if http_body::Body::is_end_stream(&body) {
+                    if let Some(observed) = exchange.observed {
+                        observed.done();
                     }
-                    let mut governed = Governed::new(body, exchange.alarm, seat);
+                } else {
+                    let mut governed = Governed::new(body, exchange.alarm, exchange.seat);
                     governed.read_timeout = inner.read_timeout;
                     governed.observed = exchange.observed;
-                    Body::wrap(governed)
-                });
+                    body = Body::wrap(governed);
+                }
+                *response.body_mut() = body;
                 let response = Response::new(response, target, inner.max_body);
-                Ok(response.with_story(history, attempts))
+                Ok(response.with_story(history, exchange.attempts))
             }
             Err(error) => {
                 let error = target.name(error);
@@ -200,9 +203,14 @@ struct Exchange<'a> {
     /// What there is to do for the body before it is sent.
     upload: Option<Box<Upload>>,
     alarm: Alarm,
+    /// What it holds of the caps.
+    seat: Seat,
+    /// The last response; an empty one until one has come. It has one place, as it is large and
+    /// goes through many hands.
+    head: Head,
     attempts: u32,
     /// What is left of the request's retries, wherever redirects lead it.
-    retries: Option<Plan>,
+    retries: Option<Box<Plan>>,
     observed: Option<Box<Observed>>,
 }
 
@@ -218,46 +226,39 @@ impl Exchange<'_> {
         &mut self,
         target: &mut Target,
         history: &mut Vec<super::Redirect>,
-    ) -> Result<(Head, Seat), Error> {
+    ) -> Result<(), Error> {
         if let Some(upload) = self.upload.take() {
             let prepared = upload.prepare(&mut self.draft.request, &self.session.runtime);
-            Box::pin(self.alarm.bound(None, prepared)).await??;
+            Box::pin(self.alarm.bound(None, prepared)).await?;
         }
-        let mut seat = None;
         loop {
-            let (response, taken) = self.attempt(target, seat.take()).await?;
+            self.attempt(target).await?;
             let redirects = &self.session.redirects;
-            let next = redirects.follow(target, &mut self.draft, &response, history)?;
+            let next = redirects.follow(target, &mut self.draft, &self.head, history)?;
             let Some(next) = next else {
                 // Beneath the alarm: the limits hold for what a few bytes swell to.
-                let response = match self.draft.decompress {
-                    true => decode::response(response)?,
-                    false => response,
-                };
-                return Ok((response, taken));
+                if self.draft.decompress {
+                    decode::response(&mut self.head)?;
+                }
+                return Ok(());
             };
             self.tell(Step::Redirected { to: next.url() });
-            let body = response.into_body();
+            let body = std::mem::take(&mut self.head).into_body();
             if body.len().is_some_and(|len| len <= DRAINED) {
                 // What becomes of it is nothing to the request.
+                let drained = body.collect(DRAINED).map(|_| Ok(()));
                 let limit = self.alarm.limit(Some(DRAINED_IN), Phase::Body);
-                let drained = Box::pin(self.alarm.bound(limit, body.collect(DRAINED))).await;
-                match drained {
+                match Box::pin(self.alarm.bound(limit, drained)).await {
                     Err(error) if error.phase() != Some(Phase::Body) => return Err(error),
                     _ => {}
                 }
             }
             *target = next;
-            seat = Some(taken);
         }
     }
 
     /// Sends the request, and again when that is of use.
-    async fn attempt(
-        &mut self,
-        target: &Target,
-        mut seat: Option<Seat>,
-    ) -> Result<(Head, Seat), Error> {
+    async fn attempt(&mut self, target: &Target) -> Result<(), Error> {
         let inner = self.session;
         if let (Support::No(reason), Some("https")) =
             (inner.capabilities.tls, target.uri().scheme_str())
@@ -270,12 +271,13 @@ impl Exchange<'_> {
             inner.budgets.earn(site);
         }
         loop {
-            let mut taken = seat.take().unwrap_or_default();
             if !inner.caps.is_none() {
                 let _queued = InQueue::new(&inner.roll);
                 self.tell(Step::Queued);
                 // Rare and large: in a box it makes no other exchange larger.
-                let turn = inner.caps.enter(&mut taken, target.uri(), &mut self.alarm);
+                let turn = inner
+                    .caps
+                    .enter(&mut self.seat, target.uri(), &mut self.alarm);
                 Box::pin(turn).await?;
             }
             let outcome = self.send(target).await;
@@ -290,33 +292,37 @@ impl Exchange<'_> {
                     pause: Duration::ZERO,
                     error: outcome.as_ref().err(),
                 });
-                seat = Some(std::mem::take(&mut taken));
                 continue;
             }
             let Some(site) = site.as_ref().filter(|_| self.draft.can_be_sent()) else {
-                return Ok((outcome?, taken));
+                return outcome;
             };
-            let plan = self.retries.get_or_insert_with(|| inner.retry.plan());
-            let Some(pause) = plan.pause(self.draft.method(), &outcome) else {
-                return Ok((outcome?, taken));
+            let plan = self
+                .retries
+                .get_or_insert_with(|| Box::new(inner.retry.plan()));
+            let seen = outcome.as_ref().map(|()| &self.head);
+            let Some(pause) = plan.pause(self.draft.method(), seen) else {
+                return outcome;
             };
             // A server may ask for more time than there is.
             let resume = self.alarm.now().checked_add(pause);
             let in_time = |resume: &Instant| self.alarm.deadline.is_none_or(|end| *resume < end);
             let Some(resume) = resume.filter(in_time) else {
-                return Ok((outcome?, taken));
+                return outcome;
             };
             if !inner.budgets.spend(site) {
-                return Ok((outcome?, taken));
+                return outcome;
             }
             let error = outcome.as_ref().err();
             self.tell(Step::Retrying { pause, error });
-            drop((outcome, taken));
+            self.head = Head::default();
+            self.seat = Seat::default();
             self.alarm.sleep_until(resume, None).await?;
         }
     }
 
-    async fn send(&mut self, target: &Target) -> Result<Head, Error> {
+    /// Sends the request once. What comes is in `head`, also where it is refused.
+    async fn send(&mut self, target: &Target) -> Result<(), Error> {
         self.attempts += 1;
         let inner = self.session;
         let limit = self.alarm.limit(inner.head_timeout, Phase::Head);
@@ -329,15 +335,15 @@ impl Exchange<'_> {
             }
             client.fetch_boxed(request)
         };
-        let response = self.alarm.bound(limit, fetched).await??;
-        head::check(&response)?;
+        self.head = self.alarm.bound(limit, fetched).await?;
+        head::check(&self.head)?;
         if let Some(observed) = &self.observed {
-            observed.head(&response);
+            observed.head(&self.head);
         }
         #[cfg(feature = "cookies")]
         if let Some(jar) = &inner.cookies {
-            jar.keep(response.headers(), target.url());
+            jar.keep(self.head.headers(), target.url());
         }
-        Ok(response)
+        Ok(())
     }
 }

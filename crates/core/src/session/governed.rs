@@ -84,15 +84,15 @@ impl Alarm {
 
     /// The output of `work`, unless the exchange's time is over first, or the phase's, or the
     /// session's.
-    pub(crate) async fn bound<F: Future>(
+    pub(crate) async fn bound<T>(
         &mut self,
         limit: Limit,
-        work: F,
-    ) -> Result<F::Output, Error> {
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let mut work = pin!(work);
         poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Ok(output)),
             Poll::Pending => self.poll(cx, limit).map(|bell| Err(bell.into())),
+            ready => ready,
         })
         .await
     }

@@ -95,7 +95,7 @@ impl Plan {
     pub(crate) fn pause<B>(
         &mut self,
         method: &Method,
-        outcome: &Result<http::Response<B>, Error>,
+        outcome: Result<&http::Response<B>, &Error>,
     ) -> Option<Duration> {
         if !(self.any_method || method.is_idempotent()) {
             return None;
@@ -238,25 +238,25 @@ mod tests {
             .plan();
         let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
         for longest in [100, 200, 300] {
-            let pause = plan.pause(&Method::GET, &failed).unwrap();
+            let pause = plan.pause(&Method::GET, failed.as_ref()).unwrap();
             assert!(pause <= Duration::from_millis(longest), "{pause:?}");
         }
-        assert_eq!(plan.pause(&Method::GET, &failed), None);
+        assert_eq!(plan.pause(&Method::GET, failed.as_ref()), None);
     }
 
     #[test]
     fn what_may_not_be_repeated_is_not() {
         let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
         let mut plan = Retry::new(3).plan();
-        assert_eq!(plan.pause(&Method::POST, &failed), None);
+        assert_eq!(plan.pause(&Method::POST, failed.as_ref()), None);
         let mut plan = Retry::new(3).any_method().plan();
-        assert!(plan.pause(&Method::POST, &failed).is_some());
+        assert!(plan.pause(&Method::POST, failed.as_ref()).is_some());
         let refused: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Protocol));
-        assert_eq!(plan.pause(&Method::GET, &refused), None);
+        assert_eq!(plan.pause(&Method::GET, refused.as_ref()), None);
         let guarded = AddressGuard::public().check(([127, 0, 0, 1], 80).into());
         let guarded: Result<http::Response<()>, _> = Err(guarded.unwrap_err().into());
-        assert_eq!(plan.pause(&Method::GET, &guarded), None);
-        let missing = http::Response::builder().status(404).body(());
-        assert_eq!(plan.pause(&Method::GET, &Ok(missing.unwrap())), None);
+        assert_eq!(plan.pause(&Method::GET, guarded.as_ref()), None);
+        let missing = http::Response::builder().status(404).body(()).unwrap();
+        assert_eq!(plan.pause(&Method::GET, Ok(&missing)), None);
     }
 }

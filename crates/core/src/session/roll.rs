@@ -206,8 +206,8 @@ pub(crate) struct Entry {
     is_in: bool,
     // The round that wakes it.
     round: Option<(u64, Instant)>,
-    // Where it is called, and whom.
-    call: Option<(usize, Waker)>,
+    // Where it is called.
+    call: Option<usize>,
 }
 
 impl Entry {
@@ -227,23 +227,22 @@ impl Entry {
 
     /// Ready when the session's time is over; otherwise its waker hears of it.
     pub(crate) fn poll_closed(&mut self, roll: &Roll, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.call {
-            Some((_, waker)) if waker.will_wake(cx.waker()) => {}
-            Some((key, waker)) => {
-                *waker = cx.waker().clone();
-                // What is dropped with the last is dropped without the lock.
-                let last = std::mem::replace(&mut roll.calls().exchanges[*key], waker.clone());
-                drop(last);
+        // Wakers are cloned and dropped without the lock: they are somebody else's code.
+        match self.call {
+            Some(key) => {
+                let is_known = roll.calls().exchanges[key].will_wake(cx.waker());
+                if !is_known {
+                    let waker = cx.waker().clone();
+                    let last = std::mem::replace(&mut roll.calls().exchanges[key], waker);
+                    drop(last);
+                }
             }
             None => {
                 let waker = cx.waker().clone();
                 let mut calls = roll.calls();
-                let key = calls.exchanges.insert(waker.clone());
-                self.round = calls
-                    .round
-                    .as_ref()
-                    .map(|round| (round.number, round.rings));
-                self.call = Some((key, waker));
+                self.call = Some(calls.exchanges.insert(waker));
+                let round = calls.round.as_ref();
+                self.round = round.map(|round| (round.number, round.rings));
             }
         }
         if roll.is_closed() {
@@ -269,7 +268,7 @@ impl Entry {
 
     /// The request is over.
     pub(crate) fn leave(&mut self, roll: &Roll) {
-        if let Some((key, _)) = self.call.take() {
+        if let Some(key) = self.call.take() {
             let waker = roll.calls().exchanges.remove(key);
             drop(waker);
         }
