@@ -72,8 +72,8 @@ const BY_CELL: [Column; 5] = [
         ("threads", "wall", 5000.0),
     ),
     ("memory for each", ("threads", "memory", 5000.0)),
-    ("time for a page without delay", ("overhead", "wall", 0.0)),
-    ("CPU", ("overhead", "cpu", 0.0)),
+    ("requests a second", ("overhead", "rate", 0.0)),
+    ("CPU for each", ("overhead", "cpu", 0.0)),
 ];
 
 fn sample<'a>(

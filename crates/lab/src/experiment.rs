@@ -1,6 +1,9 @@
 //! What an experiment is: a question, what is varied, what is measured, what no contender can
 //! beat, and how a turn of it is done.
 
+use inflight_origin::Stats;
+
+use crate::worker::measure::has_strace;
 use crate::worker::{Failure, Setup, Turn};
 
 /// One experiment, defined once: the runner, criterion and the report all read it.
@@ -42,8 +45,10 @@ pub struct Work {
     /// Whether the points of a turn come from the worker, as events do: `x` of the records is then
     /// what the worker says, and the plan's only point is 0.
     pub trace: bool,
-    /// Whether it needs a program whose allocator counts.
-    pub counts: bool,
+    /// The metrics that the origin tells and not the worker: by name, in the metric's unit.
+    pub of_origin: &'static [OfOrigin],
+    /// What it needs beside the worker.
+    pub needs: Option<Need>,
 }
 
 impl Work {
@@ -56,20 +61,39 @@ impl Work {
             takes: |_, _, _| true,
             about: |_, _| 150.0,
             trace: false,
-            counts: false,
+            of_origin: &[],
+            needs: None,
         }
     }
+}
+
+/// A metric by its name, and what the origin's counts make of it.
+pub type OfOrigin = (&'static str, fn(&Stats) -> f64);
+
+/// What a worker does not have of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// An allocator that counts: a program of its own has it.
+    Allocator,
+    /// The program strace.
+    Strace,
 }
 
 /// How long a worker's process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Process {
-    /// Over all rounds of a point. Its first turn, which opens connections, is not recorded.
+    /// Over [`ROUNDS_OF_A_LIFE`] rounds of a point. Its first turn, which opens connections, is not
+    /// recorded.
     Kept,
     /// For one turn, so that what one leaves behind is not in the next: where memory is measured.
     /// A turn with `x` of 1 comes before it and is not recorded.
     Fresh,
 }
+
+/// How many rounds a process is kept for. Where its code and its memory come to lie is luck, which
+/// moves a figure by some per cent for as long as it lives: over many rounds, an interval has to show
+/// that too, or the next run would not agree with it.
+pub const ROUNDS_OF_A_LIFE: u32 = 4;
 
 /// What is varied.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +119,39 @@ pub struct Metric {
     pub better: Better,
     /// What no contender can beat, in the metric's unit, where there is such a thing.
     pub limit: Option<Limit>,
+}
+
+impl Metric {
+    /// How late the origin's answers were, by its own count: what is in the times of all contenders
+    /// that no contender can help.
+    pub(crate) const LATE: Self = Self {
+        name: "late",
+        what: "how late the origin's answers were, at the 99th percentile",
+        unit: "ms",
+        better: Better::Lower,
+        limit: None,
+    };
+
+    /// What the origin says of it.
+    pub(crate) fn late(stats: &Stats) -> f64 {
+        stats.delays.p99 as f64 / 1e3
+    }
+}
+
+impl Experiment {
+    /// What it needs of this machine that is not there.
+    pub fn absent(&self) -> Option<&'static str> {
+        let needs_strace = self.work.needs == Some(Need::Strace);
+        (needs_strace && !has_strace()).then_some("needs the program strace")
+    }
+
+    /// The metrics that a worker tells.
+    pub fn of_worker(&self) -> impl Iterator<Item = &'static Metric> {
+        let of_origin = self.work.of_origin;
+        let is_told =
+            move |metric: &&Metric| of_origin.iter().all(|(name, _)| *name != metric.name);
+        self.metrics.iter().filter(is_told)
+    }
 }
 
 /// Which direction of a metric is better.

@@ -200,8 +200,8 @@ fn work(experiment: &str) -> Option<Vec<String>> {
         "blocking" => format!("--work heart --delay-ms {}", blocking::DELAY_MS),
         _ => return None,
     };
-    let metrics = experiments::find(experiment)?.metrics;
-    let metrics: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
+    let metrics = experiments::find(experiment)?.of_worker();
+    let metrics: Vec<_> = metrics.map(|metric| metric.name).collect();
     let mut words: Vec<_> = work.split(' ').map(str::to_owned).collect();
     words.extend(["--metrics".to_owned(), metrics.join(",")]);
     Some(words)

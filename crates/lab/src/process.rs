@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use inflight::blocking;
 use inflight_origin::{Options, Origin, Stats};
 
+use crate::experiment::{Experiment, Need};
 use crate::worker::{self, Answer, Ask, Failure, Setup};
 use crate::{experiments, peers};
 
@@ -38,8 +39,12 @@ impl Programs {
     /// Why a peer is not there.
     pub fn of(&self, setup: &Setup) -> Result<Vec<OsString>, String> {
         peers::command(setup).unwrap_or_else(|| {
-            let counts = experiments::find(&setup.experiment).is_some_and(|one| one.work.counts);
-            let mut line = if counts {
+            let experiment = experiments::find(&setup.experiment);
+            if let Some(reason) = experiment.and_then(Experiment::absent) {
+                return Err(reason.to_owned());
+            }
+            let needs = experiment.and_then(|experiment| experiment.work.needs);
+            let mut line = if needs == Some(Need::Allocator) {
                 let none = format!("needs {COUNTING} beside this program");
                 self.counting.clone().ok_or(none)?
             } else {

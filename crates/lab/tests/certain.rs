@@ -1,26 +1,10 @@
 //! What is certain of an experiment on any machine, however busy it is: bounds from below, orders
 //! and counts.
 
-use std::collections::BTreeMap;
+mod turn;
 
 use inflight_lab::experiments;
-use inflight_lab::worker::{Ask, Setup};
-use inflight_origin::Origin;
-
-/// The metrics of the second turn, in this process.
-fn metrics(experiment: &str, contender: &str, x: f64, iterations: u64) -> BTreeMap<String, f64> {
-    let origin = Origin::start().unwrap();
-    let setup = Setup {
-        experiment: experiment.to_owned(),
-        contender: contender.to_owned(),
-        origin: origin.url(""),
-    };
-    let worker = experiments::find(experiment).unwrap().work.worker;
-    let mut turn = worker(&setup).unwrap();
-    let ask = Ask { x, iterations };
-    turn(ask).unwrap();
-    turn(ask).unwrap().metrics
-}
+use turn::metrics;
 
 #[test]
 fn no_page_at_a_rate_is_there_before_its_delay_is_over() {
@@ -98,18 +82,5 @@ fn every_cell_fetches_by_a_name_that_only_the_given_resolver_knows() {
     for contender in (experiments::find("lookup").unwrap().contenders)() {
         let seen = metrics("lookup", &contender.program, 1.0, 1);
         assert!(seen["gap"] > 0.0, "{}: {seen:?}", contender.program);
-    }
-}
-
-/// The rest stays at the server and in the sockets between.
-#[test]
-fn no_client_takes_the_whole_of_a_large_body_that_nobody_reads() {
-    for contender in (experiments::find("large").unwrap().contenders)() {
-        let seen = metrics("large", &contender.program, 4.0, 1);
-        assert!(
-            seen["memory"] < 2.0 * 1024.0,
-            "{}: {seen:?}",
-            contender.program
-        );
     }
 }

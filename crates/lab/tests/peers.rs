@@ -60,8 +60,8 @@ fn a_peer_answers_every_turn_with_every_metric_of_its_experiment() {
         for _ in 0..2 {
             origin.reset_stats();
             let answer = turn(&mut worker).unwrap_or_else(|error| panic!("{who}: {error:?}"));
-            let metrics = experiments::find(experiment).unwrap().metrics;
-            let expected: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
+            let metrics = experiments::find(experiment).unwrap().of_worker();
+            let expected: Vec<_> = metrics.map(|metric| metric.name).collect();
             let mut told: Vec<_> = answer.metrics.keys().map(String::as_str).collect();
             told.sort_by_key(|name| expected.iter().position(|metric| metric == name));
             assert_eq!(told, expected, "{who}");

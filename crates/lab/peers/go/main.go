@@ -110,6 +110,9 @@ func turn(client *http.Client, asked ask) (answer, error) {
 		return answer{}, fmt.Errorf("there is no work %q", *work)
 	}
 	seen := meter.read(unit)
+	if *work == "requests" {
+		seen["rate"] = 1e6 / seen["wall"]
+	}
 	told := map[string]float64{}
 	for _, name := range strings.Split(*metrics, ",") {
 		if value, known := seen[name]; known {

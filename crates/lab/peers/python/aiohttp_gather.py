@@ -61,7 +61,8 @@ def requests(arguments):
         session = await client.at_most(int(arguments.limit))
         meter = protocol.Meter()
         await asyncio.gather(*(verified(session) for _ in range(iterations)))
-        each = {name: ms * 1e3 / iterations for name, ms in meter.read().items()}
+        ms = meter.read()
+        each = {"cpu": ms["cpu"] * 1e3 / iterations, "rate": iterations / ms["wall"] * 1e3}
         return iterations, each
 
     return lambda _, iterations: client.run(turn(iterations))

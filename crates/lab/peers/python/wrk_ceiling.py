@@ -38,7 +38,7 @@ def requests(arguments):
         # The heads are of one length, the bodies too.
         if not 12 * answered < seen["bytes"] < 1000 * answered:
             raise protocol.Wrong(f"{answered} answers had {seen['bytes']} bytes")
-        each = {"wall": seen["microseconds"] / answered, "cpu": used * 1e6 / answered}
+        each = {"rate": answered / seen["microseconds"] * 1e6, "cpu": used * 1e6 / answered}
         return answered, each
 
     return turn

@@ -1,7 +1,7 @@
 //! How often a request asks for memory.
 
 use super::overhead;
-use crate::experiment::{Better, Effort, Experiment, Metric, Plan, Work};
+use crate::experiment::{Better, Effort, Experiment, Metric, Need, Plan, Work};
 use crate::worker::measure::allocations;
 use crate::worker::{Answer, Failure, Setup, Turn};
 
@@ -28,7 +28,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     work: Work {
-        counts: true,
+        needs: Some(Need::Allocator),
         iterations: |_, _| 1000,
         about: |_, _| 70.0,
         ..Work::of(worker)

@@ -35,6 +35,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             better: Better::Lower,
             limit: None,
         },
+        Metric::LATE,
     ],
     verified: "every page, byte for byte",
     contenders: || with_peers("gather", cells(&["reqwest"])),
@@ -52,6 +53,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     work: Work {
         takes: |effort, program, x| x <= most(effort, program),
+        of_origin: &[(Metric::LATE.name, Metric::late)],
         about: |_, x| 105.0 + 0.06 * x,
         ..Work::of(worker)
     },

@@ -16,6 +16,7 @@ mod rate;
 pub(crate) mod sequential;
 mod session;
 mod straggler;
+mod syscalls;
 mod threads;
 mod timeline;
 
@@ -35,6 +36,7 @@ static ALL: &[Experiment] = &[
     threads::EXPERIMENT,
     overhead::EXPERIMENT,
     allocations::EXPERIMENT,
+    syscalls::EXPERIMENT,
     rate::EXPERIMENT,
     straggler::EXPERIMENT,
     cancel::EXPERIMENT,

@@ -46,10 +46,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             limit: None,
         },
         Metric {
-            name: "wall",
-            what: "time for each request",
-            unit: "us",
-            better: Better::Lower,
+            name: "rate",
+            what: "requests a second",
+            unit: "1/s",
+            better: Better::Higher,
             limit: None,
         },
     ],
@@ -120,10 +120,10 @@ pub(super) fn worker(setup: &Setup) -> Result<Turn, Failure> {
     Ok(Box::new(move |ask| {
         let meter = Meter::start();
         let answered = on_worker(&backend, batch(ask.iterations as usize))? as u64;
-        let each = |ms: f64| ms * 1e3 / ask.iterations.max(1) as f64;
+        let requests = ask.iterations.max(1) as f64;
         let metrics = [
-            ("cpu", each(meter.cpu_ms())),
-            ("wall", each(meter.wall_ms())),
+            ("cpu", meter.cpu_ms() * 1e3 / requests),
+            ("rate", requests / meter.wall_ms() * 1e3),
         ];
         if answered != ask.iterations {
             return Err(format!("{answered} of {} answered", ask.iterations).into());

@@ -77,7 +77,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
         Effort::Full => Plan {
             points: vec![500.0, 1000.0, 2000.0, 4000.0, 6000.0, 8000.0, 12_000.0],
-            rounds: 12,
+            rounds: 8,
         },
     },
     work: Work {

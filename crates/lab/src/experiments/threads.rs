@@ -35,6 +35,17 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
                 what: "the page's delay",
             }),
         },
+        Metric {
+            name: "peak",
+            what: "pages that the origin had in flight at once",
+            unit: "1",
+            better: Better::Higher,
+            limit: Some(Limit {
+                at: |pages| pages,
+                what: "all of them",
+            }),
+        },
+        Metric::LATE,
     ],
     verified: "every page, byte for byte",
     contenders: || {
@@ -49,7 +60,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
         Effort::Full => Plan {
             points: vec![100.0, 1000.0, 5000.0, 10_000.0],
-            rounds: 8,
+            rounds: 6,
         },
     },
     work: Work {
@@ -61,6 +72,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Quick if pages > 1000.0 => program != "threads/ureq",
             Effort::Quick => program.ends_with("/hyper") || program == "threads/ureq",
         },
+        of_origin: &[
+            ("peak", |stats| stats.peak_in_flight as f64),
+            (Metric::LATE.name, Metric::late),
+        ],
         about: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.12,
         ..Work::of(worker)
     },

@@ -27,7 +27,7 @@ pub use subject::{Axis, Measure, Subject};
 
 /// In which order experiments are told: what waiting is, what blocking does, what it costs. Others
 /// follow as they come.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "timeline",
     "gather",
     "sequential",
@@ -40,6 +40,7 @@ const ORDER: [&str; 18] = [
     "lookup",
     "overhead",
     "allocations",
+    "syscalls",
     "rate",
     "threads",
     "session",

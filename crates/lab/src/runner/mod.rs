@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::environment;
-use crate::experiment::{Contender, Effort, Experiment, Plan, Process};
+use crate::experiment::{Contender, Effort, Experiment, Plan, Process, ROUNDS_OF_A_LIFE};
 use crate::process::{NoAnswer, OriginProcess, Programs, Worker};
 use crate::record::{Environment, Row};
 use crate::worker::{Answer, Ask, Point, Setup};
@@ -286,7 +286,10 @@ fn cost(experiment: &Experiment, effort: Effort, x: f64, rounds: u32) -> f64 {
     const START: f64 = 40.0;
     let turn = (experiment.work.about)(effort, x);
     match experiment.work.process {
-        Process::Kept => START + turn * f64::from(rounds + 1),
+        Process::Kept => {
+            let lives = f64::from(rounds.div_ceil(ROUNDS_OF_A_LIFE));
+            lives * (START + turn) + turn * f64::from(rounds)
+        }
         Process::Fresh => (START + turn) * f64::from(rounds),
     }
 }
@@ -429,6 +432,9 @@ impl<'a> Runner<'a> {
             });
         }
         for round in 0..rounds {
+            if round % ROUNDS_OF_A_LIFE == 0 {
+                seats.iter_mut().for_each(|seat| seat.worker = None);
+            }
             let order = schedule::round(seats.len(), round, self.order.seed);
             let mut order: Vec<(u32, usize)> = (0..).zip(order).collect();
             order.retain(|(_, index)| {
@@ -557,9 +563,12 @@ impl<'a> Runner<'a> {
         };
         origin.reset().map_err(Unanswered::Origin)?;
         let started = Instant::now();
-        let answer = worker.turn(Ask { x, iterations }, PATIENCE, self.interrupted)?;
+        let mut answer = worker.turn(Ask { x, iterations }, PATIENCE, self.interrupted)?;
         let took = started.elapsed();
         let stats = origin.stats().map_err(Unanswered::Origin)?;
+        for (name, of) in experiment.work.of_origin {
+            answer.metrics.insert((*name).to_owned(), of(&stats));
+        }
         if experiment.work.process == Process::Fresh {
             seat.worker = None;
         }

@@ -1,5 +1,7 @@
 //! Time, CPU and memory of this process.
 
+use std::fs::File;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -84,4 +86,107 @@ pub(crate) fn allocations() -> Result<u64, Failure> {
     Ok(count
         .ok_or("the allocator of this program does not count")?(
     ))
+}
+
+/// What counts system calls, if it is there.
+pub(crate) fn has_strace() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    *THERE.get_or_init(|| {
+        let mut command = Command::new("strace");
+        command
+            .arg("-V")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        cfg!(target_os = "linux") && command.status().is_ok_and(|status| status.success())
+    })
+}
+
+/// What `work` gives, and how many system calls this process made meanwhile, all threads together.
+///
+/// strace stops the process at each of them: what is timed meanwhile is not to be believed.
+#[cfg(target_os = "linux")]
+pub(crate) fn system_calls<T>(
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(T, u64), Failure> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use rustix::process::{PTracer, Pid, Signal, kill_process, set_ptracer};
+
+    // Where processes may look at their children alone. Elsewhere there is nothing to allow.
+    let _ = set_ptracer(PTracer::Any);
+    // In memory: it tells of each thread, and a pipe that nobody reads would stop it.
+    let said = File::from(memfd_create("strace", MemfdFlags::CLOEXEC)?);
+    let mut strace = Command::new("strace")
+        .args(["-f", "-c", "-U", "calls,name", "-p"])
+        .arg(std::process::id().to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(said.try_clone()?)
+        .spawn()?;
+    // It says so when it has all threads.
+    while !all_of(&said)?.contains(" attached") {
+        if strace.try_wait()?.is_some() {
+            return Err(all_of(&said)?.trim().into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let done = work();
+    kill_process(Pid::from_child(&strace), Signal::INT)?;
+    strace.wait()?;
+    let said = all_of(&said)?;
+    Ok((
+        done?,
+        calls(&said).ok_or_else(|| format!("strace said {said:?}"))?,
+    ))
+}
+
+/// What is in a file that others write to.
+#[cfg(target_os = "linux")]
+fn all_of(file: &File) -> Result<String, Failure> {
+    use std::os::unix::fs::FileExt;
+
+    let mut bytes = vec![0; file.metadata()?.len().try_into()?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn system_calls<T>(_: impl FnOnce() -> Result<T, Failure>) -> Result<(T, u64), Failure> {
+    Err("strace is a program for Linux".into())
+}
+
+/// The sum of strace's table, in the line `NUMBER total`.
+fn calls(said: &str) -> Option<u64> {
+    let total = |line: &str| line.trim().strip_suffix(" total")?.trim().parse().ok();
+    said.lines().rev().find_map(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_a_table_is_read() {
+        let table = "    calls syscall\n--------- --------\n        2 read\n       12 write\n--------- --------\n       14 total\n";
+        assert_eq!(calls(table), Some(14));
+        assert_eq!(calls(""), None);
+        assert_eq!(calls("strace: no table"), None);
+    }
+
+    #[test]
+    #[allow(clippy::print_stdout, reason = "what is not tested is said")]
+    fn a_processs_own_calls_are_counted() {
+        if !has_strace() {
+            println!("SKIPPED: there is no strace");
+            return;
+        }
+        let (length, calls) = system_calls(|| {
+            (0..100)
+                .map(|_| Ok(std::fs::read("/proc/self/stat")?.len()))
+                .sum::<Result<usize, Failure>>()
+        })
+        .unwrap();
+        assert!(length > 0);
+        // Each is opened, read and closed.
+        assert!(calls >= 300, "{calls}");
+    }
 }
