@@ -5,17 +5,18 @@ use async_std::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
 
 use super::Dial;
+use super::drained::Drained;
 
 /// async-std's sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct AsyncStd;
 
 impl Dial for AsyncStd {
-    type Stream = FuturesIo<TcpStream>;
+    type Stream = Drained<FuturesIo<TcpStream>>;
 
     async fn dial(&self, address: SocketAddr, nodelay: bool) -> io::Result<Self::Stream> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(nodelay)?;
-        Ok(FuturesIo::new(stream))
+        Ok(Drained::new(FuturesIo::new(stream)))
     }
 }

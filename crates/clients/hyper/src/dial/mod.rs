@@ -2,6 +2,8 @@
 
 #[cfg(feature = "async-std")]
 mod async_std;
+#[cfg(any(feature = "smol", feature = "async-std"))]
+mod drained;
 #[cfg(feature = "smol")]
 mod smol;
 #[cfg(feature = "tokio")]
