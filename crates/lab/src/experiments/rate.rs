@@ -73,7 +73,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![1000.0, 4000.0],
-            rounds: 3,
+            rounds: 2,
         },
         Effort::Full => Plan {
             points: vec![500.0, 1000.0, 2000.0, 4000.0, 6000.0, 8000.0, 12_000.0],

@@ -29,8 +29,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     work: Work {
         needs: Some(Need::Strace),
-        iterations: |_, _| 1000,
-        about: |_, _| 250.0,
+        iterations: |effort, _| match effort {
+            Effort::Quick => 250,
+            Effort::Full => 1000,
+        },
+        about: |effort, _| match effort {
+            Effort::Quick => 150.0,
+            Effort::Full => 400.0,
+        },
         ..Work::of(worker)
     },
 };
