@@ -1,5 +1,6 @@
-//! Time, CPU and memory of this process.
+//! Time, CPU, memory and system calls of this process.
 
+#[cfg(target_os = "linux")]
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
