@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::dial::Dial;
-use crate::kept::{Kept, Nothing};
+use crate::kept::{self, Kept, Nothing};
 use crate::tunnel;
 
 /// Shared, as the pool clones its connector for each request.
@@ -128,6 +128,7 @@ impl<D: Dial> tower_service::Service<Uri> for Connector<D> {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        kept::asked();
         Box::pin(self.0.clone().connect(uri))
     }
 }

@@ -1,20 +1,16 @@
-//! What hyper does not tell of its connections: whether a request had a kept one, and when the
-//! last is gone.
+//! What hyper does not tell of its connections: which of them a request has, and when the last is
+//! gone.
 //!
 //! hyper says of two things that the message was incomplete: of a server that hangs up on a
 //! request, and of one that had hung up before it came. Only after the second is a request worth
 //! sending again, and only a kept connection can have that.
 //!
-//! hyper-util waits for a kept connection and for the connector at once, in the poll of the
-//! request that needs one. So a connector that ends in a request's poll has made a connection for
-//! it; and if that has not been written to when the request fails, the request had another.
-//!
-//! And of a connection that ends as soon as it is made, hyper is told when it has taken the
-//! request. hyper's connection and the request meet in a channel of tokio's; where the one goes
-//! away while the other is being put in, the channel keeps it and nobody is told: the request would
-//! wait for its timeout.
+//! hyper's connection and the request meet in a channel of tokio's. Where the one goes away while
+//! the other is being put in, the channel keeps it and nobody is told: the request would wait for
+//! its timeout. So a request watches its connection too; and one that is made just now does not
+//! end before it has a request.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -24,50 +20,180 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
+use event_listener::{Event, EventListener};
+use http::Extensions;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connection};
+use inflight_core::{BoxFuture, Runtime};
 
 /// How long a connection is young: its end waits for its first request. One that ends later ends
 /// in the pool, where hyper-util has to see it.
 const YOUNG: Duration = Duration::from_millis(250);
 
+/// How long after its connection's end a request may hear of it: hyper tells it in the same poll,
+/// in which a busy machine may make a pause.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// Something that is never sent: what counts is who could.
 pub(crate) enum Nothing {}
 
 thread_local! {
-    /// The connection that was made in this poll, if one was: whether it was used.
-    static MADE: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+    /// Whether the request that is polled has asked for a new connection in this poll.
+    static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The output of a request, and whether it went out on a kept connection. `connected` is called
-/// when a new one is there.
-pub(crate) async fn watch<F: Future>(request: F, connected: impl Fn()) -> (F::Output, bool) {
-    let mut request = pin!(request);
-    let mut made: Option<Arc<AtomicBool>> = None;
-    let output = poll_fn(|cx| {
-        let outer = MADE.take();
-        let polled = request.as_mut().poll(cx);
-        if let Some(newer) = MADE.replace(outer) {
-            made = Some(newer);
+/// The request that is polled now waits for a connection to be made.
+pub(crate) fn asked() {
+    HAS_ASKED.set(true);
+}
+
+/// A connection, as its requests know it.
+#[derive(Clone)]
+struct Known(Arc<Life>);
+
+struct Life {
+    made: Instant,
+    has_served: AtomicBool,
+    has_ended: AtomicBool,
+    ended: Event,
+}
+
+impl Known {
+    /// The last that hyper-util gave to a request.
+    fn of(captured: &CaptureConnection) -> Option<Self> {
+        let mut extras = Extensions::new();
+        let connected = captured.connection_metadata();
+        connected.as_ref()?.get_extras(&mut extras);
+        extras.remove()
+    }
+
+    /// Whether it was made for who asks, the first to do so.
+    fn is_new(&self) -> bool {
+        !self.0.has_served.swap(true, Ordering::Relaxed) && self.0.made.elapsed() < YOUNG
+    }
+
+    /// `None` when it has ended.
+    fn listen(&self) -> Option<EventListener> {
+        let ended = self.0.ended.listen();
+        (!self.0.has_ended.load(Ordering::Acquire)).then_some(ended)
+    }
+}
+
+/// Where a request is.
+enum Stage {
+    /// Without a connection, or with one that it has given up.
+    Waiting,
+    /// On a connection until that ends.
+    On(EventListener),
+    /// Its connection has ended, and for this long hyper may say so.
+    Grace(BoxFuture<'static, ()>),
+}
+
+/// The connections of one request: hyper-util gives it another when the first was closed before
+/// the request was sent.
+pub(crate) struct Watch<'a> {
+    captured: CaptureConnection,
+    runtime: &'a dyn Runtime,
+    stage: Stage,
+    connection: Option<Known>,
+    is_new: bool,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches the connections of the request that they are captured from.
+    pub(crate) fn new(captured: CaptureConnection, runtime: &'a dyn Runtime) -> Self {
+        Self {
+            captured,
+            runtime,
+            stage: Stage::Waiting,
+            connection: None,
+            is_new: false,
+        }
+    }
+
+    /// What the request comes to; `None` when it is lost with its connection, unsent. `connected`
+    /// is called when a connection was made for it.
+    pub(crate) async fn until<T, E>(
+        &mut self,
+        request: impl Future<Output = Result<T, E>>,
+        connected: impl Fn(),
+    ) -> Option<Result<T, E>> {
+        let mut request = pin!(request);
+        poll_fn(|cx| {
+            let outer = HAS_ASKED.replace(false);
+            let polled = request.as_mut().poll(cx);
+            if HAS_ASKED.replace(outer) {
+                self.stage = Stage::Waiting;
+            }
+            let Poll::Ready(output) = polled else {
+                return self.poll_lost(cx, &connected).map(|()| None);
+            };
+            // Looking costs too much to do it again for every answer.
+            if output.is_err() || !matches!(self.stage, Stage::On(_)) {
+                self.look(&connected);
+            }
+            Poll::Ready(Some(output))
+        })
+        .await
+    }
+
+    /// Whether others had the request's connection before it.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.connection.is_some() && !self.is_new
+    }
+
+    /// The pool gives the request's connection to nobody else.
+    pub(crate) fn retire(&self) {
+        if let Some(connected) = &*self.captured.connection_metadata() {
+            connected.poison();
+        }
+    }
+
+    /// The request's connection, if it is not the one that it had at the last look.
+    fn look(&mut self, connected: impl Fn()) -> Option<&Known> {
+        let known = Known::of(&self.captured)?;
+        let before = self.connection.as_ref();
+        if before.is_some_and(|before| Arc::ptr_eq(&before.0, &known.0)) {
+            return None;
+        }
+        self.is_new = known.is_new();
+        if self.is_new {
             connected();
         }
-        polled
-    })
-    .await;
-    let has_new = made.is_some_and(|used| used.load(Ordering::Acquire));
-    (output, !has_new)
+        Some(self.connection.insert(known))
+    }
+
+    /// Ready when the connection has ended and hyper has not said so.
+    fn poll_lost(&mut self, cx: &mut Context<'_>, connected: impl Fn()) -> Poll<()> {
+        loop {
+            if let Stage::On(ended) = &mut self.stage {
+                ready!(Pin::new(ended).poll(cx));
+            } else if let Some(known) = self.look(&connected) {
+                if let Some(ended) = known.listen() {
+                    self.stage = Stage::On(ended);
+                    continue;
+                }
+            } else {
+                return match &mut self.stage {
+                    Stage::Grace(rest) => rest.as_mut().poll(cx),
+                    _ => Poll::Pending,
+                };
+            }
+            self.stage = Stage::Grace(self.runtime.sleep(GRACE));
+        }
+    }
 }
 
 /// A connection of the pool's.
 pub(crate) struct Kept<S> {
     stream: S,
-    // Until the first bytes of a request.
-    unused: Option<Arc<AtomicBool>>,
-    made: Instant,
+    // From the first bytes of a request.
+    is_used: bool,
     // Who reads, when it has ended and has not been used.
     waits: Option<Waker>,
     // Whether it is a proxy that reads the requests.
     is_forwarded: bool,
+    known: Known,
     _alive: Sender<Nothing>,
 }
 
@@ -75,14 +201,17 @@ impl<S> Kept<S> {
     /// A connection that was made just now, to a proxy that forwards requests or to who answers
     /// them; when it is dropped, so is `alive`.
     pub(crate) fn new(stream: S, is_forwarded: bool, alive: Sender<Nothing>) -> Self {
-        let used = Arc::new(AtomicBool::new(false));
-        MADE.set(Some(used.clone()));
         Self {
             stream,
-            unused: Some(used),
-            made: Instant::now(),
+            is_used: false,
             waits: None,
             is_forwarded,
+            known: Known(Arc::new(Life {
+                made: Instant::now(),
+                has_served: AtomicBool::new(false),
+                has_ended: AtomicBool::new(false),
+                ended: Event::new(),
+            })),
             _alive: alive,
         }
     }
@@ -91,11 +220,9 @@ impl<S> Kept<S> {
     where
         S: Unpin,
     {
-        if let Some(used) = self.unused.take() {
-            used.store(true, Ordering::Release);
-            if let Some(reader) = self.waits.take() {
-                reader.wake();
-            }
+        self.is_used = true;
+        if let Some(reader) = self.waits.take() {
+            reader.wake();
         }
         Pin::new(&mut self.stream)
     }
@@ -104,7 +231,15 @@ impl<S> Kept<S> {
 impl<S: Connection> Connection for Kept<S> {
     fn connected(&self) -> Connected {
         // Requests on it name their whole URL.
-        self.stream.connected().proxy(self.is_forwarded)
+        let connected = self.stream.connected().proxy(self.is_forwarded);
+        connected.extra(self.known.clone())
+    }
+}
+
+impl<S> Drop for Kept<S> {
+    fn drop(&mut self) {
+        self.known.0.has_ended.store(true, Ordering::Release);
+        self.known.0.ended.notify(usize::MAX);
     }
 }
 
@@ -114,7 +249,7 @@ impl<S: Read + Unpin> Read for Kept<S> {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.unused.is_some() && self.made.elapsed() < YOUNG {
+        if !self.is_used && self.known.0.made.elapsed() < YOUNG {
             let mut byte = [0];
             let mut first = ReadBuf::new(&mut byte);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, first.unfilled()));

@@ -13,12 +13,13 @@ mod kept;
 mod rt;
 mod tunnel;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::PROXY_AUTHORIZATION;
 use http::uri::Scheme;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
     Support, Trace, retires_connection,
@@ -27,6 +28,7 @@ use inflight_core::{
 use body::Sent;
 use connect::Connector;
 pub use dial::Dial;
+use kept::Watch;
 
 /// How often an HTTP/2 connection that carries requests is asked for a sign of life, and how long
 /// it may take.
@@ -34,7 +36,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 /// hyper with hyper-util's pool, over the sockets of `D`.
 pub struct Hyper<D: Dial> {
-    client: RwLock<Client<Connector<D>, Sent>>,
+    client: Client<Connector<D>, Sent>,
     connector: Connector<D>,
     runtime: Arc<dyn Runtime>,
     options: ClientOptions,
@@ -57,22 +59,13 @@ impl<D: Dial> Hyper<D> {
         }
         let connector = Connector::new(dial, runtime.clone(), options)?;
         Ok(Self {
-            client: RwLock::new(with_pool(&connector, &runtime, options)),
+            client: with_pool(&connector, &runtime, options),
             connector,
             runtime,
             options: options.clone(),
         })
     }
 
-    /// Gives up every idle connection, and those that are busy now when they become idle: which
-    /// of them a response came over, hyper-util tells only at a cost to every request.
-    fn renew_pool(&self) {
-        let fresh = with_pool(&self.connector, &self.runtime, &self.options);
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-    }
-}
-
-impl<D: Dial> Hyper<D> {
     /// What a proxy that forwards the request wants to know. One that gives a tunnel is told
     /// when it is asked for it.
     fn authorize(&self, request: &mut http::Request<Body>) {
@@ -117,30 +110,31 @@ impl<D: Dial> Fetch for Hyper<D> {
         }
         self.authorize(&mut request);
         let trace = Trace::of(&request);
-        let response = {
-            let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
-            client.request(request.map(Sent::new))
-        };
+        let mut request = request.map(Sent::new);
+        let captured = capture_connection(&mut request);
+        let response = self.client.request(request);
         async move {
-            match kept::watch(response, || trace.connected()).await {
-                (Ok(response), reused) => {
-                    if reused {
+            let mut watch = Watch::new(captured, &*self.runtime);
+            let response = watch.until(response, || trace.connected()).await;
+            let error = match response {
+                Some(Ok(response)) => {
+                    if watch.is_reused() {
                         self.options.connections.reused(&trace);
                     }
                     if retires_connection(&response) {
-                        self.renew_pool();
+                        watch.retire();
                     }
-                    Ok(response.map(body::received))
+                    return Ok(response.map(body::received));
                 }
-                (Err(error), reused) => {
-                    let error = error::map(error);
-                    if reused && error.kind() == ErrorKind::Incomplete {
-                        self.options.connections.reused(&trace);
-                        return Err(error.on_dead_connection());
-                    }
-                    Err(error)
-                }
+                Some(Err(error)) => error::map(error),
+                None => Error::new(ErrorKind::Incomplete)
+                    .with_context("the connection ended before the request was sent"),
+            };
+            if watch.is_reused() && error.kind() == ErrorKind::Incomplete {
+                self.options.connections.reused(&trace);
+                return Err(error.on_dead_connection());
             }
+            Err(error)
         }
     }
 
