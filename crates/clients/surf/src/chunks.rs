@@ -32,6 +32,11 @@ const MAX_LINE: usize = 4096;
 const MAX_TRAILERS: usize = 16 * 1024;
 
 impl Chunks {
+    /// Whether the body has come to its end.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at == At::End
+    }
+
     /// Moves what can go on out of `raw`; the beginning of a line stays, and what follows the end.
     pub(crate) fn pass(&mut self, raw: &mut BytesMut, out: &mut BytesMut) -> Result<(), Error> {
         while !raw.is_empty() && self.at != At::End {

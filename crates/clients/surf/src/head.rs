@@ -3,18 +3,14 @@
 use std::borrow::Cow;
 use std::str;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
-use inflight_core::Error;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
+use inflight_core::{Error, retires_connection};
 
 use crate::error::protocol;
 
 /// What the server sent, whatever surf's own types have room for.
-pub(crate) struct Head {
-    pub(crate) version: Version,
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-}
+pub(crate) struct Head(pub(crate) http::Response<()>);
 
 /// How a response's body ends (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +48,11 @@ impl Head {
         };
         let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
             .map_err(|error| protocol("the status").with_source(error))?;
-        let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+        let mut response = http::Response::new(());
+        *response.version_mut() = version;
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.reserve(parsed.headers.len());
         for field in parsed.headers {
             let name = HeaderName::from_bytes(field.name.as_bytes())
                 .map_err(|error| protocol("a header's name").with_source(error))?;
@@ -60,28 +60,33 @@ impl Head {
                 .map_err(|error| protocol("a header's value").with_source(error))?;
             headers.append(name, value);
         }
-        let head = Self {
-            version,
-            status,
-            headers,
-        };
-        Ok(Some((head, len)))
+        Ok(Some((Self(response), len)))
     }
 
     /// Whether another response follows this one. 101 is the last of its exchange.
     pub(crate) fn is_interim(&self) -> bool {
-        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
+        let status = self.0.status();
+        status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+    }
+
+    /// Whether another exchange may follow on the connection (RFC 9112, section 9.3).
+    pub(crate) fn is_persistent(&self) -> bool {
+        let mut options = self.0.headers().get_all(CONNECTION).iter();
+        self.0.version() == Version::HTTP_11
+            && !retires_connection(&self.0)
+            && !options.any(says_close)
     }
 
     /// How the body ends, in the response to a HEAD or to another request.
     pub(crate) fn framing(&self, to_head: bool) -> Result<Framing, Error> {
-        let bodiless = self.status.is_informational()
-            || self.status == StatusCode::NO_CONTENT
-            || self.status == StatusCode::NOT_MODIFIED;
+        let (status, headers) = (self.0.status(), self.0.headers());
+        let bodiless = status.is_informational()
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
         if to_head || bodiless {
             return Ok(Framing::Nothing);
         }
-        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter();
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
         match (codings.next(), codings.next()) {
             (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {
                 return Ok(Framing::Chunked);
@@ -89,7 +94,7 @@ impl Head {
             (None, _) => {}
             _ => return Err(protocol("a transfer coding that async-h1 does not know")),
         }
-        let mut lengths = self.headers.get_all(CONTENT_LENGTH).iter();
+        let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
         let Some(first) = lengths.next() else {
             return Ok(Framing::Close);
         };
@@ -127,6 +132,11 @@ fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
     let lines = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
     Cow::Owned(lines.join(&b' '))
+}
+
+fn says_close(options: &HeaderValue) -> bool {
+    let mut options = options.as_bytes().split(|&byte| byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// The number in a `Content-Length`: digits and nothing else.

@@ -1,14 +1,15 @@
 //! surf as an inflight client, over a transport of our own.
 //!
-//! surf's pooled transport hands the rest of a cancelled answer to the next request, so each
-//! request has a connection for itself here: the core looks its name up, and async-h1, surf's
-//! own engine, encodes the request and decodes the body. The response's head is read before
-//! async-h1 sees it, which misreads some heads, refuses others and panics at a few.
+//! surf's pooled transport hands the rest of a cancelled answer to the next request, so the
+//! connections are kept here: one is used again when the whole of its exchange is over. The core
+//! looks names up, and async-h1, surf's own engine, encodes the request and decodes the body. The
+//! response's head is read before async-h1 sees it, which misreads some heads, refuses others and
+//! panics at a few.
 //!
 //! Both surf and async-h1 are no longer maintained.
 //!
 //! In reading order: `message` (requests and responses in surf's types and back), `transport`
-//! (one exchange on one connection), `wire` (the socket as async-h1 reads it), `head`, `chunks`,
+//! (one exchange on one connection), `pool` (the connections in between), `wire` (the socket as async-h1 reads it), `head`, `chunks`,
 //! `body`, `error`.
 
 mod body;
@@ -16,6 +17,7 @@ mod chunks;
 mod error;
 mod head;
 mod message;
+mod pool;
 mod transport;
 mod wire;
 
@@ -29,7 +31,7 @@ use crate::transport::Transport;
 
 const NO_HTTP2: &str = "async-h1 speaks HTTP/1.1 alone";
 
-/// surf, with a connection for each request.
+/// surf, with connections that are kept.
 ///
 /// Its sockets belong to async-io's reactor, which works under any executor.
 pub struct Surf {
@@ -68,13 +70,8 @@ impl Fetch for Surf {
         capabilities.proxies = Support::No("surf has no proxies");
         capabilities.proxied_whole = capabilities.proxies;
         capabilities.proxy_faults = capabilities.proxies;
-        capabilities.connection_reuse = Support::No(
-            "surf's connection pool gives one request the bytes of another, so each request \
-             has a connection of its own",
-        );
         capabilities.opaque_request_headers = Support::No("surf sends header values in ASCII only");
         capabilities.extension_methods = Support::No("surf's methods are a fixed list");
-        capabilities.added_headers = &["connection"];
         capabilities
     }
 }

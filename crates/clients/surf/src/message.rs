@@ -1,6 +1,6 @@
 //! Requests in surf's types, responses out of them.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use inflight_core::{Body, Error, ErrorKind, Trace};
 use surf::http::headers::HeaderValue;
@@ -42,9 +42,6 @@ pub(crate) fn outgoing(request: http::Request<Body>) -> Result<surf::Request, Er
             request.append_header(name.as_str(), value);
         }
     }
-    if !parts.headers.contains_key(CONNECTION) {
-        request.insert_header(CONNECTION.as_str(), "close");
-    }
     Ok(request)
 }
 
@@ -53,11 +50,8 @@ pub(crate) fn incoming(response: surf::Response) -> Result<http::Response<Body>,
     let mut response: surf::http::Response = response.into();
     let head = response.ext_mut().remove::<Head>();
     let head = head.ok_or_else(|| protocol("no head"))?;
-    let mut answer = http::Response::new(body::received(response.take_body()));
-    *answer.version_mut() = head.version;
-    *answer.status_mut() = head.status;
-    *answer.headers_mut() = head.headers;
-    Ok(answer)
+    let Head(answer) = head;
+    Ok(answer.map(|()| body::received(response.take_body())))
 }
 
 fn unsupported(what: &'static str) -> Error {

@@ -9,9 +9,12 @@ use async_h1::client::{Encoder, decode};
 use async_io::Async;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, io};
 use http_client::http_types::Method;
+use http_client::http_types::headers::CONNECTION;
+use http_client::http_types::url::Position;
 use http_client::{HttpClient, Request, Response, async_trait};
 use inflight_core::{ClientOptions, Connections, Error, ErrorKind, Resolver, Runtime, Trace};
 
+use crate::pool::{Pool, Socket};
 use crate::wire::{Slot, Wire};
 
 pub(crate) struct Transport {
@@ -20,11 +23,13 @@ pub(crate) struct Transport {
     connect_timeout: Option<Duration>,
     nodelay: bool,
     connections: Connections,
+    pool: Arc<Pool>,
 }
 
 impl Transport {
     pub(crate) fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Self {
         Self {
+            pool: Pool::new(runtime.clone(), options),
             runtime,
             resolver: Resolver::new(options),
             connect_timeout: options.connect_timeout,
@@ -33,7 +38,7 @@ impl Transport {
         }
     }
 
-    async fn connect(&self, request: &Request) -> Result<Async<TcpStream>, Error> {
+    async fn connect(&self, request: &Request) -> Result<Socket, Error> {
         let url = request.url();
         let host = url
             .host_str()
@@ -44,30 +49,38 @@ impl Transport {
             stream.get_ref().set_nodelay(self.nodelay)?;
             Ok(stream)
         };
-        self.resolver
+        let socket = self
+            .resolver
             .connect(&*self.runtime, (host, port), self.connect_timeout, dial)
-            .await
+            .await?;
+        self.connections.opened();
+        Ok(Arc::new(socket))
     }
 }
 
 #[async_trait]
 impl HttpClient for Transport {
     async fn send(&self, request: Request) -> Result<Response, surf::Error> {
-        let socket = match self.connect(&request).await {
-            Ok(socket) => Arc::new(socket),
+        let host = &request.url()[Position::BeforeHost..Position::AfterPort];
+        let lease = match self.pool.lease(host, self.connect(&request)).await {
+            Ok(lease) => lease,
             // surf wants a status for every error; nobody looks at it.
             Err(error) => return Err(surf::Error::new(500, error)),
         };
-        self.connections.opened();
         if let Some(trace) = request.ext().get::<Trace>() {
-            trace.connected();
+            match lease.is_kept {
+                true => self.connections.reused(trace),
+                false => trace.connected(),
+            }
         }
         // `async_h1::connect` reads nothing before all is written. A server that answers while it
         // reads would then wait for us as we wait for it, so the wire does both at once.
         let to_head = request.method() == Method::Head;
-        let upload = write(request, socket.clone());
+        let may_stay = request.header(CONNECTION).is_none();
+        let upload = write(request, lease.socket.clone());
         let slot = Slot::default();
-        let mut response = decode(Wire::new(socket, upload, to_head, slot.clone())).await?;
+        let wire = Wire::new(lease, upload, to_head, may_stay, slot.clone());
+        let mut response = decode(wire).await?;
         let head = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(head) = head {
             response.ext_mut().insert(head);
@@ -77,7 +90,7 @@ impl HttpClient for Transport {
 }
 
 /// Writes the request as async-h1 encodes it.
-async fn write(request: Request, socket: Arc<Async<TcpStream>>) -> io::Result<()> {
+async fn write(request: Request, socket: Socket) -> io::Result<()> {
     let mut socket = &*socket;
     let announced = matches!(request.method(), Method::Post | Method::Put | Method::Patch);
     if request.is_empty() != Some(true) || announced {

@@ -1,32 +1,36 @@
 //! The socket as async-h1 reads it.
 
 use std::io;
-use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use async_io::Async;
 use futures_lite::io::AsyncRead;
 use inflight_core::bytes::{Buf, BytesMut};
-use inflight_core::{BoxFuture, Error};
+use inflight_core::{BoxFuture, Error, ErrorKind};
 use sync_wrapper::SyncWrapper;
 
 use crate::chunks::Chunks;
 use crate::error::protocol;
 use crate::head::{Framing, Head};
+use crate::pool::Lease;
 
-/// Reads the response and, meanwhile, writes the request.
+/// Reads the response and, meanwhile, writes the request. When all of both is done, the connection
+/// goes back to the pool.
 ///
 /// The head goes to whoever holds the [`Slot`]; async-h1 is given one that says how the body ends
 /// and no more.
 pub(crate) struct Wire {
-    socket: Arc<Async<TcpStream>>,
+    lease: Lease,
     upload: Option<SyncWrapper<Upload>>,
     to_head: bool,
     slot: Slot,
     interim: usize,
     body: Option<(Framing, Chunks)>,
+    /// How much the socket has left of a body whose length is known.
+    left: Option<u64>,
+    /// Whether nothing was seen yet after which no request may follow.
+    may_stay: bool,
     /// As it came, and as it goes on.
     raw: BytesMut,
     out: BytesMut,
@@ -41,20 +45,24 @@ type Upload = BoxFuture<'static, io::Result<()>>;
 const MAX_INTERIM: usize = 64;
 
 impl Wire {
-    /// A wire for one exchange; `to_head` when its request is a HEAD.
+    /// A wire for one exchange; `to_head` when its request is a HEAD, `may_stay` unless it asks
+    /// for the connection to be closed.
     pub(crate) fn new(
-        socket: Arc<Async<TcpStream>>,
+        lease: Lease,
         upload: impl Future<Output = io::Result<()>> + Send + 'static,
         to_head: bool,
+        may_stay: bool,
         slot: Slot,
     ) -> Self {
         Self {
-            socket,
+            lease,
             upload: Some(SyncWrapper::new(Box::pin(upload))),
             to_head,
             slot,
             interim: 0,
             body: None,
+            left: None,
+            may_stay,
             raw: BytesMut::new(),
             out: BytesMut::new(),
         }
@@ -70,6 +78,7 @@ impl Wire {
             return Ok(());
         };
         self.upload = None;
+        self.may_stay &= result.is_ok();
         match result {
             Err(error) if Error::find_in(&error).is_some() => Err(error),
             _ => Ok(()),
@@ -79,10 +88,31 @@ impl Wire {
     /// async-h1 knows where a response ends and reads no further. So an end that it meets is
     /// early, unless that is how the body ends.
     fn poll_socket(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut &*self.socket).poll_read(cx, into))?;
+        let read = ready!(Pin::new(&mut &*self.lease.socket).poll_read(cx, into));
         let may_end = matches!(self.body, Some((Framing::Close, _)));
-        if n == 0 && !into.is_empty() && !may_end {
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        let error = match read {
+            Ok(0) if !into.is_empty() && !may_end => io::ErrorKind::UnexpectedEof.into(),
+            Ok(n) => return Poll::Ready(Ok(n)),
+            Err(error) => error,
+        };
+        let is_unanswered = self.body.is_none() && self.interim == 0 && self.raw.is_empty();
+        let mut error = Error::from_read(error);
+        if self.lease.is_kept && is_unanswered && error.kind() == ErrorKind::Incomplete {
+            error = error.on_dead_connection();
+        }
+        Poll::Ready(Err(error.into()))
+    }
+
+    /// Reads on in a body that goes on as it comes. What follows it on the socket stays there, and
+    /// is why the pool does not give the connection out again.
+    fn poll_body(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let most = match self.left {
+            Some(left) => into.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+            None => into.len(),
+        };
+        let n = ready!(self.poll_socket(cx, &mut into[..most]))?;
+        if let Some(left) = &mut self.left {
+            *left -= n as u64;
         }
         Poll::Ready(Ok(n))
     }
@@ -108,6 +138,14 @@ impl Wire {
                 continue;
             }
             let framing = head.framing(self.to_head)?;
+            let length = match framing {
+                Framing::Nothing => Some(0),
+                Framing::Length(length) => Some(length),
+                Framing::Chunked | Framing::Close => None,
+            };
+            let come = self.raw.len() as u64;
+            self.left = length.map(|length| length.saturating_sub(come));
+            self.may_stay &= head.is_persistent() && length.is_none_or(|length| length >= come);
             self.out
                 .extend_from_slice(framing.head_for_async_h1().as_bytes());
             self.body = Some((framing, Chunks::default()));
@@ -115,6 +153,26 @@ impl Wire {
             break;
         }
         Ok(())
+    }
+}
+
+impl Wire {
+    /// Whether the exchange is over and the connection as good as new.
+    fn is_over(&self) -> bool {
+        let is_whole = match &self.body {
+            Some((Framing::Chunked, chunks)) => chunks.is_at_end() && self.raw.is_empty(),
+            Some(_) => self.left == Some(0),
+            None => false,
+        };
+        self.may_stay && is_whole && self.upload.is_none()
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.is_over() {
+            self.lease.give_back();
+        }
     }
 }
 
@@ -138,7 +196,7 @@ impl AsyncRead for Wire {
                         ready!(this.poll_raw(cx))?;
                     }
                 }
-                Some(_) if this.raw.is_empty() => return this.poll_socket(cx, into),
+                Some(_) if this.raw.is_empty() => return this.poll_body(cx, into),
                 Some(_) => this.out = this.raw.split(),
             }
         }

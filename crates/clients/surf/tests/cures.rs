@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use inflight_core::http::{HeaderName, HeaderValue, Method};
-use inflight_core::{BlockOn, Body, Error, ErrorKind, Response, Runtime, Session, Task};
+use inflight_core::{
+    BlockOn, Body, Error, ErrorKind, Response, Runtime, Session, SessionBuilder, Task,
+};
 use inflight_origin::Origin;
 use inflight_origin::script::{Script, Scripted};
 use inflight_smol::Smol;
@@ -17,14 +19,16 @@ use inflight_surf::Surf;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn session() -> Session {
+    builder().build().unwrap()
+}
+
+fn builder() -> SessionBuilder {
     Session::builder(|options| {
         let runtime: Arc<dyn Runtime> = Arc::new(Smol::global());
         Ok((Surf::new(runtime.clone(), options)?, runtime))
     })
     .timeout(PATIENCE)
     .decompress(false)
-    .build()
-    .unwrap()
 }
 
 fn wait<F: Future>(future: F) -> F::Output {
@@ -216,8 +220,31 @@ fn failing_upload_is_io_and_never_complete() {
 }
 
 #[test]
-fn request_is_what_was_asked_for() {
+fn connection_that_nobody_comes_for_is_closed() {
     let server = answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let idle = Duration::from_millis(50);
+    let session = builder().client_options(|options| options.idle_timeout = idle);
+    let session = session.build().unwrap();
+    wait(session.get(server.url("/")).bytes()).unwrap();
+    assert!(server.wait_for_close(0, PATIENCE).is_some());
+}
+
+#[test]
+fn connection_asked_to_be_closed_carries_no_other_request() {
+    let server = answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let session = session();
+    for n in 1..=2 {
+        let request = session.get(server.url("/")).header("connection", "close");
+        wait(request.bytes()).unwrap();
+        assert_eq!(server.connections(), n);
+    }
+}
+
+#[test]
+fn request_is_what_was_asked_for() {
+    let answer = "HTTP/1.1 204 No Content\r\n\r\n";
+    let script = Script::new().read_request().send(answer);
+    let server = Scripted::same(script.read_request().send(answer).hang()).unwrap();
     let session = session();
     wait(session.get(server.url("/get")).bytes()).unwrap();
     wait(session.post(server.url("/post")).body("body").bytes()).unwrap();
@@ -225,8 +252,9 @@ fn request_is_what_was_asked_for() {
         let request = server.requests().swap_remove(n);
         request.headers.into_iter().map(|(name, _)| name).collect()
     };
-    assert_eq!(names(0), ["host", "connection"]);
-    assert_eq!(names(1), ["host", "connection", "content-length"]);
+    assert_eq!(names(0), ["host"]);
+    assert_eq!(names(1), ["host", "content-length"]);
+    assert_eq!(server.connections(), 1);
 }
 
 #[test]

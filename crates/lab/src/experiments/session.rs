@@ -49,7 +49,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "smol/isahc: a session each, http",
             "smol/isahc: one session, https",
             "smol/isahc: a session each, https",
-            // No TLS, and a connection for each request whatever the session.
+            // Without TLS.
             "async-std/surf: one session, http",
             "async-std/surf: a session each, http",
             "threads/ureq: one session, http",
