@@ -4,7 +4,7 @@
 use inflight_origin::Stats;
 
 use crate::worker::measure::has_strace;
-use crate::worker::{Failure, Setup, Turn};
+use crate::worker::{Failure, Metrics, Setup, Turn};
 
 /// One experiment, defined once: the runner, criterion and the report all read it.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub struct Work {
     /// Whether the points of a turn come from the worker, as events do: `x` of the records is then
     /// what the worker says, and the plan's only point is 0.
     pub trace: bool,
-    /// The metrics that the origin tells and not the worker: by name, in the metric's unit.
+    /// The metrics that take the origin to tell: by name, in the metric's unit.
     pub of_origin: &'static [OfOrigin],
     /// What it needs beside the worker.
     pub needs: Option<Need>,
@@ -67,8 +67,8 @@ impl Work {
     }
 }
 
-/// A metric by its name, and what the origin's counts make of it.
-pub type OfOrigin = (&'static str, fn(&Stats) -> f64);
+/// A metric by its name, and what the origin's counts make of it, and of what the worker tells.
+pub type OfOrigin = (&'static str, fn(&Stats, &Metrics) -> f64);
 
 /// What a worker does not have of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Metric {
     };
 
     /// What the origin says of it.
-    pub(crate) fn late(stats: &Stats) -> f64 {
+    pub(crate) fn late(stats: &Stats, _: &Metrics) -> f64 {
         stats.delays.p99 as f64 / 1e3
     }
 }

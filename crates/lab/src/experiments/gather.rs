@@ -1,10 +1,12 @@
 //! Many pages at once.
 
+use inflight_origin::Stats;
+
 use super::{cells, with_peers};
 use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Variable, Work};
 use crate::peers;
 use crate::worker::pages::{self, Shape};
-use crate::worker::{Failure, Setup, Turn};
+use crate::worker::{Failure, Metrics, Setup, Turn};
 
 pub(crate) const DELAY_MS: u64 = 100;
 
@@ -26,6 +28,16 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             limit: Some(Limit {
                 at: |_| DELAY_MS as f64,
                 what: "the page's delay",
+            }),
+        },
+        Metric {
+            name: "over",
+            what: "time until the last page, as a multiple of the slowest page's at the origin",
+            unit: "1",
+            better: Better::Lower,
+            limit: Some(Limit {
+                at: |_| 1.0,
+                what: "the slowest page",
             }),
         },
         Metric {
@@ -53,7 +65,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     work: Work {
         takes: |effort, program, x| x <= most(effort, program),
-        of_origin: &[(Metric::LATE.name, Metric::late)],
+        of_origin: &[("over", over), (Metric::LATE.name, Metric::late)],
         about: |_, x| 105.0 + 0.06 * x,
         ..Work::of(worker)
     },
@@ -71,6 +83,12 @@ fn most(effort: Effort, program: &str) -> f64 {
         (program, Effort::Full) if program.ends_with("/ureq") => 500.0,
         _ => f64::INFINITY,
     }
+}
+
+/// The slowest page took its delay and as much as the origin was late with it.
+fn over(stats: &Stats, metrics: &Metrics) -> f64 {
+    let slowest = DELAY_MS as f64 + stats.delays.max as f64 / 1e3;
+    metrics.get("wall").map_or(f64::NAN, |wall| wall / slowest)
 }
 
 fn worker(setup: &Setup) -> Result<Turn, Failure> {

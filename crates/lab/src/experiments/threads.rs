@@ -73,7 +73,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Quick => program.ends_with("/hyper") || program == "threads/ureq",
         },
         of_origin: &[
-            ("peak", |stats| stats.peak_in_flight as f64),
+            ("peak", |stats, _| stats.peak_in_flight as f64),
             (Metric::LATE.name, Metric::late),
         ],
         about: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.12,

@@ -567,7 +567,8 @@ impl<'a> Runner<'a> {
         let took = started.elapsed();
         let stats = origin.stats().map_err(Unanswered::Origin)?;
         for (name, of) in experiment.work.of_origin {
-            answer.metrics.insert((*name).to_owned(), of(&stats));
+            let value = of(&stats, &answer.metrics);
+            answer.metrics.insert((*name).to_owned(), value);
         }
         if experiment.work.process == Process::Fresh {
             seat.worker = None;

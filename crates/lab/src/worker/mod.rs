@@ -107,14 +107,17 @@ pub struct Ask {
     pub iterations: u64,
 }
 
+/// Values by metric, each in the metric's unit.
+pub type Metrics = BTreeMap<String, f64>;
+
 /// What a turn saw.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// How many answers of the server's were verified.
     pub answered: u64,
-    /// By metric, in the metric's unit; of one iteration.
+    /// Of one iteration.
     #[serde(default)]
-    pub metrics: BTreeMap<String, f64>,
+    pub metrics: Metrics,
     /// The events of a trace, in place of `metrics`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<Point>,
@@ -125,8 +128,8 @@ pub struct Answer {
 pub struct Point {
     /// Where it belongs on the axis of the variable.
     pub x: f64,
-    /// By metric, in the metric's unit.
-    pub metrics: BTreeMap<String, f64>,
+    /// What was measured there.
+    pub metrics: Metrics,
 }
 
 impl Answer {
