@@ -32,7 +32,7 @@ const YOUNG: Duration = Duration::from_millis(250);
 
 /// How long after its connection's end a request may hear of it: hyper tells it in the same poll,
 /// in which a busy machine may make a pause.
-const GRACE: Duration = Duration::from_millis(100);
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
 /// Something that is never sent: what counts is who could.
 pub(crate) enum Nothing {}
@@ -67,9 +67,9 @@ impl Known {
         extras.remove()
     }
 
-    /// Whether it was made for who asks, the first to do so.
-    fn is_new(&self) -> bool {
-        !self.0.has_served.swap(true, Ordering::Relaxed) && self.0.made.elapsed() < YOUNG
+    /// Whether it has served nobody before.
+    fn is_unused(&self) -> bool {
+        !self.0.has_served.swap(true, Ordering::Relaxed)
     }
 
     /// `None` when it has ended.
@@ -94,18 +94,28 @@ enum Stage {
 pub(crate) struct Watch<'a> {
     captured: CaptureConnection,
     runtime: &'a dyn Runtime,
+    grace: Option<Duration>,
     stage: Stage,
+    has_asked: bool,
     connection: Option<Known>,
     is_new: bool,
 }
 
 impl<'a> Watch<'a> {
-    /// Watches the connections of the request that they are captured from.
-    pub(crate) fn new(captured: CaptureConnection, runtime: &'a dyn Runtime) -> Self {
+    /// Watches the connections of the request that they are captured from. So long after the end
+    /// of one a request that has no answer and asks for no other connection is lost; never, when
+    /// there is no `grace`.
+    pub(crate) fn new(
+        captured: CaptureConnection,
+        runtime: &'a dyn Runtime,
+        grace: Option<Duration>,
+    ) -> Self {
         Self {
             captured,
             runtime,
+            grace,
             stage: Stage::Waiting,
+            has_asked: false,
             connection: None,
             is_new: false,
         }
@@ -123,6 +133,7 @@ impl<'a> Watch<'a> {
             let outer = HAS_ASKED.replace(false);
             let polled = request.as_mut().poll(cx);
             if HAS_ASKED.replace(outer) {
+                self.has_asked = true;
                 self.stage = Stage::Waiting;
             }
             let Poll::Ready(output) = polled else {
@@ -156,7 +167,8 @@ impl<'a> Watch<'a> {
         if before.is_some_and(|before| Arc::ptr_eq(&before.0, &known.0)) {
             return None;
         }
-        self.is_new = known.is_new();
+        // One that was made for another and is unused was kept, as one that was used is.
+        self.is_new = known.is_unused() && self.has_asked;
         if self.is_new {
             connected();
         }
@@ -179,7 +191,10 @@ impl<'a> Watch<'a> {
                     _ => Poll::Pending,
                 };
             }
-            self.stage = Stage::Grace(self.runtime.sleep(GRACE));
+            self.stage = match self.grace {
+                Some(grace) => Stage::Grace(self.runtime.sleep(grace)),
+                None => Stage::Waiting,
+            };
         }
     }
 }

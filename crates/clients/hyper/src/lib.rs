@@ -28,7 +28,7 @@ use inflight_core::{
 use body::Sent;
 use connect::Connector;
 pub use dial::Dial;
-use kept::Watch;
+use kept::{GRACE, Watch};
 
 /// How often an HTTP/2 connection that carries requests is asked for a sign of life, and how long
 /// it may take.
@@ -64,6 +64,16 @@ impl<D: Dial> Hyper<D> {
             runtime,
             options: options.clone(),
         })
+    }
+
+    /// Without a negotiation, the first of the requests that a connection takes with it makes the
+    /// next one and the others wait for that.
+    fn grace(&self) -> Option<Duration> {
+        match (self.options.versions, self.options.connect_timeout) {
+            (HttpVersions::Http2PriorKnowledge, None) => None,
+            (HttpVersions::Http2PriorKnowledge, Some(connect)) => Some(connect + GRACE),
+            _ => Some(GRACE),
+        }
     }
 
     /// What a proxy that forwards the request wants to know. One that gives a tunnel is told
@@ -114,7 +124,7 @@ impl<D: Dial> Fetch for Hyper<D> {
         let captured = capture_connection(&mut request);
         let response = self.client.request(request);
         async move {
-            let mut watch = Watch::new(captured, &*self.runtime);
+            let mut watch = Watch::new(captured, &*self.runtime, self.grace());
             let response = watch.until(response, || trace.connected()).await;
             let error = match response {
                 Some(Ok(response)) => {

@@ -5,15 +5,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::io::AsyncBufRead;
-use futures_util::TryStreamExt;
+use futures_util::stream::{self, TryStreamExt};
 use http_body::{Frame, SizeHint};
 use inflight_core::bytes::Bytes;
-use inflight_core::{Body, Error};
+use inflight_core::{Body, Error, ErrorKind};
 
-/// A request's body of this length; of unknown length, it is sent in chunks.
+/// A request's body of this length; of unknown length, it is sent in chunks. http-types takes an
+/// end before the length for the end, and the server would read the rest from what follows on the
+/// connection.
 pub(crate) fn sent(body: Body, len: Option<usize>) -> surf::Body {
-    let reader = body.into_stream().map_err(io::Error::from);
-    surf::Body::from_reader(reader.into_async_read(), len)
+    let mut left = len.unwrap_or(0);
+    let mut pieces = body.into_stream();
+    let whole = stream::poll_fn(move |cx| {
+        let piece = ready!(pieces.try_poll_next_unpin(cx));
+        match &piece {
+            Some(Ok(piece)) => left = left.saturating_sub(piece.len()),
+            None if left > 0 => return Poll::Ready(Some(Err(too_short()))),
+            _ => {}
+        }
+        Poll::Ready(piece)
+    });
+    surf::Body::from_reader(whole.map_err(io::Error::from).into_async_read(), len)
+}
+
+fn too_short() -> Error {
+    Error::new(ErrorKind::Io).with_context("the request's body is shorter than its length")
 }
 
 /// A response's body, which ends by its length, by its chunks or with the connection.

@@ -12,7 +12,7 @@ use crate::error::protocol;
 #[derive(Default)]
 pub(crate) struct Chunks {
     at: At,
-    /// How many bytes go on as they are: the rest of a chunk with its line's end.
+    /// How many bytes go on as they are: the rest of a chunk.
     verbatim: u64,
     trailers: usize,
 }
@@ -20,10 +20,13 @@ pub(crate) struct Chunks {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum At {
     #[default]
-    Chunks,
+    Size,
+    ChunkEnd,
     Trailers,
     End,
 }
+
+const CRLF: &[u8] = b"\r\n";
 
 /// How long the line with a chunk's size may be.
 const MAX_LINE: usize = 4096;
@@ -50,8 +53,9 @@ impl Chunks {
             }
             let Some(end) = raw.iter().position(|&byte| byte == b'\n') else {
                 let most = match self.at {
-                    At::Chunks => MAX_LINE,
-                    _ => MAX_TRAILERS,
+                    At::Size => MAX_LINE,
+                    At::ChunkEnd => CRLF.len(),
+                    At::Trailers | At::End => MAX_TRAILERS,
                 };
                 return match raw.len() {
                     len if len < most => Ok(()),
@@ -63,18 +67,25 @@ impl Chunks {
                 .strip_suffix(b"\r\n")
                 .filter(|line| !line.contains(&b'\r'))
                 .ok_or_else(|| protocol("a line of a chunked body that ends in no CRLF"))?;
-            if self.at == At::Trailers {
-                self.trailer(line, out)?;
-                continue;
+            match self.at {
+                At::Trailers => self.trailer(line, out)?,
+                At::ChunkEnd if line.is_empty() => {
+                    out.put_slice(CRLF);
+                    self.at = At::Size;
+                }
+                At::ChunkEnd => return Err(protocol("a chunk that is longer than its size")),
+                At::Size | At::End => {
+                    let (digits, size) = size(line).ok_or_else(|| protocol("a chunk's size"))?;
+                    if size == 0 {
+                        self.at = At::Trailers;
+                        continue;
+                    }
+                    out.put_slice(digits);
+                    out.put_slice(CRLF);
+                    self.verbatim = size;
+                    self.at = At::ChunkEnd;
+                }
             }
-            let (digits, size) = size(line).ok_or_else(|| protocol("a chunk's size"))?;
-            if size == 0 {
-                self.at = At::Trailers;
-                continue;
-            }
-            out.put_slice(digits);
-            out.put_slice(b"\r\n");
-            self.verbatim = size.saturating_add(2);
         }
         Ok(())
     }
@@ -155,6 +166,15 @@ mod tests {
             assert!(pass(body, 1).is_err(), "{body:?}");
         }
         assert!(pass(&"1".repeat(MAX_LINE), MAX_LINE).is_err());
+    }
+
+    #[test]
+    fn chunks_that_are_longer_than_their_size_are_refused() {
+        for body in ["1\r\n12\r\n", "1\r\n1\n", "1\r\n123"] {
+            for n in 1..=body.len() {
+                assert!(pass(body, n).is_err(), "{body:?} in pieces of {n}");
+            }
+        }
     }
 
     #[test]

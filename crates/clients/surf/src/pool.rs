@@ -13,6 +13,9 @@ use inflight_core::{ClientOptions, Error, Runtime, Task};
 
 pub(crate) type Socket = Arc<Async<TcpStream>>;
 
+/// How often idle connections are looked at, at least.
+const LOOK: Duration = Duration::from_secs(15);
+
 /// A connection in use.
 pub(crate) struct Lease {
     pub(crate) socket: Socket,
@@ -85,6 +88,9 @@ impl Pool {
     }
 
     fn put(self: &Arc<Self>, host: String, socket: Socket) {
+        if self.max_per_host == 0 {
+            return;
+        }
         let mut idle = self.idle();
         let sockets = idle.sockets.entry(host).or_default();
         if sockets.len() < self.max_per_host {
@@ -109,16 +115,17 @@ fn is_quiet(socket: &Async<TcpStream>) -> bool {
     peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Closes what has been idle for too long, until nothing is idle.
+/// Closes what has been idle for too long or was closed by the server, until nothing is idle.
 async fn close(pool: Weak<Pool>) {
-    while let Some(pause) = pool.upgrade().map(|pool| pool.runtime.sleep(pool.timeout)) {
+    let pause = |pool: &Pool| pool.runtime.sleep(pool.timeout.min(LOOK));
+    while let Some(pause) = pool.upgrade().map(|pool| pause(&pool)) {
         pause.await;
         let Some(pool) = pool.upgrade() else {
             return;
         };
         let mut idle = pool.idle();
         idle.sockets.retain(|_, sockets| {
-            sockets.retain(|&(_, since)| pool.is_young(since));
+            sockets.retain(|(socket, since)| pool.is_young(*since) && is_quiet(socket));
             !sockets.is_empty()
         });
         if idle.sockets.is_empty() {

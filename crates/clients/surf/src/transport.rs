@@ -76,7 +76,8 @@ impl HttpClient for Transport {
         // `async_h1::connect` reads nothing before all is written. A server that answers while it
         // reads would then wait for us as we wait for it, so the wire does both at once.
         let to_head = request.method() == Method::Head;
-        let may_stay = request.header(CONNECTION).is_none();
+        // After a CONNECT the connection is the tunnel's.
+        let may_stay = request.method() != Method::Connect && request.header(CONNECTION).is_none();
         let upload = write(request, lease.socket.clone());
         let slot = Slot::default();
         let wire = Wire::new(lease, upload, to_head, may_stay, slot.clone());

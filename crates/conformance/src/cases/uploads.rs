@@ -71,6 +71,8 @@ suite! { "uploads":
         "A body whose stream fails never looks complete to the server.";
     short_upload_is_never_complete needs streaming_upload =>
         "A body that ends before the length it promised is an error, and never looks complete.";
+    short_upload_is_not_filled_up needs streaming_upload =>
+        "Nor is it completed by the next request, where the server has answered already.";
 }
 
 const LARGE: usize = 8 << 20;
@@ -452,6 +454,21 @@ async fn short_upload_is_never_complete(context: Context) -> Result<(), Failure>
     let result = request.text().await;
     check(result.is_err(), "half a body was a success")?;
     never_complete(&server).await
+}
+
+async fn short_upload_is_not_filled_up(context: Context) -> Result<(), Failure> {
+    let server = Scripted::start(|connection| match connection {
+        0 => Script::new().read_head().send(ok("early")).hang(),
+        _ => Script::new().read_request().send(ok("second")),
+    })?;
+    let session = context.session()?;
+    let body = Body::wrap(Promised::new(10, b"short"));
+    let first = session.post(server.url("/first")).body(body).text().await;
+    if let Ok(text) = first {
+        equal("the first body", text, "early")?;
+    }
+    let second = session.get(server.url("/second")).text().await?;
+    equal("the second body", second, "second")
 }
 
 fn taking_one() -> io::Result<Arc<Scripted>> {
