@@ -23,7 +23,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
-            Effort::Quick => 2,
+            Effort::Quick => 4,
             Effort::Full => 10,
         },
     },
