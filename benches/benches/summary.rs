@@ -13,8 +13,9 @@ use inflight::Cell;
 use inflight_benches::newest_records;
 use inflight_lab::data::{self, Measured, Sample};
 use inflight_lab::experiment::Metric;
+use inflight_lab::record::{self, Run};
 use inflight_lab::stats::Estimate;
-use inflight_lab::{experiments, record, text};
+use inflight_lab::{experiments, text};
 
 const RECORDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/records");
 const BEGIN: &str = "<!-- bench:begin -->";
@@ -34,12 +35,14 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let path = newest_records(Path::new(RECORDS))?;
-    let seen = data::latest(&record::read(std::fs::File::open(path)?)?);
+    let runs = record::read(std::fs::File::open(path)?)?;
+    let seen = data::latest(&runs);
     let everything = table(&self::everything(&seen));
     let by_cell = table(&self::by_cell(&seen));
     let stalls = table(&self::stalls(&seen));
     let ratios = table(&self::ratios(&seen));
-    println!("{everything}\n{by_cell}\n{stalls}\n{ratios}");
+    let made = made(&runs, &seen);
+    println!("{everything}\n{by_cell}\n{stalls}\n{ratios}\n{made}");
     let mut arguments = std::env::args().skip_while(|argument| argument != "--readme");
     if let (Some(_), Some(path)) = (arguments.next(), arguments.next()) {
         let text = std::fs::read_to_string(&path)?;
@@ -50,12 +53,38 @@ fn run() -> Result<(), Failure> {
         let block = format!(
             "{BEGIN}\n\n{by_cell}\nThe largest gap of a heartbeat of 1 ms, on one worker, while a page \
              of 100 ms is fetched:\n\n{stalls}\nWhat the session and `gather` add to a client, in CPU:\n\n\
-             {ratios}\n<details><summary>Everything that was measured</summary>\n\n{everything}\n\
+             {ratios}\n{made}\n\n<details><summary>Everything that was measured</summary>\n\n{everything}\n\
              </details>\n\n{END}"
         );
         std::fs::write(&path, format!("{before}{block}{after}"))?;
     }
     Ok(())
+}
+
+/// Where and when each run was made whose figures are shown, and by which command.
+fn made(runs: &[Run], seen: &[Measured]) -> String {
+    let all: Vec<_> = experiments::all()
+        .iter()
+        .map(|experiment| experiment.name)
+        .collect();
+    let mut told: Vec<String> = Vec::new();
+    for run in runs {
+        if seen.iter().all(|measured| measured.run != run.id) {
+            continue;
+        }
+        let get = |key| run.environment.get(key).map_or("", String::as_str);
+        let command = match (get("experiments"), get("effort")) {
+            (names, "quick") if names == all.join(" ") => "just bench".to_owned(),
+            (names, "full") if names == all.join(" ") => "just bench-full".to_owned(),
+            (names, effort) => format!("inflight lab run {names} --effort {effort}"),
+        };
+        let place = record::place(&run.id, &run.environment);
+        let sentence = format!("{place} Made by `{command} && just bench-readme`.");
+        if !told.contains(&sentence) {
+            told.push(sentence);
+        }
+    }
+    told.join(" ")
 }
 
 /// A column of a table with a row for each cell: its title, and of which experiment, metric and

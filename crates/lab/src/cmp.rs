@@ -301,7 +301,10 @@ impl Display for Group {
         write!(f, "{}, {}", self.experiment, self.metric)?;
         match self.smallest {
             Some(smallest) => write!(f, ": nothing is claimed below {smallest:.3} x")?,
-            None => write!(f, ": no A/A pair with two rounds, so nothing is claimed")?,
+            None => write!(
+                f,
+                ": there are not two rounds of an A/A pair, so nothing is claimed"
+            )?,
         }
         if let Some(common) = self.common.filter(|_| self.common_is_seen()) {
             write!(f, "; all together {common:.3} x")?;

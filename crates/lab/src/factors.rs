@@ -204,7 +204,8 @@ impl Separation {
     /// The sentence.
     pub fn sentence(&self) -> String {
         let Some(smallest) = self.smallest else {
-            return "There is no A/A pair with two rounds, so no difference is claimed.".to_owned();
+            return "There are not two rounds of an A/A pair, so no difference is claimed."
+                .to_owned();
         };
         if self.runtime.cost.rounds < 2 {
             return "Only one round has all nine cells, so no difference is claimed.".to_owned();

@@ -52,6 +52,23 @@ pub struct Run {
 
 const RUN: &str = "run";
 
+/// A run's machine and date as a sentence, by its [`Run::id`].
+pub fn place(run: &str, environment: &Environment) -> String {
+    let get = |key: &str| environment.get(key);
+    let day = run.split('T').next().unwrap_or(run);
+    let mut place = Vec::new();
+    place.extend(get("cpu").cloned());
+    place.extend(get("cores").map(|cores| format!("{cores} cores")));
+    place.extend(get("memory").cloned());
+    if let (Some(system), Some(kernel)) = (get("system"), get("kernel")) {
+        place.push(format!("{system} {kernel}"));
+    }
+    if place.is_empty() {
+        place.push("a machine that the records do not describe".to_owned());
+    }
+    format!("Measured on {day} on {}.", place.join(", "))
+}
+
 /// Writes the comment lines that begin a run, and the columns' names.
 ///
 /// # Errors

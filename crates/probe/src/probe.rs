@@ -132,7 +132,7 @@ impl ProbeBuilder {
     /// elsewhere it has no effect.
     ///
     /// The first probe with it has the program's tables read, on a thread that ends with that: some
-    /// 0.2 s for a program of 20 MB. A stack takes less than a millisecond to copy, and some to work out.
+    /// tenths of a second for a program of 20 to 30 MB. A stack takes less than a millisecond to copy, and some to work out.
     #[cfg(feature = "stacks")]
     #[must_use]
     pub fn stacks(mut self, stacks: bool) -> Self {

@@ -60,6 +60,23 @@ fn the_table_has_a_row_for_each_cell() {
     }
 }
 
+#[cfg(all(
+    feature = "tokio",
+    feature = "smol",
+    feature = "async-std",
+    feature = "ureq"
+))]
+#[test]
+fn the_book_shows_the_table_as_it_is() {
+    let table = run(["backends", "--format", "table"]);
+    let shown = include_str!("../../../../docs/output/backends.txt");
+    assert!(
+        table.stdout == shown,
+        "docs/update-output.sh writes it anew: {}",
+        table.stdout
+    );
+}
+
 #[cfg(not(all(feature = "smol", feature = "async-std")))]
 #[test]
 fn a_backend_that_is_not_compiled_in_names_its_feature() {

@@ -653,7 +653,9 @@ impl<'a> View<'a> {
                 "events of one round, of which nothing is claimed".to_owned()
             }
             Some(smallest) => format!("nothing is claimed below {}", more(smallest)),
-            None => "no A/A pair with two rounds, so no difference is claimed".to_owned(),
+            None => {
+                "there are not two rounds of an A/A pair, so no difference is claimed".to_owned()
+            }
         }
     }
 }

@@ -16,10 +16,10 @@ mod subject;
 mod table;
 mod titles;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::{Measured, latest};
-use crate::record::{Environment, Run};
+use crate::record::{self, Environment, Run};
 
 use figures::View;
 pub use markdown::MarkerError;
@@ -136,22 +136,9 @@ impl Report {
         figures.into_iter().next().map(|figure| figure.title)
     }
 
-    /// A run's machine and date as a sentence.
     fn place_of(&self, run: &str) -> String {
-        let environment = self.environments.get(run);
-        let get = |key: &str| environment.and_then(|environment| environment.get(key));
-        let day = run.split('T').next().unwrap_or(run);
-        let mut place = Vec::new();
-        place.extend(get("cpu").cloned());
-        place.extend(get("cores").map(|cores| format!("{cores} cores")));
-        place.extend(get("memory").cloned());
-        if let (Some(system), Some(kernel)) = (get("system"), get("kernel")) {
-            place.push(format!("{system} {kernel}"));
-        }
-        if place.is_empty() {
-            place.push("a machine that the records do not describe".to_owned());
-        }
-        format!("Measured on {day} on {}.", place.join(", "))
+        let unknown = Environment::new();
+        record::place(run, self.environments.get(run).unwrap_or(&unknown))
     }
 
     /// The machines and dates of all runs, each once.
@@ -168,9 +155,22 @@ impl Report {
 
     /// The commands that make an experiment's figures; of all where the name is empty.
     fn command_for(&self, name: &str) -> String {
-        match name {
-            "" => "inflight lab run\ninflight lab report".to_owned(),
-            name => format!("inflight lab run {name}\ninflight lab report"),
+        let runs = self
+            .all()
+            .filter(|one| name.is_empty() || one.experiment == name);
+        let effort = |measured: &Measured| {
+            let environment = self.environments.get(&measured.run)?;
+            (environment.get("effort")? == "full").then_some(" --effort full")
+        };
+        let efforts: BTreeSet<&str> = runs.map(|one| effort(one).unwrap_or_default()).collect();
+        let name = match name {
+            "" => String::new(),
+            name => format!(" {name}"),
+        };
+        let mut command = String::new();
+        for effort in efforts {
+            command += &format!("inflight lab run{name}{effort}\n");
         }
+        command + "inflight lab report"
     }
 }

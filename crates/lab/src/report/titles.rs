@@ -214,11 +214,7 @@ pub(crate) fn lines(view: &View<'_>, metric: &Measure) -> String {
                 figure_of(last, unit),
                 never.join(", ")
             ),
-            (None, ..) => format!(
-                "{what}: no knee up to {} {}",
-                figure_of(last, unit),
-                variable.map_or("", |variable| &variable.name)
-            ),
+            (None, ..) => format!("{what}: no knee up to {}", figure_of(last, unit)),
         };
     }
 

@@ -101,3 +101,89 @@ impl<S: Write + Unpin> Write for Drained<S> {
         self.stream().poll_write_vectored(cx, slices)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::rt::ReadBuf;
+
+    use super::*;
+
+    /// Has what it is given, once; counts how often it is asked.
+    #[derive(Default)]
+    struct Socket {
+        has: Option<&'static [u8]>,
+        asked: usize,
+        reader: Option<Waker>,
+    }
+
+    impl Read for Socket {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            mut buffer: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.asked += 1;
+            let Some(bytes) = self.has.take() else {
+                self.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            };
+            buffer.put_slice(bytes);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[derive(Default)]
+    struct Task(AtomicBool);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// How many bytes there are for the task, if there are any.
+    fn read(socket: &mut Drained<Socket>, task: &Arc<Task>) -> Poll<usize> {
+        let waker = Waker::from(task.clone());
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let polled =
+            Pin::new(socket).poll_read(&mut Context::from_waker(&waker), buffer.unfilled());
+        polled.map(|result| {
+            result.unwrap();
+            buffer.filled().len()
+        })
+    }
+
+    #[test]
+    fn nobody_asks_again_before_there_is_something() {
+        let (first, last) = (Arc::new(Task::default()), Arc::new(Task::default()));
+        let mut socket = Drained::new(Socket::default());
+        for task in [&first, &first, &last] {
+            assert!(read(&mut socket, task).is_pending());
+        }
+        assert_eq!(socket.stream.asked, 1);
+
+        socket.stream.has = Some(b"bytes");
+        socket.stream.reader.take().unwrap().wake();
+        let was_woken = |task: &Task| task.0.load(Ordering::SeqCst);
+        assert_eq!((was_woken(&first), was_woken(&last)), (false, true));
+        assert_eq!(read(&mut socket, &last), Poll::Ready(5));
+        // There may be more: only an answer that there is not is remembered.
+        assert!(read(&mut socket, &last).is_pending());
+        assert_eq!(socket.stream.asked, 3);
+    }
+
+    #[test]
+    fn a_wake_while_one_asks_is_not_lost() {
+        let task = Arc::new(Task::default());
+        let mut socket = Drained::new(Socket::default());
+        assert!(read(&mut socket, &task).is_pending());
+        // It came for nothing: who asks hears so, and waits again.
+        socket.stream.reader.take().unwrap().wake();
+        assert!(read(&mut socket, &task).is_pending());
+        assert_eq!(socket.stream.asked, 2);
+        socket.stream.has = Some(b"bytes");
+        socket.stream.reader.take().unwrap().wake();
+        assert_eq!(read(&mut socket, &task), Poll::Ready(5));
+    }
+}
