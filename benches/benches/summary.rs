@@ -73,13 +73,15 @@ fn made(runs: &[Run], seen: &[Measured]) -> String {
             continue;
         }
         let get = |key| run.environment.get(key).map_or("", String::as_str);
-        let command = match (get("experiments"), get("effort")) {
-            (names, "quick") if names == all.join(" ") => "just bench".to_owned(),
-            (names, "full") if names == all.join(" ") => "just bench-full".to_owned(),
-            (names, effort) => format!("inflight lab run {names} --effort {effort}"),
+        let names = match get("experiments") {
+            names if names == all.join(" ") => String::new(),
+            names => format!(" {names}"),
         };
+        let effort = get("effort");
         let place = record::place(&run.id, &run.environment);
-        let sentence = format!("{place} Made by `{command} && just bench-readme`.");
+        let sentence = format!(
+            "{place} Made by `inflight lab run{names} --effort {effort} && just bench-readme`."
+        );
         if !told.contains(&sentence) {
             told.push(sentence);
         }

@@ -154,9 +154,7 @@ impl Wire {
         }
         Ok(())
     }
-}
 
-impl Wire {
     /// Whether the exchange is over and the connection as good as new.
     fn is_over(&self) -> bool {
         let is_whole = match &self.body {
