@@ -112,7 +112,7 @@ pub fn compare(
         }
     }
     // One in twenty intervals leaves out the truth: of four hundred figures, twenty would be marked
-    // for nothing. With so many an interval ends at the extremes of its draws, which is nearly it.
+    // for nothing.
     let figures: usize = both.iter().map(|(.., pairs)| pairs.len()).sum();
     let level = 1.0 - (1.0 - LEVEL) / figures.max(1) as f64;
     for (a, b, metric, pairs) in both {
@@ -349,12 +349,16 @@ mod tests {
     use super::*;
     use crate::data::Thrown;
 
-    /// Thirteen cells and the first again at three points, ten rounds, two per cent of noise, and
-    /// whole rounds that are slow.
+    /// Ten rounds with two per cent of noise.
     fn record(seed: u64, slower: &[(&str, f64, f64)]) -> Vec<Measured> {
+        record_of(10, 0.02, seed, slower)
+    }
+
+    /// Thirteen cells and the first again at three points, and whole rounds that are slow.
+    fn record_of(rounds: u32, noise: f64, seed: u64, slower: &[(&str, f64, f64)]) -> Vec<Measured> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut samples = Vec::new();
-        let slow: Vec<f64> = (0..10).map(|_| 1.0 + 0.02 * random.f64()).collect();
+        let slow: Vec<f64> = (0..rounds).map(|_| 1.0 + 0.02 * random.f64()).collect();
         for n in 0..14 {
             let contender = match n {
                 13 => format!("cell 0{}", crate::experiment::AGAIN),
@@ -365,7 +369,8 @@ mod tests {
                     .iter()
                     .find(|(who, at, _)| *who == contender && *at == x);
                 let factor = planted.map_or(1.0, |(_, _, factor)| *factor);
-                let value = |slow: &f64| (100.0 + x) * factor * slow * (0.99 + 0.02 * random.f64());
+                let value =
+                    |slow: &f64| (100.0 + x) * factor * slow * (1.0 + noise * (random.f64() - 0.5));
                 samples.push(Sample {
                     metric: "wall".into(),
                     unit: "ms".into(),
@@ -391,8 +396,11 @@ mod tests {
 
     #[test]
     fn two_runs_of_the_same_are_alike() {
-        for seed in 0..8 {
-            let comparison = compare(&record(seed, &[]), &record(seed + 100, &[]), lower);
+        for seed in 0..24 {
+            let (rounds, noise) = [(2, 0.3), (4, 0.3), (10, 0.02)][seed as usize % 3];
+            let [before, after] =
+                [seed, seed + 100].map(|seed| record_of(rounds, noise, seed, &[]));
+            let comparison = compare(&before, &after, lower);
             assert_eq!(comparison.marked().count(), 0, "{comparison}");
             assert!(comparison.alone.is_empty());
         }
@@ -400,15 +408,17 @@ mod tests {
 
     #[test]
     fn a_planted_slowdown_is_found_and_nothing_else() {
-        for seed in 0..8 {
-            let planted = record(seed + 100, &[("cell 7", 10.0, 1.1)]);
-            let comparison = compare(&record(seed, &[]), &planted, lower);
+        for seed in 0..16 {
+            let rounds = [4, 10][seed as usize % 2];
+            let before = record_of(rounds, 0.02, seed, &[]);
+            let planted = record_of(rounds, 0.02, seed + 100, &[("cell 7", 10.0, 1.1)]);
+            let comparison = compare(&before, &planted, lower);
             let marked: Vec<_> = comparison.marked().collect();
             assert_eq!(marked.len(), 1, "{comparison}");
             let (_, row) = marked[0];
             assert_eq!((&*row.contender, row.x), ("cell 7", 10.0));
             assert_eq!(row.verdict, Verdict::Worse);
-            let back = compare(&planted, &record(seed, &[]), lower);
+            let back = compare(&planted, &before, lower);
             assert_eq!(back.marked().next().unwrap().1.verdict, Verdict::Better);
         }
     }
