@@ -10,7 +10,7 @@
 //! its timeout. So a request watches its connection too; and one that is made just now does not
 //! end before it has a request.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use event_listener::{Event, EventListener};
-use http::Extensions;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connection};
 use inflight_core::{BoxFuture, Runtime};
@@ -40,16 +39,29 @@ pub(crate) enum Nothing {}
 thread_local! {
     /// Whether the request that is polled has asked for a new connection in this poll.
     static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
+
+    /// The connection that the request that is polled was given last in this poll.
+    static GIVEN: RefCell<Option<Arc<Life>>> = const { RefCell::new(None) };
 }
 
-/// The request that is polled now waits for a connection to be made.
+/// The request that is polled now waits for a connection to be made, and has given up the one that
+/// it had.
 pub(crate) fn asked() {
     HAS_ASKED.set(true);
+    GIVEN.take();
 }
 
-/// A connection, as its requests know it.
-#[derive(Clone)]
+/// A connection, as its requests know it. hyper-util copies it when it gives the connection to a
+/// request whose connection is captured, and into the response, both in a poll of the request's:
+/// to note that costs less than to look it up among the extras of what was captured.
 struct Known(Arc<Life>);
+
+impl Clone for Known {
+    fn clone(&self) -> Self {
+        GIVEN.set(Some(self.0.clone()));
+        Self(self.0.clone())
+    }
+}
 
 struct Life {
     made: Instant,
@@ -58,24 +70,16 @@ struct Life {
     ended: Event,
 }
 
-impl Known {
-    /// The last that hyper-util gave to a request.
-    fn of(captured: &CaptureConnection) -> Option<Self> {
-        let mut extras = Extensions::new();
-        let connected = captured.connection_metadata();
-        connected.as_ref()?.get_extras(&mut extras);
-        extras.remove()
-    }
-
+impl Life {
     /// Whether it has served nobody before.
     fn is_unused(&self) -> bool {
-        !self.0.has_served.swap(true, Ordering::Relaxed)
+        !self.has_served.swap(true, Ordering::Relaxed)
     }
 
     /// `None` when it has ended.
     fn listen(&self) -> Option<EventListener> {
-        let ended = self.0.ended.listen();
-        (!self.0.has_ended.load(Ordering::Acquire)).then_some(ended)
+        let ended = self.ended.listen();
+        (!self.has_ended.load(Ordering::Acquire)).then_some(ended)
     }
 }
 
@@ -97,7 +101,7 @@ pub(crate) struct Watch<'a> {
     grace: Option<Duration>,
     stage: Stage,
     has_asked: bool,
-    connection: Option<Known>,
+    connection: Option<Arc<Life>>,
     is_new: bool,
 }
 
@@ -130,20 +134,21 @@ impl<'a> Watch<'a> {
     ) -> Option<Result<T, E>> {
         let mut request = pin!(request);
         poll_fn(|cx| {
-            let outer = HAS_ASKED.replace(false);
+            let outer = (HAS_ASKED.replace(false), GIVEN.take());
             let polled = request.as_mut().poll(cx);
-            if HAS_ASKED.replace(outer) {
+            let has_asked = HAS_ASKED.replace(outer.0);
+            let given = GIVEN.replace(outer.1);
+            if has_asked {
                 self.has_asked = true;
                 self.stage = Stage::Waiting;
             }
-            let Poll::Ready(output) = polled else {
-                return self.poll_lost(cx, &connected).map(|()| None);
-            };
-            // Looking costs too much to do it again for every answer.
-            if output.is_err() || !matches!(self.stage, Stage::On(_)) {
-                self.look(&connected);
+            if let Some(given) = given {
+                self.is_on(given, &connected);
             }
-            Poll::Ready(Some(output))
+            match polled {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending => self.poll_lost(cx).map(|()| None),
+            }
         })
         .await
     }
@@ -160,41 +165,41 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The request's connection, if it is not the one that it had at the last look.
-    fn look(&mut self, connected: impl Fn()) -> Option<&Known> {
-        let known = Known::of(&self.captured)?;
-        let before = self.connection.as_ref();
-        if before.is_some_and(|before| Arc::ptr_eq(&before.0, &known.0)) {
-            return None;
+    /// The request has this connection now.
+    fn is_on(&mut self, given: Arc<Life>, connected: impl Fn()) {
+        if let Some(before) = &self.connection
+            && Arc::ptr_eq(before, &given)
+        {
+            return;
         }
         // One that was made for another and is unused was kept, as one that was used is.
-        self.is_new = known.is_unused() && self.has_asked;
+        self.is_new = given.is_unused() && self.has_asked;
         if self.is_new {
             connected();
         }
-        Some(self.connection.insert(known))
+        self.stage = match given.listen() {
+            Some(ended) => Stage::On(ended),
+            None => self.grace(),
+        };
+        self.connection = Some(given);
+    }
+
+    fn grace(&self) -> Stage {
+        match self.grace {
+            Some(grace) => Stage::Grace(self.runtime.sleep(grace)),
+            None => Stage::Waiting,
+        }
     }
 
     /// Ready when the connection has ended and hyper has not said so.
-    fn poll_lost(&mut self, cx: &mut Context<'_>, connected: impl Fn()) -> Poll<()> {
-        loop {
-            if let Stage::On(ended) = &mut self.stage {
-                ready!(Pin::new(ended).poll(cx));
-            } else if let Some(known) = self.look(&connected) {
-                if let Some(ended) = known.listen() {
-                    self.stage = Stage::On(ended);
-                    continue;
-                }
-            } else {
-                return match &mut self.stage {
-                    Stage::Grace(rest) => rest.as_mut().poll(cx),
-                    _ => Poll::Pending,
-                };
-            }
-            self.stage = match self.grace {
-                Some(grace) => Stage::Grace(self.runtime.sleep(grace)),
-                None => Stage::Waiting,
-            };
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Stage::On(ended) = &mut self.stage {
+            ready!(Pin::new(ended).poll(cx));
+            self.stage = self.grace();
+        }
+        match &mut self.stage {
+            Stage::Grace(rest) => rest.as_mut().poll(cx),
+            _ => Poll::Pending,
         }
     }
 }
@@ -208,7 +213,7 @@ pub(crate) struct Kept<S> {
     waits: Option<Waker>,
     // Whether it is a proxy that reads the requests.
     is_forwarded: bool,
-    known: Known,
+    life: Arc<Life>,
     _alive: Sender<Nothing>,
 }
 
@@ -221,12 +226,12 @@ impl<S> Kept<S> {
             is_used: false,
             waits: None,
             is_forwarded,
-            known: Known(Arc::new(Life {
+            life: Arc::new(Life {
                 made: Instant::now(),
                 has_served: AtomicBool::new(false),
                 has_ended: AtomicBool::new(false),
                 ended: Event::new(),
-            })),
+            }),
             _alive: alive,
         }
     }
@@ -247,14 +252,14 @@ impl<S: Connection> Connection for Kept<S> {
     fn connected(&self) -> Connected {
         // Requests on it name their whole URL.
         let connected = self.stream.connected().proxy(self.is_forwarded);
-        connected.extra(self.known.clone())
+        connected.extra(Known(self.life.clone()))
     }
 }
 
 impl<S> Drop for Kept<S> {
     fn drop(&mut self) {
-        self.known.0.has_ended.store(true, Ordering::Release);
-        self.known.0.ended.notify(usize::MAX);
+        self.life.has_ended.store(true, Ordering::Release);
+        self.life.ended.notify(usize::MAX);
     }
 }
 
@@ -264,7 +269,7 @@ impl<S: Read + Unpin> Read for Kept<S> {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.is_used && self.known.0.made.elapsed() < YOUNG {
+        if !self.is_used && self.life.made.elapsed() < YOUNG {
             let mut byte = [0];
             let mut first = ReadBuf::new(&mut byte);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, first.unfilled()));
