@@ -18,7 +18,7 @@ bench:
 
 # Ctrl-C keeps what is finished, and `just bench-resume` does the rest.
 #
-# Run every experiment with narrow intervals, and criterion on every contender: two hours.
+# Run every experiment with narrow intervals, and criterion on every contender: an hour and a half.
 bench-full:
     cargo build --quiet --release -p inflight-cli -p inflight-lab
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --effort full
