@@ -141,6 +141,8 @@ impl<'a> Watch<'a> {
             if has_asked {
                 self.has_asked = true;
                 self.stage = Stage::Waiting;
+                self.connection = None;
+                self.is_new = false;
             }
             if let Some(given) = given {
                 self.is_on(given, &connected);
