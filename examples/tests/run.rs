@@ -2,8 +2,17 @@
 
 use std::process::Command;
 
+use inflight_origin::Origin;
+
 fn run(program: &str) -> String {
-    let output = Command::new(program).output().expect("the program starts");
+    run_with(program, &[])
+}
+
+fn run_with(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .expect("the program starts");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     String::from_utf8(output.stdout).expect("it prints text")
@@ -48,6 +57,43 @@ fn stall_shows_the_page_s_delay_in_the_gap() {
     // the benchmarks, not asserted here.
     assert!(gap(lines[1]) >= 100, "{printed}");
     assert_eq!(lines.len(), 4, "{printed}");
+}
+
+#[test]
+fn blocking_client_reports_that_blocking_calls_in_the_task_add_up() {
+    let printed = run_with(env!("CARGO_BIN_EXE_blocking_client"), &["5"]);
+    let lines: Vec<&str> = printed.lines().collect();
+    let took = |line: &str| -> u32 {
+        let number = line.trim_end_matches(" ms").rsplit(' ').next();
+        number.expect("a time").parse().expect("milliseconds")
+    };
+    assert_eq!(lines.len(), 7, "{printed}");
+    assert!(lines[0].contains("fetches 5 pages"), "{printed}");
+    // These two cannot take less than five times the page's delay, whatever else the machine does.
+    assert!(took(lines[1]) >= 500, "{printed}");
+    assert!(took(lines[2]) >= 500, "{printed}");
+    // These two cannot take less than the delay. The benchmarks measure how much more they take.
+    assert!(took(lines[3]) >= 100, "{printed}");
+    assert!(took(lines[4]) >= 100, "{printed}");
+    assert!(lines[5].ends_with(" took."), "{printed}");
+    assert!(lines[6].contains(" % of that time: "), "{printed}");
+}
+
+#[test]
+fn gather_prints_the_size_of_each_page_and_each_failure() {
+    let origin = Origin::start().expect("the server starts");
+    let page = origin.url("/page/1");
+    let refused = "http://127.0.0.1:1/";
+    let output = Command::new(env!("CARGO_BIN_EXE_gather"))
+        .args([&page, refused])
+        .output()
+        .expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(printed, format!("{page}: 222 bytes\n"));
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains(refused), "{error}");
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! Fetches 100 pages of 100 ms in four ways and times each: `just run blocking_client`.
+//!
+//! `just bench` runs this program first, because the experiments take longer to compile. The first
+//! argument is the number of pages.
+#![allow(clippy::print_stdout, reason = "a program")]
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use inflight::clients::Ureq;
+use inflight::{Error, Fetch, Inline, Offload, Runtime, Session, gather};
+use inflight_origin::Origin;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// The client that `inflight::session()` uses, which depends on the features of this package.
+const CLIENT: &str = if cfg!(feature = "tokio") {
+    "hyper"
+} else if cfg!(feature = "smol") {
+    "isahc"
+} else if cfg!(feature = "async-std") {
+    "surf"
+} else {
+    "ureq"
+};
+
+fn main() -> Result<(), Failure> {
+    let pages = match std::env::args().nth(1) {
+        Some(pages) => pages.parse::<NonZeroUsize>()?.get(),
+        None => 100,
+    };
+    let origin = Origin::start()?;
+    let urls: Vec<String> = (0..pages)
+        .map(|number| origin.url(&format!("/page/{number}?delay_ms=100")))
+        .collect();
+    inflight::block_on(compare(&urls))
+}
+
+async fn compare(urls: &[String]) -> Result<(), Failure> {
+    let session = inflight::session()?;
+    let runtime = session.runtime().clone();
+    let inline = by_ureq(&runtime, |ureq, _| Inline::new(ureq))?;
+    let offloaded = by_ureq(&runtime, Offload::new)?;
+    println!(
+        "A server on this machine waits 100 ms before it sends a page. This program fetches {} \
+         pages from it on {}:",
+        urls.len(),
+        runtime.name()
+    );
+
+    let sequential = one_after_another(&session, urls).await?;
+    print("one after another", CLIENT, sequential);
+    let blocking = gathered(&inline, urls).await?;
+    print("gathered, blocking calls in the task", "ureq", blocking);
+    let pool = gathered(&offloaded, urls).await?;
+    print("gathered, blocking calls on other threads", "ureq", pool);
+    let all = gathered(&session, urls).await?;
+    print("gathered", CLIENT, all);
+
+    println!(
+        "`gather` with {CLIENT} took {} of the time that one page after another took.",
+        percent(all, sequential)
+    );
+    println!(
+        "`gather` with a blocking client in the task took {} of that time: each call stopped the \
+         task until its page had arrived.",
+        percent(blocking, sequential)
+    );
+    Ok(())
+}
+
+fn print(how: &str, client: &str, took: Duration) {
+    println!("  {how:<42} {client:<6} {:>6} ms", took.as_millis());
+}
+
+fn percent(part: Duration, whole: Duration) -> String {
+    format!("{:.0} %", 100.0 * part.div_duration_f64(whole))
+}
+
+/// A session over ureq, which blocks: in the task, or on the runtime's blocking pool.
+fn by_ureq<F: Fetch>(
+    runtime: &Arc<dyn Runtime>,
+    make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
+) -> Result<Session, Error> {
+    let runtime = runtime.clone();
+    Session::builder(move |options| Ok((make(Ureq::new(options)?, runtime.clone()), runtime)))
+        .build()
+}
+
+async fn one_after_another(session: &Session, urls: &[String]) -> Result<Duration, Failure> {
+    let started = Instant::now();
+    for url in urls {
+        session.get(url).text().await?;
+    }
+    Ok(started.elapsed())
+}
+
+async fn gathered(session: &Session, urls: &[String]) -> Result<Duration, Failure> {
+    let started = Instant::now();
+    let pages = urls.iter().map(|url| session.get(url).text());
+    gather(pages).limit(urls.len()).all().await?;
+    Ok(started.elapsed())
+}

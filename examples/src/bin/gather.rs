@@ -1,0 +1,26 @@
+//! Fetches the URLs in its arguments at once. The project's README shows this program.
+//!
+//! `cargo run -p inflight-examples --bin gather -- URL...`
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
+
+// ANCHOR: gather
+use inflight::{JobErrorKind, gather};
+
+fn main() -> Result<(), inflight::Error> {
+    inflight::block_on(async {
+        let session = inflight::session()?;
+        let urls: Vec<String> = std::env::args().skip(1).collect();
+        let pages = gather(urls.iter().map(|url| session.get(url).text())).limit(100);
+        for (url, page) in urls.iter().zip(pages.settled().await.results) {
+            match page {
+                Ok(text) => println!("{url}: {} bytes", text.len()),
+                Err(error) => match error.into_kind() {
+                    JobErrorKind::Failed(error) => eprintln!("{error}"),
+                    other => eprintln!("{url}: {other:?}"),
+                },
+            }
+        }
+        Ok(())
+    })
+}
+// ANCHOR_END: gather
