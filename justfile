@@ -4,13 +4,19 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default:
     @just --list --unsorted
 
-# It leaves out narrow intervals (a few rounds each), the largest points (10,000 in flight),
-# threads beyond a thousand, and all of criterion but a few contenders.
+# The first step compiles for about 6 minutes on 2 cores and prints what a blocking call costs. The
+# second step compiles the experiments, which takes about 10 more minutes. The third step runs them.
+# It leaves out narrow intervals (a few rounds each), the largest points (10,000 in flight), threads
+# beyond a thousand, and all of criterion but a few contenders.
 #
-# Run every experiment of the lab a little, and end with one table: five minutes after compilation.
+# Measure a blocking call, then run every experiment briefly and print the figures as tables.
 bench:
-    cargo bench --quiet -p inflight-benches --no-run
-    cargo build --quiet --release -p inflight-cli -p inflight-lab
+    @echo "Step 1 of 3: compile and run a small program. Compiling takes about 6 minutes on 2 cores."
+    cargo run --release -p inflight-examples --bin blocking_client
+    @echo "Step 2 of 3: compile the experiments. This takes about 10 minutes on 2 cores."
+    cargo build --release -p inflight-cli -p inflight-lab
+    cargo bench -p inflight-benches --no-run
+    @echo "Step 3 of 3: run the experiments. This takes about 5 minutes."
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --effort quick
     cargo bench --quiet -p inflight-benches --bench lab
     @echo
@@ -20,7 +26,8 @@ bench:
 #
 # Run every experiment with narrow intervals, and criterion on every contender: an hour and a half.
 bench-full:
-    cargo build --quiet --release -p inflight-cli -p inflight-lab
+    cargo build --release -p inflight-cli -p inflight-lab
+    cargo bench -p inflight-benches --no-run
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --effort full
     INFLIGHT_BENCH=full cargo bench --quiet -p inflight-benches --bench lab
     cargo bench --quiet -p inflight-benches --bench probe
@@ -29,7 +36,7 @@ bench-full:
 
 # Do what is left of the lab's run that was begun last today.
 bench-resume:
-    cargo build --quiet --release -p inflight-cli -p inflight-lab
+    cargo build --release -p inflight-cli -p inflight-lab
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --resume
 
 # Tell what the lab's records say: lab-report.html with pictures, and the tables of README and book.
