@@ -39,15 +39,17 @@ bench-resume:
     cargo build --release -p inflight-cli -p inflight-lab
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --resume
 
-# Tell what the lab's records say: lab-report.html with pictures, and the tables of README and book.
+# Report the lab's records: lab-report.html with charts, and the tables of the book's page of figures.
 lab-report:
-    cargo build --quiet --release -p inflight-cli
-    "${CARGO_TARGET_DIR:-target}/release/inflight" lab report --out lab-report.html --markdown README.md --markdown docs/src/figures.md
+    cargo build --release -p inflight-cli
+    "${CARGO_TARGET_DIR:-target}/release/inflight" lab report --out lab-report.html --markdown docs/src/figures.md
     python3 docs/check_report.py lab-report.html docs/records/*.csv
 
-# Put the last benchmark's table into the README.
-bench-readme:
-    cargo bench --quiet -p inflight-benches --bench summary -- --readme {{justfile_directory()}}/README.md
+# Write the newest records into the book: the tables per cell, and the page of all figures.
+bench-figures:
+    cargo bench -p inflight-benches --bench summary -- \
+        --markdown {{justfile_directory()}}/docs/src/figures.md \
+        --markdown {{justfile_directory()}}/docs/src/figures-all.md
 
 # Get the lab's contenders in Python and Go ready, and say which are there: aiohttp, requests, net/http, curl, wrk.
 peers:

@@ -1,8 +1,10 @@
-//! The last step of `just bench`: one table of what was measured, its limit, and their ratio; and
-//! some of the same figures side by side, a row for each cell and for each runtime. They are of the
-//! newest records in `docs/records`.
+//! The last step of `just bench`: prints the newest records in `docs/records` as tables. The first
+//! table has every figure with its limit and the ratio of the two. The others put some of these
+//! figures side by side: a row for each cell, for each runtime and for each ratio of two contenders.
 //!
-//! `-- --readme FILE` writes them between the markers of that file.
+//! `-- --markdown FILE` also writes the tables into FILE, between markers such as
+//! `<!-- bench:begin cells -->` and `<!-- bench:end cells -->`. The names are `cells`, `stalls`,
+//! `ratios` and `everything`. The option can be repeated.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 use std::fmt::Write;
@@ -18,8 +20,6 @@ use inflight_lab::stats::Estimate;
 use inflight_lab::{experiments, text};
 
 const RECORDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/records");
-const BEGIN: &str = "<!-- bench:begin -->";
-const END: &str = "<!-- bench:end -->";
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -43,22 +43,54 @@ fn run() -> Result<(), Failure> {
     let ratios = table(&self::ratios(&seen));
     let made = made(&runs, &seen);
     println!("{everything}\n{by_cell}\n{stalls}\n{ratios}\n{made}");
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--readme");
-    if let (Some(_), Some(path)) = (arguments.next(), arguments.next()) {
-        let text = std::fs::read_to_string(&path)?;
-        let (before, rest) = text
-            .split_once(BEGIN)
-            .ok_or("the file has no begin marker")?;
-        let (_, after) = rest.split_once(END).ok_or("the file has no end marker")?;
-        let block = format!(
-            "{BEGIN}\n\n{by_cell}\nThe largest gap of a heartbeat of 1 ms, on one worker, while a page \
-             of 100 ms is fetched:\n\n{stalls}\nWhat the session and `gather` add to a client, in CPU:\n\n\
-             {ratios}\n{made}\n\n<details><summary>Everything that was measured</summary>\n\n{everything}\n\
-             </details>\n\n{END}"
-        );
-        std::fs::write(&path, format!("{before}{block}{after}"))?;
+    let tables = [
+        ("cells", by_cell),
+        ("stalls", stalls),
+        ("ratios", ratios),
+        ("everything", everything),
+    ];
+    let blocks = tables.map(|(name, table)| (name, format!("{table}\n{made}")));
+    for path in markdown_files()? {
+        let page = std::fs::read_to_string(&path)?;
+        let filled = fill(page, &blocks).map_err(|error| format!("{path}: {error}"))?;
+        std::fs::write(&path, filled)?;
     }
     Ok(())
+}
+
+/// The files of every `--markdown FILE`.
+fn markdown_files() -> Result<Vec<String>, Failure> {
+    let mut files = Vec::new();
+    let mut arguments = std::env::args();
+    while let Some(argument) = arguments.next() {
+        if argument == "--markdown" {
+            files.push(arguments.next().ok_or("--markdown needs a file")?);
+        }
+    }
+    Ok(files)
+}
+
+/// Replaces the text between each pair of markers in a page.
+fn fill(mut page: String, blocks: &[(&str, String)]) -> Result<String, Failure> {
+    let mut filled = 0;
+    for (name, text) in blocks {
+        let begin = format!("<!-- bench:begin {name} -->");
+        let end = format!("<!-- bench:end {name} -->");
+        let Some(at) = page.find(&begin) else {
+            continue;
+        };
+        let from = at + begin.len();
+        let length = page[from..]
+            .find(&end)
+            .ok_or_else(|| format!("`{begin}` has no `{end}`"))?;
+        page.replace_range(from..from + length, &format!("\n\n{text}\n\n"));
+        filled += 1;
+    }
+    match page.matches("<!-- bench:begin ").count() {
+        0 => Err("the file has no marker `<!-- bench:begin NAME -->`".into()),
+        markers if markers == filled => Ok(page),
+        _ => Err("a marker `<!-- bench:begin NAME -->` has an unknown name or occurs twice".into()),
+    }
 }
 
 /// Where and when each run was made whose figures are shown, and by which command.
@@ -80,7 +112,7 @@ fn made(runs: &[Run], seen: &[Measured]) -> String {
         let effort = get("effort");
         let place = record::place(&run.id, &run.environment);
         let sentence = format!(
-            "{place} Made by `inflight lab run{names} --effort {effort} && just bench-readme`."
+            "{place} Made by `inflight lab run{names} --effort {effort} && just bench-figures`."
         );
         if !told.contains(&sentence) {
             told.push(sentence);

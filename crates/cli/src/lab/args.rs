@@ -92,7 +92,7 @@ pub(crate) const REPORT: &str = "lab-report.html";
 Examples:
   inflight lab report
   inflight lab report --records monday.csv --records tuesday.csv --out report.html
-  inflight lab report --markdown README.md
+  inflight lab report --markdown docs/src/figures.md
 
 The page is one file of HTML that loads nothing. Of each experiment it tells the last run that has
 it; what was not measured is told too. In a FILE of --markdown, what stands between
