@@ -2,7 +2,8 @@
 """Checks the built book and the project's pages.
 
 Fails on a raw include left in the output, on an include that gives nothing, on a listing that is not
-included or has no command above that runs it, and on a dead link or anchor.
+included or has no command above that runs it, and on a dead link or anchor. Fails also on a README that
+is too long, or whose program or figures differ from the example and the book that they come from.
 """
 
 import re
@@ -14,6 +15,9 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 BOOK = DOCS / "book"
 SOURCE = DOCS / "src"
+
+README_BYTES = 8192
+README_PROGRAM = ROOT / "examples/src/bin/gather.rs"
 
 INCLUDE = re.compile(r"\{\{#include\s+([^}:]+?)(?::([\w-]+))?\s*\}\}")
 faults = []
@@ -97,9 +101,29 @@ def check_project_pages():
                 faults.append(f"{name}: dead link {link}")
 
 
+def check_readme():
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    size = readme.stat().st_size
+    if size > README_BYTES:
+        faults.append(f"README.md: {size} bytes, but at most {README_BYTES} are allowed: move text into the book")
+    programs = re.findall(r"^```rust\n(.*?)\n```$", text, re.S | re.M)
+    if programs != [anchor_text(README_PROGRAM, "gather")]:
+        faults.append(f"README.md: the program differs from {README_PROGRAM.relative_to(ROOT)}")
+    # A row that begins with a cell, such as `| tokio/hyper |`, holds figures.
+    figures = (SOURCE / "figures.md").read_text().splitlines()
+    rows = re.findall(r"^\| [a-z-]+/[a-z-]+ .*$", text, re.M)
+    if not rows:
+        faults.append("README.md: no row of figures")
+    for row in rows:
+        if row not in figures:
+            faults.append(f"README.md: not a row of docs/src/figures.md: {row}")
+
+
 check_sources()
 check_book()
 check_project_pages()
+check_readme()
 for fault in faults:
     print(fault, file=sys.stderr)
 if faults:
