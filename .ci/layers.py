@@ -8,16 +8,15 @@ import sys
 RUNTIMES = {f"inflight-{name}" for name in ("threads", "tokio", "async-std", "smol", "virtual")}
 CLIENTS = {f"inflight-{name}" for name in ("ureq", "hyper", "surf", "isahc", "mock")}
 CORE = {"inflight-core"}
-TLS = {"inflight-tls"}
-HICKORY = {"inflight-hickory"}
+NET = {"inflight-net"}
 
 MAY_KNOW = {
     "inflight-core": set(),
     "inflight-origin": set(),
-    **{name: CORE for name in RUNTIMES | TLS | HICKORY},
+    **{name: CORE for name in RUNTIMES | NET},
     "inflight-probe": CORE,
-    **{name: CORE | TLS for name in CLIENTS},
-    "inflight": CORE | RUNTIMES | CLIENTS | HICKORY | {"inflight-probe"},
+    **{name: CORE | NET for name in CLIENTS},
+    "inflight": CORE | RUNTIMES | NET | CLIENTS | {"inflight-probe"},
     "inflight-conformance": CORE | {"inflight", "inflight-origin"},
     "inflight-lab": {"inflight", "inflight-origin"},
     "inflight-cli": {"inflight", "inflight-origin", "inflight-lab"},

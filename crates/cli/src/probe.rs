@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use inflight::probe::{Event, Heartbeat, Probe, Stall};
-use inflight::{Backend, Error};
+use inflight::{Backend, BlockOn, Error};
 
 use crate::exit::{Stop, note};
 use crate::output::describe;
@@ -54,7 +54,7 @@ impl Probing {
                     _ => {}
                 }
             })?;
-        let heart = backend.heartbeat(BEAT)?;
+        let heart = backend.block_on(backend.heartbeat(BEAT))?;
         Ok(Self { heart, probe, seen })
     }
 

@@ -24,8 +24,12 @@ pub struct ClientOptions {
     pub lookup_timeout: Option<Duration>,
     /// How long an idle connection is kept for the next request. Default 90 s.
     pub idle_timeout: Duration,
-    /// How many idle connections are kept for each host. Default: all of them.
+    /// How many idle connections are kept for each host. Default: as many as
+    /// [`max_idle`](Self::max_idle) leaves.
     pub max_idle_per_host: usize,
+    /// How many idle connections are kept in all; the one that was idle for the longest makes room.
+    /// Default: half of the files that the process may have open (`ulimit -n`).
+    pub max_idle: Option<usize>,
     /// Whether small writes are sent at once (`TCP_NODELAY`). Default true.
     pub nodelay: bool,
     /// How names become addresses. Default: the system's way.
@@ -49,6 +53,7 @@ impl Default for ClientOptions {
             lookup_timeout: Some(Duration::from_secs(15)),
             idle_timeout: Duration::from_secs(90),
             max_idle_per_host: usize::MAX,
+            max_idle: None,
             nodelay: true,
             resolver: Arc::new(SystemResolver),
             address_guard: None,
@@ -67,6 +72,7 @@ impl fmt::Debug for ClientOptions {
             .field("lookup_timeout", &self.lookup_timeout)
             .field("idle_timeout", &self.idle_timeout)
             .field("max_idle_per_host", &self.max_idle_per_host)
+            .field("max_idle", &self.max_idle)
             .field("nodelay", &self.nodelay)
             .field("address_guard", &self.address_guard)
             .field("tls", &self.tls)

@@ -11,7 +11,7 @@
 //! - [`Fetch`] and [`FetchBlocking`]: one HTTP exchange, what a client implements;
 //!   [`Offload`] and [`Inline`] make the one of the other, [`Cancel`] ends a blocking call.
 //! - [`Runtime`] and [`BlockOn`]: what a runtime implements; [`Task`] and [`unblock`] are built
-//!   on it.
+//!   on it. [`Socket`] is what a runtime opens.
 //! - [`Session`]: requests with a policy, on any of them.
 //! - [`gather`](gather()): many futures at once, under a limit, answered one by one.
 //! - [`Body`], [`Response`], [`Error`]: what goes in and comes out.
@@ -43,6 +43,7 @@ mod resolve;
 mod response;
 mod runtime;
 mod session;
+mod socket;
 mod target;
 mod task;
 mod tls;
@@ -72,6 +73,7 @@ pub use resolve::{Resolve, Resolver, SystemResolver, connect_error, host_and_por
 pub use response::Response;
 pub use runtime::{BlockOn, Runtime};
 pub use session::{Redirect, Retry, Session, SessionBuilder, Stats};
+pub use socket::{ConnectOptions, PollReadable, ReadinessSocket, Socket, TryRead, no_sockets};
 pub use task::{Panic, Task, TaskError, unblock};
 pub use tls::{Certificate, HttpVersions, Identity, TlsFault, TlsOptions};
 

@@ -425,6 +425,6 @@ fn failed(host: &str) -> Error {
     Error::new(ErrorKind::Resolve).with_context(host.to_owned())
 }
 
-pub(crate) fn no_address(host: &str) -> Error {
+fn no_address(host: &str) -> Error {
     Error::new(ErrorKind::Resolve).with_context(format!("{host} has no address"))
 }

@@ -1,20 +1,18 @@
 //! Names become addresses here, for every client alike.
 
-use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use http::uri::Scheme;
 
 use crate::cancel::Cancel;
 use crate::client::ClientOptions;
-use crate::error::{Error, ErrorKind, Phase};
+use crate::error::{Error, ErrorKind};
 use crate::guard::AddressGuard;
-use crate::lookups::{LookUps, no_address};
+use crate::lookups::LookUps;
 use crate::runtime::Runtime;
 use crate::session::SessionBuilder;
 
@@ -157,68 +155,6 @@ impl Resolver {
         match &self.guard {
             None => Ok(addresses),
             Some(guard) => guard.filter(addresses),
-        }
-    }
-
-    /// Looks the host up and connects to the first of its addresses that answers.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Resolve`]; [`ErrorKind::Connect`] with what the last address said;
-    /// [`ErrorKind::Timeout`] in [`Phase::Connect`] when `timeout` passes first.
-    pub async fn connect<S, C>(
-        &self,
-        runtime: &dyn Runtime,
-        host: (&str, u16),
-        timeout: Option<Duration>,
-        connect: impl Fn(SocketAddr) -> C,
-    ) -> Result<S, Error>
-    where
-        C: Future<Output = io::Result<S>>,
-    {
-        self.connect_then(runtime, host, timeout, connect, |stream| ready(Ok(stream)))
-            .await
-    }
-
-    /// The same, and within the same time what makes a connection of the stream: a TLS
-    /// handshake, say.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect), and those of `then` as they are.
-    pub async fn connect_then<S, C, T, F>(
-        &self,
-        runtime: &dyn Runtime,
-        (host, port): (&str, u16),
-        timeout: Option<Duration>,
-        connect: impl Fn(SocketAddr) -> C,
-        then: impl FnOnce(S) -> F,
-    ) -> Result<T, Error>
-    where
-        C: Future<Output = io::Result<S>>,
-        F: Future<Output = Result<T, Error>>,
-    {
-        let work = async {
-            let mut last = None;
-            for address in self.lookup(runtime, host, port).await? {
-                match connect(address).await {
-                    Ok(stream) => return then(stream).await,
-                    Err(error) => last = Some((address, error)),
-                }
-            }
-            Err(match last {
-                Some((address, error)) => connect_error(address, error),
-                None => no_address(host),
-            })
-        };
-        let Some(timeout) = timeout else {
-            return work.await;
-        };
-        let work = std::pin::pin!(work);
-        match select(work, runtime.sleep(timeout)).await {
-            Either::Left((result, _)) => result,
-            Either::Right(_) => Err(Error::timeout(Phase::Connect)
-                .with_context(format!("no connection to {host}:{port} in {timeout:?}"))),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What the core asks of a runtime: as little as this.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::fetch::BoxFuture;
+use crate::socket::{ConnectOptions, Socket};
 
-/// Who waits: spawns tasks, runs blocking work beside them, and sleeps.
+/// Who waits: spawns tasks, runs blocking work beside them, sleeps, and opens sockets.
 ///
 /// Object-safe, so that a session holds any runtime as `Arc<dyn Runtime>`. [`Task`](crate::Task)
 /// and [`unblock`](crate::unblock) are built on it, once for all runtimes.
@@ -33,6 +36,26 @@ pub trait Runtime: Send + Sync + 'static {
         Instant::now()
     }
 
+    /// Connects to one address.
+    ///
+    /// The future may be polled from any executor, and so may the socket: the runtime's reactor
+    /// wakes whoever reads or writes. A runtime without sockets returns [`no_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up and closes its socket.
+    ///
+    /// [`no_sockets`]: crate::no_sockets
+    fn connect(
+        &self,
+        address: SocketAddr,
+        options: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>>;
+
     /// How many calls [`spawn_blocking`](Self::spawn_blocking) runs at once at most; `None`
     /// when only the machine limits them.
     fn blocking_ceiling(&self) -> Option<usize>;
@@ -57,6 +80,14 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn now(&self) -> Instant {
         (**self).now()
+    }
+
+    fn connect(
+        &self,
+        address: SocketAddr,
+        options: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        (**self).connect(address, options)
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {

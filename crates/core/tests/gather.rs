@@ -6,6 +6,8 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,7 +20,8 @@ use futures_core::Stream;
 use futures_lite::future::{pending, ready, yield_now};
 use futures_lite::{FutureExt, StreamExt, stream};
 use inflight_core::{
-    AllFailed, BoxFuture, JobError, JobErrorKind, Runtime, Settled, gather, gather_stream,
+    AllFailed, BoxFuture, ConnectOptions, JobError, JobErrorKind, Runtime, Settled, Socket, gather,
+    gather_stream,
 };
 use proptest::prelude::*;
 use support::{Counter, Ear, Gate, PATIENCE, TestRuntime, Wakes, poll, poll_until_stalled, run};
@@ -902,6 +905,14 @@ impl Runtime for Eager {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         self.0.sleep(duration)
+    }
+
+    fn connect(
+        &self,
+        address: SocketAddr,
+        options: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        self.0.connect(address, options)
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {

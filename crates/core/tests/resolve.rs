@@ -5,14 +5,10 @@ mod support;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures_lite::future::{pending, ready};
-use inflight_core::{
-    AddressGuard, Cancel, ClientOptions, ErrorKind, Phase, Resolve, Resolver, Support,
-};
-use support::{TestRuntime, answer, builder, client, lock, poll_until_stalled, run};
+use inflight_core::{AddressGuard, Cancel, ClientOptions, ErrorKind, Resolve, Resolver, Support};
+use support::{TestRuntime, answer, builder, client, run};
 
 type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
@@ -109,59 +105,6 @@ fn a_panic_of_the_resolver_arrives_at_the_caller() {
     );
 }
 
-#[test]
-fn connect_takes_the_first_address_that_answers() {
-    let runtime = TestRuntime::new(0);
-    let resolver = resolver(|_, port| Ok((1..=4).map(|n| address(n, port)).collect()));
-    let tried = Mutex::new(Vec::new());
-    let connect = |good: Option<u8>| {
-        lock(&tried).clear();
-        run(resolver.connect(&runtime, ("host", 80), None, |to| {
-            lock(&tried).push(to);
-            let answers = good.is_some_and(|good| to == address(good, 80));
-            ready(if answers {
-                Ok(to)
-            } else {
-                Err(io::ErrorKind::ConnectionRefused.into())
-            })
-        }))
-    };
-    assert_eq!(connect(Some(3)).unwrap(), address(3, 80));
-    assert_eq!(lock(&tried).len(), 3);
-
-    let error = connect(None).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Connect);
-    assert!(error.to_string().contains("192.0.2.4:80"));
-    assert_eq!(lock(&tried).len(), 4);
-}
-
-#[test]
-fn connecting_too_long_is_a_timeout_of_that_phase() {
-    let runtime = TestRuntime::new(0);
-    let limit = Duration::from_secs(10);
-    let resolver = resolver(|_, port| Ok(vec![address(1, port)]));
-    // The look-up counts as well as the connecting itself.
-    for held in [true, false] {
-        if held {
-            runtime.hold_blocking();
-        } else {
-            runtime.release_blocking();
-        }
-        let connect = |_| pending::<io::Result<()>>();
-        let connecting = resolver.connect(&runtime, ("host", 80), Some(limit), connect);
-        let mut connecting = Box::pin(connecting);
-        assert!(poll_until_stalled(&mut connecting).is_pending());
-        runtime.advance(limit - Duration::from_secs(1));
-        assert!(poll_until_stalled(&mut connecting).is_pending());
-        runtime.advance(Duration::from_secs(1));
-        let error = run(connecting).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert_eq!(error.phase(), Some(Phase::Connect));
-        assert!(error.is_connect());
-        assert_eq!(runtime.sleeping(), 0);
-    }
-}
-
 /// A name server that answers when it is told to.
 struct Held(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
 
@@ -212,9 +155,6 @@ fn what_the_guard_refuses_is_not_given_out() {
     for refused in [
         run(resolver.lookup(&runtime, "192.0.2.1", 80)),
         resolver.lookup_blocking("192.0.2.1", 80, None, &Cancel::new()),
-        run(resolver.connect(&runtime, ("192.0.2.1", 80), None, |_| {
-            ready(Err(io::Error::other("tried")))
-        })),
     ] {
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect);

@@ -285,26 +285,18 @@ impl Backend {
         &self.runtime
     }
 
-    /// A heart that beats on the runtime, by its timer and, except on `threads`, which have no
-    /// sockets to look after, through one of its sockets.
+    /// A heart that beats on the runtime, by its timer and, except on `threads`, which open no
+    /// sockets, through one of its sockets.
     ///
     /// # Errors
     ///
     /// As [`Heartbeat::with_socket`](inflight_probe::Heartbeat::with_socket).
     #[cfg(feature = "probe")]
-    pub fn heartbeat(&self, every: Duration) -> Result<Heartbeat, Error> {
+    pub async fn heartbeat(&self, every: Duration) -> Result<Heartbeat, Error> {
         let on = self.runtime.clone();
-        match &self.engine {
-            #[cfg(feature = "rt-tokio")]
-            Engine::Tokio(tokio) => Heartbeat::with_socket(on, every, |end| tokio.adopt(end)),
-            #[cfg(feature = "rt-smol")]
-            Engine::Smol(smol) => Heartbeat::with_socket(on, every, |end| smol.adopt(end)),
-            #[cfg(feature = "rt-async-std")]
-            Engine::AsyncStd(async_std) => {
-                Heartbeat::with_socket(on, every, |end| async_std.adopt(end))
-            }
-            #[allow(unreachable_patterns, reason = "with no threads compiled in")]
-            _ => Heartbeat::start(on, every),
+        match self.cell.runtime {
+            RuntimeName::Threads => Heartbeat::start(on, every),
+            _ => Heartbeat::with_socket(on, every).await,
         }
     }
 
@@ -321,29 +313,24 @@ impl Backend {
     pub fn builder(&self) -> SessionBuilder {
         #[allow(unused_variables, reason = "with no client compiled in")]
         let runtime = self.runtime.clone();
-        match (self.cell.client, &self.engine) {
-            #[cfg(all(feature = "client-hyper", feature = "rt-tokio"))]
-            (ClientName::Hyper, Engine::Tokio(tokio)) => {
-                hyper(inflight_hyper::dial::Tokio(tokio.handle().clone()), runtime)
-            }
-            #[cfg(all(feature = "client-hyper", feature = "rt-smol"))]
-            (ClientName::Hyper, Engine::Smol(_)) => hyper(inflight_hyper::dial::Smol, runtime),
-            #[cfg(all(feature = "client-hyper", feature = "rt-async-std"))]
-            (ClientName::Hyper, Engine::AsyncStd(_)) => {
-                hyper(inflight_hyper::dial::AsyncStd, runtime)
-            }
+        match self.cell.client {
+            #[cfg(feature = "client-hyper")]
+            ClientName::Hyper => Session::builder(move |options| {
+                let client = inflight_hyper::Hyper::new(runtime.clone(), options)?;
+                Ok((client, runtime))
+            }),
             #[cfg(feature = "client-isahc")]
-            (ClientName::Isahc, _) => Session::builder(move |options| {
+            ClientName::Isahc => Session::builder(move |options| {
                 let client = inflight_isahc::Isahc::new(runtime.clone(), options)?;
                 Ok((client, runtime))
             }),
             #[cfg(feature = "client-surf")]
-            (ClientName::Surf, _) => Session::builder(move |options| {
+            ClientName::Surf => Session::builder(move |options| {
                 let client = inflight_surf::Surf::new(runtime.clone(), options)?;
                 Ok((client, runtime))
             }),
             #[cfg(feature = "client-ureq")]
-            (ClientName::Ureq, _) => Session::builder(move |options| {
+            ClientName::Ureq => Session::builder(move |options| {
                 let client = inflight_ureq::Ureq::new(options)?;
                 Ok((
                     inflight_core::Offload::new(client, runtime.clone()),
@@ -359,15 +346,6 @@ impl Backend {
             }
         }
     }
-}
-
-#[cfg(feature = "client-hyper")]
-#[allow(dead_code, reason = "with hyper but no async runtime compiled in")]
-fn hyper<D: inflight_hyper::Dial>(dial: D, runtime: Arc<dyn Runtime>) -> SessionBuilder {
-    Session::builder(move |options| {
-        let client = inflight_hyper::Hyper::new(dial, runtime.clone(), options)?;
-        Ok((client, runtime))
-    })
 }
 
 impl BlockOn for Backend {

@@ -70,9 +70,8 @@
 //!
 //! # TLS
 //!
-//! `https` works on every cell but surf's, where it is an error of kind
-//! [`Unsupported`](ErrorKind::Unsupported). The authorities that Mozilla trusts are compiled in;
-//! [`SessionBuilder::add_root_certificate`] adds others, [`TlsOptions`] says the rest. hyper and
+//! `https` works on every cell. The authorities that Mozilla trusts are compiled in;
+//! [`SessionBuilder::add_root_certificate`] adds others, and [`TlsOptions`] has the rest. hyper and
 //! isahc speak HTTP/2 with a server that offers it ([`HttpVersions`]).
 //!
 //! # Names and addresses
@@ -84,7 +83,7 @@
 //! # Proxies
 //!
 //! [`SessionBuilder::proxy`] sends requests through one, [`Proxies`] says which; the environment is
-//! read only by a program that asks for it ([`Proxies::from_env`]). surf has none.
+//! read only by a program that asks for it ([`Proxies::from_env`]).
 
 #[cfg(feature = "async-std")]
 pub mod async_std;
@@ -106,7 +105,7 @@ pub mod ureq;
 pub use cell::{Backend, Cell, UnknownCell};
 pub use inflight_core::*;
 #[cfg(feature = "hickory")]
-pub use inflight_hickory::Hickory;
+pub use inflight_net::hickory::Hickory;
 /// Finds what stalls an event loop.
 #[cfg(feature = "probe")]
 pub use inflight_probe as probe;
@@ -122,13 +121,13 @@ pub mod runtimes {
     #[cfg(feature = "rt-tokio")]
     pub use inflight_tokio::Tokio;
     #[cfg(feature = "rt-virtual")]
-    pub use inflight_virtual::Virtual;
+    pub use inflight_virtual::{LinkOptions, Listener, Network, Virtual};
 }
 
 /// The clients that are compiled in, to be put into a session by hand.
 pub mod clients {
     #[cfg(feature = "client-hyper")]
-    pub use inflight_hyper::{Dial, Hyper, dial};
+    pub use inflight_hyper::Hyper;
     #[cfg(feature = "client-isahc")]
     pub use inflight_isahc::Isahc;
     #[cfg(feature = "client-mock")]

@@ -7,15 +7,14 @@
 use std::sync::Arc;
 
 use inflight_core::{BlockOn, ClientOptions, Error, Runtime, Session, SessionBuilder};
-use inflight_hyper::{Hyper, dial};
+use inflight_hyper::Hyper;
 pub use inflight_tokio::Tokio;
 
-type Parts = (Hyper<dial::Tokio>, Arc<dyn Runtime>);
+type Parts = (Hyper, Arc<dyn Runtime>);
 
 fn open(tokio: Tokio, options: &ClientOptions) -> Result<Parts, Error> {
-    let dial = dial::Tokio(tokio.handle().clone());
     let runtime: Arc<dyn Runtime> = Arc::new(tokio);
-    Ok((Hyper::new(dial, runtime.clone(), options)?, runtime))
+    Ok((Hyper::new(runtime.clone(), options)?, runtime))
 }
 
 /// A session to be built with options.

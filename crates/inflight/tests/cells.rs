@@ -47,7 +47,7 @@ fn a_heart_beats_through_a_socket_where_the_runtime_has_sockets() {
     for cell in Cell::compiled() {
         let backend = cell.start(None).unwrap();
         let every = Duration::from_millis(2);
-        let heart = backend.heartbeat(every).unwrap();
+        let heart = backend.block_on(backend.heartbeat(every)).unwrap();
         assert_eq!(
             heart.lateness().socket.is_some(),
             cell.runtime() != "threads",

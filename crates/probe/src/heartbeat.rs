@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use futures_io::AsyncRead;
 use hdrhistogram::Histogram;
-use inflight_core::{Error, ErrorKind, Runtime, Task};
+use inflight_core::{ConnectOptions, Error, ErrorKind, Runtime, Socket, Task};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::prometheus::Prometheus;
 use crate::site::{histogram, nanos as in_nanos, record};
@@ -60,9 +60,7 @@ impl Heartbeat {
 
     /// The same with a second task whose ticks come through a socket: a thread writes to one end
     /// of a connection of this machine with itself, and the task reads the other. It is late when
-    /// the runtime looks late after its sockets, which timers that fire in time do not tell.
-    ///
-    /// `open` makes that end a socket of the runtime. It does not block already.
+    /// the runtime looks late after its sockets, which timers that fire in time do not show.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -75,7 +73,7 @@ impl Heartbeat {
     ///
     /// let smol = Smol::new(NonZeroUsize::MIN)?;
     /// let on = Arc::new(smol.clone());
-    /// let heart = Heartbeat::with_socket(on, Duration::from_millis(5), |end| smol.adopt(end))?;
+    /// let heart = smol.block_on(Heartbeat::with_socket(on, Duration::from_millis(5)))?;
     /// while heart.lateness().socket.unwrap().is_empty() {
     ///     smol.block_on(smol.sleep(Duration::from_millis(5)));
     /// }
@@ -84,29 +82,21 @@ impl Heartbeat {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start), and [`ErrorKind::Io`] when the system refuses the connection or
-    /// `open` fails.
-    pub fn with_socket<S>(
-        on: Arc<dyn Runtime>,
-        every: Duration,
-        open: impl FnOnce(TcpStream) -> io::Result<S>,
-    ) -> Result<Self, Error>
-    where
-        S: AsyncRead + Send + Unpin + 'static,
-    {
-        let opened = pair().and_then(|(write, read)| Ok((write, open(read)?)));
-        let (write, read) = opened.map_err(|error| {
+    /// As [`start`](Self::start), and [`ErrorKind::Io`] when the runtime opens no sockets or the
+    /// system refuses the connection.
+    pub async fn with_socket(on: Arc<dyn Runtime>, every: Duration) -> Result<Self, Error> {
+        let sockets = pair(&*on).await.map_err(|error| {
             Error::new(ErrorKind::Io)
                 .with_context("the heartbeat's socket could not be opened")
                 .with_source(error)
         })?;
-        Self::begin(on, every, Some((write, Box::pin(read))))
+        Self::begin(on, every, Some(sockets))
     }
 
     fn begin(
         on: Arc<dyn Runtime>,
         every: Duration,
-        sockets: Option<(TcpStream, Pin<Box<dyn AsyncRead + Send>>)>,
+        sockets: Option<(TcpStream, Box<dyn Socket>)>,
     ) -> Result<Self, Error> {
         let every = in_nanos(every.max(Duration::from_millis(1)));
         let mut tasks = Vec::new();
@@ -195,21 +185,17 @@ impl Lateness {
     }
 }
 
-/// Two ends of a connection, neither of which blocks. TCP, as it is there on every system.
-fn pair() -> io::Result<(TcpStream, TcpStream)> {
+/// Two ends of a connection: one that does not block, and one of the runtime's. TCP, as it is there
+/// on every system.
+async fn pair(runtime: &dyn Runtime) -> io::Result<(TcpStream, Box<dyn Socket>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let write = TcpStream::connect(listener.local_addr()?)?;
-    let read = loop {
-        let (read, from) = listener.accept()?;
-        // Anybody on this machine may have connected.
-        if from == write.local_addr()? {
-            break read;
-        }
-    };
+    let read = runtime
+        .connect(listener.local_addr()?, ConnectOptions::default())
+        .await?;
+    let (write, _) = listener.accept()?;
     // A tick is one byte: it is to go at once, and not with the next.
     write.set_nodelay(true)?;
     write.set_nonblocking(true)?;
-    read.set_nonblocking(true)?;
     Ok((write, read))
 }
 
@@ -279,12 +265,13 @@ impl Beat {
     }
 
     /// Ticks with each byte that comes.
-    async fn read(mut self, mut socket: Pin<Box<dyn AsyncRead + Send>>) {
+    async fn read(mut self, mut socket: Box<dyn Socket>) {
         let mut bytes = [0; 4096];
         loop {
-            match poll_fn(|cx| socket.as_mut().poll_read(cx, &mut bytes)).await {
-                Ok(0) => return,
-                Ok(ticks) => self.ticks_at(nanos(), ticks),
+            let mut ticks = ReadBuf::new(&mut bytes);
+            match poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut ticks)).await {
+                Ok(()) if ticks.filled().is_empty() => return,
+                Ok(()) => self.ticks_at(nanos(), ticks.filled().len()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Without a socket there are no more ticks, as without a runtime.
                 Err(_) => return,

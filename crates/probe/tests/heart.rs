@@ -1,16 +1,13 @@
 //! A heart that beats on a runtime of one worker: what holds up the worker makes it late, by the
 //! timer and through a socket.
 
-use std::io;
-use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use futures_io::AsyncRead;
-use inflight_core::{Runtime, Task};
+use inflight_core::{BlockOn, Runtime, Task};
 use inflight_probe::{Heartbeat, Lateness};
 
 const BEAT: Duration = Duration::from_millis(5);
@@ -30,11 +27,9 @@ fn through_a_socket(late: &Lateness) -> &hdrhistogram::Histogram<u64> {
     late.socket.as_ref().unwrap()
 }
 
-fn is_late<S>(runtime: impl Runtime + Clone, open: impl FnOnce(TcpStream) -> io::Result<S>)
-where
-    S: AsyncRead + Send + Unpin + 'static,
-{
-    let heart = Heartbeat::with_socket(Arc::new(runtime.clone()), BEAT, open).unwrap();
+fn is_late(runtime: impl Runtime + BlockOn + Clone) {
+    let heart = runtime.block_on(Heartbeat::with_socket(Arc::new(runtime.clone()), BEAT));
+    let heart = heart.unwrap();
     until(&heart, |late| {
         late.runtime.len() >= 5 && through_a_socket(late).len() >= 5 && late.control.len() >= 5
     });
@@ -65,27 +60,25 @@ where
 #[test]
 fn on_tokio_a_stall_is_seen_by_the_timer_and_the_socket() {
     let tokio = inflight_tokio::Tokio::new(Some(NonZeroUsize::MIN)).unwrap();
-    is_late(tokio.clone(), |end| tokio.adopt(end));
+    is_late(tokio);
 }
 
 #[test]
 fn on_smol_a_stall_is_seen_by_the_timer_and_the_socket() {
     let smol = inflight_smol::Smol::new(NonZeroUsize::MIN).unwrap();
-    is_late(smol.clone(), |end| smol.adopt(end));
+    is_late(smol);
 }
 
 #[test]
 fn on_async_std_a_stall_is_seen_by_the_timer_and_the_socket() {
     let async_std = inflight_async_std::AsyncStd::with_workers(NonZeroUsize::MIN).unwrap();
-    is_late(async_std, |end| async_std.adopt(end));
+    is_late(async_std);
 }
 
 #[test]
-fn a_socket_that_cannot_be_opened_is_an_error() {
-    let smol = inflight_smol::Smol::global();
-    let refused = Heartbeat::with_socket(Arc::new(smol), BEAT, |_| {
-        Err::<futures_lite::io::Empty, _>(io::Error::other("refused"))
-    });
+fn runtime_without_sockets_is_an_error() {
+    let threads = inflight_threads::Threads::new();
+    let refused = threads.block_on(Heartbeat::with_socket(Arc::new(threads.clone()), BEAT));
     let error = refused.unwrap_err();
     assert_eq!(error.kind(), inflight_core::ErrorKind::Io);
     assert!(error.to_string().contains("heartbeat's socket"), "{error}");

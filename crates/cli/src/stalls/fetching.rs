@@ -10,7 +10,9 @@ use futures_util::future::{Either, select};
 use hdrhistogram::Histogram;
 use inflight::clients::Ureq;
 use inflight::probe::{Event, FutureExt, Heartbeat, Lateness, Probe, Stall};
-use inflight::{Backend, Error, Fetch, Inline, Offload, Runtime, Session, SessionBuilder, Task};
+use inflight::{
+    Backend, BlockOn, Error, Fetch, Inline, Offload, Runtime, Session, SessionBuilder, Task,
+};
 
 use crate::output::describe;
 
@@ -80,7 +82,10 @@ impl Fetching {
         let builders = [inline, offloaded, backend.builder()];
         let [inline, offloaded, hyper] = builders.map(|builder| builder.timeout(TIMEOUT).build());
 
-        let ledger = Arc::new(Mutex::new(Ledger::new(backend.heartbeat(BEAT)?, plan.how)));
+        let ledger = Arc::new(Mutex::new(Ledger::new(
+            backend.block_on(backend.heartbeat(BEAT))?,
+            plan.how,
+        )));
         let told = ledger.clone();
         // One place stalls again and again, and each time counts.
         let probe = Probe::builder()

@@ -5,13 +5,13 @@ use std::io;
 
 use inflight_core::{Error, ErrorKind};
 
-/// The verdict on an error of hyper's or of hyper-util's pool.
+/// The verdict on an error of hyper's.
 pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
     // What our own connector or a request's body said comes back as it was.
     if let Some(ours) = Error::find_in(&error) {
         return ours;
     }
-    if let Some(tls) = inflight_tls::find(&error) {
+    if let Some(tls) = inflight_net::tls::find(&error) {
         return tls;
     }
     let kind = match find::<hyper::Error>(&error) {

@@ -12,10 +12,9 @@ use sync_wrapper::SyncWrapper;
 #[derive(Clone)]
 pub(crate) struct Spawn(pub(crate) Arc<dyn Runtime>);
 
-// Only of the kind that hyper-util's client hands out: already in the box that a runtime takes.
-impl Executor<BoxFuture<'static, ()>> for Spawn {
-    fn execute(&self, task: BoxFuture<'static, ()>) {
-        self.0.spawn(task);
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawn {
+    fn execute(&self, task: F) {
+        self.0.spawn(Box::pin(task));
     }
 }
 
@@ -28,7 +27,11 @@ impl hyper::rt::Timer for Timer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        self.sleep(deadline.saturating_duration_since(self.0.now()))
+        self.sleep(deadline.saturating_duration_since(self.now()))
+    }
+
+    fn now(&self) -> Instant {
+        self.0.now()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use http::request::Builder;
 use inflight_core::{ClientOptions, Error, HttpVersions, TlsOptions};
-use inflight_tls::{Tls, roots};
+use inflight_net::tls::{Tls, roots};
 use isahc::config::{Configurable, VersionNegotiation};
 use isahc::tls::{TlsConfig, TrustStore};
 

@@ -1,7 +1,6 @@
 //! Requests in surf's types, responses out of them.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::uri::Scheme;
 use inflight_core::{Body, Error, ErrorKind, Trace};
 use surf::http::headers::HeaderValue;
 
@@ -13,9 +12,6 @@ use crate::head::{self, Head};
 pub(crate) fn outgoing(request: http::Request<Body>) -> Result<surf::Request, Error> {
     let trace = Trace::of(&request);
     let (parts, body) = request.into_parts();
-    if parts.uri.scheme() != Some(&Scheme::HTTP) {
-        return Err(unsupported("surf is used without TLS"));
-    }
     let url = surf::Url::parse(&parts.uri.to_string())
         .map_err(|error| Error::new(ErrorKind::InvalidUrl).with_source(error))?;
     // Methods are told apart by case, and surf would send `get` as `GET`.
@@ -25,6 +21,7 @@ pub(crate) fn outgoing(request: http::Request<Body>) -> Result<surf::Request, Er
     };
     let mut request = surf::Request::new(method, url);
     request.set_ext(trace);
+    request.set_ext(parts.uri);
 
     let said = parts.headers.get(CONTENT_LENGTH);
     let len = body.len().or_else(|| said.and_then(head::length));

@@ -1,86 +1,96 @@
 //! One exchange on one connection: what surf is given in the place of its own transport.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
-use async_h1::client::{Encoder, decode};
-use async_io::Async;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, io};
+use async_h1::client::decode;
+use http::Uri;
 use http_client::http_types::Method;
 use http_client::http_types::headers::CONNECTION;
-use http_client::http_types::url::Position;
 use http_client::{HttpClient, Request, Response, async_trait};
-use inflight_core::{ClientOptions, Connections, Error, ErrorKind, Resolver, Runtime, Trace};
+use inflight_core::{BoxFuture, ClientOptions, Connections, Error, ErrorKind, Runtime, Trace};
+use inflight_net::{Checkout, Connector, Key, Pool, Stream, Want};
 
-use crate::pool::{Pool, Socket};
-use crate::wire::{Slot, Wire};
+use crate::upload::Upload;
+use crate::wire::{Home, Slot, Wire};
 
-pub(crate) struct Transport {
-    runtime: Arc<dyn Runtime>,
-    resolver: Resolver,
-    connect_timeout: Option<Duration>,
-    nodelay: bool,
+/// Clones are the same transport.
+#[derive(Clone)]
+pub(crate) struct Transport(Arc<Inner>);
+
+struct Inner {
+    connector: Connector,
+    pool: Pool<Stream>,
     connections: Connections,
-    pool: Arc<Pool>,
 }
 
 impl Transport {
-    pub(crate) fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Self {
-        Self {
-            pool: Pool::new(runtime.clone(), options),
-            runtime,
-            resolver: Resolver::new(options),
-            connect_timeout: options.connect_timeout,
-            nodelay: options.nodelay,
+    pub(crate) fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Inner {
+            connector: Connector::new(runtime.clone(), options, false)?,
+            pool: Pool::new(runtime, options),
             connections: options.connections.clone(),
-        }
+        })))
     }
 
-    async fn connect(&self, request: &Request) -> Result<Socket, Error> {
-        let url = request.url();
-        let host = url
-            .host_str()
-            .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
-        let port = url.port_or_known_default().unwrap_or(80);
-        let dial = async |address: SocketAddr| {
-            let stream = Async::<TcpStream>::connect(address).await?;
-            stream.get_ref().set_nodelay(self.nodelay)?;
-            Ok(stream)
+    pub(crate) fn ended(&self) -> BoxFuture<'static, ()> {
+        self.0.connector.ended()
+    }
+
+    async fn connection(
+        &self,
+        uri: &Uri,
+        method: Method,
+        trace: Option<&Trace>,
+    ) -> Result<(Checkout<Stream>, Home), Error> {
+        let inner = &*self.0;
+        let key = Key::new(uri, inner.connector.proxies())?;
+        let want = Want {
+            is_idempotent: !matches!(method, Method::Post | Method::Patch | Method::Connect),
+            will_share: false,
         };
-        let socket = self
-            .resolver
-            .connect(&*self.runtime, (host, port), self.connect_timeout, dial)
-            .await?;
-        self.connections.opened();
-        Ok(Arc::new(socket))
+        let connect = || inner.connector.connect(uri);
+        let checkout = inner.pool.checkout(&key, want, connect).await?;
+        if let Some(trace) = trace {
+            match checkout.is_reused {
+                true => inner.connections.reused(trace),
+                false => trace.connected(),
+            }
+        }
+        let pool = inner.pool.clone();
+        Ok((checkout, Home { pool, key }))
     }
 }
 
 #[async_trait]
 impl HttpClient for Transport {
-    async fn send(&self, request: Request) -> Result<Response, surf::Error> {
-        let host = &request.url()[Position::BeforeHost..Position::AfterPort];
-        let lease = match self.pool.lease(host, self.connect(&request)).await {
-            Ok(lease) => lease,
-            // surf wants a status for every error; nobody looks at it.
-            Err(error) => return Err(surf::Error::new(500, error)),
-        };
-        if let Some(trace) = request.ext().get::<Trace>() {
-            match lease.is_kept {
-                true => self.connections.reused(trace),
-                false => trace.connected(),
-            }
-        }
+    async fn send(&self, mut request: Request) -> Result<Response, surf::Error> {
+        // surf wants a status for every error; nobody looks at it.
+        let ours = |error: Error| surf::Error::new(500, error);
+        let uri = request.ext_mut().remove::<Uri>();
+        let uri = uri.ok_or_else(|| ours(Error::new(ErrorKind::InvalidUrl)))?;
+        let trace = request.ext_mut().remove::<Trace>();
+        let method = request.method();
+        let connection = self.connection(&uri, method, trace.as_ref()).await;
+        let (checkout, home) = connection.map_err(ours)?;
+        let stream = checkout.connection;
+        let to_head = method == Method::Head;
+        // After a CONNECT the connection is the tunnel's.
+        let may_stay = method != Method::Connect && request.header(CONNECTION).is_none();
         // `async_h1::connect` reads nothing before all is written. A server that answers while it
         // reads would then wait for us as we wait for it, so the wire does both at once.
-        let to_head = request.method() == Method::Head;
-        // After a CONNECT the connection is the tunnel's.
-        let may_stay = request.method() != Method::Connect && request.header(CONNECTION).is_none();
-        let upload = write(request, lease.socket.clone());
+        let proxy = self.0.connector.forwarding(&uri);
+        let upload = Upload::new(request, proxy.filter(|_| stream.is_forwarded()));
         let slot = Slot::default();
-        let wire = Wire::new(lease, upload, to_head, may_stay, slot.clone());
+        let home = may_stay.then_some(home);
+        let wire = Wire::new(
+            stream,
+            checkout.is_reused,
+            home,
+            upload,
+            to_head,
+            slot.clone(),
+        );
         let mut response = decode(wire).await?;
         let head = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(head) = head {
@@ -88,20 +98,6 @@ impl HttpClient for Transport {
         }
         Ok(response)
     }
-}
-
-/// Writes the request as async-h1 encodes it.
-async fn write(request: Request, socket: Socket) -> io::Result<()> {
-    let mut socket = &*socket;
-    let announced = matches!(request.method(), Method::Post | Method::Put | Method::Patch);
-    if request.is_empty() != Some(true) || announced {
-        return io::copy(Encoder::new(request), socket).await.map(drop);
-    }
-    // async-h1 announces an empty body where no body is expected (RFC 9110, section 8.6).
-    let mut head = String::new();
-    Encoder::new(request).read_to_string(&mut head).await?;
-    let head = head.replacen("\r\ncontent-length: 0\r\n", "\r\n", 1);
-    socket.write_all(head.as_bytes()).await
 }
 
 impl fmt::Debug for Transport {

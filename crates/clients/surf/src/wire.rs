@@ -1,4 +1,4 @@
-//! The socket as async-h1 reads it.
+//! The connection as async-h1 reads it.
 
 use std::io;
 use std::pin::Pin;
@@ -7,13 +7,15 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::io::AsyncRead;
 use inflight_core::bytes::{Buf, BytesMut};
-use inflight_core::{BoxFuture, Error, ErrorKind};
-use sync_wrapper::SyncWrapper;
+use inflight_core::{Error, ErrorKind};
+use inflight_net::{Key, Pool, Stream, tls};
+use tokio::io::ReadBuf;
+use tokio_util::io::poll_read_buf;
 
 use crate::chunks::Chunks;
 use crate::error::protocol;
 use crate::head::{Framing, Head};
-use crate::pool::Lease;
+use crate::upload::Upload;
 
 /// Reads the response and, meanwhile, writes the request. When all of both is done, the connection
 /// goes back to the pool.
@@ -21,48 +23,59 @@ use crate::pool::Lease;
 /// The head goes to whoever holds the [`Slot`]; async-h1 is given one that says how the body ends
 /// and no more.
 pub(crate) struct Wire {
-    lease: Lease,
-    upload: Option<SyncWrapper<Upload>>,
+    /// `None` once the exchange is over.
+    stream: Option<Stream>,
+    is_reused: bool,
+    /// `None` when something was seen after which no request may follow.
+    home: Option<Home>,
+    upload: Option<Upload>,
     to_head: bool,
     slot: Slot,
     interim: usize,
     body: Option<(Framing, Chunks)>,
     /// How much the socket has left of a body whose length is known.
     left: Option<u64>,
-    /// Whether nothing was seen yet after which no request may follow.
-    may_stay: bool,
     /// As it came, and as it goes on.
     raw: BytesMut,
     out: BytesMut,
 }
 
+/// Where a connection goes when its exchange is over.
+pub(crate) struct Home {
+    pub(crate) pool: Pool<Stream>,
+    pub(crate) key: Key,
+}
+
 /// Where the head is put, once it is there.
 pub(crate) type Slot = Arc<Mutex<Option<Head>>>;
-
-type Upload = BoxFuture<'static, io::Result<()>>;
 
 /// How many interim responses are passed over: a peer that sends them for ever has to end.
 const MAX_INTERIM: usize = 64;
 
+/// How much is read at once of what goes on in another shape.
+const CHUNK: usize = 8 * 1024;
+
 impl Wire {
-    /// A wire for one exchange; `to_head` when its request is a HEAD, `may_stay` unless it asks
-    /// for the connection to be closed.
+    /// A wire for one exchange; `to_head` when its request is a HEAD. Without a `home` the
+    /// connection is closed at the end.
     pub(crate) fn new(
-        lease: Lease,
-        upload: impl Future<Output = io::Result<()>> + Send + 'static,
+        stream: Stream,
+        is_reused: bool,
+        home: Option<Home>,
+        upload: Upload,
         to_head: bool,
-        may_stay: bool,
         slot: Slot,
     ) -> Self {
         Self {
-            lease,
-            upload: Some(SyncWrapper::new(Box::pin(upload))),
+            stream: Some(stream),
+            is_reused,
+            home,
+            upload: Some(upload),
             to_head,
             slot,
             interim: 0,
             body: None,
             left: None,
-            may_stay,
             raw: BytesMut::new(),
             out: BytesMut::new(),
         }
@@ -71,36 +84,36 @@ impl Wire {
     /// Goes on writing the request. Only the failure of its own body ends the exchange: a peer
     /// that does not want the rest may still say why.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(upload) = &mut self.upload else {
+        let (Some(upload), Some(stream)) = (&mut self.upload, &mut self.stream) else {
             return Ok(());
         };
-        let Poll::Ready(result) = upload.get_mut().as_mut().poll(cx) else {
+        let Poll::Ready(result) = upload.poll(stream, cx) else {
             return Ok(());
         };
         self.upload = None;
-        self.may_stay &= result.is_ok();
-        match result {
-            Err(error) if Error::find_in(&error).is_some() => Err(error),
-            _ => Ok(()),
+        let Err(error) = result else { return Ok(()) };
+        self.home = None;
+        match Error::find_in(&error) {
+            Some(_) => Err(error),
+            None => Ok(()),
         }
     }
 
-    /// async-h1 knows where a response ends and reads no further. So an end that it meets is
-    /// early, unless that is how the body ends.
-    fn poll_socket(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let read = ready!(Pin::new(&mut &*self.lease.socket).poll_read(cx, into));
-        let may_end = matches!(self.body, Some((Framing::Close, _)));
+    /// What a read of the connection came to. async-h1 knows where a response ends and reads no
+    /// further. So an end that it meets is early, unless that is how the body ends.
+    fn verdict(&self, read: io::Result<usize>, is_full: bool) -> io::Result<usize> {
+        let may_end = is_full || matches!(self.body, Some((Framing::Close, _)));
         let error = match read {
-            Ok(0) if !into.is_empty() && !may_end => io::ErrorKind::UnexpectedEof.into(),
-            Ok(n) => return Poll::Ready(Ok(n)),
+            Ok(0) if !may_end => io::ErrorKind::UnexpectedEof.into(),
+            Ok(n) => return Ok(n),
             Err(error) => error,
         };
         let is_unanswered = self.body.is_none() && self.interim == 0 && self.raw.is_empty();
-        let mut error = Error::from_read(error);
-        if self.lease.is_kept && is_unanswered && error.kind() == ErrorKind::Incomplete {
+        let mut error = tls::find(&error).unwrap_or_else(|| Error::from_read(error));
+        if self.is_reused && is_unanswered && error.kind() == ErrorKind::Incomplete {
             error = error.on_dead_connection();
         }
-        Poll::Ready(Err(error.into()))
+        Err(error.into())
     }
 
     /// Reads on in a body that goes on as it comes. What follows it on the socket stays there, and
@@ -110,7 +123,17 @@ impl Wire {
             Some(left) => into.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
             None => into.len(),
         };
-        let n = ready!(self.poll_socket(cx, &mut into[..most]))?;
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(0));
+        };
+        let mut buffer = ReadBuf::new(&mut into[..most]);
+        let read = ready!(tokio::io::AsyncRead::poll_read(
+            Pin::new(stream),
+            cx,
+            &mut buffer
+        ));
+        let read = read.map(|()| buffer.filled().len());
+        let n = self.verdict(read, most == 0)?;
         if let Some(left) = &mut self.left {
             *left -= n as u64;
         }
@@ -119,9 +142,12 @@ impl Wire {
 
     /// Reads on, once what has come goes on in another shape than it came.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut piece = [0; 8 * 1024];
-        let n = ready!(self.poll_socket(cx, &mut piece))?;
-        self.raw.extend_from_slice(&piece[..n]);
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        };
+        self.raw.reserve(CHUNK);
+        let read = ready!(poll_read_buf(Pin::new(stream), cx, &mut self.raw));
+        self.verdict(read, false)?;
         Poll::Ready(Ok(()))
     }
 
@@ -145,7 +171,9 @@ impl Wire {
             };
             let come = self.raw.len() as u64;
             self.left = length.map(|length| length.saturating_sub(come));
-            self.may_stay &= head.is_persistent() && length.is_none_or(|length| length >= come);
+            if !head.is_persistent() || length.is_some_and(|length| length < come) {
+                self.home = None;
+            }
             self.out
                 .extend_from_slice(framing.head_for_async_h1().as_bytes());
             self.body = Some((framing, Chunks::default()));
@@ -155,22 +183,49 @@ impl Wire {
         Ok(())
     }
 
-    /// Whether the exchange is over and the connection as good as new.
+    /// Whether the exchange is over in both directions.
     fn is_over(&self) -> bool {
         let is_whole = match &self.body {
             Some((Framing::Chunked, chunks)) => chunks.is_at_end() && self.raw.is_empty(),
             Some(_) => self.left == Some(0),
             None => false,
         };
-        self.may_stay && is_whole && self.upload.is_none()
+        is_whole && self.upload.is_none()
     }
-}
 
-impl Drop for Wire {
-    fn drop(&mut self) {
-        if self.is_over() {
-            self.lease.give_back();
+    /// Gives the connection back when the exchange is over. Never when it is dropped: a panic or a
+    /// cancelled request returns nothing.
+    fn finish(&mut self) {
+        if self.stream.is_some()
+            && self.is_over()
+            && let Some(home) = self.home.take()
+            && let Some(mut stream) = self.stream.take()
+            && stream.rest()
+        {
+            home.pool.put(home.key, stream);
         }
+    }
+
+    fn poll_out(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        while self.out.is_empty() {
+            match &mut self.body {
+                None => {
+                    ready!(self.poll_raw(cx))?;
+                    self.find_head()?;
+                }
+                Some((Framing::Chunked, chunks)) => {
+                    chunks.pass(&mut self.raw, &mut self.out)?;
+                    if self.out.is_empty() {
+                        ready!(self.poll_raw(cx))?;
+                    }
+                }
+                Some(_) if self.raw.is_empty() => return self.poll_body(cx, into),
+                Some(_) => self.out = self.raw.split(),
+            }
+        }
+        let n = into.len().min(self.out.len());
+        self.out.copy_to_slice(&mut into[..n]);
+        Poll::Ready(Ok(n))
     }
 }
 
@@ -181,25 +236,8 @@ impl AsyncRead for Wire {
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         self.poll_upload(cx)?;
-        while self.out.is_empty() {
-            let this = &mut *self;
-            match &mut this.body {
-                None => {
-                    ready!(this.poll_raw(cx))?;
-                    this.find_head()?;
-                }
-                Some((Framing::Chunked, chunks)) => {
-                    chunks.pass(&mut this.raw, &mut this.out)?;
-                    if this.out.is_empty() {
-                        ready!(this.poll_raw(cx))?;
-                    }
-                }
-                Some(_) if this.raw.is_empty() => return this.poll_body(cx, into),
-                Some(_) => this.out = this.raw.split(),
-            }
-        }
-        let n = into.len().min(self.out.len());
-        self.out.copy_to_slice(&mut into[..n]);
-        Poll::Ready(Ok(n))
+        let read = self.poll_out(cx, into);
+        self.finish();
+        read
     }
 }

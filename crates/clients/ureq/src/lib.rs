@@ -19,7 +19,7 @@ use inflight_core::{
     FetchBlocking, HttpVersions, Phase, Proxies, Proxy, Resolver, Support, Trace,
     retires_connection,
 };
-use inflight_tls::Tls;
+use inflight_net::tls::Tls;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, AsSendBody, SendBody};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{Read, Write};
 
 use inflight_core::{Error, host_and_port};
-use inflight_tls::rustls::{ClientConnection, StreamOwned};
-use inflight_tls::{Tls, handshake_error, server_name, verdict};
+use inflight_net::tls::rustls::{ClientConnection, StreamOwned};
+use inflight_net::tls::{Tls, handshake_error, server_name, verdict};
 use ureq::http::Uri;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport, TransportAdapter,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use inflight_core::{Cancel, CancelGuard, ClientOptions, Connections, Trace, connect_error};
-use inflight_tls::Tls;
+use inflight_net::tls::Tls;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, NextTimeout, ShutdownHandle, TcpConnector,
     Transport, time,

@@ -5,6 +5,8 @@
 #![allow(dead_code)]
 
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +20,8 @@ use async_executor::Executor;
 use futures_lite::future::{block_on, or};
 use http::Request;
 use inflight_core::{
-    Body, BoxFuture, Capabilities, Error, Fetch, Runtime, Session, SessionBuilder,
+    Body, BoxFuture, Capabilities, ConnectOptions, Error, Fetch, Runtime, Session, SessionBuilder,
+    Socket, no_sockets,
 };
 
 /// How long a test waits for an event before it fails. No test that passes waits this long.
@@ -410,6 +413,14 @@ impl Runtime for TestRuntime {
 
     fn now(&self) -> Instant {
         self.0.zero + lock(&self.0.clock).now
+    }
+
+    fn connect(
+        &self,
+        _: SocketAddr,
+        _: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        Box::pin(std::future::ready(Err(no_sockets("test"))))
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {

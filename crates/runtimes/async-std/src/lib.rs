@@ -13,15 +13,17 @@
 //! assert_eq!(runtime.block_on(task).unwrap(), 42);
 //! ```
 
-use std::io;
-use std::net::TcpStream;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use async_io::Async;
 use async_std::task;
-use futures_io::AsyncRead;
-use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
+use inflight_core::{
+    BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, ReadinessSocket, Runtime, Socket,
+};
 
 /// async-std. There is one pool for the process, and whoever starts it first fixes its size.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +61,6 @@ impl AsyncStd {
         }
         Ok(Self(()))
     }
-
-    /// Makes a socket of the standard library one of async-std's, to be read in tasks.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the system has against it.
-    pub fn adopt(&self, socket: TcpStream) -> io::Result<impl AsyncRead + Send + Unpin + use<>> {
-        socket.set_nonblocking(true)?;
-        Ok(async_std::net::TcpStream::from(socket))
-    }
 }
 
 impl Runtime for AsyncStd {
@@ -89,6 +81,21 @@ impl Runtime for AsyncStd {
         let timer = async_io::Timer::after(duration);
         Box::pin(async move {
             timer.await;
+        })
+    }
+
+    fn connect(
+        &self,
+        address: SocketAddr,
+        options: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        Box::pin(async move {
+            // async-std's own socket is this one, without a way to ask whether it is readable.
+            let stream = Async::<TcpStream>::connect(address).await?;
+            stream.get_ref().set_nodelay(options.nodelay)?;
+            let read = |stream: &Async<TcpStream>, buffer: &mut [u8]| stream.get_ref().read(buffer);
+            let socket = ReadinessSocket::new(stream, Async::poll_readable, read);
+            Ok(Box::new(socket) as Box<dyn Socket>)
         })
     }
 

@@ -9,8 +9,8 @@
 //! assert_eq!(smol.block_on(task).unwrap(), 42);
 //! ```
 
-use std::io;
-use std::net::TcpStream;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -18,8 +18,10 @@ use std::thread;
 use std::time::Duration;
 
 use async_executor::Executor;
-use futures_io::AsyncRead;
-use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
+use async_io::Async;
+use inflight_core::{
+    BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, ReadinessSocket, Runtime, Socket,
+};
 use smol::channel::{Receiver, Sender, bounded};
 
 /// smol. Its timers and sockets belong to one reactor for the process, whichever executor runs
@@ -60,17 +62,6 @@ impl Smol {
     }
 }
 
-impl Smol {
-    /// Makes a socket of the standard library one of smol's, to be read in tasks.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the reactor has against it.
-    pub fn adopt(&self, socket: TcpStream) -> io::Result<impl AsyncRead + Send + Unpin + use<>> {
-        async_io::Async::new(socket)
-    }
-}
-
 #[derive(Debug)]
 struct Owned {
     executor: Arc<Executor<'static>>,
@@ -103,6 +94,20 @@ impl Runtime for Smol {
         let timer = async_io::Timer::after(duration);
         Box::pin(async move {
             timer.await;
+        })
+    }
+
+    fn connect(
+        &self,
+        address: SocketAddr,
+        options: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        Box::pin(async move {
+            let stream = Async::<TcpStream>::connect(address).await?;
+            stream.get_ref().set_nodelay(options.nodelay)?;
+            let read = |stream: &Async<TcpStream>, buffer: &mut [u8]| stream.get_ref().read(buffer);
+            let socket = ReadinessSocket::new(stream, Async::poll_readable, read);
+            Ok(Box::new(socket) as Box<dyn Socket>)
         })
     }
 

@@ -13,13 +13,16 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::future::ready;
+use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use futures_lite::future;
-use inflight_core::{BlockOn, BoxFuture, Runtime};
+use inflight_core::{BlockOn, BoxFuture, ConnectOptions, Runtime, Socket, no_sockets};
 
 /// How long a thread without work waits for more before it ends.
 const IDLE: Duration = Duration::from_secs(5);
@@ -122,6 +125,14 @@ impl Runtime for Threads {
         Box::pin(async move {
             timer.await;
         })
+    }
+
+    fn connect(
+        &self,
+        _: SocketAddr,
+        _: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        Box::pin(ready(Err(no_sockets(self.name()))))
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {

@@ -16,16 +16,18 @@
 //! # Ok::<(), inflight_core::Error>(())
 //! ```
 
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, IoSlice, Read};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_io::AsyncRead;
-use inflight_core::{BlockOn, BoxFuture, Error, ErrorKind, Runtime};
-use tokio::io::ReadBuf;
+use inflight_core::{BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, Runtime, Socket};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 
@@ -106,34 +108,56 @@ impl Tokio {
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
+}
 
-    /// Makes a socket of the standard library one of this runtime's, to be read in tasks.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the reactor has against it.
-    pub fn adopt(
-        &self,
-        socket: std::net::TcpStream,
-    ) -> io::Result<impl AsyncRead + Send + Unpin + use<>> {
-        socket.set_nonblocking(true)?;
-        let _inside = self.handle.enter();
-        TcpStream::from_std(socket).map(Socket)
+/// tokio's socket. It finds its reactor by itself, under any executor.
+#[derive(Debug)]
+struct TokioSocket(TcpStream);
+
+impl Socket for TokioSocket {
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // tokio's own `try_read` asks the reactor first.
+        (&*SockRef::from(&self.0)).read(buffer)
     }
 }
 
-/// The traits of `futures-io` over tokio's own.
-struct Socket(TcpStream);
-
-impl AsyncRead for Socket {
+impl AsyncRead for TokioSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bytes: &mut [u8],
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for TokioSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut bytes = ReadBuf::new(bytes);
-        let read = tokio::io::AsyncRead::poll_read(Pin::new(&mut self.0), cx, &mut bytes);
-        read.map_ok(|()| bytes.filled().len())
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
     }
 }
 
@@ -174,6 +198,24 @@ impl Runtime for Tokio {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let _inside = self.handle.enter();
         Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn connect(
+        &self,
+        address: SocketAddr,
+        options: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        let handle = self.handle.clone();
+        Box::pin(async move {
+            let mut connecting = pin!(TcpStream::connect(address));
+            let stream = poll_fn(|cx| {
+                let _inside = handle.enter();
+                connecting.as_mut().poll(cx)
+            });
+            let stream = stream.await?;
+            stream.set_nodelay(options.nodelay)?;
+            Ok(Box::new(TokioSocket(stream)) as Box<dyn Socket>)
+        })
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {

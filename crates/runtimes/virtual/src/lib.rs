@@ -1,8 +1,9 @@
-//! A runtime for tests: one thread, and a time that passes when nothing else is left to do.
+//! A runtime for tests, with one thread and virtual time.
 //!
 //! Tasks run one after another in the thread that calls [`block_on`](BlockOn::block_on), always
-//! in the same order. Time stands still while anything can run; when nothing can, it jumps to the
-//! next timer. A test of a retry after an hour takes no time, and gives the same result each time.
+//! in the same order. Time stands still while anything can run. When nothing can, time jumps to
+//! the next timer. A test of a retry after an hour takes no time and gives the same result in each
+//! run.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,16 +25,27 @@
 //! assert_eq!(runtime.elapsed(), Duration::from_secs(3600));
 //! ```
 //!
+//! # Network
+//!
+//! The runtime has a network in memory, with latency, bandwidth, resets and partitions that a test
+//! controls: see [`Virtual::listen`] and [`Virtual::network`]. A client that takes its sockets from
+//! the runtime, such as `inflight-hyper`, reaches the servers of the same program that listen on
+//! this network. Faults are drawn from the runtime's seed, so they are the same in each run.
+//!
 //! # What it is not for
 //!
-//! Its time says nothing to the rest of the world: a request to a real server takes none of it,
-//! so timers run ahead of the answer. It goes with a client that answers by itself, such as
-//! `inflight-mock`.
+//! Real servers remain out of reach: the network leads to no other process. Do not use a client
+//! that opens its own sockets, such as `inflight-isahc`. Virtual time does not wait for a real
+//! server, so timers fire before the response arrives. A client that answers by itself, such as
+//! `inflight-mock`, needs no network.
 
+mod network;
 mod timer;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,34 +55,37 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use inflight_core::{BlockOn, BoxFuture, Runtime};
+use inflight_core::{BlockOn, BoxFuture, ConnectOptions, Runtime, Socket};
 use slab::Slab;
 
-use timer::{Sleep, Timers};
+use network::{Connect, NetworkState};
+pub use network::{LinkOptions, Listener, Network};
+use timer::{Sleep, Timer, Timers};
 
-/// How long [`Virtual`] waits for a thread that is not its own, in real time, before it takes the
-/// waiting for a deadlock.
+/// How long [`Virtual`] waits for other threads, in real time, before it reports a deadlock.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// One thread, virtual time. Clones are the same runtime.
+/// A runtime with one thread, virtual time and a network in memory. Clones refer to the same
+/// runtime.
 #[derive(Clone)]
 pub struct Virtual(Arc<Shared>);
 
 struct Shared {
-    /// What [`Runtime::now`] counts from.
+    /// The result of [`Runtime::now`] at virtual time zero.
     zero: Instant,
     patience: Duration,
     state: Mutex<State>,
-    /// Somebody woke a task, or the runtime is free again.
+    /// Notified when a task is woken, a timer is set, or the runtime is free again.
     changed: Condvar,
 }
 
 struct State {
     timers: Timers,
+    network: NetworkState,
     tasks: Slab<Entry>,
     ready: VecDeque<Ready>,
     order: Option<Rng>,
-    /// Who is inside.
+    /// The thread that is in `block_on`.
     runs_on: Option<ThreadId>,
 }
 
@@ -88,13 +103,19 @@ struct Entry {
 }
 
 impl Virtual {
-    /// Tasks run in the order in which they were woken.
+    /// Returns a runtime whose tasks run in the order in which they were woken.
+    ///
+    /// Random faults of its network are the same in each run.
     pub fn new() -> Self {
         Self::with(None)
     }
 
-    /// What could run next is chosen at random, from this seed: the same order each time, and
-    /// another with another seed. A test that runs under many finds what depends on an order.
+    /// Returns a runtime that chooses at random, from this seed, which of the woken tasks runs
+    /// next.
+    ///
+    /// The order is the same each time, and another with another seed. A test that runs under many
+    /// seeds finds what depends on an order. The random faults of the runtime's network are drawn
+    /// from the same seed.
     ///
     /// ```
     /// use inflight_core::{BlockOn, Task};
@@ -119,30 +140,31 @@ impl Virtual {
     /// assert_eq!(first_done(7), first_done(7));
     /// ```
     pub fn seeded(seed: u64) -> Self {
-        Self::with(Some(Rng::with_seed(seed)))
+        Self::with(Some(seed))
     }
 
-    fn with(order: Option<Rng>) -> Self {
+    fn with(seed: Option<u64>) -> Self {
         Self(Arc::new(Shared {
             zero: Instant::now(),
             patience: PATIENCE,
             state: Mutex::new(State {
                 timers: Timers::default(),
+                network: NetworkState::new(seed.unwrap_or(0)),
                 tasks: Slab::new(),
                 ready: VecDeque::new(),
-                order,
+                order: seed.map(Rng::with_seed),
                 runs_on: None,
             }),
             changed: Condvar::new(),
         }))
     }
 
-    /// How long to wait, in real time, for a thread that is not the runtime's before the waiting
-    /// is taken for a deadlock. Default 2 s.
+    /// Sets how long the runtime waits for other threads, in real time, before it reports a
+    /// deadlock. Default 2 s.
     ///
     /// # Panics
     ///
-    /// If the runtime was cloned already.
+    /// If the runtime was cloned before.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         let shared = Arc::get_mut(&mut self.0).expect("patience is set before the first clone");
@@ -150,20 +172,22 @@ impl Virtual {
         self
     }
 
-    /// The virtual time since the runtime was made.
+    /// Returns the virtual time since the runtime was created.
     pub fn elapsed(&self) -> Duration {
         self.0.lock().timers.now
     }
 
-    /// Lets this much time pass at once, for tests that poll by hand. What was to be woken
-    /// meanwhile is woken; nothing runs before the next [`block_on`](BlockOn::block_on).
+    /// Lets this much time pass at once, for tests that poll by hand.
+    ///
+    /// Timers that are due meanwhile wake their tasks, and the network delivers what arrives. No
+    /// task runs before the next [`block_on`](BlockOn::block_on).
     pub fn advance(&self, time: Duration) {
-        let woken = {
-            let mut state = self.0.lock();
-            let until = state.timers.now.saturating_add(time);
-            state.timers.pass_to(until)
-        };
-        woken.into_iter().for_each(Waker::wake);
+        let mut state = self.0.lock();
+        let until = state.timers.now.saturating_add(time);
+        state.pass_to(until);
+        let wakers = state.timers.take_wakers();
+        drop(state);
+        wakers.wake();
     }
 }
 
@@ -202,8 +226,8 @@ impl Runtime for Virtual {
         self.0.changed.notify_all();
     }
 
-    /// In its turn, on the runtime's one thread: everything else waits meanwhile. Work that waits
-    /// for a task waits for ever.
+    /// Runs the work on the runtime's one thread, as one more task. All tasks wait until the work
+    /// returns, so work that waits for a task never returns.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
         self.0.lock().ready.push_back(Ready::Blocking(work));
         self.0.changed.notify_all();
@@ -218,22 +242,52 @@ impl Runtime for Virtual {
         self.0.zero + self.elapsed()
     }
 
+    /// Connects to a [`Listener`] on the runtime's [`Network`]. The options make no difference.
+    ///
+    /// The connect starts with the future's first poll and takes one round trip.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), after one round trip, if nobody
+    ///   listens at the address when the connect arrives there.
+    /// - [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) if the runtime has ended.
+    ///
+    /// Reads and writes of the socket fail with:
+    ///
+    /// - [`ConnectionReset`](io::ErrorKind::ConnectionReset) after a reset. A reset discards the
+    ///   bytes that were received and not read. As in TCP, an end also resets its peer if it is
+    ///   dropped with unread bytes, or if bytes arrive after it was dropped.
+    /// - [`BrokenPipe`](io::ErrorKind::BrokenPipe) for a write after the socket's own shutdown.
+    /// - [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) if the runtime has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the connect. The listener does not accept it, or accepts a
+    /// connection that its peer has closed.
+    fn connect(
+        &self,
+        address: SocketAddr,
+        _: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        Box::pin(Connect::new(Arc::downgrade(&self.0), address))
+    }
+
     fn blocking_ceiling(&self) -> Option<usize> {
         Some(1)
     }
 }
 
 impl BlockOn for Virtual {
-    /// Runs the future and whatever was spawned, one at a time, until the future's end. Tasks
-    /// that are left go on in the next call.
+    /// Runs the future and the spawned tasks, one at a time, until the future completes. The next
+    /// call continues the tasks that are left.
     ///
-    /// A second thread waits until the first is done.
+    /// If another thread is in `block_on`, this thread waits until that call returns.
     ///
     /// # Panics
     ///
-    /// When everything waits, no timer is set, and no other thread wakes anything for
-    /// [`patience`](Virtual::patience): the program would hang. And when it is called by what it
-    /// runs.
+    /// - If there is a deadlock: everything waits, no timer is set, nothing is on its way through
+    ///   the network, and no other thread wakes a task within [`patience`](Virtual::patience).
+    /// - If a task of the runtime calls it.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _inside = self.0.enter();
         let mut future = pin!(future);
@@ -255,7 +309,7 @@ impl BlockOn for Virtual {
                     }
                 }
                 Ready::Task(key) => self.0.poll_task(key),
-                // As a panic of a pool's thread, which takes nothing with it.
+                // A panic ends this work alone, as on a thread of a pool.
                 Ready::Blocking(work) => drop(catch_unwind(AssertUnwindSafe(work))),
             }
         }
@@ -282,10 +336,39 @@ impl Shared {
         Inside(self)
     }
 
-    /// What runs next. Lets time pass when nothing can.
+    /// Runs `operation` on the network, and then wakes whom it affects.
+    fn with_network<T>(&self, operation: impl FnOnce(&mut NetworkState, &mut Timers) -> T) -> T {
+        let mut state = self.lock();
+        // The operation sees what has arrived by now.
+        let now = state.timers.now;
+        state.pass_to(now);
+        let State {
+            network, timers, ..
+        } = &mut *state;
+        let output = operation(network, timers);
+        let wakers = timers.take_wakers();
+        drop(state);
+        wakers.wake();
+        // A thread that waits for other threads may now have a timer to wait for.
+        self.changed.notify_all();
+        output
+    }
+
+    /// Returns what runs next. Lets time pass when nothing can run.
     fn next(&self) -> Ready {
         let mut state = self.lock();
         loop {
+            // What arrives at this time arrives before the next task runs.
+            let now = state.timers.now;
+            let is_due = |due: &Duration| *due <= now || state.ready.is_empty();
+            if let Some(due) = state.timers.next().filter(is_due) {
+                state.pass_to(due);
+                let wakers = state.timers.take_wakers();
+                drop(state);
+                wakers.wake();
+                state = self.lock();
+                continue;
+            }
             let len = state.ready.len();
             let index = match &mut state.order {
                 Some(order) if len > 1 => order.usize(..len),
@@ -294,14 +377,7 @@ impl Shared {
             if let Some(ready) = state.ready.remove(index) {
                 return ready;
             }
-            if let Some(next) = state.timers.next() {
-                let woken = state.timers.pass_to(next);
-                drop(state);
-                woken.into_iter().for_each(Waker::wake);
-                state = self.lock();
-                continue;
-            }
-            // A thread of somebody else's may be about to wake something.
+            // Another thread may be about to wake a task.
             let patient = |state: &mut State| state.ready.is_empty() && state.timers.is_empty();
             let waited = self
                 .changed
@@ -309,11 +385,12 @@ impl Shared {
             let (still, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = still;
             if timeout.timed_out() {
-                let tasks = state.tasks.len();
+                let (tasks, held) = (state.tasks.len(), state.network.held_packets());
                 drop(state);
                 panic!(
                     "deadlock: the future and {tasks} tasks wait for what nothing brings: no \
-                     timer is set, and no other thread has woken any of them for {:?}",
+                     timer is set, no other thread has woken any of them for {:?}, and the \
+                     network's partitions hold {held} packets",
                     self.patience
                 );
             }
@@ -334,7 +411,7 @@ impl Shared {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             task.as_mut().poll(&mut Context::from_waker(&waker))
         }));
-        // A panic ends its task and no other, as on tokio.
+        // A panic ends this task alone, as on tokio.
         let is_over = !matches!(polled, Ok(Poll::Pending));
         let mut state = self.lock();
         if is_over {
@@ -343,9 +420,22 @@ impl Shared {
             entry.task = Some(task);
             return;
         }
-        // What it held may want the lock, and may panic as well.
+        // Dropping the task may take the lock, and may panic as well.
         drop(state);
         drop(catch_unwind(AssertUnwindSafe(|| drop(task))));
+    }
+}
+
+impl State {
+    /// Lets time pass, fires the timers that are due meanwhile, and collects the wakers.
+    fn pass_to(&mut self, moment: Duration) {
+        while let Some(timer) = self.timers.fire(moment) {
+            match timer {
+                Timer::Wake(waker) => self.timers.wake(Some(waker)),
+                Timer::Deliver(packet) => self.network.deliver(packet, &mut self.timers),
+            }
+        }
+        self.timers.pass_to(moment);
     }
 }
 
@@ -356,7 +446,7 @@ impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.runs_on = None;
-        // It is this call's future that it stands for.
+        // It refers to the future of this call.
         state.ready.retain(|ready| !matches!(ready, Ready::Main));
         drop(state);
         self.0.changed.notify_all();
@@ -383,7 +473,7 @@ impl Wake for TaskWaker {
             let mut state = shared.lock();
             match self.key {
                 None if state.runs_on.is_some() => state.ready.push_back(Ready::Main),
-                // Its number may be another task's by now.
+                // The key may belong to another task by now.
                 Some(key)
                     if state
                         .tasks

@@ -1,47 +1,106 @@
-//! Virtual time and those who wait for it.
+//! Virtual time, and what happens when.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::Shared;
+use crate::network::Packet;
 
-/// A thousand years: what is to happen later does not happen.
+/// A thousand years: what is due later never happens.
 const FAR: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 
-/// The time, and who is to be woken when.
+/// The time, and the timers that are set.
 #[derive(Default)]
 pub(crate) struct Timers {
     pub(crate) now: Duration,
-    // By the order in which they were first waited for, where the time is the same.
-    sleepers: BTreeMap<(Duration, u64), Waker>,
+    // Timers that are due at the same time fire in the order in which they were set.
+    queue: BTreeMap<(Duration, u64), Timer>,
     count: u64,
+    wakers: DeferredWakers,
+}
+
+/// What a timer does when it fires.
+pub(crate) enum Timer {
+    Wake(Waker),
+    Deliver(Packet),
 }
 
 impl Timers {
-    /// When the next is due.
+    /// When the next timer is due.
     pub(crate) fn next(&self) -> Option<Duration> {
-        self.sleepers.keys().next().map(|(until, _)| *until)
+        self.queue.keys().next().map(|(due, _)| *due)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.sleepers.is_empty()
+        self.queue.is_empty()
     }
 
-    /// Lets time pass, and gives those who are to be woken for it.
-    pub(crate) fn pass_to(&mut self, moment: Duration) -> Vec<Waker> {
+    /// Removes the next timer that is due by `moment`, and sets the time to when it is due.
+    pub(crate) fn fire(&mut self, moment: Duration) -> Option<Timer> {
+        let first = self.queue.first_entry()?;
+        let (due, _) = *first.key();
+        if due > moment {
+            return None;
+        }
+        self.now = self.now.max(due);
+        Some(first.remove())
+    }
+
+    /// Sets the time to `moment`, unless that is past.
+    pub(crate) fn pass_to(&mut self, moment: Duration) {
         self.now = self.now.max(moment.min(FAR));
-        let later = self.sleepers.split_off(&(self.now, u64::MAX));
-        let due = std::mem::replace(&mut self.sleepers, later);
-        due.into_values().collect()
+    }
+
+    /// Delivers the packet at `due`.
+    pub(crate) fn deliver_at(&mut self, due: Duration, packet: Packet) {
+        if due <= FAR {
+            let number = self.next_number();
+            self.queue.insert((due, number), Timer::Deliver(packet));
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    /// Wakes the waker after the lock is released.
+    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
+        self.wakers.woken.extend(waker);
+    }
+
+    /// Drops the waker after the lock is released.
+    pub(crate) fn discard(&mut self, waker: Option<Waker>) {
+        self.wakers.discarded.extend(waker);
+    }
+
+    /// Returns the wakers for the caller, who is to release the lock first.
+    pub(crate) fn take_wakers(&mut self) -> DeferredWakers {
+        mem::take(&mut self.wakers)
     }
 }
 
-/// Completes when it is time.
+/// Wakers that are woken or dropped after the lock is released: both may run code of a task,
+/// which may want the lock.
+#[derive(Default)]
+pub(crate) struct DeferredWakers {
+    woken: Vec<Waker>,
+    discarded: Vec<Waker>,
+}
+
+impl DeferredWakers {
+    pub(crate) fn wake(self) {
+        self.woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Completes at a point in virtual time.
 pub(crate) struct Sleep {
-    // A task that sleeps does not keep its runtime.
+    // A task that sleeps does not keep its runtime alive.
     shared: Weak<Shared>,
     until: Duration,
     number: Option<u64>,
@@ -62,7 +121,7 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        // Nobody's time passes when the runtime is gone.
+        // No time passes after the runtime has ended.
         let Some(shared) = this.shared.upgrade() else {
             return Poll::Pending;
         };
@@ -74,15 +133,12 @@ impl Future for Sleep {
         if this.until > FAR {
             return Poll::Pending;
         }
-        let number = *this.number.get_or_insert_with(|| {
-            timers.count += 1;
-            timers.count
-        });
-        let waker = cx.waker().clone();
-        let before = timers.sleepers.insert((this.until, number), waker);
+        let number = *this.number.get_or_insert_with(|| timers.next_number());
+        let timer = Timer::Wake(cx.waker().clone());
+        let replaced = timers.queue.insert((this.until, number), timer);
         drop(state);
-        drop(before);
-        // Whoever waits for other threads has a timer to wait for now.
+        drop(replaced);
+        // A thread that waits for other threads now has a timer to wait for.
         shared.changed.notify_all();
         Poll::Pending
     }
@@ -91,9 +147,8 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let (Some(number), Some(shared)) = (self.number, self.shared.upgrade()) {
-            let key = (self.until, number);
-            let waker = shared.lock().timers.sleepers.remove(&key);
-            drop(waker);
+            let timer = shared.lock().timers.queue.remove(&(self.until, number));
+            drop(timer);
         }
     }
 }

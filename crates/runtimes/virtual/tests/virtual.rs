@@ -34,7 +34,7 @@ fn an_hour_takes_no_time() {
 }
 
 #[test]
-fn timers_ring_in_their_order_and_at_their_time() {
+fn timers_fire_in_their_order_and_at_their_time() {
     let runtime = Virtual::new();
     let naps = [3_u64, 1, 2, 1].map(|seconds| {
         let runtime = runtime.clone();
@@ -96,7 +96,7 @@ fn tasks_run_in_the_order_of_their_wakes() {
 }
 
 #[test]
-fn a_deadlock_is_told() {
+fn deadlock_is_reported() {
     let runtime = Virtual::new().patience(Duration::from_millis(1));
     Task::spawn(&runtime, pending::<()>()).detach();
     let message = panic_of(|| runtime.block_on(pending()));
@@ -139,7 +139,7 @@ fn another_thread_may_wake_it() {
 }
 
 #[test]
-fn entering_from_within_is_told() {
+fn entering_from_within_panics() {
     let runtime = Virtual::new();
     let inner = runtime.clone();
     let message = panic_of(|| runtime.block_on(async { inner.block_on(async {}) }));
@@ -189,7 +189,7 @@ fn panics_end_their_task_alone() {
 }
 
 #[test]
-fn a_dropped_task_is_gone() {
+fn dropped_task_is_removed() {
     let runtime = Virtual::new();
     let (held, alive) = mpsc::channel::<()>();
     let task = Task::spawn(&runtime, async move {
@@ -206,7 +206,7 @@ fn a_dropped_task_is_gone() {
 }
 
 #[test]
-fn a_dropped_sleep_holds_no_time() {
+fn dropped_sleep_does_not_let_time_pass() {
     let runtime = Virtual::new();
     let short = async {
         runtime.sleep(Duration::from_secs(1)).await;

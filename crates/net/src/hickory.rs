@@ -10,7 +10,7 @@
 //!
 //! ```no_run
 //! use inflight_core::SessionBuilder;
-//! use inflight_hickory::Hickory;
+//! use inflight_net::hickory::Hickory;
 //!
 //! fn with_hickory(builder: SessionBuilder) -> std::io::Result<SessionBuilder> {
 //!     Ok(builder.resolver(Hickory::from_system()?))

@@ -7,7 +7,7 @@ use std::io;
 use inflight_core::{Error, TlsFault};
 use rustls::CertificateError;
 
-/// What [`Verifier`](crate::verify::Verifier) found out about a certificate of an unknown issuer.
+/// What [`Verifier`](super::verify::Verifier) found out about a certificate of an unknown issuer.
 #[derive(Debug)]
 pub(crate) struct SelfSigned;
 

@@ -1,4 +1,5 @@
 //! Names looked up by hickory at a name server on this machine.
+#![cfg(feature = "hickory")]
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -8,12 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use inflight::{BlockOn, Cell, ErrorKind, Resolve};
-use inflight_hickory::Hickory;
-use inflight_hickory::hickory_resolver::config::{
+use inflight_net::hickory::Hickory;
+use inflight_net::hickory::hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts,
 };
-use inflight_hickory::hickory_resolver::proto::op::{Message, ResponseCode};
-use inflight_hickory::hickory_resolver::proto::rr::{RData, Record, RecordType};
+use inflight_net::hickory::hickory_resolver::proto::op::{Message, ResponseCode};
+use inflight_net::hickory::hickory_resolver::proto::rr::{RData, Record, RecordType};
 
 /// A name server that knows `pages.test`, keeps silent about `silent.test`, and denies all others.
 struct NameServer {

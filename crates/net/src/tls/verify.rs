@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use webpki::EndEntityCert;
 
-use crate::error::SelfSigned;
+use super::error::SelfSigned;
 
 #[derive(Debug)]
 pub(crate) struct Verifier {

@@ -1,5 +1,6 @@
 //! The last clone ends the thread, wherever it is dropped. Alone in its process, for it looks at all
 //! threads there are.
+#![cfg(feature = "hickory")]
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -7,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use inflight::{BlockOn, Cell};
-use inflight_hickory::Hickory;
+use inflight_net::hickory::Hickory;
 
 /// How long the thread may take to end. A test that passes never waits this long.
 const PATIENCE: Duration = Duration::from_secs(10);

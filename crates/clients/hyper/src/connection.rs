@@ -1,0 +1,33 @@
+//! What the pool keeps: a connection of either version.
+
+use inflight_net::Pooled;
+
+use crate::{http1, http2};
+
+pub(crate) enum Connection {
+    Http1(Box<http1::Connection>),
+    Http2(http2::Connection),
+}
+
+impl Pooled for Connection {
+    fn share(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(connection) => Some(Self::Http2(connection.clone())),
+        }
+    }
+
+    fn is_open(&mut self, thoroughly: bool) -> bool {
+        match self {
+            Self::Http1(connection) => connection.is_open(thoroughly),
+            Self::Http2(connection) => connection.is_open(),
+        }
+    }
+
+    fn is_in_use(&self) -> bool {
+        match self {
+            Self::Http1(_) => false,
+            Self::Http2(connection) => connection.is_in_use(),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! HTTP/1: a request drives its connection itself.
+//!
+//! hyper splits a connection into a sender of requests and a future that reads and writes. Both are
+//! owned by the exchange, which polls them in one task; later the response's body does. Dropping
+//! either closes the connection. It goes back into the pool when the exchange is over in both
+//! directions and hyper is ready for another.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use http::header::CONNECTION;
+use http::{HeaderMap, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use inflight_core::{Body, Error, ErrorKind, Runtime, retires_connection};
+use inflight_net::{Key, Monitor, Pool, Stream};
+
+use crate::body::{self, Progress, Upload};
+use crate::interim::InterimLimit;
+use crate::{connection, error, message};
+
+/// A connection, with nothing that polls it unless a request does.
+pub(crate) struct Connection {
+    sender: SendRequest<Upload>,
+    // `None` once it is complete: it must not be polled again.
+    driver: Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
+    monitor: Arc<Monitor>,
+    is_forwarded: bool,
+}
+
+/// Where a connection goes when its exchange is over.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) pool: Pool<connection::Connection>,
+    pub(crate) key: Key,
+    pub(crate) runtime: Arc<dyn Runtime>,
+}
+
+/// How an exchange failed before its response.
+pub(crate) enum Failure {
+    /// hyper has handed the request back: not a byte of it was written.
+    NotSent(Box<http::Request<Upload>>, Error),
+    /// The connection ended, and not a byte of a response had come.
+    Unanswered(Error),
+    Other(Error),
+}
+
+impl Failure {
+    pub(crate) fn new(
+        unsent: Option<http::Request<Upload>>,
+        error: hyper::Error,
+        is_unanswered: bool,
+    ) -> Self {
+        let error = error::map(error);
+        match unsent {
+            Some(unsent) => Self::NotSent(Box::new(unsent), error),
+            None if is_unanswered && error.kind() == ErrorKind::Incomplete => {
+                Self::Unanswered(error)
+            }
+            None => Self::Other(error),
+        }
+    }
+}
+
+pub(crate) async fn handshake(stream: Stream) -> Result<connection::Connection, Error> {
+    let monitor = stream.monitor().clone();
+    let is_forwarded = stream.is_forwarded();
+    let (sender, driver) = http1::Builder::new()
+        // RFC 9112, 5.2, has a user agent read them.
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .handshake(TokioIo::new(InterimLimit::new(stream)))
+        .await
+        .map_err(error::map)?;
+    Ok(connection::Connection::Http1(Box::new(Connection {
+        sender,
+        driver: Some(driver),
+        monitor,
+        is_forwarded,
+    })))
+}
+
+/// Sends the request and waits for the response's head.
+pub(crate) async fn exchange(
+    mut connection: Box<Connection>,
+    home: Home,
+    mut request: http::Request<Upload>,
+) -> Result<http::Response<Body>, Failure> {
+    message::for_http1(&mut request, connection.is_forwarded);
+    connection.monitor.reset();
+    let progress = request.body().progress();
+    let response = {
+        let mut response = pin!(connection.sender.try_send_request(request));
+        let Connection {
+            driver, monitor, ..
+        } = &mut *connection;
+        poll_fn(|cx| {
+            // The response is asked with the same waker, as hyper's channel may want another poll
+            // where tokio's cooperative budget is spent.
+            drive(driver, cx);
+            response.as_mut().poll(cx).map_err(|mut failed| {
+                let unsent = failed.take_message();
+                Failure::new(unsent, failed.into_error(), monitor.received() == 0)
+            })
+        })
+        .await?
+    };
+    let is_last = retires_connection(&response);
+    let (parts, incoming) = response.into_parts();
+    let is_uploaded =
+        progress.as_deref().is_none_or(Progress::is_over) && !connection.monitor.is_write_blocked();
+    if !is_uploaded {
+        match &progress {
+            // RFC 9112, 9.6: who is told that the connection closes sends nothing more.
+            Some(progress) if says_close(parts.version, &parts.headers) => progress.stop(),
+            // The upload goes on even if nobody reads the response.
+            _ => {
+                connection.go_on_in_a_task(home, is_last);
+                return Ok(http::Response::from_parts(
+                    parts,
+                    body::Spawned::body(incoming),
+                ));
+            }
+        }
+    }
+    let home = (!is_last).then_some(home);
+    let body = match http_body::Body::is_end_stream(&incoming) {
+        true => {
+            connection.finish(home);
+            Body::empty()
+        }
+        false => Body::wrap(Received {
+            incoming,
+            connection: Some(connection),
+            home,
+        }),
+    };
+    Ok(http::Response::from_parts(parts, body))
+}
+
+/// Polls the connection, unless it is complete; whether it is.
+fn drive(
+    driver: &mut Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
+    cx: &mut Context<'_>,
+) -> bool {
+    let is_complete = match driver {
+        None => return true,
+        // Its error is the request's or the body's too.
+        Some(driver) => Pin::new(driver).poll(cx).is_ready(),
+    };
+    if is_complete {
+        // What it held of the request comes back through the response.
+        *driver = None;
+    }
+    is_complete
+}
+
+impl Connection {
+    /// Whether the next request may be sent: nothing has come that nobody asked for, not even the
+    /// end. `thoroughly` asks the system.
+    pub(crate) fn is_open(&mut self, thoroughly: bool) -> bool {
+        if thoroughly {
+            let mut cx = Context::from_waker(Waker::noop());
+            let (monitor, driver) = (&self.monitor, &mut self.driver);
+            monitor.check(|| drive(driver, &mut cx));
+        }
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
+    /// The exchange is over as far as the response goes. Without a `home` the connection is closed.
+    fn finish(mut self: Box<Self>, home: Option<Home>) {
+        let Some(home) = home else { return };
+        // Lets go of the task's waker, and finds an end that has come early.
+        drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
+        if self.is_open(false) {
+            home.pool.put(home.key, connection::Connection::Http1(self));
+        } else if self.driver.is_some() {
+            self.go_on_in_a_task(home, false);
+        }
+    }
+
+    /// Drives the connection until its exchange is over, and returns it then unless it `is_last`.
+    fn go_on_in_a_task(mut self: Box<Self>, home: Home, is_last: bool) {
+        let runtime = home.runtime.clone();
+        runtime.spawn(Box::pin(async move {
+            let is_ready = poll_fn(|cx| {
+                if drive(&mut self.driver, cx) {
+                    return Poll::Ready(false);
+                }
+                self.sender.poll_ready(cx).map(|ready| ready.is_ok())
+            });
+            if is_ready.await && !is_last {
+                home.pool.put(home.key, connection::Connection::Http1(self));
+            }
+        }));
+    }
+}
+
+/// Whether the connection carries nothing after this response (RFC 9112, 9.3).
+fn says_close(version: Version, headers: &HeaderMap) -> bool {
+    let has = |option: &str| {
+        let options = headers.get_all(CONNECTION).iter();
+        options
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|own| own.trim().eq_ignore_ascii_case(option))
+    };
+    has("close") || version < Version::HTTP_11 && !has("keep-alive")
+}
+
+/// A response's body, which drives the connection that it comes on.
+struct Received {
+    incoming: Incoming,
+    // `None` once the body is over.
+    connection: Option<Box<Connection>>,
+    home: Option<Home>,
+}
+
+impl Received {
+    fn end(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.finish(self.home.take());
+        }
+    }
+}
+
+impl http_body::Body for Received {
+    type Data = hyper::body::Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Error>>> {
+        let this = &mut *self;
+        let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(connection) = &mut this.connection
+        {
+            drive(&mut connection.driver, cx);
+            polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        }
+        match ready!(polled) {
+            Some(Ok(frame)) => {
+                if http_body::Body::is_end_stream(&this.incoming) {
+                    this.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                this.connection = None;
+                Poll::Ready(Some(Err(error::map(error))))
+            }
+            None => {
+                this.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.connection.is_none() && http_body::Body::is_end_stream(&self.incoming)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::Body::size_hint(&self.incoming)
+    }
+}

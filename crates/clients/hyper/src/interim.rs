@@ -1,0 +1,171 @@
+//! A limit on interim responses (1xx), which hyper passes over without end.
+//!
+//! hyper reports them to a callback, which would cost four allocations a request. Here a response's
+//! first bytes are looked at as they are read, and no more than those unless it is an interim one.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use inflight_core::{Error, ErrorKind};
+use inflight_net::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How many interim responses may come before a final one.
+const MAX_INTERIM: usize = 64;
+
+/// What stands before the first digit of a status: `HTTP/1.1 `.
+const BEFORE_STATUS: usize = 9;
+
+/// A stream on which a flood of interim responses is an error.
+pub(crate) struct InterimLimit {
+    stream: Stream,
+    place: Place,
+    interim: usize,
+}
+
+/// Where in the responses to one request the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// So many bytes into a status line, before its status.
+    StatusLine(usize),
+    /// In an interim response's head; whether the last line was empty so far.
+    Head { is_line_empty: bool },
+    /// In the final response.
+    Final,
+}
+
+impl InterimLimit {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            place: Place::StatusLine(0),
+            interim: 0,
+        }
+    }
+}
+
+impl Place {
+    /// Where it is after these bytes; counts the interim responses that begin among them.
+    fn after(mut self, bytes: &[u8], interim: &mut usize) -> Self {
+        for &byte in bytes {
+            self = match (self, byte) {
+                (Self::Final, _) => return self,
+                // RFC 9112, 2.2, lets a recipient pass over empty lines before a status line.
+                (Self::StatusLine(0), b'\r' | b'\n') => self,
+                (Self::StatusLine(BEFORE_STATUS), b'1') => {
+                    *interim += 1;
+                    Self::Head {
+                        is_line_empty: false,
+                    }
+                }
+                (Self::StatusLine(BEFORE_STATUS), _) => Self::Final,
+                (Self::StatusLine(n), _) => Self::StatusLine(n + 1),
+                (
+                    Self::Head {
+                        is_line_empty: true,
+                    },
+                    b'\n',
+                ) => Self::StatusLine(0),
+                (Self::Head { .. }, b'\n') => Self::Head {
+                    is_line_empty: true,
+                },
+                (Self::Head { .. }, b'\r') => self,
+                (Self::Head { .. }, _) => Self::Head {
+                    is_line_empty: false,
+                },
+            };
+        }
+        self
+    }
+}
+
+impl AsyncRead for InterimLimit {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let bytes = &buffer.filled()[before..];
+        if bytes.is_empty() {
+            return read;
+        }
+        if this.stream.monitor().received() == bytes.len() as u64 {
+            // The first of what answers a new request.
+            (this.place, this.interim) = (Place::StatusLine(0), 0);
+        }
+        this.place = this.place.after(bytes, &mut this.interim);
+        if this.interim > MAX_INTERIM {
+            let error = Error::new(ErrorKind::Protocol)
+                .with_context("more than 64 interim responses before the final one");
+            return Poll::Ready(Err(error.into()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for InterimLimit {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many interim responses are counted, and whether the final one has begun, wherever the
+    /// bytes are cut.
+    fn count(responses: &str) -> (usize, bool) {
+        let counts = (1..=responses.len()).map(|cut| {
+            let (mut place, mut interim) = (Place::StatusLine(0), 0);
+            for bytes in responses.as_bytes().chunks(cut) {
+                place = place.after(bytes, &mut interim);
+            }
+            (interim, place == Place::Final)
+        });
+        let mut counts = counts.collect::<Vec<_>>();
+        counts.dedup();
+        assert_eq!(counts.len(), 1, "it depends on where the bytes are cut");
+        counts[0]
+    }
+
+    #[test]
+    fn interim_responses_are_counted_and_final_ones_are_not() {
+        let interim = "HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n";
+        let end = "HTTP/1.1 200 OK\r\n\r\n";
+        assert_eq!(count(end), (0, true));
+        assert_eq!(count(interim), (1, false));
+        let looks_alike = format!("{}{end}HTTP/1.1 103 body\r\n\r\n", interim.repeat(3));
+        assert_eq!(count(&looks_alike), (3, true));
+        let bare = "HTTP/1.1 100 C\nx: 1\n\n\r\nHTTP/1.0 404 No\r\n\r\n";
+        assert_eq!(count(bare), (1, true));
+    }
+}

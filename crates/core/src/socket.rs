@@ -1,0 +1,392 @@
+//! Byte streams: what a runtime opens, and what a client speaks HTTP over.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connected, non-blocking byte stream, as [`Runtime::connect`](crate::Runtime::connect) opens it.
+///
+/// It reads and writes through tokio's I/O traits. They are traits and no more: no tokio runtime is
+/// needed. They were chosen over those of `futures-io` because they read into memory that nobody has
+/// to clear first, and because hyper and rustls are used through them without another copy.
+///
+/// A runtime's adapter implements this for its own socket, or wraps that in a [`ReadinessSocket`].
+pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
+    /// Reads what the system has received, without waiting: [`io::ErrorKind::WouldBlock`] if that
+    /// is nothing, `Ok(0)` if the peer has ended the stream.
+    ///
+    /// It asks the system and not the runtime's reactor, which may not have seen yet what has
+    /// arrived. A connection pool asks with it whether an idle connection is still open.
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+/// How [`Runtime::connect`](crate::Runtime::connect) opens a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// Whether small writes are sent at once (`TCP_NODELAY`). Default true.
+    pub nodelay: bool,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self { nodelay: true }
+    }
+}
+
+/// The error of a runtime without sockets: [`io::ErrorKind::Unsupported`] with the runtime's name
+/// and the remedy.
+pub fn no_sockets(runtime: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("the runtime {runtime} opens no sockets: use a client that brings its own"),
+    )
+}
+
+/// A [`Socket`] over a stream whose reactor does not remember what is readable, such as
+/// async-io's.
+///
+/// hyper reads each time its task is woken, some five times for a request, and async-io would ask
+/// the system each time. This socket remembers that it has read all there was, from a read that
+/// came back short or empty. It then asks the system again only when the reactor has reported the
+/// stream readable.
+pub struct ReadinessSocket<S> {
+    stream: S,
+    poll_readable: PollReadable<S>,
+    read: TryRead<S>,
+    signal: Arc<Signal>,
+    /// Wakes `signal`.
+    waker: Waker,
+    state: ReadState,
+}
+
+/// Registers a waker with the reactor, which wakes it when the stream is readable.
+pub type PollReadable<S> = fn(&S, &mut Context<'_>) -> Poll<io::Result<()>>;
+
+/// Reads without waiting.
+pub type TryRead<S> = fn(&S, &mut [u8]) -> io::Result<usize>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReadState {
+    /// The system may have bytes.
+    Unknown,
+    /// The last read took all there was; the reactor has not been asked.
+    Empty,
+    /// The reactor wakes `signal` when there is something to read.
+    Waiting,
+}
+
+/// Whom the reactor wakes.
+#[derive(Default)]
+struct Signal {
+    is_readable: AtomicBool,
+    reader: AtomicWaker,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.is_readable.store(true, Ordering::SeqCst);
+        self.reader.wake();
+    }
+}
+
+impl<S> ReadinessSocket<S> {
+    /// A socket over `stream`, which does not block.
+    pub fn new(stream: S, poll_readable: PollReadable<S>, read: TryRead<S>) -> Self {
+        let signal = Arc::new(Signal::default());
+        Self {
+            stream,
+            poll_readable,
+            read,
+            waker: Waker::from(signal.clone()),
+            signal,
+            state: ReadState::Unknown,
+        }
+    }
+
+    /// Asks the reactor to wake `signal`.
+    fn wait(&mut self) -> io::Result<()> {
+        let mut cx = Context::from_waker(&self.waker);
+        // The reactor may first report the readiness that the last read has used up. It reports
+        // once for each time it is asked, so a second report can only be a new one.
+        for _ in 0..2 {
+            match (self.poll_readable)(&self.stream, &mut cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.state = ReadState::Waiting;
+                    return Ok(());
+                }
+            }
+        }
+        self.state = ReadState::Unknown;
+        self.waker.wake_by_ref();
+        Ok(())
+    }
+}
+
+impl<S: Unpin + Send + Sync + 'static> AsyncRead for ReadinessSocket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        // Registered before the flag is read, so that a signal between the two wakes the reader.
+        this.signal.reader.register(cx.waker());
+        if this.signal.is_readable.swap(false, Ordering::SeqCst) {
+            this.state = ReadState::Unknown;
+        }
+        match this.state {
+            ReadState::Waiting => return Poll::Pending,
+            ReadState::Empty => {
+                this.wait()?;
+                return Poll::Pending;
+            }
+            ReadState::Unknown => {}
+        }
+        let room = buffer.initialize_unfilled();
+        let len = room.len();
+        loop {
+            match (this.read)(&this.stream, room) {
+                Ok(n) => {
+                    if 0 < n && n < len {
+                        this.state = ReadState::Empty;
+                    }
+                    buffer.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    this.wait()?;
+                    return Poll::Pending;
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl<S: futures_io::AsyncWrite + Unpin> AsyncWrite for ReadinessSocket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+impl<S> Socket for ReadinessSocket<S>
+where
+    S: futures_io::AsyncWrite + Unpin + Send + Sync + 'static,
+{
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (self.read)(&self.stream, buffer)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for ReadinessSocket<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadinessSocket")
+            .field(&self.stream)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A stream that hands out the reads it is given, counts them, and keeps the last waker.
+    #[derive(Default)]
+    struct Stream(Mutex<Inner>);
+
+    #[derive(Default)]
+    struct Inner {
+        reads: VecDeque<&'static [u8]>,
+        asked: usize,
+        reader: Option<Waker>,
+    }
+
+    impl Stream {
+        fn receive(&self, bytes: &'static [u8]) {
+            let mut inner = self.0.lock().unwrap();
+            inner.reads.push_back(bytes);
+            if let Some(waker) = inner.reader.take() {
+                waker.wake();
+            }
+        }
+
+        fn asked(&self) -> usize {
+            self.0.lock().unwrap().asked
+        }
+
+        fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+            let mut inner = self.0.lock().unwrap();
+            inner.asked += 1;
+            let bytes = inner.reads.pop_front();
+            let bytes = bytes.ok_or(io::ErrorKind::WouldBlock)?;
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let mut inner = self.0.lock().unwrap();
+            if !inner.reads.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            inner.reader = Some(cx.waker().clone());
+            Poll::Pending
+        }
+    }
+
+    /// Takes all that is written.
+    impl futures_io::AsyncWrite for Stream {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[derive(Default)]
+    struct Task(AtomicBool);
+
+    impl Task {
+        fn was_woken(&self) -> bool {
+            self.0.swap(false, Ordering::SeqCst)
+        }
+    }
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn socket() -> ReadinessSocket<Stream> {
+        ReadinessSocket::new(Stream::default(), Stream::poll_readable, Stream::read)
+    }
+
+    /// Reads up to eight bytes; answers how many there were.
+    fn read(socket: &mut ReadinessSocket<Stream>, task: &Arc<Task>) -> Poll<usize> {
+        let waker = Waker::from(task.clone());
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let polled = Pin::new(socket).poll_read(&mut Context::from_waker(&waker), &mut buffer);
+        polled.map(|result| {
+            result.unwrap();
+            buffer.filled().len()
+        })
+    }
+
+    #[test]
+    fn system_is_asked_again_only_after_the_reactor_has_reported() {
+        let (first, last) = (Arc::new(Task::default()), Arc::new(Task::default()));
+        let mut socket = socket();
+        for task in [&first, &first, &last] {
+            assert!(read(&mut socket, task).is_pending());
+        }
+        assert_eq!(socket.stream.asked(), 1);
+
+        socket.stream.receive(b"bytes");
+        assert_eq!((first.was_woken(), last.was_woken()), (false, true));
+        assert_eq!(read(&mut socket, &last), Poll::Ready(5));
+        // The read was short: there was nothing more.
+        assert!(read(&mut socket, &last).is_pending());
+        assert_eq!(socket.stream.asked(), 2);
+
+        socket.stream.receive(b"more");
+        assert!(last.was_woken());
+        assert_eq!(read(&mut socket, &last), Poll::Ready(4));
+    }
+
+    #[test]
+    fn read_that_fills_its_buffer_is_followed_by_another() {
+        let task = Arc::new(Task::default());
+        let mut socket = socket();
+        socket.stream.receive(b"12345678");
+        socket.stream.receive(b"9");
+        assert_eq!(read(&mut socket, &task), Poll::Ready(8));
+        assert_eq!(read(&mut socket, &task), Poll::Ready(1));
+        assert!(read(&mut socket, &task).is_pending());
+    }
+
+    #[test]
+    fn bytes_that_arrive_after_a_short_read_wake_the_reader() {
+        let task = Arc::new(Task::default());
+        let mut socket = socket();
+        socket.stream.receive(b"one");
+        assert_eq!(read(&mut socket, &task), Poll::Ready(3));
+        // Before the reactor is asked.
+        socket.stream.receive(b"two");
+        assert!(read(&mut socket, &task).is_pending());
+        assert!(task.was_woken());
+        assert_eq!(read(&mut socket, &task), Poll::Ready(3));
+    }
+
+    #[test]
+    fn signal_without_bytes_is_waited_for_again() {
+        let task = Arc::new(Task::default());
+        let mut socket = socket();
+        assert!(read(&mut socket, &task).is_pending());
+        let spurious = socket.stream.0.lock().unwrap().reader.take();
+        spurious.unwrap().wake();
+        assert!(task.was_woken());
+        assert!(read(&mut socket, &task).is_pending());
+        socket.stream.receive(b"bytes");
+        assert!(task.was_woken());
+        assert_eq!(read(&mut socket, &task), Poll::Ready(5));
+    }
+
+    #[test]
+    fn try_read_asks_the_system_whatever_the_reactor_has_reported() {
+        let task = Arc::new(Task::default());
+        let mut socket = socket();
+        assert!(read(&mut socket, &task).is_pending());
+        socket.stream.0.lock().unwrap().reads.push_back(b"");
+        assert_eq!(socket.try_read(&mut [0]).unwrap(), 0);
+        let error = socket.try_read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}

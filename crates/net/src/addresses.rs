@@ -1,0 +1,64 @@
+//! The order in which a host's addresses are tried, and how soon (RFC 8305).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long an attempt has before the next address is tried beside it: the delay that RFC 8305,
+/// section 5, recommends.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// The same addresses with their families in turn (RFC 8305, section 4), so that a family that does
+/// not work costs one attempt and not all of them. The resolver's order is kept within a family, and
+/// its first address stays the first.
+///
+/// ```
+/// use inflight_net::addresses::interleave;
+///
+/// let addresses = ["[::1]:80", "[::2]:80", "127.0.0.1:80"].map(|text| text.parse().unwrap());
+/// let order: Vec<_> = interleave(addresses.to_vec()).iter().map(ToString::to_string).collect();
+/// assert_eq!(order, ["[::1]:80", "127.0.0.1:80", "[::2]:80"]);
+/// ```
+pub fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else {
+        return addresses;
+    };
+    let (ours, others): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first);
+    let mut order = Vec::with_capacity(ours.len() + others.len());
+    let (mut ours, mut others) = (ours.into_iter(), others.into_iter());
+    loop {
+        let before = order.len();
+        order.extend(ours.next());
+        order.extend(others.next());
+        if order.len() == before {
+            return order;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_kept_once_whatever_the_families() {
+        for text in [
+            "",
+            "1.1.1.1:1",
+            "1.1.1.1:1 2.2.2.2:1 [::1]:1",
+            "[::1]:1 1.1.1.1:1 2.2.2.2:1 3.3.3.3:1",
+        ] {
+            let addresses: Vec<SocketAddr> = text
+                .split_whitespace()
+                .map(|text| text.parse().unwrap())
+                .collect();
+            let order = interleave(addresses.clone());
+            assert_eq!(order.first(), addresses.first());
+            let (mut order, mut addresses) = (order, addresses);
+            order.sort();
+            addresses.sort();
+            assert_eq!(order, addresses);
+        }
+    }
+}

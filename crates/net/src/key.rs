@@ -1,0 +1,82 @@
+//! What two requests must have in common to share a connection.
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use inflight_core::{Error, ErrorKind, Proxies, Proxy};
+
+/// Which connections a request may use: those of its scheme and authority, through the same proxy.
+///
+/// Requests that a proxy forwards share the connections to it, whichever server they are for. A
+/// client has one pool for each protocol that it speaks on a connection, or keeps the protocol in
+/// the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    authority: Authority,
+    is_secured: bool,
+    proxy: Option<Authority>,
+}
+
+impl Key {
+    /// The key of a request to `uri` under these proxies.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidUrl`] without a host.
+    pub fn new(uri: &Uri, proxies: &Proxies) -> Result<Self, Error> {
+        let no_host = || Error::new(ErrorKind::InvalidUrl).with_context("no host");
+        let is_secured = uri.scheme() == Some(&Scheme::HTTPS);
+        let proxy = proxies
+            .of(uri)
+            .map(|proxy| proxy.uri().authority().cloned().ok_or_else(no_host))
+            .transpose()?;
+        let authority = match (is_secured, &proxy) {
+            (false, Some(proxy)) => Some(proxy),
+            _ => uri.authority(),
+        };
+        Ok(Self {
+            authority: authority.cloned().ok_or_else(no_host)?,
+            is_secured,
+            proxy,
+        })
+    }
+}
+
+/// The proxy that a request is sent to whole (RFC 9112, 3.2.2), if there is one.
+pub(crate) fn forwarding<'a>(uri: &Uri, proxies: &'a Proxies) -> Option<&'a Proxy> {
+    let is_plain = uri.scheme() != Some(&Scheme::HTTPS);
+    proxies.of(uri).filter(|_| is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(uri: &str, proxies: &Proxies) -> Key {
+        Key::new(&uri.parse().unwrap(), proxies).unwrap()
+    }
+
+    #[test]
+    fn scheme_authority_and_proxy_tell_connections_apart() {
+        let none = Proxies::default();
+        let proxied = Proxies::all(Proxy::new("http://proxy.test:3128").unwrap());
+        assert_eq!(key("http://a.test/1", &none), key("http://A.test/2", &none));
+        assert_ne!(key("http://a.test/", &none), key("https://a.test/", &none));
+        assert_ne!(
+            key("http://a.test/", &none),
+            key("http://a.test:81/", &none)
+        );
+        assert_ne!(
+            key("https://a.test/", &none),
+            key("https://a.test/", &proxied)
+        );
+        // A proxy that forwards is one server for all of them; a tunnel leads to one.
+        assert_eq!(
+            key("http://a.test/", &proxied),
+            key("http://b.test/", &proxied)
+        );
+        assert_ne!(
+            key("https://a.test/", &proxied),
+            key("https://b.test/", &proxied)
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! A connection as a byte stream, and what is known of it.
+
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use async_channel::Sender;
+use inflight_core::Socket;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::client::TlsStream;
+
+use crate::pool::Pooled;
+
+/// A connection to a server or a proxy, with or without TLS.
+///
+/// Dropping it closes it. A connection with TLS then sends `close_notify`, as far as the socket
+/// takes it without waiting.
+pub struct Stream {
+    kind: Kind,
+    is_http2: bool,
+    is_forwarded: bool,
+    monitor: Arc<Monitor>,
+    // After the socket: whoever waits for the last token finds the socket closed.
+    _alive: Sender<Infallible>,
+}
+
+enum Kind {
+    Plain(Watched),
+    Secured(Box<TlsStream<Watched>>),
+}
+
+/// What the owner of a connection can see of it while an HTTP engine reads and writes it.
+#[derive(Debug, Default)]
+pub struct Monitor {
+    received: AtomicU64,
+    is_write_blocked: AtomicBool,
+    is_checking: AtomicBool,
+}
+
+impl Monitor {
+    /// How many bytes of HTTP were read since the last [`reset`](Self::reset).
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Counts from zero again: a request begins.
+    pub fn reset(&self) {
+        self.received.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the socket did not take all of what was last written to it.
+    pub fn is_write_blocked(&self) -> bool {
+        self.is_write_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Runs a poll of the connection whose reads ask the system, and not the runtime's reactor, and
+    /// register no waker: see [`Socket::try_read`].
+    pub fn check<T>(&self, poll: impl FnOnce() -> T) -> T {
+        struct Reset<'a>(&'a AtomicBool);
+        impl Drop for Reset<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        self.is_checking.store(true, Ordering::Relaxed);
+        let _reset = Reset(&self.is_checking);
+        poll()
+    }
+}
+
+impl Stream {
+    pub(crate) fn plain(socket: Watched, is_forwarded: bool, alive: Sender<Infallible>) -> Self {
+        Self {
+            monitor: socket.monitor.clone(),
+            kind: Kind::Plain(socket),
+            is_http2: false,
+            is_forwarded,
+            _alive: alive,
+        }
+    }
+
+    pub(crate) fn secured(stream: TlsStream<Watched>, alive: Sender<Infallible>) -> Self {
+        let (socket, tls) = stream.get_ref();
+        Self {
+            monitor: socket.monitor.clone(),
+            is_http2: tls.alpn_protocol() == Some(b"h2"),
+            is_forwarded: false,
+            kind: Kind::Secured(Box::new(stream)),
+            _alive: alive,
+        }
+    }
+
+    /// Whether TLS has settled on HTTP/2 (ALPN).
+    pub fn is_http2(&self) -> bool {
+        self.is_http2
+    }
+
+    /// Whether a proxy reads the requests, which then name their whole URL.
+    pub fn is_forwarded(&self) -> bool {
+        self.is_forwarded
+    }
+
+    /// What can be seen of this stream while another owns it.
+    pub fn monitor(&self) -> &Arc<Monitor> {
+        &self.monitor
+    }
+
+    /// Whether an idle stream is still good: the peer has neither ended it nor sent what nobody
+    /// asked for. It asks the system, and never waits. Under TLS, what is not for the application,
+    /// such as a session ticket, is taken in.
+    pub fn is_quiet(&mut self) -> bool {
+        let monitor = self.monitor.clone();
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        let read = monitor.check(|| Pin::new(&mut *self).poll_read(&mut cx, &mut buffer));
+        read.is_pending()
+    }
+}
+
+impl Stream {
+    /// Lets go of the waker of the task that read last, before the stream is idle. Whether it may
+    /// still serve a request: `false` when its end or anything else has come.
+    pub fn rest(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(self).poll_read(&mut cx, &mut buffer).is_pending()
+    }
+}
+
+/// A client that reads and writes the stream itself keeps it as it is.
+impl Pooled for Stream {
+    fn share(&self) -> Option<Self> {
+        None
+    }
+
+    fn is_open(&mut self, thoroughly: bool) -> bool {
+        !thoroughly || self.is_quiet()
+    }
+
+    fn is_in_use(&self) -> bool {
+        false
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Kind::Secured(stream) = &mut self.kind {
+            let mut cx = Context::from_waker(Waker::noop());
+            // What the socket does not take now is lost with it.
+            let _ = Pin::new(&mut **stream).poll_shutdown(&mut cx);
+        }
+    }
+}
+
+/// What either kind does.
+macro_rules! either {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match &mut $stream.kind {
+            Kind::Plain($inner) => $call,
+            Kind::Secured($inner) => {
+                let $inner = &mut **$inner;
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = either!(self, inner => Pin::new(inner).poll_read(cx, buffer));
+        let n = buffer.filled().len() - before;
+        if n > 0 {
+            // Only one thread at a time reads a connection.
+            let received = self.monitor.received().saturating_add(n as u64);
+            self.monitor.received.store(received, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, inner => Pin::new(inner).poll_write(cx, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, inner => Pin::new(inner).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, inner => Pin::new(inner).poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, inner => Pin::new(inner).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.kind {
+            Kind::Plain(inner) => inner.is_write_vectored(),
+            Kind::Secured(inner) => inner.is_write_vectored(),
+        }
+    }
+}
+
+/// A runtime's socket that notes for the [`Monitor`] what becomes of it.
+pub(crate) struct Watched {
+    socket: Box<dyn Socket>,
+    monitor: Arc<Monitor>,
+}
+
+impl Watched {
+    pub(crate) fn new(socket: Box<dyn Socket>) -> Self {
+        Self {
+            socket,
+            monitor: Arc::default(),
+        }
+    }
+
+    fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let is_blocked = written.is_pending();
+        self.monitor
+            .is_write_blocked
+            .store(is_blocked, Ordering::Relaxed);
+        written
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.monitor.is_checking.load(Ordering::Relaxed) {
+            return Pin::new(&mut *self.socket).poll_read(cx, buffer);
+        }
+        let read = self.socket.try_read(buffer.initialize_unfilled());
+        match read {
+            Ok(n) => {
+                buffer.advance(n);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.socket).poll_write(cx, bytes);
+        self.noted(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.socket).poll_write_vectored(cx, slices);
+        self.noted(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}

@@ -1,0 +1,120 @@
+//! A tunnel through a proxy (RFC 9110, section 9.3.6), on a connection to it.
+
+use http::Uri;
+use inflight_core::{Error, ErrorKind, Proxy, host_and_port};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// How long the head of a proxy's answer may be.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_FIELDS: usize = 100;
+
+/// Asks the proxy to connect `stream` with the server of `uri`.
+pub(crate) async fn open<S>(proxy: &Proxy, stream: &mut S, uri: &Uri) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (host, port) = host_and_port(uri)?;
+    let mut head =
+        format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
+    if let Some(authorization) = proxy.authorization() {
+        head.extend_from_slice(b"Proxy-Authorization: ");
+        head.extend_from_slice(authorization.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    let no_tunnel = |error: std::io::Error| proxy.gave_no_tunnel(Error::from_read(error));
+    stream.write_all(&head).await.map_err(no_tunnel)?;
+    stream.flush().await.map_err(no_tunnel)?;
+    loop {
+        let status = read_head(stream).await;
+        match status.map_err(|error| proxy.gave_no_tunnel(error))? {
+            100..=199 => {}
+            // What a 2xx says of a body means nothing: the tunnel begins behind the head.
+            200..=299 => return Ok(()),
+            407 => return Err(proxy.gave_no_tunnel("it asks for other credentials (status 407)")),
+            status => return Err(proxy.gave_no_tunnel(format!("it answered with status {status}"))),
+        }
+    }
+}
+
+/// The status of the head that comes next. Not a byte behind it is read: what follows is the
+/// server's.
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, Error> {
+    let protocol = |what| Error::new(ErrorKind::Protocol).with_context(what);
+    let mut head = Vec::with_capacity(256);
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == MAX_HEAD {
+            return Err(protocol("the head of its answer is longer than 64 KiB"));
+        }
+        let byte = stream.read_u8().await.map_err(Error::from_read)?;
+        head.push(byte);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    match response.parse(&head) {
+        Ok(httparse::Status::Complete(_)) => Ok(response.code.unwrap_or_default()),
+        Ok(httparse::Status::Partial) => Err(protocol("the head of its answer is cut short")),
+        Err(error) => Err(protocol("its answer is not HTTP").with_source(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    /// Plays the proxy's answer; gives what was asked and what is left on the stream.
+    fn ask(proxy: &str, answer: &[u8]) -> (Result<(), Error>, String, Vec<u8>) {
+        block_on(async {
+            let (mut near, mut far) = tokio::io::duplex(64 * 1024);
+            far.write_all(answer).await.unwrap();
+            far.shutdown().await.unwrap();
+            let proxy = Proxy::new(proxy).unwrap();
+            let uri = "https://[::1]/secret?path".parse().unwrap();
+            let opened = open(&proxy, &mut near, &uri).await;
+            let mut rest = Vec::new();
+            near.read_to_end(&mut rest).await.unwrap();
+            drop(near);
+            let mut asked = String::new();
+            far.read_to_string(&mut asked).await.unwrap();
+            (opened, asked, rest)
+        })
+    }
+
+    #[test]
+    fn tunnel_begins_behind_the_head_whatever_the_head_says_of_a_body() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        let (opened, asked, rest) = ask("http://me:pass@proxy.test", answer);
+        opened.unwrap();
+        assert_eq!(rest, b"hello");
+        assert_eq!(
+            asked,
+            "CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\
+             Proxy-Authorization: Basic bWU6cGFzcw==\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn interim_responses_come_before_the_answer() {
+        let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 204 Yes\r\n\r\n";
+        ask("http://proxy.test", answer).0.unwrap();
+    }
+
+    #[test]
+    fn refusals_and_nonsense_are_the_proxys() {
+        for (answer, said) in [
+            ("HTTP/1.1 407 Who?\r\n\r\n", "407"),
+            ("HTTP/1.1 503 No\r\n\r\n", "503"),
+            ("SSH-2.0-OpenSSH\r\n\r\n", "not HTTP"),
+            ("HTTP/1.1 200", ""),
+        ] {
+            let error = ask("http://me:pass@proxy.test", answer.as_bytes())
+                .0
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Proxy, "{answer:?}");
+            let text = format!("{error:?}");
+            assert!(text.contains(said) && !text.contains("pass"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The pool: who gets which connection, and which are closed.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_lite::future::{pending, poll_once};
+use inflight_core::{BlockOn, ClientOptions, Error, ErrorKind, Proxies, Runtime, Task};
+use inflight_net::{Checkout, Key, Pool, Pooled, Want, descriptors};
+use inflight_virtual::Virtual;
+
+const MS: Duration = Duration::from_millis(1);
+const IDEMPOTENT: Want = Want {
+    is_idempotent: true,
+    will_share: false,
+};
+const ONCE: Want = Want {
+    is_idempotent: false,
+    will_share: false,
+};
+const SHARED: Want = Want {
+    is_idempotent: true,
+    will_share: true,
+};
+
+/// A connection that notes what is done with it.
+#[derive(Clone, Default)]
+struct Connection(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    number: usize,
+    is_closed: AtomicBool,
+    checks: AtomicUsize,
+    is_shared: bool,
+}
+
+impl Connection {
+    fn new(number: usize) -> Self {
+        Self(Arc::new(Inner {
+            number,
+            ..Inner::default()
+        }))
+    }
+
+    fn shared(number: usize) -> Self {
+        Self(Arc::new(Inner {
+            number,
+            is_shared: true,
+            ..Inner::default()
+        }))
+    }
+
+    fn close(&self) {
+        self.0.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    fn checks(&self) -> usize {
+        self.0.checks.load(Ordering::SeqCst)
+    }
+
+    /// Whether only the test has it.
+    fn is_dropped(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+impl Pooled for Connection {
+    fn share(&self) -> Option<Self> {
+        self.0.is_shared.then(|| self.clone())
+    }
+
+    fn is_open(&mut self, thoroughly: bool) -> bool {
+        self.0
+            .checks
+            .fetch_add(usize::from(thoroughly), Ordering::SeqCst);
+        !thoroughly && !self.0.is_shared || !self.0.is_closed.load(Ordering::SeqCst)
+    }
+
+    fn is_in_use(&self) -> bool {
+        false
+    }
+}
+
+fn key(host: &str) -> Key {
+    let uri = format!("http://{host}.test/").parse().unwrap();
+    Key::new(&uri, &Proxies::default()).unwrap()
+}
+
+fn pool(change: impl FnOnce(&mut ClientOptions)) -> (Virtual, Pool<Connection>) {
+    let runtime = Virtual::new();
+    let mut options = ClientOptions::default();
+    change(&mut options);
+    let pool = Pool::new(Arc::new(runtime.clone()), &options);
+    (runtime, pool)
+}
+
+async fn nothing() -> Result<Connection, Error> {
+    Err(Error::new(ErrorKind::Connect))
+}
+
+/// The kept connection for this key, if there is one.
+fn kept(runtime: &Virtual, pool: &Pool<Connection>, host: &str) -> Option<usize> {
+    let checkout = runtime.block_on(pool.checkout(&key(host), IDEMPOTENT, nothing));
+    checkout.ok().map(|checkout| checkout.connection.0.number)
+}
+
+#[test]
+fn connection_that_was_used_last_is_given_out_first() {
+    let (runtime, pool) = pool(|_| {});
+    for number in 1..=3 {
+        pool.put(key("a"), Connection::new(number));
+    }
+    pool.put(key("b"), Connection::new(4));
+    let order = [(); 4].map(|()| kept(&runtime, &pool, "a"));
+    assert_eq!(order, [Some(3), Some(2), Some(1), None]);
+    assert_eq!(pool.idle(), 1);
+}
+
+#[test]
+fn idle_connections_are_limited_for_each_key_and_in_all() {
+    let (runtime, pool) = pool(|options| {
+        options.max_idle_per_host = 2;
+        options.max_idle = Some(3);
+    });
+    let connections: Vec<_> = (0..5).map(Connection::new).collect();
+    for (n, host) in [(0, "a"), (1, "a"), (2, "a")] {
+        pool.put(key(host), connections[n].clone());
+    }
+    assert!(connections[0].is_dropped());
+    assert_eq!(pool.idle(), 2);
+    for (n, host) in [(3, "b"), (4, "c")] {
+        pool.put(key(host), connections[n].clone());
+    }
+    // The one that was idle for the longest made room, whatever its key.
+    assert!(connections[1].is_dropped());
+    assert_eq!(pool.idle(), 3);
+    assert_eq!(kept(&runtime, &pool, "a"), Some(2));
+}
+
+#[test]
+fn limit_of_zero_keeps_none() {
+    for (per_host, in_all) in [(0, None), (9, Some(0))] {
+        let (_runtime, pool) = pool(|options| {
+            options.max_idle_per_host = per_host;
+            options.max_idle = in_all;
+        });
+        pool.put(key("a"), Connection::new(1));
+        assert_eq!(pool.idle(), 0);
+    }
+}
+
+#[test]
+fn idle_connection_is_asked_whether_it_is_open_unless_it_is_fresh() {
+    let (runtime, pool) = pool(|_| {});
+    let connection = Connection::new(1);
+    let reuse = |want| {
+        pool.put(key("a"), connection.clone());
+        move |pool: &Pool<Connection>, runtime: &Virtual| {
+            runtime
+                .block_on(pool.checkout(&key("a"), want, nothing))
+                .is_ok()
+        }
+    };
+    assert!(reuse(IDEMPOTENT)(&pool, &runtime));
+    assert_eq!(connection.checks(), 0);
+    // What must not be sent twice asks in any case.
+    assert!(reuse(ONCE)(&pool, &runtime));
+    assert_eq!(connection.checks(), 1);
+    let later = reuse(IDEMPOTENT);
+    runtime.advance(2 * MS);
+    assert!(later(&pool, &runtime));
+    assert_eq!(connection.checks(), 2);
+    connection.close();
+    assert!(!reuse(ONCE)(&pool, &runtime));
+    assert!(connection.is_dropped());
+}
+
+#[test]
+fn request_takes_whichever_comes_first_and_the_first_that_waits_is_served_first() {
+    let (runtime, pool) = pool(|_| {});
+    runtime.block_on(async {
+        let connect = || async {
+            pending::<()>().await;
+            nothing().await
+        };
+        let (a, b) = (key("a"), key("a"));
+        let mut first = pin!(pool.checkout(&a, IDEMPOTENT, connect));
+        let mut second = pin!(pool.checkout(&b, IDEMPOTENT, connect));
+        assert!(poll_once(&mut first).await.is_none());
+        assert!(poll_once(&mut second).await.is_none());
+        pool.put(key("a"), Connection::new(1));
+        assert!(poll_once(&mut second).await.is_none());
+        let served = first.await.unwrap();
+        assert!(served.is_reused && served.connection.0.number == 1);
+        pool.put(key("a"), Connection::new(2));
+        assert_eq!(second.await.unwrap().connection.0.number, 2);
+    });
+}
+
+#[test]
+fn connection_served_to_a_request_that_is_dropped_goes_to_the_next() {
+    let (runtime, pool) = pool(|_| {});
+    runtime.block_on(async {
+        let connect = || async {
+            pending::<()>().await;
+            nothing().await
+        };
+        let key_a = key("a");
+        let mut first = Box::pin(pool.checkout(&key_a, IDEMPOTENT, connect));
+        assert!(poll_once(&mut first).await.is_none());
+        pool.put(key("a"), Connection::new(1));
+        drop(first);
+        assert_eq!(pool.idle(), 1);
+        // One that left before it was served is passed over.
+        let mut second = Box::pin(pool.checkout(&key_a, ONCE, connect));
+        let second_served = poll_once(&mut second).await;
+        assert!(second_served.is_some_and(|served| served.is_ok()));
+        let mut third = Box::pin(pool.checkout(&key_a, ONCE, connect));
+        assert!(poll_once(&mut third).await.is_none());
+        drop(third);
+        pool.put(key("a"), Connection::new(2));
+        assert_eq!(pool.idle(), 1);
+    });
+}
+
+#[test]
+fn connection_that_can_be_shared_is_made_once_for_all_that_wait() {
+    let (runtime, pool) = pool(|_| {});
+    let made = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..10)
+        .map(|_| {
+            let (pool, made, time) = (pool.clone(), made.clone(), runtime.clone());
+            Task::spawn(&runtime, async move {
+                let connect = || async {
+                    made.fetch_add(1, Ordering::SeqCst);
+                    time.sleep(MS).await;
+                    Ok(Connection::shared(7))
+                };
+                let checkout = pool.checkout(&key("a"), SHARED, connect).await;
+                checkout.unwrap().is_reused
+            })
+        })
+        .collect();
+    let reused = runtime.block_on(async {
+        let mut reused = 0;
+        for task in tasks {
+            reused += usize::from(task.await.unwrap());
+        }
+        reused
+    });
+    assert_eq!((made.load(Ordering::SeqCst), reused), (1, 9));
+}
+
+#[test]
+fn those_who_wait_for_a_shared_connection_connect_themselves_when_it_fails() {
+    let (runtime, pool) = pool(|_| {});
+    let made = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            let (pool, made, time) = (pool.clone(), made.clone(), runtime.clone());
+            Task::spawn(&runtime, async move {
+                let connect = || async {
+                    let number = made.fetch_add(1, Ordering::SeqCst);
+                    time.sleep(MS).await;
+                    match number {
+                        0 => nothing().await,
+                        number => Ok(Connection::shared(number)),
+                    }
+                };
+                pool.checkout(&key("a"), SHARED, connect).await.is_ok()
+            })
+        })
+        .collect();
+    let ended = runtime.block_on(async {
+        let mut ended = Vec::new();
+        for task in tasks {
+            ended.push(task.await.unwrap());
+        }
+        ended
+    });
+    assert_eq!(ended.iter().filter(|ok| **ok).count(), 2);
+    assert_eq!(made.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn shared_connection_that_is_closed_is_replaced() {
+    let (runtime, pool) = pool(|_| {});
+    let first = Connection::shared(1);
+    let checkout = |connection: Connection| {
+        let connect = move || {
+            let connection = connection.clone();
+            async move { Ok(connection) }
+        };
+        let checkout = runtime.block_on(pool.checkout(&key("a"), SHARED, connect));
+        checkout.unwrap().connection.0.number
+    };
+    assert_eq!(checkout(first.clone()), 1);
+    assert_eq!(checkout(Connection::shared(2)), 1);
+    first.close();
+    assert_eq!(checkout(Connection::shared(2)), 2);
+    assert!(first.is_dropped());
+}
+
+#[test]
+fn descriptors_that_are_used_up_are_taken_from_idle_connections() {
+    let (runtime, pool) = pool(|_| {});
+    let (old, young) = (Connection::new(1), Connection::new(2));
+    pool.put(key("old"), old.clone());
+    pool.put(key("young"), young.clone());
+    let tries = AtomicUsize::new(0);
+    let connect = || async {
+        match tries.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                let error = io::Error::from_raw_os_error(24);
+                Err(descriptors::exhausted("new.test", 80, error))
+            }
+            _ => Ok(Connection::new(3)),
+        }
+    };
+    let made = runtime.block_on(pool.checkout(&key("new"), IDEMPOTENT, connect));
+    assert!(matches!(
+        made,
+        Ok(Checkout {
+            is_reused: false,
+            ..
+        })
+    ));
+    assert!(old.is_dropped() && !young.is_dropped());
+}
+
+#[test]
+fn connection_is_closed_when_its_idle_time_is_over_or_its_peer_has_closed_it() {
+    let (runtime, pool) = pool(|options| options.idle_timeout = 40_000 * MS);
+    let (quiet, closed) = (Connection::new(1), Connection::new(2));
+    pool.put(key("a"), quiet.clone());
+    pool.put(key("b"), closed.clone());
+    closed.close();
+    runtime.block_on(runtime.sleep(16_000 * MS));
+    assert!(closed.is_dropped() && !quiet.is_dropped());
+    runtime.block_on(runtime.sleep(30_000 * MS));
+    assert!(quiet.is_dropped());
+    assert_eq!(pool.idle(), 0);
+    // The task has ended, and starts anew.
+    pool.put(key("a"), quiet.clone());
+    runtime.block_on(runtime.sleep(90_000 * MS));
+    assert!(quiet.is_dropped());
+}
+
+#[test]
+fn pool_that_is_dropped_closes_its_connections() {
+    let (runtime, pool) = pool(|_| {});
+    let connection = Connection::new(1);
+    pool.put(key("a"), connection.clone());
+    drop(pool);
+    // Its task holds nothing.
+    assert!(connection.is_dropped());
+    runtime.block_on(async {});
+}
+
+#[test]
+fn panic_of_a_request_returns_nothing() {
+    let (runtime, pool) = pool(|_| {});
+    let connection = Connection::new(1);
+    pool.put(key("a"), connection.clone());
+    let task = Task::spawn(&runtime, {
+        let pool = pool.clone();
+        async move {
+            let key = key("a");
+            let _checkout = pool.checkout(&key, IDEMPOTENT, nothing).await.unwrap();
+            panic!("on purpose");
+        }
+    });
+    assert!(runtime.block_on(task).is_err());
+    assert_eq!(pool.idle(), 0);
+    assert!(connection.is_dropped());
+}
+
+#[test]
+fn hosts_without_connections_are_forgotten() {
+    let (runtime, pool) = pool(|_| {});
+    for n in 0..100 {
+        let failed = runtime.block_on(pool.checkout(&key(&format!("h{n}")), IDEMPOTENT, nothing));
+        assert!(failed.is_err());
+    }
+    assert_eq!(format!("{pool:?}"), "Pool { idle: 0, hosts: 0 }");
+    let mut cx = Context::from_waker(Waker::noop());
+    let key = key("pending");
+    let mut waiting = Box::pin(pool.checkout(&key, IDEMPOTENT, || async {
+        pending::<()>().await;
+        nothing().await
+    }));
+    assert!(matches!(waiting.as_mut().poll(&mut cx), Poll::Pending));
+    assert_eq!(format!("{pool:?}"), "Pool { idle: 0, hosts: 1 }");
+    drop(waiting);
+    assert_eq!(format!("{pool:?}"), "Pool { idle: 0, hosts: 0 }");
+}

@@ -1,0 +1,148 @@
+//! The properties of the link between clients and an address.
+
+use std::time::Duration;
+
+/// The properties of the link to an address: latency, bandwidth, buffer size and random faults.
+///
+/// The default link has no latency, unlimited bandwidth, buffers of 64 KiB and no faults.
+/// [`Network::set_link`](crate::Network::set_link) and
+/// [`Network::set_default_link`](crate::Network::set_default_link) put the options into effect,
+/// for the connections that are opened afterwards.
+///
+/// ```
+/// use std::time::Duration;
+/// use inflight_virtual::LinkOptions;
+///
+/// let mobile = LinkOptions::new()
+///     .latency(Duration::from_millis(60))
+///     .bandwidth(250_000)
+///     .connect_jitter(Duration::from_millis(300))
+///     .reset_probability(0.001);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinkOptions {
+    latency_to_server: Duration,
+    latency_to_client: Duration,
+    bandwidth: Option<u64>,
+    pub(super) buffer_size: usize,
+    pub(super) connect_jitter: Duration,
+    pub(super) reset_probability: f64,
+}
+
+impl LinkOptions {
+    /// Returns the default options.
+    pub fn new() -> Self {
+        Self {
+            latency_to_server: Duration::ZERO,
+            latency_to_client: Duration::ZERO,
+            bandwidth: None,
+            buffer_size: 64 * 1024,
+            connect_jitter: Duration::ZERO,
+            reset_probability: 0.0,
+        }
+    }
+
+    /// Sets the time from one end to the other, in both directions. Default zero.
+    ///
+    /// A round trip takes twice this time, and so does a connect.
+    #[must_use]
+    pub fn latency(self, latency: Duration) -> Self {
+        self.latency_to_server(latency).latency_to_client(latency)
+    }
+
+    /// Sets the time from the client to the server only. Default zero.
+    #[must_use]
+    pub fn latency_to_server(mut self, latency: Duration) -> Self {
+        self.latency_to_server = latency;
+        self
+    }
+
+    /// Sets the time from the server to the client only. Default zero.
+    #[must_use]
+    pub fn latency_to_client(mut self, latency: Duration) -> Self {
+        self.latency_to_client = latency;
+        self
+    }
+
+    /// Sets how many bytes a connection transmits in a second, in each direction. Default
+    /// unlimited.
+    ///
+    /// Connections do not share the bandwidth. Bytes travel in segments of up to 1,460 bytes, and
+    /// a segment arrives when its last byte does.
+    ///
+    /// # Panics
+    ///
+    /// If the bandwidth is zero. Use [`Network::partition`](crate::Network::partition) for a link
+    /// that transmits nothing.
+    #[must_use]
+    pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
+        assert_ne!(bytes_per_second, 0, "the bandwidth of a link is zero");
+        self.bandwidth = Some(bytes_per_second);
+        self
+    }
+
+    /// Sets how many bytes a connection holds in each direction: those that are sent and that the
+    /// peer has not read. Default 65,536.
+    ///
+    /// A write waits while the buffer is full. It continues as soon as the peer reads: the writer
+    /// learns of the room without latency.
+    ///
+    /// # Panics
+    ///
+    /// If the size is zero.
+    #[must_use]
+    pub fn buffer_size(mut self, bytes: usize) -> Self {
+        assert_ne!(bytes, 0, "the buffer size of a link is zero");
+        self.buffer_size = bytes;
+        self
+    }
+
+    /// Sets the longest random delay of a connect, in addition to the round trip. Default zero.
+    ///
+    /// Each connect draws its delay between zero and `max` from the runtime's seed.
+    #[must_use]
+    pub fn connect_jitter(mut self, max: Duration) -> Self {
+        self.connect_jitter = max;
+        self
+    }
+
+    /// Sets the probability, from 0 to 1, with which a segment of up to 1,460 bytes resets its
+    /// connection instead of arriving. Default 0.
+    ///
+    /// Both ends then fail with [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) at the
+    /// time when the segment would have arrived. The outcomes are drawn from the runtime's seed.
+    ///
+    /// # Panics
+    ///
+    /// If the probability is not between 0 and 1.
+    #[must_use]
+    pub fn reset_probability(mut self, probability: f64) -> Self {
+        assert!(
+            (0.0..=1.0).contains(&probability),
+            "the reset probability {probability} is not between 0 and 1"
+        );
+        self.reset_probability = probability;
+        self
+    }
+
+    pub(super) fn latency_to(&self, side: super::Side) -> Duration {
+        match side {
+            super::Side::Client => self.latency_to_client,
+            super::Side::Server => self.latency_to_server,
+        }
+    }
+
+    /// How long the link takes to transmit a segment of `len` bytes.
+    pub(super) fn transmission_time(&self, len: usize) -> Duration {
+        let Some(bandwidth) = self.bandwidth else {
+            return Duration::ZERO;
+        };
+        Duration::from_nanos((len as u64 * 1_000_000_000).div_ceil(bandwidth))
+    }
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

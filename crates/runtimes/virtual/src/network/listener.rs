@@ -1,0 +1,77 @@
+//! The server's side.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Weak;
+use std::task::{Context, Poll};
+
+use inflight_core::Socket;
+
+use super::runtime_ended;
+use super::socket::VirtualSocket;
+use crate::Shared;
+
+/// Accepts connections at one address of a runtime's network.
+///
+/// [`Virtual::listen`](crate::Virtual::listen) creates it. Dropping the listener frees the address
+/// and refuses further connects. It also resets the connections that were not accepted yet.
+pub struct Listener {
+    // A server's task does not keep its runtime alive.
+    shared: Weak<Shared>,
+    address: SocketAddr,
+}
+
+impl Listener {
+    pub(super) fn new(shared: Weak<Shared>, address: SocketAddr) -> Self {
+        Self { shared, address }
+    }
+
+    /// Returns the address that the listener listens at, with the port that was picked.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the next connection. Returns its socket and the client's address.
+    ///
+    /// A connection can be accepted one and a half round trips after its connect has started, as
+    /// in TCP. The client sees it as connected half a round trip earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) if the runtime has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no connection: the next call returns it. Several tasks may accept
+    /// at the same time.
+    pub async fn accept(&self) -> io::Result<(Box<dyn Socket>, SocketAddr)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Socket>, SocketAddr)>> {
+        let Some(shared) = self.shared.upgrade() else {
+            return Poll::Ready(Err(runtime_ended()));
+        };
+        let accepted = shared.with_network(|network, _| network.poll_accept(self.address, cx));
+        accepted.map(|(end, peer)| {
+            let socket = VirtualSocket::new(self.shared.clone(), end);
+            Ok((Box::new(socket) as Box<dyn Socket>, peer))
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            let address = self.address;
+            shared.with_network(|network, timers| network.stop_listening(address, timers));
+        }
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Listener").field(&self.address).finish()
+    }
+}

@@ -1,0 +1,193 @@
+//! An in-memory network in virtual time.
+//!
+//! The network is a simulation of events: each segment, connect and close is a packet with a time
+//! of arrival, and packets are timers of the runtime. See `state` for what they do.
+
+mod link;
+mod listener;
+mod socket;
+mod state;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::Virtual;
+
+pub use link::LinkOptions;
+pub use listener::Listener;
+pub(crate) use socket::Connect;
+use state::Side;
+pub(crate) use state::{NetworkState, Packet};
+
+impl Virtual {
+    /// Listens at `address` for connections of this runtime's
+    /// [`connect`](inflight_core::Runtime::connect). Port 0 picks a free port.
+    ///
+    /// A connect reaches the listener whose address is the same, IP address and port. The
+    /// unspecified address (`0.0.0.0`) stands for no other. The backlog has no limit.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if there is a listener at the address, or if port 0
+    /// is asked for and no port is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use inflight_core::{BlockOn, ConnectOptions, Runtime, Task};
+    /// use inflight_virtual::{LinkOptions, Virtual};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = Virtual::new();
+    /// let link = LinkOptions::new().latency(Duration::from_millis(20));
+    /// runtime.network().set_default_link(link);
+    ///
+    /// let listener = runtime.listen("192.0.2.1:80".parse()?)?;
+    /// let address = listener.local_addr();
+    /// let server = Task::spawn(&runtime, async move {
+    ///     let (mut socket, _peer) = listener.accept().await?;
+    ///     let mut request = [0; 4];
+    ///     socket.read_exact(&mut request).await?;
+    ///     assert_eq!(&request, b"ping");
+    ///     socket.write_all(b"pong").await
+    /// });
+    ///
+    /// runtime.block_on(async {
+    ///     let mut socket = runtime.connect(address, ConnectOptions::default()).await?;
+    ///     socket.write_all(b"ping").await?;
+    ///     let mut response = String::new();
+    ///     socket.read_to_string(&mut response).await?;
+    ///     assert_eq!(response, "pong");
+    ///     server.await.unwrap()
+    /// })?;
+    /// // One round trip to connect, one for the request and its response.
+    /// assert_eq!(runtime.elapsed(), Duration::from_millis(80));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listen(&self, address: SocketAddr) -> io::Result<Listener> {
+        let address = self.0.with_network(|network, _| network.listen(address))?;
+        Ok(Listener::new(Arc::downgrade(&self.0), address))
+    }
+
+    /// Returns the runtime's network, to set link properties and to inject faults.
+    pub fn network(&self) -> Network {
+        Network(self.clone())
+    }
+}
+
+/// Sets the properties of a runtime's network and injects faults.
+///
+/// The methods that take an address expect the address of a server. Those that inject faults also
+/// accept a client's address, as [`Listener::accept`] returns it, and then affect that one
+/// connection. Clones refer to the same network.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use inflight_core::{BlockOn, ConnectOptions, Runtime, Task};
+/// use inflight_virtual::Virtual;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = Virtual::new();
+/// let server = "192.0.2.1:80".parse().unwrap();
+/// let _listener = runtime.listen(server)?;
+/// let network = runtime.network();
+/// network.partition(server);
+///
+/// let connect = Task::spawn(&runtime, runtime.connect(server, ConnectOptions::default()));
+/// runtime.block_on(async {
+///     runtime.sleep(Duration::from_secs(60)).await;
+///     network.heal(server);
+///     connect.await.unwrap()
+/// })?;
+/// assert_eq!(runtime.elapsed(), Duration::from_secs(60));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Network(Virtual);
+
+impl Network {
+    /// Sets the properties of the link to the server at `address`.
+    ///
+    /// They apply to connects that start afterwards, also to those that are refused.
+    pub fn set_link(&self, address: SocketAddr, options: LinkOptions) {
+        self.with(|network| network.set_link(address, options));
+    }
+
+    /// Sets the properties of the links to all addresses that have none of their own.
+    ///
+    /// They apply to connects that start afterwards.
+    pub fn set_default_link(&self, options: LinkOptions) {
+        self.with(|network| network.set_default_link(options));
+    }
+
+    /// Lets nothing arrive from or at `address` until [`heal`](Self::heal).
+    ///
+    /// Neither end is notified. Connects, bytes and ends of stream that would arrive are held,
+    /// including those that are on the way. Without `heal` the address is a black hole:
+    /// connects to it never complete.
+    pub fn partition(&self, address: SocketAddr) {
+        self.with(|network| network.partition(address));
+    }
+
+    /// Lets nothing arrive anywhere until [`heal_all`](Self::heal_all).
+    pub fn partition_all(&self) {
+        self.with(NetworkState::partition_all);
+    }
+
+    /// Ends the partition of `address`. What was held arrives now, in its order.
+    ///
+    /// A partition of all addresses remains.
+    pub fn heal(&self, address: SocketAddr) {
+        let shared = &self.0.0;
+        shared.with_network(|network, timers| network.heal(address, timers));
+    }
+
+    /// Ends all partitions, those of single addresses included. What was held arrives now, in its
+    /// order.
+    pub fn heal_all(&self) {
+        let shared = &self.0.0;
+        shared.with_network(NetworkState::heal_all);
+    }
+
+    /// Resets all connections of `address`, at once and on both ends, even during a partition.
+    ///
+    /// Reads and writes of both ends then fail with
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), and bytes that were not read are lost.
+    /// Connects that have not completed are not affected.
+    pub fn reset(&self, address: SocketAddr) {
+        let shared = &self.0.0;
+        shared.with_network(|network, timers| network.reset(Some(address), timers));
+    }
+
+    /// Resets all connections of all addresses, as [`reset`](Self::reset) does.
+    pub fn reset_all(&self) {
+        let shared = &self.0.0;
+        shared.with_network(|network, timers| network.reset(None, timers));
+    }
+
+    fn with(&self, change: impl FnOnce(&mut NetworkState)) {
+        self.0.0.with_network(|network, _| change(network));
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Network").field(&self.0).finish()
+    }
+}
+
+/// The error of whatever outlives its runtime.
+fn runtime_ended() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the virtual runtime of this socket has ended",
+    )
+}

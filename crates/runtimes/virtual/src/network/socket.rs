@@ -1,0 +1,139 @@
+//! The sockets of both sides, and the connect of the client's.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context, Poll};
+
+use inflight_core::Socket;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::runtime_ended;
+use super::state::{EndId, NetworkState};
+use crate::Shared;
+use crate::timer::Timers;
+
+/// One end of a connection. Dropping it closes the end.
+pub(super) struct VirtualSocket {
+    // A task that holds a socket does not keep its runtime alive.
+    shared: Weak<Shared>,
+    end: EndId,
+}
+
+impl VirtualSocket {
+    pub(super) fn new(shared: Weak<Shared>, end: EndId) -> Self {
+        Self { shared, end }
+    }
+
+    fn with<T>(
+        &self,
+        operation: impl FnOnce(&mut NetworkState, &mut Timers) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match self.shared.upgrade() {
+            Some(shared) => shared.with_network(operation),
+            None => Poll::Ready(Err(runtime_ended())),
+        }
+    }
+}
+
+impl AsyncRead for VirtualSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.with(|network, timers| network.poll_read(self.end, buffer, Some(cx), timers))
+    }
+}
+
+impl AsyncWrite for VirtualSocket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|network, timers| network.poll_write(self.end, slices, cx, timers))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Does nothing: whatever is written is on its way.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|network, timers| Poll::Ready(network.shut_down(self.end, timers)))
+    }
+}
+
+impl Socket for VirtualSocket {
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        let read =
+            self.with(|network, timers| network.poll_read(self.end, &mut buffer, None, timers));
+        match read {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Drop for VirtualSocket {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.with_network(|network, timers| network.close(self.end, timers));
+        }
+    }
+}
+
+/// A connect that is under way, from its first poll on.
+pub(crate) struct Connect {
+    shared: Weak<Shared>,
+    address: SocketAddr,
+    // Closes the client's end if the future is dropped.
+    socket: Option<VirtualSocket>,
+}
+
+impl Connect {
+    pub(crate) fn new(shared: Weak<Shared>, address: SocketAddr) -> Self {
+        Self {
+            shared,
+            address,
+            socket: None,
+        }
+    }
+}
+
+impl Future for Connect {
+    type Output = io::Result<Box<dyn Socket>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(shared) = this.shared.upgrade() else {
+            return Poll::Ready(Err(runtime_ended()));
+        };
+        let socket = this.socket.get_or_insert_with(|| {
+            let start = |network: &mut NetworkState, timers: &mut Timers| {
+                network.connect(this.address, timers)
+            };
+            VirtualSocket::new(this.shared.clone(), shared.with_network(start))
+        });
+        let connected = socket.with(|network, timers| network.poll_connect(socket.end, cx, timers));
+        connected.map(|result| {
+            let socket = this.socket.take().expect("the socket was there just now");
+            result.map(|()| Box::new(socket) as Box<dyn Socket>)
+        })
+    }
+}
