@@ -186,6 +186,10 @@ pub(crate) mod need {
         capabilities.connect_phase
     }
 
+    pub(crate) fn parallel_connects(capabilities: &Capabilities) -> Support {
+        capabilities.parallel_connects
+    }
+
     pub(crate) fn close_delimited(capabilities: &Capabilities) -> Support {
         capabilities.close_delimited
     }

@@ -173,9 +173,7 @@ pub struct Capabilities {
     /// the session refuses, and when the server has sent on it what nobody asked for.
     pub retired_connections: Support,
     /// The server sees the connection go as soon as a request is dropped. Where not, when the
-    /// server next sends something or at the request's deadline, whichever is first. A connection
-    /// that is only being made is no server's to see: a blocking client keeps its thread until
-    /// it is there or the time to connect is over.
+    /// server next sends something or at the request's deadline, whichever is first.
     pub prompt_cancel: Support,
     /// Requests go through a proxy where one is given.
     pub proxies: Support,
@@ -189,6 +187,9 @@ pub struct Capabilities {
     pub early_head: Support,
     /// A connect that takes too long is told apart from other timeouts.
     pub connect_phase: Support,
+    /// Addresses of a host are tried beside each other, so that one that does not answer costs a
+    /// quarter of a second (RFC 8305).
+    pub parallel_connects: Support,
     /// Bodies that end with the connection, without a length.
     pub close_delimited: Support,
     /// Interim responses (1xx) before the final one are passed over.
@@ -242,6 +243,7 @@ impl Capabilities {
             connection_events: Support::Yes,
             early_head: Support::Yes,
             connect_phase: Support::Yes,
+            parallel_connects: Support::Yes,
             close_delimited: Support::Yes,
             interim_responses: Support::Yes,
             opaque_request_headers: Support::Yes,
@@ -266,7 +268,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 32] {
+    pub fn supports(&self) -> [(&'static str, Support); 33] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -293,6 +295,7 @@ impl Capabilities {
             ("connection events", self.connection_events),
             ("early head", self.early_head),
             ("connect phase", self.connect_phase),
+            ("parallel connects", self.parallel_connects),
             ("close-delimited body", self.close_delimited),
             ("interim responses", self.interim_responses),
             ("opaque request headers", self.opaque_request_headers),

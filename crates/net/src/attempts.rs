@@ -17,7 +17,15 @@ use crate::descriptors;
 pub(crate) struct Attempts {
     host: String,
     port: u16,
-    tried: Vec<(SocketAddr, Option<io::Error>)>,
+    tried: Vec<(SocketAddr, Outcome)>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    NoAnswer,
+    Failed(io::Error),
+    /// What came after that, such as a TLS handshake, is not known here.
+    Connected,
 }
 
 impl Attempts {
@@ -40,61 +48,72 @@ impl Attempts {
         let mut waiting = interleave(addresses).into_iter();
         let mut running = FuturesUnordered::new();
         loop {
-            let Some(address) = waiting.next() else {
-                match running.next().await {
-                    Some((_, Ok(socket))) => return Ok(socket),
-                    Some((index, Err(error))) => self.failed(index, error)?,
-                    None => return Err(self.all_failed()),
+            let has_started = match waiting.next() {
+                None => false,
+                Some(address) => {
+                    let index = self.tried.len();
+                    self.tried.push((address, Outcome::NoAnswer));
+                    let connecting = runtime.connect(address, options);
+                    running.push(async move { (index, connecting.await) });
+                    true
                 }
-                continue;
             };
-            let index = self.tried.len();
-            self.tried.push((address, None));
-            let connecting = runtime.connect(address, options);
-            running.push(async move { (index, connecting.await) });
             // The last address has nobody to make room for.
-            if waiting.len() == 0 {
-                continue;
-            }
-            match select(running.next(), runtime.sleep(ATTEMPT_DELAY)).await {
-                Either::Left((Some((_, Ok(socket))), _)) => return Ok(socket),
-                Either::Left((Some((index, Err(error))), _)) => self.failed(index, error)?,
-                Either::Left((None, _)) | Either::Right(_) => {}
+            let ended = match has_started && waiting.len() > 0 {
+                false => running.next().await,
+                true => match select(running.next(), runtime.sleep(ATTEMPT_DELAY)).await {
+                    Either::Left((ended, _)) => ended,
+                    Either::Right(_) => continue,
+                },
+            };
+            match ended {
+                None => return Err(self.all_failed()),
+                Some((index, Ok(socket))) => {
+                    self.tried[index].1 = Outcome::Connected;
+                    return Ok(socket);
+                }
+                Some((index, Err(error))) => {
+                    if descriptors::is_exhaustion(&error) {
+                        // No other address helps; an attempt that has its descriptor may.
+                        waiting = Vec::new().into_iter();
+                    }
+                    self.tried[index].1 = Outcome::Failed(error);
+                }
             }
         }
     }
 
-    /// Ends the attempts where no other address can help.
-    fn failed(&mut self, index: usize, error: io::Error) -> Result<(), Error> {
-        if descriptors::is_exhaustion(&error) {
-            return Err(descriptors::exhausted(&self.host, self.port, error));
-        }
-        if error.kind() == io::ErrorKind::Unsupported {
-            return Err(Error::new(ErrorKind::Unsupported).with_source(error));
-        }
-        self.tried[index].1 = Some(error);
-        Ok(())
-    }
-
-    /// Every address has refused.
+    /// No attempt is left.
     fn all_failed(&mut self) -> Error {
-        let Some((address, Some(last))) = self.tried.pop() else {
+        let exhausted = self.tried.iter().position(|(_, outcome)| {
+            matches!(outcome, Outcome::Failed(error) if descriptors::is_exhaustion(error))
+        });
+        let last = exhausted.unwrap_or(self.tried.len().saturating_sub(1));
+        if self.tried.is_empty() {
             return Error::new(ErrorKind::Resolve)
                 .with_context(format!("{} has no address", self.host));
-        };
-        if self.tried.is_empty() {
-            return connect_error(address, last);
         }
-        self.tried
-            .push((address, Some(io::Error::from(last.kind()))));
-        Error::new(ErrorKind::Connect)
-            .with_context(format!(
-                "no connection to {}:{} (tried {})",
-                self.host,
-                self.port,
-                self.list()
-            ))
-            .with_source(last)
+        let tried = format!(
+            "no connection to {}:{} (tried {})",
+            self.host,
+            self.port,
+            self.list()
+        );
+        let is_only = self.tried.len() == 1;
+        let (address, outcome) = self.tried.swap_remove(last);
+        let Outcome::Failed(error) = outcome else {
+            return Error::new(ErrorKind::Connect).with_context(tried);
+        };
+        match error {
+            error if exhausted.is_some() => descriptors::exhausted(&self.host, self.port, error),
+            error if error.kind() == io::ErrorKind::Unsupported => {
+                Error::new(ErrorKind::Unsupported).with_source(error)
+            }
+            error if is_only => connect_error(address, error),
+            error => Error::new(ErrorKind::Connect)
+                .with_context(tried)
+                .with_source(error),
+        }
     }
 
     /// The limit on connecting has passed.
@@ -110,9 +129,10 @@ impl Attempts {
     }
 
     fn list(&self) -> String {
-        let ended = self.tried.iter().map(|(address, error)| match error {
-            None => format!("{address}: no answer"),
-            Some(error) => format!("{address}: {error}"),
+        let ended = self.tried.iter().map(|(address, outcome)| match outcome {
+            Outcome::NoAnswer => format!("{address}: no answer"),
+            Outcome::Failed(error) => format!("{address}: {error}"),
+            Outcome::Connected => format!("{address}: connected, and no more"),
         });
         ended.collect::<Vec<_>>().join("; ")
     }

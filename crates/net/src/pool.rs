@@ -2,21 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::future::poll_fn;
 use std::mem;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
-use futures_util::future::{Either, select};
+use futures_util::future::Either;
 use inflight_core::{ClientOptions, Error, Runtime, Task};
 
 use crate::descriptors;
 use crate::key::Key;
 
-/// How often idle connections are looked at, at least.
+/// How often idle connections are looked at, at least and at most.
 const SWEEP: Duration = Duration::from_secs(15);
+const SWEEP_AT_MOST: Duration = Duration::from_millis(100);
+
+/// How many idle connections are asked in a row whether they are open.
+const ASKED_AT_ONCE: usize = 100;
 
 /// A connection that was idle for no longer than this is given out without asking the system
 /// whether it is still open: the question would cost a system call for each request.
@@ -29,7 +34,7 @@ pub trait Pooled: Send + Sized + 'static {
     fn share(&self) -> Option<Self>;
 
     /// Whether a request may be sent on the connection. It never waits. `thoroughly` asks the system
-    /// too.
+    /// too. Of a shared connection the pool asks it under its lock, and not thoroughly.
     fn is_open(&mut self, thoroughly: bool) -> bool;
 
     /// Whether a request uses a shared connection now. The pool calls it under its lock.
@@ -60,6 +65,8 @@ struct State<C> {
     /// Those that are idle, the one that was returned first in front.
     idle: BTreeMap<u64, Idle<C>>,
     hosts: HashMap<Key, Host<C>>,
+    /// Tasks that end with the pool, by number. `None` until the task is known.
+    tasks: HashMap<u64, Option<Task<()>>>,
     /// Closes what nobody comes for, while there is anything.
     sweeper: Option<Task<()>>,
 }
@@ -76,12 +83,31 @@ struct Host<C> {
     idle: VecDeque<u64>,
     /// Connections that any number of requests use, and when one was last given out.
     shared: Vec<(C, Instant)>,
-    /// Requests that wait, by number, the one that came first in front.
-    waiting: VecDeque<(u64, oneshot::Sender<C>)>,
+    /// Requests that wait, the one that came first in front.
+    waiting: VecDeque<Place<C>>,
     /// The server's last connection could be shared, so one is enough for all who wait.
     is_shared: bool,
     /// A connection that will be shared is being made.
     is_connecting: bool,
+    /// How many connections are being made by tasks, for requests that were served meanwhile.
+    in_tasks: usize,
+}
+
+/// A request that waits.
+struct Place<C> {
+    number: u64,
+    sender: oneshot::Sender<C>,
+    waits_for: Maker,
+}
+
+/// Who makes the connection that a request waits for, unless one is returned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    Itself,
+    /// The one request that makes a shared connection for all.
+    Leader,
+    /// A task, for a request that was served meanwhile.
+    Task,
 }
 
 /// What a request wants of its connection.
@@ -117,12 +143,15 @@ impl<C: Pooled> Pool<C> {
                 next: 0,
                 idle: BTreeMap::new(),
                 hosts: HashMap::new(),
+                tasks: HashMap::new(),
                 sweeper: None,
             }),
         }))
     }
 
-    /// A kept connection, or the one that `connect` makes, or one that is returned meanwhile.
+    /// A kept connection, or the one that `connect` makes, or one that is returned meanwhile. What
+    /// `connect` has begun then goes on in a task, and its connection is kept: were it given up,
+    /// requests that are answered sooner than a connection is made would never get enough of them.
     ///
     /// When no file descriptor is left, an idle connection is closed for the new one, whatever its
     /// key.
@@ -142,7 +171,7 @@ impl<C: Pooled> Pool<C> {
         connect: impl Fn() -> F,
     ) -> Result<Checkout<C>, Error>
     where
-        F: Future<Output = Result<C, Error>>,
+        F: Future<Output = Result<C, Error>> + Send + 'static,
     {
         match self.0.take(key, want) {
             Some(connection) => Ok(Checkout {
@@ -161,29 +190,55 @@ impl<C: Pooled> Pool<C> {
         connect: impl Fn() -> F,
     ) -> Result<Checkout<C>, Error>
     where
-        F: Future<Output = Result<C, Error>>,
+        F: Future<Output = Result<C, Error>> + Send + 'static,
     {
+        let reused = |connection| Checkout {
+            connection,
+            is_reused: true,
+        };
+        // One that has waited in vain for what another was to make does not do so twice.
+        let mut may_wait = true;
         loop {
-            let reused = |connection| Checkout {
-                connection,
-                is_reused: true,
-            };
-            let (waiting, leads) = match self.0.wait(key, want) {
+            let (waiting, leads) = match self.0.wait(key, want, may_wait) {
                 Turn::Kept(connection) => match self.0.opened(connection, true) {
                     Some(connection) => return Ok(reused(connection)),
                     None => continue,
                 },
                 Turn::Connect(waiting, leads) => (waiting, leads),
-                Turn::Wait(waiting) => match waiting.await {
-                    Some(connection) => return Ok(reused(connection)),
-                    // Whoever was to make it has failed.
-                    None => continue,
-                },
+                Turn::Wait(waiting) => {
+                    let served = waiting.await;
+                    may_wait = served.is_some();
+                    match served.and_then(|served| self.0.opened(served, !want.is_idempotent)) {
+                        Some(connection) => return Ok(reused(connection)),
+                        None => continue,
+                    }
+                }
             };
-            let made = match select(waiting, pin!(connect())).await {
-                Either::Left((Some(connection), _)) => return Ok(reused(connection)),
-                Either::Left((None, connecting)) => connecting.await,
-                Either::Right((made, _)) => made,
+            let mut connecting = Box::pin(connect());
+            let mut waiting = Some(waiting);
+            let mut has_begun = false;
+            let first = poll_fn(|cx| {
+                if let Some(place) = &mut waiting
+                    && let Poll::Ready(served) = Pin::new(place).poll(cx)
+                {
+                    waiting = None;
+                    let served =
+                        served.and_then(|served| self.0.opened(served, !want.is_idempotent));
+                    if let Some(connection) = served {
+                        return Poll::Ready(Either::Left(connection));
+                    }
+                }
+                has_begun = true;
+                connecting.as_mut().poll(cx).map(Either::Right)
+            });
+            let made = match first.await {
+                Either::Left(connection) => {
+                    if has_begun && connection.share().is_none() {
+                        self.0.go_on(key.clone(), connecting);
+                    }
+                    return Ok(reused(connection));
+                }
+                Either::Right(made) => made,
             };
             match made {
                 Ok(connection) => {
@@ -209,6 +264,22 @@ impl<C: Pooled> Pool<C> {
         Inner::put(&self.0, key, connection);
     }
 
+    /// The runtime of the pool's tasks.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.0.runtime
+    }
+
+    /// Runs a task that ends with the pool. It must hold no clone of the pool, but what
+    /// [`downgrade`](Self::downgrade) gives.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(task);
+    }
+
+    /// A handle that does not keep the pool alive.
+    pub fn downgrade(&self) -> WeakPool<C> {
+        WeakPool(Arc::downgrade(&self.0))
+    }
+
     /// How many connections are idle.
     pub fn idle(&self) -> usize {
         self.0.state().idle.len()
@@ -218,6 +289,18 @@ impl<C: Pooled> Pool<C> {
 impl<C: Pooled> Clone for Pool<C> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
+    }
+}
+
+/// A [`Pool`] that may be gone.
+pub struct WeakPool<C: Pooled>(Weak<Inner<C>>);
+
+impl<C: Pooled> WeakPool<C> {
+    /// As [`Pool::put`]. Without the pool the connection is closed.
+    pub fn put(&self, key: Key, connection: C) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.put(key, connection);
+        }
     }
 }
 
@@ -260,85 +343,104 @@ impl<C: Pooled> Inner<C> {
     fn take(&self, key: &Key, want: Want) -> Option<C> {
         loop {
             let now = self.runtime.now();
-            let (connection, since) = self.state().take(key, now)?;
-            let is_fresh = since.is_none_or(|since| now.saturating_duration_since(since) <= FRESH);
-            let thoroughly = !(is_fresh && want.is_idempotent);
-            let is_shared = since.is_none();
+            let taken = self.state().take(key, now, self.timeout);
+            let (connection, idle) = match taken {
+                Taken::Kept(connection, idle) => (connection, idle),
+                Taken::Closed(closed) => {
+                    drop(closed);
+                    continue;
+                }
+                Taken::Nothing => return None,
+            };
+            let thoroughly = idle > FRESH || !want.is_idempotent;
             if let Some(connection) = self.opened(connection, thoroughly) {
                 return Some(connection);
             }
-            if is_shared {
-                self.forget_closed(key);
-            }
-        }
-    }
-
-    /// Drops shared connections that are closed.
-    fn forget_closed(&self, key: &Key) {
-        let shared = {
-            let mut state = self.state();
-            let host = state.hosts.get_mut(key);
-            host.map(|host| mem::take(&mut host.shared))
-        };
-        let shared = shared.unwrap_or_default();
-        let open = shared
-            .into_iter()
-            .filter_map(|(connection, used)| Some((self.opened(connection, false)?, used)));
-        let open: Vec<_> = open.collect();
-        if let Some(host) = self.state().hosts.get_mut(key) {
-            host.shared.extend(open);
         }
     }
 
     /// Queues a request up for a connection.
-    fn wait(self: &Arc<Self>, key: &Key, want: Want) -> Turn<C> {
+    fn wait(self: &Arc<Self>, key: &Key, want: Want, may_wait: bool) -> Turn<C> {
         let now = self.runtime.now();
         let mut state = self.state();
-        if let Some((connection, _)) = state.take(key, now) {
-            return Turn::Kept(connection);
+        loop {
+            match state.take(key, now, self.timeout) {
+                Taken::Kept(connection, _) => return Turn::Kept(connection),
+                Taken::Closed(closed) => {
+                    drop(state);
+                    drop(closed);
+                    state = self.state();
+                }
+                Taken::Nothing => break,
+            }
         }
         let number = state.number();
         let host = state.hosts.entry(key.clone()).or_default();
+        let waits_for = match may_wait {
+            // One of those that tasks make is left over for this request.
+            true if host.in_tasks > host.waiting.len() => Maker::Task,
+            true if host.is_connecting => Maker::Leader,
+            _ => Maker::Itself,
+        };
         let (sender, receiver) = oneshot::channel();
-        host.waiting.push_back((number, sender));
+        host.waiting.push_back(Place {
+            number,
+            sender,
+            waits_for,
+        });
         let waiting = Waiting {
             pool: Some(self.clone()),
             key: key.clone(),
             number,
             receiver,
         };
-        if !(want.will_share || host.is_shared) {
-            return Turn::Connect(waiting, None);
-        }
-        if mem::replace(&mut host.is_connecting, true) {
+        if waits_for != Maker::Itself {
             return Turn::Wait(waiting);
         }
-        let leads = Leads {
+        let leads =
+            (want.will_share || host.is_shared) && !mem::replace(&mut host.is_connecting, true);
+        let leads = leads.then(|| Leads {
             pool: self.clone(),
             key: key.clone(),
-        };
-        Turn::Connect(waiting, Some(leads))
+        });
+        Turn::Connect(waiting, leads)
     }
 
-    /// A connection was made: those that wait get it too, if it can be shared.
+    /// A connection was made: those that wait get it too, if it can be shared. Where there is one
+    /// already that can, that is enough.
     fn made(self: &Arc<Self>, key: &Key, connection: C) -> C {
-        let Some(own) = connection.share() else {
+        let Some(mut own) = connection.share() else {
             if let Some(host) = self.state().hosts.get_mut(key) {
                 host.is_shared = false;
             }
             return connection;
         };
-        let waiting = {
-            let now = self.runtime.now();
+        let now = self.runtime.now();
+        let (waiting, spare) = {
             let mut state = self.state();
             let host = state.hosts.entry(key.clone()).or_default();
             host.is_shared = true;
-            host.shared.push((connection, now));
-            mem::take(&mut host.waiting)
+            let others = host.shared.iter_mut();
+            let other = others
+                .filter_map(|(other, _)| other.is_open(false).then(|| other.share())?)
+                .next();
+            let mut spare = vec![Some(connection)];
+            match other {
+                Some(other) => spare.push(Some(mem::replace(&mut own, other))),
+                None => host
+                    .shared
+                    .extend(spare.pop().flatten().map(|own| (own, now))),
+            }
+            let waiting = mem::take(&mut host.waiting);
+            if state.len() > self.max {
+                spare.push(state.evict_oldest());
+            }
+            (waiting, spare)
         };
-        for (_, sender) in waiting {
+        drop(spare);
+        for place in waiting {
             if let Some(connection) = own.share() {
-                let _ = sender.send(connection);
+                let _ = place.sender.send(connection);
             }
         }
         self.start_sweeper();
@@ -369,6 +471,61 @@ impl<C: Pooled> Inner<C> {
         }
     }
 
+    /// Makes a connection whose request was served meanwhile, and keeps it.
+    fn go_on<F>(self: &Arc<Self>, key: Key, connecting: Pin<Box<F>>)
+    where
+        F: Future<Output = Result<C, Error>> + Send + 'static,
+    {
+        let host = self
+            .state()
+            .hosts
+            .get_mut(&key)
+            .map(|host| host.in_tasks += 1);
+        if host.is_none() {
+            return;
+        }
+        let in_task = InTask {
+            pool: Arc::downgrade(self),
+            key: key.clone(),
+        };
+        self.spawn(async move {
+            let made = connecting.await;
+            if let (Ok(connection), Some(pool)) = (made, in_task.pool.upgrade()) {
+                let connection = pool.made(&key, connection);
+                if connection.share().is_none() {
+                    pool.put(key, connection);
+                }
+            }
+            drop(in_task);
+        });
+    }
+
+    /// Runs a task that ends with the pool.
+    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let number = {
+            let mut state = self.state();
+            let number = state.number();
+            state.tasks.insert(number, None);
+            number
+        };
+        let listed = Listed {
+            pool: Arc::downgrade(self),
+            number,
+        };
+        let task = Task::spawn(&*self.runtime, async move {
+            let _listed = listed;
+            task.await;
+        });
+        let over = {
+            let mut state = self.state();
+            match state.tasks.get_mut(&number) {
+                Some(own) => own.replace(task),
+                None => Some(task),
+            }
+        };
+        drop(over);
+    }
+
     /// Closes the connection that was idle for the longest. Whether there was one.
     fn evict_oldest(&self) -> bool {
         let evicted = self.state().evict_oldest();
@@ -388,40 +545,38 @@ impl<C: Pooled> Inner<C> {
         drop(spare);
     }
 
-    /// Closes what is over; whether anything is left.
-    fn close_idle(&self) -> bool {
+    /// Closes what is over; answers with the numbers of the others.
+    fn close_expired(&self) -> Vec<u64> {
         let now = self.runtime.now();
         let is_over = |since: Instant| now.saturating_duration_since(since) >= self.timeout;
-        let (over, numbers) = {
-            let mut state = self.state();
-            let mut over = Vec::new();
-            while let Some(first) = state.idle.first_entry()
-                && is_over(first.get().since)
-            {
-                over.extend(state.evict_oldest());
-            }
-            for host in state.hosts.values_mut() {
-                let is_unused = |(connection, used): &mut (C, Instant)| {
-                    is_over(*used) && !connection.is_in_use()
-                };
-                let unused = host.shared.extract_if(.., is_unused);
-                over.extend(unused.map(|(connection, _)| connection));
-            }
-            (over, state.idle.keys().copied().collect::<Vec<_>>())
-        };
-        drop(over);
-        // One by one, and asked without the lock: a request finds all the others meanwhile.
-        for number in numbers {
-            let taken = self.state().remove(number);
-            if let Some(mut idle) = taken
-                && idle.connection.is_open(true)
-            {
-                self.state().put_back(number, idle);
-            }
-        }
+        let mut over = Vec::new();
         let mut state = self.state();
-        state.hosts.retain(|_, host| !host.is_empty());
-        !state.hosts.is_empty()
+        while let Some(first) = state.idle.first_entry()
+            && is_over(first.get().since)
+        {
+            over.extend(state.evict_idle());
+        }
+        for host in state.hosts.values_mut() {
+            let unused = host.shared.extract_if(.., |(connection, used)| {
+                is_over(*used) && !connection.is_in_use() || !connection.is_open(false)
+            });
+            over.extend(unused.map(|(connection, _)| connection));
+        }
+        let left = state.idle.keys().copied().collect();
+        drop(state);
+        drop(over);
+        left
+    }
+
+    /// Closes an idle connection if its peer has closed it. It is asked without the lock: a request
+    /// finds all the others meanwhile.
+    fn close_if_closed(&self, number: u64) {
+        let taken = self.state().remove(number);
+        if let Some(mut idle) = taken
+            && idle.connection.is_open(true)
+        {
+            self.state().put_back(number, idle);
+        }
     }
 }
 
@@ -433,6 +588,7 @@ impl<C> Default for Host<C> {
             waiting: VecDeque::new(),
             is_shared: false,
             is_connecting: false,
+            in_tasks: 0,
         }
     }
 }
@@ -443,22 +599,43 @@ impl<C> Host<C> {
             && self.shared.is_empty()
             && self.waiting.is_empty()
             && !self.is_connecting
+            && self.in_tasks == 0
     }
 }
 
 impl<C: Pooled> State<C> {
-    /// The connection for a request, and since when it was idle if it is the request's alone.
-    fn take(&mut self, key: &Key, now: Instant) -> Option<(C, Option<Instant>)> {
-        let host = self.hosts.get_mut(key)?;
-        if let Some((connection, used)) = host.shared.last_mut()
-            && let Some(connection) = connection.share()
-        {
-            *used = now;
-            return Some((connection, None));
+    /// A connection for a request.
+    fn take(&mut self, key: &Key, now: Instant, timeout: Duration) -> Taken<C> {
+        let Some(host) = self.hosts.get_mut(key) else {
+            return Taken::Nothing;
+        };
+        if let Some((connection, used)) = host.shared.last_mut() {
+            if connection.is_open(false)
+                && let Some(connection) = connection.share()
+            {
+                *used = now;
+                return Taken::Kept(connection, Duration::ZERO);
+            }
+            if let Some((closed, _)) = host.shared.pop() {
+                return Taken::Closed(closed);
+            }
         }
-        let number = host.idle.pop_back()?;
-        let idle = self.idle.remove(&number)?;
-        Some((idle.connection, Some(idle.since)))
+        let number = host.idle.pop_back();
+        let idle = number.and_then(|number| self.idle.remove(&number));
+        let Some(idle) = idle else {
+            return Taken::Nothing;
+        };
+        let time = now.saturating_duration_since(idle.since);
+        match time < timeout {
+            true => Taken::Kept(idle.connection, time),
+            false => Taken::Closed(idle.connection),
+        }
+    }
+
+    /// How many connections there are that no request has to itself.
+    fn len(&self) -> usize {
+        let shared = self.hosts.values().map(|host| host.shared.len());
+        self.idle.len() + shared.sum::<usize>()
     }
 
     fn number(&mut self) -> u64 {
@@ -481,8 +658,14 @@ impl<C: Pooled> State<C> {
         }
         let mut surplus = None;
         if let Some(host) = self.hosts.get_mut(&key) {
-            if let Some((_, sender)) = host.waiting.pop_front() {
-                return Put::Serve(sender, connection, key);
+            if let Some(place) = host.waiting.pop_front() {
+                return Put::Serve(place.sender, connection, key);
+            }
+            if max_per_key == 0 || max == 0 {
+                return Put::Kept {
+                    dropped: [Some(connection), None],
+                    is_swept: true,
+                };
             }
             host.idle.push_back(number);
             if host.idle.len() > max_per_key {
@@ -506,7 +689,13 @@ impl<C: Pooled> State<C> {
         }
     }
 
+    /// Takes the connection out that was not used for the longest: an idle one, or else a shared
+    /// one that no request uses.
     fn evict_oldest(&mut self) -> Option<C> {
+        self.evict_idle().or_else(|| self.evict_shared())
+    }
+
+    fn evict_idle(&mut self) -> Option<C> {
         let (number, idle) = self.idle.pop_first()?;
         if let Some(host) = self.hosts.get_mut(&idle.key) {
             // The oldest of all is the oldest of its host.
@@ -516,24 +705,69 @@ impl<C: Pooled> State<C> {
         Some(idle.connection)
     }
 
+    fn evict_shared(&mut self) -> Option<C> {
+        let unused = self.hosts.values_mut().flat_map(|host| {
+            let unused = host.shared.iter().enumerate();
+            let unused = unused.filter(|(_, (connection, _))| !connection.is_in_use());
+            let oldest = unused.min_by_key(|(_, (_, used))| *used);
+            oldest
+                .map(|(at, (_, used))| (*used, at))
+                .map(|found| (found, host))
+        });
+        let ((_, at), host) = unused.min_by_key(|((used, _), _)| *used)?;
+        Some(host.shared.remove(at).0)
+    }
+
     /// Takes a request out of the queue, and the host with it if nothing else is there.
     fn leave(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<C>> {
         let host = self.hosts.get_mut(key)?;
         let at = host
             .waiting
-            .binary_search_by_key(&number, |(number, _)| *number);
+            .binary_search_by_key(&number, |place| place.number);
         let place = host.waiting.remove(at.ok()?)?;
-        if host.is_empty() && !host.is_shared {
+        self.forget_if_empty(key);
+        Some(place.sender)
+    }
+
+    /// Without a connection, and without a request, nothing is known of a host but whether its
+    /// connections are shared.
+    fn forget_if_empty(&mut self, key: &Key) {
+        let host = self.hosts.get(key);
+        if host.is_some_and(|host| host.is_empty() && !host.is_shared) {
             self.hosts.remove(key);
         }
-        Some(place.1)
+    }
+
+    /// The requests that wait for tasks of which there are too few, to be woken.
+    fn left_over(&mut self, key: &Key) -> Vec<Place<C>> {
+        let Some(host) = self.hosts.get_mut(key) else {
+            return Vec::new();
+        };
+        let waits = |place: &Place<C>| place.waits_for == Maker::Task;
+        let count = host.waiting.iter().filter(|place| waits(place)).count();
+        let mut left = count.saturating_sub(host.in_tasks);
+        let mut kept = VecDeque::new();
+        let mut over = Vec::new();
+        for place in mem::take(&mut host.waiting) {
+            match left > 0 && waits(&place) {
+                true => {
+                    left -= 1;
+                    over.push(place);
+                }
+                false => kept.push_back(place),
+            }
+        }
+        host.waiting = kept;
+        over
     }
 
     /// Takes the idle connection with this number, if it is still there.
     fn remove(&mut self, number: u64) -> Option<Idle<C>> {
         let idle = self.idle.remove(&number)?;
         if let Some(host) = self.hosts.get_mut(&idle.key) {
-            host.idle.retain(|other| *other != number);
+            if let Ok(at) = host.idle.binary_search(&number) {
+                host.idle.remove(at);
+            }
         }
         Some(idle)
     }
@@ -545,6 +779,15 @@ impl<C: Pooled> State<C> {
         host.idle.insert(at, number);
         self.idle.insert(number, idle);
     }
+}
+
+/// What a look for a kept connection comes to.
+enum Taken<C> {
+    /// One, and for how long it was idle.
+    Kept(C, Duration),
+    /// One that is to be dropped, without the lock: look again.
+    Closed(C),
+    Nothing,
 }
 
 /// What becomes of a connection that is returned.
@@ -586,8 +829,10 @@ impl<C: Pooled> Drop for Waiting<C> {
         let place = pool.state().leave(&self.key, self.number);
         drop(place);
         self.receiver.close();
-        // It was served and has not seen it.
-        if let Ok(Some(connection)) = self.receiver.try_recv() {
+        // It was served and has not seen it. A shared one is in the pool as it is.
+        if let Ok(Some(connection)) = self.receiver.try_recv()
+            && connection.share().is_none()
+        {
             pool.put(self.key.clone(), connection);
         }
     }
@@ -607,23 +852,100 @@ impl<C: Pooled> Drop for Leads<C> {
                 return;
             };
             host.is_connecting = false;
-            mem::take(&mut host.waiting)
+            let waiting = mem::take(&mut host.waiting);
+            state.forget_if_empty(&self.key);
+            waiting
         };
-        // Those that are left look again, and the first of them connects.
+        // Those that are left connect by themselves.
         drop(waiting);
     }
 }
 
+/// A task that makes a connection whose request was served.
+struct InTask<C: Pooled> {
+    pool: Weak<Inner<C>>,
+    key: Key,
+}
+
+impl<C: Pooled> Drop for InTask<C> {
+    fn drop(&mut self) {
+        let Some(pool) = self.pool.upgrade() else {
+            return;
+        };
+        let over = {
+            let mut state = pool.state();
+            if let Some(host) = state.hosts.get_mut(&self.key) {
+                host.in_tasks = host.in_tasks.saturating_sub(1);
+            }
+            let over = state.left_over(&self.key);
+            state.forget_if_empty(&self.key);
+            over
+        };
+        // They connect by themselves.
+        drop(over);
+    }
+}
+
+/// A task's place in the pool's list, for as long as the task runs.
+struct Listed<C: Pooled> {
+    pool: Weak<Inner<C>>,
+    number: u64,
+}
+
+impl<C: Pooled> Drop for Listed<C> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            let own = pool.state().tasks.remove(&self.number);
+            // It ends by itself.
+            own.flatten().map(Task::detach);
+        }
+    }
+}
+
 async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
-    let pause = |pool: &Inner<C>| pool.runtime.sleep(pool.timeout.min(SWEEP));
+    let pause = |pool: &Inner<C>| {
+        let pause = pool.timeout.clamp(SWEEP_AT_MOST, SWEEP);
+        pool.runtime.sleep(pause)
+    };
     while let Some(pause) = pool.upgrade().map(|pool| pause(&pool)) {
         pause.await;
+        let Some(numbers) = pool.upgrade().map(|pool| pool.close_expired()) else {
+            return;
+        };
+        for numbers in numbers.chunks(ASKED_AT_ONCE) {
+            let Some(pool) = pool.upgrade() else { return };
+            numbers
+                .iter()
+                .for_each(|number| pool.close_if_closed(*number));
+            drop(pool);
+            yield_now().await;
+        }
         let Some(pool) = pool.upgrade() else { return };
-        if !pool.close_idle() {
-            // Its own handle: what is returned from now on starts another task.
-            let own = pool.state().sweeper.take();
-            drop(own);
+        let own = {
+            let mut state = pool.state();
+            state.hosts.retain(|_, host| !host.is_empty());
+            match state.hosts.is_empty() {
+                // What is returned from now on starts another task.
+                true => state.sweeper.take(),
+                false => None,
+            }
+        };
+        if let Some(own) = own {
+            own.detach();
             return;
         }
     }
+}
+
+/// Lets other tasks run.
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -2,17 +2,22 @@
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_channel::Sender;
-use inflight_core::Socket;
+use futures_util::future::{Either, select};
+use inflight_core::{Runtime, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 use crate::pool::Pooled;
+
+/// How long a connection may stand still whose exchange nobody waits for.
+const STALLED: Duration = Duration::from_secs(90);
 
 /// A connection to a server or a proxy, with or without TLS.
 ///
@@ -36,6 +41,7 @@ enum Kind {
 #[derive(Debug, Default)]
 pub struct Monitor {
     received: AtomicU64,
+    sent: AtomicU64,
     is_write_blocked: AtomicBool,
     is_checking: AtomicBool,
 }
@@ -51,9 +57,34 @@ impl Monitor {
         self.received.store(0, Ordering::Relaxed);
     }
 
+    /// How many bytes of HTTP were read since the last reset, and written in all: a number that
+    /// changes while anything moves.
+    pub fn moved(&self) -> u64 {
+        self.received()
+            .wrapping_add(self.sent.load(Ordering::Relaxed))
+    }
+
     /// Whether the socket did not take all of what was last written to it.
     pub fn is_write_blocked(&self) -> bool {
         self.is_write_blocked.load(Ordering::Relaxed)
+    }
+
+    /// What `work` comes to, or `None` when nothing has moved on the connection for 90 s: what ends
+    /// an upload whose response nobody reads.
+    pub async fn unless_stalled<T>(
+        &self,
+        runtime: &dyn Runtime,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            let moved = self.moved();
+            match select(work.as_mut(), runtime.sleep(STALLED)).await {
+                Either::Left((output, _)) => return Some(output),
+                Either::Right(_) if self.moved() == moved => return None,
+                Either::Right(_) => {}
+            }
+        }
     }
 
     /// Runs a poll of the connection whose reads ask the system, and not the runtime's reactor, and
@@ -132,6 +163,18 @@ impl Stream {
     }
 }
 
+impl Stream {
+    fn counted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(n)) = written {
+            // Only one thread at a time writes to a connection.
+            let sent = self.monitor.sent.load(Ordering::Relaxed);
+            let sent = sent.wrapping_add(n as u64);
+            self.monitor.sent.store(sent, Ordering::Relaxed);
+        }
+        written
+    }
+}
+
 /// A client that reads and writes the stream itself keeps it as it is.
 impl Pooled for Stream {
     fn share(&self) -> Option<Self> {
@@ -194,7 +237,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        either!(self, inner => Pin::new(inner).poll_write(cx, bytes))
+        let written = either!(self, inner => Pin::new(inner).poll_write(cx, bytes));
+        self.counted(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -210,7 +254,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, inner => Pin::new(inner).poll_write_vectored(cx, slices))
+        let written = either!(self, inner => Pin::new(inner).poll_write_vectored(cx, slices));
+        self.counted(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -77,6 +77,7 @@ impl Pooled for Connection {
         self.0
             .checks
             .fetch_add(usize::from(thoroughly), Ordering::SeqCst);
+        // That the peer has closed it, only the system knows; a shared one has a task that knows.
         !thoroughly && !self.0.is_shared || !self.0.is_closed.load(Ordering::SeqCst)
     }
 
@@ -202,6 +203,52 @@ fn request_takes_whichever_comes_first_and_the_first_that_waits_is_served_first(
 }
 
 #[test]
+fn connection_that_was_begun_is_kept_although_its_request_was_served_before() {
+    let (runtime, pool) = pool(|_| {});
+    let time = runtime.clone();
+    let connect = move || {
+        let time = time.clone();
+        async move {
+            time.sleep(10 * MS).await;
+            Ok(Connection::new(2))
+        }
+    };
+    runtime.block_on(async {
+        let key_a = key("a");
+        let mut request = pin!(pool.checkout(&key_a, IDEMPOTENT, connect));
+        assert!(poll_once(&mut request).await.is_none());
+        pool.put(key("a"), Connection::new(1));
+        assert_eq!(request.await.unwrap().connection.0.number, 1);
+        assert_eq!(pool.idle(), 0);
+        runtime.sleep(20 * MS).await;
+    });
+    assert_eq!(kept(&runtime, &pool, "a"), Some(2));
+}
+
+#[test]
+fn connection_that_is_being_made_is_given_up_with_the_pool() {
+    let (runtime, pool) = pool(|_| {});
+    let made = Connection::new(2);
+    let connect = || {
+        let made = made.clone();
+        async move {
+            pending::<()>().await;
+            Ok(made)
+        }
+    };
+    runtime.block_on(async {
+        let key_a = key("a");
+        let mut request = Box::pin(pool.checkout(&key_a, IDEMPOTENT, connect));
+        assert!(poll_once(&mut request).await.is_none());
+        pool.put(key("a"), Connection::new(1));
+        assert!(request.await.is_ok());
+        drop(pool);
+        runtime.sleep(MS).await;
+    });
+    assert!(made.is_dropped());
+}
+
+#[test]
 fn connection_served_to_a_request_that_is_dropped_goes_to_the_next() {
     let (runtime, pool) = pool(|_| {});
     runtime.block_on(async {
@@ -235,10 +282,13 @@ fn connection_that_can_be_shared_is_made_once_for_all_that_wait() {
         .map(|_| {
             let (pool, made, time) = (pool.clone(), made.clone(), runtime.clone());
             Task::spawn(&runtime, async move {
-                let connect = || async {
+                let connect = || {
                     made.fetch_add(1, Ordering::SeqCst);
-                    time.sleep(MS).await;
-                    Ok(Connection::shared(7))
+                    let time = time.clone();
+                    async move {
+                        time.sleep(MS).await;
+                        Ok(Connection::shared(7))
+                    }
                 };
                 let checkout = pool.checkout(&key("a"), SHARED, connect).await;
                 checkout.unwrap().is_reused
@@ -263,12 +313,15 @@ fn those_who_wait_for_a_shared_connection_connect_themselves_when_it_fails() {
         .map(|_| {
             let (pool, made, time) = (pool.clone(), made.clone(), runtime.clone());
             Task::spawn(&runtime, async move {
-                let connect = || async {
+                let connect = || {
                     let number = made.fetch_add(1, Ordering::SeqCst);
-                    time.sleep(MS).await;
-                    match number {
-                        0 => nothing().await,
-                        number => Ok(Connection::shared(number)),
+                    let time = time.clone();
+                    async move {
+                        time.sleep(MS).await;
+                        match number {
+                            0 => nothing().await,
+                            number => Ok(Connection::shared(number)),
+                        }
                     }
                 };
                 pool.checkout(&key("a"), SHARED, connect).await.is_ok()
@@ -283,7 +336,126 @@ fn those_who_wait_for_a_shared_connection_connect_themselves_when_it_fails() {
         ended
     });
     assert_eq!(ended.iter().filter(|ok| **ok).count(), 2);
-    assert_eq!(made.load(Ordering::SeqCst), 2);
+    // At once, and not one after another: each may take as long as a connect may.
+    assert_eq!(made.load(Ordering::SeqCst), 3);
+    assert_eq!(runtime.elapsed(), 2 * MS);
+}
+
+#[test]
+fn one_shared_connection_is_kept_of_those_that_were_made_at_once() {
+    let (runtime, pool) = pool(|_| {});
+    let made: Vec<_> = (0..3).map(Connection::shared).collect();
+    let tasks: Vec<_> = made
+        .iter()
+        .map(|connection| {
+            let (pool, connection, time) = (pool.clone(), connection.clone(), runtime.clone());
+            Task::spawn(&runtime, async move {
+                let connect = || {
+                    let (connection, time) = (connection.clone(), time.clone());
+                    async move {
+                        time.sleep(MS).await;
+                        Ok(connection)
+                    }
+                };
+                // Nobody knows yet that it can be shared.
+                let checkout = pool.checkout(&key("a"), IDEMPOTENT, connect).await;
+                checkout.unwrap().connection.0.number
+            })
+        })
+        .collect();
+    let numbers = runtime.block_on(async {
+        let mut numbers = Vec::new();
+        for task in tasks {
+            numbers.push(task.await.unwrap());
+        }
+        numbers
+    });
+    assert!(
+        numbers.iter().all(|number| *number == numbers[0]),
+        "{numbers:?}"
+    );
+    let kept = made.iter().filter(|connection| !connection.is_dropped());
+    assert_eq!(kept.count(), 1);
+}
+
+#[test]
+fn shared_connections_make_room_too() {
+    let (runtime, pool) = pool(|options| options.max_idle = Some(2));
+    let made: Vec<_> = (0..3).map(Connection::shared).collect();
+    for (n, connection) in made.iter().enumerate() {
+        let connection = connection.clone();
+        let connect = move || {
+            let connection = connection.clone();
+            async move { Ok(connection) }
+        };
+        let key = key(&format!("h{n}"));
+        assert!(
+            runtime
+                .block_on(pool.checkout(&key, SHARED, connect))
+                .is_ok()
+        );
+        runtime.advance(MS);
+    }
+    let dropped: Vec<_> = made.iter().map(Connection::is_dropped).collect();
+    assert_eq!(dropped, [true, false, false]);
+}
+
+#[test]
+fn connection_that_was_idle_for_too_long_is_not_used() {
+    let (runtime, pool) = pool(|options| options.idle_timeout = 1000 * MS);
+    pool.put(key("a"), Connection::new(1));
+    // The task that closes it has not run.
+    runtime.advance(1000 * MS);
+    assert_eq!(kept(&runtime, &pool, "a"), None);
+}
+
+#[test]
+fn request_that_waits_for_a_task_connects_itself_when_that_fails() {
+    let (runtime, pool) = pool(|_| {});
+    let tries = Arc::new(AtomicUsize::new(0));
+    let connect = || {
+        let (time, tries) = (runtime.clone(), tries.clone());
+        async move {
+            time.sleep(10 * MS).await;
+            match tries.fetch_add(1, Ordering::SeqCst) {
+                0 => nothing().await,
+                number => Ok(Connection::new(number)),
+            }
+        }
+    };
+    runtime.block_on(async {
+        let key_a = key("a");
+        let mut first = Box::pin(pool.checkout(&key_a, IDEMPOTENT, connect));
+        assert!(poll_once(&mut first).await.is_none());
+        pool.put(key("a"), Connection::new(7));
+        assert_eq!(first.await.unwrap().connection.0.number, 7);
+        // The connect of the first goes on in a task, and that is enough for the second.
+        let second = pool.checkout(&key_a, IDEMPOTENT, connect).await.unwrap();
+        assert_eq!(second.connection.0.number, 1);
+        assert_eq!(runtime.elapsed(), 20 * MS);
+    });
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn connection_that_is_served_is_looked_at_before_what_must_not_be_sent_twice() {
+    let (runtime, pool) = pool(|_| {});
+    let connect = || {
+        let time = runtime.clone();
+        async move {
+            time.sleep(MS).await;
+            Ok(Connection::new(2))
+        }
+    };
+    runtime.block_on(async {
+        let key_a = key("a");
+        let mut request = Box::pin(pool.checkout(&key_a, ONCE, connect));
+        assert!(poll_once(&mut request).await.is_none());
+        let closed = Connection::new(1);
+        closed.close();
+        pool.put(key("a"), closed);
+        assert_eq!(request.await.unwrap().connection.0.number, 2);
+    });
 }
 
 #[test]
@@ -312,13 +484,14 @@ fn descriptors_that_are_used_up_are_taken_from_idle_connections() {
     pool.put(key("old"), old.clone());
     pool.put(key("young"), young.clone());
     let tries = AtomicUsize::new(0);
-    let connect = || async {
-        match tries.fetch_add(1, Ordering::SeqCst) {
-            0 => {
+    let connect = || {
+        let is_first = tries.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if is_first {
                 let error = io::Error::from_raw_os_error(24);
-                Err(descriptors::exhausted("new.test", 80, error))
+                return Err(descriptors::exhausted("new.test", 80, error));
             }
-            _ => Ok(Connection::new(3)),
+            Ok(Connection::new(3))
         }
     };
     let made = runtime.block_on(pool.checkout(&key("new"), IDEMPOTENT, connect));

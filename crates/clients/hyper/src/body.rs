@@ -127,6 +127,10 @@ impl Upload {
         }))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// `None` without a body.
     pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
         self.0.as_ref().map(|sent| sent.progress.clone())

@@ -41,6 +41,17 @@ fn of_h2(error: &h2::Error) -> ErrorKind {
     }
 }
 
+/// Whether a request over HTTP/2 got no answer because its connection is gone or going: the server
+/// refused the stream, or said that it will not look at it (RFC 9113, sections 6.8 and 8.7), or the
+/// connection broke. A stream that is reset for another reason may have been processed, and its
+/// connection is well.
+pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_none_or(|h2| {
+        let is_refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+        h2.is_io() || h2.is_remote() && (h2.is_go_away() || is_refused)
+    })
+}
+
 /// Whether the peer spoke when it was not its turn. hyper has a predicate for everything but this.
 fn is_unexpected(error: &hyper::Error) -> bool {
     error.source().is_none()

@@ -15,7 +15,7 @@ use http::{HeaderMap, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use inflight_core::{Body, Error, ErrorKind, Runtime, retires_connection};
+use inflight_core::{Body, Error, ErrorKind, retires_connection};
 use inflight_net::{Key, Monitor, Pool, Stream};
 
 use crate::body::{self, Progress, Upload};
@@ -32,11 +32,9 @@ pub(crate) struct Connection {
 }
 
 /// Where a connection goes when its exchange is over.
-#[derive(Clone)]
 pub(crate) struct Home {
     pub(crate) pool: Pool<connection::Connection>,
     pub(crate) key: Key,
-    pub(crate) runtime: Arc<dyn Runtime>,
 }
 
 /// How an exchange failed before its response.
@@ -107,17 +105,21 @@ pub(crate) async fn exchange(
         })
         .await?
     };
-    let is_last = retires_connection(&response);
+    let mut is_last = retires_connection(&response);
     let (parts, incoming) = response.into_parts();
     let is_uploaded =
         progress.as_deref().is_none_or(Progress::is_over) && !connection.monitor.is_write_blocked();
     if !is_uploaded {
         match &progress {
             // RFC 9112, 9.6: who is told that the connection closes sends nothing more.
-            Some(progress) if says_close(parts.version, &parts.headers) => progress.stop(),
+            Some(progress) if says_close(parts.version, &parts.headers) => {
+                progress.stop();
+                is_last = true;
+            }
             // The upload goes on even if nobody reads the response.
             _ => {
-                connection.go_on_in_a_task(home, is_last);
+                let has_reader = !http_body::Body::is_end_stream(&incoming);
+                connection.go_on_in_a_task(home, is_last, has_reader);
                 return Ok(http::Response::from_parts(
                     parts,
                     body::Spawned::body(incoming),
@@ -125,16 +127,15 @@ pub(crate) async fn exchange(
             }
         }
     }
-    let home = (!is_last).then_some(home);
     let body = match http_body::Body::is_end_stream(&incoming) {
         true => {
-            connection.finish(home);
+            connection.finish((!is_last).then_some(home));
             Body::empty()
         }
         false => Body::wrap(Received {
             incoming,
             connection: Some(connection),
-            home,
+            home: (!is_last).then_some(home),
         }),
     };
     Ok(http::Response::from_parts(parts, body))
@@ -169,32 +170,51 @@ impl Connection {
         self.driver.is_some() && self.sender.is_ready()
     }
 
+    /// Whether the exchange is over in both directions and the connection is as good as new. It is
+    /// polled once more, to let go of the task's waker and to find an end that has come early.
+    fn is_done(&mut self) -> bool {
+        drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
+        self.is_open(false)
+    }
+
     /// The exchange is over as far as the response goes. Without a `home` the connection is closed.
     fn finish(mut self: Box<Self>, home: Option<Home>) {
         let Some(home) = home else { return };
-        // Lets go of the task's waker, and finds an end that has come early.
-        drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
-        if self.is_open(false) {
+        if self.is_done() {
             home.pool.put(home.key, connection::Connection::Http1(self));
         } else if self.driver.is_some() {
-            self.go_on_in_a_task(home, false);
+            self.go_on_in_a_task(home, false, false);
         }
     }
 
     /// Drives the connection until its exchange is over, and returns it then unless it `is_last`.
-    fn go_on_in_a_task(mut self: Box<Self>, home: Home, is_last: bool) {
-        let runtime = home.runtime.clone();
-        runtime.spawn(Box::pin(async move {
-            let is_ready = poll_fn(|cx| {
-                if drive(&mut self.driver, cx) {
-                    return Poll::Ready(false);
-                }
-                self.sender.poll_ready(cx).map(|ready| ready.is_ok())
+    /// Nothing else ends an upload when nobody reads the response: unless it `has_reader`, the
+    /// connection is closed when it has stalled.
+    fn go_on_in_a_task(mut self: Box<Self>, home: Home, is_last: bool, has_reader: bool) {
+        let runtime = home.pool.runtime().clone();
+        let (pool, key) = (home.pool.downgrade(), home.key);
+        home.pool.spawn(async move {
+            let Self {
+                sender,
+                driver,
+                monitor,
+                ..
+            } = &mut *self;
+            let over = poll_fn(|cx| match drive(driver, cx) {
+                true => Poll::Ready(false),
+                false => sender.poll_ready(cx).map(|ready| ready.is_ok()),
             });
-            if is_ready.await && !is_last {
-                home.pool.put(home.key, connection::Connection::Http1(self));
+            let is_ready = match has_reader {
+                true => over.await,
+                false => monitor
+                    .unless_stalled(&*runtime, over)
+                    .await
+                    .unwrap_or_default(),
+            };
+            if is_ready && !is_last && self.is_done() {
+                pool.put(key, connection::Connection::Http1(self));
             }
-        }));
+        });
     }
 }
 

@@ -65,7 +65,9 @@ impl Connection {
             Ok(response) => Ok(response.map(|incoming| body::Shared::body(incoming, self))),
             Err(mut failed) => {
                 let unsent = failed.take_message();
-                Err(Failure::new(unsent, failed.into_error(), true))
+                let error = failed.into_error();
+                let is_unanswered = error::is_unprocessed(&error);
+                Err(Failure::new(unsent, error, is_unanswered))
             }
         }
     }

@@ -20,6 +20,7 @@ mod rt;
 
 use std::sync::Arc;
 
+use http::header::HOST;
 use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Connections, Error, ErrorKind, Fetch,
     HttpVersions, Runtime, Trace,
@@ -32,11 +33,16 @@ use crate::http1::Failure;
 
 /// hyper over the sockets of any runtime.
 pub struct Hyper {
+    handshake: Arc<Handshake>,
+    pool: Pool<Connection>,
+    connections: Connections,
+}
+
+/// Makes connections that speak HTTP.
+struct Handshake {
     runtime: Arc<dyn Runtime>,
     connector: Connector,
-    pool: Pool<Connection>,
     versions: HttpVersions,
-    connections: Connections,
 }
 
 impl Hyper {
@@ -54,20 +60,14 @@ impl Hyper {
             );
         }
         Ok(Self {
-            connector: Connector::new(runtime.clone(), options, true)?,
             pool: Pool::new(runtime.clone(), options),
-            runtime,
-            versions: options.versions,
+            handshake: Arc::new(Handshake {
+                connector: Connector::new(runtime.clone(), options, true)?,
+                runtime,
+                versions: options.versions,
+            }),
             connections: options.connections.clone(),
         })
-    }
-
-    async fn connect(&self, uri: &http::Uri) -> Result<Connection, Error> {
-        let stream = self.connector.connect(uri).await?;
-        if stream.is_http2() || self.versions == HttpVersions::Http2PriorKnowledge {
-            return http2::handshake(&self.runtime, stream).await;
-        }
-        http1::handshake(stream).await
     }
 
     /// Sends the request on a connection that is kept, or on a new one.
@@ -77,13 +77,17 @@ impl Hyper {
         trace: &Trace,
     ) -> Result<http::Response<Body>, Error> {
         let uri = request.uri().clone();
-        let key = Key::new(&uri, self.connector.proxies())?;
+        let handshake = &self.handshake;
+        let key = Key::new(&uri, handshake.connector.proxies())?;
+        // HTTP/2 takes it out of the fields.
+        let host = request.headers().get(HOST).cloned();
         let want = Want {
-            is_idempotent: request.method().is_idempotent(),
-            will_share: self.versions == HttpVersions::Http2PriorKnowledge,
+            // A body may be one that cannot be sent again.
+            is_idempotent: request.method().is_idempotent() && request.body().is_empty(),
+            will_share: handshake.versions == HttpVersions::Http2PriorKnowledge,
         };
         loop {
-            let connect = || self.connect(&uri);
+            let connect = || handshake.clone().connect(uri.clone());
             let Checkout {
                 connection,
                 is_reused,
@@ -97,7 +101,6 @@ impl Hyper {
                     let home = http1::Home {
                         pool: self.pool.clone(),
                         key: key.clone(),
-                        runtime: self.runtime.clone(),
                     };
                     match http1::exchange(connection, home, request).await {
                         Ok(response) => return Ok(response),
@@ -114,6 +117,9 @@ impl Hyper {
                 Failure::NotSent(unsent, _) if is_reused => {
                     request = *unsent;
                     *request.uri_mut() = uri.clone();
+                    if let Some(host) = &host {
+                        request.headers_mut().insert(HOST, host.clone());
+                    }
                 }
                 Failure::NotSent(_, error) => return Err(error),
                 Failure::Unanswered(error) if is_reused => return Err(error.on_dead_connection()),
@@ -123,12 +129,22 @@ impl Hyper {
     }
 }
 
+impl Handshake {
+    async fn connect(self: Arc<Self>, uri: http::Uri) -> Result<Connection, Error> {
+        let stream = self.connector.connect(&uri).await?;
+        if stream.is_http2() || self.versions == HttpVersions::Http2PriorKnowledge {
+            return http2::handshake(&self.runtime, stream).await;
+        }
+        http1::handshake(stream).await
+    }
+}
+
 impl Fetch for Hyper {
     fn fetch(
         &self,
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
-        message::prepare(&mut request, &self.connector);
+        message::prepare(&mut request, &self.handshake.connector);
         let trace = Trace::of(&request);
         let request = request.map(Upload::new);
         async move { self.send(request, &trace).await }
@@ -139,6 +155,6 @@ impl Fetch for Hyper {
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {
-        self.connector.ended()
+        self.handshake.connector.ended()
     }
 }

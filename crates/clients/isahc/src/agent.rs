@@ -6,11 +6,12 @@ use std::time::Duration;
 use http::request::{Builder, Parts};
 use http::{Method, Uri};
 use inflight_core::{Body, ClientOptions, Error, ErrorKind, Proxy};
+use inflight_net::descriptors::default_max_idle;
 use isahc::HttpClient;
 use isahc::auth::{Authentication, Credentials};
 use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
 
-use crate::limits::Limits;
+use crate::descriptors;
 
 /// Two agents, each a thread with its connections.
 ///
@@ -24,8 +25,10 @@ pub(crate) struct Agents {
 
 impl Agents {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
+        descriptors::check()?;
+        let in_all = options.max_idle.unwrap_or_else(default_max_idle);
         Ok(Self {
-            keeping: agent(options, options.max_idle_per_host)?,
+            keeping: agent(options, options.max_idle_per_host.min(in_all))?,
             single: agent(options, 0)?,
         })
     }
@@ -54,8 +57,8 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         // libcurl would look into the environment otherwise.
         .proxy_blacklist(Vec::<String>::new())
         .tcp_nodelay()
-        // libcurl counts the connections to all hosts together. Its own measure, without this
-        // one, follows the number of transfers. 0 switches keeping off.
+        // libcurl counts the connections to all hosts together, those in use among them. Without
+        // this limit it keeps twice as many as there are transfers. 0 switches keeping off.
         .connection_cache_size(max_idle.min(u32::MAX as usize))
         // In whole seconds; 0 would be no limit.
         .connection_cache_ttl(options.idle_timeout.max(Duration::from_secs(1)))
@@ -67,17 +70,19 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         })
 }
 
-/// The request, for one address, of the server's or of the proxy's, and without its body.
+/// The request, for one address, of the server's or of the proxy's, and without its body. libcurl
+/// may take the time `connect` for the connection and `total` for the whole transfer.
 pub(crate) fn request(
     parts: &Parts,
     address: SocketAddr,
     proxy: Option<&Proxy>,
-    limits: &Limits,
+    connect: Duration,
+    total: Option<Duration>,
 ) -> Result<Builder, Error> {
     let mut request = http::Request::builder()
         .method(parts.method.clone())
         .uri(parts.uri.clone())
-        .connect_timeout(limits.connect()?);
+        .connect_timeout(connect);
     request = match proxy {
         None => request.dial(address),
         Some(proxy) => {
@@ -91,8 +96,8 @@ pub(crate) fn request(
             .proxy_authentication(Authentication::basic())
             .proxy_credentials(Credentials::new(user, password));
     }
-    if let Some(left) = limits.total()? {
-        request = request.timeout(left);
+    if let Some(total) = total {
+        request = request.timeout(total);
     }
     if let Some(headers) = request.headers_mut() {
         headers.clone_from(&parts.headers);

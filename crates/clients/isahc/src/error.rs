@@ -26,6 +26,11 @@ pub(crate) fn is_refused(error: &isahc::Error) -> bool {
     *error.kind() == Isahc::ConnectionFailed && curl_of(error).and_then(of_tls).is_none()
 }
 
+/// Whether a limit passed that libcurl was given.
+pub(crate) fn is_timeout(error: &isahc::Error) -> bool {
+    *error.kind() == Isahc::Timeout
+}
+
 /// Whether it may have been the proxy that ended the connection, before there was a tunnel.
 pub(crate) fn may_be_of_a_tunnel(error: &isahc::Error) -> bool {
     let curl = curl_of(error);

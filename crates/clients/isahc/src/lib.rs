@@ -16,11 +16,13 @@
 //! - It writes the keys of its TLS connections into the file that `SSLKEYLOGFILE` names, if that is
 //!   in the environment.
 //!
-//! In reading order: `agent` (isahc, configured), `secure` (its TLS), `limits` (the times that a transfer is given),
-//! `upload` (the bodies of requests), `body` (those of responses), `error`.
+//! In reading order: `agent` (isahc, configured), `descriptors` (what it needs to start), `secure`
+//! (its TLS), `limits` (the times that a transfer is given), `attempts` (a host's addresses), `upload` (the bodies of requests), `body` (those of responses), `error`.
 
 mod agent;
+mod attempts;
 mod body;
+mod descriptors;
 mod error;
 mod limits;
 mod secure;
@@ -40,6 +42,7 @@ use inflight_core::{
 };
 
 use crate::agent::Agents;
+use crate::attempts::{Attempts, Preferred};
 use crate::limits::Limits;
 use crate::secure::Secure;
 use crate::upload::Upload;
@@ -55,6 +58,7 @@ pub struct Isahc {
     agents: Agents,
     secure: Secure,
     proxies: Proxies,
+    preferred: Preferred,
 }
 
 impl Isahc {
@@ -64,7 +68,8 @@ impl Isahc {
     ///
     /// [`ErrorKind::Unsupported`] without `nodelay`, which isahc cannot switch off, and with what
     /// the [`Capabilities`] say it cannot do; [`ErrorKind::Tls`] when a certificate among the
-    /// options cannot be used; and whatever keeps libcurl or the threads from starting.
+    /// options cannot be used; [`ErrorKind::Io`] when the process has too few file descriptors left,
+    /// or when something else keeps libcurl or the threads from starting.
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
         if !options.nodelay {
             return Err(unsupported("isahc cannot switch TCP_NODELAY off"));
@@ -79,31 +84,27 @@ impl Isahc {
             agents: Agents::new(options)?,
             secure: Secure::new(options)?,
             proxies: options.proxies.clone(),
+            preferred: Preferred::default(),
         })
     }
 
-    /// Where the request goes. Looked up for each request, as only libcurl knows whether a
-    /// connection will be made for it; so a changed answer holds at once.
+    /// The addresses of `host`, in the order in which they are to be tried. They are looked up for
+    /// each request, as only libcurl knows whether a connection will be made for it; so a changed
+    /// answer holds at once.
     async fn addresses(
         &self,
-        parts: &Parts,
-        proxy: Option<&Proxy>,
+        (host, port): (&str, u16),
         limits: &Limits,
     ) -> Result<Vec<SocketAddr>, Error> {
-        let (host, port) = match proxy {
-            Some(proxy) => (proxy.host(), proxy.port()),
-            None => host_and_port(&parts.uri)?,
-        };
         let found = self.resolver.lookup(&*self.runtime, host, port);
         let late = async {
             self.runtime.sleep(limits.connect()?).await;
             Err(limits.verdict())
         };
-        futures_lite::future::or(found, late).await
+        let found = futures_lite::future::or(found, late).await?;
+        Ok(self.preferred.order((host, port), found))
     }
-}
 
-impl Isahc {
     async fn exchange(
         &self,
         mut parts: Parts,
@@ -117,9 +118,18 @@ impl Isahc {
         let client = self.agents.choose(repeatable);
         let mut upload = Upload::new(body, &parts.method);
 
-        let mut refused = None;
-        for address in self.addresses(&parts, proxy, &limits).await? {
-            let mut request = agent::request(&parts, address, proxy, &limits)?;
+        let target = match proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => host_and_port(&parts.uri)?,
+        };
+        let mut addresses = self.addresses(target, &limits).await?.into_iter();
+        let mut attempts = Attempts::new(target);
+        while let Some(address) = addresses.next() {
+            let others = addresses.len();
+            let Ok(connect) = limits.attempt(others) else {
+                return Err(attempts.timed_out(&limits));
+            };
+            let mut request = agent::request(&parts, address, proxy, connect, limits.total()?)?;
             if https {
                 request = self.secure.apply(request, repeatable);
             }
@@ -128,12 +138,17 @@ impl Isahc {
                 .map_err(|error| error::map(error.into(), &limits))?;
             match upload.along(client.send_async(request)).await {
                 Ok(response) => {
+                    attempts.answered(address, &self.preferred);
                     upload.check(response.status())?;
                     return body::received(&parts.method, response);
                 }
-                // Nothing was sent: the next address may answer.
-                Err(error) if error::is_refused(&error) => {
-                    refused = Some(error::map(error, &limits).with_context(address.to_string()));
+                // Nothing was sent: the next address may answer. A timeout is one of connecting
+                // if the time for the whole exchange is not over.
+                Err(error)
+                    if error::is_refused(&error)
+                        || error::is_timeout(&error) && !limits.is_over() =>
+                {
+                    attempts.failed(address, error, &limits, others)?;
                 }
                 Err(error) => {
                     let tunnel = proxy.filter(|_| https && error::may_be_of_a_tunnel(&error));
@@ -144,8 +159,7 @@ impl Isahc {
                 }
             }
         }
-        // There is no look-up without an address.
-        Err(refused.unwrap_or_else(|| Error::new(ErrorKind::Resolve)))
+        Err(attempts.without_address())
     }
 }
 
@@ -173,6 +187,10 @@ impl Fetch for Isahc {
             Support::No("isahc does not say whether a request had a new connection");
         capabilities.tls_faults = Support::No(
             "isahc drops the words in which libcurl says why a certificate was refused",
+        );
+        capabilities.parallel_connects = Support::No(
+            "libcurl is given one address for each transfer, so that one that does not answer costs up \
+             to 2 s before the next is tried",
         );
         capabilities.prompt_cancel = Support::No(
             "libcurl notices that a request was dropped when its server sends something, or at \

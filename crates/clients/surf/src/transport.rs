@@ -40,16 +40,19 @@ impl Transport {
     async fn connection(
         &self,
         uri: &Uri,
-        method: Method,
+        is_idempotent: bool,
         trace: Option<&Trace>,
     ) -> Result<(Checkout<Stream>, Home), Error> {
         let inner = &*self.0;
         let key = Key::new(uri, inner.connector.proxies())?;
         let want = Want {
-            is_idempotent: !matches!(method, Method::Post | Method::Patch | Method::Connect),
+            is_idempotent,
             will_share: false,
         };
-        let connect = || inner.connector.connect(uri);
+        let connect = || {
+            let (this, uri) = (self.0.clone(), uri.clone());
+            async move { this.connector.connect(&uri).await }
+        };
         let checkout = inner.pool.checkout(&key, want, connect).await?;
         if let Some(trace) = trace {
             match checkout.is_reused {
@@ -71,7 +74,11 @@ impl HttpClient for Transport {
         let uri = uri.ok_or_else(|| ours(Error::new(ErrorKind::InvalidUrl)))?;
         let trace = request.ext_mut().remove::<Trace>();
         let method = request.method();
-        let connection = self.connection(&uri, method, trace.as_ref()).await;
+        // A body may be one that cannot be sent again.
+        let is_idempotent = http::Method::from_bytes(method.as_ref().as_bytes())
+            .is_ok_and(|method| method.is_idempotent())
+            && request.is_empty() == Some(true);
+        let connection = self.connection(&uri, is_idempotent, trace.as_ref()).await;
         let (checkout, home) = connection.map_err(ours)?;
         let stream = checkout.connection;
         let to_head = method == Method::Head;

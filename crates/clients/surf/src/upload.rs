@@ -76,7 +76,12 @@ impl Upload {
             if self.is_encoded {
                 return Pin::new(stream).poll_flush(cx);
             }
-            ready!(self.poll_encode(cx))?;
+            if self.poll_encode(cx)?.is_pending() {
+                // TLS may hold back what the socket did not take, and the body may wait for what
+                // the server makes of it.
+                ready!(Pin::new(stream).poll_flush(cx))?;
+                return Poll::Pending;
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The connection as async-h1 reads it.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -183,26 +184,45 @@ impl Wire {
         Ok(())
     }
 
-    /// Whether the exchange is over in both directions.
-    fn is_over(&self) -> bool {
-        let is_whole = match &self.body {
+    /// Whether all of the response was read.
+    fn is_whole(&self) -> bool {
+        match &self.body {
             Some((Framing::Chunked, chunks)) => chunks.is_at_end() && self.raw.is_empty(),
             Some(_) => self.left == Some(0),
             None => false,
-        };
-        is_whole && self.upload.is_none()
+        }
     }
 
-    /// Gives the connection back when the exchange is over. Never when it is dropped: a panic or a
-    /// cancelled request returns nothing.
+    /// Gives the connection back when the exchange is over in both directions. Never when it is
+    /// dropped: a panic or a cancelled request returns nothing. An upload that goes on does so in a
+    /// task, as nobody reads the response any more.
     fn finish(&mut self) {
-        if self.stream.is_some()
-            && self.is_over()
-            && let Some(home) = self.home.take()
-            && let Some(mut stream) = self.stream.take()
-            && stream.rest()
-        {
-            home.pool.put(home.key, stream);
+        if self.stream.is_none() || !self.is_whole() {
+            return;
+        }
+        let (Some(home), Some(mut stream)) = (self.home.take(), self.stream.take()) else {
+            return;
+        };
+        match self.upload.take() {
+            None => {
+                if stream.rest() {
+                    home.pool.put(home.key, stream);
+                }
+            }
+            Some(mut upload) => {
+                let (pool, key) = (home.pool.downgrade(), home.key);
+                let runtime = home.pool.runtime().clone();
+                home.pool.spawn(async move {
+                    let monitor = stream.monitor().clone();
+                    let whole = poll_fn(|cx| upload.poll(&mut stream, cx));
+                    let Some(Ok(())) = monitor.unless_stalled(&*runtime, whole).await else {
+                        return;
+                    };
+                    if stream.rest() {
+                        pool.put(key, stream);
+                    }
+                });
+            }
         }
     }
 

@@ -3,9 +3,16 @@
 //! It becomes asynchronous through [`Offload`](inflight_core::Offload) on a runtime's blocking
 //! pool, or stalls an event loop through [`Inline`](inflight_core::Inline).
 //!
-//! A call is cancelled by shutting its socket from outside, which ureq's `unversioned` transport
-//! traits allow; connecting itself cannot be interrupted and ends at its own timeout.
+//! The crate opens ureq's sockets itself, through ureq's `unversioned` transport traits. This has
+//! two reasons. It connects as RFC 8305 says: it tries the addresses of a host beside each other.
+//! And it can shut a socket from another thread, which ends a cancelled call at once, also while the
+//! call is still connecting.
+//!
+//! In reading order: `call` (the state of the call in progress), `resolve` (name look-up), `connect`
+//! (the attempts to connect), `socket` (ureq's transport), `secure` (TLS), `error`.
 
+mod call;
+mod connect;
 mod error;
 mod resolve;
 mod secure;
@@ -16,9 +23,9 @@ use std::time::{Duration, Instant};
 use inflight_core::bytes::Bytes;
 use inflight_core::{
     BlockingBody, Cancel, Capabilities, ClientOptions, Connections, Deadline, Error, ErrorKind,
-    FetchBlocking, HttpVersions, Phase, Proxies, Proxy, Resolver, Support, Trace,
-    retires_connection,
+    FetchBlocking, HttpVersions, Proxies, Proxy, Resolver, Support, Trace, retires_connection,
 };
+use inflight_net::descriptors::default_max_idle;
 use inflight_net::tls::Tls;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
@@ -31,7 +38,6 @@ const NO_HTTP2: &str = "ureq speaks HTTP/1.1 alone";
 /// ureq with everything switched off that the session does itself.
 pub struct Ureq {
     agent: Agent,
-    connect_timeout: Option<Duration>,
     connections: Connections,
     proxies: Proxies,
 }
@@ -57,7 +63,7 @@ impl Ureq {
             .user_agent(AutoHeaderValue::None)
             .accept(AutoHeaderValue::None)
             .accept_encoding(AutoHeaderValue::None)
-            .max_idle_connections(usize::MAX)
+            .max_idle_connections(options.max_idle.unwrap_or_else(default_max_idle))
             .max_idle_connections_per_host(options.max_idle_per_host)
             .max_idle_age(options.idle_timeout)
             .no_delay(options.nodelay)
@@ -71,7 +77,6 @@ impl Ureq {
         let connector = ConnectProxyConnector::default().chain(Sockets::new(tls, options));
         Ok(Self {
             agent: Agent::with_parts(config, connector, resolver),
-            connect_timeout: options.connect_timeout,
             connections: options.connections.clone(),
             proxies: options.proxies.clone(),
         })
@@ -94,25 +99,17 @@ impl Ureq {
             .build();
         let result = self.agent.run(request);
         if result.as_ref().is_ok_and(retires_connection) {
-            socket::retire();
+            call::retire_connection();
         }
-        result.map_err(|error| match error {
-            // ureq takes the shorter of the two for the connect, and names it so.
-            ureq::Error::Timeout(ureq::Timeout::Connect)
-                if left.is_some_and(|left| self.connect_timeout.is_none_or(|own| left < own)) =>
-            {
-                Error::timeout(Phase::Total)
+        result.map_err(|error| {
+            let error = match (error::map(error), proxy) {
+                (error, None) => error,
+                (error, Some(proxy)) => through(proxy, error),
+            };
+            if error.kind() == ErrorKind::Incomplete && !call::has_connected() {
+                return error.on_dead_connection();
             }
-            error => {
-                let error = match (error::map(error), proxy) {
-                    (error, None) => error,
-                    (error, Some(proxy)) => through(proxy, error),
-                };
-                if error.kind() == ErrorKind::Incomplete && !socket::has_connected() {
-                    return error.on_dead_connection();
-                }
-                error
-            }
+            error
         })
     }
 }
@@ -127,24 +124,27 @@ impl FetchBlocking for Ureq {
         let trace = Trace::of(&request);
         let (mut parts, body) = request.into_parts();
         let deadline = parts.extensions.remove::<Deadline>();
-        let response = socket::cancelled_by(cancel, Some(&trace), || match body.as_bytes() {
-            Some(bytes) if bytes.is_empty() && !expects_body(&parts.method) => {
-                self.run(parts, (), deadline)
-            }
-            Some(bytes) => self.run(parts, &bytes[..], deadline),
-            None => {
-                if let Some(len) = body.len() {
-                    parts
-                        .headers
-                        .insert(http::header::CONTENT_LENGTH, len.into());
+        let response = call::run(cancel, Some(&trace), || {
+            let response = match body.as_bytes() {
+                Some(bytes) if bytes.is_empty() && !expects_body(&parts.method) => {
+                    self.run(parts, (), deadline)
                 }
-                let body = SendBody::from_owned_reader(body);
-                self.run(parts, body, deadline)
+                Some(bytes) => self.run(parts, &bytes[..], deadline),
+                None => {
+                    if let Some(len) = body.len() {
+                        parts
+                            .headers
+                            .insert(http::header::CONTENT_LENGTH, len.into());
+                    }
+                    let body = SendBody::from_owned_reader(body);
+                    self.run(parts, body, deadline)
+                }
+            }?;
+            if !call::has_connected() {
+                self.connections.reused(&trace);
             }
+            Ok::<_, Error>(response)
         })?;
-        if !socket::has_connected() {
-            self.connections.reused(&trace);
-        }
         let bodiless = head || has_no_body(&response);
         Ok(response.map(|body| {
             if bodiless {
@@ -192,7 +192,7 @@ fn ureqs(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
 
 /// What went wrong before there was a tunnel is the proxy's fault.
 fn through(proxy: &Proxy, error: Error) -> Error {
-    let is_before = socket::has_connected() && !socket::has_tunnel();
+    let is_before = call::has_connected() && !call::has_tunnel();
     match error.kind() {
         ErrorKind::Protocol | ErrorKind::Incomplete | ErrorKind::Io if is_before => {
             proxy.gave_no_tunnel(error)

@@ -1,14 +1,15 @@
 //! Names are looked up by core.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use inflight_core::{Resolver, host_and_port};
+use inflight_net::addresses::interleave;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::{secure, socket};
+use crate::{call, secure};
 
 pub(crate) struct Names {
     pub(crate) resolver: Resolver,
@@ -23,15 +24,14 @@ impl resolver::Resolver for Names {
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let (host, port) = host_and_port(uri).map_err(secure::ours)?;
-        let started = Instant::now();
+        call::lookup_starts();
         let found = self
             .resolver
-            .lookup_blocking(host, port, self.timeout, &socket::current())
+            .lookup_blocking(host, port, self.timeout, &call::cancel())
             .map_err(secure::ours)?;
-        socket::looked_up_in(started.elapsed());
         let mut addresses = self.empty();
-        // ureq has room for 16.
-        for address in found.into_iter().take(16) {
+        // ureq has room for 16. In this order, both families are among them.
+        for address in interleave(found).into_iter().take(16) {
             addresses.push(address);
         }
         Ok(addresses)

@@ -11,17 +11,15 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-use crate::socket::Socket;
-
 pub(crate) struct Secured {
-    stream: StreamOwned<ClientConnection, TransportAdapter<Socket>>,
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
     buffers: LazyBuffers,
 }
 
 impl Secured {
     /// Shakes hands with the host of `details`, within `timeout`.
     pub(crate) fn new(
-        socket: Socket,
+        socket: Box<dyn Transport>,
         tls: &Tls,
         details: &ConnectionDetails<'_>,
         timeout: NextTimeout,

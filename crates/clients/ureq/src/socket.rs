@@ -1,109 +1,30 @@
-//! Sockets that another thread can shut: what makes a blocking call cancellable.
+//! ureq's transport over a TCP socket, and the connector that opens it.
 //!
-//! ureq chooses the connection of a request by itself, out of its pool or anew. So each socket
-//! is wrapped, and when a call blocks on one, it is the call of this thread that is at work: its
-//! [`Cancel`] is kept in a thread-local for the time of the call.
+//! While a call reads from a socket or writes to it, the call's [`Cancel`](inflight_core::Cancel)
+//! can shut the socket from another thread.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use inflight_core::{Cancel, CancelGuard, ClientOptions, Connections, Trace, connect_error};
+use inflight_core::{Cancel, CancelGuard, ClientOptions, Connections, Phase, host_and_port};
 use inflight_net::tls::Tls;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, NextTimeout, ShutdownHandle, TcpConnector,
-    Transport, time,
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, time,
 };
 use ureq::{BodyReader, Timeout};
 
-use crate::secure::Secured;
+use crate::call;
+use crate::connect::Attempts;
+use crate::secure::{Secured, ours};
 
-thread_local! {
-    static CURRENT: RefCell<Option<Call>> = const { RefCell::new(None) };
-    static LOOK_UP: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-    static CONNECTED: Cell<bool> = const { Cell::new(false) };
-    static TUNNELLED: Cell<bool> = const { Cell::new(false) };
-    static USED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
-}
-
-/// A call of ureq's in this thread.
-struct Call {
-    cancel: Cancel,
-    trace: Option<Trace>,
-}
-
-/// Lets the connection of this thread's last request carry no other.
-pub(crate) fn retire() {
-    if let Some(retired) = USED.take() {
-        retired.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Tells the connect that follows in this thread how long its name's look-up took: the limit on
-/// connecting is for both together, while ureq gives it to the connect alone.
-pub(crate) fn looked_up_in(time: Duration) {
-    LOOK_UP.set(time);
-}
-
-/// What is left of a limit on connecting.
-fn without(timeout: NextTimeout, spent: Duration) -> NextTimeout {
-    match timeout.after {
-        time::Duration::Exact(after) if timeout.reason == Timeout::Connect => NextTimeout {
-            after: time::Duration::Exact(after.saturating_sub(spent)),
-            ..timeout
-        },
-        _ => timeout,
-    }
-}
-
-/// Runs a call of ureq's that `cancel` can end from another thread. `trace` is told when it
-/// connects.
-pub(crate) fn cancelled_by<T>(
-    cancel: &Cancel,
-    trace: Option<&Trace>,
-    call: impl FnOnce() -> T,
-) -> T {
-    struct Restore(Option<Call>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            CURRENT.set(self.0.take());
-        }
-    }
-    let this = Call {
-        cancel: cancel.clone(),
-        trace: trace.cloned(),
-    };
-    let _restore = Restore(CURRENT.replace(Some(this)));
-    CONNECTED.set(false);
-    TUNNELLED.set(false);
-    call()
-}
-
-/// Whether this thread's call made a connection, or was to. Otherwise it had a kept one.
-pub(crate) fn has_connected() -> bool {
-    CONNECTED.get()
-}
-
-/// Whether this thread's call was given a tunnel by a proxy.
-pub(crate) fn has_tunnel() -> bool {
-    TUNNELLED.get()
-}
-
-/// The `Cancel` of this thread's call.
-pub(crate) fn current() -> Cancel {
-    CURRENT.with_borrow(|call| {
-        let cancel = call.as_ref().map(|call| call.cancel.clone());
-        cancel.unwrap_or_default()
-    })
-}
-
-/// ureq's own TCP connector, its sockets remembered, and secured where the URL wants it.
+/// Opens sockets, and secures them where the URL asks for it.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    tcp: TcpConnector,
+    timeout: Option<Duration>,
     tls: Tls,
     connections: Connections,
 }
@@ -111,151 +32,228 @@ pub(crate) struct Sockets {
 impl Sockets {
     pub(crate) fn new(tls: Tls, options: &ClientOptions) -> Self {
         Self {
-            tcp: TcpConnector::default(),
+            timeout: options.connect_timeout,
             tls,
             connections: options.connections.clone(),
         }
     }
 
-    /// A connection is there.
-    fn opened(&self) {
-        self.connections.opened();
-        CURRENT.with_borrow(|call| {
-            if let Some(trace) = call.as_ref().and_then(|call| call.trace.as_ref()) {
-                trace.connected();
-            }
-        });
-    }
-
-    /// TLS over it, where the URL wants it.
-    fn secured(
+    fn open(
         &self,
-        socket: Socket,
         details: &ConnectionDetails<'_>,
-        timeout: NextTimeout,
-    ) -> Result<Either<Socket, Secured>, ureq::Error> {
-        Ok(match details.needs_tls() {
-            true => Either::B(Secured::new(socket, &self.tls, details, timeout)?),
-            false => Either::A(socket),
-        })
+        deadline: Option<Instant>,
+    ) -> Result<Socket, ureq::Error> {
+        let (host, port) = host_and_port(details.uri).map_err(ours)?;
+        let mut attempts = Attempts::new(host, port);
+        let nodelay = details.config.no_delay();
+        let stream = attempts
+            .connect(&details.addrs, nodelay, deadline, &call::cancel())
+            .map_err(ours)?
+            .ok_or_else(|| {
+                ours(match details.timeout.reason {
+                    Timeout::Connect => attempts.timed_out(Phase::Connect, self.timeout),
+                    _ => attempts.timed_out(Phase::Total, None),
+                })
+            })?;
+        Ok(Socket::new(stream, details))
     }
 }
 
 impl<In: Transport> Connector<In> for Sockets {
-    type Out = Either<Socket, Secured>;
+    type Out = Either<Either<Socket, In>, Secured>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        if let Some(tunnel) = chained {
-            TUNNELLED.set(true);
-            // The socket beneath it, which is one of ours, hears of cancelling and of its end.
-            let socket = Socket {
-                transport: Box::new(tunnel),
-                handle: None,
-                retired: Arc::default(),
-            };
-            return self.secured(socket, details, details.timeout).map(Some);
+        let is_tunnel = chained.is_some();
+        let deadline = deadline(details);
+        let socket = match chained {
+            // Its socket is one of ours: ureq has run this connector for the proxy.
+            Some(tunnel) => {
+                call::tunnel_opened();
+                Either::B(tunnel)
+            }
+            None => {
+                call::connects();
+                Either::A(self.open(details, deadline)?)
+            }
+        };
+        let connection = match details.needs_tls() {
+            true => {
+                let timeout = timeout(details, deadline);
+                Either::B(Secured::new(Box::new(socket), &self.tls, details, timeout)?)
+            }
+            false => Either::A(socket),
+        };
+        if !is_tunnel {
+            self.connections.opened();
+            call::connected();
         }
-        let (started, timeout) = (Instant::now(), without(details.timeout, LOOK_UP.take()));
-        CONNECTED.set(true);
-        let handle = Arc::new(Mutex::new(None));
-        let (kept, register) = (handle.clone(), details.register_shutdown.clone());
-        let details = ConnectionDetails {
-            uri: details.uri,
-            addrs: details.addrs.clone(),
-            config: details.config,
-            request_level: details.request_level,
-            resolver: details.resolver,
-            now: details.now,
-            timeout,
-            current_time: details.current_time.clone(),
-            run_connector: details.run_connector.clone(),
-            register_shutdown: Arc::new(move |socket: Weak<dyn ShutdownHandle>| {
-                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.clone());
-                register(socket)
-            }),
-        };
-        let connected = self
-            .tcp
-            .connect(&details, None::<()>)
-            .map_err(|error| match error {
-                ureq::Error::Io(error) => ureq::Error::Other(
-                    connect_error(details.addrs[details.addrs.len() - 1], error).into(),
-                ),
-                other => other,
-            })?;
-        let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(transport) = connected else {
-            return Ok(None);
-        };
-        let socket = Socket {
-            transport: Box::new(transport),
-            handle,
-            retired: Arc::default(),
-        };
-        let left = without(timeout, started.elapsed());
-        let connection = self.secured(socket, &details, left)?;
-        self.opened();
         Ok(Some(connection))
     }
 }
 
+/// When the time for the connection is over. The connect timeout includes the look-up of the
+/// name, which ureq does not count.
+fn deadline(details: &ConnectionDetails<'_>) -> Option<Instant> {
+    let (time::Instant::Exact(now), time::Duration::Exact(after)) =
+        (details.now, details.timeout.after)
+    else {
+        return None;
+    };
+    let lookup_started =
+        call::lookup_started().filter(|_| details.timeout.reason == Timeout::Connect);
+    let start = lookup_started.map_or(now, |started| started.min(now));
+    start.checked_add(after)
+}
+
+/// What is left of the time for the connection.
+fn timeout(details: &ConnectionDetails<'_>, deadline: Option<Instant>) -> NextTimeout {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    NextTimeout {
+        after: left.map_or(time::Duration::NotHappening, time::Duration::Exact),
+        ..details.timeout
+    }
+}
+
+/// A connected socket.
 pub(crate) struct Socket {
-    transport: Box<dyn Transport>,
-    handle: Option<Weak<dyn ShutdownHandle>>,
-    /// Whether ureq's pool is told that it is closed.
+    // A call's `Cancel` shares it, to shut it.
+    stream: Arc<TcpStream>,
+    buffers: LazyBuffers,
+    // As the system has them, which spares it a call where nothing changes.
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+    /// Whether ureq's pool is to find it closed.
     retired: Arc<AtomicBool>,
 }
 
 impl Socket {
-    /// While the guard lives, the current call's `Cancel` shuts this socket.
-    fn guard(&self) -> Option<CancelGuard> {
-        let handle = self.handle.clone()?;
-        CURRENT.with_borrow(|call| {
-            Some(call.as_ref()?.cancel.on_cancel(move || {
-                if let Some(socket) = handle.upgrade() {
-                    socket.shutdown();
-                }
-            }))
+    fn new(stream: Arc<TcpStream>, details: &ConnectionDetails<'_>) -> Self {
+        Self {
+            stream,
+            buffers: LazyBuffers::new(
+                details.config.input_buffer_size(),
+                details.config.output_buffer_size(),
+            ),
+            read_timeout: None,
+            write_timeout: None,
+            retired: Arc::default(),
+        }
+    }
+
+    /// While the guard lives, the `Cancel` of the current call shuts this socket.
+    fn guard(&self) -> CancelGuard {
+        let stream = self.stream.clone();
+        call::on_cancel(move || {
+            // It fails if the socket is already shut.
+            let _ = stream.shutdown(Shutdown::Both);
         })
+    }
+
+    /// Whether the server has neither closed the connection nor sent anything unasked.
+    fn is_quiet(&self) -> io::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let read = (&*self.stream).read(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        Ok(matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock))
     }
 }
 
 impl Transport for Socket {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.transport.buffers()
+        &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         let _guard = self.guard();
-        USED.set(Some(self.retired.clone()));
-        self.transport.transmit_output(amount, timeout)
+        call::sends_on(&self.retired);
+        let timeout = timeout.for_write();
+        let left = exact(timeout)?;
+        limit(&mut self.write_timeout, left, |left| {
+            self.stream.set_write_timeout(left)
+        })?;
+        let output = &self.buffers.output()[..amount];
+        let written = (&*self.stream).write_all(output);
+        written.map_err(|error| failed(error, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let _guard = self.guard();
-        self.transport.await_input(timeout)
+        let timeout = timeout.for_read();
+        let started = Instant::now();
+        loop {
+            let left = exact(timeout)?.map(|after| after.saturating_sub(started.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(ureq::Error::Timeout(timeout.reason));
+            }
+            limit(&mut self.read_timeout, left, |left| {
+                self.stream.set_read_timeout(left)
+            })?;
+            match (&*self.stream).read(self.buffers.input_append_buf()) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error, timeout)),
+            }
+        }
     }
 
     fn is_open(&mut self) -> bool {
-        !self.retired.load(Ordering::Relaxed) && self.transport.is_open()
+        !self.retired.load(Ordering::Relaxed) && self.is_quiet().unwrap_or(false)
     }
+}
 
-    fn is_tls(&self) -> bool {
-        self.transport.is_tls()
+/// The time left, if there is a limit.
+fn exact(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
+    match timeout.after {
+        time::Duration::NotHappening => Ok(None),
+        time::Duration::Exact(after) if after.is_zero() => {
+            Err(ureq::Error::Timeout(timeout.reason))
+        }
+        time::Duration::Exact(after) => Ok(Some(after)),
+    }
+}
+
+/// Sets a socket's timeout, unless it has that timeout already.
+fn limit(
+    current: &mut Option<Duration>,
+    wanted: Option<Duration>,
+    set: impl FnOnce(Option<Duration>) -> io::Result<()>,
+) -> io::Result<()> {
+    if *current == wanted {
+        return Ok(());
+    }
+    match set(wanted) {
+        Ok(()) => *current = wanted,
+        // macOS refuses a new timeout when the peer has closed with data unread. The response may
+        // be there all the same.
+        Err(error) if cfg!(target_os = "macos") && error.kind() == io::ErrorKind::InvalidInput => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn failed(error: io::Error, timeout: NextTimeout) -> ureq::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
+        _ => error.into(),
     }
 }
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.transport.fmt(f)
+        f.debug_struct("Socket")
+            .field("peer", &self.stream.peer_addr().ok())
+            .finish_non_exhaustive()
     }
 }
 
-/// A response's body, each read under the exchange's `Cancel`.
+/// A response's body. Each read is a call that the exchange's `Cancel` ends.
 pub(crate) struct CancellableRead {
     // `None` once the exchange was cancelled: the connection is dropped, not pooled.
     body: Option<BodyReader<'static>>,
@@ -276,7 +274,7 @@ impl Read for CancellableRead {
         let Some(body) = &mut self.body else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
-        let result = cancelled_by(&self.cancel, None, || body.read(buffer));
+        let result = call::run(&self.cancel, None, || body.read(buffer));
         if self.cancel.is_cancelled() {
             self.body = None;
             return Err(io::ErrorKind::ConnectionAborted.into());

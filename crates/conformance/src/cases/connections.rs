@@ -1,19 +1,20 @@
 //! Connections: used again when that is safe, and only then.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Timer;
 use inflight_core::http::Method;
-use inflight_core::{ErrorKind, Session, gather};
+use inflight_core::{Error, ErrorKind, Session, gather};
 use inflight_origin::Stats;
 use inflight_origin::script::{Script, Scripted, Step};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
-use crate::context::Context;
-use crate::servers::{ok, origin, scripted};
+use crate::context::{Context, PATIENCE};
+use crate::servers::{closed, ok, origin, scripted};
 use crate::staged::{Rendezvous, Staged};
 
 suite! { "connections":
@@ -47,6 +48,12 @@ suite! { "connections":
         "Twenty connections that were in use at once are there for twenty later requests.";
     idle_limit_of_zero_keeps_none =>
         "With max_idle_per_host 0 every request has a connection of its own.";
+    idle_limit_for_each_host_is_kept needs connection_reuse =>
+        "With max_idle_per_host 1, of two connections that were in use at once one is kept.";
+    idle_limit_in_all_is_kept needs connection_reuse =>
+        "With max_idle 1, of the connections to two servers one is kept at most.";
+    panic_returns_no_connection =>
+        "A job that panics while it reads a body leaves no connection to the next request.";
     idle_timeout_ends_idle_connections needs connection_reuse =>
         "A connection that was idle for longer than idle_timeout is not used again.";
 }
@@ -360,6 +367,76 @@ async fn idle_limit_of_zero_keeps_none(context: Context) -> Result<(), Failure> 
         connections_of(&session.build()?, 3, Duration::ZERO).await?,
         3,
     )
+}
+
+async fn idle_limit_for_each_host_is_kept(context: Context) -> Result<(), Failure> {
+    let (server, met) = meeting(2)?;
+    let builder = context.builder();
+    let session = builder.client_options(|options| options.max_idle_per_host = 1);
+    let session = session.build()?;
+    for batch in 0..3 {
+        let jobs = (0..2).map(|n| session.get(server.url(&format!("/{batch}/{n}"))).text());
+        in_order(&gather(jobs).all().await?)?;
+        equal("requests at once", met[batch].peak(), 2)?;
+    }
+    // Each later batch has to make one at least.
+    let connections = server.connections();
+    check(
+        connections >= 4,
+        format!("three batches of two requests used {connections} connections"),
+    )
+}
+
+async fn idle_limit_in_all_is_kept(context: Context) -> Result<(), Failure> {
+    let origins = [origin()?, origin()?];
+    let builder = context.builder();
+    let session = builder.client_options(|options| options.max_idle = Some(1));
+    let session = session.build()?;
+    for _ in 0..3 {
+        for origin in &origins {
+            session.get(origin.url("/bytes/1")).bytes().await?;
+        }
+    }
+    let connections = origins
+        .iter()
+        .map(|origin| origin.stats().connections_accepted);
+    let connections: u64 = connections.sum();
+    // Two without a limit, six where the last one used is kept, four where the first one is.
+    check(
+        connections >= 4,
+        format!("six requests to two servers in turn used {connections} connections"),
+    )
+}
+
+async fn panic_returns_no_connection(context: Context) -> Result<(), Failure> {
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    let script = Script::new().read_request().send(half);
+    let script = script.await_close(PATIENCE).send("stale");
+    let fresh = Script::new().read_request().send(ok("fresh")).hang();
+    let server = Arc::new(Scripted::start(move |connection| match connection {
+        0 => script.clone(),
+        _ => fresh.clone(),
+    })?);
+    let session = context.session()?;
+    let url = server.url("/");
+    let job = {
+        let (session, url) = (session.clone(), url.clone());
+        async move {
+            let mut response = session.get(url).send().await?;
+            response.chunk().await?;
+            // Without the message that a panic prints.
+            resume_unwind(Box::new("on purpose"));
+            #[expect(unreachable_code, reason = "it has the type of a job")]
+            Ok::<_, Error>(())
+        }
+    };
+    let panicked = gather([job]).on(session.runtime()).settled().await;
+    check(
+        panicked.results.iter().all(|result| result.is_err()),
+        "the job did not panic",
+    )?;
+    equal("the body", session.get(url).text().await?, "fresh")?;
+    closed(&server, 0, PATIENCE).await
 }
 
 async fn idle_timeout_ends_idle_connections(context: Context) -> Result<(), Failure> {

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use inflight_core::{ErrorKind, Phase, Resolve, Session};
-use inflight_origin::script::refused;
+use inflight_origin::script::{Scripted, refused};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
-use crate::context::{Context, PATIENCE, within};
+use crate::context::{Context, PATIENCE, apart, within};
 use crate::servers::{answering, ok, origin, scripted};
 
 suite! { "names":
@@ -17,6 +17,8 @@ suite! { "names":
         "The connection goes where the resolver says; Host is the URL's.";
     addresses_are_tried_in_turn =>
         "When the first address refuses, the next is tried.";
+    silent_address_does_not_delay_the_next needs parallel_connects =>
+        "When the first address does not answer, the next is tried beside it, soon (RFC 8305).";
     addresses_that_all_refuse_are_connect =>
         "A name with addresses, none of which answers, is of the kind connect.";
     failing_look_up_is_resolve =>
@@ -61,6 +63,18 @@ async fn addresses_are_tried_in_turn(context: Context) -> Result<(), Failure> {
         .get(format!("http://pages.test:{port}/"))
         .text()
         .await?;
+    equal("the body", text, "found")
+}
+
+async fn silent_address_does_not_delay_the_next(context: Context) -> Result<(), Failure> {
+    // A client that waits for the silent address has no time left for the other.
+    const SOON: Duration = Duration::from_secs(2);
+    let silent = apart(Scripted::unaccepting).await??;
+    let server = scripted(answering(1, &ok("found")))?;
+    let addresses = vec![silent.addr(), server.addr()];
+    let session = resolving(&context, move |_, _| Ok(addresses.clone()))?;
+    let request = session.get("http://pages.test/").text();
+    let text = within("an answer of the second address", SOON, request).await??;
     equal("the body", text, "found")
 }
 

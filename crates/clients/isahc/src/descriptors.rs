@@ -1,0 +1,37 @@
+//! The file descriptors that libcurl needs to start.
+
+use std::fs::File;
+
+use inflight_core::{Error, ErrorKind};
+use inflight_net::descriptors::{are_exhausted, limit};
+
+/// How many descriptors two agents need, and a few for their first requests.
+const NEEDED: usize = 16;
+
+/// Fails if too few descriptors are free for the agents to start. The `curl` crate panics in that
+/// case, on a thread of isahc's.
+pub(crate) fn check() -> Result<(), Error> {
+    let Some(limit) = limit() else {
+        return Ok(());
+    };
+    let opened: Result<Vec<_>, _> = (0..NEEDED).map(|_| File::open("/dev/null")).collect();
+    match opened {
+        Err(error) if are_exhausted(&error) => Err(Error::new(ErrorKind::Io)
+            .with_context(format!(
+                "isahc needs {NEEDED} free file descriptors to start, and the process may have \
+                 {limit} in all: raise the limit on open files (ulimit -n)"
+            ))
+            .with_source(error)),
+        // Without that file nothing is known.
+        _ => Ok(()),
+    }
+}
+
+/// The system's error, if the process has no descriptor left. libcurl reports that as a failure to
+/// connect.
+pub(crate) fn exhaustion() -> Option<std::io::Error> {
+    limit()?;
+    File::open("/dev/null")
+        .err()
+        .filter(|error| are_exhausted(error))
+}
