@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use http::Uri;
 use http::uri::Scheme;
 use inflight_core::{
-    BoxFuture, ClientOptions, ConnectOptions, Connections, Error, Proxies, Proxy, Resolver,
+    BoxFuture, ClientOptions, ConnectOptions, Connections, Error, Phase, Proxies, Proxy, Resolver,
     Runtime, host_and_port,
 };
 use tokio_rustls::TlsConnector;
@@ -119,7 +119,7 @@ impl Connector {
         };
         let outcome = match (outcome, self.timeout) {
             (Some(outcome), _) => outcome,
-            (None, timeout) => Err(attempts.timed_out(timeout.unwrap_or_default())),
+            (None, timeout) => Err(attempts.timed_out(Phase::Connect, timeout)),
         };
         let stream = outcome.map_err(|error| match proxy {
             Some(proxy) => proxy.failed(error),

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use inflight_core::{Error, ErrorKind};
+use inflight_core::{BoxError, Error, ErrorKind};
 
 /// How many idle connections are kept where the system sets no limit on open files.
 const WITHOUT_A_LIMIT: usize = 4096;
@@ -55,7 +55,7 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 /// The error of a connection for which no descriptor is left, with the remedy.
-pub fn exhausted(host: &str, port: u16, error: io::Error) -> Error {
+pub fn exhausted(host: &str, port: u16, error: impl Into<BoxError>) -> Error {
     let limit = limit().map_or_else(String::new, |limit| format!(" ({limit} at most)"));
     Error::new(ErrorKind::Connect)
         .with_context(format!(

@@ -11,7 +11,8 @@
 //! - [`Pool`]: idle connections, and the requests that wait for one.
 //! - [`tls`]: rustls configured from the core's options. Clients with a transport of their own use it
 //!   too.
-//! - [`addresses`]: the order in which a host's addresses are tried.
+//! - [`addresses`] and [`Attempts`]: the order in which a host's addresses are tried, and what came of
+//!   it.
 //! - [`descriptors`]: how many files the process may have open.
 //! - `hickory`, behind a feature: a resolver that asks the name servers itself.
 
@@ -27,6 +28,7 @@ mod stream;
 pub mod tls;
 mod tunnel;
 
+pub use attempts::Attempts;
 pub use connector::Connector;
 pub use key::Key;
 pub use pool::{Checkout, Pool, Pooled, Want};

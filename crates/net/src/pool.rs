@@ -764,10 +764,10 @@ impl<C: Pooled> State<C> {
     /// Takes the idle connection with this number, if it is still there.
     fn remove(&mut self, number: u64) -> Option<Idle<C>> {
         let idle = self.idle.remove(&number)?;
-        if let Some(host) = self.hosts.get_mut(&idle.key) {
-            if let Ok(at) = host.idle.binary_search(&number) {
-                host.idle.remove(at);
-            }
+        if let Some(host) = self.hosts.get_mut(&idle.key)
+            && let Ok(at) = host.idle.binary_search(&number)
+        {
+            host.idle.remove(at);
         }
         Some(idle)
     }
@@ -897,7 +897,9 @@ impl<C: Pooled> Drop for Listed<C> {
         if let Some(pool) = self.pool.upgrade() {
             let own = pool.state().tasks.remove(&self.number);
             // It ends by itself.
-            own.flatten().map(Task::detach);
+            if let Some(own) = own.flatten() {
+                own.detach();
+            }
         }
     }
 }

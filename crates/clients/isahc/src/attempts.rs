@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use inflight_core::{Error, ErrorKind, Phase};
+use inflight_core::{BoxError, Error, Phase};
+use inflight_net::Attempts;
 use inflight_net::addresses::interleave;
-use inflight_net::descriptors;
 
 use crate::descriptors::exhaustion;
 use crate::error;
@@ -49,7 +49,7 @@ impl Preferred {
     }
 
     /// Prefers an address that answered after others had failed.
-    fn prefer(&self, host: &str, port: u16, address: SocketAddr) {
+    pub(crate) fn prefer(&self, (host, port): (&str, u16), address: SocketAddr) {
         let mut hosts = self.lock();
         if hosts.len() >= HOSTS {
             hosts.clear();
@@ -62,97 +62,20 @@ impl Preferred {
     }
 }
 
-/// The attempts of one exchange that have failed.
-pub(crate) struct Attempts {
-    host: String,
-    port: u16,
-    failed: Vec<(SocketAddr, &'static str)>,
+/// Why an attempt failed, in which nothing was sent.
+pub(crate) fn reason(error: isahc::Error) -> BoxError {
+    match exhaustion() {
+        Some(exhausted) => exhausted.into(),
+        None if error::is_timeout(&error) => "no answer".into(),
+        None => error.into(),
+    }
 }
 
-impl Attempts {
-    pub(crate) fn new((host, port): (&str, u16)) -> Self {
-        Self {
-            host: host.to_owned(),
-            port,
-            failed: Vec::new(),
-        }
-    }
-
-    /// Records that `address` refused, or did not answer in time, so that nothing was sent. Returns
-    /// an error if no other address is to be tried.
-    pub(crate) fn failed(
-        &mut self,
-        address: SocketAddr,
-        error: isahc::Error,
-        limits: &Limits,
-        others: usize,
-    ) -> Result<(), Error> {
-        let why = match error::is_timeout(&error) {
-            true => "no answer",
-            false => "could not connect",
-        };
-        self.failed.push((address, why));
-        if let Some(cause) = exhaustion() {
-            return Err(descriptors::exhausted(&self.host, self.port, cause));
-        }
-        if others > 0 {
-            return Ok(());
-        }
-        if error::is_timeout(&error) && !limits.may_connect() {
-            return Err(self.timed_out(limits).with_source(error));
-        }
-        let context = match self.failed.len() {
-            1 => address.to_string(),
-            _ => format!(
-                "no connection to {}:{} (tried {})",
-                self.host,
-                self.port,
-                self.list()
-            ),
-        };
-        Err(Error::new(ErrorKind::Connect)
-            .with_context(context)
-            .with_source(error))
-    }
-
-    /// The error when the time to connect is over.
-    pub(crate) fn timed_out(&self, limits: &Limits) -> Error {
-        let error = limits.verdict();
-        let limit = match error.phase() {
-            Some(Phase::Connect) => limits.connect_timeout,
-            _ => None,
-        };
-        let limit = limit.map_or_else(
-            || " before the request's deadline".to_owned(),
-            |limit| format!(" in {limit:?}"),
-        );
-        let tried = match self.failed.is_empty() {
-            true => String::new(),
-            false => format!(" (tried {})", self.list()),
-        };
-        error.with_context(format!(
-            "no connection to {}:{}{limit}{tried}",
-            self.host, self.port
-        ))
-    }
-
-    /// The error if the host has no address.
-    pub(crate) fn without_address(&self) -> Error {
-        Error::new(ErrorKind::Resolve).with_context(format!("{} has no address", self.host))
-    }
-
-    /// Records that `address` answered.
-    pub(crate) fn answered(&self, address: SocketAddr, preferred: &Preferred) {
-        if !self.failed.is_empty() {
-            preferred.prefer(&self.host, self.port, address);
-        }
-    }
-
-    fn list(&self) -> String {
-        let failed = self.failed.iter();
-        let failed = failed.map(|(address, why)| format!("{address}: {why}"));
-        failed.collect::<Vec<_>>().join("; ")
-    }
+/// The error when the time to connect is over.
+pub(crate) fn timed_out(attempts: &Attempts, limits: &Limits) -> Error {
+    let phase = limits.verdict().phase().unwrap_or(Phase::Total);
+    let limit = limits.connect_timeout.filter(|_| phase == Phase::Connect);
+    attempts.timed_out(phase, limit)
 }
 
 #[cfg(test)]
@@ -165,10 +88,8 @@ mod tests {
             .map(|address| address.parse().unwrap())
             .to_vec();
         let (host, preferred) = (("pages.test", 1), Preferred::default());
-        let attempts = Attempts::new(host);
-        attempts.answered(addresses[2], &preferred);
         assert_eq!(preferred.order(host, addresses.clone()), addresses);
-        preferred.prefer(host.0, host.1, addresses[2]);
+        preferred.prefer(host, addresses[2]);
         let order = [addresses[2], addresses[0], addresses[1]];
         assert_eq!(preferred.order(host, addresses.clone()), order);
         assert_eq!(

@@ -40,9 +40,10 @@ use inflight_core::{
     Body, Capabilities, Ceiling, ClientOptions, Deadline, Error, ErrorKind, Fetch, HttpVersions,
     Proxies, Proxy, Resolver, Runtime, Support, host_and_port,
 };
+use inflight_net::Attempts;
 
 use crate::agent::Agents;
-use crate::attempts::{Attempts, Preferred};
+use crate::attempts::{Preferred, reason, timed_out};
 use crate::limits::Limits;
 use crate::secure::Secure;
 use crate::upload::Upload;
@@ -123,12 +124,13 @@ impl Isahc {
             None => host_and_port(&parts.uri)?,
         };
         let mut addresses = self.addresses(target, &limits).await?.into_iter();
-        let mut attempts = Attempts::new(target);
+        let mut attempts = Attempts::new(target.0, target.1);
         while let Some(address) = addresses.next() {
             let others = addresses.len();
             let Ok(connect) = limits.attempt(others) else {
-                return Err(attempts.timed_out(&limits));
+                return Err(timed_out(&attempts, &limits));
             };
+            let attempt = attempts.start(address);
             let mut request = agent::request(&parts, address, proxy, connect, limits.total()?)?;
             if https {
                 request = self.secure.apply(request, repeatable);
@@ -138,7 +140,9 @@ impl Isahc {
                 .map_err(|error| error::map(error.into(), &limits))?;
             match upload.along(client.send_async(request)).await {
                 Ok(response) => {
-                    attempts.answered(address, &self.preferred);
+                    if attempts.has_failed() {
+                        self.preferred.prefer(target, address);
+                    }
                     upload.check(response.status())?;
                     return body::received(&parts.method, response);
                 }
@@ -148,7 +152,11 @@ impl Isahc {
                     if error::is_refused(&error)
                         || error::is_timeout(&error) && !limits.is_over() =>
                 {
-                    attempts.failed(address, error, &limits, others)?;
+                    let is_late = error::is_timeout(&error) && !limits.may_connect();
+                    attempts.failed(attempt, reason(error));
+                    if others == 0 && is_late {
+                        return Err(timed_out(&attempts, &limits));
+                    }
                 }
                 Err(error) => {
                     let tunnel = proxy.filter(|_| https && error::may_be_of_a_tunnel(&error));
@@ -159,7 +167,7 @@ impl Isahc {
                 }
             }
         }
-        Err(attempts.without_address())
+        Err(attempts.all_failed())
     }
 }
 

@@ -58,7 +58,7 @@ fn error_names_every_address_that_was_tried() {
     let message = error.to_string();
     assert!(message.contains("pages.test:80"), "{message}");
     for address in addresses {
-        let refusal = format!("{address}: could not connect");
+        let refusal = format!("{address}: failed to connect to the server");
         assert!(message.contains(&refusal), "{message}");
     }
 }
@@ -115,7 +115,7 @@ mod silent {
         assert!(message.contains("pages.test:80 in 900ms"), "{message}");
         for (address, why) in addresses
             .iter()
-            .zip(["no answer", "could not connect", "no answer"])
+            .zip(["no answer", "failed to connect to the server", "no answer"])
         {
             let ended = format!("{address}: {why}");
             assert!(message.contains(&ended), "{message}");

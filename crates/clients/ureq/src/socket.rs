@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use inflight_core::{Cancel, CancelGuard, ClientOptions, Connections, Phase, host_and_port};
+use inflight_net::Attempts;
 use inflight_net::tls::Tls;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, time,
@@ -18,7 +19,7 @@ use ureq::unversioned::transport::{
 use ureq::{BodyReader, Timeout};
 
 use crate::call;
-use crate::connect::Attempts;
+use crate::connect::connect;
 use crate::secure::{Secured, ours};
 
 /// Opens sockets, and secures them where the URL asks for it.
@@ -46,8 +47,8 @@ impl Sockets {
         let (host, port) = host_and_port(details.uri).map_err(ours)?;
         let mut attempts = Attempts::new(host, port);
         let nodelay = details.config.no_delay();
-        let stream = attempts
-            .connect(&details.addrs, nodelay, deadline, &call::cancel())
+        let (addresses, cancel) = (&details.addrs, call::cancel());
+        let stream = connect(&mut attempts, addresses, nodelay, deadline, &cancel)
             .map_err(ours)?
             .ok_or_else(|| {
                 ours(match details.timeout.reason {
