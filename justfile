@@ -58,7 +58,7 @@ peers:
 # Run every test: units, properties, the conformance suite on every cell, doc tests.
 test:
     # Most of them wait for events most of the time: more at once than there are cores.
-    RUST_TEST_THREADS=4 cargo test --workspace
+    RUST_TEST_THREADS=4 cargo test --workspace --features inflight-net/hickory
     cargo test -p inflight-core --all-features --test bridges
     cargo test --release -p inflight-probe --features stacks
 

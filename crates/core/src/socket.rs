@@ -145,6 +145,8 @@ impl<S: Unpin + Send + Sync + 'static> AsyncRead for ReadinessSocket<S> {
         }
         match this.state {
             ReadState::Waiting => return Poll::Pending,
+            // Nobody waits for what comes: the reactor need not be asked.
+            ReadState::Empty if cx.waker().will_wake(Waker::noop()) => return Poll::Pending,
             ReadState::Empty => {
                 this.wait()?;
                 return Poll::Pending;
@@ -361,6 +363,25 @@ mod tests {
         // Before the reactor is asked.
         socket.stream.receive(b"two");
         assert!(read(&mut socket, &task).is_pending());
+        assert!(task.was_woken());
+        assert_eq!(read(&mut socket, &task), Poll::Ready(3));
+    }
+
+    #[test]
+    fn reactor_is_not_asked_when_nobody_waits() {
+        let task = Arc::new(Task::default());
+        let mut socket = socket();
+        socket.stream.receive(b"one");
+        assert_eq!(read(&mut socket, &task), Poll::Ready(3));
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut cx = Context::from_waker(Waker::noop());
+        let idle = Pin::new(&mut socket).poll_read(&mut cx, &mut buffer);
+        assert!(idle.is_pending());
+        assert!(socket.stream.0.lock().unwrap().reader.is_none());
+        // Who waits again is woken.
+        assert!(read(&mut socket, &task).is_pending());
+        socket.stream.receive(b"two");
         assert!(task.was_woken());
         assert_eq!(read(&mut socket, &task), Poll::Ready(3));
     }

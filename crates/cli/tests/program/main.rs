@@ -7,6 +7,8 @@
 ))]
 
 mod backends;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod gather;
 mod get;
 mod input;

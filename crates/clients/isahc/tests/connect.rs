@@ -113,9 +113,10 @@ mod silent {
         assert_eq!(error.phase(), Some(Phase::Connect));
         let message = error.to_string();
         assert!(message.contains("pages.test:80 in 900ms"), "{message}");
-        for (address, why) in addresses
-            .iter()
-            .zip(["no answer", "failed to connect to the server", "no answer"])
+        for (address, why) in
+            addresses
+                .iter()
+                .zip(["no answer", "failed to connect to the server", "no answer"])
         {
             let ended = format!("{address}: {why}");
             assert!(message.contains(&ended), "{message}");

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_lite::future::block_on;
 use inflight::clients::Ureq;
 use inflight::http::StatusCode;
-use inflight::{
-    Backend, BlockOn, Fetch, Inline, JobError, JobErrorKind, Offload, Runtime, Session, Task,
-};
+use inflight::{Backend, Fetch, Inline, JobError, JobErrorKind, Offload, Runtime, Session, Task};
 use inflight_origin::payload;
 
 use super::Failure;
@@ -62,13 +61,15 @@ pub(crate) fn verify_page(status: StatusCode, body: &[u8], number: u64) -> Resul
     .into())
 }
 
-/// Runs a future as a task, on the runtime's own threads: the one that enters only waits.
+/// Runs a future as a task, on the runtime's own threads. The thread that calls only parks: a
+/// runtime's own `block_on` may look after the sockets too, as smol's does, and each of their events
+/// would then wake one thread from the other.
 pub(crate) fn on_worker<T: Send + 'static>(
     backend: &Backend,
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
     let task = Task::spawn(backend.runtime(), work);
-    backend.block_on(task)?
+    block_on(task)?
 }
 
 /// What a job failed with.

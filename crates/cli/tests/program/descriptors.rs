@@ -1,0 +1,88 @@
+//! The program with few file descriptors, on Linux: there, the whole of 127.0.0.0/8 is this machine.
+
+use std::process::{Command, Stdio};
+
+use inflight::Cell;
+use inflight_origin::{Options, Origin};
+use serde_json::Value;
+
+use crate::program::{Ran, finish, records};
+
+/// Runs the program with this many file descriptors.
+fn run_with(descriptors: usize, args: &[&str]) -> Ran {
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""))
+        .arg(env!("CARGO_BIN_EXE_inflight"))
+        .args(args)
+        .env("NO_PROXY", "*")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    finish(command.spawn().unwrap())
+}
+
+/// The cells whose connections are kept by the pool of `inflight-net`.
+fn pooled() -> impl Iterator<Item = String> {
+    Cell::compiled()
+        .filter(|cell| matches!(cell.client(), "hyper" | "surf"))
+        .map(|cell| cell.to_string())
+}
+
+fn gather(descriptors: usize, cell: &str, urls: &[String]) -> Vec<Value> {
+    let mut args = vec![
+        "gather",
+        "--backend",
+        cell,
+        "--limit",
+        "20",
+        "--format",
+        "jsonl",
+    ];
+    args.extend(urls.iter().map(String::as_str));
+    let ran = run_with(descriptors, &args);
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{cell}");
+    records(&ran.stdout)
+}
+
+#[test]
+fn idle_connections_make_room_for_those_to_other_hosts() {
+    let options = Options::default().with_listen("0.0.0.0:0".parse().unwrap());
+    let origin = Origin::bind(options).unwrap();
+    let port = origin.addr().port();
+    let urls: Vec<_> = (0..250)
+        .map(|n| format!("http://127.0.1.{}:{port}/bytes/12", n + 1))
+        .collect();
+    for cell in pooled() {
+        // Fewer than there are hosts, and the program needs some for itself.
+        let records = gather(80, &cell, &urls);
+        assert_eq!(records.len(), urls.len(), "{cell}");
+    }
+}
+
+#[test]
+fn many_requests_need_few_descriptors() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/bytes/12");
+    let urls = vec![url; 500];
+    for cell in pooled() {
+        let records = gather(64, &cell, &urls);
+        assert_eq!(records.len(), urls.len(), "{cell}");
+    }
+}
+
+#[test]
+fn too_few_descriptors_are_an_answer_or_an_error_with_the_remedy() {
+    let origin = Origin::start().unwrap();
+    let url = origin.url("/bytes/12");
+    for cell in Cell::compiled() {
+        let cell = cell.to_string();
+        let ran = run_with(8, &["get", "--backend", &cell, "-o", "/dev/null", &url]);
+        match ran.code {
+            Some(0) => {}
+            Some(1 | 2) => assert!(ran.stderr.contains("ulimit -n"), "{cell}: {ran:?}"),
+            _ => panic!("{cell}: {ran:?}"),
+        }
+    }
+}
