@@ -21,7 +21,7 @@ pub(crate) fn of(cell: Cell) -> impl Iterator<Item = (&'static str, &'static str
         _ => &["tokio"],
     };
     let client: &[&str] = match cell.client() {
-        "hyper" => &["hyper", "hyper-util"],
+        "hyper" => &["hyper"],
         // curl-sys says the version of its libcurl after a plus sign.
         "isahc" => &["isahc", "curl-sys"],
         "surf" => &["surf", "async-h1"],

@@ -25,7 +25,8 @@ pub struct ClientOptions {
     /// How long an idle connection is kept for the next request. Default 90 s.
     pub idle_timeout: Duration,
     /// How many idle connections are kept for each host. Default: as many as
-    /// [`max_idle`](Self::max_idle) leaves.
+    /// [`max_idle`](Self::max_idle) leaves. libcurl has one limit for all hosts together, the smaller
+    /// of the two, which counts connections in use as well.
     pub max_idle_per_host: usize,
     /// How many idle connections are kept in all; the one that was idle for the longest makes room.
     /// Default: half of the files that the process may have open (`ulimit -n`).

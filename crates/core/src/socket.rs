@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A connected, non-blocking byte stream, as [`Runtime::connect`](crate::Runtime::connect) opens it.
 ///
 /// It reads and writes through tokio's I/O traits. They are traits and no more: no tokio runtime is
-/// needed. They were chosen over those of `futures-io` because they read into memory that nobody has
-/// to clear first, and because hyper and rustls are used through them without another copy.
+/// needed. They were chosen over those of `futures-io` because tokio's sockets read through them into
+/// memory that nobody has cleared, and because hyper and rustls are used through them as they are.
 ///
 /// A runtime's adapter implements this for its own socket, or wraps that in a [`ReadinessSocket`].
 pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {

@@ -653,25 +653,24 @@ impl<C: Pooled> State<C> {
         max: usize,
     ) -> Put<C> {
         let number = self.number();
-        if !self.hosts.contains_key(&key) {
-            self.hosts.insert(key.clone(), Host::default());
+        let host = match self.hosts.get_mut(&key) {
+            Some(host) => host,
+            None => self.hosts.entry(key.clone()).or_default(),
+        };
+        if let Some(place) = host.waiting.pop_front() {
+            return Put::Serve(place.sender, connection, key);
         }
-        let mut surplus = None;
-        if let Some(host) = self.hosts.get_mut(&key) {
-            if let Some(place) = host.waiting.pop_front() {
-                return Put::Serve(place.sender, connection, key);
-            }
-            if max_per_key == 0 || max == 0 {
-                return Put::Kept {
-                    dropped: [Some(connection), None],
-                    is_swept: true,
-                };
-            }
-            host.idle.push_back(number);
-            if host.idle.len() > max_per_key {
-                surplus = host.idle.pop_front();
-            }
+        if max_per_key == 0 || max == 0 {
+            return Put::Kept {
+                dropped: [Some(connection), None],
+                is_swept: true,
+            };
         }
+        host.idle.push_back(number);
+        let surplus = match host.idle.len() > max_per_key {
+            true => host.idle.pop_front(),
+            false => None,
+        };
         let idle = Idle {
             key,
             connection,

@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::pool::Pooled;
 
-/// How long a connection may stand still whose exchange nobody waits for.
+/// How often a connection is looked at whose exchange nobody waits for.
 const STALLED: Duration = Duration::from_secs(90);
 
 /// A connection to a server or a proxy, with or without TLS.
@@ -69,8 +69,8 @@ impl Monitor {
         self.is_write_blocked.load(Ordering::Relaxed)
     }
 
-    /// What `work` comes to, or `None` when nothing has moved on the connection for 90 s: what ends
-    /// an upload whose response nobody reads.
+    /// What `work` comes to, or `None` when nothing has moved on the connection from one look to the
+    /// next, 90 s later: what ends an upload whose response nobody reads.
     pub async fn unless_stalled<T>(
         &self,
         runtime: &dyn Runtime,
@@ -298,10 +298,12 @@ impl AsyncRead for Watched {
         if !self.monitor.is_checking.load(Ordering::Relaxed) {
             return Pin::new(&mut *self.socket).poll_read(cx, buffer);
         }
-        let read = self.socket.try_read(buffer.initialize_unfilled());
-        match read {
+        // Nothing is expected: to clear the whole of a large buffer first would be a waste.
+        let mut bytes = [0; 512];
+        let room = buffer.remaining().min(bytes.len());
+        match self.socket.try_read(&mut bytes[..room]) {
             Ok(n) => {
-                buffer.advance(n);
+                buffer.put_slice(&bytes[..n]);
                 Poll::Ready(Ok(()))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,

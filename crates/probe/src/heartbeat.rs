@@ -49,7 +49,8 @@ pub struct Lateness {
 
 impl Heartbeat {
     /// Starts to tick on this runtime, as often as said, at most once in a millisecond. A runtime
-    /// of one's own needs an [`inflight_core::Runtime`], of which this uses `spawn` and `sleep`.
+    /// of one's own needs an [`inflight_core::Runtime`], of which this uses `spawn` and `sleep`, and
+    /// [`with_socket`](Self::with_socket) also `connect`.
     ///
     /// # Errors
     ///

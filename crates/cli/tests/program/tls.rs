@@ -23,8 +23,7 @@ fn secured() -> (Origin, tempfile::TempDir, PathBuf) {
 fn cacert_makes_a_server_trusted() {
     let (origin, _folder, file) = secured();
     let (url, file) = (origin.url("/page/1"), file.to_str().unwrap());
-    // surf speaks no TLS, and says so.
-    for backend in backends().into_iter().filter(|name| *name != "async-std") {
+    for backend in backends() {
         let ran = run(["get", "--backend", backend, "--cacert", file, &url]);
         assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{backend}");
         assert_eq!(ran.stdout, payload::page(1), "{backend}");
@@ -40,11 +39,7 @@ fn a_server_is_not_trusted_without_it() {
     let (origin, _folder, _) = secured();
     for backend in backends() {
         let ran = run(["gather", "--backend", backend, &origin.url("/page/1")]);
-        let kind = match backend {
-            "async-std" => "unsupported",
-            _ => "tls",
-        };
-        assert_eq!(kinds(&ran.records()), [kind], "{backend}");
+        assert_eq!(kinds(&ran.records()), ["tls"], "{backend}");
         assert_eq!(ran.code, Some(1), "{backend}");
     }
     assert_eq!(origin.stats().requests, 0);

@@ -12,12 +12,12 @@
 //!   are found out and [`Incomplete`](ErrorKind::Incomplete), and so is, with them, an empty body
 //!   that ends with the connection unannounced. The others are
 //!   [`strict_heads`](Capabilities::strict_heads).
-//!
 //! - It writes the keys of its TLS connections into the file that `SSLKEYLOGFILE` names, if that is
 //!   in the environment.
 //!
 //! In reading order: `agent` (isahc, configured), `descriptors` (what it needs to start), `secure`
-//! (its TLS), `limits` (the times that a transfer is given), `attempts` (a host's addresses), `upload` (the bodies of requests), `body` (those of responses), `error`.
+//! (its TLS), `limits` (the times that a transfer is given), `attempts` (a host's addresses),
+//! `upload` (the bodies of requests), `body` (those of responses), `error`.
 
 mod agent;
 mod attempts;

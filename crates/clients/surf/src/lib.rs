@@ -71,6 +71,7 @@ impl Fetch for Surf {
         capabilities.extension_methods = Support::No("surf's methods are a fixed list");
         capabilities
     }
+
     fn ended(&self) -> BoxFuture<'static, ()> {
         self.transport.ended()
     }

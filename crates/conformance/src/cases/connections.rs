@@ -72,8 +72,8 @@ async fn sequential_requests_share_a_connection(context: Context) -> Result<(), 
     shared(&stats)
 }
 
-/// A pool may get a connection back a moment after its body was read, by a task of its own: a
-/// request that comes before has another one. But not each time.
+/// A pool may get a connection back a moment after its body was read: libcurl's does, on a thread of
+/// its own. A request that comes before has another one, but not each time.
 pub(super) fn shared(stats: &Stats) -> Result<(), Failure> {
     let (requests, connections) = (stats.requests, stats.connections_accepted);
     check(

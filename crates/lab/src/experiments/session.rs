@@ -49,9 +49,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "smol/isahc: a session each, http",
             "smol/isahc: one session, https",
             "smol/isahc: a session each, https",
-            // Without TLS.
             "async-std/surf: one session, http",
             "async-std/surf: a session each, http",
+            "async-std/surf: one session, https",
+            "async-std/surf: a session each, https",
             "threads/ureq: one session, http",
             "threads/ureq: a session each, http",
             "threads/ureq: one session, https",

@@ -1,0 +1,66 @@
+//! tokio's cooperative budget: a task that has used it up is told by every socket and channel of
+//! tokio's that nothing is ready, and is woken at once. hyper waits for a response on such a channel,
+//! so a request that drives its own connection meets both in one poll.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use inflight_core::{Body, Error, Runtime, Session};
+use inflight_hyper::Hyper;
+use inflight_origin::script::{Script, Scripted};
+use inflight_tokio::Tokio;
+use tokio::task::coop::consume_budget;
+
+/// The units of a task's budget.
+const BUDGET: usize = 128;
+
+/// Polls `work`, every other time with so many units spent before.
+async fn with_spent<T>(spent: usize, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut is_spent = false;
+    poll_fn(|cx| {
+        is_spent = !is_spent;
+        for _ in 0..if is_spent { spent } else { 0 } {
+            let _ = pin!(consume_budget()).poll(cx);
+        }
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+async fn post(session: &Session, url: String) -> Result<String, Error> {
+    // Unknown length: it is sent in frames.
+    let frames = ["up", "lo", "ad"].map(Ok::<_, Error>);
+    let body = Body::from_stream(futures_lite::stream::iter(frames));
+    session.post(url).body(body).text().await
+}
+
+#[test]
+fn exchange_is_whole_whatever_is_left_of_the_budget() {
+    let frames = "2\r\nab\r\n3\r\ncde\r\n1\r\nf\r\n0\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = |script: Script| {
+        let script = script.read_request().send(head);
+        script.send_slowly(frames, 7, Duration::from_micros(100))
+    };
+    let server = Scripted::same(answer(answer(Script::new())).hang()).unwrap();
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for spent in 0..=BUDGET {
+        // A budget is that of a task's poll, or of one of `block_on`.
+        tokio.block_on(async {
+            let runtime: Arc<dyn Runtime> = Arc::new(Tokio::current().unwrap());
+            let session =
+                Session::builder(|options| Ok((Hyper::new(runtime.clone(), options)?, runtime)));
+            let session = session.timeout(Duration::from_secs(20)).build().unwrap();
+            for _ in 0..2 {
+                let text = with_spent(spent, post(&session, server.url("/"))).await;
+                assert_eq!(text.unwrap(), "abcdef", "with {spent} spent");
+            }
+        });
+    }
+}
