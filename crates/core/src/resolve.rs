@@ -94,7 +94,7 @@ impl Resolver {
     /// # Errors
     ///
     /// [`ErrorKind::Connect`] when the guard refuses every address. [`ErrorKind::Resolve`] with the cause, which is that too many look-ups hang when none could
-    /// begin in time; [`ErrorKind::Timeout`] in [`Phase::Connect`] when a look-up's own time has
+    /// begin in time; [`ErrorKind::Timeout`] in [`Phase::Connect`](crate::Phase::Connect) when a look-up's own time has
     /// passed.
     ///
     /// # Panics
@@ -124,7 +124,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// As [`lookup`](Self::lookup); [`ErrorKind::Timeout`] in [`Phase::Connect`] when `timeout`
+    /// As [`lookup`](Self::lookup); [`ErrorKind::Timeout`] in [`Phase::Connect`](crate::Phase::Connect) when `timeout`
     /// passes first, [`ErrorKind::Cancelled`] when `cancel` fires.
     ///
     /// # Panics

@@ -198,7 +198,7 @@ impl Fetch for Isahc {
         );
         capabilities.parallel_connects = Support::No(
             "libcurl is given one address for each transfer, so that one that does not answer costs up \
-             to 2 s before the next is tried",
+             to 1.3 s before the next is tried",
         );
         capabilities.prompt_cancel = Support::No(
             "libcurl notices that a request was dropped when its server sends something, or at \

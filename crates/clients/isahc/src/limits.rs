@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use inflight_core::{Deadline, Error, Phase};
 
 /// The longest time for one address while there are others to try. A lost SYN is repeated after one
-/// second, and the repetition gets another second for its answer.
-pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
+/// second, and the repetition has the rest for its answer.
+pub(crate) const ATTEMPT: Duration = Duration::from_millis(1300);
 
 /// Until when an exchange may connect, and until when it may take altogether.
 #[derive(Clone, Copy)]
