@@ -989,6 +989,22 @@ fn closing_waits_for_the_client_beneath_a_decorator() {
 }
 
 #[test]
+fn second_close_waits_for_the_first() {
+    let runtime = TestRuntime::new(1);
+    let (gone, shared) = (Gate::new(), runtime.shared());
+    let client = Lasting(gone.clone());
+    let session = Session::builder(move |_| Ok((client, shared)));
+    let session = session.build().unwrap();
+    let mut first = Box::pin(session.close(Duration::ZERO));
+    assert!(poll_until_stalled(&mut first).is_pending());
+    let mut second = Box::pin(session.close(Duration::ZERO));
+    assert!(poll_until_stalled(&mut second).is_pending());
+    gone.open();
+    run(first);
+    run(second);
+}
+
+#[test]
 fn closing_does_not_wait_for_ever_for_a_response_that_nobody_reads() {
     let runtime = TestRuntime::new(0);
     let body = || Body::from_stream(stream::pending::<Result<&str, Error>>());

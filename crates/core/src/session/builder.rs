@@ -404,6 +404,7 @@ impl SessionBuilder {
         };
         Ok(Session(Arc::new(Inner {
             client: RwLock::new(Some(parts.client)),
+            closing: async_lock::Mutex::new(()),
             capabilities: parts.capabilities,
             runtime: parts.runtime,
             headers: self.headers,

@@ -94,6 +94,8 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     // `None` once the session is closed.
     client: RwLock<Option<Arc<dyn DynFetch>>>,
+    /// Held while the client is dropped and its connections end.
+    closing: async_lock::Mutex<()>,
     capabilities: Capabilities,
     runtime: Arc<dyn Runtime>,
     headers: HeaderMap,
@@ -253,7 +255,8 @@ impl Session {
     /// for as long as `grace`, and cancels the rest. Requests then fail with
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
-    /// Completes when the session's connections, and threads of its client's own, are gone. A
+    /// Completes when the session's connections, and threads of its client's own, are gone. A second
+    /// call waits for that too; the shorter `grace` of the two holds. A
     /// response that somebody holds and does not read is not waited for longer than a second
     /// beyond `grace`: it lets its connection go when it is dropped.
     ///
@@ -265,6 +268,7 @@ impl Session {
         inner.roll.stop();
         self.is_empty_in(grace).await;
         inner.roll.end();
+        let _turn = inner.closing.lock().await;
         let client = {
             let mut client = inner.client.write().unwrap_or_else(PoisonError::into_inner);
             client.take()
