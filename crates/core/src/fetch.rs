@@ -131,6 +131,13 @@ pub trait FetchBlocking: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
+/// A request that must not use a connection that was kept, as a request's extension.
+///
+/// The session puts it into a request that it sends again because its kept connection turned out to
+/// be dead: others that were kept beside it may be dead or about to end as well.
+#[derive(Debug, Clone, Copy)]
+pub struct NewConnection;
+
 /// The object-safe twin of [`Fetch`], so that a session is one type whatever its client.
 pub(crate) trait DynFetch: Send + Sync {
     fn fetch_boxed(

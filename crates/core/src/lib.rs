@@ -57,7 +57,7 @@ pub use client::{Capabilities, Ceiling, ClientOptions, Support};
 #[cfg(feature = "cookies")]
 pub use cookies::CookieJar;
 pub use error::{BoxError, Error, ErrorKind, Phase};
-pub use fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking};
+pub use fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking, NewConnection};
 pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};
 pub use guard::{AddressGuard, AddressRefused, IpNet};
 pub use head::retires_connection;

@@ -116,6 +116,8 @@ pub struct Want {
     /// Whether the request may be sent again when its connection turns out to be dead. For one that
     /// may not, every kept connection is looked at first.
     pub is_idempotent: bool,
+    /// Whether no kept connection will do: see [`NewConnection`](inflight_core::NewConnection).
+    pub must_be_new: bool,
     /// Whether a new connection is going to be shared, as far as the client knows.
     pub will_share: bool,
 }
@@ -173,6 +175,9 @@ impl<C: Pooled> Pool<C> {
     where
         F: Future<Output = Result<C, Error>> + Send + 'static,
     {
+        if want.must_be_new {
+            return Box::pin(self.connect_anew(key, connect)).await;
+        }
         match self.0.take(key, want) {
             Some(connection) => Ok(Checkout {
                 connection,
@@ -180,6 +185,28 @@ impl<C: Pooled> Pool<C> {
             }),
             // Rare and large: in a box it makes no other request larger.
             None => Box::pin(self.connect_or_wait(key, want, connect)).await,
+        }
+    }
+
+    async fn connect_anew<F>(
+        &self,
+        key: &Key,
+        connect: impl Fn() -> F,
+    ) -> Result<Checkout<C>, Error>
+    where
+        F: Future<Output = Result<C, Error>> + Send + 'static,
+    {
+        loop {
+            match connect().await {
+                Ok(connection) => {
+                    return Ok(Checkout {
+                        connection: self.0.made(key, connection),
+                        is_reused: false,
+                    });
+                }
+                Err(error) if descriptors::are_exhausted(&error) && self.0.evict_oldest() => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

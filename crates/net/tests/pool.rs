@@ -15,14 +15,17 @@ use inflight_virtual::Virtual;
 const MS: Duration = Duration::from_millis(1);
 const IDEMPOTENT: Want = Want {
     is_idempotent: true,
+    must_be_new: false,
     will_share: false,
 };
 const ONCE: Want = Want {
     is_idempotent: false,
+    must_be_new: false,
     will_share: false,
 };
 const SHARED: Want = Want {
     is_idempotent: true,
+    must_be_new: false,
     will_share: true,
 };
 
@@ -398,6 +401,24 @@ fn shared_connections_make_room_too() {
     }
     let dropped: Vec<_> = made.iter().map(Connection::is_dropped).collect();
     assert_eq!(dropped, [true, false, false]);
+}
+
+#[test]
+fn request_that_needs_a_new_connection_takes_no_other() {
+    let (runtime, pool) = pool(|_| {});
+    pool.put(key("a"), Connection::new(1));
+    let connect = || async { Ok(Connection::new(2)) };
+    let want = Want {
+        must_be_new: true,
+        ..IDEMPOTENT
+    };
+    let checkout = runtime.block_on(pool.checkout(&key("a"), want, connect));
+    let checkout = checkout.unwrap();
+    assert_eq!(
+        (checkout.connection.0.number, checkout.is_reused),
+        (2, false)
+    );
+    assert_eq!(pool.idle(), 1);
 }
 
 #[test]

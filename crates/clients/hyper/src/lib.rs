@@ -23,7 +23,7 @@ use std::sync::Arc;
 use http::header::HOST;
 use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Connections, Error, ErrorKind, Fetch,
-    HttpVersions, Runtime, Trace,
+    HttpVersions, NewConnection, Runtime, Trace,
 };
 use inflight_net::{Checkout, Connector, Key, Pool, Want};
 
@@ -84,6 +84,7 @@ impl Hyper {
         let want = Want {
             // A body may be one that cannot be sent again.
             is_idempotent: request.method().is_idempotent() && request.body().is_empty(),
+            must_be_new: request.extensions().get::<NewConnection>().is_some(),
             will_share: handshake.versions == HttpVersions::Http2PriorKnowledge,
         };
         loop {

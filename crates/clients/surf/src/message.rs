@@ -1,7 +1,7 @@
 //! Requests in surf's types, responses out of them.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use inflight_core::{Body, Error, ErrorKind, Trace};
+use inflight_core::{Body, Error, ErrorKind, NewConnection, Trace};
 use surf::http::headers::HeaderValue;
 
 use crate::body;
@@ -22,6 +22,9 @@ pub(crate) fn outgoing(request: http::Request<Body>) -> Result<surf::Request, Er
     let mut request = surf::Request::new(method, url);
     request.set_ext(trace);
     request.set_ext(parts.uri);
+    if let Some(new) = parts.extensions.get::<NewConnection>() {
+        request.set_ext(*new);
+    }
 
     let said = parts.headers.get(CONTENT_LENGTH);
     let len = body.len().or_else(|| said.and_then(head::length));

@@ -8,7 +8,9 @@ use http::Uri;
 use http_client::http_types::Method;
 use http_client::http_types::headers::CONNECTION;
 use http_client::{HttpClient, Request, Response, async_trait};
-use inflight_core::{BoxFuture, ClientOptions, Connections, Error, ErrorKind, Runtime, Trace};
+use inflight_core::{
+    BoxFuture, ClientOptions, Connections, Error, ErrorKind, NewConnection, Runtime, Trace,
+};
 use inflight_net::{Checkout, Connector, Key, Pool, Stream, Want};
 
 use crate::upload::Upload;
@@ -40,15 +42,11 @@ impl Transport {
     async fn connection(
         &self,
         uri: &Uri,
-        is_idempotent: bool,
+        want: Want,
         trace: Option<&Trace>,
     ) -> Result<(Checkout<Stream>, Home), Error> {
         let inner = &*self.0;
         let key = Key::new(uri, inner.connector.proxies())?;
-        let want = Want {
-            is_idempotent,
-            will_share: false,
-        };
         let connect = || {
             let (this, uri) = (self.0.clone(), uri.clone());
             async move { this.connector.connect(&uri).await }
@@ -78,7 +76,12 @@ impl HttpClient for Transport {
         let is_idempotent = http::Method::from_bytes(method.as_ref().as_bytes())
             .is_ok_and(|method| method.is_idempotent())
             && request.is_empty() == Some(true);
-        let connection = self.connection(&uri, is_idempotent, trace.as_ref()).await;
+        let want = Want {
+            is_idempotent,
+            must_be_new: request.ext().get::<NewConnection>().is_some(),
+            will_share: false,
+        };
+        let connection = self.connection(&uri, want, trace.as_ref()).await;
         let (checkout, home) = connection.map_err(ours)?;
         let stream = checkout.connection;
         let to_head = method == Method::Head;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt};
 use inflight_core::http::{HeaderName, HeaderValue, Method};
 use inflight_core::{
-    BlockOn, Body, Error, ErrorKind, Response, Runtime, Session, SessionBuilder, Task,
+    BlockOn, Body, Error, ErrorKind, Response, Runtime, Session, SessionBuilder, Task, gather,
 };
 use inflight_origin::Origin;
 use inflight_origin::script::{Script, Scripted};
@@ -238,6 +238,21 @@ fn connection_asked_to_be_closed_carries_no_other_request() {
         wait(request.bytes()).unwrap();
         assert_eq!(server.connections(), n);
     }
+}
+
+#[test]
+fn no_get_is_lost_to_connections_that_end_a_moment_after_their_answer() {
+    let server = Scripted::start(|connection| {
+        let script = Script::new().read_request();
+        let script = script.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage");
+        script.pause(Duration::from_millis(connection as u64 % 6))
+    })
+    .unwrap();
+    let session = session();
+    let pages = (0..1000).map(|_| session.get(server.url("/")).text());
+    let settled = wait(gather(pages).limit(20).settled());
+    let lost = settled.results.iter().filter(|page| page.is_err());
+    assert_eq!(lost.count(), 0);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::client::Support;
 use crate::decode;
 use crate::error::{Error, ErrorKind, Phase};
-use crate::fetch::Deadline;
+use crate::fetch::{Deadline, NewConnection};
 use crate::head;
 use crate::observe::{Observed, Step};
 use crate::response::Response;
@@ -40,6 +40,8 @@ pub(crate) struct Draft {
     elsewhere: bool,
     /// What comes is to be decoded.
     decompress: bool,
+    /// The last request met a dead connection.
+    needs_new_connection: bool,
 }
 
 impl Draft {
@@ -49,6 +51,7 @@ impl Draft {
             request,
             spent: false,
             elsewhere: false,
+            needs_new_connection: false,
         }
     }
 
@@ -126,6 +129,9 @@ impl Draft {
         }
         if let (true, Some(deadline)) = (session.capabilities.reads_deadline, alarm.deadline) {
             request.extensions_mut().insert(Deadline(deadline));
+        }
+        if std::mem::take(&mut self.needs_new_connection) {
+            request.extensions_mut().insert(NewConnection);
         }
         request
     }
@@ -288,6 +294,7 @@ impl Exchange<'_> {
             {
                 // A kept connection that had ended meanwhile: no answer of the server's yet.
                 once_more = false;
+                self.draft.needs_new_connection = true;
                 self.tell(Step::Retrying {
                     pause: Duration::ZERO,
                     error: outcome.as_ref().err(),

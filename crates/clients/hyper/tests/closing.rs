@@ -1,0 +1,33 @@
+//! A server that answers and then closes the connection, without saying so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use inflight_core::{BlockOn, Runtime, Session, gather};
+use inflight_hyper::Hyper;
+use inflight_origin::script::{Script, Scripted};
+use inflight_tokio::Tokio;
+
+#[test]
+fn no_get_is_lost_to_connections_that_end_a_moment_after_their_answer() {
+    let server = Scripted::start(|connection| {
+        let script = Script::new().read_request();
+        let script = script.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage");
+        // Some end while they are idle, some as the next request is sent.
+        script.pause(Duration::from_millis(connection as u64 % 6))
+    })
+    .unwrap();
+    let tokio = Tokio::new(None).unwrap();
+    let runtime: Arc<dyn Runtime> = Arc::new(tokio.clone());
+    let session = Session::builder(|options| Ok((Hyper::new(runtime.clone(), options)?, runtime)));
+    let session = session.timeout(Duration::from_secs(20)).build().unwrap();
+    let pages = (0..1000).map(|_| session.get(server.url("/")).text());
+    let settled = tokio.block_on(gather(pages).limit(20).settled());
+    let failed: Vec<_> = settled
+        .results
+        .iter()
+        .filter(|page| page.is_err())
+        .collect();
+    assert!(failed.is_empty(), "{} lost: {:?}", failed.len(), failed[0]);
+    assert_eq!(settled.results.len(), 1000);
+}
