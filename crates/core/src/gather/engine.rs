@@ -42,8 +42,6 @@ pin_project! {
         // After a cut-off: the answers that are still owed.
         last: VecDeque<Item<S::Item>>,
         ready_in_a_row: u32,
-        // Nothing was ready when it was asked last.
-        has_waited: bool,
         never_started: Option<usize>,
     }
 
@@ -102,7 +100,6 @@ where
             input: Input::Open,
             last: VecDeque::new(),
             ready_in_a_row: 0,
-            has_waited: false,
             never_started: Some(0),
         }
     }
@@ -158,13 +155,6 @@ where
         if *this.input == Input::CutOff {
             return Poll::Ready(this.last.pop_front());
         }
-        // What has woken it is seldom alone: who else is ready to run goes first, so that all that
-        // is done by then is taken at once, and what it makes room for begins at once. One by one,
-        // each request would find its server asleep and have to wake it.
-        if std::mem::take(this.has_waited) && this.running.len() > 1 {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         // Jobs that are ready at once must not keep the thread from everything else: from the
         // timer behind `until`, say.
         if *this.ready_in_a_row >= READY_IN_A_ROW {
@@ -195,7 +185,6 @@ where
             Poll::Ready(None) | Poll::Pending => {}
         }
         *this.ready_in_a_row = 0;
-        *this.has_waited = true;
         Poll::Pending
     }
 }

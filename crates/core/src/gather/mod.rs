@@ -95,11 +95,6 @@ where
 /// [`on`](Self::on) they all run in the caller's task: nothing needs to be `Send` or
 /// `'static`, and one job that blocks its thread stops all the others.
 ///
-/// A gather of several jobs that one of them wakes lets everything else that is ready to run go
-/// first, once, and then takes all results that have come by then: the stream of
-/// [`completed`](Self::completed) may say that it is pending, wake its task, and have a result at
-/// the next poll.
-///
 /// # Cancel safety
 ///
 /// Dropping the ending's future, or the stream, cancels the jobs: each stops at its next yield,
