@@ -200,7 +200,7 @@ impl<C: Pooled> Pool<C> {
             match connect().await {
                 Ok(connection) => {
                     return Ok(Checkout {
-                        connection: self.0.made(key, connection),
+                        connection: self.0.made(key, connection, true),
                         is_reused: false,
                     });
                 }
@@ -269,7 +269,7 @@ impl<C: Pooled> Pool<C> {
             };
             match made {
                 Ok(connection) => {
-                    let connection = self.0.made(key, connection);
+                    let connection = self.0.made(key, connection, false);
                     // Only now, so that nobody who waits looks before the connection is there.
                     drop(leads);
                     return Ok(Checkout {
@@ -434,8 +434,8 @@ impl<C: Pooled> Inner<C> {
     }
 
     /// A connection was made: those that wait get it too, if it can be shared. Where there is one
-    /// already that can, that is enough.
-    fn made(self: &Arc<Self>, key: &Key, connection: C) -> C {
+    /// already that can, that is enough, unless the request `needs_its_own`.
+    fn made(self: &Arc<Self>, key: &Key, connection: C, needs_its_own: bool) -> C {
         let Some(mut own) = connection.share() else {
             if let Some(host) = self.state().hosts.get_mut(key) {
                 host.is_shared = false;
@@ -450,7 +450,8 @@ impl<C: Pooled> Inner<C> {
             let others = host.shared.iter_mut();
             let other = others
                 .filter_map(|(other, _)| other.is_open(false).then(|| other.share())?)
-                .next();
+                .next()
+                .filter(|_| !needs_its_own);
             let mut spare = vec![Some(connection)];
             match other {
                 Some(other) => spare.push(Some(mem::replace(&mut own, other))),
@@ -518,7 +519,7 @@ impl<C: Pooled> Inner<C> {
         self.spawn(async move {
             let made = connecting.await;
             if let (Ok(connection), Some(pool)) = (made, in_task.pool.upgrade()) {
-                let connection = pool.made(&key, connection);
+                let connection = pool.made(&key, connection, false);
                 if connection.share().is_none() {
                     pool.put(key, connection);
                 }

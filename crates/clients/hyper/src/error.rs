@@ -41,15 +41,24 @@ fn of_h2(error: &h2::Error) -> ErrorKind {
     }
 }
 
-/// Whether a request over HTTP/2 got no answer because its connection is gone or going: the server
-/// refused the stream, or said that it will not look at it (RFC 9113, sections 6.8 and 8.7), or the
-/// connection broke. A stream that is reset for another reason may have been processed, and its
-/// connection is well.
+/// Whether the server has not processed a request over HTTP/2: it refused the stream, or said that it
+/// will not look at it (RFC 9113, sections 6.8 and 8.7). A stream that is reset for another reason,
+/// or whose connection broke, may have been processed.
 pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
-    find::<h2::Error>(error).is_none_or(|h2| {
+    find::<h2::Error>(error).is_some_and(|h2| {
         let is_refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM);
-        h2.is_io() || h2.is_remote() && (h2.is_go_away() || is_refused)
+        h2.is_remote() && (h2.is_go_away() || is_refused)
     })
+}
+
+/// Whether the connection is gone, and not the request's stream alone.
+pub(crate) fn has_broken(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_none_or(h2::Error::is_io)
+}
+
+/// Whether the server takes no more requests on the connection.
+pub(crate) fn is_go_away(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|h2| h2.is_remote() && h2.is_go_away())
 }
 
 /// Whether the peer spoke when it was not its turn. hyper has a predicate for everything but this.

@@ -41,6 +41,8 @@ pub(crate) struct Home {
 pub(crate) enum Failure {
     /// hyper has handed the request back: not a byte of it was written.
     NotSent(Box<http::Request<Upload>>, Error),
+    /// The server has said that it did not process the request.
+    NotProcessed(Error),
     /// The connection ended, and not a byte of a response had come.
     Unanswered(Error),
     Other(Error),

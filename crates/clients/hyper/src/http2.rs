@@ -1,6 +1,7 @@
 //! HTTP/2: a connection is a task on the runtime, which requests share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -21,7 +22,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub(crate) struct Connection {
     sender: SendRequest<Upload>,
-    uses: Arc<()>,
+    shared: Arc<Shared>,
+}
+
+/// What the uses of a connection have in common.
+#[derive(Default)]
+struct Shared {
+    /// The server takes no more streams on it (RFC 9113, section 6.8).
+    is_going_away: AtomicBool,
 }
 
 /// Starts the connection's task.
@@ -42,18 +50,18 @@ pub(crate) async fn handshake(
     }));
     Ok(connection::Connection::Http2(Connection {
         sender,
-        uses: Arc::default(),
+        shared: Arc::default(),
     }))
 }
 
 impl Connection {
     pub(crate) fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+        !self.sender.is_closed() && !self.shared.is_going_away.load(Ordering::Relaxed)
     }
 
     /// Whether anybody but the pool has a handle.
     pub(crate) fn is_in_use(&self) -> bool {
-        Arc::strong_count(&self.uses) > 1
+        Arc::strong_count(&self.shared) > 1
     }
 
     pub(crate) async fn exchange(
@@ -66,7 +74,13 @@ impl Connection {
             Err(mut failed) => {
                 let unsent = failed.take_message();
                 let error = failed.into_error();
-                let is_unanswered = error::is_unprocessed(&error);
+                if error::is_go_away(&error) {
+                    self.shared.is_going_away.store(true, Ordering::Relaxed);
+                }
+                if unsent.is_none() && error::is_unprocessed(&error) {
+                    return Err(Failure::NotProcessed(error::map(error)));
+                }
+                let is_unanswered = error::has_broken(&error);
                 Err(Failure::new(unsent, error, is_unanswered))
             }
         }

@@ -123,6 +123,7 @@ impl Hyper {
                     }
                 }
                 Failure::NotSent(_, error) => return Err(error),
+                Failure::NotProcessed(error) => return Err(error.on_dead_connection()),
                 Failure::Unanswered(error) if is_reused => return Err(error.on_dead_connection()),
                 Failure::Unanswered(error) | Failure::Other(error) => return Err(error),
             }
