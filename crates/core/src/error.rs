@@ -250,9 +250,9 @@ impl Error {
         self
     }
 
-    /// Says that a kept connection had ended before the server said anything to this request, as
-    /// far as a client can tell. A session sends an idempotent request once more then
-    /// (RFC 9112, 9.3.1).
+    /// Marks the error of a request that a kept connection did not answer because it had ended, or
+    /// that the server has declared unprocessed. A session then sends an idempotent request once
+    /// more, on a new connection (RFC 9112, 9.3.1; RFC 9113, 8.7).
     #[must_use]
     pub fn on_dead_connection(mut self) -> Self {
         self.0.dead_connection = true;

@@ -131,10 +131,10 @@ pub trait FetchBlocking: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
-/// A request that must not use a connection that was kept, as a request's extension.
+/// A request extension: the request must not use a kept connection.
 ///
-/// The session puts it into a request that it sends again because its kept connection turned out to
-/// be dead: others that were kept beside it may be dead or about to end as well.
+/// The session inserts it when it sends a request again because a kept connection was dead. Other
+/// connections that were kept at the same time may be dead as well.
 #[derive(Debug, Clone, Copy)]
 pub struct NewConnection;
 

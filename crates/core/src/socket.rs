@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A connected, non-blocking byte stream, as [`Runtime::connect`](crate::Runtime::connect) opens it.
 ///
 /// It reads and writes through tokio's I/O traits. They are traits and no more: no tokio runtime is
-/// needed. They were chosen over those of `futures-io` because tokio's sockets read through them into
-/// memory that nobody has cleared, and because hyper and rustls are used through them as they are.
+/// needed. We prefer them to the traits of `futures-io` because tokio's sockets read through them into
+/// uninitialized memory, and because hyper and rustls use them without an adapter that copies.
 ///
 /// A runtime's adapter implements this for its own socket, or wraps that in a [`ReadinessSocket`].
 pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
@@ -82,7 +82,7 @@ enum ReadState {
     Waiting,
 }
 
-/// Whom the reactor wakes.
+/// The reactor wakes this, and it wakes the reader.
 #[derive(Default)]
 struct Signal {
     is_readable: AtomicBool,
@@ -145,7 +145,7 @@ impl<S: Unpin + Send + Sync + 'static> AsyncRead for ReadinessSocket<S> {
         }
         match this.state {
             ReadState::Waiting => return Poll::Pending,
-            // Nobody waits for what comes: the reactor need not be asked.
+            // The caller does not wait, so the reactor need not report.
             ReadState::Empty if cx.waker().will_wake(Waker::noop()) => return Poll::Pending,
             ReadState::Empty => {
                 this.wait()?;

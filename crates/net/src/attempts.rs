@@ -25,7 +25,7 @@ pub struct Attempts {
 enum Outcome {
     NoAnswer,
     Failed(BoxError),
-    /// What came after that, such as a TLS handshake, is not known here.
+    /// What follows the connect, such as a TLS handshake, is not recorded here.
     Connected,
 }
 
@@ -140,7 +140,7 @@ impl Attempts {
                     true
                 }
             };
-            // The last address has nobody to make room for.
+            // No other address waits behind the last one.
             let ended = match has_started && waiting.len() > 0 {
                 false => running.next().await,
                 true => match select(running.next(), runtime.sleep(ATTEMPT_DELAY)).await {

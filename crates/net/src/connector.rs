@@ -72,7 +72,7 @@ impl Connector {
     pub fn ended(&self) -> BoxFuture<'static, ()> {
         let ended = self.ended.clone();
         Box::pin(async move {
-            // Nothing is ever sent: the error is that nobody is left who could.
+            // Nothing is ever sent: `recv` returns an error when the last sender is dropped.
             let _ = ended.recv().await;
         })
     }

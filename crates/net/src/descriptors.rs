@@ -1,4 +1,4 @@
-//! File descriptors: how many the process may have, and what it means to have none left.
+//! File descriptors: the limit of the process, and the error when none is left.
 
 use std::error::Error as StdError;
 use std::io;

@@ -11,8 +11,8 @@
 //! - [`Pool`]: idle connections, and the requests that wait for one.
 //! - [`tls`]: rustls configured from the core's options. Clients with a transport of their own use it
 //!   too.
-//! - [`addresses`] and [`Attempts`]: the order in which a host's addresses are tried, and what came of
-//!   it.
+//! - [`addresses`] and [`Attempts`]: the order in which a host's addresses are tried, and the
+//!   result of each attempt.
 //! - [`descriptors`]: how many files the process may have open.
 //! - `hickory`, behind a feature: a resolver that asks the name servers itself.
 

@@ -41,12 +41,12 @@ pub trait Pooled: Send + Sized + 'static {
     fn is_in_use(&self) -> bool;
 }
 
-/// The connections of a client, by [`Key`]: the last one that was used is given out first.
+/// The idle connections of a client, by [`Key`]. The pool hands out the most recently used one first.
 ///
-/// A request that finds none waits for whichever comes first, a connection of its own or one that
-/// is returned; those that wait are served in the order in which they came. Idle connections are
-/// limited for each key and in all, and the one that was idle for the longest makes room. A task
-/// closes those whose time is over or whose peer has closed them.
+/// A request that finds no connection starts one, and takes a returned connection if that comes
+/// first. Waiting requests are served in the order of their arrival. Idle connections are limited for
+/// each key and in all. At the limit, the pool closes the least recently used connection. A task
+/// closes connections that have been idle for too long or that the peer has closed.
 ///
 /// Clones are the same pool.
 pub struct Pool<C: Pooled>(Arc<Inner<C>>);
@@ -62,12 +62,12 @@ struct Inner<C: Pooled> {
 struct State<C> {
     /// The next number, of a connection that is returned or of a request that waits.
     next: u64,
-    /// Those that are idle, the one that was returned first in front.
+    /// Idle connections, the least recently used first.
     idle: BTreeMap<u64, Idle<C>>,
     hosts: HashMap<Key, Host<C>>,
     /// Tasks that end with the pool, by number. `None` until the task is known.
     tasks: HashMap<u64, Option<Task<()>>>,
-    /// Closes what nobody comes for, while there is anything.
+    /// Closes idle connections. `None` while the pool has none.
     sweeper: Option<Task<()>>,
 }
 
@@ -83,9 +83,9 @@ struct Host<C> {
     idle: VecDeque<u64>,
     /// Connections that any number of requests use, and when one was last given out.
     shared: Vec<(C, Instant)>,
-    /// Requests that wait, the one that came first in front.
+    /// Waiting requests, in the order of their arrival.
     waiting: VecDeque<Place<C>>,
-    /// The server's last connection could be shared, so one is enough for all who wait.
+    /// The last connection to this host could be shared, so one is enough for all waiting requests.
     is_shared: bool,
     /// A connection that will be shared is being made.
     is_connecting: bool,
@@ -100,7 +100,7 @@ struct Place<C> {
     waits_for: Maker,
 }
 
-/// Who makes the connection that a request waits for, unless one is returned.
+/// What makes the connection that a request waits for, unless one is returned first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Maker {
     Itself,
@@ -113,8 +113,8 @@ enum Maker {
 /// What a request wants of its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Want {
-    /// Whether the request may be sent again when its connection turns out to be dead. For one that
-    /// may not, every kept connection is looked at first.
+    /// Whether the request may be sent again when its connection turns out to be dead. If not, the
+    /// pool checks every kept connection before it hands it out.
     pub is_idempotent: bool,
     /// Whether no kept connection will do: see [`NewConnection`](inflight_core::NewConnection).
     pub must_be_new: bool,
@@ -151,9 +151,10 @@ impl<C: Pooled> Pool<C> {
         }))
     }
 
-    /// A kept connection, or the one that `connect` makes, or one that is returned meanwhile. What
-    /// `connect` has begun then goes on in a task, and its connection is kept: were it given up,
-    /// requests that are answered sooner than a connection is made would never get enough of them.
+    /// Returns a kept connection, a new one from `connect`, or one that another request returns in
+    /// the meantime. In the last case, a task finishes `connect` and the pool keeps its connection.
+    /// If the pool dropped it, a server that answers faster than it accepts connections would keep
+    /// the number of connections below the number of requests.
     ///
     /// When no file descriptor is left, an idle connection is closed for the new one, whatever its
     /// key.
@@ -223,7 +224,7 @@ impl<C: Pooled> Pool<C> {
             connection,
             is_reused: true,
         };
-        // One that has waited in vain for what another was to make does not do so twice.
+        // A request that has waited for another request's connection in vain connects by itself.
         let mut may_wait = true;
         loop {
             let (waiting, leads) = match self.0.wait(key, want, may_wait) {
@@ -270,7 +271,7 @@ impl<C: Pooled> Pool<C> {
             match made {
                 Ok(connection) => {
                     let connection = self.0.made(key, connection, false);
-                    // Only now, so that nobody who waits looks before the connection is there.
+                    // Only now, so that waiting requests find the connection when they look again.
                     drop(leads);
                     return Ok(Checkout {
                         connection,
@@ -348,8 +349,8 @@ impl<C: Pooled> fmt::Debug for Pool<C> {
 enum Turn<C: Pooled> {
     /// One was returned meanwhile.
     Kept(C),
-    /// It makes one, and takes one that is returned before. `Leads` if others wait for what it
-    /// makes.
+    /// It makes a connection, and takes a returned one if that comes first. `Leads` if other
+    /// requests wait for the new connection.
     Connect(Waiting<C>, Option<Leads<C>>),
     /// Another makes one for both.
     Wait(Waiting<C>),
@@ -404,7 +405,7 @@ impl<C: Pooled> Inner<C> {
         let number = state.number();
         let host = state.hosts.entry(key.clone()).or_default();
         let waits_for = match may_wait {
-            // One of those that tasks make is left over for this request.
+            // Tasks make more connections than there are waiting requests.
             true if host.in_tasks > host.waiting.len() => Maker::Task,
             true if host.is_connecting => Maker::Leader,
             _ => Maker::Itself,
@@ -433,8 +434,8 @@ impl<C: Pooled> Inner<C> {
         Turn::Connect(waiting, leads)
     }
 
-    /// A connection was made: those that wait get it too, if it can be shared. Where there is one
-    /// already that can, that is enough, unless the request `needs_its_own`.
+    /// Adds a new connection. If it can be shared, all waiting requests get it. If the host already
+    /// has a shared connection, the new one is closed, unless the request `needs_its_own`.
     fn made(self: &Arc<Self>, key: &Key, connection: C, needs_its_own: bool) -> C {
         let Some(mut own) = connection.share() else {
             if let Some(host) = self.state().hosts.get_mut(key) {
@@ -492,7 +493,7 @@ impl<C: Pooled> Inner<C> {
                 }
                 Put::Serve(sender, back, own_key) => match sender.send(back) {
                     Ok(()) => return,
-                    // Who has left does not take it.
+                    // That request was dropped.
                     Err(back) => (key, connection) = (own_key, back),
                 },
             }
@@ -808,18 +809,18 @@ impl<C: Pooled> State<C> {
     }
 }
 
-/// What a look for a kept connection comes to.
+/// The result of a look for a kept connection.
 enum Taken<C> {
     /// One, and for how long it was idle.
     Kept(C, Duration),
-    /// One that is to be dropped, without the lock: look again.
+    /// A closed one. The caller drops it without the lock and looks again.
     Closed(C),
     Nothing,
 }
 
 /// What becomes of a connection that is returned.
 enum Put<C> {
-    /// It is idle. Those that had to make room for it are to be dropped, without the lock.
+    /// It is idle. The caller drops the connections that it replaced, without the lock.
     Kept {
         dropped: [Option<C>; 2],
         is_swept: bool,
@@ -865,7 +866,7 @@ impl<C: Pooled> Drop for Waiting<C> {
     }
 }
 
-/// The request that makes a connection for all who wait.
+/// Held by the request that makes a shared connection for all waiting requests.
 struct Leads<C: Pooled> {
     pool: Arc<Inner<C>>,
     key: Key,
@@ -883,7 +884,7 @@ impl<C: Pooled> Drop for Leads<C> {
             state.forget_if_empty(&self.key);
             waiting
         };
-        // Those that are left connect by themselves.
+        // The requests that still wait connect by themselves.
         drop(waiting);
     }
 }
@@ -908,7 +909,7 @@ impl<C: Pooled> Drop for InTask<C> {
             state.forget_if_empty(&self.key);
             over
         };
-        // They connect by themselves.
+        // These requests connect by themselves.
         drop(over);
     }
 }

@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::pool::Pooled;
 
-/// How often a connection is looked at whose exchange nobody waits for.
+/// How long an exchange without a waiting caller may make no progress.
 const STALLED: Duration = Duration::from_secs(90);
 
 /// A connection to a server or a proxy, with or without TLS.
@@ -28,7 +28,7 @@ pub struct Stream {
     is_http2: bool,
     is_forwarded: bool,
     monitor: Arc<Monitor>,
-    // After the socket: whoever waits for the last token finds the socket closed.
+    // Declared last, so that the socket is closed before the token is dropped.
     _alive: Sender<Infallible>,
 }
 
@@ -69,8 +69,8 @@ impl Monitor {
         self.is_write_blocked.load(Ordering::Relaxed)
     }
 
-    /// What `work` comes to, or `None` when nothing has moved on the connection from one look to the
-    /// next, 90 s later: what ends an upload whose response nobody reads.
+    /// Returns the output of `work`, or `None` when the connection has made no progress between two
+    /// checks, which are 90 s apart. It ends an upload whose response the caller does not read.
     pub async fn unless_stalled<T>(
         &self,
         runtime: &dyn Runtime,
@@ -139,9 +139,9 @@ impl Stream {
         &self.monitor
     }
 
-    /// Whether an idle stream is still good: the peer has neither ended it nor sent what nobody
-    /// asked for. It asks the system, and never waits. Under TLS, what is not for the application,
-    /// such as a session ticket, is taken in.
+    /// Returns whether an idle stream is still usable: the peer has neither ended it nor sent
+    /// unsolicited bytes. It asks the system and never waits. Under TLS it processes records that are
+    /// not for the application, such as session tickets.
     pub fn is_quiet(&mut self) -> bool {
         let monitor = self.monitor.clone();
         let mut byte = [0];
@@ -153,8 +153,8 @@ impl Stream {
 }
 
 impl Stream {
-    /// Lets go of the waker of the task that read last, before the stream is idle. Whether it may
-    /// still serve a request: `false` when its end or anything else has come.
+    /// Drops the waker of the task that read last, before the stream becomes idle. Returns whether
+    /// the stream may serve another request: `false` if the reactor has reported bytes or the end.
     pub fn rest(&mut self) -> bool {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);

@@ -113,12 +113,12 @@ pub(crate) async fn exchange(
         progress.as_deref().is_none_or(Progress::is_over) && !connection.monitor.is_write_blocked();
     if !is_uploaded {
         match &progress {
-            // RFC 9112, 9.6: who is told that the connection closes sends nothing more.
+            // RFC 9112, 9.6: a client that has received `close` sends nothing more.
             Some(progress) if says_close(parts.version, &parts.headers) => {
                 progress.stop();
                 is_last = true;
             }
-            // The upload goes on even if nobody reads the response.
+            // The upload continues even if the caller does not read the response.
             _ => {
                 let has_reader = !http_body::Body::is_end_stream(&incoming);
                 connection.go_on_in_a_task(home, is_last, has_reader);
@@ -154,15 +154,15 @@ fn drive(
         Some(driver) => Pin::new(driver).poll(cx).is_ready(),
     };
     if is_complete {
-        // What it held of the request comes back through the response.
+        // Dropping it returns an unsent request through the response's channel.
         *driver = None;
     }
     is_complete
 }
 
 impl Connection {
-    /// Whether the next request may be sent: nothing has come that nobody asked for, not even the
-    /// end. `thoroughly` asks the system.
+    /// Returns whether the next request may be sent: the server has sent no unsolicited bytes and has
+    /// not ended the connection. `thoroughly` asks the system.
     pub(crate) fn is_open(&mut self, thoroughly: bool) -> bool {
         if thoroughly {
             let mut cx = Context::from_waker(Waker::noop());
@@ -172,8 +172,8 @@ impl Connection {
         self.driver.is_some() && self.sender.is_ready()
     }
 
-    /// Whether the exchange is over in both directions and the connection is as good as new. It is
-    /// polled once more, to let go of the task's waker and to find an end that has come early.
+    /// Returns whether the exchange is over in both directions and the connection is reusable. One
+    /// more poll drops the waker of the task and finds an end that has already arrived.
     fn is_done(&mut self) -> bool {
         drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
         self.is_open(false)
@@ -189,9 +189,9 @@ impl Connection {
         }
     }
 
-    /// Drives the connection until its exchange is over, and returns it then unless it `is_last`.
-    /// Nothing else ends an upload when nobody reads the response: unless it `has_reader`, the
-    /// connection is closed when it has stalled.
+    /// Drives the connection in a task until its exchange is over, and then returns it to the pool
+    /// unless the response `is_last`. If the response has no reader, no timeout of the caller ends the
+    /// upload, so the task closes the connection when it stalls.
     fn go_on_in_a_task(mut self: Box<Self>, home: Home, is_last: bool, has_reader: bool) {
         let runtime = home.pool.runtime().clone();
         let (pool, key) = (home.pool.downgrade(), home.key);

@@ -1,4 +1,4 @@
-//! Requests as hyper sends them: it writes what it is given and adds next to nothing.
+//! Requests as hyper sends them. hyper's connections add almost nothing to a request.
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -18,7 +18,7 @@ pub(crate) fn prepare(request: &mut Request<Body>, connector: &Connector) {
         let length = request.headers_mut().entry(CONTENT_LENGTH);
         length.or_insert(HeaderValue::from_static("0"));
     }
-    // For a proxy that forwards the request. One that gives a tunnel was asked for it.
+    // For a proxy that forwards the request. A tunnel was authorized by its CONNECT request.
     if let Some(proxy) = connector.forwarding(request.uri())
         && let Some(authorization) = proxy.authorization()
     {

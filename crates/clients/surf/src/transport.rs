@@ -66,7 +66,7 @@ impl Transport {
 #[async_trait]
 impl HttpClient for Transport {
     async fn send(&self, mut request: Request) -> Result<Response, surf::Error> {
-        // surf wants a status for every error; nobody looks at it.
+        // surf requires a status for every error; the session does not use it.
         let ours = |error: Error| surf::Error::new(500, error);
         let uri = request.ext_mut().remove::<Uri>();
         let uri = uri.ok_or_else(|| ours(Error::new(ErrorKind::InvalidUrl)))?;

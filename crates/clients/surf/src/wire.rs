@@ -193,9 +193,9 @@ impl Wire {
         }
     }
 
-    /// Gives the connection back when the exchange is over in both directions. Never when it is
-    /// dropped: a panic or a cancelled request returns nothing. An upload that goes on does so in a
-    /// task, as nobody reads the response any more.
+    /// Returns the connection to the pool when the exchange is over in both directions. `Drop` does
+    /// not do it, so a panic or a cancelled request returns nothing. If the response is complete and
+    /// the upload is not, a task finishes the upload.
     fn finish(&mut self) {
         if self.stream.is_none() || !self.is_whole() {
             return;
