@@ -14,8 +14,9 @@ use inflight_net::Stream;
 use sync_wrapper::SyncWrapper;
 use tokio::io::AsyncWrite;
 
-/// How much of the request is encoded at once.
+/// How much of a body is encoded at once, and how much of a head: the buffer is cleared each time.
 const CHUNK: usize = 8 * 1024;
+const HEAD_CHUNK: usize = 512;
 
 /// Encodes a request and writes it.
 pub(crate) struct Upload {
@@ -86,15 +87,18 @@ impl Upload {
     }
 
     fn poll_encode(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut chunk = [0; CHUNK];
-        let n = ready!(Pin::new(self.encoder.get_mut()).poll_read(cx, &mut chunk))?;
-        self.encoded.extend_from_slice(&chunk[..n]);
+        let n = match &self.head {
+            Some(_) => ready!(self.poll_chunk::<HEAD_CHUNK>(cx))?,
+            None => ready!(self.poll_chunk::<CHUNK>(cx))?,
+        };
         self.is_encoded = n == 0;
         if let Some(head) = &self.head {
             let end = self.encoded.windows(4).position(|end| end == b"\r\n\r\n");
             if let Some(end) = end {
                 let body = self.encoded.split_off(end + 4);
                 self.encoded = BytesMut::from(&*head.of(&self.encoded));
+                // Without a length there is no body.
+                self.is_encoded = !head.has_length;
                 self.encoded.unsplit(body);
                 self.head = None;
             } else if self.is_encoded {
@@ -102,6 +106,16 @@ impl Upload {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Upload {
+    /// Encodes up to `N` bytes more; returns how many it was.
+    fn poll_chunk<const N: usize>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut chunk = [0; N];
+        let n = ready!(Pin::new(self.encoder.get_mut()).poll_read(cx, &mut chunk))?;
+        self.encoded.extend_from_slice(&chunk[..n]);
+        Poll::Ready(Ok(n))
     }
 }
 

@@ -53,8 +53,9 @@ pub(crate) type Slot = Arc<Mutex<Option<Head>>>;
 /// How many interim responses are passed over: a peer that sends them for ever has to end.
 const MAX_INTERIM: usize = 64;
 
-/// How much is read at once of what goes on in another shape.
+/// How much is read at once of a body that is passed on in another form, and of a head.
 const CHUNK: usize = 8 * 1024;
+const HEAD_CHUNK: usize = 1024;
 
 impl Wire {
     /// A wire for one exchange; `to_head` when its request is a HEAD. Without a `home` the
@@ -146,7 +147,10 @@ impl Wire {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         };
-        self.raw.reserve(CHUNK);
+        self.raw.reserve(match self.body {
+            Some(_) => CHUNK,
+            None => HEAD_CHUNK,
+        });
         let read = ready!(poll_read_buf(Pin::new(stream), cx, &mut self.raw));
         self.verdict(read, false)?;
         Poll::Ready(Ok(()))
