@@ -24,8 +24,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///   in the head or in the body, never a short success.
 /// - Dropping the future or the body ends the exchange, as promptly as
 ///   [`Capabilities::prompt_cancel`] says, and its connection serves nobody afterwards.
-/// - A request that must not be repeated is written to the network at most once; an idempotent
-///   one (RFC 9110, 9.2.2) may be written again when a kept connection turns out to be dead.
+/// - A request that must not be repeated is written to the network at most once. An idempotent one
+///   (RFC 9110, 9.2.2) may be written again when a kept connection turns out to be dead, or when an
+///   HTTP/2 server declares it unprocessed.
 /// - The connection of a response that is dropped or refused serves nobody afterwards: the session
 ///   refuses heads that the client has let pass, and those above its limits.
 /// - What it cannot do is in its [`Capabilities`], and asking for it is

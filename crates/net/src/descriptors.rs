@@ -8,8 +8,8 @@ use inflight_core::{BoxError, Error, ErrorKind};
 /// How many idle connections are kept where the system sets no limit on open files.
 const WITHOUT_A_LIMIT: usize = 4096;
 
-/// How many descriptors the process may have open: the soft limit of `ulimit -n`. `None` where the
-/// system has no such limit.
+/// Returns how many descriptors the process may have open: the soft limit of `ulimit -n`. `None` if
+/// the system has no such limit.
 pub fn limit() -> Option<usize> {
     #[cfg(unix)]
     {
@@ -20,8 +20,8 @@ pub fn limit() -> Option<usize> {
     None
 }
 
-/// How many idle connections a client keeps in all, unless it is told otherwise: half of what the
-/// process may have open, so that idle connections never keep new ones from being made.
+/// Returns the default limit on a client's idle connections: half of the files that the process may
+/// have open. The other half remains for new connections.
 pub fn default_max_idle() -> usize {
     limit().map_or(WITHOUT_A_LIMIT, |limit| (limit / 2).max(1))
 }

@@ -8,10 +8,9 @@ use inflight_core::{Error, ErrorKind, Proxies, Proxy};
 
 /// Which connections a request may use: those of its scheme and authority, through the same proxy.
 ///
-/// Requests that a proxy forwards share the connections to it, whichever server they are for. A
-/// client has one pool for each protocol that it speaks on a connection, or keeps the protocol in
-/// the connection. Authorities are told apart as they are written: a session's URLs have their hosts
-/// in lower case.
+/// Requests that a proxy forwards share the connections to the proxy, whatever their server is. The
+/// protocol is not part of the key: each pooled connection knows its own. Keys compare authorities
+/// byte by byte, because the URLs of a session have their hosts in lower case.
 #[derive(Clone, Debug)]
 pub struct Key {
     authority: Authority,

@@ -1,6 +1,6 @@
-//! tokio's cooperative budget: a task that has used it up is told by every socket and channel of
-//! tokio's that nothing is ready, and is woken at once. hyper waits for a response on such a channel,
-//! so a request that drives its own connection meets both in one poll.
+//! tokio's cooperative budget. When a task has used it up, every socket and channel of tokio returns
+//! `Pending` and wakes the task at once. hyper waits for a response on such a channel, so a request that
+//! drives its own connection polls both with one budget.
 
 use std::future::poll_fn;
 use std::pin::pin;
