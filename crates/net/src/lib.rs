@@ -23,6 +23,7 @@ pub mod descriptors;
 #[cfg(feature = "hickory")]
 pub mod hickory;
 mod key;
+mod message;
 mod pool;
 mod stream;
 pub mod tls;
@@ -31,5 +32,6 @@ mod tunnel;
 pub use attempts::Attempts;
 pub use connector::Connector;
 pub use key::Key;
+pub use message::{for_http1, prepare};
 pub use pool::{Checkout, Pool, Pooled, Want};
 pub use stream::{Monitor, Stream};

@@ -16,11 +16,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use inflight_core::{Body, Error, ErrorKind, retires_connection};
-use inflight_net::{Key, Monitor, Pool, Stream};
+use inflight_net::{Key, Monitor, Pool, Stream, for_http1};
 
 use crate::body::{self, Progress, Upload};
 use crate::interim::InterimLimit;
-use crate::{connection, error, message};
+use crate::{connection, error};
 
 /// A connection, with nothing that polls it unless a request does.
 pub(crate) struct Connection {
@@ -88,7 +88,7 @@ pub(crate) async fn exchange(
     home: Home,
     mut request: http::Request<Upload>,
 ) -> Result<http::Response<Body>, Failure> {
-    message::for_http1(&mut request, connection.is_forwarded);
+    for_http1(&mut request, connection.is_forwarded);
     connection.monitor.reset();
     let progress = request.body().progress();
     let response = {

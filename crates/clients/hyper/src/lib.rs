@@ -25,7 +25,7 @@ use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Connections, Error, ErrorKind, Fetch,
     HttpVersions, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Want};
+use inflight_net::{Checkout, Connector, Key, Pool, Want, prepare};
 
 use crate::body::Upload;
 use crate::connection::Connection;
@@ -146,7 +146,7 @@ impl Fetch for Hyper {
         &self,
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
-        message::prepare(&mut request, &self.handshake.connector);
+        prepare(&mut request, &self.handshake.connector);
         let trace = Trace::of(&request);
         let request = request.map(Upload::new);
         async move { self.send(request, &trace).await }

@@ -2,8 +2,9 @@
 //!
 //! surf's pooled transport hands the rest of a cancelled answer to the next request, so
 //! `inflight-net` makes and keeps the connections, from the runtime's sockets. async-h1, surf's own
-//! engine, encodes the request and decodes the body. The response's head is read before async-h1 sees
-//! it, which misreads some heads, refuses others and panics at a few.
+//! engine, encodes and decodes bodies. Heads are written and read without it: surf's types have no
+//! room for some requests, and async-h1 misreads some responses' heads, refuses others and panics at
+//! a few.
 //!
 //! Both surf and async-h1 are no longer maintained.
 //!
@@ -26,6 +27,7 @@ use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
     Support,
 };
+use inflight_net::prepare;
 
 use crate::transport::Transport;
 
@@ -57,8 +59,9 @@ impl Surf {
 }
 
 impl Fetch for Surf {
-    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
-        let request = message::outgoing(request)?;
+    async fn fetch(&self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        prepare(&mut request, self.transport.connector());
+        let request = message::outgoing(request);
         let response = self.client.send(request).await.map_err(error::map)?;
         message::incoming(response)
     }
@@ -67,8 +70,6 @@ impl Fetch for Surf {
         let mut capabilities = Capabilities::all("surf 2.3 over async-h1 2.3");
         capabilities.http2 = Support::No(NO_HTTP2);
         capabilities.http2_prior_knowledge = capabilities.http2;
-        capabilities.opaque_request_headers = Support::No("surf sends header values in ASCII only");
-        capabilities.extension_methods = Support::No("surf's methods are a fixed list");
         capabilities
     }
 

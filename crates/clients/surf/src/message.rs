@@ -1,48 +1,47 @@
 //! Requests in surf's types, responses out of them.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use inflight_core::{Body, Error, ErrorKind, NewConnection, Trace};
-use surf::http::headers::HeaderValue;
+use std::sync::LazyLock;
+
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use inflight_core::{Body, Error};
+use surf::Url;
+use surf::http::Method;
 
 use crate::body;
 use crate::error::protocol;
 use crate::head::{self, Head};
 
-/// Refuses, before anything is sent, what surf could not send as it is.
-pub(crate) fn outgoing(request: http::Request<Body>) -> Result<surf::Request, Error> {
-    let trace = Trace::of(&request);
-    let (parts, body) = request.into_parts();
-    let url = surf::Url::parse(&parts.uri.to_string())
-        .map_err(|error| Error::new(ErrorKind::InvalidUrl).with_source(error))?;
-    // Methods are told apart by case, and surf would send `get` as `GET`.
-    let method = match parts.method.as_str().parse::<surf::http::Method>() {
-        Ok(method) if method.as_ref() == parts.method.as_str() => method,
-        _ => return Err(unsupported("surf has no such method")),
-    };
-    let mut request = surf::Request::new(method, url);
-    request.set_ext(trace);
-    request.set_ext(parts.uri);
-    if let Some(new) = parts.extensions.get::<NewConnection>() {
-        request.set_ext(*new);
-    }
+/// The real one is in the [`Outgoing`].
+static NO_URL: LazyLock<Url> = LazyLock::new(|| Url::parse("http://unused").expect("it is a URL"));
 
-    let said = parts.headers.get(CONTENT_LENGTH);
-    let len = body.len().or_else(|| said.and_then(head::length));
-    if len != Some(0) {
-        let len = len.and_then(|len| usize::try_from(len).ok());
-        request.set_body(body::sent(body, len));
-        // surf adds a type to a body that has none.
-        request.remove_header(CONTENT_TYPE.as_str());
-    }
-    for (name, value) in &parts.headers {
-        // How the body is framed is not the caller's to say.
-        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
-            let value = HeaderValue::from_bytes(value.as_bytes().to_vec())
-                .map_err(|_| unsupported("surf's header values are ASCII"))?;
-            request.append_header(name.as_str(), value);
+/// The request's head, which surf hands on without a look at it. Its own types have no room for a
+/// method that is not on their list or for a header's value that is not ASCII, and they forget the
+/// order of the headers.
+pub(crate) struct Outgoing(pub(crate) Parts);
+
+/// The request as surf sends it: of its own types it has the body alone.
+pub(crate) fn outgoing(request: http::Request<Body>) -> surf::Request {
+    let (mut parts, body) = request.into_parts();
+    let mut request = surf::Request::new(Method::Get, NO_URL.clone());
+    // How the body is framed is not the caller's to say.
+    parts.headers.remove(TRANSFER_ENCODING);
+    let said = parts.headers.remove(CONTENT_LENGTH);
+    let len = body.len().or_else(|| said.as_ref().and_then(head::length));
+    let len = len.and_then(|len| usize::try_from(len).ok());
+    match len {
+        Some(0) if said.is_none() => {}
+        Some(len) => drop(parts.headers.insert(CONTENT_LENGTH, len.into())),
+        None => {
+            let chunked = HeaderValue::from_static("chunked");
+            parts.headers.insert(TRANSFER_ENCODING, chunked);
         }
     }
-    Ok(request)
+    if len != Some(0) {
+        request.set_body(body::sent(body, len));
+    }
+    request.set_ext(Outgoing(parts));
+    request
 }
 
 /// The body as async-h1 decodes it, under the head that the server sent.
@@ -52,8 +51,4 @@ pub(crate) fn incoming(response: surf::Response) -> Result<http::Response<Body>,
     let head = head.ok_or_else(|| protocol("no head"))?;
     let Head(answer) = head;
     Ok(answer.map(|()| body::received(response.take_body())))
-}
-
-fn unsupported(what: &'static str) -> Error {
-    Error::new(ErrorKind::Unsupported).with_context(what)
 }

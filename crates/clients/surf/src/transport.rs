@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 
 use async_h1::client::decode;
-use http::Uri;
-use http_client::http_types::Method;
-use http_client::http_types::headers::CONNECTION;
+use http::header::CONNECTION;
+use http::{Method, Uri};
 use http_client::{HttpClient, Request, Response, async_trait};
 use inflight_core::{
     BoxFuture, ClientOptions, Connections, Error, ErrorKind, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Stream, Want};
+use inflight_net::{Checkout, Connector, Key, Pool, Stream, Want, for_http1};
 
+use crate::message::Outgoing;
 use crate::upload::Upload;
 use crate::wire::{Home, Slot, Wire};
 
@@ -35,6 +35,10 @@ impl Transport {
         })))
     }
 
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.0.connector
+    }
+
     pub(crate) fn ended(&self) -> BoxFuture<'static, ()> {
         self.0.connector.ended()
     }
@@ -43,7 +47,7 @@ impl Transport {
         &self,
         uri: &Uri,
         want: Want,
-        trace: Option<&Trace>,
+        trace: &Trace,
     ) -> Result<(Checkout<Stream>, Home), Error> {
         let inner = &*self.0;
         let key = Key::new(uri, inner.connector.proxies())?;
@@ -52,11 +56,9 @@ impl Transport {
             async move { this.connector.connect(&uri).await }
         };
         let checkout = inner.pool.checkout(&key, want, connect).await?;
-        if let Some(trace) = trace {
-            match checkout.is_reused {
-                true => inner.connections.reused(trace),
-                false => trace.connected(),
-            }
+        match checkout.is_reused {
+            true => inner.connections.reused(trace),
+            false => trace.connected(),
         }
         let pool = inner.pool.clone();
         Ok((checkout, Home { pool, key }))
@@ -68,29 +70,27 @@ impl HttpClient for Transport {
     async fn send(&self, mut request: Request) -> Result<Response, surf::Error> {
         // surf requires a status for every error; the session does not use it.
         let ours = |error: Error| surf::Error::new(500, error);
-        let uri = request.ext_mut().remove::<Uri>();
-        let uri = uri.ok_or_else(|| ours(Error::new(ErrorKind::InvalidUrl)))?;
-        let trace = request.ext_mut().remove::<Trace>();
-        let method = request.method();
-        // A body may be one that cannot be sent again.
-        let is_idempotent = http::Method::from_bytes(method.as_ref().as_bytes())
-            .is_ok_and(|method| method.is_idempotent())
-            && request.is_empty() == Some(true);
+        let head = request.ext_mut().remove::<Outgoing>();
+        let Outgoing(head) = head.ok_or_else(|| ours(Error::new(ErrorKind::InvalidUrl)))?;
+        let mut head = http::Request::from_parts(head, ());
+        let extensions = head.extensions();
         let want = Want {
-            is_idempotent,
-            must_be_new: request.ext().get::<NewConnection>().is_some(),
+            // A body may be one that cannot be sent again.
+            is_idempotent: head.method().is_idempotent() && request.is_empty() == Some(true),
+            must_be_new: extensions.get::<NewConnection>().is_some(),
             will_share: false,
         };
-        let connection = self.connection(&uri, want, trace.as_ref()).await;
+        let trace = Trace::of(&head);
+        let connection = self.connection(head.uri(), want, &trace).await;
         let (checkout, home) = connection.map_err(ours)?;
         let stream = checkout.connection;
-        let to_head = method == Method::Head;
+        for_http1(&mut head, stream.is_forwarded());
+        let to_head = head.method() == Method::HEAD;
         // After a CONNECT the connection is the tunnel's.
-        let may_stay = method != Method::Connect && request.header(CONNECTION).is_none();
+        let may_stay = head.method() != Method::CONNECT && !head.headers().contains_key(CONNECTION);
         // `async_h1::connect` reads nothing before all is written. A server that answers while it
         // reads would then wait for us as we wait for it, so the wire does both at once.
-        let proxy = self.0.connector.forwarding(&uri);
-        let upload = Upload::new(request, proxy.filter(|_| stream.is_forwarded()));
+        let upload = Upload::new(&head, request);
         let slot = Slot::default();
         let home = may_stay.then_some(home);
         let wire = Wire::new(

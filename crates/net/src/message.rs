@@ -1,0 +1,87 @@
+//! What a request must say of its target and its body, for every client that writes HTTP/1.
+
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{Method, Request};
+use inflight_core::Body;
+
+use crate::connector::Connector;
+
+/// Adds what does not depend on the connection that the request gets: the length of an empty body
+/// where the method announces one, and credentials for a proxy that forwards the request.
+pub fn prepare(request: &mut Request<Body>, connector: &Connector) {
+    // These methods say the length of their content even if it is 0 (RFC 9110, 8.6); hyper leaves an
+    // empty body unmentioned.
+    if matches!(
+        *request.method(),
+        Method::POST | Method::PUT | Method::PATCH
+    ) && request.body().is_empty()
+    {
+        let length = request.headers_mut().entry(CONTENT_LENGTH);
+        length.or_insert(HeaderValue::from_static("0"));
+    }
+    // For a proxy that forwards the request. A tunnel was authorized by its CONNECT request.
+    if let Some(proxy) = connector.forwarding(request.uri())
+        && let Some(authorization) = proxy.authorization()
+    {
+        let own = request.headers_mut().entry(PROXY_AUTHORIZATION);
+        own.or_insert_with(|| authorization.clone());
+    }
+}
+
+/// HTTP/1: the host is a field (RFC 9112, 3.2), and the target is the path alone unless a proxy
+/// reads it.
+pub fn for_http1<B>(request: &mut Request<B>, is_forwarded: bool) {
+    let host = request.uri().authority().map(|authority| {
+        let host = host(authority, request.uri().scheme());
+        HeaderValue::from_str(host)
+    });
+    if let Some(Ok(host)) = host {
+        request.headers_mut().entry(HOST).or_insert(host);
+    }
+    if !is_forwarded {
+        let path = request.uri().path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from(path);
+    }
+}
+
+/// The authority without credentials and without the scheme's own port.
+fn host<'a>(authority: &'a Authority, scheme: Option<&Scheme>) -> &'a str {
+    let text = authority.as_str();
+    let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    let port = match scheme == Some(&Scheme::HTTPS) {
+        true => ":443",
+        false => ":80",
+    };
+    let host = host.strip_suffix(port).unwrap_or(host);
+    host.strip_suffix(':').unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(url: &str) -> Request<()> {
+        Request::get(url).body(()).unwrap()
+    }
+
+    #[test]
+    fn http1_has_the_host_as_a_field_and_the_path_as_the_target() {
+        for (url, host, target) in [
+            ("http://a.test/p?q", "a.test", "/p?q"),
+            ("http://a.test:80", "a.test", "/"),
+            ("https://a.test:443/", "a.test", "/"),
+            ("https://a.test:80/", "a.test:80", "/"),
+            ("http://me:pass@[::1]:8080/x", "[::1]:8080", "/x"),
+        ] {
+            let mut request = request(url);
+            for_http1(&mut request, false);
+            assert_eq!(request.headers()[HOST], host, "{url}");
+            assert_eq!(request.uri().to_string(), target, "{url}");
+        }
+        let mut forwarded = request("http://a.test/p");
+        for_http1(&mut forwarded, true);
+        assert_eq!(forwarded.uri().to_string(), "http://a.test/p");
+    }
+}
