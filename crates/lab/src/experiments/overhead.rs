@@ -8,15 +8,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use inflight::bytes::Bytes;
-use inflight::http::header::ACCEPT_ENCODING;
-use inflight::http::{Request, StatusCode};
+use inflight::http::header::{ACCEPT_ENCODING, HOST};
+use inflight::http::{Request, StatusCode, Uri};
 use inflight::probe::{FutureExt, Probe};
-use inflight::{BoxFuture, Session, gather};
+use inflight::{BlockOn, BoxFuture, Runtime, Session, gather};
 
 use super::{cells, with_peers};
 use crate::experiment::{Better, Contender, Effort, Experiment, Metric, Plan, Work};
 use crate::worker::fetch::{failed, on_worker, session};
 use crate::worker::measure::Meter;
+use crate::worker::raw::Lanes;
 use crate::worker::{Answer, Failure, Setup, Turn, start};
 
 pub(crate) const IN_FLIGHT: usize = 64;
@@ -25,12 +26,22 @@ pub(crate) const IN_FLIGHT: usize = 64;
 const LENGTH: usize = 12;
 
 /// hyper-util's client alone: what every other figure is compared with.
-const RAW: &str = "hyper-util alone";
+const HYPER_UTIL: &str = "hyper-util alone";
+/// The same client, with our `gather` in the place of `buffer_unordered`.
+const GATHERED: &str = "hyper-util, gather";
+/// hyper's connections, 64 of them, without a pool: the limit.
+const RAW: &str = "hyper without a pool";
 const REQWEST: &str = "reqwest";
 /// A task for each job in place of one for all.
 const ON: &str = "tokio/hyper, gather.on";
+const HYPER_UTIL_ON: &str = "hyper-util, gather.on";
 /// Each job under a label and a running probe.
 const PROBED: &str = "tokio/hyper, probed";
+
+/// What follows the name of a contender whose requests are made by the thread that calls
+/// `Runtime::block_on`, as in `#[tokio::main]`. All others are made by a task on the runtime's one
+/// worker.
+const FROM_BLOCK_ON: &str = ", block_on";
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "overhead",
@@ -71,9 +82,20 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 
 /// Those who are no peers.
 pub(super) fn ours() -> Vec<Contender> {
-    let mut contenders = cells(&[RAW, REQWEST, ON, PROBED]);
+    let mut contenders = cells(&[
+        HYPER_UTIL,
+        GATHERED,
+        RAW,
+        REQWEST,
+        ON,
+        HYPER_UTIL_ON,
+        PROBED,
+    ]);
+    for name in [HYPER_UTIL, GATHERED, RAW, "tokio/hyper", "smol/hyper"] {
+        contenders.push(Contender::of(format!("{name}{FROM_BLOCK_ON}")));
+    }
     // What the others are compared with is also the A/A pair.
-    contenders.sort_by_key(|contender| contender.name != RAW);
+    contenders.sort_by_key(|contender| contender.name != HYPER_UTIL);
     contenders
 }
 
@@ -82,18 +104,33 @@ type Batch = Box<dyn Fn(usize) -> BoxFuture<'static, Result<usize, Failure>>>;
 
 pub(super) fn worker(setup: &Setup) -> Result<Turn, Failure> {
     let url: Arc<str> = setup.url("/bytes/12").into();
-    let contender = &*setup.contender;
-    let cell = match contender {
-        RAW | REQWEST | ON | PROBED => "tokio/hyper".parse()?,
-        _ => setup.cell()?,
+    let (contender, from_block_on) = match setup.contender.strip_suffix(FROM_BLOCK_ON) {
+        Some(contender) => (contender, true),
+        None => (&*setup.contender, false),
     };
-    let backend = start(cell, 1)?;
+    let cell = match contender {
+        HYPER_UTIL | GATHERED | RAW | REQWEST | ON | HYPER_UTIL_ON | PROBED => "tokio/hyper",
+        cell => cell,
+    };
+    let backend = start(cell.parse()?, 1)?;
     let batch: Batch = match contender {
-        RAW => {
+        HYPER_UTIL | GATHERED | HYPER_UTIL_ON => {
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
             let client = Client::builder(TokioExecutor::new()).build(connector);
-            Box::new(move |n| Box::pin(by_hyper(client.clone(), url.clone(), n)))
+            let runtime = backend.runtime().clone();
+            let drive = match contender {
+                HYPER_UTIL => Drive::BufferUnordered,
+                GATHERED => Drive::Gather,
+                _ => Drive::On(runtime),
+            };
+            Box::new(move |n| {
+                Box::pin(by_hyper_util(client.clone(), url.clone(), n, drive.clone()))
+            })
+        }
+        RAW => {
+            let lanes = Lanes::default();
+            Box::new(move |n| Box::pin(by_hyper(lanes.clone(), url.clone(), n)))
         }
         REQWEST => {
             let client = reqwest::Client::builder().no_proxy().build()?;
@@ -119,7 +156,11 @@ pub(super) fn worker(setup: &Setup) -> Result<Turn, Failure> {
     };
     Ok(Box::new(move |ask| {
         let meter = Meter::start();
-        let answered = on_worker(&backend, batch(ask.iterations as usize))? as u64;
+        let batch = batch(ask.iterations as usize);
+        let answered = match from_block_on {
+            true => backend.block_on(batch)?,
+            false => on_worker(&backend, batch)?,
+        } as u64;
         let requests = ask.iterations.max(1) as f64;
         let metrics = [
             ("cpu", meter.cpu_ms() * 1e3 / requests),
@@ -163,24 +204,61 @@ async fn by_session_on(session: Session, url: Arc<str>, n: usize) -> Result<usiz
     Ok(gathered.all().await.map_err(failed)?.len())
 }
 
-async fn by_hyper(
+/// What keeps hyper-util's requests in flight.
+#[derive(Clone)]
+enum Drive {
+    BufferUnordered,
+    Gather,
+    On(Arc<dyn Runtime>),
+}
+
+async fn by_hyper_util(
     client: Client<HttpConnector, Empty<Bytes>>,
     url: Arc<str>,
     n: usize,
+    drive: Drive,
 ) -> Result<usize, Failure> {
-    let jobs = (0..n).map(|_| {
-        // The same bytes as a session sends, from the text of the URL to the verified body.
-        let request = Request::get(&*url)
-            .header(ACCEPT_ENCODING, "gzip, deflate, br, zstd")
-            .body(Empty::new());
-        let response = request.map(|request| client.request(request));
+    let jobs = (0..n).map(move |_| {
+        let response = request(&url).map(|request| client.request(request));
         async move {
             let response = response?.await?;
             let status = response.status();
             verify(status, response.collect().await?.to_bytes().len())
         }
     });
-    count(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await
+    match drive {
+        Drive::BufferUnordered => count(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await,
+        Drive::Gather => {
+            let done = gather(jobs).limit(IN_FLIGHT).all().await;
+            Ok(done.map_err(failed)?.len())
+        }
+        Drive::On(runtime) => {
+            let done = gather(jobs).limit(IN_FLIGHT).on(&runtime).all().await;
+            Ok(done.map_err(failed)?.len())
+        }
+    }
+}
+
+/// The same bytes as a session sends. Building it from the text of the URL is part of what is
+/// measured.
+fn request(url: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+    let request = Request::get(url).header(ACCEPT_ENCODING, "gzip, deflate, br, zstd");
+    Ok(request.body(Empty::new())?)
+}
+
+async fn by_hyper(lanes: Lanes, url: Arc<str>, n: usize) -> Result<usize, Failure> {
+    let uri: Uri = url.parse()?;
+    let authority = uri.authority().ok_or("a URL without an authority")?;
+    let path = || {
+        // A connection has no URL: its requests have a path and name the host.
+        let request = Request::get(uri.path())
+            .header(HOST, authority.as_str())
+            .header(ACCEPT_ENCODING, "gzip, deflate, br, zstd");
+        Ok(request.body(Empty::new())?)
+    };
+    lanes
+        .run(authority.as_str(), (IN_FLIGHT, n), path, verify)
+        .await
 }
 
 async fn by_reqwest(client: reqwest::Client, url: Arc<str>, n: usize) -> Result<usize, Failure> {

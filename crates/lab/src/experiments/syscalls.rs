@@ -10,13 +10,22 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     title: "System calls of a request",
     question: "How often does a request go into the kernel, 64 of them in flight?",
     variable: None,
-    metrics: &[Metric {
-        name: "calls",
-        what: "system calls of the client for each request",
-        unit: "1",
-        better: Better::Lower,
-        limit: None,
-    }],
+    metrics: &[
+        Metric {
+            name: "calls",
+            what: "system calls of the client for each request",
+            unit: "1",
+            better: Better::Lower,
+            limit: None,
+        },
+        Metric {
+            name: "futex",
+            what: "those of them by which threads wait for each other",
+            unit: "1",
+            better: Better::Lower,
+            limit: None,
+        },
+    ],
     verified: "status and length of every answer",
     // Peers would have to let themselves be watched.
     contenders: || super::with_again(overhead::ours()),
@@ -45,7 +54,8 @@ fn worker(setup: &Setup) -> Result<Turn, Failure> {
     let mut turns = overhead::worker(setup)?;
     Ok(Box::new(move |ask| {
         let (done, calls) = system_calls(|| turns(ask))?;
-        let each = calls as f64 / ask.iterations.max(1) as f64;
-        Ok(Answer::of(done.answered, [("calls", each)]))
+        let each = |calls: u64| calls as f64 / ask.iterations.max(1) as f64;
+        let metrics = [("calls", each(calls.all)), ("futex", each(calls.futex))];
+        Ok(Answer::of(done.answered, metrics))
     }))
 }

@@ -102,13 +102,21 @@ pub(crate) fn has_strace() -> bool {
     })
 }
 
+/// How many there were.
+#[derive(Debug, PartialEq)]
+pub(crate) struct SystemCalls {
+    pub(crate) all: u64,
+    /// Those by which threads wait for each other.
+    pub(crate) futex: u64,
+}
+
 /// What `work` gives, and how many system calls this process made meanwhile, all threads together.
 ///
 /// strace stops the process at each of them: what is timed meanwhile is not to be believed.
 #[cfg(target_os = "linux")]
 pub(crate) fn system_calls<T>(
     work: impl FnOnce() -> Result<T, Failure>,
-) -> Result<(T, u64), Failure> {
+) -> Result<(T, SystemCalls), Failure> {
     use rustix::fs::{MemfdFlags, memfd_create};
     use rustix::process::{PTracer, Pid, Signal, kill_process, set_ptracer};
 
@@ -151,14 +159,23 @@ fn all_of(file: &File) -> Result<String, Failure> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn system_calls<T>(_: impl FnOnce() -> Result<T, Failure>) -> Result<(T, u64), Failure> {
+pub(crate) fn system_calls<T>(
+    _: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(T, SystemCalls), Failure> {
     Err("strace is a program for Linux".into())
 }
 
-/// The sum of strace's table, in the line `NUMBER total`.
-fn calls(said: &str) -> Option<u64> {
-    let total = |line: &str| line.trim().strip_suffix(" total")?.trim().parse().ok();
-    said.lines().rev().find_map(total)
+/// strace's table: lines of the form `NUMBER NAME`, and their sum as `NUMBER total`.
+#[cfg(any(target_os = "linux", test))]
+fn calls(said: &str) -> Option<SystemCalls> {
+    let of = |name: &str| {
+        let number = |line: &str| line.trim().strip_suffix(name)?.trim().parse().ok();
+        said.lines().rev().find_map(number)
+    };
+    Some(SystemCalls {
+        all: of(" total")?,
+        futex: of(" futex").unwrap_or(0),
+    })
 }
 
 #[cfg(test)]
@@ -167,8 +184,8 @@ mod tests {
 
     #[test]
     fn the_sum_of_a_table_is_read() {
-        let table = "    calls syscall\n--------- --------\n        2 read\n       12 write\n--------- --------\n       14 total\n";
-        assert_eq!(calls(table), Some(14));
+        let table = "    calls syscall\n--------- --------\n        2 read\n       12 futex\n--------- --------\n       14 total\n";
+        assert_eq!(calls(table), Some(SystemCalls { all: 14, futex: 12 }));
         assert_eq!(calls(""), None);
         assert_eq!(calls("strace: no table"), None);
     }
@@ -188,6 +205,6 @@ mod tests {
         .unwrap();
         assert!(length > 0);
         // Each is opened, read and closed.
-        assert!(calls >= 300, "{calls}");
+        assert!(calls.all >= 300, "{calls:?}");
     }
 }

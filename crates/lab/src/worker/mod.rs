@@ -15,6 +15,7 @@ pub(crate) mod heart;
 pub(crate) mod measure;
 pub(crate) mod open_loop;
 pub(crate) mod pages;
+pub(crate) mod raw;
 pub(crate) mod stall;
 
 use std::collections::BTreeMap;
