@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use pin_project_lite::pin_project;
 
 use super::Gather;
 use super::error::{JobError, JobErrorKind};
 use super::launch::{Job, Launch, Start};
+use super::running::Running;
 
 pin_project! {
     /// The results of a gather as they come: what [`completed`](super::Gather::completed) gives.
@@ -35,13 +36,15 @@ pin_project! {
         start: Start<L, S::Item>,
         limit: usize,
         // Pulled jobs that were not taken yet, finished or not: at most `limit`.
-        running: FuturesUnordered<Numbered<L::Running<S::Item>>>,
+        running: Running<Numbered<L::Running<S::Item>>>,
         // How many inputs were pulled: the index of the next.
         pulled: usize,
         input: Input,
         // After a cut-off: the answers that are still owed.
         last: VecDeque<Item<S::Item>>,
         ready_in_a_row: u32,
+        // The last result was of a job that had just started: others come first.
+        woken_first: bool,
         never_started: Option<usize>,
     }
 
@@ -58,12 +61,10 @@ pin_project! {
 }
 
 /// Cancels all jobs that run, and gives their indices.
-fn cancel<L: Launch, J: Job>(
-    running: &mut FuturesUnordered<Numbered<L::Running<J>>>,
-) -> Vec<usize> {
+fn cancel<L: Launch, J: Job>(running: &mut Running<Numbered<L::Running<J>>>) -> Vec<usize> {
     let mut unfinished = Vec::with_capacity(running.len());
-    for numbered in Pin::new(&*running).iter_pin_ref() {
-        L::forbid::<J>(&numbered.get_ref().job);
+    for numbered in running.jobs() {
+        L::forbid::<J>(&numbered.job);
         unfinished.push(numbered.index);
     }
     running.clear();
@@ -95,11 +96,12 @@ where
             launch: gather.launch,
             start: gather.start,
             limit: gather.limit,
-            running: FuturesUnordered::new(),
+            running: Running::new(),
             pulled: 0,
             input: Input::Open,
             last: VecDeque::new(),
             ready_in_a_row: 0,
+            woken_first: false,
             never_started: Some(0),
         }
     }
@@ -143,7 +145,7 @@ where
             }
             *this.input = Input::CutOff;
             // What has finished is kept; what has not is cancelled, now, and answered for.
-            while let Poll::Ready(Some(done)) = this.running.poll_next_unpin(cx) {
+            while let Poll::Ready(Some(done)) = this.running.poll_next(cx) {
                 this.last.push_back(answer::<S::Item>(done));
             }
             let unfinished = cancel::<L, S::Item>(this.running);
@@ -162,20 +164,30 @@ where
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        // Jobs that finish at once must not keep those that were woken from theirs.
+        if mem::take(this.woken_first)
+            && let Poll::Ready(Some(done)) = this.running.poll_next(cx)
+        {
+            *this.ready_in_a_row += 1;
+            return Poll::Ready(Some(answer::<S::Item>(done)));
+        }
         while *this.input == Input::Open && this.running.len() < *this.limit {
             match this.jobs.as_mut().poll_next(cx) {
                 Poll::Ready(Some(job)) => {
-                    this.running.push(Numbered {
-                        index: *this.pulled,
-                        job: (this.start)(this.launch, job),
-                    });
+                    let index = *this.pulled;
                     *this.pulled += 1;
+                    let job = (this.start)(this.launch, job);
+                    if let Poll::Ready(done) = this.running.start(Numbered { index, job }) {
+                        *this.woken_first = true;
+                        *this.ready_in_a_row += 1;
+                        return Poll::Ready(Some(answer::<S::Item>(done)));
+                    }
                 }
                 Poll::Ready(None) => *this.input = Input::Ended,
                 Poll::Pending => break,
             }
         }
-        match this.running.poll_next_unpin(cx) {
+        match this.running.poll_next(cx) {
             Poll::Ready(Some(done)) => {
                 *this.ready_in_a_row += 1;
                 return Poll::Ready(Some(answer::<S::Item>(done)));

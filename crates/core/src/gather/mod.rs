@@ -27,6 +27,7 @@
 mod engine;
 mod error;
 mod launch;
+mod running;
 
 use std::fmt;
 use std::future::{Pending, pending};
