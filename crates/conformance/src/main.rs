@@ -5,6 +5,7 @@
     reason = "a program: the table is its output, progress goes to standard error"
 )]
 
+mod load;
 mod stress;
 
 use std::error::Error;
@@ -12,8 +13,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use inflight::http::Method;
 use inflight::{BlockOn, Cell};
 use inflight_conformance::{Case, Outcome, Report, Subject, Verdicts, cases, in_memory, run};
+use load::Load;
 
 /// Checks that every backend keeps the contract, and prints a table of what it found.
 #[derive(Parser)]
@@ -42,6 +45,24 @@ struct Options {
     stress: Option<usize>,
     #[arg(long, hide = true)]
     stress_servers: Option<String>,
+    /// Run no case, but send many requests to URL/0, URL/1 and so on, and print what became of them
+    #[arg(long, value_name = "URL")]
+    load: Option<String>,
+    /// The method of these requests
+    #[arg(long, default_value = "GET", requires = "load")]
+    method: Method,
+    /// How many they are
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "load")]
+    requests: usize,
+    /// How many of them are in flight at once
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "load")]
+    limit: usize,
+    /// The proxy that they go through
+    #[arg(long, value_name = "URL", requires = "load")]
+    proxy: Option<String>,
+    /// A certificate authority to trust, as a PEM file
+    #[arg(long, value_name = "FILE", requires = "load")]
+    root_certificate: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -85,6 +106,26 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if let Some(base) = &options.load {
+        let load = Load {
+            base,
+            method: options.method.clone(),
+            requests: options.requests,
+            limit: options.limit,
+            proxy: options.proxy.as_deref(),
+            root_certificate: options.root_certificate.as_deref(),
+        };
+        for cell in cells {
+            match load.run(cell) {
+                Ok(line) => println!("{line}"),
+                Err(error) => {
+                    eprintln!("{cell}: {error}");
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+        return ExitCode::SUCCESS;
     }
     let mut subjects = Vec::new();
     for cell in cells {

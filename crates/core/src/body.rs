@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -221,6 +221,16 @@ impl Body {
         }
     }
 
+    /// The body, for a client, and what takes it back if the client never begins to read it.
+    pub(crate) fn lend(self) -> (Self, Lent) {
+        let owner = Arc::new(Mutex::new(Some(self)));
+        let borrowed = Borrowed {
+            owner: Some(owner.clone()),
+            body: Self::empty(),
+        };
+        (Self(Kind::Streamed(Box::pin(borrowed))), Lent(owner))
+    }
+
     /// The body, of which nothing was read yet, as a reader that blocks in its place: if nothing
     /// in it has to be waited for in a task.
     pub(crate) fn reader(&self) -> Option<Reader> {
@@ -296,6 +306,82 @@ impl Body {
     /// The body as a stream of its pieces.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
         Chunks(self)
+    }
+}
+
+/// A body that a client may have begun to read.
+pub(crate) struct Lent(Arc<Mutex<Option<Body>>>);
+
+impl Lent {
+    /// Whether nothing was read of the body.
+    pub(crate) fn is_whole(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+
+    /// The body, if nothing was read of it. The client then finds an error in its place.
+    pub(crate) fn take_back(self) -> Option<Body> {
+        lock(&self.0).take()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The client's side of a [`Lent`] body.
+struct Borrowed {
+    /// `None` once it is read.
+    owner: Option<Arc<Mutex<Option<Body>>>>,
+    body: Body,
+}
+
+impl http_body::Body for Borrowed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(owner) = self.owner.take() {
+            let Some(body) = lock(&owner).take() else {
+                let error = Error::new(ErrorKind::Io).with_context("the body was taken back");
+                return Poll::Ready(Some(Err(error)));
+            };
+            self.body = body;
+        }
+        http_body::Body::poll_frame(Pin::new(&mut self.body), cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.with(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.with(http_body::Body::size_hint)
+    }
+}
+
+impl Borrowed {
+    fn with<T>(&self, look: impl FnOnce(&Body) -> T) -> T {
+        match &self.owner {
+            Some(owner) => look(lock(owner).as_ref().unwrap_or(&self.body)),
+            None => look(&self.body),
+        }
+    }
+}
+
+impl Streamed for Borrowed {
+    fn again(&self) -> Option<Body> {
+        None
+    }
+
+    fn reader(&self) -> Option<Reader> {
+        let mut body = lock(self.owner.as_ref()?);
+        let reader = body.as_ref()?.reader()?;
+        // Whoever asks for a reader reads.
+        *body = None;
+        Some(reader)
     }
 }
 

@@ -30,6 +30,7 @@ struct Inner {
     attempts: u32,
     redirects: u32,
     dead_connection: bool,
+    not_processed: bool,
 }
 
 /// The verdict on a failed exchange; equal on every backend.
@@ -190,6 +191,7 @@ impl Error {
             attempts: 0,
             redirects: 0,
             dead_connection: false,
+            not_processed: false,
             url: None,
             source: None,
         }))
@@ -250,9 +252,24 @@ impl Error {
         self
     }
 
-    /// Marks the error of a request that a kept connection did not answer because it had ended, or
-    /// that the server has declared unprocessed. A session then sends an idempotent request once
-    /// more, on a new connection (RFC 9112, 9.3.1; RFC 9113, 8.7).
+    /// Marks the error of a request that the server has certainly not processed: no byte of it was
+    /// written to a kept connection that had ended, or an HTTP/2 server has refused it or excluded it
+    /// by GOAWAY (RFC 9113, 6.8 and 8.7). A session sends it again, whatever its method, unless its
+    /// body was begun and cannot be produced again.
+    #[must_use]
+    pub fn not_processed(mut self) -> Self {
+        self.0.not_processed = true;
+        self
+    }
+
+    /// Whether the server has certainly not processed the request, so that sending it again cannot
+    /// repeat an effect. If `false`, the server may have processed it.
+    pub fn is_not_processed(&self) -> bool {
+        self.0.not_processed
+    }
+
+    /// Marks the error of a request that a kept connection did not answer because it had ended. A
+    /// session then sends an idempotent request once more, on a new connection (RFC 9112, 9.3.1).
     #[must_use]
     pub fn on_dead_connection(mut self) -> Self {
         self.0.dead_connection = true;
@@ -381,6 +398,7 @@ impl Error {
             attempts: inner.attempts,
             redirects: inner.redirects,
             dead_connection: inner.dead_connection,
+            not_processed: inner.not_processed,
         }))
     }
 }

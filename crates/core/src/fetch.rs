@@ -24,9 +24,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///   in the head or in the body, never a short success.
 /// - Dropping the future or the body ends the exchange, as promptly as
 ///   [`Capabilities::prompt_cancel`] says, and its connection serves nobody afterwards.
-/// - A request that must not be repeated is written to the network at most once. An idempotent one
-///   (RFC 9110, 9.2.2) may be written again when a kept connection turns out to be dead, or when an
-///   HTTP/2 server declares it unprocessed.
+/// - A request is written to the network at most once. The session alone sends it again, because it
+///   alone can produce the body again. The client tells it when that is safe:
+///   [`Error::not_processed`] for every request, [`Error::on_dead_connection`] for idempotent ones
+///   (RFC 9110, 9.2.2).
 /// - The connection of a response that is dropped or refused serves nobody afterwards: the session
 ///   refuses heads that the client has let pass, and those above its limits.
 /// - What it cannot do is in its [`Capabilities`], and asking for it is
@@ -134,8 +135,8 @@ pub struct Deadline(pub Instant);
 
 /// A request extension: the request must not use a kept connection.
 ///
-/// The session inserts it when it sends a request again because a kept connection was dead. Other
-/// connections that were kept at the same time may be dead as well.
+/// The session inserts it when it sends a request again because a kept connection had ended. Other
+/// connections that were kept at the same time may have ended as well.
 #[derive(Debug, Clone, Copy)]
 pub struct NewConnection;
 

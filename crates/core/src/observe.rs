@@ -94,7 +94,15 @@ pub enum Step<'a> {
         /// Its headers.
         headers: &'a HeaderMap,
     },
-    /// It is sent again, after a pause.
+    /// It is sent again, and no retry is counted: the server has not processed it, or its kept
+    /// connection ended before a response.
+    Resending {
+        /// How long the session waits first.
+        pause: Duration,
+        /// Why.
+        error: &'a Error,
+    },
+    /// It is sent again, after a pause, as the session's [`Retry`](crate::Retry) says.
     Retrying {
         /// How long.
         pause: Duration,
@@ -136,6 +144,7 @@ impl Step<'_> {
             Self::Uploaded(_) => "uploaded",
             Self::Sent { .. } => "sent",
             Self::Head { .. } => "head",
+            Self::Resending { .. } => "resending",
             Self::Retrying { .. } => "retrying",
             Self::Redirected { .. } => "redirected",
             Self::Chunk { .. } => "chunk",
@@ -446,6 +455,10 @@ impl Observer for TracingObserver {
                 status, version, ..
             } => {
                 tell!(status = status.as_u16(), version = ?version, "{name}");
+            }
+            Step::Resending { pause, error } => {
+                let pause_ms = pause.as_secs_f64() * 1e3;
+                tell!(pause_ms, error = %error, "{name}");
             }
             Step::Retrying { pause, error } => {
                 let pause_ms = pause.as_secs_f64() * 1e3;

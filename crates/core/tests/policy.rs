@@ -44,7 +44,7 @@ where
 {
     let log: Arc<Mutex<Vec<Sent>>> = Arc::default();
     let keep = log.clone();
-    let client = client(move |request: Request<Body>| {
+    let client = client(move |mut request: Request<Body>| {
         let mut log = lock(&keep);
         let uri = request.uri().to_string();
         let answer = script(log.len(), &uri);
@@ -54,7 +54,11 @@ where
             headers: request.headers().clone(),
             body: request.body().as_bytes().cloned(),
         });
-        ready(answer)
+        async move {
+            // As a server does, and a body that was begun is gone.
+            let _ = request.body_mut().chunk().await;
+            answer
+        }
     });
     (client, log)
 }
@@ -519,6 +523,68 @@ fn a_dead_connection_is_tried_once_more() {
     let (client, log) = server(|_, _| Err(Error::new(ErrorKind::Incomplete).on_dead_connection()));
     ask(client, |b| b, |s| s.get("http://host/")).unwrap_err();
     assert_eq!(lock(&log).len(), 2);
+}
+
+#[test]
+fn what_was_not_processed_is_sent_again_whatever_its_method() {
+    let refused = || Error::new(ErrorKind::Incomplete).not_processed();
+    let (memory, log) = server(move |n, _| match n {
+        0..3 => Err(refused()),
+        _ => answer("there"),
+    });
+    let response = ask(memory, |b| b, |s| s.post("http://host/").body("a")).unwrap();
+    assert_eq!((response.attempts(), lock(&log).len()), (4, 4));
+    // A stream that nobody has begun is there for the next attempt.
+    let stream = || Body::from_stream(stream::iter([Ok::<_, Error>("a"), Ok("b")]));
+    let tried = Arc::new(AtomicUsize::new(0));
+    let unread = client({
+        let tried = tried.clone();
+        move |request: Request<Body>| {
+            let is_first = tried.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                match is_first {
+                    true => Err(refused()),
+                    false => Ok(http::Response::new(request.into_body())),
+                }
+            }
+        }
+    });
+    let echo = ask(unread, |b| b, |s| s.post("http://host/").body(stream())).unwrap();
+    assert_eq!(run(echo.text()).unwrap(), "ab");
+    assert_eq!(tried.load(Ordering::Relaxed), 2);
+    // One that was begun is gone.
+    let tried = Arc::new(AtomicUsize::new(0));
+    let reads = client({
+        let tried = tried.clone();
+        move |mut request: Request<Body>| {
+            tried.fetch_add(1, Ordering::Relaxed);
+            async move {
+                assert_eq!(request.body_mut().chunk().await.unwrap().unwrap(), "a");
+                Err(refused())
+            }
+        }
+    });
+    let error = ask(reads, |b| b, |s| s.post("http://host/").body(stream())).unwrap_err();
+    assert!(error.is_not_processed());
+    assert!(error.to_string().contains("its body was begun"), "{error}");
+    assert_eq!(tried.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn sends_again_end_with_the_deadline() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(|_, _| Err(Error::new(ErrorKind::Incomplete).not_processed()));
+    let session = builder(client, &runtime).timeout(SECOND).build().unwrap();
+    let mut sent = Box::pin(session.post("http://host/").send());
+    let error = loop {
+        match poll_until_stalled(&mut sent) {
+            Poll::Ready(result) => break result.unwrap_err(),
+            Poll::Pending => runtime.advance(Duration::from_millis(1)),
+        }
+    };
+    assert!(error.is_not_processed());
+    // Three at once, then after 1, 2, 4 .. 256 ms, and after 256 ms again.
+    assert_eq!(lock(&log).len(), 14);
 }
 
 // ---------------------------------------------------------------------------------------

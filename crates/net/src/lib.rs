@@ -32,6 +32,6 @@ mod tunnel;
 pub use attempts::Attempts;
 pub use connector::Connector;
 pub use key::Key;
-pub use message::{for_http1, prepare};
+pub use message::{for_http1, host_field, prepare};
 pub use pool::{Checkout, Pool, Pooled, Want};
 pub use stream::{Monitor, Stream};

@@ -30,13 +30,9 @@ pub fn prepare(request: &mut Request<Body>, connector: &Connector) {
 }
 
 /// HTTP/1: the host is a field (RFC 9112, 3.2), and the target is the path alone unless a proxy
-/// reads it.
-pub fn for_http1<B>(request: &mut Request<B>, is_forwarded: bool) {
-    let host = request.uri().authority().map(|authority| {
-        let host = host(authority, request.uri().scheme());
-        HeaderValue::from_str(host)
-    });
-    if let Some(Ok(host)) = host {
+/// reads it. `host` is used unless the request has the field already.
+pub fn for_http1<B>(request: &mut Request<B>, is_forwarded: bool, host: Option<HeaderValue>) {
+    if let Some(host) = host {
         request.headers_mut().entry(HOST).or_insert(host);
     }
     if !is_forwarded {
@@ -46,7 +42,12 @@ pub fn for_http1<B>(request: &mut Request<B>, is_forwarded: bool) {
     }
 }
 
-/// The authority without credentials and without the scheme's own port.
+/// The value of `Host` in requests to `uri`: its authority without credentials and without the
+/// scheme's own port.
+pub fn host_field(uri: &Uri) -> Option<HeaderValue> {
+    HeaderValue::from_str(host(uri.authority()?, uri.scheme())).ok()
+}
+
 fn host<'a>(authority: &'a Authority, scheme: Option<&Scheme>) -> &'a str {
     let text = authority.as_str();
     let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
@@ -76,12 +77,13 @@ mod tests {
             ("http://me:pass@[::1]:8080/x", "[::1]:8080", "/x"),
         ] {
             let mut request = request(url);
-            for_http1(&mut request, false);
+            let field = host_field(request.uri());
+            for_http1(&mut request, false, field);
             assert_eq!(request.headers()[HOST], host, "{url}");
             assert_eq!(request.uri().to_string(), target, "{url}");
         }
         let mut forwarded = request("http://a.test/p");
-        for_http1(&mut forwarded, true);
+        for_http1(&mut forwarded, true, None);
         assert_eq!(forwarded.uri().to_string(), "http://a.test/p");
     }
 }

@@ -1,6 +1,6 @@
 //! Idle connections, and the requests that wait for one.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
@@ -33,6 +33,12 @@ pub trait Pooled: Send + Sized + 'static {
     /// under its lock, so it must do no more than count.
     fn share(&self) -> Option<Self>;
 
+    /// Whether a shared connection has room for one more request. If not, the pool makes another
+    /// connection. The pool calls it under its lock.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Whether a request may be sent on the connection. It never waits. `thoroughly` asks the system
     /// too. Of a shared connection the pool asks it under its lock, and not thoroughly.
     fn is_open(&mut self, thoroughly: bool) -> bool;
@@ -44,7 +50,7 @@ pub trait Pooled: Send + Sized + 'static {
 /// The idle connections of a client, by [`Key`]. The pool hands out the most recently used one first.
 ///
 /// A request that finds no connection starts one, and takes a returned connection if that comes
-/// first. Waiting requests are served in the order of their arrival. Idle connections are limited for
+/// first. A shared connection is given out until it has no more room. Waiting requests are served in the order of their arrival. Idle connections are limited for
 /// each key and in all. At the limit, the pool closes the least recently used connection. A task
 /// closes connections that have been idle for too long or that the peer has closed.
 ///
@@ -62,8 +68,8 @@ struct Inner<C: Pooled> {
 struct State<C> {
     /// The next number, of a connection that is returned or of a request that waits.
     next: u64,
-    /// Idle connections, the least recently used first.
-    idle: BTreeMap<u64, Idle<C>>,
+    /// How many connections are idle.
+    idle: usize,
     hosts: HashMap<Key, Host<C>>,
     /// Tasks that end with the pool, by number. `None` until the task is known.
     tasks: HashMap<u64, Option<Task<()>>>,
@@ -72,16 +78,16 @@ struct State<C> {
 }
 
 struct Idle<C> {
-    key: Key,
+    number: u64,
     connection: C,
     since: Instant,
 }
 
 /// What there is for one key.
 struct Host<C> {
-    /// The numbers of its idle connections, the last one returned at the end.
-    idle: VecDeque<u64>,
-    /// Connections that any number of requests use, and when one was last given out.
+    /// Its idle connections, the last one returned at the end.
+    idle: VecDeque<Idle<C>>,
+    /// Connections that several requests use at once, and when one was last given out.
     shared: Vec<(C, Instant)>,
     /// Waiting requests, in the order of their arrival.
     waiting: VecDeque<Place<C>>,
@@ -96,8 +102,15 @@ struct Host<C> {
 /// A request that waits.
 struct Place<C> {
     number: u64,
-    sender: oneshot::Sender<C>,
+    sender: oneshot::Sender<Served<C>>,
     waits_for: Maker,
+}
+
+/// What a request that waits gets.
+enum Served<C> {
+    Connection(C),
+    /// The connection that was made has no room for it: it looks for another.
+    LookAgain,
 }
 
 /// What makes the connection that a request waits for, unless one is returned first.
@@ -143,7 +156,7 @@ impl<C: Pooled> Pool<C> {
             timeout: options.idle_timeout,
             state: Mutex::new(State {
                 next: 0,
-                idle: BTreeMap::new(),
+                idle: 0,
                 hosts: HashMap::new(),
                 tasks: HashMap::new(),
                 sweeper: None,
@@ -176,7 +189,8 @@ impl<C: Pooled> Pool<C> {
     where
         F: Future<Output = Result<C, Error>> + Send + 'static,
     {
-        if want.must_be_new {
+        // A shared connection that has ended is known to have: another will do.
+        if want.must_be_new && !self.0.is_shared(key) {
             return Box::pin(self.connect_anew(key, connect)).await;
         }
         match self.0.take(key, want) {
@@ -236,7 +250,7 @@ impl<C: Pooled> Pool<C> {
                 Turn::Wait(waiting) => {
                     let served = waiting.await;
                     may_wait = served.is_some();
-                    match served.and_then(|served| self.0.opened(served, !want.is_idempotent)) {
+                    match self.0.served(served, want) {
                         Some(connection) => return Ok(reused(connection)),
                         None => continue,
                     }
@@ -250,9 +264,7 @@ impl<C: Pooled> Pool<C> {
                     && let Poll::Ready(served) = Pin::new(place).poll(cx)
                 {
                     waiting = None;
-                    let served =
-                        served.and_then(|served| self.0.opened(served, !want.is_idempotent));
-                    if let Some(connection) = served {
+                    if let Some(connection) = self.0.served(served, want) {
                         return Poll::Ready(Either::Left(connection));
                     }
                 }
@@ -268,11 +280,15 @@ impl<C: Pooled> Pool<C> {
                 }
                 Either::Right(made) => made,
             };
+            // Its own place must not take a share of the new connection.
+            drop(waiting);
             match made {
                 Ok(connection) => {
                     let connection = self.0.made(key, connection, false);
                     // Only now, so that waiting requests find the connection when they look again.
-                    drop(leads);
+                    if let Some(mut leads) = leads {
+                        leads.has_connected = true;
+                    }
                     return Ok(Checkout {
                         connection,
                         is_reused: false,
@@ -310,7 +326,7 @@ impl<C: Pooled> Pool<C> {
 
     /// How many connections are idle.
     pub fn idle(&self) -> usize {
-        self.0.state().idle.len()
+        self.0.state().idle
     }
 }
 
@@ -336,7 +352,7 @@ impl<C: Pooled> fmt::Debug for Pool<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (idle, hosts) = {
             let state = self.0.state();
-            (state.idle.len(), state.hosts.len())
+            (state.idle, state.hosts.len())
         };
         f.debug_struct("Pool")
             .field("idle", &idle)
@@ -362,9 +378,25 @@ impl<C: Pooled> Inner<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the last connection to the host could be shared.
+    fn is_shared(&self, key: &Key) -> bool {
+        self.state()
+            .hosts
+            .get(key)
+            .is_some_and(|host| host.is_shared)
+    }
+
     /// The connection, if it is open.
     fn opened(&self, mut connection: C, thoroughly: bool) -> Option<C> {
         connection.is_open(thoroughly).then_some(connection)
+    }
+
+    /// The connection that a request was served with, if it is open.
+    fn served(&self, served: Option<Served<C>>, want: Want) -> Option<C> {
+        match served? {
+            Served::Connection(connection) => self.opened(connection, !want.is_idempotent),
+            Served::LookAgain => None,
+        }
     }
 
     /// A kept connection that is open.
@@ -430,12 +462,14 @@ impl<C: Pooled> Inner<C> {
         let leads = leads.then(|| Leads {
             pool: self.clone(),
             key: key.clone(),
+            has_connected: false,
         });
         Turn::Connect(waiting, leads)
     }
 
-    /// Adds a new connection. If it can be shared, all waiting requests get it. If the host already
-    /// has a shared connection, the new one is closed, unless the request `needs_its_own`.
+    /// Adds a new connection. If it can be shared, the waiting requests get it, as far as it has room.
+    /// If the host already has a shared connection with room, the new one is closed, unless the
+    /// request `needs_its_own`.
     fn made(self: &Arc<Self>, key: &Key, connection: C, needs_its_own: bool) -> C {
         let Some(mut own) = connection.share() else {
             if let Some(host) = self.state().hosts.get_mut(key) {
@@ -450,9 +484,8 @@ impl<C: Pooled> Inner<C> {
             host.is_shared = true;
             let others = host.shared.iter_mut();
             let other = others
-                .filter_map(|(other, _)| other.is_open(false).then(|| other.share())?)
-                .next()
-                .filter(|_| !needs_its_own);
+                .filter(|(other, _)| !needs_its_own && other.has_room())
+                .find_map(|(other, _)| other.is_open(false).then(|| other.share())?);
             let mut spare = vec![Some(connection)];
             match other {
                 Some(other) => spare.push(Some(mem::replace(&mut own, other))),
@@ -468,9 +501,9 @@ impl<C: Pooled> Inner<C> {
         };
         drop(spare);
         for place in waiting {
-            if let Some(connection) = own.share() {
-                let _ = place.sender.send(connection);
-            }
+            let connection = own.has_room().then(|| own.share()).flatten();
+            let served = connection.map_or(Served::LookAgain, Served::Connection);
+            let _ = place.sender.send(served);
         }
         self.start_sweeper();
         own
@@ -491,11 +524,13 @@ impl<C: Pooled> Inner<C> {
                     }
                     return;
                 }
-                Put::Serve(sender, back, own_key) => match sender.send(back) {
-                    Ok(()) => return,
-                    // That request was dropped.
-                    Err(back) => (key, connection) = (own_key, back),
-                },
+                Put::Serve(sender, back, own_key) => {
+                    match sender.send(Served::Connection(back)) {
+                        // That request was dropped.
+                        Err(Served::Connection(back)) => (key, connection) = (own_key, back),
+                        Err(Served::LookAgain) | Ok(()) => return,
+                    }
+                }
             }
         }
     }
@@ -574,24 +609,23 @@ impl<C: Pooled> Inner<C> {
         drop(spare);
     }
 
-    /// Closes what is over; answers with the numbers of the others.
-    fn close_expired(&self) -> Vec<u64> {
+    /// Closes what is over; answers with the keys and the numbers of the others.
+    fn close_expired(&self) -> Vec<(Key, u64)> {
         let now = self.runtime.now();
         let is_over = |since: Instant| now.saturating_duration_since(since) >= self.timeout;
         let mut over = Vec::new();
+        let mut left = Vec::new();
         let mut state = self.state();
-        while let Some(first) = state.idle.first_entry()
-            && is_over(first.get().since)
-        {
-            over.extend(state.evict_idle());
-        }
-        for host in state.hosts.values_mut() {
+        for (key, host) in &mut state.hosts {
+            let old = host.idle.partition_point(|idle| is_over(idle.since));
+            over.extend(host.idle.drain(..old).map(|idle| idle.connection));
+            left.extend(host.idle.iter().map(|idle| (key.clone(), idle.number)));
             let unused = host.shared.extract_if(.., |(connection, used)| {
                 is_over(*used) && !connection.is_in_use() || !connection.is_open(false)
             });
             over.extend(unused.map(|(connection, _)| connection));
         }
-        let left = state.idle.keys().copied().collect();
+        state.idle = left.len();
         drop(state);
         drop(over);
         left
@@ -599,12 +633,12 @@ impl<C: Pooled> Inner<C> {
 
     /// Closes an idle connection if its peer has closed it. It is asked without the lock: a request
     /// finds all the others meanwhile.
-    fn close_if_closed(&self, number: u64) {
-        let taken = self.state().remove(number);
+    fn close_if_closed(&self, key: &Key, number: u64) {
+        let taken = self.state().remove(key, number);
         if let Some(mut idle) = taken
             && idle.connection.is_open(true)
         {
-            self.state().put_back(number, idle);
+            self.state().put_back(key, idle);
         }
     }
 }
@@ -638,22 +672,22 @@ impl<C: Pooled> State<C> {
         let Some(host) = self.hosts.get_mut(key) else {
             return Taken::Nothing;
         };
-        if let Some((connection, used)) = host.shared.last_mut() {
-            if connection.is_open(false)
+        for at in (0..host.shared.len()).rev() {
+            let (connection, used) = &mut host.shared[at];
+            if !connection.is_open(false) {
+                return Taken::Closed(host.shared.remove(at).0);
+            }
+            if connection.has_room()
                 && let Some(connection) = connection.share()
             {
                 *used = now;
                 return Taken::Kept(connection, Duration::ZERO);
             }
-            if let Some((closed, _)) = host.shared.pop() {
-                return Taken::Closed(closed);
-            }
         }
-        let number = host.idle.pop_back();
-        let idle = number.and_then(|number| self.idle.remove(&number));
-        let Some(idle) = idle else {
+        let Some(idle) = host.idle.pop_back() else {
             return Taken::Nothing;
         };
+        self.idle -= 1;
         let time = now.saturating_duration_since(idle.since);
         match time < timeout {
             true => Taken::Kept(idle.connection, time),
@@ -664,7 +698,7 @@ impl<C: Pooled> State<C> {
     /// How many connections there are that no request has to itself.
     fn len(&self) -> usize {
         let shared = self.hosts.values().map(|host| host.shared.len());
-        self.idle.len() + shared.sum::<usize>()
+        self.idle + shared.sum::<usize>()
     }
 
     fn number(&mut self) -> u64 {
@@ -695,19 +729,17 @@ impl<C: Pooled> State<C> {
                 is_swept: true,
             };
         }
-        host.idle.push_back(number);
+        host.idle.push_back(Idle {
+            number,
+            connection,
+            since,
+        });
         let surplus = match host.idle.len() > max_per_key {
             true => host.idle.pop_front(),
             false => None,
         };
-        let idle = Idle {
-            key,
-            connection,
-            since,
-        };
-        self.idle.insert(number, idle);
-        let surplus = surplus.and_then(|number| self.idle.remove(&number));
-        let oldest = match self.idle.len() > max {
+        self.idle += usize::from(surplus.is_none());
+        let oldest = match self.idle > max {
             true => self.evict_oldest(),
             false => None,
         };
@@ -724,12 +756,14 @@ impl<C: Pooled> State<C> {
     }
 
     fn evict_idle(&mut self) -> Option<C> {
-        let (number, idle) = self.idle.pop_first()?;
-        if let Some(host) = self.hosts.get_mut(&idle.key) {
-            // The oldest of all is the oldest of its host.
-            let oldest = host.idle.pop_front();
-            debug_assert_eq!(oldest, Some(number));
-        }
+        // The oldest of all is the oldest of its host. An index of them all would cost each request
+        // more than this costs the few for which a connection has to go.
+        let hosts = self.hosts.values_mut();
+        let host = hosts
+            .filter(|host| !host.idle.is_empty())
+            .min_by_key(|host| host.idle.front().map(|idle| idle.number))?;
+        let idle = host.idle.pop_front()?;
+        self.idle -= 1;
         Some(idle.connection)
     }
 
@@ -747,7 +781,7 @@ impl<C: Pooled> State<C> {
     }
 
     /// Takes a request out of the queue, and the host with it if nothing else is there.
-    fn leave(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<C>> {
+    fn leave(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<Served<C>>> {
         let host = self.hosts.get_mut(key)?;
         let at = host
             .waiting
@@ -790,22 +824,22 @@ impl<C: Pooled> State<C> {
     }
 
     /// Takes the idle connection with this number, if it is still there.
-    fn remove(&mut self, number: u64) -> Option<Idle<C>> {
-        let idle = self.idle.remove(&number)?;
-        if let Some(host) = self.hosts.get_mut(&idle.key)
-            && let Ok(at) = host.idle.binary_search(&number)
-        {
-            host.idle.remove(at);
-        }
+    fn remove(&mut self, key: &Key, number: u64) -> Option<Idle<C>> {
+        let host = self.hosts.get_mut(key)?;
+        let at = host.idle.binary_search_by_key(&number, |idle| idle.number);
+        let idle = host.idle.remove(at.ok()?)?;
+        self.idle -= 1;
         Some(idle)
     }
 
     /// Keeps a connection again under the number that it had.
-    fn put_back(&mut self, number: u64, idle: Idle<C>) {
-        let host = self.hosts.entry(idle.key.clone()).or_default();
-        let at = host.idle.partition_point(|other| *other < number);
-        host.idle.insert(at, number);
-        self.idle.insert(number, idle);
+    fn put_back(&mut self, key: &Key, idle: Idle<C>) {
+        let host = self.hosts.entry(key.clone()).or_default();
+        let at = host
+            .idle
+            .partition_point(|other| other.number < idle.number);
+        host.idle.insert(at, idle);
+        self.idle += 1;
     }
 }
 
@@ -826,7 +860,7 @@ enum Put<C> {
         is_swept: bool,
     },
     /// A request waits for it.
-    Serve(oneshot::Sender<C>, C, Key),
+    Serve(oneshot::Sender<Served<C>>, C, Key),
 }
 
 /// A request's place in the queue: resolves to the connection it gets, or to `None` when the one
@@ -836,13 +870,13 @@ struct Waiting<C: Pooled> {
     pool: Option<Arc<Inner<C>>>,
     key: Key,
     number: u64,
-    receiver: oneshot::Receiver<C>,
+    receiver: oneshot::Receiver<Served<C>>,
 }
 
 impl<C: Pooled> Future for Waiting<C> {
-    type Output = Option<C>;
+    type Output = Option<Served<C>>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Served<C>>> {
         let served = ready!(Pin::new(&mut self.receiver).poll(cx));
         self.pool = None;
         Poll::Ready(served.ok())
@@ -858,7 +892,7 @@ impl<C: Pooled> Drop for Waiting<C> {
         drop(place);
         self.receiver.close();
         // It was served and has not seen it. A shared one is in the pool as it is.
-        if let Ok(Some(connection)) = self.receiver.try_recv()
+        if let Ok(Some(Served::Connection(connection))) = self.receiver.try_recv()
             && connection.share().is_none()
         {
             pool.put(self.key.clone(), connection);
@@ -870,6 +904,7 @@ impl<C: Pooled> Drop for Waiting<C> {
 struct Leads<C: Pooled> {
     pool: Arc<Inner<C>>,
     key: Key,
+    has_connected: bool,
 }
 
 impl<C: Pooled> Drop for Leads<C> {
@@ -884,8 +919,12 @@ impl<C: Pooled> Drop for Leads<C> {
             state.forget_if_empty(&self.key);
             waiting
         };
-        // The requests that still wait connect by themselves.
-        drop(waiting);
+        for place in waiting {
+            // Without a connection, the requests that still wait connect by themselves.
+            if self.has_connected {
+                let _ = place.sender.send(Served::LookAgain);
+            }
+        }
     }
 }
 
@@ -946,7 +985,7 @@ async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
             let Some(pool) = pool.upgrade() else { return };
             numbers
                 .iter()
-                .for_each(|number| pool.close_if_closed(*number));
+                .for_each(|(key, number)| pool.close_if_closed(key, *number));
             drop(pool);
             yield_now().await;
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_channel::Sender;
 use futures_util::future::{Either, select};
-use inflight_core::{Runtime, Socket};
+use inflight_core::{Error, ErrorKind, Runtime, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
@@ -52,16 +52,30 @@ impl Monitor {
         self.received.load(Ordering::Relaxed)
     }
 
+    /// How many bytes of HTTP were written since the last reset, as far as the socket, or TLS, took
+    /// them.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// Counts from zero again: a request begins.
     pub fn reset(&self) {
         self.received.store(0, Ordering::Relaxed);
+        self.sent.store(0, Ordering::Relaxed);
     }
 
-    /// How many bytes of HTTP were read since the last reset, and written in all: a number that
-    /// changes while anything moves.
-    pub fn moved(&self) -> u64 {
-        self.received()
-            .wrapping_add(self.sent.load(Ordering::Relaxed))
+    /// The error of a request that a kept connection did not answer, with the marks that let the
+    /// session send it again: nothing of it was written, or nothing of a response was read.
+    pub fn mark(&self, error: Error, is_reused: bool) -> Error {
+        match error.kind() {
+            ErrorKind::Incomplete if is_reused && self.sent() == 0 => {
+                error.not_processed().on_dead_connection()
+            }
+            ErrorKind::Incomplete if is_reused && self.received() == 0 => {
+                error.on_dead_connection()
+            }
+            _ => error,
+        }
     }
 
     /// Whether the socket did not take all of what was last written to it.
@@ -78,10 +92,10 @@ impl Monitor {
     ) -> Option<T> {
         let mut work = pin!(work);
         loop {
-            let moved = self.moved();
+            let moved = (self.received(), self.sent());
             match select(work.as_mut(), runtime.sleep(STALLED)).await {
                 Either::Left((output, _)) => return Some(output),
-                Either::Right(_) if self.moved() == moved => return None,
+                Either::Right(_) if (self.received(), self.sent()) == moved => return None,
                 Either::Right(_) => {}
             }
         }
@@ -167,8 +181,7 @@ impl Stream {
     fn counted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(n)) = written {
             // Only one thread at a time writes to a connection.
-            let sent = self.monitor.sent.load(Ordering::Relaxed);
-            let sent = sent.wrapping_add(n as u64);
+            let sent = self.monitor.sent().saturating_add(n as u64);
             self.monitor.sent.store(sent, Ordering::Relaxed);
         }
         written

@@ -39,6 +39,8 @@ struct Inner {
     is_closed: AtomicBool,
     checks: AtomicUsize,
     is_shared: bool,
+    /// How many may share it.
+    room: Option<usize>,
 }
 
 impl Connection {
@@ -53,6 +55,15 @@ impl Connection {
         Self(Arc::new(Inner {
             number,
             is_shared: true,
+            ..Inner::default()
+        }))
+    }
+
+    fn with_room(number: usize, room: usize) -> Self {
+        Self(Arc::new(Inner {
+            number,
+            is_shared: true,
+            room: Some(room),
             ..Inner::default()
         }))
     }
@@ -74,6 +85,12 @@ impl Connection {
 impl Pooled for Connection {
     fn share(&self) -> Option<Self> {
         self.0.is_shared.then(|| self.clone())
+    }
+
+    fn has_room(&self) -> bool {
+        // One of the handles is the pool's.
+        let uses = Arc::strong_count(&self.0) - 1;
+        self.0.room.is_none_or(|room| uses < room)
     }
 
     fn is_open(&mut self, thoroughly: bool) -> bool {
@@ -306,6 +323,45 @@ fn connection_that_can_be_shared_is_made_once_for_all_that_wait() {
         reused
     });
     assert_eq!((made.load(Ordering::SeqCst), reused), (1, 9));
+}
+
+#[test]
+fn another_connection_is_made_when_the_shared_ones_have_no_room() {
+    let (runtime, pool) = pool(|_| {});
+    let made = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..10)
+        .map(|_| {
+            let (pool, made, time) = (pool.clone(), made.clone(), runtime.clone());
+            Task::spawn(&runtime, async move {
+                let connect = || {
+                    let number = made.fetch_add(1, Ordering::SeqCst);
+                    let time = time.clone();
+                    async move {
+                        time.sleep(MS).await;
+                        Ok(Connection::with_room(number, 4))
+                    }
+                };
+                let checkout = pool.checkout(&key("a"), SHARED, connect).await;
+                checkout.unwrap().connection
+            })
+        })
+        .collect();
+    runtime.block_on(async {
+        let mut held = Vec::new();
+        for task in tasks {
+            held.push(task.await.unwrap());
+        }
+        let users = |number| held.iter().filter(|own| own.0.number == number).count();
+        assert_eq!([users(0), users(1), users(2)], [4, 4, 2]);
+        // One that is given back makes room.
+        held.retain(|own| own.0.number != 0);
+        for _ in 0..6 {
+            let again = pool.checkout(&key("a"), SHARED, nothing).await.unwrap();
+            assert!(again.is_reused);
+            held.push(again.connection);
+        }
+    });
+    assert_eq!(made.load(Ordering::SeqCst), 3);
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http_body::{Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
-use inflight_core::{Body, Error};
+use inflight_core::{Body, Error, ErrorKind};
 
 use crate::error;
 use crate::http2::Connection;
@@ -72,7 +72,15 @@ impl http_body::Body for Shared {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() && !self.body.is_end_stream() {
+            // RST_STREAM with NO_ERROR: hyper passes it on as the end of the body.
+            let error = Error::new(ErrorKind::Incomplete);
+            let error =
+                error.with_context("the server reset the stream before the end of the body");
+            return Poll::Ready(Some(Err(error)));
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

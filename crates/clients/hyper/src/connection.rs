@@ -17,6 +17,13 @@ impl Pooled for Connection {
         }
     }
 
+    fn has_room(&self) -> bool {
+        match self {
+            Self::Http1(_) => true,
+            Self::Http2(connection) => connection.has_room(),
+        }
+    }
+
     fn is_open(&mut self, thoroughly: bool) -> bool {
         match self {
             Self::Http1(connection) => connection.is_open(thoroughly),

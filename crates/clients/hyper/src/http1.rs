@@ -6,17 +6,19 @@
 //! directions and hyper is ready for another.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use http::header::CONNECTION;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use inflight_core::{Body, Error, ErrorKind, retires_connection};
-use inflight_net::{Key, Monitor, Pool, Stream, for_http1};
+use inflight_core::{Body, Error, retires_connection};
+use inflight_net::{Key, Monitor, Pool, Stream, for_http1, host_field};
+use pin_project_lite::pin_project;
 
 use crate::body::{self, Progress, Upload};
 use crate::interim::InterimLimit;
@@ -28,6 +30,8 @@ pub(crate) struct Connection {
     // `None` once it is complete: it must not be polled again.
     driver: Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
     monitor: Arc<Monitor>,
+    /// The value of `Host`, unless each request has its own.
+    host: Option<HeaderValue>,
     is_forwarded: bool,
 }
 
@@ -37,35 +41,11 @@ pub(crate) struct Home {
     pub(crate) key: Key,
 }
 
-/// How an exchange failed before its response.
-pub(crate) enum Failure {
-    /// hyper has handed the request back: not a byte of it was written.
-    NotSent(Box<http::Request<Upload>>, Error),
-    /// The server has said that it did not process the request.
-    NotProcessed(Error),
-    /// The connection ended, and not a byte of a response had come.
-    Unanswered(Error),
-    Other(Error),
-}
-
-impl Failure {
-    pub(crate) fn new(
-        unsent: Option<http::Request<Upload>>,
-        error: hyper::Error,
-        is_unanswered: bool,
-    ) -> Self {
-        let error = error::map(error);
-        match unsent {
-            Some(unsent) => Self::NotSent(Box::new(unsent), error),
-            None if is_unanswered && error.kind() == ErrorKind::Incomplete => {
-                Self::Unanswered(error)
-            }
-            None => Self::Other(error),
-        }
-    }
-}
-
-pub(crate) async fn handshake(stream: Stream) -> Result<connection::Connection, Error> {
+/// A connection whose requests name this host.
+pub(crate) async fn handshake(
+    stream: Stream,
+    host: Option<HeaderValue>,
+) -> Result<connection::Connection, Error> {
     let monitor = stream.monitor().clone();
     let is_forwarded = stream.is_forwarded();
     let (sender, driver) = http1::Builder::new()
@@ -78,69 +58,68 @@ pub(crate) async fn handshake(stream: Stream) -> Result<connection::Connection, 
         sender,
         driver: Some(driver),
         monitor,
+        // A proxy's connection serves many hosts.
+        host: host.filter(|_| !is_forwarded),
         is_forwarded,
     })))
 }
 
 /// Sends the request and waits for the response's head.
-pub(crate) async fn exchange(
+pub(crate) fn exchange(
     mut connection: Box<Connection>,
+    is_reused: bool,
     home: Home,
     mut request: http::Request<Upload>,
-) -> Result<http::Response<Body>, Failure> {
-    for_http1(&mut request, connection.is_forwarded);
+) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
+    let host = match &connection.host {
+        Some(host) => Some(host.clone()),
+        None => host_field(request.uri()),
+    };
+    for_http1(&mut request, connection.is_forwarded, host);
     connection.monitor.reset();
-    let progress = request.body().progress();
-    let response = {
-        let mut response = pin!(connection.sender.try_send_request(request));
-        let Connection {
-            driver, monitor, ..
-        } = &mut *connection;
-        poll_fn(|cx| {
-            // The response is asked with the same waker, as hyper's channel may want another poll
-            // where tokio's cooperative budget is spent.
-            drive(driver, cx);
-            response.as_mut().poll(cx).map_err(|mut failed| {
-                let unsent = failed.take_message();
-                Failure::new(unsent, failed.into_error(), monitor.received() == 0)
-            })
-        })
-        .await?
-    };
-    let mut is_last = retires_connection(&response);
-    let (parts, incoming) = response.into_parts();
-    let is_uploaded =
-        progress.as_deref().is_none_or(Progress::is_over) && !connection.monitor.is_write_blocked();
-    if !is_uploaded {
-        match &progress {
-            // RFC 9112, 9.6: a client that has received `close` sends nothing more.
-            Some(progress) if says_close(parts.version, &parts.headers) => {
-                progress.stop();
-                is_last = true;
-            }
-            // The upload continues even if the caller does not read the response.
-            _ => {
-                let has_reader = !http_body::Body::is_end_stream(&incoming);
-                connection.go_on_in_a_task(home, is_last, has_reader);
-                return Ok(http::Response::from_parts(
-                    parts,
-                    body::Spawned::body(incoming),
-                ));
-            }
-        }
+    Exchange {
+        progress: request.body().progress(),
+        response: connection.sender.try_send_request(request),
+        under_way: Some((connection, home)),
+        is_reused,
     }
-    let body = match http_body::Body::is_end_stream(&incoming) {
-        true => {
-            connection.finish((!is_last).then_some(home));
-            Body::empty()
+}
+
+pin_project! {
+    // Written out, as an `async fn` would keep room for the request beside hyper's future of it.
+    struct Exchange<F> {
+        #[pin]
+        response: F,
+        // `None` once it is over.
+        under_way: Option<(Box<Connection>, Home)>,
+        progress: Option<Arc<Progress>>,
+        is_reused: bool,
+    }
+}
+
+impl<F> Future for Exchange<F>
+where
+    F: Future<Output = Result<http::Response<Incoming>, TrySendError<http::Request<Upload>>>>,
+{
+    type Output = Result<http::Response<Body>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some((connection, _)) = this.under_way {
+            drive(&mut connection.driver, cx);
         }
-        false => Body::wrap(Received {
-            incoming,
-            connection: Some(connection),
-            home: (!is_last).then_some(home),
-        }),
-    };
-    Ok(http::Response::from_parts(parts, body))
+        // The response is asked with the same waker, as hyper's channel may want another poll where
+        // tokio's cooperative budget is spent.
+        let response = ready!(this.response.poll(cx));
+        let (connection, home) = this.under_way.take().expect("polled after its end");
+        Poll::Ready(match response {
+            Ok(response) => Ok(connection.answered(home, response, this.progress.take())),
+            Err(failed) => {
+                let error = error::map(failed.into_error());
+                Err(connection.monitor.mark(error, *this.is_reused))
+            }
+        })
+    }
 }
 
 /// Polls the connection, unless it is complete; whether it is.
@@ -177,6 +156,46 @@ impl Connection {
     fn is_done(&mut self) -> bool {
         drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
         self.is_open(false)
+    }
+
+    /// The response's head is there; its body may drive the connection on.
+    fn answered(
+        self: Box<Self>,
+        home: Home,
+        response: http::Response<Incoming>,
+        progress: Option<Arc<Progress>>,
+    ) -> http::Response<Body> {
+        let mut is_last = retires_connection(&response);
+        let (parts, incoming) = response.into_parts();
+        let is_uploaded =
+            progress.as_deref().is_none_or(Progress::is_over) && !self.monitor.is_write_blocked();
+        if !is_uploaded {
+            match &progress {
+                // RFC 9112, 9.6: a client that has received `close` sends nothing more.
+                Some(progress) if says_close(parts.version, &parts.headers) => {
+                    progress.stop();
+                    is_last = true;
+                }
+                // The upload continues even if the caller does not read the response.
+                _ => {
+                    let has_reader = !http_body::Body::is_end_stream(&incoming);
+                    self.go_on_in_a_task(home, is_last, has_reader);
+                    return http::Response::from_parts(parts, body::Spawned::body(incoming));
+                }
+            }
+        }
+        let body = match http_body::Body::is_end_stream(&incoming) {
+            true => {
+                self.finish((!is_last).then_some(home));
+                Body::empty()
+            }
+            false => Body::wrap(Received {
+                incoming,
+                connection: Some(self),
+                home: (!is_last).then_some(home),
+            }),
+        };
+        http::Response::from_parts(parts, body)
     }
 
     /// The exchange is over as far as the response goes. Without a `home` the connection is closed.

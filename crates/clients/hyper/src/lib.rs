@@ -20,16 +20,14 @@ mod rt;
 
 use std::sync::Arc;
 
-use http::header::HOST;
 use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Connections, Error, ErrorKind, Fetch,
     HttpVersions, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Want, prepare};
+use inflight_net::{Checkout, Connector, Key, Pool, Want, host_field, prepare};
 
 use crate::body::Upload;
 use crate::connection::Connection;
-use crate::http1::Failure;
 
 /// hyper over the sockets of any runtime.
 pub struct Hyper {
@@ -71,61 +69,40 @@ impl Hyper {
     }
 
     /// Sends the request on a connection that is kept, or on a new one.
-    async fn send(
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps room for the request twice"
+    )]
+    fn send(
         &self,
-        mut request: http::Request<Upload>,
-        trace: &Trace,
-    ) -> Result<http::Response<Body>, Error> {
-        let uri = request.uri().clone();
-        let handshake = &self.handshake;
-        let key = Key::new(&uri, handshake.connector.proxies())?;
-        // HTTP/2 takes it out of the fields.
-        let host = request.headers().get(HOST).cloned();
-        let want = Want {
-            // A body may be one that cannot be sent again.
-            is_idempotent: request.method().is_idempotent() && request.body().is_empty(),
-            must_be_new: request.extensions().get::<NewConnection>().is_some(),
-            will_share: handshake.versions == HttpVersions::Http2PriorKnowledge,
-        };
-        loop {
-            let connect = || handshake.clone().connect(uri.clone());
+        request: http::Request<Upload>,
+        trace: Trace,
+    ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
+        async move {
+            let handshake = &self.handshake;
+            let key = Key::new(request.uri(), handshake.connector.proxies())?;
+            let want = Want {
+                // A body may be one that cannot be sent again.
+                is_idempotent: request.method().is_idempotent() && request.body().is_empty(),
+                must_be_new: request.extensions().get::<NewConnection>().is_some(),
+                will_share: handshake.versions == HttpVersions::Http2PriorKnowledge,
+            };
+            let connect = || handshake.clone().connect(request.uri().clone());
             let Checkout {
                 connection,
                 is_reused,
             } = self.pool.checkout(&key, want, connect).await?;
             match is_reused {
-                true => self.connections.reused(trace),
+                true => self.connections.reused(&trace),
                 false => trace.connected(),
             }
-            let failure = match connection {
+            match connection {
                 Connection::Http1(connection) => {
-                    let home = http1::Home {
-                        pool: self.pool.clone(),
-                        key: key.clone(),
-                    };
-                    match http1::exchange(connection, home, request).await {
-                        Ok(response) => return Ok(response),
-                        Err(failure) => failure,
-                    }
+                    let pool = self.pool.clone();
+                    let home = http1::Home { pool, key };
+                    http1::exchange(connection, is_reused, home, request).await
                 }
-                Connection::Http2(connection) => match connection.exchange(request).await {
-                    Ok(response) => return Ok(response),
-                    Err(failure) => failure,
-                },
-            };
-            match failure {
-                // A kept connection that is gone has handed the request back: it was not sent.
-                Failure::NotSent(unsent, _) if is_reused => {
-                    request = *unsent;
-                    *request.uri_mut() = uri.clone();
-                    if let Some(host) = &host {
-                        request.headers_mut().insert(HOST, host.clone());
-                    }
-                }
-                Failure::NotSent(_, error) => return Err(error),
-                Failure::NotProcessed(error) => return Err(error.on_dead_connection()),
-                Failure::Unanswered(error) if is_reused => return Err(error.on_dead_connection()),
-                Failure::Unanswered(error) | Failure::Other(error) => return Err(error),
+                Connection::Http2(connection) => connection.exchange(is_reused, request).await,
             }
         }
     }
@@ -137,7 +114,7 @@ impl Handshake {
         if stream.is_http2() || self.versions == HttpVersions::Http2PriorKnowledge {
             return http2::handshake(&self.runtime, stream).await;
         }
-        http1::handshake(stream).await
+        http1::handshake(stream, host_field(&uri)).await
     }
 }
 
@@ -148,8 +125,7 @@ impl Fetch for Hyper {
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
         prepare(&mut request, &self.handshake.connector);
         let trace = Trace::of(&request);
-        let request = request.map(Upload::new);
-        async move { self.send(request, &trace).await }
+        self.send(request.map(Upload::new), trace)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -10,7 +10,7 @@ use http_client::{HttpClient, Request, Response, async_trait};
 use inflight_core::{
     BoxFuture, ClientOptions, Connections, Error, ErrorKind, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Stream, Want, for_http1};
+use inflight_net::{Checkout, Connector, Key, Pool, Stream, Want, for_http1, host_field};
 
 use crate::message::Outgoing;
 use crate::upload::Upload;
@@ -84,7 +84,8 @@ impl HttpClient for Transport {
         let connection = self.connection(head.uri(), want, &trace).await;
         let (checkout, home) = connection.map_err(ours)?;
         let stream = checkout.connection;
-        for_http1(&mut head, stream.is_forwarded());
+        let host = host_field(head.uri());
+        for_http1(&mut head, stream.is_forwarded(), host);
         let to_head = head.method() == Method::HEAD;
         // After a CONNECT the connection is the tunnel's.
         let may_stay = head.method() != Method::CONNECT && !head.headers().contains_key(CONNECTION);

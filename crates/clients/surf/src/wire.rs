@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_lite::io::AsyncRead;
+use inflight_core::Error;
 use inflight_core::bytes::{Buf, BytesMut};
-use inflight_core::{Error, ErrorKind};
 use inflight_net::{Key, Pool, Stream, tls};
 use tokio::io::ReadBuf;
 use tokio_util::io::poll_read_buf;
@@ -68,6 +68,7 @@ impl Wire {
         to_head: bool,
         slot: Slot,
     ) -> Self {
+        stream.monitor().reset();
         Self {
             stream: Some(stream),
             is_reused,
@@ -110,12 +111,12 @@ impl Wire {
             Ok(n) => return Ok(n),
             Err(error) => error,
         };
-        let is_unanswered = self.body.is_none() && self.interim == 0 && self.raw.is_empty();
-        let mut error = tls::find(&error).unwrap_or_else(|| Error::from_read(error));
-        if self.is_reused && is_unanswered && error.kind() == ErrorKind::Incomplete {
-            error = error.on_dead_connection();
+        let error = tls::find(&error).unwrap_or_else(|| Error::from_read(error));
+        Err(match &self.stream {
+            Some(stream) => stream.monitor().mark(error, self.is_reused),
+            None => error,
         }
-        Err(error.into())
+        .into())
     }
 
     /// Reads on in a body that goes on as it comes. What follows it on the socket stays there, and

@@ -23,6 +23,8 @@ struct Call {
     lookup_started: Option<Instant>,
     has_connected: bool,
     has_tunnel: bool,
+    has_written: bool,
+    has_read: bool,
     /// The mark of the connection that the request was sent on: see [`retire_connection`].
     retired: Option<Arc<AtomicBool>>,
 }
@@ -42,6 +44,8 @@ pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce()
         lookup_started: None,
         has_connected: false,
         has_tunnel: false,
+        has_written: false,
+        has_read: false,
         retired: None,
     };
     // The body of a request may be read from another response: calls nest.
@@ -99,6 +103,26 @@ pub(crate) fn tunnel_opened() {
 /// Whether a proxy has opened a tunnel for the call.
 pub(crate) fn has_tunnel() -> bool {
     with(|call| call.has_tunnel).unwrap_or(false)
+}
+
+/// Records that the system took a piece of the request.
+pub(crate) fn writes() {
+    with(|call| call.has_written = true);
+}
+
+/// Whether the system took anything of the request.
+pub(crate) fn has_written() -> bool {
+    with(|call| call.has_written).unwrap_or(false)
+}
+
+/// Records that a piece of a response came.
+pub(crate) fn reads() {
+    with(|call| call.has_read = true);
+}
+
+/// Whether anything of a response came.
+pub(crate) fn has_read() -> bool {
+    with(|call| call.has_read).unwrap_or(false)
 }
 
 /// Records the connection that the request is sent on, by its mark.

@@ -106,10 +106,12 @@ impl Ureq {
                 (error, None) => error,
                 (error, Some(proxy)) => through(proxy, error),
             };
-            if error.kind() == ErrorKind::Incomplete && !call::has_connected() {
-                return error.on_dead_connection();
+            let is_dead = error.kind() == ErrorKind::Incomplete && !call::has_connected();
+            match is_dead && !call::has_read() {
+                true if !call::has_written() => error.not_processed().on_dead_connection(),
+                true => error.on_dead_connection(),
+                false => error,
             }
-            error
         })
     }
 }

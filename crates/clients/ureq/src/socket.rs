@@ -176,9 +176,17 @@ impl Transport for Socket {
         limit(&mut self.write_timeout, left, |left| {
             self.stream.set_write_timeout(left)
         })?;
-        let output = &self.buffers.output()[..amount];
-        let written = (&*self.stream).write_all(output);
-        written.map_err(|error| failed(error, timeout))
+        let mut output = &self.buffers.output()[..amount];
+        while !output.is_empty() {
+            match (&*self.stream).write(output) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(n) => output = &output[n..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(error, timeout)),
+            }
+            call::writes();
+        }
+        Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
@@ -196,6 +204,9 @@ impl Transport for Socket {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
+                    if amount > 0 {
+                        call::reads();
+                    }
                     return Ok(amount > 0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use governor::clock::Clock;
@@ -15,7 +15,7 @@ use governor::{Quota, RateLimiter};
 use http::Uri;
 
 use super::gate::{Gate, Place, Waiting};
-use super::governed::{Alarm, Bell, Limit};
+use super::governed::{Alarm, Limit};
 use crate::error::{Error, Phase};
 use crate::runtime::Runtime;
 use crate::target::Site;
@@ -120,17 +120,7 @@ async fn place(gate: &Arc<Gate>, alarm: &mut Alarm, limit: Limit) -> Result<Plac
         }
         loop {
             let told = waiting.stuck_since().map(|since| since + UNREAD);
-            let until = match (told, limit) {
-                (Some(told), Some((at, _))) if at < told => limit,
-                (Some(told), _) => Some((told, Phase::Queue)),
-                (None, limit) => limit,
-            };
-            let Poll::Ready(bell) = alarm.poll(cx, until) else {
-                return Poll::Pending;
-            };
-            if bell != Bell::Over(Phase::Queue) || until == limit {
-                return Poll::Ready(Err(bell.into()));
-            }
+            ready!(alarm.poll_until(cx, told, limit))?;
             if waiting.stuck_since().map(|since| since + UNREAD) == told {
                 return Poll::Ready(Err(Error::timeout(Phase::Queue).with_context(
                     "every place is held by a response whose body nobody reads: read it or drop it",

@@ -13,7 +13,7 @@ use super::governed::{Alarm, Bell, Governed};
 use super::retry::Plan;
 use super::roll::InQueue;
 use super::{Inner, Session};
-use crate::body::Body;
+use crate::body::{Body, Lent};
 use crate::client::Support;
 use crate::decode;
 use crate::error::{Error, ErrorKind, Phase};
@@ -31,11 +31,57 @@ const DRAINED: u64 = 16 << 10;
 /// What has not come by then is not waited for: a new connection is sooner there.
 const DRAINED_IN: Duration = Duration::from_millis(500);
 
+/// Of a request that could be sent again but for its body.
+const BODY_IS_GONE: &str =
+    "the server has not processed the request, but its body was begun and cannot be produced again";
+
+/// Sends again that are no retries of the session's policy: the server has seen nothing of the
+/// request, or has not answered it on a kept connection that had ended.
+#[derive(Default)]
+struct Resends {
+    so_far: u32,
+    was_unanswered: bool,
+}
+
+impl Resends {
+    /// So many come at once: each may meet a server that ends the connection after a few requests.
+    const WITHOUT_PAUSE: u32 = 3;
+    const LONGEST_PAUSE: Duration = Duration::from_millis(256);
+    /// For a request without a deadline.
+    const MOST: u32 = 100;
+
+    /// How long to wait before the request is sent again, or `None` if it is not.
+    fn pause(&mut self, error: &Error, draft: &Draft, alarm: &Alarm) -> Option<Duration> {
+        let is_of_use = match error.is_not_processed() {
+            true => true,
+            // Not again after a new connection: that is one the server has ended.
+            false => {
+                error.is_of_a_dead_connection()
+                    && draft.method().is_idempotent()
+                    && !std::mem::replace(&mut self.was_unanswered, true)
+            }
+        };
+        if !is_of_use || !draft.can_be_sent() {
+            return None;
+        }
+        let pause = match self.so_far.checked_sub(Self::WITHOUT_PAUSE) {
+            None => Duration::ZERO,
+            Some(n) => Duration::from_millis(1 << n.min(8)).min(Self::LONGEST_PAUSE),
+        };
+        self.so_far += 1;
+        let is_in_time = match alarm.deadline {
+            Some(deadline) => alarm.now() + pause < deadline,
+            None => self.so_far <= Self::MOST,
+        };
+        is_in_time.then_some(pause)
+    }
+}
+
 /// What the caller wants sent: the pattern of the requests that are.
 pub(crate) struct Draft {
     request: Box<Request<Body>>,
-    /// The body was a stream and is gone.
-    spent: bool,
+    /// The body is a stream and was given to the client.
+    lent: Option<Lent>,
     /// A redirect has led to another site.
     elsewhere: bool,
     /// What comes is to be decoded.
@@ -49,7 +95,7 @@ impl Draft {
         Self {
             decompress: decode::is_wanted(&mut request, decompress),
             request,
-            spent: false,
+            lent: None,
             elsewhere: false,
             needs_new_connection: false,
         }
@@ -64,13 +110,13 @@ impl Draft {
     }
 
     pub(crate) fn can_be_sent(&self) -> bool {
-        !self.spent
+        self.lent.as_ref().is_none_or(Lent::is_whole)
     }
 
     pub(crate) fn become_get(&mut self, of_the_body: &[HeaderName]) {
         *self.request.method_mut() = Method::GET;
         *self.request.body_mut() = Body::empty();
-        self.spent = false;
+        self.lent = None;
         for name in of_the_body {
             self.headers_mut().remove(name);
         }
@@ -82,13 +128,15 @@ impl Draft {
 
     /// The next request to send.
     fn request(&mut self, target: &Target, session: &Inner, alarm: &Alarm) -> Request<Body> {
-        let body = match self.request.body().try_clone() {
-            Some(body) => body,
-            None => {
-                self.spent = true;
-                std::mem::take(self.request.body_mut())
-            }
-        };
+        let own = self.request.body_mut();
+        if let Some(lent) = self.lent.take().and_then(Lent::take_back) {
+            *own = lent;
+        }
+        let body = own.try_clone().unwrap_or_else(|| {
+            let (body, lent) = std::mem::take(own).lend();
+            self.lent = Some(lent);
+            body
+        });
         let mut request = Request::new(body);
         *request.method_mut() = self.request.method().clone();
         *request.uri_mut() = target.uri().clone();
@@ -271,7 +319,7 @@ impl Exchange<'_> {
         {
             return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
         }
-        let mut once_more = true;
+        let mut resends = Resends::default();
         let site = (!inner.retry.is_off()).then(|| Site::of(target.uri()));
         if let Some(site) = &site {
             inner.budgets.earn(site);
@@ -286,20 +334,23 @@ impl Exchange<'_> {
                     .enter(&mut self.seat, target.uri(), &mut self.alarm);
                 Box::pin(turn).await?;
             }
-            let outcome = self.send(target).await;
-            if once_more
-                && outcome.as_ref().is_err_and(Error::is_of_a_dead_connection)
-                && self.draft.method().is_idempotent()
-                && self.draft.can_be_sent()
+            let mut outcome = self.send(target).await;
+            if let Err(error) = &outcome
+                && let Some(pause) = resends.pause(error, &self.draft, &self.alarm)
             {
-                // A kept connection that had ended meanwhile: no answer of the server's yet.
-                once_more = false;
-                self.draft.needs_new_connection = true;
-                self.tell(Step::Retrying {
-                    pause: Duration::ZERO,
-                    error: outcome.as_ref().err(),
-                });
+                self.draft.needs_new_connection = error.is_of_a_dead_connection();
+                self.tell(Step::Resending { pause, error });
+                if !pause.is_zero() {
+                    let resume = self.alarm.now() + pause;
+                    self.alarm.sleep_until(resume, None).await?;
+                }
                 continue;
+            }
+            if !self.draft.can_be_sent() {
+                outcome = outcome.map_err(|error| match error.is_not_processed() {
+                    true => error.with_context(BODY_IS_GONE),
+                    false => error,
+                });
             }
             let Some(site) = site.as_ref().filter(|_| self.draft.can_be_sent()) else {
                 return outcome;

@@ -98,51 +98,66 @@ impl Alarm {
     }
 
     /// Lets the time pass until `moment`, unless the exchange's time is over first, or the
-    /// phase's.
+    /// phase's, or the session's.
     pub(crate) async fn sleep_until(&mut self, moment: Instant, limit: Limit) -> Result<(), Error> {
-        let early = limit.filter(|(at, _)| *at < moment);
-        let target = early.or(Some((moment, Phase::Queue)));
-        let rang = poll_fn(|cx| self.poll(cx, target)).await;
-        match (rang, early) {
-            (Bell::Over(Phase::Queue), None) => Ok(()),
-            (Bell::Over(Phase::Queue), Some((_, phase))) => Err(Error::timeout(phase)),
-            (bell, _) => Err(bell.into()),
-        }
+        let woken = poll_fn(|cx| self.poll_until(cx, Some(moment), limit)).await;
+        Ok(woken?)
     }
 
     /// Whether it rings: while somebody waits, and only then.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, limit: Limit) -> Poll<Bell> {
-        if self.entry.poll_closed(&self.session.0.roll, cx).is_ready() {
-            return Poll::Ready(Bell::Closed);
+        match self.poll_until(cx, None, limit) {
+            Poll::Ready(Err(bell)) => Poll::Ready(bell),
+            // There is no moment to come.
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
-        let (until, phase) = match (self.deadline, limit) {
-            (Some(total), Some((at, phase))) if at < total => (at, phase),
-            (Some(total), _) => (total, Phase::Total),
-            (None, Some(limit)) => limit,
+    }
+
+    /// Ready with `Ok` at `moment`, or when the alarm rings, whichever is first.
+    pub(crate) fn poll_until(
+        &mut self,
+        cx: &mut Context<'_>,
+        moment: Option<Instant>,
+        limit: Limit,
+    ) -> Poll<Result<(), Bell>> {
+        if self.entry.poll_closed(&self.session.0.roll, cx).is_ready() {
+            return Poll::Ready(Err(Bell::Closed));
+        }
+        let end = match (self.deadline, limit) {
+            (Some(total), Some((at, _))) if at < total => limit,
+            (Some(total), _) => Some((total, Phase::Total)),
+            (None, limit) => limit,
+        };
+        let (at, outcome) = match (end, moment) {
+            (Some((end, _)), Some(moment)) if moment < end => (moment, Ok(())),
+            (Some((end, phase)), _) => (end, Err(Bell::Over(phase))),
+            (None, Some(moment)) => (moment, Ok(())),
             (None, None) => return Poll::Pending,
         };
+        self.poll_time(cx, at).map(|()| outcome)
+    }
+
+    /// Ready at this time.
+    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         loop {
             if let Some((rings, sleep)) = &mut self.armed
-                && *rings <= until
+                && *rings <= at
             {
                 ready!(sleep.get_mut().as_mut().poll(cx));
                 let rang = *rings;
                 self.armed = None;
-                if rang == until {
-                    return Poll::Ready(Bell::Over(phase));
+                if rang == at {
+                    return Poll::Ready(());
                 }
                 // It rang for a limit that has moved on since.
             }
             let session = &*self.session.0;
-            if self
-                .entry
-                .is_called_by(until, &session.roll, &session.runtime)
-            {
+            if self.entry.is_called_by(at, &session.roll, &session.runtime) {
                 return Poll::Pending;
             }
-            let left = until.saturating_duration_since(self.now());
+            let left = at.saturating_duration_since(self.now());
             let sleep = SyncWrapper::new(session.runtime.sleep(left));
-            self.armed = Some((until, sleep));
+            self.armed = Some((at, sleep));
         }
     }
 }

@@ -15,8 +15,9 @@ use crate::target::Site;
 ///
 /// A request is sent again when it got no response (the name had no address, no connection was
 /// made or it ended early, the wait for the head took too long) or one of the status 408, 429,
-/// 502, 503 or 504; when its method is idempotent (RFC 9110, 9.2.2); and when its body, if it has
-/// one, can be sent again. Once there is a response that is not retried, reading its body is not.
+/// 502, 503 or 504; when its method is idempotent (RFC 9110, 9.2.2) or the server has not processed
+/// it ([`Error::is_not_processed`]); and when its body, if it has one, can be produced again or was not
+/// begun. Once there is a response that is not retried, reading its body is not.
 ///
 /// Before each retry there is a pause: a random part of a span that doubles each time ("full
 /// jitter"), and at least what the response's `Retry-After` asks for. A pause that would outlast
@@ -97,7 +98,10 @@ impl Plan {
         method: &Method,
         outcome: Result<&http::Response<B>, &Error>,
     ) -> Option<Duration> {
-        if !(self.any_method || method.is_idempotent()) {
+        let is_harmless = outcome
+            .as_ref()
+            .is_err_and(|error| error.is_not_processed());
+        if !(self.any_method || method.is_idempotent() || is_harmless) {
             return None;
         }
         let asked = match outcome {

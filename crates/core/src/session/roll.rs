@@ -1,6 +1,7 @@
 //! Who is in flight, and the end of a session.
 
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -110,8 +111,12 @@ impl Roll {
                 return;
             }
             self.round.store(0, Ordering::SeqCst);
-            let exchanges = calls.exchanges.iter();
-            let wakers: Vec<Waker> = exchanges.map(|(_, waker)| waker.clone()).collect();
+            // Those who are woken look again, and leave a waker again if they wait on. To clone theirs
+            // here would run somebody else's code under the lock.
+            let exchanges = calls.exchanges.iter_mut();
+            let wakers: Vec<Waker> = exchanges
+                .map(|(_, waker)| mem::replace(waker, Waker::noop().clone()))
+                .collect();
             (calls.round.take(), wakers)
         };
         drop(round);
@@ -164,11 +169,13 @@ impl Roll {
 
     /// Completes when no request is under way.
     pub(crate) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
         let mut calls = self.calls();
         if self.begun.load(Ordering::SeqCst) == 0 {
+            drop(calls);
             return Poll::Ready(());
         }
-        calls.closers.push(cx.waker().clone());
+        calls.closers.push(waker);
         Poll::Pending
     }
 
@@ -233,7 +240,7 @@ impl Entry {
                 let is_known = roll.calls().exchanges[key].will_wake(cx.waker());
                 if !is_known {
                     let waker = cx.waker().clone();
-                    let last = std::mem::replace(&mut roll.calls().exchanges[key], waker);
+                    let last = mem::replace(&mut roll.calls().exchanges[key], waker);
                     drop(last);
                 }
             }
@@ -272,12 +279,12 @@ impl Entry {
             let waker = roll.calls().exchanges.remove(key);
             drop(waker);
         }
-        if !std::mem::take(&mut self.is_in) {
+        if !mem::take(&mut self.is_in) {
             return;
         }
         let was_last = roll.begun.fetch_sub(1, Ordering::SeqCst) == 1;
         if was_last && !roll.is_open() {
-            let closers = std::mem::take(&mut roll.calls().closers);
+            let closers = mem::take(&mut roll.calls().closers);
             closers.into_iter().for_each(Waker::wake);
         }
     }

@@ -1,0 +1,77 @@
+//! Many requests to one server, and what became of them: for `servers/servers.py`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use inflight::http::{Method, StatusCode};
+use inflight::{BlockOn, Cell, JobErrorKind, Proxies, Proxy, gather};
+use serde_json::json;
+
+/// Longer than a loaded server takes.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What to send, and how.
+pub(crate) struct Load<'a> {
+    /// Requests go to this URL, a slash and their number.
+    pub(crate) base: &'a str,
+    pub(crate) method: Method,
+    pub(crate) requests: usize,
+    pub(crate) limit: usize,
+    pub(crate) proxy: Option<&'a str>,
+    pub(crate) root_certificate: Option<&'a Path>,
+}
+
+impl Load<'_> {
+    /// Sends the requests on a cell, none of them again; returns a line of JSON.
+    pub(crate) fn run(&self, cell: Cell) -> Result<String, Box<dyn Error>> {
+        let backend = cell.start(None)?;
+        let mut builder = backend.builder().timeout(TIMEOUT);
+        if let Some(proxy) = self.proxy {
+            builder = builder.proxies(Proxies::all(Proxy::new(proxy)?));
+        }
+        if let Some(path) = self.root_certificate {
+            builder = builder.add_root_certificate(&std::fs::read(path)?);
+        }
+        let session = builder.build()?;
+        let jobs = (0..self.requests).map(|number| {
+            let request = session.request(self.method.clone(), format!("{}/{number}", self.base));
+            let request = match self.method {
+                Method::POST => request.body(format!("request {number}")),
+                _ => request,
+            };
+            async move {
+                let response = request.send().await?.error_for_status()?;
+                let status = response.status();
+                response.bytes().await?;
+                Ok::<StatusCode, inflight::Error>(status)
+            }
+        });
+        let gathered = backend.block_on(gather(jobs).limit(self.limit).settled());
+        let mut answered = 0;
+        let mut lost = BTreeMap::<&str, usize>::new();
+        let mut examples = Vec::new();
+        for result in gathered.results {
+            let Err(error) = result else {
+                answered += 1;
+                continue;
+            };
+            let (kind, text) = match error.into_kind() {
+                JobErrorKind::Failed(error) => (error.kind().as_str(), format!("{error:?}")),
+                other => ("job", format!("{other:?}")),
+            };
+            *lost.entry(kind).or_default() += 1;
+            if examples.len() < 3 {
+                examples.push(text);
+            }
+        }
+        Ok(json!({
+            "cell": cell.to_string(),
+            "answered": answered,
+            "lost": lost,
+            "examples": examples,
+        })
+        .to_string())
+    }
+}
