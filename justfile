@@ -62,6 +62,14 @@ test:
     cargo test -p inflight-core --all-features --test bridges
     cargo test --release -p inflight-probe --features stacks
 
+# Options go to the script, such as `--quick`, `--cell smol/hyper` or `--server nginx-http2`. A server whose package is
+# missing is skipped.
+#
+# Run the clients against nginx, Apache, haproxy and squid, and check that no request is lost.
+servers *OPTIONS:
+    cargo build --release -p inflight-conformance
+    python3 crates/conformance/servers/servers.py "${CARGO_TARGET_DIR:-target}/release/inflight-conformance" {{OPTIONS}}
+
 # Options go to the program, such as `--cell smol/hyper` or `--against http://127.0.0.1:8080`, a
 # server like httpbin.
 #

@@ -134,6 +134,10 @@ pub(crate) mod need {
         capabilities.proxied_whole
     }
 
+    pub(crate) fn early_responses(capabilities: &Capabilities) -> Support {
+        capabilities.early_responses
+    }
+
     pub(crate) fn proxies(capabilities: &Capabilities) -> Support {
         capabilities.proxies
     }

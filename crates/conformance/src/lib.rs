@@ -32,6 +32,7 @@ mod case;
 mod cases;
 mod check;
 mod context;
+mod http2;
 #[cfg(feature = "cells")]
 mod memory;
 mod page;

@@ -155,6 +155,9 @@ pub struct Capabilities {
     pub unrepeatable_reuse: Support,
     /// A request's body is still sent when the response has begun.
     pub full_duplex: Support,
+    /// A final response that comes before the request's body was sent is the response, even if the
+    /// server then closes the connection.
+    pub early_responses: Support,
     /// A chunk without a number is told apart from a connection that ended.
     pub chunk_faults: Support,
     /// Chunks that break the grammar of RFC 9112, 7.1, are refused, even where their meaning can
@@ -230,6 +233,7 @@ impl Capabilities {
             connection_reuse: Support::Yes,
             unrepeatable_reuse: Support::Yes,
             full_duplex: Support::Yes,
+            early_responses: Support::Yes,
             chunk_faults: Support::Yes,
             strict_chunks: Support::Yes,
             strict_heads: Support::Yes,
@@ -269,7 +273,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 33] {
+    pub fn supports(&self) -> [(&'static str, Support); 34] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -282,6 +286,7 @@ impl Capabilities {
             ("connection reuse", self.connection_reuse),
             ("unrepeatable reuse", self.unrepeatable_reuse),
             ("full duplex", self.full_duplex),
+            ("early responses", self.early_responses),
             ("chunk faults", self.chunk_faults),
             ("strict chunks", self.strict_chunks),
             ("strict heads", self.strict_heads),

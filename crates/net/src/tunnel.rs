@@ -42,7 +42,8 @@ where
 async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, Error> {
     let protocol = |what| Error::new(ErrorKind::Protocol).with_context(what);
     let mut head = Vec::with_capacity(256);
-    while !head.ends_with(b"\r\n\r\n") {
+    // RFC 9112, 2.2: a line may end in LF alone.
+    while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
         if head.len() == MAX_HEAD {
             return Err(protocol("the head of its answer is longer than 64 KiB"));
         }
@@ -99,6 +100,14 @@ mod tests {
     fn interim_responses_come_before_the_answer() {
         let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 204 Yes\r\n\r\n";
         ask("http://proxy.test", answer).0.unwrap();
+    }
+
+    #[test]
+    fn lines_may_end_in_lf_alone() {
+        let answer = b"HTTP/1.1 200 OK\nVia: one\n\nhello";
+        let (opened, _, rest) = ask("http://proxy.test", answer);
+        opened.unwrap();
+        assert_eq!(rest, b"hello");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use http_body::{Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use inflight_core::{Body, Error, ErrorKind};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error;
 use crate::http2::Connection;
@@ -24,19 +25,26 @@ impl Spawned {
     }
 }
 
-/// The same over HTTP/2, where the body is a use of the connection.
+/// The same over HTTP/2, where the body is a use of the connection and a stream of it.
 pub(crate) struct Shared {
     body: Spawned,
-    _connection: Connection,
+    _held: Held,
+}
+
+/// What a request over HTTP/2 holds until its response is read.
+#[allow(dead_code, reason = "held until it is dropped")]
+pub(crate) struct Held {
+    pub(crate) stream: OwnedSemaphorePermit,
+    pub(crate) connection: Connection,
 }
 
 impl Shared {
-    pub(crate) fn body(incoming: Incoming, connection: Connection) -> Body {
+    pub(crate) fn body(incoming: Incoming, held: Held) -> Body {
         match http_body::Body::is_end_stream(&incoming) {
             true => Body::empty(),
             false => Body::wrap(Self {
                 body: Spawned(incoming),
-                _connection: connection,
+                _held: held,
             }),
         }
     }

@@ -61,6 +61,11 @@ pub(crate) fn is_go_away(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|h2| h2.is_remote() && h2.is_go_away())
 }
 
+/// Whether hyper dropped the request. There is no predicate for it.
+pub(crate) fn is_dropped(error: &hyper::Error) -> bool {
+    error.is_user() && error.to_string() == "dispatch task is gone"
+}
+
 /// Whether the peer spoke when it was not its turn. hyper has a predicate for everything but this.
 fn is_unexpected(error: &hyper::Error) -> bool {
     error.source().is_none()

@@ -2,16 +2,17 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use inflight_core::{Body, Error, ErrorKind, Runtime};
 use inflight_net::Stream;
+use tokio::sync::Semaphore;
 
 use crate::body::{self, Upload};
 use crate::{connection, error, message, rt};
@@ -21,10 +22,13 @@ use crate::{connection, error, message, rt};
 /// silently would be given out for ever.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How many streams we open on a connection, and how many before the server has said what it allows:
-/// a server may reset what is above its limit.
+/// How many streams we open on a connection, and how many before the server has said what it allows,
+/// as it may reset what is above its limit.
 const MAX_STREAMS: usize = 128;
 const FIRST_STREAMS: usize = 16;
+
+/// What h2 takes for the limit before the server has said: one that no server has.
+const UNKNOWN_STREAMS: usize = 1_000_003;
 
 /// How much of a response the server may send before its body is read. The connection's window has
 /// room for all streams, so that bodies which nobody reads keep no other from being sent.
@@ -46,8 +50,50 @@ pub(crate) struct Connection {
 struct Shared {
     /// The server takes no more streams on it (RFC 9113, section 6.8).
     is_going_away: AtomicBool,
-    /// How many streams may be open, as the connection's task sees it.
-    max_streams: Arc<AtomicUsize>,
+    streams: Arc<Streams>,
+}
+
+/// The streams that may be open at once.
+///
+/// h2 would queue what is above the limit, and hyper drops what is in that queue when the server says
+/// GOAWAY, without a word on whether it was sent. So the queue is here.
+struct Streams {
+    free: Arc<Semaphore>,
+    /// How many there are; `MAX_STREAMS` until the server has said.
+    max: AtomicUsize,
+    /// Read by whoever hands hyper a request, and written by the task that drops the connection. If
+    /// both happened at once, the request could be left in hyper's channel, which the request itself
+    /// keeps from being dropped, and would wait for ever.
+    sending: RwLock<()>,
+}
+
+impl Streams {
+    fn new() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(FIRST_STREAMS)),
+            max: AtomicUsize::new(MAX_STREAMS),
+            sending: RwLock::default(),
+        }
+    }
+
+    /// How many we open where the server allows so many. A stream may be over for us and not yet for
+    /// h2, which would queue the one that takes its place: so we stay a little below.
+    fn of_allowed(allowed: usize) -> usize {
+        match allowed {
+            UNKNOWN_STREAMS => FIRST_STREAMS,
+            _ => (allowed - allowed / 8).min(MAX_STREAMS),
+        }
+    }
+
+    /// The server allows so many, of which `before` were known.
+    fn allow(&self, before: usize, allowed: usize) {
+        match allowed.checked_sub(before) {
+            Some(more) => self.free.add_permits(more),
+            // Those that are open are not closed.
+            None => drop(self.free.forget_permits(before - allowed)),
+        }
+        self.max.store(allowed, Ordering::Relaxed);
+    }
 }
 
 /// Starts the connection's task.
@@ -59,33 +105,44 @@ pub(crate) async fn handshake(
         .timer(rt::Timer(runtime.clone()))
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
-        .initial_max_send_streams(FIRST_STREAMS)
+        .initial_max_send_streams(UNKNOWN_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(error::map)?;
-    let max_streams = Arc::new(AtomicUsize::new(MAX_STREAMS));
-    let published = max_streams.clone();
+    let streams = Arc::new(Streams::new());
+    let of_task = streams.clone();
     runtime.spawn(Box::pin(async move {
-        let mut connection = connection;
+        let mut connection = Some(connection);
+        let mut known = FIRST_STREAMS;
         poll_fn(|cx| {
-            // Its requests get the error.
-            let ended = Pin::new(&mut connection).poll(cx).map(drop);
-            let allowed = match connection.current_max_send_streams() {
-                // The server has not said yet. What it does not allow waits for its turn, unsent.
-                FIRST_STREAMS => MAX_STREAMS,
-                allowed => allowed.min(MAX_STREAMS),
+            let Some(running) = &mut connection else {
+                return Poll::Ready(());
             };
-            published.store(allowed, Ordering::Relaxed);
+            // Its requests get the error.
+            let ended = Pin::new(&mut *running).poll(cx).map(drop);
+            let allowed = Streams::of_allowed(running.current_max_send_streams());
+            if allowed != known {
+                of_task.allow(known, allowed);
+                known = allowed;
+            }
+            if ended.is_ready() {
+                let _closing = of_task
+                    .sending
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                connection = None;
+            }
             ended
         })
         .await;
+        of_task.free.close();
     }));
     let shared = Shared {
         is_going_away: AtomicBool::new(false),
-        max_streams,
+        streams,
     };
     Ok(connection::Connection::Http2(Connection {
         sender,
@@ -109,21 +166,40 @@ impl Connection {
 
     /// Whether another stream may be opened.
     pub(crate) fn has_room(&self) -> bool {
-        self.uses() < self.shared.max_streams.load(Ordering::Relaxed).max(1)
+        self.uses() < self.shared.streams.max.load(Ordering::Relaxed).max(1)
     }
 
     /// Sends the request and waits for the response's head.
-    pub(crate) fn exchange(
+    pub(crate) async fn exchange(
         mut self,
         is_reused: bool,
         mut request: http::Request<Upload>,
-    ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
+    ) -> Result<http::Response<Body>, Error> {
+        let free = self.shared.streams.free.clone();
+        let Ok(stream) = free.acquire_owned().await else {
+            let error = Error::new(ErrorKind::Incomplete);
+            let error = error.with_context("the connection ended before the request was sent");
+            return Err(error.not_processed());
+        };
         message::for_http2(&mut request);
-        let response = self.sender.try_send_request(request);
-        response.map(move |result| match result {
-            Ok(response) => Ok(response.map(|incoming| body::Shared::body(incoming, self))),
+        let response = {
+            let streams = &self.shared.streams;
+            let _open = streams
+                .sending
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.sender.try_send_request(request)
+        };
+        match response.await {
+            Ok(response) => Ok(response.map(|incoming| {
+                let held = body::Held {
+                    connection: self,
+                    stream,
+                };
+                body::Shared::body(incoming, held)
+            })),
             Err(failed) => Err(self.failed(failed, is_reused)),
-        })
+        }
     }
 
     fn failed(&self, mut failed: TrySendError<http::Request<Upload>>, is_reused: bool) -> Error {
@@ -131,13 +207,17 @@ impl Connection {
         let error = failed.into_error();
         if error::is_go_away(&error) {
             self.shared.is_going_away.store(true, Ordering::Relaxed);
+            self.shared.streams.free.close();
         }
-        let is_unprocessed = was_returned && is_reused || error::is_unprocessed(&error);
+        let is_unprocessed = was_returned || error::is_unprocessed(&error);
         let is_broken = is_reused && error::has_broken(&error);
+        let was_dropped = error::is_dropped(&error);
         let error = error::map(error);
         match error.kind() {
             _ if is_unprocessed => error.not_processed(),
+            // Of a dropped request nobody knows whether it was sent.
             ErrorKind::Incomplete if is_broken => error.on_dead_connection(),
+            _ if was_dropped => error.on_dead_connection(),
             _ => error,
         }
     }

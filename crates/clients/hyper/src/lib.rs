@@ -102,7 +102,10 @@ impl Hyper {
                     let home = http1::Home { pool, key };
                     http1::exchange(connection, is_reused, home, request).await
                 }
-                Connection::Http2(connection) => connection.exchange(is_reused, request).await,
+                // In a box it makes no request over HTTP/1 larger.
+                Connection::Http2(connection) => {
+                    Box::pin(connection.exchange(is_reused, request)).await
+                }
             }
         }
     }

@@ -42,6 +42,20 @@ pub(crate) fn may_be_of_a_tunnel(error: &isahc::Error) -> bool {
     })
 }
 
+/// Whether the connection may have ended before the server processed the request. libcurl itself
+/// repeats a request over HTTP/1 that found its kept connection dead, but none that failed while it
+/// was sent, and none over HTTP/2, where it tells a stream that the server has refused or excluded by
+/// GOAWAY as one that broke.
+pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bool {
+    curl_of(error).is_some_and(|curl| {
+        curl.is_send_error()
+            || curl.is_send_fail_rewind()
+            || curl.is_http2_error()
+            || curl.is_http2_stream_error()
+            || may_be_http2 && (curl.is_recv_error() || curl.is_got_nothing())
+    })
+}
+
 /// isahc ends a request's body when the response begins, sent or not.
 pub(crate) fn cut_off() -> Error {
     Error::new(ErrorKind::Unsupported)

@@ -38,7 +38,7 @@ use http::request::Parts;
 use http::uri::Scheme;
 use inflight_core::{
     Body, Capabilities, Ceiling, ClientOptions, Deadline, Error, ErrorKind, Fetch, HttpVersions,
-    Proxies, Proxy, Resolver, Runtime, Support, host_and_port,
+    NewConnection, Proxies, Proxy, Resolver, Runtime, Support, host_and_port,
 };
 use inflight_net::Attempts;
 
@@ -59,6 +59,8 @@ pub struct Isahc {
     agents: Agents,
     secure: Secure,
     proxies: Proxies,
+    /// Whether it speaks HTTP/2 to a TLS server that wants it.
+    http2: bool,
     preferred: Preferred,
 }
 
@@ -85,6 +87,7 @@ impl Isahc {
             agents: Agents::new(options)?,
             secure: Secure::new(options)?,
             proxies: options.proxies.clone(),
+            http2: options.versions == HttpVersions::PreferHttp2,
             preferred: Preferred::default(),
         })
     }
@@ -115,8 +118,9 @@ impl Isahc {
         prepare(&mut parts, &body)?;
         let limits = Limits::new(parts.extensions.remove::<Deadline>(), self.connect_timeout);
         let https = parts.uri.scheme() == Some(&Scheme::HTTPS);
-        let repeatable = agent::is_repeatable(&parts.method, &body);
-        let client = self.agents.choose(repeatable);
+        let repeatable = agent::is_repeatable(&parts.method);
+        let must_be_new = parts.extensions.get::<NewConnection>().is_some();
+        let client = self.agents.choose(repeatable && !must_be_new);
         let mut upload = Upload::new(body, &parts.method);
 
         let target = match proxy {
@@ -160,8 +164,11 @@ impl Isahc {
                 }
                 Err(error) => {
                     let tunnel = proxy.filter(|_| https && error::may_be_of_a_tunnel(&error));
+                    let is_dead =
+                        repeatable && error::may_be_unprocessed(&error, https && self.http2);
                     return Err(match (error::map(error, &limits), tunnel) {
                         (error, Some(proxy)) => proxy.gave_no_tunnel(error),
+                        (error, None) if is_dead => error.on_dead_connection(),
                         (error, None) => error,
                     });
                 }

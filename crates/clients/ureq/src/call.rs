@@ -21,10 +21,12 @@ struct Call {
     cancel: Cancel,
     trace: Option<Trace>,
     lookup_started: Option<Instant>,
+    must_be_new: bool,
     has_connected: bool,
     has_tunnel: bool,
     has_written: bool,
     has_read: bool,
+    has_broken: bool,
     /// The mark of the connection that the request was sent on: see [`retire_connection`].
     retired: Option<Arc<AtomicBool>>,
 }
@@ -42,10 +44,12 @@ pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce()
         cancel: cancel.clone(),
         trace: trace.cloned(),
         lookup_started: None,
+        must_be_new: false,
         has_connected: false,
         has_tunnel: false,
         has_written: false,
         has_read: false,
+        has_broken: false,
         retired: None,
     };
     // The body of a request may be read from another response: calls nest.
@@ -76,6 +80,16 @@ pub(crate) fn lookup_starts() {
 /// When the last look-up of the call started.
 pub(crate) fn lookup_started() -> Option<Instant> {
     with(|call| call.lookup_started).flatten()
+}
+
+/// Keeps the call from using a pooled connection.
+pub(crate) fn demand_new_connection() {
+    with(|call| call.must_be_new = true);
+}
+
+/// Whether the call may not use a pooled connection.
+pub(crate) fn must_be_new() -> bool {
+    with(|call| call.must_be_new).unwrap_or(false)
 }
 
 /// Records that the call needs a new connection.
@@ -115,14 +129,24 @@ pub(crate) fn has_written() -> bool {
     with(|call| call.has_written).unwrap_or(false)
 }
 
-/// Records that a piece of a response came.
-pub(crate) fn reads() {
-    with(|call| call.has_read = true);
+/// Records whether anything of a response came.
+pub(crate) fn set_read(has_read: bool) {
+    with(|call| call.has_read = has_read);
 }
 
 /// Whether anything of a response came.
 pub(crate) fn has_read() -> bool {
     with(|call| call.has_read).unwrap_or(false)
+}
+
+/// Records that the connection ended otherwise than by the server's close.
+pub(crate) fn breaks() {
+    with(|call| call.has_broken = true);
+}
+
+/// Whether the connection ended otherwise than by the server's close.
+pub(crate) fn has_broken() -> bool {
+    with(|call| call.has_broken).unwrap_or(false)
 }
 
 /// Records the connection that the request is sent on, by its mark.

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use inflight_core::bytes::Bytes;
 use inflight_core::{
     BlockingBody, Cancel, Capabilities, ClientOptions, Connections, Deadline, Error, ErrorKind,
-    FetchBlocking, HttpVersions, Proxies, Proxy, Resolver, Support, Trace, retires_connection,
+    FetchBlocking, HttpVersions, NewConnection, Proxies, Proxy, Resolver, Support, Trace,
+    retires_connection,
 };
 use inflight_net::descriptors::default_max_idle;
 use inflight_net::tls::Tls;
@@ -127,6 +128,9 @@ impl FetchBlocking for Ureq {
         let (mut parts, body) = request.into_parts();
         let deadline = parts.extensions.remove::<Deadline>();
         let response = call::run(cancel, Some(&trace), || {
+            if parts.extensions.get::<NewConnection>().is_some() {
+                call::demand_new_connection();
+            }
             let response = match body.as_bytes() {
                 Some(bytes) if bytes.is_empty() && !expects_body(&parts.method) => {
                     self.run(parts, (), deadline)
@@ -168,6 +172,9 @@ impl FetchBlocking for Ureq {
         capabilities.rare_forms = Support::No(
             "ureq refuses folded header values, a 100 (Continue) with fields, and lines before a \
              chunk that are longer than 20 bytes: such a server's answer is an error",
+        );
+        capabilities.early_responses = Support::No(
+            "ureq reads a response only when it has sent the whole request, or has waited for a 100",
         );
         capabilities.proxied_whole = Support::No(
             "ureq asks a proxy for a tunnel with CONNECT for http URLs too, which some proxies \

@@ -11,6 +11,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
+use crate::call;
 pub(crate) struct Secured {
     stream: StreamOwned<ClientConnection, TransportAdapter>,
     buffers: LazyBuffers,
@@ -67,7 +68,12 @@ impl Transport for Secured {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.stream.sock.set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        let has_read = call::has_read();
+        let read = self.stream.read(self.buffers.input_append_buf());
+        // What came may be for TLS alone, as `close_notify` is.
+        call::set_read(has_read || read.as_ref().is_ok_and(|amount| *amount > 0));
+        // Without `close_notify` as well: the end may not be the server's.
+        let amount = read.inspect_err(|_| call::breaks())?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }

@@ -205,18 +205,24 @@ impl Transport for Socket {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
                     if amount > 0 {
-                        call::reads();
+                        call::set_read(true);
                     }
                     return Ok(amount > 0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error, timeout)),
+                Err(error) => {
+                    call::breaks();
+                    return Err(failed(error, timeout));
+                }
             }
         }
     }
 
     fn is_open(&mut self) -> bool {
-        !self.retired.load(Ordering::Relaxed) && self.is_quiet().unwrap_or(false)
+        // ureq asks for those of the call's host, in the call's thread.
+        !call::must_be_new()
+            && !self.retired.load(Ordering::Relaxed)
+            && self.is_quiet().unwrap_or(false)
     }
 }
 
@@ -270,6 +276,9 @@ pub(crate) struct CancellableRead {
     // `None` once the exchange was cancelled: the connection is dropped, not pooled.
     body: Option<BodyReader<'static>>,
     cancel: Cancel,
+    /// The connection was reset, or ended without TLS's `close_notify`. ureq takes either for the end
+    /// of a body without a length (RFC 9112, sections 8 and 9.8).
+    has_broken: bool,
 }
 
 impl CancellableRead {
@@ -277,6 +286,7 @@ impl CancellableRead {
         Self {
             body: Some(body),
             cancel,
+            has_broken: false,
         }
     }
 }
@@ -286,10 +296,17 @@ impl Read for CancellableRead {
         let Some(body) = &mut self.body else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
-        let result = call::run(&self.cancel, None, || body.read(buffer));
+        let (result, has_broken) = call::run(&self.cancel, None, || {
+            let result = body.read(buffer);
+            (result, call::has_broken())
+        });
+        self.has_broken |= has_broken;
         if self.cancel.is_cancelled() {
             self.body = None;
             return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.has_broken && matches!(result, Ok(0)) && !buffer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         result.map_err(|error| match error.downcast::<ureq::Error>() {
             Ok(error) => crate::error::map(error).into(),

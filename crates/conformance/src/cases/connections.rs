@@ -1,6 +1,7 @@
 //! Connections: used again when that is safe, and only then.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use inflight_origin::Stats;
 use inflight_origin::script::{Script, Scripted, Step};
 
 use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
-use crate::context::{Context, PATIENCE};
-use crate::servers::{closed, ok, origin, scripted};
+use crate::check::{Failure, check, equal, fails, with_causes};
+use crate::context::{Context, PATIENCE, apart};
+use crate::servers::{answering, closed, ok, origin, scripted};
 use crate::staged::{Rendezvous, Staged};
 
 suite! { "connections":
@@ -36,6 +37,18 @@ suite! { "connections":
         "A GET whose new connection dies unanswered is an error and is not sent again.";
     post_on_a_dying_connection_is_sent_once =>
         "A POST whose connection dies unanswered is an error and is not sent again.";
+    post_after_the_servers_close_is_answered_once =>
+        "A POST after the end of the kept connection has come goes over another one, and is answered once.";
+    no_get_is_lost_to_connections_that_end_a_moment_later =>
+        "The server ends each connection 0 to 5 ms after its answer: of 2,000 GETs, 20 at once, none is lost.";
+    http10_keep_alive_harms_no_request =>
+        "After HTTP/1.0 responses with keep-alive, requests are answered, on the same connection or on others.";
+    expectation_is_met =>
+        "A request with Expect: 100-continue arrives whole when the server says 100.";
+    refused_expectation_is_an_answer needs early_responses =>
+        "A 417 to Expect: 100-continue is the answer, or the request is sent again without the expectation (RFC 9110, 10.1.1).";
+    requests_that_wait_are_sent_in_their_order =>
+        "With max_per_host 1, twenty requests reach the server in the order in which they were made.";
     closed_idle_connection_sends_nothing_twice =>
         "After the server closed the idle connection a request is answered or an error, and never seen twice.";
     a_hundred_requests_are_in_flight_at_once needs a_hundred_at_once =>
@@ -233,6 +246,130 @@ async fn dies_unanswered(context: &Context, method: Method) -> Result<(), Failur
         equal(&what, seen(&server, "/second"), 1)?;
     }
     Ok(())
+}
+
+async fn post_after_the_servers_close_is_answered_once(context: Context) -> Result<(), Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let url = format!("http://{}/", listener.local_addr()?);
+    let (tell, ended) = async_channel::bounded(1);
+    let server = apart(move || -> io::Result<_> {
+        let (mut first, _) = listener.accept()?;
+        read_head(&mut first)?;
+        first.write_all(ok("warm").as_bytes())?;
+        // Over loopback it is there when this returns.
+        first.shutdown(Shutdown::Write)?;
+        let _ = tell.send_blocking(());
+        let (mut second, _) = listener.accept()?;
+        let head = read_head(&mut second)?;
+        second.read_exact(&mut [0; 4])?;
+        second.write_all(ok("posted").as_bytes())?;
+        let mut rest = Vec::new();
+        first.set_read_timeout(Some(PATIENCE))?;
+        // A client that closes with unread bytes resets.
+        let _ = first.read_to_end(&mut rest);
+        Ok((head, rest))
+    });
+    let session = context.session()?;
+    let requests = async {
+        equal("GET", session.get(&url).text().await?, "warm")?;
+        ended.recv().await.map_err(|_| Failure::new("no server"))?;
+        let posted = session.post(&url).body("once").text().await?;
+        equal("POST", posted, "posted")?;
+        // What the client keeps would keep the server waiting.
+        drop(session);
+        Ok::<_, Failure>(())
+    };
+    // Not `join`: a request that fails leaves the server waiting.
+    let (seen, ()) = futures_util::future::try_join(server, requests).await?;
+    let (head, rest) = seen?;
+    check(head.starts_with("POST"), head)?;
+    equal("what the ended connection carried", rest.len(), 0)
+}
+
+/// Up to and with the empty line.
+fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+async fn no_get_is_lost_to_connections_that_end_a_moment_later(
+    context: Context,
+) -> Result<(), Failure> {
+    let server = Scripted::start(|connection| {
+        let script = Script::new().read_request().send(ok("page"));
+        script.pause(Duration::from_millis(connection as u64 % 6))
+    })?;
+    let session = context.session()?;
+    let pages = (0..2000).map(|n| session.get(server.url(&format!("/{n}"))).text());
+    for page in gather(pages).limit(20).settled().await.results {
+        equal(
+            "a page",
+            page.map_err(|error| Failure::new(with_causes(&error)))?,
+            "page",
+        )?;
+    }
+    Ok(())
+}
+
+async fn http10_keep_alive_harms_no_request(context: Context) -> Result<(), Failure> {
+    let answer = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\npage";
+    let server = scripted(answering(10, answer))?;
+    let session = context.session()?;
+    for _ in 0..5 {
+        equal("GET", session.get(server.url("/")).text().await?, "page")?;
+        let posted = session.post(server.url("/")).body("content").text().await?;
+        equal("POST", posted, "page")?;
+    }
+    equal("requests", server.requests().len(), 10)
+}
+
+async fn expectation_is_met(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    let met = Script::new()
+        .read_head()
+        .send("HTTP/1.1 100 Continue\r\n\r\n");
+    let server = scripted(met.read_body().send(ok("read")).hang())?;
+    let request = session.put(server.url("/")).body("content");
+    let text = request.header("expect", "100-continue").text().await?;
+    equal("the answer after 100", text, "read")?;
+    equal("the body", &server.requests()[0].body[..], b"content")
+}
+
+async fn refused_expectation_is_an_answer(context: Context) -> Result<(), Failure> {
+    let session = context.session()?;
+    let refusal = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno";
+    // The client may send the body all the same.
+    let script = Script::new().read_head().send(refusal).read_request();
+    let server = scripted(script.send(ok("again")).hang())?;
+    let request = session.put(server.url("/")).body("content");
+    let response = request.header("expect", "100-continue").send().await?;
+    let wanted = match response.status().as_u16() {
+        417 => "no",
+        _ => "again",
+    };
+    equal("the body", response.text().await?, wanted)
+}
+
+async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result<(), Failure> {
+    let server = Scripted::same(answering(20, &ok("page")))?;
+    let session = context.builder().max_per_host(1).build()?;
+    let pages = (0..20).map(|n| session.get(server.url(&format!("/{n}"))).text());
+    gather(pages)
+        .all()
+        .await
+        .map_err(|error| Failure::new(with_causes(&error)))?;
+    let sent: Vec<_> = server
+        .requests()
+        .into_iter()
+        .map(|request| request.target)
+        .collect();
+    let wanted: Vec<_> = (0..20).map(|n| format!("/{n}")).collect();
+    equal("the order", sent, wanted)
 }
 
 async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result<(), Failure> {

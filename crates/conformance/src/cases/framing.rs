@@ -16,6 +16,8 @@ suite! { "framing":
         "A body without a length ends with the connection, on HTTP/1.0 and 1.1.";
     close_delimited_body_is_never_short =>
         "A body without a length is whole or an error, never something else.";
+    reset_in_a_close_delimited_body_is_incomplete =>
+        "A body without a length that ends with a reset is of the kind incomplete (RFC 9112, 8).";
     interim_responses_are_passed_over needs interim_responses =>
         "The responses 100, 102 and 103 before the final one are passed over.";
     interim_response_is_never_the_answer =>
@@ -77,6 +79,16 @@ async fn close_delimited_body_is_whole(context: Context) -> Result<(), Failure> 
 async fn close_delimited_body_is_never_short(context: Context) -> Result<(), Failure> {
     for version in ["1.0", "1.1"] {
         right_or_refused(version, close_delimited(&context, version).await, LETTER)?;
+    }
+    Ok(())
+}
+
+async fn reset_in_a_close_delimited_body_is_incomplete(context: Context) -> Result<(), Failure> {
+    for version in ["1.0", "1.1"] {
+        let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{LETTER}");
+        let server = scripted(Script::new().read_request().send(response).reset())?;
+        let text = context.session()?.get(server.url("/")).text().await;
+        fails(version, text, &[ErrorKind::Incomplete])?;
     }
     Ok(())
 }

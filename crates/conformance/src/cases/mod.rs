@@ -9,6 +9,7 @@ mod framing;
 mod gather;
 mod guard;
 mod headers;
+mod http2;
 mod methods;
 mod names;
 mod observers;
@@ -44,6 +45,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         errors::CASES,
         tls::CASES,
         versions::CASES,
+        http2::CASES,
         proxies::CASES,
         timeouts::CASES,
         cancel::CASES,

@@ -47,8 +47,8 @@ impl Resends {
     /// So many come at once: each may meet a server that ends the connection after a few requests.
     const WITHOUT_PAUSE: u32 = 3;
     const LONGEST_PAUSE: Duration = Duration::from_millis(256);
-    /// For a request without a deadline.
-    const MOST: u32 = 100;
+    /// These take about ten seconds. The request's deadline may be sooner.
+    const MOST: u32 = 50;
 
     /// How long to wait before the request is sent again, or `None` if it is not.
     fn pause(&mut self, error: &Error, draft: &Draft, alarm: &Alarm) -> Option<Duration> {
@@ -69,11 +69,9 @@ impl Resends {
             Some(n) => Duration::from_millis(1 << n.min(8)).min(Self::LONGEST_PAUSE),
         };
         self.so_far += 1;
-        let is_in_time = match alarm.deadline {
-            Some(deadline) => alarm.now() + pause < deadline,
-            None => self.so_far <= Self::MOST,
-        };
-        is_in_time.then_some(pause)
+        let ends = alarm.deadline;
+        let is_in_time = ends.is_none_or(|deadline| alarm.now() + pause < deadline);
+        (is_in_time && self.so_far <= Self::MOST).then_some(pause)
     }
 }
 

@@ -1,0 +1,214 @@
+//! HTTP/2 beyond single requests: streams that are refused or cut, connections that go away, and
+//! bodies that nobody reads.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use inflight_core::http::{Method, Version};
+use inflight_core::{ErrorKind, HttpVersions, Session, gather};
+use inflight_origin::{Options, Origin};
+
+use crate::case::suite;
+use crate::check::{Failure, check, equal, fails, with_causes};
+use crate::context::{Context, PATIENCE, within};
+use crate::http2::{Http2Peer, Http2Server, NO_ERROR, REFUSED_STREAM, Request};
+
+suite! { "http2":
+    requests_behind_a_goaway_are_sent_again needs http2_prior_knowledge =>
+        "Each connection takes five requests and then says GOAWAY: of 40 GETs and 40 POSTs at once none is lost, and no POST is processed twice.";
+    refused_streams_are_sent_again needs http2_prior_knowledge =>
+        "The server refuses two of three streams: of 40 GETs and 40 POSTs at once none is lost, and no POST is processed twice.";
+    goaway_without_a_connection_lost_is_no_error needs http2_prior_knowledge =>
+        "A response that comes after a GOAWAY that allows it is whole.";
+    response_cut_anywhere_is_incomplete needs http2_prior_knowledge =>
+        "A response that is cut after any of its frames, by the connection's end or by RST_STREAM with NO_ERROR, is of the kind incomplete.";
+    reset_behind_the_whole_response_is_no_error needs http2_prior_knowledge =>
+        "RST_STREAM with NO_ERROR behind the end of the response stops the upload alone (RFC 9113, 8.1).";
+    unread_bodies_do_not_starve_others needs http2_prior_knowledge =>
+        "While twenty responses of a MiB each are not read, another request is answered.";
+    more_requests_than_streams_are_all_answered needs http2_prior_knowledge =>
+        "Five hundred requests at once, more than a connection has streams: each gets its own answer.";
+}
+
+const EACH: usize = 40;
+
+fn session(context: &Context) -> Result<Session, Failure> {
+    let builder = context.builder();
+    Ok(builder
+        .http_versions(HttpVersions::Http2PriorKnowledge)
+        .build()?)
+}
+
+async fn requests_behind_a_goaway_are_sent_again(context: Context) -> Result<(), Failure> {
+    none_is_lost(&context, |processed, peer| {
+        // The client's streams have odd numbers, and end in any order.
+        const LAST: u32 = 9;
+        let mut left = 5;
+        while left > 0 {
+            let Some(request) = peer.next_request()? else {
+                return Ok(());
+            };
+            if request.stream > LAST {
+                continue;
+            }
+            left -= 1;
+            if left == 0 {
+                peer.go_away(LAST, NO_ERROR)?;
+            }
+            processed.fetch_add(usize::from(request.has_body), Ordering::SeqCst);
+            peer.answer(request.stream, "processed")?;
+        }
+        peer.ignore()
+    })
+    .await
+}
+
+async fn refused_streams_are_sent_again(context: Context) -> Result<(), Failure> {
+    none_is_lost(&context, |processed, peer| {
+        let mut seen = 0;
+        while let Some(request) = peer.next_request()? {
+            seen += 1;
+            if seen % 3 != 0 {
+                peer.reset(request.stream, REFUSED_STREAM)?;
+                continue;
+            }
+            processed.fetch_add(usize::from(request.has_body), Ordering::SeqCst);
+            peer.answer(request.stream, "processed")?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// `serve` counts the POSTs that it processes. A GET may be sent again where nobody can know whether it
+/// was processed (RFC 9110, 9.2.2).
+async fn none_is_lost(
+    context: &Context,
+    serve: impl Fn(&AtomicUsize, &mut Http2Peer) -> io::Result<()> + Send + Sync + 'static,
+) -> Result<(), Failure> {
+    let processed = Arc::new(AtomicUsize::new(0));
+    let counter = processed.clone();
+    let server = Http2Server::start(move |_, peer| serve(&counter, peer))?;
+    let session = session(context)?;
+    let requests = (0..2 * EACH).map(|n| {
+        let request = match n % 2 {
+            0 => session.get(server.url("/")),
+            _ => session.post(server.url("/")).body("once"),
+        };
+        request.text()
+    });
+    for page in gather(requests).settled().await.results {
+        equal(
+            "a body",
+            page.map_err(|error| Failure::new(with_causes(&error)))?,
+            "processed",
+        )?;
+    }
+    equal("POSTs processed", processed.load(Ordering::SeqCst), EACH)
+}
+
+async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Result<(), Failure> {
+    let server = Http2Server::start(|_, peer| {
+        let Some(Request { stream, .. }) = peer.next_request()? else {
+            return Ok(());
+        };
+        peer.head(stream)?;
+        peer.go_away(stream, NO_ERROR)?;
+        peer.data(stream, "wh", false)?;
+        peer.data(stream, "ole", true)
+    })?;
+    let session = session(&context)?;
+    for _ in 0..3 {
+        equal(
+            "a body",
+            session.get(server.url("/")).text().await?,
+            "whole",
+        )?;
+    }
+    Ok(())
+}
+
+async fn response_cut_anywhere_is_incomplete(context: Context) -> Result<(), Failure> {
+    // The frames are a head and three pieces: none, one, two or three of them come.
+    for frames in 0..4 {
+        for by_reset in [false, true] {
+            let server = Http2Server::start(move |_, peer| {
+                while let Some(Request { stream, .. }) = peer.next_request()? {
+                    for frame in 0..frames {
+                        match frame {
+                            0 => peer.head(stream)?,
+                            _ => peer.data(stream, "piece", false)?,
+                        }
+                    }
+                    if !by_reset {
+                        break;
+                    }
+                    peer.reset(stream, NO_ERROR)?;
+                }
+                Ok(())
+            })?;
+            let what = format!("{frames} frames, reset: {by_reset}");
+            // A POST, as a GET might be sent again on account of a connection that was kept.
+            for _ in 0..2 {
+                let session = session(&context)?;
+                let text = session.post(server.url("/")).body("once").text().await;
+                fails(&what, text, &[ErrorKind::Incomplete])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result<(), Failure> {
+    let server = Http2Server::start(|_, peer| {
+        while let Some(Request { stream, .. }) = peer.next_request()? {
+            peer.answer(stream, "whole")?;
+            peer.reset(stream, NO_ERROR)?;
+        }
+        Ok(())
+    })?;
+    let session = session(&context)?;
+    for method in [Method::GET, Method::POST] {
+        let request = session.request(method, server.url("/"));
+        equal("a body", request.text().await?, "whole")?;
+    }
+    Ok(())
+}
+
+async fn unread_bodies_do_not_starve_others(context: Context) -> Result<(), Failure> {
+    let origin = Origin::bind(Options::default().with_http2(true))?;
+    let session = session(&context)?;
+    let mut unread = Vec::new();
+    for seed in 0..20 {
+        let url = origin.url(&format!("/bytes/1048576?seed={seed}"));
+        unread.push(session.get(url).send().await?);
+    }
+    let page = session.get(origin.url("/page/1")).text();
+    let page = within("the answer beside them", PATIENCE, page).await??;
+    check(page.contains("Page 1"), "another page")?;
+    for response in unread {
+        equal("an unread body", response.bytes().await?.len(), 1 << 20)?;
+    }
+    equal("connections", origin.stats().connections_accepted, 1)
+}
+
+async fn more_requests_than_streams_are_all_answered(context: Context) -> Result<(), Failure> {
+    let origin = Origin::bind(Options::default().with_http2(true))?;
+    let session = session(&context)?;
+    let pages = (0..500).map(|n| {
+        let request = session.get(origin.url(&format!("/page/{n}?delay_ms=20")));
+        async move {
+            let response = request.send().await?;
+            let version = response.version();
+            Ok::<_, inflight_core::Error>((version, response.text().await?))
+        }
+    });
+    let pages = gather(pages).settled().await.results;
+    for (n, page) in pages.into_iter().enumerate() {
+        let (version, text) = page.map_err(|error| Failure::new(with_causes(&error)))?;
+        equal("the version", version, Version::HTTP_2)?;
+        check(text.contains(&format!("Page {n}")), "another page")?;
+    }
+    Ok(())
+}
