@@ -35,7 +35,7 @@ pin_project! {
         launch: L,
         start: Start<L, S::Item>,
         limit: usize,
-        // Pulled jobs that were not taken yet, finished or not: at most `limit`.
+        // Pulled jobs whose results were not taken yet: with those in `finished` at most `limit`.
         running: Running<Numbered<L::Running<S::Item>>>,
         // How many inputs were pulled: the index of the next.
         pulled: usize,
@@ -43,7 +43,9 @@ pin_project! {
         // After a cut-off: the answers that are still owed.
         last: VecDeque<Item<S::Item>>,
         ready_in_a_row: u32,
-        // The last result was of a job that had just started: others come first.
+        // Results of jobs that finished when they started.
+        finished: VecDeque<Item<S::Item>>,
+        // The last result was of those: jobs that were woken come first.
         woken_first: bool,
         never_started: Option<usize>,
     }
@@ -101,6 +103,7 @@ where
             input: Input::Open,
             last: VecDeque::new(),
             ready_in_a_row: 0,
+            finished: VecDeque::new(),
             woken_first: false,
             never_started: Some(0),
         }
@@ -137,7 +140,8 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
-        let over = *this.input == Input::Ended && this.running.is_empty();
+        let is_idle = this.running.is_empty() && this.finished.is_empty();
+        let over = *this.input == Input::Ended && is_idle;
         // First of all: when the time is over, no input is pulled any more.
         if *this.input != Input::CutOff && !over && this.until.poll(cx).is_ready() {
             if *this.input == Input::Open {
@@ -145,6 +149,7 @@ where
             }
             *this.input = Input::CutOff;
             // What has finished is kept; what has not is cancelled, now, and answered for.
+            this.last.append(this.finished);
             while let Poll::Ready(Some(done)) = this.running.poll_next(cx) {
                 this.last.push_back(answer::<S::Item>(done));
             }
@@ -171,21 +176,26 @@ where
             *this.ready_in_a_row += 1;
             return Poll::Ready(Some(answer::<S::Item>(done)));
         }
-        while *this.input == Input::Open && this.running.len() < *this.limit {
+        while *this.input == Input::Open && this.running.len() + this.finished.len() < *this.limit {
             match this.jobs.as_mut().poll_next(cx) {
                 Poll::Ready(Some(job)) => {
                     let index = *this.pulled;
                     *this.pulled += 1;
                     let job = (this.start)(this.launch, job);
+                    // All start before the first result is given out: it may be long before the
+                    // next is asked for.
                     if let Poll::Ready(done) = this.running.start(Numbered { index, job }) {
-                        *this.woken_first = true;
-                        *this.ready_in_a_row += 1;
-                        return Poll::Ready(Some(answer::<S::Item>(done)));
+                        this.finished.push_back(answer::<S::Item>(done));
                     }
                 }
                 Poll::Ready(None) => *this.input = Input::Ended,
                 Poll::Pending => break,
             }
+        }
+        if let Some(finished) = this.finished.pop_front() {
+            *this.woken_first = true;
+            *this.ready_in_a_row += 1;
+            return Poll::Ready(Some(finished));
         }
         match this.running.poll_next(cx) {
             Poll::Ready(Some(done)) => {
@@ -211,7 +221,7 @@ where
         f.debug_struct("Completed")
             .field("limit", &self.limit)
             .field("pulled", &self.pulled)
-            .field("untaken", &self.running.len())
+            .field("untaken", &(self.running.len() + self.finished.len()))
             .finish_non_exhaustive()
     }
 }
