@@ -158,6 +158,11 @@ pub struct Capabilities {
     /// A final response that comes before the request's body was sent is the response, even if the
     /// server then closes the connection.
     pub early_responses: Support,
+    /// A request that an HTTP/2 server has not processed, as it refused the stream or said GOAWAY, is
+    /// told apart from one that broke off. Where not, only idempotent requests are sent again.
+    pub http2_unprocessed: Support,
+    /// A response that is whole stays so if its TLS connection then ends without `close_notify`.
+    pub missing_close_notify: Support,
     /// A chunk without a number is told apart from a connection that ended.
     pub chunk_faults: Support,
     /// Chunks that break the grammar of RFC 9112, 7.1, are refused, even where their meaning can
@@ -171,7 +176,7 @@ pub struct Capabilities {
     pub rare_forms: Support,
     /// Lines of a head that end in LF alone, and empty lines before it, are read.
     pub bare_lf: Support,
-    /// Interim responses without an end are refused.
+    /// Interim responses without an end are refused, over HTTP/1.
     pub interim_limit: Support,
     /// A connection serves nobody after a response with both a length and chunks, after one that
     /// the session refuses, and when the server has sent on it what nobody asked for.
@@ -234,6 +239,8 @@ impl Capabilities {
             unrepeatable_reuse: Support::Yes,
             full_duplex: Support::Yes,
             early_responses: Support::Yes,
+            http2_unprocessed: Support::Yes,
+            missing_close_notify: Support::Yes,
             chunk_faults: Support::Yes,
             strict_chunks: Support::Yes,
             strict_heads: Support::Yes,
@@ -273,7 +280,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 34] {
+    pub fn supports(&self) -> [(&'static str, Support); 36] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -287,6 +294,8 @@ impl Capabilities {
             ("unrepeatable reuse", self.unrepeatable_reuse),
             ("full duplex", self.full_duplex),
             ("early responses", self.early_responses),
+            ("http2 unprocessed", self.http2_unprocessed),
+            ("missing close_notify", self.missing_close_notify),
             ("chunk faults", self.chunk_faults),
             ("strict chunks", self.strict_chunks),
             ("strict heads", self.strict_heads),

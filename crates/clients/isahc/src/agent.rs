@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::request::{Builder, Parts};
 use http::{Method, Uri};
-use inflight_core::{ClientOptions, Error, ErrorKind, Proxy};
+use inflight_core::{Body, ClientOptions, Error, ErrorKind, Proxy};
 use inflight_net::descriptors::default_max_idle;
 use isahc::HttpClient;
 use isahc::auth::{Authentication, Credentials};
@@ -18,6 +18,8 @@ use crate::descriptors;
 /// libcurl sends a request again when it was sent on a kept connection that turns out to be dead. It
 /// cannot repeat a body that is read from a stream, as all of ours are, and returns an error then. What
 /// must not be sent twice goes to the agent that keeps no connection, so that it meets no dead one.
+/// Not so over HTTP/2 if it has a body: without a place to keep it, libcurl closes a connection to some
+/// servers before the response has come.
 pub(crate) struct Agents {
     keeping: HttpClient,
     single: HttpClient,
@@ -43,8 +45,8 @@ impl Agents {
 
 /// Whether no harm is done if libcurl wants to repeat the request. RFC 9110, 9.2.2: a client may
 /// repeat what is idempotent.
-pub(crate) fn is_repeatable(method: &Method) -> bool {
-    method.is_idempotent()
+pub(crate) fn is_repeatable(method: &Method, body: &Body, may_be_http2: bool) -> bool {
+    method.is_idempotent() || may_be_http2 && !body.is_empty()
 }
 
 fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> {

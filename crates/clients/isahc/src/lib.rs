@@ -118,7 +118,8 @@ impl Isahc {
         prepare(&mut parts, &body)?;
         let limits = Limits::new(parts.extensions.remove::<Deadline>(), self.connect_timeout);
         let https = parts.uri.scheme() == Some(&Scheme::HTTPS);
-        let repeatable = agent::is_repeatable(&parts.method);
+        let may_be_http2 = https && self.http2;
+        let repeatable = agent::is_repeatable(&parts.method, &body, may_be_http2);
         let must_be_new = parts.extensions.get::<NewConnection>().is_some();
         let client = self.agents.choose(repeatable && !must_be_new);
         let mut upload = Upload::new(body, &parts.method);
@@ -164,8 +165,7 @@ impl Isahc {
                 }
                 Err(error) => {
                     let tunnel = proxy.filter(|_| https && error::may_be_of_a_tunnel(&error));
-                    let is_dead =
-                        repeatable && error::may_be_unprocessed(&error, https && self.http2);
+                    let is_dead = repeatable && error::may_be_unprocessed(&error, may_be_http2);
                     return Err(match (error::map(error, &limits), tunnel) {
                         (error, Some(proxy)) => proxy.gave_no_tunnel(error),
                         (error, None) if is_dead => error.on_dead_connection(),
@@ -223,6 +223,14 @@ impl Fetch for Isahc {
         );
         capabilities.full_duplex =
             Support::No("isahc sends nothing more once the response has begun");
+        capabilities.http2_unprocessed = Support::No(
+            "libcurl tells a stream that the server refused or excluded by GOAWAY as one that broke: \
+             idempotent requests are sent again, all others are an error",
+        );
+        capabilities.missing_close_notify = Support::No(
+            "libcurl sometimes meets the end of the TLS connection before it hands the response on, \
+             which is an error then",
+        );
         capabilities.chunk_faults =
             Support::No("isahc tells a malformed chunk as one that is missing");
         capabilities.strict_chunks = Support::No(
