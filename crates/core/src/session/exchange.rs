@@ -40,13 +40,16 @@ const BODY_IS_GONE: &str =
 #[derive(Default)]
 struct Resends {
     so_far: u32,
-    was_unanswered: bool,
+    unanswered: u32,
 }
 
 impl Resends {
     /// So many come at once: each may meet a server that ends the connection after a few requests.
-    const WITHOUT_PAUSE: u32 = 3;
+    const WITHOUT_PAUSE: u32 = 10;
     const LONGEST_PAUSE: Duration = Duration::from_millis(256);
+    /// Times that a dead connection is believed. A client that uses a new one after the first needs no
+    /// more than one; isahc cannot always.
+    const MOST_UNANSWERED: u32 = 3;
     /// These take about ten seconds. The request's deadline may be sooner.
     const MOST: u32 = 50;
 
@@ -54,11 +57,11 @@ impl Resends {
     fn pause(&mut self, error: &Error, draft: &Draft, alarm: &Alarm) -> Option<Duration> {
         let is_of_use = match error.is_not_processed() {
             true => true,
-            // Not again after a new connection: that is one the server has ended.
             false => {
+                self.unanswered += 1;
                 error.is_of_a_dead_connection()
                     && draft.method().is_idempotent()
-                    && !std::mem::replace(&mut self.was_unanswered, true)
+                    && self.unanswered <= Self::MOST_UNANSWERED
             }
         };
         if !is_of_use || !draft.can_be_sent() {
