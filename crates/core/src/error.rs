@@ -269,7 +269,7 @@ impl Error {
     }
 
     /// Marks the error of a request that a kept connection did not answer because it had ended. A
-    /// session then sends an idempotent request once more, on a new connection (RFC 9112, 9.3.1).
+    /// session then sends an idempotent request again, on a new connection (RFC 9112, 9.3.1).
     #[must_use]
     pub fn on_dead_connection(mut self) -> Self {
         self.0.dead_connection = true;
