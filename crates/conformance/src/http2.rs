@@ -21,6 +21,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
@@ -128,6 +129,30 @@ impl Http2Peer {
     /// The head of a response with 200.
     pub(crate) fn head(&mut self, stream: u32) -> io::Result<()> {
         self.send(HEADERS, END_HEADERS, stream, OK)
+    }
+
+    /// A whole response with 200, without a body, whose head has so many fields of about a KiB each.
+    pub(crate) fn large_head(&mut self, stream: u32, fields: usize) -> io::Result<()> {
+        /// The frames that every peer accepts (section 4.2).
+        const FRAME: usize = 16_384;
+        let mut block = OK.to_vec();
+        for _ in 0..fields {
+            // A field that is not indexed: the name `x`, and 1,000 bytes, as 127 and 873 in groups of
+            // seven bits (RFC 7541, sections 5.1 and 6.2.2).
+            block.extend_from_slice(&[0, 1, b'x', 0x7f, 0xe9, 0x06]);
+            block.extend_from_slice(&[b'v'; 1000]);
+        }
+        let pieces: Vec<_> = block.chunks(FRAME).collect();
+        for (n, piece) in pieces.iter().enumerate() {
+            let is_last = n + 1 == pieces.len();
+            let (kind, flags) = match n {
+                0 => (HEADERS, END_STREAM),
+                _ => (CONTINUATION, 0),
+            };
+            let end = if is_last { END_HEADERS } else { 0 };
+            self.send(kind, flags | end, stream, piece)?;
+        }
+        Ok(())
     }
 
     /// A piece of a body, `last` or not.

@@ -27,6 +27,10 @@ suite! { "http2":
         "RST_STREAM with NO_ERROR behind the end of the response stops the upload alone (RFC 9113, 8.1).";
     unread_bodies_do_not_starve_others needs http2_prior_knowledge =>
         "While twenty responses of a MiB each are not read, another request is answered.";
+    head_of_sixty_kib_is_read needs http2_prior_knowledge =>
+        "A head of 60 KiB, in HEADERS and CONTINUATION frames, is read whole.";
+    head_beyond_the_limit_is_protocol needs http2_prior_knowledge =>
+        "A head of 100 KiB, and one of a MiB, are of the kind protocol, and the next request is answered.";
     more_requests_than_streams_are_all_answered needs http2_prior_knowledge =>
         "Five hundred requests at once, more than a connection has streams: each gets its own answer.";
 }
@@ -191,6 +195,39 @@ async fn unread_bodies_do_not_starve_others(context: Context) -> Result<(), Fail
         equal("an unread body", response.bytes().await?.len(), 1 << 20)?;
     }
     equal("connections", origin.stats().connections_accepted, 1)
+}
+
+async fn head_of_sixty_kib_is_read(context: Context) -> Result<(), Failure> {
+    let server = Http2Server::start(|_, peer| {
+        while let Some(request) = peer.next_request()? {
+            peer.large_head(request.stream, 60)?;
+        }
+        Ok(())
+    })?;
+    let response = session(&context)?.get(server.url("/")).send().await?;
+    equal("fields", response.headers().get_all("x").iter().count(), 60)
+}
+
+async fn head_beyond_the_limit_is_protocol(context: Context) -> Result<(), Failure> {
+    for fields in [100, 1000] {
+        let server = Http2Server::start(move |connection, peer| {
+            let mut seen = 0;
+            while let Some(request) = peer.next_request()? {
+                seen += 1;
+                match (connection, seen) {
+                    // A client that has had enough may close the connection meanwhile.
+                    (0, 1) => drop(peer.large_head(request.stream, fields)),
+                    _ => peer.answer(request.stream, "next")?,
+                }
+            }
+            Ok(())
+        })?;
+        let session = session(&context)?;
+        let head = session.get(server.url("/")).send().await;
+        fails("the head", head, &[ErrorKind::Protocol])?;
+        equal("a body", session.get(server.url("/")).text().await?, "next")?;
+    }
+    Ok(())
 }
 
 async fn more_requests_than_streams_are_all_answered(context: Context) -> Result<(), Failure> {
