@@ -22,14 +22,14 @@ pub(super) struct Running<F> {
 /// Where one job after another runs.
 struct Place<F> {
     job: Pin<Box<Option<F>>>,
-    bell: Arc<Bell>,
-    // A handle on the same bell.
+    job_waker: Arc<JobWaker>,
+    // A handle on the same `JobWaker`.
     waker: Waker,
 }
 
 /// Wakes the job of a place. It may outlive the job: then it wakes the next one, once and for
 /// nothing.
-struct Bell {
+struct JobWaker {
     place: usize,
     /// The place is in the queue.
     is_queued: AtomicBool,
@@ -47,7 +47,7 @@ struct Queue {
     waiting: Option<Waker>,
 }
 
-impl Wake for Bell {
+impl Wake for JobWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -117,15 +117,15 @@ impl<F: Future> Running<F> {
                 place
             }
             None => {
-                let bell = Arc::new(Bell {
+                let job_waker = Arc::new(JobWaker {
                     place: self.places.len(),
                     is_queued: AtomicBool::new(false),
                     woken: self.woken.clone(),
                 });
                 self.places.push(Place {
                     job: Box::pin(Some(job)),
-                    waker: Waker::from(bell.clone()),
-                    bell,
+                    waker: Waker::from(job_waker.clone()),
+                    job_waker,
                 });
                 self.places.len() - 1
             }
@@ -157,7 +157,7 @@ impl<F: Future> Running<F> {
     fn poll_place(&mut self, number: usize) -> Poll<F::Output> {
         let place = &mut self.places[number];
         // Before the poll: whatever wakes the job from here on queues it again.
-        place.bell.is_queued.store(false, Ordering::SeqCst);
+        place.job_waker.is_queued.store(false, Ordering::SeqCst);
         let Some(job) = place.job.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
