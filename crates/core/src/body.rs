@@ -221,7 +221,8 @@ impl Body {
         }
     }
 
-    /// The body, for a client, and what takes it back if the client never begins to read it.
+    /// Returns the body for a client, and a handle that takes it back if the client has not read any of
+    /// it.
     pub(crate) fn lend(self) -> (Self, Lent) {
         let owner = Arc::new(Mutex::new(Some(self)));
         let borrowed = Borrowed {
@@ -318,7 +319,7 @@ impl Lent {
         lock(&self.0).is_some()
     }
 
-    /// The body, if nothing was read of it. The client then finds an error in its place.
+    /// Returns the body if nothing was read of it. The client's reads then fail.
     pub(crate) fn take_back(self) -> Option<Body> {
         lock(&self.0).take()
     }
@@ -379,7 +380,7 @@ impl Streamed for Borrowed {
     fn reader(&self) -> Option<Reader> {
         let mut body = lock(self.owner.as_ref()?);
         let reader = body.as_ref()?.reader()?;
-        // Whoever asks for a reader reads.
+        // The reader has the body from now on.
         *body = None;
         Some(reader)
     }

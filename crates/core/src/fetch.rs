@@ -24,10 +24,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///   in the head or in the body, never a short success.
 /// - Dropping the future or the body ends the exchange, as promptly as
 ///   [`Capabilities::prompt_cancel`] says, and its connection serves nobody afterwards.
-/// - A request is written to the network at most once. The session alone sends it again, because it
-///   alone can produce the body again. The client tells it when that is safe:
+/// - The client writes a request to the network at most once. Only the session resends a request,
+///   because only the session can produce the body again. The client marks the error if that is safe:
 ///   [`Error::not_processed`] for every request, [`Error::on_dead_connection`] for idempotent ones
-///   (RFC 9110, 9.2.2).
+///   (RFC 9110, 9.2.2). A library may itself resend an idempotent request whose kept connection was
+///   dead, as libcurl does.
 /// - The connection of a response that is dropped or refused serves nobody afterwards: the session
 ///   refuses heads that the client has let pass, and those above its limits.
 /// - What it cannot do is in its [`Capabilities`], and asking for it is

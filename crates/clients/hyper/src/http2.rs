@@ -30,8 +30,8 @@ const FIRST_STREAMS: usize = 16;
 /// What h2 takes for the limit before the server has said: one that no server has.
 const UNKNOWN_STREAMS: usize = 1_000_003;
 
-/// How much of a response the server may send before its body is read. The connection's window has
-/// room for all streams, so that bodies which nobody reads keep no other from being sent.
+/// The flow-control windows of a stream and of the connection. The connection's window has room for all
+/// streams. Otherwise unread bodies would block the other responses.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 
@@ -55,15 +55,15 @@ struct Shared {
 
 /// The streams that may be open at once.
 ///
-/// h2 would queue what is above the limit, and hyper drops what is in that queue when the server says
-/// GOAWAY, without a word on whether it was sent. So the queue is here.
+/// h2 would queue streams above the limit. When the server sends GOAWAY, hyper drops the requests in
+/// that queue, and its error does not report whether they were sent. So the queue is here.
 struct Streams {
     free: Arc<Semaphore>,
     /// How many there are; `MAX_STREAMS` until the server has said.
     max: AtomicUsize,
-    /// Read by whoever hands hyper a request, and written by the task that drops the connection. If
-    /// both happened at once, the request could be left in hyper's channel, which the request itself
-    /// keeps from being dropped, and would wait for ever.
+    /// Requests take the read lock while they enter hyper's channel. The connection's task takes the
+    /// write lock while it drops the connection. If both happened at once, a request could stay in the
+    /// channel. Its own sender keeps the channel alive, so the request would wait for ever.
     sending: RwLock<()>,
 }
 
@@ -76,8 +76,8 @@ impl Streams {
         }
     }
 
-    /// How many we open where the server allows so many. A stream may be over for us and not yet for
-    /// h2, which would queue the one that takes its place: so we stay a little below.
+    /// Returns how many streams we open if the server allows `allowed`. The number is a little lower,
+    /// because h2 may still count a stream that has ended for us, and would queue the next one.
     fn of_allowed(allowed: usize) -> usize {
         match allowed {
             UNKNOWN_STREAMS => FIRST_STREAMS,
@@ -85,11 +85,11 @@ impl Streams {
         }
     }
 
-    /// The server allows so many, of which `before` were known.
+    /// Changes the limit from `before` to `allowed`.
     fn allow(&self, before: usize, allowed: usize) {
         match allowed.checked_sub(before) {
             Some(more) => self.free.add_permits(more),
-            // Those that are open are not closed.
+            // Open streams stay open, so their permits remain until they end.
             None => drop(self.free.forget_permits(before - allowed)),
         }
         self.max.store(allowed, Ordering::Relaxed);

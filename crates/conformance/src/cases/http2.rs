@@ -1,5 +1,4 @@
-//! HTTP/2 beyond single requests: streams that are refused or cut, connections that go away, and
-//! bodies that nobody reads.
+//! HTTP/2 beyond single requests: refused and truncated streams, GOAWAY, and unread bodies.
 
 use std::io;
 use std::sync::Arc;

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Jobs, each polled when it starts and when it is woken.
 ///
-/// A job is polled at the moment it starts, and takes the place of one that has just finished: the
-/// connection and the memory that the one has given back are the next one's while the processor still
-/// has them at hand. `FuturesUnordered` queues a new job behind all that are woken, and allocates for
-/// each; here a place is allocated once, and its waker too.
+/// A new job takes the place of one that has just finished, and is polled at once. It then reuses the
+/// connection and the memory of the finished job while they are still in the processor's cache.
+/// `FuturesUnordered` queues a new job behind all woken jobs and allocates memory for each job. Here, a
+/// place and its waker are allocated once.
 pub(super) struct Running<F> {
     places: Vec<Place<F>>,
     free: Vec<usize>,
@@ -27,8 +27,8 @@ struct Place<F> {
     waker: Waker,
 }
 
-/// Wakes the job of a place. It may outlive the job: then it wakes the next one, once and for
-/// nothing.
+/// Wakes the job of a place. It may outlive the job. The next job in that place is then polled once
+/// without need.
 struct JobWaker {
     place: usize,
     /// The place is in the queue.
@@ -76,7 +76,7 @@ impl Woken {
         self.queue().places.pop_front()
     }
 
-    /// Has this waker called when a place is queued. `false` if one is already.
+    /// Registers the waker for the next queued place. Returns `false` if a place is queued already.
     fn wait(&self, waker: &Waker) -> bool {
         // Wakers are cloned and dropped without the lock: they are somebody else's code.
         let waker = waker.clone();

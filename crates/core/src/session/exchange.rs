@@ -35,8 +35,8 @@ const DRAINED_IN: Duration = Duration::from_millis(500);
 const BODY_IS_GONE: &str =
     "the server has not processed the request, but its body was begun and cannot be produced again";
 
-/// Sends again that are no retries of the session's policy: the server has seen nothing of the
-/// request, or has not answered it on a kept connection that had ended.
+/// Counts the times that a request is resent without a retry: because the server has not processed it,
+/// or because its kept connection ended before a response.
 #[derive(Default)]
 struct Resends {
     so_far: u32,
@@ -44,13 +44,14 @@ struct Resends {
 }
 
 impl Resends {
-    /// So many come at once: each may meet a server that ends the connection after a few requests.
+    /// How many resends have no pause. A server that ends each connection after a few requests causes
+    /// several.
     const WITHOUT_PAUSE: u32 = 10;
     const LONGEST_PAUSE: Duration = Duration::from_millis(256);
-    /// Times that a dead connection is believed. A client that uses a new one after the first needs no
-    /// more than one; isahc cannot always.
+    /// How many resends an unanswered request gets. A client that then uses a new connection needs one;
+    /// isahc may need more.
     const MOST_UNANSWERED: u32 = 3;
-    /// These take about ten seconds. The request's deadline may be sooner.
+    /// How many resends a request gets in all. With the pauses they take about ten seconds.
     const MOST: u32 = 50;
 
     /// How long to wait before the request is sent again, or `None` if it is not.
