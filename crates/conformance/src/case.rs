@@ -134,6 +134,10 @@ pub(crate) mod need {
         capabilities.proxied_whole
     }
 
+    pub(crate) fn dead_connections(capabilities: &Capabilities) -> Support {
+        capabilities.dead_connections
+    }
+
     pub(crate) fn early_responses(capabilities: &Capabilities) -> Support {
         capabilities.early_responses
     }

@@ -9,6 +9,7 @@ mod load;
 mod stress;
 
 use std::error::Error;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,8 +56,8 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "load")]
     requests: usize,
     /// How many of them are in flight at once
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "load")]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value = "100", requires = "load")]
+    limit: NonZeroUsize,
     /// The proxy that they go through
     #[arg(long, value_name = "URL", requires = "load")]
     proxy: Option<String>,
@@ -112,7 +113,7 @@ fn main() -> ExitCode {
             base,
             method: options.method.clone(),
             requests: options.requests,
-            limit: options.limit,
+            limit: options.limit.get(),
             proxy: options.proxy.as_deref(),
             root_certificate: options.root_certificate.as_deref(),
         };

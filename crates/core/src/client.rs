@@ -158,6 +158,9 @@ pub struct Capabilities {
     /// A final response that comes before the request's body was sent is the response, even if the
     /// server then closes the connection.
     pub early_responses: Support,
+    /// A request that a kept connection did not answer, because it had ended, is told apart from one
+    /// that a new connection did not answer. Where not, such a request may be lost.
+    pub dead_connections: Support,
     /// A request that an HTTP/2 server has not processed, as it refused the stream or said GOAWAY, is
     /// told apart from one that broke off. Where not, only idempotent requests are sent again.
     pub http2_unprocessed: Support,
@@ -239,6 +242,7 @@ impl Capabilities {
             unrepeatable_reuse: Support::Yes,
             full_duplex: Support::Yes,
             early_responses: Support::Yes,
+            dead_connections: Support::Yes,
             http2_unprocessed: Support::Yes,
             missing_close_notify: Support::Yes,
             chunk_faults: Support::Yes,
@@ -280,7 +284,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 36] {
+    pub fn supports(&self) -> [(&'static str, Support); 37] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -294,6 +298,7 @@ impl Capabilities {
             ("unrepeatable reuse", self.unrepeatable_reuse),
             ("full duplex", self.full_duplex),
             ("early responses", self.early_responses),
+            ("dead connections", self.dead_connections),
             ("http2 unprocessed", self.http2_unprocessed),
             ("missing close_notify", self.missing_close_notify),
             ("chunk faults", self.chunk_faults),

@@ -223,6 +223,10 @@ impl Fetch for Isahc {
         );
         capabilities.full_duplex =
             Support::No("isahc sends nothing more once the response has begun");
+        capabilities.dead_connections = Support::No(
+            "libcurl resends most requests whose kept connection had ended, and does not report of the \
+             others that the connection was a kept one",
+        );
         capabilities.http2_unprocessed = Support::No(
             "libcurl tells a stream that the server refused or excluded by GOAWAY as one that broke: \
              idempotent requests are sent again, all others are an error",

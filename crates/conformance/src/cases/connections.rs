@@ -39,7 +39,7 @@ suite! { "connections":
         "A POST whose connection dies unanswered is an error and is not sent again.";
     post_after_the_servers_close_is_answered_once =>
         "A POST after the end of the kept connection has come goes over another one, and is answered once.";
-    no_get_is_lost_to_connections_that_end_a_moment_later =>
+    no_get_is_lost_to_connections_that_end_a_moment_later needs dead_connections =>
         "The server ends each connection 0 to 5 ms after its answer: of 2,000 GETs, 20 at once, none is lost.";
     http10_keep_alive_harms_no_request =>
         "After HTTP/1.0 responses with keep-alive, requests are answered, on the same connection or on others.";
