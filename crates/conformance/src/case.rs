@@ -94,6 +94,18 @@ pub(crate) mod need {
         capabilities.http2
     }
 
+    pub(crate) fn missing_close_notify(capabilities: &Capabilities) -> Support {
+        capabilities.missing_close_notify
+    }
+
+    pub(crate) fn http2_resets(capabilities: &Capabilities) -> Support {
+        capabilities.http2_resets
+    }
+
+    pub(crate) fn http2_unprocessed(capabilities: &Capabilities) -> Support {
+        capabilities.http2_unprocessed
+    }
+
     pub(crate) fn http2_prior_knowledge(capabilities: &Capabilities) -> Support {
         capabilities.http2_prior_knowledge
     }

@@ -1,12 +1,14 @@
 //! An HTTP/2 server, frame by frame: it ends streams and connections where real ones seldom do.
 //!
-//! It speaks over plain TCP, to clients that know beforehand.
+//! It speaks over TLS and offers nothing but HTTP/2, so that every client with HTTP/2 can talk to it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+use inflight_origin::tls::{Authority, Shown, Tls};
 
 /// What a client sends before its first frame (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
@@ -36,6 +38,7 @@ const OK: &[u8] = &[0x88];
 /// A server that does the same on every connection.
 pub(crate) struct Http2Server {
     address: SocketAddr,
+    authority: Authority,
 }
 
 impl Http2Server {
@@ -46,22 +49,29 @@ impl Http2Server {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
+        let authority = Authority::new()?;
+        let tls = Arc::new(authority.server(Shown::Valid)?);
         let serve = Arc::new(serve);
         // It ends with the suite's process: a thread that accepts has no other end.
         thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
-                let serve = serve.clone();
+                let (serve, tls) = (serve.clone(), tls.clone());
                 thread::spawn(move || {
-                    let mut peer = Http2Peer::greet(stream?)?;
+                    let mut peer = Http2Peer::greet(stream?, &tls)?;
                     serve(number, &mut peer)
                 });
             }
         });
-        Ok(Self { address })
+        Ok(Self { address, authority })
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("https://{}{path}", self.address)
+    }
+
+    /// The certificate that a client has to trust, as PEM.
+    pub(crate) fn certificate(&self) -> String {
+        self.authority.pem()
     }
 }
 
@@ -74,13 +84,18 @@ pub(crate) struct Request {
 
 /// The server's side of a connection.
 pub(crate) struct Http2Peer {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
 }
 
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
+
 impl Http2Peer {
-    fn greet(mut stream: TcpStream) -> io::Result<Self> {
+    fn greet(stream: TcpStream, tls: &Tls) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SILENCE))?;
+        let mut stream = Box::new(tls.secure(stream, &["h2"])?);
         stream.read_exact(&mut [0; PREFACE])?;
         let mut peer = Self { stream };
         peer.send(SETTINGS, 0, 0, &[])?;
@@ -93,7 +108,8 @@ impl Http2Peer {
         frame.extend_from_slice(&[kind, flags]);
         frame.extend_from_slice(&stream.to_be_bytes());
         frame.extend_from_slice(payload);
-        self.stream.write_all(&frame)
+        self.stream.write_all(&frame)?;
+        self.stream.flush()
     }
 
     /// The next request, once all of it has come; `None` when the client has closed the connection.

@@ -164,6 +164,9 @@ pub struct Capabilities {
     /// A request that an HTTP/2 server has not processed, as it refused the stream or said GOAWAY, is
     /// told apart from one that broke off. Where not, only idempotent requests are sent again.
     pub http2_unprocessed: Support,
+    /// A response over HTTP/2 that the server cuts off with RST_STREAM is incomplete, even if the frame
+    /// carries NO_ERROR.
+    pub http2_resets: Support,
     /// A response that is whole stays so if its TLS connection then ends without `close_notify`.
     pub missing_close_notify: Support,
     /// A chunk without a number is told apart from a connection that ended.
@@ -244,6 +247,7 @@ impl Capabilities {
             early_responses: Support::Yes,
             dead_connections: Support::Yes,
             http2_unprocessed: Support::Yes,
+            http2_resets: Support::Yes,
             missing_close_notify: Support::Yes,
             chunk_faults: Support::Yes,
             strict_chunks: Support::Yes,
@@ -284,7 +288,7 @@ impl Capabilities {
     }
 
     /// Every capability by name, in a fixed order: for tables.
-    pub fn supports(&self) -> [(&'static str, Support); 37] {
+    pub fn supports(&self) -> [(&'static str, Support); 38] {
         [
             ("tls", self.tls),
             ("http2", self.http2),
@@ -300,6 +304,7 @@ impl Capabilities {
             ("early responses", self.early_responses),
             ("dead connections", self.dead_connections),
             ("http2 unprocessed", self.http2_unprocessed),
+            ("http2 resets", self.http2_resets),
             ("missing close_notify", self.missing_close_notify),
             ("chunk faults", self.chunk_faults),
             ("strict chunks", self.strict_chunks),

@@ -14,7 +14,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, crypto, version};
+use tokio_rustls::rustls::{
+    ALL_VERSIONS, RootCertStore, ServerConfig, ServerConnection, StreamOwned, crypto, version,
+};
 use tokio_rustls::server::TlsStream;
 
 /// A certificate authority with a key of its own, which nobody trusts unless told to.
@@ -158,8 +160,28 @@ impl Tls {
         self
     }
 
+    /// Secures a connection of a server that reads and writes on a thread of its own. The handshake
+    /// takes place at the first read or write. `protocols` are those of ALPN, the preferred one first.
+    ///
+    /// # Errors
+    ///
+    /// rustls's, when it cannot use the certificate.
+    pub fn secure(
+        &self,
+        stream: std::net::TcpStream,
+        protocols: &[&str],
+    ) -> io::Result<impl io::Read + io::Write + Send + use<>> {
+        let connection =
+            ServerConnection::new(self.config(protocols)?).map_err(io::Error::other)?;
+        Ok(StreamOwned::new(connection, stream))
+    }
+
     /// `protocols` are those of ALPN, the preferred one first.
     pub(crate) fn acceptor(&self, protocols: &[&str]) -> io::Result<TlsAcceptor> {
+        self.config(protocols).map(TlsAcceptor::from)
+    }
+
+    fn config(&self, protocols: &[&str]) -> io::Result<Arc<ServerConfig>> {
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
         let versions: &[_] = match self.up_to_tls12 {
             true => &[&version::TLS12],
@@ -181,7 +203,7 @@ impl Tls {
             .iter()
             .map(|name| name.as_bytes().to_vec())
             .collect();
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(Arc::new(config))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::Uri;
 use http::request::{Builder, Parts};
-use http::{Method, Uri};
-use inflight_core::{Body, ClientOptions, Error, ErrorKind, Proxy};
+use inflight_core::{ClientOptions, Error, ErrorKind, Proxy};
 use inflight_net::descriptors::default_max_idle;
 use isahc::HttpClient;
 use isahc::auth::{Authentication, Credentials};
@@ -15,11 +15,10 @@ use crate::descriptors;
 
 /// Two agents, each a thread with its connections.
 ///
-/// libcurl sends a request again when it was sent on a kept connection that turns out to be dead. It
-/// cannot repeat a body that is read from a stream, as all of ours are, and returns an error then. What
-/// must not be sent twice goes to the agent that keeps no connection, so that it meets no dead one.
-/// Not so over HTTP/2 if it has a body: without a place to keep it, libcurl closes a connection to some
-/// servers before the response has come.
+/// libcurl resends a request whose kept connection turns out to be dead, whatever its method, and it
+/// does not report whether the server may have processed the request. So only idempotent requests use
+/// kept connections (RFC 9110, section 9.2.2). Each other request has a connection of its own, over
+/// HTTP/1.1: over HTTP/2, requests that are in flight at the same time would share one.
 pub(crate) struct Agents {
     keeping: HttpClient,
     single: HttpClient,
@@ -35,18 +34,12 @@ impl Agents {
         })
     }
 
-    pub(crate) fn choose(&self, repeatable: bool) -> &HttpClient {
-        match repeatable {
+    pub(crate) fn choose(&self, may_be_kept: bool) -> &HttpClient {
+        match may_be_kept {
             true => &self.keeping,
             false => &self.single,
         }
     }
-}
-
-/// Whether no harm is done if libcurl wants to repeat the request. RFC 9110, 9.2.2: a client may
-/// repeat what is idempotent.
-pub(crate) fn is_repeatable(method: &Method, body: &Body, may_be_http2: bool) -> bool {
-    method.is_idempotent() || may_be_http2 && !body.is_empty()
 }
 
 fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> {

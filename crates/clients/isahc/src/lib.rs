@@ -119,9 +119,9 @@ impl Isahc {
         let limits = Limits::new(parts.extensions.remove::<Deadline>(), self.connect_timeout);
         let https = parts.uri.scheme() == Some(&Scheme::HTTPS);
         let may_be_http2 = https && self.http2;
-        let repeatable = agent::is_repeatable(&parts.method, &body, may_be_http2);
+        let is_idempotent = parts.method.is_idempotent();
         let must_be_new = parts.extensions.get::<NewConnection>().is_some();
-        let client = self.agents.choose(repeatable && !must_be_new);
+        let client = self.agents.choose(is_idempotent && !must_be_new);
         let mut upload = Upload::new(body, &parts.method);
 
         let target = match proxy {
@@ -138,7 +138,7 @@ impl Isahc {
             let attempt = attempts.start(address);
             let mut request = agent::request(&parts, address, proxy, connect, limits.total()?)?;
             if https {
-                request = self.secure.apply(request, repeatable);
+                request = self.secure.apply(request, is_idempotent);
             }
             let request = request
                 .body(upload.reader())
@@ -165,7 +165,7 @@ impl Isahc {
                 }
                 Err(error) => {
                     let tunnel = proxy.filter(|_| https && error::may_be_of_a_tunnel(&error));
-                    let is_dead = repeatable && error::may_be_unprocessed(&error, may_be_http2);
+                    let is_dead = is_idempotent && error::may_be_unprocessed(&error, may_be_http2);
                     return Err(match (error::map(error, &limits), tunnel) {
                         (error, Some(proxy)) => proxy.gave_no_tunnel(error),
                         (error, None) if is_dead => error.on_dead_connection(),
@@ -218,8 +218,9 @@ impl Fetch for Isahc {
         capabilities.opaque_request_headers =
             Support::No("isahc sends header values in ASCII only");
         capabilities.unrepeatable_reuse = Support::No(
-            "libcurl would send the request again on finding a kept connection dead, so it has one \
-             of its own",
+            "libcurl would resend the request if its kept connection was dead, so each request whose \
+             method is not idempotent has a connection of its own, over HTTP/1.1: a server that speaks \
+             HTTP/2 alone does not answer it",
         );
         capabilities.full_duplex =
             Support::No("isahc sends nothing more once the response has begun");
@@ -228,8 +229,12 @@ impl Fetch for Isahc {
              others that the connection was a kept one",
         );
         capabilities.http2_unprocessed = Support::No(
-            "libcurl tells a stream that the server refused or excluded by GOAWAY as one that broke: \
-             idempotent requests are sent again, all others are an error",
+            "libcurl reports a stream that the server refused or excluded by GOAWAY as a broken one: \
+             the request is resent if its body can be repeated, and fails otherwise",
+        );
+        capabilities.http2_resets = Support::No(
+            "libcurl takes RST_STREAM with NO_ERROR for the end of the response, so a body that the \
+             server cut off in this way looks whole unless it has a length",
         );
         capabilities.missing_close_notify = Support::No(
             "libcurl sometimes meets the end of the TLS connection before it hands the response on, \

@@ -36,9 +36,9 @@ impl Secure {
         })
     }
 
-    /// `repeatable` is whether the request may share a connection with others: over HTTP/2 libcurl
-    /// would send it again if that connection died.
-    pub(crate) fn apply(&self, request: Builder, repeatable: bool) -> Builder {
+    /// A request that is not idempotent stays with HTTP/1.1: over HTTP/2 it would share a connection with
+    /// others, and libcurl would resend it if that connection died.
+    pub(crate) fn apply(&self, request: Builder, is_idempotent: bool) -> Builder {
         let config = self.config.get_or_init(|| {
             let config = TlsConfig::builder();
             if self.options.danger_accept_invalid_certs {
@@ -51,7 +51,7 @@ impl Secure {
             config.trust_store(store.build()).build()
         });
         let request = request.tls_config(config.clone());
-        if self.http2 && repeatable {
+        if self.http2 && is_idempotent {
             return request.version_negotiation(VersionNegotiation::latest_compatible());
         }
         request

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use inflight_core::http::{Method, Version};
 use inflight_core::{ErrorKind, HttpVersions, Session, gather};
+use inflight_origin::tls::{Authority, Shown};
 use inflight_origin::{Options, Origin};
 
 use crate::case::suite;
@@ -14,93 +15,130 @@ use crate::context::{Context, PATIENCE, within};
 use crate::http2::{Http2Peer, Http2Server, NO_ERROR, REFUSED_STREAM, Request};
 
 suite! { "http2":
-    requests_behind_a_goaway_are_sent_again needs http2_prior_knowledge =>
-        "Each connection takes five requests and then says GOAWAY: of 40 GETs and 40 POSTs at once none is lost, and no POST is processed twice.";
-    refused_streams_are_sent_again needs http2_prior_knowledge =>
+    requests_after_a_goaway_are_resent needs http2 =>
+        "Each connection takes five requests and then sends GOAWAY: of 80 GETs at once none is lost.";
+    posts_after_a_goaway_are_resent needs http2, http2_unprocessed =>
+        "The same with 40 GETs and 40 POSTs at once: none is lost, and no POST is processed twice.";
+    refused_streams_are_resent needs http2 =>
+        "The server refuses one of three streams: of 80 GETs at once none is lost.";
+    posts_on_refused_streams_are_resent needs http2, http2_unprocessed =>
         "The server refuses two of three streams: of 40 GETs and 40 POSTs at once none is lost, and no POST is processed twice.";
-    goaway_without_a_connection_lost_is_no_error needs http2_prior_knowledge =>
+    goaway_without_a_connection_lost_is_no_error needs http2 =>
         "A response that comes after a GOAWAY that allows it is whole.";
-    response_cut_anywhere_is_incomplete needs http2_prior_knowledge =>
-        "A response that is cut after any of its frames, by the connection's end or by RST_STREAM with NO_ERROR, is of the kind incomplete.";
-    reset_behind_the_whole_response_is_no_error needs http2_prior_knowledge =>
+    response_cut_anywhere_is_incomplete needs http2 =>
+        "A response that is cut after any of its frames by the end of the connection is of the kind incomplete.";
+    response_reset_without_error_is_incomplete needs http2, http2_resets =>
+        "A response that is cut after any of its frames by RST_STREAM with NO_ERROR is of the kind incomplete.";
+    reset_behind_the_whole_response_is_no_error needs http2 =>
         "RST_STREAM with NO_ERROR behind the end of the response stops the upload alone (RFC 9113, 8.1).";
-    unread_bodies_do_not_starve_others needs http2_prior_knowledge =>
+    unread_bodies_do_not_starve_others needs http2 =>
         "While twenty responses of a MiB each are not read, another request is answered.";
-    head_of_sixty_kib_is_read needs http2_prior_knowledge =>
+    head_of_sixty_kib_is_read needs http2 =>
         "A head of 60 KiB, in HEADERS and CONTINUATION frames, is read whole.";
-    head_beyond_the_limit_is_protocol needs http2_prior_knowledge =>
+    head_beyond_the_limit_is_protocol needs http2 =>
         "A head of 100 KiB, and one of a MiB, are of the kind protocol, and the next request is answered.";
-    more_requests_than_streams_are_all_answered needs http2_prior_knowledge =>
+    more_requests_than_streams_are_all_answered needs http2 =>
         "Five hundred requests at once, more than a connection has streams: each gets its own answer.";
 }
 
-const EACH: usize = 40;
+const REQUESTS: usize = 80;
 
-fn session(context: &Context) -> Result<Session, Failure> {
-    let builder = context.builder();
-    Ok(builder
-        .http_versions(HttpVersions::Http2PriorKnowledge)
-        .build()?)
+/// A session that trusts the server.
+fn session(context: &Context, certificate: &str) -> Result<Session, Failure> {
+    let builder = context.builder().http_versions(HttpVersions::PreferHttp2);
+    Ok(builder.add_root_certificate(certificate).build()?)
 }
 
-async fn requests_behind_a_goaway_are_sent_again(context: Context) -> Result<(), Failure> {
-    none_is_lost(&context, |processed, peer| {
-        // The client's streams have odd numbers, and end in any order.
-        const LAST: u32 = 9;
-        let mut left = 5;
-        while left > 0 {
-            let Some(request) = peer.next_request()? else {
-                return Ok(());
-            };
-            if request.stream > LAST {
-                continue;
-            }
-            left -= 1;
-            if left == 0 {
-                peer.go_away(LAST, NO_ERROR)?;
-            }
-            processed.fetch_add(usize::from(request.has_body), Ordering::SeqCst);
-            peer.answer(request.stream, "processed")?;
+/// An origin with HTTP/2, and its certificate.
+fn origin() -> Result<(Origin, String), Failure> {
+    let authority = Authority::new()?;
+    let options = Options::default().with_tls(authority.server(Shown::Valid)?);
+    Ok((Origin::bind(options.with_http2(true))?, authority.pem()))
+}
+
+async fn requests_after_a_goaway_are_resent(context: Context) -> Result<(), Failure> {
+    none_is_lost(&context, &[Method::GET], goaway_after_five_requests).await
+}
+
+async fn posts_after_a_goaway_are_resent(context: Context) -> Result<(), Failure> {
+    let methods = [Method::GET, Method::POST];
+    none_is_lost(&context, &methods, goaway_after_five_requests).await
+}
+
+fn goaway_after_five_requests(processed: &AtomicUsize, peer: &mut Http2Peer) -> io::Result<()> {
+    // The client's streams have odd numbers, and end in any order.
+    const LAST: u32 = 9;
+    let mut left = 5;
+    while left > 0 {
+        let Some(request) = peer.next_request()? else {
+            return Ok(());
+        };
+        if request.stream > LAST {
+            continue;
         }
-        peer.ignore()
+        left -= 1;
+        if left == 0 {
+            peer.go_away(LAST, NO_ERROR)?;
+        }
+        processed.fetch_add(usize::from(request.has_body), Ordering::SeqCst);
+        peer.answer(request.stream, "processed")?;
+    }
+    peer.ignore()
+}
+
+async fn refused_streams_are_resent(context: Context) -> Result<(), Failure> {
+    none_is_lost(&context, &[Method::GET], |processed, peer| {
+        some_streams_are_refused(processed, peer, 1)
     })
     .await
 }
 
-async fn refused_streams_are_sent_again(context: Context) -> Result<(), Failure> {
-    none_is_lost(&context, |processed, peer| {
-        let mut seen = 0;
-        while let Some(request) = peer.next_request()? {
-            seen += 1;
-            if seen % 3 != 0 {
-                peer.reset(request.stream, REFUSED_STREAM)?;
-                continue;
-            }
-            processed.fetch_add(usize::from(request.has_body), Ordering::SeqCst);
-            peer.answer(request.stream, "processed")?;
-        }
-        Ok(())
+async fn posts_on_refused_streams_are_resent(context: Context) -> Result<(), Failure> {
+    let methods = [Method::GET, Method::POST];
+    none_is_lost(&context, &methods, |processed, peer| {
+        some_streams_are_refused(processed, peer, 2)
     })
     .await
 }
 
-/// `serve` counts the POSTs that it processes. A GET may be sent again where nobody can know whether it
-/// was processed (RFC 9110, 9.2.2).
+/// Refuses this many of three streams.
+fn some_streams_are_refused(
+    processed: &AtomicUsize,
+    peer: &mut Http2Peer,
+    refused: usize,
+) -> io::Result<()> {
+    let mut seen = 0;
+    while let Some(request) = peer.next_request()? {
+        seen += 1;
+        if seen % 3 < refused {
+            peer.reset(request.stream, REFUSED_STREAM)?;
+            continue;
+        }
+        processed.fetch_add(usize::from(request.has_body), Ordering::SeqCst);
+        peer.answer(request.stream, "processed")?;
+    }
+    Ok(())
+}
+
+/// `serve` counts the POSTs that it processes. A GET may be resent where nobody can know whether it
+/// was processed (RFC 9110, section 9.2.2).
 async fn none_is_lost(
     context: &Context,
-    serve: impl Fn(&AtomicUsize, &mut Http2Peer) -> io::Result<()> + Send + Sync + 'static,
+    methods: &[Method],
+    serve: fn(&AtomicUsize, &mut Http2Peer) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let processed = Arc::new(AtomicUsize::new(0));
     let counter = processed.clone();
     let server = Http2Server::start(move |_, peer| serve(&counter, peer))?;
-    let session = session(context)?;
-    let requests = (0..2 * EACH).map(|n| {
-        let request = match n % 2 {
-            0 => session.get(server.url("/")),
-            _ => session.post(server.url("/")).body("once"),
-        };
-        request.text()
-    });
+    let session = session(context, &server.certificate())?;
+    let mut requests = Vec::with_capacity(REQUESTS);
+    for method in methods.iter().cycle().take(REQUESTS) {
+        let request = session.request(method.clone(), server.url("/"));
+        requests.push(match *method {
+            Method::POST => request.body("once").text(),
+            _ => request.text(),
+        });
+    }
     for page in gather(requests).settled().await.results {
         equal(
             "a body",
@@ -108,7 +146,11 @@ async fn none_is_lost(
             "processed",
         )?;
     }
-    equal("POSTs processed", processed.load(Ordering::SeqCst), EACH)
+    let posts = match methods.contains(&Method::POST) {
+        true => REQUESTS / methods.len(),
+        false => 0,
+    };
+    equal("POSTs processed", processed.load(Ordering::SeqCst), posts)
 }
 
 async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Result<(), Failure> {
@@ -119,9 +161,10 @@ async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Resul
         peer.head(stream)?;
         peer.go_away(stream, NO_ERROR)?;
         peer.data(stream, "wh", false)?;
-        peer.data(stream, "ole", true)
+        peer.data(stream, "ole", true)?;
+        peer.ignore()
     })?;
-    let session = session(&context)?;
+    let session = session(&context, &server.certificate())?;
     for _ in 0..3 {
         equal(
             "a body",
@@ -133,31 +176,36 @@ async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Resul
 }
 
 async fn response_cut_anywhere_is_incomplete(context: Context) -> Result<(), Failure> {
+    cut_response_is_incomplete(&context, false).await
+}
+
+async fn response_reset_without_error_is_incomplete(context: Context) -> Result<(), Failure> {
+    cut_response_is_incomplete(&context, true).await
+}
+
+async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result<(), Failure> {
     // The frames are a head and three pieces: none, one, two or three of them come.
     for frames in 0..4 {
-        for by_reset in [false, true] {
-            let server = Http2Server::start(move |_, peer| {
-                while let Some(Request { stream, .. }) = peer.next_request()? {
-                    for frame in 0..frames {
-                        match frame {
-                            0 => peer.head(stream)?,
-                            _ => peer.data(stream, "piece", false)?,
-                        }
+        let server = Http2Server::start(move |_, peer| {
+            while let Some(Request { stream, .. }) = peer.next_request()? {
+                for frame in 0..frames {
+                    match frame {
+                        0 => peer.head(stream)?,
+                        _ => peer.data(stream, "piece", false)?,
                     }
-                    if !by_reset {
-                        break;
-                    }
-                    peer.reset(stream, NO_ERROR)?;
                 }
-                Ok(())
-            })?;
-            let what = format!("{frames} frames, reset: {by_reset}");
-            // A POST, as a GET might be sent again on account of a connection that was kept.
-            for _ in 0..2 {
-                let session = session(&context)?;
-                let text = session.post(server.url("/")).body("once").text().await;
-                fails(&what, text, &[ErrorKind::Incomplete])?;
+                if !by_reset {
+                    break;
+                }
+                peer.reset(stream, NO_ERROR)?;
             }
+            Ok(())
+        })?;
+        // With a session of its own, as a GET is resent if a kept connection did not answer it.
+        for _ in 0..2 {
+            let session = session(context, &server.certificate())?;
+            let text = session.get(server.url("/")).text().await;
+            fails(&format!("{frames} frames"), text, &[ErrorKind::Incomplete])?;
         }
     }
     Ok(())
@@ -171,8 +219,8 @@ async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result
         }
         Ok(())
     })?;
-    let session = session(&context)?;
-    for method in [Method::GET, Method::POST] {
+    let session = session(&context, &server.certificate())?;
+    for method in [Method::GET, Method::PUT] {
         let request = session.request(method, server.url("/"));
         equal("a body", request.text().await?, "whole")?;
     }
@@ -180,8 +228,8 @@ async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result
 }
 
 async fn unread_bodies_do_not_starve_others(context: Context) -> Result<(), Failure> {
-    let origin = Origin::bind(Options::default().with_http2(true))?;
-    let session = session(&context)?;
+    let (origin, certificate) = origin()?;
+    let session = session(&context, &certificate)?;
     let mut unread = Vec::new();
     for seed in 0..20 {
         let url = origin.url(&format!("/bytes/1048576?seed={seed}"));
@@ -203,35 +251,37 @@ async fn head_of_sixty_kib_is_read(context: Context) -> Result<(), Failure> {
         }
         Ok(())
     })?;
-    let response = session(&context)?.get(server.url("/")).send().await?;
+    let session = session(&context, &server.certificate())?;
+    let response = session.get(server.url("/")).send().await?;
     equal("fields", response.headers().get_all("x").iter().count(), 60)
 }
 
 async fn head_beyond_the_limit_is_protocol(context: Context) -> Result<(), Failure> {
     for fields in [100, 1000] {
-        let server = Http2Server::start(move |connection, peer| {
-            let mut seen = 0;
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let is_next = has_failed.clone();
+        let server = Http2Server::start(move |_, peer| {
             while let Some(request) = peer.next_request()? {
-                seen += 1;
-                match (connection, seen) {
-                    // A client that has had enough may close the connection meanwhile.
-                    (0, 1) => drop(peer.large_head(request.stream, fields)),
-                    _ => peer.answer(request.stream, "next")?,
+                match is_next.load(Ordering::SeqCst) {
+                    true => peer.answer(request.stream, "next")?,
+                    // A client that has read enough may close the connection meanwhile.
+                    false => drop(peer.large_head(request.stream, fields)),
                 }
             }
             Ok(())
         })?;
-        let session = session(&context)?;
+        let session = session(&context, &server.certificate())?;
         let head = session.get(server.url("/")).send().await;
         fails("the head", head, &[ErrorKind::Protocol])?;
+        has_failed.store(true, Ordering::SeqCst);
         equal("a body", session.get(server.url("/")).text().await?, "next")?;
     }
     Ok(())
 }
 
 async fn more_requests_than_streams_are_all_answered(context: Context) -> Result<(), Failure> {
-    let origin = Origin::bind(Options::default().with_http2(true))?;
-    let session = session(&context)?;
+    let (origin, certificate) = origin()?;
+    let session = session(&context, &certificate)?;
     let pages = (0..500).map(|n| {
         let request = session.get(origin.url(&format!("/page/{n}?delay_ms=20")));
         async move {

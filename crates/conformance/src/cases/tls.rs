@@ -1,6 +1,9 @@
 //! TLS: whom a client trusts, and what it says when it does not.
 
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use inflight_core::http::StatusCode;
@@ -69,6 +72,10 @@ suite! { "tls":
         "A redirect from http to https is followed, without Authorization.";
     redirect_to_http_is_refused needs tls =>
         "A redirect from https to http is of the kind redirect_refused, unless it is allowed.";
+    complete_responses_need_no_close_notify needs tls, missing_close_notify =>
+        "A response with a length or in chunks is complete, even if the server then closes the connection without close_notify (RFC 9112, 9.8).";
+    response_without_length_or_close_notify_is_incomplete needs tls =>
+        "A response that ends with the connection, and whose connection ends without close_notify, is of the kind incomplete.";
     session_survives_a_refused_certificate needs tls =>
         "After a certificate was refused, the next request to another server is answered.";
 }
@@ -444,4 +451,64 @@ fn demanding(
 
 fn trusting(context: &Context, authority: &Authority) -> SessionBuilder {
     context.builder().add_root_certificate(authority.pem())
+}
+
+async fn complete_responses_need_no_close_notify(context: Context) -> Result<(), Failure> {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nwhole",
+    ] {
+        let (url, builder) = without_close_notify(&context, response)?;
+        let session = builder.build()?;
+        for _ in 0..5 {
+            equal(response, session.get(&url).text().await?, "whole")?;
+        }
+    }
+    Ok(())
+}
+
+async fn response_without_length_or_close_notify_is_incomplete(
+    context: Context,
+) -> Result<(), Failure> {
+    let response = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole?";
+    let (url, builder) = without_close_notify(&context, response)?;
+    let session = builder.build()?;
+    for _ in 0..5 {
+        let text = session.get(&url).text().await;
+        fails(response, text, &[ErrorKind::Incomplete])?;
+    }
+    Ok(())
+}
+
+/// The address of a server that answers one request on each connection, and then closes the connection
+/// without `close_notify`; and a builder that trusts it.
+fn without_close_notify(
+    context: &Context,
+    response: &'static str,
+) -> Result<(String, SessionBuilder), Failure> {
+    let authority = Authority::new()?;
+    let tls = authority.server(Shown::Valid)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let url = format!("https://{}/", listener.local_addr()?);
+    // It ends with the suite's process: a thread that accepts has no other end.
+    thread::spawn(move || {
+        // A client may close its connection early; the next one is served all the same.
+        for stream in listener.incoming().flatten() {
+            let _ = answer_once(&tls, stream, response);
+        }
+    });
+    let builder = context.builder().add_root_certificate(authority.pem());
+    Ok((url, builder))
+}
+
+fn answer_once(tls: &Tls, stream: TcpStream, response: &str) -> io::Result<()> {
+    let mut stream = BufReader::new(tls.secure(stream, &[])?);
+    let mut line = String::new();
+    while stream.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let stream = stream.get_mut();
+    stream.write_all(response.as_bytes())?;
+    stream.flush()
 }
