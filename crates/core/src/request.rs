@@ -36,7 +36,7 @@ pub struct RequestBuilder {
     session: Session,
     target: Result<Target, Error>,
     // Its URI is the target's, set when it is sent.
-    request: Box<http::Request<Body>>,
+    request: http::Request<Body>,
     // The media type of the body, unless a header says another.
     content_type: Option<HeaderValue>,
     upload: Option<Box<Upload>>,
@@ -54,7 +54,7 @@ impl RequestBuilder {
             session,
             target,
             // Some hundred bytes, which go through several hands on their way to the client.
-            request: Box::new(request),
+            request,
             content_type: None,
             upload: None,
             timeout,

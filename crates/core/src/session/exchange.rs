@@ -81,7 +81,7 @@ impl Resends {
 
 /// What the caller wants sent: the pattern of the requests that are.
 pub(crate) struct Draft {
-    request: Box<Request<Body>>,
+    request: Request<Body>,
     /// The body is a stream and was given to the client.
     lent: Option<Lent>,
     /// A redirect has led to another site.
@@ -93,7 +93,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(mut request: Box<Request<Body>>, decompress: bool) -> Self {
+    pub(crate) fn new(mut request: Request<Body>, decompress: bool) -> Self {
         Self {
             decompress: decode::is_wanted(&mut request, decompress),
             request,
@@ -191,7 +191,7 @@ impl Session {
     pub(crate) async fn exchange(
         self,
         target: Result<Target, Error>,
-        mut request: Box<Request<Body>>,
+        mut request: Request<Body>,
         upload: Option<Box<Upload>>,
         timeout: Option<Duration>,
     ) -> Result<Response, Error> {
