@@ -6,6 +6,7 @@ use inflight::Cell;
 
 use crate::peers;
 use crate::record::Environment;
+use crate::worker::measure::CallCounter;
 
 mod built {
     #![allow(
@@ -78,6 +79,8 @@ pub fn here() -> Environment {
             .ok()
             .map(|limit| limit.to_string()),
     );
+    let counter = CallCounter::find().map(|counter| counter.to_string());
+    note("system calls counted by", counter);
     let load = fs::read_to_string("/proc/loadavg").ok();
     note(
         "load average",

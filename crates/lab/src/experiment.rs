@@ -3,7 +3,7 @@
 
 use inflight_origin::Stats;
 
-use crate::worker::measure::has_strace;
+use crate::worker::measure::CallCounter;
 use crate::worker::{Failure, Metrics, Setup, Turn};
 
 /// One experiment, defined once: the runner, criterion and the report all read it.
@@ -75,8 +75,8 @@ pub type OfOrigin = (&'static str, fn(&Stats, &Metrics) -> f64);
 pub enum Need {
     /// An allocator that counts: a program of its own has it.
     Allocator,
-    /// The program strace.
-    Strace,
+    /// A program that counts system calls: perf, with the right to read tracepoints, or strace.
+    CallCounter,
 }
 
 /// How long a worker's process lives.
@@ -141,8 +141,9 @@ impl Metric {
 impl Experiment {
     /// What it needs of this machine that is not there.
     pub fn absent(&self) -> Option<&'static str> {
-        let needs_strace = self.work.needs == Some(Need::Strace);
-        (needs_strace && !has_strace()).then_some("needs the program strace")
+        let needs_counter = self.work.needs == Some(Need::CallCounter);
+        let is_missing = needs_counter && CallCounter::find().is_none();
+        is_missing.then_some("needs perf, with the right to read tracepoints, or strace")
     }
 
     /// The metrics that a worker tells.

@@ -1,5 +1,6 @@
 //! Time, CPU, memory and system calls of this process.
 
+use std::fmt;
 #[cfg(target_os = "linux")]
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -89,18 +90,53 @@ pub(crate) fn allocations() -> Result<u64, Failure> {
     ))
 }
 
-/// What counts system calls, if it is there.
-pub(crate) fn has_strace() -> bool {
-    static THERE: OnceLock<bool> = OnceLock::new();
-    *THERE.get_or_init(|| {
-        let mut command = Command::new("strace");
-        command
-            .arg("-V")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        cfg!(target_os = "linux") && command.status().is_ok_and(|status| status.success())
-    })
+/// A program that counts the system calls of a process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum CallCounter {
+    /// The kernel counts. It needs the right to read tracepoints.
+    Perf,
+    /// It stops the process at each system call, so that clients find connections idle that are not.
+    Strace,
 }
+
+impl CallCounter {
+    /// The better of the two that works here.
+    pub(crate) fn find() -> Option<Self> {
+        static FOUND: OnceLock<Option<CallCounter>> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            let counters = [Self::Perf, Self::Strace];
+            counters.into_iter().find(|counter| counter.works())
+        })
+    }
+
+    fn works(self) -> bool {
+        let mut command = match self {
+            Self::Perf => {
+                let mut command = Command::new("perf");
+                command.args(["stat", "-e", PERF_EVENTS, "--", "true"]);
+                command
+            }
+            Self::Strace => {
+                let mut command = Command::new("strace");
+                command.arg("-V");
+                command
+            }
+        };
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        cfg!(target_os = "linux") && command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl fmt::Display for CallCounter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Perf => "perf",
+            Self::Strace => "strace",
+        })
+    }
+}
+
+const PERF_EVENTS: &str = "raw_syscalls:sys_enter,syscalls:sys_enter_futex";
 
 /// How many there were.
 #[derive(Debug, PartialEq)]
@@ -111,66 +147,132 @@ pub(crate) struct SystemCalls {
 }
 
 /// What `work` gives, and how many system calls this process made meanwhile, all threads together.
-///
-/// strace stops the process at each of them: what is timed meanwhile is not to be believed.
-#[cfg(target_os = "linux")]
 pub(crate) fn system_calls<T>(
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(T, SystemCalls), Failure> {
+    match CallCounter::find() {
+        #[cfg(target_os = "linux")]
+        Some(CallCounter::Perf) => counting::by_perf(work),
+        #[cfg(target_os = "linux")]
+        Some(CallCounter::Strace) => counting::by_strace(work),
+        _ => Err("neither perf nor strace works here".into()),
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod counting {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::fs::FileExt;
+
     use rustix::fs::{MemfdFlags, memfd_create};
     use rustix::process::{PTracer, Pid, Signal, kill_process, set_ptracer};
 
-    // Where processes may look at their children alone. Elsewhere there is nothing to allow.
-    let _ = set_ptracer(PTracer::Any);
-    // In memory: it tells of each thread, and a pipe that nobody reads would stop it.
-    let said = File::from(memfd_create("strace", MemfdFlags::CLOEXEC)?);
-    let mut strace = Command::new("strace")
-        .args(["-f", "-c", "-U", "calls,name", "-p"])
-        .arg(std::process::id().to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(said.try_clone()?)
-        .spawn()?;
-    // It says so when it has all threads.
-    while !all_of(&said)?.contains(" attached") {
-        if strace.try_wait()?.is_some() {
-            return Err(all_of(&said)?.trim().into());
-        }
-        std::thread::sleep(Duration::from_millis(1));
+    use super::*;
+
+    pub(super) fn by_perf<T>(
+        work: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<(T, SystemCalls), Failure> {
+        let output = File::from(memfd_create("perf", MemfdFlags::CLOEXEC)?);
+        let mut perf = Command::new("perf")
+            // It counts between the commands that it reads, and acknowledges each.
+            .args([
+                "stat",
+                "-x",
+                ",",
+                "-e",
+                PERF_EVENTS,
+                "-D",
+                "-1",
+                "--control=fd:0,1",
+                "-p",
+            ])
+            .arg(std::process::id().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(output.try_clone()?)
+            .spawn()?;
+        let pipes = perf.stdin.take().zip(perf.stdout.take());
+        let (mut commands, answers) = pipes.ok_or("perf has no pipes")?;
+        let mut answers = BufReader::new(answers);
+        let mut command = |command: &str| {
+            // Where perf has ended, its output says why.
+            let sent = commands.write_all(command.as_bytes());
+            let mut answer = String::new();
+            sent.and_then(|()| answers.read_line(&mut answer))?;
+            match answer.contains("ack") {
+                true => Ok(()),
+                false => Err(Failure::from(contents(&output)?.trim())),
+            }
+        };
+        command("enable\n")?;
+        let done = work();
+        command("disable\n")?;
+        kill_process(Pid::from_child(&perf), Signal::INT)?;
+        perf.wait()?;
+        let table = contents(&output)?;
+        let calls = perf_counts(&table).ok_or_else(|| format!("perf printed {table:?}"))?;
+        Ok((done?, calls))
     }
-    let done = work();
-    kill_process(Pid::from_child(&strace), Signal::INT)?;
-    strace.wait()?;
-    let said = all_of(&said)?;
-    Ok((
-        done?,
-        calls(&said).ok_or_else(|| format!("strace said {said:?}"))?,
-    ))
+
+    pub(super) fn by_strace<T>(
+        work: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<(T, SystemCalls), Failure> {
+        // Where processes may look at their children alone. Elsewhere there is nothing to allow.
+        let _ = set_ptracer(PTracer::Any);
+        // In memory: strace prints a line for each thread, and a pipe that nobody reads would stop it.
+        let output = File::from(memfd_create("strace", MemfdFlags::CLOEXEC)?);
+        let mut strace = Command::new("strace")
+            .args(["-f", "-c", "-U", "calls,name", "-p"])
+            .arg(std::process::id().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output.try_clone()?)
+            .spawn()?;
+        // It prints this when it has all threads.
+        while !contents(&output)?.contains(" attached") {
+            if strace.try_wait()?.is_some() {
+                return Err(contents(&output)?.trim().into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let done = work();
+        kill_process(Pid::from_child(&strace), Signal::INT)?;
+        strace.wait()?;
+        let table = contents(&output)?;
+        let calls = strace_counts(&table).ok_or_else(|| format!("strace printed {table:?}"))?;
+        Ok((done?, calls))
+    }
+
+    /// The contents of a file that others write to.
+    fn contents(file: &File) -> Result<String, Failure> {
+        let mut bytes = vec![0; file.metadata()?.len().try_into()?];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
 }
 
-/// What is in a file that others write to.
-#[cfg(target_os = "linux")]
-fn all_of(file: &File) -> Result<String, Failure> {
-    use std::os::unix::fs::FileExt;
-
-    let mut bytes = vec![0; file.metadata()?.len().try_into()?];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn system_calls<T>(
-    _: impl FnOnce() -> Result<T, Failure>,
-) -> Result<(T, SystemCalls), Failure> {
-    Err("strace is a program for Linux".into())
-}
-
-/// strace's table: lines of the form `NUMBER NAME`, and their sum as `NUMBER total`.
+/// Reads perf's table, which has lines of the form `NUMBER,,EVENT,…`.
 #[cfg(any(target_os = "linux", test))]
-fn calls(said: &str) -> Option<SystemCalls> {
+fn perf_counts(table: &str) -> Option<SystemCalls> {
+    let mut counts = PERF_EVENTS.split(',').map(|event| {
+        let mut lines = table.lines().map(|line| line.split(','));
+        lines.find_map(|mut fields| {
+            let number = fields.next()?.parse().ok()?;
+            (fields.nth(1)? == event).then_some(number)
+        })
+    });
+    Some(SystemCalls {
+        all: counts.next()??,
+        futex: counts.next()??,
+    })
+}
+
+/// Reads strace's table, which has lines of the form `NUMBER NAME`, and their sum as `NUMBER total`.
+#[cfg(any(target_os = "linux", test))]
+fn strace_counts(table: &str) -> Option<SystemCalls> {
     let of = |name: &str| {
         let number = |line: &str| line.trim().strip_suffix(name)?.trim().parse().ok();
-        said.lines().rev().find_map(number)
+        table.lines().rev().find_map(number)
     };
     Some(SystemCalls {
         all: of(" total")?,
@@ -185,16 +287,30 @@ mod tests {
     #[test]
     fn the_sum_of_a_table_is_read() {
         let table = "    calls syscall\n--------- --------\n        2 read\n       12 futex\n--------- --------\n       14 total\n";
-        assert_eq!(calls(table), Some(SystemCalls { all: 14, futex: 12 }));
-        assert_eq!(calls(""), None);
-        assert_eq!(calls("strace: no table"), None);
+        assert_eq!(
+            strace_counts(table),
+            Some(SystemCalls { all: 14, futex: 12 })
+        );
+        assert_eq!(strace_counts(""), None);
+        assert_eq!(strace_counts("strace: no table"), None);
+    }
+
+    #[test]
+    fn perfs_table_is_read() {
+        let table = "Events disabled\n14,,raw_syscalls:sys_enter,29253,100.00,,\n12,,syscalls:sys_enter_futex,29253,100.00,,\n";
+        assert_eq!(perf_counts(table), Some(SystemCalls { all: 14, futex: 12 }));
+        assert_eq!(perf_counts(""), None);
+        assert_eq!(
+            perf_counts("<not counted>,,raw_syscalls:sys_enter,0,0.00,,"),
+            None
+        );
     }
 
     #[test]
     #[allow(clippy::print_stdout, reason = "what is not tested is said")]
     fn a_processs_own_calls_are_counted() {
-        if !has_strace() {
-            println!("SKIPPED: there is no strace");
+        if CallCounter::find().is_none() {
+            println!("SKIPPED: neither perf nor strace works here");
             return;
         }
         let (length, calls) = system_calls(|| {
