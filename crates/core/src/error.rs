@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::tls::TlsFault;
-
 /// A boxed error of any kind, as a source.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -280,7 +278,7 @@ impl Error {
         self.0.dead_connection
     }
 
-    pub(crate) fn with_story(mut self, redirects: usize, attempts: u32) -> Self {
+    pub(crate) fn with_history(mut self, redirects: usize, attempts: u32) -> Self {
         self.0.redirects = u32::try_from(redirects).unwrap_or(u32::MAX);
         self.0.attempts = attempts;
         self
@@ -462,6 +460,37 @@ impl StdError for Error {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         io::Error::other(error)
+    }
+}
+
+/// Why a connection could not be secured. A client that does not tell
+/// ([`tls_faults`](crate::Capabilities::tls_faults)) says [`Other`](Self::Other).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsFault {
+    /// The server's certificate is no longer valid.
+    Expired,
+    /// The server's certificate is for another name.
+    WrongHost,
+    /// The server's certificate comes from an authority that is not trusted.
+    UnknownIssuer,
+    /// The server's certificate is its own issuer, and is not trusted.
+    SelfSigned,
+    /// Anything else: no version or cipher in common, a certificate that the server wanted and did
+    /// not get, no TLS at all.
+    Other,
+}
+
+impl TlsFault {
+    /// What is wrong, in a few words.
+    pub(crate) fn sentence(self) -> Option<&'static str> {
+        match self {
+            Self::Expired => Some("the server's certificate has expired"),
+            Self::WrongHost => Some("the server's certificate is for another name"),
+            Self::UnknownIssuer => Some("the server's certificate is of an unknown issuer"),
+            Self::SelfSigned => Some("the server's certificate is self-signed"),
+            Self::Other => None,
+        }
     }
 }
 

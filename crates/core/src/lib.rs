@@ -18,63 +18,62 @@
 //! - [`ClientOptions`], [`TlsOptions`], [`Capabilities`], [`Resolver`], [`AddressGuard`]: what a client is given
 //!   and what it says of itself.
 
-mod auth;
-mod body;
-mod cancel;
-mod charset;
-mod client;
-#[cfg(feature = "cookies")]
-mod cookies;
-mod decode;
+// From the lowest layer to the highest: each uses only those above it in this list.
+mod backend;
+mod connect;
 mod error;
-mod fetch;
-mod file;
 pub mod gather;
-mod guard;
-mod head;
-mod lookups;
-mod multipart;
+mod message;
 mod observe;
-mod offload;
-mod progress;
-mod proxy;
-mod request;
-mod resolve;
-mod response;
-mod runtime;
 mod session;
-mod socket;
-mod target;
-mod task;
-mod tls;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod upload;
 
-pub use body::{BlockingBody, Body};
-pub use cancel::{Cancel, CancelGuard};
-pub use client::{Capabilities, Ceiling, ClientOptions, Support};
+// Requests, and what they return.
+pub use error::{BoxError, Error, ErrorKind, Phase, TlsFault};
+pub use message::body::{BlockingBody, Body};
+pub use message::progress::Progress;
+pub use message::response::{Redirect, Response};
 #[cfg(feature = "cookies")]
-pub use cookies::CookieJar;
-pub use error::{BoxError, Error, ErrorKind, Phase};
-pub use fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking, NewConnection};
+pub use session::cookies::CookieJar;
+pub use session::request::{IntoUrl, RequestBuilder};
+pub use upload::multipart::{Multipart, Part};
+
+// Sessions and their policy.
+pub use connect::guard::{AddressGuard, AddressRefused, IpNet};
+pub use connect::options::ClientOptions;
+pub use connect::proxy::{Proxies, Proxy};
+pub use connect::resolve::{Resolve, SystemResolver};
+pub use connect::tls::{Certificate, HttpVersions, Identity, TlsOptions};
+pub use session::builder::SessionBuilder;
+pub use session::in_flight::Stats;
+pub use session::retry::Retry;
+pub use session::session::Session;
+
+// Many requests at once.
+pub use backend::task::{Panic, Task, TaskError, unblock};
 pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};
-pub use guard::{AddressGuard, AddressRefused, IpNet};
-pub use head::retires_connection;
-pub use multipart::{Multipart, Part};
+
+// Observers.
 #[cfg(feature = "tracing")]
 pub use observe::TracingObserver;
-pub use observe::{Connection, Connections, Event, Observer, Step, Trace};
-pub use offload::{Inline, Offload};
-pub use progress::Progress;
-pub use proxy::{Proxies, Proxy};
-pub use request::{IntoUrl, RequestBuilder};
-pub use resolve::{Resolve, Resolver, SystemResolver, connect_error, host_and_port};
-pub use response::Response;
-pub use runtime::{BlockOn, Runtime};
-pub use session::{Redirect, Retry, Session, SessionBuilder, Stats};
-pub use socket::{ConnectOptions, PollReadable, ReadinessSocket, Socket, TryRead, no_sockets};
-pub use task::{Panic, Task, TaskError, unblock};
-pub use tls::{Certificate, HttpVersions, Identity, TlsFault, TlsOptions};
+pub use observe::{Connection, Event, Observer, Step};
+
+// What clients implement, and what helps them.
+pub use backend::cancel::{Cancel, CancelGuard};
+pub use backend::capabilities::{Capabilities, Ceiling, Support};
+pub use backend::fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking, NewConnection};
+pub use backend::offload::{Inline, Offload};
+pub use connect::resolve::{connect_error, host_and_port};
+pub use connect::resolver::Resolver;
+pub use message::head::retires_connection;
+pub use observe::{Connections, Trace};
+
+// What runtimes implement, and what helps them.
+pub use backend::runtime::{BlockOn, Runtime};
+pub use backend::socket::{
+    ConnectOptions, PollReadable, ReadinessSocket, Socket, TryRead, no_sockets,
+};
 
 pub use {bytes, http, http_body, url};

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method, StatusCode, Version};
 use url::Url;
 
-use crate::body::Body;
+use crate::backend::runtime::Runtime;
 use crate::error::Error;
-use crate::progress::{Progress, Watch};
-use crate::runtime::Runtime;
-use crate::target::Target;
+use crate::message::body::Body;
+use crate::message::progress::{Progress, Watch};
+use crate::message::target::Target;
 
 /// Is told what happens to a session's requests: see
 /// [`SessionBuilder::observe`](crate::SessionBuilder::observe). Every `Fn(&Event)` is one.
@@ -182,10 +182,10 @@ pub(crate) type Observers = Arc<[Arc<dyn Observer>]>;
 
 /// Those who are told of one request, on its way to the session in its extensions.
 #[derive(Clone, Default)]
-pub(crate) struct Own(pub(crate) Vec<Arc<dyn Observer>>);
+pub(crate) struct RequestObservers(pub(crate) Vec<Arc<dyn Observer>>);
 
 /// A request under way to one URL, for those who are told of it.
-struct Hop {
+struct Attempt {
     observers: Observers,
     runtime: Arc<dyn Runtime>,
     request: u64,
@@ -198,8 +198,8 @@ struct Hop {
     over: AtomicBool,
 }
 
-impl Hop {
-    fn tell(&self, step: Step<'_>) {
+impl Attempt {
+    fn report(&self, step: Step<'_>) {
         let at = self.runtime.now();
         let event = Event {
             request: self.request,
@@ -217,18 +217,18 @@ impl Hop {
 
     fn connected(&self, connection: Connection) {
         if !self.has_connection.swap(true, Ordering::Relaxed) {
-            self.tell(Step::Connected(connection));
+            self.report(Step::Connected(connection));
         }
     }
 }
 
 /// How a session tells of one request. Dropped before its end, the request was cancelled.
-pub(crate) struct Observed {
-    hop: Arc<Hop>,
+pub(crate) struct ObservedExchange {
+    attempt: Arc<Attempt>,
     bytes: u64,
 }
 
-impl Observed {
+impl ObservedExchange {
     pub(crate) fn start(
         observers: Observers,
         runtime: &Arc<dyn Runtime>,
@@ -236,7 +236,7 @@ impl Observed {
         method: &Method,
         target: &Target,
     ) -> Self {
-        let hop = Hop {
+        let attempt = Attempt {
             observers,
             runtime: runtime.clone(),
             request,
@@ -248,21 +248,21 @@ impl Observed {
             has_body: false,
             over: AtomicBool::new(false),
         };
-        hop.tell(Step::Started);
+        attempt.report(Step::Started);
         Self {
-            hop: Arc::new(hop),
+            attempt: Arc::new(attempt),
             bytes: 0,
         }
     }
 
-    pub(crate) fn tell(&self, step: Step<'_>) {
-        self.hop.tell(step);
+    pub(crate) fn report(&self, step: Step<'_>) {
+        self.attempt.report(step);
     }
 
     /// The request goes to the client.
     pub(crate) fn sending(&mut self, target: &Target, request: &mut http::Request<Body>) {
-        let last = &self.hop;
-        self.hop = Arc::new(Hop {
+        let last = &self.attempt;
+        self.attempt = Arc::new(Attempt {
             observers: last.observers.clone(),
             runtime: last.runtime.clone(),
             request: last.request,
@@ -274,19 +274,19 @@ impl Observed {
             has_body: !request.body().is_empty(),
             over: AtomicBool::new(false),
         });
-        self.tell(Step::Sending);
-        let told = Told(self.hop.clone());
+        self.report(Step::Sending);
+        let told = ObserverHandle(self.attempt.clone());
         request.extensions_mut().insert(told.clone());
         let body = std::mem::take(request.body_mut());
         *request.body_mut() = body.watched(Arc::new(told));
     }
 
     pub(crate) fn head(&self, head: &http::Response<Body>) {
-        self.hop.connected(Connection::Unknown);
-        if !self.hop.has_body {
-            self.tell(Step::Sent { at: None });
+        self.attempt.connected(Connection::Unknown);
+        if !self.attempt.has_body {
+            self.report(Step::Sent { at: None });
         }
-        self.tell(Step::Head {
+        self.report(Step::Head {
             status: head.status(),
             version: head.version(),
             headers: head.headers(),
@@ -295,7 +295,7 @@ impl Observed {
 
     pub(crate) fn chunk(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-        self.tell(Step::Chunk { bytes });
+        self.report(Step::Chunk { bytes });
     }
 
     pub(crate) fn done(self) {
@@ -308,13 +308,13 @@ impl Observed {
     }
 
     fn end(&self, step: Step<'_>) {
-        if !self.hop.over.swap(true, Ordering::Relaxed) {
-            self.tell(step);
+        if !self.attempt.over.swap(true, Ordering::Relaxed) {
+            self.report(step);
         }
     }
 }
 
-impl Drop for Observed {
+impl Drop for ObservedExchange {
     fn drop(&mut self) {
         self.end(Step::Cancelled);
     }
@@ -322,19 +322,19 @@ impl Drop for Observed {
 
 /// Somebody is told of this request: in its extensions.
 #[derive(Clone)]
-struct Told(Arc<Hop>);
+struct ObserverHandle(Arc<Attempt>);
 
-impl Watch for Told {
+impl Watch for ObserverHandle {
     fn took(&self, so_far: Progress) {
         if !self.0.over.load(Ordering::Relaxed) {
-            self.0.tell(Step::Uploaded(so_far));
+            self.0.report(Step::Uploaded(so_far));
         }
     }
 
     fn ended(&self) {
         if !self.0.over.load(Ordering::Relaxed) {
             let at = Some(self.0.runtime.now());
-            self.0.tell(Step::Sent { at });
+            self.0.report(Step::Sent { at });
         }
     }
 }
@@ -376,7 +376,7 @@ impl Connections {
     /// A request goes over a connection that has served others.
     pub fn reused(&self, trace: &Trace) {
         self.0.reused.fetch_add(1, Ordering::Relaxed);
-        trace.tell(Connection::Reused);
+        trace.report(Connection::Reused);
     }
 
     pub(crate) fn counts(&self) -> (u64, u64) {
@@ -387,7 +387,7 @@ impl Connections {
 
 /// Who is told of one request's connection: nobody, unless the session is observed.
 #[derive(Clone)]
-pub struct Trace(Option<Told>);
+pub struct Trace(Option<ObserverHandle>);
 
 impl Trace {
     /// Who is told of this request.
@@ -397,12 +397,12 @@ impl Trace {
 
     /// The connection that was made for the request is there.
     pub fn connected(&self) {
-        self.tell(Connection::New);
+        self.report(Connection::New);
     }
 
-    fn tell(&self, connection: Connection) {
-        if let Some(Told(hop)) = &self.0 {
-            hop.connected(connection);
+    fn report(&self, connection: Connection) {
+        if let Some(ObserverHandle(attempt)) = &self.0 {
+            attempt.connected(connection);
         }
     }
 }
@@ -429,7 +429,7 @@ pub struct TracingObserver;
 #[cfg(feature = "tracing")]
 impl Observer for TracingObserver {
     fn observe(&self, event: &Event<'_>) {
-        macro_rules! tell {
+        macro_rules! debug {
             ($($field:tt)*) => {
                 tracing::debug!(
                     target: "inflight",
@@ -450,29 +450,29 @@ impl Observer for TracingObserver {
             Step::Uploaded(so_far) => tracing::trace!(
                 target: "inflight", request = event.request, bytes = so_far.bytes, "{name}"
             ),
-            Step::Connected(connection) => tell!(connection = %connection, "{name}"),
+            Step::Connected(connection) => debug!(connection = %connection, "{name}"),
             Step::Head {
                 status, version, ..
             } => {
-                tell!(status = status.as_u16(), version = ?version, "{name}");
+                debug!(status = status.as_u16(), version = ?version, "{name}");
             }
             Step::Resending { pause, error } => {
                 let pause_ms = pause.as_secs_f64() * 1e3;
-                tell!(pause_ms, error = %error, "{name}");
+                debug!(pause_ms, error = %error, "{name}");
             }
             Step::Retrying { pause, error } => {
                 let pause_ms = pause.as_secs_f64() * 1e3;
-                tell!(
+                debug!(
                     pause_ms,
                     error = error.map(tracing::field::display),
                     "{name}"
                 );
             }
-            Step::Redirected { to } => tell!(to = to.map(Url::as_str), "{name}"),
-            Step::Done { bytes } => tell!(bytes, "{name}"),
-            Step::Failed { error } => tell!(error = %error, "{name}"),
+            Step::Redirected { to } => debug!(to = to.map(Url::as_str), "{name}"),
+            Step::Done { bytes } => debug!(bytes, "{name}"),
+            Step::Failed { error } => debug!(error = %error, "{name}"),
             Step::Started | Step::Queued | Step::Sending | Step::Sent { .. } | Step::Cancelled => {
-                tell!("{name}");
+                debug!("{name}");
             }
         }
     }

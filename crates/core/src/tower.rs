@@ -21,12 +21,12 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use crate::body::Body;
-use crate::client::Capabilities;
+use crate::backend::capabilities::Capabilities;
+use crate::backend::fetch::{BoxFuture, Fetch};
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::fetch::{BoxFuture, Fetch};
-use crate::response::Response;
-use crate::session::Session;
+use crate::message::body::Body;
+use crate::message::response::Response;
+use crate::session::session::Session;
 
 /// A session is always ready: its caps hold a request back once it is called.
 impl Service<http::Request<Body>> for Session {

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::task::Panic;
+use crate::backend::task::Panic;
 
 /// One job's failure: which job, and why.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use futures_util::future::CatchUnwind;
 use pin_project_lite::pin_project;
 
 use super::error::JobErrorKind;
-use crate::runtime::Runtime;
-use crate::task::{Panic, Task, TaskError};
+use crate::backend::runtime::Runtime;
+use crate::backend::task::{Panic, Task, TaskError};
 
 /// A future of a `Result`: what a gather runs. Implemented for all of them.
 pub trait Job: Future<Output = Result<Self::Ok, Self::Err>> {

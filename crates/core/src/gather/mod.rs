@@ -24,7 +24,7 @@
 //!
 //! Python's `asyncio.gather` lets the siblings of a failed job run on; these endings cancel them.
 
-mod engine;
+mod completed;
 mod error;
 mod launch;
 mod running;
@@ -36,8 +36,8 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::{self, Iter};
 
-use crate::runtime::Runtime;
-pub use engine::Completed;
+use crate::backend::runtime::Runtime;
+pub use completed::Completed;
 pub use error::{AllFailed, JobError, JobErrorKind, Settled};
 pub use launch::{Here, On};
 use launch::{Job, Launch, Start};

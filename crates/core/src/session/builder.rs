@@ -10,22 +10,47 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::caps::{Caps, Hosts, Starts};
-use super::gate::Gate;
-use super::retry::{Budgets, Retry};
-use super::{Inner, Parts, Session, redirect};
-use crate::client::ClientOptions;
-#[cfg(feature = "cookies")]
-use crate::cookies::CookieJar;
-use crate::error::Error;
-use crate::fetch::{AnyClient, Fetch, Wrapped};
+use super::fair_semaphore::FairSemaphore;
+use super::in_flight::InFlight;
+use super::limits::{HostLimits, Limits, RateLimit};
+use super::redirect::RedirectPolicy;
+use super::request::{IntoUrl, header};
+use super::retry::{Retry, RetryBudgets};
+use super::session::Session;
+use super::state::SessionState;
+use crate::backend::capabilities::{Capabilities, Support};
+use crate::backend::fetch::{AnyClient, DynFetch, Fetch, Wrapped};
+use crate::backend::runtime::Runtime;
+use crate::connect::guard::AddressGuard;
+use crate::connect::options::ClientOptions;
+use crate::connect::proxy::{Proxies, Proxy};
+use crate::connect::resolve::Resolve;
+use crate::connect::tls::{Certificate, HttpVersions, Identity};
+use crate::error::{Error, ErrorKind};
+use crate::message::response::MAX_BODY;
 use crate::observe::Observer;
-use crate::request::{IntoUrl, header};
-use crate::response::MAX_BODY;
-use crate::{guard, proxy};
+#[cfg(feature = "cookies")]
+use crate::session::cookies::CookieJar;
 
 /// Makes the client and the runtime from the options.
-pub(super) type Open = Box<dyn FnOnce(&ClientOptions) -> Result<Parts, Error> + Send>;
+pub(super) type Open = Box<dyn FnOnce(&ClientOptions) -> Result<Backend, Error> + Send>;
+
+/// A client and the runtime it waits on.
+pub(super) struct Backend {
+    client: Arc<dyn DynFetch>,
+    capabilities: Capabilities,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Backend {
+    pub(super) fn new(client: impl Fetch, runtime: Arc<dyn Runtime>) -> Self {
+        Self {
+            capabilities: client.capabilities(),
+            client: Arc::new(client),
+            runtime,
+        }
+    }
+}
 
 /// Builds a [`Session`]: what its client is built from, and its policy.
 #[must_use = "a builder does nothing before `build`"]
@@ -41,7 +66,7 @@ pub struct SessionBuilder {
     max_in_flight: Option<usize>,
     max_per_host: Option<usize>,
     max_rate: Option<(NonZeroU32, NonZeroU32)>,
-    redirects: redirect::Policy,
+    redirects: RedirectPolicy,
     retry: Retry,
     #[cfg(feature = "cookies")]
     cookies: Option<CookieJar>,
@@ -65,7 +90,7 @@ impl SessionBuilder {
             max_in_flight: None,
             max_per_host: None,
             max_rate: None,
-            redirects: redirect::Policy::default(),
+            redirects: RedirectPolicy::default(),
             retry: Retry::new(0),
             #[cfg(feature = "cookies")]
             cookies: None,
@@ -169,7 +194,7 @@ impl SessionBuilder {
     /// sent again, which a body that was a stream cannot be. At the first change of scheme, host
     /// or port, `Authorization`, `Cookie` and `Proxy-Authorization` stay behind for good.
     pub fn max_redirects(mut self, at_most: usize) -> Self {
-        self.redirects.most = at_most;
+        self.redirects.at_most = at_most;
         self
     }
 
@@ -316,7 +341,7 @@ impl SessionBuilder {
     {
         let open = self.open;
         self.open = Box::new(|options| {
-            let Parts {
+            let Backend {
                 client,
                 capabilities,
                 runtime,
@@ -326,7 +351,7 @@ impl SessionBuilder {
                 client,
                 capabilities,
             });
-            Ok(Parts {
+            Ok(Backend {
                 capabilities: client.capabilities(),
                 client: Arc::new(Wrapped { client, below }),
                 runtime,
@@ -391,32 +416,31 @@ impl SessionBuilder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let parts = (self.open)(&self.options)?;
-        guard::check_support(&self.options, &parts.capabilities)?;
-        proxy::check_support(&self.options, &parts.capabilities)?;
-        let caps = Caps {
+        let backend = (self.open)(&self.options)?;
+        check_support(&self.options, &backend.capabilities)?;
+        let limits = Limits {
             queue_timeout: self.queue_timeout,
-            all: self.max_in_flight.map(Gate::new),
-            hosts: self.max_per_host.map(Hosts::new),
-            starts: self
+            all: self.max_in_flight.map(FairSemaphore::new),
+            hosts: self.max_per_host.map(HostLimits::new),
+            rate: self
                 .max_rate
-                .map(|quota| Starts::new(quota, parts.runtime.clone())),
+                .map(|quota| RateLimit::new(quota, backend.runtime.clone())),
         };
-        Ok(Session(Arc::new(Inner {
-            client: RwLock::new(Some(parts.client)),
+        Ok(Session(Arc::new(SessionState {
+            client: RwLock::new(Some(backend.client)),
             closing: async_lock::Mutex::new(()),
-            capabilities: parts.capabilities,
-            runtime: parts.runtime,
+            capabilities: backend.capabilities,
             headers: self.headers,
             base_url: self.base_url,
             timeout: self.timeout,
             head_timeout: self.head_timeout,
             read_timeout: self.read_timeout,
-            caps,
+            limits,
             redirects: self.redirects,
             retry: self.retry,
-            budgets: Budgets::default(),
-            roll: Arc::default(),
+            budgets: RetryBudgets::default(),
+            in_flight: InFlight::new(backend.runtime.clone()),
+            runtime: backend.runtime,
             #[cfg(feature = "cookies")]
             cookies: self.cookies,
             max_body: self.max_body,
@@ -424,9 +448,108 @@ impl SessionBuilder {
             connections: self.options.connections,
             proxies: self.options.proxies,
             observers: self.observers.into(),
-            numbers: AtomicU64::new(0),
+            last_number: AtomicU64::new(0),
         })))
     }
+}
+
+/// Shorthands for [`ClientOptions`].
+impl SessionBuilder {
+    /// Which addresses are connected to. Default: all. A client that gives no say over them
+    /// ([`address_guard`](crate::Capabilities::address_guard)) fails in [`build`](Self::build).
+    ///
+    /// ```
+    /// # use inflight_core::{AddressGuard, SessionBuilder};
+    /// # fn guarded(builder: SessionBuilder) -> SessionBuilder {
+    /// builder.address_guard(AddressGuard::public())
+    /// # }
+    /// ```
+    pub fn address_guard(self, guard: AddressGuard) -> Self {
+        self.client_options(|options| options.address_guard = Some(guard))
+    }
+
+    /// Sends every request through the proxy at this URL: see [`Proxy::new`]. One that is none is
+    /// an error in [`build`](Self::build), as is a client that has no
+    /// [`proxies`](crate::Capabilities::proxies). Default: none, whatever the environment says.
+    pub fn proxy(self, url: &str) -> Self {
+        match Proxy::new(url) {
+            Ok(proxy) => self.proxies(Proxies::all(proxy)),
+            Err(error) => self.failing(error),
+        }
+    }
+
+    /// Which requests go through which proxy.
+    pub fn proxies(self, proxies: Proxies) -> Self {
+        self.client_options(|options| options.proxies = proxies)
+    }
+
+    /// How names become addresses. Default: the system's way.
+    pub fn resolver(self, resolver: impl Resolve) -> Self {
+        self.client_options(|options| options.resolver = Arc::new(resolver))
+    }
+
+    /// How long one name's look-up is waited for, within the time for the connection: see
+    /// [`ClientOptions::lookup_timeout`]. Default 15 s.
+    pub fn lookup_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.client_options(|options| options.lookup_timeout = timeout.into())
+    }
+
+    /// Trusts these authorities too, beside those that are compiled in: the certificates in a PEM
+    /// file's content. Text without one is an error in [`build`](Self::build).
+    pub fn add_root_certificate(self, pem: impl AsRef<[u8]>) -> Self {
+        match Certificate::from_pem(pem) {
+            Ok(roots) => self.client_options(|options| options.tls.extra_roots.extend(roots)),
+            Err(error) => self.failing(error),
+        }
+    }
+
+    /// Trusts these authorities and none of those that are compiled in: see
+    /// [`TlsOptions::only_extra_roots`]. What is added before and after is trusted too. Text
+    /// without a certificate is an error in [`build`](Self::build).
+    pub fn only_root_certificates(self, pem: impl AsRef<[u8]>) -> Self {
+        self.client_options(|options| options.tls.only_extra_roots = true)
+            .add_root_certificate(pem)
+    }
+
+    /// What is shown to a server that asks for a certificate. A client that cannot
+    /// ([`client_certificates`](crate::Capabilities::client_certificates)) fails in
+    /// [`build`](Self::build).
+    pub fn client_certificate(self, identity: Identity) -> Self {
+        self.client_options(|options| options.tls.identity = Some(identity))
+    }
+
+    /// Accepts any certificate for any name: see
+    /// [`TlsOptions::danger_accept_invalid_certs`].
+    pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
+        self.client_options(|options| options.tls.danger_accept_invalid_certs = accept)
+    }
+
+    /// Accepts a valid certificate for another name: see
+    /// [`TlsOptions::danger_accept_invalid_hostnames`]. A client that cannot
+    /// ([`unchecked_hostnames`](crate::Capabilities::unchecked_hostnames)) fails in
+    /// [`build`](Self::build).
+    pub fn danger_accept_invalid_hostnames(self, accept: bool) -> Self {
+        self.client_options(|options| options.tls.danger_accept_invalid_hostnames = accept)
+    }
+
+    /// Which versions of HTTP are spoken. Default: HTTP/2 where a TLS server takes it.
+    pub fn http_versions(self, versions: HttpVersions) -> Self {
+        self.client_options(|options| options.versions = versions)
+    }
+}
+
+/// Refuses options that the client would ignore, although the caller relies on them.
+fn check_support(options: &ClientOptions, capabilities: &Capabilities) -> Result<(), Error> {
+    let relied_on = [
+        (options.address_guard.is_some(), capabilities.address_guard),
+        (!options.proxies.is_empty(), capabilities.proxies),
+    ];
+    for (is_set, support) in relied_on {
+        if let (true, Support::No(reason)) = (is_set, support) {
+            return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for SessionBuilder {

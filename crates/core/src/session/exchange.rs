@@ -1,407 +1,277 @@
-//! One request of a session's, from the caller's to the response that answers it: through the
-//! caps, again after failures, on after redirects.
+//! The life of a request, from the caller's request to the response that answers it.
+//!
+//! [`Exchange::run`] follows redirects. For each target, [`Exchange::attempt`] waits for permits, sends
+//! the request, and resends or retries it. [`Exchange::send`] sends it once. The phases are those of
+//! [`Phase`]: queue, connect and head in here, body in [`LimitedBody`].
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, PROXY_AUTHORIZATION};
-use http::uri::Scheme;
-use http::{Method, Request};
+use http::Request;
 
-use super::caps::Seat;
-use super::governed::{Alarm, Bell, Governed};
-use super::retry::Plan;
-use super::roll::InQueue;
-use super::{Inner, Session};
-use crate::body::{Body, Lent};
-use crate::client::Support;
-use crate::decode;
+use super::in_flight::WaitingGuard;
+use super::limited_body::LimitedBody;
+use super::limits::Permits;
+use super::redirect::RedirectedRequest;
+use super::resend::Resends;
+use super::retry::RetryPlan;
+use super::state::SessionState;
+use super::template::RequestTemplate;
+use super::timer::{ExchangeTimer, Interrupt};
+use crate::backend::capabilities::Support;
 use crate::error::{Error, ErrorKind, Phase};
-use crate::fetch::{Deadline, NewConnection};
-use crate::head;
-use crate::observe::{Observed, Step};
-use crate::response::Response;
-use crate::target::{Site, Target};
-use crate::upload::Upload;
+use crate::message::body::Body;
+use crate::message::response::{Redirect, Response};
+use crate::message::target::{Site, Target};
+use crate::message::{decode, head};
+use crate::observe::{ObservedExchange, Step};
+use crate::upload::prepare::Upload;
 
-/// A redirect's body up to this size is read, so that its connection can be used again; others
-/// are dropped with theirs.
+/// The body of a redirect is read up to this size, so that its connection can be reused. A larger body
+/// is dropped with its connection.
 const DRAINED: u64 = 16 << 10;
 
-/// What has not come by then is not waited for: a new connection is sooner there.
+/// How long such a body may take. After that, a new connection is faster.
 const DRAINED_IN: Duration = Duration::from_millis(500);
 
-/// Of a request that could be sent again but for its body.
-const BODY_IS_GONE: &str =
+/// The context of an error of a request that could be resent, had it another body.
+const BODY_IS_CONSUMED: &str =
     "the server has not processed the request, but its body was begun and cannot be produced again";
 
-/// Counts the times that a request is resent without a retry: because the server has not processed it,
-/// or because its kept connection ended before a response.
-#[derive(Default)]
-struct Resends {
-    so_far: u32,
-    unanswered: u32,
-}
-
-impl Resends {
-    /// How many resends have no pause. A server that ends each connection after a few requests causes
-    /// several.
-    const WITHOUT_PAUSE: u32 = 10;
-    const LONGEST_PAUSE: Duration = Duration::from_millis(256);
-    /// How many resends an unanswered request gets. A client that then uses a new connection needs one;
-    /// isahc may need more.
-    const MOST_UNANSWERED: u32 = 3;
-    /// How many resends a request gets in all. With the pauses they take about ten seconds.
-    const MOST: u32 = 50;
-
-    /// How long to wait before the request is sent again, or `None` if it is not.
-    fn pause(&mut self, error: &Error, draft: &Draft, alarm: &Alarm) -> Option<Duration> {
-        let is_of_use = match error.is_not_processed() {
-            true => true,
-            false => {
-                self.unanswered += 1;
-                error.is_of_a_dead_connection()
-                    && draft.method().is_idempotent()
-                    && self.unanswered <= Self::MOST_UNANSWERED
+/// Sends a request under the session's policy.
+pub(crate) async fn exchange(
+    session: Arc<SessionState>,
+    target: Result<Target, Error>,
+    mut request: Request<Body>,
+    upload: Option<Box<Upload>>,
+    timeout: Option<Duration>,
+) -> Result<Response, Error> {
+    let mut target = target?;
+    let observed = session.observed(&mut request, &target);
+    let timer = match ExchangeTimer::start(timeout, &session.in_flight) {
+        Ok(timer) => timer,
+        Err(error) => {
+            let error = target.name(error);
+            if let Some(observed) = observed {
+                observed.failed(&error);
             }
-        };
-        if !is_of_use || !draft.can_be_sent() {
-            return None;
+            return Err(error);
         }
-        let pause = match self.so_far.checked_sub(Self::WITHOUT_PAUSE) {
-            None => Duration::ZERO,
-            Some(n) => Duration::from_millis(1 << n.min(8)).min(Self::LONGEST_PAUSE),
-        };
-        self.so_far += 1;
-        let ends = alarm.deadline;
-        let is_in_time = ends.is_none_or(|deadline| alarm.now() + pause < deadline);
-        (is_in_time && self.so_far <= Self::MOST).then_some(pause)
-    }
-}
-
-/// What the caller wants sent: the pattern of the requests that are.
-pub(crate) struct Draft {
-    request: Request<Body>,
-    /// The body is a stream and was given to the client.
-    lent: Option<Lent>,
-    /// A redirect has led to another site.
-    elsewhere: bool,
-    /// What comes is to be decoded.
-    decompress: bool,
-    /// The last request met a dead connection.
-    needs_new_connection: bool,
-}
-
-impl Draft {
-    pub(crate) fn new(mut request: Request<Body>, decompress: bool) -> Self {
-        Self {
-            decompress: decode::is_wanted(&mut request, decompress),
-            request,
-            lent: None,
-            elsewhere: false,
-            needs_new_connection: false,
-        }
-    }
-
-    pub(crate) fn method(&self) -> &Method {
-        self.request.method()
-    }
-
-    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
-        self.request.headers_mut()
-    }
-
-    pub(crate) fn can_be_sent(&self) -> bool {
-        self.lent.as_ref().is_none_or(Lent::is_whole)
-    }
-
-    pub(crate) fn become_get(&mut self, of_the_body: &[HeaderName]) {
-        *self.request.method_mut() = Method::GET;
-        *self.request.body_mut() = Body::empty();
-        self.lent = None;
-        for name in of_the_body {
-            self.headers_mut().remove(name);
-        }
-    }
-
-    pub(crate) fn went_elsewhere(&mut self) {
-        self.elsewhere = true;
-    }
-
-    /// The next request to send.
-    fn request(&mut self, target: &Target, session: &Inner, alarm: &Alarm) -> Request<Body> {
-        let own = self.request.body_mut();
-        if let Some(lent) = self.lent.take().and_then(Lent::take_back) {
-            *own = lent;
-        }
-        let body = own.try_clone().unwrap_or_else(|| {
-            let (body, lent) = std::mem::take(own).lend();
-            self.lent = Some(lent);
-            body
-        });
-        let mut request = Request::new(body);
-        *request.method_mut() = self.request.method().clone();
-        *request.uri_mut() = target.uri().clone();
-        *request.extensions_mut() = self.request.extensions().clone();
-        *request.headers_mut() = self.request.headers().clone();
-        let headers = request.headers_mut();
-        if let Some(authorization) = target.authorization() {
-            let own = headers.entry(AUTHORIZATION);
-            own.or_insert_with(|| authorization.clone());
-        }
-        let redirects = &session.redirects;
-        for name in session.headers.keys() {
-            let stays = self.elsewhere && redirects.is_confidential(name);
-            // The request's own headers win over the session's of the same name, all together.
-            if !stays && !headers.contains_key(name) {
-                for value in session.headers.get_all(name) {
-                    headers.append(name, value.clone());
-                }
+    };
+    let mut exchange = Exchange {
+        session: &session,
+        template: RequestTemplate::new(request, session.decompress),
+        upload,
+        timer,
+        permits: Permits::default(),
+        head: Head::default(),
+        attempts: 0,
+        retries: None,
+        observed,
+    };
+    let mut history = Vec::new();
+    match exchange.run(&mut target, &mut history).await {
+        Ok(()) => {
+            let Exchange {
+                head: mut response,
+                timer,
+                permits,
+                attempts,
+                observed,
+                ..
+            } = exchange;
+            let max_body = session.max_body;
+            let mut body = std::mem::take(response.body_mut());
+            if !http_body::Body::is_end_stream(&body) {
+                body = Body::wrap(LimitedBody::new(body, session, timer, permits, observed));
+            } else if let Some(observed) = observed {
+                observed.done();
             }
+            *response.body_mut() = body;
+            let response = Response::new(response, target, max_body);
+            Ok(response.with_history(history, attempts))
         }
-        #[cfg(feature = "cookies")]
-        if let Some(jar) = &session.cookies {
-            jar.add(headers, target.url());
-        }
-        // For who forwards the request: neither a server nor a tunnel's other end is told.
-        let proxies = &session.proxies;
-        if !proxies.is_empty() && headers.contains_key(PROXY_AUTHORIZATION) {
-            let uri = target.uri();
-            let is_forwarded = uri.scheme() == Some(&Scheme::HTTP)
-                && session.capabilities.proxied_whole.is_yes()
-                && proxies.of(uri).is_some();
-            if !is_forwarded {
-                headers.remove(PROXY_AUTHORIZATION);
+        Err(error) => {
+            let error = target.name(error);
+            let error = error.with_history(history.len(), exchange.attempts);
+            if let Some(observed) = exchange.observed {
+                observed.failed(&error);
             }
-        }
-        if self.decompress {
-            decode::accept(headers);
-        }
-        if let (true, Some(deadline)) = (session.capabilities.reads_deadline, alarm.deadline) {
-            request.extensions_mut().insert(Deadline(deadline));
-        }
-        if std::mem::take(&mut self.needs_new_connection) {
-            request.extensions_mut().insert(NewConnection);
-        }
-        request
-    }
-}
-
-impl Session {
-    pub(crate) async fn exchange(
-        self,
-        target: Result<Target, Error>,
-        mut request: Request<Body>,
-        upload: Option<Box<Upload>>,
-        timeout: Option<Duration>,
-    ) -> Result<Response, Error> {
-        let mut target = target?;
-        let inner = &*self.0;
-        let observed = inner.observed(&mut request, &target);
-        let alarm = match Alarm::start(timeout, self.clone()) {
-            Ok(alarm) => alarm,
-            Err(error) => {
-                let error = target.name(error);
-                if let Some(observed) = observed {
-                    observed.failed(&error);
-                }
-                return Err(error);
-            }
-        };
-        let mut exchange = Exchange {
-            session: inner,
-            draft: Draft::new(request, inner.decompress),
-            upload,
-            alarm,
-            seat: Seat::default(),
-            head: Head::default(),
-            attempts: 0,
-            retries: None,
-            observed,
-        };
-        let mut history = Vec::new();
-        match exchange.run(&mut target, &mut history).await {
-            Ok(()) => {
-                let mut response = exchange.head;
-                let mut body = std::mem::take(response.body_mut());
-                if http_body::Body::is_end_stream(&body) {
-                    if let Some(observed) = exchange.observed {
-                        observed.done();
-                    }
-                } else {
-                    let mut governed = Governed::new(body, exchange.alarm, exchange.seat);
-                    governed.read_timeout = inner.read_timeout;
-                    governed.observed = exchange.observed;
-                    body = Body::wrap(governed);
-                }
-                *response.body_mut() = body;
-                let response = Response::new(response, target, inner.max_body);
-                Ok(response.with_story(history, exchange.attempts))
-            }
-            Err(error) => {
-                let error = target.name(error);
-                let error = error.with_story(history.len(), exchange.attempts);
-                if let Some(observed) = exchange.observed {
-                    observed.failed(&error);
-                }
-                Err(error)
-            }
+            Err(error)
         }
     }
 }
 
 type Head = http::Response<Body>;
 
-/// A request under way.
+/// A request in flight.
 struct Exchange<'a> {
-    session: &'a Inner,
-    draft: Draft,
-    /// What there is to do for the body before it is sent.
+    session: &'a SessionState,
+    template: RequestTemplate,
+    /// How the body is made before it is sent.
     upload: Option<Box<Upload>>,
-    alarm: Alarm,
-    /// What it holds of the caps.
-    seat: Seat,
-    /// The last response; an empty one until one has come. It has one place, as it is large and
-    /// goes through many hands.
+    timer: ExchangeTimer,
+    permits: Permits,
+    /// The last response, or an empty one. It is large, so that it stays in one place.
     head: Head,
     attempts: u32,
-    /// What is left of the request's retries, wherever redirects lead it.
-    retries: Option<Box<Plan>>,
-    observed: Option<Box<Observed>>,
+    /// The retries that are left, wherever redirects lead.
+    retries: Option<Box<RetryPlan>>,
+    observed: Option<Box<ObservedExchange>>,
 }
 
 impl Exchange<'_> {
-    fn tell(&self, step: Step<'_>) {
+    fn report(&self, step: Step<'_>) {
         if let Some(observed) = &self.observed {
-            observed.tell(step);
+            observed.report(step);
         }
     }
 
-    /// Follows redirects; `target` is where they have led to.
-    async fn run(
-        &mut self,
-        target: &mut Target,
-        history: &mut Vec<super::Redirect>,
-    ) -> Result<(), Error> {
+    /// Sends the request and follows redirects. `target` is the URL of the last one.
+    async fn run(&mut self, target: &mut Target, history: &mut Vec<Redirect>) -> Result<(), Error> {
         if let Some(upload) = self.upload.take() {
-            let prepared = upload.prepare(&mut self.draft.request, &self.session.runtime);
-            Box::pin(self.alarm.bound(None, prepared)).await?;
+            let runtime = &self.session.runtime;
+            let prepared = upload.prepare(self.template.request_mut(), runtime);
+            Box::pin(self.timer.bound(None, prepared)).await?;
         }
         loop {
             self.attempt(target).await?;
             let redirects = &self.session.redirects;
-            let next = redirects.follow(target, &mut self.draft, &self.head, history)?;
-            let Some(next) = next else {
-                // Beneath the alarm: the limits hold for what a few bytes swell to.
-                if self.draft.decompress {
+            let method = self.template.method();
+            let Some(next) = redirects.follow(target, method, &self.head, history.len())? else {
+                // Beneath the limits, so that they hold for the decoded bytes.
+                if self.template.decompresses() {
                     decode::response(&mut self.head)?;
                 }
                 return Ok(());
             };
-            self.tell(Step::Redirected { to: next.url() });
-            let body = std::mem::take(&mut self.head).into_body();
-            if body.len().is_some_and(|len| len <= DRAINED) {
-                // What becomes of it is nothing to the request.
-                let drained = body.collect(DRAINED).map(|_| Ok(()));
-                let limit = self.alarm.limit(Some(DRAINED_IN), Phase::Body);
-                match Box::pin(self.alarm.bound(limit, drained)).await {
-                    Err(error) if error.phase() != Some(Phase::Body) => return Err(error),
-                    _ => {}
-                }
-            }
-            *target = next;
+            history.push(Redirect::new(target.clone(), self.head.status()));
+            *target = self.redirect(target, next).await?;
         }
     }
 
-    /// Sends the request, and again when that is of use.
+    /// Turns the template into the request that follows a redirect, and returns its target.
+    async fn redirect(
+        &mut self,
+        from: &Target,
+        redirected: RedirectedRequest,
+    ) -> Result<Target, Error> {
+        let redirects = &self.session.redirects;
+        self.template.follow(from, &redirected, redirects)?;
+        let to = redirected.target.url();
+        self.report(Step::Redirected { to });
+        let body = std::mem::take(&mut self.head).into_body();
+        if body.len().is_some_and(|len| len <= DRAINED) {
+            // An error in this body does not concern the request.
+            let drained = body.collect(DRAINED).map(|_| Ok(()));
+            let limit = self.timer.limit(Some(DRAINED_IN), Phase::Body);
+            match Box::pin(self.timer.bound(limit, drained)).await {
+                Err(error) if error.phase() != Some(Phase::Body) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(redirected.target)
+    }
+
+    /// Sends the request to one target, and resends and retries it.
     async fn attempt(&mut self, target: &Target) -> Result<(), Error> {
-        let inner = self.session;
+        let session = self.session;
         if let (Support::No(reason), Some("https")) =
-            (inner.capabilities.tls, target.uri().scheme_str())
+            (session.capabilities.tls, target.uri().scheme_str())
         {
             return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
         }
         let mut resends = Resends::default();
-        let site = (!inner.retry.is_off()).then(|| Site::of(target.uri()));
+        let site = (!session.retry.is_off()).then(|| Site::of(target.uri()));
         if let Some(site) = &site {
-            inner.budgets.earn(site);
+            session.budgets.earn(site);
         }
         loop {
-            if !inner.caps.is_none() {
-                let _queued = InQueue::new(&inner.roll);
-                self.tell(Step::Queued);
-                // Rare and large: in a box it makes no other exchange larger.
-                let turn = inner
-                    .caps
-                    .enter(&mut self.seat, target.uri(), &mut self.alarm);
-                Box::pin(turn).await?;
-            }
+            self.acquire_permits(target).await?;
             let mut outcome = self.send(target).await;
             if let Err(error) = &outcome
-                && let Some(pause) = resends.pause(error, &self.draft, &self.alarm)
+                && let Some(pause) = resends.pause(error, &self.template, &self.timer)
             {
-                self.draft.needs_new_connection = error.is_of_a_dead_connection();
-                self.tell(Step::Resending { pause, error });
+                if error.is_of_a_dead_connection() {
+                    self.template.require_new_connection();
+                }
+                self.report(Step::Resending { pause, error });
                 if !pause.is_zero() {
-                    let resume = self.alarm.now() + pause;
-                    self.alarm.sleep_until(resume, None).await?;
+                    let resume = self.timer.now() + pause;
+                    self.timer.sleep_until(resume, None).await?;
                 }
                 continue;
             }
-            if !self.draft.can_be_sent() {
+            if !self.template.can_be_sent() {
                 outcome = outcome.map_err(|error| match error.is_not_processed() {
-                    true => error.with_context(BODY_IS_GONE),
+                    true => error.with_context(BODY_IS_CONSUMED),
                     false => error,
                 });
             }
-            let Some(site) = site.as_ref().filter(|_| self.draft.can_be_sent()) else {
+            let Some((pause, resume)) = self.next_retry(&outcome, site.as_ref()) else {
                 return outcome;
             };
-            let plan = self
-                .retries
-                .get_or_insert_with(|| Box::new(inner.retry.plan()));
-            let seen = outcome.as_ref().map(|()| &self.head);
-            let Some(pause) = plan.pause(self.draft.method(), seen) else {
-                return outcome;
-            };
-            // A server may ask for more time than there is.
-            let resume = self.alarm.now().checked_add(pause);
-            let in_time = |resume: &Instant| self.alarm.deadline.is_none_or(|end| *resume < end);
-            let Some(resume) = resume.filter(in_time) else {
-                return outcome;
-            };
-            if !inner.budgets.spend(site) {
-                return outcome;
-            }
             let error = outcome.as_ref().err();
-            self.tell(Step::Retrying { pause, error });
+            self.report(Step::Retrying { pause, error });
             self.head = Head::default();
-            self.seat = Seat::default();
-            self.alarm.sleep_until(resume, None).await?;
+            self.permits = Permits::default();
+            self.timer.sleep_until(resume, None).await?;
         }
     }
 
-    /// Sends the request once. What comes is in `head`, also where it is refused.
+    async fn acquire_permits(&mut self, target: &Target) -> Result<(), Error> {
+        let session = self.session;
+        if session.limits.are_none() {
+            return Ok(());
+        }
+        let _waiting = WaitingGuard::new(&session.in_flight);
+        self.report(Step::Queued);
+        // In a box, as few sessions have limits: the future of every exchange stays smaller.
+        let (limits, permits) = (&session.limits, &mut self.permits);
+        Box::pin(limits.acquire(permits, target.uri(), &mut self.timer)).await
+    }
+
+    /// The pause before the next retry, and its end. `None` if the outcome is final.
+    fn next_retry(
+        &mut self,
+        outcome: &Result<(), Error>,
+        site: Option<&Site>,
+    ) -> Option<(Duration, Instant)> {
+        let session = self.session;
+        let site = site.filter(|_| self.template.can_be_sent())?;
+        let plan = self
+            .retries
+            .get_or_insert_with(|| Box::new(session.retry.plan()));
+        let response = outcome.as_ref().map(|()| &self.head);
+        let pause = plan.pause(self.template.method(), response)?;
+        // A server may ask for a longer pause than the deadline allows.
+        let resume = self.timer.now().checked_add(pause)?;
+        let is_in_time = self.timer.deadline.is_none_or(|deadline| resume < deadline);
+        (is_in_time && session.budgets.spend(site)).then_some((pause, resume))
+    }
+
+    /// Sends the request once. The response is in `head`, even if it is refused.
     async fn send(&mut self, target: &Target) -> Result<(), Error> {
         self.attempts += 1;
-        let inner = self.session;
-        let limit = self.alarm.limit(inner.head_timeout, Phase::Head);
-        let client = inner.client().ok_or(Bell::Closed)?;
-        // A block of its own: the future would keep room for the request while it waits.
+        let session = self.session;
+        let limit = self.timer.limit(session.head_timeout, Phase::Head);
+        let client = session.client().ok_or(Interrupt::Closed)?;
+        // In a block, so that the future does not keep space for the request while it waits.
         let fetched = {
-            let mut request = self.draft.request(target, inner, &self.alarm);
+            let mut request = self.template.request(target, session, &self.timer);
             if let Some(observed) = &mut self.observed {
                 observed.sending(target, &mut request);
             }
             client.fetch_boxed(request)
         };
-        self.head = self.alarm.bound(limit, fetched).await?;
+        self.head = self.timer.bound(limit, fetched).await?;
         head::check(&self.head)?;
         if let Some(observed) = &self.observed {
             observed.head(&self.head);
         }
         #[cfg(feature = "cookies")]
-        if let Some(jar) = &inner.cookies {
+        if let Some(jar) = &session.cookies {
             jar.keep(self.head.headers(), target.url());
         }
         Ok(())

@@ -1,58 +1,46 @@
-//! Which redirects a session follows, and what it sends after one (RFC 9110, 15.4).
+//! Which redirects a session follows, and what it sends after one (RFC 9110, section 15.4).
 
 use http::header::{
-    self, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    PROXY_AUTHORIZATION,
+    self, AUTHORIZATION, COOKIE, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
 };
 use http::{Method, StatusCode};
 use url::Url;
 
-use super::exchange::Draft;
-use crate::body::Body;
 use crate::error::{Error, ErrorKind};
-use crate::target::{Site, Target};
+use crate::message::body::Body;
+use crate::message::target::{Site, Target};
 
-/// A redirect that was followed, in a response's [`history`](crate::Response::history).
+/// Which redirects a session follows.
 #[derive(Debug, Clone)]
-pub struct Redirect {
-    target: Target,
-    status: StatusCode,
-}
-
-impl Redirect {
-    /// The URL that answered with the redirect.
-    pub fn url(&self) -> Option<&Url> {
-        self.target.url()
-    }
-
-    /// Its status.
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-}
-
-/// What a session does about redirects.
-#[derive(Debug, Clone)]
-pub(crate) struct Policy {
-    pub(crate) most: usize,
+pub(crate) struct RedirectPolicy {
+    pub(crate) at_most: usize,
     pub(crate) allow_downgrade: bool,
-    /// Headers that do not go to another site, besides those that carry credentials.
+    /// Headers that are not sent to another site, besides those that carry credentials.
     pub(crate) confidential: Vec<HeaderName>,
 }
 
-impl Default for Policy {
+impl Default for RedirectPolicy {
     fn default() -> Self {
         Self {
-            most: 10,
+            at_most: 10,
             allow_downgrade: false,
             confidential: Vec::new(),
         }
     }
 }
 
-/// What describes a body, and goes with it (RFC 9110, 15.4: the request is sent again without
-/// its content).
-const OF_THE_BODY: [HeaderName; 6] = [
+/// The request that follows a redirect.
+#[derive(Debug)]
+pub(crate) struct RedirectedRequest {
+    pub(crate) target: Target,
+    /// It is a GET without a body, whatever the redirected request was.
+    pub(crate) becomes_get: bool,
+    /// It goes to another site.
+    pub(crate) leaves_site: bool,
+}
+
+/// Header fields that describe a body and are dropped with it (RFC 9110, section 15.4).
+pub(crate) const BODY_HEADERS: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
@@ -61,85 +49,55 @@ const OF_THE_BODY: [HeaderName; 6] = [
     header::TRANSFER_ENCODING,
 ];
 
-impl Policy {
-    /// Whether a header stays behind when a request goes on to another site.
+impl RedirectPolicy {
+    /// Whether a header must not be sent to another site.
     pub(crate) fn is_confidential(&self, name: &HeaderName) -> bool {
         [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
             || self.confidential.contains(name)
     }
 
-    /// Where the response sends the request, and what becomes of the request; `None` when it
-    /// sends it nowhere, or the session follows no redirects.
+    /// The request that follows `response`, or `None` if that is no redirect or the session follows none.
+    /// `followed` counts the redirects before it.
     pub(crate) fn follow(
         &self,
         from: &Target,
-        draft: &mut Draft,
+        method: &Method,
         response: &http::Response<Body>,
-        history: &mut Vec<Redirect>,
-    ) -> Result<Option<Target>, Error> {
+        followed: usize,
+    ) -> Result<Option<RedirectedRequest>, Error> {
         let status = response.status();
-        if self.most == 0 || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        if self.at_most == 0 || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
         let Some(location) = response.headers().get(LOCATION) else {
             return Ok(None);
         };
-        if history.len() == self.most {
-            let most = self.most;
+        if followed == self.at_most {
             return Err(Error::new(ErrorKind::TooManyRedirects)
-                .with_context(format!("more than {most} in a row")));
+                .with_context(format!("more than {followed} in a row")));
         }
-        let to = locate(from, location)?;
+        let target = locate(from, location)?;
         let is_https = |target: &Target| target.uri().scheme_str() == Some("https");
-        if is_https(from) && !is_https(&to) && !self.allow_downgrade {
+        if is_https(from) && !is_https(&target) && !self.allow_downgrade {
             return Err(refused("from https to http"));
         }
-        history.push(Redirect {
-            target: from.clone(),
-            status,
-        });
-        let method = draft.method().clone();
-        let becomes_get = match status.as_u16() {
-            303 => method != Method::HEAD,
-            301 | 302 => method == Method::POST,
-            _ => false,
-        };
-        if becomes_get {
-            draft.become_get(&OF_THE_BODY);
-        } else if !draft.can_be_sent() {
-            return Err(refused("its body was a stream, which cannot be sent again"));
-        }
-        if Site::of(from.uri()) != Site::of(to.uri()) {
-            draft.leave_behind(|name| self.is_confidential(name));
-        } else if let (Some(credentials), None) = (from.authorization(), to.authorization()) {
-            draft.keep_credentials(credentials);
-        }
-        Ok(Some(to))
+        Ok(Some(RedirectedRequest {
+            becomes_get: becomes_get(method, status),
+            leaves_site: Site::of(from.uri()) != Site::of(target.uri()),
+            target,
+        }))
     }
 }
 
-impl Draft {
-    fn keep_credentials(&mut self, credentials: &HeaderValue) {
-        let own = self.headers_mut().entry(AUTHORIZATION);
-        own.or_insert_with(|| credentials.clone());
-    }
-
-    fn leave_behind(&mut self, confidential: impl Fn(&HeaderName) -> bool) {
-        remove(self.headers_mut(), |name| {
-            *name == HOST || confidential(name)
-        });
-        self.went_elsewhere();
+fn becomes_get(method: &Method, status: StatusCode) -> bool {
+    match status.as_u16() {
+        303 => method != Method::HEAD,
+        301 | 302 => method == Method::POST,
+        _ => false,
     }
 }
 
-fn remove(headers: &mut HeaderMap, which: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| which(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
-}
-
-fn refused(why: &'static str) -> Error {
+pub(crate) fn refused(why: &'static str) -> Error {
     Error::new(ErrorKind::RedirectRefused).with_context(why)
 }
 

@@ -9,7 +9,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::{Error, ErrorKind, Phase};
-use crate::target::Site;
+use crate::message::target::Site;
 
 /// When and how often a session sends a failed request again.
 ///
@@ -68,13 +68,13 @@ impl Retry {
     }
 
     /// What is left for one request.
-    pub(crate) fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> RetryPlan {
         let delays = ExponentialBuilder::default()
             .with_factor(2.0)
             .with_min_delay(self.min_delay)
             .with_max_delay(self.max_delay.max(self.min_delay))
             .with_max_times(self.at_most);
-        Plan {
+        RetryPlan {
             delays: delays.build(),
             any_method: self.any_method,
         }
@@ -86,12 +86,12 @@ impl Retry {
 }
 
 /// The retries that one request has left.
-pub(crate) struct Plan {
+pub(crate) struct RetryPlan {
     delays: ExponentialBackoff,
     any_method: bool,
 }
 
-impl Plan {
+impl RetryPlan {
     /// How long to pause before the next retry, if there is to be one.
     pub(crate) fn pause<B>(
         &mut self,
@@ -148,7 +148,7 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 
 /// What keeps retries from multiplying the load of a server that fails.
 #[derive(Default)]
-pub(crate) struct Budgets(Mutex<HashMap<Site, u32>>);
+pub(crate) struct RetryBudgets(Mutex<HashMap<Site, u32>>);
 
 /// In fifths of a retry.
 const A_RETRY: u32 = 5;
@@ -157,7 +157,7 @@ const MOST: u32 = 10 * A_RETRY;
 /// So many servers at once are known to fail. With one more, all have their whole budget again.
 const SITES: usize = 4096;
 
-impl Budgets {
+impl RetryBudgets {
     /// Each request adds a fifth of a retry. Servers that have spent nothing are not kept.
     pub(crate) fn earn(&self, site: &Site) {
         let mut budgets = self.lock();
@@ -191,7 +191,7 @@ impl Budgets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::AddressGuard;
+    use crate::connect::guard::AddressGuard;
 
     fn after(value: &str) -> Duration {
         let mut headers = HeaderMap::new();
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_budget_is_ten_retries_and_a_fifth_of_the_requests_of_each_server() {
-        let budgets = Budgets::default();
+        let budgets = RetryBudgets::default();
         let [a, b] = ["http://a/", "http://b/"].map(|url| Site::of(&url.parse().unwrap()));
         let spent = |site| {
             let spent = std::iter::repeat_with(|| budgets.spend(site));

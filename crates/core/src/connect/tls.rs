@@ -7,7 +7,6 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::{Error, ErrorKind};
-use crate::session::SessionBuilder;
 
 /// How a client secures the connections of `https` URLs.
 ///
@@ -142,83 +141,6 @@ pub enum HttpVersions {
     /// HTTP/2 alone, over plain `http` too, without asking (RFC 9113, 3.3). A client that does
     /// not speak HTTP/2 cannot be built so.
     Http2PriorKnowledge,
-}
-
-/// Why a connection could not be secured. A client that does not tell
-/// ([`tls_faults`](crate::Capabilities::tls_faults)) says [`Other`](Self::Other).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TlsFault {
-    /// The server's certificate is no longer valid.
-    Expired,
-    /// The server's certificate is for another name.
-    WrongHost,
-    /// The server's certificate comes from an authority that is not trusted.
-    UnknownIssuer,
-    /// The server's certificate is its own issuer, and is not trusted.
-    SelfSigned,
-    /// Anything else: no version or cipher in common, a certificate that the server wanted and did
-    /// not get, no TLS at all.
-    Other,
-}
-
-impl TlsFault {
-    /// What is wrong, in a few words.
-    pub(crate) fn sentence(self) -> Option<&'static str> {
-        match self {
-            Self::Expired => Some("the server's certificate has expired"),
-            Self::WrongHost => Some("the server's certificate is for another name"),
-            Self::UnknownIssuer => Some("the server's certificate is of an unknown issuer"),
-            Self::SelfSigned => Some("the server's certificate is self-signed"),
-            Self::Other => None,
-        }
-    }
-}
-
-/// Shorthands for [`ClientOptions`](crate::ClientOptions).
-impl SessionBuilder {
-    /// Trusts these authorities too, beside those that are compiled in: the certificates in a PEM
-    /// file's content. Text without one is an error in [`build`](Self::build).
-    pub fn add_root_certificate(self, pem: impl AsRef<[u8]>) -> Self {
-        match Certificate::from_pem(pem) {
-            Ok(roots) => self.client_options(|options| options.tls.extra_roots.extend(roots)),
-            Err(error) => self.failing(error),
-        }
-    }
-
-    /// Trusts these authorities and none of those that are compiled in: see
-    /// [`TlsOptions::only_extra_roots`]. What is added before and after is trusted too. Text
-    /// without a certificate is an error in [`build`](Self::build).
-    pub fn only_root_certificates(self, pem: impl AsRef<[u8]>) -> Self {
-        self.client_options(|options| options.tls.only_extra_roots = true)
-            .add_root_certificate(pem)
-    }
-
-    /// What is shown to a server that asks for a certificate. A client that cannot
-    /// ([`client_certificates`](crate::Capabilities::client_certificates)) fails in
-    /// [`build`](Self::build).
-    pub fn client_certificate(self, identity: Identity) -> Self {
-        self.client_options(|options| options.tls.identity = Some(identity))
-    }
-
-    /// Accepts any certificate for any name: see
-    /// [`TlsOptions::danger_accept_invalid_certs`].
-    pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
-        self.client_options(|options| options.tls.danger_accept_invalid_certs = accept)
-    }
-
-    /// Accepts a valid certificate for another name: see
-    /// [`TlsOptions::danger_accept_invalid_hostnames`]. A client that cannot
-    /// ([`unchecked_hostnames`](crate::Capabilities::unchecked_hostnames)) fails in
-    /// [`build`](Self::build).
-    pub fn danger_accept_invalid_hostnames(self, accept: bool) -> Self {
-        self.client_options(|options| options.tls.danger_accept_invalid_hostnames = accept)
-    }
-
-    /// Which versions of HTTP are spoken. Default: HTTP/2 where a TLS server takes it.
-    pub fn http_versions(self, versions: HttpVersions) -> Self {
-        self.client_options(|options| options.versions = versions)
-    }
 }
 
 fn unreadable(what: &'static str) -> Error {

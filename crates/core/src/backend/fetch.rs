@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::body::{BlockingBody, Body};
-use crate::cancel::Cancel;
-use crate::client::Capabilities;
+use crate::backend::cancel::Cancel;
+use crate::backend::capabilities::Capabilities;
 use crate::error::Error;
+use crate::message::body::{BlockingBody, Body};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

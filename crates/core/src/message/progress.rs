@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::SizeHint;
 
-use crate::body::{Body, Reader, Source};
 use crate::error::Error;
+use crate::message::body::{Body, Reader, Source};
 
 /// The most that is handed on at once, so that a body in memory makes progress too.
 const PIECE: usize = 64 * 1024;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::fetch::BoxFuture;
-use crate::socket::{ConnectOptions, Socket};
+use crate::backend::fetch::BoxFuture;
+use crate::backend::socket::{ConnectOptions, Socket};
 
 /// Who waits: spawns tasks, runs blocking work beside them, sleeps, and opens sockets.
 ///

@@ -10,13 +10,13 @@ use futures_util::future::{Either, select};
 use http_body::{Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
-use crate::body::{BlockingBody, Body};
-use crate::cancel::{Cancel, CancelOnDrop};
-use crate::client::{Capabilities, Ceiling, Support};
+use crate::backend::cancel::{Cancel, CancelOnDrop};
+use crate::backend::capabilities::{Capabilities, Ceiling, Support};
+use crate::backend::fetch::{BoxFuture, Fetch, FetchBlocking};
+use crate::backend::runtime::Runtime;
+use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
-use crate::fetch::{BoxFuture, Fetch, FetchBlocking};
-use crate::runtime::Runtime;
-use crate::task::{TaskError, unblock};
+use crate::message::body::{BlockingBody, Body};
 
 /// How much one blocking read takes at most.
 const READ: usize = 64 * 1024;

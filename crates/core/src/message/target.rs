@@ -9,8 +9,8 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use url::Url;
 
-use crate::auth;
 use crate::error::{Error, ErrorKind};
+use crate::message::auth;
 
 /// A URL that is fetched: as the client wants it, and, when somebody asks, as people read it.
 ///

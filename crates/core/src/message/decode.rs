@@ -25,8 +25,8 @@ use http::header::{
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 
-use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::message::body::Body;
 
 /// What [`response`] decodes.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");

@@ -1,70 +1,18 @@
-//! Names become addresses here, for every client alike.
+//! Looks names up for a client.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use http::uri::Scheme;
-
-use crate::cancel::Cancel;
-use crate::client::ClientOptions;
-use crate::error::{Error, ErrorKind};
-use crate::guard::AddressGuard;
-use crate::lookups::LookUps;
-use crate::runtime::Runtime;
-use crate::session::SessionBuilder;
-
-/// How a name becomes addresses. The call may block: it never runs in an event loop.
-///
-/// ```
-/// use std::io;
-/// use std::net::SocketAddr;
-/// use std::sync::Arc;
-///
-/// use inflight_core::{ClientOptions, Resolve, SystemResolver};
-///
-/// /// Sends one name to a server on this machine, as an entry in the hosts file would.
-/// struct Pinned;
-///
-/// impl Resolve for Pinned {
-///     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-///         match host {
-///             "pages.test" => Ok(vec![([127, 0, 0, 1], port).into()]),
-///             _ => SystemResolver.resolve(host, port),
-///         }
-///     }
-/// }
-///
-/// let mut options = ClientOptions::default();
-/// options.resolver = Arc::new(Pinned);
-/// assert!(options.resolver.resolve("pages.test", 8080).unwrap()[0].ip().is_loopback());
-/// ```
-pub trait Resolve: Send + Sync + 'static {
-    /// The addresses of `host`, in the order in which they are to be tried.
-    ///
-    /// # Errors
-    ///
-    /// Whatever kept the name from being looked up; no addresses is an error too.
-    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
-}
-
-impl<R: Resolve + ?Sized> Resolve for Arc<R> {
-    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        (**self).resolve(host, port)
-    }
-}
-
-/// The system's resolver: `getaddrinfo`, with its files, its caches and its order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok((host, port).to_socket_addrs()?.collect())
-    }
-}
+use crate::backend::cancel::Cancel;
+use crate::backend::runtime::Runtime;
+use crate::connect::guard::AddressGuard;
+use crate::connect::lookups::SharedLookups;
+use crate::connect::options::ClientOptions;
+use crate::error::Error;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 
 /// Looks names up for a client, and gives out no address that the options'
 /// [`AddressGuard`] refuses: a client that connects to nothing else has the guard.
@@ -75,7 +23,7 @@ impl Resolve for SystemResolver {
 /// ends it, and is in nobody's way: up to 64 of these run beside the others.
 #[derive(Clone)]
 pub struct Resolver {
-    look_ups: Arc<LookUps>,
+    lookups: Arc<SharedLookups>,
     guard: Option<AddressGuard>,
 }
 
@@ -83,7 +31,7 @@ impl Resolver {
     /// A resolver as the options want it.
     pub fn new(options: &ClientOptions) -> Self {
         Self {
-            look_ups: LookUps::new(options.resolver.clone(), options.lookup_timeout),
+            lookups: SharedLookups::new(options.resolver.clone(), options.lookup_timeout),
             guard: options.address_guard.clone(),
         }
     }
@@ -114,7 +62,7 @@ impl Resolver {
             runtime.spawn_blocking(work);
             Ok(())
         };
-        let found = self.look_ups.ask((host, port), now, sleep, spawn).await?;
+        let found = self.lookups.ask((host, port), now, sleep, spawn).await?;
         self.guarded(found)
     }
 
@@ -145,7 +93,7 @@ impl Resolver {
             thread.spawn(work).map(drop)
         };
         let found = self
-            .look_ups
+            .lookups
             .ask_blocking((host, port), timeout, cancel, spawn)?;
         self.guarded(found)
     }
@@ -159,49 +107,10 @@ impl Resolver {
     }
 }
 
-/// Shorthands for [`ClientOptions`].
-impl SessionBuilder {
-    /// How names become addresses. Default: the system's way.
-    pub fn resolver(self, resolver: impl Resolve) -> Self {
-        self.client_options(|options| options.resolver = Arc::new(resolver))
-    }
-
-    /// How long one name's look-up is waited for, within the time for the connection: see
-    /// [`ClientOptions::lookup_timeout`]. Default 15 s.
-    pub fn lookup_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.client_options(|options| options.lookup_timeout = timeout.into())
-    }
-}
-
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Resolver")
     }
-}
-
-/// Where a request's connection goes: the host as the URL has it, and the port, its scheme's own
-/// if none is said.
-///
-/// # Errors
-///
-/// [`ErrorKind::InvalidUrl`] without a host.
-pub fn host_and_port(uri: &http::Uri) -> Result<(&str, u16), Error> {
-    let host = uri
-        .host()
-        .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
-    let default = if uri.scheme() == Some(&Scheme::HTTPS) {
-        443
-    } else {
-        80
-    };
-    Ok((host, uri.port_u16().unwrap_or(default)))
-}
-
-/// The error for a connect that failed, the same from every client.
-pub fn connect_error(address: SocketAddr, error: io::Error) -> Error {
-    Error::new(ErrorKind::Connect)
-        .with_context(address.to_string())
-        .with_source(error)
 }
 
 fn literal(host: &str, port: u16) -> Option<SocketAddr> {

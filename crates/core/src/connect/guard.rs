@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 pub use ipnet::IpNet;
 
-use crate::client::{Capabilities, ClientOptions, Support};
 use crate::error::{Error, ErrorKind};
-use crate::session::SessionBuilder;
 
 /// Decides which addresses a client connects to: for programs that fetch what others name, and
 /// must not be talked into reaching the machine they run on, or the network behind it.
@@ -190,35 +188,6 @@ impl Error {
     /// The address that the session's [`AddressGuard`] refused, when that is the error's cause.
     pub fn address_refused(&self) -> Option<&AddressRefused> {
         self.source()?.downcast_ref()
-    }
-}
-
-/// Shorthands for [`ClientOptions`](crate::ClientOptions).
-impl SessionBuilder {
-    /// Which addresses are connected to. Default: all. A client that gives no say over them
-    /// ([`address_guard`](crate::Capabilities::address_guard)) fails in [`build`](Self::build).
-    ///
-    /// ```
-    /// # use inflight_core::{AddressGuard, SessionBuilder};
-    /// # fn guarded(builder: SessionBuilder) -> SessionBuilder {
-    /// builder.address_guard(AddressGuard::public())
-    /// # }
-    /// ```
-    pub fn address_guard(self, guard: AddressGuard) -> Self {
-        self.client_options(|options| options.address_guard = Some(guard))
-    }
-}
-
-/// A client that would not ask the guard is not given one.
-pub(crate) fn check_support(
-    options: &ClientOptions,
-    capabilities: &Capabilities,
-) -> Result<(), Error> {
-    match (&options.address_guard, capabilities.address_guard) {
-        (Some(_), Support::No(reason)) => {
-            Err(Error::new(ErrorKind::Unsupported).with_context(reason))
-        }
-        _ => Ok(()),
     }
 }
 

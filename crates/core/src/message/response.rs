@@ -7,12 +7,11 @@ use http::{HeaderMap, StatusCode, Version};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::body::Body;
-use crate::charset;
 use crate::error::{Error, ErrorKind};
-use crate::progress::Progress;
-use crate::session::Redirect;
-use crate::target::Target;
+use crate::message::body::Body;
+use crate::message::charset;
+use crate::message::progress::Progress;
+use crate::message::target::Target;
 
 /// A response whose body is still to be read: an [`http::Response`] around our [`Body`],
 /// converted both ways with `From`.
@@ -36,11 +35,11 @@ pub struct Response {
     content_length: Option<u64>,
     max_body: u64,
     // What came before, if anything did.
-    story: Option<Box<Story>>,
+    repeats: Option<Box<Repeats>>,
 }
 
 #[derive(Debug)]
-struct Story {
+struct Repeats {
     history: Vec<Redirect>,
     attempts: u32,
 }
@@ -55,13 +54,13 @@ impl Response {
             inner,
             target: Some(target),
             max_body,
-            story: None,
+            repeats: None,
         }
     }
 
-    pub(crate) fn with_story(mut self, history: Vec<Redirect>, attempts: u32) -> Self {
+    pub(crate) fn with_history(mut self, history: Vec<Redirect>, attempts: u32) -> Self {
         if attempts > 1 {
-            self.story = Some(Box::new(Story { history, attempts }));
+            self.repeats = Some(Box::new(Repeats { history, attempts }));
         }
         self
     }
@@ -89,12 +88,14 @@ impl Response {
 
     /// The redirects that led here, first to last.
     pub fn history(&self) -> &[Redirect] {
-        self.story.as_ref().map_or(&[], |story| &story.history)
+        self.repeats
+            .as_ref()
+            .map_or(&[], |repeats| &repeats.history)
     }
 
     /// How many requests it took, redirects and retries among them.
     pub fn attempts(&self) -> u32 {
-        self.story.as_ref().map_or(1, |story| story.attempts)
+        self.repeats.as_ref().map_or(1, |repeats| repeats.attempts)
     }
 
     /// The length of the whole body in bytes, if the response says; however much was read.
@@ -224,7 +225,7 @@ impl From<http::Response<Body>> for Response {
             inner,
             target: None,
             max_body: MAX_BODY,
-            story: None,
+            repeats: None,
         }
     }
 }
@@ -232,5 +233,28 @@ impl From<http::Response<Body>> for Response {
 impl From<Response> for http::Response<Body> {
     fn from(response: Response) -> Self {
         response.inner
+    }
+}
+
+/// A redirect that was followed, in a response's [`history`](crate::Response::history).
+#[derive(Debug, Clone)]
+pub struct Redirect {
+    target: Target,
+    status: StatusCode,
+}
+
+impl Redirect {
+    pub(crate) fn new(target: Target, status: StatusCode) -> Self {
+        Self { target, status }
+    }
+
+    /// The URL that answered with the redirect.
+    pub fn url(&self) -> Option<&Url> {
+        self.target.url()
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
     }
 }

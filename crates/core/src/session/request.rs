@@ -13,18 +13,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::auth;
-use crate::body::Body;
-use crate::decode::Decompress;
+use super::exchange::exchange;
+use super::state::SessionState;
+use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind};
-use crate::fetch::BoxFuture;
-use crate::multipart::Multipart;
-use crate::observe::{Observer, Own};
-use crate::progress::Progress;
-use crate::response::Response;
-use crate::session::Session;
-use crate::target::Target;
-use crate::upload::{Source, Upload};
+use crate::message::auth;
+use crate::message::body::Body;
+use crate::message::decode::Decompress;
+use crate::message::progress::Progress;
+use crate::message::response::Response;
+use crate::message::target::Target;
+use crate::observe::{Observer, RequestObservers};
+use crate::upload::multipart::Multipart;
+use crate::upload::prepare::{Source, Upload};
 
 /// A request that is being made. [`send`](Self::send) gives the response at its head;
 /// [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) read the body too, so
@@ -33,7 +34,7 @@ use crate::upload::{Source, Upload};
 /// The futures own a clone of the session: they are `'static` and may go to any task.
 #[must_use = "a request does nothing before it is sent"]
 pub struct RequestBuilder {
-    session: Session,
+    session: Arc<SessionState>,
     target: Result<Target, Error>,
     // Its URI is the target's, set when it is sent.
     request: http::Request<Body>,
@@ -44,8 +45,8 @@ pub struct RequestBuilder {
 }
 
 impl RequestBuilder {
-    pub(crate) fn new(
-        session: Session,
+    pub(super) fn new(
+        session: Arc<SessionState>,
         target: Result<Target, Error>,
         request: http::Request<Body>,
         timeout: Option<Duration>,
@@ -53,7 +54,6 @@ impl RequestBuilder {
         Self {
             session,
             target,
-            // Some hundred bytes, which go through several hands on their way to the client.
             request,
             content_type: None,
             upload: None,
@@ -240,7 +240,10 @@ impl RequestBuilder {
     /// told.
     pub fn observe(mut self, observer: impl Observer) -> Self {
         // In the extensions, so that a request that nobody observes is no larger for it.
-        let observers = self.request.extensions_mut().get_or_insert_default::<Own>();
+        let observers = self
+            .request
+            .extensions_mut()
+            .get_or_insert_default::<RequestObservers>();
         observers.0.push(Arc::new(observer));
         self
     }
@@ -265,7 +268,7 @@ impl RequestBuilder {
         }
         // In a box an exchange stays where it is, while what gathers and spawns it moves a
         // pointer.
-        Box::pin(session.exchange(target, request, upload, timeout))
+        Box::pin(exchange(session, target, request, upload, timeout))
     }
 
     /// Sends the request and reads the whole body.

@@ -12,12 +12,12 @@ use bytes::{Bytes, BytesMut};
 use http_body::SizeHint;
 use sync_wrapper::SyncWrapper;
 
-use crate::body::{Body, Reader, Source};
+use crate::backend::fetch::BoxFuture;
+use crate::backend::offload::lost;
+use crate::backend::runtime::Runtime;
+use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
-use crate::fetch::BoxFuture;
-use crate::offload::lost;
-use crate::runtime::Runtime;
-use crate::task::{TaskError, unblock};
+use crate::message::body::{Body, Reader, Source};
 
 /// How much one read takes at most: all of the file that is in memory at once.
 const READ: usize = 64 * 1024;

@@ -20,10 +20,10 @@ use async_channel::{Receiver, Sender};
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use futures_util::future::{Either, select};
 
-use crate::cancel::Cancel;
+use crate::backend::cancel::Cancel;
+use crate::backend::task::Panic;
+use crate::connect::resolve::Resolve;
 use crate::error::{Error, ErrorKind, Phase};
-use crate::resolve::Resolve;
-use crate::task::Panic;
 
 /// How many look-ups run at once that somebody waits for: enough to be no bottleneck, few enough
 /// to leave the runtime's blocking pool to others.
@@ -33,7 +33,7 @@ const AT_ONCE: usize = 32;
 const GIVEN_UP: usize = 64;
 
 /// The look-ups of one client.
-pub(crate) struct LookUps {
+pub(crate) struct SharedLookups {
     resolve: Arc<dyn Resolve>,
     limit: Option<Duration>,
     permits: Arc<Semaphore>,
@@ -83,7 +83,7 @@ enum Answer {
 /// Work for a thread that may block.
 pub(crate) type Work = Box<dyn FnOnce() + Send>;
 
-impl LookUps {
+impl SharedLookups {
     pub(crate) fn new(resolve: Arc<dyn Resolve>, limit: Option<Duration>) -> Arc<Self> {
         Arc::new(Self {
             resolve,
@@ -156,7 +156,7 @@ impl LookUps {
         flight.waiting += 1;
         let outcome = flight.outcome.clone();
         Waiter {
-            look_ups: self.clone(),
+            lookups: self.clone(),
             name,
             id,
             outcome,
@@ -216,7 +216,7 @@ impl State {
 
 /// One who waits for a look-up.
 struct Waiter {
-    look_ups: Arc<LookUps>,
+    lookups: Arc<SharedLookups>,
     name: Name,
     id: u64,
     outcome: Arc<Outcome>,
@@ -232,7 +232,7 @@ impl Waiter {
         // A channel that carries nothing: an error is its end.
         let ended = &self.outcome.ended;
         if !self.is_started() {
-            let permit = self.look_ups.permits.acquire_arc();
+            let permit = self.lookups.permits.acquire_arc();
             if let Either::Right((permit, _)) = select(pin!(ended.recv()), pin!(permit)).await {
                 self.start(permit, now(), spawn);
             }
@@ -256,7 +256,7 @@ impl Waiter {
     }
 
     fn is_started(&self) -> bool {
-        let state = self.look_ups.state();
+        let state = self.lookups.state();
         let flight = state.flights.get(&self.id);
         flight.is_none_or(|flight| flight.started.is_some())
     }
@@ -269,7 +269,7 @@ impl Waiter {
         spawn: impl FnOnce(Work) -> io::Result<()>,
     ) {
         let end = {
-            let mut state = self.look_ups.state();
+            let mut state = self.lookups.state();
             let Some(flight) = state.flights.get_mut(&self.id) else {
                 return;
             };
@@ -281,7 +281,7 @@ impl Waiter {
             end
         };
         let run = Run {
-            look_ups: self.look_ups.clone(),
+            lookups: self.lookups.clone(),
             name: self.name.clone(),
             id: self.id,
             outcome: self.outcome.clone(),
@@ -297,7 +297,7 @@ impl Waiter {
     /// Why there is no answer in this time.
     fn late(&self, limit: Duration) -> Error {
         let stuck = {
-            let state = self.look_ups.state();
+            let state = self.lookups.state();
             let started = state.flights.get(&self.id).map(|flight| flight.started);
             (started == Some(None) && !state.kept.is_empty()).then(|| state.given_up())
         };
@@ -321,7 +321,7 @@ impl State {
 /// Who leaves last gives the look-up up.
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut state = self.look_ups.state();
+        let mut state = self.lookups.state();
         let Some(flight) = state.flights.get_mut(&self.id) else {
             return;
         };
@@ -346,7 +346,7 @@ impl Drop for Waiter {
 
 /// A look-up that was started. Its end is when this is dropped, done or not.
 struct Run {
-    look_ups: Arc<LookUps>,
+    lookups: Arc<SharedLookups>,
     name: Name,
     id: u64,
     outcome: Arc<Outcome>,
@@ -358,12 +358,12 @@ impl Run {
     fn look_up(self) {
         // It may have waited for its thread for longer than anybody for its answer.
         let wanted = {
-            let state = self.look_ups.state();
+            let state = self.lookups.state();
             let flight = state.flights.get(&self.id);
             flight.is_some_and(|flight| flight.waiting > 0)
         };
         if wanted {
-            let answer = self.look_ups.look_up(&self.name);
+            let answer = self.lookups.look_up(&self.name);
             let _ = self.outcome.answer.set(answer);
         }
     }
@@ -371,7 +371,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let mut state = self.look_ups.state();
+        let mut state = self.lookups.state();
         state.seal(&self.name, self.id);
         let flight = state.flights.remove(&self.id);
         let mut permit = flight.and_then(|flight| flight.permit);

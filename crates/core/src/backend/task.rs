@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
-use crate::runtime::Runtime;
+use crate::backend::runtime::Runtime;
 
 /// A task that was started with [`Task::spawn`]. Awaiting it gives its output.
 ///

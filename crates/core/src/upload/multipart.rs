@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body::SizeHint;
 
-use crate::body::{Body, Reader, Source};
+use crate::backend::runtime::Runtime;
 use crate::error::{Error, ErrorKind};
-use crate::runtime::Runtime;
+use crate::message::body::{Body, Reader, Source};
 
 /// A form of several parts: texts, bytes, files and streams, sent one after another.
 ///

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 
-use crate::body::Body;
+use crate::backend::fetch::BoxFuture;
+use crate::backend::runtime::Runtime;
 use crate::error::Error;
-use crate::fetch::BoxFuture;
-use crate::multipart::Multipart;
-use crate::progress::Watcher;
-use crate::runtime::Runtime;
+use crate::message::body::Body;
+use crate::message::progress::Watcher;
+use crate::upload::multipart::Multipart;
 
 /// What there is to do for a request's body before it is sent.
 #[derive(Default)]

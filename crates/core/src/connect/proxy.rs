@@ -9,10 +9,8 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::auth;
-use crate::client::{Capabilities, ClientOptions, Support};
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::session::SessionBuilder;
+use crate::message::auth;
 
 /// An HTTP proxy, with its credentials. Nothing prints them.
 ///
@@ -336,37 +334,6 @@ impl Exception {
             }
             _ => false,
         }
-    }
-}
-
-/// Shorthands for [`ClientOptions`].
-impl SessionBuilder {
-    /// Sends every request through the proxy at this URL: see [`Proxy::new`]. One that is none is
-    /// an error in [`build`](Self::build), as is a client that has no
-    /// [`proxies`](crate::Capabilities::proxies). Default: none, whatever the environment says.
-    pub fn proxy(self, url: &str) -> Self {
-        match Proxy::new(url) {
-            Ok(proxy) => self.proxies(Proxies::all(proxy)),
-            Err(error) => self.failing(error),
-        }
-    }
-
-    /// Which requests go through which proxy.
-    pub fn proxies(self, proxies: Proxies) -> Self {
-        self.client_options(|options| options.proxies = proxies)
-    }
-}
-
-/// A client that would go straight to the server is not given a proxy.
-pub(crate) fn check_support(
-    options: &ClientOptions,
-    capabilities: &Capabilities,
-) -> Result<(), Error> {
-    match capabilities.proxies {
-        Support::No(reason) if !options.proxies.is_empty() => {
-            Err(Error::new(ErrorKind::Unsupported).with_context(reason))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,0 +1,84 @@
+//! Names become addresses here, for every client alike.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use http::uri::Scheme;
+
+use crate::error::{Error, ErrorKind};
+
+/// How a name becomes addresses. The call may block: it never runs in an event loop.
+///
+/// ```
+/// use std::io;
+/// use std::net::SocketAddr;
+/// use std::sync::Arc;
+///
+/// use inflight_core::{ClientOptions, Resolve, SystemResolver};
+///
+/// /// Sends one name to a server on this machine, as an entry in the hosts file would.
+/// struct Pinned;
+///
+/// impl Resolve for Pinned {
+///     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+///         match host {
+///             "pages.test" => Ok(vec![([127, 0, 0, 1], port).into()]),
+///             _ => SystemResolver.resolve(host, port),
+///         }
+///     }
+/// }
+///
+/// let mut options = ClientOptions::default();
+/// options.resolver = Arc::new(Pinned);
+/// assert!(options.resolver.resolve("pages.test", 8080).unwrap()[0].ip().is_loopback());
+/// ```
+pub trait Resolve: Send + Sync + 'static {
+    /// The addresses of `host`, in the order in which they are to be tried.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the name from being looked up; no addresses is an error too.
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+impl<R: Resolve + ?Sized> Resolve for Arc<R> {
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        (**self).resolve(host, port)
+    }
+}
+
+/// The system's resolver: `getaddrinfo`, with its files, its caches and its order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok((host, port).to_socket_addrs()?.collect())
+    }
+}
+
+/// Where a request's connection goes: the host as the URL has it, and the port, its scheme's own
+/// if none is said.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidUrl`] without a host.
+pub fn host_and_port(uri: &http::Uri) -> Result<(&str, u16), Error> {
+    let host = uri
+        .host()
+        .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
+    let default = if uri.scheme() == Some(&Scheme::HTTPS) {
+        443
+    } else {
+        80
+    };
+    Ok((host, uri.port_u16().unwrap_or(default)))
+}
+
+/// The error for a connect that failed, the same from every client.
+pub fn connect_error(address: SocketAddr, error: io::Error) -> Error {
+    Error::new(ErrorKind::Connect)
+        .with_context(address.to_string())
+        .with_source(error)
+}

@@ -1,0 +1,182 @@
+//! A semaphore whose waiters acquire permits in order, and which notices that nobody reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+/// A number of permits, and the queue of those who wait for one.
+pub(crate) struct FairSemaphore {
+    permits: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    acquired: usize,
+    /// How many permits are held by a response whose body nobody has begun to read.
+    unread: usize,
+    /// Since when all permits are held by such responses.
+    stuck_since: Option<Instant>,
+    next_number: u64,
+    waiting: BTreeMap<u64, Waker>,
+    /// Waiters that were given a permit and have not been polled since.
+    granted: BTreeSet<u64>,
+}
+
+impl FairSemaphore {
+    pub(crate) fn new(permits: usize) -> Arc<Self> {
+        Arc::new(Self {
+            permits,
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, was_unread: bool) {
+        let next = {
+            let mut state = self.state();
+            state.unread -= usize::from(was_unread);
+            state.stuck_since = None;
+            state.release()
+        };
+        wake(next);
+    }
+}
+
+/// Wakes without the lock, as an executor may run or drop a task at once, and that task may hold a
+/// permit or wait for one.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl State {
+    /// Gives a permit to the first waiter, which must be woken.
+    fn release(&mut self) -> Option<Waker> {
+        let first = self.waiting.pop_first();
+        match &first {
+            Some((number, _)) => drop(self.granted.insert(*number)),
+            None => self.acquired -= 1,
+        }
+        first.map(|(_, waker)| waker)
+    }
+
+    fn first(&self) -> Option<Waker> {
+        self.waiting
+            .first_key_value()
+            .map(|(_, waker)| waker.clone())
+    }
+}
+
+/// Acquires a permit. Dropping it leaves the queue.
+pub(crate) struct Acquire {
+    semaphore: Arc<FairSemaphore>,
+    number: Option<u64>,
+}
+
+impl Acquire {
+    pub(crate) fn new(semaphore: &Arc<FairSemaphore>) -> Self {
+        Self {
+            semaphore: semaphore.clone(),
+            number: None,
+        }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
+        let mut state = self.semaphore.state();
+        match self.number {
+            None if state.acquired < self.semaphore.permits => state.acquired += 1,
+            None => {
+                let number = state.next_number;
+                state.next_number += 1;
+                state.waiting.insert(number, cx.waker().clone());
+                self.number = Some(number);
+                return Poll::Pending;
+            }
+            Some(number) if state.granted.remove(&number) => self.number = None,
+            Some(number) => {
+                let last = state.waiting.insert(number, cx.waker().clone());
+                drop(state);
+                drop(last);
+                return Poll::Pending;
+            }
+        }
+        drop(state);
+        Poll::Ready(Permit {
+            semaphore: self.semaphore.clone(),
+            is_unread: false,
+        })
+    }
+
+    /// Since when all permits are held by responses that nobody reads. Only the first waiter gets an
+    /// answer, as only the first is woken when that begins.
+    pub(crate) fn stuck_since(&self) -> Option<Instant> {
+        let state = self.semaphore.state();
+        let (first, _) = state.waiting.first_key_value()?;
+        state.stuck_since.filter(|_| self.number == Some(*first))
+    }
+}
+
+impl Drop for Acquire {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let (next, _own) = {
+            let mut state = self.semaphore.state();
+            if state.granted.remove(&number) {
+                (state.release(), None)
+            } else {
+                let own = state.waiting.remove(&number);
+                let is_stuck = state.stuck_since.is_some();
+                (state.first().filter(|_| is_stuck), own)
+            }
+        };
+        wake(next);
+    }
+}
+
+/// The right to have one request in flight. Dropping it passes the right to the first waiter.
+pub(crate) struct Permit {
+    semaphore: Arc<FairSemaphore>,
+    is_unread: bool,
+}
+
+impl Permit {
+    /// Marks that the response has arrived and nobody has begun to read its body.
+    pub(crate) fn mark_unread(&mut self, now: Instant) {
+        if self.is_unread {
+            return;
+        }
+        self.is_unread = true;
+        let first = {
+            let mut state = self.semaphore.state();
+            state.unread += 1;
+            if state.unread < self.semaphore.permits {
+                return;
+            }
+            state.stuck_since = Some(now);
+            state.first()
+        };
+        wake(first);
+    }
+
+    /// Marks that somebody reads the body.
+    pub(crate) fn mark_read(&mut self) {
+        if self.is_unread {
+            self.is_unread = false;
+            let mut state = self.semaphore.state();
+            state.unread -= 1;
+            state.stuck_since = None;
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.semaphore.release(self.is_unread);
+    }
+}

@@ -1,0 +1,323 @@
+//! The requests of a session that are in flight, and the end of the session.
+
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use sync_wrapper::SyncWrapper;
+
+use crate::backend::fetch::BoxFuture;
+use crate::backend::runtime::Runtime;
+
+/// How often the coarse timer wakes all waiting exchanges, so that each can check its deadline. Most
+/// requests end earlier and never need a timer of their own.
+const COARSE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Counts of a session's requests and connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests that were sent and whose response has not been read to its end or dropped.
+    pub in_flight: usize,
+    /// Requests that wait for a permit.
+    pub waiting: usize,
+    /// Connections made so far; `None` if the client does not report them.
+    pub opened: Option<u64>,
+    /// Requests so far that used a connection which had served others; `None` if the client does not
+    /// report them.
+    pub reused: Option<u64>,
+}
+
+/// Whether a session accepts requests.
+const OPEN: u8 = 0;
+/// It accepts none; those in flight may finish.
+const CLOSING: u8 = 1;
+/// Those in flight fail now.
+const CLOSED: u8 = 2;
+
+/// Counts the requests of a session, and wakes them when the session closes or the coarse timer fires.
+pub(crate) struct InFlight {
+    runtime: Arc<dyn Runtime>,
+    stage: AtomicU8,
+    started: AtomicUsize,
+    waiting: AtomicUsize,
+    /// The number of the coarse timer that is set; 0 if none is.
+    coarse_timer: AtomicU64,
+    wakers: Mutex<Wakers>,
+}
+
+#[derive(Default)]
+struct Wakers {
+    coarse_timers: u64,
+    coarse_timer: Option<CoarseTimer>,
+    exchanges: Slab<Waker>,
+    /// Callers of `close`, which wait until no request is in flight.
+    closers: Vec<Waker>,
+}
+
+/// A timer that all exchanges share.
+struct CoarseTimer {
+    number: u64,
+    fires_at: Instant,
+    /// `None` while the timer is being set.
+    _sleep: Option<SyncWrapper<BoxFuture<'static, ()>>>,
+}
+
+impl InFlight {
+    pub(crate) fn new(runtime: Arc<dyn Runtime>) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            stage: AtomicU8::new(OPEN),
+            started: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            coarse_timer: AtomicU64::new(0),
+            wakers: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let started = self.started.load(Ordering::Relaxed);
+        Stats {
+            in_flight: started.saturating_sub(waiting),
+            waiting,
+            opened: None,
+            reused: None,
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    fn stage(&self) -> u8 {
+        self.stage.load(Ordering::SeqCst)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.stage() == CLOSED
+    }
+
+    /// Accepts no more requests.
+    pub(crate) fn start_closing(&self) {
+        self.stage.fetch_max(CLOSING, Ordering::SeqCst);
+    }
+
+    /// Makes all requests in flight fail.
+    pub(crate) fn close(&self) {
+        self.stage.store(CLOSED, Ordering::SeqCst);
+        self.wake_exchanges(|_| true);
+    }
+
+    /// Wakes all waiting exchanges and drops the coarse timer, if `condition` holds.
+    fn wake_exchanges(&self, condition: impl FnOnce(&Wakers) -> bool) {
+        let (timer, wakers) = {
+            let mut registered = self.wakers();
+            if !condition(&registered) {
+                return;
+            }
+            self.coarse_timer.store(0, Ordering::SeqCst);
+            // A woken exchange registers its waker again if it goes on waiting. Cloning the wakers here
+            // would run the executor's code under the lock.
+            let wakers: Vec<Waker> = registered
+                .exchanges
+                .iter_mut()
+                .map(|(_, waker)| mem::replace(waker, Waker::noop().clone()))
+                .collect();
+            (registered.coarse_timer.take(), wakers)
+        };
+        drop(timer);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Returns the coarse timer's number and time. If none is set, it sets one, provided that it fires
+    /// before `until`.
+    fn coarse_timer(self: &Arc<Self>, until: Instant) -> Option<(u64, Instant)> {
+        let (number, fires_at) = {
+            let mut wakers = self.wakers();
+            if let Some(timer) = &wakers.coarse_timer {
+                return Some((timer.number, timer.fires_at));
+            }
+            let fires_at = self.runtime.now() + COARSE_INTERVAL;
+            if until < fires_at || self.is_closed() {
+                return None;
+            }
+            wakers.coarse_timers += 1;
+            let number = wakers.coarse_timers;
+            wakers.coarse_timer = Some(CoarseTimer {
+                number,
+                fires_at,
+                _sleep: None,
+            });
+            self.coarse_timer.store(number, Ordering::SeqCst);
+            (number, fires_at)
+        };
+        let waker = Waker::from(Arc::new(CoarseTimerWaker {
+            number,
+            in_flight: Arc::downgrade(self),
+        }));
+        // Without the lock, as a runtime may wake at once.
+        let mut sleep = self.runtime.sleep(COARSE_INTERVAL);
+        match sleep.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(()) => waker.wake(),
+            Poll::Pending => {
+                let mut wakers = self.wakers();
+                let timer = wakers.coarse_timer.as_mut();
+                if let Some(timer) = timer.filter(|timer| timer.number == number) {
+                    timer._sleep = Some(SyncWrapper::new(sleep));
+                }
+            }
+        }
+        Some((number, fires_at))
+    }
+
+    /// Completes when no request is in flight.
+    pub(crate) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut wakers = self.wakers();
+        if self.started.load(Ordering::SeqCst) == 0 {
+            drop(wakers);
+            return Poll::Ready(());
+        }
+        wakers.closers.push(waker);
+        Poll::Pending
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Wakers> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stats().fmt(f)
+    }
+}
+
+/// What the runtime wakes when the coarse timer fires.
+struct CoarseTimerWaker {
+    number: u64,
+    in_flight: Weak<InFlight>,
+}
+
+impl Wake for CoarseTimerWaker {
+    fn wake(self: Arc<Self>) {
+        if let Some(in_flight) = self.in_flight.upgrade() {
+            in_flight.wake_exchanges(|wakers| {
+                let timer = wakers.coarse_timer.as_ref();
+                timer.is_some_and(|timer| timer.number == self.number)
+            });
+        }
+    }
+}
+
+/// One request in flight. Dropping it ends the request for the session.
+pub(crate) struct InFlightGuard {
+    in_flight: Arc<InFlight>,
+    is_counted: bool,
+    /// The number of the coarse timer that wakes this request, and when it fires.
+    coarse_timer: Option<(u64, Instant)>,
+    /// The key of its waker.
+    key: Option<usize>,
+}
+
+impl InFlightGuard {
+    /// Counts a request. Returns `None` if the session accepts no more.
+    pub(crate) fn new(in_flight: &Arc<InFlight>) -> Option<Self> {
+        in_flight.started.fetch_add(1, Ordering::SeqCst);
+        let guard = Self {
+            in_flight: in_flight.clone(),
+            is_counted: true,
+            coarse_timer: None,
+            key: None,
+        };
+        // Dropping the guard uncounts the request.
+        (in_flight.stage() == OPEN).then_some(guard)
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        self.in_flight.runtime()
+    }
+
+    /// Completes when the session is closed.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Wakers are cloned and dropped without the lock: they are the executor's code.
+        match self.key {
+            Some(key) => {
+                let is_known = self.in_flight.wakers().exchanges[key].will_wake(cx.waker());
+                if !is_known {
+                    let waker = cx.waker().clone();
+                    let last = mem::replace(&mut self.in_flight.wakers().exchanges[key], waker);
+                    drop(last);
+                }
+            }
+            None => {
+                let waker = cx.waker().clone();
+                let mut wakers = self.in_flight.wakers();
+                self.key = Some(wakers.exchanges.insert(waker));
+                let timer = wakers.coarse_timer.as_ref();
+                self.coarse_timer = timer.map(|timer| (timer.number, timer.fires_at));
+            }
+        }
+        match self.in_flight.is_closed() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Whether the coarse timer wakes this request before `until`, so that it needs no timer of its own.
+    /// [`poll_closed`](Self::poll_closed) must have registered its waker.
+    pub(crate) fn is_woken_before(&mut self, until: Instant) -> bool {
+        let current = self.in_flight.coarse_timer.load(Ordering::SeqCst);
+        if self
+            .coarse_timer
+            .is_none_or(|(number, _)| number != current)
+        {
+            self.coarse_timer = self.in_flight.coarse_timer(until);
+        }
+        self.coarse_timer
+            .is_some_and(|(_, fires_at)| fires_at <= until)
+    }
+
+    /// Ends the request for the session, as dropping the guard does.
+    pub(crate) fn end(&mut self) {
+        if let Some(key) = self.key.take() {
+            let waker = self.in_flight.wakers().exchanges.remove(key);
+            drop(waker);
+        }
+        if !mem::take(&mut self.is_counted) {
+            return;
+        }
+        let was_last = self.in_flight.started.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_last && self.in_flight.stage() != OPEN {
+            let closers = mem::take(&mut self.in_flight.wakers().closers);
+            closers.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Counts a request as waiting for a permit, until it is dropped.
+pub(crate) struct WaitingGuard<'a>(&'a InFlight);
+
+impl<'a> WaitingGuard<'a> {
+    pub(crate) fn new(in_flight: &'a InFlight) -> Self {
+        in_flight.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(in_flight)
+    }
+}
+
+impl Drop for WaitingGuard<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

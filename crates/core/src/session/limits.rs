@@ -1,0 +1,216 @@
+//! How many requests are in flight at once, in all and for each host, and how many start in a second.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use http::Uri;
+
+use super::fair_semaphore::{Acquire, FairSemaphore, Permit};
+use super::timer::{ExchangeTimer, PhaseLimit};
+use crate::backend::runtime::Runtime;
+use crate::error::{Error, Phase};
+use crate::message::target::Site;
+
+/// How long all permits may be held by responses that nobody reads before the first waiter fails. A
+/// reader needs less from the head to the body, and a user does not take it for a hang.
+const UNREAD: Duration = Duration::from_millis(250);
+
+/// The limits of a session, and how long a request may wait for a permit.
+#[derive(Default)]
+pub(crate) struct Limits {
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) all: Option<Arc<FairSemaphore>>,
+    pub(crate) hosts: Option<HostLimits>,
+    pub(crate) rate: Option<RateLimit>,
+}
+
+/// The permits that a request holds, if the session has limits. Dropping them releases them.
+#[derive(Default)]
+pub(crate) struct Permits(Option<Box<HeldPermits>>);
+
+#[derive(Default)]
+struct HeldPermits {
+    all: Option<Permit>,
+    host: Option<(Site, Permit)>,
+}
+
+impl Permits {
+    /// Marks that the response has arrived and nobody has begun to read its body.
+    pub(crate) fn mark_unread(&mut self, now: Instant) {
+        self.each(|permit| permit.mark_unread(now));
+    }
+
+    /// Marks that somebody reads the body.
+    pub(crate) fn mark_read(&mut self) {
+        self.each(Permit::mark_read);
+    }
+
+    fn each(&mut self, mark: impl Fn(&mut Permit)) {
+        if let Some(held) = &mut self.0 {
+            held.all.iter_mut().for_each(&mark);
+            held.host.iter_mut().for_each(|(_, permit)| mark(permit));
+        }
+    }
+}
+
+impl Limits {
+    /// Waits for the permits that the request does not hold yet. A redirected request already holds some.
+    pub(crate) async fn acquire(
+        &self,
+        permits: &mut Permits,
+        uri: &Uri,
+        timer: &mut ExchangeTimer,
+    ) -> Result<(), Error> {
+        let held = permits.0.get_or_insert_default();
+        let limit = timer.limit(self.queue_timeout, Phase::Queue);
+        // The host first: a request that waits for a slow host holds no permit that others need.
+        self.acquire_host(held, uri, timer, limit).await?;
+        if let (Some(all), None) = (&self.all, &held.all) {
+            held.all = Some(acquire(all, timer, limit).await?);
+        }
+        if let Some(rate) = &self.rate {
+            rate.wait(timer, limit).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn are_none(&self) -> bool {
+        self.all.is_none() && self.hosts.is_none() && self.rate.is_none()
+    }
+
+    async fn acquire_host(
+        &self,
+        held: &mut HeldPermits,
+        uri: &Uri,
+        timer: &mut ExchangeTimer,
+        limit: PhaseLimit,
+    ) -> Result<(), Error> {
+        let Some(hosts) = &self.hosts else {
+            return Ok(());
+        };
+        let site = Site::of(uri);
+        if matches!(&held.host, Some((own, _)) if *own == site) {
+            return Ok(());
+        }
+        // All permits are released before the next host is waited for. Otherwise two hosts that redirect
+        // to each other could wait for each other: a request that holds a permit of the next host may
+        // itself wait for the permit that this one holds among all.
+        *held = HeldPermits::default();
+        let semaphore = hosts.semaphore(&site);
+        held.host = Some((site, acquire(&semaphore, timer, limit).await?));
+        Ok(())
+    }
+}
+
+async fn acquire(
+    semaphore: &Arc<FairSemaphore>,
+    timer: &mut ExchangeTimer,
+    limit: PhaseLimit,
+) -> Result<Permit, Error> {
+    let mut acquire = Acquire::new(semaphore);
+    poll_fn(|cx| {
+        if let Poll::Ready(permit) = acquire.poll(cx) {
+            return Poll::Ready(Ok(permit));
+        }
+        loop {
+            let fails_at = acquire.stuck_since().map(|since| since + UNREAD);
+            ready!(timer.poll_until(cx, fails_at, limit))?;
+            if acquire.stuck_since().map(|since| since + UNREAD) == fails_at {
+                return Poll::Ready(Err(Error::timeout(Phase::Queue).with_context(
+                    "every permit is held by a response whose body nobody reads: read it or drop it",
+                )));
+            }
+        }
+    })
+    .await
+}
+
+/// A semaphore for each host that has requests.
+pub(crate) struct HostLimits {
+    permits: usize,
+    semaphores: Mutex<HashMap<Site, Weak<FairSemaphore>>>,
+}
+
+impl HostLimits {
+    pub(crate) fn new(permits: usize) -> Self {
+        Self {
+            permits,
+            semaphores: Mutex::default(),
+        }
+    }
+
+    fn semaphore(&self, site: &Site) -> Arc<FairSemaphore> {
+        let semaphores = self.semaphores.lock();
+        let mut semaphores = semaphores.unwrap_or_else(PoisonError::into_inner);
+        if let Some(semaphore) = semaphores.get(site).and_then(Weak::upgrade) {
+            return semaphore;
+        }
+        // Removes hosts without requests before the table grows.
+        if semaphores.len() == semaphores.capacity() {
+            semaphores.retain(|_, semaphore| semaphore.strong_count() > 0);
+        }
+        let semaphore = FairSemaphore::new(self.permits);
+        semaphores.insert(site.clone(), Arc::downgrade(&semaphore));
+        semaphore
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, RuntimeClock, NoOpMiddleware<Nanos>>;
+
+/// How many requests start in a second.
+pub(crate) struct RateLimit {
+    limiter: Limiter,
+    clock: RuntimeClock,
+    /// One request at a time waits for the limiter, so that requests start in order.
+    turn: Arc<FairSemaphore>,
+}
+
+impl RateLimit {
+    pub(crate) fn new(quota: (NonZeroU32, NonZeroU32), runtime: Arc<dyn Runtime>) -> Self {
+        let (per_second, burst) = quota;
+        let clock = RuntimeClock {
+            zero: runtime.now(),
+            runtime,
+        };
+        let quota = Quota::per_second(per_second).allow_burst(burst);
+        Self {
+            limiter: RateLimiter::direct_with_clock(quota, clock.clone()),
+            clock,
+            turn: FairSemaphore::new(1),
+        }
+    }
+
+    async fn wait(&self, timer: &mut ExchangeTimer, limit: PhaseLimit) -> Result<(), Error> {
+        let _turn = acquire(&self.turn, timer, limit).await?;
+        while let Err(not_until) = self.limiter.check() {
+            let moment = self.clock.zero + Duration::from(not_until.earliest_possible());
+            timer.sleep_until(moment, limit).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The runtime's clock, as time since the session began.
+#[derive(Clone)]
+struct RuntimeClock {
+    runtime: Arc<dyn Runtime>,
+    zero: Instant,
+}
+
+impl Clock for RuntimeClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        let since = self.runtime.now().saturating_duration_since(self.zero);
+        since.into()
+    }
+}

@@ -1,0 +1,75 @@
+//! What the clones of a session share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use http::HeaderMap;
+use url::Url;
+
+use super::in_flight::InFlight;
+use super::limits::Limits;
+use super::redirect::RedirectPolicy;
+use super::retry::{Retry, RetryBudgets};
+use crate::backend::capabilities::Capabilities;
+use crate::backend::fetch::DynFetch;
+use crate::backend::runtime::Runtime;
+use crate::connect::proxy::Proxies;
+use crate::message::body::Body;
+use crate::message::target::Target;
+use crate::observe::{Connections, ObservedExchange, Observers, RequestObservers};
+#[cfg(feature = "cookies")]
+use crate::session::cookies::CookieJar;
+
+pub(super) struct SessionState {
+    /// `None` once the session is closed.
+    pub(super) client: RwLock<Option<Arc<dyn DynFetch>>>,
+    /// Held while the client is dropped and its connections end.
+    pub(super) closing: async_lock::Mutex<()>,
+    pub(super) capabilities: Capabilities,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) headers: HeaderMap,
+    pub(super) base_url: Option<Url>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) head_timeout: Option<Duration>,
+    pub(super) read_timeout: Option<Duration>,
+    pub(super) limits: Limits,
+    pub(super) redirects: RedirectPolicy,
+    pub(super) retry: Retry,
+    pub(super) budgets: RetryBudgets,
+    pub(super) in_flight: Arc<InFlight>,
+    #[cfg(feature = "cookies")]
+    pub(super) cookies: Option<CookieJar>,
+    pub(super) max_body: u64,
+    pub(super) decompress: bool,
+    pub(super) connections: Connections,
+    pub(super) proxies: Proxies,
+    pub(super) observers: Observers,
+    /// The number of the last request, for observers.
+    pub(super) last_number: AtomicU64,
+}
+
+impl SessionState {
+    /// Reports the start of a request. Returns `None` if nobody observes it.
+    pub(super) fn observed(
+        &self,
+        request: &mut http::Request<Body>,
+        target: &Target,
+    ) -> Option<Box<ObservedExchange>> {
+        let own = request.extensions_mut().remove::<RequestObservers>();
+        let observers = match own {
+            Some(RequestObservers(own)) => self.observers.iter().cloned().chain(own).collect(),
+            None if self.observers.is_empty() => return None,
+            None => self.observers.clone(),
+        };
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+        let method = request.method();
+        let observed = ObservedExchange::start(observers, &self.runtime, number, method, target);
+        Some(Box::new(observed))
+    }
+
+    pub(super) fn client(&self) -> Option<Arc<dyn DynFetch>> {
+        let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
+        client.clone()
+    }
+}

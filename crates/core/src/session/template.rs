@@ -1,0 +1,164 @@
+//! What every request of an exchange is made from.
+
+use http::header::{AUTHORIZATION, HOST, HeaderMap, PROXY_AUTHORIZATION};
+use http::uri::Scheme;
+use http::{Method, Request};
+
+use super::redirect::{BODY_HEADERS, RedirectPolicy, RedirectedRequest, refused};
+use super::state::SessionState;
+use super::timer::ExchangeTimer;
+use crate::backend::fetch::{Deadline, NewConnection};
+use crate::error::Error;
+use crate::message::body::{Body, Lent};
+use crate::message::decode;
+use crate::message::target::Target;
+
+/// The caller's request. Each attempt sends a copy of it, with the session's defaults added.
+pub(crate) struct RequestTemplate {
+    request: Request<Body>,
+    /// The body is a stream that the client has.
+    lent: Option<Lent>,
+    /// A redirect has left the site of the caller's URL.
+    has_left_site: bool,
+    decompress: bool,
+    needs_new_connection: bool,
+}
+
+impl RequestTemplate {
+    pub(crate) fn new(mut request: Request<Body>, decompress: bool) -> Self {
+        Self {
+            decompress: decode::is_wanted(&mut request, decompress),
+            request,
+            lent: None,
+            has_left_site: false,
+            needs_new_connection: false,
+        }
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The request, to prepare its body.
+    pub(crate) fn request_mut(&mut self) -> &mut Request<Body> {
+        &mut self.request
+    }
+
+    /// Whether the session decodes the response.
+    pub(crate) fn decompresses(&self) -> bool {
+        self.decompress
+    }
+
+    /// Whether the body can still be sent: it can be produced again, or was not begun.
+    pub(crate) fn can_be_sent(&self) -> bool {
+        self.lent.as_ref().is_none_or(Lent::is_whole)
+    }
+
+    /// Makes the next attempt use a new connection.
+    pub(crate) fn require_new_connection(&mut self) {
+        self.needs_new_connection = true;
+    }
+
+    /// Becomes the request that follows a redirect from `from`.
+    pub(crate) fn follow(
+        &mut self,
+        from: &Target,
+        redirected: &RedirectedRequest,
+        policy: &RedirectPolicy,
+    ) -> Result<(), Error> {
+        if redirected.becomes_get {
+            *self.request.method_mut() = Method::GET;
+            *self.request.body_mut() = Body::empty();
+            self.lent = None;
+            for name in &BODY_HEADERS {
+                self.request.headers_mut().remove(name);
+            }
+        } else if !self.can_be_sent() {
+            return Err(refused("its body was a stream, which cannot be sent again"));
+        }
+        if redirected.leaves_site {
+            self.has_left_site = true;
+            let headers = self.request.headers_mut();
+            let names: Vec<_> = headers.keys().cloned().collect();
+            for name in names {
+                if name == HOST || policy.is_confidential(&name) {
+                    headers.remove(name);
+                }
+            }
+        } else if let (Some(credentials), None) =
+            (from.authorization(), redirected.target.authorization())
+        {
+            let own = self.request.headers_mut().entry(AUTHORIZATION);
+            own.or_insert_with(|| credentials.clone());
+        }
+        Ok(())
+    }
+
+    /// The next request to send.
+    pub(crate) fn request(
+        &mut self,
+        target: &Target,
+        session: &SessionState,
+        timer: &ExchangeTimer,
+    ) -> Request<Body> {
+        let own = self.request.body_mut();
+        if let Some(lent) = self.lent.take().and_then(Lent::take_back) {
+            *own = lent;
+        }
+        let body = own.try_clone().unwrap_or_else(|| {
+            let (body, lent) = std::mem::take(own).lend();
+            self.lent = Some(lent);
+            body
+        });
+        let mut request = Request::new(body);
+        *request.method_mut() = self.request.method().clone();
+        *request.uri_mut() = target.uri().clone();
+        *request.extensions_mut() = self.request.extensions().clone();
+        *request.headers_mut() = self.request.headers().clone();
+        self.add_headers(request.headers_mut(), target, session);
+        if let (true, Some(deadline)) = (session.capabilities.reads_deadline, timer.deadline) {
+            request.extensions_mut().insert(Deadline(deadline));
+        }
+        if std::mem::take(&mut self.needs_new_connection) {
+            request.extensions_mut().insert(NewConnection);
+        }
+        request
+    }
+
+    /// Adds the headers that the caller's request does not have.
+    fn add_headers(&self, headers: &mut HeaderMap, target: &Target, session: &SessionState) {
+        if let Some(authorization) = target.authorization() {
+            let own = headers.entry(AUTHORIZATION);
+            own.or_insert_with(|| authorization.clone());
+        }
+        for name in session.headers.keys() {
+            let is_withheld = self.has_left_site && session.redirects.is_confidential(name);
+            // The request's headers replace all of the session's headers with the same name.
+            if !is_withheld && !headers.contains_key(name) {
+                for value in session.headers.get_all(name) {
+                    headers.append(name, value.clone());
+                }
+            }
+        }
+        #[cfg(feature = "cookies")]
+        if let Some(jar) = &session.cookies {
+            jar.add(headers, target.url());
+        }
+        if headers.contains_key(PROXY_AUTHORIZATION) && !is_forwarded_whole(target, session) {
+            headers.remove(PROXY_AUTHORIZATION);
+        }
+        if self.decompress {
+            decode::accept(headers);
+        }
+    }
+}
+
+/// Whether a proxy receives the request's head and forwards it. If the session has proxies, only these
+/// may see `Proxy-Authorization`, and neither a server nor the other end of a tunnel.
+fn is_forwarded_whole(target: &Target, session: &SessionState) -> bool {
+    let (uri, proxies) = (target.uri(), &session.proxies);
+    proxies.is_empty()
+        || uri.scheme() == Some(&Scheme::HTTP)
+            && session.capabilities.proxied_whole.is_yes()
+            && proxies.of(uri).is_some()
+}

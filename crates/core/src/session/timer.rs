@@ -1,0 +1,159 @@
+//! The time that an exchange may take.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use sync_wrapper::SyncWrapper;
+
+use super::in_flight::{InFlight, InFlightGuard};
+use crate::backend::fetch::BoxFuture;
+use crate::error::{Error, ErrorKind, Phase};
+
+/// When a phase times out.
+pub(crate) type PhaseLimit = Option<(Instant, Phase)>;
+
+/// What ends an exchange early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// This phase timed out.
+    Timeout(Phase),
+    /// The session was closed.
+    Closed,
+}
+
+impl From<Interrupt> for Error {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Timeout(phase) => Error::timeout(phase),
+            Interrupt::Closed => Error::new(ErrorKind::Closed),
+        }
+    }
+}
+
+/// Interrupts an exchange at its deadline, at a phase's limit, or when the session closes. An exchange
+/// that never waits, or that ends before the coarse timer fires, sets no timer of its own.
+pub(crate) struct ExchangeTimer {
+    pub(crate) deadline: Option<Instant>,
+    /// The runtime's timer, and when it fires.
+    sleep: Option<(Instant, SyncWrapper<BoxFuture<'static, ()>>)>,
+    guard: InFlightGuard,
+}
+
+impl ExchangeTimer {
+    /// A timer for an exchange that starts now, if the session accepts it.
+    pub(crate) fn start(
+        timeout: Option<Duration>,
+        in_flight: &Arc<InFlight>,
+    ) -> Result<Self, Error> {
+        let guard = InFlightGuard::new(in_flight).ok_or(Interrupt::Closed)?;
+        Ok(Self {
+            // A time too far away to be represented is no limit.
+            deadline: timeout.and_then(|timeout| in_flight.runtime().now().checked_add(timeout)),
+            sleep: None,
+            guard,
+        })
+    }
+
+    /// The exchange has ended.
+    pub(crate) fn stop(&mut self) {
+        self.sleep = None;
+        self.guard.end();
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.guard.runtime().now()
+    }
+
+    /// When `phase`, which starts now, times out.
+    pub(crate) fn limit(&self, timeout: Option<Duration>, phase: Phase) -> PhaseLimit {
+        let timeout = timeout?;
+        Some((self.now().checked_add(timeout)?, phase))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| self.now() >= deadline)
+    }
+
+    /// The output of `work`, or the interrupt if that comes first.
+    pub(crate) async fn bound<T>(
+        &mut self,
+        limit: PhaseLimit,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Pending => self.poll(cx, limit).map(|interrupt| Err(interrupt.into())),
+            ready => ready,
+        })
+        .await
+    }
+
+    /// Waits until `moment`, or fails with the interrupt if that comes first.
+    pub(crate) async fn sleep_until(
+        &mut self,
+        moment: Instant,
+        limit: PhaseLimit,
+    ) -> Result<(), Error> {
+        let slept = poll_fn(|cx| self.poll_until(cx, Some(moment), limit)).await;
+        Ok(slept?)
+    }
+
+    /// Ready with the interrupt. To be called only while the exchange waits.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, limit: PhaseLimit) -> Poll<Interrupt> {
+        match self.poll_until(cx, None, limit) {
+            Poll::Ready(Err(interrupt)) => Poll::Ready(interrupt),
+            // `Ok` is only returned for a moment.
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Ready with `Ok` at `moment`, or with the interrupt if that comes first.
+    pub(crate) fn poll_until(
+        &mut self,
+        cx: &mut Context<'_>,
+        moment: Option<Instant>,
+        limit: PhaseLimit,
+    ) -> Poll<Result<(), Interrupt>> {
+        if self.guard.poll_closed(cx).is_ready() {
+            return Poll::Ready(Err(Interrupt::Closed));
+        }
+        let end = match (self.deadline, limit) {
+            (Some(total), Some((at, _))) if at < total => limit,
+            (Some(total), _) => Some((total, Phase::Total)),
+            (None, limit) => limit,
+        };
+        let (at, outcome) = match (end, moment) {
+            (Some((end, _)), Some(moment)) if moment < end => (moment, Ok(())),
+            (Some((end, phase)), _) => (end, Err(Interrupt::Timeout(phase))),
+            (None, Some(moment)) => (moment, Ok(())),
+            (None, None) => return Poll::Pending,
+        };
+        self.poll_time(cx, at).map(|()| outcome)
+    }
+
+    /// Ready at this time.
+    fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        loop {
+            if let Some((fires_at, sleep)) = &mut self.sleep
+                && *fires_at <= at
+            {
+                ready!(sleep.get_mut().as_mut().poll(cx));
+                let fired_at = *fires_at;
+                self.sleep = None;
+                if fired_at == at {
+                    return Poll::Ready(());
+                }
+                // The timer was set for an earlier limit.
+            }
+            if self.guard.is_woken_before(at) {
+                return Poll::Pending;
+            }
+            let left = at.saturating_duration_since(self.now());
+            let sleep = SyncWrapper::new(self.guard.runtime().sleep(left));
+            self.sleep = Some((at, sleep));
+        }
+    }
+}
