@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::attempts::Attempts;
 use crate::key;
-use crate::stream::{Stream, Watched};
+use crate::stream::{MonitoredSocket, Stream};
 use crate::tls::{Tls, handshake_error, server_name};
 
 /// Makes a client's connections: looks the host up, connects to whichever of its addresses answers
@@ -41,7 +41,7 @@ pub struct Connector {
 
 impl Connector {
     /// A connector whose sockets are `runtime`'s. `http2` says whether the client speaks HTTP/2 where
-    /// the options and the server want it.
+    /// the options and the server wants it.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Connector {
         let socket = attempts
             .connect(&*self.runtime, addresses, self.options)
             .await?;
-        let mut socket = Watched::new(socket);
+        let mut socket = MonitoredSocket::new(socket);
         if uri.scheme() != Some(&Scheme::HTTPS) {
             return Ok(Stream::plain(socket, proxy.is_some(), self.alive.clone()));
         }

@@ -33,5 +33,5 @@ pub use attempts::Attempts;
 pub use connector::Connector;
 pub use key::Key;
 pub use message::{for_http1, host_field, prepare};
-pub use pool::{Checkout, Pool, Pooled, Want};
+pub use pool::{Checkout, Pool, Pooled, Requirements};
 pub use stream::{Monitor, Stream};

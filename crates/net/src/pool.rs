@@ -50,7 +50,7 @@ pub trait Pooled: Send + Sized + 'static {
 /// The idle connections of a client, by [`Key`]. The pool hands out the most recently used one first.
 ///
 /// A request that finds no connection starts one, and takes a returned connection if that comes
-/// first. A shared connection is given out until it has no more room. Waiting requests are served in the order of their arrival. Idle connections are limited for
+/// first. A shared connection is given out until it has no more room. WaitForConnection requests are served in the order of their arrival. Idle connections are limited for
 /// each key and in all. At the limit, the pool closes the least recently used connection. A task
 /// closes connections that have been idle for too long or that the peer has closed.
 ///
@@ -70,7 +70,7 @@ struct State<C> {
     next: u64,
     /// How many connections are idle.
     idle: usize,
-    hosts: HashMap<Key, Host<C>>,
+    hosts: HashMap<Key, HostConnections<C>>,
     /// Tasks that end with the pool, by number. `None` until the task is known.
     tasks: HashMap<u64, Option<Task<()>>>,
     /// Closes idle connections. `None` while the pool has none.
@@ -84,13 +84,13 @@ struct Idle<C> {
 }
 
 /// What there is for one key.
-struct Host<C> {
+struct HostConnections<C> {
     /// Its idle connections, the last one returned at the end.
     idle: VecDeque<Idle<C>>,
     /// Connections that several requests use at once, and when one was last given out.
     shared: Vec<(C, Instant)>,
-    /// Waiting requests, in the order of their arrival.
-    waiting: VecDeque<Place<C>>,
+    /// WaitForConnection requests, in the order of their arrival.
+    waiting: VecDeque<Waiter<C>>,
     /// The last connection to this host could be shared, so one is enough for all waiting requests.
     is_shared: bool,
     /// A connection that will be shared is being made.
@@ -100,22 +100,22 @@ struct Host<C> {
 }
 
 /// A request that waits.
-struct Place<C> {
+struct Waiter<C> {
     number: u64,
-    sender: oneshot::Sender<Served<C>>,
-    waits_for: Maker,
+    sender: oneshot::Sender<Delivery<C>>,
+    waits_for: ConnectionSource,
 }
 
 /// What a request that waits gets.
-enum Served<C> {
+enum Delivery<C> {
     Connection(C),
     /// The connection that was made has no room for it: it looks for another.
-    LookAgain,
+    TryAgain,
 }
 
 /// What makes the connection that a request waits for, unless one is returned first.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Maker {
+enum ConnectionSource {
     Itself,
     /// The one request that makes a shared connection for all.
     Leader,
@@ -125,7 +125,7 @@ enum Maker {
 
 /// What a request wants of its connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Want {
+pub struct Requirements {
     /// Whether the request may be sent again when its connection turns out to be dead. If not, the
     /// pool checks every kept connection before it hands it out.
     pub is_idempotent: bool,
@@ -183,23 +183,23 @@ impl<C: Pooled> Pool<C> {
     pub async fn checkout<F>(
         &self,
         key: &Key,
-        want: Want,
+        requirements: Requirements,
         connect: impl Fn() -> F,
     ) -> Result<Checkout<C>, Error>
     where
         F: Future<Output = Result<C, Error>> + Send + 'static,
     {
         // A shared connection that has ended is known to have: another will do.
-        if want.must_be_new && !self.0.is_shared(key) {
+        if requirements.must_be_new && !self.0.is_shared(key) {
             return Box::pin(self.connect_anew(key, connect)).await;
         }
-        match self.0.take(key, want) {
+        match self.0.take(key, requirements) {
             Some(connection) => Ok(Checkout {
                 connection,
                 is_reused: true,
             }),
             // Rare and large: in a box it makes no other request larger.
-            None => Box::pin(self.connect_or_wait(key, want, connect)).await,
+            None => Box::pin(self.connect_or_wait(key, requirements, connect)).await,
         }
     }
 
@@ -228,7 +228,7 @@ impl<C: Pooled> Pool<C> {
     async fn connect_or_wait<F>(
         &self,
         key: &Key,
-        want: Want,
+        requirements: Requirements,
         connect: impl Fn() -> F,
     ) -> Result<Checkout<C>, Error>
     where
@@ -241,16 +241,16 @@ impl<C: Pooled> Pool<C> {
         // A request that has waited for another request's connection in vain connects by itself.
         let mut may_wait = true;
         loop {
-            let (waiting, leads) = match self.0.wait(key, want, may_wait) {
-                Turn::Kept(connection) => match self.0.opened(connection, true) {
+            let (waiting, leader) = match self.0.wait(key, requirements, may_wait) {
+                NextStep::Kept(connection) => match self.0.opened(connection, true) {
                     Some(connection) => return Ok(reused(connection)),
                     None => continue,
                 },
-                Turn::Connect(waiting, leads) => (waiting, leads),
-                Turn::Wait(waiting) => {
+                NextStep::Connect(waiting, leader) => (waiting, leader),
+                NextStep::Wait(waiting) => {
                     let served = waiting.await;
                     may_wait = served.is_some();
-                    match self.0.served(served, want) {
+                    match self.0.served(served, requirements) {
                         Some(connection) => return Ok(reused(connection)),
                         None => continue,
                     }
@@ -260,11 +260,11 @@ impl<C: Pooled> Pool<C> {
             let mut waiting = Some(waiting);
             let mut has_begun = false;
             let first = poll_fn(|cx| {
-                if let Some(place) = &mut waiting
-                    && let Poll::Ready(served) = Pin::new(place).poll(cx)
+                if let Some(waiter) = &mut waiting
+                    && let Poll::Ready(served) = Pin::new(waiter).poll(cx)
                 {
                     waiting = None;
-                    if let Some(connection) = self.0.served(served, want) {
+                    if let Some(connection) = self.0.served(served, requirements) {
                         return Poll::Ready(Either::Left(connection));
                     }
                 }
@@ -280,14 +280,14 @@ impl<C: Pooled> Pool<C> {
                 }
                 Either::Right(made) => made,
             };
-            // Its own place must not take a share of the new connection.
+            // Its own waiter must not take a share of the new connection.
             drop(waiting);
             match made {
                 Ok(connection) => {
                     let connection = self.0.made(key, connection, false);
                     // Only now, so that waiting requests find the connection when they look again.
-                    if let Some(mut leads) = leads {
-                        leads.has_connected = true;
+                    if let Some(mut leader) = leader {
+                        leader.has_connected = true;
                     }
                     return Ok(Checkout {
                         connection,
@@ -362,14 +362,14 @@ impl<C: Pooled> fmt::Debug for Pool<C> {
 }
 
 /// What a request does that has found no connection.
-enum Turn<C: Pooled> {
+enum NextStep<C: Pooled> {
     /// One was returned meanwhile.
     Kept(C),
-    /// It makes a connection, and takes a returned one if that comes first. `Leads` if other
+    /// It makes a connection, and takes a returned one if that comes first. `LeaderGuard` if other
     /// requests wait for the new connection.
-    Connect(Waiting<C>, Option<Leads<C>>),
+    Connect(WaitForConnection<C>, Option<LeaderGuard<C>>),
     /// Another makes one for both.
-    Wait(Waiting<C>),
+    Wait(WaitForConnection<C>),
 }
 
 impl<C: Pooled> Inner<C> {
@@ -392,27 +392,29 @@ impl<C: Pooled> Inner<C> {
     }
 
     /// The connection that a request was served with, if it is open.
-    fn served(&self, served: Option<Served<C>>, want: Want) -> Option<C> {
+    fn served(&self, served: Option<Delivery<C>>, requirements: Requirements) -> Option<C> {
         match served? {
-            Served::Connection(connection) => self.opened(connection, !want.is_idempotent),
-            Served::LookAgain => None,
+            Delivery::Connection(connection) => {
+                self.opened(connection, !requirements.is_idempotent)
+            }
+            Delivery::TryAgain => None,
         }
     }
 
     /// A kept connection that is open.
-    fn take(&self, key: &Key, want: Want) -> Option<C> {
+    fn take(&self, key: &Key, requirements: Requirements) -> Option<C> {
         loop {
             let now = self.runtime.now();
             let taken = self.state().take(key, now, self.timeout);
             let (connection, idle) = match taken {
-                Taken::Kept(connection, idle) => (connection, idle),
-                Taken::Closed(closed) => {
+                TakeResult::Kept(connection, idle) => (connection, idle),
+                TakeResult::Closed(closed) => {
                     drop(closed);
                     continue;
                 }
-                Taken::Nothing => return None,
+                TakeResult::Nothing => return None,
             };
-            let thoroughly = idle > FRESH || !want.is_idempotent;
+            let thoroughly = idle > FRESH || !requirements.is_idempotent;
             if let Some(connection) = self.opened(connection, thoroughly) {
                 return Some(connection);
             }
@@ -420,51 +422,56 @@ impl<C: Pooled> Inner<C> {
     }
 
     /// Queues a request up for a connection.
-    fn wait(self: &Arc<Self>, key: &Key, want: Want, may_wait: bool) -> Turn<C> {
+    fn wait(
+        self: &Arc<Self>,
+        key: &Key,
+        requirements: Requirements,
+        may_wait: bool,
+    ) -> NextStep<C> {
         let now = self.runtime.now();
         let mut state = self.state();
         loop {
             match state.take(key, now, self.timeout) {
-                Taken::Kept(connection, _) => return Turn::Kept(connection),
-                Taken::Closed(closed) => {
+                TakeResult::Kept(connection, _) => return NextStep::Kept(connection),
+                TakeResult::Closed(closed) => {
                     drop(state);
                     drop(closed);
                     state = self.state();
                 }
-                Taken::Nothing => break,
+                TakeResult::Nothing => break,
             }
         }
         let number = state.number();
         let host = state.hosts.entry(key.clone()).or_default();
         let waits_for = match may_wait {
             // Tasks make more connections than there are waiting requests.
-            true if host.in_tasks > host.waiting.len() => Maker::Task,
-            true if host.is_connecting => Maker::Leader,
-            _ => Maker::Itself,
+            true if host.in_tasks > host.waiting.len() => ConnectionSource::Task,
+            true if host.is_connecting => ConnectionSource::Leader,
+            _ => ConnectionSource::Itself,
         };
         let (sender, receiver) = oneshot::channel();
-        host.waiting.push_back(Place {
+        host.waiting.push_back(Waiter {
             number,
             sender,
             waits_for,
         });
-        let waiting = Waiting {
+        let waiting = WaitForConnection {
             pool: Some(self.clone()),
             key: key.clone(),
             number,
             receiver,
         };
-        if waits_for != Maker::Itself {
-            return Turn::Wait(waiting);
+        if waits_for != ConnectionSource::Itself {
+            return NextStep::Wait(waiting);
         }
-        let leads =
-            (want.will_share || host.is_shared) && !mem::replace(&mut host.is_connecting, true);
-        let leads = leads.then(|| Leads {
+        let leader = (requirements.will_share || host.is_shared)
+            && !mem::replace(&mut host.is_connecting, true);
+        let leader = leader.then(|| LeaderGuard {
             pool: self.clone(),
             key: key.clone(),
             has_connected: false,
         });
-        Turn::Connect(waiting, leads)
+        NextStep::Connect(waiting, leader)
     }
 
     /// Adds a new connection. If it can be shared, the waiting requests get it, as far as it has room.
@@ -500,10 +507,10 @@ impl<C: Pooled> Inner<C> {
             (waiting, spare)
         };
         drop(spare);
-        for place in waiting {
+        for waiter in waiting {
             let connection = own.has_room().then(|| own.share()).flatten();
-            let served = connection.map_or(Served::LookAgain, Served::Connection);
-            let _ = place.sender.send(served);
+            let served = connection.map_or(Delivery::TryAgain, Delivery::Connection);
+            let _ = waiter.sender.send(served);
         }
         self.start_sweeper();
         own
@@ -517,18 +524,18 @@ impl<C: Pooled> Inner<C> {
                 .state()
                 .put(key, connection, since, self.max_per_key, self.max);
             match put {
-                Put::Kept { dropped, is_swept } => {
+                PutResult::Kept { dropped, is_swept } => {
                     drop(dropped);
                     if !is_swept {
                         self.start_sweeper();
                     }
                     return;
                 }
-                Put::Serve(sender, back, own_key) => {
-                    match sender.send(Served::Connection(back)) {
+                PutResult::Serve(sender, back, own_key) => {
+                    match sender.send(Delivery::Connection(back)) {
                         // That request was dropped.
-                        Err(Served::Connection(back)) => (key, connection) = (own_key, back),
-                        Err(Served::LookAgain) | Ok(()) => return,
+                        Err(Delivery::Connection(back)) => (key, connection) = (own_key, back),
+                        Err(Delivery::TryAgain) | Ok(()) => return,
                     }
                 }
             }
@@ -548,7 +555,7 @@ impl<C: Pooled> Inner<C> {
         if host.is_none() {
             return;
         }
-        let in_task = InTask {
+        let in_task = BackgroundConnect {
             pool: Arc::downgrade(self),
             key: key.clone(),
         };
@@ -572,7 +579,7 @@ impl<C: Pooled> Inner<C> {
             state.tasks.insert(number, None);
             number
         };
-        let listed = Listed {
+        let listed = TaskGuard {
             pool: Arc::downgrade(self),
             number,
         };
@@ -643,7 +650,7 @@ impl<C: Pooled> Inner<C> {
     }
 }
 
-impl<C> Default for Host<C> {
+impl<C> Default for HostConnections<C> {
     fn default() -> Self {
         Self {
             idle: VecDeque::new(),
@@ -656,7 +663,7 @@ impl<C> Default for Host<C> {
     }
 }
 
-impl<C> Host<C> {
+impl<C> HostConnections<C> {
     fn is_empty(&self) -> bool {
         self.idle.is_empty()
             && self.shared.is_empty()
@@ -668,30 +675,30 @@ impl<C> Host<C> {
 
 impl<C: Pooled> State<C> {
     /// A connection for a request.
-    fn take(&mut self, key: &Key, now: Instant, timeout: Duration) -> Taken<C> {
+    fn take(&mut self, key: &Key, now: Instant, timeout: Duration) -> TakeResult<C> {
         let Some(host) = self.hosts.get_mut(key) else {
-            return Taken::Nothing;
+            return TakeResult::Nothing;
         };
         for at in (0..host.shared.len()).rev() {
             let (connection, used) = &mut host.shared[at];
             if !connection.is_open(false) {
-                return Taken::Closed(host.shared.remove(at).0);
+                return TakeResult::Closed(host.shared.remove(at).0);
             }
             if connection.has_room()
                 && let Some(connection) = connection.share()
             {
                 *used = now;
-                return Taken::Kept(connection, Duration::ZERO);
+                return TakeResult::Kept(connection, Duration::ZERO);
             }
         }
         let Some(idle) = host.idle.pop_back() else {
-            return Taken::Nothing;
+            return TakeResult::Nothing;
         };
         self.idle -= 1;
         let time = now.saturating_duration_since(idle.since);
         match time < timeout {
-            true => Taken::Kept(idle.connection, time),
-            false => Taken::Closed(idle.connection),
+            true => TakeResult::Kept(idle.connection, time),
+            false => TakeResult::Closed(idle.connection),
         }
     }
 
@@ -714,17 +721,17 @@ impl<C: Pooled> State<C> {
         since: Instant,
         max_per_key: usize,
         max: usize,
-    ) -> Put<C> {
+    ) -> PutResult<C> {
         let number = self.number();
         let host = match self.hosts.get_mut(&key) {
             Some(host) => host,
             None => self.hosts.entry(key.clone()).or_default(),
         };
-        if let Some(place) = host.waiting.pop_front() {
-            return Put::Serve(place.sender, connection, key);
+        if let Some(waiter) = host.waiting.pop_front() {
+            return PutResult::Serve(waiter.sender, connection, key);
         }
         if max_per_key == 0 || max == 0 {
-            return Put::Kept {
+            return PutResult::Kept {
                 dropped: [Some(connection), None],
                 is_swept: true,
             };
@@ -743,7 +750,7 @@ impl<C: Pooled> State<C> {
             true => self.evict_oldest(),
             false => None,
         };
-        Put::Kept {
+        PutResult::Kept {
             dropped: [surplus.map(|idle| idle.connection), oldest],
             is_swept: self.sweeper.is_some(),
         }
@@ -781,14 +788,14 @@ impl<C: Pooled> State<C> {
     }
 
     /// Takes a request out of the queue, and the host with it if nothing else is there.
-    fn leave(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<Served<C>>> {
+    fn leave(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<Delivery<C>>> {
         let host = self.hosts.get_mut(key)?;
         let at = host
             .waiting
-            .binary_search_by_key(&number, |place| place.number);
-        let place = host.waiting.remove(at.ok()?)?;
+            .binary_search_by_key(&number, |waiter| waiter.number);
+        let waiter = host.waiting.remove(at.ok()?)?;
         self.forget_if_empty(key);
-        Some(place.sender)
+        Some(waiter.sender)
     }
 
     /// Without a connection, and without a request, nothing is known of a host but whether its
@@ -801,22 +808,22 @@ impl<C: Pooled> State<C> {
     }
 
     /// The requests that wait for tasks of which there are too few, to be woken.
-    fn left_over(&mut self, key: &Key) -> Vec<Place<C>> {
+    fn left_over(&mut self, key: &Key) -> Vec<Waiter<C>> {
         let Some(host) = self.hosts.get_mut(key) else {
             return Vec::new();
         };
-        let waits = |place: &Place<C>| place.waits_for == Maker::Task;
-        let count = host.waiting.iter().filter(|place| waits(place)).count();
+        let waits = |waiter: &Waiter<C>| waiter.waits_for == ConnectionSource::Task;
+        let count = host.waiting.iter().filter(|waiter| waits(waiter)).count();
         let mut left = count.saturating_sub(host.in_tasks);
         let mut kept = VecDeque::new();
         let mut over = Vec::new();
-        for place in mem::take(&mut host.waiting) {
-            match left > 0 && waits(&place) {
+        for waiter in mem::take(&mut host.waiting) {
+            match left > 0 && waits(&waiter) {
                 true => {
                     left -= 1;
-                    over.push(place);
+                    over.push(waiter);
                 }
-                false => kept.push_back(place),
+                false => kept.push_back(waiter),
             }
         }
         host.waiting = kept;
@@ -844,7 +851,7 @@ impl<C: Pooled> State<C> {
 }
 
 /// The result of a look for a kept connection.
-enum Taken<C> {
+enum TakeResult<C> {
     /// One, and for how long it was idle.
     Kept(C, Duration),
     /// A closed one. The caller drops it without the lock and looks again.
@@ -853,46 +860,46 @@ enum Taken<C> {
 }
 
 /// What becomes of a connection that is returned.
-enum Put<C> {
+enum PutResult<C> {
     /// It is idle. The caller drops the connections that it replaced, without the lock.
     Kept {
         dropped: [Option<C>; 2],
         is_swept: bool,
     },
     /// A request waits for it.
-    Serve(oneshot::Sender<Served<C>>, C, Key),
+    Serve(oneshot::Sender<Delivery<C>>, C, Key),
 }
 
-/// A request's place in the queue: resolves to the connection it gets, or to `None` when the one
+/// A request's waiter in the queue: resolves to the connection it gets, or to `None` when the one
 /// that was to be made for several was not.
-struct Waiting<C: Pooled> {
+struct WaitForConnection<C: Pooled> {
     // `None` once it is served.
     pool: Option<Arc<Inner<C>>>,
     key: Key,
     number: u64,
-    receiver: oneshot::Receiver<Served<C>>,
+    receiver: oneshot::Receiver<Delivery<C>>,
 }
 
-impl<C: Pooled> Future for Waiting<C> {
-    type Output = Option<Served<C>>;
+impl<C: Pooled> Future for WaitForConnection<C> {
+    type Output = Option<Delivery<C>>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Served<C>>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
         let served = ready!(Pin::new(&mut self.receiver).poll(cx));
         self.pool = None;
         Poll::Ready(served.ok())
     }
 }
 
-impl<C: Pooled> Unpin for Waiting<C> {}
+impl<C: Pooled> Unpin for WaitForConnection<C> {}
 
-impl<C: Pooled> Drop for Waiting<C> {
+impl<C: Pooled> Drop for WaitForConnection<C> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.take() else { return };
-        let place = pool.state().leave(&self.key, self.number);
-        drop(place);
+        let waiter = pool.state().leave(&self.key, self.number);
+        drop(waiter);
         self.receiver.close();
         // It was served and has not seen it. A shared one is in the pool as it is.
-        if let Ok(Some(Served::Connection(connection))) = self.receiver.try_recv()
+        if let Ok(Some(Delivery::Connection(connection))) = self.receiver.try_recv()
             && connection.share().is_none()
         {
             pool.put(self.key.clone(), connection);
@@ -901,13 +908,13 @@ impl<C: Pooled> Drop for Waiting<C> {
 }
 
 /// Held by the request that makes a shared connection for all waiting requests.
-struct Leads<C: Pooled> {
+struct LeaderGuard<C: Pooled> {
     pool: Arc<Inner<C>>,
     key: Key,
     has_connected: bool,
 }
 
-impl<C: Pooled> Drop for Leads<C> {
+impl<C: Pooled> Drop for LeaderGuard<C> {
     fn drop(&mut self) {
         let waiting = {
             let mut state = self.pool.state();
@@ -919,22 +926,22 @@ impl<C: Pooled> Drop for Leads<C> {
             state.forget_if_empty(&self.key);
             waiting
         };
-        for place in waiting {
+        for waiter in waiting {
             // Without a connection, the requests that still wait connect by themselves.
             if self.has_connected {
-                let _ = place.sender.send(Served::LookAgain);
+                let _ = waiter.sender.send(Delivery::TryAgain);
             }
         }
     }
 }
 
 /// A task that makes a connection whose request was served.
-struct InTask<C: Pooled> {
+struct BackgroundConnect<C: Pooled> {
     pool: Weak<Inner<C>>,
     key: Key,
 }
 
-impl<C: Pooled> Drop for InTask<C> {
+impl<C: Pooled> Drop for BackgroundConnect<C> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.upgrade() else {
             return;
@@ -953,13 +960,13 @@ impl<C: Pooled> Drop for InTask<C> {
     }
 }
 
-/// A task's place in the pool's list, for as long as the task runs.
-struct Listed<C: Pooled> {
+/// A task's waiter in the pool's list, for as long as the task runs.
+struct TaskGuard<C: Pooled> {
     pool: Weak<Inner<C>>,
     number: u64,
 }
 
-impl<C: Pooled> Drop for Listed<C> {
+impl<C: Pooled> Drop for TaskGuard<C> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
             let own = pool.state().tasks.remove(&self.number);

@@ -33,8 +33,8 @@ pub struct Stream {
 }
 
 enum Kind {
-    Plain(Watched),
-    Secured(Box<TlsStream<Watched>>),
+    Plain(MonitoredSocket),
+    Secured(Box<TlsStream<MonitoredSocket>>),
 }
 
 /// What the owner of a connection can see of it while an HTTP engine reads and writes it.
@@ -117,7 +117,11 @@ impl Monitor {
 }
 
 impl Stream {
-    pub(crate) fn plain(socket: Watched, is_forwarded: bool, alive: Sender<Infallible>) -> Self {
+    pub(crate) fn plain(
+        socket: MonitoredSocket,
+        is_forwarded: bool,
+        alive: Sender<Infallible>,
+    ) -> Self {
         Self {
             monitor: socket.monitor.clone(),
             kind: Kind::Plain(socket),
@@ -127,7 +131,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn secured(stream: TlsStream<Watched>, alive: Sender<Infallible>) -> Self {
+    pub(crate) fn secured(stream: TlsStream<MonitoredSocket>, alive: Sender<Infallible>) -> Self {
         let (socket, tls) = stream.get_ref();
         Self {
             monitor: socket.monitor.clone(),
@@ -280,12 +284,12 @@ impl AsyncWrite for Stream {
 }
 
 /// A runtime's socket that notes for the [`Monitor`] what becomes of it.
-pub(crate) struct Watched {
+pub(crate) struct MonitoredSocket {
     socket: Box<dyn Socket>,
     monitor: Arc<Monitor>,
 }
 
-impl Watched {
+impl MonitoredSocket {
     pub(crate) fn new(socket: Box<dyn Socket>) -> Self {
         Self {
             socket,
@@ -302,7 +306,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for MonitoredSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -325,7 +329,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for MonitoredSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

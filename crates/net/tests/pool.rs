@@ -9,21 +9,21 @@ use std::time::Duration;
 
 use futures_lite::future::{pending, poll_once};
 use inflight_core::{BlockOn, ClientOptions, Error, ErrorKind, Proxies, Runtime, Task};
-use inflight_net::{Checkout, Key, Pool, Pooled, Want, descriptors};
+use inflight_net::{Checkout, Key, Pool, Pooled, Requirements, descriptors};
 use inflight_virtual::Virtual;
 
 const MS: Duration = Duration::from_millis(1);
-const IDEMPOTENT: Want = Want {
+const IDEMPOTENT: Requirements = Requirements {
     is_idempotent: true,
     must_be_new: false,
     will_share: false,
 };
-const ONCE: Want = Want {
+const ONCE: Requirements = Requirements {
     is_idempotent: false,
     must_be_new: false,
     will_share: false,
 };
-const SHARED: Want = Want {
+const SHARED: Requirements = Requirements {
     is_idempotent: true,
     must_be_new: false,
     will_share: true,
@@ -178,11 +178,11 @@ fn limit_of_zero_keeps_none() {
 fn idle_connection_is_asked_whether_it_is_open_unless_it_is_fresh() {
     let (runtime, pool) = pool(|_| {});
     let connection = Connection::new(1);
-    let reuse = |want| {
+    let reuse = |requirements| {
         pool.put(key("a"), connection.clone());
         move |pool: &Pool<Connection>, runtime: &Virtual| {
             runtime
-                .block_on(pool.checkout(&key("a"), want, nothing))
+                .block_on(pool.checkout(&key("a"), requirements, nothing))
                 .is_ok()
         }
     };
@@ -464,11 +464,11 @@ fn request_that_needs_a_new_connection_takes_no_other() {
     let (runtime, pool) = pool(|_| {});
     pool.put(key("a"), Connection::new(1));
     let connect = || async { Ok(Connection::new(2)) };
-    let want = Want {
+    let requirements = Requirements {
         must_be_new: true,
         ..IDEMPOTENT
     };
-    let checkout = runtime.block_on(pool.checkout(&key("a"), want, connect));
+    let checkout = runtime.block_on(pool.checkout(&key("a"), requirements, connect));
     let checkout = checkout.unwrap();
     assert_eq!(
         (checkout.connection.0.number, checkout.is_reused),

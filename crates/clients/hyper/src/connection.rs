@@ -1,12 +1,12 @@
-//! What the pool keeps: a connection of either version.
+//! A connection of either version, as the pool keeps it.
 
 use inflight_net::Pooled;
 
 use crate::{http1, http2};
 
 pub(crate) enum Connection {
-    Http1(Box<http1::Connection>),
-    Http2(http2::Connection),
+    Http1(Box<http1::Http1Connection>),
+    Http2(http2::Http2Connection),
 }
 
 impl Pooled for Connection {

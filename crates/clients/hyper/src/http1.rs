@@ -20,12 +20,13 @@ use inflight_core::{Body, Error, retires_connection};
 use inflight_net::{Key, Monitor, Pool, Stream, for_http1, host_field};
 use pin_project_lite::pin_project;
 
-use crate::body::{self, Progress, Upload};
+use crate::body::{self, Upload, UploadProgress};
+use crate::connection::Connection;
+use crate::error;
 use crate::interim::InterimLimit;
-use crate::{connection, error};
 
 /// A connection, with nothing that polls it unless a request does.
-pub(crate) struct Connection {
+pub(crate) struct Http1Connection {
     sender: SendRequest<Upload>,
     // `None` once it is complete: it must not be polled again.
     driver: Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
@@ -36,8 +37,8 @@ pub(crate) struct Connection {
 }
 
 /// Where a connection goes when its exchange is over.
-pub(crate) struct Home {
-    pub(crate) pool: Pool<connection::Connection>,
+pub(crate) struct CheckIn {
+    pub(crate) pool: Pool<Connection>,
     pub(crate) key: Key,
 }
 
@@ -45,7 +46,7 @@ pub(crate) struct Home {
 pub(crate) async fn handshake(
     stream: Stream,
     host: Option<HeaderValue>,
-) -> Result<connection::Connection, Error> {
+) -> Result<Connection, Error> {
     let monitor = stream.monitor().clone();
     let is_forwarded = stream.is_forwarded();
     let (sender, driver) = http1::Builder::new()
@@ -54,7 +55,7 @@ pub(crate) async fn handshake(
         .handshake(TokioIo::new(InterimLimit::new(stream)))
         .await
         .map_err(error::map)?;
-    Ok(connection::Connection::Http1(Box::new(Connection {
+    Ok(Connection::Http1(Box::new(Http1Connection {
         sender,
         driver: Some(driver),
         monitor,
@@ -66,9 +67,9 @@ pub(crate) async fn handshake(
 
 /// Sends the request and waits for the response's head.
 pub(crate) fn exchange(
-    mut connection: Box<Connection>,
+    mut connection: Box<Http1Connection>,
     is_reused: bool,
-    home: Home,
+    check_in: CheckIn,
     mut request: http::Request<Upload>,
 ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
     let host = match &connection.host {
@@ -80,7 +81,7 @@ pub(crate) fn exchange(
     Exchange {
         progress: request.body().progress(),
         response: connection.sender.try_send_request(request),
-        under_way: Some((connection, home)),
+        under_way: Some((connection, check_in)),
         is_reused,
     }
 }
@@ -91,8 +92,8 @@ pin_project! {
         #[pin]
         response: F,
         // `None` once it is over.
-        under_way: Option<(Box<Connection>, Home)>,
-        progress: Option<Arc<Progress>>,
+        under_way: Option<(Box<Http1Connection>, CheckIn)>,
+        progress: Option<Arc<UploadProgress>>,
         is_reused: bool,
     }
 }
@@ -108,12 +109,12 @@ where
         if let Some((connection, _)) = this.under_way {
             drive(&mut connection.driver, cx);
         }
-        // The response is asked with the same waker, as hyper's channel may want another poll where
+        // The response is asked with the same waker, as hyper's channel may need another poll where
         // tokio's cooperative budget is spent.
         let response = ready!(this.response.poll(cx));
-        let (connection, home) = this.under_way.take().expect("polled after its end");
+        let (connection, check_in) = this.under_way.take().expect("polled after its end");
         Poll::Ready(match response {
-            Ok(response) => Ok(connection.answered(home, response, this.progress.take())),
+            Ok(response) => Ok(connection.answered(check_in, response, this.progress.take())),
             Err(failed) => {
                 let error = error::map(failed.into_error());
                 Err(connection.monitor.mark(error, *this.is_reused))
@@ -139,7 +140,7 @@ fn drive(
     is_complete
 }
 
-impl Connection {
+impl Http1Connection {
     /// Returns whether the next request may be sent: the server has sent no unsolicited bytes and has
     /// not ended the connection. `thoroughly` asks the system.
     pub(crate) fn is_open(&mut self, thoroughly: bool) -> bool {
@@ -161,14 +162,14 @@ impl Connection {
     /// The response's head is there; its body may drive the connection on.
     fn answered(
         self: Box<Self>,
-        home: Home,
+        check_in: CheckIn,
         response: http::Response<Incoming>,
-        progress: Option<Arc<Progress>>,
+        progress: Option<Arc<UploadProgress>>,
     ) -> http::Response<Body> {
         let mut is_last = retires_connection(&response);
         let (parts, incoming) = response.into_parts();
-        let is_uploaded =
-            progress.as_deref().is_none_or(Progress::is_over) && !self.monitor.is_write_blocked();
+        let is_uploaded = progress.as_deref().is_none_or(UploadProgress::is_over)
+            && !self.monitor.is_write_blocked();
         if !is_uploaded {
             match &progress {
                 // RFC 9112, 9.6: a client that has received `close` sends nothing more.
@@ -179,42 +180,42 @@ impl Connection {
                 // The upload continues even if the caller does not read the response.
                 _ => {
                     let has_reader = !http_body::Body::is_end_stream(&incoming);
-                    self.go_on_in_a_task(home, is_last, has_reader);
-                    return http::Response::from_parts(parts, body::Spawned::body(incoming));
+                    self.go_on_in_a_task(check_in, is_last, has_reader);
+                    return http::Response::from_parts(parts, body::TaskBody::body(incoming));
                 }
             }
         }
         let body = match http_body::Body::is_end_stream(&incoming) {
             true => {
-                self.finish((!is_last).then_some(home));
+                self.finish((!is_last).then_some(check_in));
                 Body::empty()
             }
-            false => Body::wrap(Received {
+            false => Body::wrap(DrivingBody {
                 incoming,
                 connection: Some(self),
-                home: (!is_last).then_some(home),
+                check_in: (!is_last).then_some(check_in),
             }),
         };
         http::Response::from_parts(parts, body)
     }
 
-    /// The exchange is over as far as the response goes. Without a `home` the connection is closed.
-    fn finish(mut self: Box<Self>, home: Option<Home>) {
-        let Some(home) = home else { return };
+    /// The exchange is over as far as the response goes. Without a `check_in` the connection is closed.
+    fn finish(mut self: Box<Self>, check_in: Option<CheckIn>) {
+        let Some(check_in) = check_in else { return };
         if self.is_done() {
-            home.pool.put(home.key, connection::Connection::Http1(self));
+            check_in.pool.put(check_in.key, Connection::Http1(self));
         } else if self.driver.is_some() {
-            self.go_on_in_a_task(home, false, false);
+            self.go_on_in_a_task(check_in, false, false);
         }
     }
 
     /// Drives the connection in a task until its exchange is over, and then returns it to the pool
     /// unless the response `is_last`. If the response has no reader, no timeout of the caller ends the
     /// upload, so the task closes the connection when it stalls.
-    fn go_on_in_a_task(mut self: Box<Self>, home: Home, is_last: bool, has_reader: bool) {
-        let runtime = home.pool.runtime().clone();
-        let (pool, key) = (home.pool.downgrade(), home.key);
-        home.pool.spawn(async move {
+    fn go_on_in_a_task(mut self: Box<Self>, check_in: CheckIn, is_last: bool, has_reader: bool) {
+        let runtime = check_in.pool.runtime().clone();
+        let (pool, key) = (check_in.pool.downgrade(), check_in.key);
+        check_in.pool.spawn(async move {
             let Self {
                 sender,
                 driver,
@@ -233,7 +234,7 @@ impl Connection {
                     .unwrap_or_default(),
             };
             if is_ready && !is_last && self.is_done() {
-                pool.put(key, connection::Connection::Http1(self));
+                pool.put(key, Connection::Http1(self));
             }
         });
     }
@@ -252,22 +253,22 @@ fn says_close(version: Version, headers: &HeaderMap) -> bool {
 }
 
 /// A response's body, which drives the connection that it comes on.
-struct Received {
+struct DrivingBody {
     incoming: Incoming,
     // `None` once the body is over.
-    connection: Option<Box<Connection>>,
-    home: Option<Home>,
+    connection: Option<Box<Http1Connection>>,
+    check_in: Option<CheckIn>,
 }
 
-impl Received {
+impl DrivingBody {
     fn end(&mut self) {
         if let Some(connection) = self.connection.take() {
-            connection.finish(self.home.take());
+            connection.finish(self.check_in.take());
         }
     }
 }
 
-impl http_body::Body for Received {
+impl http_body::Body for DrivingBody {
     type Data = hyper::body::Bytes;
     type Error = Error;
 

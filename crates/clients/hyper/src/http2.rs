@@ -4,18 +4,20 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http_body::{Frame, SizeHint};
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use inflight_core::{Body, Error, ErrorKind, Runtime};
 use inflight_net::Stream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::body::{self, Upload};
-use crate::{connection, error, message, rt};
+use crate::body::{TaskBody, Upload};
+use crate::{error, message, rt};
 
 /// How often a connection that carries requests is asked for a sign of life, and how long that may
 /// take. A request that is dropped ends its stream and leaves the connection, so one that has died
@@ -41,13 +43,13 @@ const MAX_HEAD: u32 = 72 << 10;
 
 /// A handle on a connection. Clones are the same connection, and each is one use of it.
 #[derive(Clone)]
-pub(crate) struct Connection {
+pub(crate) struct Http2Connection {
     sender: SendRequest<Upload>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
 /// What the uses of a connection have in common.
-struct Shared {
+struct SharedState {
     /// The server takes no more streams on it (RFC 9113, section 6.8).
     is_going_away: AtomicBool,
     streams: Arc<Streams>,
@@ -100,9 +102,9 @@ impl Streams {
 pub(crate) async fn handshake(
     runtime: &Arc<dyn Runtime>,
     stream: Stream,
-) -> Result<connection::Connection, Error> {
-    let (sender, connection) = Builder::new(rt::Spawn(runtime.clone()))
-        .timer(rt::Timer(runtime.clone()))
+) -> Result<Http2Connection, Error> {
+    let (sender, connection) = Builder::new(rt::TaskExecutor(runtime.clone()))
+        .timer(rt::RuntimeTimer(runtime.clone()))
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .initial_max_send_streams(UNKNOWN_STREAMS)
@@ -140,17 +142,17 @@ pub(crate) async fn handshake(
         .await;
         of_task.free.close();
     }));
-    let shared = Shared {
+    let shared = SharedState {
         is_going_away: AtomicBool::new(false),
         streams,
     };
-    Ok(connection::Connection::Http2(Connection {
+    Ok(Http2Connection {
         sender,
         shared: Arc::new(shared),
-    }))
+    })
 }
 
-impl Connection {
+impl Http2Connection {
     pub(crate) fn is_open(&self) -> bool {
         !self.sender.is_closed() && !self.shared.is_going_away.load(Ordering::Relaxed)
     }
@@ -192,11 +194,11 @@ impl Connection {
         };
         match response.await {
             Ok(response) => Ok(response.map(|incoming| {
-                let held = body::Held {
+                let guard = StreamGuard {
                     connection: self,
                     stream,
                 };
-                body::Shared::body(incoming, held)
+                StreamBody::body(incoming, guard)
             })),
             Err(failed) => Err(self.failed(failed, is_reused)),
         }
@@ -220,5 +222,58 @@ impl Connection {
             _ if was_dropped => error.on_dead_connection(),
             _ => error,
         }
+    }
+}
+
+/// The body of a response. It keeps its stream and its use of the connection until it ends.
+struct StreamBody {
+    body: TaskBody,
+    _guard: StreamGuard,
+}
+
+/// The stream and the use of the connection that a request holds until its response is read.
+#[allow(dead_code, reason = "held until it is dropped")]
+struct StreamGuard {
+    stream: OwnedSemaphorePermit,
+    connection: Http2Connection,
+}
+
+impl StreamBody {
+    fn body(incoming: Incoming, guard: StreamGuard) -> Body {
+        match http_body::Body::is_end_stream(&incoming) {
+            true => Body::empty(),
+            false => Body::wrap(Self {
+                body: TaskBody(incoming),
+                _guard: guard,
+            }),
+        }
+    }
+}
+
+impl http_body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() && !self.body.is_end_stream() {
+            // RST_STREAM with NO_ERROR: hyper passes it on as the end of the body.
+            let error = Error::new(ErrorKind::Incomplete);
+            let error =
+                error.with_context("the server reset the stream before the end of the body");
+            return Poll::Ready(Some(Err(error)));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

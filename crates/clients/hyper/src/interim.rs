@@ -20,13 +20,13 @@ const BEFORE_STATUS: usize = 9;
 /// A stream on which a flood of interim responses is an error.
 pub(crate) struct InterimLimit {
     stream: Stream,
-    place: Place,
+    state: ResponseState,
     interim: usize,
 }
 
 /// Where in the responses to one request the stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ResponseState {
     /// So many bytes into a status line, before its status.
     StatusLine(usize),
     /// In an interim response's head; whether the last line was empty so far.
@@ -39,13 +39,13 @@ impl InterimLimit {
     pub(crate) fn new(stream: Stream) -> Self {
         Self {
             stream,
-            place: Place::StatusLine(0),
+            state: ResponseState::StatusLine(0),
             interim: 0,
         }
     }
 }
 
-impl Place {
+impl ResponseState {
     /// Where it is after these bytes; counts the interim responses that begin among them.
     fn after(mut self, bytes: &[u8], interim: &mut usize) -> Self {
         for &byte in bytes {
@@ -95,9 +95,9 @@ impl AsyncRead for InterimLimit {
         }
         if this.stream.monitor().received() == bytes.len() as u64 {
             // The first of what answers a new request.
-            (this.place, this.interim) = (Place::StatusLine(0), 0);
+            (this.state, this.interim) = (ResponseState::StatusLine(0), 0);
         }
-        this.place = this.place.after(bytes, &mut this.interim);
+        this.state = this.state.after(bytes, &mut this.interim);
         if this.interim > MAX_INTERIM {
             let error = Error::new(ErrorKind::Protocol)
                 .with_context("more than 64 interim responses before the final one");
@@ -145,11 +145,11 @@ mod tests {
     /// bytes are cut.
     fn count(responses: &str) -> (usize, bool) {
         let counts = (1..=responses.len()).map(|cut| {
-            let (mut place, mut interim) = (Place::StatusLine(0), 0);
+            let (mut state, mut interim) = (ResponseState::StatusLine(0), 0);
             for bytes in responses.as_bytes().chunks(cut) {
-                place = place.after(bytes, &mut interim);
+                state = state.after(bytes, &mut interim);
             }
-            (interim, place == Place::Final)
+            (interim, state == ResponseState::Final)
         });
         let mut counts = counts.collect::<Vec<_>>();
         counts.dedup();

@@ -24,7 +24,7 @@ use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Connections, Error, ErrorKind, Fetch,
     HttpVersions, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Want, host_field, prepare};
+use inflight_net::{Checkout, Connector, Key, Pool, Requirements, host_field, prepare};
 
 use crate::body::Upload;
 use crate::connection::Connection;
@@ -81,7 +81,7 @@ impl Hyper {
         async move {
             let handshake = &self.handshake;
             let key = Key::new(request.uri(), handshake.connector.proxies())?;
-            let want = Want {
+            let requirements = Requirements {
                 // A body may be one that cannot be sent again.
                 is_idempotent: request.method().is_idempotent() && request.body().is_empty(),
                 must_be_new: request.extensions().get::<NewConnection>().is_some(),
@@ -91,7 +91,7 @@ impl Hyper {
             let Checkout {
                 connection,
                 is_reused,
-            } = self.pool.checkout(&key, want, connect).await?;
+            } = self.pool.checkout(&key, requirements, connect).await?;
             match is_reused {
                 true => self.connections.reused(&trace),
                 false => trace.connected(),
@@ -99,8 +99,8 @@ impl Hyper {
             match connection {
                 Connection::Http1(connection) => {
                     let pool = self.pool.clone();
-                    let home = http1::Home { pool, key };
-                    http1::exchange(connection, is_reused, home, request).await
+                    let check_in = http1::CheckIn { pool, key };
+                    http1::exchange(connection, is_reused, check_in, request).await
                 }
                 // In a box it makes no request over HTTP/1 larger.
                 Connection::Http2(connection) => {
@@ -115,7 +115,8 @@ impl Handshake {
     async fn connect(self: Arc<Self>, uri: http::Uri) -> Result<Connection, Error> {
         let stream = self.connector.connect(&uri).await?;
         if stream.is_http2() || self.versions == HttpVersions::Http2PriorKnowledge {
-            return http2::handshake(&self.runtime, stream).await;
+            let connection = http2::handshake(&self.runtime, stream).await;
+            return connection.map(Connection::Http2);
         }
         http1::handshake(stream, host_field(&uri)).await
     }

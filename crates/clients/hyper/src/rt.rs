@@ -10,20 +10,20 @@ use inflight_core::{BoxFuture, Runtime};
 use sync_wrapper::SyncWrapper;
 
 #[derive(Clone)]
-pub(crate) struct Spawn(pub(crate) Arc<dyn Runtime>);
+pub(crate) struct TaskExecutor(pub(crate) Arc<dyn Runtime>);
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawn {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for TaskExecutor {
     fn execute(&self, task: F) {
         self.0.spawn(Box::pin(task));
     }
 }
 
 #[derive(Clone)]
-pub(crate) struct Timer(pub(crate) Arc<dyn Runtime>);
+pub(crate) struct RuntimeTimer(pub(crate) Arc<dyn Runtime>);
 
-impl hyper::rt::Timer for Timer {
+impl hyper::rt::Timer for RuntimeTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Sleeping(SyncWrapper::new(self.0.sleep(duration))))
+        Box::pin(RuntimeSleep(SyncWrapper::new(self.0.sleep(duration))))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
@@ -35,9 +35,9 @@ impl hyper::rt::Timer for Timer {
     }
 }
 
-struct Sleeping(SyncWrapper<BoxFuture<'static, ()>>);
+struct RuntimeSleep(SyncWrapper<BoxFuture<'static, ()>>);
 
-impl Future for Sleeping {
+impl Future for RuntimeSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -45,4 +45,4 @@ impl Future for Sleeping {
     }
 }
 
-impl Sleep for Sleeping {}
+impl Sleep for RuntimeSleep {}

@@ -25,9 +25,9 @@ const HOSTS: usize = 1024;
 /// time: a request that finds the connection of the last one must not wait for a silent address
 /// before.
 #[derive(Default)]
-pub(crate) struct Preferred(Mutex<HashMap<(String, u16), (SocketAddr, Instant)>>);
+pub(crate) struct PreferredAddresses(Mutex<HashMap<(String, u16), (SocketAddr, Instant)>>);
 
-impl Preferred {
+impl PreferredAddresses {
     /// The addresses in the order in which they are to be tried.
     pub(crate) fn order(
         &self,
@@ -87,7 +87,7 @@ mod tests {
         let addresses: Vec<SocketAddr> = ["127.0.0.1:1", "[::1]:1", "127.0.0.2:1"]
             .map(|address| address.parse().unwrap())
             .to_vec();
-        let (host, preferred) = (("pages.test", 1), Preferred::default());
+        let (host, preferred) = (("pages.test", 1), PreferredAddresses::default());
         assert_eq!(preferred.order(host, addresses.clone()), addresses);
         preferred.prefer(host, addresses[2]);
         let order = [addresses[2], addresses[0], addresses[1]];

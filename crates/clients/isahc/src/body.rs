@@ -35,7 +35,7 @@ pub(crate) fn received(
         || left == Some(0);
     let body = match none {
         true => Body::empty(),
-        false => Body::wrap(Received {
+        false => Body::wrap(ResponseBody {
             body,
             buffer: vec![0; left.unwrap_or(BUFFER).min(BUFFER) as usize],
             left,
@@ -61,7 +61,7 @@ fn unannounced_end(version: Version, headers: &HeaderMap) -> bool {
 /// What libcurl hands over at once.
 const BUFFER: u64 = 16 * 1024;
 
-struct Received {
+struct ResponseBody {
     body: AsyncBody,
     left: Option<u64>,
     buffer: Vec<u8>,
@@ -70,7 +70,7 @@ struct Received {
     unannounced: bool,
 }
 
-impl http_body::Body for Received {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = Error;
 

@@ -43,9 +43,9 @@ use inflight_core::{
 use inflight_net::Attempts;
 
 use crate::agent::Agents;
-use crate::attempts::{Preferred, reason, timed_out};
+use crate::attempts::{PreferredAddresses, reason, timed_out};
 use crate::limits::Limits;
-use crate::secure::Secure;
+use crate::secure::TlsSettings;
 use crate::upload::Upload;
 
 const NO_PRIOR_KNOWLEDGE: &str =
@@ -57,11 +57,11 @@ pub struct Isahc {
     resolver: Resolver,
     connect_timeout: Option<Duration>,
     agents: Agents,
-    secure: Secure,
+    secure: TlsSettings,
     proxies: Proxies,
     /// Whether it speaks HTTP/2 to a TLS server that wants it.
     http2: bool,
-    preferred: Preferred,
+    preferred: PreferredAddresses,
 }
 
 impl Isahc {
@@ -85,10 +85,10 @@ impl Isahc {
             resolver: Resolver::new(options),
             connect_timeout: options.connect_timeout,
             agents: Agents::new(options)?,
-            secure: Secure::new(options)?,
+            secure: TlsSettings::new(options)?,
             proxies: options.proxies.clone(),
             http2: options.versions == HttpVersions::PreferHttp2,
-            preferred: Preferred::default(),
+            preferred: PreferredAddresses::default(),
         })
     }
 

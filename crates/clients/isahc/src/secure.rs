@@ -11,7 +11,7 @@ use isahc::tls::{TlsConfig, TrustStore};
 use crate::unsupported;
 
 /// What an `https` request is given beside all others.
-pub(crate) struct Secure {
+pub(crate) struct TlsSettings {
     options: TlsOptions,
     http2: bool,
     /// Made at the first such request. It holds every authority, and libcurl copies it for each
@@ -19,7 +19,7 @@ pub(crate) struct Secure {
     config: OnceLock<TlsConfig>,
 }
 
-impl Secure {
+impl TlsSettings {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
         if options.tls.identity.is_some() {
             return Err(unsupported(NO_IDENTITY));

@@ -94,7 +94,7 @@ impl Upload {
     }
 
     /// isahc ends the body when the response begins, sent or not. A server that has refused the
-    /// request does not want the rest; of any other, the answer is one to half a request.
+    /// request does not need the rest; of any other, the answer is one to half a request.
     pub(crate) fn check(&self, status: StatusCode) -> Result<(), Error> {
         let sent = match self {
             Self::Nothing => return Ok(()),
@@ -110,7 +110,7 @@ impl Upload {
 
 impl Buffered {
     fn reader(&self) -> AsyncBody {
-        let reader = Noting {
+        let reader = SentReader {
             reader: Cursor::new(self.bytes.clone()),
             sent: self.sent.clone(),
         };
@@ -119,12 +119,12 @@ impl Buffered {
 }
 
 /// Notes when the last byte was read.
-struct Noting {
+struct SentReader {
     reader: Cursor<Bytes>,
     sent: Arc<AtomicBool>,
 }
 
-impl AsyncRead for Noting {
+impl AsyncRead for SentReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -37,24 +37,24 @@ pub(crate) fn received(body: surf::Body) -> Body {
     match body.len() {
         Some(0) => Body::empty(),
         // As much stands for an end with the connection.
-        Some(usize::MAX) | None => Body::wrap(Received {
+        Some(usize::MAX) | None => Body::wrap(ResponseBody {
             reader: Some(body.into_reader()),
             left: None,
         }),
-        Some(len) => Body::wrap(Received {
+        Some(len) => Body::wrap(ResponseBody {
             reader: Some(body.into_reader()),
             left: Some(len as u64),
         }),
     }
 }
 
-struct Received {
+struct ResponseBody {
     // `None` once the end is reached: dropping it closes the connection.
     reader: Option<Box<dyn AsyncBufRead + Unpin + Send + Sync>>,
     left: Option<u64>,
 }
 
-impl http_body::Body for Received {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = Error;
 

@@ -11,14 +11,14 @@ use crate::error::protocol;
 /// pieces. So both are read here and left out, and the end goes on when all of it is there.
 #[derive(Default)]
 pub(crate) struct Chunks {
-    at: At,
+    at: ChunkState,
     /// How many bytes go on as they are: the rest of a chunk.
     verbatim: u64,
     trailers: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum At {
+enum ChunkState {
     #[default]
     Size,
     ChunkEnd,
@@ -37,12 +37,12 @@ const MAX_TRAILERS: usize = 16 * 1024;
 impl Chunks {
     /// Whether the body has come to its end.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.at == At::End
+        self.at == ChunkState::End
     }
 
     /// Moves what can go on out of `raw`; the beginning of a line stays, and what follows the end.
     pub(crate) fn pass(&mut self, raw: &mut BytesMut, out: &mut BytesMut) -> Result<(), Error> {
-        while !raw.is_empty() && self.at != At::End {
+        while !raw.is_empty() && self.at != ChunkState::End {
             if self.verbatim > 0 {
                 let n = raw
                     .len()
@@ -53,9 +53,9 @@ impl Chunks {
             }
             let Some(end) = raw.iter().position(|&byte| byte == b'\n') else {
                 let most = match self.at {
-                    At::Size => MAX_LINE,
-                    At::ChunkEnd => CRLF.len(),
-                    At::Trailers | At::End => MAX_TRAILERS,
+                    ChunkState::Size => MAX_LINE,
+                    ChunkState::ChunkEnd => CRLF.len(),
+                    ChunkState::Trailers | ChunkState::End => MAX_TRAILERS,
                 };
                 return match raw.len() {
                     len if len < most => Ok(()),
@@ -68,22 +68,24 @@ impl Chunks {
                 .filter(|line| !line.contains(&b'\r'))
                 .ok_or_else(|| protocol("a line of a chunked body that ends in no CRLF"))?;
             match self.at {
-                At::Trailers => self.trailer(line, out)?,
-                At::ChunkEnd if line.is_empty() => {
+                ChunkState::Trailers => self.trailer(line, out)?,
+                ChunkState::ChunkEnd if line.is_empty() => {
                     out.put_slice(CRLF);
-                    self.at = At::Size;
+                    self.at = ChunkState::Size;
                 }
-                At::ChunkEnd => return Err(protocol("a chunk that is longer than its size")),
-                At::Size | At::End => {
+                ChunkState::ChunkEnd => {
+                    return Err(protocol("a chunk that is longer than its size"));
+                }
+                ChunkState::Size | ChunkState::End => {
                     let (digits, size) = size(line).ok_or_else(|| protocol("a chunk's size"))?;
                     if size == 0 {
-                        self.at = At::Trailers;
+                        self.at = ChunkState::Trailers;
                         continue;
                     }
                     out.put_slice(digits);
                     out.put_slice(CRLF);
                     self.verbatim = size;
-                    self.at = At::ChunkEnd;
+                    self.at = ChunkState::ChunkEnd;
                 }
             }
         }
@@ -93,7 +95,7 @@ impl Chunks {
     /// RFC 9112, 7.1.2: a field, which is left out, or the empty line at the end.
     fn trailer(&mut self, line: &[u8], out: &mut BytesMut) -> Result<(), Error> {
         if line.is_empty() {
-            self.at = At::End;
+            self.at = ChunkState::End;
             out.put_slice(b"0\r\n\r\n");
             return Ok(());
         }

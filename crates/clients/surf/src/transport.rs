@@ -10,11 +10,11 @@ use http_client::{HttpClient, Request, Response, async_trait};
 use inflight_core::{
     BoxFuture, ClientOptions, Connections, Error, ErrorKind, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Stream, Want, for_http1, host_field};
+use inflight_net::{Checkout, Connector, Key, Pool, Requirements, Stream, for_http1, host_field};
 
 use crate::message::Outgoing;
 use crate::upload::Upload;
-use crate::wire::{Home, Slot, Wire};
+use crate::wire::{CheckIn, H1Stream, HeadSlot};
 
 /// Clones are the same transport.
 #[derive(Clone)]
@@ -46,22 +46,22 @@ impl Transport {
     async fn connection(
         &self,
         uri: &Uri,
-        want: Want,
+        requirements: Requirements,
         trace: &Trace,
-    ) -> Result<(Checkout<Stream>, Home), Error> {
+    ) -> Result<(Checkout<Stream>, CheckIn), Error> {
         let inner = &*self.0;
         let key = Key::new(uri, inner.connector.proxies())?;
         let connect = || {
             let (this, uri) = (self.0.clone(), uri.clone());
             async move { this.connector.connect(&uri).await }
         };
-        let checkout = inner.pool.checkout(&key, want, connect).await?;
+        let checkout = inner.pool.checkout(&key, requirements, connect).await?;
         match checkout.is_reused {
             true => inner.connections.reused(trace),
             false => trace.connected(),
         }
         let pool = inner.pool.clone();
-        Ok((checkout, Home { pool, key }))
+        Ok((checkout, CheckIn { pool, key }))
     }
 }
 
@@ -74,15 +74,15 @@ impl HttpClient for Transport {
         let Outgoing(head) = head.ok_or_else(|| ours(Error::new(ErrorKind::InvalidUrl)))?;
         let mut head = http::Request::from_parts(head, ());
         let extensions = head.extensions();
-        let want = Want {
+        let requirements = Requirements {
             // A body may be one that cannot be sent again.
             is_idempotent: head.method().is_idempotent() && request.is_empty() == Some(true),
             must_be_new: extensions.get::<NewConnection>().is_some(),
             will_share: false,
         };
         let trace = Trace::of(&head);
-        let connection = self.connection(head.uri(), want, &trace).await;
-        let (checkout, home) = connection.map_err(ours)?;
+        let connection = self.connection(head.uri(), requirements, &trace).await;
+        let (checkout, check_in) = connection.map_err(ours)?;
         let stream = checkout.connection;
         let host = host_field(head.uri());
         for_http1(&mut head, stream.is_forwarded(), host);
@@ -92,12 +92,12 @@ impl HttpClient for Transport {
         // `async_h1::connect` reads nothing before all is written. A server that answers while it
         // reads would then wait for us as we wait for it, so the wire does both at once.
         let upload = Upload::new(&head, request);
-        let slot = Slot::default();
-        let home = may_stay.then_some(home);
-        let wire = Wire::new(
+        let slot = HeadSlot::default();
+        let check_in = may_stay.then_some(check_in);
+        let wire = H1Stream::new(
             stream,
             checkout.is_reused,
-            home,
+            check_in,
             upload,
             to_head,
             slot.clone(),

@@ -21,17 +21,17 @@ use crate::upload::Upload;
 /// Reads the response and, meanwhile, writes the request. When all of both is done, the connection
 /// goes back to the pool.
 ///
-/// The head goes to whoever holds the [`Slot`]; async-h1 is given one that says how the body ends
+/// The head goes to whoever holds the [`HeadSlot`]; async-h1 is given one that says how the body ends
 /// and no more.
-pub(crate) struct Wire {
+pub(crate) struct H1Stream {
     /// `None` once the exchange is over.
     stream: Option<Stream>,
     is_reused: bool,
     /// `None` when something was seen after which no request may follow.
-    home: Option<Home>,
+    check_in: Option<CheckIn>,
     upload: Option<Upload>,
     to_head: bool,
-    slot: Slot,
+    slot: HeadSlot,
     interim: usize,
     body: Option<(Framing, Chunks)>,
     /// How much the socket has left of a body whose length is known.
@@ -42,13 +42,13 @@ pub(crate) struct Wire {
 }
 
 /// Where a connection goes when its exchange is over.
-pub(crate) struct Home {
+pub(crate) struct CheckIn {
     pub(crate) pool: Pool<Stream>,
     pub(crate) key: Key,
 }
 
 /// Where the head is put, once it is there.
-pub(crate) type Slot = Arc<Mutex<Option<Head>>>;
+pub(crate) type HeadSlot = Arc<Mutex<Option<Head>>>;
 
 /// How many interim responses are passed over: a peer that sends them for ever has to end.
 const MAX_INTERIM: usize = 64;
@@ -57,22 +57,22 @@ const MAX_INTERIM: usize = 64;
 const CHUNK: usize = 8 * 1024;
 const HEAD_CHUNK: usize = 1024;
 
-impl Wire {
-    /// A wire for one exchange; `to_head` when its request is a HEAD. Without a `home` the
+impl H1Stream {
+    /// A wire for one exchange; `to_head` when its request is a HEAD. Without a `check_in` the
     /// connection is closed at the end.
     pub(crate) fn new(
         stream: Stream,
         is_reused: bool,
-        home: Option<Home>,
+        check_in: Option<CheckIn>,
         upload: Upload,
         to_head: bool,
-        slot: Slot,
+        slot: HeadSlot,
     ) -> Self {
         stream.monitor().reset();
         Self {
             stream: Some(stream),
             is_reused,
-            home,
+            check_in,
             upload: Some(upload),
             to_head,
             slot,
@@ -85,7 +85,7 @@ impl Wire {
     }
 
     /// Goes on writing the request. Only the failure of its own body ends the exchange: a peer
-    /// that does not want the rest may still say why.
+    /// that does not need the rest may still say why.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let (Some(upload), Some(stream)) = (&mut self.upload, &mut self.stream) else {
             return Ok(());
@@ -95,7 +95,7 @@ impl Wire {
         };
         self.upload = None;
         let Err(error) = result else { return Ok(()) };
-        self.home = None;
+        self.check_in = None;
         match Error::find_in(&error) {
             Some(_) => Err(error),
             None => Ok(()),
@@ -178,7 +178,7 @@ impl Wire {
             let come = self.raw.len() as u64;
             self.left = length.map(|length| length.saturating_sub(come));
             if !head.is_persistent() || length.is_some_and(|length| length < come) {
-                self.home = None;
+                self.check_in = None;
             }
             self.out
                 .extend_from_slice(framing.head_for_async_h1().as_bytes());
@@ -205,19 +205,19 @@ impl Wire {
         if self.stream.is_none() || !self.is_whole() {
             return;
         }
-        let (Some(home), Some(mut stream)) = (self.home.take(), self.stream.take()) else {
+        let (Some(check_in), Some(mut stream)) = (self.check_in.take(), self.stream.take()) else {
             return;
         };
         match self.upload.take() {
             None => {
                 if stream.rest() {
-                    home.pool.put(home.key, stream);
+                    check_in.pool.put(check_in.key, stream);
                 }
             }
             Some(mut upload) => {
-                let (pool, key) = (home.pool.downgrade(), home.key);
-                let runtime = home.pool.runtime().clone();
-                home.pool.spawn(async move {
+                let (pool, key) = (check_in.pool.downgrade(), check_in.key);
+                let runtime = check_in.pool.runtime().clone();
+                check_in.pool.spawn(async move {
                     let monitor = stream.monitor().clone();
                     let whole = poll_fn(|cx| upload.poll(&mut stream, cx));
                     let Some(Ok(())) = monitor.unless_stalled(&*runtime, whole).await else {
@@ -254,7 +254,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for H1Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -21,7 +21,7 @@ use rustls::{ClientConfig, RootCertStore};
 pub use error::{find, handshake_error, verdict};
 pub use rustls;
 
-/// A client's TLS, as its options want it.
+/// A client's TLS, as its options configure it.
 ///
 /// The authorities that are compiled in are read when the first connection needs them, so that a
 /// session without `https` does not pay for them.
