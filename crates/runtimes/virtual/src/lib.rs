@@ -40,6 +40,8 @@
 //! `inflight-mock`, needs no network.
 
 mod network;
+mod shared;
+mod sleep;
 mod timer;
 
 use std::collections::VecDeque;
@@ -49,9 +51,8 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -60,7 +61,9 @@ use slab::Slab;
 
 use network::{Connect, NetworkState};
 pub use network::{LinkOptions, Listener, Network};
-use timer::{Sleep, Timer, Timers};
+use shared::{Runnable, Shared, State, TaskSlot, TaskWaker};
+use sleep::Sleep;
+use timer::Timers;
 
 /// How long [`Virtual`] waits for other threads, in real time, before it reports a deadlock.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -69,38 +72,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// runtime.
 #[derive(Clone)]
 pub struct Virtual(Arc<Shared>);
-
-struct Shared {
-    /// The result of [`Runtime::now`] at virtual time zero.
-    zero: Instant,
-    patience: Duration,
-    state: Mutex<State>,
-    /// Notified when a task is woken, a timer is set, or the runtime is free again.
-    changed: Condvar,
-}
-
-struct State {
-    timers: Timers,
-    network: NetworkState,
-    tasks: Slab<Entry>,
-    ready: VecDeque<Ready>,
-    order: Option<Rng>,
-    /// The thread that is in `block_on`.
-    runs_on: Option<ThreadId>,
-}
-
-enum Ready {
-    /// The future that is blocked on.
-    Main,
-    Task(usize),
-    Blocking(Box<dyn FnOnce() + Send>),
-}
-
-struct Entry {
-    // Away while it is polled.
-    task: Option<BoxFuture<'static, ()>>,
-    waker: Arc<TaskWaker>,
-}
 
 impl Virtual {
     /// Returns a runtime whose tasks run in the order in which they were woken.
@@ -217,11 +188,11 @@ impl Runtime for Virtual {
             key: Some(key),
             is_ready: AtomicBool::new(true),
         });
-        entry.insert(Entry {
+        entry.insert(TaskSlot {
             task: Some(task),
             waker,
         });
-        state.ready.push_back(Ready::Task(key));
+        state.ready.push_back(Runnable::Task(key));
         drop(state);
         self.0.changed.notify_all();
     }
@@ -229,7 +200,7 @@ impl Runtime for Virtual {
     /// Runs the work on the runtime's one thread, as one more task. All tasks wait until the work
     /// returns, so work that waits for a task never returns.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
-        self.0.lock().ready.push_back(Ready::Blocking(work));
+        self.0.lock().ready.push_back(Runnable::Blocking(work));
         self.0.changed.notify_all();
     }
 
@@ -299,7 +270,7 @@ impl BlockOn for Virtual {
         main.clone().wake();
         loop {
             match self.0.next() {
-                Ready::Main => {
+                Runnable::Main => {
                     main.is_ready.store(false, Ordering::SeqCst);
                     let waker = Waker::from(main.clone());
                     if let Poll::Ready(output) =
@@ -308,184 +279,10 @@ impl BlockOn for Virtual {
                         return output;
                     }
                 }
-                Ready::Task(key) => self.0.poll_task(key),
+                Runnable::Task(key) => self.0.poll_task(key),
                 // A panic ends this work alone, as on a thread of a pool.
-                Ready::Blocking(work) => drop(catch_unwind(AssertUnwindSafe(work))),
+                Runnable::Blocking(work) => drop(catch_unwind(AssertUnwindSafe(work))),
             }
-        }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn enter(&self) -> Inside<'_> {
-        let here = thread::current().id();
-        let mut state = self.lock();
-        while let Some(inside) = state.runs_on {
-            assert_ne!(
-                inside, here,
-                "the virtual runtime is entered by what it runs: await in place of block_on"
-            );
-            let waited = self.changed.wait(state);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
-        }
-        state.runs_on = Some(here);
-        Inside(self)
-    }
-
-    /// Runs `operation` on the network, and then wakes whom it affects.
-    fn with_network<T>(&self, operation: impl FnOnce(&mut NetworkState, &mut Timers) -> T) -> T {
-        let mut state = self.lock();
-        // The operation sees what has arrived by now.
-        let now = state.timers.now;
-        state.pass_to(now);
-        let State {
-            network, timers, ..
-        } = &mut *state;
-        let output = operation(network, timers);
-        let wakers = timers.take_wakers();
-        drop(state);
-        wakers.wake();
-        // A thread that waits for other threads may now have a timer to wait for.
-        self.changed.notify_all();
-        output
-    }
-
-    /// Returns what runs next. Lets time pass when nothing can run.
-    fn next(&self) -> Ready {
-        let mut state = self.lock();
-        loop {
-            // What arrives at this time arrives before the next task runs.
-            let now = state.timers.now;
-            let is_due = |due: &Duration| *due <= now || state.ready.is_empty();
-            if let Some(due) = state.timers.next().filter(is_due) {
-                state.pass_to(due);
-                let wakers = state.timers.take_wakers();
-                drop(state);
-                wakers.wake();
-                state = self.lock();
-                continue;
-            }
-            let len = state.ready.len();
-            let index = match &mut state.order {
-                Some(order) if len > 1 => order.usize(..len),
-                _ => 0,
-            };
-            if let Some(ready) = state.ready.remove(index) {
-                return ready;
-            }
-            // Another thread may be about to wake a task.
-            let patient = |state: &mut State| state.ready.is_empty() && state.timers.is_empty();
-            let waited = self
-                .changed
-                .wait_timeout_while(state, self.patience, patient);
-            let (still, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = still;
-            if timeout.timed_out() {
-                let (tasks, held) = (state.tasks.len(), state.network.held_packets());
-                drop(state);
-                panic!(
-                    "deadlock: the future and {tasks} tasks wait for what nothing brings: no \
-                     timer is set, no other thread has woken any of them for {:?}, and the \
-                     network's partitions hold {held} packets",
-                    self.patience
-                );
-            }
-        }
-    }
-
-    fn poll_task(&self, key: usize) {
-        let (task, waker) = {
-            let mut state = self.lock();
-            let Some(entry) = state.tasks.get_mut(key) else {
-                return;
-            };
-            entry.waker.is_ready.store(false, Ordering::SeqCst);
-            (entry.task.take(), entry.waker.clone())
-        };
-        let Some(mut task) = task else { return };
-        let waker = Waker::from(waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            task.as_mut().poll(&mut Context::from_waker(&waker))
-        }));
-        // A panic ends this task alone, as on tokio.
-        let is_over = !matches!(polled, Ok(Poll::Pending));
-        let mut state = self.lock();
-        if is_over {
-            state.tasks.remove(key);
-        } else if let Some(entry) = state.tasks.get_mut(key) {
-            entry.task = Some(task);
-            return;
-        }
-        // Dropping the task may take the lock, and may panic as well.
-        drop(state);
-        drop(catch_unwind(AssertUnwindSafe(|| drop(task))));
-    }
-}
-
-impl State {
-    /// Lets time pass, fires the timers that are due meanwhile, and collects the wakers.
-    fn pass_to(&mut self, moment: Duration) {
-        while let Some(timer) = self.timers.fire(moment) {
-            match timer {
-                Timer::Wake(waker) => self.timers.wake(Some(waker)),
-                Timer::Deliver(packet) => self.network.deliver(packet, &mut self.timers),
-            }
-        }
-        self.timers.pass_to(moment);
-    }
-}
-
-/// This thread runs the runtime.
-struct Inside<'a>(&'a Shared);
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.runs_on = None;
-        // It refers to the future of this call.
-        state.ready.retain(|ready| !matches!(ready, Ready::Main));
-        drop(state);
-        self.0.changed.notify_all();
-    }
-}
-
-struct TaskWaker {
-    shared: Weak<Shared>,
-    // None for the future that is blocked on.
-    key: Option<usize>,
-    is_ready: AtomicBool,
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.is_ready.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        if let Some(shared) = self.shared.upgrade() {
-            let mut state = shared.lock();
-            match self.key {
-                None if state.runs_on.is_some() => state.ready.push_back(Ready::Main),
-                // The key may belong to another task by now.
-                Some(key)
-                    if state
-                        .tasks
-                        .get(key)
-                        .is_some_and(|e| Arc::ptr_eq(&e.waker, self)) =>
-                {
-                    state.ready.push_back(Ready::Task(key));
-                }
-                _ => {}
-            }
-            drop(state);
-            shared.changed.notify_all();
         }
     }
 }

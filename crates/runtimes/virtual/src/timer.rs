@@ -2,23 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::pin::Pin;
-use std::sync::Weak;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
-use crate::Shared;
 use crate::network::Packet;
 
 /// A thousand years: what is due later never happens.
-const FAR: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
+pub(crate) const FAR: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 
 /// The time, and the timers that are set.
 #[derive(Default)]
 pub(crate) struct Timers {
     pub(crate) now: Duration,
     // Timers that are due at the same time fire in the order in which they were set.
-    queue: BTreeMap<(Duration, u64), Timer>,
+    pub(crate) queue: BTreeMap<(Duration, u64), Timer>,
     count: u64,
     wakers: DeferredWakers,
 }
@@ -63,7 +60,7 @@ impl Timers {
         }
     }
 
-    fn next_number(&mut self) -> u64 {
+    pub(crate) fn next_number(&mut self) -> u64 {
         self.count += 1;
         self.count
     }
@@ -95,60 +92,5 @@ pub(crate) struct DeferredWakers {
 impl DeferredWakers {
     pub(crate) fn wake(self) {
         self.woken.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// Completes at a point in virtual time.
-pub(crate) struct Sleep {
-    // A task that sleeps does not keep its runtime alive.
-    shared: Weak<Shared>,
-    until: Duration,
-    number: Option<u64>,
-}
-
-impl Sleep {
-    pub(crate) fn new(shared: Weak<Shared>, until: Duration) -> Self {
-        Self {
-            shared,
-            until,
-            number: None,
-        }
-    }
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        // No time passes after the runtime has ended.
-        let Some(shared) = this.shared.upgrade() else {
-            return Poll::Pending;
-        };
-        let mut state = shared.lock();
-        let timers = &mut state.timers;
-        if timers.now >= this.until {
-            return Poll::Ready(());
-        }
-        if this.until > FAR {
-            return Poll::Pending;
-        }
-        let number = *this.number.get_or_insert_with(|| timers.next_number());
-        let timer = Timer::Wake(cx.waker().clone());
-        let replaced = timers.queue.insert((this.until, number), timer);
-        drop(state);
-        drop(replaced);
-        // A thread that waits for other threads now has a timer to wait for.
-        shared.changed.notify_all();
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let (Some(number), Some(shared)) = (self.number, self.shared.upgrade()) {
-            let timer = shared.lock().timers.queue.remove(&(self.until, number));
-            drop(timer);
-        }
     }
 }

@@ -125,10 +125,10 @@ impl LinkOptions {
         self
     }
 
-    pub(super) fn latency_to(&self, side: super::Side) -> Duration {
+    pub(super) fn latency_to(&self, side: Side) -> Duration {
         match side {
-            super::Side::Client => self.latency_to_client,
-            super::Side::Server => self.latency_to_server,
+            Side::Client => self.latency_to_client,
+            Side::Server => self.latency_to_server,
         }
     }
 
@@ -144,5 +144,20 @@ impl LinkOptions {
 impl Default for LinkOptions {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    pub(super) fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
     }
 }

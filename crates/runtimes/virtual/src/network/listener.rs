@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use inflight_core::Socket;
 
-use super::runtime_ended;
 use super::socket::VirtualSocket;
-use crate::Shared;
+use super::state::runtime_ended;
+use crate::shared::Shared;
 
 /// Accepts connections at one address of a runtime's network.
 ///

@@ -18,7 +18,6 @@ use crate::Virtual;
 pub use link::LinkOptions;
 pub use listener::Listener;
 pub(crate) use socket::Connect;
-use state::Side;
 pub(crate) use state::{NetworkState, Packet};
 
 impl Virtual {
@@ -182,12 +181,4 @@ impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Network").field(&self.0).finish()
     }
-}
-
-/// The error of whatever outlives its runtime.
-fn runtime_ended() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::ConnectionAborted,
-        "the virtual runtime of this socket has ended",
-    )
 }

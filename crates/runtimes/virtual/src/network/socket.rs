@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use inflight_core::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::runtime_ended;
+use super::state::runtime_ended;
 use super::state::{EndId, NetworkState};
-use crate::Shared;
+use crate::shared::Shared;
 use crate::timer::Timers;
 
 /// One end of a connection. Dropping it closes the end.

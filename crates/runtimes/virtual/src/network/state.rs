@@ -15,7 +15,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::io::ReadBuf;
 
-use super::LinkOptions;
+use super::link::{LinkOptions, Side};
 use crate::timer::Timers;
 
 /// The largest segment, as over Ethernet.
@@ -87,21 +87,6 @@ struct End {
     reader: Option<Waker>,
     /// Waits for room in the peer's buffer.
     writer: Option<Waker>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Client,
-    Server,
-}
-
-impl Side {
-    fn peer(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
 }
 
 /// Which end of which connection.
@@ -620,4 +605,12 @@ fn register(slot: &mut Option<Waker>, cx: &mut Context<'_>, timers: &mut Timers)
     {
         timers.discard(slot.replace(cx.waker().clone()));
     }
+}
+
+/// The error of whatever outlives its runtime.
+pub(super) fn runtime_ended() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the virtual runtime of this socket has ended",
+    )
 }

@@ -1,0 +1,227 @@
+//! The state that the clones of a runtime share, and how its thread runs it.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use inflight_core::BoxFuture;
+use slab::Slab;
+
+use crate::network::NetworkState;
+use crate::timer::{Timer, Timers};
+
+/// What all clones of a runtime share.
+pub(crate) struct Shared {
+    /// The result of [`Runtime::now`] at virtual time zero.
+    pub(crate) zero: Instant,
+    pub(crate) patience: Duration,
+    pub(crate) state: Mutex<State>,
+    /// Notified when a task is woken, a timer is set, or the runtime is free again.
+    pub(crate) changed: Condvar,
+}
+
+pub(crate) struct State {
+    pub(crate) timers: Timers,
+    pub(crate) network: NetworkState,
+    pub(crate) tasks: Slab<TaskSlot>,
+    pub(crate) ready: VecDeque<Runnable>,
+    pub(crate) order: Option<Rng>,
+    /// The thread that is in `block_on`.
+    pub(crate) runs_on: Option<ThreadId>,
+}
+
+/// Work that is ready to run.
+pub(crate) enum Runnable {
+    /// The future that is blocked on.
+    Main,
+    Task(usize),
+    Blocking(Box<dyn FnOnce() + Send>),
+}
+
+pub(crate) struct TaskSlot {
+    /// `None` while the task is polled.
+    pub(crate) task: Option<BoxFuture<'static, ()>>,
+    pub(crate) waker: Arc<TaskWaker>,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn enter(&self) -> EnteredGuard<'_> {
+        let here = thread::current().id();
+        let mut state = self.lock();
+        while let Some(inside) = state.runs_on {
+            assert_ne!(
+                inside, here,
+                "the virtual runtime is entered by what it runs: await in place of block_on"
+            );
+            let waited = self.changed.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        state.runs_on = Some(here);
+        EnteredGuard(self)
+    }
+
+    /// Runs `operation` on the network, and then wakes whom it affects.
+    pub(crate) fn with_network<T>(
+        &self,
+        operation: impl FnOnce(&mut NetworkState, &mut Timers) -> T,
+    ) -> T {
+        let mut state = self.lock();
+        // The operation sees what has arrived by now.
+        let now = state.timers.now;
+        state.pass_to(now);
+        let State {
+            network, timers, ..
+        } = &mut *state;
+        let output = operation(network, timers);
+        let wakers = timers.take_wakers();
+        drop(state);
+        wakers.wake();
+        // A thread that waits for other threads may now have a timer to wait for.
+        self.changed.notify_all();
+        output
+    }
+
+    /// Returns what runs next. Lets time pass when nothing can run.
+    pub(crate) fn next(&self) -> Runnable {
+        let mut state = self.lock();
+        loop {
+            // What arrives at this time arrives before the next task runs.
+            let now = state.timers.now;
+            let is_due = |due: &Duration| *due <= now || state.ready.is_empty();
+            if let Some(due) = state.timers.next().filter(is_due) {
+                state.pass_to(due);
+                let wakers = state.timers.take_wakers();
+                drop(state);
+                wakers.wake();
+                state = self.lock();
+                continue;
+            }
+            let len = state.ready.len();
+            let index = match &mut state.order {
+                Some(order) if len > 1 => order.usize(..len),
+                _ => 0,
+            };
+            if let Some(ready) = state.ready.remove(index) {
+                return ready;
+            }
+            // Another thread may be about to wake a task.
+            let patient = |state: &mut State| state.ready.is_empty() && state.timers.is_empty();
+            let waited = self
+                .changed
+                .wait_timeout_while(state, self.patience, patient);
+            let (still, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = still;
+            if timeout.timed_out() {
+                let (tasks, held) = (state.tasks.len(), state.network.held_packets());
+                drop(state);
+                panic!(
+                    "deadlock: the future and {tasks} tasks wait for what nothing brings: no \
+                     timer is set, no other thread has woken any of them for {:?}, and the \
+                     network's partitions hold {held} packets",
+                    self.patience
+                );
+            }
+        }
+    }
+
+    pub(crate) fn poll_task(&self, key: usize) {
+        let (task, waker) = {
+            let mut state = self.lock();
+            let Some(entry) = state.tasks.get_mut(key) else {
+                return;
+            };
+            entry.waker.is_ready.store(false, Ordering::SeqCst);
+            (entry.task.take(), entry.waker.clone())
+        };
+        let Some(mut task) = task else { return };
+        let waker = Waker::from(waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            task.as_mut().poll(&mut Context::from_waker(&waker))
+        }));
+        // A panic ends this task alone, as on tokio.
+        let is_over = !matches!(polled, Ok(Poll::Pending));
+        let mut state = self.lock();
+        if is_over {
+            state.tasks.remove(key);
+        } else if let Some(entry) = state.tasks.get_mut(key) {
+            entry.task = Some(task);
+            return;
+        }
+        // Dropping the task may take the lock, and may panic as well.
+        drop(state);
+        drop(catch_unwind(AssertUnwindSafe(|| drop(task))));
+    }
+}
+
+impl State {
+    /// Lets time pass, fires the timers that are due meanwhile, and collects the wakers.
+    pub(crate) fn pass_to(&mut self, moment: Duration) {
+        while let Some(timer) = self.timers.fire(moment) {
+            match timer {
+                Timer::Wake(waker) => self.timers.wake(Some(waker)),
+                Timer::Deliver(packet) => self.network.deliver(packet, &mut self.timers),
+            }
+        }
+        self.timers.pass_to(moment);
+    }
+}
+
+/// This thread runs the runtime.
+pub(crate) struct EnteredGuard<'a>(&'a Shared);
+
+impl Drop for EnteredGuard<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.runs_on = None;
+        // It refers to the future of this call.
+        state.ready.retain(|ready| !matches!(ready, Runnable::Main));
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+pub(crate) struct TaskWaker {
+    pub(crate) shared: Weak<Shared>,
+    // None for the future that is blocked on.
+    pub(crate) key: Option<usize>,
+    pub(crate) is_ready: AtomicBool,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.is_ready.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(shared) = self.shared.upgrade() {
+            let mut state = shared.lock();
+            match self.key {
+                None if state.runs_on.is_some() => state.ready.push_back(Runnable::Main),
+                // The key may belong to another task by now.
+                Some(key)
+                    if state
+                        .tasks
+                        .get(key)
+                        .is_some_and(|e| Arc::ptr_eq(&e.waker, self)) =>
+                {
+                    state.ready.push_back(Runnable::Task(key));
+                }
+                _ => {}
+            }
+            drop(state);
+            shared.changed.notify_all();
+        }
+    }
+}

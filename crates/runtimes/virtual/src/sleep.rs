@@ -1,0 +1,64 @@
+//! A future that completes at a point in virtual time.
+
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::shared::Shared;
+use crate::timer::{FAR, Timer};
+
+/// Completes at a point in virtual time.
+pub(crate) struct Sleep {
+    // A task that sleeps does not keep its runtime alive.
+    shared: Weak<Shared>,
+    until: Duration,
+    number: Option<u64>,
+}
+
+impl Sleep {
+    pub(crate) fn new(shared: Weak<Shared>, until: Duration) -> Self {
+        Self {
+            shared,
+            until,
+            number: None,
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        // No time passes after the runtime has ended.
+        let Some(shared) = this.shared.upgrade() else {
+            return Poll::Pending;
+        };
+        let mut state = shared.lock();
+        let timers = &mut state.timers;
+        if timers.now >= this.until {
+            return Poll::Ready(());
+        }
+        if this.until > FAR {
+            return Poll::Pending;
+        }
+        let number = *this.number.get_or_insert_with(|| timers.next_number());
+        let timer = Timer::Wake(cx.waker().clone());
+        let replaced = timers.queue.insert((this.until, number), timer);
+        drop(state);
+        drop(replaced);
+        // A thread that waits for other threads now has a timer to wait for.
+        shared.changed.notify_all();
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let (Some(number), Some(shared)) = (self.number, self.shared.upgrade()) {
+            let timer = shared.lock().timers.queue.remove(&(self.until, number));
+            drop(timer);
+        }
+    }
+}
