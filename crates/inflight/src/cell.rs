@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inflight_core::{
-    BlockOn, Body, Capabilities, Error, ErrorKind, Fetch, Runtime, Session, SessionBuilder, http,
+    BlockOn, Body, Capabilities, ClientOptions, Error, ErrorKind, Fetch, Runtime, Session,
+    SessionBuilder, http,
 };
 #[cfg(feature = "probe")]
 use inflight_probe::Heartbeat;
@@ -29,112 +30,206 @@ pub struct Cell {
     client: ClientName,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum RuntimeName {
-    Tokio,
-    Smol,
-    AsyncStd,
-    Threads,
+/// Declares the runtimes: variant, name, feature, type, and how one starts with a number of workers.
+macro_rules! runtimes {
+    ($($variant:ident, $name:literal, $feature:literal, $runtime:path, $start:expr;)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        enum RuntimeName {
+            $($variant,)*
+        }
+
+        impl RuntimeName {
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            fn feature(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $feature,)*
+                }
+            }
+
+            fn is_compiled(self) -> bool {
+                match self {
+                    $(Self::$variant => cfg!(feature = $feature),)*
+                }
+            }
+        }
+
+        /// A runtime that was started. Without a runtime among the features, there is none.
+        #[derive(Clone)]
+        enum StartedRuntime {
+            $(#[cfg(feature = $feature)] $variant($runtime),)*
+        }
+
+        impl StartedRuntime {
+            #[allow(unused_variables, reason = "if no runtime is compiled in")]
+            fn start(
+                cell: Cell,
+                workers: Option<NonZeroUsize>,
+            ) -> Result<(Self, Arc<dyn Runtime>), Error> {
+                match cell.runtime {
+                    $(
+                        #[cfg(feature = $feature)]
+                        RuntimeName::$variant => {
+                            let start: fn(Option<NonZeroUsize>) -> Result<$runtime, Error> = $start;
+                            let runtime = start(workers)?;
+                            #[allow(clippy::clone_on_copy, reason = "some are Copy, some not")]
+                            Ok((Self::$variant(runtime.clone()), Arc::new(runtime)))
+                        }
+                    )*
+                    #[allow(unreachable_patterns, reason = "if every runtime is compiled in")]
+                    _ => Err(cell.not_compiled()),
+                }
+            }
+
+            #[allow(unused_variables, reason = "if no runtime is compiled in")]
+            fn block_on<F: Future>(&self, future: F) -> F::Output {
+                match *self {
+                    $(#[cfg(feature = $feature)] Self::$variant(ref runtime) => runtime.block_on(future),)*
+                }
+            }
+        }
+    };
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum ClientName {
-    Hyper,
-    Isahc,
-    Surf,
-    Ureq,
+runtimes! {
+    Tokio, "tokio", "rt-tokio", inflight_tokio::Tokio, inflight_tokio::Tokio::new;
+    Smol, "smol", "rt-smol", inflight_smol::Smol, |workers| match workers {
+        Some(workers) => inflight_smol::Smol::new(workers),
+        None => Ok(inflight_smol::Smol::global()),
+    };
+    AsyncStd, "async-std", "rt-async-std", inflight_async_std::AsyncStd, |workers| match workers {
+        Some(workers) => inflight_async_std::AsyncStd::with_workers(workers),
+        None => Ok(inflight_async_std::AsyncStd::global()),
+    };
+    Threads, "threads", "rt-threads", inflight_threads::Threads, |workers| match workers {
+        Some(_) => Err(Error::new(ErrorKind::Unsupported)
+            .with_context("threads have no workers: each task is a thread")),
+        None => Ok(inflight_threads::Threads::new()),
+    };
+}
+
+/// Declares the clients: variant, name, feature, and how one is made for a runtime.
+macro_rules! clients {
+    ($($variant:ident, $name:literal, $feature:literal, $make:expr;)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        enum ClientName {
+            $($variant,)*
+        }
+
+        impl ClientName {
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            fn feature(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $feature,)*
+                }
+            }
+
+            fn is_compiled(self) -> bool {
+                match self {
+                    $(Self::$variant => cfg!(feature = $feature),)*
+                }
+            }
+        }
+
+        #[allow(unused_variables, reason = "if no client is compiled in")]
+        fn builder(cell: Cell, runtime: Arc<dyn Runtime>) -> SessionBuilder {
+            match cell.client {
+                $(
+                    #[cfg(feature = $feature)]
+                    ClientName::$variant => session_builder(runtime, $make),
+                )*
+                #[allow(unreachable_patterns, reason = "if every client is compiled in")]
+                _ => session_builder(runtime, move |_, _| Err::<NoClient, _>(cell.not_compiled())),
+            }
+        }
+    };
+}
+
+clients! {
+    Hyper, "hyper", "client-hyper", inflight_hyper::Hyper::new;
+    Isahc, "isahc", "client-isahc", inflight_isahc::Isahc::new;
+    Surf, "surf", "client-surf", inflight_surf::Surf::new;
+    Ureq, "ureq", "client-ureq", |runtime, options| {
+        Ok(inflight_core::Offload::new(inflight_ureq::Ureq::new(options)?, runtime))
+    };
+}
+
+fn session_builder<F: Fetch>(
+    runtime: Arc<dyn Runtime>,
+    make: impl FnOnce(Arc<dyn Runtime>, &ClientOptions) -> Result<F, Error> + Send + 'static,
+) -> SessionBuilder {
+    Session::builder(|options| Ok((make(runtime.clone(), options)?, runtime)))
+}
+
+/// Declares the cells, and the short name of those that are a backend.
+macro_rules! cells {
+    ($($runtime:ident / $client:ident $($short:literal)?,)*) => {
+        impl Cell {
+            /// All cells: three clients and the offloaded `ureq` on each async runtime, and `ureq` on
+            /// threads.
+            pub const ALL: [Self; [$(stringify!($runtime/$client)),*].len()] = [
+                $(Self {
+                    runtime: RuntimeName::$runtime,
+                    client: ClientName::$client,
+                },)*
+            ];
+
+            /// Returns the name of the backend that this cell is, if it is one. The feature that adds it
+            /// has the same name.
+            pub fn short_name(self) -> Option<&'static str> {
+                match (self.runtime, self.client) {
+                    $($((RuntimeName::$runtime, ClientName::$client) => Some($short),)?)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+cells! {
+    Tokio/Hyper "tokio",
+    Tokio/Isahc,
+    Tokio/Surf,
+    Tokio/Ureq,
+    Smol/Hyper,
+    Smol/Isahc "smol",
+    Smol/Surf,
+    Smol/Ureq,
+    AsyncStd/Hyper,
+    AsyncStd/Isahc,
+    AsyncStd/Surf "async-std",
+    AsyncStd/Ureq,
+    Threads/Ureq "ureq",
 }
 
 impl Cell {
-    /// All cells: three clients and the offloaded `ureq` on each async runtime, and `ureq` on
-    /// threads.
-    pub const ALL: [Self; 13] = {
-        use ClientName::*;
-        use RuntimeName::*;
-        [
-            Self::of(Tokio, Hyper),
-            Self::of(Tokio, Isahc),
-            Self::of(Tokio, Surf),
-            Self::of(Tokio, Ureq),
-            Self::of(Smol, Hyper),
-            Self::of(Smol, Isahc),
-            Self::of(Smol, Surf),
-            Self::of(Smol, Ureq),
-            Self::of(AsyncStd, Hyper),
-            Self::of(AsyncStd, Isahc),
-            Self::of(AsyncStd, Surf),
-            Self::of(AsyncStd, Ureq),
-            Self::of(Threads, Ureq),
-        ]
-    };
-
-    const fn of(runtime: RuntimeName, client: ClientName) -> Self {
-        Self { runtime, client }
-    }
-
-    /// The runtime's name.
+    /// Returns the name of the runtime.
     pub fn runtime(self) -> &'static str {
-        match self.runtime {
-            RuntimeName::Tokio => "tokio",
-            RuntimeName::Smol => "smol",
-            RuntimeName::AsyncStd => "async-std",
-            RuntimeName::Threads => "threads",
-        }
+        self.runtime.name()
     }
 
-    /// The client's name.
+    /// Returns the name of the client.
     pub fn client(self) -> &'static str {
-        match self.client {
-            ClientName::Hyper => "hyper",
-            ClientName::Isahc => "isahc",
-            ClientName::Surf => "surf",
-            ClientName::Ureq => "ureq",
-        }
+        self.client.name()
     }
 
-    /// The name of the backend that this cell is, if it is one: also the feature that adds it.
-    pub fn short_name(self) -> Option<&'static str> {
-        match (self.runtime, self.client) {
-            (RuntimeName::Tokio, ClientName::Hyper) => Some("tokio"),
-            (RuntimeName::Smol, ClientName::Isahc) => Some("smol"),
-            (RuntimeName::AsyncStd, ClientName::Surf) => Some("async-std"),
-            (RuntimeName::Threads, ClientName::Ureq) => Some("ureq"),
-            _ => None,
-        }
-    }
-
-    /// The two features of `inflight` that add this cell.
+    /// Returns the two features of `inflight` that add this cell.
     pub fn features(self) -> [&'static str; 2] {
-        let runtime = match self.runtime {
-            RuntimeName::Tokio => "rt-tokio",
-            RuntimeName::Smol => "rt-smol",
-            RuntimeName::AsyncStd => "rt-async-std",
-            RuntimeName::Threads => "rt-threads",
-        };
-        let client = match self.client {
-            ClientName::Hyper => "client-hyper",
-            ClientName::Isahc => "client-isahc",
-            ClientName::Surf => "client-surf",
-            ClientName::Ureq => "client-ureq",
-        };
-        [runtime, client]
+        [self.runtime.feature(), self.client.feature()]
     }
 
     /// Whether this program was built with the cell's features.
     pub fn is_compiled(self) -> bool {
-        let runtime = match self.runtime {
-            RuntimeName::Tokio => cfg!(feature = "rt-tokio"),
-            RuntimeName::Smol => cfg!(feature = "rt-smol"),
-            RuntimeName::AsyncStd => cfg!(feature = "rt-async-std"),
-            RuntimeName::Threads => cfg!(feature = "rt-threads"),
-        };
-        let client = match self.client {
-            ClientName::Hyper => cfg!(feature = "client-hyper"),
-            ClientName::Isahc => cfg!(feature = "client-isahc"),
-            ClientName::Surf => cfg!(feature = "client-surf"),
-            ClientName::Ureq => cfg!(feature = "client-ureq"),
-        };
-        runtime && client
+        self.runtime.is_compiled() && self.client.is_compiled()
     }
 
     /// The cells that this program was built with.
@@ -156,10 +251,10 @@ impl Cell {
         if !self.is_compiled() {
             return Err(self.not_compiled());
         }
-        let (engine, runtime) = Engine::start(self, workers)?;
+        let (started, runtime) = StartedRuntime::start(self, workers)?;
         Ok(Backend {
             cell: self,
-            engine,
+            started,
             runtime,
         })
     }
@@ -194,7 +289,7 @@ impl FromStr for Cell {
     }
 }
 
-/// A name that is no cell's. Its message lists those that are.
+/// The error for a name that is not a cell's. Its message lists all cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownCell(String);
 
@@ -217,61 +312,8 @@ impl std::error::Error for UnknownCell {}
 #[derive(Clone)]
 pub struct Backend {
     cell: Cell,
-    engine: Engine,
+    started: StartedRuntime,
     runtime: Arc<dyn Runtime>,
-}
-
-/// The runtimes that are compiled in: none, perhaps.
-#[derive(Clone)]
-enum Engine {
-    #[cfg(feature = "rt-tokio")]
-    Tokio(inflight_tokio::Tokio),
-    #[cfg(feature = "rt-smol")]
-    Smol(inflight_smol::Smol),
-    #[cfg(feature = "rt-async-std")]
-    AsyncStd(inflight_async_std::AsyncStd),
-    #[cfg(feature = "rt-threads")]
-    Threads(inflight_threads::Threads),
-}
-
-impl Engine {
-    #[allow(unused_variables, reason = "with no runtime compiled in")]
-    fn start(cell: Cell, workers: Option<NonZeroUsize>) -> Result<(Self, Arc<dyn Runtime>), Error> {
-        match cell.runtime {
-            #[cfg(feature = "rt-tokio")]
-            RuntimeName::Tokio => {
-                let tokio = inflight_tokio::Tokio::new(workers)?;
-                Ok((Self::Tokio(tokio.clone()), Arc::new(tokio)))
-            }
-            #[cfg(feature = "rt-smol")]
-            RuntimeName::Smol => {
-                let smol = match workers {
-                    Some(workers) => inflight_smol::Smol::new(workers)?,
-                    None => inflight_smol::Smol::global(),
-                };
-                Ok((Self::Smol(smol.clone()), Arc::new(smol)))
-            }
-            #[cfg(feature = "rt-async-std")]
-            RuntimeName::AsyncStd => {
-                let async_std = match workers {
-                    Some(workers) => inflight_async_std::AsyncStd::with_workers(workers)?,
-                    None => inflight_async_std::AsyncStd::global(),
-                };
-                Ok((Self::AsyncStd(async_std), Arc::new(async_std)))
-            }
-            #[cfg(feature = "rt-threads")]
-            RuntimeName::Threads => {
-                if workers.is_some() {
-                    return Err(Error::new(ErrorKind::Unsupported)
-                        .with_context("threads have no workers: each task is a thread"));
-                }
-                let threads = inflight_threads::Threads::new();
-                Ok((Self::Threads(threads.clone()), Arc::new(threads)))
-            }
-            #[allow(unreachable_patterns, reason = "with every runtime compiled in")]
-            _ => Err(cell.not_compiled()),
-        }
-    }
 }
 
 impl Backend {
@@ -285,8 +327,8 @@ impl Backend {
         &self.runtime
     }
 
-    /// A heart that beats on the runtime, by its timer and, except on `threads`, which open no
-    /// sockets, through one of its sockets.
+    /// Starts a heartbeat on the runtime. It uses the runtime's timer and, except on `threads`, one of
+    /// its sockets.
     ///
     /// # Errors
     ///
@@ -309,58 +351,15 @@ impl Backend {
         self.builder().build()
     }
 
-    /// A session to be built with options.
+    /// Returns a builder for a session.
     pub fn builder(&self) -> SessionBuilder {
-        #[allow(unused_variables, reason = "with no client compiled in")]
-        let runtime = self.runtime.clone();
-        match self.cell.client {
-            #[cfg(feature = "client-hyper")]
-            ClientName::Hyper => Session::builder(move |options| {
-                let client = inflight_hyper::Hyper::new(runtime.clone(), options)?;
-                Ok((client, runtime))
-            }),
-            #[cfg(feature = "client-isahc")]
-            ClientName::Isahc => Session::builder(move |options| {
-                let client = inflight_isahc::Isahc::new(runtime.clone(), options)?;
-                Ok((client, runtime))
-            }),
-            #[cfg(feature = "client-surf")]
-            ClientName::Surf => Session::builder(move |options| {
-                let client = inflight_surf::Surf::new(runtime.clone(), options)?;
-                Ok((client, runtime))
-            }),
-            #[cfg(feature = "client-ureq")]
-            ClientName::Ureq => Session::builder(move |options| {
-                let client = inflight_ureq::Ureq::new(options)?;
-                Ok((
-                    inflight_core::Offload::new(client, runtime.clone()),
-                    runtime,
-                ))
-            }),
-            #[allow(unreachable_patterns, reason = "with every client compiled in")]
-            _ => {
-                let cell = self.cell;
-                Session::builder(move |_| {
-                    Err::<(Nothing, Arc<dyn Runtime>), _>(cell.not_compiled())
-                })
-            }
-        }
+        builder(self.cell, self.runtime.clone())
     }
 }
 
 impl BlockOn for Backend {
-    #[allow(unused_variables, reason = "with no runtime compiled in")]
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        match self.engine {
-            #[cfg(feature = "rt-tokio")]
-            Engine::Tokio(ref tokio) => tokio.block_on(future),
-            #[cfg(feature = "rt-smol")]
-            Engine::Smol(ref smol) => smol.block_on(future),
-            #[cfg(feature = "rt-async-std")]
-            Engine::AsyncStd(ref async_std) => async_std.block_on(future),
-            #[cfg(feature = "rt-threads")]
-            Engine::Threads(ref threads) => threads.block_on(future),
-        }
+        self.started.block_on(future)
     }
 }
 
@@ -370,10 +369,10 @@ impl fmt::Debug for Backend {
     }
 }
 
-/// The client of a cell without one: never made.
-enum Nothing {}
+/// The client of a cell that is not compiled in. It has no values.
+enum NoClient {}
 
-impl Fetch for Nothing {
+impl Fetch for NoClient {
     async fn fetch(&self, _: http::Request<Body>) -> Result<http::Response<Body>, Error> {
         match *self {}
     }

@@ -85,8 +85,7 @@
 //! [`SessionBuilder::proxy`] sends requests through one, [`Proxies`] says which; the environment is
 //! read only by a program that asks for it ([`Proxies::from_env`]).
 
-#[cfg(feature = "async-std")]
-pub mod async_std;
+mod backends;
 #[cfg(any(
     feature = "tokio",
     feature = "smol",
@@ -95,13 +94,15 @@ pub mod async_std;
 ))]
 pub mod blocking;
 mod cell;
-#[cfg(feature = "smol")]
-pub mod smol;
-#[cfg(feature = "tokio")]
-pub mod tokio;
-#[cfg(feature = "ureq")]
-pub mod ureq;
 
+#[cfg(feature = "async-std")]
+pub use backends::async_std;
+#[cfg(feature = "smol")]
+pub use backends::smol;
+#[cfg(feature = "tokio")]
+pub use backends::tokio;
+#[cfg(feature = "ureq")]
+pub use backends::ureq;
 pub use cell::{Backend, Cell, UnknownCell};
 pub use inflight_core::*;
 #[cfg(feature = "hickory")]
