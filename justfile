@@ -1,13 +1,13 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-# Show the recipes.
+# List the recipes.
 default:
     @just --list --unsorted
 
 # The first step compiles for about 6 minutes on 2 cores and prints what a blocking call costs. The
-# second step compiles the experiments, which takes about 10 more minutes. The third step runs them.
-# It leaves out narrow intervals (a few rounds each), the largest points (10,000 in flight), threads
-# beyond a thousand, and all of criterion but a few contenders.
+# second step compiles the experiments, which takes about 10 more minutes. The third step runs them
+# with few rounds, so the intervals are wide. It leaves out the largest points (10,000 in flight),
+# more than a thousand threads, and most contenders of criterion.
 #
 # Measure a blocking call, then run every experiment briefly and print the figures as tables.
 bench:
@@ -22,9 +22,9 @@ bench:
     @echo
     cargo bench --quiet -p inflight-benches --bench summary
 
-# Ctrl-C keeps what is finished, and `just bench-resume` does the rest.
+# Ctrl-C keeps the finished turns. `just bench-resume` runs the rest.
 #
-# Run every experiment with narrow intervals, and criterion on every contender: an hour and a half.
+# Run every experiment for narrow intervals, and criterion on every contender (about 90 minutes).
 bench-full:
     cargo build --release -p inflight-cli -p inflight-lab
     cargo bench -p inflight-benches --no-run
@@ -34,46 +34,55 @@ bench-full:
     @echo
     cargo bench --quiet -p inflight-benches --bench summary
 
-# Do what is left of the lab's run that was begun last today.
+# Resume the last lab run of today.
 bench-resume:
     cargo build --release -p inflight-cli -p inflight-lab
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --resume
 
-# Report the lab's records: lab-report.html with charts, and the tables of the book's page of figures.
+# The book shows the records in docs/records, one file for each machine. This recipe replaces a machine's file with the
+# newest records in target/lab: `just bench-keep amd-epyc-2-cores`.
+#
+# Keep the newest records of this machine for the book.
+bench-keep MACHINE:
+    cp "$(ls -t target/lab/*.csv | head -n 1)" docs/records/{{MACHINE}}.csv
+
+# Write the lab's report of the kept records: lab-report.html with charts, and the tables on the book's page of figures.
 lab-report:
     cargo build --release -p inflight-cli
-    "${CARGO_TARGET_DIR:-target}/release/inflight" lab report --out lab-report.html --markdown docs/src/figures.md
+    "${CARGO_TARGET_DIR:-target}/release/inflight" lab report --out lab-report.html --markdown docs/src/figures.md \
+        $(printf -- '--records %s ' docs/records/*.csv)
     python3 docs/check_report.py lab-report.html docs/records/*.csv
 
-# Write the newest records into the book: the tables per cell, and the page of all figures.
-bench-figures:
+# Write a machine's kept records into the book: the tables for each cell, and the page of all figures.
+bench-figures MACHINE:
     cargo bench -p inflight-benches --bench summary -- \
+        --records {{justfile_directory()}}/docs/records/{{MACHINE}}.csv \
         --markdown {{justfile_directory()}}/docs/src/figures.md \
         --markdown {{justfile_directory()}}/docs/src/figures-all.md
 
-# Get the lab's contenders in Python and Go ready, and say which are there: aiohttp, requests, net/http, curl, wrk.
+# Prepare the optional contenders of the lab (aiohttp, requests, net/http, curl, wrk) and list the available ones.
 peers:
     bash crates/lab/peers/setup.sh
 
-# Run every test: units, properties, the conformance suite on every cell, doc tests.
+# Run every test: unit tests, property tests, the conformance suite on every cell, doc tests.
 test:
-    # Most of them wait for events most of the time: more at once than there are cores.
+    # Most tests wait for events most of the time, so more of them run at once than there are cores.
     RUST_TEST_THREADS=4 cargo test --workspace --features inflight-net/hickory
     cargo test -p inflight-core --all-features --test bridges
     cargo test --release -p inflight-probe --features stacks
 
-# Options go to the script, such as `--quick`, `--cell smol/hyper` or `--server nginx-http2`. A server whose package is
-# missing is skipped.
+# Options are passed to the script, such as `--quick`, `--cell smol/hyper` or `--server nginx-http2`. A server whose
+# package is missing is skipped.
 #
 # Run the clients against nginx, Apache, haproxy and squid, and check that no request is lost.
 servers *OPTIONS:
     cargo build --release -p inflight-conformance
     python3 crates/conformance/servers/servers.py "${CARGO_TARGET_DIR:-target}/release/inflight-conformance" {{OPTIONS}}
 
-# Options go to the program, such as `--cell smol/hyper` or `--against http://127.0.0.1:8080`, a
-# server like httpbin.
+# Options are passed to the program, such as `--cell smol/hyper` or `--against http://127.0.0.1:8080`,
+# which must be a server like httpbin.
 #
-# Show the contract as a table: case by cell (`--cell smol/hyper`, `--against URL`).
+# Run the conformance suite and print a table of cases and cells (`--cell smol/hyper`, `--against URL`).
 conformance *OPTIONS:
     cargo run --quiet -p inflight-conformance -- {{OPTIONS}}
 
@@ -81,7 +90,7 @@ conformance *OPTIONS:
 verdicts:
     cargo run --quiet -p inflight-conformance -- --verdicts {{justfile_directory()}}/docs/src/verdicts.md
 
-# Put each cell under 10 x 10,000 requests, one in ten with a fault: each is answered once, nothing grows.
+# Send 10 x 10,000 requests on each cell, one in ten with a fault, and check that nothing is lost or leaked.
 stress *OPTIONS:
     cargo run --quiet --release -p inflight-conformance -- --stress 10000 {{OPTIONS}}
 
@@ -89,19 +98,21 @@ stress *OPTIONS:
 run EXAMPLE BACKEND="tokio":
     cargo run --quiet -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}
 
-# Format, lint with warnings denied, check the docs of the API, who knows whom, and the Rust version.
+# Check formatting, lints, the API docs, the dependencies between crates, import cycles, names, and the Rust version.
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --quiet
     python3 .ci/layers.py
+    python3 .ci/cycles.py
+    python3 .ci/names.py
     python3 .ci/rust_version.py
 
-# Check the facade with no feature, each alone, each pair and all (needs cargo-hack).
+# Check the facade with no feature, each feature alone, each pair, and all of them (needs cargo-hack).
 features:
     cargo hack clippy -p inflight --feature-powerset --depth 2 --quiet -- -D warnings
 
-# Run the tests and the examples as those build them who take one backend alone.
+# Run the tests and an example with one backend at a time, as a user builds them.
 alone:
     for backend in smol async-std ureq; do \
         cargo test --quiet -p inflight -p inflight-examples --no-default-features \
@@ -110,14 +121,14 @@ alone:
     done
     cargo test --quiet -p inflight-cli --no-default-features --features tokio --test program backends
 
-# Check licences, sources and bans of the dependencies (needs cargo-deny; its advisories need the network).
+# Check licences, sources and bans of the dependencies (needs cargo-deny).
 deny:
     cargo deny --all-features check licenses bans sources
 
-# Build the book into docs/book and check it: raw includes, empty includes, dead links (needs mdbook).
+# Build the book into docs/book, and check its includes and links (needs mdbook).
 docs:
     mdbook build docs
     python3 docs/check.py
 
-# All that CI runs.
+# Run everything that CI runs.
 ci: lint features test alone docs deny

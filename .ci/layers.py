@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asserts who may know whom: the picture in ARCHITECTURE.md, checked with `cargo tree`."""
+"""Checks with `cargo tree` that crates depend on each other as the diagram in ARCHITECTURE.md shows."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ CLIENTS = {f"inflight-{name}" for name in ("ureq", "hyper", "surf", "isahc", "mo
 CORE = {"inflight-core"}
 NET = {"inflight-net"}
 
-MAY_KNOW = {
+ALLOWED = {
     "inflight-core": set(),
     "inflight-origin": set(),
     **{name: CORE for name in RUNTIMES | NET},
@@ -32,20 +32,20 @@ def run(*command):
 def main():
     metadata = json.loads(run("cargo", "metadata", "--no-deps", "--format-version", "1"))
     members = {package["name"] for package in metadata["packages"]}
-    faults = [f"{name}: not in the table of .ci/layers.py" for name in members - set(MAY_KNOW)]
-    for member in sorted(members & set(MAY_KNOW)):
+    faults = [f"{name}: not in the table of .ci/layers.py" for name in members - set(ALLOWED)]
+    for member in sorted(members & set(ALLOWED)):
         tree = run(
             "cargo", "tree", "-p", member, "--all-features", "--edges", "normal",
             "--depth", "1", "--prefix", "none", "--format", "{p}",
         )
-        known = {line.split()[0] for line in tree.splitlines() if line} - {member}
-        for name in sorted((known & members) - MAY_KNOW[member]):
-            faults.append(f"{member} must not know {name}")
+        dependencies = {line.split()[0] for line in tree.splitlines() if line} - {member}
+        for name in sorted((dependencies & members) - ALLOWED[member]):
+            faults.append(f"{member} must not depend on {name}")
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:
         sys.exit(1)
-    print(f"layers: {len(members)} crates know whom they may")
+    print(f"layers: {len(members)} crates depend on those that they may")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 """Checks the built book and the project's pages.
 
 Fails on a raw include left in the output, on an include that gives nothing, on a listing that is not
-included or has no command above that runs it, and on a dead link or anchor. Fails also on a README that
-is too long, or whose program or figures differ from the example and the book that they come from.
+included or has no command above that runs it, and on a dead link or anchor. Fails also on a README or an
+ARCHITECTURE.md that is too long, and on a README whose program or figures differ from the example and the
+book that they come from.
 """
 
 import re
@@ -17,6 +18,7 @@ BOOK = DOCS / "book"
 SOURCE = DOCS / "src"
 
 README_BYTES = 8192
+ARCHITECTURE_LINES = 120
 README_PROGRAM = ROOT / "examples/src/bin/gather.rs"
 
 INCLUDE = re.compile(r"\{\{#include\s+([^}:]+?)(?::([\w-]+))?\s*\}\}")
@@ -94,11 +96,15 @@ def check_link(path, link, page, pages):
 
 
 def check_project_pages():
-    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        page = ROOT / name
+    pages = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    pages += sorted((DOCS / "decisions").glob("*.md"))
+    for page in pages:
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-            if not re.match(r"[a-z]+:", link) and not (ROOT / link.partition("#")[0]).exists():
-                faults.append(f"{name}: dead link {link}")
+            if not re.match(r"[a-z]+:", link) and not (page.parent / link.partition("#")[0]).exists():
+                faults.append(f"{page.relative_to(ROOT)}: dead link {link}")
+    lines = len((ROOT / "ARCHITECTURE.md").read_text().splitlines())
+    if lines > ARCHITECTURE_LINES:
+        faults.append(f"ARCHITECTURE.md: {lines} lines, but at most {ARCHITECTURE_LINES} are allowed: write a decision page")
 
 
 def check_readme():

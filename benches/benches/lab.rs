@@ -1,26 +1,26 @@
-//! criterion's statistics on the lab's experiments: the same workers, in processes of their own, and
-//! a comparison with the last time that this was run.
+//! Runs the lab's experiments under criterion: the same workers in separate processes, with a
+//! comparison to the previous run.
 //!
-//! Without `INFLIGHT_BENCH=full` in the environment it is a few contenders of a few experiments; with
-//! it, every contender at every point of a quick run. What is measured is not the time that criterion
-//! waits but what the worker tells: an experiment's first metric.
+//! By default, a few contenders of a few experiments run. With `INFLIGHT_BENCH=full` in the environment,
+//! every contender runs at every point of a quick run. The measured value is the first metric of an
+//! experiment, as the worker reports it.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode};
-use inflight_lab::experiment::{Effort, Experiment, Process};
+use inflight_lab::experiment::{Effort, Experiment, ProcessLifetime};
 use inflight_lab::experiments;
 use inflight_lab::process::{OriginProcess, Programs, Worker};
-use inflight_lab::worker::{Ask, Setup};
+use inflight_lab::worker::{Parameters, WorkerConfig};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// An experiment, a point, and who takes part.
-type Few = (&'static str, f64, &'static [&'static str]);
+/// An experiment, a point and contenders.
+type Selection = (&'static str, f64, &'static [&'static str]);
 
-/// What is run without being asked for all.
-const FEW: [Few; 3] = [
+/// The default selection.
+const DEFAULT_SELECTION: [Selection; 3] = [
     ("gather", 100.0, &["tokio/hyper", "threads/ureq"]),
     ("blocking", 0.0, &["tokio: inline", "tokio: async"]),
     (
@@ -30,8 +30,8 @@ const FEW: [Few; 3] = [
     ),
 ];
 
-/// A turn that takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The timeout of a turn.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn main() -> Result<(), Failure> {
     let line = |command: &str| {
@@ -58,7 +58,7 @@ fn main() -> Result<(), Failure> {
                     .into_iter()
                     .filter(|contender| contender.name == contender.program)
                     .map(|contender| contender.program)
-                    .filter(|program| (experiment.work.takes)(Effort::Quick, program, x))
+                    .filter(|program| (experiment.execution.includes)(Effort::Quick, program, x))
                     .collect();
                 measure(
                     &mut criterion,
@@ -71,8 +71,8 @@ fn main() -> Result<(), Failure> {
             }
         }
     } else {
-        for (name, x, contenders) in FEW {
-            let experiment = experiments::find(name).ok_or("an experiment was renamed")?;
+        for (name, x, contenders) in DEFAULT_SELECTION {
+            let experiment = experiments::find(name).ok_or("unknown experiment")?;
             measure(
                 &mut criterion,
                 experiment,
@@ -87,13 +87,16 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether criterion can make something of it: a time, from a process that is kept.
+/// Returns whether criterion can measure the experiment: its first metric is a time, and its process is
+/// reused.
 fn is_timed(experiment: &Experiment) -> bool {
     let time = experiment
         .metrics
         .first()
         .and_then(|metric| unit(metric.unit));
-    time.is_some() && experiment.work.process == Process::Kept && !experiment.work.trace
+    time.is_some()
+        && experiment.execution.process == ProcessLifetime::Reused
+        && !experiment.execution.trace
 }
 
 fn unit(unit: &str) -> Option<Duration> {
@@ -112,8 +115,11 @@ fn measure(
     programs: &Programs,
     origin: &OriginProcess,
 ) -> Result<(), Failure> {
-    let metric = experiment.metrics.first().ok_or("it measures nothing")?;
-    let unit = unit(metric.unit).ok_or("it measures no time")?;
+    let metric = experiment
+        .metrics
+        .first()
+        .ok_or("the experiment has no metrics")?;
+    let unit = unit(metric.unit).ok_or("the first metric is not a time")?;
     let mut group = criterion.benchmark_group(match experiment.variable {
         Some(_) => format!("{} {x}", experiment.name),
         None => experiment.name.to_owned(),
@@ -121,23 +127,25 @@ fn measure(
     group.sampling_mode(SamplingMode::Flat);
     for contender in contenders {
         let contender = contender.as_ref();
-        let setup = Setup {
+        let config = WorkerConfig {
             experiment: experiment.name.to_owned(),
             contender: contender.to_owned(),
             origin: origin.base().to_owned(),
         };
-        // A peer whose tool is not there.
-        let Ok(line) = programs.of(&setup) else {
+        // Skip peers that are not installed.
+        let Ok(line) = programs.worker_command(&config) else {
             continue;
         };
         let mut worker = Worker::start(&line)?;
         group.bench_function(contender, |bencher| {
             bencher.iter_custom(|iterations| {
-                let answer = worker.turn(Ask { x, iterations }, PATIENCE, &|| false);
-                match answer {
-                    // The metric is of one iteration.
-                    Ok(answer) => unit.mul_f64(answer.metrics[metric.name] * iterations as f64),
-                    Err(no) => panic!("{}, {contender}: {no:?}", experiment.name),
+                let measurement = worker.measure(Parameters { x, iterations }, TIMEOUT, &|| false);
+                match measurement {
+                    // The metric is per iteration.
+                    Ok(measurement) => {
+                        unit.mul_f64(measurement.metrics[metric.name] * iterations as f64)
+                    }
+                    Err(error) => panic!("{}, {contender}: {error:?}", experiment.name),
                 }
             });
         });

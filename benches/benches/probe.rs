@@ -1,5 +1,5 @@
-//! What the probe costs: a poll of a future that is ready at once, bare, with a label, and with a
-//! label under a watchdog; and the same polls answering a wake.
+//! Measures the cost of the probe: polls of a pending future without a label, with a label, and with a
+//! label under a watchdog. Some of the futures also wake their task.
 
 use std::future::poll_fn;
 use std::hint::black_box;

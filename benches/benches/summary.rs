@@ -1,4 +1,4 @@
-//! The last step of `just bench`: prints the newest records in `docs/records` as tables. The first
+//! The last step of `just bench`: prints the newest records in `target/lab` as tables. The first
 //! table has every figure with its limit and the ratio of the two. The others put some of these
 //! figures side by side: a row for each cell, for each runtime and for each ratio of two contenders.
 //!
@@ -13,13 +13,13 @@ use std::process::ExitCode;
 
 use inflight::Cell;
 use inflight_benches::newest_records;
-use inflight_lab::data::{self, Measured, Sample};
+use inflight_lab::data::{self, ExperimentResults, Sample};
 use inflight_lab::experiment::Metric;
 use inflight_lab::record::{self, Run};
 use inflight_lab::stats::Estimate;
 use inflight_lab::{experiments, text};
 
-const RECORDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/records");
+const RECORDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/lab");
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -34,23 +34,26 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let path = newest_records(Path::new(RECORDS))?;
+    let path = match options("--records")?.pop() {
+        Some(file) => file.into(),
+        None => newest_records(Path::new(RECORDS))?,
+    };
     let runs = record::read(std::fs::File::open(path)?)?;
-    let seen = data::latest(&runs);
-    let everything = table(&self::everything(&seen));
-    let by_cell = table(&self::by_cell(&seen));
-    let stalls = table(&self::stalls(&seen));
-    let ratios = table(&self::ratios(&seen));
-    let made = made(&runs, &seen);
-    println!("{everything}\n{by_cell}\n{stalls}\n{ratios}\n{made}");
+    let results = data::latest(&runs);
+    let everything = table(&self::everything(&results));
+    let by_cell = table(&self::by_cell(&results));
+    let stalls = table(&self::stalls(&results));
+    let ratios = table(&self::ratios(&results));
+    let provenance = provenance(&runs, &results);
+    println!("{everything}\n{by_cell}\n{stalls}\n{ratios}\n{provenance}");
     let tables = [
         ("cells", by_cell),
         ("stalls", stalls),
         ("ratios", ratios),
         ("everything", everything),
     ];
-    let blocks = tables.map(|(name, table)| (name, format!("{table}\n{made}")));
-    for path in markdown_files()? {
+    let blocks = tables.map(|(name, table)| (name, format!("{table}\n{provenance}")));
+    for path in options("--markdown")? {
         let page = std::fs::read_to_string(&path)?;
         let filled = fill(page, &blocks).map_err(|error| format!("{path}: {error}"))?;
         std::fs::write(&path, filled)?;
@@ -58,13 +61,13 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The files of every `--markdown FILE`.
-fn markdown_files() -> Result<Vec<String>, Failure> {
+/// Returns the files of all options with this name.
+fn options(name: &str) -> Result<Vec<String>, Failure> {
     let mut files = Vec::new();
     let mut arguments = std::env::args();
     while let Some(argument) = arguments.next() {
-        if argument == "--markdown" {
-            files.push(arguments.next().ok_or("--markdown needs a file")?);
+        if argument == name {
+            files.push(arguments.next().ok_or(format!("{name} needs a file"))?);
         }
     }
     Ok(files)
@@ -93,15 +96,15 @@ fn fill(mut page: String, blocks: &[(&str, String)]) -> Result<String, Failure> 
     }
 }
 
-/// Where and when each run was made whose figures are shown, and by which command.
-fn made(runs: &[Run], seen: &[Measured]) -> String {
+/// Describes the machine, the date and the command of each run in the tables.
+fn provenance(runs: &[Run], results: &[ExperimentResults]) -> String {
     let all: Vec<_> = experiments::all()
         .iter()
         .map(|experiment| experiment.name)
         .collect();
-    let mut told: Vec<String> = Vec::new();
+    let mut sentences: Vec<String> = Vec::new();
     for run in runs {
-        if seen.iter().all(|measured| measured.run != run.id) {
+        if results.iter().all(|measured| measured.run != run.id) {
             continue;
         }
         let get = |key| run.environment.get(key).map_or("", String::as_str);
@@ -110,19 +113,18 @@ fn made(runs: &[Run], seen: &[Measured]) -> String {
             names => format!(" {names}"),
         };
         let effort = get("effort");
-        let place = record::place(&run.id, &run.environment);
+        let description = record::describe_run(&run.id, &run.environment);
         let sentence = format!(
-            "{place} Made by `inflight lab run{names} --effort {effort} && just bench-figures`."
+            "{description} Made by `inflight lab run{names} --effort {effort} && just bench-figures`."
         );
-        if !told.contains(&sentence) {
-            told.push(sentence);
+        if !sentences.contains(&sentence) {
+            sentences.push(sentence);
         }
     }
-    told.join(" ")
+    sentences.join(" ")
 }
 
-/// A column of a table with a row for each cell: its title, and of which experiment, metric and
-/// point its figures are.
+/// A column of the table of cells: its title, and the experiment, metric and point of its values.
 type Column = (&'static str, (&'static str, &'static str, f64));
 
 const BY_CELL: [Column; 6] = [
@@ -136,17 +138,17 @@ const BY_CELL: [Column; 6] = [
         ("threads", "wall", 5000.0),
     ),
     ("memory for each", ("threads", "memory", 5000.0)),
-    ("requests a second", ("overhead", "rate", 0.0)),
+    ("requests per second", ("overhead", "rate", 0.0)),
     ("CPU for each", ("overhead", "cpu", 0.0)),
 ];
 
 fn sample<'a>(
-    seen: &'a [Measured],
+    results: &'a [ExperimentResults],
     (experiment, metric, x): (&str, &str, f64),
-    who: &str,
+    contender: &str,
 ) -> Option<&'a Sample> {
-    let measured = seen.iter().find(|one| one.experiment == experiment)?;
-    measured.get(metric, who, x)
+    let measured = results.iter().find(|one| one.experiment == experiment)?;
+    measured.get(metric, contender, x)
 }
 
 fn figure(sample: Option<&Sample>) -> String {
@@ -154,12 +156,12 @@ fn figure(sample: Option<&Sample>) -> String {
     estimate.map_or(String::new(), |(value, unit)| text::figure(value, unit))
 }
 
-fn by_cell(seen: &[Measured]) -> Vec<Vec<String>> {
+fn by_cell(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     let mut cells = vec![vec!["cell".to_owned()]];
     cells[0].extend(BY_CELL.map(|(title, _)| title.to_owned()));
     for cell in Cell::ALL {
         let name = cell.to_string();
-        let figures = BY_CELL.map(|(_, of)| figure(sample(seen, of, &name)));
+        let figures = BY_CELL.map(|(_, of)| figure(sample(results, of, &name)));
         if figures.iter().any(|figure| !figure.is_empty()) {
             let mut row = vec![name];
             row.extend(figures);
@@ -169,30 +171,30 @@ fn by_cell(seen: &[Measured]) -> Vec<Vec<String>> {
     cells
 }
 
-/// The stalls of one worker, a row for each runtime.
-fn stalls(seen: &[Measured]) -> Vec<Vec<String>> {
-    const HOW: [(&str, &str); 4] = [
+/// Returns the table of stalls of one worker, with a row for each runtime.
+fn stalls(results: &[ExperimentResults]) -> Vec<Vec<String>> {
+    const MODES: [(&str, &str); 4] = [
         ("nothing is fetched", "idle"),
         ("ureq inside the task", "inline"),
         ("ureq on the blocking pool", "offloaded"),
         ("hyper", "async"),
     ];
     let mut cells = vec![vec!["runtime".to_owned()]];
-    cells[0].extend(HOW.map(|(title, _)| title.to_owned()));
+    cells[0].extend(MODES.map(|(title, _)| title.to_owned()));
     for runtime in ["tokio", "smol", "async-std"] {
-        let gap = |(_, how)| {
-            let who = format!("{runtime}: {how}");
-            figure(sample(seen, ("blocking", "gap", 0.0), &who))
+        let gap = |(_, mode)| {
+            let contender = format!("{runtime}: {mode}");
+            figure(sample(results, ("blocking", "gap", 0.0), &contender))
         };
         let mut row = vec![runtime.to_owned()];
-        row.extend(HOW.map(gap));
+        row.extend(MODES.map(gap));
         cells.push(row);
     }
     cells
 }
 
-/// What our own layers cost, as ratios within rounds.
-fn ratios(seen: &[Measured]) -> Vec<Vec<String>> {
+/// Returns the table of the costs of our layers, as ratios within rounds.
+fn ratios(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     const PAIRS: [(&str, &str); 5] = [
         ("tokio/hyper", "hyper-util alone"),
         ("tokio/hyper, gather.on", "hyper-util alone"),
@@ -201,32 +203,32 @@ fn ratios(seen: &[Measured]) -> Vec<Vec<String>> {
         ("tokio/hyper, probed", "tokio/hyper"),
     ];
     let mut cells = vec![
-        ["who", "CPU as a ratio to", "ratio"]
+        ["contender", "CPU as a ratio to", "ratio"]
             .map(str::to_owned)
             .to_vec(),
     ];
-    let overhead = seen.iter().find(|one| one.experiment == "overhead");
+    let overhead = results.iter().find(|one| one.experiment == "overhead");
     for (of, to) in PAIRS {
-        if let Some(ratio) = overhead.and_then(|seen| seen.ratio("cpu", of, to, 0.0)) {
+        if let Some(ratio) = overhead.and_then(|results| results.ratio("cpu", of, to, 0.0)) {
             cells.push(vec![of.to_owned(), to.to_owned(), spread(&ratio, "x")]);
         }
     }
-    if let Some(smallest) = overhead.and_then(|seen| seen.smallest_difference("cpu")) {
+    if let Some(smallest) = overhead.and_then(|results| results.smallest_difference("cpu")) {
         let what = "the smallest difference that can be claimed".to_owned();
         cells.push(vec![what, "itself".to_owned(), text::number(smallest)]);
     }
     cells
 }
 
-/// Every figure but those of traces, an experiment's together.
-fn everything(seen: &[Measured]) -> Vec<Vec<String>> {
-    let head = ["what", "who", "measured", "limit", "ratio"];
+/// Returns the table of all results except traces, grouped by experiment.
+fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
+    let head = ["metric", "contender", "measured", "limit", "ratio"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
-    for measured in seen {
+    for measured in results {
         let Some(experiment) = experiments::find(&measured.experiment) else {
             continue;
         };
-        if experiment.work.trace {
+        if experiment.execution.trace {
             continue;
         }
         for metric in experiment.metrics {
@@ -242,12 +244,12 @@ fn everything(seen: &[Measured]) -> Vec<Vec<String>> {
                     None => String::new(),
                 };
                 let mut what = format!("{}{at}: {}", experiment.name, metric.name);
-                // As the experiment tells them, not in the order of a shuffled round.
+                // In the order of the definition, not of a shuffled round.
                 for contender in (experiment.contenders)() {
                     let Some(sample) = measured.get(metric.name, &contender.name, x) else {
                         continue;
                     };
-                    if sample.is_again() {
+                    if sample.is_duplicate() {
                         continue;
                     }
                     if let Some(estimate) = sample.estimate() {
@@ -279,7 +281,7 @@ fn line(what: String, sample: &Sample, estimate: &Estimate, metric: &Metric) -> 
     ]
 }
 
-/// The median, and the interval where there are rounds enough for one.
+/// Formats the median, and the interval if there are at least two rounds.
 fn spread(estimate: &Estimate, unit: &str) -> String {
     let figure = text::figure(estimate.value, unit);
     if estimate.rounds < 2 {
@@ -289,7 +291,7 @@ fn spread(estimate: &Estimate, unit: &str) -> String {
     format!("{figure} ({low} to {high})")
 }
 
-/// A Markdown table that reads as plain text too.
+/// Formats a Markdown table with aligned columns.
 fn table(cells: &[Vec<String>]) -> String {
     let columns = cells.first().map_or(0, Vec::len);
     let wide = |text: &String| text.chars().count();

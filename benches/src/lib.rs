@@ -1,16 +1,16 @@
-//! What the benchmarks share: where the last records are.
+//! Code that the benchmarks share.
 //!
-//! What is measured is defined once, in `inflight-lab`: criterion and the lab's runner start the same
+//! The experiments are defined in `inflight-lab`. Criterion and the runner of the lab start the same
 //! workers.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The file of records in a folder that was written last.
+/// Returns the newest file of records in a folder.
 ///
 /// # Errors
 ///
-/// When the folder cannot be read or has none.
+/// If the folder cannot be read, or contains no records.
 pub fn newest_records(folder: &Path) -> io::Result<PathBuf> {
     let mut newest = None;
     for entry in std::fs::read_dir(folder)? {
@@ -23,7 +23,7 @@ pub fn newest_records(folder: &Path) -> io::Result<PathBuf> {
     match newest {
         Some((_, path)) => Ok(path),
         None => Err(io::Error::other(format!(
-            "{} has no records: `inflight lab run` makes them",
+            "{} has no records; run `inflight lab run` first",
             folder.display()
         ))),
     }

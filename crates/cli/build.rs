@@ -1,4 +1,4 @@
-//! Notes the versions in `Cargo.lock`, which `inflight backends` shows.
+//! Records the versions in `Cargo.lock`, which `inflight backends` shows.
 
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! Notes the versions in `Cargo.lock` and the compiler's, which go into the records.
+//! Collects the versions in `Cargo.lock` and of the compiler. The records contain them.
 
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");

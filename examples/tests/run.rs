@@ -1,4 +1,4 @@
-//! Every program of the book runs, and prints what the book says of it.
+//! Runs every example program and checks what it prints.
 
 use std::process::Command;
 
@@ -26,7 +26,7 @@ fn get_prints_the_page() {
 }
 
 #[test]
-fn hundred_pages_come_and_failures_are_told_one_by_one() {
+fn hundred_pages_prints_the_pages_and_each_failure() {
     let printed = run(env!("CARGO_BIN_EXE_hundred_pages"));
     let lines: Vec<&str> = printed.lines().collect();
     assert!(
@@ -53,8 +53,8 @@ fn stall_shows_the_page_s_delay_in_the_gap() {
         gap.trim_end_matches(" ms").parse().expect("milliseconds")
     };
     let lines: Vec<&str> = printed.lines().collect();
-    // A blocking call of 100 ms cannot stall for less; how little the others do is measured in
-    // the benchmarks, not asserted here.
+    // A blocking call of 100 ms stalls the loop for at least 100 ms. The benchmarks measure the other
+    // clients.
     assert!(gap(lines[1]) >= 100, "{printed}");
     assert_eq!(lines.len(), 4, "{printed}");
 }
@@ -104,7 +104,7 @@ fn auth_refresh_renews_its_token_once() {
 }
 
 #[test]
-fn cache_asks_for_each_page_once() {
+fn cache_requests_each_page_once() {
     let printed = run(env!("CARGO_BIN_EXE_cache"));
     let expected = "10 pages\n10 pages\n10 pages\n10 requests reached the server\n";
     assert_eq!(printed, expected);
@@ -115,19 +115,19 @@ fn trace_draws_each_request() {
     let printed = run(env!("CARGO_BIN_EXE_trace"));
     let lines: Vec<&str> = printed.lines().skip(1).collect();
     assert_eq!(lines.len(), 10, "{printed}");
-    // The first four go at once, the fifth waits for its turn.
+    // The first four start at once. The fifth waits for a permit.
     assert!(lines.iter().all(|line| line.contains('#')), "{printed}");
     assert!(lines[4].contains('.'), "{printed}");
 }
 
 #[test]
-fn virtual_time_takes_none() {
+fn virtual_time_does_not_wait() {
     let printed = run(env!("CARGO_BIN_EXE_virtual_time"));
     assert_eq!(printed, "\"all is well\" after 3725s\n4 requests\n");
 }
 
 #[test]
-fn aiohttp_does_what_its_counterparts_do() {
+fn aiohttp_prints_each_result() {
     let printed = run(env!("CARGO_BIN_EXE_aiohttp"));
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(
@@ -137,7 +137,7 @@ fn aiohttp_does_what_its_counterparts_do() {
     let mut completed = lines[4..6].to_vec();
     completed.sort_unstable();
     assert_eq!(completed, ["page 0: true", "page 1: true"]);
-    // How many of the two come within a second is for the machine to say.
+    // The number of pages within a second depends on the machine.
     assert!(lines[6].ends_with(" of 2 in time"), "{printed}");
     assert_eq!(lines[7], r#"cookies: {"cookies":{"user":"me"}}"#);
     assert!(lines[8].ends_with(" failed: closed"), "{printed}");
@@ -145,7 +145,7 @@ fn aiohttp_does_what_its_counterparts_do() {
 }
 
 #[test]
-fn policy_is_kept_in_each_of_its_parts() {
+fn policy_applies_each_option() {
     let printed = run(env!("CARGO_BIN_EXE_policy"));
     let (before, rest) = printed
         .split_once("9 pages of 50 ms, 3 at a time: ")
@@ -169,9 +169,9 @@ fn policy_is_kept_in_each_of_its_parts() {
             "302 Found",
             "GET: 200 OK after 3 attempts",
             "POST: 503 Service Unavailable after 1 attempt",
-            "within the grace: 222 characters",
-            "after it: closed",
-            "without any: closed",
+            "within the grace period: 222 characters",
+            "after close: closed",
+            "without a grace period: closed",
         ]
     );
 }

@@ -1,5 +1,5 @@
-//! The processes of a measurement, for criterion: cargo tells a benchmark where the binaries of its
-//! own package are.
+//! The processes of a measurement, for criterion. The binary is in this package because cargo sets
+//! `CARGO_BIN_EXE_…` only for binaries of the same package.
 #![allow(clippy::print_stderr, reason = "a program")]
 
 use std::process::ExitCode;

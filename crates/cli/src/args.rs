@@ -1,4 +1,4 @@
-//! What the program can be asked for.
+//! The command line.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -12,17 +12,17 @@ use inflight::Cell;
 use inflight::http::Method;
 use inflight::http::header::{HeaderName, HeaderValue};
 
-/// The short names of backends, in the order in which one is chosen when none is asked for.
+/// The short names of backends. The default is the first of them that is compiled in.
 pub(crate) const BACKENDS: [&str; 4] = ["tokio", "smol", "async-std", "ureq"];
 
-/// More threads than this help nobody, and a system may refuse to start them.
-const MOST_WORKERS: usize = 1024;
+/// The largest number of threads that is accepted. A system may refuse to start more.
+const MAX_WORKERS: usize = 1024;
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0    everything succeeded, or the reader of the output closed it
-  1    some request failed
-  2    the command line makes no sense, or the work cannot begin
+  0    everything succeeded, or the reader of the output closed the pipe
+  1    a request failed
+  2    the command line is invalid, or the command could not start
   130  interrupted with Ctrl-C";
 
 /// Fetch many URLs at once, on any asynchronous runtime
@@ -56,42 +56,43 @@ Examples:
   inflight get --cacert company.pem https://intranet.example/
   inflight get --proxy http://me:secret@proxy.example:3128 https://example.com/
 
-The body is written as it comes. With -o it goes to a temporary file beside FILE, which gets its
-name when it is complete: there is never half a FILE. A pipe or a device is written directly.
+The body is written as it arrives. With -o, it is written to a temporary file in the directory of
+FILE, which is renamed to FILE when the body is complete. If FILE is a pipe or a device, it is
+written directly.
 
-Without --format only errors are reported, on standard error. With it, one record as `gather`
-has them is written at the end: to standard output with -o, to standard error without.")]
+Without --format, only errors are reported, on standard error. With --format, one record like those
+of `inflight gather` is written at the end: to standard output with -o, otherwise to standard error.")]
 pub(crate) struct Get {
     /// The URL to fetch
     pub(crate) url: String,
 
-    /// The method [default: GET, or POST with -d]
+    /// The request method [default: GET, or POST with -d]
     #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = method)]
     pub(crate) method: Option<Method>,
 
-    /// A header to send, any number of times
+    /// A request header; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// The body to send: this text, the bytes of @FILE, or standard input with @-
+    /// The request body: this text, the contents of @FILE, or standard input with @-
     ///
-    /// Sent as application/x-www-form-urlencoded unless -H gives another Content-Type.
+    /// The Content-Type is application/x-www-form-urlencoded unless -H sets another.
     #[arg(short, long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
     pub(crate) data: Option<String>,
 
-    /// Write the response's head too, before its body
+    /// Write the status line and the headers of the response before its body
     #[arg(short, long)]
     pub(crate) include: bool,
 
-    /// Write to FILE instead of standard output
+    /// Write the output to FILE instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) requests: Requests,
+    pub(crate) requests: RequestArgs,
 }
 
-/// Fetch many URLs at once and report each as it finishes
+/// Fetch many URLs at once and report each result as it finishes
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("source").required(true).multiple(true).args(["urls", "input"]))]
 #[command(after_help = "\
@@ -100,153 +101,158 @@ Examples:
   inflight gather --input urls.txt --limit 50 --deadline 2m --output pages
   generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
 
-The input has one URL a line; blank lines and lines that begin with # are skipped. It is read as
-room comes up, so a pipe may go on for ever. A line that is no URL is one failed result.
+The input has one URL per line. Blank lines and lines that start with # are skipped. The input is
+read as requests finish, so it can be a pipe that never ends. A line that is not a URL is reported as
+one failed result.
 
-JSON Lines, one object a URL:
+With --format jsonl, each result is one line with a JSON object:
   {\"index\":0,\"url\":\"http://...\",\"final_url\":\"http://...\",\"status\":200,\"version\":\"HTTP/1.1\",
    \"bytes\":12,\"elapsed_ms\":103.2,\"attempts\":1,\"redirects\":0,\"sha256\":null,\"error\":null}
-On failure error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}; phase is null for other
-kinds, and attempts is 0 for a URL that was never requested.
+For a failed request, error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}. phase is null
+unless kind is timeout. attempts is 0 for a URL that was never requested.
 
-The first Ctrl-C stops starting requests, cancels those in flight, reports what is left as
-cancelled and exits with status 130; the second ends at once, and may leave temporary files of
---output, whose names begin with a dot. When the reader of standard output
-closes it, as `head` does, the program ends quietly with status 0.")]
+On the first Ctrl-C, no more requests are started, those in flight are cancelled, all unfinished URLs
+are reported as cancelled, and the exit status is 130. The second Ctrl-C exits immediately and can
+leave temporary files in the directory of --output; their names start with a dot. If the reader of
+standard output closes the pipe, as `head` does, the program exits with status 0 and no message.")]
 pub(crate) struct Gather {
-    /// The URLs to fetch, before those of --input
+    /// The URLs to fetch; those of --input follow them
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
 
-    /// Read URLs from FILE, one a line; - is standard input
+    /// Read URLs from FILE, one per line; - is standard input
     #[arg(long, value_name = "FILE|-")]
     pub(crate) input: Option<PathBuf>,
 
-    /// How many requests are in flight at once
+    /// The maximum number of requests in flight at once
     #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one, allow_negative_numbers = true)]
     pub(crate) limit: NonZeroUsize,
 
-    /// How many of them are at one host: one scheme, host and port [default: no limit]
+    /// The maximum number of requests in flight to one scheme, host and port [default: no limit]
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub(crate) per_host: Option<NonZeroUsize>,
 
-    /// How many requests start in a second, such as 20/s [default: no limit]
+    /// The maximum number of requests that start per second, such as 20/s [default: no limit]
     #[arg(long, value_name = "N/s", value_parser = rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<NonZeroU32>,
 
-    /// How long the whole batch may take; what is not done by then fails with kind deadline
+    /// The time limit for all requests together; those that have not finished by then fail with kind
+    /// deadline
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
 
-    /// Cancel everything else when one request fails
+    /// Cancel all other requests when one request fails
     #[arg(long)]
     pub(crate) fail_fast: bool,
 
     /// Save each body in DIR, in a file named by its index: 000000, 000001, ...
     ///
-    /// DIR is created if need be. A file appears when it is complete, and replaces one of the
-    /// same name. A failed request leaves none.
+    /// DIR is created if it does not exist. A file gets its name when it is complete, and replaces an
+    /// existing file of that name. A failed request leaves no file.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Compute the SHA-256 of each body
+    /// Compute the SHA-256 digest of each body
     #[arg(long)]
     pub(crate) digest: bool,
 
-    /// Say at the end, on standard error, how late the event loop was and what stalled it
+    /// At the end, report on standard error how late the event loop was and what stalled it
     #[arg(long)]
     pub(crate) probe: bool,
 
     #[command(flatten)]
-    pub(crate) requests: Requests,
+    pub(crate) requests: RequestArgs,
 }
 
-/// What `get` and `gather` have in common.
+/// The options that `get` and `gather` have in common.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Requests")]
-pub(crate) struct Requests {
-    /// Who waits and who speaks HTTP: tokio, smol, async-std, ureq, or RUNTIME/CLIENT such as smol/hyper
+pub(crate) struct RequestArgs {
+    /// The runtime and the HTTP client: tokio, smol, async-std, ureq, or RUNTIME/CLIENT such as
+    /// smol/hyper [default: the first of these names that is compiled in]
     #[arg(long, value_name = "CELL", value_parser = Cell::from_str)]
     pub(crate) backend: Option<Cell>,
 
-    /// Threads of the runtime [default: the runtime's own choice]
+    /// The number of threads of the runtime [default: chosen by the runtime]
     #[arg(long, value_name = "N", value_parser = workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<NonZeroUsize>,
 
-    /// How long one request may take as a whole, such as 300ms, 5s or 2m [default: 5m]
+    /// The time limit for one request, from its start to the end of the body, including retries, such
+    /// as 300ms, 5s or 2m [default: 5m]
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// How long making a connection may take, the look-up of the name included [default: 30s]
+    /// The time limit for opening a connection, including the DNS lookup [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) connect_timeout: Option<Duration>,
 
-    /// The longest wait for the next bytes: for the head of a response, once a request without a
-    /// body is made, and for each piece of its body
+    /// The time limit for the head of the response, if the request has no body, and for each chunk of
+    /// the response body [default: no limit]
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) read_timeout: Option<Duration>,
 
-    /// How often a request that failed in passing is sent again, if its method is idempotent
+    /// How many times a request is retried after a transient failure, if its method is idempotent
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: usize,
 
-    /// How many redirects in a row are followed; 0 answers with the redirect itself
+    /// The maximum number of redirects to follow; 0 returns the redirect response itself
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) max_redirects: usize,
 
-    /// Go through the proxy at URL, as http://user:password@host:port [default: what http_proxy,
-    /// https_proxy and all_proxy name]. Hosts in NO_PROXY are reached without it
+    /// Use the proxy at URL, such as http://user:password@host:port, except for the hosts in NO_PROXY
+    /// [default: the proxies of http_proxy, https_proxy and all_proxy]
     #[arg(long, value_name = "URL", conflicts_with = "no_proxy")]
     pub(crate) proxy: Option<String>,
 
-    /// Go straight to each server, whatever the environment says
+    /// Use no proxy, even if environment variables name one
     #[arg(long)]
     pub(crate) no_proxy: bool,
 
-    /// Trust the certificate authorities in FILE too (PEM), beside those that are built in
+    /// Trust the certificate authorities in FILE (PEM) in addition to the built-in ones
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
 
-    /// Fail when a body, decoded, is longer than this [default: no limit, as bodies are not kept in memory]
+    /// Fail if a decoded body is longer than this [default: no limit, because bodies are not kept in
+    /// memory]
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_body: Option<u64>,
 
-    /// Leave bodies in gzip, deflate, br and zstd as they come, and ask for none of these
+    /// Send no Accept-Encoding header, and do not decode bodies in gzip, deflate, br and zstd
     #[arg(long)]
     pub(crate) no_decompress: bool,
 
-    /// Treat a status of 400 or above as a failure, and leave its body unread
+    /// Treat a status of 400 or above as a failure, and do not read the body
     #[arg(long)]
     pub(crate) fail_status: bool,
 
-    /// How results are written [gather's default: table on a terminal, jsonl elsewhere]
+    /// The format of results [default for gather: table on a terminal, otherwise jsonl]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 
-    /// Whether to show progress on standard error: auto is when that is a terminal
+    /// Whether to show progress on standard error; auto shows it if that is a terminal
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub(crate) progress: When,
 }
 
-/// Serve a local origin, shaped like httpbin, to try things on
+/// Run a local test server with endpoints like those of httpbin
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   inflight origin
   inflight origin --listen 127.0.0.1:8080 --workers 2
 
-Prints `listening on http://ADDR` and serves until it is ended. `GET /` lists what it answers.")]
+Prints `listening on http://ADDR` and serves until it is killed. `GET /` lists the endpoints.")]
 pub(crate) struct Origin {
-    /// The address to listen on; port 0 takes a free one
+    /// The address to listen on; with port 0, the system chooses a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
 
-    /// Threads that serve
+    /// The number of threads that serve requests
     #[arg(long, value_name = "N", default_value = "1", value_parser = workers, allow_negative_numbers = true)]
     pub(crate) workers: NonZeroUsize,
 }
 
-/// Show live how late an event loop is while pages are fetched in ways that stall it and do not
+/// Show a live chart of how late an event loop is while blocking and async clients fetch pages
 #[cfg(feature = "stalls")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -255,35 +261,41 @@ Examples:
   inflight stalls --runtime smol --workers 2 --delay 300ms --every 1s
   inflight stalls --url http://127.0.0.1:8080/delay/1
 
-Keys: i fetches inside a task by a client that blocks (ureq), o by the same on the runtime's
-blocking pool, a by an async client (hyper), n not at all; the arrows go from one to the next;
-r forgets the counts; q, Esc and Ctrl-C end it. What was counted is then written in words.
+Keys:
+  i             fetch with a blocking client (ureq) inside a task
+  o             fetch with the same client on the runtime's blocking pool
+  a             fetch with an async client (hyper)
+  n             fetch nothing
+  arrows, Tab   select the next or previous of these
+  r             reset the counts and the chart
+  q, Esc        quit, and print the counts
+  Ctrl-C        the same, with exit status 130
 
-Each column of the picture is the latest tick, in 50 ms, of a timer that should tick every 10 ms
-on the same loop.")]
+A timer on the same event loop should tick every 10 ms. Each column of the chart is 50 ms, and its
+height shows how late the latest tick in that time was.")]
 pub(crate) struct Stalls {
-    /// Whose event loop is looked at [default: the first of these that is compiled in]
+    /// The runtime whose event loop is measured [default: the first of these that is compiled in]
     #[arg(long, value_enum, value_name = "RUNTIME")]
     pub(crate) runtime: Option<EventLoop>,
 
-    /// Threads of the runtime
+    /// The number of threads of the runtime
     #[arg(long, value_name = "N", default_value = "1", value_parser = workers, allow_negative_numbers = true)]
     pub(crate) workers: NonZeroUsize,
 
-    /// How long the page takes, on a server that is started for it
+    /// How long the built-in server waits before it sends the page
     #[arg(long, value_name = "DUR", default_value = "100ms", value_parser = delay)]
     pub(crate) delay: Duration,
 
-    /// How often a page begins; soon after the one before when that took longer
+    /// The interval at which a page is fetched; if a page takes longer, the next one follows shortly after
     #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = duration)]
     pub(crate) every: Duration,
 
-    /// Fetch this page instead
+    /// Fetch this URL instead of a page of the built-in server
     #[arg(long, value_name = "URL", conflicts_with = "delay")]
     pub(crate) url: Option<String>,
 }
 
-/// A runtime with an event loop to look at.
+/// A runtime that has an event loop.
 #[cfg(feature = "stalls")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EventLoop {
@@ -294,7 +306,7 @@ pub(crate) enum EventLoop {
 
 #[cfg(feature = "stalls")]
 impl EventLoop {
-    /// With the client that all three have.
+    /// Returns the cell of this runtime with hyper, which all three support.
     pub(crate) fn cell(self) -> Cell {
         let name = match self {
             Self::Tokio => "tokio/hyper",
@@ -308,14 +320,14 @@ impl EventLoop {
     }
 }
 
-/// Show the backends that are compiled in, and what each can do
+/// Show the backends that are compiled in and the capabilities of each
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   inflight backends
   inflight backends --format jsonl")]
 pub(crate) struct Backends {
-    /// How they are written
+    /// The output format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub(crate) format: Format,
 }
@@ -324,7 +336,7 @@ pub(crate) struct Backends {
 pub(crate) enum Format {
     /// Aligned columns
     Table,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 
@@ -337,55 +349,55 @@ pub(crate) enum When {
 
 fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     let n: usize = text.parse().map_err(|error| format!("{error}"))?;
-    NonZeroUsize::new(n).ok_or_else(|| "it must be at least 1".to_owned())
+    NonZeroUsize::new(n).ok_or_else(|| "must be at least 1".to_owned())
 }
 
 fn rate(text: &str) -> Result<NonZeroU32, String> {
     let number = text
         .strip_suffix("/s")
-        .ok_or("a rate is written as a whole number and /s, such as 20/s")?;
+        .ok_or("a rate is a whole number followed by /s, such as 20/s")?;
     let n: u32 = number.parse().map_err(|error| format!("{error}"))?;
-    NonZeroU32::new(n).ok_or_else(|| "it must be at least 1/s".to_owned())
+    NonZeroU32::new(n).ok_or_else(|| "must be at least 1/s".to_owned())
 }
 
 fn workers(text: &str) -> Result<NonZeroUsize, String> {
     let n = at_least_one(text)?;
-    if n.get() > MOST_WORKERS {
-        return Err(format!("it must be at most {MOST_WORKERS}"));
+    if n.get() > MAX_WORKERS {
+        return Err(format!("must be at most {MAX_WORKERS}"));
     }
     Ok(n)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; a duration is written 300ms, 5s or 2m"))?;
+        .map_err(|error| format!("{error}; write a duration as 300ms, 5s or 2m"))?;
     if duration.is_zero() {
-        return Err("it must be longer than zero".to_owned());
+        return Err("must be longer than zero".to_owned());
     }
     Ok(duration)
 }
 
-/// What the local server waits at most.
+/// The longest delay that the local server supports.
 #[cfg(feature = "stalls")]
-const MOST_DELAY: Duration = Duration::from_secs(30);
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
 #[cfg(feature = "stalls")]
 fn delay(text: &str) -> Result<Duration, String> {
     let delay = duration(text)?;
-    if delay > MOST_DELAY {
-        return Err(format!("it must be at most {MOST_DELAY:?}"));
+    if delay > MAX_DELAY {
+        return Err(format!("must be at most {MAX_DELAY:?}"));
     }
     Ok(delay)
 }
 
 fn method(text: &str) -> Result<Method, String> {
-    Method::from_bytes(text.as_bytes()).map_err(|_| "it is no HTTP method".to_owned())
+    Method::from_bytes(text.as_bytes()).map_err(|_| "not a valid HTTP method".to_owned())
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
-        .ok_or("a header is written 'Name: value'")?;
+        .ok_or("write a header as 'Name: value'")?;
     let invalid = |error: &dyn Display| format!("{error}");
     let name = HeaderName::from_str(name.trim()).map_err(|error| invalid(&error))?;
     let value =
@@ -423,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_a_number_a_second() {
+    fn a_rate_is_a_number_per_second() {
         assert_eq!(rate("20/s").map(NonZeroU32::get), Ok(20));
         for bad in ["", "20", "0/s", "-1/s", "1.5/s", "20/m", "/s", "20 /s"] {
             assert!(rate(bad).is_err(), "{bad:?}");

@@ -1,4 +1,4 @@
-//! `inflight backends`: what this program was built with, and what each part can do.
+//! `inflight backends`: lists the backends, their versions and their capabilities.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,35 +8,35 @@ use inflight::{Capabilities, Cell, Support};
 use serde::Serialize;
 
 use crate::args::{self, Format};
-use crate::exit::{Exit, Stop};
-use crate::output::{describe, line};
+use crate::exit::{CliError, ExitStatus};
+use crate::output::{describe, json_line};
 use crate::versions;
 
-/// A cell, and what its client says of itself: an error if it does not start, `None` if it is
-/// not compiled in.
+/// A cell and the capabilities of its client.
 struct Row {
     cell: Cell,
+    /// An error if the cell does not start, `None` if it is not compiled in.
     started: Option<Result<Capabilities, String>>,
 }
 
-pub(crate) fn run(args: &args::Backends) -> Result<Exit, Stop> {
+pub(crate) fn run(args: &args::Backends) -> Result<ExitStatus, CliError> {
     let rows = Cell::ALL.map(|cell| Row {
         cell,
         started: cell.is_compiled().then(|| start(cell)),
     });
     let text = match args.format {
-        Format::Jsonl => jsonl(&rows).map_err(|error| Stop::stdout(&error))?,
+        Format::Jsonl => jsonl(&rows).map_err(|error| CliError::stdout(&error))?,
         Format::Table => tables(&rows),
     };
     let mut stdout = io::stdout();
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| Stop::stdout(&error))?;
+        .map_err(|error| CliError::stdout(&error))?;
     if rows.iter().any(|row| matches!(row.started, Some(Err(_)))) {
-        return Ok(Exit::Failed);
+        return Ok(ExitStatus::Failed);
     }
-    Ok(Exit::Success)
+    Ok(ExitStatus::Success)
 }
 
 fn start(cell: Cell) -> Result<Capabilities, String> {
@@ -46,7 +46,7 @@ fn start(cell: Cell) -> Result<Capabilities, String> {
         .map_err(|error| describe(&error))
 }
 
-/// The features that add a cell: one where it has a short name, else two.
+/// Returns the features that add a cell: one for a cell with a short name, otherwise two.
 fn features(cell: Cell) -> Vec<&'static str> {
     match cell.short_name() {
         Some(name) => vec![name],
@@ -54,9 +54,9 @@ fn features(cell: Cell) -> Vec<&'static str> {
     }
 }
 
-/// A cell as JSON Lines have it.
+/// A cell as an object of JSON Lines.
 #[derive(Serialize)]
-struct Object<'a> {
+struct BackendRecord<'a> {
     backend: String,
     name: Option<&'static str>,
     runtime: &'static str,
@@ -66,21 +66,22 @@ struct Object<'a> {
     versions: BTreeMap<&'static str, &'static str>,
     error: Option<&'a str>,
     #[serde(flatten)]
-    client_says: Option<Abilities>,
+    client_details: Option<ClientRecord>,
 }
 
+/// The fields of a client that is compiled in and starts.
 #[derive(Serialize)]
-struct Abilities {
+struct ClientRecord {
     library: &'static str,
     supports: BTreeMap<String, bool>,
-    /// Why not, for what it does not support.
+    /// The reason for each capability that is not supported.
     reasons: BTreeMap<String, &'static str>,
-    ceilings: Vec<Limit>,
+    ceilings: Vec<Ceiling>,
     added_headers: &'static [&'static str],
 }
 
 #[derive(Serialize)]
-struct Limit {
+struct Ceiling {
     at_most: usize,
     what: &'static str,
 }
@@ -88,7 +89,7 @@ struct Limit {
 fn jsonl(rows: &[Row]) -> io::Result<String> {
     rows.iter()
         .map(|row| {
-            line(&Object {
+            json_line(&BackendRecord {
                 backend: row.cell.to_string(),
                 name: row.cell.short_name(),
                 runtime: row.cell.runtime(),
@@ -103,8 +104,8 @@ fn jsonl(rows: &[Row]) -> io::Result<String> {
                     Some(Err(error)) => Some(error),
                     _ => None,
                 },
-                client_says: match &row.started {
-                    Some(Ok(capabilities)) => Some(Abilities::from(capabilities)),
+                client_details: match &row.started {
+                    Some(Ok(capabilities)) => Some(ClientRecord::from(capabilities)),
                     _ => None,
                 },
             })
@@ -112,7 +113,7 @@ fn jsonl(rows: &[Row]) -> io::Result<String> {
         .collect()
 }
 
-impl From<&Capabilities> for Abilities {
+impl From<&Capabilities> for ClientRecord {
     fn from(capabilities: &Capabilities) -> Self {
         let key = |name: &str| name.replace([' ', '-'], "_");
         let supports = capabilities.supports();
@@ -126,7 +127,7 @@ impl From<&Capabilities> for Abilities {
             ceilings: capabilities
                 .ceilings
                 .iter()
-                .map(|ceiling| Limit {
+                .map(|ceiling| Ceiling {
                     at_most: ceiling.at_most,
                     what: ceiling.what,
                 })
@@ -136,7 +137,7 @@ impl From<&Capabilities> for Abilities {
     }
 }
 
-/// The cells, what their clients can do, and what is missing.
+/// Formats tables of the cells, of their capabilities, and of the cells that are not compiled in.
 fn tables(rows: &[Row]) -> String {
     let mut text = String::new();
     let mut cells = vec![
@@ -179,33 +180,33 @@ fn tables(rows: &[Row]) -> String {
         }
     }
     if cells.len() > 1 {
-        align(&mut text, &cells);
-        abilities(&mut text, rows);
+        push_aligned(&mut text, &cells);
+        push_capabilities(&mut text, rows);
     }
     if !missing.is_empty() {
         if !text.is_empty() {
             text.push('\n');
         }
         text.push_str("Not compiled in, and the features that add them:\n");
-        align(&mut text, &missing);
+        push_aligned(&mut text, &missing);
     }
     text
 }
 
-/// What each client can do. Cells of one client share a column unless their runtimes make a
-/// difference.
-fn abilities(text: &mut String, rows: &[Row]) {
+/// Appends the capabilities of each client. Cells with the same client share a column if their
+/// capabilities are equal.
+fn push_capabilities(text: &mut String, rows: &[Row]) {
     let mut columns: Vec<(String, &Capabilities)> = Vec::new();
     for (cell, capabilities) in rows.iter().filter_map(|row| match &row.started {
         Some(Ok(capabilities)) => Some((row.cell, capabilities)),
         _ => None,
     }) {
-        let alike = |other: &Capabilities| {
+        let is_same = |other: &Capabilities| {
             other.library == capabilities.library
                 && other.supports() == capabilities.supports()
                 && other.added_headers == capabilities.added_headers
         };
-        if columns.iter().any(|(_, other)| alike(other)) {
+        if columns.iter().any(|(_, other)| is_same(other)) {
             continue;
         }
         let client = cell.client().to_owned();
@@ -223,13 +224,13 @@ fn abilities(text: &mut String, rows: &[Row]) {
             let (_, support) = capabilities.supports()[n];
             row.push(match support {
                 Support::Yes => "yes".to_owned(),
-                Support::No(reason) => format!("no ({})", number(&mut reasons, reason)),
+                Support::No(reason) => format!("no ({})", footnote_number(&mut reasons, reason)),
             });
         }
         table.push(row);
     }
     text.push('\n');
-    align(text, &table);
+    push_aligned(text, &table);
     let mut notes: Vec<String> = columns
         .iter()
         .filter(|(_, capabilities)| !capabilities.added_headers.is_empty())
@@ -245,8 +246,8 @@ fn abilities(text: &mut String, rows: &[Row]) {
     }
 }
 
-/// The footnote's number, from 1.
-fn number(reasons: &mut Vec<&'static str>, reason: &'static str) -> usize {
+/// Returns the number of a footnote, counted from 1.
+fn footnote_number(reasons: &mut Vec<&'static str>, reason: &'static str) -> usize {
     let known = reasons.iter().position(|other| *other == reason);
     1 + known.unwrap_or_else(|| {
         reasons.push(reason);
@@ -254,12 +255,12 @@ fn number(reasons: &mut Vec<&'static str>, reason: &'static str) -> usize {
     })
 }
 
-/// Columns as wide as their widest, two spaces apart.
-fn align(text: &mut String, rows: &[Vec<String>]) {
+/// Appends rows with aligned columns, two spaces apart.
+fn push_aligned(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns)
         .map(|n| {
-            // The last of a row needs no room after it, and so makes none.
+            // The last field of a row does not widen its column.
             let inner = rows.iter().filter(|row| row.len() > n + 1);
             inner.map(|row| row[n].chars().count()).max().unwrap_or(0)
         })
@@ -279,17 +280,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_lines_have_no_blank_ends() {
+    fn columns_are_aligned_and_lines_have_no_trailing_spaces() {
         let mut text = String::new();
         let rows = [["a", "long", "x"], ["longer", "b", ""]];
-        align(&mut text, &rows.map(|row| row.map(str::to_owned).to_vec()));
+        push_aligned(&mut text, &rows.map(|row| row.map(str::to_owned).to_vec()));
         assert_eq!(text, "a       long  x\nlonger  b\n");
     }
 
     #[test]
-    fn a_reason_has_one_number() {
+    fn equal_reasons_share_a_number() {
         let mut reasons = Vec::new();
-        let numbers = ["a", "b", "a"].map(|reason| number(&mut reasons, reason));
+        let numbers = ["a", "b", "a"].map(|reason| footnote_number(&mut reasons, reason));
         assert_eq!(numbers, [1, 2, 1]);
         assert_eq!(reasons, ["a", "b"]);
     }

@@ -1,72 +1,75 @@
-//! How the program ends.
+//! The exit status, and errors that end the program.
 
 use std::fmt;
 use std::io::{self, Write};
 
 /// The exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// Everything succeeded, or the reader of the output has seen enough.
+pub(crate) enum ExitStatus {
+    /// Everything succeeded, or the reader of the output closed the pipe.
     Success = 0,
-    /// Some request failed, or its result could not be kept.
+    /// Some request failed, or its result could not be saved.
     Failed = 1,
-    /// What was asked for makes no sense or cannot begin.
+    /// The command line is invalid, or the command cannot start.
     Usage = 2,
-    /// Ctrl-C.
+    /// Interrupted with Ctrl-C.
     Interrupted = 130,
 }
 
-/// An early end.
+/// An error that ends the program, with the exit status for it.
 #[derive(Debug)]
-pub(crate) struct Stop {
-    exit: Exit,
+pub(crate) struct CliError {
+    status: ExitStatus,
     message: Option<String>,
 }
 
-impl Stop {
-    /// What was asked for cannot begin.
+impl CliError {
+    /// Returns an error for a command that is invalid or cannot start.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self {
-            exit: Exit::Usage,
+            status: ExitStatus::Usage,
             message: Some(message.to_string()),
         }
     }
 
-    /// It has begun, and cannot go on.
+    /// Returns an error for a command that started and cannot continue.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Self {
-            exit: Exit::Failed,
+            status: ExitStatus::Failed,
             message: Some(message.to_string()),
         }
     }
 
-    /// Standard output could not be written. A reader that went away has seen enough: that is
-    /// a quiet end, and no failure.
+    /// Returns an error for a failed write to standard output.
+    ///
+    /// If the reader has closed the pipe, the error has no message and its status is
+    /// [`ExitStatus::Success`].
     pub(crate) fn stdout(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
-                exit: Exit::Success,
+                status: ExitStatus::Success,
                 message: None,
             };
         }
         Self::failed(format_args!("writing to standard output: {error}"))
     }
 
-    /// Says what there is to say.
-    pub(crate) fn report(self) -> Exit {
+    /// Prints the message, if there is one, and returns the exit status.
+    pub(crate) fn report(self) -> ExitStatus {
         if let Some(message) = self.message {
-            complain(message);
+            print_error(message);
         }
-        self.exit
+        self.status
     }
 }
 
-/// A line on standard error. Where that is closed, there is nobody left to tell.
-pub(crate) fn complain(message: impl fmt::Display) {
-    note(format_args!("error: {message}"));
+/// Prints an error to standard error. Ignores write errors, because there is no other place to
+/// report them.
+pub(crate) fn print_error(message: impl fmt::Display) {
+    print_note(format_args!("error: {message}"));
 }
 
-/// A line on standard error that is no error.
-pub(crate) fn note(message: impl fmt::Display) {
+/// Prints a line that is not an error to standard error.
+pub(crate) fn print_note(message: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{message}");
 }

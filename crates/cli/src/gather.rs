@@ -1,4 +1,4 @@
-//! `inflight gather`: many URLs at once, each reported as it finishes.
+//! `inflight gather`: fetches many URLs at once and reports each as it finishes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -16,180 +16,191 @@ use inflight::{BlockOn, Error, ErrorKind, JobError, JobErrorKind, Session, gathe
 use sha2::{Digest, Sha256};
 
 use crate::args;
-use crate::exit::{Exit, Stop, complain, note};
-use crate::incoming::{Incoming, Policy, Watch};
-use crate::input::{Entry, Input};
+use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
+use crate::exit::{CliError, ExitStatus, print_error, print_note};
+use crate::input::{Input, InputUrl};
 use crate::output::{Failure, Printer, Record};
-use crate::probe::Probing;
+use crate::probe::LoopProbe;
 use crate::progress::{Progress, Unit};
-use crate::save::{Directory, Saving};
+use crate::save::{BodyWriter, OutputDirectory};
 use crate::session;
 use crate::signal::Interrupt;
 
-/// Why a batch ended before all of it was done.
+/// Why a gather stopped before every request had finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cutoff {
+enum StopReason {
     Interrupted,
     Deadline,
     FirstFailure,
 }
 
-impl Cutoff {
-    /// What a URL without a result of its own is reported as.
+impl StopReason {
+    /// Returns the failure to report for a URL that has no result.
     fn failure(self) -> Failure {
         let (kind, message) = match self {
             Self::Interrupted => (ErrorKind::Cancelled, "interrupted"),
-            Self::Deadline => (ErrorKind::Deadline, "the deadline passed before its end"),
+            Self::Deadline => (
+                ErrorKind::Deadline,
+                "the deadline passed before the request finished",
+            ),
             Self::FirstFailure => (ErrorKind::Cancelled, "another request failed"),
         };
         Failure::new(kind, message)
     }
 }
 
-/// What every job needs.
+/// What each job needs to fetch a URL.
 #[derive(Clone)]
-struct Kit {
+struct FetchContext {
     session: Session,
-    policy: Policy,
+    options: ResponseOptions,
     digest: bool,
     probe: bool,
-    directory: Option<Directory>,
+    directory: Option<OutputDirectory>,
 }
 
-/// A URL that is being fetched, for whoever reports it.
-struct Running {
-    entry: Entry,
-    watch: Watch,
+/// A URL that is being fetched.
+struct RunningJob {
+    url: InputUrl,
+    stats: SharedStats,
 }
 
-pub(crate) fn run(args: args::Gather) -> Result<Exit, Stop> {
+pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let input = Input::open(args.urls, args.input.as_deref())?;
-    let (directory, finished) = args.output.map(Directory::open).transpose()?.unzip();
+    let (directory, completion) = args.output.map(OutputDirectory::open).transpose()?.unzip();
     let (backend, session) =
-        session::start_batch(&args.requests, args.per_host, args.rate, args.probe)?;
+        session::start_gather(&args.requests, args.per_host, args.rate, args.probe)?;
     let interrupt = Interrupt::listen()?;
-    let probing = args.probe.then(|| Probing::start(&backend)).transpose()?;
+    let loop_probe = args.probe.then(|| LoopProbe::start(&backend)).transpose()?;
 
     let progress = Progress::start(args.requests.progress, Unit::Urls);
     if progress.is_shown() {
         let progress = progress.clone();
         input.count(move |total| progress.set_total(total));
     }
-    let batch = Batch {
+    let gather = GatherRun {
         limit: args.limit.get(),
         deadline: args.deadline,
         fail_fast: args.fail_fast,
         printer: Printer::stdout(args.requests.format, args.digest),
         progress,
-        tally: Tally::default(),
+        counts: ResultCounts::default(),
     };
-    let kit = Kit {
+    let context = FetchContext {
         session,
-        policy: Policy::of(&args.requests),
+        options: ResponseOptions::from_args(&args.requests),
         digest: args.digest,
         probe: args.probe,
         directory,
     };
     backend.block_on(async {
-        let exit = batch.run(input, kit, &interrupt).await;
-        // Jobs that were cancelled may be in the middle of a file.
-        if let Some(finished) = finished {
-            finished.wait().await;
+        let status = gather.run(input, context, &interrupt).await;
+        // Cancelled jobs may still be writing a file.
+        if let Some(completion) = completion {
+            completion.wait().await;
         }
-        if let Some(probing) = probing {
-            probing.report();
+        if let Some(loop_probe) = loop_probe {
+            loop_probe.report();
         }
-        exit
+        status
     })
 }
 
-/// A batch and how it is reported.
-struct Batch {
+/// A run of `inflight gather`: its limits and where it reports results.
+struct GatherRun {
     limit: usize,
     deadline: Option<Duration>,
     fail_fast: bool,
     printer: Printer<io::Stdout>,
     progress: Progress,
-    tally: Tally,
+    counts: ResultCounts,
 }
 
-impl Batch {
-    async fn run(mut self, input: Input, kit: Kit, interrupt: &Interrupt) -> Result<Exit, Stop> {
+impl GatherRun {
+    async fn run(
+        mut self,
+        input: Input,
+        context: FetchContext,
+        interrupt: &Interrupt,
+    ) -> Result<ExitStatus, CliError> {
         let started = Instant::now();
         let input = RefCell::new(input);
-        let cutoff = self.report_all(&input, kit, interrupt).await;
+        let stop_reason = self.fetch_and_report(&input, context, interrupt).await;
         self.progress.clear();
-        let (cutoff, input) = (cutoff?, input.into_inner());
+        let (stop_reason, input) = (stop_reason?, input.into_inner());
 
         if self.printer.is_table() || self.progress.is_shown() {
-            note(self.tally.summary(started.elapsed()));
+            print_note(self.counts.summary(started.elapsed()));
         }
-        let mut complete = self.tally.failed.is_empty();
+        let mut complete = self.counts.failed.is_empty();
         if let Some(failure) = input.failure() {
-            complain(failure);
+            print_error(failure);
             complete = false;
         }
-        match cutoff {
-            Some(Cutoff::Interrupted) => return Ok(Exit::Interrupted),
-            Some(Cutoff::Deadline) if input.was_cut_off() => {
-                complain("the deadline passed before the input ended");
+        match stop_reason {
+            Some(StopReason::Interrupted) => return Ok(ExitStatus::Interrupted),
+            Some(StopReason::Deadline) if input.is_truncated() => {
+                print_error("the deadline passed before the whole input was read");
                 complete = false;
             }
             _ => {}
         }
         Ok(if complete {
-            Exit::Success
+            ExitStatus::Success
         } else {
-            Exit::Failed
+            ExitStatus::Failed
         })
     }
 
-    /// Fetches until the input ends or something cuts it off, and reports every URL.
-    async fn report_all(
+    /// Fetches URLs until the input ends or the run is stopped. Reports every URL.
+    async fn fetch_and_report(
         &mut self,
         input: &RefCell<Input>,
-        kit: Kit,
+        context: FetchContext,
         interrupt: &Interrupt,
-    ) -> Result<Option<Cutoff>, Stop> {
+    ) -> Result<Option<StopReason>, CliError> {
         self.print(Printer::begin)?;
-        let cutoff = Cell::new(None);
-        self.fetch_all(input, kit, interrupt, &cutoff).await?;
-        let Some(cutoff) = cutoff.get() else {
+        let stop_reason = Cell::new(None);
+        self.run_jobs(input, context, interrupt, &stop_reason)
+            .await?;
+        let Some(stop_reason) = stop_reason.get() else {
             return Ok(None);
         };
-        // What was never started has a result all the same.
+        // Each URL that was never requested gets a record as well.
         input.borrow_mut().stop();
-        let mut left = self.tally.reported();
-        while let Some(entry) = poll_fn(|cx| input.borrow_mut().poll_next(cx)).await {
-            self.report(&Record::unsent(left, &entry.text, cutoff.failure()))?;
-            left += 1;
+        let mut index = self.counts.reported();
+        while let Some(url) = poll_fn(|cx| input.borrow_mut().poll_next(cx)).await {
+            self.report(&Record::unsent(index, &url.text, stop_reason.failure()))?;
+            index += 1;
         }
-        Ok(Some(cutoff))
+        Ok(Some(stop_reason))
     }
 
-    /// Reports what was started.
-    async fn fetch_all(
+    /// Runs the jobs and reports each that was started.
+    async fn run_jobs(
         &mut self,
         input: &RefCell<Input>,
-        kit: Kit,
+        context: FetchContext,
         interrupt: &Interrupt,
-        cutoff: &Cell<Option<Cutoff>>,
-    ) -> Result<(), Stop> {
-        let runtime = kit.session.runtime().clone();
+        stop_reason: &Cell<Option<StopReason>>,
+    ) -> Result<(), CliError> {
+        let runtime = context.session.runtime().clone();
         let running = RefCell::new(HashMap::new());
         let mut next = 0;
         let jobs = stream::poll_fn(|cx| {
-            input.borrow_mut().poll_next(cx).map(|entry| {
-                let (index, entry, watch) = (next, entry?, Watch::start());
+            input.borrow_mut().poll_next(cx).map(|url| {
+                let (index, url, stats) = (next, url?, SharedStats::start());
                 next += 1;
-                let (url, fault) = (entry.text.clone(), entry.fault);
-                let probe = kit.probe;
-                let job = fetch(kit.clone(), index, url, fault, watch.clone());
+                let (text, fault) = (url.text.clone(), url.fault);
+                let probe = context.probe;
+                let job = fetch(context.clone(), index, text, fault, stats.clone());
                 let job = match probe {
                     true => Either::Left(job.probed("fetch")),
                     false => Either::Right(job),
                 };
-                running.borrow_mut().insert(index, Running { entry, watch });
+                running
+                    .borrow_mut()
+                    .insert(index, RunningJob { url, stats });
                 Some(job)
             })
         });
@@ -201,14 +212,14 @@ impl Batch {
         let mut deadline = pin!(deadline);
         let mut interrupted = pin!(interrupt.wait());
         let until = poll_fn(|cx| {
-            if cutoff.get().is_none() {
+            if stop_reason.get().is_none() {
                 if interrupted.as_mut().poll(cx).is_ready() {
-                    cutoff.set(Some(Cutoff::Interrupted));
+                    stop_reason.set(Some(StopReason::Interrupted));
                 } else if deadline.as_mut().poll(cx).is_ready() {
-                    cutoff.set(Some(Cutoff::Deadline));
+                    stop_reason.set(Some(StopReason::Deadline));
                 }
             }
-            match cutoff.get() {
+            match stop_reason.get() {
                 Some(_) => Poll::Ready(()),
                 None => Poll::Pending,
             }
@@ -221,32 +232,32 @@ impl Batch {
             .completed();
         let mut results = pin!(results);
         while let Some((index, result)) = results.next().await {
-            let Some(Running { entry, watch }) = running.borrow_mut().remove(&index) else {
+            let Some(RunningJob { url, stats }) = running.borrow_mut().remove(&index) else {
                 continue;
             };
             let record = match result.map_err(JobError::into_kind) {
                 Err(JobErrorKind::Failed(error)) if error.kind() == ErrorKind::InvalidUrl => {
-                    Record::unsent(index, &entry.text, invalid(&entry, &error))
+                    Record::unsent(index, &url.text, invalid_url_failure(&url, &error))
                 }
                 result => {
-                    let result = result.map_err(|kind| failure(kind, cutoff.get()));
-                    Record::sent(index, &entry.text, &watch.seen(), result)
+                    let result = result.map_err(|kind| job_failure(kind, stop_reason.get()));
+                    Record::sent(index, &url.text, &stats.snapshot(), result)
                 }
             };
-            if self.fail_fast && record.error.is_some() && cutoff.get().is_none() {
-                cutoff.set(Some(Cutoff::FirstFailure));
+            if self.fail_fast && record.error.is_some() && stop_reason.get().is_none() {
+                stop_reason.set(Some(StopReason::FirstFailure));
             }
             self.report(&record)?;
             let in_flight = running.borrow().len();
-            let failed = self.tally.failures();
+            let failed = self.counts.failures();
             self.progress
-                .say(|| format!(", {in_flight} in flight, {failed} failed"));
+                .set_message(|| format!(", {in_flight} in flight, {failed} failed"));
         }
         Ok(())
     }
 
-    fn report(&mut self, record: &Record) -> Result<(), Stop> {
-        self.tally.count(record);
+    fn report(&mut self, record: &Record) -> Result<(), CliError> {
+        self.counts.count(record);
         self.progress.advance(1);
         self.print(|printer| printer.record(record))
     }
@@ -254,85 +265,88 @@ impl Batch {
     fn print(
         &mut self,
         print: impl FnOnce(&mut Printer<io::Stdout>) -> io::Result<()>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), CliError> {
         let printer = &mut self.printer;
-        // Only where both are on one terminal is there anything to step aside from.
+        // The bar is hidden while a record is printed, if both are on the same terminal.
         let printed = if printer.is_terminal() {
-            self.progress.aside(|| print(printer))
+            self.progress.suspend(|| print(printer))
         } else {
             print(printer)
         };
-        printed.map_err(|error| Stop::stdout(&error))
+        printed.map_err(|error| CliError::stdout(&error))
     }
 }
 
-/// One URL, its body counted, digested and saved as it comes.
+/// Fetches one URL. Counts, hashes and saves the body as it arrives.
 async fn fetch(
-    kit: Kit,
+    context: FetchContext,
     index: usize,
     url: String,
     fault: Option<&'static str>,
-    watch: Watch,
+    stats: SharedStats,
 ) -> Result<Option<String>, Error> {
-    let ended = async {
+    let result = async {
         if let Some(fault) = fault {
             return Err(Error::new(ErrorKind::InvalidUrl).with_context(fault));
         }
-        let mut digest = kit.digest.then(Sha256::new);
-        let mut saving: Option<Saving> = None;
-        let request = kit.session.get(&url);
-        let mut incoming = Incoming::open(request, kit.policy, watch.clone()).await?;
-        if let Some(directory) = kit.directory {
-            saving = Some(directory.file(index, kit.session.runtime().clone()));
+        let mut digest = context.digest.then(Sha256::new);
+        let mut writer: Option<BodyWriter> = None;
+        let request = context.session.get(&url);
+        let mut reader = ResponseReader::open(request, context.options, stats.clone()).await?;
+        if let Some(directory) = context.directory {
+            writer = Some(directory.file(index, context.session.runtime().clone()));
         }
-        while let Some(chunk) = incoming.chunk().await? {
+        while let Some(chunk) = reader.chunk().await? {
             if let Some(digest) = &mut digest {
                 digest.update(&chunk);
             }
-            if let Some(file) = saving {
-                saving = Some(file.write(chunk).await?);
+            if let Some(file) = writer {
+                writer = Some(file.write(chunk).await?);
             }
         }
-        if let Some(file) = saving {
+        if let Some(file) = writer {
             file.finish().await?;
         }
         Ok(digest.map(|digest| format!("{:x}", digest.finalize())))
     }
     .await;
-    watch.end();
-    ended
+    stats.finish();
+    result
 }
 
-fn failure(kind: JobErrorKind<Error>, cutoff: Option<Cutoff>) -> Failure {
-    match (kind, cutoff) {
+fn job_failure(kind: JobErrorKind<Error>, stop_reason: Option<StopReason>) -> Failure {
+    match (kind, stop_reason) {
         (JobErrorKind::Failed(error), _) => Failure::from(&error),
-        (JobErrorKind::DeadlineExceeded, Some(cutoff)) => cutoff.failure(),
+        (JobErrorKind::DeadlineExceeded, Some(stop_reason)) => stop_reason.failure(),
         (JobErrorKind::Panicked(panic), _) => {
             let message = format!("the client panicked: {}", panic.message());
             Failure::new(ErrorKind::Io, message)
         }
-        (_, _) => Failure::new(ErrorKind::Cancelled, "the runtime ended"),
+        (_, _) => Failure::new(
+            ErrorKind::Cancelled,
+            "the runtime shut down before the request finished",
+        ),
     }
 }
 
-/// A line that is no URL is to be found again.
-fn invalid(entry: &Entry, error: &Error) -> Failure {
+/// Returns the failure of a text that is not a URL, with the line that contains the text.
+fn invalid_url_failure(url: &InputUrl, error: &Error) -> Failure {
     let mut failure = Failure::from(error);
-    if let Some(place) = &entry.place {
-        failure.message = format!("{place}: {}", failure.message);
+    if let Some(location) = &url.location {
+        failure.message = format!("{location}: {}", failure.message);
     }
     failure
 }
 
-/// What has been reported so far.
+/// Counts of the results reported so far.
 #[derive(Default)]
-struct Tally {
+struct ResultCounts {
     ok: usize,
     failed: BTreeMap<&'static str, usize>,
     requested: usize,
 }
 
-impl Tally {
+impl ResultCounts {
     fn count(&mut self, record: &Record) {
         match &record.error {
             None => self.ok += 1,
@@ -371,13 +385,13 @@ mod tests {
 
     #[test]
     fn the_summary_counts_failures_by_kind() {
-        let tally = Tally {
+        let counts = ResultCounts {
             ok: 8,
             failed: BTreeMap::from([("timeout", 1), ("connect", 2)]),
             requested: 10,
         };
         assert_eq!(
-            tally.summary(Duration::from_millis(2500)).to_string(),
+            counts.summary(Duration::from_millis(2500)).to_string(),
             "8 ok, 3 failed (connect 2, timeout 1) in 2.50 s, 4.0 requests/s"
         );
     }

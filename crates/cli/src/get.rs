@@ -1,4 +1,4 @@
-//! `inflight get`: one URL, its body to standard output or a file.
+//! `inflight get`: fetches one URL and writes the body to standard output or a file.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -10,125 +10,128 @@ use inflight::http::header::{CONTENT_TYPE, HeaderValue};
 use inflight::{BlockOn, Error, ErrorKind, RequestBuilder, Session};
 
 use crate::args::{self, When};
-use crate::exit::{Exit, Stop, complain};
-use crate::incoming::{Incoming, Policy, Watch};
+use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
+use crate::exit::{CliError, ExitStatus, print_error};
 use crate::output::{Failure, Printer, Record, describe};
 use crate::progress::{Progress, Unit};
-use crate::save::Target;
+use crate::save::OutputFile;
 use crate::session;
 use crate::signal::Interrupt;
 
-/// Where the response goes.
-enum Sink {
+/// The destination of the response.
+enum ResponseOutput {
     Stdout(io::Stdout),
-    File(Target),
+    File(OutputFile),
 }
 
-/// Why a transfer has not come to its end.
-enum Broken {
-    /// The exchange failed, or the file.
+/// Why a transfer failed.
+enum TransferError {
+    /// The exchange failed, or a write to the file.
     Exchange(Error),
-    /// Standard output did.
+    /// A write to standard output failed.
     Stdout(io::Error),
 }
 
-impl From<Error> for Broken {
+impl From<Error> for TransferError {
     fn from(error: Error) -> Self {
         Self::Exchange(error)
     }
 }
 
-pub(crate) fn run(args: args::Get) -> Result<Exit, Stop> {
-    let data = args.data.as_deref().map(data).transpose()?;
-    // Before there is a temporary file that an interrupt would leave behind.
+pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
+    let data = args.data.as_deref().map(read_data).transpose()?;
+    // The handler must be installed before the temporary file exists, or an interrupt would leave
+    // the file behind.
     let interrupt = Interrupt::listen()?;
-    let mut sink = match &args.output {
+    let mut output = match &args.output {
         Some(path) if path.as_os_str() != "-" => {
-            let target = Target::create(path).map_err(|error| {
-                Stop::usage(format_args!("cannot write {}: {error}", path.display()))
+            let file = OutputFile::create(path).map_err(|error| {
+                CliError::usage(format_args!("cannot write {}: {error}", path.display()))
             })?;
-            Sink::File(target)
+            ResponseOutput::File(file)
         }
-        _ => Sink::Stdout(io::stdout()),
+        _ => ResponseOutput::Stdout(io::stdout()),
     };
     let (backend, session) = session::start(&args.requests, data.is_some())?;
 
-    let when = match (args.requests.progress, &sink) {
-        // The body itself is the progress.
-        (When::Auto, Sink::Stdout(stdout)) if stdout.is_terminal() => When::Never,
+    let when = match (args.requests.progress, &output) {
+        // The body on the terminal already shows the progress.
+        (When::Auto, ResponseOutput::Stdout(stdout)) if stdout.is_terminal() => When::Never,
         (when, _) => when,
     };
     let progress = Progress::start(when, Unit::Bytes);
-    let watch = Watch::start();
-    let request = request(&session, &args, data);
-    let policy = Policy::of(&args.requests);
-    let ended = backend.block_on(async {
-        let incoming = Incoming::open(request, policy, watch.clone());
-        let transfer = std::pin::pin!(transfer(incoming, args.include, &mut sink, &progress));
+    let stats = SharedStats::start();
+    let request = build_request(&session, &args, data);
+    let options = ResponseOptions::from_args(&args.requests);
+    let result = backend.block_on(async {
+        let reader = ResponseReader::open(request, options, stats.clone());
+        let transfer = std::pin::pin!(transfer(reader, args.include, &mut output, &progress));
         match select(transfer, std::pin::pin!(interrupt.wait())).await {
-            Either::Left((ended, _)) => Some(ended),
+            Either::Left((result, _)) => Some(result),
             Either::Right(((), _)) => None,
         }
     });
-    watch.end();
+    stats.finish();
     progress.clear();
 
-    let to_file = matches!(sink, Sink::File(_));
-    let (ended, exit) = match ended {
-        Some(Ok(())) => match complete(sink) {
-            Ok(()) => (Ok(()), Exit::Success),
-            Err(error) => (Err(error), Exit::Failed),
+    let to_file = matches!(output, ResponseOutput::File(_));
+    let (result, status) = match result {
+        Some(Ok(())) => match finish_output(output) {
+            Ok(()) => (Ok(()), ExitStatus::Success),
+            Err(error) => (Err(error), ExitStatus::Failed),
         },
-        Some(Err(Broken::Stdout(error))) => return Err(Stop::stdout(&error)),
-        Some(Err(Broken::Exchange(error))) => (Err(error), Exit::Failed),
+        Some(Err(TransferError::Stdout(error))) => return Err(CliError::stdout(&error)),
+        Some(Err(TransferError::Exchange(error))) => (Err(error), ExitStatus::Failed),
         None => {
             let error = Error::new(ErrorKind::Cancelled).with_context("interrupted");
-            (Err(error), Exit::Interrupted)
+            (Err(error), ExitStatus::Interrupted)
         }
     };
     let Some(format) = args.requests.format else {
-        if let Err(error) = ended {
-            complain(describe(&error));
+        if let Err(error) = result {
+            print_error(describe(&error));
         }
-        return Ok(exit);
+        return Ok(status);
     };
-    let ended = ended.map(|()| None).map_err(|error| Failure::from(&error));
-    let record = Record::sent(0, &args.url, &watch.seen(), ended);
+    let result = result.map(|()| None).map_err(|error| Failure::from(&error));
+    let record = Record::sent(0, &args.url, &stats.snapshot(), result);
     if to_file {
         let mut printer = Printer::new(format, false, io::stdout());
         let printed = printer.begin().and_then(|()| printer.record(&record));
-        printed.map_err(|error| Stop::stdout(&error))?;
+        printed.map_err(|error| CliError::stdout(&error))?;
     } else {
         let mut printer = Printer::new(format, false, io::stderr());
-        // Where standard error is closed, nobody wants to know.
+        // If standard error is closed, there is no other place to report it.
         let _ = printer.begin().and_then(|()| printer.record(&record));
     }
-    Ok(exit)
+    Ok(status)
 }
 
-/// What `-d` says to send.
+/// The request body that `-d` specifies.
 enum Data {
     Bytes(Vec<u8>),
     File(PathBuf),
 }
 
-/// A file of a length is read while it is sent; a pipe is read at once, as it is there once and a
-/// redirect may ask for it again.
-fn data(data: &str) -> Result<Data, Stop> {
+/// Parses the value of `-d`.
+///
+/// A regular file is read while it is sent. A pipe is read into memory, because it can be read only
+/// once and a redirect may resend the body.
+fn read_data(data: &str) -> Result<Data, CliError> {
     let read = |mut source: Box<dyn Read>, name: &str| {
         let mut all = Vec::new();
         match source.read_to_end(&mut all) {
             Ok(_) => Ok(Data::Bytes(all)),
-            Err(error) => Err(Stop::usage(format_args!("reading {name}: {error}"))),
+            Err(error) => Err(CliError::usage(format_args!("reading {name}: {error}"))),
         }
     };
     match data.strip_prefix('@') {
         None => Ok(Data::Bytes(data.into())),
         Some("-") => read(Box::new(io::stdin()), "standard input"),
         Some(path) => {
-            let unreadable = |error| Stop::usage(format_args!("cannot read {path}: {error}"));
-            let file = File::open(path).map_err(unreadable)?;
-            if file.metadata().map_err(unreadable)?.is_file() {
+            let read_error = |error| CliError::usage(format_args!("cannot read {path}: {error}"));
+            let file = File::open(path).map_err(read_error)?;
+            if file.metadata().map_err(read_error)?.is_file() {
                 return Ok(Data::File(path.into()));
             }
             read(Box::new(file), path)
@@ -136,7 +139,7 @@ fn data(data: &str) -> Result<Data, Stop> {
     }
 }
 
-fn request(session: &Session, args: &args::Get, data: Option<Data>) -> RequestBuilder {
+fn build_request(session: &Session, args: &args::Get, data: Option<Data>) -> RequestBuilder {
     let default = match data {
         Some(_) => Method::POST,
         None => Method::GET,
@@ -159,63 +162,65 @@ fn request(session: &Session, args: &args::Get, data: Option<Data>) -> RequestBu
     }
 }
 
-/// Reads the response into the sink. The writes block: nothing else is in flight here that
-/// they could hold up, and a reader that is slow slows the server.
+/// Writes the response to the output.
+///
+/// The writes block. No other request is in flight that they could delay, and a slow reader slows
+/// the server down.
 async fn transfer(
-    incoming: impl Future<Output = Result<Incoming, Error>>,
+    reader: impl Future<Output = Result<ResponseReader, Error>>,
     include: bool,
-    sink: &mut Sink,
+    output: &mut ResponseOutput,
     progress: &Progress,
-) -> Result<(), Broken> {
-    let mut incoming = incoming.await?;
-    if let Some(length) = incoming.content_length() {
+) -> Result<(), TransferError> {
+    let mut reader = reader.await?;
+    if let Some(length) = reader.content_length() {
         progress.set_total(length);
     }
     if include {
-        sink.write(&head(&incoming))?;
+        output.write(&format_head(&reader))?;
     }
-    while let Some(chunk) = incoming.chunk().await? {
-        sink.write(&chunk)?;
+    while let Some(chunk) = reader.chunk().await? {
+        output.write(&chunk)?;
         progress.advance(chunk.len() as u64);
     }
     Ok(())
 }
 
-impl Sink {
-    /// Writes at once: what has come is there to be read.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+impl ResponseOutput {
+    /// Writes and flushes, so that each chunk can be read as soon as it has arrived.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         match self {
             Self::Stdout(stdout) => stdout
                 .write_all(bytes)
                 .and_then(|()| stdout.flush())
-                .map_err(Broken::Stdout),
+                .map_err(TransferError::Stdout),
             Self::File(file) => file
                 .write_all(bytes)
-                .map_err(|error| Broken::Exchange(unwritten(error))),
+                .map_err(|error| TransferError::Exchange(write_error(error))),
         }
     }
 }
 
-fn complete(sink: Sink) -> Result<(), Error> {
-    match sink {
-        Sink::Stdout(_) => Ok(()),
-        Sink::File(file) => file.finish().map_err(unwritten),
+fn finish_output(output: ResponseOutput) -> Result<(), Error> {
+    match output {
+        ResponseOutput::Stdout(_) => Ok(()),
+        ResponseOutput::File(file) => file.finish().map_err(write_error),
     }
 }
 
-fn unwritten(error: io::Error) -> Error {
+fn write_error(error: io::Error) -> Error {
     Error::new(ErrorKind::Io)
         .with_context("the output cannot be written")
         .with_source(error)
 }
 
-/// The response's head as HTTP/1.1 writes it, names in lower case.
-fn head(incoming: &Incoming) -> Vec<u8> {
-    let status = incoming.status();
+/// Formats the head of the response as HTTP/1.1 does, with header names in lower case.
+fn format_head(reader: &ResponseReader) -> Vec<u8> {
+    let status = reader.status();
     let reason = status.canonical_reason().unwrap_or_default();
-    let version = incoming.version();
+    let version = reader.version();
     let mut head = format!("{version:?} {} {reason}\r\n", status.as_u16()).into_bytes();
-    for (name, value) in incoming.headers() {
+    for (name, value) in reader.headers() {
         head.extend_from_slice(name.as_str().as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());

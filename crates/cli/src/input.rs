@@ -1,4 +1,5 @@
-//! The URLs to gather: those of the command line, then those of a file, read as room comes up.
+//! The URLs to gather: first those of the command line, then those of a file, which is read as
+//! requests are started.
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -12,133 +13,135 @@ use std::thread;
 use async_channel::{Receiver, Sender};
 use futures_util::Stream;
 
-use crate::exit::Stop;
+use crate::exit::CliError;
 
-/// How many lines are read ahead: enough to hide a disk, few enough for an endless pipe.
-const READ_AHEAD: usize = 256;
+/// How many lines are read ahead. Enough to hide the latency of a disk, but bounded for a pipe that
+/// never ends.
+const MAX_READ_AHEAD: usize = 256;
 
-/// A longer line is no URL, and is not kept in memory.
-const LONGEST_LINE: usize = 64 * 1024;
+/// The longest line that is accepted. The rest of a longer line is not kept in memory.
+const MAX_LINE_LENGTH: usize = 64 * 1024;
 
-/// A URL to fetch, or text that was to be one.
+/// A URL to fetch, or a text that is not a valid URL.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct InputUrl {
     pub(crate) text: String,
-    /// Why the text is no URL, where it is plain from the file.
+    /// Why the text cannot be a URL, if the reader already knows.
     pub(crate) fault: Option<&'static str>,
-    /// Where it was read, if not on the command line.
-    pub(crate) place: Option<Place>,
+    /// The line that contains the text, unless it is from the command line.
+    pub(crate) location: Option<SourceLocation>,
 }
 
-impl Entry {
+impl InputUrl {
     fn argument(text: String) -> Self {
         Self {
             text,
             fault: None,
-            place: None,
+            location: None,
         }
     }
 }
 
-/// A line of a file.
+/// The position of a line in a file.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct SourceLocation {
     line: u64,
     file: Arc<str>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {} of {}", self.line, self.file)
     }
 }
 
-/// All URLs, one after another. Reading a file happens on a thread of its own: a pipe that has
-/// nothing to say yet stops no request.
+/// All URLs in order. A thread of its own reads the file, so that an idle pipe does not block
+/// requests.
 pub(crate) struct Input {
     arguments: std::vec::IntoIter<String>,
-    file: Option<Lines>,
-    cut_off: bool,
+    file: Option<InputFile>,
+    is_truncated: bool,
     error: Option<io::Error>,
 }
 
-struct Lines {
-    receiver: Pin<Box<Receiver<io::Result<Entry>>>>,
+/// The file that a thread reads URLs from.
+struct InputFile {
+    receiver: Pin<Box<Receiver<io::Result<InputUrl>>>>,
     name: Arc<str>,
-    /// The path, for counting, when it is a regular file.
-    countable: Option<PathBuf>,
-    /// Whether it is known to end without anybody's doing.
-    finite: bool,
+    /// The path of a regular file, from which its URLs can be counted.
+    countable_path: Option<PathBuf>,
+    /// Whether this is a regular file, so that reading it always ends.
+    is_regular_file: bool,
 }
 
 impl Input {
-    /// Opens the file, if there is one, and starts to read it.
-    pub(crate) fn open(arguments: Vec<String>, file: Option<&Path>) -> Result<Self, Stop> {
+    /// Opens the file, if there is one, and starts to read it on another thread.
+    pub(crate) fn open(arguments: Vec<String>, file: Option<&Path>) -> Result<Self, CliError> {
         Ok(Self {
             arguments: arguments.into_iter(),
-            file: file.map(Lines::open).transpose()?,
-            cut_off: false,
+            file: file.map(InputFile::open).transpose()?,
+            is_truncated: false,
             error: None,
         })
     }
 
-    /// The next URL, when there is one.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Entry>> {
+    /// Polls for the next URL.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<InputUrl>> {
         if let Some(text) = self.arguments.next() {
-            return Poll::Ready(Some(Entry::argument(text)));
+            return Poll::Ready(Some(InputUrl::argument(text)));
         }
         let Some(file) = &mut self.file else {
             return Poll::Ready(None);
         };
         let next = ready!(file.receiver.as_mut().poll_next(cx));
-        Poll::Ready(next.and_then(|entry| entry.map_err(|error| self.error = Some(error)).ok()))
+        Poll::Ready(next.and_then(|url| url.map_err(|error| self.error = Some(error)).ok()))
     }
 
-    /// Nothing is to be started any more: what is still given are the rest of a regular file;
-    /// of a pipe, which may never end, the lines that have been read already.
+    /// Stops reading a pipe, which may never end. [`poll_next`](Self::poll_next) still returns the
+    /// lines that have been read from a pipe, and all lines of a regular file.
     pub(crate) fn stop(&mut self) {
         if let Some(file) = &self.file
-            && !file.finite
+            && !file.is_regular_file
         {
-            // The reader closes it too, at the end.
-            self.cut_off = !file.receiver.is_closed();
+            // The channel is also closed when the thread reaches the end of the file.
+            self.is_truncated = !file.receiver.is_closed();
             file.receiver.close();
         }
     }
 
-    /// Whether [`stop`](Self::stop) came before the end, with lines that nobody has seen.
-    pub(crate) fn was_cut_off(&self) -> bool {
-        self.cut_off
+    /// Returns whether [`stop`](Self::stop) was called before the whole file was read.
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.is_truncated
     }
 
-    /// Why the input could not be read to its end, if it could not.
+    /// Returns why the input could not be read to its end, if reading failed.
     pub(crate) fn failure(&self) -> Option<String> {
         let (file, error) = (self.file.as_ref()?, self.error.as_ref()?);
         Some(format!("reading {}: {error}", file.name))
     }
 
-    /// Tells how many URLs there are, if that can be known: at once, or from a thread that
-    /// goes through the file ahead of everybody.
-    pub(crate) fn count(&self, tell: impl FnOnce(u64) + Send + 'static) {
+    /// Calls `callback` with the number of URLs, unless they come from a pipe. A thread counts the
+    /// URLs of a file.
+    pub(crate) fn count(&self, callback: impl FnOnce(u64) + Send + 'static) {
         let arguments = self.arguments.len() as u64;
         let Some(file) = &self.file else {
-            return tell(arguments);
+            return callback(arguments);
         };
-        let (Some(path), name) = (file.countable.clone(), file.name.clone()) else {
+        let (Some(path), name) = (file.countable_path.clone(), file.name.clone()) else {
             return;
         };
         spawn("count", move || {
             let Ok(file) = File::open(path) else {
                 return;
             };
-            let lines = Reader::new(file, name);
-            tell(arguments + lines.filter(Result::is_ok).count() as u64);
+            let lines = LineReader::new(file, name);
+            callback(arguments + lines.filter(Result::is_ok).count() as u64);
         });
     }
 }
 
-impl Lines {
-    fn open(path: &Path) -> Result<Self, Stop> {
+impl InputFile {
+    fn open(path: &Path) -> Result<Self, CliError> {
         let (name, source, metadata): (Arc<str>, Box<dyn Read + Send>, _);
         if path == Path::new("-") {
             name = "standard input".into();
@@ -147,37 +150,37 @@ impl Lines {
         } else {
             name = path.display().to_string().into();
             let file = File::open(path)
-                .map_err(|error| Stop::usage(format_args!("cannot read {name}: {error}")))?;
+                .map_err(|error| CliError::usage(format_args!("cannot read {name}: {error}")))?;
             metadata = file.metadata().ok();
             source = Box::new(file);
         }
         if metadata.as_ref().is_some_and(Metadata::is_dir) {
-            return Err(Stop::usage(format_args!(
+            return Err(CliError::usage(format_args!(
                 "cannot read {name}: it is a directory"
             )));
         }
-        let finite = metadata.is_some_and(|metadata| metadata.is_file());
-        let (sender, receiver) = async_channel::bounded(READ_AHEAD);
-        let reader = Reader::new(source, name.clone());
+        let is_regular_file = metadata.is_some_and(|metadata| metadata.is_file());
+        let (sender, receiver) = async_channel::bounded(MAX_READ_AHEAD);
+        let reader = LineReader::new(source, name.clone());
         spawn("input", move || send(reader, &sender));
         Ok(Self {
             receiver: Box::pin(receiver),
-            countable: (finite && path != Path::new("-")).then(|| path.to_owned()),
+            countable_path: (is_regular_file && path != Path::new("-")).then(|| path.to_owned()),
             name,
-            finite,
+            is_regular_file,
         })
     }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    // As `thread::spawn` has it: a process that cannot have one more thread is lost.
-    let _detached = thread.expect("the system has a thread to spare");
+    // `thread::spawn` panics in this case too.
+    let _detached = thread.expect("the system can start a thread");
 }
 
-fn send(reader: Reader<impl Read>, sender: &Sender<io::Result<Entry>>) {
-    for entry in reader {
-        if sender.send_blocking(entry).is_err() {
+fn send(reader: LineReader<impl Read>, sender: &Sender<io::Result<InputUrl>>) {
+    for url in reader {
+        if sender.send_blocking(url).is_err() {
             return;
         }
     }
@@ -194,54 +197,57 @@ fn stdin_metadata() -> io::Result<Metadata> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The entries of a file, without its comments. Ends after the first error.
-struct Reader<R> {
+/// An iterator over the URLs of a file, without blank lines and comments. It ends after the first
+/// error.
+struct LineReader<R> {
     source: BufReader<R>,
     name: Arc<str>,
     line: u64,
-    broken: bool,
+    has_failed: bool,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read> LineReader<R> {
     fn new(source: R, name: Arc<str>) -> Self {
         Self {
             source: BufReader::with_capacity(64 * 1024, source),
             name,
             line: 0,
-            broken: false,
+            has_failed: false,
         }
     }
 
-    /// The next line and whether it is whole; `None` at the end.
-    fn line(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
+    /// Reads the next line, and returns it with whether it is complete. Returns `None` at the end.
+    fn read_line(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
         let mut line = Vec::new();
-        let most = LONGEST_LINE as u64;
-        let read = (&mut self.source).take(most).read_until(b'\n', &mut line)?;
+        let limit = MAX_LINE_LENGTH as u64;
+        let read = (&mut self.source)
+            .take(limit)
+            .read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok(None);
         }
-        let whole = read < LONGEST_LINE || line.last() == Some(&b'\n');
-        if !whole {
+        let is_complete = read < MAX_LINE_LENGTH || line.last() == Some(&b'\n');
+        if !is_complete {
             self.source.skip_until(b'\n')?;
         }
-        Ok(Some((line, whole)))
+        Ok(Some((line, is_complete)))
     }
 }
 
-impl<R: Read> Iterator for Reader<R> {
-    type Item = io::Result<Entry>;
+impl<R: Read> Iterator for LineReader<R> {
+    type Item = io::Result<InputUrl>;
 
-    fn next(&mut self) -> Option<io::Result<Entry>> {
-        while !self.broken {
-            let (line, whole) = match self.line() {
+    fn next(&mut self) -> Option<io::Result<InputUrl>> {
+        while !self.has_failed {
+            let (line, is_complete) = match self.read_line() {
                 Ok(line) => line?,
                 Err(error) => {
-                    self.broken = true;
+                    self.has_failed = true;
                     return Some(Err(error));
                 }
             };
             self.line += 1;
-            let fault = if !whole {
+            let fault = if !is_complete {
                 Some("the line is too long")
             } else if std::str::from_utf8(&line).is_err() {
                 Some("the line is not UTF-8")
@@ -249,15 +255,15 @@ impl<R: Read> Iterator for Reader<R> {
                 None
             };
             let line = String::from_utf8_lossy(&line);
-            // Some editors begin a file with a byte order mark.
+            // Some editors start a file with a byte order mark.
             let text = line.strip_prefix('\u{feff}').unwrap_or(&line).trim();
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            return Some(Ok(Entry {
+            return Some(Ok(InputUrl {
                 text: text.to_owned(),
                 fault,
-                place: Some(Place {
+                location: Some(SourceLocation {
                     line: self.line,
                     file: self.name.clone(),
                 }),
@@ -271,10 +277,10 @@ impl<R: Read> Iterator for Reader<R> {
 mod tests {
     use super::*;
 
-    fn entries(source: &[u8]) -> Vec<(u64, String)> {
-        Reader::new(source, "test".into())
-            .map(|entry| entry.unwrap())
-            .map(|entry| (entry.place.unwrap().line, entry.text))
+    fn urls(source: &[u8]) -> Vec<(u64, String)> {
+        LineReader::new(source, "test".into())
+            .map(|url| url.unwrap())
+            .map(|url| (url.location.unwrap().line, url.text))
             .collect()
     }
 
@@ -282,23 +288,20 @@ mod tests {
     fn blank_lines_and_comments_are_skipped_but_counted() {
         let source = b"\xef\xbb\xbfhttp://a/\r\n\n  # http://b/\n\t http://c/#part \nhttp://d/";
         let expected = [(1, "http://a/"), (4, "http://c/#part"), (5, "http://d/")];
-        assert_eq!(
-            entries(source),
-            expected.map(|(n, text)| (n, text.to_owned()))
-        );
-        assert!(entries(b"").is_empty());
+        assert_eq!(urls(source), expected.map(|(n, text)| (n, text.to_owned())));
+        assert!(urls(b"").is_empty());
     }
 
     #[test]
-    fn what_is_too_long_or_no_text_is_an_entry_with_a_fault() {
-        let mut source = vec![b'x'; LONGEST_LINE * 3];
+    fn lines_that_are_too_long_or_not_utf_8_have_a_fault() {
+        let mut source = vec![b'x'; MAX_LINE_LENGTH * 3];
         source.extend_from_slice(b"\nhttp://a/\nhttp://\xff/\n");
-        let faults: Vec<_> = Reader::new(&source[..], "test".into())
-            .map(|entry| entry.unwrap())
-            .map(|entry| (entry.text.len(), entry.fault))
+        let faults: Vec<_> = LineReader::new(&source[..], "test".into())
+            .map(|url| url.unwrap())
+            .map(|url| (url.text.len(), url.fault))
             .collect();
         let (long, good, bad) = (faults[0], faults[1], faults[2]);
-        assert_eq!(long, (LONGEST_LINE, Some("the line is too long")));
+        assert_eq!(long, (MAX_LINE_LENGTH, Some("the line is too long")));
         assert_eq!(good, ("http://a/".len(), None));
         assert_eq!(bad.1, Some("the line is not UTF-8"));
         assert_eq!(faults.len(), 3);
@@ -306,13 +309,13 @@ mod tests {
 
     #[test]
     fn reading_ends_after_an_error() {
-        struct Broken;
-        impl Read for Broken {
+        struct FailingReader;
+        impl Read for FailingReader {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
                 Err(io::ErrorKind::PermissionDenied.into())
             }
         }
-        let results: Vec<bool> = Reader::new(Broken, "test".into())
+        let results: Vec<bool> = LineReader::new(FailingReader, "test".into())
             .map(|r| r.is_ok())
             .collect();
         assert_eq!(results, [false]);

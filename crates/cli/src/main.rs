@@ -1,17 +1,18 @@
 //! The `inflight` program: fetch one URL or many at once, on any backend.
 //!
-//! In reading order: `args` is what can be asked for; `get`, `gather`, `origin` and `backends`
-//! are the commands, `stalls`, which draws on the terminal, and `lab`, the experiments; `session`
-//! starts a backend as asked; `incoming` is one exchange as both `get` and `gather` see it;
-//! `input` reads the URLs, `save` writes files, `output` the results and `progress` the bar;
-//! `signal` is Ctrl-C; `exit` is how it all ends.
+//! `args` defines the command line. Each command has a module: `get`, `gather`, `origin`,
+//! `backends`, `stalls` and `lab`. `session` starts a backend with the options of the command
+//! line. `exchange` sends one request and reads the response, for both `get` and `gather`.
+//! `input` reads URLs, `save` writes files, `output` prints results and `progress` draws the
+//! progress bar. `probe` measures the event loop, `signal` handles Ctrl-C and `exit` defines the
+//! exit status.
 
 mod args;
 mod backends;
+mod exchange;
 mod exit;
 mod gather;
 mod get;
-mod incoming;
 mod input;
 #[cfg(feature = "lab")]
 mod lab;
@@ -32,10 +33,11 @@ use crate::args::{Args, Command};
 
 fn main() {
     let args = Args::parse();
-    // A connection is a descriptor, and the usual limit of 1,024 is below what one machine can
-    // keep in flight. Where the system refuses, the connects beyond it fail and say so.
+    // Each connection needs a file descriptor. The usual limit of 1,024 descriptors is below the
+    // number of connections that one machine can handle. If the system refuses a higher limit,
+    // connects that exceed the limit fail with an error.
     let _ = inflight_origin::raise_file_limit();
-    let ended = match args.command {
+    let result = match args.command {
         Command::Get(get) => get::run(get),
         Command::Gather(gather) => gather::run(gather),
         Command::Origin(origin) => origin::run(&origin),
@@ -45,7 +47,7 @@ fn main() {
         #[cfg(feature = "lab")]
         Command::Lab(lab) => lab::run(lab),
     };
-    // Not by returning: that would wait for the runtime's blocking calls, and a name look-up
-    // that hangs cannot be called off.
-    std::process::exit(ended.unwrap_or_else(|stop| stop.report()) as i32)
+    // Returning would wait for the runtime's blocking calls, and a name lookup that hangs cannot
+    // be cancelled.
+    std::process::exit(result.unwrap_or_else(|error| error.report()) as i32)
 }

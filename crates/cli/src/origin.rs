@@ -1,23 +1,24 @@
-//! `inflight origin`: a server to try things on.
+//! `inflight origin`: runs a local test server.
 
 use std::io::{self, Write};
 
 use inflight_origin::Options;
 
 use crate::args;
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, ExitStatus};
 
-/// Serves until the process is ended from outside.
-pub(crate) fn run(args: &args::Origin) -> Result<Exit, Stop> {
+/// Serves until the process is killed.
+pub(crate) fn run(args: &args::Origin) -> Result<ExitStatus, CliError> {
     let options = Options::default()
         .with_listen(args.listen)
         .with_workers(args.workers.get());
-    let origin = inflight_origin::Origin::bind(options)
-        .map_err(|error| Stop::usage(format_args!("cannot listen on {}: {error}", args.listen)))?;
+    let origin = inflight_origin::Origin::bind(options).map_err(|error| {
+        CliError::usage(format_args!("cannot listen on {}: {error}", args.listen))
+    })?;
     let mut stdout = io::stdout();
-    // Whoever started us may have closed the pipe, knowing the address already.
+    // The parent process may have closed the pipe if it knows the address.
     let _ = writeln!(stdout, "listening on http://{}", origin.addr());
     let _ = stdout.flush();
     origin.wait();
-    Err(Stop::failed("the origin has ended by itself"))
+    Err(CliError::failed("the server stopped unexpectedly"))
 }

@@ -1,4 +1,4 @@
-//! How results are written.
+//! Prints results as a table or as JSON Lines.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -9,9 +9,9 @@ use inflight::{Error, ErrorKind};
 use serde::Serialize;
 
 use crate::args::Format;
-use crate::incoming::Seen;
+use crate::exchange::ExchangeStats;
 
-/// The result of one URL, as JSON Lines have it.
+/// The result of one URL. Serialized as an object of JSON Lines.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
     pub(crate) index: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Record {
     pub(crate) error: Option<Failure>,
 }
 
-/// Why a URL has no result.
+/// Why a URL failed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
     pub(crate) kind: &'static str,
@@ -36,11 +36,11 @@ pub(crate) struct Failure {
 }
 
 impl Record {
-    /// A URL that was never requested.
+    /// Returns the record of a URL that was never requested.
     pub(crate) fn unsent(index: usize, text: &str, error: Failure) -> Self {
         Self {
             index,
-            url: presentable(text),
+            url: redacted(text),
             final_url: None,
             status: None,
             version: None,
@@ -53,28 +53,28 @@ impl Record {
         }
     }
 
-    /// A URL that was requested, and how that ended: with the body's digest, where one was
-    /// wanted, or a failure.
+    /// Returns the record of a URL that was requested. `result` is the digest of the body, if
+    /// requested, or the failure.
     pub(crate) fn sent(
         index: usize,
         text: &str,
-        seen: &Seen,
-        ended: Result<Option<String>, Failure>,
+        stats: &ExchangeStats,
+        result: Result<Option<String>, Failure>,
     ) -> Self {
-        let (sha256, error) = match ended {
+        let (sha256, error) = match result {
             Ok(sha256) => (sha256, None),
             Err(error) => (None, Some(error)),
         };
         Self {
             index,
-            url: presentable(text),
-            final_url: seen.url.as_ref().map(without_credentials),
-            status: seen.status.map(|status| status.as_u16()),
-            version: seen.version.map(|version| format!("{version:?}")),
-            bytes: seen.bytes,
-            elapsed_ms: seen.elapsed().as_micros() as f64 / 1000.0,
-            attempts: seen.attempts,
-            redirects: seen.redirects,
+            url: redacted(text),
+            final_url: stats.url.as_ref().map(without_credentials),
+            status: stats.status.map(|status| status.as_u16()),
+            version: stats.version.map(|version| format!("{version:?}")),
+            bytes: stats.bytes,
+            elapsed_ms: stats.elapsed().as_micros() as f64 / 1000.0,
+            attempts: stats.attempts,
+            redirects: stats.redirects,
             sha256,
             error,
         }
@@ -94,7 +94,7 @@ impl Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let message = describe(error);
-        // The record names the URL itself.
+        // The record already has the URL in a field of its own.
         let url = error.url().map(|url| format!(" [{url}]"));
         let message = match url {
             Some(url) => message.replacen(&url, "", 1),
@@ -108,27 +108,27 @@ impl From<&Error> for Failure {
     }
 }
 
-/// An error with its causes, in one line.
+/// Formats an error and its causes as one line.
 pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let told = cause.to_string();
-        // Many libraries print their causes too.
-        if !text.contains(&told) {
-            let _ = write!(text, ": {told}");
+        let message = cause.to_string();
+        // The messages of many libraries include their causes.
+        if !text.contains(&message) {
+            let _ = write!(text, ": {message}");
         }
         next = cause.source();
     }
     text
 }
 
-/// The text of a URL as it was given, or without the credentials in it.
-fn presentable(text: &str) -> String {
+/// Returns the text of a URL without its credentials.
+fn redacted(text: &str) -> String {
     match Url::parse(text) {
         Ok(url) if has_credentials(&url) => without_credentials(&url),
         Ok(_) => text.to_owned(),
-        // What cannot be taken apart may have a password anywhere before an @.
+        // A text that cannot be parsed may have a password anywhere before an @.
         Err(_) => match text.rsplit_once('@') {
             Some((_, rest)) => format!("...@{rest}"),
             None => text.to_owned(),
@@ -142,43 +142,44 @@ fn has_credentials(url: &Url) -> bool {
 
 fn without_credentials(url: &Url) -> String {
     let mut url = url.clone();
-    // Both fail only on URLs that cannot have credentials in the first place.
+    // Both fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.into()
 }
 
-/// Writes records in a format, each in one piece: whoever stops reading, or stops us, finds no
-/// half of one.
+/// Writes records in a format. Each record is one write, so that an interrupt leaves no partial
+/// record.
 pub(crate) struct Printer<W> {
     format: Format,
     digests: bool,
-    to: W,
+    writer: W,
 }
 
 impl Printer<io::Stdout> {
-    /// To standard output, in the format that suits it unless one was asked for.
+    /// Returns a printer for standard output. The default format is a table on a terminal and JSON
+    /// Lines otherwise.
     pub(crate) fn stdout(format: Option<Format>, digests: bool) -> Self {
-        let to = io::stdout();
-        let suitable = if to.is_terminal() {
+        let writer = io::stdout();
+        let default = if writer.is_terminal() {
             Format::Table
         } else {
             Format::Jsonl
         };
-        Self::new(format.unwrap_or(suitable), digests, to)
+        Self::new(format.unwrap_or(default), digests, writer)
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
-        self.to.is_terminal()
+        self.writer.is_terminal()
     }
 }
 
 impl<W: Write> Printer<W> {
-    pub(crate) fn new(format: Format, digests: bool, to: W) -> Self {
+    pub(crate) fn new(format: Format, digests: bool, writer: W) -> Self {
         Self {
             format,
             digests,
-            to,
+            writer,
         }
     }
 
@@ -186,27 +187,28 @@ impl<W: Write> Printer<W> {
         self.format == Format::Table
     }
 
-    /// The line before the first record, if the format has one.
+    /// Writes the header of a table.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         if !self.is_table() {
             return Ok(());
         }
-        let row = row(
+        let row = format_row(
             "INDEX",
             "STATUS",
             "BYTES",
             "TIME",
             self.digests.then_some("SHA-256"),
         );
-        self.put(format!("{row}URL\n"))
+        self.write_line(format!("{row}URL\n"))
     }
 
+    /// Writes a record.
     pub(crate) fn record(&mut self, record: &Record) -> io::Result<()> {
         match self.format {
-            Format::Jsonl => self.put(line(record)?),
+            Format::Jsonl => self.write_line(json_line(record)?),
             Format::Table => {
                 let status = record.status.map(|status| status.to_string());
-                let mut line = row(
+                let mut line = format_row(
                     &record.index.to_string(),
                     status.as_deref().unwrap_or("-"),
                     &record.bytes.to_string(),
@@ -214,32 +216,32 @@ impl<W: Write> Printer<W> {
                     self.digests
                         .then(|| record.sha256.as_deref().unwrap_or("-")),
                 );
-                push_visible(&mut line, &record.url);
+                push_escaped(&mut line, &record.url);
                 if let Some(Failure { kind, message, .. }) = &record.error {
                     let _ = write!(line, "  {kind}: ");
-                    push_visible(&mut line, message);
+                    push_escaped(&mut line, message);
                 }
                 line.push('\n');
-                self.put(line)
+                self.write_line(line)
             }
         }
     }
 
-    fn put(&mut self, line: String) -> io::Result<()> {
-        self.to.write_all(line.as_bytes())?;
-        self.to.flush()
+    fn write_line(&mut self, line: String) -> io::Result<()> {
+        self.writer.write_all(line.as_bytes())?;
+        self.writer.flush()
     }
 }
 
-/// A value as a line of JSON.
-pub(crate) fn line(value: &impl Serialize) -> io::Result<String> {
+/// Formats a value as a line of JSON.
+pub(crate) fn json_line(value: &impl Serialize) -> io::Result<String> {
     let mut line = serde_json::to_string(value)?;
     line.push('\n');
     Ok(line)
 }
 
-/// The columns of fixed width. What is wider pushes the rest aside.
-fn row(index: &str, status: &str, bytes: &str, time: &str, digest: Option<&str>) -> String {
+/// Formats the columns of fixed width. A wider value shifts the rest of the row.
+fn format_row(index: &str, status: &str, bytes: &str, time: &str, digest: Option<&str>) -> String {
     let mut row = format!("{index:>7}  {status:>6}  {bytes:>10}  {time:>10}  ");
     if let Some(digest) = digest {
         let _ = write!(row, "{digest:<64}  ");
@@ -247,8 +249,9 @@ fn row(index: &str, status: &str, bytes: &str, time: &str, digest: Option<&str>)
     row
 }
 
-/// Text from outside must not move the cursor, or end the line.
-fn push_visible(line: &mut String, text: &str) {
+/// Appends `text` with its control characters escaped, so that a server's text cannot move the
+/// cursor or end the line.
+fn push_escaped(line: &mut String, text: &str) {
     for c in text.chars() {
         if c.is_control() {
             line.extend(c.escape_default());
@@ -263,19 +266,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_shown_as_it_was_given_but_for_its_credentials() {
+    fn a_url_is_shown_unchanged_except_for_its_credentials() {
         for (given, shown) in [
             ("http://host", "http://host"),
             ("http://me:secret@host/a?b#c", "http://host/a?b#c"),
             ("http://me:secret@[::1/a", "...@[::1/a"),
             ("not a url", "not a url"),
         ] {
-            assert_eq!(presentable(given), shown);
+            assert_eq!(redacted(given), shown);
         }
     }
 
     #[test]
-    fn a_failure_leaves_the_url_to_its_record() {
+    fn the_message_of_a_failure_does_not_repeat_the_url() {
         let url = Url::parse("http://host/").unwrap();
         let error = Error::new(ErrorKind::Connect)
             .with_context("127.0.0.1:1")
@@ -290,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_one_line_a_record_whatever_is_in_it() {
+    fn a_table_has_one_line_for_each_record() {
         let failure = Failure::new(ErrorKind::InvalidUrl, "no\n\u{1b}[2J");
         let record = Record::unsent(3, "x\ry", failure);
         let mut printer = Printer::new(Format::Table, true, Vec::new());
         printer.begin().unwrap();
         printer.record(&record).unwrap();
-        let table = String::from_utf8(printer.to).unwrap();
+        let table = String::from_utf8(printer.writer).unwrap();
         assert_eq!(table.lines().count(), 2);
         assert!(table.ends_with("x\\ry  invalid_url: no\\n\\u{1b}[2J\n"));
         let columns: Vec<_> = table.lines().map(|line| line.len()).collect();

@@ -1,4 +1,4 @@
-//! `--probe`: how late the event loop was, and what stalled it.
+//! `--probe`: reports how late the event loop was and what stalled it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,82 +7,87 @@ use std::time::Duration;
 use inflight::probe::{Event, Heartbeat, Probe, Stall};
 use inflight::{Backend, BlockOn, Error};
 
-use crate::exit::{Stop, note};
+use crate::exit::{CliError, print_note};
 use crate::output::describe;
 
-/// How often the heart beats. A finer one measures the timer rather than the loop.
-const BEAT: Duration = Duration::from_millis(10);
+/// The interval of the heartbeat. A shorter one would measure the timer rather than the loop.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How many stalls are shown one by one.
-const SHOWN: usize = 20;
+/// How many stalls are listed at most.
+const MAX_STALLS_SHOWN: usize = 20;
 
-/// Looks at the runtime until its end is asked for.
-pub(crate) struct Probing {
-    heart: Heartbeat,
+/// Measures the event loop until [`report`](Self::report) is called.
+pub(crate) struct LoopProbe {
+    heartbeat: Heartbeat,
     probe: Probe,
-    seen: Arc<Mutex<Seen>>,
+    events: Arc<Mutex<ProbeEvents>>,
 }
 
+/// The events that the probe has reported.
 #[derive(Default)]
-struct Seen {
+struct ProbeEvents {
     stalls: Vec<Stall>,
     paused: Duration,
 }
 
-impl Probing {
-    pub(crate) fn start(backend: &Backend) -> Result<Self, Stop> {
+impl LoopProbe {
+    pub(crate) fn start(backend: &Backend) -> Result<Self, CliError> {
         if backend.runtime().name() == "threads" {
-            return Err(Stop::usage(
-                "--probe looks at an event loop, and the runtime threads has none: each request waits on a thread of its own",
+            return Err(CliError::usage(
+                "--probe measures an event loop, but the runtime threads has none: each request has its own thread",
             ));
         }
-        Self::on(backend).map_err(|error| Stop::usage(describe(&error)))
+        Self::start_on(backend).map_err(|error| CliError::usage(describe(&error)))
     }
 
-    fn on(backend: &Backend) -> Result<Self, Error> {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let noted = seen.clone();
-        // All jobs have one label: folded, a second of stalls would be told as one.
+    fn start_on(backend: &Backend) -> Result<Self, Error> {
+        let events = Arc::new(Mutex::new(ProbeEvents::default()));
+        let recorder = events.clone();
+        // All jobs have the same label: with folding, the stalls of a second would be one event.
         let probe = Probe::builder()
             .fold(Duration::ZERO)
             .stacks(true)
             .start(move |event| {
-                let mut seen = noted.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut events = recorder.lock().unwrap_or_else(PoisonError::into_inner);
                 match event {
-                    Event::Recovered(stall) => seen.stalls.push(stall.clone()),
-                    Event::MachinePaused(late) => seen.paused += *late,
+                    Event::Recovered(stall) => events.stalls.push(stall.clone()),
+                    Event::MachinePaused(lateness) => events.paused += *lateness,
                     _ => {}
                 }
             })?;
-        let heart = backend.block_on(backend.heartbeat(BEAT))?;
-        Ok(Self { heart, probe, seen })
+        let heartbeat = backend.block_on(backend.heartbeat(HEARTBEAT_INTERVAL))?;
+        Ok(Self {
+            heartbeat,
+            probe,
+            events,
+        })
     }
 
-    /// Says on standard error what was seen.
+    /// Prints the measurements to standard error.
     pub(crate) fn report(self) {
-        let late = self.heart.lateness();
-        // What is stuck to the end is over with the probe.
+        let lateness = self.heartbeat.lateness();
+        // Dropping the probe also reports a stall that has not ended.
         drop(self.probe);
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let [middle, most, worst] =
-            [0.5, 0.99, 1.0].map(|q| Millis(late.runtime.value_at_quantile(q)));
-        let socket = Millis(late.socket.map_or(0, |late| late.max()));
-        let control = Millis(late.control.max());
-        note(format_args!(
-            "probe: the loop was late by {middle} in the median, {most} at 99 %, {worst} at most; through a socket by {socket} at most; a plain thread by {control} at most"
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let [median, p99, max] =
+            [0.5, 0.99, 1.0].map(|q| Millis(lateness.runtime.value_at_quantile(q)));
+        let socket = Millis(lateness.socket.map_or(0, |lateness| lateness.max()));
+        let control = Millis(lateness.control.max());
+        print_note(format_args!(
+            "probe: the loop was late by {median} in the median, {p99} at 99 %, {max} at most; through a socket by {socket} at most; a plain thread by {control} at most"
         ));
-        if seen.paused > Duration::ZERO {
-            let paused = seen.paused.as_millis();
-            note(format_args!("probe: the machine paused for {paused} ms"));
+        if events.paused > Duration::ZERO {
+            let paused = events.paused.as_millis();
+            print_note(format_args!("probe: the machine paused for {paused} ms"));
         }
-        if seen.stalls.is_empty() {
-            note("probe: no stall");
+        if events.stalls.is_empty() {
+            print_note("probe: no stall");
         }
-        for stall in seen.stalls.iter().take(SHOWN) {
-            note(format_args!("probe: {stall}"));
+        for stall in events.stalls.iter().take(MAX_STALLS_SHOWN) {
+            print_note(format_args!("probe: {stall}"));
         }
-        if let Some(more @ 1..) = seen.stalls.len().checked_sub(SHOWN) {
-            note(format_args!("probe: and {more} more"));
+        if let Some(more @ 1..) = events.stalls.len().checked_sub(MAX_STALLS_SHOWN) {
+            print_note(format_args!("probe: and {more} more"));
         }
     }
 }
@@ -93,7 +98,7 @@ pub(crate) struct Millis(pub(crate) u64);
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = Duration::from_nanos(self.0).as_secs_f64() * 1e3;
-        // As wide as a column wants it.
+        // `pad` applies the width of a table column.
         f.pad(&format!("{ms:.1} ms"))
     }
 }

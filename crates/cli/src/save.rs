@@ -1,4 +1,4 @@
-//! Files that appear when they are complete.
+//! Files that get their name only when they are complete.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -11,21 +11,23 @@ use inflight::bytes::Bytes;
 use inflight::{Error, ErrorKind, Runtime, unblock};
 use tempfile::NamedTempFile;
 
-use crate::exit::Stop;
+use crate::exit::CliError;
 
-/// How much of a body is gathered before it is written: one call to the blocking pool for each.
-const WRITE: usize = 256 * 1024;
+/// How many bytes of a body are buffered before they are written. Each write is one call on the
+/// blocking pool.
+const WRITE_SIZE: usize = 256 * 1024;
 
-/// A file under a temporary name beside its own. Dropped before it is complete, it is deleted.
-pub(crate) struct Unfinished {
+/// A file under a temporary name in the directory of its final path. Deleted if it is dropped
+/// before it is finished.
+pub(crate) struct PartialFile {
     temporary: NamedTempFile,
     path: PathBuf,
 }
 
-impl Unfinished {
-    /// A new file that will be at `path`, in the place of what is there then.
+impl PartialFile {
+    /// Creates a file that replaces the one at `path` when it is finished.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        // Through a link, so that the link stays and its target is replaced.
+        // Follow a symbolic link, so that its target is replaced and not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let directory = match path.parent() {
@@ -34,25 +36,27 @@ impl Unfinished {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".inflight-").suffix(".part");
-        // As any new file, and not as a secret.
+        // The usual mode of a new file. The default of `tempfile` lets only the owner read it.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temporary = builder.tempfile_in(directory).map_err(unnamed)?;
+        let temporary = builder
+            .tempfile_in(directory)
+            .map_err(without_temporary_path)?;
         if let Ok(old) = fs::metadata(&path) {
             temporary.as_file().set_permissions(old.permissions())?;
         }
         Ok(Self { temporary, path })
     }
 
-    /// The file is complete: it gets its name.
+    /// Renames the complete file to its final path.
     pub(crate) fn finish(self) -> io::Result<()> {
         self.temporary.persist(&self.path)?;
         Ok(())
     }
 }
 
-/// The system's error, without the temporary name that nobody has asked about.
-fn unnamed(error: io::Error) -> io::Error {
+/// Removes the temporary path from an error. It means nothing to the user.
+fn without_temporary_path(error: io::Error) -> io::Error {
     let cause = error.get_ref().and_then(|inner| inner.source());
     match cause.map(ToString::to_string) {
         Some(cause) => io::Error::new(error.kind(), cause),
@@ -60,7 +64,7 @@ fn unnamed(error: io::Error) -> io::Error {
     }
 }
 
-impl Write for Unfinished {
+impl Write for PartialFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.temporary.write(bytes)
     }
@@ -70,21 +74,21 @@ impl Write for Unfinished {
     }
 }
 
-/// A file that is written as asked: in one step where it is a file, directly where it is a
-/// pipe or a device, which nobody wants replaced.
-pub(crate) enum Target {
-    New(Unfinished),
+/// An output file. A regular file is replaced when it is complete; a pipe or a device is written
+/// directly.
+pub(crate) enum OutputFile {
+    New(PartialFile),
     Direct(File),
 }
 
-impl Target {
+impl OutputFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
-            Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-            Ok(there) if !there.is_file() => {
+            Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Ok(metadata) if !metadata.is_file() => {
                 Ok(Self::Direct(File::options().write(true).open(path)?))
             }
-            _ => Ok(Self::New(Unfinished::create(path)?)),
+            _ => Ok(Self::New(PartialFile::create(path)?)),
         }
     }
 
@@ -96,7 +100,7 @@ impl Target {
     }
 }
 
-impl Write for Target {
+impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::New(file) => file.write(bytes),
@@ -112,100 +116,101 @@ impl Write for Target {
     }
 }
 
-/// A directory with a file for each index.
+/// A directory with one file for each index.
 #[derive(Clone)]
-pub(crate) struct Directory {
+pub(crate) struct OutputDirectory {
     path: Arc<Path>,
-    unfinished: Sender<Infallible>,
+    open_files: Sender<Infallible>,
 }
 
-/// Knows when nobody holds a [`Directory`] or one of its files any more.
-pub(crate) struct Finished(Receiver<Infallible>);
+/// Waits until the [`OutputDirectory`] and all of its files have been dropped.
+pub(crate) struct Completion(Receiver<Infallible>);
 
-impl Directory {
-    /// Takes the directory, created if need be, and makes sure that it can be written to.
-    pub(crate) fn open(path: PathBuf) -> Result<(Self, Finished), Stop> {
+impl OutputDirectory {
+    /// Creates the directory if it does not exist, and checks that it is writable.
+    pub(crate) fn open(path: PathBuf) -> Result<(Self, Completion), CliError> {
         fs::create_dir_all(&path)
-            .and_then(|()| Unfinished::create(&path.join("000000")))
+            .and_then(|()| PartialFile::create(&path.join("000000")))
             .map_err(|error| {
-                Stop::usage(format_args!("cannot write to {}: {error}", path.display()))
+                CliError::usage(format_args!("cannot write to {}: {error}", path.display()))
             })?;
-        let (unfinished, finished) = async_channel::bounded(1);
+        let (open_files, completion) = async_channel::bounded(1);
         let directory = Self {
             path: path.into(),
-            unfinished,
+            open_files,
         };
-        Ok((directory, Finished(finished)))
+        Ok((directory, Completion(completion)))
     }
 
-    /// The body of this index, to be written on the runtime's blocking pool.
-    pub(crate) fn file(&self, index: usize, runtime: Arc<dyn Runtime>) -> Saving {
-        Saving {
+    /// Returns a writer for the body with this index, which writes on the runtime's blocking pool.
+    pub(crate) fn file(&self, index: usize, runtime: Arc<dyn Runtime>) -> BodyWriter {
+        BodyWriter {
             runtime,
             state: State {
                 path: self.path.join(format!("{index:06}")),
                 file: None,
-                waiting: Vec::new(),
+                pending: Vec::new(),
                 len: 0,
-                _unfinished: self.unfinished.clone(),
+                _open: self.open_files.clone(),
             },
         }
     }
 }
 
-impl Finished {
-    /// Completes when every file has its name or is deleted.
+impl Completion {
+    /// Waits until every file has been renamed or deleted.
     pub(crate) async fn wait(&self) {
         let Err(async_channel::RecvError) = self.0.recv().await;
     }
 }
 
-/// A file that is written beside the event loop.
-pub(crate) struct Saving {
+/// Writes the body of a response to a file on the blocking pool.
+pub(crate) struct BodyWriter {
     runtime: Arc<dyn Runtime>,
     state: State,
 }
 
 struct State {
     path: PathBuf,
-    file: Option<Unfinished>,
-    waiting: Vec<Bytes>,
-    /// How many bytes wait to be written.
+    file: Option<PartialFile>,
+    pending: Vec<Bytes>,
+    /// The number of bytes in `pending`.
     len: usize,
-    // The last field: dropped after the file.
-    _unfinished: Sender<Infallible>,
+    // The last field, because it must be dropped after the file.
+    _open: Sender<Infallible>,
 }
 
-impl Saving {
-    /// Adds to the file, sooner or later.
+impl BodyWriter {
+    /// Appends to the file. The bytes may be buffered.
     pub(crate) async fn write(mut self, bytes: Bytes) -> Result<Self, Error> {
         self.state.len += bytes.len();
-        self.state.waiting.push(bytes);
-        if self.state.len < WRITE {
+        self.state.pending.push(bytes);
+        if self.state.len < WRITE_SIZE {
             return Ok(self);
         }
         let runtime = self.runtime.clone();
         let state = self
-            .beside(|mut state| state.write().map(|()| state))
+            .run_blocking(|mut state| state.write().map(|()| state))
             .await?;
         Ok(Self { runtime, state })
     }
 
-    /// Writes what is left and gives the file its name.
+    /// Writes the buffered bytes and renames the file to its final path.
     pub(crate) async fn finish(self) -> Result<(), Error> {
-        self.beside(State::finish).await
+        self.run_blocking(State::finish).await
     }
 
-    /// Works with the file on the blocking pool.
-    async fn beside<T, W>(self, work: W) -> Result<T, Error>
+    /// Runs `work` on the blocking pool.
+    async fn run_blocking<T, W>(self, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
         W: FnOnce(State) -> io::Result<T> + Send + 'static,
     {
         let Self { runtime, state } = self;
         let context = format!("writing {}", state.path.display());
-        let done = unblock(&*runtime, move || work(state)).await;
-        done.unwrap_or_else(|lost| Err(io::Error::other(lost.to_string())))
+        let result = unblock(&*runtime, move || work(state)).await;
+        result
+            .unwrap_or_else(|lost| Err(io::Error::other(lost.to_string())))
             .map_err(|error| {
                 Error::new(ErrorKind::Io)
                     .with_context(context)
@@ -218,17 +223,17 @@ impl State {
     fn write(&mut self) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(Unfinished::create(&self.path)?),
+            none => none.insert(PartialFile::create(&self.path)?),
         };
         self.len = 0;
-        self.waiting
+        self.pending
             .drain(..)
             .try_for_each(|bytes| file.write_all(&bytes))
     }
 
     fn finish(mut self) -> io::Result<()> {
         self.write()?;
-        self.file.take().map_or(Ok(()), Unfinished::finish)
+        self.file.take().map_or(Ok(()), PartialFile::finish)
     }
 }
 
@@ -240,15 +245,15 @@ mod tests {
     fn a_file_appears_when_it_is_finished_and_not_before() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("page");
-        let mut file = Unfinished::create(&path).unwrap();
+        let mut file = PartialFile::create(&path).unwrap();
         file.write_all(b"all").unwrap();
         assert!(!path.exists());
         file.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"all");
 
-        let mut half = Unfinished::create(&path).unwrap();
-        half.write_all(b"ha").unwrap();
-        drop(half);
+        let mut partial = PartialFile::create(&path).unwrap();
+        partial.write_all(b"ha").unwrap();
+        drop(partial);
         assert_eq!(fs::read(&path).unwrap(), b"all");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -262,7 +267,7 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         symlink(&path, &link).unwrap();
-        let mut file = Unfinished::create(&link).unwrap();
+        let mut file = PartialFile::create(&link).unwrap();
         file.write_all(b"new").unwrap();
         file.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
@@ -276,9 +281,9 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_device_is_written_and_not_replaced() {
-        let mut target = Target::create(Path::new("/dev/null")).unwrap();
-        target.write_all(b"gone").unwrap();
-        assert!(matches!(target, Target::Direct(_)));
+        let mut target = OutputFile::create(Path::new("/dev/null")).unwrap();
+        target.write_all(b"text").unwrap();
+        assert!(matches!(target, OutputFile::Direct(_)));
         target.finish().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! A running backend with a session, as the options ask for it.
+//! Starts a backend and a session from the options of the command line.
 
 use std::env;
 use std::fmt::Display;
@@ -10,39 +10,39 @@ use inflight::http::header::{ACCEPT, USER_AGENT};
 use inflight::probe::exchanges;
 use inflight::{Backend, Cell, Certificate, Error, Proxies, Proxy, Retry, Session, SessionBuilder};
 
-use crate::args::{BACKENDS, Requests};
-use crate::exit::Stop;
+use crate::args::{BACKENDS, RequestArgs};
+use crate::exit::CliError;
 use crate::output::describe;
 
-/// What the program says it is, unless a request says otherwise.
-const AGENT: &str = concat!("inflight/", env!("CARGO_PKG_VERSION"));
+/// The `User-Agent` header of requests that set none.
+const DEFAULT_USER_AGENT: &str = concat!("inflight/", env!("CARGO_PKG_VERSION"));
 
 /// Starts the runtime and the client, for one request.
-pub(crate) fn start(asked: &Requests, has_body: bool) -> Result<(Backend, Session), Stop> {
-    start_with(asked, |builder| match has_body {
-        // While a body goes out nobody waits for bytes, however long that takes.
+pub(crate) fn start(args: &RequestArgs, has_body: bool) -> Result<(Backend, Session), CliError> {
+    start_with(args, |builder| match has_body {
+        // The head timeout would include the time that sending the body takes.
         true => builder,
-        false => builder.head_timeout(asked.read_timeout),
+        false => builder.head_timeout(args.read_timeout),
     })
 }
 
-/// The same with the caps of a batch, and with a label for what the client does.
-pub(crate) fn start_batch(
-    asked: &Requests,
+/// Starts the runtime and the client, for the requests of a gather.
+pub(crate) fn start_gather(
+    args: &RequestArgs,
     per_host: Option<NonZeroUsize>,
     rate: Option<NonZeroU32>,
     probe: bool,
-) -> Result<(Backend, Session), Stop> {
-    start_with(asked, |builder| {
+) -> Result<(Backend, Session), CliError> {
+    start_with(args, |builder| {
         let builder = builder
-            .head_timeout(asked.read_timeout)
+            .head_timeout(args.read_timeout)
             .max_per_host(per_host.map(NonZeroUsize::get));
         let builder = match probe {
             true => builder.wrap(exchanges("client")),
             false => builder,
         };
         match rate.map(NonZeroU32::get) {
-            // A timer is no finer than a millisecond or so: a few may start together.
+            // Timers have a resolution of about a millisecond, so a few requests may start at once.
             Some(rate) => builder.max_rate(rate, (rate / 20).max(1)),
             None => builder,
         }
@@ -50,49 +50,49 @@ pub(crate) fn start_batch(
 }
 
 fn start_with(
-    asked: &Requests,
-    caps: impl FnOnce(SessionBuilder) -> SessionBuilder,
-) -> Result<(Backend, Session), Stop> {
-    let cell = match asked.backend {
+    args: &RequestArgs,
+    configure: impl FnOnce(SessionBuilder) -> SessionBuilder,
+) -> Result<(Backend, Session), CliError> {
+    let cell = match args.backend {
         Some(cell) => cell,
         None => default_cell()?,
     };
     let backend = cell
-        .start(asked.workers)
-        .map_err(|error| Stop::usage(describe(&error)))?;
-    // Given by name, so that every client sends the same and adds nothing of its own.
+        .start(args.workers)
+        .map_err(|error| CliError::usage(describe(&error)))?;
+    // Set explicitly, so that all clients send the same headers.
     let mut builder = backend
         .builder()
-        .header(USER_AGENT, AGENT)
+        .header(USER_AGENT, DEFAULT_USER_AGENT)
         .header(ACCEPT, "*/*")
-        .decompress(!asked.no_decompress)
-        .max_redirects(asked.max_redirects)
-        .retry(Retry::new(asked.retries))
-        .read_timeout(asked.read_timeout);
-    if let Some(timeout) = asked.timeout {
+        .decompress(!args.no_decompress)
+        .max_redirects(args.max_redirects)
+        .retry(Retry::new(args.retries))
+        .read_timeout(args.read_timeout);
+    if let Some(timeout) = args.timeout {
         builder = builder.timeout(timeout);
     }
-    if let Some(timeout) = asked.connect_timeout {
+    if let Some(timeout) = args.connect_timeout {
         builder = builder.connect_timeout(timeout);
     }
-    if let Some(path) = &asked.cacert {
-        let pem = fs::read(path).map_err(|error| unreadable(path, &error))?;
-        let roots = Certificate::from_pem(pem).map_err(|error| unreadable(path, &error))?;
+    if let Some(path) = &args.cacert {
+        let pem = fs::read(path).map_err(|error| read_error(path, &error))?;
+        let roots = Certificate::from_pem(pem).map_err(|error| read_error(path, &error))?;
         builder = builder.client_options(|options| options.tls.extra_roots.extend(roots));
     }
-    builder = builder.proxies(proxies(asked).map_err(|error| Stop::usage(describe(&error)))?);
-    let session = caps(builder)
+    builder = builder.proxies(proxies(args).map_err(|error| CliError::usage(describe(&error)))?);
+    let session = configure(builder)
         .build()
-        .map_err(|error| Stop::usage(describe(&error)))?;
+        .map_err(|error| CliError::usage(describe(&error)))?;
     Ok((backend, session))
 }
 
-/// The proxies that were asked for, or else the environment's.
-fn proxies(asked: &Requests) -> Result<Proxies, Error> {
-    // An empty value is none.
+/// Returns the proxies of the options, or else those of the environment.
+fn proxies(args: &RequestArgs) -> Result<Proxies, Error> {
+    // An empty variable counts as unset.
     let var = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
-    match &asked.proxy {
-        _ if asked.no_proxy => Ok(Proxies::default()),
+    match &args.proxy {
+        _ if args.no_proxy => Ok(Proxies::default()),
         None => Proxies::from_env(var),
         Some(url) => {
             let except = ["no_proxy", "NO_PROXY"].into_iter().find_map(var);
@@ -101,17 +101,17 @@ fn proxies(asked: &Requests) -> Result<Proxies, Error> {
     }
 }
 
-fn unreadable(path: &Path, error: &dyn Display) -> Stop {
-    Stop::usage(format_args!("cannot read {}: {error}", path.display()))
+fn read_error(path: &Path, error: &dyn Display) -> CliError {
+    CliError::usage(format_args!("cannot read {}: {error}", path.display()))
 }
 
-/// The first of the backends that is compiled in, or any other cell.
-fn default_cell() -> Result<Cell, Stop> {
+/// Returns the first of [`BACKENDS`] that is compiled in, or else any cell that is.
+fn default_cell() -> Result<Cell, CliError> {
     let named = BACKENDS
         .iter()
         .find_map(|name| Cell::compiled().find(|cell| cell.short_name() == Some(name)));
     named.or_else(|| Cell::compiled().next()).ok_or_else(|| {
-        Stop::usage(format_args!(
+        CliError::usage(format_args!(
             "no backend is compiled in: build with one of the features {}",
             BACKENDS.join(", ")
         ))

@@ -1,37 +1,36 @@
-//! Ctrl-C: the first asks for an orderly end, the second ends at once.
+//! Ctrl-C: the first requests a graceful shutdown, the second exits immediately.
 
 use std::convert::Infallible;
 use std::process;
 
 use async_channel::Receiver;
 
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, ExitStatus};
 
-/// The first Ctrl-C, to be waited for.
+/// The first Ctrl-C.
 pub(crate) struct Interrupt(Receiver<Infallible>);
 
 impl Interrupt {
-    /// From here on Ctrl-C no longer ends the process by itself.
-    pub(crate) fn listen() -> Result<Self, Stop> {
-        // Nothing is ever sent: closing the channel is the event, and it stays closed however
-        // often one asks.
+    /// Installs a handler, after which the first Ctrl-C no longer ends the process.
+    pub(crate) fn listen() -> Result<Self, CliError> {
+        // Nothing is sent: Ctrl-C closes the channel, and any number of tasks can wait for that.
         let (sender, receiver) = async_channel::bounded(1);
         ctrlc::set_handler(move || {
             if !sender.close() {
-                process::exit(Exit::Interrupted as i32);
+                process::exit(ExitStatus::Interrupted as i32);
             }
         })
-        .map_err(|error| Stop::usage(format_args!("cannot listen for Ctrl-C: {error}")))?;
+        .map_err(|error| CliError::usage(format_args!("cannot listen for Ctrl-C: {error}")))?;
         Ok(Self(receiver))
     }
 
-    /// Whether there has been one.
+    /// Returns whether Ctrl-C has been received.
     #[cfg(feature = "lab")]
-    pub(crate) fn has_come(&self) -> bool {
+    pub(crate) fn is_received(&self) -> bool {
         self.0.is_closed()
     }
 
-    /// Completes at the first Ctrl-C, at once if it has been.
+    /// Waits for the first Ctrl-C. Returns immediately if it has been received already.
     pub(crate) async fn wait(&self) {
         let Err(async_channel::RecvError) = self.0.recv().await;
     }

@@ -1,13 +1,13 @@
-//! Finds out whether the bundled libcurl is built with `poll`.
+//! Detects whether the bundled libcurl is built with `poll`.
 
 use std::env;
 
-/// curl-sys says `HAVE_POLL_FINE` where the libcurl that it bundles reads `HAVE_POLL`. Unless the
-/// build adds `-DHAVE_POLL=1`, libcurl falls back to `select`, which ends at descriptor 1024.
+/// curl-sys defines `HAVE_POLL_FINE`, but its bundled libcurl checks `HAVE_POLL`. Unless the build adds
+/// `-DHAVE_POLL=1`, libcurl uses `select`, which supports no descriptor above 1023.
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(curl_selects)");
     let target = env::var("TARGET").unwrap_or_default();
-    // Where the compiler's flags come from, as the `cc` crate looks for them.
+    // The variables from which the `cc` crate takes the compiler's flags.
     let sources = [
         format!("CFLAGS_{target}"),
         format!("CFLAGS_{}", target.replace('-', "_")),

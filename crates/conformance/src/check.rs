@@ -1,4 +1,4 @@
-//! How a case says what is wrong: a [`Failure`], by `?`.
+//! Assertions of the cases, which return a [`Failure`] for `?`.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::panic::Location;
 
 use inflight_core::{Error, ErrorKind, JobError, TaskError, http};
 
-/// Why a case failed, and where.
+/// The reason for the failure of a case, with its location.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     message: String,
@@ -65,7 +65,7 @@ impl From<JobError<Failure>> for Failure {
     }
 }
 
-/// An error and its causes, in one line.
+/// Returns an error and its causes, in one line.
 pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -77,11 +77,11 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
 }
 
 #[track_caller]
-pub(crate) fn check(holds: bool, otherwise: impl Into<String>) -> Result<(), Failure> {
-    if holds {
+pub(crate) fn check(condition: bool, message: impl Into<String>) -> Result<(), Failure> {
+    if condition {
         Ok(())
     } else {
-        Err(Failure::new(otherwise))
+        Err(Failure::new(message))
     }
 }
 
@@ -100,7 +100,7 @@ where
     )))
 }
 
-/// The error, which has to be of one of these kinds.
+/// Returns the error, or a failure if there is none or it is of another kind.
 #[track_caller]
 pub(crate) fn fails<T: fmt::Debug>(
     what: &str,
@@ -123,11 +123,11 @@ pub(crate) fn fails<T: fmt::Debug>(
     }
 }
 
-/// A value as `Debug` has it, cut to a length that a person reads.
+/// Returns the `Debug` output of a value, truncated to a readable length.
 pub(crate) fn shown(value: &dyn fmt::Debug) -> String {
-    const ENOUGH: usize = 300;
+    const MAX_LEN: usize = 300;
     let mut text = format!("{value:?}");
-    if let Some((end, _)) = text.char_indices().nth(ENOUGH) {
+    if let Some((end, _)) = text.char_indices().nth(MAX_LEN) {
         text.truncate(end);
         text += "...";
     }

@@ -1,4 +1,4 @@
-//! What a case is given, and how it waits.
+//! The backend under test, and helpers to wait for events.
 
 use std::fmt;
 use std::pin::pin;
@@ -13,8 +13,8 @@ use inflight_origin::Origin;
 use crate::check::{Failure, shown};
 use crate::subject::Subject;
 
-/// How long a case waits for an event before it fails. One that passes never waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a case waits for an event before it fails. A case that passes never waits this long.
+pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The backend under test.
 #[derive(Clone)]
@@ -24,12 +24,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// A builder whose sessions do not wait for ever.
+    /// Returns a builder whose sessions have a timeout.
     pub(crate) fn builder(&self) -> SessionBuilder {
-        self.subject.builder().timeout(PATIENCE)
+        self.subject.builder().timeout(EVENT_TIMEOUT)
     }
 
-    /// The pages of an origin, or of the server that the cases are run against.
+    /// Returns the paths of a new origin, or of the server that the cases run against.
     pub(crate) fn pages(&self) -> Result<Pages, Failure> {
         Ok(match self.subject.foreign() {
             Some(url) => Pages::Foreign(url),
@@ -57,7 +57,7 @@ impl Pages {
     }
 }
 
-/// Waits for something that has to happen. The clock is not the backend's.
+/// Waits for an event, with a timer that is independent of the backend.
 pub(crate) async fn within<T>(
     what: &str,
     time: Duration,
@@ -69,7 +69,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Starts `work`, drops it when `event` has happened, and gives what that gave.
+/// Polls `work`, drops it once `event` has completed, and returns the output of `event`.
 pub(crate) async fn abandon<W, T>(
     work: W,
     event: impl Future<Output = Result<T, Failure>>,
@@ -86,15 +86,15 @@ where
     }
 }
 
-/// Runs what blocks on a thread of its own, so that it holds nothing of the backend's.
-pub(crate) async fn apart<T: Send + 'static>(
+/// Runs blocking work on a new thread, independent of the backend.
+pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
     let (sender, result) = async_channel::bounded(1);
     std::thread::Builder::new()
         .name("conformance-wait".to_owned())
         .spawn(move || {
-            // Nobody listens any more when the case has failed already.
+            // The receiver is dropped if the case has already failed.
             let _ = sender.send_blocking(work());
         })?;
     let received = result.recv().await;

@@ -1,6 +1,6 @@
-//! An HTTP/2 server, frame by frame: it ends streams and connections where real ones seldom do.
+//! An HTTP/2 server with control over each frame, to end streams and connections at unusual points.
 //!
-//! It speaks over TLS and offers nothing but HTTP/2, so that every client with HTTP/2 can talk to it.
+//! It uses TLS and offers only HTTP/2, so that every client with HTTP/2 can connect to it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use inflight_origin::tls::{Authority, Shown, Tls};
 
-/// What a client sends before its first frame (RFC 9113, section 3.4).
+/// The length of the client's connection preface (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
 
-/// A client that says nothing for so long is gone.
-const SILENCE: Duration = Duration::from_secs(20);
+/// The server closes a connection on which the client sends nothing for this long.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 // Types and flags of frames (RFC 9113, section 6).
 const DATA: u8 = 0;
@@ -28,22 +28,22 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
-/// Why a stream or a connection ends (section 7).
+/// Error codes of streams and connections (section 7).
 pub(crate) const NO_ERROR: u32 = 0;
 pub(crate) const REFUSED_STREAM: u32 = 7;
 
-/// `:status: 200`, by its place in HPACK's static table.
+/// `:status: 200`, by its index in HPACK's static table.
 const OK: &[u8] = &[0x88];
 
-/// A server that does the same on every connection.
+/// A server that calls the same function for every connection.
 pub(crate) struct Http2Server {
     address: SocketAddr,
     authority: Authority,
 }
 
 impl Http2Server {
-    /// `serve` is called with each connection and its number, on a thread of its own. The connection
-    /// is closed when it returns.
+    /// Starts a server, which calls `serve` with each connection and its number on a new thread. The
+    /// connection is closed when `serve` returns.
     pub(crate) fn start(
         serve: impl Fn(usize, &mut Http2Peer) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -52,12 +52,12 @@ impl Http2Server {
         let authority = Authority::new()?;
         let tls = Arc::new(authority.server(Shown::Valid)?);
         let serve = Arc::new(serve);
-        // It ends with the suite's process: a thread that accepts has no other end.
+        // The thread runs until the process ends.
         thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
                 let (serve, tls) = (serve.clone(), tls.clone());
                 thread::spawn(move || {
-                    let mut peer = Http2Peer::greet(stream?, &tls)?;
+                    let mut peer = Http2Peer::accept(stream?, &tls)?;
                     serve(number, &mut peer)
                 });
             }
@@ -69,15 +69,15 @@ impl Http2Server {
         format!("https://{}{path}", self.address)
     }
 
-    /// The certificate that a client has to trust, as PEM.
+    /// Returns the certificate that a client has to trust, as PEM.
     pub(crate) fn certificate(&self) -> String {
         self.authority.pem()
     }
 }
 
-/// A request, as far as the server looks at it.
+/// The stream of a request, and whether it has a body.
 #[derive(Clone, Copy)]
-pub(crate) struct Request {
+pub(crate) struct Http2Request {
     pub(crate) stream: u32,
     pub(crate) has_body: bool,
 }
@@ -92,9 +92,9 @@ trait Stream: Read + Write + Send {}
 impl<S: Read + Write + Send> Stream for S {}
 
 impl Http2Peer {
-    fn greet(stream: TcpStream, tls: &Tls) -> io::Result<Self> {
+    fn accept(stream: TcpStream, tls: &Tls) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE))?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
         let mut stream = Box::new(tls.secure(stream, &["h2"])?);
         stream.read_exact(&mut [0; PREFACE])?;
         let mut peer = Self { stream };
@@ -112,8 +112,8 @@ impl Http2Peer {
         self.stream.flush()
     }
 
-    /// The next request, once all of it has come; `None` when the client has closed the connection.
-    pub(crate) fn next_request(&mut self) -> io::Result<Option<Request>> {
+    /// Returns the next request once it is complete. `None` when the client has closed the connection.
+    pub(crate) fn next_request(&mut self) -> io::Result<Option<Http2Request>> {
         loop {
             let mut head = [0; 9];
             match self.stream.read_exact(&mut head) {
@@ -129,66 +129,66 @@ impl Http2Peer {
                 PING if flags & ACK == 0 => self.send(PING, ACK, 0, &payload)?,
                 DATA | HEADERS if flags & END_STREAM != 0 => {
                     let has_body = kind == DATA;
-                    return Ok(Some(Request { stream, has_body }));
+                    return Ok(Some(Http2Request { stream, has_body }));
                 }
                 _ => {}
             }
         }
     }
 
-    /// Answers with 200 and this body.
+    /// Sends a response with 200 and this body.
     pub(crate) fn answer(&mut self, stream: u32, body: &str) -> io::Result<()> {
         self.head(stream)?;
         self.data(stream, body, true)
     }
 
-    /// The head of a response with 200.
+    /// Sends the head of a response with 200.
     pub(crate) fn head(&mut self, stream: u32) -> io::Result<()> {
         self.send(HEADERS, END_HEADERS, stream, OK)
     }
 
-    /// A whole response with 200, without a body, whose head has so many fields of about a KiB each.
+    /// Sends a complete response with 200 and no body, with this many fields of about a KiB each.
     pub(crate) fn large_head(&mut self, stream: u32, fields: usize) -> io::Result<()> {
-        /// The frames that every peer accepts (section 4.2).
-        const FRAME: usize = 16_384;
+        /// The largest frame that every peer accepts (section 4.2).
+        const MAX_FRAME: usize = 16_384;
         let mut block = OK.to_vec();
         for _ in 0..fields {
-            // A field that is not indexed: the name `x`, and 1,000 bytes, as 127 and 873 in groups of
-            // seven bits (RFC 7541, sections 5.1 and 6.2.2).
+            // A literal field without indexing: the name `x` and a value of 1,000 bytes. The length is
+            // encoded as 127 plus 873 in groups of seven bits (RFC 7541, sections 5.1 and 6.2.2).
             block.extend_from_slice(&[0, 1, b'x', 0x7f, 0xe9, 0x06]);
             block.extend_from_slice(&[b'v'; 1000]);
         }
-        let pieces: Vec<_> = block.chunks(FRAME).collect();
-        for (n, piece) in pieces.iter().enumerate() {
-            let is_last = n + 1 == pieces.len();
+        let chunks: Vec<_> = block.chunks(MAX_FRAME).collect();
+        for (n, chunk) in chunks.iter().enumerate() {
+            let is_last = n + 1 == chunks.len();
             let (kind, flags) = match n {
                 0 => (HEADERS, END_STREAM),
                 _ => (CONTINUATION, 0),
             };
             let end = if is_last { END_HEADERS } else { 0 };
-            self.send(kind, flags | end, stream, piece)?;
+            self.send(kind, flags | end, stream, chunk)?;
         }
         Ok(())
     }
 
-    /// A piece of a body, `last` or not.
-    pub(crate) fn data(&mut self, stream: u32, piece: &str, last: bool) -> io::Result<()> {
+    /// Sends a chunk of a body. `last` ends the stream.
+    pub(crate) fn data(&mut self, stream: u32, chunk: &str, last: bool) -> io::Result<()> {
         let flags = if last { END_STREAM } else { 0 };
-        self.send(DATA, flags, stream, piece.as_bytes())
+        self.send(DATA, flags, stream, chunk.as_bytes())
     }
 
-    /// Ends a stream.
+    /// Resets a stream.
     pub(crate) fn reset(&mut self, stream: u32, reason: u32) -> io::Result<()> {
         self.send(RST_STREAM, 0, stream, &reason.to_be_bytes())
     }
 
-    /// Says that no stream after `last` was or will be processed.
+    /// Sends GOAWAY: no stream after `last` was or will be processed.
     pub(crate) fn go_away(&mut self, last: u32, reason: u32) -> io::Result<()> {
         let payload = [last.to_be_bytes(), reason.to_be_bytes()].concat();
         self.send(GOAWAY, 0, 0, &payload)
     }
 
-    /// Reads until the client has closed the connection, and answers nothing.
+    /// Reads until the client has closed the connection, without a response.
     pub(crate) fn ignore(&mut self) -> io::Result<()> {
         while self.next_request()?.is_some() {}
         Ok(())

@@ -1,10 +1,10 @@
-//! The contract of inflight as a test suite, for every runtime and client: the same fault gives
-//! the same verdict, and what a client cannot do it says.
+//! The contract of inflight as a test suite, for every runtime and client: the same fault causes the
+//! same error, and a client declares what it does not support.
 //!
-//! A backend, wherever it is written, is a [`Subject`]; the suite is a list of [`Case`]s, each
-//! named for the property it holds. A case that needs what the client says it cannot do is
-//! [skipped](Outcome::Skipped) for the client's own reason; another case then checks that the
-//! lack is an error and never a wrong answer.
+//! A backend is a [`Subject`]. The suite is a list of [`Case`]s, each named after the property it
+//! tests. If a case needs a capability that the client does not have, it is
+//! [skipped](Outcome::Skipped) with the client's reason. Another case then checks that the missing
+//! capability causes an error and never a wrong result.
 //!
 //! ```
 //! use inflight_conformance::{Report, Subject, run};
@@ -20,13 +20,13 @@
 //! }
 //! ```
 //!
-//! Every case has servers of its own on loopback, and waits for what they see rather than for a
-//! time to pass. One that does not end in 20 s has failed.
+//! Every case starts its own servers on loopback, and waits for events at these servers instead of
+//! sleeping. A case that does not end within 20 s fails.
 //!
-//! To read: `case`, `subject`, `run` and `report` are the frame; `cases` is the suite, a file per
-//! subject, each with its list at the top; `check`, `context`, `servers` and `staged` are what the
-//! cases are written with. A case of the group `verdicts` is a [`Rule`], a row of a table; `page` writes
-//! them all as a page of the book.
+//! The modules `case`, `subject`, `run` and `report` are the framework. `cases` has the suite, with one
+//! file for each group and a list of cases at the top of each file. `check`, `context`, `servers` and
+//! `test_server` are helpers for the cases. A case of the group `verdicts` is a [`Rule`], and `page`
+//! writes all rules as a page of the book.
 
 mod case;
 mod cases;
@@ -40,8 +40,8 @@ mod report;
 mod rule;
 mod run;
 mod servers;
-mod staged;
 mod subject;
+mod test_server;
 
 pub use case::Case;
 pub use cases::cases;
@@ -50,6 +50,6 @@ pub use check::Failure;
 pub use memory::in_memory;
 pub use page::Verdicts;
 pub use report::Report;
-pub use rule::{Deviation, Instead, Rule};
+pub use rule::{Deviation, DeviationEffect, Rule};
 pub use run::{Outcome, Verdict, run};
 pub use subject::Subject;

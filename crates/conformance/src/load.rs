@@ -1,4 +1,4 @@
-//! Many requests to one server, and what became of them: for `servers/servers.py`.
+//! Sends many requests to one server and prints their results, for `servers/servers.py`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,12 +9,12 @@ use inflight::http::{Method, StatusCode};
 use inflight::{BlockOn, Cell, JobErrorKind, Proxies, Proxy, gather};
 use serde_json::json;
 
-/// Longer than a loaded server takes.
+/// Longer than a server under load needs.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What to send, and how.
+/// The requests to send.
 pub(crate) struct Load<'a> {
-    /// Requests go to this URL, a slash and their number.
+    /// The URL of a request is this URL, a slash and the number of the request.
     pub(crate) base: &'a str,
     pub(crate) method: Method,
     pub(crate) requests: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Sends the requests on a cell, none of them again; returns a line of JSON.
+    /// Sends the requests with a cell, without retries, and returns a line of JSON.
     pub(crate) fn run(&self, cell: Cell) -> Result<String, Box<dyn Error>> {
         let backend = cell.start(None)?;
         let mut builder = backend.builder().timeout(TIMEOUT);

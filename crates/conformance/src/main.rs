@@ -1,4 +1,4 @@
-//! Runs the suite on the cells of this workspace and prints the table.
+//! Runs the suite on the cells of this workspace and prints a table of the results.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -19,46 +19,46 @@ use inflight::{BlockOn, Cell};
 use inflight_conformance::{Case, Outcome, Report, Subject, Verdicts, cases, in_memory, run};
 use load::Load;
 
-/// Checks that every backend keeps the contract, and prints a table of what it found.
+/// Checks that every backend keeps the contract, and prints a table of the results.
 #[derive(Parser)]
 struct Options {
     /// A backend, as `smol/hyper` or by its short name; may be repeated. Default: all of them
     #[arg(long, value_name = "NAME")]
     cell: Vec<Cell>,
-    /// Only the cases whose group::name contains this
+    /// Run only the cases whose group::name contains this text
     #[arg(long, value_name = "SUBSTRING")]
     case: Option<String>,
-    /// Only the cases that any server like httpbin can answer, against this one
+    /// Run only the cases that work with any server like httpbin, against this server
     #[arg(long, value_name = "URL")]
     against: Option<String>,
-    /// List the cases with what they promise, and run none
+    /// List the cases with their promises, and run none
     #[arg(long)]
     list: bool,
-    /// Write the table to this file too
+    /// Also write the table to this file
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Write the page on what a server may send to this file, and run no case
+    /// Write the page with the rules for server responses to this file, and run no case
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
-    /// Run no case, but ten rounds of this many requests, of which one in ten meets a fault, and
-    /// see what they leave behind
+    /// Run no case, but ten rounds of this many requests, one in ten with a fault, and check for
+    /// leaked resources
     #[arg(long, value_name = "REQUESTS")]
     stress: Option<usize>,
     #[arg(long, hide = true)]
     stress_servers: Option<String>,
-    /// Run no case, but send many requests to URL/0, URL/1 and so on, and print what became of them
+    /// Run no case, but send many requests to URL/0, URL/1 and so on, and print the results
     #[arg(long, value_name = "URL")]
     load: Option<String>,
-    /// The method of these requests
+    /// The method of the requests
     #[arg(long, default_value = "GET", requires = "load")]
     method: Method,
-    /// How many they are
+    /// The number of requests
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "load")]
     requests: usize,
-    /// How many of them are in flight at once
+    /// How many requests are in flight at once
     #[arg(long, value_name = "N", default_value = "100", requires = "load")]
     limit: NonZeroUsize,
-    /// The proxy that they go through
+    /// The proxy for the requests
     #[arg(long, value_name = "URL", requires = "load")]
     proxy: Option<String>,
     /// A certificate authority to trust, as a PEM file
@@ -95,11 +95,11 @@ fn main() -> ExitCode {
         false => options.cell.clone(),
     };
     if let Some(requests) = options.stress {
-        let all_well = match &options.stress_servers {
+        let succeeded = match &options.stress_servers {
             None => stress::run(&cells, requests),
             Some(servers) => stress::child(cells[0], requests, servers).map(|()| true),
         };
-        return match all_well {
+        return match succeeded {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
             Err(error) => {
@@ -133,7 +133,7 @@ fn main() -> ExitCode {
         let backend = match cell.start(None) {
             Ok(backend) => backend,
             Err(error) => {
-                eprintln!("{cell} does not start: {error}");
+                eprintln!("cannot start {cell}: {error}");
                 return ExitCode::FAILURE;
             }
         };
@@ -153,7 +153,7 @@ fn main() -> ExitCode {
         match in_memory() {
             Ok(subject) => subjects.push(subject),
             Err(error) => {
-                eprintln!("virtual/mock does not start: {error}");
+                eprintln!("cannot start virtual/mock: {error}");
                 return ExitCode::FAILURE;
             }
         }
@@ -182,7 +182,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The page, with each client once: its runtime changes nothing about what it reads.
+/// Returns the page of rules. It has each client once, because the runtime does not affect the results.
 fn verdicts() -> Result<String, Box<dyn Error>> {
     let mut page = Verdicts::new();
     let mut seen = Vec::new();

@@ -1,4 +1,4 @@
-//! The fourteenth cell: virtual time, and a client that answers from memory.
+//! The fourteenth cell: virtual time, and a client that responds from memory.
 
 use std::io;
 use std::pin::Pin;
@@ -17,15 +17,15 @@ use inflight_origin::{InProcess, Time};
 
 use crate::subject::Subject;
 
-/// `virtual/mock`: the runtime and the client for tests, with the origin's pages in memory. It
-/// passes the cases that need no wire, and takes none of their delays.
+/// Returns the subject `virtual/mock`: the runtime and the client for tests, with the origin's paths in
+/// memory. It passes the cases that need no sockets, without real delays.
 ///
 /// # Errors
 ///
-/// When there is no memory for the pages.
+/// Fails when there is no memory for the origin's counts.
 pub fn in_memory() -> io::Result<Subject> {
     let runtime = Virtual::new();
-    let pages = InProcess::new(Passing(runtime.clone()))?;
+    let pages = InProcess::new(VirtualClock(runtime.clone()))?;
     let mock = Mock::new(runtime.clone());
     let answer = Reply::made(move |request| answer(pages.clone(), request));
     mock.on(When::any().repeated(), answer);
@@ -37,10 +37,10 @@ pub fn in_memory() -> io::Result<Subject> {
     Ok(subject.in_memory("http://origin.test"))
 }
 
-/// Delays of the pages pass in virtual time.
-struct Passing(Virtual);
+/// The virtual clock of the runtime, for the delays of the origin.
+struct VirtualClock(Virtual);
 
-impl Time for Passing {
+impl Time for VirtualClock {
     fn now(&self) -> Instant {
         self.0.now()
     }
@@ -50,7 +50,7 @@ impl Time for Passing {
     }
 }
 
-/// What a connection does to a request and its answer.
+/// Passes a request to the origin and returns its response, as a connection would.
 async fn answer(pages: InProcess, recorded: Recorded) -> Result<Response<Body>, Error> {
     let invalid = |error| Error::new(ErrorKind::InvalidRequest).with_source(error);
     let mut request = Request::new(recorded.body);
@@ -76,19 +76,19 @@ async fn answer(pages: InProcess, recorded: Recorded) -> Result<Response<Body>, 
     Ok(response.map(|body| {
         let body = Body::from_stream(body);
         match length {
-            Some(left) if !body.is_empty() => Body::wrap(OfLength { body, left }),
+            Some(left) if !body.is_empty() => Body::wrap(SizedBody { body, left }),
             _ => body,
         }
     }))
 }
 
-/// A body that knows its length, as one with a Content-Length does.
-struct OfLength {
+/// A body of known length, as with a Content-Length.
+struct SizedBody {
     body: Body,
     left: u64,
 }
 
-impl http_body::Body for OfLength {
+impl http_body::Body for SizedBody {
     type Data = Bytes;
     type Error = Error;
 

@@ -1,14 +1,14 @@
-//! The rules as a page of the book.
+//! Writes the rules as a page of the book.
 
 use std::fmt::{self, Write as _};
 
 use inflight_core::Capabilities;
 
 use crate::cases::cases;
-use crate::rule::{Deviation, Instead, Rule};
+use crate::rule::{Deviation, DeviationEffect, Rule};
 
-/// What is made of what a server may send, and how clients deviate: a page of Markdown, written
-/// from the cases that check it.
+/// A Markdown page with the rules for responses that a server may send, and the deviations of each client. It
+/// is generated from the cases that check the rules.
 ///
 /// ```
 /// use inflight_conformance::Verdicts;
@@ -26,19 +26,19 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// The page, with no client yet.
+    /// Creates a page without clients.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a client, by the name that the page shall have for it.
+    /// Adds a client under this name.
     pub fn add(&mut self, client: impl Into<String>, capabilities: Capabilities) {
         self.clients.push((client.into(), capabilities));
     }
 }
 
-/// Every rule with its number on the page.
+/// Returns every rule with its number on the page.
 fn rules() -> Vec<(usize, &'static Rule)> {
     (1..)
         .zip(cases().iter().filter_map(|case| case.rule))
@@ -50,16 +50,16 @@ const HEAD: &str = "\
 
 <!-- Written by `just verdicts` from crates/conformance/src/cases/verdicts.rs: change it there. -->
 
-A server may be old, broken or hostile, and a proxy in between may read its answer otherwise than we do.
-So there is one verdict on each thing that HTTP/1.1 forbids, or leaves open, and it is the same with every
-client: a success with these bytes, or an error of this kind. Where RFC 9112 leaves room, we take the
-stricter side, unless a server that many people meet needs the other.
+A server may be old, broken or hostile, and a proxy in between may parse its response differently than we do.
+So there is one verdict for each thing that HTTP/1.1 forbids or leaves open, and it is the same with every
+client: a success with a certain body, or an error of a certain kind. Where RFC 9112 leaves a choice, we take
+the stricter side, unless a widely used server needs the other.
 
-`protocol` says that the answer is wrong, `incomplete` that it ended early. In both cases, and where the last
-column but one says *closed*, the connection carries no other request. What is read as a body is never longer
-and never shorter than what the server has framed as one.
+`protocol` means that the response is invalid, `incomplete` that it ended early. In both cases, and where the
+column *connection* has *closed*, the connection carries no other request. The body that a client returns is
+never longer and never shorter than the body that the server has framed.
 
-Each row is a case of the suite and is played to every cell: `just conformance --case verdicts::`.
+Each row is a case of the suite and runs on every cell: `just conformance --case verdicts::`.
 ";
 
 impl fmt::Display for Verdicts {
@@ -71,8 +71,8 @@ impl fmt::Display for Verdicts {
                 subject = rule.subject;
                 let (first, rest) = subject.split_at(1);
                 writeln!(f, "\n## {}{rest}\n", first.to_uppercase())?;
-                writeln!(f, "|   | what comes | verdict | connection | source |")?;
-                writeln!(f, "|--:|------------|---------|------------|--------|")?;
+                writeln!(f, "|   | response | verdict | connection | source |")?;
+                writeln!(f, "|--:|----------|---------|------------|--------|")?;
             }
             let connection = match rule.keeps_connection() {
                 true => "kept",
@@ -93,9 +93,9 @@ impl fmt::Display for Verdicts {
 }
 
 impl Verdicts {
-    /// The cases on framing that take more than one exchange.
+    /// Writes the cases on framing that need more than one exchange.
     fn write_others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n## And besides\n")?;
+        writeln!(f, "\n## Further rules\n")?;
         for case in cases().iter().filter(|case| case.group == "framing") {
             let lacking = self.clients.iter().filter(|(_, capabilities)| {
                 let support = case.support(capabilities);
@@ -104,7 +104,7 @@ impl Verdicts {
             let lacking: Vec<&str> = lacking.map(|(client, _)| &**client).collect();
             let except = match lacking.is_empty() {
                 true => String::new(),
-                false => format!(" Not {}: see below.", lacking.join(", ")),
+                false => format!(" Except {}: see below.", lacking.join(", ")),
             };
             writeln!(f, "- {}{except}", case.promise)?;
         }
@@ -113,9 +113,9 @@ impl Verdicts {
 
     fn write_deviations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "\n## What clients do otherwise\n\n\
-             Some of this is deep in the libraries. It is in each client's `Capabilities`, with what you \
-             risk.\n",
+            "\n## Deviations of clients\n\n\
+             Some deviations are deep in the libraries. Each client declares them in its `Capabilities`, with \
+             the risk.\n",
         )?;
         for (client, capabilities) in &self.clients {
             writeln!(f, "\n### {client}\n")?;
@@ -131,14 +131,14 @@ impl Verdicts {
                 }
             }
             if deviations.is_empty() {
-                writeln!(f, "Nothing.")?;
+                writeln!(f, "None.")?;
             }
             for (deviation, numbers) in deviations {
                 let (reason, rows) = (sentence(deviation.reason), listed(&numbers));
-                let effect = match deviation.instead {
-                    Instead::Anything => "nothing is promised".to_owned(),
-                    Instead::Kept => "the connection may be used again".to_owned(),
-                    Instead::Kind(kind) => format!("it may be `{kind}`"),
+                let effect = match deviation.effect {
+                    DeviationEffect::Unchecked => "the result is not defined".to_owned(),
+                    DeviationEffect::Kept => "the connection may be reused".to_owned(),
+                    DeviationEffect::Kind(kind) => format!("the error may be `{kind}`"),
                 };
                 writeln!(f, "- {reason} For {rows} {effect}.")?;
             }
@@ -147,12 +147,12 @@ impl Verdicts {
     }
 }
 
-/// A reason as a sentence of its own. Names of libraries keep their small letter.
+/// Returns a reason as a sentence. Names of libraries keep their lower case.
 fn sentence(reason: &str) -> String {
     format!("{}.", reason.trim_end_matches('.'))
 }
 
-/// `row 1`, or `rows 1, 2 and 3`.
+/// Returns `row 1`, or `rows 1, 2 and 3`.
 fn listed(numbers: &[usize]) -> String {
     let mut text = match numbers.len() {
         1 => "row ".to_owned(),
@@ -176,7 +176,7 @@ mod tests {
     use inflight_core::Support;
 
     #[test]
-    fn deviations_are_told_once_with_their_rows() {
+    fn each_deviation_is_listed_once_with_its_rows() {
         assert_eq!(listed(&[3]), "row 3");
         assert_eq!(listed(&[3, 4]), "rows 3 and 4");
         assert_eq!(listed(&[3, 4, 9]), "rows 3, 4 and 9");
@@ -187,7 +187,7 @@ mod tests {
         lacking.strict_chunks = Support::No("it guesses");
         page.add("lacking", lacking);
         let text = page.to_string();
-        assert!(text.contains("### whole\n\nNothing.\n"), "{text}");
+        assert!(text.contains("### whole\n\nNone.\n"), "{text}");
         assert_eq!(text.matches("it guesses. For rows ").count(), 1, "{text}");
     }
 }

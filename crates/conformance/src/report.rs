@@ -2,17 +2,17 @@ use std::fmt;
 
 use crate::run::{Outcome, Verdict};
 
-/// The verdicts on several subjects as a table: a row for each case, a column for each subject.
+/// The verdicts for several subjects as a table, with a row for each case and a column for each subject.
 ///
-/// `Display` prints Markdown that a person can read as it is: the table, why something was
-/// skipped, the failures in full, and the counts.
+/// `Display` prints readable Markdown: the table with the counts, the reasons of skipped cases, and the
+/// failures in full.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     columns: Vec<(String, Vec<Verdict>)>,
 }
 
 impl Report {
-    /// A report on nothing yet.
+    /// Creates an empty report.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -23,7 +23,7 @@ impl Report {
         self.columns.push((subject.into(), verdicts));
     }
 
-    /// Whether anything failed.
+    /// Returns whether any case failed.
     #[must_use]
     pub fn has_failures(&self) -> bool {
         let mut verdicts = self.columns.iter().flat_map(|(_, verdicts)| verdicts);
@@ -37,9 +37,12 @@ impl fmt::Display for Report {
         let rows = self.rows(&mut notes);
         write_table(f, &rows)?;
 
-        writeln!(f, "\nok: the property holds; **FAIL**: it does not.")?;
+        writeln!(f, "\nok: the case passed; **FAIL**: the case failed.")?;
         if !notes.0.is_empty() {
-            writeln!(f, "A number: the client says that it cannot do this.\n")?;
+            writeln!(
+                f,
+                "A number: the case was skipped, because the client does not support it.\n"
+            )?;
             for (number, reason) in (1..).zip(&notes.0) {
                 writeln!(f, "{number}. {reason}")?;
             }
@@ -49,13 +52,13 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// The table as text: a head, a row for each case, and the counts.
+    /// Returns the table as text: a head, a row for each case, and the counts.
     fn rows(&self, notes: &mut Notes) -> Vec<Vec<String>> {
         let mut head = vec!["property".to_owned()];
         head.extend(self.columns.iter().map(|(name, _)| name.clone()));
         let mut rows = vec![head];
 
-        // Subjects may have been asked for different cases.
+        // Subjects may have run different cases.
         let mut cases: Vec<(&str, &str)> = Vec::new();
         for verdict in self.columns.iter().flat_map(|(_, verdicts)| verdicts) {
             let case = (verdict.case.group, verdict.case.name);
@@ -115,7 +118,7 @@ fn count(verdicts: &[Verdict]) -> String {
     format!("{passed}, {skipped}, {failed}")
 }
 
-/// Columns padded to their width, so that the source is a table too.
+/// Writes the table with padded columns, so that its source is readable.
 fn write_table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
@@ -136,7 +139,7 @@ fn write_table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result 
     Ok(())
 }
 
-/// Reasons, each of which is told once.
+/// The reasons of skipped cases, each listed once.
 struct Notes(Vec<&'static str>);
 
 impl Notes {
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_told_once_and_failures_in_full() {
+    fn reasons_are_listed_once_and_failures_in_full() {
         let mut report = Report::new();
         report.add(
             "a/b",

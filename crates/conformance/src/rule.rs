@@ -1,4 +1,4 @@
-//! One verdict on what a server may send: a case that is a row of a table.
+//! Rules for responses that a server may send, each of which is a case.
 
 use std::sync::Arc;
 
@@ -6,84 +6,84 @@ use inflight_core::{Capabilities, Error, ErrorKind, Response, Session};
 
 use crate::case::{Need, need};
 use crate::check::{Failure, check, equal, fails, with_causes};
-use crate::context::{Context, PATIENCE, within};
+use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::values;
-use crate::staged::Staged;
+use crate::test_server::TestServer;
 
-/// What is made of an answer that a server may send, on every client alike.
+/// The verdict on a response that a server may send, which is the same with every client.
 ///
-/// A [`Case`](crate::Case) that has one plays each of its replies to a request of its own.
+/// A [`Case`](crate::Case) with a rule sends one request for each of the rule's replies.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Rule {
     pub(crate) name: &'static str,
     pub(crate) promise: &'static str,
-    /// What it is about, as in `lengths`.
+    /// The subject of the rule, such as `lengths`.
     pub subject: &'static str,
-    /// The RFC and the section that it rests on.
+    /// The RFC and the section that the rule is based on.
     pub source: &'static str,
-    /// Why this side was taken, where the RFC leaves room.
+    /// The reason for the verdict, where the RFC leaves a choice.
     pub reason: Option<&'static str>,
     pub(crate) ruling: Ruling,
     pub(crate) needs: &'static [Need],
-    /// A client without this capability may refuse it, or refuse it with another kind.
+    /// A client without this capability may fail with this kind instead.
     pub(crate) or: Option<(Need, ErrorKind)>,
-    /// Whether a client may find nothing wrong, so that it is the session that refuses or the
-    /// adapter that retires the connection.
-    pub(crate) late: bool,
+    /// Whether a client may accept the reply, so that the session has to refuse it or the adapter
+    /// has to retire the connection.
+    pub(crate) checked_late: bool,
     pub(crate) replies: fn() -> Vec<Reply>,
 }
 
-/// What a client does in the place of a [`Rule`]'s verdict.
+/// The deviation of a client from a [`Rule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deviation {
-    /// The client's own reason.
+    /// The client's reason.
     pub reason: &'static str,
-    /// What is left of the verdict.
-    pub instead: Instead,
+    /// The effect on the verdict.
+    pub effect: DeviationEffect,
 }
 
-/// What is left of a [`Rule`]'s verdict where a client deviates.
+/// The effect of a [`Deviation`] on the verdict of a [`Rule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Instead {
-    /// Nothing: the rule is not played to this client.
-    Anything,
-    /// The verdict, or an error of this kind.
+pub enum DeviationEffect {
+    /// The rule is not checked with this client.
+    Unchecked,
+    /// The verdict is as in the rule, or an error of this kind.
     Kind(ErrorKind),
-    /// The verdict, but the connection may be used again.
+    /// The verdict is as in the rule, but the connection may be reused.
     Kept,
 }
 
-/// The verdict.
+/// The verdict of a rule.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ruling {
-    /// An error of this kind; the connection is closed.
+    /// An error of this kind. The connection is closed.
     Refused(ErrorKind),
     Accepted(Accepted),
 }
 
-/// A success with these bytes.
+/// A success with this status and body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Accepted {
     pub(crate) status: u16,
     pub(crate) body: &'static str,
-    /// Among the response's fields are these.
+    /// Fields that the response must have.
     pub(crate) fields: &'static [(&'static str, &'static str)],
     pub(crate) connection: Connection,
 }
 
-/// What becomes of the connection behind an accepted response.
+/// The state of the connection after an accepted response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connection {
-    /// It may carry the next request.
+    /// The connection may carry the next request.
     Kept,
-    /// It carries no other request.
+    /// The connection carries no other request.
     Closed,
 }
 
-/// What the server sends, and then.
+/// The bytes that the server sends, and whether it then closes the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) bytes: Vec<u8>,
@@ -102,13 +102,13 @@ impl<T: Into<Vec<u8>>> From<T> for Reply {
 }
 
 impl Reply {
-    /// The answer to a HEAD.
+    /// Makes this the response to a HEAD.
     pub(crate) fn for_head(mut self) -> Self {
         self.to_head = true;
         self
     }
 
-    /// The server closes the connection behind it.
+    /// Lets the server close the connection after the reply.
     pub(crate) fn and_close(mut self) -> Self {
         self.closes = true;
         self
@@ -132,7 +132,7 @@ impl Rule {
             ruling: Ruling::Refused(kind),
             needs: &[],
             or: None,
-            late: false,
+            checked_late: false,
             replies,
         }
     }
@@ -168,18 +168,21 @@ impl Rule {
         }
     }
 
-    pub(crate) const fn late(self) -> Self {
-        Self { late: true, ..self }
+    pub(crate) const fn checked_late(self) -> Self {
+        Self {
+            checked_late: true,
+            ..self
+        }
     }
 
-    /// How a client with these capabilities deviates, if it does, and why.
+    /// Returns how a client with these capabilities deviates from the rule, if it does, and why.
     #[must_use]
     pub fn deviation(&self, capabilities: &Capabilities) -> Option<Deviation> {
         let lacking = |need: Need| need(capabilities).reason();
         if let Some(reason) = self.needs.iter().find_map(|need| lacking(*need)) {
             return Some(Deviation {
                 reason,
-                instead: Instead::Anything,
+                effect: DeviationEffect::Unchecked,
             });
         }
         if let Some((need, kind)) = self.or
@@ -187,19 +190,19 @@ impl Rule {
         {
             return Some(Deviation {
                 reason,
-                instead: Instead::Kind(kind),
+                effect: DeviationEffect::Kind(kind),
             });
         }
-        if self.late {
-            return lacking(need::retired_connections).map(|reason| Deviation {
+        if self.checked_late {
+            return lacking(need!(retired_connections)).map(|reason| Deviation {
                 reason,
-                instead: Instead::Kept,
+                effect: DeviationEffect::Kept,
             });
         }
         None
     }
 
-    /// The verdict in a word or two: a kind of error, or `accepted`.
+    /// Returns the verdict as text: an error kind, or `accepted`.
     #[must_use]
     pub fn verdict(&self) -> String {
         match self.ruling {
@@ -208,7 +211,7 @@ impl Rule {
         }
     }
 
-    /// Whether the connection may carry another request.
+    /// Returns whether the connection may carry another request.
     #[must_use]
     pub fn keeps_connection(&self) -> bool {
         matches!(
@@ -220,27 +223,27 @@ impl Rule {
         )
     }
 
-    pub(crate) async fn play(&'static self, context: Context) -> Result<(), Failure> {
+    pub(crate) async fn run(&'static self, context: Context) -> Result<(), Failure> {
         let replies = Arc::new((self.replies)());
         let (ended, connections) = async_channel::unbounded();
         let sent = replies.clone();
-        let server = Staged::start(move |mut stage| {
+        let server = TestServer::start(move |mut conn| {
             let mut served = Vec::new();
-            while let Ok(target) = stage.read_head() {
+            while let Ok(target) = conn.read_head() {
                 let n = target[1..].parse().unwrap_or(usize::MAX);
                 served.push(n);
                 let Some(reply) = sent.get(n) else { break };
-                // A client that refuses a reply may be gone before its end.
-                let _ = stage.send(&reply.bytes);
+                // A client that refuses a reply may close the connection before its end.
+                let _ = conn.send(&reply.bytes);
                 if reply.closes {
                     return Ok(());
                 }
             }
-            // The case may have failed already.
+            // The case may already have failed.
             let _ = ended.send_blocking(served);
             Ok(())
         })?;
-        let play = Play {
+        let run = RuleRun {
             rule: self,
             session: context.session()?,
             capabilities: &context.capabilities,
@@ -248,39 +251,39 @@ impl Rule {
             connections,
         };
         for (n, reply) in replies.iter().enumerate() {
-            play.reply(n, reply).await?;
+            run.reply(n, reply).await?;
         }
         Ok(())
     }
 }
 
-/// A rule, played.
-struct Play<'a> {
+/// A run of a rule's case.
+struct RuleRun<'a> {
     rule: &'static Rule,
     session: Session,
     capabilities: &'a Capabilities,
-    server: Staged,
-    /// The requests on each connection that the client has ended.
+    server: TestServer,
+    /// The requests on each connection that the client has closed.
     connections: async_channel::Receiver<Vec<usize>>,
 }
 
-impl Play<'_> {
+impl RuleRun<'_> {
     async fn reply(&self, n: usize, reply: &Reply) -> Result<(), Failure> {
         let accepted = self.exchange(n, reply).await?;
         if reply.closes {
             return Ok(());
         }
         let keeps = accepted && self.rule.keeps_connection();
-        let retires = !self.rule.late || self.capabilities.retired_connections.is_yes();
+        let retires = !self.rule.checked_late || self.capabilities.retired_connections.is_yes();
         if keeps && self.capabilities.connection_reuse.is_yes() {
-            self.is_kept(n, reply).await?;
+            self.check_kept(n, reply).await?;
         } else if !keeps && retires {
-            self.is_retired(n, reply).await?;
+            self.check_retired(n, reply).await?;
         }
         Ok(())
     }
 
-    /// Whether the reply was accepted, by the verdict.
+    /// Sends a request, checks the verdict, and returns whether the reply was accepted.
     async fn exchange(&self, n: usize, reply: &Reply) -> Result<bool, Failure> {
         let what = shown(&reply.bytes);
         let url = self.server.url(&format!("/{n}"));
@@ -314,31 +317,31 @@ impl Play<'_> {
         }
     }
 
-    /// A connection may come back to its pool a moment after its body was read, so one request of
-    /// a few has to meet it.
-    async fn is_kept(&self, n: usize, reply: &Reply) -> Result<(), Failure> {
-        const TRIES: usize = 5;
+    /// Checks that the connection is reused. The pool may get it back a moment after its body was
+    /// read, so only one of a few requests has to use it.
+    async fn check_kept(&self, n: usize, reply: &Reply) -> Result<(), Failure> {
+        const ATTEMPTS: usize = 5;
         let before = self.server.connections();
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             self.exchange(n, reply).await?;
         }
         let what = shown(&reply.bytes);
         check(
-            self.server.connections() - before < TRIES,
-            format!("a connection for each {what}"),
+            self.server.connections() - before < ATTEMPTS,
+            format!("{what}: the connection was never reused"),
         )
     }
 
-    /// The client closes the connection. Where that may take it a while, it uses it no more.
-    async fn is_retired(&self, n: usize, reply: &Reply) -> Result<(), Failure> {
+    /// Checks that the client closes the connection, or, if that may take a while, does not reuse it.
+    async fn check_retired(&self, n: usize, reply: &Reply) -> Result<(), Failure> {
         let what = shown(&reply.bytes);
-        if self.rule.late || !self.capabilities.prompt_cancel.is_yes() {
+        if self.rule.checked_late || !self.capabilities.prompt_cancel.is_yes() {
             let before = self.server.connections();
             self.exchange(n, reply).await?;
             let after = self.server.connections();
-            return check(after > before, format!("{what} and another request"));
+            return check(after > before, format!("{what}: the connection was reused"));
         }
-        let gone = async {
+        let closed = async {
             while let Ok(served) = self.connections.recv().await {
                 if served.contains(&n) {
                     return Some(served);
@@ -346,12 +349,12 @@ impl Play<'_> {
             }
             None
         };
-        let served = within(&format!("the end behind {what}"), PATIENCE, gone).await?;
+        let served = within(&format!("the close after {what}"), EVENT_TIMEOUT, closed).await?;
         equal("the requests on a connection", served, Some(vec![n]))
     }
 }
 
-/// The response without its body, and the body.
+/// Returns the response without its body, and the body.
 async fn exchange(
     session: &Session,
     reply: &Reply,
@@ -363,18 +366,18 @@ async fn exchange(
     };
     let mut response = request.send().await?;
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await? {
-        body.extend_from_slice(&piece);
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
     }
     Ok((response, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// The reply as text, short enough to be read.
+/// Returns the reply as text, truncated to a readable length.
 fn shown(bytes: &[u8]) -> String {
-    const ENOUGH: usize = 200;
-    let text = bytes[..bytes.len().min(ENOUGH)].escape_ascii().to_string();
+    const MAX_LEN: usize = 200;
+    let text = bytes[..bytes.len().min(MAX_LEN)].escape_ascii().to_string();
     match bytes.len() {
-        ..=ENOUGH => format!("\"{text}\""),
+        ..=MAX_LEN => format!("\"{text}\""),
         len => format!("\"{text}\"... ({len} bytes)"),
     }
 }

@@ -13,22 +13,23 @@ use crate::check::Failure;
 use crate::context::Context;
 use crate::subject::Subject;
 
-/// A case that has not ended by now never will.
+/// The time after which a case has failed.
 const WATCHDOG: Duration = Duration::from_secs(20);
 
-const NO_WIRE: &str = "it needs a wire, or threads: here one thread answers itself, from memory";
+const NEEDS_SOCKETS: &str =
+    "it needs sockets or threads: this backend responds from memory, on one thread";
 
 /// How many cases run at once. They wait most of the time.
 const AT_ONCE: usize = 4;
 
-/// What became of a case.
+/// The outcome of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The property holds.
+    /// The backend has the property.
     Passed,
-    /// The client says that it cannot do this, for this reason.
+    /// The client does not support the property, for this reason.
     Skipped(&'static str),
-    /// The property does not hold.
+    /// The backend does not have the property, with a description of the failure.
     Failed(String),
 }
 
@@ -38,9 +39,9 @@ pub enum Outcome {
 pub struct Verdict {
     /// The case.
     pub case: &'static Case,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// How long it took.
+    /// How long the case took.
     pub took: Duration,
 }
 
@@ -55,18 +56,20 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Runs the cases that `filter` lets through, a few at once, each on a thread of its own.
+/// Runs the cases for which `filter` returns true, a few at once, each on its own thread.
 ///
-/// A subject that is tried [against](Subject::against) a server elsewhere is spared the others.
+/// For a subject that runs [against](Subject::against) another server, only the cases with
+/// [`Case::anywhere`] run.
 ///
-/// `observe` is told of each as it ends; what is returned is in the order of [`cases`].
+/// `observe` is called with each verdict when its case ends. The returned verdicts are in the order of
+/// [`cases`].
 pub fn run(
     subject: &Subject,
     filter: impl Fn(&Case) -> bool,
     mut observe: impl FnMut(&Verdict),
 ) -> Vec<Verdict> {
-    // Six hundred requests at once are 1,200 descriptors when the server is in this process; a
-    // system that does not allow so many will show it in the case.
+    // Six hundred requests at once need 1,200 descriptors, because the server is in this process. If
+    // the system does not allow so many, the case fails.
     let _ = inflight_origin::raise_file_limit();
     let anywhere = subject.foreign().is_some() && !subject.is_in_memory();
     let wanted = cases().iter().filter(|case| case.anywhere || !anywhere);
@@ -76,7 +79,7 @@ pub fn run(
         Err(why) => {
             let failed = wanted.into_iter().map(|case| Verdict {
                 case,
-                outcome: Outcome::Failed(format!("there is no session: {why}")),
+                outcome: Outcome::Failed(format!("cannot build a session: {why}")),
                 took: Duration::ZERO,
             });
             return failed.inspect(|verdict| observe(verdict)).collect();
@@ -114,7 +117,7 @@ fn capabilities(subject: &Subject) -> Result<Capabilities, String> {
 
 fn try_case(subject: &Subject, case: &'static Case, capabilities: &Arc<Capabilities>) -> Verdict {
     let support = match subject.is_in_memory() && !case.in_memory {
-        true => Support::No(NO_WIRE),
+        true => Support::No(NEEDS_SOCKETS),
         false => case.support(capabilities),
     };
     if let Support::No(reason) = support {
@@ -140,7 +143,7 @@ fn try_case(subject: &Subject, case: &'static Case, capabilities: &Arc<Capabilit
     }
 }
 
-/// Runs a future in the subject's runtime, on a thread that is left behind when it hangs.
+/// Runs a future in the subject's runtime, on a new thread. If it hangs, the thread is abandoned.
 fn enter<T: Send + 'static>(
     subject: &Subject,
     watchdog: Duration,
@@ -155,19 +158,19 @@ fn enter<T: Send + 'static>(
             let future: BoxFuture<'static, ()> = Box::pin(async move {
                 let _ = value.send(future.await);
             });
-            let entered = catch_unwind(AssertUnwindSafe(|| subject.block_on(future)));
-            let result = match entered {
+            let result = catch_unwind(AssertUnwindSafe(|| subject.block_on(future)));
+            let result = match result {
                 Err(panic) => Err(format!("panicked: {}", message(&*panic))),
                 Ok(()) => match output.try_recv() {
                     Ok(result) => result.map_err(|failure| failure.to_string()),
                     Err(_) => Err("block_on returned before the future's end".to_owned()),
                 },
             };
-            // The watchdog may have barked already.
+            // The watchdog may already have timed out.
             let _ = sender.send(result);
         });
     if let Err(error) = spawned {
-        return Err(format!("no thread for the case: {error}"));
+        return Err(format!("cannot start a thread for the case: {error}"));
     }
     result
         .recv_timeout(watchdog)
@@ -189,19 +192,19 @@ mod tests {
 
     use super::*;
 
-    /// A subject without sessions, as these tests are about the way in.
-    fn entered_by(block_on: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Subject {
+    /// Returns a subject without sessions, because these tests only use its runtime.
+    fn subject_with(block_on: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Subject {
         let none = || {
-            Session::builder(|_| -> Result<(Nothing, Arc<dyn Runtime>), Error> {
+            Session::builder(|_| -> Result<(UnusedClient, Arc<dyn Runtime>), Error> {
                 Err(Error::new(inflight_core::ErrorKind::NoRuntime))
             })
         };
         Subject::new("entered", none, block_on)
     }
 
-    struct Nothing(Infallible);
+    struct UnusedClient(Infallible);
 
-    impl Fetch for Nothing {
+    impl Fetch for UnusedClient {
         async fn fetch(&self, _: http::Request<Body>) -> Result<http::Response<Body>, Error> {
             match self.0 {}
         }
@@ -212,8 +215,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hang_is_a_failure_and_holds_nothing_up() {
-        let subject = entered_by(futures_lite::future::block_on);
+    fn a_hang_is_a_failure_and_does_not_block() {
+        let subject = subject_with(futures_lite::future::block_on);
         let hang = pending::<Result<(), Failure>>();
         let why = enter(&subject, Duration::from_millis(50), hang).unwrap_err();
         assert!(why.contains("no end within"), "{why}");
@@ -221,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_failure() {
-        let subject = entered_by(futures_lite::future::block_on);
+        let subject = subject_with(futures_lite::future::block_on);
         let panicking = async {
             std::panic::resume_unwind(Box::new("a case's panic"));
         };
@@ -230,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_gives_up_is_a_failure() {
-        let subject = entered_by(drop);
+    fn a_runtime_that_returns_early_is_a_failure() {
+        let subject = subject_with(drop);
         let why = enter(&subject, WATCHDOG, pending::<Result<(), Failure>>()).unwrap_err();
         assert!(why.contains("before the future's end"), "{why}");
     }

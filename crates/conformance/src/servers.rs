@@ -1,4 +1,4 @@
-//! The origin's servers, as the cases use them: waiting for what they see does not block.
+//! Servers for the cases, with asynchronous waits for their events.
 
 use std::io;
 use std::sync::Arc;
@@ -10,35 +10,35 @@ use inflight_origin::tls::{Authority, Shown};
 use inflight_origin::{Options, Origin, Stats};
 
 use crate::check::Failure;
-use crate::context::{PATIENCE, apart};
+use crate::context::{EVENT_TIMEOUT, run_blocking};
 
 pub(crate) fn origin() -> io::Result<Arc<Origin>> {
     Origin::start().map(Arc::new)
 }
 
-/// The same, over TLS with such a certificate of this authority.
+/// Returns an origin with TLS, and with this kind of certificate from this authority.
 pub(crate) fn secured(authority: &Authority, shown: Shown) -> io::Result<Arc<Origin>> {
     let options = Options::default().with_tls(authority.server(shown)?);
     Origin::bind(options).map(Arc::new)
 }
 
-/// Waits until the origin's counts are as wanted.
+/// Waits until the origin's counts meet a condition.
 pub(crate) async fn counts(
     origin: &Arc<Origin>,
     what: &str,
     condition: impl Fn(&Stats) -> bool + Send + 'static,
 ) -> Result<Stats, Failure> {
     let origin = origin.clone();
-    let reached = apart(move || origin.wait_for(PATIENCE, condition)).await?;
-    reached.map_err(|stats| Failure::new(format!("not seen by the origin: {what}; {stats:?}")))
+    let reached = run_blocking(move || origin.wait_for(EVENT_TIMEOUT, condition)).await?;
+    reached.map_err(|stats| Failure::new(format!("the origin did not observe {what}; {stats:?}")))
 }
 
-/// A server that plays the same script on every connection.
+/// Returns a server that plays the same script on every connection.
 pub(crate) fn scripted(script: Script) -> io::Result<Arc<Scripted>> {
     Scripted::same(script).map(Arc::new)
 }
 
-/// Answers `n` requests on a connection alike, and then waits for its end.
+/// Returns a script that sends the same response to `n` requests, and then waits for the client's close.
 pub(crate) fn answering(n: usize, response: &str) -> Script {
     let requests = (0..n).fold(Script::new(), |script, _| {
         script.read_request().send(response.to_owned())
@@ -49,12 +49,12 @@ pub(crate) fn answering(n: usize, response: &str) -> Script {
 /// Waits until the server has read this many requests.
 pub(crate) async fn requests(server: &Arc<Scripted>, n: usize) -> Result<(), Failure> {
     let waiter = server.clone();
-    if apart(move || waiter.wait_for_requests(n, PATIENCE)).await? {
+    if run_blocking(move || waiter.wait_for_requests(n, EVENT_TIMEOUT)).await? {
         return Ok(());
     }
-    let seen = server.requests().len();
+    let received = server.requests().len();
     Err(Failure::new(format!(
-        "the server read {seen} requests, wanted {n}"
+        "the server read {received} requests, wanted {n}"
     )))
 }
 
@@ -65,15 +65,15 @@ pub(crate) async fn closed(
     time: Duration,
 ) -> Result<(), Failure> {
     let waiter = server.clone();
-    match apart(move || waiter.wait_for_close(connection, time)).await? {
+    match run_blocking(move || waiter.wait_for_close(connection, time)).await? {
         Some(_) => Ok(()),
         None => Err(Failure::new(format!(
-            "the server did not see connection {connection} go within {time:?}"
+            "connection {connection} was not closed within {time:?}"
         ))),
     }
 }
 
-/// A whole response with this body.
+/// Returns a complete response with this body.
 pub(crate) fn ok(body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
@@ -81,7 +81,7 @@ pub(crate) fn ok(body: &str) -> String {
     )
 }
 
-/// The values of a header, in order.
+/// Returns the values of a header, in order.
 pub(crate) fn values<'a>(response: &'a Response, name: &str) -> Vec<&'a [u8]> {
     let values = response.headers().get_all(name).iter();
     values.map(http::HeaderValue::as_bytes).collect()

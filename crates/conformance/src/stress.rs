@@ -1,8 +1,8 @@
-//! Many requests, of which one in ten meets a fault: each is answered once and rightly, and
-//! nothing is left behind.
+//! A stress test with many requests, one in ten with a fault: each gets the right result once, and no
+//! resources leak.
 //!
-//! The servers are in this process, and each cell runs in one of its own, so that what is counted
-//! there is the cell's.
+//! The servers run in this process, and each cell runs in its own process, so that the counts are those
+//! of the cell.
 
 use std::error::Error as StdError;
 use std::fs;
@@ -17,14 +17,14 @@ use inflight_origin::script::{Script, Scripted, refused};
 use inflight_origin::{Origin, payload};
 use serde::{Deserialize, Serialize};
 
-type Failure = Box<dyn StdError>;
+type BoxError = Box<dyn StdError>;
 
 const ROUNDS: usize = 10;
-/// The rounds in which a cell may grow: connections, threads, the allocator's stock.
-const WARMING: usize = 5;
+/// The rounds in which a cell may still grow: connections, threads, the allocator's memory.
+const WARMUP_ROUNDS: usize = 5;
 const LIMIT: usize = 100;
 
-/// What a request may meet, by what it has to fail with.
+/// The faults, by the kind of error that the request must fail with.
 const FAULTS: [&str; 10] = [
     "connect",
     "incomplete",
@@ -38,7 +38,7 @@ const FAULTS: [&str; 10] = [
     "status",
 ];
 
-/// The servers, for as long as it lives.
+/// The servers of a stress test, which stop when this is dropped.
 struct Servers {
     origin: Origin,
     scripted: Vec<Scripted>,
@@ -48,7 +48,7 @@ struct Servers {
 impl Servers {
     fn start() -> io::Result<Self> {
         let request = || Script::new().read_request();
-        // Said, as a request on a kept connection that ends would be a fault of its own.
+        // With `Connection: close`, because the end of a reused connection would be another fault.
         let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n";
         let scripts = [
             request().close(),
@@ -79,7 +79,7 @@ impl Servers {
         })
     }
 
-    /// A URL for each of [`FAULTS`], and before them what the pages' URLs begin with.
+    /// Returns the prefix of the pages' URLs, then a URL for each of [`FAULTS`].
     fn urls(&self) -> Vec<String> {
         let mut urls = vec![self.origin.url("/page/"), self.refused.clone()];
         urls.extend(self.scripted.iter().map(|server| server.url("/")));
@@ -89,9 +89,9 @@ impl Servers {
     }
 }
 
-/// What one round has done, and what is left of it.
+/// The wrong results of one round, and the resources of the process after it.
 #[derive(Serialize, Deserialize)]
-struct Round {
+struct RoundResult {
     wrong: Vec<String>,
     seconds: f64,
     descriptors: usize,
@@ -99,13 +99,13 @@ struct Round {
     memory_kib: u64,
 }
 
-/// Puts each cell under stress; says what it finds, and whether that is as it should be.
-pub(crate) fn run(cells: &[Cell], requests: usize) -> Result<bool, Failure> {
-    let mut all_well = true;
+/// Runs the stress test on each cell, prints the results, and returns whether all cells passed.
+pub(crate) fn run(cells: &[Cell], requests: usize) -> Result<bool, BoxError> {
+    let mut passed = true;
     for cell in cells {
-        // Fresh ones: they remember what they saw.
+        // New servers for each cell, because they record requests.
         let servers = Servers::start()?;
-        println!("{cell}: {ROUNDS} rounds of {requests} requests, one in ten meets a fault");
+        println!("{cell}: {ROUNDS} rounds of {requests} requests, one in ten with a fault");
         println!("round  wrong  seconds  descriptors  threads  memory (MiB)");
         let mut child = Command::new(std::env::current_exe()?)
             .args(["--cell", &cell.to_string()])
@@ -116,7 +116,7 @@ pub(crate) fn run(cells: &[Cell], requests: usize) -> Result<bool, Failure> {
         let mut rounds = Vec::new();
         if let Some(lines) = child.stdout.take() {
             for line in BufReader::new(lines).lines() {
-                let round: Round = serde_json::from_str(&line?)?;
+                let round: RoundResult = serde_json::from_str(&line?)?;
                 println!(
                     "{:>5}  {:>5}  {:>7.1}  {:>11}  {:>7}  {:>12.1}",
                     rounds.len() + 1,
@@ -130,51 +130,51 @@ pub(crate) fn run(cells: &[Cell], requests: usize) -> Result<bool, Failure> {
             }
         }
         if !child.wait()?.success() || rounds.len() != ROUNDS {
-            println!("  it did not come to its end");
-            all_well = false;
+            println!("  the process ended early");
+            passed = false;
         }
         for finding in findings(&rounds) {
             println!("  {finding}");
-            all_well = false;
+            passed = false;
         }
     }
-    Ok(all_well)
+    Ok(passed)
 }
 
-/// What is wrong with the rounds.
-fn findings(rounds: &[Round]) -> Vec<String> {
+/// Returns the problems in the results of the rounds.
+fn findings(rounds: &[RoundResult]) -> Vec<String> {
     let mut findings: Vec<String> = Vec::new();
     for round in rounds {
         findings.extend(round.wrong.iter().take(5).cloned());
     }
-    let (warming, after) = rounds.split_at(WARMING.min(rounds.len()));
-    let mut grows = |what: &str, tolerated: f64, of: &dyn Fn(&Round) -> f64| {
-        let most = warming.iter().map(of).fold(0.0, f64::max);
-        // One round may stand out; growth goes on.
+    let (warmup, after) = rounds.split_at(WARMUP_ROUNDS.min(rounds.len()));
+    let mut grows = |what: &str, tolerated: f64, of: &dyn Fn(&RoundResult) -> f64| {
+        let most = warmup.iter().map(of).fold(0.0, f64::max);
+        // The median, because one round may be an exception.
         if let Some(now) = median(after, of)
             && now > most * tolerated
         {
             findings.push(format!("{what} grow: from {most} to {now}"));
         }
     };
-    // How many connections and threads were in use at once is chance, and both are kept for a while,
-    // threads with their memory. What leaks with each fault grows by half from the fifth round to
-    // the eighth.
+    // The number of connections and threads in use at once is random, and both are kept for a while,
+    // threads with their memory. A leak with each fault grows by half from the fifth round to the
+    // eighth.
     grows("descriptors", 1.05, &|round| round.descriptors as f64);
     grows("threads", 1.25, &|round| round.threads as f64);
-    let memory = |round: &Round| round.memory_kib as f64 / 1024.0;
+    let memory = |round: &RoundResult| round.memory_kib as f64 / 1024.0;
     grows("MiB of memory", 1.1, &memory);
     findings
 }
 
-fn median(rounds: &[Round], of: &dyn Fn(&Round) -> f64) -> Option<f64> {
+fn median(rounds: &[RoundResult], of: &dyn Fn(&RoundResult) -> f64) -> Option<f64> {
     let mut values: Vec<f64> = rounds.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
-/// The rounds of one cell, in a process of its own.
-pub(crate) fn child(cell: Cell, requests: usize, servers: &str) -> Result<(), Failure> {
+/// Runs the rounds of one cell. The parent process starts this as a child.
+pub(crate) fn child(cell: Cell, requests: usize, servers: &str) -> Result<(), BoxError> {
     let urls: Vec<String> = serde_json::from_str(servers)?;
     let backend = cell.start(None)?;
     let session = backend
@@ -188,12 +188,12 @@ pub(crate) fn child(cell: Cell, requests: usize, servers: &str) -> Result<(), Fa
         let faults: Vec<Option<usize>> = (0..requests)
             .map(|_| (random.u8(..10) == 0).then(|| random.usize(..FAULTS.len())))
             .collect();
-        let begun = Instant::now();
-        let wrong = backend.block_on(round(&session, &urls, &faults));
-        let seconds = begun.elapsed().as_secs_f64();
+        let started = Instant::now();
+        let wrong = backend.block_on(run_round(&session, &urls, &faults));
+        let seconds = started.elapsed().as_secs_f64();
         let idle = || session.stats().in_flight == 0;
         wait_until(idle)?;
-        let round = Round {
+        let round = RoundResult {
             wrong,
             seconds,
             descriptors: fs::read_dir("/proc/self/fd")?.count(),
@@ -206,8 +206,8 @@ pub(crate) fn child(cell: Cell, requests: usize, servers: &str) -> Result<(), Fa
     Ok(())
 }
 
-/// One gather; tells what came out wrong.
-async fn round(session: &Session, urls: &[String], faults: &[Option<usize>]) -> Vec<String> {
+/// Runs one round and returns the wrong results.
+async fn run_round(session: &Session, urls: &[String], faults: &[Option<usize>]) -> Vec<String> {
     let jobs = faults.iter().enumerate().map(|(index, fault)| {
         let (session, fault) = (session.clone(), *fault);
         let url = match fault {
@@ -222,60 +222,62 @@ async fn round(session: &Session, urls: &[String], faults: &[Option<usize>]) -> 
             request.send().await?.error_for_status()?.text().await
         }
     });
-    let mut answers = vec![0_u8; faults.len()];
+    let mut results_seen = vec![0_u8; faults.len()];
     let mut wrong = Vec::new();
     let mut results = pin!(gather(jobs).limit(LIMIT).on(session.runtime()).completed());
     while let Some((index, result)) = results.next().await {
-        answers[index] += 1;
+        results_seen[index] += 1;
         let kind = match &result {
             Ok(text) => Ok(text.as_str()),
             Err(error) => Err(error.failure().map(Error::kind)),
         };
-        if let Err(what) = judge(index, faults[index], kind) {
+        if let Err(what) = check_result(index, faults[index], kind) {
             wrong.push(what);
         }
     }
-    for (index, answers) in answers.iter().enumerate() {
-        if *answers != 1 {
-            wrong.push(format!("request {index} has {answers} answers"));
+    for (index, results_seen) in results_seen.iter().enumerate() {
+        if *results_seen != 1 {
+            wrong.push(format!("request {index} has {results_seen} results"));
         }
     }
     wrong
 }
 
-/// `result` is the text, or the kind of the error unless the job panicked.
-fn judge(
+/// Checks one result: the text, or the kind of the error (`None` if the job panicked).
+fn check_result(
     index: usize,
     fault: Option<usize>,
     result: Result<&str, Option<ErrorKind>>,
 ) -> Result<(), String> {
     match (result, fault.map(|fault| FAULTS[fault])) {
         (Ok(text), None) if text == payload::page(index as u64) => Ok(()),
-        (Ok(_), None) => Err(format!("request {index} has another's page")),
-        (Ok(_), Some(kind)) => Err(format!("request {index} succeeds, for {kind}")),
-        (Err(None), _) => Err(format!("request {index} panicked or was cut off")),
+        (Ok(_), None) => Err(format!("request {index} got the page of another")),
+        (Ok(_), Some(kind)) => Err(format!("request {index} succeeded, wanted {kind}")),
+        (Err(None), _) => Err(format!("request {index} panicked or was cancelled")),
         (Err(Some(kind)), Some(wanted)) if kind.as_str() == wanted => Ok(()),
         (Err(Some(kind)), wanted) => {
             let wanted = wanted.unwrap_or("a page");
-            Err(format!("request {index} is {kind}, for {wanted}"))
+            Err(format!(
+                "request {index} failed with {kind}, wanted {wanted}"
+            ))
         }
     }
 }
 
-/// Waits for what has to come.
-fn wait_until(reached: impl Fn() -> bool) -> Result<(), Failure> {
-    let patience = Instant::now() + Duration::from_secs(20);
+/// Waits until a condition holds.
+fn wait_until(reached: impl Fn() -> bool) -> Result<(), BoxError> {
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !reached() {
-        if Instant::now() > patience {
-            return Err("requests are in flight that nobody waits for".into());
+        if Instant::now() > deadline {
+            return Err("requests are still in flight after the round".into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }
 
-/// What is resident of this process, in KiB.
-fn memory() -> Result<u64, Failure> {
+/// Returns the resident memory of this process, in KiB.
+fn memory() -> Result<u64, BoxError> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next());
@@ -286,8 +288,8 @@ fn memory() -> Result<u64, Failure> {
 mod tests {
     use super::*;
 
-    fn rounds(descriptors: impl Fn(usize) -> usize) -> Vec<Round> {
-        let round = |n| Round {
+    fn rounds(descriptors: impl Fn(usize) -> usize) -> Vec<RoundResult> {
+        let round = |n| RoundResult {
             wrong: Vec::new(),
             seconds: 1.0,
             descriptors: descriptors(n),
@@ -299,22 +301,22 @@ mod tests {
 
     #[test]
     fn growth_is_found_and_a_single_peak_is_not() {
-        // One of the thirty faults in a round leaves something behind.
+        // One of the thirty faults in a round leaks a descriptor.
         assert_eq!(findings(&rounds(|n| 100 + 3 * n)).len(), 1);
         assert!(findings(&rounds(|n| if n == 7 { 200 } else { 100 })).is_empty());
-        // A record by chance, and kept from then on.
+        // A higher peak by chance, which is kept from then on.
         assert!(findings(&rounds(|n| if n < 5 { 211 } else { 214 })).is_empty());
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn wrong_results_are_reported() {
         let page = payload::page(3);
-        assert!(judge(3, None, Ok(&page)).is_ok());
-        assert!(judge(4, None, Ok(&page)).is_err());
-        assert!(judge(3, Some(0), Ok(&page)).is_err());
-        assert!(judge(3, Some(0), Err(Some(ErrorKind::Connect))).is_ok());
-        assert!(judge(3, Some(1), Err(Some(ErrorKind::Connect))).is_err());
-        assert!(judge(3, None, Err(Some(ErrorKind::Connect))).is_err());
-        assert!(judge(3, None, Err(None)).is_err());
+        assert!(check_result(3, None, Ok(&page)).is_ok());
+        assert!(check_result(4, None, Ok(&page)).is_err());
+        assert!(check_result(3, Some(0), Ok(&page)).is_err());
+        assert!(check_result(3, Some(0), Err(Some(ErrorKind::Connect))).is_ok());
+        assert!(check_result(3, Some(1), Err(Some(ErrorKind::Connect))).is_err());
+        assert!(check_result(3, None, Err(Some(ErrorKind::Connect))).is_err());
+        assert!(check_result(3, None, Err(None)).is_err());
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use inflight_core::{BoxFuture, SessionBuilder};
 
-/// A backend under test: a way to make sessions, and a way into its runtime.
+/// A backend under test: a function that returns a session builder, and the `block_on` of its runtime.
 #[derive(Clone)]
 pub struct Subject {
     name: Arc<str>,
@@ -14,10 +14,10 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A backend by the name it has in reports.
+    /// Creates a subject with the name for reports.
     ///
-    /// `builder` makes a fresh builder each time, and `block_on` enters the runtime with a future
-    /// and returns at its end. Both are called from several threads at once.
+    /// `builder` returns a new builder for each call. `block_on` runs a future on the runtime and returns at
+    /// its end. Both are called from several threads at once.
     pub fn new(
         name: impl Into<String>,
         builder: impl Fn() -> SessionBuilder + Send + Sync + 'static,
@@ -32,18 +32,19 @@ impl Subject {
         }
     }
 
-    /// The same backend, tried against a server elsewhere: only the cases that any httpbin can
-    /// answer ([`Case::anywhere`](crate::Case::anywhere)) are run, and none starts an origin for
-    /// its pages. `url` is its address, as in `http://127.0.0.1:8080`.
+    /// Runs the cases against another server at `url`, such as `http://127.0.0.1:8080`.
+    ///
+    /// Only the cases that work with any httpbin run ([`Case::anywhere`](crate::Case::anywhere)), and none of
+    /// them starts an origin.
     #[must_use]
     pub fn against(mut self, url: &str) -> Self {
         self.foreign = Some(url.trim_end_matches('/').into());
         self
     }
 
-    /// A backend without sockets and with one thread, whose client answers itself as the origin
-    /// would at `url`: see [`InProcess`](inflight_origin::InProcess). Cases that need a wire, or
-    /// things that happen at once, are reported as skipped.
+    /// Marks the backend as one without sockets and with one thread, whose client responds as the origin at
+    /// `url` would: see [`InProcess`](inflight_origin::InProcess). Cases that need sockets or threads are
+    /// reported as skipped.
     #[must_use]
     pub fn in_memory(mut self, url: &str) -> Self {
         self.in_memory = true;
@@ -58,7 +59,7 @@ impl Subject {
         self.foreign.clone()
     }
 
-    /// Its name.
+    /// Returns the name for reports.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

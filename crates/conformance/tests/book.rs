@@ -1,4 +1,4 @@
-//! The book's page on what a server may send is what the suite checks.
+//! The book's page of rules for server responses is up to date with the suite.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,4 @@
-//! The suite is tested too: it catches clients that break their promises, and lets an honest
-//! one pass.
+//! Tests of the suite: it detects clients that break the contract, and passes a correct client.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,10 +15,9 @@ use inflight_conformance::{Outcome, Subject, Verdict, run};
 
 type Answer = Result<Response<Body>, Error>;
 
-/// A client that hands its requests to an honest session, by way of a function that may tamper
-/// with them.
+/// A client that passes its requests to a correct session through a function that may change them.
 struct Tampered<F> {
-    honest: Session,
+    correct: Session,
     tamper: F,
 }
 
@@ -28,39 +26,39 @@ where
     F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
     async fn fetch(&self, request: Request<Body>) -> Answer {
-        (self.tamper)(self.honest.clone(), request).await
+        (self.tamper)(self.correct.clone(), request).await
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = self.honest.capabilities().clone();
-        capabilities.opaque_request_headers = Support::No(MODEST);
+        let mut capabilities = self.correct.capabilities().clone();
+        capabilities.opaque_request_headers = Support::No(SKIP_REASON);
         capabilities
     }
 }
 
-/// Every client here says that it lacks something, to see it skipped.
-const MODEST: &str = "these clients are modest";
+/// The reason for a capability that every client in this file lacks, to test skipped cases.
+const SKIP_REASON: &str = "the clients of this test do not support it";
 
-fn honest() -> Subject {
+fn correct() -> Subject {
     tampered(|| |session, request| Box::pin(send(session, request)))
 }
 
-/// `tamper` makes the function for each session.
+/// Returns a subject with a [`Tampered`] client. `tamper` returns the function for each session.
 fn tampered<F>(tamper: impl Fn() -> F + Send + Sync + 'static) -> Subject
 where
     F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
-    handing_on(|_| (), tamper)
+    tampered_with(|_| (), tamper)
 }
 
-/// A client that does not heed all of its options.
+/// Returns a subject whose client ignores some of its options.
 fn forgetting(forget: fn(&mut ClientOptions)) -> Subject {
-    handing_on(forget, || {
+    tampered_with(forget, || {
         |session, request| Box::pin(send(session, request))
     })
 }
 
-fn handing_on<F>(
+fn tampered_with<F>(
     forget: fn(&mut ClientOptions),
     tamper: impl Fn() -> F + Send + Sync + 'static,
 ) -> Subject
@@ -72,13 +70,13 @@ where
     let builder = move || {
         let (backend, tamper) = (backend.clone(), tamper());
         Session::builder(move |options| {
-            // The tampered session keeps the time, and decodes.
-            let honest = backend.builder().timeout(None).decompress(false);
+            // The tampered session has the timeouts and decodes.
+            let correct = backend.builder().timeout(None).decompress(false);
             let mut options = options.clone();
             forget(&mut options);
-            let honest = honest.client_options(|given| *given = options).build()?;
-            let runtime = honest.runtime().clone();
-            Ok((Tampered { honest, tamper }, runtime))
+            let correct = correct.client_options(|given| *given = options).build()?;
+            let runtime = correct.runtime().clone();
+            Ok((Tampered { correct, tamper }, runtime))
         })
     };
     Subject::new("tampered", builder, move |future| entered.block_on(future))
@@ -90,18 +88,18 @@ async fn send(session: Session, request: Request<Body>) -> Answer {
 
 fn verdicts(subject: &Subject, names: &[&str]) -> Vec<Verdict> {
     let verdicts = run(subject, |case| names.contains(&case.name), |_| ());
-    assert_eq!(verdicts.len(), names.len(), "no such cases: {names:?}");
+    assert_eq!(verdicts.len(), names.len(), "missing cases: {names:?}");
     verdicts
 }
 
-/// Each of these cases fails on this client, and none of them on an honest one.
+/// Checks that each of these cases fails on this client, and none of them on a correct client.
 #[track_caller]
 fn catches(names: &[&str], broken: &Subject) {
     for verdict in verdicts(broken, names) {
         let failed = matches!(verdict.outcome, Outcome::Failed(_));
         assert!(failed, "not caught: {verdict}");
     }
-    for verdict in verdicts(&honest(), names) {
+    for verdict in verdicts(&correct(), names) {
         assert_eq!(verdict.outcome, Outcome::Passed, "{verdict}");
     }
 }
@@ -109,15 +107,15 @@ fn catches(names: &[&str], broken: &Subject) {
 #[test]
 fn a_lack_is_skipped_for_the_clients_own_reason() {
     let lacking = ["opaque_request_header_arrives_as_given"];
-    for verdict in verdicts(&honest(), &lacking) {
-        assert_eq!(verdict.outcome, Outcome::Skipped(MODEST));
+    for verdict in verdicts(&correct(), &lacking) {
+        assert_eq!(verdict.outcome, Outcome::Skipped(SKIP_REASON));
     }
 }
 
 #[test]
 fn a_session_that_cannot_be_built_fails_every_case() {
     let builder = || {
-        Session::builder(|_| -> Result<(Tampered<Never>, _), Error> {
+        Session::builder(|_| -> Result<(Tampered<TamperFn>, _), Error> {
             Err(Error::new(ErrorKind::NoRuntime))
         })
     };
@@ -127,9 +125,9 @@ fn a_session_that_cannot_be_built_fails_every_case() {
     }
 }
 
-type Never = fn(Session, Request<Body>) -> BoxFuture<'static, Answer>;
+type TamperFn = fn(Session, Request<Body>) -> BoxFuture<'static, Answer>;
 
-/// A backend that builds its sessions in a way of its own.
+/// Returns a subject whose sessions are built with other settings.
 fn built(build: impl Fn(SessionBuilder) -> SessionBuilder + Send + Sync + 'static) -> Subject {
     let backend = "smol/hyper".parse::<Cell>().unwrap().start(None).unwrap();
     let entered = backend.clone();
@@ -138,7 +136,7 @@ fn built(build: impl Fn(SessionBuilder) -> SessionBuilder + Send + Sync + 'stati
 }
 
 #[test]
-fn a_guard_that_is_not_asked_is_caught() {
+fn an_ignored_guard_is_caught() {
     let names = [
         "guarded_literal_is_refused",
         "guarded_name_is_refused",
@@ -152,7 +150,7 @@ fn a_guard_that_is_not_asked_is_caught() {
 }
 
 #[test]
-fn trust_in_anybody_is_caught() {
+fn accepted_invalid_certificates_are_caught() {
     let names = [
         "expired_certificate_is_refused",
         "certificate_for_another_host_is_refused",
@@ -177,11 +175,11 @@ fn an_unchecked_name_is_caught() {
 
 #[test]
 fn short_success_is_caught() {
-    let forgiving = || {
+    let ignore_errors = || {
         |session, request| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
                 let response = send(session, request).await?;
-                Ok(response.map(|body| Body::wrap(Forgiving(body))))
+                Ok(response.map(|body| Body::wrap(IgnoreErrors(body))))
             })
         }
     };
@@ -195,13 +193,13 @@ fn short_success_is_caught() {
         "chunked_body_cut_anywhere_is_incomplete",
         "end_within_the_trailers_is_incomplete",
     ];
-    catches(&names, &tampered(forgiving));
+    catches(&names, &tampered(ignore_errors));
 }
 
-/// A body for which any end is a good one.
-struct Forgiving(Body);
+/// A body that ignores errors.
+struct IgnoreErrors(Body);
 
-impl HttpBody for Forgiving {
+impl HttpBody for IgnoreErrors {
     type Data = Bytes;
     type Error = Error;
 
@@ -273,7 +271,7 @@ fn stale_bytes_are_caught() {
     catches(&names, &tampered(pooling_unsafely));
 }
 
-/// What nobody waited for is given to the next who asks.
+/// Returns a function that gives an abandoned response to the next request.
 fn pooling_unsafely() -> impl Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> {
     let left_behind: Arc<Mutex<Option<Response<Body>>>> = Arc::default();
     move |session, request| {
@@ -295,19 +293,19 @@ fn pooling_unsafely() -> impl Fn(Session, Request<Body>) -> BoxFuture<'static, A
             let response = answer.recv().await.map_err(lost)??;
             Ok(response.map(|body| {
                 let (body, pool) = (Some(body), left_behind);
-                Body::wrap(Leaving { body, pool })
+                Body::wrap(LeftoverBody { body, pool })
             }))
         })
     }
 }
 
-/// A body that, dropped before its end, leaves the rest to the next request.
-struct Leaving {
+/// A body that leaves its rest to the next request if it is dropped before its end.
+struct LeftoverBody {
     body: Option<Body>,
     pool: Arc<Mutex<Option<Response<Body>>>>,
 }
 
-impl HttpBody for Leaving {
+impl HttpBody for LeftoverBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -330,7 +328,7 @@ impl HttpBody for Leaving {
     }
 }
 
-impl Drop for Leaving {
+impl Drop for LeftoverBody {
     fn drop(&mut self) {
         let body = self.body.take().filter(|body| !body.is_end_stream());
         if let Some(body) = body {
@@ -356,20 +354,20 @@ fn ignored_drops_are_caught() {
     catches(&names, &tampered(|| finishing));
 }
 
-/// The exchange goes on to its end, whoever waits for it.
+/// Completes the exchange even if the request is dropped.
 fn finishing(session: Session, request: Request<Body>) -> BoxFuture<'static, Answer> {
     let (head, answer) = async_channel::bounded(1);
     let runtime = session.runtime().clone();
     Task::spawn(&runtime, async move {
-        let (piece, pieces) = async_channel::unbounded();
+        let (sender, chunks) = async_channel::unbounded();
         match send(session, request).await {
             Err(error) => drop(head.send(Err(error)).await),
             Ok(response) => {
                 let (parts, mut body) = response.into_parts();
-                let body_there = Response::from_parts(parts, Body::from_stream(pieces));
-                let _ = head.send(Ok(body_there)).await;
+                let streamed = Response::from_parts(parts, Body::from_stream(chunks));
+                let _ = head.send(Ok(streamed)).await;
                 while let Some(chunk) = body.chunk().await.transpose() {
-                    let _ = piece.send(chunk).await;
+                    let _ = sender.send(chunk).await;
                 }
             }
         }
@@ -383,7 +381,7 @@ fn finishing(session: Session, request: Request<Body>) -> BoxFuture<'static, Ans
 
 #[test]
 fn requests_sent_twice_are_caught() {
-    let insisting = || {
+    let resending = || {
         |session: Session, request: Request<Body>| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
                 let (parts, body) = request.into_parts();
@@ -399,12 +397,12 @@ fn requests_sent_twice_are_caught() {
         }
     };
     let names = ["post_on_a_dying_connection_is_sent_once"];
-    catches(&names, &tampered(insisting));
+    catches(&names, &tampered(resending));
 }
 
 #[test]
 fn buffering_is_caught() {
-    let hoarding = || {
+    let buffering = || {
         |session, request| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
                 let (parts, body) = send(session, request).await?.into_parts();
@@ -419,12 +417,12 @@ fn buffering_is_caught() {
         "chunked_body_comes_as_it_is_sent",
         "unread_body_holds_the_sender",
     ];
-    catches(&names, &tampered(hoarding));
+    catches(&names, &tampered(buffering));
 }
 
 #[test]
-fn greed_is_caught() {
-    let greedy = || {
+fn eager_uploads_are_caught() {
+    let eager = || {
         |session, request: Request<Body>| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
                 let (parts, body) = request.into_parts();
@@ -437,14 +435,14 @@ fn greed_is_caught() {
         "upload_is_sent_while_it_is_produced",
         "unread_upload_holds_the_producer",
     ];
-    catches(&names, &tampered(greedy));
+    catches(&names, &tampered(eager));
 }
 
 #[test]
-fn helpfulness_is_caught() {
-    let helping = || {
+fn added_headers_and_status_errors_are_caught() {
+    let adding = || {
         |session, mut request: Request<Body>| -> BoxFuture<'static, Answer> {
-            let agent = HeaderValue::from_static("helping");
+            let agent = HeaderValue::from_static("adding");
             request.headers_mut().insert("user-agent", agent);
             Box::pin(async move {
                 let response = send(session, request).await?;
@@ -461,5 +459,5 @@ fn helpfulness_is_caught() {
         "registered_statuses_are_answers",
         "status_needs_no_reason",
     ];
-    catches(&names, &tampered(helping));
+    catches(&names, &tampered(adding));
 }

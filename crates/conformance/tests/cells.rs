@@ -1,4 +1,4 @@
-//! Every cell keeps the contract.
+//! Runs the suite on every cell.
 
 use inflight::{BlockOn, Cell};
 use inflight_conformance::{Report, Subject, cases, in_memory, run};
@@ -40,7 +40,7 @@ fn every_cell_has_its_test() {
 }
 
 #[test]
-fn every_case_has_a_name_of_its_own() {
+fn every_case_has_a_unique_name() {
     let mut names: Vec<&str> = cases().iter().map(|case| case.name).collect();
     names.sort_unstable();
     let before = names.len();

@@ -1,20 +1,20 @@
-//! The program's stress, small enough to run with the tests.
+//! The stress test of the program, with few requests.
 
 use std::process::Command;
 
 #[test]
-fn default_cells_answer_each_request_once_and_leave_nothing_behind() {
+fn default_cells_complete_each_request_once_and_leak_nothing() {
     let cells = ["tokio", "smol", "async-std", "ureq"];
     let output = Command::new(env!("CARGO_BIN_EXE_inflight-conformance"))
         .args(cells.iter().flat_map(|cell| ["--cell", cell]))
         .args(["--stress", "300"])
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}");
     assert_eq!(
-        told.matches("\n   10      0 ").count(),
+        stdout.matches("\n   10      0 ").count(),
         cells.len(),
-        "{told}"
+        "{stdout}"
     );
 }

@@ -1,4 +1,4 @@
-//! One error for every backend: the same fault gives the same [`ErrorKind`].
+//! The error type of all backends: the same fault has the same [`ErrorKind`] on each.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use url::Url;
 
-/// A boxed error of any kind, as a source.
+/// A boxed error of any type, as a source.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong with one exchange.
+/// The error of one exchange.
 ///
-/// `Display` prints one level: the kind, what is known of it, and the URL without
-/// its credentials. The cause is in [`source`](StdError::source).
+/// `Display` prints one level: the kind, its context, and the URL without credentials. The cause is
+/// the [`source`](StdError::source).
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -31,56 +31,56 @@ struct Inner {
     not_processed: bool,
 }
 
-/// The verdict on a failed exchange; equal on every backend.
+/// The kind of an [`Error`]. It is the same on every backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The URL cannot be parsed, or its scheme is neither `http` nor `https`.
     InvalidUrl,
-    /// The request cannot be built: a header name or value that HTTP does not allow.
+    /// The request cannot be built: HTTP does not allow a header name or value, for example.
     InvalidRequest,
-    /// The host name has no address, or its look-up failed.
+    /// The host name has no address, or its lookup failed.
     Resolve,
-    /// No connection could be made to any of the host's addresses, or none may be: see
-    /// [`AddressGuard`](crate::AddressGuard).
+    /// No address of the host accepted a connection, or the [`AddressGuard`](crate::AddressGuard)
+    /// refused them.
     Connect,
-    /// The connection could not be secured: a certificate that is not to be trusted, say.
+    /// The connection could not be secured: the server's certificate is not trusted, for example.
     Tls,
-    /// The proxy refused, or could not be reached.
+    /// The proxy could not be reached, or it refused the request.
     Proxy,
-    /// A time limit passed; [`Error::phase`] says which.
+    /// A timeout passed. [`Error::phase`] returns which.
     Timeout,
-    /// The response is not HTTP that we accept.
+    /// The response is not valid HTTP, or the session refuses it.
     Protocol,
     /// The response ended early.
     Incomplete,
-    /// The body is longer than the limit on what is collected.
+    /// The body is longer than the limit for collected bodies.
     BodyTooLarge,
-    /// The server redirected more often than the session follows.
+    /// The server redirected more often than the session allows.
     TooManyRedirects,
-    /// A redirect that must not be followed: to another scheme, or with a body that cannot be
-    /// sent again.
+    /// The session refused a redirect: from https to http, to a URL that is not valid, or with a
+    /// body that cannot be sent again.
     RedirectRefused,
-    /// The body cannot be decoded: its content coding, or as what was asked for (text, JSON).
+    /// The body could not be decoded: its content coding, its text or its JSON.
     Decode,
-    /// The status is an error and the caller asked to treat it as one.
+    /// The caller treats the status as an error.
     Status,
     /// The work was cancelled.
     Cancelled,
-    /// The batch's deadline passed.
+    /// The deadline of the batch passed.
     Deadline,
     /// The session was closed.
     Closed,
-    /// The backend cannot do this, and says so instead of doing something else.
+    /// The backend does not support this, and refuses it rather than do something else.
     Unsupported,
-    /// There is no runtime to run on.
+    /// No runtime is running.
     NoRuntime,
-    /// Reading or writing failed in another way.
+    /// Another read or write failed.
     Io,
 }
 
 impl ErrorKind {
-    /// The kind's name in `snake_case`, as programs print it.
+    /// Returns the kind's name in `snake_case`, for machine-readable output.
     ///
     /// ```
     /// assert_eq!(inflight_core::ErrorKind::InvalidUrl.as_str(), "invalid_url");
@@ -142,24 +142,24 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// The part of an exchange that a time limit belongs to.
+/// The part of an exchange that a timeout applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Waiting for a turn under the session's caps.
+    /// The wait for a permit.
     Queue,
-    /// Making the connection, the look-up of the name included.
+    /// Making the connection, including the lookup of the name.
     Connect,
-    /// From the moment a client has the request to the response's head.
+    /// From the moment the client receives the request to the head of the response.
     Head,
-    /// Between two pieces of the body.
+    /// The wait for the next chunk of the body.
     Body,
-    /// The whole of one request: queueing, connecting, head and body.
+    /// The whole request: waiting for a permit, connecting, head and body.
     Total,
 }
 
 impl Phase {
-    /// The phase's name, as programs print it.
+    /// Returns the phase's name, for machine-readable output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "queue",
@@ -178,7 +178,7 @@ impl fmt::Display for Phase {
 }
 
 impl Error {
-    /// An error of this kind, with nothing more known of it.
+    /// Creates an error of this kind, without any details.
     pub fn new(kind: ErrorKind) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -195,14 +195,14 @@ impl Error {
         }))
     }
 
-    /// A time limit that passed in `phase`.
+    /// Creates an error for a timeout in `phase`.
     pub fn timeout(phase: Phase) -> Self {
         let mut error = Self::new(ErrorKind::Timeout);
         error.0.phase = Some(phase);
         error
     }
 
-    /// A connection that could not be secured, and why.
+    /// Creates an error for a connection that could not be secured.
     pub fn tls(fault: TlsFault) -> Self {
         let mut error = Self::new(ErrorKind::Tls);
         error.0.tls_fault = Some(fault);
@@ -210,28 +210,29 @@ impl Error {
         error
     }
 
-    /// A status that the caller treats as an error.
+    /// Creates an error for a status.
     pub fn status(status: http::StatusCode) -> Self {
         let mut error = Self::new(ErrorKind::Status).with_context(status.to_string());
         error.0.status = Some(status);
         error
     }
 
-    /// Adds what is known beyond the kind: a few words, no URL, no credentials.
+    /// Sets the context: a short description, without URL and credentials. It replaces an earlier
+    /// one.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<Cow<'static, str>>) -> Self {
         self.0.context = Some(context.into());
         self
     }
 
-    /// Adds the cause.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(Arc::from(source.into()));
         self
     }
 
-    /// The same for a cause that others are told of too.
+    /// Sets a cause that other errors share.
     #[must_use]
     pub(crate) fn with_shared_source(
         mut self,
@@ -241,7 +242,7 @@ impl Error {
         self
     }
 
-    /// Names the URL, credentials removed, unless one is named already.
+    /// Sets the URL, without its credentials, unless one is set already.
     #[must_use]
     pub fn with_url(mut self, url: &Url) -> Self {
         if self.0.url.is_none() {
@@ -250,24 +251,26 @@ impl Error {
         self
     }
 
-    /// Marks the error of a request that the server has certainly not processed: no byte of it was
-    /// written to a kept connection that had ended, or an HTTP/2 server has refused it or excluded it
-    /// by GOAWAY (RFC 9113, 6.8 and 8.7). A session sends it again, whatever its method, unless its
-    /// body was begun and cannot be produced again.
+    /// Marks the error of a request that the server has certainly not processed.
+    ///
+    /// That is so if no byte of the request was written to a pooled connection that had ended, or
+    /// if an HTTP/2 server has refused the request or excluded it by GOAWAY (RFC 9113, 6.8 and
+    /// 8.7). A session sends the request again, whatever its method, unless its body was begun and
+    /// cannot be produced again.
     #[must_use]
     pub fn not_processed(mut self) -> Self {
         self.0.not_processed = true;
         self
     }
 
-    /// Whether the server has certainly not processed the request, so that sending it again cannot
-    /// repeat an effect. If `false`, the server may have processed it.
+    /// Returns whether the server has certainly not processed the request, so that sending it again
+    /// cannot repeat an effect. If `false`, the server may have processed it.
     pub fn is_not_processed(&self) -> bool {
         self.0.not_processed
     }
 
-    /// Marks the error of a request that a kept connection did not answer because it had ended. A
-    /// session then sends an idempotent request again, on a new connection (RFC 9112, 9.3.1).
+    /// Marks the error of a request whose pooled connection ended before a response. A session then
+    /// sends an idempotent request again, on a new connection (RFC 9112, 9.3.1).
     #[must_use]
     pub fn on_dead_connection(mut self) -> Self {
         self.0.dead_connection = true;
@@ -284,64 +287,65 @@ impl Error {
         self
     }
 
-    /// How many requests the session had sent when it gave up, redirects and retries among them;
-    /// 0 when none was.
+    /// Returns how many requests the session had sent when it failed, including redirects and
+    /// retries; 0 if it had sent none.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// How many redirects the session had followed when it gave up.
+    /// Returns how many redirects the session had followed when it failed.
     pub fn redirects(&self) -> u32 {
         self.0.redirects
     }
 
-    /// What went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Which time limit passed, when the kind is [`ErrorKind::Timeout`].
+    /// Returns which timeout passed, if the kind is [`ErrorKind::Timeout`].
     pub fn phase(&self) -> Option<Phase> {
         self.0.phase
     }
 
-    /// Why the connection could not be secured, when the kind is [`ErrorKind::Tls`].
+    /// Returns why the connection could not be secured, if the kind is [`ErrorKind::Tls`].
     pub fn tls_fault(&self) -> Option<TlsFault> {
         let other = (self.0.kind == ErrorKind::Tls).then_some(TlsFault::Other);
         self.0.tls_fault.or(other)
     }
 
-    /// The status, when the kind is [`ErrorKind::Status`].
+    /// Returns the status, if the kind is [`ErrorKind::Status`].
     pub fn status_code(&self) -> Option<http::StatusCode> {
         self.0.status
     }
 
-    /// The URL, without credentials, when it is known.
+    /// Returns the URL without its credentials, if it is known.
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
     }
 
-    /// Whether a time limit passed, whichever.
+    /// Returns whether a timeout passed, in any phase.
     pub fn is_timeout(&self) -> bool {
         self.0.kind == ErrorKind::Timeout
     }
 
-    /// Whether no connection could be made: no address, or none that answers.
+    /// Returns whether no connection could be made: the lookup failed, every address failed, or the
+    /// connect timeout passed.
     pub fn is_connect(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Resolve | ErrorKind::Connect)
             || self.0.phase == Some(Phase::Connect)
     }
 
-    /// Whether the status was treated as an error.
+    /// Returns whether the kind is [`ErrorKind::Status`].
     pub fn is_status(&self) -> bool {
         self.0.kind == ErrorKind::Status
     }
 
-    /// An I/O error met while reading a response, given the kind that every backend gives it.
+    /// Converts an I/O error from reading a response, to the same kind on every backend.
     ///
-    /// The peer's reset or early end is [`Incomplete`](ErrorKind::Incomplete), data that makes
-    /// no sense is [`Protocol`](ErrorKind::Protocol); an [`Error`] that travelled inside the I/O
-    /// error comes out as it was.
+    /// A reset or an early end by the peer becomes [`Incomplete`](ErrorKind::Incomplete). Invalid
+    /// data becomes [`Protocol`](ErrorKind::Protocol). An [`Error`] inside the I/O error is
+    /// returned unchanged.
     pub fn from_read(error: io::Error) -> Self {
         if error.get_ref().is_some_and(|inner| inner.is::<Self>()) {
             return match error.into_inner().map(|inner| inner.downcast::<Self>()) {
@@ -361,9 +365,10 @@ impl Error {
         Self::new(kind).with_source(error)
     }
 
-    /// Takes an [`Error`] of ours out of a chain of causes, if one is there.
+    /// Returns the first [`Error`] in a chain of causes, if there is one.
     ///
-    /// Clients wrap what a connector of ours returned; this is how an adapter gets it back.
+    /// Clients wrap the errors of a connector. An adapter gets the connector's [`Error`] back with
+    /// this function.
     pub fn find_in(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -406,7 +411,7 @@ fn without_credentials(url: &Url) -> String {
         return url.as_str().to_owned();
     }
     let mut url = url.clone();
-    // Both fail only on URLs that cannot have credentials in the first place.
+    // Both fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.into()
@@ -463,31 +468,31 @@ impl From<Error> for io::Error {
     }
 }
 
-/// Why a connection could not be secured. A client that does not tell
-/// ([`tls_faults`](crate::Capabilities::tls_faults)) says [`Other`](Self::Other).
+/// The reason why a connection could not be secured. For a client without
+/// [`tls_faults`](crate::Capabilities::tls_faults) it is [`Other`](Self::Other).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {
-    /// The server's certificate is no longer valid.
+    /// The server's certificate has expired.
     Expired,
     /// The server's certificate is for another name.
     WrongHost,
-    /// The server's certificate comes from an authority that is not trusted.
+    /// The authority that issued the server's certificate is not trusted.
     UnknownIssuer,
     /// The server's certificate is its own issuer, and is not trusted.
     SelfSigned,
-    /// Anything else: no version or cipher in common, a certificate that the server wanted and did
-    /// not get, no TLS at all.
+    /// Any other reason: no common version or cipher, a client certificate that the server
+    /// requires, or a server without TLS.
     Other,
 }
 
 impl TlsFault {
-    /// What is wrong, in a few words.
+    /// Returns a short description.
     pub(crate) fn sentence(self) -> Option<&'static str> {
         match self {
             Self::Expired => Some("the server's certificate has expired"),
             Self::WrongHost => Some("the server's certificate is for another name"),
-            Self::UnknownIssuer => Some("the server's certificate is of an unknown issuer"),
+            Self::UnknownIssuer => Some("the server's certificate has an unknown issuer"),
             Self::SelfSigned => Some("the server's certificate is self-signed"),
             Self::Other => None,
         }

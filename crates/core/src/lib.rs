@@ -1,22 +1,20 @@
-//! The contract of inflight: what a *runtime* and a *client* owe to a [`Session`], and what
-//! [`gather`](gather()) means, whatever is underneath. This crate names no backend.
+//! The core of inflight: the interfaces of runtimes and clients, [`Session`], and
+//! [`gather`](gather()). This crate depends on no runtime and no HTTP client.
 //!
-//! *The core owns the semantics, a runtime owns the waiting, a client owns the bytes.*
-//!
-//! Programs use the `inflight` crate, which adds the backends; this one is for those who write
-//! a backend, or a library that takes a [`Session`] from its caller.
+//! Programs use the `inflight` crate, which adds the backends. Use this crate to write a backend,
+//! or a library that takes a [`Session`] from its caller.
 //!
 //! In reading order:
 //!
-//! - [`Fetch`] and [`FetchBlocking`]: one HTTP exchange, what a client implements;
-//!   [`Offload`] and [`Inline`] make the one of the other, [`Cancel`] ends a blocking call.
-//! - [`Runtime`] and [`BlockOn`]: what a runtime implements; [`Task`] and [`unblock`] are built
-//!   on it. [`Socket`] is what a runtime opens.
-//! - [`Session`]: requests with a policy, on any of them.
-//! - [`gather`](gather()): many futures at once, under a limit, answered one by one.
-//! - [`Body`], [`Response`], [`Error`]: what goes in and comes out.
-//! - [`ClientOptions`], [`TlsOptions`], [`Capabilities`], [`Resolver`], [`AddressGuard`]: what a client is given
-//!   and what it says of itself.
+//! - [`Fetch`] and [`FetchBlocking`]: a client, which performs one HTTP exchange. [`Offload`] and
+//!   [`Inline`] turn the second into the first. [`Cancel`] cancels a blocking call.
+//! - [`Runtime`] and [`BlockOn`]: a runtime. [`Task`] and [`unblock`] work on every runtime. A
+//!   runtime opens a [`Socket`].
+//! - [`Session`]: requests with a policy, on any client and runtime.
+//! - [`gather`](gather()): many futures at once, under a limit.
+//! - [`Body`], [`Response`], [`Error`]: the inputs and outputs of a request.
+//! - [`ClientOptions`], [`TlsOptions`], [`Resolver`], [`AddressGuard`]: the options of a client,
+//!   and the parts that implement them. [`Capabilities`]: what a client can do.
 
 // From the lowest layer to the highest: each uses only those above it in this list.
 mod backend;

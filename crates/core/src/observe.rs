@@ -1,4 +1,4 @@
-//! What happens to a session's requests, told to whoever asked.
+//! Observers, which receive an event for each step of a session's requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,14 +11,16 @@ use url::Url;
 use crate::backend::runtime::Runtime;
 use crate::error::Error;
 use crate::message::body::Body;
-use crate::message::progress::{Progress, Watch};
+use crate::message::progress::{Progress, ProgressObserver};
 use crate::message::target::Target;
 
-/// Is told what happens to a session's requests: see
-/// [`SessionBuilder::observe`](crate::SessionBuilder::observe). Every `Fn(&Event)` is one.
+/// A receiver of the events of a session's requests: see
+/// [`SessionBuilder::observe`](crate::SessionBuilder::observe). Every `Fn(&Event)` is an observer.
 pub trait Observer: Send + Sync + 'static {
-    /// Something happened, just now. Called where it happens, in the task or the thread that
-    /// drives the request: let it be short, and neither block nor panic.
+    /// Handles an event, at the moment it happens.
+    ///
+    /// The task or thread that drives the request calls this method. It should be short, and must
+    /// neither block nor panic.
     fn observe(&self, event: &Event<'_>);
 }
 
@@ -28,31 +30,33 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
     }
 }
 
-/// One thing that happened to one request.
+/// An event of one request.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// The request's number in its session, from 1, the same through redirects and retries.
+    /// The request's number in its session, from 1. Redirects and retries keep it.
     pub request: u64,
-    /// How often it was sent so far: 0 before the first time.
+    /// How often the request has been sent so far: 0 before the first time.
     pub attempt: u32,
-    /// The method of what is sent: a redirect may change it.
+    /// The method of the current attempt. A redirect may change it.
     pub method: &'a Method,
-    /// Where to: a redirect changes it. Without credentials.
+    /// The URL of the current attempt, without credentials. A redirect changes it.
     pub url: Option<&'a Url>,
-    /// When, by the runtime's clock.
+    /// The time of the event, by the runtime's clock.
     pub at: Instant,
-    /// How long after [`Step::Started`].
+    /// The time since [`Step::Started`].
     pub elapsed: Duration,
-    /// What.
+    /// The step that happened.
     pub step: Step<'a>,
 }
 
-/// What happened to a request: in this order, as far as it got. With retries and redirects,
-/// [`Queued`](Self::Queued) to [`Redirected`](Self::Redirected) come several times. The last is
-/// one of [`Done`](Self::Done), [`Failed`](Self::Failed) and [`Cancelled`](Self::Cancelled).
+/// The steps of a request, in this order.
 ///
-/// For those who know aiohttp's `TraceConfig`:
+/// With retries and redirects, the steps from [`Queued`](Self::Queued) to
+/// [`Redirected`](Self::Redirected) come several times. The last step is one of
+/// [`Done`](Self::Done), [`Failed`](Self::Failed) and [`Cancelled`](Self::Cancelled).
+///
+/// The steps correspond to the signals of aiohttp's `TraceConfig`:
 ///
 /// | aiohttp | here |
 /// |---|---|
@@ -64,77 +68,79 @@ pub struct Event<'a> {
 /// | `on_response_chunk_received` | `Chunk` |
 /// | `on_request_end`, `on_request_exception` | `Done`, `Failed`, `Cancelled` |
 ///
-/// Look-ups are not told: most clients do not see them.
+/// There is no step for lookups, because most clients do not report them.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Step<'a> {
-    /// Somebody waits for the request.
+    /// The caller has started the request.
     Started,
-    /// It waits for its turn. Left out in a session without caps.
+    /// The request waits for a permit. Not reported in a session without limits.
     Queued,
-    /// It goes to the client.
+    /// The session passes the request to the client.
     Sending,
-    /// It has a connection. Said when the client sees it, and at the latest with the head.
+    /// The request has a connection. Reported when the client reports it, and at the latest with
+    /// the head.
     Connected(Connection),
-    /// The client took a piece of the request's body. May come after the head, when a server
-    /// answers early.
+    /// The client took a chunk of the request's body. May come after the head, if the server
+    /// responds early.
     Uploaded(Progress),
-    /// The request has left this program.
+    /// The request has been sent.
     Sent {
-        /// When the client took the last piece of its body. Unknown for a request without one:
-        /// when a head leaves no client tells, and this is said with the response's head.
+        /// When the client took the last chunk of the body. `None` for a request without a body,
+        /// because clients do not report when they have written a head. The step then comes just
+        /// before [`Step::Head`].
         at: Option<Instant>,
     },
-    /// The head of a response is there.
+    /// The head of a response has arrived.
     Head {
-        /// Its status.
+        /// The status.
         status: StatusCode,
-        /// Its version of HTTP.
+        /// The HTTP version.
         version: Version,
-        /// Its headers.
+        /// The headers.
         headers: &'a HeaderMap,
     },
-    /// It is sent again, and no retry is counted: the server has not processed it, or its kept
-    /// connection ended before a response.
+    /// The session sends the request again without counting a retry: the server has not processed
+    /// it, or its pooled connection ended before a response.
     Resending {
         /// How long the session waits first.
         pause: Duration,
-        /// Why.
+        /// Why the attempt failed.
         error: &'a Error,
     },
-    /// It is sent again, after a pause, as the session's [`Retry`](crate::Retry) says.
+    /// The session sends the request again under its [`Retry`](crate::Retry) policy.
     Retrying {
-        /// How long.
+        /// How long the session waits first.
         pause: Duration,
-        /// Why, when it was no status.
+        /// Why the attempt failed. `None` if it failed with a status.
         error: Option<&'a Error>,
     },
-    /// It goes on to another URL.
+    /// The session follows a redirect.
     Redirected {
-        /// Where to.
+        /// The URL of the redirect.
         to: Option<&'a Url>,
     },
-    /// A piece of the response's body was handed on, decoded.
+    /// The caller received a decoded chunk of the response's body.
     Chunk {
-        /// How many bytes.
+        /// The length of the chunk in bytes.
         bytes: usize,
     },
     /// The response was read to its end.
     Done {
-        /// The bytes of its body, decoded.
+        /// The length of its decoded body in bytes.
         bytes: u64,
     },
-    /// It failed.
+    /// The request failed.
     Failed {
-        /// How.
+        /// The error.
         error: &'a Error,
     },
-    /// It was given up: its future was dropped, or its response before the end.
+    /// The request was cancelled: its future was dropped, or its response before the end.
     Cancelled,
 }
 
 impl Step<'_> {
-    /// A short name, as for a column of a log.
+    /// Returns the step's name, for a column of a log, for example.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Started => "started",
@@ -155,15 +161,16 @@ impl Step<'_> {
     }
 }
 
-/// Which connection a request has.
+/// The kind of connection that a request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    /// One that was made for it. Another may come back while it is made, and be used in its place:
-    /// that is counted in [`Stats::reused`](crate::Stats::reused), and not told.
+    /// A connection that was made for the request. If another connection becomes idle in the
+    /// meantime, the request may use that one instead. [`Stats::reused`](crate::Stats::reused)
+    /// counts it, but the event is still `New`.
     New,
-    /// One that has served others.
+    /// A connection that has served other requests.
     Reused,
-    /// The client does not tell: see
+    /// The client does not report connections: see
     /// [`Capabilities::connection_events`](crate::Capabilities::connection_events).
     Unknown,
 }
@@ -180,11 +187,11 @@ impl fmt::Display for Connection {
 
 pub(crate) type Observers = Arc<[Arc<dyn Observer>]>;
 
-/// Those who are told of one request, on its way to the session in its extensions.
+/// The observers of one request, in its extensions.
 #[derive(Clone, Default)]
 pub(crate) struct RequestObservers(pub(crate) Vec<Arc<dyn Observer>>);
 
-/// A request under way to one URL, for those who are told of it.
+/// One attempt of an observed request.
 struct Attempt {
     observers: Observers,
     runtime: Arc<dyn Runtime>,
@@ -222,7 +229,8 @@ impl Attempt {
     }
 }
 
-/// How a session tells of one request. Dropped before its end, the request was cancelled.
+/// Reports the steps of one request. If it is dropped before the last step, the request was
+/// cancelled.
 pub(crate) struct ObservedExchange {
     attempt: Arc<Attempt>,
     bytes: u64,
@@ -259,7 +267,7 @@ impl ObservedExchange {
         self.attempt.report(step);
     }
 
-    /// The request goes to the client.
+    /// Starts a new attempt.
     pub(crate) fn sending(&mut self, target: &Target, request: &mut http::Request<Body>) {
         let last = &self.attempt;
         self.attempt = Arc::new(Attempt {
@@ -320,11 +328,11 @@ impl Drop for ObservedExchange {
     }
 }
 
-/// Somebody is told of this request: in its extensions.
+/// The observers of a request, in its extensions.
 #[derive(Clone)]
 struct ObserverHandle(Arc<Attempt>);
 
-impl Watch for ObserverHandle {
+impl ProgressObserver for ObserverHandle {
     fn took(&self, so_far: Progress) {
         if !self.0.over.load(Ordering::Relaxed) {
             self.0.report(Step::Uploaded(so_far));
@@ -339,9 +347,9 @@ impl Watch for ObserverHandle {
     }
 }
 
-/// Where a client says which connection a request has, in
-/// [`ClientOptions::connections`](crate::ClientOptions::connections). A client that cannot says so
-/// in [`Capabilities::connection_events`](crate::Capabilities::connection_events).
+/// Counters through which a client reports its connections, in
+/// [`ClientOptions::connections`](crate::ClientOptions::connections). A client that cannot report
+/// them denies [`Capabilities::connection_events`](crate::Capabilities::connection_events).
 ///
 /// ```
 /// use inflight_core::{Body, Connections, Trace, http};
@@ -368,12 +376,12 @@ struct Counts {
 }
 
 impl Connections {
-    /// A connection was made.
+    /// Reports that a connection was made.
     pub fn opened(&self) {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request goes over a connection that has served others.
+    /// Reports that a request uses a connection that has served other requests.
     pub fn reused(&self, trace: &Trace) {
         self.0.reused.fetch_add(1, Ordering::Relaxed);
         trace.report(Connection::Reused);
@@ -385,17 +393,17 @@ impl Connections {
     }
 }
 
-/// Who is told of one request's connection: nobody, unless the session is observed.
+/// The observers of one request's connection. Empty unless the request is observed.
 #[derive(Clone)]
 pub struct Trace(Option<ObserverHandle>);
 
 impl Trace {
-    /// Who is told of this request.
+    /// Returns the observers of a request.
     pub fn of<B>(request: &http::Request<B>) -> Self {
         Self(request.extensions().get().cloned())
     }
 
-    /// The connection that was made for the request is there.
+    /// Reports that the connection for the request was made.
     pub fn connected(&self) {
         self.report(Connection::New);
     }
@@ -413,8 +421,8 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// Hands what happens on to the `tracing` crate, with the target `inflight`: pieces of bodies at
-/// the level `TRACE`, all else at `DEBUG`.
+/// An observer that emits events of the `tracing` crate with the target `inflight`. Chunks of
+/// bodies have the level `TRACE`, all other steps `DEBUG`.
 ///
 /// ```
 /// use inflight_core::{Observer, TracingObserver};

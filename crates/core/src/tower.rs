@@ -1,4 +1,4 @@
-//! To and from tower: a [`Session`] is a [`Service`], and a service is a client.
+//! Conversions from and to tower: a [`Session`] is a [`Service`], and a service becomes a client.
 //!
 //! ```
 //! use inflight_core::tower::FromTower;
@@ -28,7 +28,7 @@ use crate::message::body::Body;
 use crate::message::response::Response;
 use crate::session::session::Session;
 
-/// A session is always ready: its caps hold a request back once it is called.
+/// A session is always ready. Its limits delay a request after `call`.
 impl Service<http::Request<Body>> for Session {
     type Response = Response;
     type Error = Error;
@@ -43,8 +43,8 @@ impl Service<http::Request<Body>> for Session {
     }
 }
 
-/// A tower service as a client: a stack of middleware around a [`Session`] or anything else that
-/// answers requests.
+/// A client that sends requests through a tower service: a stack of middleware around a
+/// [`Session`], for example.
 #[derive(Clone)]
 pub struct FromTower<S> {
     service: S,
@@ -52,7 +52,7 @@ pub struct FromTower<S> {
 }
 
 impl<S> FromTower<S> {
-    /// A client that asks a clone of `service` for each exchange.
+    /// Creates a client that calls a clone of `service` for each exchange.
     pub fn new(service: S, capabilities: Capabilities) -> Self {
         Self {
             service,
@@ -70,7 +70,8 @@ where
 {
     /// # Errors
     ///
-    /// An [`Error`] comes out as it was; another error as [`ErrorKind::Io`] with it as the cause.
+    /// An [`Error`] of the service is returned unchanged. Any other error becomes the source of an
+    /// [`ErrorKind::Io`].
     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
         let mut service = self.service.clone();
         let response = async {

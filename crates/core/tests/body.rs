@@ -14,7 +14,7 @@ use futures_lite::{StreamExt, stream};
 use http_body::{Frame, SizeHint};
 use inflight_core::{BlockingBody, Body, Error, ErrorKind, Response};
 use proptest::prelude::*;
-use support::{Gate, poll, run};
+use support::{Signal, poll, run};
 
 /// Frames in a row, with a length that is announced if there is one.
 struct Frames {
@@ -153,19 +153,19 @@ impl<S: Stream + Unpin> Stream for EndsOnce<S> {
 
 #[test]
 fn a_given_up_chunk_loses_nothing() {
-    let gates = [Gate::new(), Gate::new()];
-    let pieces = stream::iter([("one", gates[0].passed()), ("two", gates[1].passed())]).then(
+    let signals = [Signal::new(), Signal::new()];
+    let pieces = stream::iter([("one", signals[0].passed()), ("two", signals[1].passed())]).then(
         |(piece, passed)| async move {
             passed.await;
             Ok::<_, Error>(piece)
         },
     );
     let mut body = Body::from_stream(pieces);
-    for (gate, piece) in gates.iter().zip(["one", "two"]) {
+    for (signal, piece) in signals.iter().zip(["one", "two"]) {
         for _ in 0..3 {
             assert!(poll(&mut Box::pin(body.chunk())).is_pending());
         }
-        gate.open();
+        signal.open();
         assert_eq!(run(body.chunk()).unwrap().unwrap(), piece);
     }
     assert!(run(body.chunk()).unwrap().is_none());

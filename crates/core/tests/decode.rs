@@ -21,7 +21,7 @@ use inflight_core::{
     Body, Error, ErrorKind, Phase, RequestBuilder, Response, Session, SessionBuilder,
 };
 use proptest::prelude::*;
-use support::{Gate, TestRuntime, Wakes, answering, answering_on, lock, poll_until_stalled, run};
+use support::{Signal, TestRuntime, Wakes, answering, answering_on, lock, poll_until_stalled, run};
 
 fn coded(coding: &str, body: impl Into<Body>) -> http::Response<Body> {
     let mut response = http::Response::new(body.into());
@@ -214,7 +214,7 @@ fn a_part_of_a_coded_body_is_left_alone() {
 /// The headers of a request.
 fn asked(
     build: impl FnOnce(SessionBuilder) -> SessionBuilder,
-    ask: impl FnOnce(&Session) -> RequestBuilder,
+    send: impl FnOnce(&Session) -> RequestBuilder,
 ) -> HeaderMap {
     let seen: Arc<Mutex<HeaderMap>> = Arc::default();
     let record = seen.clone();
@@ -224,7 +224,7 @@ fn asked(
     });
     let session = build(builder).build().unwrap();
     // Whoever asks for a coding by hand gets it decoded all the same.
-    let read = run(ask(&session).bytes()).unwrap();
+    let read = run(send(&session).bytes()).unwrap();
     let headers = lock(&seen).clone();
     assert_eq!(read == TEXT, headers.contains_key("accept-encoding"));
     headers
@@ -485,13 +485,13 @@ fn bytes_that_come_are_no_silence_although_nothing_can_be_made_of_them_yet() {
     for (coding, encode) in CODINGS {
         let bytes = encode(b"a text that is short and comes slowly");
         let runtime = TestRuntime::new(0);
-        let gates: Vec<Gate> = bytes.iter().map(|_| Gate::new()).collect();
-        let script = Mutex::new(Some((bytes, gates.clone())));
+        let signals: Vec<Signal> = bytes.iter().map(|_| Signal::new()).collect();
+        let script = Mutex::new(Some((bytes, signals.clone())));
         let session = answering_on(&runtime, move |_| {
-            let (bytes, gates) = lock(&script).take().unwrap();
+            let (bytes, signals) = lock(&script).take().unwrap();
             let pieces =
-                stream::iter(bytes.into_iter().zip(gates)).then(|(byte, gate)| async move {
-                    gate.passed().await;
+                stream::iter(bytes.into_iter().zip(signals)).then(|(byte, signal)| async move {
+                    signal.passed().await;
                     Ok::<_, Error>(vec![byte])
                 });
             coded(coding, Body::from_stream(pieces))
@@ -500,11 +500,11 @@ fn bytes_that_come_are_no_silence_although_nothing_can_be_made_of_them_yet() {
         let session = session.read_timeout(limit).timeout(None);
         let session = session.build().unwrap();
         let mut text = Box::pin(session.get("http://host/").text());
-        for gate in gates {
+        for signal in signals {
             assert!(poll_until_stalled(&mut text).is_pending(), "{coding}");
             runtime.advance(limit * 9 / 10);
             assert!(poll_until_stalled(&mut text).is_pending(), "{coding}");
-            gate.open();
+            signal.open();
         }
         assert_eq!(run(text).unwrap(), "a text that is short and comes slowly");
     }

@@ -24,7 +24,9 @@ use inflight_core::{
     gather_stream,
 };
 use proptest::prelude::*;
-use support::{Counter, Ear, Gate, PATIENCE, TestRuntime, Wakes, poll, poll_until_stalled, run};
+use support::{
+    Counter, DropListener, PATIENCE, Signal, TestRuntime, Wakes, poll, poll_until_stalled, run,
+};
 
 // ---------------------------------------------------------------------------------------
 // Jobs under the test's control.
@@ -122,10 +124,10 @@ fn failures(all: AllFailed<Refused>) -> Vec<(usize, Answer)> {
         .collect()
 }
 
-/// An input whose jobs wait at gates, and what it saw of its gather.
+/// An input whose jobs wait at signals, and what it saw of its gather.
 struct World {
     outcomes: Vec<Outcome>,
-    gates: Vec<Gate>,
+    signals: Vec<Signal>,
     pulled: AtomicUsize,
     taken: AtomicUsize,
     // The most that were pulled and not taken, at the moment of a pull.
@@ -157,7 +159,7 @@ type Results = Pin<Box<dyn Stream<Item = (usize, Result<usize, JobError<Refused>
 impl World {
     fn new(outcomes: Vec<Outcome>) -> Arc<Self> {
         Arc::new(Self {
-            gates: outcomes.iter().map(|_| Gate::new()).collect(),
+            signals: outcomes.iter().map(|_| Signal::new()).collect(),
             finished: outcomes.iter().map(|_| AtomicBool::new(false)).collect(),
             outcomes,
             pulled: AtomicUsize::new(0),
@@ -181,7 +183,7 @@ impl World {
             let running = Running::new(world.clone());
             async move {
                 let world = &running.0;
-                world.gates[index].passed().await;
+                world.signals[index].passed().await;
                 world.finished[index].store(true, Ordering::SeqCst);
                 world.outcomes[index].of(index)
             }
@@ -192,7 +194,7 @@ impl World {
         self: &Arc<Self>,
         limit: usize,
         runtime: Option<&TestRuntime>,
-        until: &Gate,
+        until: &Signal,
     ) -> Results {
         let gather = gather(self.jobs()).limit(limit).until(until.passed());
         match runtime {
@@ -224,7 +226,7 @@ impl World {
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// Lets a job pass its gate.
+    /// Lets a job pass its signal.
     Open(prop::sample::Index),
     /// Lets the runtime run its tasks, if there is one.
     Tick,
@@ -251,7 +253,7 @@ fn play(
     let mut taken = Vec::new();
     for step in steps {
         match step {
-            Step::Open(which) if !world.gates.is_empty() => which.get(&world.gates).open(),
+            Step::Open(which) if !world.signals.is_empty() => which.get(&world.signals).open(),
             Step::Open(_) => {}
             Step::Tick => runtime.iter().for_each(|runtime| runtime.tick()),
             Step::Take => {
@@ -284,9 +286,9 @@ proptest! {
     ) {
         let world = World::new(outcomes.clone());
         let runtime = spawned.then(|| TestRuntime::new(0));
-        let mut results = world.completed(limit, runtime.as_ref(), &Gate::new());
+        let mut results = world.completed(limit, runtime.as_ref(), &Signal::new());
         let mut taken = play(&world, &mut results, runtime.as_ref(), &steps);
-        world.gates.iter().for_each(Gate::open);
+        world.signals.iter().for_each(Signal::open);
         for _ in 0..1000 {
             runtime.iter().for_each(|runtime| runtime.tick());
             match world.take(&mut results) {
@@ -317,7 +319,7 @@ proptest! {
     ) {
         let world = World::new(outcomes.clone());
         let runtime = spawned.then(|| TestRuntime::new(0));
-        let until = Gate::new();
+        let until = Signal::new();
         let mut results = world.completed(limit, runtime.as_ref(), &until);
         let mut taken = play(&world, &mut results, runtime.as_ref(), &steps);
         let over = world.take(&mut results);
@@ -345,8 +347,8 @@ proptest! {
             if finished[index] {
                 prop_assert_eq!(answer, Answer::expected(outcomes[index], index));
             } else if answer != Answer::DeadlineExceeded {
-                // Only a job whose gate was open can have finished on the way.
-                let passed = poll(&mut world.gates[index].passed()).is_ready();
+                // Only a job whose signal was open can have finished on the way.
+                let passed = poll(&mut world.signals[index].passed()).is_ready();
                 prop_assert!(passed, "job {} cannot have finished: {:?}", index, answer);
                 prop_assert_eq!(answer, Answer::expected(outcomes[index], index));
             }
@@ -366,11 +368,11 @@ proptest! {
     ) {
         let world = World::new(outcomes);
         let runtime = spawned.then(|| TestRuntime::new(0));
-        let mut results = world.completed(limit, runtime.as_ref(), &Gate::new());
+        let mut results = world.completed(limit, runtime.as_ref(), &Signal::new());
         play(&world, &mut results, runtime.as_ref(), &steps);
         let pulled = world.pulled();
         drop(results);
-        world.gates.iter().for_each(Gate::open);
+        world.signals.iter().for_each(Signal::open);
         runtime.iter().for_each(|runtime| runtime.tick());
         prop_assert_eq!(world.running.load(Ordering::SeqCst), 0);
         prop_assert_eq!(world.pulled(), pulled);
@@ -479,9 +481,9 @@ fn the_default_limit_is_a_hundred() {
 fn a_finished_result_keeps_its_slot_until_it_is_taken() {
     let runtime = TestRuntime::new(0);
     let world = World::new(vec![Outcome::Succeeds; 9]);
-    let mut results = world.completed(3, Some(&runtime), &Gate::new());
+    let mut results = world.completed(3, Some(&runtime), &Signal::new());
     assert!(world.take(&mut results).is_pending());
-    world.gates.iter().for_each(Gate::open);
+    world.signals.iter().for_each(Signal::open);
     runtime.tick();
     assert_eq!(world.pulled(), 3);
     // As many are pulled as there are slots: one for each that is taken before.
@@ -517,7 +519,7 @@ fn an_infinite_input_works_with_completed() {
 fn an_infinite_input_ends_with_until() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(1);
-        let stop = Gate::new();
+        let stop = Signal::new();
         let jobs = (0..).map(|n: usize| {
             let stop = stop.clone();
             async move {
@@ -550,7 +552,7 @@ fn an_infinite_input_ends_with_until() {
 #[test]
 fn until_comes_although_every_job_is_ready_at_once() {
     let runtime = TestRuntime::new(0);
-    let until = Gate::new();
+    let until = Signal::new();
     let pulled = Arc::new(AtomicUsize::new(0));
     let ended = Arc::new(AtomicBool::new(false));
     let jobs = {
@@ -583,7 +585,7 @@ fn an_until_that_is_ready_at_once_pulls_nothing() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(0);
         let world = World::new(vec![Outcome::Succeeds; 5]);
-        let settled = |until: Gate| {
+        let settled = |until: Signal| {
             until.open();
             let gather = gather(world.jobs()).until(until.passed());
             if spawned {
@@ -592,7 +594,7 @@ fn an_until_that_is_ready_at_once_pulls_nothing() {
                 run(gather.settled())
             }
         };
-        let settled = settled(Gate::new());
+        let settled = settled(Signal::new());
         assert!(settled.results.is_empty());
         assert_eq!(settled.never_started, Some(5));
         assert_eq!(world.pulled(), 0);
@@ -602,7 +604,7 @@ fn an_until_that_is_ready_at_once_pulls_nothing() {
 #[test]
 fn never_started_is_exact_where_the_input_knows_its_size() {
     let world = World::new(vec![Outcome::Succeeds; 10]);
-    let until = Gate::new();
+    let until = Signal::new();
     let mut settled = Box::pin(
         gather(world.jobs())
             .limit(3)
@@ -610,8 +612,8 @@ fn never_started_is_exact_where_the_input_knows_its_size() {
             .settled(),
     );
     assert!(poll_until_stalled(&mut settled).is_pending());
-    world.gates[0].open();
-    world.gates[2].open();
+    world.signals[0].open();
+    world.signals[2].open();
     assert!(poll_until_stalled(&mut settled).is_pending());
     until.open();
     let settled = run(settled);
@@ -633,7 +635,7 @@ fn never_started_is_exact_where_the_input_knows_its_size() {
 #[test]
 fn never_started_is_unknown_where_the_input_does_not_know() {
     let world = World::new(vec![Outcome::Succeeds; 10]);
-    let until = Gate::new();
+    let until = Signal::new();
     let jobs = world.jobs().filter(|_| true);
     let mut settled = Box::pin(gather(jobs).limit(3).until(until.passed()).settled());
     assert!(poll(&mut settled).is_pending());
@@ -651,7 +653,7 @@ fn all_fails_at_the_deadline() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(0);
         let world = World::new(vec![Outcome::Succeeds; 4]);
-        let until = Gate::new();
+        let until = Signal::new();
         let gather = gather(world.jobs()).until(until.passed());
         let mut all: Pin<Box<dyn Future<Output = _>>> = if spawned {
             Box::pin(gather.on(&runtime).all())
@@ -670,7 +672,7 @@ fn all_fails_at_the_deadline() {
 #[test]
 fn all_fails_at_a_deadline_that_comes_before_the_last_input() {
     // Every job that was pulled has succeeded: what is missing is the rest.
-    let until = Gate::new();
+    let until = Signal::new();
     let jobs = stream::iter(0..2)
         .map(|n| ready(Ok::<_, Refused>(n)))
         .chain(stream::pending());
@@ -691,10 +693,10 @@ fn first_gives_the_failures_and_the_cut_off_at_the_deadline() {
         Outcome::Succeeds,
         Outcome::Succeeds,
     ]);
-    let until = Gate::new();
+    let until = Signal::new();
     let mut first = Box::pin(gather(world.jobs()).limit(2).until(until.passed()).first());
     assert!(poll_until_stalled(&mut first).is_pending());
-    world.gates[0].open();
+    world.signals[0].open();
     assert!(poll_until_stalled(&mut first).is_pending());
     until.open();
     let error = run(first).unwrap_err();
@@ -709,9 +711,9 @@ fn first_gives_the_failures_and_the_cut_off_at_the_deadline() {
 #[test]
 fn until_after_the_end_changes_nothing() {
     let world = World::new(vec![Outcome::Succeeds; 2]);
-    let until = Gate::new();
+    let until = Signal::new();
     let mut results = world.completed(5, None, &until);
-    world.gates.iter().for_each(Gate::open);
+    world.signals.iter().for_each(Signal::open);
     assert_eq!(
         world.take(&mut results),
         Poll::Ready(Some((0, Answer::Output(0))))
@@ -722,7 +724,7 @@ fn until_after_the_end_changes_nothing() {
     );
     assert_eq!(world.take(&mut results), Poll::Ready(None));
     until.open();
-    // The gate's future panics if it is polled after it was ready.
+    // The signal's future panics if it is polled after it was ready.
     for _ in 0..3 {
         assert_eq!(world.take(&mut results), Poll::Ready(None));
     }
@@ -750,12 +752,12 @@ fn until_is_not_polled_again_after_it_was_ready() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(0);
         let world = World::new(vec![Outcome::Succeeds; 8]);
-        let until = Gate::new();
+        let until = Signal::new();
         let spawned = spawned.then_some(&runtime);
         let mut results = world.completed(4, spawned, &until);
         assert!(world.take(&mut results).is_pending());
-        world.gates[1].open();
-        world.gates[2].open();
+        world.signals[1].open();
+        world.signals[2].open();
         runtime.tick();
         until.open();
         let mut taken = Vec::new();
@@ -780,10 +782,10 @@ fn until_is_not_polled_again_after_it_was_ready() {
 fn the_deadline_cancels_what_runs_while_what_has_finished_is_still_being_taken() {
     let runtime = TestRuntime::new(0);
     let world = World::new(vec![Outcome::Succeeds; 2]);
-    let until = Gate::new();
+    let until = Signal::new();
     let mut results = world.completed(2, Some(&runtime), &until);
     assert!(world.take(&mut results).is_pending());
-    world.gates[0].open();
+    world.signals[0].open();
     runtime.tick();
     until.open();
     assert_eq!(
@@ -791,7 +793,7 @@ fn the_deadline_cancels_what_runs_while_what_has_finished_is_still_being_taken()
         Poll::Ready(Some((0, Answer::Output(0))))
     );
     // The consumer is busy with that one now. The other job's time is over: it must not run on.
-    world.gates[1].open();
+    world.signals[1].open();
     runtime.tick();
     assert!(
         !world.finished[1].load(Ordering::SeqCst),
@@ -808,12 +810,12 @@ fn the_deadline_cancels_what_runs_while_what_has_finished_is_still_being_taken()
 
 /// Jobs that ring when they are dropped and never end.
 fn hanging(
-    ear: &Ear,
+    listener: &DropListener,
 ) -> impl Iterator<Item = impl Future<Output = Result<usize, Refused>> + Send + use<>> + use<'_> {
     (0..).map(|index| {
-        let bell = ear.bell(index);
+        let notifier = listener.notifier(index);
         async move {
-            let _bell = bell;
+            let _bell = notifier;
             pending().await
         }
     })
@@ -822,41 +824,41 @@ fn hanging(
 #[test]
 fn a_dropped_ending_stops_its_jobs() {
     let runtime = TestRuntime::new(2);
-    let ear = Ear::new();
+    let listener = DropListener::new();
     macro_rules! dropped {
         ($ending:ident) => {
-            let mut here = Box::pin(gather(hanging(&ear)).limit(3).$ending());
+            let mut here = Box::pin(gather(hanging(&listener)).limit(3).$ending());
             assert!(poll_until_stalled(&mut here).is_pending());
-            assert!(ear.heard().is_empty());
+            assert!(listener.heard().is_empty());
             drop(here);
             // In the caller's task there is nothing to wait for.
-            assert_eq!(ear.heard(), [0, 1, 2], stringify!($ending));
+            assert_eq!(listener.heard(), [0, 1, 2], stringify!($ending));
 
-            let mut on = Box::pin(gather(hanging(&ear)).limit(3).on(&runtime).$ending());
+            let mut on = Box::pin(gather(hanging(&listener)).limit(3).on(&runtime).$ending());
             assert!(poll_until_stalled(&mut on).is_pending());
-            assert!(ear.heard().is_empty());
+            assert!(listener.heard().is_empty());
             drop(on);
-            assert_eq!(ear.hear(3), [0, 1, 2], stringify!($ending));
+            assert_eq!(listener.hear(3), [0, 1, 2], stringify!($ending));
         };
     }
     dropped!(all);
     dropped!(settled);
     dropped!(first);
     runtime.end();
-    assert!(ear.heard().is_empty(), "nothing more was pulled");
+    assert!(listener.heard().is_empty(), "nothing more was pulled");
 }
 
 #[test]
 fn a_cancelled_job_stops_at_its_next_yield() {
     let runtime = TestRuntime::new(1);
-    let ear = Ear::new();
+    let listener = DropListener::new();
     let (busy, inside) = mpsc::channel();
     let (go_on, wait) = mpsc::channel::<()>();
     let ran_on = Arc::new(AtomicBool::new(false));
     let job = {
-        let (bell, ran_on) = (ear.bell(7), ran_on.clone());
+        let (notifier, ran_on) = (listener.notifier(7), ran_on.clone());
         async move {
-            let _bell = bell;
+            let _bell = notifier;
             busy.send(()).unwrap();
             // The work between two yields, which nobody can interrupt.
             wait.recv_timeout(PATIENCE).unwrap();
@@ -869,9 +871,9 @@ fn a_cancelled_job_stops_at_its_next_yield() {
     assert!(poll(&mut all).is_pending());
     inside.recv_timeout(PATIENCE).unwrap();
     drop(all);
-    assert!(ear.heard().is_empty());
+    assert!(listener.heard().is_empty());
     go_on.send(()).unwrap();
-    assert_eq!(ear.hear(1), [7]);
+    assert_eq!(listener.hear(1), [7]);
     runtime.end();
     assert!(!ran_on.load(Ordering::SeqCst));
 }
@@ -920,8 +922,8 @@ impl Runtime for Eager {
     }
 }
 
-/// Opens a gate when it is dropped.
-struct Opener(Gate);
+/// Opens a signal when it is dropped.
+struct Opener(Signal);
 
 impl Drop for Opener {
     fn drop(&mut self) {
@@ -933,7 +935,7 @@ impl Drop for Opener {
 fn no_job_goes_on_in_the_place_of_one_that_is_cancelled_with_it() {
     for is_dropped in [false, true] {
         let runtime = Eager(TestRuntime::new(0));
-        let (place, until) = (Gate::new(), Gate::new());
+        let (place, until) = (Signal::new(), Signal::new());
         let begun = Counter::new();
         let jobs = (0..5).map(|index| {
             // The place is held by one of them and wanted by all the others.
@@ -967,11 +969,11 @@ fn the_first_failure_of_all_cancels_the_rest() {
     for panics in [false, true] {
         for spawned in [false, true] {
             let runtime = TestRuntime::new(2);
-            let ear = Ear::new();
+            let listener = DropListener::new();
             let jobs = (0..9).map(|index| {
-                let bell = ear.bell(index);
+                let notifier = listener.notifier(index);
                 async move {
-                    let _bell = bell;
+                    let _bell = notifier;
                     match index {
                         2 if panics => Outcome::Panics.of(index),
                         2 => Outcome::Fails.of(index),
@@ -988,9 +990,9 @@ fn the_first_failure_of_all_cancels_the_rest() {
             let error = error.unwrap_err();
             assert_eq!(error.index(), 2);
             assert_eq!(panics, error.failure().is_none());
-            assert_eq!(ear.hear(5), [0, 1, 2, 3, 4]);
+            assert_eq!(listener.hear(5), [0, 1, 2, 3, 4]);
             runtime.end();
-            assert!(ear.heard().is_empty());
+            assert!(listener.heard().is_empty());
         }
     }
 }
@@ -999,11 +1001,11 @@ fn the_first_failure_of_all_cancels_the_rest() {
 fn the_first_success_of_first_cancels_the_rest() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(2);
-        let ear = Ear::new();
+        let listener = DropListener::new();
         let jobs = (0..4).map(|index| {
-            let bell = ear.bell(index);
+            let notifier = listener.notifier(index);
             async move {
-                let _bell = bell;
+                let _bell = notifier;
                 match index {
                     0 => Outcome::Fails.of(index),
                     1 => Outcome::Panics.of(index),
@@ -1019,7 +1021,7 @@ fn the_first_success_of_first_cancels_the_rest() {
             run(gather.first())
         };
         assert_eq!(output.unwrap(), 3);
-        assert_eq!(ear.hear(4), [0, 1, 2, 3]);
+        assert_eq!(listener.hear(4), [0, 1, 2, 3]);
         runtime.end();
     }
 }
@@ -1030,7 +1032,7 @@ fn first_gives_every_failure_in_input_order() {
     let mut first = Box::pin(gather(world.jobs()).first());
     for last in [2, 1, 0] {
         assert!(poll_until_stalled(&mut first).is_pending());
-        world.gates[last].open();
+        world.signals[last].open();
     }
     let error = run(first).unwrap_err();
     assert_eq!(error.never_started, Some(0));
@@ -1064,8 +1066,8 @@ fn the_failure_of_first_at_a_deadline_does_not_say_that_there_was_no_job() {
 
 #[test]
 fn an_empty_input_suits_every_ending() {
-    type Nothing = std::future::Ready<Result<usize, Refused>>;
-    let none = || std::iter::empty::<Nothing>();
+    type NoJob = std::future::Ready<Result<usize, Refused>>;
+    let none = || std::iter::empty::<NoJob>();
     let runtime = TestRuntime::new(0);
     macro_rules! empty {
         ($gather:expr) => {
@@ -1083,7 +1085,7 @@ fn an_empty_input_suits_every_ending() {
     empty!(gather(none()));
     empty!(gather(none()).on(&runtime));
     empty!(gather(none()).until(pending::<()>()));
-    // Nothing to do is done in time, whatever the time.
+    // NoJob to do is done in time, whatever the time.
     empty!(gather(none()).until(ready(())));
 }
 
@@ -1155,21 +1157,21 @@ fn a_panic_is_a_value_and_its_siblings_run_on() {
 
 #[test]
 fn a_panic_of_the_input_goes_through() {
-    let ear = Ear::new();
+    let listener = DropListener::new();
     let jobs = (0..3).map(|n| {
         if n == 2 {
             resume_unwind(Box::new("the input fell over"));
         }
-        let bell = ear.bell(n);
+        let notifier = listener.notifier(n);
         async move {
-            let _bell = bell;
+            let _bell = notifier;
             pending::<Result<usize, Refused>>().await
         }
     });
     let caught = catch_unwind(AssertUnwindSafe(|| run(gather(jobs).settled())));
     let payload = caught.unwrap_err();
     assert_eq!(message(&*payload), "the input fell over");
-    assert_eq!(ear.heard(), [0, 1]);
+    assert_eq!(listener.heard(), [0, 1]);
 }
 
 #[test]
@@ -1218,12 +1220,12 @@ fn jobs_of_a_runtime_progress_while_the_consumer_blocks() {
 #[test]
 fn without_a_runtime_a_consumer_that_blocks_stops_every_job() {
     let world = World::new(vec![Outcome::Succeeds; 4]);
-    let mut results = world.completed(4, None, &Gate::new());
+    let mut results = world.completed(4, None, &Signal::new());
     assert!(world.take(&mut results).is_pending());
     // The consumer blocks until another thread has let every job pass: none of them moves,
     // as this thread is the only one that could.
     std::thread::scope(|scope| {
-        scope.spawn(|| world.gates.iter().for_each(Gate::open));
+        scope.spawn(|| world.signals.iter().for_each(Signal::open));
     });
     let finished = || {
         let finished = world.finished.iter();
@@ -1350,11 +1352,11 @@ fn a_stream_that_waits_wakes_the_gather_and_lets_its_jobs_run() {
     assert!(drive().is_pending());
     assert_eq!(polls.get(), 1);
 
-    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let signals = [Signal::new(), Signal::new(), Signal::new()];
     let job = |n: usize| {
-        let gate = gates[n].clone();
+        let signal = signals[n].clone();
         async move {
-            gate.passed().await;
+            signal.passed().await;
             Ok::<_, Refused>(n)
         }
     };
@@ -1363,7 +1365,7 @@ fn a_stream_that_waits_wakes_the_gather_and_lets_its_jobs_run() {
     assert_ne!(wakes.take(), 0);
     assert!(drive().is_pending());
     // So does a job that goes on while the input waits.
-    gates[0].open();
+    signals[0].open();
     assert_ne!(wakes.take(), 0);
     assert_eq!(drive(), Poll::Ready(Some(Answer::Output(0))));
     assert!(drive().is_pending());
@@ -1372,11 +1374,11 @@ fn a_stream_that_waits_wakes_the_gather_and_lets_its_jobs_run() {
     sender.try_send(job(2)).ok().unwrap();
     assert_ne!(wakes.take(), 0);
     assert!(drive().is_pending());
-    gates[2].open();
+    signals[2].open();
     assert_eq!(drive(), Poll::Ready(Some(Answer::Output(2))));
     sender.close();
     assert!(drive().is_pending());
-    gates[1].open();
+    signals[1].open();
     assert_ne!(wakes.take(), 0);
     assert_eq!(drive(), Poll::Ready(Some(Answer::Output(1))));
     assert_eq!(drive(), Poll::Ready(None));
@@ -1435,7 +1437,7 @@ fn waiting_for_jobs_is_no_busy_loop() {
         let runtime = TestRuntime::new(0);
         let world = World::new(vec![Outcome::Succeeds; 10]);
         let spawned = spawned.then_some(&runtime);
-        let mut results = world.completed(10, spawned, &Gate::new());
+        let mut results = world.completed(10, spawned, &Signal::new());
         let (wakes, waker) = Wakes::new();
         let mut polls = 0;
         loop {
@@ -1454,9 +1456,9 @@ fn waiting_for_jobs_is_no_busy_loop() {
 #[test]
 fn finished_job_is_returned_by_the_first_poll_after_its_wake() {
     for limit in [1, 3] {
-        let gates: Vec<Gate> = (0..2 * limit).map(|_| Gate::new()).collect();
-        let jobs = gates.iter().map(|gate| async {
-            gate.passed().await;
+        let signals: Vec<Signal> = (0..2 * limit).map(|_| Signal::new()).collect();
+        let jobs = signals.iter().map(|signal| async {
+            signal.passed().await;
             Ok::<(), Refused>(())
         });
         let mut results = gather(jobs).limit(limit).completed();
@@ -1465,7 +1467,7 @@ fn finished_job_is_returned_by_the_first_poll_after_its_wake() {
         let mut next = || Pin::new(&mut results).poll_next(&mut context);
         assert!(next().is_pending());
         wakes.take();
-        gates[..limit].iter().for_each(Gate::open);
+        signals[..limit].iter().for_each(Signal::open);
         for _ in 0..limit {
             assert!(next().is_ready());
         }

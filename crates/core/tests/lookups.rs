@@ -77,7 +77,7 @@ fn address(port: u16) -> SocketAddr {
 type LookUp<'a> = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, Error>> + 'a>>;
 
 /// Asks, and goes as far as it goes without an answer.
-fn ask<'a>(resolver: &'a Resolver, runtime: &'a TestRuntime, host: &str) -> LookUp<'a> {
+fn lookup<'a>(resolver: &'a Resolver, runtime: &'a TestRuntime, host: &str) -> LookUp<'a> {
     let host = host.to_owned();
     let mut look_up: LookUp<'a> =
         Box::pin(async move { resolver.lookup(runtime, &host, 80).await });
@@ -91,7 +91,7 @@ fn ask_many<'a>(
     names: std::ops::Range<usize>,
 ) -> Vec<LookUp<'a>> {
     names
-        .map(|n| ask(resolver, runtime, &format!("host{n}")))
+        .map(|n| lookup(resolver, runtime, &format!("host{n}")))
         .collect()
 }
 
@@ -99,8 +99,10 @@ fn ask_many<'a>(
 fn those_who_ask_for_a_name_at_once_share_its_look_up() {
     let (runtime, server) = (TestRuntime::new(0), Server::default());
     let resolver = server.resolver();
-    let one: Vec<_> = (0..100).map(|_| ask(&resolver, &runtime, "one")).collect();
-    let two = ask(&resolver, &runtime, "two");
+    let one: Vec<_> = (0..100)
+        .map(|_| lookup(&resolver, &runtime, "one"))
+        .collect();
+    let two = lookup(&resolver, &runtime, "two");
     server.started.wait_for(2);
     server.answer_all();
     for look_up in one {
@@ -130,8 +132,12 @@ fn those_who_ask_for_a_name_at_once_share_its_look_up() {
 fn a_failure_is_told_to_all_who_wait_and_a_panic_goes_on_in_one() {
     let (runtime, server) = (TestRuntime::new(0), Server::default());
     let resolver = server.resolver();
-    let broken: Vec<_> = (0..3).map(|_| ask(&resolver, &runtime, "broken")).collect();
-    let faulty: Vec<_> = (0..3).map(|_| ask(&resolver, &runtime, "faulty")).collect();
+    let broken: Vec<_> = (0..3)
+        .map(|_| lookup(&resolver, &runtime, "broken"))
+        .collect();
+    let faulty: Vec<_> = (0..3)
+        .map(|_| lookup(&resolver, &runtime, "faulty"))
+        .collect();
     server.answer_all();
     for look_up in broken {
         let error = run(look_up).unwrap_err();
@@ -159,8 +165,8 @@ fn a_failure_is_told_to_all_who_wait_and_a_panic_goes_on_in_one() {
 fn who_leaves_takes_the_look_up_from_nobody() {
     let (runtime, server) = (TestRuntime::new(0), Server::default());
     let resolver = server.resolver();
-    let first = ask(&resolver, &runtime, "host");
-    let second = ask(&resolver, &runtime, "host");
+    let first = lookup(&resolver, &runtime, "host");
+    let second = lookup(&resolver, &runtime, "host");
     server.started.wait_for(1);
     drop(first);
     server.answer_all();
@@ -172,8 +178,8 @@ fn who_leaves_takes_the_look_up_from_nobody() {
     let resolver = server.resolver();
     let others = ask_many(&resolver, &runtime, 0..AT_ONCE);
     server.started.wait_for(AT_ONCE);
-    let first = ask(&resolver, &runtime, "host");
-    let second = ask(&resolver, &runtime, "host");
+    let first = lookup(&resolver, &runtime, "host");
+    let second = lookup(&resolver, &runtime, "host");
     drop(first);
     server.answer_all();
     assert_eq!(run(second).unwrap(), [address(80)]);
@@ -220,17 +226,17 @@ fn what_nobody_waits_for_stalls_nobody() {
 fn a_look_up_has_a_time_of_its_own() {
     let (runtime, server) = (TestRuntime::new(0), Server::default());
     let resolver = server.resolver();
-    let mut first = ask(&resolver, &runtime, "host");
+    let mut first = lookup(&resolver, &runtime, "host");
     server.started.wait_for(1);
     let (half, moment) = (LIMIT / 2, Duration::from_millis(1));
     runtime.advance(half);
     // Joins it, and waits for what is left of its time.
-    let second = ask(&resolver, &runtime, "host");
+    let second = lookup(&resolver, &runtime, "host");
     runtime.advance(LIMIT - half - moment);
     assert!(poll_until_stalled(&mut first).is_pending());
     runtime.advance(moment);
     // Its time has passed, so it is not joined any more.
-    let third = ask(&resolver, &runtime, "host");
+    let third = lookup(&resolver, &runtime, "host");
     for late in [first, second] {
         let error = run(late).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -256,7 +262,7 @@ fn hung_look_ups_are_bounded_and_the_error_says_so() {
             assert_eq!(run(look_up).unwrap_err().kind(), ErrorKind::Timeout);
         }
     }
-    let refused = ask(&resolver, &runtime, "host");
+    let refused = lookup(&resolver, &runtime, "host");
     runtime.advance(LIMIT);
     let error = run(refused).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Resolve);
@@ -265,7 +271,7 @@ fn hung_look_ups_are_bounded_and_the_error_says_so() {
 
     // One that ends makes room for one, whichever it was.
     server.answer("host");
-    let mut waiting = ask(&resolver, &runtime, "host");
+    let mut waiting = lookup(&resolver, &runtime, "host");
     server.answer("host0");
     assert_eq!(run(&mut waiting).unwrap(), [address(80)]);
 
@@ -299,8 +305,8 @@ fn what_waits_for_its_thread_is_not_looked_up_for_nobody() {
     let resolver = server.resolver();
     server.answer_all();
     runtime.hold_blocking();
-    drop(ask(&resolver, &runtime, "nobody"));
-    let look_up = ask(&resolver, &runtime, "somebody");
+    drop(lookup(&resolver, &runtime, "nobody"));
+    let look_up = lookup(&resolver, &runtime, "somebody");
     runtime.release_blocking();
     assert_eq!(run(look_up).unwrap(), [address(80)]);
     runtime.blocking_running().wait_for(0);
@@ -312,7 +318,7 @@ fn a_runtime_that_ends_ends_the_look_up() {
     let (runtime, server) = (TestRuntime::new(0), Server::default());
     let resolver = server.resolver();
     runtime.hold_blocking();
-    let look_up = ask(&resolver, &runtime, "host");
+    let look_up = lookup(&resolver, &runtime, "host");
     runtime.end();
     assert_eq!(run(look_up).unwrap_err().kind(), ErrorKind::Cancelled);
 }
@@ -323,10 +329,10 @@ fn threads_share_look_ups_too() {
     let resolver = server.resolver();
     let cancel = Cancel::new();
     thread::scope(|scope| {
-        let ask = || resolver.lookup_blocking("host", 80, None, &cancel);
-        let first = scope.spawn(ask);
+        let lookup = || resolver.lookup_blocking("host", 80, None, &cancel);
+        let first = scope.spawn(lookup);
         server.started.wait_for(1);
-        let others: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        let others: Vec<_> = (0..8).map(|_| scope.spawn(lookup)).collect();
         server.answer_all();
         for asked in others.into_iter().chain([first]) {
             assert_eq!(asked.join().unwrap().unwrap(), [address(80)]);

@@ -15,7 +15,9 @@ use inflight_core::{
     BlockingBody, Body, Cancel, CancelGuard, Capabilities, Error, ErrorKind, Fetch, FetchBlocking,
     Inline, JobErrorKind, Offload, Support, gather,
 };
-use support::{Ear, Gate, PATIENCE, Ringer, TestRuntime, lock, poll, poll_until_stalled, run};
+use support::{
+    DropListener, DropNotifiers, PATIENCE, Signal, TestRuntime, lock, poll, poll_until_stalled, run,
+};
 
 type Call =
     dyn Fn(Request<BlockingBody>, &Cancel) -> Result<Response<BlockingBody>, Error> + Send + Sync;
@@ -63,11 +65,11 @@ struct UntilCancelled {
 }
 
 impl UntilCancelled {
-    fn new(cancel: &Cancel, ringer: &Ringer, number: usize) -> Self {
+    fn new(cancel: &Cancel, notifiers: &DropNotifiers, number: usize) -> Self {
         let (sender, cancelled) = mpsc::channel();
-        let ringer = ringer.clone();
+        let notifiers = notifiers.clone();
         let hook = cancel.on_cancel(move || {
-            ringer.ring(number);
+            notifiers.ring(number);
             // The call may have ended already.
             let _ = sender.send(());
         });
@@ -264,29 +266,29 @@ const CANCELLED: usize = 2;
 #[test]
 fn dropping_the_future_before_the_head_cancels_the_call() {
     let runtime = TestRuntime::new(0);
-    let ear = Ear::new();
-    let ringer = ear.ringer();
+    let listener = DropListener::new();
+    let notifiers = listener.notifiers();
     let client = Scripted::new(move |_, cancel| {
-        let call = UntilCancelled::new(cancel, &ringer, CANCELLED);
-        ringer.ring(BEGAN);
+        let call = UntilCancelled::new(cancel, &notifiers, CANCELLED);
+        notifiers.ring(BEGAN);
         Err(Error::from_read(call.wait()))
     });
     let offload = Offload::new(client, runtime.shared());
     let mut head = Box::pin(offload.fetch(request("")));
     assert!(poll(&mut head).is_pending());
-    assert_eq!(ear.hear(1), [BEGAN]);
+    assert_eq!(listener.hear(1), [BEGAN]);
     drop(head);
-    assert_eq!(ear.hear(1), [CANCELLED]);
+    assert_eq!(listener.hear(1), [CANCELLED]);
     runtime.blocking_running().wait_for(0);
 }
 
 #[test]
 fn a_call_that_waited_for_the_pool_is_not_made_when_nobody_wants_it_any_more() {
     let runtime = TestRuntime::new(0);
-    let ear = Ear::new();
-    let ringer = ear.ringer();
+    let listener = DropListener::new();
+    let notifiers = listener.notifiers();
     let client = Scripted::new(move |_, _| {
-        ringer.ring(BEGAN);
+        notifiers.ring(BEGAN);
         answer(Bytes::new().into())
     });
     let offload = Offload::new(client, runtime.shared());
@@ -296,11 +298,11 @@ fn a_call_that_waited_for_the_pool_is_not_made_when_nobody_wants_it_any_more() {
     drop(head);
     runtime.release_blocking();
     runtime.blocking_running().wait_for(0);
-    assert!(ear.heard().is_empty());
+    assert!(listener.heard().is_empty());
 }
 
 /// A body whose reads block until they are cancelled.
-struct DeadBody(UntilCancelled, Ringer);
+struct DeadBody(UntilCancelled, DropNotifiers);
 
 impl Read for DeadBody {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -309,11 +311,11 @@ impl Read for DeadBody {
     }
 }
 
-fn dead_body(ear: &Ear) -> Scripted {
-    let ringer = ear.ringer();
+fn dead_body(listener: &DropListener) -> Scripted {
+    let notifiers = listener.notifiers();
     Scripted::new(move |_, cancel| {
-        let call = UntilCancelled::new(cancel, &ringer, CANCELLED);
-        let body = DeadBody(call, ringer.clone());
+        let call = UntilCancelled::new(cancel, &notifiers, CANCELLED);
+        let body = DeadBody(call, notifiers.clone());
         answer(BlockingBody::from_reader(body, None))
     })
 }
@@ -321,13 +323,13 @@ fn dead_body(ear: &Ear) -> Scripted {
 #[test]
 fn dropping_the_body_during_a_read_cancels_it() {
     let runtime = TestRuntime::new(0);
-    let ear = Ear::new();
-    let offload = Offload::new(dead_body(&ear), runtime.shared());
+    let listener = DropListener::new();
+    let offload = Offload::new(dead_body(&listener), runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     assert!(poll(&mut Box::pin(body.chunk())).is_pending());
-    assert_eq!(ear.hear(1), [BEGAN]);
+    assert_eq!(listener.hear(1), [BEGAN]);
     drop(body);
-    assert_eq!(ear.hear(1), [CANCELLED]);
+    assert_eq!(listener.hear(1), [CANCELLED]);
     runtime.blocking_running().wait_for(0);
 }
 
@@ -539,8 +541,8 @@ fn an_upload_whose_stream_fails_is_an_error_for_the_reader_and_for_the_call() {
 fn an_upload_that_is_dropped_half_way_has_no_end() {
     let runtime = TestRuntime::new(0);
     let (client, step, gets) = stepping();
-    let gate = Gate::new();
-    let rest = stream::once_future(gate.passed()).map(|()| Ok::<_, Error>("never"));
+    let signal = Signal::new();
+    let rest = stream::once_future(signal.passed()).map(|()| Ok::<_, Error>("never"));
     let pieces = stream::iter([Ok("a")]).chain(rest);
     let offload = Offload::new(client, runtime.shared());
     let mut head = Box::pin(offload.fetch(request(Body::from_stream(pieces))));

@@ -20,7 +20,7 @@ use inflight_core::{
 };
 use proptest::prelude::*;
 use support::{
-    Ear, Gate, InMemory, TestRuntime, Wakes, answer, builder, client, lock, poll,
+    DropListener, InMemory, Signal, TestRuntime, Wakes, answer, builder, client, lock, poll,
     poll_until_stalled, run, session,
 };
 
@@ -542,8 +542,8 @@ fn content_length_is_what_the_response_said_however_much_was_read() {
     let pieces = || stream::iter([Ok::<_, Error>("12345"), Ok("67890")]);
     let client = client(move |request: Request<Body>| {
         if request.uri().path() == "/known" {
-            struct Known(Body, u64);
-            impl http_body::Body for Known {
+            struct SizedBody(Body, u64);
+            impl http_body::Body for SizedBody {
                 type Data = Bytes;
                 type Error = Error;
                 fn poll_frame(
@@ -560,7 +560,10 @@ fn content_length_is_what_the_response_said_however_much_was_read() {
                     http_body::SizeHint::with_exact(self.1)
                 }
             }
-            return ready(answer(Body::wrap(Known(Body::from_stream(pieces()), 10))));
+            return ready(answer(Body::wrap(SizedBody(
+                Body::from_stream(pieces()),
+                10,
+            ))));
         }
         ready(answer(Body::from_stream(pieces())))
     });
@@ -586,12 +589,12 @@ fn assert_timeout(error: &Error) {
 }
 
 /// A client that never answers and rings when its exchange is dropped.
-fn silent(ear: &Ear) -> InMemory {
-    let ringer = ear.ringer();
+fn silent(listener: &DropListener) -> InMemory {
+    let notifiers = listener.notifiers();
     client(move |_| {
-        let bell = ringer.bell(0);
+        let notifier = notifiers.notifier(0);
         async move {
-            let _bell = bell;
+            let _bell = notifier;
             pending().await
         }
     })
@@ -600,8 +603,8 @@ fn silent(ear: &Ear) -> InMemory {
 #[test]
 fn the_time_runs_out_before_the_head() {
     let runtime = TestRuntime::new(0);
-    let ear = Ear::new();
-    let session = builder(silent(&ear), &runtime)
+    let listener = DropListener::new();
+    let session = builder(silent(&listener), &runtime)
         .timeout(10 * MINUTES)
         .build()
         .unwrap();
@@ -609,19 +612,23 @@ fn the_time_runs_out_before_the_head() {
     assert!(poll_until_stalled(&mut head).is_pending());
     runtime.advance(9 * MINUTES);
     assert!(poll_until_stalled(&mut head).is_pending());
-    assert!(ear.heard().is_empty());
+    assert!(listener.heard().is_empty());
     runtime.advance(MINUTES);
     let error = run(head).unwrap_err();
     assert_timeout(&error);
-    assert_eq!(ear.heard(), [0], "the exchange is dropped with its time");
+    assert_eq!(
+        listener.heard(),
+        [0],
+        "the exchange is dropped with its time"
+    );
     assert_eq!(runtime.sleeping(), 0);
 }
 
 #[test]
 fn the_time_runs_out_in_the_queue() {
     let runtime = TestRuntime::new(0);
-    let ear = Ear::new();
-    let session = builder(silent(&ear), &runtime)
+    let listener = DropListener::new();
+    let session = builder(silent(&listener), &runtime)
         .timeout(None::<Duration>)
         .max_in_flight(1)
         .build()
@@ -632,20 +639,23 @@ fn the_time_runs_out_in_the_queue() {
     assert!(poll(&mut queued).is_pending());
     runtime.advance(10 * MINUTES);
     assert_timeout(&run(queued).unwrap_err());
-    assert!(ear.heard().is_empty(), "the first one has all the time");
+    assert!(
+        listener.heard().is_empty(),
+        "the first one has all the time"
+    );
 }
 
 #[test]
 fn the_time_runs_out_within_the_body() {
     let runtime = TestRuntime::new(0);
-    let ear = Ear::new();
-    let ringer = ear.ringer();
+    let listener = DropListener::new();
+    let notifiers = listener.notifiers();
     let client = client(move |_| {
-        let bell = ringer.bell(0);
+        let notifier = notifiers.notifier(0);
         let pieces = stream::iter([Ok::<_, Error>("a")])
             .chain(stream::pending())
             .map(move |piece| {
-                let _of_this_exchange = &bell;
+                let _of_this_exchange = &notifier;
                 piece
             });
         ready(answer(Body::from_stream(pieces)))
@@ -665,9 +675,13 @@ fn the_time_runs_out_within_the_body() {
         runtime.advance(MINUTES);
         assert_timeout(&run(next).unwrap_err());
     }
-    assert_eq!(ear.heard(), [0], "the exchange is dropped with its time");
+    assert_eq!(
+        listener.heard(),
+        [0],
+        "the exchange is dropped with its time"
+    );
     assert_eq!(runtime.sleeping(), 0);
-    // Nothing follows an error, and the place in the cap is free, response or no response.
+    // NoJob follows an error, and the place in the cap is free, response or no response.
     assert!(run(response.chunk()).unwrap().is_none());
     run(session.get("http://host/").send()).unwrap();
 }
@@ -675,11 +689,11 @@ fn the_time_runs_out_within_the_body() {
 #[test]
 fn the_time_of_the_head_and_of_the_body_is_one() {
     let runtime = TestRuntime::new(0);
-    let gate = Gate::new();
+    let signal = Signal::new();
     let client = {
-        let gate = gate.clone();
+        let signal = signal.clone();
         client(move |_| {
-            let passed = gate.passed();
+            let passed = signal.passed();
             async move {
                 passed.await;
                 answer(Body::from_stream(stream::pending::<Result<&str, Error>>()))
@@ -693,7 +707,7 @@ fn the_time_of_the_head_and_of_the_body_is_one() {
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut head).is_pending());
     runtime.advance(6 * MINUTES);
-    gate.open();
+    signal.open();
     let mut response = run(head).unwrap();
     let mut next = Box::pin(response.chunk());
     assert!(poll(&mut next).is_pending());
@@ -717,8 +731,8 @@ fn a_body_that_is_never_waited_for_is_held_to_the_time() {
 #[test]
 fn a_request_has_its_own_timeout() {
     let runtime = TestRuntime::new(0);
-    let ear = Ear::new();
-    let session = builder(silent(&ear), &runtime)
+    let listener = DropListener::new();
+    let session = builder(silent(&listener), &runtime)
         .timeout(10 * MINUTES)
         .build()
         .unwrap();
@@ -735,7 +749,7 @@ fn a_request_has_its_own_timeout() {
 #[test]
 fn the_default_timeout_is_five_minutes() {
     let runtime = TestRuntime::new(0);
-    let session = session(silent(&Ear::new()), &runtime);
+    let session = session(silent(&DropListener::new()), &runtime);
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut head).is_pending());
     runtime.advance(5 * MINUTES);
@@ -754,7 +768,7 @@ fn an_exchange_that_never_waits_has_no_timer() {
 #[test]
 fn an_exchange_without_a_timeout_has_no_timer() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent(&Ear::new()), &runtime)
+    let session = builder(silent(&DropListener::new()), &runtime)
         .timeout(None)
         .build()
         .unwrap();
@@ -772,13 +786,13 @@ fn an_exchange_without_a_timeout_has_no_timer() {
 #[test]
 fn an_exchange_whose_time_is_near_has_one_timer_however_often_it_waits() {
     let runtime = TestRuntime::new(0);
-    let gates: Vec<_> = (0..4).map(|_| Gate::new()).collect();
+    let signals: Vec<_> = (0..4).map(|_| Signal::new()).collect();
     let client = {
-        let gates = gates.clone();
+        let signals = signals.clone();
         client(move |_| {
-            let mut passed = gates
+            let mut passed = signals
                 .iter()
-                .map(Gate::passed)
+                .map(Signal::passed)
                 .collect::<Vec<_>>()
                 .into_iter();
             async move {
@@ -796,13 +810,13 @@ fn an_exchange_whose_time_is_near_has_one_timer_however_often_it_waits() {
         .build()
         .unwrap();
     let mut text = Box::pin(session.get("http://host/").text());
-    for gate in &gates {
+    for signal in &signals {
         for _ in 0..3 {
             assert!(poll(&mut text).is_pending());
             assert_eq!(runtime.sleeps().len(), 1);
             assert_eq!(runtime.sleeping(), 1);
         }
-        gate.open();
+        signal.open();
     }
     assert_eq!(run(text).unwrap(), "aaa");
     assert_eq!(runtime.sleeps().len(), 1);
@@ -812,7 +826,7 @@ fn an_exchange_whose_time_is_near_has_one_timer_however_often_it_waits() {
 #[test]
 fn exchanges_whose_time_is_far_share_a_timer() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent(&Ear::new()), &runtime)
+    let session = builder(silent(&DropListener::new()), &runtime)
         .timeout(MINUTES)
         .build()
         .unwrap();
@@ -837,7 +851,7 @@ fn exchanges_whose_time_is_far_share_a_timer() {
 #[test]
 fn those_who_share_a_timer_are_woken_in_time() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent(&Ear::new()), &runtime)
+    let session = builder(silent(&DropListener::new()), &runtime)
         .timeout(MINUTES)
         .build()
         .unwrap();
@@ -863,11 +877,11 @@ fn those_who_share_a_timer_are_woken_in_time() {
 #[test]
 fn the_timer_ends_with_the_body_although_the_response_is_kept() {
     let runtime = TestRuntime::new(0);
-    let gate = Gate::new();
+    let signal = Signal::new();
     let client = {
-        let gate = gate.clone();
+        let signal = signal.clone();
         client(move |_| {
-            let passed = gate.passed();
+            let passed = signal.passed();
             async move {
                 passed.await;
                 answer(errors([Ok("a")]))
@@ -880,7 +894,7 @@ fn the_timer_ends_with_the_body_although_the_response_is_kept() {
         .unwrap();
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut head).is_pending());
-    gate.open();
+    signal.open();
     let mut response = run(head).unwrap();
     assert_eq!(runtime.sleeping(), 1);
     while run(response.chunk()).unwrap().is_some() {}
@@ -912,7 +926,7 @@ fn a_client_that_reads_the_deadline_is_told_it() {
 // The cap.
 
 #[test]
-#[should_panic(expected = "cap of zero")]
+#[should_panic(expected = "limit of zero")]
 fn a_cap_of_zero_panics() {
     let (client, _) = recording();
     let _ = builder(client, &TestRuntime::new(0)).max_in_flight(0);
@@ -920,8 +934,8 @@ fn a_cap_of_zero_panics() {
 
 /// What the test lets one exchange do.
 struct Exchange {
-    head: Gate,
-    body: Gate,
+    head: Signal,
+    body: Signal,
     fails: bool,
 }
 
@@ -959,8 +973,8 @@ impl Counted {
             let in_flight = InFlight(counted.clone());
             let mut exchanges = lock(&counted.exchanges);
             let exchange = Arc::new(Exchange {
-                head: Gate::new(),
-                body: Gate::new(),
+                head: Signal::new(),
+                body: Signal::new(),
                 fails: (counted.fails)(exchanges.len()),
             });
             exchanges.push(exchange.clone());

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, mpsc};
 
 use futures_lite::future::{pending, yield_now};
 use inflight_core::{Cancel, CancelGuard, Panic, Task, TaskError, unblock};
-use support::{Counter, Ear, Gate, PATIENCE, TestRuntime, poll, run, without_deadlock};
+use support::{Counter, DropListener, PATIENCE, Signal, TestRuntime, poll, run, without_deadlock};
 
 #[test]
 fn tasks_and_panics_may_move_between_threads() {
@@ -39,24 +39,24 @@ fn a_task_gives_its_output() {
 #[test]
 fn a_task_runs_although_nobody_awaits_it() {
     let runtime = TestRuntime::new(1);
-    let ear = Ear::new();
-    let ringer = ear.ringer();
-    let _task = Task::spawn(&runtime, async move { ringer.ring(1) });
-    ear.hear(1);
+    let listener = DropListener::new();
+    let notifiers = listener.notifiers();
+    let _task = Task::spawn(&runtime, async move { notifiers.ring(1) });
+    listener.hear(1);
     runtime.end();
 }
 
 #[test]
 fn a_dropped_task_stops_at_its_next_yield() {
     let runtime = TestRuntime::new(1);
-    let ear = Ear::new();
+    let listener = DropListener::new();
     let (busy, inside) = mpsc::channel();
     let (go_on, wait) = mpsc::channel::<()>();
     let ran_on = Arc::new(AtomicBool::new(false));
     let task = {
-        let (bell, ran_on) = (ear.bell(1), ran_on.clone());
+        let (notifier, ran_on) = (listener.notifier(1), ran_on.clone());
         Task::spawn(&runtime, async move {
-            let _bell = bell;
+            let _bell = notifier;
             busy.send(()).unwrap();
             wait.recv_timeout(PATIENCE).unwrap();
             yield_now().await;
@@ -65,9 +65,9 @@ fn a_dropped_task_stops_at_its_next_yield() {
     };
     inside.recv_timeout(PATIENCE).unwrap();
     drop(task);
-    assert!(ear.heard().is_empty());
+    assert!(listener.heard().is_empty());
     go_on.send(()).unwrap();
-    ear.hear(1);
+    listener.hear(1);
     runtime.end();
     assert!(!ran_on.load(Ordering::SeqCst));
 }
@@ -75,17 +75,17 @@ fn a_dropped_task_stops_at_its_next_yield() {
 #[test]
 fn a_task_that_waits_is_dropped_when_it_is_cancelled() {
     let runtime = TestRuntime::new(1);
-    let ear = Ear::new();
-    let (bell, started) = (ear.bell(2), ear.ringer());
+    let listener = DropListener::new();
+    let (notifier, started) = (listener.notifier(2), listener.notifiers());
     let task = Task::spawn(&runtime, async move {
-        let _bell = bell;
+        let _bell = notifier;
         started.ring(1);
         pending::<()>().await;
     });
-    assert_eq!(ear.hear(1), [1]);
+    assert_eq!(listener.hear(1), [1]);
     task.cancel();
     task.cancel();
-    assert_eq!(ear.hear(1), [2]);
+    assert_eq!(listener.hear(1), [2]);
     assert!(matches!(run(task), Err(TaskError::Cancelled)));
     runtime.end();
 }
@@ -115,17 +115,17 @@ fn cancelling_a_finished_task_leaves_its_output() {
 #[test]
 fn a_detached_task_runs_on() {
     let runtime = TestRuntime::new(1);
-    let ear = Ear::new();
-    let gate = Gate::new();
-    let (ringer, passed) = (ear.ringer(), gate.passed());
+    let listener = DropListener::new();
+    let signal = Signal::new();
+    let (notifiers, passed) = (listener.notifiers(), signal.passed());
     let task = Task::spawn(&runtime, async move {
         passed.await;
         yield_now().await;
-        ringer.ring(1);
+        notifiers.ring(1);
     });
     task.detach();
-    gate.open();
-    ear.hear(1);
+    signal.open();
+    listener.hear(1);
     runtime.end();
 }
 
@@ -166,8 +166,8 @@ fn a_panic_is_a_value_with_message_and_payload() {
 #[test]
 fn awaiting_a_task_may_be_given_up_and_taken_up_again() {
     let runtime = TestRuntime::new(1);
-    let gate = Gate::new();
-    let passed = gate.passed();
+    let signal = Signal::new();
+    let passed = signal.passed();
     let mut task = Task::spawn(&runtime, async move {
         passed.await;
         3
@@ -176,7 +176,7 @@ fn awaiting_a_task_may_be_given_up_and_taken_up_again() {
         let given_up = async { (&mut task).await };
         assert!(poll(&mut Box::pin(given_up)).is_pending());
     }
-    gate.open();
+    signal.open();
     assert_eq!(run(&mut task).unwrap(), 3);
     drop(task);
     runtime.end();
@@ -185,14 +185,14 @@ fn awaiting_a_task_may_be_given_up_and_taken_up_again() {
 #[test]
 fn the_end_of_the_runtime_cancels_its_tasks() {
     let runtime = TestRuntime::new(1);
-    let ear = Ear::new();
-    let bell = ear.bell(1);
+    let listener = DropListener::new();
+    let notifier = listener.notifier(1);
     let task = Task::spawn(&runtime, async move {
-        let _bell = bell;
+        let _bell = notifier;
         pending::<()>().await;
     });
     runtime.end();
-    ear.hear(1);
+    listener.hear(1);
     assert!(matches!(run(task), Err(TaskError::Cancelled)));
     let late = Task::spawn(&runtime, async {});
     assert!(matches!(run(late), Err(TaskError::Cancelled)));
@@ -202,14 +202,14 @@ fn the_end_of_the_runtime_cancels_its_tasks() {
 fn a_job_is_gone_when_its_output_is_there() {
     let runtime = TestRuntime::new(2);
     for _ in 0..500 {
-        let ear = Ear::new();
-        let bell = ear.bell(1);
+        let listener = DropListener::new();
+        let notifier = listener.notifier(1);
         let task = Task::spawn(&runtime, async move {
-            let _bell = bell;
+            let _bell = notifier;
             yield_now().await;
         });
         run(task).unwrap();
-        assert_eq!(ear.heard(), [1]);
+        assert_eq!(listener.heard(), [1]);
     }
     runtime.end();
 }
@@ -252,19 +252,19 @@ fn unblock_is_cancelled_when_the_runtime_ended_before_the_work_began() {
 #[test]
 fn work_that_has_begun_runs_to_its_end_although_nobody_waits() {
     let runtime = TestRuntime::new(0);
-    let ear = Ear::new();
-    let ringer = ear.ringer();
+    let listener = DropListener::new();
+    let notifiers = listener.notifiers();
     let (began, begun) = mpsc::channel();
     let (go_on, wait) = mpsc::channel::<()>();
     let work = unblock(&runtime, move || {
         began.send(()).unwrap();
         wait.recv_timeout(PATIENCE).unwrap();
-        ringer.ring(1);
+        notifiers.ring(1);
     });
     begun.recv_timeout(PATIENCE).unwrap();
     drop(work);
     go_on.send(()).unwrap();
-    ear.hear(1);
+    listener.hear(1);
 }
 
 #[test]
@@ -301,19 +301,19 @@ fn a_hook_runs_at_once_on_what_is_cancelled_already() {
 #[test]
 fn a_dropped_guard_takes_its_hook_back_and_no_other() {
     let cancel = Cancel::new();
-    let ear = Ear::new();
+    let listener = DropListener::new();
     let hook = |number| {
-        let ringer = ear.ringer();
-        move || ringer.ring(number)
+        let notifiers = listener.notifiers();
+        move || notifiers.ring(number)
     };
     let _first = cancel.on_cancel(hook(1));
     let second = cancel.on_cancel(hook(2));
     let _third = cancel.on_cancel(hook(3));
     drop(second);
     cancel.cancel();
-    assert_eq!(ear.heard(), [1, 3]);
+    assert_eq!(listener.heard(), [1, 3]);
     cancel.cancel();
-    assert!(ear.heard().is_empty());
+    assert!(listener.heard().is_empty());
 }
 
 #[test]

@@ -556,7 +556,7 @@ fn requests_and_responses_are_watched() {
     assert_eq!(run(response.text()).unwrap(), "four");
     assert_eq!(*lock(&down), [(4, Some(4))]);
 
-    // Nothing to watch: the body stays what it is.
+    // NoJob to watch: the body stays what it is.
     let (none, watch_none) = watcher();
     run(session
         .get("http://h/")

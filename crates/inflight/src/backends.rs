@@ -1,7 +1,7 @@
-//! The four backends: a runtime with the client that suits it.
+//! The four backends, each a runtime and a client.
 
-/// Declares a backend's module: its feature, its runtime, how a session gets that runtime, and how it
-/// makes the client.
+/// Declares a backend's module: its feature, its runtime, an expression for the runtime of a session, and a
+/// function that creates the client.
 macro_rules! backend {
     (
         $(#[$doc:meta])*
@@ -36,20 +36,20 @@ macro_rules! backend {
             ///
             /// # Errors
             ///
-            /// Fails if the runtime or the client cannot start. The kind
-            /// [`NoRuntime`](inflight_core::ErrorKind::NoRuntime) means that the system refused a
-            /// thread to the runtime.
+            /// Fails if the runtime or the client cannot start. The kind is
+            /// [`NoRuntime`](inflight_core::ErrorKind::NoRuntime) if the system refuses a thread of the
+            /// runtime.
             pub fn session() -> Result<Session, Error> {
                 builder().build()
             }
 
-            /// Runs a future on the backend's own runtime, and blocks this thread until the future
+            /// Runs a future on the backend's runtime, and blocks this thread until the future
             /// completes.
             ///
             /// # Panics
             ///
-            /// On a runtime's own threads, if the runtime forbids blocking there, as tokio does; and if
-            /// the system refuses a thread that the runtime needs.
+            /// - On a thread of the runtime, if the runtime forbids blocking there, as tokio does.
+            /// - If the system refuses a thread that the runtime needs.
             pub fn block_on<F: Future>(future: F) -> F::Output {
                 $block_on.block_on(future)
             }
@@ -62,9 +62,10 @@ macro_rules! backend {
 backend! {
     /// The `tokio` backend: hyper on tokio.
     ///
-    /// Inside a tokio runtime, a session uses that runtime. Elsewhere it uses [`Tokio::global`], which
-    /// starts once on background threads and keeps running. So a session also works in a plain `main`
-    /// and under any other executor. To require the surrounding runtime, use [`Tokio::current`].
+    /// Inside a tokio runtime, a session uses that runtime. Elsewhere a session uses
+    /// [`Tokio::global`](tokio::Tokio::global), which starts once on background threads and keeps running.
+    /// So a session also works in a plain `main` and under any other executor. To require the surrounding
+    /// runtime, use [`Tokio::current`](tokio::Tokio::current).
     tokio, "tokio", inflight_tokio::Tokio,
     runtime: Tokio::current_or_global()?,
     client: inflight_hyper::Hyper::new,
@@ -82,8 +83,8 @@ backend! {
 backend! {
     /// The `smol` backend: isahc on smol.
     ///
-    /// isahc transfers bytes with libcurl on a thread of its own, and smol waits for that thread. In the
-    /// cell `smol/hyper`, smol does all of it.
+    /// isahc transfers bytes with libcurl on its own threads, and the tasks on smol wait for them. In the
+    /// cell `smol/hyper`, smol transfers the bytes.
     ///
     /// smol's executor has one thread unless the environment variable `SMOL_THREADS` sets another number.
     smol, "smol", inflight_smol::Smol,
@@ -95,7 +96,7 @@ backend! {
 backend! {
     /// The `async-std` backend: surf on async-std.
     ///
-    /// Neither is maintained any more (RUSTSEC-2025-0052, RUSTSEC-2025-0036).
+    /// Both crates are no longer maintained (RUSTSEC-2025-0052, RUSTSEC-2025-0036).
     async_std, "async-std", inflight_async_std::AsyncStd,
     runtime: AsyncStd::global(),
     client: inflight_surf::Surf::new,
@@ -103,7 +104,7 @@ backend! {
 }
 
 backend! {
-    /// The `ureq` backend: a blocking client that runs each call on a thread of its own.
+    /// The `ureq` backend: ureq, a blocking client, with a thread for each call.
     ureq, "ureq", inflight_threads::Threads,
     runtime: Threads::new(),
     client: |runtime, options| {

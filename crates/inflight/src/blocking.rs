@@ -1,4 +1,4 @@
-//! The same session for people without a runtime: calls that block this thread.
+//! A blocking API: the calls block the thread until they complete.
 //!
 //! ```no_run
 //! let page = inflight::blocking::get("http://127.0.0.1:8080/page/1")?.text()?;
@@ -6,8 +6,8 @@
 //! # Ok::<(), inflight::Error>(())
 //! ```
 //!
-//! Underneath is the default backend, on threads of its own. In an `async fn` these calls stall
-//! the event loop like any that blocks: use [`Session`](crate::Session) there.
+//! The calls use the default backend, on background threads. In an `async fn` they would stall the event
+//! loop, so use the asynchronous [`Session`](crate::Session) there.
 
 use std::path::PathBuf;
 
@@ -20,28 +20,28 @@ use inflight_core::{Body, Error, IntoUrl, Multipart, Progress, bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// GETs a URL with a session of its own. For more than one request, keep a [`Session`].
+/// Sends a GET request with a new session, and returns the response. For more than one request, create a
+/// [`Session`].
 ///
 /// # Errors
 ///
-/// As [`Session::get`].
+/// The same as [`Session::new`] and [`RequestBuilder::send`].
 pub fn get(url: impl IntoUrl) -> Result<Response, Error> {
     Session::new()?.get(url).send()
 }
 
-/// A [`Session`](crate::Session) whose requests block.
+/// A blocking [`Session`](crate::Session).
 #[derive(Clone, Debug)]
 pub struct Session(inflight_core::Session);
 
 impl Session {
-    /// A session with the default policy.
+    /// Returns a session with the default policy.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the backend from starting.
+    /// Fails if the backend cannot start.
     pub fn new() -> Result<Self, Error> {
-        // Not the runtime around, if there is one: a call that blocks one of its threads would
-        // wait for that thread.
+        // Not the surrounding runtime: a call that blocks its only thread would wait for that thread.
         #[cfg(feature = "tokio")]
         let builder = crate::tokio::builder_on(crate::tokio::Tokio::global()?);
         #[cfg(not(feature = "tokio"))]
@@ -49,54 +49,55 @@ impl Session {
         builder.build().map(Self)
     }
 
-    /// A session with a policy: one of the asynchronous kind, in a blocking face. It must not
-    /// sit on a runtime whose only thread is the one that blocks.
+    /// Returns a blocking session that uses this asynchronous session and its policy.
+    ///
+    /// Do not call it on the only thread of the session's runtime. A request would wait for ever.
     pub fn with(session: inflight_core::Session) -> Self {
         Self(session)
     }
 
-    /// A GET request.
+    /// Returns a builder for a GET request.
     pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.get(url))
     }
 
-    /// A POST request.
+    /// Returns a builder for a POST request.
     pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.post(url))
     }
 
-    /// A HEAD request.
+    /// Returns a builder for a HEAD request.
     pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.head(url))
     }
 
-    /// A PUT request.
+    /// Returns a builder for a PUT request.
     pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.put(url))
     }
 
-    /// A PATCH request.
+    /// Returns a builder for a PATCH request.
     pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.patch(url))
     }
 
-    /// A DELETE request.
+    /// Returns a builder for a DELETE request.
     pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.delete(url))
     }
 
-    /// An OPTIONS request.
+    /// Returns a builder for an OPTIONS request.
     pub fn options(&self, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.options(url))
     }
 
-    /// A request with any method.
+    /// Returns a builder for a request with any method.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder(self.0.request(method, url))
     }
 }
 
-/// A request that is being made.
+/// A builder for a request. [`send`](Self::send) sends the request.
 #[derive(Debug)]
 #[must_use = "a request does nothing before it is sent"]
 pub struct RequestBuilder(inflight_core::RequestBuilder);
@@ -113,7 +114,7 @@ impl RequestBuilder {
         Self(self.0.header(name, value))
     }
 
-    /// Sets headers, in place of those of the same names.
+    /// Sets headers. Replaces headers of the same names.
     pub fn headers(self, headers: HeaderMap) -> Self {
         Self(self.0.headers(headers))
     }
@@ -123,52 +124,52 @@ impl RequestBuilder {
         Self(self.0.query(pairs))
     }
 
-    /// Basic authentication.
+    /// Adds basic authentication.
     pub fn basic_auth(self, user: &str, password: &str) -> Self {
         Self(self.0.basic_auth(user, password))
     }
 
-    /// A bearer token.
+    /// Adds a bearer token.
     pub fn bearer_auth(self, token: &str) -> Self {
         Self(self.0.bearer_auth(token))
     }
 
-    /// The body.
+    /// Sets the body.
     pub fn body(self, body: impl Into<Body>) -> Self {
         Self(self.0.body(body))
     }
 
-    /// A file as the body, read while it is sent.
+    /// Sets a file as the body. The file is read while it is sent.
     pub fn file(self, path: impl Into<PathBuf>) -> Self {
         Self(self.0.file(path))
     }
 
-    /// A list of pairs as the body, as a page's form sends it.
+    /// Sets a form as the body, as `application/x-www-form-urlencoded`.
     pub fn form(self, pairs: &impl Serialize) -> Self {
         Self(self.0.form(pairs))
     }
 
-    /// A form of several parts as the body.
+    /// Sets a multipart form as the body.
     pub fn multipart(self, form: Multipart) -> Self {
         Self(self.0.multipart(form))
     }
 
-    /// Calls `watch` with each piece of the body that is taken to be sent.
+    /// Calls `watch` for each chunk of the request's body that the client takes.
     pub fn on_upload_progress(self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self(self.0.on_upload_progress(watch))
     }
 
-    /// A value as the JSON body.
+    /// Sets the body to this value as JSON.
     pub fn json_body(self, value: &impl Serialize) -> Self {
         Self(self.0.json_body(value))
     }
 
-    /// How long this request may take as a whole.
+    /// Sets the time limit for the whole request.
     pub fn timeout(self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
         Self(self.0.timeout(timeout))
     }
 
-    /// Whether this response's body is decoded.
+    /// Sets whether the session decodes the response's body.
     pub fn decompress(self, decompress: bool) -> Self {
         Self(self.0.decompress(decompress))
     }
@@ -177,79 +178,79 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`RequestBuilder::send`](inflight_core::RequestBuilder::send).
+    /// The same as [`RequestBuilder::send`](inflight_core::RequestBuilder::send).
     pub fn send(self) -> Result<Response, Error> {
         block_on(self.0.send()).map(Response)
     }
 }
 
-/// A response whose body is still to be read.
+/// A response whose body was not read yet.
 #[derive(Debug)]
 pub struct Response(inflight_core::Response);
 
 impl Response {
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> StatusCode {
         self.0.status()
     }
 
-    /// The headers.
+    /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         self.0.headers()
     }
 
-    /// The URL that was fetched.
+    /// Returns the URL of the response.
     pub fn url(&self) -> Option<&Url> {
         self.0.url()
     }
 
-    /// The response itself, or an error if its status is 400 or above.
+    /// Returns the response, or an error if its status is 400 or above.
     ///
     /// # Errors
     ///
-    /// [`Status`](inflight_core::ErrorKind::Status).
+    /// [`Status`](inflight_core::ErrorKind::Status) if the status is 400 or above.
     pub fn error_for_status(self) -> Result<Self, Error> {
         self.0.error_for_status().map(Self)
     }
 
-    /// Calls `watch` with each piece of the body as it is read.
+    /// Calls `watch` for each chunk of the body as it is read.
     #[must_use]
     pub fn on_progress(self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self(self.0.on_progress(watch))
     }
 
-    /// The next piece of the body, or `None` at its end.
+    /// Returns the next chunk of the body, or `None` at its end.
     ///
     /// # Errors
     ///
-    /// As [`Response::chunk`](inflight_core::Response::chunk).
+    /// The same as [`Response::chunk`](inflight_core::Response::chunk).
     pub fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         block_on(self.0.chunk())
     }
 
-    /// The whole body.
+    /// Returns the whole body.
     ///
     /// # Errors
     ///
-    /// As [`Response::bytes`](inflight_core::Response::bytes).
+    /// The same as [`Response::bytes`](inflight_core::Response::bytes).
     pub fn bytes(self) -> Result<Bytes, Error> {
         block_on(self.0.bytes())
     }
 
-    /// The whole body as text.
+    /// Returns the whole body as text.
     ///
     /// # Errors
     ///
-    /// As [`Response::text`](inflight_core::Response::text).
+    /// The same as [`Response::text`](inflight_core::Response::text).
     pub fn text(self) -> Result<String, Error> {
         block_on(self.0.text())
     }
 
-    /// The whole body as a value of its JSON.
+    /// Parses the whole body as JSON.
     ///
     /// # Errors
     ///
-    /// As [`Response::json`](inflight_core::Response::json).
+    /// The same as [`Response::json`](inflight_core::Response::json).
     pub fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         block_on(self.0.json())
     }

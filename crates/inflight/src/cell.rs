@@ -1,4 +1,4 @@
-//! Every runtime with every client, by name: for programs that choose when they run.
+//! Every pair of a runtime and a client, by name, for programs that choose a backend at run time.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -30,7 +30,8 @@ pub struct Cell {
     client: ClientName,
 }
 
-/// Declares the runtimes: variant, name, feature, type, and how one starts with a number of workers.
+/// Declares the runtimes: variant, name, feature, type, and a function that starts one with a number of
+/// workers.
 macro_rules! runtimes {
     ($($variant:ident, $name:literal, $feature:literal, $runtime:path, $start:expr;)*) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,7 +59,7 @@ macro_rules! runtimes {
             }
         }
 
-        /// A runtime that was started. Without a runtime among the features, there is none.
+        /// A runtime that was started. Without a runtime feature, the type has no values.
         #[derive(Clone)]
         enum StartedRuntime {
             $(#[cfg(feature = $feature)] $variant($runtime),)*
@@ -107,12 +108,12 @@ runtimes! {
     };
     Threads, "threads", "rt-threads", inflight_threads::Threads, |workers| match workers {
         Some(_) => Err(Error::new(ErrorKind::Unsupported)
-            .with_context("threads have no workers: each task is a thread")),
+            .with_context("the runtime threads has no workers: each task has a thread")),
         None => Ok(inflight_threads::Threads::new()),
     };
 }
 
-/// Declares the clients: variant, name, feature, and how one is made for a runtime.
+/// Declares the clients: variant, name, feature, and a function that creates one for a runtime.
 macro_rules! clients {
     ($($variant:ident, $name:literal, $feature:literal, $make:expr;)*) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -170,11 +171,11 @@ fn session_builder<F: Fetch>(
     Session::builder(|options| Ok((make(runtime.clone(), options)?, runtime)))
 }
 
-/// Declares the cells, and the short name of those that are a backend.
+/// Declares the cells, and the short names of the cells that are backends.
 macro_rules! cells {
     ($($runtime:ident / $client:ident $($short:literal)?,)*) => {
         impl Cell {
-            /// All cells: three clients and the offloaded `ureq` on each async runtime, and `ureq` on
+            /// All cells: hyper, isahc, surf and the offloaded `ureq` on each async runtime, and `ureq` on
             /// threads.
             pub const ALL: [Self; [$(stringify!($runtime/$client)),*].len()] = [
                 $(Self {
@@ -183,8 +184,8 @@ macro_rules! cells {
                 },)*
             ];
 
-            /// Returns the name of the backend that this cell is, if it is one. The feature that adds it
-            /// has the same name.
+            /// Returns the short name of the cell if it is a backend. The feature that adds the backend has
+            /// the same name.
             pub fn short_name(self) -> Option<&'static str> {
                 match (self.runtime, self.client) {
                     $($((RuntimeName::$runtime, ClientName::$client) => Some($short),)?)*
@@ -227,26 +228,27 @@ impl Cell {
         [self.runtime.feature(), self.client.feature()]
     }
 
-    /// Whether this program was built with the cell's features.
+    /// Returns `true` if this program was built with the cell's features.
     pub fn is_compiled(self) -> bool {
         self.runtime.is_compiled() && self.client.is_compiled()
     }
 
-    /// The cells that this program was built with.
+    /// Returns the cells that this program was built with.
     pub fn compiled() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|cell| cell.is_compiled())
     }
 
-    /// Starts the cell's runtime with this many worker threads. `None` takes the runtime's
-    /// default: a thread for each core on tokio and async-std, one on smol.
+    /// Starts the cell's runtime with this number of worker threads. `None` means the runtime's
+    /// default: a thread for each core on tokio and async-std, and one thread on smol.
     ///
-    /// async-std has one pool for the process; whoever starts it first fixes its size.
+    /// async-std has one pool for the process, and the first use of async-std fixes its size.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] when the cell is not compiled in (the message names the
-    /// features that add it), and for a number of workers on `threads`, which has as many as
-    /// there are tasks; [`ErrorKind::NoRuntime`] when the runtime cannot start.
+    /// - [`ErrorKind::Unsupported`] if the cell is not compiled in. The message names the features that
+    ///   add it.
+    /// - [`ErrorKind::Unsupported`] for a number of workers on `threads`, which has a thread for each task.
+    /// - [`ErrorKind::NoRuntime`] if the runtime cannot start.
     pub fn start(self, workers: Option<NonZeroUsize>) -> Result<Backend, Error> {
         if !self.is_compiled() {
             return Err(self.not_compiled());
@@ -280,7 +282,7 @@ impl fmt::Display for Cell {
 impl FromStr for Cell {
     type Err = UnknownCell;
 
-    /// Takes `runtime/client` or a backend's short name.
+    /// Parses `runtime/client` or the short name of a backend.
     fn from_str(name: &str) -> Result<Self, UnknownCell> {
         Self::ALL
             .into_iter()
@@ -289,7 +291,7 @@ impl FromStr for Cell {
     }
 }
 
-/// The error for a name that is not a cell's. Its message lists all cells.
+/// The error for an unknown name of a cell. Its message lists all cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownCell(String);
 
@@ -317,22 +319,22 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// The cell.
+    /// Returns the cell.
     pub fn cell(&self) -> Cell {
         self.cell
     }
 
-    /// The runtime, for tasks and for `gather(..).on(..)`.
+    /// Returns the runtime, for tasks and for `gather(..).on(..)`.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
 
-    /// Starts a heartbeat on the runtime. It uses the runtime's timer and, except on `threads`, one of
-    /// its sockets.
+    /// Starts a heartbeat on the runtime. The heartbeat uses the runtime's timer and, except on `threads`,
+    /// one of the runtime's sockets.
     ///
     /// # Errors
     ///
-    /// As [`Heartbeat::with_socket`](inflight_probe::Heartbeat::with_socket).
+    /// The same as [`Heartbeat::with_socket`](inflight_probe::Heartbeat::with_socket).
     #[cfg(feature = "probe")]
     pub async fn heartbeat(&self, every: Duration) -> Result<Heartbeat, Error> {
         let on = self.runtime.clone();
@@ -342,11 +344,11 @@ impl Backend {
         }
     }
 
-    /// A session with the default policy.
+    /// Returns a session with the default policy.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the client from starting.
+    /// Fails if the client cannot start.
     pub fn session(&self) -> Result<Session, Error> {
         self.builder().build()
     }

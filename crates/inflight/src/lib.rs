@@ -1,7 +1,7 @@
-//! Asynchronous HTTP with one meaning on every runtime.
+//! An asynchronous HTTP client with the same behaviour on every runtime.
 //!
-//! A program that fetches waits. One that waits for each page in turn takes as long as all of
-//! them together; one that has them all in flight takes as long as the slowest:
+//! A program that fetches pages one after another needs the sum of their times. A program that fetches
+//! them at the same time needs the time of the slowest page:
 //!
 #![cfg_attr(
     any(
@@ -47,43 +47,43 @@
 //!
 //! # Backends
 //!
-//! No backend is there by default; each is a feature, and any number of them may be on:
+//! Each backend is a feature. None is on by default, and several may be on:
 //!
 //! | feature | cell | |
 //! |---|---|---|
 //! | `tokio` | `tokio/hyper` | |
-//! | `smol` | `smol/isahc` | isahc moves its bytes on a libcurl thread of its own |
-//! | `async-std` | `async-std/surf` | neither crate is maintained any more |
-//! | `ureq` | `threads/ureq` | blocking; a thread for each request in flight |
+//! | `smol` | `smol/isahc` | isahc transfers bytes with libcurl on its own threads |
+//! | `async-std` | `async-std/surf` | both crates are no longer maintained |
+//! | `ureq` | `threads/ureq` | blocking, with a thread for each request in flight |
 //!
-//! [`session()`] and [`block_on`] are for programs: they take the first of `tokio`, `smol`,
-//! `async-std` and `ureq` that is on. As [`Session`] is one type, a feature that somebody else
-//! switches on can change its cost, never its meaning. Libraries take a [`Session`] from their
-//! caller, or name a backend: `inflight::tokio::session()`.
+//! [`session()`] and [`block_on`] use the first of `tokio`, `smol`, `async-std` and `ureq` that is on.
+//! They are meant for programs. [`Session`] is the same type on every backend, so another crate that
+//! enables a feature can change the cost of a session, but not its behaviour. A library should accept a
+//! [`Session`] from its caller or name a backend, as in `inflight::tokio::session()`.
 //!
-//! Other pairs of a runtime and a client are [`Cell`]s, from the features `rt-tokio`, `rt-smol`,
-//! `rt-async-std`, `rt-threads` and `client-hyper`, `client-isahc`, `client-surf`,
+//! Other pairs of a runtime and a client are [`Cell`]s. Enable them with the features `rt-tokio`,
+//! `rt-smol`, `rt-async-std`, `rt-threads` and `client-hyper`, `client-isahc`, `client-surf`,
 //! `client-ureq`.
 //!
-//! For tests there are the features `rt-virtual` and `client-mock`: a runtime whose time passes
-//! when nothing else is left to do, and a client that answers from a script.
+//! For tests, the feature `rt-virtual` adds a runtime with virtual time, and the feature `client-mock` adds
+//! a client that answers from a script.
 //!
 //! # TLS
 //!
-//! `https` works on every cell. The authorities that Mozilla trusts are compiled in;
-//! [`SessionBuilder::add_root_certificate`] adds others, and [`TlsOptions`] has the rest. hyper and
-//! isahc speak HTTP/2 with a server that offers it ([`HttpVersions`]).
+//! `https` works on every cell. Mozilla's root certificates are compiled in.
+//! [`SessionBuilder::add_root_certificate`] adds others, and [`TlsOptions`] has further settings. hyper and
+//! isahc use HTTP/2 if the server supports it ([`HttpVersions`]).
 //!
-//! # Names and addresses
+//! # Name resolution
 //!
-//! Names are looked up by the system; [`SessionBuilder::resolver`] takes another [`Resolve`], and
-//! with the feature `hickory` there is one that asks the name servers itself: `Hickory`. What
-//! may be connected to is for an [`AddressGuard`] to say.
+//! By default, the system looks up names. [`SessionBuilder::resolver`] sets another [`Resolve`]. The feature
+//! `hickory` adds `Hickory`, a resolver that queries the name servers directly. An [`AddressGuard`] decides
+//! to which addresses a session may connect.
 //!
 //! # Proxies
 //!
-//! [`SessionBuilder::proxy`] sends requests through one, [`Proxies`] says which; the environment is
-//! read only by a program that asks for it ([`Proxies::from_env`]).
+//! [`SessionBuilder::proxy`] sends requests through a proxy. [`Proxies`] selects the proxy of each request.
+//! A session ignores the environment unless the program calls [`Proxies::from_env`].
 
 mod backends;
 #[cfg(any(
@@ -107,7 +107,7 @@ pub use cell::{Backend, Cell, UnknownCell};
 pub use inflight_core::*;
 #[cfg(feature = "hickory")]
 pub use inflight_net::hickory::Hickory;
-/// Finds what stalls an event loop.
+/// Detects code that stalls an event loop.
 #[cfg(feature = "probe")]
 pub use inflight_probe as probe;
 
@@ -125,7 +125,7 @@ pub mod runtimes {
     pub use inflight_virtual::{LinkOptions, Listener, Network, Virtual};
 }
 
-/// The clients that are compiled in, to be put into a session by hand.
+/// The clients that are compiled in, for custom sessions.
 pub mod clients {
     #[cfg(feature = "client-hyper")]
     pub use inflight_hyper::Hyper;
@@ -160,27 +160,29 @@ use crate::ureq as default_backend;
 mod default {
     use super::*;
 
-    /// A session with the default policy, on the default backend: the first of `tokio`, `smol`,
-    /// `async-std` and `ureq` that is compiled in. It works inside a tokio task, under
-    /// `smol::block_on` and in plain `main`.
+    /// Returns a session with the default policy on the default backend, which is the first of `tokio`,
+    /// `smol`, `async-std` and `ureq` that is compiled in.
+    ///
+    /// The session works inside a tokio task, under `smol::block_on` and in a plain `main`.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the backend from starting.
+    /// Fails if the backend cannot start.
     pub fn session() -> Result<Session, Error> {
         default_backend::session()
     }
 
-    /// A session on the default backend, to be built with options.
+    /// Returns a builder for a session on the default backend.
     pub fn builder() -> SessionBuilder {
         default_backend::builder()
     }
 
-    /// Runs a future on the default backend and blocks this thread until its end.
+    /// Runs a future on the default backend, and blocks this thread until the future completes.
     ///
     /// # Panics
     ///
-    /// Where the runtime forbids it: tokio does, on its own threads.
+    /// - On a thread of the runtime, if the runtime forbids blocking there, as tokio does.
+    /// - If the system refuses a thread that the runtime needs.
     pub fn block_on<F: Future>(future: F) -> F::Output {
         default_backend::block_on(future)
     }

@@ -1,4 +1,4 @@
-//! Cells by name.
+//! Names of cells.
 
 use inflight::{BlockOn, Cell, ErrorKind};
 

@@ -1,4 +1,4 @@
-//! A session that is closed leaves nothing behind: counted on Linux, where the system tells.
+//! A closed session leaves no files and no threads behind. The test runs on Linux, where `/proc` lists both.
 #![cfg(target_os = "linux")]
 #![cfg(any(
     feature = "rt-tokio",
@@ -14,13 +14,13 @@ use inflight_origin::Origin;
 
 const IN_FLIGHT: usize = 20;
 
-/// How many files are open, and how many threads there are.
+/// Returns the number of open files and the number of threads.
 fn held() -> (usize, usize) {
     let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
     (count("/proc/self/fd"), count("/proc/self/task"))
 }
 
-/// What the threads are called, to find the one that is left.
+/// Returns the names of the threads, to identify a thread that is left.
 fn names() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let name = |task: std::io::Result<std::fs::DirEntry>| {
@@ -39,19 +39,19 @@ async fn use_and_close(session: Session, origin: &Origin) {
     session.close(Duration::from_secs(10)).await;
 }
 
-// One test, as what is counted is the process's.
+// A single test, because the counts are those of the process.
 #[test]
 fn nothing_is_left_of_a_closed_session() {
     let origin = Origin::start().unwrap();
     for cell in Cell::compiled() {
         let backend = cell.start(None).unwrap();
         let once = || backend.block_on(use_and_close(backend.session().unwrap(), &origin));
-        // A runtime's threads, its poll and what else it makes for good.
+        // Starts the runtime's threads and other resources that it keeps.
         once();
         let deadline = Instant::now() + Duration::from_secs(60);
         let level = loop {
-            // Idle threads of a runtime's pool end after a while, and the server sees its sockets
-            // go a moment late: until the level holds for a second.
+            // Waits until the level is stable for a second, because idle threads of a pool end late and
+            // the server notices closed sockets late.
             let before = held();
             std::thread::sleep(Duration::from_secs(1));
             if held() == before && origin.stats().connections_open == 0 {
@@ -59,7 +59,7 @@ fn nothing_is_left_of_a_closed_session() {
             }
             assert!(Instant::now() < deadline, "{cell}: the level does not hold");
         };
-        // A pool for blocking calls grows as it likes, up to what was in flight at once.
+        // A pool for blocking calls may keep as many threads as there were calls at the same time.
         let pool = match (cell.runtime(), cell.client()) {
             ("threads", _) => 0,
             (_, "ureq") => IN_FLIGHT,

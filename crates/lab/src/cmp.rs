@@ -1,124 +1,130 @@
-//! Two records side by side: what became slower or faster, of the same machine or of another.
+//! Compares two runs, from the same machine or from different ones.
 //!
-//! What all contenders of an experiment share is the machine's or the origin's, and told once for
-//! all of them; a contender is marked for what is its own. A mark takes three things: the interval
-//! of the ratio leaves out 1, the ratio exceeds [`NEAR`] and the smallest difference that the A/A
-//! pairs of both records allow, and both still hold when the common part is taken out.
+//! A change that all contenders of an experiment share comes from the machine or the origin. It is
+//! reported once for all of them. A contender is marked only for its own change, if:
+//!
+//! - the interval of its ratio excludes 1,
+//! - the ratio exceeds [`MIN_RATIO`] and the smallest difference that the A/A pairs of both runs
+//!   allow,
+//! - and both remain true when the common change is divided out.
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::data::{Measured, Sample};
+use crate::data::{ExperimentResults, Sample};
 use crate::experiment::Better;
 use crate::stats::{Estimate, LEVEL, may_claim, median};
 use crate::text::{count, figure};
 
-/// All that both records have.
+/// A comparison of two runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// By experiment and metric.
-    pub groups: Vec<Group>,
-    /// Experiments, contenders and points that only one of them has.
-    pub alone: Vec<String>,
+    /// The comparisons by experiment and metric.
+    pub groups: Vec<MetricComparison>,
+    /// Experiments, contenders and points that only one run has.
+    pub unmatched: Vec<String>,
 }
 
-/// One metric of one experiment.
+/// The comparison of one metric of one experiment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group {
-    /// The experiment.
+pub struct MetricComparison {
+    /// The name of the experiment.
     pub experiment: String,
-    /// The metric.
+    /// The name of the metric.
     pub metric: String,
-    /// Its unit.
+    /// The unit.
     pub unit: String,
-    /// What the contenders have in common: the median of their ratios.
+    /// The common change: the median of the ratios.
     pub common: Option<f64>,
-    /// What is the smallest difference that can be claimed, as a factor.
+    /// The smallest difference that can be claimed, as a factor.
     pub smallest: Option<f64>,
-    /// Each contender at each point.
-    pub rows: Vec<Compared>,
+    /// The contenders at each point.
+    pub rows: Vec<ContenderComparison>,
 }
 
-/// One contender at one point.
+/// The comparison of one contender at one point.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Compared {
-    /// Who.
+pub struct ContenderComparison {
+    /// The name of the contender.
     pub contender: String,
-    /// Where.
+    /// The point.
     pub x: f64,
-    /// The median in the first.
+    /// The median in the first run.
     pub before: f64,
-    /// The median in the second.
+    /// The median in the second run.
     pub after: f64,
-    /// The second as a ratio to the first.
+    /// The ratio of the second run to the first.
     pub ratio: Option<Estimate>,
-    /// What it means.
+    /// The meaning of the ratio.
     pub verdict: Verdict,
 }
 
-/// What a ratio means.
+/// The meaning of a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// No difference that can be claimed.
     Alike,
-    /// A difference, and all of the experiment has it.
+    /// A difference that all contenders of the experiment share.
     Common,
-    /// A difference of its own, for the better.
+    /// An improvement of this contender.
     Better,
-    /// A difference of its own, for the worse.
+    /// A regression of this contender.
     Worse,
-    /// A difference of its own; nobody said which direction is better.
+    /// A change of this contender, where the better direction is not known.
     Different,
-    /// One round, no A/A pair, or a value of zero: nothing is claimed.
+    /// No claim is possible: there is one round, no A/A pair, or a value of zero.
     Unknown,
 }
 
-/// What shares a common part: with fewer, one contender's own would be taken for it.
-const ENOUGH: usize = 4;
+/// The number of contenders that a common change needs. With fewer, one contender's own change would
+/// be taken for a common one.
+const MIN_CONTENDERS: usize = 4;
 
-/// What is nearer than this is alike, however small the difference that an A/A pair allows. A pair
-/// is measured within one run; where the code of a process and its memory come to lie, and how
-/// tasks happen to be scheduled, moves a figure from one run to the next by as much. It matters for
-/// figures that hardly vary within a run, as counts do, or a wall time that is made of delays.
-pub const NEAR: f64 = 1.02;
+/// The smallest ratio that is reported as a difference, even if the A/A pairs allow less. An A/A pair
+/// is measured within one run. From one run to the next, memory layout and scheduling change a figure
+/// by up to this factor. The bound matters for figures that hardly vary within a run, such as counts
+/// or wall times that consist of delays.
+pub const MIN_RATIO: f64 = 1.02;
 
-/// Compares what two records have of the same experiments. `better` is asked by experiment and
-/// metric.
+/// Compares the experiments that both runs have. `better` returns the better direction of an
+/// experiment's metric.
 pub fn compare(
-    before: &[Measured],
-    after: &[Measured],
+    before: &[ExperimentResults],
+    after: &[ExperimentResults],
     better: impl Fn(&str, &str) -> Option<Better>,
 ) -> Comparison {
     let mut comparison = Comparison {
         groups: Vec::new(),
-        alone: Vec::new(),
+        unmatched: Vec::new(),
     };
     let mut both = Vec::new();
     for a in before {
         let Some(b) = after.iter().find(|b| b.experiment == a.experiment) else {
             let name = &a.experiment;
-            comparison.alone.push(format!("{name}: only in the first"));
+            comparison
+                .unmatched
+                .push(format!("{name}: only in the first"));
             continue;
         };
-        // A trace is one round of events, and not a measurement that is repeated.
+        // A trace has one round of events, so there is nothing to compare.
         if a.trace || b.trace || a.rounds().max(b.rounds()) < 2 {
             let name = &a.experiment;
-            comparison.alone.push(format!("{name}: one round"));
+            comparison.unmatched.push(format!("{name}: one round"));
             continue;
         }
-        lone(&mut comparison.alone, a, b, "first");
-        lone(&mut comparison.alone, b, a, "second");
+        push_unmatched(&mut comparison.unmatched, a, b, "first");
+        push_unmatched(&mut comparison.unmatched, b, a, "second");
         for metric in a.metrics() {
             both.push((a, b, metric, pairs(a, b, metric)));
         }
     }
-    // One in twenty intervals leaves out the truth: of four hundred figures, twenty would be marked
-    // for nothing.
+    // At 95 %, one in twenty intervals is wrong. The level is raised so that the whole comparison has
+    // this probability (Bonferroni).
     let figures: usize = both.iter().map(|(.., pairs)| pairs.len()).sum();
     let level = 1.0 - (1.0 - LEVEL) / figures.max(1) as f64;
     for (a, b, metric, pairs) in both {
         let smallest = [a, b].map(|side| side.smallest_difference(metric));
         let smallest = smallest.into_iter().flatten().reduce(f64::max);
-        let smallest = smallest.map(|smallest| smallest.max(NEAR));
+        let smallest = smallest.map(|smallest| smallest.max(MIN_RATIO));
         let better = better(&a.experiment, metric);
         let group = group(&a.experiment, metric, &pairs, (level, smallest), better);
         comparison.groups.extend(group);
@@ -126,19 +132,26 @@ pub fn compare(
     for b in after {
         if !before.iter().any(|a| a.experiment == b.experiment) {
             let name = &b.experiment;
-            comparison.alone.push(format!("{name}: only in the second"));
+            comparison
+                .unmatched
+                .push(format!("{name}: only in the second"));
         }
     }
     comparison
 }
 
-fn lone(alone: &mut Vec<String>, of: &Measured, other: &Measured, which: &str) {
+fn push_unmatched(
+    unmatched: &mut Vec<String>,
+    of: &ExperimentResults,
+    other: &ExperimentResults,
+    which: &str,
+) {
     for sample in &of.samples {
         if other
             .get(&sample.metric, &sample.contender, sample.x)
             .is_none()
         {
-            alone.push(format!(
+            unmatched.push(format!(
                 "{}: {} of {}{} only in the {which}",
                 of.experiment,
                 sample.metric,
@@ -149,8 +162,12 @@ fn lone(alone: &mut Vec<String>, of: &Measured, other: &Measured, which: &str) {
     }
 }
 
-/// A metric's figures that both have.
-fn pairs<'a>(a: &'a Measured, b: &'a Measured, metric: &str) -> Vec<(&'a Sample, &'a Sample)> {
+/// Returns the samples of a metric that both runs have.
+fn pairs<'a>(
+    a: &'a ExperimentResults,
+    b: &'a ExperimentResults,
+    metric: &str,
+) -> Vec<(&'a Sample, &'a Sample)> {
     a.of_metric(metric)
         .filter_map(|before| Some((before, b.get(metric, &before.contender, before.x)?)))
         .collect()
@@ -162,18 +179,18 @@ fn group(
     pairs: &[(&Sample, &Sample)],
     (level, smallest): (f64, Option<f64>),
     better: Option<Better>,
-) -> Option<Group> {
+) -> Option<MetricComparison> {
     let unit = pairs.first()?.0.unit.clone();
-    let mut rows: Vec<Compared> = pairs
+    let mut rows: Vec<ContenderComparison> = pairs
         .iter()
         .filter_map(|(before, after)| {
             let (was, is) = (before.values(), after.values());
-            Some(Compared {
+            Some(ContenderComparison {
                 contender: before.contender.clone(),
                 x: before.x,
                 before: median(&was)?,
                 after: median(&is)?,
-                ratio: Estimate::of_ratio(&is, &was, level),
+                ratio: Estimate::ratio(&is, &was, level),
                 verdict: Verdict::Unknown,
             })
         })
@@ -182,11 +199,11 @@ fn group(
         .iter()
         .filter_map(|row| Some(row.ratio?.value))
         .collect();
-    let common = median(&ratios).filter(|_| ratios.len() >= ENOUGH);
+    let common = median(&ratios).filter(|_| ratios.len() >= MIN_CONTENDERS);
     for row in &mut rows {
         row.verdict = verdict(row.ratio, common, smallest, better);
     }
-    Some(Group {
+    Some(MetricComparison {
         experiment: experiment.to_owned(),
         metric: metric.to_owned(),
         unit,
@@ -227,9 +244,9 @@ fn verdict(
 }
 
 impl Comparison {
-    /// The contenders with a difference of their own.
-    pub fn marked(&self) -> impl Iterator<Item = (&Group, &Compared)> {
-        let rows = |group| std::iter::repeat(group).zip(Group::rows(group));
+    /// Returns the contenders with a change of their own.
+    pub fn marked(&self) -> impl Iterator<Item = (&MetricComparison, &ContenderComparison)> {
+        let rows = |group| std::iter::repeat(group).zip(MetricComparison::rows(group));
         self.groups.iter().flat_map(rows).filter(|(_, row)| {
             matches!(
                 row.verdict,
@@ -239,13 +256,13 @@ impl Comparison {
     }
 }
 
-impl Group {
-    fn rows(&self) -> &[Compared] {
+impl MetricComparison {
+    fn rows(&self) -> &[ContenderComparison] {
         &self.rows
     }
 
-    /// Whether what all have in common may be told as a difference.
-    pub fn common_is_seen(&self) -> bool {
+    /// Returns whether the common change exceeds the smallest difference.
+    pub fn has_common_change(&self) -> bool {
         let (Some(common), Some(smallest)) = (self.common, self.smallest) else {
             return false;
         };
@@ -266,21 +283,21 @@ impl Display for Verdict {
     }
 }
 
-/// A table for each group, and at the end what is marked.
+/// Writes a table for each metric, and then the marked contenders.
 impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for group in &self.groups {
             group.fmt(f)?;
             writeln!(f)?;
         }
-        for alone in &self.alone {
-            writeln!(f, "not compared: {alone}")?;
+        for unmatched in &self.unmatched {
+            writeln!(f, "not compared: {unmatched}")?;
         }
         let marked: Vec<_> = self.marked().collect();
         let compared: usize = self.groups.iter().map(|group| group.rows.len()).sum();
         writeln!(f, "{} of {compared} differ on their own", marked.len())?;
         for (group, row) in marked {
-            let Group {
+            let MetricComparison {
                 experiment, metric, ..
             } = group;
             let ratio = row.ratio.map_or(f64::NAN, |ratio| ratio.value);
@@ -296,7 +313,7 @@ impl Display for Comparison {
     }
 }
 
-impl Display for Group {
+impl Display for MetricComparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.experiment, self.metric)?;
         match self.smallest {
@@ -306,17 +323,21 @@ impl Display for Group {
                 ": there are not two rounds of an A/A pair, so nothing is claimed"
             )?,
         }
-        if let Some(common) = self.common.filter(|_| self.common_is_seen()) {
+        if let Some(common) = self.common.filter(|_| self.has_common_change()) {
             write!(f, "; all together {common:.3} x")?;
         }
         writeln!(f)?;
-        let who: Vec<String> = self
+        let labels: Vec<String> = self
             .rows
             .iter()
             .map(|row| row.contender.clone() + &at(row.x))
             .collect();
-        let width = who.iter().map(|who| who.chars().count()).max().unwrap_or(0);
-        for (row, who) in self.rows.iter().zip(who) {
+        let width = labels
+            .iter()
+            .map(|label| label.chars().count())
+            .max()
+            .unwrap_or(0);
+        for (row, label) in self.rows.iter().zip(labels) {
             let (before, after) = (
                 figure(row.before, &self.unit),
                 figure(row.after, &self.unit),
@@ -325,10 +346,10 @@ impl Display for Group {
                 Some(Estimate {
                     value, low, high, ..
                 }) => format!("{value:.3} x ({low:.3} to {high:.3})"),
-                None => "no ratio to or of zero".to_owned(),
+                None => "no ratio with zero".to_owned(),
             };
             let line = format!(
-                "  {who:width$}  {before:>12}  {after:>12}  {ratio:26}  {}",
+                "  {label:width$}  {before:>12}  {after:>12}  {ratio:26}  {}",
                 row.verdict
             );
             writeln!(f, "{}", line.trim_end())?;
@@ -347,27 +368,32 @@ fn at(x: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Thrown;
+    use crate::data::DiscardedTurns;
 
     /// Ten rounds with two per cent of noise.
-    fn record(seed: u64, slower: &[(&str, f64, f64)]) -> Vec<Measured> {
+    fn record(seed: u64, slower: &[(&str, f64, f64)]) -> Vec<ExperimentResults> {
         record_of(10, 0.02, seed, slower)
     }
 
-    /// Thirteen cells and the first again at three points, and whole rounds that are slow.
-    fn record_of(rounds: u32, noise: f64, seed: u64, slower: &[(&str, f64, f64)]) -> Vec<Measured> {
+    /// Thirteen cells and an A/A pair at three points. Some rounds are slow for all.
+    fn record_of(
+        rounds: u32,
+        noise: f64,
+        seed: u64,
+        slower: &[(&str, f64, f64)],
+    ) -> Vec<ExperimentResults> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut samples = Vec::new();
         let slow: Vec<f64> = (0..rounds).map(|_| 1.0 + 0.02 * random.f64()).collect();
         for n in 0..14 {
             let contender = match n {
-                13 => format!("cell 0{}", crate::experiment::AGAIN),
+                13 => format!("cell 0{}", crate::experiment::DUPLICATE_SUFFIX),
                 n => format!("cell {n}"),
             };
             for x in [1.0, 10.0, 100.0] {
                 let planted = slower
                     .iter()
-                    .find(|(who, at, _)| *who == contender && *at == x);
+                    .find(|(name, at, _)| *name == contender && *at == x);
                 let factor = planted.map_or(1.0, |(_, _, factor)| *factor);
                 let value =
                     |slow: &f64| (100.0 + x) * factor * slow * (1.0 + noise * (random.f64() - 0.5));
@@ -381,11 +407,11 @@ mod tests {
                 });
             }
         }
-        vec![Measured {
+        vec![ExperimentResults {
             experiment: "gather".into(),
             run: seed.to_string(),
             samples,
-            thrown: Thrown::default(),
+            discarded: DiscardedTurns::default(),
             trace: false,
         }]
     }
@@ -395,19 +421,19 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_of_the_same_are_alike() {
+    fn two_runs_of_the_same_program_are_alike() {
         for seed in 0..24 {
             let (rounds, noise) = [(2, 0.3), (4, 0.3), (10, 0.02)][seed as usize % 3];
             let [before, after] =
                 [seed, seed + 100].map(|seed| record_of(rounds, noise, seed, &[]));
             let comparison = compare(&before, &after, lower);
             assert_eq!(comparison.marked().count(), 0, "{comparison}");
-            assert!(comparison.alone.is_empty());
+            assert!(comparison.unmatched.is_empty());
         }
     }
 
     #[test]
-    fn a_planted_slowdown_is_found_and_nothing_else() {
+    fn only_a_planted_slowdown_is_found() {
         for seed in 0..16 {
             let rounds = [4, 10][seed as usize % 2];
             let before = record_of(rounds, 0.02, seed, &[]);
@@ -424,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hardly_varies_is_marked_for_no_less_than_two_per_cent() {
+    fn a_change_below_two_per_cent_is_never_marked() {
         let steady = |factor: f64| {
             let mut record = record(5, &[]);
             for sample in &mut record[0].samples {
@@ -447,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_share_is_told_once() {
+    fn a_common_change_is_reported_once() {
         let all = |factor: f64| {
             let mut record = record(3, &[]);
             for sample in &mut record[0].samples {
@@ -460,7 +486,7 @@ mod tests {
         };
         let comparison = compare(&record(4, &[]), &all(1.2), lower);
         assert_eq!(comparison.marked().count(), 0, "{comparison}");
-        assert!(comparison.groups[0].common_is_seen());
+        assert!(comparison.groups[0].has_common_change());
         assert!(
             comparison.groups[0]
                 .rows
@@ -471,11 +497,11 @@ mod tests {
     }
 
     #[test]
-    fn without_a_pair_nothing_is_claimed() {
+    fn without_an_aa_pair_nothing_is_claimed() {
         let mut before = record(1, &[]);
         let mut after = record(2, &[("cell 7", 10.0, 2.0)]);
         for side in [&mut before, &mut after] {
-            side[0].samples.retain(|sample| !sample.is_again());
+            side[0].samples.retain(|sample| !sample.is_duplicate());
         }
         let comparison = compare(&before, &after, lower);
         assert_eq!(comparison.marked().count(), 0);
@@ -483,13 +509,13 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_has_is_named() {
+    fn what_only_one_run_has_is_listed() {
         let mut after = record(2, &[]);
         after[0]
             .samples
             .retain(|sample| sample.contender != "cell 3");
         let comparison = compare(&record(1, &[]), &after, lower);
-        assert_eq!(comparison.alone.len(), 3);
-        assert!(comparison.alone[0].contains("cell 3 at 1 only in the first"));
+        assert_eq!(comparison.unmatched.len(), 3);
+        assert!(comparison.unmatched[0].contains("cell 3 at 1 only in the first"));
     }
 }

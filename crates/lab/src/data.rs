@@ -1,24 +1,23 @@
-//! Records by what they are of: for each experiment the values of each metric, contender and point,
-//! round by round, without those that were thrown away.
+//! Records grouped by experiment, metric, contender and point, without discarded turns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::experiment::AGAIN;
+use crate::experiment::DUPLICATE_SUFFIX;
 use crate::record::{Row, Run};
 use crate::stats::{Estimate, Rounds, ratios, smallest_difference};
 
-/// What one run saw of one experiment.
+/// The results of one experiment in one run.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Measured {
+pub struct ExperimentResults {
     /// The experiment's name.
     pub experiment: String,
-    /// The run's.
+    /// The ID of the run.
     pub run: String,
-    /// In the order in which they were first seen.
+    /// The samples, in the order in which they first occur.
     pub samples: Vec<Sample>,
-    /// What does not count.
-    pub thrown: Thrown,
-    /// Whether its points are events of one turn: a definition says so, and not the records.
+    /// The turns that do not count.
+    pub discarded: DiscardedTurns,
+    /// Whether the points are events of one turn. This comes from the experiment's definition.
     pub trace: bool,
 }
 
@@ -27,57 +26,57 @@ pub struct Measured {
 pub struct Sample {
     /// The metric's name.
     pub metric: String,
-    /// Its unit.
+    /// The unit.
     pub unit: String,
     /// The contender's name.
     pub contender: String,
     /// The variable's value.
     pub x: f64,
-    /// A value for each round that counts.
+    /// The value of each round that counts.
     pub rounds: Rounds,
-    /// Answers that were verified.
+    /// The number of verified responses.
     pub answered: u64,
 }
 
-/// Turns that were thrown away.
+/// Turns that were discarded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Thrown {
-    /// How many.
+pub struct DiscardedTurns {
+    /// The number of discarded turns.
     pub turns: usize,
-    /// Of how many that were made.
-    pub of: usize,
-    /// How many for each kind of reason: what stands before its first colon.
+    /// The number of all turns.
+    pub total: usize,
+    /// The number of turns for each kind of reason. The kind is the text before the first colon.
     pub reasons: BTreeMap<String, usize>,
 }
 
 impl Sample {
-    /// The values in the order of their rounds.
+    /// Returns the values in the order of the rounds.
     pub fn values(&self) -> Vec<f64> {
         self.rounds.values().copied().collect()
     }
 
-    /// The median and its interval.
+    /// Returns the median and its interval.
     pub fn estimate(&self) -> Option<Estimate> {
-        Estimate::of(&self.values())
+        Estimate::new(&self.values())
     }
 
-    /// Whether it is the second of an A/A pair.
-    pub fn is_again(&self) -> bool {
-        self.contender.ends_with(AGAIN)
+    /// Returns whether the contender is the second of an A/A pair.
+    pub fn is_duplicate(&self) -> bool {
+        self.contender.ends_with(DUPLICATE_SUFFIX)
     }
 }
 
-impl Measured {
-    /// Of the rows of one run that are of one experiment.
-    fn of(run: &str, experiment: &str, rows: &[&Row]) -> Self {
+impl ExperimentResults {
+    /// Groups the rows of one experiment in one run.
+    fn from_rows(run: &str, experiment: &str, rows: &[&Row]) -> Self {
         let mut samples: Vec<Sample> = Vec::new();
         let mut places: BTreeMap<(&str, &str, u64), usize> = BTreeMap::new();
         let mut made = BTreeSet::new();
-        let mut thrown = BTreeMap::new();
+        let mut discarded = BTreeMap::new();
         for row in rows {
             let turn = (row.round, row.turn, &row.contender, row.x.to_bits());
             made.insert((turn, &row.thrown));
-            // What was thrown takes its place too, so that the order is the one of the turns.
+            // A discarded row creates its sample too, so that the samples keep the order of the turns.
             let key = (&*row.metric, &*row.contender, row.x.to_bits());
             let place = *places.entry(key).or_insert_with(|| {
                 samples.push(Sample {
@@ -92,7 +91,7 @@ impl Measured {
             });
             if !row.thrown.is_empty() {
                 let kind = row.thrown.split(':').next().unwrap_or_default().trim();
-                thrown.insert((turn, &row.thrown), kind.to_owned());
+                discarded.insert((turn, &row.thrown), kind.to_owned());
                 continue;
             }
             samples[place].rounds.insert(row.round, row.value);
@@ -100,35 +99,37 @@ impl Measured {
         }
         samples.retain(|sample| !sample.rounds.is_empty());
         let mut reasons = BTreeMap::new();
-        for kind in thrown.values() {
+        for kind in discarded.values() {
             *reasons.entry(kind.clone()).or_insert(0) += 1;
         }
         Self {
             experiment: experiment.to_owned(),
             run: run.to_owned(),
             samples,
-            thrown: Thrown {
-                turns: thrown.len(),
-                of: made.len(),
+            discarded: DiscardedTurns {
+                turns: discarded.len(),
+                total: made.len(),
                 reasons,
             },
             trace: false,
         }
     }
 
-    /// The names of the metrics, in the order in which they were first seen.
+    /// Returns the names of the metrics, in the order in which they first occur.
     pub fn metrics(&self) -> Vec<&str> {
         distinct(self.samples.iter().map(|sample| &*sample.metric))
     }
 
-    /// The contenders of a metric in the order in which they were first seen, without the second of
-    /// an A/A pair.
+    /// Returns the contenders of a metric in the order in which they first occur, without the second
+    /// of an A/A pair.
     pub fn contenders(&self, metric: &str) -> Vec<&str> {
-        let of_metric = self.of_metric(metric).filter(|sample| !sample.is_again());
+        let of_metric = self
+            .of_metric(metric)
+            .filter(|sample| !sample.is_duplicate());
         distinct(of_metric.map(|sample| &*sample.contender))
     }
 
-    /// The points of a metric, ascending.
+    /// Returns the points of a metric in ascending order.
     pub fn points(&self, metric: &str) -> Vec<f64> {
         let mut points: Vec<f64> = self.of_metric(metric).map(|sample| sample.x).collect();
         points.sort_by(f64::total_cmp);
@@ -136,55 +137,57 @@ impl Measured {
         points
     }
 
-    /// All samples of a metric.
+    /// Returns all samples of a metric.
     pub fn of_metric<'a>(&'a self, metric: &str) -> impl Iterator<Item = &'a Sample> {
         let samples = self.samples.iter();
         samples.filter(move |sample| sample.metric == metric)
     }
 
-    /// One sample.
+    /// Returns one sample.
     pub fn get(&self, metric: &str, contender: &str, x: f64) -> Option<&Sample> {
         self.samples.iter().find(|sample| {
             sample.metric == metric && sample.contender == contender && sample.x == x
         })
     }
 
-    /// One contender as a ratio to another, within rounds.
+    /// Returns the ratio of one contender to another, computed within rounds.
     pub fn ratio(&self, metric: &str, of: &str, to: &str, x: f64) -> Option<Estimate> {
         let (of, to) = (self.get(metric, of, x)?, self.get(metric, to, x)?);
-        Estimate::of(&ratios(&of.rounds, &to.rounds))
+        Estimate::new(&ratios(&of.rounds, &to.rounds))
     }
 
-    /// The A/A pairs of a metric: whose, at which point, and the ratio in each round.
-    pub fn pairs(&self, metric: &str) -> Vec<(&str, f64, Vec<f64>)> {
-        let again = self.of_metric(metric).filter(|sample| sample.is_again());
-        again
-            .filter_map(|again| {
-                let name = again.contender.strip_suffix(AGAIN)?;
-                let first = self.get(metric, name, again.x)?;
-                Some((name, again.x, ratios(&again.rounds, &first.rounds)))
+    /// Returns the A/A pairs of a metric: the contender, the point, and the ratio in each round.
+    pub fn aa_pairs(&self, metric: &str) -> Vec<(&str, f64, Vec<f64>)> {
+        let duplicates = self
+            .of_metric(metric)
+            .filter(|sample| sample.is_duplicate());
+        duplicates
+            .filter_map(|duplicate| {
+                let name = duplicate.contender.strip_suffix(DUPLICATE_SUFFIX)?;
+                let first = self.get(metric, name, duplicate.x)?;
+                Some((name, duplicate.x, ratios(&duplicate.rounds, &first.rounds)))
             })
             .collect()
     }
 
-    /// The smallest difference of a metric that can be claimed, as a factor: the largest over all
-    /// points, so that no point's luck lowers it.
+    /// Returns the smallest difference of a metric that can be claimed, as a factor. It is the largest
+    /// over all points.
     pub fn smallest_difference(&self, metric: &str) -> Option<f64> {
-        let pairs = self.pairs(metric);
+        let pairs = self.aa_pairs(metric);
         smallest_difference(pairs.iter().map(|(_, _, ratios)| &ratios[..]))
     }
 
-    /// The most rounds that any sample has.
+    /// Returns the largest number of rounds of any sample.
     pub fn rounds(&self) -> usize {
         let rounds = self.samples.iter().map(|sample| sample.rounds.len());
         rounds.max().unwrap_or(0)
     }
 }
 
-/// What was measured of each experiment, in the order in which it was first seen: from the last run
-/// that has turns of it that count, as runs are named by when they began. A run that goes on under
-/// its own name is one run.
-pub fn latest(runs: &[Run]) -> Vec<Measured> {
+/// Returns the latest results of each experiment: those of the last run that has turns that count.
+/// Experiments are in the order in which they first occur. Run IDs are start times, so they sort by
+/// time. A resumed run has one ID and counts as one run.
+pub fn latest(runs: &[Run]) -> Vec<ExperimentResults> {
     let mut names: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<(&str, &str), Vec<&Row>> = BTreeMap::new();
     for run in runs {
@@ -198,7 +201,8 @@ pub fn latest(runs: &[Run]) -> Vec<Measured> {
     }
     let last = |name: &&str| {
         let of_name = rows.iter().rev().filter(|((of, _), _)| of == name);
-        let mut measured = of_name.map(|((_, run), rows)| Measured::of(run, name, rows));
+        let mut measured =
+            of_name.map(|((_, run), rows)| ExperimentResults::from_rows(run, name, rows));
         measured.find(|measured| !measured.samples.is_empty())
     };
     names.iter().filter_map(last).collect()
@@ -243,15 +247,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_thrown_is_counted_and_not_used() {
+    fn discarded_turns_are_counted_and_not_used() {
         let mut bad = row("r", "gather", "a", 0, 900.0);
         bad.thrown = "origin late: p99 12.0 ms, bound 10.0 ms".into();
         let rows = vec![bad, row("r", "gather", "a", 0, 100.0)];
         let measured = latest(&[run("r", rows)]);
         assert_eq!(measured[0].samples[0].values(), [100.0]);
-        let thrown = &measured[0].thrown;
-        assert_eq!((thrown.turns, thrown.of), (1, 2));
-        assert_eq!(thrown.reasons["origin late"], 1);
+        let discarded = &measured[0].discarded;
+        assert_eq!((discarded.turns, discarded.total), (1, 2));
+        assert_eq!(discarded.reasons["origin late"], 1);
     }
 
     #[test]
@@ -265,7 +269,7 @@ mod tests {
                     row("1", "dose", "a", 0, 1.0),
                 ],
             ),
-            // It goes on.
+            // The resumed part of run 2.
             run("2", vec![row("2", "gather", "a", 1, 3.0)]),
         ];
         let measured = latest(&runs);
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_of_a_pair_is_no_contender() {
+    fn the_second_of_an_aa_pair_is_not_a_contender() {
         let rows = (0..3).flat_map(|round| {
             let value = 100.0 + f64::from(round);
             [

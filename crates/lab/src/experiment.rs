@@ -1,191 +1,195 @@
-//! What an experiment is: a question, what is varied, what is measured, what no contender can
-//! beat, and how a turn of it is done.
+//! The definition of an experiment: its question, variable, metrics, limits, contenders, and how it
+//! is executed.
+//!
+//! A *turn* is one measurement of one contender at one point. In each *round*, every contender has
+//! one turn.
 
 use inflight_origin::Stats;
 
-use crate::worker::measure::CallCounter;
-use crate::worker::{Failure, Metrics, Setup, Turn};
+use crate::worker::measure::SystemCallCounter;
+use crate::worker::{Benchmark, Failure, Metrics, WorkerConfig};
 
-/// One experiment, defined once: the runner, criterion and the report all read it.
+/// An experiment. The runner, criterion and the report share this definition.
 #[derive(Clone, Copy, Debug)]
 pub struct Experiment {
     /// The name on the command line and in the records.
     pub name: &'static str,
-    /// A heading.
+    /// The title, used as a heading.
     pub title: &'static str,
-    /// What it answers, as a question.
+    /// The question that the experiment answers.
     pub question: &'static str,
-    /// What is varied, if anything is.
+    /// The independent variable, if there is one.
     pub variable: Option<Variable>,
-    /// What is measured; the first is the one that decides.
+    /// The metrics. The first one is the primary metric.
     pub metrics: &'static [Metric],
-    /// How each answer is checked: a measurement of a wrong answer is none.
+    /// How the worker verifies each response. A wrong response fails the turn.
     pub verified: &'static str,
-    /// Who takes part.
+    /// Returns the contenders.
     pub contenders: fn() -> Vec<Contender>,
-    /// How much of it is run.
+    /// Returns the points and the number of rounds.
     pub plan: fn(Effort) -> Plan,
-    /// How a turn is done.
-    pub work: Work,
+    /// How a turn is executed.
+    pub execution: Execution,
 }
 
-/// How a turn is done.
+/// How a turn is executed.
 #[derive(Clone, Copy, Debug)]
-pub struct Work {
-    /// What our own worker does for a contender that is no peer.
-    pub worker: fn(&Setup) -> Result<Turn, Failure>,
-    /// How long a worker's process lives.
-    pub process: Process,
-    /// How often a turn repeats what is measured; its metrics are of one repetition.
+pub struct Execution {
+    /// Prepares the benchmark of a contender that is not a peer.
+    pub worker: fn(&WorkerConfig) -> Result<Benchmark, Failure>,
+    /// When the runner starts a new worker process.
+    pub process: ProcessLifetime,
+    /// The number of iterations in a turn. Metrics are per iteration.
     pub iterations: fn(Effort, x: f64) -> u64,
-    /// Whether a contender, by its program, takes part at a point.
-    pub takes: fn(Effort, program: &str, x: f64) -> bool,
-    /// About how long a turn takes, in milliseconds: for the time that is left.
-    pub about: fn(Effort, x: f64) -> f64,
-    /// Whether the points of a turn come from the worker, as events do: `x` of the records is then
-    /// what the worker says, and the plan's only point is 0.
+    /// Returns whether a contender, given by its program, takes part at a point.
+    pub includes: fn(Effort, program: &str, x: f64) -> bool,
+    /// Estimates the duration of a turn in milliseconds. The progress display uses it.
+    pub estimated_ms: fn(Effort, x: f64) -> f64,
+    /// Whether the worker reports events. The `x` of each record is then the `x` of an event, and the
+    /// plan has the single point 0.
     pub trace: bool,
-    /// The metrics that take the origin to tell: by name, in the metric's unit.
-    pub of_origin: &'static [OfOrigin],
-    /// What it needs beside the worker.
-    pub needs: Option<Need>,
+    /// The metrics that are computed from the origin's statistics.
+    pub origin_metrics: &'static [OriginMetric],
+    /// What the machine must provide, beside the worker.
+    pub requires: Option<Requirement>,
 }
 
-impl Work {
-    /// One iteration a turn, everyone at every point, in a process that is kept over the rounds.
-    pub const fn of(worker: fn(&Setup) -> Result<Turn, Failure>) -> Self {
+impl Execution {
+    /// Creates the default execution: one iteration per turn, every contender at every point, and a
+    /// process that is reused over several rounds.
+    pub const fn new(worker: fn(&WorkerConfig) -> Result<Benchmark, Failure>) -> Self {
         Self {
             worker,
-            process: Process::Kept,
+            process: ProcessLifetime::Reused,
             iterations: |_, _| 1,
-            takes: |_, _, _| true,
-            about: |_, _| 150.0,
+            includes: |_, _, _| true,
+            estimated_ms: |_, _| 150.0,
             trace: false,
-            of_origin: &[],
-            needs: None,
+            origin_metrics: &[],
+            requires: None,
         }
     }
 }
 
-/// A metric by its name, and what the origin's counts make of it, and of what the worker tells.
-pub type OfOrigin = (&'static str, fn(&Stats, &Metrics) -> f64);
+/// The name of a metric, and the function that computes its value, in the metric's unit, from the
+/// origin's statistics and the worker's metrics.
+pub type OriginMetric = (&'static str, fn(&Stats, &Metrics) -> f64);
 
-/// What a worker does not have of itself.
+/// A requirement of an experiment that not every machine or program fulfils.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// An allocator that counts: a program of its own has it.
-    Allocator,
-    /// A program that counts system calls: perf, with the right to read tracepoints, or strace.
-    CallCounter,
+pub enum Requirement {
+    /// A counting allocator. Only the program `inflight-lab-process` has one.
+    CountingAllocator,
+    /// A program that counts system calls: perf with permission to read tracepoints, or strace.
+    SystemCallCounter,
 }
 
-/// How long a worker's process lives.
+/// When the runner starts a new worker process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Process {
-    /// Over [`ROUNDS_OF_A_LIFE`] rounds of a point. Its first turn, which opens connections, is not
-    /// recorded.
-    Kept,
-    /// For one turn, so that what one leaves behind is not in the next: where memory is measured.
-    /// A turn with `x` of 1 comes before it and is not recorded.
+pub enum ProcessLifetime {
+    /// After [`ROUNDS_PER_PROCESS`] rounds of a point. The first turn of a process opens its
+    /// connections and is not recorded.
+    Reused,
+    /// For each turn, so that memory left by one turn does not count in the next. A turn with `x` = 1
+    /// precedes it and is not recorded.
     Fresh,
 }
 
-/// How many rounds a process is kept for. Where its code and its memory come to lie is luck, which
-/// moves a figure by some per cent for as long as it lives: over many rounds, an interval has to show
-/// that too, or the next run would not agree with it.
-pub const ROUNDS_OF_A_LIFE: u32 = 4;
+/// The number of rounds after which a worker process is replaced. The memory layout of a process is
+/// random and changes a figure by a few per cent for as long as the process runs. The interval must
+/// include this variation, because otherwise the next run would contradict it.
+pub const ROUNDS_PER_PROCESS: u32 = 4;
 
-/// What is varied.
+/// The independent variable of an experiment.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
-    /// What it is, as an axis is labelled: `pages at once`.
+    /// The axis label, such as `pages at once`.
     pub name: &'static str,
-    /// Its unit; empty for a count.
+    /// The unit. Empty for a count.
     pub unit: &'static str,
-    /// Whether it spans magnitudes, so that an axis is better logarithmic.
+    /// Whether the axis is logarithmic.
     pub logarithmic: bool,
 }
 
-/// What is measured.
+/// A metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// The name in the records.
     pub name: &'static str,
-    /// What it is, as an axis is labelled: `time until the last page`.
+    /// The axis label, such as `time until the last page`.
     pub what: &'static str,
-    /// Its unit: `ms`, `us`, `KB`, `1/s`, ...
+    /// The unit: `ms`, `us`, `KB`, `1/s`, ...
     pub unit: &'static str,
     /// Which direction is better.
     pub better: Better,
-    /// What no contender can beat, in the metric's unit, where there is such a thing.
+    /// The physical limit, if there is one.
     pub limit: Option<Limit>,
 }
 
 impl Metric {
-    /// How late the origin's answers were, by its own count: what is in the times of all contenders
-    /// that no contender can help.
-    pub(crate) const LATE: Self = Self {
+    /// The lateness of the origin's responses, as the origin measures it. It is part of every
+    /// contender's times.
+    pub(crate) const LATENESS: Self = Self {
         name: "late",
-        what: "how late the origin's answers were, at the 99th percentile",
+        what: "lateness of the origin's responses, 99th percentile",
         unit: "ms",
         better: Better::Lower,
         limit: None,
     };
 
-    /// What the origin says of it.
-    pub(crate) fn late(stats: &Stats, _: &Metrics) -> f64 {
+    /// Computes [`Metric::LATENESS`] from the origin's statistics.
+    pub(crate) fn lateness(stats: &Stats, _: &Metrics) -> f64 {
         stats.delays.p99 as f64 / 1e3
     }
 }
 
 impl Experiment {
-    /// What it needs of this machine that is not there.
-    pub fn absent(&self) -> Option<&'static str> {
-        let needs_counter = self.work.needs == Some(Need::CallCounter);
-        let is_missing = needs_counter && CallCounter::find().is_none();
-        is_missing.then_some("needs perf, with the right to read tracepoints, or strace")
+    /// Returns what the experiment needs and this machine does not have.
+    pub fn missing_requirement(&self) -> Option<&'static str> {
+        let needs_counter = self.execution.requires == Some(Requirement::SystemCallCounter);
+        let is_missing = needs_counter && SystemCallCounter::find().is_none();
+        is_missing.then_some("needs perf with permission to read tracepoints, or strace")
     }
 
-    /// The metrics that a worker tells.
-    pub fn of_worker(&self) -> impl Iterator<Item = &'static Metric> {
-        let of_origin = self.work.of_origin;
-        let is_told =
-            move |metric: &&Metric| of_origin.iter().all(|(name, _)| *name != metric.name);
-        self.metrics.iter().filter(is_told)
+    /// Returns the metrics that a worker reports.
+    pub fn worker_metrics(&self) -> impl Iterator<Item = &'static Metric> {
+        let origin_metrics = self.execution.origin_metrics;
+        let is_from_worker =
+            move |metric: &&Metric| origin_metrics.iter().all(|(name, _)| *name != metric.name);
+        self.metrics.iter().filter(is_from_worker)
     }
 }
 
 /// Which direction of a metric is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// Time, CPU, memory.
+    /// For time, CPU and memory.
     Lower,
-    /// Throughput.
+    /// For throughput.
     Higher,
 }
 
-/// A physical limit.
+/// A physical limit, which no contender can beat.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
-    /// Its value where the variable is this; `x` is 0 in an experiment without a variable.
+    /// Returns the limit at a point. `x` is 0 in an experiment without a variable.
     pub at: fn(x: f64) -> f64,
-    /// What it is: `the slowest page's delay`.
+    /// A description, such as `the slowest page's delay`.
     pub what: &'static str,
 }
 
-/// Who takes part.
+/// A contender: one implementation that an experiment measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contender {
-    /// A cell, such as `smol/hyper`, or another name: `reqwest`, `aiohttp`.
+    /// The name: a cell, such as `smol/hyper`, or another name, such as `reqwest`.
     pub name: String,
-    /// The name without what is only a mark: what is the same here runs the same program, so that
-    /// two contenders with one program are an A/A pair.
+    /// The program that runs. Two contenders with the same program are an A/A pair.
     pub program: String,
 }
 
 impl Contender {
-    /// One that is named as what it runs.
-    pub fn of(name: impl Into<String>) -> Self {
+    /// Creates a contender whose program has the same name.
+    pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
             program: name.clone(),
@@ -193,33 +197,33 @@ impl Contender {
         }
     }
 
-    /// The same program under another name, for the A/A run.
+    /// Returns the same program under another name, for an A/A pair.
     #[must_use]
-    pub fn again(&self) -> Self {
+    pub fn duplicate(&self) -> Self {
         Self {
-            name: format!("{}{AGAIN}", self.program),
+            name: format!("{}{DUPLICATE_SUFFIX}", self.program),
             program: self.program.clone(),
         }
     }
 }
 
-/// What marks the second of an A/A pair in the records.
-pub const AGAIN: &str = " (again)";
+/// The suffix of the second contender of an A/A pair.
+pub const DUPLICATE_SUFFIX: &str = " (again)";
 
-/// How much is run.
+/// How many points and rounds are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// All of `just bench` in five minutes.
+    /// Few rounds: `just bench` takes about five minutes.
     Quick,
-    /// Narrow intervals.
+    /// Many rounds, for narrow intervals.
     Full,
 }
 
-/// How much of an experiment is run.
+/// The points and rounds of an experiment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The values of the variable; one 0 where there is none.
+    /// The values of the variable. A single 0 if there is no variable.
     pub points: Vec<f64>,
-    /// How many rounds: in each, every contender has its turn at every point.
+    /// The number of rounds. In each, every contender has one turn at every point.
     pub rounds: u32,
 }

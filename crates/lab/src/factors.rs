@@ -1,53 +1,52 @@
-//! What the runtime costs and what the client costs, apart: a two-way layout of cells, of which
-//! each factor's share is taken while the other is held.
+//! Separates the cost of the runtime from the cost of the client, in a two-way layout of cells.
 //!
-//! The value of a cell is taken to be a product, `common * runtime * client`, so on logarithms a
-//! sum. It is fitted with medians (Tukey's polish), which a single odd cell does not move; what the
-//! product leaves over is told too.
+//! The model of a cell is a product, `common * runtime * client`, which is a sum of logarithms. It is
+//! fitted by Tukey's median polish, which a single outlier does not change. The residuals are
+//! reported too.
 
 use crate::experiment::Better;
-use crate::stats::{Draw, Estimate, LEVEL, RESAMPLES, Rounds, median};
+use crate::stats::{Estimate, LEVEL, RESAMPLES, Resampler, Rounds, median};
 
-/// The runtimes that are compared.
+/// The compared runtimes.
 pub const RUNTIMES: [&str; 3] = ["tokio", "smol", "async-std"];
-/// The clients that run on all of them.
+/// The clients that run on all of [`RUNTIMES`].
 pub const CLIENTS: [&str; 3] = ["hyper", "isahc", "surf"];
 
-/// Rows are runtimes, columns are clients.
+/// A value for each cell. Rows are runtimes, columns are clients.
 type Layout = [[f64; 3]; 3];
 
-/// What changing one factor costs, the other held.
+/// The cost of changing one factor while the other is fixed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effect {
-    /// The best of it.
+    /// The best level.
     pub best: &'static str,
-    /// The worst of it.
+    /// The worst level.
     pub worst: &'static str,
-    /// The worst as a factor of the best, at least 1, with its interval.
+    /// The ratio of the worst to the best, at least 1, with its interval.
     pub cost: Estimate,
-    /// Each one's factor of the best, in the order of [`RUNTIMES`] or [`CLIENTS`].
+    /// The ratio of each level to the best, in the order of [`RUNTIMES`] or [`CLIENTS`].
     pub factors: [f64; 3],
 }
 
-/// Both effects of one metric at one point.
+/// The effects of runtime and client on one metric at one point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Separation {
     /// The variable's value.
     pub x: f64,
-    /// What changing the runtime costs.
+    /// The effect of the runtime.
     pub runtime: Effect,
-    /// What changing the client costs.
+    /// The effect of the client.
     pub client: Effect,
-    /// How far the oddest cell is from the product of the two, as a factor of at least 1.
-    pub rest: f64,
-    /// The oddest cell.
-    pub oddest: String,
-    /// The smallest difference that can be seen, as a factor, from the A/A pair.
+    /// The largest residual of a cell, as a factor of at least 1.
+    pub residual: f64,
+    /// The cell with the largest residual.
+    pub outlier: String,
+    /// The smallest difference that can be claimed, as a factor, from the A/A pair.
     pub smallest: Option<f64>,
 }
 
-/// Separates the two, from the values of each round in which all nine cells count. `None` where
-/// there is no such round.
+/// Separates the effects of runtime and client. Only rounds in which all nine cells count are used.
+/// Returns `None` if there is no such round.
 pub fn separate<'a>(
     x: f64,
     better: Better,
@@ -55,17 +54,17 @@ pub fn separate<'a>(
     smallest: Option<f64>,
 ) -> Option<Separation> {
     let layouts = layouts(better, cell)?;
-    let fit = Fit::of(&layouts.iter().collect::<Vec<_>>());
+    let fit = Fit::new(&layouts.iter().collect::<Vec<_>>());
     let (runtime_best, runtime_worst) = extremes(&fit.runtimes);
     let (client_best, client_worst) = extremes(&fit.clients);
-    let mut draw = Draw::new();
+    let mut resampler = Resampler::new();
     let mut runtimes = Vec::with_capacity(RESAMPLES);
     let mut clients = Vec::with_capacity(RESAMPLES);
     for _ in 0..RESAMPLES {
-        let drawn = draw.indices(layouts.len());
+        let drawn = resampler.indices(layouts.len());
         let drawn: Vec<&Layout> = drawn.into_iter().map(|n| &layouts[n]).collect();
-        let fit = Fit::of(&drawn);
-        // Of the same two as in all rounds: the largest of each draw would be larger than it is.
+        let fit = Fit::new(&drawn);
+        // The same best and worst as in all rounds: the extremes of each resample would be biased.
         runtimes.push(fit.runtimes[runtime_worst] - fit.runtimes[runtime_best]);
         clients.push(fit.clients[client_worst] - fit.clients[client_best]);
     }
@@ -84,8 +83,8 @@ pub fn separate<'a>(
             factors: effects.map(|effect| (effect - effects[best]).exp()),
         }
     };
-    let rests = (0..9).map(|n| (n, fit.rest[n / 3][n % 3].abs()));
-    let (odd, rest) = rests.max_by(|(_, one), (_, other)| one.total_cmp(other))?;
+    let residuals = (0..9).map(|n| (n, fit.residuals[n / 3][n % 3].abs()));
+    let (odd, residual) = residuals.max_by(|(_, one), (_, other)| one.total_cmp(other))?;
     Some(Separation {
         x,
         runtime: effect(
@@ -96,13 +95,13 @@ pub fn separate<'a>(
             runtimes,
         ),
         client: effect(CLIENTS, fit.clients, client_best, client_worst, clients),
-        rest: rest.exp(),
-        oddest: format!("{}/{}", RUNTIMES[odd / 3], CLIENTS[odd % 3]),
+        residual: residual.exp(),
+        outlier: format!("{}/{}", RUNTIMES[odd / 3], CLIENTS[odd % 3]),
         smallest,
     })
 }
 
-/// The logarithms of each round that has all cells, so that lower is better.
+/// Returns the logarithms of each round that has all cells, with signs such that lower is better.
 fn layouts<'a>(better: Better, cell: impl Fn(&str) -> Option<&'a Rounds>) -> Option<Vec<Layout>> {
     let mut cells = Vec::new();
     for runtime in RUNTIMES {
@@ -120,7 +119,7 @@ fn layouts<'a>(better: Better, cell: impl Fn(&str) -> Option<&'a Rounds>) -> Opt
             let value = *rounds.get(round)?;
             layout[n / 3][n % 3] = sign * (value > 0.0).then(|| value.ln())?;
         }
-        // What all cells of a round have in common is the machine's.
+        // The mean of a round is the state of the machine.
         let common = layout.iter().flatten().sum::<f64>() / 9.0;
         Some(layout.map(|row| row.map(|value| value - common)))
     };
@@ -128,34 +127,34 @@ fn layouts<'a>(better: Better, cell: impl Fn(&str) -> Option<&'a Rounds>) -> Opt
     (!layouts.is_empty()).then_some(layouts)
 }
 
-/// The sum that is closest, by medians.
+/// The additive fit of the logarithms by median polish.
 struct Fit {
     runtimes: [f64; 3],
     clients: [f64; 3],
-    rest: Layout,
+    residuals: Layout,
 }
 
 impl Fit {
-    fn of(layouts: &[&Layout]) -> Self {
-        let mut rest = Layout::default();
-        for (n, row) in rest.iter_mut().enumerate() {
+    fn new(layouts: &[&Layout]) -> Self {
+        let mut residuals = Layout::default();
+        for (n, row) in residuals.iter_mut().enumerate() {
             for (m, value) in row.iter_mut().enumerate() {
                 let rounds: Vec<f64> = layouts.iter().map(|layout| layout[n][m]).collect();
                 *value = median(&rounds).unwrap_or_default();
             }
         }
         let (mut runtimes, mut clients) = ([0.0; 3], [0.0; 3]);
-        // Three by three settles in two or three sweeps.
+        // A 3 x 3 layout converges in two or three sweeps.
         for _ in 0..10 {
             for n in 0..3 {
-                let share = median3(rest[n]);
+                let share = median3(residuals[n]);
                 runtimes[n] += share;
-                rest[n] = rest[n].map(|value| value - share);
+                residuals[n] = residuals[n].map(|value| value - share);
             }
             for m in 0..3 {
-                let share = median3([rest[0][m], rest[1][m], rest[2][m]]);
+                let share = median3([residuals[0][m], residuals[1][m], residuals[2][m]]);
                 clients[m] += share;
-                for row in &mut rest {
+                for row in &mut residuals {
                     row[m] -= share;
                 }
             }
@@ -163,7 +162,7 @@ impl Fit {
         Self {
             runtimes,
             clients,
-            rest,
+            residuals,
         }
     }
 }
@@ -172,7 +171,7 @@ fn median3([a, b, c]: [f64; 3]) -> f64 {
     a.max(b).min(a.min(b).max(c))
 }
 
-/// Where the smallest and the largest is.
+/// Returns the indices of the smallest and the largest effect.
 fn extremes(effects: &[f64; 3]) -> (usize, usize) {
     let mut order = [0, 1, 2];
     order.sort_by(|one, other| effects[*one].total_cmp(&effects[*other]));
@@ -180,28 +179,28 @@ fn extremes(effects: &[f64; 3]) -> (usize, usize) {
 }
 
 impl Effect {
-    /// Whether it may be told.
-    pub fn is_seen(&self, smallest: Option<f64>) -> bool {
+    /// Returns whether the effect may be claimed.
+    pub fn is_significant(&self, smallest: Option<f64>) -> bool {
         crate::stats::may_claim(&self.cost, smallest)
     }
 
-    fn tell(&self, smallest: Option<f64>) -> String {
-        if !self.is_seen(smallest) {
-            return "nothing that we can see".to_owned();
+    fn describe(&self, smallest: Option<f64>) -> String {
+        if !self.is_significant(smallest) {
+            return "nothing that can be measured".to_owned();
         }
         format!(
             "{} from {} to {} ({} to {})",
-            more(self.cost.value),
+            format_factor(self.cost.value),
             self.best,
             self.worst,
-            more(self.cost.low),
-            more(self.cost.high)
+            format_factor(self.cost.low),
+            format_factor(self.cost.high)
         )
     }
 }
 
 impl Separation {
-    /// The sentence.
+    /// Describes both effects in one sentence.
     pub fn sentence(&self) -> String {
         let Some(smallest) = self.smallest else {
             return "There are not two rounds of an A/A pair, so no difference is claimed."
@@ -212,29 +211,29 @@ impl Separation {
         }
         format!(
             "Changing the runtime costs {}, changing the client costs {}; the smallest difference \
-             we can see is {}.",
-            self.runtime.tell(self.smallest),
-            self.client.tell(self.smallest),
-            more(smallest)
+             that can be claimed is {}.",
+            self.runtime.describe(self.smallest),
+            self.client.describe(self.smallest),
+            format_factor(smallest)
         )
     }
 
-    /// What the two effects leave over, where that is more than noise.
-    pub fn rest(&self) -> Option<String> {
+    /// Describes the largest residual, if it exceeds the noise.
+    pub fn residual(&self) -> Option<String> {
         let smallest = self.smallest.filter(|_| self.runtime.cost.rounds > 1)?;
-        (self.rest > smallest).then(|| {
+        (self.residual > smallest).then(|| {
             format!(
-                "The two do not quite add up: {} is {} away from what its runtime and its client \
-                 cost elsewhere.",
-                self.oddest,
-                more(self.rest)
+                "The two effects do not fully explain {}: it is {} away from what its runtime and its \
+                 client cost elsewhere.",
+                self.outlier,
+                format_factor(self.residual)
             )
         })
     }
 }
 
-/// A factor of at least 1 as people say it: `4.2 %` or `3.1 times`.
-pub fn more(factor: f64) -> String {
+/// Formats a factor of at least 1: `4.2 %` or `3.1 times`.
+pub fn format_factor(factor: f64) -> String {
     let percent = (factor - 1.0) * 100.0;
     match percent {
         _ if factor >= 2.0 => format!("{factor:.1} times"),
@@ -252,7 +251,7 @@ mod tests {
 
     type Cells = BTreeMap<String, Rounds>;
 
-    /// Cells that are the product of these, with noise and rounds that are slow for all.
+    /// Returns cells that are products of these factors, with noise and with slow rounds.
     fn cells(runtimes: [f64; 3], clients: [f64; 3], noise: f64, seed: u64) -> Cells {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut cells = Cells::new();
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn known_effects_are_found_apart() {
+    fn known_effects_are_separated() {
         let cells = cells([1.0, 1.2, 1.5], [1.0, 2.0, 6.0], 0.0, 1);
         let found = of(&cells, 1.02);
         assert!((found.runtime.cost.value - 1.5).abs() < 1e-9);
@@ -286,17 +285,17 @@ mod tests {
         );
         assert_eq!((found.client.best, found.client.worst), ("hyper", "surf"));
         assert!((found.runtime.factors[1] - 1.2).abs() < 1e-9);
-        assert!(found.rest < 1.0 + 1e-9);
+        assert!(found.residual < 1.0 + 1e-9);
         assert_eq!(
             found.sentence(),
             "Changing the runtime costs 50 % from tokio to async-std (50 % to 50 %), changing the \
              client costs 6.0 times from hyper to surf (6.0 times to 6.0 times); the smallest \
-             difference we can see is 2.0 %."
+             difference that can be claimed is 2.0 %."
         );
     }
 
     #[test]
-    fn one_odd_cell_moves_neither_effect_and_is_named() {
+    fn one_outlier_changes_neither_effect_and_is_named() {
         let mut cells = cells([1.0, 1.2, 1.5], [1.0, 2.0, 6.0], 0.0, 1);
         for value in cells.get_mut("smol/surf").unwrap().values_mut() {
             *value *= 3.0;
@@ -304,22 +303,22 @@ mod tests {
         let found = of(&cells, 1.02);
         assert!((found.runtime.cost.value - 1.5).abs() < 1e-9);
         assert!((found.client.cost.value - 6.0).abs() < 1e-9);
-        assert_eq!(found.oddest, "smol/surf");
-        assert!((found.rest - 3.0).abs() < 1e-9);
+        assert_eq!(found.outlier, "smol/surf");
+        assert!((found.residual - 3.0).abs() < 1e-9);
         assert!(
             found
-                .rest()
+                .residual()
                 .unwrap()
-                .contains("smol/surf is 3.0 times away")
+                .contains("smol/surf: it is 3.0 times away")
         );
     }
 
     #[test]
-    fn an_effect_below_the_smallest_difference_is_not_told() {
+    fn an_effect_below_the_smallest_difference_is_not_claimed() {
         let cells = cells([1.0, 1.0, 1.005], [1.0, 1.0, 1.3], 0.01, 3);
         let sentence = of(&cells, 1.02).sentence();
         assert!(
-            sentence.starts_with("Changing the runtime costs nothing that we can see"),
+            sentence.starts_with("Changing the runtime costs nothing that can be measured"),
             "{sentence}"
         );
         assert!(sentence.contains("from hyper to surf") || sentence.contains("from isahc to surf"));
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn more_is_better_where_it_is() {
+    fn a_higher_value_can_be_better() {
         let cells = cells([1.0, 1.0, 2.0], [1.0, 1.0, 1.0], 0.0, 1);
         let found = separate(0.0, Better::Higher, |cell| cells.get(cell), Some(1.01)).unwrap();
         assert_eq!(found.runtime.best, "async-std");
@@ -336,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_round_nothing_is_claimed() {
+    fn with_one_round_nothing_is_claimed() {
         let mut cells = cells([1.0, 1.2, 1.5], [1.0, 2.0, 6.0], 0.0, 1);
         cells
             .get_mut("smol/surf")
@@ -344,11 +343,11 @@ mod tests {
             .retain(|round, _| *round == 3);
         let found = of(&cells, 1.02);
         assert!(found.sentence().contains("no difference is claimed"));
-        assert_eq!(found.rest(), None);
+        assert_eq!(found.residual(), None);
     }
 
     #[test]
-    fn a_missing_cell_is_not_made_up() {
+    fn a_missing_cell_returns_none() {
         let mut cells = cells([1.0; 3], [1.0; 3], 0.0, 1);
         cells.remove("smol/isahc");
         assert_eq!(
@@ -361,7 +360,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn effects_are_found_through_noise(
+        fn effects_are_found_despite_noise(
             runtimes in prop::array::uniform3(1.0..3.0),
             clients in prop::array::uniform3(1.0..8.0),
             seed: u64,
@@ -374,7 +373,7 @@ mod tests {
             prop_assert!((found.runtime.cost.value / spread(runtimes) - 1.0).abs() < 0.04);
             prop_assert!((found.client.cost.value / spread(clients) - 1.0).abs() < 0.04);
             prop_assert!(found.runtime.cost.low <= found.runtime.cost.value);
-            prop_assert!(found.rest < 1.06);
+            prop_assert!(found.residual < 1.06);
         }
     }
 }

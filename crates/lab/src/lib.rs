@@ -1,12 +1,15 @@
-//! The lab: experiments that say what a runtime costs, what a client costs, and what a blocking
-//! call costs, each with the physical limit beside it.
+//! The lab: experiments that measure the cost of a runtime, of a client and of a blocking call. Each
+//! result is shown beside its physical limit.
 //!
-//! In reading order: `experiment` is what is asked and how the answer is judged, `experiments` are
-//! those there are, `worker` is the process that a measurement has to itself, `process` starts it
-//! and the origin, `peers` are contenders that are not ours, `runner` has them take turns,
-//! `environment` is what they ran on, and `record` what was seen; `data` sorts records, `stats` and
-//! `factors` say what they mean and how surely, `cmp` puts two of them side by side, and `report`
-//! tells it all, with figures as `text` writes them.
+//! In reading order:
+//!
+//! - `experiment` defines what an experiment is, and `experiments` contains all of them.
+//! - `worker` is the process in which one contender is measured. `process` starts workers and the
+//!   origin. `peers` are contenders in other languages.
+//! - `runner` runs the contenders in turns, `environment` describes the machine, and `record` reads
+//!   and writes the results.
+//! - `data` groups records, `stats` and `factors` evaluate them, and `cmp` compares two runs.
+//! - `report` renders everything. `text` formats figures.
 
 pub mod cmp;
 pub mod data;
@@ -14,6 +17,7 @@ pub mod environment;
 pub mod experiment;
 pub mod experiments;
 pub mod factors;
+pub mod peer_work;
 pub mod peers;
 pub mod process;
 pub mod record;

@@ -1,5 +1,5 @@
-//! The processes of a measurement: the origin and the workers. None outlives who started it: each
-//! ends with its standard input.
+//! The processes of a measurement: the origin and the workers. Each exits when its standard input
+//! closes, so none outlives the process that started it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,54 +13,55 @@ use std::time::{Duration, Instant};
 use inflight::blocking;
 use inflight_origin::{Options, Origin, Stats};
 
-use crate::experiment::{Experiment, Need};
-use crate::worker::{self, Answer, Ask, Failure, Setup};
+use crate::experiment::{Experiment, Requirement};
+use crate::peer_work;
+use crate::worker::{self, Failure, Measurement, Parameters, WorkerConfig};
 use crate::{experiments, peers};
 
-/// What the processes are, as command lines.
+/// The command lines of the processes.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// Serves as [`serve_origin`] does.
+    /// A program that calls [`serve_origin`].
     pub origin: Vec<OsString>,
-    /// Our own worker; [`Setup::to_args`] comes after it.
+    /// The worker, without the arguments of [`WorkerConfig::to_args`].
     pub worker: Vec<OsString>,
-    /// The same with an allocator that counts, where there is one.
+    /// A worker with a counting allocator, if there is one.
     pub counting: Option<Vec<OsString>>,
 }
 
-/// The program with an allocator that counts, to be found beside the others.
-pub const COUNTING: &str = "inflight-lab-process";
+/// The name of the program with a counting allocator. It is in the same folder as the main program.
+pub const COUNTING_WORKER: &str = "inflight-lab-process";
 
 impl Programs {
-    /// The command line of a contender's worker, ours or a peer's.
+    /// Returns the command line of a contender's worker. The contender may be a peer.
     ///
     /// # Errors
     ///
-    /// Why a peer is not there.
-    pub fn of(&self, setup: &Setup) -> Result<Vec<OsString>, String> {
-        peers::command(setup).unwrap_or_else(|| {
-            let experiment = experiments::find(&setup.experiment);
-            if let Some(reason) = experiment.and_then(Experiment::absent) {
+    /// Returns the reason if a peer or a requirement is missing.
+    pub fn worker_command(&self, config: &WorkerConfig) -> Result<Vec<OsString>, String> {
+        peers::command(config, peer_work::arguments(&config.experiment)).unwrap_or_else(|| {
+            let experiment = experiments::find(&config.experiment);
+            if let Some(reason) = experiment.and_then(Experiment::missing_requirement) {
                 return Err(reason.to_owned());
             }
-            let needs = experiment.and_then(|experiment| experiment.work.needs);
-            let mut line = if needs == Some(Need::Allocator) {
-                let none = format!("needs {COUNTING} beside this program");
-                self.counting.clone().ok_or(none)?
+            let requires = experiment.and_then(|experiment| experiment.execution.requires);
+            let mut line = if requires == Some(Requirement::CountingAllocator) {
+                let missing = format!("needs {COUNTING_WORKER} in the folder of this program");
+                self.counting.clone().ok_or(missing)?
             } else {
                 self.worker.clone()
             };
-            line.extend(setup.to_args().map(OsString::from));
+            line.extend(config.to_args().map(OsString::from));
             Ok(line)
         })
     }
 }
 
-/// Serves on a free port until the input ends; says where on the output.
+/// Runs the origin on a free port until the input ends. Writes its URL to the output.
 ///
 /// # Errors
 ///
-/// When it cannot listen or write.
+/// If listening or writing fails.
 pub fn serve_origin(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     inflight_origin::raise_file_limit()?;
     let origin = Origin::bind(Options::default())?;
@@ -70,25 +71,25 @@ pub fn serve_origin(mut input: impl Read, mut output: impl Write) -> io::Result<
     Ok(())
 }
 
-/// A program that is nothing but the processes of a measurement: `origin`, or `worker` with the
-/// arguments of [`Setup::from_args`], on standard input and output.
+/// Runs the origin or a worker on standard input and output. The first argument is `origin`, or
+/// `worker` followed by the arguments of [`WorkerConfig::from_args`].
 ///
 /// # Errors
 ///
-/// As those two, and for any other argument.
+/// As [`serve_origin`] and [`worker::serve`], and for any other argument.
 pub fn main(args: impl IntoIterator<Item = String>) -> Result<(), Failure> {
     let (input, output) = (io::stdin().lock(), io::stdout().lock());
     let mut args = args.into_iter();
     match args.next().as_deref() {
         Some("origin") => Ok(serve_origin(input, output)?),
-        Some("worker") => worker::serve(&Setup::from_args(args)?, input, output),
-        _ => Err("either `origin` or `worker`".into()),
+        Some("worker") => worker::serve(&WorkerConfig::from_args(args)?, input, output),
+        _ => Err("the first argument must be `origin` or `worker`".into()),
     }
 }
 
 const LISTENING: &str = "listening on ";
 
-/// The origin in a process of its own, so that its work is not counted as the client's.
+/// The origin in its own process, so that its CPU time is not counted as the client's.
 pub struct OriginProcess {
     process: Process,
     base: String,
@@ -96,17 +97,17 @@ pub struct OriginProcess {
 }
 
 impl OriginProcess {
-    /// Starts it and waits until it listens.
+    /// Starts the origin and waits until it listens.
     ///
     /// # Errors
     ///
-    /// When it does not start, or says something else than where it listens.
+    /// If the process does not start, or does not print its URL.
     pub fn start(line: &[OsString]) -> io::Result<Self> {
         let process = Process::start(line)?;
-        let said = process.read(Duration::from_secs(30), &|| false)?;
-        let base = said
+        let first_line = process.read_line(Duration::from_secs(30), &|| false)?;
+        let base = first_line
             .strip_prefix(LISTENING)
-            .ok_or_else(|| io::Error::other(format!("the origin said {said:?}")))?
+            .ok_or_else(|| io::Error::other(format!("the origin printed {first_line:?}")))?
             .to_owned();
         Ok(Self {
             process,
@@ -115,100 +116,102 @@ impl OriginProcess {
         })
     }
 
-    /// Its URL, without a slash at its end.
+    /// Returns the origin's URL, without a trailing slash.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// Begins to count anew.
+    /// Resets the origin's statistics.
     ///
     /// # Errors
     ///
-    /// When it does not answer.
+    /// If the origin does not respond.
     pub fn reset(&self) -> io::Result<()> {
         let request = self.session.post(format!("{}/stats/reset", self.base));
-        self.answered(request).map(drop)
+        self.request_stats(request).map(drop)
     }
 
-    /// What it has counted.
+    /// Returns the origin's statistics.
     ///
     /// # Errors
     ///
-    /// When it does not answer.
+    /// If the origin does not respond.
     pub fn stats(&self) -> io::Result<Stats> {
-        self.answered(self.session.get(format!("{}/stats", self.base)))
+        self.request_stats(self.session.get(format!("{}/stats", self.base)))
     }
 
-    fn answered(&self, request: blocking::RequestBuilder) -> io::Result<Stats> {
+    fn request_stats(&self, request: blocking::RequestBuilder) -> io::Result<Stats> {
         let stats = request.send().and_then(|response| response.json());
         stats.map_err(|error| {
-            let said = self.process.complaint();
-            io::Error::other(format!("the origin does not answer: {error} {said}"))
+            let stderr = self.process.stderr();
+            io::Error::other(format!("the origin does not respond: {error} {stderr}"))
         })
     }
 }
 
-/// A worker.
+/// A worker process.
 pub struct Worker(Process);
 
-/// Why there is no answer to a turn.
+/// An error of [`Worker::measure`].
 #[derive(Debug)]
-pub enum NoAnswer {
-    /// The worker failed; a wrong answer of the server ends it, and this says so.
+pub enum MeasureError {
+    /// The worker failed, for example because the server sent a wrong response. Contains the reason.
     Failed(String),
-    /// The caller did not want to wait for it.
+    /// The caller interrupted the turn.
     Interrupted,
 }
 
 impl Worker {
-    /// Starts it.
+    /// Starts a worker.
     ///
     /// # Errors
     ///
-    /// When it does not start.
+    /// If the process does not start.
     pub fn start(line: &[OsString]) -> io::Result<Self> {
         Process::start(line).map(Self)
     }
 
-    /// Has a turn done.
+    /// Runs one turn and returns its measurement. Calls `interrupted` regularly.
     ///
     /// # Errors
     ///
-    /// When it ended, answered something else, took longer than `patience`, or `interrupted`
-    /// said so, which is asked now and then.
-    pub fn turn(
+    /// If the worker exits, prints something else or takes longer than `timeout`, or if `interrupted`
+    /// returns `true`.
+    pub fn measure(
         &mut self,
-        ask: Ask,
-        patience: Duration,
+        params: Parameters,
+        timeout: Duration,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<Measurement, MeasureError> {
         let failed = |process: &Process, error: &dyn std::fmt::Display| {
-            NoAnswer::Failed(process.complaint_or(error))
+            MeasureError::Failed(process.stderr_or(error))
         };
-        let line = serde_json::to_string(&ask).map_err(|error| failed(&self.0, &error))?;
-        // One that has ended is told by what it said on its way.
-        let _ = self.0.write(&line);
-        match self.0.read(patience, interrupted) {
+        let line = serde_json::to_string(&params).map_err(|error| failed(&self.0, &error))?;
+        // If the worker has exited, the read below returns its error output.
+        let _ = self.0.write_line(&line);
+        match self.0.read_line(timeout, interrupted) {
             Ok(line) => serde_json::from_str(&line)
                 .map_err(|error| failed(&self.0, &format_args!("{error}: {line}"))),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(NoAnswer::Interrupted),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                Err(MeasureError::Interrupted)
+            }
             Err(error) => Err(failed(&self.0, &error)),
         }
     }
 }
 
-/// How much of what a process says on standard error is kept: its end.
-const LINES: usize = 20;
+/// The number of lines of standard error that are kept. They are the last ones.
+const STDERR_LINES: usize = 20;
 
-/// How often one looks whether to go on waiting.
-const LOOK: Duration = Duration::from_millis(50);
+/// The interval of the checks for an interruption.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 struct Process {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<io::Result<String>>,
     errors: Arc<Mutex<VecDeque<String>>>,
-    complained: Receiver<()>,
+    stderr_closed: Receiver<()>,
 }
 
 impl Process {
@@ -222,7 +225,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // A Ctrl-C in the terminal is for who started it, who ends it in order.
+        // Ctrl-C in the terminal must only reach the parent, which shuts the child down.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(|error| {
@@ -239,15 +242,15 @@ impl Process {
             });
         }
         let errors = Arc::new(Mutex::new(VecDeque::new()));
-        let (over, complained) = mpsc::channel();
+        let (closed, stderr_closed) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
             let errors = errors.clone();
             thread::spawn(move || {
-                let _over: mpsc::Sender<()> = over;
+                let _closed: mpsc::Sender<()> = closed;
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                     let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
                     errors.push_back(line);
-                    if errors.len() > LINES {
+                    if errors.len() > STDERR_LINES {
                         errors.pop_front();
                     }
                 }
@@ -258,40 +261,40 @@ impl Process {
             child,
             lines,
             errors,
-            complained,
+            stderr_closed,
         })
     }
 
-    fn write(&mut self, line: &str) -> io::Result<()> {
+    fn write_line(&mut self, line: &str) -> io::Result<()> {
         match &mut self.input {
-            // In one call, so that no half of a line wakes the worker.
+            // One call, so that the worker never sees half a line.
             Some(input) => input.write_all(format!("{line}\n").as_bytes()),
             None => Ok(()),
         }
     }
 
-    fn read(&self, patience: Duration, interrupted: &dyn Fn() -> bool) -> io::Result<String> {
-        let until = Instant::now() + patience;
+    fn read_line(&self, timeout: Duration, interrupted: &dyn Fn() -> bool) -> io::Result<String> {
+        let until = Instant::now() + timeout;
         loop {
-            match self.lines.recv_timeout(LOOK) {
+            match self.lines.recv_timeout(POLL_INTERVAL) {
                 Ok(line) => return line,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(io::Error::other("it ended without an answer"));
+                    return Err(io::Error::other("the process exited without an answer"));
                 }
                 Err(RecvTimeoutError::Timeout) if interrupted() => {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= until => {
-                    return Err(io::Error::other(format!("no answer within {patience:?}")));
+                    return Err(io::Error::other(format!("no answer within {timeout:?}")));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
 
-    /// What it said on standard error: all of it, if it has ended.
-    fn complaint(&self) -> String {
-        let _ = self.complained.recv_timeout(LOOK);
+    /// Returns the output on standard error. It is complete if the process has exited.
+    fn stderr(&self) -> String {
+        let _ = self.stderr_closed.recv_timeout(POLL_INTERVAL);
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         errors
             .iter()
@@ -300,19 +303,19 @@ impl Process {
             .join("; ")
     }
 
-    fn complaint_or(&self, error: &dyn std::fmt::Display) -> String {
-        let said = self.complaint();
-        if said.is_empty() {
+    fn stderr_or(&self, error: &dyn std::fmt::Display) -> String {
+        let stderr = self.stderr();
+        if stderr.is_empty() {
             error.to_string()
         } else {
-            said
+            stderr
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

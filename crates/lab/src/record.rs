@@ -1,8 +1,7 @@
-//! What was seen: raw records, one line for each metric of each turn, kept as CSV beside what the
-//! machine was.
+//! Raw records as CSV: one line for each metric of each turn.
 //!
-//! A file holds any number of runs. Each begins with comment lines, `# key: value`, that describe
-//! its environment; the first of them is `# run: ID`.
+//! A file holds any number of runs. Each run begins with comment lines, `# key: value`, that describe
+//! its environment. The first of them is `# run: ID`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -12,17 +11,17 @@ use serde::{Deserialize, Serialize};
 /// One metric of one turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The run: when it began, as `2026-11-25T02:10:00Z`.
+    /// The ID of the run: its start time, such as `2026-11-25T02:10:00Z`.
     pub run: String,
     /// [`Experiment::name`](crate::experiment::Experiment::name).
     pub experiment: String,
     /// [`Contender::name`](crate::experiment::Contender::name).
     pub contender: String,
-    /// The variable's value; 0 where there is none.
+    /// The variable's value. 0 if there is no variable.
     pub x: f64,
-    /// The round, from 0. Turns of one round are compared with each other.
+    /// The round, from 0. Turns of the same round are compared with each other.
     pub round: u32,
-    /// The place in the round, from 0: contenders alternate, and what comes first differs.
+    /// The contender's position in the round, from 0.
     pub turn: u32,
     /// [`Metric::name`](crate::experiment::Metric::name).
     pub metric: String,
@@ -30,54 +29,54 @@ pub struct Row {
     pub value: f64,
     /// The metric's unit.
     pub unit: String,
-    /// Answers that were verified in this turn.
+    /// The number of responses that were verified in this turn.
     pub answered: u64,
-    /// Why the round is not counted: the origin was busy or late. Empty where it is.
+    /// Why the turn is discarded: the origin was busy or late. Empty if the turn counts.
     pub thrown: String,
 }
 
-/// What a run ran on, by name: `cpu`, `cores`, `kernel`, `rustc`, versions, limits.
+/// The environment of a run, by key: `cpu`, `cores`, `kernel`, `rustc`, versions, limits.
 pub type Environment = BTreeMap<String, String>;
 
-/// A run and where it was made.
+/// A run and its environment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Run {
     /// [`Row::run`].
     pub id: String,
     /// The machine and the programs.
     pub environment: Environment,
-    /// In the order in which they were measured.
+    /// The rows, in the order in which they were measured.
     pub rows: Vec<Row>,
 }
 
 const RUN: &str = "run";
 
-/// A run's machine and date as a sentence, by its [`Run::id`].
-pub fn place(run: &str, environment: &Environment) -> String {
+/// Describes the date and the machine of a run in one sentence. `run` is a [`Run::id`].
+pub fn describe_run(run: &str, environment: &Environment) -> String {
     let get = |key: &str| environment.get(key);
     let day = run.split('T').next().unwrap_or(run);
-    let mut place = Vec::new();
-    place.extend(get("cpu").cloned());
-    place.extend(get("cores").map(|cores| format!("{cores} cores")));
-    place.extend(get("memory").cloned());
+    let mut parts = Vec::new();
+    parts.extend(get("cpu").cloned());
+    parts.extend(get("cores").map(|cores| format!("{cores} cores")));
+    parts.extend(get("memory").cloned());
     if let (Some(system), Some(kernel)) = (get("system"), get("kernel")) {
-        place.push(format!("{system} {kernel}"));
+        parts.push(format!("{system} {kernel}"));
     }
-    if place.is_empty() {
-        place.push("a machine that the records do not describe".to_owned());
+    if parts.is_empty() {
+        parts.push("a machine that the records do not describe".to_owned());
     }
-    format!("Measured on {day} on {}.", place.join(", "))
+    format!("Measured on {day} on {}.", parts.join(", "))
 }
 
-/// Writes the comment lines that begin a run, and the columns' names.
+/// Writes the comment lines at the start of a run, and the header line.
 ///
 /// # Errors
 ///
-/// When it cannot be written.
+/// If writing fails.
 pub fn begin(mut out: impl Write, id: &str, environment: &Environment) -> io::Result<()> {
     writeln!(out, "# {RUN}: {id}")?;
     for (key, value) in environment {
-        // A line break in a value would begin a row.
+        // A line break in a value would start a row.
         let value = value.replace(['\n', '\r'], " ");
         writeln!(out, "# {key}: {value}")?;
     }
@@ -98,11 +97,11 @@ const COLUMNS: [&str; 11] = [
     "thrown",
 ];
 
-/// Writes rows, without the columns' names.
+/// Writes rows, without the header line.
 ///
 /// # Errors
 ///
-/// When they cannot be written.
+/// If writing fails.
 pub fn write(out: impl Write, rows: &[Row]) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new()
         .has_headers(false)
@@ -113,24 +112,24 @@ pub fn write(out: impl Write, rows: &[Row]) -> io::Result<()> {
     writer.flush()
 }
 
-/// Reads every run of a file.
+/// Reads all runs of a file.
 ///
 /// # Errors
 ///
-/// When it cannot be read, or a line is no row: the message says which.
+/// If reading fails, or if a line is not a valid row. The message contains the line number.
 pub fn read(mut from: impl Read) -> io::Result<Vec<Run>> {
     let mut text = String::new();
     from.read_to_string(&mut text)?;
     let mut runs: Vec<Run> = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let bad = |what: &dyn std::fmt::Display| {
+        let invalid = |what: &dyn std::fmt::Display| {
             let message = format!("line {}: {what}", number + 1);
             io::Error::new(io::ErrorKind::InvalidData, message)
         };
         if let Some(comment) = line.strip_prefix("# ") {
             let (key, value) = comment
                 .split_once(": ")
-                .ok_or_else(|| bad(&"a comment is `# key: value`"))?;
+                .ok_or_else(|| invalid(&"a comment must have the form `# key: value`"))?;
             if key == RUN {
                 runs.push(Run {
                     id: value.to_owned(),
@@ -148,13 +147,13 @@ pub fn read(mut from: impl Read) -> io::Result<Vec<Run>> {
             .has_headers(false)
             .from_reader(line.as_bytes());
         let row: Row = match reader.deserialize().next() {
-            Some(row) => row.map_err(|error| bad(&error))?,
-            None => return Err(bad(&"no row")),
+            Some(row) => row.map_err(|error| invalid(&error))?,
+            None => return Err(invalid(&"not a row")),
         };
         let run = runs
             .last_mut()
             .filter(|run| run.id == row.run)
-            .ok_or_else(|| bad(&"a row of a run that has not begun"))?;
+            .ok_or_else(|| invalid(&"a row of a run that has no `# run:` line"))?;
         run.rows.push(row);
     }
     Ok(runs)
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_records_are_read_back() {
         let environment = Environment::from([("cpu".to_owned(), "two\nlines".to_owned())]);
         let mut file = Vec::new();
         begin(&mut file, &row(0.0).run, &environment).unwrap();
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn an_error_contains_the_line_number() {
         let mut file = Vec::new();
         begin(&mut file, "r", &Environment::new()).unwrap();
         file.extend(b"r,gather,x\n");

@@ -1,12 +1,12 @@
-//! Figures as people read them.
+//! Formats numbers for people.
 
-/// Three digits that count, and no more than were measured: `9.37`, `103`, `2,387`.
+/// Formats a number with three significant digits: `9.37`, `103`, `2,387`.
 pub fn number(value: f64) -> String {
     if !value.is_finite() {
         return "-".to_owned();
     }
     let size = value.abs();
-    // By what it is rounded to, so that 9.996 is 10.0 and not 10.00.
+    // The bounds are rounded values, so that 9.996 becomes 10.0 and not 10.00.
     let digits = match size {
         _ if size == 0.0 || size >= 99.95 => 0,
         9.995.. => 1,
@@ -16,12 +16,12 @@ pub fn number(value: f64) -> String {
     grouped(&format!("{value:.digits$}"))
 }
 
-/// A number that counts things, or that somebody chose: `5,000`, `0.5`.
+/// Formats an exact number: `5,000`, `0.5`.
 pub fn count(value: f64) -> String {
     grouped(&format!("{value}"))
 }
 
-/// With its unit: `103 ms`. Where the unit is a count, without.
+/// Formats a number with its unit: `103 ms`. A count has no unit.
 pub fn figure(value: f64, unit: &str) -> String {
     let unit = shown(unit);
     let text = match unit {
@@ -31,7 +31,7 @@ pub fn figure(value: f64, unit: &str) -> String {
     with_unit(&text, unit)
 }
 
-/// `103 ms`, `20,000/s`, `12`.
+/// Appends a unit: `103 ms`, `20,000/s`, `12`.
 pub(crate) fn with_unit(text: &str, unit: &str) -> String {
     match shown(unit) {
         "" => text.to_owned(),
@@ -40,7 +40,7 @@ pub(crate) fn with_unit(text: &str, unit: &str) -> String {
     }
 }
 
-/// A unit of the records as it is shown.
+/// Returns the display form of a unit in the records.
 pub fn shown(unit: &str) -> &str {
     match unit {
         "us" => "µs",
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_digits_count() {
+    fn numbers_have_three_significant_digits() {
         let known = [
             (0.0, "0"),
             (0.001_234, "0.00123"),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_has_its_unit_and_a_count_none() {
+    fn a_count_has_no_unit() {
         assert_eq!(figure(9.374, "us"), "9.37 µs");
         assert_eq!(figure(12.0, "1"), "12");
         assert_eq!(figure(12.5, "1"), "12.5");

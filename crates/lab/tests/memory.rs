@@ -1,4 +1,4 @@
-//! What an experiment says of the memory of its process: alone in one, as others would be counted
+//! The memory metric of `large`. The test has its own process, because other tests would be counted
 //! too.
 
 mod turn;
@@ -6,14 +6,14 @@ mod turn;
 use inflight_lab::experiments;
 use turn::metrics;
 
-/// The rest stays at the server and in the sockets between.
+/// The rest of the body stays in the server and in socket buffers.
 #[test]
-fn no_client_takes_the_whole_of_a_large_body_that_nobody_reads() {
+fn no_client_buffers_a_whole_large_body() {
     for contender in (experiments::find("large").unwrap().contenders)() {
-        let seen = metrics("large", &contender.program, 4.0, 1);
+        let measured = metrics("large", &contender.program, 4.0, 1);
         assert!(
-            seen["memory"] < 2.0 * 1024.0,
-            "{}: {seen:?}",
+            measured["memory"] < 2.0 * 1024.0,
+            "{}: {measured:?}",
             contender.program
         );
     }

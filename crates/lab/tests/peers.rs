@@ -1,26 +1,26 @@
-//! Each peer that is present keeps to the protocol, and checks what it gets.
-#![allow(clippy::print_stderr, reason = "a peer that is not there is told")]
+//! Each installed peer follows the protocol and verifies responses.
+#![allow(clippy::print_stderr, reason = "reports peers that are not installed")]
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use inflight_lab::experiments;
 use inflight_lab::peers::{self, Peer};
-use inflight_lab::process::{NoAnswer, Worker};
-use inflight_lab::worker::{Answer, Ask, Setup};
+use inflight_lab::process::{MeasureError, Worker};
+use inflight_lab::worker::{Measurement, Parameters, WorkerConfig};
+use inflight_lab::{experiments, peer_work};
 use inflight_origin::Origin;
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any turn of these tests takes.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-const LITTLE: Ask = Ask {
+const SMALL: Parameters = Parameters {
     x: 3.0,
     iterations: 2,
 };
 
-/// The command line of each peer that is present, in each experiment it takes part in.
+/// Calls `check` with the command line of each installed peer in each of its experiments.
 fn every_line(origin: &str, check: impl Fn(&Peer, &str, &[OsString])) {
     for peer in peers::all() {
         if let Err(reason) = peer.version() {
@@ -28,15 +28,17 @@ fn every_line(origin: &str, check: impl Fn(&Peer, &str, &[OsString])) {
             continue;
         }
         for experiment in experiments::all() {
-            if !peers::of(experiment.name).any(|name| name == peer.name) {
+            if !peers::participants(experiment.name).any(|name| name == peer.name) {
                 continue;
             }
-            let setup = Setup {
+            let config = WorkerConfig {
                 experiment: experiment.name.to_owned(),
                 contender: peer.name.to_owned(),
                 origin: origin.to_owned(),
             };
-            let line = peers::command(&setup).unwrap().unwrap();
+            let line = peers::command(&config, peer_work::arguments(&config.experiment))
+                .unwrap()
+                .unwrap();
             check(peer, experiment.name, &line);
         }
     }
@@ -48,57 +50,58 @@ fn every_worker(origin: &str, check: impl Fn(&Peer, &str, Worker)) {
     });
 }
 
-fn turn(worker: &mut Worker) -> Result<Answer, NoAnswer> {
-    worker.turn(LITTLE, PATIENCE, &|| false)
+fn turn(worker: &mut Worker) -> Result<Measurement, MeasureError> {
+    worker.measure(SMALL, TIMEOUT, &|| false)
 }
 
 #[test]
-fn a_peer_answers_every_turn_with_every_metric_of_its_experiment() {
+fn a_peer_reports_every_metric_of_its_experiment() {
     let origin = Origin::start().unwrap();
     every_worker(&origin.url(""), |peer, experiment, mut worker| {
-        let who = format!("{} in {experiment}", peer.name);
+        let context = format!("{} in {experiment}", peer.name);
         for _ in 0..2 {
             origin.reset_stats();
-            let answer = turn(&mut worker).unwrap_or_else(|error| panic!("{who}: {error:?}"));
-            let metrics = experiments::find(experiment).unwrap().of_worker();
+            let measurement =
+                turn(&mut worker).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+            let metrics = experiments::find(experiment).unwrap().worker_metrics();
             let expected: Vec<_> = metrics.map(|metric| metric.name).collect();
-            let mut told: Vec<_> = answer.metrics.keys().map(String::as_str).collect();
-            told.sort_by_key(|name| expected.iter().position(|metric| metric == name));
-            assert_eq!(told, expected, "{who}");
+            let mut reported: Vec<_> = measurement.metrics.keys().map(String::as_str).collect();
+            reported.sort_by_key(|name| expected.iter().position(|metric| metric == name));
+            assert_eq!(reported, expected, "{context}");
             assert!(
-                answer.metrics.values().all(|value| *value > 0.0),
-                "{who}: {answer:?}"
+                measurement.metrics.values().all(|value| *value > 0.0),
+                "{context}: {measurement:?}"
             );
-            assert!(answer.answered >= 2, "{who}: {answer:?}");
-            // wrk looks at one answer beside those it counts, and is cut off in the last of them.
+            assert!(measurement.answered >= 2, "{context}: {measurement:?}");
+            // wrk_ceiling sends one request itself, and wrk stops during its last requests.
             assert!(
-                origin.stats().requests >= answer.answered,
-                "{who}: {answer:?}"
+                origin.stats().requests >= measurement.answered,
+                "{context}: {measurement:?}"
             );
         }
     });
 }
 
-/// A path that answers every request with 200 and something else, and one that has no page at all.
+/// One path responds with 200 and another body, the other one with an error.
 #[test]
-fn a_wrong_answer_ends_a_peer_and_is_told() {
+fn a_peer_exits_with_a_reason_on_a_wrong_response() {
     let origin = Origin::start().unwrap();
     for wrong in ["/anything", "/not-there"] {
         every_worker(&origin.url(wrong), |peer, experiment, mut worker| {
-            let who = format!("{} in {experiment} of {wrong}", peer.name);
+            let context = format!("{} in {experiment} of {wrong}", peer.name);
             match turn(&mut worker) {
-                Err(NoAnswer::Failed(reason)) => {
-                    assert!(!reason.contains("without an answer"), "{who}: {reason}");
+                Err(MeasureError::Failed(reason)) => {
+                    assert!(!reason.contains("without an answer"), "{context}: {reason}");
                 }
-                other => panic!("{who}: {other:?}"),
+                other => panic!("{context}: {other:?}"),
             }
         });
     }
 }
 
-/// What complains of each connection that it leaves open would wait for somebody to read it all.
+/// A peer that prints warnings on exit could block on a full pipe.
 #[test]
-fn a_peer_ends_with_its_input_and_without_a_word() {
+fn a_peer_exits_silently_when_its_input_ends() {
     let origin = Origin::start().unwrap();
     every_line(&origin.url(""), |peer, experiment, line| {
         let mut child = Command::new(&line[0])
@@ -109,25 +112,25 @@ fn a_peer_ends_with_its_input_and_without_a_word() {
             .spawn()
             .unwrap();
         let mut input = child.stdin.take().unwrap();
-        writeln!(input, "{}", serde_json::to_string(&LITTLE).unwrap()).unwrap();
+        writeln!(input, "{}", serde_json::to_string(&SMALL).unwrap()).unwrap();
         drop(input);
         let output = child.wait_with_output().unwrap();
-        let who = format!("{} in {experiment}", peer.name);
-        assert!(output.status.success(), "{who}: {output:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{who}");
+        let context = format!("{} in {experiment}", peer.name);
+        assert!(output.status.success(), "{context}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{context}");
         assert_eq!(
             output.stdout.iter().filter(|byte| **byte == b'\n').count(),
             1,
-            "{who}"
+            "{context}"
         );
     });
 }
 
 #[test]
-fn what_a_record_says_of_the_peers_is_their_version_or_that_they_are_absent() {
-    let said: Vec<_> = peers::environment().collect();
-    assert_eq!(said.len(), peers::all().len());
-    for ((key, value), peer) in said.iter().zip(peers::all()) {
+fn the_environment_has_the_version_of_each_peer_or_absent() {
+    let entries: Vec<_> = peers::environment().collect();
+    assert_eq!(entries.len(), peers::all().len());
+    for ((key, value), peer) in entries.iter().zip(peers::all()) {
         assert_eq!(*key, format!("peer.{}", peer.name));
         match peer.version() {
             Ok(version) => assert_eq!(*value, version),

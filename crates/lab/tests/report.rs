@@ -1,4 +1,4 @@
-//! A report of made-up records: whole, well nested, true to the records, and from nowhere else.
+//! A report of synthetic records is complete, well formed, self-contained and equal to the records.
 
 mod synthetic;
 
@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use inflight_lab::record;
-use inflight_lab::report::{MarkerError, Report, Subject};
+use inflight_lab::report::{ExperimentInfo, MarkerError, Report};
 use inflight_lab::stats::median;
 use roxmltree::{Document, Node};
 
-fn subjects() -> Vec<Subject> {
-    let mut subjects = synthetic::subjects();
-    subjects.extend(synthetic::unmeasured());
-    subjects
+fn experiments() -> Vec<ExperimentInfo> {
+    let mut experiments = synthetic::experiments();
+    experiments.extend(synthetic::unmeasured());
+    experiments
 }
 
 fn report() -> Report {
-    Report::new(&[synthetic::records()], subjects())
+    Report::new(&[synthetic::records()], experiments())
 }
 
-/// As XML, which is stricter than HTML about nesting, quotes and escapes.
+/// Parses the page as XML, which is stricter than HTML.
 fn parse(html: &str) -> Document<'_> {
     let body = html.strip_prefix("<!DOCTYPE html>").unwrap();
     Document::parse(body).unwrap()
@@ -40,18 +40,18 @@ fn class(node: &Node<'_, '_>, class: &str) -> bool {
 }
 
 #[test]
-fn every_picture_shows_something_and_is_named() {
+fn every_chart_has_data_and_a_name() {
     let html = report().html();
     let document = parse(&html);
     let mut ids = HashSet::new();
     for node in document.descendants() {
         if let Some(id) = node.attribute("id") {
-            assert!(ids.insert(id.to_owned()), "{id} is there twice");
+            assert!(ids.insert(id.to_owned()), "duplicate id {id}");
         }
     }
-    let mut pictures = 0;
+    let mut charts = 0;
     for svg in all(&document, "svg") {
-        pictures += 1;
+        charts += 1;
         assert_eq!(svg.attribute("role"), Some("img"));
         for id in svg.attribute("aria-labelledby").unwrap().split(' ') {
             assert!(ids.contains(id), "{id}");
@@ -69,7 +69,7 @@ fn every_picture_shows_something_and_is_named() {
                     .is_some_and(|label| label.len() > 5)
             );
             let drawn = |node: &Node<'_, '_>| {
-                shapes.contains(&node.tag_name().name()) && !class(node, "room")
+                shapes.contains(&node.tag_name().name()) && !class(node, "hit-area")
             };
             assert!(datum.descendants().any(|node| drawn(&node)), "{id}");
         }
@@ -83,13 +83,13 @@ fn every_picture_shows_something_and_is_named() {
             }
         }
     }
-    // A picture for a desk and one for a phone.
-    assert!(pictures >= 2 * 15, "{pictures}");
-    // Each has its table.
-    assert_eq!(all(&document, "figure").count() * 2, pictures);
+    // Each figure has a wide and a narrow chart.
+    assert!(charts >= 2 * 15, "{charts}");
+    // Each figure has a table.
+    assert_eq!(all(&document, "figure").count() * 2, charts);
     for figure in all(&document, "figure") {
         let details = figure.children().find(|node| node.has_tag_name("details"));
-        let details = details.expect("a table behind each picture");
+        let details = details.expect("each figure has a table");
         assert!(details.descendants().any(|node| node.has_tag_name("td")));
     }
 }
@@ -109,7 +109,7 @@ fn the_tables_hold_the_medians_of_the_records() {
     }
     let html = report().html();
     let document = parse(&html);
-    let mut seen = HashSet::new();
+    let mut found = HashSet::new();
     for td in all(&document, "td").filter(|td| td.has_attribute("data-value")) {
         let section = td
             .ancestors()
@@ -131,21 +131,21 @@ fn the_tables_hold_the_medians_of_the_records() {
         let shown: f64 = of("data-value").parse().unwrap();
         assert!((shown - expected).abs() <= 1e-9 * expected.abs(), "{key:?}");
         assert!(td.text().unwrap().chars().any(|c| c.is_ascii_digit()));
-        seen.insert(key);
+        found.insert(key);
     }
-    // Of a heartbeat's hundreds of beats the table has the longest.
+    // The table of the heartbeat has only the longest gaps.
     let missing = values
         .keys()
-        .filter(|key| key.0 != "heartbeat" && !seen.contains(*key));
+        .filter(|key| key.0 != "heartbeat" && !found.contains(*key));
     assert_eq!(
         missing.collect::<Vec<_>>(),
         Vec::<&(String, String, String, String)>::new()
     );
-    assert_eq!(seen.iter().filter(|key| key.0 == "heartbeat").count(), 4);
+    assert_eq!(found.iter().filter(|key| key.0 == "heartbeat").count(), 4);
 }
 
 #[test]
-fn nothing_is_loaded_from_anywhere() {
+fn the_page_loads_no_resources() {
     let html = report().html();
     assert!(!html.contains("http://") && !html.contains("https://"));
     assert!(!html.contains("@import") && !html.contains("url("));
@@ -167,7 +167,7 @@ fn nothing_is_loaded_from_anywhere() {
 }
 
 #[test]
-fn hostile_names_stay_names() {
+fn hostile_names_are_escaped() {
     let hostile = "</svg></table><script src=\"http://x\">alert('&')</script>|`*\u{7}";
     let mut run = synthetic::records();
     for row in &mut run.rows {
@@ -179,7 +179,7 @@ fn hostile_names_stay_names() {
         }
     }
     run.environment.insert("cpu".into(), hostile.into());
-    let report = Report::new(&[run], subjects());
+    let report = Report::new(&[run], experiments());
     let html = report.html();
     let document = parse(&html);
     assert_eq!(all(&document, "script").count(), 1);
@@ -196,7 +196,7 @@ fn hostile_names_stay_names() {
 }
 
 #[test]
-fn what_was_not_measured_is_told_and_not_made_up() {
+fn experiments_without_records_are_reported_as_not_measured() {
     let report = report();
     let html = report.html();
     for name in ["session", "large"] {
@@ -213,7 +213,7 @@ fn what_was_not_measured_is_told_and_not_made_up() {
             format!("`{name}` is not measured in these records.")
         );
     }
-    let nothing = Report::new(&[], subjects());
+    let nothing = Report::new(&[], experiments());
     assert!(nothing.is_empty());
     assert_eq!(nothing.html().matches("<svg").count(), 0);
 }
@@ -224,12 +224,12 @@ fn findings_are_computed() {
     let findings = report.markdown("findings").unwrap();
     for known in [
         "`timeline`: 20 pages took 2,022 ms one after another, and 10",
-        "`heartbeat`: A blocking call inside the task stopped the heart for 101 ms",
+        "`heartbeat`: A blocking call inside the task stopped the heartbeat for 101 ms",
         "requests in async def takes 10,",
-        "`dose`: Inside the task the gap grows by 1.0",
+        "`dose`: Inside the task, the gap grows by 1.0",
         "`later`: Size",
         "`session`: not measured in these records",
-        "Measured on 2026-11-25 on A processor that was made up, 2 cores",
+        "Measured on 2026-11-25 on A synthetic processor, 2 cores",
     ] {
         assert!(findings.contains(known), "{known}\n{findings}");
     }
@@ -240,13 +240,13 @@ fn findings_are_computed() {
     );
     assert!(effects.contains("from hyper to surf"), "{effects}");
     assert!(
-        effects.contains("async-std/surf is 2"),
-        "the odd cell is named: {effects}"
+        effects.contains("async-std/surf: it is 2"),
+        "the outlier is named: {effects}"
     );
 }
 
 #[test]
-fn markers_are_filled_and_the_rest_is_left_alone() {
+fn markers_are_filled_and_other_text_is_unchanged() {
     let report = report();
     let page = "# Title\n\n<!-- lab:begin gather -->\nold\n<!-- lab:end gather -->\n\ntext\n\
                 <!-- lab:begin noise --><!-- lab:end noise -->\nend\n";
@@ -256,7 +256,11 @@ fn markers_are_filled_and_the_rest_is_left_alone() {
     assert!(filled.contains("\n\ntext\n") && !filled.contains("\nold\n"));
     assert!(filled.contains("limit: the page's delay"));
     assert!(filled.contains("inflight lab run gather && inflight lab report"));
-    assert_eq!(report.fill(&filled).unwrap(), filled, "it is stable");
+    assert_eq!(
+        report.fill(&filled).unwrap(),
+        filled,
+        "filling is idempotent"
+    );
 
     assert_eq!(report.fill("text"), Err(MarkerError::None));
     let open = "<!-- lab:begin gather -->\n";
@@ -266,12 +270,12 @@ fn markers_are_filled_and_the_rest_is_left_alone() {
 }
 
 #[test]
-fn one_contender_in_one_round_is_a_report_too() {
+fn a_report_can_have_one_contender_and_one_round() {
     let mut maker = synthetic::Maker::new();
-    for subject in synthetic::subjects() {
-        for metric in &subject.metrics {
+    for info in synthetic::experiments() {
+        for metric in &info.metrics {
             maker.row(
-                &subject.name,
+                &info.name,
                 "tokio/hyper",
                 1.0,
                 0,
@@ -280,7 +284,7 @@ fn one_contender_in_one_round_is_a_report_too() {
             );
         }
     }
-    let report = Report::new(&[maker.run()], subjects());
+    let report = Report::new(&[maker.run()], experiments());
     let html = report.html();
     let document = parse(&html);
     assert!(all(&document, "svg").count() > 0);
@@ -293,9 +297,9 @@ fn one_contender_in_one_round_is_a_report_too() {
     );
 }
 
-/// In a real browser, by the script that anybody can run on a report of their own.
+/// Checks the report in a browser with `docs/check_report.py`.
 #[test]
-fn a_browser_shows_it_without_a_complaint() {
+fn the_report_passes_the_browser_checks() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("lab-report");
     fs::create_dir_all(&folder).unwrap();
     let run = synthetic::records();
@@ -312,19 +316,19 @@ fn a_browser_shows_it_without_a_complaint() {
         .arg(&records)
         .output()
     else {
-        tell("skipped: there is no python3");
+        print_note("skipped: python3 is not installed");
         return;
     };
-    let (out, complaints) = (
+    let (out, errors) = (
         String::from_utf8_lossy(&checked.stdout),
         String::from_utf8_lossy(&checked.stderr),
     );
-    // It says so where it skips, as there is no browser.
-    tell(&format!("{out}{complaints}"));
+    // The script prints a note if there is no browser.
+    print_note(&format!("{out}{errors}"));
     assert!(checked.status.success());
 }
 
-#[allow(clippy::print_stderr, reason = "what a test skips is told")]
-fn tell(text: &str) {
+#[allow(clippy::print_stderr, reason = "reports skipped checks")]
+fn print_note(text: &str) {
     eprintln!("{text}");
 }

@@ -1,4 +1,4 @@
-//! Whole runs, of experiments made small.
+//! Complete runs of small experiments.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,9 @@ use inflight_lab::experiment::{Effort, Experiment};
 use inflight_lab::experiments;
 use inflight_lab::process::Programs;
 use inflight_lab::record::{self, Run};
-use inflight_lab::runner::{self, Bounds, Event, Order, Outcome, REPEATS, Records, ResumeError};
+use inflight_lab::runner::{
+    self, Event, OriginBounds, Outcome, REPEATS, Records, ResumeError, RunConfig,
+};
 
 fn programs() -> Programs {
     let line = |command: &str| {
@@ -25,19 +27,19 @@ fn programs() -> Programs {
     }
 }
 
-/// The machine of a test has other work: nothing that it does to the origin counts.
-const PATIENT: Bounds = Bounds {
+/// Bounds that no origin violates, because a test machine may be busy.
+const NO_BOUNDS: OriginBounds = OriginBounds {
     late_us: 3_600_000_000,
     late_us_each: 0,
     busy: f64::MAX,
 };
 
-fn order(name: &str, rounds: u32) -> Order {
+fn config(name: &str, rounds: u32) -> RunConfig {
     let experiment: &'static Experiment = experiments::find(name).unwrap();
-    let mut order = Order::of(vec![experiment], Effort::Quick);
-    order.rounds = Some(rounds);
-    order.bounds = PATIENT;
-    order
+    let mut config = RunConfig::new(vec![experiment], Effort::Quick);
+    config.rounds = Some(rounds);
+    config.bounds = NO_BOUNDS;
+    config
 }
 
 struct Folder(tempfile::TempDir);
@@ -58,19 +60,19 @@ fn read(path: &Path) -> Vec<Run> {
     record::read(fs::File::open(path).unwrap()).unwrap()
 }
 
-fn run(order: Order, records: &Records, interrupted: &dyn Fn() -> bool) -> Outcome {
-    runner::run(order, &programs(), records, interrupted, &mut |_| {}).unwrap()
+fn run(config: RunConfig, records: &Records, interrupted: &dyn Fn() -> bool) -> Outcome {
+    runner::run(config, &programs(), records, interrupted, &mut |_| {}).unwrap()
 }
 
-/// Who had a turn in which round, in the order of the turns.
+/// Returns the contenders of each round, in the order of their turns.
 fn turns(run: &Run) -> BTreeMap<u32, Vec<String>> {
     let mut turns: BTreeMap<u32, BTreeMap<u32, String>> = BTreeMap::new();
     for row in &run.rows {
         let round = turns.entry(row.round).or_default();
-        let who = round
+        let contender = round
             .entry(row.turn)
             .or_insert_with(|| row.contender.clone());
-        assert_eq!(*who, row.contender, "one turn, one contender");
+        assert_eq!(*contender, row.contender, "one turn, one contender");
     }
     let in_order = |round: BTreeMap<u32, String>| round.into_values().collect();
     turns
@@ -80,25 +82,25 @@ fn turns(run: &Run) -> BTreeMap<u32, Vec<String>> {
 }
 
 #[test]
-fn contenders_alternate_and_everyone_has_one_turn_in_each_round() {
+fn contenders_alternate_and_have_one_turn_per_round() {
     let folder = Folder::new();
-    let mut told = 0;
+    let mut events = 0;
     let mut last = 0.0;
     let outcome = runner::run(
-        order("heartbeat", 3),
+        config("heartbeat", 3),
         &programs(),
         &folder.records(),
         &|| false,
         &mut |event| {
             if let Event::Turn(progress) = event {
-                told += 1;
+                events += 1;
                 assert!(progress.done > last && progress.done <= 1.0);
                 last = progress.done;
             }
         },
     )
     .unwrap();
-    assert_eq!((outcome.turns, told, outcome.thrown), (12, 12, 0));
+    assert_eq!((outcome.turns, events, outcome.thrown), (12, 12, 0));
     assert!(last > 0.999, "{last}");
     let runs = read(&folder.records().path);
     let turns = turns(&runs[0]);
@@ -117,51 +119,51 @@ fn contenders_alternate_and_everyone_has_one_turn_in_each_round() {
 }
 
 #[test]
-fn a_round_with_a_late_origin_is_counted_kept_apart_and_repeated() {
+fn a_round_with_a_late_origin_is_discarded_and_repeated() {
     let folder = Folder::new();
-    let mut order = order("heartbeat", 2);
-    // Every delay is later than this, as nothing happens in no time.
-    order.bounds.late_us = 0;
-    let mut told = Vec::new();
+    let mut config = config("heartbeat", 2);
+    // Every delay exceeds this bound.
+    config.bounds.late_us = 0;
+    let mut events = Vec::new();
     let outcome = runner::run(
-        order,
+        config,
         &programs(),
         &folder.records(),
         &|| false,
         &mut |event| {
             if let Event::Thrown { repeated, .. } = event {
-                told.push(*repeated);
+                events.push(*repeated);
             }
         },
     )
     .unwrap();
     let attempts = u64::from(REPEATS + 1);
-    // Of the last attempts the turns count in which the origin had no delay to be late with.
+    // In the last attempts, the turns without delays at the origin count.
     assert_eq!((outcome.turns, outcome.thrown), (2, 2 * attempts));
-    assert_eq!(told, [true, true, false, true, true, false]);
+    assert_eq!(events, [true, true, false, true, true, false]);
     let runs = read(&folder.records().path);
     let kept = runs[0].rows.iter().filter(|row| row.thrown.is_empty());
     let kept: BTreeSet<_> = kept.map(|row| (&*row.contender, row.round)).collect();
     assert_eq!(kept, BTreeSet::from([("idle", 0), ("idle", 1)]));
-    // All of it was done, if not well: there is nothing to resume.
+    // All attempts are used up, so there is nothing to resume.
     let again = runner::resume(&folder.records(), &programs(), &|| false, &mut |_| {});
     assert!(matches!(again, Err(ResumeError::Finished)), "{again:?}");
 }
 
 #[test]
-fn what_an_interruption_left_is_resumed_and_nothing_is_done_twice() {
+fn an_interrupted_run_is_resumed_without_repeating_turns() {
     let folder = Folder::new();
     let records = folder.records();
-    let asked = Cell::new(0);
+    let turns_done = Cell::new(0);
     let outcome = runner::run(
-        order("heartbeat", 3),
+        config("heartbeat", 3),
         &programs(),
         &records,
         // In the middle of the second round.
-        &|| asked.get() == 6,
+        &|| turns_done.get() == 6,
         &mut |event| {
             if let Event::Turn(_) = event {
-                asked.set(asked.get() + 1);
+                turns_done.set(turns_done.get() + 1);
             }
         },
     )
@@ -171,7 +173,7 @@ fn what_an_interruption_left_is_resumed_and_nothing_is_done_twice() {
     let before = read(&records.path);
     assert_eq!(turns(&before[0]).values().map(Vec::len).sum::<usize>(), 6);
 
-    // Killed while it wrote: half a line.
+    // Half a line, as if the run was killed while writing.
     let mut file = fs::OpenOptions::new()
         .append(true)
         .open(&records.path)
@@ -198,58 +200,58 @@ fn what_an_interruption_left_is_resumed_and_nothing_is_done_twice() {
 }
 
 #[test]
-fn figures_of_another_machine_are_not_mixed_with_ours() {
+fn a_run_of_another_machine_is_not_resumed() {
     let folder = Folder::new();
     let records = folder.records();
     let none = runner::resume(&records, &programs(), &|| false, &mut |_| {});
-    assert!(matches!(none, Err(ResumeError::Nothing)), "{none:?}");
-    assert!(run(order("heartbeat", 2), &records, &|| true).interrupted);
+    assert!(matches!(none, Err(ResumeError::NoRun)), "{none:?}");
+    assert!(run(config("heartbeat", 2), &records, &|| true).interrupted);
     let text = fs::read_to_string(&records.path).unwrap();
     let text = text.replace("# kernel: ", "# kernel: another ");
     fs::write(&records.path, text).unwrap();
-    let elsewhere = runner::resume(&records, &programs(), &|| false, &mut |_| {});
+    let result = runner::resume(&records, &programs(), &|| false, &mut |_| {});
     assert!(
-        matches!(elsewhere, Err(ResumeError::Elsewhere)),
-        "{elsewhere:?}"
+        matches!(result, Err(ResumeError::DifferentEnvironment)),
+        "{result:?}"
     );
 }
 
 #[test]
-fn a_contender_that_fails_is_left_out_and_the_others_go_on() {
+fn a_failed_contender_is_skipped_and_the_others_continue() {
     let folder = Folder::new();
     let heartbeat = experiments::find("heartbeat").unwrap();
     let experiment = Box::leak(Box::new(Experiment {
         contenders: || {
             let mut contenders = (experiments::find("heartbeat").unwrap().contenders)();
             contenders.truncate(1);
-            contenders.push(inflight_lab::experiment::Contender::of("nobody"));
+            contenders.push(inflight_lab::experiment::Contender::new("nobody"));
             contenders
         },
         ..*heartbeat
     }));
-    let mut order = order("heartbeat", 2);
-    order.experiments = vec![experiment];
-    let outcome = run(order, &folder.records(), &|| false);
+    let mut config = config("heartbeat", 2);
+    config.experiments = vec![experiment];
+    let outcome = run(config, &folder.records(), &|| false);
     assert_eq!((outcome.turns, outcome.failed.len()), (2, 1));
     assert!(outcome.failed[0].reason.contains("nobody"), "{outcome:?}");
 }
 
 #[test]
-fn what_nobody_can_take_part_in_is_told_once_and_left_out() {
+fn an_experiment_without_contenders_is_reported_once_and_skipped() {
     let folder = Folder::new();
-    // It needs a program that these are without.
-    let mut told = Vec::new();
+    // The experiment needs a counting worker, which these programs do not have.
+    let mut events = Vec::new();
     let outcome = runner::run(
-        order("allocations", 1),
+        config("allocations", 1),
         &programs(),
         &folder.records(),
         &|| false,
         &mut |event| {
-            if let Event::Absent { who, .. } = event {
-                told.push((*who).to_owned());
+            if let Event::Absent { name, .. } = event {
+                events.push((*name).to_owned());
             }
         },
     )
     .unwrap();
-    assert_eq!((outcome.turns, told), (0, vec!["allocations".to_owned()]));
+    assert_eq!((outcome.turns, events), (0, vec!["allocations".to_owned()]));
 }

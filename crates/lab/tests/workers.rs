@@ -1,8 +1,5 @@
-//! Each of our own workers, as a process, on work that is as small as can be.
-#![allow(
-    clippy::print_stderr,
-    reason = "an experiment that cannot be done is told"
-)]
+//! Runs each worker as a process with minimal work.
+#![allow(clippy::print_stderr, reason = "reports experiments that cannot run")]
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -10,20 +7,20 @@ use std::time::Duration;
 use inflight_lab::experiment::Experiment;
 use inflight_lab::experiments;
 use inflight_lab::peers;
-use inflight_lab::process::{NoAnswer, Worker};
-use inflight_lab::worker::{Answer, Ask, Setup};
+use inflight_lab::process::{MeasureError, Worker};
+use inflight_lab::worker::{Measurement, Parameters, WorkerConfig};
 use inflight_origin::Origin;
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any turn of these tests takes.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn turn(
     experiment: &Experiment,
     program: &str,
     origin: &str,
-    ask: Ask,
-) -> Result<Answer, NoAnswer> {
-    let setup = Setup {
+    params: Parameters,
+) -> Result<Measurement, MeasureError> {
+    let config = WorkerConfig {
         experiment: experiment.name.to_owned(),
         contender: program.to_owned(),
         origin: origin.to_owned(),
@@ -32,13 +29,15 @@ fn turn(
         OsString::from(env!("CARGO_BIN_EXE_inflight-lab-process")),
         "worker".into(),
     ];
-    line.extend(setup.to_args().map(OsString::from));
-    Worker::start(&line).unwrap().turn(ask, PATIENCE, &|| false)
+    line.extend(config.to_args().map(OsString::from));
+    Worker::start(&line)
+        .unwrap()
+        .measure(params, TIMEOUT, &|| false)
 }
 
-/// The programs of an experiment that are our own.
+/// Returns the programs of an experiment that are not peers.
 fn ours(experiment: &Experiment) -> Vec<String> {
-    let peers: Vec<_> = peers::of(experiment.name).collect();
+    let peers: Vec<_> = peers::participants(experiment.name).collect();
     let mut programs: Vec<String> = (experiment.contenders)()
         .into_iter()
         .map(|contender| contender.program)
@@ -49,10 +48,10 @@ fn ours(experiment: &Experiment) -> Vec<String> {
     programs
 }
 
-fn little(experiment: &Experiment) -> Ask {
-    Ask {
+fn small_parameters(experiment: &Experiment) -> Parameters {
+    Parameters {
         x: match experiment.name {
-            // It is a limit: the least work is without one.
+            // The variable is a limit. The highest one is the fastest.
             "bounded" => 512.0,
             _ => 1.0,
         },
@@ -61,37 +60,41 @@ fn little(experiment: &Experiment) -> Ask {
 }
 
 #[test]
-fn every_contender_answers_with_every_metric_of_its_experiment() {
+fn every_contender_reports_every_metric_of_its_experiment() {
     let origin = Origin::start().unwrap();
     let base = origin.url("");
     std::thread::scope(|scope| {
         for experiment in experiments::all() {
-            if let Some(reason) = experiment.absent() {
+            if let Some(reason) = experiment.missing_requirement() {
                 eprintln!("SKIPPED: {}: {reason}", experiment.name);
                 continue;
             }
             let (origin, base) = (&origin, &base);
             scope.spawn(move || {
                 for program in ours(experiment) {
-                    let who = format!("{}, {program}", experiment.name);
-                    let answer = turn(experiment, &program, base, little(experiment));
-                    let answer = answer.unwrap_or_else(|no| panic!("{who}: {no:?}"));
-                    let sets = match experiment.work.trace {
-                        true => answer
+                    let context = format!("{}, {program}", experiment.name);
+                    let measurement =
+                        turn(experiment, &program, base, small_parameters(experiment));
+                    let measurement =
+                        measurement.unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                    let sets = match experiment.execution.trace {
+                        true => measurement
                             .trace
                             .into_iter()
                             .map(|point| point.metrics)
                             .collect(),
-                        false => vec![answer.metrics],
+                        false => vec![measurement.metrics],
                     };
-                    assert!(!sets.is_empty(), "{who}");
+                    assert!(!sets.is_empty(), "{context}");
                     for metrics in sets {
-                        let mut names: Vec<_> =
-                            experiment.of_worker().map(|metric| metric.name).collect();
+                        let mut names: Vec<_> = experiment
+                            .worker_metrics()
+                            .map(|metric| metric.name)
+                            .collect();
                         names.sort_unstable();
-                        assert!(metrics.keys().eq(&names), "{who}: {metrics:?}");
+                        assert!(metrics.keys().eq(&names), "{context}: {metrics:?}");
                     }
-                    assert!(answer.answered <= origin.stats().requests, "{who}");
+                    assert!(measurement.answered <= origin.stats().requests, "{context}");
                 }
             });
         }
@@ -99,19 +102,19 @@ fn every_contender_answers_with_every_metric_of_its_experiment() {
 }
 
 #[test]
-fn a_wrong_answer_ends_a_worker_with_its_reason() {
+fn a_worker_exits_with_a_reason_on_a_wrong_response() {
     let origin = Origin::start().unwrap();
-    // Below this path every page is another one.
+    // Under this path, every page has another body.
     let base = origin.url("/anything");
     std::thread::scope(|scope| {
         for experiment in experiments::all() {
             let base = &base;
             scope.spawn(move || {
-                // Those who fetch nothing cannot be told anything wrong.
+                // Idle contenders fetch nothing, so they cannot fail.
                 let idle = |program: &String| program.ends_with("idle");
                 for program in ours(experiment).into_iter().filter(|one| !idle(one)) {
-                    match turn(experiment, &program, base, little(experiment)) {
-                        Err(NoAnswer::Failed(reason)) => assert_ne!(reason, "", "{program}"),
+                    match turn(experiment, &program, base, small_parameters(experiment)) {
+                        Err(MeasureError::Failed(reason)) => assert_ne!(reason, "", "{program}"),
                         other => panic!("{}, {program}: {other:?}", experiment.name),
                     }
                 }
@@ -121,7 +124,7 @@ fn a_wrong_answer_ends_a_worker_with_its_reason() {
 }
 
 #[test]
-fn an_experiment_or_a_contender_that_is_not_there_is_told() {
+fn an_unknown_experiment_or_contender_is_reported() {
     let gather = experiments::find("gather").unwrap();
     let nowhere = "http://127.0.0.1:9";
     let unknown = Experiment {
@@ -132,8 +135,8 @@ fn an_experiment_or_a_contender_that_is_not_there_is_told() {
         (gather, "tokio/curl", "unknown backend"),
         (&unknown, "tokio/hyper", "no experiment"),
     ] {
-        match turn(experiment, program, nowhere, little(experiment)) {
-            Err(NoAnswer::Failed(reason)) => assert!(reason.contains(word), "{reason}"),
+        match turn(experiment, program, nowhere, small_parameters(experiment)) {
+            Err(MeasureError::Failed(reason)) => assert!(reason.contains(word), "{reason}"),
             other => panic!("{other:?}"),
         }
     }

@@ -1,15 +1,16 @@
-//! The order in which a host's addresses are tried, and how soon (RFC 8305).
+//! The order in which a host's addresses are tried, and the delay between attempts (RFC 8305).
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long an attempt has before the next address is tried beside it: the delay that RFC 8305,
-/// section 5, recommends.
+/// The delay after which the next address is tried in parallel, 250 ms. RFC 8305, section 5, recommends
+/// it.
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The same addresses with their families in turn (RFC 8305, section 4), so that a family that does
-/// not work costs one attempt and not all of them. The resolver's order is kept within a family, and
-/// its first address stays the first.
+/// Returns the same addresses with alternating families (RFC 8305, section 4).
+///
+/// If one family does not work, the order costs one attempt before an address of the other family. The
+/// function keeps the resolver's order within a family. The first address stays first.
 ///
 /// ```
 /// use inflight_net::addresses::interleave;

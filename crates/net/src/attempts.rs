@@ -12,8 +12,8 @@ use inflight_core::{BoxError, ConnectOptions, Error, ErrorKind, Phase, Runtime, 
 use crate::addresses::{ATTEMPT_DELAY, interleave};
 use crate::descriptors;
 
-/// The addresses of a host that were tried, in order, and how each attempt ended: for an error that
-/// names them all.
+/// A record of the addresses of a host that were tried, in order, with the result of each attempt. The
+/// errors that it creates list all attempts.
 #[derive(Debug)]
 pub struct Attempts {
     host: String,
@@ -25,12 +25,12 @@ pub struct Attempts {
 enum Outcome {
     NoAnswer,
     Failed(BoxError),
-    /// What follows the connect, such as a TLS handshake, is not recorded here.
+    /// The socket is connected. The record does not include the TLS handshake.
     Connected,
 }
 
 impl Attempts {
-    /// No attempt yet.
+    /// Returns a record without attempts.
     pub fn new(host: &str, port: u16) -> Self {
         Self {
             host: host.to_owned(),
@@ -39,7 +39,7 @@ impl Attempts {
         }
     }
 
-    /// Records that an address is being tried, and returns the attempt's number.
+    /// Records the start of an attempt, and returns the attempt's number.
     pub fn start(&mut self, address: SocketAddr) -> usize {
         self.tried.push((address, Outcome::NoAnswer));
         self.tried.len() - 1
@@ -52,14 +52,15 @@ impl Attempts {
         }
     }
 
-    /// Whether an attempt has failed.
+    /// Returns `true` if at least one attempt has failed.
     pub fn has_failed(&self) -> bool {
         let mut outcomes = self.tried.iter().map(|(_, outcome)| outcome);
         outcomes.any(|outcome| matches!(outcome, Outcome::Failed(_)))
     }
 
-    /// The error when no attempt is left. If one failed because no file descriptor was left, that is
-    /// the reason.
+    /// Returns the error for a connect without a successful attempt.
+    ///
+    /// If an attempt failed because no file descriptor was left, the error reports that reason.
     pub fn all_failed(&mut self) -> Error {
         if self.tried.is_empty() {
             return Error::new(ErrorKind::Resolve)
@@ -95,11 +96,12 @@ impl Attempts {
         Error::new(kind).with_context(context).with_source(error)
     }
 
-    /// The error when the time of `phase` has passed. `limit` is that time, if it is known.
+    /// Returns the error for a connect that timed out in `phase`. `limit` is the time limit, or `None`
+    /// for the deadline of the request.
     pub fn timed_out(&self, phase: Phase, limit: Option<Duration>) -> Error {
         let limit = limit.map_or_else(
             || "before the request's deadline".to_owned(),
-            |limit| format!("in {limit:?}"),
+            |limit| format!("within {limit:?}"),
         );
         let tried = match self.tried.is_empty() {
             true => String::new(),
@@ -115,13 +117,15 @@ impl Attempts {
         let ended = self.tried.iter().map(|(address, outcome)| match outcome {
             Outcome::NoAnswer => format!("{address}: no answer"),
             Outcome::Failed(error) => format!("{address}: {error}"),
-            Outcome::Connected => format!("{address}: connected, and no more"),
+            Outcome::Connected => format!("{address}: connected, but no TLS or tunnel"),
         });
         ended.collect::<Vec<_>>().join("; ")
     }
 
-    /// Connects to the first of the addresses that answers. The next attempt starts after
-    /// [`ATTEMPT_DELAY`], or at once when one fails; the losers are dropped, which closes them.
+    /// Returns a socket to the address that answers first.
+    ///
+    /// The next attempt starts after [`ATTEMPT_DELAY`], or immediately when an attempt fails. The other
+    /// attempts are dropped, which closes their sockets.
     pub(crate) async fn connect(
         &mut self,
         runtime: &dyn Runtime,
@@ -140,7 +144,7 @@ impl Attempts {
                     true
                 }
             };
-            // No other address waits behind the last one.
+            // The delay is needed only if another address is left.
             let ended = match has_started && waiting.len() > 0 {
                 false => running.next().await,
                 true => match select(running.next(), runtime.sleep(ATTEMPT_DELAY)).await {
@@ -156,7 +160,7 @@ impl Attempts {
                 }
                 Some((index, Err(error))) => {
                     if descriptors::is_exhaustion(&error) {
-                        // No other address helps; an attempt that has its descriptor may.
+                        // Other addresses would fail too. Attempts that have a descriptor may succeed.
                         waiting = Vec::new().into_iter();
                     }
                     self.failed(index, error);

@@ -1,4 +1,4 @@
-//! From a URL to a connection.
+//! Opens the connection for a URL.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -20,12 +20,13 @@ use crate::key;
 use crate::stream::{MonitoredSocket, Stream};
 use crate::tls::{Tls, handshake_error, server_name};
 
-/// Makes a client's connections: looks the host up, connects to whichever of its addresses answers
-/// first (RFC 8305), asks a proxy for a tunnel where one is wanted, and secures the stream for
-/// `https`.
+/// Opens a client's connections.
 ///
-/// All of it happens within [`ClientOptions::connect_timeout`]. Each address is shown to the
-/// [`AddressGuard`](inflight_core::AddressGuard) before it is connected to.
+/// The connector looks up the host and connects to the address that answers first (RFC 8305). For
+/// `https` it opens a tunnel if there is a proxy, and performs the TLS handshake.
+///
+/// [`ClientOptions::connect_timeout`] covers all of these steps. The
+/// [`AddressGuard`](inflight_core::AddressGuard) checks each address before the connector connects to it.
 pub struct Connector {
     runtime: Arc<dyn Runtime>,
     resolver: Resolver,
@@ -34,18 +35,18 @@ pub struct Connector {
     tls: Tls,
     proxies: Proxies,
     connections: Connections,
-    // Each connection holds a clone: `ended` completes when the last of them is dropped.
+    // Each connection holds a clone. `ended` completes when the last clone is dropped.
     alive: Sender<Infallible>,
     ended: Receiver<Infallible>,
 }
 
 impl Connector {
-    /// A connector whose sockets are `runtime`'s. `http2` says whether the client speaks HTTP/2 where
-    /// the options and the server wants it.
+    /// Returns a connector that opens its sockets on `runtime`. If `http2` is `true`, the connector
+    /// offers HTTP/2 to servers as far as the options allow it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) when a certificate among the options cannot
+    /// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) if a certificate among the options cannot
     /// be used.
     pub fn new(
         runtime: Arc<dyn Runtime>,
@@ -68,38 +69,41 @@ impl Connector {
         })
     }
 
-    /// Completes when the connector is dropped and all of its connections are closed.
+    /// Returns a future that completes when the connector is dropped and all of its connections are
+    /// closed.
     pub fn ended(&self) -> BoxFuture<'static, ()> {
         let ended = self.ended.clone();
         Box::pin(async move {
-            // Nothing is ever sent: `recv` returns an error when the last sender is dropped.
+            // Nothing is sent. `recv` returns an error when the last sender is dropped.
             let _ = ended.recv().await;
         })
     }
 
-    /// The proxies that it connects through.
+    /// Returns the proxies that the connector uses.
     pub fn proxies(&self) -> &Proxies {
         &self.proxies
     }
 
-    /// The proxy that a request to `uri` is sent to whole, if there is one.
+    /// Returns the proxy that forwards requests to `uri`, if there is one (RFC 9112, section 3.2.2).
     pub fn forwarding(&self, uri: &Uri) -> Option<&Proxy> {
         key::forwarding(uri, &self.proxies)
     }
 
-    /// A new connection for requests to `uri`.
+    /// Opens a new connection for requests to `uri`.
     ///
     /// # Errors
     ///
-    /// [`Resolve`](inflight_core::ErrorKind::Resolve) and
-    /// [`Connect`](inflight_core::ErrorKind::Connect), which names every address that was tried and
-    /// why it failed; [`Proxy`](inflight_core::ErrorKind::Proxy),
-    /// [`Tls`](inflight_core::ErrorKind::Tls); [`Timeout`](inflight_core::ErrorKind::Timeout) in
-    /// [`Phase::Connect`](inflight_core::Phase::Connect).
+    /// - [`Resolve`](inflight_core::ErrorKind::Resolve) if the lookup fails.
+    /// - [`Connect`](inflight_core::ErrorKind::Connect) if no address accepts the connection. The error
+    ///   lists every address that was tried and why it failed.
+    /// - [`Proxy`](inflight_core::ErrorKind::Proxy) if the proxy fails.
+    /// - [`Tls`](inflight_core::ErrorKind::Tls) if the handshake fails.
+    /// - [`Timeout`](inflight_core::ErrorKind::Timeout) in
+    ///   [`Phase::Connect`](inflight_core::Phase::Connect) if the connect timeout passes.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up and closes its sockets.
+    /// Dropping the future cancels the attempt and closes its sockets.
     pub async fn connect(&self, uri: &Uri) -> Result<Stream, Error> {
         let proxy = self.proxies.of(uri);
         let (host, port) = match proxy {

@@ -1,15 +1,14 @@
-//! File descriptors: the limit of the process, and the error when none is left.
+//! The limit on file descriptors, and the error when none is left.
 
 use std::error::Error as StdError;
 use std::io;
 
 use inflight_core::{BoxError, Error, ErrorKind};
 
-/// How many idle connections are kept where the system sets no limit on open files.
+/// The default limit on idle connections if the system has no limit on open files.
 const WITHOUT_A_LIMIT: usize = 4096;
 
-/// Returns how many descriptors the process may have open: the soft limit of `ulimit -n`. `None` if
-/// the system has no such limit.
+/// Returns the soft limit on open file descriptors (`ulimit -n`), or `None` if there is no limit.
 pub fn limit() -> Option<usize> {
     #[cfg(unix)]
     {
@@ -20,13 +19,14 @@ pub fn limit() -> Option<usize> {
     None
 }
 
-/// Returns the default limit on a client's idle connections: half of the files that the process may
-/// have open. The other half remains for new connections.
+/// Returns the default limit on a client's idle connections: half of [`limit`], and at least 1. The other
+/// half remains for new connections. Returns 4096 if there is no limit.
 pub fn default_max_idle() -> usize {
     limit().map_or(WITHOUT_A_LIMIT, |limit| (limit / 2).max(1))
 }
 
-/// Whether the process or the system has no descriptor left for this (`EMFILE`, `ENFILE`).
+/// Returns `true` if the error or one of its sources is `EMFILE` or `ENFILE`: the process or the system
+/// has no file descriptor left.
 pub fn are_exhausted(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -54,13 +54,13 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     }
 }
 
-/// The error of a connection for which no descriptor is left, with the remedy.
+/// Returns the error for a connection that found no free file descriptor. The message suggests a remedy.
 pub fn exhausted(host: &str, port: u16, error: impl Into<BoxError>) -> Error {
     let limit = limit().map_or_else(String::new, |limit| format!(" ({limit} at most)"));
     Error::new(ErrorKind::Connect)
         .with_context(format!(
             "no file descriptor is left for a connection to {host}:{port}{limit}: raise the limit \
-             on open files (ulimit -n) or have fewer requests in flight"
+             on open files (ulimit -n) or send fewer requests at the same time"
         ))
         .with_source(error)
 }

@@ -1,12 +1,12 @@
-//! [hickory](https://hickory-dns.org), a DNS resolver in Rust, as inflight's [`Resolve`].
+//! An implementation of [`Resolve`] with [hickory](https://hickory-dns.org), a DNS resolver in Rust.
 //!
-//! It asks the name servers itself, keeps what they say for as long as they say, and gives up after
-//! a time of its own, where the system's resolver may hang. It reads the system's configuration
-//! and hosts file; what else the system knows of names (`nsswitch.conf`, multicast DNS) it does
-//! not.
+//! hickory queries the name servers directly and caches each answer for its time to live. A query times
+//! out after hickory's own limit, while the system's resolver may hang. hickory reads the system's DNS
+//! configuration and hosts file. It ignores other sources of names, such as `nsswitch.conf` and multicast
+//! DNS.
 //!
-//! hickory lives on tokio. So that it serves every runtime, it has a thread of its own with a small
-//! tokio runtime, which ends with the last clone of the [`Hickory`].
+//! hickory requires tokio. To work with every runtime, [`Hickory`] starts a thread with a small tokio
+//! runtime. The thread ends when the last clone of the [`Hickory`] is dropped.
 //!
 //! ```no_run
 //! use inflight_core::SessionBuilder;
@@ -35,44 +35,44 @@ use tokio::sync::oneshot;
 
 pub use hickory_resolver;
 
-/// Looks names up with hickory. Clones share its thread and what it remembers.
+/// A resolver that uses hickory. Clones share the thread and the cache.
 #[derive(Clone)]
 pub struct Hickory(Arc<Inner>);
 
 struct Inner {
     resolver: TokioResolver,
     handle: Handle,
-    // Dropped with it, which ends the thread.
+    // Dropping the sender ends the thread.
     _alive: oneshot::Sender<()>,
 }
 
-/// hickory does not know which of the two the machine can reach, and addresses are tried in turn:
-/// those first that nearly every network has.
+/// IPv4 first, because hickory does not know which family the machine can reach, and nearly every network
+/// has IPv4.
 const ORDER: LookupIpStrategy = LookupIpStrategy::Ipv4AndIpv6;
 
 impl Hickory {
-    /// With the name servers, search domains and times of the system: `/etc/resolv.conf` on Unix.
-    /// A name's IPv4 addresses come first.
+    /// Returns a resolver with the name servers, search domains and timeouts of the system
+    /// (`/etc/resolv.conf` on Unix). IPv4 addresses come first.
     ///
     /// # Errors
     ///
-    /// When they cannot be read, or the thread does not start.
+    /// Fails if the system's configuration cannot be read or the thread does not start.
     pub fn from_system() -> io::Result<Self> {
         let (config, mut options) = system_conf::read_system_conf().map_err(io::Error::other)?;
         options.ip_strategy = ORDER;
         Self::with_config(config, options)
     }
 
-    /// With these name servers, asked over UDP, and over TCP what is too long for it. A name's
-    /// IPv4 addresses come first.
+    /// Returns a resolver that queries these name servers over UDP, and over TCP for answers that are too
+    /// long for UDP. IPv4 addresses come first.
     ///
     /// # Errors
     ///
-    /// When there is none, or the thread does not start.
+    /// Fails if `servers` is empty or the thread does not start.
     pub fn with_servers(servers: impl IntoIterator<Item = SocketAddr>) -> io::Result<Self> {
         let servers: Vec<_> = servers.into_iter().map(server).collect();
         if servers.is_empty() {
-            let error = "hickory without a name server";
+            let error = "hickory needs at least one name server";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
@@ -81,11 +81,11 @@ impl Hickory {
         Self::with_config(config, options)
     }
 
-    /// With a configuration of [hickory's own](hickory_resolver::config).
+    /// Returns a resolver with a [configuration of hickory](hickory_resolver::config).
     ///
     /// # Errors
     ///
-    /// When hickory does not take the configuration, or the thread does not start.
+    /// Fails if hickory rejects the configuration or the thread does not start.
     pub fn with_config(config: ResolverConfig, options: ResolverOpts) -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_io()
@@ -103,7 +103,7 @@ impl Hickory {
         thread::Builder::new()
             .name("inflight-hickory".to_owned())
             .spawn(move || {
-                // An error is the news: nobody is left who could ask.
+                // An error means that the last clone was dropped.
                 let _ = runtime.block_on(ended);
             })?;
         Ok(Self(Arc::new(Inner {
@@ -117,20 +117,22 @@ impl Hickory {
 impl Resolve for Hickory {
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when the name servers know no address of it,
-    /// [`TimedOut`](io::ErrorKind::TimedOut) when none answers, and hickory's error within any.
+    /// - [`NotFound`](io::ErrorKind::NotFound) if the name servers have no address for the name.
+    /// - [`TimedOut`](io::ErrorKind::TimedOut) if no name server answers.
+    ///
+    /// Each error has hickory's error as its source.
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let (sender, found) = mpsc::sync_channel(1);
         let (resolver, host) = (self.0.resolver.clone(), host.to_owned());
         self.0.handle.spawn(async move {
             let looked_up = resolver.lookup_ip(host).await;
-            // There is room for it, and the one who asked waits.
+            // The channel has room for one result, and the caller waits for it.
             let _ = sender.send(looked_up);
         });
         match found.recv() {
             Ok(Ok(found)) => Ok(found.iter().map(|ip| SocketAddr::new(ip, port)).collect()),
             Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(io::Error::other("hickory's thread is gone")),
+            Err(_) => Err(io::Error::other("hickory's thread has ended")),
         }
     }
 }
@@ -146,7 +148,7 @@ fn server(address: SocketAddr) -> NameServerConfig {
         connection.port = address.port();
         connection
     });
-    // Its word that there is no such name is taken.
+    // `true`: the resolver trusts a server's negative answers.
     NameServerConfig::new(address.ip(), true, connections.into())
 }
 

@@ -1,4 +1,4 @@
-//! What two requests must have in common to share a connection.
+//! The key that decides which requests may share a connection.
 
 use std::hash::{Hash, Hasher};
 
@@ -6,11 +6,11 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 use inflight_core::{Error, ErrorKind, Proxies, Proxy};
 
-/// Which connections a request may use: those of its scheme and authority, through the same proxy.
+/// The scheme, authority and proxy of a request. Requests with equal keys may share a connection.
 ///
-/// Requests that a proxy forwards share the connections to the proxy, whatever their server is. The
-/// protocol is not part of the key: each pooled connection knows its own. Keys compare authorities
-/// byte by byte, because the URLs of a session have their hosts in lower case.
+/// Requests that a proxy forwards share the connections to the proxy, even if their servers differ. The
+/// HTTP version is not part of the key: each pooled connection stores its own. Keys compare authorities
+/// byte by byte, because a session converts the hosts of its URLs to lower case.
 #[derive(Clone, Debug)]
 pub struct Key {
     authority: Authority,
@@ -18,7 +18,7 @@ pub struct Key {
     proxy: Option<Authority>,
 }
 
-// `Authority` compares and hashes letter by letter, in any case: too slow for each request.
+// `Authority` ignores case when it compares and hashes, which is too slow for each request.
 impl Key {
     fn parts(&self) -> (bool, &str, Option<&str>) {
         let proxy = self.proxy.as_ref().map(Authority::as_str);
@@ -36,18 +36,17 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Requests for one authority through several proxies are rare: what tells them apart is
-        // left to the comparison.
+        // The authority alone is a good hash: several proxies for one authority are rare.
         state.write(self.authority.as_str().as_bytes());
     }
 }
 
 impl Key {
-    /// The key of a request to `uri` under these proxies.
+    /// Returns the key of a request to `uri` with these proxies.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] without a host.
+    /// [`ErrorKind::InvalidUrl`] if `uri` has no host.
     pub fn new(uri: &Uri, proxies: &Proxies) -> Result<Self, Error> {
         let no_host = || Error::new(ErrorKind::InvalidUrl).with_context("no host");
         let is_secured = uri.scheme() == Some(&Scheme::HTTPS);
@@ -67,7 +66,7 @@ impl Key {
     }
 }
 
-/// The proxy that a request is sent to whole (RFC 9112, 3.2.2), if there is one.
+/// Returns the proxy that forwards the request (RFC 9112, section 3.2.2), if there is one.
 pub(crate) fn forwarding<'a>(uri: &Uri, proxies: &'a Proxies) -> Option<&'a Proxy> {
     let is_plain = uri.scheme() != Some(&Scheme::HTTPS);
     proxies.of(uri).filter(|_| is_plain)
@@ -95,7 +94,7 @@ mod tests {
             key("https://a.test/", &none),
             key("https://a.test/", &proxied)
         );
-        // A proxy that forwards is one server for all of them; a tunnel leads to one.
+        // Forwarded requests share connections to the proxy. A tunnel leads to a single server.
         assert_eq!(
             key("http://a.test/", &proxied),
             key("http://b.test/", &proxied)

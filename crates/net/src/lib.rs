@@ -1,20 +1,22 @@
-//! From an address to a byte stream: what inflight's clients have in common beneath HTTP.
+//! The layers below HTTP that inflight's clients share: name lookup, connecting, TLS, proxies and the
+//! connection pool.
 //!
-//! A runtime opens sockets ([`Runtime::connect`](inflight_core::Runtime::connect)), this crate turns
-//! them into connections, and a client speaks HTTP over those. No client names a runtime.
+//! A runtime opens sockets ([`Runtime::connect`](inflight_core::Runtime::connect)). This crate turns
+//! sockets into connections, and a client sends HTTP over the connections. So a client does not
+//! depend on a particular runtime.
 //!
 //! In reading order:
 //!
-//! - [`Connector`]: looks a name up, connects as RFC 8305 says, asks a proxy for a tunnel, and
-//!   secures the stream.
-//! - [`Stream`]: a connection, with or without TLS, and what is known of it.
+//! - [`Connector`]: looks up a name, connects (RFC 8305), opens a tunnel through a proxy, and
+//!   performs the TLS handshake.
+//! - [`Stream`]: a connection, with or without TLS, and its [`Monitor`].
 //! - [`Pool`]: idle connections, and the requests that wait for one.
-//! - [`tls`]: rustls configured from the core's options. Clients with a transport of their own use it
-//!   too.
+//! - [`tls`]: a rustls configuration from the core's options. Clients with their own transport also
+//!   use it.
 //! - [`addresses`] and [`Attempts`]: the order in which a host's addresses are tried, and the
 //!   result of each attempt.
-//! - [`descriptors`]: how many files the process may have open.
-//! - `hickory`, behind a feature: a resolver that asks the name servers itself.
+//! - [`descriptors`]: the limit on open files.
+//! - `hickory`, behind a feature: a resolver that queries the name servers directly.
 
 pub mod addresses;
 mod attempts;

@@ -1,4 +1,4 @@
-//! What a request must say of its target and its body, for every client that writes HTTP/1.
+//! The fields and the target that a request needs before a client writes it as HTTP/1.
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -7,11 +7,11 @@ use inflight_core::Body;
 
 use crate::connector::Connector;
 
-/// Adds what does not depend on the connection that the request gets: the length of an empty body
-/// where the method announces one, and credentials for a proxy that forwards the request.
+/// Adds the fields that do not depend on the request's connection: `Content-Length: 0` for an empty body
+/// if the method expects a body, and the credentials for a proxy that forwards the request.
 pub fn prepare(request: &mut Request<Body>, connector: &Connector) {
-    // These methods say the length of their content even if it is 0 (RFC 9110, 8.6); hyper leaves an
-    // empty body unmentioned.
+    // These methods send a length even if it is 0 (RFC 9110, section 8.6). hyper sends none for an
+    // empty body.
     if matches!(
         *request.method(),
         Method::POST | Method::PUT | Method::PATCH
@@ -20,7 +20,7 @@ pub fn prepare(request: &mut Request<Body>, connector: &Connector) {
         let length = request.headers_mut().entry(CONTENT_LENGTH);
         length.or_insert(HeaderValue::from_static("0"));
     }
-    // For a proxy that forwards the request. A tunnel was authorized by its CONNECT request.
+    // A tunnel needs no credentials here: its CONNECT request had them.
     if let Some(proxy) = connector.forwarding(request.uri())
         && let Some(authorization) = proxy.authorization()
     {
@@ -29,8 +29,10 @@ pub fn prepare(request: &mut Request<Body>, connector: &Connector) {
     }
 }
 
-/// HTTP/1: the host is a field (RFC 9112, 3.2), and the target is the path alone unless a proxy
-/// reads it. `host` is used unless the request has the field already.
+/// Gives the request the form of HTTP/1 (RFC 9112, section 3.2).
+///
+/// Adds `host` as the `Host` field unless the request already has that field. Reduces the target to path
+/// and query unless a proxy forwards the request.
 pub fn for_http1<B>(request: &mut Request<B>, is_forwarded: bool, host: Option<HeaderValue>) {
     if let Some(host) = host {
         request.headers_mut().entry(HOST).or_insert(host);
@@ -42,8 +44,8 @@ pub fn for_http1<B>(request: &mut Request<B>, is_forwarded: bool, host: Option<H
     }
 }
 
-/// The value of `Host` in requests to `uri`: its authority without credentials and without the
-/// scheme's own port.
+/// Returns the value of `Host` in requests to `uri`: the authority without credentials and without the
+/// default port of the scheme.
 pub fn host_field(uri: &Uri) -> Option<HeaderValue> {
     HeaderValue::from_str(host(uri.authority()?, uri.scheme())).ok()
 }

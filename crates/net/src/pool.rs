@@ -1,4 +1,4 @@
-//! Idle connections, and the requests that wait for one.
+//! The connection pool: idle connections, and the requests that wait for a connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -16,45 +16,55 @@ use inflight_core::{ClientOptions, Error, Runtime, Task};
 use crate::descriptors;
 use crate::key::Key;
 
-/// How often idle connections are looked at, at least and at most.
+/// The longest and the shortest time between two checks of the idle connections.
 const SWEEP: Duration = Duration::from_secs(15);
 const SWEEP_AT_MOST: Duration = Duration::from_millis(100);
 
-/// How many idle connections are asked in a row whether they are open.
-const ASKED_AT_ONCE: usize = 100;
+/// The number of idle connections that are checked before other tasks run.
+const CHECKED_AT_ONCE: usize = 100;
 
-/// A connection that was idle for no longer than this is given out without asking the system
-/// whether it is still open: the question would cost a system call for each request.
+/// The pool does not check a connection that was idle for no longer than this: the check would cost a
+/// system call for each request.
 const FRESH: Duration = Duration::from_millis(1);
 
-/// What a client keeps in a [`Pool`].
+/// A connection that a client keeps in a [`Pool`].
 pub trait Pooled: Send + Sized + 'static {
-    /// Another handle on the connection, if several requests may use it at once. The pool calls it
-    /// under its lock, so it must do no more than count.
+    /// Returns another handle to the connection if several requests may use it at the same time.
+    ///
+    /// The pool calls this method while it holds its lock, so the method must only increment a counter.
     fn share(&self) -> Option<Self>;
 
-    /// Whether a shared connection has room for one more request. If not, the pool makes another
-    /// connection. The pool calls it under its lock.
+    /// Returns `true` if a shared connection has room for one more request. If not, the request opens
+    /// another connection. Default `true`.
+    ///
+    /// The pool calls this method while it holds its lock.
     fn has_room(&self) -> bool {
         true
     }
 
-    /// Whether a request may be sent on the connection. It never waits. `thoroughly` asks the system
-    /// too. Of a shared connection the pool asks it under its lock, and not thoroughly.
+    /// Returns `true` if a request may be sent on the connection. Never waits.
+    ///
+    /// If `thoroughly` is `true`, the method also queries the system. For a shared connection, the pool
+    /// calls the method with `false` while it holds its lock.
     fn is_open(&mut self, thoroughly: bool) -> bool;
 
-    /// Whether a request uses a shared connection now. The pool calls it under its lock.
+    /// Returns `true` if a request is using a shared connection now.
+    ///
+    /// The pool calls this method while it holds its lock.
     fn is_in_use(&self) -> bool;
 }
 
 /// The idle connections of a client, by [`Key`]. The pool hands out the most recently used one first.
 ///
-/// A request that finds no connection starts one, and takes a returned connection if that comes
-/// first. A shared connection is given out until it has no more room. WaitForConnection requests are served in the order of their arrival. Idle connections are limited for
-/// each key and in all. At the limit, the pool closes the least recently used connection. A task
-/// closes connections that have been idle for too long or that the peer has closed.
+/// A request that finds no connection opens one, and uses a returned connection if that is available
+/// first. Several requests use a shared connection until it has no more room. Waiting requests get
+/// connections in the order of their arrival.
 ///
-/// Clones are the same pool.
+/// The options limit the idle connections of each key and of the whole pool. At a limit, the pool closes
+/// the least recently used connection. A background task closes connections that have exceeded the idle
+/// timeout or that the peer has closed.
+///
+/// Clones refer to the same pool.
 pub struct Pool<C: Pooled>(Arc<Inner<C>>);
 
 struct Inner<C: Pooled> {
@@ -66,9 +76,9 @@ struct Inner<C: Pooled> {
 }
 
 struct State<C> {
-    /// The next number, of a connection that is returned or of a request that waits.
+    /// The last number that was given to an idle connection, a waiting request or a task.
     next: u64,
-    /// How many connections are idle.
+    /// The number of idle connections.
     idle: usize,
     hosts: HashMap<Key, HostConnections<C>>,
     /// Tasks that end with the pool, by number. `None` until the task is known.
@@ -83,68 +93,69 @@ struct Idle<C> {
     since: Instant,
 }
 
-/// What there is for one key.
+/// The connections and the waiting requests of one key.
 struct HostConnections<C> {
-    /// Its idle connections, the last one returned at the end.
+    /// Idle connections. The connection that was returned last is at the end.
     idle: VecDeque<Idle<C>>,
-    /// Connections that several requests use at once, and when one was last given out.
+    /// Connections that several requests may use at the same time, and when each was last handed out.
     shared: Vec<(C, Instant)>,
-    /// WaitForConnection requests, in the order of their arrival.
+    /// Waiting requests, in the order of their arrival.
     waiting: VecDeque<Waiter<C>>,
-    /// The last connection to this host could be shared, so one is enough for all waiting requests.
+    /// Whether the last connection to this host could be shared. Then one connection is enough for all
+    /// waiting requests.
     is_shared: bool,
-    /// A connection that will be shared is being made.
+    /// Whether a request is opening a connection that will be shared.
     is_connecting: bool,
-    /// How many connections are being made by tasks, for requests that were served meanwhile.
+    /// The number of connects that tasks are finishing for requests that got another connection.
     in_tasks: usize,
 }
 
-/// A request that waits.
+/// A waiting request.
 struct Waiter<C> {
     number: u64,
     sender: oneshot::Sender<Delivery<C>>,
     waits_for: ConnectionSource,
 }
 
-/// What a request that waits gets.
+/// The message to a waiting request.
 enum Delivery<C> {
     Connection(C),
-    /// The connection that was made has no room for it: it looks for another.
+    /// The new connection has no room for the request, so the request calls `wait` again.
     TryAgain,
 }
 
-/// What makes the connection that a request waits for, unless one is returned first.
+/// The opener of the connection that a request waits for. A returned connection may be available first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ConnectionSource {
     Itself,
-    /// The one request that makes a shared connection for all.
+    /// The request that opens a shared connection for all waiting requests.
     Leader,
-    /// A task, for a request that was served meanwhile.
+    /// A task that finishes the connect of a request that got another connection.
     Task,
 }
 
-/// What a request wants of its connection.
+/// The properties that a request requires of its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Requirements {
-    /// Whether the request may be sent again when its connection turns out to be dead. If not, the
-    /// pool checks every kept connection before it hands it out.
+    /// Whether the request may be resent if its connection has ended. If not, the pool checks every
+    /// pooled connection with the system before it hands out the connection.
     pub is_idempotent: bool,
-    /// Whether no kept connection will do: see [`NewConnection`](inflight_core::NewConnection).
+    /// Whether the connection must be new: see [`NewConnection`](inflight_core::NewConnection).
     pub must_be_new: bool,
-    /// Whether a new connection is going to be shared, as far as the client knows.
+    /// Whether the client expects that a new connection will be shared.
     pub will_share: bool,
 }
 
-/// A connection for one request, and the way back into the pool.
+/// A connection that the pool has handed out to a request.
 pub struct Checkout<C: Pooled> {
     /// The connection.
     pub connection: C,
-    /// Whether it was in the pool before.
+    /// Whether the connection comes from the pool. `false` if the request opened it.
     pub is_reused: bool,
 }
 
 impl<C: Pooled> Pool<C> {
-    /// An empty pool with the options' limits. `runtime` runs the task that closes idle
+    /// Returns an empty pool with the limits of the options. `runtime` runs the task that closes idle
     /// connections.
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Self {
         Self(Arc::new(Inner {
@@ -164,21 +175,23 @@ impl<C: Pooled> Pool<C> {
         }))
     }
 
-    /// Returns a kept connection, a new one from `connect`, or one that another request returns in
-    /// the meantime. In the last case, a task finishes `connect` and the pool keeps its connection.
-    /// If the pool dropped it, a server that answers faster than it accepts connections would keep
-    /// the number of connections below the number of requests.
+    /// Returns a pooled connection, a new one from `connect`, or one that another request returns in
+    /// the meantime.
     ///
-    /// When no file descriptor is left, an idle connection is closed for the new one, whatever its
-    /// key.
+    /// In the last case, a task finishes `connect` and the pool keeps the new connection. If the pool
+    /// dropped it, a server that answers faster than it accepts connections would keep the number of
+    /// connections below the number of requests.
+    ///
+    /// If no file descriptor is left, the pool closes the least recently used connection of any key and
+    /// connects again.
     ///
     /// # Errors
     ///
-    /// Those of `connect`.
+    /// The errors of `connect`.
     ///
     /// # Cancel safety
     ///
-    /// A connection that was handed to a request which is dropped before it has seen it goes back
+    /// If the future is dropped after the pool has assigned a connection to it, the connection goes back
     /// into the pool.
     pub async fn checkout<F>(
         &self,
@@ -189,7 +202,7 @@ impl<C: Pooled> Pool<C> {
     where
         F: Future<Output = Result<C, Error>> + Send + 'static,
     {
-        // A shared connection that has ended is known to have: another will do.
+        // The pool knows whether a shared connection has ended, so any open one will do.
         if requirements.must_be_new && !self.0.is_shared(key) {
             return Box::pin(self.connect_anew(key, connect)).await;
         }
@@ -198,7 +211,7 @@ impl<C: Pooled> Pool<C> {
                 connection,
                 is_reused: true,
             }),
-            // Rare and large: in a box it makes no other request larger.
+            // In a box, because it is rare and would make the future of every request larger.
             None => Box::pin(self.connect_or_wait(key, requirements, connect)).await,
         }
     }
@@ -238,7 +251,7 @@ impl<C: Pooled> Pool<C> {
             connection,
             is_reused: true,
         };
-        // A request that has waited for another request's connection in vain connects by itself.
+        // A request whose leader or task failed opens its own connection.
         let mut may_wait = true;
         loop {
             let (waiting, leader) = match self.0.wait(key, requirements, may_wait) {
@@ -280,12 +293,12 @@ impl<C: Pooled> Pool<C> {
                 }
                 Either::Right(made) => made,
             };
-            // Its own waiter must not take a share of the new connection.
+            // The request must not receive a share of its own connection.
             drop(waiting);
             match made {
                 Ok(connection) => {
                     let connection = self.0.made(key, connection, false);
-                    // Only now, so that waiting requests find the connection when they look again.
+                    // Set after `made`, so that waiting requests find the connection when they retry.
                     if let Some(mut leader) = leader {
                         leader.has_connected = true;
                     }
@@ -300,31 +313,32 @@ impl<C: Pooled> Pool<C> {
         }
     }
 
-    /// Takes a connection back after a request that went well. The next that waits for one with
-    /// this key gets it.
+    /// Returns a connection to the pool after a successful request. If a request waits for this key, the
+    /// first one gets the connection.
     ///
-    /// A connection whose request failed, was dropped or panicked is not returned, which closes it.
+    /// Do not return the connection of a request that failed, was dropped or panicked. Dropping the
+    /// connection closes it.
     pub fn put(&self, key: Key, connection: C) {
         Inner::put(&self.0, key, connection);
     }
 
-    /// The runtime of the pool's tasks.
+    /// Returns the runtime of the pool's tasks.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.0.runtime
     }
 
-    /// Runs a task that ends with the pool. It must hold no clone of the pool, but what
-    /// [`downgrade`](Self::downgrade) gives.
+    /// Spawns a task that is cancelled when the pool is dropped. The task must not hold a clone of the
+    /// pool. It may hold a `WeakPool`.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(task);
     }
 
-    /// A handle that does not keep the pool alive.
+    /// Returns a handle that does not keep the pool alive.
     pub fn downgrade(&self) -> WeakPool<C> {
         WeakPool(Arc::downgrade(&self.0))
     }
 
-    /// How many connections are idle.
+    /// Returns the number of idle connections.
     pub fn idle(&self) -> usize {
         self.0.state().idle
     }
@@ -336,11 +350,11 @@ impl<C: Pooled> Clone for Pool<C> {
     }
 }
 
-/// A [`Pool`] that may be gone.
+/// A handle to a [`Pool`] that does not keep the pool alive.
 pub struct WeakPool<C: Pooled>(Weak<Inner<C>>);
 
 impl<C: Pooled> WeakPool<C> {
-    /// As [`Pool::put`]. Without the pool the connection is closed.
+    /// Returns the connection as [`Pool::put`] does. Closes the connection if the pool was dropped.
     pub fn put(&self, key: Key, connection: C) {
         if let Some(pool) = self.0.upgrade() {
             pool.put(key, connection);
@@ -361,24 +375,24 @@ impl<C: Pooled> fmt::Debug for Pool<C> {
     }
 }
 
-/// What a request does that has found no connection.
+/// The next step of a request that has found no connection.
 enum NextStep<C: Pooled> {
-    /// One was returned meanwhile.
+    /// Use a connection that was returned in the meantime.
     Kept(C),
-    /// It makes a connection, and takes a returned one if that comes first. `LeaderGuard` if other
-    /// requests wait for the new connection.
+    /// Open a connection, and use a returned one if that is available first. The `LeaderGuard` is there if
+    /// other requests wait for the new connection.
     Connect(WaitForConnection<C>, Option<LeaderGuard<C>>),
-    /// Another makes one for both.
+    /// Wait for a connection that another request or a task opens.
     Wait(WaitForConnection<C>),
 }
 
 impl<C: Pooled> Inner<C> {
-    // No code of others runs under the lock: connections are dropped and tasks woken without it.
+    // Connections are dropped and tasks are woken after the lock is released.
     fn state(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the last connection to the host could be shared.
+    /// Returns `true` if the last connection to the host could be shared.
     fn is_shared(&self, key: &Key) -> bool {
         self.state()
             .hosts
@@ -386,12 +400,12 @@ impl<C: Pooled> Inner<C> {
             .is_some_and(|host| host.is_shared)
     }
 
-    /// The connection, if it is open.
+    /// Returns the connection if it is open.
     fn opened(&self, mut connection: C, thoroughly: bool) -> Option<C> {
         connection.is_open(thoroughly).then_some(connection)
     }
 
-    /// The connection that a request was served with, if it is open.
+    /// Returns the delivered connection if it is open.
     fn served(&self, served: Option<Delivery<C>>, requirements: Requirements) -> Option<C> {
         match served? {
             Delivery::Connection(connection) => {
@@ -401,7 +415,7 @@ impl<C: Pooled> Inner<C> {
         }
     }
 
-    /// A kept connection that is open.
+    /// Takes a pooled connection that is open.
     fn take(&self, key: &Key, requirements: Requirements) -> Option<C> {
         loop {
             let now = self.runtime.now();
@@ -421,7 +435,7 @@ impl<C: Pooled> Inner<C> {
         }
     }
 
-    /// Queues a request up for a connection.
+    /// Adds a request to the queue, unless a connection is available now.
     fn wait(
         self: &Arc<Self>,
         key: &Key,
@@ -444,7 +458,7 @@ impl<C: Pooled> Inner<C> {
         let number = state.number();
         let host = state.hosts.entry(key.clone()).or_default();
         let waits_for = match may_wait {
-            // Tasks make more connections than there are waiting requests.
+            // Tasks open more connections than there are waiting requests.
             true if host.in_tasks > host.waiting.len() => ConnectionSource::Task,
             true if host.is_connecting => ConnectionSource::Leader,
             _ => ConnectionSource::Itself,
@@ -475,7 +489,7 @@ impl<C: Pooled> Inner<C> {
     }
 
     /// Adds a new connection. If it can be shared, the waiting requests get it, as far as it has room.
-    /// If the host already has a shared connection with room, the new one is closed, unless the
+    /// If the host already has a shared connection with room, the new connection is closed, unless the
     /// request `needs_its_own`.
     fn made(self: &Arc<Self>, key: &Key, connection: C, needs_its_own: bool) -> C {
         let Some(mut own) = connection.share() else {
@@ -542,7 +556,8 @@ impl<C: Pooled> Inner<C> {
         }
     }
 
-    /// Makes a connection whose request was served meanwhile, and keeps it.
+    /// Spawns a task that finishes a connect whose request got another connection. The pool keeps the new
+    /// connection.
     fn go_on<F>(self: &Arc<Self>, key: Key, connecting: Pin<Box<F>>)
     where
         F: Future<Output = Result<C, Error>> + Send + 'static,
@@ -571,7 +586,6 @@ impl<C: Pooled> Inner<C> {
         });
     }
 
-    /// Runs a task that ends with the pool.
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let number = {
             let mut state = self.state();
@@ -597,13 +611,13 @@ impl<C: Pooled> Inner<C> {
         drop(over);
     }
 
-    /// Closes the connection that was idle for the longest. Whether there was one.
+    /// Closes the least recently used connection. Returns `false` if there is none.
     fn evict_oldest(&self) -> bool {
         let evicted = self.state().evict_oldest();
         evicted.is_some()
     }
 
-    /// Starts the task that closes idle connections, unless it runs.
+    /// Starts the task that closes idle connections, unless it is running.
     fn start_sweeper(self: &Arc<Self>) {
         let task = Task::spawn(&*self.runtime, sweep(Arc::downgrade(self)));
         let spare = {
@@ -616,7 +630,7 @@ impl<C: Pooled> Inner<C> {
         drop(spare);
     }
 
-    /// Closes what is over; answers with the keys and the numbers of the others.
+    /// Closes expired connections. Returns the keys and numbers of the other idle connections.
     fn close_expired(&self) -> Vec<(Key, u64)> {
         let now = self.runtime.now();
         let is_over = |since: Instant| now.saturating_duration_since(since) >= self.timeout;
@@ -638,8 +652,8 @@ impl<C: Pooled> Inner<C> {
         left
     }
 
-    /// Closes an idle connection if its peer has closed it. It is asked without the lock: a request
-    /// finds all the others meanwhile.
+    /// Closes an idle connection if its peer has closed it. The check runs without the lock, so requests
+    /// can take the other connections in the meantime.
     fn close_if_closed(&self, key: &Key, number: u64) {
         let taken = self.state().remove(key, number);
         if let Some(mut idle) = taken
@@ -674,7 +688,7 @@ impl<C> HostConnections<C> {
 }
 
 impl<C: Pooled> State<C> {
-    /// A connection for a request.
+    /// Takes a connection for a request.
     fn take(&mut self, key: &Key, now: Instant, timeout: Duration) -> TakeResult<C> {
         let Some(host) = self.hosts.get_mut(key) else {
             return TakeResult::Nothing;
@@ -702,7 +716,7 @@ impl<C: Pooled> State<C> {
         }
     }
 
-    /// How many connections there are that no request has to itself.
+    /// Returns the number of idle and shared connections.
     fn len(&self) -> usize {
         let shared = self.hosts.values().map(|host| host.shared.len());
         self.idle + shared.sum::<usize>()
@@ -713,7 +727,7 @@ impl<C: Pooled> State<C> {
         self.next
     }
 
-    /// Keeps a connection, unless a request waits for it.
+    /// Stores a connection, unless a request waits for it.
     fn put(
         &mut self,
         key: Key,
@@ -756,15 +770,15 @@ impl<C: Pooled> State<C> {
         }
     }
 
-    /// Takes the connection out that was not used for the longest: an idle one, or else a shared
-    /// one that no request uses.
+    /// Removes the least recently used connection: an idle one if there is one, or else a shared one that
+    /// no request uses.
     fn evict_oldest(&mut self) -> Option<C> {
         self.evict_idle().or_else(|| self.evict_shared())
     }
 
     fn evict_idle(&mut self) -> Option<C> {
-        // The oldest of all is the oldest of its host. An index of them all would cost each request
-        // more than this costs the few for which a connection has to go.
+        // A search over all hosts is cheaper than an index: an eviction is rare, and each request would
+        // have to update the index.
         let hosts = self.hosts.values_mut();
         let host = hosts
             .filter(|host| !host.idle.is_empty())
@@ -787,7 +801,7 @@ impl<C: Pooled> State<C> {
         Some(host.shared.remove(at).0)
     }
 
-    /// Takes a request out of the queue, and the host with it if nothing else is there.
+    /// Removes a request from the queue, and the host if it is empty then.
     fn leave(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<Delivery<C>>> {
         let host = self.hosts.get_mut(key)?;
         let at = host
@@ -798,8 +812,7 @@ impl<C: Pooled> State<C> {
         Some(waiter.sender)
     }
 
-    /// Without a connection, and without a request, nothing is known of a host but whether its
-    /// connections are shared.
+    /// Removes the host if it has no connections and no requests, unless its connections can be shared.
     fn forget_if_empty(&mut self, key: &Key) {
         let host = self.hosts.get(key);
         if host.is_some_and(|host| host.is_empty() && !host.is_shared) {
@@ -807,7 +820,7 @@ impl<C: Pooled> State<C> {
         }
     }
 
-    /// The requests that wait for tasks of which there are too few, to be woken.
+    /// Removes and returns the requests that wait for tasks, as far as there are more requests than tasks.
     fn left_over(&mut self, key: &Key) -> Vec<Waiter<C>> {
         let Some(host) = self.hosts.get_mut(key) else {
             return Vec::new();
@@ -830,7 +843,7 @@ impl<C: Pooled> State<C> {
         over
     }
 
-    /// Takes the idle connection with this number, if it is still there.
+    /// Removes the idle connection with this number, if it is still idle.
     fn remove(&mut self, key: &Key, number: u64) -> Option<Idle<C>> {
         let host = self.hosts.get_mut(key)?;
         let at = host.idle.binary_search_by_key(&number, |idle| idle.number);
@@ -839,7 +852,7 @@ impl<C: Pooled> State<C> {
         Some(idle)
     }
 
-    /// Keeps a connection again under the number that it had.
+    /// Stores a connection again, with the number that it had.
     fn put_back(&mut self, key: &Key, idle: Idle<C>) {
         let host = self.hosts.entry(key.clone()).or_default();
         let at = host
@@ -850,30 +863,30 @@ impl<C: Pooled> State<C> {
     }
 }
 
-/// The result of a look for a kept connection.
+/// The result of [`State::take`].
 enum TakeResult<C> {
-    /// One, and for how long it was idle.
+    /// A connection, and how long it was idle.
     Kept(C, Duration),
-    /// A closed one. The caller drops it without the lock and looks again.
+    /// A closed connection. The caller drops it without the lock and tries again.
     Closed(C),
     Nothing,
 }
 
-/// What becomes of a connection that is returned.
+/// The result of [`State::put`].
 enum PutResult<C> {
-    /// It is idle. The caller drops the connections that it replaced, without the lock.
+    /// The connection is idle now. The caller drops the `dropped` connections without the lock.
     Kept {
         dropped: [Option<C>; 2],
         is_swept: bool,
     },
-    /// A request waits for it.
+    /// The caller sends the connection to a waiting request.
     Serve(oneshot::Sender<Delivery<C>>, C, Key),
 }
 
-/// A request's waiter in the queue: resolves to the connection it gets, or to `None` when the one
-/// that was to be made for several was not.
+/// A request's entry in the queue. Resolves to the delivery, or to `None` if the leader or the task
+/// failed to connect.
 struct WaitForConnection<C: Pooled> {
-    // `None` once it is served.
+    // `None` after the delivery.
     pool: Option<Arc<Inner<C>>>,
     key: Key,
     number: u64,
@@ -898,7 +911,7 @@ impl<C: Pooled> Drop for WaitForConnection<C> {
         let waiter = pool.state().leave(&self.key, self.number);
         drop(waiter);
         self.receiver.close();
-        // It was served and has not seen it. A shared one is in the pool as it is.
+        // A delivery that was not polled. A shared connection is still in the pool.
         if let Ok(Some(Delivery::Connection(connection))) = self.receiver.try_recv()
             && connection.share().is_none()
         {
@@ -907,7 +920,7 @@ impl<C: Pooled> Drop for WaitForConnection<C> {
     }
 }
 
-/// Held by the request that makes a shared connection for all waiting requests.
+/// Held by the request that opens a shared connection for all waiting requests.
 struct LeaderGuard<C: Pooled> {
     pool: Arc<Inner<C>>,
     key: Key,
@@ -927,7 +940,7 @@ impl<C: Pooled> Drop for LeaderGuard<C> {
             waiting
         };
         for waiter in waiting {
-            // Without a connection, the requests that still wait connect by themselves.
+            // If the leader failed, each waiter is dropped and its request opens a connection.
             if self.has_connected {
                 let _ = waiter.sender.send(Delivery::TryAgain);
             }
@@ -935,7 +948,7 @@ impl<C: Pooled> Drop for LeaderGuard<C> {
     }
 }
 
-/// A task that makes a connection whose request was served.
+/// A guard for a task that finishes the connect of a request that got another connection.
 struct BackgroundConnect<C: Pooled> {
     pool: Weak<Inner<C>>,
     key: Key,
@@ -955,12 +968,12 @@ impl<C: Pooled> Drop for BackgroundConnect<C> {
             state.forget_if_empty(&self.key);
             over
         };
-        // These requests connect by themselves.
+        // Dropping the waiters makes their requests open connections.
         drop(over);
     }
 }
 
-/// A task's waiter in the pool's list, for as long as the task runs.
+/// Removes a task from the pool's list when the task ends.
 struct TaskGuard<C: Pooled> {
     pool: Weak<Inner<C>>,
     number: u64,
@@ -970,7 +983,7 @@ impl<C: Pooled> Drop for TaskGuard<C> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
             let own = pool.state().tasks.remove(&self.number);
-            // It ends by itself.
+            // Dropping the handle would cancel the task.
             if let Some(own) = own.flatten() {
                 own.detach();
             }
@@ -988,7 +1001,7 @@ async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
         let Some(numbers) = pool.upgrade().map(|pool| pool.close_expired()) else {
             return;
         };
-        for numbers in numbers.chunks(ASKED_AT_ONCE) {
+        for numbers in numbers.chunks(CHECKED_AT_ONCE) {
             let Some(pool) = pool.upgrade() else { return };
             numbers
                 .iter()
@@ -1001,7 +1014,7 @@ async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
             let mut state = pool.state();
             state.hosts.retain(|_, host| !host.is_empty());
             match state.hosts.is_empty() {
-                // What is returned from now on starts another task.
+                // The next connection that is returned starts a new task.
                 true => state.sweeper.take(),
                 false => None,
             }

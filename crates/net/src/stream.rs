@@ -1,4 +1,4 @@
-//! A connection as a byte stream, and what is known of it.
+//! A connection as a byte stream, and its counters.
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -16,13 +16,13 @@ use tokio_rustls::client::TlsStream;
 
 use crate::pool::Pooled;
 
-/// How long an exchange without a waiting caller may make no progress.
+/// The longest time without progress for an exchange whose caller does not wait.
 const STALLED: Duration = Duration::from_secs(90);
 
 /// A connection to a server or a proxy, with or without TLS.
 ///
-/// Dropping it closes it. A connection with TLS then sends `close_notify`, as far as the socket
-/// takes it without waiting.
+/// Dropping the stream closes the connection. With TLS, the drop sends `close_notify` if the socket
+/// accepts it without waiting.
 pub struct Stream {
     kind: Kind,
     is_http2: bool,
@@ -37,7 +37,7 @@ enum Kind {
     Secured(Box<TlsStream<MonitoredSocket>>),
 }
 
-/// What the owner of a connection can see of it while an HTTP engine reads and writes it.
+/// Counters and flags of a connection, for its owner while an HTTP engine reads and writes the stream.
 #[derive(Debug, Default)]
 pub struct Monitor {
     received: AtomicU64,
@@ -47,25 +47,28 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// How many bytes of HTTP were read since the last [`reset`](Self::reset).
+    /// Returns the number of HTTP bytes that were read since the last [`reset`](Self::reset).
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// How many bytes of HTTP were written since the last reset, as far as the socket, or TLS, took
-    /// them.
+    /// Returns the number of HTTP bytes that the socket, or TLS, has accepted since the last
+    /// [`reset`](Self::reset).
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Counts from zero again: a request begins.
+    /// Sets both counters to zero. Call it when a request begins.
     pub fn reset(&self) {
         self.received.store(0, Ordering::Relaxed);
         self.sent.store(0, Ordering::Relaxed);
     }
 
-    /// The error of a request that a kept connection did not answer, with the marks that let the
-    /// session send it again: nothing of it was written, or nothing of a response was read.
+    /// Marks the error of a request on a reused connection, so that the session can resend the request.
+    ///
+    /// The marks apply to [`ErrorKind::Incomplete`]: "not processed" and "dead connection" if no byte of
+    /// the request was written, and "dead connection" if no byte of a response was read. Returns other
+    /// errors unchanged.
     pub fn mark(&self, error: Error, is_reused: bool) -> Error {
         match error.kind() {
             ErrorKind::Incomplete if is_reused && self.sent() == 0 => {
@@ -78,13 +81,13 @@ impl Monitor {
         }
     }
 
-    /// Whether the socket did not take all of what was last written to it.
+    /// Returns `true` if the last write to the socket had to wait.
     pub fn is_write_blocked(&self) -> bool {
         self.is_write_blocked.load(Ordering::Relaxed)
     }
 
-    /// Returns the output of `work`, or `None` when the connection has made no progress between two
-    /// checks, which are 90 s apart. It ends an upload whose response the caller does not read.
+    /// Returns the output of `work`, or `None` if the connection makes no progress between two
+    /// checks, which are 90 s apart. Ends an upload whose response the caller does not read.
     pub async fn unless_stalled<T>(
         &self,
         runtime: &dyn Runtime,
@@ -101,7 +104,7 @@ impl Monitor {
         }
     }
 
-    /// Runs a poll of the connection whose reads ask the system, and not the runtime's reactor, and
+    /// Calls `poll`. Reads of the connection inside `poll` query the system, not the runtime's reactor, and
     /// register no waker: see [`Socket::try_read`].
     pub fn check<T>(&self, poll: impl FnOnce() -> T) -> T {
         struct Reset<'a>(&'a AtomicBool);
@@ -142,24 +145,26 @@ impl Stream {
         }
     }
 
-    /// Whether TLS has settled on HTTP/2 (ALPN).
+    /// Returns `true` if the TLS handshake selected HTTP/2 (ALPN).
     pub fn is_http2(&self) -> bool {
         self.is_http2
     }
 
-    /// Whether a proxy reads the requests, which then name their whole URL.
+    /// Returns `true` if a proxy forwards the requests. Their targets are then absolute URLs.
     pub fn is_forwarded(&self) -> bool {
         self.is_forwarded
     }
 
-    /// What can be seen of this stream while another owns it.
+    /// Returns the stream's monitor, which remains usable while an HTTP engine owns the stream.
     pub fn monitor(&self) -> &Arc<Monitor> {
         &self.monitor
     }
 
-    /// Returns whether an idle stream is still usable: the peer has neither ended it nor sent
-    /// unsolicited bytes. It asks the system and never waits. Under TLS it processes records that are
-    /// not for the application, such as session tickets.
+    /// Returns `true` if an idle stream is still usable: the peer has neither closed it nor sent
+    /// unsolicited bytes.
+    ///
+    /// Queries the system and never waits. With TLS, the check processes records that carry no application
+    /// data, such as session tickets.
     pub fn is_quiet(&mut self) -> bool {
         let monitor = self.monitor.clone();
         let mut byte = [0];
@@ -171,8 +176,10 @@ impl Stream {
 }
 
 impl Stream {
-    /// Drops the waker of the task that read last, before the stream becomes idle. Returns whether
-    /// the stream may serve another request: `false` if the reactor has reported bytes or the end.
+    /// Drops the waker of the task that read last. Call it before the stream becomes idle.
+    ///
+    /// Returns `true` if the stream may serve another request, and `false` if the reactor has reported
+    /// bytes or the end of the stream.
     pub fn rest(&mut self) -> bool {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
@@ -192,7 +199,7 @@ impl Stream {
     }
 }
 
-/// A client that reads and writes the stream itself keeps it as it is.
+/// For clients that read and write the stream without an HTTP engine.
 impl Pooled for Stream {
     fn share(&self) -> Option<Self> {
         None
@@ -211,13 +218,13 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if let Kind::Secured(stream) = &mut self.kind {
             let mut cx = Context::from_waker(Waker::noop());
-            // What the socket does not take now is lost with it.
+            // Bytes that the socket does not accept now are lost.
             let _ = Pin::new(&mut **stream).poll_shutdown(&mut cx);
         }
     }
 }
 
-/// What either kind does.
+/// Evaluates the same expression for a plain and for a TLS stream.
 macro_rules! either {
     ($stream:expr, $inner:ident => $call:expr) => {
         match &mut $stream.kind {
@@ -283,7 +290,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A runtime's socket that notes for the [`Monitor`] what becomes of it.
+/// A runtime's socket that updates the [`Monitor`].
 pub(crate) struct MonitoredSocket {
     socket: Box<dyn Socket>,
     monitor: Arc<Monitor>,
@@ -315,7 +322,7 @@ impl AsyncRead for MonitoredSocket {
         if !self.monitor.is_checking.load(Ordering::Relaxed) {
             return Pin::new(&mut *self.socket).poll_read(cx, buffer);
         }
-        // Nothing is expected: to clear the whole of a large buffer first would be a waste.
+        // A check expects no bytes, so clearing a large buffer first would be a waste.
         let mut bytes = [0; 512];
         let room = buffer.remaining().min(bytes.len());
         match self.socket.try_read(&mut bytes[..room]) {

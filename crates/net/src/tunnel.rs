@@ -1,14 +1,14 @@
-//! A tunnel through a proxy (RFC 9110, section 9.3.6), on a connection to it.
+//! Opens a tunnel through a proxy with CONNECT (RFC 9110, section 9.3.6).
 
 use http::Uri;
 use inflight_core::{Error, ErrorKind, Proxy, host_and_port};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// How long the head of a proxy's answer may be.
+/// The longest head of a proxy's response, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 100;
 
-/// Asks the proxy to connect `stream` with the server of `uri`.
+/// Opens a tunnel to the server of `uri` on `stream`, a connection to the proxy.
 pub(crate) async fn open<S>(proxy: &Proxy, stream: &mut S, uri: &Uri) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -29,23 +29,23 @@ where
         let status = read_head(stream).await;
         match status.map_err(|error| proxy.gave_no_tunnel(error))? {
             100..=199 => {}
-            // What a 2xx says of a body means nothing: the tunnel begins behind the head.
+            // A 2xx response has no body, whatever its fields are: the tunnel begins after the head.
             200..=299 => return Ok(()),
-            407 => return Err(proxy.gave_no_tunnel("it asks for other credentials (status 407)")),
-            status => return Err(proxy.gave_no_tunnel(format!("it answered with status {status}"))),
+            407 => return Err(proxy.gave_no_tunnel("it requires other credentials (status 407)")),
+            status => return Err(proxy.gave_no_tunnel(format!("it returned status {status}"))),
         }
     }
 }
 
-/// The status of the head that comes next. Not a byte behind it is read: what follows is the
-/// server's.
+/// Reads the next head and returns its status. Reads no byte after the head, because those bytes come
+/// from the server behind the tunnel.
 async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, Error> {
     let protocol = |what| Error::new(ErrorKind::Protocol).with_context(what);
     let mut head = Vec::with_capacity(256);
-    // RFC 9112, 2.2: a line may end in LF alone.
+    // A line may end in LF alone (RFC 9112, section 2.2).
     while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
         if head.len() == MAX_HEAD {
-            return Err(protocol("the head of its answer is longer than 64 KiB"));
+            return Err(protocol("the head of its response is longer than 64 KiB"));
         }
         let byte = stream.read_u8().await.map_err(Error::from_read)?;
         head.push(byte);
@@ -54,8 +54,8 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, Error> 
     let mut response = httparse::Response::new(&mut fields);
     match response.parse(&head) {
         Ok(httparse::Status::Complete(_)) => Ok(response.code.unwrap_or_default()),
-        Ok(httparse::Status::Partial) => Err(protocol("the head of its answer is cut short")),
-        Err(error) => Err(protocol("its answer is not HTTP").with_source(error)),
+        Ok(httparse::Status::Partial) => Err(protocol("the head of its response is incomplete")),
+        Err(error) => Err(protocol("its response is not HTTP").with_source(error)),
     }
 }
 
@@ -65,8 +65,9 @@ mod tests {
 
     use super::*;
 
-    /// Plays the proxy's answer; gives what was asked and what is left on the stream.
-    fn ask(proxy: &str, answer: &[u8]) -> (Result<(), Error>, String, Vec<u8>) {
+    /// Opens a tunnel through a proxy that sends `answer`. Returns the result, the request that the
+    /// proxy received, and the bytes that are left on the stream.
+    fn request(proxy: &str, answer: &[u8]) -> (Result<(), Error>, String, Vec<u8>) {
         block_on(async {
             let (mut near, mut far) = tokio::io::duplex(64 * 1024);
             far.write_all(answer).await.unwrap();
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn tunnel_begins_behind_the_head_whatever_the_head_says_of_a_body() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-        let (opened, asked, rest) = ask("http://me:pass@proxy.test", answer);
+        let (opened, asked, rest) = request("http://me:pass@proxy.test", answer);
         opened.unwrap();
         assert_eq!(rest, b"hello");
         assert_eq!(
@@ -99,13 +100,13 @@ mod tests {
     #[test]
     fn interim_responses_come_before_the_answer() {
         let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 204 Yes\r\n\r\n";
-        ask("http://proxy.test", answer).0.unwrap();
+        request("http://proxy.test", answer).0.unwrap();
     }
 
     #[test]
     fn lines_may_end_in_lf_alone() {
         let answer = b"HTTP/1.1 200 OK\nVia: one\n\nhello";
-        let (opened, _, rest) = ask("http://proxy.test", answer);
+        let (opened, _, rest) = request("http://proxy.test", answer);
         opened.unwrap();
         assert_eq!(rest, b"hello");
     }
@@ -118,7 +119,7 @@ mod tests {
             ("SSH-2.0-OpenSSH\r\n\r\n", "not HTTP"),
             ("HTTP/1.1 200", ""),
         ] {
-            let error = ask("http://me:pass@proxy.test", answer.as_bytes())
+            let error = request("http://me:pass@proxy.test", answer.as_bytes())
                 .0
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Proxy, "{answer:?}");

@@ -20,7 +20,7 @@ const MS: Duration = Duration::from_millis(1);
 /// EMFILE.
 const NO_DESCRIPTOR: i32 = 24;
 
-/// What an address does when it is connected to.
+/// The outcome of a connect to an address.
 #[derive(Clone, Copy)]
 enum Answer {
     After(Duration),
@@ -29,14 +29,14 @@ enum Answer {
     FailsWith(i32),
 }
 
-/// A runtime whose addresses answer as they are told to.
+/// A runtime with a scripted outcome for each address.
 #[derive(Clone)]
 struct Net {
     time: Virtual,
     answers: Arc<Vec<(SocketAddr, Answer)>>,
-    /// Which address was tried, and when.
+    /// The addresses that were tried, and when.
     tried: Arc<Mutex<Vec<(SocketAddr, Duration)>>>,
-    /// Attempts that are neither over nor dropped, and sockets that are open.
+    /// Counts running attempts and open sockets.
     open: Arc<()>,
 }
 
@@ -71,7 +71,7 @@ impl Net {
         tried.collect()
     }
 
-    /// How many attempts and sockets there are.
+    /// Returns the number of running attempts and open sockets.
     fn open(&self) -> usize {
         Arc::strong_count(&self.open) - 1
     }
@@ -137,7 +137,7 @@ impl Runtime for Net {
     }
 }
 
-/// A socket on which nothing happens.
+/// A socket that never becomes ready.
 struct Idle(#[expect(dead_code, reason = "counted while it lives")] Arc<()>);
 
 impl Socket for Idle {
@@ -183,7 +183,7 @@ fn second_address_is_tried_beside_a_silent_first_one() {
     let stream = net.connect(&net.options()).unwrap();
     assert_eq!(net.time.elapsed(), 280 * MS);
     assert_eq!(net.tried()[1], ("192.0.2.2:80".to_owned(), 250 * MS));
-    // The silent attempt is given up.
+    // The silent attempt was dropped.
     assert_eq!(net.open(), 1);
     drop(stream);
     assert_eq!(net.open(), 0);

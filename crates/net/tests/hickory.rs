@@ -1,4 +1,4 @@
-//! Names looked up by hickory at a name server on this machine.
+//! hickory with a name server on this machine.
 #![cfg(feature = "hickory")]
 
 use std::io;
@@ -16,7 +16,7 @@ use inflight_net::hickory::hickory_resolver::config::{
 use inflight_net::hickory::hickory_resolver::proto::op::{Message, ResponseCode};
 use inflight_net::hickory::hickory_resolver::proto::rr::{RData, Record, RecordType};
 
-/// A name server that knows `pages.test`, keeps silent about `silent.test`, and denies all others.
+/// A name server that knows `pages.test`, does not answer for `silent.test`, and denies other names.
 struct NameServer {
     addr: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -61,7 +61,7 @@ impl NameServer {
     }
 }
 
-/// An empty packet ends it.
+/// Sends an empty packet, which ends the server's thread.
 impl Drop for NameServer {
     fn drop(&mut self) {
         let socket = UdpSocket::bind((V4, 0)).unwrap();
@@ -99,7 +99,7 @@ fn a_name_has_the_addresses_that_its_server_says() {
     let found = hickory.resolve("pages.test", 8080).unwrap();
     let both = [IpAddr::from(V4), IpAddr::from(V6)].map(|ip| SocketAddr::new(ip, 8080));
     assert_eq!(found, both);
-    // What a server has said is remembered as long as it said.
+    // hickory caches an answer for its time to live.
     let asked = server.asked();
     assert_eq!(hickory.resolve("pages.test", 81).unwrap().len(), 2);
     assert_eq!(server.asked(), asked);

@@ -1,5 +1,5 @@
-//! The last clone ends the thread, wherever it is dropped. Alone in its process, for it looks at all
-//! threads there are.
+//! Dropping the last clone ends hickory's thread. The test has its own process, because it lists all
+//! threads.
 #![cfg(feature = "hickory")]
 #![cfg(target_os = "linux")]
 
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use inflight::{BlockOn, Cell};
 use inflight_net::hickory::Hickory;
 
-/// How long the thread may take to end. A test that passes never waits this long.
+/// The longest time that the thread may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Linux keeps the first 15 bytes of a thread's name.
+/// The first 15 bytes of the thread's name, which is the limit of Linux.
 fn runs() -> bool {
     fs::read_dir("/proc/self/task").unwrap().any(|task| {
         let name = fs::read_to_string(task.unwrap().path().join("comm"));
@@ -36,7 +36,7 @@ fn the_last_clone_ends_the_thread() {
     let clone = hickory.clone();
     drop(hickory);
     wait_until(true);
-    // In an async program, where a runtime of tokio's may not be dropped.
+    // Inside an async task, where dropping a tokio runtime would panic.
     backend.block_on(async move { drop(clone) });
     wait_until(false);
 }

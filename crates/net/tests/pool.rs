@@ -1,4 +1,4 @@
-//! The pool: who gets which connection, and which are closed.
+//! The connection pool: reuse, waiting and closing.
 
 use std::io;
 use std::pin::pin;
@@ -29,7 +29,7 @@ const SHARED: Requirements = Requirements {
     will_share: true,
 };
 
-/// A connection that notes what is done with it.
+/// A connection that records how the pool uses it.
 #[derive(Clone, Default)]
 struct Connection(Arc<Inner>);
 
@@ -39,7 +39,7 @@ struct Inner {
     is_closed: AtomicBool,
     checks: AtomicUsize,
     is_shared: bool,
-    /// How many may share it.
+    /// The number of requests that may share the connection.
     room: Option<usize>,
 }
 
@@ -76,7 +76,7 @@ impl Connection {
         self.0.checks.load(Ordering::SeqCst)
     }
 
-    /// Whether only the test has it.
+    /// Returns `true` if only the test has a handle.
     fn is_dropped(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -88,7 +88,7 @@ impl Pooled for Connection {
     }
 
     fn has_room(&self) -> bool {
-        // One of the handles is the pool's.
+        // The pool has one of the handles.
         let uses = Arc::strong_count(&self.0) - 1;
         self.0.room.is_none_or(|room| uses < room)
     }
@@ -97,7 +97,8 @@ impl Pooled for Connection {
         self.0
             .checks
             .fetch_add(usize::from(thoroughly), Ordering::SeqCst);
-        // That the peer has closed it, only the system knows; a shared one has a task that knows.
+        // Only a query of the system finds a close by the peer. A shared connection has a task that
+        // finds it.
         !thoroughly && !self.0.is_shared || !self.0.is_closed.load(Ordering::SeqCst)
     }
 
@@ -119,13 +120,13 @@ fn pool(change: impl FnOnce(&mut ClientOptions)) -> (Virtual, Pool<Connection>) 
     (runtime, pool)
 }
 
-async fn nothing() -> Result<Connection, Error> {
+async fn no_connection() -> Result<Connection, Error> {
     Err(Error::new(ErrorKind::Connect))
 }
 
-/// The kept connection for this key, if there is one.
-fn kept(runtime: &Virtual, pool: &Pool<Connection>, host: &str) -> Option<usize> {
-    let checkout = runtime.block_on(pool.checkout(&key(host), IDEMPOTENT, nothing));
+/// Returns the number of the idle connection for this key, if there is one.
+fn idle_connection(runtime: &Virtual, pool: &Pool<Connection>, host: &str) -> Option<usize> {
+    let checkout = runtime.block_on(pool.checkout(&key(host), IDEMPOTENT, no_connection));
     checkout.ok().map(|checkout| checkout.connection.0.number)
 }
 
@@ -136,7 +137,7 @@ fn connection_that_was_used_last_is_given_out_first() {
         pool.put(key("a"), Connection::new(number));
     }
     pool.put(key("b"), Connection::new(4));
-    let order = [(); 4].map(|()| kept(&runtime, &pool, "a"));
+    let order = [(); 4].map(|()| idle_connection(&runtime, &pool, "a"));
     assert_eq!(order, [Some(3), Some(2), Some(1), None]);
     assert_eq!(pool.idle(), 1);
 }
@@ -156,10 +157,10 @@ fn idle_connections_are_limited_for_each_key_and_in_all() {
     for (n, host) in [(3, "b"), (4, "c")] {
         pool.put(key(host), connections[n].clone());
     }
-    // The one that was idle for the longest made room, whatever its key.
+    // The pool closed the least recently used connection, of another key.
     assert!(connections[1].is_dropped());
     assert_eq!(pool.idle(), 3);
-    assert_eq!(kept(&runtime, &pool, "a"), Some(2));
+    assert_eq!(idle_connection(&runtime, &pool, "a"), Some(2));
 }
 
 #[test]
@@ -182,13 +183,13 @@ fn idle_connection_is_asked_whether_it_is_open_unless_it_is_fresh() {
         pool.put(key("a"), connection.clone());
         move |pool: &Pool<Connection>, runtime: &Virtual| {
             runtime
-                .block_on(pool.checkout(&key("a"), requirements, nothing))
+                .block_on(pool.checkout(&key("a"), requirements, no_connection))
                 .is_ok()
         }
     };
     assert!(reuse(IDEMPOTENT)(&pool, &runtime));
     assert_eq!(connection.checks(), 0);
-    // What must not be sent twice asks in any case.
+    // A request that must not be resent always queries the system.
     assert!(reuse(ONCE)(&pool, &runtime));
     assert_eq!(connection.checks(), 1);
     let later = reuse(IDEMPOTENT);
@@ -206,7 +207,7 @@ fn request_takes_whichever_comes_first_and_the_first_that_waits_is_served_first(
     runtime.block_on(async {
         let connect = || async {
             pending::<()>().await;
-            nothing().await
+            no_connection().await
         };
         let (a, b) = (key("a"), key("a"));
         let mut first = pin!(pool.checkout(&a, IDEMPOTENT, connect));
@@ -242,7 +243,7 @@ fn connection_that_was_begun_is_kept_although_its_request_was_served_before() {
         assert_eq!(pool.idle(), 0);
         runtime.sleep(20 * MS).await;
     });
-    assert_eq!(kept(&runtime, &pool, "a"), Some(2));
+    assert_eq!(idle_connection(&runtime, &pool, "a"), Some(2));
 }
 
 #[test]
@@ -274,7 +275,7 @@ fn connection_served_to_a_request_that_is_dropped_goes_to_the_next() {
     runtime.block_on(async {
         let connect = || async {
             pending::<()>().await;
-            nothing().await
+            no_connection().await
         };
         let key_a = key("a");
         let mut first = Box::pin(pool.checkout(&key_a, IDEMPOTENT, connect));
@@ -282,7 +283,7 @@ fn connection_served_to_a_request_that_is_dropped_goes_to_the_next() {
         pool.put(key("a"), Connection::new(1));
         drop(first);
         assert_eq!(pool.idle(), 1);
-        // One that left before it was served is passed over.
+        // The pool skips a request that was dropped before it got a connection.
         let mut second = Box::pin(pool.checkout(&key_a, ONCE, connect));
         let second_served = poll_once(&mut second).await;
         assert!(second_served.is_some_and(|served| served.is_ok()));
@@ -353,10 +354,13 @@ fn another_connection_is_made_when_the_shared_ones_have_no_room() {
         }
         let users = |number| held.iter().filter(|own| own.0.number == number).count();
         assert_eq!([users(0), users(1), users(2)], [4, 4, 2]);
-        // One that is given back makes room.
+        // Dropping a handle makes room.
         held.retain(|own| own.0.number != 0);
         for _ in 0..6 {
-            let again = pool.checkout(&key("a"), SHARED, nothing).await.unwrap();
+            let again = pool
+                .checkout(&key("a"), SHARED, no_connection)
+                .await
+                .unwrap();
             assert!(again.is_reused);
             held.push(again.connection);
         }
@@ -378,7 +382,7 @@ fn those_who_wait_for_a_shared_connection_connect_themselves_when_it_fails() {
                     async move {
                         time.sleep(MS).await;
                         match number {
-                            0 => nothing().await,
+                            0 => no_connection().await,
                             number => Ok(Connection::shared(number)),
                         }
                     }
@@ -395,7 +399,7 @@ fn those_who_wait_for_a_shared_connection_connect_themselves_when_it_fails() {
         ended
     });
     assert_eq!(ended.iter().filter(|ok| **ok).count(), 2);
-    // At once, and not one after another: each may take as long as a connect may.
+    // The connects run at the same time, not one after another.
     assert_eq!(made.load(Ordering::SeqCst), 3);
     assert_eq!(runtime.elapsed(), 2 * MS);
 }
@@ -416,7 +420,7 @@ fn one_shared_connection_is_kept_of_those_that_were_made_at_once() {
                         Ok(connection)
                     }
                 };
-                // Nobody knows yet that it can be shared.
+                // The pool does not know yet that the connection can be shared.
                 let checkout = pool.checkout(&key("a"), IDEMPOTENT, connect).await;
                 checkout.unwrap().connection.0.number
             })
@@ -433,8 +437,8 @@ fn one_shared_connection_is_kept_of_those_that_were_made_at_once() {
         numbers.iter().all(|number| *number == numbers[0]),
         "{numbers:?}"
     );
-    let kept = made.iter().filter(|connection| !connection.is_dropped());
-    assert_eq!(kept.count(), 1);
+    let idle_connection = made.iter().filter(|connection| !connection.is_dropped());
+    assert_eq!(idle_connection.count(), 1);
 }
 
 #[test]
@@ -481,9 +485,9 @@ fn request_that_needs_a_new_connection_takes_no_other() {
 fn connection_that_was_idle_for_too_long_is_not_used() {
     let (runtime, pool) = pool(|options| options.idle_timeout = 1000 * MS);
     pool.put(key("a"), Connection::new(1));
-    // The task that closes it has not run.
+    // The task that closes idle connections has not run.
     runtime.advance(1000 * MS);
-    assert_eq!(kept(&runtime, &pool, "a"), None);
+    assert_eq!(idle_connection(&runtime, &pool, "a"), None);
 }
 
 #[test]
@@ -495,7 +499,7 @@ fn request_that_waits_for_a_task_connects_itself_when_that_fails() {
         async move {
             time.sleep(10 * MS).await;
             match tries.fetch_add(1, Ordering::SeqCst) {
-                0 => nothing().await,
+                0 => no_connection().await,
                 number => Ok(Connection::new(number)),
             }
         }
@@ -506,7 +510,7 @@ fn request_that_waits_for_a_task_connects_itself_when_that_fails() {
         assert!(poll_once(&mut first).await.is_none());
         pool.put(key("a"), Connection::new(7));
         assert_eq!(first.await.unwrap().connection.0.number, 7);
-        // The connect of the first goes on in a task, and that is enough for the second.
+        // A task finishes the connect of the first request, and the second request uses it.
         let second = pool.checkout(&key_a, IDEMPOTENT, connect).await.unwrap();
         assert_eq!(second.connection.0.number, 1);
         assert_eq!(runtime.elapsed(), 20 * MS);
@@ -594,7 +598,7 @@ fn connection_is_closed_when_its_idle_time_is_over_or_its_peer_has_closed_it() {
     runtime.block_on(runtime.sleep(30_000 * MS));
     assert!(quiet.is_dropped());
     assert_eq!(pool.idle(), 0);
-    // The task has ended, and starts anew.
+    // The task has ended, and starts again.
     pool.put(key("a"), quiet.clone());
     runtime.block_on(runtime.sleep(90_000 * MS));
     assert!(quiet.is_dropped());
@@ -606,7 +610,7 @@ fn pool_that_is_dropped_closes_its_connections() {
     let connection = Connection::new(1);
     pool.put(key("a"), connection.clone());
     drop(pool);
-    // Its task holds nothing.
+    // The task does not keep the connection.
     assert!(connection.is_dropped());
     runtime.block_on(async {});
 }
@@ -620,7 +624,10 @@ fn panic_of_a_request_returns_nothing() {
         let pool = pool.clone();
         async move {
             let key = key("a");
-            let _checkout = pool.checkout(&key, IDEMPOTENT, nothing).await.unwrap();
+            let _checkout = pool
+                .checkout(&key, IDEMPOTENT, no_connection)
+                .await
+                .unwrap();
             panic!("on purpose");
         }
     });
@@ -633,7 +640,8 @@ fn panic_of_a_request_returns_nothing() {
 fn hosts_without_connections_are_forgotten() {
     let (runtime, pool) = pool(|_| {});
     for n in 0..100 {
-        let failed = runtime.block_on(pool.checkout(&key(&format!("h{n}")), IDEMPOTENT, nothing));
+        let failed =
+            runtime.block_on(pool.checkout(&key(&format!("h{n}")), IDEMPOTENT, no_connection));
         assert!(failed.is_err());
     }
     assert_eq!(format!("{pool:?}"), "Pool { idle: 0, hosts: 0 }");
@@ -641,7 +649,7 @@ fn hosts_without_connections_are_forgotten() {
     let key = key("pending");
     let mut waiting = Box::pin(pool.checkout(&key, IDEMPOTENT, || async {
         pending::<()>().await;
-        nothing().await
+        no_connection().await
     }));
     assert!(matches!(waiting.as_mut().poll(&mut cx), Poll::Pending));
     assert_eq!(format!("{pool:?}"), "Pool { idle: 0, hosts: 1 }");

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use crate::stats::CpuScope;
 
-/// The CPU time of the threads that registered here.
+/// The threads of an origin, to measure their CPU time.
 ///
-/// Linux publishes it per thread, in nanoseconds, in `/proc/<pid>/task/<tid>/schedstat`, readable from any thread.
-/// Where that file is missing the whole process stands in.
+/// Linux publishes the CPU time of each thread in `/proc/<pid>/task/<tid>/schedstat`, in nanoseconds. If
+/// that file is missing, the CPU time of the whole process is used.
 #[derive(Default)]
 pub(crate) struct Threads(Mutex<Vec<Thread>>);
 
 struct Thread {
     schedstat: PathBuf,
-    /// Kept because the file goes when the thread ends.
+    /// The last value, because the file disappears when the thread ends.
     used: Duration,
 }
 
 impl Threads {
-    /// Called by each thread of the origin as it starts.
+    /// Registers the calling thread. Each thread of the origin calls this when it starts.
     pub(crate) fn register(&self) {
         let Ok(thread) = fs::read_link("/proc/thread-self") else {
             return;
@@ -45,7 +45,7 @@ impl Threads {
     }
 }
 
-/// The first of the file's three numbers: nanoseconds spent on a CPU.
+/// Returns the first of the file's three numbers: nanoseconds spent on a CPU.
 fn on_cpu(schedstat: &Path) -> Option<Duration> {
     let text = fs::read_to_string(schedstat).ok()?;
     let nanos = text.split_ascii_whitespace().next()?.parse().ok()?;

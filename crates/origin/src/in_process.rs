@@ -10,11 +10,11 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-use crate::paths::{self, Arrival, Peer};
+use crate::paths::{self, Peer, RequestInfo};
 use crate::stats::Recorder;
 use crate::timer::{Clock, Time};
 
-/// The origin's pages without a socket: for clients that answer in memory.
+/// The origin's paths without a socket, for clients that respond from memory.
 ///
 /// ```
 /// use std::pin::Pin;
@@ -23,10 +23,10 @@ use crate::timer::{Clock, Time};
 /// use bytes::Bytes;
 /// use inflight_origin::{InProcess, Time};
 ///
-/// /// A time in which delays are over at once.
-/// struct Hurried;
+/// /// A clock on which every delay ends at once.
+/// struct NoDelay;
 ///
-/// impl Time for Hurried {
+/// impl Time for NoDelay {
 ///     fn now(&self) -> Instant {
 ///         Instant::now()
 ///     }
@@ -36,7 +36,7 @@ use crate::timer::{Clock, Time};
 ///     }
 /// }
 ///
-/// let pages = InProcess::new(Hurried)?;
+/// let pages = InProcess::new(NoDelay)?;
 /// let request = http::Request::get("http://origin.test/delay/3600").body(Bytes::new())?;
 /// # let block_on = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// let response = block_on.block_on(pages.answer(request));
@@ -50,13 +50,13 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Pages whose delays pass in this time.
+    /// Creates the paths, with delays on this clock.
     ///
     /// # Errors
     ///
-    /// When there is no memory for the counts.
+    /// Fails when there is no memory for the counts.
     pub fn new(time: impl Time) -> io::Result<InProcess> {
-        let clock = Clock::Given(Arc::new(time));
+        let clock = Clock::Custom(Arc::new(time));
         let app = paths::App {
             recorder: Recorder::new()?,
             clock: clock.clone(),
@@ -67,16 +67,17 @@ impl InProcess {
         })
     }
 
-    /// The answer, as it would come out of a connection.
+    /// Returns the response, as a client would receive it over a connection.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<BodyDataStream> {
         let method = request.method().clone();
         let mut request = request.map(Body::from);
-        let from = Peer {
+        let peer = Peer {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: request.uri().scheme() == Some(&Scheme::HTTPS),
         };
-        let at = self.clock.now();
-        request.extensions_mut().insert(Arrival { at, from });
+        let received = self.clock.now();
+        let info = RequestInfo { received, peer };
+        request.extensions_mut().insert(info);
         let Ok(mut response) = self.routes.call(request).await;
         let len = http_body::Body::size_hint(response.body()).exact();
         let status = response.status();

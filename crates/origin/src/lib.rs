@@ -1,12 +1,13 @@
 //! A local HTTP/1.1 server with programmable delays and faults, shaped like httpbin.
 //!
-//! Tests, benchmarks and the program `inflight origin` need a server that answers the same way every time, waits
-//! exactly as long as it is told, counts what it sees, and misbehaves on request. Two servers do that here:
+//! Tests, benchmarks and the program `inflight origin` need a server that responds the same way every
+//! time, delays responses exactly, counts connections and requests, and fails on request. This crate has
+//! two such servers:
 //!
-//! - [`Origin`] speaks HTTP/1.1 properly, has the paths of httpbin and some of its own (`GET /` lists them), and
-//!   counts connections, requests in flight and how late its own timers fired ([`Stats`]).
-//! - [`script::Scripted`] plays bytes and faults that no well-behaved server can make: a reset in the middle of a
-//!   header, a body shorter than promised, a connection that is never accepted.
+//! - [`Origin`] implements HTTP/1.1 correctly. It has the paths of httpbin and some more (`GET /` lists
+//!   them), and counts connections, requests in flight and how late its own timers fired ([`Stats`]).
+//! - [`script::Scripted`] sends bytes and faults that no correct server sends: a reset in the middle of
+//!   a header, a body shorter than its `Content-Length`, a connection that is never accepted.
 //!
 //! ```
 //! use inflight_origin::Origin;
@@ -26,10 +27,11 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! Both servers listen on loopback by default, run on threads of their own, so that they can be used from any
-//! runtime or from none, and end when they are dropped.
+//! Both servers listen on loopback by default and stop when they are dropped. They run on their own
+//! threads, so they can be used from any runtime or from none.
 //!
-//! To read: `origin` (starting and stopping), `serve` (a connection), `tls`, `stats`, then `paths`, one file per family.
+//! To read the source, begin with `origin` (start and stop), then `serve` (a connection), `tls`,
+//! `stats`, and `paths` with one file per group of paths.
 
 mod cpu;
 mod in_process;

@@ -2,12 +2,14 @@ use std::io;
 
 /// Raises this process's soft limit on open files to its hard limit, and returns the limit now in force.
 ///
-/// A connection costs a descriptor on each side, and the usual soft limit of 1,024 ends an experiment with 5,000
-/// connections before it begins. Where the system has no such limit this does nothing and returns `u64::MAX`.
+/// A connection uses a descriptor on each side, so an experiment with 5,000 connections needs more than
+/// the usual soft limit of 1,024. On systems without such a limit, this does nothing and returns
+/// `u64::MAX`.
 ///
 /// # Errors
 ///
-/// The system's, when it refuses. macOS does so when the hard limit is above what the kernel allows a process.
+/// Fails when the system refuses the limit. macOS does so when the hard limit is above what the kernel
+/// allows a process.
 #[cfg(unix)]
 pub fn raise_file_limit() -> io::Result<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -29,7 +31,7 @@ pub fn raise_file_limit() -> io::Result<u64> {
 ///
 /// # Errors
 ///
-/// None.
+/// Never fails.
 #[cfg(not(unix))]
 pub fn raise_file_limit() -> io::Result<u64> {
     Ok(u64::MAX)

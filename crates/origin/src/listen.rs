@@ -2,13 +2,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// Connections the kernel may hold for a server that has yet to accept them.
+/// How many connections the kernel may hold until the server accepts them: enough for a burst of 5,000.
 ///
-/// Enough for a burst of 5,000 connects. Linux caps it at `net.core.somaxconn` (4,096 by default): what is over
-/// that is not refused, its SYN is dropped and sent again after a second.
+/// Linux caps this at `net.core.somaxconn` (4,096 by default). It does not refuse further connections
+/// but drops their SYN, which the client resends after a second.
 pub(crate) const BACKLOG: i32 = 8192;
 
-/// A listener with a backlog of our choosing, which `std` does not offer.
+/// Returns a listener with this backlog, which `std` cannot set.
 pub(crate) fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // On Windows the option would let two servers share the port.

@@ -8,26 +8,26 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use crate::listen::{BACKLOG, listen};
-use crate::serve::{self, Speech};
+use crate::serve::{self, ConnectionOptions};
 use crate::stats::{Recorder, Stats};
 use crate::timer::Timer;
 use crate::tls::Tls;
 
-/// How to start an [`Origin`].
+/// The options of an [`Origin`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Where to listen. By default `127.0.0.1` and a port of the system's choosing.
+    /// The address to listen on. By default `127.0.0.1` and a free port.
     pub listen: SocketAddr,
-    /// Threads that serve; at least one. By default one, which holds thousands of delays and leaves the other cores
-    /// to what is being measured.
+    /// The number of worker threads, at least one. By default one, which serves thousands of delays at
+    /// once and leaves the other cores to the client.
     pub workers: usize,
-    /// Closes a connection that waits longer than this for a request's head. By default never.
+    /// How long a connection waits for the head of a request before the origin closes it. By default forever.
     pub idle_timeout: Option<Duration>,
-    /// Serves `https`. By default plain `http`.
+    /// The certificate to serve `https` with. By default the origin serves plain `http`.
     pub tls: Option<Tls>,
-    /// Speaks HTTP/2: with TLS to clients that offer it (ALPN), without TLS to nobody else, as
-    /// nothing is negotiated there. By default HTTP/1.1 alone.
+    /// Whether to serve HTTP/2. With TLS, clients that offer HTTP/2 (ALPN) get it, and others get HTTP/1.1.
+    /// Without TLS, nothing is negotiated, and every connection must use HTTP/2. By default only HTTP/1.1.
     pub http2: bool,
 }
 
@@ -80,15 +80,15 @@ impl Options {
     }
 }
 
-/// A running origin. It has a tokio runtime and threads of its own, and ends when dropped.
+/// A running origin, with its own tokio runtime and threads.
 ///
-/// Dropping it cuts its connections and blocks until its threads have ended, which takes no longer than the poll
-/// they are in.
+/// Dropping it closes its connections and blocks until its threads have ended, which takes no longer
+/// than their current poll.
 pub struct Origin {
     addr: SocketAddr,
     scheme: &'static str,
     recorder: Arc<Recorder>,
-    ended: Arc<Ended>,
+    ended: Arc<EndSignal>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -98,16 +98,16 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// The system's, when it gives no socket or no thread.
+    /// Fails when the system refuses the socket or a thread.
     pub fn start() -> io::Result<Origin> {
         Origin::bind(Options::default())
     }
 
-    /// Starts an origin.
+    /// Starts an origin with these options.
     ///
     /// # Errors
     ///
-    /// The system's, when the address cannot be bound or there is no thread to be had.
+    /// Fails when the address cannot be bound or the system refuses a thread.
     pub fn bind(options: Options) -> io::Result<Origin> {
         let listener = listen(options.listen, BACKLOG)?;
         let addr = listener.local_addr()?;
@@ -117,19 +117,19 @@ impl Origin {
             "http"
         };
         let recorder = Recorder::new()?;
-        let ended = Arc::new(Ended::default());
+        let ended = Arc::new(EndSignal::default());
         let (stop, stopped) = oneshot::channel();
         let (report, started) = mpsc::channel();
 
         let thread = thread::Builder::new().name("origin".to_owned()).spawn({
             let recorder = recorder.clone();
-            let ending = Ending(ended.clone());
+            let end_guard = EndGuard(ended.clone());
             move || {
-                let _ending = ending;
+                let _end_guard = end_guard;
                 run(listener, &options, recorder, stopped, &report);
             }
         })?;
-        // The channel closes unused only when the thread panicked.
+        // The channel closes without a message only if the thread panicked.
         started
             .recv()
             .unwrap_or_else(|_| Err(io::Error::other("the origin's thread ended")))?;
@@ -144,37 +144,38 @@ impl Origin {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address that the origin listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The URL of `path`, which begins with a slash: `http://127.0.0.1:PORT/get`, or `https`.
+    /// Returns the URL of `path`, which begins with a slash: `http://127.0.0.1:PORT/get`, or `https`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.addr)
     }
 
-    /// The counts as they are now.
+    /// Returns the current counts.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.recorder.stats()
     }
 
-    /// Starts the counts again. What is open or in flight stays counted as such, and the peak restarts from it.
+    /// Resets the counts. Open connections and requests in flight stay counted as such, and the peak
+    /// restarts from the requests in flight.
     pub fn reset_stats(&self) {
         self.recorder.reset();
     }
 
-    /// Blocks until `condition` holds, and returns the counts for which it did.
+    /// Blocks until `condition` returns true, and returns the counts it was called with.
     ///
-    /// It is asked again after every change of the counts, CPU time apart. The origin waits meanwhile: `condition` is
-    /// to compare and no more, and would wait for itself if it called this origin's methods.
+    /// `condition` is called after every change of the counts, except of the CPU time. It holds the
+    /// origin's lock, so it should only compare, and it deadlocks if it calls methods of this origin.
     ///
     /// # Errors
     ///
-    /// The last counts, when `timeout` passed before.
+    /// Returns the last counts when `timeout` passes first.
     pub fn wait_for(
         &self,
         timeout: Duration,
@@ -183,25 +184,25 @@ impl Origin {
         self.recorder.wait_for(timeout, condition)
     }
 
-    /// Blocks until the origin ends: when another thread calls [`Origin::stop`].
+    /// Blocks until the origin has ended, because another thread called [`Origin::stop`].
     pub fn wait(&self) {
-        let mut over = self
+        let mut has_ended = self
             .ended
-            .over
+            .has_ended
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        while !*over {
-            over = self
+        while !*has_ended {
+            has_ended = self
                 .ended
                 .changed
-                .wait(over)
+                .wait(has_ended)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Ends the origin as dropping it does: cuts its connections and blocks until its threads have ended.
+    /// Stops the origin as dropping it does: closes its connections and blocks until its threads have ended.
     pub fn stop(&self) {
-        // Dropping the sender is the signal.
+        // Dropping the sender signals the origin's thread.
         drop(
             self.stop
                 .lock()
@@ -221,8 +222,8 @@ impl Drop for Origin {
     }
 }
 
-/// The life of the origin's first thread: it owns the runtime, so that the runtime can be dropped, which blocks,
-/// wherever the `Origin` is dropped, even inside another runtime.
+/// Runs the origin's main thread, which owns the runtime. Dropping a runtime blocks, which another
+/// runtime would not allow on its threads; so the `Origin` can be dropped inside one.
 fn run(
     listener: TcpListener,
     options: &Options,
@@ -241,16 +242,21 @@ fn run(
             let _in_runtime = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let speech = Speech::new(options)?;
-        // A task of the workers, not of this thread: a connection then starts where it is accepted.
-        runtime.spawn(serve::accept(listener, speech, timer.clock(), recorder));
+        let connection_options = ConnectionOptions::new(options)?;
+        // Spawned on the workers, so that a connection starts on the thread that accepts it.
+        runtime.spawn(serve::accept(
+            listener,
+            connection_options,
+            timer.clock(),
+            recorder,
+        ));
         Ok((runtime, timer))
     });
     match started {
         Ok((runtime, timer)) => {
             let _ = report.send(Ok(()));
             let _ = runtime.block_on(stopped);
-            // Its tasks end before what they sleep by.
+            // The tasks must end before the timer that wakes them.
             drop(runtime);
             drop(timer);
         }
@@ -272,17 +278,21 @@ fn runtime(options: &Options, recorder: &Arc<Recorder>) -> io::Result<Runtime> {
 }
 
 #[derive(Default)]
-struct Ended {
-    over: Mutex<bool>,
+struct EndSignal {
+    has_ended: Mutex<bool>,
     changed: Condvar,
 }
 
-/// Says that the origin has ended when dropped, so that a panic says it too.
-struct Ending(Arc<Ended>);
+/// Signals the end of the origin when dropped, so that a panic signals it too.
+struct EndGuard(Arc<EndSignal>);
 
-impl Drop for Ending {
+impl Drop for EndGuard {
     fn drop(&mut self) {
-        *self.0.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self
+            .0
+            .has_ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         self.0.changed.notify_all();
     }
 }

@@ -1,4 +1,4 @@
-//! The contents the origin serves, so that a client can check what it got.
+//! The contents that the origin serves, so that a client can check what it received.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The bytes of `/bytes/{len}?seed={seed}`, and of every path that serves bytes by number. Without a `seed` it is 0.
+/// Returns the bytes of `/bytes/{len}?seed={seed}`, and of every path that serves a number of bytes.
+/// Without `seed` in the query, the seed is 0.
 ///
-/// A longer answer begins with a shorter one.
+/// With the same seed, a longer body begins with a shorter one.
 ///
 /// ```
 /// use inflight_origin::payload::bytes;
@@ -21,7 +22,7 @@ pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
     slice(0, len, seed)
 }
 
-/// The text of `/page/{n}`.
+/// Returns the text of `/page/{n}`.
 ///
 /// ```
 /// assert!(inflight_origin::payload::page(42).contains("<h1>Page 42</h1>"));
@@ -36,7 +37,7 @@ pub fn page(n: u64) -> String {
     )
 }
 
-/// `len` bytes from `start` on.
+/// Returns `len` bytes from `start` on.
 fn slice(start: u64, len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 16);
     let skipped = (start % 8) as usize;
@@ -51,7 +52,8 @@ fn slice(start: u64, len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// The `n`th eight bytes: SplitMix64 (Steele, Lea, Flood 2014), whose state is a sum, so any word can be had alone.
+/// Returns the `n`th word of SplitMix64 (Steele, Lea, Flood 2014), whose state is a sum, so that any
+/// word can be computed directly.
 fn word(n: u64, seed: u64) -> u64 {
     let state = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -59,7 +61,7 @@ fn word(n: u64, seed: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// A body of these bytes, made as it is read.
+/// A body of pseudorandom bytes, generated as it is read.
 pub(crate) struct Pseudorandom {
     seed: u64,
     sent: u64,
@@ -69,7 +71,7 @@ pub(crate) struct Pseudorandom {
 }
 
 impl Pseudorandom {
-    /// A body of known length.
+    /// Returns a body of known length.
     pub(crate) fn sized(len: u64, seed: u64) -> Pseudorandom {
         Pseudorandom {
             seed,
@@ -80,7 +82,7 @@ impl Pseudorandom {
         }
     }
 
-    /// A body that is sent in chunks of this size, at least one byte.
+    /// Returns a body that is sent in chunks of this size, at least one byte.
     pub(crate) fn chunked(len: u64, seed: u64, chunk: u64) -> Pseudorandom {
         Pseudorandom {
             seed,

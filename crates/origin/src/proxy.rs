@@ -18,38 +18,40 @@ use tokio::sync::oneshot;
 
 use crate::listen::{BACKLOG, listen};
 
-/// An HTTP proxy on a free port of `127.0.0.1`: it forwards requests that name their whole URL, gives tunnels to those
-/// that ask with CONNECT, and keeps what it was asked. Every name is this machine to it, so that names which nobody
-/// else knows can be reached through it alone.
+/// An HTTP proxy on a free port of `127.0.0.1`.
 ///
-/// It ends when dropped, and its connections with it.
+/// The proxy forwards requests in absolute form, opens tunnels for CONNECT, and records every request.
+/// It resolves every name to `127.0.0.1`, so names that do not exist can be reached only through the
+/// proxy.
+///
+/// Dropping it closes its connections.
 pub struct ForwardProxy {
     addr: SocketAddr,
-    shared: Arc<Shared>,
+    state: Arc<ProxyState>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A request that a proxy was sent.
+/// A request that a [`ForwardProxy`] received.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Forwarded {
-    /// Its method.
+    /// The method.
     pub method: Method,
-    /// What it asked for: a whole URL, or `host:port` with CONNECT.
+    /// The target: an absolute URL, or `host:port` with CONNECT.
     pub target: String,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// The number of its connection, from 0.
+    /// The number of the connection, from 0.
     pub connection: usize,
 }
 
-struct Shared {
+struct ProxyState {
     authorization: Option<HeaderValue>,
     seen: Mutex<Vec<Forwarded>>,
 }
 
-impl Shared {
+impl ProxyState {
     fn seen(&self) -> MutexGuard<'_, Vec<Forwarded>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,16 +60,17 @@ impl Shared {
 type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 
 impl ForwardProxy {
-    /// A proxy that wants this `Proxy-Authorization`, if any, and answers 407 without it.
+    /// Starts a proxy, which responds with 407 to requests without this `Proxy-Authorization`, if one is
+    /// given.
     ///
     /// # Errors
     ///
-    /// The system's, when it gives no socket or no thread.
+    /// Fails when the system refuses the socket or the thread.
     pub fn start(authorization: Option<HeaderValue>) -> io::Result<ForwardProxy> {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), BACKLOG)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let state = Arc::new(ProxyState {
             authorization,
             seen: Mutex::default(),
         });
@@ -76,31 +79,31 @@ impl ForwardProxy {
             .build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name("proxy".to_owned()).spawn({
-            let shared = shared.clone();
+            let state = state.clone();
             move || {
-                let accepting = pin!(accept(listener, shared));
-                // A listener that fails is seen by whoever connects to it.
+                let accepting = pin!(accept(listener, state));
+                // A client notices a failed listener when it connects.
                 drop(runtime.block_on(select(accepting, stopped)));
             }
         })?;
         Ok(ForwardProxy {
             addr,
-            shared,
+            state,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
-    /// Where it listens.
+    /// Returns the address that the proxy listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What it was asked so far.
+    /// Returns the requests received so far.
     #[must_use]
     pub fn seen(&self) -> Vec<Forwarded> {
-        self.shared.seen().clone()
+        self.state.seen().clone()
     }
 }
 
@@ -113,16 +116,16 @@ impl Drop for ForwardProxy {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+async fn accept(listener: std::net::TcpListener, state: Arc<ProxyState>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut connections = 0;
     loop {
         let (stream, _) = listener.accept().await?;
-        let (shared, connection) = (shared.clone(), connections);
+        let (state, connection) = (state.clone(), connections);
         connections += 1;
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, connection, shared.clone()));
-            // How a client leaves is its own affair.
+            let service = service_fn(|request| answer(request, connection, state.clone()));
+            // An error only means that the client ended the connection in some way.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades()
@@ -134,15 +137,15 @@ async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Res
 async fn answer(
     request: Request<Incoming>,
     connection: usize,
-    shared: Arc<Shared>,
+    state: Arc<ProxyState>,
 ) -> Result<Answer, hyper::Error> {
-    shared.seen().push(Forwarded {
+    state.seen().push(Forwarded {
         method: request.method().clone(),
         target: request.uri().to_string(),
         headers: request.headers().clone(),
         connection,
     });
-    let wanted = shared.authorization.as_ref();
+    let wanted = state.authorization.as_ref();
     if wanted.is_some_and(|own| request.headers().get(PROXY_AUTHORIZATION) != Some(own)) {
         let mut refusal = status(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
         let basic = HeaderValue::from_static("Basic realm=\"proxy\"");
@@ -162,7 +165,7 @@ async fn answer(
     forward(request, server).await
 }
 
-/// The port of a whole URL, or of `host:port`.
+/// Returns the port of an absolute URL, or of `host:port`.
 fn port(uri: &Uri) -> Option<u16> {
     let default = (uri.scheme_str() == Some("http")).then_some(80);
     uri.port_u16().or(default)
@@ -176,7 +179,7 @@ fn status(status: StatusCode) -> Answer {
 
 async fn tunnel(request: Request<Incoming>, mut server: TcpStream) {
     if let Ok(client) = hyper::upgrade::on(request).await {
-        // Whoever ends it, the other end sees it.
+        // When one end closes the tunnel, the other end is closed too.
         let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut server).await;
     }
 }
@@ -195,7 +198,7 @@ async fn forward(
     headers.remove(PROXY_AUTHORIZATION);
     headers.remove("proxy-connection");
     if let Some(host) = uri.authority() {
-        // RFC 9112, 3.2.2: of the URL, whatever the header said.
+        // RFC 9112, 3.2.2: the host of the URL replaces the header.
         if let Ok(host) = HeaderValue::try_from(host.as_str()) {
             headers.insert(HOST, host);
         }

@@ -21,28 +21,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::origin::Options;
-use crate::paths::{self, Arrival, Due, Peer};
-use crate::stats::{Connection, InFlight, Recorder};
+use crate::paths::{self, DueTime, Peer, RequestInfo};
+use crate::stats::{CountedConnection, InFlightGuard, Recorder};
 use crate::timer::Clock;
 use crate::tls;
 
 type Routes = TowerToHyperService<axum::Router>;
 
-/// How every connection is spoken on.
-pub(crate) struct Speech {
+/// The options for every connection.
+pub(crate) struct ConnectionOptions {
     acceptor: Option<TlsAcceptor>,
     http2: bool,
     idle_timeout: Option<Duration>,
 }
 
-impl Speech {
-    pub(crate) fn new(options: &Options) -> io::Result<Speech> {
+impl ConnectionOptions {
+    pub(crate) fn new(options: &Options) -> io::Result<ConnectionOptions> {
         let protocols: &[&str] = match options.http2 {
             true => &["h2", "http/1.1"],
             false => &["http/1.1"],
         };
         let acceptor = options.tls.as_ref().map(|tls| tls.acceptor(protocols));
-        Ok(Speech {
+        Ok(ConnectionOptions {
             acceptor: acceptor.transpose()?,
             http2: options.http2,
             idle_timeout: options.idle_timeout,
@@ -50,34 +50,34 @@ impl Speech {
     }
 }
 
-/// Accepts for as long as it is polled.
+/// Accepts connections and serves each in a task.
 pub(crate) async fn accept(
     listener: TcpListener,
-    speech: Speech,
+    options: ConnectionOptions,
     clock: Clock,
     recorder: Arc<Recorder>,
 ) {
-    let speech = Arc::new(speech);
+    let options = Arc::new(options);
     let routes = TowerToHyperService::new(paths::router(paths::App {
         recorder: recorder.clone(),
         clock,
     }));
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                let connection = Connection::accepted(recorder.clone());
-                let (routes, speech) = (routes.clone(), speech.clone());
-                tokio::spawn(serve(stream, peer, connection, speech, routes));
+            Ok((stream, addr)) => {
+                let connection = CountedConnection::accepted(recorder.clone());
+                let (routes, options) = (routes.clone(), options.clone());
+                tokio::spawn(serve(stream, addr, connection, options, routes));
             }
-            Err(error) if of_one_connection(&error) => {}
-            // Out of descriptors or memory, and the connection still waits: trying at once would spin until
-            // another one ends.
+            Err(error) if concerns_one_connection(&error) => {}
+            // Out of descriptors or memory, and the connection still waits: accepting again at once
+            // would spin until another connection ends.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
-fn of_one_connection(error: &io::Error) -> bool {
+fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),
@@ -87,44 +87,39 @@ fn of_one_connection(error: &io::Error) -> bool {
 
 async fn serve(
     stream: TcpStream,
-    peer: SocketAddr,
-    connection: Connection,
-    speech: Arc<Speech>,
+    addr: SocketAddr,
+    connection: CountedConnection,
+    options: Arc<ConnectionOptions>,
     routes: Routes,
 ) {
-    // Refused only for a connection that is gone already, and reading will tell.
+    // Fails only for a connection that has already ended, which the next read reports.
     let _ = stream.set_nodelay(true);
-    let Some(acceptor) = &speech.acceptor else {
-        let from = Peer {
-            addr: peer,
-            tls: false,
-        };
-        return converse(stream, from, &connection, &speech, speech.http2, &routes).await;
+    let Some(acceptor) = &options.acceptor else {
+        let peer = Peer { addr, tls: false };
+        return serve_http(stream, peer, &connection, &options, options.http2, &routes).await;
     };
     if let Some(stream) = tls::accept(acceptor, stream).await {
-        let from = Peer {
-            addr: peer,
-            tls: true,
-        };
+        let peer = Peer { addr, tls: true };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        converse(stream, from, &connection, &speech, http2, &routes).await;
+        serve_http(stream, peer, &connection, &options, http2, &routes).await;
     }
 }
 
-async fn converse<S>(
+async fn serve_http<S>(
     stream: S,
-    from: Peer,
-    connection: &Connection,
-    speech: &Speech,
+    peer: Peer,
+    connection: &CountedConnection,
+    options: &ConnectionOptions,
     http2: bool,
     routes: &Routes,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| answer(request, from, connection, routes));
+    let service = service_fn(|request| answer(request, peer, connection, routes));
     let stream = TokioIo::new(stream);
-    // An error is the client's leaving or its bad request, and what matters of it is in the counts. hyper's
-    // connection, and in it the socket, is dropped in its statement; `connection` counts as closed after it.
+    // An error means that the client disconnected or sent a bad request; the counts show both. hyper's
+    // connection is dropped, with its socket, at the end of its statement; only then is `connection`
+    // counted as closed.
     if http2 {
         let _ = http2::Builder::new(TokioExecutor::new())
             .serve_connection(stream, service)
@@ -132,73 +127,73 @@ async fn converse<S>(
     } else {
         let _ = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(speech.idle_timeout)
+            .header_read_timeout(options.idle_timeout)
             .serve_connection(stream, service)
             .await;
     }
 }
 
-/// Answers one request, in flight until its body has been handed over or dropped.
+/// Responds to one request, which is in flight until the response's body has been taken or dropped.
 fn answer(
     mut request: Request<Incoming>,
-    from: Peer,
-    connection: &Connection,
+    peer: Peer,
+    connection: &CountedConnection,
     routes: &Routes,
-) -> impl Future<Output = Result<Response<Counted>, Infallible>> + use<> {
-    let arrival = Arrival {
-        at: Instant::now(),
-        from,
+) -> impl Future<Output = Result<Response<CountedBody>, Infallible>> + use<> {
+    let info = RequestInfo {
+        received: Instant::now(),
+        peer,
     };
-    let in_flight = if paths::asks_for_stats(request.uri().path()) {
-        connection.question();
+    let in_flight = if paths::is_stats_path(request.uri().path()) {
+        connection.stats_request();
         None
     } else {
         Some(connection.request())
     };
     let bodiless = request.method() == Method::HEAD;
     let recorder = connection.recorder().clone();
-    request.extensions_mut().insert(arrival);
+    request.extensions_mut().insert(info);
     let response = routes.call(request.map(Body::new));
 
     async move {
         let mut response = response.await?;
-        if let Some(Due(due)) = response.extensions_mut().remove() {
+        if let Some(DueTime(due)) = response.extensions_mut().remove() {
             recorder.delayed(due, Instant::now());
         }
         let bodiless = bodiless
             || response.status() == StatusCode::NO_CONTENT
             || response.status() == StatusCode::NOT_MODIFIED;
-        Ok(Counted::wrap(response, in_flight, bodiless))
+        Ok(CountedBody::wrap(response, in_flight, bodiless))
     }
 }
 
-/// A body that knows whether it was taken whole.
-struct Counted {
+/// A response body that ends its [`InFlightGuard`] once hyper has taken all of it.
+struct CountedBody {
     body: Body,
-    /// What hyper will take before it drops the body without asking for its end.
+    /// How many bytes are left. hyper drops a sized body after its last byte, without polling for the end.
     left: Option<u64>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<InFlightGuard>,
 }
 
-impl Counted {
+impl CountedBody {
     fn wrap(
         response: Response<Body>,
-        in_flight: Option<InFlight>,
+        in_flight: Option<InFlightGuard>,
         bodiless: bool,
-    ) -> Response<Counted> {
-        let promised = response
+    ) -> Response<CountedBody> {
+        let declared = response
             .headers()
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
         response.map(|body| {
-            let left = promised.or_else(|| http_body::Body::size_hint(&body).exact());
-            let mut counted = Counted {
+            let left = declared.or_else(|| http_body::Body::size_hint(&body).exact());
+            let mut counted = CountedBody {
                 body,
                 left,
                 in_flight,
             };
             if bodiless || counted.is_whole() {
-                counted.handed_over();
+                counted.mark_taken();
             }
             counted
         })
@@ -208,14 +203,14 @@ impl Counted {
         self.left == Some(0) || http_body::Body::is_end_stream(&self.body)
     }
 
-    fn handed_over(&mut self) {
+    fn mark_taken(&mut self) {
         if let Some(in_flight) = self.in_flight.take() {
-            in_flight.handed_over();
+            in_flight.mark_taken();
         }
     }
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -235,7 +230,7 @@ impl http_body::Body for Counted {
             None => true,
         };
         if whole {
-            self.handed_over();
+            self.mark_taken();
         }
         Poll::Ready(frame)
     }

@@ -7,31 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::cpu::Threads;
 
-/// What an [`Origin`](crate::Origin) has counted since it started or since the last reset.
+/// The counts of an [`Origin`](crate::Origin) since it started or since the last reset.
 ///
-/// Requests for `/stats` and `/stats/reset`, and connections that have carried nothing else, are not in it, so that
-/// asking from another process does not change the answer.
+/// Requests for `/stats` and `/stats/reset`, and connections with only such requests, are not counted.
+/// Reading the counts over HTTP therefore does not change them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections accepted.
     pub connections_accepted: u64,
-    /// Connections open now. A reset leaves it as it is.
+    /// Connections open now. A reset does not change it.
     pub connections_open: u64,
-    /// Connections that ended, whoever ended them.
+    /// Connections that ended, by either side.
     pub connections_closed: u64,
     /// Requests whose head was received.
     pub requests: u64,
-    /// Requests being answered now: from the head received to the whole response handed to the connection. A reset
-    /// leaves it as it is.
+    /// Requests in flight now: whose head was received, and whose response has not yet been passed to
+    /// the connection completely. A reset does not change it.
     pub in_flight: u64,
-    /// The highest `in_flight` has been. A reset sets it to `in_flight`.
+    /// The highest value of `in_flight`. A reset sets it to `in_flight`.
     pub peak_in_flight: u64,
-    /// Requests whose connection went away before the whole response was handed to it.
+    /// Requests whose connection ended before the whole response was passed to it.
     ///
-    /// Bytes the kernel had already taken and the peer never read are not noticed, as no server can notice them.
+    /// Bytes that the kernel took and the peer never read do not count, because a server cannot detect them.
     pub aborted: u64,
-    /// CPU time, of what `cpu_scope` says.
+    /// CPU time, of the threads in `cpu_scope`.
     pub cpu: Duration,
     /// Whose CPU time `cpu` is.
     pub cpu_scope: CpuScope,
@@ -44,35 +44,36 @@ pub struct Stats {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CpuScope {
-    /// The origin's own threads: on Linux, from their `schedstat`.
+    /// The origin's own threads. On Linux, the time is read from their `schedstat`.
     Threads,
-    /// The whole process, because this system does not tell about single threads. On Windows it is always zero.
+    /// The whole process, on systems without the times of single threads. On Windows it is always zero.
     Process,
 }
 
-/// The lateness of delays in microseconds: from the instant the answer was due to the instant it left the handler.
+/// The lateness of delayed responses in microseconds: from when the response was due to when it left the
+/// handler.
 ///
-/// On an idle machine some hundred are ordinary. With thousands due at one instant it is how long the worker needs to
-/// answer them.
+/// On an idle machine some hundred microseconds are normal. If thousands of responses are due at the
+/// same time, the lateness is the time that the worker needs to send them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DelayStats {
     /// Delays that ended.
     pub count: u64,
-    /// Delays that ended before they were due. Anything but zero is a fault of the origin.
+    /// Delays that ended before they were due. Any other value than zero is a bug of the origin.
     pub early: u64,
     /// The median.
     pub p50: u64,
     /// The 99th percentile.
     pub p99: u64,
-    /// The worst.
+    /// The maximum.
     pub max: u64,
 }
 
-/// An hour: later than this a delay is recorded as this.
+/// The largest lateness that is recorded: an hour.
 const MAX_LATENESS_US: u64 = 3_600_000_000;
 
-/// Keeps the counts, and tells who waits for them of every change.
+/// Keeps the counts, and notifies waiting threads of every change.
 pub(crate) struct Recorder {
     counts: Mutex<Counts>,
     changed: Condvar,
@@ -90,7 +91,8 @@ struct Counts {
     early: u64,
     lateness: Histogram<u64>,
     cpu_at_reset: Duration,
-    /// A notification is a system call even when nobody waits: count who does.
+    /// How many threads wait. A notification is a system call even without waiting threads, so it is
+    /// skipped then.
     waiters: usize,
 }
 
@@ -195,7 +197,7 @@ impl Recorder {
         }
     }
 
-    /// An answer that was due at `due` left its handler at `left`.
+    /// Records that a response that was due at `due` left its handler at `left`.
     pub(crate) fn delayed(&self, due: Instant, left: Instant) {
         let late = left.saturating_duration_since(due).as_micros();
         self.change(|counts| {
@@ -207,31 +209,31 @@ impl Recorder {
     }
 }
 
-/// A connection as the counts see it, from accept to drop.
-pub(crate) struct Connection {
+/// A guard that counts a connection, from accept to drop.
+pub(crate) struct CountedConnection {
     recorder: Arc<Recorder>,
-    standing: Mutex<Standing>,
+    state: Mutex<ConnectionState>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Standing {
-    /// Counted, and has carried nothing yet.
-    Fresh,
-    /// Counted for good.
+enum ConnectionState {
+    /// Counted, without a request so far.
+    New,
+    /// Counted, with at least one counted request.
     Counted,
-    /// Has carried only questions about the counts: taken out of them.
-    Withdrawn,
+    /// Not counted, because it has carried only requests for the counts.
+    Excluded,
 }
 
-impl Connection {
-    pub(crate) fn accepted(recorder: Arc<Recorder>) -> Connection {
+impl CountedConnection {
+    pub(crate) fn accepted(recorder: Arc<Recorder>) -> CountedConnection {
         recorder.change(|counts| {
             counts.connections_accepted += 1;
             counts.connections_open += 1;
         });
-        Connection {
+        CountedConnection {
             recorder,
-            standing: Mutex::new(Standing::Fresh),
+            state: Mutex::new(ConnectionState::New),
         }
     }
 
@@ -239,13 +241,13 @@ impl Connection {
         &self.recorder
     }
 
-    /// A request's head was received.
-    pub(crate) fn request(&self) -> InFlight {
-        let mut standing = self.standing();
-        let back = *standing == Standing::Withdrawn;
-        *standing = Standing::Counted;
+    /// Counts a request whose head was received.
+    pub(crate) fn request(&self) -> InFlightGuard {
+        let mut state = self.state();
+        let was_excluded = *state == ConnectionState::Excluded;
+        *state = ConnectionState::Counted;
         self.recorder.change(|counts| {
-            if back {
+            if was_excluded {
                 counts.connections_accepted += 1;
                 counts.connections_open += 1;
             }
@@ -253,33 +255,33 @@ impl Connection {
             counts.in_flight += 1;
             counts.peak_in_flight = counts.peak_in_flight.max(counts.in_flight);
         });
-        InFlight {
+        InFlightGuard {
             recorder: self.recorder.clone(),
-            handed_over: false,
+            taken: false,
         }
     }
 
-    /// The head was of a request about the counts.
-    pub(crate) fn question(&self) {
-        let mut standing = self.standing();
-        if *standing == Standing::Fresh {
-            *standing = Standing::Withdrawn;
+    /// Excludes the connection from the counts if its first request is for the counts.
+    pub(crate) fn stats_request(&self) {
+        let mut state = self.state();
+        if *state == ConnectionState::New {
+            *state = ConnectionState::Excluded;
             self.recorder.change(|counts| {
-                // A reset may have come between.
+                // The counts may have been reset meanwhile.
                 counts.connections_accepted = counts.connections_accepted.saturating_sub(1);
                 counts.connections_open -= 1;
             });
         }
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Connection {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
-        if *self.standing() != Standing::Withdrawn {
+        if *self.state() != ConnectionState::Excluded {
             self.recorder.change(|counts| {
                 counts.connections_open -= 1;
                 counts.connections_closed += 1;
@@ -288,23 +290,24 @@ impl Drop for Connection {
     }
 }
 
-/// A request in flight. Dropped without [`InFlight::handed_over`], it counts as aborted.
-pub(crate) struct InFlight {
+/// A guard for a request in flight. It counts the request as aborted if dropped without
+/// [`InFlightGuard::mark_taken`].
+pub(crate) struct InFlightGuard {
     recorder: Arc<Recorder>,
-    handed_over: bool,
+    taken: bool,
 }
 
-impl InFlight {
-    pub(crate) fn handed_over(mut self) {
-        self.handed_over = true;
+impl InFlightGuard {
+    pub(crate) fn mark_taken(mut self) {
+        self.taken = true;
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.recorder.change(|counts| {
             counts.in_flight -= 1;
-            counts.aborted += u64::from(!self.handed_over);
+            counts.aborted += u64::from(!self.taken);
         });
     }
 }

@@ -6,20 +6,20 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A timer with a thread of its own, which ends when this is dropped.
+/// A timer with its own thread, which ends when this is dropped.
 ///
-/// Delays are what the origin is for. tokio's timer rounds up to a whole millisecond and so does the `epoll_wait` under
-/// it, which would make answers up to 2 ms late before anyone is busy. A thread on a condition variable is within some
-/// 0.1 ms, and portable.
+/// Delays must be precise. tokio's timer rounds up to a whole millisecond, and so does the `epoll_wait`
+/// under it, which would make responses up to 2 ms late even on an idle machine. A thread that waits on
+/// a condition variable is late by some 0.1 ms, and portable.
 pub(crate) struct Timer {
-    clock: Machine,
+    clock: SystemClock,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Timer {
     /// Starts the thread, which calls `on_start` first.
     pub(crate) fn start(on_start: impl FnOnce() + Send + 'static) -> io::Result<Timer> {
-        let clock = Machine(Arc::new(Shared::default()));
+        let clock = SystemClock(Arc::new(TimerQueue::default()));
         let thread = thread::Builder::new()
             .name("origin-timer".to_owned())
             .spawn({
@@ -36,7 +36,7 @@ impl Timer {
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        Clock::Machine(self.clock.clone())
+        Clock::System(self.clock.clone())
     }
 }
 
@@ -50,37 +50,37 @@ impl Drop for Timer {
     }
 }
 
-/// A time that is not the machine's: a runtime's for tests, say.
+/// A clock to use in place of the system's, for example the virtual time of a test runtime.
 pub trait Time: Send + Sync + 'static {
-    /// What time it is.
+    /// Returns the current time.
     fn now(&self) -> Instant;
 
-    /// Completes once `time` has passed since the call.
+    /// Returns a future that completes once `time` has passed since the call.
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// What tasks sleep by.
+/// The clock for delays.
 #[derive(Clone)]
 pub(crate) enum Clock {
-    /// The machine's time, and a [`Timer`]'s thread.
-    Machine(Machine),
-    /// Somebody's own.
-    Given(Arc<dyn Time>),
+    /// The system's clock, with the thread of a [`Timer`].
+    System(SystemClock),
+    /// A clock that the caller provides.
+    Custom(Arc<dyn Time>),
 }
 
 impl Clock {
     pub(crate) fn now(&self) -> Instant {
         match self {
-            Clock::Machine(_) => Instant::now(),
-            Clock::Given(time) => time.now(),
+            Clock::System(_) => Instant::now(),
+            Clock::Custom(time) => time.now(),
         }
     }
 
-    /// Sleeps until `at`, never less. After the timer has ended, for ever.
+    /// Sleeps until `at`, never less. After the timer has ended, it never completes.
     pub(crate) async fn sleep_until(&self, at: Instant) {
         match self {
-            Clock::Machine(machine) => {
-                let clock = machine.clone();
+            Clock::System(clock) => {
+                let clock = clock.clone();
                 Sleep {
                     clock,
                     at,
@@ -88,7 +88,7 @@ impl Clock {
                 }
                 .await;
             }
-            Clock::Given(time) => {
+            Clock::Custom(time) => {
                 let left = at.saturating_duration_since(time.now());
                 time.sleep(left).await;
             }
@@ -97,23 +97,23 @@ impl Clock {
 }
 
 #[derive(Clone)]
-pub(crate) struct Machine(Arc<Shared>);
+pub(crate) struct SystemClock(Arc<TimerQueue>);
 
 #[derive(Default)]
-struct Shared {
+struct TimerQueue {
     sleepers: Mutex<Sleepers>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct Sleepers {
-    /// By when they are due; the number tells apart those of one instant.
+    /// The wakers by the time when they are due. The number distinguishes sleepers of the same instant.
     wakers: BTreeMap<(Instant, u64), Waker>,
     ids: u64,
     ended: bool,
 }
 
-impl Shared {
+impl TimerQueue {
     fn lock(&self) -> MutexGuard<'_, Sleepers> {
         self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,7 +129,7 @@ impl Shared {
                 due.push(first.remove());
             }
             if !due.is_empty() {
-                // Waking runs the runtime's code: not under our lock.
+                // Waking runs code of the runtime, so the lock is released first.
                 drop(sleepers);
                 due.drain(..).for_each(Waker::wake);
                 sleepers = self.lock();
@@ -150,11 +150,11 @@ impl Shared {
     }
 }
 
-/// Made by [`Clock::sleep_until`].
+/// The future of [`Clock::sleep_until`].
 struct Sleep {
-    clock: Machine,
+    clock: SystemClock,
     at: Instant,
-    /// Set once it is among the sleepers.
+    /// Set once this is among the sleepers.
     id: Option<u64>,
 }
 
@@ -177,7 +177,7 @@ impl Future for Sleep {
         drop(sleepers);
         drop(replaced);
         if is_first {
-            // The thread sleeps until another is due, or for ever.
+            // Wakes the thread, which waits for a later sleeper or without a time limit.
             clock.0.changed.notify_one();
         }
         Poll::Pending
@@ -188,7 +188,7 @@ impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             let waker = self.clock.0.lock().wakers.remove(&(self.at, id));
-            // Dropping it runs the runtime's code too: the lock is let go first.
+            // Dropping a waker runs code of the runtime too, so the lock is released first.
             drop(waker);
         }
     }

@@ -1,4 +1,4 @@
-//! Certificates made when they are needed, and servers that show them.
+//! Certificates that are generated at run time, and TLS for servers.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::server::TlsStream;
 
-/// A certificate authority with a key of its own, which nobody trusts unless told to.
+/// A certificate authority with its own key. Clients trust it only if they add its certificate.
 ///
 /// ```
 /// use inflight_origin::{Options, Origin, tls::Authority, tls::Shown};
@@ -33,56 +33,56 @@ use tokio_rustls::server::TlsStream;
 /// ```
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// Which certificate a server shows.
+/// The kind of certificate that a server presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shown {
     /// For `localhost`, `127.0.0.1` and `::1`, signed by the authority.
     Valid,
-    /// The same, but it expired in the year 2001.
+    /// As `Valid`, but expired in the year 2001.
     Expired,
     /// For `elsewhere.test`, signed by the authority.
     WrongHost,
-    /// As `Valid`, signed by itself.
+    /// As `Valid`, but self-signed.
     SelfSigned,
 }
 
 impl Authority {
-    /// A new authority.
+    /// Generates a new authority.
     ///
     /// # Errors
     ///
-    /// The system's, when it gives no randomness.
+    /// Fails when the system provides no randomness.
     pub fn new() -> io::Result<Authority> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
-        // Two authorities of one name would be taken for each other, and their signatures for forged.
+        // Authorities with the same name would be confused, and their signatures rejected.
         let print: String = Sha256::digest(key.public_key_raw())
             .iter()
             .take(8)
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let mut params = named(&format!("authority {print}"), &[])?;
+        let mut params = certificate_params(&format!("authority {print}"), &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)?;
         Ok(Authority(issuer))
     }
 
-    /// Its own certificate, as PEM.
+    /// Returns the authority's certificate, as PEM.
     #[must_use]
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// The TLS of a server that shows such a certificate.
+    /// Returns the TLS settings of a server with such a certificate.
     ///
     /// # Errors
     ///
-    /// The system's, when it gives no randomness.
+    /// Fails when the system provides no randomness.
     pub fn server(&self, shown: Shown) -> io::Result<Tls> {
         let here = ["localhost", "127.0.0.1", "::1"];
         let mut params = match shown {
-            Shown::WrongHost => named("elsewhere", &["elsewhere.test"])?,
-            _ => named("here", &here)?,
+            Shown::WrongHost => certificate_params("elsewhere", &["elsewhere.test"])?,
+            _ => certificate_params("here", &here)?,
         };
         if shown == Shown::Expired {
             params.not_before = date_time_ymd(2000, 1, 1);
@@ -102,13 +102,13 @@ impl Authority {
         })
     }
 
-    /// A client's certificate and its key, both as PEM.
+    /// Returns a new client certificate and its key, both as PEM.
     ///
     /// # Errors
     ///
-    /// The system's, when it gives no randomness.
+    /// Fails when the system provides no randomness.
     pub fn client(&self) -> io::Result<(String, String)> {
-        let mut params = named("a client", &[])?;
+        let mut params = certificate_params("a client", &[])?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let certificate = params.signed_by(&key, &self.0).map_err(io::Error::other)?;
@@ -116,15 +116,16 @@ impl Authority {
     }
 }
 
-/// A certificate must not have its issuer's name, or it would be taken for self-signed.
-fn named(name: &str, hosts: &[&str]) -> io::Result<CertificateParams> {
+/// Returns the parameters of a certificate. `name` must not be the issuer's, or the certificate would
+/// look self-signed.
+fn certificate_params(name: &str, hosts: &[&str]) -> io::Result<CertificateParams> {
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
     let mut params = CertificateParams::new(hosts).map_err(io::Error::other)?;
     params.distinguished_name.push(DnType::CommonName, name);
     Ok(params)
 }
 
-/// How an [`Origin`](crate::Origin) secures its connections. Made by [`Authority::server`].
+/// The TLS settings of an [`Origin`](crate::Origin). Created by [`Authority::server`].
 #[derive(Debug)]
 pub struct Tls {
     chain: Vec<CertificateDer<'static>>,
@@ -145,27 +146,27 @@ impl Clone for Tls {
 }
 
 impl Tls {
-    /// Refuses clients without a certificate of this authority. In TLS 1.3 the client hears of it
-    /// after its own handshake has succeeded.
+    /// Refuses client_verifier without a certificate of this authority. In TLS 1.3 the client receives
+    /// the alert after its own handshake has succeeded.
     #[must_use]
     pub fn demanding(mut self, authority: &Authority) -> Tls {
         self.clients = Some(authority.0.der().clone());
         self
     }
 
-    /// Speaks no newer version than TLS 1.2.
+    /// Limits the version to TLS 1.2.
     #[must_use]
     pub fn up_to_tls12(mut self) -> Tls {
         self.up_to_tls12 = true;
         self
     }
 
-    /// Secures a connection of a server that reads and writes on a thread of its own. The handshake
-    /// takes place at the first read or write. `protocols` are those of ALPN, the preferred one first.
+    /// Returns a TLS stream over a server's connection, for blocking reads and writes. The first read or
+    /// write performs the handshake. `protocols` are those of ALPN, the preferred one first.
     ///
     /// # Errors
     ///
-    /// rustls's, when it cannot use the certificate.
+    /// Fails when rustls cannot use the certificate.
     pub fn secure(
         &self,
         stream: std::net::TcpStream,
@@ -176,7 +177,7 @@ impl Tls {
         Ok(StreamOwned::new(connection, stream))
     }
 
-    /// `protocols` are those of ALPN, the preferred one first.
+    /// Returns an acceptor. `protocols` are those of ALPN, the preferred one first.
     pub(crate) fn acceptor(&self, protocols: &[&str]) -> io::Result<TlsAcceptor> {
         self.config(protocols).map(TlsAcceptor::from)
     }
@@ -193,7 +194,7 @@ impl Tls {
         let builder = match &self.clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {
-                builder.with_client_cert_verifier(clients(authority.clone(), provider)?)
+                builder.with_client_cert_verifier(client_verifier(authority.clone(), provider)?)
             }
         };
         let mut config = builder
@@ -207,7 +208,7 @@ impl Tls {
     }
 }
 
-fn clients(
+fn client_verifier(
     authority: CertificateDer<'static>,
     provider: Arc<CryptoProvider>,
 ) -> io::Result<Arc<dyn tokio_rustls::rustls::server::danger::ClientCertVerifier>> {
@@ -218,7 +219,7 @@ fn clients(
         .map_err(io::Error::other)
 }
 
-/// Shakes hands, or sees a client off that will not or cannot.
+/// Performs the handshake. If it fails, closes the connection so that the client can read the alert.
 pub(crate) async fn accept(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
@@ -226,8 +227,8 @@ pub(crate) async fn accept(
     match acceptor.accept(stream).into_fallible().await {
         Ok(stream) => Some(stream),
         Err((_, mut stream)) => {
-            // What the client has sent meanwhile has to be read: if it were still there at the
-            // close, the system would reset the connection, and the client would not read why.
+            // The bytes that the client has sent meanwhile must be read. Otherwise the system would reset the
+            // connection on close, and the client would not receive the alert.
             let mut unread = [0; 1024];
             while matches!(stream.read(&mut unread).await, Ok(n) if n > 0) {}
             None

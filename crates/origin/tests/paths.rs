@@ -1,4 +1,4 @@
-//! The paths: status and shape of each.
+//! The status and the content of each path.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::{Answer, Client, get};
 use inflight_origin::{Origin, payload};
 use serde_json::json;
 
-/// A request per path, to which the answer is that status, whatever the method.
+/// A request for each path, and the status of its response to GET and HEAD.
 const GETS: &[(&str, u16)] = &[
     ("/", 200),
     ("/get", 200),
@@ -302,7 +302,7 @@ fn bytes_depend_on_the_seed_alone() {
 }
 
 #[test]
-fn paced_bodies_are_whole_and_in_pieces() {
+fn bodies_with_pauses_are_whole_and_chunked() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let drip = client.get("/drip?numbytes=7&duration=0.02&delay=0.001");
@@ -353,7 +353,7 @@ fn compressed_answers_decompress() {
 }
 
 #[test]
-fn bytes_come_in_any_coding() {
+fn bytes_are_sent_in_any_coding() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let bare = client.get("/coded/bare-deflate/1000?seed=3");
@@ -453,7 +453,7 @@ fn uploads_are_measured() {
 }
 
 #[test]
-fn echo_sends_a_chunk_back_before_the_next_one_comes() {
+fn echo_sends_a_chunk_back_before_the_next_one() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     client.send("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");

@@ -56,7 +56,7 @@ fn each_connection_has_its_script() {
 }
 
 #[test]
-fn a_head_can_be_answered_before_its_body_comes() {
+fn a_head_can_be_answered_before_its_body_arrives() {
     let early = Script::new().read_head().send(OK).read_body().send(OK);
     let server = Scripted::same(early).unwrap();
     let mut client = Client::connect(server.addr());
@@ -88,7 +88,7 @@ fn a_close_is_no_reset_even_with_bytes_unread() {
 }
 
 #[test]
-fn slow_bytes_come_one_by_one() {
+fn slow_bytes_are_sent_one_by_one() {
     let pause = Duration::from_millis(2);
     let server = Scripted::same(Script::new().read_request().send_slowly(OK, 1, pause)).unwrap();
     let start = Instant::now();
@@ -112,7 +112,7 @@ fn a_half_closed_connection_still_reads() {
 }
 
 #[test]
-fn the_peers_leaving_is_noticed_and_timed() {
+fn the_peers_close_is_noticed_and_timed() {
     let server = Scripted::same(Script::new().read_request().hang()).unwrap();
     let mut client = Client::connect(server.addr());
     client.send(GET);
@@ -126,11 +126,11 @@ fn the_peers_leaving_is_noticed_and_timed() {
 }
 
 #[test]
-fn awaiting_a_close_goes_on_without_it() {
+fn a_script_continues_if_the_awaited_close_does_not_happen() {
     let at_most = Duration::from_millis(20);
     let script = Script::new().await_close(at_most).read_request().send(OK);
     let server = Scripted::same(script).unwrap();
-    // Sent while the server awaits the close, and not lost.
+    // The request is sent while the server waits for the close, and must not be lost.
     assert_eq!(Client::connect(server.addr()).get("/").text(), "ok");
 
     let server = Scripted::same(Script::new().then(Step::AwaitClose(LONG))).unwrap();
@@ -140,7 +140,7 @@ fn awaiting_a_close_goes_on_without_it() {
 }
 
 #[test]
-fn what_is_no_request_ends_the_script() {
+fn an_invalid_request_ends_the_script() {
     let server = Scripted::same(Script::new().read_request().hang()).unwrap();
     let mut client = Client::connect(server.addr());
     client.send("POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n");
@@ -151,7 +151,7 @@ fn what_is_no_request_ends_the_script() {
 #[test]
 fn dropping_the_server_ends_every_step() {
     let long = Duration::from_secs(3600);
-    // More than the sockets' buffers hold, and nobody reads.
+    // More than the sockets' buffers hold, so that the write blocks.
     let blocked = Script::new().send(vec![0; 64 << 20]);
     for script in [
         Script::new().hang(),
@@ -165,7 +165,7 @@ fn dropping_the_server_ends_every_step() {
         let mut client = Client::connect(addr);
         client.send("GET / HTTP/1.1\r\n");
         assert!(server.wait_for_connections(1, LONG));
-        // Joins its threads: a step that did not end would hold it here.
+        // Joins the server's threads, so a step that does not end would block here.
         drop(server);
         let _ = client.rest();
         assert!(TcpStream::connect(addr).is_err());

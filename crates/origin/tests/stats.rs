@@ -1,8 +1,8 @@
-//! The counts, and the life of the origin.
+//! The counts, and the start and stop of the origin.
 
 #![allow(
     clippy::print_stdout,
-    reason = "lateness is shown, not judged: it is the machine's"
+    reason = "lateness is printed and not asserted, because it depends on the machine"
 )]
 
 mod common;
@@ -68,7 +68,7 @@ fn delays_overlap() {
 }
 
 #[test]
-fn a_client_that_leaves_is_noticed() {
+fn a_client_that_disconnects_is_noticed() {
     let origin = Origin::start().unwrap();
     for (n, path) in [(1, "/hang"), (2, "/hang-body"), (3, "/delay/10")] {
         let mut client = Client::connect(origin.addr());
@@ -79,12 +79,12 @@ fn a_client_that_leaves_is_noticed() {
         let stats = origin.wait_for(LONG, left).unwrap();
         assert_eq!((stats.in_flight, stats.connections_open), (0, 0), "{path}");
     }
-    // Nothing was delayed to its end.
+    // No delay has completed.
     assert_eq!(origin.stats().delays.count, 0);
 }
 
 #[test]
-fn a_client_that_leaves_after_an_upload_is_noticed() {
+fn a_client_that_disconnects_after_an_upload_is_noticed() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     client.send("POST /hang HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
@@ -130,25 +130,25 @@ fn delays_are_never_early_and_their_lateness_is_recorded() {
 }
 
 #[test]
-fn asking_for_the_counts_does_not_count() {
+fn requests_for_the_counts_are_not_counted() {
     let origin = Origin::start().unwrap();
-    let ask = |method: &str, path: &str| -> Stats {
+    let fetch = |method: &str, path: &str| -> Stats {
         let answer = Client::connect(origin.addr()).call(method, path, &[], b"");
         serde_json::from_slice(&answer.body).unwrap()
     };
-    let none = ask("GET", "/stats");
+    let none = fetch("GET", "/stats");
     assert_eq!((none.connections_accepted, none.requests), (0, 0));
     get(&origin, "/get");
     origin
         .wait_for(LONG, |stats| stats.connections_closed == 1)
         .unwrap();
-    let one = ask("GET", "/stats");
+    let one = fetch("GET", "/stats");
     assert_eq!((one.connections_accepted, one.connections_open), (1, 0));
     assert_eq!((one.requests, one.peak_in_flight), (1, 1));
-    let reset = ask("POST", "/stats/reset");
+    let reset = fetch("POST", "/stats/reset");
     assert_eq!((reset.connections_accepted, reset.requests), (0, 0));
 
-    // A connection that asked first and then did something else is one like any other.
+    // A connection with a request for the counts and then another request is counted as usual.
     let mut client = Client::connect(origin.addr());
     client.get("/stats");
     client.get("/get");
@@ -163,7 +163,7 @@ fn cpu_time_is_the_origins() {
     client.get("/bytes/10000000");
     let served = origin.stats();
     assert!(served.cpu > Duration::ZERO);
-    // What this thread burns is not in it where threads can be told apart.
+    // Where threads are measured separately, the CPU time of this thread is not included.
     if served.cpu_scope == CpuScope::Threads {
         origin.reset_stats();
         let start = Instant::now();
@@ -175,7 +175,7 @@ fn cpu_time_is_the_origins() {
 }
 
 #[test]
-fn waiting_in_vain_returns_the_last_counts() {
+fn a_wait_that_times_out_returns_the_last_counts() {
     let origin = Origin::start().unwrap();
     get(&origin, "/get");
     let last = origin.wait_for(Duration::from_millis(1), |stats| stats.requests == 2);
@@ -183,7 +183,7 @@ fn waiting_in_vain_returns_the_last_counts() {
 }
 
 #[test]
-fn a_dropped_origin_cuts_its_connections_and_frees_its_port() {
+fn a_dropped_origin_closes_its_connections_and_frees_its_port() {
     let origin = Origin::bind(Options::default().with_workers(2)).unwrap();
     let addr = origin.addr();
     let mut client = Client::connect(addr);
@@ -197,7 +197,7 @@ fn a_dropped_origin_cuts_its_connections_and_frees_its_port() {
 }
 
 #[test]
-fn a_stopped_origin_ends_the_wait_for_it() {
+fn a_stopped_origin_ends_wait() {
     let origin = Origin::start().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| origin.wait());
@@ -217,7 +217,7 @@ fn an_origin_can_be_dropped_inside_a_runtime() {
 }
 
 #[test]
-fn idle_connections_end_when_asked_to() {
+fn idle_connections_end_after_the_timeout() {
     let options = Options::default().with_idle_timeout(Duration::from_millis(10));
     let origin = Origin::bind(options).unwrap();
     let client = Client::connect(origin.addr());
@@ -228,9 +228,9 @@ fn idle_connections_end_when_asked_to() {
 }
 
 #[test]
-fn a_burst_of_connects_is_held() {
+fn a_burst_of_connects_is_accepted() {
     let limit = raise_file_limit().unwrap();
-    // Two descriptors each, and both ends are here.
+    // Two descriptors each, because both ends are in this process.
     let burst = usize::try_from(limit / 2)
         .unwrap_or(usize::MAX)
         .saturating_sub(500)

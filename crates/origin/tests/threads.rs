@@ -1,4 +1,4 @@
-//! Dropped servers leave no thread. Alone in its process, for it counts all there are.
+//! Dropped servers leave no thread behind. The only test of its process, because it counts all threads.
 #![cfg(target_os = "linux")]
 
 mod common;

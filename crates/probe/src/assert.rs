@@ -1,4 +1,4 @@
-//! For tests: a future that must not stall.
+//! Assertions for tests: a future that must not stall.
 
 use std::fmt;
 use std::panic::Location;
@@ -13,10 +13,11 @@ use crate::report::{Event, Stall};
 use crate::site::Site;
 use crate::slot::lock;
 
-/// Runs a future and panics if one of its polls exceeded the threshold. On any runtime.
+/// Runs a future, on any runtime, and panics if one of its polls exceeded the threshold.
 ///
-/// It watches what the future itself polls, on whichever thread, with the labels given inside;
-/// tasks that it spawns are not a part of it. [`NoStall`] allows for known stalls.
+/// The check covers what the future itself polls, on any thread, and reports the labels of the
+/// [`probed`](crate::FutureExt::probed) futures inside. It does not cover tasks that the future
+/// spawns. Use [`NoStall`] to allow known stalls.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::slot::lock;
 ///
 /// # Panics
 ///
-/// With the report, when the future has ended; and when the system refuses the watchdog's
+/// Panics with the report once the future has ended, and when the system refuses the watchdog's
 /// thread.
 #[track_caller]
 pub fn assert_no_stall<F: Future>(
@@ -45,7 +46,7 @@ pub fn assert_no_stall<F: Future>(
     }
 }
 
-/// What a future may do: no poll longer than a threshold, but for known labels.
+/// A check that no poll of a future exceeds a threshold, except those with allowed labels.
 #[derive(Debug, Clone)]
 pub struct NoStall {
     threshold: Duration,
@@ -55,8 +56,9 @@ pub struct NoStall {
 }
 
 impl NoStall {
-    /// No poll may exceed this. See [`ProbeBuilder::threshold`](crate::ProbeBuilder::threshold)
-    /// for how exactly that is seen.
+    /// Creates a check that no poll exceeds this threshold.
+    ///
+    /// [`ProbeBuilder::threshold`](crate::ProbeBuilder::threshold) describes how exact the check is.
     pub fn within(threshold: Duration) -> Self {
         Self {
             threshold,
@@ -66,7 +68,7 @@ impl NoStall {
         }
     }
 
-    /// Whether a finding names the line that is stuck: see
+    /// Sets whether a finding names the line that is stuck: see
     /// [`ProbeBuilder::stacks`](crate::ProbeBuilder::stacks).
     #[cfg(feature = "stacks")]
     #[must_use]
@@ -75,21 +77,24 @@ impl NoStall {
         self
     }
 
-    /// Futures with this label may stall. If none does, that is a finding, too: the exception
-    /// is no longer needed.
+    /// Allows futures with this label to stall.
+    ///
+    /// If no such future stalls, the label is reported in [`Findings::unused`], because the
+    /// exception is no longer needed.
     #[must_use]
     pub fn allow(mut self, label: &'static str) -> Self {
         self.allowed.push(label);
         self
     }
 
-    /// Runs the future and tells what was found beside its result. Dropping it drops the future
-    /// and ends the watch.
+    /// Runs the future and returns its output together with the findings.
+    ///
+    /// Dropping the returned future drops `future` and ends the check.
     ///
     /// # Errors
     ///
-    /// [`NoRuntime`](inflight_core::ErrorKind::NoRuntime) when the system refuses the watchdog's
-    /// thread; the future has not run then.
+    /// Fails with [`NoRuntime`](inflight_core::ErrorKind::NoRuntime) when the system refuses the
+    /// watchdog's thread. In this case the future has not run.
     #[track_caller]
     pub fn check<F: Future>(
         self,
@@ -102,7 +107,7 @@ impl NoStall {
             let probe = Probe::builder()
                 .threshold(self.threshold)
                 .fold(Duration::ZERO)
-                .inside(site.number);
+                .only_inside(site.number);
             #[cfg(feature = "stacks")]
             let probe = probe.stacks(self.stacks);
             let probe = probe.start(move |event| {
@@ -122,7 +127,7 @@ impl NoStall {
     }
 }
 
-/// What [`NoStall`] found.
+/// The result of a [`NoStall`] check.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Findings {
@@ -133,7 +138,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Whether there is nothing to complain of.
+    /// Returns whether there were no forbidden stalls and no unused labels.
     pub fn is_clean(&self) -> bool {
         self.stalls.is_empty() && self.unused.is_empty()
     }

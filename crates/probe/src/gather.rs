@@ -1,4 +1,4 @@
-//! Gathers and sessions whose futures have a label.
+//! Gathers and sessions whose futures are probed under a label.
 
 use std::panic::Location;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use inflight_core::{AnyClient, Body, BoxFuture, Capabilities, Error, Fetch, http
 use crate::probed::{Probed, Timer};
 use crate::site::Site;
 
-/// [`inflight_core::gather()`] over jobs that are each [`probed`](crate::FutureExt::probed) under
-/// this label. The place of this call is remembered.
+/// Gathers jobs as [`inflight_core::gather()`] does, each [`probed`](crate::FutureExt::probed)
+/// under this label. Reports name the location of this call.
 ///
 /// ```
 /// # futures_lite::future::block_on(async {
@@ -40,7 +40,8 @@ where
     gather_stream(label, stream::iter(jobs))
 }
 
-/// The same for jobs that come as a stream, as with [`inflight_core::gather_stream`].
+/// Gathers jobs from a stream as [`inflight_core::gather_stream`] does, each
+/// [`probed`](crate::FutureExt::probed) under this label.
 ///
 /// ```
 /// use futures_lite::stream::{self, StreamExt};
@@ -66,13 +67,13 @@ where
     inflight_core::gather_stream(jobs.map(move |job| Probed::at(job, site)))
 }
 
-/// For [`SessionBuilder::wrap`](inflight_core::SessionBuilder::wrap): every exchange of the
-/// session is [`probed`](crate::FutureExt::probed) under this label, and so is the reading of
-/// its response's body. The place of this call is remembered.
+/// Returns a wrapper for [`SessionBuilder::wrap`](inflight_core::SessionBuilder::wrap) that
+/// [probes](crate::FutureExt::probed) every exchange of the session under this label, including
+/// the reads of the response body. Reports name the location of this call.
 ///
-/// It sees what the client does where it is polled by who awaits the response, as a blocking
-/// client does with [`Inline`](inflight_core::Inline). What a client does in tasks or threads of
-/// its own, as hyper's connections are tasks, it does not see.
+/// The probe covers what the client does in the task that awaits the response, for example a
+/// blocking client behind [`Inline`](inflight_core::Inline). It does not cover what a client does
+/// in its own tasks or threads; hyper, for example, runs its connections as tasks.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -93,7 +94,7 @@ where
 ///
 /// let smol = Smol::global();
 /// # let runtime = smol.clone();
-/// // `Echo` is a client that answers with the path.
+/// // `Echo` is a client whose response body is the path.
 /// let session = Session::builder(|_options| Ok((Echo, Arc::new(runtime))))
 ///     .wrap(exchanges("pages"))
 ///     .build()?;
@@ -108,7 +109,7 @@ pub fn exchanges(label: &'static str) -> impl FnOnce(AnyClient) -> Exchanges + S
     move |client| Exchanges { client, site }
 }
 
-/// A client whose exchanges are probed. See [`exchanges`].
+/// A client whose exchanges are probed. Created by [`exchanges`].
 #[derive(Debug)]
 pub struct Exchanges {
     client: AnyClient,

@@ -1,4 +1,4 @@
-//! A heart that beats on a runtime, and how late it is.
+//! A heartbeat on a runtime, and how late its ticks are.
 
 use std::future::poll_fn;
 use std::io::{self, Write};
@@ -17,51 +17,53 @@ use crate::prometheus::Prometheus;
 use crate::site::{histogram, nanos as in_nanos, record};
 use crate::slot::{between, lock, nanos};
 
-/// Ticks on a runtime at absolute times, and beside it on a plain thread, and measures how late
-/// each tick is. It ends when it is dropped.
+/// A heartbeat that ticks on a runtime and on a plain thread at fixed times, and measures how late
+/// each tick is. It stops when it is dropped.
 ///
-/// The thread is the control: where both are late, the machine is, and not the event loop.
+/// The thread is the control: when both are late, the machine is slow and not the event loop.
 ///
-/// The runtime's ticks are one task: where a runtime has several threads, they show how late a
-/// task is that any of them may run. It wakes by the runtime's timer; with
-/// [`with_socket`](Self::with_socket) there is a second that wakes when a socket can be read.
+/// The runtime's ticks are one task. On a runtime with several threads, the ticks show the delay of
+/// a task that any of them may run. The runtime's timer wakes the task. A heartbeat from
+/// [`with_socket`](Self::with_socket) has a second task, which wakes when a socket is readable.
 #[derive(Debug)]
 pub struct Heartbeat {
-    runtime: Arc<Pulse>,
-    socket: Option<Arc<Pulse>>,
-    control: Arc<Pulse>,
-    // Cancelled on drop; the thread ends with the sender.
+    runtime: Arc<TickStats>,
+    socket: Option<Arc<TickStats>>,
+    control: Arc<TickStats>,
+    // Cancelled on drop; the thread ends when the sender is dropped.
     _tasks: Vec<Task<()>>,
     _stop: std::sync::mpsc::Sender<()>,
 }
 
-/// How late ticks were, in nanoseconds.
+/// How late the ticks of a [`Heartbeat`] were, in nanoseconds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Lateness {
-    /// On the runtime, by its timer.
+    /// Ticks on the runtime, woken by its timer.
     pub runtime: Histogram<u64>,
-    /// On the runtime, through a socket, where the heart was given one.
+    /// Ticks on the runtime, woken by a socket. `None` without [`Heartbeat::with_socket`].
     pub socket: Option<Histogram<u64>>,
-    /// On a thread that does nothing else.
+    /// Ticks on a thread that does nothing else.
     pub control: Histogram<u64>,
 }
 
 impl Heartbeat {
-    /// Starts to tick on this runtime, as often as said, at most once in a millisecond. A runtime
-    /// of one's own needs an [`inflight_core::Runtime`], of which this uses `spawn` and `sleep`, and
-    /// [`with_socket`](Self::with_socket) also `connect`.
+    /// Starts a heartbeat on this runtime with this period, at least one millisecond.
+    ///
+    /// For a custom runtime, implement [`inflight_core::Runtime`]. The heartbeat uses its `spawn` and
+    /// `sleep`, and with [`with_socket`](Self::with_socket) also its `connect`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRuntime`] when the system refuses the control's thread.
+    /// Fails with [`ErrorKind::NoRuntime`] when the system refuses the control thread.
     pub fn start(on: Arc<dyn Runtime>, every: Duration) -> Result<Self, Error> {
-        Self::begin(on, every, None)
+        Self::start_with(on, every, None)
     }
 
-    /// The same with a second task whose ticks come through a socket: a thread writes to one end
-    /// of a connection of this machine with itself, and the task reads the other. It is late when
-    /// the runtime looks late after its sockets, which timers that fire in time do not show.
+    /// Starts a heartbeat with a second task whose ticks arrive through a socket: a thread writes to
+    /// one end of a loopback connection, and the task reads from the other.
+    ///
+    /// These ticks are late when the runtime polls its sockets late, even if its timers fire in time.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -74,8 +76,8 @@ impl Heartbeat {
     ///
     /// let smol = Smol::new(NonZeroUsize::MIN)?;
     /// let on = Arc::new(smol.clone());
-    /// let heart = smol.block_on(Heartbeat::with_socket(on, Duration::from_millis(5)))?;
-    /// while heart.lateness().socket.unwrap().is_empty() {
+    /// let heartbeat = smol.block_on(Heartbeat::with_socket(on, Duration::from_millis(5)))?;
+    /// while heartbeat.lateness().socket.unwrap().is_empty() {
     ///     smol.block_on(smol.sleep(Duration::from_millis(5)));
     /// }
     /// # Ok::<(), inflight_core::Error>(())
@@ -83,35 +85,35 @@ impl Heartbeat {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start), and [`ErrorKind::Io`] when the runtime opens no sockets or the
-    /// system refuses the connection.
+    /// Fails as [`start`](Self::start) does, and with [`ErrorKind::Io`] when the runtime opens no
+    /// sockets or the system refuses the connection.
     pub async fn with_socket(on: Arc<dyn Runtime>, every: Duration) -> Result<Self, Error> {
         let sockets = pair(&*on).await.map_err(|error| {
             Error::new(ErrorKind::Io)
                 .with_context("the heartbeat's socket could not be opened")
                 .with_source(error)
         })?;
-        Self::begin(on, every, Some(sockets))
+        Self::start_with(on, every, Some(sockets))
     }
 
-    fn begin(
+    fn start_with(
         on: Arc<dyn Runtime>,
         every: Duration,
         sockets: Option<(TcpStream, Box<dyn Socket>)>,
     ) -> Result<Self, Error> {
         let every = in_nanos(every.max(Duration::from_millis(1)));
         let mut tasks = Vec::new();
-        // Those of the socket are due when those of the control are, which sends them.
+        // The control thread sends the socket's ticks, so both are due at the same times.
         let first = nanos().saturating_add(every);
-        let mut beat = Beat::new(every, first);
-        let control = beat.pulse.clone();
+        let mut ticker = Ticker::new(every, first);
+        let control = ticker.stats.clone();
         let (write, socket) = match sockets {
             None => (None, None),
             Some((write, read)) => {
-                let beat = Beat::new(every, first);
-                let pulse = beat.pulse.clone();
-                tasks.push(Task::spawn(&*on, beat.read(read)));
-                (Some(write), Some(pulse))
+                let ticker = Ticker::new(every, first);
+                let stats = ticker.stats.clone();
+                tasks.push(Task::spawn(&*on, ticker.read(read)));
+                (Some(write), Some(stats))
             }
         };
 
@@ -120,11 +122,11 @@ impl Heartbeat {
             .name("inflight-probe-control".to_owned())
             .spawn(move || {
                 use std::sync::mpsc::RecvTimeoutError::Timeout;
-                let mut owed = 0;
-                while stopped.recv_timeout(beat.until_next()) == Err(Timeout) {
-                    owed += beat.tick();
+                let mut unsent = 0;
+                while stopped.recv_timeout(ticker.until_next()) == Err(Timeout) {
+                    unsent += ticker.tick();
                     if let Some(write) = &write {
-                        owed -= send(write, owed);
+                        unsent -= send(write, unsent);
                     }
                 }
             })
@@ -134,13 +136,13 @@ impl Heartbeat {
                     .with_source(error)
             })?;
 
-        let mut beat = Beat::new(every, nanos().saturating_add(every));
-        let runtime = beat.pulse.clone();
+        let mut ticker = Ticker::new(every, nanos().saturating_add(every));
+        let runtime = ticker.stats.clone();
         let timer = on.clone();
         tasks.push(Task::spawn(&*on, async move {
             loop {
-                timer.sleep(beat.until_next()).await;
-                beat.tick();
+                timer.sleep(ticker.until_next()).await;
+                ticker.tick();
             }
         }));
         Ok(Self {
@@ -152,26 +154,29 @@ impl Heartbeat {
         })
     }
 
-    /// How late the ticks were so far. A tick that was missed counts as one that was late by the
-    /// time that it was missed for, so that one long stall is not one late tick among many.
+    /// Returns how late the ticks were so far.
+    ///
+    /// A missed tick counts as late by the time for which it was missed. One long stall therefore
+    /// counts as many late ticks and not as one.
     pub fn lateness(&self) -> Lateness {
         Lateness {
-            runtime: self.runtime.late(),
-            socket: self.socket.as_ref().map(|pulse| pulse.late()),
-            control: self.control.late(),
+            runtime: self.runtime.lateness(),
+            socket: self.socket.as_ref().map(|stats| stats.lateness()),
+            control: self.control.lateness(),
         }
     }
 
-    /// By how much the runtime's next tick is late already: what a stall that lasts has come to,
-    /// which [`lateness`](Self::lateness) has when it is over. Zero when no tick is due.
+    /// Returns by how much the runtime's next tick is already late, or zero when no tick is due.
+    ///
+    /// This shows a stall while it lasts. [`lateness`](Self::lateness) includes a stall once it is over.
     pub fn overdue(&self) -> Duration {
         between(self.runtime.due.load(Ordering::Relaxed), nanos())
     }
 }
 
 impl Lateness {
-    /// The counts in Prometheus' text format: a histogram in seconds, with `on` telling the ticks
-    /// by the `timer`, the `socket` and the control `thread` apart.
+    /// Returns the counts in Prometheus' text format: a histogram in seconds, whose label `on`
+    /// distinguishes the ticks by the `timer`, by the `socket` and of the control `thread`.
     pub fn prometheus(&self) -> String {
         let mut text = Prometheus::new(
             "inflight_probe_lateness_seconds",
@@ -186,7 +191,7 @@ impl Lateness {
     }
 }
 
-/// Two ends of a connection: one that does not block, and one of the runtime's. TCP, as it is there
+/// Returns two ends of a TCP connection: a nonblocking one, and one of the runtime. TCP is available
 /// on every system.
 async fn pair(runtime: &dyn Runtime) -> io::Result<(TcpStream, Box<dyn Socket>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -194,45 +199,45 @@ async fn pair(runtime: &dyn Runtime) -> io::Result<(TcpStream, Box<dyn Socket>)>
         .connect(listener.local_addr()?, ConnectOptions::default())
         .await?;
     let (write, _) = listener.accept()?;
-    // A tick is one byte: it is to go at once, and not with the next.
+    // A tick is one byte, which must leave at once and not together with the next.
     write.set_nodelay(true)?;
     write.set_nonblocking(true)?;
     Ok((write, read))
 }
 
-/// A byte for each tick; answers how many went. What does not fit is for the next time: ticks are
-/// counted, so none is lost for being sent late.
+/// Writes one byte for each tick and returns how many were written. The caller sends the rest the
+/// next time, so no tick is lost.
 fn send(mut to: &TcpStream, ticks: usize) -> usize {
     let bytes = [0; 4096];
     to.write(&bytes[..ticks.min(bytes.len())]).unwrap_or(0)
 }
 
-/// What is known of ticks from outside.
+/// The part of a [`Ticker`] that [`Heartbeat`] reads.
 #[derive(Debug)]
-struct Pulse {
+struct TickStats {
     due: AtomicU64,
     late: Mutex<Histogram<u64>>,
 }
 
-impl Pulse {
-    fn late(&self) -> Histogram<u64> {
+impl TickStats {
+    fn lateness(&self) -> Histogram<u64> {
         lock(&self.late).clone()
     }
 }
 
-/// The times of the ticks.
-struct Beat {
+/// A schedule of ticks, and how late each was.
+struct Ticker {
     every: u64,
     due: u64,
-    pulse: Arc<Pulse>,
+    stats: Arc<TickStats>,
 }
 
-impl Beat {
+impl Ticker {
     fn new(every: u64, due: u64) -> Self {
         Self {
             every,
             due,
-            pulse: Arc::new(Pulse {
+            stats: Arc::new(TickStats {
                 due: AtomicU64::new(due),
                 late: Mutex::new(histogram()),
             }),
@@ -243,8 +248,7 @@ impl Beat {
         between(nanos(), self.due)
     }
 
-    /// This tick, and those that were due meanwhile, which would have been late by what was left.
-    /// Answers how many.
+    /// Records this tick and those that have become due meanwhile, and returns how many.
     fn tick(&mut self) -> usize {
         self.tick_at(nanos())
     }
@@ -257,15 +261,15 @@ impl Beat {
     }
 
     fn ticks_at(&mut self, now: u64, ticks: usize) {
-        let mut late = lock(&self.pulse.late);
+        let mut late = lock(&self.stats.late);
         for _ in 0..ticks {
             record(&mut late, now.saturating_sub(self.due));
             self.due = self.due.saturating_add(self.every);
         }
-        self.pulse.due.store(self.due, Ordering::Relaxed);
+        self.stats.due.store(self.due, Ordering::Relaxed);
     }
 
-    /// Ticks with each byte that comes.
+    /// Ticks once for each byte that arrives.
     async fn read(mut self, mut socket: Box<dyn Socket>) {
         let mut bytes = [0; 4096];
         loop {
@@ -274,7 +278,7 @@ impl Beat {
                 Ok(()) if ticks.filled().is_empty() => return,
                 Ok(()) => self.ticks_at(nanos(), ticks.filled().len()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Without a socket there are no more ticks, as without a runtime.
+                // Without the socket there are no more ticks.
                 Err(_) => return,
             }
         }
@@ -287,13 +291,13 @@ mod tests {
 
     #[test]
     fn missed_ticks_count_as_late_ones() {
-        let mut beat = Beat::new(10, 100);
-        assert_eq!(beat.tick_at(100), 1);
-        assert_eq!(beat.due, 110);
+        let mut ticker = Ticker::new(10, 100);
+        assert_eq!(ticker.tick_at(100), 1);
+        assert_eq!(ticker.due, 110);
         // Those of 110, 120 and 130 are late by 25, 15 and 5.
-        assert_eq!(beat.tick_at(135), 3);
-        assert_eq!(beat.due, 140);
-        let late = beat.pulse.late();
+        assert_eq!(ticker.tick_at(135), 3);
+        assert_eq!(ticker.due, 140);
+        let late = ticker.stats.lateness();
         assert_eq!(late.len(), 4);
         assert_eq!((late.min(), late.max()), (0, 25));
         assert_eq!(late.count_at(15), 1);

@@ -1,9 +1,9 @@
 //! Finds what stalls an event loop, on any runtime, while it is still stuck.
 //!
-//! An async function that blocks, or computes for long, keeps its thread from everybody else.
-//! Give the futures that may do so a label, and start a [`Probe`]: its watchdog sees a poll that
-//! lasts too long, from outside and while it lasts, and tells which it is, whether the thread
-//! computes or waits, and how many others are ready and held up.
+//! An async function that blocks, or computes for a long time, keeps its thread from running other
+//! futures. Give such futures a label with [`FutureExt::probed`] and start a [`Probe`]. Its watchdog
+//! detects a poll that lasts too long, while it lasts, and reports its label, whether the thread
+//! computes or waits, and how many other futures are ready and delayed.
 //!
 //! ```
 //! use std::sync::mpsc::channel;
@@ -11,18 +11,18 @@
 //!
 //! use inflight_probe::{Class, Event, FutureExt, Probe};
 //!
-//! let (tell, told) = channel();
+//! let (sender, events) = channel();
 //! let probe = Probe::builder()
 //!     .threshold(Duration::from_millis(20))
 //!     .start(move |event| {
-//!         let _ = tell.send(event.clone());
+//!         let _ = sender.send(event.clone());
 //!     })?;
 //! let release = std::sync::Barrier::new(2);
 //! std::thread::scope(|scope| {
 //!     // This blocks inside a poll, until the barrier opens.
 //!     let stuck = async { release.wait() }.probed("barrier");
 //!     scope.spawn(move || futures_lite::future::block_on(stuck));
-//!     while let Ok(event) = told.recv() {
+//!     while let Ok(event) = events.recv() {
 //!         if let Event::Stalled(stall) = event {
 //!             assert_eq!(stall.label, "barrier");
 //!             # #[cfg(target_os = "linux")]
@@ -36,35 +36,35 @@
 //! # Ok::<(), inflight_core::Error>(())
 //! ```
 //!
-//! # How it looks
+//! # How it works
 //!
-//! Each thread has a slot with the poll that it is in; a poll writes it with plain stores and the
-//! watchdog reads the slots of all. Whether a stuck thread computes is told by how much processor
-//! time it had between two looks, which Linux says in `/proc/self/task` and which other systems
-//! do not say here. What a watchdog sees late because it was late itself, it does not blame on a poll:
-//! that is a [pause of the machine](Event::MachinePaused).
+//! Each thread has a slot with its current poll. A poll writes the slot with plain stores, and the
+//! watchdog reads the slots of all threads. To find whether a stuck thread computes, the watchdog
+//! compares its processor time at two checks. Only Linux provides that time, in `/proc/self/task`.
+//! When the watchdog itself is late, it does not attribute the delay to a poll: it reports a
+//! [pause of the machine](Event::MachinePaused).
 //!
-//! The report names the future by its label and the place of [`FutureExt::probed`].
+//! The report names the future by its label and the location of the call to [`FutureExt::probed`].
 //!
 //! # The line that is stuck
 //!
-//! With the feature `stacks`, and where the probe is told so (`ProbeBuilder::stacks`), the report
-//! names the innermost line of the program's own code, too: [`Stall::culprit`]. This is for Linux, on
-//! x86-64 and AArch64, and for programs with line tables (`debug = "line-tables-only"` in the profile).
+//! With the feature `stacks`, and if you enable it with `ProbeBuilder::stacks`, the report also names
+//! the innermost line of the program's own code: [`Stall::culprit`]. This works on Linux, on x86-64
+//! and AArch64, for programs with line tables (`debug = "line-tables-only"` in the profile).
 //!
-//! The stack of a thread that waits is read from `/proc`, and the thread gets no signal: no call of
-//! its is interrupted, and none fails that has a time limit. Only a thread that has computed rather
-//! than waited since the last look, and runs at this moment, gets one: a real-time signal that the program
-//! does not use. Its handler copies the registers and the stack up to the probed poll, and is left
-//! installed; calls are restarted after it. It is sent by a timer on the thread's own time on a
-//! processor, so that it does not come when the thread has begun to wait instead.
-//! Without the feature, or without being told, the probe sends no signal at all.
+//! The probe reads the stack of a waiting thread from `/proc` and sends the thread no signal. It
+//! therefore interrupts no call, not even one with a time limit. Only a thread that has computed
+//! since the last check, and runs at this moment, gets a signal: a real-time signal that the program
+//! does not use. The signal's handler copies the registers and the stack up to the probed poll. The
+//! handler stays installed, and the system restarts calls after it. A timer on the thread's processor
+//! time sends the signal, so that it does not arrive after the thread has begun to wait.
+//! Without the feature, or if it is not enabled, the probe sends no signal at all.
 
 mod assert;
 mod cpu;
 mod gather;
 mod heartbeat;
-mod late;
+mod latency;
 mod probe;
 mod probed;
 mod prometheus;

@@ -1,4 +1,4 @@
-//! In place of `stacks` where the stacks of other threads cannot be taken.
+//! Replaces `stacks` on targets on which the stacks of other threads cannot be read.
 
 use std::sync::Arc;
 
@@ -6,10 +6,13 @@ use crate::report::Class;
 use crate::slot::{Polling, Slot};
 use crate::stack::Stack;
 
-#[derive(Debug)]
-pub(crate) enum Stacks {}
+pub(crate) use self::NoStacks as Stacks;
 
-impl Stacks {
+/// A reader of stacks that cannot be created.
+#[derive(Debug)]
+pub(crate) enum NoStacks {}
+
+impl NoStacks {
     pub(crate) fn new() -> Option<Self> {
         None
     }

@@ -1,4 +1,4 @@
-//! The probe: what it looks for, and whom it tells.
+//! The probe and its settings.
 
 use std::fmt::Write as _;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -14,17 +14,17 @@ use crate::site::{Site, poll_stats};
 use crate::slot::lock;
 use crate::watchdog::{Totals, Watchdog};
 
-/// As long as asyncio lets a callback run before it complains.
+/// The default of asyncio's `slow_callback_duration`.
 const THRESHOLD: Duration = Duration::from_millis(100);
 
-/// So long a place is not told again.
+/// The default of [`ProbeBuilder::fold`].
 const FOLD: Duration = Duration::from_secs(1);
 
-/// Watches every poll of a [`probed`](crate::FutureExt::probed) future in the process, from a
-/// thread of its own, and tells of those that exceed a threshold while they are stuck.
+/// A watchdog thread that checks every poll of a [`probed`](crate::FutureExt::probed) future in the
+/// process, and reports polls that exceed a threshold while they are stuck.
 ///
-/// The thread ends when the probe is dropped. It only reads: it never stops a thread, so the stuck
-/// call goes on as if nobody looked. Nor does it send a signal, but for [the line that is
+/// The thread ends when the probe is dropped. It only reads and never stops another thread, so it
+/// does not disturb the stuck call. It sends signals only to find [the line that is
 /// stuck](crate#the-line-that-is-stuck).
 #[derive(Debug)]
 pub struct Probe {
@@ -34,7 +34,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A probe to be set up.
+    /// Returns a builder with the default settings.
     pub fn builder() -> ProbeBuilder {
         ProbeBuilder {
             threshold: THRESHOLD,
@@ -44,8 +44,8 @@ impl Probe {
         }
     }
 
-    /// What was seen so far, in Prometheus' text format: the stalls, and histograms of the polls and
-    /// waits of each place.
+    /// Returns the stalls so far, and histograms of the polls and waits of each location, in
+    /// Prometheus' text format.
     pub fn prometheus(&self) -> String {
         let totals = lock(&self.totals);
         let mut text = String::from(
@@ -93,7 +93,7 @@ impl Drop for Probe {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.running.take() {
             drop(stop);
-            // The last clone may be dropped by the callback, on the thread itself.
+            // The callback may own the probe; then it is dropped on the thread itself.
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
             }
@@ -101,7 +101,7 @@ impl Drop for Probe {
     }
 }
 
-/// Sets up a [`Probe`].
+/// A builder for a [`Probe`].
 #[derive(Debug, Clone)]
 pub struct ProbeBuilder {
     threshold: Duration,
@@ -111,28 +111,31 @@ pub struct ProbeBuilder {
 }
 
 impl ProbeBuilder {
-    /// How long a poll may last; 100 ms unless said. The watchdog looks four times as often, at
-    /// most once in a millisecond: what is over before it looked is not seen.
+    /// Sets how long a poll may last. The default is 100 ms.
+    ///
+    /// The watchdog checks four times in this time, at most once in a millisecond. It does not see a
+    /// poll that ends before a check.
     #[must_use]
     pub fn threshold(mut self, threshold: Duration) -> Self {
         self.threshold = threshold;
         self
     }
 
-    /// How long after a stall was told the next of the same place is only counted; a second
-    /// unless said.
+    /// Sets for how long after a report further stalls at the same location are only counted. The
+    /// default is one second.
     #[must_use]
     pub fn fold(mut self, fold: Duration) -> Self {
         self.fold = fold;
         self
     }
 
-    /// Whether to take the stack of a stuck thread, to name [the line that is
-    /// stuck](crate#the-line-that-is-stuck); not unless said. On Linux, on x86-64 and AArch64;
-    /// elsewhere it has no effect.
+    /// Sets whether to read the stack of a stuck thread, to name [the line that is
+    /// stuck](crate#the-line-that-is-stuck). The default is `false`. It has an effect only on Linux,
+    /// on x86-64 and AArch64.
     ///
-    /// The first probe with it has the program's tables read, on a thread that ends with that: some
-    /// tenths of a second for a program of 20 to 30 MB. A stack takes less than a millisecond to copy, and some to work out.
+    /// The first probe with this setting reads the program's symbol tables on a short-lived thread,
+    /// which takes some tenths of a second for a program of 20 to 30 MB. Copying a stack takes less than
+    /// a millisecond, and resolving it takes some milliseconds.
     #[cfg(feature = "stacks")]
     #[must_use]
     pub fn stacks(mut self, stacks: bool) -> Self {
@@ -140,29 +143,30 @@ impl ProbeBuilder {
         self
     }
 
-    /// Only the polls that this place's polls are around.
-    pub(crate) fn inside(mut self, root: usize) -> Self {
+    /// Limits the probe to polls whose outermost probed poll is of this site.
+    pub(crate) fn only_inside(mut self, root: usize) -> Self {
         self.root = Some(root);
         self
     }
 
-    /// Starts the watchdog. It calls `tell` on its own thread, while the stall lasts; until it
-    /// returns the watchdog sees nothing else. A panic in it ends the watchdog.
+    /// Starts the watchdog, which calls `callback` on its own thread while the stall lasts.
+    ///
+    /// The watchdog checks nothing until `callback` returns. A panic in `callback` ends the watchdog.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRuntime`] when the system refuses the thread.
-    pub fn start(self, tell: impl FnMut(&Event) + Send + 'static) -> Result<Probe, Error> {
+    /// Fails with [`ErrorKind::NoRuntime`] when the system refuses the thread.
+    pub fn start(self, callback: impl FnMut(&Event) + Send + 'static) -> Result<Probe, Error> {
         let (stop, stopped) = channel::<()>();
         let totals = Arc::new(Mutex::new(Totals::default()));
-        let pace = (self.threshold / 4).max(Duration::from_millis(1));
+        let interval = (self.threshold / 4).max(Duration::from_millis(1));
         let mut watchdog = Watchdog::new(
             self.threshold,
             self.fold,
-            pace,
+            interval,
             self.root,
             totals.clone(),
-            Box::new(tell),
+            Box::new(callback),
         );
         let thread = thread::Builder::new()
             .name("inflight-probe".to_owned())
@@ -170,10 +174,10 @@ impl ProbeBuilder {
                 if self.stacks {
                     watchdog.take_stacks();
                 }
-                while stopped.recv_timeout(pace) == Err(RecvTimeoutError::Timeout) {
-                    watchdog.look();
+                while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                    watchdog.check();
                 }
-                watchdog.end();
+                watchdog.finish();
             })
             .map_err(|error| {
                 Error::new(ErrorKind::NoRuntime)

@@ -8,31 +8,32 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use pin_project_lite::pin_project;
 
-use crate::late;
+use crate::latency;
 use crate::site::{Sample, Site};
-use crate::slot::{Entered, coarse, is_timed, nanos};
+use crate::slot::{PollGuard, coarse, is_timed, nanos};
 
-/// So many polls are handed to the place's histograms at once.
+/// How many polls are recorded in the site's histograms at once.
 const BATCH: usize = 8;
 
-/// A poll this long is handed in with what came before it, so that it shows in the counts at once.
-const LONG: u64 = 1_000_000;
+/// A poll of at least this length, in nanoseconds, is recorded at once and not batched.
+const LONG_POLL: u64 = 1_000_000;
 
-/// Adds [`probed`](Self::probed) to every future.
+/// An extension trait that adds [`probed`](Self::probed) to every future.
 pub trait FutureExt: Future + Sized {
-    /// Times the polls of this future under a label, and lets every [`Probe`](crate::Probe) see
-    /// them while they last. The place of this call is remembered.
+    /// Times the polls of this future under a label, and makes them visible to every
+    /// [`Probe`](crate::Probe). Reports name the location of this call.
     ///
-    /// It costs an allocation for the future and, for each poll, two readings of the clock: some
-    /// 51 ns, 82 ns with the wake (`cargo bench --bench probe`). That is much where a thread begins
-    /// thousands of futures in a second. Beyond the first 512 in a quarter of a second, one in 32
-    /// futures is timed. The others are watched all the same, to the tick of the system's coarse
-    /// clock, and their polls are counted; how long they waited is not known,
-    /// and who comes late in a stall is counted among those that are timed. Other systems have no such
-    /// clock, and time all.
+    /// The cost is an allocation for each future and two readings of the clock for each poll: some
+    /// 51 ns, 82 ns with the wake (`cargo bench --bench probe`). This is significant when a thread
+    /// starts thousands of futures in a second. A thread therefore times the first 512 futures in each
+    /// quarter of a second, and one in 32 of the others. The watchdog checks all of them, those that
+    /// are not timed with the precision of the system's coarse clock. Their polls are counted, but
+    /// their waits are not measured and they do not appear in
+    /// [`Aftermath::late`](crate::Aftermath::late). Systems other than Linux have no coarse clock and
+    /// time all futures.
     ///
-    /// The histograms of [`poll_stats`](crate::poll_stats) are shared by all futures of one label and
-    /// place. Dropping it drops the future.
+    /// All futures with the same label and location share the histograms of
+    /// [`poll_stats`](crate::poll_stats). Dropping the returned future drops this one.
     #[track_caller]
     fn probed(self, label: &'static str) -> Probed<Self> {
         Probed::new(self, label)
@@ -42,7 +43,7 @@ pub trait FutureExt: Future + Sized {
 impl<F: Future> FutureExt for F {}
 
 pin_project! {
-    /// A future whose polls are timed. See [`FutureExt::probed`].
+    /// A future whose polls are timed. Created by [`FutureExt::probed`].
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are polled"]
     pub struct Probed<F> {
@@ -66,30 +67,30 @@ impl<F: Future> Probed<F> {
     }
 }
 
-/// Times the polls of one thing, whatever it is.
+/// Times the polls of one future or body.
 #[derive(Debug)]
 pub(crate) struct Timer {
     site: &'static Site,
-    batch: [Short; BATCH],
+    batch: [ShortSample; BATCH],
     filled: u32,
     // Decided at the first poll.
     timed: Option<bool>,
     // Polls that were not timed.
     untimed: u32,
-    // The one that the future is polled with, and the same as a `Waker`.
-    waker: Option<(Arc<Stamp>, Waker)>,
+    // The waker that the future is polled with, twice: as its own type and as a `Waker`.
+    waker: Option<(Arc<TimingWaker>, Waker)>,
 }
 
-/// A poll that took less than [`LONG`], and the wait for it if that was less than four seconds,
-/// in nanoseconds. A future is moved about: this is a quarter of a [`Sample`].
+/// A poll shorter than [`LONG_POLL`] and its wait, if shorter than four seconds, in nanoseconds. It
+/// has a quarter of the size of a [`Sample`], because futures are moved.
 #[derive(Debug, Clone, Copy)]
-struct Short {
+struct ShortSample {
     poll: u32,
     wait: u32,
 }
 
-impl Short {
-    /// In place of a wait: there was none.
+impl ShortSample {
+    /// Stands for no wait.
     const NONE: u32 = u32::MAX;
 
     fn of(sample: Sample) -> Option<Self> {
@@ -100,15 +101,15 @@ impl Short {
                 .filter(|&wait| wait != Self::NONE)?,
         };
         let poll = u32::try_from(sample.poll).ok()?;
-        (sample.poll < LONG).then_some(Self { poll, wait })
+        (sample.poll < LONG_POLL).then_some(Self { poll, wait })
     }
 }
 
-impl From<Short> for Sample {
-    fn from(short: Short) -> Self {
+impl From<ShortSample> for Sample {
+    fn from(short: ShortSample) -> Self {
         Self {
             poll: short.poll.into(),
-            wait: (short.wait != Short::NONE).then_some(short.wait.into()),
+            wait: (short.wait != ShortSample::NONE).then_some(short.wait.into()),
         }
     }
 }
@@ -126,7 +127,7 @@ impl Timer {
     pub(crate) fn new(site: &'static Site) -> Self {
         Self {
             site,
-            batch: [Short { poll: 0, wait: 0 }; BATCH],
+            batch: [ShortSample { poll: 0, wait: 0 }; BATCH],
             filled: 0,
             timed: None,
             untimed: 0,
@@ -134,7 +135,7 @@ impl Timer {
         }
     }
 
-    /// Polls where the watchdog sees it, and times it, if this is one that is timed.
+    /// Calls `poll` with the thread's slot set, and times it if this future is timed.
     pub(crate) fn time<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -148,12 +149,12 @@ impl Timer {
             return self.time_exactly(cx, poll);
         }
         let here = (&raw const started).addr();
-        let _entered = Entered::new(started, self.site.number, here);
+        let _guard = PollGuard::new(started, self.site.number, here);
         self.untimed = self.untimed.saturating_add(1);
         poll(cx)
     }
 
-    /// Polls, with a waker that notes when it is used.
+    /// Calls `poll` with a waker that records the time of its first use.
     fn time_exactly<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -161,43 +162,43 @@ impl Timer {
     ) -> Poll<T> {
         let started = nanos();
         let before = self.waker.as_ref();
-        let wait = before.and_then(|(stamp, _)| stamp.take(started));
-        // A future may be polled with another waker each time, if it seldom is.
+        let wait = before.and_then(|(timing, _)| timing.take_wait(started));
+        // A future may be polled with a different waker each time.
         let before = self
             .waker
-            .take_if(|(stamp, _)| !stamp.waker.will_wake(cx.waker()));
-        if let Some((stamp, _)) = before {
-            stamp.close();
+            .take_if(|(timing, _)| !timing.waker.will_wake(cx.waker()));
+        if let Some((timing, _)) = before {
+            timing.close();
         }
         let (_, waker) = self.waker.get_or_insert_with(|| {
-            let stamp = Arc::new(Stamp::new(cx.waker().clone()));
-            let waker = Waker::from(stamp.clone());
-            (stamp, waker)
+            let timing = Arc::new(TimingWaker::new(cx.waker().clone()));
+            let waker = Waker::from(timing.clone());
+            (timing, waker)
         });
         let here = (&raw const started).addr();
-        let entered = Entered::new(started, self.site.number, here);
+        let guard = PollGuard::new(started, self.site.number, here);
         let polled = poll(&mut Context::from_waker(waker));
-        drop(entered);
-        self.take_down(Sample {
+        drop(guard);
+        self.push(Sample {
             poll: nanos().saturating_sub(started),
             wait,
         });
         polled
     }
 
-    fn take_down(&mut self, sample: Sample) {
-        let Some(short) = Short::of(sample) else {
-            self.hand_in();
+    fn push(&mut self, sample: Sample) {
+        let Some(short) = ShortSample::of(sample) else {
+            self.flush();
             return self.site.record([sample]);
         };
         self.batch[self.filled as usize] = short;
         self.filled += 1;
         if self.filled as usize == BATCH {
-            self.hand_in();
+            self.flush();
         }
     }
 
-    fn hand_in(&mut self) {
+    fn flush(&mut self) {
         let filled = std::mem::take(&mut self.filled) as usize;
         if filled > 0 {
             let batch = &self.batch[..filled];
@@ -208,27 +209,27 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.hand_in();
+        self.flush();
         if self.untimed > 0 {
             self.site.count_untimed(self.untimed.into());
         }
-        if let Some((stamp, _)) = &self.waker {
-            stamp.close();
+        if let Some((timing, _)) = &self.waker {
+            timing.close();
         }
     }
 }
 
-/// The time in [`Stamp::woken`] after the future is gone: wakes count no more.
+/// The value of [`TimingWaker::woken`] once wakes no longer count.
 const CLOSED: u64 = u64::MAX;
 
-/// A waker that notes when it was first used since the last poll.
+/// A waker that records when it was first used since the last poll.
 #[derive(Debug)]
-struct Stamp {
+struct TimingWaker {
     woken: AtomicU64,
     waker: Waker,
 }
 
-impl Stamp {
+impl TimingWaker {
     fn new(waker: Waker) -> Self {
         Self {
             woken: AtomicU64::new(0),
@@ -236,42 +237,42 @@ impl Stamp {
         }
     }
 
-    fn note(&self) {
-        // Only the first wake counts, and the look spares a future that is woken often the clock.
+    fn record_wake(&self) {
+        // Only the first wake counts. The load avoids reading the clock for each further wake.
         if self.woken.load(Ordering::Relaxed) == 0
             && self
                 .woken
                 .compare_exchange(0, nanos(), Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
         {
-            late::woken();
+            latency::woken();
         }
     }
 
-    /// How long ago the wake was that this poll answers.
-    fn take(&self, now: u64) -> Option<u64> {
+    /// Returns how long before `now` the first wake since the last poll was.
+    fn take_wait(&self, now: u64) -> Option<u64> {
         if self.woken.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let woken = self.woken.swap(0, Ordering::AcqRel);
-        late::polled(woken, now);
+        latency::polled(woken, now);
         Some(now.saturating_sub(woken))
     }
 
     fn close(&self) {
         if !matches!(self.woken.swap(CLOSED, Ordering::AcqRel), 0 | CLOSED) {
-            late::dropped();
+            latency::dropped();
         }
     }
 }
 
-impl Wake for Stamp {
+impl Wake for TimingWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.note();
+        self.record_wake();
         self.waker.wake_by_ref();
     }
 }

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::site::PollStats;
 
-/// The upper ends of the buckets, in microseconds and as they are written in seconds.
+/// The upper bounds of the buckets: in microseconds, and as text in seconds.
 const BUCKETS: [(u64, &str); 11] = [
     (100, "0.0001"),
     (1_000, "0.001"),
@@ -21,7 +21,7 @@ const BUCKETS: [(u64, &str); 11] = [
     (5_000_000, "5"),
 ];
 
-/// One metric.
+/// The text of one histogram metric.
 pub(crate) struct Prometheus {
     name: &'static str,
     text: String,
@@ -33,7 +33,7 @@ impl Prometheus {
         Self { name, text }
     }
 
-    /// Nanoseconds, under these labels.
+    /// Adds a histogram of nanoseconds under these labels.
     pub(crate) fn histogram(&mut self, labels: &str, nanos: &Histogram<u64>) {
         let Self { name, text } = self;
         for (end, seconds) in BUCKETS {
@@ -52,7 +52,7 @@ impl Prometheus {
     }
 }
 
-/// How the futures of each place were polled.
+/// Returns the histograms of the polls and waits of each location.
 pub(crate) fn polls(places: &[PollStats]) -> String {
     let mut polls = Prometheus::new(
         "inflight_probe_poll_seconds",
@@ -60,7 +60,7 @@ pub(crate) fn polls(places: &[PollStats]) -> String {
     );
     let mut waits = Prometheus::new(
         "inflight_probe_wait_seconds",
-        "How long after the wake that asked for them they came.",
+        "How long after their wake the polls of probed futures started.",
     );
     for place in places {
         let labels = labels(place.label, place.location.file(), place.location.line());
@@ -70,7 +70,7 @@ pub(crate) fn polls(places: &[PollStats]) -> String {
     polls.finish() + &waits.finish()
 }
 
-/// What tells a place from another.
+/// Returns the labels that identify a location.
 pub(crate) fn labels(label: &str, file: &str, line: u32) -> String {
     let (label, file) = (escape(label), escape(file));
     format!("label=\"{label}\",file=\"{file}\",line=\"{line}\"")
@@ -89,7 +89,7 @@ mod tests {
     use crate::site::{histogram, record};
 
     #[test]
-    fn buckets_are_cumulative_and_the_last_has_all() {
+    fn buckets_are_cumulative() {
         let mut nanos = histogram();
         for micros in [50, 2_000, 2_000, 9_000_000] {
             record(&mut nanos, micros * 1000);

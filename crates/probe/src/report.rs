@@ -1,4 +1,4 @@
-//! What is told of a stall.
+//! The events that a probe reports.
 
 use std::fmt;
 use std::panic::Location;
@@ -8,21 +8,22 @@ use serde_json::{Value, json};
 
 use crate::stack::{Frame, Stack};
 
-/// What the stuck thread does with its time.
+/// Whether a stuck thread computes or waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Class {
-    /// It computes: it has not waited at all, or ran for as long. When many want the processor, it may
-    /// have stood in the queue for most of the time, which is neither.
+    /// The thread computes: it has not waited at all, or less than it ran. Time in the queue for a
+    /// processor counts as neither.
     Computes,
-    /// It waits: for the network, a disk, a lock, a sleep.
+    /// The thread waits: for the network, a disk, a lock or a sleep.
     Waits,
-    /// The system does not tell what other threads do. So it is everywhere but on Linux.
+    /// The system does not provide the times of other threads. This is the class on all systems but
+    /// Linux.
     Unknown,
 }
 
 impl Class {
-    /// As it is written in outputs: `computes`, `waits` or `unknown`.
+    /// Returns the name used in outputs: `computes`, `waits` or `unknown`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Computes => "computes",
@@ -38,55 +39,54 @@ impl fmt::Display for Class {
     }
 }
 
-/// A poll that took longer than the threshold, as it is, or as it was.
+/// A poll that exceeded the threshold.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Stall {
-    /// The label of the innermost probed future that the thread polls.
+    /// The label of the innermost probed future that the thread polled.
     pub label: &'static str,
-    /// Where the future was given its label.
+    /// The location of the call that labeled the future.
     pub location: &'static Location<'static>,
-    /// How long the poll has lasted, without the time in which the whole process was stopped. As the
-    /// watchdog only looks now and then, that of a stall that is over may be short by its pace.
+    /// How long the poll has lasted, without the time in which the whole process was stopped. Once
+    /// the stall is over, this may be too short by the watchdog's check interval.
     pub lasted: Duration,
-    /// What the thread does.
+    /// Whether the thread computes or waits.
     pub class: Class,
     /// The thread's name.
     pub thread: Option<String>,
     /// The thread's number in the system's tools.
     pub thread_id: Option<u32>,
-    /// How many probed futures, of the whole process, were woken and waited for their poll when
-    /// the stall was seen.
+    /// How many probed futures of the whole process had been woken and waited for their poll when
+    /// the stall was detected.
     pub ready: usize,
-    /// How many earlier stalls of the same place were not told, as the last one that was told
-    /// was too recent.
+    /// How many earlier stalls at the same location were not reported, because they followed too
+    /// soon after the last report.
     pub folded: u64,
-    /// Where in its code the thread was when the stall was seen. `None` unless
-    /// [asked for](crate#the-line-that-is-stuck), and where it could not be read.
+    /// The thread's stack when the stall was detected. `None` if [not
+    /// enabled](crate#the-line-that-is-stuck) or if the stack could not be read.
     pub stack: Option<Stack>,
-    /// What it came to, once it is over.
+    /// The effects of the stall. `None` while it lasts.
     pub aftermath: Option<Aftermath>,
 }
 
-/// Who suffered from a stall, counted when it was over.
+/// The effects of a stall on other futures, counted when it was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Aftermath {
-    /// How many polls of probed futures came late: asked for before the stall ended, done after
-    /// it began, at least a millisecond between.
+    /// How many polls of probed futures were late: woken before the stall ended, polled after it
+    /// began, and at least a millisecond after the wake.
     pub late: usize,
-    /// The longest that one of them waited.
+    /// The longest time that one of these futures waited.
     pub longest_wait: Duration,
 }
 
 impl Stall {
-    /// The innermost line of the program's own code that the thread was in: see
-    /// [`Stack::culprit`].
+    /// Returns the innermost frame of the program's own code: see [`Stack::culprit`].
     pub fn culprit(&self) -> Option<&Frame> {
         self.stack.as_ref()?.culprit()
     }
 
-    /// The stall as a JSON object, for a line of its own. Times are in seconds.
+    /// Returns the stall as a JSON object. Times are in seconds.
     pub fn to_json(&self) -> Value {
         json!({
             "event": if self.aftermath.is_some() { "stalled" } else { "stall" },
@@ -138,16 +138,16 @@ impl fmt::Display for Stall {
     }
 }
 
-/// What a [`Probe`](crate::Probe) tells.
+/// An event that a [`Probe`](crate::Probe) reports.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
     /// A poll has exceeded the threshold and is still stuck.
     Stalled(Stall),
-    /// That poll is over.
+    /// A stuck poll is over.
     Recovered(Stall),
-    /// The watchdog itself was late by this much: the machine paused, or the process was
-    /// stopped. Polls are not blamed for that time.
+    /// The watchdog itself was late by this much: the machine paused, or the process was stopped.
+    /// This time does not count as part of a poll.
     MachinePaused(Duration),
 }
 
@@ -163,7 +163,7 @@ impl fmt::Display for Event {
 }
 
 impl Event {
-    /// The event as a JSON object, for a line of its own. Times are in seconds.
+    /// Returns the event as a JSON object. Times are in seconds.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Stalled(stall) | Self::Recovered(stall) => stall.to_json(),

@@ -1,4 +1,4 @@
-//! The places that futures are probed at, each with its counts.
+//! The source locations at which futures are probed, and the counts of each.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,11 +12,11 @@ use hdrhistogram::Histogram;
 
 use crate::slot::lock;
 
-/// So many places a thread finds at once.
-const RECENT: usize = 16;
+/// The size of each thread's cache of sites.
+const CACHE_SIZE: usize = 16;
 
 thread_local! {
-    static MET: [Cell<Option<&'static Site>>; RECENT] = const { [const { Cell::new(None) }; RECENT] };
+    static SITE_CACHE: [Cell<Option<&'static Site>>; CACHE_SIZE] = const { [const { Cell::new(None) }; CACHE_SIZE] };
 }
 
 static SITES: Mutex<Option<Sites>> = Mutex::new(None);
@@ -25,11 +25,11 @@ type Key = (&'static str, &'static Location<'static>);
 
 #[derive(Default)]
 struct Sites {
-    by_place: HashMap<Key, &'static Site>,
+    by_key: HashMap<Key, &'static Site>,
     by_number: Vec<&'static Site>,
 }
 
-/// A label at a place in the source.
+/// A label and the source location of its use.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) number: usize,
@@ -39,54 +39,54 @@ pub(crate) struct Site {
     untimed: AtomicU64,
 }
 
-/// Times in nanoseconds, to two significant digits.
+/// Histograms of times in nanoseconds, to two significant digits.
 #[derive(Debug)]
 struct Counts {
     polls: Histogram<u64>,
     waits: Histogram<u64>,
 }
 
-/// How the futures of one place were polled.
+/// The polls of the futures that share a label and a location.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PollStats {
-    /// The label they were given.
+    /// The label of the futures.
     pub label: &'static str,
-    /// Where they were given it.
+    /// The location of the call that labeled them.
     pub location: &'static Location<'static>,
-    /// How long each poll that was timed took, in nanoseconds.
+    /// How long each timed poll took, in nanoseconds.
     pub polls: Histogram<u64>,
-    /// How many other polls there were, of futures that have ended. Where a thread begins more than
-    /// some thousands of futures in a second, those beyond are watched and counted, and one in
-    /// 32 of them is timed.
+    /// How many polls were not timed, of futures that have ended. When a thread starts more than
+    /// some thousands of futures in a second, only one in 32 of the further ones is timed: see
+    /// [`FutureExt::probed`](crate::FutureExt::probed).
     pub untimed: u64,
-    /// How long each poll came after the wake that asked for it, in nanoseconds. First polls
-    /// were asked for by no wake and are not in it.
+    /// How long after its wake each timed poll started, in nanoseconds. First polls have no wake
+    /// and are not included.
     pub waits: Histogram<u64>,
 }
 
 impl Site {
     pub(crate) fn of(label: &'static str, location: &'static Location<'static>) -> &'static Self {
-        // A program probes many futures at few places. By their addresses, as a hash of their
-        // text takes longer than a short poll.
-        let recent = (ptr::from_ref(location).addr() / size_of::<Location<'_>>()) % RECENT;
-        MET.with(|met| match met[recent].get() {
+        // A program probes many futures at few locations. The cache compares addresses, because
+        // hashing the text takes longer than a short poll.
+        let index = (ptr::from_ref(location).addr() / size_of::<Location<'_>>()) % CACHE_SIZE;
+        SITE_CACHE.with(|cache| match cache[index].get() {
             Some(site) if ptr::eq(site.label, label) && ptr::eq(site.location, location) => site,
             _ => {
-                let site = Self::met(label, location);
-                met[recent].set(Some(site));
+                let site = Self::intern(label, location);
+                cache[index].set(Some(site));
                 site
             }
         })
     }
 
-    fn met(label: &'static str, location: &'static Location<'static>) -> &'static Self {
+    fn intern(label: &'static str, location: &'static Location<'static>) -> &'static Self {
         let mut sites = lock(&SITES);
         let sites = sites.get_or_insert_default();
-        if let Some(site) = sites.by_place.get(&(label, location)) {
+        if let Some(site) = sites.by_key.get(&(label, location)) {
             return site;
         }
-        // Places stay for as long as the process: they are in its source.
+        // The number of sites is bounded by the program's source, so they may be leaked.
         let site: &'static Self = Box::leak(Box::new(Self {
             number: sites.by_number.len(),
             label,
@@ -98,7 +98,7 @@ impl Site {
             untimed: AtomicU64::new(0),
         }));
         sites.by_number.push(site);
-        sites.by_place.insert((label, location), site);
+        sites.by_key.insert((label, location), site);
         site
     }
 
@@ -106,7 +106,7 @@ impl Site {
         lock(&SITES).as_ref()?.by_number.get(number).copied()
     }
 
-    /// Takes down what a future has gathered.
+    /// Records a future's samples.
     pub(crate) fn record(&self, samples: impl IntoIterator<Item = Sample>) {
         let mut counts = lock(&self.counts);
         for sample in samples {
@@ -140,10 +140,11 @@ pub(crate) struct Sample {
     pub(crate) wait: Option<u64>,
 }
 
-/// The counts of every place that futures have been probed at in this process, in the order in
-/// which the places were first met.
+/// Returns the counts of every location at which this process has probed futures, in the order of
+/// first use.
 ///
-/// A future hands its last few polls in when it is dropped, so that few polls take this lock.
+/// A future records its polls in batches, the last one when it is dropped, so the counts may lag
+/// behind by a few polls for each future.
 pub fn poll_stats() -> Vec<PollStats> {
     let sites = match &*lock(&SITES) {
         Some(sites) => sites.by_number.clone(),
@@ -152,7 +153,7 @@ pub fn poll_stats() -> Vec<PollStats> {
     sites.iter().map(|site| site.stats()).collect()
 }
 
-/// A histogram of nanoseconds that grows as it must.
+/// Returns a histogram of nanoseconds that grows as needed.
 pub(crate) fn histogram() -> Histogram<u64> {
     match Histogram::new(2) {
         Ok(histogram) => histogram,
@@ -160,8 +161,8 @@ pub(crate) fn histogram() -> Histogram<u64> {
     }
 }
 
-/// Takes down a time. `saturating_record` alone does not let the histogram grow: it would take
-/// every time that is longer than those before it for as long as they were.
+/// Records a time. `saturating_record` alone does not grow the histogram: it would clamp a time
+/// that is longer than all before it.
 pub(crate) fn record(histogram: &mut Histogram<u64>, nanos: u64) {
     if histogram.record(nanos).is_err() {
         histogram.saturating_record(nanos);
@@ -177,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_any_length_are_kept() {
+    fn times_of_any_length_are_recorded() {
         let mut times = histogram();
         for time in [100, 1_000_000, 60_000_000_000, u64::MAX] {
             record(&mut times, time);

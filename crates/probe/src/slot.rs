@@ -1,7 +1,7 @@
-//! What each thread is polling right now, where the watchdog can read it.
+//! The current poll of each thread, for the watchdog to read.
 //!
-//! A poll writes a few atomics into its own thread's slot and takes no lock, so that
-//! nothing is shared between the threads of a runtime but when the watchdog looks.
+//! A poll writes a few atomics into its own thread's slot and takes no lock, so that the threads of
+//! a runtime share nothing.
 
 use std::cell::{Cell, OnceCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,25 +16,25 @@ static EPOCH: std::sync::LazyLock<std::time::Instant> =
 static SLOTS: Mutex<Vec<Arc<Slot>>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static MINE: OnceCell<Owner> = const { OnceCell::new() };
-    static BEGUN: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
+    static SLOT: OnceCell<Owner> = const { OnceCell::new() };
+    static STARTED: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
 }
 
-/// Nanoseconds on a clock that never stands at 0, which means "never": the one of `Instant`, read
-/// without its arithmetic, as each poll reads it twice.
+/// Returns the nanoseconds of the clock of `Instant`, which is never 0. It avoids the arithmetic of
+/// `Instant`, because each poll reads the clock twice.
 #[cfg(target_os = "linux")]
 pub(crate) fn nanos() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
-/// The nanoseconds since the first time that this was asked, and one: 0 means "never".
+/// Returns the nanoseconds since the first call, plus one, as 0 means "never".
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn nanos() -> u64 {
     u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
 }
 
-/// [`nanos`] to the system's tick of some milliseconds, rounded up, for a fraction of the cost.
+/// Returns [`nanos`] rounded up to the system's tick of some milliseconds, at a fraction of the cost.
 #[cfg(target_os = "linux")]
 pub(crate) fn coarse() -> u64 {
     use rustix::time::{ClockId, clock_getres, clock_gettime};
@@ -46,47 +46,47 @@ pub(crate) fn coarse() -> u64 {
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned() + *TICK
 }
 
-/// The system has no other clock: all is timed.
+/// Returns [`nanos`], because the system has no coarse clock.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn coarse() -> u64 {
     nanos()
 }
 
-/// So many futures in each [`WINDOW`], on each thread, are timed without exception: enough for a
-/// gather that begins hundreds at once, as who of them suffers is to be told in full.
-const ALL: u32 = 512;
+/// How many futures in each [`WINDOW`], on each thread, are timed without exception. It is enough for
+/// a gather that starts hundreds of futures at once, so that a report counts all that are delayed.
+const ALWAYS_TIMED: u32 = 512;
 
-/// A quarter of a second.
+/// A quarter of a second, in nanoseconds.
 const WINDOW: u64 = 250_000_000;
 
-/// Of those beyond, one in so many.
-const ONE_IN: u32 = 32;
+/// One in this many of the further futures is timed.
+const SAMPLE_RATE: u32 = 32;
 
-/// Whether a future that begins on this thread at this [`coarse`] time is timed: not every one
-/// where thousands begin in a second, as reading the clock would be what they do most.
+/// Returns whether to time a future that starts on this thread at this [`coarse`] time. When
+/// thousands start in a second, reading the clock would be most of their work.
 pub(crate) fn is_timed(now: u64) -> bool {
     let window = now / WINDOW;
-    BEGUN.with(|begun| {
+    STARTED.with(|begun| {
         let n = match begun.get() {
             (last, n) if last == window => n,
             _ => 0,
         };
         begun.set((window, n.wrapping_add(1)));
-        n < ALL || n.is_multiple_of(ONE_IN)
+        n < ALWAYS_TIMED || n.is_multiple_of(SAMPLE_RATE)
     })
 }
 
-/// The time between two of [`nanos`].
+/// Returns the time between two values of [`nanos`].
 pub(crate) fn between(from: u64, to: u64) -> Duration {
     Duration::from_nanos(to.saturating_sub(from))
 }
 
-/// A lock whose holder panicked holds counts that are still good.
+/// Locks a mutex, also after a panic: what this crate locks stays valid.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One thread.
+/// The slot of one thread.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) thread: ThreadId,
@@ -95,25 +95,26 @@ pub(crate) struct Slot {
     site: AtomicUsize,
     root: AtomicUsize,
     base: AtomicUsize,
-    gone: AtomicBool,
+    ended: AtomicBool,
 }
 
 /// The poll that a thread is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Polling {
-    /// When the outermost probed poll began: since then the thread has done nothing else.
+    /// When the outermost probed poll began.
     pub(crate) started: u64,
-    /// The place of the innermost.
+    /// The site of the innermost probed poll.
     pub(crate) site: usize,
-    /// The place of the outermost.
+    /// The site of the outermost probed poll.
     pub(crate) root: usize,
-    /// An address on the thread's stack, in the frame that made the outermost poll: what the poll
-    /// has called lies between it and the stack pointer.
+    /// An address on the thread's stack, in the frame that made the outermost poll. The frames of
+    /// the poll lie between this address and the stack pointer.
     pub(crate) base: usize,
 }
 
 impl Slot {
-    /// What the thread polls. `None` between polls, and where the poll changes while it is read.
+    /// Returns the thread's current poll. `None` between polls, and if the poll changes during the
+    /// read.
     pub(crate) fn polling(&self) -> Option<Polling> {
         let started = self.started.load(Ordering::Acquire);
         let site = self.site.load(Ordering::Acquire);
@@ -129,7 +130,7 @@ impl Slot {
     }
 
     fn set(&self, polling: Option<Polling>) {
-        // Never a new time with an old place: a reader that sees the time change reads nothing.
+        // The time is reset first, so that no reader combines a new time with an old site.
         self.started.store(0, Ordering::Release);
         if let Some(polling) = polling {
             self.site.store(polling.site, Ordering::Release);
@@ -141,7 +142,7 @@ impl Slot {
     }
 }
 
-/// Takes the slot out of the list with its thread.
+/// Removes the slot from the list when its thread ends.
 struct Owner(Arc<Slot>);
 
 impl Owner {
@@ -153,7 +154,7 @@ impl Owner {
             site: AtomicUsize::new(0),
             root: AtomicUsize::new(0),
             base: AtomicUsize::new(0),
-            gone: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         });
         lock(&SLOTS).push(slot.clone());
         Self(slot)
@@ -162,21 +163,21 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.gone.store(true, Ordering::Release);
+        self.0.ended.store(true, Ordering::Release);
     }
 }
 
-/// The threads that have polled and still live.
+/// Returns the slots of all threads that have polled and have not ended.
 pub(crate) fn all() -> Vec<Arc<Slot>> {
     let mut slots = lock(&SLOTS);
-    slots.retain(|slot| !slot.gone.load(Ordering::Acquire));
+    slots.retain(|slot| !slot.ended.load(Ordering::Acquire));
     slots.clone()
 }
 
-/// A poll under way on this thread; the poll around it comes back when it ends.
-pub(crate) struct Entered(Option<Polling>);
+/// A guard for a poll on this thread, which restores the outer poll when dropped.
+pub(crate) struct PollGuard(Option<Polling>);
 
-impl Entered {
+impl PollGuard {
     pub(crate) fn new(started: u64, site: usize, base: usize) -> Self {
         let inside = |around: Option<Polling>| match around {
             Some(around) => Polling { site, ..around },
@@ -191,15 +192,15 @@ impl Entered {
     }
 }
 
-impl Drop for Entered {
+impl Drop for PollGuard {
     fn drop(&mut self) {
         swap(|_| self.0);
     }
 }
 
 fn swap(next: impl FnOnce(Option<Polling>) -> Option<Polling>) -> Option<Polling> {
-    // A thread that is ending has no slot any more; its polls go unseen.
-    MINE.try_with(|mine| {
+    // A thread that is ending no longer has a slot, so its polls are not seen.
+    SLOT.try_with(|mine| {
         let slot = &mine.get_or_init(Owner::new).0;
         let before = slot.polling();
         slot.set(next(before));

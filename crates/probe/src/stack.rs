@@ -1,39 +1,39 @@
-//! The stack of a stuck thread, as it is told.
+//! The stack of a stuck thread.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// Where a stuck thread was: the functions that it was in, the innermost first, up to the outermost
-/// probed poll. What polls that is the runtime's business and left out.
+/// The call stack of a stuck thread, the innermost frame first, up to the outermost probed poll. The
+/// frames of the runtime around that poll are left out.
 ///
-/// A function that the compiler has put into its caller is a frame of its own all the same.
+/// An inlined function has its own frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
     pub(crate) frames: Vec<Frame>,
 }
 
-/// A function that a thread is in.
+/// A frame of a [`Stack`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Frame {
-    /// The function's name; without symbols, `None`.
+    /// The function's name. `None` without symbols.
     pub function: Option<String>,
-    /// The source file, as the compiler was given it; without line tables, `None`.
+    /// The source file, as passed to the compiler. `None` without line tables.
     pub file: Option<PathBuf>,
-    /// The line in it.
+    /// The line in the source file.
     pub line: Option<u32>,
 }
 
 impl Stack {
-    /// All frames, the innermost first.
+    /// Returns all frames, the innermost first.
     pub fn frames(&self) -> &[Frame] {
         &self.frames
     }
 
-    /// The innermost frame of the program's own code: the line to look at. See
-    /// [`Frame::is_own`]. `None` where no frame is: with no line tables, say.
+    /// Returns the innermost frame of the program's own code (see [`Frame::is_own`]). `None` if there
+    /// is none, for example without line tables.
     pub fn culprit(&self) -> Option<&Frame> {
         self.frames.iter().find(|frame| frame.is_own())
     }
@@ -43,7 +43,7 @@ impl Stack {
     }
 }
 
-/// One line for each frame.
+/// Writes one line for each frame.
 impl fmt::Display for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<_> = self.frames.iter().map(Frame::to_string).collect();
@@ -52,10 +52,10 @@ impl fmt::Display for Stack {
 }
 
 impl Frame {
-    /// Whether this is the program's own code, by its file: a Rust file that is not of the standard
-    /// library (`/rustc/`, the toolchain's `library`), nor of a package that cargo has fetched (its
-    /// `registry/src` and `git/checkouts`), nor of this probe. Vendored packages are taken for the
-    /// program's own.
+    /// Returns whether this is the program's own code, judged by its file: a Rust file that belongs
+    /// neither to the standard library (`/rustc/`, the toolchain's `library`), nor to a package that
+    /// cargo has fetched (`registry/src`, `git/checkouts`), nor to this crate. Vendored packages count
+    /// as the program's own code.
     pub fn is_own(&self) -> bool {
         let Some(file) = self.file.as_deref().and_then(Path::to_str) else {
             return false;

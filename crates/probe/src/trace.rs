@@ -1,10 +1,10 @@
-//! What a probe tells, as events of the `tracing` crate.
+//! Events of a probe as events of the `tracing` crate.
 
 use crate::report::{Event, Stall};
 
 impl Event {
-    /// Hands the event on to the `tracing` crate, with the target `inflight::probe`: a stall that
-    /// lasts and a pause of the machine at the level `WARN`, the end of a stall at `INFO`.
+    /// Emits the event through the `tracing` crate with the target `inflight::probe`: a stall and a
+    /// pause of the machine at level `WARN`, the end of a stall at `INFO`.
     ///
     /// ```
     /// use inflight_probe::{Event, Probe};
@@ -15,7 +15,7 @@ impl Event {
     pub fn trace(&self) {
         match self {
             Self::Stalled(stall) => {
-                let Told { file, line, lasted } = Told::of(stall);
+                let StallFields { file, line, lasted } = StallFields::of(stall);
                 tracing::warn!(
                     target: "inflight::probe",
                     label = stall.label,
@@ -31,7 +31,7 @@ impl Event {
                 );
             }
             Self::Recovered(stall) => {
-                let Told { file, line, lasted } = Told::of(stall);
+                let StallFields { file, line, lasted } = StallFields::of(stall);
                 tracing::info!(
                     target: "inflight::probe",
                     label = stall.label,
@@ -57,13 +57,14 @@ impl Event {
     }
 }
 
-struct Told {
+/// The fields that both events of a stall have.
+struct StallFields {
     file: &'static str,
     line: u32,
     lasted: f64,
 }
 
-impl Told {
+impl StallFields {
     fn of(stall: &Stall) -> Self {
         Self {
             file: stall.location.file(),

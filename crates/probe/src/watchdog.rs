@@ -1,17 +1,17 @@
-//! The thread that looks at the others.
+//! The watchdog, which checks the polls of all threads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::cpu::Past;
-use crate::late;
+use crate::cpu::ThreadUsage;
+use crate::latency;
 use crate::report::{Aftermath, Class, Event, Stall};
 use crate::site::Site;
 use crate::slot::{self, Polling, Slot, between, lock, nanos};
 use crate::stacks::Stacks;
 
-/// What a probe has seen.
+/// The counts of a probe.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) by_site: BTreeMap<usize, SiteTotal>,
@@ -24,177 +24,179 @@ pub(crate) struct SiteTotal {
     pub(crate) lasted: Duration,
 }
 
-/// A place that was told.
-struct Told {
+/// The last report of a site, and the stalls since that were only counted.
+struct LastReport {
     at: u64,
     folded: u64,
 }
 
-/// A poll that the watchdog has met.
-struct Seen {
+/// A poll that was in progress at the last check.
+struct WatchedPoll {
     started: u64,
     first: u64,
-    past: Option<Past>,
-    /// The part of it in which the process was stopped.
+    usage: Option<ThreadUsage>,
+    /// The part of the poll in which the process was stopped.
     paused: Duration,
-    stall: Option<Exceeded>,
+    stall: Option<ActiveStall>,
 }
 
-struct Exceeded {
+/// A watched poll that has exceeded the threshold.
+struct ActiveStall {
     site: usize,
     stall: Stall,
-    told: bool,
+    reported: bool,
 }
 
-/// A stall that is over, until the next look: by then those whom it held up have been polled.
-struct Over {
+/// A stall that is over. It is reported at the next check, when the delayed futures have been polled.
+struct EndedStall {
     started: u64,
     ended: u64,
-    exceeded: Exceeded,
+    stall: ActiveStall,
 }
 
-type Tell = Box<dyn FnMut(&Event) + Send>;
+type Callback = Box<dyn FnMut(&Event) + Send>;
 
 pub(crate) struct Watchdog {
     threshold: Duration,
     fold: Duration,
-    pace: Duration,
+    interval: Duration,
     root: Option<usize>,
     stacks: Option<Stacks>,
     totals: Arc<Mutex<Totals>>,
-    tell: Tell,
-    last_look: u64,
-    seen: HashMap<usize, Seen>,
-    told: HashMap<usize, Told>,
-    over: Vec<Over>,
+    callback: Callback,
+    last_check: u64,
+    watched: HashMap<usize, WatchedPoll>,
+    last_reports: HashMap<usize, LastReport>,
+    ended: Vec<EndedStall>,
 }
 
 impl Watchdog {
     pub(crate) fn new(
         threshold: Duration,
         fold: Duration,
-        pace: Duration,
+        interval: Duration,
         root: Option<usize>,
         totals: Arc<Mutex<Totals>>,
-        tell: Tell,
+        callback: Callback,
     ) -> Self {
         Self {
             threshold,
             fold,
-            pace,
+            interval,
             root,
             stacks: None,
             totals,
-            tell,
-            last_look: nanos(),
-            seen: HashMap::new(),
-            told: HashMap::new(),
-            over: Vec::new(),
+            callback,
+            last_check: nanos(),
+            watched: HashMap::new(),
+            last_reports: HashMap::new(),
+            ended: Vec::new(),
         }
     }
 
-    /// From now on, with the stacks of stuck threads, where they can be had.
+    /// Starts to read the stacks of stuck threads, where the system allows it.
     pub(crate) fn take_stacks(&mut self) {
         self.stacks = Stacks::new();
     }
 
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn check(&mut self) {
         let now = nanos();
-        let paused = self.check_itself(now);
-        for over in std::mem::take(&mut self.over) {
-            self.recovered(over);
+        let paused = self.check_own_lateness(now);
+        for ended in std::mem::take(&mut self.ended) {
+            self.report_recovery(ended);
         }
-        let mut before = std::mem::take(&mut self.seen);
+        let mut before = std::mem::take(&mut self.watched);
         for slot in slot::all() {
             let key = Arc::as_ptr(&slot).addr();
             let polling = slot
                 .polling()
                 .filter(|polling| self.root.is_none_or(|root| polling.root == root));
             let Some(polling) = polling else { continue };
-            let mut seen = match before.remove(&key) {
-                Some(mut seen) if seen.started == polling.started => {
-                    seen.paused += paused;
-                    seen
+            let mut poll = match before.remove(&key) {
+                Some(mut poll) if poll.started == polling.started => {
+                    poll.paused += paused;
+                    poll
                 }
                 other => {
-                    self.is_over(other, now);
-                    Seen {
+                    self.poll_ended(other, now);
+                    WatchedPoll {
                         started: polling.started,
                         first: now,
-                        past: slot.thread.past(),
-                        // It may have begun before the pause, or after: it gets the doubt, for as
-                        // long as it has lasted.
+                        usage: slot.thread.usage(),
+                        // The poll may have begun before the pause or after it. All of its time is
+                        // taken to be part of the pause.
                         paused: paused.min(between(polling.started, now)),
                         stall: None,
                     }
                 }
             };
-            self.judge(&slot, polling, &mut seen, now);
-            self.seen.insert(key, seen);
+            self.check_poll(&slot, polling, &mut poll, now);
+            self.watched.insert(key, poll);
         }
-        for seen in before.into_values() {
-            self.is_over(Some(seen), now);
+        for poll in before.into_values() {
+            self.poll_ended(Some(poll), now);
         }
-        // What it takes to tell is not lateness.
-        self.last_look = nanos();
+        // The time that the callback took does not count as lateness.
+        self.last_check = nanos();
     }
 
-    /// Tells what is over, as nobody will look again.
-    pub(crate) fn end(&mut self) {
-        self.look();
-        for over in std::mem::take(&mut self.over) {
-            self.recovered(over);
+    /// Checks once more and reports all stalls that are over.
+    pub(crate) fn finish(&mut self) {
+        self.check();
+        for ended in std::mem::take(&mut self.ended) {
+            self.report_recovery(ended);
         }
     }
 
-    /// By how much this thread itself was late, if that is more than scheduling explains.
-    fn check_itself(&mut self, now: u64) -> Duration {
-        let late = between(self.last_look, now).saturating_sub(self.pace);
+    /// Returns by how much this thread itself is late, and reports it from the threshold on.
+    fn check_own_lateness(&mut self, now: u64) -> Duration {
+        let late = between(self.last_check, now).saturating_sub(self.interval);
         if late >= self.threshold {
             lock(&self.totals).pauses += 1;
-            (self.tell)(&Event::MachinePaused(late));
+            (self.callback)(&Event::MachinePaused(late));
         }
-        // A small lateness is not worth telling, and no poll is blamed for it all the same.
+        // No poll is charged with a small lateness either.
         late
     }
 
-    fn judge(&mut self, slot: &Arc<Slot>, polling: Polling, seen: &mut Seen, now: u64) {
+    fn check_poll(&mut self, slot: &Arc<Slot>, polling: Polling, poll: &mut WatchedPoll, now: u64) {
         let site = polling.site;
-        let lasted = between(seen.started, now).saturating_sub(seen.paused);
-        let watched = between(seen.first, now).saturating_sub(seen.paused);
-        if let Some(exceeded) = &mut seen.stall {
-            exceeded.stall.lasted = lasted;
+        let lasted = between(poll.started, now).saturating_sub(poll.paused);
+        let watched = between(poll.first, now).saturating_sub(poll.paused);
+        if let Some(active) = &mut poll.stall {
+            active.stall.lasted = lasted;
             return;
         }
-        // Two looks are needed to tell what the thread does between them.
-        if lasted < self.threshold || watched < self.pace / 2 {
+        // The class needs the thread's times at two checks.
+        if lasted < self.threshold || watched < self.interval / 2 {
             return;
         }
         let Some(place) = Site::numbered(site) else {
             return;
         };
-        let class = match (seen.past, slot.thread.past()) {
+        let class = match (poll.usage, slot.thread.usage()) {
             (Some(then), Some(now)) if now.computed_since(&then, watched) => Class::Computes,
             (Some(_), Some(_)) => Class::Waits,
             _ => Class::Unknown,
         };
         lock(&self.totals).by_site.entry(site).or_default().stalls += 1;
-        let recent = self.told.get_mut(&site);
-        let (told, folded) = match recent {
-            Some(recent) if between(recent.at, now) < self.fold => {
-                recent.folded += 1;
+        let last = self.last_reports.get_mut(&site);
+        let (reported, folded) = match last {
+            Some(last) if between(last.at, now) < self.fold => {
+                last.folded += 1;
                 (false, 0)
             }
-            recent => {
-                let folded = recent.map_or(0, |recent| recent.folded);
-                self.told.insert(site, Told { at: now, folded: 0 });
+            last => {
+                let folded = last.map_or(0, |last| last.folded);
+                self.last_reports
+                    .insert(site, LastReport { at: now, folded: 0 });
                 (true, folded)
             }
         };
-        let ready = late::ready();
-        // The rest is worth telling without it.
+        let ready = latency::ready();
+        // Without a stack, the stall is still reported.
         let stack = match &mut self.stacks {
-            Some(stacks) if told => stacks.of(slot, polling, class),
+            Some(stacks) if reported => stacks.of(slot, polling, class),
             _ => None,
         };
         let stall = Stall {
@@ -209,35 +211,39 @@ impl Watchdog {
             stack,
             aftermath: None,
         };
-        if told {
-            (self.tell)(&Event::Stalled(stall.clone()));
+        if reported {
+            (self.callback)(&Event::Stalled(stall.clone()));
         }
-        seen.stall = Some(Exceeded { site, stall, told });
+        poll.stall = Some(ActiveStall {
+            site,
+            stall,
+            reported,
+        });
     }
 
-    fn is_over(&mut self, seen: Option<Seen>, now: u64) {
-        if let Some(seen) = seen
-            && let Some(exceeded) = seen.stall
+    fn poll_ended(&mut self, poll: Option<WatchedPoll>, now: u64) {
+        if let Some(poll) = poll
+            && let Some(stall) = poll.stall
         {
-            self.over.push(Over {
-                started: seen.started,
+            self.ended.push(EndedStall {
+                started: poll.started,
                 ended: now,
-                exceeded,
+                stall,
             });
         }
     }
 
-    fn recovered(&mut self, over: Over) {
-        let Exceeded {
+    fn report_recovery(&mut self, ended: EndedStall) {
+        let ActiveStall {
             site,
             mut stall,
-            told,
-        } = over.exceeded;
+            reported,
+        } = ended.stall;
         lock(&self.totals).by_site.entry(site).or_default().lasted += stall.lasted;
-        let (late, longest_wait) = late::during(over.started, over.ended);
+        let (late, longest_wait) = latency::late_polls(ended.started, ended.ended);
         stall.aftermath = Some(Aftermath { late, longest_wait });
-        if told {
-            (self.tell)(&Event::Recovered(stall));
+        if reported {
+            (self.callback)(&Event::Recovered(stall));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Assertions in tests, and the names that an async client looks up by blocking.
+//! `assert_no_stall` and `NoStall`, with an async client whose name look-up blocks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,13 +11,13 @@ use inflight_probe::{FutureExt, NoStall, assert_no_stall};
 const THRESHOLD: Duration = Duration::from_millis(50);
 
 // ANCHOR: hidden
-/// A name look-up that takes its time, as `to_socket_addrs` does when a name server is away.
+/// A slow name look-up, as `to_socket_addrs` is when a name server does not respond.
 fn look_up() -> io::Result<SocketAddr> {
     thread::sleep(THRESHOLD * 4);
     Ok(SocketAddr::from(([127, 0, 0, 1], 80)))
 }
 
-/// An async client that hides it.
+/// An async client that hides the blocking look-up.
 async fn connect() -> io::Result<SocketAddr> {
     yield_now().await;
     let address = look_up()?;
@@ -45,7 +45,7 @@ fn an_assertion_fails_with_the_report() {
 }
 
 #[test]
-fn what_is_allowed_is_no_finding_and_what_is_not_needed_is() {
+fn an_allowed_stall_is_no_finding_and_an_unused_label_is_one() {
     let rule = NoStall::within(THRESHOLD).allow("connect").allow("gone");
     let (_, findings) = block_on(rule.check(connect().probed("connect"))).unwrap();
     assert!(findings.stalls.is_empty(), "{findings}");

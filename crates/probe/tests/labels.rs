@@ -1,4 +1,4 @@
-//! Labels for what a gather runs and for what a session does.
+//! Labels for the jobs of a gather and for the exchanges of a session.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -37,7 +37,7 @@ fn the_jobs_of_a_gather_share_its_label_and_place() {
 }
 
 #[test]
-fn where_many_begin_at_once_all_are_counted_and_some_timed() {
+fn of_many_that_start_at_once_all_are_counted_and_some_timed() {
     const MANY: u64 = 100_000;
     block_on(async {
         for _ in 0..MANY {
@@ -53,9 +53,9 @@ fn where_many_begin_at_once_all_are_counted_and_some_timed() {
 }
 
 #[test]
-fn hundreds_that_begin_at_once_are_all_timed() {
+fn hundreds_that_start_at_once_are_all_timed() {
     const SOME: u64 = 300;
-    // On a thread of its own, which has begun no others.
+    // On a new thread, which has started no other futures.
     let begun = std::thread::spawn(|| {
         block_on(async {
             for _ in 0..SOME {
@@ -69,7 +69,7 @@ fn hundreds_that_begin_at_once_are_all_timed() {
 }
 
 #[test]
-fn so_do_those_of_a_stream_in_tasks_of_their_own() {
+fn the_jobs_of_a_stream_share_its_label_in_tasks_of_their_own() {
     let smol = inflight_smol::Smol::global();
     let jobs = inflight_probe::gather_stream("stream", stream::iter((1..=3).map(twice)));
     let all = smol.block_on(jobs.limit(2).on(&smol).all());
@@ -77,9 +77,9 @@ fn so_do_those_of_a_stream_in_tasks_of_their_own() {
     assert_eq!(stats("stream").polls.len(), 6);
 }
 
-/// The head comes at once, the body when it is let go: it is the read of the body that blocks.
+/// The head arrives at once and the body after the stall was reported, so the read of the body blocks.
 #[test]
-fn a_session_that_blocks_in_a_body_is_told() {
+fn a_session_that_blocks_in_a_body_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let (release, released) = channel::<()>();
@@ -123,7 +123,7 @@ fn a_session_that_blocks_in_a_body_is_told() {
             }
         })
         .unwrap();
-    // The answer comes when the stall was told.
+    // The body arrives once the stall was reported.
     let text = smol.block_on(session.get(url).text());
     assert_eq!(text.unwrap(), "ok");
     server.join().unwrap();

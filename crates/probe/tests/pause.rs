@@ -1,4 +1,4 @@
-//! A process that was stopped is not blamed on its futures.
+//! A pause of the whole process is reported as such, and not as a stall of its futures.
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader};
@@ -13,16 +13,16 @@ use rustix::process::{Pid, Signal, kill_process};
 const CHILD: &str = "INFLIGHT_PROBE_TEST_CHILD";
 const THRESHOLD: Duration = Duration::from_millis(500);
 
-/// Always in a poll, never for long.
+/// Polls short futures all the time.
 #[allow(clippy::print_stdout)]
 fn poll_until_paused() {
-    let (tell, told) = channel();
+    let (sender, events) = channel();
     let builder = Probe::builder().threshold(THRESHOLD);
     #[cfg(feature = "stacks")]
     let builder = builder.stacks(true);
     let _probe = builder
         .start(move |event| {
-            let _ = tell.send(event.clone());
+            let _ = sender.send(event.clone());
         })
         .unwrap();
     println!("polling");
@@ -32,7 +32,7 @@ fn poll_until_paused() {
         let short = async { while started.elapsed() < Duration::from_millis(20) {} };
         futures_lite::future::block_on(short.probed("short"));
         after_pause = after_pause.map(|left: u32| left - 1);
-        match told.try_recv() {
+        match events.try_recv() {
             Ok(Event::MachinePaused(_)) => after_pause = after_pause.or(Some(50)),
             Ok(event) => panic!("{event}"),
             Err(TryRecvError::Empty) => {}
@@ -42,12 +42,12 @@ fn poll_until_paused() {
 }
 
 #[test]
-fn a_pause_is_told_as_one() {
+fn a_pause_is_reported_as_one() {
     if std::env::var_os(CHILD).is_some() {
         return poll_until_paused();
     }
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_pause_is_told_as_one", "--nocapture"])
+        .args(["--exact", "a_pause_is_reported_as_one", "--nocapture"])
         .env(CHILD, "1")
         .stdout(Stdio::piped())
         .spawn()
@@ -59,7 +59,7 @@ fn a_pause_is_told_as_one() {
     kill_process(pid, Signal::STOP).unwrap();
     thread::sleep(THRESHOLD * 3);
     kill_process(pid, Signal::CONT).unwrap();
-    // Keeps the pipe open for what the child still says.
-    let said: Vec<_> = lines.map_while(Result::ok).collect();
-    assert!(child.wait().unwrap().success(), "{said:?}");
+    // Keeps the pipe open for what the child still prints.
+    let output: Vec<_> = lines.map_while(Result::ok).collect();
+    assert!(child.wait().unwrap().success(), "{output:?}");
 }

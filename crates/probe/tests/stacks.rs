@@ -1,4 +1,4 @@
-//! The line that is stuck is named, whatever it is stuck in.
+//! The report assert_culprit the line that is stuck, whatever it is stuck in.
 #![cfg(all(
     feature = "stacks",
     target_os = "linux",
@@ -22,30 +22,30 @@ use inflight_probe::{Event, FutureExt, NoStall, Probe, Stall};
 const THRESHOLD: Duration = Duration::from_millis(50);
 
 fn probe() -> (Probe, Receiver<Event>) {
-    let (tell, told) = channel();
+    let (sender, events) = channel();
     let probe = Probe::builder()
         .threshold(THRESHOLD)
         .stacks(true)
         .start(move |event| {
-            let _ = tell.send(event.clone());
+            let _ = sender.send(event.clone());
         })
         .unwrap();
-    (probe, told)
+    (probe, events)
 }
 
-/// The stall of a future on a thread of its own, which `release` ends once it was told.
+/// Returns the stall of a future on a new thread. `release` ends the stall once it was reported.
 fn stall(
     future: impl Future<Output = ()> + Send,
     label: &'static str,
     release: impl FnOnce(),
 ) -> Stall {
-    let (_probe, told) = probe();
+    let (_probe, events) = probe();
     thread::scope(|scope| {
         let stack = thread::Builder::new().stack_size(16 << 20);
         let stuck = stack.spawn_scoped(scope, || block_on(future.probed(label)));
         stuck.unwrap();
         let stall = loop {
-            if let Event::Stalled(stall) = told.recv().unwrap()
+            if let Event::Stalled(stall) = events.recv().unwrap()
                 && stall.label == label
             {
                 break stall;
@@ -57,7 +57,7 @@ fn stall(
 }
 
 #[track_caller]
-fn names(stall: &Stall, line: u32) {
+fn assert_culprit(stall: &Stall, line: u32) {
     let stack = stall
         .stack
         .as_ref()
@@ -78,17 +78,17 @@ fn a_lock_that_is_held() {
     let held = mutex.lock().unwrap();
     let future = async { drop(mutex.lock()) };
     let line = line!() - 1;
-    names(&stall(future, "mutex", || drop(held)), line);
+    assert_culprit(&stall(future, "mutex", || drop(held)), line);
 
     let lock = RwLock::new(());
     let held = lock.read().unwrap();
     let future = async { drop(lock.write()) };
     let line = line!() - 1;
-    names(&stall(future, "lock", || drop(held)), line);
+    assert_culprit(&stall(future, "lock", || drop(held)), line);
 }
 
 #[test]
-fn a_condition_that_does_not_come() {
+fn a_condition_that_is_not_met() {
     let (mutex, condition) = (Mutex::new(false), Condvar::new());
     let line = line!() + 2;
     let future = async {
@@ -99,7 +99,7 @@ fn a_condition_that_does_not_come() {
         *mutex.lock().unwrap() = true;
         condition.notify_one();
     };
-    names(&stall(future, "condition", release), line);
+    assert_culprit(&stall(future, "condition", release), line);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_channel_that_is_empty() {
     let (sender, receiver) = channel::<()>();
     let future = async move { receiver.recv().unwrap() };
     let line = line!() - 1;
-    names(&stall(future, "channel", || sender.send(()).unwrap()), line);
+    assert_culprit(&stall(future, "channel", || sender.send(()).unwrap()), line);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_thread_that_goes_on() {
     let thread = thread::spawn(move || receiver.recv().unwrap());
     let future = async move { thread.join().unwrap() };
     let line = line!() - 1;
-    names(&stall(future, "join", || sender.send(()).unwrap()), line);
+    assert_culprit(&stall(future, "join", || sender.send(()).unwrap()), line);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_socket_that_is_silent() {
         let read = near.read(&mut [0]);
         assert_eq!(read.unwrap(), 1);
     };
-    names(
+    assert_culprit(
         &stall(future, "socket", || far.write_all(b"x").unwrap()),
         line,
     );
@@ -140,7 +140,7 @@ fn a_socket_that_is_silent() {
     let future = async move { drop(listener.accept().unwrap()) };
     let line = line!() - 1;
     let release = || drop(std::net::TcpStream::connect(address).unwrap());
-    names(&stall(future, "accept", release), line);
+    assert_culprit(&stall(future, "accept", release), line);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_process_that_runs() {
     let stdin = child.stdin.take();
     let future = async move { drop(child.wait_with_output().unwrap()) };
     let line = line!() - 1;
-    names(&stall(future, "process", || drop(stdin)), line);
+    assert_culprit(&stall(future, "process", || drop(stdin)), line);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_loop_that_looks_at_the_clock() {
     let future = async {
         while Instant::now().elapsed() < Duration::MAX && !released.load(Ordering::Relaxed) {}
     };
-    names(&stall(future, "clock", release), line);
+    assert_culprit(&stall(future, "clock", release), line);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_loop_within_the_library() {
             black_box(&mut numbers).sort_unstable_by_key(|number| number.wrapping_mul(0x9e37_79b9));
         }
     };
-    names(&stall(future, "sort", release), line);
+    assert_culprit(&stall(future, "sort", release), line);
 }
 
 #[inline(never)]
@@ -191,7 +191,7 @@ fn descend(depth: usize, mut at_the_bottom: impl FnMut()) {
     black_box(frame);
 }
 
-/// The stack is larger than what is copied of it.
+/// The stack is larger than the part that is copied.
 #[test]
 fn a_deep_recursion() {
     let released = AtomicBool::new(false);
@@ -201,14 +201,14 @@ fn a_deep_recursion() {
     };
     let line = line!() - 2;
     let future = async { descend(200, spin) };
-    names(&stall(future, "deep", release), line);
+    assert_culprit(&stall(future, "deep", release), line);
 
     let (sender, receiver) = channel::<()>();
     let wait = move || receiver.recv().unwrap();
     let line = line!() - 1;
     let future = async move { descend(200, wait) };
     let stall = stall(future, "deep wait", move || sender.send(()).unwrap());
-    names(&stall, line);
+    assert_culprit(&stall, line);
     assert!(stall.stack.unwrap().frames().len() > 50);
 }
 
@@ -218,7 +218,7 @@ fn an_assertion_names_the_line() {
     let sleep = async { thread::sleep(THRESHOLD * 4) };
     let rule = NoStall::within(THRESHOLD).stacks(true);
     let ((), findings) = block_on(rule.check(sleep)).unwrap();
-    names(&findings.stalls[0], line);
+    assert_culprit(&findings.stalls[0], line);
     let place = format!("stacks.rs:{line}");
     assert!(findings.to_string().contains(&place), "{findings}");
 }

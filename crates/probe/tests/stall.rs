@@ -1,4 +1,4 @@
-//! Stalls planted on each runtime are told while they last; what is no stall is not.
+//! Stalls on each runtime are reported while they last, and nothing else is reported.
 
 use std::future::poll_fn;
 use std::io::{Read, Write};
@@ -18,37 +18,37 @@ const THRESHOLD: Duration = Duration::from_millis(100);
 #[cfg(not(feature = "stacks"))]
 fn probe() -> (Probe, Receiver<Event>) {
     // ANCHOR: probe
-    let (tell, told) = channel();
+    let (sender, events) = channel();
     let probe = Probe::builder()
         .threshold(THRESHOLD)
         .start(move |event| {
-            let _ = tell.send(event.clone());
+            let _ = sender.send(event.clone());
         })
         .unwrap();
     // ANCHOR_END: probe
-    (probe, told)
+    (probe, events)
 }
 
-/// With the feature, the same is told, and the line.
+/// With the feature, the reports also name the line.
 #[cfg(feature = "stacks")]
 fn probe() -> (Probe, Receiver<Event>) {
-    let (tell, told) = channel();
+    let (sender, events) = channel();
     // ANCHOR: stacks
     let probe = Probe::builder()
         .threshold(THRESHOLD)
         .stacks(true)
         .start(move |event| {
-            let _ = tell.send(event.clone());
+            let _ = sender.send(event.clone());
         })
         .unwrap();
     // ANCHOR_END: stacks
-    (probe, told)
+    (probe, events)
 }
 
-/// The stall with this label, as it was told while it lasted. Other tests run in this process.
-fn stalled(told: &Receiver<Event>, label: &str) -> Stall {
+/// Returns the stall with this label, as reported while it lasted. Other tests run in this process.
+fn stalled(events: &Receiver<Event>, label: &str) -> Stall {
     loop {
-        if let Event::Stalled(stall) = told.recv().unwrap()
+        if let Event::Stalled(stall) = events.recv().unwrap()
             && stall.label == label
         {
             return stall;
@@ -56,9 +56,9 @@ fn stalled(told: &Receiver<Event>, label: &str) -> Stall {
     }
 }
 
-fn recovered(told: &Receiver<Event>, label: &str) -> Stall {
+fn recovered(events: &Receiver<Event>, label: &str) -> Stall {
     loop {
-        if let Event::Recovered(stall) = told.recv().unwrap()
+        if let Event::Recovered(stall) = events.recv().unwrap()
             && stall.label == label
         {
             return stall;
@@ -94,7 +94,7 @@ fn check(stall: &Stall, class: Class, probed: u32, stuck: u32) {
 }
 
 fn sleeps(runtime: &(impl Runtime + BlockOn), label: &'static str) {
-    let (_probe, told) = probe();
+    let (_probe, events) = probe();
     let release = Arc::new(AtomicBool::new(false));
     let released = release.clone();
     let stuck = line!() + 3;
@@ -105,16 +105,16 @@ fn sleeps(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     };
     let task = Task::spawn(runtime, planted.probed(label));
     let probed = line!() - 1;
-    let stall = stalled(&told, label);
+    let stall = stalled(&events, label);
     release.store(true, Ordering::Relaxed);
     check(&stall, Class::Waits, probed, stuck);
     runtime.block_on(task).unwrap();
-    let stall = recovered(&told, label);
+    let stall = recovered(&events, label);
     assert!(stall.aftermath.is_some(), "{stall}");
 }
 
 fn computes(runtime: &(impl Runtime + BlockOn), label: &'static str) {
-    let (_probe, told) = probe();
+    let (_probe, events) = probe();
     let release = Arc::new(AtomicBool::new(false));
     let released = release.clone();
     let stuck = line!() + 2;
@@ -123,14 +123,14 @@ fn computes(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     };
     let task = Task::spawn(runtime, planted.probed(label));
     let probed = line!() - 1;
-    let stall = stalled(&told, label);
+    let stall = stalled(&events, label);
     release.store(true, Ordering::Relaxed);
     check(&stall, Class::Computes, probed, stuck);
     runtime.block_on(task).unwrap();
 }
 
 fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
-    let (_probe, told) = probe();
+    let (_probe, events) = probe();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let (release, released) = channel::<()>();
@@ -146,7 +146,7 @@ fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
         socket.write_all(answer).unwrap();
     });
-    // A read with a time limit is one that an interruption would make fail.
+    // An interruption would make a read with a time limit fail.
     let stuck = line!() + 6;
     let planted = async move {
         let agent = ureq::Agent::config_builder()
@@ -158,17 +158,17 @@ fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     };
     let task = Task::spawn(runtime, planted.probed(label));
     let probed = line!() - 1;
-    let stall = stalled(&told, label);
+    let stall = stalled(&events, label);
     release.send(()).unwrap();
     check(&stall, Class::Waits, probed, stuck);
     assert_eq!(runtime.block_on(task).unwrap().unwrap(), "ok");
     server.join().unwrap();
 }
 
-/// The same work where it belongs, and many short polls: then a stall, to see that the probe was
-/// looking all the time.
+/// Runs the same work on a thread pool, then many short polls, then a stall, to check that the probe
+/// was running all the time.
 fn is_quiet(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'static str) {
-    let (_probe, told) = probe();
+    let (_probe, events) = probe();
     let offloaded = unblock(runtime, || thread::sleep(THRESHOLD * 4));
     runtime
         .block_on(Task::spawn(runtime, offloaded.probed(label)))
@@ -201,7 +201,7 @@ fn is_quiet(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'stat
     let planted = async move { released.recv().unwrap() };
     let task = Task::spawn(runtime, planted.probed(end));
     loop {
-        if let Event::Stalled(stall) = told.recv().unwrap() {
+        if let Event::Stalled(stall) = events.recv().unwrap() {
             assert_ne!(stall.label, label, "{stall}");
             if stall.label == end {
                 break;
@@ -212,12 +212,12 @@ fn is_quiet(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'stat
     runtime.block_on(task).unwrap();
 }
 
-/// The heart beats while the runtime is idle.
-fn beats(runtime: impl Runtime + BlockOn + Clone) {
-    let heart = Heartbeat::start(Arc::new(runtime.clone()), Duration::from_millis(5)).unwrap();
+/// The heartbeat ticks while the runtime is idle.
+fn ticks(runtime: impl Runtime + BlockOn + Clone) {
+    let heartbeat = Heartbeat::start(Arc::new(runtime.clone()), Duration::from_millis(5)).unwrap();
     runtime.block_on(async {
         loop {
-            let late = heart.lateness();
+            let late = heartbeat.lateness();
             if late.runtime.len() >= 5 && late.control.len() >= 5 {
                 break;
             }
@@ -230,27 +230,27 @@ macro_rules! on {
     ($name:ident, $runtime:expr) => {
         mod $name {
             #[test]
-            fn a_sleep_is_told_as_waiting() {
+            fn a_sleep_is_reported_as_waiting() {
                 super::sleeps(&$runtime, concat!(stringify!($name), " sleep"));
             }
 
             #[test]
-            fn a_busy_loop_is_told_as_computing() {
+            fn a_busy_loop_is_reported_as_computing() {
                 super::computes(&$runtime, concat!(stringify!($name), " loop"));
             }
 
             #[test]
-            fn a_blocking_call_is_told_and_goes_on() {
+            fn a_blocking_call_is_reported_and_continues() {
                 super::calls(&$runtime, concat!(stringify!($name), " call"));
             }
 
             #[test]
-            fn the_heart_beats() {
-                super::beats($runtime);
+            fn the_heartbeat_ticks() {
+                super::ticks($runtime);
             }
 
             #[test]
-            fn what_does_not_stall_is_not_told() {
+            fn futures_that_do_not_stall_are_not_reported() {
                 let quiet = concat!(stringify!($name), " quiet");
                 super::is_quiet(&$runtime, quiet, concat!(stringify!($name), " end"));
             }

@@ -1,4 +1,4 @@
-//! What a probe tells comes out as events of `tracing`.
+//! `Event::trace` emits the events of a probe through the `tracing` crate.
 #![cfg(feature = "tracing")]
 
 use std::fmt::{Debug, Write};
@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
 
-/// Keeps the events of our target as lines: the level, then each field.
+/// Collects the events of our target as lines: the level, then each field.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -46,7 +46,7 @@ impl Subscriber for Lines {
 }
 
 #[test]
-fn a_stall_is_a_warning_and_its_end_a_note() {
+fn a_stall_is_a_warning_and_its_end_is_info() {
     let lines = Lines::default();
     let subscriber = lines.clone();
     let (release, released) = channel::<()>();
@@ -60,7 +60,7 @@ fn a_stall_is_a_warning_and_its_end_a_note() {
         })
         .unwrap();
     block_on(async move { released.recv().unwrap() }.probed("stuck"));
-    // Ends the watchdog, which tells first what is over.
+    // Ends the watchdog, which first reports the end of the stall.
     drop(probe);
     let lines = lines.0.lock().unwrap();
     let of = |level: &str| {

@@ -1,4 +1,4 @@
-//! What those who come from aiohttp look for: `just run aiohttp`.
+//! Counterparts of common aiohttp code: `just run aiohttp`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::pin::pin;
@@ -17,13 +17,13 @@ fn main() -> Result<(), Failure> {
 
 async fn run(origin: &Origin) -> Result<(), Failure> {
     let page = |number: u32| origin.url(&format!("/page/{number}"));
-    one(&page(1)).await?;
+    fetch_one(&page(1)).await?;
     let session = configured()?;
-    all(&session, (1..=10).map(page).collect()).await?;
-    tolerant(&session, vec![page(1), origin.url("/status/404")]).await;
+    fetch_all(&session, (1..=10).map(page).collect()).await?;
+    fetch_settled(&session, vec![page(1), origin.url("/status/404")]).await;
     let slow = |ms: u32| origin.url(&format!("/page/1?delay_ms={ms}"));
-    as_they_come(&session, vec![slow(300), slow(0)]).await;
-    in_time(&session, vec![slow(0), slow(60_000)]).await;
+    fetch_completed(&session, vec![slow(300), slow(0)]).await;
+    fetch_until(&session, vec![slow(0), slow(60_000)]).await;
     session
         .get(origin.url("/cookies/set?user=me"))
         .text()
@@ -33,12 +33,12 @@ async fn run(origin: &Origin) -> Result<(), Failure> {
         "cookies: {}",
         cookies.split_whitespace().collect::<String>()
     );
-    closed(&session, &page(1)).await;
+    close(&session, &page(1)).await;
     Ok(())
 }
 
 // ANCHOR: one
-async fn one(url: &str) -> Result<(), Error> {
+async fn fetch_one(url: &str) -> Result<(), Error> {
     let session = inflight::session()?;
     let response = session.get(url).send().await?.error_for_status()?;
     println!("{} {}", response.status(), response.text().await?.len());
@@ -47,7 +47,7 @@ async fn one(url: &str) -> Result<(), Error> {
 // ANCHOR_END: one
 
 // ANCHOR: all
-async fn all(session: &Session, urls: Vec<String>) -> Result<(), Failure> {
+async fn fetch_all(session: &Session, urls: Vec<String>) -> Result<(), Failure> {
     let jobs = urls.into_iter().map(|url| session.get(url).text());
     let pages = gather(jobs).limit(5).all().await?;
     println!("{} pages", pages.len());
@@ -56,7 +56,7 @@ async fn all(session: &Session, urls: Vec<String>) -> Result<(), Failure> {
 // ANCHOR_END: all
 
 // ANCHOR: tolerant
-async fn tolerant(session: &Session, urls: Vec<String>) {
+async fn fetch_settled(session: &Session, urls: Vec<String>) {
     let jobs = urls.into_iter().map(|url| {
         let request = session.get(url).send();
         async move { request.await?.error_for_status()?.text().await }
@@ -72,7 +72,7 @@ async fn tolerant(session: &Session, urls: Vec<String>) {
 // ANCHOR_END: tolerant
 
 // ANCHOR: completed
-async fn as_they_come(session: &Session, urls: Vec<String>) {
+async fn fetch_completed(session: &Session, urls: Vec<String>) {
     let jobs = urls.into_iter().map(|url| session.get(url).text());
     let mut results = pin!(gather(jobs).completed());
     while let Some((index, result)) = results.next().await {
@@ -82,12 +82,12 @@ async fn as_they_come(session: &Session, urls: Vec<String>) {
 // ANCHOR_END: completed
 
 // ANCHOR: until
-async fn in_time(session: &Session, urls: Vec<String>) {
+async fn fetch_until(session: &Session, urls: Vec<String>) {
     let jobs = urls.into_iter().map(|url| session.get(url).text());
-    let second = session.runtime().sleep(Duration::from_secs(1));
-    let settled = gather(jobs).until(second).settled().await;
-    let good = settled.results.iter().filter(|page| page.is_ok()).count();
-    println!("{good} of {} in time", settled.results.len());
+    let timeout = session.runtime().sleep(Duration::from_secs(1));
+    let settled = gather(jobs).until(timeout).settled().await;
+    let succeeded = settled.results.iter().filter(|page| page.is_ok()).count();
+    println!("{succeeded} of {} in time", settled.results.len());
 }
 // ANCHOR_END: until
 
@@ -111,7 +111,7 @@ fn configured() -> Result<Session, Error> {
 // ANCHOR_END: configured
 
 // ANCHOR: close
-async fn closed(session: &Session, url: &str) {
+async fn close(session: &Session, url: &str) {
     session.close(Duration::from_secs(10)).await;
     let error = session.get(url).text().await.unwrap_err();
     println!("after close: {}", error.kind());

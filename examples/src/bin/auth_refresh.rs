@@ -1,4 +1,4 @@
-//! A token that is renewed when the server refuses it, around any client: `just run auth_refresh`.
+//! A client that requests a new token when the server refuses the old one: `just run auth_refresh`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::sync::{Mutex, PoisonError};
@@ -10,20 +10,20 @@ use inflight::{AnyClient, Body, Capabilities, Error, Fetch};
 use inflight_origin::Origin;
 
 // ANCHOR: refreshing
-/// Sends a token with each request to one site, and gets a new one when it is refused.
-struct Refreshing {
+/// Sends a token with each request to one site. Requests a new token when the server refuses it.
+struct AuthClient {
     client: AnyClient,
     site: (Scheme, Authority),
     token_url: Uri,
     token: Mutex<Option<HeaderValue>>,
 }
 
-impl Refreshing {
+impl AuthClient {
     fn token(&self) -> std::sync::MutexGuard<'_, Option<HeaderValue>> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn renew(&self) -> Result<(), Error> {
+    async fn refresh(&self) -> Result<(), Error> {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = self.token_url.clone();
         let body = self.client.fetch(request).await?.into_body();
@@ -34,26 +34,26 @@ impl Refreshing {
     }
 }
 
-impl Fetch for Refreshing {
+impl Fetch for AuthClient {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        // Redirects come by as well, and may lead to others: the token is not for them.
+        // The client also sends redirected requests. Other sites must not receive the token.
         let (scheme, authority) = &self.site;
         let uri = request.uri();
         if uri.scheme() != Some(scheme) || uri.authority() != Some(authority) {
             return self.client.fetch(request).await;
         }
         let (mut parts, body) = request.into_parts();
-        // A stream can be sent once: its 401 is the answer.
-        let again = body.try_clone();
+        // A stream can be sent only once, so a request with a stream is not retried.
+        let retry_body = body.try_clone();
         if let Some(token) = &*self.token() {
             parts.headers.insert(AUTHORIZATION, token.clone());
         }
         let first = Request::from_parts(parts.clone(), body);
         let response = self.client.fetch(first).await?;
-        let (StatusCode::UNAUTHORIZED, Some(body)) = (response.status(), again) else {
+        let (StatusCode::UNAUTHORIZED, Some(body)) = (response.status(), retry_body) else {
             return Ok(response);
         };
-        self.renew().await?;
+        self.refresh().await?;
         if let Some(token) = &*self.token() {
             parts.headers.insert(AUTHORIZATION, token.clone());
         }
@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     inflight::block_on(async {
         // ANCHOR: use
         let session = inflight::builder()
-            .wrap(|client| Refreshing {
+            .wrap(|client| AuthClient {
                 client,
                 site,
                 token_url,

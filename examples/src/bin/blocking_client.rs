@@ -40,8 +40,8 @@ fn main() -> Result<(), Failure> {
 async fn compare(urls: &[String]) -> Result<(), Failure> {
     let session = inflight::session()?;
     let runtime = session.runtime().clone();
-    let inline = by_ureq(&runtime, |ureq, _| Inline::new(ureq))?;
-    let offloaded = by_ureq(&runtime, Offload::new)?;
+    let inline = ureq_session(&runtime, |ureq, _| Inline::new(ureq))?;
+    let offloaded = ureq_session(&runtime, Offload::new)?;
     println!(
         "A server on this machine waits 100 ms before it sends a page. This program fetches {} \
          pages from it on {}:",
@@ -49,13 +49,13 @@ async fn compare(urls: &[String]) -> Result<(), Failure> {
         runtime.name()
     );
 
-    let sequential = one_after_another(&session, urls).await?;
+    let sequential = fetch_sequentially(&session, urls).await?;
     print("one after another", CLIENT, sequential);
-    let blocking = gathered(&inline, urls).await?;
+    let blocking = fetch_gathered(&inline, urls).await?;
     print("gathered, blocking calls in the task", "ureq", blocking);
-    let pool = gathered(&offloaded, urls).await?;
+    let pool = fetch_gathered(&offloaded, urls).await?;
     print("gathered, blocking calls on other threads", "ureq", pool);
-    let all = gathered(&session, urls).await?;
+    let all = fetch_gathered(&session, urls).await?;
     print("gathered", CLIENT, all);
 
     println!(
@@ -70,16 +70,16 @@ async fn compare(urls: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(how: &str, client: &str, took: Duration) {
-    println!("  {how:<42} {client:<6} {:>6} ms", took.as_millis());
+fn print(method: &str, client: &str, took: Duration) {
+    println!("  {method:<42} {client:<6} {:>6} ms", took.as_millis());
 }
 
 fn percent(part: Duration, whole: Duration) -> String {
     format!("{:.0} %", 100.0 * part.div_duration_f64(whole))
 }
 
-/// A session over ureq, which blocks: in the task, or on the runtime's blocking pool.
-fn by_ureq<F: Fetch>(
+/// Builds a session over ureq, a blocking client.
+fn ureq_session<F: Fetch>(
     runtime: &Arc<dyn Runtime>,
     make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
 ) -> Result<Session, Error> {
@@ -88,7 +88,7 @@ fn by_ureq<F: Fetch>(
         .build()
 }
 
-async fn one_after_another(session: &Session, urls: &[String]) -> Result<Duration, Failure> {
+async fn fetch_sequentially(session: &Session, urls: &[String]) -> Result<Duration, Failure> {
     let started = Instant::now();
     for url in urls {
         session.get(url).text().await?;
@@ -96,7 +96,7 @@ async fn one_after_another(session: &Session, urls: &[String]) -> Result<Duratio
     Ok(started.elapsed())
 }
 
-async fn gathered(session: &Session, urls: &[String]) -> Result<Duration, Failure> {
+async fn fetch_gathered(session: &Session, urls: &[String]) -> Result<Duration, Failure> {
     let started = Instant::now();
     let pages = urls.iter().map(|url| session.get(url).text());
     gather(pages).limit(urls.len()).all().await?;

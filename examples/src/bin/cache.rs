@@ -1,4 +1,4 @@
-//! Pages that are kept for a while, around any client: `just run cache`.
+//! A client that caches pages for a while: `just run cache`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::collections::HashMap;
@@ -12,24 +12,24 @@ use inflight::{AnyClient, Body, Capabilities, Error, Fetch, gather};
 use inflight_origin::Origin;
 
 // ANCHOR: cache
-/// Answers a GET from memory when it is younger than `fresh`.
+/// Returns pages from memory until they are older than `max_age`.
 struct Cache {
     client: AnyClient,
-    fresh: Duration,
+    max_age: Duration,
     pages: Mutex<HashMap<Uri, (Instant, Response<Bytes>)>>,
 }
 
 impl Cache {
     fn find(&self, uri: &Uri) -> Option<Response<Body>> {
         let pages = self.pages.lock().ok()?;
-        let (since, response) = pages.get(uri)?;
-        (since.elapsed() < self.fresh).then(|| response.clone().map(Body::from))
+        let (stored, response) = pages.get(uri)?;
+        (stored.elapsed() < self.max_age).then(|| response.clone().map(Body::from))
     }
 }
 
 impl Fetch for Cache {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        // What is for one caller is not kept for another.
+        // Responses to requests with credentials are for one caller only, so they are not cached.
         let is_personal = [AUTHORIZATION, COOKIE].map(|name| request.headers().contains_key(name));
         if request.method() != Method::GET || is_personal.contains(&true) {
             return self.client.fetch(request).await;
@@ -60,10 +60,10 @@ impl Fetch for Cache {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = Origin::start()?;
     inflight::block_on(async {
-        let fresh = Duration::from_secs(60);
+        let max_age = Duration::from_secs(60);
         let cache = move |client| Cache {
             client,
-            fresh,
+            max_age,
             pages: Mutex::default(),
         };
         let session = inflight::builder().wrap(cache).build()?;

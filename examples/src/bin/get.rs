@@ -6,7 +6,7 @@ use inflight_origin::Origin;
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
-    // A server on this machine, so that the program runs without a network.
+    // A local server, so that the program runs without a network.
     let origin = Origin::start()?;
     let url = std::env::args()
         .nth(1)

@@ -1,4 +1,4 @@
-//! Refuses to connect to what is not public: `just run guard`.
+//! Refuses to connect to addresses that are not public: `just run guard`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use inflight::AddressGuard;
@@ -23,7 +23,7 @@ async fn guard() -> Result<(), Failure> {
         println!("{url}\n  {}: {error}", error.kind());
     }
 
-    // This program's own server is on this machine: loopback is let through for it.
+    // Allow the loopback addresses, because the server of this program is on this machine.
     let origin = Origin::start()?;
     let guard = guard.allow("127.0.0.0/8".parse()?);
     let session = inflight::builder().address_guard(guard).build()?;
@@ -31,8 +31,8 @@ async fn guard() -> Result<(), Failure> {
         "{}",
         session.get(origin.url("/page/1")).send().await?.status()
     );
-    let away = origin.url("/redirect-to?url=http://192.168.1.1/");
-    let error = session.get(away).text().await.unwrap_err();
+    let redirect = origin.url("/redirect-to?url=http://192.168.1.1/");
+    let error = session.get(redirect).text().await.unwrap_err();
     let refused = error.address_refused().ok_or("not refused")?;
     println!("{} after {} redirect", refused, error.redirects());
     Ok(())

@@ -1,4 +1,4 @@
-//! A hundred pages that each take 100 ms: `just run hundred_pages`.
+//! Fetches pages that take 100 ms each: `just run hundred_pages`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::time::Instant;
@@ -12,15 +12,15 @@ fn main() -> Result<(), Failure> {
     let origin = Origin::start()?;
     inflight::block_on(async {
         let session = inflight::session()?;
-        one_after_another(&session, &origin).await?;
-        all_at_once(&session, &origin).await;
-        some_fail(&session, &origin).await;
+        fetch_sequentially(&session, &origin).await?;
+        fetch_concurrently(&session, &origin).await;
+        fetch_with_failures(&session, &origin).await;
         Ok(())
     })
 }
 
 // ANCHOR: sequential
-async fn one_after_another(session: &Session, origin: &Origin) -> Result<(), Error> {
+async fn fetch_sequentially(session: &Session, origin: &Origin) -> Result<(), Error> {
     let started = Instant::now();
     for number in 0..5 {
         let url = origin.url(&format!("/page/{number}?delay_ms=100"));
@@ -35,7 +35,7 @@ async fn one_after_another(session: &Session, origin: &Origin) -> Result<(), Err
 // ANCHOR_END: sequential
 
 // ANCHOR: gathered
-async fn all_at_once(session: &Session, origin: &Origin) {
+async fn fetch_concurrently(session: &Session, origin: &Origin) {
     let started = Instant::now();
     let urls = (0..100).map(|number| origin.url(&format!("/page/{number}?delay_ms=100")));
     let pages = gather(urls.map(|url| session.get(url).text()))
@@ -43,16 +43,16 @@ async fn all_at_once(session: &Session, origin: &Origin) {
         .settled()
         .await
         .results;
-    let good = pages.iter().filter(|page| page.is_ok()).count();
+    let succeeded = pages.iter().filter(|page| page.is_ok()).count();
     println!(
-        "{good} pages, gathered: {} ms",
+        "{succeeded} pages, gathered: {} ms",
         started.elapsed().as_millis()
     );
 }
 // ANCHOR_END: gathered
 
 // ANCHOR: errors
-async fn some_fail(session: &Session, origin: &Origin) {
+async fn fetch_with_failures(session: &Session, origin: &Origin) {
     let urls = [
         origin.url("/page/1"),
         origin.url("/status/503"),

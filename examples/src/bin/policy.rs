@@ -1,4 +1,4 @@
-//! What a session decides for all its requests: `just run policy`.
+//! Timeouts, limits, redirects, retries and closing a session: `just run policy`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ fn main() -> Result<(), Failure> {
     let origin = Origin::start()?;
     inflight::block_on(async {
         timeouts(&origin).await?;
-        caps(&origin).await?;
+        limits(&origin).await?;
         redirects(&origin).await?;
         retries(&origin).await?;
         close(&origin).await
@@ -22,42 +22,42 @@ fn main() -> Result<(), Failure> {
 
 // ANCHOR: timeouts
 async fn timeouts(origin: &Origin) -> Result<(), Error> {
-    let moment = Duration::from_millis(200);
-    let told = |error: Error| {
+    let timeout = Duration::from_millis(200);
+    let print_phase = |error: Error| {
         let phase = error.phase().map_or("no phase", |phase| phase.as_str());
         println!("{}: {phase}", error.kind());
     };
 
-    let session = inflight::builder().head_timeout(moment).build()?;
-    told(session.get(origin.url("/hang")).text().await.unwrap_err());
+    let session = inflight::builder().head_timeout(timeout).build()?;
+    print_phase(session.get(origin.url("/hang")).text().await.unwrap_err());
 
-    let session = inflight::builder().read_timeout(moment).build()?;
+    let session = inflight::builder().read_timeout(timeout).build()?;
     let response = session.get(origin.url("/hang-body")).send().await?;
-    told(response.text().await.unwrap_err());
+    print_phase(response.text().await.unwrap_err());
 
     let session = inflight::session()?;
-    let request = session.get(origin.url("/hang")).timeout(moment);
-    told(request.text().await.unwrap_err());
+    let request = session.get(origin.url("/hang")).timeout(timeout);
+    print_phase(request.text().await.unwrap_err());
 
-    let session = inflight::builder().max_in_flight(1).queue_timeout(moment);
+    let session = inflight::builder().max_in_flight(1).queue_timeout(timeout);
     let session = session.build()?;
     let first = session.get(origin.url("/page/1")).send().await?;
     let second = session.get(origin.url("/page/2"));
-    told(second.text().await.unwrap_err());
+    print_phase(second.text().await.unwrap_err());
     first.text().await?;
     Ok(())
 }
 // ANCHOR_END: timeouts
 
 // ANCHOR: caps
-async fn caps(origin: &Origin) -> Result<(), Failure> {
+async fn limits(origin: &Origin) -> Result<(), Failure> {
     let session = inflight::builder().max_in_flight(3).build()?;
     let urls = (1..=9).map(|number| origin.url(&format!("/page/{number}?delay_ms=50")));
-    let begun = Instant::now();
+    let started = Instant::now();
     gather(urls.map(|url| session.get(url).text()))
         .all()
         .await?;
-    let took = begun.elapsed().as_millis();
+    let took = started.elapsed().as_millis();
     println!("9 pages of 50 ms, 3 at a time: {took} ms");
     Ok(())
 }
@@ -118,14 +118,14 @@ async fn close(origin: &Origin) -> Result<(), Failure> {
     let session = inflight::session()?;
     let page = session.get(origin.url("/page/1?delay_ms=100")).text();
     let (page, ()) = zip(page, session.close(Duration::from_secs(30))).await;
-    println!("within the grace: {} characters", page?.len());
+    println!("within the grace period: {} characters", page?.len());
     let late = session.get(origin.url("/page/2")).text().await;
-    println!("after it: {}", late.unwrap_err().kind());
+    println!("after close: {}", late.unwrap_err().kind());
 
     let session = inflight::session()?;
-    let hangs = session.get(origin.url("/hang")).text();
-    let (cut_off, ()) = zip(hangs, session.close(Duration::ZERO)).await;
-    println!("without any: {}", cut_off.unwrap_err().kind());
+    let hanging = session.get(origin.url("/hang")).text();
+    let (cancelled, ()) = zip(hanging, session.close(Duration::ZERO)).await;
+    println!("without a grace period: {}", cancelled.unwrap_err().kind());
     Ok(())
 }
 // ANCHOR_END: close

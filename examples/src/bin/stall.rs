@@ -1,4 +1,4 @@
-//! What a blocking call does to an event loop: `just run stall`.
+//! Measures how a blocking call stalls an event loop: `just run stall`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::sync::Arc;
@@ -22,18 +22,27 @@ fn main() -> Result<(), Failure> {
             runtime.name()
         );
 
-        let inline = by_ureq(&runtime, |ureq, _| Inline::new(ureq))?;
-        println!("ureq inside the task: {} ms", gap(&inline, &url).await?);
-        let offloaded = by_ureq(&runtime, Offload::new)?;
-        println!("ureq beside the loop: {} ms", gap(&offloaded, &url).await?);
-        println!("this backend's client: {} ms", gap(&session, &url).await?);
+        let inline = ureq_session(&runtime, |ureq, _| Inline::new(ureq))?;
+        println!(
+            "ureq inside the task: {} ms",
+            largest_gap(&inline, &url).await?
+        );
+        let offloaded = ureq_session(&runtime, Offload::new)?;
+        println!(
+            "ureq on the blocking pool: {} ms",
+            largest_gap(&offloaded, &url).await?
+        );
+        println!(
+            "this backend's client: {} ms",
+            largest_gap(&session, &url).await?
+        );
         Ok(())
     })
 }
 
 // ANCHOR: clients
-/// A session over ureq, which blocks: inside the task, or on the runtime's blocking pool.
-fn by_ureq<F: Fetch>(
+/// Builds a session over ureq, a blocking client.
+fn ureq_session<F: Fetch>(
     runtime: &Arc<dyn Runtime>,
     make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
 ) -> Result<Session, Error> {
@@ -44,10 +53,10 @@ fn by_ureq<F: Fetch>(
 // ANCHOR_END: clients
 
 // ANCHOR: heartbeat
-/// The largest time in milliseconds between two beats of the heart, in one task with the fetch.
-async fn gap(session: &Session, url: &str) -> Result<u128, Error> {
+/// Returns the largest time between two heartbeats in milliseconds, while the same task fetches a page.
+async fn largest_gap(session: &Session, url: &str) -> Result<u128, Error> {
     let stop = AtomicBool::new(false);
-    let beating = async {
+    let heartbeat = async {
         let mut largest = Duration::ZERO;
         let mut last = Instant::now();
         while !stop.load(Ordering::Relaxed) {
@@ -57,13 +66,13 @@ async fn gap(session: &Session, url: &str) -> Result<u128, Error> {
         }
         Ok(largest.as_millis())
     };
-    let fetching = async {
+    let fetch = async {
         let fetched = session.get(url).bytes().await;
         stop.store(true, Ordering::Relaxed);
         fetched.map(|_| 0)
     };
     let jobs: [inflight::BoxFuture<'_, Result<u128, Error>>; 2] =
-        [Box::pin(beating), Box::pin(fetching)];
+        [Box::pin(heartbeat), Box::pin(fetch)];
     match gather(jobs).all().await {
         Ok(gaps) => Ok(gaps[0]),
         Err(error) => match error.into_kind() {

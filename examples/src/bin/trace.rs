@@ -1,4 +1,4 @@
-//! What happens to each request, and when, told by the session: `just run trace`.
+//! Draws the timeline of each request: `just run trace`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use inflight::{Event, Step, gather};
 use inflight_origin::Origin;
 
 // ANCHOR: timeline
-/// When each request was sent, had its head, and was over.
+/// When each request was sent, received the response's head, and finished.
 #[derive(Default)]
 struct Timeline(Mutex<BTreeMap<u64, [Option<Instant>; 3]>>);
 
 impl Timeline {
-    fn note(&self, event: &Event<'_>) {
+    fn record(&self, event: &Event<'_>) {
         let moment = match event.step {
             Step::Sending => 0,
             Step::Head { .. } => 1,
@@ -34,31 +34,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
     // ANCHOR: observe
     let timeline = Arc::new(Timeline::default());
-    let noted = timeline.clone();
+    let recorder = timeline.clone();
     let session = inflight::builder()
         .max_in_flight(4)
-        .observe(move |event: &Event<'_>| noted.note(event))
+        .observe(move |event: &Event<'_>| recorder.record(event))
         .build()?;
     // ANCHOR_END: observe
     inflight::block_on(async {
-        // Pages that are slower and slower, four of them at a time.
+        // Each page is slower than the one before. Four requests are in flight at once.
         let pages = (1..=10).map(|n| origin.url(&format!("/delay-ms/{}", 20 * n)));
         let texts = gather(pages.map(|url| session.get(url).text()));
         texts.all().await
     })?;
 
-    println!("a column is {COLUMN:?}: . waits for its turn, = for the head, # reads");
+    println!(
+        "a column is {COLUMN:?}: . waits for a permit, = waits for the head, # reads the body"
+    );
     let column = |at: Instant| {
         let passed = at.saturating_duration_since(started);
         passed.div_duration_f64(COLUMN) as usize
     };
     let requests = timeline.0.lock().unwrap_or_else(PoisonError::into_inner);
     for (request, moments) in &*requests {
-        let [Some(sent), Some(head), Some(over)] = moments.map(|at| at.map(column)) else {
-            println!("{request:>2} did not come to its end");
+        let [Some(sent), Some(head), Some(finished)] = moments.map(|at| at.map(column)) else {
+            println!("{request:>2} did not finish");
             continue;
         };
-        let (waits, reads) = (head - sent, over - head + 1);
+        let (waits, reads) = (head - sent, finished - head + 1);
         let bar = format!(
             "{}{}{}",
             ".".repeat(sent),

@@ -1,4 +1,4 @@
-//! A poller tested in virtual time, with answers from a script: `just run virtual_time`.
+//! Tests a polling function in virtual time, with mock responses: `just run virtual_time`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use inflight::runtimes::Virtual;
 use inflight::{BlockOn, Error, Retry, Session};
 
 // ANCHOR: poll
-/// Asks once a minute until the report is ready: what is to be tested.
+/// Requests the report once a minute until it is ready. This is the function under test.
 async fn report(session: &Session) -> Result<String, Error> {
     loop {
         let response = session.get("http://reports.test/today").send().await?;
@@ -29,7 +29,7 @@ fn main() -> Result<(), Error> {
         When::get("/today"),
         Reply::status(202).after(Duration::from_secs(5)),
     );
-    // An overloaded server that says when to come back.
+    // An overloaded server that sends a Retry-After header.
     mock.on(
         When::get("/today"),
         Reply::status(503).header("retry-after", "3600"),
@@ -40,7 +40,7 @@ fn main() -> Result<(), Error> {
     let text = runtime.block_on(report(&session))?;
     println!("{text:?} after {:?}", runtime.elapsed());
     println!("{} requests", mock.requests().len());
-    // Every rule was used, and nothing came without one.
+    // Panics if a rule was not used, or if a request matched no rule.
     mock.assert_all_used();
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! What the lab can be asked for.
+//! The command line of `inflight lab`.
 
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use inflight_lab::experiment::{Effort, Experiment};
-use inflight_lab::worker::Setup;
+use inflight_lab::worker::WorkerConfig;
 
 use crate::args::When;
 
-/// Measure what runtimes, clients and blocking calls cost on this machine
+/// Measure the cost of runtimes, clients and blocking calls on this machine
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,25 +19,25 @@ Examples:
   inflight lab cmp before.csv after.csv")]
 pub(crate) struct Lab {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: LabCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Show the experiments: what each asks, how much is run and how long that takes
+pub(crate) enum LabCommand {
+    /// List the experiments: the question, the measurements and the duration of each
     List,
     Run(Run),
     Report(Report),
     Cmp(Cmp),
-    /// A measurement's own process
+    /// Run the worker process of a measurement
     #[command(hide = true)]
     Worker(Worker),
-    /// The server of a measurement: serves until its input ends
+    /// Run the server of a measurement until standard input is closed
     #[command(hide = true)]
     Origin,
 }
 
-/// Run experiments and keep what is seen
+/// Run experiments and record the measurements
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,47 +46,49 @@ Examples:
   inflight lab run gather --rounds 3 --records /tmp/gather.csv
   inflight lab run --resume
 
-Every contender runs in a process of its own and has its turn in each round; the order is turned
-round in every other one. Each answer of the server is verified, and a round in which the server
-was late or busy is thrown away and repeated. Each turn's figures are appended to FILE as CSV,
-below lines that describe this machine and the versions.
+An experiment compares contenders, such as runtimes or clients. Each contender runs in a process of
+its own and has one turn in each round. The order is reversed in every other round. Each response of
+the server is verified, and a round in which the server was late or busy is discarded and repeated.
+The measurements of each turn are appended to FILE as CSV, below lines that describe this machine and
+the versions.
 
-The first Ctrl-C keeps the turns that are finished and exits with status 130; --resume then does
-the rest. Nothing else should run on the machine meanwhile.")]
+The first Ctrl-C keeps the finished turns and exits with status 130. To run the others, use --resume.
+Run nothing else on the machine during the measurements.")]
 pub(crate) struct Run {
     /// The experiments to run [default: all]
     #[arg(value_name = "NAME", value_parser = experiment)]
     pub(crate) names: Vec<&'static Experiment>,
 
-    /// How much of each: enough for a first look, or for narrow intervals [default: quick]
+    /// How much of each experiment to run: quick gives rough results, full gives narrow intervals
+    /// [default: quick]
     #[arg(long, value_enum, value_name = "EFFORT")]
-    pub(crate) effort: Option<HowMuch>,
+    pub(crate) effort: Option<EffortArg>,
 
-    /// How many rounds, whatever the effort says
+    /// The number of rounds [default: depends on the effort]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
     pub(crate) rounds: Option<u32>,
 
-    /// Append to FILE [default: docs/records/DATE-MACHINE.csv]
+    /// Append the measurements to FILE [default: target/lab/DATE-MACHINE.csv]
     #[arg(long, value_name = "FILE")]
     pub(crate) records: Option<PathBuf>,
 
-    /// Do what is left of the last run in the file
+    /// Run the unfinished part of the last run in the file
     #[arg(long, conflicts_with_all = ["names", "effort", "rounds", "seed"])]
     pub(crate) resume: bool,
 
-    /// Decides the order of the contenders in a round [default: 1]
+    /// The seed for the random order of the contenders in a round [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// Whether to show progress on standard error: auto is when that is a terminal
+    /// Whether to show progress on standard error; auto shows it if that is a terminal
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub(crate) progress: When,
 }
 
-/// Where a report goes unless a file is named.
+/// The default path of a report.
 pub(crate) const REPORT: &str = "lab-report.html";
 
-/// Tell what was measured: as a page with pictures, and as tables in pages of one's own
+/// Write a report of the measurements, as an HTML page with charts or as tables in Markdown files
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -94,61 +96,64 @@ Examples:
   inflight lab report --records monday.csv --records tuesday.csv --out report.html
   inflight lab report --markdown docs/src/figures.md
 
-The page is one file of HTML that loads nothing. Of each experiment it tells the last run that has
-it; what was not measured is told too. In a FILE of --markdown, what stands between
-`<!-- lab:begin NAME -->` and `<!-- lab:end NAME -->` is made anew: NAME is an experiment, or
-`findings`, `effects` (what a runtime and what a client costs) or `noise` (what can be seen at all).")]
+The page is one HTML file that loads no other files. It shows the last run of each experiment, and
+lists the experiments that were not measured. In a FILE of --markdown, the text between
+`<!-- lab:begin NAME -->` and `<!-- lab:end NAME -->` is replaced. NAME is an experiment, or
+`findings`, `effects` (the cost of each runtime and of each client) or `noise` (the smallest
+difference that can be measured).")]
 pub(crate) struct Report {
-    /// Records to tell of, any number of times [default: every .csv in docs/records]
+    /// A file of records; may be repeated [default: every .csv file in target/lab]
     #[arg(long, value_name = "FILE")]
     pub(crate) records: Vec<PathBuf>,
 
-    /// Write the page to FILE [default: lab-report.html, unless there is --markdown]
+    /// Write the page to FILE [default: lab-report.html, or no page with --markdown]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Make the tables of FILE anew, any number of times
+    /// Replace the tables in this Markdown file; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Vec<PathBuf>,
 }
 
-/// Compare two records: what became slower or faster
+/// Compare two files of records and show what became slower or faster
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   inflight lab cmp before.csv after.csv
   inflight lab cmp records.csv@2026-11-25T02 records.csv@2026-11-25T09
 
-FILE@RUN is one run of a file, by the beginning of its name; of a file alone, the last run that has
-an experiment counts. Ratios are of the second to the first, with an interval of 95 % over all that
-is compared. A contender is marked WORSE or BETTER if its interval leaves out 1, the ratio exceeds
-1.02 and what the A/A pairs of both records show, and all of it still holds when what all contenders
-share is taken out; `with all` if only that does not.
+FILE@RUN selects the run of a file whose name starts with RUN. Without @RUN, the last run of each
+experiment is used. Each ratio is the second file divided by the first, and the intervals are 95 %
+intervals for all comparisons together.
 
-The exit status is 0 whatever is found, and 2 if a file cannot be read.")]
+A contender is marked WORSE or BETTER if its interval does not contain 1, if the ratio exceeds 1.02 and
+the difference within the A/A pairs of both files, and if this is still so when the change that all
+contenders share is removed. It is marked `with all` if only the last condition is not met.
+
+The exit status is 0 whether or not there are differences, and 2 if a file cannot be read.")]
 pub(crate) struct Cmp {
-    /// The records to compare with
+    /// The records before the change
     #[arg(value_name = "FILE[@RUN]")]
     pub(crate) before: String,
 
-    /// The records that are compared
+    /// The records after the change
     #[arg(value_name = "FILE[@RUN]")]
     pub(crate) after: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HowMuch {
-    /// Minutes
+pub(crate) enum EffortArg {
+    /// Takes minutes
     Quick,
-    /// An hour or more
+    /// Takes an hour or more
     Full,
 }
 
-impl From<HowMuch> for Effort {
-    fn from(how_much: HowMuch) -> Self {
-        match how_much {
-            HowMuch::Quick => Self::Quick,
-            HowMuch::Full => Self::Full,
+impl From<EffortArg> for Effort {
+    fn from(effort: EffortArg) -> Self {
+        match effort {
+            EffortArg::Quick => Self::Quick,
+            EffortArg::Full => Self::Full,
         }
     }
 }
@@ -163,7 +168,7 @@ pub(crate) struct Worker {
     origin: String,
 }
 
-impl From<Worker> for Setup {
+impl From<Worker> for WorkerConfig {
     fn from(worker: Worker) -> Self {
         Self {
             experiment: worker.experiment,
@@ -180,7 +185,7 @@ fn experiment(name: &str) -> Result<&'static Experiment, String> {
             .map(|experiment| experiment.name)
             .collect();
         format!(
-            "there is no such experiment; there are {}",
+            "no such experiment; the experiments are {}",
             known.join(", ")
         )
     })

@@ -1,4 +1,4 @@
-//! `inflight lab list`.
+//! `inflight lab list`: lists the experiments.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use inflight_lab::experiment::{Effort, Experiment};
 use inflight_lab::experiments;
-use inflight_lab::runner::Order;
+use inflight_lab::runner::RunConfig;
 
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, ExitStatus};
 
-pub(super) fn run() -> Result<Exit, Stop> {
+pub(super) fn run() -> Result<ExitStatus, CliError> {
     let mut text = String::new();
     for experiment in experiments::all() {
-        describe(&mut text, experiment);
+        push_experiment(&mut text, experiment);
     }
     let all: Vec<_> = experiments::all().iter().collect();
     let _ = writeln!(
         text,
         "All of them take about {} with --effort quick and {} with --effort full.",
-        about(all.clone(), Effort::Quick),
-        about(all, Effort::Full)
+        format_estimate(all.clone(), Effort::Quick),
+        format_estimate(all, Effort::Full)
     );
     let mut stdout = io::stdout();
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| Stop::stdout(&error))?;
-    Ok(Exit::Success)
+        .map_err(|error| CliError::stdout(&error))?;
+    Ok(ExitStatus::Success)
 }
 
-fn describe(text: &mut String, experiment: &'static Experiment) {
+fn push_experiment(text: &mut String, experiment: &'static Experiment) {
     let _ = writeln!(text, "{}\n  {}", experiment.name, experiment.question);
     let metrics: Vec<String> = experiment
         .metrics
@@ -42,22 +42,22 @@ fn describe(text: &mut String, experiment: &'static Experiment) {
         let _ = writeln!(
             text,
             "  {name}: {}, about {}",
-            extent(experiment, effort),
-            about(vec![experiment], effort)
+            format_extent(experiment, effort),
+            format_estimate(vec![experiment], effort)
         );
     }
     text.push('\n');
 }
 
-/// `100, 1000 pages at once; 4 rounds`.
-fn extent(experiment: &Experiment, effort: Effort) -> String {
+/// Formats how much is run, such as `100, 1000 pages (at once), 4 rounds`.
+fn format_extent(experiment: &Experiment, effort: Effort) -> String {
     let plan = (experiment.plan)(effort);
     let rounds = match plan.rounds {
         1 => "1 round".to_owned(),
         rounds => format!("{rounds} rounds"),
     };
     match experiment.variable {
-        Some(variable) if !experiment.work.trace => {
+        Some(variable) if !experiment.execution.trace => {
             let points: Vec<String> = plan.points.iter().map(f64::to_string).collect();
             let unit = if variable.unit.is_empty() {
                 String::new()
@@ -70,9 +70,12 @@ fn extent(experiment: &Experiment, effort: Effort) -> String {
     }
 }
 
-fn about(experiments: Vec<&'static Experiment>, effort: Effort) -> String {
-    let seconds = Order::of(experiments, effort).about().as_secs().max(1);
-    // Nobody plans by seconds of an hour.
+fn format_estimate(experiments: Vec<&'static Experiment>, effort: Effort) -> String {
+    let seconds = RunConfig::new(experiments, effort)
+        .estimated_duration()
+        .as_secs()
+        .max(1);
+    // The estimate is rough, so a long one is rounded up.
     let rounded = match seconds {
         0..120 => seconds,
         120..7200 => seconds.div_ceil(60) * 60,

@@ -1,4 +1,4 @@
-//! `inflight lab`: the experiments, on this machine.
+//! `inflight lab`: runs experiments on this machine and reports their results.
 
 pub(crate) mod args;
 mod cmp;
@@ -11,20 +11,20 @@ use std::io::{stdin, stdout};
 
 use inflight_lab::{process, worker};
 
-use crate::exit::{Exit, Stop};
-use args::Command;
+use crate::exit::{CliError, ExitStatus};
+use args::LabCommand;
 
-pub(crate) fn run(lab: args::Lab) -> Result<Exit, Stop> {
+pub(crate) fn run(lab: args::Lab) -> Result<ExitStatus, CliError> {
     match lab.command {
-        Command::List => list::run(),
-        Command::Run(run) => run::run(run),
-        Command::Report(report) => report::run(report),
-        Command::Cmp(cmp) => cmp::run(&cmp),
-        Command::Worker(setup) => worker::serve(&setup.into(), stdin().lock(), stdout().lock())
-            .map(|()| Exit::Success)
-            .map_err(Stop::failed),
-        Command::Origin => process::serve_origin(stdin().lock(), stdout().lock())
-            .map(|()| Exit::Success)
-            .map_err(Stop::failed),
+        LabCommand::List => list::run(),
+        LabCommand::Run(run) => run::run(run),
+        LabCommand::Report(report) => report::run(report),
+        LabCommand::Cmp(cmp) => cmp::run(&cmp),
+        LabCommand::Worker(setup) => worker::serve(&setup.into(), stdin().lock(), stdout().lock())
+            .map(|()| ExitStatus::Success)
+            .map_err(CliError::failed),
+        LabCommand::Origin => process::serve_origin(stdin().lock(), stdout().lock())
+            .map(|()| ExitStatus::Success)
+            .map_err(CliError::failed),
     }
 }

@@ -1,4 +1,4 @@
-//! Reading records, for those who tell of them.
+//! Reads records for reports and comparisons.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 use inflight_lab::record::{self, Run};
 
 use super::run::FOLDER;
-use crate::exit::Stop;
+use crate::exit::CliError;
 
-/// Every run of a file.
-pub(super) fn file(path: &Path) -> Result<Vec<Run>, Stop> {
+/// Reads all runs of a file.
+pub(super) fn file(path: &Path) -> Result<Vec<Run>, CliError> {
     let shown = path.display();
     File::open(path)
         .and_then(record::read)
-        .map_err(|error| Stop::usage(format_args!("{shown}: {error}")))
+        .map_err(|error| CliError::usage(format_args!("{shown}: {error}")))
 }
 
-/// The files of the folder in which runs leave their records.
-pub(super) fn folder() -> Result<Vec<PathBuf>, Stop> {
+/// Returns the files in the folder where runs store their records.
+pub(super) fn folder() -> Result<Vec<PathBuf>, CliError> {
     let entries = fs::read_dir(FOLDER).map_err(|error| {
-        Stop::usage(format_args!(
-            "{FOLDER}: {error}; `inflight lab run` makes records, and --records names them"
+        CliError::usage(format_args!(
+            "{FOLDER}: {error}; create records with `inflight lab run`, or name files with --records"
         ))
     })?;
     let mut files: Vec<PathBuf> = entries
@@ -32,8 +32,8 @@ pub(super) fn folder() -> Result<Vec<PathBuf>, Stop> {
     Ok(files)
 }
 
-/// `FILE`, or `FILE@RUN` with the beginning of a run's name.
-pub(super) fn file_at_run(name: &str) -> Result<Vec<Run>, Stop> {
+/// Reads the runs of `FILE`, or the run of `FILE@RUN` whose name starts with `RUN`.
+pub(super) fn file_at_run(name: &str) -> Result<Vec<Run>, CliError> {
     if Path::new(name).exists() {
         return file(Path::new(name));
     }
@@ -48,8 +48,8 @@ pub(super) fn file_at_run(name: &str) -> Result<Vec<Run>, Stop> {
         return Ok(runs);
     }
     let all: Vec<String> = all.into_iter().collect();
-    Err(Stop::usage(format_args!(
-        "{path}: {} of its runs begin with {id:?}; it has {}",
+    Err(CliError::usage(format_args!(
+        "{path}: {} runs start with {id:?}; the runs are {}",
         found.len(),
         all.join(", ")
     )))

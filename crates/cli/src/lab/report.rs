@@ -1,16 +1,16 @@
-//! `inflight lab report`.
+//! `inflight lab report`: writes a report as HTML and Markdown.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use inflight_lab::experiments;
-use inflight_lab::report::{Report, Subject};
+use inflight_lab::report::{ExperimentInfo, Report};
 
 use super::{args, read};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, ExitStatus};
 
-pub(super) fn run(args: args::Report) -> Result<Exit, Stop> {
+pub(super) fn run(args: args::Report) -> Result<ExitStatus, CliError> {
     let files = match args.records.is_empty() {
         true => read::folder()?,
         false => args.records,
@@ -19,31 +19,31 @@ pub(super) fn run(args: args::Report) -> Result<Exit, Stop> {
     for path in &files {
         runs.extend(read::file(path)?);
     }
-    let report = Report::new(&runs, experiments::all().iter().map(Subject::from));
+    let report = Report::new(&runs, experiments::all().iter().map(ExperimentInfo::from));
     if report.is_empty() {
         let names: Vec<String> = files
             .iter()
             .map(|path| path.display().to_string())
             .collect();
-        return Err(Stop::usage(format_args!(
-            "there are no turns that count in {}",
+        return Err(CliError::usage(format_args!(
+            "no valid turns in {}",
             match names.is_empty() {
                 true => "any file".to_owned(),
                 false => names.join(", "),
             }
         )));
     }
-    // All pages before any is written: one that cannot be filled in leaves none half done.
+    // Fills in all pages before the first is written, so that an error changes no file.
     let mut pages: Vec<(PathBuf, String)> = Vec::new();
     for path in &args.markdown {
         let failed = |error: &dyn std::fmt::Display| {
-            Stop::usage(format_args!("{}: {error}", path.display()))
+            CliError::usage(format_args!("{}: {error}", path.display()))
         };
         let page = fs::read_to_string(path).map_err(|error| failed(&error))?;
         let filled = report.fill(&page).map_err(|error| failed(&error))?;
         pages.push((path.clone(), filled));
     }
-    // Whoever asks for Markdown alone gets it alone.
+    // With --markdown and without --out, no HTML page is written.
     let out = match (args.out, pages.is_empty()) {
         (None, true) => Some(PathBuf::from(args::REPORT)),
         (out, _) => out,
@@ -62,16 +62,16 @@ pub(super) fn run(args: args::Report) -> Result<Exit, Stop> {
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| Stop::stdout(&error))?;
-    Ok(Exit::Success)
+        .map_err(|error| CliError::stdout(&error))?;
+    Ok(ExitStatus::Success)
 }
 
-fn write(path: &Path, page: &str) -> Result<(), Stop> {
+fn write(path: &Path, page: &str) -> Result<(), CliError> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     folder
         .map_or(Ok(()), fs::create_dir_all)
         .and_then(|()| fs::write(path, page))
-        .map_err(|error| Stop::failed(format_args!("{}: {error}", path.display())))
+        .map_err(|error| CliError::failed(format_args!("{}: {error}", path.display())))
 }

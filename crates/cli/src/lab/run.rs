@@ -1,4 +1,4 @@
-//! `inflight lab run`.
+//! `inflight lab run`: runs experiments and records their measurements.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -7,80 +7,85 @@ use std::path::Path;
 use std::time::Duration;
 
 use inflight_lab::experiment::Effort;
-use inflight_lab::process::{COUNTING, Programs};
-use inflight_lab::runner::{self, Event, Order, Outcome, Records, ResumeError};
+use inflight_lab::process::{COUNTING_WORKER, Programs};
+use inflight_lab::runner::{self, Event, Outcome, Records, ResumeError, RunConfig};
 
 use super::args;
-use crate::exit::{Exit, Stop, note};
+use crate::exit::{CliError, ExitStatus, print_note};
 use crate::progress::{Progress, Unit};
 use crate::signal::Interrupt;
 
-/// Where records are kept unless a file is named.
-pub(super) const FOLDER: &str = "docs/records";
+/// The default folder of records. Records that are worth keeping are copied elsewhere.
+pub(super) const FOLDER: &str = "target/lab";
 
-/// In how many steps the bar moves.
+/// The number of steps of the progress bar.
 const STEPS: f64 = 1000.0;
 
-pub(super) fn run(args: args::Run) -> Result<Exit, Stop> {
+pub(super) fn run(args: args::Run) -> Result<ExitStatus, CliError> {
     let records = match args.records {
         Some(path) => Records { path },
         None => Records::in_folder(FOLDER),
     };
-    let programs = programs()
-        .map_err(|error| Stop::usage(format_args!("cannot find this program: {error}")))?;
+    let programs = programs().map_err(|error| {
+        CliError::usage(format_args!(
+            "cannot find the path of this program: {error}"
+        ))
+    })?;
     if cfg!(debug_assertions) {
-        note("a build without optimisation: its figures say nothing about one with it");
+        print_note("this is a debug build: its measurements do not apply to a release build");
     }
     let interrupt = Interrupt::listen()?;
-    let progress = Progress::start(args.progress, Unit::Share);
+    let progress = Progress::start(args.progress, Unit::Steps);
     progress.set_total(STEPS as u64);
-    let interrupted = || interrupt.has_come();
-    let mut tell = |event: &Event<'_>| show(&progress, event);
-    let ended = if args.resume {
-        runner::resume(&records, &programs, &interrupted, &mut tell)
+    let interrupted = || interrupt.is_received();
+    let mut on_event = |event: &Event<'_>| show_event(&progress, event);
+    let result = if args.resume {
+        runner::resume(&records, &programs, &interrupted, &mut on_event)
     } else {
         let experiments = if args.names.is_empty() {
             inflight_lab::experiments::all().iter().collect()
         } else {
             args.names
         };
-        let mut order = Order::of(experiments, args.effort.map_or(Effort::Quick, Effort::from));
+        let mut order =
+            RunConfig::new(experiments, args.effort.map_or(Effort::Quick, Effort::from));
         order.rounds = args.rounds;
         order.seed = args.seed.unwrap_or(order.seed);
-        runner::run(order, &programs, &records, &interrupted, &mut tell).map_err(ResumeError::Io)
+        runner::run(order, &programs, &records, &interrupted, &mut on_event)
+            .map_err(ResumeError::Io)
     };
     progress.clear();
-    let outcome = ended.map_err(|error| {
+    let outcome = result.map_err(|error| {
         let message = format!("{}: {error}", records.path.display());
         match error {
-            ResumeError::Io(_) => Stop::failed(message),
-            _ => Stop::usage(message),
+            ResumeError::Io(_) => CliError::failed(message),
+            _ => CliError::usage(message),
         }
     })?;
     let mut stdout = io::stdout();
     stdout
         .write_all(summary(&outcome, &records.path).as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| Stop::stdout(&error))?;
+        .map_err(|error| CliError::stdout(&error))?;
     Ok(match outcome {
         Outcome {
             interrupted: true, ..
-        } => Exit::Interrupted,
-        Outcome { failed, .. } if !failed.is_empty() => Exit::Failed,
-        _ => Exit::Success,
+        } => ExitStatus::Interrupted,
+        Outcome { failed, .. } if !failed.is_empty() => ExitStatus::Failed,
+        _ => ExitStatus::Success,
     })
 }
 
-/// This program is every process of a measurement.
+/// Returns the command lines of a measurement's processes, which run this program.
 fn programs() -> io::Result<Programs> {
     let own = std::env::current_exe()?.into_os_string();
     let line = |command: &str| [own.clone(), OsString::from("lab"), command.into()].to_vec();
-    let beside = Path::new(&own)
-        .with_file_name(COUNTING)
+    let counting_path = Path::new(&own)
+        .with_file_name(COUNTING_WORKER)
         .with_extension(std::env::consts::EXE_EXTENSION);
-    let counting = beside
+    let counting = counting_path
         .is_file()
-        .then(|| vec![beside.into(), "worker".into()]);
+        .then(|| vec![counting_path.into(), "worker".into()]);
     Ok(Programs {
         origin: line("origin"),
         worker: line("worker"),
@@ -88,12 +93,12 @@ fn programs() -> io::Result<Programs> {
     })
 }
 
-fn show(progress: &Progress, event: &Event<'_>) {
-    let aside = |line: String| progress.aside(|| note(line));
+fn show_event(progress: &Progress, event: &Event<'_>) {
+    let print_line = |line: String| progress.suspend(|| print_note(line));
     match event {
         Event::Turn(turn) => {
             progress.set_position((turn.done * STEPS) as u64);
-            progress.say(|| {
+            progress.set_message(|| {
                 let left = Duration::from_secs(turn.left.as_secs());
                 let left = humantime::format_duration(left);
                 format!("{left} left: {}, {}", turn.experiment, turn.contender)
@@ -103,15 +108,15 @@ fn show(progress: &Progress, event: &Event<'_>) {
             experiment,
             reason,
             repeated,
-        } => aside(format!(
-            "{experiment}: a round is thrown away{}: {reason}",
+        } => print_line(format!(
+            "{experiment}: a round was discarded{}: {reason}",
             if *repeated { " and repeated" } else { "" }
         )),
-        Event::Failed(failed) => aside(format!(
-            "{}: {} is left out at {}: {}",
+        Event::Failed(failed) => print_line(format!(
+            "{}: {} is skipped at {}: {}",
             failed.experiment, failed.contender, failed.x, failed.reason
         )),
-        Event::Absent { who, reason } => aside(format!("without {who}: {reason}")),
+        Event::Absent { name, reason } => print_line(format!("{name} is not measured: {reason}")),
         _ => {}
     }
 }
@@ -127,7 +132,7 @@ fn summary(outcome: &Outcome, path: &Path) -> String {
     if outcome.thrown > 0 {
         let _ = writeln!(
             text,
-            "{} rounds thrown away, as the origin was late or busy",
+            "{} rounds discarded because the server was late or busy",
             outcome.thrown
         );
     }
@@ -140,10 +145,10 @@ fn summary(outcome: &Outcome, path: &Path) -> String {
     }
     if !outcome.absent.is_empty() {
         let names: Vec<&str> = outcome.absent.keys().map(String::as_str).collect();
-        let _ = writeln!(text, "not there, and so not measured: {}", names.join(", "));
+        let _ = writeln!(text, "not available and not measured: {}", names.join(", "));
     }
     if outcome.interrupted {
-        text.push_str("interrupted: `inflight lab run --resume` does the rest\n");
+        text.push_str("interrupted: continue with `inflight lab run --resume`\n");
     }
     text
 }

@@ -1,10 +1,10 @@
-//! `inflight stalls`: a live picture of an event loop, while pages are fetched in ways that stall
-//! it and in ways that do not.
+//! `inflight stalls`: shows a live chart of how late an event loop is, while pages are fetched in
+//! ways that stall it and in ways that do not.
 //!
-//! `fetching` is the loop that is looked at, `picture` what is on the screen.
+//! `fetch_loop` fetches the pages and measures the event loop. `screen` draws the chart.
 
-mod fetching;
-mod picture;
+mod fetch_loop;
+mod screen;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -14,29 +14,29 @@ use inflight_origin::Origin;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
-use self::fetching::{Fetching, How, Plan};
-use self::picture::{Asked, Picture};
+use self::fetch_loop::{FetchMode, FetchOptions, FetchTask};
+use self::screen::{KeyAction, Screen};
 use crate::args::{self, EventLoop};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, ExitStatus};
 use crate::output::describe;
 
-/// How often the picture moves on.
-const FRAME: Duration = Duration::from_millis(50);
+/// The interval at which the chart gets a new column.
+const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 
-pub(crate) fn run(args: args::Stalls) -> Result<Exit, Stop> {
+pub(crate) fn run(args: args::Stalls) -> Result<ExitStatus, CliError> {
     if !io::stdout().is_terminal() {
-        return Err(Stop::usage(
-            "stalls draws on a terminal, and standard output is none; `inflight gather --probe` says in words how late the loop was",
+        return Err(CliError::usage(
+            "standard output is not a terminal; use `inflight gather --probe` to print how late the loop was",
         ));
     }
     let cell = cell(args.runtime)?;
-    let unable = |error| Stop::usage(describe(&error));
-    let backend = cell.start(Some(args.workers)).map_err(unable)?;
-    // A server on a thread of its own, unless another is asked for.
+    let usage_error = |error| CliError::usage(describe(&error));
+    let backend = cell.start(Some(args.workers)).map_err(usage_error)?;
+    // The local server runs on a thread of its own.
     let origin = match &args.url {
         Some(_) => None,
         None => Some(Origin::start().map_err(|error| {
-            Stop::usage(format_args!("the local server cannot start: {error}"))
+            CliError::usage(format_args!("cannot start the local server: {error}"))
         })?),
     };
     let url = match (args.url, &origin) {
@@ -48,79 +48,82 @@ pub(crate) fn run(args: args::Stalls) -> Result<Exit, Stop> {
         n => format!("{n} workers"),
     };
     let title = format!("{}, {workers}: {url}", cell.runtime());
-    let plan = Plan {
+    let options = FetchOptions {
         url,
         every: args.every,
         threshold: threshold(args.delay),
-        how: How::Inline,
+        mode: FetchMode::Inline,
     };
-    let fetching = Fetching::start(&backend, plan).map_err(unable)?;
-    let mut picture = Picture::new(title, fetching.look());
+    let task = FetchTask::start(&backend, options).map_err(usage_error)?;
+    let mut screen = Screen::new(title, task.snapshot());
 
-    // From here on a panic puts the terminal back before it says anything.
+    // `try_init` also installs a panic hook that restores the terminal before the message is printed.
     let shown = match ratatui::try_init() {
-        Ok(mut terminal) => show(&mut terminal, &mut picture, &fetching),
-        Err(error) => Err(Stop::usage(format_args!(
-            "cannot take the terminal: {error}"
+        Ok(mut terminal) => show(&mut terminal, &mut screen, &task),
+        Err(error) => Err(CliError::usage(format_args!(
+            "cannot set up the terminal: {error}"
         ))),
     };
     let restored = ratatui::try_restore();
-    let exit = shown?;
+    let status = shown?;
     let mut stdout = io::stdout();
     restored
-        .and_then(|()| stdout.write_all(picture.summary().as_bytes()))
+        .and_then(|()| stdout.write_all(screen.summary().as_bytes()))
         .and_then(|()| stdout.flush())
-        .map_err(|error| Stop::stdout(&error))?;
-    Ok(exit)
+        .map_err(|error| CliError::stdout(&error))?;
+    Ok(status)
 }
 
-/// hyper on the runtime that is asked for, or on the first that is compiled in.
-fn cell(asked: Option<EventLoop>) -> Result<Cell, Stop> {
+/// Returns hyper on the requested runtime, or on the first that is compiled in.
+fn cell(requested: Option<EventLoop>) -> Result<Cell, CliError> {
     let all = [EventLoop::Tokio, EventLoop::Smol, EventLoop::AsyncStd];
     let first = all
         .into_iter()
         .find(|event_loop| event_loop.cell().is_compiled());
-    let chosen = asked.or(first).ok_or_else(|| {
-        Stop::usage(
+    let chosen = requested.or(first).ok_or_else(|| {
+        CliError::usage(
             "no event loop is compiled in: build with one of the features tokio, smol, async-std",
         )
     })?;
     Ok(chosen.cell())
 }
 
-/// Half of what the page takes, so that each fetch in the task is told; but a poll of more than
-/// 100 ms always is, and one of 10 ms may be the machine's doing.
+/// Returns the threshold for a stall: half of the page's delay, so that each blocking fetch is a stall.
+///
+/// A poll of more than 100 ms always counts, and one of less than 10 ms never does, because a busy
+/// machine can cause it.
 fn threshold(delay: Duration) -> Duration {
     (delay / 2).clamp(Duration::from_millis(10), Duration::from_millis(100))
 }
 
+/// Draws the screen and handles keys until the user quits.
 fn show(
     terminal: &mut DefaultTerminal,
-    picture: &mut Picture,
-    fetching: &Fetching,
-) -> Result<Exit, Stop> {
-    let failed = |error: io::Error| Stop::stdout(&error);
+    screen: &mut Screen,
+    task: &FetchTask,
+) -> Result<ExitStatus, CliError> {
+    let failed = |error: io::Error| CliError::stdout(&error);
     loop {
-        if fetching.is_over() {
-            return Err(Stop::failed("the task that fetches has panicked"));
+        if task.is_finished() {
+            return Err(CliError::failed("the task that fetches pages has panicked"));
         }
-        picture.see(fetching.look());
-        terminal.draw(|frame| picture.draw(frame)).map_err(failed)?;
-        let next = Instant::now() + FRAME;
+        screen.update(task.snapshot());
+        terminal.draw(|frame| screen.draw(frame)).map_err(failed)?;
+        let next = Instant::now() + FRAME_INTERVAL;
         while event::poll(next.saturating_duration_since(Instant::now())).map_err(failed)? {
             if let Event::Key(key) = event::read().map_err(failed)?
                 && key.kind == KeyEventKind::Press
             {
-                match picture.press(key) {
-                    Asked::Nothing => {}
-                    Asked::TurnTo(how) => fetching.turn_to(how),
-                    Asked::Reset => fetching.reset(),
-                    Asked::Leave => return Ok(Exit::Success),
-                    Asked::Interrupt => return Ok(Exit::Interrupted),
+                match screen.handle_key(key) {
+                    KeyAction::None => {}
+                    KeyAction::SwitchTo(mode) => task.switch_to(mode),
+                    KeyAction::Reset => task.reset(),
+                    KeyAction::Quit => return Ok(ExitStatus::Success),
+                    KeyAction::Interrupt => return Ok(ExitStatus::Interrupted),
                 }
             }
-            // Another size, or another wish.
-            terminal.draw(|frame| picture.draw(frame)).map_err(failed)?;
+            // The size or the selected mode may have changed.
+            terminal.draw(|frame| screen.draw(frame)).map_err(failed)?;
         }
     }
 }

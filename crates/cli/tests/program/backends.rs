@@ -1,11 +1,11 @@
-//! The table of backends.
+//! `inflight backends`.
 
 use serde_json::{Value, json};
 
 use crate::program::{backends, records, run};
 
 #[test]
-fn every_cell_says_what_it_can_do_or_what_adds_it() {
+fn every_cell_has_capabilities_or_the_features_that_add_it() {
     let ran = run(["backends", "--format", "jsonl"]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     let cells = records(&ran.stdout);
@@ -67,19 +67,19 @@ fn the_table_has_a_row_for_each_cell() {
     feature = "ureq"
 ))]
 #[test]
-fn the_book_shows_the_table_as_it_is() {
+fn the_table_in_the_book_is_current() {
     let table = run(["backends", "--format", "table"]);
     let shown = include_str!("../../../../docs/output/backends.txt");
     assert!(
         table.stdout == shown,
-        "docs/update-output.sh writes it anew: {}",
+        "update it with docs/update-output.sh: {}",
         table.stdout
     );
 }
 
 #[cfg(not(all(feature = "smol", feature = "async-std")))]
 #[test]
-fn a_backend_that_is_not_compiled_in_names_its_feature() {
+fn the_error_for_a_backend_that_is_not_compiled_in_names_its_feature() {
     let missing = if cfg!(feature = "smol") {
         "async-std"
     } else {

@@ -1,4 +1,4 @@
-//! The program with few file descriptors, on Linux: there, the whole of 127.0.0.0/8 is this machine.
+//! The program with few file descriptors. Only on Linux, where all of 127.0.0.0/8 is this machine.
 
 use std::process::{Command, Stdio};
 
@@ -6,10 +6,10 @@ use inflight::Cell;
 use inflight_origin::{Options, Origin};
 use serde_json::Value;
 
-use crate::program::{Ran, finish, records};
+use crate::program::{ProgramOutput, finish, records};
 
-/// Runs the program with this many file descriptors.
-fn run_with(descriptors: usize, args: &[&str]) -> Ran {
+/// Runs the program with a limit on file descriptors.
+fn run_with(descriptors: usize, args: &[&str]) -> ProgramOutput {
     let mut command = Command::new("sh");
     command
         .arg("-c")
@@ -23,7 +23,7 @@ fn run_with(descriptors: usize, args: &[&str]) -> Ran {
     finish(command.spawn().unwrap())
 }
 
-/// The cells whose connections are kept by the pool of `inflight-net`.
+/// Returns the cells that use the connection pool of `inflight-net`.
 fn pooled() -> impl Iterator<Item = String> {
     Cell::compiled()
         .filter(|cell| matches!(cell.client(), "hyper" | "surf"))
@@ -47,7 +47,7 @@ fn gather(descriptors: usize, cell: &str, urls: &[String]) -> Vec<Value> {
 }
 
 #[test]
-fn idle_connections_make_room_for_those_to_other_hosts() {
+fn idle_connections_are_closed_to_connect_to_other_hosts() {
     let options = Options::default().with_listen("0.0.0.0:0".parse().unwrap());
     let origin = Origin::bind(options).unwrap();
     let port = origin.addr().port();
@@ -55,7 +55,7 @@ fn idle_connections_make_room_for_those_to_other_hosts() {
         .map(|n| format!("http://127.0.1.{}:{port}/bytes/12", n + 1))
         .collect();
     for cell in pooled() {
-        // Fewer than there are hosts, and the program needs some for itself.
+        // Fewer descriptors than hosts.
         let records = gather(80, &cell, &urls);
         assert_eq!(records.len(), urls.len(), "{cell}");
     }
@@ -73,7 +73,7 @@ fn many_requests_need_few_descriptors() {
 }
 
 #[test]
-fn too_few_descriptors_are_an_answer_or_an_error_with_the_remedy() {
+fn with_too_few_descriptors_the_request_succeeds_or_the_error_says_what_to_do() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/bytes/12");
     for cell in Cell::compiled() {

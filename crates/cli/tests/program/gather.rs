@@ -1,4 +1,4 @@
-//! What `gather` reports, and when it stops.
+//! The results of `gather`, and when it stops.
 
 use std::thread;
 
@@ -41,8 +41,8 @@ fn a_record_has_every_field_and_no_other() {
 
     // In the order in which they are documented.
     let keys: Vec<_> = expected.as_object().unwrap().keys().cloned().collect();
-    let mut keys_by_place = keys.clone();
-    keys_by_place.sort_by_key(|key| ran.stdout.find(&format!("\"{key}\":")));
+    let mut keys_in_output_order = keys.clone();
+    keys_in_output_order.sort_by_key(|key| ran.stdout.find(&format!("\"{key}\":")));
     let documented = [
         "index",
         "url",
@@ -56,7 +56,7 @@ fn a_record_has_every_field_and_no_other() {
         "sha256",
         "error",
     ];
-    assert_eq!(keys_by_place, documented);
+    assert_eq!(keys_in_output_order, documented);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn all_backends_give_the_same_results() {
         let mut records = ran.records();
         for record in &mut records {
             record["elapsed_ms"].take();
-            // How far a transfer came before it failed, and the words for it, are the client's.
+            // The number of bytes before a failure and the message depend on the client.
             if !record["error"].is_null() {
                 record["bytes"].take();
                 record["error"]["message"].take();
@@ -154,8 +154,8 @@ fn all_backends_give_the_same_results() {
             .into_iter()
             .map(|name| (name, scope.spawn(move || results(name))))
             .collect();
-        let ended = running.into_iter();
-        ended
+        let threads = running.into_iter();
+        threads
             .map(|(name, thread)| (name, thread.join().unwrap()))
             .collect()
     });
@@ -187,7 +187,7 @@ fn all_backends_give_the_same_results() {
 }
 
 #[test]
-fn an_error_status_is_a_failure_only_when_asked() {
+fn an_error_status_is_a_failure_only_with_the_option() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/status/418");
     let lax = run(["gather", &url]);
@@ -202,7 +202,7 @@ fn an_error_status_is_a_failure_only_when_asked() {
 }
 
 #[test]
-fn a_body_of_the_longest_length_allowed_passes() {
+fn a_body_of_the_maximum_length_succeeds() {
     let origin = Origin::start().unwrap();
     let (exact, chunked) = (origin.url("/bytes/1000"), origin.url("/stream-bytes/1000"));
     let ran = run(["gather", "--max-body", "1000", &exact, &chunked]);
@@ -220,7 +220,7 @@ fn a_body_of_the_longest_length_allowed_passes() {
 }
 
 #[test]
-fn the_first_failure_cancels_the_rest_when_asked() {
+fn the_first_failure_cancels_the_rest_with_the_option() {
     let origin = Origin::start().unwrap();
     let refused = format!("http://{}/", refused().unwrap());
     let hang = origin.url("/hang");
@@ -247,14 +247,14 @@ fn the_first_failure_cancels_the_rest_when_asked() {
         ]
     );
     assert_eq!(ran.code, Some(1));
-    // Those that were never started say so.
+    // Requests that were never started have no attempts.
     let attempts: Vec<_> = records.iter().map(|record| &record["attempts"]).collect();
     assert_eq!(attempts, [1, 1, 1, 0, 0]);
     assert!(origin.stats().requests <= 2);
 }
 
 #[test]
-fn the_deadline_is_for_the_batch_and_keeps_what_has_finished() {
+fn the_deadline_is_for_all_requests_and_keeps_finished_results() {
     let origin = Origin::start().unwrap();
     let (page, hang, half) = (
         origin.url("/page/1"),
@@ -275,7 +275,7 @@ fn the_deadline_is_for_the_batch_and_keeps_what_has_finished() {
     let records = ran.records();
     assert_eq!(kinds(&records), ["ok", "deadline", "deadline", "deadline"]);
     assert_eq!(ran.code, Some(1));
-    // What was seen of a request that was cut off is not lost.
+    // The status and the bytes of a cancelled request are reported.
     assert_eq!(
         (&records[1]["status"], &records[1]["bytes"]),
         (&json!(200), &json!(16))
@@ -334,7 +334,7 @@ fn a_table_is_aligned_and_ends_in_a_summary() {
 }
 
 #[test]
-fn progress_is_on_standard_error_and_only_when_wanted() {
+fn progress_is_on_standard_error_and_only_if_enabled() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/1");
     let show = |when| run(["gather", "--progress", when, &url, &url]);
@@ -348,7 +348,7 @@ fn progress_is_on_standard_error_and_only_when_wanted() {
 }
 
 #[test]
-fn the_probe_tells_of_the_loop_at_the_end() {
+fn the_probe_reports_on_the_loop_at_the_end() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/7");
     for backend in backends() {
@@ -360,15 +360,15 @@ fn the_probe_tells_of_the_loop_at_the_end() {
         }
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         assert_eq!(ran.records().len(), 1);
-        let told: Vec<_> = ran.stderr.lines().collect();
+        let lines: Vec<_> = ran.stderr.lines().collect();
         assert!(
-            told[0].starts_with("probe: the loop was late by "),
-            "{told:?}"
+            lines[0].starts_with("probe: the loop was late by "),
+            "{lines:?}"
         );
-        assert!(told.len() > 1, "{told:?}");
+        assert!(lines.len() > 1, "{lines:?}");
         assert!(
-            told.iter().all(|line| line.starts_with("probe: ")),
-            "{told:?}"
+            lines.iter().all(|line| line.starts_with("probe: ")),
+            "{lines:?}"
         );
     }
 }

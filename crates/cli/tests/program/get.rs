@@ -1,4 +1,4 @@
-//! One URL.
+//! `inflight get`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::output::names;
 use crate::program::{backends, finish, program, records, run};
 
-fn echoed(args: &[&str]) -> Value {
+fn get_echo(args: &[&str]) -> Value {
     let ran = run(["get"].iter().chain(args));
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     serde_json::from_str(&ran.stdout).unwrap()
@@ -27,13 +27,13 @@ fn the_body_is_on_standard_output_and_nothing_else() {
 }
 
 #[test]
-fn a_coded_body_is_decoded_unless_told_otherwise() {
+fn a_compressed_body_is_decoded_by_default() {
     let origin = Origin::start().unwrap();
     let file = tempfile::tempdir().unwrap();
     let path = file.path().join("body");
     let path = path.to_str().unwrap();
     for backend in backends() {
-        let shown = echoed(&["--backend", backend, &origin.url("/gzip")]);
+        let shown = get_echo(&["--backend", backend, &origin.url("/gzip")]);
         assert_eq!(shown["gzipped"], true, "{backend}");
         let url = origin.url("/coded/zstd/1000");
         let ran = run([
@@ -49,23 +49,23 @@ fn a_coded_body_is_decoded_unless_told_otherwise() {
         let coded = fs::read(path).unwrap();
         assert!(coded.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "{backend}");
         assert!(coded.len() < 1000, "{backend}");
-        let shown = echoed(&["--no-decompress", &origin.url("/headers")]);
+        let shown = get_echo(&["--no-decompress", &origin.url("/headers")]);
         assert_eq!(shown["headers"]["Accept-Encoding"], Value::Null);
     }
 }
 
 #[test]
-fn a_request_is_what_was_asked_for() {
+fn the_options_set_the_method_the_headers_and_the_body() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/anything?a=b");
-    let plain = echoed(&[&url]);
+    let plain = get_echo(&[&url]);
     assert_eq!(plain["method"], "GET");
     assert_eq!(
         plain["headers"]["User-Agent"],
         concat!("inflight/", env!("CARGO_PKG_VERSION"))
     );
 
-    let asked = echoed(&[
+    let echo = get_echo(&[
         "-X",
         "PATCH",
         "-H",
@@ -78,19 +78,19 @@ fn a_request_is_what_was_asked_for() {
         "some text",
         &url,
     ]);
-    assert_eq!(asked["method"], "PATCH");
-    assert_eq!(asked["data"], "some text");
-    assert_eq!(asked["args"], json!({"a": "b"}));
-    assert_eq!(asked["headers"]["X-One"], "1");
-    assert_eq!(asked["headers"]["User-Agent"], "me");
-    assert_eq!(asked["headers"]["Content-Type"], "text/plain");
+    assert_eq!(echo["method"], "PATCH");
+    assert_eq!(echo["data"], "some text");
+    assert_eq!(echo["args"], json!({"a": "b"}));
+    assert_eq!(echo["headers"]["X-One"], "1");
+    assert_eq!(echo["headers"]["User-Agent"], "me");
+    assert_eq!(echo["headers"]["Content-Type"], "text/plain");
 }
 
 #[test]
-fn data_is_a_form_that_is_posted_unless_told_otherwise() {
+fn data_is_posted_as_a_form_by_default() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/anything");
-    let posted = echoed(&["-d", "a=1&b=2", &url]);
+    let posted = get_echo(&["-d", "a=1&b=2", &url]);
     assert_eq!(
         (&posted["method"], &posted["form"]),
         (&json!("POST"), &json!({"a": "1", "b": "2"}))
@@ -99,7 +99,7 @@ fn data_is_a_form_that_is_posted_unless_told_otherwise() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("data");
     fs::write(&file, "line\r\nline\n").unwrap();
-    let from_file = echoed(&[
+    let from_file = get_echo(&[
         "-H",
         "content-type: text/plain",
         "-d",
@@ -108,12 +108,12 @@ fn data_is_a_form_that_is_posted_unless_told_otherwise() {
     ]);
     assert_eq!(from_file["data"], "line\r\nline\n");
 
-    // With its length, and again where a redirect wants it.
+    // A file is sent with its length, and is sent again after a redirect with status 307.
     fs::write(&file, payload::bytes(300_000, 0)).unwrap();
     let redirect = origin.url("/redirect-to?url=/upload&status_code=307");
     for backend in backends() {
         let data = format!("@{}", file.display());
-        let uploaded = echoed(&["--backend", backend, "-d", &data, &redirect]);
+        let uploaded = get_echo(&["--backend", backend, "-d", &data, &redirect]);
         assert_eq!(uploaded["bytes"], 300_000, "{backend}");
         assert_eq!(uploaded["content_length"], 300_000, "{backend}");
     }
@@ -130,7 +130,7 @@ fn data_is_a_form_that_is_posted_unless_told_otherwise() {
 }
 
 #[test]
-fn the_head_comes_first_when_asked_for() {
+fn include_writes_the_head_before_the_body() {
     let origin = Origin::start().unwrap();
     let ran = run(["get", "-i", &origin.url("/response-headers?X-Seen=yes")]);
     let (head, body) = ran.stdout.split_once("\r\n\r\n").unwrap();
@@ -138,7 +138,8 @@ fn the_head_comes_first_when_asked_for() {
     assert!(head.contains("\r\nx-seen: yes"), "{head}");
     assert!(body.contains("X-Seen"), "{body}");
 
-    // A HEAD has the length of a body that does not come, and that is not too long either.
+    // The response to a HEAD request declares a length but has no body, so `--max-body` is not
+    // exceeded.
     let ran = run([
         "get",
         "-i",
@@ -186,7 +187,7 @@ fn an_error_is_one_line_on_standard_error() {
 }
 
 #[test]
-fn a_file_is_whole_or_not_there() {
+fn a_file_is_complete_or_does_not_exist() {
     let origin = Origin::start().unwrap();
     let short = Scripted::same(
         Script::new()
@@ -207,7 +208,7 @@ fn a_file_is_whole_or_not_there() {
     assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""));
     assert_eq!(fs::read_to_string(&file).unwrap(), payload::page(1));
 
-    // What is there stays when its successor fails.
+    // An existing file is kept if the new request fails.
     let ran = run(["get", "-o", path, &short.url("/")]);
     assert_eq!(ran.code, Some(1));
     assert_eq!(fs::read_to_string(&file).unwrap(), payload::page(1));
@@ -215,7 +216,7 @@ fn a_file_is_whole_or_not_there() {
 }
 
 #[test]
-fn a_record_is_written_when_a_format_is_asked_for() {
+fn a_record_is_written_with_the_format_option() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("page");
@@ -251,9 +252,9 @@ fn a_record_is_written_when_a_format_is_asked_for() {
 }
 
 #[test]
-fn the_body_is_written_as_it_comes_and_a_closed_pipe_is_a_quiet_end() {
+fn the_body_is_written_as_it_arrives_and_a_closed_pipe_ends_without_a_message() {
     let origin = Origin::start().unwrap();
-    // A piece every 10 ms, for as long as anybody reads.
+    // A chunk every 10 ms, until the connection is closed.
     let url = origin.url("/slow-body?chunks=1000000&size=16&pause_ms=10");
     let mut child = program(["get", &url]).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();

@@ -1,4 +1,4 @@
-//! Where the URLs come from.
+//! The input of `gather`.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -7,9 +7,9 @@ use std::thread;
 
 use inflight_origin::Origin;
 
-use crate::program::{Ran, finish, kinds, next_line, program, records, run};
+use crate::program::{ProgramOutput, finish, kinds, next_line, program, records, run};
 
-fn with_stdin(args: &[&str], stdin: impl AsRef<[u8]>) -> Ran {
+fn with_stdin(args: &[&str], stdin: impl AsRef<[u8]>) -> ProgramOutput {
     let mut child = program(args).spawn().unwrap();
     child
         .stdin
@@ -21,7 +21,7 @@ fn with_stdin(args: &[&str], stdin: impl AsRef<[u8]>) -> Ran {
 }
 
 #[test]
-fn a_malformed_line_is_one_failure_that_names_it() {
+fn a_malformed_line_is_one_failure_with_its_line_number() {
     let origin = Origin::start().unwrap();
     let lines: Vec<String> = (1..=10)
         .map(|n| match n {
@@ -49,7 +49,7 @@ fn a_malformed_line_is_one_failure_that_names_it() {
 }
 
 #[test]
-fn blank_lines_and_comments_are_no_urls() {
+fn blank_lines_and_comments_are_skipped() {
     let origin = Origin::start().unwrap();
     let (one, two) = (origin.url("/page/1"), origin.url("/page/2"));
     let ran = with_stdin(
@@ -77,7 +77,7 @@ fn arguments_come_before_the_file() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_no_url() {
+fn a_line_that_is_not_utf_8_is_an_invalid_url() {
     let origin = Origin::start().unwrap();
     let mut lines = b"http://127.0.0.1/\xff\xfe\n".to_vec();
     lines.extend_from_slice(origin.url("/page/1").as_bytes());
@@ -89,15 +89,15 @@ fn bytes_that_are_no_text_are_no_url() {
 }
 
 #[test]
-fn an_empty_input_is_no_failure() {
+fn an_empty_input_succeeds() {
     let ran = with_stdin(&["gather", "--input", "-"], "\n# nothing\n");
     assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""));
 }
 
-/// A pipe that goes on for ever is read as results are, and a reader who has seen enough ends
-/// it all without a word.
+/// A pipe that never ends is read as requests finish. When the reader of the output closes it, the
+/// program ends without a message.
 #[test]
-fn an_endless_pipe_works_until_the_reader_leaves() {
+fn an_endless_pipe_works_until_the_reader_closes_it() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/1");
     for format in ["jsonl", "table"] {
@@ -106,7 +106,7 @@ fn an_endless_pipe_works_until_the_reader_leaves() {
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let line = format!("{url}\n");
-        // Ends when the program does, and takes its end of the pipe with it.
+        // The write fails when the program has ended.
         let feeder = thread::spawn(move || while stdin.write_all(line.as_bytes()).is_ok() {});
         for _ in 0..100 {
             let line = next_line(&mut child);
@@ -121,9 +121,9 @@ fn an_endless_pipe_works_until_the_reader_leaves() {
     }
 }
 
-/// A URL is fetched when its line is there, not when the pipe is at its end.
+/// A URL is fetched when its line has been read, not when the pipe is closed.
 #[test]
-fn a_pipe_that_pauses_holds_up_nobody() {
+fn a_pipe_that_pauses_does_not_delay_requests() {
     let origin = Origin::start().unwrap();
     let mut child = program(["gather", "--input", "-"]).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -136,7 +136,8 @@ fn a_pipe_that_pauses_holds_up_nobody() {
     assert_eq!(finish(child).code, Some(0));
 }
 
-/// After a deadline nobody waits for the rest of a pipe, and its end is not taken for reached.
+/// After the deadline, the program does not wait for the rest of a pipe and reports that it was not
+/// read.
 #[test]
 fn a_deadline_ends_an_idle_pipe() {
     let mut child = program(["gather", "--input", "-", "--deadline", "50ms"])
@@ -149,9 +150,9 @@ fn a_deadline_ends_an_idle_pipe() {
     assert!(ran.stderr.contains("deadline"), "{ran:?}");
 }
 
-/// A file on standard input is a file: its end is known to come.
+/// A regular file on standard input is read to its end, as with `--input FILE`.
 #[test]
-fn what_is_left_of_a_file_is_reported_after_a_deadline() {
+fn the_rest_of_a_file_is_reported_after_a_deadline() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("urls.txt");

@@ -10,18 +10,18 @@ use inflight_origin::Origin;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::output::names;
-use crate::program::{PATIENCE, backends, finish, kinds, next_line, program, records, until};
+use crate::program::{TIMEOUT, backends, finish, kinds, next_line, program, records, until};
 
 fn interrupt(child: &Child) {
     kill_process(Pid::from_child(child), Signal::INT).unwrap();
 }
 
 #[test]
-fn the_first_ends_in_order_and_every_url_has_a_result() {
+fn the_first_is_a_graceful_shutdown_and_every_url_has_a_result() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("urls.txt");
-    // More than are read ahead.
+    // More lines than are read ahead.
     fs::write(&file, vec![origin.url("/hang"); 500].join("\n")).unwrap();
     for backend in backends() {
         origin.reset_stats();
@@ -40,7 +40,7 @@ fn the_first_ends_in_order_and_every_url_has_a_result() {
         .unwrap();
         let first = next_line(&mut child);
         origin
-            .wait_for(PATIENCE, |stats| stats.in_flight == 3)
+            .wait_for(TIMEOUT, |stats| stats.in_flight == 3)
             .unwrap();
         interrupt(&child);
         let mut ran = finish(child);
@@ -49,21 +49,21 @@ fn the_first_ends_in_order_and_every_url_has_a_result() {
         assert_eq!(
             kinds(&records(&ran.stdout))[0],
             "ok",
-            "{backend}: what has finished stays"
+            "{backend}: the finished result is kept"
         );
         let records = ran.records();
         assert_eq!(kinds(&records)[1..], vec!["cancelled"; 501], "{backend}");
-        // Nothing was started after the signal, and what had been is over.
+        // No request was started after the signal, and all connections are closed.
         let stats = origin
-            .wait_for(PATIENCE, |stats| stats.connections_open == 0)
+            .wait_for(TIMEOUT, |stats| stats.connections_open == 0)
             .unwrap();
         assert_eq!(stats.requests, 4, "{backend}");
     }
 }
 
-/// The lines of a pipe that nobody has read stay unread.
+/// The rest of the pipe is not read after the signal.
 #[test]
-fn an_endless_pipe_does_not_keep_it() {
+fn a_pipe_that_never_ends_does_not_delay_the_exit() {
     let origin = Origin::start().unwrap();
     let mut child = program(["gather", "--input", "-", "--limit", "2"])
         .spawn()
@@ -72,7 +72,7 @@ fn an_endless_pipe_does_not_keep_it() {
     let line = origin.url("/hang") + "\n";
     let feeder = thread::spawn(move || while stdin.write_all(line.as_bytes()).is_ok() {});
     origin
-        .wait_for(PATIENCE, |stats| stats.in_flight == 2)
+        .wait_for(TIMEOUT, |stats| stats.in_flight == 2)
         .unwrap();
     interrupt(&child);
     let ran = finish(child);
@@ -83,9 +83,9 @@ fn an_endless_pipe_does_not_keep_it() {
     assert!(kinds(&records).iter().all(|kind| *kind == "cancelled"));
 }
 
-/// Standard output is full and nobody reads it, so that an orderly end is not to be had.
+/// Standard output is full and is not read, so the program blocks and cannot shut down gracefully.
 #[test]
-fn the_second_ends_at_once_and_leaves_no_half_a_line() {
+fn the_second_exits_immediately_and_leaves_no_partial_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("urls.txt");
     fs::write(&file, vec!["nonsense"; 5000].join("\n")).unwrap();
@@ -93,7 +93,7 @@ fn the_second_ends_at_once_and_leaves_no_half_a_line() {
         .spawn()
         .unwrap();
     let first = next_line(&mut child);
-    // One that is not taken yet swallows the next, so it takes an unknown number of them.
+    // Pending signals of the same kind are merged, so more than two may be needed.
     until(|| {
         interrupt(&child);
         child.try_wait().unwrap()
@@ -105,10 +105,10 @@ fn the_second_ends_at_once_and_leaves_no_half_a_line() {
 }
 
 #[test]
-fn no_half_a_file_is_left() {
+fn no_partial_file_is_left() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    // Enough for a first write, and then nothing for an hour.
+    // The first chunk is large enough to be written. The second follows after an hour.
     let url = origin.url("/slow-body?chunks=2&size=600000&pause_ms=3600000");
     let path = directory.path().to_str().unwrap();
     let page = directory.path().join("page");
@@ -118,7 +118,7 @@ fn no_half_a_file_is_left() {
     ];
     for args in commands {
         let child = program(args).spawn().unwrap();
-        // Its beginning is there, under a name that says what it is.
+        // Waits until the temporary file has its first bytes.
         let size =
             |name: &String| fs::metadata(directory.path().join(name)).map_or(0, |file| file.len());
         until(|| {
@@ -140,14 +140,14 @@ fn no_half_a_file_is_left() {
 }
 
 #[test]
-fn it_ends_a_get_too() {
+fn it_cancels_a_get_too() {
     let origin = Origin::start().unwrap();
     for backend in backends() {
         let mut child = program(["get", "--backend", backend, &origin.url("/hang-body")])
             .spawn()
             .unwrap();
         let mut stdout = child.stdout.take().unwrap();
-        // All that comes of the body is there before its end is.
+        // The bytes that have arrived can be read before the body ends.
         let mut start = [0; 16];
         stdout.read_exact(&mut start).unwrap();
         interrupt(&child);

@@ -1,4 +1,4 @@
-//! The experiments.
+//! `inflight lab list` and `inflight lab run`.
 
 use std::fs;
 use std::path::Path;
@@ -7,16 +7,16 @@ use crate::program::run;
 
 fn lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
-    assert!(text.ends_with('\n'), "half a line: {text}");
+    assert!(text.ends_with('\n'), "incomplete line: {text}");
     let rows = text.lines().filter(|line| !line.starts_with('#'));
     rows.skip(1).map(str::to_owned).collect()
 }
 
 #[test]
-fn what_is_there_is_listed_with_how_much_is_run() {
+fn the_list_shows_each_experiment_and_its_duration() {
     let help = run(["lab", "--help"]).stdout;
     assert!(help.contains("\n  inflight lab run"), "{help}");
-    assert!(!help.contains("worker"), "for itself alone: {help}");
+    assert!(!help.contains("worker"), "hidden command: {help}");
     let ran = run(["lab", "list"]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     for text in ["\ngather\n", "quick: ", "full: ", "about ", "?\n"] {
@@ -25,12 +25,12 @@ fn what_is_there_is_listed_with_how_much_is_run() {
 }
 
 #[test]
-fn nonsense_is_a_usage_error_and_nothing_is_run() {
+fn an_invalid_command_line_is_a_usage_error_and_nothing_is_run() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("records.csv");
     let file = path.to_str().unwrap();
     let cases: &[(&[&str], &str)] = &[
-        (&["weather"], "there are gather, sequential"),
+        (&["weather"], "the experiments are gather, sequential"),
         (&["heartbeat", "--rounds", "0"], "--rounds"),
         (&["heartbeat", "--rounds", "-1"], "--rounds"),
         (&["heartbeat", "--effort", "some"], "quick"),
@@ -59,7 +59,7 @@ fn nonsense_is_a_usage_error_and_nothing_is_run() {
 }
 
 #[test]
-fn a_run_is_recorded_beside_what_it_ran_on() {
+fn a_run_is_recorded_with_a_description_of_the_machine() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("folder").join("records.csv");
     let file = path.to_str().unwrap();
@@ -99,7 +99,7 @@ fn a_run_is_recorded_beside_what_it_ran_on() {
 
 #[cfg(unix)]
 #[test]
-fn an_interruption_keeps_what_is_finished_and_the_rest_can_be_resumed() {
+fn an_interrupt_keeps_finished_turns_and_the_rest_can_be_resumed() {
     use rustix::process::{Pid, Signal, kill_process};
 
     use crate::program::{finish, program, until};
@@ -117,7 +117,7 @@ fn an_interruption_keeps_what_is_finished_and_the_rest_can_be_resumed() {
         file,
     ];
     let child = program(args).spawn().unwrap();
-    // The first round is there.
+    // Waits until the first round has been recorded.
     until(|| {
         let text = fs::read_to_string(&path).unwrap_or_default();
         text.contains(",heartbeat,").then_some(())

@@ -1,12 +1,12 @@
-//! What records say: reports and comparisons.
+//! `inflight lab report` and `inflight lab cmp`.
 
 use std::fs;
 use std::path::Path;
 
 use crate::program::run;
 
-/// A file with runs of ten rounds of six cells and the first again; the last figure of a run is how
-/// much slower `smol/isahc` is at a hundred pages.
+/// Writes a file of runs, each with ten rounds of six cells and the first cell again. The second value
+/// of a run is the factor by which `smol/isahc` is slower at a hundred pages.
 fn records(path: &Path, runs: &[(&str, f64)]) {
     let mut text = String::new();
     for (run, slower) in runs {
@@ -24,7 +24,7 @@ fn records(path: &Path, runs: &[(&str, f64)]) {
         for round in 0..10u32 {
             for (turn, cell) in cells.iter().enumerate() {
                 for x in [10, 100] {
-                    // A per cent of noise, another in each run.
+                    // Up to one per cent of noise, different in each run.
                     let seed = round * 7 + turn as u32 * 5 + x + run.len() as u32 * 3;
                     let noise = 1.0 + f64::from(seed % 11) / 1000.0;
                     let planted = if *cell == "smol/isahc" && x == 100 {
@@ -87,7 +87,7 @@ fn records_become_a_page_and_tables() {
     );
     assert!(filled.contains("Measured on 2026-11-25"), "{filled}");
 
-    // Markdown alone makes no page.
+    // With --markdown alone, no page is written.
     let other = path("other.md");
     fs::write(&other, page).unwrap();
     let ran = run(["lab", "report", "--records", &csv, "--markdown", &other]);
@@ -96,7 +96,7 @@ fn records_become_a_page_and_tables() {
 }
 
 #[test]
-fn what_cannot_be_told_is_a_usage_error_and_writes_nothing() {
+fn unusable_records_are_a_usage_error_and_nothing_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (csv, html, md) = (path("records.csv"), path("report.html"), path("page.md"));
@@ -107,7 +107,7 @@ fn what_cannot_be_told_is_a_usage_error_and_writes_nothing() {
     let (missing, empty, broken) = (path("missing.csv"), path("empty.csv"), path("broken.csv"));
     let cases: &[(&[&str], &str)] = &[
         (&["--records", &missing], "missing.csv"),
-        (&["--records", &empty], "no turns that count"),
+        (&["--records", &empty], "no valid turns"),
         (&["--records", &broken], "line 2"),
         (&["--records", &csv, "--markdown", &md], "lab:begin"),
     ];
@@ -140,7 +140,11 @@ fn a_planted_slowdown_is_found_and_nothing_else() {
         alike.stdout
     );
     let slower = run(["lab", "cmp", &of("02"), &of("04")]);
-    assert_eq!(slower.code, Some(0), "it is no failure: {slower:?}");
+    assert_eq!(
+        slower.code,
+        Some(0),
+        "a difference is not a failure: {slower:?}"
+    );
     assert!(
         slower.stdout.contains("\n1 of 14 differ on their own\n"),
         "{}",
@@ -153,7 +157,7 @@ fn a_planted_slowdown_is_found_and_nothing_else() {
     );
     assert!(last.ends_with("WORSE"), "{last}");
 
-    for (name, text) in [("05", "0 of its runs"), ("0", "3 of its runs")] {
+    for (name, text) in [("05", "0 runs"), ("0", "3 runs")] {
         let ran = run(["lab", "cmp", &of(name), &of("02")]);
         assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
         assert!(ran.stderr.contains(text), "{ran:?}");

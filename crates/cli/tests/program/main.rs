@@ -1,4 +1,4 @@
-//! The program as its users have it: the built binary against a local origin.
+//! Tests of the built program against a local server.
 #![cfg(any(
     feature = "tokio",
     feature = "smol",

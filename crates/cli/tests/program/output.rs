@@ -1,4 +1,4 @@
-//! Files that `gather --output` writes.
+//! The files that `gather --output` writes.
 
 use std::fs;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::path::Path;
 use inflight_origin::script::{Script, Scripted};
 use inflight_origin::{Origin, payload};
 
-use crate::program::{Ran, backends, finish, kinds, run};
+use crate::program::{ProgramOutput, backends, finish, kinds, run};
 
-/// The names in a directory, hidden ones too.
+/// Returns the names of the files in a directory, including hidden ones.
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<String> = entries
@@ -53,7 +53,7 @@ fn each_body_is_in_a_file_named_by_its_index() {
             ["ok", "ok", "invalid_url", "ok", "status", "incomplete"],
             "{backend}"
         );
-        // Nothing else: no failure, and no half of a body.
+        // Failed requests leave no file, not even a partial one.
         assert_eq!(names(&pages), ["000000", "000001", "000003"], "{backend}");
         assert_eq!(
             fs::read(pages.join("000000")).unwrap(),
@@ -69,7 +69,7 @@ fn each_body_is_in_a_file_named_by_its_index() {
 }
 
 #[test]
-fn a_directory_that_is_none_is_found_out_before_any_request() {
+fn an_invalid_directory_is_an_error_before_any_request() {
     let origin = Origin::start().unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
@@ -91,7 +91,7 @@ fn a_directory_that_is_none_is_found_out_before_any_request() {
 
 #[cfg(unix)]
 #[test]
-fn files_have_the_mode_of_any_new_file() {
+fn files_have_the_default_mode() {
     use std::os::unix::fs::PermissionsExt;
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -108,9 +108,9 @@ fn files_have_the_mode_of_any_new_file() {
     assert_eq!(mode(&directory.path().join("000000")), mode(&usual));
 }
 
-/// A disk with little room left: no file may grow beyond 64 KiB.
+/// Runs the program with a limit of 64 KiB for each file, as on a disk that is almost full.
 #[cfg(unix)]
-fn cramped<'a>(args: impl IntoIterator<Item = &'a str>) -> Ran {
+fn run_with_file_limit<'a>(args: impl IntoIterator<Item = &'a str>) -> ProgramOutput {
     let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
     let shell = std::process::Command::new("bash")
         .args(["-c", script, env!("CARGO_BIN_EXE_inflight")])
@@ -125,18 +125,18 @@ fn cramped<'a>(args: impl IntoIterator<Item = &'a str>) -> Ran {
 
 #[cfg(unix)]
 #[test]
-fn a_disk_that_is_full_fails_what_does_not_fit_and_leaves_nothing_of_it() {
+fn a_body_that_does_not_fit_on_the_disk_fails_and_leaves_no_file() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
     let (small, large) = (origin.url("/bytes/1000"), origin.url("/bytes/1000000"));
-    let ran = cramped(["gather", "--output", path, &small, &large, &small]);
+    let ran = run_with_file_limit(["gather", "--output", path, &small, &large, &small]);
     assert_eq!(kinds(&ran.records()), ["ok", "io", "ok"]);
     assert_eq!(ran.code, Some(1));
     assert_eq!(names(directory.path()), ["000000", "000002"]);
 
     let file = directory.path().join("body");
-    let ran = cramped(["get", "-o", file.to_str().unwrap(), &large]);
+    let ran = run_with_file_limit(["get", "-o", file.to_str().unwrap(), &large]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(!ran.stderr.is_empty());
     assert_eq!(names(directory.path()), ["000000", "000002"]);

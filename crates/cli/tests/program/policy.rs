@@ -1,4 +1,4 @@
-//! The session's policy, as its options set it.
+//! Options of the session: redirects, retries, timeouts and limits.
 
 use inflight_origin::Origin;
 use serde_json::json;
@@ -36,7 +36,7 @@ fn redirects_are_followed_and_counted() {
 }
 
 #[test]
-fn failures_are_asked_again() {
+fn failures_are_retried() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/flaky?fail=2&id=a");
     let record = run(["gather", "--retries", "2", &url]).records().remove(0);
@@ -53,9 +53,9 @@ fn failures_are_asked_again() {
 }
 
 #[test]
-fn attempts_are_counted_where_the_batch_is_cut_off() {
+fn the_attempts_of_cancelled_requests_are_counted() {
     let origin = Origin::start().unwrap();
-    // One is sent, whichever comes first; the other is to start a second later, and never does.
+    // One of the two is sent. The other would start a second later, after the deadline.
     let urls = [origin.url("/hang?n=1"), origin.url("/hang?n=2")];
     let ran = run(["gather", "--rate", "1/s", "--deadline", "300ms"]
         .into_iter()
@@ -71,7 +71,7 @@ fn attempts_are_counted_where_the_batch_is_cut_off() {
     let ran = run(["gather", "--retries", "50", "--deadline", "1s", &url]);
     let attempts = ran.records()[0]["attempts"].as_u64().unwrap();
     let served = origin.stats().requests - before;
-    // The last may be cut off on its way.
+    // The last attempt may be cancelled before it reaches the server.
     assert!(attempts > 1, "{attempts} attempts");
     assert!(
         attempts == served || attempts == served + 1,
@@ -80,14 +80,14 @@ fn attempts_are_counted_where_the_batch_is_cut_off() {
 }
 
 #[test]
-fn a_batch_that_is_cut_off_sends_nothing_more() {
+fn after_the_deadline_no_more_requests_are_sent() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/hang");
     let urls = vec![url.as_str(); 50];
     let options = ["gather", "--per-host", "1", "--deadline", "300ms"];
     let ran = run(options.into_iter().chain(urls));
     assert_eq!(kinds(&ran.records()), ["deadline"; 50]);
-    // The place of the first, which is cancelled like the others, is free to none of them.
+    // The permit of the first request, which is cancelled too, is not given to another request.
     assert_eq!(origin.stats().requests, 1);
 }
 
@@ -114,7 +114,7 @@ fn the_phase_of_a_timeout_is_named() {
 }
 
 #[test]
-fn a_host_meets_no_more_requests_at_once_than_it_is_to() {
+fn the_limit_per_host_is_not_exceeded() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/delay-ms/20");
     let urls = vec![url.as_str(); 12];
@@ -126,13 +126,13 @@ fn a_host_meets_no_more_requests_at_once_than_it_is_to() {
 }
 
 #[test]
-fn requests_start_no_faster_than_they_are_to() {
+fn the_rate_is_not_exceeded() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/1");
     let urls = vec![url.as_str(); 6];
     let started = std::time::Instant::now();
     let ran = run(["gather", "--rate", "10/s"].into_iter().chain(urls));
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    // The first may start at once, the other five a tenth of a second apart.
+    // The first may start at once. The other five start a tenth of a second apart.
     assert!(started.elapsed().as_millis() >= 500, "{ran:?}");
 }

@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Longer than anything here takes: the end of a test that would hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The time limit for a test that would otherwise hang.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the program did.
+/// The exit code and the output of the program.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct ProgramOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// The program with these arguments, its three streams piped.
+/// Returns a command for the program with these arguments and all three streams piped.
 pub(crate) fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inflight"));
     command
         .args(args)
-        // Whatever proxies this machine has, the servers of the tests are on it.
+        // The test servers are on this machine, so the proxies of the environment are not used.
         .env("NO_PROXY", "*")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -33,26 +33,26 @@ pub(crate) fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Com
     command
 }
 
-/// Runs the program to its end, with nothing on its standard input.
-pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Ran {
+/// Runs the program to its end, with no standard input.
+pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> ProgramOutput {
     finish(program(args).stdin(Stdio::null()).spawn().unwrap())
 }
 
-/// Waits for the program's end, which has to come.
-pub(crate) fn finish(child: Child) -> Ran {
+/// Waits for the program to end. Kills it and panics after [`TIMEOUT`].
+pub(crate) fn finish(child: Child) -> ProgramOutput {
     let pid = child.id();
-    let (sender, ended) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    match ended.recv_timeout(PATIENCE) {
-        Ok(output) => Ran::from(output.unwrap()),
+    match receiver.recv_timeout(TIMEOUT) {
+        Ok(output) => ProgramOutput::from(output.unwrap()),
         Err(_) => {
             kill(pid);
-            panic!("the program has not ended after {PATIENCE:?}")
+            panic!("the program has not ended after {TIMEOUT:?}")
         }
     }
 }
 
-/// The next line of standard output, as soon as it is there and no byte beyond.
+/// Reads the next line of standard output, and no byte more.
 pub(crate) fn next_line(child: &mut Child) -> String {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
@@ -68,14 +68,14 @@ pub(crate) fn next_line(child: &mut Child) -> String {
     String::from_utf8(line).unwrap()
 }
 
-/// Does something again and again until it answers, and no longer than is sensible.
-pub(crate) fn until<T>(mut what: impl FnMut() -> Option<T>) -> T {
+/// Calls `poll` until it returns a value. Panics after [`TIMEOUT`].
+pub(crate) fn until<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(answer) = what() {
-            return answer;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(start.elapsed() < PATIENCE, "nothing after {PATIENCE:?}");
+        assert!(start.elapsed() < TIMEOUT, "nothing after {TIMEOUT:?}");
         thread::yield_now();
     }
 }
@@ -90,7 +90,7 @@ fn kill(pid: u32) {
 #[cfg(not(unix))]
 fn kill(_: u32) {}
 
-impl From<Output> for Ran {
+impl From<Output> for ProgramOutput {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -100,9 +100,9 @@ impl From<Output> for Ran {
     }
 }
 
-impl Ran {
-    /// The JSON Lines on standard output by index. Every line is whole, and no index comes
-    /// twice or is left out.
+impl ProgramOutput {
+    /// Parses the JSON Lines on standard output and sorts them by index. Panics if a line is
+    /// incomplete, or if an index is missing or repeated.
     pub(crate) fn records(&self) -> Vec<Value> {
         let mut records = records(&self.stdout);
         records.sort_by_key(|record| record["index"].as_u64());
@@ -113,18 +113,18 @@ impl Ran {
     }
 }
 
-/// JSON Lines in the order they came in. Every line is whole.
+/// Parses JSON Lines. Panics if a line is incomplete.
 pub(crate) fn records(text: &str) -> Vec<Value> {
     assert!(
         text.is_empty() || text.ends_with('\n'),
-        "half a line: {text}"
+        "incomplete line: {text}"
     );
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect()
 }
 
-/// The kind of each record's error, `ok` where there is none.
+/// Returns the kind of each record's error, or `ok` for a record without an error.
 pub(crate) fn kinds(records: &[Value]) -> Vec<&str> {
     records
         .iter()
@@ -135,7 +135,7 @@ pub(crate) fn kinds(records: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-/// The backends with short names that are compiled in.
+/// Returns the short names of the backends that are compiled in.
 pub(crate) fn backends() -> Vec<&'static str> {
     [
         ("tokio", cfg!(feature = "tokio")),

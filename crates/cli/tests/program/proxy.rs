@@ -2,7 +2,7 @@
 
 use inflight_origin::{ForwardProxy, Origin, payload};
 
-use crate::program::{Ran, backends, finish, kinds, program};
+use crate::program::{ProgramOutput, backends, finish, kinds, program};
 
 const VARIABLES: [&str; 8] = [
     "http_proxy",
@@ -15,12 +15,15 @@ const VARIABLES: [&str; 8] = [
     "NO_PROXY",
 ];
 
-/// Runs the program as if nothing in the environment spoke of proxies.
-fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> Ran {
+/// Runs the program without proxy variables in the environment.
+fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> ProgramOutput {
     run_in(args, &[])
 }
 
-fn run_in<'a>(args: impl IntoIterator<Item = &'a str>, environment: &[(&str, &str)]) -> Ran {
+fn run_in<'a>(
+    args: impl IntoIterator<Item = &'a str>,
+    environment: &[(&str, &str)],
+) -> ProgramOutput {
     let mut command = program(args);
     for name in VARIABLES {
         command.env_remove(name);
@@ -29,7 +32,7 @@ fn run_in<'a>(args: impl IntoIterator<Item = &'a str>, environment: &[(&str, &st
     finish(command.spawn().unwrap())
 }
 
-/// surf has none, and says so.
+/// Returns the backends that support proxies. surf does not.
 fn with_proxies() -> impl Iterator<Item = &'static str> {
     backends().into_iter().filter(|name| *name != "async-std")
 }
@@ -63,7 +66,7 @@ fn an_option_names_a_proxy_with_its_credentials() {
 #[test]
 fn a_proxy_that_fails_has_its_own_kind() {
     let origin = Origin::start().unwrap();
-    let nowhere = format!(
+    let refused = format!(
         "http://me:secret@{}",
         inflight_origin::script::refused().unwrap()
     );
@@ -73,7 +76,7 @@ fn a_proxy_that_fails_has_its_own_kind() {
             "--backend",
             backend,
             "--proxy",
-            &nowhere,
+            &refused,
             &origin.url("/get"),
         ]);
         assert_eq!(kinds(&ran.records()), ["proxy"], "{backend}");
@@ -113,11 +116,11 @@ fn the_environment_names_proxies_and_exceptions() {
 }
 
 #[test]
-fn what_is_no_proxy_is_a_usage_error() {
-    for (named, why) in [("ftp://me:secret@host", "ftp"), ("http://", "proxy")] {
+fn an_invalid_proxy_is_a_usage_error() {
+    for (named, message) in [("ftp://me:secret@host", "ftp"), ("http://", "proxy")] {
         let ran = run(["get", "--proxy", named, "http://127.0.0.1:9/"]);
         assert_eq!(ran.code, Some(2), "{named}");
-        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
         assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
     }
     let ran = run(["get", "--proxy", "a", "--no-proxy", "http://127.0.0.1:9/"]);

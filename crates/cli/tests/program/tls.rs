@@ -1,4 +1,4 @@
-//! `https`, and whom the program trusts.
+//! TLS and trusted certificate authorities.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use inflight_origin::{Options, Origin, payload};
 
 use crate::program::{backends, kinds, run};
 
-/// A server that speaks TLS, and a file with its authority.
-fn secured() -> (Origin, tempfile::TempDir, PathBuf) {
+/// Returns a TLS server, and a file with its certificate authority.
+fn tls_origin() -> (Origin, tempfile::TempDir, PathBuf) {
     let authority = Authority::new().unwrap();
     let tls = authority.server(Shown::Valid).unwrap();
     let origin = Origin::bind(Options::default().with_tls(tls).with_http2(true)).unwrap();
@@ -20,8 +20,8 @@ fn secured() -> (Origin, tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn cacert_makes_a_server_trusted() {
-    let (origin, _folder, file) = secured();
+fn cacert_adds_a_trusted_authority() {
+    let (origin, _folder, file) = tls_origin();
     let (url, file) = (origin.url("/page/1"), file.to_str().unwrap());
     for backend in backends() {
         let ran = run(["get", "--backend", backend, "--cacert", file, &url]);
@@ -35,8 +35,8 @@ fn cacert_makes_a_server_trusted() {
 }
 
 #[test]
-fn a_server_is_not_trusted_without_it() {
-    let (origin, _folder, _) = secured();
+fn an_unknown_authority_is_not_trusted() {
+    let (origin, _folder, _) = tls_origin();
     for backend in backends() {
         let ran = run(["gather", "--backend", backend, &origin.url("/page/1")]);
         assert_eq!(kinds(&ran.records()), ["tls"], "{backend}");
@@ -46,7 +46,7 @@ fn a_server_is_not_trusted_without_it() {
 }
 
 #[test]
-fn a_cacert_that_is_none_is_a_usage_error() {
+fn a_file_without_certificates_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty.pem");
     fs::write(&empty, "").unwrap();

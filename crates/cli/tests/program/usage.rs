@@ -1,4 +1,4 @@
-//! What makes no sense is said before anything is done.
+//! Usage errors are reported before any request is sent.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use inflight_origin::Origin;
 use crate::program::run;
 
 #[test]
-fn nonsense_is_a_usage_error_that_says_what_is_wrong() {
+fn an_invalid_command_line_is_a_usage_error_with_a_message() {
     let origin = Origin::start().unwrap();
     let url = &*origin.url("/page/1");
     let directory = tempfile::tempdir().unwrap();
@@ -51,17 +51,17 @@ fn nonsense_is_a_usage_error_that_says_what_is_wrong() {
         ),
         (&["get", "-H", "no colon", url], "Name: value"),
         (&["get", "-H", "a b: c", url], "header name"),
-        (&["get", "-X", "GE T", url], "no HTTP method"),
+        (&["get", "-X", "GE T", url], "not a valid HTTP method"),
         (
             &["get", "-d", "@/nowhere/data", url],
             "cannot read /nowhere/data",
         ),
         (&["origin", "--listen", "nowhere"], "--listen"),
-        (&["stalls"], "standard output is none"),
+        (&["stalls"], "standard output is not a terminal"),
         (&["stalls", "--runtime", "threads"], "async-std"),
         (&["stalls", "--delay", "5m"], "at most 30s"),
         (&["stalls", "--url", url, "--delay", "1s"], "--delay"),
-        // A server of ours is there already.
+        // The port is already in use.
         (
             &[
                 "origin",
@@ -76,7 +76,7 @@ fn nonsense_is_a_usage_error_that_says_what_is_wrong() {
         (&["gather", "--rate", "0/s", url], "at least 1/s"),
         (&["gather", "--rate", "20", url], "such as 20/s"),
         (&["get", "--read-timeout", "0s", url], "--read-timeout"),
-        // A batch's caps mean nothing to a single request.
+        // `get` has no limits for many requests.
         (&["get", "--per-host", "1", url], "unexpected argument"),
     ];
     for (args, text) in cases {
@@ -90,7 +90,7 @@ fn nonsense_is_a_usage_error_that_says_what_is_wrong() {
 
 #[cfg(feature = "ureq")]
 #[test]
-fn threads_have_no_number_of_workers() {
+fn a_backend_with_threads_accepts_no_number_of_workers() {
     let ran = run([
         "gather",
         "--backend",

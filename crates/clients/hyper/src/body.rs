@@ -1,4 +1,4 @@
-//! Conversions between our bodies and hyper's.
+//! Conversions between inflight's bodies and hyper's.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use inflight_core::{Body, Error};
 
 use crate::error;
 
-/// The body of a response whose connection is driven by a task.
+/// The body of a response whose connection a task drives.
 pub(crate) struct TaskBody(pub(crate) Incoming);
 
 impl TaskBody {
@@ -45,8 +45,8 @@ impl http_body::Body for TaskBody {
     }
 }
 
-/// A body to be upload. hyper moves a request some twenty times before it is written: without a
-/// body, which is most of them, a pointer is all that it moves for it.
+/// The body of a request. hyper moves a request about twenty times before it writes it, so the body is in a
+/// box. A request without a body needs no allocation.
 pub(crate) struct Upload(Option<Box<UploadState>>);
 
 struct UploadState {
@@ -54,7 +54,7 @@ struct UploadState {
     progress: Arc<UploadProgress>,
 }
 
-/// How much of an upload hyper has read.
+/// The state of an upload, shared by hyper and the exchange.
 #[derive(Debug, Default)]
 pub(crate) struct UploadProgress {
     is_over: AtomicBool,
@@ -62,7 +62,7 @@ pub(crate) struct UploadProgress {
 }
 
 impl UploadProgress {
-    /// Whether hyper has read the whole body, or dropped it.
+    /// Returns `true` if hyper has read the whole body or dropped it.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
@@ -92,7 +92,7 @@ impl Upload {
         self.0.is_none()
     }
 
-    /// `None` without a body.
+    /// Returns `None` if there is no body.
     pub(crate) fn progress(&self) -> Option<Arc<UploadProgress>> {
         self.0.as_ref().map(|upload| upload.progress.clone())
     }

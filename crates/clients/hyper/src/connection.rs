@@ -1,4 +1,4 @@
-//! A connection of either version, as the pool keeps it.
+//! A pooled connection, over HTTP/1 or HTTP/2.
 
 use inflight_net::Pooled;
 

@@ -1,13 +1,13 @@
-//! hyper's errors as ours: one table.
+//! Conversion of hyper's errors to inflight's.
 
 use std::error::Error as StdError;
 use std::io;
 
 use inflight_core::{Error, ErrorKind};
 
-/// The verdict on an error of hyper's.
+/// Converts an error of hyper.
 pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
-    // What our own connector or a request's body said comes back as it was.
+    // Returns an error of the connector or of a request's body unchanged.
     if let Some(ours) = Error::find_in(&error) {
         return ours;
     }
@@ -30,7 +30,8 @@ pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
     Error::new(kind).with_source(error)
 }
 
-/// The server ended the stream or the connection, or what it sent is no HTTP/2.
+/// Returns the kind of an HTTP/2 error: the server ended the stream or the connection, or it violated the
+/// protocol.
 fn of_h2(error: &h2::Error) -> ErrorKind {
     if error.is_remote() || error.is_io() {
         ErrorKind::Incomplete
@@ -41,9 +42,9 @@ fn of_h2(error: &h2::Error) -> ErrorKind {
     }
 }
 
-/// Whether the server has not processed a request over HTTP/2: it refused the stream, or said that it
-/// will not look at it (RFC 9113, sections 6.8 and 8.7). A stream that is reset for another reason,
-/// or whose connection broke, may have been processed.
+/// Returns `true` if the server has not processed a request over HTTP/2, because it refused the stream
+/// or excluded it by GOAWAY (RFC 9113, sections 6.8 and 8.7). The server may have processed a request
+/// whose stream was reset for another reason or whose connection failed.
 pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|h2| {
         let is_refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM);
@@ -51,22 +52,22 @@ pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
     })
 }
 
-/// Whether the connection is gone, and not the request's stream alone.
+/// Returns `true` if the connection failed, and not only the request's stream.
 pub(crate) fn has_broken(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_none_or(h2::Error::is_io)
 }
 
-/// Whether the server takes no more requests on the connection.
+/// Returns `true` if the server accepts no more requests on the connection.
 pub(crate) fn is_go_away(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|h2| h2.is_remote() && h2.is_go_away())
 }
 
-/// Whether hyper dropped the request. There is no predicate for it.
+/// Returns `true` if hyper dropped the request. hyper has no predicate for this error.
 pub(crate) fn is_dropped(error: &hyper::Error) -> bool {
     error.is_user() && error.to_string() == "dispatch task is gone"
 }
 
-/// Whether the peer spoke when it was not its turn. hyper has a predicate for everything but this.
+/// Returns `true` if the peer sent an unexpected message. hyper has predicates for all other errors.
 fn is_unexpected(error: &hyper::Error) -> bool {
     error.source().is_none()
         && !(error.is_user()

@@ -1,9 +1,9 @@
-//! HTTP/1: a request drives its connection itself.
+//! HTTP/1. The future of a request drives the connection.
 //!
-//! hyper splits a connection into a sender of requests and a future that reads and writes. Both are
-//! owned by the exchange, which polls them in one task; later the response's body does. Dropping
-//! either closes the connection. It goes back into the pool when the exchange is over in both
-//! directions and hyper is ready for another.
+//! hyper splits a connection into a request sender and a driver, which is a future that reads and writes.
+//! The exchange owns both and polls them in one task. After the head, the response's body owns both.
+//! Dropping the exchange or the body closes the connection. The connection goes back into the pool when
+//! the exchange is over in both directions and hyper is ready for the next request.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -25,24 +25,24 @@ use crate::connection::Connection;
 use crate::error;
 use crate::interim::InterimLimit;
 
-/// A connection, with nothing that polls it unless a request does.
+/// A connection that only its current request polls.
 pub(crate) struct Http1Connection {
     sender: SendRequest<Upload>,
-    // `None` once it is complete: it must not be polled again.
+    // `None` once it is complete, because it must not be polled again.
     driver: Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
     monitor: Arc<Monitor>,
-    /// The value of `Host`, unless each request has its own.
+    /// The value of `Host`. `None` if each request has its own.
     host: Option<HeaderValue>,
     is_forwarded: bool,
 }
 
-/// Where a connection goes when its exchange is over.
+/// The pool and the key with which a connection is returned after its exchange.
 pub(crate) struct CheckIn {
     pub(crate) pool: Pool<Connection>,
     pub(crate) key: Key,
 }
 
-/// A connection whose requests name this host.
+/// Returns a connection whose requests have this `Host` field.
 pub(crate) async fn handshake(
     stream: Stream,
     host: Option<HeaderValue>,
@@ -50,7 +50,7 @@ pub(crate) async fn handshake(
     let monitor = stream.monitor().clone();
     let is_forwarded = stream.is_forwarded();
     let (sender, driver) = http1::Builder::new()
-        // RFC 9112, 5.2, has a user agent read them.
+        // A user agent must accept folded lines (RFC 9112, section 5.2).
         .allow_obsolete_multiline_headers_in_responses(true)
         .handshake(TokioIo::new(InterimLimit::new(stream)))
         .await
@@ -87,11 +87,11 @@ pub(crate) fn exchange(
 }
 
 pin_project! {
-    // Written out, as an `async fn` would keep room for the request beside hyper's future of it.
+    // Not an `async fn`, which would reserve space for the request in addition to hyper's future.
     struct Exchange<F> {
         #[pin]
         response: F,
-        // `None` once it is over.
+        // `None` once the exchange is over.
         under_way: Option<(Box<Http1Connection>, CheckIn)>,
         progress: Option<Arc<UploadProgress>>,
         is_reused: bool,
@@ -109,8 +109,8 @@ where
         if let Some((connection, _)) = this.under_way {
             drive(&mut connection.driver, cx);
         }
-        // The response is asked with the same waker, as hyper's channel may need another poll where
-        // tokio's cooperative budget is spent.
+        // Polled with the same waker, because hyper's channel returns `Pending` and wakes the task if
+        // tokio's cooperative budget is used up.
         let response = ready!(this.response.poll(cx));
         let (connection, check_in) = this.under_way.take().expect("polled after its end");
         Poll::Ready(match response {
@@ -123,14 +123,14 @@ where
     }
 }
 
-/// Polls the connection, unless it is complete; whether it is.
+/// Polls the driver, unless it is complete. Returns `true` if it is complete.
 fn drive(
     driver: &mut Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
     cx: &mut Context<'_>,
 ) -> bool {
     let is_complete = match driver {
         None => return true,
-        // Its error is the request's or the body's too.
+        // The request or the body returns the same error.
         Some(driver) => Pin::new(driver).poll(cx).is_ready(),
     };
     if is_complete {
@@ -141,8 +141,8 @@ fn drive(
 }
 
 impl Http1Connection {
-    /// Returns whether the next request may be sent: the server has sent no unsolicited bytes and has
-    /// not ended the connection. `thoroughly` asks the system.
+    /// Returns `true` if the next request may be sent: the server has sent no unsolicited bytes and has
+    /// not closed the connection. If `thoroughly` is `true`, queries the system too.
     pub(crate) fn is_open(&mut self, thoroughly: bool) -> bool {
         if thoroughly {
             let mut cx = Context::from_waker(Waker::noop());
@@ -152,14 +152,14 @@ impl Http1Connection {
         self.driver.is_some() && self.sender.is_ready()
     }
 
-    /// Returns whether the exchange is over in both directions and the connection is reusable. One
-    /// more poll drops the waker of the task and finds an end that has already arrived.
+    /// Returns `true` if the exchange is over in both directions and the connection is reusable. Polls the
+    /// driver once more, which drops the waker of the task and finds an end that has already arrived.
     fn is_done(&mut self) -> bool {
         drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
         self.is_open(false)
     }
 
-    /// The response's head is there; its body may drive the connection on.
+    /// Returns the response. If the body has not ended, it drives the connection.
     fn answered(
         self: Box<Self>,
         check_in: CheckIn,
@@ -172,7 +172,7 @@ impl Http1Connection {
             && !self.monitor.is_write_blocked();
         if !is_uploaded {
             match &progress {
-                // RFC 9112, 9.6: a client that has received `close` sends nothing more.
+                // A client that has received `close` must stop sending (RFC 9112, section 9.6).
                 Some(progress) if says_close(parts.version, &parts.headers) => {
                     progress.stop();
                     is_last = true;
@@ -199,7 +199,8 @@ impl Http1Connection {
         http::Response::from_parts(parts, body)
     }
 
-    /// The exchange is over as far as the response goes. Without a `check_in` the connection is closed.
+    /// Ends the exchange after the whole response. Returns the connection to the pool with `check_in`, and
+    /// closes the connection if `check_in` is `None`.
     fn finish(mut self: Box<Self>, check_in: Option<CheckIn>) {
         let Some(check_in) = check_in else { return };
         if self.is_done() {
@@ -209,9 +210,9 @@ impl Http1Connection {
         }
     }
 
-    /// Drives the connection in a task until its exchange is over, and then returns it to the pool
-    /// unless the response `is_last`. If the response has no reader, no timeout of the caller ends the
-    /// upload, so the task closes the connection when it stalls.
+    /// Spawns a task that drives the connection until the exchange is over. The task then returns the
+    /// connection to the pool, unless the response `is_last`. If the response has no reader, no timeout of
+    /// the caller ends the upload, so the task closes the connection when the upload stalls.
     fn go_on_in_a_task(mut self: Box<Self>, check_in: CheckIn, is_last: bool, has_reader: bool) {
         let runtime = check_in.pool.runtime().clone();
         let (pool, key) = (check_in.pool.downgrade(), check_in.key);
@@ -240,7 +241,7 @@ impl Http1Connection {
     }
 }
 
-/// Whether the connection carries nothing after this response (RFC 9112, 9.3).
+/// Returns `true` if the connection is closed after this response (RFC 9112, section 9.3).
 fn says_close(version: Version, headers: &HeaderMap) -> bool {
     let has = |option: &str| {
         let options = headers.get_all(CONNECTION).iter();
@@ -252,7 +253,7 @@ fn says_close(version: Version, headers: &HeaderMap) -> bool {
     has("close") || version < Version::HTTP_11 && !has("keep-alive")
 }
 
-/// A response's body, which drives the connection that it comes on.
+/// A response's body that drives its connection.
 struct DrivingBody {
     incoming: Incoming,
     // `None` once the body is over.

@@ -1,4 +1,4 @@
-//! HTTP/2: a connection is a task on the runtime, which requests share.
+//! HTTP/2. A task on the runtime drives the connection, and several requests share it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -19,38 +19,37 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::body::{TaskBody, Upload};
 use crate::{error, message, rt};
 
-/// How often a connection that carries requests is asked for a sign of life, and how long that may
-/// take. A request that is dropped ends its stream and leaves the connection, so one that has died
-/// silently would be given out for ever.
+/// The interval and the timeout of PING frames on a connection with open streams. A dropped request resets
+/// only its stream. Without PING, the pool would hand out a silently dead connection for ever.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How many streams we open on a connection, and how many before the server has said what it allows,
-/// as it may reset what is above its limit.
+/// The largest number of streams on a connection, and the number before the server has sent its limit. The
+/// server may reset streams above its limit.
 const MAX_STREAMS: usize = 128;
 const FIRST_STREAMS: usize = 16;
 
-/// What h2 takes for the limit before the server has said: one that no server has.
+/// A marker for "no limit received yet". No server has this limit.
 const UNKNOWN_STREAMS: usize = 1_000_003;
 
-/// The flow-control windows of a stream and of the connection. The connection's window has room for all
-/// streams. Otherwise unread bodies would block the other responses.
+/// The flow-control windows of a stream and of the connection. The connection's window covers all streams,
+/// because unread bodies would otherwise block the other responses.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 
-/// Response heads of 64 KiB, which HTTP/2 counts with 32 bytes more for each field (RFC 9113,
-/// section 6.5.2).
+/// The limit for response heads of 64 KiB. HTTP/2 counts 32 bytes more for each field (RFC 9113, section
+/// 6.5.2).
 const MAX_HEAD: u32 = 72 << 10;
 
-/// A handle on a connection. Clones are the same connection, and each is one use of it.
+/// A handle to a connection. Each clone counts as one use of the connection.
 #[derive(Clone)]
 pub(crate) struct Http2Connection {
     sender: SendRequest<Upload>,
     shared: Arc<SharedState>,
 }
 
-/// What the uses of a connection have in common.
+/// The state that all handles of a connection share.
 struct SharedState {
-    /// The server takes no more streams on it (RFC 9113, section 6.8).
+    /// Whether the server accepts no more streams (RFC 9113, section 6.8).
     is_going_away: AtomicBool,
     streams: Arc<Streams>,
 }
@@ -58,14 +57,15 @@ struct SharedState {
 /// The streams that may be open at once.
 ///
 /// h2 would queue streams above the limit. When the server sends GOAWAY, hyper drops the requests in
-/// that queue, and its error does not report whether they were sent. So the queue is here.
+/// that queue, and the error does not report whether they were sent. So this client queues requests
+/// itself.
 struct Streams {
     free: Arc<Semaphore>,
-    /// How many there are; `MAX_STREAMS` until the server has said.
+    /// The current limit. `MAX_STREAMS` until the server has sent its own.
     max: AtomicUsize,
     /// Requests take the read lock while they enter hyper's channel. The connection's task takes the
     /// write lock while it drops the connection. If both happened at once, a request could stay in the
-    /// channel. Its own sender keeps the channel alive, so the request would wait for ever.
+    /// channel. The request's sender keeps the channel alive, so the request would wait for ever.
     sending: RwLock<()>,
 }
 
@@ -78,8 +78,8 @@ impl Streams {
         }
     }
 
-    /// Returns how many streams we open if the server allows `allowed`. The number is a little lower,
-    /// because h2 may still count a stream that has ended for us, and would queue the next one.
+    /// Returns the number of streams to open if the server allows `allowed`. The number is a little lower,
+    /// because h2 may still count a stream that this client has finished, and would queue the next one.
     fn of_allowed(allowed: usize) -> usize {
         match allowed {
             UNKNOWN_STREAMS => FIRST_STREAMS,
@@ -98,7 +98,7 @@ impl Streams {
     }
 }
 
-/// Starts the connection's task.
+/// Performs the HTTP/2 handshake and spawns the connection's task.
 pub(crate) async fn handshake(
     runtime: &Arc<dyn Runtime>,
     stream: Stream,
@@ -123,7 +123,7 @@ pub(crate) async fn handshake(
             let Some(running) = &mut connection else {
                 return Poll::Ready(());
             };
-            // Its requests get the error.
+            // The requests return the connection's error.
             let ended = Pin::new(&mut *running).poll(cx).map(drop);
             let allowed = Streams::of_allowed(running.current_max_send_streams());
             if allowed != known {
@@ -157,7 +157,7 @@ impl Http2Connection {
         !self.sender.is_closed() && !self.shared.is_going_away.load(Ordering::Relaxed)
     }
 
-    /// How many requests have a handle: all handles but the pool's.
+    /// Returns the number of handles, without the pool's.
     fn uses(&self) -> usize {
         Arc::strong_count(&self.shared) - 1
     }
@@ -166,7 +166,7 @@ impl Http2Connection {
         self.uses() > 0
     }
 
-    /// Whether another stream may be opened.
+    /// Returns `true` if another stream may be opened.
     pub(crate) fn has_room(&self) -> bool {
         self.uses() < self.shared.streams.max.load(Ordering::Relaxed).max(1)
     }
@@ -217,7 +217,7 @@ impl Http2Connection {
         let error = error::map(error);
         match error.kind() {
             _ if is_unprocessed => error.not_processed(),
-            // Of a dropped request nobody knows whether it was sent.
+            // The server may have received the request.
             ErrorKind::Incomplete if is_broken => error.on_dead_connection(),
             _ if was_dropped => error.on_dead_connection(),
             _ => error,
@@ -225,13 +225,13 @@ impl Http2Connection {
     }
 }
 
-/// The body of a response. It keeps its stream and its use of the connection until it ends.
+/// The body of a response. Holds a stream permit and a handle until it is dropped.
 struct StreamBody {
     body: TaskBody,
     _guard: StreamGuard,
 }
 
-/// The stream and the use of the connection that a request holds until its response is read.
+/// The stream permit and the connection handle of a request.
 #[allow(dead_code, reason = "held until it is dropped")]
 struct StreamGuard {
     stream: OwnedSemaphorePermit,
@@ -260,7 +260,7 @@ impl http_body::Body for StreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if frame.is_none() && !self.body.is_end_stream() {
-            // RST_STREAM with NO_ERROR: hyper passes it on as the end of the body.
+            // hyper reports RST_STREAM with NO_ERROR as the end of the body.
             let error = Error::new(ErrorKind::Incomplete);
             let error =
                 error.with_context("the server reset the stream before the end of the body");

@@ -1,7 +1,8 @@
-//! A limit on interim responses (1xx), which hyper passes over without end.
+//! A limit on interim responses (1xx). hyper skips them without a limit.
 //!
-//! hyper reports them to a callback, which would cost four allocations a request. Here a response's
-//! first bytes are looked at as they are read, and no more than those unless it is an interim one.
+//! hyper can report interim responses to a callback, but that costs four allocations for each request.
+//! This module inspects the first bytes of each response as they are read. It reads on only in interim
+//! responses.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,25 +12,25 @@ use inflight_core::{Error, ErrorKind};
 use inflight_net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many interim responses may come before a final one.
+/// The largest number of interim responses before a final response.
 const MAX_INTERIM: usize = 64;
 
-/// What stands before the first digit of a status: `HTTP/1.1 `.
+/// The number of bytes before the first digit of the status: `HTTP/1.1 `.
 const BEFORE_STATUS: usize = 9;
 
-/// A stream on which a flood of interim responses is an error.
+/// A stream whose reads fail after too many interim responses.
 pub(crate) struct InterimLimit {
     stream: Stream,
     state: ResponseState,
     interim: usize,
 }
 
-/// Where in the responses to one request the stream is.
+/// The position of the stream in the responses to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResponseState {
-    /// So many bytes into a status line, before its status.
+    /// This number of bytes into a status line, before the status.
     StatusLine(usize),
-    /// In an interim response's head; whether the last line was empty so far.
+    /// In the head of an interim response. The flag is `true` if the current line has no bytes yet.
     Head { is_line_empty: bool },
     /// In the final response.
     Final,
@@ -46,12 +47,12 @@ impl InterimLimit {
 }
 
 impl ResponseState {
-    /// Where it is after these bytes; counts the interim responses that begin among them.
+    /// Returns the state after these bytes. Adds the number of interim responses that begin in them.
     fn after(mut self, bytes: &[u8], interim: &mut usize) -> Self {
         for &byte in bytes {
             self = match (self, byte) {
                 (Self::Final, _) => return self,
-                // RFC 9112, 2.2, lets a recipient pass over empty lines before a status line.
+                // A recipient may skip empty lines before a status line (RFC 9112, section 2.2).
                 (Self::StatusLine(0), b'\r' | b'\n') => self,
                 (Self::StatusLine(BEFORE_STATUS), b'1') => {
                     *interim += 1;
@@ -94,7 +95,7 @@ impl AsyncRead for InterimLimit {
             return read;
         }
         if this.stream.monitor().received() == bytes.len() as u64 {
-            // The first of what answers a new request.
+            // These are the first bytes of the response to a new request.
             (this.state, this.interim) = (ResponseState::StatusLine(0), 0);
         }
         this.state = this.state.after(bytes, &mut this.interim);
@@ -141,8 +142,8 @@ impl AsyncWrite for InterimLimit {
 mod tests {
     use super::*;
 
-    /// How many interim responses are counted, and whether the final one has begun, wherever the
-    /// bytes are cut.
+    /// Returns the number of interim responses, and whether the final response has begun. Checks that the
+    /// result is the same for every size of chunks.
     fn count(responses: &str) -> (usize, bool) {
         let counts = (1..=responses.len()).map(|cut| {
             let (mut state, mut interim) = (ResponseState::StatusLine(0), 0);

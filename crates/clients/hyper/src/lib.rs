@@ -1,13 +1,14 @@
-//! hyper as an inflight client, on every async runtime: the same engine everywhere, so that
-//! what differs between two cells is the runtime alone.
+//! hyper as an inflight client, on every async runtime.
 //!
-//! `inflight-net` makes the connections, from the runtime's sockets, and keeps them. Over HTTP/1 a
-//! request drives its connection itself: there is no task and no channel between the two. Over HTTP/2
-//! a connection is a task on the runtime, which its requests share.
+//! The HTTP engine is the same on every runtime, so two cells with hyper differ only in the runtime.
 //!
-//! In reading order: `message` (requests as hyper sends them), `connection` (what the pool keeps),
-//! `http1` and `http2` (one exchange), `interim` (a limit that hyper lacks), `body`, `error`, `rt`
-//! (hyper's tasks and timers).
+//! `inflight-net` opens the connections with the runtime's sockets, and pools them. Over HTTP/1, the
+//! future of a request drives the connection, without a task or a channel between them. Over HTTP/2, a
+//! task on the runtime drives the connection, and several requests share it.
+//!
+//! In reading order: `message` (requests in the form of HTTP/2), `connection` (the pooled connection),
+//! `http1` and `http2` (one exchange), `interim` (a limit on interim responses), `body`, `error`, `rt`
+//! (tasks and timers for hyper).
 
 mod body;
 mod connection;
@@ -29,14 +30,14 @@ use inflight_net::{Checkout, Connector, Key, Pool, Requirements, host_field, pre
 use crate::body::Upload;
 use crate::connection::Connection;
 
-/// hyper over the sockets of any runtime.
+/// A client that uses hyper with the sockets of any runtime.
 pub struct Hyper {
     handshake: Arc<Handshake>,
     pool: Pool<Connection>,
     connections: Connections,
 }
 
-/// Makes connections that speak HTTP.
+/// Opens connections and performs the HTTP handshake.
 struct Handshake {
     runtime: Arc<dyn Runtime>,
     connector: Connector,
@@ -44,18 +45,17 @@ struct Handshake {
 }
 
 impl Hyper {
-    /// A client whose sockets, tasks and timers come from `runtime`.
+    /// Returns a client whose sockets, tasks and timers come from `runtime`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Tls`] when a certificate among the options cannot be used;
-    /// [`ErrorKind::Unsupported`] with a proxy and [`HttpVersions::Http2PriorKnowledge`], as proxies
-    /// are spoken to in HTTP/1.1.
+    /// - [`ErrorKind::Tls`] if a certificate among the options cannot be used.
+    /// - [`ErrorKind::Unsupported`] for a proxy with [`HttpVersions::Http2PriorKnowledge`], because the
+    ///   client uses HTTP/1.1 with proxies.
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
         if options.versions == HttpVersions::Http2PriorKnowledge && !options.proxies.is_empty() {
-            return Err(
-                Error::new(ErrorKind::Unsupported).with_context("a proxy is spoken to in HTTP/1.1")
-            );
+            return Err(Error::new(ErrorKind::Unsupported)
+                .with_context("HTTP/2 with prior knowledge does not work through a proxy"));
         }
         Ok(Self {
             pool: Pool::new(runtime.clone(), options),
@@ -68,10 +68,10 @@ impl Hyper {
         })
     }
 
-    /// Sends the request on a connection that is kept, or on a new one.
+    /// Sends the request on a pooled connection or a new one.
     #[allow(
         clippy::manual_async_fn,
-        reason = "an async fn keeps room for the request twice"
+        reason = "an async fn reserves space for the request twice"
     )]
     fn send(
         &self,
@@ -82,7 +82,7 @@ impl Hyper {
             let handshake = &self.handshake;
             let key = Key::new(request.uri(), handshake.connector.proxies())?;
             let requirements = Requirements {
-                // A body may be one that cannot be sent again.
+                // A body may be a stream that cannot be resent.
                 is_idempotent: request.method().is_idempotent() && request.body().is_empty(),
                 must_be_new: request.extensions().get::<NewConnection>().is_some(),
                 will_share: handshake.versions == HttpVersions::Http2PriorKnowledge,
@@ -102,7 +102,7 @@ impl Hyper {
                     let check_in = http1::CheckIn { pool, key };
                     http1::exchange(connection, is_reused, check_in, request).await
                 }
-                // In a box it makes no request over HTTP/1 larger.
+                // In a box, so that the future of a request over HTTP/1 stays small.
                 Connection::Http2(connection) => {
                     Box::pin(connection.exchange(is_reused, request)).await
                 }

@@ -1,10 +1,10 @@
-//! Requests as HTTP/2 has them.
+//! The form of requests in HTTP/2.
 
 use http::Request;
 use http::header::HOST;
 use http::uri::{Authority, Uri};
 
-/// The caller's `Host` is the request's authority, which no field repeats (RFC 9113, 8.3.1).
+/// Moves the caller's `Host` field to the authority of the request (RFC 9113, section 8.3.1).
 pub(crate) fn for_http2<B>(request: &mut Request<B>) {
     let Some(host) = request.headers_mut().remove(HOST) else {
         return;
@@ -12,7 +12,7 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>) {
     if let Ok(authority) = Authority::try_from(host.as_bytes()) {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.authority = Some(authority);
-        // What was a URL stays one with another authority.
+        // Does not fail: the URI was valid, and only the authority changes.
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     }
 }

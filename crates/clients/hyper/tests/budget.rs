@@ -1,6 +1,6 @@
-//! tokio's cooperative budget. When a task has used it up, every socket and channel of tokio returns
-//! `Pending` and wakes the task at once. hyper waits for a response on such a channel, so a request that
-//! drives its own connection polls both with one budget.
+//! tokio's cooperative budget. When a task has used up its budget, every socket and channel of tokio
+//! returns `Pending` and wakes the task immediately. hyper waits for a response on such a channel, so a
+//! request that drives its connection polls both with one budget.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,10 +13,10 @@ use inflight_origin::script::{Script, Scripted};
 use inflight_tokio::Tokio;
 use tokio::task::coop::consume_budget;
 
-/// The units of a task's budget.
+/// The number of units in a task's budget.
 const BUDGET: usize = 128;
 
-/// Polls `work`, every other time with so many units spent before.
+/// Polls `work`. Uses up this number of units before every second poll.
 async fn with_spent<T>(spent: usize, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let mut is_spent = false;
@@ -31,7 +31,7 @@ async fn with_spent<T>(spent: usize, work: impl Future<Output = T>) -> T {
 }
 
 async fn post(session: &Session, url: String) -> Result<String, Error> {
-    // Unknown length: it is sent in frames.
+    // Without a length, so the body is sent in frames.
     let frames = ["up", "lo", "ad"].map(Ok::<_, Error>);
     let body = Body::from_stream(futures_lite::stream::iter(frames));
     session.post(url).body(body).text().await
@@ -51,7 +51,7 @@ fn exchange_is_whole_whatever_is_left_of_the_budget() {
         .build()
         .unwrap();
     for spent in 0..=BUDGET {
-        // A budget is that of a task's poll, or of one of `block_on`.
+        // Each poll of a task or of `block_on` has its own budget.
         tokio.block_on(async {
             let runtime: Arc<dyn Runtime> = Arc::new(Tokio::current().unwrap());
             let session =

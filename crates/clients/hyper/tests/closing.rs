@@ -1,4 +1,4 @@
-//! A server that answers and then closes the connection, without saying so.
+//! A server that closes the connection after a response without `Connection: close`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn no_get_is_lost_to_connections_that_end_a_moment_after_their_answer() {
     let server = Scripted::start(|connection| {
         let script = Script::new().read_request();
         let script = script.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage");
-        // Some end while they are idle, some as the next request is sent.
+        // Some connections end while they are idle, others while the next request is sent.
         script.pause(Duration::from_millis(connection as u64 % 6))
     })
     .unwrap();

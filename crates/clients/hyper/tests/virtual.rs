@@ -1,4 +1,4 @@
-//! The engine in virtual time, against a server on the virtual runtime's network.
+//! hyper in virtual time, with a server on the virtual runtime's network.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const MS: Duration = Duration::from_millis(1);
 const SERVER: &str = "192.0.2.1:80";
 
-/// What a server does with the requests of one connection, by their number.
+/// A server's handler for the requests of one connection, by number.
 type Answer = fn(usize) -> &'static str;
 
-/// A server that answers each request after `delay`; counts its connections.
+/// Starts a server that answers each request after `delay` and counts its connections.
 fn serve(runtime: &Virtual, address: &str, delay: Duration, answer: Answer) -> Arc<AtomicUsize> {
     let listener = runtime.listen(address.parse().unwrap()).unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -70,7 +70,7 @@ fn builder(runtime: &Virtual) -> SessionBuilder {
     Session::builder(|options| Ok((Hyper::new(runtime.clone(), options)?, runtime)))
 }
 
-/// Names that lead to these addresses.
+/// A resolver that returns these addresses.
 struct Names(&'static [&'static str]);
 
 impl Resolve for Names {
@@ -92,7 +92,7 @@ fn hundred_pages_take_as_long_as_one() {
         assert!(texts.iter().all(|text| text == "page"));
         // A round trip to connect, one for the request, and the page's delay.
         assert_eq!(runtime.elapsed(), 140 * MS);
-        // The next ones find the connections.
+        // The next requests reuse the connections.
         let pages = (0..100).map(|_| session.get(format!("http://{SERVER}/")).text());
         gather(pages).all().await.unwrap();
         assert_eq!(runtime.elapsed(), 260 * MS);
@@ -141,7 +141,7 @@ fn connection_that_the_server_has_closed_is_found_out_before_a_post() {
     runtime.block_on(async {
         let get = session.get(format!("http://{SERVER}/")).text();
         assert_eq!(get.await.unwrap(), "page");
-        // The server goes away while the connection is idle.
+        // The server closes the connection while it is idle.
         runtime.network().reset(SERVER.parse().unwrap());
         let post = session
             .post(format!("http://{SERVER}/"))

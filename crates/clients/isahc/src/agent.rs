@@ -1,4 +1,4 @@
-//! isahc, configured: what it does by itself is off, and what it caps by itself is not capped.
+//! The configuration of isahc, without its own features and limits.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
 
 use crate::descriptors;
 
-/// Two agents, each a thread with its connections.
+/// Two agents, each with a thread and its own connections.
 ///
-/// libcurl resends a request whose kept connection turns out to be dead, whatever its method, and it
-/// does not report whether the server may have processed the request. So only idempotent requests use
-/// kept connections (RFC 9110, section 9.2.2). Each other request has a connection of its own, over
-/// HTTP/1.1: over HTTP/2, requests that are in flight at the same time would share one.
+/// libcurl resends a request with any method if its pooled connection was dead, and does not report
+/// whether the server may have processed the request. So only idempotent requests use pooled connections
+/// (RFC 9110, section 9.2.2). Each other request opens its own connection, over HTTP/1.1, because
+/// concurrent requests over HTTP/2 would share a connection.
 pub(crate) struct Agents {
     keeping: HttpClient,
     single: HttpClient,
@@ -49,24 +49,24 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         .automatic_decompression(false)
         .expect_continue(false)
         .proxy(None)
-        // libcurl would look into the environment otherwise.
+        // Without this list, libcurl reads it from the environment.
         .proxy_blacklist(Vec::<String>::new())
         .tcp_nodelay()
-        // libcurl counts the connections to all hosts together, those in use among them. Without
-        // this limit it keeps twice as many as there are transfers. 0 switches keeping off.
+        // libcurl counts the connections to all hosts, including those in use. Its default is twice the
+        // number of transfers. 0 disables the pool.
         .connection_cache_size(max_idle.min(u32::MAX as usize))
-        // In whole seconds; 0 would be no limit.
+        // In whole seconds. 0 would mean no limit.
         .connection_cache_ttl(options.idle_timeout.max(Duration::from_secs(1)))
         .build()
         .map_err(|error| {
             Error::new(ErrorKind::Io)
-                .with_context("isahc did not start")
+                .with_context("isahc could not start")
                 .with_source(error)
         })
 }
 
-/// The request, for one address, of the server's or of the proxy's, and without its body. libcurl
-/// may take the time `connect` for the connection and `total` for the whole transfer.
+/// Returns the request without its body, for one address of the server or the proxy. `connect` limits the
+/// time for the connection, and `total` the time for the whole transfer.
 pub(crate) fn request(
     parts: &Parts,
     address: SocketAddr,

@@ -1,6 +1,6 @@
-//! A host's addresses: the order in which they are tried, and how the attempts ended.
+//! The addresses of a host: the order in which they are tried, and the results of the attempts.
 //!
-//! libcurl is given one address for each transfer, so the attempts follow each other.
+//! Each transfer gets one address, so the attempts run one after another.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,17 +18,18 @@ use crate::limits::Limits;
 /// How long an address is preferred.
 const PREFERENCE: Duration = Duration::from_secs(600);
 
-/// How many hosts have a preferred address at most.
+/// The largest number of hosts with a preferred address.
 const HOSTS: usize = 1024;
 
-/// The addresses that answered where others of the same host did not. They are tried first for some
-/// time: a request that finds the connection of the last one must not wait for a silent address
-/// before.
+/// The addresses that answered after other addresses of the same host had failed.
+///
+/// They are tried first for 10 minutes. Otherwise a request would wait for a silent address even if libcurl
+/// has a pooled connection to the address that answers.
 #[derive(Default)]
 pub(crate) struct PreferredAddresses(Mutex<HashMap<(String, u16), (SocketAddr, Instant)>>);
 
 impl PreferredAddresses {
-    /// The addresses in the order in which they are to be tried.
+    /// Returns the addresses in the order in which they are tried.
     pub(crate) fn order(
         &self,
         (host, port): (&str, u16),
@@ -62,7 +63,7 @@ impl PreferredAddresses {
     }
 }
 
-/// Why an attempt failed, in which nothing was sent.
+/// Returns the reason why an attempt failed to connect.
 pub(crate) fn reason(error: isahc::Error) -> BoxError {
     match exhaustion() {
         Some(exhausted) => exhausted.into(),
@@ -71,7 +72,7 @@ pub(crate) fn reason(error: isahc::Error) -> BoxError {
     }
 }
 
-/// The error when the time to connect is over.
+/// Returns the error for a connect that timed out.
 pub(crate) fn timed_out(attempts: &Attempts, limits: &Limits) -> Error {
     let phase = limits.verdict().phase().unwrap_or(Phase::Total);
     let limit = limits.connect_timeout.filter(|_| phase == Phase::Connect);

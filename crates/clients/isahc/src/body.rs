@@ -1,4 +1,4 @@
-//! isahc's body as ours.
+//! Conversion of isahc's response bodies to inflight's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -20,13 +20,13 @@ pub(crate) fn received(
     let (from, body) = response.into_parts();
     let left = match from.headers.get(CONTENT_LENGTH) {
         Some(_) if from.headers.contains_key(TRANSFER_ENCODING) => None,
-        // libcurl takes a number that is too large for none.
+        // libcurl ignores a length that is too large.
         Some(_) if body.len().is_none() && *method != Method::HEAD => {
-            return Err(Error::new(ErrorKind::Protocol).with_context("a length that is no number"));
+            return Err(Error::new(ErrorKind::Protocol).with_context("invalid content-length"));
         }
         _ => body.len(),
     };
-    // These may announce a length, and nothing follows.
+    // These responses have no body, even if they have a length.
     let none = *method == Method::HEAD
         || matches!(
             from.status,
@@ -42,7 +42,7 @@ pub(crate) fn received(
             unannounced: left.is_none() && unannounced_end(from.version, &from.headers),
         }),
     };
-    // isahc's own extensions, which hold the request's body among others, end here.
+    // Drops isahc's extensions, which hold the request's body.
     let mut answer = http::Response::new(body);
     *answer.status_mut() = from.status;
     *answer.version_mut() = from.version;
@@ -50,23 +50,23 @@ pub(crate) fn received(
     Ok(answer)
 }
 
-/// Whether the response ends with the connection and does not say that it will, as RFC 9112, 9.6,
-/// wants it from a server.
+/// Returns `true` if the response ends with the connection but has no `Connection: close`, which a server
+/// must send (RFC 9112, section 9.6).
 fn unannounced_end(version: Version, headers: &HeaderMap) -> bool {
     version == Version::HTTP_11
         && !headers.contains_key(TRANSFER_ENCODING)
         && !headers.contains_key(CONNECTION)
 }
 
-/// What libcurl hands over at once.
+/// The size of libcurl's buffer, in bytes.
 const BUFFER: u64 = 16 * 1024;
 
 struct ResponseBody {
     body: AsyncBody,
     left: Option<u64>,
     buffer: Vec<u8>,
-    /// Whether an end before the first byte is early. libcurl takes an end of the connection
-    /// within the head for the end of the head, and forgets a length that it has read by then.
+    /// Whether an end before the first byte is an error. libcurl treats the end of the connection inside
+    /// the head as the end of the head, and drops a length that it has read before.
     unannounced: bool,
 }
 

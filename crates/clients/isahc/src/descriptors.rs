@@ -5,11 +5,11 @@ use std::fs::File;
 use inflight_core::{Error, ErrorKind};
 use inflight_net::descriptors::{are_exhausted, limit};
 
-/// How many descriptors two agents need, and a few for their first requests.
+/// The number of descriptors for two agents and their first requests.
 const NEEDED: usize = 16;
 
-/// Fails if too few descriptors are free for the agents to start. The `curl` crate panics in that
-/// case, on a thread of isahc's.
+/// Fails if too few descriptors are free for the agents to start. Without this check, the `curl` crate
+/// would panic on isahc's thread.
 pub(crate) fn check() -> Result<(), Error> {
     let Some(limit) = limit() else {
         return Ok(());
@@ -18,17 +18,17 @@ pub(crate) fn check() -> Result<(), Error> {
     match opened {
         Err(error) if are_exhausted(&error) => Err(Error::new(ErrorKind::Io)
             .with_context(format!(
-                "isahc needs {NEEDED} free file descriptors to start, and the process may have \
-                 {limit} in all: raise the limit on open files (ulimit -n)"
+                "isahc needs {NEEDED} free file descriptors to start, and the limit of the process \
+                 is {limit}: raise the limit on open files (ulimit -n)"
             ))
             .with_source(error)),
-        // Without that file nothing is known.
+        // Another error proves nothing about the descriptors.
         _ => Ok(()),
     }
 }
 
-/// The system's error, if the process has no descriptor left. libcurl reports that as a failure to
-/// connect.
+/// Returns the system's error if the process has no descriptor left. libcurl reports only that it could
+/// not connect.
 pub(crate) fn exhaustion() -> Option<std::io::Error> {
     limit()?;
     File::open("/dev/null")

@@ -1,4 +1,4 @@
-//! isahc's errors as ours: one table.
+//! Conversion of isahc's errors to inflight's.
 
 use std::error::Error as StdError;
 use std::io;
@@ -8,12 +8,12 @@ use isahc::error::ErrorKind as Isahc;
 
 use crate::limits::Limits;
 
-/// The verdict on a transfer that gave no response.
+/// Converts the error of a transfer without a response.
 pub(crate) fn map(error: isahc::Error, limits: &Limits) -> Error {
     verdict(error, || limits.verdict())
 }
 
-/// The verdict on a body that broke off. Its connection was made long ago.
+/// Converts the error of a response's body. A timeout is never one of connecting here.
 pub(crate) fn map_read(error: io::Error) -> Error {
     match error.downcast() {
         Ok(error) => verdict(error, || Error::timeout(Phase::Total)),
@@ -21,17 +21,17 @@ pub(crate) fn map_read(error: io::Error) -> Error {
     }
 }
 
-/// Whether no connection was made, so that nothing was sent.
+/// Returns `true` if no connection was made, so nothing was sent.
 pub(crate) fn is_refused(error: &isahc::Error) -> bool {
     *error.kind() == Isahc::ConnectionFailed && curl_of(error).and_then(of_tls).is_none()
 }
 
-/// Whether a limit passed that libcurl was given.
+/// Returns `true` if a time limit passed.
 pub(crate) fn is_timeout(error: &isahc::Error) -> bool {
     *error.kind() == Isahc::Timeout
 }
 
-/// Whether it may have been the proxy that ended the connection, before there was a tunnel.
+/// Returns `true` if the proxy may have closed the connection before the tunnel was open.
 pub(crate) fn may_be_of_a_tunnel(error: &isahc::Error) -> bool {
     let curl = curl_of(error);
     curl.is_some_and(|curl| {
@@ -42,10 +42,11 @@ pub(crate) fn may_be_of_a_tunnel(error: &isahc::Error) -> bool {
     })
 }
 
-/// Whether the connection may have ended before the server processed the request. libcurl itself
-/// repeats a request over HTTP/1 that found its kept connection dead, but none that failed while it
-/// was sent, and none over HTTP/2, where it tells a stream that the server has refused or excluded by
-/// GOAWAY as one that broke.
+/// Returns `true` if the connection may have ended before the server processed the request.
+///
+/// libcurl resends a request over HTTP/1 if its pooled connection was dead. It does not resend a request
+/// that failed while it was sent, or a request over HTTP/2. There it reports a stream that the server
+/// refused or excluded by GOAWAY as a broken stream.
 pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bool {
     curl_of(error).is_some_and(|curl| {
         curl.is_send_error()
@@ -56,14 +57,14 @@ pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bo
     })
 }
 
-/// isahc ends a request's body when the response begins, sent or not.
+/// Returns the error for a response that began before the whole body was sent.
 pub(crate) fn cut_off() -> Error {
     Error::new(ErrorKind::Unsupported)
-        .with_context("isahc sends nothing more once the response has begun")
+        .with_context("isahc stops sending the request when the response begins")
 }
 
 fn verdict(error: isahc::Error, timeout: impl FnOnce() -> Error) -> Error {
-    // What a request's body said comes back as it was.
+    // Returns an error of a request's body unchanged.
     if let Some(ours) = Error::find_in(&error) {
         return ours;
     }
@@ -85,8 +86,7 @@ fn curl_of(error: &isahc::Error) -> Option<&curl::Error> {
     error.source()?.downcast_ref()
 }
 
-/// A connection that could not be secured. Why is in the words that come with libcurl's code, and
-/// isahc drops them.
+/// Returns the TLS error for libcurl's code, if it is one. isahc drops the message with the reason.
 fn of_tls(error: &curl::Error) -> Option<Error> {
     let tls = Error::tls(TlsFault::Other);
     if error.is_peer_failed_verification() {
@@ -99,7 +99,8 @@ fn of_tls(error: &curl::Error) -> Option<Error> {
     handshake.then_some(tls)
 }
 
-/// isahc's kinds are too coarse for the rest: libcurl's code tells an early end from nonsense.
+/// Converts a libcurl code. It separates an early end from a protocol violation, which isahc's kinds do
+/// not.
 fn of_curl(error: &curl::Error) -> Error {
     if error.is_read_error() {
         return cut_off();
@@ -108,14 +109,14 @@ fn of_curl(error: &curl::Error) -> Error {
         || error.is_partial_file()
         || error.is_send_error()
         || error.is_http2_stream_error()
-        // A reset. Chunks that make no sense have the same code.
+        // A reset. Malformed chunks have the same code.
         || error.is_recv_error()
-        // A kept connection was dead, and the request could not be repeated.
+        // A pooled connection was dead, and the request could not be resent.
         || error.is_send_fail_rewind();
     let nonsense = error.is_unsupported_protocol()
-        // Transfer codings among them.
+        // Includes transfer codings.
         || error.is_bad_content_encoding()
-        // isahc could not make a header of it.
+        // isahc could not parse a header.
         || error.is_write_error()
         || error.is_http2_error()
         || matches!(i64::from(error.code()), WEIRD_SERVER_REPLY | TOO_LARGE);
@@ -126,7 +127,7 @@ fn of_curl(error: &curl::Error) -> Error {
     })
 }
 
-// libcurl's codes that the `curl` crate has no name for.
+// Codes of libcurl for which the `curl` crate has no name.
 const WEIRD_SERVER_REPLY: i64 = 8;
 const TOO_LARGE: i64 = 100;
 

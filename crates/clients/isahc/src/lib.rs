@@ -1,23 +1,23 @@
-//! isahc, which is libcurl, as an inflight client.
+//! isahc, a wrapper of libcurl, as an inflight client.
 //!
-//! All transfers run on threads of isahc's own, whatever the runtime: compare it with that in
-//! mind. What the libraries would do by themselves is switched off, names are looked up by the
-//! core, and what remains is in the [`Capabilities`].
+//! All transfers run on isahc's own threads, on every runtime. Keep this in mind in comparisons. This
+//! crate disables the features of isahc and libcurl that the session provides, and the core looks up
+//! names. The [`Capabilities`] list the remaining differences.
 //!
-//! # What libcurl does all the same
+//! # What libcurl still does
 //!
-//! - It repeats a request without a body whose method is idempotent, when the kept connection
-//!   that it was sent on turns out to be dead. All others are sent once.
-//! - It takes an end of the connection within the head for the end of the head. Most of these
-//!   are found out and [`Incomplete`](ErrorKind::Incomplete), and so is, with them, an empty body
-//!   that ends with the connection unannounced. The others are
-//!   [`strict_heads`](Capabilities::strict_heads).
-//! - It writes the keys of its TLS connections into the file that `SSLKEYLOGFILE` names, if that is
-//!   in the environment.
+//! - libcurl resends a request without a body and with an idempotent method if its pooled connection
+//!   was dead. libcurl sends all other requests once.
+//! - libcurl treats the end of the connection inside a head as the end of the head. This crate detects
+//!   most of these cases and returns [`Incomplete`](ErrorKind::Incomplete). It returns the same error for
+//!   an empty body that ends with the connection if the head does not announce that end. For the
+//!   remaining cases see [`strict_heads`](Capabilities::strict_heads).
+//! - libcurl writes its TLS keys to the file that the environment variable `SSLKEYLOGFILE` names, if the
+//!   variable is set.
 //!
-//! In reading order: `agent` (isahc, configured), `descriptors` (what it needs to start), `secure`
-//! (its TLS), `limits` (the times that a transfer is given), `attempts` (a host's addresses),
-//! `upload` (the bodies of requests), `body` (those of responses), `error`.
+//! In reading order: `agent` (the configuration of isahc), `descriptors` (the file descriptors that isahc
+//! needs), `secure` (TLS), `limits` (the time limits of a transfer), `attempts` (a host's addresses),
+//! `upload` (request bodies), `body` (response bodies), `error`.
 
 mod agent;
 mod attempts;
@@ -49,9 +49,9 @@ use crate::secure::TlsSettings;
 use crate::upload::Upload;
 
 const NO_PRIOR_KNOWLEDGE: &str =
-    "over HTTP/2 libcurl would send again what must be sent once, if its connection died";
+    "libcurl would resend a request that must be sent once if its HTTP/2 connection died";
 
-/// isahc with everything switched off that the session does itself.
+/// A client that uses isahc without the features that the session provides.
 pub struct Isahc {
     runtime: Arc<dyn Runtime>,
     resolver: Resolver,
@@ -59,20 +59,21 @@ pub struct Isahc {
     agents: Agents,
     secure: TlsSettings,
     proxies: Proxies,
-    /// Whether it speaks HTTP/2 to a TLS server that wants it.
+    /// Whether the client offers HTTP/2 to TLS servers.
     http2: bool,
     preferred: PreferredAddresses,
 }
 
 impl Isahc {
-    /// A client that looks names up on `runtime`. It starts two threads of its own.
+    /// Returns a client that looks up names on `runtime`. Starts two threads.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] without `nodelay`, which isahc cannot switch off, and with what
-    /// the [`Capabilities`] say it cannot do; [`ErrorKind::Tls`] when a certificate among the
-    /// options cannot be used; [`ErrorKind::Io`] when the process has too few file descriptors left,
-    /// or when something else keeps libcurl or the threads from starting.
+    /// - [`ErrorKind::Unsupported`] if `nodelay` is `false`, because isahc cannot switch `TCP_NODELAY`
+    ///   off, and for options that the [`Capabilities`] exclude.
+    /// - [`ErrorKind::Tls`] if a certificate among the options cannot be used.
+    /// - [`ErrorKind::Io`] if the process has too few free file descriptors, or if libcurl or the threads
+    ///   cannot start.
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
         if !options.nodelay {
             return Err(unsupported("isahc cannot switch TCP_NODELAY off"));
@@ -92,9 +93,9 @@ impl Isahc {
         })
     }
 
-    /// The addresses of `host`, in the order in which they are to be tried. They are looked up for
-    /// each request, as only libcurl knows whether a connection will be made for it; so a changed
-    /// answer holds at once.
+    /// Returns the addresses of `host`, in the order in which they are tried. Each request looks them up,
+    /// because only libcurl knows whether the request needs a new connection. So a changed answer takes
+    /// effect immediately.
     async fn addresses(
         &self,
         (host, port): (&str, u16),
@@ -151,8 +152,8 @@ impl Isahc {
                     upload.check(response.status())?;
                     return body::received(&parts.method, response);
                 }
-                // Nothing was sent: the next address may answer. A timeout is one of connecting
-                // if the time for the whole exchange is not over.
+                // Nothing was sent, so the next address may answer. A timeout belongs to the connect
+                // if the time for the whole exchange has not passed.
                 Err(error)
                     if error::is_refused(&error)
                         || error::is_timeout(&error) && !limits.is_over() =>
@@ -195,105 +196,107 @@ impl Fetch for Isahc {
         capabilities.client_certificates = Support::No(secure::NO_IDENTITY);
         capabilities.unchecked_hostnames = Support::No(secure::NO_UNCHECKED_NAMES);
         capabilities.proxy_faults = Support::No(
-            "libcurl has the same codes for a proxy that gives no tunnel and for a server behind one \
-             that hangs up or talks nonsense: with https, all of them are the proxy's",
+            "libcurl uses the same error codes for a proxy that opens no tunnel and for a server that \
+             closes the connection or violates HTTP. With https, inflight reports all of them as errors \
+             of the proxy",
         );
         capabilities.connection_events =
-            Support::No("isahc does not say whether a request had a new connection");
+            Support::No("isahc does not report whether a request used a new connection");
         capabilities.tls_faults = Support::No(
-            "isahc drops the words in which libcurl says why a certificate was refused",
+            "isahc drops libcurl's message about a refused certificate, so the error has no reason",
         );
         capabilities.parallel_connects = Support::No(
-            "libcurl is given one address for each transfer, so that one that does not answer costs up \
-             to 1.3 s before the next is tried",
+            "libcurl gets one address for each transfer. An address that does not answer delays the \
+             next attempt by up to 1.3 s",
         );
         capabilities.prompt_cancel = Support::No(
-            "libcurl notices that a request was dropped when its server sends something, or at \
-             the request's deadline",
+            "libcurl notices a dropped request only when the server sends something, or at the \
+             request's deadline. Until then the connection stays open",
         );
         capabilities.early_head = Support::No(
-            "isahc hands the head over with the first byte of the body, so that a 101 that nobody \
-             asked for is found out when the server says more, or at the timeout",
+            "isahc returns the head with the first byte of the body. An unexpected 101 response is \
+             reported only when the server sends more, or at the timeout",
         );
         capabilities.opaque_request_headers =
-            Support::No("isahc sends header values in ASCII only");
+            Support::No("isahc sends only ASCII in header values");
         capabilities.unrepeatable_reuse = Support::No(
-            "libcurl would resend the request if its kept connection was dead, so each request whose \
-             method is not idempotent has a connection of its own, over HTTP/1.1: a server that speaks \
-             HTTP/2 alone does not answer it",
+            "libcurl would resend the request if its pooled connection was dead, so each request with \
+             a non-idempotent method opens its own connection over HTTP/1.1. A server that supports \
+             only HTTP/2 does not answer it",
         );
         capabilities.full_duplex =
-            Support::No("isahc sends nothing more once the response has begun");
+            Support::No("isahc stops sending the request when the response begins");
         capabilities.dead_connections = Support::No(
-            "libcurl resends most requests whose kept connection had ended, and does not report of the \
-             others that the connection was a kept one",
+            "libcurl resends most requests whose pooled connection had ended. For the others, it does \
+             not report that the connection came from the pool",
         );
         capabilities.http2_unprocessed = Support::No(
-            "libcurl reports a stream that the server refused or excluded by GOAWAY as a broken one: \
-             the request is resent if its body can be repeated, and fails otherwise",
+            "libcurl reports a stream that the server refused or excluded by GOAWAY as a broken stream. \
+             The request is resent if its body can be repeated, and fails otherwise",
         );
         capabilities.http2_resets = Support::No(
-            "libcurl takes RST_STREAM with NO_ERROR for the end of the response, so a body that the \
-             server cut off in this way looks whole unless it has a length",
+            "libcurl treats RST_STREAM with NO_ERROR as the end of the response. A body that the \
+             server cuts off in this way looks complete unless it has a length",
         );
         capabilities.missing_close_notify = Support::No(
-            "libcurl sometimes meets the end of the TLS connection before it hands the response on, \
-             which is an error then",
+            "libcurl sometimes sees the end of the TLS connection before it returns the response. The \
+             request then fails",
         );
         capabilities.chunk_faults =
-            Support::No("isahc tells a malformed chunk as one that is missing");
+            Support::No("isahc reports a malformed chunk as an incomplete body");
         capabilities.strict_chunks = Support::No(
-            "libcurl reads a chunk's size as far as it is a number, a LF for the end of a line, and \
-             extensions without end: where another recipient on the way reads the chunks \
-             otherwise, the body is not what that one saw",
+            "libcurl ignores what follows the digits of a chunk's size, accepts LF as the end of a \
+             line, and does not limit extensions. Another recipient on the path may read a different \
+             body",
         );
         capabilities.strict_heads = Support::No(
-            "libcurl takes the connection's end within a head for the head's end, so that a cut \
-             head of HTTP/1.0, or with Connection or Transfer-Encoding, is an answer without a \
-             body; it reads a tab for the space in a status line, and any bytes as the reason",
+            "libcurl accepts a head that ends with the connection if it is HTTP/1.0 or has Connection \
+             or Transfer-Encoding, and returns a response without a body. It also accepts a tab as the \
+             space in a status line, and any bytes as the reason",
         );
         capabilities.bare_lf = Support::No(
-            "libcurl and isahc refuse status lines and ends of heads in LF alone, and empty lines \
-             before the status: such a server's answer is an error",
+            "libcurl and isahc refuse LF alone at the end of a status line or a head, and empty lines \
+             before the status. Such responses fail",
         );
         capabilities.retired_connections = Support::No(
-            "libcurl keeps the connection of a response that it has read whole, whatever is found \
-             wrong with it afterwards, and looks at a kept one once a second at most: what a \
-             server sends unasked can be taken for the next answer",
+            "libcurl reuses the connection of a complete response even if inflight refuses the \
+             response, and checks an idle connection at most once a second. Unsolicited bytes can be \
+             read as the next response",
         );
         capabilities.ignores_environment = Support::No(
-            "libcurl writes the keys of its TLS connections into the file that SSLKEYLOGFILE names",
+            "libcurl writes its TLS keys to the file that the variable SSLKEYLOGFILE names",
         );
         capabilities.reads_deadline = true;
         capabilities.added_headers = &["accept", "user-agent", "content-type"];
         if cfg!(curl_selects) {
             capabilities.ceilings.push(Ceiling {
                 at_most: 1024,
-                what: "file descriptors in the process, as this build's libcurl waits with select",
+                what: "file descriptors in the process, because this build of libcurl uses select",
             });
         }
         capabilities
     }
 }
 
-/// Refuses, before anything is sent, what isahc would not send as it is, and takes from its
-/// headers what would change it.
+/// Refuses a request that isahc would not send unchanged, and removes headers that would change the
+/// request.
 fn prepare(parts: &mut Parts, body: &Body) -> Result<(), Error> {
     if parts.method == Method::HEAD && !body.is_empty() {
         return Err(unsupported(
-            "libcurl waits for a body after a HEAD that has one",
+            "libcurl cannot send a HEAD request with a body",
         ));
     }
     if parts.headers.values().any(|value| value.to_str().is_err()) {
-        return Err(unsupported("isahc's header values are ASCII"));
+        return Err(unsupported("isahc sends only ASCII in header values"));
     }
-    // How the body is framed is not the caller's to say, unless nobody else knows.
+    // The body decides its framing. The caller's length counts only for a body of unknown length.
     parts.headers.remove(TRANSFER_ENCODING);
     if body.len().is_some() {
         parts.headers.remove(CONTENT_LENGTH);
     }
     if parts.method == Method::POST {
-        // libcurl would call it a form. RFC 9110, 8.3: this means as much as none at all.
+        // libcurl would send the type of a form. This type has the same meaning as none (RFC 9110,
+        // section 8.3).
         parts
             .headers
             .entry(CONTENT_TYPE)

@@ -1,18 +1,18 @@
-//! The times that a transfer is given. libcurl has one error for both; the clock tells them
-//! apart.
+//! The time limits of a transfer. libcurl reports the same error for both limits, so the clock decides
+//! which one has passed.
 
 use std::time::{Duration, Instant};
 
 use inflight_core::{Deadline, Error, Phase};
 
-/// The longest time for one address while there are others to try. A lost SYN is repeated after one
-/// second, and the repetition has the rest for its answer.
+/// The longest time for one address while other addresses are left. The system resends a lost SYN after
+/// one second, which leaves 0.3 s for the answer.
 pub(crate) const ATTEMPT: Duration = Duration::from_millis(1300);
 
-/// Until when an exchange may connect, and until when it may take altogether.
+/// The deadlines of an exchange, for connecting and for the whole exchange.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
-    /// What the options say.
+    /// The connect timeout of the options.
     pub(crate) connect_timeout: Option<Duration>,
     connect: Option<Instant>,
     total: Option<Instant>,
@@ -27,8 +27,8 @@ impl Limits {
         }
     }
 
-    /// What is left to connect. libcurl takes no limit for its own of 300 s, so none is a time
-    /// that nobody lives to see.
+    /// Returns the remaining time to connect. Without a limit, the result is 34 years, because libcurl
+    /// would use its own limit of 300 s.
     pub(crate) fn connect(&self) -> Result<Duration, Error> {
         match [self.connect, self.total].into_iter().flatten().min() {
             Some(until) => self.left(until),
@@ -36,37 +36,37 @@ impl Limits {
         }
     }
 
-    /// The time to connect to one address if `others` are to be tried after it: its share of what is
-    /// left, and at most [`ATTEMPT`]. The last address has all that is left.
+    /// Returns the time to connect to one address if `others` addresses follow: an equal share of the
+    /// remaining time, and at most [`ATTEMPT`]. The last address gets all of the remaining time.
     pub(crate) fn attempt(&self, others: usize) -> Result<Duration, Error> {
         let left = self.connect()?;
         if others == 0 {
             return Ok(left);
         }
         let addresses = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        // libcurl takes 0 ms for no limit.
+        // 0 ms would mean no limit to libcurl.
         let share = (left / addresses).max(Duration::from_millis(1));
         Ok(share.min(ATTEMPT))
     }
 
-    /// Whether there is still time to connect.
+    /// Returns `true` if time to connect is left.
     pub(crate) fn may_connect(&self) -> bool {
         self.connect().is_ok()
     }
 
-    /// Whether the time for the whole exchange is over.
+    /// Returns `true` if the time for the whole exchange has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.total().is_err()
     }
 
-    /// What is left altogether. It is libcurl's only way to notice that a request was dropped
-    /// whose server is silent.
+    /// Returns the remaining time for the whole exchange. If the server is silent, libcurl notices a
+    /// dropped request only by this limit.
     pub(crate) fn total(&self) -> Result<Option<Duration>, Error> {
         self.total.map(|until| self.left(until)).transpose()
     }
 
-    /// libcurl counts whole milliseconds, and 0 of them is no limit: rounded up, so that it is
-    /// never early.
+    /// Returns the time until `until`, plus 1 ms. libcurl cuts off fractions of a millisecond, and would
+    /// time out early.
     fn left(&self, until: Instant) -> Result<Duration, Error> {
         match until.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left + Duration::from_millis(1)),
@@ -74,7 +74,7 @@ impl Limits {
         }
     }
 
-    /// Which of the limits has passed, when one has.
+    /// Returns the timeout error for the limit that has passed.
     pub(crate) fn verdict(&self) -> Error {
         let total = self.total.is_some_and(|until| Instant::now() >= until);
         let connect = self.connect.is_some_and(|until| Instant::now() >= until);

@@ -1,4 +1,4 @@
-//! TLS, as libcurl is told of it.
+//! The TLS configuration of libcurl.
 
 use std::sync::OnceLock;
 
@@ -10,12 +10,12 @@ use isahc::tls::{TlsConfig, TrustStore};
 
 use crate::unsupported;
 
-/// What an `https` request is given beside all others.
+/// The settings of `https` requests.
 pub(crate) struct TlsSettings {
     options: TlsOptions,
     http2: bool,
-    /// Made at the first such request. It holds every authority, and libcurl copies it for each
-    /// connection, so other requests go without.
+    /// Created at the first `https` request. Plain requests do not use it, because it holds all root
+    /// certificates and libcurl copies it for each connection.
     config: OnceLock<TlsConfig>,
 }
 
@@ -27,7 +27,7 @@ impl TlsSettings {
         if options.tls.danger_accept_invalid_hostnames {
             return Err(unsupported(NO_UNCHECKED_NAMES));
         }
-        // libcurl reads the certificates at the first connection; a mistake is found here.
+        // Reports a mistake in the certificates now. libcurl would report it at the first connection.
         Tls::new(options, true)?;
         Ok(Self {
             options: options.tls.clone(),
@@ -36,13 +36,13 @@ impl TlsSettings {
         })
     }
 
-    /// A request that is not idempotent stays with HTTP/1.1: over HTTP/2 it would share a connection with
-    /// others, and libcurl would resend it if that connection died.
+    /// Adds the TLS settings to a request. A request that is not idempotent uses HTTP/1.1: over HTTP/2 it
+    /// would share a connection, and libcurl would resend it if that connection died.
     pub(crate) fn apply(&self, request: Builder, is_idempotent: bool) -> Builder {
         let config = self.config.get_or_init(|| {
             let config = TlsConfig::builder();
             if self.options.danger_accept_invalid_certs {
-                // No authority is asked for, and libcurl takes no list without any.
+                // No root certificates: libcurl rejects an empty list.
                 return config.danger_accept_invalid_certs(true).build();
             }
             let store = roots(&self.options).fold(TrustStore::builder(), |store, root| {
@@ -58,5 +58,6 @@ impl TlsSettings {
     }
 }
 
-pub(crate) const NO_IDENTITY: &str = "libcurl's rustls reads client certificates from files alone";
-pub(crate) const NO_UNCHECKED_NAMES: &str = "libcurl's rustls checks names, or nothing at all";
+pub(crate) const NO_IDENTITY: &str = "libcurl's rustls reads client certificates only from files";
+pub(crate) const NO_UNCHECKED_NAMES: &str =
+    "libcurl's rustls checks both the certificate and its host name, or neither";

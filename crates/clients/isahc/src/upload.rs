@@ -1,10 +1,9 @@
-//! A request's body on its way to isahc's thread.
+//! Sends a request's body to isahc's thread.
 //!
-//! isahc polls a body on its own thread, where no runtime is entered and a panic would end every
-//! transfer. So a streamed body is polled here, in the task that fetches, and its pieces cross
-//! over through a channel.
+//! isahc polls a body on its own thread, which is outside every runtime, and a panic there would end all
+//! transfers. So the task that fetches polls a streamed body, and sends the chunks through a channel.
 //!
-//! No body that is not empty can be sent a second time: see [`Agents`](crate::agent::Agents).
+//! A body that is not empty is never sent twice: see [`Agents`](crate::agent::Agents).
 
 use std::future::{poll_fn, ready};
 use std::io;
@@ -24,7 +23,7 @@ use isahc::AsyncBody;
 use crate::error;
 
 pub(crate) enum Upload {
-    /// Not even a length.
+    /// No body and no length.
     Nothing,
     Buffered(Buffered),
     Streamed(Streamed),
@@ -32,25 +31,26 @@ pub(crate) enum Upload {
 
 pub(crate) struct Buffered {
     bytes: Bytes,
-    /// The last byte has gone to libcurl.
+    /// Whether libcurl has read the last byte.
     sent: Arc<AtomicBool>,
 }
 
 pub(crate) struct Streamed {
     pieces: Receiver<Piece>,
     len: Option<u64>,
-    /// The last piece has gone to libcurl.
+    /// Whether libcurl has read the last chunk.
     sent: Arc<AtomicBool>,
     pump: Option<BoxFuture<'static, ()>>,
 }
 
-/// Empty at the end. A channel that closes without it was abandoned.
+/// A chunk of the body, empty at the end. If the channel closes without an empty chunk, the upload was
+/// dropped.
 type Piece = Result<Bytes, Error>;
 
 impl Upload {
     pub(crate) fn new(body: Body, method: &Method) -> Self {
         if let Some(bytes) = body.as_bytes() {
-            // RFC 9110, 8.6: these say their length, even if it is 0.
+            // These methods send a length even if it is 0 (RFC 9110, section 8.6).
             let announced = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
             if bytes.is_empty() && !announced {
                 return Self::Nothing;
@@ -69,7 +69,7 @@ impl Upload {
         })
     }
 
-    /// The body for a transfer. A further one goes on where the last has ended.
+    /// Returns the body for a transfer. A streamed body continues where the previous transfer stopped.
     pub(crate) fn reader(&self) -> AsyncBody {
         match self {
             Self::Nothing => AsyncBody::empty(),
@@ -78,7 +78,7 @@ impl Upload {
         }
     }
 
-    /// Runs the transfer and produces the body for it.
+    /// Runs the transfer and polls the streamed body at the same time.
     pub(crate) async fn along<T>(&mut self, transfer: impl Future<Output = T>) -> T {
         let mut transfer = pin!(transfer);
         poll_fn(|cx| {
@@ -93,8 +93,9 @@ impl Upload {
         .await
     }
 
-    /// isahc ends the body when the response begins, sent or not. A server that has refused the
-    /// request does not need the rest; of any other, the answer is one to half a request.
+    /// Fails if a successful response began before the whole body was sent. isahc stops the upload when
+    /// the response begins, so such a response answers an incomplete request. A server that refused the
+    /// request does not need the rest.
     pub(crate) fn check(&self, status: StatusCode) -> Result<(), Error> {
         let sent = match self {
             Self::Nothing => return Ok(()),
@@ -118,7 +119,7 @@ impl Buffered {
     }
 }
 
-/// Notes when the last byte was read.
+/// A reader that records when the last byte was read.
 struct SentReader {
     reader: Cursor<Bytes>,
     sent: Arc<AtomicBool>,
@@ -149,7 +150,7 @@ impl Streamed {
             .chain(stream::iter([abandoned]))
             .try_take_while(move |piece| {
                 taken += piece.len() as u64;
-                // libcurl does not ask for more than the length.
+                // libcurl reads no more than the length.
                 if piece.is_empty() || len.is_some_and(|len| taken >= len) {
                     sent.store(true, Ordering::Release);
                 }

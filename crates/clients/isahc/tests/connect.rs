@@ -71,13 +71,13 @@ fn max_idle_counts_connections_to_all_hosts() {
         for server in [&first, &second, &first, &second] {
             get_from(&client, &server.url("/")).unwrap();
         }
-        // Of two that are equally old, libcurl closes either.
+        // libcurl may close either of two connections with the same age.
         let connections = first.connections() + second.connections();
         assert_eq!(connections == 2, keeps_both, "max_idle {max_idle}");
     }
 }
 
-/// Linux alone drops the SYNs to a listener whose queue is full.
+/// Only Linux drops the SYNs to a listener whose queue is full.
 #[cfg(target_os = "linux")]
 mod silent {
     use super::*;
@@ -91,7 +91,7 @@ mod silent {
         let elapsed = started.elapsed();
         assert!(elapsed >= Duration::from_millis(1300), "{elapsed:?}");
         assert!(elapsed < Duration::from_secs(4), "{elapsed:?}");
-        // The next one finds the kept connection, and does not try the silent address first.
+        // The next request uses the pooled connection, and does not try the silent address first.
         let started = Instant::now();
         assert_eq!(get(&client).unwrap(), StatusCode::OK);
         let elapsed = started.elapsed();
@@ -112,7 +112,7 @@ mod silent {
         assert!(elapsed < 2 * limit, "{elapsed:?}");
         assert_eq!(error.phase(), Some(Phase::Connect));
         let message = error.to_string();
-        assert!(message.contains("pages.test:80 in 900ms"), "{message}");
+        assert!(message.contains("pages.test:80 within 900ms"), "{message}");
         for (address, why) in
             addresses
                 .iter()
@@ -140,7 +140,7 @@ mod descriptors {
         if env::var_os(CHILD).is_some() {
             return start_and_fetch();
         }
-        // Below, around and above what is needed.
+        // Fewer than needed, about as many, and more.
         for limit in [4, 8, 12, 16, 18, 19, 20, 22, 24, 64] {
             let child = Command::new("sh")
                 .args(["-c", "ulimit -n $1 && shift && exec \"$@\"", "sh"])
@@ -163,7 +163,7 @@ mod descriptors {
         }
     }
 
-    /// Prints what happened.
+    /// Prints the results.
     #[allow(clippy::print_stdout)]
     fn start_and_fetch() {
         let runtime: Arc<dyn Runtime> = Arc::new(Threads::new());

@@ -1,4 +1,4 @@
-//! What libcurl would do otherwise, and isahc: each test fails without the cure that it is for.
+//! Workarounds for libcurl and isahc. Each test fails without its workaround.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +56,8 @@ fn request(url: &str, deadline: Duration) -> http::Request<Body> {
 
 const WARM: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwarm";
 
-/// A server whose first connection answers once, and dies of what comes next, as all others do.
+/// Starts a server that answers one request on its first connection. It resets each connection at the next
+/// request.
 fn dying() -> Scripted {
     Scripted::start(|connection| {
         let script = match connection {
@@ -170,10 +171,10 @@ fn connect_that_takes_too_long_has_its_phase() {
     }
 }
 
-/// The addresses that it is told, whatever the name.
-struct Told(Arc<Mutex<Vec<SocketAddr>>>);
+/// A resolver that returns the current addresses for every name.
+struct RecordingResolver(Arc<Mutex<Vec<SocketAddr>>>);
 
-impl Resolve for Told {
+impl Resolve for RecordingResolver {
     fn resolve(&self, _: &str, _: u16) -> std::io::Result<Vec<SocketAddr>> {
         Ok(self.0.lock().unwrap().clone())
     }
@@ -182,14 +183,14 @@ impl Resolve for Told {
 #[test]
 fn changed_answer_of_the_resolver_holds_at_once() {
     let servers = [dying(), dying()];
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let resolver = Arc::new(Told(told.clone()));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let resolver = Arc::new(RecordingResolver(asked.clone()));
     let session = builder()
         .client_options(|options| options.resolver = resolver)
         .build()
         .unwrap();
     for server in &servers {
-        *told.lock().unwrap() = vec![server.addr()];
+        *asked.lock().unwrap() = vec![server.addr()];
         wait(session.get("http://pages.test/").bytes()).unwrap();
         assert_eq!(server.connections(), 1);
     }
@@ -203,7 +204,7 @@ fn changed_answer_of_the_resolver_holds_at_once() {
 #[test]
 fn next_address_is_tried_when_one_refuses_and_has_the_whole_body() {
     let origin = Origin::start().unwrap();
-    let resolver = Told(Arc::new(Mutex::new(vec![
+    let resolver = RecordingResolver(Arc::new(Mutex::new(vec![
         refused().unwrap(),
         origin.addr(),
     ])));

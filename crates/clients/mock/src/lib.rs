@@ -1,11 +1,11 @@
-//! A client that answers from a script: for tests of programs that use inflight.
+//! A client that answers from a script, for tests of programs that use inflight.
 //!
-//! A [`Mock`] has rules. Each says [`When`] it applies and what the [`Reply`] is. It is used once
-//! unless it is [`repeated`](When::repeated), in the order in which the rules were given, so a
-//! list of rules is a sequence of answers too. The mock keeps what it was asked.
+//! A [`Mock`] has rules. Each rule has a condition ([`When`]) and a [`Reply`]. The mock uses the first rule
+//! that applies to a request. A rule is used once unless it is [`repeated`](When::repeated), so several
+//! rules with the same condition form a sequence of replies. The mock records the requests.
 //!
-//! On the virtual runtime, whose time passes when nothing else is left to do, what waits for a
-//! minute is tested in no time:
+//! On the virtual runtime, time passes only when no task can run. So a test of a delay of one minute takes
+//! no time:
 //!
 //! ```
 //! use std::time::Duration;
@@ -47,7 +47,7 @@ use inflight_core::{
 pub use reply::Reply;
 pub use when::When;
 
-/// A client that answers from its rules. Clones share them.
+/// A client that answers from its rules. Clones share the rules and the recorded requests.
 #[derive(Clone)]
 pub struct Mock(Arc<Shared>);
 
@@ -69,19 +69,19 @@ struct Rule {
     used: usize,
 }
 
-/// A request that the mock was sent.
+/// A request that the mock received.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Recorded {
-    /// Its method.
+    /// The method.
     pub method: Method,
-    /// Where to.
+    /// The URI.
     pub uri: Uri,
-    /// Its headers, those of the session among them.
+    /// The headers, including those that the session added.
     pub headers: HeaderMap,
-    /// The whole of its body.
+    /// The whole body.
     pub body: Bytes,
-    /// How long its body said it would be, before it was read: `None` for a stream, which HTTP/1.1
+    /// The length of the body that was known before it was read. `None` for a stream, which HTTP/1.1
     /// sends in chunks.
     pub announced: Option<u64>,
 }
@@ -97,16 +97,16 @@ impl Recorded {
         }
     }
 
-    /// The body as text; what is not UTF-8 is replaced.
+    /// Returns the body as text. Replaces bytes that are not UTF-8 with U+FFFD.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Panics
     ///
-    /// If it is not: a test should fail then.
+    /// Panics if the body is not JSON.
     pub fn json(&self) -> serde_json::Value {
         match serde_json::from_slice(&self.body) {
             Ok(value) => value,
@@ -114,7 +114,7 @@ impl Recorded {
         }
     }
 
-    /// A header's value, if it is there and is ASCII.
+    /// Returns the value of a header, or `None` if the header is missing or its value is not ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -127,7 +127,7 @@ impl fmt::Display for Recorded {
 }
 
 impl Mock {
-    /// A mock without rules. The delays of its replies are `runtime`'s.
+    /// Returns a mock without rules. `runtime` provides the delays of the replies.
     pub fn new(runtime: impl Runtime) -> Self {
         Self(Arc::new(Shared {
             runtime: Arc::new(runtime),
@@ -145,7 +145,7 @@ impl Mock {
         });
     }
 
-    /// A session over this mock, to be built with the policy that is tested.
+    /// Returns a builder for a session that uses this mock as its client.
     pub fn session(&self) -> SessionBuilder {
         let mock = self.clone();
         Session::builder(move |_| {
@@ -154,22 +154,23 @@ impl Mock {
         })
     }
 
-    /// What it was asked so far, in this order, redirects and retries one by one.
+    /// Returns the requests so far, in their order. Each redirect and each retry is a request.
     pub fn requests(&self) -> Vec<Recorded> {
         self.lock().requests.clone()
     }
 
-    /// Checks that every rule was used as often as it says, and that nothing came without a rule.
+    /// Checks that every rule was used, and that a rule applied to every request. Repeated rules may be
+    /// unused.
     ///
     /// # Panics
     ///
-    /// If that is not so; the message lists what is missing and what was too much.
+    /// Panics if a rule was not used or a request had no rule. The message lists these rules and requests.
     #[track_caller]
     pub fn assert_all_used(&self) {
         let faults = {
             let state = self.lock();
             let left = state.rules.iter().filter(|rule| rule.is_missed());
-            let left = left.map(|rule| format!("never asked for: {}", rule.when));
+            let left = left.map(|rule| format!("not used: {}", rule.when));
             let unexpected = state.unexpected.iter();
             let unexpected = unexpected.map(|request| format!("no rule for: {request}"));
             left.chain(unexpected).collect::<Vec<_>>()
@@ -215,11 +216,11 @@ impl Rule {
     }
 }
 
-/// A message from which a test can be mended.
+/// Returns a message that lists the rules, so that the test can be fixed.
 fn no_rule(request: &Recorded, rules: &[Rule]) -> String {
     let mut message = format!("the mock has no rule for {request}");
     if rules.is_empty() {
-        message.push_str(": it has none at all");
+        message.push_str(": it has no rules");
         return message;
     }
     message.push_str("; its rules are");
@@ -245,11 +246,11 @@ impl Fetch for Mock {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("inflight-mock");
-        capabilities.proxies = Support::No("a mock has no connections to make through a proxy");
+        capabilities.proxies = Support::No("a mock opens no connections through a proxy");
         capabilities.proxied_whole = capabilities.proxies;
         capabilities.proxy_faults = capabilities.proxies;
-        capabilities.connection_events = Support::No("a mock has no connections");
-        capabilities.address_guard = Support::No("a mock has no addresses to guard");
+        capabilities.connection_events = Support::No("a mock opens no connections");
+        capabilities.address_guard = Support::No("a mock connects to no addresses");
         capabilities
     }
 }

@@ -1,4 +1,4 @@
-//! What a rule answers.
+//! The reply of a rule.
 
 use std::fmt;
 use std::pin::Pin;
@@ -19,10 +19,9 @@ use crate::Recorded;
 type Answer = Result<Response<Body>, Error>;
 type Handler = Arc<dyn Fn(Recorded) -> BoxFuture<'static, Answer> + Send + Sync>;
 
-/// What a rule answers: a response, an error, nothing ever, or what a function makes of the
-/// request.
+/// The reply of a rule: a response, an error, no answer, or the result of a function.
 #[derive(Clone)]
-#[must_use = "it does nothing before it is given to `Mock::on`"]
+#[must_use = "a reply does nothing until it is passed to `Mock::on`"]
 pub struct Reply {
     delay: Duration,
     what: What,
@@ -45,20 +44,20 @@ struct Head {
 #[derive(Clone)]
 enum Content {
     Whole(Bytes),
-    /// Pieces with a pause before each, and what comes after them.
+    /// Chunks with a pause before each, and the error after them.
     Pieces(Vec<Bytes>, Duration, Option<ErrorKind>),
 }
 
 impl Reply {
-    /// A response with this status and no body.
+    /// Returns a response with this status and no body.
     ///
     /// # Panics
     ///
-    /// If it is no status: below 100 or above 999.
+    /// Panics if the status is below 100 or above 999.
     #[track_caller]
     pub fn status(status: u16) -> Self {
         let Ok(status) = StatusCode::from_u16(status) else {
-            panic!("{status} is no status");
+            panic!("{status} is not a status code");
         };
         let head = Head {
             status,
@@ -67,30 +66,30 @@ impl Reply {
         Self::new(What::Response(Box::new(head), Content::Whole(Bytes::new())))
     }
 
-    /// A 200 with this body.
+    /// Returns a 200 response with this body.
     pub fn bytes(body: impl Into<Bytes>) -> Self {
         Self::status(200).body(body)
     }
 
-    /// A 200 with this text.
+    /// Returns a 200 response with this text, as `text/plain; charset=utf-8`.
     pub fn text(text: impl Into<String>) -> Self {
         Self::bytes(text.into()).header(CONTENT_TYPE.as_str(), "text/plain; charset=utf-8")
     }
 
-    /// A 200 with this value as JSON.
+    /// Returns a 200 response with this value as JSON.
     ///
     /// # Panics
     ///
-    /// If the value cannot be JSON: a map whose keys are not texts, say.
+    /// Panics if the value cannot be serialized, for example a map whose keys are not strings.
     #[track_caller]
     pub fn json(value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self::bytes(body).header(CONTENT_TYPE.as_str(), "application/json"),
-            Err(error) => panic!("not to be had as JSON: {error}"),
+            Err(error) => panic!("the value cannot be serialized as JSON: {error}"),
         }
     }
 
-    /// A 200 whose body comes in these pieces, after a pause each.
+    /// Returns a 200 response whose body arrives in these chunks, with a pause before each.
     pub fn pieces<P: Into<Bytes>>(pieces: impl IntoIterator<Item = P>, pause: Duration) -> Self {
         let pieces = pieces.into_iter().map(Into::into).collect();
         Self::new(What::Response(
@@ -99,22 +98,22 @@ impl Reply {
         ))
     }
 
-    /// An error of this kind in the place of a response.
+    /// Returns an error of this kind instead of a response.
     pub fn error(kind: ErrorKind) -> Self {
         Self::error_with(move || Error::new(kind))
     }
 
-    /// The error that the function makes, in the place of a response.
+    /// Returns the error of this function instead of a response.
     pub fn error_with(make: impl Fn() -> Error + Send + Sync + 'static) -> Self {
         Self::new(What::Error(Arc::new(make)))
     }
 
-    /// No answer, ever: for timeouts and cancelling.
-    pub fn never() -> Self {
+    /// Returns a reply that never completes, for tests of timeouts and cancellation.
+    pub fn pending() -> Self {
         Self::new(What::Never)
     }
 
-    /// What the function makes of the request.
+    /// Returns the result of this function of the request.
     ///
     /// ```
     /// use inflight_core::{BlockOn, Body, Error, http};
@@ -138,7 +137,7 @@ impl Reply {
         Self::new(What::Made(Arc::new(move |request| Box::pin(make(request)))))
     }
 
-    /// The answer comes after this time.
+    /// Delays the reply by this time.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -148,22 +147,22 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// If HTTP does not allow it, or this is no response with headers of its own.
+    /// Panics if the name or the value is invalid, or if the reply is not a response.
     #[track_caller]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
         else {
-            panic!("{name}: {value} is no header");
+            panic!("{name}: {value} is not a valid header");
         };
         self.head().headers.append(name, value);
         self
     }
 
-    /// Gives the response this body.
+    /// Sets the body of the response.
     ///
     /// # Panics
     ///
-    /// If this is no response with a body of its own.
+    /// Panics if the reply is not a response.
     #[track_caller]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         match &mut self.what {
@@ -173,11 +172,11 @@ impl Reply {
         self
     }
 
-    /// Lets the body end in an error of this kind, after what it has.
+    /// Ends the body with an error of this kind, after its bytes.
     ///
     /// # Panics
     ///
-    /// If this is no response with a body of its own.
+    /// Panics if the reply is not a response.
     #[track_caller]
     pub fn then_fails(mut self, kind: ErrorKind) -> Self {
         match &mut self.what {
@@ -256,7 +255,7 @@ impl Content {
     }
 }
 
-/// A body with an error at its end.
+/// A body that ends with an error.
 struct ThenFails {
     body: Body,
     kind: Option<ErrorKind>,

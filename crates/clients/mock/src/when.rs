@@ -1,4 +1,4 @@
-//! Which requests a rule is for.
+//! The condition of a rule.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use crate::Recorded;
 
 type Predicate = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
 
-/// Which requests a rule is for: those that all of it applies to.
+/// The condition of a rule. The rule applies to requests that satisfy all parts of the condition.
 #[derive(Clone)]
-#[must_use = "it does nothing before it is given to `Mock::on`"]
+#[must_use = "a condition does nothing until it is passed to `Mock::on`"]
 pub struct When {
     method: Option<Method>,
     url: Option<String>,
@@ -22,7 +22,7 @@ pub struct When {
 }
 
 impl When {
-    /// Every request.
+    /// Matches every request.
     pub fn any() -> Self {
         Self {
             method: None,
@@ -34,8 +34,10 @@ impl When {
         }
     }
 
-    /// Requests with this method to this URL. One that begins with a slash is a path, on any
-    /// host, and with any query unless it has one itself.
+    /// Matches requests with this method to this URL.
+    ///
+    /// A URL that begins with a slash is a path. It matches on every host, and with every query unless it
+    /// contains a query.
     ///
     /// ```
     /// use inflight_core::http::Method;
@@ -51,29 +53,29 @@ impl When {
         }
     }
 
-    /// A GET to this URL: see [`request`](Self::request).
+    /// Matches GET requests to this URL: see [`request`](Self::request).
     pub fn get(url: impl Into<String>) -> Self {
         Self::request(Method::GET, url)
     }
 
-    /// A POST to this URL: see [`request`](Self::request).
+    /// Matches POST requests to this URL: see [`request`](Self::request).
     pub fn post(url: impl Into<String>) -> Self {
         Self::request(Method::POST, url)
     }
 
-    /// Only with this header, and this among its values.
+    /// Also requires this header, with this value among its values.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Only with this text as the whole body.
+    /// Also requires this text as the whole body.
     pub fn body(mut self, text: impl Into<String>) -> Self {
         self.body = Some(text.into());
         self
     }
 
-    /// Only if the function says so.
+    /// Also requires that the function returns `true`.
     pub fn matches(
         mut self,
         predicate: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
@@ -82,7 +84,7 @@ impl When {
         self
     }
 
-    /// Any number of times, and not once.
+    /// Allows the rule to be used any number of times, including none. Default once.
     pub fn repeated(mut self) -> Self {
         self.is_repeated = true;
         self
@@ -135,7 +137,7 @@ impl fmt::Display for When {
             write!(f, " with the body {body:?}")?;
         }
         if self.predicate.is_some() {
-            f.write_str(" if a function says so")?;
+            f.write_str(" if a function returns true")?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the mock promises.
+//! The behaviour of the mock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -111,7 +111,7 @@ fn what_has_no_rule_is_told_with_the_rules() {
     let faults = panic.downcast_ref::<String>().unwrap();
     assert_eq!(
         faults,
-        "never asked for: POST /page with x-key: k\nno rule for: GET http://site.test/page"
+        "not used: POST /page with x-key: k\nno rule for: GET http://site.test/page"
     );
 }
 
@@ -119,7 +119,7 @@ fn what_has_no_rule_is_told_with_the_rules() {
 fn delays_and_silence_meet_timeouts() {
     let (runtime, mock) = mocked();
     mock.on(When::get("/slow"), Reply::text("late").after(9 * SECOND));
-    mock.on(When::get("/never"), Reply::never());
+    mock.on(When::get("/never"), Reply::pending());
     let session = session(mock.session().timeout(10 * SECOND));
     assert_eq!(
         runtime.block_on(session.get("slow").text()).unwrap(),

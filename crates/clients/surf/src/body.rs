@@ -1,4 +1,4 @@
-//! Bodies: ours as surf reads them, surf's as ours.
+//! Conversions between inflight's bodies and surf's.
 
 use std::io;
 use std::pin::Pin;
@@ -10,9 +10,10 @@ use http_body::{Frame, SizeHint};
 use inflight_core::bytes::Bytes;
 use inflight_core::{Body, Error, ErrorKind};
 
-/// A request's body of this length; of unknown length, it is sent in chunks. http-types takes an
-/// end before the length for the end, and the server would read the rest from what follows on the
-/// connection.
+/// Converts a request's body. A body of unknown length is sent in chunks.
+///
+/// A body that ends before its length is an error. http-types would accept the early end, and the server
+/// would read the missing bytes from the next request on the connection.
 pub(crate) fn sent(body: Body, len: Option<usize>) -> surf::Body {
     let mut left = len.unwrap_or(0);
     let mut pieces = body.into_stream();
@@ -32,11 +33,11 @@ fn too_short() -> Error {
     Error::new(ErrorKind::Io).with_context("the request's body is shorter than its length")
 }
 
-/// A response's body, which ends by its length, by its chunks or with the connection.
+/// Converts a response's body, which ends by its length, by its chunks or with the connection.
 pub(crate) fn received(body: surf::Body) -> Body {
     match body.len() {
         Some(0) => Body::empty(),
-        // As much stands for an end with the connection.
+        // This length means that the body ends with the connection.
         Some(usize::MAX) | None => Body::wrap(ResponseBody {
             reader: Some(body.into_reader()),
             left: None,
@@ -49,7 +50,7 @@ pub(crate) fn received(body: surf::Body) -> Body {
 }
 
 struct ResponseBody {
-    // `None` once the end is reached: dropping it closes the connection.
+    // `None` after the end. Dropping the reader closes a connection that is not pooled.
     reader: Option<Box<dyn AsyncBufRead + Unpin + Send + Sync>>,
     left: Option<u64>,
 }

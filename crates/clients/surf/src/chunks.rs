@@ -1,4 +1,4 @@
-//! Chunked bodies as async-h1 reads them: without extensions and trailers.
+//! Removes chunk extensions and trailers from a chunked body, for async-h1.
 
 use http::{HeaderName, HeaderValue};
 use inflight_core::Error;
@@ -6,13 +6,15 @@ use inflight_core::bytes::{BufMut, BytesMut};
 
 use crate::error::protocol;
 
-/// Passes a chunked body on. async-h1 refuses whatever stands behind a chunk's size, which
-/// RFC 9112, section 7.1.1, has a recipient ignore, and never looks at a trailer that comes in
-/// pieces. So both are read here and left out, and the end goes on when all of it is there.
+/// A filter for a chunked body. It checks extensions and trailers, removes them, and passes on the rest.
+///
+/// async-h1 refuses chunk extensions, which a recipient must ignore (RFC 9112, section 7.1.1), and does not
+/// finish a trailer section that arrives in several reads. The filter passes on the end of the body when
+/// the whole trailer section has arrived.
 #[derive(Default)]
 pub(crate) struct Chunks {
     at: ChunkState,
-    /// How many bytes go on as they are: the rest of a chunk.
+    /// The number of bytes that are left of the current chunk.
     verbatim: u64,
     trailers: usize,
 }
@@ -28,19 +30,19 @@ enum ChunkState {
 
 const CRLF: &[u8] = b"\r\n";
 
-/// How long the line with a chunk's size may be.
+/// The longest line with a chunk's size, in bytes.
 const MAX_LINE: usize = 4096;
 
-/// How long all trailers may be.
+/// The largest size of all trailers, in bytes.
 const MAX_TRAILERS: usize = 16 * 1024;
 
 impl Chunks {
-    /// Whether the body has come to its end.
+    /// Returns `true` after the end of the body.
     pub(crate) fn is_at_end(&self) -> bool {
         self.at == ChunkState::End
     }
 
-    /// Moves what can go on out of `raw`; the beginning of a line stays, and what follows the end.
+    /// Moves bytes from `raw` to `out`. An incomplete line and the bytes after the end stay in `raw`.
     pub(crate) fn pass(&mut self, raw: &mut BytesMut, out: &mut BytesMut) -> Result<(), Error> {
         while !raw.is_empty() && self.at != ChunkState::End {
             if self.verbatim > 0 {
@@ -59,14 +61,14 @@ impl Chunks {
                 };
                 return match raw.len() {
                     len if len < most => Ok(()),
-                    _ => Err(protocol("a line of a chunked body without an end")),
+                    _ => Err(protocol("a line of the chunked body is too long")),
                 };
             };
             let line = raw.split_to(end + 1);
             let line = line
                 .strip_suffix(b"\r\n")
                 .filter(|line| !line.contains(&b'\r'))
-                .ok_or_else(|| protocol("a line of a chunked body that ends in no CRLF"))?;
+                .ok_or_else(|| protocol("a line of the chunked body does not end in CRLF"))?;
             match self.at {
                 ChunkState::Trailers => self.trailer(line, out)?,
                 ChunkState::ChunkEnd if line.is_empty() => {
@@ -74,10 +76,11 @@ impl Chunks {
                     self.at = ChunkState::Size;
                 }
                 ChunkState::ChunkEnd => {
-                    return Err(protocol("a chunk that is longer than its size"));
+                    return Err(protocol("a chunk is longer than its size"));
                 }
                 ChunkState::Size | ChunkState::End => {
-                    let (digits, size) = size(line).ok_or_else(|| protocol("a chunk's size"))?;
+                    let (digits, size) =
+                        size(line).ok_or_else(|| protocol("invalid chunk size"))?;
                     if size == 0 {
                         self.at = ChunkState::Trailers;
                         continue;
@@ -92,7 +95,8 @@ impl Chunks {
         Ok(())
     }
 
-    /// RFC 9112, 7.1.2: a field, which is left out, or the empty line at the end.
+    /// Drops a field of the trailer section, or passes on the end of the body after the empty line
+    /// (RFC 9112, section 7.1.2).
     fn trailer(&mut self, line: &[u8], out: &mut BytesMut) -> Result<(), Error> {
         if line.is_empty() {
             self.at = ChunkState::End;
@@ -101,7 +105,7 @@ impl Chunks {
         }
         self.trailers += line.len();
         if self.trailers > MAX_TRAILERS {
-            return Err(protocol("trailers of more than 16 KiB"));
+            return Err(protocol("the trailers are longer than 16 KiB"));
         }
         let colon = line.iter().position(|&byte| byte == b':');
         let field = colon.map(|colon| (&line[..colon], &line[colon + 1..]));
@@ -112,12 +116,12 @@ impl Chunks {
             {
                 Ok(())
             }
-            _ => Err(protocol("a trailer")),
+            _ => Err(protocol("invalid trailer")),
         }
     }
 }
 
-/// The number at the beginning of a chunk's line, in hexadecimal; space and extensions follow.
+/// Parses the hexadecimal size at the beginning of a chunk's line. Space and extensions may follow.
 fn size(line: &[u8]) -> Option<(&[u8], u64)> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, rest) = line.split_at(digits.count());
@@ -132,7 +136,7 @@ fn size(line: &[u8]) -> Option<(&[u8], u64)> {
 mod tests {
     use super::*;
 
-    /// Passes the body on in pieces of `n` bytes.
+    /// Passes the body through the filter in chunks of `n` bytes.
     fn pass(body: &str, n: usize) -> Result<String, Error> {
         let (mut raw, mut out) = (BytesMut::new(), BytesMut::new());
         let mut chunks = Chunks::default();

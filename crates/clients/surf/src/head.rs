@@ -1,4 +1,4 @@
-//! A response's head, read before async-h1 sees it.
+//! Parses a response's head in place of async-h1.
 
 use std::borrow::Cow;
 use std::str;
@@ -9,17 +9,17 @@ use inflight_core::{Error, retires_connection};
 
 use crate::error::protocol;
 
-/// What the server sent, whatever surf's own types have room for.
+/// The head that the server sent. surf's types could not hold every head.
 pub(crate) struct Head(pub(crate) http::Response<()>);
 
 /// How a response's body ends (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// There is none.
+    /// There is no body.
     Nothing,
     Length(u64),
     Chunked,
-    /// With the connection.
+    /// The body ends with the connection.
     Close,
 }
 
@@ -27,19 +27,19 @@ const MAX_BYTES: usize = 256 * 1024;
 const MAX_FIELDS: usize = 256;
 
 impl Head {
-    /// The head at the beginning of these bytes and its length, once all of it is there.
+    /// Returns the head at the beginning of these bytes and its length, or `None` if it is incomplete.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut fields);
-        // RFC 9112, 5.2, has a user agent read folded values.
+        // A user agent must accept folded lines (RFC 9112, section 5.2).
         let mut config = httparse::ParserConfig::default();
         config.allow_obsolete_multiline_headers_in_responses(true);
         let status = config.parse_response(&mut parsed, bytes);
-        let status = status.map_err(|error| protocol("the head").with_source(error))?;
+        let status = status.map_err(|error| protocol("invalid head").with_source(error))?;
         let httparse::Status::Complete(len) = status else {
             return match bytes.len() {
                 ..MAX_BYTES => Ok(None),
-                _ => Err(protocol("the head is longer than 256 kB")),
+                _ => Err(protocol("the head is longer than 256 KiB")),
             };
         };
         let version = match parsed.version {
@@ -47,7 +47,7 @@ impl Head {
             _ => Version::HTTP_11,
         };
         let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
-            .map_err(|error| protocol("the status").with_source(error))?;
+            .map_err(|error| protocol("invalid status").with_source(error))?;
         let mut response = http::Response::new(());
         *response.version_mut() = version;
         *response.status_mut() = status;
@@ -55,21 +55,21 @@ impl Head {
         headers.reserve(parsed.headers.len());
         for field in parsed.headers {
             let name = HeaderName::from_bytes(field.name.as_bytes())
-                .map_err(|error| protocol("a header's name").with_source(error))?;
+                .map_err(|error| protocol("invalid header name").with_source(error))?;
             let value = HeaderValue::from_bytes(&unfolded(field.value))
-                .map_err(|error| protocol("a header's value").with_source(error))?;
+                .map_err(|error| protocol("invalid header value").with_source(error))?;
             headers.append(name, value);
         }
         Ok(Some((Self(response), len)))
     }
 
-    /// Whether another response follows this one. 101 is the last of its exchange.
+    /// Returns `true` if another response follows. 101 is final.
     pub(crate) fn is_interim(&self) -> bool {
         let status = self.0.status();
         status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
     }
 
-    /// Whether another exchange may follow on the connection (RFC 9112, section 9.3).
+    /// Returns `true` if the connection may be reused (RFC 9112, section 9.3).
     pub(crate) fn is_persistent(&self) -> bool {
         let mut options = self.0.headers().get_all(CONNECTION).iter();
         self.0.version() == Version::HTTP_11
@@ -77,7 +77,7 @@ impl Head {
             && !options.any(says_close)
     }
 
-    /// How the body ends, in the response to a HEAD or to another request.
+    /// Returns the framing of the body. `to_head` is `true` for the response to a HEAD request.
     pub(crate) fn framing(&self, to_head: bool) -> Result<Framing, Error> {
         let (status, headers) = (self.0.status(), self.0.headers());
         let bodiless = status.is_informational()
@@ -92,16 +92,16 @@ impl Head {
                 return Ok(Framing::Chunked);
             }
             (None, _) => {}
-            _ => return Err(protocol("a transfer coding that async-h1 does not know")),
+            _ => return Err(protocol("unsupported transfer coding")),
         }
         let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
         let Some(first) = lengths.next() else {
             return Ok(Framing::Close);
         };
         match length(first) {
-            None => Err(protocol("a length that is no number")),
+            None => Err(protocol("invalid content-length")),
             Some(_) if lengths.any(|other| other != first) => {
-                Err(protocol("lengths that contradict each other"))
+                Err(protocol("different values of content-length"))
             }
             Some(0) => Ok(Framing::Nothing),
             Some(length) => Ok(Framing::Length(length)),
@@ -110,22 +110,22 @@ impl Head {
 }
 
 impl Framing {
-    /// The head that async-h1 is given: as much as it needs to find the end of the body, and
-    /// nothing that it would misread, refuse or panic at.
+    /// Returns a minimal head with the framing of the body. async-h1 might misread, refuse or panic at the
+    /// server's head.
     pub(crate) fn head_for_async_h1(self) -> String {
         let framing = match self {
             Self::Nothing => "content-length: 0".to_owned(),
             Self::Length(length) => format!("content-length: {length}"),
             Self::Chunked => "transfer-encoding: chunked".to_owned(),
-            // More than will come: the end of the connection is the end.
+            // More bytes than can arrive. The body ends with the connection.
             Self::Close => format!("content-length: {}", usize::MAX),
         };
-        // Without a date async-h1 would ask the clock and write one.
+        // Without a date, async-h1 would add one from the clock.
         format!("HTTP/1.1 200 OK\r\ndate: 0\r\n{framing}\r\n\r\n")
     }
 }
 
-/// The value with a space for each fold.
+/// Returns the value with each fold replaced by a space.
 fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
     if !value.contains(&b'\n') {
         return Cow::Borrowed(value);
@@ -140,7 +140,7 @@ fn says_close(options: &HeaderValue) -> bool {
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
-/// The number in a `Content-Length`: digits and nothing else.
+/// Parses a `Content-Length`, which has only digits.
 pub(crate) fn length(value: &HeaderValue) -> Option<u64> {
     let digits = value.as_bytes();
     if !digits.iter().all(u8::is_ascii_digit) {

@@ -1,16 +1,15 @@
-//! surf as an inflight client, over a transport of our own.
+//! surf as an inflight client, with a replacement for surf's transport.
 //!
-//! surf's pooled transport hands the rest of a cancelled answer to the next request, so
-//! `inflight-net` makes and keeps the connections, from the runtime's sockets. async-h1, surf's own
-//! engine, encodes and decodes bodies. Heads are written and read without it: surf's types have no
-//! room for some requests, and async-h1 misreads some responses' heads, refuses others and panics at
-//! a few.
+//! surf's pooled transport delivers the rest of a cancelled response to the next request. So
+//! `inflight-net` opens the connections with the runtime's sockets, and pools them. async-h1, surf's
+//! HTTP engine, encodes and decodes bodies. This crate writes and reads the heads, because surf's types
+//! cannot hold every request, and async-h1 misreads or refuses the heads of some responses, or panics.
 //!
-//! Both surf and async-h1 are no longer maintained.
+//! surf and async-h1 are no longer maintained.
 //!
-//! In reading order: `message` (requests and responses in surf's types and back), `transport`
-//! (one exchange on one connection), `upload` (the request as it is written), `wire` (the connection
-//! as async-h1 reads it), `head`, `chunks`, `body`, `error`.
+//! In reading order: `message` (conversion to and from surf's types), `transport` (one exchange on one
+//! connection), `upload` (writes the request), `wire` (reads the response for async-h1), `head`, `chunks`,
+//! `body`, `error`.
 
 mod body;
 mod chunks;
@@ -31,21 +30,21 @@ use inflight_net::prepare;
 
 use crate::transport::Transport;
 
-const NO_HTTP2: &str = "async-h1 speaks HTTP/1.1 alone";
+const NO_HTTP2: &str = "async-h1 supports only HTTP/1.1";
 
-/// surf over the sockets of any runtime.
+/// A client that uses surf with the sockets of any runtime.
 pub struct Surf {
     client: surf::Client,
     transport: Transport,
 }
 
 impl Surf {
-    /// A client whose sockets and timers come from `runtime`.
+    /// Returns a client whose sockets and timers come from `runtime`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] with [`HttpVersions::Http2PriorKnowledge`], and
-    /// [`ErrorKind::Tls`] when a certificate among the options cannot be used.
+    /// - [`ErrorKind::Unsupported`] for [`HttpVersions::Http2PriorKnowledge`].
+    /// - [`ErrorKind::Tls`] if a certificate among the options cannot be used.
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
         if options.versions == HttpVersions::Http2PriorKnowledge {
             return Err(Error::new(ErrorKind::Unsupported).with_context(NO_HTTP2));

@@ -1,4 +1,4 @@
-//! Requests in surf's types, responses out of them.
+//! Conversion of requests to surf's types, and of surf's responses to inflight's.
 
 use std::sync::LazyLock;
 
@@ -12,19 +12,18 @@ use crate::body;
 use crate::error::protocol;
 use crate::head::{self, Head};
 
-/// The real one is in the [`Outgoing`].
+/// A placeholder. The real URL is in [`Outgoing`].
 static NO_URL: LazyLock<Url> = LazyLock::new(|| Url::parse("http://unused").expect("it is a URL"));
 
-/// The request's head, which surf hands on without a look at it. Its own types have no room for a
-/// method that is not on their list or for a header's value that is not ASCII, and they forget the
-/// order of the headers.
+/// The request's head, which surf passes to the transport unchanged. surf's types cannot hold an extension
+/// method or a header value outside ASCII, and do not keep the order of the headers.
 pub(crate) struct Outgoing(pub(crate) Parts);
 
-/// The request as surf sends it: of its own types it has the body alone.
+/// Converts a request. surf's types hold only its body, and [`Outgoing`] holds the head.
 pub(crate) fn outgoing(request: http::Request<Body>) -> surf::Request {
     let (mut parts, body) = request.into_parts();
     let mut request = surf::Request::new(Method::Get, NO_URL.clone());
-    // How the body is framed is not the caller's to say.
+    // The body decides its framing, not the caller.
     parts.headers.remove(TRANSFER_ENCODING);
     let said = parts.headers.remove(CONTENT_LENGTH);
     let len = body.len().or_else(|| said.as_ref().and_then(head::length));
@@ -44,7 +43,7 @@ pub(crate) fn outgoing(request: http::Request<Body>) -> surf::Request {
     request
 }
 
-/// The body as async-h1 decodes it, under the head that the server sent.
+/// Returns the server's head with the body that async-h1 decodes.
 pub(crate) fn incoming(response: surf::Response) -> Result<http::Response<Body>, Error> {
     let mut response: surf::http::Response = response.into();
     let head = response.ext_mut().remove::<Head>();

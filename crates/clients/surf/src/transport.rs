@@ -1,4 +1,4 @@
-//! One exchange on one connection: what surf is given in the place of its own transport.
+//! The transport that replaces surf's own: one exchange on one connection.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -16,7 +16,7 @@ use crate::message::Outgoing;
 use crate::upload::Upload;
 use crate::wire::{CheckIn, H1Stream, HeadSlot};
 
-/// Clones are the same transport.
+/// Clones refer to the same transport.
 #[derive(Clone)]
 pub(crate) struct Transport(Arc<Inner>);
 
@@ -75,7 +75,7 @@ impl HttpClient for Transport {
         let mut head = http::Request::from_parts(head, ());
         let extensions = head.extensions();
         let requirements = Requirements {
-            // A body may be one that cannot be sent again.
+            // A body may be a stream that cannot be resent.
             is_idempotent: head.method().is_idempotent() && request.is_empty() == Some(true),
             must_be_new: extensions.get::<NewConnection>().is_some(),
             will_share: false,
@@ -87,10 +87,10 @@ impl HttpClient for Transport {
         let host = host_field(head.uri());
         for_http1(&mut head, stream.is_forwarded(), host);
         let to_head = head.method() == Method::HEAD;
-        // After a CONNECT the connection is the tunnel's.
+        // After CONNECT, the connection belongs to the tunnel.
         let may_stay = head.method() != Method::CONNECT && !head.headers().contains_key(CONNECTION);
-        // `async_h1::connect` reads nothing before all is written. A server that answers while it
-        // reads would then wait for us as we wait for it, so the wire does both at once.
+        // `async_h1::connect` reads nothing before it has written the whole request. With a server that
+        // responds while it reads, this would be a deadlock. `H1Stream` reads and writes at the same time.
         let upload = Upload::new(&head, request);
         let slot = HeadSlot::default();
         let check_in = may_stay.then_some(check_in);

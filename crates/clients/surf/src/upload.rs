@@ -1,4 +1,4 @@
-//! The request as it is written: a head of ours, and the body as async-h1 encodes it.
+//! Writes a request: the head, and the body that async-h1 encodes.
 
 use std::fmt::Write;
 use std::io;
@@ -14,21 +14,21 @@ use inflight_net::Stream;
 use sync_wrapper::SyncWrapper;
 use tokio::io::AsyncWrite;
 
-/// How much of a body is encoded at once.
+/// The number of bytes of a body that are encoded at once.
 const CHUNK: usize = 8 * 1024;
 
 /// Encodes a request and writes it.
 pub(crate) struct Upload {
-    /// What is encoded and not yet written.
+    /// Bytes that are encoded and not yet written.
     encoded: BytesMut,
-    /// `None` once all of the body is encoded.
+    /// `None` once the whole body is encoded.
     body: Option<SyncWrapper<Encoder>>,
-    /// The encoder begins with a head, which is left out.
+    /// Whether the encoder's output is still its own head, which is dropped.
     is_in_head: bool,
 }
 
 impl Upload {
-    /// Under this head, the body of surf's request.
+    /// Returns an upload of this head and the body of surf's request.
     pub(crate) fn new(head: &http::Request<()>, request: http_client::Request) -> Self {
         let has_body = request.is_empty() != Some(true);
         Self {
@@ -38,21 +38,21 @@ impl Upload {
         }
     }
 
-    /// Ready when all of the request is written.
+    /// Writes the request. Ready when the whole request is written.
     pub(crate) fn poll(
         &mut self,
         stream: &mut Stream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            // First the body, so that a small one leaves with the head.
+            // Encodes before it writes, so that a small body is written together with the head.
             let is_encoded = match self.encoded.len() {
                 ..CHUNK => self.poll_encode(cx)?.is_ready(),
                 _ => false,
             };
             if self.encoded.is_empty() {
-                // TLS may hold back what the socket did not take, and the body may wait for what
-                // the server makes of it.
+                // TLS may hold bytes that the socket did not accept, and the rest of the body may wait
+                // until the server has reacted to them.
                 ready!(Pin::new(stream).poll_flush(cx))?;
                 return match is_encoded {
                     true => Poll::Ready(Ok(())),
@@ -67,7 +67,7 @@ impl Upload {
         }
     }
 
-    /// Ready when all of the body is encoded or there is enough to write.
+    /// Encodes the body. Ready when the whole body is encoded or there is enough to write.
     fn poll_encode(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(body) = &mut self.body
             && self.encoded.len() < CHUNK
@@ -89,11 +89,11 @@ impl Upload {
     }
 }
 
-/// The head's bytes. The host comes first (RFC 9112, section 3.2).
+/// Returns the bytes of the head. `Host` comes first (RFC 9112, section 3.2).
 fn encode(head: &http::Request<()>) -> BytesMut {
     let mut bytes = BytesMut::with_capacity(256);
     bytes.extend_from_slice(head.method().as_str().as_bytes());
-    // A `BytesMut` grows as it is written to.
+    // Does not fail: a `BytesMut` grows.
     let _ = write!(bytes, " {} HTTP/1.1\r\n", head.uri());
     let hosts = head.headers().iter().filter(|(name, _)| *name == HOST);
     let others = head.headers().iter().filter(|(name, _)| *name != HOST);

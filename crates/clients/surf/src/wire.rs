@@ -1,4 +1,4 @@
-//! The connection as async-h1 reads it.
+//! The stream from which async-h1 reads a response.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,48 +18,48 @@ use crate::error::protocol;
 use crate::head::{Framing, Head};
 use crate::upload::Upload;
 
-/// Reads the response and, meanwhile, writes the request. When all of both is done, the connection
+/// Reads the response and writes the request at the same time. When both are complete, the connection
 /// goes back to the pool.
 ///
-/// The head goes to whoever holds the [`HeadSlot`]; async-h1 is given one that says how the body ends
-/// and no more.
+/// The server's head goes to the [`HeadSlot`]. async-h1 reads a minimal head that has only the framing of
+/// the body.
 pub(crate) struct H1Stream {
     /// `None` once the exchange is over.
     stream: Option<Stream>,
     is_reused: bool,
-    /// `None` when something was seen after which no request may follow.
+    /// `None` if the connection must not be reused.
     check_in: Option<CheckIn>,
     upload: Option<Upload>,
     to_head: bool,
     slot: HeadSlot,
     interim: usize,
     body: Option<(Framing, Chunks)>,
-    /// How much the socket has left of a body whose length is known.
+    /// The number of bytes of the body that were not read yet, if the length is known.
     left: Option<u64>,
-    /// As it came, and as it goes on.
+    /// The bytes that were read, and the bytes for async-h1.
     raw: BytesMut,
     out: BytesMut,
 }
 
-/// Where a connection goes when its exchange is over.
+/// The pool and the key with which a connection is returned after its exchange.
 pub(crate) struct CheckIn {
     pub(crate) pool: Pool<Stream>,
     pub(crate) key: Key,
 }
 
-/// Where the head is put, once it is there.
+/// Receives the server's head.
 pub(crate) type HeadSlot = Arc<Mutex<Option<Head>>>;
 
-/// How many interim responses are passed over: a peer that sends them for ever has to end.
+/// The largest number of interim responses before a final response.
 const MAX_INTERIM: usize = 64;
 
-/// How much is read at once of a body that is passed on in another form, and of a head.
+/// The number of bytes to read at once of a chunked body, and of a head.
 const CHUNK: usize = 8 * 1024;
 const HEAD_CHUNK: usize = 1024;
 
 impl H1Stream {
-    /// A wire for one exchange; `to_head` when its request is a HEAD. Without a `check_in` the
-    /// connection is closed at the end.
+    /// Returns a stream for one exchange. `to_head` is `true` for a HEAD request. If `check_in` is `None`,
+    /// the connection is closed after the exchange.
     pub(crate) fn new(
         stream: Stream,
         is_reused: bool,
@@ -84,8 +84,8 @@ impl H1Stream {
         }
     }
 
-    /// Goes on writing the request. Only the failure of its own body ends the exchange: a peer
-    /// that does not need the rest may still say why.
+    /// Continues to write the request. Only an error of the request's body ends the exchange. After another
+    /// error, the server may still send a response.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let (Some(upload), Some(stream)) = (&mut self.upload, &mut self.stream) else {
             return Ok(());
@@ -102,8 +102,8 @@ impl H1Stream {
         }
     }
 
-    /// What a read of the connection came to. async-h1 knows where a response ends and reads no
-    /// further. So an end that it meets is early, unless that is how the body ends.
+    /// Converts the result of a read. An end of the connection is an error, unless it is the framing of the
+    /// body, because async-h1 does not read past the end of a response.
     fn verdict(&self, read: io::Result<usize>, is_full: bool) -> io::Result<usize> {
         let may_end = is_full || matches!(self.body, Some((Framing::Close, _)));
         let error = match read {
@@ -119,8 +119,8 @@ impl H1Stream {
         .into())
     }
 
-    /// Reads on in a body that goes on as it comes. What follows it on the socket stays there, and
-    /// is why the pool does not give the connection out again.
+    /// Reads a body that needs no conversion. Bytes after the body stay on the socket, and the pool then
+    /// does not reuse the connection.
     fn poll_body(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let most = match self.left {
             Some(left) => into.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
@@ -143,7 +143,7 @@ impl H1Stream {
         Poll::Ready(Ok(n))
     }
 
-    /// Reads on, once what has come goes on in another shape than it came.
+    /// Reads more bytes of a head or of a body that needs conversion.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
@@ -157,15 +157,17 @@ impl H1Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes the final head out of what has come, if it is there. The interim ones before it are
-    /// passed over: async-h1 would take them for the answer.
+    /// Parses the final head if it has arrived. Skips interim responses, because async-h1 would treat them
+    /// as final.
     fn find_head(&mut self) -> Result<(), Error> {
         while let Some((head, len)) = Head::parse(&self.raw)? {
             self.raw.advance(len);
             if head.is_interim() {
                 self.interim += 1;
                 if self.interim > MAX_INTERIM {
-                    return Err(protocol("interim responses without an end"));
+                    return Err(protocol(
+                        "more than 64 interim responses before the final one",
+                    ));
                 }
                 continue;
             }
@@ -189,7 +191,7 @@ impl H1Stream {
         Ok(())
     }
 
-    /// Whether all of the response was read.
+    /// Returns `true` if the whole response was read.
     fn is_whole(&self) -> bool {
         match &self.body {
             Some((Framing::Chunked, chunks)) => chunks.is_at_end() && self.raw.is_empty(),
@@ -198,9 +200,9 @@ impl H1Stream {
         }
     }
 
-    /// Returns the connection to the pool when the exchange is over in both directions. `Drop` does
-    /// not do it, so a panic or a cancelled request returns nothing. If the response is complete and
-    /// the upload is not, a task finishes the upload.
+    /// Returns the connection to the pool if the exchange is over in both directions. `Drop` does not, so
+    /// the connection of a cancelled request or of a panic is closed. If only the response is complete, a
+    /// task finishes the upload.
     fn finish(&mut self) {
         if self.stream.is_none() || !self.is_whole() {
             return;

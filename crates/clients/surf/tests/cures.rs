@@ -1,5 +1,4 @@
-//! What surf's own transport and async-h1 get wrong: each test fails without the cure that it is
-//! for.
+//! Workarounds for surf's transport and async-h1. Each test fails without its workaround.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -39,7 +38,7 @@ fn wait<F: Future>(future: F) -> F::Output {
     Smol::global().block_on(futures_lite::future::or(future, late))
 }
 
-/// A server that answers every request alike, and leaves the connection open.
+/// Starts a server that sends the same response to every request and leaves the connection open.
 fn answering(response: &str) -> Scripted {
     let script = Script::new().read_request().send(response.to_owned());
     Scripted::same(script.hang()).unwrap()
@@ -161,7 +160,7 @@ fn trailer_that_comes_in_pieces_ends_the_body() {
     let server = Scripted::same(script.hang()).unwrap();
     let start = Instant::now();
     assert_eq!(text(&server).unwrap(), "all");
-    // Its deadline would wake it too.
+    // The request's deadline would also end the wait, but later.
     assert!(start.elapsed() < PATIENCE / 2);
 }
 
@@ -211,7 +210,7 @@ fn answer_to_half_an_upload_is_heard() {
 fn failing_upload_is_io_and_never_complete() {
     let script = Script::new().read_head().read_body().hang();
     let server = Scripted::same(script).unwrap();
-    // More than is encoded at once, so that the server sees the beginning.
+    // Larger than one encoded chunk, so that the server receives the beginning.
     let pieces = [Ok(vec![b'a'; 64 << 10]), Err("no more of it")];
     let body = Body::from_stream(stream::iter(pieces));
     let error = wait(session().post(server.url("/")).body(body).send()).unwrap_err();

@@ -1,4 +1,4 @@
-//! The call that is in progress in this thread.
+//! The call in progress on this thread.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::time::Instant;
 use inflight_core::{Cancel, CancelGuard, Trace};
 
 thread_local! {
-    /// The innermost call in progress in this thread.
+    /// The innermost call in progress on this thread.
     ///
-    /// ureq chooses the connection of a request itself, and its `Resolver`, `Connector` and
-    /// `Transport` traits pass no context of the request. A call occupies its thread from start to
-    /// end, so the thread identifies the call.
+    /// ureq chooses the connection of a request, and its `Resolver`, `Connector` and `Transport` traits
+    /// pass no context of the request. A call occupies its thread from start to end, so the thread
+    /// identifies the call.
     static CURRENT: RefCell<Option<Call>> = const { RefCell::new(None) };
 }
 
@@ -27,12 +27,12 @@ struct Call {
     has_written: bool,
     has_read: bool,
     has_broken: bool,
-    /// The mark of the connection that the request was sent on: see [`retire_connection`].
+    /// The flag of the request's connection: see [`retire_connection`].
     retired: Option<Arc<AtomicBool>>,
 }
 
-/// Runs `work` as a call that `cancel` ends from another thread. The call reports to `trace` when
-/// it has connected.
+/// Runs `work` as a call that `cancel` can end from another thread. The call reports a new connection to
+/// `trace`.
 pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Call>);
     impl Drop for Restore {
@@ -52,7 +52,7 @@ pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce()
         has_broken: false,
         retired: None,
     };
-    // The body of a request may be read from another response: calls nest.
+    // Calls nest, because a request's body may be read from another response.
     let _restore = Restore(CURRENT.replace(Some(call)));
     work()
 }
@@ -61,23 +61,23 @@ fn with<T>(change: impl FnOnce(&mut Call) -> T) -> Option<T> {
     CURRENT.with_borrow_mut(|call| call.as_mut().map(change))
 }
 
-/// The call's `Cancel`.
+/// Returns the call's `Cancel`.
 pub(crate) fn cancel() -> Cancel {
     with(|call| call.cancel.clone()).unwrap_or_default()
 }
 
 /// Runs `hook` if the call is cancelled while the guard lives.
 pub(crate) fn on_cancel(hook: impl FnOnce() + Send + 'static) -> CancelGuard {
-    // A hook runs at once if the call is already cancelled: not while the call is borrowed.
+    // The hook runs immediately if the call is already cancelled, so the call must not be borrowed here.
     cancel().on_cancel(hook)
 }
 
-/// Records that the look-up of the host's name starts now.
+/// Records that the lookup of the host's name starts now.
 pub(crate) fn lookup_starts() {
     with(|call| call.lookup_started = Some(Instant::now()));
 }
 
-/// When the last look-up of the call started.
+/// Returns when the last lookup of the call started.
 pub(crate) fn lookup_started() -> Option<Instant> {
     with(|call| call.lookup_started).flatten()
 }
@@ -87,12 +87,12 @@ pub(crate) fn demand_new_connection() {
     with(|call| call.must_be_new = true);
 }
 
-/// Whether the call may not use a pooled connection.
+/// Returns `true` if the call must not use a pooled connection.
 pub(crate) fn must_be_new() -> bool {
     with(|call| call.must_be_new).unwrap_or(false)
 }
 
-/// Records that the call needs a new connection.
+/// Records that the call opens a new connection.
 pub(crate) fn connects() {
     with(|call| call.has_connected = true);
 }
@@ -104,7 +104,7 @@ pub(crate) fn connected() {
     }
 }
 
-/// Whether the call has made a connection, or has tried to. If not, it uses a pooled one.
+/// Returns `true` if the call has opened a connection or tried to. If not, it uses a pooled one.
 pub(crate) fn has_connected() -> bool {
     with(|call| call.has_connected).unwrap_or(false)
 }
@@ -114,42 +114,42 @@ pub(crate) fn tunnel_opened() {
     with(|call| call.has_tunnel = true);
 }
 
-/// Whether a proxy has opened a tunnel for the call.
+/// Returns `true` if a proxy has opened a tunnel for the call.
 pub(crate) fn has_tunnel() -> bool {
     with(|call| call.has_tunnel).unwrap_or(false)
 }
 
-/// Records that the system took a piece of the request.
+/// Records that the system has accepted a part of the request.
 pub(crate) fn writes() {
     with(|call| call.has_written = true);
 }
 
-/// Whether the system took anything of the request.
+/// Returns `true` if the system has accepted a part of the request.
 pub(crate) fn has_written() -> bool {
     with(|call| call.has_written).unwrap_or(false)
 }
 
-/// Records whether anything of a response came.
+/// Records whether a part of a response has arrived.
 pub(crate) fn set_read(has_read: bool) {
     with(|call| call.has_read = has_read);
 }
 
-/// Whether anything of a response came.
+/// Returns `true` if a part of a response has arrived.
 pub(crate) fn has_read() -> bool {
     with(|call| call.has_read).unwrap_or(false)
 }
 
-/// Records that the connection ended otherwise than by the server's close.
+/// Records that the connection ended without a regular close by the server.
 pub(crate) fn breaks() {
     with(|call| call.has_broken = true);
 }
 
-/// Whether the connection ended otherwise than by the server's close.
+/// Returns `true` if the connection ended without a regular close by the server.
 pub(crate) fn has_broken() -> bool {
     with(|call| call.has_broken).unwrap_or(false)
 }
 
-/// Records the connection that the request is sent on, by its mark.
+/// Records the flag of the connection on which the request is sent.
 pub(crate) fn sends_on(retired: &Arc<AtomicBool>) {
     with(|call| call.retired = Some(retired.clone()));
 }

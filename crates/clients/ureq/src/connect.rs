@@ -12,26 +12,25 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How long one wait lasts at most. Shutting a socket that is still connecting wakes whoever polls
-/// it on Linux only; elsewhere a cancelled call is noticed after this time.
+/// The longest time of one poll. Only on Linux does shutting down a connecting socket wake the thread that
+/// polls it. On other systems, a cancelled call ends after this time.
 const WAIT: Option<Duration> = if cfg!(any(target_os = "linux", target_os = "android")) {
     None
 } else {
     Some(Duration::from_millis(50))
 };
 
-/// An attempt that has not ended yet. Dropping it closes its socket.
+/// A running attempt. Dropping it closes its socket.
 struct Attempt {
     index: usize,
     stream: Arc<TcpStream>,
     _guard: CancelGuard,
 }
 
-/// Connects to the first of the addresses that answers. The next attempt starts
-/// [`ATTEMPT_DELAY`] after the last one, or as soon as one fails. Returns `None` when the deadline
-/// passes first.
+/// Returns a socket to the address that answers first, or `None` if the deadline passes first. The next
+/// attempt starts [`ATTEMPT_DELAY`] after the previous one, or as soon as one fails.
 ///
-/// `cancel` ends the wait from another thread.
+/// `cancel` ends the call from another thread.
 pub(crate) fn connect(
     attempts: &mut Attempts,
     addresses: &[SocketAddr],
@@ -87,7 +86,7 @@ pub(crate) fn connect(
     }
 }
 
-/// Records a failed attempt. Where no file descriptor is left, no other address helps.
+/// Records a failed attempt. If no file descriptor is left, other addresses would fail too.
 fn failed(attempts: &mut Attempts, index: usize, error: io::Error, waiting: &mut &[SocketAddr]) {
     if descriptors::are_exhausted(&error) {
         *waiting = &[];
@@ -103,14 +102,14 @@ impl Attempt {
             index,
             stream,
             _guard: cancel.on_cancel(move || {
-                // It fails if the socket has already failed to connect.
+                // Fails if the connect has already failed.
                 let _ = cancelled.shutdown(Shutdown::Both);
             }),
         }
     }
 }
 
-/// A socket that is connecting, or already connected.
+/// Returns a socket that is connecting or connected.
 fn begin(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -137,15 +136,15 @@ fn prepare(stream: &TcpStream, nodelay: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the first attempt to end. Returns its position and outcome, or `None` if there is
-/// none: when `until` or [`WAIT`] has passed, or after a signal.
+/// Waits until an attempt ends. Returns its position and outcome, or `None` if `until` or [`WAIT`] has
+/// passed or a signal has arrived.
 fn wait(
     running: &[Attempt],
     until: Option<Instant>,
 ) -> Result<Option<(usize, io::Result<()>)>, Error> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
     let timeout = left.into_iter().chain(WAIT).min();
-    // A time too long for the system is no limit.
+    // No limit if the time is too long for the system.
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     let mut sockets: Vec<_> = running
         .iter()

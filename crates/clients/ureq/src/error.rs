@@ -1,11 +1,11 @@
-//! ureq's errors as ours: one table.
+//! Conversion of ureq's errors to inflight's.
 
 use inflight_core::{Error, ErrorKind, Phase};
 use ureq::Timeout;
 
 pub(crate) fn map(error: ureq::Error) -> Error {
     let kind = match error {
-        // What our resolver, or the reader of a request's body, said comes back as it was.
+        // Returns an error of the resolver or of a request's body unchanged.
         ureq::Error::Other(ref source) => match Error::find_in(&**source) {
             Some(ours) => return ours,
             None => ErrorKind::Io,

@@ -1,14 +1,13 @@
 //! ureq, the blocking client, as an inflight client.
 //!
-//! It becomes asynchronous through [`Offload`](inflight_core::Offload) on a runtime's blocking
-//! pool, or stalls an event loop through [`Inline`](inflight_core::Inline).
+//! [`Offload`](inflight_core::Offload) runs its calls on a runtime's blocking pool, which makes them
+//! asynchronous. [`Inline`](inflight_core::Inline) runs them on the event loop, which stalls it.
 //!
-//! The crate opens ureq's sockets itself, through ureq's `unversioned` transport traits. This has
-//! two reasons. It connects as RFC 8305 says: it tries the addresses of a host beside each other.
-//! And it can shut a socket from another thread, which ends a cancelled call at once, also while the
-//! call is still connecting.
+//! The crate opens ureq's sockets through ureq's `unversioned` transport traits, for two reasons. It
+//! tries the addresses of a host in parallel (RFC 8305). And it can shut down a socket from another
+//! thread, which ends a cancelled call immediately, even while the call is connecting.
 //!
-//! In reading order: `call` (the state of the call in progress), `resolve` (name look-up), `connect`
+//! In reading order: `call` (the state of the call in progress), `resolve` (name lookup), `connect`
 //! (the attempts to connect), `socket` (ureq's transport), `secure` (TLS), `error`.
 
 mod call;
@@ -34,9 +33,9 @@ use ureq::{Agent, AsSendBody, SendBody};
 
 use crate::socket::{CancellableRead, Sockets};
 
-const NO_HTTP2: &str = "ureq speaks HTTP/1.1 alone";
+const NO_HTTP2: &str = "ureq supports only HTTP/1.1";
 
-/// ureq with everything switched off that the session does itself.
+/// A client that uses ureq without the features that the session provides.
 pub struct Ureq {
     agent: Agent,
     connections: Connections,
@@ -44,12 +43,12 @@ pub struct Ureq {
 }
 
 impl Ureq {
-    /// A client with these options.
+    /// Returns a client with these options.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] with [`HttpVersions::Http2PriorKnowledge`], and
-    /// [`ErrorKind::Tls`] when a certificate among the options cannot be used.
+    /// - [`ErrorKind::Unsupported`] for [`HttpVersions::Http2PriorKnowledge`].
+    /// - [`ErrorKind::Tls`] if a certificate among the options cannot be used.
     pub fn new(options: &ClientOptions) -> Result<Self, Error> {
         if options.versions == HttpVersions::Http2PriorKnowledge {
             return Err(Error::new(ErrorKind::Unsupported).with_context(NO_HTTP2));
@@ -74,7 +73,7 @@ impl Ureq {
             resolver: Resolver::new(options),
             timeout: options.connect_timeout,
         };
-        // With a proxy, the first asks for a tunnel, over a socket of the second's.
+        // With a proxy, the first connector opens a tunnel over a socket of the second.
         let connector = ConnectProxyConnector::default().chain(Sockets::new(tls, options));
         Ok(Self {
             agent: Agent::with_parts(config, connector, resolver),
@@ -165,20 +164,20 @@ impl FetchBlocking for Ureq {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("ureq 3.5");
         capabilities.strict_chunks = Support::No(
-            "ureq reads a chunk's size with a plus sign or behind a space, does not look at \
-             trailers, takes the connection's end behind the last chunk for theirs, and waits for \
-             more where a line ends in LF alone: other recipients refuse such a body",
+            "ureq accepts a plus sign or a space before a chunk's size, ignores trailers, accepts the \
+             end of the connection as their end, and waits for more bytes if a line ends in LF alone. \
+             Other recipients refuse such a body",
         );
         capabilities.rare_forms = Support::No(
             "ureq refuses folded header values, a 100 (Continue) with fields, and lines before a \
-             chunk that are longer than 20 bytes: such a server's answer is an error",
+             chunk that are longer than 20 bytes. Such responses fail",
         );
         capabilities.early_responses = Support::No(
-            "ureq reads a response only when it has sent the whole request, or has waited for a 100",
+            "ureq reads a response only after it has sent the whole request or has waited for a 100 \
+             (Continue)",
         );
         capabilities.proxied_whole = Support::No(
-            "ureq asks a proxy for a tunnel with CONNECT for http URLs too, which some proxies \
-             refuse",
+            "ureq opens a tunnel with CONNECT for http URLs too. Some proxies refuse such a tunnel",
         );
         capabilities.reads_deadline = true;
         capabilities.http2 = Support::No(NO_HTTP2);
@@ -187,7 +186,7 @@ impl FetchBlocking for Ureq {
     }
 }
 
-/// The same proxy as ureq has it.
+/// Converts a proxy to ureq's type.
 fn ureqs(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
     let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http)
         .host(proxy.host())
@@ -199,7 +198,7 @@ fn ureqs(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
     builder.build().map_err(error::map)
 }
 
-/// What went wrong before there was a tunnel is the proxy's fault.
+/// Adds the proxy to an error. An error before the tunnel is open is the proxy's.
 fn through(proxy: &Proxy, error: Error) -> Error {
     let is_before = call::has_connected() && !call::has_tunnel();
     match error.kind() {
@@ -210,7 +209,7 @@ fn through(proxy: &Proxy, error: Error) -> Error {
     }
 }
 
-/// Whether there is nothing to read, which ureq knows but does not tell (RFC 9112, 6.3).
+/// Returns `true` if the response has no body (RFC 9112, section 6.3). ureq does not report it.
 fn has_no_body(response: &http::Response<ureq::Body>) -> bool {
     let length = response.headers().get(http::header::CONTENT_LENGTH);
     matches!(response.status().as_u16(), 204 | 304)
@@ -220,12 +219,13 @@ fn has_no_body(response: &http::Response<ureq::Body>) -> bool {
                 .contains_key(http::header::TRANSFER_ENCODING)
 }
 
-/// ureq cuts its times to whole milliseconds: one more, so that no limit passes early.
+/// Adds a millisecond to the time limit, because ureq cuts off fractions of a millisecond and would time
+/// out early.
 fn never_early(timeout: Duration) -> Duration {
     timeout.saturating_add(Duration::from_millis(1))
 }
 
-/// Whether an empty body is told to the server with `Content-Length: 0` (RFC 9110, 8.6).
+/// Returns `true` if an empty body is sent with `Content-Length: 0` (RFC 9110, section 8.6).
 fn expects_body(method: &http::Method) -> bool {
     matches!(
         *method,

@@ -1,4 +1,4 @@
-//! Names are looked up by core.
+//! Name lookup with the core's resolver.
 
 use std::fmt;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl resolver::Resolver for Names {
             .lookup_blocking(host, port, self.timeout, &call::cancel())
             .map_err(secure::ours)?;
         let mut addresses = self.empty();
-        // ureq has room for 16. In this order, both families are among them.
+        // ureq has room for 16 addresses. In this order, they include both families.
         for address in interleave(found).into_iter().take(16) {
             addresses.push(address);
         }

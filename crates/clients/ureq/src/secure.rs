@@ -1,4 +1,4 @@
-//! TLS over a socket, as ureq wants a transport.
+//! A transport for ureq with TLS.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ pub(crate) struct Secured {
 }
 
 impl Secured {
-    /// Shakes hands with the host of `details`, within `timeout`.
+    /// Performs the handshake with the host of `details`, within `timeout`.
     pub(crate) fn new(
         socket: Box<dyn Transport>,
         tls: &Tls,
@@ -32,7 +32,7 @@ impl Secured {
             .complete_io(&mut sock)
             .map_err(|error| match error.into() {
                 ureq::Error::Io(error) => ours(handshake_error(error)),
-                // A time limit, of ureq's own.
+                // A timeout of ureq.
                 error => error,
             })?;
         Ok(Self {
@@ -50,7 +50,7 @@ fn connection(tls: &Tls, uri: &Uri) -> Result<ClientConnection, Error> {
     ClientConnection::new(tls.config()?, server_name(host)?).map_err(verdict)
 }
 
-/// An error of ours on its way through ureq.
+/// Wraps an inflight error in ureq's error type.
 pub(crate) fn ours(error: Error) -> ureq::Error {
     ureq::Error::Other(error.into())
 }
@@ -70,9 +70,9 @@ impl Transport for Secured {
         self.stream.sock.set_timeout(timeout);
         let has_read = call::has_read();
         let read = self.stream.read(self.buffers.input_append_buf());
-        // What came may be for TLS alone, as `close_notify` is.
+        // The bytes may be TLS records without application data, such as `close_notify`.
         call::set_read(has_read || read.as_ref().is_ok_and(|amount| *amount > 0));
-        // Without `close_notify` as well: the end may not be the server's.
+        // Also fails without `close_notify`, because the end may not come from the server.
         let amount = read.inspect_err(|_| call::breaks())?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)

@@ -1,7 +1,7 @@
 //! ureq's transport over a TCP socket, and the connector that opens it.
 //!
-//! While a call reads from a socket or writes to it, the call's [`Cancel`](inflight_core::Cancel)
-//! can shut the socket from another thread.
+//! While a call reads from or writes to a socket, the call's [`Cancel`](inflight_core::Cancel) can shut
+//! down the socket from another thread.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -22,7 +22,7 @@ use crate::call;
 use crate::connect::connect;
 use crate::secure::{Secured, ours};
 
-/// Opens sockets, and secures them where the URL asks for it.
+/// Opens sockets, and performs the TLS handshake for `https`.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     timeout: Option<Duration>,
@@ -71,7 +71,7 @@ impl<In: Transport> Connector<In> for Sockets {
         let is_tunnel = chained.is_some();
         let deadline = deadline(details);
         let socket = match chained {
-            // Its socket is one of ours: ureq has run this connector for the proxy.
+            // The tunnel uses a socket that this connector has opened to the proxy.
             Some(tunnel) => {
                 call::tunnel_opened();
                 Either::B(tunnel)
@@ -96,8 +96,8 @@ impl<In: Transport> Connector<In> for Sockets {
     }
 }
 
-/// When the time for the connection is over. The connect timeout includes the look-up of the
-/// name, which ureq does not count.
+/// Returns the deadline for the connection. The connect timeout includes the name lookup, which ureq does
+/// not count.
 fn deadline(details: &ConnectionDetails<'_>) -> Option<Instant> {
     let (time::Instant::Exact(now), time::Duration::Exact(after)) =
         (details.now, details.timeout.after)
@@ -110,7 +110,7 @@ fn deadline(details: &ConnectionDetails<'_>) -> Option<Instant> {
     start.checked_add(after)
 }
 
-/// What is left of the time for the connection.
+/// Returns the remaining time for the connection.
 fn timeout(details: &ConnectionDetails<'_>, deadline: Option<Instant>) -> NextTimeout {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     NextTimeout {
@@ -121,13 +121,13 @@ fn timeout(details: &ConnectionDetails<'_>, deadline: Option<Instant>) -> NextTi
 
 /// A connected socket.
 pub(crate) struct Socket {
-    // A call's `Cancel` shares it, to shut it.
+    // Shared with the call's `Cancel`.
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
-    // As the system has them, which spares it a call where nothing changes.
+    // The current settings of the socket. They save a system call if the timeout does not change.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
-    /// Whether ureq's pool is to find it closed.
+    /// If `true`, `is_open` returns `false`, so ureq's pool drops the connection.
     retired: Arc<AtomicBool>,
 }
 
@@ -145,16 +145,16 @@ impl Socket {
         }
     }
 
-    /// While the guard lives, the `Cancel` of the current call shuts this socket.
+    /// Returns a guard. While it exists, the `Cancel` of the current call can shut down the socket.
     fn guard(&self) -> CancelGuard {
         let stream = self.stream.clone();
         call::on_cancel(move || {
-            // It fails if the socket is already shut.
+            // Fails if the socket is already shut down.
             let _ = stream.shutdown(Shutdown::Both);
         })
     }
 
-    /// Whether the server has neither closed the connection nor sent anything unasked.
+    /// Returns `true` if the server has neither closed the connection nor sent unsolicited bytes.
     fn is_quiet(&self) -> io::Result<bool> {
         self.stream.set_nonblocking(true)?;
         let read = (&*self.stream).read(&mut [0]);
@@ -219,14 +219,14 @@ impl Transport for Socket {
     }
 
     fn is_open(&mut self) -> bool {
-        // ureq asks for those of the call's host, in the call's thread.
+        // ureq calls this for connections to the call's host, on the call's thread.
         !call::must_be_new()
             && !self.retired.load(Ordering::Relaxed)
             && self.is_quiet().unwrap_or(false)
     }
 }
 
-/// The time left, if there is a limit.
+/// Returns the remaining time, if there is a limit.
 fn exact(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
     match timeout.after {
         time::Duration::NotHappening => Ok(None),
@@ -248,8 +248,8 @@ fn limit(
     }
     match set(wanted) {
         Ok(()) => *current = wanted,
-        // macOS refuses a new timeout when the peer has closed with data unread. The response may
-        // be there all the same.
+        // macOS refuses a new timeout if the peer has closed the connection and data is unread. The
+        // response may still be readable.
         Err(error) if cfg!(target_os = "macos") && error.kind() == io::ErrorKind::InvalidInput => {}
         Err(error) => return Err(error),
     }
@@ -271,12 +271,12 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// A response's body. Each read is a call that the exchange's `Cancel` ends.
+/// A response's body. Each read is a call that the exchange's `Cancel` can end.
 pub(crate) struct CancellableRead {
-    // `None` once the exchange was cancelled: the connection is dropped, not pooled.
+    // `None` after a cancel, so that the connection is dropped and not pooled.
     body: Option<BodyReader<'static>>,
     cancel: Cancel,
-    /// The connection was reset, or ended without TLS's `close_notify`. ureq takes either for the end
+    /// Whether the connection was reset or ended without TLS's `close_notify`. ureq treats both as the end
     /// of a body without a length (RFC 9112, sections 8 and 9.8).
     has_broken: bool,
 }

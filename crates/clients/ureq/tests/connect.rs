@@ -97,7 +97,7 @@ fn max_idle_counts_connections_to_all_hosts() {
     }
 }
 
-/// Linux alone drops the SYNs to a listener whose queue is full.
+/// Only Linux drops the SYNs to a listener whose queue is full.
 #[cfg(target_os = "linux")]
 mod silent {
     use std::process::Command;
@@ -133,7 +133,7 @@ mod silent {
         assert!(elapsed < 2 * limit, "{elapsed:?}");
         assert_eq!(error.phase(), Some(Phase::Connect));
         let message = error.to_string();
-        assert!(message.contains("pages.test:80 in 700ms"), "{message}");
+        assert!(message.contains("pages.test:80 within 700ms"), "{message}");
         let unanswered = format!("{}: no answer", silent.addr());
         assert_eq!(message.matches(&unanswered).count(), 2, "{message}");
         let refusal = format!("{}: Connection refused", addresses[1]);
@@ -203,7 +203,7 @@ mod silent {
         assert!(output.contains("1 passed"), "{output}");
     }
 
-    /// How many sockets of this system wait for a connection to `address`.
+    /// Returns the number of sockets on this system that are connecting to `address`.
     fn connecting_to(address: SocketAddr) -> usize {
         let SocketAddr::V4(address) = address else {
             unreachable!("an address of the loopback of IPv4");

@@ -1,4 +1,4 @@
-//! Bodies of responses: whole, exact, and as they come.
+//! Response bodies: complete, exact and streamed.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use inflight_origin::script::Script;
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal};
-use crate::context::{Context, PATIENCE, within};
+use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::{ok, scripted};
-use crate::staged::Staged;
+use crate::test_server::TestServer;
 
 suite! { "bodies":
     large_body_is_exact [in_memory] =>
-        "Eight MiB of known length come out to the byte.";
+        "A body of eight MiB with a Content-Length is received exactly.";
     large_chunked_body_is_exact [in_memory] =>
-        "Eight MiB in chunks come out to the byte.";
+        "A chunked body of eight MiB is received exactly.";
     streamed_body_is_exact [in_memory] =>
-        "The pieces of a body, one after another, are the body.";
+        "The chunks of a streamed body, in order, are the whole body.";
     content_length_is_told [anywhere] =>
-        "A response says its body's length when it is known, and else nothing.";
+        "A response has the length of its body if it is known, and no length otherwise.";
     head_resolves_before_the_body needs early_head =>
-        "The response is there when its head is, before the first byte of its body.";
+        "The response is returned once its head has arrived, before the first byte of its body.";
     sized_body_comes_as_it_is_sent =>
-        "A piece of a body of known length is there before the server sends the next.";
+        "A chunk of a body of known length is returned before the server sends the next.";
     chunked_body_comes_as_it_is_sent =>
-        "A chunk is there before the server sends the next.";
+        "A chunk of a chunked body is returned before the server sends the next.";
     response_may_come_byte_by_byte =>
-        "How the bytes are cut into packets changes nothing.";
+        "The response is the same if it arrives byte by byte.";
     unread_body_holds_the_sender =>
-        "Nothing is read before it is asked for: whoever reads slowly slows the sender.";
+        "The client reads a body only as fast as the caller does, so a slow reader slows the sender.";
 }
 
 const LARGE: usize = 8 << 20;
@@ -54,12 +54,12 @@ async fn streamed_body_is_exact(context: Context) -> Result<(), Failure> {
     let origin = context.pages()?;
     let session = context.session()?;
     let url = origin.url(&format!("/bytes/{LARGE}?seed=3"));
-    let mut pieces = session.get(url).send().await?.into_stream();
+    let mut chunks = session.get(url).send().await?.into_stream();
     let mut bytes = Vec::new();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece?;
-        check(!piece.is_empty(), "an empty piece is no piece")?;
-        bytes.extend_from_slice(&piece);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        check(!chunk.is_empty(), "a chunk is empty")?;
+        bytes.extend_from_slice(&chunk);
     }
     check(bytes == payload::bytes(LARGE, 3), "the bytes differ")
 }
@@ -81,44 +81,49 @@ async fn content_length_is_told(context: Context) -> Result<(), Failure> {
 
 async fn head_resolves_before_the_body(context: Context) -> Result<(), Failure> {
     let (go, gate) = async_channel::bounded::<()>(1);
-    let server = Staged::start(move |mut stage| {
-        stage.read_head()?;
-        stage.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")?;
+    let server = TestServer::start(move |mut conn| {
+        conn.read_head()?;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")?;
         if gate.recv_blocking().is_ok() {
-            stage.send("late")?;
+            conn.send("late")?;
         }
-        stage.read_to_close();
+        conn.read_to_close();
         Ok(())
     })?;
     let request = context.session()?.get(server.url("/"));
-    let response = within("the head without the body", PATIENCE / 2, request.send()).await??;
+    let response = within(
+        "the head without the body",
+        EVENT_TIMEOUT / 2,
+        request.send(),
+    )
+    .await??;
     equal("the status", response.status().as_u16(), 200)?;
     go.try_send(())
-        .map_err(|_| Failure::new("the server is gone"))?;
+        .map_err(|_| Failure::new("the server has stopped"))?;
     equal("the body", response.text().await?, "late")
 }
 
 async fn sized_body_comes_as_it_is_sent(context: Context) -> Result<(), Failure> {
-    let total = PIECES.iter().map(|piece| piece.len()).sum::<usize>();
+    let total = CHUNKS.iter().map(|chunk| chunk.len()).sum::<usize>();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n");
     comes_as_it_is_sent(context, head, str::to_owned, "").await
 }
 
 async fn chunked_body_comes_as_it_is_sent(context: Context) -> Result<(), Failure> {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
-    let chunk = |piece: &str| format!("{:x}\r\n{piece}\r\n", piece.len());
+    let chunk = |chunk: &str| format!("{:x}\r\n{chunk}\r\n", chunk.len());
     comes_as_it_is_sent(context, head, chunk, "0\r\n\r\n").await
 }
 
-const PIECES: [&str; 4] = [
+const CHUNKS: [&str; 4] = [
     "the first,",
-    " the second piece,",
+    " the second chunk,",
     " a third",
     " and the end",
 ];
 
-/// The head comes with the first piece, so that this is not about early heads; each piece after
-/// it waits for the one before to have been read.
+/// The head arrives with the first chunk, so that this does not depend on early heads. The server sends
+/// each further chunk once the one before it has been read.
 async fn comes_as_it_is_sent(
     context: Context,
     head: String,
@@ -126,38 +131,38 @@ async fn comes_as_it_is_sent(
     end: &'static str,
 ) -> Result<(), Failure> {
     let (go, gate) = async_channel::bounded::<()>(1);
-    let server = Staged::start(move |mut stage| {
-        stage.read_head()?;
-        stage.send(head.clone() + &framed(PIECES[0]))?;
-        for piece in &PIECES[1..] {
+    let server = TestServer::start(move |mut conn| {
+        conn.read_head()?;
+        conn.send(head.clone() + &framed(CHUNKS[0]))?;
+        for chunk in &CHUNKS[1..] {
             if gate.recv_blocking().is_err() {
                 return Ok(());
             }
-            stage.send(framed(piece))?;
+            conn.send(framed(chunk))?;
         }
-        stage.send(end)?;
-        stage.read_to_close();
+        conn.send(end)?;
+        conn.read_to_close();
         Ok(())
     })?;
     let mut response = context.session()?.get(server.url("/")).send().await?;
-    for (index, piece) in PIECES.iter().enumerate() {
+    for (index, chunk) in CHUNKS.iter().enumerate() {
         if index > 0 {
             go.send(())
                 .await
-                .map_err(|_| Failure::new("the server is gone"))?;
+                .map_err(|_| Failure::new("the server has stopped"))?;
         }
-        let what = format!("the piece {piece:?}");
+        let what = format!("the chunk {chunk:?}");
         let read = within(
             &what,
-            PATIENCE / 2,
-            read_exactly(&mut response, piece.len()),
+            EVENT_TIMEOUT / 2,
+            read_exactly(&mut response, chunk.len()),
         );
-        equal("a piece", read.await??, piece.as_bytes())?;
+        equal("a chunk", read.await??, chunk.as_bytes())?;
     }
     equal("what follows", response.chunk().await?, None)
 }
 
-/// Pieces may come together or in parts.
+/// Reads `len` bytes, which may arrive in any number of chunks.
 async fn read_exactly(response: &mut Response, len: usize) -> Result<Vec<u8>, Failure> {
     let mut read = Vec::new();
     while read.len() < len {
@@ -189,25 +194,25 @@ async fn response_may_come_byte_by_byte(context: Context) -> Result<(), Failure>
 }
 
 async fn unread_body_holds_the_sender(context: Context) -> Result<(), Failure> {
-    // More than two kernels' buffers hold, and than a client may reasonably read ahead.
+    // More than the buffers of two kernels, and than a client may reasonably read ahead.
     const TOTAL: usize = 64 << 20;
     const STALL: Duration = Duration::from_millis(300);
     let (sender, taken) = async_channel::bounded(1);
-    let server = Staged::start(move |mut stage| {
-        stage.read_head()?;
+    let server = TestServer::start(move |mut conn| {
+        conn.read_head()?;
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n");
-        stage.send(head)?;
-        let _ = sender.send_blocking(stage.send_until_stalled(TOTAL, STALL)?);
-        stage.read_to_close();
+        conn.send(head)?;
+        let _ = sender.send_blocking(conn.send_until_stalled(TOTAL, STALL)?);
+        conn.read_to_close();
         Ok(())
     })?;
     let mut response = context.session()?.get(server.url("/")).send().await?;
     let first = response.chunk().await?;
-    check(first.is_some(), "there is no first piece")?;
-    let taken = within("an end to the sending", PATIENCE, taken.recv()).await?;
-    let taken = taken.map_err(|_| Failure::new("the client left"))?;
+    check(first.is_some(), "there is no first chunk")?;
+    let taken = within("an end to the sending", EVENT_TIMEOUT, taken.recv()).await?;
+    let taken = taken.map_err(|_| Failure::new("the client closed the connection"))?;
     check(
         taken < TOTAL,
-        format!("the client took all {TOTAL} bytes though it was asked for one piece"),
+        format!("the client took all {TOTAL} bytes though the caller read only one chunk"),
     )
 }

@@ -1,4 +1,4 @@
-//! Dropping: it ends the exchange, and its connection serves nobody afterwards.
+//! Dropped requests: dropping ends the exchange, and its connection is not reused.
 
 use std::future::ready;
 use std::time::Duration;
@@ -9,48 +9,48 @@ use inflight_origin::script::{Script, Scripted};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal};
-use crate::context::{Context, PATIENCE, abandon, apart, within};
+use crate::context::{Context, EVENT_TIMEOUT, abandon, run_blocking, within};
 use crate::servers::{closed, requests, scripted};
-use crate::staged::Staged;
+use crate::test_server::TestServer;
 
 suite! { "cancel":
     request_dropped_before_the_head_is_seen_to_go needs prompt_cancel =>
-        "The server sees the connection go as soon as a request is dropped.";
+        "Dropping a request closes its connection at once.";
     body_dropped_half_read_is_seen_to_go needs prompt_cancel =>
-        "The server sees the connection go as soon as a body is dropped.";
+        "Dropping a body before its end closes its connection at once.";
     upload_dropped_half_sent_is_seen_to_go needs prompt_cancel, streaming_upload =>
-        "The server sees the connection go as soon as an upload is dropped.";
+        "Dropping an upload before its end closes its connection at once.";
     request_dropped_before_the_head_is_gone_by_its_deadline =>
-        "The server sees a dropped request go at the request's deadline at the latest.";
+        "The connection of a dropped request is closed at the request's deadline at the latest.";
     body_dropped_half_read_is_gone_by_its_deadline =>
-        "The server sees a dropped body go at the request's deadline at the latest.";
+        "The connection of a dropped body is closed at the request's deadline at the latest.";
     request_dropped_before_the_head_goes_when_the_server_speaks =>
-        "The server sees a dropped request go when it next sends something, deadline or not.";
+        "The connection of a dropped request is closed when the server next sends something, even before the deadline.";
     request_dropped_before_the_head_leaves_no_bytes =>
-        "The answer to a dropped request reaches nobody else.";
+        "No other request receives the response to a dropped request.";
     body_dropped_half_read_leaves_no_bytes =>
-        "The rest of a dropped body reaches nobody else.";
+        "No other request receives the rest of a dropped body.";
     connection_of_a_dropped_request_serves_nobody =>
         "The connection of a dropped request carries no other request.";
     connection_of_a_dropped_body_serves_nobody =>
         "The connection of a dropped body carries no other request.";
     session_outlives_many_drops =>
-        "After a hundred dropped requests the session answers.";
+        "After a hundred dropped requests the session still works.";
     request_dropped_while_connecting_holds_up_nobody =>
-        "A request that is dropped while it connects gives its place up and holds up no other.";
+        "A request that is dropped while it connects releases its permit and delays no other request.";
 }
 
 const DEADLINE: Duration = Duration::from_secs(2);
 
 async fn request_dropped_before_the_head_is_seen_to_go(context: Context) -> Result<(), Failure> {
-    drop_before_the_head(&context.session()?, PATIENCE / 2).await
+    drop_before_the_head(&context.session()?, EVENT_TIMEOUT / 2).await
 }
 
 async fn request_dropped_before_the_head_is_gone_by_its_deadline(
     context: Context,
 ) -> Result<(), Failure> {
     let session = context.builder().timeout(DEADLINE).build()?;
-    drop_before_the_head(&session, DEADLINE + PATIENCE / 2).await
+    drop_before_the_head(&session, DEADLINE + EVENT_TIMEOUT / 2).await
 }
 
 async fn drop_before_the_head(session: &Session, time: Duration) -> Result<(), Failure> {
@@ -61,12 +61,12 @@ async fn drop_before_the_head(session: &Session, time: Duration) -> Result<(), F
 }
 
 async fn body_dropped_half_read_is_seen_to_go(context: Context) -> Result<(), Failure> {
-    drop_half_read(&context.session()?, PATIENCE / 2).await
+    drop_half_read(&context.session()?, EVENT_TIMEOUT / 2).await
 }
 
 async fn body_dropped_half_read_is_gone_by_its_deadline(context: Context) -> Result<(), Failure> {
     let session = context.builder().timeout(DEADLINE).build()?;
-    drop_half_read(&session, DEADLINE + PATIENCE / 2).await
+    drop_half_read(&session, DEADLINE + EVENT_TIMEOUT / 2).await
 }
 
 async fn drop_half_read(session: &Session, time: Duration) -> Result<(), Failure> {
@@ -76,7 +76,7 @@ async fn drop_half_read(session: &Session, time: Duration) -> Result<(), Failure
     ] {
         let server = scripted(Script::new().read_request().send(response).hang())?;
         let mut response = session.get(server.url("/")).send().await?;
-        first_piece(&mut response).await?;
+        first_chunk(&mut response).await?;
         drop(response);
         closed(&server, 0, time).await?;
     }
@@ -89,24 +89,27 @@ async fn upload_dropped_half_sent_is_seen_to_go(context: Context) -> Result<(), 
     let body = Body::from_stream(first.chain(stream::pending()));
     let request = context.session()?.post(server.url("/")).body(body).send();
     abandon(request, requests(&server, 1)).await?;
-    closed(&server, 0, PATIENCE / 2).await?;
+    closed(&server, 0, EVENT_TIMEOUT / 2).await?;
     let body = server.requests()[0].body.clone();
-    check(body.is_empty(), "half an upload looked complete")
+    check(
+        body.is_empty(),
+        "half an upload was read as a complete request",
+    )
 }
 
 async fn request_dropped_before_the_head_goes_when_the_server_speaks(
     context: Context,
 ) -> Result<(), Failure> {
-    let server = AfterDrop::start("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")?;
-    // So far away that it cannot be the reason.
+    let server = DropServer::start("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")?;
+    // Too long to be the reason for the close.
     let session = context
         .builder()
         .timeout(Duration::from_secs(600))
         .build()?;
     let request = session.get(server.url("/drop")).send();
-    abandon(request, server.asked()).await?;
-    server.speak().await?;
-    server.left().await
+    abandon(request, server.dropped_request()).await?;
+    server.send_stale().await?;
+    server.client_close().await
 }
 
 async fn request_dropped_before_the_head_leaves_no_bytes(context: Context) -> Result<(), Failure> {
@@ -128,94 +131,100 @@ async fn connection_of_a_dropped_body_serves_nobody(context: Context) -> Result<
 fn on_another_connection(dropped: usize, next: usize) -> Result<(), Failure> {
     check(
         next != dropped,
-        format!("connection {next} serves on after a drop"),
+        format!("connection {next} is reused after a drop"),
     )
 }
 
-/// What has to hold for the connections of the dropped request and of the next.
-type Judge = fn(usize, usize) -> Result<(), Failure>;
+/// Checks the numbers of the connections of the dropped request and of the next one.
+type ConnectionCheck = fn(usize, usize) -> Result<(), Failure>;
 
-async fn requests_after_dropped_requests(context: &Context, judge: Judge) -> Result<(), Failure> {
-    let server = AfterDrop::start("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale")?;
+async fn requests_after_dropped_requests(
+    context: &Context,
+    check_connections: ConnectionCheck,
+) -> Result<(), Failure> {
+    let server = DropServer::start("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale")?;
     let session = context.session()?;
     for _ in 0..ROUNDS {
         let request = session.get(server.url("/drop")).send();
-        let dropped = abandon(request, server.asked()).await?;
-        server.speak().await?;
-        judge(dropped, server.serves_fresh(&session).await?)?;
+        let dropped = abandon(request, server.dropped_request()).await?;
+        server.send_stale().await?;
+        check_connections(dropped, server.serves_fresh(&session).await?)?;
     }
     Ok(())
 }
 
-async fn requests_after_dropped_bodies(context: &Context, judge: Judge) -> Result<(), Failure> {
-    let server = AfterDrop::start("-and-the-stale-rest")?;
+async fn requests_after_dropped_bodies(
+    context: &Context,
+    check_connections: ConnectionCheck,
+) -> Result<(), Failure> {
+    let server = DropServer::start("-and-the-stale-rest")?;
     let session = context.session()?;
     for _ in 0..ROUNDS {
         let mut response = session.get(server.url("/half")).send().await?;
-        let dropped = server.asked().await?;
-        first_piece(&mut response).await?;
+        let dropped = server.dropped_request().await?;
+        first_chunk(&mut response).await?;
         drop(response);
-        server.speak().await?;
-        judge(dropped, server.serves_fresh(&session).await?)?;
+        server.send_stale().await?;
+        check_connections(dropped, server.serves_fresh(&session).await?)?;
     }
     Ok(())
 }
 
 const ROUNDS: usize = 20;
 
-async fn first_piece(response: &mut Response) -> Result<(), Failure> {
-    let piece = within("the first piece", PATIENCE / 2, response.chunk()).await??;
-    check(piece.is_some(), "there is no first piece")
+async fn first_chunk(response: &mut Response) -> Result<(), Failure> {
+    let chunk = within("the first chunk", EVENT_TIMEOUT / 2, response.chunk()).await??;
+    check(chunk.is_some(), "there is no first chunk")
 }
 
-/// A server that says that it was asked for `/drop` or `/half`, waits until it is told to speak,
-/// and then sends bytes that nobody is there for. To anything else it answers with the number of
-/// the connection. Connections stay open as long as the client wants them.
-struct AfterDrop {
-    server: Staged,
-    asked: async_channel::Receiver<usize>,
-    speak: async_channel::Sender<()>,
-    spoken: async_channel::Receiver<()>,
-    left: async_channel::Receiver<usize>,
+/// A server that reports each request for `/drop` or `/half`, waits for a signal, and then sends bytes
+/// that belong to the dropped request. To `/fresh` it responds with the number of the connection. The
+/// connections stay open until the client closes them.
+struct DropServer {
+    server: TestServer,
+    requested: async_channel::Receiver<usize>,
+    go: async_channel::Sender<()>,
+    sent: async_channel::Receiver<()>,
+    closed: async_channel::Receiver<usize>,
 }
 
-impl AfterDrop {
+impl DropServer {
     fn start(stale: &'static str) -> Result<Self, Failure> {
-        let (asking, asked) = async_channel::unbounded();
-        let (speak, told) = async_channel::unbounded::<()>();
-        let (speaking, spoken) = async_channel::unbounded();
-        let (leaving, left) = async_channel::unbounded();
-        let server = Staged::start(move |mut stage| {
-            let connection = stage.connection;
+        let (report_request, requested) = async_channel::unbounded();
+        let (go, gate) = async_channel::unbounded::<()>();
+        let (report_sent, sent) = async_channel::unbounded();
+        let (report_close, closed) = async_channel::unbounded();
+        let server = TestServer::start(move |mut conn| {
+            let connection = conn.number;
             let mut play = || {
                 loop {
-                    let target = stage.read_head()?;
+                    let target = conn.read_head()?;
                     if target == "/fresh" {
-                        stage.answer(&connection.to_string())?;
+                        conn.answer(&connection.to_string())?;
                         continue;
                     }
                     if target == "/half" {
-                        stage.send("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf")?;
+                        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf")?;
                     }
-                    let _ = asking.send_blocking(connection);
-                    if told.recv_blocking().is_err() {
+                    let _ = report_request.send_blocking(connection);
+                    if gate.recv_blocking().is_err() {
                         return Ok(());
                     }
-                    let sent = stage.send(stale);
-                    let _ = speaking.send_blocking(());
-                    sent?;
+                    let result = conn.send(stale);
+                    let _ = report_sent.send_blocking(());
+                    result?;
                 }
             };
             let ended: std::io::Result<()> = play();
-            let _ = leaving.send_blocking(connection);
+            let _ = report_close.send_blocking(connection);
             ended
         })?;
         Ok(Self {
             server,
-            asked,
-            speak,
-            spoken,
-            left,
+            requested,
+            go,
+            sent,
+            closed,
         })
     }
 
@@ -223,70 +232,81 @@ impl AfterDrop {
         self.server.url(path)
     }
 
-    /// Waits for a request that will be dropped, and gives its connection.
-    async fn asked(&self) -> Result<usize, Failure> {
-        let asked = within("the request at the server", PATIENCE / 2, self.asked.recv()).await?;
-        asked.map_err(|_| Failure::new("the server is gone"))
+    /// Waits for a request that will be dropped, and returns the number of its connection.
+    async fn dropped_request(&self) -> Result<usize, Failure> {
+        let connection = within(
+            "the request at the server",
+            EVENT_TIMEOUT / 2,
+            self.requested.recv(),
+        )
+        .await?;
+        connection.map_err(|_| Failure::new("the server has stopped"))
     }
 
-    /// Lets the server send what nobody is there for, and waits until it has.
-    async fn speak(&self) -> Result<(), Failure> {
-        let gone = |_| Failure::new("the server is gone");
-        self.speak.send(()).await.map_err(gone)?;
-        let spoken = within("the server's bytes", PATIENCE / 2, self.spoken.recv()).await?;
-        spoken.map_err(|_| Failure::new("the server is gone"))
+    /// Lets the server send the bytes of the dropped request, and waits until it has.
+    async fn send_stale(&self) -> Result<(), Failure> {
+        let stopped = |_| Failure::new("the server has stopped");
+        self.go.send(()).await.map_err(stopped)?;
+        let sent = within("the server's bytes", EVENT_TIMEOUT / 2, self.sent.recv()).await?;
+        sent.map_err(|_| Failure::new("the server has stopped"))
     }
 
-    /// Waits until the server has seen a connection go.
-    async fn left(&self) -> Result<(), Failure> {
-        let left = within("the connection's end", PATIENCE / 2, self.left.recv()).await?;
-        left.map(drop)
-            .map_err(|_| Failure::new("the server is gone"))
+    /// Waits until the client has closed a connection.
+    async fn client_close(&self) -> Result<(), Failure> {
+        let closed = within(
+            "the connection's end",
+            EVENT_TIMEOUT / 2,
+            self.closed.recv(),
+        )
+        .await?;
+        closed
+            .map(drop)
+            .map_err(|_| Failure::new("the server has stopped"))
     }
 
-    /// The next request has its own answer: the number of the connection that it came on.
+    /// Checks that the next request receives its own response, and returns the number of its connection.
     async fn serves_fresh(&self, session: &Session) -> Result<usize, Failure> {
         let text = session.get(self.url("/fresh")).text().await?;
         let connection = text.parse();
-        connection.map_err(|_| Failure::new(format!("the next request was answered {text:?}")))
+        connection.map_err(|_| Failure::new(format!("the next request received {text:?}")))
     }
 }
 
 async fn session_outlives_many_drops(context: Context) -> Result<(), Failure> {
-    let server = Staged::start(|mut stage| {
-        while stage.read_head()? != "/hang" {
-            stage.answer("alive")?;
+    let server = TestServer::start(|mut conn| {
+        while conn.read_head()? != "/hang" {
+            conn.answer("alive")?;
         }
-        stage.read_to_close();
+        conn.read_to_close();
         Ok(())
     })?;
     let session = context.session()?;
     for _ in 0..100 {
-        // However far it has come by its first poll.
+        // The request is dropped after its first poll.
         let request = session.get(server.url("/hang")).send();
         abandon(request, ready(Ok(()))).await?;
     }
     let text = within(
-        "an answer",
-        PATIENCE / 2,
+        "a response",
+        EVENT_TIMEOUT / 2,
         session.get(server.url("/")).text(),
     )
     .await??;
-    equal("the answer", text, "alive")
+    equal("the response", text, "alive")
 }
 
 async fn request_dropped_while_connecting_holds_up_nobody(context: Context) -> Result<(), Failure> {
-    let nowhere = apart(Scripted::unaccepting).await??;
+    let nowhere = run_blocking(Scripted::unaccepting).await??;
     let pages = context.pages()?;
     let builder = context.builder().connect_timeout(None);
     let session = builder.max_per_host(Some(1)).build()?;
     for _ in 0..3 {
-        // Another page comes meanwhile, so that the first has had its time to begin.
+        // Another request completes meanwhile, so that the first has started to connect.
         let request = session.get(nowhere.url("/")).send();
         let meanwhile = async { Ok(session.get(pages.url("/get")).text().await?) };
         abandon(request, meanwhile).await?;
     }
     let another = session.get(pages.url("/get")).text();
-    within("an answer", PATIENCE / 2, another).await??;
+    within("a response", EVENT_TIMEOUT / 2, another).await??;
     equal("in flight", session.stats().in_flight, 0)
 }

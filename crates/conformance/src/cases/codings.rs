@@ -1,4 +1,4 @@
-//! Content codings: asked for, and decoded while the body is read.
+//! Content codings: requested with Accept-Encoding, and decoded while the body is read.
 
 use std::io;
 use std::sync::Arc;
@@ -14,44 +14,44 @@ use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
 use crate::context::Context;
 use crate::servers::{origin, scripted, values};
-use crate::staged::Staged;
+use crate::test_server::TestServer;
 
 suite! { "codings":
     codings_are_asked_for_and_decoded [in_memory] =>
-        "A session asks for gzip, deflate, br and zstd, and decodes what comes in them.";
+        "A session accepts gzip, deflate, br and zstd, and decodes responses in these codings.";
     decoded_body_is_exact [in_memory] =>
-        "A body of 256 KiB in any of the codings, or in bare deflate, comes out to the byte.";
+        "A body of 256 KiB in any of the codings, or in deflate without zlib's frame, is decoded exactly.";
     decoded_response_hides_its_coding [in_memory] =>
-        "A decoded response has neither Content-Encoding nor a length.";
+        "A decoded response has neither a Content-Encoding nor a length.";
     accept_encoding_of_the_request_wins [anywhere] =>
-        "A request's own Accept-Encoding is sent as it is, and what comes is decoded.";
+        "A request's own Accept-Encoding is sent unchanged, and the response is decoded.";
     decoding_can_be_switched_off [in_memory] =>
-        "With decompress(false) nothing is asked for and bodies come as they are.";
+        "With decompress(false) no Accept-Encoding is sent, and bodies are not decoded.";
     redirects_are_not_decoded =>
-        "What a redirect's body is, and what it says of its coding, is nothing to the request.";
+        "The body of a redirect and its Content-Encoding do not affect the request.";
     unknown_coding_is_left_alone =>
-        "A body in a coding that is not known comes as it is, with its headers.";
+        "A body in an unknown coding is returned unchanged, with its headers.";
     several_codings_are_decode =>
-        "A body in more than one coding is of the kind decode.";
+        "A body in more than one coding is an error of the kind decode.";
     responses_without_body_are_left_alone =>
-        "Answers to HEAD, 204, 304 and empty ones keep their headers, whatever coding they name.";
+        "Responses to HEAD, 204, 304 and empty responses keep their headers, whatever their coding.";
     cut_coding_is_decode =>
-        "A coded body that ends before its coding does is of the kind decode.";
+        "An encoded body that ends before the end of its coding is an error of the kind decode.";
     cut_transfer_of_a_coding_is_incomplete =>
-        "A coded body whose transfer ends early is incomplete, as any other.";
+        "An encoded body whose transfer ends early is an error of the kind incomplete, like any other body.";
     bytes_after_the_coding_are_decode =>
-        "A coded body that goes on after its coding's end is of the kind decode.";
+        "An encoded body that continues after the end of its coding is an error of the kind decode.";
     max_body_counts_decoded_bytes [in_memory] =>
-        "What swells beyond max_body is of the kind body_too_large.";
+        "A body whose decoded size exceeds max_body is an error of the kind body_too_large.";
     timeout_holds_within_a_coding =>
-        "A coded body that stops coming ends at the timeout.";
+        "An encoded body that stalls ends at the timeout.";
     decoded_body_frees_its_connection needs connection_reuse =>
-        "A decoded body that is read to its end leaves a connection for the next request.";
+        "After a decoded body is read to its end, its connection is reused.";
 }
 
-const ASKED: &str = "gzip, deflate, br, zstd";
+const ACCEPT_ENCODING: &str = "gzip, deflate, br, zstd";
 
-/// The origin's names of what it can send.
+/// The origin's names of its codings.
 const CODINGS: [&str; 5] = ["gzip", "deflate", "bare-deflate", "br", "zstd"];
 
 async fn codings_are_asked_for_and_decoded(context: Context) -> Result<(), Failure> {
@@ -65,8 +65,8 @@ async fn codings_are_asked_for_and_decoded(context: Context) -> Result<(), Failu
     ] {
         let shown: Value = session.get(origin.url(path)).json().await?;
         equal(path, &shown[done], &Value::Bool(true))?;
-        let asked = &shown["headers"]["Accept-Encoding"];
-        equal("Accept-Encoding", asked.as_str(), Some(ASKED))?;
+        let accepted = &shown["headers"]["Accept-Encoding"];
+        equal("Accept-Encoding", accepted.as_str(), Some(ACCEPT_ENCODING))?;
     }
     Ok(())
 }
@@ -103,8 +103,8 @@ async fn accept_encoding_of_the_request_wins(context: Context) -> Result<(), Fai
     let origin = context.pages()?;
     let request = context.session()?.get(origin.url("/gzip"));
     let shown: Value = request.header("accept-encoding", "br").json().await?;
-    let asked = &shown["headers"]["Accept-Encoding"];
-    equal("Accept-Encoding", asked.as_str(), Some("br"))
+    let accepted = &shown["headers"]["Accept-Encoding"];
+    equal("Accept-Encoding", accepted.as_str(), Some("br"))
 }
 
 async fn decoding_can_be_switched_off(context: Context) -> Result<(), Failure> {
@@ -128,8 +128,8 @@ async fn decoding_can_be_switched_off(context: Context) -> Result<(), Failure> {
         }
     }
     let shown: Value = off.get(origin.url("/headers")).json().await?;
-    let asked = &shown["headers"]["Accept-Encoding"];
-    equal("Accept-Encoding", asked, &Value::Null)?;
+    let accepted = &shown["headers"]["Accept-Encoding"];
+    equal("Accept-Encoding", accepted, &Value::Null)?;
     let request = off.get(origin.url("/gzip")).decompress(true);
     let shown: Value = request.json().await?;
     equal("gzipped", &shown["gzipped"], &Value::Bool(true))
@@ -138,11 +138,11 @@ async fn decoding_can_be_switched_off(context: Context) -> Result<(), Failure> {
 async fn redirects_are_not_decoded(context: Context) -> Result<(), Failure> {
     let redirect = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Encoding: gzip\r\n\
                     Content-Length: 7\r\n\r\nno gzip";
-    let server = Staged::start(move |mut stage| {
+    let server = TestServer::start(move |mut conn| {
         loop {
-            match &*stage.read_head()? {
-                "/there" => stage.answer("there")?,
-                _ => stage.send(redirect)?,
+            match &*conn.read_head()? {
+                "/there" => conn.answer("there")?,
+                _ => conn.send(redirect)?,
             }
         }
     })?;
@@ -151,7 +151,7 @@ async fn redirects_are_not_decoded(context: Context) -> Result<(), Failure> {
 }
 
 async fn unknown_coding_is_left_alone(context: Context) -> Result<(), Failure> {
-    let server = sending("aes128gcm", b"as it is")?;
+    let server = encoded_server("aes128gcm", b"as it is")?;
     let response = context.session()?.get(server.url("/")).send().await?;
     let coding = values(&response, "content-encoding");
     equal("the coding", coding, [b"aes128gcm"])?;
@@ -160,7 +160,7 @@ async fn unknown_coding_is_left_alone(context: Context) -> Result<(), Failure> {
 }
 
 async fn several_codings_are_decode(context: Context) -> Result<(), Failure> {
-    let server = sending("gzip, br", b"whatever")?;
+    let server = encoded_server("gzip, br", b"whatever")?;
     let result = context.session()?.get(server.url("/")).bytes().await;
     fails("two codings", result, &[ErrorKind::Decode]).map(drop)
 }
@@ -180,7 +180,7 @@ async fn responses_without_body_are_left_alone(context: Context) -> Result<(), F
         equal(status, values(&response, "content-encoding"), [b"gzip"])?;
         equal("the body", response.bytes().await?.len(), 0)?;
     }
-    // Here it is known only at the end.
+    // Here the client finds only at the end that the body is empty.
     let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n";
     let server = scripted(
         Script::new()
@@ -189,14 +189,14 @@ async fn responses_without_body_are_left_alone(context: Context) -> Result<(), F
             .hang(),
     )?;
     let bytes = session.get(server.url("/")).bytes().await?;
-    equal("the body of no chunk", bytes.len(), 0)
+    equal("the body without a chunk", bytes.len(), 0)
 }
 
 async fn cut_coding_is_decode(context: Context) -> Result<(), Failure> {
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
         for end in [1, bytes.len() / 2, bytes.len() - 1] {
-            let server = sending(named(coding), &bytes[..end])?;
+            let server = encoded_server(http_name(coding), &bytes[..end])?;
             let result = session.get(server.url("/")).bytes().await;
             let what = format!("{end} of {} bytes of {coding}", bytes.len());
             fails(&what, result, &[ErrorKind::Decode])?;
@@ -208,7 +208,7 @@ async fn cut_coding_is_decode(context: Context) -> Result<(), Failure> {
 async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result<(), Failure> {
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
-        let half = response(named(coding), bytes.len(), &bytes[..bytes.len() / 2]);
+        let half = response(http_name(coding), bytes.len(), &bytes[..bytes.len() / 2]);
         let server = scripted(Script::new().read_request().send(half).close())?;
         let result = session.get(server.url("/")).bytes().await;
         fails(coding, result, &[ErrorKind::Incomplete])?;
@@ -220,7 +220,7 @@ async fn bytes_after_the_coding_are_decode(context: Context) -> Result<(), Failu
     let session = context.session()?;
     for (coding, mut bytes) in samples(&session).await? {
         bytes.extend_from_slice(b"more");
-        let server = sending(named(coding), &bytes)?;
+        let server = encoded_server(http_name(coding), &bytes)?;
         let result = session.get(server.url("/")).bytes().await;
         fails(coding, result, &[ErrorKind::Decode])?;
     }
@@ -245,7 +245,7 @@ async fn timeout_holds_within_a_coding(context: Context) -> Result<(), Failure> 
     const SHORT: Duration = Duration::from_millis(300);
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
-        let half = response(named(coding), bytes.len(), &bytes[..bytes.len() / 2]);
+        let half = response(http_name(coding), bytes.len(), &bytes[..bytes.len() / 2]);
         let server = scripted(Script::new().read_request().send(half).hang())?;
         let result = session.get(server.url("/")).timeout(SHORT).bytes().await;
         fails(coding, result, &[ErrorKind::Timeout])?;
@@ -265,7 +265,7 @@ async fn decoded_body_frees_its_connection(context: Context) -> Result<(), Failu
     super::connections::shared(&origin.stats())
 }
 
-/// A thousand bytes in each coding, as the origin sends them.
+/// Returns a thousand bytes in each coding, as the origin sends them.
 async fn samples(session: &Session) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
     let origin = origin()?;
     let mut samples = Vec::new();
@@ -277,23 +277,23 @@ async fn samples(session: &Session) -> Result<Vec<(&'static str, Vec<u8>)>, Fail
     Ok(samples)
 }
 
-/// The name of a coding in HTTP.
-fn named(coding: &str) -> &str {
+/// Returns the name of a coding in HTTP.
+fn http_name(coding: &str) -> &str {
     match coding {
         "bare-deflate" => "deflate",
         other => other,
     }
 }
 
-/// A response of this length, as far as there are bytes for it.
+/// Returns a response with this Content-Length and these bytes, which may be fewer.
 fn response(coding: &str, len: usize, bytes: &[u8]) -> Vec<u8> {
     let head =
         format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len}\r\n\r\n");
     [head.as_bytes(), bytes].concat()
 }
 
-/// A server that answers with these bytes, said to be in this coding.
-fn sending(coding: &str, bytes: &[u8]) -> io::Result<Arc<Scripted>> {
+/// Returns a server that responds with these bytes and this Content-Encoding.
+fn encoded_server(coding: &str, bytes: &[u8]) -> io::Result<Arc<Scripted>> {
     let response = response(coding, bytes.len(), bytes);
     scripted(Script::new().read_request().send(response).hang())
 }

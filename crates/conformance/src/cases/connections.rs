@@ -1,4 +1,4 @@
-//! Connections: used again when that is safe, and only then.
+//! Connections: reused when that is safe, and only then.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -14,61 +14,61 @@ use inflight_origin::script::{Script, Scripted, Step};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails, with_causes};
-use crate::context::{Context, PATIENCE, apart};
+use crate::context::{Context, EVENT_TIMEOUT, run_blocking};
 use crate::servers::{answering, closed, ok, origin, scripted};
-use crate::staged::{Rendezvous, Staged};
+use crate::test_server::{Rendezvous, TestServer};
 
 suite! { "connections":
     sequential_requests_share_a_connection needs connection_reuse =>
-        "Of ten requests, one after another, some share a connection.";
+        "Some of ten sequential requests share a connection.";
     connection_is_reused_after_every_ending needs connection_reuse =>
-        "HEAD, 204, 304, chunks, empty bodies and errors leave the connection usable.";
+        "After HEAD, 204, 304, chunked bodies, empty bodies and error statuses the connection is reused.";
     connection_is_reused_after_uploads needs connection_reuse, unrepeatable_reuse =>
-        "Uploads use a connection that is there, and leave it usable.";
+        "Uploads use an idle connection, and the connection is reused after them.";
     connection_close_is_obeyed =>
         "After Connection: close the connection carries no other request.";
     http10_connection_carries_one_request =>
         "After an HTTP/1.0 response without keep-alive the connection carries no other request.";
     get_on_a_dead_connection_is_sent_once_more needs connection_reuse =>
-        "A GET whose kept connection dies unanswered is sent once more, on another one.";
+        "A GET whose reused connection ends without a response is resent once, on another connection.";
     put_on_a_dead_connection_is_sent_once_more needs connection_reuse, unrepeatable_reuse =>
-        "So is a PUT or a DELETE, as they are idempotent (RFC 9110, 9.2.2).";
+        "A PUT or a DELETE is also resent, as these methods are idempotent (RFC 9110, 9.2.2).";
     connection_that_dies_young_is_not_tried_again =>
-        "A GET whose new connection dies unanswered is an error and is not sent again.";
+        "A GET whose new connection ends without a response is an error and is not resent.";
     post_on_a_dying_connection_is_sent_once =>
-        "A POST whose connection dies unanswered is an error and is not sent again.";
+        "A POST whose connection ends without a response is an error and is not resent.";
     post_after_the_servers_close_is_answered_once =>
-        "A POST after the end of the kept connection has come goes over another one, and is answered once.";
+        "After the server has closed the idle connection, a POST uses another connection and gets one response.";
     no_get_is_lost_to_connections_that_end_a_moment_later needs dead_connections =>
-        "The server ends each connection 0 to 5 ms after its answer: of 2,000 GETs, 20 at once, none is lost.";
+        "The server closes each connection 0 to 5 ms after its response: of 2,000 GETs, 20 at once, none fails.";
     http10_keep_alive_harms_no_request =>
-        "After HTTP/1.0 responses with keep-alive, requests are answered, on the same connection or on others.";
+        "After HTTP/1.0 responses with keep-alive, requests succeed, on the same connection or on others.";
     expectation_is_met =>
-        "A request with Expect: 100-continue arrives whole when the server says 100.";
+        "A request with Expect: 100-continue is sent completely when the server responds with 100.";
     refused_expectation_is_an_answer needs early_responses =>
-        "A 417 to Expect: 100-continue is the answer, or the request is sent again without the expectation (RFC 9110, 10.1.1).";
+        "A 417 to Expect: 100-continue is the response, or the request is resent without the expectation (RFC 9110, 10.1.1).";
     requests_that_wait_are_sent_in_their_order =>
-        "With max_per_host 1, twenty requests reach the server in the order in which they were made.";
+        "With max_per_host 1, twenty requests reach the server in the order in which they were started.";
     closed_idle_connection_sends_nothing_twice =>
-        "After the server closed the idle connection a request is answered or an error, and never seen twice.";
+        "After the server closed the idle connection, a request succeeds or fails, and the server never receives it twice.";
     a_hundred_requests_are_in_flight_at_once needs a_hundred_at_once =>
-        "The server has a hundred requests before it answers any.";
+        "The server receives a hundred requests before it responds to any.";
     a_hundred_tasks_are_in_flight_at_once needs a_hundred_at_once =>
-        "The same with a task for each request.";
+        "The server receives a hundred requests before it responds to any, with a task for each request.";
     six_hundred_requests_are_all_answered =>
-        "More requests at once than a blocking pool holds: none is lost.";
+        "With more requests at once than a blocking pool has threads, every request gets its response.";
     idle_connections_are_kept_for_all needs connection_reuse =>
-        "Twenty connections that were in use at once are there for twenty later requests.";
+        "Twenty connections that were in use at once are reused by twenty later requests.";
     idle_limit_of_zero_keeps_none =>
-        "With max_idle_per_host 0 every request has a connection of its own.";
+        "With max_idle_per_host 0 every request uses a new connection.";
     idle_limit_for_each_host_is_kept needs connection_reuse =>
-        "With max_idle_per_host 1, of two connections that were in use at once one is kept.";
+        "With max_idle_per_host 1, the pool keeps one of two connections that were in use at once.";
     idle_limit_in_all_is_kept needs connection_reuse =>
-        "With max_idle 1, of the connections to two servers one is kept at most.";
+        "With max_idle 1, the pool keeps at most one of the connections to two servers.";
     panic_returns_no_connection =>
-        "A job that panics while it reads a body leaves no connection to the next request.";
+        "The connection of a job that panics while it reads a body is not reused.";
     idle_timeout_ends_idle_connections needs connection_reuse =>
-        "A connection that was idle for longer than idle_timeout is not used again.";
+        "A connection that was idle for longer than idle_timeout is not reused.";
 }
 
 async fn sequential_requests_share_a_connection(context: Context) -> Result<(), Failure> {
@@ -85,13 +85,14 @@ async fn sequential_requests_share_a_connection(context: Context) -> Result<(), 
     shared(&stats)
 }
 
-/// A pool may get a connection back a moment after its body was read: libcurl's does, on a thread of
-/// its own. A request that comes before has another one, but not each time.
+/// Checks that some requests shared a connection. A pool may get a connection back a moment after its body
+/// was read (libcurl's does, on its own thread). A request before that moment uses another connection, but
+/// not every time.
 pub(super) fn shared(stats: &Stats) -> Result<(), Failure> {
     let (requests, connections) = (stats.requests, stats.connections_accepted);
     check(
         connections < requests,
-        format!("{requests} requests, one after another, used {connections} connections"),
+        format!("{requests} sequential requests used {connections} connections"),
     )
 }
 
@@ -117,7 +118,7 @@ async fn connection_is_reused_after_uploads(context: Context) -> Result<(), Fail
     share_connections(&context, Method::POST, "/post", "").await
 }
 
-/// An ending that leaves no connection usable costs each of ten requests one of its own.
+/// Checks that some of ten such requests share a connection.
 async fn share_connections(
     context: &Context,
     method: Method,
@@ -145,7 +146,7 @@ async fn carries_one_request(context: &Context, head: &str) -> Result<(), Failur
     let session = context.session()?;
     let response = format!("{head}\r\nContent-Length: 4\r\n\r\nlast");
     let script = Script::new().read_request().send(response);
-    // It would answer a second request, if there came one.
+    // The server would respond to a second request on the connection.
     let server = scripted(script.read_request().send(ok("one too many")).hang())?;
     for n in 1..=3 {
         equal(
@@ -159,31 +160,34 @@ async fn carries_one_request(context: &Context, head: &str) -> Result<(), Failur
 }
 
 async fn get_on_a_dead_connection_is_sent_once_more(context: Context) -> Result<(), Failure> {
-    is_sent_once_more(&context, &[Method::GET]).await
+    check_resent(&context, &[Method::GET]).await
 }
 
 async fn put_on_a_dead_connection_is_sent_once_more(context: Context) -> Result<(), Failure> {
-    is_sent_once_more(&context, &[Method::PUT, Method::DELETE]).await
+    check_resent(&context, &[Method::PUT, Method::DELETE]).await
 }
 
-async fn is_sent_once_more(context: &Context, methods: &[Method]) -> Result<(), Failure> {
+async fn check_resent(context: &Context, methods: &[Method]) -> Result<(), Failure> {
     for method in methods {
         for end in [Step::Close, Step::Reset] {
             let what = format!("{method} before {end:?}");
-            // A pool may get its connection back too late: the request then has another, and
-            // shows nothing.
+            // If the pool gets its connection back too late, the request uses another one, and the
+            // test has to be repeated.
             let mut tried = 0;
-            while !sent_once_more(context, method, &end, &what).await? {
+            while !was_resent(context, method, &end, &what).await? {
                 tried += 1;
-                check(tried < 50, format!("{what}: the connection is never kept"))?;
+                check(
+                    tried < 50,
+                    format!("{what}: the connection is never reused"),
+                )?;
             }
         }
     }
     Ok(())
 }
 
-/// Whether the request met the dead connection.
-async fn sent_once_more(
+/// Returns whether the request used the dead connection.
+async fn was_resent(
     context: &Context,
     method: &Method,
     end: &Step,
@@ -203,9 +207,9 @@ async fn sent_once_more(
     equal("the first body", first, "warm")?;
     let request = session.request(method.clone(), server.url("/second"));
     equal(what, request.text().await?, "again")?;
-    let seen = seen(&server, "/second");
-    check(seen <= 2, format!("{what}: sent {seen} times"))?;
-    Ok(seen == 2)
+    let received = times_received(&server, "/second");
+    check(received <= 2, format!("{what}: sent {received} times"))?;
+    Ok(received == 2)
 }
 
 async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Result<(), Failure> {
@@ -214,17 +218,18 @@ async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Resu
         let server = scripted(Script::new().read_request().then(end))?;
         let result = context.session()?.get(server.url("/first")).text().await;
         fails(&what, result, &[ErrorKind::Incomplete])?;
-        equal(&what, seen(&server, "/first"), 1)?;
+        equal(&what, times_received(&server, "/first"), 1)?;
     }
     Ok(())
 }
 
 async fn post_on_a_dying_connection_is_sent_once(context: Context) -> Result<(), Failure> {
-    dies_unanswered(&context, Method::POST).await
+    ends_without_a_response(&context, Method::POST).await
 }
 
-/// The first request of a session is answered, the second is read and never answered.
-async fn dies_unanswered(context: &Context, method: Method) -> Result<(), Failure> {
+/// Checks that a request whose connection ends without a response is not resent. The server responds to the
+/// first request of the session, and reads the second without a response.
+async fn ends_without_a_response(context: &Context, method: Method) -> Result<(), Failure> {
     for end in [Step::Close, Step::Reset] {
         let what = format!("{method} before {end:?}");
         let server = Scripted::start(move |connection| {
@@ -243,7 +248,7 @@ async fn dies_unanswered(context: &Context, method: Method) -> Result<(), Failur
         let request = session.request(method.clone(), server.url("/second"));
         let result = request.body("once").text().await;
         fails(&what, result, &[ErrorKind::Incomplete])?;
-        equal(&what, seen(&server, "/second"), 1)?;
+        equal(&what, times_received(&server, "/second"), 1)?;
     }
     Ok(())
 }
@@ -251,21 +256,21 @@ async fn dies_unanswered(context: &Context, method: Method) -> Result<(), Failur
 async fn post_after_the_servers_close_is_answered_once(context: Context) -> Result<(), Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let url = format!("http://{}/", listener.local_addr()?);
-    let (tell, ended) = async_channel::bounded(1);
-    let server = apart(move || -> io::Result<_> {
+    let (closed_sender, ended) = async_channel::bounded(1);
+    let server = run_blocking(move || -> io::Result<_> {
         let (mut first, _) = listener.accept()?;
         read_head(&mut first)?;
         first.write_all(ok("warm").as_bytes())?;
-        // Over loopback it is there when this returns.
+        // Over loopback, the client's kernel has the FIN when this returns.
         first.shutdown(Shutdown::Write)?;
-        let _ = tell.send_blocking(());
+        let _ = closed_sender.send_blocking(());
         let (mut second, _) = listener.accept()?;
         let head = read_head(&mut second)?;
         second.read_exact(&mut [0; 4])?;
         second.write_all(ok("posted").as_bytes())?;
         let mut rest = Vec::new();
-        first.set_read_timeout(Some(PATIENCE))?;
-        // A client that closes with unread bytes resets.
+        first.set_read_timeout(Some(EVENT_TIMEOUT))?;
+        // A client that closes a connection with unread bytes sends a reset.
         let _ = first.read_to_end(&mut rest);
         Ok((head, rest))
     });
@@ -275,18 +280,18 @@ async fn post_after_the_servers_close_is_answered_once(context: Context) -> Resu
         ended.recv().await.map_err(|_| Failure::new("no server"))?;
         let posted = session.post(&url).body("once").text().await?;
         equal("POST", posted, "posted")?;
-        // What the client keeps would keep the server waiting.
+        // An open connection would keep the server waiting.
         drop(session);
         Ok::<_, Failure>(())
     };
-    // Not `join`: a request that fails leaves the server waiting.
-    let (seen, ()) = futures_util::future::try_join(server, requests).await?;
-    let (head, rest) = seen?;
+    // Not `join`, because after a failed request the server would wait forever.
+    let (received, ()) = futures_util::future::try_join(server, requests).await?;
+    let (head, rest) = received?;
     check(head.starts_with("POST"), head)?;
     equal("what the ended connection carried", rest.len(), 0)
 }
 
-/// Up to and with the empty line.
+/// Reads a head, including the empty line.
 fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -330,20 +335,20 @@ async fn http10_keep_alive_harms_no_request(context: Context) -> Result<(), Fail
 
 async fn expectation_is_met(context: Context) -> Result<(), Failure> {
     let session = context.session()?;
-    let met = Script::new()
+    let script = Script::new()
         .read_head()
         .send("HTTP/1.1 100 Continue\r\n\r\n");
-    let server = scripted(met.read_body().send(ok("read")).hang())?;
+    let server = scripted(script.read_body().send(ok("read")).hang())?;
     let request = session.put(server.url("/")).body("content");
     let text = request.header("expect", "100-continue").text().await?;
-    equal("the answer after 100", text, "read")?;
+    equal("the response after 100", text, "read")?;
     equal("the body", &server.requests()[0].body[..], b"content")
 }
 
 async fn refused_expectation_is_an_answer(context: Context) -> Result<(), Failure> {
     let session = context.session()?;
     let refusal = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno";
-    // The client may send the body all the same.
+    // The client may send the body nevertheless.
     let script = Script::new().read_head().send(refusal).read_request();
     let server = scripted(script.send(ok("again")).hang())?;
     let request = session.put(server.url("/")).body("content");
@@ -373,7 +378,7 @@ async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result<
 }
 
 async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result<(), Failure> {
-    // Whether the client has noticed the end when it sends differs from round to round.
+    // The client may or may not have noticed the close when it sends, so this is repeated.
     for round in 0..20 {
         for method in [Method::GET, Method::POST] {
             let server = scripted(Script::new().read_request().send(ok("once")).close())?;
@@ -388,11 +393,14 @@ async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result<
             match request.body("once").text().await {
                 Ok(text) => {
                     equal(&what, text, "once")?;
-                    equal(&what, seen(&server, "/second"), 1)?;
+                    equal(&what, times_received(&server, "/second"), 1)?;
                 }
                 Err(error) => {
                     fails(&what, Err::<(), _>(error), &[ErrorKind::Incomplete])?;
-                    check(seen(&server, "/second") <= 1, format!("{what}: sent twice"))?;
+                    check(
+                        times_received(&server, "/second") <= 1,
+                        format!("{what}: sent twice"),
+                    )?;
                 }
             }
         }
@@ -400,7 +408,7 @@ async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result<
     Ok(())
 }
 
-fn seen(server: &Scripted, target: &str) -> usize {
+fn times_received(server: &Scripted, target: &str) -> usize {
     let requests = server.requests();
     requests
         .iter()
@@ -409,21 +417,21 @@ fn seen(server: &Scripted, target: &str) -> usize {
 }
 
 async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result<(), Failure> {
-    let (server, met) = meeting(100)?;
+    let (server, rendezvous) = rendezvous_server(100)?;
     let session = context.session()?;
     let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
     let texts = gather(jobs).limit(100).all().await?;
     in_order(&texts)?;
-    equal("requests at once", met[0].peak(), 100)
+    equal("requests at once", rendezvous[0].peak(), 100)
 }
 
 async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result<(), Failure> {
-    let (server, met) = meeting(100)?;
+    let (server, rendezvous) = rendezvous_server(100)?;
     let session = context.session()?;
     let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
     let texts = gather(jobs).limit(100).on(session.runtime()).all().await?;
     in_order(&texts)?;
-    equal("requests at once", met[0].peak(), 100)
+    equal("requests at once", rendezvous[0].peak(), 100)
 }
 
 async fn six_hundred_requests_are_all_answered(context: Context) -> Result<(), Failure> {
@@ -439,28 +447,28 @@ async fn six_hundred_requests_are_all_answered(context: Context) -> Result<(), F
         .on(session.runtime())
         .settled()
         .await;
-    equal("answers", settled.results.len(), 600)?;
+    equal("responses", settled.results.len(), 600)?;
     for (n, result) in settled.results.into_iter().enumerate() {
         let right = inflight_origin::payload::page(n as u64);
         check(
             result? == right,
-            format!("request {n} has the answer of another"),
+            format!("request {n} has the response to another"),
         )?;
     }
     equal("requests", origin.stats().requests, 600)
 }
 
 async fn idle_connections_are_kept_for_all(context: Context) -> Result<(), Failure> {
-    let (server, met) = meeting(20)?;
+    let (server, rendezvous) = rendezvous_server(20)?;
     let session = context.session()?;
-    // A connection comes back to a pool a moment after its response's end, so that a batch may be
-    // too early for some of them. But each that it opens instead is there for the next: sooner or
-    // later a batch finds twenty, unless something caps how many are kept.
+    // The pool gets a connection back a moment after the end of its response, so a batch may be too
+    // early for some of them. But each new connection is available for the next batch. Eventually a
+    // batch reuses twenty, unless the pool keeps fewer.
     for batch in 0..BATCHES {
         let before = server.connections();
         let jobs = (0..20).map(|n| session.get(server.url(&format!("/{batch}/{n}"))).text());
         in_order(&gather(jobs).all().await?)?;
-        equal("requests at once", met[batch].peak(), 20)?;
+        equal("requests at once", rendezvous[batch].peak(), 20)?;
         if server.connections() == before {
             return Ok(());
         }
@@ -473,27 +481,29 @@ async fn idle_connections_are_kept_for_all(context: Context) -> Result<(), Failu
 
 const BATCHES: usize = 12;
 
-/// A server that answers no request of a batch (`/0/..`, `/1/..`) before it has `n` of them, and
-/// then with what stands behind.
-fn meeting(n: usize) -> io::Result<(Staged, Arc<[Rendezvous; BATCHES]>)> {
+/// Returns a server that responds to a batch of requests (`/0/..`, `/1/..`) once it has `n` of them, with the
+/// last segment of each path.
+fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCHES]>)> {
     let batches: Arc<[Rendezvous; BATCHES]> = Arc::default();
-    let met = batches.clone();
-    let server = Staged::start(move |mut stage| {
+    let rendezvous = batches.clone();
+    let server = TestServer::start(move |mut conn| {
         loop {
-            let target = stage.read_head()?;
+            let target = conn.read_head()?;
             let mut parts = target.split('/').skip(1);
             let batch: Option<usize> = parts.next().and_then(|batch| batch.parse().ok());
             let batch = batch.and_then(|batch| batches.get(batch));
-            batch.ok_or(io::ErrorKind::InvalidData)?.meet(n)?;
-            stage.answer(parts.next().unwrap_or_default())?;
+            batch
+                .ok_or(io::ErrorKind::InvalidData)?
+                .wait_for_arrivals(n)?;
+            conn.answer(parts.next().unwrap_or_default())?;
         }
     })?;
-    Ok((server, met))
+    Ok((server, rendezvous))
 }
 
 fn in_order(texts: &[String]) -> Result<(), Failure> {
     let right: Vec<_> = (0..texts.len()).map(|n| n.to_string()).collect();
-    equal("the answers", texts, right)
+    equal("the responses", texts, right)
 }
 
 async fn idle_limit_of_zero_keeps_none(context: Context) -> Result<(), Failure> {
@@ -507,16 +517,16 @@ async fn idle_limit_of_zero_keeps_none(context: Context) -> Result<(), Failure> 
 }
 
 async fn idle_limit_for_each_host_is_kept(context: Context) -> Result<(), Failure> {
-    let (server, met) = meeting(2)?;
+    let (server, rendezvous) = rendezvous_server(2)?;
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle_per_host = 1);
     let session = session.build()?;
     for batch in 0..3 {
         let jobs = (0..2).map(|n| session.get(server.url(&format!("/{batch}/{n}"))).text());
         in_order(&gather(jobs).all().await?)?;
-        equal("requests at once", met[batch].peak(), 2)?;
+        equal("requests at once", rendezvous[batch].peak(), 2)?;
     }
-    // Each later batch has to make one at least.
+    // Each later batch has to open at least one.
     let connections = server.connections();
     check(
         connections >= 4,
@@ -538,7 +548,7 @@ async fn idle_limit_in_all_is_kept(context: Context) -> Result<(), Failure> {
         .iter()
         .map(|origin| origin.stats().connections_accepted);
     let connections: u64 = connections.sum();
-    // Two without a limit, six where the last one used is kept, four where the first one is.
+    // Two without a limit, six if the pool keeps the last one used, four if it keeps the first.
     check(
         connections >= 4,
         format!("six requests to two servers in turn used {connections} connections"),
@@ -548,7 +558,7 @@ async fn idle_limit_in_all_is_kept(context: Context) -> Result<(), Failure> {
 async fn panic_returns_no_connection(context: Context) -> Result<(), Failure> {
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
     let script = Script::new().read_request().send(half);
-    let script = script.await_close(PATIENCE).send("stale");
+    let script = script.await_close(EVENT_TIMEOUT).send("stale");
     let fresh = Script::new().read_request().send(ok("fresh")).hang();
     let server = Arc::new(Scripted::start(move |connection| match connection {
         0 => script.clone(),
@@ -561,7 +571,7 @@ async fn panic_returns_no_connection(context: Context) -> Result<(), Failure> {
         async move {
             let mut response = session.get(url).send().await?;
             response.chunk().await?;
-            // Without the message that a panic prints.
+            // As `panic!` does, but without a message on standard error.
             resume_unwind(Box::new("on purpose"));
             #[expect(unreachable_code, reason = "it has the type of a job")]
             Ok::<_, Error>(())
@@ -573,11 +583,11 @@ async fn panic_returns_no_connection(context: Context) -> Result<(), Failure> {
         "the job did not panic",
     )?;
     equal("the body", session.get(url).text().await?, "fresh")?;
-    closed(&server, 0, PATIENCE).await
+    closed(&server, 0, EVENT_TIMEOUT).await
 }
 
 async fn idle_timeout_ends_idle_connections(context: Context) -> Result<(), Failure> {
-    // Some count in whole seconds.
+    // Some clients count in whole seconds.
     const IDLE: Duration = Duration::from_secs(1);
     const LONGER: Duration = Duration::from_millis(2200);
     let builder = context.builder();
@@ -589,7 +599,7 @@ async fn idle_timeout_ends_idle_connections(context: Context) -> Result<(), Fail
     )
 }
 
-/// How many connections so many requests take, with a pause after each.
+/// Returns how many connections `n` requests use, with a pause after each.
 async fn connections_of(session: &Session, n: u64, pause: Duration) -> Result<u64, Failure> {
     let origin = origin()?;
     for page in 0..n {

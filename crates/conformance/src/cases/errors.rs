@@ -1,4 +1,4 @@
-//! Faults: the same one gives the same kind everywhere.
+//! Errors: the same fault gives the same error kind with every backend.
 
 use inflight_core::{Error, ErrorKind};
 use inflight_origin::script::{Script, Scripted, refused};
@@ -7,39 +7,39 @@ use crate::case::suite;
 use crate::check::{Failure, check, equal, fails, with_causes};
 use crate::context::Context;
 use crate::servers::{answering, scripted};
-use crate::staged::Staged;
+use crate::test_server::TestServer;
 
 suite! { "errors":
     refused_connection_is_connect =>
-        "A refused connection is of the kind connect.";
+        "A refused connection is an error of the kind connect.";
     text_that_is_no_url_is_invalid_url [in_memory] =>
-        "Text that is no absolute http or https URL is of the kind invalid_url, and shown.";
+        "Text that is not an absolute http or https URL is an error of the kind invalid_url, which shows the text.";
     credentials_are_in_no_message =>
-        "No error shows a URL's credentials, in any way of printing it.";
+        "No error shows the credentials of a URL, in any output format.";
     errors_name_their_url =>
-        "An error of an exchange names its URL, of the head and of the body.";
+        "Every error of an exchange has its URL, before and after the head.";
     https_is_encrypted_or_refused =>
-        "https is never spoken in clear: without TLS it is unsupported.";
+        "An https request is never sent unencrypted: without TLS it is an error of the kind unsupported.";
     bad_header_is_invalid_request =>
-        "A header that HTTP does not allow is of the kind invalid_request, and nothing is sent.";
+        "A header that HTTP does not allow is an error of the kind invalid_request, and nothing is sent.";
     end_before_the_head_is_incomplete =>
-        "A connection that ends before a complete head is of the kind incomplete.";
+        "A connection that ends before a complete head is an error of the kind incomplete.";
     end_before_the_request_is_incomplete =>
-        "A connection that ends before its request is read is of the kind incomplete.";
+        "A connection that ends before its request is read is an error of the kind incomplete.";
     reset_before_the_head_is_incomplete =>
-        "A connection that is reset before a complete head is of the kind incomplete.";
+        "A connection that is reset before a complete head is an error of the kind incomplete.";
     early_close_in_a_sized_body_is_incomplete =>
-        "A body shorter than its Content-Length is of the kind incomplete, never a short success.";
+        "A body shorter than its Content-Length is an error of the kind incomplete, never a short success.";
     early_close_in_a_chunked_body_is_incomplete =>
-        "Chunks without the last are of the kind incomplete, never a short success.";
+        "A chunked body without its last chunk is an error of the kind incomplete, never a short success.";
     reset_in_a_sized_body_is_incomplete =>
-        "A reset within a body of known length is of the kind incomplete.";
+        "A reset within a body of known length is an error of the kind incomplete.";
     reset_in_a_chunked_body_is_incomplete =>
-        "A reset between chunks is of the kind incomplete.";
+        "A reset between chunks is an error of the kind incomplete.";
     error_ends_the_body =>
-        "After a body's error there is nothing more.";
+        "After an error, a body returns nothing more.";
     session_survives_its_errors =>
-        "After every kind of fault the next request is answered.";
+        "After every kind of fault the next request succeeds.";
 }
 
 async fn refused_connection_is_connect(context: Context) -> Result<(), Failure> {
@@ -137,7 +137,7 @@ async fn https_is_encrypted_or_refused(context: Context) -> Result<(), Failure> 
     let url = server.url("/").replacen("http:", "https:", 1);
     let result = context.session()?.get(url).text().await;
     let Err(error) = result else {
-        return Err(Failure::new("a server without TLS has answered"));
+        return Err(Failure::new("a server without TLS has responded"));
     };
     equal("requests in clear", server.requests().len(), 0)?;
     if context.capabilities.tls.is_yes() {
@@ -196,7 +196,7 @@ async fn end_before_the_request_is_incomplete(context: Context) -> Result<(), Fa
 }
 
 async fn reset_before_the_head_is_incomplete(context: Context) -> Result<(), Failure> {
-    // A reset may overtake the part, which is no less incomplete then.
+    // The client may not receive the part before the reset; the error is the same.
     for part in PARTS_OF_A_HEAD {
         let server = scripted(Script::new().read_request().send(part).reset())?;
         let result = context.session()?.get(server.url("/")).text().await;
@@ -254,15 +254,15 @@ async fn reset_in_a_chunked_body_is_incomplete(context: Context) -> Result<(), F
     is_reset(&context, CHUNKED, "5\r\nhello\r\n").await
 }
 
-/// The reset comes when the client has read the part, for it would overtake it.
+/// Resets the connection once the client has read the part, as it might not receive the part otherwise.
 async fn is_reset(context: &Context, head: &str, part: &str) -> Result<(), Failure> {
     let (go, gate) = async_channel::bounded::<()>(1);
     let response = format!("{head}{part}");
-    let server = Staged::start(move |mut stage| {
-        stage.read_head()?;
-        stage.send(&response)?;
+    let server = TestServer::start(move |mut conn| {
+        conn.read_head()?;
+        conn.send(&response)?;
         let _ = gate.recv_blocking();
-        stage.reset()
+        conn.reset()
     })?;
     let mut response = context.session()?.get(server.url("/")).send().await?;
     let mut read = Vec::new();

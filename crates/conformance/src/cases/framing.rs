@@ -1,4 +1,4 @@
-//! Where a response ends, said in all the ways that HTTP has.
+//! Message framing: where a response ends.
 
 use std::time::Duration;
 
@@ -7,50 +7,50 @@ use inflight_origin::script::Script;
 
 use crate::case::suite;
 use crate::check::{Failure, equal, fails};
-use crate::context::{Context, PATIENCE, within};
+use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::{answering, ok, scripted};
-use crate::staged::Staged;
+use crate::test_server::TestServer;
 
 suite! { "framing":
     close_delimited_body_is_whole needs close_delimited =>
-        "A body without a length ends with the connection, on HTTP/1.0 and 1.1.";
+        "A body without a length ends when the connection is closed, on HTTP/1.0 and 1.1.";
     close_delimited_body_is_never_short =>
-        "A body without a length is whole or an error, never something else.";
+        "A body without a length is received completely or is an error, never something else.";
     reset_in_a_close_delimited_body_is_incomplete =>
-        "A body without a length that ends with a reset is of the kind incomplete (RFC 9112, 8).";
+        "A body without a length that ends with a reset is an error of the kind incomplete (RFC 9112, 8).";
     interim_responses_are_passed_over needs interim_responses =>
-        "The responses 100, 102 and 103 before the final one are passed over.";
+        "The responses 100, 102 and 103 before the final one are skipped.";
     interim_response_is_never_the_answer =>
-        "An interim response is passed over or an error, never taken for the final one.";
+        "An interim response is skipped or is an error, and is never returned as the final response.";
     chunk_sizes_are_hexadecimal =>
-        "Sizes in either case, and with leading zeros.";
+        "Chunk sizes are hexadecimal, in upper or lower case, with or without leading zeros.";
     bytes_behind_a_response_reach_nobody =>
-        "What a server sends behind a response belongs to no response.";
+        "Bytes that a server sends after a response are not part of any response.";
     bytes_between_two_requests_reach_nobody needs retired_connections =>
-        "Nor does what it sends later, before the next request (RFC 9112, 9.2).";
+        "Bytes that a server sends later, before the next request, are not part of any response either (RFC 9112, 9.2).";
     answer_before_the_request_is_an_answer_or_an_error =>
-        "A response that is there before its request was sent is an answer or an error at once.";
+        "A response that arrives before its request was sent is returned or is an error, at once.";
     head_that_trickles_is_held_to_the_time =>
-        "A head that comes byte by byte is held to head_timeout and to the whole request's timeout, \
-         however steadily it comes.";
+        "A head that arrives slowly, byte by byte, is limited by head_timeout and by the request's timeout.";
     body_that_trickles_has_the_whole_time =>
-        "A body that comes byte by byte is no silence to read_timeout, and held to the whole \
-         request's timeout.";
+        "A body that arrives slowly, byte by byte, is limited by the request's timeout and not by read_timeout.";
 }
 
-/// How long what trickles may take, of a time that would be enough to send it for minutes.
-const SLOW: Duration = Duration::from_millis(300);
+/// The time limit for slow responses, which would take minutes to send.
+const TIME_LIMIT: Duration = Duration::from_millis(300);
 
 async fn head_that_trickles_is_held_to_the_time(context: Context) -> Result<(), Failure> {
     let head = format!("HTTP/1.1 200 OK\r\nX-Slow: {}", "x".repeat(10_000));
-    let script = Script::new().read_request().send_slowly(head, 1, SLOW / 10);
+    let script = Script::new()
+        .read_request()
+        .send_slowly(head, 1, TIME_LIMIT / 10);
     let server = scripted(script)?;
-    let by_phase = context.builder().head_timeout(SLOW).build()?;
-    let whole = context.builder().timeout(SLOW).build()?;
+    let by_phase = context.builder().head_timeout(TIME_LIMIT).build()?;
+    let whole = context.builder().timeout(TIME_LIMIT).build()?;
     for (session, phase) in [(by_phase, Phase::Head), (whole, Phase::Total)] {
-        let answer = session.get(server.url("/")).send();
-        let answer = within("the timeout", PATIENCE / 2, answer).await?;
-        let error = fails("the head", answer, &[ErrorKind::Timeout])?;
+        let response = session.get(server.url("/")).send();
+        let response = within("the timeout", EVENT_TIMEOUT / 2, response).await?;
+        let error = fails("the head", response, &[ErrorKind::Timeout])?;
         equal("the phase", error.phase(), Some(phase))?;
     }
     Ok(())
@@ -60,32 +60,32 @@ async fn body_that_trickles_has_the_whole_time(context: Context) -> Result<(), F
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
     let body = "x".repeat(100_000);
     let script = Script::new().read_request().send(head);
-    let server = scripted(script.send_slowly(body, 1, SLOW / 10))?;
-    let builder = context.builder().read_timeout(PATIENCE);
-    let session = builder.timeout(SLOW).build()?;
+    let server = scripted(script.send_slowly(body, 1, TIME_LIMIT / 10))?;
+    let builder = context.builder().read_timeout(EVENT_TIMEOUT);
+    let session = builder.timeout(TIME_LIMIT).build()?;
     let text = session.get(server.url("/")).text();
-    let text = within("the timeout", PATIENCE / 2, text).await?;
+    let text = within("the timeout", EVENT_TIMEOUT / 2, text).await?;
     let error = fails("the body", text, &[ErrorKind::Timeout])?;
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 async fn close_delimited_body_is_whole(context: Context) -> Result<(), Failure> {
     for version in ["1.0", "1.1"] {
-        equal(version, close_delimited(&context, version).await?, LETTER)?;
+        equal(version, close_delimited(&context, version).await?, TEXT)?;
     }
     Ok(())
 }
 
 async fn close_delimited_body_is_never_short(context: Context) -> Result<(), Failure> {
     for version in ["1.0", "1.1"] {
-        right_or_refused(version, close_delimited(&context, version).await, LETTER)?;
+        right_or_refused(version, close_delimited(&context, version).await, TEXT)?;
     }
     Ok(())
 }
 
 async fn reset_in_a_close_delimited_body_is_incomplete(context: Context) -> Result<(), Failure> {
     for version in ["1.0", "1.1"] {
-        let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{LETTER}");
+        let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{TEXT}");
         let server = scripted(Script::new().read_request().send(response).reset())?;
         let text = context.session()?.get(server.url("/")).text().await;
         fails(version, text, &[ErrorKind::Incomplete])?;
@@ -93,10 +93,10 @@ async fn reset_in_a_close_delimited_body_is_incomplete(context: Context) -> Resu
     Ok(())
 }
 
-const LETTER: &str = "until the end";
+const TEXT: &str = "until the end";
 
 async fn close_delimited(context: &Context, version: &str) -> Result<String, CaseError> {
-    let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{LETTER}");
+    let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{TEXT}");
     let script = Script::new().read_request().send(response).close();
     let server = scripted(script)?;
     Ok(context.session()?.get(server.url("/")).text().await?)
@@ -135,7 +135,7 @@ async fn after_interim(context: &Context, interim: &str) -> Result<String, CaseE
     })
 }
 
-/// An error of the exchange is judged, one of the suite's own fails the case.
+/// An error of the exchange, which the case checks, or of the suite, which fails the case.
 enum CaseError {
     Exchange(Error),
     Suite(Failure),
@@ -198,8 +198,7 @@ async fn chunk_sizes_are_hexadecimal(context: Context) -> Result<(), Failure> {
     )
 }
 
-/// A client that has a use for the connection afterwards finds the bytes there: what it takes
-/// them for is the question.
+/// The bytes are on the connection when the client reuses it, and must not be read as a response.
 async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result<(), Failure> {
     let first = ok("first") + &ok("poison");
     let server = inflight_origin::script::Scripted::start(move |connection| {
@@ -219,7 +218,7 @@ async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result<(), Fa
     )?;
     match session.get(server.url("/2")).text().await {
         Ok(text) => equal("the second body", text, "second"),
-        // Refusing the connection is no worse than leaving it.
+        // An error is as good as a new connection.
         Err(error) => {
             let kinds = [ErrorKind::Protocol, ErrorKind::Incomplete];
             fails("the second request", Err::<(), _>(error), &kinds).map(drop)
@@ -229,20 +228,20 @@ async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result<(), Fa
 
 async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result<(), Failure> {
     let (go, gate) = async_channel::bounded::<()>(1);
-    let (sender, gone) = async_channel::bounded(1);
-    let server = Staged::start(move |mut stage| {
-        stage.read_head()?;
-        if stage.connection > 0 {
-            stage.answer("second")?;
+    let (sender, closed) = async_channel::bounded(1);
+    let server = TestServer::start(move |mut conn| {
+        conn.read_head()?;
+        if conn.number > 0 {
+            conn.answer("second")?;
         } else {
-            stage.answer("first")?;
+            conn.answer("first")?;
             let _ = gate.recv_blocking();
-            stage.answer("poison")?;
-            stage.read_to_close();
-            // The case may have failed already.
+            conn.answer("poison")?;
+            conn.read_to_close();
+            // The case may already have failed.
             let _ = sender.send_blocking(());
         }
-        stage.read_to_close();
+        conn.read_to_close();
         Ok(())
     })?;
     let session = context.session()?;
@@ -252,12 +251,12 @@ async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result<(),
         "first",
     )?;
     drop(go);
-    // Some clients look at a connection when they next want it, others see at once what comes. Had
-    // it only just come, nothing would tell it from a quick answer.
-    let _ = within("the client's end of it", PATIENCE / 8, gone.recv()).await;
+    // Some clients check a connection when they reuse it, others read at once. Bytes that arrive later,
+    // at the time of the request, could not be distinguished from a fast response.
+    let _ = within("the client's close", EVENT_TIMEOUT / 8, closed.recv()).await;
     match session.get(server.url("/2")).text().await {
         Ok(text) => equal("the second body", text, "second"),
-        // Refusing the connection is no worse than leaving it.
+        // An error is as good as a new connection.
         Err(error) => {
             let kinds = [ErrorKind::Protocol, ErrorKind::Incomplete];
             fails("the second request", Err::<(), _>(error), &kinds).map(drop)
@@ -265,13 +264,13 @@ async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result<(),
     }
 }
 
-/// On a new connection nothing tells such a response from one that was quick.
+/// On a new connection, such a response cannot be distinguished from a fast one.
 async fn answer_before_the_request_is_an_answer_or_an_error(
     context: Context,
 ) -> Result<(), Failure> {
-    let server = Staged::start(|mut stage| {
-        stage.answer("early")?;
-        stage.read_to_close();
+    let server = TestServer::start(|mut conn| {
+        conn.answer("early")?;
+        conn.read_to_close();
         Ok(())
     })?;
     match context.session()?.get(server.url("/")).text().await {

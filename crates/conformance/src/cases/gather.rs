@@ -1,4 +1,4 @@
-//! Many requests at once: under a limit, to a named ending.
+//! Many requests at once with `gather`: limits and endings.
 
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -12,41 +12,41 @@ use inflight_origin::{Origin, Stats};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal};
-use crate::context::{Context, PATIENCE, abandon, within};
+use crate::context::{Context, EVENT_TIMEOUT, abandon, within};
 use crate::servers::{counts, origin};
-use crate::staged::{Rendezvous, Staged};
+use crate::test_server::{Rendezvous, TestServer};
 
 suite! { "gather":
     outputs_are_in_input_order [in_memory] =>
-        "all() gives every output in input order, with tasks and without.";
+        "all() returns every output in input order, with tasks and without.";
     limit_is_kept =>
-        "The server never sees more requests at once than the limit, and sees as many.";
+        "The server receives as many requests at once as the limit allows, and never more.";
     until_keeps_what_is_finished =>
-        "until() keeps what is finished, cuts off what runs, starts nothing more, and the server sees it.";
+        "until() returns finished results, cancels running jobs and starts no more; the server sees the closed connections.";
     until_keeps_what_tasks_have_finished =>
-        "The same with a task for each job.";
-    dropped_gather_ends_its_requests =>
-        "Dropping a gather ends its requests, as the server sees.";
-    dropped_gather_ends_its_tasks =>
-        "The same with a task for each job.";
+        "With a task for each job, until() returns finished results, cancels running jobs and starts no more.";
+        dropped_gather_ends_its_requests =>
+            "Dropping a gather ends its requests, and the server sees the closed connections.";
+        dropped_gather_ends_its_tasks =>
+            "With a task for each job, dropping a gather ends its requests.";
     first_ends_the_others =>
-        "first() gives the first success, and the server sees the others go.";
+        "first() returns the first success and cancels the other requests.";
     first_failure_ends_the_others =>
-        "all() gives the first failure, and the server sees the others go.";
+        "all() returns the first failure and cancels the other requests.";
     failures_are_values =>
-        "settled() and completed() give failures among the outputs, each with its index.";
+        "settled() and completed() return failures among the outputs, each with its index.";
     panics_are_values [in_memory] =>
-        "A job's panic is its result and nobody else's, with tasks and without.";
+        "The panic of a job is its own result and does not affect other jobs, with tasks and without.";
     tasks_progress_while_the_consumer_blocks =>
-        "With on(), requests go on while the consumer's thread is blocked.";
+        "With on(), requests progress while the consumer's thread is blocked.";
     jobs_wait_for_the_consumer =>
-        "Nothing starts before the consumer asks.";
+        "No job starts before the consumer polls.";
 }
 
-/// How long a request lives that nothing ends, where the client cannot end it at once.
+/// The timeout of requests, for clients that cannot cancel a request at once.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// A session whose requests end, seen by the server, within the suite's patience.
+/// Returns a session whose requests end before the suite's own timeout.
 fn session(context: &Context) -> Result<Session, Failure> {
     Ok(context.builder().timeout(DEADLINE).build()?)
 }
@@ -54,7 +54,7 @@ fn session(context: &Context) -> Result<Session, Failure> {
 async fn outputs_are_in_input_order(context: Context) -> Result<(), Failure> {
     let origin = context.pages()?;
     let session = context.session()?;
-    // The first are the slowest.
+    // The first jobs are the slowest.
     let jobs = || {
         (0..20).map(|n| {
             let url = origin.url(&format!("/page/{n}?delay_ms={}", 40 - 2 * n));
@@ -66,7 +66,7 @@ async fn outputs_are_in_input_order(context: Context) -> Result<(), Failure> {
     for texts in [here, on] {
         for (n, text) in texts.iter().enumerate() {
             let right = inflight_origin::payload::page(n as u64);
-            check(*text == right, format!("output {n} is of another job"))?;
+            check(*text == right, format!("output {n} belongs to another job"))?;
         }
         equal("outputs", texts.len(), 20)?;
     }
@@ -77,14 +77,14 @@ async fn limit_is_kept(context: Context) -> Result<(), Failure> {
     const LIMIT: usize = 7;
     let session = context.session()?;
     for on in [false, true] {
-        let meeting = Arc::new(Rendezvous::default());
-        let met = meeting.clone();
-        let server = Staged::start(move |mut stage| {
+        let rendezvous = Arc::new(Rendezvous::default());
+        let server_rendezvous = rendezvous.clone();
+        let server = TestServer::start(move |mut conn| {
             loop {
-                stage.read_head()?;
-                // The first few are answered when all of them are there.
-                met.meet(LIMIT)?;
-                stage.answer("done")?;
+                conn.read_head()?;
+                // The server responds once it has as many requests as the limit.
+                server_rendezvous.wait_for_arrivals(LIMIT)?;
+                conn.answer("done")?;
             }
         })?;
         let jobs = (0..50).map(|n| session.get(server.url(&format!("/{n}"))).text());
@@ -94,21 +94,21 @@ async fn limit_is_kept(context: Context) -> Result<(), Failure> {
             false => gather.all().await?,
         };
         equal("outputs", texts.len(), 50)?;
-        equal("requests at once", meeting.peak(), LIMIT)?;
+        equal("requests at once", rendezvous.peak(), LIMIT)?;
     }
     Ok(())
 }
 
 async fn until_keeps_what_is_finished(context: Context) -> Result<(), Failure> {
-    cut_off(&context, false).await
+    cancels_running_jobs(&context, false).await
 }
 
 async fn until_keeps_what_tasks_have_finished(context: Context) -> Result<(), Failure> {
-    cut_off(&context, true).await
+    cancels_running_jobs(&context, true).await
 }
 
-/// Five pages that come, and more that never do than the limit lets start.
-async fn cut_off(context: &Context, on: bool) -> Result<(), Failure> {
+/// Runs five jobs that finish, and more hanging jobs than the limit allows.
+async fn cancels_running_jobs(context: &Context, on: bool) -> Result<(), Failure> {
     let origin = origin()?;
     let session = session(context)?;
     let jobs = (0..25).map(|n| {
@@ -134,14 +134,14 @@ async fn cut_off(context: &Context, on: bool) -> Result<(), Failure> {
         };
         check(right, format!("job {n} gave {kind:?}"))?;
     }
-    all_gone(&origin, 10).await?;
+    all_aborted(&origin, 10).await?;
     equal("requests", origin.stats().requests, 15)
 }
 
-/// The server has seen this many requests go before it had answered.
-async fn all_gone(origin: &Arc<Origin>, n: u64) -> Result<(), Failure> {
-    let gone = move |stats: &Stats| stats.in_flight == 0 && stats.aborted == n;
-    counts(origin, &format!("the end of {n} requests"), gone)
+/// Waits until the server has counted this many aborted requests.
+async fn all_aborted(origin: &Arc<Origin>, n: u64) -> Result<(), Failure> {
+    let aborted = move |stats: &Stats| stats.in_flight == 0 && stats.aborted == n;
+    counts(origin, &format!("the end of {n} requests"), aborted)
         .await
         .map(drop)
 }
@@ -165,7 +165,7 @@ async fn drop_gather(context: &Context, on: bool) -> Result<(), Failure> {
     };
     let started = counts(&origin, "ten requests", |stats| stats.in_flight == 10);
     abandon(all, started).await?;
-    all_gone(&origin, 10).await?;
+    all_aborted(&origin, 10).await?;
     equal("requests", origin.stats().requests, 10)
 }
 
@@ -181,7 +181,7 @@ async fn first_ends_the_others(context: Context) -> Result<(), Failure> {
         };
         let text = text.map_err(|error| Failure::new(error.to_string()))?;
         check(text.contains("Page 7"), "another page")?;
-        all_gone(&origin, before + 5).await?;
+        all_aborted(&origin, before + 5).await?;
     }
     Ok(())
 }
@@ -200,12 +200,12 @@ async fn first_failure_ends_the_others(context: Context) -> Result<(), Failure> 
             Ok(texts) => return Err(Failure::new(format!("a success: {texts:?}"))),
             Err(error) => equal("the job that failed", error.index(), 2)?,
         }
-        all_gone(&origin, before + 5).await?;
+        all_aborted(&origin, before + 5).await?;
     }
     Ok(())
 }
 
-/// Six jobs, of which the one with index 2 asks for `path` when the others are in flight.
+/// Returns six jobs. The one with index 2 requests `path` once the others are in flight, and the others hang.
 fn one_among_hanging(
     session: &Session,
     origin: &Arc<Origin>,
@@ -245,17 +245,17 @@ async fn failures_are_values(context: Context) -> Result<(), Failure> {
         let index = result.as_ref().err().map_or(n, |error| error.index());
         equal("the failure's index", index, n)?;
     }
-    let mut seen = Vec::new();
+    let mut indices = Vec::new();
     let mut completed = pin!(gather(jobs()).limit(3).completed());
     while let Some((index, result)) = completed.next().await {
         check(
             result.is_err() == (index % 3 == 1),
             format!("job {index} gave {result:?}"),
         )?;
-        seen.push(index);
+        indices.push(index);
     }
-    seen.sort_unstable();
-    equal("the indices", seen, (0..9).collect::<Vec<usize>>())
+    indices.sort_unstable();
+    equal("the indices", indices, (0..9).collect::<Vec<usize>>())
 }
 
 async fn panics_are_values(context: Context) -> Result<(), Failure> {
@@ -302,13 +302,15 @@ async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result<()
     });
     let mut results = pin!(gather(jobs).on(session.runtime()).completed());
     let first = results.next().now_or_never();
-    check(first.is_none(), "a delayed page came at once")?;
-    // On purpose the consumer's own thread: it is what must not matter.
-    let all = origin.wait_for(PATIENCE / 2, |stats| {
+    check(first.is_none(), "a delayed page arrived at once")?;
+    // This blocks the consumer's thread on purpose.
+    let all = origin.wait_for(EVENT_TIMEOUT / 2, |stats| {
         stats.requests == 8 && stats.in_flight == 0
     });
     if let Err(stats) = all {
-        return Err(Failure::new(format!("the requests stood still: {stats:?}")));
+        return Err(Failure::new(format!(
+            "the requests made no progress: {stats:?}"
+        )));
     }
     equal("requests that were aborted", origin.stats().aborted, 0)?;
     let mut outputs = 0;
@@ -324,7 +326,7 @@ async fn jobs_wait_for_the_consumer(context: Context) -> Result<(), Failure> {
     let session = context.session()?;
     let jobs = (0..4).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
     let mut results = pin!(gather(jobs).limit(1).completed());
-    // Another request of the same session is answered meanwhile, so there was time enough.
+    // Another request of the same session completes meanwhile, so the jobs had time to start.
     session.get(origin.url("/page/9")).text().await?;
     equal("requests", origin.stats().requests, 1)?;
     for n in 2..=5 {
@@ -333,6 +335,6 @@ async fn jobs_wait_for_the_consumer(context: Context) -> Result<(), Failure> {
         check(next.is_some(), "there is no next result")?;
         equal("requests", origin.stats().requests, n)?;
     }
-    let end = within("the end", PATIENCE / 2, results.next()).await?;
+    let end = within("the end", EVENT_TIMEOUT / 2, results.next()).await?;
     check(end.is_none(), "there is one more result")
 }

@@ -1,4 +1,4 @@
-//! The address guard: what may not be connected to is not, whatever led there.
+//! The address guard: it prevents connections to refused addresses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use inflight_core::{AddressGuard, ErrorKind, Retry, Session};
 use inflight_origin::script::{Script, Scripted};
 
 use crate::case::suite;
-use crate::cases::names::Answers;
+use crate::cases::names::ResolverFn;
 use crate::check::{Failure, check, equal, fails};
 use crate::context::Context;
 use crate::servers::{answering, ok, scripted};
 
 suite! { "guard":
     guarded_literal_is_refused needs address_guard =>
-        "An address in the place of a name is refused, however it is written, and nothing connects.";
+        "A URL with a refused address is an error, in any notation of the address, and nothing connects.";
     guarded_name_is_refused needs address_guard =>
-        "A name is refused when all its addresses are, and nothing connects.";
+        "A name whose addresses are all refused is an error, and nothing connects.";
     guarded_mapped_address_is_refused needs address_guard =>
-        "An IPv4-mapped address is judged as the IPv4 address that it stands for.";
+        "An IPv4-mapped address is checked as the IPv4 address it contains.";
     guarded_redirect_is_refused needs address_guard =>
-        "A redirect to a refused address is not followed: nothing connects there.";
+        "A redirect to a refused address is not followed, and nothing connects.";
     guarded_name_that_changes_is_refused needs address_guard =>
-        "A name is judged by where each connection goes, not by where an earlier one went.";
+        "The guard checks the address of each connection, even if an earlier address of the name was allowed.";
     guarded_name_leads_to_what_passes needs address_guard =>
-        "Of a name's addresses those that pass are connected to, and no other.";
+        "The client connects only to those addresses of a name that the guard allows.";
     guard_that_allows_is_not_noticed needs address_guard =>
-        "What a network that is allowed, or a rule of the program's own, lets pass is reached.";
+        "Addresses in an allowed network, or allowed by a custom rule, are reachable.";
     guarded_address_is_not_tried_again needs address_guard =>
-        "A refusal is final: no retry.";
+        "A refused address is not retried.";
 }
 
 async fn guarded_literal_is_refused(context: Context) -> Result<(), Failure> {
@@ -51,7 +51,7 @@ async fn guarded_literal_is_refused(context: Context) -> Result<(), Failure> {
     ] {
         refuses(&session, &format!("http://{host}:{port}/")).await?;
     }
-    unseen(&context, &server).await
+    no_connections(&context, &server).await
 }
 
 async fn guarded_name_is_refused(context: Context) -> Result<(), Failure> {
@@ -66,7 +66,7 @@ async fn guarded_name_is_refused(context: Context) -> Result<(), Failure> {
     })?;
     let error = refuses(&session, &format!("http://pages.test:{port}/")).await?;
     equal("the address", error, (Ipv4Addr::LOCALHOST, port).into())?;
-    unseen(&context, &server).await
+    no_connections(&context, &server).await
 }
 
 async fn guarded_mapped_address_is_refused(context: Context) -> Result<(), Failure> {
@@ -77,7 +77,7 @@ async fn guarded_mapped_address_is_refused(context: Context) -> Result<(), Failu
     let session = resolving(&context, guard, mapped)?;
     refuses(&session, &format!("http://pages.test:{port}/")).await?;
     refuses(&session, &format!("http://[::ffff:127.0.0.1]:{port}/")).await?;
-    unseen(&context, &server).await
+    no_connections(&context, &server).await
 }
 
 async fn guarded_redirect_is_refused(context: Context) -> Result<(), Failure> {
@@ -98,7 +98,7 @@ async fn guarded_redirect_is_refused(context: Context) -> Result<(), Failure> {
         equal("the address", address, hidden.addr())?;
         equal("requests to the first", open.requests().len(), 1)?;
     }
-    unseen(&context, &hidden).await
+    no_connections(&context, &hidden).await
 }
 
 async fn guarded_name_that_changes_is_refused(context: Context) -> Result<(), Failure> {
@@ -106,10 +106,10 @@ async fn guarded_name_that_changes_is_refused(context: Context) -> Result<(), Fa
     let open = scripted(Script::new().read_request().send(close))?;
     let hidden = scripted(answering(1, &ok("reached")))?;
     let (first, second) = (open.addr(), hidden.addr());
-    let asked = AtomicUsize::new(0);
+    let lookups = AtomicUsize::new(0);
     let guard = AddressGuard::custom(move |address| address == first);
     let session = resolving(&context, guard, move |_| {
-        match asked.fetch_add(1, Ordering::SeqCst) {
+        match lookups.fetch_add(1, Ordering::SeqCst) {
             0 => vec![first],
             _ => vec![second],
         }
@@ -117,7 +117,7 @@ async fn guarded_name_that_changes_is_refused(context: Context) -> Result<(), Fa
     let url = format!("http://pages.test:{}/", first.port());
     equal("the body", session.get(&url).text().await?, "open")?;
     refuses(&session, &url).await?;
-    unseen(&context, &hidden).await
+    no_connections(&context, &hidden).await
 }
 
 async fn guarded_name_leads_to_what_passes(context: Context) -> Result<(), Failure> {
@@ -128,7 +128,7 @@ async fn guarded_name_leads_to_what_passes(context: Context) -> Result<(), Failu
     let session = resolving(&context, guard, move |_| vec![first, second])?;
     let url = format!("http://pages.test:{}/", first.port());
     equal("the body", session.get(&url).text().await?, "open")?;
-    unseen(&context, &hidden).await
+    no_connections(&context, &hidden).await
 }
 
 async fn guard_that_allows_is_not_noticed(context: Context) -> Result<(), Failure> {
@@ -160,7 +160,7 @@ async fn guarded_address_is_not_tried_again(context: Context) -> Result<(), Fail
     equal("attempts", error.attempts(), 1)
 }
 
-/// The address that is refused when this URL is asked for.
+/// Requests this URL and returns the address that the guard refuses.
 async fn refuses(session: &Session, url: &str) -> Result<SocketAddr, Failure> {
     let result = session.get(url).text().await;
     let error = fails(url, result, &[ErrorKind::Connect])?;
@@ -170,9 +170,9 @@ async fn refuses(session: &Session, url: &str) -> Result<SocketAddr, Failure> {
     Ok(refused.address())
 }
 
-/// That nobody has connected to the server. Connections are accepted in the order in which they
-/// were made, so it is asked for one that it knows of.
-async fn unseen(context: &Context, server: &Arc<Scripted>) -> Result<(), Failure> {
+/// Checks that nothing has connected to the server. Connections are accepted in order, so a connection of our
+/// own shows that there were no others before it.
+async fn no_connections(context: &Context, server: &Arc<Scripted>) -> Result<(), Failure> {
     context.session()?.get(server.url("/")).text().await?;
     equal("connections besides our own", server.connections(), 1)
 }
@@ -181,13 +181,13 @@ fn guarded(context: &Context, guard: AddressGuard) -> Result<Session, Failure> {
     Ok(context.builder().address_guard(guard).build()?)
 }
 
-/// The same, with a resolver that knows every name.
+/// Returns a session with this guard, whose resolver returns these addresses for every name.
 fn resolving(
     context: &Context,
     guard: AddressGuard,
     addresses: impl Fn(u16) -> Vec<SocketAddr> + Send + Sync + 'static,
 ) -> Result<Session, Failure> {
     let builder = context.builder().address_guard(guard);
-    let answers = Answers(move |_: &str, port| Ok(addresses(port)));
+    let answers = ResolverFn(move |_: &str, port| Ok(addresses(port)));
     Ok(builder.resolver(answers).build()?)
 }

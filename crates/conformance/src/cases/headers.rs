@@ -1,4 +1,4 @@
-//! Headers in both directions: what goes in comes out, and nothing else.
+//! Headers in both directions: they arrive unchanged, and none is added.
 
 use inflight_core::http::HeaderValue;
 use inflight_core::{Body, Error, ErrorKind, Response, Session};
@@ -12,29 +12,29 @@ use crate::servers::{answering, ok, origin, scripted, values};
 
 suite! { "headers":
     request_headers_keep_repeats_order_and_empty_values [in_memory] =>
-        "A header that is given several times is sent as often, in order; an empty one is sent empty.";
+        "Repeated request headers are sent repeated and in order; an empty value is sent empty.";
     response_headers_keep_repeats_order_and_empty_values [in_memory] =>
-        "A header that comes several times is there as often, in order; an empty one is there, empty.";
+        "Repeated response headers are returned repeated and in order; an empty value is returned empty.";
     response_header_values_are_trimmed =>
-        "The space around a value is not part of it (RFC 9110, section 5.5).";
+        "Whitespace around a value is not part of it (RFC 9110, section 5.5).";
     opaque_request_header_arrives_as_given needs opaque_request_headers =>
-        "Bytes outside ASCII in a request's header reach the server as they are.";
+        "Bytes outside ASCII in a request header reach the server unchanged.";
     opaque_response_header_comes_as_sent needs opaque_response_headers =>
-        "Bytes outside ASCII in a response's header come out as they are.";
+        "Bytes outside ASCII in a response header are returned unchanged.";
     opaque_request_header_is_never_changed =>
-        "Bytes outside ASCII in a request's header are sent as they are or refused.";
+        "Bytes outside ASCII in a request header are sent unchanged or are an error.";
     opaque_response_header_is_never_changed =>
-        "Bytes outside ASCII in a response's header come out as they are or make an error.";
+        "Bytes outside ASCII in a response header are returned unchanged or are an error.";
     host_is_the_urls_authority =>
         "Host is sent once, with the port.";
     no_header_is_added =>
-        "Beyond what HTTP needs, only the headers that the capabilities name are added.";
+        "The client adds only headers that HTTP requires or that its capabilities name.";
     user_agent_and_accept_are_the_callers [in_memory] =>
-        "Headers that clients like to set are sent once, as the caller has them.";
+        "Headers that clients usually set are sent once, with the caller's value.";
     cookies_are_not_kept [in_memory] =>
         "A cookie is not sent back.";
     large_response_head_is_accepted =>
-        "A head of ten kilobytes, as cookies and policies make it, is accepted.";
+        "A head of ten kilobytes, as cookies and security policies can cause, is accepted.";
     many_response_fields_are_accepted =>
         "A head of 100 fields is accepted.";
 }
@@ -120,8 +120,8 @@ async fn opaque_response_header_is_never_changed(context: Context) -> Result<(),
 async fn host_is_the_urls_authority(context: Context) -> Result<(), Failure> {
     let server = scripted(answering(1, &ok("here")))?;
     context.session()?.get(server.url("/")).bytes().await?;
-    let seen = server.requests();
-    let hosts = seen[0].headers.iter();
+    let received = server.requests();
+    let hosts = received[0].headers.iter();
     let hosts: Vec<_> = hosts
         .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
         .map(|(_, value)| String::from_utf8_lossy(value))
@@ -131,7 +131,7 @@ async fn host_is_the_urls_authority(context: Context) -> Result<(), Failure> {
 
 async fn no_header_is_added(context: Context) -> Result<(), Failure> {
     let server = scripted(answering(3, &ok("taken")))?;
-    // What the session asks for by itself is codings, and nothing else.
+    // The session itself adds only Accept-Encoding.
     let session = context.builder().decompress(false).build()?;
     session.get(server.url("/")).bytes().await?;
     session.post(server.url("/")).body("small").bytes().await?;
@@ -149,7 +149,7 @@ async fn no_header_is_added(context: Context) -> Result<(), Failure> {
             let needed = match &*name {
                 "host" => true,
                 "content-length" | "transfer-encoding" => with_body,
-                // To stay is the default of HTTP/1.1; to leave has to be said.
+                // HTTP/1.1 keeps connections by default; a close has to be announced.
                 "connection" => value.eq_ignore_ascii_case(b"close"),
                 _ => false,
             };
@@ -158,7 +158,7 @@ async fn no_header_is_added(context: Context) -> Result<(), Failure> {
             let (method, value) = (&request.method, String::from_utf8_lossy(value));
             check(
                 needed || declared,
-                format!("{method} has {name:?}: {value:?}, which nobody asked for"),
+                format!("{method} has {name:?}: {value:?}, which the client added"),
             )?;
         }
     }
@@ -167,18 +167,18 @@ async fn no_header_is_added(context: Context) -> Result<(), Failure> {
 
 async fn user_agent_and_accept_are_the_callers(context: Context) -> Result<(), Failure> {
     let origin = context.pages()?;
-    let fields_of_ours = [
+    let own_fields = [
         ("user-agent", "conformance"),
         ("accept", "text/plain"),
         ("accept-encoding", "identity"),
         ("content-type", "text/x-conformance"),
     ];
     let mut request = context.session()?.post(origin.url("/echo-headers-raw"));
-    for (name, value) in fields_of_ours {
+    for (name, value) in own_fields {
         request = request.header(name, value);
     }
     let shown: Value = request.body("text").json().await?;
-    for (name, value) in fields_of_ours {
+    for (name, value) in own_fields {
         equal(name, fields(&shown, name), [hex(value.as_bytes())])?;
     }
     Ok(())
@@ -216,7 +216,7 @@ async fn many_response_fields_are_accepted(context: Context) -> Result<(), Failu
     equal("the body", response.text().await?, "many")
 }
 
-/// Every byte from 0x80 on.
+/// Returns every byte from 0x80 on.
 fn opaque() -> Vec<u8> {
     (0x80..=0xff).collect()
 }
@@ -235,7 +235,7 @@ async fn fetch_opaque(session: &Session, origin: &Origin) -> Result<Response, Er
     session.get(origin.url(&path)).send().await
 }
 
-/// The values of a request's header in hex, as `/echo-headers-raw` saw them.
+/// Returns the values of a request header in hex, as `/echo-headers-raw` received them.
 fn fields(shown: &Value, name: &str) -> Vec<String> {
     let all = shown["headers"].as_array().into_iter().flatten();
     all.filter(|field| field[0] == name)

@@ -1,4 +1,4 @@
-//! HTTP/2 beyond single requests: refused and truncated streams, GOAWAY, and unread bodies.
+//! HTTP/2: refused and truncated streams, GOAWAY, unread bodies and large heads.
 
 use std::io;
 use std::sync::Arc;
@@ -11,45 +11,45 @@ use inflight_origin::{Options, Origin};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails, with_causes};
-use crate::context::{Context, PATIENCE, within};
-use crate::http2::{Http2Peer, Http2Server, NO_ERROR, REFUSED_STREAM, Request};
+use crate::context::{Context, EVENT_TIMEOUT, within};
+use crate::http2::{Http2Peer, Http2Request, Http2Server, NO_ERROR, REFUSED_STREAM};
 
 suite! { "http2":
     requests_after_a_goaway_are_resent needs http2 =>
-        "Each connection takes five requests and then sends GOAWAY: of 80 GETs at once none is lost.";
+        "The server sends GOAWAY after five requests on each connection: of 80 GETs at once none fails.";
     posts_after_a_goaway_are_resent needs http2, http2_unprocessed =>
-        "The same with 40 GETs and 40 POSTs at once: none is lost, and no POST is processed twice.";
+        "The server sends GOAWAY after five requests on each connection: of 40 GETs and 40 POSTs at once none fails, and no POST is processed twice.";
     refused_streams_are_resent needs http2 =>
-        "The server refuses one of three streams: of 80 GETs at once none is lost.";
+        "The server refuses one of three streams: of 80 GETs at once none fails.";
     posts_on_refused_streams_are_resent needs http2, http2_unprocessed =>
-        "The server refuses two of three streams: of 40 GETs and 40 POSTs at once none is lost, and no POST is processed twice.";
+        "The server refuses two of three streams: of 40 GETs and 40 POSTs at once none fails, and no POST is processed twice.";
     goaway_without_a_connection_lost_is_no_error needs http2 =>
-        "A response that comes after a GOAWAY that allows it is whole.";
+        "A response on a stream that a GOAWAY allows is received completely.";
     response_cut_anywhere_is_incomplete needs http2 =>
-        "A response that is cut after any of its frames by the end of the connection is of the kind incomplete.";
+        "A response that the end of the connection cuts after any of its frames is an error of the kind incomplete.";
     response_reset_without_error_is_incomplete needs http2, http2_resets =>
-        "A response that is cut after any of its frames by RST_STREAM with NO_ERROR is of the kind incomplete.";
+        "A response that RST_STREAM with NO_ERROR cuts after any of its frames is an error of the kind incomplete.";
     reset_behind_the_whole_response_is_no_error needs http2 =>
-        "RST_STREAM with NO_ERROR behind the end of the response stops the upload alone (RFC 9113, 8.1).";
+        "RST_STREAM with NO_ERROR after the end of the response stops only the upload (RFC 9113, 8.1).";
     unread_bodies_do_not_starve_others needs http2 =>
-        "While twenty responses of a MiB each are not read, another request is answered.";
+        "While twenty responses of a MiB each are unread, another request succeeds.";
     head_of_sixty_kib_is_read needs http2 =>
-        "A head of 60 KiB, in HEADERS and CONTINUATION frames, is read whole.";
+        "A head of 60 KiB, in HEADERS and CONTINUATION frames, is read completely.";
     head_beyond_the_limit_is_protocol needs http2 =>
-        "A head of 100 KiB, and one of a MiB, are of the kind protocol, and the next request is answered.";
+        "A head of 100 KiB or of a MiB is an error of the kind protocol, and the next request succeeds.";
     more_requests_than_streams_are_all_answered needs http2 =>
-        "Five hundred requests at once, more than a connection has streams: each gets its own answer.";
+        "Five hundred requests at once, more than a connection has streams, get their own responses.";
 }
 
 const REQUESTS: usize = 80;
 
-/// A session that trusts the server.
+/// Returns a session that trusts this certificate.
 fn session(context: &Context, certificate: &str) -> Result<Session, Failure> {
     let builder = context.builder().http_versions(HttpVersions::PreferHttp2);
     Ok(builder.add_root_certificate(certificate).build()?)
 }
 
-/// An origin with HTTP/2, and its certificate.
+/// Returns an origin with HTTP/2, and its certificate.
 fn origin() -> Result<(Origin, String), Failure> {
     let authority = Authority::new()?;
     let options = Options::default().with_tls(authority.server(Shown::Valid)?);
@@ -57,12 +57,12 @@ fn origin() -> Result<(Origin, String), Failure> {
 }
 
 async fn requests_after_a_goaway_are_resent(context: Context) -> Result<(), Failure> {
-    none_is_lost(&context, &[Method::GET], goaway_after_five_requests).await
+    none_fails(&context, &[Method::GET], goaway_after_five_requests).await
 }
 
 async fn posts_after_a_goaway_are_resent(context: Context) -> Result<(), Failure> {
     let methods = [Method::GET, Method::POST];
-    none_is_lost(&context, &methods, goaway_after_five_requests).await
+    none_fails(&context, &methods, goaway_after_five_requests).await
 }
 
 fn goaway_after_five_requests(processed: &AtomicUsize, peer: &mut Http2Peer) -> io::Result<()> {
@@ -87,7 +87,7 @@ fn goaway_after_five_requests(processed: &AtomicUsize, peer: &mut Http2Peer) -> 
 }
 
 async fn refused_streams_are_resent(context: Context) -> Result<(), Failure> {
-    none_is_lost(&context, &[Method::GET], |processed, peer| {
+    none_fails(&context, &[Method::GET], |processed, peer| {
         some_streams_are_refused(processed, peer, 1)
     })
     .await
@@ -95,7 +95,7 @@ async fn refused_streams_are_resent(context: Context) -> Result<(), Failure> {
 
 async fn posts_on_refused_streams_are_resent(context: Context) -> Result<(), Failure> {
     let methods = [Method::GET, Method::POST];
-    none_is_lost(&context, &methods, |processed, peer| {
+    none_fails(&context, &methods, |processed, peer| {
         some_streams_are_refused(processed, peer, 2)
     })
     .await
@@ -107,10 +107,10 @@ fn some_streams_are_refused(
     peer: &mut Http2Peer,
     refused: usize,
 ) -> io::Result<()> {
-    let mut seen = 0;
+    let mut streams = 0;
     while let Some(request) = peer.next_request()? {
-        seen += 1;
-        if seen % 3 < refused {
+        streams += 1;
+        if streams % 3 < refused {
             peer.reset(request.stream, REFUSED_STREAM)?;
             continue;
         }
@@ -120,9 +120,9 @@ fn some_streams_are_refused(
     Ok(())
 }
 
-/// `serve` counts the POSTs that it processes. A GET may be resent where nobody can know whether it
-/// was processed (RFC 9110, section 9.2.2).
-async fn none_is_lost(
+/// Sends many requests and checks the responses. `serve` counts the POSTs that it processes. A GET may be
+/// resent even if it may have been processed (RFC 9110, section 9.2.2).
+async fn none_fails(
     context: &Context,
     methods: &[Method],
     serve: fn(&AtomicUsize, &mut Http2Peer) -> io::Result<()>,
@@ -155,7 +155,7 @@ async fn none_is_lost(
 
 async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Result<(), Failure> {
     let server = Http2Server::start(|_, peer| {
-        let Some(Request { stream, .. }) = peer.next_request()? else {
+        let Some(Http2Request { stream, .. }) = peer.next_request()? else {
             return Ok(());
         };
         peer.head(stream)?;
@@ -184,14 +184,14 @@ async fn response_reset_without_error_is_incomplete(context: Context) -> Result<
 }
 
 async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result<(), Failure> {
-    // The frames are a head and three pieces: none, one, two or three of them come.
+    // The frames are a head and three chunks. The server sends none, one, two or three of them.
     for frames in 0..4 {
         let server = Http2Server::start(move |_, peer| {
-            while let Some(Request { stream, .. }) = peer.next_request()? {
+            while let Some(Http2Request { stream, .. }) = peer.next_request()? {
                 for frame in 0..frames {
                     match frame {
                         0 => peer.head(stream)?,
-                        _ => peer.data(stream, "piece", false)?,
+                        _ => peer.data(stream, "chunk", false)?,
                     }
                 }
                 if !by_reset {
@@ -201,7 +201,7 @@ async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result
             }
             Ok(())
         })?;
-        // With a session of its own, as a GET is resent if a kept connection did not answer it.
+        // Each request has a new session, because a GET on a reused connection is resent.
         for _ in 0..2 {
             let session = session(context, &server.certificate())?;
             let text = session.get(server.url("/")).text().await;
@@ -213,7 +213,7 @@ async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result
 
 async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result<(), Failure> {
     let server = Http2Server::start(|_, peer| {
-        while let Some(Request { stream, .. }) = peer.next_request()? {
+        while let Some(Http2Request { stream, .. }) = peer.next_request()? {
             peer.answer(stream, "whole")?;
             peer.reset(stream, NO_ERROR)?;
         }
@@ -236,7 +236,7 @@ async fn unread_bodies_do_not_starve_others(context: Context) -> Result<(), Fail
         unread.push(session.get(url).send().await?);
     }
     let page = session.get(origin.url("/page/1")).text();
-    let page = within("the answer beside them", PATIENCE, page).await??;
+    let page = within("the response meanwhile", EVENT_TIMEOUT, page).await??;
     check(page.contains("Page 1"), "another page")?;
     for response in unread {
         equal("an unread body", response.bytes().await?.len(), 1 << 20)?;

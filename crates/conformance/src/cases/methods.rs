@@ -11,19 +11,19 @@ use crate::servers::{answering, ok, scripted, values};
 
 suite! { "methods":
     standard_methods_arrive_as_sent [in_memory] =>
-        "The methods of RFC 9110 and PATCH reach the server as they are.";
+        "The methods of RFC 9110 and PATCH reach the server unchanged.";
     head_has_its_headers_and_no_body [anywhere] =>
-        "The answer to a HEAD has the length that a GET would have, and no bytes.";
+        "The response to a HEAD has the length that a GET would have, and no body.";
     extension_method_arrives_as_sent [in_memory] needs extension_methods =>
-        "A method that nobody has heard of reaches the server as it is.";
+        "An unregistered method reaches the server unchanged.";
     extension_method_is_never_changed =>
-        "A method that the client does not know is refused as unsupported or sent, never replaced.";
+        "A method that the client does not know is sent or is an error of the kind unsupported, never replaced.";
     target_arrives_as_given =>
-        "Path and query reach the server as the URL has them, and the fragment does not.";
+        "The path and the query of the URL reach the server unchanged, and the fragment is not sent.";
     bodiless_request_has_no_framing =>
-        "A GET, HEAD or OPTIONS without a body says nothing of one.";
+        "A GET, HEAD or OPTIONS without a body has neither Content-Length nor Transfer-Encoding.";
     empty_post_says_its_length =>
-        "POST, PUT and PATCH without content send Content-Length: 0 (RFC 9110, section 8.6).";
+        "POST, PUT and PATCH without a body send Content-Length: 0 (RFC 9110, section 8.6).";
 }
 
 async fn standard_methods_arrive_as_sent(context: Context) -> Result<(), Failure> {
@@ -62,14 +62,14 @@ async fn extension_method_is_never_changed(context: Context) -> Result<(), Failu
         .session()?
         .request(method("BREW")?, server.url("/pot"));
     match request.text().await {
-        Ok(text) => equal("the answer", text, "brewed")?,
+        Ok(text) => equal("the response", text, "brewed")?,
         Err(error) => equal("the kind", error.kind(), ErrorKind::Unsupported)?,
     }
-    let seen = server.requests();
-    let seen: Vec<&str> = seen.iter().map(|request| &*request.method).collect();
+    let received = server.requests();
+    let received: Vec<&str> = received.iter().map(|request| &*request.method).collect();
     check(
-        seen.iter().all(|method| *method == "BREW"),
-        format!("the server saw {seen:?}"),
+        received.iter().all(|method| *method == "BREW"),
+        format!("the server received {received:?}"),
     )
 }
 
@@ -77,7 +77,7 @@ async fn target_arrives_as_given(context: Context) -> Result<(), Failure> {
     let server = scripted(answering(1, &ok("here")))?;
     let target = "/a%20b/%2F%C3%BC//c?x=1&y=%26&z=a+b&";
     let request = context.session()?.get(server.url(target) + "#a-fragment");
-    equal("the answer", request.text().await?, "here")?;
+    equal("the response", request.text().await?, "here")?;
     equal("the target", &*server.requests()[0].target, target)
 }
 
@@ -88,8 +88,8 @@ async fn bodiless_request_has_no_framing(context: Context) -> Result<(), Failure
         let request = session.request(method(name)?, server.url("/"));
         equal("its body", request.bytes().await?.len(), 0)?;
         for field in ["content-length", "transfer-encoding"] {
-            let seen = server.requests();
-            let value = seen[0].header(field).map(String::from_utf8_lossy);
+            let received = server.requests();
+            let value = received[0].header(field).map(String::from_utf8_lossy);
             equal(&format!("{field} of {name}"), value, None)?;
         }
     }
@@ -101,14 +101,14 @@ async fn empty_post_says_its_length(context: Context) -> Result<(), Failure> {
     for name in ["POST", "PUT", "PATCH"] {
         let server = scripted(answering(1, &ok("taken")))?;
         let request = session.request(method(name)?, server.url("/"));
-        equal("the answer", request.text().await?, "taken")?;
-        let seen = server.requests();
-        let length = seen[0]
+        equal("the response", request.text().await?, "taken")?;
+        let received = server.requests();
+        let length = received[0]
             .header("content-length")
             .map(String::from_utf8_lossy);
         let what = format!("Content-Length of {name}");
         equal(&what, length.as_deref(), Some("0"))?;
-        let coding = seen[0].header("transfer-encoding");
+        let coding = received[0].header("transfer-encoding");
         equal(&format!("Transfer-Encoding of {name}"), coding, None)?;
     }
     Ok(())

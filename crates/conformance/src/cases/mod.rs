@@ -1,4 +1,4 @@
-//! The suite: a file per subject.
+//! The cases of the suite: one file per group.
 
 mod bodies;
 mod cancel;
@@ -30,7 +30,7 @@ use std::sync::LazyLock;
 use crate::case::Case;
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
-    let written = [
+    let groups = [
         methods::CASES,
         statuses::CASES,
         headers::CASES,
@@ -55,12 +55,12 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         gather::CASES,
         runtime::CASES,
     ];
-    let mut cases = written.concat();
+    let mut cases = groups.concat();
     cases.extend(verdicts::RULES.iter().map(Case::from));
     cases
 });
 
-/// Every case, group by group.
+/// Returns every case, ordered by group.
 #[must_use]
 pub fn cases() -> &'static [Case] {
     &CASES

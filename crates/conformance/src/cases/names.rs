@@ -1,4 +1,4 @@
-//! Names: looked up by the session's resolver, and by nothing else.
+//! Name resolution: by the session's resolver, and by nothing else.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,32 +9,32 @@ use inflight_origin::script::{Scripted, refused};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
-use crate::context::{Context, PATIENCE, apart, within};
+use crate::context::{Context, EVENT_TIMEOUT, run_blocking, within};
 use crate::servers::{answering, ok, origin, scripted};
 
 suite! { "names":
     resolver_decides_where_a_name_leads =>
-        "The connection goes where the resolver says; Host is the URL's.";
+        "The client connects to the resolver's address, and Host is that of the URL.";
     addresses_are_tried_in_turn =>
-        "When the first address refuses, the next is tried.";
+        "If the first address refuses the connection, the client tries the next.";
     silent_address_does_not_delay_the_next needs parallel_connects =>
-        "When the first address does not answer, the next is tried beside it, soon (RFC 8305).";
+        "If the first address does not respond, the client soon tries the next in parallel (RFC 8305).";
     addresses_that_all_refuse_are_connect =>
-        "A name with addresses, none of which answers, is of the kind connect.";
+        "A name whose addresses all refuse the connection is an error of the kind connect.";
     failing_look_up_is_resolve =>
-        "An error of the resolver is of the kind resolve.";
+        "A failure of the resolver is an error of the kind resolve.";
     name_without_addresses_is_resolve =>
-        "A name that has no address is of the kind resolve.";
+        "A name without addresses is an error of the kind resolve.";
     unknown_name_is_resolve_by_the_system_too =>
-        "A name under .invalid is of the kind resolve.";
+        "With the system's resolver, a name under .invalid is an error of the kind resolve.";
     addresses_need_no_look_up =>
-        "An address in the place of a name is not looked up.";
+        "A URL with an address instead of a name needs no look-up.";
     slow_look_up_stalls_nobody =>
-        "While one name is being looked up, other requests go on.";
+        "During the look-up of one name, other requests progress.";
     slow_look_up_is_a_timeout =>
-        "connect_timeout covers the look-up.";
+        "connect_timeout includes the look-up.";
     slow_look_up_is_of_the_connect_phase needs connect_phase =>
-        "connect_timeout during the look-up names the phase connect.";
+        "connect_timeout during the look-up is a timeout of the phase connect.";
 }
 
 async fn resolver_decides_where_a_name_leads(context: Context) -> Result<(), Failure> {
@@ -42,15 +42,15 @@ async fn resolver_decides_where_a_name_leads(context: Context) -> Result<(), Fai
     let port = server.addr().port();
     let session = resolving(&context, |name, port| match name {
         "pages.test" => Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]),
-        _ => Err(io::Error::other("a name that nobody asked for")),
+        _ => Err(io::Error::other("an unexpected name")),
     })?;
     let text = session
         .get(format!("http://pages.test:{port}/"))
         .text()
         .await?;
     equal("the body", text, "found")?;
-    let seen = server.requests();
-    let host = seen[0].header("host").map(String::from_utf8_lossy);
+    let received = server.requests();
+    let host = received[0].header("host").map(String::from_utf8_lossy);
     let wanted = format!("pages.test:{port}");
     equal("Host", host.as_deref(), Some(&*wanted))
 }
@@ -67,14 +67,14 @@ async fn addresses_are_tried_in_turn(context: Context) -> Result<(), Failure> {
 }
 
 async fn silent_address_does_not_delay_the_next(context: Context) -> Result<(), Failure> {
-    // A client that waits for the silent address has no time left for the other.
+    // A client that waits for the silent address does not respond in this time.
     const SOON: Duration = Duration::from_secs(2);
-    let silent = apart(Scripted::unaccepting).await??;
+    let silent = run_blocking(Scripted::unaccepting).await??;
     let server = scripted(answering(1, &ok("found")))?;
     let addresses = vec![silent.addr(), server.addr()];
     let session = resolving(&context, move |_, _| Ok(addresses.clone()))?;
     let request = session.get("http://pages.test/").text();
-    let text = within("an answer of the second address", SOON, request).await??;
+    let text = within("a response from the second address", SOON, request).await??;
     equal("the body", text, "found")
 }
 
@@ -114,7 +114,7 @@ async fn unknown_name_is_resolve_by_the_system_too(context: Context) -> Result<(
 async fn addresses_need_no_look_up(context: Context) -> Result<(), Failure> {
     let origin = origin()?;
     let session = resolving(&context, |name, _| {
-        Err(io::Error::other(format!("asked for {name}")))
+        Err(io::Error::other(format!("unexpected look-up of {name}")))
     })?;
     let text = session.get(origin.url("/page/1")).text().await?;
     check(text.contains("Page 1"), "another page")
@@ -122,11 +122,11 @@ async fn addresses_need_no_look_up(context: Context) -> Result<(), Failure> {
 
 async fn slow_look_up_stalls_nobody(context: Context) -> Result<(), Failure> {
     let origin = origin()?;
-    let (session, asked, go) = slow(&context, None)?;
+    let (session, lookup_started, go) = session_with_slow_lookup(&context, None)?;
     let looking_up = session.get("http://slow.test/").text();
     let others = async {
-        let asked = within("a look-up", PATIENCE / 2, asked.recv()).await?;
-        asked.map_err(|_| Failure::new("the resolver is gone"))?;
+        let lookup_started = within("a look-up", EVENT_TIMEOUT / 2, lookup_started.recv()).await?;
+        lookup_started.map_err(|_| Failure::new("the resolver was dropped"))?;
         for n in 0..10 {
             let text = session
                 .get(origin.url(&format!("/page/{n}")))
@@ -152,17 +152,18 @@ async fn slow_look_up_is_of_the_connect_phase(context: Context) -> Result<(), Fa
 }
 
 async fn look_up_times_out(context: &Context) -> Result<Option<Phase>, Failure> {
-    let (session, _asked, _go) = slow(context, Some(Duration::from_millis(300)))?;
+    let (session, _lookup_started, _go) =
+        session_with_slow_lookup(context, Some(Duration::from_millis(300)))?;
     let result = session.get("http://slow.test/").text();
-    let result = within("the timeout", PATIENCE / 2, result).await?;
+    let result = within("the timeout", EVENT_TIMEOUT / 2, result).await?;
     let error = fails("a slow look-up", result, &[ErrorKind::Timeout])?;
     Ok(error.phase())
 }
 
-/// A resolver that is a function.
-pub(super) struct Answers<F>(pub(super) F);
+/// A resolver that calls a function.
+pub(super) struct ResolverFn<F>(pub(super) F);
 
-impl<F> Resolve for Answers<F>
+impl<F> Resolve for ResolverFn<F>
 where
     F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
 {
@@ -175,34 +176,36 @@ fn resolving(
     context: &Context,
     answer: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
 ) -> Result<Session, Failure> {
-    Ok(context.builder().resolver(Answers(answer)).build()?)
+    Ok(context.builder().resolver(ResolverFn(answer)).build()?)
 }
 
-type Slow = (
+type SlowLookup = (
     Session,
     async_channel::Receiver<()>,
     async_channel::Sender<()>,
 );
 
-/// A session whose resolver says that it was asked, and does not answer before the sender is
-/// dropped.
-fn slow(context: &Context, connect_timeout: Option<Duration>) -> Result<Slow, Failure> {
-    let (asking, asked) = async_channel::unbounded();
+/// Returns a session whose resolver reports each look-up, and does not return before the sender is dropped.
+fn session_with_slow_lookup(
+    context: &Context,
+    connect_timeout: Option<Duration>,
+) -> Result<SlowLookup, Failure> {
+    let (report_lookup, lookup_started) = async_channel::unbounded();
     let (go, gate) = async_channel::bounded::<()>(1);
-    let answers = Answers(move |_: &str, _| {
-        let _ = asking.send_blocking(());
+    let resolver = ResolverFn(move |_: &str, _| {
+        let _ = report_lookup.send_blocking(());
         let _ = gate.recv_blocking();
         Err(io::Error::other("too late"))
     });
     let builder = context.builder().connect_timeout(connect_timeout);
-    Ok((builder.resolver(answers).build()?, asked, go))
+    Ok((builder.resolver(resolver).build()?, lookup_started, go))
 }
 
 fn here(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// On loopback, where no server of the suite listens.
+/// Returns an address on loopback on which no server of the suite listens.
 fn elsewhere(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), port)
 }

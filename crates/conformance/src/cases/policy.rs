@@ -1,4 +1,4 @@
-//! What a session does beyond one exchange: redirects, retries, caps, and time by phase.
+//! The session's policy: redirects, cookies, retries, limits, and timeouts by phase.
 
 use std::time::Duration;
 
@@ -10,50 +10,50 @@ use serde_json::Value;
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
-use crate::context::{Context, PATIENCE, within};
+use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::{counts, origin};
 
 suite! { "policy":
     redirects_are_followed [anywhere] =>
-        "A redirect is followed, relative or absolute, and the response tells its history.";
+        "A relative or absolute redirect is followed, and the response has its history.";
     redirects_keep_or_change_the_method [anywhere] =>
-        "301 and 302 turn a POST into a GET, 303 all but HEAD; 307 and 308 send method and body again (RFC 9110, 15.4).";
+        "301 and 302 turn a POST into a GET, 303 all methods but HEAD; 307 and 308 resend method and body (RFC 9110, 15.4).";
     redirects_end [anywhere] =>
-        "After ten redirects, or as many as were allowed, the error is too_many_redirects.";
+        "After ten redirects, or max_redirects, the error is of the kind too_many_redirects.";
     redirected_stream_is_refused [anywhere] =>
-        "A body that was a stream is not sent to where a 307 leads: redirect_refused.";
+        "A 307 for a request with a streamed body is an error of the kind redirect_refused.";
     credentials_stay_on_their_site =>
-        "Authorization and Cookie do not follow to another host or port, nor back from there.";
+        "Authorization and Cookie are not sent to another host or port, nor after a redirect back from there.";
     redirects_share_the_connection needs connection_reuse, unrepeatable_reuse =>
-        "A redirect's small body is read, so that the next request needs no other connection.";
+        "The small body of a redirect is read, so that the next request can reuse the connection.";
     cookies_come_back [in_memory] =>
-        "With a jar a cookie is sent back, also by the redirect that follows it, until it is deleted.";
+        "With a cookie jar, a cookie is sent back, also to the target of the same redirect, until it is deleted.";
     cookies_stay_at_home [in_memory] =>
-        "A cookie of a host goes to no other host.";
+        "A cookie of one host is not sent to another host.";
     cookies_of_the_request_win [in_memory] =>
-        "A request's own Cookie is sent in place of the jar's.";
+        "A request's own Cookie header replaces the jar's.";
     failures_are_retried =>
-        "With retries a 503 is asked again until it is a 200, within their number.";
+        "With retries, a request is resent after a 503 until it succeeds, up to the number of retries.";
     retry_after_is_obeyed =>
-        "A retry waits as long as Retry-After says.";
+        "A retry waits for the time in Retry-After.";
     posts_are_not_retried [in_memory] =>
-        "A POST is sent once, unless retries are told to send every method again.";
+        "A POST is not retried, unless retries are enabled for every method.";
     head_timeout_names_its_phase [in_memory] =>
-        "A server that does not answer meets head_timeout, in the phase head.";
+        "If a server does not respond, head_timeout ends the request with a timeout of the phase head.";
     read_timeout_names_its_phase [in_memory] =>
-        "A body that stalls meets read_timeout, in the phase body.";
+        "If a body stalls, read_timeout ends the request with a timeout of the phase body.";
     read_timeout_spares_a_slow_body [in_memory] =>
-        "A body that trickles for longer than read_timeout, with shorter pauses, is read to its end.";
+        "A slow body whose pauses are shorter than read_timeout is read to its end.";
     queue_timeout_names_its_phase [in_memory] =>
-        "A request that gets no turn meets queue_timeout, in the phase queue.";
+        "If a request waits too long for a permit, queue_timeout ends it with a timeout of the phase queue.";
     max_per_host_is_kept =>
-        "The server never sees more requests at once than max_per_host, and another host waits for none of them.";
+        "The server never has more requests at once than max_per_host, and requests to another host do not wait for them.";
     unread_responses_are_told =>
-        "When every place is held by a response that nobody reads, the next request is told, and does not hang.";
+        "If unread responses hold every permit, the next request fails with that reason and does not hang.";
     close_ends_the_connections =>
-        "After close the server sees every connection go, and requests are of the kind closed.";
+        "close() closes every connection, and later requests are errors of the kind closed.";
     close_cancels_what_is_under_way =>
-        "A request that is under way when the grace of close is over is of the kind closed, and the server sees it go.";
+        "A request in flight when the grace period of close() ends is an error of the kind closed, and its connection is closed.";
 }
 
 async fn redirects_are_followed(context: Context) -> Result<(), Failure> {
@@ -119,8 +119,8 @@ async fn redirects_end(context: Context) -> Result<(), Failure> {
 async fn redirected_stream_is_refused(context: Context) -> Result<(), Failure> {
     let origin = context.pages()?;
     let url = origin.url("/redirect-to?url=/anything&status_code=307");
-    let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("content")]);
-    let request = context.session()?.put(url).body(Body::from_stream(pieces));
+    let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>("content")]);
+    let request = context.session()?.put(url).body(Body::from_stream(chunks));
     fails(
         "the redirect",
         request.text().await,
@@ -139,7 +139,7 @@ async fn credentials_stay_on_their_site(context: Context) -> Result<(), Failure>
         (&*away.url("/headers"), false),
         (&*elsewhere, false),
     ] {
-        let url = home.url(&format!("/redirect-to?url={}", escaped(to)));
+        let url = home.url(&format!("/redirect-to?url={}", escape_query(to)));
         let request = session
             .get(url)
             .header(header::AUTHORIZATION, "Bearer mine");
@@ -152,8 +152,8 @@ async fn credentials_stay_on_their_site(context: Context) -> Result<(), Failure>
     Ok(())
 }
 
-/// As a value in a query.
-fn escaped(url: &str) -> String {
+/// Escapes a URL for use in a query.
+fn escape_query(url: &str) -> String {
     url.replace('%', "%25")
         .replace('&', "%26")
         .replace('?', "%3F")
@@ -163,7 +163,7 @@ async fn redirects_share_the_connection(context: Context) -> Result<(), Failure>
     let origin = origin()?;
     let session = context.session()?;
     session.get(origin.url("/redirect/5")).text().await?;
-    // One more than one, as a pool may get a connection back a moment late.
+    // More than one, as a pool may get a connection back a moment late.
     let connections = origin.stats().connections_accepted;
     check(
         connections <= 3,
@@ -174,7 +174,7 @@ async fn redirects_share_the_connection(context: Context) -> Result<(), Failure>
 async fn cookies_come_back(context: Context) -> Result<(), Failure> {
     let origin = context.pages()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
-    // Answered by the redirect to /cookies, which shows them.
+    // The response is a redirect to /cookies, which shows the cookies.
     let set = session.get(origin.url("/cookies/set?crumb=1&crust=2"));
     let shown: Value = set.json().await?;
     equal("crumb", shown["cookies"]["crumb"].as_str(), Some("1"))?;
@@ -247,7 +247,7 @@ async fn retry_after_is_obeyed(context: Context) -> Result<(), Failure> {
     let took = start.elapsed();
     check(
         took >= Duration::from_secs(1),
-        format!("asked again after {took:?}"),
+        format!("retried after {took:?}"),
     )
 }
 
@@ -269,14 +269,20 @@ async fn head_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
     let origin = context.pages()?;
     let session = context.builder().head_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang")).text();
-    times_out(within("the head", PATIENCE, exchange).await?, Phase::Head)
+    times_out(
+        within("the head", EVENT_TIMEOUT, exchange).await?,
+        Phase::Head,
+    )
 }
 
 async fn read_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
     let origin = context.pages()?;
     let session = context.builder().read_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang-body")).text();
-    times_out(within("the body", PATIENCE, exchange).await?, Phase::Body)
+    times_out(
+        within("the body", EVENT_TIMEOUT, exchange).await?,
+        Phase::Body,
+    )
 }
 
 async fn read_timeout_spares_a_slow_body(context: Context) -> Result<(), Failure> {
@@ -291,13 +297,13 @@ async fn queue_timeout_names_its_phase(context: Context) -> Result<(), Failure> 
     let origin = context.pages()?;
     let builder = context.builder().max_in_flight(1).queue_timeout(LIMIT);
     let session = builder.build()?;
-    let holder = session.get(origin.url("/hang")).text();
+    let first = session.get(origin.url("/hang")).text();
     let queued = session.get(origin.url("/page/1")).text();
-    // The holder comes first, and never ends.
-    let both = futures_util::future::select(Box::pin(holder), Box::pin(queued));
-    match within("the queue", PATIENCE, both).await? {
+    // The first gets the only permit and never releases it.
+    let both = futures_util::future::select(Box::pin(first), Box::pin(queued));
+    match within("the queue", EVENT_TIMEOUT, both).await? {
         futures_util::future::Either::Right((result, _)) => times_out(result, Phase::Queue),
-        futures_util::future::Either::Left(_) => Err(Failure::new("/hang has answered")),
+        futures_util::future::Either::Left(_) => Err(Failure::new("/hang has responded")),
     }
 }
 
@@ -307,9 +313,12 @@ fn times_out(result: Result<String, inflight_core::Error>, phase: Phase) -> Resu
 }
 
 async fn max_per_host_is_kept(context: Context) -> Result<(), Failure> {
-    const AT_MOST: u64 = 3;
+    const MAX_PER_HOST: u64 = 3;
     let (slow, other) = (origin()?, origin()?);
-    let session = context.builder().max_per_host(AT_MOST as usize).build()?;
+    let session = context
+        .builder()
+        .max_per_host(MAX_PER_HOST as usize)
+        .build()?;
     let pages = (0..12).map(|_| session.get(slow.url("/delay-ms/50")).bytes());
     let all = async {
         let done = gather(pages).all().await;
@@ -322,7 +331,7 @@ async fn max_per_host_is_kept(context: Context) -> Result<(), Failure> {
     let ended = |stats: &inflight_origin::Stats| stats.in_flight == 0 && stats.requests == 12;
     let stats = counts(&slow, "twelve requests", ended).await?;
     let peak = stats.peak_in_flight;
-    check(peak <= AT_MOST, format!("{peak} requests at once"))
+    check(peak <= MAX_PER_HOST, format!("{peak} requests at once"))
 }
 
 async fn unread_responses_are_told(context: Context) -> Result<(), Failure> {
@@ -333,12 +342,12 @@ async fn unread_responses_are_told(context: Context) -> Result<(), Failure> {
         held.push(session.get(origin.url("/hang-body")).send().await?);
     }
     let queued = session.get(origin.url("/page/1")).text();
-    let result = within("the word", PATIENCE, queued).await?;
+    let result = within("the error", EVENT_TIMEOUT, queued).await?;
     let error = fails("the queue", result, &[ErrorKind::Timeout])?;
     equal("the phase", error.phase(), Some(Phase::Queue))?;
     check(
-        error.to_string().contains("nobody reads"),
-        format!("not said why: {error}"),
+        error.to_string().contains("unread response"),
+        format!("no reason: {error}"),
     )?;
     held.pop();
     session.get(origin.url("/page/1")).text().await?;
@@ -350,9 +359,9 @@ async fn close_ends_the_connections(context: Context) -> Result<(), Failure> {
     let session = context.session()?;
     let pages = (0..10).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
     gather(pages).all().await?;
-    within("close", PATIENCE, session.close(PATIENCE)).await?;
-    let gone = |stats: &inflight_origin::Stats| stats.connections_open == 0;
-    counts(&origin, "the end of the connections", gone).await?;
+    within("close", EVENT_TIMEOUT, session.close(EVENT_TIMEOUT)).await?;
+    let closed = |stats: &inflight_origin::Stats| stats.connections_open == 0;
+    counts(&origin, "the end of the connections", closed).await?;
     let result = session.get(origin.url("/page/1")).text().await;
     fails("after close", result, &[ErrorKind::Closed])?;
     Ok(())
@@ -370,7 +379,7 @@ async fn close_cancels_what_is_under_way(context: Context) -> Result<(), Failure
         Ok::<_, Failure>(())
     };
     let both = futures_util::future::join(hanging, closing);
-    let (hanging, closed) = within("close", 2 * PATIENCE, both).await?;
+    let (hanging, closed) = within("close", 2 * EVENT_TIMEOUT, both).await?;
     closed?;
     for result in hanging.results {
         let result = result.map_err(JobError::into_kind);

@@ -1,4 +1,4 @@
-//! Proxies: what goes through one, and what is said when it fails.
+//! Proxies: requests through a proxy, and the errors when the proxy fails.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,48 +14,48 @@ use serde_json::Value;
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
-use crate::context::{Context, PATIENCE, abandon, within};
+use crate::context::{Context, EVENT_TIMEOUT, abandon, within};
 use crate::servers::{answering, origin, requests, scripted, secured};
 
 suite! { "proxies":
     requests_name_their_whole_url needs proxies, proxied_whole =>
-        "A request to an http URL is sent to the proxy with the whole URL, and its Host is the server's.";
+        "A request for an http URL is sent to the proxy with the absolute URL and with the server's Host.";
     http_goes_through_the_proxy needs proxies =>
-        "A request to an http URL is answered through the proxy, GET and POST.";
+        "A GET and a POST for http URLs succeed through the proxy.";
     https_goes_through_a_tunnel needs proxies, tls =>
-        "For an https URL the proxy is asked for a tunnel, in which TLS is spoken with the server.";
+        "For an https URL the client opens a tunnel through the proxy and uses TLS with the server in it.";
     credentials_are_the_proxys_alone needs proxies =>
-        "The proxy's credentials reach the proxy, and not the server.";
+        "The proxy's credentials are sent to the proxy and not to the server.";
     credentials_reach_no_server_through_a_tunnel needs proxies, tls =>
-        "The same through a tunnel, the caller's own Proxy-Authorization too.";
+        "Through a tunnel, neither the proxy's credentials nor a Proxy-Authorization of the caller reach the server.";
     names_are_the_proxys_to_look_up needs proxies =>
-        "The proxy's name is looked up by the session's resolver, and the server's by the proxy.";
+        "The session's resolver looks up the name of the proxy, and the proxy looks up the name of the server.";
     exceptions_go_straight needs proxies =>
-        "A host that is excepted is reached without the proxy.";
+        "A request to an excepted host does not use the proxy.";
     redirects_are_judged_one_by_one needs proxies =>
-        "A redirect to a host that is excepted leaves the proxy out.";
+        "A redirect to an excepted host does not use the proxy.";
     connections_to_a_proxy_are_kept needs proxies, connection_reuse =>
-        "Requests to one server, one after another, share connections to the proxy.";
+        "Sequential requests to one server share connections to the proxy.";
     refused_request_is_its_answer needs proxies, proxied_whole =>
-        "A 407 to a request to an http URL is a response.";
+        "A 407 to a request for an http URL is returned as the response.";
     refused_tunnel_is_proxy needs proxies, tls =>
-        "A proxy that wants credentials for a tunnel is of the kind proxy.";
+        "A 407 to the request for a tunnel is an error of the kind proxy.";
     refusing_proxy_is_proxy needs proxies, tls =>
-        "A proxy that answers with another status than 2xx is of the kind proxy, and the server sees nothing.";
+        "Any status but 2xx to the request for a tunnel is an error of the kind proxy, and nothing is sent to the server.";
     unreachable_proxy_is_proxy needs proxies =>
-        "A proxy that refuses connections is of the kind proxy, for http and https.";
+        "A proxy that refuses connections is an error of the kind proxy, for http and https.";
     unknown_proxy_is_proxy needs proxies =>
-        "A proxy whose name has no address is of the kind proxy.";
+        "A proxy whose name has no address is an error of the kind proxy.";
     nonsense_of_a_proxy_is_proxy needs proxies, tls =>
-        "A proxy that answers a CONNECT with something else than HTTP, or not at all, is of the kind proxy.";
+        "A response to CONNECT that is not HTTP, or no response, is an error of the kind proxy.";
     end_behind_a_tunnel_is_the_servers needs proxies, tls, proxy_faults =>
-        "A server that ends the handshake is of the kind tls through a tunnel too.";
+        "Through a tunnel, a server that ends the handshake is an error of the kind tls.";
     silent_proxy_is_a_timeout needs proxies, tls, connect_phase =>
-        "connect_timeout covers the wait for a tunnel.";
+        "connect_timeout includes the wait for a tunnel.";
     request_dropped_before_the_tunnel_is_seen_to_go needs proxies, tls, prompt_cancel =>
-        "A proxy that is asked for a tunnel sees the connection go as soon as the request is dropped.";
+        "Dropping a request closes its connection at once while it waits for a tunnel.";
     proxies_that_a_client_lacks_are_unsupported =>
-        "A client without proxies is not built with one.";
+        "With a client that does not support proxies, building a session with one is an error of the kind unsupported.";
 }
 
 fn authorization() -> Option<HeaderValue> {
@@ -75,7 +75,7 @@ fn through(context: &Context, proxy: &ForwardProxy) -> SessionBuilder {
     context.builder().proxy(&url(proxy.addr()))
 }
 
-/// A session that trusts what a server shows whose URL this is.
+/// Returns an origin with TLS, and a builder that trusts its certificate.
 fn trusting(builder: SessionBuilder) -> Result<(Arc<Origin>, SessionBuilder), Failure> {
     let authority = Authority::new()?;
     let origin = secured(&authority, Shown::Valid)?;
@@ -101,7 +101,7 @@ async fn http_goes_through_the_proxy(context: Context) -> Result<(), Failure> {
     check(text.contains("Page 7"), "another page")?;
     let echo = session.post(origin.url("/echo")).body("content");
     equal("the echo", echo.text().await?, "content")?;
-    check(!proxy.seen().is_empty(), "the proxy saw nothing")
+    check(!proxy.seen().is_empty(), "the proxy received nothing")
 }
 
 async fn https_goes_through_a_tunnel(context: Context) -> Result<(), Failure> {
@@ -120,11 +120,11 @@ async fn credentials_are_the_proxys_alone(context: Context) -> Result<(), Failur
     let session = through(&context, &proxy).build()?;
     let shown = session.get(origin.url("/headers")).text().await?;
     check(!shown.contains("Proxy-Authorization"), shown)?;
-    let given = proxy
+    let received = proxy
         .seen()
         .into_iter()
         .all(|seen| seen.headers.get(header::PROXY_AUTHORIZATION) == authorization().as_ref());
-    check(given, "the proxy was not given its credentials")
+    check(received, "the proxy did not receive its credentials")
 }
 
 async fn credentials_reach_no_server_through_a_tunnel(context: Context) -> Result<(), Failure> {
@@ -148,16 +148,16 @@ async fn names_are_the_proxys_to_look_up(context: Context) -> Result<(), Failure
 }
 
 fn resolving(builder: SessionBuilder) -> SessionBuilder {
-    struct ProxyAlone;
-    impl inflight_core::Resolve for ProxyAlone {
+    struct ProxyResolver;
+    impl inflight_core::Resolve for ProxyResolver {
         fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
             match host {
                 "proxy.test" => Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]),
-                _ => Err(io::Error::other(format!("asked for {host}"))),
+                _ => Err(io::Error::other(format!("unexpected look-up of {host}"))),
             }
         }
     }
-    builder.resolver(ProxyAlone)
+    builder.resolver(ProxyResolver)
 }
 
 async fn exceptions_go_straight(context: Context) -> Result<(), Failure> {
@@ -166,7 +166,7 @@ async fn exceptions_go_straight(context: Context) -> Result<(), Failure> {
     let session = context.builder().proxies(proxies).build()?;
     let shown = session.get(origin.url("/headers")).text().await?;
     check(!shown.contains("Proxy-Authorization"), shown)?;
-    check(proxy.seen().is_empty(), "the proxy was asked")
+    check(proxy.seen().is_empty(), "the proxy received a request")
 }
 
 async fn redirects_are_judged_one_by_one(context: Context) -> Result<(), Failure> {
@@ -269,10 +269,15 @@ async fn nonsense_of_a_proxy_is_proxy(context: Context) -> Result<(), Failure> {
 
 async fn end_behind_a_tunnel_is_the_servers(context: Context) -> Result<(), Failure> {
     let proxy = proxy(None)?;
-    let hanging_up = scripted(Script::new().close())?;
-    let url = format!("https://{}/", hanging_up.addr());
+    let closing = scripted(Script::new().close())?;
+    let url = format!("https://{}/", closing.addr());
     let result = through(&context, &proxy).build()?.get(url).text().await;
-    fails("a server that hangs up", result, &[ErrorKind::Tls]).map(drop)
+    fails(
+        "a server that closes the connection",
+        result,
+        &[ErrorKind::Tls],
+    )
+    .map(drop)
 }
 
 async fn silent_proxy_is_a_timeout(context: Context) -> Result<(), Failure> {
@@ -281,8 +286,8 @@ async fn silent_proxy_is_a_timeout(context: Context) -> Result<(), Failure> {
     let session = builder
         .connect_timeout(Duration::from_millis(200))
         .build()?;
-    let asked = session.get("https://127.0.0.1:9/").text();
-    let result = within("the timeout", PATIENCE, asked).await?;
+    let request = session.get("https://127.0.0.1:9/").text();
+    let result = within("the timeout", EVENT_TIMEOUT, request).await?;
     let error = fails("a silent proxy", result, &[ErrorKind::Timeout])?;
     equal("the phase", error.phase(), Some(Phase::Connect))
 }
@@ -290,11 +295,12 @@ async fn silent_proxy_is_a_timeout(context: Context) -> Result<(), Failure> {
 async fn request_dropped_before_the_tunnel_is_seen_to_go(context: Context) -> Result<(), Failure> {
     let silent = scripted(Script::new().read_head().hang())?;
     let session = context.builder().proxy(&silent.url("/")).build()?;
-    let asked = session.get("https://127.0.0.1:9/").text();
-    abandon(asked, requests(&silent, 1)).await?;
+    let request = session.get("https://127.0.0.1:9/").text();
+    abandon(request, requests(&silent, 1)).await?;
     let server = silent.clone();
-    let closed = crate::context::apart(move || server.wait_for_close(0, PATIENCE)).await?;
-    check(closed.is_some(), "the connection stays")
+    let closed =
+        crate::context::run_blocking(move || server.wait_for_close(0, EVENT_TIMEOUT)).await?;
+    check(closed.is_some(), "the connection stays open")
 }
 
 async fn proxies_that_a_client_lacks_are_unsupported(context: Context) -> Result<(), Failure> {

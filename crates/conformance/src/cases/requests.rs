@@ -1,4 +1,4 @@
-//! Requests as they are built, and text as it is read.
+//! The request builder, and text with a charset.
 
 use inflight_core::http::{HeaderMap, Request, Version};
 use inflight_core::{Body, ErrorKind};
@@ -12,19 +12,19 @@ use crate::servers::scripted;
 
 suite! { "requests":
     query_pairs_arrive [anywhere] =>
-        "Pairs are appended to the URL's query and arrive as they were given, whatever is in them.";
+        "Query pairs are appended to the URL's query and arrive unchanged, with any characters.";
     basic_auth_is_sent [anywhere] =>
-        "basic_auth opens what asks for it, and goes before credentials in the URL.";
+        "basic_auth is sent as Authorization: Basic, and takes precedence over credentials in the URL.";
     bearer_auth_is_sent [anywhere] =>
         "bearer_auth is sent as Authorization: Bearer.";
     header_map_is_sent [anywhere] =>
-        "A map of headers is sent, in place of the session's of the same names.";
+        "A map of headers is sent, and replaces the session's headers of the same names.";
     version_of_a_request_is_the_clients [anywhere] =>
-        "A request that was made elsewhere for another version of HTTP is sent all the same.";
+        "A request of the http crate is sent whatever its version field is.";
     text_is_read_by_its_charset =>
-        "text() reads by the charset of Content-Type, by a byte order mark, or as UTF-8.";
+        "text() decodes by the byte order mark, by the charset of Content-Type, or as UTF-8.";
     unknown_charset_is_decode =>
-        "Text in a charset that is not known is of the kind decode.";
+        "Text in an unknown charset is an error of the kind decode.";
 }
 
 async fn query_pairs_arrive(context: Context) -> Result<(), Failure> {
@@ -82,7 +82,7 @@ async fn header_map_is_sent(context: Context) -> Result<(), Failure> {
     equal("X-Two", shown["headers"]["X-Two"].as_str(), Some("default"))
 }
 
-/// A response with this `Content-Type` and these bytes.
+/// Returns a script that sends a response with this `Content-Type` and these bytes.
 fn typed(content_type: &str, bytes: &[u8]) -> Script {
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",

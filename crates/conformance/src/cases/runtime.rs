@@ -1,4 +1,4 @@
-//! What a runtime owes: tasks, timers, and work that blocks.
+//! The runtime: tasks, timers and blocking work.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -12,38 +12,38 @@ use inflight_core::{Runtime, Task, TaskError, unblock};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal};
-use crate::context::{Context, PATIENCE, apart, within};
-use crate::staged::Rendezvous;
+use crate::context::{Context, EVENT_TIMEOUT, run_blocking, within};
+use crate::test_server::Rendezvous;
 
 suite! { "runtime":
     task_gives_its_output [in_memory] =>
-        "A task runs and gives its output.";
+        "A task runs and returns its output.";
     dropped_task_is_cancelled [in_memory] =>
-        "Dropping a task's handle drops what it runs.";
+        "Dropping the handle of a task drops its future.";
     cancelled_task_says_so [in_memory] =>
-        "A task that was cancelled answers Cancelled.";
+        "A cancelled task returns Cancelled.";
     detached_task_runs_on [in_memory] =>
         "A detached task runs to its end.";
     panic_of_a_task_is_a_value [in_memory] =>
-        "A task's panic is its output, and the runtime goes on.";
+        "The panic of a task is returned as its result, and the runtime keeps running.";
     tasks_run_while_their_maker_blocks =>
-        "A task progresses while the thread that started it is blocked.";
+        "A task progresses while the thread that spawned it is blocked.";
     sleep_is_never_early =>
-        "A sleep completes once its time has passed, and not before.";
+        "A sleep does not complete before its time has passed.";
     sleep_counts_from_its_call =>
-        "The time of a sleep counts from the call, not from the first poll.";
+        "The time of a sleep starts at the call, not at the first poll.";
     sleep_works_under_any_executor =>
-        "A sleep may be polled outside its runtime.";
+        "A sleep can be polled outside its runtime.";
     dropped_sleep_is_forgotten [in_memory] =>
-        "A sleep of an hour that is dropped holds nothing up.";
+        "A dropped sleep of an hour does not block anything.";
     blocking_work_gives_its_result =>
-        "Work that blocks runs beside the tasks, and its result comes back.";
+        "Blocking work runs on another thread, and its result is returned.";
     panic_of_blocking_work_is_a_value [in_memory] =>
-        "A panic of work that blocks is its result, and the pool goes on.";
+        "The panic of blocking work is returned as its result, and the pool keeps running.";
     blocking_work_stalls_no_task =>
-        "While work blocks, tasks and timers go on.";
+        "While work blocks, tasks and timers progress.";
     blocking_work_beyond_the_ceiling_waits =>
-        "More work than the pool holds waits for its turn, and none is lost.";
+        "Blocking work above the pool's limit waits, and all of it runs.";
 }
 
 fn runtime(context: &Context) -> Result<Arc<dyn Runtime>, Failure> {
@@ -59,22 +59,24 @@ async fn task_gives_its_output(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for the drop of a channel's only sender.
+/// Waits until the only sender of a channel is dropped.
 async fn dropped(what: &str, sender: Receiver<()>) -> Result<(), Failure> {
-    within(what, PATIENCE / 2, sender.recv()).await.map(drop)
+    within(what, EVENT_TIMEOUT / 2, sender.recv())
+        .await
+        .map(drop)
 }
 
-/// A task that has begun and never ends by itself, and the other end of what it holds.
+/// Returns a running task that never ends by itself, and the receiver of a channel whose sender it holds.
 async fn endless(runtime: &dyn Runtime) -> Result<(Task<()>, Receiver<()>), Failure> {
     let (held, other_end) = async_channel::bounded(1);
-    let (begin, begun) = async_channel::bounded(1);
+    let (start, started) = async_channel::bounded(1);
     let task = Task::spawn(runtime, async move {
         let _held: Sender<()> = held;
-        let _ = begin.send(()).await;
+        let _ = start.send(()).await;
         std::future::pending::<()>().await;
     });
-    let begun = within("the task's beginning", PATIENCE / 2, begun.recv()).await?;
-    begun.map_err(|_| Failure::new("the task was lost"))?;
+    let started = within("the start of the task", EVENT_TIMEOUT / 2, started.recv()).await?;
+    started.map_err(|_| Failure::new("the task was lost"))?;
     Ok((task, other_end))
 }
 
@@ -82,17 +84,17 @@ async fn dropped_task_is_cancelled(context: Context) -> Result<(), Failure> {
     let runtime = runtime(&context)?;
     let (task, held) = endless(&runtime).await?;
     drop(task);
-    dropped("the end of what the task ran", held).await
+    dropped("the drop of the task's future", held).await
 }
 
 async fn cancelled_task_says_so(context: Context) -> Result<(), Failure> {
     let runtime = runtime(&context)?;
     let (task, held) = endless(&runtime).await?;
     task.cancel();
-    dropped("the end of what the task ran", held).await?;
-    let output = within("the task's output", PATIENCE / 2, task).await?;
+    dropped("the drop of the task's future", held).await?;
+    let output = within("the task's output", EVENT_TIMEOUT / 2, task).await?;
     let cancelled = matches!(output, Err(TaskError::Cancelled));
-    check(cancelled, format!("it gave {output:?}"))
+    check(cancelled, format!("it returned {output:?}"))
 }
 
 async fn detached_task_runs_on(context: Context) -> Result<(), Failure> {
@@ -105,7 +107,7 @@ async fn detached_task_runs_on(context: Context) -> Result<(), Failure> {
     });
     task.detach();
     drop(go);
-    let finished = within("the end of the task", PATIENCE / 2, finished.recv()).await?;
+    let finished = within("the end of the task", EVENT_TIMEOUT / 2, finished.recv()).await?;
     finished.map_err(|_| Failure::new("the detached task was dropped"))
 }
 
@@ -117,7 +119,7 @@ async fn panic_of_a_task_is_a_value(context: Context) -> Result<(), Failure> {
             resume_unwind(Box::new("a task's panic"))
         });
         panicked(
-            within("the panic", PATIENCE / 2, task).await?,
+            within("the panic", EVENT_TIMEOUT / 2, task).await?,
             "a task's panic",
         )?;
     }
@@ -146,9 +148,9 @@ async fn tasks_run_while_their_maker_blocks(context: Context) -> Result<(), Fail
         let _ = done.send(());
     })
     .detach();
-    // On purpose this thread: it is what must not matter.
-    let finished = finished.recv_timeout(PATIENCE / 2);
-    check(finished.is_ok(), "the task stood still")
+    // This blocks the current thread on purpose.
+    let finished = finished.recv_timeout(EVENT_TIMEOUT / 2);
+    check(finished.is_ok(), "the task made no progress")
 }
 
 async fn sleep_is_never_early(context: Context) -> Result<(), Failure> {
@@ -162,7 +164,7 @@ async fn sleep_is_never_early(context: Context) -> Result<(), Failure> {
             (wanted, start.elapsed())
         }
     });
-    let slept = within("the end of 100 ms", PATIENCE / 2, join_all(sleeps)).await?;
+    let slept = within("the end of 100 ms", EVENT_TIMEOUT / 2, join_all(sleeps)).await?;
     for (wanted, took) in slept {
         check(took >= wanted, format!("{wanted:?} passed in {took:?}"))?;
     }
@@ -188,8 +190,8 @@ async fn sleep_works_under_any_executor(context: Context) -> Result<(), Failure>
     let time = Duration::from_millis(50);
     let start = Instant::now();
     let sleep = runtime.sleep(time);
-    let slept = apart(move || futures_lite::future::block_on(sleep));
-    within("the end of 50 ms", PATIENCE / 2, slept).await??;
+    let slept = run_blocking(move || futures_lite::future::block_on(sleep));
+    within("the end of 50 ms", EVENT_TIMEOUT / 2, slept).await??;
     check(start.elapsed() >= time, "the sleep was early")
 }
 
@@ -204,7 +206,7 @@ async fn dropped_sleep_is_forgotten(context: Context) -> Result<(), Failure> {
     }
     within(
         "a short sleep",
-        PATIENCE / 2,
+        EVENT_TIMEOUT / 2,
         runtime.sleep(Duration::from_millis(1)),
     )
     .await
@@ -226,7 +228,7 @@ async fn panic_of_blocking_work_is_a_value(context: Context) -> Result<(), Failu
             resume_unwind(Box::new("a call's panic"))
         });
         panicked(
-            within("the panic", PATIENCE / 2, work).await?,
+            within("the panic", EVENT_TIMEOUT / 2, work).await?,
             "a call's panic",
         )?;
     }
@@ -241,24 +243,24 @@ async fn blocking_work_stalls_no_task(context: Context) -> Result<(), Failure> {
         let runtime = runtime.clone();
         async move { runtime.sleep(Duration::from_millis(10)).await }
     });
-    within("a task that sleeps", PATIENCE / 2, task).await??;
+    within("a task that sleeps", EVENT_TIMEOUT / 2, task).await??;
     drop(go);
-    check(work.await?, "the work was woken by something else")
+    check(work.await?, "the work did not wait for the signal")
 }
 
 async fn blocking_work_beyond_the_ceiling_waits(context: Context) -> Result<(), Failure> {
     const JOBS: usize = 700;
-    // Fewer than any pool holds, as others may be using it.
+    // Fewer than the limit of any pool, as other cases may use the pool too.
     const AT_ONCE: usize = 48;
     let runtime = runtime(&context)?;
-    let meeting = Arc::new(Rendezvous::default());
+    let rendezvous = Arc::new(Rendezvous::default());
     let done = Arc::new(AtomicUsize::new(0));
     let calls = (0..JOBS).map(|n| {
-        let (meeting, done) = (meeting.clone(), done.clone());
+        let (rendezvous, done) = (rendezvous.clone(), done.clone());
         unblock(&*runtime, move || {
-            let met = meeting.meet(AT_ONCE);
+            let arrival = rendezvous.wait_for_arrivals(AT_ONCE);
             done.fetch_add(1, Ordering::SeqCst);
-            met.map(|()| n)
+            arrival.map(|()| n)
         })
     });
     let results = join_all(calls.collect::<Vec<_>>()).await;
@@ -267,7 +269,7 @@ async fn blocking_work_beyond_the_ceiling_waits(context: Context) -> Result<(), 
     }
     equal("calls that ran", done.load(Ordering::SeqCst), JOBS)?;
     if let Some(ceiling) = runtime.blocking_ceiling() {
-        let peak = meeting.peak();
+        let peak = rendezvous.peak();
         check(
             peak <= ceiling,
             format!("{peak} at once, over a ceiling of {ceiling}"),

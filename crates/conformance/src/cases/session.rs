@@ -1,4 +1,4 @@
-//! The session's policy, which every client meets alike.
+//! The session's settings, which are independent of the client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,43 +13,43 @@ use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
 use crate::context::Context;
 use crate::servers::origin;
-use crate::staged::{Rendezvous, Staged};
+use crate::test_server::{Rendezvous, TestServer};
 
 suite! { "session":
     default_headers_are_sent [anywhere] =>
-        "The session's headers are sent with every request, repeated ones repeated.";
+        "The session's headers are sent with every request, with all values of repeated headers.";
     request_headers_replace_the_defaults [anywhere] =>
-        "A request's header takes the place of the session's of that name, all of them together.";
+        "A header of the request replaces all of the session's headers of that name.";
     relative_urls_join_the_base =>
-        "Relative URLs are joined to base_url as links in a page are.";
+        "Relative URLs are joined to base_url like links in a page.";
     credentials_become_basic_authorization [in_memory] =>
         "Credentials in the URL are sent as Authorization: Basic, and not in the target.";
     authorization_of_the_request_wins [anywhere] =>
-        "A request's own Authorization is sent in place of the URL's credentials.";
+        "A request's own Authorization header replaces the URL's credentials.";
     max_in_flight_is_kept =>
-        "The server never sees more requests at once than max_in_flight, and sees as many.";
+        "The server receives as many requests at once as max_in_flight allows, and never more.";
     dropped_body_frees_its_place [in_memory] =>
-        "A request waits for its turn until the body before it is dropped.";
+        "With max_in_flight 1, a request waits until the previous body is dropped.";
     read_body_frees_its_place [in_memory] =>
-        "A request waits for its turn until the body before it is read to its end.";
+        "With max_in_flight 1, a request waits until the previous body is read to its end.";
     failed_request_frees_its_place =>
-        "A request that fails frees its place.";
+        "A failed request releases its permit.";
     request_timeout_overrides_the_sessions [in_memory] =>
-        "A request's timeout takes the place of the session's, shorter or longer.";
+        "A request's timeout replaces the session's, whether it is shorter or longer.";
     max_body_is_kept [in_memory] =>
-        "A body longer than max_body is of the kind body_too_large, with a length and without.";
+        "A body longer than max_body is an error of the kind body_too_large, with and without a Content-Length.";
     json_goes_both_ways [anywhere] =>
-        "json_body sends a value with its type, json() reads one.";
+        "json_body sends a value with its Content-Type, and json() reads a value.";
     what_is_no_json_is_decode [in_memory] =>
-        "A body that is not the JSON that was asked for is of the kind decode.";
+        "A body that is not JSON of the expected type is an error of the kind decode.";
     what_is_no_utf8_is_decode [in_memory] =>
-        "A body that is not UTF-8 is no text: of the kind decode.";
+        "A text body that is not UTF-8 is an error of the kind decode.";
     http_requests_are_executed [anywhere] =>
-        "A request of the http crate is sent as it is, relative to the base.";
+        "A request of the http crate is sent unchanged, relative to base_url.";
     response_names_its_url [in_memory] =>
-        "A response names the URL that was fetched.";
+        "A response has the URL that was fetched.";
     clones_share_their_connections needs connection_reuse =>
-        "A clone of a session uses its connections.";
+        "A clone of a session shares its connections.";
 }
 
 async fn default_headers_are_sent(context: Context) -> Result<(), Failure> {
@@ -125,22 +125,22 @@ async fn authorization_of_the_request_wins(context: Context) -> Result<(), Failu
 }
 
 async fn max_in_flight_is_kept(context: Context) -> Result<(), Failure> {
-    const AT_MOST: usize = 4;
-    let meeting = Arc::new(Rendezvous::default());
-    let met = meeting.clone();
-    let server = Staged::start(move |mut stage| {
+    const MAX_IN_FLIGHT: usize = 4;
+    let rendezvous = Arc::new(Rendezvous::default());
+    let server_rendezvous = rendezvous.clone();
+    let server = TestServer::start(move |mut conn| {
         loop {
-            stage.read_head()?;
-            // The first few are answered when all of them are there.
-            met.meet(AT_MOST)?;
-            stage.answer("done")?;
+            conn.read_head()?;
+            // The server responds once it has as many requests as the limit.
+            server_rendezvous.wait_for_arrivals(MAX_IN_FLIGHT)?;
+            conn.answer("done")?;
         }
     })?;
-    let session = context.builder().max_in_flight(AT_MOST).build()?;
+    let session = context.builder().max_in_flight(MAX_IN_FLIGHT).build()?;
     let jobs = (0..40).map(|_| session.get(server.url("/")).text());
     gather(jobs).limit(40).all().await?;
-    equal("requests", meeting.arrived(), 40)?;
-    equal("requests at once", meeting.peak(), AT_MOST)
+    equal("requests", rendezvous.arrived(), 40)?;
+    equal("requests at once", rendezvous.peak(), MAX_IN_FLIGHT)
 }
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -164,7 +164,7 @@ async fn read_body_frees_its_place(context: Context) -> Result<(), Failure> {
     let page = || session.get(origin.url("/page/1"));
     let waiting = page().timeout(SHORT).text().await;
     fails("the second request", waiting, &[ErrorKind::Timeout])?;
-    // The response itself lives on.
+    // The response itself is not dropped.
     let read = async {
         while first.chunk().await?.is_some() {}
         Ok::<_, Error>(())
@@ -224,13 +224,13 @@ async fn max_body_is_kept(context: Context) -> Result<(), Failure> {
             fails(&url, result, &[ErrorKind::BodyTooLarge])?;
         }
     }
-    // The limit is on what is collected, not on what is read.
+    // The limit applies to collected bodies, not to streamed ones.
     let mut response = session.get(origin.url("/bytes/5000")).send().await?;
     let mut len = 0;
     while let Some(chunk) = response.chunk().await? {
         len += chunk.len();
     }
-    equal("a body read in pieces", len, 5000)
+    equal("a body read in chunks", len, 5000)
 }
 
 async fn json_goes_both_ways(context: Context) -> Result<(), Failure> {

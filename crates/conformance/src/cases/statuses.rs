@@ -1,4 +1,4 @@
-//! Statuses: all of them are answers.
+//! Status codes: all of them are responses.
 
 use inflight_core::ErrorKind;
 
@@ -11,15 +11,15 @@ suite! { "statuses":
     registered_statuses_are_answers [anywhere] =>
         "No status is an error by itself.";
     unregistered_statuses_are_answers [anywhere] needs unregistered_status =>
-        "A status that nobody has registered comes out as it is.";
+        "An unregistered status is returned unchanged.";
     unregistered_status_is_never_changed [anywhere] =>
-        "A status that the client does not know is an error or comes out as it is.";
+        "A status that the client does not know is returned unchanged or is an error.";
     status_needs_no_reason =>
         "A status line whose reason is empty is accepted (RFC 9112, section 4).";
     error_for_status_begins_at_400 [anywhere] =>
-        "error_for_status fails from 400 on, with the status, and with nothing below.";
+        "error_for_status fails with the status from 400 on, and does not fail below.";
     redirects_are_not_followed =>
-        "With max_redirects(0) a redirect comes back as it is: no client follows it by itself.";
+        "With max_redirects(0) a redirect is returned as the response: no client follows it by itself.";
 }
 
 async fn registered_statuses_are_answers(context: Context) -> Result<(), Failure> {

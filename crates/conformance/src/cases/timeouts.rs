@@ -1,4 +1,4 @@
-//! Time limits: kept, named, and never early.
+//! Timeouts: the errors they cause, their phases, and that they are never early.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use crate::servers::{counts, origin, scripted};
 
 suite! { "timeouts":
     connect_timeout_is_a_timeout =>
-        "A connect that takes longer than connect_timeout is of the kind timeout.";
+        "A connect that takes longer than connect_timeout is an error of the kind timeout.";
     connect_timeout_names_its_phase needs connect_phase =>
-        "A connect that takes longer than connect_timeout names the phase connect.";
+        "A connect that takes longer than connect_timeout is a timeout of the phase connect.";
     timeout_covers_connecting =>
-        "The whole request's timeout ends a connect, and names the phase total.";
+        "The request's timeout ends a connect, with a timeout of the phase total.";
     timeout_covers_the_head [in_memory] =>
-        "A server that does not answer meets the timeout.";
+        "If a server does not respond, the request's timeout ends the request.";
     timeout_covers_the_body [in_memory] =>
-        "A body that stalls meets the timeout.";
+        "If a body stalls, the request's timeout ends the request.";
     timeout_covers_a_trickling_body [in_memory] =>
-        "A body that never stalls for long meets the timeout all the same.";
+        "The request's timeout also ends a slow body without long pauses.";
     timeout_covers_sending =>
-        "A server that does not read meets the timeout.";
+        "If a server does not read the body, the request's timeout ends the request.";
     timeout_covers_the_queue =>
-        "Waiting for a turn under max_in_flight counts.";
+        "The request's timeout includes the wait for a permit under max_in_flight.";
     timed_out_request_is_ended =>
-        "The server sees a request go whose time is over.";
+        "A request that times out closes its connection.";
 }
 
 const LIMIT: Duration = Duration::from_millis(300);
-const MUCH_MORE: Duration = Duration::from_secs(4);
+const MAX_DURATION: Duration = Duration::from_secs(4);
 
 async fn connect_timeout_is_a_timeout(context: Context) -> Result<(), Failure> {
     connect_times_out(&context).await.map(drop)
@@ -46,13 +46,13 @@ async fn connect_timeout_names_its_phase(context: Context) -> Result<(), Failure
 }
 
 async fn connect_times_out(context: &Context) -> Result<Error, Failure> {
-    let nowhere = crate::context::apart(Scripted::unaccepting).await??;
+    let nowhere = crate::context::run_blocking(Scripted::unaccepting).await??;
     let session = context.builder().connect_timeout(LIMIT).build()?;
     times_out(&session, session.get(nowhere.url("/")).text()).await
 }
 
 async fn timeout_covers_connecting(context: Context) -> Result<(), Failure> {
-    let nowhere = crate::context::apart(Scripted::unaccepting).await??;
+    let nowhere = crate::context::run_blocking(Scripted::unaccepting).await??;
     let session = context.builder().connect_timeout(None).timeout(LIMIT);
     let session = session.build()?;
     let error = times_out(&session, session.get(nowhere.url("/")).text()).await?;
@@ -84,7 +84,7 @@ async fn timeout_covers_a_trickling_body(context: Context) -> Result<(), Failure
 async fn timeout_covers_sending(context: Context) -> Result<(), Failure> {
     let server = scripted(Script::new().read_head().pause(Duration::from_secs(60)))?;
     let session = context.builder().timeout(LIMIT).build()?;
-    // More than two kernels' buffers hold.
+    // More than the buffers of two kernels hold.
     let body = Body::from(vec![b'.'; 64 << 20]);
     let error = times_out(&session, session.post(server.url("/")).body(body).text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))
@@ -94,7 +94,7 @@ async fn timeout_covers_the_queue(context: Context) -> Result<(), Failure> {
     let origin = origin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let mut first = session.get(origin.url("/hang-body")).send().await?;
-    // Somebody reads it: otherwise the queue would be told that nobody does.
+    // Read a chunk, because an unread response would fail the queued request with another error.
     first.chunk().await?;
     let queued = session.get(origin.url("/page/1")).timeout(LIMIT);
     let error = times_out(&session, queued.text()).await?;
@@ -115,13 +115,13 @@ async fn timed_out_request_is_ended(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The exchange ends with a timeout: not before [`LIMIT`], and not long after it.
+/// Checks that the exchange ends with a timeout: not before [`LIMIT`], and not long after it.
 async fn times_out<T: fmt::Debug>(
     session: &Session,
     exchange: impl Future<Output = Result<T, Error>>,
 ) -> Result<Error, Failure> {
     let start = session.runtime().now();
-    let result = within("the timeout", MUCH_MORE, exchange).await?;
+    let result = within("the timeout", MAX_DURATION, exchange).await?;
     let took = session.runtime().now() - start;
     let error = fails("the exchange", result, &[ErrorKind::Timeout])?;
     check(error.is_timeout(), "is_timeout() is false")?;

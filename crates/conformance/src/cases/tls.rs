@@ -1,4 +1,4 @@
-//! TLS: whom a client trusts, and what it says when it does not.
+//! TLS: which certificates a client trusts, and the errors otherwise.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -16,68 +16,68 @@ use inflight_origin::{Options, Origin};
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails};
-use crate::context::{Context, PATIENCE, within};
+use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::{answering, origin, scripted, secured};
 
 suite! { "tls":
     https_is_answered needs tls =>
-        "Over TLS, GET, HEAD and POST are answered as they are without.";
+        "GET, HEAD and POST work over TLS as they do without it.";
     large_bodies_cross_tls_whole needs tls =>
-        "Bodies of megabytes arrive whole over TLS, in both directions.";
+        "Bodies of megabytes arrive completely over TLS, in both directions.";
     tls_connections_are_shared needs tls, connection_reuse =>
-        "Of ten requests over TLS, one after another, some share a connection.";
+        "Some of ten sequential requests over TLS share a connection.";
     names_are_checked_as_the_url_has_them needs tls =>
-        "A certificate for localhost and 127.0.0.1 is good for both.";
+        "A certificate for localhost and 127.0.0.1 is valid for both.";
     expired_certificate_is_refused needs tls =>
-        "A certificate that has expired is of the kind tls.";
+        "An expired certificate is an error of the kind tls.";
     certificate_for_another_host_is_refused needs tls =>
-        "A certificate for another name is of the kind tls.";
+        "A certificate for another name is an error of the kind tls.";
     unknown_issuer_is_refused needs tls =>
-        "A certificate of an authority that nobody trusts is of the kind tls.";
+        "A certificate of an unknown authority is an error of the kind tls.";
     self_signed_certificate_is_refused needs tls =>
-        "A certificate that is its own issuer is of the kind tls.";
+        "A self-signed certificate is an error of the kind tls.";
     faults_of_certificates_are_told_apart needs tls, tls_faults =>
-        "The fault says whether a certificate expired, is for another name, self-signed or of an unknown issuer.";
+        "The TLS fault distinguishes certificates that are expired, for another name, self-signed or of an unknown issuer.";
     refused_server_sees_no_request needs tls =>
-        "Nothing of a request reaches a server whose certificate is refused.";
+        "Nothing of a request is sent to a server whose certificate is refused.";
     every_certificate_of_a_bundle_is_trusted needs tls =>
         "PEM text with two authorities adds both.";
     only_given_authorities_are_trusted needs tls =>
-        "With only_root_certificates these authorities are trusted and no other, and there has to be one.";
+        "With only_root_certificates only these authorities are trusted, and at least one is required.";
     danger_accepts_invalid_certificates needs tls =>
-        "With danger_accept_invalid_certs any certificate is good.";
+        "With danger_accept_invalid_certs every certificate is accepted.";
     danger_accepts_another_name needs tls, unchecked_hostnames =>
-        "With danger_accept_invalid_hostnames the name is not looked at, and all else is.";
+        "With danger_accept_invalid_hostnames the name is not checked, and everything else is.";
     client_certificate_is_shown needs tls, client_certificates =>
-        "A server that wants a certificate gets the one that was given.";
+        "A server that requires a client certificate receives the configured one.";
     client_certificate_of_another_is_refused needs tls, client_certificates =>
-        "A certificate that the server does not take is of the kind tls.";
+        "A client certificate that the server refuses is an error of the kind tls.";
     missing_client_certificate_is_tls needs tls =>
-        "A server that wants a certificate and gets none is an error of the kind tls.";
+        "A missing client certificate is an error of the kind tls.";
     client_certificate_refused_late_is_no_success needs tls =>
         "A server that refuses the client after the handshake, as in TLS 1.3, is an error.";
     options_that_a_client_lacks_are_unsupported needs tls =>
-        "TLS options that a client cannot honour are an error when the session is built.";
+        "TLS options that a client does not support are an error when the session is built.";
     unreadable_certificates_are_tls needs tls =>
-        "Text without a certificate, and a certificate that is none, are errors when the session is built.";
+        "Text without a certificate, and bytes that are not a certificate, are errors when the session is built.";
     server_without_tls_is_tls needs tls =>
-        "A server that answers a handshake with something else is of the kind tls.";
+        "A server that responds to a handshake without TLS is an error of the kind tls.";
     handshake_that_ends_is_tls needs tls =>
-        "A server that ends the handshake is of the kind tls.";
+        "A server that ends the handshake is an error of the kind tls.";
     silent_handshake_is_a_timeout needs tls =>
-        "connect_timeout covers the handshake.";
+        "connect_timeout includes the handshake.";
     silent_handshake_is_of_the_connect_phase needs tls, connect_phase =>
-        "connect_timeout during the handshake names the phase connect.";
+        "connect_timeout during the handshake is a timeout of the phase connect.";
     redirect_to_https_is_followed needs tls =>
         "A redirect from http to https is followed, without Authorization.";
     redirect_to_http_is_refused needs tls =>
-        "A redirect from https to http is of the kind redirect_refused, unless it is allowed.";
+        "A redirect from https to http is an error of the kind redirect_refused, unless it is allowed.";
     complete_responses_need_no_close_notify needs tls, missing_close_notify =>
         "A response with a length or in chunks is complete, even if the server then closes the connection without close_notify (RFC 9112, 9.8).";
     response_without_length_or_close_notify_is_incomplete needs tls =>
-        "A response that ends with the connection, and whose connection ends without close_notify, is of the kind incomplete.";
+        "A response that ends with the connection is an error of the kind incomplete if the server sends no close_notify.";
     session_survives_a_refused_certificate needs tls =>
-        "After a certificate was refused, the next request to another server is answered.";
+        "After a certificate was refused, the next request to another server succeeds.";
 }
 
 async fn https_is_answered(context: Context) -> Result<(), Failure> {
@@ -106,16 +106,16 @@ async fn large_bodies_cross_tls_whole(context: Context) -> Result<(), Failure> {
     let url = origin.url("/bytes/3000000?seed=7");
     let body = session.get(url).bytes().await?;
     let right = inflight_origin::payload::bytes(3_000_000, 7) == body;
-    check(
-        right,
-        format!("{} bytes, and not the right ones", body.len()),
-    )?;
-    let seen = session
+    check(right, format!("{} bytes, which differ", body.len()))?;
+    let received = session
         .post(origin.url("/upload"))
         .body(body)
         .text()
         .await?;
-    check(seen.contains("3000000"), format!("the server read {seen}"))
+    check(
+        received.contains("3000000"),
+        format!("the server read {received}"),
+    )
 }
 
 async fn tls_connections_are_shared(context: Context) -> Result<(), Failure> {
@@ -202,8 +202,8 @@ async fn every_certificate_of_a_bundle_is_trusted(context: Context) -> Result<()
     Ok(())
 }
 
-/// The suite has no server with a certificate of a public authority. So it sees those gone where
-/// they would be the only ones left.
+/// The suite has no server with a certificate of a public authority. It checks that the public
+/// authorities are not used by building a session in which they would be the only ones.
 async fn only_given_authorities_are_trusted(context: Context) -> Result<(), Failure> {
     let authority = Authority::new()?;
     let only = context.builder().only_root_certificates(authority.pem());
@@ -220,7 +220,7 @@ async fn only_given_authorities_are_trusted(context: Context) -> Result<(), Fail
         builder.client_options(|options| options.tls.only_extra_roots = true)
     };
     fails("no authority", nobody().build(), &[ErrorKind::Tls])?;
-    // But where nobody is to be trusted anyway, none is needed.
+    // Without certificate checks, no authority is required.
     let session = nobody().danger_accept_invalid_certs(true).build()?;
     let text = session.get(unknown.url("/page/1")).text().await?;
     check(text.contains("Page 1"), "another page")
@@ -290,7 +290,7 @@ async fn missing_client_certificate_is_tls(context: Context) -> Result<(), Failu
 async fn client_certificate_refused_late_is_no_success(context: Context) -> Result<(), Failure> {
     let (origin, builder, _) = demanding(&context, |tls| tls)?;
     let result = builder.build()?.get(origin.url("/")).text().await;
-    // It is said in an alert, which meets the client at its next reading, or not at all.
+    // The refusal is an alert, which the client receives with its next read or not at all.
     let kinds = [ErrorKind::Tls, ErrorKind::Incomplete];
     fails("no certificate", result, &kinds)?;
     equal("requests", origin.stats().requests, 0)
@@ -343,7 +343,7 @@ async fn handshake_that_ends_is_tls(context: Context) -> Result<(), Failure> {
     not_secured(&context, &server.url("/")).await
 }
 
-/// `url` is that of a server without TLS.
+/// Checks that the server at `url`, which has no TLS, is an error of the kind tls.
 async fn not_secured(context: &Context, url: &str) -> Result<(), Failure> {
     let url = url.replacen("http:", "https:", 1);
     let result = context.session()?.get(url).text().await;
@@ -367,7 +367,7 @@ async fn silent_handshake(context: &Context) -> Result<Option<Phase>, Failure> {
     let session = builder
         .connect_timeout(Duration::from_millis(300))
         .build()?;
-    let result = within("the timeout", PATIENCE / 2, session.get(url).text()).await?;
+    let result = within("the timeout", EVENT_TIMEOUT / 2, session.get(url).text()).await?;
     let error = fails("a silent handshake", result, &[ErrorKind::Timeout])?;
     Ok(error.phase())
 }
@@ -380,7 +380,7 @@ async fn redirect_to_https_is_followed(context: Context) -> Result<(), Failure> 
     let request = session.get(url).header("authorization", "Bearer s3cret");
     let headers = request.text().await?;
     equal("requests over TLS", secured.stats().requests, 1)?;
-    check(!headers.contains("s3cret"), "Authorization has followed")
+    check(!headers.contains("s3cret"), "Authorization was sent")
 }
 
 async fn redirect_to_http_is_refused(context: Context) -> Result<(), Failure> {
@@ -389,7 +389,7 @@ async fn redirect_to_http_is_refused(context: Context) -> Result<(), Failure> {
     let url = secured.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
     let result = builder.build()?.get(&url).text().await;
     fails("a downgrade", result, &[ErrorKind::RedirectRefused])?;
-    equal("requests in clear", plain.stats().requests, 0)?;
+    equal("unencrypted requests", plain.stats().requests, 0)?;
 
     let (secured, builder) = trusted(&context)?;
     let url = secured.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
@@ -411,7 +411,7 @@ async fn session_survives_a_refused_certificate(context: Context) -> Result<(), 
     Ok(())
 }
 
-/// The authority is trusted, and its certificate refused all the same.
+/// Checks that the client refuses this certificate although it trusts the authority.
 async fn refuses(context: &Context, shown: Shown) -> Result<Error, Failure> {
     let authority = Authority::new()?;
     let origin = secured(&authority, shown)?;
@@ -423,21 +423,21 @@ async fn refuses(context: &Context, shown: Shown) -> Result<Error, Failure> {
     Ok(error)
 }
 
-/// What a session says that does not know the server's authority.
+/// Returns the error of a session that does not trust the server's authority.
 async fn unknown_issuer(builder: SessionBuilder) -> Result<Error, Failure> {
     let origin = secured(&Authority::new()?, Shown::Valid)?;
     let result = builder.build()?.get(origin.url("/")).text().await;
     fails("an unknown issuer", result, &[ErrorKind::Tls])
 }
 
-/// A server, and a builder of sessions that trust it.
+/// Returns a server, and a builder for sessions that trust it.
 fn trusted(context: &Context) -> Result<(Arc<Origin>, SessionBuilder), Failure> {
     let authority = Authority::new()?;
     let origin = secured(&authority, Shown::Valid)?;
     Ok((origin, trusting(context, &authority)))
 }
 
-/// The same, with a server that wants a certificate.
+/// Returns a server that requires a client certificate, a builder that trusts it, and its authority.
 fn demanding(
     context: &Context,
     up_to: impl Fn(Tls) -> Tls,
@@ -481,8 +481,8 @@ async fn response_without_length_or_close_notify_is_incomplete(
     Ok(())
 }
 
-/// The address of a server that answers one request on each connection, and then closes the connection
-/// without `close_notify`; and a builder that trusts it.
+/// Returns the URL of a server that responds to one request on each connection and then closes it without
+/// `close_notify`, and a builder that trusts it.
 fn without_close_notify(
     context: &Context,
     response: &'static str,
@@ -491,9 +491,9 @@ fn without_close_notify(
     let tls = authority.server(Shown::Valid)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let url = format!("https://{}/", listener.local_addr()?);
-    // It ends with the suite's process: a thread that accepts has no other end.
+    // The thread runs until the process ends.
     thread::spawn(move || {
-        // A client may close its connection early; the next one is served all the same.
+        // A client may close its connection early. The next one is served nevertheless.
         for stream in listener.incoming().flatten() {
             let _ = answer_once(&tls, stream, response);
         }

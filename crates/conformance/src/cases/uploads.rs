@@ -1,4 +1,4 @@
-//! Bodies of requests: whole or not at all.
+//! Request bodies: they arrive completely, or the request fails.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -22,57 +22,57 @@ use tempfile::TempDir;
 
 use crate::case::suite;
 use crate::check::{Failure, check, equal, fails, with_causes};
-use crate::context::{Context, PATIENCE, abandon, within};
+use crate::context::{Context, EVENT_TIMEOUT, abandon, within};
 use crate::servers::{closed, ok, origin, scripted};
-use crate::staged::Staged;
+use crate::test_server::TestServer;
 
 suite! { "uploads":
     small_body_comes_back [in_memory] =>
-        "A body of every byte there is comes back from an echo.";
+        "A body of every possible byte is echoed exactly.";
     body_comes_back_while_it_is_sent [in_memory] needs full_duplex =>
-        "An echo of 256 KiB, of which the server answers the first bytes before it has the last.";
+        "A body of 256 KiB is echoed, and the response starts before the request ends.";
     large_upload_says_its_length [in_memory] =>
-        "Eight MiB in memory arrive to the byte, with Content-Length.";
+        "Eight MiB in memory arrive exactly, with Content-Length.";
     streamed_upload_is_chunked [in_memory] needs streaming_upload =>
-        "Eight MiB of unknown length arrive to the byte, in chunks.";
+        "A stream of eight MiB of unknown length arrives exactly, in chunks.";
     streamed_upload_is_whole_or_unsupported =>
-        "A body of unknown length arrives whole or is refused as unsupported.";
+        "A body of unknown length arrives completely or is an error of the kind unsupported.";
     streamed_upload_comes_back [in_memory] needs streaming_upload, full_duplex =>
-        "A streamed body comes back from an echo.";
+        "A streamed body is echoed exactly.";
     upload_is_sent_while_it_is_produced needs streaming_upload =>
-        "The server has the first piece before the second is made.";
+        "The server receives the first chunk before the second is produced.";
     sized_stream_says_its_length [in_memory] needs streaming_upload =>
-        "A streamed body that knows its length is sent with Content-Length.";
+        "A streamed body of known length is sent with Content-Length.";
     form_arrives [anywhere] =>
-        "Pairs are sent as a page's form sends them, whatever is in them.";
+        "Pairs are sent as an HTML form sends them, with any characters.";
     multipart_form_arrives [anywhere] needs streaming_upload =>
-        "A form of texts, bytes and a file arrives part by part, with Content-Length.";
+        "A multipart form of texts, bytes and a file arrives exactly, with Content-Length.";
     multipart_form_with_a_stream_arrives [anywhere] needs streaming_upload =>
-        "A form with a part of unknown length arrives too, in chunks.";
+        "A multipart form with a part of unknown length arrives exactly, in chunks.";
     file_arrives [in_memory] needs streaming_upload =>
-        "A file of eight MiB arrives to the byte, with Content-Length.";
+        "A file of eight MiB arrives exactly, with Content-Length.";
     open_file_arrives [in_memory] needs streaming_upload =>
-        "A file that is open already arrives from where it stands, and again after a redirect.";
+        "An open file is sent from its current position, and again from there after a redirect.";
     missing_file_is_io =>
-        "A file that is not there is of the kind io, and nothing is sent.";
+        "A missing file is an error of the kind io, and nothing is sent.";
     shrinking_file_is_io needs streaming_upload =>
-        "A file that is shorter than it was is of the kind io, and never looks complete.";
+        "A file that has become shorter is an error of the kind io, and the server never reads a complete request.";
     upload_can_be_sent_again [in_memory] needs streaming_upload =>
-        "What try_clone gives of a form is sent as the form is.";
+        "A clone of a body, from try_clone, is sent like the original.";
     redirected_upload_is_sent_again [in_memory] needs streaming_upload =>
-        "After a 307 a file, a form and a stream that can be made again are sent again, whole.";
+        "After a 307, a file, a form and a replayable stream are resent completely.";
     unread_upload_holds_the_producer needs streaming_upload =>
-        "A server that does not read holds up what produces the body.";
+        "A server that does not read blocks the producer of the body.";
     progress_of_uploads_and_downloads [in_memory] needs streaming_upload =>
-        "Both directions tell each piece, up to the whole, with the total where it is known.";
+        "Progress is reported in both directions, up to the whole body, with the total if it is known.";
     failing_upload_is_io needs streaming_upload =>
-        "An error in the body's stream is of the kind io, with that error as its cause.";
+        "An error in the body's stream is an error of the kind io, with the stream's error as its cause.";
     failing_upload_is_never_complete needs streaming_upload =>
-        "A body whose stream fails never looks complete to the server.";
+        "If a body's stream fails, the server never reads a complete request.";
     short_upload_is_never_complete needs streaming_upload =>
-        "A body that ends before the length it promised is an error, and never looks complete.";
+        "A body that ends before its Content-Length is an error, and the server never reads a complete request.";
     short_upload_is_not_filled_up needs streaming_upload =>
-        "Nor is it completed by the next request, where the server has answered already.";
+        "If the server responds early, the next request does not complete a body that was too short.";
 }
 
 const LARGE: usize = 8 << 20;
@@ -140,37 +140,37 @@ async fn streamed_upload_comes_back(context: Context) -> Result<(), Failure> {
 
 async fn upload_is_sent_while_it_is_produced(context: Context) -> Result<(), Failure> {
     let (sender, arrived) = async_channel::bounded(1);
-    let server = Staged::start(move |mut stage| {
-        stage.read_until(b"the first piece")?;
+    let server = TestServer::start(move |mut conn| {
+        conn.read_until(b"the first chunk")?;
         let _ = sender.send_blocking(());
-        stage.read_until(b"the second piece")?;
-        stage.read_until(b"0\r\n\r\n")?;
-        stage.answer("both")?;
-        stage.read_to_close();
+        conn.read_until(b"the second chunk")?;
+        conn.read_until(b"0\r\n\r\n")?;
+        conn.answer("both")?;
+        conn.read_to_close();
         Ok(())
     })?;
-    let first = stream::once(async { Ok("the first piece") });
+    let first = stream::once(async { Ok("the first chunk") });
     let second = stream::once(async move {
         let seen = within(
-            "the first piece at the server",
-            PATIENCE / 2,
+            "the first chunk at the server",
+            EVENT_TIMEOUT / 2,
             arrived.recv(),
         )
         .await;
         match seen {
-            Ok(_) => Ok("the second piece"),
+            Ok(_) => Ok("the second chunk"),
             Err(failure) => Err(io::Error::other(failure)),
         }
     });
     let body = Body::from_stream(first.chain(second));
     let request = context.session()?.post(server.url("/")).body(body);
-    equal("the answer", request.text().await?, "both")
+    equal("the response", request.text().await?, "both")
 }
 
 async fn sized_stream_says_its_length(context: Context) -> Result<(), Failure> {
     let origin = context.pages()?;
     let bytes = payload::bytes(100_000, 9);
-    let body = Body::wrap(Promised::new(bytes.len(), &bytes));
+    let body = Body::wrap(DeclaredBody::new(bytes.len(), &bytes));
     let request = context.session()?.post(origin.url("/upload"));
     let shown: Value = request.body(body).json().await?;
     arrived(&shown, &bytes)?;
@@ -187,7 +187,7 @@ async fn form_arrives(context: Context) -> Result<(), Failure> {
     equal("the form", &shown["form"], &expected)
 }
 
-/// A form of every kind of part whose length is known, and what the origin shows of it.
+/// Returns a form with every kind of part of known length, and the fields and files that the origin shows.
 fn form(dir: &TempDir) -> io::Result<(Multipart, Value, Value)> {
     let file = dir.path().join("a \"file\".txt");
     let text = "line\r\n".repeat(20_000);
@@ -230,7 +230,7 @@ async fn multipart_form_with_a_stream_arrives(context: Context) -> Result<(), Fa
     let request = context.session()?.post(origin.url("/post"));
     let shown: Value = request.multipart(form.text("c", "d")).json().await?;
     equal("the fields", &shown["form"], &json!({ "a": "b", "c": "d" }))?;
-    // The origin shows what is no text in base64.
+    // The origin shows a file that is not text in base64.
     let len = shown["files"]["s"].as_str().map_or(0, str::len);
     check(len > 130_000, format!("the stream is {len} characters"))?;
     equal("chunked", &shown["headers"]["Content-Length"], &Value::Null)
@@ -280,7 +280,7 @@ async fn missing_file_is_io(context: Context) -> Result<(), Failure> {
 }
 
 async fn shrinking_file_is_io(context: Context) -> Result<(), Failure> {
-    let server = taking_one()?;
+    let server = server_for_one_request()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
     fs::write(&path, payload::bytes(1000, 0))?;
@@ -302,7 +302,7 @@ async fn upload_can_be_sent_again(context: Context) -> Result<(), Failure> {
     let body = Body::from_file(path, session.runtime().clone()).await?;
     for _ in 0..3 {
         let body = body.try_clone();
-        let body = body.ok_or_else(|| Failure::new("a file cannot be sent again"))?;
+        let body = body.ok_or_else(|| Failure::new("a file body cannot be cloned"))?;
         let request = session.put(origin.url("/upload")).body(body);
         arrived(&request.json().await?, &bytes)?;
     }
@@ -318,15 +318,15 @@ async fn redirected_upload_is_sent_again(context: Context) -> Result<(), Failure
     let session = context.session()?;
     let to = |path| origin.url(&format!("/redirect-to?status_code=307&url={path}"));
 
-    let (told, watch) = watcher();
+    let (log, callback) = progress_log();
     let request = session.put(to("/upload")).file(path);
-    let shown: Value = request.on_upload_progress(watch).json().await?;
+    let shown: Value = request.on_upload_progress(callback).json().await?;
     arrived(&shown, &bytes)?;
-    let told = told.lock().map_or(0, |told| {
-        let ends = told.iter().filter(|progress| progress.bytes == 200_000);
+    let log = log.lock().map_or(0, |log| {
+        let ends = log.iter().filter(|progress| progress.bytes == 200_000);
         ends.count()
     });
-    equal("how often the file was sent", told, 2)?;
+    equal("how often the file was sent", log, 2)?;
 
     let (form, fields, files) = form(&dir)?;
     let request = session.post(to("/anything")).multipart(form);
@@ -341,24 +341,24 @@ async fn redirected_upload_is_sent_again(context: Context) -> Result<(), Failure
 }
 
 async fn unread_upload_holds_the_producer(context: Context) -> Result<(), Failure> {
-    // More than two kernels' buffers hold, and than a client may reasonably take ahead.
-    const PIECES: usize = 1024;
+    // More than the buffers of two kernels, and than a client may reasonably read ahead.
+    const CHUNKS: usize = 1024;
     const QUIET: Duration = Duration::from_millis(300);
     let (done, hold) = async_channel::bounded::<()>(1);
-    let server = Staged::start(move |mut stage| {
-        stage.read_until(b"\r\n\r\n")?;
-        // Until the case is over.
+    let server = TestServer::start(move |mut conn| {
+        conn.read_until(b"\r\n\r\n")?;
+        // Waits until the case is over.
         let _ = hold.recv_blocking();
         Ok(())
     })?;
     let produced = Arc::new(AtomicUsize::new(0));
     let counter = produced.clone();
-    let piece = Bytes::from(vec![b'.'; 64 * 1024]);
-    let pieces = stream::repeat_with(move || {
+    let chunk = Bytes::from(vec![b'.'; 64 * 1024]);
+    let chunks = stream::repeat_with(move || {
         counter.fetch_add(1, Ordering::SeqCst);
-        Ok::<_, Error>(piece.clone())
+        Ok::<_, Error>(chunk.clone())
     });
-    let body = Body::from_stream(pieces.take(PIECES));
+    let body = Body::from_stream(chunks.take(CHUNKS));
     let request = context.session()?.post(server.url("/")).body(body);
     let quiet = async {
         let mut before = 0;
@@ -374,8 +374,8 @@ async fn unread_upload_holds_the_producer(context: Context) -> Result<(), Failur
     let taken = abandon(request.send(), quiet).await?;
     drop(done);
     check(
-        taken < PIECES,
-        format!("all {PIECES} pieces were taken though the server read none"),
+        taken < CHUNKS,
+        format!("all {CHUNKS} chunks were taken although the server read none"),
     )
 }
 
@@ -387,60 +387,63 @@ async fn progress_of_uploads_and_downloads(context: Context) -> Result<(), Failu
         (Body::from(bytes.clone()), Some(200_000)),
         (streamed(&bytes), None),
     ] {
-        let (told, watch) = watcher();
+        let (log, callback) = progress_log();
         let request = session.post(origin.url("/upload")).body(body);
-        let shown: Value = request.on_upload_progress(watch).json().await?;
+        let shown: Value = request.on_upload_progress(callback).json().await?;
         arrived(&shown, &bytes)?;
-        whole("the upload", &told, total)?;
+        check_progress("the upload", &log, total)?;
     }
     for (path, total) in [
         ("/bytes/200000?seed=16", Some(200_000)),
         ("/stream-bytes/200000?seed=16", None),
         ("/coded/gzip/200000?seed=16", None),
     ] {
-        let (told, watch) = watcher();
+        let (log, callback) = progress_log();
         let response = session.get(origin.url(path)).send().await?;
-        let read = response.on_progress(watch).bytes().await?;
+        let read = response.on_progress(callback).bytes().await?;
         check(read == bytes, "the bytes differ")?;
-        whole(path, &told, total)?;
+        check_progress(path, &log, total)?;
     }
     Ok(())
 }
 
-type Told = Arc<Mutex<Vec<Progress>>>;
+type ProgressLog = Arc<Mutex<Vec<Progress>>>;
 
-fn watcher() -> (Told, impl Fn(Progress) + Send + Sync + 'static) {
-    let told = Told::default();
-    let record = told.clone();
-    let watch = move |progress| {
-        let mut told = record.lock().unwrap_or_else(PoisonError::into_inner);
-        told.push(progress);
+fn progress_log() -> (ProgressLog, impl Fn(Progress) + Send + Sync + 'static) {
+    let log = ProgressLog::default();
+    let record = log.clone();
+    let callback = move |progress| {
+        let mut log = record.lock().unwrap_or_else(PoisonError::into_inner);
+        log.push(progress);
     };
-    (told, watch)
+    (log, callback)
 }
 
-/// What was told rises, piece by piece, to the whole.
-fn whole(what: &str, told: &Told, total: Option<u64>) -> Result<(), Failure> {
-    let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    let rising = told.windows(2).all(|two| two[0].bytes < two[1].bytes);
-    check(rising, format!("{what}: {told:?}"))?;
-    check(told.len() > 1, format!("{what}: told once"))?;
-    equal(what, told.last().map(|last| last.bytes), Some(200_000))?;
-    let totals = told.iter().all(|progress| progress.total == total);
-    check(totals, format!("{what}: {told:?}"))
+/// Checks that the progress increases to the whole length.
+fn check_progress(what: &str, log: &ProgressLog, total: Option<u64>) -> Result<(), Failure> {
+    let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let rising = log.windows(2).all(|two| two[0].bytes < two[1].bytes);
+    check(rising, format!("{what}: {log:?}"))?;
+    check(log.len() > 1, format!("{what}: reported once"))?;
+    equal(what, log.last().map(|last| last.bytes), Some(200_000))?;
+    let totals = log.iter().all(|progress| progress.total == total);
+    check(totals, format!("{what}: {log:?}"))
 }
 
 async fn failing_upload_is_io(context: Context) -> Result<(), Failure> {
-    let server = taking_one()?;
+    let server = server_for_one_request()?;
     let request = context.session()?.post(server.url("/"));
     let result = request.body(failing()).text().await;
     let error = fails("a failing upload", result, &[ErrorKind::Io])?;
     let text = with_causes(&error);
-    check(text.contains(TAPE), format!("its cause is lost: {text}"))
+    check(
+        text.contains(STREAM_ERROR),
+        format!("its cause is missing: {text}"),
+    )
 }
 
 async fn failing_upload_is_never_complete(context: Context) -> Result<(), Failure> {
-    let server = taking_one()?;
+    let server = server_for_one_request()?;
     let request = context.session()?.post(server.url("/"));
     let result = request.body(failing()).text().await;
     check(result.is_err(), "half a body was a success")?;
@@ -448,8 +451,8 @@ async fn failing_upload_is_never_complete(context: Context) -> Result<(), Failur
 }
 
 async fn short_upload_is_never_complete(context: Context) -> Result<(), Failure> {
-    let server = taking_one()?;
-    let body = Body::wrap(Promised::new(10, b"short"));
+    let server = server_for_one_request()?;
+    let body = Body::wrap(DeclaredBody::new(10, b"short"));
     let request = context.session()?.post(server.url("/")).body(body);
     let result = request.text().await;
     check(result.is_err(), "half a body was a success")?;
@@ -462,7 +465,7 @@ async fn short_upload_is_not_filled_up(context: Context) -> Result<(), Failure> 
         _ => Script::new().read_request().send(ok("second")),
     })?;
     let session = context.session()?;
-    let body = Body::wrap(Promised::new(10, b"short"));
+    let body = Body::wrap(DeclaredBody::new(10, b"short"));
     let first = session.post(server.url("/first")).body(body).text().await;
     if let Ok(text) = first {
         equal("the first body", text, "early")?;
@@ -471,28 +474,28 @@ async fn short_upload_is_not_filled_up(context: Context) -> Result<(), Failure> 
     equal("the second body", second, "second")
 }
 
-fn taking_one() -> io::Result<Arc<Scripted>> {
+fn server_for_one_request() -> io::Result<Arc<Scripted>> {
     scripted(Script::new().read_request().send(ok("taken")).hang())
 }
 
-/// The connection ends, if there was one, and no request was whole by then.
+/// Checks that the connection is closed, if there was one, without a complete request.
 async fn never_complete(server: &Arc<Scripted>) -> Result<(), Failure> {
     if server.connections() > 0 {
-        closed(server, 0, PATIENCE).await?;
+        closed(server, 0, EVENT_TIMEOUT).await?;
     }
     equal("requests that were complete", server.requests().len(), 0)
 }
 
-const TAPE: &str = "the tape tore";
+const STREAM_ERROR: &str = "the stream broke";
 
 fn failing() -> Body {
-    let pieces = [Ok("half a "), Err(io::Error::other(TAPE))];
-    Body::from_stream(stream::iter(pieces))
+    let chunks = [Ok("half a "), Err(io::Error::other(STREAM_ERROR))];
+    Body::from_stream(stream::iter(chunks))
 }
 
 fn streamed(bytes: &[u8]) -> Body {
-    let pieces: Vec<_> = bytes.chunks(60_000).map(Bytes::copy_from_slice).collect();
-    Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Error>)))
+    let chunks: Vec<_> = bytes.chunks(60_000).map(Bytes::copy_from_slice).collect();
+    Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, Error>)))
 }
 
 #[track_caller]
@@ -504,22 +507,22 @@ fn arrived(shown: &Value, bytes: &[u8]) -> Result<(), Failure> {
     equal("their digest", shown["sha256"].as_str(), Some(&*digest))
 }
 
-/// A body that promises a length and then gives what it has.
-struct Promised {
+/// A body that declares a length and returns other data.
+struct DeclaredBody {
     left: u64,
-    pieces: VecDeque<Bytes>,
+    chunks: VecDeque<Bytes>,
 }
 
-impl Promised {
-    fn new(promised: usize, bytes: &[u8]) -> Self {
+impl DeclaredBody {
+    fn new(declared: usize, bytes: &[u8]) -> Self {
         Self {
-            left: promised as u64,
-            pieces: bytes.chunks(4096).map(Bytes::copy_from_slice).collect(),
+            left: declared as u64,
+            chunks: bytes.chunks(4096).map(Bytes::copy_from_slice).collect(),
         }
     }
 }
 
-impl HttpBody for Promised {
+impl HttpBody for DeclaredBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -527,11 +530,11 @@ impl HttpBody for Promised {
         mut self: Pin<&mut Self>,
         _: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let piece = self.pieces.pop_front();
-        if let Some(piece) = &piece {
-            self.left = self.left.saturating_sub(piece.len() as u64);
+        let chunk = self.chunks.pop_front();
+        if let Some(chunk) = &chunk {
+            self.left = self.left.saturating_sub(chunk.len() as u64);
         }
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {

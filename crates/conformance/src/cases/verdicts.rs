@@ -1,4 +1,4 @@
-//! What a server may send, and what is made of it: a row for each situation, with one verdict for
+//! The rules for responses that a server may send: one row for each situation, with the same verdict for
 //! every client.
 
 use inflight_core::ErrorKind::{Incomplete, Protocol};
@@ -47,7 +47,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("status lines", "garbage_is_protocol"),
-        "What does not begin like an HTTP response is none: there is no HTTP/0.9.",
+        "Bytes that do not begin like an HTTP response are refused: HTTP/0.9 is not supported.",
         "RFC 9112, 4",
         || {
             let greetings = [
@@ -78,16 +78,16 @@ pub(super) static RULES: &[Rule] = &[
     Rule::accepted(
         with_status(999, HELLO),
         ("status lines", "statuses_beyond_599_come_as_they_are"),
-        "A status from 600 to 999 comes out as it is.",
+        "A status from 600 to 999 is returned unchanged.",
         "RFC 9110, 15",
         || vec!["HTTP/1.1 999 Denied\r\nContent-Length: 5\r\n\r\nhello".into()],
     )
-    .because("It is invalid, and well-known sites send it.")
-    .needs(&[need::unregistered_status]),
+    .because("It is invalid, but well-known sites send it.")
+    .needs(&[need!(unregistered_status)]),
     Rule::refused(
         Protocol,
         ("status lines", "misplaced_space_in_a_status_line_is_protocol"),
-        "A status line has one space before its status, and none at its beginning.",
+        "A status line without exactly one space before its status, or with a space at its beginning, is refused.",
         "RFC 9112, 4",
         || {
             let lines = [
@@ -101,22 +101,22 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("status lines", "control_bytes_in_a_status_line_are_protocol"),
-        "A status line has neither a NUL nor a CR in it.",
+        "A NUL or a CR in a status line is refused.",
         "RFC 9112, 4",
         || each(["HTTP/1.1 200 \0", "HTTP/1.1 200 a\rb", "HTTP/1.1\r200 OK"], status_line),
     ),
     Rule::refused(
         Protocol,
         ("status lines", "other_control_bytes_in_a_status_line_are_protocol"),
-        "It has no other control byte either, and a tab only in its reason.",
+        "Any other control byte in a status line is refused; a tab is allowed in its reason.",
         "RFC 9112, 4",
         || each(["HTTP/1.1 200 \x01", "HTTP/1.1 200 \x7f", "HTTP/1.1\t200 OK"], status_line),
     )
-    .needs(&[need::strict_heads]),
+    .needs(&[need!(strict_heads)]),
     Rule::accepted(
         HELLO,
         ("status lines", "reason_may_be_anything_or_missing"),
-        "The reason may be any text, and be missing with the space before it.",
+        "The reason may be any text, or may be missing together with the space before it.",
         "RFC 9112, 4",
         || {
             let lines = ["HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 200 A \t reason: 404!"];
@@ -127,16 +127,16 @@ pub(super) static RULES: &[Rule] = &[
             replies
         },
     )
-    .because("The space is required, and many servers leave it out with the reason."),
+    .because("The space is required, but many servers omit it with the reason."),
     Rule::accepted(
         HELLO,
         ("status lines", "empty_lines_before_the_status_line_are_passed_over"),
-        "Empty lines before a status line are passed over.",
+        "Empty lines before a status line are skipped.",
         "RFC 9112, 2.2",
         || each(["\r\n", "\r\n\r\n\r\n"], |lines| lines.to_owned() + &sized("")),
     )
-    .because("Said of requests; some servers send one behind a body.")
-    .or(need::bare_lf, Protocol),
+    .because("The RFC allows this for requests; some servers send one after a body.")
+    .or(need!(bare_lf), Protocol),
     Rule::refused(
         Protocol,
         ("fields", "lone_cr_in_a_head_is_protocol"),
@@ -150,7 +150,7 @@ pub(super) static RULES: &[Rule] = &[
             each(fields, sized)
         },
     )
-    .because("To read it as a space is allowed, and safe only if everybody does."),
+    .because("Reading it as a space is allowed, but safe only if every recipient does so."),
     Rule::accepted(
         HELLO,
         ("fields", "lines_of_a_head_may_end_in_lf_alone"),
@@ -166,7 +166,7 @@ pub(super) static RULES: &[Rule] = &[
         },
     )
     .because("Scripts behind old gateways write such heads.")
-    .or(need::bare_lf, Protocol),
+    .or(need!(bare_lf), Protocol),
     Rule::refused(
         Protocol,
         ("fields", "control_bytes_in_a_value_are_protocol"),
@@ -179,11 +179,11 @@ pub(super) static RULES: &[Rule] = &[
                 .collect()
         },
     )
-    .because("Those other than NUL, CR and LF may be kept; no server needs them."),
+    .because("Control bytes other than NUL, CR and LF may be kept, but no server needs them."),
     Rule::refused(
         Protocol,
         ("fields", "names_that_are_no_tokens_are_protocol"),
-        "A field's name is a token: no space, no control byte, nothing outside ASCII, not empty.",
+        "A field name that is not a token is refused: no space, no control byte, nothing outside ASCII, not empty.",
         "RFC 9110, 5.1",
         || {
             let fields = [
@@ -196,22 +196,22 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("fields", "space_before_a_colon_is_protocol"),
-        "Between a field's name and its colon there is no space.",
+        "A space between a field's name and its colon is refused.",
         "RFC 9112, 5.1",
         || each(["X-A : a\r\n", "X-A\t: a\r\n", "Transfer-Encoding : chunked\r\n"], sized),
     )
-    .because("Recipients that read such a field and those that do not see two messages."),
+    .because("Recipients that accept such a field and those that do not would read different messages."),
     Rule::refused(
         Protocol,
         ("fields", "lines_without_a_colon_are_protocol"),
-        "A line without a colon is no field.",
+        "A field line without a colon is refused.",
         "RFC 9112, 5",
         || each(["X-A\r\n", "X-A a\r\n", "HTTP/1.1 200 OK\r\n"], sized),
     ),
     Rule::refused(
         Protocol,
         ("fields", "space_before_the_first_field_is_protocol"),
-        "The first field does not begin with a space: there is nothing that it could go on with.",
+        "A first field line that begins with a space is refused, because there is no field that it could continue.",
         "RFC 9112, 2.2",
         || each([" X-A: a\r\n", "\tX-A: a\r\n"], sized),
     ),
@@ -221,7 +221,7 @@ pub(super) static RULES: &[Rule] = &[
             ..HELLO
         },
         ("fields", "folded_values_are_joined"),
-        "A value that goes on in the next line, behind a space or a tab, is one; the fold is a space.",
+        "A value that continues on the next line after a space or a tab is one value; the fold is a space.",
         "RFC 9112, 5.2",
         || {
             let fields = [
@@ -232,7 +232,7 @@ pub(super) static RULES: &[Rule] = &[
             each(fields, sized)
         },
     )
-    .or(need::rare_forms, Protocol),
+    .or(need!(rare_forms), Protocol),
     Rule::refused(
         Protocol,
         ("fields", "more_than_a_hundred_fields_are_protocol"),
@@ -244,12 +244,12 @@ pub(super) static RULES: &[Rule] = &[
             each(fields.each_ref().map(String::as_str), sized)
         },
     )
-    .because("The RFC sets no limit and lets everybody set one; this is Apache's.")
-    .late(),
+    .because("The RFC sets no limit but allows one; this is Apache's.")
+    .checked_late(),
     Rule::refused(
         Protocol,
         ("fields", "fields_of_more_than_64_kib_are_protocol"),
-        "Fields whose names and values are more than 64 KiB together are refused.",
+        "Fields whose names and values exceed 64 KiB in total are refused.",
         "RFC 9110, 5.4",
         || {
             let mut fields = [66_000, 400_000, 2_000_000].map(|n| format!("X: {}\r\n", "x".repeat(n))).to_vec();
@@ -258,15 +258,15 @@ pub(super) static RULES: &[Rule] = &[
             fields.iter().map(|fields| sized(fields).into()).collect()
         },
     )
-    .late(),
+    .checked_late(),
     Rule::accepted(
         HELLO,
         ("lengths", "equal_lengths_are_one"),
-        "A Content-Length that is repeated is that length, and zeros may lead it.",
+        "A repeated equal Content-Length counts once, and may have leading zeros.",
         "RFC 9110, 8.6",
         || each(["5\r\nContent-Length: 5", "05", "0000000000000000000000000005"], length),
     )
-    .because("To refuse the repeated is allowed; gateways do repeat it."),
+    .because("Refusing a repeated one is allowed, but gateways do repeat it."),
     Rule::refused(
         Protocol,
         ("lengths", "lists_of_lengths_are_protocol"),
@@ -274,8 +274,8 @@ pub(super) static RULES: &[Rule] = &[
         "RFC 9110, 8.6",
         || each(["5, 5", "5,5", "5, 5\r\nContent-Length: 5"], length),
     )
-    .because("To read it as one is allowed, and only recipients that join fields make such lists.")
-    .late(),
+    .because("Reading it as one is allowed, but only recipients that join fields make such lists.")
+    .checked_late(),
     Rule::refused(
         Protocol,
         ("lengths", "lengths_that_differ_are_protocol"),
@@ -290,11 +290,11 @@ pub(super) static RULES: &[Rule] = &[
             each(lengths, length)
         },
     )
-    .late(),
+    .checked_late(),
     Rule::refused(
         Protocol,
         ("lengths", "lengths_that_are_no_numbers_are_protocol"),
-        "A Content-Length that is anything but digits is refused.",
+        "A Content-Length with anything but digits is refused.",
         "RFC 9110, 8.6",
         || {
             let lengths = [
@@ -307,7 +307,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("lengths", "lengths_that_no_counter_holds_are_protocol"),
-        "A Content-Length that no counter of 64 bits holds is refused.",
+        "A Content-Length that does not fit in 64 bits is refused.",
         "RFC 9110, 8.6",
         || {
             let lengths = [
@@ -320,7 +320,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::accepted(
         and_closed(HELLO),
         ("transfer codings", "chunks_win_over_a_length"),
-        "Chunks win over a Content-Length beside them, and the connection carries nothing more.",
+        "Chunks take precedence over a Content-Length, and the connection is not reused.",
         "RFC 9112, 6.3",
         || {
             let fields = [
@@ -335,12 +335,12 @@ pub(super) static RULES: &[Rule] = &[
             })
         },
     )
-    .because("It ought to be an error, and servers behind gateways send both.")
-    .late(),
+    .because("It ought to be an error, but servers behind gateways send both.")
+    .checked_late(),
     Rule::refused(
         Protocol,
         ("transfer codings", "bad_length_beside_chunks_is_protocol"),
-        "A Content-Length is held to its own rules beside chunks too.",
+        "An invalid Content-Length is refused even with chunks.",
         "RFC 9112, 6.3",
         || {
             let fields = ["x", "-1", "5\r\nContent-Length: 6"];
@@ -352,12 +352,12 @@ pub(super) static RULES: &[Rule] = &[
             })
         },
     )
-    .because("Chunks would override it; what sends such a head is not to be trusted.")
-    .late(),
+    .because("Chunks would override it, but the sender of such a head cannot be trusted.")
+    .checked_late(),
     Rule::refused(
         Protocol,
         ("transfer codings", "codings_other_than_chunked_are_protocol"),
-        "A Transfer-Encoding that is anything but chunked, once, is refused.",
+        "A Transfer-Encoding other than a single chunked is refused.",
         "RFC 9112, 6.1 and 6.3",
         || {
             let codings = [
@@ -369,8 +369,8 @@ pub(super) static RULES: &[Rule] = &[
             each(codings, |coding| coded("HTTP/1.1", "", coding))
         },
     )
-    .because("No request asks for another (TE), so none may be sent; `identity` is no longer one.")
-    .late(),
+    .because("No request accepts another coding (TE), so a server must not send one; `identity` is no longer valid.")
+    .checked_late(),
     Rule::accepted(
         HELLO,
         ("transfer codings", "chunked_is_known_in_any_case"),
@@ -388,42 +388,42 @@ pub(super) static RULES: &[Rule] = &[
             each(fields, |fields| coded("HTTP/1.0", fields, "chunked"))
         },
     )
-    .late(),
+    .checked_late(),
     Rule::refused(
         Protocol,
         ("chunks", "nonsense_chunk_sizes_are_protocol"),
-        "A chunk's size that does not begin with a digit is refused.",
+        "A chunk size that does not begin with a digit is refused.",
         "RFC 9112, 7.1",
         || each(["xyz", "-", "-5", "", ";", ";a"], chunk_line),
     )
-    .or(need::chunk_faults, Incomplete),
+    .or(need!(chunk_faults), Incomplete),
     Rule::refused(
         Protocol,
         ("chunks", "signed_chunk_sizes_are_protocol"),
-        "A plus sign or a space before a chunk's size is refused.",
+        "A plus sign or a space before a chunk size is refused.",
         "RFC 9112, 7.1",
         || each(["+5", " 5", "\t5"], chunk_line),
     )
-    .needs(&[need::strict_chunks]),
+    .needs(&[need!(strict_chunks)]),
     Rule::refused(
         Protocol,
         ("chunks", "uncountable_chunk_sizes_are_protocol"),
-        "A chunk's size that no counter of 64 bits holds is refused.",
+        "A chunk size that does not fit in 64 bits is refused.",
         "RFC 9112, 7.1",
         || each(["10000000000000005", "fffffffffffffffff", "fffffffffffffffffff"], chunk_line),
     )
-    .or(need::chunk_faults, Incomplete),
+    .or(need!(chunk_faults), Incomplete),
     Rule::refused(
         Protocol,
         ("chunks", "junk_behind_a_chunk_size_is_protocol"),
-        "Behind a chunk's size there are spaces and extensions, and nothing else.",
+        "Anything but spaces and extensions after a chunk size is refused.",
         "RFC 9112, 7.1",
         || {
             let lines = ["five", "5x", "0x5", "5 5", "5,", "5\0", "5:a", "5\r;a", "5;a\rb"];
             each(lines, chunk_line)
         },
     )
-    .needs(&[need::strict_chunks]),
+    .needs(&[need!(strict_chunks)]),
     Rule::refused(
         Protocol,
         ("chunks", "chunks_without_their_crlf_are_protocol"),
@@ -434,55 +434,55 @@ pub(super) static RULES: &[Rule] = &[
             each(chunks, |chunks| chunked(&format!("{chunks}0\r\n\r\n")))
         },
     )
-    .or(need::chunk_faults, Incomplete),
+    .or(need!(chunk_faults), Incomplete),
     Rule::refused(
         Protocol,
         ("chunks", "chunk_lines_that_end_in_lf_alone_are_protocol"),
-        "The lines of a chunked body do not end in LF alone.",
+        "A line of a chunked body that ends in LF alone is refused.",
         "RFC 9112, 7.1",
         || {
             let bodies = ["5\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n", "5\r\nhello\r\n0\n\r\n"];
             each(bodies, chunked)
         },
     )
-    .needs(&[need::strict_chunks]),
+    .needs(&[need!(strict_chunks)]),
     Rule::accepted(
         HELLO,
         ("chunks", "chunk_sizes_may_be_long_and_of_either_case"),
-        "A chunk's size may have zeros before it and spaces behind it.",
+        "A chunk size may have leading zeros and trailing spaces.",
         "RFC 9112, 7.1",
         || each(["5", "005", "0000000000000005", "5 ", "5\t", "5   "], chunk_line),
     ),
     Rule::accepted(
         HELLO,
         ("chunks", "chunk_extensions_are_no_body"),
-        "Extensions behind a chunk's size are passed over: they are no body.",
+        "Extensions after a chunk size are skipped: they are not part of the body.",
         "RFC 9112, 7.1.1",
         || each(["5;a", "5;a=b", "5; a = \"b;c\"", "5 ;a", "5;", "5;\u{fc}"], chunk_line),
     ),
     Rule::accepted(
         HELLO,
         ("chunks", "long_chunk_extensions_are_no_body"),
-        "Extensions may be long.",
+        "Chunk extensions may be long.",
         "RFC 9112, 7.1.1",
         || {
             let lines = ["5;signature=0123456789abcdef", "5;name=\"a value, in quotes\";other=value"];
             each(lines, chunk_line)
         },
     )
-    .or(need::rare_forms, Protocol),
+    .or(need!(rare_forms), Protocol),
     Rule::refused(
         Protocol,
         ("chunks", "floods_of_chunk_extensions_are_protocol"),
-        "Extensions of a megabyte are refused.",
+        "Chunk extensions of a megabyte are refused.",
         "RFC 9112, 7.1.1",
         || vec![chunk_line(&format!("5;{}", "x".repeat(MEGABYTE))).into()],
     )
-    .needs(&[need::strict_chunks]),
+    .needs(&[need!(strict_chunks)]),
     Rule::accepted(
         HELLO,
         ("trailers", "trailers_are_no_body"),
-        "Fields behind the last chunk are passed over, whatever they are called.",
+        "Fields after the last chunk are skipped, whatever their names.",
         "RFC 9112, 7.1.2",
         || {
             let fields = ["X-A: a\r\n", "X-A: a\r\nX-B:\r\n", "Content-Length: 3\r\n"];
@@ -492,11 +492,11 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Protocol,
         ("trailers", "trailers_that_are_no_fields_are_protocol"),
-        "What stands behind the last chunk and is no field is refused.",
+        "Anything but fields after the last chunk is refused.",
         "RFC 9112, 7.1.2",
         || each(["X-A\r\n", "X A: a\r\n", "X-A: a\0\r\n", ": a\r\n", "X-A : a\r\n"], trailers),
     )
-    .needs(&[need::strict_chunks]),
+    .needs(&[need!(strict_chunks)]),
     Rule::refused(
         Protocol,
         ("trailers", "floods_of_trailers_are_protocol"),
@@ -507,7 +507,7 @@ pub(super) static RULES: &[Rule] = &[
             each([&*long, &*many], trailers)
         },
     )
-    .needs(&[need::strict_chunks]),
+    .needs(&[need!(strict_chunks)]),
     Rule::refused(
         Incomplete,
         ("early ends", "head_cut_anywhere_is_incomplete"),
@@ -522,7 +522,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Incomplete,
         ("early ends", "head_without_a_promise_cut_anywhere_is_incomplete"),
-        "So is a head that says Connection: close or Transfer-Encoding, or is of HTTP/1.0.",
+        "A head that ends early is also refused with Connection: close, with Transfer-Encoding, and on HTTP/1.0.",
         "RFC 9112, 8",
         || {
             let mut cuts = cut("HTTP/1.1 200 OK\r\nConnection: close\r\n", "Content-Length: 5\r\n\r\n");
@@ -531,11 +531,11 @@ pub(super) static RULES: &[Rule] = &[
             cuts
         },
     )
-    .needs(&[need::strict_heads]),
+    .needs(&[need!(strict_heads)]),
     Rule::refused(
         Incomplete,
         ("early ends", "sized_body_cut_anywhere_is_incomplete"),
-        "A body with a length is never short, wherever it is cut.",
+        "A body with a Content-Length that ends early is refused, wherever it is cut.",
         "RFC 9112, 8",
         || {
             let mut cuts = cut("HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n", "abcdefghijklmnopqrstuvwxyz");
@@ -546,22 +546,22 @@ pub(super) static RULES: &[Rule] = &[
     Rule::refused(
         Incomplete,
         ("early ends", "chunked_body_cut_anywhere_is_incomplete"),
-        "A body in chunks is never short, wherever it is cut.",
+        "A chunked body that ends early is refused, wherever it is cut.",
         "RFC 9112, 8",
         || cut(&chunked(""), "5;a=b\r\nhello\r\n10\r\n0123456789abcdef\r\n00\r\n"),
     ),
     Rule::refused(
         Incomplete,
         ("early ends", "end_within_the_trailers_is_incomplete"),
-        "A body in chunks ends with an empty line, and not before.",
+        "A chunked body that ends before its final empty line is refused.",
         "RFC 9112, 8",
         || cut(&chunked("5\r\nhello\r\n0\r\n"), "X-End: a\r\nX-B: b\r\n\r\n"),
     )
-    .needs(&[need::strict_chunks]),
+    .needs(&[need!(strict_chunks)]),
     Rule::accepted(
         HELLO,
         ("interim responses", "ten_interim_responses_are_passed_over"),
-        "Interim responses before the final one are passed over, registered or not.",
+        "Interim responses before the final one are skipped, registered or not.",
         "RFC 9110, 15.2",
         || {
             let interim = [
@@ -573,7 +573,7 @@ pub(super) static RULES: &[Rule] = &[
             each(interim, |interim| interim.to_owned() + &sized(""))
         },
     )
-    .needs(&[need::interim_responses]),
+    .needs(&[need!(interim_responses)]),
     Rule::accepted(
         HELLO,
         ("interim responses", "continue_may_have_fields"),
@@ -581,7 +581,7 @@ pub(super) static RULES: &[Rule] = &[
         "RFC 9110, 15.2.1",
         || vec![("HTTP/1.1 100 Continue\r\nX-A: a\r\n\r\n".to_owned() + &sized("")).into()],
     )
-    .or(need::rare_forms, Protocol),
+    .or(need!(rare_forms), Protocol),
     Rule::refused(
         Protocol,
         ("interim responses", "flood_of_interim_responses_is_protocol"),
@@ -589,12 +589,12 @@ pub(super) static RULES: &[Rule] = &[
         "RFC 9110, 15.2",
         || vec!["HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n".repeat(20_000).into()],
     )
-    .because("The RFC sets no limit; a server that sends them for ever would never be waited for.")
-    .needs(&[need::interim_limit]),
+    .because("The RFC sets no limit, but a client would wait forever for a server that keeps sending them.")
+    .needs(&[need!(interim_limit)]),
     Rule::refused(
         Protocol,
         ("interim responses", "switching_protocols_is_protocol"),
-        "A 101 (Switching Protocols) that nobody asked for is refused.",
+        "A 101 (Switching Protocols) without an Upgrade in the request is refused.",
         "RFC 9110, 15.2.2",
         || {
             vec![
@@ -603,12 +603,12 @@ pub(super) static RULES: &[Rule] = &[
             ]
         },
     )
-    .needs(&[need::early_head])
-    .late(),
+    .needs(&[need!(early_head)])
+    .checked_late(),
     Rule::refused(
         Protocol,
         ("interim responses", "bytes_of_another_protocol_reach_nobody"),
-        "What follows a 101 that nobody asked for is nobody's body.",
+        "Bytes after a 101 without an Upgrade in the request are not read as a body.",
         "RFC 9110, 15.2.2",
         || {
             let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n";
@@ -616,25 +616,25 @@ pub(super) static RULES: &[Rule] = &[
             bytes.iter().map(|bytes| Reply::from(head.to_owned() + bytes)).collect()
         },
     )
-    .late(),
+    .checked_late(),
     Rule::accepted(
         with_status(204, NO_BODY),
         ("no body", "no_content_may_say_anything_of_a_body"),
-        "A 204 (No Content) has no body, with a length, with chunks and without.",
+        "A 204 (No Content) has no body, whether it has a Content-Length, a Transfer-Encoding or neither.",
         "RFC 9112, 6.3",
         || each(NO_BODY_FIELDS, |fields| format!("HTTP/1.1 204 No Content\r\n{fields}\r\n")),
     ),
     Rule::accepted(
         with_status(304, NO_BODY),
         ("no body", "not_modified_may_say_anything_of_a_body"),
-        "A 304 (Not Modified) has no body, with a length, with chunks and without.",
+        "A 304 (Not Modified) has no body, whether it has a Content-Length, a Transfer-Encoding or neither.",
         "RFC 9112, 6.3",
         || each(NO_BODY_FIELDS, |fields| format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")),
     ),
     Rule::accepted(
         NO_BODY,
         ("no body", "answer_to_head_may_say_anything_of_a_body"),
-        "The answer to a HEAD has no body, with a length, with chunks and without.",
+        "The response to a HEAD has no body, whether it has a Content-Length, a Transfer-Encoding or neither.",
         "RFC 9112, 6.3",
         || {
             let heads = each(NO_BODY_FIELDS, |fields| format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
@@ -644,7 +644,7 @@ pub(super) static RULES: &[Rule] = &[
     Rule::accepted(
         with_status(204, and_closed(NO_BODY)),
         ("no body", "bytes_behind_no_content_reach_nobody"),
-        "A body behind a 204 belongs to no response, and the connection carries nothing more.",
+        "A body after a 204 is not part of any response, and the connection is not reused.",
         "RFC 9112, 9.2",
         || {
             let rest = ["Content-Length: 5\r\n\r\nhello", "\r\nhello"];
@@ -654,21 +654,21 @@ pub(super) static RULES: &[Rule] = &[
     Rule::accepted(
         with_status(304, and_closed(NO_BODY)),
         ("no body", "bytes_behind_not_modified_reach_nobody"),
-        "A body behind a 304 belongs to no response, and the connection carries nothing more.",
+        "A body after a 304 is not part of any response, and the connection is not reused.",
         "RFC 9112, 9.2",
         || vec!["HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello".into()],
     ),
     Rule::accepted(
         and_closed(NO_BODY),
         ("no body", "bytes_behind_an_answer_to_head_reach_nobody"),
-        "A body in the answer to a HEAD belongs to no response, and the connection carries nothing more.",
+        "A body after the response to a HEAD is not part of any response, and the connection is not reused.",
         "RFC 9112, 9.2",
         || vec![Reply::from(sized("")).for_head()],
     ),
     Rule::accepted(
         and_closed(HELLO),
         ("no body", "bytes_behind_a_body_end_the_connection"),
-        "Bytes behind a body belong to no response, and the connection carries nothing more.",
+        "Bytes after a body are not part of any response, and the connection is not reused.",
         "RFC 9112, 9.2",
         || {
             vec![
@@ -680,11 +680,11 @@ pub(super) static RULES: &[Rule] = &[
     Rule::accepted(
         and_closed(HELLO),
         ("no body", "bytes_behind_the_last_chunk_end_the_connection"),
-        "Bytes behind the last chunk and its trailers belong to no response either.",
+        "Bytes after the last chunk and its trailers are not part of any response, and the connection is not reused.",
         "RFC 9112, 9.2",
         || vec![chunked("5\r\nhello\r\n0\r\n\r\nmore").into()],
     )
-    .late(),
+    .checked_late(),
 ];
 
 const MEGABYTE: usize = 1 << 20;
@@ -706,7 +706,7 @@ fn status_line(line: &str) -> String {
     format!("{line}\r\nContent-Length: 5\r\n\r\nhello")
 }
 
-/// With these fields before the length.
+/// Returns a response with these fields before the Content-Length.
 fn sized(fields: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\nhello")
 }
@@ -725,18 +725,18 @@ fn chunked(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}")
 }
 
-/// With this line before the chunk.
+/// Returns a chunked response with this line before the chunk.
 fn chunk_line(line: &str) -> String {
     chunked(&format!("{line}\r\nhello\r\n0\r\n\r\n"))
 }
 
-/// With these fields behind the last chunk.
+/// Returns a chunked response with these fields after the last chunk.
 fn trailers(fields: &str) -> String {
     chunked(&format!("5\r\nhello\r\n0\r\n{fields}\r\n"))
 }
 
-/// What follows `whole` cut before each of its bytes, and then the end.
-fn cut(whole: &str, cut: &str) -> Vec<Reply> {
-    let cuts = (0..cut.len()).map(|at| format!("{whole}{}", &cut[..at]));
+/// Returns `prefix` followed by each proper prefix of `cut`, after which the server closes the connection.
+fn cut(prefix: &str, cut: &str) -> Vec<Reply> {
+    let cuts = (0..cut.len()).map(|at| format!("{prefix}{}", &cut[..at]));
     cuts.map(|bytes| Reply::from(bytes).and_close()).collect()
 }

@@ -1,4 +1,4 @@
-//! Versions of HTTP: the one that both ends speak.
+//! HTTP versions: which one the client and the server use.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ use crate::servers::{counts, origin};
 
 suite! { "versions":
     plain_http_is_http1 =>
-        "Over plain http the version is HTTP/1.1, whatever is preferred.";
+        "Over plain http the version is HTTP/1.1, whatever the session prefers.";
     http2_is_spoken_where_it_is_offered needs http2 =>
         "With a TLS server that offers HTTP/2 the version is HTTP/2.";
     http1_is_spoken_where_nothing_else_is_offered needs tls =>
-        "With a TLS server that offers HTTP/1.1 alone the version is HTTP/1.1.";
+        "With a TLS server that offers only HTTP/1.1 the version is HTTP/1.1.";
     http1_alone_is_kept_to needs tls =>
         "With Http1Only the version is HTTP/1.1, even if the server offers HTTP/2.";
     large_bodies_cross_http2_whole needs http2 =>
-        "Bodies beyond every window arrive whole over HTTP/2, in both directions.";
+        "Bodies larger than the flow-control windows arrive completely over HTTP/2, in both directions.";
     fifty_requests_at_once_over_http2 needs http2 =>
-        "Fifty requests at once over HTTP/2 get each its own answer.";
+        "Fifty requests at once over HTTP/2 each get their own response.";
     dropped_http2_request_harms_no_other needs http2 =>
-        "A request that is dropped over HTTP/2 leaves those beside and after it alone.";
+        "Dropping a request over HTTP/2 does not affect parallel or later requests.";
     dropped_http2_request_is_seen needs http2, prompt_cancel =>
-        "The server sees that a request over HTTP/2 was dropped.";
+        "The server notices that a request over HTTP/2 was dropped.";
     prior_knowledge_is_http2 needs http2_prior_knowledge =>
         "With Http2PriorKnowledge the version is HTTP/2 over plain http too.";
     prior_knowledge_is_refused_where_it_is_not_there =>
-        "A client that cannot speak HTTP/2 by prior knowledge is not built so.";
+        "With a client that does not support Http2PriorKnowledge, building such a session is an error of the kind unsupported.";
 }
 
 async fn plain_http_is_http1(context: Context) -> Result<(), Failure> {
@@ -72,13 +72,13 @@ async fn large_bodies_cross_http2_whole(context: Context) -> Result<(), Failure>
     let url = origin.url("/bytes/3000000?seed=7");
     let body = session.get(url).bytes().await?;
     let right = inflight_origin::payload::bytes(3_000_000, 7) == body;
-    check(
-        right,
-        format!("{} bytes, and not the right ones", body.len()),
-    )?;
+    check(right, format!("{} bytes, which differ", body.len()))?;
     let upload = session.put(origin.url("/upload")).body(body);
-    let seen = upload.text().await?;
-    check(seen.contains("3000000"), format!("the server read {seen}"))
+    let received = upload.text().await?;
+    check(
+        received.contains("3000000"),
+        format!("the server read {received}"),
+    )
 }
 
 async fn fifty_requests_at_once_over_http2(context: Context) -> Result<(), Failure> {
@@ -119,10 +119,10 @@ async fn dropped_http2_request_is_seen(context: Context) -> Result<(), Failure> 
     let hanging = session.get(origin.url("/hang")).text();
     let arrived = counts(&origin, "the request", |stats| stats.in_flight == 1);
     abandon(hanging, arrived).await?;
-    let seen = counts(&origin, "its end", |stats| {
+    let aborted = counts(&origin, "its end", |stats| {
         stats.aborted == 1 && stats.in_flight == 0
     });
-    seen.await.map(drop)
+    aborted.await.map(drop)
 }
 
 async fn prior_knowledge_is_http2(context: Context) -> Result<(), Failure> {

@@ -1,14 +1,14 @@
-//! How a blocking call is ended from outside.
+//! Cancellation of blocking calls.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// Ends a blocking call from another thread.
+/// Cancels a blocking call from another thread.
 ///
-/// The call registers, with [`on_cancel`](Self::on_cancel), what wakes it: shutting its socket,
-/// say. Clones share one state.
+/// The call registers a hook with [`on_cancel`](Self::on_cancel) that interrupts it: the hook shuts
+/// down its socket, for example. Clones share one state.
 ///
 /// ```
 /// use inflight_core::Cancel;
@@ -36,15 +36,15 @@ impl State {
 }
 
 impl Cancel {
-    /// A call that is not cancelled yet.
+    /// Creates a `Cancel` that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancels: runs what was registered, now, on this thread. Later calls do nothing.
+    /// Cancels the call and runs its hooks on this thread. Further calls do nothing.
     pub fn cancel(&self) {
         self.lock().cancelled = true;
-        // One at a time, so that a hook can be taken back while another one runs.
+        // One at a time, so that a guard can remove a hook while another hook runs.
         loop {
             let hook = self.lock().next_hook();
             match hook {
@@ -54,13 +54,13 @@ impl Cancel {
         }
     }
 
-    /// Whether [`cancel`](Self::cancel) was called.
+    /// Returns whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.lock().cancelled
     }
 
-    /// Runs `hook` when the call is cancelled, at once if it already is. Dropping the guard
-    /// takes the hook back.
+    /// Registers `hook`, which runs when the call is cancelled, or at once if it already is.
+    /// Dropping the guard removes the hook.
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelGuard {
         let mut state = self.lock();
         let key = state.next_key;
@@ -91,7 +91,7 @@ impl fmt::Debug for Cancel {
 
 /// Keeps a hook registered with [`Cancel::on_cancel`].
 #[derive(Debug)]
-#[must_use = "dropping the guard takes the hook back"]
+#[must_use = "dropping the guard removes the hook"]
 pub struct CancelGuard {
     cancel: Cancel,
     key: u64,
@@ -104,12 +104,12 @@ impl Drop for CancelGuard {
             let position = state.hooks.iter().position(|(key, _)| *key == self.key);
             position.map(|position| state.hooks.remove(position))
         };
-        // Not under the lock: what the hook holds may use the `Cancel` when it is dropped.
+        // Without the lock, because dropping the hook may use the `Cancel`.
         drop(taken_back);
     }
 }
 
-/// Cancels when dropped, unless it was disarmed.
+/// Cancels when it is dropped, unless it was disarmed.
 pub(crate) struct CancelOnDrop(pub(crate) Option<Cancel>);
 
 impl CancelOnDrop {

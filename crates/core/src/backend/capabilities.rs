@@ -1,21 +1,21 @@
-//! What a client can do, and what it cannot.
+//! The capabilities of clients.
 
-/// Whether something is supported, and if not, why not.
+/// Whether a client supports something, and the reason if not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
-    /// It is.
+    /// The client supports it.
     Yes,
-    /// It is not, for this reason: a sentence a user understands.
+    /// The client does not support it, for this reason: a phrase for the user.
     No(&'static str),
 }
 
 impl Support {
-    /// Whether it is supported.
+    /// Returns whether it is supported.
     pub fn is_yes(self) -> bool {
         self == Self::Yes
     }
 
-    /// Why it is not supported.
+    /// Returns why it is not supported. `None` if it is.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Yes => None,
@@ -24,21 +24,23 @@ impl Support {
     }
 }
 
-/// A number that a backend does not go beyond.
+/// A limit of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceiling {
-    /// How many at once.
+    /// The largest number at once.
     pub at_most: usize,
-    /// Of what, and whose limit it is.
+    /// What the number counts, and which component sets the limit.
     pub what: &'static str,
 }
 
-/// Declares each capability once: its meaning, its field and its name in tables.
+/// Declares each capability once: its documentation, its field and its name in tables.
 macro_rules! capabilities {
     ($($(#[$meaning:meta])* $field:ident: $name:literal,)*) => {
-        /// What a client can do. A limit of the client or of its runtime that is not here is a bug; those of
-        /// the session itself, such as how many names are looked up at once, are alike on every backend and
-        /// told where they are set.
+        /// What a client can do.
+        ///
+        /// Every limit of the client or of its runtime is listed here; a missing one is a bug.
+        /// Limits of the session itself, such as the number of concurrent lookups, are the same on
+        /// every backend and are documented where they are set.
         ///
         /// ```
         /// use inflight_core::{Capabilities, Support};
@@ -54,17 +56,18 @@ macro_rules! capabilities {
             /// The library that implements HTTP, and its version.
             pub library: &'static str,
             $($(#[$meaning])* pub $field: Support,)*
-            /// The client reads the [`Deadline`](crate::Deadline) of a request, as nothing else bounds
-            /// its calls. Others are spared the cost of carrying it.
+            /// The client reads the [`Deadline`](crate::Deadline) of a request, because nothing
+            /// else limits the time of its calls. The session omits the deadline for other clients.
             pub reads_deadline: bool,
-            /// Headers that the client adds by itself, beyond those that HTTP needs.
+            /// Headers that the client adds by itself and that HTTP does not require.
             pub added_headers: &'static [&'static str],
-            /// Limits on how much happens at once.
+            /// Limits on concurrency.
             pub ceilings: Vec<Ceiling>,
         }
 
         impl Capabilities {
-            /// A client that can do everything. Its author takes away what it cannot do.
+            /// Returns the capabilities of a client that can do everything. The client's author
+            /// then denies what it cannot do.
             pub fn all(library: &'static str) -> Self {
                 Self {
                     library,
@@ -84,96 +87,105 @@ macro_rules! capabilities {
 }
 
 capabilities! {
-    /// `https` URLs.
+    /// The client supports `https` URLs.
     tls: "tls",
-    /// HTTP/2, with a TLS server that takes it or where it is asked for.
+    /// The client speaks HTTP/2 if the TLS server supports it, or if the caller requires it.
     http2: "http2",
-    /// HTTP/2 without asking first, over plain `http` too.
+    /// The client can use HTTP/2 with prior knowledge, over plain `http` too (RFC 9113, 3.3).
     http2_prior_knowledge: "http2 prior knowledge",
-    /// A client certificate, shown to a server that asks for one.
+    /// The client presents a client certificate to a server that requests one.
     client_certificates: "client certificates",
-    /// A server's name can be left unchecked while its certificate is checked.
+    /// The client can ignore the name in a server's certificate while it checks the rest of the
+    /// certificate.
     unchecked_hostnames: "unchecked hostnames",
-    /// Why a certificate was refused is told, and not only that it was.
+    /// The client reports why it refused a certificate. Without it, [`TlsFault`](crate::TlsFault)
+    /// is always `Other`.
     tls_faults: "tls faults",
-    /// Each address is shown to an [`AddressGuard`] before a connection to it is made.
+    /// The client passes each address to the [`AddressGuard`](crate::AddressGuard) before it
+    /// connects.
     address_guard: "address guard",
-    /// Request bodies of unknown length, sent while they are produced.
+    /// The client sends a request body of unknown length while the body is produced.
     streaming_upload: "streaming upload",
-    /// A connection serves several requests, one after another.
+    /// The client sends several requests over one connection, one after another.
     connection_reuse: "connection reuse",
-    /// Requests that must not be sent twice share kept connections too.
+    /// The client uses pooled connections also for requests that must not be sent twice.
     unrepeatable_reuse: "unrepeatable reuse",
-    /// A request's body is still sent when the response has begun.
+    /// The client continues to send the request's body after the response has begun.
     full_duplex: "full duplex",
-    /// A final response that comes before the request's body was sent is the response, even if the
-    /// server then closes the connection.
+    /// The client returns a final response that arrives before the request's body has been sent,
+    /// even if the server then closes the connection.
     early_responses: "early responses",
-    /// A request that a kept connection did not answer, because it had ended, is told apart from one
-    /// that a new connection did not answer. Where not, such a request may be lost.
+    /// The client distinguishes a request that failed because its pooled connection had ended from
+    /// one that failed on a new connection. Without it, such a request may fail although it could
+    /// be resent.
     dead_connections: "dead connections",
-    /// A request that an HTTP/2 server has not processed, as it refused the stream or said GOAWAY, is
-    /// told apart from one that broke off. Where not, only idempotent requests are sent again.
+    /// The client reports that an HTTP/2 server has not processed a request, because the server
+    /// refused the stream or sent GOAWAY. Without it, the session resends only idempotent requests.
     http2_unprocessed: "http2 unprocessed",
-    /// A response over HTTP/2 that the server cuts off with RST_STREAM is incomplete, even if the frame
-    /// carries NO_ERROR.
+    /// The client treats an HTTP/2 response that the server ends with RST_STREAM as incomplete,
+    /// even if the frame carries NO_ERROR.
     http2_resets: "http2 resets",
-    /// A response that is whole stays so if its TLS connection then ends without `close_notify`.
+    /// The client accepts a complete response whose TLS connection then ends without
+    /// `close_notify`.
     missing_close_notify: "missing close_notify",
-    /// A chunk without a number is told apart from a connection that ended.
+    /// The client distinguishes an invalid chunk size from a connection that ended.
     chunk_faults: "chunk faults",
-    /// Chunks that break the grammar of RFC 9112, 7.1, are refused, even where their meaning can
+    /// The client refuses chunks that break the grammar of RFC 9112, 7.1, even if their meaning can
     /// be guessed.
     strict_chunks: "strict chunks",
-    /// Heads that break the grammar of RFC 9112 are refused, even where their meaning can be
-    /// guessed, and those that end early.
+    /// The client refuses heads that end early, and heads that break the grammar of RFC 9112, even
+    /// if their meaning can be guessed.
     strict_heads: "strict heads",
-    /// What few servers send and RFC 9112 has a recipient read: folded header values, fields of a
-    /// 100 (Continue), long chunk extensions.
+    /// The client reads rare forms that RFC 9112 requires a recipient to read: folded header
+    /// values, fields of a 100 (Continue), long chunk extensions.
     rare_forms: "rare forms",
-    /// Lines of a head that end in LF alone, and empty lines before it, are read.
+    /// The client accepts lines of a head that end in LF alone, and empty lines before a head.
     bare_lf: "bare LF",
-    /// Interim responses without an end are refused, over HTTP/1.
+    /// The client refuses an endless series of interim responses over HTTP/1.
     interim_limit: "interim limit",
-    /// A connection serves nobody after a response with both a length and chunks, after one that
-    /// the session refuses, and when the server has sent on it what nobody asked for.
+    /// The client does not reuse a connection after a response with both a length and chunks, after
+    /// a response that the session refuses, or after unsolicited data from the server.
     retired_connections: "retired connections",
-    /// The server sees the connection go as soon as a request is dropped. Where not, when the
-    /// server next sends something or at the request's deadline, whichever is first.
+    /// The client closes the connection as soon as a request is dropped. Without it, the server
+    /// notices when it next sends something or at the request's deadline, whichever is first.
     prompt_cancel: "prompt cancel",
-    /// Requests go through a proxy where one is given.
+    /// The client sends requests through a proxy if one is set.
     proxies: "proxies",
-    /// Requests to `http` URLs are sent to the proxy whole, and not through a tunnel.
+    /// The client sends requests to `http` URLs to the proxy with an absolute URL, and not through
+    /// a tunnel.
     proxied_whole: "proxied whole",
-    /// Why a proxy gave no tunnel is told apart from what the server behind one does.
+    /// The client distinguishes a proxy's refusal of a tunnel from a fault of the server behind the
+    /// proxy.
     proxy_faults: "proxy faults",
-    /// Whether a request had a new connection or a kept one is told.
+    /// The client reports whether a request used a new connection or a pooled one. Without it,
+    /// [`Stats`](crate::Stats) has no connection counts.
     connection_events: "connection events",
-    /// The response is there when its head is, before the first byte of its body.
+    /// The client returns the response when the head has arrived, before the first byte of the
+    /// body.
     early_head: "early head",
-    /// A connect that takes too long is told apart from other timeouts.
+    /// The client distinguishes a connect timeout from other timeouts.
     connect_phase: "connect phase",
-    /// Addresses of a host are tried beside each other, so that one that does not answer costs a
-    /// quarter of a second (RFC 8305).
+    /// The client tries several addresses of a host in parallel, so that an address that does not
+    /// answer costs a quarter of a second (RFC 8305).
     parallel_connects: "parallel connects",
-    /// Bodies that end with the connection, without a length.
+    /// The client reads bodies without a length, which end with the connection.
     close_delimited: "close-delimited body",
-    /// Interim responses (1xx) before the final one are passed over.
+    /// The client skips interim responses (1xx) before the final one.
     interim_responses: "interim responses",
-    /// Bytes outside ASCII in a request's header values are sent as they are.
+    /// The client sends bytes outside ASCII in a request's header values unchanged.
     opaque_request_headers: "opaque request headers",
-    /// Bytes outside ASCII in a response's header values come out as they were sent.
+    /// The client returns bytes outside ASCII in a response's header values unchanged.
     opaque_response_headers: "opaque response headers",
-    /// Methods beyond those of RFC 9110 and PATCH.
+    /// The client sends methods other than those of RFC 9110 and PATCH.
     extension_methods: "extension methods",
-    /// Status codes without a registered meaning.
+    /// The client accepts status codes without a registered meaning.
     unregistered_status: "unregistered status",
-    /// Nothing in the process's environment changes what the client does.
+    /// The client ignores the process's environment variables.
     ignores_environment: "ignores environment",
 }
 
 impl Capabilities {
-    /// Says that there is no TLS, and so none of its parts.
+    /// Denies TLS and the capabilities that depend on it.
     #[must_use]
     pub fn without_tls(mut self, reason: &'static str) -> Self {
         self.tls = Support::No(reason);

@@ -1,4 +1,4 @@
-//! What a client implements: one HTTP exchange.
+//! The interface of a client: one HTTP exchange.
 
 use std::fmt;
 use std::pin::Pin;
@@ -10,33 +10,35 @@ use crate::backend::capabilities::Capabilities;
 use crate::error::Error;
 use crate::message::body::{BlockingBody, Body};
 
-/// A boxed future that may move between threads.
+/// A boxed future that is `Send`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One HTTP exchange. Redirects, cookies, retries and caps are not its business: they
-/// belong to [`Session`](crate::Session), which treats every client alike.
+/// A client, which performs one HTTP exchange at a time.
 ///
-/// # What an implementation promises
+/// A client has no part in redirects, cookies, retries and limits. [`Session`](crate::Session)
+/// handles them in the same way for every client.
 ///
-/// - The future resolves at the response's head; the body streams after it.
+/// # Requirements for implementations
+///
+/// - The future resolves when the head of the response has arrived. The body streams after it.
 /// - A status is never an error.
-/// - A response that ends early is an error ([`Incomplete`](crate::ErrorKind::Incomplete)),
-///   in the head or in the body, never a short success.
+/// - A response that ends early, in the head or in the body, is an error
+///   ([`Incomplete`](crate::ErrorKind::Incomplete)).
 /// - Dropping the future or the body ends the exchange, as promptly as
-///   [`Capabilities::prompt_cancel`] says, and its connection serves nobody afterwards.
+///   [`Capabilities::prompt_cancel`] states. The client does not reuse its connection.
 /// - The client writes a request to the network at most once. Only the session resends a request,
-///   because only the session can produce the body again. The client marks the error if that is safe:
-///   [`Error::not_processed`] for every request, [`Error::on_dead_connection`] for idempotent ones
-///   (RFC 9110, 9.2.2). A library may itself resend an idempotent request whose kept connection was
-///   dead, as libcurl does.
-/// - The connection of a response that is dropped or refused serves nobody afterwards: the session
-///   refuses heads that the client has let pass, and those above its limits.
-/// - What it cannot do is in its [`Capabilities`], and asking for it is
-///   [`Unsupported`](crate::ErrorKind::Unsupported).
+///   because only the session can produce the body again. The client marks the error if that is
+///   safe: [`Error::not_processed`] for every request, [`Error::on_dead_connection`] for idempotent
+///   ones (RFC 9110, 9.2.2). A library may itself resend an idempotent request whose pooled
+///   connection was dead, as libcurl does.
+/// - The client does not reuse the connection of a response that is dropped or refused: the session
+///   refuses invalid heads that the client has accepted, and heads above its limits.
+/// - The client denies what it cannot do in its [`Capabilities`], and fails with
+///   [`Unsupported`](crate::ErrorKind::Unsupported) if a caller requests it.
 ///
-/// The URI is absolute, with scheme `http` or `https`. For a client that says
-/// [`reads_deadline`](Capabilities::reads_deadline), the moment at which the session gives up is
-/// in the request's extensions as a [`Deadline`].
+/// The URI is absolute, with the scheme `http` or `https`. For a client with
+/// [`reads_deadline`](Capabilities::reads_deadline), the request's extensions contain the session's
+/// [`Deadline`].
 ///
 /// ```
 /// use inflight_core::{Body, Capabilities, Error, Fetch, http};
@@ -56,29 +58,31 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// }
 /// ```
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends the request and returns the response's head, its body to be streamed.
+    /// Sends the request and returns the response's head with a streaming body.
     fn fetch(
         &self,
         request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send;
 
-    /// What this client can do, and what it cannot.
+    /// Returns what the client can do and what it cannot do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Completes when nothing is left of the client: no connection, and no thread of its own.
-    /// [`Session::close`](crate::Session::close) asks for it, drops the client and waits. For a
-    /// client that is gone when it is dropped there is nothing to wait for.
+    /// Returns a future that completes when the client's connections and threads have ended.
+    ///
+    /// [`Session::close`](crate::Session::close) calls this method, drops the client and awaits the
+    /// future. The default completes at once, for a client that ends when it is dropped.
     fn ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
 }
 
-/// A client whose calls block. It becomes a [`Fetch`] through
-/// [`Offload`](crate::Offload) (on a runtime's blocking pool) or [`Inline`](crate::Inline)
-/// (inside `poll`, to show the harm).
+/// A client with blocking calls.
 ///
-/// The promises are those of [`Fetch`], with one more: when `cancel` fires, a call that blocks,
-/// in the head or in a read of the body, returns within moments.
+/// [`Offload`](crate::Offload) turns it into a [`Fetch`] on a runtime's blocking pool.
+/// [`Inline`](crate::Inline) calls it inside `poll`, to demonstrate the harm.
+///
+/// The requirements are those of [`Fetch`], and one more: when `cancel` fires, a blocking call, in
+/// the head or in a read of the body, returns promptly.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -116,32 +120,32 @@ pub trait Fetch: Send + Sync + 'static {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait FetchBlocking: Send + Sync + 'static {
-    /// Sends the request and returns the response's head; the body's reader blocks too.
+    /// Sends the request and returns the response's head. Reads of the body block too.
     fn fetch_blocking(
         &self,
         request: http::Request<BlockingBody>,
         cancel: &Cancel,
     ) -> Result<http::Response<BlockingBody>, Error>;
 
-    /// What this client can do, and what it cannot.
+    /// Returns what the client can do and what it cannot do.
     fn capabilities(&self) -> Capabilities;
 }
 
-/// The moment at which an exchange is given up, as a request's extension.
+/// The deadline of an exchange, as a request extension.
 ///
-/// The session enforces it for every client by dropping the exchange; a client whose calls
-/// cannot be interrupted reads it to bound them.
+/// The session enforces the deadline for every client by dropping the exchange. A client whose
+/// calls cannot be interrupted uses the deadline to limit them.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
-/// A request extension: the request must not use a kept connection.
+/// A request extension that forbids pooled connections for the request.
 ///
-/// The session inserts it when it sends a request again because a kept connection had ended. Other
-/// connections that were kept at the same time may have ended as well.
+/// The session inserts it when it resends a request because a pooled connection had ended. Other
+/// idle connections may have ended at the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct NewConnection;
 
-/// The object-safe twin of [`Fetch`], so that a session is one type whatever its client.
+/// The object-safe counterpart of [`Fetch`], so that a session has the same type for every client.
 pub(crate) trait DynFetch: Send + Sync {
     fn fetch_boxed(
         &self,
@@ -164,14 +168,14 @@ impl<F: Fetch> DynFetch for F {
     }
 }
 
-/// A decorator with the client that it was given: a session waits for both to end, as a decorator
-/// need not know of [`Fetch::ended`].
-pub(crate) struct Wrapped<F> {
+/// A wrapper with the client that it wraps. A session waits for both to end, because the wrapper
+/// may not implement [`Fetch::ended`].
+pub(crate) struct WrappedClient<F> {
     pub(crate) client: F,
     pub(crate) below: Arc<dyn DynFetch>,
 }
 
-impl<F: Fetch> DynFetch for Wrapped<F> {
+impl<F: Fetch> DynFetch for WrappedClient<F> {
     fn fetch_boxed(
         &self,
         request: http::Request<Body>,
@@ -188,7 +192,7 @@ impl<F: Fetch> DynFetch for Wrapped<F> {
     }
 }
 
-/// A session's client, whichever it is: what [`SessionBuilder::wrap`] gives to a decorator.
+/// The client of a session, of any type. [`SessionBuilder::wrap`] passes it to a wrapper.
 ///
 /// [`SessionBuilder::wrap`]: crate::SessionBuilder::wrap
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! What a client and a runtime implement.
+//! The interfaces of clients and runtimes.
 
 // In reading order.
 pub(crate) mod cancel;

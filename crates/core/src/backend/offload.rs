@@ -1,4 +1,4 @@
-//! From a blocking client to a [`Fetch`]: beside the event loop, or inside it.
+//! Adapters that turn a blocking client into a [`Fetch`].
 
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -18,20 +18,20 @@ use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
 use crate::message::body::{BlockingBody, Body};
 
-/// How much one blocking read takes at most.
+/// The largest blocking read.
 const READ: usize = 64 * 1024;
 
-/// Runs a blocking client on a runtime's blocking pool: one call for the head and one for each
-/// piece of the body, so that a body nobody reads holds no thread.
+/// Runs a blocking client on a runtime's blocking pool.
 ///
-/// Dropping the future or the body cancels the blocking call.
+/// It makes one call for the head and one for each chunk of the body, so that an unread body
+/// occupies no thread. Dropping the future or the body cancels the blocking call.
 pub struct Offload<C> {
     client: Arc<C>,
     runtime: Arc<dyn Runtime>,
 }
 
 impl<C: FetchBlocking> Offload<C> {
-    /// The client on this runtime's blocking pool.
+    /// Creates a client that runs on this runtime's blocking pool.
     pub fn new(client: C, runtime: Arc<dyn Runtime>) -> Self {
         Self {
             client: Arc::new(client),
@@ -52,8 +52,8 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
         let result = match upload {
             None => call.await,
             Some(upload) => {
-                // The upload is driven here, in the caller's task, until the head is there:
-                // what HTTP/1.1 servers may still read after it, they have no use for.
+                // This task drives the upload until the head has arrived. HTTP/1.1 servers do not
+                // use what they read after that.
                 match select(std::pin::pin!(call), std::pin::pin!(upload)).await {
                     Either::Left((result, _)) => result,
                     Either::Right(((), call)) => call.await,
@@ -84,13 +84,14 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
     }
 }
 
-/// The blocking call is gone: with its panic, which goes on here, or with the runtime.
+/// Handles a blocking call without a result: resumes its panic, or returns the error if the runtime
+/// has ended.
 pub(crate) fn lost(error: TaskError) -> Error {
     error.resume();
     Error::new(ErrorKind::Cancelled).with_context("the runtime ended during a blocking call")
 }
 
-/// Splits a request into one with a blocking body and the future that feeds it.
+/// Splits a request into a request with a blocking body and the future that feeds it.
 fn detach_body(
     request: http::Request<Body>,
 ) -> (
@@ -103,13 +104,13 @@ fn detach_body(
         return (http::Request::from_parts(parts, body), None);
     }
     let len = body.len();
-    // What can be read by blocking calls is read by the one that sends it: were it read on the
-    // same pool, one that is full of such calls would wait for itself.
+    // The thread that sends the body also reads it. If another thread of the same pool read it, a
+    // pool full of senders would deadlock.
     if let Some(reader) = body.reader() {
         let body = BlockingBody::from_reader(reader, len);
         return (http::Request::from_parts(parts, body), None);
     }
-    // One piece under way, so that a slow server slows the producer.
+    // A capacity of one chunk, so that a slow server slows the producer down.
     let (sender, pieces) = async_channel::bounded::<Result<Bytes, Error>>(1);
     let feed = async move {
         while let Some(piece) = body.chunk().await.transpose() {
@@ -118,11 +119,11 @@ fn detach_body(
                 return;
             }
         }
-        // Only a closed channel after this message is a complete body: one that closes
-        // without it was dropped half way.
+        // The empty chunk marks a complete body. If the channel closes without it, the body was
+        // dropped early.
         let _ = sender.send(Ok(Bytes::new())).await;
     };
-    let reader = PieceReader {
+    let reader = ChunkReader {
         pieces,
         piece: Bytes::new(),
         ended: false,
@@ -131,14 +132,14 @@ fn detach_body(
     (http::Request::from_parts(parts, body), Some(feed))
 }
 
-/// The blocking end of an upload.
-struct PieceReader {
+/// The reader of an upload.
+struct ChunkReader {
     pieces: async_channel::Receiver<Result<Bytes, Error>>,
     piece: Bytes,
     ended: bool,
 }
 
-impl Read for PieceReader {
+impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() && !self.ended {
             match self.pieces.recv_blocking() {
@@ -154,7 +155,7 @@ impl Read for PieceReader {
     }
 }
 
-/// A body read piece by piece on the blocking pool.
+/// A body that is read chunk by chunk on the blocking pool.
 struct OffloadedBody {
     state: State,
     runtime: Arc<dyn Runtime>,
@@ -240,8 +241,8 @@ impl http_body::Body for OffloadedBody {
     }
 }
 
-/// One blocking read. When it is the last of a body whose length is known, also the empty read
-/// behind it, which cannot block and lets the client take its connection back.
+/// Makes one blocking read. After the last one of a body of known length, it also makes the empty
+/// read, which cannot block and lets the client reuse its connection.
 fn read_piece(mut body: BlockingBody, remaining: Option<u64>) -> (BlockingBody, io::Result<Bytes>) {
     let wanted = remaining.map_or(READ, |n| n.clamp(1, READ as u64) as usize);
     let mut buffer = BytesMut::zeroed(wanted);
@@ -264,14 +265,14 @@ fn read_uninterrupted(body: &mut BlockingBody, buffer: &mut [u8]) -> io::Result<
     }
 }
 
-/// Runs a blocking client inside `poll`, where it stops every other task of its thread: the
-/// mistake that this project is about, kept so that it can be measured.
+/// Runs a blocking client inside `poll`, where it stops every other task of its thread.
 ///
-/// Timeouts cannot interrupt it, as nobody is left to run them.
+/// This is a common mistake, and the type exists to measure its cost. Timeouts cannot interrupt the
+/// call, because no timer runs in the meantime.
 pub struct Inline<C>(Arc<C>);
 
 impl<C: FetchBlocking> Inline<C> {
-    /// The client, blocking whoever polls it.
+    /// Creates a client that blocks the thread that polls it.
     pub fn new(client: C) -> Self {
         Self(Arc::new(client))
     }
@@ -296,7 +297,7 @@ impl<C: FetchBlocking> Fetch for Inline<C> {
         let mut capabilities = self.0.capabilities();
         capabilities.streaming_upload = Support::No(NO_STREAMS);
         capabilities.prompt_cancel =
-            Support::No("a call that blocks its own event loop cannot be cancelled from it");
+            Support::No("a call that blocks the event loop cannot be cancelled from it");
         capabilities
     }
 }

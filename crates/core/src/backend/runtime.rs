@@ -1,4 +1,4 @@
-//! What the core asks of a runtime: as little as this.
+//! The interface of a runtime.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,46 +8,49 @@ use std::time::{Duration, Instant};
 use crate::backend::fetch::BoxFuture;
 use crate::backend::socket::{ConnectOptions, Socket};
 
-/// Who waits: spawns tasks, runs blocking work beside them, sleeps, and opens sockets.
+/// A runtime: it spawns tasks, runs blocking work, sleeps, and opens sockets.
 ///
-/// Object-safe, so that a session holds any runtime as `Arc<dyn Runtime>`. [`Task`](crate::Task)
-/// and [`unblock`](crate::unblock) are built on it, once for all runtimes.
+/// The trait is object-safe, so that a session holds any runtime as `Arc<dyn Runtime>`.
+/// [`Task`](crate::Task) and [`unblock`](crate::unblock) work on every runtime.
 ///
-/// Using a runtime is not entering it: see [`BlockOn`] for that.
+/// [`BlockOn`] enters a runtime from a thread outside it.
 pub trait Runtime: Send + Sync + 'static {
-    /// The runtime's name, as in `smol/hyper`.
+    /// Returns the runtime's name, for example `smol`.
     fn name(&self) -> &'static str;
 
-    /// Starts a task, detached. It must run even if nobody waits for it, and be dropped when
-    /// the runtime ends.
+    /// Starts a detached task.
+    ///
+    /// The runtime runs the task even if nothing waits for it, and drops it when the runtime ends.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
-    /// Runs work that blocks, beside the tasks. Work beyond
-    /// [`blocking_ceiling`](Self::blocking_ceiling) waits; none is lost while the runtime lives.
+    /// Runs blocking work on other threads than the tasks.
+    ///
+    /// Work above the limit of [`blocking_ceiling`](Self::blocking_ceiling) waits. The runtime
+    /// drops no work while it lives.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>);
 
-    /// Completes once `duration` has passed since the call, never earlier.
-    /// May be polled from any executor.
+    /// Returns a future that completes when `duration` has passed since the call, never earlier.
+    /// Any executor may poll it.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
-    /// The time by the clock that [`sleep`](Self::sleep) goes by: the machine's, except on a
-    /// runtime for tests.
+    /// Returns the time of the clock that [`sleep`](Self::sleep) uses: the machine's clock, except
+    /// for a test runtime.
     fn now(&self) -> Instant {
         Instant::now()
     }
 
     /// Connects to one address.
     ///
-    /// The future may be polled from any executor, and so may the socket: the runtime's reactor
-    /// wakes whoever reads or writes. A runtime without sockets returns [`no_sockets`].
+    /// Any executor may poll the future and the socket, because the runtime's reactor wakes the
+    /// task that reads or writes. A runtime without sockets returns [`no_sockets`].
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// The errors of the system.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the attempt up and closes its socket.
+    /// Dropping the future cancels the attempt and closes its socket.
     ///
     /// [`no_sockets`]: crate::no_sockets
     fn connect(
@@ -56,8 +59,8 @@ pub trait Runtime: Send + Sync + 'static {
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>>;
 
-    /// How many calls [`spawn_blocking`](Self::spawn_blocking) runs at once at most; `None`
-    /// when only the machine limits them.
+    /// Returns how many calls [`spawn_blocking`](Self::spawn_blocking) runs at once; `None` if only
+    /// the machine limits them.
     fn blocking_ceiling(&self) -> Option<usize>;
 }
 
@@ -95,15 +98,14 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
     }
 }
 
-/// Entering a runtime from a thread that is not one of its own.
+/// Enters a runtime from a thread outside it.
 ///
-/// Kept apart from [`Runtime`], which is for those who are inside: only the owner of a runtime
-/// can enter it.
+/// The trait is separate from [`Runtime`], because only the owner of a runtime can enter it.
 pub trait BlockOn {
-    /// Runs the future to its end and blocks this thread meanwhile.
+    /// Runs the future to its end and blocks this thread until then.
     ///
     /// # Panics
     ///
-    /// Where the runtime forbids it, as tokio does on one of its own threads.
+    /// If the runtime does not allow it: tokio, for example, panics on one of its own threads.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
 }

@@ -1,4 +1,4 @@
-//! Byte streams: what a runtime opens, and what a client speaks HTTP over.
+//! Byte streams, which a runtime opens and over which a client speaks HTTP.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -10,27 +10,30 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connected, non-blocking byte stream, as [`Runtime::connect`](crate::Runtime::connect) opens it.
+/// A connected, non-blocking byte stream, which [`Runtime::connect`](crate::Runtime::connect)
+/// returns.
 ///
-/// It reads and writes through tokio's I/O traits. They are traits and no more: no tokio runtime is
-/// needed. We prefer them to the traits of `futures-io` because tokio's sockets read through them into
-/// uninitialized memory, and because hyper and rustls use them without an adapter that copies.
+/// It reads and writes through tokio's I/O traits, which need no tokio runtime. The traits of
+/// `futures-io` would need an adapter that copies, because tokio's sockets read into uninitialized
+/// memory, and because hyper and rustls use tokio's traits.
 ///
-/// A runtime's adapter implements this for its own socket, or wraps that in a [`ReadinessSocket`].
+/// A runtime's adapter implements `Socket` for its own socket, or wraps that in a
+/// [`ReadinessSocket`].
 pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
     /// Reads what the system has received, without waiting: [`io::ErrorKind::WouldBlock`] if that
     /// is nothing, `Ok(0)` if the peer has ended the stream.
     ///
-    /// It asks the system and not the runtime's reactor, which may not have seen yet what has
-    /// arrived. A connection pool asks with it whether an idle connection is still open.
+    /// The call reads from the system and not from the runtime's reactor, which may not have
+    /// noticed yet what has arrived. A connection pool uses it to check whether an idle connection
+    /// is still open.
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
-/// How [`Runtime::connect`](crate::Runtime::connect) opens a socket.
+/// The options of [`Runtime::connect`](crate::Runtime::connect).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectOptions {
-    /// Whether small writes are sent at once (`TCP_NODELAY`). Default true.
+    /// Whether the system sends small writes at once (`TCP_NODELAY`). Default `true`.
     pub nodelay: bool,
 }
 
@@ -40,27 +43,25 @@ impl Default for ConnectOptions {
     }
 }
 
-/// The error of a runtime without sockets: [`io::ErrorKind::Unsupported`] with the runtime's name
-/// and the remedy.
+/// Returns the error of a runtime without sockets: [`io::ErrorKind::Unsupported`] with the
+/// runtime's name and the remedy.
 pub fn no_sockets(runtime: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
-        format!("the runtime {runtime} opens no sockets: use a client that brings its own"),
+        format!("the runtime {runtime} opens no sockets: use a client with its own sockets"),
     )
 }
 
-/// A [`Socket`] over a stream whose reactor does not remember what is readable, such as
-/// async-io's.
+/// A [`Socket`] over a stream whose reactor does not cache readiness, such as async-io's.
 ///
-/// hyper reads each time its task is woken, some five times for a request, and async-io would ask
-/// the system each time. This socket remembers that it has read all there was, from a read that
-/// came back short or empty. It then asks the system again only when the reactor has reported the
-/// stream readable.
+/// hyper reads each time its task is woken, about five times for a request, and async-io would make
+/// a system call each time. After a short or empty read, this socket makes no further system call
+/// until the reactor has reported the stream readable.
 pub struct ReadinessSocket<S> {
     stream: S,
     poll_readable: PollReadable<S>,
     read: TryRead<S>,
-    signal: Arc<Signal>,
+    signal: Arc<ReadinessWaker>,
     /// Wakes `signal`.
     waker: Waker,
     state: ReadState,
@@ -76,20 +77,20 @@ pub type TryRead<S> = fn(&S, &mut [u8]) -> io::Result<usize>;
 enum ReadState {
     /// The system may have bytes.
     Unknown,
-    /// The last read took all there was; the reactor has not been asked.
+    /// The last read took everything. The reactor has not been polled since.
     Empty,
-    /// The reactor wakes `signal` when there is something to read.
+    /// The reactor wakes `signal` when the stream is readable.
     Waiting,
 }
 
-/// The reactor wakes this, and it wakes the reader.
+/// The reactor wakes this, which wakes the reader.
 #[derive(Default)]
-struct Signal {
+struct ReadinessWaker {
     is_readable: AtomicBool,
     reader: AtomicWaker,
 }
 
-impl Wake for Signal {
+impl Wake for ReadinessWaker {
     fn wake(self: Arc<Self>) {
         self.is_readable.store(true, Ordering::SeqCst);
         self.reader.wake();
@@ -97,9 +98,9 @@ impl Wake for Signal {
 }
 
 impl<S> ReadinessSocket<S> {
-    /// A socket over `stream`, which does not block.
+    /// Creates a socket over a non-blocking `stream`.
     pub fn new(stream: S, poll_readable: PollReadable<S>, read: TryRead<S>) -> Self {
-        let signal = Arc::new(Signal::default());
+        let signal = Arc::new(ReadinessWaker::default());
         Self {
             stream,
             poll_readable,
@@ -110,11 +111,11 @@ impl<S> ReadinessSocket<S> {
         }
     }
 
-    /// Asks the reactor to wake `signal`.
+    /// Registers `signal` with the reactor.
     fn wait(&mut self) -> io::Result<()> {
         let mut cx = Context::from_waker(&self.waker);
         // The reactor may first report the readiness that the last read has used up. It reports
-        // once for each time it is asked, so a second report can only be a new one.
+        // once per poll, so a second report is a new one.
         for _ in 0..2 {
             match (self.poll_readable)(&self.stream, &mut cx) {
                 Poll::Ready(Ok(())) => {}
@@ -229,7 +230,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that hands out the reads it is given, counts them, and keeps the last waker.
+    /// A stream that returns the data it is given, counts the reads, and keeps the last waker.
     #[derive(Default)]
     struct Stream(Mutex<Inner>);
 
@@ -272,7 +273,7 @@ mod tests {
         }
     }
 
-    /// Takes all that is written.
+    /// Accepts all writes.
     impl futures_io::AsyncWrite for Stream {
         fn poll_write(
             self: Pin<&mut Self>,
@@ -310,7 +311,7 @@ mod tests {
         ReadinessSocket::new(Stream::default(), Stream::poll_readable, Stream::read)
     }
 
-    /// Reads up to eight bytes; answers how many there were.
+    /// Reads up to eight bytes and returns their number.
     fn read(socket: &mut ReadinessSocket<Stream>, task: &Arc<Task>) -> Poll<usize> {
         let waker = Waker::from(task.clone());
         let mut bytes = [0; 8];
@@ -334,7 +335,7 @@ mod tests {
         socket.stream.receive(b"bytes");
         assert_eq!((first.was_woken(), last.was_woken()), (false, true));
         assert_eq!(read(&mut socket, &last), Poll::Ready(5));
-        // The read was short: there was nothing more.
+        // The read was short, so there was no more data.
         assert!(read(&mut socket, &last).is_pending());
         assert_eq!(socket.stream.asked(), 2);
 
@@ -360,7 +361,7 @@ mod tests {
         let mut socket = socket();
         socket.stream.receive(b"one");
         assert_eq!(read(&mut socket, &task), Poll::Ready(3));
-        // Before the reactor is asked.
+        // Before the reactor is polled.
         socket.stream.receive(b"two");
         assert!(read(&mut socket, &task).is_pending());
         assert!(task.was_woken());
@@ -379,7 +380,7 @@ mod tests {
         let idle = Pin::new(&mut socket).poll_read(&mut cx, &mut buffer);
         assert!(idle.is_pending());
         assert!(socket.stream.0.lock().unwrap().reader.is_none());
-        // Who waits again is woken.
+        // A task that waits again is woken.
         assert!(read(&mut socket, &task).is_pending());
         socket.stream.receive(b"two");
         assert!(task.was_woken());

@@ -1,4 +1,4 @@
-//! A task on any runtime: cancelled on drop, with its panic as a value.
+//! A task on any runtime, which is cancelled on drop and returns a panic as a value.
 
 use std::any::Any;
 use std::fmt;
@@ -17,10 +17,10 @@ use sync_wrapper::SyncWrapper;
 
 use crate::backend::runtime::Runtime;
 
-/// A task that was started with [`Task::spawn`]. Awaiting it gives its output.
+/// A task that [`Task::spawn`] has started. Awaiting it returns its output.
 ///
-/// Dropping it cancels the task, which stops at its next yield; [`detach`](Self::detach) lets
-/// it run on. This is the same on every runtime, whatever the runtime's own handles do.
+/// Dropping the task cancels it at its next yield. [`detach`](Self::detach) lets it run to its end.
+/// Both hold on every runtime, whatever the runtime's own handles do.
 ///
 /// ```
 /// use inflight_core::{BlockOn, Task};
@@ -38,18 +38,18 @@ use crate::backend::runtime::Runtime;
 ///
 /// # Cancel safety
 ///
-/// Awaiting `&mut task` may be given up and taken up again.
+/// Awaiting `&mut task` may be cancelled and repeated.
 pub struct Task<T> {
     shared: Arc<Shared<T>>,
     is_detached: bool,
 }
 
-/// Why a task has no output.
+/// The reason why a task has no output.
 #[derive(Debug)]
 pub enum TaskError {
-    /// It panicked.
+    /// The task panicked.
     Panicked(Panic),
-    /// It was cancelled, or its runtime ended before it did.
+    /// The task was cancelled, or its runtime ended first.
     Cancelled,
 }
 
@@ -73,7 +73,7 @@ impl<T: Send + 'static> Task<T> {
         });
         runtime.spawn(Box::pin(Work {
             future: Some(AssertUnwindSafe(future).catch_unwind()),
-            teller: Teller(Some(Arc::clone(&shared))),
+            teller: CompletionGuard(Some(Arc::clone(&shared))),
         }));
         Self {
             shared,
@@ -83,20 +83,20 @@ impl<T: Send + 'static> Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Lets the task run on; its output is lost.
+    /// Lets the task run to its end. Its output is lost.
     pub fn detach(mut self) {
         self.is_detached = true;
     }
 
-    /// Asks the task to stop at its next yield. Awaiting it then gives
-    /// [`TaskError::Cancelled`], unless it had finished already.
+    /// Cancels the task at its next yield. Awaiting it then returns [`TaskError::Cancelled`],
+    /// unless it had already finished.
     pub fn cancel(&self) {
         self.forbid();
         self.shared.work.wake();
     }
 
-    /// Keeps the task from going on, without the wake that would end it now. Of several tasks
-    /// none profits from the end of another when all are forbidden before the first is cancelled.
+    /// Stops the task at its next poll, without waking it. If a batch forbids all its tasks before
+    /// it cancels the first, no task runs on because another one ended.
     pub(crate) fn forbid(&self) {
         self.shared.is_cancelled.store(true, Ordering::SeqCst);
     }
@@ -110,7 +110,7 @@ impl<T> Future for Task<T> {
         let mut outcome = self.shared.outcome();
         match outcome.take() {
             Some(result) => {
-                // For who asks again.
+                // For a caller that polls again.
                 *outcome = Some(Err(TaskError::Cancelled));
                 Poll::Ready(result)
             }
@@ -133,13 +133,13 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-/// What a task and its owner know of each other.
+/// The state that a task and its owner share.
 struct Shared<T> {
     is_cancelled: AtomicBool,
-    /// Wakes the task, to see that it is cancelled.
+    /// Wakes the task when it is cancelled.
     work: AtomicWaker,
     outcome: Mutex<Option<Result<T, TaskError>>>,
-    /// Wakes who waits for the outcome.
+    /// Wakes the task that waits for the outcome.
     owner: AtomicWaker,
 }
 
@@ -154,12 +154,13 @@ impl<T> Shared<T> {
 }
 
 pin_project! {
-    /// What a task runs: the future, until it is cancelled.
+    /// The future of a task, until it is cancelled.
     struct Work<F: Future> {
         #[pin]
         future: Option<CatchUnwind<AssertUnwindSafe<F>>>,
-        // After the future: who hears that it has ended may count on what its drop does.
-        teller: Teller<F::Output>,
+        // After the future, so that the future is dropped before the owner learns that the task has
+        // ended.
+        teller: CompletionGuard<F::Output>,
     }
 }
 
@@ -181,7 +182,7 @@ impl<F: Future> Future for Work<F> {
                 }
                 Poll::Pending => {
                     shared.work.register(cx.waker());
-                    // It may have been cancelled before there was whom to wake.
+                    // The task may have been cancelled before the waker was registered.
                     if !shared.is_cancelled() {
                         return Poll::Pending;
                     }
@@ -194,10 +195,11 @@ impl<F: Future> Future for Work<F> {
     }
 }
 
-/// Tells the owner how the task ended: by its drop, too, when the runtime ends before the task.
-struct Teller<T>(Option<Arc<Shared<T>>>);
+/// Passes the outcome to the owner. If the runtime drops the task early, the outcome is
+/// `Cancelled`.
+struct CompletionGuard<T>(Option<Arc<Shared<T>>>);
 
-impl<T> Teller<T> {
+impl<T> CompletionGuard<T> {
     fn tell(&mut self, result: Result<T, TaskError>) {
         if let Some(shared) = self.0.take() {
             *shared.outcome() = Some(result);
@@ -206,14 +208,14 @@ impl<T> Teller<T> {
     }
 }
 
-impl<T> Drop for Teller<T> {
+impl<T> Drop for CompletionGuard<T> {
     fn drop(&mut self) {
         self.tell(Err(TaskError::Cancelled));
     }
 }
 
-/// Runs work that blocks on the runtime's pool and waits for its result. The work starts with
-/// the call, not with the first poll.
+/// Runs blocking work on the runtime's blocking pool and waits for its result. The work is queued
+/// by the call, not by the first poll.
 ///
 /// ```
 /// use inflight_core::{BlockOn, unblock};
@@ -226,12 +228,12 @@ impl<T> Drop for Teller<T> {
 ///
 /// # Errors
 ///
-/// [`TaskError::Panicked`] with the work's panic; [`TaskError::Cancelled`] when the runtime
-/// ended before the work began.
+/// [`TaskError::Panicked`] if the work panics. [`TaskError::Cancelled`] if the runtime ends before
+/// the work has begun.
 ///
 /// # Cancel safety
 ///
-/// Work that has begun runs to its end although nobody waits for it any more.
+/// If the future is dropped, work that has begun still runs to its end.
 pub fn unblock<T, W>(
     runtime: &dyn Runtime,
     work: W,
@@ -258,9 +260,7 @@ where
 }
 
 impl TaskError {
-    /// Continues a panic in this thread, as `JoinHandle::join().unwrap()` would not.
-    ///
-    /// Returns when the task was cancelled.
+    /// Resumes the task's panic in this thread. Returns if the task was cancelled.
     pub fn resume(self) {
         if let Self::Panicked(panic) = self {
             panic.resume();
@@ -292,17 +292,17 @@ impl Panic {
         }
     }
 
-    /// The panic's message, where it has one.
+    /// Returns the panic's message, or a placeholder if it has none.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Continues the panic in this thread.
+    /// Resumes the panic in this thread.
     pub fn resume(self) -> ! {
         std::panic::resume_unwind(self.payload.into_inner())
     }
 
-    /// What was given to `panic!` or `panic_any`.
+    /// Returns the value that was passed to `panic!` or `panic_any`.
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         self.payload.into_inner()
     }

@@ -1,4 +1,4 @@
-//! Which addresses a client may connect to.
+//! Guards, which decide to which addresses a client may connect.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,21 +9,24 @@ pub use ipnet::IpNet;
 
 use crate::error::{Error, ErrorKind};
 
-/// Decides which addresses a client connects to: for programs that fetch what others name, and
-/// must not be talked into reaching the machine they run on, or the network behind it.
+/// A rule for the addresses to which a client may connect.
 ///
-/// Each address is judged when a connection to it is to be made, whether a name led there, the
-/// URL had it in the place of a name, or a redirect did. It is the address that is connected to, so
-/// a name that leads elsewhere the next time it is looked up gains nothing. A name with several
-/// addresses is connected to at those that pass. Where none does, nothing is sent, and the error is
-/// of the kind [`Connect`](ErrorKind::Connect) with an [`AddressRefused`]; it is never retried.
+/// A guard is for programs that fetch URLs from untrusted sources. Such a URL must not make the
+/// program connect to its own machine or to the network behind it (server-side request forgery).
 ///
-/// A request that finds a connection kept needs none, and that one was judged when it was made.
-/// Through a proxy, the address that is connected to is the proxy's: where it connects to is its
-/// own to guard.
+/// The guard checks each address when a connection to it is about to be made, whether the address
+/// comes from a lookup, from the URL itself or from a redirect. Because the client connects to the
+/// checked address, a name that resolves differently the next time (DNS rebinding) does not bypass
+/// the guard. If a name has several addresses, the client connects to those that the guard allows.
+/// If it allows none, nothing is sent. The error then has the kind [`Connect`](ErrorKind::Connect)
+/// and the source [`AddressRefused`], and is never retried.
 ///
-/// A client that gives no say over its addresses
-/// ([`address_guard`](crate::Capabilities::address_guard)) cannot be built with a guard.
+/// A request on a pooled connection needs no check, because the guard checked the connection when
+/// it was made. With a proxy, the guard checks the proxy's address. The proxy itself decides to
+/// which addresses it connects.
+///
+/// Building a client with a guard fails for a client without
+/// [`address_guard`](crate::Capabilities::address_guard).
 ///
 /// ```
 /// use inflight_core::AddressGuard;
@@ -47,15 +50,16 @@ enum Rule {
 }
 
 impl AddressGuard {
-    /// Lets addresses pass that the whole internet reaches, as IANA's registries of special-purpose
-    /// addresses (RFC 6890) and of the multicast ones tell them from all others.
+    /// Returns a guard that allows the addresses that are reachable from the whole internet, by
+    /// IANA's registries of special-purpose addresses (RFC 6890) and of multicast addresses.
     ///
-    /// Refused are the unspecified, loopback, private (RFC 1918), shared (100.64.0.0/10),
-    /// link-local, multicast, broadcast, documentation, benchmarking and reserved ones; of IPv6
-    /// also unique local and site-local ones, and all that stand for an IPv4 address, whichever it
-    /// is: mapped, compatible and translated ones, NAT64, 6to4 and Teredo. In a network where
-    /// NAT64 is the way to IPv4, [`allow`](Self::allow) `64:ff9b::/96`: what it then leads to is
-    /// the translator's to guard.
+    /// It refuses unspecified, loopback, private (RFC 1918), shared (100.64.0.0/10), link-local,
+    /// multicast, broadcast, documentation, benchmarking and reserved addresses. Of IPv6 it also
+    /// refuses unique local and site-local addresses, and every address that stands for an IPv4
+    /// address: mapped, compatible and translated addresses, NAT64, 6to4 and Teredo.
+    ///
+    /// In a network that reaches IPv4 through NAT64, [`allow`](Self::allow) `64:ff9b::/96`. The
+    /// translator then has to guard the IPv4 addresses.
     pub fn public() -> Self {
         Self {
             rule: Rule::Public,
@@ -63,9 +67,11 @@ impl AddressGuard {
         }
     }
 
-    /// Lets those pass that `allows` says. It is asked for each connection, on any thread, and must
-    /// not block. An IPv4-mapped address (`::ffff:127.0.0.1`) is shown to it as the IPv4 address,
-    /// which is what the system connects to.
+    /// Returns a guard that allows the addresses for which `allows` returns `true`.
+    ///
+    /// The guard calls `allows` for each connection, on any thread, so it must not block. `allows`
+    /// gets an IPv4-mapped address (`::ffff:127.0.0.1`) as the IPv4 address to which the system
+    /// connects.
     ///
     /// ```
     /// use inflight_core::AddressGuard;
@@ -81,8 +87,9 @@ impl AddressGuard {
         }
     }
 
-    /// Lets the addresses of this network pass too, whatever else is said of them. The network is
-    /// compared with an address as it is written: `127.0.0.0/8` does not stand for
+    /// Allows all addresses of a network, whatever the guard's rule.
+    ///
+    /// The network is compared with the address as written: `127.0.0.0/8` does not contain
     /// `::ffff:127.0.0.1`.
     #[must_use]
     pub fn allow(mut self, network: IpNet) -> Self {
@@ -90,11 +97,11 @@ impl AddressGuard {
         self
     }
 
-    /// Whether a connection to this address may be made.
+    /// Checks whether the client may connect to an address.
     ///
     /// # Errors
     ///
-    /// The refusal, with its reason.
+    /// [`AddressRefused`], with the reason.
     pub fn check(&self, address: SocketAddr) -> Result<(), AddressRefused> {
         let ip = address.ip();
         if self.allowed.iter().any(|network| network.contains(&ip)) {
@@ -104,7 +111,7 @@ impl AddressGuard {
             Rule::Public => special(ip),
             Rule::Custom(allows) => {
                 let address = SocketAddr::new(ip.to_canonical(), address.port());
-                (!allows(address)).then_some("the program's own rule refuses it")
+                (!allows(address)).then_some("the program's custom rule refuses it")
             }
         };
         match reason {
@@ -113,11 +120,11 @@ impl AddressGuard {
         }
     }
 
-    /// Those of a host's addresses that pass.
+    /// Returns the addresses of a host that the guard allows.
     ///
     /// # Errors
     ///
-    /// When none does.
+    /// If it allows none.
     pub(crate) fn filter(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
         let mut refused = None;
         let mut addresses = addresses;
@@ -148,8 +155,8 @@ impl fmt::Debug for AddressGuard {
     }
 }
 
-/// An address that the session's [`AddressGuard`] refuses: the cause of an error of the kind
-/// [`Connect`](ErrorKind::Connect), where [`Error::address_refused`] finds it.
+/// An address that the session's [`AddressGuard`] refuses. It is the source of an error of kind
+/// [`Connect`](ErrorKind::Connect): see [`Error::address_refused`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressRefused {
     address: SocketAddr,
@@ -157,12 +164,12 @@ pub struct AddressRefused {
 }
 
 impl AddressRefused {
-    /// The address. Of several, the first.
+    /// Returns the address. If the guard refused several, it is the first.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Why it is refused, as in `it is link-local`.
+    /// Returns the reason, for example `it is link-local`.
     pub fn reason(&self) -> &'static str {
         self.reason
     }
@@ -185,13 +192,14 @@ impl From<AddressRefused> for Error {
 }
 
 impl Error {
-    /// The address that the session's [`AddressGuard`] refused, when that is the error's cause.
+    /// Returns the address that the session's [`AddressGuard`] refused, if that is the source of
+    /// the error.
     pub fn address_refused(&self) -> Option<&AddressRefused> {
         self.source()?.downcast_ref()
     }
 }
 
-/// What an address is, if it is not one that the whole internet reaches.
+/// Returns why an address is not reachable from the whole internet, or `None` if it is.
 fn special(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(ip) => special_v4(ip),
@@ -218,30 +226,30 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
     let bits = ip.to_bits();
     let within = |(net, len, _): &&Net6| (bits ^ net.to_bits()) >> (128 - len) == 0;
     let found = SPECIAL_V6.iter().find(within).map(|(_, _, what)| *what);
-    // Nothing else has been handed out (RFC 4291, 2.4).
+    // IANA has allocated no other addresses (RFC 4291, 2.4).
     let global = (ip.segments()[0] & 0xe000) == 0x2000;
     found.or((!global).then_some("it is reserved"))
 }
 
-/// The first three bytes, how many bits count, and what it is.
+/// The first three bytes, the number of bits to compare, and the reason.
 type Net4 = ([u8; 3], u32, &'static str);
 
 const SPECIAL_V4: &[Net4] = &[
     ([0, 0, 0], 8, "it is unspecified"),
     ([10, 0, 0], 8, "it is private"),
-    ([100, 64, 0], 10, "it is shared by a provider's customers"),
+    ([100, 64, 0], 10, "it is shared address space"),
     ([127, 0, 0], 8, "it is loopback"),
     ([169, 254, 0], 16, "it is link-local"),
     ([172, 16, 0], 12, "it is private"),
     ([192, 0, 0], 24, "it is for protocols"),
     ([192, 0, 2], 24, "it is for documentation"),
-    ([192, 88, 99], 24, "it is a 6to4 relay's"),
+    ([192, 88, 99], 24, "it is a 6to4 relay"),
     ([192, 168, 0], 16, "it is private"),
     ([198, 18, 0], 15, "it is for benchmarks"),
     ([198, 51, 100], 24, "it is for documentation"),
     ([203, 0, 113], 24, "it is for documentation"),
     ([224, 0, 0], 4, "it is multicast"),
-    // The broadcast address among them.
+    // This range includes the broadcast address.
     ([240, 0, 0], 4, "it is reserved"),
 ];
 
@@ -269,7 +277,7 @@ const SPECIAL_V6: &[Net6] = &[
         48,
         "it is an IPv4 address behind NAT64",
     ),
-    (net6(0x100, 0, 0, 0, 0), 64, "it leads nowhere"),
+    (net6(0x100, 0, 0, 0, 0), 64, "it is discard-only"),
     (
         net6(0x2001, 0, 0, 0, 0),
         32,
@@ -300,7 +308,7 @@ mod tests {
         refused.map(|refused| refused.reason())
     }
 
-    /// The first and the last address of each range, and what it is.
+    /// The first and the last address of each range, and a part of the reason.
     const RANGES: &[(&str, &str, &str)] = &[
         ("0.0.0.0", "0.255.255.255", "unspecified"),
         ("10.0.0.0", "10.255.255.255", "private"),
@@ -324,7 +332,7 @@ mod tests {
         ("::ffff:0:0:0", "::ffff:0:ffff:ffff", "translated"),
         ("64:ff9b::", "64:ff9b::ffff:ffff", "NAT64"),
         ("64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "NAT64"),
-        ("100::", "100::ffff:ffff:ffff:ffff", "nowhere"),
+        ("100::", "100::ffff:ffff:ffff:ffff", "discard"),
         ("2001::", "2001:0:ffff:ffff:ffff:ffff:ffff:ffff", "Teredo"),
         (
             "2001:2::",

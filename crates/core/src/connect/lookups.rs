@@ -1,12 +1,13 @@
-//! Look-ups under way: one for each name, few at once, and none that nobody waits for in the way
-//! of the others.
+//! Name lookups that requests share.
 //!
-//! Whoever asks for a name joins its look-up. Who finds none puts one up, and whichever of those
-//! that wait for it first gets a permit starts it, so that one who leaves leaves nothing undone.
-//! A look-up that nobody waits for any more is given up: nothing ends a call of the system's, so it
-//! runs on, but no longer on its permit, up to a number of such calls.
+//! Requests for the same name join one lookup. A permit limits how many lookups run at once. The first
+//! waiter that gets a permit starts the lookup, so that a waiter which is dropped leaves nothing undone.
+//!
+//! Nothing can interrupt a lookup by the system. If all its waiters are dropped, it runs on, but it
+//! releases its permit, unless too many such lookups already run.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,14 +26,14 @@ use crate::backend::task::Panic;
 use crate::connect::resolve::Resolve;
 use crate::error::{Error, ErrorKind, Phase};
 
-/// How many look-ups run at once that somebody waits for: enough to be no bottleneck, few enough
-/// to leave the runtime's blocking pool to others.
-const AT_ONCE: usize = 32;
+/// How many awaited lookups run at once: enough to be no bottleneck, and few enough to leave threads of
+/// the runtime's blocking pool to others.
+const MAX_AWAITED: usize = 32;
 
-/// How many may run beside them that nobody waits for. Those beyond keep their permits.
-const GIVEN_UP: usize = 64;
+/// How many abandoned lookups run beside them. Further ones keep their permits.
+const MAX_ABANDONED: usize = 64;
 
-/// The look-ups of one client.
+/// The lookups of one client.
 pub(crate) struct SharedLookups {
     resolve: Arc<dyn Resolve>,
     limit: Option<Duration>,
@@ -43,40 +44,38 @@ pub(crate) struct SharedLookups {
 #[derive(Default)]
 struct State {
     next: u64,
-    flights: HashMap<u64, Flight>,
-    /// Those that can be joined.
-    joinable: HashMap<Name, u64>,
-    /// How many were given up, run on, and hold no permit.
-    given_up: usize,
-    /// The permits of those beyond.
+    lookups: HashMap<u64, Lookup>,
+    /// The lookups that can be joined.
+    joinable: HashMap<HostAndPort, u64>,
+    /// How many abandoned lookups run without a permit.
+    abandoned: usize,
+    /// The permits of the further abandoned lookups.
     kept: Vec<SemaphoreGuardArc>,
 }
 
-type Name = (Arc<str>, u16);
+type HostAndPort = (Arc<str>, u16);
 
-/// A look-up that has not ended.
-struct Flight {
+/// A lookup that has not ended.
+struct Lookup {
     waiting: usize,
     started: Option<Instant>,
-    /// While it runs and somebody waits for it.
+    /// Held while the lookup runs and has waiters.
     permit: Option<SemaphoreGuardArc>,
-    /// Goes with the work, once it is started.
-    end: Option<Sender<Never>>,
+    /// Moves into the work when it starts.
+    end: Option<Sender<Infallible>>,
     outcome: Arc<Outcome>,
 }
 
 struct Outcome {
-    answer: OnceLock<Answer>,
-    /// Closes when there is an answer, or when there will be none.
-    ended: Receiver<Never>,
+    answer: OnceLock<LookupResult>,
+    /// Closes when there is a result, or when there will be none.
+    ended: Receiver<Infallible>,
 }
 
-enum Never {}
-
-enum Answer {
+enum LookupResult {
     Found(Vec<SocketAddr>),
     Failed(Arc<io::Error>),
-    /// The first who looks goes on with the panic; the others are told what it said.
+    /// The first waiter resumes the panic. The others get its message.
     Panicked(Mutex<Option<Panic>>, String),
 }
 
@@ -88,14 +87,14 @@ impl SharedLookups {
         Arc::new(Self {
             resolve,
             limit,
-            permits: Arc::new(Semaphore::new(AT_ONCE)),
+            permits: Arc::new(Semaphore::new(MAX_AWAITED)),
             state: Mutex::default(),
         })
     }
 
-    /// The addresses of a name. `now` and `sleep` are the caller's clock, and `spawn` runs the
-    /// look-up where it may block.
-    pub(crate) async fn ask<S: Future<Output = ()>>(
+    /// Returns the addresses of a name. `now` and `sleep` are the caller's clock. `spawn` runs the
+    /// lookup on a thread that may block.
+    pub(crate) async fn lookup<S: Future<Output = ()>>(
         self: &Arc<Self>,
         (host, port): (&str, u16),
         now: impl Fn() -> Instant,
@@ -109,12 +108,12 @@ impl SharedLookups {
         };
         match select(pin!(answer), pin!(sleep(left))).await {
             Either::Left((answer, _)) => answer,
-            Either::Right(_) => Err(waiter.late(left)),
+            Either::Right(_) => Err(waiter.timed_out(left)),
         }
     }
 
-    /// The same for a thread that waits, no longer than `timeout` or until `cancel` fires.
-    pub(crate) fn ask_blocking(
+    /// Does the same on the calling thread, until `timeout` passes or `cancel` fires.
+    pub(crate) fn lookup_blocking(
         self: &Arc<Self>,
         (host, port): (&str, u16),
         timeout: Option<Duration>,
@@ -128,7 +127,7 @@ impl SharedLookups {
         let until = limit.and_then(|limit| start.checked_add(limit));
         match (wait(answer, until, cancel), limit) {
             (Some(answer), _) => answer,
-            (None, Some(limit)) if !cancel.is_cancelled() => Err(waiter.late(limit)),
+            (None, Some(limit)) if !cancel.is_cancelled() => Err(waiter.timed_out(limit)),
             (None, _) => Err(Error::new(ErrorKind::Cancelled)),
         }
     }
@@ -138,23 +137,23 @@ impl SharedLookups {
         let state = &mut *state;
         let name = (Arc::from(host), port);
         let joined = state.joinable.get(&name).and_then(|id| {
-            let flight = state.flights.get_mut(id)?;
-            let left = self.left(flight, now);
-            // One whose time has passed is about to be given up by all who wait for it.
-            (left != Some(Duration::ZERO)).then_some((*id, flight, left))
+            let lookup = state.lookups.get_mut(id)?;
+            let left = self.left(lookup, now);
+            // The waiters of a lookup whose time has passed are about to drop it.
+            (left != Some(Duration::ZERO)).then_some((*id, lookup, left))
         });
-        let (id, flight, left) = match joined {
+        let (id, lookup, left) = match joined {
             Some(joined) => joined,
             None => {
                 let id = state.next;
                 state.next += 1;
                 state.joinable.insert(name.clone(), id);
-                let flight = state.flights.entry(id).or_insert_with(Flight::new);
-                (id, flight, self.limit)
+                let lookup = state.lookups.entry(id).or_insert_with(Lookup::new);
+                (id, lookup, self.limit)
             }
         };
-        flight.waiting += 1;
-        let outcome = flight.outcome.clone();
+        lookup.waiting += 1;
+        let outcome = lookup.outcome.clone();
         Waiter {
             lookups: self.clone(),
             name,
@@ -164,32 +163,32 @@ impl SharedLookups {
         }
     }
 
-    /// How long it is waited for by one who joins it now.
-    fn left(&self, flight: &Flight, now: Instant) -> Option<Duration> {
+    /// Returns how long a waiter that joins now waits.
+    fn left(&self, lookup: &Lookup, now: Instant) -> Option<Duration> {
         let limit = self.limit?;
-        let runs = flight.started.map(|at| now.saturating_duration_since(at));
+        let runs = lookup.started.map(|at| now.saturating_duration_since(at));
         Some(limit.saturating_sub(runs.unwrap_or_default()))
     }
 
-    fn look_up(&self, (host, port): &Name) -> Answer {
+    fn run_resolver(&self, (host, port): &HostAndPort) -> LookupResult {
         match catch_unwind(AssertUnwindSafe(|| self.resolve.resolve(host, *port))) {
-            Ok(Ok(addresses)) => Answer::Found(addresses),
-            Ok(Err(error)) => Answer::Failed(Arc::new(error)),
+            Ok(Ok(addresses)) => LookupResult::Found(addresses),
+            Ok(Err(error)) => LookupResult::Failed(Arc::new(error)),
             Err(payload) => {
                 let panic = Panic::new(payload);
                 let message = panic.message().to_owned();
-                Answer::Panicked(Mutex::new(Some(panic)), message)
+                LookupResult::Panicked(Mutex::new(Some(panic)), message)
             }
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code of others runs under the lock.
+        // No foreign code runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Flight {
+impl Lookup {
     fn new() -> Self {
         let (end, ended) = async_channel::bounded(1);
         Self {
@@ -206,18 +205,18 @@ impl Flight {
 }
 
 impl State {
-    /// Lets nobody join it any more.
-    fn seal(&mut self, name: &Name, id: u64) {
+    /// Removes the lookup from those that can be joined.
+    fn seal(&mut self, name: &HostAndPort, id: u64) {
         if self.joinable.get(name) == Some(&id) {
             self.joinable.remove(name);
         }
     }
 }
 
-/// One who waits for a look-up.
+/// A waiter for a lookup.
 struct Waiter {
     lookups: Arc<SharedLookups>,
-    name: Name,
+    name: HostAndPort,
     id: u64,
     outcome: Arc<Outcome>,
     left: Option<Duration>,
@@ -229,7 +228,7 @@ impl Waiter {
         now: impl Fn() -> Instant,
         spawn: impl FnOnce(Work) -> io::Result<()>,
     ) -> Result<Vec<SocketAddr>, Error> {
-        // A channel that carries nothing: an error is its end.
+        // The channel carries no message. Its end is the signal.
         let ended = &self.outcome.ended;
         if !self.is_started() {
             let permit = self.lookups.permits.acquire_arc();
@@ -240,10 +239,12 @@ impl Waiter {
         let _ = ended.recv().await;
         let host = &*self.name.0;
         match self.outcome.answer.get() {
-            Some(Answer::Found(addresses)) if addresses.is_empty() => Err(no_address(host)),
-            Some(Answer::Found(addresses)) => Ok(addresses.clone()),
-            Some(Answer::Failed(error)) => Err(failed(host).with_shared_source(error.clone())),
-            Some(Answer::Panicked(panic, message)) => {
+            Some(LookupResult::Found(addresses)) if addresses.is_empty() => Err(no_address(host)),
+            Some(LookupResult::Found(addresses)) => Ok(addresses.clone()),
+            Some(LookupResult::Failed(error)) => {
+                Err(failed(host).with_shared_source(error.clone()))
+            }
+            Some(LookupResult::Panicked(panic, message)) => {
                 let panic = panic.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(panic) = panic {
                     panic.resume();
@@ -251,17 +252,17 @@ impl Waiter {
                 Err(failed(host).with_source(format!("the resolver panicked: {message}")))
             }
             None => Err(Error::new(ErrorKind::Cancelled)
-                .with_context("the runtime ended during a name look-up")),
+                .with_context("the runtime ended during a name lookup")),
         }
     }
 
     fn is_started(&self) -> bool {
         let state = self.lookups.state();
-        let flight = state.flights.get(&self.id);
-        flight.is_none_or(|flight| flight.started.is_some())
+        let lookup = state.lookups.get(&self.id);
+        lookup.is_none_or(|lookup| lookup.started.is_some())
     }
 
-    /// Starts the look-up, unless another one has who waits for it.
+    /// Starts the lookup, unless another waiter has started it.
     fn start(
         &self,
         permit: SemaphoreGuardArc,
@@ -270,41 +271,44 @@ impl Waiter {
     ) {
         let end = {
             let mut state = self.lookups.state();
-            let Some(flight) = state.flights.get_mut(&self.id) else {
+            let Some(lookup) = state.lookups.get_mut(&self.id) else {
                 return;
             };
-            let Some(end) = flight.end.take() else {
+            let Some(end) = lookup.end.take() else {
                 return;
             };
-            flight.started = Some(now);
-            flight.permit = Some(permit);
+            lookup.started = Some(now);
+            lookup.permit = Some(permit);
             end
         };
-        let run = Run {
+        let run = LookupGuard {
             lookups: self.lookups.clone(),
             name: self.name.clone(),
             id: self.id,
             outcome: self.outcome.clone(),
             _end: end.clone(),
         };
-        if let Err(error) = spawn(Box::new(move || run.look_up())) {
-            let _ = self.outcome.answer.set(Answer::Failed(Arc::new(error)));
+        if let Err(error) = spawn(Box::new(move || run.run_resolver())) {
+            let _ = self
+                .outcome
+                .answer
+                .set(LookupResult::Failed(Arc::new(error)));
         }
-        // Only now, so that nobody looks for an answer before the error is there.
+        // Only now, so that no waiter looks for the answer before the error is stored.
         drop(end);
     }
 
-    /// Why there is no answer in this time.
-    fn late(&self, limit: Duration) -> Error {
+    /// Returns the error of a lookup without an answer within `limit`.
+    fn timed_out(&self, limit: Duration) -> Error {
         let stuck = {
             let state = self.lookups.state();
-            let started = state.flights.get(&self.id).map(|flight| flight.started);
-            (started == Some(None) && !state.kept.is_empty()).then(|| state.given_up())
+            let started = state.lookups.get(&self.id).map(|lookup| lookup.started);
+            (started == Some(None) && !state.kept.is_empty()).then(|| state.abandoned())
         };
         let host = &*self.name.0;
         match stuck {
-            Some(given_up) => failed(host).with_context(format!(
-                "{host}: no look-up can begin before one of the {given_up} ends that were given up"
+            Some(abandoned) => failed(host).with_context(format!(
+                "{host}: no lookup can begin until one of {abandoned} abandoned lookups ends"
             )),
             None => Error::timeout(Phase::Connect)
                 .with_context(format!("no address for {host} in {limit:?}")),
@@ -313,82 +317,83 @@ impl Waiter {
 }
 
 impl State {
-    fn given_up(&self) -> usize {
-        self.given_up + self.kept.len()
+    fn abandoned(&self) -> usize {
+        self.abandoned + self.kept.len()
     }
 }
 
-/// Who leaves last gives the look-up up.
+/// The last waiter abandons the lookup.
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = self.lookups.state();
-        let Some(flight) = state.flights.get_mut(&self.id) else {
+        let Some(lookup) = state.lookups.get_mut(&self.id) else {
             return;
         };
-        flight.waiting -= 1;
-        if flight.waiting > 0 {
+        lookup.waiting -= 1;
+        if lookup.waiting > 0 {
             return;
         }
-        let (started, mut permit) = (flight.started.is_some(), flight.permit.take());
+        let (started, mut permit) = (lookup.started.is_some(), lookup.permit.take());
         state.seal(&self.name, self.id);
         if !started {
-            state.flights.remove(&self.id);
-        } else if state.given_up < GIVEN_UP {
-            state.given_up += 1;
+            state.lookups.remove(&self.id);
+        } else if state.abandoned < MAX_ABANDONED {
+            state.abandoned += 1;
         } else {
             state.kept.extend(permit.take());
         }
-        // Not under the lock: others are woken with it.
+        // Without the lock, because dropping the permit wakes other waiters.
         drop(state);
         drop(permit);
     }
 }
 
-/// A look-up that was started. Its end is when this is dropped, done or not.
-struct Run {
+/// A started lookup. Dropping it ends the lookup, with or without an answer.
+struct LookupGuard {
     lookups: Arc<SharedLookups>,
-    name: Name,
+    name: HostAndPort,
     id: u64,
     outcome: Arc<Outcome>,
-    // Dropped after the rest is settled.
-    _end: Sender<Never>,
+    // Dropped last, after the state is updated.
+    _end: Sender<Infallible>,
 }
 
-impl Run {
-    fn look_up(self) {
-        // It may have waited for its thread for longer than anybody for its answer.
+impl LookupGuard {
+    fn run_resolver(self) {
+        // All waiters may have left while the lookup waited for its thread.
         let wanted = {
             let state = self.lookups.state();
-            let flight = state.flights.get(&self.id);
-            flight.is_some_and(|flight| flight.waiting > 0)
+            let lookup = state.lookups.get(&self.id);
+            lookup.is_some_and(|lookup| lookup.waiting > 0)
         };
         if wanted {
-            let answer = self.lookups.look_up(&self.name);
+            let answer = self.lookups.run_resolver(&self.name);
             let _ = self.outcome.answer.set(answer);
         }
     }
 }
 
-impl Drop for Run {
+impl Drop for LookupGuard {
     fn drop(&mut self) {
         let mut state = self.lookups.state();
         state.seal(&self.name, self.id);
-        let flight = state.flights.remove(&self.id);
-        let mut permit = flight.and_then(|flight| flight.permit);
+        let lookup = state.lookups.remove(&self.id);
+        let mut permit = lookup.and_then(|lookup| lookup.permit);
         if permit.is_none() {
-            // It was given up. Another such one takes its place, if one keeps its permit.
+            // The lookup was abandoned. Its place goes to an abandoned lookup that still keeps its
+            // permit.
             permit = state.kept.pop();
             if permit.is_none() {
-                state.given_up -= 1;
+                state.abandoned -= 1;
             }
         }
-        // Not under the lock: others are woken with it.
+        // Without the lock, because dropping the permit wakes other waiters.
         drop(state);
         drop(permit);
     }
 }
 
-/// Waits in this thread for a future; `None` when the time has come or `cancel` has fired.
+/// Blocks this thread until the future completes. Returns `None` at `until` or when `cancel` fires.
 fn wait<F: Future>(
     mut future: Pin<&mut F>,
     until: Option<Instant>,

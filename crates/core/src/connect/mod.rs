@@ -1,4 +1,4 @@
-//! What decides where and how a client connects.
+//! The options, addresses and proxies with which a client connects.
 
 // In reading order.
 pub(crate) mod guard;

@@ -1,4 +1,4 @@
-//! What a client is built from.
+//! The options of a client.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,40 +10,46 @@ use crate::connect::resolve::{Resolve, SystemResolver};
 use crate::connect::tls::{HttpVersions, TlsOptions};
 use crate::observe::Connections;
 
-/// What a client is built from: the few things that the core cannot do itself.
+/// The options from which a client is built: how it connects.
 ///
-/// Everything else that a client would do on its own (redirects, cookies, retries, decoding,
-/// proxies from the environment) an adapter switches off.
+/// An adapter disables everything else that a client would do by itself: redirects, cookies,
+/// retries, decoding, proxies from the environment.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// How long making a connection may take, the look-up of the name included. Default 30 s.
+    /// How long making a connection may take, including the lookup of the name. Default 30 s.
     pub connect_timeout: Option<Duration>,
-    /// How long one name's look-up is waited for, within the time for the connection. A request
-    /// that joins the look-up of another waits for what is left of it. Default 15 s.
+    /// How long a connection waits for the lookup of one name, within the connect timeout. Default
+    /// 15 s.
+    ///
+    /// A request that joins a running lookup waits for the rest of that lookup's time.
     pub lookup_timeout: Option<Duration>,
-    /// How long an idle connection is kept for the next request. Default 90 s.
+    /// How long an idle connection stays in the pool. Default 90 s.
     pub idle_timeout: Duration,
-    /// How many idle connections are kept for each host. Default: as many as
-    /// [`max_idle`](Self::max_idle) leaves. libcurl has one limit for all hosts together, the smaller
-    /// of the two, which counts connections in use as well.
+    /// How many idle connections the pool keeps for each host. Default: no limit but
+    /// [`max_idle`](Self::max_idle).
+    ///
+    /// libcurl has one limit for all hosts together, which also counts connections in use. It is
+    /// the smaller of the two options.
     pub max_idle_per_host: usize,
-    /// How many idle connections are kept in all; the one that was idle for the longest makes room.
-    /// Default: half of the files that the process may have open (`ulimit -n`).
+    /// How many idle connections the pool keeps in total. Default: half of the files that the
+    /// process may open (`ulimit -n`).
+    ///
+    /// Above the limit, the pool closes the connection that has been idle for the longest time.
     pub max_idle: Option<usize>,
-    /// Whether small writes are sent at once (`TCP_NODELAY`). Default true.
+    /// Whether the system sends small writes at once (`TCP_NODELAY`). Default `true`.
     pub nodelay: bool,
-    /// How names become addresses. Default: the system's way.
+    /// The resolver for host names. Default: the system's.
     pub resolver: Arc<dyn Resolve>,
-    /// Which addresses are connected to. Default: all.
+    /// The addresses to which the client may connect. Default: all.
     pub address_guard: Option<AddressGuard>,
-    /// How `https` is secured. Default: checked against the authorities that are compiled in.
+    /// The options of TLS. Default: certificates are checked against the compiled-in authorities.
     pub tls: TlsOptions,
-    /// Which versions of HTTP are spoken. Default: HTTP/2 where a TLS server takes it.
+    /// The versions of HTTP. Default: HTTP/2 if a TLS server supports it, otherwise HTTP/1.1.
     pub versions: HttpVersions,
-    /// Which requests go through a proxy. Default: none does.
+    /// The proxies. Default: none.
     pub proxies: Proxies,
-    /// Where the client says which connections its requests have.
+    /// The counters through which the client reports its connections.
     pub connections: Connections,
 }
 

@@ -1,4 +1,4 @@
-//! Proxies: which one a request goes through, if any.
+//! The proxies through which requests go.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,10 +12,12 @@ use url::{Host, Url};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::message::auth;
 
-/// An HTTP proxy, with its credentials. Nothing prints them.
+/// An HTTP proxy, with its credentials. `Debug` and `Display` output do not contain the
+/// credentials.
 ///
-/// Requests to `http` URLs are sent to it whole (RFC 9112, 3.2.2); for `https` it is asked for a
-/// tunnel with CONNECT (RFC 9110, 9.3.6), in which TLS is spoken with the server itself.
+/// The client sends requests to `http` URLs to the proxy with an absolute URL (RFC 9112, 3.2.2).
+/// For an `https` URL, it requests a tunnel with CONNECT (RFC 9110, 9.3.6) and uses TLS with the
+/// server through the tunnel.
 ///
 /// ```
 /// use inflight_core::Proxy;
@@ -40,13 +42,15 @@ struct Credentials {
 }
 
 impl Proxy {
-    /// The proxy at `http://host:port`, or `http://user:password@host:port`, of which what URLs do
-    /// not allow is percent-encoded. Without a port it is 80, without a scheme it is `http`.
+    /// Creates a proxy from `http://host:port` or `http://user:password@host:port`.
+    ///
+    /// Characters of the credentials that URLs do not allow are percent-encoded. The default port
+    /// is 80, the default scheme `http`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] when it is no such URL: proxies that are spoken to over TLS or
-    /// SOCKS are not supported.
+    /// [`ErrorKind::InvalidUrl`] if `url` is not such a URL. Proxies over TLS or SOCKS are not
+    /// supported.
     pub fn new(url: &str) -> Result<Self, Error> {
         let invalid = |why: &str| {
             Error::new(ErrorKind::InvalidUrl).with_context(format!("the proxy's URL {why}"))
@@ -56,9 +60,9 @@ impl Proxy {
             false => format!("http://{url}"),
         };
         let mut url =
-            Url::parse(&with_scheme).map_err(|error| invalid(&format!("is none: {error}")))?;
+            Url::parse(&with_scheme).map_err(|error| invalid(&format!("is invalid: {error}")))?;
         if url.scheme() != "http" {
-            return Err(invalid(&format!("begins with {}, not http", url.scheme())));
+            return Err(invalid(&format!("uses {}, not http", url.scheme())));
         }
         let decoded = |text: &str| {
             let text = percent_decode_str(text).decode_utf8();
@@ -90,48 +94,48 @@ impl Proxy {
         })
     }
 
-    /// Its URL, without credentials.
+    /// Returns the proxy's URL, without credentials.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// Its name or address.
+    /// Returns the proxy's host name or address.
     pub fn host(&self) -> &str {
         self.uri.host().unwrap_or_default()
     }
 
-    /// Its port.
+    /// Returns the proxy's port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What goes into `Proxy-Authorization`, if it has credentials.
+    /// Returns the value of `Proxy-Authorization`, if the proxy has credentials.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         Some(&self.credentials.as_ref()?.header)
     }
 
-    /// Its user and password, for a client that makes the header itself.
+    /// Returns the user and the password, for a client that makes the header itself.
     pub fn credentials(&self) -> Option<(&str, &str)> {
         let credentials = self.credentials.as_ref()?;
         Some((&credentials.user, &credentials.password))
     }
 
-    /// What an error is that a connection to the proxy gave: one of the kind
-    /// [`Proxy`](ErrorKind::Proxy), unless it was the time.
+    /// Converts the error of a connection to the proxy. [`Connect`](ErrorKind::Connect) and
+    /// [`Resolve`](ErrorKind::Resolve) become [`Proxy`](ErrorKind::Proxy). Other kinds, such as a
+    /// timeout, stay the same.
     pub fn failed(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::Connect | ErrorKind::Resolve => Error::new(ErrorKind::Proxy)
-                .with_context(format!("{self} is not to be reached"))
+                .with_context(format!("no connection to {self}"))
                 .with_source(error),
             _ => error,
         }
     }
 
-    /// What kept the proxy from giving a tunnel, as an error of the kind
-    /// [`Proxy`](ErrorKind::Proxy).
+    /// Returns an error of kind [`Proxy`](ErrorKind::Proxy) for a failed tunnel, with its cause.
     pub fn gave_no_tunnel(&self, cause: impl Into<BoxError>) -> Error {
         Error::new(ErrorKind::Proxy)
-            .with_context(format!("{self} gave no tunnel"))
+            .with_context(format!("no tunnel through {self}"))
             .with_source(cause)
     }
 }
@@ -148,7 +152,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// Which proxy a request goes through, by its URL. Default: none.
+/// The rules by which a URL selects a proxy. Default: no proxy.
 ///
 /// ```
 /// use inflight_core::{Proxies, Proxy};
@@ -172,13 +176,13 @@ pub struct Proxies {
 enum Exception {
     Everything,
     Network(IpNet),
-    /// The domain, and those beneath it.
+    /// The domain and its subdomains.
     Domain(String, Option<u16>),
     Address(IpAddr, Option<u16>),
 }
 
 impl Proxies {
-    /// One proxy for every URL.
+    /// Uses one proxy for every URL.
     pub fn all(proxy: Proxy) -> Self {
         Self {
             http: Some(proxy.clone()),
@@ -187,23 +191,25 @@ impl Proxies {
         }
     }
 
-    /// This one for `http` URLs.
+    /// Sets the proxy for `http` URLs.
     pub fn http(mut self, proxy: Proxy) -> Self {
         self.http = Some(proxy);
         self
     }
 
-    /// This one for `https` URLs.
+    /// Sets the proxy for `https` URLs.
     pub fn https(mut self, proxy: Proxy) -> Self {
         self.https = Some(proxy);
         self
     }
 
-    /// Hosts that are reached without a proxy, in a list with commas or spaces, as in `NO_PROXY`: a
-    /// domain with all beneath it (`internal.test`, `.internal.test` and `*.internal.test` mean the
-    /// same), an address,
-    /// a network (`10.0.0.0/8`), or `*` for all; a domain or an address may have a port. Names are
-    /// not looked up for it. What is none of these is a name that no host has.
+    /// Adds hosts that are reached without a proxy, as in `NO_PROXY`: a list, separated by commas
+    /// or spaces.
+    ///
+    /// An entry is a domain with its subdomains (`internal.test`, `.internal.test` and
+    /// `*.internal.test` mean the same), an address, a network (`10.0.0.0/8`), or `*` for all
+    /// hosts. A domain or an address may have a port. Names are not looked up for the comparison.
+    /// Any other entry matches no host.
     pub fn except(mut self, list: &str) -> Self {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace());
         let entries = entries.filter(|entry| !entry.is_empty());
@@ -211,13 +217,16 @@ impl Proxies {
         self
     }
 
-    /// The proxies that environment variables name: `http_proxy`, `HTTPS_PROXY`, `ALL_PROXY` and
-    /// `NO_PROXY`, in lower case first; `var` gives their values. An empty value is none.
+    /// Returns the proxies of environment variables.
     ///
-    /// `HTTP_PROXY` in upper case is not read in a CGI program, where `REQUEST_METHOD` is set: there
-    /// a request's header `Proxy` comes as this variable (<https://httpoxy.org>).
+    /// The variables are `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`. The name in lower
+    /// case takes precedence over the one in upper case. `var` returns the value of a variable. An
+    /// empty value counts as unset.
     ///
-    /// The library never reads the environment by itself; a program may:
+    /// If `REQUEST_METHOD` is set, as in a CGI program, `HTTP_PROXY` in upper case is ignored:
+    /// there a request's header `Proxy` arrives in this variable (<https://httpoxy.org>).
+    ///
+    /// The library never reads the environment by itself. A program may:
     ///
     /// ```
     /// use inflight_core::Proxies;
@@ -228,7 +237,7 @@ impl Proxies {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] that names the variable whose value is no proxy.
+    /// [`ErrorKind::InvalidUrl`], with the name of the variable whose value is not a proxy's URL.
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
         let first = |names: &[&'static str]| {
@@ -242,7 +251,7 @@ impl Proxies {
             let proxy = Proxy::new(value.trim());
             proxy.map(Some).map_err(|error| {
                 Error::new(ErrorKind::InvalidUrl)
-                    .with_context(format!("the environment's {name}"))
+                    .with_context(format!("the environment variable {name}"))
                     .with_source(error)
             })
         };
@@ -262,7 +271,7 @@ impl Proxies {
         })
     }
 
-    /// The proxy for a request to this URL.
+    /// Returns the proxy for a request to this URL.
     pub fn of(&self, uri: &Uri) -> Option<&Proxy> {
         let https = uri.scheme() == Some(&Scheme::HTTPS);
         let proxy = match https {
@@ -275,7 +284,7 @@ impl Proxies {
         (!excepted).then_some(proxy)
     }
 
-    /// Whether every request goes straight to its server.
+    /// Returns whether every request goes directly to its server.
     pub fn is_empty(&self) -> bool {
         self.http.is_none() && self.https.is_none()
     }
@@ -307,7 +316,7 @@ fn exception(entry: &str) -> Exception {
     }
     let name = name.strip_prefix('*').unwrap_or(name);
     let name = name.trim_start_matches('.').trim_end_matches('.');
-    // As URLs have names: in lower case and ASCII.
+    // In lower case and ASCII, as names are in URLs.
     let name = match Host::parse(name) {
         Ok(Host::Domain(name)) => name,
         _ => name.to_ascii_lowercase(),
@@ -416,7 +425,7 @@ mod tests {
         assert!(excepts("::1", "http://[::1]/") && excepts("[::1]:80", "http://[::1]/"));
         assert!(excepts("fd00::/8", "http://[fd12::1]/"));
         assert!(!excepts("", "http://example.com/") && !excepts(",,", "http://example.com/"));
-        // An address is no domain.
+        // An address is not a domain.
         assert!(!excepts("2.7", "http://192.0.2.7/"));
     }
 

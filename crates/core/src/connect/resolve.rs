@@ -1,4 +1,4 @@
-//! Names become addresses here, for every client alike.
+//! Name resolution for all clients.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,7 +8,7 @@ use http::uri::Scheme;
 
 use crate::error::{Error, ErrorKind};
 
-/// How a name becomes addresses. The call may block: it never runs in an event loop.
+/// A resolver of host names. A call may block, so it never runs in an event loop.
 ///
 /// ```
 /// use std::io;
@@ -34,11 +34,11 @@ use crate::error::{Error, ErrorKind};
 /// assert!(options.resolver.resolve("pages.test", 8080).unwrap()[0].ip().is_loopback());
 /// ```
 pub trait Resolve: Send + Sync + 'static {
-    /// The addresses of `host`, in the order in which they are to be tried.
+    /// Returns the addresses of `host`, in the order in which the client tries them.
     ///
     /// # Errors
     ///
-    /// Whatever kept the name from being looked up; no addresses is an error too.
+    /// The error that made the lookup fail. An empty list is treated as an error too.
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
@@ -58,16 +58,15 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Where a request's connection goes: the host as the URL has it, and the port, its scheme's own
-/// if none is said.
+/// Returns the host of a URL and its port, or the default port of its scheme.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidUrl`] without a host.
+/// [`ErrorKind::InvalidUrl`] if there is no host.
 pub fn host_and_port(uri: &http::Uri) -> Result<(&str, u16), Error> {
     let host = uri
         .host()
-        .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("no host"))?;
+        .ok_or_else(|| Error::new(ErrorKind::InvalidUrl).with_context("the URL has no host"))?;
     let default = if uri.scheme() == Some(&Scheme::HTTPS) {
         443
     } else {
@@ -76,7 +75,7 @@ pub fn host_and_port(uri: &http::Uri) -> Result<(&str, u16), Error> {
     Ok((host, uri.port_u16().unwrap_or(default)))
 }
 
-/// The error for a connect that failed, the same from every client.
+/// Returns the error for a failed connect, which is the same for every client.
 pub fn connect_error(address: SocketAddr, error: io::Error) -> Error {
     Error::new(ErrorKind::Connect)
         .with_context(address.to_string())

@@ -1,4 +1,4 @@
-//! Looks names up for a client.
+//! The resolver of a client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,13 +14,15 @@ use crate::error::Error;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 
-/// Looks names up for a client, and gives out no address that the options'
-/// [`AddressGuard`] refuses: a client that connects to nothing else has the guard.
+/// Looks up host names for a client, and returns no address that the options' [`AddressGuard`]
+/// refuses.
 ///
-/// Those who ask for the same name at the same time share one look-up. At most 32 of them run at
-/// once that somebody waits for, and each is waited for as long as
-/// [`ClientOptions::lookup_timeout`] says. One that nobody waits for any more runs on, as nothing
-/// ends it, and is in nobody's way: up to 64 of these run beside the others.
+/// A client that connects to no other addresses supports the guard.
+///
+/// Concurrent calls for the same name share one lookup. At most 32 awaited lookups run at once. A
+/// caller waits for each as long as [`ClientOptions::lookup_timeout`] allows. Nothing can interrupt
+/// a lookup, so it runs on when all its callers have left. Up to 64 such lookups run in addition to
+/// the 32.
 #[derive(Clone)]
 pub struct Resolver {
     lookups: Arc<SharedLookups>,
@@ -28,7 +30,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// A resolver as the options want it.
+    /// Creates a resolver from the options of a client.
     pub fn new(options: &ClientOptions) -> Self {
         Self {
             lookups: SharedLookups::new(options.resolver.clone(), options.lookup_timeout),
@@ -36,18 +38,19 @@ impl Resolver {
         }
     }
 
-    /// The addresses of `host`, looked up on the runtime's blocking pool. An address in the
-    /// place of a name (`127.0.0.1`, `[::1]`) is answered at once.
+    /// Returns the addresses of `host`, looked up on the runtime's blocking pool. For a literal
+    /// address (`127.0.0.1`, `[::1]`), it returns at once.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`] when the guard refuses every address. [`ErrorKind::Resolve`] with the cause, which is that too many look-ups hang when none could
-    /// begin in time; [`ErrorKind::Timeout`] in [`Phase::Connect`](crate::Phase::Connect) when a look-up's own time has
-    /// passed.
+    /// [`ErrorKind::Connect`] if the guard refuses every address. [`ErrorKind::Resolve`] if the
+    /// lookup fails, or if it cannot begin in time because too many abandoned lookups hang.
+    /// [`ErrorKind::Timeout`] in [`Phase::Connect`](crate::Phase::Connect) if the lookup timeout
+    /// passes.
     ///
     /// # Panics
     ///
-    /// With the resolver's panic: one of those who wait for it, while the others get an error.
+    /// If the resolver panics, one of its callers resumes the panic. The others get an error.
     pub async fn lookup(
         &self,
         runtime: &dyn Runtime,
@@ -62,18 +65,20 @@ impl Resolver {
             runtime.spawn_blocking(work);
             Ok(())
         };
-        let found = self.lookups.ask((host, port), now, sleep, spawn).await?;
+        let found = self.lookups.lookup((host, port), now, sleep, spawn).await?;
         self.guarded(found)
     }
 
-    /// The same for a thread that may block. The look-up runs on a thread of its own: nothing
-    /// interrupts the system's resolver, and the runtime's pool may be full of calls that wait
-    /// for a name.
+    /// Looks up `host` like [`lookup`](Self::lookup), and blocks the calling thread.
+    ///
+    /// The lookup runs on a new thread: nothing interrupts the system's resolver, and the runtime's
+    /// pool may be full of calls that wait for a name.
     ///
     /// # Errors
     ///
-    /// As [`lookup`](Self::lookup); [`ErrorKind::Timeout`] in [`Phase::Connect`](crate::Phase::Connect) when `timeout`
-    /// passes first, [`ErrorKind::Cancelled`] when `cancel` fires.
+    /// As [`lookup`](Self::lookup). Also [`ErrorKind::Timeout`] in
+    /// [`Phase::Connect`](crate::Phase::Connect) if `timeout` passes first, and
+    /// [`ErrorKind::Cancelled`] if `cancel` fires.
     ///
     /// # Panics
     ///
@@ -94,11 +99,11 @@ impl Resolver {
         };
         let found = self
             .lookups
-            .ask_blocking((host, port), timeout, cancel, spawn)?;
+            .lookup_blocking((host, port), timeout, cancel, spawn)?;
         self.guarded(found)
     }
 
-    /// What may be connected to. All that this type gives out comes through here.
+    /// Removes the refused addresses. Every address that this type returns passes through here.
     fn guarded(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
         match &self.guard {
             None => Ok(addresses),

@@ -1,4 +1,4 @@
-//! How a client secures its connections: whom it trusts, and as whom it shows itself.
+//! TLS: the authorities that a client trusts, its own certificate, and the versions of HTTP.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::{Error, ErrorKind};
 
-/// How a client secures the connections of `https` URLs.
+/// The TLS options of a client, for `https` URLs.
 ///
-/// By default it trusts the certificate authorities that Mozilla trusts, as they were when the
-/// program was built, and checks each server's certificate, its name and its times. The list is
-/// compiled in, so that a program trusts the same servers on every machine and with every client;
-/// the machine's own store and the environment are not read.
+/// By default, the client trusts the certificate authorities that Mozilla trusted when the program
+/// was built. It checks each server's certificate, its name and its validity period. The list is
+/// compiled in, so that a program trusts the same servers on every machine and with every client.
+/// The client does not read the machine's certificate store or the environment.
 ///
-/// A client without TLS has no use for this: an `https` URL is an error there in any case.
+/// A client without TLS ignores these options and fails for every `https` URL.
 ///
 /// ```
 /// use inflight_core::{Certificate, ClientOptions};
@@ -31,18 +31,22 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TlsOptions {
-    /// Authorities that are trusted beside those that are compiled in: a company's own, say.
+    /// Authorities that are trusted in addition to the compiled-in ones: a company's own, for
+    /// example.
     pub extra_roots: Vec<Certificate>,
-    /// Trusts [`extra_roots`](Self::extra_roots) alone: no authority of the public can then vouch
-    /// for a server. Without any of them, a client cannot be built. Default false.
+    /// Trusts only [`extra_roots`](Self::extra_roots), and no public authority. Default `false`.
+    ///
+    /// Building a client fails if `extra_roots` is empty.
     pub only_extra_roots: bool,
-    /// What the client shows to a server that asks for a certificate. Default: nothing.
+    /// The certificate for servers that request one. Default: none.
     pub identity: Option<Identity>,
-    /// Accepts any certificate for any name. Whoever sits between the client and the server can
-    /// then read and change everything. Default false.
+    /// Accepts any certificate for any name. Default `false`.
+    ///
+    /// Anyone on the path between the client and the server can then read and change all data.
     pub danger_accept_invalid_certs: bool,
-    /// Accepts a certificate that is valid, but for another name. Whoever has any valid
-    /// certificate can then pass for any server. Default false.
+    /// Accepts a valid certificate for another name. Default `false`.
+    ///
+    /// Anyone with a valid certificate can then impersonate any server.
     pub danger_accept_invalid_hostnames: bool,
 }
 
@@ -51,16 +55,16 @@ pub struct TlsOptions {
 pub struct Certificate(Bytes);
 
 impl Certificate {
-    /// A certificate from its DER encoding, which is read when a client is built with it.
+    /// Creates a certificate from its DER encoding. The client parses it when it is built.
     pub fn from_der(der: impl Into<Bytes>) -> Self {
         Self(der.into())
     }
 
-    /// The certificates in a PEM file's content, in order. Other sections are passed over.
+    /// Returns the certificates in a PEM file's content, in order. Other sections are ignored.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Tls`] when there is none, or one that is no Base64.
+    /// [`ErrorKind::Tls`] if there is no certificate, or if one is not valid Base64.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Vec<Self>, Error> {
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_ref())
             .map(|der| der.map(|der| Self(Bytes::copy_from_slice(&der))))
@@ -72,7 +76,7 @@ impl Certificate {
         }
     }
 
-    /// The DER encoding.
+    /// Returns the DER encoding.
     pub fn der(&self) -> &[u8] {
         &self.0
     }
@@ -84,7 +88,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// A client's certificate with its private key. Its `Debug` does not show the key.
+/// A client certificate with its private key. `Debug` output does not contain the key.
 #[derive(Clone)]
 pub struct Identity {
     chain: Vec<Certificate>,
@@ -92,15 +96,17 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// An identity from PEM: the certificate with those that lead up to its authority, in that
-    /// order, and its key (PKCS #8, PKCS #1 or SEC 1, not encrypted). Both may be the same text.
+    /// Creates an identity from PEM.
+    ///
+    /// `chain` contains the certificate, followed by its intermediate certificates in order. `key`
+    /// contains the unencrypted private key (PKCS #8, PKCS #1 or SEC 1). Both may be the same text.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Tls`] when either is missing or cannot be read.
+    /// [`ErrorKind::Tls`] if either is missing or cannot be read.
     pub fn from_pem(chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, Error> {
         let chain = Certificate::from_pem(chain)?;
-        // What went wrong is said without a cause, so that no part of a key gets into a message.
+        // Without a source, so that no part of a key gets into a message.
         let key = PrivateKeyDer::from_pem_slice(key.as_ref())
             .map_err(|_| unreadable("no private key in the PEM text"))?;
         Ok(Self {
@@ -109,12 +115,12 @@ impl Identity {
         })
     }
 
-    /// The certificate, followed by those that lead up to its authority.
+    /// Returns the certificate, followed by its intermediate certificates.
     pub fn chain(&self) -> &[Certificate] {
         &self.chain
     }
 
-    /// The private key's DER encoding: PKCS #8, PKCS #1 or SEC 1.
+    /// Returns the private key's DER encoding: PKCS #8, PKCS #1 or SEC 1.
     pub fn key_der(&self) -> &[u8] {
         &self.key
     }
@@ -128,18 +134,18 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Which versions of HTTP a client speaks.
+/// The versions of HTTP that a client may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum HttpVersions {
-    /// HTTP/1.1 alone.
+    /// HTTP/1.1 only.
     Http1Only,
-    /// HTTP/2 where a TLS server takes it (ALPN) and the client can speak it; HTTP/1.1 with all
-    /// others, and always over plain `http`.
+    /// HTTP/2 if the TLS server supports it (ALPN) and the client does too. Otherwise, and always
+    /// over plain `http`, HTTP/1.1.
     #[default]
     PreferHttp2,
-    /// HTTP/2 alone, over plain `http` too, without asking (RFC 9113, 3.3). A client that does
-    /// not speak HTTP/2 cannot be built so.
+    /// HTTP/2 only, without negotiation, over plain `http` too (RFC 9113, 3.3). Building a client
+    /// without HTTP/2 fails.
     Http2PriorKnowledge,
 }
 

@@ -1,4 +1,4 @@
-//! The one loop behind every ending.
+//! The stream of results, on which every ending is built.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,12 +15,12 @@ use super::launch::{Job, Launch, Start};
 use super::running::Running;
 
 pin_project! {
-    /// The results of a gather as they come: what [`completed`](super::Gather::completed) gives.
+    /// A stream of a gather's results in the order of completion, from
+    /// [`completed`](super::Gather::completed).
     ///
     /// # Cancel safety
     ///
-    /// `next()` may be dropped and called again without loss. Dropping the stream cancels the
-    /// jobs.
+    /// Dropping the future of `next()` loses no result. Dropping the stream cancels the jobs.
     #[must_use = "a stream does nothing unless polled"]
     pub struct Completed<S, L, U>
     where
@@ -35,17 +35,17 @@ pin_project! {
         launch: L,
         start: Start<L, S::Item>,
         limit: usize,
-        // Pulled jobs whose results were not taken yet: with those in `finished` at most `limit`.
-        running: Running<Numbered<L::Running<S::Item>>>,
-        // How many inputs were pulled: the index of the next.
+        // Together with `finished`, at most `limit` jobs.
+        running: Running<IndexedJob<L::Running<S::Item>>>,
+        // How many inputs have been pulled. It is the index of the next one.
         pulled: usize,
         input: Input,
-        // After a cut-off: the answers that are still owed.
+        // After `until`: the results that have not been returned.
         last: VecDeque<Item<S::Item>>,
         ready_in_a_row: u32,
         // Results of jobs that finished when they started.
         finished: VecDeque<Item<S::Item>>,
-        // The last result was of those: jobs that were woken come first.
+        // The last result came from `finished`, so woken jobs come first now.
         woken_first: bool,
         never_started: Option<usize>,
     }
@@ -62,8 +62,8 @@ pin_project! {
     }
 }
 
-/// Cancels all jobs that run, and gives their indices.
-fn cancel<L: Launch, J: Job>(running: &mut Running<Numbered<L::Running<J>>>) -> Vec<usize> {
+/// Cancels all running jobs and returns their indices.
+fn cancel<L: Launch, J: Job>(running: &mut Running<IndexedJob<L::Running<J>>>) -> Vec<usize> {
     let mut unfinished = Vec::with_capacity(running.len());
     for numbered in running.jobs() {
         L::forbid::<J>(&numbered.job);
@@ -74,7 +74,7 @@ fn cancel<L: Launch, J: Job>(running: &mut Running<Numbered<L::Running<J>>>) -> 
     unfinished
 }
 
-/// After so many results without a pause the gather lets others have the thread.
+/// After this many results without a pause, the gather yields to other tasks.
 const READY_IN_A_ROW: u32 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ where
         self.pulled
     }
 
-    /// Whether the deadline came while the input could still have given more.
+    /// Returns whether `until` completed while the input may have had more jobs.
     pub(super) fn was_cut_off(self: Pin<&Self>) -> bool {
         self.input == Input::CutOff && self.never_started != Some(0)
     }
@@ -142,13 +142,14 @@ where
         let mut this = self.project();
         let is_idle = this.running.is_empty() && this.finished.is_empty();
         let over = *this.input == Input::Ended && is_idle;
-        // First of all: when the time is over, no input is pulled any more.
+        // First of all: after `until`, no input is pulled.
         if *this.input != Input::CutOff && !over && this.until.poll(cx).is_ready() {
             if *this.input == Input::Open {
                 *this.never_started = exactly(this.jobs.size_hint());
             }
             *this.input = Input::CutOff;
-            // What has finished is kept; what has not is cancelled, now, and answered for.
+            // Finished jobs keep their results. The others are cancelled now, and each gets an
+            // error.
             this.last.append(this.finished);
             while let Poll::Ready(Some(done)) = this.running.poll_next(cx) {
                 this.last.push_back(answer::<S::Item>(done));
@@ -162,14 +163,13 @@ where
         if *this.input == Input::CutOff {
             return Poll::Ready(this.last.pop_front());
         }
-        // Jobs that are ready at once must not keep the thread from everything else: from the
-        // timer behind `until`, say.
+        // Jobs that finish at once must not starve other tasks, such as the timer behind `until`.
         if *this.ready_in_a_row >= READY_IN_A_ROW {
             *this.ready_in_a_row = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Jobs that finish at once must not keep those that were woken from theirs.
+        // Jobs that finish at once must not starve the woken jobs.
         if mem::take(this.woken_first)
             && let Poll::Ready(Some(done)) = this.running.poll_next(cx)
         {
@@ -182,9 +182,9 @@ where
                     let index = *this.pulled;
                     *this.pulled += 1;
                     let job = (this.start)(this.launch, job);
-                    // All start before the first result is given out: it may be long before the
-                    // next is asked for.
-                    if let Poll::Ready(done) = this.running.start(Numbered { index, job }) {
+                    // All jobs start before the first result is returned, because the consumer may
+                    // take a long time before it polls again.
+                    if let Poll::Ready(done) = this.running.start(IndexedJob { index, job }) {
                         this.finished.push_back(answer::<S::Item>(done));
                     }
                 }
@@ -203,7 +203,7 @@ where
                 return Poll::Ready(Some(answer::<S::Item>(done)));
             }
             Poll::Ready(None) if *this.input == Input::Ended => return Poll::Ready(None),
-            // Jobs run, or none does but the input may still wake us with more.
+            // Jobs run, or the input has more jobs to come. Both wake this task.
             Poll::Ready(None) | Poll::Pending => {}
         }
         *this.ready_in_a_row = 0;
@@ -226,21 +226,21 @@ where
     }
 }
 
-/// The number of items left, if the input knows.
+/// Returns the number of items left, if it is known.
 fn exactly((lower, upper): (usize, Option<usize>)) -> Option<usize> {
     (upper == Some(lower)).then_some(lower)
 }
 
 pin_project! {
     /// A running job with the index of its input.
-    struct Numbered<F> {
+    struct IndexedJob<F> {
         index: usize,
         #[pin]
         job: F,
     }
 }
 
-impl<F: Future> Future for Numbered<F> {
+impl<F: Future> Future for IndexedJob<F> {
     type Output = (usize, F::Output);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

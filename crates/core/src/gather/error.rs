@@ -1,28 +1,28 @@
-//! How one job of many fails, and how all of them do.
+//! The errors of jobs and of whole gathers.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::backend::task::Panic;
 
-/// One job's failure: which job, and why.
+/// The error of one job, with the index of its input.
 #[derive(Debug)]
 pub struct JobError<E> {
     index: usize,
     kind: JobErrorKind<E>,
 }
 
-/// Why a job has no output.
+/// The reason why a job has no output.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum JobErrorKind<E> {
-    /// It answered with an error of its own.
+    /// The job returned an error.
     Failed(E),
-    /// It panicked; its siblings did not.
+    /// The job panicked. Other jobs are not affected.
     Panicked(Panic),
-    /// [`until`](super::Gather::until) came before its end.
+    /// [`until`](super::Gather::until) completed first.
     DeadlineExceeded,
-    /// The runtime ended before the job did.
+    /// The runtime ended first.
     Cancelled,
 }
 
@@ -31,22 +31,22 @@ impl<E> JobError<E> {
         Self { index, kind }
     }
 
-    /// The index of the job's input, from 0.
+    /// Returns the index of the job's input, from 0.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Why it failed.
+    /// Returns why the job failed.
     pub fn kind(&self) -> &JobErrorKind<E> {
         &self.kind
     }
 
-    /// Why it failed, by value.
+    /// Returns why the job failed, by value.
     pub fn into_kind(self) -> JobErrorKind<E> {
         self.kind
     }
 
-    /// The job's own error, if it answered with one.
+    /// Returns the error that the job returned, if it returned one.
     pub fn failure(&self) -> Option<&E> {
         match &self.kind {
             JobErrorKind::Failed(error) => Some(error),
@@ -78,24 +78,24 @@ impl<E: StdError + 'static> StdError for JobError<E> {
     }
 }
 
-/// What [`settled`](super::Gather::settled) gives.
+/// The results of [`settled`](super::Gather::settled).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Settled<T, E> {
     /// A result for each input that was pulled, in input order.
     pub results: Vec<Result<T, JobError<E>>>,
-    /// How many inputs were never pulled: 0 unless [`until`](super::Gather::until) came first,
-    /// and `None` when it did and the input does not know its own length.
+    /// How many inputs were never pulled. It is 0 unless [`until`](super::Gather::until) completed
+    /// first, and `None` if the length of the remaining input is unknown.
     pub never_started: Option<usize>,
 }
 
-/// What [`first`](super::Gather::first) gives when no job succeeded.
+/// The error of [`first`](super::Gather::first).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AllFailed<E> {
-    /// Every failure, in input order; none if there was no job.
+    /// Every failure, in input order. Empty if there was no job.
     pub failures: Vec<JobError<E>>,
-    /// As in [`Settled::never_started`].
+    /// How many inputs were never pulled: see [`Settled::never_started`].
     pub never_started: Option<usize>,
 }
 
@@ -103,7 +103,7 @@ impl<E> fmt::Display for AllFailed<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.failures.len() {
             0 if self.never_started == Some(0) => f.write_str("there was no job to succeed"),
-            0 => f.write_str("the deadline came before any job was started"),
+            0 => f.write_str("the deadline passed before any job started"),
             1 => f.write_str("the only job failed"),
             n => write!(f, "all {n} jobs failed"),
         }

@@ -1,4 +1,4 @@
-//! Where a job runs: in the caller's task, or in one of its own.
+//! Where jobs run: in the caller's task, or in tasks of a runtime.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -12,11 +12,11 @@ use super::error::JobErrorKind;
 use crate::backend::runtime::Runtime;
 use crate::backend::task::{Panic, Task, TaskError};
 
-/// A future of a `Result`: what a gather runs. Implemented for all of them.
+/// A future of a `Result`, which a gather can run. All such futures implement this trait.
 pub trait Job: Future<Output = Result<Self::Ok, Self::Err>> {
-    /// What it gives when it succeeds.
+    /// The output of a successful job.
     type Ok;
-    /// What it gives when it fails.
+    /// The error of a failed job.
     type Err;
 }
 
@@ -28,18 +28,19 @@ where
     type Err = E;
 }
 
-/// Where jobs run. Sealed: [`Here`] and [`On`] are all there are.
+/// Where jobs run. The trait is sealed; only [`Here`] and [`On`] implement it.
 ///
-/// It does not name the job: a type that names the same job twice keeps the compiler from seeing
-/// that a future which holds a gather of boxed futures is `Send` (rust-lang/rust#102211).
+/// The trait is not generic over the job. Otherwise the compiler does not see that a future which
+/// holds a gather of boxed futures is `Send` (rust-lang/rust#102211).
 pub trait Launch: sealed::Sealed {
     /// A running job. Dropping it cancels the job.
     type Running<J: Job>: Future<Output = Result<J::Ok, JobErrorKind<J::Err>>>;
 
-    /// Keeps a job that is about to be dropped from going on. All that are to be dropped are
-    /// told before the first is: none is to begin a request in the place that another gives up.
+    /// Keeps a job that is about to be dropped from running on. It is called for all such jobs
+    /// before the first is dropped, so that none starts a request with a permit that another
+    /// releases.
     fn forbid<J: Job>(_: &Self::Running<J>) {
-        // In the caller's task nothing goes on while the others are dropped.
+        // In the caller's task, no job runs while others are dropped.
     }
 }
 
@@ -49,58 +50,58 @@ mod sealed {
     impl<R> Sealed for super::On<R> {}
 }
 
-/// Starts a job. A pointer that is made where it is known what the job must be: `Send + 'static`
-/// for [`On`], nothing for [`Here`].
+/// Starts a job. The pointer is created where the bounds of the job are known: `Send + 'static` for
+/// [`On`], none for [`Here`].
 pub(super) type Start<L, J> = fn(&L, J) -> <L as Launch>::Running<J>;
 
-/// Jobs run in the caller's task.
+/// Runs jobs in the caller's task.
 #[derive(Debug, Clone, Copy)]
 pub struct Here;
 
 impl Launch for Here {
-    type Running<J: Job> = Caught<J>;
+    type Running<J: Job> = CaughtJob<J>;
 }
 
 impl Here {
-    pub(super) fn start<J: Job>(&self, job: J) -> Caught<J> {
-        Caught {
+    pub(super) fn start<J: Job>(&self, job: J) -> CaughtJob<J> {
+        CaughtJob {
             job: AssertUnwindSafe(job).catch_unwind(),
         }
     }
 }
 
-/// Each job runs in a task of its own on a runtime.
+/// Runs each job in a separate task on a runtime.
 #[derive(Debug, Clone, Copy)]
 pub struct On<R>(pub(super) R);
 
 impl<R> Launch for On<R> {
-    type Running<J: Job> = Spawned<J>;
+    type Running<J: Job> = SpawnedJob<J>;
 
-    fn forbid<J: Job>(running: &Spawned<J>) {
+    fn forbid<J: Job>(running: &SpawnedJob<J>) {
         running.0.forbid();
     }
 }
 
 impl<R: Runtime> On<R> {
-    pub(super) fn start<J>(&self, job: J) -> Spawned<J>
+    pub(super) fn start<J>(&self, job: J) -> SpawnedJob<J>
     where
         J: Job + Send + 'static,
         J::Ok: Send + 'static,
         J::Err: Send + 'static,
     {
-        Spawned(Task::spawn(&self.0, job))
+        SpawnedJob(Task::spawn(&self.0, job))
     }
 }
 
 pin_project! {
-    /// A job in the caller's task, its panic caught.
-    pub struct Caught<J> {
+    /// A job in the caller's task. It catches the job's panic.
+    pub struct CaughtJob<J> {
         #[pin]
         job: CatchUnwind<AssertUnwindSafe<J>>,
     }
 }
 
-impl<J: Job> Future for Caught<J> {
+impl<J: Job> Future for CaughtJob<J> {
     type Output = Result<J::Ok, JobErrorKind<J::Err>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -111,10 +112,10 @@ impl<J: Job> Future for Caught<J> {
     }
 }
 
-/// A job in a task of its own.
-pub struct Spawned<J: Job>(Task<Result<J::Ok, J::Err>>);
+/// A job in a separate task.
+pub struct SpawnedJob<J: Job>(Task<Result<J::Ok, J::Err>>);
 
-impl<J: Job> Future for Spawned<J> {
+impl<J: Job> Future for SpawnedJob<J> {
     type Output = Result<J::Ok, JobErrorKind<J::Err>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

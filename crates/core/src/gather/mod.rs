@@ -1,4 +1,4 @@
-//! Many futures at once, under a limit, answered one by one.
+//! Runs many futures concurrently, under a limit, and returns their results.
 //!
 //! ```
 //! use inflight_core::gather;
@@ -13,16 +13,17 @@
 //! # });
 //! ```
 //!
-//! The ending is always named, as there is no policy that suits everybody:
+//! The caller always names the ending:
 //!
-//! | ending | gives | a failure |
+//! | ending | returns | a failure |
 //! |---|---|---|
-//! | [`all`](Gather::all) | every output, in input order | is the answer; the rest is cancelled |
+//! | [`all`](Gather::all) | every output, in input order | is returned; the other jobs are cancelled |
 //! | [`settled`](Gather::settled) | a result for each input, in input order | is one of the results |
-//! | [`completed`](Gather::completed) | a stream of results as they come | is one of the items |
-//! | [`first`](Gather::first) | the first output | is passed over until all have failed |
+//! | [`completed`](Gather::completed) | a stream of results in the order of completion | is one of the items |
+//! | [`first`](Gather::first) | the first output | is skipped, until all jobs have failed |
 //!
-//! Python's `asyncio.gather` lets the siblings of a failed job run on; these endings cancel them.
+//! Python's `asyncio.gather` lets the other jobs continue when one fails. These endings cancel
+//! them.
 
 mod completed;
 mod error;
@@ -42,17 +43,17 @@ pub use error::{AllFailed, JobError, JobErrorKind, Settled};
 pub use launch::{Here, On};
 use launch::{Job, Launch, Start};
 
-/// How many jobs run at once unless told otherwise: aiohttp's number.
+/// The default limit, which is aiohttp's.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Runs futures at once; see the [module's page](mod@crate::gather).
+/// Runs futures concurrently; see the [module's documentation](mod@crate::gather).
 ///
-/// The input may be lazy, and infinite: an input is pulled when there is room for it.
-/// Each job is a future of a `Result`.
+/// The input may be lazy and infinite: an input is pulled when fewer jobs than the limit run. Each
+/// job is a future of a `Result`.
 ///
-/// A gather that is awaited inside a future which must be `Send`, in a spawned task say, cannot
-/// map over a borrowed iterator (`urls.iter().map(|url| ..)`): the compiler then finds the closure
-/// "not general enough" (rust-lang/rust#102211). Map `urls.into_iter()`, or collect the jobs
+/// Inside a future that must be `Send`, such as a spawned task, a gather cannot map over a borrowed
+/// iterator (`urls.iter().map(|url| ..)`). The compiler then reports that the closure is "not
+/// general enough" (rust-lang/rust#102211). Map `urls.into_iter()` instead, or collect the jobs
 /// into a `Vec` first.
 pub fn gather<I>(jobs: I) -> Gather<Iter<I::IntoIter>>
 where
@@ -62,7 +63,7 @@ where
     gather_stream(stream::iter(jobs))
 }
 
-/// The same for jobs that come as a stream.
+/// Runs the futures of a stream concurrently, like [`gather`].
 ///
 /// ```
 /// use futures_util::stream::{self, StreamExt};
@@ -90,17 +91,16 @@ where
     }
 }
 
-/// A gather that is being described; it starts with its ending.
+/// A gather that has not started. An ending starts it.
 ///
-/// The jobs run when the ending is awaited (or its stream polled). Without
-/// [`on`](Self::on) they all run in the caller's task: nothing needs to be `Send` or
-/// `'static`, and one job that blocks its thread stops all the others.
+/// The jobs run while the ending is awaited or its stream polled. Without [`on`](Self::on), they
+/// all run in the caller's task: they need not be `Send` or `'static`, and a job that blocks its
+/// thread stops all others.
 ///
 /// # Cancel safety
 ///
-/// Dropping the ending's future, or the stream, cancels the jobs: each stops at its next yield,
-/// and inputs that were not pulled are never pulled. Work in a blocking pool ends when its call
-/// does.
+/// Dropping the ending's future or stream cancels the jobs. Each stops at its next yield, and no
+/// further inputs are pulled. Work in a blocking pool runs until its call returns.
 #[must_use = "a gather does nothing before one of its endings is awaited"]
 pub struct Gather<S, L = Here, U = Pending<()>>
 where
@@ -121,21 +121,23 @@ where
     S::Item: Job,
     L: Launch,
 {
-    /// How many jobs run at once, together with those that have finished and are not taken yet.
-    /// Default 100.
+    /// Sets how many jobs may run at once. Default 100.
+    ///
+    /// Finished jobs whose results have not been taken count too.
     ///
     /// # Panics
     ///
-    /// If `limit` is 0, as no job would ever run.
+    /// If `limit` is 0, because no job would ever run.
     pub fn limit(self, limit: usize) -> Self {
         assert_ne!(limit, 0, "a gather with a limit of zero never ends");
         Self { limit, ..self }
     }
 
-    /// Ends the gather when `until` completes: a sleep, a signal, anything. What has finished is
-    /// kept; running jobs are cancelled, all at once, so that none goes on with what another gives
-    /// up, and answer [`JobErrorKind::DeadlineExceeded`]; inputs that were not pulled are never
-    /// pulled.
+    /// Ends the gather when `until` completes: a sleep, a signal, or any other future.
+    ///
+    /// The results of finished jobs are kept. Running jobs are cancelled, all at the same time, so
+    /// that none uses the permits that another releases. They fail with
+    /// [`JobErrorKind::DeadlineExceeded`]. No further inputs are pulled.
     ///
     /// ```
     /// use std::future::{pending, ready};
@@ -173,8 +175,8 @@ where
     S: Stream,
     S::Item: Job,
 {
-    /// Runs each job as a task of its own on `runtime`: jobs progress while the consumer is
-    /// busy, and on all of the runtime's threads.
+    /// Runs each job as a separate task on `runtime`. Jobs then progress while the consumer is
+    /// busy, and use all of the runtime's threads.
     pub fn on<R>(self, runtime: &R) -> Gather<S, On<R>, U>
     where
         R: Runtime + Clone,
@@ -199,22 +201,25 @@ where
     L: Launch,
     U: Future,
 {
-    /// The results as they come, each with the index of its input.
+    /// Returns a stream of the results in the order of completion, each with the index of its
+    /// input.
     ///
-    /// The consumer pulls: a job starts when the stream is polled and there is room. The stream
-    /// is fused.
+    /// A job starts when the stream is polled and fewer jobs than the limit run. The stream is
+    /// fused.
     pub fn completed(self) -> Completed<S, L, U> {
         Completed::new(self)
     }
 
-    /// Every output in input order, or the first failure; the rest is cancelled then.
+    /// Returns every output in input order, or the first failure. On a failure, the other jobs are
+    /// cancelled.
     ///
     /// # Errors
     ///
-    /// The first job that fails, panics, or is cut off by [`until`](Self::until). A gather that
-    /// was cut off before it had pulled every input has failed too: at the next input's index.
+    /// The error of the first job that fails, panics, or is cancelled by [`until`](Self::until). If
+    /// `until` completes before every input has been pulled, the error has the index of the next
+    /// input.
     pub async fn all(self) -> Result<Vec<<S::Item as Job>::Ok>, JobError<<S::Item as Job>::Err>> {
-        let mut slots = Slots::new();
+        let mut slots = OrderedResults::new();
         let mut results = std::pin::pin!(self.completed());
         while let Some((index, result)) = results.next().await {
             slots.fill(index, result?);
@@ -226,7 +231,7 @@ where
         Ok(slots.into_vec())
     }
 
-    /// A result for each input that was pulled, in input order.
+    /// Returns a result for each input that was pulled, in input order.
     ///
     /// ```
     /// use inflight_core::gather;
@@ -239,7 +244,7 @@ where
     /// # });
     /// ```
     pub async fn settled(self) -> Settled<<S::Item as Job>::Ok, <S::Item as Job>::Err> {
-        let mut slots = Slots::new();
+        let mut slots = OrderedResults::new();
         let mut results = std::pin::pin!(self.completed());
         while let Some((index, result)) = results.next().await {
             slots.fill(index, result);
@@ -250,11 +255,12 @@ where
         }
     }
 
-    /// The first output; the rest is cancelled.
+    /// Returns the first output and cancels the other jobs.
     ///
     /// # Errors
     ///
-    /// When there is no job, or every one has failed, or [`until`](Self::until) came first.
+    /// [`AllFailed`] if there is no job, if every job fails, or if [`until`](Self::until) completes
+    /// first.
     pub async fn first(self) -> Result<<S::Item as Job>::Ok, AllFailed<<S::Item as Job>::Err>> {
         let mut failures = Vec::new();
         let mut results = std::pin::pin!(self.completed());
@@ -286,9 +292,9 @@ where
 }
 
 /// Results by the index of their input.
-struct Slots<T>(Vec<Option<T>>);
+struct OrderedResults<T>(Vec<Option<T>>);
 
-impl<T> Slots<T> {
+impl<T> OrderedResults<T> {
     fn new() -> Self {
         Self(Vec::new())
     }
@@ -301,7 +307,7 @@ impl<T> Slots<T> {
     }
 
     fn into_vec(self) -> Vec<T> {
-        // Every input that was pulled is answered exactly once, so nothing is left empty.
+        // Every pulled input has exactly one result, so no slot is empty.
         self.0.into_iter().flatten().collect()
     }
 }

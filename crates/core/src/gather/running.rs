@@ -1,4 +1,4 @@
-//! The jobs that run.
+//! The running jobs.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,41 +9,41 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Jobs, each polled when it starts and when it is woken.
 ///
-/// A new job takes the place of one that has just finished, and is polled at once. It then reuses the
+/// A new job takes the slot of one that has just finished, and is polled at once. It then reuses the
 /// connection and the memory of the finished job while they are still in the processor's cache.
 /// `FuturesUnordered` queues a new job behind all woken jobs and allocates memory for each job. Here, a
-/// place and its waker are allocated once.
+/// slot and its waker are allocated once.
 pub(super) struct Running<F> {
-    places: Vec<Place<F>>,
+    slots: Vec<Slot<F>>,
     free: Vec<usize>,
-    woken: Arc<Woken>,
+    woken: Arc<WokenSlots>,
 }
 
-/// Where one job after another runs.
-struct Place<F> {
+/// A place in which jobs run one after another.
+struct Slot<F> {
     job: Pin<Box<Option<F>>>,
     job_waker: Arc<JobWaker>,
     // A handle on the same `JobWaker`.
     waker: Waker,
 }
 
-/// Wakes the job of a place. It may outlive the job. The next job in that place is then polled once
+/// Wakes the job of a slot. It may outlive the job. The next job in that slot is then polled once
 /// without need.
 struct JobWaker {
-    place: usize,
-    /// The place is in the queue.
+    slot: usize,
+    /// The slot is in the queue.
     is_queued: AtomicBool,
-    woken: Arc<Woken>,
+    woken: Arc<WokenSlots>,
 }
 
-/// The places whose jobs were woken.
+/// The slots whose jobs were woken.
 #[derive(Default)]
-struct Woken(Mutex<Queue>);
+struct WokenSlots(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
-    places: VecDeque<usize>,
-    /// Who polls the jobs, if it waits.
+    slots: VecDeque<usize>,
+    /// Wakes the task that polls the jobs, if it waits.
     waiting: Option<Waker>,
 }
 
@@ -58,7 +58,7 @@ impl Wake for JobWaker {
         }
         let waiting = {
             let mut queue = self.woken.queue();
-            queue.places.push_back(self.place);
+            queue.slots.push_back(self.slot);
             queue.waiting.take()
         };
         if let Some(waker) = waiting {
@@ -67,22 +67,22 @@ impl Wake for JobWaker {
     }
 }
 
-impl Woken {
+impl WokenSlots {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next(&self) -> Option<usize> {
-        self.queue().places.pop_front()
+        self.queue().slots.pop_front()
     }
 
-    /// Registers the waker for the next queued place. Returns `false` if a place is queued already.
+    /// Registers the waker for the next queued slot. Returns `false` if a slot is queued already.
     fn wait(&self, waker: &Waker) -> bool {
-        // Wakers are cloned and dropped without the lock: they are somebody else's code.
+        // Wakers are cloned and dropped without the lock, because they are foreign code.
         let waker = waker.clone();
         let (is_waiting, spare) = {
             let mut queue = self.queue();
-            match queue.places.is_empty() {
+            match queue.slots.is_empty() {
                 true => (true, queue.waiting.replace(waker)),
                 false => (false, Some(waker)),
             }
@@ -95,14 +95,14 @@ impl Woken {
 impl<F: Future> Running<F> {
     pub(super) fn new() -> Self {
         Self {
-            places: Vec::new(),
+            slots: Vec::new(),
             free: Vec::new(),
             woken: Arc::default(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.slots.len() - self.free.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -111,42 +111,42 @@ impl<F: Future> Running<F> {
 
     /// Starts a job and polls it.
     pub(super) fn start(&mut self, job: F) -> Poll<F::Output> {
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.places[place].job.set(Some(job));
-                place
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot].job.set(Some(job));
+                slot
             }
             None => {
                 let job_waker = Arc::new(JobWaker {
-                    place: self.places.len(),
+                    slot: self.slots.len(),
                     is_queued: AtomicBool::new(false),
                     woken: self.woken.clone(),
                 });
-                self.places.push(Place {
+                self.slots.push(Slot {
                     job: Box::pin(Some(job)),
                     waker: Waker::from(job_waker.clone()),
                     job_waker,
                 });
-                self.places.len() - 1
+                self.slots.len() - 1
             }
         };
-        self.poll_place(place)
+        self.poll_slot(slot)
     }
 
-    /// The output of a job that was woken and has finished; `None` when no job runs.
+    /// Returns the output of a woken job that has finished; `None` if no job runs.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        // Jobs that wake themselves must not keep the thread from everything else.
+        // Jobs that wake themselves must not starve other tasks.
         for _ in 0..=self.len() {
             if self.is_empty() {
                 return Poll::Ready(None);
             }
-            let Some(place) = self.woken.next() else {
+            let Some(slot) = self.woken.next() else {
                 if self.woken.wait(cx.waker()) {
                     return Poll::Pending;
                 }
                 continue;
             };
-            if let Poll::Ready(output) = self.poll_place(place) {
+            if let Poll::Ready(output) = self.poll_slot(slot) {
                 return Poll::Ready(Some(output));
             }
         }
@@ -154,33 +154,33 @@ impl<F: Future> Running<F> {
         Poll::Pending
     }
 
-    fn poll_place(&mut self, number: usize) -> Poll<F::Output> {
-        let place = &mut self.places[number];
-        // Before the poll: whatever wakes the job from here on queues it again.
-        place.job_waker.is_queued.store(false, Ordering::SeqCst);
-        let Some(job) = place.job.as_mut().as_pin_mut() else {
+    fn poll_slot(&mut self, number: usize) -> Poll<F::Output> {
+        let slot = &mut self.slots[number];
+        // Before the poll, so that a wake during the poll queues the job again.
+        slot.job_waker.is_queued.store(false, Ordering::SeqCst);
+        let Some(job) = slot.job.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let polled = job.poll(&mut Context::from_waker(&place.waker));
+        let polled = job.poll(&mut Context::from_waker(&slot.waker));
         if polled.is_ready() {
-            // First the place is free, as the job's destructor may panic.
+            // Frees the slot first, because the job's destructor may panic.
             self.free.push(number);
-            place.job.set(None);
+            slot.job.set(None);
         }
         polled
     }
 
-    /// The jobs that have not finished.
+    /// Returns the jobs that have not finished.
     pub(super) fn jobs(&self) -> impl Iterator<Item = &F> {
-        self.places
+        self.slots
             .iter()
-            .filter_map(|place| place.job.as_ref().get_ref().as_ref())
+            .filter_map(|slot| slot.job.as_ref().get_ref().as_ref())
     }
 
     /// Drops all jobs.
     pub(super) fn clear(&mut self) {
         self.free.clear();
-        drop(mem::take(&mut self.places));
+        drop(mem::take(&mut self.slots));
         self.woken = Arc::default();
     }
 }

@@ -1,17 +1,17 @@
-//! Credentials as header values that nothing prints.
+//! Credentials as header values whose `Debug` output hides them.
 
 use base64::Engine;
 use http::HeaderValue;
 
 use crate::error::{Error, ErrorKind};
 
-/// `user:password` as basic authentication (RFC 7617).
+/// Returns the header value of basic authentication (RFC 7617) for `user:password`.
 pub(crate) fn basic(pair: &[u8]) -> Result<HeaderValue, Error> {
     let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
     sensitive(format!("Basic {encoded}"))
 }
 
-/// A token as RFC 6750 has it.
+/// Returns the header value of a bearer token (RFC 6750).
 pub(crate) fn bearer(token: &str) -> Result<HeaderValue, Error> {
     sensitive(format!("Bearer {token}"))
 }

@@ -1,4 +1,4 @@
-//! Bodies: what is sent and what is received.
+//! The bodies of requests and responses.
 
 use std::fmt;
 use std::io;
@@ -16,11 +16,11 @@ use sync_wrapper::SyncWrapper;
 
 use crate::error::{BoxError, Error, ErrorKind};
 
-/// The body of a request or a response: nothing, bytes in memory, or what is produced while it
-/// is sent: a stream, a file, a form of several parts.
+/// The body of a request or a response: empty, bytes in memory, or produced while it is sent (a
+/// stream, a file, a form of several parts).
 ///
-/// It is an [`http_body::Body`] of [`Bytes`] and `Send + Sync`, so it fits wherever the
-/// `http` types do. Nothing is read before it is polled: whoever reads slowly slows the sender.
+/// It is an [`http_body::Body`] of [`Bytes`] and `Send + Sync`, so it fits wherever the `http`
+/// types do. It reads nothing before it is polled, so a slow reader slows the sender down.
 ///
 /// ```
 /// use inflight_core::Body;
@@ -30,31 +30,30 @@ use crate::error::{BoxError, Error, ErrorKind};
 /// ```
 pub struct Body(Kind);
 
-// Two kinds and no third: so it is no larger than `Bytes`, and requests and responses are moved
-// often.
+// Two variants, so that a body is no larger than `Bytes`: requests and responses are moved often.
 enum Kind {
     Buffered(Bytes),
-    Streamed(Pin<Box<dyn Streamed>>),
+    StreamingBody(Pin<Box<dyn StreamingBody>>),
 }
 
 /// A body that is produced while it is read.
-trait Streamed: http_body::Body<Data = Bytes, Error = Error> + Send + Sync {
-    /// As [`Source::again`].
+trait StreamingBody: http_body::Body<Data = Bytes, Error = Error> + Send + Sync {
+    /// As [`BodySource::again`].
     fn again(&self) -> Option<Body>;
 
-    /// As [`Source::reader`].
+    /// As [`BodySource::reader`].
     fn reader(&self) -> Option<Reader>;
 }
 
 pin_project! {
-    /// A body of somebody else's making, which is produced once.
-    struct Once<B> {
+    /// A custom body, which can be read once.
+    struct OnceBody<B> {
         #[pin]
         body: B,
     }
 }
 
-impl<B> http_body::Body for Once<B>
+impl<B> http_body::Body for OnceBody<B>
 where
     B: http_body::Body<Data = Bytes, Error = Error>,
 {
@@ -77,7 +76,7 @@ where
     }
 }
 
-impl<B> Streamed for Once<B>
+impl<B> StreamingBody for OnceBody<B>
 where
     B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync,
 {
@@ -90,30 +89,30 @@ where
     }
 }
 
-/// A body of the core's own making, which may know how to begin again.
-pub(crate) trait Source: Send + Sync {
-    /// The next piece, not empty, or `None` at the end.
+/// A body that the crate produces, and may be able to produce again.
+pub(crate) trait BodySource: Send + Sync {
+    /// Returns the next chunk, which is not empty, or `None` at the end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>>;
 
-    /// What is still to come.
+    /// Returns the number of bytes that have not been read.
     fn left(&self) -> SizeHint;
 
-    /// The same body from its beginning, if it can be made again.
+    /// Returns the same body from its beginning, if it can be produced again.
     fn again(&self) -> Option<Body>;
 
-    /// The same from its beginning by calls that block, if nothing in it has to be waited for
-    /// otherwise, and nothing was read yet.
+    /// Returns the same body from its beginning as a blocking reader. `None` if a part of it has to
+    /// be awaited, or if some of it has been read.
     fn reader(&self) -> Option<Reader>;
 }
 
 pub(crate) type Reader = Box<dyn io::Read + Send>;
 
-struct Made<S>(S);
+struct SourceBody<S>(S);
 
-// What makes it is never pinned.
-impl<S> Unpin for Made<S> {}
+// `SourceBody` never pins its field.
+impl<S> Unpin for SourceBody<S> {}
 
-impl<S: Source> http_body::Body for Made<S> {
+impl<S: BodySource> http_body::Body for SourceBody<S> {
     type Data = Bytes;
     type Error = Error;
 
@@ -134,7 +133,7 @@ impl<S: Source> http_body::Body for Made<S> {
     }
 }
 
-impl<S: Source> Streamed for Made<S> {
+impl<S: BodySource> StreamingBody for SourceBody<S> {
     fn again(&self) -> Option<Body> {
         self.0.again()
     }
@@ -145,17 +144,19 @@ impl<S: Source> Streamed for Made<S> {
 }
 
 impl Body {
-    /// No body at all.
+    /// Returns an empty body.
     pub fn empty() -> Self {
         Self(Kind::Buffered(Bytes::new()))
     }
 
-    /// A body that is produced while it is sent. Its length is unknown, so HTTP/1.1 sends it
-    /// in chunks.
+    /// Creates a body from a stream, which produces it while it is sent.
+    ///
+    /// The length is unknown, so HTTP/1.1 sends the body with chunked transfer coding.
     ///
     /// # Errors
     ///
-    /// An error in the stream ends the exchange, with [`ErrorKind::Io`] and the error as its cause.
+    /// If the stream returns an error, the exchange fails with [`ErrorKind::Io`] and that error as
+    /// its source.
     pub fn from_stream<S, T, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<T, E>> + Send + 'static,
@@ -165,17 +166,18 @@ impl Body {
         Self::wrap(StreamBody(SyncWrapper::new(Box::pin(stream))))
     }
 
-    /// Any other [`http_body::Body`].
+    /// Creates a body from any other [`http_body::Body`].
     pub fn wrap<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync + 'static,
     {
-        Self(Kind::Streamed(Box::pin(Once { body })))
+        Self(Kind::StreamingBody(Box::pin(OnceBody { body })))
     }
 
-    /// A body that `make` makes anew each time it is sent, so that
-    /// [`try_clone`](Self::try_clone) can repeat even a stream. It is called at once, too: what
-    /// it makes says whether the length is known.
+    /// Creates a body that `make` produces each time it is sent, so that
+    /// [`try_clone`](Self::try_clone) can copy even a stream.
+    ///
+    /// The function also calls `make` at once, to learn whether the length is known.
     ///
     /// ```
     /// use futures_lite::stream;
@@ -197,65 +199,69 @@ impl Body {
         })
     }
 
-    pub(crate) fn made(source: impl Source + 'static) -> Self {
-        Self(Kind::Streamed(Box::pin(Made(source))))
+    pub(crate) fn made(source: impl BodySource + 'static) -> Self {
+        Self(Kind::StreamingBody(Box::pin(SourceBody(source))))
     }
 
-    /// The whole body, if it is in memory.
+    /// Returns the whole body, if it is in memory.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(bytes),
-            Kind::Streamed(_) => None,
+            Kind::StreamingBody(_) => None,
         }
     }
 
-    /// The same body once more, if it can be sent again, as a redirect or a retry may need it:
-    /// bytes in memory, a file, a form of such parts, and what is
-    /// [`replayable`](Self::replayable). A stream is produced once, and so is a response.
+    /// Returns a copy of the body, if it can be sent again for a redirect or a retry.
     ///
-    /// Ask before the body is read: what is left of one says nothing of its beginning.
+    /// These bodies can be sent again: bytes in memory, a file, a form of such parts, and a
+    /// [`replayable`](Self::replayable) body. A stream and the body of a response cannot.
+    ///
+    /// Call this method before the body is read. The copy of a partly read body in memory lacks the
+    /// bytes that were read.
     pub fn try_clone(&self) -> Option<Self> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Self(Kind::Buffered(bytes.clone()))),
-            Kind::Streamed(body) => body.again(),
+            Kind::StreamingBody(body) => body.again(),
         }
     }
 
-    /// Returns the body for a client, and a handle that takes it back if the client has not read any of
-    /// it.
-    pub(crate) fn lend(self) -> (Self, Lent) {
+    /// Returns the body for a client, and a handle that takes it back if the client has not read
+    /// any of it.
+    pub(crate) fn lend(self) -> (Self, LentBody) {
         let owner = Arc::new(Mutex::new(Some(self)));
-        let borrowed = Borrowed {
+        let borrowed = BorrowedBody {
             owner: Some(owner.clone()),
             body: Self::empty(),
         };
-        (Self(Kind::Streamed(Box::pin(borrowed))), Lent(owner))
+        (
+            Self(Kind::StreamingBody(Box::pin(borrowed))),
+            LentBody(owner),
+        )
     }
 
-    /// The body, of which nothing was read yet, as a reader that blocks in its place: if nothing
-    /// in it has to be waited for in a task.
+    /// Returns the unread body as a blocking reader. `None` if a part of it has to be awaited.
     pub(crate) fn reader(&self) -> Option<Reader> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Box::new(bytes.clone().reader())),
-            Kind::Streamed(body) => body.reader(),
+            Kind::StreamingBody(body) => body.reader(),
         }
     }
 
-    /// The number of bytes, if it is known beforehand.
+    /// Returns the number of bytes that have not been read, if it is known.
     pub fn len(&self) -> Option<u64> {
         http_body::Body::size_hint(self).exact()
     }
 
-    /// Whether the body is known to have no bytes.
+    /// Returns whether the body is known to have no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
 
-    /// The next piece, or `None` at the end. Trailers are passed over.
+    /// Returns the next chunk, or `None` at the end. Trailers are skipped.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future loses no data.
+    /// Dropping the future loses no data.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         poll_fn(|cx| self.poll_chunk(cx)).await.transpose()
     }
@@ -279,17 +285,17 @@ impl Body {
         }
     }
 
-    /// Reads the body to its end, at most `limit` bytes of it.
+    /// Reads the body to its end, at most `limit` bytes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BodyTooLarge`] when there are more, without reading the rest; otherwise
-    /// what the transfer met.
+    /// [`ErrorKind::BodyTooLarge`] if the body has more bytes, without reading the rest. Otherwise
+    /// the error of the transfer.
     pub fn collect(
         self,
         limit: u64,
     ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
-        let mut collected = Collected {
+        let mut collected = Collector {
             body: self,
             limit,
             first: Bytes::new(),
@@ -304,22 +310,22 @@ impl Body {
         })
     }
 
-    /// The body as a stream of its pieces.
+    /// Returns the body as a stream of its chunks.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
         Chunks(self)
     }
 }
 
 /// A body that a client may have begun to read.
-pub(crate) struct Lent(Arc<Mutex<Option<Body>>>);
+pub(crate) struct LentBody(Arc<Mutex<Option<Body>>>);
 
-impl Lent {
-    /// Whether nothing was read of the body.
+impl LentBody {
+    /// Returns whether nothing of the body has been read.
     pub(crate) fn is_whole(&self) -> bool {
         lock(&self.0).is_some()
     }
 
-    /// Returns the body if nothing was read of it. The client's reads then fail.
+    /// Returns the body if nothing of it has been read. The client's reads then fail.
     pub(crate) fn take_back(self) -> Option<Body> {
         lock(&self.0).take()
     }
@@ -329,14 +335,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The client's side of a [`Lent`] body.
-struct Borrowed {
-    /// `None` once it is read.
+/// The client's side of a [`LentBody`].
+struct BorrowedBody {
+    /// `None` after the first read.
     owner: Option<Arc<Mutex<Option<Body>>>>,
     body: Body,
 }
 
-impl http_body::Body for Borrowed {
+impl http_body::Body for BorrowedBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -363,7 +369,7 @@ impl http_body::Body for Borrowed {
     }
 }
 
-impl Borrowed {
+impl BorrowedBody {
     fn with<T>(&self, look: impl FnOnce(&Body) -> T) -> T {
         match &self.owner {
             Some(owner) => look(lock(owner).as_ref().unwrap_or(&self.body)),
@@ -372,7 +378,7 @@ impl Borrowed {
     }
 }
 
-impl Streamed for Borrowed {
+impl StreamingBody for BorrowedBody {
     fn again(&self) -> Option<Body> {
         None
     }
@@ -380,27 +386,27 @@ impl Streamed for Borrowed {
     fn reader(&self) -> Option<Reader> {
         let mut body = lock(self.owner.as_ref()?);
         let reader = body.as_ref()?.reader()?;
-        // The reader has the body from now on.
+        // The reader owns the body now.
         *body = None;
         Some(reader)
     }
 }
 
-/// What was read of a body so far. A body in one piece, as most small ones are, is handed on
-/// without a copy.
-struct Collected {
+/// The part of a body that has been read. A body of one chunk, as most small ones are, is not
+/// copied.
+struct Collector {
     body: Body,
     limit: u64,
     first: Bytes,
     all: BytesMut,
-    // What may still be read before others have their turn.
+    // How many bytes this poll may still read before it yields to other tasks.
     at_once: usize,
 }
 
-/// So much is read in one poll: a few bytes of a coding may swell to far more, without a wait.
+/// How much one poll reads. A few coded bytes may decode to many more without a wait.
 const AT_ONCE: usize = 1 << 20;
 
-impl Collected {
+impl Collector {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let left = http_body::Body::size_hint(&self.body).lower();
@@ -431,7 +437,7 @@ impl Collected {
             return;
         }
         if self.all.is_empty() {
-            // The peer's word for a length is not worth more than a modest allocation.
+            // The length comes from the peer, so only a modest allocation relies on it.
             let expected = left.min(1 << 20) as usize;
             self.all
                 .reserve(self.first.len() + chunk.len().max(expected));
@@ -469,10 +475,10 @@ impl http_body::Body for Body {
         match &mut self.0 {
             Kind::Buffered(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes))))),
-            Kind::Streamed(body) => {
+            Kind::StreamingBody(body) => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
                 if !matches!(frame, Some(Ok(_))) {
-                    // The end stays the end, and what produced the body is let go.
+                    // Later polls return the end again, and the source of the body is dropped.
                     self.0 = Kind::Buffered(Bytes::new());
                 }
                 Poll::Ready(frame)
@@ -483,14 +489,14 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Buffered(bytes) => bytes.is_empty(),
-            Kind::Streamed(body) => body.is_end_stream(),
+            Kind::StreamingBody(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Streamed(body) => body.size_hint(),
+            Kind::StreamingBody(body) => body.size_hint(),
         }
     }
 }
@@ -505,7 +511,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Buffered(bytes) => write!(f, "Body({} bytes)", bytes.len()),
-            Kind::Streamed(body) => write!(f, "Body(stream, {:?})", body.size_hint()),
+            Kind::StreamingBody(body) => write!(f, "Body(stream, {:?})", body.size_hint()),
         }
     }
 }
@@ -553,7 +559,7 @@ struct Replayable {
     make: Arc<dyn Fn() -> Body + Send + Sync>,
 }
 
-impl Source for Replayable {
+impl BodySource for Replayable {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         self.body.poll_chunk(cx)
     }
@@ -587,7 +593,7 @@ enum BlockingKind {
 }
 
 impl BlockingBody {
-    /// A body that is read while it is sent or received; `len` is its length, if known.
+    /// Creates a body from a reader. `len` is its length, if known.
     pub fn from_reader(reader: impl io::Read + Send + 'static, len: Option<u64>) -> Self {
         Self {
             kind: BlockingKind::Reader(SyncWrapper::new(Box::new(reader))),
@@ -596,7 +602,7 @@ impl BlockingBody {
         }
     }
 
-    /// The whole body, if it is in memory.
+    /// Returns the whole body, if it is in memory.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.kind {
             BlockingKind::Buffered(bytes) => Some(bytes),
@@ -604,18 +610,18 @@ impl BlockingBody {
         }
     }
 
-    /// The number of bytes, if it is known beforehand.
+    /// Returns the length of the whole body, if it is known.
     pub fn len(&self) -> Option<u64> {
         self.len
     }
 
-    /// Whether the body is known to have no bytes.
+    /// Returns whether the body is known to have no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == Some(0)
     }
 }
 
-/// Fails with `UnexpectedEof` when the reader ends before the length that was promised.
+/// Fails with `UnexpectedEof` if the reader ends before the stated length.
 impl io::Read for BlockingBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = match &mut self.kind {

@@ -1,4 +1,4 @@
-//! From bytes to text, by the charset that a response names.
+//! Conversion of bytes to text, by the charset of a response.
 
 use bytes::{Buf, Bytes};
 use encoding_rs::{Encoding, UTF_8};
@@ -7,8 +7,8 @@ use http::header::CONTENT_TYPE;
 
 use crate::error::{Error, ErrorKind};
 
-/// The charset of a response with these headers: UTF-8 where none is named, as for anything new
-/// on the web, and an error where the name is none of the Encoding Standard's.
+/// Returns the charset of a response with these headers: UTF-8 by default, or an error if the
+/// Encoding Standard does not define the charset.
 pub(crate) fn declared(headers: &HeaderMap) -> Result<&'static Encoding, Error> {
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
     let Some(label) = content_type.and_then(parameter) else {
@@ -20,9 +20,8 @@ pub(crate) fn declared(headers: &HeaderMap) -> Result<&'static Encoding, Error> 
     })
 }
 
-/// The text that these bytes are. A byte order mark says more than any header, as in browsers,
-/// and is no part of the text. What is malformed is an error and is not replaced: a text is
-/// what was sent, or none.
+/// Returns the text of a body. A byte order mark takes precedence over `declared`, as in browsers,
+/// and is not part of the text. Malformed bytes are an error and are never replaced.
 pub(crate) fn decode(
     mut bytes: Bytes,
     declared: Result<&'static Encoding, Error>,
@@ -35,9 +34,9 @@ pub(crate) fn decode(
         None => declared?,
     };
     let malformed =
-        || Error::new(ErrorKind::Decode).with_context(format!("not {}", encoding.name()));
+        || Error::new(ErrorKind::Decode).with_context(format!("invalid {}", encoding.name()));
     if encoding == UTF_8 {
-        // Without a copy, if nobody else has the bytes.
+        // Without a copy, if there is no other handle on the bytes.
         return String::from_utf8(bytes.into())
             .map_err(|error| malformed().with_source(error.utf8_error()));
     }
@@ -45,7 +44,7 @@ pub(crate) fn decode(
     text.map(String::from).ok_or_else(malformed)
 }
 
-/// The first `charset` among the parameters of a media type (RFC 9110, 8.3.1), bare or in quotes.
+/// Returns the first `charset` parameter of a media type (RFC 9110, 8.3.1), bare or in quotes.
 fn parameter(media_type: &[u8]) -> Option<&[u8]> {
     let find = |text: &[u8], byte| text.iter().position(|other| *other == byte);
     let mut rest = &media_type[find(media_type, b';')?..];

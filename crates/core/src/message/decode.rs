@@ -1,12 +1,13 @@
-//! Content codings (RFC 9110, 8.4): what is accepted, and bodies decoded while they are read.
+//! Content codings (RFC 9110, 8.4): which are accepted, and how bodies are decoded while they are
+//! read.
 //!
-//! A body has one coding, or it is not decoded: a list of several is refused, as nobody sends
-//! one and each layer multiplies what a few bytes can swell to. A coding that is not known is no
-//! error: the body and its headers are handed on as they came, as reqwest and aiohttp do.
+//! A body with several codings is refused: servers do not send them, and each layer multiplies the
+//! size to which a few bytes can expand. An unknown coding is not an error. The body and its
+//! headers are then returned unchanged, as reqwest and aiohttp do.
 //!
-//! A coded body that is corrupt, that ends before its coding does, or that goes on after it, is
-//! of the kind [`Decode`](ErrorKind::Decode). A transfer that ends early stays
-//! [`Incomplete`](ErrorKind::Incomplete), whatever it carried.
+//! A coded body that is corrupt, truncated, or followed by other data, is an error of kind
+//! [`Decode`](ErrorKind::Decode). A transfer that ends early is
+//! [`Incomplete`](ErrorKind::Incomplete), with or without a coding.
 
 use std::io;
 use std::mem;
@@ -28,38 +29,38 @@ use http_body::Frame;
 use crate::error::{Error, ErrorKind};
 use crate::message::body::Body;
 
-/// What [`response`] decodes.
+/// The codings that [`response`] decodes.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
-/// The least and the most that is decoded at once.
+/// The smallest and the largest buffer for decoded bytes.
 const ROOM: (usize, usize) = (4 * 1024, 64 * 1024);
 
-/// The largest window of `zstd` as a content coding, 8 MiB (RFC 9659): what a decoder keeps.
+/// The largest window of the content coding `zstd`, 8 MiB (RFC 9659). It limits the decoder's
+/// memory.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// A request's own word on decoding, as an extension.
+/// A request extension that overrides the session's setting.
 #[derive(Clone, Copy)]
 pub(crate) struct Decompress(pub(crate) bool);
 
-/// Whether the answer is to be decoded.
+/// Returns whether the session decodes the response.
 pub(crate) fn is_wanted(request: &mut Request<Body>, default: bool) -> bool {
     let own = request.extensions_mut().remove::<Decompress>();
     own.map_or(default, |own| own.0)
 }
 
-/// Says what is accepted, unless the request does so itself, or asks for a range: that would be
-/// one of the coded bytes.
+/// Adds `Accept-Encoding`, unless the request has one, or has a `Range`, which counts coded bytes.
 pub(crate) fn accept(headers: &mut HeaderMap) {
     if !headers.contains_key(ACCEPT_ENCODING) && !headers.contains_key(RANGE) {
         headers.insert(ACCEPT_ENCODING, ACCEPTED);
     }
 }
 
-/// Has the response's body decoded, if it is coded. Its length is then unknown, and the headers
-/// that speak of the coded body are gone.
+/// Decodes the response's body if it has a coding. The body's length is then unknown, and the
+/// headers that describe the coded body are removed.
 ///
-/// A body that is known to be empty is left alone, as after HEAD or with 204 and 304, and so is
-/// a part of one (206), which is cut from the coded bytes.
+/// The function skips a body that is known to be empty, as after HEAD or with 204 and 304. It also
+/// skips a partial body (206), which is a range of the coded bytes.
 pub(crate) fn response(response: &mut Response<Body>) -> Result<(), Error> {
     if !response.headers().contains_key(CONTENT_ENCODING)
         || http_body::Body::is_end_stream(response.body())
@@ -74,7 +75,7 @@ pub(crate) fn response(response: &mut Response<Body>) -> Result<(), Error> {
     headers.remove(CONTENT_ENCODING);
     headers.remove(CONTENT_LENGTH);
     let body = mem::take(response.body_mut());
-    *response.body_mut() = Body::wrap(Decoded::new(body, coding));
+    *response.body_mut() = Body::wrap(DecodedBody::new(body, coding));
     Ok(())
 }
 
@@ -87,7 +88,7 @@ enum Coding {
 }
 
 impl Coding {
-    /// The coding of a body with these headers: `None` if there is none, or none that we know.
+    /// Returns the coding of a body with these headers: `None` if there is none, or an unknown one.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Error> {
         let values = headers.get_all(CONTENT_ENCODING).iter();
         let mut codings = values
@@ -122,7 +123,7 @@ impl Coding {
         }
     }
 
-    /// How many of the first bytes [`decoder`](Self::decoder) looks at.
+    /// The number of first bytes that [`decoder`](Self::decoder) examines.
     fn sniffs(self) -> usize {
         match self {
             Self::Gzip | Self::Zstd => 0,
@@ -131,7 +132,7 @@ impl Coding {
         }
     }
 
-    fn decoder(self, coded: Coded) -> io::Result<Box<dyn Decoder>> {
+    fn decoder(self, coded: EncodedReader) -> io::Result<Box<dyn Decoder>> {
         Ok(match self {
             Self::Gzip => {
                 let mut decoder = GzipDecoder::new(coded);
@@ -144,14 +145,14 @@ impl Coding {
             Self::Brotli if wants_large_window(&coded.piece) => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "a window that RFC 7932 does not allow",
+                    "the window is larger than RFC 7932 allows",
                 ));
             }
             Self::Brotli => Box::new(BrotliDecoder::new(coded)),
             Self::Zstd => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
                 let mut decoder = ZstdDecoder::with_params(coded, &[window]);
-                // RFC 8878, 3: as with gzip.
+                // RFC 8878, 3: a series of frames, as with gzip.
                 decoder.multiple_members(true);
                 Box::new(decoder)
             }
@@ -159,8 +160,9 @@ impl Coding {
     }
 }
 
-/// Whether these are the first bytes of the zlib format (RFC 1950, 2.2), as `deflate` should be.
-/// Some servers send bare deflate; it cannot begin like this, as its bits of padding are zero.
+/// Returns whether these are the first bytes of the zlib format (RFC 1950, 2.2), which `deflate`
+/// should have. Some servers send raw deflate. It never begins with these bytes, because its
+/// padding bits are zero.
 fn is_zlib(start: &[u8]) -> bool {
     let [method, flags, ..] = *start else {
         return false;
@@ -168,34 +170,34 @@ fn is_zlib(start: &[u8]) -> bool {
     method & 0x8f == 0x08 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
 }
 
-/// Whether this is the start of a brotli stream with an extension that the library understands:
-/// windows of up to 1 GiB, where RFC 7932, 9.1 has at most 16 MiB.
+/// Returns whether a brotli stream begins with an extension that the library supports: windows of
+/// up to 1 GiB. RFC 7932, 9.1 allows at most 16 MiB.
 fn wants_large_window(start: &[u8]) -> bool {
     start.first().is_some_and(|first| first & 0x7f == 0x11)
 }
 
 /// A body that is decoded while it is read.
-struct Decoded {
+struct DecodedBody {
     coding: Coding,
     state: State,
     buffer: BytesMut,
-    /// How much was decoded last.
+    /// The number of bytes that were decoded last.
     last: usize,
 }
 
 enum State {
-    Start(Coded),
+    Start(EncodedReader),
     Decoding(Box<dyn Decoder>),
-    /// The coding has come to its end, and the body should.
-    Trailing(Coded),
+    /// The coding has ended, and the body must end too.
+    Trailing(EncodedReader),
     Ended,
 }
 
-impl Decoded {
+impl DecodedBody {
     fn new(body: Body, coding: Coding) -> Self {
         Self {
             coding,
-            state: State::Start(Coded::new(body)),
+            state: State::Start(EncodedReader::new(body)),
             buffer: BytesMut::new(),
             last: 0,
         }
@@ -208,7 +210,7 @@ impl Decoded {
                 State::Start(coded) => {
                     ready!(coded.poll_start(cx, self.coding.sniffs().max(1)))?;
                     if coded.piece.is_empty() {
-                        // Without a byte it is the coding of nothing, and nothing itself.
+                        // An empty body decodes to an empty body.
                         self.state = State::Ended;
                         continue;
                     }
@@ -248,7 +250,7 @@ impl Decoded {
                     ready!(coded.poll_start(cx, 1))?;
                     if !coded.piece.is_empty() {
                         let error = self.corrupt();
-                        return Poll::Ready(Err(error.with_source("bytes after its end")));
+                        return Poll::Ready(Err(error.with_source("data after the end")));
                     }
                     self.state = State::Ended;
                 }
@@ -256,7 +258,7 @@ impl Decoded {
         }
     }
 
-    /// Whether coded bytes have come since this was asked last.
+    /// Returns whether coded bytes have arrived since the last call.
     fn has_moved(&mut self) -> bool {
         let coded = match &mut self.state {
             State::Start(coded) | State::Trailing(coded) => coded,
@@ -268,11 +270,11 @@ impl Decoded {
 
     fn corrupt(&self) -> Error {
         let name = self.coding.name();
-        Error::new(ErrorKind::Decode).with_context(format!("not what {name} makes"))
+        Error::new(ErrorKind::Decode).with_context(format!("invalid {name} data"))
     }
 }
 
-impl http_body::Body for Decoded {
+impl http_body::Body for DecodedBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -282,7 +284,7 @@ impl http_body::Body for Decoded {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let piece = match self.poll_decoded(cx) {
             Poll::Ready(piece) => piece,
-            // Who waits for the next bytes hears that some have come: in an empty piece.
+            // An empty chunk reports to the reader that bytes have arrived.
             Poll::Pending if self.has_moved() => Ok(Some(Bytes::new())),
             Poll::Pending => return Poll::Pending,
         };
@@ -297,18 +299,18 @@ impl http_body::Body for Decoded {
     }
 }
 
-/// The coded bytes, as the decoders read them.
-struct Coded {
+/// The coded bytes, from which the decoders read.
+struct EncodedReader {
     body: Body,
     piece: Bytes,
     ended: bool,
     moved: bool,
-    /// What the transfer met. To the decoder it looks as if nothing more came yet: it then hands
-    /// on what it has, where it would forget it for an error.
+    /// The error of the transfer. To the decoder it looks like a pause, so that it returns the
+    /// bytes that it has decoded. On an error, it would discard them.
     failed: Option<Error>,
 }
 
-impl Coded {
+impl EncodedReader {
     fn new(body: Body) -> Self {
         Self {
             body,
@@ -323,7 +325,7 @@ impl Coded {
         mem::replace(self, Self::new(Body::empty()))
     }
 
-    /// Reads until `wanted` bytes are there, or the end is.
+    /// Reads until `wanted` bytes or the end have arrived.
     fn poll_start(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<(), Error>> {
         while self.piece.len() < wanted && !self.ended {
             let chunk = ready!(self.body.poll_chunk(cx)).transpose()?;
@@ -338,7 +340,7 @@ impl Coded {
     }
 }
 
-impl AsyncBufRead for Coded {
+impl AsyncBufRead for EncodedReader {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
         if this.failed.is_none()
@@ -357,8 +359,8 @@ impl AsyncBufRead for Coded {
     }
 }
 
-/// What [`AsyncBufRead`] asks for; the decoders read the buffer.
-impl AsyncRead for Coded {
+/// Required by [`AsyncBufRead`]. The decoders read the buffer instead.
+impl AsyncRead for EncodedReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -372,15 +374,15 @@ impl AsyncRead for Coded {
     }
 }
 
-/// A decoder that gives back what it reads from.
+/// A decoder that returns its input.
 trait Decoder: AsyncRead + Send + Sync + Unpin {
-    fn coded(&mut self) -> &mut Coded;
+    fn coded(&mut self) -> &mut EncodedReader;
 }
 
 macro_rules! decoders {
     ($($decoder:ident),+) => {$(
-        impl Decoder for $decoder<Coded> {
-            fn coded(&mut self) -> &mut Coded {
+        impl Decoder for $decoder<EncodedReader> {
+            fn coded(&mut self) -> &mut EncodedReader {
                 self.get_mut()
             }
         }

@@ -1,35 +1,35 @@
-//! What a response's head may say: one verdict, whichever client has read it.
+//! The rules for a response's head, which are the same for every client.
 
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Response, StatusCode, Version};
 
 use crate::error::{Error, ErrorKind};
 
-/// How many fields a head may have, and how many bytes their names and values: what servers send
-/// is far below, and what is above is meant to fill memory.
+/// The limits on the fields of a head and on the bytes of their names and values. Servers send far
+/// less. A larger head is an attempt to fill memory.
 const MAX_FIELDS: usize = 100;
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Refuses a head that means different things to different recipients, and one that is a flood.
+/// Refuses a head that is ambiguous, and one that is too large.
 ///
-/// Clients are strict in different ways and pass on what they have understood; here is what all
-/// of them are held to.
+/// Clients differ in their strictness and pass on what they have parsed. This check makes the
+/// result the same for all of them.
 pub(crate) fn check<B>(response: &Response<B>) -> Result<(), Error> {
     framing(response).map(drop)
 }
 
-/// What tells where the body ends.
+/// The fields that determine the end of the body.
 #[derive(Default)]
 struct Framing<'a> {
     length: Option<&'a HeaderValue>,
     coding: Option<&'a HeaderValue>,
 }
 
-/// One look at each field, as every response is looked at.
+/// Visits each field once, because every response passes through here.
 fn framing<B>(response: &Response<B>) -> Result<Framing<'_>, Error> {
-    // RFC 9110, 15.2.2: it answers an `Upgrade`, which no client here can follow.
+    // A 101 accepts an `Upgrade` (RFC 9110, 15.2.2), which no client here sends.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refused("a change of protocols that nobody asked for"));
+        return Err(refused("a 101 (Switching Protocols) without an upgrade"));
     }
     if response.headers().len() > MAX_FIELDS {
         return Err(refused("more than 100 header fields"));
@@ -51,8 +51,8 @@ fn framing<B>(response: &Response<B>) -> Result<Framing<'_>, Error> {
 }
 
 impl<'a> Framing<'a> {
-    /// RFC 9112, 6.3: a length that is invalid, or that differs from another, tells nothing of
-    /// where the body ends. A list of equal ones may be refused too.
+    /// RFC 9112, 6.3: a length that is invalid, or that differs from another, does not determine
+    /// the end of the body. A list of equal lengths may be refused too.
     fn add_length(&mut self, length: &'a HeaderValue) -> Result<(), Error> {
         let mut number = (!length.is_empty()).then_some(0_u64);
         for byte in length.as_bytes() {
@@ -63,17 +63,17 @@ impl<'a> Framing<'a> {
                 .and_then(|(number, digit)| number.checked_add(digit));
         }
         if number.is_none() {
-            return Err(refused("a length that is no number"));
+            return Err(refused("the Content-Length is not a number"));
         }
         if self.length.is_some_and(|other| other != length) {
-            return Err(refused("lengths that contradict each other"));
+            return Err(refused("two different values of Content-Length"));
         }
         self.length = Some(length);
         Ok(())
     }
 
-    /// RFC 9112, 6.1: nobody asked for a coding other than `chunked`, which is applied once, and
-    /// on HTTP/1.0 it is a sign of faulty framing.
+    /// RFC 9112, 6.1: requests accept no coding but `chunked`, which is applied once. On HTTP/1.0 a
+    /// transfer coding indicates faulty framing.
     fn add_coding(&mut self, coding: &'a HeaderValue, version: Version) -> Result<(), Error> {
         if self.coding.is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err(refused("a transfer coding other than chunked"));
@@ -86,11 +86,12 @@ impl<'a> Framing<'a> {
     }
 }
 
-/// Whether the connection of this response must carry no other: the head tells two ends of the
-/// body (RFC 9112, 6.3), or the session is going to refuse it.
+/// Returns whether the connection of this response must not be reused: the head defines two ends of
+/// the body (RFC 9112, 6.3), or the session will refuse it.
 ///
-/// For adapters, whose client may put a connection back into its pool before the session has seen
-/// the response. Over HTTP/2 a response says nothing about its connection.
+/// An adapter needs this function if its client may return a connection to the pool before the
+/// session has checked the response. For HTTP/2 it returns `false`, because a response does not
+/// affect its connection.
 ///
 /// ```
 /// use inflight_core::{http, retires_connection};

@@ -1,4 +1,4 @@
-//! Messages and their parts. Nothing here knows a client, a runtime or a session.
+//! Messages and their parts. This module depends on no client, runtime or session.
 
 // In reading order.
 pub(crate) mod auth;

@@ -1,4 +1,4 @@
-//! How far a body has come.
+//! The progress of a body.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -8,43 +8,44 @@ use bytes::Bytes;
 use http_body::SizeHint;
 
 use crate::error::Error;
-use crate::message::body::{Body, Reader, Source};
+use crate::message::body::{Body, BodySource, Reader};
 
-/// The most that is handed on at once, so that a body in memory makes progress too.
+/// The largest chunk that is reported at once, so that a body in memory reports progress too.
 const PIECE: usize = 64 * 1024;
 
-/// How much of a body has gone through.
+/// The number of bytes of a body that have been transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// The bytes so far.
     pub bytes: u64,
-    /// The bytes of the whole body, if they are known beforehand.
+    /// The bytes of the whole body, if known beforehand.
     pub total: Option<u64>,
 }
 
-/// Who watches a body.
-pub(crate) trait Watch: Send + Sync {
-    /// A piece was taken.
+/// An observer of a body.
+pub(crate) trait ProgressObserver: Send + Sync {
+    /// Reports that a chunk was taken.
     fn took(&self, so_far: Progress);
 
-    /// That was the last.
+    /// Reports the end of the body.
     fn ended(&self) {}
 }
 
-impl<F: Fn(Progress) + Send + Sync> Watch for F {
+impl<F: Fn(Progress) + Send + Sync> ProgressObserver for F {
     fn took(&self, so_far: Progress) {
         self(so_far);
     }
 }
 
-pub(crate) type Watcher = Arc<dyn Watch>;
+pub(crate) type ProgressCallback = Arc<dyn ProgressObserver>;
 
 impl Body {
-    /// Calls `watch` with each piece that is taken from this body, at most 64 KiB at a time. A
-    /// body that is sent again starts again from nothing.
+    /// Calls `watch` with each chunk that is taken from this body, at most 64 KiB at a time. If the
+    /// body is sent again, the count starts again from zero.
     ///
-    /// The call is made wherever the body is read: let it be short, and not block.
+    /// The task or thread that reads the body makes the call, so `watch` should be short and must
+    /// not block.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -65,11 +66,11 @@ impl Body {
         self.watched(Arc::new(watch))
     }
 
-    pub(crate) fn watched(self, watcher: Watcher) -> Self {
+    pub(crate) fn watched(self, watcher: ProgressCallback) -> Self {
         if self.is_empty() {
             return self;
         }
-        Self::made(Watched {
+        Self::made(ProgressBody {
             meter: Meter {
                 so_far: Progress {
                     bytes: 0,
@@ -87,12 +88,12 @@ impl Body {
 #[derive(Clone)]
 struct Meter {
     so_far: Progress,
-    watcher: Watcher,
+    watcher: ProgressCallback,
     ended: bool,
 }
 
 impl Meter {
-    /// Nothing more is the end.
+    /// A `len` of 0 is the end.
     fn count(&mut self, len: usize) {
         if len > 0 {
             self.so_far.bytes += len as u64;
@@ -105,14 +106,14 @@ impl Meter {
     }
 }
 
-struct Watched {
+struct ProgressBody {
     meter: Meter,
     body: Body,
-    /// What is left of a large piece.
+    /// The rest of a large chunk.
     rest: Bytes,
 }
 
-impl Source for Watched {
+impl BodySource for ProgressBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         if self.rest.is_empty() {
             match ready!(self.body.poll_chunk(cx)).transpose()? {
@@ -131,7 +132,7 @@ impl Source for Watched {
     fn left(&self) -> SizeHint {
         let mut left = http_body::Body::size_hint(&self.body);
         let rest = self.rest.len() as u64;
-        // The upper bound first: it must never be beneath the lower.
+        // The upper bound first: it must never be less than the lower bound.
         if let Some(upper) = left.upper() {
             left.set_upper(upper.saturating_add(rest));
         }
@@ -145,19 +146,19 @@ impl Source for Watched {
     }
 
     fn reader(&self) -> Option<Reader> {
-        Some(Box::new(WatchedReader {
+        Some(Box::new(ProgressReader {
             reader: self.body.reader()?,
             meter: self.meter.clone(),
         }))
     }
 }
 
-struct WatchedReader {
+struct ProgressReader {
     meter: Meter,
     reader: Reader,
 }
 
-impl Read for WatchedReader {
+impl Read for ProgressReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer.len().min(PIECE);
         let n = self.reader.read(&mut buffer[..most])?;

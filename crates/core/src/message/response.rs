@@ -1,4 +1,4 @@
-//! What a session answers.
+//! The response of a session.
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -13,10 +13,10 @@ use crate::message::charset;
 use crate::message::progress::Progress;
 use crate::message::target::Target;
 
-/// A response whose body is still to be read: an [`http::Response`] around our [`Body`],
-/// converted both ways with `From`.
+/// A response whose body has not been read yet: an [`http::Response`] with a [`Body`]. `From`
+/// converts both ways.
 ///
-/// It holds its place in the session's cap until the body is read to its end or dropped.
+/// A response holds its permit in the session until its body is read to the end or dropped.
 ///
 /// ```
 /// use inflight_core::{Body, ErrorKind, Response, http};
@@ -34,7 +34,7 @@ pub struct Response {
     target: Option<Target>,
     content_length: Option<u64>,
     max_body: u64,
-    // What came before, if anything did.
+    // `None` if there was one attempt.
     repeats: Option<Box<Repeats>>,
 }
 
@@ -44,7 +44,7 @@ struct Repeats {
     attempts: u32,
 }
 
-/// How much [`Response::bytes`] and its kin collect unless told otherwise: 64 MiB.
+/// The default limit of [`Response::bytes`], `text` and `json`: 64 MiB.
 pub(crate) const MAX_BODY: u64 = 64 << 20;
 
 impl Response {
@@ -65,49 +65,51 @@ impl Response {
         self
     }
 
-    /// The status code. No status is an error by itself: see
+    /// Returns the status code. No status is an error by itself: see
     /// [`error_for_status`](Self::error_for_status).
     pub fn status(&self) -> StatusCode {
         self.inner.status()
     }
 
-    /// The HTTP version of the response.
+    /// Returns the HTTP version.
     pub fn version(&self) -> Version {
         self.inner.version()
     }
 
-    /// The headers.
+    /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         self.inner.headers()
     }
 
-    /// The URL that answered, after redirects, when the response came from a session.
+    /// Returns the URL of the response, after redirects. `None` if the response does not come from
+    /// a session.
     pub fn url(&self) -> Option<&Url> {
         self.target.as_ref().and_then(Target::url)
     }
 
-    /// The redirects that led here, first to last.
+    /// Returns the redirects that led to this response, first to last.
     pub fn history(&self) -> &[Redirect] {
         self.repeats
             .as_ref()
             .map_or(&[], |repeats| &repeats.history)
     }
 
-    /// How many requests it took, redirects and retries among them.
+    /// Returns the number of requests that were sent, including redirects and retries.
     pub fn attempts(&self) -> u32 {
         self.repeats.as_ref().map_or(1, |repeats| repeats.attempts)
     }
 
-    /// The length of the whole body in bytes, if the response says; however much was read.
+    /// Returns the length of the whole body in bytes, if it is known from the head. Reading the
+    /// body does not change it.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// The response itself, or an error if its status is 400 or above.
+    /// Returns the response, or an error if its status is 400 or above.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Status`]; the body is dropped.
+    /// [`ErrorKind::Status`]. The body is then dropped.
     pub fn error_for_status(self) -> Result<Self, Error> {
         let status = self.status();
         if status.is_client_error() || status.is_server_error() {
@@ -116,8 +118,8 @@ impl Response {
         Ok(self)
     }
 
-    /// Calls `watch` with each piece of the body as it is read, decoded, in whichever way it is
-    /// read from here on: see [`Body::on_progress`]. The total is the
+    /// Calls `watch` with each decoded chunk of the body as it is read, by any method of the
+    /// response: see [`Body::on_progress`]. The total is the
     /// [`content_length`](Self::content_length).
     #[must_use]
     pub fn on_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
@@ -125,16 +127,16 @@ impl Response {
         self
     }
 
-    /// The next piece of the body, or `None` at its end.
+    /// Returns the next chunk of the body, or `None` at its end.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] when the body ends early, [`ErrorKind::Timeout`] when the
-    /// request's time is over, and what else the transfer meets.
+    /// [`ErrorKind::Incomplete`] if the body ends early, [`ErrorKind::Timeout`] if a timeout of the
+    /// request passes, and other kinds if the transfer fails in another way.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future loses no data.
+    /// Dropping the future loses no data.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match self.inner.body_mut().chunk().await {
             Ok(chunk) => Ok(chunk),
@@ -142,50 +144,53 @@ impl Response {
         }
     }
 
-    /// The whole body.
+    /// Returns the whole body.
     ///
     /// # Errors
     ///
-    /// As [`chunk`](Self::chunk), and [`ErrorKind::BodyTooLarge`] when it is longer than the
+    /// As [`chunk`](Self::chunk), and [`ErrorKind::BodyTooLarge`] if the body is longer than the
     /// session's [`max_body`](crate::SessionBuilder::max_body).
     pub fn bytes(self) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         self.read(Ok)
     }
 
-    /// The whole body as text, by the charset that its `Content-Type` names, or else UTF-8. A
-    /// byte order mark goes before both, as in browsers, and is no part of the text.
+    /// Returns the whole body as text.
     ///
-    /// A text is what was sent or an error: nothing is replaced. For text with faults in it take
+    /// The charset is that of the `Content-Type`, or else UTF-8. A byte order mark takes precedence
+    /// over both, as in browsers, and is not part of the text.
+    ///
+    /// Malformed bytes are an error and are never replaced. To replace them, use
     /// [`bytes`](Self::bytes) and [`String::from_utf8_lossy`].
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when the bytes are malformed in
-    /// their charset, or when the Encoding Standard does not know it.
+    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] if the bytes are malformed in their
+    /// charset, or if the Encoding Standard does not define the charset.
     pub fn text(self) -> impl Future<Output = Result<String, Error>> + Send + 'static {
         let declared = charset::declared(self.headers());
         self.read(|bytes| charset::decode(bytes, declared))
     }
 
-    /// The whole body as a value of its JSON.
+    /// Deserializes the whole body from JSON.
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] when it is not JSON of this shape.
+    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] if the body is not JSON or does not
+    /// match `T`.
     pub fn json<T: DeserializeOwned>(
         self,
     ) -> impl Future<Output = Result<T, Error>> + Send + use<T> {
         self.read(|bytes| {
             serde_json::from_slice(&bytes).map_err(|error| {
                 Error::new(ErrorKind::Decode)
-                    .with_context("not the JSON that was asked for")
+                    .with_context("the body is not JSON of the expected type")
                     .with_source(error)
             })
         })
     }
 
-    /// Collects the body and makes something of it. What else the response holds is let go at
-    /// once: people keep this future by the hundred.
+    /// Collects the body and converts it. The other fields of the response are dropped at once, so
+    /// that the future stays small: a batch may hold hundreds of them.
     fn read<T, F>(self, make: F) -> impl Future<Output = Result<T, Error>> + use<T, F>
     where
         F: FnOnce(Bytes) -> Result<T, Error>,
@@ -199,7 +204,7 @@ impl Response {
         })
     }
 
-    /// The body as a stream of its pieces.
+    /// Returns the body as a stream of its chunks.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
         let Self { inner, target, .. } = self;
         let chunks = inner.into_body().into_stream();
@@ -236,7 +241,7 @@ impl From<Response> for http::Response<Body> {
     }
 }
 
-/// A redirect that was followed, in a response's [`history`](crate::Response::history).
+/// A redirect that the session followed, in a response's [`history`](crate::Response::history).
 #[derive(Debug, Clone)]
 pub struct Redirect {
     target: Target,
@@ -248,12 +253,12 @@ impl Redirect {
         Self { target, status }
     }
 
-    /// The URL that answered with the redirect.
+    /// Returns the URL that sent the redirect.
     pub fn url(&self) -> Option<&Url> {
         self.target.url()
     }
 
-    /// Its status.
+    /// Returns the status of the redirect.
     pub fn status(&self) -> StatusCode {
         self.status
     }

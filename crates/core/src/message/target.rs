@@ -1,4 +1,4 @@
-//! Where a request goes: its URL, parsed once.
+//! The target of a request: its URL, parsed once.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -12,12 +12,12 @@ use url::Url;
 use crate::error::{Error, ErrorKind};
 use crate::message::auth;
 
-/// A URL that is fetched: as the client wants it, and, when somebody asks, as people read it.
+/// The URL of a request, as a `Uri` for the client and, on demand, as a `Url` for the caller.
 ///
-/// Parsing by the URL standard costs as much as a twentieth of a whole exchange on loopback.
-/// Most URLs are written the way the standard would write them; these skip it.
+/// Parsing by the URL standard can take a twentieth of an exchange on loopback. Most URLs are
+/// already in the form that the standard produces, so `Target` skips the parser for them.
 ///
-/// Credentials in the URL are taken out of it at once, so that nothing prints or sends them.
+/// It removes credentials from the URL at once, so that they are neither printed nor sent with it.
 #[derive(Debug, Clone)]
 pub struct Target(Arc<Inner>);
 
@@ -42,7 +42,7 @@ impl Target {
         let parsed = Url::options().base_url(base).parse(text);
         let url = parsed.map_err(|error| {
             Error::new(ErrorKind::InvalidUrl)
-                .with_context(Shown(text).to_string())
+                .with_context(Redacted(text).to_string())
                 .with_source(error)
         })?;
         Self::new(url)
@@ -50,8 +50,8 @@ impl Target {
 
     pub(crate) fn new(mut url: Url) -> Result<Self, Error> {
         if !matches!(url.scheme(), "http" | "https") {
-            // The URL itself stays out: without a scheme in front, a user's name is taken for
-            // one, and the rest may be a password.
+            // The error does not contain the URL: without a scheme, the user name is parsed as the
+            // scheme, and the rest may be a password.
             let scheme = url.scheme();
             return Err(Error::new(ErrorKind::InvalidUrl)
                 .with_context(format!("the scheme is {scheme:?}, neither http nor https")));
@@ -72,7 +72,7 @@ impl Target {
         })))
     }
 
-    /// The same with another way to write the URL: another fragment, say.
+    /// Returns the same target with another form of the URL: with another fragment, for example.
     pub(crate) fn with_url(&self, url: Url) -> Result<Self, Error> {
         let mut target = Self::new(url)?;
         if let Some(inner) = Arc::get_mut(&mut target.0) {
@@ -81,7 +81,8 @@ impl Target {
         Ok(target)
     }
 
-    /// The same with pairs appended to its query, escaped as the URL standard does for forms.
+    /// Returns the same target with pairs appended to the query, escaped as the URL standard does
+    /// for forms.
     pub(crate) fn with_query(&self, pairs: &impl Serialize) -> Result<Self, Error> {
         let Some(mut url) = self.url().cloned() else {
             return Err(Error::new(ErrorKind::InvalidUrl));
@@ -92,7 +93,7 @@ impl Target {
             let serializer = serde_urlencoded::Serializer::new(&mut query);
             pairs.serialize(serializer).map_err(|error| {
                 Error::new(ErrorKind::InvalidRequest)
-                    .with_context("the value is no list of pairs")
+                    .with_context("the value does not serialize to a list of pairs")
                     .with_source(error)
             })?;
         }
@@ -106,7 +107,7 @@ impl Target {
         &self.0.uri
     }
 
-    /// Always there: what was taken as plain is a URL, and reads the same.
+    /// Returns the URL. It is always `Some`: a plain URI parses to an equal URL.
     pub(crate) fn url(&self) -> Option<&Url> {
         let inner = &*self.0;
         if inner.url.get().is_none()
@@ -117,12 +118,12 @@ impl Target {
         inner.url.get()
     }
 
-    /// The credentials of the URL as basic authentication, if it has any.
+    /// Returns the credentials of the URL as basic authentication, if it has any.
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
         self.0.authorization.as_ref()
     }
 
-    /// Names the URL in an error.
+    /// Adds the URL to an error.
     pub(crate) fn name(&self, error: Error) -> Error {
         match self.url() {
             Some(url) => error.with_url(url),
@@ -131,15 +132,15 @@ impl Target {
     }
 }
 
-/// Whose server a URL is on: scheme, host and port (RFC 6454, 4).
+/// The origin of a URL: scheme, host and port (RFC 6454, 4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Site {
+pub(crate) struct Origin {
     https: bool,
     host: String,
     port: u16,
 }
 
-impl Site {
+impl Origin {
     pub(crate) fn of(uri: &Uri) -> Self {
         let https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
         let default = if https { 443 } else { 80 };
@@ -151,8 +152,8 @@ impl Site {
     }
 }
 
-/// Credentials in the URL become basic authentication (RFC 7617), as browsers and aiohttp have
-/// it.
+/// Moves the credentials of the URL into basic authentication (RFC 7617), as browsers and aiohttp
+/// do.
 fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, Error> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
@@ -161,14 +162,14 @@ fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, Error> {
     pair.push(b':');
     pair.extend(percent_decode_str(url.password().unwrap_or_default()));
     let value = auth::basic(&pair)?;
-    // Both fail only on URLs that cannot have credentials in the first place.
+    // Both fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     Ok(Some(value))
 }
 
-/// Whether the text is an absolute URL that the URL standard would leave as it is. To say no
-/// is always right, only slower.
+/// Returns whether the text is an absolute URL that the URL standard leaves unchanged. `false` is
+/// always correct, but slower.
 fn is_plain(text: &str) -> bool {
     let (rest, default_port) = match text.strip_prefix("http://") {
         Some(rest) => (rest, "80"),
@@ -177,7 +178,7 @@ fn is_plain(text: &str) -> bool {
             None => return false,
         },
     };
-    // Byte by byte: what searches long texts fast is slow at so short ones.
+    // Byte by byte: searches that are fast for long texts are slow for text this short.
     let Some(slash) = rest.bytes().position(|byte| byte == b'/') else {
         return false;
     };
@@ -196,11 +197,11 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn is_plain_host(host: &str) -> bool {
-    // An address in four numbers, as Rust reads it without the older ways to write one, ...
+    // A dotted IPv4 address. Rust's parser accepts none of the older notations.
     if host.starts_with(|first: char| first.is_ascii_digit()) {
         return host.parse::<Ipv4Addr>().is_ok();
     }
-    // ... or a name that is neither internationalised nor read as an address.
+    // A name that is neither internationalized nor parsed as an address.
     let plain_label = |label: &str| {
         label.len() <= 63
             && label.starts_with(|first: char| first.is_ascii_lowercase())
@@ -214,7 +215,7 @@ fn is_plain_host(host: &str) -> bool {
 }
 
 fn is_plain_path(path: &str) -> bool {
-    // Dot segments are resolved and other characters escaped: not here.
+    // The standard resolves dot segments and escapes other characters, so these are not plain.
     let mut before = 0;
     path.bytes().all(|byte| {
         let starts_with_dot = before == b'/' && byte == b'.';
@@ -223,7 +224,7 @@ fn is_plain_path(path: &str) -> bool {
     })
 }
 
-/// Which bytes are as plain in a path or a query as they are.
+/// The bytes that the standard leaves unchanged in a path and in a query.
 const PLAIN: [bool; 256] = {
     let others = b"/?=&-_.~,";
     let mut plain = [false; 256];
@@ -240,10 +241,10 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-/// Text that is not a URL, shown without what may be credentials in it.
-struct Shown<'a>(&'a str);
+/// Text that is not a URL, displayed without possible credentials.
+struct Redacted<'a>(&'a str);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.rsplit_once('@') {
             Some((_, rest)) => write!(f, "{:?}", format!("...@{rest}")),

@@ -1,4 +1,4 @@
-//! What a session is built from.
+//! The builder of a session.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -19,7 +19,7 @@ use super::retry::{Retry, RetryBudgets};
 use super::session::Session;
 use super::state::SessionState;
 use crate::backend::capabilities::{Capabilities, Support};
-use crate::backend::fetch::{AnyClient, DynFetch, Fetch, Wrapped};
+use crate::backend::fetch::{AnyClient, DynFetch, Fetch, WrappedClient};
 use crate::backend::runtime::Runtime;
 use crate::connect::guard::AddressGuard;
 use crate::connect::options::ClientOptions;
@@ -35,7 +35,7 @@ use crate::session::cookies::CookieJar;
 /// Makes the client and the runtime from the options.
 pub(super) type Open = Box<dyn FnOnce(&ClientOptions) -> Result<Backend, Error> + Send>;
 
-/// A client and the runtime it waits on.
+/// A client and the runtime that it runs on.
 pub(super) struct Backend {
     client: Arc<dyn DynFetch>,
     capabilities: Capabilities,
@@ -52,7 +52,7 @@ impl Backend {
     }
 }
 
-/// Builds a [`Session`]: what its client is built from, and its policy.
+/// A builder for a [`Session`]: the options of its client, and its policy.
 #[must_use = "a builder does nothing before `build`"]
 pub struct SessionBuilder {
     open: Open,
@@ -101,48 +101,57 @@ impl SessionBuilder {
         }
     }
 
-    /// How long one request may take as a whole: waiting for its turn, connecting, the head and
-    /// the body, with its redirects and retries. Default 300 s, as aiohttp's; `None` switches it
-    /// off.
+    /// Sets how long one request may take as a whole. Default 300 s, as in aiohttp. `None` removes
+    /// the limit.
+    ///
+    /// The time includes the wait for a permit, connecting, the head, the body, redirects and
+    /// retries.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// How long making a connection may take, the look-up of the name included. Default 30 s.
+    /// Sets how long making a connection may take, including the lookup of the name. Default 30 s.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.options.connect_timeout = timeout.into();
         self
     }
 
-    /// How long a request may wait for its turn under the caps. Default: as long as the
-    /// [`timeout`](Self::timeout) lets it.
+    /// Sets how long a request may wait for a permit. Default: no limit but the
+    /// [`timeout`](Self::timeout).
     pub fn queue_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.queue_timeout = timeout.into();
         self
     }
 
-    /// How long the head of the response may take, from the moment the client has the request:
-    /// making a connection and sending the body count. Default: as long as the
-    /// [`timeout`](Self::timeout) lets it.
+    /// Sets how long the head of the response may take. Default: no limit but the
+    /// [`timeout`](Self::timeout).
+    ///
+    /// The time starts when the client receives the request. It includes making a connection and
+    /// sending the body.
     pub fn head_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.head_timeout = timeout.into();
         self
     }
 
-    /// The longest wait for the next piece of a response's body. Only waiting counts: a reader
-    /// may take its time. Default: as long as the [`timeout`](Self::timeout) lets it.
+    /// Sets how long a read may wait for the next chunk of the response's body. Default: no limit
+    /// but the [`timeout`](Self::timeout).
+    ///
+    /// Only the time spent waiting for the server counts, not the time between two reads.
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.read_timeout = timeout.into();
         self
     }
 
-    /// How many requests are in flight at once; more of them wait, first come, first served, and
-    /// their time counts. Default: no cap, as [`gather`](crate::gather()) has its own limit.
+    /// Sets how many requests may be in flight at once. Default: no limit, as
+    /// [`gather`](crate::gather()) has its own.
     ///
-    /// A request is in flight until its body is read to the end or dropped. When every place is
-    /// held by a response of which nobody has begun to read the body, waiting would have no end:
-    /// the first in the queue is told so within moments, by a timeout in [`Phase::Queue`].
+    /// Further requests wait for a permit, first come, first served. The wait counts towards their
+    /// timeouts.
+    ///
+    /// A request is in flight until its body is read to the end or dropped. If every permit is held
+    /// by a response whose body has not been read at all, the first request in the queue soon fails
+    /// with a timeout in [`Phase::Queue`], because it could wait forever.
     ///
     /// [`Phase::Queue`]: crate::Phase::Queue
     ///
@@ -154,12 +163,14 @@ impl SessionBuilder {
         assert_ne!(
             self.max_in_flight,
             Some(0),
-            "a cap of zero lets nothing through"
+            "a limit of zero allows no request; pass `None` for no limit"
         );
         self
     }
 
-    /// The same for the requests to one host: one scheme, host and port.
+    /// Sets how many requests to one host may be in flight at once. Default: no limit.
+    ///
+    /// A host is a scheme, a host name and a port. See [`max_in_flight`](Self::max_in_flight).
     ///
     /// # Panics
     ///
@@ -169,92 +180,103 @@ impl SessionBuilder {
         assert_ne!(
             self.max_per_host,
             Some(0),
-            "a cap of zero lets nothing through"
+            "a limit of zero allows no request; pass `None` for no limit"
         );
         self
     }
 
-    /// How many requests start in a second, redirects and retries among them, and how many may
-    /// start at once after a pause. Others wait, first come, first served. Default: no cap.
+    /// Sets how many requests may start per second, and how many may start at once after a pause.
+    /// Default: no limit.
+    ///
+    /// Redirects and retries count as requests. Further requests wait, first come, first served.
     ///
     /// # Panics
     ///
-    /// If one of them is 0.
+    /// If `per_second` or `burst` is 0.
     pub fn max_rate(mut self, per_second: u32, burst: u32) -> Self {
         let quota = NonZeroU32::new(per_second).zip(NonZeroU32::new(burst));
-        assert!(quota.is_some(), "a rate of zero lets nothing through");
+        assert!(quota.is_some(), "a rate of zero allows no request");
         self.max_rate = quota;
         self
     }
 
-    /// How many redirects in a row are followed; 0 answers with the redirect itself. Default 10.
+    /// Sets how many redirects in a row the session follows. Default 10. With 0, the session
+    /// returns the redirect itself.
     ///
-    /// Followed are 301, 302, 303, 307 and 308 with a `Location` (RFC 9110, 15.4). A POST becomes
-    /// a GET after 301 and 302, every method but HEAD after 303; otherwise method and body are
-    /// sent again, which a body that was a stream cannot be. At the first change of scheme, host
-    /// or port, `Authorization`, `Cookie` and `Proxy-Authorization` stay behind for good.
+    /// The session follows the status codes 301, 302, 303, 307 and 308 with a `Location` (RFC 9110,
+    /// 15.4). After 301 and 302, a POST becomes a GET. After 303, every method but HEAD becomes a
+    /// GET. Otherwise the session sends the same method and body again, which is not possible for a
+    /// body from a stream. At the first change of scheme, host or port, the session removes
+    /// `Authorization`, `Cookie` and `Proxy-Authorization` for all further redirects.
     pub fn max_redirects(mut self, at_most: usize) -> Self {
         self.redirects.at_most = at_most;
         self
     }
 
-    /// Whether a redirect from https to http is followed. Default: it is an error of kind
-    /// [`RedirectRefused`](crate::ErrorKind::RedirectRefused).
+    /// Sets whether the session follows redirects from https to http. Default `false`: such a
+    /// redirect is an error of kind [`RedirectRefused`](crate::ErrorKind::RedirectRefused).
     pub fn allow_https_to_http(mut self, allow: bool) -> Self {
         self.redirects.allow_downgrade = allow;
         self
     }
 
-    /// A header that stays behind like `Authorization` when a redirect leads to another scheme,
-    /// host or port: a key of an API, say.
+    /// Marks a header as confidential, such as the key of an API. The session removes it, like
+    /// `Authorization`, when a redirect leads to another scheme, host or port.
     pub fn confidential_header(mut self, name: HeaderName) -> Self {
         self.redirects.confidential.push(name);
         self
     }
 
-    /// When failed requests are sent again. Default: never, except for an idempotent request on
-    /// a kept connection that turns out to have ended, which is sent once more.
+    /// Sets which failed requests the session sends again, and how often. Default: none.
+    ///
+    /// Independently of this setting, the session resends a request that the server has certainly
+    /// not processed, and an idempotent request whose pooled connection ended before a response.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Keeps the cookies that responses set in `jar`, and sends them back. Default: none are kept.
+    /// Keeps the cookies that responses set in `jar`, and sends them with later requests. Default:
+    /// no cookies are kept.
     ///
-    /// A request with a `Cookie` header of its own gets none from the jar.
+    /// A request that has a `Cookie` header gets no cookies from the jar.
     #[cfg(feature = "cookies")]
     pub fn cookies(mut self, jar: CookieJar) -> Self {
         self.cookies = Some(jar);
         self
     }
 
-    /// How many bytes [`Response::bytes`](crate::Response::bytes) and its kin collect at most, counted as they are read:
-    /// decoded. Default 64 MiB.
+    /// Sets how many bytes [`Response::bytes`](crate::Response::bytes), `text` and `json` collect
+    /// at most. Default 64 MiB.
+    ///
+    /// The limit applies to the decoded body.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
         self
     }
 
-    /// Whether bodies in a content coding are decoded. Default true: requests say
-    /// `Accept-Encoding: gzip, deflate, br, zstd` unless they, or the session's headers, have
-    /// one of their own, and what comes in one of these codings is decoded, whoever asked for
-    /// it. A decoded response has no `Content-Encoding`, no `Content-Length` and no
-    /// [`content_length`](crate::Response::content_length).
+    /// Sets whether the session decodes bodies in a content coding. Default `true`.
     ///
-    /// A coding that is not known is left as it came. A list of several is of the kind
-    /// [`Decode`](crate::ErrorKind::Decode), and so is a coded body that is corrupt, cut short,
-    /// or followed by something else. Parts of a body (206) are not decoded, nor are codings
-    /// accepted for a request with `Range`: the parts are cut from the coded bytes.
+    /// With `true`, requests have the header `Accept-Encoding: gzip, deflate, br, zstd` unless the
+    /// request or the session sets its own. The session decodes every response in one of these
+    /// codings, even if the request set the header. A decoded response has no `Content-Encoding`,
+    /// no `Content-Length` and no [`content_length`](crate::Response::content_length).
     ///
-    /// With `false`, nothing is asked for, and bodies are handed on as they come.
+    /// The session does not decode an unknown coding. A list of several codings is an error of kind
+    /// [`Decode`](crate::ErrorKind::Decode), and so is a coded body that is corrupt, truncated, or
+    /// followed by other data. The session neither decodes partial responses (206) nor adds
+    /// `Accept-Encoding` to a request with `Range`, because a range counts coded bytes.
+    ///
+    /// With `false`, the session adds no `Accept-Encoding` and does not decode.
     pub fn decompress(mut self, decompress: bool) -> Self {
         self.decompress = decompress;
         self
     }
 
-    /// A header that every request has unless it has one of that name itself. A name that is
-    /// given several times is sent several times. One that HTTP does not allow is an error in
-    /// [`build`](Self::build).
+    /// Adds a header to every request that has no header of that name.
+    ///
+    /// A name that is added several times is sent several times. A header that HTTP does not allow
+    /// is an error in [`build`](Self::build).
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -271,8 +293,8 @@ impl SessionBuilder {
         self
     }
 
-    /// What relative URLs are relative to, as links in a page are: give it a final slash to
-    /// keep its whole path.
+    /// Sets the URL that relative URLs are resolved against, as a browser resolves links in a page.
+    /// End it with a slash to keep its whole path.
     pub fn base_url(mut self, url: impl IntoUrl) -> Self {
         match url.into_target(None) {
             Ok(target) => self.base_url = target.url().cloned(),
@@ -281,15 +303,16 @@ impl SessionBuilder {
         self
     }
 
-    /// Lets [`build`](Self::build) fail with this, unless something else failed before.
+    /// Makes [`build`](Self::build) fail with `error`, unless an earlier call has failed.
     pub(crate) fn failing(mut self, error: Error) -> Self {
         self.error = self.error.or(Some(error));
         self
     }
 
-    /// Puts something of one's own around the client: `wrap` gets the client, and gives one that
-    /// the session uses in its place. It meets each exchange by itself, redirects and retries one
-    /// by one, beneath the session's policy. What is wrapped last is outermost.
+    /// Wraps the client: `wrap` takes the client and returns the one that the session uses instead.
+    ///
+    /// The wrapper handles each exchange separately, including every redirect and retry, below the
+    /// session's policy. The last wrapper is the outermost.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -353,16 +376,16 @@ impl SessionBuilder {
             });
             Ok(Backend {
                 capabilities: client.capabilities(),
-                client: Arc::new(Wrapped { client, below }),
+                client: Arc::new(WrappedClient { client, below }),
                 runtime,
             })
         });
         self
     }
 
-    /// Tells `observer` what happens to the session's requests: when they wait, connect, are
-    /// sent, answered, redirected, retried and over. Several can be told. A session that nobody
-    /// observes pays nothing for it.
+    /// Adds an observer, which receives an event for each step of the session's requests: queued,
+    /// connected, sent, answered, redirected, retried, done. A session may have several observers.
+    /// A session without observers has no overhead for them.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -400,7 +423,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Changes what the client is built from.
+    /// Changes the options of the client.
     pub fn client_options(mut self, change: impl FnOnce(&mut ClientOptions)) -> Self {
         change(&mut self.options);
         self
@@ -410,8 +433,9 @@ impl SessionBuilder {
     ///
     /// # Errors
     ///
-    /// A header or base URL that is not one, and whatever keeps the backend from starting:
-    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime), say.
+    /// Fails if a header or the base URL is invalid, if the client does not support an option that
+    /// the caller relies on, or if the backend cannot start: with
+    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime), for example.
     pub fn build(self) -> Result<Session, Error> {
         if let Some(error) = self.error {
             return Err(error);
@@ -455,8 +479,8 @@ impl SessionBuilder {
 
 /// Shorthands for [`ClientOptions`].
 impl SessionBuilder {
-    /// Which addresses are connected to. Default: all. A client that gives no say over them
-    /// ([`address_guard`](crate::Capabilities::address_guard)) fails in [`build`](Self::build).
+    /// Sets which addresses the client may connect to. Default: all. [`build`](Self::build) fails
+    /// for a client without [`address_guard`](crate::Capabilities::address_guard).
     ///
     /// ```
     /// # use inflight_core::{AddressGuard, SessionBuilder};
@@ -468,9 +492,11 @@ impl SessionBuilder {
         self.client_options(|options| options.address_guard = Some(guard))
     }
 
-    /// Sends every request through the proxy at this URL: see [`Proxy::new`]. One that is none is
-    /// an error in [`build`](Self::build), as is a client that has no
-    /// [`proxies`](crate::Capabilities::proxies). Default: none, whatever the environment says.
+    /// Sends every request through the proxy at `url`: see [`Proxy::new`]. Default: no proxy,
+    /// whatever the environment contains.
+    ///
+    /// [`build`](Self::build) fails if `url` is not a proxy's URL, or if the client does not
+    /// support [`proxies`](crate::Capabilities::proxies).
     pub fn proxy(self, url: &str) -> Self {
         match Proxy::new(url) {
             Ok(proxy) => self.proxies(Proxies::all(proxy)),
@@ -478,24 +504,24 @@ impl SessionBuilder {
         }
     }
 
-    /// Which requests go through which proxy.
+    /// Sets which requests go through which proxy.
     pub fn proxies(self, proxies: Proxies) -> Self {
         self.client_options(|options| options.proxies = proxies)
     }
 
-    /// How names become addresses. Default: the system's way.
+    /// Sets the resolver for host names. Default: the system's.
     pub fn resolver(self, resolver: impl Resolve) -> Self {
         self.client_options(|options| options.resolver = Arc::new(resolver))
     }
 
-    /// How long one name's look-up is waited for, within the time for the connection: see
+    /// Sets how long a connection waits for the lookup of one name, within the connect timeout: see
     /// [`ClientOptions::lookup_timeout`]. Default 15 s.
     pub fn lookup_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.client_options(|options| options.lookup_timeout = timeout.into())
     }
 
-    /// Trusts these authorities too, beside those that are compiled in: the certificates in a PEM
-    /// file's content. Text without one is an error in [`build`](Self::build).
+    /// Trusts the certificate authorities in a PEM file's content, in addition to the compiled-in
+    /// ones. [`build`](Self::build) fails for text without a certificate.
     pub fn add_root_certificate(self, pem: impl AsRef<[u8]>) -> Self {
         match Certificate::from_pem(pem) {
             Ok(roots) => self.client_options(|options| options.tls.extra_roots.extend(roots)),
@@ -503,42 +529,41 @@ impl SessionBuilder {
         }
     }
 
-    /// Trusts these authorities and none of those that are compiled in: see
-    /// [`TlsOptions::only_extra_roots`]. What is added before and after is trusted too. Text
-    /// without a certificate is an error in [`build`](Self::build).
+    /// Trusts the certificate authorities in a PEM file's content, and none of the compiled-in
+    /// ones: see [`TlsOptions::only_extra_roots`](crate::TlsOptions::only_extra_roots). Authorities that other calls add are trusted
+    /// too. [`build`](Self::build) fails for text without a certificate.
     pub fn only_root_certificates(self, pem: impl AsRef<[u8]>) -> Self {
         self.client_options(|options| options.tls.only_extra_roots = true)
             .add_root_certificate(pem)
     }
 
-    /// What is shown to a server that asks for a certificate. A client that cannot
-    /// ([`client_certificates`](crate::Capabilities::client_certificates)) fails in
-    /// [`build`](Self::build).
+    /// Sets the certificate for servers that request one. [`build`](Self::build) fails for a client
+    /// without [`client_certificates`](crate::Capabilities::client_certificates).
     pub fn client_certificate(self, identity: Identity) -> Self {
         self.client_options(|options| options.tls.identity = Some(identity))
     }
 
     /// Accepts any certificate for any name: see
-    /// [`TlsOptions::danger_accept_invalid_certs`].
+    /// [`TlsOptions::danger_accept_invalid_certs`](crate::TlsOptions::danger_accept_invalid_certs).
     pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
         self.client_options(|options| options.tls.danger_accept_invalid_certs = accept)
     }
 
     /// Accepts a valid certificate for another name: see
-    /// [`TlsOptions::danger_accept_invalid_hostnames`]. A client that cannot
-    /// ([`unchecked_hostnames`](crate::Capabilities::unchecked_hostnames)) fails in
-    /// [`build`](Self::build).
+    /// [`TlsOptions::danger_accept_invalid_hostnames`](crate::TlsOptions::danger_accept_invalid_hostnames). [`build`](Self::build) fails for a client
+    /// without [`unchecked_hostnames`](crate::Capabilities::unchecked_hostnames).
     pub fn danger_accept_invalid_hostnames(self, accept: bool) -> Self {
         self.client_options(|options| options.tls.danger_accept_invalid_hostnames = accept)
     }
 
-    /// Which versions of HTTP are spoken. Default: HTTP/2 where a TLS server takes it.
+    /// Sets which versions of HTTP the client may use. Default: HTTP/2 if a TLS server supports it,
+    /// otherwise HTTP/1.1.
     pub fn http_versions(self, versions: HttpVersions) -> Self {
         self.client_options(|options| options.versions = versions)
     }
 }
 
-/// Refuses options that the client would ignore, although the caller relies on them.
+/// Returns an error if the client would ignore an option that the caller relies on.
 fn check_support(options: &ClientOptions, capabilities: &Capabilities) -> Result<(), Error> {
     let relied_on = [
         (options.address_guard.is_some(), capabilities.address_guard),

@@ -1,4 +1,4 @@
-//! Cookies (RFC 6265): what servers set and get back.
+//! Cookies (RFC 6265).
 
 use std::fmt;
 use std::io::{BufRead, Write};
@@ -13,10 +13,10 @@ use crate::error::{BoxError, Error, ErrorKind};
 
 /// The cookies of a session, or of several: clones share them.
 ///
-/// A session has none unless it is given one, with
-/// [`SessionBuilder::cookies`](crate::SessionBuilder::cookies). Then what responses set goes back
-/// with the requests it is for, at every redirect anew. A cookie for a public suffix, such as
-/// `co.uk`, is not taken (RFC 6265, 5.3): it would go to everybody's sites.
+/// A session has no cookies unless [`SessionBuilder::cookies`](crate::SessionBuilder::cookies) sets
+/// a jar. The session then sends each cookie with the requests that it applies to, including every
+/// redirect. The jar refuses a cookie for a public suffix, such as `co.uk` (RFC 6265, 5.3), because
+/// it would be sent to the sites of other owners.
 ///
 /// ```
 /// use inflight_core::CookieJar;
@@ -36,16 +36,16 @@ use crate::error::{BoxError, Error, ErrorKind};
 pub struct CookieJar(Arc<RwLock<CookieStore>>);
 
 impl CookieJar {
-    /// An empty jar.
+    /// Creates an empty jar.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A jar with what [`save`](Self::save) wrote, as far as it has not expired since.
+    /// Creates a jar with the cookies that [`save`](Self::save) wrote and that have not expired.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] when it cannot be read, or is something else.
+    /// [`ErrorKind::Io`] if the reader fails or the data is invalid.
     pub fn load(reader: impl BufRead) -> Result<Self, Error> {
         let store = cookie_store::serde::json::load(reader).map_err(unusable)?;
         Ok(Self(Arc::new(RwLock::new(store))))
@@ -55,20 +55,20 @@ impl CookieJar {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] when they cannot be written.
+    /// [`ErrorKind::Io`] if the writer fails.
     pub fn save(&self, mut writer: impl Write) -> Result<(), Error> {
         cookie_store::serde::json::save(&self.read(), &mut writer).map_err(unusable)
     }
 
-    /// Takes a cookie as if `url` had set it, written as in `Set-Cookie`. One that `url` may not
-    /// set is passed over.
+    /// Adds a cookie as if `url` had set it, in the syntax of `Set-Cookie`. A cookie that `url` may
+    /// not set is ignored.
     pub fn set(&self, cookie: &str, url: &Url) {
         if let Ok(cookie) = RawCookie::parse(cookie.to_owned()) {
             self.take(cookie, url);
         }
     }
 
-    /// What a request for `url` has as its `Cookie`, if anything.
+    /// Returns the value of `Cookie` for a request to `url`, if any cookie applies.
     pub fn header(&self, url: &Url) -> Option<HeaderValue> {
         let store = self.read();
         let pairs = store.get_request_values(url);
@@ -83,12 +83,12 @@ impl CookieJar {
         Some(value)
     }
 
-    /// Forgets every cookie.
+    /// Removes every cookie.
     pub fn clear(&self) {
         self.write().clear();
     }
 
-    /// Gives a request its cookies, unless it has some of its own.
+    /// Adds the cookies to a request that has no `Cookie` header.
     pub(crate) fn add(&self, headers: &mut HeaderMap, url: Option<&Url>) {
         if let (false, Some(value)) = (
             headers.contains_key(COOKIE),
@@ -98,7 +98,7 @@ impl CookieJar {
         }
     }
 
-    /// Takes what a response sets.
+    /// Adds the cookies that a response sets.
     pub(crate) fn keep(&self, headers: &HeaderMap, url: Option<&Url>) {
         let Some(url) = url else { return };
         for value in headers.get_all(SET_COOKIE) {
@@ -112,11 +112,11 @@ impl CookieJar {
         let domain = cookie.domain().map(|domain| domain.trim_start_matches('.'));
         let is_shared = domain.is_some_and(|domain| {
             let domain = domain.to_ascii_lowercase();
-            // A site may be a suffix itself, and then speaks for itself alone.
+            // A site that is itself a public suffix may set a cookie for itself alone.
             is_public_suffix(&domain) && url.host_str() != Some(&domain)
         });
         if !is_shared {
-            // One that this URL may not set is refused, which is nobody's failure.
+            // A cookie that this URL may not set is ignored.
             let _ = self.write().insert_raw(&cookie, url);
         }
     }
@@ -130,15 +130,15 @@ impl CookieJar {
     }
 }
 
-/// Whether anybody may have a name beneath it. Suffixes that are on no list count when they are
-/// a single label, as `localhost` is.
+/// Returns whether others may register names below this domain. A suffix that is on no list counts
+/// if it is a single label, such as `localhost`.
 fn is_public_suffix(domain: &str) -> bool {
     psl::suffix_str(domain) == Some(domain)
 }
 
 fn unusable(error: BoxError) -> Error {
     Error::new(ErrorKind::Io)
-        .with_context("the cookies")
+        .with_context("cannot read or write the cookies")
         .with_source(error)
 }
 

@@ -1,8 +1,8 @@
-//! The life of a request, from the caller's request to the response that answers it.
+//! The exchange of one request, from the caller's request to its final response.
 //!
-//! [`Exchange::run`] follows redirects. For each target, [`Exchange::attempt`] waits for permits, sends
-//! the request, and resends or retries it. [`Exchange::send`] sends it once. The phases are those of
-//! [`Phase`]: queue, connect and head in here, body in [`LimitedBody`].
+//! [`Exchange::run`] follows redirects. For each target, [`Exchange::attempt`] waits for permits,
+//! sends the request, and resends or retries it. [`Exchange::send`] sends it once. The phases are
+//! those of [`Phase`]: queue, connect and head in this module, body in [`LimitedBody`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::backend::capabilities::Support;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::message::body::Body;
 use crate::message::response::{Redirect, Response};
-use crate::message::target::{Site, Target};
+use crate::message::target::{Origin, Target};
 use crate::message::{decode, head};
 use crate::observe::{ObservedExchange, Step};
 use crate::upload::prepare::Upload;
@@ -32,12 +32,12 @@ use crate::upload::prepare::Upload;
 /// is dropped with its connection.
 const DRAINED: u64 = 16 << 10;
 
-/// How long such a body may take. After that, a new connection is faster.
+/// How long reading such a body may take. After that, a new connection is faster.
 const DRAINED_IN: Duration = Duration::from_millis(500);
 
-/// The context of an error of a request that could be resent, had it another body.
+/// The context of an error whose request could be resent with a different body.
 const BODY_IS_CONSUMED: &str =
-    "the server has not processed the request, but its body was begun and cannot be produced again";
+    "the request was not processed, but its body was begun and cannot be produced again";
 
 /// Sends a request under the session's policy.
 pub(crate) async fn exchange(
@@ -48,7 +48,7 @@ pub(crate) async fn exchange(
     timeout: Option<Duration>,
 ) -> Result<Response, Error> {
     let mut target = target?;
-    let observed = session.observed(&mut request, &target);
+    let observed = session.start_observing(&mut request, &target);
     let timer = match ExchangeTimer::start(timeout, &session.in_flight) {
         Ok(timer) => timer,
         Err(error) => {
@@ -109,14 +109,14 @@ type Head = http::Response<Body>;
 struct Exchange<'a> {
     session: &'a SessionState,
     template: RequestTemplate,
-    /// How the body is made before it is sent.
+    /// How to make the body before it is sent.
     upload: Option<Box<Upload>>,
     timer: ExchangeTimer,
     permits: Permits,
     /// The last response, or an empty one. It is large, so that it stays in one place.
     head: Head,
     attempts: u32,
-    /// The retries that are left, wherever redirects lead.
+    /// The retries that are left, across all redirects.
     retries: Option<Box<RetryPlan>>,
     observed: Option<Box<ObservedExchange>>,
 }
@@ -140,7 +140,7 @@ impl Exchange<'_> {
             let redirects = &self.session.redirects;
             let method = self.template.method();
             let Some(next) = redirects.follow(target, method, &self.head, history.len())? else {
-                // Beneath the limits, so that they hold for the decoded bytes.
+                // Below the limits, so that they apply to the decoded bytes.
                 if self.template.decompresses() {
                     decode::response(&mut self.head)?;
                 }
@@ -183,7 +183,7 @@ impl Exchange<'_> {
             return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
         }
         let mut resends = Resends::default();
-        let site = (!session.retry.is_off()).then(|| Site::of(target.uri()));
+        let site = (!session.retry.is_off()).then(|| Origin::of(target.uri()));
         if let Some(site) = &site {
             session.budgets.earn(site);
         }
@@ -227,16 +227,16 @@ impl Exchange<'_> {
         }
         let _waiting = WaitingGuard::new(&session.in_flight);
         self.report(Step::Queued);
-        // In a box, as few sessions have limits: the future of every exchange stays smaller.
+        // In a box, because few sessions have limits. The future of every exchange is then smaller.
         let (limits, permits) = (&session.limits, &mut self.permits);
         Box::pin(limits.acquire(permits, target.uri(), &mut self.timer)).await
     }
 
-    /// The pause before the next retry, and its end. `None` if the outcome is final.
+    /// Returns the pause before the next retry, and its end. `None` if the outcome is final.
     fn next_retry(
         &mut self,
         outcome: &Result<(), Error>,
-        site: Option<&Site>,
+        site: Option<&Origin>,
     ) -> Option<(Duration, Instant)> {
         let session = self.session;
         let site = site.filter(|_| self.template.can_be_sent())?;

@@ -1,11 +1,12 @@
-//! A semaphore whose waiters acquire permits in order, and which notices that nobody reads.
+//! A semaphore with a queue of waiters, which detects that all permits are held by unread
+//! responses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// A number of permits, and the queue of those who wait for one.
+/// A number of permits, and the queue of their waiters.
 pub(crate) struct FairSemaphore {
     permits: usize,
     state: Mutex<State>,
@@ -14,7 +15,7 @@ pub(crate) struct FairSemaphore {
 #[derive(Default)]
 struct State {
     acquired: usize,
-    /// How many permits are held by a response whose body nobody has begun to read.
+    /// How many permits are held by a response whose body has not been read at all.
     unread: usize,
     /// Since when all permits are held by such responses.
     stuck_since: Option<Instant>,
@@ -47,8 +48,8 @@ impl FairSemaphore {
     }
 }
 
-/// Wakes without the lock, as an executor may run or drop a task at once, and that task may hold a
-/// permit or wait for one.
+/// Wakes a waiter without the lock. An executor may run or drop a task at once, and that task may
+/// hold a permit or wait for one.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
@@ -113,8 +114,8 @@ impl Acquire {
         })
     }
 
-    /// Since when all permits are held by responses that nobody reads. Only the first waiter gets an
-    /// answer, as only the first is woken when that begins.
+    /// Returns since when all permits are held by unread responses. It returns `None` to all
+    /// waiters but the first, because only the first is woken when that begins.
     pub(crate) fn stuck_since(&self) -> Option<Instant> {
         let state = self.semaphore.state();
         let (first, _) = state.waiting.first_key_value()?;
@@ -139,14 +140,15 @@ impl Drop for Acquire {
     }
 }
 
-/// The right to have one request in flight. Dropping it passes the right to the first waiter.
+/// The permission to have one request in flight. Dropping it passes the permission to the first
+/// waiter.
 pub(crate) struct Permit {
     semaphore: Arc<FairSemaphore>,
     is_unread: bool,
 }
 
 impl Permit {
-    /// Marks that the response has arrived and nobody has begun to read its body.
+    /// Marks the response as arrived and unread.
     pub(crate) fn mark_unread(&mut self, now: Instant) {
         if self.is_unread {
             return;
@@ -164,7 +166,7 @@ impl Permit {
         wake(first);
     }
 
-    /// Marks that somebody reads the body.
+    /// Marks the body as being read.
     pub(crate) fn mark_read(&mut self) {
         if self.is_unread {
             self.is_unread = false;

@@ -1,4 +1,4 @@
-//! The requests of a session that are in flight, and the end of the session.
+//! The registry of a session's requests in flight, and the closing of the session.
 
 use std::fmt;
 use std::mem;
@@ -13,8 +13,8 @@ use sync_wrapper::SyncWrapper;
 use crate::backend::fetch::BoxFuture;
 use crate::backend::runtime::Runtime;
 
-/// How often the coarse timer wakes all waiting exchanges, so that each can check its deadline. Most
-/// requests end earlier and never need a timer of their own.
+/// How often the coarse timer wakes all waiting exchanges, so that each can check its deadline.
+/// Most requests end earlier and never need another timer.
 const COARSE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts of a session's requests and connections.
@@ -27,16 +27,16 @@ pub struct Stats {
     pub waiting: usize,
     /// Connections made so far; `None` if the client does not report them.
     pub opened: Option<u64>,
-    /// Requests so far that used a connection which had served others; `None` if the client does not
-    /// report them.
+    /// Requests so far that used a connection which had served other requests; `None` if the client
+    /// does not report them.
     pub reused: Option<u64>,
 }
 
 /// Whether a session accepts requests.
 const OPEN: u8 = 0;
-/// It accepts none; those in flight may finish.
+/// The session accepts no requests. Those in flight may finish.
 const CLOSING: u8 = 1;
-/// Those in flight fail now.
+/// The session accepts no requests. Those in flight fail now.
 const CLOSED: u8 = 2;
 
 /// Counts the requests of a session, and wakes them when the session closes or the coarse timer fires.
@@ -121,7 +121,7 @@ impl InFlight {
                 return;
             }
             self.coarse_timer.store(0, Ordering::SeqCst);
-            // A woken exchange registers its waker again if it goes on waiting. Cloning the wakers here
+            // An exchange that keeps waiting registers its waker again. Cloning the wakers here
             // would run the executor's code under the lock.
             let wakers: Vec<Waker> = registered
                 .exchanges
@@ -160,7 +160,7 @@ impl InFlight {
             number,
             in_flight: Arc::downgrade(self),
         }));
-        // Without the lock, as a runtime may wake at once.
+        // Without the lock, because a runtime may wake at once.
         let mut sleep = self.runtime.sleep(COARSE_INTERVAL);
         match sleep.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(()) => waker.wake(),
@@ -245,7 +245,7 @@ impl InFlightGuard {
 
     /// Completes when the session is closed.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Wakers are cloned and dropped without the lock: they are the executor's code.
+        // Wakers are cloned and dropped without the lock, because they are the executor's code.
         match self.key {
             Some(key) => {
                 let is_known = self.in_flight.wakers().exchanges[key].will_wake(cx.waker());
@@ -269,8 +269,8 @@ impl InFlightGuard {
         }
     }
 
-    /// Whether the coarse timer wakes this request before `until`, so that it needs no timer of its own.
-    /// [`poll_closed`](Self::poll_closed) must have registered its waker.
+    /// Returns whether the coarse timer wakes this request before `until`, so that the request
+    /// needs no other timer. [`poll_closed`](Self::poll_closed) must have registered its waker.
     pub(crate) fn is_woken_before(&mut self, until: Instant) -> bool {
         let current = self.in_flight.coarse_timer.load(Ordering::SeqCst);
         if self

@@ -53,7 +53,8 @@ impl LimitedBody {
         }
     }
 
-    /// Checks the deadline at every eighth frame, as reading the clock costs more than passing on a frame.
+    /// Checks the deadline at every eighth frame, because reading the clock costs more than
+    /// returning a frame.
     fn is_overdue(&mut self) -> bool {
         self.frames = self.frames.wrapping_add(1);
         self.frames.is_multiple_of(8) && self.timer.is_over()
@@ -102,7 +103,7 @@ impl http_body::Body for LimitedBody {
             }
         };
         match frame {
-            // A server that is always fast enough must not outlast the deadline.
+            // Without this check, a server that always sends in time would outlast the deadline.
             Poll::Ready(Some(Ok(_))) if this.is_overdue() => {
                 this.fail(Error::timeout(Phase::Total))
             }

@@ -1,4 +1,4 @@
-//! How many requests are in flight at once, in all and for each host, and how many start in a second.
+//! The limits on requests in flight, in total and for each host, and on requests per second.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -18,10 +18,10 @@ use super::fair_semaphore::{Acquire, FairSemaphore, Permit};
 use super::timer::{ExchangeTimer, PhaseLimit};
 use crate::backend::runtime::Runtime;
 use crate::error::{Error, Phase};
-use crate::message::target::Site;
+use crate::message::target::Origin;
 
-/// How long all permits may be held by responses that nobody reads before the first waiter fails. A
-/// reader needs less from the head to the body, and a user does not take it for a hang.
+/// How long unread responses may hold all permits before the first waiter fails. A reader needs
+/// less time between the head and the body, and a caller does not mistake it for a hang.
 const UNREAD: Duration = Duration::from_millis(250);
 
 /// The limits of a session, and how long a request may wait for a permit.
@@ -40,16 +40,16 @@ pub(crate) struct Permits(Option<Box<HeldPermits>>);
 #[derive(Default)]
 struct HeldPermits {
     all: Option<Permit>,
-    host: Option<(Site, Permit)>,
+    host: Option<(Origin, Permit)>,
 }
 
 impl Permits {
-    /// Marks that the response has arrived and nobody has begun to read its body.
+    /// Marks the response as arrived and unread.
     pub(crate) fn mark_unread(&mut self, now: Instant) {
         self.each(|permit| permit.mark_unread(now));
     }
 
-    /// Marks that somebody reads the body.
+    /// Marks the body as being read.
     pub(crate) fn mark_read(&mut self) {
         self.each(Permit::mark_read);
     }
@@ -63,7 +63,7 @@ impl Permits {
 }
 
 impl Limits {
-    /// Waits for the permits that the request does not hold yet. A redirected request already holds some.
+    /// Waits for the permits that the request lacks. A redirected request already holds some.
     pub(crate) async fn acquire(
         &self,
         permits: &mut Permits,
@@ -72,7 +72,8 @@ impl Limits {
     ) -> Result<(), Error> {
         let held = permits.0.get_or_insert_default();
         let limit = timer.limit(self.queue_timeout, Phase::Queue);
-        // The host first: a request that waits for a slow host holds no permit that others need.
+        // The host first: a request that waits for a slow host then holds no permit that others
+        // need.
         self.acquire_host(held, uri, timer, limit).await?;
         if let (Some(all), None) = (&self.all, &held.all) {
             held.all = Some(acquire(all, timer, limit).await?);
@@ -97,13 +98,12 @@ impl Limits {
         let Some(hosts) = &self.hosts else {
             return Ok(());
         };
-        let site = Site::of(uri);
+        let site = Origin::of(uri);
         if matches!(&held.host, Some((own, _)) if *own == site) {
             return Ok(());
         }
-        // All permits are released before the next host is waited for. Otherwise two hosts that redirect
-        // to each other could wait for each other: a request that holds a permit of the next host may
-        // itself wait for the permit that this one holds among all.
+        // Releases all permits before the wait for the next host. Otherwise requests could deadlock: a
+        // request that holds a permit of the next host may itself wait for a permit of this request.
         *held = HeldPermits::default();
         let semaphore = hosts.semaphore(&site);
         held.host = Some((site, acquire(&semaphore, timer, limit).await?));
@@ -126,7 +126,7 @@ async fn acquire(
             ready!(timer.poll_until(cx, fails_at, limit))?;
             if acquire.stuck_since().map(|since| since + UNREAD) == fails_at {
                 return Poll::Ready(Err(Error::timeout(Phase::Queue).with_context(
-                    "every permit is held by a response whose body nobody reads: read it or drop it",
+                    "every permit is held by an unread response: read its body or drop it",
                 )));
             }
         }
@@ -137,7 +137,7 @@ async fn acquire(
 /// A semaphore for each host that has requests.
 pub(crate) struct HostLimits {
     permits: usize,
-    semaphores: Mutex<HashMap<Site, Weak<FairSemaphore>>>,
+    semaphores: Mutex<HashMap<Origin, Weak<FairSemaphore>>>,
 }
 
 impl HostLimits {
@@ -148,7 +148,7 @@ impl HostLimits {
         }
     }
 
-    fn semaphore(&self, site: &Site) -> Arc<FairSemaphore> {
+    fn semaphore(&self, site: &Origin) -> Arc<FairSemaphore> {
         let semaphores = self.semaphores.lock();
         let mut semaphores = semaphores.unwrap_or_else(PoisonError::into_inner);
         if let Some(semaphore) = semaphores.get(site).and_then(Weak::upgrade) {
@@ -166,7 +166,7 @@ impl HostLimits {
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, RuntimeClock, NoOpMiddleware<Nanos>>;
 
-/// How many requests start in a second.
+/// A limit on the number of requests per second.
 pub(crate) struct RateLimit {
     limiter: Limiter,
     clock: RuntimeClock,

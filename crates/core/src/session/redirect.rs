@@ -1,4 +1,4 @@
-//! Which redirects a session follows, and what it sends after one (RFC 9110, section 15.4).
+//! Redirects (RFC 9110, 15.4): which of them a session follows, and the request that it then sends.
 
 use http::header::{
     self, AUTHORIZATION, COOKIE, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
@@ -8,14 +8,14 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::message::body::Body;
-use crate::message::target::{Site, Target};
+use crate::message::target::{Origin, Target};
 
-/// Which redirects a session follows.
+/// The policy by which a session follows redirects.
 #[derive(Debug, Clone)]
 pub(crate) struct RedirectPolicy {
     pub(crate) at_most: usize,
     pub(crate) allow_downgrade: bool,
-    /// Headers that are not sent to another site, besides those that carry credentials.
+    /// Headers that are not sent to another site, in addition to those with credentials.
     pub(crate) confidential: Vec<HeaderName>,
 }
 
@@ -33,9 +33,9 @@ impl Default for RedirectPolicy {
 #[derive(Debug)]
 pub(crate) struct RedirectedRequest {
     pub(crate) target: Target,
-    /// It is a GET without a body, whatever the redirected request was.
+    /// Whether the request becomes a GET without a body.
     pub(crate) becomes_get: bool,
-    /// It goes to another site.
+    /// Whether the request goes to another site.
     pub(crate) leaves_site: bool,
 }
 
@@ -50,14 +50,14 @@ pub(crate) const BODY_HEADERS: [HeaderName; 6] = [
 ];
 
 impl RedirectPolicy {
-    /// Whether a header must not be sent to another site.
+    /// Returns whether a header must not be sent to another site.
     pub(crate) fn is_confidential(&self, name: &HeaderName) -> bool {
         [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
             || self.confidential.contains(name)
     }
 
-    /// The request that follows `response`, or `None` if that is no redirect or the session follows none.
-    /// `followed` counts the redirects before it.
+    /// Returns the request that follows `response`, or `None` if it is not a redirect or the
+    /// session follows none. `followed` is the number of redirects before it.
     pub(crate) fn follow(
         &self,
         from: &Target,
@@ -83,7 +83,7 @@ impl RedirectPolicy {
         }
         Ok(Some(RedirectedRequest {
             becomes_get: becomes_get(method, status),
-            leaves_site: Site::of(from.uri()) != Site::of(target.uri()),
+            leaves_site: Origin::of(from.uri()) != Origin::of(target.uri()),
             target,
         }))
     }
@@ -101,12 +101,12 @@ pub(crate) fn refused(why: &'static str) -> Error {
     Error::new(ErrorKind::RedirectRefused).with_context(why)
 }
 
-/// The URL that a `Location` names. It keeps the fragment of the URL before unless it has one
-/// (RFC 9110, 10.2.2).
+/// Returns the URL of a `Location`. If it has no fragment, it inherits the fragment of the previous
+/// URL (RFC 9110, 10.2.2).
 fn locate(from: &Target, location: &HeaderValue) -> Result<Target, Error> {
-    let not_a_url = |error: Error| refused("its location is no URL to follow").with_source(error);
+    let not_a_url = |error: Error| refused("the Location is not a usable URL").with_source(error);
     let text = std::str::from_utf8(location.as_bytes())
-        .map_err(|error| refused("its location is not UTF-8").with_source(error))?;
+        .map_err(|error| refused("the Location is not UTF-8").with_source(error))?;
     let base = from.url();
     let to = Target::parse(text, base).map_err(not_a_url)?;
     let fragment = base.and_then(Url::fragment);

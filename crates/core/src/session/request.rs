@@ -1,4 +1,4 @@
-//! A request that is being made, and what can be taken as its URL.
+//! The builder of a request, and the types that convert to a URL.
 
 use std::fmt;
 use std::fs::File;
@@ -25,20 +25,22 @@ use crate::message::response::Response;
 use crate::message::target::Target;
 use crate::observe::{Observer, RequestObservers};
 use crate::upload::multipart::Multipart;
-use crate::upload::prepare::{Source, Upload};
+use crate::upload::prepare::{Upload, UploadSource};
 
-/// A request that is being made. [`send`](Self::send) gives the response at its head;
-/// [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) read the body too, so
-/// that one future holds the whole exchange, as [`gather`](crate::gather()) wants it.
+/// A builder for a request.
 ///
-/// The futures own a clone of the session: they are `'static` and may go to any task.
+/// [`send`](Self::send) returns the response as soon as its head has arrived.
+/// [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) also read the body, so
+/// that one future covers the whole exchange, as [`gather`](crate::gather()) needs it.
+///
+/// The futures own a clone of the session. They are `'static` and `Send`, so any task can run them.
 #[must_use = "a request does nothing before it is sent"]
 pub struct RequestBuilder {
     session: Arc<SessionState>,
     target: Result<Target, Error>,
-    // Its URI is the target's, set when it is sent.
+    // The method, headers, body and extensions. `send` sets the URI from `target`.
     request: http::Request<Body>,
-    // The media type of the body, unless a header says another.
+    // The media type of the body. A `Content-Type` header overrides it.
     content_type: Option<HeaderValue>,
     upload: Option<Box<Upload>>,
     timeout: Option<Duration>,
@@ -63,7 +65,7 @@ impl RequestBuilder {
 }
 
 impl RequestBuilder {
-    /// Adds a header. One that HTTP does not allow is an error when the request is sent.
+    /// Adds a header. A header that HTTP does not allow is an error when the request is sent.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -80,16 +82,17 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets headers: each name with all its values, in place of what the request had of it.
+    /// Sets headers. Each name replaces all values that the request has for it.
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         // `extend` replaces at a name's first value and appends the others.
         self.request.headers_mut().extend(headers);
         self
     }
 
-    /// Appends pairs to the URL's query, behind those that it has, escaped as a form's are (a
-    /// space becomes `+`). Anything that serializes to a list of pairs will do: a struct, a map,
-    /// a slice of tuples. What does not is an error when the request is sent.
+    /// Appends pairs to the URL's query, escaped as in a form (a space becomes `+`).
+    ///
+    /// `pairs` is any value that serializes to a list of pairs: a struct, a map, a slice of tuples.
+    /// Any other value is an error when the request is sent.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -119,19 +122,23 @@ impl RequestBuilder {
         self
     }
 
-    /// Basic authentication (RFC 7617), in place of any other `Authorization` and of credentials
-    /// in the URL. A user's name with a colon is an error when the request is sent, as it would
-    /// be read as another. Nothing prints the value.
+    /// Sets basic authentication (RFC 7617). It replaces any other `Authorization`, and credentials
+    /// in the URL.
+    ///
+    /// A user name with a colon is an error when the request is sent, because the colon ends the
+    /// name. `Debug` output does not contain the value.
     pub fn basic_auth(self, user: &str, password: &str) -> Self {
         if user.contains(':') {
             let error = Error::new(ErrorKind::InvalidRequest);
-            return self.authorization(Err(error.with_context("a user's name with a colon")));
+            return self.authorization(Err(error.with_context("the user name contains a colon")));
         }
         self.authorization(auth::basic(format!("{user}:{password}").as_bytes()))
     }
 
-    /// A bearer token (RFC 6750), in place of any other `Authorization` and of credentials in
-    /// the URL. Nothing prints the value.
+    /// Sets a bearer token (RFC 6750). It replaces any other `Authorization`, and credentials in
+    /// the URL.
+    ///
+    /// `Debug` output does not contain the value.
     pub fn bearer_auth(self, token: &str) -> Self {
         self.authorization(auth::bearer(token))
     }
@@ -146,32 +153,35 @@ impl RequestBuilder {
         self
     }
 
-    /// The body: bytes, text, or a stream with [`Body::from_stream`].
+    /// Sets the body: bytes, text, or a stream with [`Body::from_stream`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         *self.request.body_mut() = body.into();
         self.made_of(None)
     }
 
-    /// A file as the body, read on the session's runtime while it is sent, with its length: see
-    /// [`Body::from_file`]. A file that cannot be read is an error when the request is sent.
+    /// Sets a file as the body, with its length: see [`Body::from_file`].
+    ///
+    /// The session's runtime reads the file while the request is sent. A file that cannot be read
+    /// is an error when the request is sent.
     pub fn file(self, path: impl Into<PathBuf>) -> Self {
-        self.made_of(Some(Source::File(path.into())))
+        self.made_of(Some(UploadSource::File(path.into())))
     }
 
-    /// A file that is open already as the body, from where it stands: see
-    /// [`Body::from_open_file`].
+    /// Sets an open file as the body, from its current position: see [`Body::from_open_file`].
     pub fn open_file(self, file: File) -> Self {
-        self.made_of(Some(Source::Open(file)))
+        self.made_of(Some(UploadSource::Open(file)))
     }
 
-    /// A form of several parts as the body, with its `Content-Type`, which no header replaces,
-    /// as it says where the parts begin.
+    /// Sets a form of several parts as the body, with its `Content-Type`.
+    ///
+    /// A `Content-Type` header does not override it, because it contains the boundary between the
+    /// parts.
     pub fn multipart(self, form: Multipart) -> Self {
-        self.made_of(Some(Source::Form(form)))
+        self.made_of(Some(UploadSource::Form(form)))
     }
 
-    /// What the body is made of when the request is sent.
-    fn made_of(mut self, source: Option<Source>) -> Self {
+    /// Sets the source from which `send` makes the body.
+    fn made_of(mut self, source: Option<UploadSource>) -> Self {
         self.content_type = None;
         if source.is_some() || self.upload.is_some() {
             self.upload.get_or_insert_default().source = source;
@@ -179,32 +189,34 @@ impl RequestBuilder {
         self
     }
 
-    /// Calls `watch` with each piece of the body that is taken to be sent: see
+    /// Calls `watch` with each chunk of the body that the client takes to send: see
     /// [`Body::on_progress`].
     pub fn on_upload_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.upload.get_or_insert_default().watcher = Some(Arc::new(watch));
         self
     }
 
-    /// A list of pairs as the body, as a page's form sends it
-    /// (`application/x-www-form-urlencoded`), with its `Content-Type`. A value that is no list
-    /// of pairs is an error when the request is sent: see [`query`](Self::query).
+    /// Sets a list of pairs as the body, as a page's form sends it
+    /// (`application/x-www-form-urlencoded`), with its `Content-Type`.
+    ///
+    /// Any other value is an error when the request is sent: see [`query`](Self::query).
     pub fn form(self, pairs: &impl Serialize) -> Self {
         const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
         let form = serde_urlencoded::to_string(pairs).map_err(|error| {
             Error::new(ErrorKind::InvalidRequest)
-                .with_context("the value is no list of pairs")
+                .with_context("the value does not serialize to a list of pairs")
                 .with_source(error)
         });
         self.typed(form, FORM)
     }
 
-    /// A value as the JSON body, with its `Content-Type`. A value that has no JSON is an error
-    /// when the request is sent.
+    /// Sets a value as the JSON body, with its `Content-Type`.
+    ///
+    /// A value that cannot be serialized to JSON is an error when the request is sent.
     pub fn json_body(self, value: &impl Serialize) -> Self {
         let json = serde_json::to_vec(value).map_err(|error| {
             Error::new(ErrorKind::InvalidRequest)
-                .with_context("the value has no JSON")
+                .with_context("the value does not serialize to JSON")
                 .with_source(error)
         });
         self.typed(json, HeaderValue::from_static("application/json"))
@@ -221,25 +233,25 @@ impl RequestBuilder {
         self
     }
 
-    /// How long this request may take as a whole, in place of the session's
+    /// Sets how long this request may take as a whole. It replaces the session's
     /// [`timeout`](crate::SessionBuilder::timeout).
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// Whether this response's body is decoded, in place of the session's
+    /// Sets whether this response's body is decoded. It replaces the session's
     /// [`decompress`](crate::SessionBuilder::decompress).
     pub fn decompress(mut self, decompress: bool) -> Self {
         self.request.extensions_mut().insert(Decompress(decompress));
         self
     }
 
-    /// Tells `observer` what happens to this request, beside those who are told of all of the
-    /// session's: see [`SessionBuilder::observe`](crate::SessionBuilder::observe). Several can be
-    /// told.
+    /// Adds an observer for this request, in addition to the observers of the session: see
+    /// [`SessionBuilder::observe`](crate::SessionBuilder::observe). A request may have several
+    /// observers.
     pub fn observe(mut self, observer: impl Observer) -> Self {
-        // In the extensions, so that a request that nobody observes is no larger for it.
+        // In the extensions, so that a request without observers is no larger.
         let observers = self
             .request
             .extensions_mut()
@@ -248,11 +260,16 @@ impl RequestBuilder {
         self
     }
 
-    /// Sends the request; resolves at the response's head.
+    /// Sends the request and returns the response as soon as its head has arrived.
     ///
     /// # Errors
     ///
-    /// A status is no error. Everything else that can happen has an [`ErrorKind`].
+    /// A status is not an error: see [`Response::error_for_status`]. Every other failure has an
+    /// [`ErrorKind`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the exchange.
     pub fn send(self) -> BoxFuture<'static, Result<Response, Error>> {
         let Self {
             session,
@@ -266,8 +283,8 @@ impl RequestBuilder {
             let headers = request.headers_mut();
             headers.entry(CONTENT_TYPE).or_insert(content_type);
         }
-        // In a box an exchange stays where it is, while what gathers and spawns it moves a
-        // pointer.
+        // The future of an exchange is large. In a box it is not moved when it is gathered or
+        // spawned.
         Box::pin(exchange(session, target, request, upload, timeout))
     }
 
@@ -336,7 +353,7 @@ where
     ))
 }
 
-/// What can be taken as a URL: text and [`Url`], by value or by reference.
+/// A type that converts to a URL: text and [`Url`], by value or by reference.
 pub trait IntoUrl: sealed::Sealed {
     #[doc(hidden)]
     fn into_target(self, base: Option<&Url>) -> Result<Target, Error>;

@@ -1,4 +1,4 @@
-//! When a request is resent although the caller asked for no retries.
+//! Resending of requests, which happens even without a retry policy.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use super::template::RequestTemplate;
 use super::timer::ExchangeTimer;
 use crate::error::Error;
 
-/// Counts how often a request was resent, because the server has not processed it or because its kept
-/// connection ended before a response.
+/// Counts how often a request was resent, because the server has not processed it or because its
+/// pooled connection ended before a response.
 #[derive(Default)]
 pub(crate) struct Resends {
     in_all: u32,
@@ -15,17 +15,17 @@ pub(crate) struct Resends {
 }
 
 impl Resends {
-    /// How many resends have no pause. A server that ends each connection after a few requests causes
-    /// several.
+    /// How many resends have no pause. A server that ends each connection after a few requests
+    /// causes several.
     const WITHOUT_PAUSE: u32 = 10;
     const LONGEST_PAUSE: Duration = Duration::from_millis(256);
-    /// How many resends an unanswered request gets. A client that then uses a new connection needs one;
-    /// isahc may need more.
+    /// How many resends an unanswered request gets. A client that then uses a new connection needs
+    /// one; isahc may need more.
     const MOST_UNANSWERED: u32 = 3;
-    /// How many resends a request gets in all. With the pauses they take about ten seconds.
+    /// How many resends a request gets in total. With their pauses they take about ten seconds.
     const MOST: u32 = 50;
 
-    /// How long to wait before the request is resent. `None` if it must not be.
+    /// Returns the pause before the request is resent, or `None` if it must not be resent.
     pub(crate) fn pause(
         &mut self,
         error: &Error,

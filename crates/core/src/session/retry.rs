@@ -1,4 +1,4 @@
-//! When a request that failed is sent again.
+//! Retries of failed requests.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,23 +9,28 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::{Error, ErrorKind, Phase};
-use crate::message::target::Site;
+use crate::message::target::Origin;
 
-/// When and how often a session sends a failed request again.
+/// The policy by which a session retries a failed request.
 ///
-/// A request is sent again when it got no response (the name had no address, no connection was
-/// made or it ended early, the wait for the head took too long) or one of the status 408, 429,
-/// 502, 503 or 504; when its method is idempotent (RFC 9110, 9.2.2) or the server has not processed
-/// it ([`Error::is_not_processed`]); and when its body, if it has one, can be produced again or was not
-/// begun. Once there is a response that is not retried, reading its body is not.
+/// A session retries a request if all of the following hold:
 ///
-/// Before each retry there is a pause: a random part of a span that doubles each time ("full
-/// jitter"), and at least what the response's `Retry-After` asks for. A pause that would outlast
-/// the request's [`timeout`](crate::SessionBuilder::timeout) is not begun: the failure is the
-/// answer then.
+/// - It got no response (the name had no address, the connect failed, the connection ended early,
+///   the head timed out), or the status 408, 429, 502, 503 or 504.
+/// - Its method is idempotent (RFC 9110, 9.2.2), or the server has not processed it
+///   ([`Error::is_not_processed`]).
+/// - It has no body, its body can be produced again, or its body was not begun.
 ///
-/// The retries at a server (a scheme, a host and a port) have a budget: a fifth of the requests to
-/// it, and ten. When everything fails, a server meets a fifth more load and not a multiple of it.
+/// A session does not retry the reading of a body: after a final response, errors go to the caller.
+///
+/// Before each retry, the session pauses. The pause is a random part of a span that doubles each
+/// time ("full jitter"), and at least the time of the response's `Retry-After`. If the pause would
+/// exceed the request's [`timeout`](crate::SessionBuilder::timeout), the session returns the
+/// failure instead.
+///
+/// The retries to a server (a scheme, a host and a port) have a budget: a fifth of the requests to
+/// it, and ten more. If every request fails, the server's load grows by a fifth, and not by a
+/// multiple.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,7 +49,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// At most so many retries of a request; 0 for none.
+    /// Creates a policy with at most `at_most` retries of a request; 0 for none.
     pub fn new(at_most: usize) -> Self {
         Self {
             at_most,
@@ -54,20 +59,20 @@ impl Retry {
         }
     }
 
-    /// The span of the first pause, and the longest. Default 100 ms and 10 s.
+    /// Sets the span of the first pause, and the longest span. Default 100 ms and 10 s.
     pub fn delays(mut self, first: Duration, longest: Duration) -> Self {
         self.min_delay = first;
         self.max_delay = longest;
         self
     }
 
-    /// Retries requests of every method. The server may then do twice what was asked once.
+    /// Retries requests of every method. The server may then execute a request twice.
     pub fn any_method(mut self) -> Self {
         self.any_method = true;
         self
     }
 
-    /// What is left for one request.
+    /// Returns the retries of one request.
     pub(crate) fn plan(&self) -> RetryPlan {
         let delays = ExponentialBuilder::default()
             .with_factor(2.0)
@@ -92,7 +97,7 @@ pub(crate) struct RetryPlan {
 }
 
 impl RetryPlan {
-    /// How long to pause before the next retry, if there is to be one.
+    /// Returns the pause before the next retry, or `None` if there is none.
     pub(crate) fn pause<B>(
         &mut self,
         method: &Method,
@@ -114,15 +119,15 @@ impl RetryPlan {
     }
 }
 
-/// Statuses of a server that may answer otherwise in a moment.
+/// Returns whether the server may answer differently in a moment.
 fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
 }
 
-/// Failures before there was a response.
+/// Returns whether the request failed before a response and may succeed later.
 fn may_pass(error: &Error) -> bool {
     match error.kind() {
-        // The guard will not change its mind.
+        // The guard refuses the address every time.
         ErrorKind::Connect if error.address_refused().is_some() => false,
         ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Incomplete | ErrorKind::Io => true,
         ErrorKind::Timeout => matches!(error.phase(), Some(Phase::Connect | Phase::Head)),
@@ -130,7 +135,7 @@ fn may_pass(error: &Error) -> bool {
     }
 }
 
-/// In seconds or as a date (RFC 9110, 10.2.3); nothing when it is neither.
+/// Parses seconds or a date (RFC 9110, 10.2.3). Any other value counts as zero.
 fn retry_after(headers: &HeaderMap) -> Duration {
     let value = headers
         .get(RETRY_AFTER)
@@ -146,20 +151,20 @@ fn retry_after(headers: &HeaderMap) -> Duration {
         .unwrap_or_default()
 }
 
-/// What keeps retries from multiplying the load of a server that fails.
+/// Limits the load that retries add to a failing server.
 #[derive(Default)]
-pub(crate) struct RetryBudgets(Mutex<HashMap<Site, u32>>);
+pub(crate) struct RetryBudgets(Mutex<HashMap<Origin, u32>>);
 
-/// In fifths of a retry.
+/// The cost of a retry, in fifths of a retry.
 const A_RETRY: u32 = 5;
 const MOST: u32 = 10 * A_RETRY;
 
-/// So many servers at once are known to fail. With one more, all have their whole budget again.
+/// How many servers can have a reduced budget. One more resets the budgets of all.
 const SITES: usize = 4096;
 
 impl RetryBudgets {
-    /// Each request adds a fifth of a retry. Servers that have spent nothing are not kept.
-    pub(crate) fn earn(&self, site: &Site) {
+    /// Adds a fifth of a retry for a request. Servers with a full budget have no entry.
+    pub(crate) fn earn(&self, site: &Origin) {
         let mut budgets = self.lock();
         if let Some(left) = budgets.get_mut(site) {
             *left += 1;
@@ -169,8 +174,8 @@ impl RetryBudgets {
         }
     }
 
-    /// Whether there is a retry left; it is spent then.
-    pub(crate) fn spend(&self, site: &Site) -> bool {
+    /// Spends a retry. Returns `false` if none is left.
+    pub(crate) fn spend(&self, site: &Origin) -> bool {
         let mut budgets = self.lock();
         if budgets.len() >= SITES && !budgets.contains_key(site) {
             budgets.clear();
@@ -183,7 +188,7 @@ impl RetryBudgets {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Site, u32>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, u32>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -214,7 +219,7 @@ mod tests {
     #[test]
     fn the_budget_is_ten_retries_and_a_fifth_of_the_requests_of_each_server() {
         let budgets = RetryBudgets::default();
-        let [a, b] = ["http://a/", "http://b/"].map(|url| Site::of(&url.parse().unwrap()));
+        let [a, b] = ["http://a/", "http://b/"].map(|url| Origin::of(&url.parse().unwrap()));
         let spent = |site| {
             let spent = std::iter::repeat_with(|| budgets.spend(site));
             spent.take_while(|spent| *spent).count()

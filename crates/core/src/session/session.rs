@@ -1,4 +1,4 @@
-//! The handle that programs hold.
+//! The session.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -23,14 +23,14 @@ use crate::message::body::Body;
 use crate::message::response::Response;
 use crate::message::target::Target;
 
-/// A client on a runtime, with a policy: what aiohttp's `ClientSession` and reqwest's `Client`
-/// are to their users. One concrete type, whatever the backend.
+/// A client on a runtime, with a policy, like aiohttp's `ClientSession` and reqwest's `Client`. The
+/// type is the same for every backend.
 ///
-/// Cheap to clone; clones share connections, caps and defaults. Keep one for the life of the
-/// program.
+/// A session is cheap to clone. Clones share connections, limits and defaults. Use one session for
+/// the life of the program.
 ///
-/// A session comes from a backend (`inflight::tokio::session()` and its kin), or from
-/// [`Session::builder`] with a client and a runtime of one's own.
+/// A backend creates a session: `inflight::tokio::session()`, for example.
+/// [`Session::builder`] creates one from a custom client and runtime.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -67,19 +67,18 @@ use crate::message::target::Target;
 ///
 /// # Cancel safety
 ///
-/// Dropping a request's future, or a response before its body's end, ends the exchange; its
-/// connection is not used again. How promptly the server sees it is the client's
-/// [`prompt_cancel`](Capabilities::prompt_cancel).
+/// Dropping a request's future, or a response before the end of its body, ends the exchange. The
+/// session does not use its connection again. [`prompt_cancel`](Capabilities::prompt_cancel) states
+/// how promptly the server notices.
 #[derive(Clone)]
 pub struct Session(pub(super) Arc<SessionState>);
 
-/// How long a closed session waits for requests that were cancelled and connections that were
-/// given up.
+/// How long `close` waits for cancelled requests, and then for closed connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// A builder for a session over a client and a runtime of one's own: `open` makes both from
-    /// the options that the builder collects.
+    /// Returns a builder for a session with a custom client and runtime. `open` makes both from the
+    /// options that the builder collects.
     pub fn builder<F, O>(open: O) -> SessionBuilder
     where
         F: Fetch,
@@ -91,42 +90,43 @@ impl Session {
         }))
     }
 
-    /// A GET request.
+    /// Returns a builder for a GET request.
     pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
         self.request(Method::GET, url)
     }
 
-    /// A HEAD request.
+    /// Returns a builder for a HEAD request.
     pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
         self.request(Method::HEAD, url)
     }
 
-    /// A POST request.
+    /// Returns a builder for a POST request.
     pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
         self.request(Method::POST, url)
     }
 
-    /// A PUT request.
+    /// Returns a builder for a PUT request.
     pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
         self.request(Method::PUT, url)
     }
 
-    /// A PATCH request.
+    /// Returns a builder for a PATCH request.
     pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
         self.request(Method::PATCH, url)
     }
 
-    /// An OPTIONS request.
+    /// Returns a builder for an OPTIONS request.
     pub fn options(&self, url: impl IntoUrl) -> RequestBuilder {
         self.request(Method::OPTIONS, url)
     }
 
-    /// A DELETE request.
+    /// Returns a builder for a DELETE request.
     pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
         self.request(Method::DELETE, url)
     }
 
-    /// A request with any method. A URL that is not one is an error when it is sent.
+    /// Returns a builder for a request with any method. An invalid URL is an error when the request
+    /// is sent.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
         let mut request = http::Request::new(Body::empty());
         *request.method_mut() = method;
@@ -134,8 +134,9 @@ impl Session {
         RequestBuilder::new(self.0.clone(), target, request, self.0.timeout)
     }
 
-    /// Sends a request that was made with the `http` crate, its extensions included. Its URI
-    /// may be relative to the session's base URL. Its version is the client's choice.
+    /// Sends a request of the `http` crate, including its extensions.
+    ///
+    /// Its URI may be relative to the session's base URL. The client chooses the version of HTTP.
     ///
     /// # Errors
     ///
@@ -148,13 +149,14 @@ impl Session {
         RequestBuilder::new(self.0.clone(), target, request, self.0.timeout).send()
     }
 
-    /// The runtime, for [`Gather::on`](crate::gather::Gather::on) and
+    /// Returns the runtime, for [`Gather::on`](crate::gather::Gather::on) and
     /// [`Task::spawn`](crate::Task::spawn).
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.0.runtime
     }
 
-    /// How many requests are under way, and over how many connections they went.
+    /// Returns the number of requests in flight and waiting, and the number of connections opened
+    /// and reused.
     pub fn stats(&self) -> Stats {
         let mut stats = self.0.in_flight.stats();
         if self.0.capabilities.connection_events.is_yes() {
@@ -164,18 +166,19 @@ impl Session {
         stats
     }
 
-    /// Ends the session and all its clones: takes no more requests, lets those under way finish
-    /// for as long as `grace`, and cancels the rest. Requests then fail with
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// Closes the session and all its clones.
     ///
-    /// Completes when the session's connections, and threads of its client's own, are gone. A second
-    /// call waits for that too; the shorter `grace` of the two holds. A
-    /// response that somebody holds and does not read is not waited for longer than a second
-    /// beyond `grace`: it lets its connection go when it is dropped.
+    /// The session accepts no more requests. Requests in flight may finish within `grace`, and are
+    /// then cancelled. Further requests fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    ///
+    /// The future completes when the session's connections and its client's threads have ended. A
+    /// second call waits for that too, and the shorter `grace` applies. The future waits up to a
+    /// second longer than `grace` for a response that is held but not read. Such a response closes
+    /// its connection when it is dropped.
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped before its end leaves a session that takes no requests.
+    /// After the future is dropped early, the session accepts no requests.
     pub async fn close(&self, grace: Duration) {
         let state = &*self.0;
         state.in_flight.start_closing();
@@ -189,10 +192,10 @@ impl Session {
         self.is_empty_in(CLOSE_TIMEOUT).await;
         if let Some(client) = client {
             let ended = client.ended();
-            // A client with threads of its own may wait for them: not on ours.
+            // Dropping a client may wait for its threads, so another thread drops it.
             let dropped = unblock(&*state.runtime, move || drop(client));
             let gone = pin!(async {
-                // One that could not be dropped there was dropped with its work.
+                // If `unblock` fails, it has dropped the client with the closure.
                 let _ = dropped.await;
                 ended.await;
             });
@@ -210,7 +213,7 @@ impl Session {
         .await;
     }
 
-    /// What the client can do, and what it cannot.
+    /// Returns what the client can do and what it cannot do.
     pub fn capabilities(&self) -> &Capabilities {
         &self.0.capabilities
     }

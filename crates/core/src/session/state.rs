@@ -1,4 +1,4 @@
-//! What the clones of a session share.
+//! The state that the clones of a session share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -50,8 +50,8 @@ pub(super) struct SessionState {
 }
 
 impl SessionState {
-    /// Reports the start of a request. Returns `None` if nobody observes it.
-    pub(super) fn observed(
+    /// Reports the start of a request. Returns `None` if it has no observers.
+    pub(super) fn start_observing(
         &self,
         request: &mut http::Request<Body>,
         target: &Target,

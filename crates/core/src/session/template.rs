@@ -1,4 +1,4 @@
-//! What every request of an exchange is made from.
+//! The template from which each attempt of an exchange gets its request.
 
 use http::header::{AUTHORIZATION, HOST, HeaderMap, PROXY_AUTHORIZATION};
 use http::uri::Scheme;
@@ -9,16 +9,16 @@ use super::state::SessionState;
 use super::timer::ExchangeTimer;
 use crate::backend::fetch::{Deadline, NewConnection};
 use crate::error::Error;
-use crate::message::body::{Body, Lent};
+use crate::message::body::{Body, LentBody};
 use crate::message::decode;
 use crate::message::target::Target;
 
 /// The caller's request. Each attempt sends a copy of it, with the session's defaults added.
 pub(crate) struct RequestTemplate {
     request: Request<Body>,
-    /// The body is a stream that the client has.
-    lent: Option<Lent>,
-    /// A redirect has left the site of the caller's URL.
+    /// Set while the client has a body that cannot be copied.
+    lent: Option<LentBody>,
+    /// Whether a redirect has left the site of the caller's URL.
     has_left_site: bool,
     decompress: bool,
     needs_new_connection: bool,
@@ -39,19 +39,19 @@ impl RequestTemplate {
         self.request.method()
     }
 
-    /// The request, to prepare its body.
+    /// Returns the request, so that its body can be prepared.
     pub(crate) fn request_mut(&mut self) -> &mut Request<Body> {
         &mut self.request
     }
 
-    /// Whether the session decodes the response.
+    /// Returns whether the session decodes the response.
     pub(crate) fn decompresses(&self) -> bool {
         self.decompress
     }
 
-    /// Whether the body can still be sent: it can be produced again, or was not begun.
+    /// Returns whether the body can still be sent: it can be produced again, or was not begun.
     pub(crate) fn can_be_sent(&self) -> bool {
-        self.lent.as_ref().is_none_or(Lent::is_whole)
+        self.lent.as_ref().is_none_or(LentBody::is_whole)
     }
 
     /// Makes the next attempt use a new connection.
@@ -59,7 +59,7 @@ impl RequestTemplate {
         self.needs_new_connection = true;
     }
 
-    /// Becomes the request that follows a redirect from `from`.
+    /// Changes the template for a redirect from `from`.
     pub(crate) fn follow(
         &mut self,
         from: &Target,
@@ -74,7 +74,7 @@ impl RequestTemplate {
                 self.request.headers_mut().remove(name);
             }
         } else if !self.can_be_sent() {
-            return Err(refused("its body was a stream, which cannot be sent again"));
+            return Err(refused("the body is a stream and cannot be sent again"));
         }
         if redirected.leaves_site {
             self.has_left_site = true;
@@ -94,7 +94,7 @@ impl RequestTemplate {
         Ok(())
     }
 
-    /// The next request to send.
+    /// Returns the next request to send.
     pub(crate) fn request(
         &mut self,
         target: &Target,
@@ -102,7 +102,7 @@ impl RequestTemplate {
         timer: &ExchangeTimer,
     ) -> Request<Body> {
         let own = self.request.body_mut();
-        if let Some(lent) = self.lent.take().and_then(Lent::take_back) {
+        if let Some(lent) = self.lent.take().and_then(LentBody::take_back) {
             *own = lent;
         }
         let body = own.try_clone().unwrap_or_else(|| {
@@ -153,8 +153,8 @@ impl RequestTemplate {
     }
 }
 
-/// Whether a proxy receives the request's head and forwards it. If the session has proxies, only these
-/// may see `Proxy-Authorization`, and neither a server nor the other end of a tunnel.
+/// Returns whether a proxy receives the request's head and forwards it. If the session has proxies,
+/// only they may see `Proxy-Authorization`, and never a server or the other end of a tunnel.
 fn is_forwarded_whole(target: &Target, session: &SessionState) -> bool {
     let (uri, proxies) = (target.uri(), &session.proxies);
     proxies.is_empty()

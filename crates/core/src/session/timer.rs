@@ -1,4 +1,4 @@
-//! The time that an exchange may take.
+//! The timeouts of an exchange.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,10 +12,10 @@ use super::in_flight::{InFlight, InFlightGuard};
 use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind, Phase};
 
-/// When a phase times out.
+/// The end of a phase's time.
 pub(crate) type PhaseLimit = Option<(Instant, Phase)>;
 
-/// What ends an exchange early.
+/// The reason why an exchange ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interrupt {
     /// This phase timed out.
@@ -33,8 +33,8 @@ impl From<Interrupt> for Error {
     }
 }
 
-/// Interrupts an exchange at its deadline, at a phase's limit, or when the session closes. An exchange
-/// that never waits, or that ends before the coarse timer fires, sets no timer of its own.
+/// Interrupts an exchange at its deadline, at a phase's limit, or when the session closes. An
+/// exchange that never waits, or that ends before the coarse timer fires, sets no other timer.
 pub(crate) struct ExchangeTimer {
     pub(crate) deadline: Option<Instant>,
     /// The runtime's timer, and when it fires.
@@ -50,14 +50,14 @@ impl ExchangeTimer {
     ) -> Result<Self, Error> {
         let guard = InFlightGuard::new(in_flight).ok_or(Interrupt::Closed)?;
         Ok(Self {
-            // A time too far away to be represented is no limit.
+            // A time that is too far away to be represented is no limit.
             deadline: timeout.and_then(|timeout| in_flight.runtime().now().checked_add(timeout)),
             sleep: None,
             guard,
         })
     }
 
-    /// The exchange has ended.
+    /// Ends the exchange.
     pub(crate) fn stop(&mut self) {
         self.sleep = None;
         self.guard.end();
@@ -67,7 +67,7 @@ impl ExchangeTimer {
         self.guard.runtime().now()
     }
 
-    /// When `phase`, which starts now, times out.
+    /// Returns the limit of `phase`, which starts now.
     pub(crate) fn limit(&self, timeout: Option<Duration>, phase: Phase) -> PhaseLimit {
         let timeout = timeout?;
         Some((self.now().checked_add(timeout)?, phase))
@@ -77,7 +77,7 @@ impl ExchangeTimer {
         self.deadline.is_some_and(|deadline| self.now() >= deadline)
     }
 
-    /// The output of `work`, or the interrupt if that comes first.
+    /// Returns the output of `work`, or the interrupt if that comes first.
     pub(crate) async fn bound<T>(
         &mut self,
         limit: PhaseLimit,
@@ -101,7 +101,7 @@ impl ExchangeTimer {
         Ok(slept?)
     }
 
-    /// Ready with the interrupt. To be called only while the exchange waits.
+    /// Is ready with the interrupt. Call it only while the exchange waits.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, limit: PhaseLimit) -> Poll<Interrupt> {
         match self.poll_until(cx, None, limit) {
             Poll::Ready(Err(interrupt)) => Poll::Ready(interrupt),
@@ -110,7 +110,7 @@ impl ExchangeTimer {
         }
     }
 
-    /// Ready with `Ok` at `moment`, or with the interrupt if that comes first.
+    /// Is ready with `Ok` at `moment`, or with the interrupt if that comes first.
     pub(crate) fn poll_until(
         &mut self,
         cx: &mut Context<'_>,
@@ -134,7 +134,7 @@ impl ExchangeTimer {
         self.poll_time(cx, at).map(|()| outcome)
     }
 
-    /// Ready at this time.
+    /// Is ready at this time.
     fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         loop {
             if let Some((fires_at, sleep)) = &mut self.sleep

@@ -1,4 +1,4 @@
-//! Files as bodies, read on the runtime's blocking pool.
+//! Files as bodies, which the runtime's blocking pool reads.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -17,22 +17,25 @@ use crate::backend::offload::lost;
 use crate::backend::runtime::Runtime;
 use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
-use crate::message::body::{Body, Reader, Source};
+use crate::message::body::{Body, BodySource, Reader};
 
-/// How much one read takes at most: all of the file that is in memory at once.
+/// The largest read, and the only part of the file that is in memory.
 const READ: usize = 64 * 1024;
 
 impl Body {
-    /// A file, of which one piece is in memory at a time. Its length, as of now, is the body's;
-    /// it is opened when the first piece is wanted, so that a request that waits for its turn
-    /// holds no file open. It is read on `runtime`'s blocking pool.
+    /// Creates a body from a file, which `runtime`'s blocking pool reads one chunk at a time.
     ///
-    /// A file can be sent again. What has no length, as a pipe, is sent in chunks, and once.
+    /// The length of the body is the file's length at the time of this call. The file is opened
+    /// when the client takes the first chunk, so a request that waits for a permit holds no file
+    /// open.
+    ///
+    /// A regular file can be sent again. A file without a length, such as a pipe, is sent with
+    /// chunked transfer coding and cannot be sent again.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] when there is no such file, or it is a directory. The body fails with
-    /// it when the file cannot be read, or has become shorter.
+    /// [`ErrorKind::Io`] if the file does not exist or is a directory. The body fails with the same
+    /// kind if the file cannot be read or has become shorter.
     pub async fn from_file(
         path: impl Into<PathBuf>,
         runtime: Arc<dyn Runtime>,
@@ -40,7 +43,7 @@ impl Body {
         let path = path.into();
         let asked = path.clone();
         let found = unblock(&*runtime, move || fs::metadata(asked)).await;
-        let place = Place::Path(path.into());
+        let place = FileSource::Path(path.into());
         match found.map_err(lost)? {
             Ok(metadata) => {
                 let len = metadata.is_file().then_some(metadata.len());
@@ -50,12 +53,15 @@ impl Body {
         }
     }
 
-    /// A file that is open already, from where it stands to the end that it has now; otherwise as
-    /// [`from_file`](Self::from_file). A file can be sent again, and where it stands is not changed but on
+    /// Creates a body from an open file, from its current position to its current end. Otherwise it
+    /// does the same as [`from_file`](Self::from_file).
+    ///
+    /// A regular file can be sent again. Reading does not move the file's position, except on
     /// Windows.
     ///
     /// # Errors
     ///
+    /// As [`from_file`](Self::from_file).
     /// As [`from_file`](Self::from_file).
     pub async fn from_open_file(file: File, runtime: Arc<dyn Runtime>) -> Result<Self, Error> {
         let found = unblock(&*runtime, move || {
@@ -71,9 +77,14 @@ impl Body {
                 let file = Arc::new(file);
                 if metadata.is_file() {
                     let len = metadata.len().saturating_sub(start);
-                    return Self::of_file(Place::At(file, start), &metadata, Some(len), runtime);
+                    return Self::of_file(
+                        FileSource::At(file, start),
+                        &metadata,
+                        Some(len),
+                        runtime,
+                    );
                 }
-                Self::of_file(Place::Stream(file), &metadata, None, runtime)
+                Self::of_file(FileSource::Stream(file), &metadata, None, runtime)
             }
             Err(error) => Err(Error::new(ErrorKind::Io)
                 .with_context("cannot read an open file")
@@ -82,7 +93,7 @@ impl Body {
     }
 
     fn of_file(
-        place: Place,
+        place: FileSource,
         metadata: &Metadata,
         len: Option<u64>,
         runtime: Arc<dyn Runtime>,
@@ -98,18 +109,18 @@ impl Body {
     }
 }
 
-/// Where a body's bytes are.
+/// The source of a body's bytes.
 #[derive(Clone)]
-enum Place {
-    /// In a file that is opened when it is read.
+enum FileSource {
+    /// A file that is opened when it is read.
     Path(Arc<Path>),
-    /// In an open one, from this position.
+    /// An open file, from this position.
     At(Arc<File>, u64),
-    /// In what is open and has no positions: a pipe.
+    /// An open file without positions: a pipe.
     Stream(Arc<File>),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FileSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => path.display().fmt(f),
@@ -119,8 +130,8 @@ impl fmt::Display for Place {
 }
 
 struct FileBody {
-    place: Place,
-    /// `None` of what is no regular file.
+    place: FileSource,
+    /// `None` for a file that is not regular.
     len: Option<u64>,
     left: Option<u64>,
     runtime: Arc<dyn Runtime>,
@@ -136,7 +147,7 @@ enum State {
 type Piece = Result<(FileReader, io::Result<Bytes>), TaskError>;
 
 impl FileBody {
-    fn new(place: Place, len: Option<u64>, runtime: Arc<dyn Runtime>) -> Self {
+    fn new(place: FileSource, len: Option<u64>, runtime: Arc<dyn Runtime>) -> Self {
         Self {
             state: State::Idle(FileReader::new(place.clone(), len)),
             place,
@@ -147,7 +158,7 @@ impl FileBody {
     }
 }
 
-impl Source for FileBody {
+impl BodySource for FileBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
             match mem::replace(&mut self.state, State::Ended) {
@@ -198,16 +209,16 @@ impl Source for FileBody {
     }
 }
 
-/// The file as it is read, as far as was promised.
+/// Reads a file up to the length of its body.
 struct FileReader {
-    place: Place,
+    place: FileSource,
     opened: Option<File>,
     begun: bool,
     left: Option<u64>,
 }
 
 impl FileReader {
-    fn new(place: Place, left: Option<u64>) -> Self {
+    fn new(place: FileSource, left: Option<u64>) -> Self {
         Self {
             place,
             opened: None,
@@ -230,13 +241,13 @@ impl FileReader {
         self.begun = true;
         loop {
             let read = match &mut self.place {
-                Place::At(file, position) => {
+                FileSource::At(file, position) => {
                     let read = read_at(file, buffer, *position);
                     *position += *read.as_ref().unwrap_or(&0) as u64;
                     read
                 }
-                Place::Stream(file) => (&**file).read(buffer),
-                Place::Path(path) => match &mut self.opened {
+                FileSource::Stream(file) => (&**file).read(buffer),
+                FileSource::Path(path) => match &mut self.opened {
                     Some(file) => file.read(buffer),
                     None => self.opened.insert(File::open(path)?).read(buffer),
                 },
@@ -249,7 +260,7 @@ impl FileReader {
     }
 }
 
-/// Its errors are ours, within I/O's.
+/// Its errors contain an [`Error`].
 impl Read for FileReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = self
@@ -261,7 +272,7 @@ impl Read for FileReader {
         let n = match self.read_some(&mut buffer[..most]) {
             Ok(0) if self.left.is_some() => {
                 let error = Error::new(ErrorKind::Io);
-                let context = format!("{} has become shorter while it was sent", self.place);
+                let context = format!("{} became shorter while it was sent", self.place);
                 return Err(error.with_context(context).into());
             }
             Ok(n) => n,
@@ -272,8 +283,8 @@ impl Read for FileReader {
     }
 }
 
-/// Reads without the position that the file shares with its other handles, except on Windows,
-/// where it is moved and yet read by nobody here.
+/// Reads without the position that the file shares with its other handles. On Windows, the read
+/// moves that position, but nothing here uses it.
 #[cfg(unix)]
 fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, position)
@@ -284,7 +295,7 @@ fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, position)
 }
 
-fn unreadable(place: &Place, error: io::Error) -> Error {
+fn unreadable(place: &FileSource, error: io::Error) -> Error {
     Error::new(ErrorKind::Io)
         .with_context(format!("cannot read {place}"))
         .with_source(error)

@@ -14,12 +14,12 @@ use http_body::SizeHint;
 
 use crate::backend::runtime::Runtime;
 use crate::error::{Error, ErrorKind};
-use crate::message::body::{Body, Reader, Source};
+use crate::message::body::{Body, BodySource, Reader};
 
-/// A form of several parts: texts, bytes, files and streams, sent one after another.
+/// A form of several parts (texts, bytes, files and streams), which are sent one after another.
 ///
-/// Its length is known, and sent, when that of every part is; it can be sent again when every
-/// part can.
+/// The length of the form is known and sent if the length of every part is known. The form can be
+/// sent again if every part can.
 ///
 /// ```no_run
 /// # use inflight_core::{Error, Session};
@@ -62,10 +62,10 @@ impl Default for Multipart {
 }
 
 impl Multipart {
-    /// A form without parts, and with a boundary that nobody can guess, as whoever knows it
-    /// could write parts of his own into another's content.
+    /// Creates a form without parts, and with a random boundary. Text that contains the boundary
+    /// could forge parts, so the boundary must not be predictable.
     pub fn new() -> Self {
-        // The keys are the system's randomness: the standard library's guard against guesses.
+        // `RandomState` takes its keys from the system's random numbers.
         let random = || RandomState::new().build_hasher().finish();
         Self {
             boundary: format!("{:016x}{:016x}", random(), random()),
@@ -73,12 +73,12 @@ impl Multipart {
         }
     }
 
-    /// Adds a field of text.
+    /// Adds a text field.
     pub fn text(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.part(name, Part::new(value.into()))
     }
 
-    /// Adds a file under its own name, as `application/octet-stream`.
+    /// Adds a file with its own name, as `application/octet-stream`.
     pub fn file(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         self.part(name, Part::file(path))
     }
@@ -95,7 +95,7 @@ impl Multipart {
             .map_err(|error| Error::new(ErrorKind::InvalidRequest).with_source(error))
     }
 
-    /// The form as a body, with the lengths that its files have now.
+    /// Returns the form as a body, with the current lengths of its files.
     pub(crate) async fn into_body(self, runtime: &Arc<dyn Runtime>) -> Result<Body, Error> {
         let boundary = self.boundary;
         let mut pieces = VecDeque::new();
@@ -110,7 +110,7 @@ impl Multipart {
             before = "\r\n";
         }
         pieces.push_back(Body::from(format!("{before}--{boundary}--\r\n")));
-        Ok(Body::made(Joined {
+        Ok(Body::made(ConcatenatedBody {
             pieces,
             begun: false,
         }))
@@ -118,7 +118,7 @@ impl Multipart {
 }
 
 impl Part {
-    /// A part of text, bytes, or anything else that a body can be.
+    /// Creates a part from text, bytes, or any other body.
     pub fn new(body: impl Into<Body>) -> Self {
         Self {
             content: Content::Body(body.into()),
@@ -127,7 +127,7 @@ impl Part {
         }
     }
 
-    /// A file, which is read while it is sent, under its own name.
+    /// Creates a part from a file, with the file's name. The file is read while it is sent.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let name = path.file_name().unwrap_or_default();
@@ -138,15 +138,17 @@ impl Part {
         }
     }
 
-    /// The name of the file that the part is said to be.
+    /// Sets the file name of the part.
     #[must_use]
     pub fn file_name(mut self, name: impl Into<String>) -> Self {
         self.file_name = Some(name.into());
         self
     }
 
-    /// The part's media type. Without it files are `application/octet-stream`, and the rest has
-    /// none, which means text. One that HTTP does not allow is an error when the form is sent.
+    /// Sets the part's media type. Default: `application/octet-stream` for a part with a file name;
+    /// none, which means text, for other parts.
+    ///
+    /// A value that HTTP does not allow is an error when the form is sent.
     #[must_use]
     pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
         self.content_type = Some(media_type.into());
@@ -164,7 +166,7 @@ impl Part {
         if let Some(media_type) = self.content_type.as_deref().or(default) {
             HeaderValue::from_str(media_type).map_err(|error| {
                 Error::new(ErrorKind::InvalidRequest)
-                    .with_context("a part's media type")
+                    .with_context("the media type of a part is invalid")
                     .with_source(error)
             })?;
             let _ = write!(head, "Content-Type: {media_type}\r\n");
@@ -173,20 +175,20 @@ impl Part {
     }
 }
 
-/// A name as the HTML Standard escapes it in forms (4.10.21.8): so that it stays within its
-/// quotes, and its line.
+/// Escapes a name as the HTML Standard does in forms (4.10.21.8), so that it cannot end its quotes
+/// or its line.
 fn escaped(name: &str) -> String {
     let name = name.replace('"', "%22");
     name.replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// Bodies in a row.
-struct Joined {
+/// Bodies that are sent one after another.
+struct ConcatenatedBody {
     pieces: VecDeque<Body>,
     begun: bool,
 }
 
-impl Source for Joined {
+impl BodySource for ConcatenatedBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         self.begun = true;
         while let Some(piece) = self.pieces.front_mut() {
@@ -230,13 +232,15 @@ impl Source for Joined {
             return None;
         }
         let readers = self.pieces.iter().map(Body::reader);
-        Some(Box::new(JoinedReader(readers.collect::<Option<_>>()?)))
+        Some(Box::new(ConcatenatedReader(
+            readers.collect::<Option<_>>()?,
+        )))
     }
 }
 
-struct JoinedReader(VecDeque<Reader>);
+struct ConcatenatedReader(VecDeque<Reader>);
 
-impl Read for JoinedReader {
+impl Read for ConcatenatedReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while let Some(reader) = self.0.front_mut() {
             match reader.read(buffer)? {

@@ -10,25 +10,25 @@ use crate::backend::fetch::BoxFuture;
 use crate::backend::runtime::Runtime;
 use crate::error::Error;
 use crate::message::body::Body;
-use crate::message::progress::Watcher;
+use crate::message::progress::ProgressCallback;
 use crate::upload::multipart::Multipart;
 
-/// What there is to do for a request's body before it is sent.
+/// The preparation of a request's body before it is sent.
 #[derive(Default)]
 pub(crate) struct Upload {
-    pub(crate) source: Option<Source>,
-    pub(crate) watcher: Option<Watcher>,
+    pub(crate) source: Option<UploadSource>,
+    pub(crate) watcher: Option<ProgressCallback>,
 }
 
-/// What has to ask the file system first.
-pub(crate) enum Source {
+/// A body that needs the file system first.
+pub(crate) enum UploadSource {
     File(PathBuf),
     Open(fs::File),
     Form(Multipart),
 }
 
 impl Upload {
-    /// Puts the body into its request.
+    /// Sets the body of the request.
     pub(crate) fn prepare<'a>(
         self: Box<Self>,
         request: &'a mut http::Request<Body>,
@@ -48,7 +48,7 @@ impl Upload {
     }
 }
 
-impl Source {
+impl UploadSource {
     async fn open(
         self,
         request: &mut http::Request<Body>,

@@ -1,4 +1,4 @@
-//! What the tests share: a runtime whose clock, tasks and blocking pool obey the test, gates
+//! What the tests share: a runtime whose clock, tasks and blocking pool obey the test, signals
 //! that jobs wait at, and bells that tell when something was dropped.
 
 // Each test file is a crate of its own and none of them uses everything.
@@ -95,15 +95,15 @@ pub(crate) fn poll_until_stalled<F: Future + Unpin>(future: &mut F) -> Poll<F::O
 
 /// Something to wait for, opened by the test.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<Mutex<GateState>>);
+pub(crate) struct Signal(Arc<Mutex<SignalState>>);
 
 #[derive(Default)]
-struct GateState {
+struct SignalState {
     open: bool,
     wakers: Vec<Waker>,
 }
 
-impl Gate {
+impl Signal {
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -119,13 +119,13 @@ impl Gate {
         }
     }
 
-    /// Waits for the gate to be open. A future that was ready panics when it is polled again.
+    /// Waits for the signal to be open. A future that was ready panics when it is polled again.
     pub(crate) fn passed(&self) -> impl Future<Output = ()> + Send + Sync + Unpin + use<> {
-        let gate = self.clone();
+        let signal = self.clone();
         let mut over = false;
         poll_fn(move |cx| {
             assert!(!over, "polled after completion");
-            let mut state = lock(&gate.0);
+            let mut state = lock(&signal.0);
             if state.open {
                 over = true;
                 return Poll::Ready(());
@@ -137,38 +137,38 @@ impl Gate {
 }
 
 /// Sends its number when it is dropped.
-pub(crate) struct Bell(usize, mpsc::Sender<usize>);
+pub(crate) struct DropNotifier(usize, mpsc::Sender<usize>);
 
 /// Rings without being dropped, from any thread.
 #[derive(Clone)]
-pub(crate) struct Ringer(mpsc::Sender<usize>);
+pub(crate) struct DropNotifiers(mpsc::Sender<usize>);
 
-impl Ringer {
+impl DropNotifiers {
     pub(crate) fn ring(&self, number: usize) {
         // Nobody listens when the test is over.
         let _ = self.0.send(number);
     }
 
-    pub(crate) fn bell(&self, number: usize) -> Bell {
-        Bell(number, self.0.clone())
+    pub(crate) fn notifier(&self, number: usize) -> DropNotifier {
+        DropNotifier(number, self.0.clone())
     }
 }
 
 /// Hears the bells.
-pub(crate) struct Ear(mpsc::Sender<usize>, mpsc::Receiver<usize>);
+pub(crate) struct DropListener(mpsc::Sender<usize>, mpsc::Receiver<usize>);
 
-impl Ear {
+impl DropListener {
     pub(crate) fn new() -> Self {
         let (sender, receiver) = mpsc::channel();
         Self(sender, receiver)
     }
 
-    pub(crate) fn bell(&self, number: usize) -> Bell {
-        Bell(number, self.0.clone())
+    pub(crate) fn notifier(&self, number: usize) -> DropNotifier {
+        DropNotifier(number, self.0.clone())
     }
 
-    pub(crate) fn ringer(&self) -> Ringer {
-        Ringer(self.0.clone())
+    pub(crate) fn notifiers(&self) -> DropNotifiers {
+        DropNotifiers(self.0.clone())
     }
 
     /// Waits for this many bells and returns their numbers, sorted.
@@ -191,7 +191,7 @@ impl Ear {
     }
 }
 
-impl Drop for Bell {
+impl Drop for DropNotifier {
     fn drop(&mut self) {
         // Nobody listens when the test is over.
         let _ = self.1.send(self.0);

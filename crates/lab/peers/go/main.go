@@ -1,6 +1,6 @@
-// Go's net/http, a goroutine for each page, as a worker of the lab. The lines it reads and writes are
-// described in ../python/protocol.py; the work and its size are on the command line, where x stands for
-// the variable's value.
+// A worker of the lab that uses Go's net/http with a goroutine for each page. ../python/protocol.py
+// describes the protocol. The flags define the work and its size, where x stands for the variable's
+// value.
 package main
 
 import (
@@ -17,24 +17,24 @@ import (
 	"time"
 )
 
-type ask struct {
+type parameters struct {
 	X          float64 `json:"x"`
 	Iterations int     `json:"iterations"`
 }
 
-type answer struct {
+type measurement struct {
 	Answered int                `json:"answered"`
 	Metrics  map[string]float64 `json:"metrics"`
 }
 
 var (
-	version = flag.Bool("version", false, "say what it is, and end")
+	version = flag.Bool("version", false, "print the version and exit")
 	origin  = flag.String("origin", "", "the URL before every path")
 	work    = flag.String("work", "", "pages or requests")
-	pages   = flag.String("pages", "x", "how many in a turn")
-	limit   = flag.String("limit", "x", "how many at once")
-	delay   = flag.Int("delay-ms", 0, "what a page takes")
-	metrics = flag.String("metrics", "", "which to tell, with commas between")
+	pages   = flag.String("pages", "x", "number of pages in a turn")
+	limit   = flag.String("limit", "x", "maximum number in flight")
+	delay   = flag.Int("delay-ms", 0, "delay of a page")
+	metrics = flag.String("metrics", "", "metrics to report, separated by commas")
 )
 
 func main() {
@@ -55,15 +55,15 @@ func serve() error {
 	lines := bufio.NewScanner(os.Stdin)
 	client := newClient()
 	for lines.Scan() {
-		var asked ask
-		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
+		var params parameters
+		if err := json.Unmarshal(lines.Bytes(), &params); err != nil {
 			return err
 		}
-		told, err := turn(client, asked)
+		result, err := turn(client, params)
 		if err != nil {
 			return err
 		}
-		line, err := json.Marshal(told)
+		line, err := json.Marshal(result)
 		if err != nil {
 			return err
 		}
@@ -72,54 +72,55 @@ func serve() error {
 	return lines.Err()
 }
 
-// The stock client keeps two idle connections for a host and would open the others anew each turn.
+// newClient returns a client that keeps all idle connections. The default client keeps two per host and
+// would reopen the others in each turn.
 func newClient() *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 10000, IdleConnTimeout: 90 * time.Second}
 	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
-func turn(client *http.Client, asked ask) (answer, error) {
-	most, err := size(*limit, asked.X)
+func turn(client *http.Client, params parameters) (measurement, error) {
+	most, err := size(*limit, params.X)
 	if err != nil {
-		return answer{}, err
+		return measurement{}, err
 	}
 	var answered int
 	var unit float64
 	meter := newMeter()
 	switch *work {
 	case "pages":
-		n, err := size(*pages, asked.X)
+		n, err := size(*pages, params.X)
 		if err != nil {
-			return answer{}, err
+			return measurement{}, err
 		}
-		for i := 0; i < asked.Iterations; i++ {
+		for i := 0; i < params.Iterations; i++ {
 			if err := each(n, most, func(number int) error { return page(client, number) }); err != nil {
-				return answer{}, err
+				return measurement{}, err
 			}
 			answered += n
 		}
-		unit = 1e3 / float64(asked.Iterations)
+		unit = 1e3 / float64(params.Iterations)
 	case "requests":
-		err := each(asked.Iterations, most, func(int) error { return twelve(client) })
+		err := each(params.Iterations, most, func(int) error { return twelve(client) })
 		if err != nil {
-			return answer{}, err
+			return measurement{}, err
 		}
-		answered = asked.Iterations
-		unit = 1e6 / float64(asked.Iterations)
+		answered = params.Iterations
+		unit = 1e6 / float64(params.Iterations)
 	default:
-		return answer{}, fmt.Errorf("there is no work %q", *work)
+		return measurement{}, fmt.Errorf("unknown work %q", *work)
 	}
-	seen := meter.read(unit)
+	measured := meter.read(unit)
 	if *work == "requests" {
-		seen["rate"] = 1e6 / seen["wall"]
+		measured["rate"] = 1e6 / measured["wall"]
 	}
-	told := map[string]float64{}
+	selected := map[string]float64{}
 	for _, name := range strings.Split(*metrics, ",") {
-		if value, known := seen[name]; known {
-			told[name] = value
+		if value, ok := measured[name]; ok {
+			selected[name] = value
 		}
 	}
-	return answer{answered, told}, nil
+	return measurement{answered, selected}, nil
 }
 
 func size(given string, x float64) (int, error) {
@@ -149,7 +150,7 @@ func get(client *http.Client, url, expected string) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK || string(body) != expected {
-		return fmt.Errorf("%s was answered %d with %d bytes that are not its own", url, response.StatusCode, len(body))
+		return fmt.Errorf("%s: the response has status %d and %d wrong bytes", url, response.StatusCode, len(body))
 	}
 	return nil
 }

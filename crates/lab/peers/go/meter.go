@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A meter measures time and the CPU time of this process from where it is made.
+// A meter measures the wall time and the CPU time of this process since its creation.
 type meter struct {
 	started time.Time
 	cpu     time.Duration
@@ -15,7 +15,7 @@ func newMeter() meter {
 	return meter{cpu: cpu(), started: time.Now()}
 }
 
-// read tells both, in seconds times this unit.
+// read returns both times, in seconds multiplied by unit.
 func (m meter) read(unit float64) map[string]float64 {
 	return map[string]float64{
 		"wall": time.Since(m.started).Seconds() * unit,

@@ -2,10 +2,10 @@ package main
 
 import "fmt"
 
-// The first bytes that the origin makes, which is all of /bytes/12.
+// The body of /bytes/12.
 const firstTwelve = "\xaf\xcd\x1d\x7b\x39\xa8\x20\xe2\xf4\x65\xb9\xa1"
 
-// pageText is what the origin has on a page.
+// pageText returns the body of a page.
 func pageText(number int) string {
 	return fmt.Sprintf(`<!DOCTYPE html>
 <html lang="en">

@@ -1,4 +1,4 @@
-"""aiohttp as its documentation has it: one ClientSession, asyncio.gather, a limit on the connector."""
+"""aiohttp as its documentation recommends: one ClientSession, asyncio.gather, a limit on the connector."""
 
 import asyncio
 import atexit
@@ -9,22 +9,22 @@ import protocol
 
 
 class Client:
-    """An event loop and a session that live as long as the peer."""
+    """An event loop and a session that are kept from turn to turn."""
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
         self.session = None
         self.limit = None
-        # A session that is not closed complains of each of its connections.
+        # An unclosed session prints a warning for each of its connections.
         atexit.register(lambda: self.run(self.close()))
 
     def run(self, coroutine):
         return self.loop.run_until_complete(coroutine)
 
-    async def at_most(self, limit):
+    async def session_with_limit(self, limit):
         if self.limit != limit:
             await self.close()
-            # As long as the others keep a connection that is idle.
+            # The same keep-alive as the other contenders.
             connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=90)
             self.session, self.limit = aiohttp.ClientSession(connector=connector), limit
         return self.session
@@ -43,7 +43,7 @@ def pages(arguments):
     client = Client()
 
     async def fetch(urls, limit):
-        session = await client.at_most(limit)
+        session = await client.session_with_limit(limit)
         return await asyncio.gather(*(get(session, url) for url in urls))
 
     return protocol.page_turn(arguments, lambda urls, limit: client.run(fetch(urls, limit)))
@@ -58,7 +58,7 @@ def requests(arguments):
         protocol.verify("/bytes/12", status, body, protocol.TWELVE)
 
     async def turn(iterations):
-        session = await client.at_most(int(arguments.limit))
+        session = await client.session_with_limit(int(arguments.limit))
         meter = protocol.Meter()
         await asyncio.gather(*(verified(session) for _ in range(iterations)))
         ms = meter.read()
@@ -68,19 +68,19 @@ def requests(arguments):
     return lambda _, iterations: client.run(turn(iterations))
 
 
-def heart(arguments):
+def heartbeat(arguments):
     client = Client()
     url = f"{arguments.origin}/page/0?delay_ms={arguments.delay_ms}"
 
     async def turn():
-        session = await client.at_most(100)
+        session = await client.session_with_limit(100)
         stop = asyncio.Event()
-        beating = asyncio.create_task(protocol.heart(stop))
-        # Its first gap begins before the page is asked for, as with ours.
+        ticking = asyncio.create_task(protocol.heartbeat(stop))
+        # The first gap starts before the request, as in our worker.
         await asyncio.sleep(0)
         status, body = await asyncio.create_task(get(session, url))
         stop.set()
-        gap = await beating
+        gap = await ticking
         protocol.verify("page 0", status, body, protocol.page(0))
         return gap
 
@@ -94,5 +94,5 @@ def heart(arguments):
 if __name__ == "__main__":
     protocol.main(
         lambda: protocol.python(f"aiohttp {aiohttp.__version__}"),
-        {"pages": pages, "requests": requests, "heart": heart},
+        {"pages": pages, "requests": requests, "heart": heartbeat},
     )

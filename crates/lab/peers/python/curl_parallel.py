@@ -1,4 +1,4 @@
-"""`curl --parallel`: a curl for each turn, so that its start and its connections are in the time."""
+"""`curl --parallel`: one process for each turn, so the time includes its start and its connections."""
 
 import subprocess
 import tempfile
@@ -6,30 +6,30 @@ from pathlib import Path
 
 import protocol
 
-# Newer ones have no higher limit; asked for more, curl would do with this without a word.
-MOST = 300
+# curl silently reduces a higher limit to this.
+MAX_PARALLEL = 300
 
 
 def version():
-    said = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True)
-    return " ".join(said.stdout.split()[:2])
+    result = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True)
+    return " ".join(result.stdout.split()[:2])
 
 
 def pages(arguments):
     def fetch(urls, limit):
-        if limit > MOST:
-            raise protocol.Wrong(f"curl has at most {MOST} transfers at once, not {limit}")
+        if limit > MAX_PARALLEL:
+            raise protocol.WrongResponse(f"curl has at most {MAX_PARALLEL} transfers at once, not {limit}")
         with tempfile.TemporaryDirectory() as folder:
             command = ["curl", "--disable", "--silent", "--show-error", "--config", "-"]
             if limit > 1:
-                # Without the third it would first wait whether a connection can be shared.
+                # Without --parallel-immediate, curl first waits for a connection to multiplex on.
                 command += ["--parallel", "--parallel-max", str(limit), "--parallel-immediate"]
             lines = ['write-out = "%{urlnum} %{http_code}\\n"']
             for number, url in enumerate(urls):
                 lines += [f'url = "{url}"', f'output = "{folder}/{number}"']
             done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True)
             if done.returncode != 0:
-                raise protocol.Wrong(f"curl ended with {done.returncode}: {done.stderr.strip()}")
+                raise protocol.WrongResponse(f"curl exited with {done.returncode}: {done.stderr.strip()}")
             results = [(0, b"")] * len(urls)
             for line in done.stdout.splitlines():
                 number, status = map(int, line.split())

@@ -1,8 +1,8 @@
-"""The lines between the lab and a worker, and what is the same for every peer in Python.
+"""The protocol between the lab and a worker, and code that all Python peers share.
 
-A line on standard input asks for a turn, `{"x":100,"iterations":1}`; a line on standard output tells
-what it took, `{"answered":100,"metrics":{"wall":103.2,"cpu":1.9}}`. The work and its size are on the
-command line, where `x` stands for the variable's value. A wrong answer of the server ends the peer.
+A line on standard input starts a turn: `{"x":100,"iterations":1}`. The worker responds with a line on
+standard output: `{"answered":100,"metrics":{"wall":103.2,"cpu":1.9}}`. The arguments define the work
+and its size, where `x` stands for the variable's value. The worker exits on a wrong response.
 """
 
 import argparse
@@ -14,16 +14,16 @@ import resource
 import sys
 import time
 
-# The first bytes that the origin makes, which is all of `/bytes/12`.
+# The body of `/bytes/12`.
 TWELVE = bytes.fromhex("afcd1d7b39a820e2f465b9a1")
 
 
-class Wrong(Exception):
-    """The server's answer is not the one that it should be."""
+class WrongResponse(Exception):
+    """The server sent a wrong response."""
 
 
 def page(number):
-    """What the origin has on a page."""
+    """Returns the body of a page."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
         f"<title>Page {number}</title></head>\n<body>\n<h1>Page {number}</h1>\n"
@@ -34,17 +34,17 @@ def page(number):
 
 def verify(what, status, body, expected):
     if status != 200 or body != expected:
-        raise Wrong(f"{what} was answered {status} with {len(body)} bytes that are not its own")
+        raise WrongResponse(f"{what}: the response has status {status} and {len(body)} wrong bytes")
 
 
 def cpu():
-    """The CPU time of this process and of those that it ran, in seconds."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    """Returns the CPU time of this process and its children in seconds."""
+    used = [resource.getrusage(scope) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 class Meter:
-    """Measures from where it is made; in milliseconds."""
+    """Measures wall and CPU time since its creation, in milliseconds."""
 
     def __init__(self):
         self.cpu, self.started = cpu(), time.perf_counter()
@@ -58,13 +58,13 @@ class Meter:
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--version", action="store_true", help="say what it is, and end")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("--origin", help="the URL before every path")
     parser.add_argument("--work", choices=["pages", "requests", "heart"])
-    parser.add_argument("--pages", default="x", help="how many in a turn")
-    parser.add_argument("--limit", default="x", help="how many at once")
-    parser.add_argument("--delay-ms", type=int, default=0, help="what a page takes")
-    parser.add_argument("--metrics", default="", help="which to tell, with commas between")
+    parser.add_argument("--pages", default="x", help="number of pages in a turn")
+    parser.add_argument("--limit", default="x", help="maximum number in flight")
+    parser.add_argument("--delay-ms", type=int, default=0, help="delay of a page")
+    parser.add_argument("--metrics", default="", help="metrics to report, separated by commas")
     return parser.parse_args()
 
 
@@ -73,26 +73,26 @@ def python(version):
 
 
 def main(version, works):
-    """`works` has for each work that the peer can do: arguments -> (x, iterations) -> (answered, metrics)."""
+    """Runs a peer. `works` maps each kind of work to: arguments -> (x, iterations) -> (answered, metrics)."""
     arguments_ = arguments()
     if arguments_.version:
         print(version())
         return
-    # The origin is on this machine, whatever the environment says of proxies.
+    # The origin is on this machine, so proxies must not be used.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
     try:
         turn = works[arguments_.work](arguments_)
         wanted = set(arguments_.metrics.split(","))
         for line in sys.stdin:
-            ask = json.loads(line)
-            answered, metrics = turn(int(ask["x"]), int(ask["iterations"]))
-            told = {name: value for name, value in metrics.items() if name in wanted}
-            print(json.dumps({"answered": answered, "metrics": told}), flush=True)
+            parameters = json.loads(line)
+            answered, metrics = turn(int(parameters["x"]), int(parameters["iterations"]))
+            selected = {name: value for name, value in metrics.items() if name in wanted}
+            print(json.dumps({"answered": answered, "metrics": selected}), flush=True)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        # One line: the lab shows it.
+        # One line, which the lab shows.
         sys.exit(f"{type(error).__name__}: {error}")
 
 
@@ -101,7 +101,7 @@ def size(given, x):
 
 
 def page_turn(arguments_, fetch):
-    """Turns that fetch pages; `fetch(urls, limit)` gives (status, body) in the order of the URLs."""
+    """Returns a turn that fetches pages. `fetch(urls, limit)` returns (status, body) in the order of `urls`."""
 
     def turn(x, iterations):
         pages, limit = size(arguments_.pages, x), size(arguments_.limit, x)
@@ -113,8 +113,8 @@ def page_turn(arguments_, fetch):
             meter = Meter()
             results = fetch(urls, limit)
             if len(results) != pages:
-                raise Wrong(f"{len(results)} of {pages} pages were answered")
-            # In the time, as it is with the others.
+                raise WrongResponse(f"{len(results)} of {pages} pages arrived")
+            # Verification is part of the time, as for the other contenders.
             for number, (status, body) in enumerate(results):
                 verify(f"page {number}", status, body, page(number))
             for name, value in meter.read().items():
@@ -124,8 +124,8 @@ def page_turn(arguments_, fetch):
     return turn
 
 
-async def heart(stop):
-    """Beats each millisecond, as ours does, until it is stopped; the largest gap in milliseconds."""
+async def heartbeat(stop):
+    """Ticks every millisecond until it is stopped. Returns the largest gap in milliseconds."""
     last, largest = time.perf_counter(), 0.0
     while not stop.is_set():
         await asyncio.sleep(0.001)

@@ -1,7 +1,7 @@
-"""The mistake: `requests`, which blocks, inside `async def`.
+"""A common mistake: `requests`, a blocking client, inside `async def`.
 
-It looks like a gather and is none: each call holds the event loop until its page is there, so the
-pages come one after another and nothing else runs meanwhile.
+The pages seem to be gathered, but each call blocks the event loop until its page arrives. The pages
+are fetched sequentially, and no other task runs meanwhile.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ def pages(arguments):
     return protocol.page_turn(arguments, lambda urls, _: loop.run_until_complete(fetch(urls)))
 
 
-def heart(arguments):
+def heartbeat(arguments):
     loop = asyncio.new_event_loop()
     url = f"{arguments.origin}/page/0?delay_ms={arguments.delay_ms}"
 
     async def turn():
         stop = asyncio.Event()
-        beating = asyncio.create_task(protocol.heart(stop))
-        # Its first gap begins before the page is asked for, as with ours.
+        ticking = asyncio.create_task(protocol.heartbeat(stop))
+        # The first gap starts before the request, as in our worker.
         await asyncio.sleep(0)
         status, body = await asyncio.create_task(get(url))
         stop.set()
-        gap = await beating
+        gap = await ticking
         protocol.verify("page 0", status, body, protocol.page(0))
         return gap
 
@@ -50,5 +50,5 @@ def heart(arguments):
 if __name__ == "__main__":
     protocol.main(
         lambda: protocol.python(f"requests {requests.__version__}"),
-        {"pages": pages, "heart": heart},
+        {"pages": pages, "heart": heartbeat},
     )

@@ -1,6 +1,6 @@
-"""wrk, which does nothing with an answer but count it: the ceiling for a client with one thread.
+"""wrk, which only counts responses: the upper bound for a client with one thread.
 
-It runs for a time and not for a number of requests, so a turn is a second of it, whatever was asked for.
+wrk runs for a fixed time, not for a number of requests. A turn therefore takes one second.
 """
 
 import json
@@ -14,9 +14,9 @@ DONE = Path(__file__).with_name("wrk_done.lua")
 
 
 def version():
-    # It has no flag that tells the version and succeeds.
-    said = subprocess.run(["wrk", "--version"], capture_output=True, text=True)
-    return " ".join((said.stdout + said.stderr).split()[:2])
+    # wrk --version prints the version and fails.
+    result = subprocess.run(["wrk", "--version"], capture_output=True, text=True)
+    return " ".join((result.stdout + result.stderr).split()[:2])
 
 
 def requests(arguments):
@@ -24,21 +24,21 @@ def requests(arguments):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def turn(_, iterations):
-        # wrk looks at no body, so one answer is looked at here, and then only their number of bytes.
+        # wrk does not check bodies, so verify one response here, and the number of bytes below.
         with opener.open(url) as response:
             protocol.verify("/bytes/12", response.status, response.read(), protocol.TWELVE)
         command = ["wrk", "-t1", f"-c{arguments.limit}", "-d1s", "-s", str(DONE), url]
         before = protocol.cpu()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         used = protocol.cpu() - before
-        seen = json.loads(done.stdout.splitlines()[-1])
-        answered, failed = seen["requests"], seen["failed"]
+        counts = json.loads(done.stdout.splitlines()[-1])
+        answered, failed = counts["requests"], counts["failed"]
         if failed or not answered:
-            raise protocol.Wrong(f"{failed} of {answered} requests failed")
-        # The heads are of one length, the bodies too.
-        if not 12 * answered < seen["bytes"] < 1000 * answered:
-            raise protocol.Wrong(f"{answered} answers had {seen['bytes']} bytes")
-        each = {"rate": answered / seen["microseconds"] * 1e6, "cpu": used * 1e6 / answered}
+            raise protocol.WrongResponse(f"{failed} of {answered} requests failed")
+        # All responses have the same length.
+        if not 12 * answered < counts["bytes"] < 1000 * answered:
+            raise protocol.WrongResponse(f"{answered} responses had {counts['bytes']} bytes")
+        each = {"rate": answered / counts["microseconds"] * 1e6, "cpu": used * 1e6 / answered}
         return answered, each
 
     return turn

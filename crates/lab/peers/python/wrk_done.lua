@@ -1,4 +1,4 @@
--- The last line of wrk's output: what it counted, as JSON.
+-- Prints wrk's counts as JSON in the last line of its output.
 done = function(summary, latency, requests)
    local errors = summary.errors
    local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout

@@ -1,25 +1,25 @@
-//! How often a request asks for memory.
+//! The allocations of a request.
 
 use super::overhead;
-use crate::experiment::{Better, Effort, Experiment, Metric, Need, Plan, Work};
+use crate::experiment::{Better, Effort, Execution, Experiment, Metric, Plan, Requirement};
 use crate::worker::measure::allocations;
-use crate::worker::{Answer, Failure, Setup, Turn};
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "allocations",
     title: "Allocations of a request",
-    question: "How often does a request ask for memory, 64 of them in flight?",
+    question: "How many allocations does a request make, with 64 requests in flight?",
     variable: None,
     metrics: &[Metric {
         name: "allocations",
-        what: "allocations in Rust for each request (libcurl's own, in C, are not seen)",
+        what: "allocations in Rust for each request (without those of libcurl, in C)",
         unit: "1",
         better: Better::Lower,
         limit: None,
     }],
-    verified: "status and length of every answer",
-    // Peers have allocators of their own.
-    contenders: || super::with_again(overhead::ours()),
+    verified: "status and length of every response",
+    // Without peers, because their allocators do not count.
+    contenders: || super::contenders::with_duplicate(overhead::ours()),
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -27,20 +27,20 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 10,
         },
     },
-    work: Work {
-        needs: Some(Need::Allocator),
+    execution: Execution {
+        requires: Some(Requirement::CountingAllocator),
         iterations: |_, _| 1000,
-        about: |_, _| 70.0,
-        ..Work::of(worker)
+        estimated_ms: |_, _| 70.0,
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let mut turns = overhead::worker(setup)?;
-    Ok(Box::new(move |ask| {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let mut benchmark = overhead::worker(config)?;
+    Ok(Box::new(move |params| {
         let before = allocations()?;
-        let answered = turns(ask)?.answered;
-        let each = (allocations()? - before) as f64 / ask.iterations.max(1) as f64;
-        Ok(Answer::of(answered, [("allocations", each)]))
+        let answered = benchmark(params)?.answered;
+        let each = (allocations()? - before) as f64 / params.iterations.max(1) as f64;
+        Ok(Measurement::new(answered, [("allocations", each)]))
     }))
 }

@@ -1,10 +1,10 @@
-//! How many blocking calls it takes to stop a pool of workers.
+//! The number of blocking calls that stalls a pool of workers.
 
 use super::blocking::GAP;
-use super::{named, with_again};
-use crate::experiment::{Effort, Experiment, Limit, Metric, Plan, Variable, Work};
-use crate::worker::stall::Patient;
-use crate::worker::{Failure, Setup, Turn};
+use super::contenders::{named, with_duplicate};
+use crate::experiment::{Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
+use crate::worker::stall::StallBenchmark;
+use crate::worker::{Benchmark, Failure, WorkerConfig};
 
 const DELAY_MS: u64 = 100;
 const WORKERS: usize = 2;
@@ -12,7 +12,7 @@ const WORKERS: usize = 2;
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "blockers",
     title: "Blocking calls on two workers",
-    question: "How many calls that block does a pool of two threads bear before its other tasks stand still?",
+    question: "How many concurrent blocking calls stall all tasks on two worker threads?",
     variable: Some(Variable {
         name: "calls that block at once",
         unit: "",
@@ -27,12 +27,12 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
                     DELAY_MS as f64
                 }
             },
-            what: "nothing while a worker is left, then the page's delay",
+            what: "zero while a worker is free, then the page's delay",
         }),
         ..GAP
     }],
     verified: "every page, byte for byte",
-    contenders: || with_again(named(&["tokio", "smol", "async-std"])),
+    contenders: || with_duplicate(named(&["tokio", "smol", "async-std"])),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![1.0, 2.0, 4.0],
@@ -43,12 +43,15 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 40,
         },
     },
-    work: Work {
-        about: |_, blockers| 110.0 * (blockers / WORKERS as f64).ceil(),
-        ..Work::of(worker)
+    execution: Execution {
+        estimated_ms: |_, blockers| 110.0 * (blockers / WORKERS as f64).ceil(),
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    Ok(Patient::of(setup, WORKERS)?.turns(|blockers| (blockers as u64, DELAY_MS)))
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    Ok(
+        StallBenchmark::new(config, WORKERS)?
+            .into_benchmark(|blockers| (blockers as u64, DELAY_MS)),
+    )
 }

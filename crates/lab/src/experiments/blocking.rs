@@ -1,16 +1,16 @@
-//! What a blocking call does to the one thread of an event loop.
+//! A blocking call on an event loop with one thread.
 
-use super::{named, with_peers};
-use crate::experiment::{Better, Effort, Experiment, Metric, Plan, Work};
-use crate::worker::stall::Patient;
-use crate::worker::{Failure, Setup, Turn};
+use super::contenders::{named, with_peers};
+use crate::experiment::{Better, Effort, Execution, Experiment, Metric, Plan};
+use crate::worker::stall::StallBenchmark;
+use crate::worker::{Benchmark, Failure, WorkerConfig};
 
 pub(crate) const DELAY_MS: u64 = 100;
 
-/// What is measured wherever a heart beats.
+/// The metric of all experiments with a heartbeat.
 pub(super) const GAP: Metric = Metric {
     name: "gap",
-    what: "largest gap between two beats of a heart that beats each millisecond",
+    what: "largest gap of a 1 ms heartbeat",
     unit: "ms",
     better: Better::Lower,
     limit: None,
@@ -19,7 +19,7 @@ pub(super) const GAP: Metric = Metric {
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "blocking",
     title: "A blocking call on one worker",
-    question: "How long does an event loop with one thread stand still while a page of 100 ms is fetched?",
+    question: "How long does an event loop with one thread stall while it fetches a page with a delay of 100 ms?",
     variable: None,
     metrics: &[GAP],
     verified: "the page, byte for byte",
@@ -47,12 +47,12 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 50,
         },
     },
-    work: Work {
-        about: |_, _| 110.0,
-        ..Work::of(worker)
+    execution: Execution {
+        estimated_ms: |_, _| 110.0,
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    Ok(Patient::of(setup, 1)?.turns(|_| (1, DELAY_MS)))
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    Ok(StallBenchmark::new(config, 1)?.into_benchmark(|_| (1, DELAY_MS)))
 }

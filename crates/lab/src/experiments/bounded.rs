@@ -1,9 +1,9 @@
-//! Many pages, so many at a time: a client with a cap of its own does not keep up with the limit.
+//! Many pages with a limit on those in flight. It reveals clients with a lower limit of their own.
 
-use super::{async_cells, with_again};
-use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Variable, Work};
-use crate::worker::pages::{self, Shape};
-use crate::worker::{Failure, Setup, Turn};
+use super::contenders::{async_cells, with_duplicate};
+use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
+use crate::worker::pages::{self, PageBatch};
+use crate::worker::{Benchmark, Failure, WorkerConfig};
 
 const PAGES: u64 = 512;
 const DELAY_MS: u64 = 20;
@@ -11,7 +11,7 @@ const DELAY_MS: u64 = 20;
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "bounded",
     title: "A bounded gather",
-    question: "Do 512 pages take no longer than the limit on those in flight makes them, or is there a hidden cap below it?",
+    question: "Does a client reach the configured limit of pages in flight, or does it have a lower, hidden limit?",
     variable: Some(Variable {
         name: "limit of pages in flight",
         unit: "",
@@ -24,11 +24,11 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         better: Better::Lower,
         limit: Some(Limit {
             at: least,
-            what: "the delays that follow each other",
+            what: "the delay of each batch, one after another",
         }),
     }],
     verified: "every page, byte for byte",
-    contenders: || with_again(async_cells()),
+    contenders: || with_duplicate(async_cells()),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![64.0, 256.0],
@@ -39,9 +39,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 20,
         },
     },
-    work: Work {
-        about: |_, limit| least(limit) + 50.0,
-        ..Work::of(worker)
+    execution: Execution {
+        estimated_ms: |_, limit| least(limit) + 50.0,
+        ..Execution::new(worker)
     },
 };
 
@@ -49,8 +49,8 @@ fn least(limit: f64) -> f64 {
     (PAGES as f64 / limit).ceil() * DELAY_MS as f64
 }
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    pages::wall_turns(setup, |limit| Shape {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    pages::wall_time_benchmark(config, |limit| PageBatch {
         pages: PAGES,
         limit: limit as u64,
         delay_ms: DELAY_MS,

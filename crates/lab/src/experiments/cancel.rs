@@ -1,4 +1,4 @@
-//! Requests that are given up, and when the server learns of it.
+//! Cancelled requests, and the time until the server sees that they are closed.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,47 +6,46 @@ use std::time::{Duration, Instant};
 use inflight::{Backend, Session, Task};
 use inflight_origin::Origin;
 
-use super::{cells, with_again};
-use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Work};
+use super::contenders::{cells, with_duplicate};
+use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan};
 use crate::worker::fetch::{on_worker, page, page_path, session};
 use crate::worker::measure::{ms, open_files};
-use crate::worker::{Answer, Failure, Setup, Turn, start};
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
-/// How many are given up at once.
+/// The number of requests that are cancelled at once.
 const REQUESTS: u64 = 8;
 
-/// What a request may take. A client that learns of a cancel by its own timeout alone shows here.
+/// The timeout of a request. A client that does not react to a cancel closes the connection after it.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is still open after so long is left open.
+/// Descriptors that are open after this time count as left open.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Longer than anything takes that ends.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout for the close of all connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the requests are sent anew when the machine was too busy for all of them to be at the
-/// server before their timeout.
-const TRIES: usize = 10;
+/// The number of attempts. On a busy machine, not all requests may arrive before their timeout.
+const ATTEMPTS: usize = 10;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "cancel",
-    title: "Requests that are given up",
-    question: "How long after a cancel does the server see the connection close, with a server that is silent and a timeout of 1 s?",
+    title: "Cancelled requests",
+    question: "How long after a cancel does the server see the connection close, if the server never responds and the timeout is 1 s?",
     variable: None,
     metrics: &[
         Metric {
             name: "seen",
-            what: "time from the cancel of 8 requests until the server has seen each connection close",
+            what: "time from the cancel of 8 requests until the server sees all connections close",
             unit: "ms",
             better: Better::Lower,
             limit: Some(Limit {
                 at: |_| 0.0,
-                what: "at once",
+                what: "immediately",
             }),
         },
         Metric {
             name: "left",
-            what: "descriptors that are open 200 ms later and were not before",
+            what: "additional open descriptors after 200 ms",
             unit: "",
             better: Better::Lower,
             limit: Some(Limit {
@@ -55,8 +54,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             }),
         },
     ],
-    verified: "a page before, byte for byte, and that all 8 requests were at the server",
-    contenders: || with_again(cells(&[])),
+    verified: "a page before each cancel, byte for byte, and that all 8 requests arrived at the server",
+    contenders: || with_duplicate(cells(&[])),
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -64,59 +63,71 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 20,
         },
     },
-    work: Work {
-        // isahc's thread is the same on each runtime, and it is the slow one.
-        takes: |effort, program, _| {
+    execution: Execution {
+        // isahc behaves the same on all runtimes, and its turns are the slowest.
+        includes: |effort, program, _| {
             effort == Effort::Full || !matches!(program, "smol/isahc" | "async-std/isahc")
         },
-        about: |_, _| 150.0,
-        ..Work::of(worker)
+        estimated_ms: |_, _| 150.0,
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let backend = start(setup.cell()?, 1)?;
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let backend = start_backend(config.cell()?, 1)?;
     let session = session(&backend)?;
-    let origin = setup.origin.clone();
-    // Of its own, which tells each change of its counts as it happens.
-    let silent = Origin::start()?;
-    Ok(Box::new(move |ask| {
-        let (mut seen, mut left) = (0.0, 0.0);
-        for _ in 0..ask.iterations {
-            // It opens whatever the client opens once and for all.
+    let origin = config.origin.clone();
+    // An origin in this process, so that changes of its statistics can be awaited.
+    let silent_origin = Origin::start()?;
+    Ok(Box::new(move |params| {
+        let (mut close_time, mut left) = (0.0, 0.0);
+        for _ in 0..params.iterations {
+            // The first page opens the descriptors that the client keeps.
             let url = format!("{origin}{}", page_path(0, 0));
             on_worker(&backend, page(session.clone(), url, 0))?;
             let before = open_files()?;
-            seen += ms(give_up(&backend, &session, &silent)?);
+            close_time += ms(cancel_requests(&backend, &session, &silent_origin)?);
             left += left_open(before)? as f64;
         }
-        let each = ask.iterations.max(1) as f64;
-        let metrics = [("seen", seen / each), ("left", left / each)];
-        Ok(Answer::of(ask.iterations, metrics))
+        let each = params.iterations.max(1) as f64;
+        let metrics = [("seen", close_time / each), ("left", left / each)];
+        Ok(Measurement::new(params.iterations, metrics))
     }))
 }
 
-/// How long after the cancel the server had seen all connections close.
-fn give_up(backend: &Backend, session: &Session, silent: &Origin) -> Result<Duration, Failure> {
-    for _ in 0..TRIES {
+/// Cancels requests and returns the time until the server has seen all connections close.
+fn cancel_requests(
+    backend: &Backend,
+    session: &Session,
+    silent_origin: &Origin,
+) -> Result<Duration, Failure> {
+    for _ in 0..ATTEMPTS {
         let requests: Vec<_> = (0..REQUESTS)
             .map(|_| {
-                let hang = session.get(silent.url("/hang")).timeout(TIMEOUT);
+                let hang = session.get(silent_origin.url("/hang")).timeout(TIMEOUT);
                 let response = hang.send();
                 Task::spawn(backend.runtime(), async { response.await.map(drop) })
             })
             .collect();
-        let came = silent.wait_for(TIMEOUT, |stats| stats.in_flight == REQUESTS);
+        let arrived = silent_origin.wait_for(TIMEOUT, |stats| stats.in_flight == REQUESTS);
         let cancelled = Instant::now();
         drop(requests);
-        silent
-            .wait_for(PATIENCE, |stats| stats.in_flight == 0)
-            .map_err(|stats| format!("{} are open long after the cancel", stats.in_flight))?;
-        if came.is_ok() {
+        silent_origin
+            .wait_for(CLOSE_TIMEOUT, |stats| stats.in_flight == 0)
+            .map_err(|stats| {
+                format!(
+                    "{} requests are still open after the cancel",
+                    stats.in_flight
+                )
+            })?;
+        if arrived.is_ok() {
             return Ok(cancelled.elapsed());
         }
     }
-    Err(format!("{REQUESTS} requests did not come within {TIMEOUT:?}, {TRIES} times").into())
+    Err(
+        format!("{REQUESTS} requests did not arrive within {TIMEOUT:?} in {ATTEMPTS} attempts")
+            .into(),
+    )
 }
 
 fn left_open(before: usize) -> Result<usize, Failure> {

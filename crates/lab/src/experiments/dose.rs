@@ -1,15 +1,15 @@
-//! The gap against the delay.
+//! The heartbeat gap as a function of the page's delay.
 
 use super::blocking::GAP;
-use super::{named, with_again};
-use crate::experiment::{Effort, Experiment, Limit, Metric, Plan, Variable, Work};
-use crate::worker::stall::Patient;
-use crate::worker::{Failure, Setup, Turn};
+use super::contenders::{named, with_duplicate};
+use crate::experiment::{Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
+use crate::worker::stall::StallBenchmark;
+use crate::worker::{Benchmark, Failure, WorkerConfig};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "dose",
-    title: "The gap against the delay",
-    question: "Does the loop stand still for as long as the server takes?",
+    title: "Heartbeat gap by delay",
+    question: "Does a blocking call stall the event loop for the whole delay of the server?",
     variable: Some(Variable {
         name: "the page's delay",
         unit: "ms",
@@ -18,13 +18,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     metrics: &[Metric {
         limit: Some(Limit {
             at: |delay| delay,
-            what: "of the calls inside the task: the page's delay",
+            what: "for calls inside the task: the page's delay",
         }),
         ..GAP
     }],
     verified: "the page, byte for byte",
     contenders: || {
-        with_again(named(&[
+        with_duplicate(named(&[
             "tokio: inline",
             "tokio: offloaded",
             "tokio: async",
@@ -43,13 +43,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 30,
         },
     },
-    work: Work {
-        takes: |effort, program, _| effort == Effort::Full || program.starts_with("tokio: "),
-        about: |_, delay| delay + 5.0,
-        ..Work::of(worker)
+    execution: Execution {
+        includes: |effort, program, _| effort == Effort::Full || program.starts_with("tokio: "),
+        estimated_ms: |_, delay| delay + 5.0,
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    Ok(Patient::of(setup, 1)?.turns(|delay| (1, delay as u64)))
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    Ok(StallBenchmark::new(config, 1)?.into_benchmark(|delay| (1, delay as u64)))
 }

@@ -1,19 +1,19 @@
-//! Many pages at once.
+//! Many pages, fetched concurrently.
 
 use inflight_origin::Stats;
 
-use super::{cells, with_peers};
-use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Variable, Work};
+use super::contenders::{cells, with_peers};
+use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
 use crate::peers;
-use crate::worker::pages::{self, Shape};
-use crate::worker::{Failure, Metrics, Setup, Turn};
+use crate::worker::pages::{self, PageBatch};
+use crate::worker::{Benchmark, Failure, Metrics, WorkerConfig};
 
 pub(crate) const DELAY_MS: u64 = 100;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "gather",
     title: "Many pages at once",
-    question: "How much longer than one page do n pages take, fetched at once?",
+    question: "How much longer than one page do n pages take if they are fetched concurrently?",
     variable: Some(Variable {
         name: "pages at once",
         unit: "",
@@ -47,7 +47,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             better: Better::Lower,
             limit: None,
         },
-        Metric::LATE,
+        Metric::LATENESS,
     ],
     verified: "every page, byte for byte",
     contenders: || with_peers("gather", cells(&["reqwest"])),
@@ -57,42 +57,42 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 4,
         },
         Effort::Full => Plan {
-            // Every contender keeps its connections from round to round, so that more than this
-            // are more files than an origin may have open: `threads` goes further.
+            // All contenders keep their connections between rounds. More pages would exceed the
+            // origin's limit of open files. The experiment `threads` has more.
             points: vec![1.0, 10.0, 100.0, 1000.0],
             rounds: 20,
         },
     },
-    work: Work {
-        takes: |effort, program, x| x <= most(effort, program),
-        of_origin: &[("over", over), (Metric::LATE.name, Metric::late)],
-        about: |_, x| 105.0 + 0.06 * x,
-        ..Work::of(worker)
+    execution: Execution {
+        includes: |effort, program, x| x <= most(effort, program),
+        origin_metrics: &[("over", over), (Metric::LATENESS.name, Metric::lateness)],
+        estimated_ms: |_, x| 105.0 + 0.06 * x,
+        ..Execution::new(worker)
     },
 };
 
-/// How many pages at once a contender is asked for at most.
+/// Returns the largest point at which a contender takes part.
 fn most(effort: Effort, program: &str) -> f64 {
     match (program, effort) {
-        // One after the other, a turn takes as many delays as it has pages.
+        // It fetches sequentially, so a turn takes as many delays as it has pages.
         (peers::REQUESTS, Effort::Quick) => 10.0,
         (peers::REQUESTS, Effort::Full) => 100.0,
         (peers::CURL, _) => peers::CURL_LIMIT,
-        // A thread for each call: beyond these the pools queue, which `offload` is about.
+        // More calls than pool threads would queue, which the experiment `offload` measures.
         (program, Effort::Quick) if program.ends_with("/ureq") => 100.0,
         (program, Effort::Full) if program.ends_with("/ureq") => 500.0,
         _ => f64::INFINITY,
     }
 }
 
-/// The slowest page took its delay and as much as the origin was late with it.
+/// Computes `over`. The slowest page took its delay plus the origin's largest lateness.
 fn over(stats: &Stats, metrics: &Metrics) -> f64 {
     let slowest = DELAY_MS as f64 + stats.delays.max as f64 / 1e3;
     metrics.get("wall").map_or(f64::NAN, |wall| wall / slowest)
 }
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    pages::turns(setup, |x| Shape {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    pages::benchmark(config, |x| PageBatch {
         pages: x as u64,
         limit: x as u64,
         delay_ms: DELAY_MS,

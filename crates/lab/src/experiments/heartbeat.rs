@@ -1,23 +1,23 @@
-//! A trace for a picture: a heartbeat with a hole in it.
+//! A trace of a heartbeat while a page is fetched.
 
 use std::time::Duration;
 
 use super::blocking::GAP;
-use super::named;
-use crate::experiment::{Experiment, Plan, Variable, Work};
+use super::contenders::named;
+use crate::experiment::{Execution, Experiment, Plan, Variable};
 use crate::worker::measure::ms;
-use crate::worker::stall::Patient;
-use crate::worker::{self, Answer, Failure, Point, Setup, Turn};
+use crate::worker::stall::StallBenchmark;
+use crate::worker::{self, Benchmark, Failure, Measurement, TracePoint, WorkerConfig};
 
 const DELAY_MS: u64 = 100;
 
-/// How long the heart is seen to beat before and after.
-const REST: Duration = Duration::from_millis(50);
+/// How long the heartbeat runs before and after the fetch.
+const MARGIN: Duration = Duration::from_millis(50);
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "heartbeat",
     title: "A heartbeat while a page is fetched",
-    question: "What does a heart on the event loop do while a page of 100 ms is fetched?",
+    question: "When do the ticks of a 1 ms heartbeat occur while the event loop fetches a page with a delay of 100 ms?",
     variable: Some(Variable {
         name: "time",
         unit: "ms",
@@ -30,25 +30,25 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         points: vec![0.0],
         rounds: 1,
     },
-    work: Work {
-        about: |_, _| 2.0 * ms(REST) + DELAY_MS as f64,
+    execution: Execution {
+        estimated_ms: |_, _| 2.0 * ms(MARGIN) + DELAY_MS as f64,
         trace: true,
-        ..Work::of(worker)
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let patient = Patient::on_tokio(setup)?;
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let benchmark = StallBenchmark::on_tokio(config)?;
     Ok(Box::new(move |_| {
-        let (beats, answered) = patient.beats(1, DELAY_MS, REST)?;
-        let point = |beat: worker::heart::Beat| Point {
-            x: ms(beat.at),
-            metrics: worker::named([("gap", ms(beat.gap))]),
+        let (ticks, answered) = benchmark.measure(1, DELAY_MS, MARGIN)?;
+        let point = |tick: worker::heartbeat::Tick| TracePoint {
+            x: ms(tick.at),
+            metrics: worker::metric_values([("gap", ms(tick.gap))]),
         };
-        Ok(Answer {
+        Ok(Measurement {
             answered,
-            trace: beats.into_iter().map(point).collect(),
-            ..Answer::default()
+            trace: ticks.into_iter().map(point).collect(),
+            ..Measurement::default()
         })
     }))
 }

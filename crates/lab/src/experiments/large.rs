@@ -1,4 +1,4 @@
-//! Large bodies, and how much of one a client holds while nobody reads it.
+//! Large bodies, and the memory that a client buffers while its reader pauses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +7,26 @@ use inflight::http::StatusCode;
 use inflight::{Backend, Response, Session, Task};
 use inflight_origin::payload;
 
-use super::{cells, with_again};
-use crate::experiment::{Better, Effort, Experiment, Metric, Plan, Process, Variable, Work};
+use super::contenders::{cells, with_duplicate};
+use crate::experiment::{
+    Better, Effort, Execution, Experiment, Metric, Plan, ProcessLifetime, Variable,
+};
 use crate::worker::fetch::{on_worker, session};
 use crate::worker::measure::{Meter, resident_memory_kb};
-use crate::worker::{Answer, Failure, Setup, Turn, start};
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// How long the reader reads nothing: the server sends all that the client takes in much less.
+/// How long a reader pauses. The server needs much less time to send all that the client buffers.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many pause at once: what one takes is little beside what a process has free.
+/// The number of paused readers. The memory of a single one would be too small to measure.
 const READERS: usize = 16;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "large",
     title: "Large bodies",
-    question: "How long does a large body take, and how much memory does a client fill while its reader pauses?",
+    question: "How long does a large body take, and how much memory does a client buffer while its reader pauses?",
     variable: Some(Variable {
         name: "body",
         unit: "MiB",
@@ -40,14 +42,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
         Metric {
             name: "memory",
-            what: "memory for each of 16 readers that pause after the first piece",
+            what: "memory for each of 16 readers that pause after the first chunk",
             unit: "KB",
             better: Better::Lower,
             limit: None,
         },
     ],
-    verified: "every byte of a body, and the first piece of those that are not read on",
-    contenders: || with_again(cells(&[])),
+    verified: "every byte of a body, and the first chunk for paused readers",
+    contenders: || with_duplicate(cells(&[])),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![16.0],
@@ -58,41 +60,41 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 15,
         },
     },
-    work: Work {
-        process: Process::Fresh,
-        about: |_, mib| PAUSE.as_secs_f64() * 1e3 + 100.0 + 4.0 * mib,
-        ..Work::of(worker)
+    execution: Execution {
+        process: ProcessLifetime::Fresh,
+        estimated_ms: |_, mib| PAUSE.as_secs_f64() * 1e3 + 100.0 + 4.0 * mib,
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let backend = start(setup.cell()?, 1)?;
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let backend = start_backend(config.cell()?, 1)?;
     let session = session(&backend)?;
-    let origin = setup.origin.clone();
+    let origin = config.origin.clone();
     let mut first = None;
-    Ok(Box::new(move |ask| {
-        let url: Arc<str> = format!("{origin}/bytes/{}", (ask.x * MIB) as usize).into();
-        // In the turn that is not recorded nobody pauses: what that filled would be free again,
-        // and filled anew without more memory. What is expected there is kept for the same reason.
+    Ok(Box::new(move |params| {
+        let url: Arc<str> = format!("{origin}/bytes/{}", (params.x * MIB) as usize).into();
+        // No reader pauses in the turn that is not recorded. Its buffers would be freed and reused, so
+        // the next turn would not measure them. The expected body is kept for the same reason.
         let memory = match &first {
-            Some(start) => paused(&backend, &session, &url, start)?,
+            Some(start) => paused_readers_memory(&backend, &session, &url, start)?,
             None => 0.0,
         };
-        let expected: Arc<[u8]> = payload::bytes((ask.x * MIB) as usize, 0).into();
+        let expected: Arc<[u8]> = payload::bytes((params.x * MIB) as usize, 0).into();
         first.get_or_insert_with(|| expected.clone());
         let meter = Meter::start();
-        for _ in 0..ask.iterations {
-            let whole = read(session.clone(), url.clone(), expected.clone());
+        for _ in 0..params.iterations {
+            let whole = read_body(session.clone(), url.clone(), expected.clone());
             on_worker(&backend, whole)?;
         }
-        let wall = meter.wall_ms() / ask.iterations.max(1) as f64;
+        let wall = meter.wall_ms() / params.iterations.max(1) as f64;
         let metrics = [("wall", wall), ("memory", memory)];
-        Ok(Answer::of(ask.iterations, metrics))
+        Ok(Measurement::new(params.iterations, metrics))
     }))
 }
 
-/// How much memory grows for each of some readers that read the first piece and no more, in KB.
-fn paused(
+/// Returns the growth of memory per paused reader, in KB.
+fn paused_readers_memory(
     backend: &Backend,
     session: &Session,
     url: &Arc<str>,
@@ -103,7 +105,12 @@ fn paused(
     let before = resident_memory_kb()?;
     let after = on_worker(backend, async move {
         let readers: Vec<_> = (0..READERS)
-            .map(|_| Task::spawn(&runtime, begin(session.clone(), url.clone(), start.clone())))
+            .map(|_| {
+                Task::spawn(
+                    &runtime,
+                    read_first_chunk(session.clone(), url.clone(), start.clone()),
+                )
+            })
             .collect();
         let mut responses = Vec::new();
         for reader in readers {
@@ -115,26 +122,30 @@ fn paused(
     Ok((after - before).max(0.0) / READERS as f64)
 }
 
-/// Reads the first piece. What it answers is the rest.
-async fn begin(session: Session, url: Arc<str>, start: Arc<[u8]>) -> Result<Response, Failure> {
+/// Reads the first chunk and returns the response, which has the rest.
+async fn read_first_chunk(
+    session: Session,
+    url: Arc<str>,
+    start: Arc<[u8]>,
+) -> Result<Response, Failure> {
     let mut response = session.get(&*url).send().await?;
-    let piece = response.chunk().await?.unwrap_or_default();
-    let both = piece.len().min(start.len());
-    if response.status() == StatusCode::OK && both > 0 && piece[..both] == start[..both] {
+    let chunk = response.chunk().await?.unwrap_or_default();
+    let both = chunk.len().min(start.len());
+    if response.status() == StatusCode::OK && both > 0 && chunk[..both] == start[..both] {
         return Ok(response);
     }
     Err(wrong(response.status(), 0))
 }
 
-/// Reads it all.
-async fn read(session: Session, url: Arc<str>, expected: Arc<[u8]>) -> Result<(), Failure> {
+/// Reads and verifies the whole body.
+async fn read_body(session: Session, url: Arc<str>, expected: Arc<[u8]>) -> Result<(), Failure> {
     let mut response = session.get(&*url).send().await?;
     let status = response.status();
     let mut rest = &*expected;
-    while let Some(piece) = response.chunk().await? {
+    while let Some(chunk) = response.chunk().await? {
         let at = expected.len() - rest.len();
         rest = rest
-            .strip_prefix(&*piece)
+            .strip_prefix(&*chunk)
             .ok_or_else(|| wrong(status, at))?;
     }
     if status == StatusCode::OK && rest.is_empty() {
@@ -144,6 +155,5 @@ async fn read(session: Session, url: Arc<str>, expected: Arc<[u8]>) -> Result<()
 }
 
 fn wrong(status: StatusCode, at: usize) -> Failure {
-    format!("a large body was answered {status} with bytes that are not its own from {at} on")
-        .into()
+    format!("large body: the response has status {status} and wrong bytes from {at} on").into()
 }

@@ -1,4 +1,4 @@
-//! A name that is looked up slowly, and what the event loop does meanwhile.
+//! A slow name look-up, and the stall of the event loop meanwhile.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,34 +9,34 @@ use std::time::Duration;
 use inflight::{Backend, BlockOn, Resolve, Session, Task};
 
 use super::blocking::GAP;
-use super::{cells, with_again};
-use crate::experiment::{Effort, Experiment, Plan, Variable, Work};
+use super::contenders::{cells, with_duplicate};
+use crate::experiment::{Effort, Execution, Experiment, Plan, Variable};
 use crate::worker::fetch::{page, page_path};
-use crate::worker::heart::Heart;
+use crate::worker::heartbeat::Heartbeat;
 use crate::worker::measure::ms;
-use crate::worker::{Answer, Failure, Setup, Turn, start};
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
-/// The control: what a look-up costs that runs in a future.
+/// The suffix of the control: a blocking look-up inside a future.
 const IN_A_FUTURE: &str = ", blocking look-up in a future";
 
-/// A name that is no address, so that it has to be looked up.
+/// A host name that only the resolver of the experiment knows.
 const HOST: &str = "pages.test";
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "lookup",
-    title: "A slow look-up of a name",
-    question: "How long does an event loop with one thread stand still while a name is looked up?",
+    title: "A slow name look-up",
+    question: "How long does an event loop with one thread stall during a slow name look-up?",
     variable: Some(Variable {
         name: "look-up",
         unit: "ms",
         logarithmic: true,
     }),
     metrics: &[GAP],
-    verified: "the page, byte for byte; its name is known to the slow look-up alone",
+    verified: "the page, byte for byte; only the slow resolver knows its host name",
     contenders: || {
         let control = |runtime: &str| format!("{runtime}/hyper{IN_A_FUTURE}");
         let controls = ["tokio", "smol", "async-std"].map(control);
-        with_again(cells(&controls.each_ref().map(String::as_str)))
+        with_duplicate(cells(&controls.each_ref().map(String::as_str)))
     },
     plan: |effort| match effort {
         Effort::Quick => Plan {
@@ -48,80 +48,89 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 20,
         },
     },
-    work: Work {
-        about: |_, delay| delay + 10.0,
-        ..Work::of(worker)
+    execution: Execution {
+        estimated_ms: |_, delay| delay + 10.0,
+        ..Execution::new(worker)
     },
 };
 
-/// Answers each name with the address that it was made with, slowly.
-struct Slow {
+/// A resolver that returns a fixed address after a delay.
+struct SlowResolver {
     delay: Duration,
     address: SocketAddr,
 }
 
-impl Resolve for Slow {
+impl Resolve for SlowResolver {
     fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
         thread::sleep(self.delay);
         Ok(vec![self.address])
     }
 }
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let (cell, in_a_future) = match setup.contender.strip_suffix(IN_A_FUTURE) {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let (cell, in_a_future) = match config.contender.strip_suffix(IN_A_FUTURE) {
         Some(cell) => (cell, true),
-        None => (&*setup.contender, false),
+        None => (&*config.contender, false),
     };
-    let backend = start(cell.parse()?, 1)?;
-    let origin = setup.origin.clone();
-    // The address in the URL, with what comes after it.
-    let at = origin.strip_prefix("http://").ok_or("an origin is http")?;
-    let (address, below) = at.split_at(at.find('/').unwrap_or(at.len()));
+    let backend = start_backend(cell.parse()?, 1)?;
+    let origin = config.origin.clone();
+    // The address and the path of the URL.
+    let at = origin
+        .strip_prefix("http://")
+        .ok_or("the origin's URL is not http")?;
+    let (address, path) = at.split_at(at.find('/').unwrap_or(at.len()));
     let address: SocketAddr = address.parse()?;
-    let by_name = format!("http://{HOST}:{}{below}", address.port());
-    Ok(Box::new(move |ask| {
+    let by_name = format!("http://{HOST}:{}{path}", address.port());
+    Ok(Box::new(move |params| {
         let mut gaps = 0.0;
-        for _ in 0..ask.iterations {
-            let slow = Arc::new(Slow {
-                delay: Duration::from_secs_f64(ask.x / 1e3),
+        for _ in 0..params.iterations {
+            let slow_resolver = Arc::new(SlowResolver {
+                delay: Duration::from_secs_f64(params.x / 1e3),
                 address,
             });
-            // A new one for each, as an open connection needs no look-up.
-            let resolver = slow.clone();
+            // A new session for each iteration, because an open connection needs no look-up.
+            let resolver = slow_resolver.clone();
             let builder = backend.builder();
             let session = builder
                 .client_options(|options| options.resolver = resolver)
                 .build()?;
             gaps += match in_a_future {
-                true => gap(&backend, blocked(session, slow, origin.clone()))?,
+                true => largest_gap(
+                    &backend,
+                    fetch_after_blocking_lookup(session, slow_resolver, origin.clone()),
+                )?,
                 false => {
                     let url = format!("{by_name}{}", page_path(0, 0));
-                    gap(&backend, page(session, url, 0))?
+                    largest_gap(&backend, page(session, url, 0))?
                 }
             };
         }
-        let gap = gaps / ask.iterations.max(1) as f64;
-        Ok(Answer::of(ask.iterations, [("gap", gap)]))
+        let gap = gaps / params.iterations.max(1) as f64;
+        Ok(Measurement::new(params.iterations, [("gap", gap)]))
     }))
 }
 
-/// The largest gap in a heart's beats while a page is fetched.
-fn gap(
+/// Returns the largest gap of a heartbeat during a fetch.
+fn largest_gap(
     backend: &Backend,
     fetch: impl Future<Output = Result<(), Failure>> + Send + 'static,
 ) -> Result<f64, Failure> {
     let runtime = backend.runtime().clone();
     backend.block_on(async move {
-        let heart = Heart::start(&runtime);
+        let heartbeat = Heartbeat::start(&runtime);
         Task::spawn(&runtime, fetch).await??;
-        let beats = heart.stop().await?;
-        let largest = beats.iter().map(|beat| beat.gap).max();
-        Ok(ms(largest.ok_or("the heart never beat")?))
+        let ticks = heartbeat.stop().await?;
+        let largest = ticks.iter().map(|tick| tick.gap).max();
+        Ok(ms(largest.ok_or("the heartbeat has no ticks")?))
     })
 }
 
-/// Looks the name up where it waits for nothing else, and then fetches by address.
-async fn blocked(session: Session, slow: Arc<Slow>, origin: String) -> Result<(), Failure> {
-    slow.resolve(HOST, slow.address.port())?;
+/// Looks the name up with a blocking call inside the future, and then fetches by address.
+async fn fetch_after_blocking_lookup(
+    session: Session,
+    resolver: Arc<SlowResolver>,
+    origin: String,
+) -> Result<(), Failure> {
+    resolver.resolve(HOST, resolver.address.port())?;
     page(session, format!("{origin}{}", page_path(0, 0)), 0).await
 }

@@ -1,4 +1,4 @@
-//! What a request costs when the server answers at once.
+//! The cost of a request when the server responds immediately.
 
 use std::sync::Arc;
 
@@ -13,40 +13,39 @@ use inflight::http::{Request, StatusCode, Uri};
 use inflight::probe::{FutureExt, Probe};
 use inflight::{BlockOn, BoxFuture, Runtime, Session, gather};
 
-use super::{cells, with_peers};
-use crate::experiment::{Better, Contender, Effort, Experiment, Metric, Plan, Work};
+use super::contenders::{cells, with_peers};
+use crate::experiment::{Better, Contender, Effort, Execution, Experiment, Metric, Plan};
 use crate::worker::fetch::{failed, on_worker, session};
 use crate::worker::measure::Meter;
-use crate::worker::raw::Lanes;
-use crate::worker::{Answer, Failure, Setup, Turn, start};
+use crate::worker::raw_http1::RawConnections;
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
 pub(crate) const IN_FLIGHT: usize = 64;
 
-/// What `/bytes/12` must answer.
+/// The length of the body of `/bytes/12`.
 const LENGTH: usize = 12;
 
-/// hyper-util's client alone: what every other figure is compared with.
+/// hyper-util's client alone: the baseline.
 const HYPER_UTIL: &str = "hyper-util alone";
-/// The same client, with our `gather` in the place of `buffer_unordered`.
+/// The same client with `gather` instead of `buffer_unordered`.
 const GATHERED: &str = "hyper-util, gather";
-/// hyper's connections, 64 of them, without a pool: the limit.
+/// 64 hyper connections without a pool: the lower bound.
 const RAW: &str = "hyper without a pool";
 const REQWEST: &str = "reqwest";
-/// A task for each job in place of one for all.
+/// One task per job instead of one task for all jobs.
 const ON: &str = "tokio/hyper, gather.on";
 const HYPER_UTIL_ON: &str = "hyper-util, gather.on";
-/// Each job under a label and a running probe.
+/// Each job has a probe label, and a probe runs.
 const PROBED: &str = "tokio/hyper, probed";
 
-/// What follows the name of a contender whose requests are made by the thread that calls
-/// `Runtime::block_on`, as in `#[tokio::main]`. All others are made by a task on the runtime's one
-/// worker.
+/// The suffix of contenders whose requests run on the thread that calls `block_on`, as in
+/// `#[tokio::main]`. The requests of all others run in a task on the runtime's single worker.
 const FROM_BLOCK_ON: &str = ", block_on";
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "overhead",
-    title: "A request without delay",
-    question: "What does a request cost the client, 64 of them in flight, when the server answers at once?",
+    title: "Overhead of a request",
+    question: "How much CPU time does a request cost the client, with 64 in flight and a server that responds immediately?",
     variable: None,
     metrics: &[
         Metric {
@@ -58,13 +57,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
         Metric {
             name: "rate",
-            what: "requests a second",
+            what: "requests per second",
             unit: "1/s",
             better: Better::Higher,
             limit: None,
         },
     ],
-    verified: "status and length of every answer",
+    verified: "status and length of every response",
     contenders: || with_peers("overhead", ours()),
     plan: |effort| Plan {
         points: vec![0.0],
@@ -73,14 +72,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 60,
         },
     },
-    work: Work {
+    execution: Execution {
         iterations: |_, _| 2000,
-        about: |_, _| 120.0,
-        ..Work::of(worker)
+        estimated_ms: |_, _| 120.0,
+        ..Execution::new(worker)
     },
 };
 
-/// Those who are no peers.
+/// Returns the contenders that are not peers.
 pub(super) fn ours() -> Vec<Contender> {
     let mut contenders = cells(&[
         HYPER_UTIL,
@@ -92,45 +91,50 @@ pub(super) fn ours() -> Vec<Contender> {
         PROBED,
     ]);
     for name in [HYPER_UTIL, GATHERED, RAW, "tokio/hyper", "smol/hyper"] {
-        contenders.push(Contender::of(format!("{name}{FROM_BLOCK_ON}")));
+        contenders.push(Contender::new(format!("{name}{FROM_BLOCK_ON}")));
     }
-    // What the others are compared with is also the A/A pair.
+    // The baseline comes first, so that it is also the A/A pair.
     contenders.sort_by_key(|contender| contender.name != HYPER_UTIL);
     contenders
 }
 
-/// Makes so many requests, 64 at once, and says how many answers were right.
+/// Sends a number of requests, 64 at a time, and returns the number of correct responses.
 type Batch = Box<dyn Fn(usize) -> BoxFuture<'static, Result<usize, Failure>>>;
 
-pub(super) fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let url: Arc<str> = setup.url("/bytes/12").into();
-    let (contender, from_block_on) = match setup.contender.strip_suffix(FROM_BLOCK_ON) {
+pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let url: Arc<str> = config.url("/bytes/12").into();
+    let (contender, from_block_on) = match config.contender.strip_suffix(FROM_BLOCK_ON) {
         Some(contender) => (contender, true),
-        None => (&*setup.contender, false),
+        None => (&*config.contender, false),
     };
     let cell = match contender {
         HYPER_UTIL | GATHERED | RAW | REQWEST | ON | HYPER_UTIL_ON | PROBED => "tokio/hyper",
         cell => cell,
     };
-    let backend = start(cell.parse()?, 1)?;
+    let backend = start_backend(cell.parse()?, 1)?;
     let batch: Batch = match contender {
         HYPER_UTIL | GATHERED | HYPER_UTIL_ON => {
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
             let client = Client::builder(TokioExecutor::new()).build(connector);
             let runtime = backend.runtime().clone();
-            let drive = match contender {
-                HYPER_UTIL => Drive::BufferUnordered,
-                GATHERED => Drive::Gather,
-                _ => Drive::On(runtime),
+            let method = match contender {
+                HYPER_UTIL => ConcurrencyMethod::BufferUnordered,
+                GATHERED => ConcurrencyMethod::Gather,
+                _ => ConcurrencyMethod::GatherOn(runtime),
             };
             Box::new(move |n| {
-                Box::pin(by_hyper_util(client.clone(), url.clone(), n, drive.clone()))
+                Box::pin(by_hyper_util(
+                    client.clone(),
+                    url.clone(),
+                    n,
+                    method.clone(),
+                ))
             })
         }
         RAW => {
-            let lanes = Lanes::default();
-            Box::new(move |n| Box::pin(by_hyper(lanes.clone(), url.clone(), n)))
+            let connections = RawConnections::default();
+            Box::new(move |n| Box::pin(by_hyper(connections.clone(), url.clone(), n)))
         }
         REQWEST => {
             let client = reqwest::Client::builder().no_proxy().build()?;
@@ -144,7 +148,7 @@ pub(super) fn worker(setup: &Setup) -> Result<Turn, Failure> {
             let session = session(&backend)?;
             let probe = Probe::builder().start(|_| {})?;
             Box::new(move |n| {
-                // Watched for as long as the batch can be run.
+                // Keep the probe alive as long as the batch.
                 let _ = &probe;
                 Box::pin(by_session_probed(session.clone(), url.clone(), n))
             })
@@ -154,22 +158,22 @@ pub(super) fn worker(setup: &Setup) -> Result<Turn, Failure> {
             Box::new(move |n| Box::pin(by_session(session.clone(), url.clone(), n)))
         }
     };
-    Ok(Box::new(move |ask| {
+    Ok(Box::new(move |params| {
         let meter = Meter::start();
-        let batch = batch(ask.iterations as usize);
+        let batch = batch(params.iterations as usize);
         let answered = match from_block_on {
             true => backend.block_on(batch)?,
             false => on_worker(&backend, batch)?,
         } as u64;
-        let requests = ask.iterations.max(1) as f64;
+        let requests = params.iterations.max(1) as f64;
         let metrics = [
             ("cpu", meter.cpu_ms() * 1e3 / requests),
             ("rate", requests / meter.wall_ms() * 1e3),
         ];
-        if answered != ask.iterations {
-            return Err(format!("{answered} of {} answered", ask.iterations).into());
+        if answered != params.iterations {
+            return Err(format!("{answered} of {} answered", params.iterations).into());
         }
-        Ok(Answer::of(answered, metrics))
+        Ok(Measurement::new(answered, metrics))
     }))
 }
 
@@ -177,7 +181,7 @@ fn verify(status: StatusCode, length: usize) -> Result<(), Failure> {
     if status == StatusCode::OK && length == LENGTH {
         return Ok(());
     }
-    Err(format!("12 bytes were answered {status} with {length} bytes").into())
+    Err(format!("/bytes/12: the response has status {status} and {length} bytes").into())
 }
 
 async fn get(session: Session, url: Arc<str>) -> Result<(), Failure> {
@@ -204,19 +208,19 @@ async fn by_session_on(session: Session, url: Arc<str>, n: usize) -> Result<usiz
     Ok(gathered.all().await.map_err(failed)?.len())
 }
 
-/// What keeps hyper-util's requests in flight.
+/// The way in which hyper-util's requests run concurrently.
 #[derive(Clone)]
-enum Drive {
+enum ConcurrencyMethod {
     BufferUnordered,
     Gather,
-    On(Arc<dyn Runtime>),
+    GatherOn(Arc<dyn Runtime>),
 }
 
 async fn by_hyper_util(
     client: Client<HttpConnector, Empty<Bytes>>,
     url: Arc<str>,
     n: usize,
-    drive: Drive,
+    method: ConcurrencyMethod,
 ) -> Result<usize, Failure> {
     let jobs = (0..n).map(move |_| {
         let response = request(&url).map(|request| client.request(request));
@@ -226,37 +230,38 @@ async fn by_hyper_util(
             verify(status, response.collect().await?.to_bytes().len())
         }
     });
-    match drive {
-        Drive::BufferUnordered => count(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await,
-        Drive::Gather => {
+    match method {
+        ConcurrencyMethod::BufferUnordered => {
+            count(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await
+        }
+        ConcurrencyMethod::Gather => {
             let done = gather(jobs).limit(IN_FLIGHT).all().await;
             Ok(done.map_err(failed)?.len())
         }
-        Drive::On(runtime) => {
+        ConcurrencyMethod::GatherOn(runtime) => {
             let done = gather(jobs).limit(IN_FLIGHT).on(&runtime).all().await;
             Ok(done.map_err(failed)?.len())
         }
     }
 }
 
-/// The same bytes as a session sends. Building it from the text of the URL is part of what is
-/// measured.
+/// Builds the request that a session would send. Parsing the URL is part of the measurement.
 fn request(url: &str) -> Result<Request<Empty<Bytes>>, Failure> {
     let request = Request::get(url).header(ACCEPT_ENCODING, "gzip, deflate, br, zstd");
     Ok(request.body(Empty::new())?)
 }
 
-async fn by_hyper(lanes: Lanes, url: Arc<str>, n: usize) -> Result<usize, Failure> {
+async fn by_hyper(connections: RawConnections, url: Arc<str>, n: usize) -> Result<usize, Failure> {
     let uri: Uri = url.parse()?;
-    let authority = uri.authority().ok_or("a URL without an authority")?;
+    let authority = uri.authority().ok_or("the URL has no authority")?;
     let path = || {
-        // A connection has no URL: its requests have a path and name the host.
+        // A request on a bare connection needs a path and a `Host` header.
         let request = Request::get(uri.path())
             .header(HOST, authority.as_str())
             .header(ACCEPT_ENCODING, "gzip, deflate, br, zstd");
         Ok(request.body(Empty::new())?)
     };
-    lanes
+    connections
         .run(authority.as_str(), (IN_FLIGHT, n), path, verify)
         .await
 }

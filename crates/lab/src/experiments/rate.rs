@@ -1,16 +1,16 @@
-//! An open loop: requests at a rate, whatever became of those before.
+//! An open loop: requests at a fixed rate, independent of earlier responses.
 
-use super::{named, with_again};
-use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Variable, Work};
+use super::contenders::{named, with_duplicate};
+use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
 use crate::worker::open_loop::{self, Load};
-use crate::worker::pages::Client;
-use crate::worker::{Answer, Failure, Setup, Turn};
+use crate::worker::pages::ContenderClient;
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig};
 
 const DELAY_MS: u64 = 10;
 
-/// At most so many under way, a tenth of which does for the highest rate as long as a client
-/// keeps up with it.
-const AT_ONCE: u64 = 1000;
+/// The maximum number of requests in flight. A client that keeps up needs a tenth of it at the highest
+/// rate.
+const MAX_IN_FLIGHT: u64 = 1000;
 
 const DELAY: Limit = Limit {
     at: |_| DELAY_MS as f64,
@@ -19,49 +19,49 @@ const DELAY: Limit = Limit {
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "rate",
-    title: "Requests at a rate",
-    question: "How long does a page take, from when it was due, when so many are asked for each second?",
+    title: "Latency at a fixed request rate",
+    question: "How long does a page take from its scheduled time, at a fixed number of requests per second?",
     variable: Some(Variable {
-        name: "requests a second",
+        name: "requests per second",
         unit: "1/s",
         logarithmic: true,
     }),
     metrics: &[
         Metric {
             name: "p99",
-            what: "99th percentile of the time from when a request was due to its page",
+            what: "99th percentile of the latency from the scheduled time",
             unit: "ms",
             better: Better::Lower,
             limit: Some(DELAY),
         },
         Metric {
             name: "p50",
-            what: "median of the time from when a request was due to its page",
+            what: "median of the latency from the scheduled time",
             unit: "ms",
             better: Better::Lower,
             limit: Some(DELAY),
         },
         Metric {
             name: "p999",
-            what: "99.9th percentile of the time from when a request was due to its page",
+            what: "99.9th percentile of the latency from the scheduled time",
             unit: "ms",
             better: Better::Lower,
             limit: Some(DELAY),
         },
         Metric {
             name: "done",
-            what: "pages each second",
+            what: "completed pages per second",
             unit: "1/s",
             better: Better::Higher,
             limit: Some(Limit {
                 at: |rate| rate,
-                what: "as many as were asked for",
+                what: "the request rate",
             }),
         },
     ],
     verified: "every page, byte for byte",
     contenders: || {
-        with_again(named(&[
+        with_duplicate(named(&[
             "tokio/hyper",
             "smol/hyper",
             "smol/isahc",
@@ -80,15 +80,15 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 8,
         },
     },
-    work: Work {
+    execution: Execution {
         // An iteration is a request.
         iterations: |effort, rate| (seconds(effort) * rate) as u64,
-        about: |effort, _| seconds(effort) * 1.2e3,
-        ..Work::of(worker)
+        estimated_ms: |effort, _| seconds(effort) * 1.2e3,
+        ..Execution::new(worker)
     },
 };
 
-/// How long a turn is.
+/// Returns the duration of a turn.
 fn seconds(effort: Effort) -> f64 {
     match effort {
         Effort::Quick => 0.4,
@@ -96,23 +96,23 @@ fn seconds(effort: Effort) -> f64 {
     }
 }
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let client = Client::of(setup)?;
-    let origin = setup.origin.clone();
-    Ok(Box::new(move |ask| {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let client = ContenderClient::new(config)?;
+    let origin = config.origin.clone();
+    Ok(Box::new(move |params| {
         let load = Load {
-            rate: ask.x,
-            requests: ask.iterations,
-            at_once: AT_ONCE,
+            rate: params.x,
+            requests: params.iterations,
+            max_in_flight: MAX_IN_FLIGHT,
             delay_ms: DELAY_MS,
         };
-        let seen = open_loop::run(&client, &origin, load)?;
+        let recorder = open_loop::run(&client, &origin, load)?;
         let metrics = [
-            ("p99", seen.quantile_ms(0.99)),
-            ("p50", seen.quantile_ms(0.5)),
-            ("p999", seen.quantile_ms(0.999)),
-            ("done", seen.each_second()),
+            ("p99", recorder.quantile_ms(0.99)),
+            ("p50", recorder.quantile_ms(0.5)),
+            ("p999", recorder.quantile_ms(0.999)),
+            ("done", recorder.throughput()),
         ];
-        Ok(Answer::of(seen.answered(), metrics))
+        Ok(Measurement::new(recorder.answered(), metrics))
     }))
 }

@@ -1,17 +1,17 @@
-//! Pages one after another: what nothing overlaps.
+//! Pages that are fetched sequentially.
 
-use super::{named, with_peers};
-use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Work};
-use crate::worker::pages::{self, Shape};
-use crate::worker::{Failure, Setup, Turn};
+use super::contenders::{named, with_peers};
+use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan};
+use crate::worker::pages::{self, PageBatch};
+use crate::worker::{Benchmark, Failure, WorkerConfig};
 
 pub(crate) const PAGES: u64 = 10;
 pub(crate) const DELAY_MS: u64 = 20;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "sequential",
-    title: "One page after another",
-    question: "How much longer than their delays do ten pages take, each fetched after the one before?",
+    title: "Sequential pages",
+    question: "How much longer than the sum of their delays do ten pages take if they are fetched sequentially?",
     variable: None,
     metrics: &[Metric {
         name: "wall",
@@ -40,14 +40,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 30,
         },
     },
-    work: Work {
-        about: |_, _| 220.0,
-        ..Work::of(worker)
+    execution: Execution {
+        estimated_ms: |_, _| 220.0,
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    pages::wall_turns(setup, |_| Shape {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    pages::wall_time_benchmark(config, |_| PageBatch {
         pages: PAGES,
         limit: 1,
         delay_ms: DELAY_MS,

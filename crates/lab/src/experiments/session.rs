@@ -4,21 +4,21 @@ use inflight::{Backend, Session, SessionBuilder};
 use inflight_origin::tls::{Authority, Shown};
 use inflight_origin::{CpuScope, Options, Origin};
 
-use super::{named, with_again};
-use crate::experiment::{Better, Effort, Experiment, Metric, Plan, Work};
+use super::contenders::{named, with_duplicate};
+use crate::experiment::{Better, Effort, Execution, Experiment, Metric, Plan};
 use crate::worker::fetch::{on_worker, page, page_path};
 use crate::worker::measure::Meter;
-use crate::worker::{Answer, Failure, Setup, Turn, start};
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "session",
-    title: "One session, or a new one for each request",
-    question: "What does a request cost whose session is made for it alone, over TCP and over TLS?",
+    title: "One session, or a new session for each request",
+    question: "How much more does a request cost with a new session, over TCP and over TLS?",
     variable: None,
     metrics: &[
         Metric {
             name: "wall",
-            what: "time for each request, one after the other",
+            what: "time for each of sequential requests",
             unit: "us",
             better: Better::Lower,
             limit: None,
@@ -38,9 +38,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             limit: None,
         },
     ],
-    verified: "every page, byte for byte; they are of a server beside the worker, so that of each turn only the one page of the shared server is counted",
+    verified: "every page, byte for byte; the pages come from a server in the worker's process, and the shared server counts one page per turn",
     contenders: || {
-        with_again(named(&[
+        with_duplicate(named(&[
             "tokio/hyper: one session, http",
             "tokio/hyper: a session each, http",
             "tokio/hyper: one session, https",
@@ -66,16 +66,18 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 30,
         },
     },
-    work: Work {
-        // An iteration is a request. With fewer, one that the system delays would decide.
+    execution: Execution {
+        // An iteration is a request. With fewer, a single delayed request would dominate.
         iterations: |_, _| 300,
-        takes: |effort, program, _| effort == Effort::Full || program.starts_with("tokio/hyper: "),
-        about: |_, _| 120.0,
-        ..Work::of(worker)
+        includes: |effort, program, _| {
+            effort == Effort::Full || program.starts_with("tokio/hyper: ")
+        },
+        estimated_ms: |_, _| 120.0,
+        ..Execution::new(worker)
     },
 };
 
-/// A server of the worker's own, as the one that all share has no TLS.
+/// A server in the worker's process, because the shared origin has no TLS.
 struct Server {
     origin: Origin,
     authority: Option<Authority>,
@@ -90,7 +92,7 @@ impl Server {
                 let tls = authority.server(Shown::Valid)?;
                 (Options::default().with_tls(tls), Some(authority))
             }
-            _ => return Err(format!("no scheme is named {scheme:?}").into()),
+            _ => return Err(format!("unknown scheme {scheme:?}").into()),
         };
         Ok(Self {
             origin: Origin::bind(options)?,
@@ -98,7 +100,7 @@ impl Server {
         })
     }
 
-    /// A session that trusts it.
+    /// Builds a session that trusts the server.
     fn trusted(&self, builder: SessionBuilder) -> Result<Session, Failure> {
         let builder = match &self.authority {
             Some(authority) => builder.add_root_certificate(authority.pem()),
@@ -107,7 +109,7 @@ impl Server {
         Ok(builder.build()?)
     }
 
-    /// The CPU time of its threads, in milliseconds, which are in this process.
+    /// Returns the CPU time of the server's threads in milliseconds. They belong to this process.
     fn cpu_ms(&self) -> f64 {
         let stats = self.origin.stats();
         match stats.cpu_scope {
@@ -117,38 +119,38 @@ impl Server {
     }
 }
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let unknown = || format!("session has no {:?}", setup.contender);
-    let (cell, rest) = setup.contender.split_once(": ").ok_or_else(unknown)?;
-    let (how, scheme) = rest.split_once(", ").ok_or_else(unknown)?;
-    let each = match how {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let unknown = || format!("session has no {:?}", config.contender);
+    let (cell, rest) = config.contender.split_once(": ").ok_or_else(unknown)?;
+    let (reuse, scheme) = rest.split_once(", ").ok_or_else(unknown)?;
+    let each = match reuse {
         "one session" => false,
         "a session each" => true,
         _ => return Err(unknown().into()),
     };
-    let backend = start(cell.parse()?, 1)?;
+    let backend = start_backend(cell.parse()?, 1)?;
     let server = Server::start(scheme)?;
-    let origin = setup.origin.clone();
-    Ok(Box::new(move |ask| {
-        // The server that all share has one request, and counts no other.
+    let origin = config.origin.clone();
+    Ok(Box::new(move |params| {
+        // One request to the shared origin, whose statistics the runner checks.
         let shared = format!("{origin}{}", page_path(0, 0));
         on_worker(&backend, page(backend.session()?, shared, 0))?;
         server.origin.reset_stats();
         let meter = Meter::start();
-        requests(&backend, &server, ask.iterations, each)?;
+        requests(&backend, &server, params.iterations, each)?;
         let (wall, cpu) = (meter.wall_ms(), meter.cpu_ms() - server.cpu_ms());
         let connections = server.origin.stats().connections_accepted as f64;
-        let each = ask.iterations.max(1) as f64;
+        let each = params.iterations.max(1) as f64;
         let metrics = [
             ("wall", wall * 1e3 / each),
             ("cpu", cpu.max(0.0) * 1e3 / each),
             ("connections", connections / each),
         ];
-        Ok(Answer::of(1, metrics))
+        Ok(Measurement::new(1, metrics))
     }))
 }
 
-/// One after the other, each with a session of its own or all with one that is made first.
+/// Sends sequential requests, each with a new session or all with the same one.
 fn requests(backend: &Backend, server: &Server, n: u64, each: bool) -> Result<(), Failure> {
     let mut one = None;
     for number in 0..n {

@@ -1,4 +1,4 @@
-//! One page of many that is slow, and how soon those that are there can be used.
+//! One slow page among many, and when the pages become available.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -7,57 +7,57 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use inflight::{Session, gather};
 
-use super::{named, with_again};
-use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Work};
+use super::contenders::{named, with_duplicate};
+use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan};
 use crate::worker::fetch::{failed, on_worker, page, page_path, session};
 use crate::worker::measure::ms;
-use crate::worker::{Answer, Failure, Setup, Turn, start};
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
 const PAGES: u64 = 100;
 const DELAY_MS: u64 = 20;
 const SLOW_MS: u64 = 500;
 
-/// The slow one, in their midst.
-const SLOW: u64 = PAGES / 2;
+/// The number of the slow page.
+const SLOW_PAGE: u64 = PAGES / 2;
 
-/// A page that is not there after this is asked for once more, as of another server.
-const HEDGE: Duration = Duration::from_millis(50);
+/// A page that has not arrived after this delay is requested again.
+const HEDGE_DELAY: Duration = Duration::from_millis(50);
 
 const LEAST: Limit = Limit {
     at: |_| DELAY_MS as f64,
-    what: "a quick page's delay",
+    what: "a fast page's delay",
 };
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "straggler",
     title: "One slow page among a hundred",
-    question: "How soon are pages at hand when one of 101 takes 500 ms and the others 20 ms?",
+    question: "When are pages available if one of 101 takes 500 ms and the others take 20 ms?",
     variable: None,
     metrics: &[
         Metric {
             name: "last",
-            what: "time until the last page is at hand",
+            what: "time until the last page is available",
             unit: "ms",
             better: Better::Lower,
             limit: Some(LEAST),
         },
         Metric {
             name: "most",
-            what: "time until all but one are at hand",
+            what: "time until all pages but one are available",
             unit: "ms",
             better: Better::Lower,
             limit: Some(LEAST),
         },
         Metric {
             name: "first",
-            what: "time until the first page is at hand",
+            what: "time until the first page is available",
             unit: "ms",
             better: Better::Lower,
             limit: Some(LEAST),
         },
         Metric {
             name: "requests",
-            what: "requests for the 101 pages",
+            what: "requests sent for the 101 pages",
             unit: "",
             better: Better::Lower,
             limit: Some(Limit {
@@ -68,7 +68,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     ],
     verified: "every page, byte for byte",
     contenders: || {
-        with_again(named(&[
+        with_duplicate(named(&[
             "tokio: all",
             "tokio: completed",
             "tokio: hedged",
@@ -87,61 +87,66 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 30,
         },
     },
-    work: Work {
-        takes: |effort, program, _| effort == Effort::Full || program.starts_with("tokio: "),
-        about: |_, _| SLOW_MS as f64 + 10.0,
-        ..Work::of(worker)
+    execution: Execution {
+        includes: |effort, program, _| effort == Effort::Full || program.starts_with("tokio: "),
+        estimated_ms: |_, _| SLOW_MS as f64 + 10.0,
+        ..Execution::new(worker)
     },
 };
 
-/// When pages were at hand, in their order, in milliseconds, and how many requests it took.
-struct Seen {
+/// The times in milliseconds at which pages became available, in ascending order, and the number of
+/// requests.
+struct ArrivalTimes {
     at: Vec<f64>,
     requests: u64,
 }
 
-type Way = fn(Session, String) -> BoxFuture<'static, Result<Seen, Failure>>;
+type GatherMethod = fn(Session, String) -> BoxFuture<'static, Result<ArrivalTimes, Failure>>;
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let Some((runtime, way)) = setup.contender.split_once(": ") else {
-        return Err(format!("straggler has no {:?}", setup.contender).into());
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let Some((runtime, method)) = config.contender.split_once(": ") else {
+        return Err(format!("straggler has no {:?}", config.contender).into());
     };
-    let way: Way = match way {
+    let method: GatherMethod = match method {
         "all" => |session, origin| all(session, origin).boxed(),
         "completed" => |session, origin| completed(session, origin).boxed(),
         "hedged" => |session, origin| hedged(session, origin).boxed(),
-        _ => return Err(format!("no way to gather is named {way:?}").into()),
+        _ => return Err(format!("unknown gather method {method:?}").into()),
     };
-    let backend = start(format!("{runtime}/hyper").parse()?, 1)?;
-    let (session, origin) = (session(&backend)?, setup.origin.clone());
-    Ok(Box::new(move |ask| {
+    let backend = start_backend(format!("{runtime}/hyper").parse()?, 1)?;
+    let (session, origin) = (session(&backend)?, config.origin.clone());
+    Ok(Box::new(move |params| {
         let mut sums = [0.0; 4];
-        for _ in 0..ask.iterations {
-            let seen = on_worker(&backend, way(session.clone(), origin.clone()))?;
-            let [first, .., most, last] = &*seen.at else {
+        for _ in 0..params.iterations {
+            let arrivals = on_worker(&backend, method(session.clone(), origin.clone()))?;
+            let [first, .., most, last] = &*arrivals.at else {
                 return Err("pages are missing".into());
             };
-            if seen.at.len() as u64 != PAGES + 1 {
-                return Err(format!("{} pages in place of {}", seen.at.len(), PAGES + 1).into());
+            if arrivals.at.len() as u64 != PAGES + 1 {
+                return Err(format!("{} pages instead of {}", arrivals.at.len(), PAGES + 1).into());
             }
-            let one = [*last, *most, *first, seen.requests as f64];
+            let one = [*last, *most, *first, arrivals.requests as f64];
             for (sum, value) in sums.iter_mut().zip(one) {
                 *sum += value;
             }
         }
-        let [last, most, first, requests] = sums.map(|sum| sum / ask.iterations.max(1) as f64);
+        let [last, most, first, requests] = sums.map(|sum| sum / params.iterations.max(1) as f64);
         let metrics = [
             ("last", last),
             ("most", most),
             ("first", first),
             ("requests", requests),
         ];
-        Ok(Answer::of(ask.iterations * (PAGES + 1), metrics))
+        Ok(Measurement::new(params.iterations * (PAGES + 1), metrics))
     }))
 }
 
 fn delay_ms(number: u64) -> u64 {
-    if number == SLOW { SLOW_MS } else { DELAY_MS }
+    if number == SLOW_PAGE {
+        SLOW_MS
+    } else {
+        DELAY_MS
+    }
 }
 
 async fn get(session: Session, origin: String, number: u64, delay_ms: u64) -> Result<(), Failure> {
@@ -149,21 +154,21 @@ async fn get(session: Session, origin: String, number: u64, delay_ms: u64) -> Re
     page(session, url, number).await
 }
 
-/// The pages are at hand together, when the last of them is there.
-async fn all(session: Session, origin: String) -> Result<Seen, Failure> {
+/// Returns all pages together, after the last one has arrived.
+async fn all(session: Session, origin: String) -> Result<ArrivalTimes, Failure> {
     let started = Instant::now();
     let pages =
         (0..=PAGES).map(|number| get(session.clone(), origin.clone(), number, delay_ms(number)));
     let pages = gather(pages).limit(PAGES as usize + 1).all().await;
-    let there = pages.map_err(failed)?.len();
-    Ok(Seen {
-        at: vec![ms(started.elapsed()); there],
+    let count = pages.map_err(failed)?.len();
+    Ok(ArrivalTimes {
+        at: vec![ms(started.elapsed()); count],
         requests: PAGES + 1,
     })
 }
 
-/// Each is at hand when it is there.
-async fn completed(session: Session, origin: String) -> Result<Seen, Failure> {
+/// Yields each page when it arrives.
+async fn completed(session: Session, origin: String) -> Result<ArrivalTimes, Failure> {
     let started = Instant::now();
     let pages =
         (0..=PAGES).map(|number| get(session.clone(), origin.clone(), number, delay_ms(number)));
@@ -173,15 +178,15 @@ async fn completed(session: Session, origin: String) -> Result<Seen, Failure> {
         page.map_err(failed)?;
         at.push(ms(started.elapsed()));
     }
-    Ok(Seen {
+    Ok(ArrivalTimes {
         at,
         requests: PAGES + 1,
     })
 }
 
-/// As `completed`, and a page that is late is asked for once more; the first answer counts, and
-/// the other request is cancelled.
-async fn hedged(session: Session, origin: String) -> Result<Seen, Failure> {
+/// As `completed`, but requests a late page again. The first response counts, and the other request is
+/// cancelled.
+async fn hedged(session: Session, origin: String) -> Result<ArrivalTimes, Failure> {
     let started = Instant::now();
     let pages = (0..=PAGES).map(|number| hedge(session.clone(), origin.clone(), number));
     let mut pages = pin!(gather(pages).limit(PAGES as usize + 1).completed());
@@ -190,24 +195,24 @@ async fn hedged(session: Session, origin: String) -> Result<Seen, Failure> {
         requests += page.map_err(failed)?;
         at.push(ms(started.elapsed()));
     }
-    Ok(Seen { at, requests })
+    Ok(ArrivalTimes { at, requests })
 }
 
-/// Answers how many requests it took.
+/// Fetches one page and returns the number of requests.
 async fn hedge(session: Session, origin: String, number: u64) -> Result<u64, Failure> {
     let runtime = session.runtime().clone();
     let first = get(session.clone(), origin.clone(), number, delay_ms(number));
     let second = async move {
-        runtime.sleep(HEDGE).await;
+        runtime.sleep(HEDGE_DELAY).await;
         get(session, origin, number, DELAY_MS).await
     };
-    let tries = [
+    let attempts = [
         first.map(|page| page.map(|()| 1)).boxed(),
         second.map(|page| page.map(|()| 2)).boxed(),
     ];
-    let page = gather(tries).first().await;
+    let page = gather(attempts).first().await;
     page.map_err(|error| {
         let mut failures = error.failures.into_iter();
-        failures.next().map_or("no try".into(), failed)
+        failures.next().map_or("no attempt".into(), failed)
     })
 }

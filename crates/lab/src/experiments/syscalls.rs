@@ -1,14 +1,14 @@
-//! How often a request goes into the kernel.
+//! The system calls of a request.
 
 use super::overhead;
-use crate::experiment::{Better, Effort, Experiment, Metric, Need, Plan, Work};
+use crate::experiment::{Better, Effort, Execution, Experiment, Metric, Plan, Requirement};
 use crate::worker::measure::system_calls;
-use crate::worker::{Answer, Failure, Setup, Turn};
+use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "syscalls",
     title: "System calls of a request",
-    question: "How often does a request go into the kernel, 64 of them in flight?",
+    question: "How many system calls does a request make, with 64 requests in flight?",
     variable: None,
     metrics: &[
         Metric {
@@ -20,15 +20,15 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
         Metric {
             name: "futex",
-            what: "those of them by which threads wait for each other",
+            what: "futex calls for each request, by which threads wait for each other",
             unit: "1",
             better: Better::Lower,
             limit: None,
         },
     ],
-    verified: "status and length of every answer",
-    // Peers would have to let themselves be watched.
-    contenders: || super::with_again(overhead::ours()),
+    verified: "status and length of every response",
+    // Without peers, because only the own process can be traced.
+    contenders: || super::contenders::with_duplicate(overhead::ours()),
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -36,22 +36,22 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Effort::Full => 10,
         },
     },
-    work: Work {
-        needs: Some(Need::CallCounter),
-        // Between two turns the connections are idle, so that the first request on each asks whether the
-        // server has closed it. With 64 connections these are few of so many.
+    execution: Execution {
+        requires: Some(Requirement::SystemCallCounter),
+        // After the pause between turns, the first request on each connection makes an extra call to
+        // check whether the server has closed it. Many iterations make these calls negligible.
         iterations: |_, _| 4000,
-        about: |_, _| 400.0,
-        ..Work::of(worker)
+        estimated_ms: |_, _| 400.0,
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let mut turns = overhead::worker(setup)?;
-    Ok(Box::new(move |ask| {
-        let (done, calls) = system_calls(|| turns(ask))?;
-        let each = |calls: u64| calls as f64 / ask.iterations.max(1) as f64;
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let mut benchmark = overhead::worker(config)?;
+    Ok(Box::new(move |params| {
+        let (done, calls) = system_calls(|| benchmark(params))?;
+        let each = |calls: u64| calls as f64 / params.iterations.max(1) as f64;
         let metrics = [("calls", each(calls.all)), ("futex", each(calls.futex))];
-        Ok(Answer::of(done.answered, metrics))
+        Ok(Measurement::new(done.answered, metrics))
     }))
 }

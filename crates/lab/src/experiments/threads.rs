@@ -1,17 +1,19 @@
-//! A thread for each page against a task for each page.
+//! A thread per page compared with a task per page.
 
-use super::{async_cells, named, with_again};
-use crate::experiment::{Better, Effort, Experiment, Limit, Metric, Plan, Process, Variable, Work};
+use super::contenders::{async_cells, named, with_duplicate};
+use crate::experiment::{
+    Better, Effort, Execution, Experiment, Limit, Metric, Plan, ProcessLifetime, Variable,
+};
 use crate::worker::measure::peak_memory_kb;
-use crate::worker::pages::{self, Shape};
-use crate::worker::{Failure, Setup, Turn};
+use crate::worker::pages::{self, PageBatch};
+use crate::worker::{Benchmark, Failure, WorkerConfig};
 
 const DELAY_MS: u64 = 2000;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "threads",
-    title: "Threads against tasks",
-    question: "How many pages can wait at once, and how much memory does each take?",
+    title: "Threads and tasks",
+    question: "How many pages can be in flight at once, and how much memory does each need?",
     variable: Some(Variable {
         name: "pages in flight",
         unit: "",
@@ -37,7 +39,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
         Metric {
             name: "peak",
-            what: "pages that the origin had in flight at once",
+            what: "peak number of pages in flight at the origin",
             unit: "1",
             better: Better::Higher,
             limit: Some(Limit {
@@ -45,13 +47,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
                 what: "all of them",
             }),
         },
-        Metric::LATE,
+        Metric::LATENESS,
     ],
     verified: "every page, byte for byte",
     contenders: || {
         let mut contenders = async_cells();
         contenders.extend(named(&["threads/ureq"]));
-        with_again(contenders)
+        with_duplicate(contenders)
     },
     plan: |effort| match effort {
         Effort::Quick => Plan {
@@ -63,37 +65,39 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 6,
         },
     },
-    work: Work {
-        process: Process::Fresh,
-        // 5,000 threads take more than a gigabyte, which a first look should not; and with fewer
-        // pages the tasks of three runtimes stand for all.
-        takes: |effort, program, pages| match effort {
+    execution: Execution {
+        process: ProcessLifetime::Fresh,
+        // 5,000 threads take more than a gigabyte, too much for a quick run. With 1,000 pages, the
+        // hyper cells represent all async cells.
+        includes: |effort, program, pages| match effort {
             Effort::Full => true,
             Effort::Quick if pages > 1000.0 => program != "threads/ureq",
             Effort::Quick => program.ends_with("/hyper") || program == "threads/ureq",
         },
-        of_origin: &[
+        origin_metrics: &[
             ("peak", |stats, _| stats.peak_in_flight as f64),
-            (Metric::LATE.name, Metric::late),
+            (Metric::LATENESS.name, Metric::lateness),
         ],
-        about: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.12,
-        ..Work::of(worker)
+        estimated_ms: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.12,
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let mut turns = pages::turns(setup, |pages| Shape {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let mut benchmark = pages::benchmark(config, |pages| PageBatch {
         pages: pages as u64,
         limit: pages as u64,
-        // The turn before that counts is of one page, for the code and the threads alone.
+        // The warm-up turn has one page, which only loads the code and starts the threads.
         delay_ms: if pages > 1.0 { DELAY_MS } else { 0 },
     })?;
-    Ok(Box::new(move |ask| {
+    Ok(Box::new(move |params| {
         let before = peak_memory_kb()?;
-        let mut answer = turns(ask)?;
+        let mut measurement = benchmark(params)?;
         let grown = peak_memory_kb()? - before;
-        answer.metrics.remove("cpu");
-        answer.metrics.insert("memory".to_owned(), grown / ask.x);
-        Ok(answer)
+        measurement.metrics.remove("cpu");
+        measurement
+            .metrics
+            .insert("memory".to_owned(), grown / params.x);
+        Ok(measurement)
     }))
 }

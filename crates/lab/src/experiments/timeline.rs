@@ -1,14 +1,16 @@
-//! A trace for a picture: the staircase, and the pages all at once.
+//! A trace of pages that are fetched sequentially and concurrently.
 
 use std::time::Instant;
 
 use inflight::gather;
 
-use super::named;
-use crate::experiment::{Better, Experiment, Limit, Metric, Plan, Variable, Work};
+use super::contenders::named;
+use crate::experiment::{Better, Execution, Experiment, Limit, Metric, Plan, Variable};
 use crate::worker::fetch::{failed, on_worker, page, page_path, session};
 use crate::worker::measure::ms;
-use crate::worker::{self, Answer, Failure, Point, Setup, Turn, start};
+use crate::worker::{
+    self, Benchmark, Failure, Measurement, TracePoint, WorkerConfig, start_backend,
+};
 
 const PAGES: u64 = 20;
 const DELAY_MS: u64 = 100;
@@ -18,8 +20,8 @@ const GATHERED: &str = "gathered";
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "timeline",
-    title: "Twenty pages, one after another and gathered",
-    question: "When did each page begin, and when did it end?",
+    title: "Twenty pages, sequential and gathered",
+    question: "When does the request for each page start, and when does the page arrive?",
     variable: Some(Variable {
         name: "page",
         unit: "",
@@ -28,14 +30,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     metrics: &[
         Metric {
             name: "begun",
-            what: "when the request began",
+            what: "start of the request",
             unit: "ms",
             better: Better::Lower,
             limit: None,
         },
         Metric {
             name: "ended",
-            what: "when the page was there",
+            what: "arrival of the page",
             unit: "ms",
             better: Better::Lower,
             limit: Some(Limit {
@@ -50,21 +52,21 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         points: vec![0.0],
         rounds: 1,
     },
-    work: Work {
-        about: |_, _| (DELAY_MS * PAGES) as f64 / 2.0,
+    execution: Execution {
+        estimated_ms: |_, _| (DELAY_MS * PAGES) as f64 / 2.0,
         trace: true,
-        ..Work::of(worker)
+        ..Execution::new(worker)
     },
 };
 
-fn worker(setup: &Setup) -> Result<Turn, Failure> {
-    let limit = match &*setup.contender {
+fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
+    let limit = match &*config.contender {
         ONE_AFTER_ANOTHER => 1,
         GATHERED => PAGES as usize,
         other => return Err(format!("timeline has no {other:?}").into()),
     };
-    let backend = start("tokio/hyper".parse()?, 1)?;
-    let (session, origin) = (session(&backend)?, setup.origin.clone());
+    let backend = start_backend("tokio/hyper".parse()?, 1)?;
+    let (session, origin) = (session(&backend)?, config.origin.clone());
     Ok(Box::new(move |_| {
         let (session, origin) = (session.clone(), origin.clone());
         let trace = on_worker(&backend, async move {
@@ -76,18 +78,18 @@ fn worker(setup: &Setup) -> Result<Turn, Failure> {
                     let begun = ms(started.elapsed());
                     page(session, url, number).await?;
                     let ended = ms(started.elapsed());
-                    Ok(Point {
+                    Ok(TracePoint {
                         x: number as f64,
-                        metrics: worker::named([("begun", begun), ("ended", ended)]),
+                        metrics: worker::metric_values([("begun", begun), ("ended", ended)]),
                     })
                 }
             });
             gather(pages).limit(limit).all().await.map_err(failed)
         })?;
-        Ok(Answer {
+        Ok(Measurement {
             answered: PAGES,
             trace,
-            ..Answer::default()
+            ..Measurement::default()
         })
     }))
 }

@@ -1,104 +1,107 @@
-//! Which pictures an experiment has, and what they say.
+//! Selects the charts of an experiment.
 //!
-//! A title is computed from the figures below it, and names a difference only where the A/A pair
-//! allows it.
+//! Titles are computed from the data. They claim a difference only if the A/A pair allows it.
 
-use super::look::{Look, cell};
-use super::plot::beat::{Beat, Strip};
-use super::plot::dots::{self, Dots, Group, Row};
-use super::plot::heat::{Cell, Heat};
-use super::plot::lines::{Lines, Point, Series};
-use super::plot::panels::Panels;
-use super::plot::spans::{Panel, Span, Spans};
-use super::plot::{Canvas, Mark};
-use super::subject::{Axis, Measure, Subject};
+use super::experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
+use super::plot::dot_plot::{AxisKind, DotGroup, DotPlot, DotRow};
+use super::plot::event_plot::{EventPlot, EventRow};
+use super::plot::heat_map::{HeatMap, HeatMapCell};
+use super::plot::line_chart::{LineChart, Series, SeriesPoint};
+use super::plot::small_multiples::SmallMultiples;
+use super::plot::waterfall::{Waterfall, WaterfallBar, WaterfallPanel};
+use super::plot::{Canvas, ReferenceLine};
+use super::series_style::{SeriesStyle, cell};
 use super::table::{chosen, figure_of, interval, present};
 use super::titles;
-use crate::data::{Measured, Sample};
+use crate::data::{ExperimentResults, Sample};
 use crate::experiment::Better;
-use crate::factors::{CLIENTS, RUNTIMES, Separation, more, separate};
+use crate::factors::{CLIENTS, RUNTIMES, Separation, format_factor, separate};
 use crate::stats::Estimate;
 use crate::text::{figure, number, shown};
 
-/// A picture and its words.
+/// A chart with its title and caption.
 pub(crate) struct Figure {
-    /// For links, and for what names the picture.
+    /// The ID of the HTML element.
     pub(crate) id: String,
-    /// What it shows, as a sentence.
+    /// The finding, as a sentence.
     pub(crate) title: String,
-    /// How to read it.
+    /// How to read the chart.
     pub(crate) caption: String,
-    /// The metric whose table stands behind it.
+    /// The metric whose table is shown with the chart.
     pub(crate) metric: String,
-    pub(crate) plot: Plot,
+    pub(crate) chart: Chart,
 }
 
-/// What is drawn.
+/// A chart.
 #[derive(Clone, Debug)]
-pub(crate) enum Plot {
-    Dots(Dots),
-    Lines(Lines),
-    Panels(Panels),
-    Heat(Box<Heat>),
-    Spans(Spans),
-    Beat(Beat),
+pub(crate) enum Chart {
+    DotPlot(DotPlot),
+    LineChart(LineChart),
+    SmallMultiples(SmallMultiples),
+    HeatMap(Box<HeatMap>),
+    Waterfall(Waterfall),
+    EventPlot(EventPlot),
 }
 
-impl Plot {
+impl Chart {
     pub(crate) fn draw(&self, width: f64) -> Canvas {
         match self {
-            Self::Dots(dots) => dots.draw(width),
-            Self::Lines(lines) => lines.draw(width),
-            Self::Panels(panels) => panels.draw(width),
-            Self::Heat(heat) => heat.draw(width),
-            Self::Spans(spans) => spans.draw(width),
-            Self::Beat(beat) => beat.draw(width),
+            Self::DotPlot(plot) => plot.draw(width),
+            Self::LineChart(chart) => chart.draw(width),
+            Self::SmallMultiples(charts) => charts.draw(width),
+            Self::HeatMap(map) => map.draw(width),
+            Self::Waterfall(chart) => chart.draw(width),
+            Self::EventPlot(plot) => plot.draw(width),
         }
     }
 }
 
-/// An experiment with what was measured of it.
+/// An experiment and its results.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    pub(crate) subject: &'a Subject,
-    pub(crate) measured: &'a Measured,
+    pub(crate) info: &'a ExperimentInfo,
+    pub(crate) measured: &'a ExperimentResults,
 }
 
 impl<'a> View<'a> {
-    /// The pictures, the one that matters most first.
+    /// Returns the figures, the most important one first.
     pub(crate) fn figures(&self) -> Vec<Figure> {
-        let metrics = present(self.subject, self.measured);
-        let mut figures = match &*self.subject.name {
-            "timeline" if self.subject.trace && metrics.len() >= 2 => {
+        let metrics = present(self.info, self.measured);
+        let mut figures = match &*self.info.name {
+            "timeline" if self.info.trace && metrics.len() >= 2 => {
                 self.timeline(metrics[0], metrics[1])
             }
-            "heartbeat" if self.subject.trace => self.heartbeat(metrics[0]),
+            "heartbeat" if self.info.trace => self.heartbeat(metrics[0]),
             _ => Vec::new(),
         };
         if !figures.is_empty() {
             return figures;
         }
-        if self.subject.name == "gather" {
-            figures.extend(metrics.first().and_then(|metric| self.lesson(metric)));
+        if self.info.name == "gather" {
+            figures.extend(
+                metrics
+                    .first()
+                    .and_then(|metric| self.blocking_in_async(metric)),
+            );
         }
         for (n, metric) in metrics.iter().enumerate() {
-            figures.extend(self.heat(metric).filter(|_| n == 0));
-            match &self.subject.variable {
+            figures.extend(self.heat_map(metric).filter(|_| n == 0));
+            match &self.info.variable {
                 Some(_) if self.measured.points(&metric.name).len() > 1 => {
                     if n == 0 && self.is_crowded(metric, 6) {
-                        figures.push(self.dots(metric));
+                        figures.push(self.dot_plot(metric));
                     }
-                    figures.push(self.lines(metric));
+                    figures.push(self.line_chart(metric));
                 }
-                _ => figures.push(self.dots(metric)),
+                _ => figures.push(self.dot_plot(metric)),
             }
         }
         figures
     }
 
-    /// What the runtime and the client cost, at the largest point that all cells have.
+    /// Separates the effects of runtime and client at the largest point that all cells have.
     pub(crate) fn separation(&self) -> Option<Separation> {
-        let metric = *present(self.subject, self.measured).first()?;
+        let metric = *present(self.info, self.measured).first()?;
         let better = metric.better.unwrap_or(Better::Lower);
         let smallest = self.measured.smallest_difference(&metric.name);
         let points = self.measured.points(&metric.name);
@@ -108,56 +111,56 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The largest point that nearly all contenders have: the one that a picture without a variable
-    /// shows. Nearly, as a turn of one may have been thrown away.
+    /// Returns the largest point that at least 80 % of the contenders have. Charts of a single point use
+    /// it. Some contenders may be missing, because turns can be discarded.
     pub(crate) fn main_point(&self, metric: &str) -> f64 {
         let points = self.measured.points(metric);
-        let there = |x: &f64| {
+        let count = |x: &f64| {
             self.measured
                 .of_metric(metric)
                 .filter(|sample| sample.x == *x)
                 .count()
         };
-        let most = points.iter().map(there).max().unwrap_or(0);
-        let nearly_all = |x: &&f64| there(x) * 5 >= most * 4;
+        let most = points.iter().map(count).max().unwrap_or(0);
+        let nearly_all = |x: &&f64| count(x) * 5 >= most * 4;
         points.iter().rev().find(nearly_all).copied().unwrap_or(0.0)
     }
 
-    /// `, 100 pages at once`: nothing where nothing is varied.
+    /// Formats a point: `100 pages at once`. Returns an empty string if there is no variable.
     pub(crate) fn at(&self, x: f64) -> String {
-        match &self.subject.variable {
-            // `100 pages at once`, and `limit of 8`.
-            Some(Axis { name, unit, .. }) if unit.is_empty() || unit == "1/s" => {
+        match &self.info.variable {
+            // `100 pages at once`, or `limit of pages in flight: 8`.
+            Some(VariableInfo { name, unit, .. }) if unit.is_empty() || unit == "1/s" => {
                 let first = name.split(' ').next().unwrap_or_default();
                 match first.ends_with('s') || first == "in" {
                     true => format!("{} {name}", figure_of(x, "")),
                     false => format!("{name}: {}", figure_of(x, "")),
                 }
             }
-            Some(Axis { name, unit, .. }) => format!("{name}: {}", figure_of(x, unit)),
+            Some(VariableInfo { name, unit, .. }) => format!("{name}: {}", figure_of(x, unit)),
             None => String::new(),
         }
     }
 
     fn id(&self, what: &str) -> String {
         let letters = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        format!("{}-{what}", self.subject.name)
+        format!("{}-{what}", self.info.name)
             .chars()
             .map(letters)
             .collect()
     }
 
-    fn axis(metric: &Measure) -> String {
+    fn axis(metric: &MetricInfo) -> String {
         match shown(&metric.unit) {
             "" | "1/s" => metric.what.clone(),
             unit => format!("{}, {unit}", metric.what),
         }
     }
 
-    /// All there is to say of a figure.
-    fn tip(&self, metric: &Measure, sample: &Sample, value: &Estimate) -> String {
+    /// Returns the tooltip of a value.
+    fn tooltip(&self, metric: &MetricInfo, sample: &Sample, value: &Estimate) -> String {
         let mut tip = sample.contender.clone();
-        if self.subject.variable.is_some() {
+        if self.info.variable.is_some() {
             tip += &format!(", {}", self.at(sample.x));
         }
         tip += &format!(": {}", figure(value.value, &sample.unit));
@@ -170,102 +173,108 @@ impl<'a> View<'a> {
         tip
     }
 
-    fn row(&self, metric: &Measure, sample: &Sample, name: &str, look: Look) -> Option<Row> {
+    fn row(
+        &self,
+        metric: &MetricInfo,
+        sample: &Sample,
+        name: &str,
+        style: SeriesStyle,
+    ) -> Option<DotRow> {
         let value = sample.estimate()?;
-        Some(Row {
+        Some(DotRow {
             name: name.to_owned(),
-            look,
+            style,
             value,
             figure: figure(value.value, &sample.unit),
-            tip: self.tip(metric, sample, &value),
+            tip: self.tooltip(metric, sample, &value),
         })
     }
 
-    /// A row for each contender, in groups where their names have two parts.
-    fn dots(&self, metric: &Measure) -> Figure {
+    /// Creates a row for each contender. Names with two parts are grouped.
+    fn dot_plot(&self, metric: &MetricInfo) -> Figure {
         let x = self.main_point(&metric.name);
         let names = self.measured.contenders(&metric.name);
-        let looks = Look::of_all(&names);
+        let styles = SeriesStyle::for_all(&names);
         let cells = names.iter().filter(|name| cell(name).is_some()).count() >= 6;
-        let mistake = self.mistake(metric);
-        let mut groups: Vec<Group> = Vec::new();
-        for (name, look) in names.iter().zip(looks) {
-            // It has a picture of its own, and would press all others into a corner of this one.
+        let blocking = self.blocking_contender(metric);
+        let mut groups: Vec<DotGroup> = Vec::new();
+        for (name, style) in names.iter().zip(styles) {
+            // The blocking contender has a chart of its own and would dominate the scale of this one.
             let Some(sample) = self
                 .measured
                 .get(&metric.name, name, x)
-                .filter(|_| Some(*name) != mistake)
+                .filter(|_| Some(*name) != blocking)
             else {
                 continue;
             };
             let (heading, label) = match (cell(name), name.split_once(": ")) {
                 (Some((_, client)), _) if cells => (Some(client), *name),
-                (_, Some((runtime, way))) => (Some(runtime), way),
+                (_, Some((runtime, mode))) => (Some(runtime), mode),
                 _ if cells || names.iter().any(|name| name.contains(": ")) => {
                     (Some("others"), *name)
                 }
                 _ => (None, *name),
             };
             let heading = heading.map(str::to_owned);
-            let row = self.row(metric, sample, label, look);
+            let row = self.row(metric, sample, label, style);
             match groups.iter_mut().find(|group| group.heading == heading) {
                 Some(group) => group.rows.extend(row),
-                None => groups.push(Group {
+                None => groups.push(DotGroup {
                     heading,
                     rows: row.into_iter().collect(),
                 }),
             }
         }
-        let mut figure = self.dots_of(
+        let mut figure = self.dot_plot_of(
             metric,
             x,
             groups,
-            titles::dots(self, metric, x),
+            titles::dot_plot(self, metric, x),
             "dots",
             None,
         );
-        figure.caption += &without(mistake);
+        figure.caption += &without(blocking);
         figure
     }
 
-    fn dots_of(
+    fn dot_plot_of(
         &self,
-        metric: &Measure,
+        metric: &MetricInfo,
         x: f64,
-        groups: Vec<Group>,
+        groups: Vec<DotGroup>,
         title: String,
         id: &str,
-        axis: Option<dots::Axis>,
+        axis: Option<AxisKind>,
     ) -> Figure {
         let values: Vec<f64> = groups
             .iter()
             .flat_map(|group| group.rows.iter().map(|row| row.value.value))
             .collect();
-        let marks: Vec<Mark> = metric
+        let references: Vec<ReferenceLine> = metric
             .limit_at(x)
             .filter(|_| metric.limit.is_some())
-            .map(|at| Mark {
+            .map(|at| ReferenceLine {
                 at,
                 label: limit_label(metric, Some(at)),
             })
             .into_iter()
             .collect();
-        let spans = spans_magnitudes(
+        let is_wide = spans_magnitudes(
             values
                 .iter()
                 .copied()
-                .chain(marks.iter().map(|mark| mark.at)),
+                .chain(references.iter().map(|reference| reference.at)),
         );
         let most = values.iter().copied().fold(0.0, f64::max);
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let close = least > 0.0 && most / least < 2.0 && values.len() > 1;
-        let axis_is = axis.unwrap_or(match () {
-            () if close => dots::Axis::Near,
-            // Of a gap the picture is how large it is beside the others, however small they are.
-            () if spans && values.len() > 1 && metric.name != "gap" => dots::Axis::Logarithmic,
-            () => dots::Axis::FromZero,
+        let axis_kind = axis.unwrap_or(match () {
+            () if close => AxisKind::Near,
+            // Gaps are compared by length, so their axis starts at zero.
+            () if is_wide && values.len() > 1 && metric.name != "gap" => AxisKind::Logarithmic,
+            () => AxisKind::FromZero,
         });
-        let point = match self.subject.variable {
+        let point = match self.info.variable {
             Some(_) => format!("{}. ", super::table::capital(&self.at(x))),
             None => String::new(),
         };
@@ -273,8 +282,8 @@ impl<'a> View<'a> {
             id: self.id(&format!("{}-{id}", metric.name)),
             title,
             caption: format!(
-                "{point}{}: the median; thin line: the interval of 95 %.{}",
-                if axis_is == dots::Axis::FromZero {
+                "{point}{}: median; thin line: 95 % interval.{}",
+                if axis_kind == AxisKind::FromZero {
                     "Bar"
                 } else {
                     "Mark"
@@ -282,34 +291,35 @@ impl<'a> View<'a> {
                 dashed(metric)
             ),
             metric: metric.name.clone(),
-            plot: Plot::Dots(Dots {
+            chart: Chart::DotPlot(DotPlot {
                 groups,
                 axis: Self::axis(metric),
-                axis_is,
-                marks,
+                axis_kind,
+                references,
             }),
         }
     }
 
-    /// The contender that does what nobody should, where its picture is shown.
-    pub(crate) fn mistake(&self, metric: &Measure) -> Option<&'a str> {
-        let first = self.subject.metrics.first()?;
-        let is_shown = self.subject.name == "gather" && first.name == metric.name;
+    /// Returns the contender with a blocking client in `async def`, for the metric that shows it in a chart
+    /// of its own.
+    pub(crate) fn blocking_contender(&self, metric: &MetricInfo) -> Option<&'a str> {
+        let first = self.info.metrics.first()?;
+        let is_shown = self.info.name == "gather" && first.name == metric.name;
         let mut names = self.measured.contenders(&metric.name).into_iter();
         names.find(|name| is_shown && name.contains("requests"))
     }
 
-    /// The lesson of a blocking client in a coroutine, in its own language and in ours.
-    fn lesson(&self, metric: &Measure) -> Option<Figure> {
+    /// Compares a blocking client in a coroutine with the other contenders.
+    fn blocking_in_async(&self, metric: &MetricInfo) -> Option<Figure> {
         let names = self.measured.contenders(&metric.name);
-        let mistake = self.mistake(metric)?;
+        let blocking = self.blocking_contender(metric)?;
         let points = self.measured.of_metric(&metric.name);
         let x = points
-            .filter(|sample| sample.contender == mistake)
+            .filter(|sample| sample.contender == blocking)
             .map(|sample| sample.x)
             .fold(0.0, f64::max);
         let limit = metric.limit_at(x)?;
-        // Ours by their short names, and all that is not ours.
+        // One cell per client, and all contenders that are not cells.
         let ours = [
             "tokio/hyper",
             "smol/isahc",
@@ -320,52 +330,52 @@ impl<'a> View<'a> {
             .iter()
             .filter(|name| ours.contains(*name) || !name.contains('/'));
         let shown: Vec<&str> = shown.copied().collect();
-        let looks = Look::of_all(&shown);
-        let mut rows: Vec<Row> = shown
+        let styles = SeriesStyle::for_all(&shown);
+        let mut rows: Vec<DotRow> = shown
             .iter()
-            .zip(looks)
-            .filter_map(|(name, look)| {
+            .zip(styles)
+            .filter_map(|(name, style)| {
                 let sample = self.measured.get(&metric.name, name, x)?;
-                self.row(metric, sample, name, look)
+                self.row(metric, sample, name, style)
             })
             .collect();
         rows.sort_by(|one, other| one.value.value.total_cmp(&other.value.value));
-        let title = titles::lesson(self, metric, mistake, x);
-        let groups = vec![Group {
+        let title = titles::blocking_in_async(self, metric, blocking, x);
+        let groups = vec![DotGroup {
             heading: None,
             rows,
         }];
-        let mut figure = self.dots_of(
+        let mut figure = self.dot_plot_of(
             metric,
             x,
             groups,
             title,
             "lesson",
-            Some(dots::Axis::Logarithmic),
+            Some(AxisKind::Logarithmic),
         );
-        if let Plot::Dots(dots) = &mut figure.plot {
+        if let Chart::DotPlot(dots) = &mut figure.chart {
             let sum = limit * x;
-            dots.marks.push(Mark {
+            dots.references.push(ReferenceLine {
                 at: sum,
                 label: format!("{}: the sum of the delays", chosen(sum, &metric.unit)),
             });
         }
-        figure.caption += " The second dashed line is what pages cost one after another.";
+        figure.caption += " The second dashed line is the time of sequential pages.";
         Some(figure)
     }
 
-    /// Whether there are more contenders than this.
-    fn is_crowded(&self, metric: &Measure, most: usize) -> bool {
+    /// Returns whether there are more than `most` contenders.
+    fn is_crowded(&self, metric: &MetricInfo, most: usize) -> bool {
         self.measured.contenders(&metric.name).len() > most
     }
 
-    /// Which contenders go into which panel: by client, and the others together.
+    /// Assigns contenders to panels by client. The others share a panel.
     fn panels(names: &[&str]) -> Vec<(String, Vec<(usize, String)>)> {
         let mut panels: Vec<(String, Vec<(usize, String)>)> = Vec::new();
         for (n, name) in names.iter().enumerate() {
             let (heading, label) = match (cell(name), name.split_once(": ")) {
                 (Some((runtime, client)), _) => (client, runtime),
-                (_, Some((runtime, way))) => (runtime, way),
+                (_, Some((runtime, mode))) => (runtime, mode),
                 _ => ("others", *name),
             };
             let one = (n, label.to_owned());
@@ -377,33 +387,34 @@ impl<'a> View<'a> {
         panels
     }
 
-    fn lines(&self, metric: &Measure) -> Figure {
-        let mistake = self.mistake(metric);
+    fn line_chart(&self, metric: &MetricInfo) -> Figure {
+        let blocking = self.blocking_contender(metric);
         let mut names = self.measured.contenders(&metric.name);
-        names.retain(|name| Some(*name) != mistake);
-        let looks = Look::of_all(&names);
-        let knees = titles::is_a_sweep(self.subject, metric);
+        names.retain(|name| Some(*name) != blocking);
+        let styles = SeriesStyle::for_all(&names);
+        let is_rate_sweep = titles::is_rate_sweep(self.info, metric);
         let mut series = Vec::new();
-        for (name, look) in names.iter().zip(looks) {
-            let knee = titles::knee(self.measured, metric, name);
-            let mut points: Vec<Point> = self
+        for (name, style) in names.iter().zip(styles) {
+            let saturation_point = titles::saturation_point(self.measured, metric, name);
+            let mut points: Vec<SeriesPoint> = self
                 .measured
                 .of_metric(&metric.name)
                 .filter(|sample| sample.contender == *name)
                 .filter_map(|sample| {
                     let value = sample.estimate()?;
-                    Some(Point {
+                    Some(SeriesPoint {
                         x: sample.x,
                         value,
-                        tip: self.tip(metric, sample, &value),
-                        ringed: knees && knee == titles::Knee::At(sample.x),
+                        tip: self.tooltip(metric, sample, &value),
+                        is_saturation: is_rate_sweep
+                            && saturation_point == titles::SaturationPoint::At(sample.x),
                     })
                 })
                 .collect();
             points.sort_by(|one, other| one.x.total_cmp(&other.x));
             series.push(Series {
                 name: (*name).to_owned(),
-                look,
+                style,
                 points,
             });
         }
@@ -425,33 +436,34 @@ impl<'a> View<'a> {
             .flat_map(|(curve, _): &(Vec<(f64, f64)>, _)| curve.iter().map(|(_, y)| *y));
         let values = points().map(|point| point.value.value).chain(limits);
         let y_logarithmic = spans_magnitudes(values);
-        let variable = self.subject.variable.as_ref();
+        let variable = self.info.variable.as_ref();
         let x_name = variable.map_or(String::new(), |variable| match shown(&variable.unit) {
             "" | "1/s" => variable.name.clone(),
             unit => format!("{}, {unit}", variable.name),
         });
         let x_logarithmic = least > 0.0
             && (variable.is_some_and(|variable| variable.logarithmic) || most / least > 20.0);
-        let ring = points().any(|point| point.ringed).then(|| {
-            "knee: the highest rate before it is twice what it was at the lowest".to_owned()
+        let saturation = points().any(|point| point.is_saturation).then(|| {
+            "knee: the highest rate before the metric doubles its value at the lowest rate"
+                .to_owned()
         });
-        let lines = Lines {
+        let chart = LineChart {
             x: x_name,
             y: Self::axis(metric),
             x_logarithmic,
             y_logarithmic,
             limit: curve,
-            ring,
+            saturation,
             series,
         };
         let crowded = self.is_crowded(metric, 8);
         Figure {
             id: self.id(&format!("{}-lines", metric.name)),
-            title: titles::lines(self, metric),
+            title: titles::line_chart(self, metric),
             caption: format!(
-                "Mark: the median; line through it: the interval of 95 %.{}{}{}",
+                "Mark: median; line through it: 95 % interval.{}{}{}",
                 dashed(metric),
-                without(mistake),
+                without(blocking),
                 if crowded {
                     " Grey: the contenders of the other panels."
                 } else {
@@ -459,18 +471,18 @@ impl<'a> View<'a> {
                 }
             ),
             metric: metric.name.clone(),
-            plot: match crowded {
-                true => Plot::Panels(Panels {
-                    lines,
+            chart: match crowded {
+                true => Chart::SmallMultiples(SmallMultiples {
+                    chart,
                     panels: Self::panels(&names),
                 }),
-                false => Plot::Lines(lines),
+                false => Chart::LineChart(chart),
             },
         }
     }
 
-    /// The matrix of runtimes and clients, where all of its cells are there.
-    fn heat(&self, metric: &Measure) -> Option<Figure> {
+    /// Creates the matrix of runtimes and clients, if all cells have results.
+    fn heat_map(&self, metric: &MetricInfo) -> Option<Figure> {
         let separation = self.separation()?;
         let x = separation.x;
         let values = RUNTIMES.map(|runtime| {
@@ -481,7 +493,7 @@ impl<'a> View<'a> {
                 Some((sample, sample.estimate()?))
             })
         });
-        let there: Vec<f64> = values
+        let positive: Vec<f64> = values
             .iter()
             .flatten()
             .flatten()
@@ -489,10 +501,10 @@ impl<'a> View<'a> {
             .filter(|value| *value > 0.0)
             .collect();
         let higher = metric.better == Some(Better::Higher);
-        let least = there.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = there.iter().copied().fold(0.0, f64::max);
+        let least = positive.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = positive.iter().copied().fold(0.0, f64::max);
         let best = if higher { most } else { least };
-        // Below the noise there is no shade: it would show a difference that may be none.
+        // Differences below the noise get no shade.
         let smallest = self
             .measured
             .smallest_difference(&metric.name)
@@ -502,19 +514,19 @@ impl<'a> View<'a> {
             row.map(|cell| {
                 let (sample, estimate) = cell?;
                 let factor = (estimate.value / best).max(best / estimate.value);
-                Some(Cell {
+                Some(HeatMapCell {
                     share: factor.ln() / span,
                     figure: figure(estimate.value, &sample.unit),
-                    second: match factor {
+                    comparison: match factor {
                         1.0 => "best".to_owned(),
                         _ => format!("{factor:.2} x"),
                     },
-                    tip: self.tip(metric, sample, &estimate),
+                    tip: self.tooltip(metric, sample, &estimate),
                 })
             })
         });
         let factors = |factors: [f64; 3]| factors.map(|factor| format!("{factor:.2} x"));
-        let point = match self.subject.variable {
+        let point = match self.info.variable {
             Some(_) => format!(" ({})", self.at(x)),
             None => String::new(),
         };
@@ -522,13 +534,15 @@ impl<'a> View<'a> {
             id: self.id("matrix"),
             title: separation.sentence(),
             caption: format!(
-                "{}Below each figure: how many times the best. The row and the column outside are \
-                 what a runtime and a client cost alone, the other held, as a factor of the best of \
-                 them. The stronger the colour, the dearer.",
-                separation.rest().map_or(String::new(), |rest| rest + " ")
+                "{}Below each value: the ratio to the best cell. The outer row and column show the cost of \
+                 a client and of a runtime alone, as a ratio to the best one. A stronger colour means a \
+                 higher cost.",
+                separation
+                    .residual()
+                    .map_or(String::new(), |residual| residual + " ")
             ),
             metric: metric.name.clone(),
-            plot: Plot::Heat(Box::new(Heat {
+            chart: Chart::HeatMap(Box::new(HeatMap {
                 cells,
                 runtimes: Some(factors(separation.runtime.factors)),
                 clients: Some(factors(separation.client.factors)),
@@ -537,15 +551,15 @@ impl<'a> View<'a> {
         })
     }
 
-    fn timeline(&self, begun: &Measure, ended: &Measure) -> Vec<Figure> {
+    fn timeline(&self, begun: &MetricInfo, ended: &MetricInfo) -> Vec<Figure> {
         let names = self.measured.contenders(&ended.name);
-        let looks = Look::of_all(&names);
-        let panels: Vec<Panel> = names
+        let styles = SeriesStyle::for_all(&names);
+        let panels: Vec<WaterfallPanel> = names
             .iter()
-            .zip(looks)
-            .map(|(name, look)| {
+            .zip(styles)
+            .map(|(name, style)| {
                 let ends = self.measured.of_metric(&ended.name);
-                let mut spans: Vec<(f64, Span)> = ends
+                let mut bars: Vec<(f64, WaterfallBar)> = ends
                     .filter(|sample| sample.contender == *name)
                     .filter_map(|end| {
                         let start = self.measured.get(&begun.name, name, end.x)?;
@@ -558,19 +572,19 @@ impl<'a> View<'a> {
                             figure(to, unit),
                             figure(to - from, unit)
                         );
-                        let span = Span {
+                        let bar = WaterfallBar {
                             begun: from,
                             ended: to,
                             tip,
                         };
-                        Some((end.x, span))
+                        Some((end.x, bar))
                     })
                     .collect();
-                spans.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-                Panel {
+                bars.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+                WaterfallPanel {
                     name: (*name).to_owned(),
-                    look,
-                    spans: spans.into_iter().map(|(_, span)| span).collect(),
+                    style,
+                    bars: bars.into_iter().map(|(_, bar)| bar).collect(),
                 }
             })
             .collect();
@@ -578,81 +592,79 @@ impl<'a> View<'a> {
         vec![Figure {
             id: self.id("spans"),
             title,
-            caption: "Each bar is a page, from when it was asked for until it was there. Both \
-                      panels have the same scale. Events of one round, not a measurement."
+            caption: "Each bar is a page, from the start of its request until its arrival. Both \
+                      panels have the same scale. The events are from one round, without an interval."
                 .to_owned(),
             metric: ended.name.clone(),
-            plot: Plot::Spans(Spans {
+            chart: Chart::Waterfall(Waterfall {
                 panels,
                 unit: ended.unit.clone(),
             }),
         }]
     }
 
-    fn heartbeat(&self, metric: &Measure) -> Vec<Figure> {
+    fn heartbeat(&self, metric: &MetricInfo) -> Vec<Figure> {
         let names = self.measured.contenders(&metric.name);
-        let looks = Look::of_all(&names);
-        let strips: Vec<Strip> = names
+        let styles = SeriesStyle::for_all(&names);
+        let rows: Vec<EventRow> = names
             .iter()
-            .zip(looks)
-            .map(|(name, look)| {
+            .zip(styles)
+            .map(|(name, style)| {
                 let samples = self.measured.of_metric(&metric.name);
-                let mut beats: Vec<(f64, f64)> = samples
+                let mut events: Vec<(f64, f64)> = samples
                     .filter(|sample| sample.contender == *name)
                     .filter_map(|sample| Some((sample.x, *sample.values().first()?)))
                     .collect();
-                beats.sort_by(|one, other| one.0.total_cmp(&other.0));
-                let mut strip = Strip {
+                events.sort_by(|one, other| one.0.total_cmp(&other.0));
+                let mut row = EventRow {
                     name: (*name).to_owned(),
-                    look,
-                    beats,
+                    style,
+                    events,
                     tip: String::new(),
                 };
-                if let Some((at, gap)) = strip.hole() {
-                    strip.tip = format!(
-                        "{name}: {} beats, longest silence {}, until {}",
-                        strip.beats.len(),
+                if let Some((at, gap)) = row.longest_gap() {
+                    row.tip = format!(
+                        "{name}: {} ticks, longest gap {}, until {}",
+                        row.events.len(),
                         figure(gap, &metric.unit),
                         figure(at, &metric.unit)
                     );
                 }
-                strip
+                row
             })
             .collect();
-        let title = titles::heartbeat(&strips, &metric.unit);
+        let title = titles::heartbeat(&rows, &metric.unit);
         vec![Figure {
             id: self.id("beat"),
             title,
-            caption: "Each stroke is a beat of a heart that shall beat every millisecond, on the \
-                      one worker on which a page is fetched. Events of one round, not a measurement."
+            caption: "Each line is a tick of a 1 ms heartbeat on the worker thread that fetches a \
+                      page. The events are from one round, without an interval."
                 .to_owned(),
             metric: metric.name.clone(),
-            plot: Plot::Beat(Beat {
-                strips,
+            chart: Chart::EventPlot(EventPlot {
+                rows,
                 unit: metric.unit.clone(),
             }),
         }]
     }
 
-    /// How much one contender is of another, where that may be claimed.
+    /// Returns the ratio of one contender to another, if it may be claimed.
     pub(crate) fn claimed(&self, metric: &str, of: &str, to: &str, x: f64) -> Option<Estimate> {
         let ratio = self.measured.ratio(metric, of, to, x)?;
         let smallest = self.measured.smallest_difference(metric);
         crate::stats::may_claim(&ratio, smallest).then_some(ratio)
     }
 
-    /// The median of a contender at a point.
+    /// Returns the median of a contender at a point.
     pub(crate) fn value(&self, metric: &str, contender: &str, x: f64) -> Option<f64> {
         crate::stats::median(&self.measured.get(metric, contender, x)?.values())
     }
 
-    /// `nothing is claimed below 3.1 %`.
+    /// Describes the smallest difference: `nothing is claimed below 3.1 %`.
     pub(crate) fn threshold(&self, metric: &str) -> String {
         match self.measured.smallest_difference(metric) {
-            _ if self.subject.trace => {
-                "events of one round, of which nothing is claimed".to_owned()
-            }
-            Some(smallest) => format!("nothing is claimed below {}", more(smallest)),
+            _ if self.info.trace => "events of one round, so no difference is claimed".to_owned(),
+            Some(smallest) => format!("nothing is claimed below {}", format_factor(smallest)),
             None => {
                 "there are not two rounds of an A/A pair, so no difference is claimed".to_owned()
             }
@@ -664,7 +676,7 @@ fn number_of(x: f64) -> String {
     crate::text::count(x)
 }
 
-fn limit_label(metric: &Measure, at: Option<f64>) -> String {
+fn limit_label(metric: &MetricInfo, at: Option<f64>) -> String {
     let what = metric.limit.as_ref().map_or("", |limit| limit.what);
     match at {
         Some(at) => format!("limit {}: {what}", chosen(at, &metric.unit)),
@@ -672,18 +684,18 @@ fn limit_label(metric: &Measure, at: Option<f64>) -> String {
     }
 }
 
-/// Who is left out of a picture, and where it is instead.
-fn without(mistake: Option<&str>) -> String {
-    mistake.map_or(String::new(), |name| {
-        format!(" Without {name}, which is in the first picture.")
+/// Returns a note about a contender that is not in the chart.
+fn without(blocking: Option<&str>) -> String {
+    blocking.map_or(String::new(), |name| {
+        format!(" Without {name}, which is in the first chart.")
     })
 }
 
-/// What is dashed, in full: beside the line there may be no room for it.
-fn dashed(metric: &Measure) -> String {
+/// Describes the dashed line, because its label may be truncated.
+fn dashed(metric: &MetricInfo) -> String {
     let limit = metric.limit.as_ref();
     limit.map_or(String::new(), |limit| {
-        format!(" Dashed: what no contender can beat, {}.", limit.what)
+        format!(" Dashed: the physical limit, {}.", limit.what)
     })
 }
 

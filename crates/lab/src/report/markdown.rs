@@ -1,10 +1,10 @@
-//! The same tables as Markdown, between markers in pages that people write.
+//! Inserts the tables as Markdown between markers in a page.
 
 use std::fmt;
 
 use super::Report;
 use super::figures::View;
-use super::table::{Cell, tables};
+use super::table::{TableCell, tables};
 use super::titles;
 use crate::text::number;
 
@@ -12,27 +12,27 @@ const BEGIN: &str = "<!-- lab:begin ";
 const END: &str = "<!-- lab:end ";
 const CLOSE: &str = " -->";
 
-/// Why a page cannot be filled in.
+/// The reason why a page cannot be filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MarkerError {
-    /// It has no markers.
+    /// The page has no markers.
     None,
-    /// A begin without its end, by name.
+    /// A begin marker has no end marker. Contains its name.
     Open(String),
-    /// A name that nothing has.
+    /// A name is unknown.
     Unknown(String),
 }
 
 impl fmt::Display for MarkerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::None => write!(f, "it has no `{BEGIN}NAME{CLOSE}`"),
+            Self::None => write!(f, "the page has no marker `{BEGIN}NAME{CLOSE}`"),
             Self::Open(name) => write!(f, "`{BEGIN}{name}{CLOSE}` has no `{END}{name}{CLOSE}`"),
             Self::Unknown(name) => write!(
                 f,
-                "there is nothing named {name:?}: a name is an experiment's, `findings`, `effects` \
-                 or `noise`"
+                "unknown name {name:?}: a name is that of an experiment, `findings`, `effects` or \
+                 `noise`"
             ),
         }
     }
@@ -41,11 +41,11 @@ impl fmt::Display for MarkerError {
 impl std::error::Error for MarkerError {}
 
 impl Report {
-    /// A page with what is between its markers made anew; what is outside stays as it is.
+    /// Replaces the text between the markers of a page. The other text does not change.
     ///
     /// # Errors
     ///
-    /// When it has no markers, or one that means nothing.
+    /// If the page has no markers or an invalid one.
     pub fn fill(&self, page: &str) -> Result<String, MarkerError> {
         let mut out = String::new();
         let mut rest = page;
@@ -70,41 +70,40 @@ impl Report {
         Ok(out + rest)
     }
 
-    /// What stands between the markers of this name: an experiment's, `findings`, `effects` or
-    /// `noise`.
+    /// Returns the text for a marker: the name of an experiment, `findings`, `effects` or `noise`.
     pub fn markdown(&self, name: &str) -> Option<String> {
         match name {
             "findings" => Some(self.findings()),
             "effects" => Some(self.effects()),
             "noise" => Some(self.noise_table()),
-            _ => self.experiment(name),
+            _ => self.experiment_tables(name),
         }
     }
 
-    /// Where and when, and the command.
-    fn origin(&self, experiments: &str) -> String {
+    /// Describes the runs and the command.
+    fn provenance(&self, experiments: &str) -> String {
         let command = self.command_for(experiments).replace('\n', " && ");
-        let places = escaped(&self.places().join(" "));
-        format!("{places} Made by `{command}`.")
+        let runs = escaped(&self.run_descriptions().join(" "));
+        format!("{runs} Made by `{command}`.")
     }
 
     fn findings(&self) -> String {
         let mut text = String::new();
-        for subject in self.subjects() {
-            let finding = self.finding(subject);
+        for info in self.experiments() {
+            let finding = self.finding(info);
             let finding = finding.unwrap_or_else(|| "not measured in these records".to_owned());
-            text += &format!("- `{}`: {}\n", subject.name, escaped(&finding));
+            text += &format!("- `{}`: {}\n", info.name, escaped(&finding));
         }
-        format!("{text}\n{}", self.origin(""))
+        format!("{text}\n{}", self.provenance(""))
     }
 
     fn effects(&self) -> String {
         let mut text = String::new();
-        for subject in self.subjects() {
-            let Some(measured) = self.measured(&subject.name) else {
+        for info in self.experiments() {
+            let Some(measured) = self.measured(&info.name) else {
                 continue;
             };
-            let view = View { subject, measured };
+            let view = View { info, measured };
             let Some(separation) = view.separation() else {
                 continue;
             };
@@ -112,20 +111,20 @@ impl Report {
                 at if at.is_empty() => String::new(),
                 at => format!(" ({at})"),
             };
-            let what = subject.metrics.first().map_or("", |metric| &metric.what);
+            let what = info.metrics.first().map_or("", |metric| &metric.what);
             let rest = separation
-                .rest()
+                .residual()
                 .map_or(String::new(), |rest| format!(" {rest}"));
             text += &format!(
                 "- `{}`, {what}{at}: {}\n",
-                subject.name,
+                info.name,
                 escaped(&(separation.sentence() + &rest))
             );
         }
         if text.is_empty() {
             text = "No experiment in these records has all nine cells.\n".to_owned();
         }
-        format!("{text}\n{}", self.origin(""))
+        format!("{text}\n{}", self.provenance(""))
     }
 
     fn noise_table(&self) -> String {
@@ -137,7 +136,10 @@ impl Report {
                     metric.to_owned(),
                     titles::smallest(measured.smallest_difference(metric)),
                     number(measured.rounds() as f64),
-                    format!("{} of {} turns", measured.thrown.turns, measured.thrown.of),
+                    format!(
+                        "{} of {} turns",
+                        measured.discarded.turns, measured.discarded.total
+                    ),
                 ]);
             }
         }
@@ -151,51 +153,51 @@ impl Report {
         format!(
             "{}\n{}",
             aligned(&head.map(str::to_owned), &rows),
-            self.origin("")
+            self.provenance("")
         )
     }
 
-    fn experiment(&self, name: &str) -> Option<String> {
-        let subject = self.subjects().find(|subject| subject.name == name)?;
+    fn experiment_tables(&self, name: &str) -> Option<String> {
+        let info = self.experiments().find(|info| info.name == name)?;
         let Some(measured) = self.measured(name) else {
             return Some(format!("`{name}` is not measured in these records."));
         };
-        let view = View { subject, measured };
+        let view = View { info, measured };
         let mut text = String::new();
-        if let Some(finding) = self.finding(subject) {
+        if let Some(finding) = self.finding(info) {
             text += &format!("**{}.**\n", escaped(finding.trim_end_matches('.')));
         }
-        for table in tables(subject, measured) {
+        for table in tables(info, measured) {
             let rows: Vec<Vec<String>> = table
                 .rows
                 .iter()
                 .map(|row| {
-                    let cells = row.cells.iter().map(told);
+                    let cells = row.cells.iter().map(cell_text);
                     std::iter::once(row.name.clone()).chain(cells).collect()
                 })
                 .collect();
             text += &format!("\n{}:\n\n{}", table.caption, aligned(&table.head, &rows));
         }
-        let first = subject.metrics.first().map_or("", |metric| &metric.name);
+        let first = info.metrics.first().map_or("", |metric| &metric.name);
         let command = self.command_for(name).replace('\n', " && ");
         text += &format!(
             "\n{} Made by `{command}`; {}; {}.",
-            escaped(&self.place_of(&measured.run)),
+            escaped(&self.run_description(&measured.run)),
             view.threshold(first),
-            titles::thrown(measured)
+            titles::discarded(measured)
         );
         Some(text)
     }
 }
 
-fn told(cell: &Cell) -> String {
+fn cell_text(cell: &TableCell) -> String {
     match &cell.interval {
         Some(interval) => format!("{} ({interval})", cell.text),
         None => cell.text.clone(),
     }
 }
 
-/// A table that is readable as text too.
+/// Formats a Markdown table with aligned columns.
 fn aligned(head: &[String], rows: &[Vec<String>]) -> String {
     let all: Vec<Vec<String>> = std::iter::once(head)
         .chain(rows.iter().map(Vec::as_slice))
@@ -228,7 +230,7 @@ fn aligned(head: &[String], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Names are text, and no markup.
+/// Escapes text for Markdown.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

@@ -1,31 +1,31 @@
-//! Elements of HTML and SVG: nesting and escaping are right by construction, whatever the records
-//! call things.
+//! Elements of HTML and SVG. Nesting and escaping are correct by construction, for any names in the
+//! records.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// An element.
+/// An HTML or SVG element.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct El {
+pub(crate) struct Element {
     name: &'static str,
     attributes: Vec<(&'static str, String)>,
     children: Vec<Node>,
 }
 
-/// What may be in an element.
+/// The content of an element.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Node {
-    /// Another.
-    El(El),
-    /// Text, escaped when it is written.
+    /// A child element.
+    Element(Element),
+    /// Text, which is escaped.
     Text(String),
-    /// Text as it is, for our own style and script: HTML does not decode them.
+    /// Raw text, for the style sheet and the script, in which HTML decodes no escapes.
     Raw(&'static str),
 }
 
-/// What has neither children nor an end in HTML.
+/// The void elements of HTML.
 const VOID: [&str; 4] = ["meta", "link", "br", "hr"];
 
-impl El {
+impl Element {
     pub(crate) fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -34,25 +34,25 @@ impl El {
         }
     }
 
-    /// With a class.
-    pub(crate) fn of(name: &'static str, class: &str) -> Self {
+    /// Creates an element with a class.
+    pub(crate) fn with_class(name: &'static str, class: &str) -> Self {
         Self::new(name).with("class", class)
     }
 
-    /// With an attribute.
+    /// Adds an attribute.
     pub(crate) fn with(mut self, name: &'static str, value: impl Display) -> Self {
         self.attributes.push((name, value.to_string()));
         self
     }
 
-    /// With an attribute that is a length or a place: tenths of a pixel are enough.
+    /// Adds a length or a coordinate, rounded to a tenth of a pixel.
     pub(crate) fn at(self, name: &'static str, value: f64) -> Self {
         let rounded = (value * 10.0).round() / 10.0;
-        // Not -0.
+        // Turns -0 into 0.
         self.with(name, rounded + 0.0)
     }
 
-    /// With text in it.
+    /// Adds text.
     pub(crate) fn text(mut self, text: impl Display) -> Self {
         self.children.push(Node::Text(text.to_string()));
         self
@@ -63,23 +63,24 @@ impl El {
         self
     }
 
-    /// With an element in it.
-    pub(crate) fn child(mut self, child: El) -> Self {
+    /// Adds a child element.
+    pub(crate) fn child(mut self, child: Element) -> Self {
         self.add(child);
         self
     }
 
-    pub(crate) fn children(mut self, children: impl IntoIterator<Item = El>) -> Self {
-        self.children.extend(children.into_iter().map(Node::El));
+    pub(crate) fn children(mut self, children: impl IntoIterator<Item = Element>) -> Self {
+        self.children
+            .extend(children.into_iter().map(Node::Element));
         self
     }
 
-    pub(crate) fn add(&mut self, child: El) {
-        self.children.push(Node::El(child));
+    pub(crate) fn add(&mut self, child: Element) {
+        self.children.push(Node::Element(child));
     }
 }
 
-impl Display for El {
+impl Display for Element {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "<{}", self.name)?;
         for (name, value) in &self.attributes {
@@ -93,13 +94,13 @@ impl Display for El {
         f.write_char('>')?;
         for child in &self.children {
             match child {
-                Node::El(el) => el.fmt(f)?,
+                Node::Element(element) => element.fmt(f)?,
                 Node::Text(text) => escape(f, text)?,
                 Node::Raw(text) => f.write_str(text)?,
             }
         }
         write!(f, "</{}>", self.name)?;
-        // Lines that people and tools can read; between blocks it means nothing.
+        // Line breaks between blocks make the source readable.
         if matches!(
             self.name,
             "p" | "tr" | "g" | "figure" | "section" | "table" | "h2" | "style" | "script" | "div"
@@ -118,7 +119,7 @@ fn escape(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
             '>' => f.write_str("&gt;")?,
             '"' => f.write_str("&quot;")?,
             '\'' => f.write_str("&#39;")?,
-            // No control character is text in XML.
+            // XML does not allow control characters.
             c if c.is_control() && !matches!(c, '\n' | '\t') => f.write_char('\u{fffd}')?,
             c => f.write_char(c)?,
         }
@@ -133,31 +134,31 @@ mod tests {
     #[test]
     fn hostile_text_stays_text() {
         let name = "</title><script>alert(\"1\" & '2')\u{1}";
-        let el = El::new("g")
+        let element = Element::new("g")
             .with("aria-label", name)
-            .child(El::new("title").text(name));
-        let out = el.to_string();
+            .child(Element::new("title").text(name));
+        let out = element.to_string();
         assert_eq!(out.matches('<').count(), 4, "{out}");
         let escaped = "&lt;/title&gt;&lt;script&gt;alert(&quot;1&quot; &amp; &#39;2&#39;)\u{fffd}";
         assert_eq!(out.matches(escaped).count(), 2, "{out}");
     }
 
     #[test]
-    fn places_are_short_and_zero_has_no_sign() {
-        let el = El::new("line")
+    fn coordinates_are_short_and_zero_has_no_sign() {
+        let element = Element::new("line")
             .at("x1", 1.26)
             .at("x2", -0.01)
             .at("y1", 12.0);
         assert_eq!(
-            el.to_string(),
+            element.to_string(),
             "<line x1=\"1.3\" x2=\"0\" y1=\"12\"></line>"
         );
     }
 
     #[test]
-    fn what_is_void_has_no_end() {
+    fn void_elements_have_no_end_tag() {
         assert_eq!(
-            El::new("meta").with("charset", "utf-8").to_string(),
+            Element::new("meta").with("charset", "utf-8").to_string(),
             "<meta charset=\"utf-8\"/>"
         );
     }

@@ -1,32 +1,31 @@
-//! The report: what was found, with pictures, as one page of HTML that needs no network, and the
+//! The report: findings, charts and tables, as one page of HTML without external resources, and the
 //! same tables as Markdown.
 //!
-//! In reading order: `subject` is an experiment as the report knows it, `figures` which pictures it
-//! has and `titles` what they say, `plot` draws them, `table` has the same figures as text; `page`
-//! and `markdown` put them together. `markup`, `scale` and `look` are what all of them use.
+//! In reading order: `experiment_info` describes an experiment, `figures` selects its charts,
+//! `titles` computes their titles, `plot` draws them, and `table` builds the tables. `page` and
+//! `markdown` assemble the report. `markup`, `scale` and `series_style` are shared.
 
+mod experiment_info;
 mod figures;
-mod look;
 mod markdown;
 mod markup;
 mod page;
 mod plot;
 mod scale;
-mod subject;
+mod series_style;
 mod table;
 mod titles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::data::{Measured, latest};
+use crate::data::{ExperimentResults, latest};
 use crate::record::{self, Environment, Run};
 
+pub use experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use figures::View;
 pub use markdown::MarkerError;
-pub use subject::{Axis, Measure, Subject};
 
-/// In which order experiments are told: what waiting is, what blocking does, what it costs. Others
-/// follow as they come.
+/// The order of the experiments in the report. Other experiments follow in the order of the records.
 const ORDER: [&str; 19] = [
     "timeline",
     "gather",
@@ -49,39 +48,39 @@ const ORDER: [&str; 19] = [
     "large",
 ];
 
-/// What was measured, ready to be told.
+/// The report of the latest results of each experiment.
 #[derive(Clone, Debug)]
 pub struct Report {
-    subjects: Vec<Subject>,
-    measured: Vec<Measured>,
+    experiments: Vec<ExperimentInfo>,
+    measured: Vec<ExperimentResults>,
     environments: BTreeMap<String, Environment>,
 }
 
 impl Report {
-    /// Of these runs: of each experiment the last run that has it. `subjects` are the experiments
-    /// that there are; those that no run has are told as not measured, and those that only the
-    /// records have are told as they are.
-    pub fn new(runs: &[Run], subjects: impl IntoIterator<Item = Subject>) -> Self {
+    /// Creates a report of the last run of each experiment. `experiments` are the known experiments. The
+    /// report lists those without records as not measured. Experiments that occur only in the records
+    /// are shown without a description.
+    pub fn new(runs: &[Run], experiments: impl IntoIterator<Item = ExperimentInfo>) -> Self {
         let mut measured = latest(runs);
-        let mut subjects: Vec<Subject> = subjects.into_iter().collect();
+        let mut experiments: Vec<ExperimentInfo> = experiments.into_iter().collect();
         for one in &mut measured {
             let name = &one.experiment;
-            let known = subjects.iter().find(|subject| subject.name == *name);
-            if let Some(subject) = known {
-                subject.arrange(one);
+            let known = experiments.iter().find(|info| info.name == *name);
+            if let Some(info) = known {
+                info.arrange(one);
             } else {
-                let subject = Subject::from_records(one);
-                subject.arrange(one);
-                subjects.push(subject);
+                let info = ExperimentInfo::from_records(one);
+                info.arrange(one);
+                experiments.push(info);
             }
         }
-        let place = |subject: &Subject| {
+        let place = |info: &ExperimentInfo| {
             let mut order = ORDER.iter();
             order
-                .position(|name| *name == subject.name)
+                .position(|name| *name == info.name)
                 .unwrap_or(ORDER.len())
         };
-        subjects.sort_by_key(place);
+        experiments.sort_by_key(place);
         let used = |run: &&Run| measured.iter().any(|one| one.run == run.id);
         let mut environments = BTreeMap::new();
         for run in runs.iter().filter(used) {
@@ -89,38 +88,38 @@ impl Report {
             environment.extend(run.environment.clone());
         }
         Self {
-            subjects,
+            experiments,
             measured,
             environments,
         }
     }
 
-    /// Whether there is anything to tell.
+    /// Returns whether there are no results.
     pub fn is_empty(&self) -> bool {
         self.measured.is_empty()
     }
 
-    /// The experiments that no run has.
+    /// Returns the names of the experiments without results.
     pub fn missing(&self) -> Vec<&str> {
-        let subjects = self.subjects();
-        let missing = subjects.filter(|subject| self.measured(&subject.name).is_none());
-        missing.map(|subject| &*subject.name).collect()
+        let experiments = self.experiments();
+        let missing = experiments.filter(|info| self.measured(&info.name).is_none());
+        missing.map(|info| &*info.name).collect()
     }
 
-    fn subjects(&self) -> impl Iterator<Item = &Subject> {
-        self.subjects.iter()
+    fn experiments(&self) -> impl Iterator<Item = &ExperimentInfo> {
+        self.experiments.iter()
     }
 
-    fn measured(&self, name: &str) -> Option<&Measured> {
+    fn measured(&self, name: &str) -> Option<&ExperimentResults> {
         self.measured
             .iter()
             .find(|measured| measured.experiment == name)
     }
 
-    /// In the order in which they are told.
-    fn all(&self) -> impl Iterator<Item = &Measured> {
-        self.subjects()
-            .filter_map(|subject| self.measured(&subject.name))
+    /// Returns the results in the order of the report.
+    fn all(&self) -> impl Iterator<Item = &ExperimentResults> {
+        self.experiments()
+            .filter_map(|info| self.measured(&info.name))
     }
 
     fn environments(&self) -> impl Iterator<Item = (&str, &Environment)> {
@@ -129,23 +128,23 @@ impl Report {
             .map(|(run, environment)| (&**run, environment))
     }
 
-    /// The first title of an experiment's pictures.
-    fn finding(&self, subject: &Subject) -> Option<String> {
-        let measured = self.measured(&subject.name)?;
-        let figures = View { subject, measured }.figures();
+    /// Returns the title of an experiment's first chart.
+    fn finding(&self, info: &ExperimentInfo) -> Option<String> {
+        let measured = self.measured(&info.name)?;
+        let figures = View { info, measured }.figures();
         figures.into_iter().next().map(|figure| figure.title)
     }
 
-    fn place_of(&self, run: &str) -> String {
+    fn run_description(&self, run: &str) -> String {
         let unknown = Environment::new();
-        record::place(run, self.environments.get(run).unwrap_or(&unknown))
+        record::describe_run(run, self.environments.get(run).unwrap_or(&unknown))
     }
 
-    /// The machines and dates of all runs, each once.
-    fn places(&self) -> Vec<String> {
+    /// Returns the distinct descriptions of all runs.
+    fn run_descriptions(&self) -> Vec<String> {
         let mut places: Vec<String> = Vec::new();
         for run in self.environments.keys() {
-            let place = self.place_of(run);
+            let place = self.run_description(run);
             if !places.contains(&place) {
                 places.push(place);
             }
@@ -153,12 +152,12 @@ impl Report {
         places
     }
 
-    /// The commands that make an experiment's figures; of all where the name is empty.
+    /// Returns the commands that reproduce an experiment, or all experiments if the name is empty.
     fn command_for(&self, name: &str) -> String {
         let runs = self
             .all()
             .filter(|one| name.is_empty() || one.experiment == name);
-        let effort = |measured: &Measured| {
+        let effort = |measured: &ExperimentResults| {
             let environment = self.environments.get(&measured.run)?;
             (environment.get("effort")? == "full").then_some(" --effort full")
         };

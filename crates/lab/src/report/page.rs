@@ -1,172 +1,182 @@
-//! The report as one page of HTML: nothing is loaded from anywhere.
+//! The report as one page of HTML, which loads no external resources.
 
 use super::Report;
+use super::experiment_info::ExperimentInfo;
 use super::figures::{Figure, View};
-use super::markup::El;
+use super::markup::Element;
 use super::plot::{NARROW, WIDE};
-use super::subject::Subject;
-use super::table::{Cell, Table, tables};
+use super::table::{Table, TableCell, tables};
 use super::titles;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 impl Report {
-    /// The page.
+    /// Renders the report as HTML.
     pub fn html(&self) -> String {
-        let sections: Vec<El> = self
-            .subjects()
-            .map(|subject| self.section(subject))
-            .collect();
-        let head = El::new("head")
-            .child(El::new("meta").with("charset", "utf-8"))
+        let sections: Vec<Element> = self.experiments().map(|info| self.section(info)).collect();
+        let head = Element::new("head")
+            .child(Element::new("meta").with("charset", "utf-8"))
             .child(
-                El::new("meta")
+                Element::new("meta")
                     .with("name", "viewport")
                     .with("content", "width=device-width, initial-scale=1"),
             )
             .child(
-                El::new("meta")
+                Element::new("meta")
                     .with("name", "color-scheme")
                     .with("content", "light dark"),
             )
-            .child(El::new("title").text("inflight: what waiting costs"))
-            .child(El::new("link").with("rel", "icon").with("href", "data:,"))
-            .child(El::new("style").raw(STYLE));
-        let body = El::new("body")
+            .child(Element::new("title").text("inflight: what waiting costs"))
+            .child(
+                Element::new("link")
+                    .with("rel", "icon")
+                    .with("href", "data:,"),
+            )
+            .child(Element::new("style").raw(STYLE));
+        let body = Element::new("body")
             .child(self.header())
             .child(
-                El::new("main")
+                Element::new("main")
                     .children(sections)
-                    .child(self.noise())
-                    .child(self.ran_on()),
+                    .child(self.noise_section())
+                    .child(self.environment_section()),
             )
             .child(
-                El::new("div")
+                Element::new("div")
                     .with("id", "tip")
                     .with("role", "status")
                     .with("hidden", "hidden"),
             )
-            .child(El::new("script").raw(SCRIPT));
-        let html = El::new("html").with("lang", "en").child(head).child(body);
+            .child(Element::new("script").raw(SCRIPT));
+        let html = Element::new("html")
+            .with("lang", "en")
+            .child(head)
+            .child(body);
         format!("<!DOCTYPE html>\n{html}\n")
     }
 
-    fn header(&self) -> El {
-        let mut header = El::new("header")
-            .child(El::new("h1").text("What waiting costs"))
-            .child(El::of("p", "lede").text(
-                "What a runtime costs, what an HTTP client costs, and what a blocking call costs, \
-                 each beside the limit that nobody can beat.",
+    fn header(&self) -> Element {
+        let mut header = Element::new("header")
+            .child(Element::new("h1").text("What waiting costs"))
+            .child(Element::with_class("p", "lede").text(
+                "The costs of runtimes, HTTP clients and blocking calls, each compared with its \
+                 physical limit.",
             ));
-        for place in self.places() {
-            header.add(El::of("p", "lede").text(place));
+        for place in self.run_descriptions() {
+            header.add(Element::with_class("p", "lede").text(place));
         }
-        let mut list = El::new("ol");
-        for subject in self.subjects() {
-            let link = El::new("a").with("href", format!("#{}", anchor(&subject.name)));
-            let item = match self.finding(subject) {
-                Some(finding) => El::new("li").child(link.text(finding)),
-                None => El::of("li", "missing")
-                    .child(link.text(&subject.title))
+        let mut list = Element::new("ol");
+        for info in self.experiments() {
+            let link = Element::new("a").with("href", format!("#{}", anchor(&info.name)));
+            let item = match self.finding(info) {
+                Some(finding) => Element::new("li").child(link.text(finding)),
+                None => Element::with_class("li", "missing")
+                    .child(link.text(&info.title))
                     .text(": not measured in these records"),
             };
-            list.add(item.text(" ").child(El::new("code").text(&subject.name)));
+            list.add(item.text(" ").child(Element::new("code").text(&info.name)));
         }
         header.child(
-            El::new("nav")
+            Element::new("nav")
                 .with("aria-label", "Findings")
-                .child(El::new("h2").text("What was found"))
+                .child(Element::new("h2").text("Findings"))
                 .child(list),
         )
     }
 
-    fn section(&self, subject: &Subject) -> El {
-        let mut section = El::new("section")
-            .with("id", anchor(&subject.name))
-            .with("data-trace", subject.trace)
-            .child(El::of("p", "kicker").text(&subject.name))
-            .child(El::new("h2").text(&subject.title))
-            .child(El::of("p", "question").text(&subject.question));
-        let Some(measured) = self.measured(&subject.name) else {
-            let missing = El::of("p", "missing").text("Not measured in these records.");
-            return section.child(missing).child(self.command(subject));
+    fn section(&self, info: &ExperimentInfo) -> Element {
+        let mut section = Element::new("section")
+            .with("id", anchor(&info.name))
+            .with("data-trace", info.trace)
+            .child(Element::with_class("p", "kicker").text(&info.name))
+            .child(Element::new("h2").text(&info.title))
+            .child(Element::with_class("p", "question").text(&info.question));
+        let Some(measured) = self.measured(&info.name) else {
+            let missing =
+                Element::with_class("p", "missing").text("Not measured in these records.");
+            return section.child(missing).child(self.command(info));
         };
-        let view = View { subject, measured };
-        let tables = tables(subject, measured);
-        let mut printed = Vec::new();
+        let view = View { info, measured };
+        let tables = tables(info, measured);
+        let mut tabulated = Vec::new();
         for figure in view.figures() {
-            let again = printed.contains(&figure.metric);
-            section.add(shown(&figure, &tables, again));
-            printed.push(figure.metric);
+            let is_repeat = tabulated.contains(&figure.metric);
+            section.add(html_figure(&figure, &tables, is_repeat));
+            tabulated.push(figure.metric);
         }
-        let first = subject.metrics.first().map_or("", |metric| &metric.name);
-        let place = self.place_of(&measured.run);
+        let first = info.metrics.first().map_or("", |metric| &metric.name);
+        let place = self.run_description(&measured.run);
         section
-            .child(El::of("p", "facts").text(format!(
+            .child(Element::with_class("p", "facts").text(format!(
                 "Verified: {}. {}; {}. {place}",
-                subject.verified,
+                info.verified,
                 super::table::capital(&view.threshold(first)),
-                titles::thrown(measured),
+                titles::discarded(measured),
             )))
-            .child(self.command(subject))
+            .child(self.command(info))
     }
 
-    fn command(&self, subject: &Subject) -> El {
-        El::new("pre").child(El::new("code").text(self.command_for(&subject.name)))
+    fn command(&self, info: &ExperimentInfo) -> Element {
+        Element::new("pre").child(Element::new("code").text(self.command_for(&info.name)))
     }
 
-    /// What can be seen at all.
-    fn noise(&self) -> El {
-        let mut table = El::new("table").child(head(&[
+    /// Renders the table of the smallest differences.
+    fn noise_section(&self) -> Element {
+        let mut table = Element::new("table").child(head(&[
             "Experiment",
             "Metric",
             "Smallest difference that can be claimed",
             "Rounds",
             "Thrown away",
         ]));
-        let mut body = El::new("tbody");
+        let mut body = Element::new("tbody");
         for measured in self.all() {
             for (n, metric) in measured.metrics().into_iter().enumerate() {
                 let smallest = titles::smallest(measured.smallest_difference(metric));
                 let name = if n == 0 { &*measured.experiment } else { "" };
-                let thrown = match n {
-                    0 => titles::thrown(measured),
+                let discarded = match n {
+                    0 => titles::discarded(measured),
                     _ => String::new(),
                 };
-                let cells = [metric, &smallest, &measured.rounds().to_string(), &thrown];
-                let cells = cells.map(|text| El::new("td").text(text));
+                let cells = [
+                    metric,
+                    &smallest,
+                    &measured.rounds().to_string(),
+                    &discarded,
+                ];
+                let cells = cells.map(|text| Element::new("td").text(text));
                 body.add(
-                    El::new("tr")
-                        .child(El::new("th").with("scope", "row").text(name))
+                    Element::new("tr")
+                        .child(Element::new("th").with("scope", "row").text(name))
                         .children(cells),
                 );
             }
         }
         table.add(body);
-        El::new("section")
+        Element::new("section")
             .with("id", "noise")
-            .child(El::of("p", "kicker").text("A/A"))
-            .child(El::new("h2").text("What can be seen at all"))
-            .child(El::of("p", "question").text(
-                "In each experiment the first contender runs twice under two names. What the two \
-                 differ by is noise, and nothing smaller is claimed of anybody: the bound is the far \
-                 end of the interval around their ratio, and of several points the largest. Turns in \
-                 which the origin was late or busy do not count.",
+            .child(Element::with_class("p", "kicker").text("A/A"))
+            .child(Element::new("h2").text("Smallest differences"))
+            .child(Element::with_class("p", "question").text(
+                "In each experiment, the first contender runs twice, under two names. The difference of \
+                 the two is noise, and no smaller difference is claimed. The bound is the far end of the \
+                 interval around their ratio, and the largest one of several points. Turns in which the \
+                 origin was late or busy do not count.",
             ))
-            .child(El::of("div", "scroll words").child(table))
+            .child(Element::with_class("div", "scroll words").child(table))
     }
 
-    fn ran_on(&self) -> El {
-        let mut section = El::new("section")
+    fn environment_section(&self) -> Element {
+        let mut section = Element::new("section")
             .with("id", "environment")
-            .child(El::of("p", "kicker").text("environment"))
-            .child(El::new("h2").text("What it ran on"));
+            .child(Element::with_class("p", "kicker").text("environment"))
+            .child(Element::new("h2").text("Environment"));
         for (run, environment) in self.environments() {
             let rows = environment.iter().map(|(key, value)| {
-                El::new("tr")
-                    .child(El::new("th").with("scope", "row").text(key))
-                    .child(El::new("td").text(value))
+                Element::new("tr")
+                    .child(Element::new("th").with("scope", "row").text(key))
+                    .child(Element::new("td").text(value))
             });
             let of: Vec<&str> = self
                 .all()
@@ -174,75 +184,76 @@ impl Report {
                 .map(|measured| &*measured.experiment)
                 .collect();
             section.add(
-                El::new("details")
-                    .child(El::new("summary").text(format!("{run}: {}", of.join(", "))))
+                Element::new("details")
+                    .child(Element::new("summary").text(format!("{run}: {}", of.join(", "))))
                     .child(
-                        El::of("div", "scroll words")
-                            .child(El::new("table").child(El::new("tbody").children(rows))),
+                        Element::with_class("div", "scroll words").child(
+                            Element::new("table").child(Element::new("tbody").children(rows)),
+                        ),
                     ),
             );
         }
-        section.child(El::of("p", "facts").text(
-            "What this measures, what it does not, and whom the choices favour is in the book's pages \
-             on methodology and bias.",
+        section.child(Element::with_class("p", "facts").text(
+            "The book's pages on methodology and bias describe what the experiments measure and which \
+             contenders the choices favour.",
         ))
     }
 }
 
-/// A figure: what was found, the picture for a desk and for a phone, how to read it, its table.
-/// `again` where the table stands behind an earlier picture too: on paper once is enough.
-fn shown(figure: &Figure, tables: &[Table], again: bool) -> El {
-    let mut shown = El::new("figure")
+/// Renders a figure: its title, a wide and a narrow chart, the caption and the table. If `is_repeat`, the
+/// table was shown before and is not printed again.
+fn html_figure(figure: &Figure, tables: &[Table], is_repeat: bool) -> Element {
+    let mut html = Element::new("figure")
         .with("id", &figure.id)
-        .child(El::new("h3").text(&figure.title));
+        .child(Element::new("h3").text(&figure.title));
     for (class, width) in [("wide", WIDE), ("narrow", NARROW)] {
         let id = format!("{}-{class}", figure.id);
         let svg = figure
-            .plot
+            .chart
             .draw(width)
             .svg(&id, &figure.title, &figure.caption);
-        shown.add(El::of("div", class).child(svg));
+        html.add(Element::with_class("div", class).child(svg));
     }
-    shown.add(El::of("figcaption", "how").text(&figure.caption));
-    let behind = tables
+    html.add(Element::with_class("figcaption", "how").text(&figure.caption));
+    let tables = tables
         .iter()
         .filter(|table| table.metrics.contains(&figure.metric));
-    shown.child(
-        El::of("details", if again { "again" } else { "table" })
-            .child(El::new("summary").text("The figures as a table"))
-            .children(behind.map(written)),
+    html.child(
+        Element::with_class("details", if is_repeat { "again" } else { "table" })
+            .child(Element::new("summary").text("Table"))
+            .children(tables.map(html_table)),
     )
 }
 
-fn head(names: &[impl AsRef<str>]) -> El {
+fn head(names: &[impl AsRef<str>]) -> Element {
     let cells = names
         .iter()
-        .map(|name| El::new("th").with("scope", "col").text(name.as_ref()));
-    El::new("thead").child(El::new("tr").children(cells))
+        .map(|name| Element::new("th").with("scope", "col").text(name.as_ref()));
+    Element::new("thead").child(Element::new("tr").children(cells))
 }
 
-fn written(table: &Table) -> El {
+fn html_table(table: &Table) -> Element {
     let rows = table.rows.iter().map(|row| {
-        El::new("tr")
-            .child(El::new("th").with("scope", "row").text(&row.name))
-            .children(row.cells.iter().map(cell))
+        Element::new("tr")
+            .child(Element::new("th").with("scope", "row").text(&row.name))
+            .children(row.cells.iter().map(html_cell))
     });
-    // What scrolls has to be reached with the keyboard.
-    El::of("div", "scroll")
+    // A scrollable element must be focusable with the keyboard.
+    Element::with_class("div", "scroll")
         .with("tabindex", 0)
         .with("role", "region")
         .with("aria-label", &table.caption)
         .child(
-            El::new("table")
-                .child(El::new("caption").text(&table.caption))
+            Element::new("table")
+                .child(Element::new("caption").text(&table.caption))
                 .child(head(&table.head))
-                .child(El::new("tbody").children(rows)),
+                .child(Element::new("tbody").children(rows)),
         )
 }
 
-/// The source is on it, for those who check the table against the records.
-fn cell(cell: &Cell) -> El {
-    let mut td = El::new("td");
+/// Renders a cell. Its `data-` attributes allow checking the table against the records.
+fn html_cell(cell: &TableCell) -> Element {
+    let mut td = Element::new("td");
     if let Some(source) = &cell.source {
         td = td
             .with("data-metric", &source.metric)
@@ -252,7 +263,7 @@ fn cell(cell: &Cell) -> El {
     }
     td = td.text(&cell.text);
     match &cell.interval {
-        Some(interval) => td.child(El::new("small").text(interval)),
+        Some(interval) => td.child(Element::new("small").text(interval)),
         None => td,
     }
 }

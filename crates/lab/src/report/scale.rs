@@ -1,6 +1,6 @@
-//! From values to places, and the ticks between.
+//! Maps values to positions on an axis, and computes ticks.
 
-/// A scale of an axis.
+/// The scale of an axis.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
     logarithmic: bool,
@@ -11,9 +11,9 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// A scale that holds the values, from `start` to `end` on the page. A linear one begins at 0;
-    /// a logarithmic one holds what is above 0, and at least a factor of two.
-    pub(crate) fn holding(
+    /// Creates a scale that contains the values, from `start` to `end` on the page. A linear scale starts
+    /// at 0. A logarithmic scale contains the positive values and spans at least a factor of two.
+    pub(crate) fn containing(
         values: impl IntoIterator<Item = f64>,
         logarithmic: bool,
         start: f64,
@@ -30,12 +30,12 @@ impl Scale {
             (from, to) = (1.0, 1.0);
         }
         if logarithmic {
-            let room = (to / from).max(2.0).powf(0.04);
+            let padding = (to / from).max(2.0).powf(0.04);
             if to / from < 2.0 {
                 let middle = (from * to).sqrt();
                 (from, to) = (middle / 2f64.sqrt(), middle * 2f64.sqrt());
             }
-            (from, to) = (from / room, to * room);
+            (from, to) = (from / padding, to * padding);
         } else {
             from = from.min(0.0);
             to = if to > from {
@@ -53,7 +53,7 @@ impl Scale {
         }
     }
 
-    /// A linear scale that is as near to the values as they are to each other, wherever 0 is.
+    /// Creates a linear scale that fits the values and does not include 0.
     pub(crate) fn near(values: impl IntoIterator<Item = f64>, start: f64, end: f64) -> Self {
         let (mut from, mut to) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.into_iter().filter(|value| value.is_finite()) {
@@ -63,18 +63,18 @@ impl Scale {
         if from > to {
             (from, to) = (0.0, 1.0);
         }
-        let room = ((to - from) * 0.12).max(to.abs() * 0.005).max(1e-9);
+        let padding = ((to - from) * 0.12).max(to.abs() * 0.005).max(1e-9);
         Self {
             logarithmic: false,
-            from: from - room,
-            to: to + room,
+            from: from - padding,
+            to: to + padding,
             start,
             end,
         }
     }
 
-    /// Where a value is. What the scale does not hold is at its edge.
-    pub(crate) fn place(&self, value: f64) -> f64 {
+    /// Returns the position of a value. Values outside the scale are at its edge.
+    pub(crate) fn position(&self, value: f64) -> f64 {
         let share = if self.logarithmic {
             (value.max(f64::MIN_POSITIVE) / self.from).ln() / (self.to / self.from).ln()
         } else {
@@ -83,16 +83,16 @@ impl Scale {
         self.start + share.clamp(0.0, 1.0) * (self.end - self.start)
     }
 
-    /// Whether it holds a value.
-    pub(crate) fn holds(&self, value: f64) -> bool {
+    /// Returns whether the scale contains a value.
+    pub(crate) fn contains(&self, value: f64) -> bool {
         (self.from..=self.to).contains(&value)
     }
 
-    /// Round values within, no more than `most`, and at least two wherever there is room for them.
+    /// Returns round values within the scale: at least two where possible, and about `most` at most.
     pub(crate) fn ticks(&self, most: usize) -> Vec<f64> {
         let most = most.max(2);
         if self.logarithmic {
-            // Of each decade: 1; 1 and 3; 1, 2, 5; and for less than a decade all that a linear axis has.
+            // Per decade: 1, 2 and 5; 1 and 3; or 1. Less than a decade gets linear ticks.
             let sets: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
             for set in sets {
                 let ticks = self.decades(set);
@@ -118,15 +118,15 @@ impl Scale {
         let last = self.to.log10().ceil() as i32;
         (first..=last)
             .flat_map(|decade| set.iter().map(move |digit| digit * 10f64.powi(decade)))
-            .filter(|tick| self.holds(*tick))
+            .filter(|tick| self.contains(*tick))
             .collect()
     }
 
     fn linear(&self, most: usize) -> Vec<f64> {
         let decade = 10f64.powf(((self.to - self.from) / most as f64).log10().floor());
         let mut ticks = Vec::new();
-        // Each step gives fewer than the one before: the first that are few enough, unless that
-        // leaves one alone.
+        // Each step gives fewer ticks than the one before. Use the first with few enough ticks, unless
+        // only one tick would be left.
         for step in [0.5, 1.0, 2.0, 2.5, 5.0, 10.0].map(|digit| digit * decade) {
             let first = (self.from / step - 1e-9).ceil() as i64;
             let last = (self.to / step + 1e-9).floor() as i64;
@@ -142,9 +142,9 @@ impl Scale {
     }
 }
 
-/// A tick as it is written: as short as it can be.
+/// Formats a tick as briefly as possible.
 pub(crate) fn tick(value: f64) -> String {
-    // Six digits take out what sums of tenths leave over.
+    // Rounding to six digits removes floating-point errors.
     let rounded: f64 = format!("{value:.6e}").parse().unwrap_or(value);
     crate::text::count(rounded + 0.0)
 }
@@ -160,54 +160,54 @@ mod tests {
 
     #[test]
     fn ticks_are_round() {
-        let linear = Scale::holding([103.0, 1.0], false, 0.0, 100.0);
+        let linear = Scale::containing([103.0, 1.0], false, 0.0, 100.0);
         assert_eq!(written(&linear, 6), ["0", "20", "40", "60", "80", "100"]);
-        let tenths = Scale::holding([0.7], false, 0.0, 100.0);
+        let tenths = Scale::containing([0.7], false, 0.0, 100.0);
         assert_eq!(
             written(&tenths, 8),
             ["0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7"]
         );
-        let wide = Scale::holding([1.0, 10_000.0], true, 0.0, 100.0);
+        let wide = Scale::containing([1.0, 10_000.0], true, 0.0, 100.0);
         assert_eq!(written(&wide, 5), ["1", "10", "100", "1,000", "10,000"]);
-        let narrow = Scale::holding([103.0, 108.0], true, 0.0, 100.0);
+        let narrow = Scale::containing([103.0, 108.0], true, 0.0, 100.0);
         assert_eq!(written(&narrow, 5), ["80", "100", "120", "140"]);
     }
 
     #[test]
-    fn a_near_scale_does_not_begin_at_zero() {
+    fn a_near_scale_does_not_start_at_zero() {
         let near = Scale::near([207.0, 200.0, 213.0], 0.0, 100.0);
         assert_eq!(
             written(&near, 6),
             ["200", "202.5", "205", "207.5", "210", "212.5"]
         );
-        assert!(Scale::near([], 0.0, 1.0).place(1.0).is_finite());
-        assert!(Scale::near([0.0], 0.0, 1.0).place(0.0).is_finite());
+        assert!(Scale::near([], 0.0, 1.0).position(1.0).is_finite());
+        assert!(Scale::near([0.0], 0.0, 1.0).position(0.0).is_finite());
     }
 
     #[test]
-    fn a_scale_of_nothing_is_a_scale() {
+    fn a_scale_without_values_is_valid() {
         for logarithmic in [false, true] {
-            let scale = Scale::holding([f64::NAN, 0.0], logarithmic, 0.0, 1.0);
-            assert!(scale.place(0.0).is_finite());
+            let scale = Scale::containing([f64::NAN, 0.0], logarithmic, 0.0, 1.0);
+            assert!(scale.position(0.0).is_finite());
             assert!(!scale.ticks(5).is_empty());
         }
     }
 
     proptest! {
         #[test]
-        fn every_value_has_its_place_and_ticks_are_few(
+        fn every_value_has_a_position_and_ticks_are_few(
             values in prop::collection::vec(0.001..1e7, 1..20),
             logarithmic: bool,
             most in 3..9usize,
         ) {
-            let scale = Scale::holding(values.iter().copied(), logarithmic, 50.0, 450.0);
+            let scale = Scale::containing(values.iter().copied(), logarithmic, 50.0, 450.0);
             for value in &values {
-                prop_assert!(scale.holds(*value));
-                prop_assert!((50.0..=450.0).contains(&scale.place(*value)));
+                prop_assert!(scale.contains(*value));
+                prop_assert!((50.0..=450.0).contains(&scale.position(*value)));
             }
             let ticks = scale.ticks(most);
             prop_assert!(ticks.len() >= 2 && ticks.len() <= most + 2, "{:?}", ticks);
-            prop_assert!(ticks.iter().all(|tick| scale.holds(*tick)));
+            prop_assert!(ticks.iter().all(|tick| scale.contains(*tick)));
         }
     }
 }

@@ -1,11 +1,11 @@
-// Shows the figures of what is pointed at or has the focus, and lets the arrow keys go from one to
-// the next. Without it every one is reached with the tab key, and the browser shows its title.
+// Shows a tooltip for the data point under the pointer or with the focus. The arrow keys move the focus
+// between data points. Without this script, the tab key does, and the browser shows the title.
 (function () {
   var tip = document.getElementById("tip");
   function show(datum) {
     tip.textContent = datum.getAttribute("aria-label");
     tip.hidden = false;
-    // At the edge it would be measured as narrow as the room that is left there.
+    // Reset the position first, because the width of the tooltip depends on it.
     tip.style.left = "0px";
     var box = datum.getBoundingClientRect(), own = tip.getBoundingClientRect();
     var left = Math.min(Math.max(8, box.left + box.width / 2 - own.width / 2), document.documentElement.clientWidth - own.width - 8);
@@ -19,7 +19,7 @@
     var all = Array.from(picture.querySelectorAll(".datum"));
     all.forEach(function (one, n) {
       one.setAttribute("tabindex", n ? -1 : 0);
-      // Its text is in the label too: two tips at once would be one too many.
+      // Without the title, the browser shows no second tooltip.
       var title = one.querySelector("title");
       if (title) { title.remove(); }
     });

@@ -1,7 +1,7 @@
-//! The figures of an experiment as tables: the same for the page and for Markdown.
+//! The tables of an experiment, for the page and for Markdown.
 
-use super::subject::{Measure, Subject};
-use crate::data::{Measured, Sample};
+use super::experiment_info::{ExperimentInfo, MetricInfo};
+use crate::data::{ExperimentResults, Sample};
 use crate::stats::Estimate;
 use crate::text::{count, figure, number, with_unit};
 
@@ -9,38 +9,39 @@ use crate::text::{count, figure, number, with_unit};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Table {
     pub(crate) caption: String,
-    /// The metrics that it shows.
+    /// The metrics in the table.
     pub(crate) metrics: Vec<String>,
     pub(crate) head: Vec<String>,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<TableRow>,
 }
 
-/// A row: who, and the figures.
+/// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Row {
+pub(crate) struct TableRow {
     pub(crate) name: String,
-    pub(crate) cells: Vec<Cell>,
+    pub(crate) cells: Vec<TableCell>,
 }
 
-/// A figure, and what it is of.
+/// A cell of a table.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Cell {
+pub(crate) struct TableCell {
     pub(crate) text: String,
-    /// Its interval, where there is one.
+    /// The interval, if there is one.
     pub(crate) interval: Option<String>,
-    /// What it is of, for those who check it against the records.
-    pub(crate) source: Option<Source>,
+    /// The source of the value, for checks against the records.
+    pub(crate) source: Option<CellSource>,
 }
 
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Source {
+pub(crate) struct CellSource {
     pub(crate) metric: String,
     pub(crate) contender: String,
     pub(crate) x: f64,
     pub(crate) value: f64,
 }
 
-impl Cell {
+impl TableCell {
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -48,7 +49,7 @@ impl Cell {
         }
     }
 
-    fn of(sample: Option<&Sample>) -> Self {
+    fn from_sample(sample: Option<&Sample>) -> Self {
         let estimate = sample.and_then(|sample| Some((sample, sample.estimate()?)));
         let Some((sample, estimate)) = estimate else {
             return Self::text("");
@@ -56,7 +57,7 @@ impl Cell {
         Self {
             text: figure(estimate.value, &sample.unit),
             interval: interval(&estimate),
-            source: Some(Source {
+            source: Some(CellSource {
                 metric: sample.metric.clone(),
                 contender: sample.contender.clone(),
                 x: sample.x,
@@ -66,23 +67,23 @@ impl Cell {
     }
 }
 
-/// Both bounds: `102 to 104`. One round has none.
+/// Formats both bounds: `102 to 104`. Returns `None` for a single round.
 pub(crate) fn interval(estimate: &Estimate) -> Option<String> {
     let (low, high) = (number(estimate.low), number(estimate.high));
     (estimate.rounds > 1).then(|| format!("{low} to {high}"))
 }
 
-/// The tables of an experiment.
-pub(crate) fn tables(subject: &Subject, measured: &Measured) -> Vec<Table> {
-    let metrics: Vec<&Measure> = present(subject, measured);
-    if subject.trace {
+/// Returns the tables of an experiment.
+pub(crate) fn tables(info: &ExperimentInfo, measured: &ExperimentResults) -> Vec<Table> {
+    let metrics: Vec<&MetricInfo> = present(info, measured);
+    if info.trace {
         return vec![if metrics.len() > 1 {
-            events(&metrics, subject, measured)
+            events(&metrics, info, measured)
         } else {
             longest(&metrics, measured)
         }];
     }
-    match &subject.variable {
+    match &info.variable {
         Some(variable) => metrics
             .iter()
             .map(|metric| by_point(metric, &variable.name, &variable.unit, measured))
@@ -91,17 +92,20 @@ pub(crate) fn tables(subject: &Subject, measured: &Measured) -> Vec<Table> {
     }
 }
 
-/// The metrics that were measured.
-pub(crate) fn present<'a>(subject: &'a Subject, measured: &Measured) -> Vec<&'a Measure> {
+/// Returns the metrics that have results.
+pub(crate) fn present<'a>(
+    info: &'a ExperimentInfo,
+    measured: &ExperimentResults,
+) -> Vec<&'a MetricInfo> {
     let names = measured.metrics();
-    let metrics = subject.metrics.iter();
+    let metrics = info.metrics.iter();
     metrics
         .filter(|metric| names.contains(&&*metric.name))
         .collect()
 }
 
-/// Everyone in a metric, the second of the A/A pair too: what it differs is the noise.
-fn everyone(measured: &Measured, metrics: &[&Measure]) -> Vec<String> {
+/// Returns all contenders, including the second of the A/A pair, which shows the noise.
+fn all_contenders(measured: &ExperimentResults, metrics: &[&MetricInfo]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for metric in metrics {
         for sample in measured.of_metric(&metric.name) {
@@ -113,14 +117,19 @@ fn everyone(measured: &Measured, metrics: &[&Measure]) -> Vec<String> {
     names
 }
 
-fn medians(measured: &Measured) -> String {
+fn medians(measured: &ExperimentResults) -> String {
     match measured.rounds() {
         1 => "one round".to_owned(),
-        rounds => format!("medians of {rounds} rounds, with the interval of 95 %"),
+        rounds => format!("medians of {rounds} rounds, with 95 % intervals"),
     }
 }
 
-fn by_point(metric: &Measure, variable: &str, unit: &str, measured: &Measured) -> Table {
+fn by_point(
+    metric: &MetricInfo,
+    variable: &str,
+    unit: &str,
+    measured: &ExperimentResults,
+) -> Table {
     let points = measured.points(&metric.name);
     let head = points.iter().map(|x| figure_of(*x, unit));
     let head = std::iter::once(variable.to_owned()).chain(head).collect();
@@ -131,14 +140,14 @@ fn by_point(metric: &Measure, variable: &str, unit: &str, measured: &Measured) -
                 .limit_at(*x)
                 .map_or(String::new(), |at| chosen(at, &metric.unit))
         };
-        rows.push(Row {
+        rows.push(TableRow {
             name: format!("limit: {}", limit.what),
-            cells: points.iter().map(|x| Cell::text(at(x))).collect(),
+            cells: points.iter().map(|x| TableCell::text(at(x))).collect(),
         });
     }
-    for name in everyone(measured, &[metric]) {
-        let cell = |x: &f64| Cell::of(measured.get(&metric.name, &name, *x));
-        rows.push(Row {
+    for name in all_contenders(measured, &[metric]) {
+        let cell = |x: &f64| TableCell::from_sample(measured.get(&metric.name, &name, *x));
+        rows.push(TableRow {
             cells: points.iter().map(cell).collect(),
             name,
         });
@@ -151,31 +160,31 @@ fn by_point(metric: &Measure, variable: &str, unit: &str, measured: &Measured) -
     }
 }
 
-fn by_metric(metrics: &[&Measure], measured: &Measured) -> Table {
+fn by_metric(metrics: &[&MetricInfo], measured: &ExperimentResults) -> Table {
     let head = metrics.iter().map(|metric| capital(&metric.what));
     let head = std::iter::once("Contender".to_owned())
         .chain(head)
         .collect();
     let mut rows = Vec::new();
     if metrics.iter().any(|metric| metric.limit.is_some()) {
-        let limit = |metric: &&Measure| match (&metric.limit, metric.limit_at(0.0)) {
+        let limit = |metric: &&MetricInfo| match (&metric.limit, metric.limit_at(0.0)) {
             (Some(limit), Some(at)) => format!("{}: {}", chosen(at, &metric.unit), limit.what),
             _ => String::new(),
         };
-        rows.push(Row {
+        rows.push(TableRow {
             name: "limit".to_owned(),
             cells: metrics
                 .iter()
-                .map(|metric| Cell::text(limit(metric)))
+                .map(|metric| TableCell::text(limit(metric)))
                 .collect(),
         });
     }
-    for name in everyone(measured, metrics) {
-        let cell = |metric: &&Measure| {
+    for name in all_contenders(measured, metrics) {
+        let cell = |metric: &&MetricInfo| {
             let of_name = |sample: &&Sample| sample.contender == name;
-            Cell::of(measured.of_metric(&metric.name).find(of_name))
+            TableCell::from_sample(measured.of_metric(&metric.name).find(of_name))
         };
-        rows.push(Row {
+        rows.push(TableRow {
             cells: metrics.iter().map(cell).collect(),
             name,
         });
@@ -188,14 +197,14 @@ fn by_metric(metrics: &[&Measure], measured: &Measured) -> Table {
     }
 }
 
-/// A trace of several metrics: a row for each event.
-fn events(metrics: &[&Measure], subject: &Subject, measured: &Measured) -> Table {
-    let names = everyone(measured, metrics);
+/// Creates the table of a trace with several metrics: a row for each event.
+fn events(metrics: &[&MetricInfo], info: &ExperimentInfo, measured: &ExperimentResults) -> Table {
+    let names = all_contenders(measured, metrics);
     let of = names
         .iter()
         .flat_map(|name| metrics.iter().map(move |metric| (name, metric)));
     let of: Vec<_> = of.collect();
-    let variable = subject
+    let variable = info
         .variable
         .as_ref()
         .map_or("event", |variable| &variable.name);
@@ -204,11 +213,11 @@ fn events(metrics: &[&Measure], subject: &Subject, measured: &Measured) -> Table
         .map(|(name, metric)| format!("{name}: {}", metric.what));
     let head = std::iter::once(variable.to_owned()).chain(head).collect();
     let points = metrics.first().map(|metric| measured.points(&metric.name));
-    let row = |x: f64| Row {
+    let row = |x: f64| TableRow {
         name: count(x),
         cells: of
             .iter()
-            .map(|(name, metric)| Cell::of(measured.get(&metric.name, name, x)))
+            .map(|(name, metric)| TableCell::from_sample(measured.get(&metric.name, name, x)))
             .collect(),
     };
     Table {
@@ -219,11 +228,11 @@ fn events(metrics: &[&Measure], subject: &Subject, measured: &Measured) -> Table
     }
 }
 
-/// A trace of one metric: hundreds of events, of which the largest says what there is to say.
-fn longest(metrics: &[&Measure], measured: &Measured) -> Table {
+/// Creates the table of a trace with one metric: the largest of the events.
+fn longest(metrics: &[&MetricInfo], measured: &ExperimentResults) -> Table {
     let mut rows = Vec::new();
     for metric in metrics {
-        for name in everyone(measured, &[metric]) {
+        for name in all_contenders(measured, &[metric]) {
             let samples = || {
                 measured
                     .of_metric(&metric.name)
@@ -234,11 +243,11 @@ fn longest(metrics: &[&Measure], measured: &Measured) -> Table {
                 value(one).total_cmp(&value(other))
             });
             let Some(largest) = largest else { continue };
-            rows.push(Row {
+            rows.push(TableRow {
                 cells: vec![
-                    Cell::of(Some(largest)),
-                    Cell::text(number(largest.x)),
-                    Cell::text(count(samples().count() as f64)),
+                    TableCell::from_sample(Some(largest)),
+                    TableCell::text(number(largest.x)),
+                    TableCell::text(count(samples().count() as f64)),
                 ],
                 name,
             });
@@ -251,19 +260,19 @@ fn longest(metrics: &[&Measure], measured: &Measured) -> Table {
         head: vec![
             "Contender".to_owned(),
             format!("Largest {what}"),
-            "When it ended".to_owned(),
+            "End of the event".to_owned(),
             "Events".to_owned(),
         ],
         rows,
     }
 }
 
-/// A point with its unit.
+/// Formats a point with its unit.
 pub(crate) fn figure_of(x: f64, unit: &str) -> String {
     with_unit(&count(x), unit)
 }
 
-/// A value that somebody chose, and nobody measured: `40 ms` and not `40.0 ms`.
+/// Formats an exact value, such as a limit: `40 ms`, not `40.0 ms`.
 pub(crate) fn chosen(value: f64, unit: &str) -> String {
     match value.fract() == 0.0 {
         true => figure_of(value, unit),
@@ -271,7 +280,7 @@ pub(crate) fn chosen(value: f64, unit: &str) -> String {
     }
 }
 
-/// With a capital.
+/// Capitalizes the first letter.
 pub(crate) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {

@@ -1,17 +1,17 @@
-//! Titles that say what was found, computed.
+//! Titles that state the finding of a chart. They are computed from the data.
 
+use super::experiment_info::{ExperimentInfo, MetricInfo};
 use super::figures::View;
-use super::plot::beat::Strip;
-use super::plot::spans::Panel;
-use super::subject::{Measure, Subject};
+use super::plot::event_plot::EventRow;
+use super::plot::waterfall::WaterfallPanel;
 use super::table::{capital, figure_of};
-use crate::data::Measured;
+use crate::data::ExperimentResults;
 use crate::experiment::Better;
-use crate::factors::more;
+use crate::factors::format_factor;
 use crate::stats::median;
 use crate::text::{figure, number};
 
-/// How a ratio is told: `1.31 times`, `19 times`.
+/// Formats a ratio: `1.31 times`, `19 times`.
 fn times(ratio: f64) -> String {
     match ratio {
         10.0.. => format!("{ratio:.0} times"),
@@ -20,34 +20,39 @@ fn times(ratio: f64) -> String {
     }
 }
 
-/// Of rows at one point: who is best and who is worst, if that can be told.
-pub(crate) fn dots(view: &View<'_>, metric: &Measure, x: f64) -> String {
+/// Returns the title of a dot plot: the best and the worst contender, if the difference can be claimed.
+pub(crate) fn dot_plot(view: &View<'_>, metric: &MetricInfo, x: f64) -> String {
     let names = view.measured.contenders(&metric.name);
-    let ways = |way: &str| {
-        let of_way = names.iter().filter(|name| name.ends_with(way));
-        let values = of_way.filter_map(|name| view.value(&metric.name, name, x));
+    let with_mode = |mode: &str| {
+        let contenders = names.iter().filter(|name| name.ends_with(mode));
+        let values = contenders.filter_map(|name| view.value(&metric.name, name, x));
         values.collect::<Vec<f64>>()
     };
     if metric.unit == "ms" && metric.name == "gap" {
         let most = |values: Vec<f64>| values.into_iter().reduce(f64::max);
         let least = |values: Vec<f64>| values.into_iter().reduce(f64::min);
-        let others = [ways(": idle"), ways(": offloaded"), ways(": async")].concat();
-        if let (Some(inline), Some(others)) = (least(ways(": inline")), most(others))
+        let others = [
+            with_mode(": idle"),
+            with_mode(": offloaded"),
+            with_mode(": async"),
+        ]
+        .concat();
+        if let (Some(inline), Some(others)) = (least(with_mode(": inline")), most(others))
             && inline > 2.0 * others
         {
             return format!(
-                "A blocking call inside the task stops the loop for at least {} on every runtime; on \
-                 the blocking pool or with an async client it is never silent for more than {}",
+                "A blocking call inside the task stalls the loop for at least {} on every runtime; on \
+                 the blocking pool or with an async client, the largest gap is {}",
                 figure(inline, &metric.unit),
                 figure(others, &metric.unit)
             );
         }
     }
     let higher = metric.better == Some(Better::Higher);
-    let mistake = view.mistake(metric);
+    let blocking = view.blocking_contender(metric);
     let mut values: Vec<(f64, &str)> = names
         .iter()
-        .filter(|name| Some(**name) != mistake)
+        .filter(|name| Some(**name) != blocking)
         .filter_map(|name| Some((view.value(&metric.name, name, x)?, *name)))
         .collect();
     values.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -80,18 +85,17 @@ pub(crate) fn dots(view: &View<'_>, metric: &Measure, x: f64) -> String {
                 times(ratio.value)
             ),
             None => format!(
-                "{what}{point}: {from} to {until}, and no difference that can be claimed between \
-                 the ends"
+                "{what}{point}: {from} to {until}, without a difference that can be claimed"
             ),
         }
     };
     if let Some(limit) = metric.limit_at(x).filter(|limit| *limit > 0.0)
         && !higher
     {
-        // What is below it was not held to it, and that had better be seen.
+        // A value below the limit means that the limit does not apply, which must be visible.
         title += &match best < 0.99 * limit {
             true => format!(
-                "; the limit of {} is none for the best",
+                "; the best is below the limit of {}",
                 figure(limit, &metric.unit)
             ),
             false => format!("; the best is {} the limit", times(best / limit)),
@@ -100,20 +104,25 @@ pub(crate) fn dots(view: &View<'_>, metric: &Measure, x: f64) -> String {
     title
 }
 
-/// Python's mistake beside Python done right.
-pub(crate) fn lesson(view: &View<'_>, metric: &Measure, mistake: &str, x: f64) -> String {
+/// Returns the title of the chart with the blocking client in `async def`.
+pub(crate) fn blocking_in_async(
+    view: &View<'_>,
+    metric: &MetricInfo,
+    blocking: &str,
+    x: f64,
+) -> String {
     let unit = &metric.unit;
-    let Some(wrong) = view.value(&metric.name, mistake, x) else {
+    let Some(wrong) = view.value(&metric.name, blocking, x) else {
         return capital(&metric.what);
     };
     let mut title = format!(
-        "{}: {mistake} takes {}",
+        "{}: {blocking} takes {}",
         capital(&view.at(x)),
         figure(wrong, unit)
     );
     if let Some(right) = view.value(&metric.name, "aiohttp", x) {
         title += &format!(", aiohttp {}", figure(right, unit));
-        if let Some(ratio) = view.claimed(&metric.name, mistake, "aiohttp", x) {
+        if let Some(ratio) = view.claimed(&metric.name, blocking, "aiohttp", x) {
             title += &format!(", so a blocking client costs {}", times(ratio.value));
         }
     }
@@ -139,86 +148,93 @@ pub(crate) fn lesson(view: &View<'_>, metric: &Measure, mistake: &str, x: f64) -
     title
 }
 
-/// Whether it is latency against an offered rate, which has a knee.
-pub(crate) fn is_a_sweep(subject: &Subject, metric: &Measure) -> bool {
-    subject.name == "rate" && metric.name == "p99"
+/// Returns whether the metric is the latency at increasing request rates.
+pub(crate) fn is_rate_sweep(info: &ExperimentInfo, metric: &MetricInfo) -> bool {
+    info.name == "rate" && metric.name == "p99"
 }
 
-/// Where a contender's metric bends.
+/// The saturation point of a contender: the knee of its latency curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Knee {
-    /// At the highest point before it is more than twice what it is at the lowest, or more than
-    /// noise makes it.
+pub(crate) enum SaturationPoint {
+    /// The last point before the metric exceeds twice its value at the lowest point, and the noise.
     At(f64),
-    /// Nowhere up to the last point.
-    Nowhere,
-    /// It was not measured at two points.
+    /// The metric stays below that up to the last point.
+    NotReached,
+    /// There are fewer than two points.
     Unknown,
 }
 
-pub(crate) fn knee(measured: &Measured, metric: &Measure, contender: &str) -> Knee {
+pub(crate) fn saturation_point(
+    measured: &ExperimentResults,
+    metric: &MetricInfo,
+    contender: &str,
+) -> SaturationPoint {
     let points = measured.points(&metric.name);
     let value = |x: f64| median(&measured.get(&metric.name, contender, x)?.values());
     let mut values = points.iter().filter_map(|x| Some((*x, value(*x)?)));
     let Some((mut last, base)) = values.next() else {
-        return Knee::Unknown;
+        return SaturationPoint::Unknown;
     };
     let smallest = measured.smallest_difference(&metric.name).unwrap_or(1.0);
-    let mut found = Knee::Unknown;
+    let mut found = SaturationPoint::Unknown;
     for (x, value) in values {
         if value > smallest.max(2.0) * base {
-            return Knee::At(last);
+            return SaturationPoint::At(last);
         }
-        found = Knee::Nowhere;
+        found = SaturationPoint::NotReached;
         last = x;
     }
     found
 }
 
-/// Of a metric against a variable.
-pub(crate) fn lines(view: &View<'_>, metric: &Measure) -> String {
+/// Returns the title of a line chart.
+pub(crate) fn line_chart(view: &View<'_>, metric: &MetricInfo) -> String {
     let what = capital(&metric.what);
-    let mistake = view.mistake(metric);
+    let blocking = view.blocking_contender(metric);
     let mut names = view.measured.contenders(&metric.name);
-    names.retain(|name| Some(*name) != mistake);
+    names.retain(|name| Some(*name) != blocking);
     let points = view.measured.points(&metric.name);
     let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else {
         return what;
     };
-    let variable = view.subject.variable.as_ref();
+    let variable = view.info.variable.as_ref();
     let unit = variable.map_or("", |variable| &variable.unit);
     let value = |name: &str, x: f64| view.value(&metric.name, name, x);
 
-    if is_a_sweep(view.subject, metric) {
-        let mut knees: Vec<(f64, &str)> = Vec::new();
-        let mut never: Vec<&str> = Vec::new();
+    if is_rate_sweep(view.info, metric) {
+        let mut reached: Vec<(f64, &str)> = Vec::new();
+        let mut not_reached: Vec<&str> = Vec::new();
         for name in &names {
-            match knee(view.measured, metric, name) {
-                Knee::At(x) => knees.push((x, name)),
-                Knee::Nowhere => never.push(name),
-                Knee::Unknown => {}
+            match saturation_point(view.measured, metric, name) {
+                SaturationPoint::At(x) => reached.push((x, name)),
+                SaturationPoint::NotReached => not_reached.push(name),
+                SaturationPoint::Unknown => {}
             }
         }
-        knees.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let told = |(x, name): &(f64, &str)| format!("{} ({name})", figure_of(*x, unit));
-        return match (knees.first(), knees.last(), &never[..]) {
+        reached.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let describe = |(x, name): &(f64, &str)| format!("{} ({name})", figure_of(*x, unit));
+        return match (reached.first(), reached.last(), &not_reached[..]) {
             (Some(low), Some(high), []) if low.0 < high.0 => {
-                format!("{what} bends between {} and {}", told(low), told(high))
+                format!(
+                    "{what} has its knee between {} and {}",
+                    describe(low),
+                    describe(high)
+                )
             }
             (Some(low), _, []) => {
-                format!("{what} bends at {} for everyone", figure_of(low.0, unit))
+                format!("{what} has its knee at {} for all", figure_of(low.0, unit))
             }
-            (Some(low), _, never) => format!(
-                "{what} bends first at {}; not up to {} for {}",
-                told(low),
+            (Some(low), _, not_reached) => format!(
+                "{what} has its first knee at {}; none up to {} for {}",
+                describe(low),
                 figure_of(last, unit),
-                never.join(", ")
+                not_reached.join(", ")
             ),
             (None, ..) => format!("{what}: no knee up to {}", figure_of(last, unit)),
         };
     }
 
-    if view.subject.name == "dose"
+    if view.info.name == "dose"
         && let Some(inline) = names.iter().find(|name| name.ends_with("inline"))
         && let (Some(low), Some(high)) = (value(inline, first), value(inline, last))
     {
@@ -226,26 +242,26 @@ pub(crate) fn lines(view: &View<'_>, metric: &Measure) -> String {
         let others = names.iter().filter(|name| !name.ends_with("inline"));
         let others = others.flat_map(|name| points.iter().filter_map(|x| value(name, *x)));
         let mut title = format!(
-            "Inside the task the gap grows by {} {} with each {unit} of delay",
+            "Inside the task, the gap grows by {} {} for each {unit} of delay",
             number(slope),
             metric.unit
         );
         if let Some(most) = others.reduce(f64::max) {
             title += &format!(
-                "; otherwise it is at most {}, whatever the delay",
+                "; otherwise it is at most {}, for every delay",
                 figure(most, &metric.unit)
             );
         }
         return title;
     }
 
-    if view.subject.name == "blockers"
+    if view.info.name == "blockers"
         && let Some(title) = blockers(view, metric, &names, &points)
     {
         return title;
     }
 
-    // At the end of the axis, where differences are largest.
+    // Compare at the last point, where differences are largest.
     let mut ends: Vec<(f64, &str)> = names
         .iter()
         .filter_map(|name| Some((value(name, last)?, *name)))
@@ -274,111 +290,118 @@ pub(crate) fn lines(view: &View<'_>, metric: &Measure) -> String {
             times(ratio.value)
         ),
         None => format!(
-            "{what}, {at}: {} to {}, and no difference that can be claimed",
+            "{what}, {at}: {} to {}, without a difference that can be claimed",
             figure(best, &metric.unit),
             figure(worst, &metric.unit)
         ),
     }
 }
 
-/// How many blocking calls it takes until nobody's heart beats as it did with one.
-fn blockers(view: &View<'_>, metric: &Measure, names: &[&str], points: &[f64]) -> Option<String> {
+/// Returns a title with the number of blocking calls that stalls all runtimes.
+fn blockers(
+    view: &View<'_>,
+    metric: &MetricInfo,
+    names: &[&str],
+    points: &[f64],
+) -> Option<String> {
     let value = |name: &str, x: f64| view.value(&metric.name, name, x);
     let first = *points.first()?;
-    let stands = |x: &f64| {
-        let mut stand = names
+    let is_stalled = |x: &f64| {
+        let mut stalled = names
             .iter()
             .map(|name| Some(value(name, *x)? > 5.0 * value(name, first)?));
-        stand.all(|stands| stands == Some(true))
+        stalled.all(|stalled| stalled == Some(true))
     };
-    let stop = points.iter().position(stands).filter(|n| *n > 0)?;
+    let index = points.iter().position(is_stalled).filter(|n| *n > 0)?;
     let before = names
         .iter()
-        .filter_map(|name| value(name, points[stop - 1]));
-    let after = names.iter().filter_map(|name| value(name, points[stop]));
+        .filter_map(|name| value(name, points[index - 1]));
+    let after = names.iter().filter_map(|name| value(name, points[index]));
     let calls = |x: f64| match x {
         1.0 => "1 blocking call".to_owned(),
         x => format!("{} blocking calls", figure_of(x, "")),
     };
     Some(format!(
-        "With {} the loop beats on, with gaps of at most {}; with {} it stands still for at least \
-         {}, on every runtime",
-        calls(points[stop - 1]),
+        "With {}, the largest gap is {}; with {}, the loop stalls for at least {} on every \
+         runtime",
+        calls(points[index - 1]),
         figure(before.reduce(f64::max)?, &metric.unit),
-        calls(points[stop]),
+        calls(points[index]),
         figure(after.reduce(f64::min)?, &metric.unit)
     ))
 }
 
-pub(crate) fn timeline(panels: &[Panel], unit: &str) -> String {
+pub(crate) fn timeline(panels: &[WaterfallPanel], unit: &str) -> String {
     let find = |name: &str| panels.iter().find(|panel| panel.name.contains(name));
     match (find("one after"), find("gathered")) {
         (Some(one), Some(gathered)) => format!(
-            "{} pages took {} one after another, and {} gathered: {} sooner",
-            one.spans.len(),
+            "{} pages took {} one after another, and {} gathered: {} faster",
+            one.bars.len(),
             figure(one.end(), unit),
             figure(gathered.end(), unit),
             times(one.end() / gathered.end())
         ),
         _ => {
-            let told: Vec<String> = panels
+            let parts: Vec<String> = panels
                 .iter()
                 .map(|panel| format!("{}: {}", panel.name, figure(panel.end(), unit)))
                 .collect();
-            told.join("; ")
+            parts.join("; ")
         }
     }
 }
 
-pub(crate) fn heartbeat(strips: &[Strip], unit: &str) -> String {
-    let hole = |strip: &Strip| strip.hole().map_or(0.0, |(_, gap)| gap);
-    let inline = strips.iter().find(|strip| strip.name.ends_with("inline"));
-    let others = strips
-        .iter()
-        .filter(|strip| !strip.name.ends_with("inline"));
-    match (inline, others.map(hole).reduce(f64::max)) {
+pub(crate) fn heartbeat(rows: &[EventRow], unit: &str) -> String {
+    let longest_gap = |row: &EventRow| row.longest_gap().map_or(0.0, |(_, gap)| gap);
+    let inline = rows.iter().find(|row| row.name.ends_with("inline"));
+    let others = rows.iter().filter(|row| !row.name.ends_with("inline"));
+    match (inline, others.map(longest_gap).reduce(f64::max)) {
         (Some(inline), Some(others)) => format!(
-            "A blocking call inside the task stopped the heart for {}; otherwise it was silent for \
-             at most {}",
-            figure(hole(inline), unit),
+            "A blocking call inside the task stopped the heartbeat for {}; otherwise the largest gap \
+             was {}",
+            figure(longest_gap(inline), unit),
             figure(others, unit)
         ),
         _ => {
-            let longest = strips.iter().map(hole).fold(0.0, f64::max);
-            format!("The longest silence was {}", figure(longest, unit))
+            let longest = rows.iter().map(longest_gap).fold(0.0, f64::max);
+            format!("The largest gap was {}", figure(longest, unit))
         }
     }
 }
 
-/// What is thrown away, for people.
-pub(crate) fn thrown(measured: &Measured) -> String {
-    let thrown = &measured.thrown;
-    if thrown.turns == 0 {
-        return format!("none of {} {} thrown away", thrown.of, what(measured));
+/// Describes the discarded turns.
+pub(crate) fn discarded(measured: &ExperimentResults) -> String {
+    let discarded = &measured.discarded;
+    if discarded.turns == 0 {
+        return format!(
+            "none of {} {} thrown away",
+            discarded.total,
+            unit_counted(measured)
+        );
     }
-    let reasons: Vec<String> = thrown
+    let reasons: Vec<String> = discarded
         .reasons
         .iter()
         .map(|(reason, times)| format!("{reason}: {times}"))
         .collect();
     format!(
         "{} of {} {} thrown away ({})",
-        thrown.turns,
-        thrown.of,
-        what(measured),
+        discarded.turns,
+        discarded.total,
+        unit_counted(measured),
         reasons.join(", ")
     )
 }
 
-/// What is counted: in a trace each event has its line.
-fn what(measured: &Measured) -> &'static str {
+/// Returns the unit that is counted. In a trace, each event is a turn.
+fn unit_counted(measured: &ExperimentResults) -> &'static str {
     match measured.trace {
         true => "events",
         false => "turns",
     }
 }
 
-/// A threshold as a percentage, or that there is none.
+/// Formats the smallest difference.
 pub(crate) fn smallest(smallest: Option<f64>) -> String {
-    smallest.map_or("none can be claimed".to_owned(), more)
+    smallest.map_or("none can be claimed".to_owned(), format_factor)
 }

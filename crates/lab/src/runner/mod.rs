@@ -1,13 +1,13 @@
-//! Runs experiments: in each round every contender has its turn, in an order that is turned round
-//! every other round, against an origin that is watched.
+//! Runs experiments. In each round, every contender has one turn. The order is reversed in every
+//! other round. The runner discards rounds in which the origin was late or busy.
 //!
-//! `schedule` is the order, `judge` whether the origin was well, `file` what is kept, `pin` who
-//! runs on which core.
+//! `schedule` computes the order, `validation` checks each turn, `record_file` stores the records,
+//! and `pin` assigns cores.
 
-mod file;
-mod judge;
 mod pin;
+mod record_file;
 mod schedule;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,46 +15,45 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::environment;
-use crate::experiment::{Contender, Effort, Experiment, Plan, Process, ROUNDS_OF_A_LIFE};
-use crate::process::{NoAnswer, OriginProcess, Programs, Worker};
+use crate::experiment::{Contender, Effort, Experiment, Plan, ProcessLifetime, ROUNDS_PER_PROCESS};
+use crate::process::{MeasureError, OriginProcess, Programs, Worker};
 use crate::record::{Environment, Row};
-use crate::worker::{Answer, Ask, Point, Setup};
+use crate::worker::{Measurement, Parameters, TracePoint, WorkerConfig};
 
-pub use file::ResumeError;
-use file::{File, Key, Resumed};
-pub use judge::Bounds;
+pub use record_file::ResumeError;
+use record_file::{RecordFile, ResumedRun, TurnKey};
+pub use validation::OriginBounds;
 
-/// How often a round is repeated in which the origin was not well.
+/// The number of times that a discarded round is repeated.
 pub const REPEATS: u32 = 2;
 
-/// A turn that takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The timeout of a turn.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What to run.
+/// The configuration of a run.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct RunConfig {
     /// The experiments, in this order.
     pub experiments: Vec<&'static Experiment>,
-    /// How much of each.
+    /// The effort, which selects points and rounds.
     pub effort: Effort,
-    /// How many rounds, if not as many as the effort says.
+    /// The number of rounds, if it differs from that of the effort.
     pub rounds: Option<u32>,
-    /// Decides in which order the contenders of a round come; another seed gives everyone other
-    /// neighbours.
+    /// The seed of the order of the contenders.
     pub seed: u64,
-    /// When a round is thrown away.
-    pub bounds: Bounds,
+    /// The bounds outside which a round is discarded.
+    pub bounds: OriginBounds,
 }
 
-impl Order {
-    /// These experiments, with the usual bounds.
-    pub fn of(experiments: Vec<&'static Experiment>, effort: Effort) -> Self {
+impl RunConfig {
+    /// Creates a configuration with the default bounds.
+    pub fn new(experiments: Vec<&'static Experiment>, effort: Effort) -> Self {
         Self {
             experiments,
             effort,
             rounds: None,
             seed: 1,
-            bounds: Bounds::default(),
+            bounds: OriginBounds::default(),
         }
     }
 
@@ -66,23 +65,23 @@ impl Order {
         }
     }
 
-    /// About how long it takes, with every contender present.
-    pub fn about(&self) -> Duration {
+    /// Estimates the duration of the run with all contenders.
+    pub fn estimated_duration(&self) -> Duration {
         let experiments = self.experiments.iter();
         let ms = experiments.map(|experiment| {
             let contenders = (experiment.contenders)();
             let plan = self.plan(experiment);
             let points = plan.points.iter().map(|x| {
-                let taking = taking(experiment, self.effort, &contenders, *x).len();
-                cost(experiment, self.effort, *x, plan.rounds) * taking as f64
+                let count = participants(experiment, self.effort, &contenders, *x).len();
+                estimated_ms(experiment, self.effort, *x, plan.rounds) * count as f64
             });
             points.sum::<f64>()
         });
         Duration::from_secs_f64(ms.sum::<f64>() / 1e3)
     }
 
-    /// What a later run reads to go on where this one ended.
-    fn note(&self, environment: &mut Environment) {
+    /// Adds the configuration to the environment, so that the run can be resumed.
+    fn write_to(&self, environment: &mut Environment) {
         let names = self.experiments.iter().map(|experiment| experiment.name);
         environment.insert(EXPERIMENTS.into(), names.collect::<Vec<_>>().join(" "));
         let effort = match self.effort {
@@ -97,8 +96,8 @@ impl Order {
         environment.insert(BOUNDS.into(), self.bounds.to_string());
     }
 
-    /// What [`Order::note`] noted.
-    fn noted(environment: &Environment) -> Option<Self> {
+    /// Reads what [`RunConfig::write_to`] wrote.
+    fn from_environment(environment: &Environment) -> Option<Self> {
         let names = environment.get(EXPERIMENTS)?.split(' ');
         Some(Self {
             experiments: names.map(crate::experiments::find).collect::<Option<_>>()?,
@@ -125,93 +124,94 @@ const ROUNDS: &str = "rounds";
 const SEED: &str = "seed";
 const BOUNDS: &str = "thrown away";
 
-/// What happens, as it happens.
+/// An event of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A turn is over.
+    /// A turn is finished.
     Turn(Progress<'a>),
-    /// A round is thrown away.
+    /// A round is discarded.
     Thrown {
-        /// In which experiment.
+        /// The experiment.
         experiment: &'a str,
-        /// Why.
+        /// The reason.
         reason: &'a str,
-        /// Whether it is run once more.
+        /// Whether the round is repeated.
         repeated: bool,
     },
-    /// A contender failed and is left out for the rest of this point.
-    Failed(&'a Failed),
-    /// A peer is not there, or what an experiment needs.
+    /// A contender failed. It is skipped for the rest of this point.
+    Failed(&'a FailedContender),
+    /// A peer is not installed, or a requirement of an experiment is missing.
     Absent {
         /// The peer, or the experiment.
-        who: &'a str,
-        /// Why.
+        name: &'a str,
+        /// The reason.
         reason: &'a str,
     },
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
     /// The experiment.
     pub experiment: &'a str,
-    /// Whose turn it was.
+    /// The contender of the finished turn.
     pub contender: &'a str,
-    /// What is done, from 0 to 1.
+    /// The finished share, from 0 to 1.
     pub done: f64,
-    /// How long the rest takes, by what the part that is done took.
+    /// The estimated remaining time.
     pub left: Duration,
 }
 
 /// A contender that failed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failed {
-    /// In which experiment.
+pub struct FailedContender {
+    /// The experiment.
     pub experiment: String,
-    /// Who.
+    /// The contender.
     pub contender: String,
-    /// At which point.
+    /// The point.
     pub x: f64,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Turns that are recorded and count.
+    /// The number of recorded turns that count.
     pub turns: u64,
-    /// Rounds that were thrown away.
+    /// The number of discarded rounds.
     pub thrown: u64,
-    /// Contenders that failed.
-    pub failed: Vec<Failed>,
-    /// Peers that were not there, and experiments that nobody could take part in, with the reason.
+    /// The contenders that failed.
+    pub failed: Vec<FailedContender>,
+    /// The peers that are not installed and the experiments without available contenders, with the
+    /// reason.
     pub absent: BTreeMap<String, String>,
-    /// Whether it was asked to end early. What had been finished is recorded.
+    /// Whether the run was interrupted. Finished turns are recorded.
     pub interrupted: bool,
 }
 
-/// Runs an order, or what is left of one, and appends what is seen to a file of records.
+/// Runs a configuration, or the rest of a resumed run, and appends the records to a file.
 pub struct Runner<'a> {
-    order: Order,
+    config: RunConfig,
     programs: &'a Programs,
-    file: File,
+    file: RecordFile,
     interrupted: &'a dyn Fn() -> bool,
-    tell: &'a mut dyn FnMut(&Event<'_>),
+    on_event: &'a mut dyn FnMut(&Event<'_>),
     outcome: Outcome,
-    clock: Clock,
+    clock: ProgressClock,
 }
 
-/// Where records go.
+/// The location of the records.
 #[derive(Clone, Debug)]
 pub struct Records {
-    /// The file; it is made if need be, with its folder.
+    /// The path of the file. The file and its folder are created if needed.
     pub path: PathBuf,
 }
 
 impl Records {
-    /// The file of the day and the machine, in a folder.
+    /// Returns a file in a folder, named after the date and the machine.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         let name = format!("{}-{}.csv", &now()[..10], environment::machine());
         Self {
@@ -224,98 +224,99 @@ fn now() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }
 
-/// Runs an order from its beginning.
+/// Starts a run.
 ///
-/// `interrupted` is asked now and then whether to end early; `tell` is told what happens.
+/// The run stops early when `interrupted` returns `true`. It calls `on_event` for each event.
 ///
 /// # Errors
 ///
-/// When the records cannot be written, or the origin does not run. A contender that fails is no
-/// error but left out, and told in the [`Outcome`].
+/// If writing records fails, or the origin does not start. A contender that fails is skipped and listed
+/// in the [`Outcome`].
 pub fn run(
-    order: Order,
+    config: RunConfig,
     programs: &Programs,
     records: &Records,
     interrupted: &dyn Fn() -> bool,
-    tell: &mut dyn FnMut(&Event<'_>),
+    on_event: &mut dyn FnMut(&Event<'_>),
 ) -> io::Result<Outcome> {
     let mut environment = environment::here();
-    order.note(&mut environment);
+    config.write_to(&mut environment);
     environment.insert("pinned".into(), pin::Cores::find().describe());
-    let file = File::begin(&records.path, now(), &environment)?;
-    Runner::new(order, programs, file, interrupted, tell).work()
+    let file = RecordFile::begin(&records.path, now(), &environment)?;
+    Runner::new(config, programs, file, interrupted, on_event).run()
 }
 
-/// Does what is left of the last run in the file.
+/// Resumes the last run in the file.
 ///
 /// # Errors
 ///
-/// When there is nothing to go on with, and as [`run`].
+/// If the run cannot be resumed, and as [`run`].
 pub fn resume(
     records: &Records,
     programs: &Programs,
     interrupted: &dyn Fn() -> bool,
-    tell: &mut dyn FnMut(&Event<'_>),
+    on_event: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome, ResumeError> {
-    let Resumed { file, environment } = File::resume(&records.path)?;
-    let order = Order::noted(&environment).ok_or(ResumeError::Unknown)?;
+    let ResumedRun { file, environment } = RecordFile::resume(&records.path)?;
+    let config = RunConfig::from_environment(&environment).ok_or(ResumeError::UnknownConfig)?;
     let mut here = environment::here();
-    order.note(&mut here);
+    config.write_to(&mut here);
     if !environment::same(&here, &environment) {
-        return Err(ResumeError::Elsewhere);
+        return Err(ResumeError::DifferentEnvironment);
     }
-    let runner = Runner::new(order, programs, file, interrupted, tell);
+    let runner = Runner::new(config, programs, file, interrupted, on_event);
     if runner.is_finished() {
         return Err(ResumeError::Finished);
     }
-    Ok(runner.work()?)
+    Ok(runner.run()?)
 }
 
-fn taking<'a>(
+fn participants<'a>(
     experiment: &Experiment,
     effort: Effort,
     contenders: &'a [Contender],
     x: f64,
 ) -> Vec<&'a Contender> {
-    let takes = |contender: &&Contender| (experiment.work.takes)(effort, &contender.program, x);
-    contenders.iter().filter(takes).collect()
+    let is_included =
+        |contender: &&Contender| (experiment.execution.includes)(effort, &contender.program, x);
+    contenders.iter().filter(is_included).collect()
 }
 
-/// About how long one contender takes at a point, in milliseconds.
-fn cost(experiment: &Experiment, effort: Effort, x: f64, rounds: u32) -> f64 {
+/// Estimates the time of one contender at a point, in milliseconds.
+fn estimated_ms(experiment: &Experiment, effort: Effort, x: f64, rounds: u32) -> f64 {
     const START: f64 = 40.0;
-    let turn = (experiment.work.about)(effort, x);
-    match experiment.work.process {
-        Process::Kept => {
-            let lives = f64::from(rounds.div_ceil(ROUNDS_OF_A_LIFE));
-            lives * (START + turn) + turn * f64::from(rounds)
+    let turn = (experiment.execution.estimated_ms)(effort, x);
+    match experiment.execution.process {
+        ProcessLifetime::Reused => {
+            let processes = f64::from(rounds.div_ceil(ROUNDS_PER_PROCESS));
+            processes * (START + turn) + turn * f64::from(rounds)
         }
-        Process::Fresh => (START + turn) * f64::from(rounds),
+        ProcessLifetime::Fresh => (START + turn) * f64::from(rounds),
     }
 }
 
-/// How much is expected to take how long, and how long it took.
-struct Clock {
+/// The expected and the elapsed time, in estimated milliseconds.
+struct ProgressClock {
     started: Instant,
     expected: f64,
     done: f64,
 }
 
-/// A contender's seat at a point: its worker, as long as it lives.
-struct Seat<'a> {
-    contender: &'a Contender,
+/// A contender at the current point, with its worker process.
+struct ActiveContender<'a> {
+    definition: &'a Contender,
     line: Vec<std::ffi::OsString>,
     worker: Option<Worker>,
     failed: bool,
 }
 
-/// Why a sweep ends early.
-enum End {
+/// The reason why a run stops early.
+enum StopReason {
     Interrupted,
     Failed(io::Error),
 }
 
-impl From<io::Error> for End {
+impl From<io::Error> for StopReason {
     fn from(error: io::Error) -> Self {
         Self::Failed(error)
     }
@@ -323,20 +324,20 @@ impl From<io::Error> for End {
 
 impl<'a> Runner<'a> {
     fn new(
-        order: Order,
+        config: RunConfig,
         programs: &'a Programs,
-        file: File,
+        file: RecordFile,
         interrupted: &'a dyn Fn() -> bool,
-        tell: &'a mut dyn FnMut(&Event<'_>),
+        on_event: &'a mut dyn FnMut(&Event<'_>),
     ) -> Self {
         Self {
-            order,
+            config,
             programs,
             file,
             interrupted,
-            tell,
+            on_event,
             outcome: Outcome::default(),
-            clock: Clock {
+            clock: ProgressClock {
                 started: Instant::now(),
                 expected: 0.0,
                 done: 0.0,
@@ -344,19 +345,22 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Every turn that is yet to be done, with its cost.
+    /// Returns the estimated cost of each turn that is not done yet.
     fn missing(&self) -> impl Iterator<Item = f64> {
-        let order = &self.order;
-        order.experiments.iter().flat_map(move |experiment| {
-            let plan = order.plan(experiment);
-            let contenders = present(experiment, self.programs).0;
+        let config = &self.config;
+        config.experiments.iter().flat_map(move |experiment| {
+            let plan = config.plan(experiment);
+            let contenders = available(experiment, self.programs).0;
             let mut costs = Vec::new();
             for x in &plan.points {
-                let each =
-                    cost(experiment, order.effort, *x, plan.rounds) / f64::from(plan.rounds.max(1));
-                for contender in taking(experiment, order.effort, &contenders, *x) {
+                let each = estimated_ms(experiment, config.effort, *x, plan.rounds)
+                    / f64::from(plan.rounds.max(1));
+                for contender in participants(experiment, config.effort, &contenders, *x) {
                     for round in 0..plan.rounds {
-                        if !self.file.has(&key(experiment, contender, *x, round)) {
+                        if !self
+                            .file
+                            .is_done(&turn_key(experiment, contender, *x, round))
+                        {
                             costs.push(each);
                         }
                     }
@@ -370,81 +374,83 @@ impl<'a> Runner<'a> {
         self.missing().next().is_none()
     }
 
-    fn work(mut self) -> io::Result<Outcome> {
+    fn run(mut self) -> io::Result<Outcome> {
         self.clock.expected = self.missing().sum();
         let cores = pin::Cores::find();
         let origin = cores.for_origin(|| OriginProcess::start(&self.programs.origin))?;
-        let ended = cores.for_workers(|| self.experiments(&origin));
+        let ended = cores.for_workers(|| self.run_experiments(&origin));
         match ended {
             Ok(()) => {}
-            Err(End::Interrupted) => self.outcome.interrupted = true,
-            Err(End::Failed(error)) => return Err(error),
+            Err(StopReason::Interrupted) => self.outcome.interrupted = true,
+            Err(StopReason::Failed(error)) => return Err(error),
         }
         Ok(self.outcome)
     }
 
-    fn experiments(&mut self, origin: &OriginProcess) -> Result<(), End> {
-        for experiment in self.order.experiments.clone() {
-            let (contenders, absent) = present(experiment, self.programs);
-            let there_is_nobody = contenders.is_empty();
+    fn run_experiments(&mut self, origin: &OriginProcess) -> Result<(), StopReason> {
+        for experiment in self.config.experiments.clone() {
+            let (contenders, absent) = available(experiment, self.programs);
+            let none_available = contenders.is_empty();
             for (contender, reason) in absent {
-                // One line for an experiment that nobody can take part in.
-                let who = if there_is_nobody {
+                // Report an experiment without contenders once.
+                let name = if none_available {
                     experiment.name.to_owned()
                 } else {
                     contender
                 };
-                if self.outcome.absent.contains_key(&who) {
+                if self.outcome.absent.contains_key(&name) {
                     continue;
                 }
-                (self.tell)(&Event::Absent {
-                    who: &who,
+                (self.on_event)(&Event::Absent {
+                    name: &name,
                     reason: &reason,
                 });
-                self.outcome.absent.insert(who, reason);
+                self.outcome.absent.insert(name, reason);
             }
-            let plan = self.order.plan(experiment);
+            let plan = self.config.plan(experiment);
             for x in plan.points {
-                self.point(experiment, &contenders, x, plan.rounds, origin)?;
+                self.run_point(experiment, &contenders, x, plan.rounds, origin)?;
             }
         }
         Ok(())
     }
 
-    fn point(
+    fn run_point(
         &mut self,
         experiment: &'static Experiment,
         contenders: &[Contender],
         x: f64,
         rounds: u32,
         origin: &OriginProcess,
-    ) -> Result<(), End> {
-        let taking = taking(experiment, self.order.effort, contenders, x);
-        let mut seats = Vec::new();
-        for contender in taking {
-            let setup = setup(experiment, contender, origin.base());
-            seats.push(Seat {
-                contender,
-                // Those that are absent were left out before.
-                line: self.programs.of(&setup).unwrap_or_default(),
+    ) -> Result<(), StopReason> {
+        let participants = participants(experiment, self.config.effort, contenders, x);
+        let mut active = Vec::new();
+        for contender in participants {
+            let config = worker_config(experiment, contender, origin.base());
+            active.push(ActiveContender {
+                definition: contender,
+                // Unavailable contenders were removed before.
+                line: self.programs.worker_command(&config).unwrap_or_default(),
                 worker: None,
                 failed: false,
             });
         }
         for round in 0..rounds {
-            if round % ROUNDS_OF_A_LIFE == 0 {
-                seats.iter_mut().for_each(|seat| seat.worker = None);
+            if round % ROUNDS_PER_PROCESS == 0 {
+                active
+                    .iter_mut()
+                    .for_each(|contender| contender.worker = None);
             }
-            let order = schedule::round(seats.len(), round, self.order.seed);
+            let order = schedule::order_of_round(active.len(), round, self.config.seed);
             let mut order: Vec<(u32, usize)> = (0..).zip(order).collect();
             order.retain(|(_, index)| {
                 !self
                     .file
-                    .has(&key(experiment, seats[*index].contender, x, round))
+                    .is_done(&turn_key(experiment, active[*index].definition, x, round))
             });
             for attempt in 0..=REPEATS {
                 let last = attempt == REPEATS;
-                if self.round(experiment, &mut seats, &order, (x, round), origin, last)? {
+                if self.run_round(experiment, &mut active, &order, (x, round), origin, last)? {
                     break;
                 }
             }
@@ -452,56 +458,61 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// One attempt at a round; answers whether it counts.
-    fn round(
+    /// Runs one attempt at a round and returns whether it counts.
+    fn run_round(
         &mut self,
         experiment: &'static Experiment,
-        seats: &mut [Seat<'_>],
+        active: &mut [ActiveContender<'_>],
         order: &[(u32, usize)],
         (x, round): (f64, u32),
         origin: &OriginProcess,
         last: bool,
-    ) -> Result<bool, End> {
+    ) -> Result<bool, StopReason> {
         let mut turns: Vec<(Vec<Row>, Option<String>)> = Vec::new();
         let mut end = None;
         for (turn, index) in order {
-            let seat = &mut seats[*index];
-            if seat.failed {
+            let contender = &mut active[*index];
+            if contender.failed {
                 continue;
             }
-            match self.turn(experiment, seat, x, origin) {
-                Ok((answer, fault)) => {
-                    let rows = self.rows(experiment, seat.contender, &answer, (x, round, *turn));
+            match self.run_turn(experiment, contender, x, origin) {
+                Ok((measurement, fault)) => {
+                    let rows = self.rows(
+                        experiment,
+                        contender.definition,
+                        &measurement,
+                        (x, round, *turn),
+                    );
                     turns.push((rows, fault));
                 }
-                Err(Unanswered::Interrupted) => {
-                    end = Some(End::Interrupted);
+                Err(TurnError::Interrupted) => {
+                    end = Some(StopReason::Interrupted);
                     break;
                 }
-                Err(Unanswered::Origin(error)) => {
-                    end = Some(End::Failed(error));
+                Err(TurnError::Origin(error)) => {
+                    end = Some(StopReason::Failed(error));
                     break;
                 }
-                Err(Unanswered::Failed(reason)) => {
-                    seat.failed = true;
-                    seat.worker = None;
-                    let failed = Failed {
+                Err(TurnError::Failed(reason)) => {
+                    contender.failed = true;
+                    contender.worker = None;
+                    let failed = FailedContender {
                         experiment: experiment.name.to_owned(),
-                        contender: seat.contender.name.clone(),
+                        contender: contender.definition.name.clone(),
                         x,
                         reason,
                     };
-                    (self.tell)(&Event::Failed(&failed));
+                    (self.on_event)(&Event::Failed(&failed));
                     self.outcome.failed.push(failed);
                 }
             }
-            self.progress(experiment, &seats[*index], x);
+            self.report_progress(experiment, &active[*index], x);
         }
         let reason = turns.iter().find_map(|(_, fault)| fault.clone());
         let mut rows = Vec::new();
         for (mut of_turn, fault) in turns {
-            // Turns of one round are compared with each other, so one that is not well takes the
-            // others with it, unless they will not come again.
+            // Turns of one round are compared with each other, so one invalid turn discards the whole
+            // round, unless the round is not repeated.
             let thrown = if last || end.is_some() {
                 fault
             } else {
@@ -516,7 +527,7 @@ impl<'a> Runner<'a> {
         self.file.append(&rows)?;
         if let Some(reason) = &reason {
             self.outcome.thrown += 1;
-            (self.tell)(&Event::Thrown {
+            (self.on_event)(&Event::Thrown {
                 experiment: experiment.name,
                 reason,
                 repeated: !last,
@@ -528,68 +539,70 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// One turn, and why the origin was not well in it.
-    fn turn(
+    /// Runs one turn. Returns the measurement, and the bound that the origin violated, if any.
+    fn run_turn(
         &mut self,
         experiment: &Experiment,
-        seat: &mut Seat<'_>,
+        contender: &mut ActiveContender<'_>,
         x: f64,
         origin: &OriginProcess,
-    ) -> Result<(Answer, Option<String>), Unanswered> {
+    ) -> Result<(Measurement, Option<String>), TurnError> {
         if (self.interrupted)() {
-            return Err(Unanswered::Interrupted);
+            return Err(TurnError::Interrupted);
         }
-        let iterations = (experiment.work.iterations)(self.order.effort, x);
-        if experiment.work.process == Process::Fresh {
-            seat.worker = None;
+        let iterations = (experiment.execution.iterations)(self.config.effort, x);
+        if experiment.execution.process == ProcessLifetime::Fresh {
+            contender.worker = None;
         }
-        let worker = match &mut seat.worker {
+        let worker = match &mut contender.worker {
             Some(worker) => worker,
             empty => {
                 let worker = empty.insert(
-                    Worker::start(&seat.line)
-                        .map_err(|error| Unanswered::Failed(error.to_string()))?,
+                    Worker::start(&contender.line)
+                        .map_err(|error| TurnError::Failed(error.to_string()))?,
                 );
-                let warm_up = match experiment.work.process {
-                    Process::Kept => Ask { x, iterations },
-                    Process::Fresh => Ask {
+                let warm_up = match experiment.execution.process {
+                    ProcessLifetime::Reused => Parameters { x, iterations },
+                    ProcessLifetime::Fresh => Parameters {
                         x: 1.0,
                         iterations: 1,
                     },
                 };
-                worker.turn(warm_up, PATIENCE, self.interrupted)?;
+                worker.measure(warm_up, TIMEOUT, self.interrupted)?;
                 worker
             }
         };
-        origin.reset().map_err(Unanswered::Origin)?;
+        origin.reset().map_err(TurnError::Origin)?;
         let started = Instant::now();
-        let mut answer = worker.turn(Ask { x, iterations }, PATIENCE, self.interrupted)?;
+        let mut measurement =
+            worker.measure(Parameters { x, iterations }, TIMEOUT, self.interrupted)?;
         let took = started.elapsed();
-        let stats = origin.stats().map_err(Unanswered::Origin)?;
-        for (name, of) in experiment.work.of_origin {
-            let value = of(&stats, &answer.metrics);
-            answer.metrics.insert((*name).to_owned(), value);
+        let stats = origin.stats().map_err(TurnError::Origin)?;
+        for (name, of) in experiment.execution.origin_metrics {
+            let value = of(&stats, &measurement.metrics);
+            measurement.metrics.insert((*name).to_owned(), value);
         }
-        if experiment.work.process == Process::Fresh {
-            seat.worker = None;
+        if experiment.execution.process == ProcessLifetime::Fresh {
+            contender.worker = None;
         }
-        judge::answer(experiment, &answer, &stats).map_err(Unanswered::Failed)?;
-        Ok((answer, self.order.bounds.judge(&stats, took)))
+        validation::check_measurement(experiment, &measurement, &stats)
+            .map_err(TurnError::Failed)?;
+        Ok((measurement, self.config.bounds.violation(&stats, took)))
     }
 
     fn rows(
         &self,
         experiment: &Experiment,
         contender: &Contender,
-        answer: &Answer,
+        measurement: &Measurement,
         (x, round, turn): (f64, u32, u32),
     ) -> Vec<Row> {
-        let one = [Point {
+        let one = [TracePoint {
             x,
-            metrics: answer.metrics.clone(),
+            metrics: measurement.metrics.clone(),
         }];
-        let points = if experiment.work.trace {
-            &*answer.trace
+        let points = if experiment.execution.trace {
+            &*measurement.trace
         } else {
             &one
         };
@@ -609,7 +622,7 @@ impl<'a> Runner<'a> {
                     metric: metric.name.to_owned(),
                     value: *value,
                     unit: metric.unit.to_owned(),
-                    answered: answer.answered,
+                    answered: measurement.answered,
                     thrown: String::new(),
                 });
             }
@@ -617,64 +630,69 @@ impl<'a> Runner<'a> {
         rows
     }
 
-    fn progress(&mut self, experiment: &Experiment, seat: &Seat<'_>, x: f64) {
-        let plan = self.order.plan(experiment);
-        let each =
-            cost(experiment, self.order.effort, x, plan.rounds) / f64::from(plan.rounds.max(1));
+    fn report_progress(
+        &mut self,
+        experiment: &Experiment,
+        contender: &ActiveContender<'_>,
+        x: f64,
+    ) {
+        let plan = self.config.plan(experiment);
+        let each = estimated_ms(experiment, self.config.effort, x, plan.rounds)
+            / f64::from(plan.rounds.max(1));
         let clock = &mut self.clock;
         clock.done = (clock.done + each).min(clock.expected);
         let took = clock.started.elapsed().as_secs_f64();
         let left = took / clock.done * (clock.expected - clock.done);
-        (self.tell)(&Event::Turn(Progress {
+        (self.on_event)(&Event::Turn(Progress {
             experiment: experiment.name,
-            contender: &seat.contender.name,
+            contender: &contender.definition.name,
             done: clock.done / clock.expected,
             left: Duration::try_from_secs_f64(left).unwrap_or_default(),
         }));
     }
 }
 
-/// Why a turn has no answer.
-enum Unanswered {
+/// The reason why a turn has no measurement.
+enum TurnError {
     Interrupted,
     Failed(String),
     Origin(io::Error),
 }
 
-impl From<NoAnswer> for Unanswered {
-    fn from(no: NoAnswer) -> Self {
-        match no {
-            NoAnswer::Failed(reason) => Self::Failed(reason),
-            NoAnswer::Interrupted => Self::Interrupted,
+impl From<MeasureError> for TurnError {
+    fn from(error: MeasureError) -> Self {
+        match error {
+            MeasureError::Failed(reason) => Self::Failed(reason),
+            MeasureError::Interrupted => Self::Interrupted,
         }
     }
 }
 
-fn setup(experiment: &Experiment, contender: &Contender, origin: &str) -> Setup {
-    Setup {
+fn worker_config(experiment: &Experiment, contender: &Contender, origin: &str) -> WorkerConfig {
+    WorkerConfig {
         experiment: experiment.name.to_owned(),
         contender: contender.program.clone(),
         origin: origin.to_owned(),
     }
 }
 
-fn key(experiment: &Experiment, contender: &Contender, x: f64, round: u32) -> Key {
-    let x = if experiment.work.trace { 0.0 } else { x };
-    Key::new(experiment.name, &contender.name, x, round)
+fn turn_key(experiment: &Experiment, contender: &Contender, x: f64, round: u32) -> TurnKey {
+    let x = if experiment.execution.trace { 0.0 } else { x };
+    TurnKey::new(experiment.name, &contender.name, x, round)
 }
 
-/// The contenders that are there, and why the others are not.
-fn present(
+/// Returns the available contenders, and the others with the reason.
+fn available(
     experiment: &Experiment,
     programs: &Programs,
 ) -> (Vec<Contender>, Vec<(String, String)>) {
-    let mut there = Vec::new();
+    let mut present = Vec::new();
     let mut absent = Vec::new();
     for contender in (experiment.contenders)() {
-        match programs.of(&setup(experiment, &contender, "")) {
-            Ok(_) => there.push(contender),
+        match programs.worker_command(&worker_config(experiment, &contender, "")) {
+            Ok(_) => present.push(contender),
             Err(reason) => absent.push((contender.name, reason)),
         }
     }
-    (there, absent)
+    (present, absent)
 }

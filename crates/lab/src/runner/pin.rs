@@ -1,9 +1,9 @@
-//! The origin on a core of its own, where there are enough.
+//! Pins the origin to its own core, if there are enough cores.
 
-/// Fewer cores than this are left to the system: a worker with two threads would have to share.
-const ENOUGH: usize = 4;
+/// The minimum number of cores for pinning. With fewer, a worker with two threads would share a core.
+const MIN_CORES: usize = 4;
 
-/// Which cores there are to share out.
+/// The cores that can be assigned.
 pub(super) struct Cores {
     #[cfg(target_os = "linux")]
     all: Option<rustix::thread::CpuSet>,
@@ -14,23 +14,23 @@ impl Cores {
     pub(super) fn find() -> Self {
         let all = rustix::thread::sched_getaffinity(None).ok();
         Self {
-            all: all.filter(|all| all.count() as usize >= ENOUGH),
+            all: all.filter(|all| all.count() as usize >= MIN_CORES),
         }
     }
 
     pub(super) fn describe(&self) -> String {
         match &self.all {
             Some(_) => "the origin to a core of its own, the workers to the others".to_owned(),
-            None => format!("no: fewer than {ENOUGH} cores"),
+            None => format!("no: fewer than {MIN_CORES} cores"),
         }
     }
 
-    /// Starts something on the origin's core. Processes inherit from the thread that starts them.
+    /// Calls `start` on the origin's core. Child processes inherit the affinity of the calling thread.
     pub(super) fn for_origin<T>(&self, start: impl FnOnce() -> T) -> T {
         self.on(|index, origin| index == origin, start)
     }
 
-    /// Does something on the workers' cores.
+    /// Calls `work` on the workers' cores.
     pub(super) fn for_workers<T>(&self, work: impl FnOnce() -> T) -> T {
         self.on(|index, origin| index != origin, work)
     }
@@ -44,7 +44,7 @@ impl Cores {
         cores()
             .filter(|index| keep(*index, last))
             .for_each(|index| some.set(index));
-        // Where the system refuses, it is as without.
+        // If the system refuses, the processes run unpinned.
         let _ = sched_setaffinity(None, &some);
         let done = work();
         let _ = sched_setaffinity(None, all);
@@ -59,7 +59,7 @@ impl Cores {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("no: only on Linux, with {ENOUGH} cores")
+        format!("no: only on Linux, with {MIN_CORES} cores")
     }
 
     pub(super) fn for_origin<T>(&self, start: impl FnOnce() -> T) -> T {

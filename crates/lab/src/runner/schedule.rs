@@ -1,8 +1,8 @@
-//! Whose turn it is.
+//! The order of the turns.
 
-/// The order of a round: a shuffle by the seed, turned round in every other round (ABBA), so that
-/// what drifts meets everyone alike.
-pub(super) fn round(contenders: usize, round: u32, seed: u64) -> Vec<usize> {
+/// Returns the order of the contenders in a round: a shuffle by the seed, reversed in every other round
+/// (ABBA). A drift of the machine then affects all contenders equally.
+pub(super) fn order_of_round(contenders: usize, round: u32, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..contenders).collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut order);
     if round % 2 == 1 {
@@ -16,10 +16,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounds_alternate_and_everyone_has_as_many_turns_in_the_same_mean_place() {
+    fn rounds_alternate_and_all_contenders_have_the_same_mean_position() {
         for seed in 0..10 {
-            let (first, second) = (round(7, 0, seed), round(7, 1, seed));
-            assert_eq!(first, round(7, 2, seed));
+            let (first, second) = (order_of_round(7, 0, seed), order_of_round(7, 1, seed));
+            assert_eq!(first, order_of_round(7, 2, seed));
             assert!(first.iter().rev().eq(&second));
             for contender in 0..7 {
                 let place = |order: &[usize]| order.iter().position(|one| *one == contender);
@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_gives_other_neighbours() {
-        assert!((1..10).any(|seed| round(7, 0, seed) != round(7, 0, 0)));
+    fn another_seed_gives_another_order() {
+        assert!((1..10).any(|seed| order_of_round(7, 0, seed) != order_of_round(7, 0, 0)));
     }
 }

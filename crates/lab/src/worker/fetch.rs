@@ -1,4 +1,4 @@
-//! Verified fetches, and sessions around ureq.
+//! Fetches with verified responses, and sessions that use ureq.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use inflight_origin::payload;
 
 use super::Failure;
 
-/// Longer than anything here takes.
+/// Longer than any fetch of an experiment takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A session of the backend's client.
+/// Creates a session with the backend's client.
 pub(crate) fn session(backend: &Backend) -> Result<Session, Failure> {
     Ok(backend.builder().timeout(TIMEOUT).build()?)
 }
 
-/// A session with ureq that blocks in `poll`.
+/// Creates a session with ureq that blocks in `poll`.
 pub(crate) fn inline(runtime: &Arc<dyn Runtime>) -> Result<Session, Failure> {
     by_ureq(runtime.clone(), |ureq, _| Inline::new(ureq))
 }
 
-/// A session with ureq on the runtime's blocking pool.
+/// Creates a session with ureq on the runtime's blocking pool.
 pub(crate) fn offloaded(runtime: &Arc<dyn Runtime>) -> Result<Session, Failure> {
     by_ureq(runtime.clone(), Offload::new)
 }
@@ -38,12 +38,12 @@ fn by_ureq<F: Fetch>(
     Ok(builder.timeout(TIMEOUT).build()?)
 }
 
-/// A page by number: the path, and what it must answer.
+/// Returns the path of a page.
 pub(crate) fn page_path(number: u64, delay_ms: u64) -> String {
     format!("/page/{number}?delay_ms={delay_ms}")
 }
 
-/// Fetches a page, byte for byte the one with this number.
+/// Fetches a page and verifies that it is the one with this number.
 pub(crate) async fn page(session: Session, url: String, number: u64) -> Result<(), Failure> {
     let response = session.get(url).send().await?;
     let status = response.status();
@@ -55,15 +55,15 @@ pub(crate) fn verify_page(status: StatusCode, body: &[u8], number: u64) -> Resul
         return Ok(());
     }
     Err(format!(
-        "page {number} was answered {status} with {} bytes that are not its own",
+        "page {number}: the response has status {status} and {} wrong bytes",
         body.len()
     )
     .into())
 }
 
-/// Runs a future as a task, on the runtime's own threads. The thread that calls only parks: a
-/// runtime's own `block_on` may look after the sockets too, as smol's does, and each of their events
-/// would then wake one thread from the other.
+/// Runs a future as a task on the runtime's worker threads. The calling thread only parks. The
+/// runtime's own `block_on` may also poll the sockets, as smol's does. Then each socket event would
+/// wake another thread.
 pub(crate) fn on_worker<T: Send + 'static>(
     backend: &Backend,
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
@@ -72,7 +72,7 @@ pub(crate) fn on_worker<T: Send + 'static>(
     block_on(task)?
 }
 
-/// What a job failed with.
+/// Returns the error of a failed job.
 pub(crate) fn failed(error: JobError<Failure>) -> Failure {
     match error.into_kind() {
         JobErrorKind::Failed(error) => error,

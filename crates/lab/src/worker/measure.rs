@@ -1,4 +1,4 @@
-//! Time, CPU, memory and system calls of this process.
+//! Measures time, CPU, memory and system calls of this process.
 
 use std::fmt;
 #[cfg(target_os = "linux")]
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 
-/// Measures from where it is started.
+/// Measures wall time and CPU time from its start.
 pub(crate) struct Meter {
     started: Instant,
     cpu: Duration,
@@ -23,12 +23,12 @@ impl Meter {
         }
     }
 
-    /// The time that has passed, in milliseconds.
+    /// Returns the elapsed time in milliseconds.
     pub(crate) fn wall_ms(&self) -> f64 {
         ms(self.started.elapsed())
     }
 
-    /// The CPU time that this process has used, all threads together, in milliseconds.
+    /// Returns the CPU time of all threads of this process in milliseconds.
     pub(crate) fn cpu_ms(&self) -> f64 {
         ms(cpu() - self.cpu)
     }
@@ -49,17 +49,17 @@ fn cpu() -> Duration {
     Duration::ZERO
 }
 
-/// The most memory that this process ever had resident, in KB: `VmHWM` of Linux.
+/// Returns the peak resident memory of this process in KB (`VmHWM` on Linux).
 pub(crate) fn peak_memory_kb() -> Result<f64, Failure> {
     memory_kb("VmHWM:")
 }
 
-/// The memory that this process has resident now, in KB: `VmRSS` of Linux.
+/// Returns the resident memory of this process in KB (`VmRSS` on Linux).
 pub(crate) fn resident_memory_kb() -> Result<f64, Failure> {
     memory_kb("VmRSS:")
 }
 
-/// How many descriptors this process has open, the one that looks included.
+/// Returns the number of open file descriptors, including the one that this function opens.
 pub(crate) fn open_files() -> Result<usize, Failure> {
     Ok(std::fs::read_dir("/proc/self/fd")?.count())
 }
@@ -70,39 +70,38 @@ fn memory_kb(key: &str) -> Result<f64, Failure> {
         .lines()
         .find_map(|line| line.strip_prefix(key))
         .and_then(|rest| rest.trim().strip_suffix("kB"))
-        .ok_or("the system does not tell a process's memory")?;
+        .ok_or("the system does not report the memory of a process")?;
     Ok(kilobytes.trim().parse()?)
 }
 
 static ALLOCATIONS: OnceLock<fn() -> u64> = OnceLock::new();
 
-/// Tells how many allocations this process has made: for a program whose allocator counts them.
+/// Registers the function that returns the number of allocations. A program with a counting allocator
+/// calls it.
 pub fn count_allocations(count: fn() -> u64) {
-    // Whoever was first has the same allocator.
+    // A second registration has the same allocator.
     let _ = ALLOCATIONS.set(count);
 }
 
-/// How many allocations this process has made.
+/// Returns the number of allocations of this process.
 pub(crate) fn allocations() -> Result<u64, Failure> {
     let count = ALLOCATIONS.get();
-    Ok(count
-        .ok_or("the allocator of this program does not count")?(
-    ))
+    Ok(count.ok_or("this program has no counting allocator")?())
 }
 
 /// A program that counts the system calls of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum CallCounter {
-    /// The kernel counts. It needs the right to read tracepoints.
+pub(crate) enum SystemCallCounter {
+    /// The kernel counts. perf needs permission to read tracepoints.
     Perf,
-    /// It stops the process at each system call, so that clients find connections idle that are not.
+    /// strace stops the process at each system call, which changes the behaviour of clients.
     Strace,
 }
 
-impl CallCounter {
-    /// The better of the two that works here.
+impl SystemCallCounter {
+    /// Returns the first of perf and strace that works on this machine.
     pub(crate) fn find() -> Option<Self> {
-        static FOUND: OnceLock<Option<CallCounter>> = OnceLock::new();
+        static FOUND: OnceLock<Option<SystemCallCounter>> = OnceLock::new();
         *FOUND.get_or_init(|| {
             let counters = [Self::Perf, Self::Strace];
             counters.into_iter().find(|counter| counter.works())
@@ -127,7 +126,7 @@ impl CallCounter {
     }
 }
 
-impl fmt::Display for CallCounter {
+impl fmt::Display for SystemCallCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Perf => "perf",
@@ -138,23 +137,23 @@ impl fmt::Display for CallCounter {
 
 const PERF_EVENTS: &str = "raw_syscalls:sys_enter,syscalls:sys_enter_futex";
 
-/// How many there were.
+/// The number of system calls.
 #[derive(Debug, PartialEq)]
 pub(crate) struct SystemCalls {
     pub(crate) all: u64,
-    /// Those by which threads wait for each other.
+    /// The futex calls, by which threads wait for each other.
     pub(crate) futex: u64,
 }
 
-/// What `work` gives, and how many system calls this process made meanwhile, all threads together.
+/// Calls `work`. Returns its result and the number of system calls that all threads made meanwhile.
 pub(crate) fn system_calls<T>(
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(T, SystemCalls), Failure> {
-    match CallCounter::find() {
+    match SystemCallCounter::find() {
         #[cfg(target_os = "linux")]
-        Some(CallCounter::Perf) => counting::by_perf(work),
+        Some(SystemCallCounter::Perf) => counting::by_perf(work),
         #[cfg(target_os = "linux")]
-        Some(CallCounter::Strace) => counting::by_strace(work),
+        Some(SystemCallCounter::Strace) => counting::by_strace(work),
         _ => Err("neither perf nor strace works here".into()),
     }
 }
@@ -174,7 +173,7 @@ mod counting {
     ) -> Result<(T, SystemCalls), Failure> {
         let output = File::from(memfd_create("perf", MemfdFlags::CLOEXEC)?);
         let mut perf = Command::new("perf")
-            // It counts between the commands that it reads, and acknowledges each.
+            // perf counts between two commands on its input and acknowledges each command.
             .args([
                 "stat",
                 "-x",
@@ -195,7 +194,7 @@ mod counting {
         let (mut commands, answers) = pipes.ok_or("perf has no pipes")?;
         let mut answers = BufReader::new(answers);
         let mut command = |command: &str| {
-            // Where perf has ended, its output says why.
+            // If perf has exited, its output has the reason.
             let sent = commands.write_all(command.as_bytes());
             let mut answer = String::new();
             sent.and_then(|()| answers.read_line(&mut answer))?;
@@ -217,9 +216,9 @@ mod counting {
     pub(super) fn by_strace<T>(
         work: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<(T, SystemCalls), Failure> {
-        // Where processes may look at their children alone. Elsewhere there is nothing to allow.
+        // Some systems only allow tracing child processes. On other systems the call has no effect.
         let _ = set_ptracer(PTracer::Any);
-        // In memory: strace prints a line for each thread, and a pipe that nobody reads would stop it.
+        // A file in memory, because strace would block on a full pipe.
         let output = File::from(memfd_create("strace", MemfdFlags::CLOEXEC)?);
         let mut strace = Command::new("strace")
             .args(["-f", "-c", "-U", "calls,name", "-p"])
@@ -228,7 +227,7 @@ mod counting {
             .stdout(Stdio::null())
             .stderr(output.try_clone()?)
             .spawn()?;
-        // It prints this when it has all threads.
+        // strace prints this line when all threads are attached.
         while !contents(&output)?.contains(" attached") {
             if strace.try_wait()?.is_some() {
                 return Err(contents(&output)?.trim().into());
@@ -243,7 +242,7 @@ mod counting {
         Ok((done?, calls))
     }
 
-    /// The contents of a file that others write to.
+    /// Reads a file that another process writes.
     fn contents(file: &File) -> Result<String, Failure> {
         let mut bytes = vec![0; file.metadata()?.len().try_into()?];
         file.read_exact_at(&mut bytes, 0)?;
@@ -251,7 +250,7 @@ mod counting {
     }
 }
 
-/// Reads perf's table, which has lines of the form `NUMBER,,EVENT,…`.
+/// Parses perf's table, which has lines of the form `NUMBER,,EVENT,…`.
 #[cfg(any(target_os = "linux", test))]
 fn perf_counts(table: &str) -> Option<SystemCalls> {
     let mut counts = PERF_EVENTS.split(',').map(|event| {
@@ -267,7 +266,7 @@ fn perf_counts(table: &str) -> Option<SystemCalls> {
     })
 }
 
-/// Reads strace's table, which has lines of the form `NUMBER NAME`, and their sum as `NUMBER total`.
+/// Parses strace's table, which has lines of the form `NUMBER NAME`, and a sum `NUMBER total`.
 #[cfg(any(target_os = "linux", test))]
 fn strace_counts(table: &str) -> Option<SystemCalls> {
     let of = |name: &str| {
@@ -285,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_of_a_table_is_read() {
+    fn the_table_of_strace_is_parsed() {
         let table = "    calls syscall\n--------- --------\n        2 read\n       12 futex\n--------- --------\n       14 total\n";
         assert_eq!(
             strace_counts(table),
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn perfs_table_is_read() {
+    fn the_table_of_perf_is_parsed() {
         let table = "Events disabled\n14,,raw_syscalls:sys_enter,29253,100.00,,\n12,,syscalls:sys_enter_futex,29253,100.00,,\n";
         assert_eq!(perf_counts(table), Some(SystemCalls { all: 14, futex: 12 }));
         assert_eq!(perf_counts(""), None);
@@ -307,9 +306,9 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::print_stdout, reason = "what is not tested is said")]
-    fn a_processs_own_calls_are_counted() {
-        if CallCounter::find().is_none() {
+    #[allow(clippy::print_stdout, reason = "prints that the test is skipped")]
+    fn the_calls_of_this_process_are_counted() {
+        if SystemCallCounter::find().is_none() {
             println!("SKIPPED: neither perf nor strace works here");
             return;
         }
@@ -320,7 +319,7 @@ mod tests {
         })
         .unwrap();
         assert!(length > 0);
-        // Each is opened, read and closed.
+        // Each file is opened, read and closed.
         assert!(calls.all >= 300, "{calls:?}");
     }
 }

@@ -1,9 +1,9 @@
-//! A worker: the process that a measurement has to itself.
+//! A worker: the process in which one contender is measured.
 //!
-//! It is started with the names of an experiment and a contender and the origin's URL, reads one
-//! JSON line a turn, does the verified work, and answers with one JSON line; it ends with its
-//! input. A wrong answer of the server ends it at once. Peers, which are written in other
-//! languages, keep to the same lines.
+//! A worker is started with the names of an experiment and a contender and the origin's URL. For each
+//! turn, it reads one line of JSON, does the work, verifies every response, and writes one line of
+//! JSON. It exits when its input ends, or with an error when the server sends a wrong response. Peers
+//! use the same protocol.
 //!
 //! ```text
 //! {"x":100,"iterations":1}
@@ -11,66 +11,65 @@
 //! ```
 
 pub(crate) mod fetch;
-pub(crate) mod heart;
+pub(crate) mod heartbeat;
 pub(crate) mod measure;
 pub(crate) mod open_loop;
 pub(crate) mod pages;
-pub(crate) mod raw;
+pub(crate) mod raw_http1;
+mod serve;
 pub(crate) mod stall;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
 
 use inflight::{Backend, Cell};
 use serde::{Deserialize, Serialize};
 
-use crate::experiments;
-
 pub use measure::count_allocations;
+pub use serve::serve;
 
-/// Why a worker ends.
+/// The error with which a worker exits.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Does one turn.
-pub type Turn = Box<dyn FnMut(Ask) -> Result<Answer, Failure>>;
+/// The code that a worker runs for each turn.
+pub type Benchmark = Box<dyn FnMut(Parameters) -> Result<Measurement, Failure>>;
 
-/// What a worker is started with.
+/// The configuration of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setup {
+pub struct WorkerConfig {
     /// The experiment's name.
     pub experiment: String,
-    /// The contender's program.
+    /// The program of the contender.
     pub contender: String,
-    /// The origin's URL, without a slash at its end.
+    /// The origin's URL, without a trailing slash.
     pub origin: String,
 }
 
-impl Setup {
-    /// Reads `--experiment NAME --contender NAME --origin URL`.
+impl WorkerConfig {
+    /// Parses `--experiment NAME --contender NAME --origin URL`.
     ///
     /// # Errors
     ///
-    /// When one of them is missing or there is something else.
+    /// If an argument is missing or unknown.
     pub fn from_args(args: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
         let mut given = BTreeMap::new();
         let mut args = args.into_iter();
         while let Some(flag) = args.next() {
-            given.insert(flag, args.next().ok_or("a flag without a value")?);
+            given.insert(flag, args.next().ok_or("a flag has no value")?);
         }
         let mut take = |flag: &str| given.remove(flag).ok_or(format!("{flag} is missing"));
-        let setup = Self {
+        let config = Self {
             experiment: take("--experiment")?,
             contender: take("--contender")?,
             origin: take("--origin")?,
         };
         match given.into_keys().next() {
             Some(flag) => Err(format!("unknown flag {flag}").into()),
-            None => Ok(setup),
+            None => Ok(config),
         }
     }
 
-    /// The same as arguments.
+    /// Returns the arguments that [`WorkerConfig::from_args`] parses.
     pub fn to_args(&self) -> [&str; 6] {
         [
             "--experiment",
@@ -82,89 +81,69 @@ impl Setup {
         ]
     }
 
-    /// The URL of a path, which starts with a slash.
+    /// Returns the origin's URL for a path, which starts with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
     }
 
-    /// The contender as a cell.
+    /// Parses the contender as a cell.
     pub(crate) fn cell(&self) -> Result<Cell, Failure> {
         Ok(self.contender.parse()?)
     }
 }
 
-/// Starts a cell with this many worker threads; `threads` have none.
-pub(crate) fn start(cell: Cell, workers: usize) -> Result<Backend, Failure> {
+/// Starts a cell with this many worker threads. The runtime `threads` has no workers.
+pub(crate) fn start_backend(cell: Cell, workers: usize) -> Result<Backend, Failure> {
     let workers = NonZeroUsize::new(workers).filter(|_| cell.runtime() != "threads");
     Ok(cell.start(workers)?)
 }
 
-/// What a turn is asked to do.
+/// The parameters of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ask {
+pub struct Parameters {
     /// The variable's value.
     pub x: f64,
-    /// How often.
+    /// The number of iterations.
     pub iterations: u64,
 }
 
-/// Values by metric, each in the metric's unit.
+/// The values of metrics by name, each in the metric's unit.
 pub type Metrics = BTreeMap<String, f64>;
 
-/// What a turn saw.
+/// The result of a turn.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
-    /// How many answers of the server's were verified.
+pub struct Measurement {
+    /// The number of verified responses.
     pub answered: u64,
-    /// Of one iteration.
+    /// The metrics of one iteration.
     #[serde(default)]
     pub metrics: Metrics,
-    /// The events of a trace, in place of `metrics`.
+    /// The events of a trace, instead of `metrics`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trace: Vec<Point>,
+    pub trace: Vec<TracePoint>,
 }
 
 /// An event of a trace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
-    /// Where it belongs on the axis of the variable.
+pub struct TracePoint {
+    /// The event's value of the variable.
     pub x: f64,
-    /// What was measured there.
+    /// The metrics of the event.
     pub metrics: Metrics,
 }
 
-impl Answer {
-    /// With this many answers and these metrics.
-    pub(crate) fn of<const N: usize>(answered: u64, metrics: [(&str, f64); N]) -> Self {
+impl Measurement {
+    /// Creates a measurement without a trace.
+    pub(crate) fn new<const N: usize>(answered: u64, metrics: [(&str, f64); N]) -> Self {
         Self {
             answered,
-            metrics: named(metrics),
+            metrics: metric_values(metrics),
             trace: Vec::new(),
         }
     }
 }
 
-/// Values by their metrics' names.
-pub(crate) fn named<const N: usize>(metrics: [(&str, f64); N]) -> BTreeMap<String, f64> {
+/// Collects the values of metrics by name.
+pub(crate) fn metric_values<const N: usize>(metrics: [(&str, f64); N]) -> BTreeMap<String, f64> {
     metrics.map(|(name, value)| (name.to_owned(), value)).into()
-}
-
-/// Answers turns until the input ends.
-///
-/// # Errors
-///
-/// When there is no such experiment or contender, a line is no [`Ask`], or the server answered
-/// wrongly.
-pub fn serve(setup: &Setup, input: impl BufRead, mut output: impl Write) -> Result<(), Failure> {
-    let experiment = experiments::find(&setup.experiment)
-        .ok_or_else(|| format!("there is no experiment {:?}", setup.experiment))?;
-    // Where the system refuses, the connects beyond the limit fail and say so.
-    let _ = inflight_origin::raise_file_limit();
-    let mut turn = (experiment.work.worker)(setup)?;
-    for line in input.lines() {
-        let answer = turn(serde_json::from_str(&line?)?)?;
-        writeln!(output, "{}", serde_json::to_string(&answer)?)?;
-        output.flush()?;
-    }
-    Ok(())
 }

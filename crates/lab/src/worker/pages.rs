@@ -1,74 +1,81 @@
-//! Pages of one delay, so many of them at once: what several experiments vary differently.
+//! Fetches pages with the same delay concurrently. Several experiments use it with different variables.
 
 use inflight::{Backend, Session, gather};
 use tokio::task::JoinSet;
 
 use super::fetch::{failed, on_worker, page, page_path, session, verify_page};
 use super::measure::Meter;
-use super::{Answer, Failure, Setup, Turn, start};
+use super::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
-/// What a turn fetches.
+/// The pages that a turn fetches.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    /// How many pages.
+pub(crate) struct PageBatch {
+    /// The number of pages.
     pub(crate) pages: u64,
-    /// How many at once.
+    /// The maximum number in flight.
     pub(crate) limit: u64,
-    /// What each takes.
+    /// The delay of each page.
     pub(crate) delay_ms: u64,
 }
 
-/// By a cell or by reqwest, on one worker thread: tells `wall` and `cpu` in ms.
-pub(crate) fn turns(setup: &Setup, shape: fn(x: f64) -> Shape) -> Result<Turn, Failure> {
-    let client = Client::of(setup)?;
+/// Prepares a benchmark of a cell or of reqwest on one worker thread. It reports `wall` and `cpu` in ms.
+pub(crate) fn benchmark(
+    config: &WorkerConfig,
+    batch: fn(x: f64) -> PageBatch,
+) -> Result<Benchmark, Failure> {
+    let client = ContenderClient::new(config)?;
     let backend = client.backend.clone();
-    let origin = setup.origin.clone();
-    Ok(Box::new(move |ask| {
-        let shape = shape(ask.x);
+    let origin = config.origin.clone();
+    Ok(Box::new(move |params| {
+        let batch = batch(params.x);
         let meter = Meter::start();
         let mut answered = 0;
-        for _ in 0..ask.iterations {
-            let (who, origin) = (client.who.clone(), origin.clone());
+        for _ in 0..params.iterations {
+            let (any_client, origin) = (client.client.clone(), origin.clone());
             answered += on_worker(&backend, async move {
-                match who {
-                    Who::Session(session) => by_session(session, origin, shape).await,
-                    Who::Reqwest(_) => by_reqwest(who, origin, shape).await,
+                match any_client {
+                    AnyClient::Session(session) => by_session(session, origin, batch).await,
+                    AnyClient::Reqwest(_) => by_reqwest(any_client, origin, batch).await,
                 }
             })?;
         }
-        let each = ask.iterations.max(1) as f64;
+        let each = params.iterations.max(1) as f64;
         let metrics = [
             ("wall", meter.wall_ms() / each),
             ("cpu", meter.cpu_ms() / each),
         ];
-        Ok(Answer::of(answered, metrics))
+        Ok(Measurement::new(answered, metrics))
     }))
 }
 
-/// The same, and tells `wall` alone.
-pub(crate) fn wall_turns(setup: &Setup, shape: fn(x: f64) -> Shape) -> Result<Turn, Failure> {
-    let mut turns = turns(setup, shape)?;
-    Ok(Box::new(move |ask| {
-        let mut answer = turns(ask)?;
-        answer.metrics.retain(|name, _| name == "wall");
-        Ok(answer)
+/// Prepares the same benchmark, which reports only `wall`.
+pub(crate) fn wall_time_benchmark(
+    config: &WorkerConfig,
+    batch: fn(x: f64) -> PageBatch,
+) -> Result<Benchmark, Failure> {
+    let mut benchmark = benchmark(config, batch)?;
+    Ok(Box::new(move |params| {
+        let mut measurement = benchmark(params)?;
+        measurement.metrics.retain(|name, _| name == "wall");
+        Ok(measurement)
     }))
 }
 
-/// A cell or reqwest, on one worker thread.
-pub(crate) struct Client {
+/// The client of a contender on a backend with one worker thread.
+pub(crate) struct ContenderClient {
     pub(crate) backend: Backend,
-    pub(crate) who: Who,
+    pub(crate) client: AnyClient,
 }
 
+/// A session, or reqwest.
 #[derive(Clone)]
-pub(crate) enum Who {
+pub(crate) enum AnyClient {
     Session(Session),
     Reqwest(reqwest::Client),
 }
 
-impl Who {
-    /// Fetches a page, byte for byte the one with this number.
+impl AnyClient {
+    /// Fetches a page and verifies that it is the one with this number.
     pub(crate) async fn page(self, url: String, number: u64) -> Result<(), Failure> {
         match self {
             Self::Session(session) => page(session, url, number).await,
@@ -81,43 +88,43 @@ impl Who {
     }
 }
 
-impl Client {
-    pub(crate) fn of(setup: &Setup) -> Result<Self, Failure> {
-        if setup.contender == "reqwest" {
+impl ContenderClient {
+    pub(crate) fn new(config: &WorkerConfig) -> Result<Self, Failure> {
+        if config.contender == "reqwest" {
             return Ok(Self {
-                backend: start("tokio/hyper".parse()?, 1)?,
-                who: Who::Reqwest(reqwest::Client::builder().no_proxy().build()?),
+                backend: start_backend("tokio/hyper".parse()?, 1)?,
+                client: AnyClient::Reqwest(reqwest::Client::builder().no_proxy().build()?),
             });
         }
-        let backend = start(setup.cell()?, 1)?;
+        let backend = start_backend(config.cell()?, 1)?;
         Ok(Self {
-            who: Who::Session(session(&backend)?),
+            client: AnyClient::Session(session(&backend)?),
             backend,
         })
     }
 }
 
-async fn by_session(session: Session, origin: String, shape: Shape) -> Result<u64, Failure> {
-    let pages = (0..shape.pages).map(|number| {
-        let url = format!("{origin}{}", page_path(number, shape.delay_ms));
+async fn by_session(session: Session, origin: String, batch: PageBatch) -> Result<u64, Failure> {
+    let pages = (0..batch.pages).map(|number| {
+        let url = format!("{origin}{}", page_path(number, batch.delay_ms));
         page(session.clone(), url, number)
     });
-    let pages = gather(pages).limit(shape.limit as usize).all().await;
+    let pages = gather(pages).limit(batch.limit as usize).all().await;
     Ok(pages.map_err(failed)?.len() as u64)
 }
 
-/// As people do it: a task for each page, and no more of them than the limit.
-async fn by_reqwest(client: Who, origin: String, shape: Shape) -> Result<u64, Failure> {
+/// Fetches with a `JoinSet`, as is usual with reqwest: one task per page, up to the limit.
+async fn by_reqwest(client: AnyClient, origin: String, batch: PageBatch) -> Result<u64, Failure> {
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let mut answered = 0;
-    for number in 0..shape.pages {
-        if tasks.len() as u64 >= shape.limit
+    for number in 0..batch.pages {
+        if tasks.len() as u64 >= batch.limit
             && let Some(done) = tasks.join_next().await
         {
             done??;
             answered += 1;
         }
-        let url = format!("{origin}{}", page_path(number, shape.delay_ms));
+        let url = format!("{origin}{}", page_path(number, batch.delay_ms));
         tasks.spawn(client.clone().page(url, number));
     }
     while let Some(done) = tasks.join_next().await {

@@ -1,110 +1,117 @@
-//! A page that is fetched in ways that stall an event loop and ways that do not, beside a heart.
+//! Fetches a page while a heartbeat runs on the same event loop, with clients that stall the loop and
+//! clients that do not.
 
 use std::time::Duration;
 
 use inflight::{Backend, BlockOn, Session, Task};
 
 use super::fetch::{inline, offloaded, page, page_path, session};
-use super::heart::{Beat, Heart};
-use super::{Answer, Failure, Setup, Turn, measure, start};
+use super::heartbeat::{Heartbeat, Tick};
+use super::{Benchmark, Failure, Measurement, WorkerConfig, measure, start_backend};
 
-/// How the page is fetched.
+/// The way in which a page is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
-    /// It is not: the heart alone, for as long as the page would take.
+pub(crate) enum FetchMode {
+    /// No fetch. Only the heartbeat runs, for the delay of the page.
     Idle,
-    /// By ureq inside `poll`.
+    /// With ureq inside `poll`.
     Inline,
-    /// By ureq on the runtime's blocking pool.
+    /// With ureq on the runtime's blocking pool.
     Offloaded,
-    /// By hyper.
+    /// With hyper.
     Async,
 }
 
-impl How {
-    fn named(name: &str) -> Result<Self, Failure> {
+impl FetchMode {
+    fn from_name(name: &str) -> Result<Self, Failure> {
         match name {
             "idle" => Ok(Self::Idle),
             "inline" => Ok(Self::Inline),
             "offloaded" => Ok(Self::Offloaded),
             "async" => Ok(Self::Async),
-            _ => Err(format!("no way to fetch is named {name:?}").into()),
+            _ => Err(format!("unknown fetch mode {name:?}").into()),
         }
     }
 }
 
-/// A runtime, a way to fetch on it, and an origin.
+/// Measures the stalls of a runtime while pages are fetched in one mode.
 #[derive(Clone)]
-pub(crate) struct Patient {
+pub(crate) struct StallBenchmark {
     backend: Backend,
-    how: How,
+    mode: FetchMode,
     session: Session,
     origin: String,
 }
 
-impl Patient {
-    /// As a contender names them: `smol: offloaded`; without a colon it is inline.
-    pub(crate) fn of(setup: &Setup, workers: usize) -> Result<Self, Failure> {
-        let (runtime, how) = match setup.contender.split_once(": ") {
-            Some((runtime, how)) => (runtime, How::named(how)?),
-            None => (&*setup.contender, How::Inline),
+impl StallBenchmark {
+    /// Creates a benchmark for a contender such as `smol: offloaded`. Without a colon, the mode is
+    /// inline.
+    pub(crate) fn new(config: &WorkerConfig, workers: usize) -> Result<Self, Failure> {
+        let (runtime, mode) = match config.contender.split_once(": ") {
+            Some((runtime, mode)) => (runtime, FetchMode::from_name(mode)?),
+            None => (&*config.contender, FetchMode::Inline),
         };
-        Self::start(runtime, how, workers, setup)
+        Self::start(runtime, mode, workers, config)
     }
 
-    /// By name of the way to fetch alone, on tokio.
-    pub(crate) fn on_tokio(setup: &Setup) -> Result<Self, Failure> {
-        Self::start("tokio", How::named(&setup.contender)?, 1, setup)
+    /// Creates a benchmark on tokio for a contender that is only a mode.
+    pub(crate) fn on_tokio(config: &WorkerConfig) -> Result<Self, Failure> {
+        Self::start("tokio", FetchMode::from_name(&config.contender)?, 1, config)
     }
 
-    fn start(runtime: &str, how: How, workers: usize, setup: &Setup) -> Result<Self, Failure> {
-        let backend = start(format!("{runtime}/hyper").parse()?, workers)?;
-        let session = match how {
-            // The async client is the same on each runtime, so that the runtime is what differs.
-            How::Idle | How::Async => session(&backend)?,
-            How::Inline => inline(backend.runtime())?,
-            How::Offloaded => offloaded(backend.runtime())?,
+    fn start(
+        runtime: &str,
+        mode: FetchMode,
+        workers: usize,
+        config: &WorkerConfig,
+    ) -> Result<Self, Failure> {
+        let backend = start_backend(format!("{runtime}/hyper").parse()?, workers)?;
+        let session = match mode {
+            // All runtimes use the same async client, so that only the runtime differs.
+            FetchMode::Idle | FetchMode::Async => session(&backend)?,
+            FetchMode::Inline => inline(backend.runtime())?,
+            FetchMode::Offloaded => offloaded(backend.runtime())?,
         };
         Ok(Self {
             backend,
-            how,
+            mode,
             session,
-            origin: setup.origin.clone(),
+            origin: config.origin.clone(),
         })
     }
 
-    /// Fetches `pages` of them at once, a task each, while a heart beats; `rest` passes before and
-    /// after. Answers the beats and how many pages were verified.
-    pub(crate) fn beats(
+    /// Fetches pages concurrently, one task each, while a heartbeat runs. The heartbeat starts `margin`
+    /// earlier and stops `margin` later. Returns the ticks and the number of verified pages.
+    pub(crate) fn measure(
         &self,
         pages: u64,
         delay_ms: u64,
-        rest: Duration,
-    ) -> Result<(Vec<Beat>, u64), Failure> {
-        let (runtime, this) = (self.backend.runtime().clone(), self.clone());
-        // The heart and the fetches are tasks of the runtime; its threads are all that drive
-        // them, as this one only waits.
+        margin: Duration,
+    ) -> Result<(Vec<Tick>, u64), Failure> {
+        let (runtime, benchmark) = (self.backend.runtime().clone(), self.clone());
+        // The heartbeat and the fetches are tasks of the runtime, so its worker threads drive them. This
+        // thread only waits.
         self.backend.block_on(async move {
-            let heart = Heart::start(&runtime);
-            if !rest.is_zero() {
-                runtime.sleep(rest).await;
+            let heartbeat = Heartbeat::start(&runtime);
+            if !margin.is_zero() {
+                runtime.sleep(margin).await;
             }
             let fetches: Vec<_> = (0..pages)
-                .map(|number| Task::spawn(&runtime, this.clone().fetch(number, delay_ms)))
+                .map(|number| Task::spawn(&runtime, benchmark.clone().fetch(number, delay_ms)))
                 .collect();
             let mut answered = 0;
             for fetch in fetches {
                 answered += fetch.await??;
             }
-            if !rest.is_zero() {
-                runtime.sleep(rest).await;
+            if !margin.is_zero() {
+                runtime.sleep(margin).await;
             }
-            Ok((heart.stop().await?, answered))
+            Ok((heartbeat.stop().await?, answered))
         })
     }
 
     async fn fetch(self, number: u64, delay_ms: u64) -> Result<u64, Failure> {
-        if self.how == How::Idle {
+        if self.mode == FetchMode::Idle {
             let runtime = self.backend.runtime();
             runtime.sleep(Duration::from_millis(delay_ms)).await;
             return Ok(0);
@@ -114,19 +121,20 @@ impl Patient {
         Ok(1)
     }
 
-    /// Turns that tell the largest `gap` in ms while these pages are fetched.
-    pub(crate) fn turns(self, shape: fn(x: f64) -> (u64, u64)) -> Turn {
-        Box::new(move |ask| {
-            let (pages, delay_ms) = shape(ask.x);
+    /// Returns a benchmark that reports the largest `gap` in ms while pages are fetched. `shape` returns
+    /// the number of pages and their delay.
+    pub(crate) fn into_benchmark(self, shape: fn(x: f64) -> (u64, u64)) -> Benchmark {
+        Box::new(move |params| {
+            let (pages, delay_ms) = shape(params.x);
             let (mut sum, mut answered) = (0.0, 0);
-            for _ in 0..ask.iterations {
-                let (beats, verified) = self.beats(pages, delay_ms, Duration::ZERO)?;
-                let largest = beats.iter().map(|beat| beat.gap).max();
-                sum += measure::ms(largest.ok_or("the heart never beat")?);
+            for _ in 0..params.iterations {
+                let (ticks, verified) = self.measure(pages, delay_ms, Duration::ZERO)?;
+                let largest = ticks.iter().map(|tick| tick.gap).max();
+                sum += measure::ms(largest.ok_or("the heartbeat has no ticks")?);
                 answered += verified;
             }
-            let gap = sum / ask.iterations.max(1) as f64;
-            Ok(Answer::of(answered, [("gap", gap)]))
+            let gap = sum / params.iterations.max(1) as f64;
+            Ok(Measurement::new(answered, [("gap", gap)]))
         })
     }
 }

@@ -1,9 +1,9 @@
-//! Records as the runner writes them, made up: a machine that is slow in some rounds, contenders
-//! with known costs, and two per cent of noise. The same each time.
+//! Deterministic synthetic records: a machine that is slow in some rounds, contenders with known costs,
+//! and two per cent of noise.
 
-use inflight_lab::experiment::{AGAIN, Better, Limit};
+use inflight_lab::experiment::{Better, DUPLICATE_SUFFIX, Limit};
 use inflight_lab::record::{Environment, Row, Run};
-use inflight_lab::report::{Axis, Measure, Subject};
+use inflight_lab::report::{ExperimentInfo, MetricInfo, VariableInfo};
 
 pub(crate) const RUN: &str = "2026-11-25T02:10:00Z";
 
@@ -23,8 +23,8 @@ const CELLS: [&str; 13] = [
     "threads/ureq",
 ];
 
-fn metric(name: &str, what: &str, unit: &str, limit: Option<Limit>) -> Measure {
-    Measure {
+fn metric(name: &str, what: &str, unit: &str, limit: Option<Limit>) -> MetricInfo {
+    MetricInfo {
         name: name.into(),
         what: what.into(),
         unit: unit.into(),
@@ -40,36 +40,35 @@ fn limit(what: &'static str, at: fn(f64) -> f64) -> Option<Limit> {
     Some(Limit { at, what })
 }
 
-fn subject(
+fn info(
     name: &str,
     title: &str,
     question: &str,
     variable: Option<(&str, &str, bool)>,
-    metrics: Vec<Measure>,
-) -> Subject {
-    Subject {
+    metrics: Vec<MetricInfo>,
+) -> ExperimentInfo {
+    ExperimentInfo {
         name: name.into(),
         title: title.into(),
         question: question.into(),
         verified: "every page, byte for byte".into(),
-        variable: variable.map(|(name, unit, logarithmic)| Axis {
+        variable: variable.map(|(name, unit, logarithmic)| VariableInfo {
             name: name.into(),
             unit: unit.into(),
             logarithmic,
         }),
         metrics,
-        // As they come.
         contenders: CELLS.map(str::to_owned).to_vec(),
         trace: ["timeline", "heartbeat"].contains(&name),
     }
 }
 
-/// The experiments, as they are defined.
-pub(crate) fn subjects() -> Vec<Subject> {
+/// Returns the descriptions of the experiments.
+pub(crate) fn experiments() -> Vec<ExperimentInfo> {
     let wall = |limit| metric("wall", "time until the last page", "ms", limit);
     let gap = |limit| metric("gap", "largest gap of the heartbeat", "ms", limit);
     vec![
-        subject(
+        info(
             "gather",
             "Many pages at once",
             "How much longer than one page do n pages take, fetched at once?",
@@ -79,53 +78,53 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 metric("cpu", "CPU time of the client", "ms", None),
             ],
         ),
-        subject(
+        info(
             "sequential",
             "One after another",
-            "What do ten pages cost if each waits for the one before?",
+            "How long do ten sequential pages take?",
             None,
             vec![wall(limit("the sum of the delays", |_| 200.0))],
         ),
-        subject(
+        info(
             "bounded",
-            "At most so many at once",
-            "Does a client keep as many in flight as it is told?",
+            "A bounded gather",
+            "Does a client reach the limit of requests in flight?",
             Some(("limit", "", true)),
             vec![wall(limit("the delay for each batch", |x| {
                 (512.0 / x).ceil() * 20.0
             }))],
         ),
-        subject(
+        info(
             "blocking",
             "A blocking call on the only worker",
-            "For how long does the loop stand still while a page of 100 ms is fetched?",
+            "How long does the loop stall while a page with a delay of 100 ms is fetched?",
             None,
             vec![gap(None)],
         ),
-        subject(
+        info(
             "blockers",
             "Blocking calls on two workers",
             "How many blocking calls does it take to stop two workers?",
             Some(("blocking calls", "", false)),
             vec![gap(None)],
         ),
-        subject(
+        info(
             "offload",
-            "Blocking calls beside the loop",
+            "Blocking calls on the blocking pool",
             "How many blocking calls does a pool take at once?",
             Some(("calls at once", "", false)),
             vec![wall(limit("the delay for each round of the pool", |x| {
                 (x / 500.0).ceil() * 100.0
             }))],
         ),
-        subject(
+        info(
             "dose",
             "Gap against delay",
-            "How does the gap grow with the time for which a call blocks?",
+            "How does the gap grow with the duration of a blocking call?",
             Some(("delay", "ms", true)),
             vec![gap(limit("the delay", |x| x))],
         ),
-        subject(
+        info(
             "threads",
             "Threads against tasks",
             "What does each request in flight cost in memory?",
@@ -135,7 +134,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 wall(limit("the page's delay", |_| 2000.0)),
             ],
         ),
-        subject(
+        info(
             "overhead",
             "What a request costs",
             "What does a request cost when there is nothing to wait for?",
@@ -146,10 +145,10 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 metric("allocations", "allocations for each request", "1", None),
             ],
         ),
-        subject(
+        info(
             "rate",
-            "At a rate that does not wait",
-            "Up to which rate does latency stay what it is at rest?",
+            "Latency at a fixed rate",
+            "Up to which rate does the latency stay low?",
             Some(("requests a second", "1/s", true)),
             vec![
                 metric(
@@ -168,14 +167,14 @@ pub(crate) fn subjects() -> Vec<Subject> {
                     "throughput",
                     "answers a second",
                     "1/s",
-                    limit("what is asked for", |x| x),
+                    limit("the request rate", |x| x),
                 ),
             ],
         ),
-        subject(
+        info(
             "straggler",
-            "One page that is late",
-            "When is there something to work with?",
+            "One slow page",
+            "When are results available?",
             None,
             vec![
                 metric(
@@ -192,42 +191,37 @@ pub(crate) fn subjects() -> Vec<Subject> {
                 ),
             ],
         ),
-        subject(
+        info(
             "cancel",
-            "Calling it off",
-            "How long until the server sees that nobody waits any more?",
+            "Cancelled requests",
+            "How long until the server sees the close?",
             None,
             vec![
                 metric("seen", "time until the server sees the close", "ms", None),
-                metric(
-                    "left",
-                    "descriptors that are left",
-                    "1",
-                    limit("none", |_| 0.0),
-                ),
+                metric("left", "descriptors left open", "1", limit("none", |_| 0.0)),
             ],
         ),
-        subject(
+        info(
             "lookup",
-            "A name that is looked up slowly",
-            "Does a slow look-up stop the loop?",
+            "A slow name look-up",
+            "Does a slow look-up stall the loop?",
             Some(("look-up's delay", "ms", true)),
             vec![gap(None)],
         ),
-        subject(
+        info(
             "timeline",
-            "Pages in time",
-            "When is each of twenty pages asked for, and when is it there?",
+            "Timeline of pages",
+            "When does each of twenty pages start and arrive?",
             Some(("page", "", false)),
             vec![
                 metric("begun", "begun", "ms", None),
                 metric("ended", "ended", "ms", None),
             ],
         ),
-        subject(
+        info(
             "heartbeat",
-            "A heart that beats",
-            "What does a blocking call look like from inside the loop?",
+            "A heartbeat",
+            "When do the ticks of a heartbeat occur during a blocking call?",
             Some(("time", "ms", false)),
             vec![metric("gap", "gap", "ms", None)],
         ),
@@ -271,12 +265,12 @@ impl Maker {
         });
     }
 
-    /// Rounds of contenders with these values, and the first again.
+    /// Adds nine rounds of contenders with these values, and a duplicate of the first one.
     fn rounds(&mut self, experiment: &str, metric: (&str, &str), x: f64, values: &[(String, f64)]) {
-        let again = (format!("{}{AGAIN}", values[0].0), values[0].1);
+        let duplicate = (format!("{}{DUPLICATE_SUFFIX}", values[0].0), values[0].1);
         for round in 0..9 {
             let slow = 1.0 + 0.05 * self.random.f64();
-            for (name, value) in values.iter().chain([&again]) {
+            for (name, value) in values.iter().chain([&duplicate]) {
                 let noise = 0.99 + 0.02 * self.random.f64();
                 self.row(experiment, name, x, round, metric, value * slow * noise);
             }
@@ -285,7 +279,7 @@ impl Maker {
 
     pub(crate) fn run(self) -> Run {
         let environment = [
-            ("cpu", "A processor that was made up"),
+            ("cpu", "A synthetic processor"),
             ("cores", "2"),
             ("memory", "4 GB"),
             ("system", "linux"),
@@ -325,7 +319,7 @@ fn owned(values: &[(&str, f64)]) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// All experiments but two, `session` and `large`, which are not measured.
+/// Returns records of all experiments except `session` and `large`.
 pub(crate) fn records() -> Run {
     let mut maker = Maker::new();
     const MS: &str = "ms";
@@ -390,13 +384,13 @@ pub(crate) fn records() -> Run {
 
     let mut blocking = Vec::new();
     for (runtime, idle) in [("tokio", 2.3), ("smol", 1.12), ("async-std", 1.14)] {
-        for (way, gap) in [
+        for (mode, gap) in [
             ("idle", idle),
             ("inline", 101.0),
             ("offloaded", idle * 1.01),
             ("async", idle * 1.05),
         ] {
-            blocking.push((format!("{runtime}: {way}"), gap));
+            blocking.push((format!("{runtime}: {mode}"), gap));
         }
     }
     maker.rounds("blocking", ("gap", MS), 0.0, &blocking);
@@ -484,7 +478,7 @@ pub(crate) fn records() -> Run {
         .iter()
         .map(|cell| {
             let (runtime, client) = parts(cell);
-            // One cell that is not the product of its two parts.
+            // One cell that is not the product of its two factors.
             let odd = if *cell == "async-std/surf" { 0.8 } else { 1.0 };
             ((*cell).to_owned(), 10.2 * runtime * client * odd)
         })
@@ -562,7 +556,7 @@ pub(crate) fn records() -> Run {
             ("first, hedged", 42.0),
         ]),
     );
-    let seen: Vec<(String, f64)> = CELLS
+    let close_times: Vec<(String, f64)> = CELLS
         .iter()
         .map(|cell| {
             (
@@ -571,7 +565,7 @@ pub(crate) fn records() -> Run {
             )
         })
         .collect();
-    maker.rounds("cancel", ("seen", MS), 0.0, &seen);
+    maker.rounds("cancel", ("seen", MS), 0.0, &close_times);
     let left: Vec<(String, f64)> = CELLS.iter().map(|cell| ((*cell).to_owned(), 0.0)).collect();
     maker.rounds("cancel", ("left", "1"), 0.0, &left);
 
@@ -586,7 +580,7 @@ pub(crate) fn records() -> Run {
             maker.row("timeline", name, x, 0, ("ended", MS), to);
         }
     }
-    for (name, hole) in [
+    for (name, stall) in [
         ("idle", 0.0),
         ("inline", 101.2),
         ("offloaded", 0.0),
@@ -595,14 +589,14 @@ pub(crate) fn records() -> Run {
         let mut time = 0.0;
         while time < 250.0 {
             let mut gap = 1.05 + 0.3 * maker.random.f64();
-            if time > 60.0 && time - gap < 60.2 && hole > 0.0 {
-                gap = hole;
+            if time > 60.0 && time - gap < 60.2 && stall > 0.0 {
+                gap = stall;
             }
             time += gap;
             maker.row("heartbeat", name, time, 0, ("gap", MS), gap);
         }
     }
-    // An experiment that this program has no definition of.
+    // An experiment without a definition.
     for x in [1.0, 2.0, 3.0] {
         maker.rounds(
             "later",
@@ -614,14 +608,14 @@ pub(crate) fn records() -> Run {
     maker.run()
 }
 
-/// What is defined and not measured.
-pub(crate) fn unmeasured() -> Vec<Subject> {
+/// Returns experiments that have a definition but no records.
+pub(crate) fn unmeasured() -> Vec<ExperimentInfo> {
     ["session", "large"]
         .map(|name| {
-            subject(
+            info(
                 name,
                 name,
-                "Not asked yet?",
+                "Not measured yet?",
                 None,
                 vec![metric("wall", "time", "us", None)],
             )

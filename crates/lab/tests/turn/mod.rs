@@ -1,12 +1,12 @@
-//! A turn of an experiment, in this process.
+//! Runs turns of an experiment in this process.
 
 use std::collections::BTreeMap;
 
 use inflight_lab::experiments;
-use inflight_lab::worker::{Ask, Setup};
+use inflight_lab::worker::{Parameters, WorkerConfig};
 use inflight_origin::Origin;
 
-/// The metrics of the second turn.
+/// Runs two turns and returns the metrics of the second one.
 pub(crate) fn metrics(
     experiment: &str,
     contender: &str,
@@ -14,14 +14,14 @@ pub(crate) fn metrics(
     iterations: u64,
 ) -> BTreeMap<String, f64> {
     let origin = Origin::start().unwrap();
-    let setup = Setup {
+    let config = WorkerConfig {
         experiment: experiment.to_owned(),
         contender: contender.to_owned(),
         origin: origin.url(""),
     };
-    let worker = experiments::find(experiment).unwrap().work.worker;
-    let mut turn = worker(&setup).unwrap();
-    let ask = Ask { x, iterations };
-    turn(ask).unwrap();
-    turn(ask).unwrap().metrics
+    let worker = experiments::find(experiment).unwrap().execution.worker;
+    let mut turn = worker(&config).unwrap();
+    let params = Parameters { x, iterations };
+    turn(params).unwrap();
+    turn(params).unwrap().metrics
 }

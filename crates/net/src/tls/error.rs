@@ -1,4 +1,4 @@
-//! rustls's errors as ours: one table.
+//! Conversion of rustls's errors to inflight's.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,31 +7,31 @@ use std::io;
 use inflight_core::{Error, TlsFault};
 use rustls::CertificateError;
 
-/// What [`Verifier`](super::verify::Verifier) found out about a certificate of an unknown issuer.
+/// The error with which [`Verifier`](super::verify::Verifier) marks a self-signed certificate.
 #[derive(Debug)]
 pub(crate) struct SelfSigned;
 
 impl fmt::Display for SelfSigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the certificate is its own issuer")
+        f.write_str("the certificate is self-signed")
     }
 }
 
 impl StdError for SelfSigned {}
 
-/// The verdict on an error of rustls's.
+/// Converts an error of rustls.
 pub fn verdict(error: rustls::Error) -> Error {
     Error::tls(fault(&error)).with_source(error)
 }
 
-/// The verdict on a handshake that failed. Whatever ended it, the connection could not be
-/// secured.
+/// Converts the error of a failed handshake. The result always has the kind
+/// [`Tls`](inflight_core::ErrorKind::Tls).
 pub fn handshake_error(error: io::Error) -> Error {
     find(&error).unwrap_or_else(|| {
         let kind = error.kind();
         let context = match kind {
-            io::ErrorKind::UnexpectedEof => "the server ended the handshake",
-            _ => "the handshake broke off",
+            io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake",
+            _ => "the connection failed during the handshake",
         };
         Error::tls(TlsFault::Other)
             .with_context(context)
@@ -39,7 +39,7 @@ pub fn handshake_error(error: io::Error) -> Error {
     })
 }
 
-/// The verdict on an error of rustls's in a chain of causes, if one is there.
+/// Converts the first error of rustls in the error's chain of sources, if there is one.
 pub fn find(error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut next = Some(error);
     while let Some(error) = next {

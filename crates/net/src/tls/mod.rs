@@ -1,11 +1,10 @@
-//! The TLS of inflight's clients: one rustls configuration and one verdict for all of them.
+//! TLS for inflight's clients: a shared rustls configuration and shared error kinds.
 //!
-//! [`Tls`] makes a configuration of rustls from the core's [`ClientOptions`], for the clients that
-//! bring no TLS of their own; [`verdict`], [`handshake_error`] and [`find`] give rustls's errors
-//! the kind that every client gives them. libcurl speaks through a rustls of its own: it is given
-//! the same [`roots`].
+//! [`Tls`] creates a rustls configuration from the core's [`ClientOptions`], for clients without their
+//! own TLS. [`verdict`], [`handshake_error`] and [`find`] convert rustls's errors, so every client reports
+//! the same kinds. libcurl uses its own build of rustls, with the same [`roots`].
 //!
-//! Cryptography is aws-lc-rs everywhere, which libcurl's rustls brings along in any case.
+//! The cryptography is aws-lc-rs, because libcurl's rustls depends on it in any case.
 
 mod error;
 mod verify;
@@ -21,10 +20,10 @@ use rustls::{ClientConfig, RootCertStore};
 pub use error::{find, handshake_error, verdict};
 pub use rustls;
 
-/// A client's TLS, as its options configure it.
+/// The TLS configuration of a client.
 ///
-/// The authorities that are compiled in are read when the first connection needs them, so that a
-/// session without `https` does not pay for them.
+/// The built-in root certificates are parsed when the first connection needs them, so a session without
+/// `https` does not pay for them.
 #[derive(Debug)]
 pub struct Tls {
     options: TlsOptions,
@@ -33,12 +32,13 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// The TLS of a client that speaks HTTP/1.1, and HTTP/2 if `http2` says so and the options do.
+    /// Returns the TLS configuration of a client that speaks HTTP/1.1. If `http2` is `true`, the
+    /// configuration offers the versions that the options select.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) when a certificate or a key among the
-    /// options cannot be read, or when they do not belong together.
+    /// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) if a certificate or a key among the
+    /// options cannot be read, or if they do not belong together.
     pub fn new(options: &ClientOptions, http2: bool) -> Result<Self, Error> {
         let protocols: &[&[u8]] = match options.versions {
             _ if !http2 => &[b"http/1.1"],
@@ -51,7 +51,7 @@ impl Tls {
             protocols: protocols.iter().map(|name| name.to_vec()).collect(),
             config: OnceLock::new(),
         };
-        // What the caller brought is checked now, so that a mistake does not wait for a request.
+        // Reports a mistake in the caller's certificates now and not at the first request.
         let brought = &tls.options;
         if !brought.extra_roots.is_empty() || brought.only_extra_roots || brought.identity.is_some()
         {
@@ -60,17 +60,17 @@ impl Tls {
         Ok(tls)
     }
 
-    /// The configuration.
+    /// Returns the rustls configuration.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), which has met them before.
+    /// The same as [`new`](Self::new), which has already checked the caller's certificates.
     pub fn config(&self) -> Result<Arc<ClientConfig>, Error> {
         if let Some(config) = self.config.get() {
             return Ok(config.clone());
         }
         let built = Arc::new(self.build()?);
-        // Another thread may have been faster: both are the same.
+        // If another thread was faster, its configuration is equal.
         Ok(self.config.get_or_init(|| built).clone())
     }
 
@@ -105,7 +105,7 @@ impl Tls {
         Ok(config)
     }
 
-    /// `None` where nothing is to be checked.
+    /// Returns `None` if the options accept every certificate.
     fn chain_verifier(
         &self,
         provider: &Arc<CryptoProvider>,
@@ -125,12 +125,12 @@ impl Tls {
         WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
             .build()
             .map(Some)
-            .map_err(|error| unreadable("there is no root certificate").with_source(error))
+            .map_err(|error| unreadable("no root certificate is configured").with_source(error))
     }
 }
 
-/// Every authority that the options trust, in DER: the ones that are compiled in, unless they are
-/// not wanted, and the caller's.
+/// Returns the root certificates that the options trust, in DER: the built-in ones, unless the options
+/// exclude them, and the caller's.
 pub fn roots(options: &TlsOptions) -> impl Iterator<Item = &[u8]> {
     let extra = options.extra_roots.iter().map(|root| root.der());
     let built_in = built_in(options).iter();
@@ -144,18 +144,18 @@ fn built_in(options: &TlsOptions) -> &'static [CertificateDer<'static>] {
     }
 }
 
-/// The name that a server's certificate has to be for: a host as a URL has it.
+/// Converts the host of a URL to the name that the server's certificate must have.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) when a certificate cannot be for it.
+/// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) if the host is neither a DNS name nor an IP address.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     ServerName::try_from(bare.to_owned())
-        .map_err(|error| unreadable("no certificate can be for this host").with_source(error))
+        .map_err(|error| unreadable("the host is not a valid certificate name").with_source(error))
 }
 
 fn unreadable(what: &'static str) -> Error {
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use inflight_core::{Certificate, ErrorKind};
 
-    /// One of the authorities that are compiled in, brought by the caller.
+    /// Returns a built-in root certificate, to be added as the caller's.
     fn brought() -> Certificate {
         Certificate::from_der(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].to_vec())
     }

@@ -1,4 +1,4 @@
-//! Checks a server's certificate: rustls's own way, with what the options leave out left out.
+//! Verifies a server's certificate with rustls, except for the checks that the options disable.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(crate) struct Verifier {
     /// `None` accepts every certificate.
     chain: Option<Arc<WebPkiServerVerifier>>,
     any_name: bool,
-    /// That the server has the certificate's key is checked in any case.
+    /// Always used, to check that the server has the certificate's key.
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -51,12 +51,12 @@ impl ServerCertVerifier for Verifier {
         let verified =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // The name is what rustls looks at last, when all else is well.
+            // rustls checks the name last, so all other checks have passed.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.any_name => Ok(ServerCertVerified::assertion()),
-            // rustls does not tell these apart. A certificate that signs others as well is of the
-            // other kind of error, if it is shown as a server's.
+            // rustls has no error of its own for a self-signed certificate. It returns `Other` if the
+            // certificate is a CA certificate, and `UnknownIssuer` otherwise.
             Err(Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::Other(_),
             )) if is_self_signed(end_entity) => Err(Error::InvalidCertificate(
@@ -89,7 +89,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a certificate names itself as its issuer.
+/// Returns `true` if the issuer of the certificate is its subject.
 fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     EndEntityCert::try_from(certificate)
         .is_ok_and(|certificate| certificate.issuer() == certificate.subject())

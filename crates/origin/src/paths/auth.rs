@@ -1,4 +1,4 @@
-//! Credentials.
+//! Paths that check credentials.
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ pub(super) async fn basic(Path(expected): Path<Pair>, call: Call) -> Response {
     checked(&expected, &call).unwrap_or_else(|| refused.into_response())
 }
 
-/// Does not say that credentials are wanted.
+/// Responds with 404 and not with 401 if the credentials are wrong.
 pub(super) async fn hidden_basic(Path(expected): Path<Pair>, call: Call) -> Response {
     checked(&expected, &call).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
 }
@@ -37,7 +37,7 @@ fn checked((user, password): &Pair, call: &Call) -> Option<Response> {
         .then(|| json(&value!({ "authenticated": true, "user": user })))
 }
 
-/// What follows the scheme, whose name is case-insensitive (RFC 9110, section 11.1).
+/// Returns what follows the scheme, whose name is case-insensitive (RFC 9110, section 11.1).
 fn credentials<'a>(call: &'a Call, scheme: &str) -> Option<&'a str> {
     let header = call.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (given, credentials) = header.split_once(' ')?;

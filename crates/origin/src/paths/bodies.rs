@@ -1,4 +1,4 @@
-//! Bodies by length, and bodies by the clock.
+//! Bodies of a given length, and bodies with pauses.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) async fn stream_bytes(Path(len): Path<u64>, call: Call) -> Result<Res
     Ok(answer(StatusCode::OK, BINARY, Body::new(body)))
 }
 
-/// `numbytes` asterisks over `duration` seconds, after `delay` seconds.
+/// Sends `numbytes` asterisks over `duration` seconds, after `delay` seconds.
 pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
     let len = at_most(MAX_DRIP, call.param_or("numbytes", 10)?)?;
     if len == 0 {
@@ -53,7 +53,7 @@ pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
             return None;
         }
         clock.sleep_until(start + pause.mul_f64(sent as f64)).await;
-        // By the clock and not by the byte: a pause may be shorter than a timer can be.
+        // Several bytes at once if a pause is shorter than a timer can measure.
         let due = clock
             .now()
             .saturating_duration_since(start)
@@ -67,8 +67,8 @@ pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-/// `chunks` chunks of `size` bytes with a pause after each but the last.
-pub(super) async fn slow(call: Call) -> Result<Response, Refusal> {
+/// Sends `chunks` chunks of `size` bytes with a pause after each but the last.
+pub(super) async fn slow_body(call: Call) -> Result<Response, Refusal> {
     let chunks: u64 = call.param_or("chunks", 10)?;
     let size: u64 = call.param_or("size", 10)?;
     let pause = Duration::from_millis(at_most(3_600_000, call.param_or("pause_ms", 100)?)?);
@@ -104,7 +104,7 @@ pub(super) async fn utf8(_: Call) -> Response {
     answer(StatusCode::OK, "text/html; charset=utf-8", TEXT)
 }
 
-/// The head and the first bytes of a body that never comes.
+/// Returns a head and the first bytes of a body that never continues.
 pub(super) fn unfinished() -> Response {
     let start = stream::once(async { Ok::<_, Infallible>(Bytes::from(payload::bytes(16, 0))) });
     let never = stream::pending();

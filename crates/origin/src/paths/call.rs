@@ -1,6 +1,7 @@
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -13,17 +14,24 @@ use http_body_util::{BodyExt, Limited};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use super::App;
+use crate::stats::Recorder;
 use crate::timer::Clock;
 
-/// The largest body a path reads into memory. `/upload` and `/echo` read any.
+/// The state that the handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) clock: Clock,
+}
+
+/// The largest body that a path reads into memory. `/upload` and `/echo` have no limit.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// When a request's head was received, and from whom.
+/// When a request's head was received, and from which peer.
 #[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) at: Instant,
-    pub(crate) from: Peer,
+pub(crate) struct RequestInfo {
+    pub(crate) received: Instant,
+    pub(crate) peer: Peer,
 }
 
 /// The other end of a connection.
@@ -33,13 +41,13 @@ pub(crate) struct Peer {
     pub(crate) tls: bool,
 }
 
-/// Marks a response that was delayed, with the instant it was due.
+/// Marks a delayed response with the time at which it was due.
 #[derive(Clone, Copy)]
-pub(crate) struct Due(pub(crate) Instant);
+pub(crate) struct DueTime(pub(crate) Instant);
 
-/// A request, read whole.
+/// A request with its whole body.
 ///
-/// Every path reads the body, wanted or not, so that the connection can carry another request after this one.
+/// Every path reads the body, even if it does not use it, so that the connection can be reused.
 pub(super) struct Call {
     pub(super) head: http::request::Parts,
     pub(super) body: Bytes,
@@ -47,7 +55,7 @@ pub(super) struct Call {
     pub(super) peer: IpAddr,
     pub(super) tls: bool,
     pub(super) clock: Clock,
-    arrived: Instant,
+    received: Instant,
 }
 
 impl FromRequest<App> for Call {
@@ -55,8 +63,8 @@ impl FromRequest<App> for Call {
 
     async fn from_request(request: Request, app: &App) -> Result<Call, Refusal> {
         let (head, body) = request.into_parts();
-        let Some(&Arrival { at, from }) = head.extensions.get() else {
-            return Err(Refusal::server("the request has no arrival"));
+        let Some(&RequestInfo { received, peer }) = head.extensions.get() else {
+            return Err(Refusal::server("the request has no request info"));
         };
         let body = Limited::new(body, BODY_LIMIT).collect().await;
         let body = body
@@ -66,13 +74,17 @@ impl FromRequest<App> for Call {
             .into_owned()
             .collect();
         Ok(Call {
-            // A delay begins once the whole request is here.
-            arrived: if body.is_empty() { at } else { app.clock.now() },
+            // A delay begins once the whole request was received.
+            received: if body.is_empty() {
+                received
+            } else {
+                app.clock.now()
+            },
             head,
             body,
             query,
-            peer: from.addr.ip(),
-            tls: from.tls,
+            peer: peer.addr.ip(),
+            tls: peer.tls,
             clock: app.clock.clone(),
         })
     }
@@ -83,13 +95,13 @@ impl Call {
         &self.head.headers
     }
 
-    /// The first query parameter of that name.
+    /// Returns the first query parameter of this name.
     pub(super) fn param(&self, name: &str) -> Option<&str> {
         let (_, value) = self.query.iter().find(|(key, _)| key == name)?;
         Some(value)
     }
 
-    /// The same, parsed, or else `default`.
+    /// Returns the first query parameter of this name, parsed, or else `default`.
     pub(super) fn param_or<T>(&self, name: &str, default: T) -> Result<T, Refusal>
     where
         T: FromStr<Err: Display>,
@@ -101,21 +113,22 @@ impl Call {
         })
     }
 
-    /// The same, in seconds.
+    /// Returns the first query parameter of this name as a duration in seconds, or else `default`.
     pub(super) fn seconds_or(&self, name: &str, default: f64) -> Result<Duration, Refusal> {
         seconds(name, self.param_or(name, default)?)
     }
 
-    /// Waits until `delay` after the request arrived, and has the lateness of `response` recorded.
+    /// Waits until `delay` after the request was received, and marks `response` so that its lateness is
+    /// recorded.
     pub(super) async fn after(&self, delay: Duration, mut response: Response) -> Response {
-        let due = self.arrived + delay;
+        let due = self.received + delay;
         self.clock.sleep_until(due).await;
-        response.extensions_mut().insert(Due(due));
+        response.extensions_mut().insert(DueTime(due));
         response
     }
 }
 
-/// A duration of at most an hour.
+/// Returns a duration of at most an hour.
 pub(super) fn seconds(name: &str, seconds: f64) -> Result<Duration, Refusal> {
     if (0.0..=3600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
@@ -126,7 +139,7 @@ pub(super) fn seconds(name: &str, seconds: f64) -> Result<Duration, Refusal> {
     }
 }
 
-/// A refusal that says why.
+/// An error response with its reason.
 #[derive(Debug)]
 pub(super) struct Refusal(StatusCode, String);
 

@@ -1,4 +1,4 @@
-//! Cookies, of which the origin remembers none: the client is to bring them again.
+//! Paths that set, delete and show cookies. The origin stores none of them.
 
 use axum::extract::Path;
 use axum::response::Response;
@@ -45,7 +45,7 @@ fn to_list(cookies: impl Iterator<Item = String>) -> Result<Response, Refusal> {
     let mut response = found(StatusCode::FOUND, "/cookies")?;
     for cookie in cookies {
         let cookie = HeaderValue::from_bytes(cookie.as_bytes())
-            .map_err(|_| Refusal::bad("this cookie cannot stand in a header"))?;
+            .map_err(|_| Refusal::bad("this cookie is not allowed in a header"))?;
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)

@@ -1,4 +1,4 @@
-//! Answers that come at a set time.
+//! Responses after a delay.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::payload;
 const MAX_SECONDS: f64 = 10.0;
 
 pub(super) async fn seconds(Path(seconds): Path<f64>, call: Call) -> Result<Response, Refusal> {
-    // Not `min`, which would make ten of what is not a number.
+    // Not `min`, which would turn NaN into ten.
     let seconds = if seconds > MAX_SECONDS {
         MAX_SECONDS
     } else {
@@ -41,7 +41,7 @@ pub(super) async fn page(Path(n): Path<u64>, call: Call) -> Result<Response, Ref
 
 fn checked(millis: u64) -> Result<Duration, Refusal> {
     if millis > 3_600_000 {
-        return Err(Refusal::bad(format!("{millis} ms are more than an hour")));
+        return Err(Refusal::bad(format!("{millis} ms is more than an hour")));
     }
     Ok(Duration::from_millis(millis))
 }

@@ -1,4 +1,4 @@
-//! Compressed answers, in a coding that the client may not have asked for.
+//! Compressed responses, in a coding that the client may not accept.
 
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ use super::call::{Call, Refusal, answer};
 use super::inspect::headers_of;
 use crate::payload;
 
-/// The most of `/coded`: it is made in memory.
+/// The largest body of `/coded`, which is made in memory.
 const MAX_CODED: usize = 64 << 20;
 
 pub(super) async fn gzip(call: Call) -> Result<Response, Refusal> {
@@ -35,7 +35,7 @@ pub(super) async fn zstd(call: Call) -> Result<Response, Refusal> {
     shown(&call, Coding::Zstd, "zstd")
 }
 
-/// `len` bytes in a coding: those of `/bytes` with a seed, zeros without.
+/// Returns `len` bytes in a coding: those of `/bytes` with a seed, zeros without.
 pub(super) async fn coded(
     Path((coding, len)): Path<(String, usize)>,
     call: Call,
@@ -55,7 +55,7 @@ pub(super) async fn coded(
 enum Coding {
     Gzip,
     Zlib,
-    /// Deflate without zlib's frame, as some servers take the name `deflate`.
+    /// Deflate without zlib's frame, which some servers send as `deflate`.
     Bare,
     Brotli,
     Zstd,
@@ -69,11 +69,15 @@ impl Coding {
             "bare-deflate" => Coding::Bare,
             "br" => Coding::Brotli,
             "zstd" => Coding::Zstd,
-            _ => return Err(Refusal::bad(format!("{name} is no coding of this server"))),
+            _ => {
+                return Err(Refusal::bad(format!(
+                    "this server does not support the coding {name}"
+                )));
+            }
         })
     }
 
-    /// As `Content-Encoding` has it. `deflate` is the zlib format (RFC 9110, section 8.4.1.2).
+    /// Returns the name in `Content-Encoding`. `deflate` is the zlib format (RFC 9110, section 8.4.1.2).
     fn name(self) -> &'static str {
         match self {
             Coding::Gzip => "gzip",
@@ -103,7 +107,7 @@ impl Coding {
             }
             Coding::Brotli => {
                 let mut encoded = Vec::new();
-                // The default takes seconds for a MiB.
+                // The default quality takes seconds for a MiB.
                 let quick = BrotliEncoderParams {
                     quality: 3,
                     ..Default::default()

@@ -1,4 +1,4 @@
-//! Faults that HTTP can express. For the others there is [`script`](crate::script).
+//! Faults within HTTP. For other faults, see [`script`](crate::script).
 
 use std::collections::{HashMap, VecDeque};
 use std::future;
@@ -10,15 +10,14 @@ use axum::routing::any;
 use http::StatusCode;
 use serde_json::json as value;
 
-use super::App;
 use super::bodies;
-use super::call::{Call, Refusal, json};
+use super::call::{App, Call, Refusal, json};
 
-/// Ids remembered. The oldest is forgotten first, and then fails anew.
+/// How many ids are remembered. The oldest is dropped first, and then fails again.
 const MAX_IDS: usize = 4096;
 const MAX_ID_LEN: usize = 256;
 
-/// How often each id was asked for.
+/// How often each id was requested.
 #[derive(Default)]
 struct Attempts {
     counts: HashMap<String, u64>,
@@ -42,7 +41,7 @@ impl Attempts {
     }
 }
 
-/// The route of `/flaky`, with what it remembers.
+/// Returns the route of `/flaky` with its counts.
 pub(super) fn flaky() -> Router<App> {
     let attempts = Arc::new(Mutex::new(Attempts::default()));
     let handler = async move |call: Call| -> Result<Response, Refusal> {
@@ -64,7 +63,7 @@ pub(super) fn flaky() -> Router<App> {
     Router::new().route("/flaky", any(handler))
 }
 
-/// Ends when hyper, seeing the client gone, drops it.
+/// Never responds. hyper drops the future when the client disconnects.
 pub(super) async fn hang(_: Call) -> Response {
     future::pending().await
 }
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forgets_the_oldest_id_first() {
+    fn the_oldest_id_is_dropped_first() {
         let mut attempts = Attempts::default();
         for id in 0..=MAX_IDS {
             assert_eq!(attempts.count(&id.to_string()), 1);

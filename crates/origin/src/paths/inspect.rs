@@ -1,4 +1,4 @@
-//! Paths that show the request.
+//! Paths that echo the request as JSON.
 
 use axum::extract::{FromRequest, Multipart};
 use axum::response::Response;
@@ -43,7 +43,7 @@ pub(super) async fn user_agent(call: Call) -> Response {
     json(&value!({ "user-agent": agent.map(|agent| latin1(agent.as_bytes())) }))
 }
 
-/// What `/post` answers.
+/// Returns what `/post` responds with.
 pub(super) async fn echo(call: &Call) -> Result<Map<String, Value>, Refusal> {
     let content = Content::of(call).await?;
     Ok(Map::from_iter([
@@ -63,7 +63,8 @@ fn args(call: &Call) -> Value {
     grouped(pairs.map(|(name, value)| (name.clone(), Value::from(value.as_str()))))
 }
 
-/// The headers as httpbin shows them: names in title case, repeated ones joined, bytes read as Latin-1.
+/// Returns the headers as httpbin shows them: names in title case, repeated ones joined, bytes read as
+/// Latin-1.
 pub(super) fn headers_of(headers: &HeaderMap) -> Value {
     let fields = headers.keys().map(|name| {
         let values: Vec<String> = headers
@@ -76,7 +77,7 @@ pub(super) fn headers_of(headers: &HeaderMap) -> Value {
     Value::Object(fields.collect())
 }
 
-/// `http://`, the host the client asked for, path and query.
+/// Returns the request's URL: scheme, host, path and query.
 fn url(call: &Call) -> String {
     base(call)
         + call
@@ -86,17 +87,17 @@ fn url(call: &Call) -> String {
             .map_or("/", |path| path.as_str())
 }
 
-/// The part of [`url`] before the path.
+/// Returns the part of [`url`] before the path.
 pub(super) fn base(call: &Call) -> String {
     let host = call.headers().get(HOST).map(|host| latin1(host.as_bytes()));
-    // Over HTTP/2 the target itself says it.
+    // Over HTTP/2 the target itself has the authority.
     let authority = || call.head.uri.authority().map(ToString::to_string);
     let host = host.or_else(authority);
     let scheme = if call.tls { "https" } else { "http" };
     format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
 }
 
-/// The four ways in which httpbin shows a body.
+/// The four fields in which httpbin shows a body.
 struct Content {
     data: Value,
     form: Value,
@@ -131,7 +132,7 @@ impl Content {
     }
 }
 
-/// The fields and the files of a multipart form.
+/// Returns the fields and the files of a multipart form.
 async fn parts(call: &Call) -> Result<(Value, Value), Refusal> {
     let bad = |error: &dyn std::fmt::Display| Refusal::bad(format!("multipart: {error}"));
     let mut request = Request::new(call.body.clone().into());
@@ -155,7 +156,8 @@ async fn parts(call: &Call) -> Result<(Value, Value), Refusal> {
     Ok((grouped(form.into_iter()), grouped(files.into_iter())))
 }
 
-/// An object in which a name that comes once has its value, and one that comes again a list of them.
+/// Returns an object in which a name that occurs once has its value, and a repeated name the list of its
+/// values.
 pub(super) fn grouped(pairs: impl Iterator<Item = (String, Value)>) -> Value {
     let mut lists: Map<String, Value> = Map::new();
     for (name, value) in pairs {
@@ -176,7 +178,7 @@ pub(super) fn grouped(pairs: impl Iterator<Item = (String, Value)>) -> Value {
     Value::Object(lists)
 }
 
-/// The bytes as text, or as a `data:` URL if they are not UTF-8.
+/// Returns the bytes as text, or as a `data:` URL if they are not UTF-8.
 fn readable(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),

@@ -1,4 +1,4 @@
-//! The paths: a file per family, and the table of them all.
+//! The paths of the origin: one file per group, and the router.
 
 mod auth;
 mod bodies;
@@ -13,25 +13,21 @@ mod redirects;
 mod statuses;
 mod uploads;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{any, delete, get, patch, post, put};
 use http::StatusCode;
 
-use crate::stats::Recorder;
-use crate::timer::Clock;
-pub(crate) use call::{Arrival, Due, Peer};
+pub(crate) use call::{App, DueTime, Peer, RequestInfo};
 use call::{Call, json, text};
 
 const INDEX: &str = "\
 A local origin, shaped like httpbin.
 
-As httpbin has them:
+Paths of httpbin:
 /get /post /put /patch /delete      the request, echoed as JSON
-/anything /anything/{...}           the same, any method
+/anything /anything/{...}           the request, echoed as JSON; any method
 /headers /ip /user-agent            a part of it
 /status/{code}                      any final status, any method
 /delay/{seconds}                    echoes after a delay of at most 10 seconds
@@ -40,37 +36,30 @@ As httpbin has them:
 /drip?numbytes=&duration=&delay=&code=
 /redirect/{n} /relative-redirect/{n} /absolute-redirect/{n}
 /redirect-to?url=&status_code=
-/gzip /deflate /brotli              a compressed answer, whatever was accepted
+/gzip /deflate /brotli              a compressed response, whatever Accept-Encoding has
 /cookies /cookies/set?k=v /cookies/set/{k}/{v} /cookies/delete?k
 /basic-auth/{user}/{passwd} /hidden-basic-auth/{user}/{passwd} /bearer
 /encoding/utf8                      a page in many scripts
-/response-headers?name=value        answers with these headers
+/response-headers?name=value        a response with these headers
 
-Its own:
-/zstd                               as /gzip
+More paths:
+/zstd                               a compressed response, as /gzip
 /coded/{coding}/{n}?seed=           n bytes in gzip, deflate, bare-deflate, br or zstd: zeros without a seed
-/delay-ms/{n}                       a small answer after n milliseconds
+/delay-ms/{n}                       a small response after n milliseconds
 /page/{n}?delay_ms=                 a small HTML page
 /flaky?fail=N&id=                   503 to the first N requests with that id, then 200
 /echo                               POST: the body, chunk by chunk as it arrives
 /upload                             any method: the length and SHA-256 of the body
 /echo-headers-raw                   every header as [name, hex of its bytes]
-/raw-header?name=X-Raw&hex=         answers with a header of these bytes; both may be repeated
+/raw-header?name=X-Raw&hex=         a response with a header of these bytes; both may be repeated
 /slow-body?chunks=&size=&pause_ms=  a chunked body with pauses
-/hang                               no answer
+/hang                               no response
 /hang-body                          a head, a few bytes of the body, and no more
-/stats                              what was counted; POST /stats/reset starts again
+/stats                              the counts; POST /stats/reset resets them
 ";
 
-/// What the handlers share.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) recorder: Arc<Recorder>,
-    pub(crate) clock: Clock,
-}
-
-/// Whether a request for this path is left out of the counts.
-pub(crate) fn asks_for_stats(path: &str) -> bool {
+/// Returns whether requests for this path are excluded from the counts.
+pub(crate) fn is_stats_path(path: &str) -> bool {
     matches!(path, "/stats" | "/stats/reset")
 }
 
@@ -94,7 +83,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/bytes/{n}", get(bodies::bytes))
         .route("/stream-bytes/{n}", get(bodies::stream_bytes))
         .route("/drip", get(bodies::drip))
-        .route("/slow-body", get(bodies::slow))
+        .route("/slow-body", get(bodies::slow_body))
         .route("/encoding/utf8", get(bodies::utf8))
         .route("/redirect/{n}", get(redirects::redirect))
         .route("/relative-redirect/{n}", get(redirects::relative))

@@ -1,4 +1,4 @@
-//! Headers to the letter.
+//! Paths with exact control over header bytes.
 
 use axum::response::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
@@ -8,10 +8,10 @@ use serde_json::{Value, json as value};
 use super::call::{Call, Refusal, json, text};
 use super::inspect::{grouped, latin1, title};
 
-/// Answers with the headers the query names, and shows them in the body.
+/// Responds with the headers in the query, and shows them in the body.
 pub(super) async fn response_headers(call: Call) -> Result<Response, Refusal> {
     let mut response = json("");
-    // The first of a name replaces what is there, so that `Content-Type` can be chosen.
+    // The first value of a name replaces the default, so that `Content-Type` can be chosen.
     let mut seen = Vec::new();
     for (name, value) in &call.query {
         let (name, value) = field(name, value.as_bytes())?;
@@ -22,7 +22,7 @@ pub(super) async fn response_headers(call: Call) -> Result<Response, Refusal> {
             seen.push(name);
         }
     }
-    // The body shows its own length, which depends on it: it settles after a step or two.
+    // The body contains its own length, so it is made again until the length no longer changes.
     let mut body = Vec::new();
     loop {
         let len = body.len();
@@ -40,8 +40,8 @@ pub(super) async fn response_headers(call: Call) -> Result<Response, Refusal> {
     }
 }
 
-/// Every field of the request as the pair of its name, in lower case, and its bytes in hex. Fields of one name are in
-/// the order they came in.
+/// Responds with every field of the request as a pair of its name in lower case and its bytes in hex.
+/// Fields of the same name keep their order.
 pub(super) async fn echo_headers(call: Call) -> Response {
     let fields: Vec<[String; 2]> = call
         .headers()
@@ -51,7 +51,7 @@ pub(super) async fn echo_headers(call: Call) -> Response {
     json(&value!({ "headers": fields }))
 }
 
-/// A field for every `hex`, of the name that was last given.
+/// Responds with a field for every `hex`, named by the last `name` before it.
 pub(super) async fn raw_header(call: Call) -> Result<Response, Refusal> {
     let mut response = text(StatusCode::OK, "see the headers\n");
     let mut current = "X-Raw";
@@ -70,7 +70,7 @@ pub(super) async fn raw_header(call: Call) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-/// A field that does not change where the message ends: that is for a script to get wrong.
+/// Returns a field, unless it would change where the message ends. Use a script for such faults.
 fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Refusal> {
     let framing = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
     let known = HeaderName::from_bytes(name.as_bytes())
@@ -78,7 +78,7 @@ fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Refusal>
         .filter(|name| !framing.contains(name))
         .ok_or_else(|| Refusal::bad(format!("{name:?} is not a header this path sends")))?;
     let value = HeaderValue::from_bytes(value)
-        .map_err(|_| Refusal::bad(format!("{name}: these bytes cannot stand in a header")))?;
+        .map_err(|_| Refusal::bad(format!("{name}: these bytes are not allowed in a header")))?;
     Ok((known, value))
 }
 

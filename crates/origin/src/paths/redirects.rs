@@ -45,7 +45,7 @@ fn to_absolute(n: u64, call: &Call) -> Result<Response, Refusal> {
     found(StatusCode::FOUND, &url)
 }
 
-/// Where the `n`th redirect from the end leads: the last one to `/get`.
+/// Returns the target of the `n`th redirect from the end. The last one leads to `/get`.
 fn next(n: u64, path: &str) -> Result<String, Refusal> {
     match n {
         0 => Err(Refusal::bad("at least one redirect is needed")),
@@ -56,6 +56,6 @@ fn next(n: u64, path: &str) -> Result<String, Refusal> {
 
 pub(super) fn found(status: StatusCode, url: &str) -> Result<Response, Refusal> {
     let location = HeaderValue::from_bytes(url.as_bytes())
-        .map_err(|_| Refusal::bad("the URL cannot stand in a header"))?;
+        .map_err(|_| Refusal::bad("the URL is not allowed in a header"))?;
     Ok((status, [(LOCATION, location)]).into_response())
 }

@@ -1,4 +1,4 @@
-//! `/status/{code}`.
+//! The path `/status/{code}`.
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::call::{Call, Refusal};
 
-/// The realm httpbin names.
+/// The challenge of httpbin.
 pub(super) const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"Fake Realm\"");
 
 pub(super) async fn status(Path(code): Path<u16>, _: Call) -> Result<Response, Refusal> {
@@ -25,7 +25,7 @@ pub(super) async fn status(Path(code): Path<u16>, _: Call) -> Result<Response, R
     Ok(response)
 }
 
-/// A status that ends an exchange, unlike 1xx (RFC 9110, section 15.2).
+/// Returns a status that ends an exchange, unlike 1xx (RFC 9110, section 15.2).
 pub(super) fn final_status(code: u16) -> Result<StatusCode, Refusal> {
     StatusCode::from_u16(code)
         .ok()

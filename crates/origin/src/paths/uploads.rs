@@ -1,4 +1,4 @@
-//! Bodies that come from the client, of any length: nothing here holds more than a chunk.
+//! Paths that read a body of any length and keep at most one chunk in memory.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::call::{Refusal, answer, json};
 use super::raw::to_hex;
 
-/// The request's body is the response's: a chunk goes back as soon as it comes.
+/// Responds with the request's body, and sends each chunk back as soon as it arrives.
 pub(super) async fn echo(request: Request) -> Response {
     answer(
         StatusCode::OK,
@@ -25,7 +25,7 @@ pub(super) async fn upload(request: Request) -> Result<Response, Refusal> {
     let (head, mut body): (_, Body) = request.into_parts();
     let text = |name| head.headers.get(name)?.to_str().ok();
     let chunked = text(TRANSFER_ENCODING).is_some_and(|coding| coding.contains("chunked"));
-    let promised: Option<u64> = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let declared: Option<u64> = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
 
     let mut digest = Sha256::new();
     let mut len = 0;
@@ -40,6 +40,6 @@ pub(super) async fn upload(request: Request) -> Result<Response, Refusal> {
         "bytes": len,
         "sha256": to_hex(&digest.finalize()),
         "chunked": chunked,
-        "content_length": promised,
+        "content_length": declared,
     })))
 }

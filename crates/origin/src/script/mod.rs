@@ -1,7 +1,7 @@
-//! Servers that do what no well-behaved server does.
+//! Servers that misbehave.
 //!
-//! A [`Script`] is what happens on one connection, step by step; a [`Scripted`] server plays one on each. It knows
-//! nothing of HTTP but where a request ends, so it can break any rule.
+//! A [`Script`] lists what happens on one connection, step by step. A [`Scripted`] server plays a script
+//! on each connection. It only parses where a request ends, so it can break every other rule of HTTP.
 //!
 //! ```
 //! use inflight_origin::script::{Script, Scripted};
@@ -21,7 +21,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! For connections that do not come about there are [`refused`] and [`Scripted::unaccepting`].
+//! For connections that fail or hang, see [`refused`] and [`Scripted::unaccepting`].
 
 mod play;
 mod request;
@@ -35,57 +35,59 @@ pub use request::Recorded;
 pub use server::Scripted;
 pub use unreachable::{Unaccepting, refused};
 
-/// What a [`Scripted`] server does on a connection. After the last step it closes.
+/// The steps of a [`Scripted`] server on a connection. After the last step the server closes the connection.
 ///
-/// Made by its methods, one per [`Step`], in the order they are to happen.
+/// Call the methods in the order of the steps. There is one method for each [`Step`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script(pub Vec<Step>);
 
 /// A step of a [`Script`].
 ///
-/// A script ends early when the peer closes while a step reads or writes, and when a request has no form that would
-/// tell where it ends.
+/// A script ends early when the peer closes the connection while a step reads or writes, and when a
+/// request does not show where it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
     /// Reads a request with its body, by `Content-Length` or chunks, and records it.
     ReadRequest,
-    /// Reads the head of a request and records it, with no body so far.
+    /// Reads the head of a request and records it without a body.
     ReadHead,
-    /// Reads the body of the last head and adds it to the record.
+    /// Reads the body of the last recorded head and adds it to the record.
     ReadBody,
     /// Sends these bytes.
     Send(Bytes),
-    /// Sends these bytes some at a time.
+    /// Sends these bytes a few at a time.
     SendSlowly {
         /// The bytes.
         bytes: Bytes,
-        /// How many at a time; at least one.
+        /// How many bytes at a time, at least one.
         each: usize,
-        /// How long to wait after each time.
+        /// How long to wait after each write.
         pause: Duration,
     },
-    /// Waits, and reads nothing meanwhile: a peer that sends enough is held up.
+    /// Waits without reading, so that a peer that sends enough is blocked.
     Pause(Duration),
     /// Ends the connection with a reset (RST).
     ///
-    /// A reset overtakes: what was sent just before may never be read. If it must be, let the peer answer it first.
+    /// The peer may not receive bytes that were sent just before the reset. To be sure that it does,
+    /// wait for its next request first.
     Reset,
-    /// Ends the connection in order (FIN).
+    /// Closes the connection (FIN).
     ///
-    /// What has arrived by now is read first, for the kernel sends a reset if something is left. It also does when
-    /// something arrives later.
+    /// Bytes that have arrived are read first, because the kernel sends a reset if unread bytes are
+    /// left. It also sends a reset when more bytes arrive later.
     Close,
-    /// Sends the end of the stream (FIN) and stays open for reading.
+    /// Closes the writing half (FIN) and keeps reading.
     ShutdownWrite,
     /// Reads and discards until the peer closes, which ends the script.
     Hang,
-    /// The same for at most this long; then the script goes on, and what was read is there for its next step.
+    /// Reads until the peer closes, which ends the script, for at most this long. After that the script
+    /// continues, and its next step gets the bytes that were read.
     AwaitClose(Duration),
 }
 
 impl Script {
-    /// A script of no steps: it closes at once.
+    /// Creates a script without steps, which closes the connection at once.
     #[must_use]
     pub fn new() -> Script {
         Script::default()

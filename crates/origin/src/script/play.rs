@@ -7,14 +7,19 @@ use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 
 use super::request::{Framing, Recorded};
-use super::server::Shared;
+use super::server::SharedState;
 use super::{Script, Step};
 
-/// A head or a line longer than this is no request.
+/// The longest head or line that is accepted as part of a request.
 const MAX_HEAD: usize = 1 << 20;
 
-/// Plays `script` on a connection, and closes it.
-pub(super) fn play(script: Script, stream: Arc<TcpStream>, connection: usize, shared: &Shared) {
+/// Plays `script` on a connection, and closes the connection.
+pub(super) fn play(
+    script: Script,
+    stream: Arc<TcpStream>,
+    connection: usize,
+    shared: &SharedState,
+) {
     let mut player = Player {
         stream,
         connection,
@@ -24,38 +29,38 @@ pub(super) fn play(script: Script, stream: Arc<TcpStream>, connection: usize, sh
     };
     let ended = script.0.into_iter().try_for_each(|step| player.step(step));
     match ended {
-        Ok(()) => player.take_leave(),
-        Err(End::Left) => shared.peer_closed(connection),
-        Err(End::Over) => {}
+        Ok(()) => player.discard_received(),
+        Err(StopReason::PeerClosed) => shared.peer_closed(connection),
+        Err(StopReason::Finished) => {}
     }
 }
 
 struct Player<'a> {
     stream: Arc<TcpStream>,
     connection: usize,
-    shared: &'a Shared,
-    /// Received, and not yet part of a request.
+    shared: &'a SharedState,
+    /// Bytes that were received and not used yet.
     unread: BytesMut,
-    /// The last request's place among the recorded, and how its body ends.
+    /// The index of the last recorded request, and its framing.
     last: Option<(usize, Framing)>,
 }
 
 /// Why a script ends before its last step.
-enum End {
+enum StopReason {
     /// The peer closed or reset the connection.
-    Left,
-    /// The script ended the connection, or cannot go on, or the server stops.
-    Over,
+    PeerClosed,
+    /// The script ended the connection, or cannot continue, or the server stops.
+    Finished,
 }
 
-impl From<io::Error> for End {
-    fn from(_: io::Error) -> End {
-        End::Left
+impl From<io::Error> for StopReason {
+    fn from(_: io::Error) -> StopReason {
+        StopReason::PeerClosed
     }
 }
 
 impl Player<'_> {
-    fn step(&mut self, step: Step) -> Result<(), End> {
+    fn step(&mut self, step: Step) -> Result<(), StopReason> {
         match step {
             Step::ReadRequest => {
                 let (mut request, framing) = self.read_head()?;
@@ -68,9 +73,9 @@ impl Player<'_> {
                 self.last = Some((self.shared.record(request), framing));
             }
             Step::ReadBody => {
-                if let Some((place, framing)) = self.last.take() {
+                if let Some((index, framing)) = self.last.take() {
                     let body = self.read_body(framing)?;
-                    self.shared.add_body(place, body);
+                    self.shared.add_body(index, body);
                 }
             }
             Step::Send(bytes) => (&*self.stream).write_all(&bytes)?,
@@ -82,13 +87,13 @@ impl Player<'_> {
             }
             Step::Pause(pause) => self.pause(pause)?,
             Step::Reset => {
-                // Closing with no time to linger is how a socket is told to reset.
+                // Closing a socket with a linger time of zero sends a reset.
                 SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO))?;
-                return Err(End::Over);
+                return Err(StopReason::Finished);
             }
             Step::Close => {
-                self.take_leave();
-                return Err(End::Over);
+                self.discard_received();
+                return Err(StopReason::Finished);
             }
             Step::ShutdownWrite => self.stream.shutdown(Shutdown::Write)?,
             Step::Hang => loop {
@@ -100,12 +105,16 @@ impl Player<'_> {
         Ok(())
     }
 
-    fn pause(&self, pause: Duration) -> Result<(), End> {
+    fn pause(&self, pause: Duration) -> Result<(), StopReason> {
         let stopping = self.shared.sleep(pause);
-        if stopping { Err(End::Over) } else { Ok(()) }
+        if stopping {
+            Err(StopReason::Finished)
+        } else {
+            Ok(())
+        }
     }
 
-    fn await_close(&mut self, at_most: Duration) -> Result<(), End> {
+    fn await_close(&mut self, at_most: Duration) -> Result<(), StopReason> {
         let start = Instant::now();
         let result = loop {
             let left = at_most.saturating_sub(start.elapsed());
@@ -117,7 +126,7 @@ impl Player<'_> {
                 // `WouldBlock` on Unix, `TimedOut` on Windows.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Ok(0) | Err(_) => break Err(End::Left),
+                Ok(0) | Err(_) => break Err(StopReason::PeerClosed),
                 Ok(_) => {}
             }
         };
@@ -125,8 +134,8 @@ impl Player<'_> {
         result
     }
 
-    /// Reads what has arrived and forgets it, so that closing is no reset.
-    fn take_leave(&mut self) {
+    /// Reads and discards the bytes that have arrived, so that closing sends no reset.
+    fn discard_received(&mut self) {
         if self.stream.set_nonblocking(true).is_ok() {
             while matches!(self.receive(), Ok(n) if n > 0) {
                 self.unread.clear();
@@ -134,21 +143,21 @@ impl Player<'_> {
         }
     }
 
-    fn read_head(&mut self) -> Result<(Recorded, Framing), End> {
+    fn read_head(&mut self) -> Result<(Recorded, Framing), StopReason> {
         let head = self.read_until(b"\r\n\r\n")?;
         let request = Recorded::parse(self.connection, head);
-        let framing = request.framing().ok_or(End::Over)?;
+        let framing = request.framing().ok_or(StopReason::Finished)?;
         Ok((request, framing))
     }
 
-    fn read_body(&mut self, framing: Framing) -> Result<Bytes, End> {
+    fn read_body(&mut self, framing: Framing) -> Result<Bytes, StopReason> {
         match framing {
             Framing::Length(len) => self.read_exact(len),
             Framing::Chunked => {
                 let mut body = BytesMut::new();
                 loop {
                     let line = self.read_until(b"\r\n")?;
-                    let size = chunk_size(&line).ok_or(End::Over)?;
+                    let size = chunk_size(&line).ok_or(StopReason::Finished)?;
                     if size == 0 {
                         // Trailers, down to the empty line.
                         while self.read_until(b"\r\n")?.len() > 2 {}
@@ -161,8 +170,8 @@ impl Player<'_> {
         }
     }
 
-    /// Everything up to and with `end`.
-    fn read_until(&mut self, end: &[u8]) -> Result<Bytes, End> {
+    /// Reads up to and including `end`.
+    fn read_until(&mut self, end: &[u8]) -> Result<Bytes, StopReason> {
         let mut searched = 0;
         loop {
             let found = self.unread[searched..]
@@ -172,23 +181,23 @@ impl Player<'_> {
                 return Ok(self.unread.split_to(searched + at + end.len()).freeze());
             }
             if self.unread.len() > MAX_HEAD {
-                return Err(End::Over);
+                return Err(StopReason::Finished);
             }
             searched = self.unread.len().saturating_sub(end.len() - 1);
             self.fill()?;
         }
     }
 
-    fn read_exact(&mut self, len: usize) -> Result<Bytes, End> {
+    fn read_exact(&mut self, len: usize) -> Result<Bytes, StopReason> {
         while self.unread.len() < len {
             self.fill()?;
         }
         Ok(self.unread.split_to(len).freeze())
     }
 
-    fn fill(&mut self) -> Result<(), End> {
+    fn fill(&mut self) -> Result<(), StopReason> {
         match self.receive()? {
-            0 => Err(End::Left),
+            0 => Err(StopReason::PeerClosed),
             _ => Ok(()),
         }
     }
@@ -206,7 +215,7 @@ impl Player<'_> {
     }
 }
 
-/// The size in a chunk's first line, extensions apart.
+/// Returns the size in a chunk's first line, without extensions.
 fn chunk_size(line: &[u8]) -> Option<usize> {
     let digits = line.split(|&byte| byte == b';').next()?;
     usize::from_str_radix(std::str::from_utf8(digits).ok()?.trim(), 16).ok()

@@ -1,25 +1,25 @@
 use bytes::Bytes;
 
-/// A request that a [`Scripted`](super::Scripted) server read.
+/// A request that a [`Scripted`](super::Scripted) server has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recorded {
-    /// Which connection it came on, from 0 in the order of accepting.
+    /// The number of the connection, from 0 in the order of accepting.
     pub connection: usize,
-    /// The head as it came, with the empty line.
+    /// The head as received, including the empty line.
     pub head: Bytes,
     /// The method.
     pub method: String,
-    /// The target, as it came.
+    /// The target, as received.
     pub target: String,
-    /// The fields in order, names as they came, values without the space around them.
+    /// The fields in order, with names as received and values without surrounding whitespace.
     pub headers: Vec<(String, Bytes)>,
-    /// The body without its framing; empty as long as it has not been read whole.
+    /// The body without its framing. Empty until it has been read completely.
     pub body: Bytes,
 }
 
 impl Recorded {
-    /// The first value of a field, its name in any case.
+    /// Returns the first value of a field. The name is case-insensitive.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let (_, value) = self
@@ -29,7 +29,8 @@ impl Recorded {
         Some(value)
     }
 
-    /// Reads a head, which ends with its empty line. What is not UTF-8 in a name or the first line is replaced.
+    /// Parses a head, which ends with its empty line. Bytes of a name or the first line that are not
+    /// UTF-8 are replaced.
     pub(super) fn parse(connection: usize, head: Bytes) -> Recorded {
         let mut lines = head.split(|&byte| byte == b'\n');
         let first = String::from_utf8_lossy(lines.next().unwrap_or(b"")).into_owned();
@@ -51,7 +52,7 @@ impl Recorded {
         }
     }
 
-    /// How its body ends (RFC 9112, section 6.3), or nothing when it does not say so in a way one can follow.
+    /// Returns how the body ends (RFC 9112, section 6.3). `None` if the head is not valid in this respect.
     pub(super) fn framing(&self) -> Option<Framing> {
         if let Some(coding) = self.header("transfer-encoding") {
             let chunked = coding.to_ascii_lowercase().ends_with(b"chunked");

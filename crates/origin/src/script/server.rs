@@ -10,25 +10,26 @@ use super::play::play;
 use super::{Recorded, Script, Unaccepting};
 use crate::listen::{BACKLOG, listen};
 
-/// A server on a free port of `127.0.0.1` that plays a [`Script`] on each connection, in a thread of its own.
+/// A server on a free port of `127.0.0.1` that plays a [`Script`] on each connection, each on its own thread.
 ///
-/// It ends when dropped: connections are cut, and dropping blocks until the threads have ended.
+/// Dropping it closes its connections and blocks until its threads have ended.
 pub struct Scripted {
     addr: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Scripted {
-    /// Starts a server. `script` is asked for the script of each connection, counted from 0, on its thread.
+    /// Starts a server, which calls `script` with the number of each connection, from 0, on the
+    /// connection's thread.
     ///
     /// # Errors
     ///
-    /// The system's, when it gives no socket or no thread.
+    /// Fails when the system refuses the socket or the thread.
     pub fn start(script: impl Fn(usize) -> Script + Send + Sync + 'static) -> io::Result<Scripted> {
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG)?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SharedState::default());
         let acceptor = thread::Builder::new().name("scripted".to_owned()).spawn({
             let shared = shared.clone();
             move || accept(&listener, &Arc::new(script), &shared)
@@ -44,69 +45,71 @@ impl Scripted {
     ///
     /// # Errors
     ///
-    /// As [`Scripted::start`].
+    /// Fails as [`Scripted::start`] does.
     pub fn same(script: Script) -> io::Result<Scripted> {
         Scripted::start(move |_| script.clone())
     }
 
-    /// An address on which a connect neither succeeds nor fails.
+    /// Returns an address to which a connect neither succeeds nor fails.
     ///
     /// # Errors
     ///
-    /// The system's, when it gives no socket; `Unsupported` where such an address cannot be made.
+    /// Fails when the system refuses the socket, and with `Unsupported` where such an address is not
+    /// possible.
     pub fn unaccepting() -> io::Result<Unaccepting> {
         Unaccepting::start()
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The URL of `path`, which begins with a slash.
+    /// Returns the URL of `path`, which begins with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    /// The requests read so far, in the order they were complete, or for [`Step::ReadHead`](super::Step::ReadHead)
-    /// their heads were.
+    /// Returns the requests read so far, in the order in which they were complete, or their heads for
+    /// [`Step::ReadHead`](super::Step::ReadHead).
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared.lock().requests.clone()
     }
 
-    /// Connections accepted so far.
+    /// Returns how many connections were accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.lock().connections.len()
     }
 
-    /// Waits until `n` requests have been read, and says whether they have.
+    /// Waits until `n` requests have been read. Returns false if `timeout` passes first.
     #[must_use]
     pub fn wait_for_requests(&self, n: usize, timeout: Duration) -> bool {
-        let reached = |state: &State| (state.requests.len() >= n).then_some(());
+        let reached = |state: &ServerState| (state.requests.len() >= n).then_some(());
         self.shared.wait_for(timeout, reached).is_some()
     }
 
-    /// Waits until `n` connections have been accepted, and says whether they have.
+    /// Waits until `n` connections have been accepted. Returns false if `timeout` passes first.
     #[must_use]
     pub fn wait_for_connections(&self, n: usize, timeout: Duration) -> bool {
-        let reached = |state: &State| (state.connections.len() >= n).then_some(());
+        let reached = |state: &ServerState| (state.connections.len() >= n).then_some(());
         self.shared.wait_for(timeout, reached).is_some()
     }
 
-    /// Waits until the peer of a connection, counted from 0, has closed or reset it. Returns how long after this
-    /// call that was, zero if before, or `None` when `timeout` passed.
+    /// Waits until the peer has closed or reset a connection, counted from 0. Returns how long after
+    /// this call that was, zero if it was before, or `None` if `timeout` passes first.
     ///
-    /// It is noticed by a step that reads, as [`Step::Hang`](super::Step::Hang) and
-    /// [`Step::AwaitClose`](super::Step::AwaitClose) do, or by one that fails to write; not in a pause, nor after
-    /// the script has ended. The end of the peer's stream counts as closing: TCP does not tell them apart.
+    /// The server notices the close in a step that reads, such as [`Step::Hang`](super::Step::Hang) and
+    /// [`Step::AwaitClose`](super::Step::AwaitClose), or in one that fails to write. It does not notice
+    /// it in a pause or after the script has ended. The end of the peer's stream counts as a close,
+    /// because TCP does not distinguish them.
     #[must_use]
     pub fn wait_for_close(&self, connection: usize, timeout: Duration) -> Option<Duration> {
         let start = Instant::now();
-        let closed = |state: &State| state.connections.get(connection)?.peer_closed;
+        let closed = |state: &ServerState| state.connections.get(connection)?.peer_closed;
         let at = self.shared.wait_for(timeout, closed)?;
         Some(at.saturating_duration_since(start))
     }
@@ -115,7 +118,7 @@ impl Scripted {
 impl Drop for Scripted {
     fn drop(&mut self) {
         self.shared.stop();
-        // Wakes the acceptor, which finds that it is to stop.
+        // Wakes the acceptor, which then stops.
         let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
@@ -123,17 +126,17 @@ impl Drop for Scripted {
     }
 }
 
-type Scripts = Arc<dyn Fn(usize) -> Script + Send + Sync>;
+type ScriptFactory = Arc<dyn Fn(usize) -> Script + Send + Sync>;
 
 fn accept(
     listener: &TcpListener,
     scripts: &Arc<impl Fn(usize) -> Script + Send + Sync + 'static>,
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedState>,
 ) {
     let mut players: Vec<JoinHandle<()>> = Vec::new();
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            // Out of descriptors: trying at once would spin until a connection ends.
+            // Out of descriptors: accepting again at once would spin until a connection ends.
             if shared.sleep(Duration::from_millis(10)) {
                 break;
             }
@@ -143,16 +146,16 @@ fn accept(
         let Some(connection) = shared.admit(&stream) else {
             break;
         };
-        // A script's bytes are to leave as it says, not when the peer has acknowledged the last ones.
+        // Each write must leave at once, and not only when the peer has acknowledged the last one.
         let _ = stream.set_nodelay(true);
         players.retain(|player| !player.is_finished());
         let player = thread::Builder::new()
             .name(format!("script-{connection}"))
             .spawn({
-                let (scripts, shared): (Scripts, _) = (scripts.clone(), shared.clone());
+                let (scripts, shared): (ScriptFactory, _) = (scripts.clone(), shared.clone());
                 move || play(scripts(connection), stream, connection, &shared)
             });
-        // Without a thread the connection is closed at once.
+        // If there is no thread, the connection is closed at once.
         players.extend(player);
     }
     for player in players {
@@ -160,38 +163,42 @@ fn accept(
     }
 }
 
-/// What the server's threads share.
+/// The state that the server's threads share, and a condition variable for its changes.
 #[derive(Default)]
-pub(super) struct Shared {
-    state: Mutex<State>,
+pub(super) struct SharedState {
+    state: Mutex<ServerState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct ServerState {
     stopping: bool,
     requests: Vec<Recorded>,
-    connections: Vec<Connection>,
+    connections: Vec<ScriptedConnection>,
 }
 
-struct Connection {
-    /// To cut it with. Weak, for it is open as long as anyone holds it.
+struct ScriptedConnection {
+    /// The stream, to shut it down. Weak, because the connection stays open while a reference exists.
     stream: Weak<TcpStream>,
     peer_closed: Option<Instant>,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedState {
+    fn lock(&self) -> MutexGuard<'_, ServerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut ServerState) -> T) -> T {
         let result = change(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    fn wait_for<T>(&self, timeout: Duration, value: impl Fn(&State) -> Option<T>) -> Option<T> {
+    fn wait_for<T>(
+        &self,
+        timeout: Duration,
+        value: impl Fn(&ServerState) -> Option<T>,
+    ) -> Option<T> {
         let start = Instant::now();
         let mut state = self.lock();
         loop {
@@ -207,19 +214,19 @@ impl Shared {
         }
     }
 
-    /// Sleeps, and says whether it was woken because the server stops.
+    /// Sleeps for `time`. Returns true if the server stops before.
     pub(super) fn sleep(&self, time: Duration) -> bool {
         self.wait_for(time, |state| state.stopping.then_some(()))
             .is_some()
     }
 
-    /// Gives a connection its number, unless the server stops.
+    /// Returns the number of a new connection, or `None` if the server stops.
     fn admit(&self, stream: &Arc<TcpStream>) -> Option<usize> {
         self.change(|state| {
             if state.stopping {
                 return None;
             }
-            state.connections.push(Connection {
+            state.connections.push(ScriptedConnection {
                 stream: Arc::downgrade(stream),
                 peer_closed: None,
             });
@@ -227,7 +234,7 @@ impl Shared {
         })
     }
 
-    /// Returns its place.
+    /// Records a request and returns its index.
     pub(super) fn record(&self, request: Recorded) -> usize {
         self.change(|state| {
             state.requests.push(request);
@@ -235,14 +242,14 @@ impl Shared {
         })
     }
 
-    pub(super) fn add_body(&self, place: usize, body: Bytes) {
-        self.change(|state| state.requests[place].body = body);
+    pub(super) fn add_body(&self, index: usize, body: Bytes) {
+        self.change(|state| state.requests[index].body = body);
     }
 
     pub(super) fn peer_closed(&self, connection: usize) {
         let now = Instant::now();
         self.change(|state| {
-            // A server that stops cuts its connections itself.
+            // A server that stops closes its connections itself.
             if !state.stopping {
                 state.connections[connection].peer_closed = Some(now);
             }
@@ -254,7 +261,7 @@ impl Shared {
             state.stopping = true;
             for connection in &state.connections {
                 if let Some(stream) = connection.stream.upgrade() {
-                    // Fails when the peer was quicker.
+                    // Fails if the peer has already closed the connection.
                     let _ = stream.shutdown(Shutdown::Both);
                 }
             }

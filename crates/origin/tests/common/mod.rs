@@ -1,9 +1,9 @@
-//! A client of few words: it speaks HTTP/1.1 over one connection and hides nothing.
+//! A minimal HTTP/1.1 client over one connection, which exposes every detail of a response.
 
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test binary uses its own part"
+    reason = "each test binary uses only a part of it"
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use inflight_origin::Origin;
 use serde_json::Value;
 
-/// Long enough for the slowest machine: whoever waits so long waits in vain.
+/// A timeout that is long enough for the slowest machine.
 pub const LONG: Duration = Duration::from_secs(30);
 
 pub struct Client {
@@ -121,7 +121,7 @@ impl Client {
         bytes
     }
 
-    /// What comes until the connection ends, in order or by an error.
+    /// Returns the bytes until the connection ends, or the error that ends it.
     pub fn rest(mut self) -> std::io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest)?;
@@ -130,7 +130,7 @@ impl Client {
 }
 
 impl Answer {
-    /// The first value of a header, or nothing.
+    /// Returns the first value of a header, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(given, _)| given == name);
         found.map_or("", |(_, value)| std::str::from_utf8(value).unwrap())
@@ -152,7 +152,7 @@ impl Answer {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one GET on a new connection.
 pub fn get(origin: &Origin, path: &str) -> Answer {
     Client::connect(origin.addr()).get(path)
 }

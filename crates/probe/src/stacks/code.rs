@@ -1,6 +1,6 @@
-//! The code that is loaded: the program, its libraries, the vDSO; and their tables for unwinding.
+//! The loaded code (the program, its libraries and the vDSO) and its tables for unwinding.
 //!
-//! All is read from memory, where the loader has put it: a file on disk may have been replaced since.
+//! All of it is read from memory, because a file on disk may have been replaced since it was loaded.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,13 +13,13 @@ use object::LittleEndian;
 use object::elf::{FileHeader64, PT_GNU_EH_FRAME};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
-use super::Memory;
 use super::maps::{Mapping, around};
+use super::memory::Memory;
 
 pub(super) type Unwinder = UnwinderNative<Arc<[u8]>, MayAllocateDuringUnwind>;
 
-/// What a file's own header and its list of segments take, with room to spare.
-const HEADERS: usize = 4096;
+/// How many bytes to read for an ELF file's header and program headers: more than they need.
+const HEADERS_LEN: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Code {
@@ -28,19 +28,19 @@ pub(super) struct Code {
     pub(super) unwinder: Unwinder,
 }
 
-/// Where a module's functions begin and how they are unwound.
+/// The unwind tables of a module.
 struct Tables {
     range: Range<u64>,
-    /// `.eh_frame_hdr`: an index of the functions, sorted.
+    /// `.eh_frame_hdr`: a sorted index of the functions.
     index: Arc<[u8]>,
     index_at: u64,
-    /// `.eh_frame`: for each place in a function, where its caller's registers are.
+    /// `.eh_frame`: for each position in a function, where its caller's registers are.
     frames: Arc<[u8]>,
     frames_at: u64,
 }
 
 impl Code {
-    /// Follows what was loaded and unloaded since the last time.
+    /// Reads the tables again if modules were loaded or unloaded since the last call.
     pub(super) fn refresh(&mut self, memory: &Memory, maps: &[Mapping]) {
         let maps: Vec<_> = maps.iter().filter(|map| !map.name.is_empty()).collect();
         if maps.iter().copied().eq(&self.maps) {
@@ -60,7 +60,7 @@ impl Code {
         around(&self.maps, address).is_some_and(|map| map.executable)
     }
 
-    /// The beginning of the function that this address is in.
+    /// Returns the start of the function that contains this address.
     pub(super) fn function(&self, address: u64) -> Option<u64> {
         let tables = &self.tables;
         let mut tables = tables.iter().filter(|table| table.range.contains(&address));
@@ -70,20 +70,20 @@ impl Code {
 
 impl Tables {
     fn read(memory: &Memory, maps: &[&Mapping], first: &Mapping) -> Option<Self> {
-        let mine = maps.iter().filter(|map| map.name == first.name);
-        // A file may be loaded twice, one after the other.
+        let own = maps.iter().filter(|map| map.name == first.name);
+        // A file may be loaded twice, at consecutive addresses.
         let next = maps.iter().filter(|map| {
             map.name == first.name && map.offset == 0 && map.range.start > first.range.start
         });
         let limit = next.map(|map| map.range.start).min().unwrap_or(u64::MAX);
-        let mine = mine.filter(|map| (first.range.start..limit).contains(&map.range.start));
-        let mine: Vec<_> = mine.collect();
-        if !mine.iter().any(|map| map.executable) {
+        let own = own.filter(|map| (first.range.start..limit).contains(&map.range.start));
+        let own: Vec<_> = own.collect();
+        if !own.iter().any(|map| map.executable) {
             return None;
         }
         let base = first.range.start;
-        let end = mine.iter().map(|map| map.range.end).max()?;
-        let headers = memory.bytes(base, HEADERS)?;
+        let end = own.iter().map(|map| map.range.end).max()?;
+        let headers = memory.bytes(base, HEADERS_LEN)?;
         let header = FileHeader64::<LittleEndian>::parse(&*headers).ok()?;
         let segments = header.program_headers(LittleEndian, &*headers).ok()?;
         let loaded = segments
@@ -98,14 +98,15 @@ impl Tables {
         let index_at = at(index.p_vaddr(LittleEndian));
         let length = usize::try_from(index.p_memsz(LittleEndian)).ok()?;
         let index = memory.bytes(index_at, length)?;
-        // Version 1; relative to itself, as a signed word, to the frames; a count in a word; a
-        // table of pairs of signed words relative to the index. No linker writes another form.
+        // Version 1, then the encodings: the pointer to the frames is a signed word relative to
+        // itself, the count is a word, and the table has pairs of signed words relative to the
+        // index. No linker writes another form.
         if index.get(..4)? != [1, 0x1b, 0x03, 0x3b] {
             return None;
         }
         let frames_at = (index_at + 4).wrapping_add_signed(i32_at(&index, 4)?.into());
-        // How long they are is written nowhere; they end with their segment at the latest.
-        let inside = mine.iter().find(|map| map.range.contains(&frames_at))?;
+        // Their length is not recorded; they end with their segment at the latest.
+        let inside = own.iter().find(|map| map.range.contains(&frames_at))?;
         let length = usize::try_from(inside.range.end - frames_at).ok()?;
         Some(Self {
             range: base..end,
@@ -119,7 +120,7 @@ impl Tables {
     fn module(&self) -> Module<Arc<[u8]>> {
         let until = |start: u64, data: &[u8]| start..start + data.len() as u64;
         let sections = ExplicitModuleSectionInfo {
-            // All addresses are those in memory, and none is as the file states it.
+            // All addresses are addresses in memory and not those stated in the file.
             base_svma: self.range.start,
             eh_frame_hdr_svma: Some(until(self.index_at, &self.index)),
             eh_frame_hdr: Some(self.index.clone()),

@@ -1,16 +1,17 @@
-//! A thread that computes: it is asked by a signal to copy its registers and its stack.
+//! The stack of a thread that computes: a signal handler on that thread copies its registers and its
+//! stack.
 //!
-//! The one place of this crate with `unsafe`, as a handler must be installed, the signal be sent,
-//! and the handler look at the registers that it interrupted. The rest of the work is done
-//! elsewhere, on the copy. What makes it sound:
+//! This is the only module of the crate with `unsafe`: it installs a handler, sends the signal, and
+//! reads the interrupted registers in the handler. Other modules process the copy. It is sound for
+//! these reasons:
 //!
-//! - The handler does what may be done at any moment: it loads and stores atomics, asks for its
-//!   thread's number and calls `pread`. It takes no lock, allocates nothing and cannot panic.
-//! - It never reads the stack by a pointer: Linux copies it, out of `/proc/self/mem`, and fails
-//!   where nothing is mapped, whatever the stack pointer is.
-//! - What it uses is set aside before: the copy is a static, and whoever asks keeps the rest alive
-//!   until the answer, or for ever if there is none.
-//! - It runs on the alternative stack, where the thread has one, and calls are restarted after it.
+//! - The handler is async-signal-safe: it loads and stores atomics, calls `gettid` and `pread`. It
+//!   takes no lock, allocates nothing and cannot panic.
+//! - It never reads the stack through a pointer: Linux copies the stack out of `/proc/self/mem`, and
+//!   fails if nothing is mapped, whatever the stack pointer is.
+//! - Everything it uses exists before the signal is sent: the copy is a static, and the requester
+//!   keeps the rest alive until the handler has finished, or forever if it does not finish.
+//! - It runs on the alternate signal stack, if the thread has one, and calls are restarted after it.
 
 #![allow(unsafe_code)]
 
@@ -23,26 +24,26 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::memory::{MAX_WORDS, Memory};
 use super::unwind::{Registers, Snapshot};
-use super::{Memory, WORDS};
 use crate::slot::{Polling, Slot, lock};
 
-/// So long a thread has for its answer. One that computes gets its turn on a processor before.
-const PATIENCE: Duration = Duration::from_secs(1);
-const BETWEEN: Duration = Duration::from_micros(50);
+/// How long to wait for the handler. A thread that computes gets a processor sooner.
+const TIMEOUT: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
-/// Nothing is asked. What is in [`ASK`] is the watchdog's.
+/// There is no request. [`REQUEST`] belongs to the watchdog.
 const IDLE: u32 = 0;
-/// A thread is asked.
-const ASKED: u32 = 1;
-/// It answers: all of [`ASK`] and [`COPY`] is the handler's.
-const TAKEN: u32 = 2;
-/// It has answered.
+/// A request waits for its thread's handler.
+const PENDING: u32 = 1;
+/// The handler runs. [`REQUEST`] and [`COPY`] belong to it.
+const RUNNING: u32 = 2;
+/// The handler has finished.
 const DONE: u32 = 3;
 
-/// One question at a time, whichever the probe.
-static ASKING: Mutex<()> = Mutex::new(());
-static ASK: Ask = Ask {
+/// Allows one request at a time in the process.
+static REQUEST_LOCK: Mutex<()> = Mutex::new(());
+static REQUEST: SnapshotRequest = SnapshotRequest {
     state: AtomicU32::new(IDLE),
     thread: AtomicI32::new(0),
     slot: AtomicPtr::new(ptr::null_mut()),
@@ -54,15 +55,16 @@ static ASK: Ask = Ask {
     lr: AtomicU64::new(0),
     words: AtomicU64::new(0),
 };
-static COPY: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+static COPY: [AtomicU64; MAX_WORDS] = [const { AtomicU64::new(0) }; MAX_WORDS];
 
-struct Ask {
+/// A request for the stack of a thread, and the registers that the handler has stored.
+struct SnapshotRequest {
     state: AtomicU32,
     thread: AtomicI32,
     slot: AtomicPtr<Slot>,
-    /// The poll that the thread must be in.
+    /// When the poll began that the thread must be in.
     started: AtomicU64,
-    /// The file that the process's memory is in.
+    /// The descriptor of `/proc/self/mem`.
     memory: AtomicI32,
     pc: AtomicU64,
     sp: AtomicU64,
@@ -71,62 +73,70 @@ struct Ask {
     words: AtomicU64,
 }
 
-/// Asks a thread and waits for its answer. `None` if there is no signal to ask with, the thread
-/// blocks it, the poll is over, or the answer does not come.
-pub(super) fn ask(memory: &Memory, slot: &Arc<Slot>, polling: Polling) -> Option<Snapshot> {
-    let _one = lock(&ASKING);
+/// Sends the signal to a thread and waits until its handler has copied the stack. `None` if no
+/// signal is free, the thread blocks it, the poll is over, or the handler does not finish in time.
+pub(super) fn request_snapshot(
+    memory: &Memory,
+    slot: &Arc<Slot>,
+    polling: Polling,
+) -> Option<Snapshot> {
+    let _guard = lock(&REQUEST_LOCK);
     let signal = signal()?;
     let thread = slot.thread.number()?;
     if blocks(thread, signal)? || !is_ours(signal) {
         return None;
     }
-    // A handler that was given up may be in the middle of it still.
-    if ASK.state.load(Ordering::Acquire) == TAKEN {
+    // A handler whose request timed out may still be running.
+    if REQUEST.state.load(Ordering::Acquire) == RUNNING {
         return None;
     }
-    ASK.state.store(IDLE, Ordering::Relaxed);
+    REQUEST.state.store(IDLE, Ordering::Relaxed);
     let thread = i32::try_from(thread).ok()?;
-    ASK.thread.store(thread, Ordering::Relaxed);
-    ASK.slot
+    REQUEST.thread.store(thread, Ordering::Relaxed);
+    REQUEST
+        .slot
         .store(Arc::as_ptr(slot).cast_mut(), Ordering::Relaxed);
-    ASK.started.store(polling.started, Ordering::Relaxed);
-    ASK.memory.store(memory.0.as_raw_fd(), Ordering::Relaxed);
-    ASK.words.store(0, Ordering::Relaxed);
-    ASK.state.store(ASKED, Ordering::Release);
-    let asked = Instant::now();
-    let _alarm = Alarm::set(thread, signal);
-    while ASK.state.load(Ordering::Acquire) != DONE {
+    REQUEST.started.store(polling.started, Ordering::Relaxed);
+    REQUEST
+        .memory
+        .store(memory.0.as_raw_fd(), Ordering::Relaxed);
+    REQUEST.words.store(0, Ordering::Relaxed);
+    REQUEST.state.store(PENDING, Ordering::Release);
+    let sent = Instant::now();
+    let _timer = SignalTimer::set(thread, signal);
+    while REQUEST.state.load(Ordering::Acquire) != DONE {
         let over = slot
             .polling()
             .is_none_or(|now| now.started != polling.started);
-        if over || asked.elapsed() > PATIENCE {
-            let taken =
-                ASK.state
-                    .compare_exchange(ASKED, IDLE, Ordering::Relaxed, Ordering::Acquire);
-            match taken {
-                // It has not begun, and when it does, nothing will be asked.
+        if over || sent.elapsed() > TIMEOUT {
+            let claimed =
+                REQUEST
+                    .state
+                    .compare_exchange(PENDING, IDLE, Ordering::Relaxed, Ordering::Acquire);
+            match claimed {
+                // The handler has not started, and will find no request when it does.
                 Ok(_) => return None,
-                Err(TAKEN) if asked.elapsed() > PATIENCE => {
-                    // It may look at these whenever it goes on.
+                Err(RUNNING) if sent.elapsed() > TIMEOUT => {
+                    // The handler may still use these when the thread continues.
                     mem::forget((slot.clone(), memory.clone()));
                     return None;
                 }
                 Err(_) => {}
             }
         }
-        thread::sleep(BETWEEN);
+        thread::sleep(POLL_INTERVAL);
     }
-    let words = usize::try_from(ASK.words.load(Ordering::Relaxed)).ok()?;
+    let words = usize::try_from(REQUEST.words.load(Ordering::Relaxed)).ok()?;
     let stack: Vec<_> = COPY[..words]
         .iter()
         .map(|word| word.load(Ordering::Relaxed))
         .collect();
-    let sp = ASK.sp.load(Ordering::Relaxed);
+    let sp = REQUEST.sp.load(Ordering::Relaxed);
     let registers = Registers {
-        pc: ASK.pc.load(Ordering::Relaxed),
+        pc: REQUEST.pc.load(Ordering::Relaxed),
         sp,
-        fp: Some(ASK.fp.load(Ordering::Relaxed)),
-        lr: ASK.lr.load(Ordering::Relaxed),
+        fp: Some(REQUEST.fp.load(Ordering::Relaxed)),
+        lr: REQUEST.lr.load(Ordering::Relaxed),
     };
     (!stack.is_empty()).then_some(Snapshot {
         registers,
@@ -135,13 +145,13 @@ pub(super) fn ask(memory: &Memory, slot: &Arc<Slot>, polling: Polling) -> Option
     })
 }
 
-/// Runs on the thread that is asked, wherever it was.
-extern "C" fn answer(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
-    if ASK.state.load(Ordering::Acquire) != ASKED
-        || ASK.thread.load(Ordering::Relaxed) != this_thread()
-        || ASK
+/// The signal handler, which interrupts the thread at any point.
+extern "C" fn handle_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    if REQUEST.state.load(Ordering::Acquire) != PENDING
+        || REQUEST.thread.load(Ordering::Relaxed) != this_thread()
+        || REQUEST
             .state
-            .compare_exchange(ASKED, TAKEN, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(PENDING, RUNNING, Ordering::Acquire, Ordering::Relaxed)
             .is_err()
     {
         return;
@@ -149,36 +159,38 @@ extern "C" fn answer(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the system gives a handler with SA_SIGINFO the interrupted context, aligned and for
     // the time of the call.
     let registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
-    // SAFETY: whoever asked holds the slot until the answer, or for ever.
-    let slot = unsafe { &*ASK.slot.load(Ordering::Relaxed) };
+    // SAFETY: `request_snapshot` keeps the slot alive until the handler has finished, or forever.
+    let slot = unsafe { &*REQUEST.slot.load(Ordering::Relaxed) };
     let lowest = registers.sp & !7;
-    // The thread is here and so cannot end the poll meanwhile.
+    // The handler runs on the thread itself, so the poll cannot end meanwhile.
     if let Some(polling) = slot.polling()
-        && polling.started == ASK.started.load(Ordering::Relaxed)
+        && polling.started == REQUEST.started.load(Ordering::Relaxed)
         && let Some(length) = (polling.base as u64).checked_sub(lowest)
     {
         let length = (length as usize).min(size_of_val(&COPY)) & !7;
-        // SAFETY: `COPY` is that long and made of atomics, which may be written to through a shared
-        // reference, and until the answer nobody else looks at it. `pread` may be called in a
-        // handler, and reads through a file: see the top of this one.
+        // SAFETY: `COPY` has this length and consists of atomics, which may be written through a
+        // shared reference, and nothing else accesses it until the handler has finished. `pread` is
+        // async-signal-safe and reads through a file: see the module's documentation.
         let copied = unsafe {
             let errno = libc::__errno_location();
             let before = *errno;
-            let memory = ASK.memory.load(Ordering::Relaxed);
+            let memory = REQUEST.memory.load(Ordering::Relaxed);
             let to = COPY.as_ptr().cast_mut().cast();
             let copied = libc::pread(memory, to, length, lowest as libc::off_t);
-            // The thread may be between a call of its own and a look at its error.
+            // The thread may be between a call of its own and its read of errno.
             *errno = before;
             copied
         };
         let words = u64::try_from(copied).unwrap_or(0) / 8;
-        ASK.words.store(words, Ordering::Relaxed);
-        ASK.pc.store(registers.pc, Ordering::Relaxed);
-        ASK.sp.store(registers.sp, Ordering::Relaxed);
-        ASK.fp.store(registers.fp.unwrap_or(0), Ordering::Relaxed);
-        ASK.lr.store(registers.lr, Ordering::Relaxed);
+        REQUEST.words.store(words, Ordering::Relaxed);
+        REQUEST.pc.store(registers.pc, Ordering::Relaxed);
+        REQUEST.sp.store(registers.sp, Ordering::Relaxed);
+        REQUEST
+            .fp
+            .store(registers.fp.unwrap_or(0), Ordering::Relaxed);
+        REQUEST.lr.store(registers.lr, Ordering::Relaxed);
     }
-    ASK.state.store(DONE, Ordering::Release);
+    REQUEST.state.store(DONE, Ordering::Release);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -204,55 +216,55 @@ fn registers(context: &libc::ucontext_t) -> Registers {
 }
 
 fn this_thread() -> i32 {
-    // SAFETY: it takes nothing and cannot fail, so errno is left as it is.
+    // SAFETY: the call has no arguments and cannot fail, so it does not change errno.
     let number = unsafe { libc::syscall(libc::SYS_gettid) };
     number as i32
 }
 
-/// A timer on the time that a thread computes, which sends the signal to it as soon as it does.
+/// A timer on a thread's processor time, which sends the signal to the thread as soon as it runs.
 ///
-/// A signal that is sent at once may come to a thread that has begun to wait meanwhile, and end a call
-/// with a time limit: on a busy machine that was seen. This one only comes to a thread that is on a
-/// processor, on its way from the kernel to the program.
-struct Alarm(libc::timer_t);
+/// A signal that is sent directly may reach a thread that has begun to wait meanwhile, and end a call
+/// with a time limit. This has been observed on a busy machine. The timer's signal only reaches a
+/// thread that is on a processor and returns from the kernel to the program.
+struct SignalTimer(libc::timer_t);
 
-impl Alarm {
+impl SignalTimer {
     fn set(thread: i32, signal: c_int) -> Option<Self> {
         // SAFETY: all zeros is a valid sigevent.
         let mut event: libc::sigevent = unsafe { mem::zeroed() };
         event.sigev_notify = libc::SIGEV_THREAD_ID;
         event.sigev_signo = signal;
         event.sigev_notify_thread_id = thread;
-        // How Linux numbers the clock of a thread's time on processors, for any thread.
+        // Linux's number for the processor-time clock of this thread.
         let clock = (!thread << 3) | 4 | 2;
         let mut timer = ptr::null_mut();
-        // SAFETY: both point to what the call takes. If the thread is gone, it fails.
+        // SAFETY: both pointers are valid. The call fails if the thread has ended.
         if unsafe { libc::timer_create(clock, &raw mut event, &raw mut timer) } != 0 {
             return None;
         }
-        let alarm = Self(timer);
-        // SAFETY: all zeros is a valid itimerspec, of a timer that goes off never or once.
+        let timer = Self(timer);
+        // SAFETY: all zeros is a valid itimerspec, of a timer that does not repeat.
         let mut soon: libc::itimerspec = unsafe { mem::zeroed() };
         soon.it_value.tv_nsec = 1;
-        // SAFETY: the timer is there, and `soon` is valid.
-        unsafe { libc::timer_settime(alarm.0, 0, &raw const soon, ptr::null_mut()) };
-        Some(alarm)
+        // SAFETY: the timer exists, and `soon` is valid.
+        unsafe { libc::timer_settime(timer.0, 0, &raw const soon, ptr::null_mut()) };
+        Some(timer)
     }
 }
 
-impl Drop for Alarm {
+impl Drop for SignalTimer {
     fn drop(&mut self) {
-        // SAFETY: it was created and is deleted once. A signal that is under way finds nothing asked.
+        // SAFETY: the timer was created and is deleted once. A late signal finds no request.
         unsafe { libc::timer_delete(self.0) };
     }
 }
 
-/// The signal to ask with, installed the first time: a real-time signal that has nothing to do in
-/// this program so far. It stays ours, as one may be under way at any time.
+/// Returns the signal, after installing its handler the first time: a real-time signal that has no
+/// handler in this program yet. The handler stays installed, because a signal may arrive at any time.
 fn signal() -> Option<c_int> {
     static SIGNAL: OnceLock<Option<c_int>> = OnceLock::new();
     *SIGNAL.get_or_init(|| {
-        // From the end, as those who want one take it from the beginning.
+        // From the end, because programs usually take these signals from the start.
         let mut free = (libc::SIGRTMIN()..=libc::SIGRTMAX()).rev();
         free.find(|signal| install(*signal))
     })
@@ -268,15 +280,15 @@ fn install(signal: c_int) -> bool {
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
     // SAFETY: as above.
     let mut before: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: both point to a sigaction; `answer` has the signature that SA_SIGINFO asks for and is
-    // fit to run at any moment: see the top of this file.
+    // SAFETY: both pointers are valid. `handle_signal` has the signature for SA_SIGINFO and is
+    // async-signal-safe: see the module's documentation.
     unsafe {
         libc::sigfillset(&raw mut ours.sa_mask);
         if libc::sigaction(signal, &raw const ours, &raw mut before) != 0 {
             return false;
         }
         if before.sa_sigaction != libc::SIG_DFL {
-            // Somebody was faster.
+            // Another thread has installed a handler meanwhile.
             libc::sigaction(signal, &raw const before, ptr::null_mut());
             return false;
         }
@@ -285,24 +297,24 @@ fn install(signal: c_int) -> bool {
 }
 
 fn address() -> libc::sighandler_t {
-    answer as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as libc::sighandler_t
+    handle_signal as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as libc::sighandler_t
 }
 
-/// Whether nobody has taken the signal from us since.
+/// Returns whether our handler is still installed.
 fn is_ours(signal: c_int) -> bool {
     handler(signal) == Some(address())
 }
 
 fn handler(signal: c_int) -> Option<libc::sighandler_t> {
-    // SAFETY: all zeros is a valid sigaction, and the call writes to it and to nothing else.
+    // SAFETY: all zeros is a valid sigaction, and the call writes only to it.
     unsafe {
         let mut now: libc::sigaction = mem::zeroed();
         (libc::sigaction(signal, ptr::null(), &raw mut now) == 0).then_some(now.sa_sigaction)
     }
 }
 
-/// Whether the thread has this signal blocked: it would stay with the thread, and end a program
-/// that it executes later.
+/// Returns whether the thread blocks this signal. A blocked signal would stay pending, and end a
+/// program that the thread executes later.
 fn blocks(thread: u32, signal: c_int) -> Option<bool> {
     let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).ok()?;
     let mask = status
@@ -317,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_that_has_a_handler_is_left_alone() {
+    fn a_signal_with_a_handler_is_not_taken() {
         let signal = libc::SIGRTMIN();
         assert!(install(signal));
         assert!(is_ours(signal));
@@ -325,15 +337,15 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_nobody_sent_is_ignored() {
-        let _alarm = Alarm::set(this_thread(), signal().unwrap()).unwrap();
+    fn a_signal_without_a_request_is_ignored() {
+        let _timer = SignalTimer::set(this_thread(), signal().unwrap()).unwrap();
         let began = Instant::now();
-        while began.elapsed() < BETWEEN * 400 {}
-        assert_ne!(ASK.state.load(Ordering::Acquire), TAKEN);
+        while began.elapsed() < POLL_INTERVAL * 400 {}
+        assert_ne!(REQUEST.state.load(Ordering::Acquire), RUNNING);
     }
 
     #[test]
-    fn a_blocked_signal_is_seen() {
+    fn a_blocked_signal_is_detected() {
         let signal = signal().unwrap();
         let thread = u32::try_from(this_thread()).unwrap();
         assert_eq!(blocks(thread, signal), Some(false));

@@ -1,4 +1,4 @@
-//! What is mapped where.
+//! The memory mappings of the process.
 
 use std::ops::Range;
 use std::{fs, io};
@@ -7,9 +7,9 @@ use std::{fs, io};
 pub(super) struct Mapping {
     pub(super) range: Range<u64>,
     pub(super) executable: bool,
-    /// Where in the file it begins.
+    /// The offset in the file.
     pub(super) offset: u64,
-    /// The file, or a name in brackets; memory that is nothing else has none.
+    /// The file, or a name in brackets. Empty for anonymous memory.
     pub(super) name: String,
 }
 
@@ -33,7 +33,7 @@ fn parse(line: &str) -> Option<Mapping> {
     })
 }
 
-/// The mapping that an address is in.
+/// Returns the mapping that contains an address.
 pub(super) fn around(maps: &[Mapping], address: u64) -> Option<&Mapping> {
     maps.iter().find(|mapping| mapping.range.contains(&address))
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_understood() {
+    fn parses_a_line() {
         let line = "7f12a0028000-7f12a01bd000 r-xp 00028000 fe:01 1234    /usr/lib/a b.so";
         assert_eq!(
             parse(line),

@@ -1,36 +1,35 @@
-//! From the registers and the stack of a thread to the calls that it is in.
+//! Unwinds the registers and the stack of a thread to its calls.
 //!
-//! `framehop` goes from a frame to its caller by the tables that the compiler has left for panics.
-//! They say where the caller's frame is in terms of the stack pointer, or of the frame pointer. The
-//! standard library is compiled with frame pointers, and of a thread that waits Linux does not tell
-//! that register. It has to be found: see [`Code::unwind`].
+//! `framehop` finds a frame's caller with the tables that the compiler emits for panics. They state
+//! the caller's frame relative to the stack pointer or to the frame pointer. The standard library is
+//! compiled with frame pointers, but Linux does not provide that register of a waiting thread, so it
+//! has to be found: see [`Code::unwind`].
 
 use std::cell::Cell;
 
 use framehop::{CacheNative, FrameAddress, UnwindRegsNative, Unwinder as _};
 
-use super::Memory;
 use super::code::Code;
+use super::memory::Memory;
 
-/// So many calls are followed.
-const DEPTH: usize = 256;
+/// How many calls are followed at most.
+const MAX_FRAMES: usize = 256;
 
-/// So far above the stack pointer the frame of a function ends for which a pointer to it is
-/// searched, in bytes.
-const REACH: u64 = 1 << 16;
+/// How far above the stack pointer a frame pointer is searched, in bytes.
+const SEARCH_RANGE: u64 = 1 << 16;
 
-/// So large may the frame be that begins in the copy of a stack and ends beyond it.
-const LAST: u64 = 1 << 20;
+/// The largest size of the frame that begins in the copy of a stack and ends after it.
+const MAX_FRAME_SIZE: u64 = 1 << 20;
 
-/// In place of a frame pointer that is not known: no address of a program.
-const UNKNOWN: u64 = 1 << 62;
+/// Stands for an unknown frame pointer. It is not a valid address of a program.
+const UNKNOWN_FP: u64 = 1 << 62;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Registers {
     pub(super) pc: u64,
     pub(super) sp: u64,
     pub(super) fp: Option<u64>,
-    /// The return address on AArch64, until a function has put it away.
+    /// The return address on AArch64, until a function has saved it.
     #[cfg_attr(target_arch = "x86_64", allow(dead_code))]
     pub(super) lr: u64,
 }
@@ -47,7 +46,7 @@ impl Registers {
     }
 }
 
-/// A stopped thread, or one that stood still while it was copied.
+/// The registers and the stack of a thread at one moment.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) registers: Registers,
@@ -69,65 +68,67 @@ impl Snapshot {
     }
 }
 
-/// How far unwinding went.
-struct Walk {
+/// The result of unwinding.
+struct Unwound {
     addresses: Vec<u64>,
     /// The stack pointer in the outermost frame.
     sp: u64,
-    end: End,
+    end: StopReason,
 }
 
 #[derive(PartialEq, Eq)]
-enum End {
-    /// Where the copied stack ends: at the outermost probed poll.
+enum StopReason {
+    /// At the end of the copied stack, which is the outermost probed poll.
     Poll,
-    /// At a frame that only an unknown frame pointer leads out of.
+    /// At a frame whose caller can only be found with the unknown frame pointer.
     FramePointer,
-    /// Anywhere else.
-    Lost,
+    /// Anywhere else: unwinding failed.
+    Failed,
 }
 
 impl Code {
-    /// The address that the thread is at, and those that it will return to.
+    /// Returns the thread's current address, then its return addresses.
     ///
-    /// When the frame pointer is needed and unknown, it is worked out of the first instructions of
-    /// the function whose frame it is. Where these are not of the usual form, each place on the
-    /// stack that could be the frame is tried: its second word must be a return address, after a
-    /// call to that very function, as there are remains of earlier calls on a stack. Either way it is
-    /// taken only if from it on unwinding arrives at the poll.
+    /// If the frame pointer is needed and unknown, it is computed from the first instructions of
+    /// the function that the frame belongs to. If these do not have the usual form, each address on
+    /// the stack that could be the frame is tried: its second word must be a return address after a
+    /// call of this function, because a stack has remains of earlier calls. Either way, the frame
+    /// pointer is used only if unwinding with it reaches the poll.
     pub(super) fn unwind(&self, memory: &Memory, snapshot: &Snapshot) -> Vec<u64> {
-        let walk = self.walk(snapshot, snapshot.registers.fp.unwrap_or(UNKNOWN));
-        if walk.end != End::FramePointer || snapshot.registers.fp.is_some() {
-            return walk.addresses;
+        let unwound = self.unwind_with(snapshot, snapshot.registers.fp.unwrap_or(UNKNOWN_FP));
+        if unwound.end != StopReason::FramePointer || snapshot.registers.fp.is_some() {
+            return unwound.addresses;
         }
-        let inside = walk.addresses.last().copied();
+        let inside = unwound.addresses.last().copied();
         let Some(function) = inside.and_then(|address| self.function(address - 1)) else {
-            return walk.addresses;
+            return unwound.addresses;
         };
-        let told = frame_size(memory, function).map(|size| walk.sp + size);
-        let first = walk.sp.next_multiple_of(16);
-        let last = snapshot.end().min(first.saturating_add(REACH));
+        let computed = frame_size(memory, function).map(|size| unwound.sp + size);
+        let first = unwound.sp.next_multiple_of(16);
+        let last = snapshot.end().min(first.saturating_add(SEARCH_RANGE));
         let found = (first..last).step_by(16).filter(|fp| {
             let after = snapshot.word(fp + 8);
             after.is_some_and(|after| self.is_code(after) && calls(memory, after, function))
         });
-        let arrives = |fp| Some(self.walk(snapshot, fp)).filter(|walk| walk.end == End::Poll);
-        let walk = told
+        let reaches_poll = |fp| {
+            Some(self.unwind_with(snapshot, fp)).filter(|unwound| unwound.end == StopReason::Poll)
+        };
+        let unwound = computed
             .into_iter()
             .chain(found)
-            .find_map(arrives)
-            .unwrap_or(walk);
-        walk.addresses
+            .find_map(reaches_poll)
+            .unwrap_or(unwound);
+        unwound.addresses
     }
 
-    fn walk(&self, snapshot: &Snapshot, fp: u64) -> Walk {
+    fn unwind_with(&self, snapshot: &Snapshot, fp: u64) -> Unwound {
         let refused = Cell::new(None);
         let mut read = |address| {
             snapshot
                 .word(address)
                 .ok_or_else(|| refused.set(Some(address)))
         };
-        // What did not work with one frame pointer is remembered in it, and may work with another.
+        // The cache remembers failures, which may not apply to another frame pointer.
         let mut cache = CacheNative::new();
         let mut registers = snapshot.registers.with_fp(fp);
         let mut next = Some(FrameAddress::from_instruction_pointer(
@@ -135,7 +136,7 @@ impl Code {
         ));
         let mut addresses = Vec::new();
         while let Some(frame) = next
-            && addresses.len() < DEPTH
+            && addresses.len() < MAX_FRAMES
             && self.is_code(frame.address())
         {
             addresses.push(frame.address());
@@ -147,14 +148,16 @@ impl Code {
                 .and_then(FrameAddress::from_return_address);
         }
         let end = match refused.get() {
-            Some(address) if address >= UNKNOWN => End::FramePointer,
-            Some(address) if (snapshot.end()..snapshot.end() + LAST).contains(&address) => {
-                End::Poll
+            Some(address) if address >= UNKNOWN_FP => StopReason::FramePointer,
+            Some(address)
+                if (snapshot.end()..snapshot.end() + MAX_FRAME_SIZE).contains(&address) =>
+            {
+                StopReason::Poll
             }
-            _ if addresses.len() == DEPTH => End::Poll,
-            _ => End::Lost,
+            _ if addresses.len() == MAX_FRAMES => StopReason::Poll,
+            _ => StopReason::Failed,
         };
-        Walk {
+        Unwound {
             addresses,
             sp: registers.sp(),
             end,
@@ -162,8 +165,8 @@ impl Code {
     }
 }
 
-/// How far above the stack pointer the frame pointer is in the body of this function, in bytes, from
-/// how it makes its frame.
+/// Returns how far above the stack pointer the frame pointer is in the body of this function, in
+/// bytes, judged by the function's prologue.
 #[cfg(target_arch = "x86_64")]
 fn frame_size(memory: &Memory, function: u64) -> Option<u64> {
     let code = memory.bytes(function, 32)?;
@@ -183,7 +186,7 @@ fn frame_size(memory: &Memory, function: u64) -> Option<u64> {
                 let size = u32::from_le_bytes([*a, *b, *c, *d]);
                 return Some(pushed + u64::from(size));
             }
-            // and, %rsp; or a large frame that is touched page by page: no fixed distance in sight.
+            // and, %rsp; or a large frame that is probed page by page: the distance is unknown.
             [0x48, 0x81 | 0x83, 0xe4, ..]
             | [0xb8, ..]
             | [0x4c, 0x8d, 0x9c | 0x5c, ..]
@@ -193,13 +196,13 @@ fn frame_size(memory: &Memory, function: u64) -> Option<u64> {
     }
 }
 
-/// Not done: only the search is.
+/// Not implemented: on this architecture the frame pointer is only searched.
 #[cfg(target_arch = "aarch64")]
 fn frame_size(_: &Memory, _: u64) -> Option<u64> {
     None
 }
 
-/// Whether the instruction before this address is a call of the function.
+/// Returns whether the instruction before this address is a call of the function.
 #[cfg(target_arch = "x86_64")]
 fn calls(memory: &Memory, address: u64, function: u64) -> bool {
     let called = || {
@@ -208,7 +211,7 @@ fn calls(memory: &Memory, address: u64, function: u64) -> bool {
         let target = address.wrapping_add_signed(by.into());
         match before[..2] {
             [_, 0xe8] => Some(target),
-            // Through the table of what the loader has found.
+            // Through the global offset table.
             [0xff, 0x15] => memory.word(target),
             _ => None,
         }
@@ -216,13 +219,13 @@ fn calls(memory: &Memory, address: u64, function: u64) -> bool {
     called() == Some(function)
 }
 
-/// Whether the instruction before this address is a call of the function.
+/// Returns whether the instruction before this address is a call of the function.
 #[cfg(target_arch = "aarch64")]
 fn calls(memory: &Memory, address: u64, function: u64) -> bool {
     let called = || {
         let at = address.checked_sub(4)?;
         let instruction = u32::from_le_bytes(memory.bytes(at, 4)?.try_into().ok()?);
-        // BL, with 26 bits that are signed and count words.
+        // BL, with a signed offset of 26 bits in words.
         let by = (instruction << 6).cast_signed() >> 4;
         (instruction >> 26 == 0b10_0101).then(|| at.wrapping_add_signed(by.into()))
     };

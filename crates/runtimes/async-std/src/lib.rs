@@ -1,8 +1,7 @@
 //! async-std as an inflight runtime.
 //!
-//! async-std is no longer maintained (RUSTSEC-2025-0052). It is here because programs still run
-//! on it, and because a comparison without it would be missing a piece. New programs want smol,
-//! which is its successor by the same authors' word.
+//! async-std is no longer maintained (RUSTSEC-2025-0052). inflight supports it for existing programs and
+//! for comparisons. Use smol in new programs: async-std's authors recommend it as the successor.
 //!
 //! ```
 //! use inflight_async_std::AsyncStd;
@@ -25,25 +24,28 @@ use inflight_core::{
     BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, ReadinessSocket, Runtime, Socket,
 };
 
-/// async-std. There is one pool for the process, and whoever starts it first fixes its size.
+/// async-std's runtime. The process has one pool, and the first use of async-std fixes its size.
 #[derive(Clone, Copy, Debug)]
 pub struct AsyncStd(());
 
-/// How many threads we gave the pool, if it was us who started it.
+/// The number of threads that [`AsyncStd::with_workers`] has given the pool.
 static WORKERS: OnceLock<NonZeroUsize> = OnceLock::new();
 
 impl AsyncStd {
-    /// The process's pool: one thread for each core, unless it was started otherwise before.
+    /// Returns the pool of the process. It has one thread for each core unless it was started with another
+    /// size.
     pub fn global() -> Self {
         Self(())
     }
 
-    /// The process's pool with this many threads. To be called before anything else uses
-    /// async-std: a pool that something else has started keeps its size, unnoticed.
+    /// Starts the pool of the process with this many threads.
+    ///
+    /// Call it before other code uses async-std. If other code has started the pool, the pool keeps its size
+    /// and this function returns no error.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRuntime`] when this function gave the pool another size before.
+    /// [`ErrorKind::NoRuntime`] if an earlier call of this function has set another size.
     pub fn with_workers(workers: NonZeroUsize) -> Result<Self, Error> {
         let first = *WORKERS.get_or_init(|| {
             async_global_executor::init_with_config(
@@ -77,7 +79,7 @@ impl Runtime for AsyncStd {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        // async-std's own `sleep` counts from its first poll; the contract counts from the call.
+        // async-std's `sleep` starts at its first poll. `Runtime::sleep` starts at the call.
         let timer = async_io::Timer::after(duration);
         Box::pin(async move {
             timer.await;
@@ -90,7 +92,7 @@ impl Runtime for AsyncStd {
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
         Box::pin(async move {
-            // async-std's own socket is this one, without a way to ask whether it is readable.
+            // async-std's socket wraps this one and has no method that polls readability.
             let stream = Async::<TcpStream>::connect(address).await?;
             stream.get_ref().set_nodelay(options.nodelay)?;
             let read = |stream: &Async<TcpStream>, buffer: &mut [u8]| stream.get_ref().read(buffer);
@@ -100,7 +102,7 @@ impl Runtime for AsyncStd {
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {
-        // The default of the `blocking` crate, shared by the process.
+        // The default of the `blocking` crate, for the whole process.
         Some(500)
     }
 }

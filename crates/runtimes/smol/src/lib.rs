@@ -1,4 +1,4 @@
-//! smol as an inflight runtime: its global executor, or one of our own with a thread count.
+//! smol as an inflight runtime: the global executor, or a new executor with a number of threads.
 //!
 //! ```
 //! use inflight_core::{BlockOn, Task};
@@ -24,23 +24,22 @@ use inflight_core::{
 };
 use smol::channel::{Receiver, Sender, bounded};
 
-/// smol. Its timers and sockets belong to one reactor for the process, whichever executor runs
-/// the tasks.
+/// smol's runtime. All executors share one reactor for timers and sockets in the process.
 #[derive(Clone, Debug)]
 pub struct Smol(Option<Arc<Owned>>);
 
 impl Smol {
-    /// The executor behind `smol::spawn`. It has one thread unless the environment variable
-    /// `SMOL_THREADS` says otherwise when it starts.
+    /// Returns the executor that `smol::spawn` uses. It has one thread unless the environment variable
+    /// `SMOL_THREADS` sets another number when the executor starts.
     pub fn global() -> Self {
         Self(None)
     }
 
-    /// An executor of its own on this many threads. It ends when its last clone is dropped.
+    /// Starts a new executor with this many threads. It ends when its last clone is dropped.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRuntime`] when the system refuses the threads.
+    /// [`ErrorKind::NoRuntime`] if the system refuses the threads.
     pub fn new(workers: NonZeroUsize) -> Result<Self, Error> {
         let (stop, stopped) = bounded(1);
         let owned = Owned {
@@ -65,12 +64,12 @@ impl Smol {
 #[derive(Debug)]
 struct Owned {
     executor: Arc<Executor<'static>>,
-    // The threads end when this is dropped.
+    // Dropping the sender ends the threads.
     _stop: Sender<()>,
 }
 
 fn work(executor: &Executor<'static>, stopped: &Receiver<()>) {
-    // A task's panic must not take the thread away from the other tasks, as in smol itself.
+    // A task's panic must not end the thread, as in smol's own executor.
     while catch_unwind(|| smol::block_on(executor.run(stopped.recv()))).is_err() {}
 }
 
@@ -112,7 +111,7 @@ impl Runtime for Smol {
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {
-        // The default of the `blocking` crate, shared by the process.
+        // The default of the `blocking` crate, for the whole process.
         Some(500)
     }
 }

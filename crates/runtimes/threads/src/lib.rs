@@ -1,7 +1,6 @@
-//! A runtime of plain threads: a task is an OS thread, and waiting is parking it.
+//! A runtime of plain threads. Each task runs on an OS thread, which is parked while the task waits.
 //!
-//! This is the baseline that the async runtimes are compared with: a hundred tasks are a
-//! hundred threads.
+//! The runtime is the baseline in comparisons with async runtimes: 100 tasks need 100 threads.
 //!
 //! ```
 //! use inflight_core::{BlockOn, Task};
@@ -24,16 +23,16 @@ use std::time::Duration;
 use futures_lite::future;
 use inflight_core::{BlockOn, BoxFuture, ConnectOptions, Runtime, Socket, no_sockets};
 
-/// How long a thread without work waits for more before it ends.
+/// The time after which an idle thread ends.
 const IDLE: Duration = Duration::from_secs(5);
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The runtime. Clones share their idle threads.
+/// A runtime that runs each task and each blocking call on its own thread. Clones share their idle threads.
 ///
-/// There is no ceiling: as many threads as there is work. One that has finished stays for 5 s
-/// and takes what comes next, so that its making is not paid for each time. If the system has no
-/// more threads, work waits for one that ends.
+/// The number of threads has no limit. A thread that has finished its work waits for 5 s and takes the next
+/// work, which saves the cost of a new thread. If the system refuses a thread, the work waits until another
+/// thread is free. If there is no other thread, the work is dropped.
 #[derive(Clone, Default)]
 pub struct Threads(Arc<Pool>);
 
@@ -51,7 +50,7 @@ struct State {
 }
 
 impl Threads {
-    /// A runtime without threads yet.
+    /// Returns a runtime without threads.
     pub fn new() -> Self {
         Self::default()
     }
@@ -70,7 +69,7 @@ impl Threads {
         if started.is_ok() {
             state.threads += 1;
         } else if state.threads == 0 {
-            // Nobody will ever take it: dropped, it is seen as cancelled.
+            // No thread will run the work. Dropping it reports it as cancelled.
             let lost = state.queue.pop_back();
             drop(state);
             drop(lost);
@@ -88,7 +87,7 @@ impl Pool {
         loop {
             while let Some(work) = state.queue.pop_front() {
                 drop(state);
-                // A panic is the work's own affair: core reports it to whoever waits.
+                // The core reports a panic to the caller that waits for the work.
                 let _ = catch_unwind(AssertUnwindSafe(work));
                 state = self.lock();
             }

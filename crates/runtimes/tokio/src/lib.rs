@@ -1,10 +1,10 @@
 //! tokio as an inflight runtime.
 //!
-//! The adapter holds a [`Handle`] and enters it where tokio needs that, so its tasks and timers
-//! work under any executor: a session on tokio can be polled from `smol::block_on`.
+//! The adapter holds a [`Handle`] and enters it where tokio requires that. So its tasks and timers
+//! work under any executor. For example, `smol::block_on` can poll a session on tokio.
 //!
-//! A tokio runtime that was built without its I/O or time driver panics, in tokio's own words,
-//! when a socket or a timer is asked for.
+//! If a tokio runtime was built without its I/O or time driver, tokio panics when a socket or a timer is
+//! created.
 //!
 //! ```
 //! use inflight_core::{BlockOn, Task};
@@ -31,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 
-/// A tokio runtime: the one we are in, one of our own, or one for the whole program.
+/// A tokio runtime: the surrounding one, a new one, or one for the whole program.
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,
@@ -39,11 +39,11 @@ pub struct Tokio {
 }
 
 impl Tokio {
-    /// The runtime that this code runs in.
+    /// Returns the tokio runtime that this code runs in.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRuntime`] outside of a tokio runtime, with the remedy.
+    /// [`ErrorKind::NoRuntime`] outside of a tokio runtime. The message suggests a remedy.
     pub fn current() -> Result<Self, Error> {
         let handle = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::NoRuntime)
@@ -56,12 +56,12 @@ impl Tokio {
         Ok(Self::from(handle))
     }
 
-    /// A runtime of its own with this many worker threads (`None`: one for each core). It ends
-    /// when its last clone is dropped.
+    /// Starts a new tokio runtime with this many worker threads. `None` means one for each core. The
+    /// runtime ends when its last clone is dropped.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRuntime`] when the system refuses threads or descriptors.
+    /// [`ErrorKind::NoRuntime`] if the system refuses threads or descriptors.
     pub fn new(workers: Option<NonZeroUsize>) -> Result<Self, Error> {
         let mut builder = runtime::Builder::new_multi_thread();
         if let Some(workers) = workers {
@@ -78,11 +78,12 @@ impl Tokio {
         })
     }
 
-    /// A runtime for the whole program, on background threads; started by the first call.
+    /// Returns the runtime of the whole program. The first call starts it on background threads, one for
+    /// each core.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The same as [`new`](Self::new).
     pub fn global() -> Result<Self, Error> {
         static GLOBAL: OnceLock<Tokio> = OnceLock::new();
         if let Some(tokio) = GLOBAL.get() {
@@ -92,11 +93,11 @@ impl Tokio {
         Ok(GLOBAL.get_or_init(|| started).clone())
     }
 
-    /// The runtime that this code runs in, or else the [`global`](Self::global) one.
+    /// Returns the tokio runtime that this code runs in, or else the [`global`](Self::global) one.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The same as [`new`](Self::new).
     pub fn current_or_global() -> Result<Self, Error> {
         match Handle::try_current() {
             Ok(handle) => Ok(Self::from(handle)),
@@ -104,19 +105,19 @@ impl Tokio {
         }
     }
 
-    /// tokio's own handle.
+    /// Returns tokio's handle.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 }
 
-/// tokio's socket. It finds its reactor by itself, under any executor.
+/// A tokio socket. After it is connected, it works under any executor.
 #[derive(Debug)]
 struct TokioSocket(TcpStream);
 
 impl Socket for TokioSocket {
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // tokio's own `try_read` asks the reactor first.
+        // tokio's `try_read` checks the reactor first.
         (&*SockRef::from(&self.0)).read(buffer)
     }
 }
@@ -175,7 +176,7 @@ struct Owned(Option<runtime::Runtime>);
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // Waiting for the threads, as a plain drop does, panics inside a task.
+        // A plain drop waits for the threads, which panics inside a task.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
@@ -219,7 +220,7 @@ impl Runtime for Tokio {
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {
-        // tokio's default; a runtime built elsewhere does not tell its own.
+        // tokio's default. A handle does not report the limit of its runtime.
         Some(512)
     }
 }
@@ -227,9 +228,9 @@ impl Runtime for Tokio {
 impl BlockOn for Tokio {
     /// # Panics
     ///
-    /// Inside a tokio runtime: a thread that drives tasks must not block. And with the handle of
-    /// a current-thread runtime made elsewhere: only its own `block_on` drives it, so this would
-    /// wait for ever.
+    /// - Inside a tokio runtime, because a thread that drives tasks must not block.
+    /// - With the handle of a current-thread runtime that was created elsewhere. Only that runtime's own
+    ///   `block_on` drives it, so this call would wait for ever.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         match &self.owned.as_deref() {
             Some(Owned(Some(runtime))) => runtime.block_on(future),
@@ -237,7 +238,7 @@ impl BlockOn for Tokio {
                 assert!(
                     self.handle.runtime_flavor() != RuntimeFlavor::CurrentThread,
                     "a handle does not drive a current-thread tokio runtime: enter that runtime \
-                     with its own `block_on`, or take `Tokio::new` or `Tokio::global`"
+                     with its own `block_on`, or use `Tokio::new` or `Tokio::global`"
                 );
                 self.handle.block_on(future)
             }

@@ -1,8 +1,8 @@
 //! A runtime for tests, with one thread and virtual time.
 //!
-//! Tasks run one after another in the thread that calls [`block_on`](BlockOn::block_on), always
-//! in the same order. Time stands still while anything can run. When nothing can, time jumps to
-//! the next timer. A test of a retry after an hour takes no time and gives the same result in each
+//! Tasks run one after another on the thread that calls [`block_on`](BlockOn::block_on), always
+//! in the same order. Time stands still while a task can run. When no task can run, time jumps to
+//! the next timer. A test of a retry after an hour takes no time and has the same result in each
 //! run.
 //!
 //! ```
@@ -32,11 +32,11 @@
 //! the runtime, such as `inflight-hyper`, reaches the servers of the same program that listen on
 //! this network. Faults are drawn from the runtime's seed, so they are the same in each run.
 //!
-//! # What it is not for
+//! # Limitations
 //!
-//! Real servers remain out of reach: the network leads to no other process. Do not use a client
+//! The network does not reach other processes, so there are no real servers. Do not use a client
 //! that opens its own sockets, such as `inflight-isahc`. Virtual time does not wait for a real
-//! server, so timers fire before the response arrives. A client that answers by itself, such as
+//! server, so timers fire before the response arrives. A client that creates the responses, such as
 //! `inflight-mock`, needs no network.
 
 mod network;
@@ -84,9 +84,8 @@ impl Virtual {
     /// Returns a runtime that chooses at random, from this seed, which of the woken tasks runs
     /// next.
     ///
-    /// The order is the same each time, and another with another seed. A test that runs under many
-    /// seeds finds what depends on an order. The random faults of the runtime's network are drawn
-    /// from the same seed.
+    /// The same seed always produces the same order. A test that runs under many seeds finds code that
+    /// depends on an order. The random faults of the runtime's network are drawn from the same seed.
     ///
     /// ```
     /// use inflight_core::{BlockOn, Task};
@@ -135,7 +134,7 @@ impl Virtual {
     ///
     /// # Panics
     ///
-    /// If the runtime was cloned before.
+    /// Panics if the runtime was cloned before.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         let shared = Arc::get_mut(&mut self.0).expect("patience is set before the first clone");
@@ -148,9 +147,9 @@ impl Virtual {
         self.0.lock().timers.now
     }
 
-    /// Lets this much time pass at once, for tests that poll by hand.
+    /// Advances the time at once, for tests that poll futures by hand.
     ///
-    /// Timers that are due meanwhile wake their tasks, and the network delivers what arrives. No
+    /// Timers that become due wake their tasks, and the network delivers the packets that arrive. No
     /// task runs before the next [`block_on`](BlockOn::block_on).
     pub fn advance(&self, time: Duration) {
         let mut state = self.0.lock();
@@ -197,7 +196,7 @@ impl Runtime for Virtual {
         self.0.changed.notify_all();
     }
 
-    /// Runs the work on the runtime's one thread, as one more task. All tasks wait until the work
+    /// Runs the work on the runtime's only thread, like a task. All tasks wait until the work
     /// returns, so work that waits for a task never returns.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
         self.0.lock().ready.push_back(Runnable::Blocking(work));
@@ -219,8 +218,8 @@ impl Runtime for Virtual {
     ///
     /// # Errors
     ///
-    /// - [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), after one round trip, if nobody
-    ///   listens at the address when the connect arrives there.
+    /// - [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), after one round trip, if there is no
+    ///   listener at the address when the connect arrives.
     /// - [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) if the runtime has ended.
     ///
     /// Reads and writes of the socket fail with:
@@ -256,9 +255,9 @@ impl BlockOn for Virtual {
     ///
     /// # Panics
     ///
-    /// - If there is a deadlock: everything waits, no timer is set, nothing is on its way through
-    ///   the network, and no other thread wakes a task within [`patience`](Virtual::patience).
-    /// - If a task of the runtime calls it.
+    /// - If there is a deadlock: all tasks wait, no timer is set, the network delivers no packets, and no
+    ///   other thread wakes a task within [`patience`](Virtual::patience).
+    /// - If a task of the runtime calls this method.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _inside = self.0.enter();
         let mut future = pin!(future);
@@ -280,7 +279,7 @@ impl BlockOn for Virtual {
                     }
                 }
                 Runnable::Task(key) => self.0.poll_task(key),
-                // A panic ends this work alone, as on a thread of a pool.
+                // A panic ends only this work, as on a thread of a pool.
                 Runnable::Blocking(work) => drop(catch_unwind(AssertUnwindSafe(work))),
             }
         }

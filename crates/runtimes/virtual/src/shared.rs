@@ -1,4 +1,4 @@
-//! The state that the clones of a runtime share, and how its thread runs it.
+//! The state that the clones of a runtime share, and the loop that runs its tasks.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ use slab::Slab;
 use crate::network::NetworkState;
 use crate::timer::{Timer, Timers};
 
-/// What all clones of a runtime share.
+/// The state that all clones of a runtime share.
 pub(crate) struct Shared {
     /// The result of [`Runtime::now`] at virtual time zero.
     pub(crate) zero: Instant,
@@ -37,7 +37,7 @@ pub(crate) struct State {
 
 /// Work that is ready to run.
 pub(crate) enum Runnable {
-    /// The future that is blocked on.
+    /// The future of `block_on`.
     Main,
     Task(usize),
     Blocking(Box<dyn FnOnce() + Send>),
@@ -60,7 +60,7 @@ impl Shared {
         while let Some(inside) = state.runs_on {
             assert_ne!(
                 inside, here,
-                "the virtual runtime is entered by what it runs: await in place of block_on"
+                "a task of the virtual runtime called its block_on: await the future instead"
             );
             let waited = self.changed.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -69,13 +69,13 @@ impl Shared {
         EnteredGuard(self)
     }
 
-    /// Runs `operation` on the network, and then wakes whom it affects.
+    /// Runs `operation` on the network, and then wakes the affected tasks.
     pub(crate) fn with_network<T>(
         &self,
         operation: impl FnOnce(&mut NetworkState, &mut Timers) -> T,
     ) -> T {
         let mut state = self.lock();
-        // The operation sees what has arrived by now.
+        // Delivers the packets that are due, before the operation.
         let now = state.timers.now;
         state.pass_to(now);
         let State {
@@ -90,11 +90,11 @@ impl Shared {
         output
     }
 
-    /// Returns what runs next. Lets time pass when nothing can run.
+    /// Returns the next work to run. Lets time pass while no work is ready.
     pub(crate) fn next(&self) -> Runnable {
         let mut state = self.lock();
         loop {
-            // What arrives at this time arrives before the next task runs.
+            // Timers that are due now fire before the next task runs.
             let now = state.timers.now;
             let is_due = |due: &Duration| *due <= now || state.ready.is_empty();
             if let Some(due) = state.timers.next().filter(is_due) {
@@ -124,9 +124,9 @@ impl Shared {
                 let (tasks, held) = (state.tasks.len(), state.network.held_packets());
                 drop(state);
                 panic!(
-                    "deadlock: the future and {tasks} tasks wait for what nothing brings: no \
-                     timer is set, no other thread has woken any of them for {:?}, and the \
-                     network's partitions hold {held} packets",
+                    "deadlock: the future and {tasks} tasks wait, no timer is set, no other \
+                     thread has woken a task for {:?}, and the network's partitions hold {held} \
+                     packets",
                     self.patience
                 );
             }
@@ -147,7 +147,7 @@ impl Shared {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             task.as_mut().poll(&mut Context::from_waker(&waker))
         }));
-        // A panic ends this task alone, as on tokio.
+        // A panic ends only this task, as on tokio.
         let is_over = !matches!(polled, Ok(Poll::Pending));
         let mut state = self.lock();
         if is_over {
@@ -156,14 +156,14 @@ impl Shared {
             entry.task = Some(task);
             return;
         }
-        // Dropping the task may take the lock, and may panic as well.
+        // Dropping the task may take the lock, and may panic.
         drop(state);
         drop(catch_unwind(AssertUnwindSafe(|| drop(task))));
     }
 }
 
 impl State {
-    /// Lets time pass, fires the timers that are due meanwhile, and collects the wakers.
+    /// Advances the time to `moment`, fires the timers that become due, and collects the wakers.
     pub(crate) fn pass_to(&mut self, moment: Duration) {
         while let Some(timer) = self.timers.fire(moment) {
             match timer {
@@ -175,14 +175,14 @@ impl State {
     }
 }
 
-/// This thread runs the runtime.
+/// Held by the thread that is in `block_on`.
 pub(crate) struct EnteredGuard<'a>(&'a Shared);
 
 impl Drop for EnteredGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.runs_on = None;
-        // It refers to the future of this call.
+        // `Main` refers to the future of this call.
         state.ready.retain(|ready| !matches!(ready, Runnable::Main));
         drop(state);
         self.0.changed.notify_all();
@@ -191,7 +191,7 @@ impl Drop for EnteredGuard<'_> {
 
 pub(crate) struct TaskWaker {
     pub(crate) shared: Weak<Shared>,
-    // None for the future that is blocked on.
+    // `None` for the future of `block_on`.
     pub(crate) key: Option<usize>,
     pub(crate) is_ready: AtomicBool,
 }

@@ -1,4 +1,4 @@
-//! Virtual time, and what happens when.
+//! Virtual time and its timers.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::network::Packet;
 
-/// A thousand years: what is due later never happens.
+/// A thousand years. Timers that are due later never fire.
 pub(crate) const FAR: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 
-/// The time, and the timers that are set.
+/// The current time, and the timers that are set.
 #[derive(Default)]
 pub(crate) struct Timers {
     pub(crate) now: Duration,
@@ -20,14 +20,14 @@ pub(crate) struct Timers {
     wakers: DeferredWakers,
 }
 
-/// What a timer does when it fires.
+/// The action of a timer.
 pub(crate) enum Timer {
     Wake(Waker),
     Deliver(Packet),
 }
 
 impl Timers {
-    /// When the next timer is due.
+    /// Returns when the next timer is due.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.queue.keys().next().map(|(due, _)| *due)
     }
@@ -47,7 +47,7 @@ impl Timers {
         Some(first.remove())
     }
 
-    /// Sets the time to `moment`, unless that is past.
+    /// Sets the time to `moment`, unless `moment` is in the past.
     pub(crate) fn pass_to(&mut self, moment: Duration) {
         self.now = self.now.max(moment.min(FAR));
     }
@@ -75,14 +75,14 @@ impl Timers {
         self.wakers.discarded.extend(waker);
     }
 
-    /// Returns the wakers for the caller, who is to release the lock first.
+    /// Takes the collected wakers. The caller must release the lock before it wakes or drops them.
     pub(crate) fn take_wakers(&mut self) -> DeferredWakers {
         mem::take(&mut self.wakers)
     }
 }
 
-/// Wakers that are woken or dropped after the lock is released: both may run code of a task,
-/// which may want the lock.
+/// Wakers that are woken or dropped after the lock is released. Both may run a task's code, which may take
+/// the lock.
 #[derive(Default)]
 pub(crate) struct DeferredWakers {
     woken: Vec<Waker>,

@@ -1,4 +1,4 @@
-//! What the virtual runtime's network promises.
+//! The network of the virtual runtime.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
@@ -41,7 +41,7 @@ async fn connect(runtime: &Virtual, address: SocketAddr) -> io::Result<BoxSocket
     runtime.connect(address, ConnectOptions::default()).await
 }
 
-/// A connection to `listener`: the client's socket, the server's, and the client's address.
+/// Connects to `listener`. Returns the client's socket, the server's socket, and the client's address.
 async fn open(runtime: &Virtual, listener: &Listener) -> (BoxSocket, BoxSocket, SocketAddr) {
     let client = connect(runtime, listener.local_addr());
     let (client, accepted) = zip(client, listener.accept()).await;
@@ -229,7 +229,7 @@ fn end_of_stream_arrives_after_the_bytes_before_it() {
                 server.read_to_end(&mut received).await.unwrap();
                 assert_eq!(received, [7; 100]);
                 assert_eq!(runtime.elapsed() - start, ms(110));
-                // It stays at the end.
+                // Further reads return the end too.
                 assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
                 drop(client);
             },
@@ -320,7 +320,7 @@ fn dropped_listener_refuses_connects_and_resets_those_not_accepted() {
         let (mut accepted, mut server, _) = open(&runtime, &listener).await;
         let mut waiting = connect(&runtime, address(1)).await.unwrap();
         runtime.sleep(ms(10)).await;
-        // This one is half-way through its handshake.
+        // This connection is in the middle of its handshake.
         let mut unfinished = connect(&runtime, address(1)).await.unwrap();
         drop(listener);
 
@@ -463,7 +463,7 @@ fn reset_fails_both_ends_and_wakes_whoever_waits() {
                 )
             });
             let write = Task::spawn(&runtime, async move {
-                // The peer reads the first four bytes and no more: it waits for others.
+                // The peer reads only the first four bytes, and waits for others.
                 let error = server.write_all(&[0; 64]).await.unwrap_err().kind();
                 (error, read_error(&mut server).await)
             });
@@ -545,7 +545,7 @@ fn bytes_that_arrive_after_the_peer_was_dropped_cause_a_reset() {
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
         let start = runtime.elapsed();
         client.write_all(b"too late").await.unwrap();
-        // The end of stream remains until the reset is here.
+        // The end of the stream remains until the reset arrives.
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
         runtime.sleep(ms(19)).await;
         client.write_all(b"later still").await.unwrap();
@@ -586,7 +586,7 @@ fn reader_is_woken_once_and_when_the_bytes_arrive() {
         let counters = [0; 2].map(|_| Arc::new(WakeCounter::default()));
         let wakers = counters.clone().map(Waker::from);
         assert!(poll_read(&mut server, &wakers[0]).is_pending());
-        // The last waker is the one that counts.
+        // Only the last waker is woken.
         assert!(poll_read(&mut server, &wakers[1]).is_pending());
         client.write_all(b"by").await.unwrap();
         client.write_all(b"tes").await.unwrap();
@@ -641,7 +641,7 @@ fn without_latency_bytes_arrive_at_once() {
         |runtime, mut client, mut server| async move {
             client.write_all(b"now").await.unwrap();
             assert_eq!(try_read(&mut server).unwrap(), b"now");
-            // Even while another task is always ready to run.
+            // Also while another task is always ready to run.
             Task::spawn(&runtime, async {
                 loop {
                     yield_now().await;
@@ -668,7 +668,7 @@ fn time_advanced_by_hand_delivers_what_arrives_meanwhile() {
     );
     runtime.advance(ms(9));
     assert_eq!(try_read(&mut server), Err(ErrorKind::WouldBlock));
-    // The peer is dropped meanwhile: the answer to the bytes arrives as well.
+    // The peer is dropped in the meantime, and the reset that answers the bytes arrives too.
     drop(server);
     runtime.advance(ms(3600));
     assert_eq!(try_read(&mut client), Err(ErrorKind::ConnectionReset));
@@ -777,7 +777,7 @@ fn links_are_set_for_one_address_or_for_all_others() {
     });
 }
 
-/// What happens to ten clients of an echo server, and when.
+/// Returns the results of ten clients of an echo server, with their times.
 fn trace(seed: u64, link: LinkOptions) -> Vec<String> {
     let runtime = Virtual::seeded(seed);
     runtime.network().set_default_link(link);

@@ -1,4 +1,4 @@
-//! What the virtual runtime promises.
+//! The behaviour of the virtual runtime.
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use inflight_virtual::Virtual;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The message of what a call panics with.
+/// Returns the message of the call's panic.
 fn panic_of(call: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(call)).unwrap_err();
     match panic.downcast::<String>() {
@@ -143,7 +143,7 @@ fn entering_from_within_panics() {
     let runtime = Virtual::new();
     let inner = runtime.clone();
     let message = panic_of(|| runtime.block_on(async { inner.block_on(async {}) }));
-    assert!(message.contains("await in place of block_on"), "{message}");
+    assert!(message.contains("await the future instead"), "{message}");
 }
 
 #[test]

@@ -1,28 +1,27 @@
-//! Pictures, as SVG. Each is laid out for the width that it is asked for, so that a phone gets a
-//! picture of its own and not a small one of a desk's.
+//! Charts as SVG. Each chart is laid out for a given width, so that phones get a layout of their own.
 
-pub(crate) mod beat;
-pub(crate) mod dots;
-pub(crate) mod heat;
-pub(crate) mod lines;
-pub(crate) mod panels;
-pub(crate) mod spans;
+pub(crate) mod dot_plot;
+pub(crate) mod event_plot;
+pub(crate) mod heat_map;
+pub(crate) mod line_chart;
+pub(crate) mod small_multiples;
+pub(crate) mod waterfall;
 
-use super::markup::El;
+use super::markup::Element;
 
-/// The width of a picture on a desk and on paper.
+/// The width of a chart on large screens and on paper.
 pub(crate) const WIDE: f64 = 720.0;
-/// The width on a phone.
+/// The width of a chart on phones.
 pub(crate) const NARROW: f64 = 350.0;
 
-/// The size of letters.
-const LETTER: f64 = 12.0;
+/// The font size.
+const FONT_SIZE: f64 = 12.0;
 
-/// A picture being drawn.
+/// A chart while it is drawn.
 pub(crate) struct Canvas {
     width: f64,
     height: f64,
-    children: Vec<El>,
+    children: Vec<Element>,
 }
 
 impl Canvas {
@@ -38,8 +37,8 @@ impl Canvas {
         self.width < 500.0
     }
 
-    fn add(&mut self, el: El) {
-        self.children.push(el);
+    fn add(&mut self, element: Element) {
+        self.children.push(element);
     }
 
     fn text(&mut self, x: f64, y: f64, class: &str, text: &str) {
@@ -50,10 +49,10 @@ impl Canvas {
         self.add(line(class, from, to));
     }
 
-    /// The picture, named for those who do not see it.
-    pub(crate) fn svg(self, id: &str, title: &str, description: &str) -> El {
+    /// Returns the SVG element, with a title and a description for screen readers.
+    pub(crate) fn svg(self, id: &str, title: &str, description: &str) -> Element {
         let (title_id, description_id) = (format!("{id}-title"), format!("{id}-desc"));
-        El::of("svg", "picture")
+        Element::with_class("svg", "picture")
             .with("id", id)
             .with(
                 "viewBox",
@@ -61,85 +60,92 @@ impl Canvas {
             )
             .with("role", "img")
             .with("aria-labelledby", format!("{title_id} {description_id}"))
-            .child(El::new("title").with("id", title_id).text(title))
-            .child(El::new("desc").with("id", description_id).text(description))
+            .child(Element::new("title").with("id", title_id).text(title))
+            .child(
+                Element::new("desc")
+                    .with("id", description_id)
+                    .text(description),
+            )
             .children(self.children)
     }
 }
 
-/// What can be pointed at and reached with the keyboard, and says its figures then.
-fn datum(colour: &str, tip: &str) -> El {
-    El::of("g", &format!("datum {colour}"))
+/// Creates the group of a data point. It is focusable and has a tooltip.
+fn datum(colour: &str, tip: &str) -> Element {
+    Element::with_class("g", &format!("datum {colour}"))
         .with("tabindex", 0)
         .with("role", "img")
         .with("aria-label", tip)
-        .child(El::new("title").text(tip))
+        .child(Element::new("title").text(tip))
 }
 
-/// Room to point at.
-fn room(x: f64, y: f64, width: f64, height: f64) -> El {
-    rect("room", x, y, width, height)
+/// Creates the area in which the pointer shows the tooltip.
+fn hit_area(x: f64, y: f64, width: f64, height: f64) -> Element {
+    rect("hit-area", x, y, width, height)
 }
 
-fn rect(class: &str, x: f64, y: f64, width: f64, height: f64) -> El {
-    El::of("rect", class)
+fn rect(class: &str, x: f64, y: f64, width: f64, height: f64) -> Element {
+    Element::with_class("rect", class)
         .at("x", x)
         .at("y", y)
         .at("width", width.max(0.0))
         .at("height", height.max(0.0))
 }
 
-fn line(class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> El {
-    El::of("line", class)
+fn line(class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> Element {
+    Element::with_class("line", class)
         .at("x1", x1)
         .at("y1", y1)
         .at("x2", x2)
         .at("y2", y2)
 }
 
-fn label(x: f64, y: f64, class: &str, text: &str) -> El {
-    El::of("text", class).at("x", x).at("y", y).text(text)
+fn label(x: f64, y: f64, class: &str, text: &str) -> Element {
+    Element::with_class("text", class)
+        .at("x", x)
+        .at("y", y)
+        .text(text)
 }
 
-/// About how wide a text is. A little more than most letters need, so that nothing overlaps.
-fn width_of(text: &str) -> f64 {
-    text.chars().count() as f64 * LETTER * 0.6
+/// Estimates the width of a text. The estimate is a little too large, to avoid overlaps.
+fn text_width(text: &str) -> f64 {
+    text.chars().count() as f64 * FONT_SIZE * 0.6
 }
 
-/// Cuts a text that has no room. The whole of it is in the tip and in the table.
-fn fitting(text: &str, width: f64) -> String {
-    if width_of(text) <= width {
+/// Truncates a text to a width. The full text is in the tooltip and in the table.
+fn truncated(text: &str, width: f64) -> String {
+    if text_width(text) <= width {
         return text.to_owned();
     }
-    let letters = (width / (LETTER * 0.6)) as usize;
+    let letters = (width / (FONT_SIZE * 0.6)) as usize;
     let mut cut: String = text.chars().take(letters.saturating_sub(1)).collect();
     cut.push('…');
     cut
 }
 
-/// A text in lines of at most this width, broken between words.
+/// Breaks a text between words into lines of at most this width.
 fn wrapped(text: &str, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if width_of(line) + width_of(word) + LETTER * 0.6 <= width => {
+            Some(line) if text_width(line) + text_width(word) + FONT_SIZE * 0.6 <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
-            _ => lines.push(fitting(word, width)),
+            _ => lines.push(truncated(word, width)),
         }
     }
     lines
 }
 
-/// A line that no contender can beat, or another to compare with.
+/// A labelled reference line, such as a limit.
 #[derive(Clone, Debug)]
-pub(crate) struct Mark {
+pub(crate) struct ReferenceLine {
     pub(crate) at: f64,
     pub(crate) label: String,
 }
 
-/// Moves places apart that are closer than `apart`, as little as possible, between `from` and `to`.
+/// Moves positions apart to a distance of at least `apart`, between `from` and `to`.
 fn spread(places: &mut [(usize, f64)], apart: f64, from: f64, to: f64) {
     places.sort_by(|one, other| one.1.total_cmp(&other.1));
     let mut least = from;
@@ -168,6 +174,6 @@ mod tests {
     #[test]
     fn a_long_text_is_broken_between_words_or_cut() {
         assert_eq!(wrapped("one two three", 60.0), ["one two", "three"]);
-        assert_eq!(fitting("abcdefghij", 40.0), "abcd…");
+        assert_eq!(truncated("abcdefghij", 40.0), "abcd…");
     }
 }

@@ -64,7 +64,7 @@ impl LinkOptions {
         self
     }
 
-    /// Sets how many bytes a connection transmits in a second, in each direction. Default
+    /// Sets the number of bytes that a connection transmits in a second, in each direction. Default
     /// unlimited.
     ///
     /// Connections do not share the bandwidth. Bytes travel in segments of up to 1,460 bytes, and
@@ -72,7 +72,7 @@ impl LinkOptions {
     ///
     /// # Panics
     ///
-    /// If the bandwidth is zero. Use [`Network::partition`](crate::Network::partition) for a link
+    /// Panics if the bandwidth is zero. Use [`Network::partition`](crate::Network::partition) for a link
     /// that transmits nothing.
     #[must_use]
     pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
@@ -81,15 +81,14 @@ impl LinkOptions {
         self
     }
 
-    /// Sets how many bytes a connection holds in each direction: those that are sent and that the
-    /// peer has not read. Default 65,536.
+    /// Sets the number of bytes that a connection holds in each direction. These bytes were sent and the
+    /// peer has not read them. Default 65,536.
     ///
-    /// A write waits while the buffer is full. It continues as soon as the peer reads: the writer
-    /// learns of the room without latency.
+    /// A write waits while the buffer is full. It continues as soon as the peer reads, without latency.
     ///
     /// # Panics
     ///
-    /// If the size is zero.
+    /// Panics if the size is zero.
     #[must_use]
     pub fn buffer_size(mut self, bytes: usize) -> Self {
         assert_ne!(bytes, 0, "the buffer size of a link is zero");
@@ -114,7 +113,7 @@ impl LinkOptions {
     ///
     /// # Panics
     ///
-    /// If the probability is not between 0 and 1.
+    /// Panics if the probability is not between 0 and 1.
     #[must_use]
     pub fn reset_probability(mut self, probability: f64) -> Self {
         assert!(
@@ -132,7 +131,7 @@ impl LinkOptions {
         }
     }
 
-    /// How long the link takes to transmit a segment of `len` bytes.
+    /// Returns how long the link takes to transmit a segment of `len` bytes.
     pub(super) fn transmission_time(&self, len: usize) -> Duration {
         let Some(bandwidth) = self.bandwidth else {
             return Duration::ZERO;

@@ -1,4 +1,4 @@
-//! The server's side.
+//! The listener of a server.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,7 +27,7 @@ impl Listener {
         Self { shared, address }
     }
 
-    /// Returns the address that the listener listens at, with the port that was picked.
+    /// Returns the address of the listener, with the actual port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }

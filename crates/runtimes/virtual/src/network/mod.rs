@@ -1,7 +1,7 @@
 //! An in-memory network in virtual time.
 //!
-//! The network is a simulation of events: each segment, connect and close is a packet with a time
-//! of arrival, and packets are timers of the runtime. See `state` for what they do.
+//! The network is a discrete-event simulation. Each segment, connect and close is a packet with a time
+//! of arrival, and packets are timers of the runtime. The module `state` has the effects of the packets.
 
 mod link;
 mod listener;
@@ -24,13 +24,13 @@ impl Virtual {
     /// Listens at `address` for connections of this runtime's
     /// [`connect`](inflight_core::Runtime::connect). Port 0 picks a free port.
     ///
-    /// A connect reaches the listener whose address is the same, IP address and port. The
-    /// unspecified address (`0.0.0.0`) stands for no other. The backlog has no limit.
+    /// A connect reaches the listener with the same IP address and port. The unspecified address
+    /// (`0.0.0.0`) matches only itself. The backlog has no limit.
     ///
     /// # Errors
     ///
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if there is a listener at the address, or if port 0
-    /// is asked for and no port is free.
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if there is a listener at the address, or if the port is 0
+    /// and no port is free.
     ///
     /// # Examples
     ///
@@ -127,29 +127,28 @@ impl Network {
         self.with(|network| network.set_default_link(options));
     }
 
-    /// Lets nothing arrive from or at `address` until [`heal`](Self::heal).
+    /// Holds all packets from and to `address` until [`heal`](Self::heal).
     ///
-    /// Neither end is notified. Connects, bytes and ends of stream that would arrive are held,
-    /// including those that are on the way. Without `heal` the address is a black hole:
-    /// connects to it never complete.
+    /// Neither end is notified. The network holds connects, bytes and ends of stream, including those that
+    /// are on the way. Without `heal`, connects to the address never complete.
     pub fn partition(&self, address: SocketAddr) {
         self.with(|network| network.partition(address));
     }
 
-    /// Lets nothing arrive anywhere until [`heal_all`](Self::heal_all).
+    /// Holds all packets of all addresses until [`heal_all`](Self::heal_all).
     pub fn partition_all(&self) {
         self.with(NetworkState::partition_all);
     }
 
-    /// Ends the partition of `address`. What was held arrives now, in its order.
+    /// Ends the partition of `address`. The held packets arrive now, in their order.
     ///
-    /// A partition of all addresses remains.
+    /// A partition of all addresses remains in effect.
     pub fn heal(&self, address: SocketAddr) {
         let shared = &self.0.0;
         shared.with_network(|network, timers| network.heal(address, timers));
     }
 
-    /// Ends all partitions, those of single addresses included. What was held arrives now, in its
+    /// Ends all partitions, including those of single addresses. The held packets arrive now, in their
     /// order.
     pub fn heal_all(&self) {
         let shared = &self.0.0;

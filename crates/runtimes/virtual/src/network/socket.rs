@@ -1,4 +1,4 @@
-//! The sockets of both sides, and the connect of the client's.
+//! The sockets of clients and servers, and the connect of a client.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -68,7 +68,7 @@ impl AsyncWrite for VirtualSocket {
         true
     }
 
-    /// Does nothing: whatever is written is on its way.
+    /// Does nothing, because a write sends its bytes immediately.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -98,7 +98,7 @@ impl Drop for VirtualSocket {
     }
 }
 
-/// A connect that is under way, from its first poll on.
+/// A connect in progress. It starts with the first poll.
 pub(crate) struct Connect {
     shared: Weak<Shared>,
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! The state of the network, and what packets do to it when they arrive.
+//! The state of the network, and the effects of arriving packets.
 //!
 //! The model is TCP without loss. A connection has two ends, and packets travel between them. A
 //! packet arrives after the latency of its direction, and after the packets that were sent before
@@ -21,8 +21,8 @@ use crate::timer::Timers;
 /// The largest segment, as over Ethernet.
 const SEGMENT_SIZE: usize = 1460;
 
-/// The ports of clients. They are not those that listeners are given, so that an address means
-/// either a server or a client.
+/// The ports of clients. They do not overlap with the ports of listeners, so an address belongs to a
+/// server or to a client.
 const CLIENT_PORTS: Range<u16> = 32_768..49_152;
 
 /// The ports that port 0 picks from.
@@ -63,7 +63,7 @@ struct Connection {
     ends: [End; 2],
 }
 
-/// How far the client's connect is.
+/// The state of the client's connect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Connecting,
@@ -75,21 +75,21 @@ enum Phase {
 struct End {
     /// The bytes that have arrived and were not read.
     received: VecDeque<u8>,
-    /// How many bytes the peer has sent and this end has not read, wherever they are.
+    /// The number of bytes that the peer has sent and this end has not read, including those on the way.
     unread: usize,
-    /// When the link will have transmitted what this end has sent.
+    /// When the link has transmitted all bytes that this end has sent.
     transmits_until: Duration,
     has_sent_fin: bool,
     has_received_fin: bool,
     is_reset: bool,
     is_dropped: bool,
-    /// Waits for bytes or, before the connection is established, for that.
+    /// Waits for bytes, or for the connection while it is not established.
     reader: Option<Waker>,
     /// Waits for room in the peer's buffer.
     writer: Option<Waker>,
 }
 
-/// Which end of which connection.
+/// Identifies one end of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EndId {
     connection: u64,
@@ -105,13 +105,13 @@ impl EndId {
     }
 }
 
-/// What travels from one end of a connection to the other.
+/// A packet from one end of a connection to the other.
 pub(crate) struct Packet {
     to: EndId,
     content: Content,
 }
 
-/// Named after the flags of TCP.
+/// The content of a packet, named after the flags of TCP.
 enum Content {
     Syn,
     SynAck,
@@ -133,7 +133,7 @@ impl NetworkState {
             connects: 0,
             partitions: Partitions::default(),
             held: Vec::new(),
-            // The order of tasks is drawn from the same seed, but must not be the same numbers.
+            // The order of tasks uses the same seed, but must not use the same numbers.
             random: Rng::with_seed(seed).fork(),
         }
     }
@@ -146,7 +146,7 @@ impl NetworkState {
         self.default_link = options;
     }
 
-    /// Returns the address with the port that was picked.
+    /// Adds a listener. Returns the address with the actual port.
     pub(super) fn listen(&mut self, mut address: SocketAddr) -> io::Result<SocketAddr> {
         if address.port() == 0 {
             let is_free = |port: &u16| {
@@ -194,7 +194,7 @@ impl NetworkState {
     }
 }
 
-/// What the ends do.
+/// Operations of the ends.
 impl NetworkState {
     /// Starts a connect. Returns the client's end, which is closed to cancel the connect.
     pub(super) fn connect(&mut self, server: SocketAddr, timers: &mut Timers) -> EndId {
@@ -239,7 +239,7 @@ impl NetworkState {
         }
     }
 
-    /// Reads what has arrived. If that is nothing, registers the waker of `cx`.
+    /// Reads bytes that have arrived. If there are none, registers the waker of `cx`.
     pub(super) fn poll_read(
         &mut self,
         end: EndId,
@@ -269,8 +269,8 @@ impl NetworkState {
         Poll::Pending
     }
 
-    /// Sends as much of the slices as the peer's buffer has room for. If that is nothing,
-    /// registers the waker of `cx`.
+    /// Sends bytes of the slices as far as the peer's buffer has room. If it has no room, registers the waker
+    /// of `cx`.
     pub(super) fn poll_write(
         &mut self,
         end: EndId,
@@ -309,7 +309,7 @@ impl NetworkState {
         Ok(())
     }
 
-    /// Closes an end whose owner has dropped it. Cancels the connect if that is not over.
+    /// Closes an end that its owner has dropped. Cancels a connect in progress.
     pub(super) fn close(&mut self, end: EndId, timers: &mut Timers) {
         let connection = self.connection(end);
         if connection.phase != Phase::Established {
@@ -317,7 +317,7 @@ impl NetworkState {
             removed.into_iter().for_each(|c| c.discard_wakers(timers));
             return;
         }
-        // As TCP does: the peer must not believe that these bytes were read.
+        // As in TCP, unread bytes cause a reset, so that the peer does not assume that they were read.
         if connection.end(end.side).received.is_empty() {
             self.send_fin(end, timers);
             self.leave(end, timers);
@@ -373,7 +373,7 @@ impl NetworkState {
         }
     }
 
-    /// Sends the end of the stream after the bytes before it, unless that was done.
+    /// Sends the end of the stream after all bytes, unless it was already sent.
     fn send_fin(&mut self, from: EndId, timers: &mut Timers) {
         let connection = self.connection(from);
         let this = connection.end(from.side);
@@ -496,7 +496,7 @@ impl NetworkState {
         }
     }
 
-    /// How many packets wait for the end of a partition.
+    /// Returns the number of packets that wait for the end of a partition.
     pub(crate) fn held_packets(&self) -> usize {
         self.held.len()
     }
@@ -512,7 +512,7 @@ impl NetworkState {
         }
     }
 
-    /// The connection of an end that is not dropped, or of a packet that has arrived.
+    /// Returns the connection of an end that is not dropped, or of a packet that has arrived.
     fn connection(&mut self, end: EndId) -> &mut Connection {
         let connection = self.connections.get_mut(&end.connection);
         connection.expect("a connection is kept until both ends are dropped")
@@ -577,7 +577,7 @@ impl End {
     }
 }
 
-/// The address that a client connects from.
+/// Returns the client's address of a connection.
 fn client_address(server: SocketAddr, number: u64) -> SocketAddr {
     let index = number % CLIENT_PORTS.len() as u64;
     let port = CLIENT_PORTS.start + index as u16;
@@ -587,7 +587,7 @@ fn client_address(server: SocketAddr, number: u64) -> SocketAddr {
     }
 }
 
-/// The first `max` bytes of the slices.
+/// Returns the first `max` bytes of the slices.
 fn gather_slices(slices: &[IoSlice<'_>], max: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for slice in slices {
@@ -597,7 +597,7 @@ fn gather_slices(slices: &[IoSlice<'_>], max: usize) -> Vec<u8> {
     bytes
 }
 
-/// Stores the waker of `cx`, and drops the one before it outside the lock.
+/// Stores the waker of `cx`. The previous waker is dropped after the lock is released.
 fn register(slot: &mut Option<Waker>, cx: &mut Context<'_>, timers: &mut Timers) {
     if !slot
         .as_ref()
@@ -607,7 +607,7 @@ fn register(slot: &mut Option<Waker>, cx: &mut Context<'_>, timers: &mut Timers)
     }
 }
 
-/// The error of whatever outlives its runtime.
+/// Returns the error of a socket or listener that outlives its runtime.
 pub(super) fn runtime_ended() -> io::Error {
     io::Error::new(
         io::ErrorKind::ConnectionAborted,

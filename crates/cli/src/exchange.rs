@@ -1,0 +1,165 @@
+//! One request and its response, with counters that other tasks can read.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use inflight::bytes::Bytes;
+use inflight::http::{HeaderMap, StatusCode, Version};
+use inflight::url::Url;
+use inflight::{Error, ErrorKind, Event, RequestBuilder, Response, Step};
+
+use crate::args::RequestArgs;
+
+/// Options that apply to every response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ResponseOptions {
+    pub(crate) max_body: u64,
+    pub(crate) fail_status: bool,
+}
+
+impl ResponseOptions {
+    pub(crate) fn from_args(args: &RequestArgs) -> Self {
+        Self {
+            max_body: args.max_body.unwrap_or(u64::MAX),
+            fail_status: args.fail_status,
+        }
+    }
+}
+
+/// A shared handle to the counters of an exchange. Clones share the same counters.
+///
+/// The job updates the counters and the reporter reads them, so that the counters of a cancelled
+/// job are not lost.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedStats(Arc<Mutex<ExchangeStats>>);
+
+/// The counters of an exchange.
+#[derive(Debug, Clone)]
+pub(crate) struct ExchangeStats {
+    started: Instant,
+    ended: Option<Instant>,
+    pub(crate) url: Option<Url>,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) version: Option<Version>,
+    pub(crate) bytes: u64,
+    pub(crate) attempts: u32,
+    pub(crate) redirects: u32,
+}
+
+impl SharedStats {
+    /// Creates counters for an exchange that starts now.
+    pub(crate) fn start() -> Self {
+        Self(Arc::new(Mutex::new(ExchangeStats {
+            started: Instant::now(),
+            ended: None,
+            url: None,
+            status: None,
+            version: None,
+            bytes: 0,
+            attempts: 0,
+            redirects: 0,
+        })))
+    }
+
+    /// Marks the end of the exchange, at which its elapsed time stops.
+    pub(crate) fn finish(&self) {
+        self.lock().ended = Some(Instant::now());
+    }
+
+    /// Returns a copy of the counters.
+    pub(crate) fn snapshot(&self) -> ExchangeStats {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ExchangeStats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ExchangeStats {
+    /// Returns the time from the start to the end, or until now while the exchange runs.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.ended.unwrap_or_else(Instant::now) - self.started
+    }
+}
+
+/// Reads a response chunk by chunk and applies the [`ResponseOptions`].
+pub(crate) struct ResponseReader {
+    response: Response,
+    stats: SharedStats,
+    max_body: u64,
+}
+
+impl ResponseReader {
+    /// Sends the request and waits for the head of the response.
+    pub(crate) async fn open(
+        request: RequestBuilder,
+        options: ResponseOptions,
+        stats: SharedStats,
+    ) -> Result<Self, Error> {
+        // An observer counts attempts and redirects, because a cancelled job returns no response.
+        let counters = stats.clone();
+        let request = request.observe(move |event: &Event<'_>| match event.step {
+            Step::Sending => counters.lock().attempts = event.attempt,
+            Step::Redirected { .. } => counters.lock().redirects += 1,
+            _ => {}
+        });
+        let response = request.send().await?;
+        {
+            let mut stats = stats.lock();
+            stats.url = response.url().cloned();
+            stats.status = Some(response.status());
+            stats.version = Some(response.version());
+        }
+        let response = if options.fail_status {
+            response.error_for_status()?
+        } else {
+            response
+        };
+        let reader = Self {
+            response,
+            stats,
+            max_body: options.max_body,
+        };
+        match reader.content_length() {
+            Some(length) if length > options.max_body => Err(reader.too_large()),
+            _ => Ok(reader),
+        }
+    }
+
+    /// Returns the next chunk of the body, or `None` at its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let chunk = self.response.chunk().await?;
+        if let Some(chunk) = &chunk {
+            let mut stats = self.stats.lock();
+            stats.bytes += chunk.len() as u64;
+            if stats.bytes > self.max_body {
+                drop(stats);
+                return Err(self.too_large());
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// Returns the length of the body, if the response declares it.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.response.version()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    fn too_large(&self) -> Error {
+        Error::new(ErrorKind::BodyTooLarge)
+            .with_context(format!("more than {} bytes", self.max_body))
+    }
+}

@@ -1,0 +1,169 @@
+//! The description of an experiment in the report. It comes from the definition of the experiment, or
+//! from the records if there is no definition.
+
+use std::collections::BTreeMap;
+
+use crate::data::ExperimentResults;
+use crate::experiment::{Better, Experiment, Limit};
+
+/// The description of an experiment.
+#[derive(Clone, Debug)]
+pub struct ExperimentInfo {
+    /// The name.
+    pub name: String,
+    /// The title, used as a heading.
+    pub title: String,
+    /// The question that the experiment answers.
+    pub question: String,
+    /// How responses are verified.
+    pub verified: String,
+    /// The independent variable.
+    pub variable: Option<VariableInfo>,
+    /// The metrics. The first one is the primary metric.
+    pub metrics: Vec<MetricInfo>,
+    /// The contenders in the order of the report.
+    pub contenders: Vec<String>,
+    /// Whether the experiment is a trace. Its points are then events, and the report shows one round.
+    pub trace: bool,
+}
+
+/// The independent variable of an experiment.
+#[derive(Clone, Debug)]
+pub struct VariableInfo {
+    /// The axis label.
+    pub name: String,
+    /// The unit.
+    pub unit: String,
+    /// Whether the axis is logarithmic.
+    pub logarithmic: bool,
+}
+
+/// The description of a metric.
+#[derive(Clone, Debug)]
+pub struct MetricInfo {
+    /// The name in the records.
+    pub name: String,
+    /// The axis label.
+    pub what: String,
+    /// The unit.
+    pub unit: String,
+    /// Which direction is better, if known.
+    pub better: Option<Better>,
+    /// The physical limit.
+    pub limit: Option<Limit>,
+}
+
+impl From<&Experiment> for ExperimentInfo {
+    fn from(experiment: &Experiment) -> Self {
+        Self {
+            name: experiment.name.to_owned(),
+            title: experiment.title.to_owned(),
+            question: experiment.question.to_owned(),
+            verified: experiment.verified.to_owned(),
+            variable: experiment.variable.map(|variable| VariableInfo {
+                name: variable.name.to_owned(),
+                unit: variable.unit.to_owned(),
+                logarithmic: variable.logarithmic,
+            }),
+            metrics: experiment
+                .metrics
+                .iter()
+                .map(|metric| MetricInfo {
+                    name: metric.name.to_owned(),
+                    what: metric.what.to_owned(),
+                    unit: metric.unit.to_owned(),
+                    better: Some(metric.better),
+                    limit: metric.limit,
+                })
+                .collect(),
+            contenders: (experiment.contenders)()
+                .into_iter()
+                .map(|contender| contender.name)
+                .collect(),
+            trace: experiment.execution.trace,
+        }
+    }
+}
+
+impl ExperimentInfo {
+    /// Creates a description from the records alone.
+    pub fn from_records(measured: &ExperimentResults) -> Self {
+        let name = &measured.experiment;
+        let metrics = measured.metrics();
+        let varied = metrics
+            .iter()
+            .any(|metric| measured.points(metric) != [0.0]);
+        Self {
+            name: name.clone(),
+            title: name.clone(),
+            question: "This program has no definition of this experiment.".to_owned(),
+            verified: "unknown".to_owned(),
+            variable: varied.then(|| VariableInfo {
+                name: "x".to_owned(),
+                unit: String::new(),
+                logarithmic: false,
+            }),
+            metrics: metrics
+                .into_iter()
+                .map(|metric| MetricInfo {
+                    name: metric.to_owned(),
+                    what: metric.to_owned(),
+                    unit: measured
+                        .of_metric(metric)
+                        .next()
+                        .map(|sample| sample.unit.clone())
+                        .unwrap_or_default(),
+                    better: None,
+                    limit: None,
+                })
+                .collect(),
+            contenders: Vec::new(),
+            trace: false,
+        }
+    }
+
+    /// Sorts the results by the order of the contenders. Unknown contenders follow by name, and the second
+    /// of an A/A pair comes last. In a trace, only the first round of each contender is kept.
+    pub fn arrange(&self, measured: &mut ExperimentResults) {
+        measured.trace = self.trace;
+        if self.trace {
+            first_round(measured);
+        }
+        measured.samples.sort_by_cached_key(|sample| {
+            let mut known = self.contenders.iter();
+            let place = known.position(|name| *name == sample.contender);
+            let named = place.unwrap_or(self.contenders.len());
+            let other = place.map_or(sample.contender.clone(), |_| String::new());
+            (sample.is_duplicate(), named, other, sample.x.to_bits())
+        });
+    }
+
+    /// Returns the metric with this name.
+    pub fn metric(&self, name: &str) -> Option<&MetricInfo> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
+}
+
+impl MetricInfo {
+    /// Returns the limit at a point, if it is finite.
+    pub fn limit_at(&self, x: f64) -> Option<f64> {
+        let limit = self.limit.as_ref()?;
+        Some((limit.at)(x)).filter(|limit| limit.is_finite())
+    }
+}
+
+/// Keeps the first round of each contender. Events of several rounds would mix.
+fn first_round(measured: &mut ExperimentResults) {
+    let mut first: BTreeMap<String, u32> = BTreeMap::new();
+    for sample in &measured.samples {
+        for round in sample.rounds.keys() {
+            let known = first.entry(sample.contender.clone()).or_insert(*round);
+            *known = (*known).min(*round);
+        }
+    }
+    for sample in &mut measured.samples {
+        let first = first.get(&sample.contender);
+        sample.rounds.retain(|round, _| Some(round) == first);
+    }
+    measured.samples.retain(|sample| !sample.rounds.is_empty());
+}

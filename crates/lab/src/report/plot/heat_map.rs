@@ -1,0 +1,127 @@
+//! A heat map of runtimes and clients. A stronger colour means a higher cost. The outer row and column
+//! show the effects of client and runtime.
+
+use super::{Canvas, datum, label, rect, truncated, wrapped};
+use crate::factors::{CLIENTS, RUNTIMES};
+
+/// A heat map.
+#[derive(Clone, Debug)]
+pub(crate) struct HeatMap {
+    /// The cells by runtime and client.
+    pub(crate) cells: [[Option<HeatMapCell>; 3]; 3],
+    /// The formatted effects of the runtimes, if they were separated.
+    pub(crate) runtimes: Option<[String; 3]>,
+    pub(crate) clients: Option<[String; 3]>,
+    /// The label of the values.
+    pub(crate) what: String,
+}
+
+/// A cell of a heat map.
+#[derive(Clone, Debug)]
+pub(crate) struct HeatMapCell {
+    /// The position between the best (0) and the worst (1).
+    pub(crate) share: f64,
+    pub(crate) figure: String,
+    pub(crate) comparison: String,
+    pub(crate) tip: String,
+}
+
+impl HeatMap {
+    pub(crate) fn draw(&self, width: f64) -> Canvas {
+        let mut canvas = Canvas::new(width);
+        let narrow = canvas.is_narrow();
+        let left = if narrow { 82.0 } else { 110.0 };
+        let margin = match (&self.runtimes, narrow) {
+            (None, _) => 2.0,
+            (_, true) => 60.0,
+            (_, false) => 150.0,
+        };
+        let column = (width - left - margin) / 3.0;
+        let row = if narrow { 54.0 } else { 60.0 };
+        let mut top = 4.0;
+        for line in wrapped(&self.what, width) {
+            top += 15.0;
+            canvas.text(0.0, top - 3.0, "name", &line);
+        }
+        top += 26.0;
+        for (m, client) in CLIENTS.iter().enumerate() {
+            canvas.text(
+                left + (m as f64 + 0.5) * column,
+                top - 8.0,
+                "heading middle",
+                client,
+            );
+        }
+        let far = left + 3.0 * column + 10.0;
+        if self.runtimes.is_some() {
+            let heading = if narrow { "alone" } else { "the runtime alone" };
+            canvas.text(far, top - 8.0, "name", heading);
+        }
+        for (n, runtime) in RUNTIMES.iter().enumerate() {
+            let y = top + n as f64 * row;
+            canvas.text(left - 10.0, y + row / 2.0 + 4.0, "heading end", runtime);
+            for m in 0..3 {
+                let x = left + m as f64 * column;
+                match &self.cells[n][m] {
+                    Some(cell) => canvas.add(draw_cell(cell, x, y, column, row)),
+                    None => canvas.text(
+                        x + column / 2.0,
+                        y + row / 2.0,
+                        "tick middle",
+                        "not measured",
+                    ),
+                }
+            }
+            if let Some(runtimes) = &self.runtimes {
+                let text = truncated(&runtimes[n], margin - 6.0);
+                canvas.text(far, y + row / 2.0 + 4.0, "figure", &text);
+            }
+        }
+        let mut bottom = top + 3.0 * row + 8.0;
+        if let Some(clients) = &self.clients {
+            let heading = if narrow { "alone" } else { "client alone" };
+            canvas.text(left - 10.0, bottom + 14.0, "name end", heading);
+            for (m, client) in clients.iter().enumerate() {
+                let x = left + (m as f64 + 0.5) * column;
+                canvas.text(
+                    x,
+                    bottom + 14.0,
+                    "figure middle",
+                    &truncated(client, column),
+                );
+            }
+            bottom += 22.0;
+        }
+        canvas.height = bottom + 4.0;
+        canvas
+    }
+}
+
+fn draw_cell(
+    cell: &HeatMapCell,
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+) -> crate::report::markup::Element {
+    // Seven distinguishable steps, each with a readable text colour.
+    let step = (cell.share.clamp(0.0, 1.0) * 6.0).round() as u8;
+    let (x, y) = (x + 1.5, y + 1.5);
+    let (width, height) = (width - 3.0, height - 3.0);
+    let middle = x + width / 2.0;
+    let mut g = datum(&format!("heat-{step}"), &cell.tip);
+    g.add(rect("heat", x, y, width, height).with("rx", 3));
+    g.add(label(
+        middle,
+        y + height / 2.0 - 1.0,
+        "on-heat strong middle",
+        &cell.figure,
+    ));
+    g.add(label(
+        middle,
+        y + height / 2.0 + 15.0,
+        "on-heat middle",
+        &cell.comparison,
+    ));
+    g
+}

@@ -1,0 +1,180 @@
+//! The file to which a run appends its records.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::REPEATS;
+use crate::record::{self, Environment, Row};
+
+/// The identity of a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TurnKey {
+    experiment: String,
+    contender: String,
+    /// The bits of the value, because `f64` is not `Eq`.
+    x: u64,
+    round: u32,
+}
+
+impl TurnKey {
+    pub(super) fn new(experiment: &str, contender: &str, x: f64, round: u32) -> Self {
+        Self {
+            experiment: experiment.to_owned(),
+            contender: contender.to_owned(),
+            x: x.to_bits(),
+            round,
+        }
+    }
+}
+
+/// The records of the current run.
+pub(super) struct RecordFile {
+    out: fs::File,
+    run: String,
+    done: HashSet<TurnKey>,
+}
+
+/// A run that can be continued.
+pub(super) struct ResumedRun {
+    pub(super) file: RecordFile,
+    pub(super) environment: Environment,
+}
+
+/// The reason why a run cannot be resumed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The file does not exist or contains no run.
+    NoRun,
+    /// The last run in the file is complete.
+    Finished,
+    /// The run was made on another machine or with other programs. Such results cannot be combined.
+    DifferentEnvironment,
+    /// The configuration of the run is missing, or it names unknown experiments.
+    UnknownConfig,
+    /// Reading or writing the file failed, or the origin did not start.
+    Io(io::Error),
+}
+
+impl std::fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoRun => f.write_str("there is no run to go on with"),
+            Self::Finished => f.write_str("the last run is finished"),
+            Self::DifferentEnvironment => f.write_str(
+                "the last run was made on another machine or with other programs, so its results cannot be combined with new ones",
+            ),
+            Self::UnknownConfig => f.write_str("the configuration of the last run is missing or unknown"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ResumeError {}
+
+impl From<io::Error> for ResumeError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl RecordFile {
+    pub(super) fn begin(path: &Path, run: String, environment: &Environment) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut out = OpenOptions::new().append(true).create(true).open(path)?;
+        let mut head = Vec::new();
+        record::begin(&mut head, &run, environment)?;
+        out.write_all(&head)?;
+        Ok(Self {
+            out,
+            run,
+            done: HashSet::new(),
+        })
+    }
+
+    /// Opens the last run of the file.
+    pub(super) fn resume(path: &Path) -> Result<ResumedRun, ResumeError> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ResumeError::NoRun);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // A run that was killed may have left half a line.
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let runs = record::read(&bytes[..whole])?;
+        let run = runs.into_iter().next_back().ok_or(ResumeError::NoRun)?;
+        let mut out = OpenOptions::new().write(true).open(path)?;
+        out.set_len(whole as u64)?;
+        out.seek(SeekFrom::End(0))?;
+        Ok(ResumedRun {
+            file: Self {
+                out,
+                run: run.id,
+                done: done_turns(&run.rows),
+            },
+            environment: run.environment,
+        })
+    }
+
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
+    pub(super) fn is_done(&self, turn: &TurnKey) -> bool {
+        self.done.contains(turn)
+    }
+
+    /// Appends rows with one call, so that an interruption does not cut a line.
+    pub(super) fn append(&mut self, rows: &[Row]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        record::write(&mut lines, rows)?;
+        self.out.write_all(&lines)
+    }
+}
+
+/// Returns the turns that are done: they count, or their attempts are used up.
+fn done_turns(rows: &[Row]) -> HashSet<TurnKey> {
+    let mut done = HashSet::new();
+    let mut thrown: HashMap<TurnKey, u32> = HashMap::new();
+    let mut last: Option<(TurnKey, f64)> = None;
+    for row in rows {
+        let Some(experiment) = crate::experiments::find(&row.experiment) else {
+            continue;
+        };
+        // The first metric occurs in every turn: once, or with increasing `x` in a trace.
+        if experiment
+            .metrics
+            .first()
+            .is_none_or(|metric| metric.name != row.metric)
+        {
+            continue;
+        }
+        let x = if experiment.execution.trace {
+            0.0
+        } else {
+            row.x
+        };
+        let key = TurnKey::new(&row.experiment, &row.contender, x, row.round);
+        let same_turn = last.is_some_and(|(turn, x)| turn == key && row.x > x);
+        last = Some((key.clone(), row.x));
+        if row.thrown.is_empty() {
+            done.insert(key);
+        } else if !same_turn {
+            let times = thrown.entry(key.clone()).or_default();
+            *times += 1;
+            if *times > REPEATS {
+                done.insert(key);
+            }
+        }
+    }
+    done
+}

@@ -1,0 +1,168 @@
+//! Decides whether a turn counts.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use inflight_origin::Stats;
+
+use crate::experiment::Experiment;
+use crate::worker::Measurement;
+
+/// The bounds within which the origin must stay for a round to count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OriginBounds {
+    /// The largest lateness of a delay at the 99th percentile, in microseconds.
+    pub late_us: u64,
+    /// The additional lateness for each request in flight, because one thread writes all responses.
+    pub late_us_each: u64,
+    /// The largest share of one core in a turn with delayed responses. Without delays, any share is
+    /// allowed.
+    pub busy: f64,
+}
+
+impl Default for OriginBounds {
+    fn default() -> Self {
+        Self {
+            late_us: 10_000,
+            late_us_each: 60,
+            busy: 0.9,
+        }
+    }
+}
+
+/// Writes the bounds as they are recorded.
+impl fmt::Display for OriginBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "origin late by {} us and {} us for each in flight, or busy for {} of a core",
+            self.late_us, self.late_us_each, self.busy
+        )
+    }
+}
+
+/// Parses the output of [`fmt::Display`].
+impl FromStr for OriginBounds {
+    type Err = std::num::ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut numbers = text
+            .split(' ')
+            .filter(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+        let mut next = || numbers.next().unwrap_or_default().parse::<f64>();
+        Ok(Self {
+            late_us: next()? as u64,
+            late_us_each: next()? as u64,
+            busy: next()?,
+        })
+    }
+}
+
+impl OriginBounds {
+    /// Returns the bound that the origin violated in a turn, if any.
+    pub(super) fn violation(&self, stats: &Stats, took: Duration) -> Option<String> {
+        let delays = &stats.delays;
+        if delays.count == 0 {
+            return None;
+        }
+        if delays.early > 0 {
+            return Some(format!("origin early: {} delays", delays.early));
+        }
+        let bound = self.late_us + self.late_us_each * stats.peak_in_flight;
+        if delays.p99 > bound {
+            let ms = |us: u64| us as f64 / 1e3;
+            let (late, bound) = (ms(delays.p99), ms(bound));
+            return Some(format!(
+                "origin late: p99 {late:.1} ms, bound {bound:.1} ms"
+            ));
+        }
+        let busy = stats.cpu.as_secs_f64() / took.as_secs_f64();
+        (busy > self.busy).then(|| format!("origin busy: {busy:.2} of a core, bound {}", self.busy))
+    }
+}
+
+/// Checks that a measurement is valid for its experiment.
+pub(super) fn check_measurement(
+    experiment: &Experiment,
+    measurement: &Measurement,
+    stats: &Stats,
+) -> Result<(), String> {
+    if measurement.answered > stats.requests {
+        return Err(format!(
+            "the worker reported {} responses, but the origin received {} requests",
+            measurement.answered, stats.requests
+        ));
+    }
+    let sets = measurement.trace.iter().map(|point| &point.metrics);
+    let mut sets: Vec<_> = sets.collect();
+    if !experiment.execution.trace {
+        sets = vec![&measurement.metrics];
+    }
+    if sets.is_empty() {
+        return Err("the trace has no events".to_owned());
+    }
+    for metrics in sets {
+        for (name, value) in metrics {
+            if !experiment.metrics.iter().any(|metric| metric.name == name) {
+                return Err(format!("{} has no metric {name:?}", experiment.name));
+            }
+            if !value.is_finite() || *value < 0.0 {
+                return Err(format!("{name} is {value}"));
+            }
+        }
+        let first = experiment.metrics.first().map(|metric| metric.name);
+        if !first.is_some_and(|first| metrics.contains_key(first)) {
+            return Err(format!(
+                "the metric {} is missing",
+                first.unwrap_or_default()
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(p99: u64, early: u64, in_flight: u64, cpu_ms: u64) -> Stats {
+        let stats = serde_json::json!({
+            "connections_accepted": 1, "connections_open": 1, "connections_closed": 0,
+            "requests": 10, "in_flight": 0, "peak_in_flight": in_flight, "aborted": 0,
+            "cpu": Duration::from_millis(cpu_ms), "cpu_scope": "threads",
+            "delays": {"count": 10, "early": early, "p50": 1, "p99": p99, "max": p99},
+        });
+        serde_json::from_value(stats).unwrap()
+    }
+
+    #[test]
+    fn an_early_late_or_busy_origin_is_reported() {
+        let bounds = OriginBounds::default();
+        let violation = |stats| bounds.violation(&stats, Duration::from_millis(100));
+        assert_eq!(violation(stats(9_000, 0, 1, 5)), None);
+        // A thousand responses at once may be later.
+        assert_eq!(violation(stats(60_000, 0, 1000, 5)), None);
+        for (bad, word) in [
+            (stats(60_000, 0, 1, 5), "late"),
+            (stats(0, 1, 1, 5), "early"),
+            (stats(0, 0, 1, 95), "busy"),
+        ] {
+            assert!(violation(bad).is_some_and(|reason| reason.contains(word)));
+        }
+    }
+
+    #[test]
+    fn displayed_bounds_can_be_parsed() {
+        for bounds in [
+            OriginBounds::default(),
+            OriginBounds {
+                late_us: 0,
+                late_us_each: 7,
+                busy: 1.0,
+            },
+        ] {
+            assert_eq!(bounds.to_string().parse(), Ok(bounds));
+        }
+    }
+}

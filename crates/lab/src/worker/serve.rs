@@ -1,0 +1,32 @@
+//! The loop of a worker process.
+
+use std::io::{BufRead, Write};
+
+#[cfg(doc)]
+use super::Parameters;
+use super::{Failure, WorkerConfig};
+use crate::experiments;
+
+/// Runs turns until the input ends.
+///
+/// # Errors
+///
+/// If the experiment or contender is unknown, if a line is not valid [`Parameters`], or if the server
+/// sends a wrong response.
+pub fn serve(
+    config: &WorkerConfig,
+    input: impl BufRead,
+    mut output: impl Write,
+) -> Result<(), Failure> {
+    let experiment = experiments::find(&config.experiment)
+        .ok_or_else(|| format!("there is no experiment {:?}", config.experiment))?;
+    // If the system refuses, connections above the limit fail with an error.
+    let _ = inflight_origin::raise_file_limit();
+    let mut benchmark = (experiment.execution.worker)(config)?;
+    for line in input.lines() {
+        let measurement = benchmark(serde_json::from_str(&line?)?)?;
+        writeln!(output, "{}", serde_json::to_string(&measurement)?)?;
+        output.flush()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Properties of the experiments that hold on any machine under any load: lower bounds, orders and
+//! counts.
+
+mod turn;
+
+use inflight_lab::experiments;
+use turn::metrics;
+
+#[test]
+fn no_page_arrives_before_its_delay() {
+    for contender in ["tokio/hyper", "smol/isahc", "threads/ureq", "reqwest"] {
+        let measured = metrics("rate", contender, 500.0, 100);
+        let [p50, p99, p999] = ["p50", "p99", "p999"].map(|name| measured[name]);
+        assert!(10.0 <= p50, "{contender}: {measured:?}");
+        assert!(p50 <= p99 && p99 <= p999, "{contender}: {measured:?}");
+        assert!(measured["done"] > 0.0, "{contender}: {measured:?}");
+    }
+}
+
+/// All requests are due at once, but only some may be in flight. The wait of the others counts.
+#[test]
+fn a_wait_for_a_free_slot_is_part_of_the_latency() {
+    let measured = metrics("rate", "tokio/hyper", 1e9, 2500);
+    // The last 500 requests start after two batches of 10 ms.
+    assert!(measured["p99"] >= 30.0, "{measured:?}");
+}
+
+#[test]
+fn only_a_hedged_request_is_faster_than_a_slow_page() {
+    let all = metrics("straggler", "tokio: all", 0.0, 1);
+    assert!(all["first"] >= 500.0 && all["last"] >= 500.0, "{all:?}");
+    assert!((all["requests"] - 101.0).abs() < 0.5, "{all:?}");
+
+    let completed = metrics("straggler", "tokio: completed", 0.0, 1);
+    assert!(completed["last"] >= 500.0, "{completed:?}");
+    assert!(
+        completed["first"] <= completed["most"] && completed["most"] <= completed["last"],
+        "{completed:?}"
+    );
+
+    let hedged = metrics("straggler", "tokio: hedged", 0.0, 1);
+    // 50 ms until the second request, plus its delay.
+    assert!(hedged["last"] >= 70.0, "{hedged:?}");
+    assert!(
+        hedged["requests"] >= 102.0 || hedged["last"] >= 500.0,
+        "{hedged:?}"
+    );
+}
+
+#[test]
+fn a_session_reuses_its_connection_and_a_new_session_opens_one() {
+    for (cell, schemes) in [
+        ("tokio/hyper", &["http", "https"][..]),
+        ("smol/isahc", &["http", "https"]),
+        ("threads/ureq", &["http", "https"]),
+    ] {
+        for scheme in schemes {
+            let each = metrics(
+                "session",
+                &format!("{cell}: a session each, {scheme}"),
+                0.0,
+                4,
+            );
+            assert!((each["connections"] - 1.0).abs() < 1e-9, "{cell}: {each:?}");
+            let one = metrics("session", &format!("{cell}: one session, {scheme}"), 0.0, 4);
+            assert!((one["connections"] - 0.25).abs() < 1e-9, "{cell}: {one:?}");
+        }
+    }
+}
+
+#[test]
+fn a_blocking_look_up_in_a_future_stops_the_heartbeat() {
+    for runtime in ["tokio", "smol", "async-std"] {
+        let contender = format!("{runtime}/hyper, blocking look-up in a future");
+        let measured = metrics("lookup", &contender, 30.0, 1);
+        assert!(measured["gap"] >= 30.0, "{contender}: {measured:?}");
+    }
+}
+
+#[test]
+fn every_cell_uses_the_given_resolver() {
+    for contender in (experiments::find("lookup").unwrap().contenders)() {
+        let measured = metrics("lookup", &contender.program, 1.0, 1);
+        assert!(measured["gap"] > 0.0, "{}: {measured:?}", contender.program);
+    }
+}

@@ -1,0 +1,31 @@
+//! Reads of this process's own memory.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// How much of a stack is copied at most, in words of eight bytes: half a mebibyte.
+pub(super) const MAX_WORDS: usize = 1 << 16;
+
+/// The memory of this process, whose reads fail without a fault where nothing is mapped.
+#[derive(Debug, Clone)]
+pub(super) struct Memory(pub(super) Arc<File>);
+
+impl Memory {
+    pub(super) fn open() -> Option<Self> {
+        Some(Self(Arc::new(File::open("/proc/self/mem").ok()?)))
+    }
+
+    pub(super) fn bytes(&self, address: u64, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, address).ok()?;
+        Some(bytes)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn word(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.0.read_exact_at(&mut bytes, address).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+}
