@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use inflight::{Capabilities, Cell, Support};
+use inflight::Cell;
+use inflight::backend::{Capabilities, Support};
 use serde::Serialize;
 
 use crate::args::{self, Format};

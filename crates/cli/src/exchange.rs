@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use inflight::bytes::Bytes;
 use inflight::http::{HeaderMap, StatusCode, Version};
+use inflight::observe::{Event, Step};
 use inflight::url::Url;
-use inflight::{Error, ErrorKind, Event, RequestBuilder, Response, Step};
+use inflight::{Error, ErrorKind, RequestBuilder, Response};
 
 use crate::args::RequestArgs;
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
+use inflight::backend::Runtime;
 use inflight::bytes::Bytes;
-use inflight::{Error, ErrorKind, Runtime, unblock};
+use inflight::{Error, ErrorKind, unblock};
 use tempfile::NamedTempFile;
 
 use crate::exit::CliError;

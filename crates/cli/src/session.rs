@@ -6,9 +6,10 @@ use std::fs;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
+use inflight::connect::{Certificate, Proxies, Proxy};
 use inflight::http::header::{ACCEPT, USER_AGENT};
 use inflight::probe::exchanges;
-use inflight::{Backend, Cell, Certificate, Error, Proxies, Proxy, Retry, Session, SessionBuilder};
+use inflight::{Backend, Cell, Error, Retry, Session, SessionBuilder};
 
 use crate::args::{BACKENDS, RequestArgs};
 use crate::exit::CliError;

@@ -5,8 +5,9 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+use inflight::connect::{Proxies, Proxy};
 use inflight::http::{Method, StatusCode};
-use inflight::{BlockOn, Cell, JobErrorKind, Proxies, Proxy, gather};
+use inflight::{BlockOn, Cell, JobErrorKind, gather};
 use serde_json::json;
 
 /// Longer than a server under load needs.

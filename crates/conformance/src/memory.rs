@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use inflight::BlockOn;
+use inflight::backend::Runtime;
 use inflight::clients::{Mock, Recorded, Reply, When};
 use inflight::runtimes::Virtual;
-use inflight::{BlockOn, Runtime};
 use inflight_core::bytes::Bytes;
 use inflight_core::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use inflight_core::http::{HeaderValue, Request, Response};

@@ -4,13 +4,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use inflight::backend::{BoxFuture, Capabilities, Fetch, Support};
 use inflight::bytes::Bytes;
+use inflight::connect::ClientOptions;
 use inflight::http::{HeaderValue, Request, Response};
 use inflight::http_body::{Body as HttpBody, Frame, SizeHint};
-use inflight::{
-    BlockOn, Body, BoxFuture, Capabilities, Cell, ClientOptions, Error, ErrorKind, Fetch, Session,
-    SessionBuilder, Support, Task,
-};
+use inflight::{BlockOn, Body, Cell, Error, ErrorKind, Session, SessionBuilder, Task};
 use inflight_conformance::{Outcome, Subject, Verdict, run};
 
 type Answer = Result<Response<Body>, Error>;

@@ -71,19 +71,22 @@
 //! # TLS
 //!
 //! `https` works on every cell. Mozilla's root certificates are compiled in.
-//! [`SessionBuilder::add_root_certificate`] adds others, and [`TlsOptions`] has further settings. hyper and
-//! isahc use HTTP/2 if the server supports it ([`HttpVersions`]).
+//! [`SessionBuilder::add_root_certificate`] adds others, and [`TlsOptions`](connect::TlsOptions) has
+//! further settings. hyper and isahc use HTTP/2 if the server supports it
+//! ([`HttpVersions`](connect::HttpVersions)).
 //!
 //! # Name resolution
 //!
-//! By default, the system looks up names. [`SessionBuilder::resolver`] sets another [`Resolve`]. The feature
-//! `hickory` adds `Hickory`, a resolver that queries the name servers directly. An [`AddressGuard`] decides
-//! to which addresses a session may connect.
+//! By default, the system looks up names. [`SessionBuilder::resolver`] sets another
+//! [`Resolve`](connect::Resolve). The feature `hickory` adds `Hickory`, a resolver that queries the name
+//! servers directly. An [`AddressGuard`](connect::AddressGuard) decides to which addresses a session may
+//! connect.
 //!
 //! # Proxies
 //!
-//! [`SessionBuilder::proxy`] sends requests through a proxy. [`Proxies`] selects the proxy of each request.
-//! A session ignores the environment unless the program calls [`Proxies::from_env`].
+//! [`SessionBuilder::proxy`] sends requests through a proxy. [`Proxies`](connect::Proxies) selects the
+//! proxy of each request. A session ignores the environment unless the program calls
+//! [`Proxies::from_env`](connect::Proxies::from_env).
 
 mod backends;
 #[cfg(any(
@@ -103,13 +106,48 @@ pub use backends::smol;
 pub use backends::tokio;
 #[cfg(feature = "ureq")]
 pub use backends::ureq;
-pub use cell::{Backend, Cell, UnknownCell};
-pub use inflight_core::*;
-#[cfg(feature = "hickory")]
-pub use inflight_net::hickory::Hickory;
+pub use cell::{Backend, Cell};
+#[cfg(feature = "cookies")]
+pub use inflight_core::CookieJar;
+#[cfg(feature = "tower")]
+pub use inflight_core::tower;
+pub use inflight_core::{
+    BlockOn, Body, Error, ErrorKind, IntoUrl, JobError, JobErrorKind, Multipart, Part, Phase,
+    RequestBuilder, Response, Retry, Session, SessionBuilder, Stats, Task, bytes, gather,
+    gather_stream, http, http_body, unblock, url,
+};
 /// Detects code that stalls an event loop.
 #[cfg(feature = "probe")]
 pub use inflight_probe as probe;
+
+/// How a session connects: name lookup, allowed addresses, TLS and proxies.
+pub mod connect {
+    pub use inflight_core::{
+        AddressGuard, AddressRefused, Certificate, ClientOptions, HttpVersions, Identity, IpNet,
+        Proxies, Proxy, Resolve, SystemResolver, TlsFault, TlsOptions,
+    };
+    #[cfg(feature = "hickory")]
+    pub use inflight_net::hickory::Hickory;
+}
+
+/// What happens to requests while they are in flight.
+pub mod observe {
+    #[cfg(feature = "tracing")]
+    pub use inflight_core::TracingObserver;
+    pub use inflight_core::{Connection, Event, Observer, Progress, Redirect, Step};
+}
+
+/// For authors of clients, runtimes and middleware.
+pub mod backend {
+    pub use inflight_core::{
+        AnyClient, BlockingBody, BoxError, BoxFuture, Cancel, CancelGuard, Capabilities, Ceiling,
+        ConnectOptions, Connections, Deadline, Fetch, FetchBlocking, Inline, NewConnection,
+        Offload, Panic, PollReadable, ReadinessSocket, Resolver, Runtime, Socket, Support,
+        TaskError, Trace, TryRead, connect_error, host_and_port, no_sockets, retires_connection,
+    };
+
+    pub use crate::cell::UnknownCell;
+}
 
 /// The runtimes that are compiled in.
 pub mod runtimes {

@@ -61,8 +61,9 @@ async fn gathers_of_every_shape_inside_a_task() {
     let urls: Vec<String> = (0..3).map(|n| origin.url(&format!("/page/{n}"))).collect();
     let gathered = tokio::spawn(async move {
         let session = inflight::session().unwrap();
-        let boxed =
-            |url: &String| -> inflight::BoxFuture<'static, _> { Box::pin(session.get(url).text()) };
+        let boxed = |url: &String| -> inflight::backend::BoxFuture<'static, _> {
+            Box::pin(session.get(url).text())
+        };
         let jobs: Vec<_> = urls.iter().map(boxed).collect();
         let on = inflight::gather(jobs).on(session.runtime()).all().await;
 

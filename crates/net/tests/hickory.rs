@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use inflight::{BlockOn, Cell, ErrorKind, Resolve};
+use inflight::connect::Resolve;
+use inflight::{BlockOn, Cell, ErrorKind};
 use inflight_net::hickory::Hickory;
 use inflight_net::hickory::hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts,

@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
-use inflight::{CookieJar, Error, Event, JobErrorKind, Session, Step, gather};
+use inflight::observe::{Event, Step};
+use inflight::{CookieJar, Error, JobErrorKind, Session, gather};
 use inflight_origin::Origin;
 
 type Failure = Box<dyn std::error::Error>;

@@ -3,10 +3,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use inflight::backend::{AnyClient, Capabilities, Fetch};
 use inflight::http::header::{AUTHORIZATION, HeaderValue};
 use inflight::http::uri::{Authority, Scheme, Uri};
 use inflight::http::{Request, Response, StatusCode};
-use inflight::{AnyClient, Body, Capabilities, Error, Fetch};
+use inflight::{Body, Error};
 use inflight_origin::Origin;
 
 // ANCHOR: refreshing

@@ -8,8 +8,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use inflight::backend::{Fetch, Inline, Offload, Runtime};
 use inflight::clients::Ureq;
-use inflight::{Error, Fetch, Inline, Offload, Runtime, Session, gather};
+use inflight::{Error, Session, gather};
 use inflight_origin::Origin;
 
 type Failure = Box<dyn std::error::Error>;

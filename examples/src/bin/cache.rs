@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use inflight::backend::{AnyClient, Capabilities, Fetch};
 use inflight::bytes::Bytes;
 use inflight::http::header::{AUTHORIZATION, COOKIE};
 use inflight::http::{Method, Request, Response, StatusCode, Uri};
-use inflight::{AnyClient, Body, Capabilities, Error, Fetch, gather};
+use inflight::{Body, Error, gather};
 use inflight_origin::Origin;
 
 // ANCHOR: cache

@@ -1,7 +1,7 @@
 //! Refuses to connect to addresses that are not public: `just run guard`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
-use inflight::AddressGuard;
+use inflight::connect::AddressGuard;
 use inflight_origin::Origin;
 
 type Failure = Box<dyn std::error::Error>;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use inflight::backend::{Fetch, Inline, Offload, Runtime};
 use inflight::clients::Ureq;
-use inflight::{Error, Fetch, Inline, Offload, Runtime, Session, gather};
+use inflight::{Error, Session, gather};
 use inflight_origin::Origin;
 
 type Failure = Box<dyn std::error::Error>;
@@ -71,7 +72,7 @@ async fn largest_gap(session: &Session, url: &str) -> Result<u128, Error> {
         stop.store(true, Ordering::Relaxed);
         fetched.map(|_| 0)
     };
-    let jobs: [inflight::BoxFuture<'_, Result<u128, Error>>; 2] =
+    let jobs: [inflight::backend::BoxFuture<'_, Result<u128, Error>>; 2] =
         [Box::pin(heartbeat), Box::pin(fetch)];
     match gather(jobs).all().await {
         Ok(gaps) => Ok(gaps[0]),

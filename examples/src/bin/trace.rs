@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use inflight::{Event, Step, gather};
+use inflight::gather;
+use inflight::observe::{Event, Step};
 use inflight_origin::Origin;
 
 // ANCHOR: timeline

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use futures_util::future::{Either, select};
 use hdrhistogram::Histogram;
+use inflight::backend::{Fetch, Inline, Offload, Runtime};
 use inflight::clients::Ureq;
 use inflight::probe::{Event, FutureExt, Heartbeat, Lateness, Probe, Stall};
-use inflight::{
-    Backend, BlockOn, Error, Fetch, Inline, Offload, Runtime, Session, SessionBuilder, Task,
-};
+use inflight::{Backend, BlockOn, Error, Session, SessionBuilder, Task};
 
 use crate::output::describe;
 

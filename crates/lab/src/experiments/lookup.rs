@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use inflight::{Backend, BlockOn, Resolve, Session, Task};
+use inflight::connect::Resolve;
+use inflight::{Backend, BlockOn, Session, Task};
 
 use super::blocking::GAP;
 use super::contenders::{cells, with_duplicate};

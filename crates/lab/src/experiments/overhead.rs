@@ -7,11 +7,12 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use inflight::backend::{BoxFuture, Runtime};
 use inflight::bytes::Bytes;
 use inflight::http::header::{ACCEPT_ENCODING, HOST};
 use inflight::http::{Request, StatusCode, Uri};
 use inflight::probe::{FutureExt, Probe};
-use inflight::{BlockOn, BoxFuture, Runtime, Session, gather};
+use inflight::{BlockOn, Session, gather};
 
 use super::contenders::{cells, with_peers};
 use crate::experiment::{Better, Contender, Effort, Execution, Experiment, Metric, Plan};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use inflight::backend::{Fetch, Inline, Offload, Runtime};
 use inflight::clients::Ureq;
 use inflight::http::StatusCode;
-use inflight::{Backend, Fetch, Inline, JobError, JobErrorKind, Offload, Runtime, Session, Task};
+use inflight::{Backend, JobError, JobErrorKind, Session, Task};
 use inflight_origin::payload;
 
 use super::Failure;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use inflight::{Runtime, Task};
+use inflight::Task;
+use inflight::backend::Runtime;
 
 use super::Failure;
 
