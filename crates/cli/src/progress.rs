@@ -8,10 +8,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::args::When;
 
-/// How often the bar is drawn at most.
+/// The maximum number of redraws per second.
 const MAX_DRAWS_PER_SECOND: u8 = 10;
 
-/// How often the bar is drawn at least, so that the elapsed time keeps changing.
+/// The interval of automatic redraws, which keep the elapsed time current.
 const TICK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The unit that the bar counts.
@@ -24,7 +24,7 @@ pub(crate) enum Unit {
     Steps,
 }
 
-/// A progress bar, a spinner while the total is not known, or nothing. Clones share the same bar.
+/// A progress bar, which is a spinner while the total is unknown. It can be hidden. Clones share the bar.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -103,7 +103,7 @@ impl Progress {
         // The templates are constants, and a test checks that they are valid.
         if let Ok(style) = ProgressStyle::with_template(template) {
             let rate = |state: &ProgressState, f: &mut dyn fmt::Write| {
-                // Errors while the bar is drawn are ignored.
+                // The error is ignored, because it affects only the drawing.
                 let _ = write!(f, "{:.0}/s", state.per_sec());
             };
             self.bar
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn every_template_is_valid() {
-        for unit in [Unit::Urls, Unit::Bytes] {
+        for unit in [Unit::Urls, Unit::Bytes, Unit::Steps] {
             let progress = Progress::start(When::Never, unit);
             progress.update_style();
             progress.set_total(3);

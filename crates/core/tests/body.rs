@@ -1,4 +1,4 @@
-//! The promises of `Body` and `BlockingBody`.
+//! Tests of `Body` and `BlockingBody`.
 
 mod support;
 
@@ -16,7 +16,7 @@ use inflight_core::{BlockingBody, Body, Error, ErrorKind, Response};
 use proptest::prelude::*;
 use support::{Signal, poll, run};
 
-/// Frames in a row, with a length that is announced if there is one.
+/// A body that yields these frames and announces a length if one is given.
 struct Frames {
     frames: std::vec::IntoIter<Result<Frame<Bytes>, Error>>,
     announced: Option<u64>,
@@ -47,7 +47,7 @@ impl http_body::Body for Frames {
     }
 }
 
-/// A body of these pieces that counts how many were asked for.
+/// Returns a body of these chunks, and a counter of the chunks that were read.
 fn counted(pieces: Vec<&'static str>) -> (Body, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = count.clone();
@@ -67,7 +67,7 @@ fn bodies_and_responses_may_move_between_threads() {
     send_sync::<Response>();
     value(&Body::empty().into_stream());
     value(&Body::empty().collect(1));
-    // Of a stream that is not `Sync`.
+    // A body is `Sync` even if its stream is not.
     let only_send = stream::iter([Ok::<_, Error>("a")]).map(|piece| {
         let cell = std::cell::Cell::new(piece);
         cell.into_inner()
@@ -134,7 +134,7 @@ fn the_end_stays_the_end() {
     }
 }
 
-/// Panics when it is polled after its end, as a stream may.
+/// A stream that panics if it is polled after its end. The contract of `Stream` allows this.
 struct EndsOnce<S> {
     inner: S,
     over: bool,
@@ -193,13 +193,13 @@ fn collect_stops_at_its_limit() {
         ErrorKind::BodyTooLarge
     );
 
-    // What comes after the limit is not read.
+    // `collect` reads no further once the limit is exceeded.
     let (body, count) = counted(vec!["123", "456", "789", "abc"]);
     let error = run(body.collect(5)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
     assert_eq!(count.load(Ordering::SeqCst), 2);
 
-    // Nor is anything of a body that says it is too long.
+    // `collect` reads nothing if the announced length exceeds the limit.
     let (body, count) = counted(vec!["1"]);
     struct Announced(Body);
     impl http_body::Body for Announced {
@@ -219,7 +219,7 @@ fn collect_stops_at_its_limit() {
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
     assert_eq!(count.load(Ordering::SeqCst), 0);
 
-    // A body that says it is short is not believed.
+    // `collect` enforces the limit even if the announced length is too small.
     let long = (0..5).map(|_| Frame::data(Bytes::from("12")));
     let error = run(frames(long.collect(), Some(2)).collect(5)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
@@ -234,7 +234,7 @@ fn collect_gives_what_the_transfer_met() {
 
 #[test]
 fn a_great_promise_allocates_nothing_great() {
-    // More than there is memory for: taking the peer's word would end the test.
+    // Allocating the announced length at once would abort the test.
     let body = frames(
         vec![Frame::data(Bytes::from("a")), Frame::data(Bytes::from("b"))],
         Some(u64::MAX),
@@ -272,7 +272,7 @@ proptest! {
     #[test]
     fn streams_go_in_and_come_out(pieces in pieces()) {
         let input = stream::iter(pieces.clone().into_iter().map(Ok::<_, Error>));
-        // Twice: a body's stream is a stream for a body.
+        // Converts twice, because a body can also be made from the stream of a body.
         let body = Body::from_stream(Body::from_stream(input).into_stream());
         let output: Vec<Bytes> = run(body.into_stream().map(Result::unwrap).collect());
         let expected: Vec<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();

@@ -22,7 +22,7 @@ use inflight_probe::Heartbeat;
 /// let cell: Cell = "smol/hyper".parse()?;
 /// assert_eq!(cell.features(), ["rt-smol", "client-hyper"]);
 /// assert_eq!("tokio".parse::<Cell>()?.to_string(), "tokio/hyper");
-/// # Ok::<(), inflight::UnknownCell>(())
+/// # Ok::<(), inflight::backend::UnknownCell>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Cell {

@@ -34,7 +34,7 @@ async fn in_a_task_of_a_multi_thread_tokio() {
         .unwrap();
 }
 
-// A gather that spawns tasks, inside a task. The compiler must infer `Send` for its future.
+// A task runs a gather that spawns tasks. The compiler must infer `Send` for the gather's future.
 #[tokio::test]
 async fn a_gather_on_the_runtime_inside_a_task() {
     let origin = Origin::start().unwrap();
@@ -54,7 +54,7 @@ async fn a_gather_on_the_runtime_inside_a_task() {
     assert_eq!(gathered.await.unwrap().len(), 3);
 }
 
-// The same with boxed futures, a custom future, and an iterator that borrows.
+// The compiler must also infer `Send` with boxed futures, a custom future, and a borrowing iterator.
 #[tokio::test]
 async fn gathers_of_every_shape_inside_a_task() {
     let origin = Origin::start().unwrap();
@@ -139,7 +139,7 @@ fn blocking_requests_are_built_as_the_others_are() {
     assert_eq!(coded.unwrap().headers()["content-encoding"], "gzip");
 }
 
-// A blocking call stalls the event loop, but must not wait for the thread that it blocks.
+// A blocking call stalls the event loop, but it must finish without the thread that it blocks.
 #[tokio::test]
 async fn blocking_in_a_current_thread_tokio_ends() {
     let origin = Origin::start().unwrap();

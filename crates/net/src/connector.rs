@@ -23,7 +23,7 @@ use crate::tls::{Tls, handshake_error, server_name};
 /// Opens a client's connections.
 ///
 /// The connector looks up the host and connects to the address that answers first (RFC 8305). For
-/// `https` it opens a tunnel if there is a proxy, and performs the TLS handshake.
+/// `https`, the connector then opens a tunnel if there is a proxy, and performs the TLS handshake.
 ///
 /// [`ClientOptions::connect_timeout`] covers all of these steps. The
 /// [`AddressGuard`](inflight_core::AddressGuard) checks each address before the connector connects to it.
@@ -41,8 +41,8 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Returns a connector that opens its sockets on `runtime`. If `http2` is `true`, the connector
-    /// offers HTTP/2 to servers as far as the options allow it.
+    /// Returns a connector that opens its sockets on `runtime`. If `http2` is `true` and the options
+    /// allow HTTP/2, the connector offers it to servers.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Connector {
     pub fn ended(&self) -> BoxFuture<'static, ()> {
         let ended = self.ended.clone();
         Box::pin(async move {
-            // Nothing is sent. `recv` returns an error when the last sender is dropped.
+            // The channel never carries a value. `recv` returns an error when the last sender is dropped.
             let _ = ended.recv().await;
         })
     }
@@ -96,10 +96,11 @@ impl Connector {
     /// - [`Resolve`](inflight_core::ErrorKind::Resolve) if the lookup fails.
     /// - [`Connect`](inflight_core::ErrorKind::Connect) if no address accepts the connection. The error
     ///   lists every address that was tried and why it failed.
-    /// - [`Proxy`](inflight_core::ErrorKind::Proxy) if the proxy fails.
+    /// - [`Proxy`](inflight_core::ErrorKind::Proxy) if the connection to the proxy or the tunnel fails.
     /// - [`Tls`](inflight_core::ErrorKind::Tls) if the handshake fails.
     /// - [`Timeout`](inflight_core::ErrorKind::Timeout) in
-    ///   [`Phase::Connect`](inflight_core::Phase::Connect) if the connect timeout passes.
+    ///   [`Phase::Connect`](inflight_core::Phase::Connect) if connecting takes longer than
+    ///   the connect timeout.
     ///
     /// # Cancel safety
     ///

@@ -9,8 +9,9 @@ use inflight_core::{Error, ErrorKind, Proxies, Proxy};
 /// The scheme, authority and proxy of a request. Requests with equal keys may share a connection.
 ///
 /// Requests that a proxy forwards share the connections to the proxy, even if their servers differ. The
-/// HTTP version is not part of the key: each pooled connection stores its own. Keys compare authorities
-/// byte by byte, because a session converts the hosts of its URLs to lower case.
+/// HTTP version is not part of the key, because each pooled connection stores its own version. Keys
+/// compare authorities byte by byte. This is enough, because a session converts the hosts of its URLs
+/// to lower case.
 #[derive(Clone, Debug)]
 pub struct Key {
     authority: Authority,
@@ -18,7 +19,7 @@ pub struct Key {
     proxy: Option<Authority>,
 }
 
-// `Authority` ignores case when it compares and hashes, which is too slow for each request.
+// `Authority` ignores case in comparisons and hashes. That is too slow to do for each request.
 impl Key {
     fn parts(&self) -> (bool, &str, Option<&str>) {
         let proxy = self.proxy.as_ref().map(Authority::as_str);
@@ -36,7 +37,7 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // The authority alone is a good hash: several proxies for one authority are rare.
+        // The hash of the authority is enough, because several proxies for one authority are rare.
         state.write(self.authority.as_str().as_bytes());
     }
 }
@@ -66,7 +67,7 @@ impl Key {
     }
 }
 
-/// Returns the proxy that forwards the request (RFC 9112, section 3.2.2), if there is one.
+/// Returns the proxy that forwards requests to `uri`, if there is one (RFC 9112, section 3.2.2).
 pub(crate) fn forwarding<'a>(uri: &Uri, proxies: &'a Proxies) -> Option<&'a Proxy> {
     let is_plain = uri.scheme() != Some(&Scheme::HTTPS);
     proxies.of(uri).filter(|_| is_plain)
@@ -94,7 +95,7 @@ mod tests {
             key("https://a.test/", &none),
             key("https://a.test/", &proxied)
         );
-        // Forwarded requests share connections to the proxy. A tunnel leads to a single server.
+        // Forwarded requests to all servers share connections. A tunnel leads to a single server.
         assert_eq!(
             key("http://a.test/", &proxied),
             key("http://b.test/", &proxied)

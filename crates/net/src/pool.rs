@@ -17,8 +17,8 @@ use crate::descriptors;
 use crate::key::Key;
 
 /// The longest and the shortest time between two checks of the idle connections.
-const SWEEP: Duration = Duration::from_secs(15);
-const SWEEP_AT_MOST: Duration = Duration::from_millis(100);
+const MAX_SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The number of idle connections that are checked before other tasks run.
 const CHECKED_AT_ONCE: usize = 100;
@@ -421,7 +421,7 @@ impl<C: Pooled> Inner<C> {
             let now = self.runtime.now();
             let taken = self.state().take(key, now, self.timeout);
             let (connection, idle) = match taken {
-                TakeResult::Kept(connection, idle) => (connection, idle),
+                TakeResult::Taken(connection, idle) => (connection, idle),
                 TakeResult::Closed(closed) => {
                     drop(closed);
                     continue;
@@ -446,7 +446,7 @@ impl<C: Pooled> Inner<C> {
         let mut state = self.state();
         loop {
             match state.take(key, now, self.timeout) {
-                TakeResult::Kept(connection, _) => return NextStep::Kept(connection),
+                TakeResult::Taken(connection, _) => return NextStep::Kept(connection),
                 TakeResult::Closed(closed) => {
                     drop(state);
                     drop(closed);
@@ -538,7 +538,7 @@ impl<C: Pooled> Inner<C> {
                 .state()
                 .put(key, connection, since, self.max_per_key, self.max);
             match put {
-                PutResult::Kept { dropped, is_swept } => {
+                PutResult::Stored { dropped, is_swept } => {
                     drop(dropped);
                     if !is_swept {
                         self.start_sweeper();
@@ -702,7 +702,7 @@ impl<C: Pooled> State<C> {
                 && let Some(connection) = connection.share()
             {
                 *used = now;
-                return TakeResult::Kept(connection, Duration::ZERO);
+                return TakeResult::Taken(connection, Duration::ZERO);
             }
         }
         let Some(idle) = host.idle.pop_back() else {
@@ -711,7 +711,7 @@ impl<C: Pooled> State<C> {
         self.idle -= 1;
         let time = now.saturating_duration_since(idle.since);
         match time < timeout {
-            true => TakeResult::Kept(idle.connection, time),
+            true => TakeResult::Taken(idle.connection, time),
             false => TakeResult::Closed(idle.connection),
         }
     }
@@ -745,7 +745,7 @@ impl<C: Pooled> State<C> {
             return PutResult::Serve(waiter.sender, connection, key);
         }
         if max_per_key == 0 || max == 0 {
-            return PutResult::Kept {
+            return PutResult::Stored {
                 dropped: [Some(connection), None],
                 is_swept: true,
             };
@@ -764,7 +764,7 @@ impl<C: Pooled> State<C> {
             true => self.evict_oldest(),
             false => None,
         };
-        PutResult::Kept {
+        PutResult::Stored {
             dropped: [surplus.map(|idle| idle.connection), oldest],
             is_swept: self.sweeper.is_some(),
         }
@@ -866,7 +866,7 @@ impl<C: Pooled> State<C> {
 /// The result of [`State::take`].
 enum TakeResult<C> {
     /// A connection, and how long it was idle.
-    Kept(C, Duration),
+    Taken(C, Duration),
     /// A closed connection. The caller drops it without the lock and tries again.
     Closed(C),
     Nothing,
@@ -875,7 +875,7 @@ enum TakeResult<C> {
 /// The result of [`State::put`].
 enum PutResult<C> {
     /// The connection is idle now. The caller drops the `dropped` connections without the lock.
-    Kept {
+    Stored {
         dropped: [Option<C>; 2],
         is_swept: bool,
     },
@@ -993,7 +993,7 @@ impl<C: Pooled> Drop for TaskGuard<C> {
 
 async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
     let pause = |pool: &Inner<C>| {
-        let pause = pool.timeout.clamp(SWEEP_AT_MOST, SWEEP);
+        let pause = pool.timeout.clamp(MIN_SWEEP_INTERVAL, MAX_SWEEP_INTERVAL);
         pool.runtime.sleep(pause)
     };
     while let Some(pause) = pool.upgrade().map(|pool| pause(&pool)) {

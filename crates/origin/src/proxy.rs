@@ -21,10 +21,10 @@ use crate::listen::{BACKLOG, listen};
 /// An HTTP proxy on a free port of `127.0.0.1`.
 ///
 /// The proxy forwards requests in absolute form, opens tunnels for CONNECT, and records every request.
-/// It resolves every name to `127.0.0.1`, so names that do not exist can be reached only through the
-/// proxy.
+/// It resolves every name to `127.0.0.1`. A client can therefore reach names that do not exist, but only
+/// through the proxy.
 ///
-/// Dropping it closes its connections.
+/// Dropping the proxy closes its connections.
 pub struct ForwardProxy {
     addr: SocketAddr,
     state: Arc<ProxyState>,
@@ -60,8 +60,8 @@ impl ProxyState {
 type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 
 impl ForwardProxy {
-    /// Starts a proxy, which responds with 407 to requests without this `Proxy-Authorization`, if one is
-    /// given.
+    /// Starts a proxy. If `authorization` is given, the proxy responds with 407 to each request whose
+    /// `Proxy-Authorization` header is different or missing.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl ForwardProxy {
             let state = state.clone();
             move || {
                 let accepting = pin!(accept(listener, state));
-                // A client notices a failed listener when it connects.
+                // If the listener fails, connects to the proxy fail too, so no report is needed here.
                 drop(runtime.block_on(select(accepting, stopped)));
             }
         })?;
@@ -125,7 +125,7 @@ async fn accept(listener: std::net::TcpListener, state: Arc<ProxyState>) -> io::
         connections += 1;
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, connection, state.clone()));
-            // An error only means that the client ended the connection in some way.
+            // An error only means that the connection ended early.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades()
@@ -198,7 +198,7 @@ async fn forward(
     headers.remove(PROXY_AUTHORIZATION);
     headers.remove("proxy-connection");
     if let Some(host) = uri.authority() {
-        // RFC 9112, 3.2.2: the host of the URL replaces the header.
+        // The host of the URL replaces the `Host` header (RFC 9112, section 3.2.2).
         if let Ok(host) = HeaderValue::try_from(host.as_str()) {
             headers.insert(HOST, host);
         }

@@ -14,18 +14,18 @@ use crate::site::{Site, poll_stats};
 use crate::slot::lock;
 use crate::watchdog::{Totals, Watchdog};
 
-/// The default of asyncio's `slow_callback_duration`.
+/// The default of [`ProbeBuilder::threshold`], the same as asyncio's `slow_callback_duration`.
 const THRESHOLD: Duration = Duration::from_millis(100);
 
 /// The default of [`ProbeBuilder::fold`].
 const FOLD: Duration = Duration::from_secs(1);
 
-/// A watchdog thread that checks every poll of a [`probed`](crate::FutureExt::probed) future in the
-/// process, and reports polls that exceed a threshold while they are stuck.
+/// A watchdog thread that checks the polls of all [`probed`](crate::FutureExt::probed) futures in the
+/// process. If a poll exceeds a threshold, the watchdog reports it while the poll is still stuck.
 ///
-/// The thread ends when the probe is dropped. It only reads and never stops another thread, so it
-/// does not disturb the stuck call. It sends signals only to find [the line that is
-/// stuck](crate#the-line-that-is-stuck).
+/// The thread ends when the probe is dropped. The watchdog only reads the state of other threads and
+/// never stops them, so it does not disturb a stuck call. It sends signals only to find [the line that
+/// is stuck](crate#the-line-that-is-stuck).
 #[derive(Debug)]
 pub struct Probe {
     totals: Arc<Mutex<Totals>>,
@@ -93,7 +93,7 @@ impl Drop for Probe {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.running.take() {
             drop(stop);
-            // The callback may own the probe; then it is dropped on the thread itself.
+            // If the callback owns the probe, `drop` runs on the probe's thread, which cannot join itself.
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
             }
@@ -113,16 +113,16 @@ pub struct ProbeBuilder {
 impl ProbeBuilder {
     /// Sets how long a poll may last. The default is 100 ms.
     ///
-    /// The watchdog checks four times in this time, at most once in a millisecond. It does not see a
-    /// poll that ends before a check.
+    /// The watchdog checks at intervals of a quarter of this time, but at least 1 ms. It does not see
+    /// a poll that starts and ends between two checks.
     #[must_use]
     pub fn threshold(mut self, threshold: Duration) -> Self {
         self.threshold = threshold;
         self
     }
 
-    /// Sets for how long after a report further stalls at the same location are only counted. The
-    /// default is one second.
+    /// Sets the time after a report in which the probe only counts further stalls at the same
+    /// location. The default is one second.
     #[must_use]
     pub fn fold(mut self, fold: Duration) -> Self {
         self.fold = fold;
@@ -130,12 +130,12 @@ impl ProbeBuilder {
     }
 
     /// Sets whether to read the stack of a stuck thread, to name [the line that is
-    /// stuck](crate#the-line-that-is-stuck). The default is `false`. It has an effect only on Linux,
-    /// on x86-64 and AArch64.
+    /// stuck](crate#the-line-that-is-stuck). The default is `false`. The setting has an effect only on
+    /// Linux, on x86-64 and AArch64.
     ///
-    /// The first probe with this setting reads the program's symbol tables on a short-lived thread,
-    /// which takes some tenths of a second for a program of 20 to 30 MB. Copying a stack takes less than
-    /// a millisecond, and resolving it takes some milliseconds.
+    /// The first probe with this setting reads the program's symbol tables on a short-lived thread.
+    /// This takes a few tenths of a second for a program of 20 to 30 MB. Copying a stack takes less than
+    /// a millisecond, and resolving its symbols takes a few milliseconds.
     #[cfg(feature = "stacks")]
     #[must_use]
     pub fn stacks(mut self, stacks: bool) -> Self {
@@ -143,15 +143,16 @@ impl ProbeBuilder {
         self
     }
 
-    /// Limits the probe to polls whose outermost probed poll is of this site.
+    /// Limits the probe to the outermost polls of the site `root`, and to the polls nested in them.
     pub(crate) fn only_inside(mut self, root: usize) -> Self {
         self.root = Some(root);
         self
     }
 
-    /// Starts the watchdog, which calls `callback` on its own thread while the stall lasts.
+    /// Starts the watchdog. It calls `callback` with each event, on the watchdog's thread.
     ///
-    /// The watchdog checks nothing until `callback` returns. A panic in `callback` ends the watchdog.
+    /// The watchdog reports a stall while the poll is still stuck. It checks nothing while `callback`
+    /// runs. A panic in `callback` ends the watchdog.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! `inflight backends`.
+//! Tests of `inflight backends`.
 
 use serde_json::{Value, json};
 

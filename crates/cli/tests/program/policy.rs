@@ -55,7 +55,8 @@ fn failures_are_retried() {
 #[test]
 fn the_attempts_of_cancelled_requests_are_counted() {
     let origin = Origin::start().unwrap();
-    // One of the two is sent. The other would start a second later, after the deadline.
+    // The program sends one of the two requests at once. The rate delays the other by a second, which is
+    // after the deadline.
     let urls = [origin.url("/hang?n=1"), origin.url("/hang?n=2")];
     let ran = run(["gather", "--rate", "1/s", "--deadline", "300ms"]
         .into_iter()
@@ -87,7 +88,7 @@ fn after_the_deadline_no_more_requests_are_sent() {
     let options = ["gather", "--per-host", "1", "--deadline", "300ms"];
     let ran = run(options.into_iter().chain(urls));
     assert_eq!(kinds(&ran.records()), ["deadline"; 50]);
-    // The permit of the first request, which is cancelled too, is not given to another request.
+    // The deadline also cancels the first request. No other request may then use its permit.
     assert_eq!(origin.stats().requests, 1);
 }
 
@@ -133,6 +134,6 @@ fn the_rate_is_not_exceeded() {
     let started = std::time::Instant::now();
     let ran = run(["gather", "--rate", "10/s"].into_iter().chain(urls));
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    // The first may start at once. The other five start a tenth of a second apart.
+    // The first request may start at once. The other five start at intervals of a tenth of a second.
     assert!(started.elapsed().as_millis() >= 500, "{ran:?}");
 }

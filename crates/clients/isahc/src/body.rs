@@ -1,4 +1,4 @@
-//! Conversion of isahc's response bodies to inflight's.
+//! Converts isahc's responses to inflight's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -20,13 +20,13 @@ pub(crate) fn received(
     let (from, body) = response.into_parts();
     let left = match from.headers.get(CONTENT_LENGTH) {
         Some(_) if from.headers.contains_key(TRANSFER_ENCODING) => None,
-        // libcurl ignores a length that is too large.
+        // libcurl ignores a `Content-Length` that is too large.
         Some(_) if body.len().is_none() && *method != Method::HEAD => {
             return Err(Error::new(ErrorKind::Protocol).with_context("invalid content-length"));
         }
         _ => body.len(),
     };
-    // These responses have no body, even if they have a length.
+    // These responses have no body, even if they have a `Content-Length`.
     let none = *method == Method::HEAD
         || matches!(
             from.status,
@@ -50,8 +50,8 @@ pub(crate) fn received(
     Ok(answer)
 }
 
-/// Returns `true` if the response ends with the connection but has no `Connection: close`, which a server
-/// must send (RFC 9112, section 9.6).
+/// Returns `true` if a response without a length ends with the connection, but the server did not send
+/// `Connection: close`. The server must send it in this case (RFC 9112, section 9.6).
 fn unannounced_end(version: Version, headers: &HeaderMap) -> bool {
     version == Version::HTTP_11
         && !headers.contains_key(TRANSFER_ENCODING)
@@ -65,8 +65,8 @@ struct ResponseBody {
     body: AsyncBody,
     left: Option<u64>,
     buffer: Vec<u8>,
-    /// Whether an end before the first byte is an error. libcurl treats the end of the connection inside
-    /// the head as the end of the head, and drops a length that it has read before.
+    /// Whether it is an error if the body ends before its first byte. If the connection closes inside
+    /// the head, libcurl treats the head as complete and discards a length that it has already read.
     unannounced: bool,
 }
 

@@ -188,7 +188,7 @@ impl SessionBuilder {
     /// Sets how many requests may start per second, and how many may start at once after a pause.
     /// Default: no limit.
     ///
-    /// Redirects and retries count as requests. Further requests wait, first come, first served.
+    /// Redirects, retries and resends count as requests. Further requests wait, first come, first served.
     ///
     /// # Panics
     ///

@@ -1,6 +1,6 @@
 //! The exchange of one request, from the caller's request to its final response.
 //!
-//! [`Exchange::run`] follows redirects. For each target, [`Exchange::attempt`] waits for permits,
+//! [`Exchange::run`] follows redirects. For each target, [`Exchange::send_until_final`] waits for permits,
 //! sends the request, and resends or retries it. [`Exchange::send`] sends it once. The phases are
 //! those of [`Phase`]: queue, connect and head in this module, body in [`LimitedBody`].
 
@@ -136,7 +136,7 @@ impl Exchange<'_> {
             Box::pin(self.timer.bound(None, prepared)).await?;
         }
         loop {
-            self.attempt(target).await?;
+            self.send_until_final(target).await?;
             let redirects = &self.session.redirects;
             let method = self.template.method();
             let Some(next) = redirects.follow(target, method, &self.head, history.len())? else {
@@ -175,7 +175,7 @@ impl Exchange<'_> {
     }
 
     /// Sends the request to one target, and resends and retries it.
-    async fn attempt(&mut self, target: &Target) -> Result<(), Error> {
+    async fn send_until_final(&mut self, target: &Target) -> Result<(), Error> {
         let session = self.session;
         if let (Support::No(reason), Some("https")) =
             (session.capabilities.tls, target.uri().scheme_str())
@@ -183,15 +183,15 @@ impl Exchange<'_> {
             return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
         }
         let mut resends = Resends::default();
-        let site = (!session.retry.is_off()).then(|| Origin::of(target.uri()));
-        if let Some(site) = &site {
-            session.budgets.earn(site);
+        let origin = (!session.retry.is_off()).then(|| Origin::of(target.uri()));
+        if let Some(origin) = &origin {
+            session.budgets.earn(origin);
         }
         loop {
             self.acquire_permits(target).await?;
             let mut outcome = self.send(target).await;
             if let Err(error) = &outcome
-                && let Some(pause) = resends.pause(error, &self.template, &self.timer)
+                && let Some(pause) = resends.next_pause(error, &self.template, &self.timer)
             {
                 if error.is_of_a_dead_connection() {
                     self.template.require_new_connection();
@@ -209,7 +209,7 @@ impl Exchange<'_> {
                     false => error,
                 });
             }
-            let Some((pause, resume)) = self.next_retry(&outcome, site.as_ref()) else {
+            let Some((pause, resume)) = self.next_retry(&outcome, origin.as_ref()) else {
                 return outcome;
             };
             let error = outcome.as_ref().err();
@@ -236,19 +236,19 @@ impl Exchange<'_> {
     fn next_retry(
         &mut self,
         outcome: &Result<(), Error>,
-        site: Option<&Origin>,
+        origin: Option<&Origin>,
     ) -> Option<(Duration, Instant)> {
         let session = self.session;
-        let site = site.filter(|_| self.template.can_be_sent())?;
+        let origin = origin.filter(|_| self.template.can_be_sent())?;
         let plan = self
             .retries
             .get_or_insert_with(|| Box::new(session.retry.plan()));
         let response = outcome.as_ref().map(|()| &self.head);
-        let pause = plan.pause(self.template.method(), response)?;
+        let pause = plan.next_pause(self.template.method(), response)?;
         // A server may ask for a longer pause than the deadline allows.
         let resume = self.timer.now().checked_add(pause)?;
         let is_in_time = self.timer.deadline.is_none_or(|deadline| resume < deadline);
-        (is_in_time && session.budgets.spend(site)).then_some((pause, resume))
+        (is_in_time && session.budgets.spend(origin)).then_some((pause, resume))
     }
 
     /// Sends the request once. The response is in `head`, even if it is refused.

@@ -98,15 +98,15 @@ impl Limits {
         let Some(hosts) = &self.hosts else {
             return Ok(());
         };
-        let site = Origin::of(uri);
-        if matches!(&held.host, Some((own, _)) if *own == site) {
+        let origin = Origin::of(uri);
+        if matches!(&held.host, Some((own, _)) if *own == origin) {
             return Ok(());
         }
         // Releases all permits before the wait for the next host. Otherwise requests could deadlock: a
         // request that holds a permit of the next host may itself wait for a permit of this request.
         *held = HeldPermits::default();
-        let semaphore = hosts.semaphore(&site);
-        held.host = Some((site, acquire(&semaphore, timer, limit).await?));
+        let semaphore = hosts.semaphore(&origin);
+        held.host = Some((origin, acquire(&semaphore, timer, limit).await?));
         Ok(())
     }
 }
@@ -148,10 +148,10 @@ impl HostLimits {
         }
     }
 
-    fn semaphore(&self, site: &Origin) -> Arc<FairSemaphore> {
+    fn semaphore(&self, origin: &Origin) -> Arc<FairSemaphore> {
         let semaphores = self.semaphores.lock();
         let mut semaphores = semaphores.unwrap_or_else(PoisonError::into_inner);
-        if let Some(semaphore) = semaphores.get(site).and_then(Weak::upgrade) {
+        if let Some(semaphore) = semaphores.get(origin).and_then(Weak::upgrade) {
             return semaphore;
         }
         // Removes hosts without requests before the table grows.
@@ -159,7 +159,7 @@ impl HostLimits {
             semaphores.retain(|_, semaphore| semaphore.strong_count() > 0);
         }
         let semaphore = FairSemaphore::new(self.permits);
-        semaphores.insert(site.clone(), Arc::downgrade(&semaphore));
+        semaphores.insert(origin.clone(), Arc::downgrade(&semaphore));
         semaphore
     }
 }

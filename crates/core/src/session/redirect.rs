@@ -15,7 +15,7 @@ use crate::message::target::{Origin, Target};
 pub(crate) struct RedirectPolicy {
     pub(crate) at_most: usize,
     pub(crate) allow_downgrade: bool,
-    /// Headers that are not sent to another site, in addition to those with credentials.
+    /// Headers that are not sent to another origin, in addition to those with credentials.
     pub(crate) confidential: Vec<HeaderName>,
 }
 
@@ -35,8 +35,8 @@ pub(crate) struct RedirectedRequest {
     pub(crate) target: Target,
     /// Whether the request becomes a GET without a body.
     pub(crate) becomes_get: bool,
-    /// Whether the request goes to another site.
-    pub(crate) leaves_site: bool,
+    /// Whether the request goes to another origin.
+    pub(crate) leaves_origin: bool,
 }
 
 /// Header fields that describe a body and are dropped with it (RFC 9110, section 15.4).
@@ -50,7 +50,7 @@ pub(crate) const BODY_HEADERS: [HeaderName; 6] = [
 ];
 
 impl RedirectPolicy {
-    /// Returns whether a header must not be sent to another site.
+    /// Returns whether a header must not be sent to another origin.
     pub(crate) fn is_confidential(&self, name: &HeaderName) -> bool {
         [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
             || self.confidential.contains(name)
@@ -83,7 +83,7 @@ impl RedirectPolicy {
         }
         Ok(Some(RedirectedRequest {
             becomes_get: becomes_get(method, status),
-            leaves_site: Origin::of(from.uri()) != Origin::of(target.uri()),
+            leaves_origin: Origin::of(from.uri()) != Origin::of(target.uri()),
             target,
         }))
     }

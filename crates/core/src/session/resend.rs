@@ -26,7 +26,7 @@ impl Resends {
     const MOST: u32 = 50;
 
     /// Returns the pause before the request is resent, or `None` if it must not be resent.
-    pub(crate) fn pause(
+    pub(crate) fn next_pause(
         &mut self,
         error: &Error,
         template: &RequestTemplate,

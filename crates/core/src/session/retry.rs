@@ -98,7 +98,7 @@ pub(crate) struct RetryPlan {
 
 impl RetryPlan {
     /// Returns the pause before the next retry, or `None` if there is none.
-    pub(crate) fn pause<B>(
+    pub(crate) fn next_pause<B>(
         &mut self,
         method: &Method,
         outcome: Result<&http::Response<B>, &Error>,
@@ -110,8 +110,10 @@ impl RetryPlan {
             return None;
         }
         let asked = match outcome {
-            Ok(response) if is_passing(response.status()) => retry_after(response.headers()),
-            Err(error) if may_pass(error) => Duration::ZERO,
+            Ok(response) if is_transient_status(response.status()) => {
+                retry_after(response.headers())
+            }
+            Err(error) if is_transient_error(error) => Duration::ZERO,
             _ => return None,
         };
         let span = self.delays.next()?;
@@ -120,12 +122,12 @@ impl RetryPlan {
 }
 
 /// Returns whether the server may answer differently in a moment.
-fn is_passing(status: StatusCode) -> bool {
+fn is_transient_status(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
 }
 
 /// Returns whether the request failed before a response and may succeed later.
-fn may_pass(error: &Error) -> bool {
+fn is_transient_error(error: &Error) -> bool {
     match error.kind() {
         // The guard refuses the address every time.
         ErrorKind::Connect if error.address_refused().is_some() => false,
@@ -160,27 +162,27 @@ const A_RETRY: u32 = 5;
 const MOST: u32 = 10 * A_RETRY;
 
 /// How many servers can have a reduced budget. One more resets the budgets of all.
-const SITES: usize = 4096;
+const ORIGINS: usize = 4096;
 
 impl RetryBudgets {
     /// Adds a fifth of a retry for a request. Servers with a full budget have no entry.
-    pub(crate) fn earn(&self, site: &Origin) {
+    pub(crate) fn earn(&self, origin: &Origin) {
         let mut budgets = self.lock();
-        if let Some(left) = budgets.get_mut(site) {
+        if let Some(left) = budgets.get_mut(origin) {
             *left += 1;
             if *left >= MOST {
-                budgets.remove(site);
+                budgets.remove(origin);
             }
         }
     }
 
     /// Spends a retry. Returns `false` if none is left.
-    pub(crate) fn spend(&self, site: &Origin) -> bool {
+    pub(crate) fn spend(&self, origin: &Origin) -> bool {
         let mut budgets = self.lock();
-        if budgets.len() >= SITES && !budgets.contains_key(site) {
+        if budgets.len() >= ORIGINS && !budgets.contains_key(origin) {
             budgets.clear();
         }
-        let left = budgets.entry(site.clone()).or_insert(MOST);
+        let left = budgets.entry(origin.clone()).or_insert(MOST);
         match left.checked_sub(A_RETRY) {
             Some(rest) => *left = rest,
             None => return false,
@@ -220,8 +222,8 @@ mod tests {
     fn the_budget_is_ten_retries_and_a_fifth_of_the_requests_of_each_server() {
         let budgets = RetryBudgets::default();
         let [a, b] = ["http://a/", "http://b/"].map(|url| Origin::of(&url.parse().unwrap()));
-        let spent = |site| {
-            let spent = std::iter::repeat_with(|| budgets.spend(site));
+        let spent = |origin| {
+            let spent = std::iter::repeat_with(|| budgets.spend(origin));
             spent.take_while(|spent| *spent).count()
         };
         assert_eq!(spent(&a), 10);
@@ -247,25 +249,25 @@ mod tests {
             .plan();
         let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
         for longest in [100, 200, 300] {
-            let pause = plan.pause(&Method::GET, failed.as_ref()).unwrap();
+            let pause = plan.next_pause(&Method::GET, failed.as_ref()).unwrap();
             assert!(pause <= Duration::from_millis(longest), "{pause:?}");
         }
-        assert_eq!(plan.pause(&Method::GET, failed.as_ref()), None);
+        assert_eq!(plan.next_pause(&Method::GET, failed.as_ref()), None);
     }
 
     #[test]
     fn what_may_not_be_repeated_is_not() {
         let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
         let mut plan = Retry::new(3).plan();
-        assert_eq!(plan.pause(&Method::POST, failed.as_ref()), None);
+        assert_eq!(plan.next_pause(&Method::POST, failed.as_ref()), None);
         let mut plan = Retry::new(3).any_method().plan();
-        assert!(plan.pause(&Method::POST, failed.as_ref()).is_some());
+        assert!(plan.next_pause(&Method::POST, failed.as_ref()).is_some());
         let refused: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Protocol));
-        assert_eq!(plan.pause(&Method::GET, refused.as_ref()), None);
+        assert_eq!(plan.next_pause(&Method::GET, refused.as_ref()), None);
         let guarded = AddressGuard::public().check(([127, 0, 0, 1], 80).into());
         let guarded: Result<http::Response<()>, _> = Err(guarded.unwrap_err().into());
-        assert_eq!(plan.pause(&Method::GET, guarded.as_ref()), None);
+        assert_eq!(plan.next_pause(&Method::GET, guarded.as_ref()), None);
         let missing = http::Response::builder().status(404).body(()).unwrap();
-        assert_eq!(plan.pause(&Method::GET, Ok(&missing)), None);
+        assert_eq!(plan.next_pause(&Method::GET, Ok(&missing)), None);
     }
 }

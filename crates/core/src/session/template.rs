@@ -18,8 +18,8 @@ pub(crate) struct RequestTemplate {
     request: Request<Body>,
     /// Set while the client has a body that cannot be copied.
     lent: Option<LentBody>,
-    /// Whether a redirect has left the site of the caller's URL.
-    has_left_site: bool,
+    /// Whether a redirect has left the origin of the caller's URL.
+    has_left_origin: bool,
     decompress: bool,
     needs_new_connection: bool,
 }
@@ -30,7 +30,7 @@ impl RequestTemplate {
             decompress: decode::is_wanted(&mut request, decompress),
             request,
             lent: None,
-            has_left_site: false,
+            has_left_origin: false,
             needs_new_connection: false,
         }
     }
@@ -76,8 +76,8 @@ impl RequestTemplate {
         } else if !self.can_be_sent() {
             return Err(refused("the body is a stream and cannot be sent again"));
         }
-        if redirected.leaves_site {
-            self.has_left_site = true;
+        if redirected.leaves_origin {
+            self.has_left_origin = true;
             let headers = self.request.headers_mut();
             let names: Vec<_> = headers.keys().cloned().collect();
             for name in names {
@@ -132,7 +132,7 @@ impl RequestTemplate {
             own.or_insert_with(|| authorization.clone());
         }
         for name in session.headers.keys() {
-            let is_withheld = self.has_left_site && session.redirects.is_confidential(name);
+            let is_withheld = self.has_left_origin && session.redirects.is_confidential(name);
             // The request's headers replace all of the session's headers with the same name.
             if !is_withheld && !headers.contains_key(name) {
                 for value in session.headers.get_all(name) {

@@ -1,4 +1,4 @@
-//! Bodies that are made when their request is sent.
+//! Request bodies that are created when the request is sent.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,14 +13,14 @@ use crate::message::body::Body;
 use crate::message::progress::ProgressCallback;
 use crate::upload::multipart::Multipart;
 
-/// The preparation of a request's body before it is sent.
+/// The source and the progress callback of a request's body.
 #[derive(Default)]
 pub(crate) struct Upload {
     pub(crate) source: Option<UploadSource>,
     pub(crate) watcher: Option<ProgressCallback>,
 }
 
-/// A body that needs the file system first.
+/// The source of a body that may need the file system.
 pub(crate) enum UploadSource {
     File(PathBuf),
     Open(fs::File),
@@ -28,7 +28,7 @@ pub(crate) enum UploadSource {
 }
 
 impl Upload {
-    /// Sets the body of the request.
+    /// Opens the source, sets the request's body and attaches the progress callback.
     pub(crate) fn prepare<'a>(
         self: Box<Self>,
         request: &'a mut http::Request<Body>,

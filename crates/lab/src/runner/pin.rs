@@ -1,9 +1,10 @@
 //! Pins the origin to its own core, if there are enough cores.
 
-/// The minimum number of cores for pinning. With fewer, a worker with two threads would share a core.
+/// The minimum number of cores for pinning. With fewer cores, a worker with two threads would have
+/// to share a core.
 const MIN_CORES: usize = 4;
 
-/// The cores that can be assigned.
+/// The cores that the runner assigns to the origin and the workers.
 pub(super) struct Cores {
     #[cfg(target_os = "linux")]
     all: Option<rustix::thread::CpuSet>,
@@ -44,7 +45,7 @@ impl Cores {
         cores()
             .filter(|index| keep(*index, last))
             .for_each(|index| some.set(index));
-        // If the system refuses, the processes run unpinned.
+        // If the system refuses the affinity, the processes run unpinned.
         let _ = sched_setaffinity(None, &some);
         let done = work();
         let _ = sched_setaffinity(None, all);

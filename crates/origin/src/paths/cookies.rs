@@ -1,4 +1,4 @@
-//! Paths that set, delete and show cookies. The origin stores none of them.
+//! Paths that set, delete and show cookies. The origin itself stores no cookies.
 
 use axum::extract::Path;
 use axum::response::Response;

@@ -1,4 +1,4 @@
-//! Responses after a delay.
+//! Paths that respond after a delay.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::call::{Call, Refusal, answer, json, seconds as duration, text};
 use super::inspect;
 use crate::payload;
 
-/// httpbin's limit.
+/// The longest delay that httpbin allows.
 const MAX_SECONDS: f64 = 10.0;
 
 pub(super) async fn seconds(Path(seconds): Path<f64>, call: Call) -> Result<Response, Refusal> {
-    // Not `min`, which would turn NaN into ten.
+    // `f64::min` would turn NaN into 10.
     let seconds = if seconds > MAX_SECONDS {
         MAX_SECONDS
     } else {

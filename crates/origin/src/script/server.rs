@@ -10,9 +10,10 @@ use super::play::play;
 use super::{Recorded, Script, Unaccepting};
 use crate::listen::{BACKLOG, listen};
 
-/// A server on a free port of `127.0.0.1` that plays a [`Script`] on each connection, each on its own thread.
+/// A server on a free port of `127.0.0.1` that plays a [`Script`] on each connection. Each connection has
+/// its own thread.
 ///
-/// Dropping it closes its connections and blocks until its threads have ended.
+/// Dropping the server closes its connections and blocks until its threads have ended.
 pub struct Scripted {
     addr: SocketAddr,
     shared: Arc<SharedState>,
@@ -20,8 +21,8 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Starts a server, which calls `script` with the number of each connection, from 0, on the
-    /// connection's thread.
+    /// Starts a server. For each connection, the server calls `script` with the connection's number,
+    /// counted from 0. The call runs on the connection's thread.
     ///
     /// # Errors
     ///
@@ -50,12 +51,12 @@ impl Scripted {
         Scripted::start(move |_| script.clone())
     }
 
-    /// Returns an address to which a connect neither succeeds nor fails.
+    /// Returns a loopback address where connects hang.
     ///
     /// # Errors
     ///
-    /// Fails when the system refuses the socket, and with `Unsupported` where such an address is not
-    /// possible.
+    /// Fails when the system refuses the socket. Fails with `Unsupported` if connects do not hang on
+    /// this system.
     pub fn unaccepting() -> io::Result<Unaccepting> {
         Unaccepting::start()
     }
@@ -72,14 +73,14 @@ impl Scripted {
         format!("http://{}{path}", self.addr)
     }
 
-    /// Returns the requests read so far, in the order in which they were complete, or their heads for
-    /// [`Step::ReadHead`](super::Step::ReadHead).
+    /// Returns the requests read so far, in the order in which the server recorded them.
+    /// [`Step::ReadHead`](super::Step::ReadHead) records a request when its head is complete.
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared.lock().requests.clone()
     }
 
-    /// Returns how many connections were accepted so far.
+    /// Returns how many connections the server has accepted so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.lock().connections.len()
@@ -99,13 +100,15 @@ impl Scripted {
         self.shared.wait_for(timeout, reached).is_some()
     }
 
-    /// Waits until the peer has closed or reset a connection, counted from 0. Returns how long after
-    /// this call that was, zero if it was before, or `None` if `timeout` passes first.
+    /// Waits until the peer has closed or reset a connection. `connection` is its number, counted from 0.
     ///
-    /// The server notices the close in a step that reads, such as [`Step::Hang`](super::Step::Hang) and
-    /// [`Step::AwaitClose`](super::Step::AwaitClose), or in one that fails to write. It does not notice
-    /// it in a pause or after the script has ended. The end of the peer's stream counts as a close,
-    /// because TCP does not distinguish them.
+    /// Returns the time from this call to the close, or zero if the peer closed the connection before
+    /// the call. Returns `None` if `timeout` passes first.
+    ///
+    /// The server detects a close in a step that reads, such as [`Step::Hang`](super::Step::Hang) and
+    /// [`Step::AwaitClose`](super::Step::AwaitClose), or in a step that fails to write. It does not detect
+    /// a close during a pause or after the script has ended. If the peer closes only its sending half,
+    /// this counts as a close too, because the server cannot tell the two apart.
     #[must_use]
     pub fn wait_for_close(&self, connection: usize, timeout: Duration) -> Option<Duration> {
         let start = Instant::now();
@@ -136,7 +139,7 @@ fn accept(
     let mut players: Vec<JoinHandle<()>> = Vec::new();
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            // Out of descriptors: accepting again at once would spin until a connection ends.
+            // No file descriptor is left. Accepting again at once would spin until a connection ends.
             if shared.sleep(Duration::from_millis(10)) {
                 break;
             }
@@ -146,7 +149,7 @@ fn accept(
         let Some(connection) = shared.admit(&stream) else {
             break;
         };
-        // Each write must leave at once, and not only when the peer has acknowledged the last one.
+        // Without this, a write may wait until the peer has acknowledged the previous one.
         let _ = stream.set_nodelay(true);
         players.retain(|player| !player.is_finished());
         let player = thread::Builder::new()
@@ -155,7 +158,7 @@ fn accept(
                 let (scripts, shared): (ScriptFactory, _) = (scripts.clone(), shared.clone());
                 move || play(scripts(connection), stream, connection, &shared)
             });
-        // If there is no thread, the connection is closed at once.
+        // If the thread cannot start, the connection is closed at once.
         players.extend(player);
     }
     for player in players {
@@ -178,7 +181,7 @@ struct ServerState {
 }
 
 struct ScriptedConnection {
-    /// The stream, to shut it down. Weak, because the connection stays open while a reference exists.
+    /// Used to shut the stream down. A strong reference would keep the connection open.
     stream: Weak<TcpStream>,
     peer_closed: Option<Instant>,
 }
@@ -214,13 +217,13 @@ impl SharedState {
         }
     }
 
-    /// Sleeps for `time`. Returns true if the server stops before.
+    /// Sleeps for `time`, or until the server stops. Returns true if the server stops first.
     pub(super) fn sleep(&self, time: Duration) -> bool {
         self.wait_for(time, |state| state.stopping.then_some(()))
             .is_some()
     }
 
-    /// Returns the number of a new connection, or `None` if the server stops.
+    /// Returns the number of a new connection, or `None` if the server is stopping.
     fn admit(&self, stream: &Arc<TcpStream>) -> Option<usize> {
         self.change(|state| {
             if state.stopping {

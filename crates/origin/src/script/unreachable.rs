@@ -6,12 +6,12 @@ use socket2::{Domain, Socket, Type};
 
 use crate::listen::listen;
 
-/// An address on loopback to which connects hang until this is dropped, to test connect timeouts.
+/// A loopback address for tests of connect timeouts. Connects to it hang until this value is dropped.
 ///
-/// It is a listener that accepts nothing and whose backlog is full. Linux drops the SYN of any further
-/// connect, and the client resends it, first after a second, until the client times out. The usual way
-/// to such a hang is an address that is not routed. But this needs a network, and some networks send an
-/// error.
+/// A listener with a full backlog, which accepts nothing, causes the hang. Linux drops the SYN of each
+/// further connect. The client's system resends the SYN, first after a second, until the client times
+/// out. Tests often use an address without a route instead. Such an address needs a network, and some
+/// networks respond with an error.
 pub struct Unaccepting {
     addr: SocketAddr,
     _listener: TcpListener,
@@ -20,7 +20,7 @@ pub struct Unaccepting {
 
 impl Unaccepting {
     pub(super) fn start() -> io::Result<Unaccepting> {
-        /// A connect that takes this long hangs: on loopback, a successful one takes microseconds.
+        /// A connect that takes this long hangs. On loopback, a successful connect takes microseconds.
         const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
         /// A backlog of 0 holds one connection on Linux, and a few elsewhere.
         const MAX_BACKLOG: usize = 32;
@@ -60,16 +60,16 @@ impl Unaccepting {
     }
 }
 
-/// Returns an address on loopback that refuses connections, with a port that was free a moment ago.
+/// Returns a loopback address that refuses connections, because no socket listens on its port.
 ///
-/// The port is not reserved. A server that starts before the address is used may get the same port. This
-/// is unlikely, because of the order in which systems assign ports.
+/// The port is not reserved, so a server that starts later may get the same port. Systems assign ports
+/// in an order that makes this unlikely.
 ///
 /// # Errors
 ///
 /// Fails when the system has no free port.
 pub fn refused() -> io::Result<SocketAddr> {
-    // A socket that is bound and does not listen refuses connections.
+    // The socket binds a free port but does not listen, so the system refuses connections to the port.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     let addr = socket.local_addr()?.as_socket();

@@ -1,11 +1,12 @@
-//! Small multiples: a line chart for each group of contenders, in which all other contenders are grey.
+//! Small multiples: one line chart for each group of contenders. The chart draws all other contenders in
+//! grey.
 
 use super::line_chart::{LineChart, Series};
 use super::{Canvas, datum, label, line, rect, text_width, truncated, wrapped};
 use crate::report::markup::Element;
 use crate::report::scale::{Scale, tick};
 
-/// Small multiples of a line chart.
+/// Panels that repeat a line chart, each with other series coloured.
 #[derive(Clone, Debug)]
 pub(crate) struct SmallMultiples {
     /// All series and the axes.
@@ -90,7 +91,7 @@ impl SmallMultiples {
             let place = x.position(at);
             canvas.line("axis", (place, bottom), (place, bottom + 4.0));
             let half = text_width(&tick(at)) / 2.0;
-            // Keep the label within the panel.
+            // Keeps the label within the panel, with a tolerance of 2.
             let middle = place.min(end + 2.0 - half).max(start - 2.0 + half);
             if middle - half > free {
                 canvas.text(middle, bottom + 17.0, "tick middle", &tick(at));
