@@ -30,16 +30,15 @@ pub struct Cell {
     client: ClientName,
 }
 
-/// Declares the runtimes: variant, name, feature, type, and a function that starts one with a number of
-/// workers.
-macro_rules! runtimes {
-    ($($variant:ident, $name:literal, $feature:literal, $runtime:path, $start:expr;)*) => {
+/// Declares an enum whose variants have a name and a feature that compiles them in.
+macro_rules! named {
+    ($enum:ident { $($variant:ident, $name:literal, $feature:literal;)* }) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        enum RuntimeName {
+        enum $enum {
             $($variant,)*
         }
 
-        impl RuntimeName {
+        impl $enum {
             fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -58,6 +57,14 @@ macro_rules! runtimes {
                 }
             }
         }
+    };
+}
+
+/// Declares the runtimes: variant, name, feature, type, and a function that starts one with a number of
+/// workers.
+macro_rules! runtimes {
+    ($($variant:ident, $name:literal, $feature:literal, $runtime:path, $start:expr;)*) => {
+        named! { RuntimeName { $($variant, $name, $feature;)* } }
 
         /// A runtime that was started. Without a runtime feature, the type has no values.
         #[derive(Clone)]
@@ -116,30 +123,7 @@ runtimes! {
 /// Declares the clients: variant, name, feature, and a function that creates one for a runtime.
 macro_rules! clients {
     ($($variant:ident, $name:literal, $feature:literal, $make:expr;)*) => {
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        enum ClientName {
-            $($variant,)*
-        }
-
-        impl ClientName {
-            fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-
-            fn feature(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $feature,)*
-                }
-            }
-
-            fn is_compiled(self) -> bool {
-                match self {
-                    $(Self::$variant => cfg!(feature = $feature),)*
-                }
-            }
-        }
+        named! { ClientName { $($variant, $name, $feature;)* } }
 
         #[allow(unused_variables, reason = "if no client is compiled in")]
         fn builder(cell: Cell, runtime: Arc<dyn Runtime>) -> SessionBuilder {
