@@ -146,7 +146,7 @@ impl Clone for Tls {
 }
 
 impl Tls {
-    /// Refuses client_verifier without a certificate of this authority. In TLS 1.3 the client receives
+    /// Refuses clients without a certificate of this authority. In TLS 1.3 the client receives
     /// the alert after its own handshake has succeeded.
     #[must_use]
     pub fn demanding(mut self, authority: &Authority) -> Tls {
