@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that no import cycle in a crate contains more than two files.
+"""Checks that no import cycle in a crate contains more than two files, and none more than one folder.
 
 A file depends on another if it names an item that the other defines. A name that a module re-exports
 counts as its definition. Tests inside a file do not count.
@@ -148,6 +148,19 @@ def cycles(edges):
     return found
 
 
+def between_folders(edges, src):
+    """The imports between the folders of a crate. A file outside all folders is no part of them."""
+    def folder(path):
+        parts = path.relative_to(src).parts
+        return parts[0] if len(parts) > 1 else None
+
+    folders = {folder(path): set() for path in edges}
+    for path, others in edges.items():
+        folders[folder(path)] |= {folder(other) for other in others} - {folder(path), None}
+    folders.pop(None, None)
+    return folders
+
+
 def main():
     crates = sorted(path.parent for path in ROOT.glob("**/Cargo.toml") if (path.parent / "src").is_dir() and "target" not in path.parts)
     crates = [crate for crate in crates if any((crate / "src" / name).exists() for name in ("lib.rs", "main.rs"))]
@@ -164,10 +177,14 @@ def main():
                 faults += 1
                 names = sorted(str(path.relative_to(crate / "src")) for path in component)
                 print(f"{crate.relative_to(ROOT)}: {len(names)} files import each other: {', '.join(names)}")
+        for component in cycles(between_folders(edges, crate / "src")):
+            if len(component) > 1:
+                faults += 1
+                print(f"{crate.relative_to(ROOT)}: folders import each other: {', '.join(sorted(component))}")
     if faults:
         sys.exit(1)
     if len(sys.argv) == 1:
-        print(f"cycles: none of more than {LARGEST_CYCLE} files in {len(crates)} crates")
+        print(f"cycles: none of more than {LARGEST_CYCLE} files, and none between folders, in {len(crates)} crates")
 
 
 main()

@@ -1,4 +1,4 @@
-//! Rules for responses that a server may send, each of which is a case.
+//! Rules for responses that a server may send. Each rule is a case.
 
 use std::sync::Arc;
 

@@ -16,7 +16,8 @@
 //! - [`ClientOptions`], [`TlsOptions`], [`Resolver`], [`AddressGuard`]: the options of a client,
 //!   and the parts that implement them. [`Capabilities`]: what a client can do.
 
-// From the lowest layer to the highest: each uses only those above it in this list.
+// The layers, from the lowest to the highest: error, message, backend, observe, connect, upload, session, and
+// tower beside it. Each uses only lower ones. gather uses backend alone.
 mod backend;
 mod connect;
 mod error;

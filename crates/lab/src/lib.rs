@@ -4,8 +4,9 @@
 //! In reading order:
 //!
 //! - `experiment` defines what an experiment is, and `experiments` contains all of them.
-//! - `worker` is the process in which one contender is measured. `process` starts workers and the
-//!   origin. `peers` are contenders in other languages.
+//! - `worker` has the parts of the process in which one contender is measured, and `worker_loop` is its
+//!   loop. `process` starts workers and the origin. `peers` are contenders in other languages, and
+//!   `peer_work` has their arguments for each experiment.
 //! - `runner` runs the contenders in turns, `environment` describes the machine, and `record` reads
 //!   and writes the results.
 //! - `data` groups records, `stats` and `factors` evaluate them, and `cmp` compares two runs.
@@ -26,3 +27,4 @@ pub mod runner;
 pub mod stats;
 pub mod text;
 pub mod worker;
+pub mod worker_loop;

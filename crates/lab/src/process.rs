@@ -15,8 +15,8 @@ use inflight_origin::{Options, Origin, Stats};
 
 use crate::experiment::{Experiment, Requirement};
 use crate::peer_work;
-use crate::worker::{self, Failure, Measurement, Parameters, WorkerConfig};
-use crate::{experiments, peers};
+use crate::worker::{Failure, Measurement, Parameters, WorkerConfig};
+use crate::{experiments, peers, worker_loop};
 
 /// The command lines of the processes.
 #[derive(Clone, Debug)]
@@ -76,13 +76,13 @@ pub fn serve_origin(mut input: impl Read, mut output: impl Write) -> io::Result<
 ///
 /// # Errors
 ///
-/// As [`serve_origin`] and [`worker::serve`], and for any other argument.
+/// As [`serve_origin`] and [`worker_loop::serve`], and for any other argument.
 pub fn main(args: impl IntoIterator<Item = String>) -> Result<(), Failure> {
     let (input, output) = (io::stdin().lock(), io::stdout().lock());
     let mut args = args.into_iter();
     match args.next().as_deref() {
         Some("origin") => Ok(serve_origin(input, output)?),
-        Some("worker") => worker::serve(&WorkerConfig::from_args(args)?, input, output),
+        Some("worker") => worker_loop::serve(&WorkerConfig::from_args(args)?, input, output),
         _ => Err("the first argument must be `origin` or `worker`".into()),
     }
 }

@@ -9,7 +9,7 @@ mod run;
 
 use std::io::{stdin, stdout};
 
-use inflight_lab::{process, worker};
+use inflight_lab::{process, worker_loop};
 
 use crate::exit::{CliError, ExitStatus};
 use args::LabCommand;
@@ -20,9 +20,11 @@ pub(crate) fn run(lab: args::Lab) -> Result<ExitStatus, CliError> {
         LabCommand::Run(run) => run::run(run),
         LabCommand::Report(report) => report::run(report),
         LabCommand::Cmp(cmp) => cmp::run(&cmp),
-        LabCommand::Worker(setup) => worker::serve(&setup.into(), stdin().lock(), stdout().lock())
-            .map(|()| ExitStatus::Success)
-            .map_err(CliError::failed),
+        LabCommand::Worker(setup) => {
+            worker_loop::serve(&setup.into(), stdin().lock(), stdout().lock())
+                .map(|()| ExitStatus::Success)
+                .map_err(CliError::failed)
+        }
         LabCommand::Origin => process::serve_origin(stdin().lock(), stdout().lock())
             .map(|()| ExitStatus::Success)
             .map_err(CliError::failed),

@@ -1,6 +1,8 @@
 //! The interfaces of clients and runtimes.
+//!
+//! In reading order: `fetch` (what a client implements), `capabilities` (what a client can do), `runtime`,
+//! `socket` (what a runtime opens), `task`, `cancel` and `offload` (blocking clients).
 
-// In reading order.
 pub(crate) mod cancel;
 pub(crate) mod capabilities;
 pub(crate) mod fetch;

@@ -1,6 +1,8 @@
 //! The options, addresses and proxies with which a client connects.
+//!
+//! In reading order: `options`, `resolve` (the interface of name lookup), `lookups` (lookups that requests
+//! share), `resolver` (lookups for a client), `guard` (allowed addresses), `proxy` and `tls`.
 
-// In reading order.
 pub(crate) mod guard;
 pub(crate) mod lookups;
 pub(crate) mod options;

@@ -1,6 +1,10 @@
 //! Requests with a policy, on any runtime and any client.
+//!
+//! In reading order: `session` (the handle that programs hold), `builder`, `state` (what its clones share),
+//! `request` (the request builder), `exchange` (one request from start to end), `template` (the requests
+//! that an exchange sends), `redirect`, `resend`, `retry`, `limits` (permits), `fair_semaphore`, `timer`,
+//! `limited_body` (the body of a response), `in_flight` (the registry of requests) and `cookies`.
 
-// In reading order.
 pub(crate) mod builder;
 #[cfg(feature = "cookies")]
 pub(crate) mod cookies;

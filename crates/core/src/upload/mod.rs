@@ -1,6 +1,7 @@
 //! Request bodies from files and forms.
+//!
+//! In reading order: `prepare` (makes a body before it is sent), `file` and `multipart`.
 
-// In reading order.
 pub(crate) mod file;
 pub(crate) mod multipart;
 pub(crate) mod prepare;

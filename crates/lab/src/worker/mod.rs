@@ -16,7 +16,6 @@ pub(crate) mod measure;
 pub(crate) mod open_loop;
 pub(crate) mod pages;
 pub(crate) mod raw_http1;
-mod serve;
 pub(crate) mod stall;
 
 use std::collections::BTreeMap;
@@ -26,7 +25,6 @@ use inflight::{Backend, Cell};
 use serde::{Deserialize, Serialize};
 
 pub use measure::count_allocations;
-pub use serve::serve;
 
 /// The error with which a worker exits.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, Write};
 
-#[cfg(doc)]
-use super::Parameters;
-use super::{Failure, WorkerConfig};
 use crate::experiments;
+#[cfg(doc)]
+use crate::worker::Parameters;
+use crate::worker::{Failure, WorkerConfig};
 
 /// Runs turns until the input ends.
 ///
