@@ -114,9 +114,8 @@ fn provenance(runs: &[Run], results: &[ExperimentResults]) -> String {
         };
         let effort = get("effort");
         let description = record::describe_run(&run.id, &run.environment);
-        let sentence = format!(
-            "{description} Made by `inflight lab run{names} --effort {effort}`."
-        );
+        let sentence =
+            format!("{description} Made by `inflight lab run{names} --effort {effort}`.");
         if !sentences.contains(&sentence) {
             sentences.push(sentence);
         }
