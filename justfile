@@ -6,8 +6,8 @@ default:
 
 # The first step compiles for about 6 minutes on 2 cores and prints what a blocking call costs. The
 # second step compiles the experiments, which takes about 10 more minutes. The third step runs them
-# with few rounds, so the intervals are wide. It leaves out the largest points (10,000 in flight),
-# more than a thousand threads, and most contenders of criterion.
+# with few rounds, so the intervals are wide. The third step leaves out the largest points (10,000
+# requests in flight), more than a thousand threads, and most contenders of criterion.
 #
 # Measure a blocking call, then run every experiment briefly and print the figures as tables.
 bench:
@@ -24,7 +24,7 @@ bench:
 
 # Ctrl-C keeps the finished turns. `just bench-resume` runs the rest.
 #
-# Run every experiment for narrow intervals, and criterion on every contender (about 90 minutes).
+# Run every experiment with many rounds, and criterion on every contender (about 90 minutes).
 bench-full:
     cargo build --release -p inflight-cli -p inflight-lab
     cargo bench -p inflight-benches --no-run
@@ -46,14 +46,14 @@ bench-resume:
 bench-keep MACHINE:
     cp "$(ls -t target/lab/*.csv | head -n 1)" docs/records/{{MACHINE}}.csv
 
-# Write the lab's report of the kept records: lab-report.html with charts, and the tables on the book's page of figures.
+# Write the report on docs/records: lab-report.html with charts, and the tables of docs/src/figures.md.
 lab-report:
     cargo build --release -p inflight-cli
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab report --out lab-report.html --markdown docs/src/figures.md \
         $(printf -- '--records %s ' docs/records/*.csv)
     python3 docs/check_report.py lab-report.html docs/records/*.csv
 
-# Write a machine's kept records into the book: the tables for each cell, and the page of all figures.
+# Write a machine's records from docs/records into the book: the tables for each cell, and the page of all figures.
 bench-figures MACHINE:
     cargo bench -p inflight-benches --bench summary -- \
         --records {{justfile_directory()}}/docs/records/{{MACHINE}}.csv \
@@ -66,7 +66,7 @@ peers:
 
 # Run every test: unit tests, property tests, the conformance suite on every cell, doc tests.
 test:
-    # Most tests wait for events most of the time, so more of them run at once than there are cores.
+    # Tests mostly wait for events, so more of them run at once than there are cores.
     RUST_TEST_THREADS=4 cargo test --workspace --features inflight-net/hickory
     cargo test -p inflight-core --all-features --test bridges
     cargo test --release -p inflight-probe --features stacks
@@ -86,7 +86,7 @@ servers *OPTIONS:
 conformance *OPTIONS:
     cargo run --quiet -p inflight-conformance -- {{OPTIONS}}
 
-# Write the book's page on what a server may send, from the cases that check it.
+# Write the book's page on malformed and hostile responses, from the cases that check them.
 verdicts:
     cargo run --quiet -p inflight-conformance -- --verdicts {{justfile_directory()}}/docs/src/verdicts.md
 

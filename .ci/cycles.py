@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Checks that no import cycle in a crate contains more than two files, and none more than one folder.
+"""Checks that no import cycle in a crate contains more than two files, or more than one folder.
 
-A file depends on another if it names an item that the other defines. A name that a module re-exports
-counts as its definition. Tests inside a file do not count.
+A file depends on another file if it names an item that the other file defines. For a re-exported name, the
+file that defines the item counts. Tests inside a file do not count.
 
-With the name of a crate's folder as argument, it prints what each file of that crate imports.
+With a crate's folder as argument, the script prints what each file of that crate imports.
 """
 
 import re
@@ -117,7 +117,7 @@ class Crate:
         return edges
 
     def is_reexport(self, module, target, public):
-        """A module that only lists its parts does not depend on them."""
+        """A module that re-exports its own submodules does not depend on them."""
         return public and target[: len(module)] == module
 
 
@@ -149,7 +149,7 @@ def cycles(edges):
 
 
 def between_folders(edges, src):
-    """The imports between the folders of a crate. A file outside all folders is no part of them."""
+    """The imports between the folders of a crate. A file outside all folders does not count."""
     def folder(path):
         parts = path.relative_to(src).parts
         return parts[0] if len(parts) > 1 else None

@@ -45,7 +45,7 @@ def main():
         print(fault, file=sys.stderr)
     if faults:
         sys.exit(1)
-    print(f"layers: {len(members)} crates depend on those that they may")
+    print(f"layers: all dependencies between the {len(members)} crates are allowed")
 
 
 if __name__ == "__main__":

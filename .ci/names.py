@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks the names of types, traits and functions in all crates.
 
-A name must not be on the list of private metaphors. No two types in one crate share a name. `Inner`,
-`State` and `Shared` may be used several times, each next to its single owner.
+A name must not be on the list of metaphors. No two types in one crate share a name. Several types may be
+called `Inner`, `State` or `Shared`, each next to its single owner.
 """
 
 import re
@@ -52,10 +52,10 @@ def main():
         binaries = {name: [p for p in paths if not p.startswith("src/bin/")] for name, paths in defined.items()}
         for name, paths in sorted(binaries.items()):
             if len(paths) > 1:
-                faults.append(f"{crate.relative_to(ROOT)}: {len(paths)} types are called {name}: {', '.join(paths)}")
+                faults.append(f"{crate.relative_to(ROOT)}: {len(paths)} types have the name {name}: {', '.join(paths)}")
     if faults:
         sys.exit("\n".join(faults))
-    print(f"names: none of {len(METAPHORS)} metaphors in {len(crates)} packages")
+    print(f"names: {len(crates)} packages use none of the {len(METAPHORS)} listed metaphors")
 
 
 main()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asserts that no dependency wants a newer Rust than the workspace's `rust-version`."""
+"""Checks that no dependency requires a newer Rust than the workspace's `rust-version`."""
 
 import json
 import subprocess
@@ -15,15 +15,15 @@ def main():
     packages = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["packages"]
     ours = next(package["rust_version"] for package in packages if package["name"] == "inflight-core")
     newer = [
-        f"{package['name']} {package['version']} wants Rust {package['rust_version']}"
+        f"{package['name']} {package['version']} requires Rust {package['rust_version']}"
         for package in packages
         if package["rust_version"] and version(package["rust_version"]) > version(ours)
     ]
     for line in newer:
         print(line, file=sys.stderr)
     if newer:
-        sys.exit(f"rust-version says {ours}")
-    print(f"rust-version {ours} holds for {len(packages)} packages")
+        sys.exit(f"the workspace's rust-version is {ours}")
+    print(f"rust-version: none of {len(packages)} packages requires more than Rust {ours}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ use inflight::{Body, Error};
 use inflight_origin::Origin;
 
 // ANCHOR: refreshing
-/// Sends a token with each request to one site. Requests a new token when the server refuses it.
+/// Sends a token to one site, and requests a new token when the server refuses the old one.
 struct AuthClient {
     client: AnyClient,
     site: (Scheme, Authority),
@@ -37,7 +37,7 @@ impl AuthClient {
 
 impl Fetch for AuthClient {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        // The client also sends redirected requests. Other sites must not receive the token.
+        // A redirect may lead to another site, which must not receive the token.
         let (scheme, authority) = &self.site;
         let uri = request.uri();
         if uri.scheme() != Some(scheme) || uri.authority() != Some(authority) {
