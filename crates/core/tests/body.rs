@@ -16,7 +16,7 @@ use inflight_core::{BlockingBody, Body, Error, ErrorKind, Response};
 use proptest::prelude::*;
 use support::{Signal, poll, run};
 
-/// A body that yields these frames and announces a length if one is given.
+/// A body of these frames that announces a length if one is given.
 struct Frames {
     frames: std::vec::IntoIter<Result<Frame<Bytes>, Error>>,
     announced: Option<u64>,
@@ -48,18 +48,18 @@ impl http_body::Body for Frames {
 }
 
 /// Returns a body of these chunks, and a counter of the chunks that were read.
-fn counted(pieces: Vec<&'static str>) -> (Body, Arc<AtomicUsize>) {
+fn counted(chunks: Vec<&'static str>) -> (Body, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = count.clone();
-    let pieces = pieces.into_iter().map(move |piece| {
+    let chunks = chunks.into_iter().map(move |chunk| {
         counter.fetch_add(1, Ordering::SeqCst);
-        Ok::<_, Error>(piece)
+        Ok::<_, Error>(chunk)
     });
-    (Body::from_stream(stream::iter(pieces)), count)
+    (Body::from_stream(stream::iter(chunks)), count)
 }
 
 #[test]
-fn bodies_and_responses_may_move_between_threads() {
+fn bodies_and_responses_are_send_and_sync() {
     fn send_sync<T: Send + Sync + 'static>() {}
     fn value<T: Send + Sync + 'static>(_: &T) {}
     send_sync::<Body>();
@@ -68,15 +68,15 @@ fn bodies_and_responses_may_move_between_threads() {
     value(&Body::empty().into_stream());
     value(&Body::empty().collect(1));
     // A body is `Sync` even if its stream is not.
-    let only_send = stream::iter([Ok::<_, Error>("a")]).map(|piece| {
-        let cell = std::cell::Cell::new(piece);
+    let only_send = stream::iter([Ok::<_, Error>("a")]).map(|chunk| {
+        let cell = std::cell::Cell::new(chunk);
         cell.into_inner()
     });
     value(&Body::from_stream(only_send));
 }
 
 #[test]
-fn the_length_is_known_where_it_can_be() {
+fn the_length_is_returned_if_it_is_known() {
     assert_eq!(Body::empty().len(), Some(0));
     assert!(Body::empty().is_empty());
     assert!(Body::default().is_empty());
@@ -92,7 +92,7 @@ fn the_length_is_known_where_it_can_be() {
 }
 
 #[test]
-fn nothing_is_read_before_it_is_polled() {
+fn a_stream_is_not_read_before_the_first_poll() {
     let (mut body, count) = counted(vec!["a", "b", "c"]);
     assert_eq!(count.load(Ordering::SeqCst), 0);
     assert_eq!(run(body.chunk()).unwrap().unwrap(), "a");
@@ -100,24 +100,24 @@ fn nothing_is_read_before_it_is_polled() {
 }
 
 #[test]
-fn chunks_pass_over_trailers_and_empty_pieces() {
+fn chunk_skips_trailers_and_empty_frames() {
     let mut trailers = http::HeaderMap::new();
     trailers.insert("x-sum", "1".parse().unwrap());
-    let pieces = vec![
+    let chunks = vec![
         Frame::data(Bytes::new()),
         Frame::data(Bytes::from("a")),
         Frame::data(Bytes::new()),
         Frame::trailers(trailers),
         Frame::data(Bytes::from("b")),
     ];
-    let mut body = frames(pieces, None);
+    let mut body = frames(chunks, None);
     assert_eq!(run(body.chunk()).unwrap().unwrap(), "a");
     assert_eq!(run(body.chunk()).unwrap().unwrap(), "b");
     assert!(run(body.chunk()).unwrap().is_none());
 }
 
 #[test]
-fn the_end_stays_the_end() {
+fn chunk_returns_none_again_after_the_end() {
     let mut buffered = Body::from("a");
     assert_eq!(run(buffered.chunk()).unwrap().unwrap(), "a");
     for _ in 0..3 {
@@ -125,7 +125,7 @@ fn the_end_stays_the_end() {
     }
     let mut streamed = Body::from_stream(EndsOnce {
         inner: stream::iter([Ok::<_, Error>("a"), Ok("b")]),
-        over: false,
+        ended: false,
     });
     assert!(run(streamed.chunk()).unwrap().is_some());
     assert!(run(streamed.chunk()).unwrap().is_some());
@@ -137,49 +137,49 @@ fn the_end_stays_the_end() {
 /// A stream that panics if it is polled after its end. The contract of `Stream` allows this.
 struct EndsOnce<S> {
     inner: S,
-    over: bool,
+    ended: bool,
 }
 
 impl<S: Stream + Unpin> Stream for EndsOnce<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        assert!(!self.over, "polled after its end");
+        assert!(!self.ended, "polled after its end");
         let next = Pin::new(&mut self.inner).poll_next(cx);
-        self.over = matches!(next, Poll::Ready(None));
+        self.ended = matches!(next, Poll::Ready(None));
         next
     }
 }
 
 #[test]
-fn a_given_up_chunk_loses_nothing() {
+fn a_dropped_chunk_future_loses_no_data() {
     let signals = [Signal::new(), Signal::new()];
-    let pieces = stream::iter([("one", signals[0].passed()), ("two", signals[1].passed())]).then(
-        |(piece, passed)| async move {
-            passed.await;
-            Ok::<_, Error>(piece)
+    let chunks = stream::iter([("one", signals[0].wait()), ("two", signals[1].wait())]).then(
+        |(chunk, opened)| async move {
+            opened.await;
+            Ok::<_, Error>(chunk)
         },
     );
-    let mut body = Body::from_stream(pieces);
-    for (signal, piece) in signals.iter().zip(["one", "two"]) {
+    let mut body = Body::from_stream(chunks);
+    for (signal, chunk) in signals.iter().zip(["one", "two"]) {
         for _ in 0..3 {
             assert!(poll(&mut Box::pin(body.chunk())).is_pending());
         }
         signal.open();
-        assert_eq!(run(body.chunk()).unwrap().unwrap(), piece);
+        assert_eq!(run(body.chunk()).unwrap().unwrap(), chunk);
     }
     assert!(run(body.chunk()).unwrap().is_none());
 }
 
 #[test]
-fn an_error_of_the_stream_is_io_with_its_cause() {
-    let pieces = [Ok("a"), Err("the disk is gone")];
-    let mut body = Body::from_stream(stream::iter(pieces));
+fn an_error_of_the_stream_is_an_io_error_with_its_cause() {
+    let chunks = [Ok("a"), Err("the disk failed")];
+    let mut body = Body::from_stream(stream::iter(chunks));
     assert_eq!(run(body.chunk()).unwrap().unwrap(), "a");
     let error = run(body.chunk()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     let source = std::error::Error::source(&error).unwrap();
-    assert_eq!(source.to_string(), "the disk is gone");
+    assert_eq!(source.to_string(), "the disk failed");
 }
 
 #[test]
@@ -226,14 +226,14 @@ fn collect_stops_at_its_limit() {
 }
 
 #[test]
-fn collect_gives_what_the_transfer_met() {
-    let pieces = [Ok("a"), Ok("b"), Err("broken"), Ok("c")];
-    let error = run(Body::from_stream(stream::iter(pieces)).collect(100)).unwrap_err();
+fn collect_returns_the_error_of_the_transfer() {
+    let chunks = [Ok("a"), Ok("b"), Err("broken"), Ok("c")];
+    let error = run(Body::from_stream(stream::iter(chunks)).collect(100)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
 }
 
 #[test]
-fn a_great_promise_allocates_nothing_great() {
+fn a_large_announced_length_is_not_allocated() {
     // Allocating the announced length at once would abort the test.
     let body = frames(
         vec![Frame::data(Bytes::from("a")), Frame::data(Bytes::from("b"))],
@@ -242,7 +242,7 @@ fn a_great_promise_allocates_nothing_great() {
     assert_eq!(run(body.collect(u64::MAX)).unwrap(), "ab");
 }
 
-fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
+fn chunks() -> impl Strategy<Value = Vec<Vec<u8>>> {
     prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..9)
 }
 
@@ -254,9 +254,9 @@ proptest! {
     })]
 
     #[test]
-    fn collect_gives_all_or_says_too_large(pieces in pieces(), limit in 0u64..70) {
-        let whole = pieces.concat();
-        let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Error>)));
+    fn collect_returns_all_bytes_or_body_too_large(chunks in chunks(), limit in 0u64..70) {
+        let whole = chunks.concat();
+        let body = Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, Error>)));
         match run(body.collect(limit)) {
             Ok(bytes) => {
                 prop_assert!(whole.len() as u64 <= limit);
@@ -270,17 +270,17 @@ proptest! {
     }
 
     #[test]
-    fn streams_go_in_and_come_out(pieces in pieces()) {
-        let input = stream::iter(pieces.clone().into_iter().map(Ok::<_, Error>));
+    fn a_stream_survives_conversion_to_a_body_and_back(chunks in chunks()) {
+        let input = stream::iter(chunks.clone().into_iter().map(Ok::<_, Error>));
         // Converts twice, because a body can also be made from the stream of a body.
         let body = Body::from_stream(Body::from_stream(input).into_stream());
         let output: Vec<Bytes> = run(body.into_stream().map(Result::unwrap).collect());
-        let expected: Vec<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let expected: Vec<_> = chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect();
         prop_assert_eq!(output, expected);
     }
 
     #[test]
-    fn a_blocking_body_reads_what_it_was_given(bytes: Vec<u8>, step in 1usize..9) {
+    fn a_blocking_body_reads_all_its_bytes(bytes: Vec<u8>, step in 1usize..9) {
         let buffered = BlockingBody::from(Bytes::from(bytes.clone()));
         prop_assert_eq!(buffered.len(), Some(bytes.len() as u64));
         let reader = BlockingBody::from_reader(std::io::Cursor::new(bytes.clone()), None);

@@ -1,4 +1,4 @@
-//! What a session hands on to `tower` and to `tracing`.
+//! Tests of the integration with `tower` and `tracing`.
 #![cfg(all(feature = "tower", feature = "tracing"))]
 
 mod support;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use inflight_core::tower::FromTower;
 use inflight_core::{Body, Capabilities, ErrorKind, Session, TracingObserver};
-use support::{TestRuntime, answering, lock, run};
+use support::{TestRuntime, lock, responding, run};
 use tower::{ServiceBuilder, ServiceExt};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -22,8 +22,8 @@ fn echo(request: Request<Body>) -> Response<Body> {
 }
 
 #[test]
-fn a_session_is_a_service_beneath_any_layer() {
-    let session = answering(echo).build().unwrap();
+fn a_session_is_a_tower_service() {
+    let session = responding(echo).build().unwrap();
     let service = ServiceBuilder::new()
         .map_request(|path: &'static str| {
             let mut request = Request::new(Body::empty());
@@ -33,16 +33,16 @@ fn a_session_is_a_service_beneath_any_layer() {
         .service(session);
     let response = run(service.clone().oneshot("one")).unwrap();
     assert_eq!(run(response.text()).unwrap(), "/one");
-    // Errors are the session's own.
-    let closed = answering(echo).build().unwrap();
+    // The service returns the errors of the session.
+    let closed = responding(echo).build().unwrap();
     run(closed.close(Duration::ZERO));
     let error = run(closed.oneshot(Request::new(Body::empty()))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidUrl);
 }
 
 #[test]
-fn a_service_around_a_session_is_a_client() {
-    let inner = answering(echo).build().unwrap();
+fn a_tower_service_is_a_client() {
+    let inner = responding(echo).build().unwrap();
     let capabilities = Capabilities::all("a stack");
     let stack = ServiceBuilder::new()
         .map_request(|mut request: Request<Body>| {
@@ -53,11 +53,11 @@ fn a_service_around_a_session_is_a_client() {
     let runtime = TestRuntime::new(0).shared();
     let outer = Session::builder(move |_| Ok((FromTower::new(stack, capabilities), runtime)));
     let outer = outer.build().unwrap();
-    let text = run(outer.get("http://host/asked").text()).unwrap();
+    let text = run(outer.get("http://host/requested").text()).unwrap();
     assert_eq!(text, "/rewritten");
 }
 
-/// Keeps what is told, a line for each event.
+/// Records one line for each event.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<String>>>);
 
@@ -99,7 +99,7 @@ impl Subscriber for Recorder {
 fn every_step_of_a_request_is_an_event() {
     let recorder = Recorder::default();
     tracing::subscriber::with_default(recorder.clone(), || {
-        let session = answering(|_| Response::new(Body::from("hello")));
+        let session = responding(|_| Response::new(Body::from("hello")));
         let session = session.observe(TracingObserver).build().unwrap();
         run(session.get("http://host/").text()).unwrap();
         let response = run(session.get("http://host/").send()).unwrap();

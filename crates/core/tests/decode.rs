@@ -1,4 +1,4 @@
-//! The promises of a session about content codings.
+//! Tests of content codings.
 
 mod support;
 
@@ -21,40 +21,42 @@ use inflight_core::{
     Body, Error, ErrorKind, Phase, RequestBuilder, Response, Session, SessionBuilder,
 };
 use proptest::prelude::*;
-use support::{Signal, TestRuntime, Wakes, answering, answering_on, lock, poll_until_stalled, run};
+use support::{
+    Signal, TestRuntime, Wakes, lock, poll_until_stalled, responding, responding_on, run,
+};
 
-fn coded(coding: &str, body: impl Into<Body>) -> http::Response<Body> {
+fn encoded(coding: &str, body: impl Into<Body>) -> http::Response<Body> {
     let mut response = http::Response::new(body.into());
     let coding = coding.parse().unwrap();
     response.headers_mut().insert("content-encoding", coding);
     response
 }
 
-/// What a session makes of an answer.
-fn received(answer: http::Response<Body>) -> Result<Response, Error> {
-    let answer = Mutex::new(Some(answer));
-    let session = answering(move |_| lock(&answer).take().unwrap());
+/// Returns the response that a session makes of `original`.
+fn received(original: http::Response<Body>) -> Result<Response, Error> {
+    let original = Mutex::new(Some(original));
+    let session = responding(move |_| lock(&original).take().unwrap());
     let session = session.build().unwrap();
     run(session.get("http://host/").send())
 }
 
 fn read(coding: &str, body: impl Into<Body>) -> Result<Bytes, Error> {
-    run(received(coded(coding, body))?.bytes())
+    run(received(encoded(coding, body))?.bytes())
 }
 
-fn in_pieces(bytes: &[u8], len: usize) -> Body {
-    let pieces: Vec<_> = bytes.chunks(len).map(Bytes::copy_from_slice).collect();
-    Body::from_stream(stream::iter(pieces).map(Ok::<_, Error>))
+fn in_chunks(bytes: &[u8], len: usize) -> Body {
+    let chunks: Vec<_> = bytes.chunks(len).map(Bytes::copy_from_slice).collect();
+    Body::from_stream(stream::iter(chunks).map(Ok::<_, Error>))
 }
 
 fn kind<T>(result: Result<T, Error>) -> ErrorKind {
-    // Not `unwrap_err`, which would print what may be a large success.
-    result.err().expect("a success is none").kind()
+    // `unwrap_err` could print a large body.
+    result.err().expect("an error").kind()
 }
 
 type Encode = fn(&[u8]) -> Vec<u8>;
 
-/// The name of a coding with what makes it. `deflate` is there twice, as servers send two kinds.
+/// The names of codings with their encoders. Servers send two formats as `deflate`.
 const CODINGS: [(&str, Encode); 5] = [
     ("gzip", |plain| all(GzipEncoder::new(plain))),
     ("deflate", |plain| all(ZlibEncoder::new(plain))),
@@ -74,26 +76,26 @@ fn all(mut reader: impl futures_lite::io::AsyncRead + Unpin) -> Vec<u8> {
 const TEXT: &[u8] = b"a text, a text, and again a text that repeats what is a text";
 
 // ---------------------------------------------------------------------------------------
-// What comes out.
+// Decoding.
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_coding_decodes_to_the_byte(
+    fn every_coding_decodes_to_the_original_bytes(
         start in prop::collection::vec(any::<u8>(), 1..2000),
         repeats in 1usize..200,
-        piece in 1usize..3000,
+        chunk_len in 1usize..3000,
     ) {
         let plain = start.repeat(repeats);
         for (coding, encode) in CODINGS {
-            let body = in_pieces(&encode(&plain), piece);
+            let body = in_chunks(&encode(&plain), chunk_len);
             prop_assert_eq!(&read(coding, body).unwrap(), &plain, "{}", coding);
         }
     }
 
     #[test]
-    fn what_is_no_coding_is_an_error_and_not_a_panic(
+    fn invalid_bytes_are_an_error_and_not_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 1..300),
     ) {
         for coding in ["gzip", "br", "zstd"] {
@@ -106,12 +108,12 @@ proptest! {
 }
 
 #[test]
-fn a_decoded_response_says_nothing_of_the_coded_one() {
+fn a_decoded_response_loses_the_headers_of_the_encoded_one() {
     for (coding, encode) in CODINGS {
-        let mut answer = coded(coding, encode(TEXT));
-        answer.headers_mut().insert("content-length", 7.into());
-        answer.headers_mut().insert("x-kept", 1.into());
-        let response = received(answer).unwrap();
+        let mut original = encoded(coding, encode(TEXT));
+        original.headers_mut().insert("content-length", 7.into());
+        original.headers_mut().insert("x-kept", 1.into());
+        let response = received(original).unwrap();
         assert_eq!(response.content_length(), None);
         let names: Vec<_> = response
             .headers()
@@ -124,7 +126,7 @@ fn a_decoded_response_says_nothing_of_the_coded_one() {
 }
 
 #[test]
-fn names_of_codings_are_read_as_http_has_them() {
+fn names_of_codings_are_parsed_by_the_rules_of_http() {
     let gzip = CODINGS[0].1(TEXT);
     for name in [
         "GZip",
@@ -139,43 +141,43 @@ fn names_of_codings_are_read_as_http_has_them() {
 }
 
 #[test]
-fn files_in_a_row_are_one_body() {
+fn concatenated_streams_are_one_body() {
     for (coding, encode) in [CODINGS[0], CODINGS[4]] {
         let twice = [encode(b"one, "), encode(b"two")].concat();
-        for piece in [1, 7, 1000] {
-            let read = read(coding, in_pieces(&twice, piece)).unwrap();
-            assert_eq!(read, "one, two", "{coding} in pieces of {piece}");
+        for chunk_len in [1, 7, 1000] {
+            let read = read(coding, in_chunks(&twice, chunk_len)).unwrap();
+            assert_eq!(read, "one, two", "{coding} in chunks of {chunk_len}");
         }
     }
 }
 
 #[test]
-fn nothing_in_a_coding_is_nothing() {
+fn an_empty_body_is_not_decoded() {
     for (coding, _) in CODINGS {
-        assert_eq!(read(coding, in_pieces(b"", 1)).unwrap(), "");
+        assert_eq!(read(coding, in_chunks(b"", 1)).unwrap(), "");
     }
 }
 
 #[test]
-fn a_piece_is_there_before_the_next_is_sent() {
+fn a_chunk_is_returned_before_the_next_one_arrives() {
     for (coding, encode) in [CODINGS[0], CODINGS[4]] {
         let first = encode(b"first");
         let body = stream::iter([Ok::<_, Error>(first)]).chain(stream::pending());
-        let mut response = received(coded(coding, Body::from_stream(body))).unwrap();
-        let piece = run(response.chunk()).unwrap().unwrap();
-        assert_eq!(piece, "first", "{coding}");
+        let mut response = received(encoded(coding, Body::from_stream(body))).unwrap();
+        let chunk = run(response.chunk()).unwrap().unwrap();
+        assert_eq!(chunk, "first", "{coding}");
     }
 }
 
 // ---------------------------------------------------------------------------------------
-// What is left alone.
+// Responses that are not decoded.
 
-/// The answer comes out as it went in.
-fn untouched(answer: http::Response<Body>, method: Method) {
-    let bytes = answer.body().as_bytes().unwrap().clone();
-    let (headers, length) = (answer.headers().clone(), answer.body().len());
-    let answer = Mutex::new(Some(answer));
-    let session = answering(move |_| lock(&answer).take().unwrap());
+/// Checks that a session returns `original` unchanged.
+fn assert_unchanged(original: http::Response<Body>, method: Method) {
+    let bytes = original.body().as_bytes().unwrap().clone();
+    let (headers, length) = (original.headers().clone(), original.body().len());
+    let original = Mutex::new(Some(original));
+    let session = responding(move |_| lock(&original).take().unwrap());
     let session = session.build().unwrap();
     let response = run(session.request(method, "http://host/").send()).unwrap();
     assert_eq!(response.headers(), &headers);
@@ -184,46 +186,46 @@ fn untouched(answer: http::Response<Body>, method: Method) {
 }
 
 #[test]
-fn codings_that_are_unknown_or_none_are_left_alone() {
+fn unknown_codings_are_not_decoded() {
     for coding in ["identity", "", "compress", "aes128gcm", "gzip2"] {
-        untouched(coded(coding, "as it is"), Method::GET);
+        assert_unchanged(encoded(coding, "as it is"), Method::GET);
     }
-    untouched(http::Response::new(Body::from("as it is")), Method::GET);
+    assert_unchanged(http::Response::new(Body::from("as it is")), Method::GET);
 }
 
 #[test]
-fn what_has_no_body_is_left_alone() {
-    untouched(coded("gzip", ""), Method::HEAD);
+fn responses_without_a_body_are_not_decoded() {
+    assert_unchanged(encoded("gzip", ""), Method::HEAD);
     for status in [204, 304, 200] {
-        let mut answer = coded("gzip", "");
-        *answer.status_mut() = status.try_into().unwrap();
-        untouched(answer, Method::GET);
+        let mut original = encoded("gzip", "");
+        *original.status_mut() = status.try_into().unwrap();
+        assert_unchanged(original, Method::GET);
     }
 }
 
 #[test]
-fn a_part_of_a_coded_body_is_left_alone() {
-    let mut answer = coded("gzip", "from the middle");
-    *answer.status_mut() = http::StatusCode::PARTIAL_CONTENT;
-    untouched(answer, Method::GET);
+fn partial_content_is_not_decoded() {
+    let mut original = encoded("gzip", "from the middle");
+    *original.status_mut() = http::StatusCode::PARTIAL_CONTENT;
+    assert_unchanged(original, Method::GET);
 }
 
 // ---------------------------------------------------------------------------------------
-// What is asked for.
+// Accept-Encoding.
 
-/// The headers of a request.
-fn asked(
+/// Returns the headers of a request.
+fn request_headers(
     build: impl FnOnce(SessionBuilder) -> SessionBuilder,
     send: impl FnOnce(&Session) -> RequestBuilder,
 ) -> HeaderMap {
     let seen: Arc<Mutex<HeaderMap>> = Arc::default();
     let record = seen.clone();
-    let builder = answering(move |request| {
+    let builder = responding(move |request| {
         *lock(&record) = request.headers().clone();
-        coded("gzip", CODINGS[0].1(TEXT))
+        encoded("gzip", CODINGS[0].1(TEXT))
     });
     let session = build(builder).build().unwrap();
-    // Whoever asks for a coding by hand gets it decoded all the same.
+    // A coding that the caller has requested is decoded, too.
     let read = run(send(&session).bytes()).unwrap();
     let headers = lock(&seen).clone();
     assert_eq!(read == TEXT, headers.contains_key("accept-encoding"));
@@ -231,33 +233,38 @@ fn asked(
 }
 
 #[test]
-fn codings_are_asked_for_unless_the_caller_does() {
+fn codings_are_requested_unless_the_caller_sets_the_header() {
     let get = |session: &Session| session.get("http://host/");
-    let headers = asked(|builder| builder, get);
+    let headers = request_headers(|builder| builder, get);
     assert_eq!(headers["accept-encoding"], "gzip, deflate, br, zstd");
     let own = |session: &Session| get(session).header("accept-encoding", "gzip;q=0.5");
     assert_eq!(
-        asked(|builder| builder, own)["accept-encoding"],
+        request_headers(|builder| builder, own)["accept-encoding"],
         "gzip;q=0.5"
     );
     let default = |builder: SessionBuilder| builder.header("accept-encoding", "gzip");
-    assert_eq!(asked(default, get)["accept-encoding"], "gzip");
+    assert_eq!(request_headers(default, get)["accept-encoding"], "gzip");
 }
 
 #[test]
-fn without_decoding_nothing_is_asked_for() {
+fn no_coding_is_requested_without_decoding() {
     let get = |session: &Session| session.get("http://host/");
     let off = |builder: SessionBuilder| builder.decompress(false);
-    assert!(asked(off, get).is_empty());
-    assert!(asked(|builder| builder, |session| get(session).decompress(false)).is_empty());
-    assert_eq!(asked(off, |session| get(session).decompress(true)).len(), 1);
+    assert!(request_headers(off, get).is_empty());
+    assert!(
+        request_headers(|builder| builder, |session| get(session).decompress(false)).is_empty()
+    );
+    assert_eq!(
+        request_headers(off, |session| get(session).decompress(true)).len(),
+        1
+    );
 }
 
 #[test]
-fn no_coding_is_asked_for_with_a_range() {
+fn no_coding_is_requested_with_a_range() {
     let seen: Arc<Mutex<HeaderMap>> = Arc::default();
     let record = seen.clone();
-    let session = answering(move |request| {
+    let session = responding(move |request| {
         *lock(&record) = request.headers().clone();
         http::Response::new(Body::empty())
     });
@@ -267,17 +274,17 @@ fn no_coding_is_asked_for_with_a_range() {
 }
 
 // ---------------------------------------------------------------------------------------
-// What is wrong.
+// Errors.
 
 #[test]
-fn a_coded_body_cut_anywhere_is_decode() {
+fn a_truncated_body_is_a_decode_error() {
     for (coding, encode) in CODINGS {
         let whole = encode(TEXT);
         for end in 1..whole.len() {
-            for piece in [1, whole.len()] {
-                let cut = in_pieces(&whole[..end], piece);
+            for chunk_len in [1, whole.len()] {
+                let truncated = in_chunks(&whole[..end], chunk_len);
                 assert_eq!(
-                    kind(read(coding, cut)),
+                    kind(read(coding, truncated)),
                     ErrorKind::Decode,
                     "{coding}, {end}"
                 );
@@ -287,18 +294,18 @@ fn a_coded_body_cut_anywhere_is_decode() {
 }
 
 #[test]
-fn bytes_after_the_end_of_the_coding_are_decode() {
+fn bytes_after_the_end_are_a_decode_error() {
     for (coding, encode) in CODINGS {
         let more = [&encode(TEXT)[..], b"garbage"].concat();
-        for piece in [1, more.len() - 7, more.len()] {
-            let result = read(coding, in_pieces(&more, piece));
+        for chunk_len in [1, more.len() - 7, more.len()] {
+            let result = read(coding, in_chunks(&more, chunk_len));
             assert_eq!(kind(result), ErrorKind::Decode, "{coding}");
         }
     }
 }
 
 #[test]
-fn a_sum_that_is_wrong_is_decode() {
+fn a_wrong_checksum_is_a_decode_error() {
     for (coding, encode) in [CODINGS[0], CODINGS[1]] {
         let mut bytes = encode(TEXT);
         let at = bytes.len() - 6 + usize::from(coding == "deflate") * 3;
@@ -308,40 +315,40 @@ fn a_sum_that_is_wrong_is_decode() {
 }
 
 #[test]
-fn several_codings_are_decode() {
+fn several_codings_are_a_decode_error() {
     let twice = CODINGS[0].1(&CODINGS[0].1(TEXT));
     for coding in ["gzip, gzip", "br, unknown"] {
         assert_eq!(
-            kind(received(coded(coding, twice.clone()))),
+            kind(received(encoded(coding, twice.clone()))),
             ErrorKind::Decode
         );
     }
 }
 
 #[test]
-fn windows_beyond_those_of_http_are_decode() {
-    // 128 MiB, where RFC 9659 has 8.
+fn windows_larger_than_http_allows_are_a_decode_error() {
+    // A window of 128 MiB. RFC 9659 allows 8 MiB.
     let parameters = [CParameter::window_log(27)];
     let plain = vec![0; 9 << 20];
     let encoder = ZstdEncoder::with_quality_and_params(&plain[..], Level::Fastest, &parameters);
     assert_eq!(kind(read("zstd", all(encoder))), ErrorKind::Decode);
-    // The mark of a large window, one of 2^30, and the end: a whole stream to the library.
+    // A complete stream with a large window of 2^30 bytes.
     assert_eq!(kind(read("br", vec![0x11, 0xde])), ErrorKind::Decode);
 }
 
 #[test]
-fn a_transfer_that_fails_keeps_its_kind_and_what_came_before() {
+fn a_transfer_error_keeps_its_kind_after_the_decoded_bytes() {
     for (coding, encode) in CODINGS {
         let plain = TEXT.repeat(10_000);
         let bytes = encode(&plain);
         let half = Bytes::copy_from_slice(&bytes[..bytes.len() / 2]);
-        let pieces = stream::iter([Ok(half), Err(Error::new(ErrorKind::Incomplete))]);
-        let body = Body::wrap(Failing(Box::pin(pieces)));
-        let mut response = received(coded(coding, body)).unwrap();
+        let chunks = stream::iter([Ok(half), Err(Error::new(ErrorKind::Incomplete))]);
+        let body = Body::wrap(Failing(Box::pin(chunks)));
+        let mut response = received(encoded(coding, body)).unwrap();
         let mut read = 0;
         let error = loop {
             match run(response.chunk()) {
-                Ok(piece) => read += piece.expect("an error is no end").len(),
+                Ok(chunk) => read += chunk.expect("an error instead of the end").len(),
                 Err(error) => break error,
             }
         };
@@ -351,16 +358,16 @@ fn a_transfer_that_fails_keeps_its_kind_and_what_came_before() {
         assert_eq!(
             run(response.chunk()).unwrap(),
             None,
-            "the end stays the end"
+            "the body ends after an error"
         );
     }
 }
 
-type Pieces =
+type Chunks =
     std::pin::Pin<Box<dyn futures_lite::Stream<Item = Result<Bytes, Error>> + Send + Sync>>;
 
-/// A body whose errors are those of a transfer.
-struct Failing(Pieces);
+/// A body that does not wrap its errors.
+struct Failing(Chunks);
 
 impl http_body::Body for Failing {
     type Data = Bytes;
@@ -370,92 +377,99 @@ impl http_body::Body for Failing {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
-        let piece = self.0.as_mut().poll_next(cx);
-        piece.map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
+        let chunk = self.0.as_mut().poll_next(cx);
+        chunk.map(|chunk| chunk.map(|chunk| chunk.map(http_body::Frame::data)))
     }
 }
 
 #[test]
-fn an_error_says_what_was_not_understood() {
+fn an_error_names_the_coding() {
     let error = read("zstd", "no such thing").unwrap_err();
     assert!(error.to_string().contains("zstd"), "{error}");
     assert!(error.source().is_some());
 }
 
 // ---------------------------------------------------------------------------------------
-// Bombs.
+// Decompression bombs.
 
-/// Zeros in a coding, in pieces of a kilobyte, with a count of the pieces that were taken.
+/// Returns encoded zeros in chunks of 1 KiB, a counter of the chunks that were read, and the number of
+/// all chunks.
 fn bomb(encode: Encode, len: usize) -> (Body, Arc<AtomicUsize>, usize) {
     let bytes = encode(&vec![0; len]);
-    let pieces: Vec<_> = bytes.chunks(1024).map(Bytes::copy_from_slice).collect();
-    let total = pieces.len();
-    let taken = Arc::new(AtomicUsize::new(0));
-    let counter = taken.clone();
-    let pieces = stream::iter(pieces).map(move |piece| {
+    let chunks: Vec<_> = bytes.chunks(1024).map(Bytes::copy_from_slice).collect();
+    let total = chunks.len();
+    let read_chunks = Arc::new(AtomicUsize::new(0));
+    let counter = read_chunks.clone();
+    let chunks = stream::iter(chunks).map(move |chunk| {
         counter.fetch_add(1, Ordering::SeqCst);
-        Ok::<_, Error>(piece)
+        Ok::<_, Error>(chunk)
     });
-    (Body::from_stream(pieces), taken, total)
+    (Body::from_stream(chunks), read_chunks, total)
 }
 
 #[test]
-fn a_bomb_is_too_large_long_before_it_is_decoded() {
+fn a_decompression_bomb_is_rejected_before_most_of_it_is_read() {
     for (coding, encode) in [CODINGS[0], CODINGS[1], CODINGS[2]] {
-        let (body, taken, total) = bomb(encode, 64 << 20);
-        let answer = Mutex::new(Some(coded(coding, body)));
-        let session = answering(move |_| lock(&answer).take().unwrap());
+        let (body, read_chunks, total) = bomb(encode, 64 << 20);
+        let original = Mutex::new(Some(encoded(coding, body)));
+        let session = responding(move |_| lock(&original).take().unwrap());
         let session = session.max_body(2 << 20).build().unwrap();
         let result = run(session.get("http://host/").bytes());
         assert_eq!(kind(result), ErrorKind::BodyTooLarge);
-        let taken = taken.load(Ordering::SeqCst);
-        assert!(taken * 10 < total, "{coding}: {taken} of {total} pieces");
+        let read_chunks = read_chunks.load(Ordering::SeqCst);
+        assert!(
+            read_chunks * 10 < total,
+            "{coding}: {read_chunks} of {total} chunks"
+        );
     }
 }
 
 #[test]
-fn a_reader_that_pauses_holds_one_piece() {
-    // Noise, of which no coding makes less.
+fn a_paused_reader_buffers_one_chunk() {
+    // Noise, which no coding compresses.
     let noise: Vec<u8> = (0..1u64 << 19)
         .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57) as u8 ^ (n >> 3) as u8)
         .collect();
     for (coding, encode) in CODINGS {
         let bytes = encode(&noise);
-        let taken = Arc::new(AtomicUsize::new(0));
-        let counter = taken.clone();
-        let pieces: Vec<_> = bytes.chunks(1024).map(Bytes::copy_from_slice).collect();
-        let total = pieces.len();
-        let pieces = stream::iter(pieces).map(move |piece| {
+        let read_chunks = Arc::new(AtomicUsize::new(0));
+        let counter = read_chunks.clone();
+        let chunks: Vec<_> = bytes.chunks(1024).map(Bytes::copy_from_slice).collect();
+        let total = chunks.len();
+        let chunks = stream::iter(chunks).map(move |chunk| {
             counter.fetch_add(1, Ordering::SeqCst);
-            Ok::<_, Error>(piece)
+            Ok::<_, Error>(chunk)
         });
-        let mut response = received(coded(coding, Body::from_stream(pieces))).unwrap();
-        assert_eq!(taken.load(Ordering::SeqCst), 0, "{coding}");
+        let mut response = received(encoded(coding, Body::from_stream(chunks))).unwrap();
+        assert_eq!(read_chunks.load(Ordering::SeqCst), 0, "{coding}");
         run(response.chunk()).unwrap().unwrap();
-        // zstd decodes a block of 128 KiB at a time.
-        let taken = taken.load(Ordering::SeqCst);
-        assert!(taken * 2 < total, "{coding}: {taken} of {total} pieces");
+        // zstd decodes blocks of 128 KiB.
+        let read_chunks = read_chunks.load(Ordering::SeqCst);
+        assert!(
+            read_chunks * 2 < total,
+            "{coding}: {read_chunks} of {total} chunks"
+        );
     }
 }
 
 #[test]
-fn what_a_few_bytes_swell_to_comes_in_pieces() {
+fn a_highly_compressed_body_is_returned_in_small_chunks() {
     for (coding, encode) in CODINGS {
-        let mut response = received(coded(coding, encode(&vec![0; 8 << 20]))).unwrap();
+        let mut response = received(encoded(coding, encode(&vec![0; 8 << 20]))).unwrap();
         let mut len = 0;
-        while let Some(piece) = run(response.chunk()).unwrap() {
-            assert!(piece.len() <= 64 * 1024, "{coding}: {} bytes", piece.len());
-            len += piece.len();
+        while let Some(chunk) = run(response.chunk()).unwrap() {
+            assert!(chunk.len() <= 64 * 1024, "{coding}: {} bytes", chunk.len());
+            len += chunk.len();
         }
         assert_eq!(len, 8 << 20);
     }
 }
 
 #[test]
-fn what_a_few_bytes_swell_to_is_held_to_the_time() {
+fn the_timeout_applies_to_a_highly_compressed_body() {
     for (coding, encode) in CODINGS {
         let bytes = encode(&vec![0; 8 << 20]);
-        let session = answering(move |_| coded(coding, bytes.clone()));
+        let session = responding(move |_| encoded(coding, bytes.clone()));
         let session = session.timeout(Duration::ZERO).build().unwrap();
         let error = run(session.get("http://host/").bytes()).unwrap_err();
         assert_eq!(error.phase(), Some(Phase::Total), "{coding}: {error}");
@@ -463,16 +477,16 @@ fn what_a_few_bytes_swell_to_is_held_to_the_time() {
 }
 
 #[test]
-fn what_a_few_bytes_swell_to_leaves_others_their_turn() {
+fn decoding_a_highly_compressed_body_yields_to_other_tasks() {
     for (coding, encode) in CODINGS {
-        let response = received(coded(coding, encode(&vec![0; 8 << 20]))).unwrap();
+        let response = received(encoded(coding, encode(&vec![0; 8 << 20]))).unwrap();
         let mut bytes = Box::pin(response.bytes());
         let (mut polls, (wakes, waker)) = (0, Wakes::new());
         let bytes = loop {
             polls += 1;
             match bytes.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(bytes) => break bytes.unwrap(),
-                Poll::Pending => assert!(wakes.take() > 0, "{coding}: it would hang"),
+                Poll::Pending => assert!(wakes.take() > 0, "{coding}: no wake-up"),
             }
         };
         assert_eq!(bytes.len(), 8 << 20);
@@ -481,20 +495,20 @@ fn what_a_few_bytes_swell_to_leaves_others_their_turn() {
 }
 
 #[test]
-fn bytes_that_come_are_no_silence_although_nothing_can_be_made_of_them_yet() {
+fn read_timeout_restarts_with_bytes_that_decode_to_nothing() {
     for (coding, encode) in CODINGS {
         let bytes = encode(b"a text that is short and comes slowly");
         let runtime = TestRuntime::new(0);
         let signals: Vec<Signal> = bytes.iter().map(|_| Signal::new()).collect();
         let script = Mutex::new(Some((bytes, signals.clone())));
-        let session = answering_on(&runtime, move |_| {
+        let session = responding_on(&runtime, move |_| {
             let (bytes, signals) = lock(&script).take().unwrap();
-            let pieces =
+            let chunks =
                 stream::iter(bytes.into_iter().zip(signals)).then(|(byte, signal)| async move {
-                    signal.passed().await;
+                    signal.wait().await;
                     Ok::<_, Error>(vec![byte])
                 });
-            coded(coding, Body::from_stream(pieces))
+            encoded(coding, Body::from_stream(chunks))
         });
         let limit = Duration::from_secs(10);
         let session = session.read_timeout(limit).timeout(None);

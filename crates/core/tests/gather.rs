@@ -1,4 +1,4 @@
-//! The promises of `gather`, for jobs in the caller's task and in tasks of their own.
+//! Tests of `gather`, with jobs in the caller's task and in spawned tasks.
 
 mod support;
 
@@ -25,13 +25,13 @@ use inflight_core::{
 };
 use proptest::prelude::*;
 use support::{
-    Counter, DropListener, PATIENCE, Signal, TestRuntime, Wakes, poll, poll_until_stalled, run,
+    Counter, DropListener, EVENT_TIMEOUT, Signal, TestRuntime, Wakes, poll, poll_until_stalled, run,
 };
 
 // ---------------------------------------------------------------------------------------
-// Jobs under the test's control.
+// Jobs that the test controls.
 
-/// A job's own error: which job it was.
+/// The error of a failed job, with the index of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Refused(usize);
 
@@ -55,8 +55,8 @@ impl Outcome {
         match self {
             Self::Succeeds => Ok(index),
             Self::Fails => Err(Refused(index)),
-            // A panic without the hook, which would print.
-            Self::Panics => resume_unwind(Box::new(format!("job {index} fell over"))),
+            // Unlike `panic!`, this does not call the panic hook, which would print the message.
+            Self::Panics => resume_unwind(Box::new(format!("job {index} panics"))),
         }
     }
 }
@@ -69,9 +69,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-/// What one job answered, in a form that can be compared.
+/// The result of one job, in a form that can be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Answer {
+enum JobResult {
     Output(usize),
     Failed(usize),
     Panicked(String),
@@ -79,20 +79,20 @@ enum Answer {
     Cancelled,
 }
 
-impl Answer {
+impl JobResult {
     fn expected(outcome: Outcome, index: usize) -> Self {
         match outcome {
             Outcome::Succeeds => Self::Output(index),
             Outcome::Fails => Self::Failed(index),
-            Outcome::Panics => Self::Panicked(format!("job {index} fell over")),
+            Outcome::Panics => Self::Panicked(format!("job {index} panics")),
         }
     }
 
-    /// The answer; `index` has to be the one that a failure names.
-    fn read(index: usize, result: Result<usize, JobError<Refused>>) -> Self {
+    /// Converts a result, and checks that an error names the job at `index`.
+    fn from_result(index: usize, result: Result<usize, JobError<Refused>>) -> Self {
         result.map_or_else(
             |error| {
-                assert_eq!(error.index(), index, "a failure names its job");
+                assert_eq!(error.index(), index, "wrong index in the error");
                 Self::failure(error)
             },
             Self::Output,
@@ -110,41 +110,41 @@ impl Answer {
     }
 }
 
-fn answers(settled: Settled<usize, Refused>) -> Vec<Answer> {
+fn job_results(settled: Settled<usize, Refused>) -> Vec<JobResult> {
     let results = settled.results.into_iter().enumerate();
     results
-        .map(|(index, result)| Answer::read(index, result))
+        .map(|(index, result)| JobResult::from_result(index, result))
         .collect()
 }
 
-fn failures(all: AllFailed<Refused>) -> Vec<(usize, Answer)> {
+fn failures(all: AllFailed<Refused>) -> Vec<(usize, JobResult)> {
     let failures = all.failures.into_iter();
     failures
-        .map(|error| (error.index(), Answer::failure(error)))
+        .map(|error| (error.index(), JobResult::failure(error)))
         .collect()
 }
 
-/// An input whose jobs wait at signals, and what it saw of its gather.
-struct World {
+/// The input of a gather. Its jobs wait for signals, and it counts what the gather does.
+struct TestInput {
     outcomes: Vec<Outcome>,
     signals: Vec<Signal>,
     pulled: AtomicUsize,
     taken: AtomicUsize,
-    // The most that were pulled and not taken, at the moment of a pull.
-    most_untaken: AtomicUsize,
+    // The largest number of pulled jobs whose results were not taken yet.
+    max_untaken: AtomicUsize,
     running: AtomicUsize,
-    most_running: AtomicUsize,
+    max_running: AtomicUsize,
     finished: Vec<AtomicBool>,
 }
 
-/// Counts a job as running while it is alive.
-struct Running(Arc<World>);
+/// Counts a job as running until it is dropped.
+struct Running(Arc<TestInput>);
 
 impl Running {
-    fn new(world: Arc<World>) -> Self {
-        let now = world.running.fetch_add(1, Ordering::SeqCst) + 1;
-        world.most_running.fetch_max(now, Ordering::SeqCst);
-        Self(world)
+    fn new(input: Arc<TestInput>) -> Self {
+        let now = input.running.fetch_add(1, Ordering::SeqCst) + 1;
+        input.max_running.fetch_max(now, Ordering::SeqCst);
+        Self(input)
     }
 }
 
@@ -156,7 +156,7 @@ impl Drop for Running {
 
 type Results = Pin<Box<dyn Stream<Item = (usize, Result<usize, JobError<Refused>>)>>>;
 
-impl World {
+impl TestInput {
     fn new(outcomes: Vec<Outcome>) -> Arc<Self> {
         Arc::new(Self {
             signals: outcomes.iter().map(|_| Signal::new()).collect(),
@@ -164,28 +164,28 @@ impl World {
             outcomes,
             pulled: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
-            most_untaken: AtomicUsize::new(0),
+            max_untaken: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
-            most_running: AtomicUsize::new(0),
+            max_running: AtomicUsize::new(0),
         })
     }
 
-    /// The jobs, as an iterator that knows its length.
+    /// Returns the jobs, as an iterator of exact size.
     fn jobs(
         self: &Arc<Self>,
     ) -> impl Iterator<Item = impl Future<Output = Result<usize, Refused>> + Send + use<>> + use<>
     {
-        let world = self.clone();
+        let input = self.clone();
         (0..self.outcomes.len()).map(move |index| {
-            let pulled = world.pulled.fetch_add(1, Ordering::SeqCst) + 1;
-            let untaken = pulled - world.taken.load(Ordering::SeqCst);
-            world.most_untaken.fetch_max(untaken, Ordering::SeqCst);
-            let running = Running::new(world.clone());
+            let pulled = input.pulled.fetch_add(1, Ordering::SeqCst) + 1;
+            let untaken = pulled - input.taken.load(Ordering::SeqCst);
+            input.max_untaken.fetch_max(untaken, Ordering::SeqCst);
+            let running = Running::new(input.clone());
             async move {
-                let world = &running.0;
-                world.signals[index].passed().await;
-                world.finished[index].store(true, Ordering::SeqCst);
-                world.outcomes[index].of(index)
+                let input = &running.0;
+                input.signals[index].wait().await;
+                input.finished[index].store(true, Ordering::SeqCst);
+                input.outcomes[index].of(index)
             }
         })
     }
@@ -196,15 +196,15 @@ impl World {
         runtime: Option<&TestRuntime>,
         until: &Signal,
     ) -> Results {
-        let gather = gather(self.jobs()).limit(limit).until(until.passed());
+        let gather = gather(self.jobs()).limit(limit).until(until.wait());
         match runtime {
             Some(runtime) => Box::pin(gather.on(runtime).completed()),
             None => Box::pin(gather.completed()),
         }
     }
 
-    /// Polls for one result: once more where there is none, as others may be let go first.
-    fn take(&self, results: &mut Results) -> Poll<Option<(usize, Answer)>> {
+    /// Polls for one result. Polls twice if the first poll only yields to other tasks.
+    fn take(&self, results: &mut Results) -> Poll<Option<(usize, JobResult)>> {
         let mut context = Context::from_waker(Waker::noop());
         let mut poll = || results.as_mut().poll_next(&mut context);
         let polled = match poll() {
@@ -214,7 +214,7 @@ impl World {
         polled.map(|next| {
             next.map(|(index, result)| {
                 self.taken.fetch_add(1, Ordering::SeqCst);
-                (index, Answer::read(index, result))
+                (index, JobResult::from_result(index, result))
             })
         })
     }
@@ -226,11 +226,11 @@ impl World {
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// Lets a job pass its signal.
+    /// Opens the signal of a job.
     Open(prop::sample::Index),
-    /// Lets the runtime run its tasks, if there is one.
+    /// Runs the tasks of the runtime, if there is one.
     Tick,
-    /// Lets the consumer ask for a result.
+    /// Polls the gather for a result.
     Take,
 }
 
@@ -243,21 +243,21 @@ fn steps(at_most: usize) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..at_most)
 }
 
-/// Does the steps and returns what was taken meanwhile.
-fn play(
-    world: &World,
+/// Executes the steps and returns the results that were taken.
+fn run_steps(
+    input: &TestInput,
     results: &mut Results,
     runtime: Option<&TestRuntime>,
     steps: &[Step],
-) -> Vec<(usize, Answer)> {
+) -> Vec<(usize, JobResult)> {
     let mut taken = Vec::new();
     for step in steps {
         match step {
-            Step::Open(which) if !world.signals.is_empty() => which.get(&world.signals).open(),
+            Step::Open(which) if !input.signals.is_empty() => which.get(&input.signals).open(),
             Step::Open(_) => {}
             Step::Tick => runtime.iter().for_each(|runtime| runtime.tick()),
             Step::Take => {
-                if let Poll::Ready(Some(item)) = world.take(results) {
+                if let Poll::Ready(Some(item)) = input.take(results) {
                     taken.push(item);
                 }
             }
@@ -266,7 +266,7 @@ fn play(
     taken
 }
 
-fn bounded(cases: u32) -> ProptestConfig {
+fn with_cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
         failure_persistence: None,
@@ -275,88 +275,88 @@ fn bounded(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(bounded(400))]
+    #![proptest_config(with_cases(400))]
 
     #[test]
-    fn the_limit_holds_at_every_moment_and_each_input_is_answered_once(
+    fn a_gather_never_exceeds_its_limit_and_returns_each_result_once(
         limit in 1usize..6,
         outcomes in prop::collection::vec(outcome(), 0..20),
         spawned: bool,
         steps in steps(80),
     ) {
-        let world = World::new(outcomes.clone());
+        let input = TestInput::new(outcomes.clone());
         let runtime = spawned.then(|| TestRuntime::new(0));
-        let mut results = world.completed(limit, runtime.as_ref(), &Signal::new());
-        let mut taken = play(&world, &mut results, runtime.as_ref(), &steps);
-        world.signals.iter().for_each(Signal::open);
+        let mut results = input.completed(limit, runtime.as_ref(), &Signal::new());
+        let mut taken = run_steps(&input, &mut results, runtime.as_ref(), &steps);
+        input.signals.iter().for_each(Signal::open);
         for _ in 0..1000 {
             runtime.iter().for_each(|runtime| runtime.tick());
-            match world.take(&mut results) {
+            match input.take(&mut results) {
                 Poll::Ready(Some(item)) => taken.push(item),
                 Poll::Ready(None) => break,
                 Poll::Pending => {}
             }
         }
-        prop_assert!(world.most_untaken.load(Ordering::SeqCst) <= limit);
-        prop_assert!(world.most_running.load(Ordering::SeqCst) <= limit);
+        prop_assert!(input.max_untaken.load(Ordering::SeqCst) <= limit);
+        prop_assert!(input.max_running.load(Ordering::SeqCst) <= limit);
         taken.sort_by_key(|(index, _)| *index);
         let expected: Vec<_> = outcomes
             .iter()
             .enumerate()
-            .map(|(index, outcome)| (index, Answer::expected(*outcome, index)))
+            .map(|(index, outcome)| (index, JobResult::expected(*outcome, index)))
             .collect();
         prop_assert_eq!(taken, expected);
         // The stream is fused.
-        prop_assert_eq!(world.take(&mut results), Poll::Ready(None));
+        prop_assert_eq!(input.take(&mut results), Poll::Ready(None));
     }
 
     #[test]
-    fn until_answers_for_each_pulled_input_once_and_pulls_no_more(
+    fn until_returns_one_result_for_each_pulled_input_and_pulls_no_more(
         limit in 1usize..6,
         outcomes in prop::collection::vec(outcome(), 0..20),
         spawned: bool,
         steps in steps(60),
     ) {
-        let world = World::new(outcomes.clone());
+        let input = TestInput::new(outcomes.clone());
         let runtime = spawned.then(|| TestRuntime::new(0));
         let until = Signal::new();
-        let mut results = world.completed(limit, runtime.as_ref(), &until);
-        let mut taken = play(&world, &mut results, runtime.as_ref(), &steps);
-        let over = world.take(&mut results);
-        let was_over = over == Poll::Ready(None);
-        if let Poll::Ready(Some(item)) = over {
+        let mut results = input.completed(limit, runtime.as_ref(), &until);
+        let mut taken = run_steps(&input, &mut results, runtime.as_ref(), &steps);
+        let polled = input.take(&mut results);
+        let had_ended = polled == Poll::Ready(None);
+        if let Poll::Ready(Some(item)) = polled {
             taken.push(item);
         }
-        let pulled = world.pulled();
-        let finished: Vec<_> = world.finished.iter().map(|at| at.load(Ordering::SeqCst)).collect();
+        let pulled = input.pulled();
+        let finished: Vec<_> = input.finished.iter().map(|at| at.load(Ordering::SeqCst)).collect();
         until.open();
-        // From here on nothing has to be waited for.
+        // From now on every result is ready at once.
         loop {
-            match world.take(&mut results) {
+            match input.take(&mut results) {
                 Poll::Ready(Some(item)) => taken.push(item),
                 Poll::Ready(None) => break,
-                Poll::Pending => prop_assert!(false, "a gather that was cut off waits"),
+                Poll::Pending => prop_assert!(false, "the gather waits after its deadline"),
             }
         }
-        prop_assert_eq!(world.pulled(), pulled, "an input was pulled after the deadline");
-        prop_assert!(!was_over || pulled == outcomes.len());
+        prop_assert_eq!(input.pulled(), pulled, "an input was pulled after the deadline");
+        prop_assert!(!had_ended || pulled == outcomes.len());
         taken.sort_by_key(|(index, _)| *index);
         let indices: Vec<_> = taken.iter().map(|(index, _)| *index).collect();
         prop_assert_eq!(indices, (0..pulled).collect::<Vec<_>>());
-        for (index, answer) in taken {
+        for (index, result) in taken {
             if finished[index] {
-                prop_assert_eq!(answer, Answer::expected(outcomes[index], index));
-            } else if answer != Answer::DeadlineExceeded {
-                // Only a job whose signal was open can have finished on the way.
-                let passed = poll(&mut world.signals[index].passed()).is_ready();
-                prop_assert!(passed, "job {} cannot have finished: {:?}", index, answer);
-                prop_assert_eq!(answer, Answer::expected(outcomes[index], index));
+                prop_assert_eq!(result, JobResult::expected(outcomes[index], index));
+            } else if result != JobResult::DeadlineExceeded {
+                // Only a job with an open signal can have finished in the last polls.
+                let opened = poll(&mut input.signals[index].wait()).is_ready();
+                prop_assert!(opened, "job {} cannot have finished: {:?}", index, result);
+                prop_assert_eq!(result, JobResult::expected(outcomes[index], index));
             }
         }
-        // The jobs are gone, in the caller's task at once, in their own at the next turn.
+        // Jobs in the caller's task are dropped at once, spawned jobs at the next tick.
         runtime.iter().for_each(|runtime| runtime.tick());
-        prop_assert_eq!(world.running.load(Ordering::SeqCst), 0);
-        prop_assert_eq!(world.take(&mut results), Poll::Ready(None));
+        prop_assert_eq!(input.running.load(Ordering::SeqCst), 0);
+        prop_assert_eq!(input.take(&mut results), Poll::Ready(None));
     }
 
     #[test]
@@ -366,20 +366,20 @@ proptest! {
         spawned: bool,
         steps in steps(60),
     ) {
-        let world = World::new(outcomes);
+        let input = TestInput::new(outcomes);
         let runtime = spawned.then(|| TestRuntime::new(0));
-        let mut results = world.completed(limit, runtime.as_ref(), &Signal::new());
-        play(&world, &mut results, runtime.as_ref(), &steps);
-        let pulled = world.pulled();
+        let mut results = input.completed(limit, runtime.as_ref(), &Signal::new());
+        run_steps(&input, &mut results, runtime.as_ref(), &steps);
+        let pulled = input.pulled();
         drop(results);
-        world.signals.iter().for_each(Signal::open);
+        input.signals.iter().for_each(Signal::open);
         runtime.iter().for_each(|runtime| runtime.tick());
-        prop_assert_eq!(world.running.load(Ordering::SeqCst), 0);
-        prop_assert_eq!(world.pulled(), pulled);
+        prop_assert_eq!(input.running.load(Ordering::SeqCst), 0);
+        prop_assert_eq!(input.pulled(), pulled);
     }
 }
 
-/// Jobs that yield so often each before they answer.
+/// Returns jobs that yield the given number of times before they complete.
 fn yielding(
     jobs: &[(Outcome, u8)],
 ) -> Vec<impl Future<Output = Result<usize, Refused>> + Send + 'static + use<>> {
@@ -398,10 +398,10 @@ fn yielding_jobs() -> impl Strategy<Value = Vec<(Outcome, u8)>> {
 }
 
 proptest! {
-    #![proptest_config(bounded(100))]
+    #![proptest_config(with_cases(100))]
 
     #[test]
-    fn every_ending_on_real_threads(
+    fn all_settled_and_first_return_the_expected_results_on_threads(
         limit in 1usize..8,
         jobs in yielding_jobs(),
         spawned: bool,
@@ -410,12 +410,12 @@ proptest! {
         let expected: Vec<_> = jobs
             .iter()
             .enumerate()
-            .map(|(index, (outcome, _))| Answer::expected(*outcome, index))
+            .map(|(index, (outcome, _))| JobResult::expected(*outcome, index))
             .collect();
         let outputs: Option<Vec<usize>> = expected
             .iter()
-            .map(|answer| match answer {
-                Answer::Output(n) => Some(*n),
+            .map(|result| match result {
+                JobResult::Output(n) => Some(*n),
                 _ => None,
             })
             .collect();
@@ -432,14 +432,14 @@ proptest! {
 
         let settled = with!(settled);
         prop_assert_eq!(settled.never_started, Some(0));
-        prop_assert_eq!(answers(settled), expected.clone());
+        prop_assert_eq!(job_results(settled), expected.clone());
 
         match with!(all) {
             Ok(all) => prop_assert_eq!(Some(all), outputs),
             Err(error) => {
                 let index = error.index();
                 prop_assert_ne!(jobs[index].0, Outcome::Succeeds);
-                prop_assert_eq!(Answer::failure(error), expected[index].clone());
+                prop_assert_eq!(JobResult::failure(error), expected[index].clone());
             }
         }
 
@@ -453,7 +453,7 @@ proptest! {
                 prop_assert_eq!(failures(all), expected);
             }
         }
-        runtime.end();
+        runtime.shut_down();
     }
 }
 
@@ -462,34 +462,34 @@ proptest! {
 
 #[test]
 fn nothing_is_pulled_before_the_first_poll() {
-    let world = World::new(vec![Outcome::Succeeds; 3]);
-    let mut all = std::pin::pin!(gather(world.jobs()).all());
-    assert_eq!(world.pulled(), 0);
+    let input = TestInput::new(vec![Outcome::Succeeds; 3]);
+    let mut all = std::pin::pin!(gather(input.jobs()).all());
+    assert_eq!(input.pulled(), 0);
     assert!(poll(&mut all).is_pending());
-    assert_eq!(world.pulled(), 3);
+    assert_eq!(input.pulled(), 3);
 }
 
 #[test]
 fn the_default_limit_is_a_hundred() {
-    let world = World::new(vec![Outcome::Succeeds; 300]);
-    let mut all = std::pin::pin!(gather(world.jobs()).all());
+    let input = TestInput::new(vec![Outcome::Succeeds; 300]);
+    let mut all = std::pin::pin!(gather(input.jobs()).all());
     assert!(poll(&mut all).is_pending());
-    assert_eq!(world.pulled(), 100);
+    assert_eq!(input.pulled(), 100);
 }
 
 #[test]
 fn a_finished_result_keeps_its_slot_until_it_is_taken() {
     let runtime = TestRuntime::new(0);
-    let world = World::new(vec![Outcome::Succeeds; 9]);
-    let mut results = world.completed(3, Some(&runtime), &Signal::new());
-    assert!(world.take(&mut results).is_pending());
-    world.signals.iter().for_each(Signal::open);
+    let input = TestInput::new(vec![Outcome::Succeeds; 9]);
+    let mut results = input.completed(3, Some(&runtime), &Signal::new());
+    assert!(input.take(&mut results).is_pending());
+    input.signals.iter().for_each(Signal::open);
     runtime.tick();
-    assert_eq!(world.pulled(), 3);
-    // As many are pulled as there are slots: one for each that is taken before.
+    assert_eq!(input.pulled(), 3);
+    // Each poll pulls one job for each result that was taken before.
     for taken in 0..6 {
-        assert!(world.take(&mut results).is_ready());
-        assert_eq!(world.pulled(), 3 + taken);
+        assert!(input.take(&mut results).is_ready());
+        assert_eq!(input.pulled(), 3 + taken);
         runtime.tick();
     }
 }
@@ -511,7 +511,7 @@ fn an_infinite_input_works_with_completed() {
         for (index, result) in taken {
             assert_eq!(result.unwrap(), index);
         }
-        runtime.end();
+        runtime.shut_down();
     }
 }
 
@@ -530,7 +530,7 @@ fn an_infinite_input_ends_with_until() {
                 Ok::<_, Refused>(n)
             }
         });
-        let gather = gather(jobs).limit(4).until(stop.passed());
+        let gather = gather(jobs).limit(4).until(stop.wait());
         let settled = if spawned {
             run(gather.on(&runtime).settled())
         } else {
@@ -538,26 +538,27 @@ fn an_infinite_input_ends_with_until() {
         };
         assert_eq!(settled.never_started, None);
         assert!(settled.results.len() > 17);
-        for (index, answer) in answers(settled).into_iter().enumerate() {
+        for (index, result) in job_results(settled).into_iter().enumerate() {
             assert!(
-                answer == Answer::Output(index) || index > 16 && answer == Answer::DeadlineExceeded,
-                "{index}: {answer:?}"
+                result == JobResult::Output(index)
+                    || index > 16 && result == JobResult::DeadlineExceeded,
+                "{index}: {result:?}"
             );
         }
-        runtime.end();
+        runtime.shut_down();
     }
 }
 
-// On one thread a deadline can come only when the gather lets go of that thread.
+// On one thread, `until` can become ready only if the gather yields.
 #[test]
-fn until_comes_although_every_job_is_ready_at_once() {
+fn until_takes_effect_even_if_every_job_is_ready_at_once() {
     let runtime = TestRuntime::new(0);
     let until = Signal::new();
     let pulled = Arc::new(AtomicUsize::new(0));
     let ended = Arc::new(AtomicBool::new(false));
     let jobs = {
         let pulled = pulled.clone();
-        // In place of an infinite input, which would hang the test when it fails.
+        // Not infinite, because an infinite input would hang a failing test.
         (0..100_000).map(move |n: usize| {
             pulled.fetch_add(1, Ordering::SeqCst);
             ready(Ok::<_, Refused>(n))
@@ -566,7 +567,7 @@ fn until_comes_although_every_job_is_ready_at_once() {
     let task = {
         let (until, ended) = (until.clone(), ended.clone());
         async move {
-            gather(jobs).limit(4).until(until.passed()).settled().await;
+            gather(jobs).limit(4).until(until.wait()).settled().await;
             ended.store(true, Ordering::SeqCst);
         }
     };
@@ -576,7 +577,7 @@ fn until_comes_although_every_job_is_ready_at_once() {
     assert!(ended.load(Ordering::SeqCst));
     assert!(
         pulled.load(Ordering::SeqCst) < 100_000,
-        "the gather never yielded, so its deadline could not come"
+        "the gather never yielded, so `until` was not polled"
     );
 }
 
@@ -584,10 +585,10 @@ fn until_comes_although_every_job_is_ready_at_once() {
 fn an_until_that_is_ready_at_once_pulls_nothing() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(0);
-        let world = World::new(vec![Outcome::Succeeds; 5]);
+        let input = TestInput::new(vec![Outcome::Succeeds; 5]);
         let settled = |until: Signal| {
             until.open();
-            let gather = gather(world.jobs()).until(until.passed());
+            let gather = gather(input.jobs()).until(until.wait());
             if spawned {
                 run(gather.on(&runtime).settled())
             } else {
@@ -597,47 +598,42 @@ fn an_until_that_is_ready_at_once_pulls_nothing() {
         let settled = settled(Signal::new());
         assert!(settled.results.is_empty());
         assert_eq!(settled.never_started, Some(5));
-        assert_eq!(world.pulled(), 0);
+        assert_eq!(input.pulled(), 0);
     }
 }
 
 #[test]
-fn never_started_is_exact_where_the_input_knows_its_size() {
-    let world = World::new(vec![Outcome::Succeeds; 10]);
+fn never_started_is_exact_if_the_input_has_an_exact_size() {
+    let input = TestInput::new(vec![Outcome::Succeeds; 10]);
     let until = Signal::new();
-    let mut settled = Box::pin(
-        gather(world.jobs())
-            .limit(3)
-            .until(until.passed())
-            .settled(),
-    );
+    let mut settled = Box::pin(gather(input.jobs()).limit(3).until(until.wait()).settled());
     assert!(poll_until_stalled(&mut settled).is_pending());
-    world.signals[0].open();
-    world.signals[2].open();
+    input.signals[0].open();
+    input.signals[2].open();
     assert!(poll_until_stalled(&mut settled).is_pending());
     until.open();
     let settled = run(settled);
-    assert_eq!(world.pulled(), 5);
+    assert_eq!(input.pulled(), 5);
     assert_eq!(settled.never_started, Some(5));
-    let cut = Answer::DeadlineExceeded;
+    let unfinished = JobResult::DeadlineExceeded;
     assert_eq!(
-        answers(settled),
+        job_results(settled),
         [
-            Answer::Output(0),
-            cut.clone(),
-            Answer::Output(2),
-            cut.clone(),
-            cut
+            JobResult::Output(0),
+            unfinished.clone(),
+            JobResult::Output(2),
+            unfinished.clone(),
+            unfinished
         ]
     );
 }
 
 #[test]
-fn never_started_is_unknown_where_the_input_does_not_know() {
-    let world = World::new(vec![Outcome::Succeeds; 10]);
+fn never_started_is_none_if_the_size_of_the_input_is_unknown() {
+    let input = TestInput::new(vec![Outcome::Succeeds; 10]);
     let until = Signal::new();
-    let jobs = world.jobs().filter(|_| true);
-    let mut settled = Box::pin(gather(jobs).limit(3).until(until.passed()).settled());
+    let jobs = input.jobs().filter(|_| true);
+    let mut settled = Box::pin(gather(jobs).limit(3).until(until.wait()).settled());
     assert!(poll(&mut settled).is_pending());
     until.open();
     let settled = run(settled);
@@ -652,9 +648,9 @@ fn never_started_is_unknown_where_the_input_does_not_know() {
 fn all_fails_at_the_deadline() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(0);
-        let world = World::new(vec![Outcome::Succeeds; 4]);
+        let input = TestInput::new(vec![Outcome::Succeeds; 4]);
         let until = Signal::new();
-        let gather = gather(world.jobs()).until(until.passed());
+        let gather = gather(input.jobs()).until(until.wait());
         let mut all: Pin<Box<dyn Future<Output = _>>> = if spawned {
             Box::pin(gather.on(&runtime).all())
         } else {
@@ -670,13 +666,13 @@ fn all_fails_at_the_deadline() {
 }
 
 #[test]
-fn all_fails_at_a_deadline_that_comes_before_the_last_input() {
-    // Every job that was pulled has succeeded: what is missing is the rest.
+fn all_fails_at_a_deadline_before_the_last_input() {
+    // All pulled jobs have succeeded, but the input has not ended.
     let until = Signal::new();
     let jobs = stream::iter(0..2)
         .map(|n| ready(Ok::<_, Refused>(n)))
         .chain(stream::pending());
-    let mut all = Box::pin(gather_stream(jobs).until(until.passed()).all());
+    let mut all = Box::pin(gather_stream(jobs).until(until.wait()).all());
     assert!(poll_until_stalled(&mut all).is_pending());
     until.open();
     let error = run(all).unwrap_err();
@@ -685,8 +681,8 @@ fn all_fails_at_a_deadline_that_comes_before_the_last_input() {
 }
 
 #[test]
-fn first_gives_the_failures_and_the_cut_off_at_the_deadline() {
-    let world = World::new(vec![
+fn first_returns_the_failed_and_the_unfinished_jobs_at_the_deadline() {
+    let input = TestInput::new(vec![
         Outcome::Fails,
         Outcome::Succeeds,
         Outcome::Fails,
@@ -694,44 +690,48 @@ fn first_gives_the_failures_and_the_cut_off_at_the_deadline() {
         Outcome::Succeeds,
     ]);
     let until = Signal::new();
-    let mut first = Box::pin(gather(world.jobs()).limit(2).until(until.passed()).first());
+    let mut first = Box::pin(gather(input.jobs()).limit(2).until(until.wait()).first());
     assert!(poll_until_stalled(&mut first).is_pending());
-    world.signals[0].open();
+    input.signals[0].open();
     assert!(poll_until_stalled(&mut first).is_pending());
     until.open();
     let error = run(first).unwrap_err();
     assert_eq!(error.never_started, Some(2));
-    let cut = Answer::DeadlineExceeded;
+    let unfinished = JobResult::DeadlineExceeded;
     assert_eq!(
         failures(error),
-        [(0, Answer::Failed(0)), (1, cut.clone()), (2, cut)]
+        [
+            (0, JobResult::Failed(0)),
+            (1, unfinished.clone()),
+            (2, unfinished)
+        ]
     );
 }
 
 #[test]
-fn until_after_the_end_changes_nothing() {
-    let world = World::new(vec![Outcome::Succeeds; 2]);
+fn until_has_no_effect_after_the_end() {
+    let input = TestInput::new(vec![Outcome::Succeeds; 2]);
     let until = Signal::new();
-    let mut results = world.completed(5, None, &until);
-    world.signals.iter().for_each(Signal::open);
+    let mut results = input.completed(5, None, &until);
+    input.signals.iter().for_each(Signal::open);
     assert_eq!(
-        world.take(&mut results),
-        Poll::Ready(Some((0, Answer::Output(0))))
+        input.take(&mut results),
+        Poll::Ready(Some((0, JobResult::Output(0))))
     );
     assert_eq!(
-        world.take(&mut results),
-        Poll::Ready(Some((1, Answer::Output(1))))
+        input.take(&mut results),
+        Poll::Ready(Some((1, JobResult::Output(1))))
     );
-    assert_eq!(world.take(&mut results), Poll::Ready(None));
+    assert_eq!(input.take(&mut results), Poll::Ready(None));
     until.open();
     // The signal's future panics if it is polled after it was ready.
     for _ in 0..3 {
-        assert_eq!(world.take(&mut results), Poll::Ready(None));
+        assert_eq!(input.take(&mut results), Poll::Ready(None));
     }
 }
 
 #[test]
-fn until_is_not_polled_when_everything_is_done() {
+fn until_is_not_polled_after_the_last_result() {
     let polls = Cell::new(0);
     let until = std::future::poll_fn(|_| {
         polls.set(polls.get() + 1);
@@ -751,101 +751,101 @@ fn until_is_not_polled_when_everything_is_done() {
 fn until_is_not_polled_again_after_it_was_ready() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(0);
-        let world = World::new(vec![Outcome::Succeeds; 8]);
+        let input = TestInput::new(vec![Outcome::Succeeds; 8]);
         let until = Signal::new();
         let spawned = spawned.then_some(&runtime);
-        let mut results = world.completed(4, spawned, &until);
-        assert!(world.take(&mut results).is_pending());
-        world.signals[1].open();
-        world.signals[2].open();
+        let mut results = input.completed(4, spawned, &until);
+        assert!(input.take(&mut results).is_pending());
+        input.signals[1].open();
+        input.signals[2].open();
         runtime.tick();
         until.open();
         let mut taken = Vec::new();
-        while let Poll::Ready(Some((index, answer))) = world.take(&mut results) {
-            taken.push((index, answer));
+        while let Poll::Ready(Some((index, result))) = input.take(&mut results) {
+            taken.push((index, result));
         }
         taken.sort_by_key(|(index, _)| *index);
-        let cut = Answer::DeadlineExceeded;
+        let unfinished = JobResult::DeadlineExceeded;
         assert_eq!(
             taken,
             [
-                (0, cut.clone()),
-                (1, Answer::Output(1)),
-                (2, Answer::Output(2)),
-                (3, cut)
+                (0, unfinished.clone()),
+                (1, JobResult::Output(1)),
+                (2, JobResult::Output(2)),
+                (3, unfinished)
             ]
         );
     }
 }
 
 #[test]
-fn the_deadline_cancels_what_runs_while_what_has_finished_is_still_being_taken() {
+fn the_deadline_cancels_running_jobs_before_finished_results_are_taken() {
     let runtime = TestRuntime::new(0);
-    let world = World::new(vec![Outcome::Succeeds; 2]);
+    let input = TestInput::new(vec![Outcome::Succeeds; 2]);
     let until = Signal::new();
-    let mut results = world.completed(2, Some(&runtime), &until);
-    assert!(world.take(&mut results).is_pending());
-    world.signals[0].open();
+    let mut results = input.completed(2, Some(&runtime), &until);
+    assert!(input.take(&mut results).is_pending());
+    input.signals[0].open();
     runtime.tick();
     until.open();
     assert_eq!(
-        world.take(&mut results),
-        Poll::Ready(Some((0, Answer::Output(0))))
+        input.take(&mut results),
+        Poll::Ready(Some((0, JobResult::Output(0))))
     );
-    // The consumer is busy with that one now. The other job's time is over: it must not run on.
-    world.signals[1].open();
+    // The consumer has taken only one result, but the other job must already be cancelled.
+    input.signals[1].open();
     runtime.tick();
     assert!(
-        !world.finished[1].load(Ordering::SeqCst),
-        "a job ran on after the deadline"
+        !input.finished[1].load(Ordering::SeqCst),
+        "a job continued after the deadline"
     );
     assert_eq!(
-        world.take(&mut results),
-        Poll::Ready(Some((1, Answer::DeadlineExceeded)))
+        input.take(&mut results),
+        Poll::Ready(Some((1, JobResult::DeadlineExceeded)))
     );
 }
 
 // ---------------------------------------------------------------------------------------
 // Cancelling by dropping.
 
-/// Jobs that ring when they are dropped and never end.
+/// Returns jobs that never complete and that notify the listener when they are dropped.
 fn hanging(
     listener: &DropListener,
 ) -> impl Iterator<Item = impl Future<Output = Result<usize, Refused>> + Send + use<>> + use<'_> {
     (0..).map(|index| {
         let notifier = listener.notifier(index);
         async move {
-            let _bell = notifier;
+            let _notifier = notifier;
             pending().await
         }
     })
 }
 
 #[test]
-fn a_dropped_ending_stops_its_jobs() {
+fn dropping_the_future_of_a_gather_stops_its_jobs() {
     let runtime = TestRuntime::new(2);
     let listener = DropListener::new();
     macro_rules! dropped {
         ($ending:ident) => {
-            let mut here = Box::pin(gather(hanging(&listener)).limit(3).$ending());
-            assert!(poll_until_stalled(&mut here).is_pending());
-            assert!(listener.heard().is_empty());
-            drop(here);
-            // In the caller's task there is nothing to wait for.
-            assert_eq!(listener.heard(), [0, 1, 2], stringify!($ending));
+            let mut local = Box::pin(gather(hanging(&listener)).limit(3).$ending());
+            assert!(poll_until_stalled(&mut local).is_pending());
+            assert!(listener.received().is_empty());
+            drop(local);
+            // Jobs in the caller's task are dropped at once.
+            assert_eq!(listener.received(), [0, 1, 2], stringify!($ending));
 
-            let mut on = Box::pin(gather(hanging(&listener)).limit(3).on(&runtime).$ending());
-            assert!(poll_until_stalled(&mut on).is_pending());
-            assert!(listener.heard().is_empty());
-            drop(on);
-            assert_eq!(listener.hear(3), [0, 1, 2], stringify!($ending));
+            let mut spawned = Box::pin(gather(hanging(&listener)).limit(3).on(&runtime).$ending());
+            assert!(poll_until_stalled(&mut spawned).is_pending());
+            assert!(listener.received().is_empty());
+            drop(spawned);
+            assert_eq!(listener.wait_for(3), [0, 1, 2], stringify!($ending));
         };
     }
     dropped!(all);
     dropped!(settled);
     dropped!(first);
-    runtime.end();
-    assert!(listener.heard().is_empty(), "nothing more was pulled");
+    runtime.shut_down();
+    assert!(listener.received().is_empty(), "more jobs were pulled");
 }
 
 #[test]
@@ -853,32 +853,32 @@ fn a_cancelled_job_stops_at_its_next_yield() {
     let runtime = TestRuntime::new(1);
     let listener = DropListener::new();
     let (busy, inside) = mpsc::channel();
-    let (go_on, wait) = mpsc::channel::<()>();
-    let ran_on = Arc::new(AtomicBool::new(false));
+    let (resume, wait) = mpsc::channel::<()>();
+    let continued = Arc::new(AtomicBool::new(false));
     let job = {
-        let (notifier, ran_on) = (listener.notifier(7), ran_on.clone());
+        let (notifier, continued) = (listener.notifier(7), continued.clone());
         async move {
-            let _bell = notifier;
+            let _notifier = notifier;
             busy.send(()).unwrap();
-            // The work between two yields, which nobody can interrupt.
-            wait.recv_timeout(PATIENCE).unwrap();
+            // Work between two yields cannot be interrupted.
+            wait.recv_timeout(EVENT_TIMEOUT).unwrap();
             yield_now().await;
-            ran_on.store(true, Ordering::SeqCst);
+            continued.store(true, Ordering::SeqCst);
             Ok::<_, Refused>(())
         }
     };
     let mut all = Box::pin(gather([job]).on(&runtime).all());
     assert!(poll(&mut all).is_pending());
-    inside.recv_timeout(PATIENCE).unwrap();
+    inside.recv_timeout(EVENT_TIMEOUT).unwrap();
     drop(all);
-    assert!(listener.heard().is_empty());
-    go_on.send(()).unwrap();
-    assert_eq!(listener.hear(1), [7]);
-    runtime.end();
-    assert!(!ran_on.load(Ordering::SeqCst));
+    assert!(listener.received().is_empty());
+    resume.send(()).unwrap();
+    assert_eq!(listener.wait_for(1), [7]);
+    runtime.shut_down();
+    assert!(!continued.load(Ordering::SeqCst));
 }
 
-/// A runtime that runs a task where it is woken, there and then.
+/// A runtime that polls a task inside the call that wakes it.
 #[derive(Clone)]
 struct Eager(TestRuntime);
 
@@ -932,27 +932,27 @@ impl Drop for Opener {
 }
 
 #[test]
-fn no_job_goes_on_in_the_place_of_one_that_is_cancelled_with_it() {
+fn cancelling_a_gather_resumes_none_of_its_jobs() {
     for is_dropped in [false, true] {
         let runtime = Eager(TestRuntime::new(0));
-        let (place, until) = (Signal::new(), Signal::new());
-        let begun = Counter::new();
+        let (permit, until) = (Signal::new(), Signal::new());
+        let started = Counter::new();
         let jobs = (0..5).map(|index| {
-            // The place is held by one of them and wanted by all the others.
-            let held = (index == 2).then(|| Opener(place.clone()));
-            let (place, begun) = (place.clone(), begun.clone());
+            // One job holds the permit until it is dropped, and the others wait for it.
+            let held = (index == 2).then(|| Opener(permit.clone()));
+            let (permit, started) = (permit.clone(), started.clone());
             async move {
                 if held.is_none() {
-                    place.passed().await;
+                    permit.wait().await;
                 }
-                begun.add(1);
+                started.add(1);
                 pending::<Result<(), Refused>>().await
             }
         });
-        let gather = gather(jobs).on(&runtime).until(until.passed());
+        let gather = gather(jobs).on(&runtime).until(until.wait());
         let mut settled = Box::pin(gather.settled());
         assert!(poll_until_stalled(&mut settled).is_pending());
-        assert_eq!(begun.get(), 1);
+        assert_eq!(started.get(), 1);
         if is_dropped {
             drop(settled);
         } else {
@@ -960,12 +960,12 @@ fn no_job_goes_on_in_the_place_of_one_that_is_cancelled_with_it() {
             let results = run(settled).results;
             assert!(results.iter().all(Result::is_err));
         }
-        assert_eq!(begun.get(), 1, "a job went on after the end");
+        assert_eq!(started.get(), 1, "a job continued after the end");
     }
 }
 
 #[test]
-fn the_first_failure_of_all_cancels_the_rest() {
+fn all_cancels_the_other_jobs_after_the_first_failure() {
     for panics in [false, true] {
         for spawned in [false, true] {
             let runtime = TestRuntime::new(2);
@@ -973,7 +973,7 @@ fn the_first_failure_of_all_cancels_the_rest() {
             let jobs = (0..9).map(|index| {
                 let notifier = listener.notifier(index);
                 async move {
-                    let _bell = notifier;
+                    let _notifier = notifier;
                     match index {
                         2 if panics => Outcome::Panics.of(index),
                         2 => Outcome::Fails.of(index),
@@ -990,22 +990,22 @@ fn the_first_failure_of_all_cancels_the_rest() {
             let error = error.unwrap_err();
             assert_eq!(error.index(), 2);
             assert_eq!(panics, error.failure().is_none());
-            assert_eq!(listener.hear(5), [0, 1, 2, 3, 4]);
-            runtime.end();
-            assert!(listener.heard().is_empty());
+            assert_eq!(listener.wait_for(5), [0, 1, 2, 3, 4]);
+            runtime.shut_down();
+            assert!(listener.received().is_empty());
         }
     }
 }
 
 #[test]
-fn the_first_success_of_first_cancels_the_rest() {
+fn first_cancels_the_other_jobs_after_the_first_success() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(2);
         let listener = DropListener::new();
         let jobs = (0..4).map(|index| {
             let notifier = listener.notifier(index);
             async move {
-                let _bell = notifier;
+                let _notifier = notifier;
                 match index {
                     0 => Outcome::Fails.of(index),
                     1 => Outcome::Panics.of(index),
@@ -1021,18 +1021,18 @@ fn the_first_success_of_first_cancels_the_rest() {
             run(gather.first())
         };
         assert_eq!(output.unwrap(), 3);
-        assert_eq!(listener.hear(4), [0, 1, 2, 3]);
-        runtime.end();
+        assert_eq!(listener.wait_for(4), [0, 1, 2, 3]);
+        runtime.shut_down();
     }
 }
 
 #[test]
-fn first_gives_every_failure_in_input_order() {
-    let world = World::new(vec![Outcome::Fails, Outcome::Panics, Outcome::Fails]);
-    let mut first = Box::pin(gather(world.jobs()).first());
+fn first_returns_all_failures_in_input_order() {
+    let input = TestInput::new(vec![Outcome::Fails, Outcome::Panics, Outcome::Fails]);
+    let mut first = Box::pin(gather(input.jobs()).first());
     for last in [2, 1, 0] {
         assert!(poll_until_stalled(&mut first).is_pending());
-        world.signals[last].open();
+        input.signals[last].open();
     }
     let error = run(first).unwrap_err();
     assert_eq!(error.never_started, Some(0));
@@ -1040,22 +1040,22 @@ fn first_gives_every_failure_in_input_order() {
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "job 0 failed");
     assert_eq!(source.source().unwrap().to_string(), "job 0 refused");
-    let panicked = Answer::Panicked("job 1 fell over".to_owned());
+    let panicked = JobResult::Panicked("job 1 panics".to_owned());
     assert_eq!(
         failures(error),
         [
-            (0, Answer::Failed(0)),
+            (0, JobResult::Failed(0)),
             (1, panicked),
-            (2, Answer::Failed(2))
+            (2, JobResult::Failed(2))
         ]
     );
 }
 
-// "All have failed" would be a lie about jobs that never ran.
+// "all jobs failed" would be wrong, because no job has run.
 #[test]
-fn the_failure_of_first_at_a_deadline_does_not_say_that_there_was_no_job() {
-    let world = World::new(vec![Outcome::Succeeds; 3]);
-    let error = run(gather(world.jobs()).until(ready(())).first()).unwrap_err();
+fn the_error_of_first_at_a_deadline_does_not_report_an_empty_input() {
+    let input = TestInput::new(vec![Outcome::Succeeds; 3]);
+    let error = run(gather(input.jobs()).until(ready(())).first()).unwrap_err();
     assert!(error.failures.is_empty());
     assert_eq!(error.never_started, Some(3));
     assert_ne!(error.to_string(), "there was no job to succeed");
@@ -1065,7 +1065,7 @@ fn the_failure_of_first_at_a_deadline_does_not_say_that_there_was_no_job() {
 // Edges.
 
 #[test]
-fn an_empty_input_suits_every_ending() {
+fn an_empty_input_completes_at_once() {
     type NoJob = std::future::Ready<Result<usize, Refused>>;
     let none = || std::iter::empty::<NoJob>();
     let runtime = TestRuntime::new(0);
@@ -1085,7 +1085,7 @@ fn an_empty_input_suits_every_ending() {
     empty!(gather(none()));
     empty!(gather(none()).on(&runtime));
     empty!(gather(none()).until(pending::<()>()));
-    // NoJob to do is done in time, whatever the time.
+    // An empty input is complete even if `until` is ready at once.
     empty!(gather(none()).until(ready(())));
 }
 
@@ -1096,7 +1096,7 @@ fn a_limit_of_zero_panics() {
 }
 
 #[test]
-fn the_greatest_limit_is_none() {
+fn the_maximum_limit_runs_all_jobs() {
     let jobs = (0..1000).map(|n| ready(Ok::<_, Refused>(n)));
     let all = run(gather(jobs).limit(usize::MAX).all()).unwrap();
     assert_eq!(all, (0..1000).collect::<Vec<_>>());
@@ -1107,11 +1107,11 @@ fn message(payload: &(dyn Any + Send)) -> &str {
         .downcast_ref::<&'static str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .expect("the payload is text")
+        .expect("the payload is a string")
 }
 
 #[test]
-fn a_panic_is_a_value_and_its_siblings_run_on() {
+fn a_job_that_panics_fails_alone() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(1);
         let jobs = (0..5).map(|n| async move {
@@ -1138,7 +1138,7 @@ fn a_panic_is_a_value_and_its_siblings_run_on() {
             "job 1 panicked: the 2nd job panics: expected"
         );
         let JobErrorKind::Panicked(panic) = error.into_kind() else {
-            panic!("not the kind of a panic");
+            panic!("not a panic");
         };
         assert_eq!(panic.message(), "the 2nd job panics: expected");
         assert_eq!(
@@ -1147,35 +1147,35 @@ fn a_panic_is_a_value_and_its_siblings_run_on() {
         );
         assert_eq!(next().unwrap(), 2);
         let JobErrorKind::Panicked(panic) = next().unwrap_err().into_kind() else {
-            panic!("not the kind of a panic");
+            panic!("not a panic");
         };
         assert_eq!(*panic.into_payload().downcast::<u8>().unwrap(), 99);
         assert_eq!(next().unwrap(), 4);
-        runtime.end();
+        runtime.shut_down();
     }
 }
 
 #[test]
-fn a_panic_of_the_input_goes_through() {
+fn a_panic_of_the_input_is_propagated() {
     let listener = DropListener::new();
     let jobs = (0..3).map(|n| {
         if n == 2 {
-            resume_unwind(Box::new("the input fell over"));
+            resume_unwind(Box::new("the input panics"));
         }
         let notifier = listener.notifier(n);
         async move {
-            let _bell = notifier;
+            let _notifier = notifier;
             pending::<Result<usize, Refused>>().await
         }
     });
     let caught = catch_unwind(AssertUnwindSafe(|| run(gather(jobs).settled())));
     let payload = caught.unwrap_err();
-    assert_eq!(message(&*payload), "the input fell over");
-    assert_eq!(listener.heard(), [0, 1]);
+    assert_eq!(message(&*payload), "the input panics");
+    assert_eq!(listener.received(), [0, 1]);
 }
 
 #[test]
-fn the_end_of_the_runtime_cancels_the_jobs() {
+fn shutting_down_the_runtime_cancels_the_jobs() {
     let runtime = TestRuntime::new(1);
     let jobs = (0..3).map(|n| async move {
         if n == 1 {
@@ -1185,17 +1185,17 @@ fn the_end_of_the_runtime_cancels_the_jobs() {
     });
     let mut settled = Box::pin(gather(jobs).on(&runtime).settled());
     assert!(poll(&mut settled).is_pending());
-    runtime.end();
-    let answers = answers(run(settled));
-    assert_eq!(answers[0], Answer::Cancelled);
-    assert_eq!(answers[2], Answer::Cancelled);
+    runtime.shut_down();
+    let job_results = job_results(run(settled));
+    assert_eq!(job_results[0], JobResult::Cancelled);
+    assert_eq!(job_results[2], JobResult::Cancelled);
 }
 
 // ---------------------------------------------------------------------------------------
 // Where jobs run.
 
 #[test]
-fn jobs_of_a_runtime_progress_while_the_consumer_blocks() {
+fn jobs_on_a_runtime_progress_while_the_consumer_blocks() {
     let runtime = TestRuntime::new(2);
     let done = Counter::new();
     let jobs = (0..20).map(|n| {
@@ -1209,36 +1209,36 @@ fn jobs_of_a_runtime_progress_while_the_consumer_blocks() {
     let mut results = Box::pin(gather(jobs).limit(8).on(&runtime).completed());
     run(async {
         assert!(results.next().await.is_some());
-        // This blocks the consumer's thread: only a runtime can run the other seven.
+        // Blocks the consumer's thread, so only the runtime can run the other seven jobs.
         done.wait_for(8);
         assert!(results.next().await.is_some());
         done.wait_for(9);
     });
-    runtime.end();
+    runtime.shut_down();
 }
 
 #[test]
 fn without_a_runtime_a_consumer_that_blocks_stops_every_job() {
-    let world = World::new(vec![Outcome::Succeeds; 4]);
-    let mut results = world.completed(4, None, &Signal::new());
-    assert!(world.take(&mut results).is_pending());
-    // The consumer blocks until another thread has let every job pass: none of them moves,
-    // as this thread is the only one that could.
+    let input = TestInput::new(vec![Outcome::Succeeds; 4]);
+    let mut results = input.completed(4, None, &Signal::new());
+    assert!(input.take(&mut results).is_pending());
+    // The consumer blocks until another thread has opened every signal. No job progresses,
+    // because only this thread can poll the jobs.
     std::thread::scope(|scope| {
-        scope.spawn(|| world.signals.iter().for_each(Signal::open));
+        scope.spawn(|| input.signals.iter().for_each(Signal::open));
     });
     let finished = || {
-        let finished = world.finished.iter();
+        let finished = input.finished.iter();
         finished.filter(|at| at.load(Ordering::SeqCst)).count()
     };
     assert_eq!(finished(), 0);
-    assert!(world.take(&mut results).is_ready());
+    assert!(input.take(&mut results).is_ready());
     assert_ne!(finished(), 0);
 }
 
 #[test]
-fn without_a_runtime_a_job_that_blocks_stops_its_siblings() {
-    // The first job blocks until the second has run, which it cannot before the first yields.
+fn without_a_runtime_a_job_that_blocks_stops_the_other_jobs() {
+    // The second job cannot run before the first one yields or completes.
     let second_ran = AtomicBool::new(false);
     let seen = Cell::new(None);
     let first = async {
@@ -1255,7 +1255,7 @@ fn without_a_runtime_a_job_that_blocks_stops_its_siblings() {
 }
 
 #[test]
-fn a_job_that_blocks_its_thread_does_not_stop_its_siblings_on_a_runtime() {
+fn on_a_runtime_a_job_that_blocks_does_not_stop_the_other_jobs() {
     let runtime = TestRuntime::new(2);
     let (sender, receiver) = mpsc::channel();
     let mut receiver = Some(receiver);
@@ -1263,14 +1263,14 @@ fn a_job_that_blocks_its_thread_does_not_stop_its_siblings_on_a_runtime() {
         let (sender, receiver) = (sender.clone(), receiver.take());
         async move {
             match receiver {
-                Some(receiver) => receiver.recv_timeout(PATIENCE).unwrap(),
+                Some(receiver) => receiver.recv_timeout(EVENT_TIMEOUT).unwrap(),
                 None => sender.send(()).unwrap(),
             }
             Ok::<_, Refused>(n)
         }
     });
     assert_eq!(run(gather(jobs).on(&runtime).all()).unwrap(), [0, 1]);
-    runtime.end();
+    runtime.shut_down();
 }
 
 #[test]
@@ -1299,7 +1299,7 @@ fn jobs_may_borrow_and_need_not_be_send() {
 }
 
 #[test]
-fn a_gather_of_send_jobs_is_send_itself() {
+fn a_gather_of_send_jobs_is_send() {
     fn is_send<T: Send>(value: T) -> T {
         value
     }
@@ -1317,14 +1317,14 @@ fn a_gather_can_run_on_a_shared_runtime() {
     let shared = runtime.shared();
     let jobs = (0..3).map(|n| async move { Ok::<_, Refused>(n) });
     assert_eq!(run(gather(jobs).on(&shared).all()).unwrap(), [0, 1, 2]);
-    runtime.end();
+    runtime.shut_down();
 }
 
 // ---------------------------------------------------------------------------------------
 // Streams as input.
 
 #[test]
-fn a_stream_that_waits_wakes_the_gather_and_lets_its_jobs_run() {
+fn a_pending_stream_wakes_the_gather_and_does_not_stop_its_jobs() {
     let (sender, jobs) = async_channel::unbounded();
     let polls = Rc::new(Cell::new(0));
     let mut jobs = Box::pin(jobs);
@@ -1338,12 +1338,13 @@ fn a_stream_that_waits_wakes_the_gather_and_lets_its_jobs_run() {
     let mut results = Box::pin(gather_stream(counted).limit(3).completed());
     let (wakes, waker) = Wakes::new();
     let mut cx = Context::from_waker(&waker);
-    // Polls as an executor does: again only after a wake-up.
+    // Like an executor, polls again only after a wake-up.
     let mut drive = || {
         for _ in 0..100 {
             let polled = results.as_mut().poll_next(&mut cx);
             if polled.is_ready() || wakes.take() == 0 {
-                return polled.map(|next| next.map(|(index, result)| Answer::read(index, result)));
+                return polled
+                    .map(|next| next.map(|(index, result)| JobResult::from_result(index, result)));
             }
         }
         panic!("a busy loop");
@@ -1356,7 +1357,7 @@ fn a_stream_that_waits_wakes_the_gather_and_lets_its_jobs_run() {
     let job = |n: usize| {
         let signal = signals[n].clone();
         async move {
-            signal.passed().await;
+            signal.wait().await;
             Ok::<_, Refused>(n)
         }
     };
@@ -1364,23 +1365,23 @@ fn a_stream_that_waits_wakes_the_gather_and_lets_its_jobs_run() {
     sender.try_send(job(0)).ok().unwrap();
     assert_ne!(wakes.take(), 0);
     assert!(drive().is_pending());
-    // So does a job that goes on while the input waits.
+    // A job that progresses while the input waits also wakes it.
     signals[0].open();
     assert_ne!(wakes.take(), 0);
-    assert_eq!(drive(), Poll::Ready(Some(Answer::Output(0))));
+    assert_eq!(drive(), Poll::Ready(Some(JobResult::Output(0))));
     assert!(drive().is_pending());
-    // So does an input after nothing ran at all, and the end of the input.
+    // An input that arrives while no job runs also wakes it, and so does the end of the input.
     sender.try_send(job(1)).ok().unwrap();
     sender.try_send(job(2)).ok().unwrap();
     assert_ne!(wakes.take(), 0);
     assert!(drive().is_pending());
     signals[2].open();
-    assert_eq!(drive(), Poll::Ready(Some(Answer::Output(2))));
+    assert_eq!(drive(), Poll::Ready(Some(JobResult::Output(2))));
     sender.close();
     assert!(drive().is_pending());
     signals[1].open();
     assert_ne!(wakes.take(), 0);
-    assert_eq!(drive(), Poll::Ready(Some(Answer::Output(1))));
+    assert_eq!(drive(), Poll::Ready(Some(JobResult::Output(1))));
     assert_eq!(drive(), Poll::Ready(None));
     assert!(
         polls.get() < 40,
@@ -1392,10 +1393,10 @@ fn a_stream_that_waits_wakes_the_gather_and_lets_its_jobs_run() {
 #[test]
 fn an_input_that_has_ended_is_not_polled_again() {
     let mut left = Some(1);
-    let mut over = false;
+    let mut ended = false;
     let jobs = stream::poll_fn(move |_| {
-        assert!(!over, "polled after its end");
-        over = left.is_none();
+        assert!(!ended, "polled after its end");
+        ended = left.is_none();
         Poll::Ready(left.take().map(|_| ready(Ok::<_, Refused>(1))))
     });
     let mut results = Box::pin(gather_stream(jobs).completed());
@@ -1406,7 +1407,7 @@ fn an_input_that_has_ended_is_not_polled_again() {
 }
 
 #[test]
-fn a_stream_fed_from_another_thread_loses_no_wake_up() {
+fn no_wake_up_is_lost_if_another_thread_sends_the_jobs() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(2);
         let (sender, jobs) = async_channel::bounded(1);
@@ -1427,17 +1428,17 @@ fn a_stream_fed_from_another_thread_loses_no_wake_up() {
         };
         assert_eq!(all.unwrap(), (0..2000).collect::<Vec<_>>());
         feeder.join().unwrap();
-        runtime.end();
+        runtime.shut_down();
     }
 }
 
 #[test]
-fn waiting_for_jobs_is_no_busy_loop() {
+fn waiting_for_jobs_is_not_a_busy_loop() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(0);
-        let world = World::new(vec![Outcome::Succeeds; 10]);
+        let input = TestInput::new(vec![Outcome::Succeeds; 10]);
         let spawned = spawned.then_some(&runtime);
-        let mut results = world.completed(10, spawned, &Signal::new());
+        let mut results = input.completed(10, spawned, &Signal::new());
         let (wakes, waker) = Wakes::new();
         let mut polls = 0;
         loop {
@@ -1454,11 +1455,11 @@ fn waiting_for_jobs_is_no_busy_loop() {
 }
 
 #[test]
-fn finished_job_is_returned_by_the_first_poll_after_its_wake() {
+fn a_finished_job_is_returned_by_the_first_poll_after_its_wake() {
     for limit in [1, 3] {
         let signals: Vec<Signal> = (0..2 * limit).map(|_| Signal::new()).collect();
         let jobs = signals.iter().map(|signal| async {
-            signal.passed().await;
+            signal.wait().await;
             Ok::<(), Refused>(())
         });
         let mut results = gather(jobs).limit(limit).completed();

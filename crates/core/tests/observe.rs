@@ -1,4 +1,4 @@
-//! What observers are told.
+//! Tests of observers and of the statistics of connections.
 
 mod support;
 
@@ -12,12 +12,12 @@ use http::{Method, StatusCode};
 use inflight_core::{
     Body, Connection, Error, ErrorKind, Event, Retry, SessionBuilder, Step, Trace,
 };
-use support::{TestRuntime, answer, answering, builder, client, lock, poll, run};
+use support::{TestRuntime, builder, client, lock, poll, respond, responding, run};
 
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// What a session tells, a line for each event.
-fn watched(builder: SessionBuilder) -> (SessionBuilder, Log) {
+/// Adds an observer to a session, and returns the log of its events with one line for each.
+fn with_log(builder: SessionBuilder) -> (SessionBuilder, Log) {
     let log = Log::default();
     let lines = log.clone();
     let builder = builder.observe(move |event: &Event<'_>| {
@@ -43,21 +43,21 @@ fn lines(log: &Log) -> Vec<String> {
     std::mem::take(&mut *lock(log))
 }
 
-fn with_status(status: StatusCode) -> http::Response<Body> {
+fn response_with_status(status: StatusCode) -> http::Response<Body> {
     let mut response = http::Response::new(Body::empty());
     *response.status_mut() = status;
     response
 }
 
 #[test]
-fn a_request_is_told_from_beginning_to_end() {
-    let (builder, log) = watched(answering(|_| {
-        let pieces = ["abc", "de"].map(Ok::<_, Error>);
-        http::Response::new(Body::from_stream(stream::iter(pieces)))
+fn an_observer_receives_all_events_of_a_request() {
+    let (builder, log) = with_log(responding(|_| {
+        let chunks = ["abc", "de"].map(Ok::<_, Error>);
+        http::Response::new(Body::from_stream(stream::iter(chunks)))
     }));
     let session = builder.build().unwrap();
     run(session.get("http://host/").text()).unwrap();
-    let told = [
+    let expected = [
         "1.0 started",
         "1.1 sending",
         "1.1 connected unknown",
@@ -67,18 +67,18 @@ fn a_request_is_told_from_beginning_to_end() {
         "1.1 chunk 2",
         "1.1 done 5",
     ];
-    assert_eq!(lines(&log), told);
-    // A second request has another number; one without a body is done with its head.
+    assert_eq!(lines(&log), expected);
+    // A second request has the next number.
     run(session.head("http://host/").send()).unwrap();
     assert_eq!(lines(&log)[0], "2.0 started");
 }
 
 #[test]
-fn a_request_can_have_an_observer_of_its_own() {
-    let (builder, log) = watched(answering(|_| http::Response::new(Body::empty())));
+fn a_request_can_have_its_own_observer() {
+    let (builder, log) = with_log(responding(|_| http::Response::new(Body::empty())));
     let session = builder.build().unwrap();
-    let own = Log::default();
-    let seen = own.clone();
+    let request_log = Log::default();
+    let seen = request_log.clone();
     let request = session
         .get("http://host/")
         .observe(move |event: &Event<'_>| {
@@ -86,18 +86,18 @@ fn a_request_can_have_an_observer_of_its_own() {
         });
     run(request.send()).unwrap();
     run(session.get("http://host/").send()).unwrap();
-    // The session's is told of both, with the same numbers.
+    // The observer of the session receives the events of both, with the same numbers.
     let all = lines(&log);
     let of = |request: &str| all.iter().filter(|line| line.starts_with(request)).count();
-    assert_eq!(of("1."), lines(&own).len());
+    assert_eq!(of("1."), lines(&request_log).len());
     assert_eq!(of("1."), of("2."));
 }
 
 #[test]
-fn a_queue_is_told_where_there_is_one() {
+fn queued_is_reported_if_there_is_a_limit() {
     let runtime = TestRuntime::new(0);
     let silent = client(|_| pending());
-    let (builder, log) = watched(builder(silent, &runtime).max_in_flight(1));
+    let (builder, log) = with_log(builder(silent, &runtime).max_in_flight(1));
     let session = builder.build().unwrap();
     let mut first = Box::pin(session.get("http://host/1").send());
     let mut second = Box::pin(session.get("http://host/2").send());
@@ -120,21 +120,21 @@ fn a_queue_is_told_where_there_is_one() {
 }
 
 #[test]
-fn redirects_and_retries_are_told() {
-    let (builder, log) = watched(answering(|request| match request.uri().path() {
+fn redirects_and_retries_are_reported() {
+    let (builder, log) = with_log(responding(|request| match request.uri().path() {
         "/from" => {
-            let mut response = with_status(StatusCode::FOUND);
+            let mut response = response_with_status(StatusCode::FOUND);
             let location = http::HeaderValue::from_static("/to");
             response.headers_mut().insert("location", location);
             response
         }
-        "/to" => with_status(StatusCode::SERVICE_UNAVAILABLE),
-        _ => with_status(StatusCode::OK),
+        "/to" => response_with_status(StatusCode::SERVICE_UNAVAILABLE),
+        _ => response_with_status(StatusCode::OK),
     }));
     let once = Retry::new(1).delays(Duration::ZERO, Duration::ZERO);
     let session = builder.retry(once).build().unwrap();
     run(session.get("http://host/from").send()).unwrap();
-    let told = [
+    let expected = [
         "1.0 started",
         "1.1 sending",
         "1.1 connected unknown",
@@ -152,13 +152,13 @@ fn redirects_and_retries_are_told() {
         "1.3 head 503",
         "1.3 done 0",
     ];
-    assert_eq!(lines(&log), told);
+    assert_eq!(lines(&log), expected);
 }
 
 #[test]
-fn failures_are_told_with_their_kind() {
+fn failures_are_reported_with_their_kind() {
     let failing = client(|_| async { Err(Error::new(ErrorKind::Connect)) });
-    let (failing, log) = watched(builder(failing, &TestRuntime::new(0)));
+    let (failing, log) = with_log(builder(failing, &TestRuntime::new(0)));
     let failing = failing.build().unwrap();
     run(failing.get("http://host/").send()).unwrap_err();
     assert_eq!(lines(&log).last().unwrap(), "1.1 failed connect");
@@ -166,9 +166,9 @@ fn failures_are_told_with_their_kind() {
     run(failing.get("http://host/").send()).unwrap_err();
     assert_eq!(lines(&log), ["2.0 started", "2.0 failed closed"]);
 
-    let (broken, log) = watched(answering(|_| {
-        let pieces = [Ok("abc"), Err(std::io::Error::other("cut"))];
-        http::Response::new(Body::from_stream(stream::iter(pieces)))
+    let (broken, log) = with_log(responding(|_| {
+        let chunks = [Ok("abc"), Err(std::io::Error::other("cut"))];
+        http::Response::new(Body::from_stream(stream::iter(chunks)))
     }));
     let broken = broken.build().unwrap();
     run(broken.get("http://host/").text()).unwrap_err();
@@ -176,9 +176,9 @@ fn failures_are_told_with_their_kind() {
 }
 
 #[test]
-fn what_is_dropped_is_told_to_be_cancelled_once() {
+fn a_dropped_response_is_reported_as_cancelled_once() {
     let endless = || Body::from_stream(stream::repeat("a").map_ok());
-    let (session, log) = watched(answering(move |_| http::Response::new(endless())));
+    let (session, log) = with_log(responding(move |_| http::Response::new(endless())));
     let session = session.build().unwrap();
     let mut response = run(session.get("http://host/").send()).unwrap();
     run(response.chunk()).unwrap();
@@ -187,7 +187,7 @@ fn what_is_dropped_is_told_to_be_cancelled_once() {
         lines(&log)[4..],
         ["1.1 head 200", "1.1 chunk 1", "1.1 cancelled"]
     );
-    // A future that nobody polled is no request.
+    // A future that was never polled reports nothing.
     drop(session.get("http://host/").send());
     assert!(lines(&log).is_empty());
 }
@@ -204,39 +204,39 @@ trait MapOk: stream::Stream<Item = &'static str> + Sized {
 impl<S: stream::Stream<Item = &'static str>> MapOk for S {}
 
 #[test]
-fn uploads_are_told_piece_by_piece() {
+fn uploads_are_reported_for_each_chunk() {
     let reading = || {
         client(|request| async move {
             request.into_body().collect(1 << 20).await?;
-            answer(Body::empty())
+            respond(Body::empty())
         })
     };
     let runtime = TestRuntime::new(0);
-    let (session, log) = watched(builder(reading(), &runtime));
+    let (session, log) = with_log(builder(reading(), &runtime));
     let session = session.build().unwrap();
     run(session.post("http://host/").body("abc").send()).unwrap();
     assert_eq!(lines(&log)[2..4], ["1.1 uploaded 3", "1.1 sent then"]);
 
-    let pieces = stream::iter(["abc", "de"].map(Ok::<_, Error>));
-    let streamed = session.post("http://host/").body(Body::from_stream(pieces));
+    let chunks = stream::iter(["abc", "de"].map(Ok::<_, Error>));
+    let streamed = session.post("http://host/").body(Body::from_stream(chunks));
     run(streamed.send()).unwrap();
-    let told = ["2.1 uploaded 3", "2.1 uploaded 5", "2.1 sent then"];
-    assert_eq!(lines(&log)[2..5], told);
+    let expected = ["2.1 uploaded 3", "2.1 uploaded 5", "2.1 sent then"];
+    assert_eq!(lines(&log)[2..5], expected);
 
-    // No body, no such events; nor is a body made of none.
+    // A request without a body reports no upload.
     run(session.post("http://host/").send()).unwrap();
     assert!(lines(&log)[2].ends_with("connected unknown"));
 }
 
 #[test]
-fn a_client_tells_of_connections() {
-    let telling = client(|request| async move {
+fn a_client_reports_its_connections() {
+    let reporting = client(|request| async move {
         Trace::of(&request).connected();
-        // Only the first word counts.
+        // The second report is ignored.
         Trace::of(&request).connected();
-        answer(Body::empty())
+        respond(Body::empty())
     });
-    let (session, log) = watched(builder(telling, &TestRuntime::new(0)));
+    let (session, log) = with_log(builder(reporting, &TestRuntime::new(0)));
     let session = session.build().unwrap();
     run(session.get("http://host/").send()).unwrap();
     assert_eq!(
@@ -246,18 +246,18 @@ fn a_client_tells_of_connections() {
 }
 
 #[test]
-fn every_observer_is_told_the_same() {
-    let (builder, one) = watched(answering(|_| http::Response::new(Body::empty())));
-    let (builder, other) = watched(builder);
+fn all_observers_receive_the_same_events() {
+    let (builder, one) = with_log(responding(|_| http::Response::new(Body::empty())));
+    let (builder, other) = with_log(builder);
     let session = builder.build().unwrap();
     run(session.get("http://host/").send()).unwrap();
-    let told = lines(&one);
-    assert!(told.len() > 3);
-    assert_eq!(told, lines(&other));
+    let events = lines(&one);
+    assert!(events.len() > 3);
+    assert_eq!(events, lines(&other));
 }
 
 #[test]
-fn an_event_says_what_and_when() {
+fn an_event_has_the_method_the_url_and_the_elapsed_time() {
     let runtime = TestRuntime::new(0);
     let seen: Arc<Mutex<Vec<_>>> = Arc::default();
     let events = seen.clone();
@@ -285,18 +285,18 @@ fn an_event_says_what_and_when() {
 }
 
 #[test]
-fn a_request_that_nobody_observes_carries_nothing() {
+fn a_request_without_observers_has_no_extensions() {
     let bare = client(|request| async move {
         assert!(request.extensions().is_empty());
-        answer(Body::empty())
+        respond(Body::empty())
     });
     let session = builder(bare, &TestRuntime::new(0)).build().unwrap();
     run(session.get("http://host/").send()).unwrap();
 }
 
 #[test]
-fn connections_are_counted_where_the_client_tells() {
-    let counting = |tells: bool| {
+fn connections_are_counted_if_the_client_reports_them() {
+    let counting = |reports: bool| {
         let runtime = TestRuntime::new(0).shared();
         inflight_core::Session::builder(move |options| {
             let connections = options.connections.clone();
@@ -304,10 +304,10 @@ fn connections_are_counted_where_the_client_tells() {
                 connections.opened();
                 connections.reused(&Trace::of(&request));
                 connections.reused(&Trace::of(&request));
-                async { answer(Body::empty()) }
+                async { respond(Body::empty()) }
             });
-            if !tells {
-                let reason = "it does not tell";
+            if !reports {
+                let reason = "it does not report them";
                 counting.capabilities.connection_events = inflight_core::Support::No(reason);
             }
             Ok((counting, runtime))
@@ -315,8 +315,8 @@ fn connections_are_counted_where_the_client_tells() {
         .build()
         .unwrap()
     };
-    for (tells, opened, reused) in [(true, Some(1), Some(2)), (false, None, None)] {
-        let session = counting(tells);
+    for (reports, opened, reused) in [(true, Some(1), Some(2)), (false, None, None)] {
+        let session = counting(reports);
         run(session.get("http://host/").send()).unwrap();
         let stats = session.stats();
         assert_eq!((stats.opened, stats.reused), (opened, reused));

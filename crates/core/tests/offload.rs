@@ -1,4 +1,4 @@
-//! The promises of `Offload` and `Inline`, over a blocking client that does what the test says.
+//! Tests of `Offload` and `Inline`, with a blocking client that calls a function.
 
 mod support;
 
@@ -16,16 +16,17 @@ use inflight_core::{
     Inline, JobErrorKind, Offload, Support, gather,
 };
 use support::{
-    DropListener, DropNotifiers, PATIENCE, Signal, TestRuntime, lock, poll, poll_until_stalled, run,
+    DropListener, DropNotifiers, EVENT_TIMEOUT, Signal, TestRuntime, lock, poll,
+    poll_until_stalled, run,
 };
 
 type Call =
     dyn Fn(Request<BlockingBody>, &Cancel) -> Result<Response<BlockingBody>, Error> + Send + Sync;
 
-/// A blocking client that is a function.
-struct Scripted(Box<Call>);
+/// A blocking client that calls a function for each request.
+struct FunctionClient(Box<Call>);
 
-impl Scripted {
+impl FunctionClient {
     fn new(
         call: impl Fn(Request<BlockingBody>, &Cancel) -> Result<Response<BlockingBody>, Error>
         + Send
@@ -36,7 +37,7 @@ impl Scripted {
     }
 }
 
-impl FetchBlocking for Scripted {
+impl FetchBlocking for FunctionClient {
     fn fetch_blocking(
         &self,
         request: Request<BlockingBody>,
@@ -46,7 +47,7 @@ impl FetchBlocking for Scripted {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::all("scripted 1.0")
+        Capabilities::all("function 1.0")
     }
 }
 
@@ -54,23 +55,23 @@ fn request(body: impl Into<Body>) -> Request<Body> {
     Request::post("http://host/").body(body.into()).unwrap()
 }
 
-fn answer(body: BlockingBody) -> Result<Response<BlockingBody>, Error> {
+fn respond(body: BlockingBody) -> Result<Response<BlockingBody>, Error> {
     Ok(Response::new(body))
 }
 
-/// Blocks until it is cancelled, as a call on a dead connection does, and rings then.
-struct UntilCancelled {
+/// A call that blocks until it is cancelled, and then sends its number to the listener.
+struct BlockedCall {
     cancelled: mpsc::Receiver<()>,
     _hook: CancelGuard,
 }
 
-impl UntilCancelled {
+impl BlockedCall {
     fn new(cancel: &Cancel, notifiers: &DropNotifiers, number: usize) -> Self {
         let (sender, cancelled) = mpsc::channel();
         let notifiers = notifiers.clone();
         let hook = cancel.on_cancel(move || {
-            notifiers.ring(number);
-            // The call may have ended already.
+            notifiers.notify(number);
+            // The call may already have returned.
             let _ = sender.send(());
         });
         Self {
@@ -81,16 +82,16 @@ impl UntilCancelled {
 
     fn wait(&self) -> io::Error {
         self.cancelled
-            .recv_timeout(PATIENCE)
-            .expect("nobody cancels");
+            .recv_timeout(EVENT_TIMEOUT)
+            .expect("not cancelled in time");
         io::ErrorKind::ConnectionAborted.into()
     }
 }
 
-/// Reads what the test sends, piece by piece, and blocks in between.
-struct Pieces(Arc<Mutex<mpsc::Receiver<io::Result<&'static str>>>>);
+/// A reader that blocks until the test sends the next chunk.
+struct ChunkReader(Arc<Mutex<mpsc::Receiver<io::Result<&'static str>>>>);
 
-impl Pieces {
+impl ChunkReader {
     fn new() -> (mpsc::Sender<io::Result<&'static str>>, Self) {
         let (sender, receiver) = mpsc::channel();
         (sender, Self(Arc::new(Mutex::new(receiver))))
@@ -101,16 +102,16 @@ impl Pieces {
     }
 }
 
-impl Read for Pieces {
+impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match lock(&self.0).recv_timeout(PATIENCE) {
-            Ok(piece) => {
-                let piece = piece?.as_bytes();
-                buffer[..piece.len()].copy_from_slice(piece);
-                Ok(piece.len())
+        match lock(&self.0).recv_timeout(EVENT_TIMEOUT) {
+            Ok(chunk) => {
+                let chunk = chunk?.as_bytes();
+                buffer[..chunk.len()].copy_from_slice(chunk);
+                Ok(chunk.len())
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => Ok(0),
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the test sends nothing"),
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no chunk in time"),
         }
     }
 }
@@ -123,12 +124,12 @@ fn chunk(body: &mut Body) -> Option<Bytes> {
 // Heads and bodies.
 
 #[test]
-fn a_body_in_memory_comes_with_its_head() {
+fn a_body_in_memory_is_returned_with_the_head() {
     let runtime = TestRuntime::new(0);
-    let client = Scripted::new(|request, _| {
+    let client = FunctionClient::new(|request, _| {
         assert_eq!(request.body().as_bytes().unwrap(), "question");
         assert_eq!(request.method(), http::Method::POST);
-        answer(Bytes::from("response").into())
+        respond(Bytes::from("response").into())
     });
     let offload = Offload::new(client, runtime.shared());
     let response = run(offload.fetch(request("question"))).unwrap();
@@ -137,32 +138,32 @@ fn a_body_in_memory_comes_with_its_head() {
 }
 
 #[test]
-fn the_call_begins_with_the_first_poll() {
+fn the_call_starts_at_the_first_poll() {
     let runtime = TestRuntime::new(0);
-    let client = Scripted::new(|_, _| answer(Bytes::new().into()));
+    let client = FunctionClient::new(|_, _| respond(Bytes::new().into()));
     let offload = Offload::new(client, runtime.shared());
     drop(offload.fetch(request("")));
     assert_eq!(runtime.blocking_started().get(), 0);
 }
 
 #[test]
-fn the_head_and_each_piece_are_calls_of_their_own_and_a_paused_body_holds_no_thread() {
+fn each_chunk_is_a_separate_call_and_an_unread_body_occupies_no_thread() {
     let runtime = TestRuntime::new(0);
-    let (sender, pieces) = Pieces::new();
+    let (sender, chunks) = ChunkReader::new();
     let client =
-        Scripted::new(move |_, _| answer(BlockingBody::from_reader(pieces.reader(), None)));
+        FunctionClient::new(move |_, _| respond(BlockingBody::from_reader(chunks.reader(), None)));
     let offload = Offload::new(client, runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     let (started, running) = (runtime.blocking_started(), runtime.blocking_running());
     running.wait_for(0);
     assert_eq!(started.get(), 1);
-    for (calls, piece) in [(2, "one"), (3, "two"), (4, "three")] {
+    for (calls, chunk) in [(2, "one"), (3, "two"), (4, "three")] {
         let mut next = Box::pin(body.chunk());
         assert!(poll(&mut next).is_pending());
         assert_eq!(running.get(), 1);
-        sender.send(Ok(piece)).unwrap();
-        assert_eq!(run(next).unwrap().unwrap(), piece);
-        // Nobody reads: no thread is held.
+        sender.send(Ok(chunk)).unwrap();
+        assert_eq!(run(next).unwrap().unwrap(), chunk);
+        // A body that is not being read occupies no thread.
         running.wait_for(0);
         assert_eq!(started.get(), calls);
     }
@@ -171,15 +172,16 @@ fn the_head_and_each_piece_are_calls_of_their_own_and_a_paused_body_holds_no_thr
     running.wait_for(0);
     let calls = started.get();
     assert!(chunk(&mut body).is_none());
-    assert_eq!(started.get(), calls, "the end was read again");
+    assert_eq!(started.get(), calls, "the reader was called after its end");
 }
 
 #[test]
-fn a_piece_comes_at_once_however_short() {
+fn a_short_chunk_is_returned_at_once() {
     let runtime = TestRuntime::new(0);
-    let (sender, pieces) = Pieces::new();
-    let client =
-        Scripted::new(move |_, _| answer(BlockingBody::from_reader(pieces.reader(), Some(4))));
+    let (sender, chunks) = ChunkReader::new();
+    let client = FunctionClient::new(move |_, _| {
+        respond(BlockingBody::from_reader(chunks.reader(), Some(4)))
+    });
     let offload = Offload::new(client, runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     assert_eq!(body.len(), Some(4));
@@ -188,17 +190,17 @@ fn a_piece_comes_at_once_however_short() {
     sender.send(Ok("bcd")).unwrap();
     drop(sender);
     assert_eq!(chunk(&mut body).unwrap(), "bcd");
-    // The last byte is known to be the last.
+    // The length shows that this chunk was the last.
     assert!(http_body::Body::is_end_stream(&body));
     assert!(chunk(&mut body).is_none());
 }
 
 #[test]
-fn a_given_up_piece_is_not_lost() {
+fn a_dropped_chunk_future_loses_no_data() {
     let runtime = TestRuntime::new(0);
-    let (sender, pieces) = Pieces::new();
+    let (sender, chunks) = ChunkReader::new();
     let client =
-        Scripted::new(move |_, _| answer(BlockingBody::from_reader(pieces.reader(), None)));
+        FunctionClient::new(move |_, _| respond(BlockingBody::from_reader(chunks.reader(), None)));
     let offload = Offload::new(client, runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     for _ in 0..3 {
@@ -211,22 +213,22 @@ fn a_given_up_piece_is_not_lost() {
 }
 
 #[test]
-fn a_read_that_was_interrupted_is_tried_again() {
+fn an_interrupted_read_is_retried() {
     let runtime = TestRuntime::new(0);
-    let (sender, pieces) = Pieces::new();
+    let (sender, chunks) = ChunkReader::new();
     sender.send(Err(io::ErrorKind::Interrupted.into())).unwrap();
     sender.send(Ok("after")).unwrap();
     let client =
-        Scripted::new(move |_, _| answer(BlockingBody::from_reader(pieces.reader(), None)));
+        FunctionClient::new(move |_, _| respond(BlockingBody::from_reader(chunks.reader(), None)));
     let offload = Offload::new(client, runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     assert_eq!(chunk(&mut body).unwrap(), "after");
 }
 
 #[test]
-fn errors_of_the_head_and_of_the_body_come_out_as_they_are() {
+fn errors_of_the_head_and_of_the_body_keep_their_kind() {
     let runtime = TestRuntime::new(0);
-    let client = Scripted::new(|_, _| Err(Error::new(ErrorKind::Connect)));
+    let client = FunctionClient::new(|_, _| Err(Error::new(ErrorKind::Connect)));
     let offload = Offload::new(client, runtime.shared());
     let error = run(offload.fetch(request(""))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
@@ -245,11 +247,12 @@ fn errors_of_the_head_and_of_the_body_come_out_as_they_are() {
             ErrorKind::Decode,
         ),
     ] {
-        let (sender, pieces) = Pieces::new();
+        let (sender, chunks) = ChunkReader::new();
         sender.send(Ok("good")).unwrap();
         sender.send(Err(error)).unwrap();
-        let client =
-            Scripted::new(move |_, _| answer(BlockingBody::from_reader(pieces.reader(), None)));
+        let client = FunctionClient::new(move |_, _| {
+            respond(BlockingBody::from_reader(chunks.reader(), None))
+        });
         let offload = Offload::new(client, runtime.shared());
         let mut body = run(offload.fetch(request(""))).unwrap().into_body();
         assert_eq!(chunk(&mut body).unwrap(), "good");
@@ -260,7 +263,7 @@ fn errors_of_the_head_and_of_the_body_come_out_as_they_are() {
 // ---------------------------------------------------------------------------------------
 // Cancelling.
 
-const BEGAN: usize = 1;
+const STARTED: usize = 1;
 const CANCELLED: usize = 2;
 
 #[test]
@@ -268,28 +271,28 @@ fn dropping_the_future_before_the_head_cancels_the_call() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let notifiers = listener.notifiers();
-    let client = Scripted::new(move |_, cancel| {
-        let call = UntilCancelled::new(cancel, &notifiers, CANCELLED);
-        notifiers.ring(BEGAN);
+    let client = FunctionClient::new(move |_, cancel| {
+        let call = BlockedCall::new(cancel, &notifiers, CANCELLED);
+        notifiers.notify(STARTED);
         Err(Error::from_read(call.wait()))
     });
     let offload = Offload::new(client, runtime.shared());
     let mut head = Box::pin(offload.fetch(request("")));
     assert!(poll(&mut head).is_pending());
-    assert_eq!(listener.hear(1), [BEGAN]);
+    assert_eq!(listener.wait_for(1), [STARTED]);
     drop(head);
-    assert_eq!(listener.hear(1), [CANCELLED]);
+    assert_eq!(listener.wait_for(1), [CANCELLED]);
     runtime.blocking_running().wait_for(0);
 }
 
 #[test]
-fn a_call_that_waited_for_the_pool_is_not_made_when_nobody_wants_it_any_more() {
+fn a_call_that_waits_for_the_pool_is_skipped_if_its_future_is_dropped() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let notifiers = listener.notifiers();
-    let client = Scripted::new(move |_, _| {
-        notifiers.ring(BEGAN);
-        answer(Bytes::new().into())
+    let client = FunctionClient::new(move |_, _| {
+        notifiers.notify(STARTED);
+        respond(Bytes::new().into())
     });
     let offload = Offload::new(client, runtime.shared());
     runtime.hold_blocking();
@@ -298,25 +301,25 @@ fn a_call_that_waited_for_the_pool_is_not_made_when_nobody_wants_it_any_more() {
     drop(head);
     runtime.release_blocking();
     runtime.blocking_running().wait_for(0);
-    assert!(listener.heard().is_empty());
+    assert!(listener.received().is_empty());
 }
 
 /// A body whose reads block until they are cancelled.
-struct DeadBody(UntilCancelled, DropNotifiers);
+struct BlockedBody(BlockedCall, DropNotifiers);
 
-impl Read for DeadBody {
+impl Read for BlockedBody {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        self.1.ring(BEGAN);
+        self.1.notify(STARTED);
         Err(self.0.wait())
     }
 }
 
-fn dead_body(listener: &DropListener) -> Scripted {
+fn blocked_body(listener: &DropListener) -> FunctionClient {
     let notifiers = listener.notifiers();
-    Scripted::new(move |_, cancel| {
-        let call = UntilCancelled::new(cancel, &notifiers, CANCELLED);
-        let body = DeadBody(call, notifiers.clone());
-        answer(BlockingBody::from_reader(body, None))
+    FunctionClient::new(move |_, cancel| {
+        let call = BlockedCall::new(cancel, &notifiers, CANCELLED);
+        let body = BlockedBody(call, notifiers.clone());
+        respond(BlockingBody::from_reader(body, None))
     })
 }
 
@@ -324,25 +327,25 @@ fn dead_body(listener: &DropListener) -> Scripted {
 fn dropping_the_body_during_a_read_cancels_it() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
-    let offload = Offload::new(dead_body(&listener), runtime.shared());
+    let offload = Offload::new(blocked_body(&listener), runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     assert!(poll(&mut Box::pin(body.chunk())).is_pending());
-    assert_eq!(listener.hear(1), [BEGAN]);
+    assert_eq!(listener.wait_for(1), [STARTED]);
     drop(body);
-    assert_eq!(listener.hear(1), [CANCELLED]);
+    assert_eq!(listener.wait_for(1), [CANCELLED]);
     runtime.blocking_running().wait_for(0);
 }
 
 #[test]
-fn a_body_in_use_is_not_cancelled() {
+fn a_body_that_is_read_to_its_end_is_not_cancelled() {
     let runtime = TestRuntime::new(0);
-    let (sender, pieces) = Pieces::new();
+    let (sender, chunks) = ChunkReader::new();
     let seen: Arc<Mutex<Option<Cancel>>> = Arc::default();
     let client = {
         let seen = seen.clone();
-        Scripted::new(move |_, cancel| {
+        FunctionClient::new(move |_, cancel| {
             *lock(&seen) = Some(cancel.clone());
-            answer(BlockingBody::from_reader(pieces.reader(), None))
+            respond(BlockingBody::from_reader(chunks.reader(), None))
         })
     };
     let offload = Offload::new(client, runtime.shared());
@@ -355,21 +358,21 @@ fn a_body_in_use_is_not_cancelled() {
     drop(sender);
     assert!(chunk(&mut body).is_none());
     drop(body);
-    // An exchange that came to its end leaves a connection that others may use.
+    // The exchange is complete, so its connection can be reused.
     assert!(!cancelled());
 }
 
 #[test]
-fn a_body_dropped_before_its_end_is_cancelled_although_nobody_reads() {
+fn dropping_a_body_between_reads_cancels_it() {
     let runtime = TestRuntime::new(0);
-    let (sender, pieces) = Pieces::new();
+    let (sender, chunks) = ChunkReader::new();
     sender.send(Ok("a")).unwrap();
     let seen: Arc<Mutex<Option<Cancel>>> = Arc::default();
     let client = {
         let seen = seen.clone();
-        Scripted::new(move |_, cancel| {
+        FunctionClient::new(move |_, cancel| {
             *lock(&seen) = Some(cancel.clone());
-            answer(BlockingBody::from_reader(pieces.reader(), None))
+            respond(BlockingBody::from_reader(chunks.reader(), None))
         })
     };
     let offload = Offload::new(client, runtime.shared());
@@ -381,14 +384,14 @@ fn a_body_dropped_before_its_end_is_cancelled_although_nobody_reads() {
 }
 
 #[test]
-fn the_end_of_the_runtime_is_an_error() {
+fn shutting_down_the_runtime_is_an_error() {
     let runtime = TestRuntime::new(0);
-    let client = Scripted::new(|_, _| answer(Bytes::new().into()));
+    let client = FunctionClient::new(|_, _| respond(Bytes::new().into()));
     let offload = Offload::new(client, runtime.shared());
     runtime.hold_blocking();
     let mut head = Box::pin(offload.fetch(request("")));
     assert!(poll(&mut head).is_pending());
-    runtime.end();
+    runtime.shut_down();
     let error = run(head).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
@@ -397,10 +400,10 @@ fn the_end_of_the_runtime_is_an_error() {
 // Panics.
 
 #[test]
-fn a_panic_of_the_call_arrives_in_the_job() {
+fn a_panic_of_the_call_is_propagated_to_the_job() {
     let runtime = TestRuntime::new(0);
     let offload = Offload::new(
-        Scripted::new(|_, _| resume_unwind(Box::new("the client fell over"))),
+        FunctionClient::new(|_, _| resume_unwind(Box::new("the client panics"))),
         runtime.shared(),
     );
     let jobs = (0..2).map(|_| offload.fetch(request("")));
@@ -408,23 +411,23 @@ fn a_panic_of_the_call_arrives_in_the_job() {
     assert_eq!(settled.results.len(), 2);
     for result in settled.results {
         let JobErrorKind::Panicked(panic) = result.unwrap_err().into_kind() else {
-            panic!("not the kind of a panic");
+            panic!("not a panic");
         };
-        assert_eq!(panic.message(), "the client fell over");
+        assert_eq!(panic.message(), "the client panics");
     }
 }
 
 #[test]
-fn a_panic_of_a_read_arrives_in_the_job() {
-    struct Falls;
-    impl Read for Falls {
+fn a_panic_of_a_read_is_propagated_to_the_job() {
+    struct PanickingReader;
+    impl Read for PanickingReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            resume_unwind(Box::new("the reader fell over"))
+            resume_unwind(Box::new("the reader panics"))
         }
     }
     let runtime = TestRuntime::new(0);
     let offload = Offload::new(
-        Scripted::new(|_, _| answer(BlockingBody::from_reader(Falls, None))),
+        FunctionClient::new(|_, _| respond(BlockingBody::from_reader(PanickingReader, None))),
         runtime.shared(),
     );
     let job = async {
@@ -437,148 +440,154 @@ fn a_panic_of_a_read_arrives_in_the_job() {
     };
     let error = run(gather([job]).all()).unwrap_err();
     let JobErrorKind::Panicked(panic) = error.into_kind() else {
-        panic!("not the kind of a panic");
+        panic!("not a panic");
     };
-    assert_eq!(panic.message(), "the reader fell over");
+    assert_eq!(panic.message(), "the reader panics");
 }
 
 // ---------------------------------------------------------------------------------------
 // Uploads.
 
-/// What one read of an upload gave.
-type Got = Result<Vec<u8>, io::ErrorKind>;
+/// The result of one read of an upload.
+type ReadResult = Result<Vec<u8>, io::ErrorKind>;
 
-/// A client that reads its upload a step at a time, each when the test says so, and tells
-/// what it got.
-fn stepping() -> (Scripted, mpsc::Sender<()>, mpsc::Receiver<Got>) {
+/// Returns a client that reads once from its upload for each step that the test sends, and the
+/// results of its reads.
+fn stepping() -> (FunctionClient, mpsc::Sender<()>, mpsc::Receiver<ReadResult>) {
     let (step, steps) = mpsc::channel();
-    let (got, gets) = mpsc::channel();
-    let ends = Mutex::new((steps, got));
-    let client = Scripted::new(move |mut request, _| {
+    let (result, results) = mpsc::channel();
+    let ends = Mutex::new((steps, result));
+    let client = FunctionClient::new(move |mut request, _| {
         let ends = lock(&ends);
         let mut buffer = [0; 64];
-        while ends.0.recv_timeout(PATIENCE).is_ok() {
+        while ends.0.recv_timeout(EVENT_TIMEOUT).is_ok() {
             match request.body_mut().read(&mut buffer) {
                 Ok(n) => {
                     ends.1.send(Ok(buffer[..n].to_vec())).unwrap();
                     if n == 0 {
-                        return answer(Bytes::from("thanks").into());
+                        return respond(Bytes::from("thanks").into());
                     }
                 }
                 Err(error) => {
-                    // The test may have heard enough.
+                    // The test may have dropped the receiver.
                     let _ = ends.1.send(Err(error.kind()));
                     return Err(Error::from_read(error));
                 }
             }
         }
-        Err(Error::new(ErrorKind::Io).with_context("the test says nothing"))
+        Err(Error::new(ErrorKind::Io).with_context("no step in time"))
     });
-    (client, step, gets)
+    (client, step, results)
 }
 
 #[test]
-fn an_upload_arrives_piece_by_piece_under_back_pressure() {
+fn an_upload_is_produced_as_it_is_read() {
     let runtime = TestRuntime::new(0);
-    let (client, step, gets) = stepping();
+    let (client, step, results) = stepping();
     let produced = Arc::new(AtomicUsize::new(0));
     let counter = produced.clone();
-    let pieces = stream::iter(0..50u8).map(move |n| {
+    let chunks = stream::iter(0..50u8).map(move |n| {
         counter.fetch_add(1, Ordering::SeqCst);
         Ok::<_, Error>(vec![n])
     });
     let offload = Offload::new(client, runtime.shared());
-    let mut head = Box::pin(offload.fetch(request(Body::from_stream(pieces))));
-    // How far ahead of the reader the producer may be: one piece under way, one in each hand.
+    let mut head = Box::pin(offload.fetch(request(Body::from_stream(chunks))));
+    // The producer may be three chunks ahead: one in the channel and one at each end.
     const AHEAD: usize = 3;
     for n in 0..50u8 {
         assert!(poll_until_stalled(&mut head).is_pending());
         let ahead = produced.load(Ordering::SeqCst) - usize::from(n);
-        assert!(ahead <= AHEAD, "{ahead} pieces ahead of the reader");
+        assert!(ahead <= AHEAD, "{ahead} chunks ahead of the reader");
         step.send(()).unwrap();
-        assert_eq!(gets.recv_timeout(PATIENCE).unwrap(), Ok(vec![n]));
+        assert_eq!(results.recv_timeout(EVENT_TIMEOUT).unwrap(), Ok(vec![n]));
     }
     step.send(()).unwrap();
     let response = run(head).unwrap();
-    assert_eq!(gets.recv_timeout(PATIENCE).unwrap(), Ok(vec![]));
+    assert_eq!(results.recv_timeout(EVENT_TIMEOUT).unwrap(), Ok(vec![]));
     assert_eq!(response.body().as_bytes().unwrap(), "thanks");
     runtime.blocking_running().wait_for(0);
     assert_eq!(runtime.blocking_started().get(), 1);
 }
 
 #[test]
-fn empty_pieces_of_an_upload_are_no_end() {
+fn empty_chunks_do_not_end_an_upload() {
     let runtime = TestRuntime::new(0);
-    let client = Scripted::new(|mut request, _| {
+    let client = FunctionClient::new(|mut request, _| {
         let mut all = Vec::new();
         request.body_mut().read_to_end(&mut all).unwrap();
-        answer(Bytes::from(all).into())
+        respond(Bytes::from(all).into())
     });
     let offload = Offload::new(client, runtime.shared());
-    let pieces = stream::iter(["", "a", "", "", "b", ""]).map(Ok::<_, Error>);
-    let response = run(offload.fetch(request(Body::from_stream(pieces)))).unwrap();
+    let chunks = stream::iter(["", "a", "", "", "b", ""]).map(Ok::<_, Error>);
+    let response = run(offload.fetch(request(Body::from_stream(chunks)))).unwrap();
     assert_eq!(response.body().as_bytes().unwrap(), "ab");
 }
 
 #[test]
-fn an_upload_whose_stream_fails_is_an_error_for_the_reader_and_for_the_call() {
+fn an_error_of_the_upload_stream_fails_the_read_and_the_call() {
     let runtime = TestRuntime::new(0);
-    let (client, step, gets) = stepping();
-    let pieces = stream::iter([Ok("a"), Err("the disk is gone"), Ok("b")]);
+    let (client, step, results) = stepping();
+    let chunks = stream::iter([Ok("a"), Err("the disk failed"), Ok("b")]);
     let offload = Offload::new(client, runtime.shared());
     for _ in 0..3 {
         step.send(()).unwrap();
     }
-    let error = run(offload.fetch(request(Body::from_stream(pieces)))).unwrap_err();
-    assert_eq!(gets.recv_timeout(PATIENCE).unwrap(), Ok(b"a".to_vec()));
-    assert!(gets.recv_timeout(PATIENCE).unwrap().is_err());
+    let error = run(offload.fetch(request(Body::from_stream(chunks)))).unwrap_err();
+    assert_eq!(
+        results.recv_timeout(EVENT_TIMEOUT).unwrap(),
+        Ok(b"a".to_vec())
+    );
+    assert!(results.recv_timeout(EVENT_TIMEOUT).unwrap().is_err());
     assert_eq!(error.kind(), ErrorKind::Io);
     let cause = std::error::Error::source(&error).unwrap();
-    assert_eq!(cause.to_string(), "the disk is gone");
+    assert_eq!(cause.to_string(), "the disk failed");
 }
 
 #[test]
-fn an_upload_that_is_dropped_half_way_has_no_end() {
+fn a_dropped_upload_does_not_look_complete() {
     let runtime = TestRuntime::new(0);
-    let (client, step, gets) = stepping();
+    let (client, step, results) = stepping();
     let signal = Signal::new();
-    let rest = stream::once_future(signal.passed()).map(|()| Ok::<_, Error>("never"));
-    let pieces = stream::iter([Ok("a")]).chain(rest);
+    let rest = stream::once_future(signal.wait()).map(|()| Ok::<_, Error>("never"));
+    let chunks = stream::iter([Ok("a")]).chain(rest);
     let offload = Offload::new(client, runtime.shared());
-    let mut head = Box::pin(offload.fetch(request(Body::from_stream(pieces))));
+    let mut head = Box::pin(offload.fetch(request(Body::from_stream(chunks))));
     assert!(poll_until_stalled(&mut head).is_pending());
     step.send(()).unwrap();
-    assert_eq!(gets.recv_timeout(PATIENCE).unwrap(), Ok(b"a".to_vec()));
-    // The reader waits in the midst of a read now, or is about to.
+    assert_eq!(
+        results.recv_timeout(EVENT_TIMEOUT).unwrap(),
+        Ok(b"a".to_vec())
+    );
+    // The client waits in a read now, or is about to.
     step.send(()).unwrap();
     assert!(poll_until_stalled(&mut head).is_pending());
     drop(head);
-    let last = gets.recv_timeout(PATIENCE).unwrap();
-    assert!(last.is_err(), "half an upload ended as if it were whole");
+    let last = results.recv_timeout(EVENT_TIMEOUT).unwrap();
+    assert!(last.is_err(), "a partial upload looked complete");
     runtime.blocking_running().wait_for(0);
 }
 
 #[test]
-fn a_head_that_comes_before_the_upload_ended_is_the_answer() {
+fn a_head_before_the_end_of_the_upload_is_returned() {
     let runtime = TestRuntime::new(0);
-    let client = Scripted::new(|_, _| answer(Bytes::from("enough").into()));
+    let client = FunctionClient::new(|_, _| respond(Bytes::from("enough").into()));
     let offload = Offload::new(client, runtime.shared());
-    let pieces = stream::pending::<Result<&str, Error>>();
-    let response = run(offload.fetch(request(Body::from_stream(pieces)))).unwrap();
+    let chunks = stream::pending::<Result<&str, Error>>();
+    let response = run(offload.fetch(request(Body::from_stream(chunks)))).unwrap();
     assert_eq!(response.body().as_bytes().unwrap(), "enough");
 }
 
 // ---------------------------------------------------------------------------------------
-// What they say of themselves.
+// Capabilities.
 
 #[test]
-fn the_pool_is_a_ceiling_that_is_declared() {
-    let client = || Scripted::new(|_, _| answer(Bytes::new().into()));
+fn the_size_of_the_pool_is_declared_as_a_ceiling() {
+    let client = || FunctionClient::new(|_, _| respond(Bytes::new().into()));
     let free = Offload::new(client(), TestRuntime::new(0).shared());
     assert!(free.capabilities().ceilings.is_empty());
     let narrow = TestRuntime::with_ceiling(0, Some(7));
     let capabilities = Offload::new(client(), narrow.shared()).capabilities();
-    assert_eq!(capabilities.library, "scripted 1.0");
+    assert_eq!(capabilities.library, "function 1.0");
     assert_eq!(capabilities.ceilings.len(), 1);
     assert_eq!(capabilities.ceilings[0].at_most, 7);
 }
@@ -587,29 +596,29 @@ fn the_pool_is_a_ceiling_that_is_declared() {
 // Inline.
 
 #[test]
-fn inline_works_with_what_is_in_memory() {
+fn inline_accepts_bodies_in_memory() {
     let caller = std::thread::current().id();
-    let client = Scripted::new(move |mut request, _| {
+    let client = FunctionClient::new(move |mut request, _| {
         assert_eq!(std::thread::current().id(), caller, "inside poll");
         let mut all = Vec::new();
         request.body_mut().read_to_end(&mut all).unwrap();
-        answer(BlockingBody::from_reader(io::Cursor::new(all), None))
+        respond(BlockingBody::from_reader(io::Cursor::new(all), None))
     });
     let inline = Inline::new(client);
     let mut head = Box::pin(inline.fetch(request("echo")));
     let Poll::Ready(response) = poll(&mut head) else {
-        panic!("a call inside poll is over when poll is");
+        panic!("the call did not return within poll");
     };
     let body = response.unwrap().into_body();
     assert_eq!(run(body.collect(10)).unwrap(), "echo");
 }
 
 #[test]
-fn inline_takes_what_is_watched_on_its_way() {
-    let client = Scripted::new(|mut request, _| {
+fn inline_accepts_bodies_with_a_progress_callback() {
+    let client = FunctionClient::new(|mut request, _| {
         let mut all = Vec::new();
         request.body_mut().read_to_end(&mut all).unwrap();
-        answer(BlockingBody::from_reader(io::Cursor::new(all), None))
+        respond(BlockingBody::from_reader(io::Cursor::new(all), None))
     });
     let body = Body::from("echo").on_progress(|_| {});
     let response = run(Inline::new(client).fetch(request(body))).unwrap();
@@ -617,10 +626,10 @@ fn inline_takes_what_is_watched_on_its_way() {
 }
 
 #[test]
-fn inline_does_not_take_streams_and_says_so() {
-    let inline = Inline::new(Scripted::new(|_, _| panic!("the client is not asked")));
-    let pieces = stream::iter([Ok::<_, Error>("a")]);
-    let error = run(inline.fetch(request(Body::from_stream(pieces)))).unwrap_err();
+fn inline_rejects_streams_and_declares_the_limitation() {
+    let inline = Inline::new(FunctionClient::new(|_, _| panic!("the client was called")));
+    let chunks = stream::iter([Ok::<_, Error>("a")]);
+    let error = run(inline.fetch(request(Body::from_stream(chunks)))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let capabilities = inline.capabilities();
     assert!(matches!(capabilities.streaming_upload, Support::No(_)));
@@ -628,14 +637,14 @@ fn inline_does_not_take_streams_and_says_so() {
 }
 
 #[test]
-fn both_are_clients_that_may_move_between_threads() {
+fn offload_and_inline_are_clients_with_send_futures() {
     fn client<T: Fetch>() {}
     fn future<T: Send>(_: T) {}
-    client::<Offload<Scripted>>();
-    client::<Inline<Scripted>>();
+    client::<Offload<FunctionClient>>();
+    client::<Inline<FunctionClient>>();
     let runtime = TestRuntime::new(0);
     let offload = Offload::new(
-        Scripted::new(|_, _| answer(Bytes::new().into())),
+        FunctionClient::new(|_, _| respond(Bytes::new().into())),
         runtime.shared(),
     );
     future(offload.fetch(request("")));

@@ -1,4 +1,5 @@
-//! The session's policy, over a client that is a function and a clock that stands still.
+//! Tests of redirects, retries, timeouts, limits and closing. The client is a function, and the
+//! test controls the clock.
 
 mod support;
 
@@ -18,46 +19,47 @@ use inflight_core::{
     Response, Retry, Session, SessionBuilder,
 };
 use support::{
-    InMemory, Signal, TestRuntime, answer, builder, client, lock, poll, poll_until_stalled, run,
+    InMemory, Signal, TestRuntime, builder, client, lock, poll, poll_until_stalled, respond, run,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A request as the client got it.
-struct Sent {
+/// A request as the client received it.
+struct ReceivedRequest {
     method: Method,
     uri: String,
     headers: http::HeaderMap,
     body: Option<Bytes>,
 }
 
-impl Sent {
+impl ReceivedRequest {
     fn has(&self, name: impl http::header::AsHeaderName) -> bool {
         self.headers.contains_key(name)
     }
 }
 
-/// A server in memory: answers the n-th request by `script`, and keeps what it was asked.
-fn server<F>(script: F) -> (InMemory, Arc<Mutex<Vec<Sent>>>)
+/// Returns a client that calls `respond_to` with the number and the URI of each request, and the
+/// requests that it received.
+fn server<F>(respond_to: F) -> (InMemory, Arc<Mutex<Vec<ReceivedRequest>>>)
 where
     F: Fn(usize, &str) -> Result<http::Response<Body>, Error> + Send + Sync + 'static,
 {
-    let log: Arc<Mutex<Vec<Sent>>> = Arc::default();
-    let keep = log.clone();
+    let log: Arc<Mutex<Vec<ReceivedRequest>>> = Arc::default();
+    let record = log.clone();
     let client = client(move |mut request: Request<Body>| {
-        let mut log = lock(&keep);
+        let mut log = lock(&record);
         let uri = request.uri().to_string();
-        let answer = script(log.len(), &uri);
-        log.push(Sent {
+        let response = respond_to(log.len(), &uri);
+        log.push(ReceivedRequest {
             method: request.method().clone(),
             uri,
             headers: request.headers().clone(),
             body: request.body().as_bytes().cloned(),
         });
         async move {
-            // As a server does, and a body that was begun is gone.
+            // Reads the body as a server does. A stream cannot be resent after this.
             let _ = request.body_mut().chunk().await;
-            answer
+            response
         }
     });
     (client, log)
@@ -77,11 +79,14 @@ fn status(status: u16) -> Result<http::Response<Body>, Error> {
     Ok(response)
 }
 
-/// Follows `locations` one by one, with 302 or another status, and then answers.
-fn path(code: u16, locations: &'static [&'static str]) -> (InMemory, Arc<Mutex<Vec<Sent>>>) {
+/// Returns a client that redirects to each of the `locations` in turn and then responds with 200.
+fn redirecting(
+    code: u16,
+    locations: &'static [&'static str],
+) -> (InMemory, Arc<Mutex<Vec<ReceivedRequest>>>) {
     server(move |n, _| match locations.get(n) {
         Some(location) => redirect(code, location),
-        None => answer("there"),
+        None => respond("there"),
     })
 }
 
@@ -101,14 +106,14 @@ fn send(
 
 #[test]
 fn a_redirect_is_followed_and_is_in_the_history() {
-    let (client, log) = path(302, &["/two", "http://other/three?q"]);
+    let (client, log) = redirecting(302, &["/two", "http://other/three?q"]);
     let response = send(client, |b| b, |s| s.get("http://host/one")).unwrap();
     assert_eq!(response.url().unwrap().as_str(), "http://other/three?q");
     assert_eq!(response.attempts(), 3);
     let history: Vec<_> = response
         .history()
         .iter()
-        .map(|hop| (hop.url().unwrap().as_str(), hop.status().as_u16()))
+        .map(|entry| (entry.url().unwrap().as_str(), entry.status().as_u16()))
         .collect();
     assert_eq!(
         history,
@@ -123,7 +128,7 @@ fn a_redirect_is_followed_and_is_in_the_history() {
 }
 
 #[test]
-fn methods_and_bodies_go_on_as_the_status_says() {
+fn the_status_of_a_redirect_determines_the_next_method_and_body() {
     let rows = [
         (301, Method::GET, Method::GET, false),
         (301, Method::POST, Method::GET, false),
@@ -139,7 +144,7 @@ fn methods_and_bodies_go_on_as_the_status_says() {
         (308, Method::PUT, Method::PUT, true),
     ];
     for (code, method, expected, with_body) in rows {
-        let (client, log) = path(code, &["/next"]);
+        let (client, log) = redirecting(code, &["/next"]);
         let body = matches!(method, Method::POST | Method::PUT);
         let request = |session: &Session| {
             let request = session.request(method.clone(), "http://host/");
@@ -159,7 +164,7 @@ fn methods_and_bodies_go_on_as_the_status_says() {
 }
 
 #[test]
-fn other_statuses_and_redirects_to_nowhere_are_answers() {
+fn other_statuses_and_redirects_without_location_are_returned() {
     for code in [300, 304, 305, 306, 399] {
         let (client, log) = server(move |_, _| redirect(code, "/next"));
         let response = send(client, |b| b, |s| s.get("http://host/")).unwrap();
@@ -176,22 +181,22 @@ fn other_statuses_and_redirects_to_nowhere_are_answers() {
 }
 
 #[test]
-fn a_stream_cannot_follow() {
+fn a_redirect_that_needs_a_stream_again_is_refused() {
     let stream = || Body::from_stream(stream::iter([Ok::<_, Error>("content")]));
-    let (client, log) = path(307, &["/next"]);
+    let (client, log) = redirecting(307, &["/next"]);
     let error = send(client, |b| b, |s| s.put("http://host/").body(stream())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RedirectRefused);
     assert_eq!(error.url(), Some("http://host/"));
     assert_eq!(error.attempts(), 1);
     assert_eq!(lock(&log).len(), 1);
-    // Where the body is not asked for again, it is not missed.
-    let (client, log) = path(303, &["/next"]);
+    // A redirect that changes the method to GET does not need the body.
+    let (client, log) = redirecting(303, &["/next"]);
     send(client, |b| b, |s| s.put("http://host/").body(stream())).unwrap();
     assert_eq!(lock(&log).len(), 2);
 }
 
 #[test]
-fn redirects_end() {
+fn the_number_of_redirects_is_limited() {
     let endless = || server(|n, _| redirect(302, &format!("/{n}")));
     let (client, log) = endless();
     let error = send(client, |b| b, |s| s.get("http://host/")).unwrap_err();
@@ -208,22 +213,22 @@ fn redirects_end() {
 }
 
 #[test]
-fn credentials_stay_on_their_site() {
+fn credentials_are_not_sent_to_another_origin() {
     let key = HeaderName::from_static("x-key");
-    let elsewhere = [
+    let other_origins = [
         "http://other/",
         "http://host:81/",
         "https://host/",
         "http://sub.host/",
     ];
-    for location in elsewhere {
-        let back = Arc::new(location);
+    for location in other_origins {
+        let location = Arc::new(location);
         let (client, log) = server(move |n, _| match n {
             0 => redirect(302, "/here"),
-            1 => redirect(302, &back),
-            // And home again: what stayed behind stays behind.
+            1 => redirect(302, &location),
+            // The request returns to the first origin, still without credentials.
             2 => redirect(302, "http://host/home"),
-            _ => answer("there"),
+            _ => respond("there"),
         });
         let build = |b: SessionBuilder| {
             b.allow_https_to_http(true)
@@ -243,7 +248,7 @@ fn credentials_stay_on_their_site() {
         let log = lock(&log);
         assert_eq!(log.len(), 4);
         for (n, sent) in log.iter().enumerate() {
-            let at_home = n < 2;
+            let same_origin = n < 2;
             for name in [
                 "authorization",
                 "cookie",
@@ -251,7 +256,7 @@ fn credentials_stay_on_their_site() {
                 "proxy-authorization",
                 "x-key",
             ] {
-                assert_eq!(sent.has(name), at_home, "{name} at {}", sent.uri);
+                assert_eq!(sent.has(name), same_origin, "{name} at {}", sent.uri);
             }
             assert!(sent.has("accept") && sent.has("x-open"));
         }
@@ -259,22 +264,22 @@ fn credentials_stay_on_their_site() {
 }
 
 #[test]
-fn credentials_of_the_url_go_on_within_the_site_and_no_further() {
-    let (client, log) = path(302, &["/here", "http://other/", "http://host/"]);
+fn credentials_of_the_url_are_sent_only_to_the_same_origin() {
+    let (client, log) = redirecting(302, &["/here", "http://other/", "http://host/"]);
     send(client, |b| b, |s| s.get("http://me:secret@host/")).unwrap();
     let sent: Vec<_> = lock(&log)
         .iter()
         .map(|sent| sent.has(AUTHORIZATION))
         .collect();
     assert_eq!(sent, [true, true, false, false]);
-    // The same site, written another way.
-    let (client, log) = path(302, &["http://HOST:80/here"]);
+    // The same origin, written differently.
+    let (client, log) = redirecting(302, &["http://HOST:80/here"]);
     send(client, |b| b, |s| s.get("http://me:secret@host/")).unwrap();
     assert!(lock(&log)[1].has(AUTHORIZATION));
 }
 
 #[test]
-fn downgrades_and_other_schemes_are_refused() {
+fn redirects_to_http_and_to_other_schemes_are_refused() {
     for location in [
         "http://host/",
         "ftp://host/",
@@ -287,7 +292,7 @@ fn downgrades_and_other_schemes_are_refused() {
         assert_eq!(error.url(), Some("https://host/"));
         assert_eq!(lock(&log).len(), 1);
     }
-    let (client, _) = path(302, &["http://host/"]);
+    let (client, _) = redirecting(302, &["http://host/"]);
     send(
         client,
         |b| b.allow_https_to_http(true),
@@ -297,14 +302,14 @@ fn downgrades_and_other_schemes_are_refused() {
 }
 
 #[test]
-fn a_fragment_goes_on_unless_the_location_has_one() {
+fn a_redirect_keeps_the_fragment_unless_the_location_has_one() {
     for (location, url) in [
         ("/next", "http://host/next#part"),
         ("/next#other", "http://host/next#other"),
     ] {
         let (client, log) = server(move |n, _| match n {
             0 => redirect(302, location),
-            _ => answer("there"),
+            _ => respond("there"),
         });
         let response = send(client, |b| b, |s| s.get("http://host/#part")).unwrap();
         assert_eq!(response.url().unwrap().as_str(), url);
@@ -319,8 +324,8 @@ fn failing(kind: ErrorKind) -> impl Fn(usize, &str) -> Result<http::Response<Bod
     move |_, _| Err(Error::new(kind))
 }
 
-/// Sends a request whose retries wait for the clock, which this moves on.
-fn with_time(runtime: &TestRuntime, request: RequestBuilder) -> Result<Response, Error> {
+/// Sends a request and advances the clock until the request completes.
+fn send_and_advance(runtime: &TestRuntime, request: RequestBuilder) -> Result<Response, Error> {
     let mut sent = Box::pin(request.send());
     for _ in 0..100 {
         if let Poll::Ready(result) = poll_until_stalled(&mut sent) {
@@ -328,7 +333,7 @@ fn with_time(runtime: &TestRuntime, request: RequestBuilder) -> Result<Response,
         }
         runtime.advance(SECOND);
     }
-    panic!("a hundred seconds have passed");
+    panic!("no response within 100 s");
 }
 
 fn retrying(client: InMemory, runtime: &TestRuntime, retry: Retry) -> Session {
@@ -336,7 +341,7 @@ fn retrying(client: InMemory, runtime: &TestRuntime, retry: Retry) -> Session {
 }
 
 #[test]
-fn nothing_is_sent_again_by_default() {
+fn nothing_is_retried_by_default() {
     for kind in [ErrorKind::Connect, ErrorKind::Incomplete, ErrorKind::Io] {
         let (client, log) = server(failing(kind));
         let error = send(client, |b| b, |s| s.get("http://host/")).unwrap_err();
@@ -353,55 +358,55 @@ fn nothing_is_sent_again_by_default() {
 }
 
 #[test]
-fn what_may_pass_is_sent_again_and_no_more_than_asked() {
+fn temporary_failures_are_retried_up_to_the_limit() {
     let runtime = TestRuntime::new(0);
     let (client, log) = server(|n, _| match n {
         0 => Err(Error::new(ErrorKind::Connect)),
         1 => status(503),
-        _ => answer("there"),
+        _ => respond("there"),
     });
     let session = retrying(client, &runtime, Retry::new(3));
-    let response = with_time(&runtime, session.get("http://host/")).unwrap();
+    let response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
     assert_eq!((response.status().as_u16(), response.attempts()), (200, 3));
     assert_eq!(lock(&log).len(), 3);
 
     let (client, log) = server(failing(ErrorKind::Connect));
     let session = retrying(client, &runtime, Retry::new(3));
-    let error = with_time(&runtime, session.get("http://host/")).unwrap_err();
+    let error = send_and_advance(&runtime, session.get("http://host/")).unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Connect, 4));
     assert_eq!(lock(&log).len(), 4);
 }
 
 #[test]
-fn what_will_not_pass_is_not_sent_again() {
+fn permanent_failures_are_not_retried() {
     let runtime = TestRuntime::new(0);
     for kind in [ErrorKind::Protocol, ErrorKind::Tls, ErrorKind::Unsupported] {
         let (client, log) = server(failing(kind));
         let session = retrying(client, &runtime, Retry::new(3));
-        with_time(&runtime, session.get("http://host/")).unwrap_err();
+        send_and_advance(&runtime, session.get("http://host/")).unwrap_err();
         assert_eq!(lock(&log).len(), 1, "{kind}");
     }
     for code in [200, 400, 404, 500, 501] {
         let (client, log) = server(move |_, _| status(code));
         let session = retrying(client, &runtime, Retry::new(3));
-        with_time(&runtime, session.get("http://host/")).unwrap();
+        send_and_advance(&runtime, session.get("http://host/")).unwrap();
         assert_eq!(lock(&log).len(), 1, "{code}");
     }
 }
 
 #[test]
-fn what_must_not_be_repeated_is_not() {
+fn requests_that_are_not_idempotent_or_not_replayable_are_not_retried() {
     let runtime = TestRuntime::new(0);
     let (client, log) = server(failing(ErrorKind::Connect));
     let session = retrying(client, &runtime, Retry::new(3));
-    with_time(&runtime, session.post("http://host/").body("a")).unwrap_err();
+    send_and_advance(&runtime, session.post("http://host/").body("a")).unwrap_err();
     let stream = Body::from_stream(stream::iter([Ok::<_, Error>("a")]));
-    with_time(&runtime, session.put("http://host/").body(stream)).unwrap_err();
+    send_and_advance(&runtime, session.put("http://host/").body(stream)).unwrap_err();
     assert_eq!(lock(&log).len(), 2);
-    // But one that is told to is.
+    // `any_method` allows retries of a POST request.
     let (client, log) = server(failing(ErrorKind::Connect));
     let session = retrying(client, &runtime, Retry::new(3).any_method());
-    with_time(&runtime, session.post("http://host/").body("a")).unwrap_err();
+    send_and_advance(&runtime, session.post("http://host/").body("a")).unwrap_err();
     assert_eq!(lock(&log).len(), 4);
     assert!(
         lock(&log)
@@ -411,7 +416,7 @@ fn what_must_not_be_repeated_is_not() {
 }
 
 #[test]
-fn a_retry_waits_as_long_as_the_server_asks() {
+fn a_retry_waits_for_retry_after() {
     let runtime = TestRuntime::new(0);
     let (client, log) = server(|n, _| match n {
         0 => {
@@ -421,7 +426,7 @@ fn a_retry_waits_as_long_as_the_server_asks() {
                 .body(Body::empty())
                 .unwrap())
         }
-        _ => answer("there"),
+        _ => respond("there"),
     });
     let session = retrying(client, &runtime, Retry::new(3));
     let mut sent = Box::pin(session.get("http://host/").send());
@@ -434,7 +439,7 @@ fn a_retry_waits_as_long_as_the_server_asks() {
 }
 
 #[test]
-fn a_retry_that_would_come_too_late_is_not_waited_for() {
+fn a_retry_after_longer_than_the_timeout_is_not_waited_for() {
     let runtime = TestRuntime::new(0);
     let (client, log) = server(|_, _| {
         let response = http::Response::builder().status(503);
@@ -450,7 +455,7 @@ fn a_retry_that_would_come_too_late_is_not_waited_for() {
 }
 
 #[test]
-fn a_retry_that_would_never_come_is_not_waited_for() {
+fn a_retry_after_that_overflows_is_not_waited_for() {
     let runtime = TestRuntime::new(0);
     let (client, log) = server(|_, _| {
         let response = http::Response::builder().status(503);
@@ -467,15 +472,15 @@ fn a_retry_that_would_never_come_is_not_waited_for() {
 #[test]
 fn redirects_do_not_multiply_retries() {
     let runtime = TestRuntime::new(0);
-    // Each URL fails twice, and then sends the request on.
+    // Each URL fails twice and then redirects.
     let (client, log) = server(|n, _| match n % 3 {
         2 => redirect(302, &format!("/{n}")),
         _ => status(503),
     });
     let session = retrying(client, &runtime, Retry::new(3));
-    let response = with_time(&runtime, session.get("http://host/")).unwrap();
+    let response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
     assert_eq!(response.status(), 503);
-    // Two failures and a redirect, one failure more, and no retry is left.
+    // Two failures, a redirect, and two more failures use all three retries.
     assert_eq!(lock(&log).len(), 5);
 }
 
@@ -485,18 +490,18 @@ fn retries_have_a_budget() {
     let (client, log) = server(failing(ErrorKind::Connect));
     let session = retrying(client, &runtime, Retry::new(1));
     for _ in 0..200 {
-        with_time(&runtime, session.get("http://host/")).unwrap_err();
+        send_and_advance(&runtime, session.get("http://host/")).unwrap_err();
     }
     let retries = lock(&log).len() - 200;
     assert!((40..=50).contains(&retries), "{retries} retries");
 }
 
 #[test]
-fn a_place_is_free_while_a_retry_waits() {
+fn a_request_holds_no_permit_while_its_retry_waits() {
     let runtime = TestRuntime::new(0);
     let (client, _) = server(|_, uri| match uri {
         "http://host/" => Err(Error::new(ErrorKind::Connect)),
-        _ => answer("there"),
+        _ => respond("there"),
     });
     let session = builder(client, &runtime)
         .retry(Retry::new(1))
@@ -509,10 +514,10 @@ fn a_place_is_free_while_a_retry_waits() {
 }
 
 #[test]
-fn a_dead_connection_is_tried_once_more() {
+fn a_request_on_a_dead_connection_is_resent() {
     let dead = |n: usize| match n {
         0 => Err(Error::new(ErrorKind::Incomplete).on_dead_connection()),
-        _ => answer("there"),
+        _ => respond("there"),
     };
     let (client, log) = server(move |n, _| dead(n));
     let response = send(client, |b| b, |s| s.put("http://host/").body("a")).unwrap();
@@ -522,26 +527,26 @@ fn a_dead_connection_is_tried_once_more() {
     assert_eq!((error.kind(), lock(&log).len()), (ErrorKind::Incomplete, 1));
     let (client, log) = server(|_, _| Err(Error::new(ErrorKind::Incomplete).on_dead_connection()));
     send(client, |b| b, |s| s.get("http://host/")).unwrap_err();
-    // A client that calls each connection dead is not believed for ever.
+    // The session stops resending if every connection is dead.
     assert_eq!(lock(&log).len(), 4);
 }
 
 #[test]
-fn what_was_not_processed_is_sent_again_whatever_its_method() {
+fn a_request_that_was_not_processed_is_resent_with_any_method() {
     let refused = || Error::new(ErrorKind::Incomplete).not_processed();
     let (memory, log) = server(move |n, _| match n {
         0..3 => Err(refused()),
-        _ => answer("there"),
+        _ => respond("there"),
     });
     let response = send(memory, |b| b, |s| s.post("http://host/").body("a")).unwrap();
     assert_eq!((response.attempts(), lock(&log).len()), (4, 4));
-    // A stream that nobody has begun is there for the next attempt.
+    // The next attempt can send a stream that no attempt has read.
     let stream = || Body::from_stream(stream::iter([Ok::<_, Error>("a"), Ok("b")]));
-    let tried = Arc::new(AtomicUsize::new(0));
+    let attempts = Arc::new(AtomicUsize::new(0));
     let unread = client({
-        let tried = tried.clone();
+        let attempts = attempts.clone();
         move |request: Request<Body>| {
-            let is_first = tried.fetch_add(1, Ordering::Relaxed) == 0;
+            let is_first = attempts.fetch_add(1, Ordering::Relaxed) == 0;
             async move {
                 match is_first {
                     true => Err(refused()),
@@ -552,13 +557,13 @@ fn what_was_not_processed_is_sent_again_whatever_its_method() {
     });
     let echo = send(unread, |b| b, |s| s.post("http://host/").body(stream())).unwrap();
     assert_eq!(run(echo.text()).unwrap(), "ab");
-    assert_eq!(tried.load(Ordering::Relaxed), 2);
-    // One that was begun is gone.
-    let tried = Arc::new(AtomicUsize::new(0));
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    // A stream that was partly read cannot be resent.
+    let attempts = Arc::new(AtomicUsize::new(0));
     let reads = client({
-        let tried = tried.clone();
+        let attempts = attempts.clone();
         move |mut request: Request<Body>| {
-            tried.fetch_add(1, Ordering::Relaxed);
+            attempts.fetch_add(1, Ordering::Relaxed);
             async move {
                 assert_eq!(request.body_mut().chunk().await.unwrap().unwrap(), "a");
                 Err(refused())
@@ -568,11 +573,11 @@ fn what_was_not_processed_is_sent_again_whatever_its_method() {
     let error = send(reads, |b| b, |s| s.post("http://host/").body(stream())).unwrap_err();
     assert!(error.is_not_processed());
     assert!(error.to_string().contains("its body was begun"), "{error}");
-    assert_eq!(tried.load(Ordering::Relaxed), 1);
+    assert_eq!(attempts.load(Ordering::Relaxed), 1);
 }
 
 #[test]
-fn sends_again_end_with_the_deadline() {
+fn resends_end_at_the_deadline() {
     let runtime = TestRuntime::new(0);
     let (client, log) = server(|_, _| Err(Error::new(ErrorKind::Incomplete).not_processed()));
     let session = builder(client, &runtime).timeout(SECOND).build().unwrap();
@@ -584,12 +589,12 @@ fn sends_again_end_with_the_deadline() {
         }
     };
     assert!(error.is_not_processed());
-    // Ten at once, then after 1, 2, 4 .. 256 ms, and after 256 ms again.
+    // Ten resends at once, then one after each of 1, 2, 4 .. 256 ms, and one after another 256 ms.
     assert_eq!(lock(&log).len(), 21);
 }
 
 // ---------------------------------------------------------------------------------------
-// Time, by phase.
+// Timeouts of the phases.
 
 fn assert_timeout(error: &Error, phase: Phase) {
     assert_eq!(
@@ -603,7 +608,7 @@ fn hanging() -> InMemory {
 }
 
 #[test]
-fn the_wait_for_a_turn_has_a_limit() {
+fn queue_timeout_limits_the_wait_in_the_queue() {
     let runtime = TestRuntime::new(0);
     let session = builder(hanging(), &runtime)
         .max_in_flight(1)
@@ -624,7 +629,7 @@ fn the_wait_for_a_turn_has_a_limit() {
 }
 
 #[test]
-fn the_wait_for_the_head_has_a_limit_of_its_own() {
+fn head_timeout_limits_the_wait_for_the_head() {
     let runtime = TestRuntime::new(0);
     let session = builder(hanging(), &runtime)
         .head_timeout(10 * SECOND)
@@ -634,7 +639,7 @@ fn the_wait_for_the_head_has_a_limit_of_its_own() {
     assert!(poll_until_stalled(&mut head).is_pending());
     runtime.advance(10 * SECOND);
     assert_timeout(&run(head).unwrap_err(), Phase::Head);
-    // The whole is over first when it is shorter.
+    // The total timeout applies first if it is shorter.
     let mut head = Box::pin(session.get("http://host/").timeout(SECOND).send());
     assert!(poll_until_stalled(&mut head).is_pending());
     runtime.advance(SECOND);
@@ -642,20 +647,20 @@ fn the_wait_for_the_head_has_a_limit_of_its_own() {
 }
 
 #[test]
-fn the_wait_for_the_next_piece_has_a_limit_and_begins_anew_with_each() {
+fn read_timeout_limits_the_wait_for_each_chunk() {
     let runtime = TestRuntime::new(0);
     let signals: Arc<[Signal; 3]> = Arc::default();
     let script = signals.clone();
     let client = client(move |_| {
         let signals = script.clone();
-        let pieces = stream::unfold(0, move |n| {
-            let passed = signals.get(n).map(Signal::passed);
+        let chunks = stream::unfold(0, move |n| {
+            let opened = signals.get(n).map(Signal::wait);
             async move {
-                passed?.await;
+                opened?.await;
                 Some((Ok::<_, Error>("a"), n + 1))
             }
         });
-        ready(answer(Body::from_stream(pieces)))
+        ready(respond(Body::from_stream(chunks)))
     });
     let session = builder(client, &runtime)
         .read_timeout(10 * SECOND)
@@ -663,7 +668,7 @@ fn the_wait_for_the_next_piece_has_a_limit_and_begins_anew_with_each() {
         .unwrap();
     let mut response = run(session.get("http://host/").send()).unwrap();
     for signal in &signals[..2] {
-        // A reader that does not read makes no piece late.
+        // The time between two reads does not count.
         runtime.advance(60 * SECOND);
         let mut chunk = Box::pin(response.chunk());
         assert!(poll_until_stalled(&mut chunk).is_pending());
@@ -679,18 +684,19 @@ fn the_wait_for_the_next_piece_has_a_limit_and_begins_anew_with_each() {
 }
 
 // ---------------------------------------------------------------------------------------
-// Caps.
+// Limits.
 
-/// A client whose heads wait for one signal each, in the order of their requests.
-fn gated(signals: &Arc<Mutex<Vec<(String, Signal)>>>) -> InMemory {
+/// Returns a client that waits for a signal before each response. `signals` receives one signal for
+/// each request, with the URI.
+fn waiting_client(signals: &Arc<Mutex<Vec<(String, Signal)>>>) -> InMemory {
     let signals = signals.clone();
     client(move |request: Request<Body>| {
         let signal = Signal::new();
-        let passed = signal.passed();
+        let opened = signal.wait();
         lock(&signals).push((request.uri().to_string(), signal));
         async move {
-            passed.await;
-            answer("there")
+            opened.await;
+            respond("there")
         }
     })
 }
@@ -703,71 +709,71 @@ fn start(session: &Session, url: &str) -> Pending {
     sent
 }
 
-fn begun(signals: &Mutex<Vec<(String, Signal)>>) -> Vec<String> {
+fn started(signals: &Mutex<Vec<(String, Signal)>>) -> Vec<String> {
     lock(signals).iter().map(|(uri, _)| uri.clone()).collect()
 }
 
 #[test]
-fn requests_over_the_cap_go_in_order_and_leave_no_hole() {
+fn queued_requests_start_in_order_and_cancelled_ones_release_their_permits() {
     let signals: Arc<Mutex<Vec<_>>> = Arc::default();
-    let session = builder(gated(&signals), &TestRuntime::new(0))
+    let session = builder(waiting_client(&signals), &TestRuntime::new(0))
         .max_in_flight(1)
         .build()
         .unwrap();
     let mut sent: Vec<_> = (0..5)
         .map(|n| start(&session, &format!("http://host/{n}")))
         .collect();
-    // The second of the queue goes away, and the first after it was called.
+    // Drops the second request of the queue, and the first after it was woken.
     drop(sent.remove(2));
     lock(&signals)[0].1.open();
     let first = run(sent.remove(0)).unwrap();
     run(first.bytes()).unwrap();
     drop(sent.remove(0));
-    // A newcomer goes behind those that wait.
+    // A new request waits behind the others.
     let mut late = session.get("http://host/late").send();
     assert!(poll(&mut late).is_pending());
     for sent in &mut sent {
         let _ = poll(sent);
     }
-    assert_eq!(begun(&signals), ["http://host/0", "http://host/3"]);
+    assert_eq!(started(&signals), ["http://host/0", "http://host/3"]);
     lock(&signals)[1].1.open();
     run(run(sent.remove(0)).unwrap().bytes()).unwrap();
     assert!(poll(&mut sent[0]).is_pending());
-    assert_eq!(begun(&signals)[2], "http://host/4");
+    assert_eq!(started(&signals)[2], "http://host/4");
 }
 
 #[test]
-fn a_host_has_a_cap_of_its_own() {
+fn max_per_host_limits_each_host() {
     let signals: Arc<Mutex<Vec<_>>> = Arc::default();
-    let session = builder(gated(&signals), &TestRuntime::new(0))
+    let session = builder(waiting_client(&signals), &TestRuntime::new(0))
         .max_per_host(1)
         .max_in_flight(2)
         .build()
         .unwrap();
     let urls = ["http://a/1", "http://A:80/2", "http://a/3", "http://b/1"];
     let mut sent = urls.map(|url| start(&session, url));
-    // Those that wait for their host keep nobody else waiting.
-    assert_eq!(begun(&signals), ["http://a/1", "http://b/1"]);
+    // Requests that wait for their host do not delay requests to other hosts.
+    assert_eq!(started(&signals), ["http://a/1", "http://b/1"]);
     drop(std::mem::replace(&mut sent[0], Box::pin(pending())));
     assert!(poll(&mut sent[1]).is_pending());
-    assert_eq!(begun(&signals).len(), 3);
+    assert_eq!(started(&signals).len(), 3);
 }
 
 #[test]
-fn a_redirect_to_another_host_waits_for_its_turn_there() {
+fn a_redirect_to_another_host_waits_for_a_permit_of_that_host() {
     let signals: Arc<Mutex<Vec<_>>> = Arc::default();
-    let slow = signals.clone();
+    let record = signals.clone();
     let client = client(move |request: Request<Body>| {
         let uri = request.uri().to_string();
         let signal = Signal::new();
-        let passed = signal.passed();
-        lock(&slow).push((uri.clone(), signal));
+        let opened = signal.wait();
+        lock(&record).push((uri.clone(), signal));
         async move {
             if uri == "http://a/" {
                 return redirect(302, "http://b/next");
             }
-            passed.await;
-            answer("there")
+            opened.await;
+            respond("there")
         }
     });
     let session = builder(client, &TestRuntime::new(0))
@@ -776,29 +782,29 @@ fn a_redirect_to_another_host_waits_for_its_turn_there() {
         .unwrap();
     let busy = start(&session, "http://b/busy");
     let mut redirected = start(&session, "http://a/");
-    assert_eq!(begun(&signals), ["http://b/busy", "http://a/"]);
-    // The place on the first host is free meanwhile.
+    assert_eq!(started(&signals), ["http://b/busy", "http://a/"]);
+    // The permit of the first host is released while the redirect waits.
     let _other = start(&session, "http://a/");
-    assert_eq!(begun(&signals).len(), 3);
+    assert_eq!(started(&signals).len(), 3);
     drop(busy);
     assert!(poll(&mut redirected).is_pending());
-    assert_eq!(begun(&signals)[3], "http://b/next");
+    assert_eq!(started(&signals)[3], "http://b/next");
 }
 
 #[test]
-fn a_redirect_that_waits_for_its_turn_keeps_nobody_from_theirs() {
+fn a_redirect_that_waits_for_a_permit_does_not_block_other_requests() {
     let signals: Arc<Mutex<Vec<(String, Signal)>>> = Arc::default();
-    let begun_here = signals.clone();
+    let record = signals.clone();
     let client = client(move |request: Request<Body>| {
         let signal = Signal::new();
-        let passed = signal.passed();
+        let opened = signal.wait();
         let uri = request.uri().to_string();
-        lock(&begun_here).push((uri.clone(), signal));
+        lock(&record).push((uri.clone(), signal));
         async move {
-            passed.await;
+            opened.await;
             match uri.as_str() {
                 "http://a/" => redirect(302, "http://b/next"),
-                _ => answer("there"),
+                _ => respond("there"),
             }
         }
     });
@@ -808,7 +814,7 @@ fn a_redirect_that_waits_for_its_turn_keeps_nobody_from_theirs() {
         .build()
         .unwrap();
     let redirected = session.get("http://a/").text();
-    // It has the place at b, and waits for one among all.
+    // Holds the permit of host b and waits for one of the session.
     let direct = session.get("http://b/").text();
     let (mut redirected, mut direct) = (Box::pin(redirected), Box::pin(direct));
     assert!(poll(&mut redirected).is_pending());
@@ -816,7 +822,7 @@ fn a_redirect_that_waits_for_its_turn_keeps_nobody_from_theirs() {
     lock(&signals)[0].1.open();
     assert!(poll_until_stalled(&mut redirected).is_pending());
     assert!(poll_until_stalled(&mut direct).is_pending());
-    assert_eq!(begun(&signals), ["http://a/", "http://b/"]);
+    assert_eq!(started(&signals), ["http://a/", "http://b/"]);
     lock(&signals)[1].1.open();
     assert_eq!(run(direct).unwrap(), "there");
     assert!(poll_until_stalled(&mut redirected).is_pending());
@@ -825,15 +831,15 @@ fn a_redirect_that_waits_for_its_turn_keeps_nobody_from_theirs() {
 }
 
 #[test]
-fn a_redirect_whose_body_does_not_come_is_followed() {
+fn a_redirect_is_followed_even_if_its_body_never_arrives() {
     let runtime = TestRuntime::new(0);
     let client = client(|request: Request<Body>| {
         ready(match request.uri().path() {
             "/" => redirect(302, "/next").map(|response| {
                 let late = stream::pending::<Result<Bytes, Error>>();
-                response.map(|_| Body::wrap(OfLength(Body::from_stream(late), 5)))
+                response.map(|_| Body::wrap(SizedBody(Body::from_stream(late), 5)))
             }),
-            _ => answer("there"),
+            _ => respond("there"),
         })
     });
     let session = builder(client, &runtime).build().unwrap();
@@ -843,10 +849,10 @@ fn a_redirect_whose_body_does_not_come_is_followed() {
     assert_eq!(run(text).unwrap(), "there");
 }
 
-/// A body that says its length.
-struct OfLength(Body, u64);
+/// A body of known length.
+struct SizedBody(Body, u64);
 
-impl http_body::Body for OfLength {
+impl http_body::Body for SizedBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -863,10 +869,10 @@ impl http_body::Body for OfLength {
 }
 
 #[test]
-fn a_queue_behind_responses_that_nobody_reads_is_told() {
+fn requests_that_wait_behind_unread_responses_fail() {
     let runtime = TestRuntime::new(0);
     let body = || Body::from_stream(stream::iter(["a", "b"]).map(Ok::<_, Error>));
-    let session = builder(client(move |_| ready(answer(body()))), &runtime)
+    let session = builder(client(move |_| ready(respond(body()))), &runtime)
         .max_in_flight(2)
         .build()
         .unwrap();
@@ -874,13 +880,13 @@ fn a_queue_behind_responses_that_nobody_reads_is_told() {
     let second = run(session.get("http://host/").send()).unwrap();
     let mut queued: Vec<_> = (0..2).map(|_| start(&session, "http://host/")).collect();
     runtime.advance(SECOND);
-    // The first of the queue is told, and then the next: nobody hangs.
+    // Each queued request fails, and none hangs.
     for queued in queued.drain(..) {
         let error = run(queued).unwrap_err();
         assert_timeout(&error, Phase::Queue);
         assert!(error.to_string().contains("unread response"), "{error}");
     }
-    // Who has begun to read may take any time.
+    // A response that is being read may take any time.
     run(first.chunk()).unwrap();
     let mut waits = start(&session, "http://host/");
     runtime.advance(60 * SECOND);
@@ -890,13 +896,13 @@ fn a_queue_behind_responses_that_nobody_reads_is_told() {
 }
 
 #[test]
-fn starts_keep_to_their_rate() {
+fn max_rate_limits_the_start_of_requests() {
     let runtime = TestRuntime::new(0);
     let started = Arc::new(AtomicUsize::new(0));
     let count = started.clone();
     let client = client(move |_| {
         count.fetch_add(1, Ordering::SeqCst);
-        ready(answer("there"))
+        ready(respond("there"))
     });
     let session = builder(client, &runtime).max_rate(10, 2).build().unwrap();
     let mut sent: Vec<_> = (0..6).map(|_| session.get("http://host/").send()).collect();
@@ -916,12 +922,12 @@ fn a_rate_of_zero_panics() {
 }
 
 // ---------------------------------------------------------------------------------------
-// Counts and the end.
+// Statistics and closing.
 
 #[test]
-fn what_is_under_way_is_counted() {
+fn stats_count_requests_in_flight_and_waiting() {
     let signals: Arc<Mutex<Vec<_>>> = Arc::default();
-    let session = builder(gated(&signals), &TestRuntime::new(0))
+    let session = builder(waiting_client(&signals), &TestRuntime::new(0))
         .max_in_flight(2)
         .build()
         .unwrap();
@@ -944,8 +950,8 @@ fn what_is_under_way_is_counted() {
 }
 
 #[test]
-fn a_closed_session_takes_no_requests() {
-    let (client, log) = server(|_, _| answer("there"));
+fn requests_of_a_closed_session_fail() {
+    let (client, log) = server(|_, _| respond("there"));
     let runtime = TestRuntime::new(0);
     let session = builder(client, &runtime).build().unwrap();
     let clone = session.clone();
@@ -957,15 +963,15 @@ fn a_closed_session_takes_no_requests() {
         assert_eq!((error.url(), error.attempts()), (Some("http://host/"), 0));
     }
     assert_eq!(lock(&log).len(), 0);
-    // Closing twice is closing.
+    // A second close returns at once.
     run(clone.close(60 * SECOND));
 }
 
 #[test]
-fn closing_waits_for_what_is_under_way() {
+fn close_waits_for_requests_in_flight_and_in_the_queue() {
     let signals: Arc<Mutex<Vec<_>>> = Arc::default();
     let runtime = TestRuntime::new(0);
-    let session = builder(gated(&signals), &runtime)
+    let session = builder(waiting_client(&signals), &runtime)
         .max_in_flight(1)
         .build()
         .unwrap();
@@ -975,7 +981,7 @@ fn closing_waits_for_what_is_under_way() {
     assert!(poll_until_stalled(&mut closing).is_pending());
     lock(&signals)[0].1.open();
     run(run(first).unwrap().bytes()).unwrap();
-    // What waited for its turn is under way as well.
+    // `close` also waits for queued requests.
     assert!(poll_until_stalled(&mut queued).is_pending());
     lock(&signals)[1].1.open();
     let response = run(queued).unwrap();
@@ -985,11 +991,11 @@ fn closing_waits_for_what_is_under_way() {
 }
 
 #[test]
-fn closing_cancels_what_takes_longer() {
+fn close_cancels_requests_after_its_timeout() {
     let runtime = TestRuntime::new(0);
     let client = client(|request: Request<Body>| async move {
         if request.uri().path() == "/body" {
-            return answer(Body::from_stream(stream::pending::<Result<&str, Error>>()));
+            return respond(Body::from_stream(stream::pending::<Result<&str, Error>>()));
         }
         pending().await
     });
@@ -1010,12 +1016,12 @@ fn closing_cancels_what_takes_longer() {
     run(closing);
 }
 
-/// A client that is gone when the test says so.
-struct Lasting(Signal);
+/// A client that has ended when the signal is open.
+struct EndingClient(Signal);
 
-impl Fetch for Lasting {
+impl Fetch for EndingClient {
     async fn fetch(&self, _: Request<Body>) -> Result<http::Response<Body>, Error> {
-        answer("there")
+        respond("there")
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -1023,14 +1029,14 @@ impl Fetch for Lasting {
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {
-        Box::pin(self.0.passed())
+        Box::pin(self.0.wait())
     }
 }
 
-/// As a user writes one who has not heard of `ended`.
-struct Around(AnyClient);
+/// A decorator that does not implement `ended`.
+struct Decorator(AnyClient);
 
-impl Fetch for Around {
+impl Fetch for Decorator {
     async fn fetch(&self, request: Request<Body>) -> Result<http::Response<Body>, Error> {
         self.0.fetch(request).await
     }
@@ -1041,41 +1047,41 @@ impl Fetch for Around {
 }
 
 #[test]
-fn closing_waits_for_the_client_beneath_a_decorator() {
+fn close_waits_for_the_client_inside_a_decorator() {
     let runtime = TestRuntime::new(1);
-    let (gone, shared) = (Signal::new(), runtime.shared());
-    let client = Lasting(gone.clone());
+    let (ended, shared) = (Signal::new(), runtime.shared());
+    let client = EndingClient(ended.clone());
     let session = Session::builder(move |_| Ok((client, shared)))
-        .wrap(Around)
+        .wrap(Decorator)
         .build()
         .unwrap();
     let mut closing = Box::pin(session.close(Duration::ZERO));
     assert!(poll_until_stalled(&mut closing).is_pending());
-    gone.open();
+    ended.open();
     run(closing);
 }
 
 #[test]
-fn second_close_waits_for_the_first() {
+fn a_second_close_waits_for_the_first() {
     let runtime = TestRuntime::new(1);
-    let (gone, shared) = (Signal::new(), runtime.shared());
-    let client = Lasting(gone.clone());
+    let (ended, shared) = (Signal::new(), runtime.shared());
+    let client = EndingClient(ended.clone());
     let session = Session::builder(move |_| Ok((client, shared)));
     let session = session.build().unwrap();
     let mut first = Box::pin(session.close(Duration::ZERO));
     assert!(poll_until_stalled(&mut first).is_pending());
     let mut second = Box::pin(session.close(Duration::ZERO));
     assert!(poll_until_stalled(&mut second).is_pending());
-    gone.open();
+    ended.open();
     run(first);
     run(second);
 }
 
 #[test]
-fn closing_does_not_wait_for_ever_for_a_response_that_nobody_reads() {
+fn close_does_not_wait_indefinitely_for_an_unread_response() {
     let runtime = TestRuntime::new(0);
     let body = || Body::from_stream(stream::pending::<Result<&str, Error>>());
-    let session = builder(client(move |_| ready(answer(body()))), &runtime)
+    let session = builder(client(move |_| ready(respond(body()))), &runtime)
         .build()
         .unwrap();
     let response = run(session.get("http://host/").send()).unwrap();

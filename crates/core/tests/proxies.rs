@@ -1,4 +1,4 @@
-//! Which requests go through which proxy.
+//! Tests of `Proxies`.
 
 use inflight_core::{Error, Proxies, Proxy};
 

@@ -1,4 +1,4 @@
-//! The promises of `RequestBuilder` about what is sent, and of `Response` about text.
+//! Tests of the requests that `RequestBuilder` builds, and of `Response::text`.
 
 mod support;
 
@@ -8,37 +8,39 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderMap, Method, Request};
 use inflight_core::{Body, Error, ErrorKind, RequestBuilder, Session, SessionBuilder};
 use serde::Serialize;
-use support::{answering, lock, run};
+use support::{lock, responding, run};
 
-/// What one request looked like when it reached the client, or why it did not.
+/// Returns the request as the client received it, or the error of the session.
 fn sent(
     build: impl FnOnce(SessionBuilder) -> SessionBuilder,
-    ask: impl FnOnce(&Session) -> RequestBuilder,
+    make_request: impl FnOnce(&Session) -> RequestBuilder,
 ) -> Result<Request<Body>, Error> {
     let seen: Arc<Mutex<Option<Request<Body>>>> = Arc::default();
     let record = seen.clone();
-    let builder = answering(move |request| {
+    let builder = responding(move |request| {
         *lock(&record) = Some(request);
         http::Response::new(Body::empty())
     });
     let session = build(builder.decompress(false)).build().unwrap();
-    run(ask(&session).send())?;
+    run(make_request(&session).send())?;
     Ok(lock(&seen).take().unwrap())
 }
 
-fn plainly(ask: impl FnOnce(&Session) -> RequestBuilder) -> Result<Request<Body>, Error> {
-    sent(|builder| builder, ask)
+fn sent_by_default(
+    make_request: impl FnOnce(&Session) -> RequestBuilder,
+) -> Result<Request<Body>, Error> {
+    sent(|builder| builder, make_request)
 }
 
-fn uri(ask: impl FnOnce(&Session) -> RequestBuilder) -> String {
-    plainly(ask).unwrap().uri().to_string()
+fn uri(make_request: impl FnOnce(&Session) -> RequestBuilder) -> String {
+    sent_by_default(make_request).unwrap().uri().to_string()
 }
 
 // ---------------------------------------------------------------------------------------
 // The query.
 
 #[test]
-fn pairs_are_appended_and_escaped() {
+fn query_pairs_are_appended_and_escaped() {
     for (url, expected) in [
         ("http://h/", "http://h/?a=1&b=2"),
         ("http://h", "http://h/?a=1&b=2"),
@@ -57,7 +59,7 @@ fn pairs_are_appended_and_escaped() {
 }
 
 #[test]
-fn pairs_come_from_structs_and_maps_and_add_up() {
+fn query_pairs_of_structs_and_maps_are_combined() {
     #[derive(Serialize)]
     struct Search<'a> {
         q: &'a str,
@@ -75,7 +77,7 @@ fn pairs_come_from_structs_and_maps_and_add_up() {
 }
 
 #[test]
-fn no_pairs_change_nothing() {
+fn an_empty_query_does_not_change_the_url() {
     let none: [(&str, &str); 0] = [];
     for url in ["http://h/", "http://h/?", "http://h/?a=1"] {
         assert_eq!(uri(|session| session.get(url).query(&none)), url);
@@ -83,22 +85,22 @@ fn no_pairs_change_nothing() {
 }
 
 #[test]
-fn the_query_goes_with_a_base_url_and_with_credentials() {
+fn a_query_works_with_a_base_url_and_with_credentials() {
     let base = |builder: SessionBuilder| builder.base_url("http://h/a/b/");
     let request = sent(base, |session| session.get("c?d=e").query(&[("f", "g")]));
     assert_eq!(request.unwrap().uri(), "http://h/a/b/c?d=e&f=g");
 
-    let ask = |session: &Session| session.get("http://me:pw@h/").query(&[("a", "b")]);
-    let request = plainly(ask).unwrap();
+    let make_request = |session: &Session| session.get("http://me:pw@h/").query(&[("a", "b")]);
+    let request = sent_by_default(make_request).unwrap();
     assert_eq!(request.headers()["authorization"], "Basic bWU6cHc=");
 }
 
 #[test]
-fn what_is_no_list_of_pairs_is_an_invalid_request() {
-    let result = plainly(|session| session.get("http://h/").query(&"text"));
+fn a_query_that_is_not_a_list_of_pairs_is_an_invalid_request() {
+    let result = sent_by_default(|session| session.get("http://h/").query(&"text"));
     assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidRequest);
-    // The first fault is the one that is told.
-    let result = plainly(|session| session.get("ftp://h/").query(&"text"));
+    // The first error is returned.
+    let result = sent_by_default(|session| session.get("ftp://h/").query(&"text"));
     assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidUrl);
 }
 
@@ -106,7 +108,7 @@ fn what_is_no_list_of_pairs_is_an_invalid_request() {
 // Methods and headers.
 
 #[test]
-fn every_verb_is_its_method() {
+fn each_verb_sends_its_method() {
     type Verb = fn(&Session, &'static str) -> RequestBuilder;
     let verbs: [(Method, Verb); 7] = [
         (Method::GET, |session, url| session.get(url)),
@@ -118,13 +120,13 @@ fn every_verb_is_its_method() {
         (Method::OPTIONS, |session, url| session.options(url)),
     ];
     for (method, verb) in verbs {
-        let request = plainly(|session| verb(session, "http://h/")).unwrap();
+        let request = sent_by_default(|session| verb(session, "http://h/")).unwrap();
         assert_eq!(request.method(), method);
     }
 }
 
 #[test]
-fn headers_replace_those_of_the_same_name() {
+fn headers_replace_headers_of_the_same_name() {
     let mut headers = HeaderMap::new();
     headers.append("x-list", 1.into());
     headers.append("x-list", 2.into());
@@ -154,8 +156,8 @@ fn headers_replace_those_of_the_same_name() {
 // Credentials.
 
 #[test]
-fn credentials_are_sent_and_never_printed() {
-    for (ask, expected) in [
+fn credentials_are_sent_and_not_printed() {
+    for (make_request, expected) in [
         (
             (|session| session.get("http://h/").basic_auth("me", "päss:"))
                 as fn(&Session) -> RequestBuilder,
@@ -182,7 +184,7 @@ fn credentials_are_sent_and_never_printed() {
         ),
     ] {
         let default = |builder: SessionBuilder| builder.header("authorization", "default");
-        let request = sent(default, ask).unwrap();
+        let request = sent(default, make_request).unwrap();
         let values: Vec<_> = request.headers().get_all("authorization").iter().collect();
         assert_eq!(values, [expected]);
         assert!(values[0].is_sensitive());
@@ -191,13 +193,13 @@ fn credentials_are_sent_and_never_printed() {
 }
 
 #[test]
-fn credentials_that_cannot_be_sent_are_an_invalid_request_and_not_shown() {
-    let asks: [fn(&Session) -> RequestBuilder; 2] = [
+fn invalid_credentials_are_an_invalid_request_and_not_shown() {
+    let requests: [fn(&Session) -> RequestBuilder; 2] = [
         |session| session.get("http://h/").basic_auth("secret:", "secret"),
         |session| session.get("http://h/").bearer_auth("secret\n"),
     ];
-    for ask in asks {
-        let error = plainly(ask).unwrap_err();
+    for make_request in requests {
+        let error = sent_by_default(make_request).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(!format!("{error:?} {error}").contains("secret"));
     }
@@ -208,7 +210,7 @@ fn credentials_that_cannot_be_sent_are_an_invalid_request_and_not_shown() {
 
 fn text(content_type: Option<&str>, bytes: &'static [u8]) -> Result<String, Error> {
     let content_type = content_type.map(str::to_owned);
-    let session = answering(move |_| {
+    let session = responding(move |_| {
         let mut response = http::Response::new(Body::from(bytes));
         if let Some(content_type) = &content_type {
             let value = content_type.parse().unwrap();
@@ -220,7 +222,7 @@ fn text(content_type: Option<&str>, bytes: &'static [u8]) -> Result<String, Erro
 }
 
 #[test]
-fn text_is_read_by_its_charset() {
+fn text_is_decoded_with_its_charset() {
     for (content_type, bytes, expected) in [
         (None, "Ærø".as_bytes(), "Ærø"),
         (Some("text/html"), "Ærø".as_bytes(), "Ærø"),
@@ -246,7 +248,7 @@ fn text_is_read_by_its_charset() {
 }
 
 #[test]
-fn a_byte_order_mark_goes_before_the_charset_and_is_no_text() {
+fn a_byte_order_mark_overrides_the_charset_and_is_removed() {
     for (bytes, expected) in [
         ("\u{feff}Ærø".as_bytes(), "Ærø"),
         (b"\xff\xfeh\0i\0", "hi"),
@@ -264,15 +266,15 @@ fn a_byte_order_mark_goes_before_the_charset_and_is_no_text() {
 }
 
 #[test]
-fn text_that_is_malformed_or_of_an_unknown_charset_is_decode() {
-    for (content_type, bytes, says) in [
+fn malformed_text_and_unknown_charsets_are_decode_errors() {
+    for (content_type, bytes, expected) in [
         (None, &b"\xc6r\xf8"[..], "UTF-8"),
         (Some("text/html; charset=utf-8"), b"\xff", "UTF-8"),
         (Some("text/html; charset=shift_jis"), b"\x93", "Shift_JIS"),
         (Some("text/html; charset=utf-16le"), b"a", "UTF-16LE"),
         (Some("text/html; charset=klingon"), b"nuqneH", "klingon"),
         (Some("text/html; charset="), b"text", "charset"),
-        // What the standard replaces as a whole, for safety.
+        // The Encoding Standard maps this charset to the replacement decoder, for safety.
         (
             Some("text/html; charset=iso-2022-kr"),
             b"text",
@@ -282,7 +284,7 @@ fn text_that_is_malformed_or_of_an_unknown_charset_is_decode() {
     ] {
         let error = text(content_type, bytes).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode, "{content_type:?}");
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(error.url(), Some("http://h/"));
     }
 }

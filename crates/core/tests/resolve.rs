@@ -1,4 +1,4 @@
-//! The promises of `Resolver`.
+//! Tests of `Resolver`.
 
 mod support;
 
@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use inflight_core::{AddressGuard, Cancel, ClientOptions, ErrorKind, Resolve, Resolver, Support};
-use support::{TestRuntime, answer, builder, client, run};
+use support::{TestRuntime, builder, client, respond, run};
 
-type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+type ResolveFn = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// Names become what a function says.
-struct Names(Box<LookUp>);
+/// A resolver that calls a function.
+struct FunctionResolver(Box<ResolveFn>);
 
-impl Resolve for Names {
+impl Resolve for FunctionResolver {
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         (self.0)(host, port)
     }
@@ -25,7 +25,7 @@ fn resolver(
     names: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
 ) -> Resolver {
     let mut options = ClientOptions::default();
-    options.resolver = Arc::new(Names(Box::new(names)));
+    options.resolver = Arc::new(FunctionResolver(Box::new(names)));
     Resolver::new(&options)
 }
 
@@ -34,9 +34,9 @@ fn address(last: u8, port: u16) -> SocketAddr {
 }
 
 #[test]
-fn an_address_in_the_place_of_a_name_is_not_looked_up() {
+fn an_ip_address_is_not_looked_up() {
     let runtime = TestRuntime::new(0);
-    let resolver = resolver(|host, _| panic!("{host} is no name"));
+    let resolver = resolver(|host, _| panic!("{host} is not a name"));
     for (host, expected) in [
         ("127.0.0.1", "127.0.0.1:80"),
         ("::1", "[::1]:80"),
@@ -71,11 +71,11 @@ fn a_name_is_looked_up_on_the_blocking_pool() {
 }
 
 #[test]
-fn a_name_without_an_address_and_a_failed_look_up_are_resolve_errors() {
+fn an_empty_result_and_a_failed_lookup_are_resolve_errors() {
     let runtime = TestRuntime::new(0);
     let resolver = resolver(|host, _| match host {
         "empty" => Ok(vec![]),
-        _ => Err(io::Error::other("the name server is gone")),
+        _ => Err(io::Error::other("the name server failed")),
     });
     for host in ["empty", "broken"] {
         for error in [
@@ -92,58 +92,54 @@ fn a_name_without_an_address_and_a_failed_look_up_are_resolve_errors() {
 }
 
 #[test]
-fn a_panic_of_the_resolver_arrives_at_the_caller() {
+fn a_panic_of_the_resolver_is_propagated_to_the_caller() {
     let runtime = TestRuntime::new(0);
-    let resolver = resolver(|_, _| resume_unwind(Box::new("the resolver fell over")));
+    let resolver = resolver(|_, _| resume_unwind(Box::new("the resolver panics")));
     let caught = catch_unwind(AssertUnwindSafe(|| {
         run(resolver.lookup(&runtime, "host", 80))
     }));
     let payload = caught.unwrap_err();
-    assert_eq!(
-        payload.downcast_ref::<&str>(),
-        Some(&"the resolver fell over")
-    );
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"the resolver panics"));
 }
 
-/// A name server that answers when it is told to.
-struct Held(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+/// A name server that never responds. A lookup ends when the sender of the channel is dropped.
+struct HungResolver(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
 
-impl Resolve for Held {
+impl Resolve for HungResolver {
     fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        // Ends too when the test does, its sender gone.
         let _ = self.0.lock().unwrap().recv();
         Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
     }
 }
 
 #[test]
-fn a_blocking_look_up_ends_with_its_time_or_its_cancel() {
-    let (answer, held) = std::sync::mpsc::channel::<()>();
+fn a_blocking_lookup_ends_at_its_timeout_or_when_it_is_cancelled() {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
     let mut options = inflight_core::ClientOptions::default();
-    options.resolver = Arc::new(Held(std::sync::Mutex::new(held)));
+    options.resolver = Arc::new(HungResolver(std::sync::Mutex::new(receiver)));
     let resolver = Resolver::new(&options);
-    let moment = std::time::Duration::from_millis(1);
-    let late = resolver.lookup_blocking("slow.test", 80, Some(moment), &Cancel::new());
+    let timeout = std::time::Duration::from_millis(1);
+    let late = resolver.lookup_blocking("slow.test", 80, Some(timeout), &Cancel::new());
     let late = late.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Timeout);
     assert_eq!(late.phase(), Some(inflight_core::Phase::Connect));
 
     let cancel = Cancel::new();
     let cancelled = std::thread::scope(|scope| {
-        let look_up = scope.spawn(|| resolver.lookup_blocking("slow.test", 80, None, &cancel));
+        let lookup = scope.spawn(|| resolver.lookup_blocking("slow.test", 80, None, &cancel));
         cancel.cancel();
-        look_up.join().unwrap().unwrap_err()
+        lookup.join().unwrap().unwrap_err()
     });
     assert_eq!(cancelled.kind(), ErrorKind::Cancelled);
-    drop(answer);
+    drop(sender);
 }
 
 #[test]
-fn what_the_guard_refuses_is_not_given_out() {
+fn addresses_that_the_guard_refuses_are_not_returned() {
     let runtime = TestRuntime::new(0);
     let mut options = ClientOptions::default();
     options.address_guard = Some(AddressGuard::custom(|address| address.port() == 443));
-    options.resolver = Arc::new(Names(Box::new(|_, port| {
+    options.resolver = Arc::new(FunctionResolver(Box::new(|_, port| {
         Ok(vec![address(1, port), address(2, 443)])
     })));
     let resolver = Resolver::new(&options);
@@ -163,12 +159,12 @@ fn what_the_guard_refuses_is_not_given_out() {
 }
 
 #[test]
-fn a_client_that_would_not_ask_the_guard_is_not_given_one() {
+fn a_client_without_support_for_address_guards_is_rejected() {
     let runtime = TestRuntime::new(0);
-    let mut deaf = client(|_| async { answer("reached") });
-    deaf.capabilities.address_guard = Support::No("it connects where it likes");
-    let guarded = builder(deaf, &runtime).address_guard(AddressGuard::public());
+    let mut unguarded = client(|_| async { respond("reached") });
+    unguarded.capabilities.address_guard = Support::No("it connects to any address");
+    let guarded = builder(unguarded, &runtime).address_guard(AddressGuard::public());
     let error = guarded.build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("where it likes"), "{error}");
+    assert!(error.to_string().contains("to any address"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The promises of `Session`, over a client that is a function and a clock that stands still.
+//! Tests of `Session`, with a client that is a function and a clock that the test controls.
 
 mod support;
 
@@ -20,31 +20,31 @@ use inflight_core::{
 };
 use proptest::prelude::*;
 use support::{
-    DropListener, InMemory, Signal, TestRuntime, Wakes, answer, builder, client, lock, poll,
-    poll_until_stalled, run, session,
+    DropListener, InMemory, Signal, TestRuntime, Wakes, builder, client, lock, poll,
+    poll_until_stalled, respond, run, session,
 };
 
-/// A client that answers with `ok` and keeps what it was asked.
+/// Returns a client that responds with `ok`, and the requests that it received.
 fn recording() -> (InMemory, Arc<Mutex<Vec<Request<()>>>>) {
     let seen: Arc<Mutex<Vec<_>>> = Arc::default();
     let record = seen.clone();
     let client = client(move |request: Request<Body>| {
         lock(&record).push(request.map(drop));
-        ready(answer("ok"))
+        ready(respond("ok"))
     });
     (client, seen)
 }
 
-/// What one request looked like when it reached the client.
+/// Returns the request as the client received it.
 fn seen(
     build: impl FnOnce(SessionBuilder) -> SessionBuilder,
-    ask: impl FnOnce(&Session) -> RequestBuilder,
+    make_request: impl FnOnce(&Session) -> RequestBuilder,
 ) -> Request<()> {
     let (client, seen) = recording();
     let session = build(builder(client, &TestRuntime::new(0)))
         .build()
         .unwrap();
-    run(ask(&session).send()).unwrap();
+    run(make_request(&session).send()).unwrap();
     let mut seen = lock(&seen);
     assert_eq!(seen.len(), 1);
     seen.pop().unwrap()
@@ -55,8 +55,8 @@ fn values<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
     values.map(|value| value.to_str().unwrap()).collect()
 }
 
-/// The error and its causes, as text: what a program would print or log.
-fn everything(error: &Error) -> String {
+/// Returns everything that a program could print of the error and its causes.
+fn error_text(error: &Error) -> String {
     let mut text = format!("{error} {error:?} {:?}", error.url());
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -66,13 +66,13 @@ fn everything(error: &Error) -> String {
     text
 }
 
-const MINUTES: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_secs(60);
 
 // ---------------------------------------------------------------------------------------
 // Types.
 
 #[test]
-fn sessions_and_their_futures_may_go_anywhere() {
+fn sessions_and_their_futures_are_send() {
     fn cloneable<T: Clone + Send + Sync + 'static>() {}
     fn send_sync<T: Send + Sync + 'static>() {}
     fn future<T: Future + Send + 'static>(_: T) {}
@@ -101,7 +101,7 @@ fn sessions_and_their_futures_may_go_anywhere() {
 }
 
 #[test]
-fn a_session_outlives_the_variable_it_came_from() {
+fn a_clone_works_after_the_session_is_dropped() {
     let runtime = TestRuntime::new(1);
     let (client, _) = recording();
     let session = session(client, &runtime);
@@ -112,15 +112,15 @@ fn a_session_outlives_the_variable_it_came_from() {
     drop(session);
     let texts = run(gather(jobs).on(&shared).all()).unwrap();
     assert_eq!(texts, ["ok"; 3]);
-    runtime.end();
+    runtime.shut_down();
 }
 
 // ---------------------------------------------------------------------------------------
 // Requests.
 
 #[test]
-fn methods_and_urls_arrive() {
-    for (ask, method) in [
+fn the_client_receives_the_method_and_the_url() {
+    for (verb, method) in [
         (Session::get as fn(&Session, &'static str) -> _, Method::GET),
         (Session::head, Method::HEAD),
         (Session::post, Method::POST),
@@ -129,7 +129,7 @@ fn methods_and_urls_arrive() {
     ] {
         let request = seen(
             |builder| builder,
-            |session| ask(session, "http://host:81/a?b=c#d"),
+            |session| verb(session, "http://host:81/a?b=c#d"),
         );
         assert_eq!(request.method(), method);
         assert_eq!(request.uri(), "http://host:81/a?b=c");
@@ -152,7 +152,7 @@ fn nothing_is_sent_before_the_future_is_polled() {
 }
 
 #[test]
-fn a_request_wins_over_the_headers_of_its_session() {
+fn headers_of_a_request_replace_headers_of_its_session() {
     let request = seen(
         |builder| {
             builder
@@ -181,7 +181,7 @@ fn a_request_wins_over_the_headers_of_its_session() {
 }
 
 #[test]
-fn headers_that_http_does_not_allow_are_errors() {
+fn invalid_headers_are_errors() {
     let runtime = TestRuntime::new(0);
     for (name, value) in [("no good", "v"), ("x-name", "line\nbreak"), ("", "v")] {
         let (client, seen) = recording();
@@ -201,7 +201,7 @@ fn headers_that_http_does_not_allow_are_errors() {
 }
 
 #[test]
-fn the_base_url_is_a_base_as_in_a_page() {
+fn relative_urls_are_resolved_as_in_a_web_page() {
     let url = |base: &'static str, relative: &'static str| {
         let request = seen(
             |builder| builder.base_url(base),
@@ -233,7 +233,7 @@ fn the_base_url_is_a_base_as_in_a_page() {
 }
 
 #[test]
-fn urls_that_are_none_are_errors() {
+fn invalid_urls_are_errors() {
     let runtime = TestRuntime::new(0);
     let (client, seen) = recording();
     let session = session(client, &runtime);
@@ -263,7 +263,7 @@ fn urls_that_are_none_are_errors() {
 }
 
 #[test]
-fn a_client_without_tls_does_not_get_https() {
+fn https_is_unsupported_by_a_client_without_tls() {
     let (mut client, seen) = recording();
     client.capabilities.tls = Support::No("it was built without");
     let session = session(client, &TestRuntime::new(0));
@@ -280,7 +280,7 @@ fn a_client_without_tls_does_not_get_https() {
 }
 
 #[test]
-fn json_goes_in_and_comes_out() {
+fn json_is_sent_and_received() {
     let bodies: Arc<Mutex<Vec<Bytes>>> = Arc::default();
     let record = bodies.clone();
     let client = client(move |request: Request<Body>| {
@@ -290,7 +290,7 @@ fn json_goes_in_and_comes_out() {
             ["application/json"]
         );
         lock(&record).push(echo.clone());
-        ready(answer(echo))
+        ready(respond(echo))
     });
     let session = session(client, &TestRuntime::new(0));
     let value = serde_json::json!({"a": [1, 2]});
@@ -301,15 +301,15 @@ fn json_goes_in_and_comes_out() {
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert_eq!(error.url(), Some("http://host/"));
 
-    // A value that has no JSON.
-    let nameless = std::collections::BTreeMap::from([((1, 2), 3)]);
-    let error = run(session.post("http://host/").json_body(&nameless).send()).unwrap_err();
+    // A value that JSON cannot represent.
+    let tuple_keys = std::collections::BTreeMap::from([((1, 2), 3)]);
+    let error = run(session.post("http://host/").json_body(&tuple_keys).send()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert_eq!(lock(&bodies).len(), 2);
 }
 
 #[test]
-fn a_json_body_leaves_a_content_type_of_ones_own() {
+fn a_json_body_keeps_the_content_type_of_the_caller() {
     let own = "application/vnd.api+json";
     let request = seen(
         |builder| builder,
@@ -359,7 +359,7 @@ fn credentials_in_the_url_become_basic_authentication() {
 }
 
 #[test]
-fn credentials_that_became_a_header_are_in_the_uri_no_more() {
+fn credentials_are_removed_from_the_uri() {
     let request = seen(
         |builder| builder,
         |session| session.get("http://me:secret@host/x"),
@@ -384,7 +384,7 @@ fn errors_never_show_credentials() {
         "secret@host/x",
     ] {
         let error = run(session.get(url).send()).unwrap_err();
-        let text = everything(&error);
+        let text = error_text(&error);
         assert!(!text.contains("secret"), "{url}: {text}");
     }
 }
@@ -395,24 +395,24 @@ fn errors_do_not_show_the_credentials_of_a_url_without_its_scheme() {
     let session = session(client, &TestRuntime::new(0));
     let error = run(session.get("me:secret@host/x").send()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidUrl);
-    let text = everything(&error);
+    let text = error_text(&error);
     assert!(!text.contains("secret"), "{text}");
 }
 
 #[test]
-fn errors_of_a_client_that_names_its_uri_do_not_show_credentials() {
+fn errors_of_a_client_that_prints_the_uri_do_not_show_credentials() {
     let client = client(|request: Request<Body>| {
         let cause = format!("no route to {}", request.uri());
         ready(Err(Error::new(ErrorKind::Connect).with_source(cause)))
     });
     let session = session(client, &TestRuntime::new(0));
     let error = run(session.get("http://me:secret@host/x").send()).unwrap_err();
-    let text = everything(&error);
+    let text = error_text(&error);
     assert!(!text.contains("secret"), "{text}");
 }
 
 #[test]
-fn a_response_is_printed_without_credentials() {
+fn debug_output_does_not_show_credentials() {
     let (client, _) = recording();
     let session = session(client, &TestRuntime::new(0));
     let request = session.get("http://me:secret@host/x");
@@ -426,7 +426,7 @@ fn a_response_is_printed_without_credentials() {
 // Responses.
 
 #[test]
-fn what_the_client_answers_comes_out() {
+fn the_response_of_the_client_is_returned() {
     let client = client(|_| {
         let response = http::Response::builder()
             .status(404)
@@ -456,13 +456,13 @@ fn what_the_client_answers_comes_out() {
 }
 
 #[test]
-fn errors_of_the_head_and_of_the_body_name_the_url() {
+fn errors_of_the_head_and_of_the_body_have_the_url() {
     let client = client(|request: Request<Body>| {
         if request.uri().path() == "/head" {
             return ready(Err(Error::new(ErrorKind::Protocol)));
         }
-        let pieces = [Ok("a"), Err(Error::new(ErrorKind::Incomplete))];
-        ready(answer(errors(pieces)))
+        let chunks = [Ok("a"), Err(Error::new(ErrorKind::Incomplete))];
+        ready(respond(fallible_body(chunks)))
     });
     let session = session(client, &TestRuntime::new(0));
     let error = run(session.get("http://host/head").send()).unwrap_err();
@@ -481,20 +481,24 @@ fn errors_of_the_head_and_of_the_body_name_the_url() {
 }
 
 #[test]
-fn errors_of_a_stream_name_the_url() {
-    let client = client(|_| ready(answer(errors([Err(Error::new(ErrorKind::Incomplete))]))));
+fn errors_of_a_stream_have_the_url() {
+    let client = client(|_| {
+        ready(respond(fallible_body([Err(Error::new(
+            ErrorKind::Incomplete,
+        ))])))
+    });
     let session = session(client, &TestRuntime::new(0));
     let response = run(session.get("http://host/body").send()).unwrap();
-    let pieces: Vec<_> = run(response.into_stream().collect());
-    let error = pieces.into_iter().find_map(Result::err).unwrap();
+    let chunks: Vec<_> = run(response.into_stream().collect());
+    let error = chunks.into_iter().find_map(Result::err).unwrap();
     assert_eq!(error.kind(), ErrorKind::Incomplete);
     assert_eq!(error.url(), Some("http://host/body"));
 }
 
-/// A body of these pieces whose errors come out as they are.
-fn errors<const N: usize>(pieces: [Result<&'static str, Error>; N]) -> Body {
-    struct Pieces(std::vec::IntoIter<Result<Frame<Bytes>, Error>>);
-    impl http_body::Body for Pieces {
+/// Returns a body of these chunks that does not wrap the error of a chunk.
+fn fallible_body<const N: usize>(chunks: [Result<&'static str, Error>; N]) -> Body {
+    struct Chunks(std::vec::IntoIter<Result<Frame<Bytes>, Error>>);
+    impl http_body::Body for Chunks {
         type Data = Bytes;
         type Error = Error;
         fn poll_frame(
@@ -504,16 +508,16 @@ fn errors<const N: usize>(pieces: [Result<&'static str, Error>; N]) -> Body {
             Poll::Ready(self.0.next())
         }
     }
-    let frames: Vec<_> = pieces
+    let frames: Vec<_> = chunks
         .into_iter()
-        .map(|piece| piece.map(|data| Frame::data(Bytes::from(data))))
+        .map(|chunk| chunk.map(|data| Frame::data(Bytes::from(data))))
         .collect();
-    Body::wrap(Pieces(frames.into_iter()))
+    Body::wrap(Chunks(frames.into_iter()))
 }
 
 #[test]
-fn text_has_to_be_text() {
-    let client = client(|_| ready(answer(vec![0xff, 0xff])));
+fn text_that_is_not_utf_8_is_a_decode_error() {
+    let client = client(|_| ready(respond(vec![0xff, 0xff])));
     let session = session(client, &TestRuntime::new(0));
     let error = run(session.get("http://host/").text()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
@@ -521,9 +525,9 @@ fn text_has_to_be_text() {
 }
 
 #[test]
-fn max_body_limits_what_is_collected_and_not_what_is_streamed() {
+fn max_body_limits_collected_bodies_and_not_streams() {
     let runtime = TestRuntime::new(0);
-    let body = || client(|_| ready(answer(errors([Ok("123"), Ok("456")]))));
+    let body = || client(|_| ready(respond(fallible_body([Ok("123"), Ok("456")]))));
     let session = builder(body(), &runtime).max_body(5).build().unwrap();
     let error = run(session.get("http://host/").bytes()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
@@ -538,8 +542,8 @@ fn max_body_limits_what_is_collected_and_not_what_is_streamed() {
 }
 
 #[test]
-fn content_length_is_what_the_response_said_however_much_was_read() {
-    let pieces = || stream::iter([Ok::<_, Error>("12345"), Ok("67890")]);
+fn content_length_does_not_change_while_the_body_is_read() {
+    let chunks = || stream::iter([Ok::<_, Error>("12345"), Ok("67890")]);
     let client = client(move |request: Request<Body>| {
         if request.uri().path() == "/known" {
             struct SizedBody(Body, u64);
@@ -560,12 +564,12 @@ fn content_length_is_what_the_response_said_however_much_was_read() {
                     http_body::SizeHint::with_exact(self.1)
                 }
             }
-            return ready(answer(Body::wrap(SizedBody(
-                Body::from_stream(pieces()),
+            return ready(respond(Body::wrap(SizedBody(
+                Body::from_stream(chunks()),
                 10,
             ))));
         }
-        ready(answer(Body::from_stream(pieces())))
+        ready(respond(Body::from_stream(chunks())))
     });
     let session = session(client, &TestRuntime::new(0));
     for (path, length) in [("known", Some(10)), ("unknown", None)] {
@@ -579,7 +583,7 @@ fn content_length_is_what_the_response_said_however_much_was_read() {
 }
 
 // ---------------------------------------------------------------------------------------
-// Time.
+// Timeouts.
 
 fn assert_timeout(error: &Error) {
     assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -588,44 +592,40 @@ fn assert_timeout(error: &Error) {
     assert_eq!(error.url(), Some("http://host/"));
 }
 
-/// A client that never answers and rings when its exchange is dropped.
+/// Returns a client that never responds and notifies the listener when its exchange is dropped.
 fn silent(listener: &DropListener) -> InMemory {
     let notifiers = listener.notifiers();
     client(move |_| {
         let notifier = notifiers.notifier(0);
         async move {
-            let _bell = notifier;
+            let _notifier = notifier;
             pending().await
         }
     })
 }
 
 #[test]
-fn the_time_runs_out_before_the_head() {
+fn the_timeout_applies_before_the_head() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let session = builder(silent(&listener), &runtime)
-        .timeout(10 * MINUTES)
+        .timeout(10 * MINUTE)
         .build()
         .unwrap();
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll_until_stalled(&mut head).is_pending());
-    runtime.advance(9 * MINUTES);
+    runtime.advance(9 * MINUTE);
     assert!(poll_until_stalled(&mut head).is_pending());
-    assert!(listener.heard().is_empty());
-    runtime.advance(MINUTES);
+    assert!(listener.received().is_empty());
+    runtime.advance(MINUTE);
     let error = run(head).unwrap_err();
     assert_timeout(&error);
-    assert_eq!(
-        listener.heard(),
-        [0],
-        "the exchange is dropped with its time"
-    );
-    assert_eq!(runtime.sleeping(), 0);
+    assert_eq!(listener.received(), [0], "the timeout drops the exchange");
+    assert_eq!(runtime.active_sleeps(), 0);
 }
 
 #[test]
-fn the_time_runs_out_in_the_queue() {
+fn the_timeout_applies_in_the_queue() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let session = builder(silent(&listener), &runtime)
@@ -635,33 +635,33 @@ fn the_time_runs_out_in_the_queue() {
         .unwrap();
     let mut first = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut first).is_pending());
-    let mut queued = Box::pin(session.get("http://host/").timeout(10 * MINUTES).send());
+    let mut queued = Box::pin(session.get("http://host/").timeout(10 * MINUTE).send());
     assert!(poll(&mut queued).is_pending());
-    runtime.advance(10 * MINUTES);
+    runtime.advance(10 * MINUTE);
     assert_timeout(&run(queued).unwrap_err());
     assert!(
-        listener.heard().is_empty(),
-        "the first one has all the time"
+        listener.received().is_empty(),
+        "the first request has not timed out"
     );
 }
 
 #[test]
-fn the_time_runs_out_within_the_body() {
+fn the_timeout_applies_within_the_body() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let notifiers = listener.notifiers();
     let client = client(move |_| {
         let notifier = notifiers.notifier(0);
-        let pieces = stream::iter([Ok::<_, Error>("a")])
+        let chunks = stream::iter([Ok::<_, Error>("a")])
             .chain(stream::pending())
-            .map(move |piece| {
-                let _of_this_exchange = &notifier;
-                piece
+            .map(move |chunk| {
+                let _dropped_with_the_exchange = &notifier;
+                chunk
             });
-        ready(answer(Body::from_stream(pieces)))
+        ready(respond(Body::from_stream(chunks)))
     });
     let session = builder(client, &runtime)
-        .timeout(10 * MINUTES)
+        .timeout(10 * MINUTE)
         .max_in_flight(1)
         .build()
         .unwrap();
@@ -670,60 +670,56 @@ fn the_time_runs_out_within_the_body() {
     {
         let mut next = Box::pin(response.chunk());
         assert!(poll(&mut next).is_pending());
-        runtime.advance(9 * MINUTES);
+        runtime.advance(9 * MINUTE);
         assert!(poll(&mut next).is_pending());
-        runtime.advance(MINUTES);
+        runtime.advance(MINUTE);
         assert_timeout(&run(next).unwrap_err());
     }
-    assert_eq!(
-        listener.heard(),
-        [0],
-        "the exchange is dropped with its time"
-    );
-    assert_eq!(runtime.sleeping(), 0);
-    // NoJob follows an error, and the place in the cap is free, response or no response.
+    assert_eq!(listener.received(), [0], "the timeout drops the exchange");
+    assert_eq!(runtime.active_sleeps(), 0);
+    // The body ends after an error, and the permit is released although the response still exists.
     assert!(run(response.chunk()).unwrap().is_none());
     run(session.get("http://host/").send()).unwrap();
 }
 
 #[test]
-fn the_time_of_the_head_and_of_the_body_is_one() {
+fn the_timeout_includes_the_head_and_the_body() {
     let runtime = TestRuntime::new(0);
     let signal = Signal::new();
     let client = {
         let signal = signal.clone();
         client(move |_| {
-            let passed = signal.passed();
+            let opened = signal.wait();
             async move {
-                passed.await;
-                answer(Body::from_stream(stream::pending::<Result<&str, Error>>()))
+                opened.await;
+                respond(Body::from_stream(stream::pending::<Result<&str, Error>>()))
             }
         })
     };
     let session = builder(client, &runtime)
-        .timeout(10 * MINUTES)
+        .timeout(10 * MINUTE)
         .build()
         .unwrap();
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut head).is_pending());
-    runtime.advance(6 * MINUTES);
+    runtime.advance(6 * MINUTE);
     signal.open();
     let mut response = run(head).unwrap();
     let mut next = Box::pin(response.chunk());
     assert!(poll(&mut next).is_pending());
-    runtime.advance(4 * MINUTES);
+    runtime.advance(4 * MINUTE);
     assert_timeout(&run(next).unwrap_err());
 }
 
 #[test]
-fn a_body_that_is_never_waited_for_is_held_to_the_time() {
-    let pieces = || stream::iter(["a"; 1000]).map(Ok::<_, Error>);
-    let client = client(move |_| ready(answer(Body::from_stream(pieces()))));
+fn the_timeout_applies_to_a_body_that_is_always_ready() {
+    let chunks = || stream::iter(["a"; 1000]).map(Ok::<_, Error>);
+    let client = client(move |_| ready(respond(Body::from_stream(chunks()))));
     let session = builder(client, &TestRuntime::new(0))
         .timeout(Duration::ZERO)
         .build()
         .unwrap();
-    // A head that is there at once needs no time.
+    // A head that is ready at once does not time out.
     let response = run(session.get("http://host/").send()).unwrap();
     assert_timeout(&run(response.bytes()).unwrap_err());
 }
@@ -733,16 +729,16 @@ fn a_request_has_its_own_timeout() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let session = builder(silent(&listener), &runtime)
-        .timeout(10 * MINUTES)
+        .timeout(10 * MINUTE)
         .build()
         .unwrap();
-    let mut short = Box::pin(session.get("http://host/").timeout(MINUTES).send());
+    let mut short = Box::pin(session.get("http://host/").timeout(MINUTE).send());
     let mut none = Box::pin(session.get("http://host/").timeout(None).send());
     assert!(poll(&mut short).is_pending());
     assert!(poll(&mut none).is_pending());
-    runtime.advance(MINUTES);
+    runtime.advance(MINUTE);
     assert_timeout(&run(short).unwrap_err());
-    runtime.advance(10_000 * MINUTES);
+    runtime.advance(10_000 * MINUTE);
     assert!(poll(&mut none).is_pending());
 }
 
@@ -752,21 +748,21 @@ fn the_default_timeout_is_five_minutes() {
     let session = session(silent(&DropListener::new()), &runtime);
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut head).is_pending());
-    runtime.advance(5 * MINUTES);
+    runtime.advance(5 * MINUTE);
     assert_timeout(&run(head).unwrap_err());
 }
 
 #[test]
-fn an_exchange_that_never_waits_has_no_timer() {
+fn an_exchange_that_never_waits_starts_no_timer() {
     let runtime = TestRuntime::new(0);
-    let client = client(|_| ready(answer(errors([Ok("123"), Ok("456")]))));
+    let client = client(|_| ready(respond(fallible_body([Ok("123"), Ok("456")]))));
     let session = session(client, &runtime);
     assert_eq!(run(session.get("http://host/").text()).unwrap(), "123456");
     assert!(runtime.sleeps().is_empty());
 }
 
 #[test]
-fn an_exchange_without_a_timeout_has_no_timer() {
+fn an_exchange_without_a_timeout_starts_no_timer() {
     let runtime = TestRuntime::new(0);
     let session = builder(silent(&DropListener::new()), &runtime)
         .timeout(None)
@@ -776,7 +772,7 @@ fn an_exchange_without_a_timeout_has_no_timer() {
     for _ in 0..3 {
         assert!(poll(&mut head).is_pending());
     }
-    // Nor one whose time no clock can tell.
+    // A timeout that overflows `Instant` starts no timer either.
     let forever = session.get("http://host/").timeout(Duration::MAX);
     let mut forever = Box::pin(forever.send());
     assert!(poll(&mut forever).is_pending());
@@ -784,24 +780,24 @@ fn an_exchange_without_a_timeout_has_no_timer() {
 }
 
 #[test]
-fn an_exchange_whose_time_is_near_has_one_timer_however_often_it_waits() {
+fn an_exchange_with_a_short_timeout_starts_only_one_timer() {
     let runtime = TestRuntime::new(0);
     let signals: Vec<_> = (0..4).map(|_| Signal::new()).collect();
     let client = {
         let signals = signals.clone();
         client(move |_| {
-            let mut passed = signals
+            let mut opened = signals
                 .iter()
-                .map(Signal::passed)
+                .map(Signal::wait)
                 .collect::<Vec<_>>()
                 .into_iter();
             async move {
-                passed.next().unwrap().await;
-                let pieces = stream::iter(passed).then(|passed| async {
-                    passed.await;
+                opened.next().unwrap().await;
+                let chunks = stream::iter(opened).then(|opened| async {
+                    opened.await;
                     Ok::<_, Error>("a")
                 });
-                answer(Body::from_stream(pieces))
+                respond(Body::from_stream(chunks))
             }
         })
     };
@@ -814,20 +810,24 @@ fn an_exchange_whose_time_is_near_has_one_timer_however_often_it_waits() {
         for _ in 0..3 {
             assert!(poll(&mut text).is_pending());
             assert_eq!(runtime.sleeps().len(), 1);
-            assert_eq!(runtime.sleeping(), 1);
+            assert_eq!(runtime.active_sleeps(), 1);
         }
         signal.open();
     }
     assert_eq!(run(text).unwrap(), "aaa");
     assert_eq!(runtime.sleeps().len(), 1);
-    assert_eq!(runtime.sleeping(), 0, "the timer goes with its exchange");
+    assert_eq!(
+        runtime.active_sleeps(),
+        0,
+        "the timer is dropped with its exchange"
+    );
 }
 
 #[test]
-fn exchanges_whose_time_is_far_share_a_timer() {
+fn exchanges_with_long_timeouts_share_a_timer() {
     let runtime = TestRuntime::new(0);
     let session = builder(silent(&DropListener::new()), &runtime)
-        .timeout(MINUTES)
+        .timeout(MINUTE)
         .build()
         .unwrap();
     let mut heads: Vec<_> = (0..100)
@@ -836,30 +836,30 @@ fn exchanges_whose_time_is_far_share_a_timer() {
     for head in &mut heads {
         assert!(poll(head).is_pending());
     }
-    assert_eq!(runtime.sleeping(), 1);
-    // It starts again for those who still wait, and for nobody else.
-    runtime.advance(MINUTES / 2);
+    assert_eq!(runtime.active_sleeps(), 1);
+    // The timer restarts only while exchanges wait.
+    runtime.advance(MINUTE / 2);
     for head in &mut heads {
         assert!(poll(head).is_pending());
     }
-    assert_eq!(runtime.sleeping(), 1);
+    assert_eq!(runtime.active_sleeps(), 1);
     heads.clear();
-    runtime.advance(MINUTES);
-    assert_eq!(runtime.sleeping(), 0);
+    runtime.advance(MINUTE);
+    assert_eq!(runtime.active_sleeps(), 0);
 }
 
 #[test]
-fn those_who_share_a_timer_are_woken_in_time() {
+fn exchanges_that_share_a_timer_are_woken_in_time() {
     let runtime = TestRuntime::new(0);
     let session = builder(silent(&DropListener::new()), &runtime)
-        .timeout(MINUTES)
+        .timeout(MINUTE)
         .build()
         .unwrap();
     let mut head = Box::pin(session.get("http://host/").send());
     let (wakes, waker) = Wakes::new();
     let mut steps = 0;
     let error = loop {
-        // Polled when woken, as an executor does, and never otherwise.
+        // Like an executor, polls again only after a wake-up.
         match head.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(outcome) => break outcome.unwrap_err(),
             Poll::Pending => {
@@ -871,20 +871,20 @@ fn those_who_share_a_timer_are_woken_in_time() {
         }
     };
     assert_timeout(&error);
-    assert_eq!(steps, 240, "after its minute, and no later");
+    assert_eq!(steps, 240, "after exactly one minute");
 }
 
 #[test]
-fn the_timer_ends_with_the_body_although_the_response_is_kept() {
+fn the_timer_is_dropped_at_the_end_of_the_body() {
     let runtime = TestRuntime::new(0);
     let signal = Signal::new();
     let client = {
         let signal = signal.clone();
         client(move |_| {
-            let passed = signal.passed();
+            let opened = signal.wait();
             async move {
-                passed.await;
-                answer(errors([Ok("a")]))
+                opened.await;
+                respond(fallible_body([Ok("a")]))
             }
         })
     };
@@ -896,13 +896,13 @@ fn the_timer_ends_with_the_body_although_the_response_is_kept() {
     assert!(poll(&mut head).is_pending());
     signal.open();
     let mut response = run(head).unwrap();
-    assert_eq!(runtime.sleeping(), 1);
+    assert_eq!(runtime.active_sleeps(), 1);
     while run(response.chunk()).unwrap().is_some() {}
-    assert_eq!(runtime.sleeping(), 0);
+    assert_eq!(runtime.active_sleeps(), 0);
 }
 
 #[test]
-fn a_client_that_reads_the_deadline_is_told_it() {
+fn a_client_that_reads_the_deadline_receives_it() {
     let deadline = |reads: bool, timeout: Option<Duration>| {
         let (mut client, seen) = recording();
         client.capabilities.reads_deadline = reads;
@@ -915,62 +915,62 @@ fn a_client_that_reads_the_deadline_is_told_it() {
         deadline.map(|Deadline(at)| at)
     };
     let before = Instant::now();
-    let at = deadline(true, Some(10 * MINUTES)).expect("a deadline");
-    assert!(at >= before + 10 * MINUTES);
-    assert!(at <= Instant::now() + 10 * MINUTES);
+    let at = deadline(true, Some(10 * MINUTE)).expect("a deadline");
+    assert!(at >= before + 10 * MINUTE);
+    assert!(at <= Instant::now() + 10 * MINUTE);
     assert!(deadline(true, None).is_none());
-    assert!(deadline(false, Some(MINUTES)).is_none());
+    assert!(deadline(false, Some(MINUTE)).is_none());
 }
 
 // ---------------------------------------------------------------------------------------
-// The cap.
+// The limit of requests in flight.
 
 #[test]
 #[should_panic(expected = "limit of zero")]
-fn a_cap_of_zero_panics() {
+fn a_limit_of_zero_panics() {
     let (client, _) = recording();
     let _ = builder(client, &TestRuntime::new(0)).max_in_flight(0);
 }
 
-/// What the test lets one exchange do.
+/// Controls one exchange.
 struct Exchange {
     head: Signal,
     body: Signal,
     fails: bool,
 }
 
-/// A client whose exchanges count themselves from their beginning to their end.
-struct Counted {
+/// A client that counts its exchanges in flight.
+struct CountingClient {
     exchanges: Mutex<Vec<Arc<Exchange>>>,
     fails: Box<dyn Fn(usize) -> bool + Send + Sync>,
-    now: AtomicUsize,
-    most: AtomicUsize,
+    current: AtomicUsize,
+    max: AtomicUsize,
 }
 
-struct InFlight(Arc<Counted>);
+struct InFlightGuard(Arc<CountingClient>);
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.now.fetch_sub(1, Ordering::SeqCst);
+        self.0.current.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl Counted {
+impl CountingClient {
     fn new(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             exchanges: Mutex::default(),
             fails: Box::new(fails),
-            now: AtomicUsize::new(0),
-            most: AtomicUsize::new(0),
+            current: AtomicUsize::new(0),
+            max: AtomicUsize::new(0),
         })
     }
 
     fn client(self: &Arc<Self>) -> InMemory {
         let counted = self.clone();
         client(move |_| {
-            let now = counted.now.fetch_add(1, Ordering::SeqCst) + 1;
-            counted.most.fetch_max(now, Ordering::SeqCst);
-            let in_flight = InFlight(counted.clone());
+            let current = counted.current.fetch_add(1, Ordering::SeqCst) + 1;
+            counted.max.fetch_max(current, Ordering::SeqCst);
+            let in_flight = InFlightGuard(counted.clone());
             let mut exchanges = lock(&counted.exchanges);
             let exchange = Arc::new(Exchange {
                 head: Signal::new(),
@@ -979,26 +979,26 @@ impl Counted {
             });
             exchanges.push(exchange.clone());
             async move {
-                exchange.head.passed().await;
+                exchange.head.wait().await;
                 if exchange.fails {
                     return Err(Error::new(ErrorKind::Protocol));
                 }
-                let passed = exchange.body.passed();
-                let pieces = stream::iter([Ok::<_, Error>("a")])
+                let opened = exchange.body.wait();
+                let chunks = stream::iter([Ok::<_, Error>("a")])
                     .chain(stream::once_future(async move {
-                        passed.await;
+                        opened.await;
                         Ok("b")
                     }))
-                    .map(move |piece| {
-                        let _until_the_body_ends = &in_flight;
-                        piece
+                    .map(move |chunk| {
+                        let _dropped_with_the_body = &in_flight;
+                        chunk
                     });
-                answer(Body::from_stream(pieces))
+                respond(Body::from_stream(chunks))
             }
         })
     }
 
-    fn begun(&self) -> usize {
+    fn started(&self) -> usize {
         lock(&self.exchanges).len()
     }
 
@@ -1006,14 +1006,14 @@ impl Counted {
         lock(&self.exchanges)[index].clone()
     }
 
-    fn now(&self) -> usize {
-        self.now.load(Ordering::SeqCst)
+    fn current(&self) -> usize {
+        self.current.load(Ordering::SeqCst)
     }
 }
 
-fn capped(counted: &Arc<Counted>, cap: usize) -> Session {
+fn limited(counted: &Arc<CountingClient>, limit: usize) -> Session {
     builder(counted.client(), &TestRuntime::new(0))
-        .max_in_flight(cap)
+        .max_in_flight(limit)
         .timeout(None)
         .build()
         .unwrap()
@@ -1026,37 +1026,37 @@ fn send(session: &Session) -> Sent {
 }
 
 #[test]
-fn clones_share_the_cap() {
-    let counted = Counted::new(|_| false);
-    let session = capped(&counted, 1);
+fn clones_share_the_limit() {
+    let counted = CountingClient::new(|_| false);
+    let session = limited(&counted, 1);
     let (mut first, mut second) = (send(&session), send(&session.clone()));
     assert!(poll(&mut first).is_pending());
     assert!(poll(&mut second).is_pending());
-    assert_eq!(counted.begun(), 1);
+    assert_eq!(counted.started(), 1);
 }
 
 #[test]
-fn a_place_is_free_at_the_end_of_the_body() {
-    let counted = Counted::new(|_| false);
-    let session = capped(&counted, 1);
+fn a_permit_is_released_at_the_end_of_the_body() {
+    let counted = CountingClient::new(|_| false);
+    let session = limited(&counted, 1);
     let (mut first, mut second) = (send(&session), send(&session));
     assert!(poll(&mut first).is_pending());
     counted.exchange(0).head.open();
     let mut response = run(first).unwrap();
     assert!(poll(&mut second).is_pending());
-    assert_eq!(counted.begun(), 1, "the first body is not read yet");
+    assert_eq!(counted.started(), 1, "the first body is not read yet");
     counted.exchange(0).body.open();
     while run(response.chunk()).unwrap().is_some() {}
-    // The response is still there, its exchange is not.
+    // The exchange has ended although the response still exists.
     assert!(poll(&mut second).is_pending());
-    assert_eq!(counted.begun(), 2);
+    assert_eq!(counted.started(), 2);
     drop(response);
 }
 
 #[test]
-fn a_place_is_free_when_the_body_is_dropped() {
-    let counted = Counted::new(|_| false);
-    let session = capped(&counted, 1);
+fn a_permit_is_released_when_the_body_is_dropped() {
+    let counted = CountingClient::new(|_| false);
+    let session = limited(&counted, 1);
     let (mut first, mut second) = (send(&session), send(&session));
     assert!(poll(&mut first).is_pending());
     counted.exchange(0).head.open();
@@ -1064,60 +1064,60 @@ fn a_place_is_free_when_the_body_is_dropped() {
     assert!(poll(&mut second).is_pending());
     drop(response);
     assert!(poll(&mut second).is_pending());
-    assert_eq!(counted.begun(), 2);
+    assert_eq!(counted.started(), 2);
 }
 
 #[test]
-fn a_place_is_free_after_an_error() {
-    let counted = Counted::new(|index| index == 0);
-    let session = capped(&counted, 1);
+fn a_permit_is_released_after_an_error() {
+    let counted = CountingClient::new(|index| index == 0);
+    let session = limited(&counted, 1);
     let (mut first, mut second) = (send(&session), send(&session));
     assert!(poll(&mut first).is_pending());
     assert!(poll(&mut second).is_pending());
     counted.exchange(0).head.open();
     run(&mut first).unwrap_err();
-    // The future that failed is still there.
+    // The failed future still exists.
     assert!(poll(&mut second).is_pending());
-    assert_eq!(counted.begun(), 2);
+    assert_eq!(counted.started(), 2);
     drop(first);
 }
 
 #[test]
-fn a_place_is_free_when_the_future_is_dropped() {
-    let counted = Counted::new(|_| false);
-    let session = capped(&counted, 1);
+fn a_permit_is_released_when_the_future_is_dropped() {
+    let counted = CountingClient::new(|_| false);
+    let session = limited(&counted, 1);
     let (mut first, mut second, mut third) = (send(&session), send(&session), send(&session));
     assert!(poll(&mut first).is_pending());
     assert!(poll(&mut second).is_pending());
     assert!(poll(&mut third).is_pending());
-    // One that is next in the queue goes before its turn, and then the one in flight.
+    // Drops the next request of the queue, and then the one in flight.
     drop(second);
     drop(first);
     assert!(poll_until_stalled(&mut third).is_pending());
-    assert_eq!(counted.begun(), 2);
+    assert_eq!(counted.started(), 2);
 
-    // One that was called to its turn goes before it takes it.
+    // Drops a request that was woken but has not taken its permit yet.
     let (mut fourth, mut fifth) = (send(&session), send(&session));
     assert!(poll(&mut fourth).is_pending());
     assert!(poll(&mut fifth).is_pending());
     drop(third);
     drop(fourth);
     assert!(poll_until_stalled(&mut fifth).is_pending());
-    assert_eq!(counted.begun(), 3);
-    assert_eq!(counted.now(), 1);
+    assert_eq!(counted.started(), 3);
+    assert_eq!(counted.current(), 1);
 }
 
 #[test]
-fn a_response_without_a_body_holds_no_place() {
-    let client = client(|_| ready(answer(Body::empty())));
+fn a_response_without_a_body_holds_no_permit() {
+    let client = client(|_| ready(respond(Body::empty())));
     let session = builder(client, &TestRuntime::new(0))
         .max_in_flight(1)
         .build()
         .unwrap();
-    let kept: Vec<_> = (0..3)
+    let responses: Vec<_> = (0..3)
         .map(|_| run(session.head("http://host/").send()).unwrap())
         .collect();
-    assert_eq!(kept.len(), 3);
+    assert_eq!(responses.len(), 3);
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -1152,13 +1152,13 @@ proptest! {
     })]
 
     #[test]
-    fn the_cap_holds_whatever_is_read_or_dropped(
-        cap in 1usize..5,
+    fn the_limit_is_never_exceeded(
+        limit in 1usize..5,
         failing in prop::collection::hash_set(0usize..30, 0..10),
         steps in prop::collection::vec(step(), 0..80),
     ) {
-        let counted = Counted::new(move |index| failing.contains(&index));
-        let session = capped(&counted, cap);
+        let counted = CountingClient::new(move |index| failing.contains(&index));
+        let session = limited(&counted, limit);
         let mut heads: Vec<Sent> = Vec::new();
         let mut responses: Vec<Response> = Vec::new();
         let poll_heads = |heads: &mut Vec<Sent>, responses: &mut Vec<Response>| {
@@ -1174,11 +1174,11 @@ proptest! {
             match step {
                 Step::Send => heads.push(send(&session)),
                 Step::PollHeads => poll_heads(&mut heads, &mut responses),
-                Step::OpenHead(which) if counted.begun() > 0 => {
-                    counted.exchange(which.index(counted.begun())).head.open();
+                Step::OpenHead(which) if counted.started() > 0 => {
+                    counted.exchange(which.index(counted.started())).head.open();
                 }
-                Step::OpenBody(which) if counted.begun() > 0 => {
-                    counted.exchange(which.index(counted.begun())).body.open();
+                Step::OpenBody(which) if counted.started() > 0 => {
+                    counted.exchange(which.index(counted.started())).body.open();
                 }
                 Step::DropHead(which) if !heads.is_empty() => {
                     drop(heads.swap_remove(which.index(heads.len())));
@@ -1192,12 +1192,12 @@ proptest! {
                 }
                 _ => {}
             }
-            prop_assert!(counted.now() <= cap);
+            prop_assert!(counted.current() <= limit);
         }
-        prop_assert!(counted.most.load(Ordering::SeqCst) <= cap);
-        // What is left comes to its end: no place was lost.
+        prop_assert!(counted.max.load(Ordering::SeqCst) <= limit);
+        // All other requests complete, because no permit was lost.
         for _ in 0..200 {
-            (0..counted.begun()).for_each(|index| {
+            (0..counted.started()).for_each(|index| {
                 counted.exchange(index).head.open();
                 counted.exchange(index).body.open();
             });
@@ -1209,10 +1209,10 @@ proptest! {
                 break;
             }
         }
-        prop_assert!(heads.is_empty(), "a request waits for a place for ever");
+        prop_assert!(heads.is_empty(), "a request never gets a permit");
         prop_assert!(responses.is_empty());
-        prop_assert!(counted.most.load(Ordering::SeqCst) <= cap);
-        prop_assert_eq!(counted.now(), 0);
+        prop_assert!(counted.max.load(Ordering::SeqCst) <= limit);
+        prop_assert_eq!(counted.current(), 0);
     }
 }
 
@@ -1220,7 +1220,7 @@ proptest! {
 // Building.
 
 #[test]
-fn a_backend_that_does_not_start_is_the_error_of_build() {
+fn build_returns_the_error_of_the_backend() {
     let error = Session::builder(|_| -> Result<(InMemory, _), Error> {
         Err(Error::new(ErrorKind::NoRuntime))
     })
@@ -1230,7 +1230,7 @@ fn a_backend_that_does_not_start_is_the_error_of_build() {
 }
 
 #[test]
-fn the_client_is_built_from_the_options() {
+fn the_client_receives_the_options() {
     let runtime = TestRuntime::new(0).shared();
     let session = Session::builder(move |options| {
         assert_eq!(options.connect_timeout, Some(Duration::from_secs(7)));

@@ -1,4 +1,4 @@
-//! The promises of `Task`, `unblock` and `Cancel`.
+//! Tests of `Task`, `unblock` and `Cancel`.
 
 mod support;
 
@@ -8,10 +8,12 @@ use std::sync::{Arc, Barrier, mpsc};
 
 use futures_lite::future::{pending, yield_now};
 use inflight_core::{Cancel, CancelGuard, Panic, Task, TaskError, unblock};
-use support::{Counter, DropListener, PATIENCE, Signal, TestRuntime, poll, run, without_deadlock};
+use support::{
+    Counter, DropListener, EVENT_TIMEOUT, Signal, TestRuntime, poll, run, without_deadlock,
+};
 
 #[test]
-fn tasks_and_panics_may_move_between_threads() {
+fn tasks_and_panics_are_send_and_sync() {
     fn send_sync<T: Send + Sync + 'static>() {}
     fn send<T: Send + 'static>(_: &T) {}
     send_sync::<Task<u8>>();
@@ -26,24 +28,24 @@ fn tasks_and_panics_may_move_between_threads() {
 // Task.
 
 #[test]
-fn a_task_gives_its_output() {
+fn a_task_returns_its_output() {
     let runtime = TestRuntime::new(1);
     let task = Task::spawn(&runtime, async {
         yield_now().await;
         "done"
     });
     assert_eq!(run(task).unwrap(), "done");
-    runtime.end();
+    runtime.shut_down();
 }
 
 #[test]
-fn a_task_runs_although_nobody_awaits_it() {
+fn a_task_runs_even_if_it_is_not_awaited() {
     let runtime = TestRuntime::new(1);
     let listener = DropListener::new();
     let notifiers = listener.notifiers();
-    let _task = Task::spawn(&runtime, async move { notifiers.ring(1) });
-    listener.hear(1);
-    runtime.end();
+    let _task = Task::spawn(&runtime, async move { notifiers.notify(1) });
+    listener.wait_for(1);
+    runtime.shut_down();
 }
 
 #[test]
@@ -51,60 +53,63 @@ fn a_dropped_task_stops_at_its_next_yield() {
     let runtime = TestRuntime::new(1);
     let listener = DropListener::new();
     let (busy, inside) = mpsc::channel();
-    let (go_on, wait) = mpsc::channel::<()>();
-    let ran_on = Arc::new(AtomicBool::new(false));
+    let (resume, wait) = mpsc::channel::<()>();
+    let continued = Arc::new(AtomicBool::new(false));
     let task = {
-        let (notifier, ran_on) = (listener.notifier(1), ran_on.clone());
+        let (notifier, continued) = (listener.notifier(1), continued.clone());
         Task::spawn(&runtime, async move {
-            let _bell = notifier;
+            let _notifier = notifier;
             busy.send(()).unwrap();
-            wait.recv_timeout(PATIENCE).unwrap();
+            wait.recv_timeout(EVENT_TIMEOUT).unwrap();
             yield_now().await;
-            ran_on.store(true, Ordering::SeqCst);
+            continued.store(true, Ordering::SeqCst);
         })
     };
-    inside.recv_timeout(PATIENCE).unwrap();
+    inside.recv_timeout(EVENT_TIMEOUT).unwrap();
     drop(task);
-    assert!(listener.heard().is_empty());
-    go_on.send(()).unwrap();
-    listener.hear(1);
-    runtime.end();
-    assert!(!ran_on.load(Ordering::SeqCst));
+    assert!(listener.received().is_empty());
+    resume.send(()).unwrap();
+    listener.wait_for(1);
+    runtime.shut_down();
+    assert!(!continued.load(Ordering::SeqCst));
 }
 
 #[test]
-fn a_task_that_waits_is_dropped_when_it_is_cancelled() {
+fn cancelling_a_waiting_task_drops_it() {
     let runtime = TestRuntime::new(1);
     let listener = DropListener::new();
     let (notifier, started) = (listener.notifier(2), listener.notifiers());
     let task = Task::spawn(&runtime, async move {
-        let _bell = notifier;
-        started.ring(1);
+        let _notifier = notifier;
+        started.notify(1);
         pending::<()>().await;
     });
-    assert_eq!(listener.hear(1), [1]);
+    assert_eq!(listener.wait_for(1), [1]);
     task.cancel();
     task.cancel();
-    assert_eq!(listener.hear(1), [2]);
+    assert_eq!(listener.wait_for(1), [2]);
     assert!(matches!(run(task), Err(TaskError::Cancelled)));
-    runtime.end();
+    runtime.shut_down();
 }
 
 #[test]
-fn a_task_that_is_cancelled_before_it_began_never_begins() {
+fn a_task_that_is_cancelled_before_its_start_never_runs() {
     let runtime = TestRuntime::new(0);
-    let began = Arc::new(AtomicBool::new(false));
+    let started = Arc::new(AtomicBool::new(false));
     let task = {
-        let began = began.clone();
-        Task::spawn(&runtime, async move { began.store(true, Ordering::SeqCst) })
+        let started = started.clone();
+        Task::spawn(
+            &runtime,
+            async move { started.store(true, Ordering::SeqCst) },
+        )
     };
     drop(task);
     runtime.tick();
-    assert!(!began.load(Ordering::SeqCst));
+    assert!(!started.load(Ordering::SeqCst));
 }
 
 #[test]
-fn cancelling_a_finished_task_leaves_its_output() {
+fn cancelling_a_finished_task_keeps_its_output() {
     let runtime = TestRuntime::new(0);
     let task = Task::spawn(&runtime, async { 5 });
     runtime.tick();
@@ -113,35 +118,35 @@ fn cancelling_a_finished_task_leaves_its_output() {
 }
 
 #[test]
-fn a_detached_task_runs_on() {
+fn a_detached_task_continues() {
     let runtime = TestRuntime::new(1);
     let listener = DropListener::new();
     let signal = Signal::new();
-    let (notifiers, passed) = (listener.notifiers(), signal.passed());
+    let (notifiers, opened) = (listener.notifiers(), signal.wait());
     let task = Task::spawn(&runtime, async move {
-        passed.await;
+        opened.await;
         yield_now().await;
-        notifiers.ring(1);
+        notifiers.notify(1);
     });
     task.detach();
     signal.open();
-    listener.hear(1);
-    runtime.end();
+    listener.wait_for(1);
+    runtime.shut_down();
 }
 
 #[test]
-fn a_panic_is_a_value_with_message_and_payload() {
+fn a_panic_is_returned_with_its_message_and_payload() {
     let runtime = TestRuntime::new(1);
     let panicked = |task| match run::<Task<()>>(task) {
         Err(TaskError::Panicked(panic)) => panic,
-        other => panic!("{other:?} is no panic"),
+        other => panic!("{other:?} is not a panic"),
     };
 
     let literal = panicked(Task::spawn(&runtime, async { panic!("expected: literal") }));
     assert_eq!(literal.message(), "expected: literal");
 
-    let word = "formatted";
-    let task = Task::spawn(&runtime, async move { panic!("expected: {word}") });
+    let name = "formatted";
+    let task = Task::spawn(&runtime, async move { panic!("expected: {name}") });
     let formatted = panicked(task);
     assert_eq!(formatted.message(), "expected: formatted");
     assert!(format!("{formatted:?}").contains("expected: formatted"));
@@ -158,136 +163,136 @@ fn a_panic_is_a_value_with_message_and_payload() {
         "again"
     );
 
-    // The runtime's thread has survived all of them.
+    // The thread of the runtime still works.
     assert_eq!(run(Task::spawn(&runtime, async { 1 })).unwrap(), 1);
-    runtime.end();
+    runtime.shut_down();
 }
 
 #[test]
-fn awaiting_a_task_may_be_given_up_and_taken_up_again() {
+fn a_task_can_be_awaited_again_after_a_dropped_await() {
     let runtime = TestRuntime::new(1);
     let signal = Signal::new();
-    let passed = signal.passed();
+    let opened = signal.wait();
     let mut task = Task::spawn(&runtime, async move {
-        passed.await;
+        opened.await;
         3
     });
     for _ in 0..3 {
-        let given_up = async { (&mut task).await };
-        assert!(poll(&mut Box::pin(given_up)).is_pending());
+        let dropped = async { (&mut task).await };
+        assert!(poll(&mut Box::pin(dropped)).is_pending());
     }
     signal.open();
     assert_eq!(run(&mut task).unwrap(), 3);
     drop(task);
-    runtime.end();
+    runtime.shut_down();
 }
 
 #[test]
-fn the_end_of_the_runtime_cancels_its_tasks() {
+fn shutting_down_the_runtime_cancels_its_tasks() {
     let runtime = TestRuntime::new(1);
     let listener = DropListener::new();
     let notifier = listener.notifier(1);
     let task = Task::spawn(&runtime, async move {
-        let _bell = notifier;
+        let _notifier = notifier;
         pending::<()>().await;
     });
-    runtime.end();
-    listener.hear(1);
+    runtime.shut_down();
+    listener.wait_for(1);
     assert!(matches!(run(task), Err(TaskError::Cancelled)));
     let late = Task::spawn(&runtime, async {});
     assert!(matches!(run(late), Err(TaskError::Cancelled)));
 }
 
 #[test]
-fn a_job_is_gone_when_its_output_is_there() {
+fn a_task_is_dropped_before_its_output_is_returned() {
     let runtime = TestRuntime::new(2);
     for _ in 0..500 {
         let listener = DropListener::new();
         let notifier = listener.notifier(1);
         let task = Task::spawn(&runtime, async move {
-            let _bell = notifier;
+            let _notifier = notifier;
             yield_now().await;
         });
         run(task).unwrap();
-        assert_eq!(listener.heard(), [1]);
+        assert_eq!(listener.received(), [1]);
     }
-    runtime.end();
+    runtime.shut_down();
 }
 
 // ---------------------------------------------------------------------------------------
 // unblock.
 
 #[test]
-fn unblock_gives_the_value() {
+fn unblock_returns_the_value() {
     let runtime = TestRuntime::new(0);
     assert_eq!(run(unblock(&runtime, || 42)).unwrap(), 42);
 }
 
 #[test]
-fn unblock_gives_the_panic() {
+fn unblock_returns_the_panic() {
     let runtime = TestRuntime::new(0);
     let result = run(unblock(&runtime, || -> () {
-        resume_unwind(Box::new("the work fell over"))
+        resume_unwind(Box::new("the work panics"))
     }));
     let Err(TaskError::Panicked(panic)) = result else {
-        panic!("{result:?} is no panic");
+        panic!("{result:?} is not a panic");
     };
-    assert_eq!(panic.message(), "the work fell over");
+    assert_eq!(panic.message(), "the work panics");
     let payload = panic.into_payload();
-    assert_eq!(*payload.downcast::<&str>().unwrap(), "the work fell over");
+    assert_eq!(*payload.downcast::<&str>().unwrap(), "the work panics");
 }
 
 #[test]
-fn unblock_is_cancelled_when_the_runtime_ended_before_the_work_began() {
+fn unblock_is_cancelled_if_the_runtime_shuts_down_before_the_work_starts() {
     let runtime = TestRuntime::new(0);
     runtime.hold_blocking();
     let mut waiting = Box::pin(unblock(&runtime, || 1));
     assert!(poll(&mut waiting).is_pending());
-    runtime.end();
+    runtime.shut_down();
     assert!(matches!(run(waiting), Err(TaskError::Cancelled)));
     let late = unblock(&runtime, || 1);
     assert!(matches!(run(late), Err(TaskError::Cancelled)));
 }
 
 #[test]
-fn work_that_has_begun_runs_to_its_end_although_nobody_waits() {
+fn work_that_has_started_completes_even_if_it_is_not_awaited() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let notifiers = listener.notifiers();
-    let (began, begun) = mpsc::channel();
-    let (go_on, wait) = mpsc::channel::<()>();
+    let (sender, started) = mpsc::channel();
+    let (resume, wait) = mpsc::channel::<()>();
     let work = unblock(&runtime, move || {
-        began.send(()).unwrap();
-        wait.recv_timeout(PATIENCE).unwrap();
-        notifiers.ring(1);
+        sender.send(()).unwrap();
+        wait.recv_timeout(EVENT_TIMEOUT).unwrap();
+        notifiers.notify(1);
     });
-    begun.recv_timeout(PATIENCE).unwrap();
+    started.recv_timeout(EVENT_TIMEOUT).unwrap();
     drop(work);
-    go_on.send(()).unwrap();
-    listener.hear(1);
+    resume.send(()).unwrap();
+    listener.wait_for(1);
 }
 
 #[test]
-fn work_that_nobody_waits_for_does_not_begin() {
+fn work_that_is_dropped_before_its_start_never_runs() {
     let runtime = TestRuntime::new(0);
     runtime.hold_blocking();
-    let began = Arc::new(AtomicBool::new(false));
+    let started = Arc::new(AtomicBool::new(false));
     let work = {
-        let began = began.clone();
-        unblock(&runtime, move || began.store(true, Ordering::SeqCst))
+        let started = started.clone();
+        unblock(&runtime, move || started.store(true, Ordering::SeqCst))
     };
     drop(work);
     runtime.release_blocking();
     runtime.blocking_started().wait_for(1);
     runtime.blocking_running().wait_for(0);
-    assert!(!began.load(Ordering::SeqCst));
+    assert!(!started.load(Ordering::SeqCst));
 }
 
 // ---------------------------------------------------------------------------------------
 // Cancel.
 
 #[test]
-fn a_hook_runs_at_once_on_what_is_cancelled_already() {
+fn a_hook_runs_at_once_if_the_cancel_is_already_cancelled() {
     let cancel = Cancel::new();
     assert!(!cancel.is_cancelled());
     cancel.clone().cancel();
@@ -299,25 +304,25 @@ fn a_hook_runs_at_once_on_what_is_cancelled_already() {
 }
 
 #[test]
-fn a_dropped_guard_takes_its_hook_back_and_no_other() {
+fn a_dropped_guard_removes_only_its_own_hook() {
     let cancel = Cancel::new();
     let listener = DropListener::new();
     let hook = |number| {
         let notifiers = listener.notifiers();
-        move || notifiers.ring(number)
+        move || notifiers.notify(number)
     };
     let _first = cancel.on_cancel(hook(1));
     let second = cancel.on_cancel(hook(2));
     let _third = cancel.on_cancel(hook(3));
     drop(second);
     cancel.cancel();
-    assert_eq!(listener.heard(), [1, 3]);
+    assert_eq!(listener.received(), [1, 3]);
     cancel.cancel();
-    assert!(listener.heard().is_empty());
+    assert!(listener.received().is_empty());
 }
 
 #[test]
-fn a_kept_hook_runs_exactly_once_whoever_is_first() {
+fn a_hook_runs_exactly_once_if_it_races_with_cancel() {
     for _ in 0..2000 {
         let cancel = Cancel::new();
         let ran = Arc::new(AtomicUsize::new(0));
@@ -342,7 +347,7 @@ fn a_kept_hook_runs_exactly_once_whoever_is_first() {
 }
 
 #[test]
-fn a_hook_whose_guard_is_dropped_meanwhile_runs_at_most_once() {
+fn a_hook_whose_guard_is_dropped_during_cancel_runs_at_most_once() {
     for _ in 0..2000 {
         let cancel = Cancel::new();
         let ran = Arc::new(AtomicUsize::new(0));
@@ -367,13 +372,13 @@ fn a_hook_whose_guard_is_dropped_meanwhile_runs_at_most_once() {
 }
 
 #[test]
-fn a_hook_is_taken_back_even_while_another_one_runs() {
+fn a_hook_is_removed_even_while_another_one_runs() {
     let cancel = Cancel::new();
-    let (first_began, begun) = mpsc::channel();
-    let (go_on, wait) = mpsc::channel::<()>();
+    let (sender, started) = mpsc::channel();
+    let (resume, wait) = mpsc::channel::<()>();
     let _first = cancel.on_cancel(move || {
-        first_began.send(()).unwrap();
-        wait.recv_timeout(PATIENCE).unwrap();
+        sender.send(()).unwrap();
+        wait.recv_timeout(EVENT_TIMEOUT).unwrap();
     });
     let ran = Counter::new();
     let counted = ran.clone();
@@ -382,15 +387,15 @@ fn a_hook_is_taken_back_even_while_another_one_runs() {
     });
     std::thread::scope(|scope| {
         scope.spawn(|| cancel.cancel());
-        begun.recv_timeout(PATIENCE).unwrap();
+        started.recv_timeout(EVENT_TIMEOUT).unwrap();
         drop(second);
-        go_on.send(()).unwrap();
+        resume.send(()).unwrap();
     });
-    assert_eq!(ran.get(), 0, "the hook ran after it was taken back");
+    assert_eq!(ran.get(), 0, "the hook ran after it was removed");
 }
 
 #[test]
-fn what_a_hook_holds_may_use_the_cancel_when_it_is_dropped() {
+fn a_value_that_a_hook_owns_may_use_the_cancel_when_it_is_dropped() {
     let cancelled = without_deadlock(|| {
         let cancel = Cancel::new();
         let inner = cancel.on_cancel(|| {});

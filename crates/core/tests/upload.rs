@@ -1,4 +1,4 @@
-//! The promises about bodies that are sent: files, forms, bodies that are sent again, progress.
+//! Tests of request bodies: files, forms, replayable bodies and progress.
 
 mod support;
 
@@ -16,7 +16,7 @@ use inflight_core::{
     BlockingBody, Body, Cancel, Capabilities, Error, ErrorKind, Fetch, FetchBlocking, Multipart,
     Offload, Part, Phase, Progress, RequestBuilder, Session,
 };
-use support::{TestRuntime, answering_on, lock, poll, run};
+use support::{TestRuntime, lock, poll, responding_on, run};
 
 const MANY: u64 = 1 << 20;
 
@@ -24,11 +24,11 @@ fn read(body: Body) -> Result<Bytes, Error> {
     run(body.collect(MANY))
 }
 
-fn streamed(pieces: &'static [&'static str]) -> Body {
-    Body::from_stream(stream::iter(pieces).map(|piece| Ok::<_, Error>(*piece)))
+fn streamed(chunks: &'static [&'static str]) -> Body {
+    Body::from_stream(stream::iter(chunks).map(|chunk| Ok::<_, Error>(*chunk)))
 }
 
-/// A file of this length that no two pieces of are alike.
+/// Writes a file of this length whose chunks all differ, and returns its path and content.
 fn file(dir: &Path, len: usize) -> (std::path::PathBuf, Vec<u8>) {
     let path = dir.join(format!("{len} bytes"));
     let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
@@ -40,15 +40,15 @@ fn open(path: impl Into<std::path::PathBuf>, runtime: &TestRuntime) -> Result<Bo
     run(Body::from_file(path, runtime.shared()))
 }
 
-/// What the client got of a request.
-fn sent(ask: impl FnOnce(&Session) -> RequestBuilder) -> Result<Request<Body>, Error> {
+/// Returns the request as the client received it.
+fn sent(make_request: impl FnOnce(&Session) -> RequestBuilder) -> Result<Request<Body>, Error> {
     let seen: Arc<Mutex<Option<Request<Body>>>> = Arc::default();
     let record = seen.clone();
-    let session = answering_on(&TestRuntime::new(0), move |request| {
+    let session = responding_on(&TestRuntime::new(0), move |request| {
         *lock(&record) = Some(request);
         http::Response::new(Body::empty())
     });
-    run(ask(&session.build().unwrap()).send())?;
+    run(make_request(&session.build().unwrap()).send())?;
     Ok(lock(&seen).take().unwrap())
 }
 
@@ -57,10 +57,10 @@ fn content_type(request: &Request<Body>) -> &str {
 }
 
 // ---------------------------------------------------------------------------------------
-// Sent again.
+// Replayable bodies.
 
 #[test]
-fn what_can_be_sent_again_is_the_same_again() {
+fn a_replayable_body_has_the_same_content_each_time() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = file(dir.path(), 100_000);
     let runtime = TestRuntime::new(0);
@@ -81,7 +81,7 @@ fn what_can_be_sent_again_is_the_same_again() {
 }
 
 #[test]
-fn what_is_produced_once_cannot_be_sent_again() {
+fn a_stream_cannot_be_cloned() {
     assert!(streamed(&["once"]).try_clone().is_none());
     assert!(
         streamed(&["once"])
@@ -94,23 +94,23 @@ fn what_is_produced_once_cannot_be_sent_again() {
 }
 
 #[test]
-fn a_body_that_is_made_again_is_not_made_before() {
-    let made = Arc::new(AtomicUsize::new(0));
-    let counter = made.clone();
+fn a_replayable_body_is_not_produced_in_advance() {
+    let produced = Arc::new(AtomicUsize::new(0));
+    let counter = produced.clone();
     let body = Body::replayable(move || {
         counter.fetch_add(1, Ordering::SeqCst);
         streamed(&["text"])
     });
-    assert_eq!(made.load(Ordering::SeqCst), 1);
+    assert_eq!(produced.load(Ordering::SeqCst), 1);
     read(body).unwrap();
-    assert_eq!(made.load(Ordering::SeqCst), 1);
+    assert_eq!(produced.load(Ordering::SeqCst), 1);
 }
 
 // ---------------------------------------------------------------------------------------
 // Files.
 
 #[test]
-fn a_file_comes_out_to_the_byte_one_piece_after_another() {
+fn a_file_is_read_in_chunks() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::new(0);
     for len in [0, 1, 65_536, 65_537, 1_000_000] {
@@ -118,9 +118,9 @@ fn a_file_comes_out_to_the_byte_one_piece_after_another() {
         let mut body = open(&path, &runtime).unwrap();
         assert_eq!(body.len(), Some(len as u64));
         let mut read = Vec::new();
-        while let Some(piece) = run(body.chunk()).unwrap() {
-            assert!(piece.len() <= 65_536);
-            read.extend_from_slice(&piece);
+        while let Some(chunk) = run(body.chunk()).unwrap() {
+            assert!(chunk.len() <= 65_536);
+            read.extend_from_slice(&chunk);
             assert_eq!(body.len(), Some((len - read.len()) as u64));
         }
         assert!(read == bytes, "{len} bytes");
@@ -128,19 +128,27 @@ fn a_file_comes_out_to_the_byte_one_piece_after_another() {
 }
 
 #[test]
-fn a_file_nobody_reads_is_not_read_ahead() {
+fn a_file_is_not_read_ahead() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = file(dir.path(), 1_000_000);
     let runtime = TestRuntime::new(0);
     let mut body = open(&path, &runtime).unwrap();
-    assert_eq!(runtime.blocking_started().get(), 1, "asked for its length");
+    assert_eq!(
+        runtime.blocking_started().get(),
+        1,
+        "only the length was read"
+    );
     run(body.chunk()).unwrap();
     run(body.chunk()).unwrap();
-    assert_eq!(runtime.blocking_started().get(), 3, "a call for each piece");
+    assert_eq!(
+        runtime.blocking_started().get(),
+        3,
+        "one call for each chunk"
+    );
 }
 
 #[test]
-fn a_file_that_is_not_there_is_io_and_named() {
+fn a_missing_file_is_an_io_error_that_names_the_path() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::new(0);
     for path in [dir.path().join("missing"), dir.path().to_owned()] {
@@ -152,7 +160,7 @@ fn a_file_that_is_not_there_is_io_and_named() {
             "{error}"
         );
     }
-    // And when it is gone by the time it is wanted.
+    // The file is removed before it is read.
     let (path, _) = file(dir.path(), 10);
     let body = open(&path, &runtime).unwrap();
     fs::remove_file(&path).unwrap();
@@ -160,7 +168,7 @@ fn a_file_that_is_not_there_is_io_and_named() {
 }
 
 #[test]
-fn a_file_that_changes_its_length_never_looks_complete() {
+fn a_file_that_shrinks_is_an_error_and_one_that_grows_is_truncated() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::new(0);
     let (path, bytes) = file(dir.path(), 1000);
@@ -175,7 +183,7 @@ fn a_file_that_changes_its_length_never_looks_complete() {
     assert_eq!(
         read(longer).unwrap(),
         bytes[..999],
-        "as long as was promised"
+        "the length at the time of opening"
     );
 }
 
@@ -196,42 +204,42 @@ fn a_request_sends_a_file_with_its_length() {
     );
 }
 
-/// An open file that stands behind this many bytes.
-fn opened(path: &Path, start: u64) -> fs::File {
+/// Opens a file and seeks to `start`.
+fn open_at(path: &Path, start: u64) -> fs::File {
     let mut file = fs::File::open(path).unwrap();
     file.seek(SeekFrom::Start(start)).unwrap();
     file
 }
 
 #[test]
-fn an_open_file_is_sent_from_where_it_stands() {
+fn an_open_file_is_sent_from_its_position() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = file(dir.path(), 200_000);
     for start in [0, 1, 100_000, 200_000, 300_000] {
-        let file = opened(&path, start);
+        let file = open_at(&path, start);
         let request = sent(|session| session.put("http://h/").open_file(file)).unwrap();
         let rest = bytes.get(start as usize..).unwrap_or_default();
         assert_eq!(request.body().len(), Some(rest.len() as u64));
         assert!(read(request.into_body()).unwrap() == rest, "from {start}");
     }
-    // It needs its path no more.
-    let file = opened(&path, 0);
+    // The path is not needed after the file is open.
+    let file = open_at(&path, 0);
     fs::remove_file(&path).unwrap();
     let body = run(Body::from_open_file(file, TestRuntime::new(0).shared()));
     assert!(read(body.unwrap()).unwrap() == bytes);
 }
 
 #[test]
-fn an_open_file_is_sent_again_from_where_it_stood() {
+fn an_open_file_is_resent_from_its_first_position() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = file(dir.path(), 200_000);
-    let mut file = opened(&path, 1000);
+    let mut file = open_at(&path, 1000);
     let runtime = TestRuntime::new(0);
     let shared = file.try_clone().unwrap();
     let mut body = run(Body::from_open_file(shared, runtime.shared())).unwrap();
     let again = body.try_clone().unwrap();
     let first = run(body.chunk()).unwrap().unwrap();
-    // While the first is being read, from beginning to end.
+    // Reads the clone while the first body is being read.
     assert!(read(again).unwrap() == bytes[1000..]);
     let rest = read(body).unwrap();
     assert!([first, rest].concat() == bytes[1000..]);
@@ -241,11 +249,11 @@ fn an_open_file_is_sent_again_from_where_it_stood() {
 }
 
 #[test]
-fn an_open_file_that_shrinks_never_looks_complete() {
+fn an_open_file_that_shrinks_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = file(dir.path(), 1000);
     let body = run(Body::from_open_file(
-        opened(&path, 10),
+        open_at(&path, 10),
         TestRuntime::new(0).shared(),
     ));
     fs::write(&path, &bytes[..999]).unwrap();
@@ -256,7 +264,7 @@ fn an_open_file_that_shrinks_never_looks_complete() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_sent_once_and_a_folder_never() {
+fn a_pipe_is_sent_once_and_a_directory_is_an_error() {
     use std::io::Write;
 
     let (reader, mut writer) = std::io::pipe().unwrap();
@@ -270,16 +278,16 @@ fn a_pipe_is_sent_once_and_a_folder_never() {
     assert_eq!(read(body).unwrap(), "through a pipe");
 
     let dir = tempfile::tempdir().unwrap();
-    let folder = fs::File::open(dir.path()).unwrap();
-    let error = run(Body::from_open_file(folder, runtime.shared())).unwrap_err();
+    let directory = fs::File::open(dir.path()).unwrap();
+    let error = run(Body::from_open_file(directory, runtime.shared())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
 }
 
 #[test]
-fn asking_for_a_file_is_held_to_the_time() {
+fn the_timeout_applies_while_a_file_is_opened() {
     let runtime = TestRuntime::new(0);
     runtime.hold_blocking();
-    let session = answering_on(&runtime, |_| http::Response::new(Body::empty()));
+    let session = responding_on(&runtime, |_| http::Response::new(Body::empty()));
     let session = session.timeout(Duration::from_secs(1)).build().unwrap();
     let mut sent = session.put("http://h/").file("somewhere").send();
     assert!(poll(&mut sent).is_pending());
@@ -287,10 +295,10 @@ fn asking_for_a_file_is_held_to_the_time() {
     assert_eq!(run(sent).unwrap_err().phase(), Some(Phase::Total));
 }
 
-/// A client that reads the whole body with calls that block.
-struct Blocking;
+/// A blocking client that reads the whole body.
+struct BlockingClient;
 
-impl FetchBlocking for Blocking {
+impl FetchBlocking for BlockingClient {
     fn fetch_blocking(
         &self,
         request: Request<BlockingBody>,
@@ -310,19 +318,19 @@ impl FetchBlocking for Blocking {
 }
 
 #[test]
-fn a_call_that_blocks_reads_files_itself() {
+fn a_blocking_client_reads_files_in_its_own_call() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = file(dir.path(), 200_000);
     let runtime = TestRuntime::new(0);
-    let client = Offload::new(Blocking, runtime.shared());
+    let client = Offload::new(BlockingClient, runtime.shared());
     let seen = Arc::new(AtomicUsize::new(0));
-    let watched = seen.clone();
+    let recorded = seen.clone();
     let form = |path: &Path| Multipart::new().text("a", "b").file("f", path);
     let bodies = [
         open(&path, &runtime).unwrap(),
-        run(Body::from_open_file(opened(&path, 0), runtime.shared())).unwrap(),
+        run(Body::from_open_file(open_at(&path, 0), runtime.shared())).unwrap(),
         open(&path, &runtime).unwrap().on_progress(move |progress| {
-            watched.store(progress.bytes as usize, Ordering::SeqCst);
+            recorded.store(progress.bytes as usize, Ordering::SeqCst);
         }),
         sent(|session| session.post("http://h/").multipart(form(&path)))
             .unwrap()
@@ -334,7 +342,7 @@ fn a_call_that_blocks_reads_files_itself() {
         assert_eq!(
             runtime.blocking_started().get(),
             before + 1,
-            "no call but the client's"
+            "only the call of the client"
         );
         assert_eq!(echo.len(), len);
         let echo = read(echo).unwrap();
@@ -356,7 +364,7 @@ fn posted(form: Multipart) -> Request<Body> {
 }
 
 #[test]
-fn a_form_is_written_as_browsers_do() {
+fn a_form_is_encoded_as_in_browsers() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("na\"me.txt");
     fs::write(&path, "in a file").unwrap();
@@ -400,7 +408,7 @@ fn a_form_is_written_as_browsers_do() {
 }
 
 #[test]
-fn a_form_of_known_parts_has_a_length_and_can_be_sent_again() {
+fn a_form_of_replayable_parts_has_a_length_and_can_be_cloned() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = file(dir.path(), 70_000);
     let form = || Multipart::new().text("a", "b").file("f", &path);
@@ -426,13 +434,13 @@ fn a_form_of_known_parts_has_a_length_and_can_be_sent_again() {
 }
 
 #[test]
-fn no_two_forms_have_the_same_boundary() {
+fn each_form_has_a_different_boundary() {
     let (one, two) = (posted(Multipart::new()), posted(Multipart::new()));
     assert_ne!(content_type(&one), content_type(&two));
 }
 
 #[test]
-fn a_form_says_where_its_parts_begin_whatever_the_headers_are() {
+fn a_form_replaces_the_content_type_of_the_caller() {
     let request = sent(|session| {
         let request = session
             .post("http://h/")
@@ -445,23 +453,23 @@ fn a_form_says_where_its_parts_begin_whatever_the_headers_are() {
 }
 
 #[test]
-fn a_media_type_that_http_does_not_allow_is_an_invalid_request() {
+fn an_invalid_media_type_is_an_invalid_request() {
     let form = Multipart::new().part("a", Part::new("b").content_type("text/\r\nplain"));
     let error = sent(|session| session.post("http://h/").multipart(form)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
 
 #[test]
-fn a_part_is_not_produced_before_those_ahead_of_it_are_sent() {
+fn a_part_is_not_produced_before_earlier_parts_are_sent() {
     let produced = Arc::new(AtomicUsize::new(0));
     let counter = produced.clone();
-    let pieces = stream::repeat_with(move || {
+    let chunks = stream::repeat_with(move || {
         counter.fetch_add(1, Ordering::SeqCst);
-        Ok::<_, Error>("piece")
+        Ok::<_, Error>("chunk")
     });
-    let part = Part::new(Body::from_stream(pieces.take(1000)));
+    let part = Part::new(Body::from_stream(chunks.take(1000)));
     let mut body = posted(Multipart::new().text("a", "b").part("s", part)).into_body();
-    // A head, its text, and the head of the stream.
+    // The head of the first part, its text, and the head of the second part.
     for _ in 0..3 {
         run(body.chunk()).unwrap();
     }
@@ -470,12 +478,12 @@ fn a_part_is_not_produced_before_those_ahead_of_it_are_sent() {
     assert_eq!(
         produced.load(Ordering::SeqCst),
         1,
-        "one piece for one that is taken"
+        "one chunk is produced for each one taken"
     );
 }
 
 #[test]
-fn pairs_are_sent_as_a_page_sends_them() {
+fn pairs_are_sent_as_a_url_encoded_form() {
     let request = sent(|session| session.post("http://h/").form(&[("a b", "é&"), ("c", "")]));
     let request = request.unwrap();
     assert_eq!(content_type(&request), "application/x-www-form-urlencoded");
@@ -485,7 +493,7 @@ fn pairs_are_sent_as_a_page_sends_them() {
 }
 
 #[test]
-fn the_last_body_is_the_one_that_is_sent() {
+fn the_last_body_replaces_earlier_ones() {
     let form = || Multipart::new();
     let request = sent(|session| session.post("http://h/").multipart(form()).body("text"));
     let request = request.unwrap();
@@ -504,7 +512,7 @@ fn the_last_body_is_the_one_that_is_sent() {
 
 type Seen = Arc<Mutex<Vec<(u64, Option<u64>)>>>;
 
-fn watcher() -> (Seen, impl Fn(Progress) + Send + Sync + 'static) {
+fn recorder() -> (Seen, impl Fn(Progress) + Send + Sync + 'static) {
     let seen = Seen::default();
     let record = seen.clone();
     (seen, move |progress: Progress| {
@@ -513,9 +521,9 @@ fn watcher() -> (Seen, impl Fn(Progress) + Send + Sync + 'static) {
 }
 
 #[test]
-fn a_body_in_memory_makes_progress_in_pieces() {
-    let (seen, watch) = watcher();
-    let body = Body::from(vec![7; 150_000]).on_progress(watch);
+fn a_body_in_memory_reports_progress_in_chunks() {
+    let (seen, callback) = recorder();
+    let body = Body::from(vec![7; 150_000]).on_progress(callback);
     assert_eq!(body.len(), Some(150_000));
     let again = body.try_clone().unwrap();
     assert_eq!(read(body).unwrap(), vec![7; 150_000]);
@@ -528,9 +536,9 @@ fn a_body_in_memory_makes_progress_in_pieces() {
 }
 
 #[test]
-fn a_body_makes_progress_as_it_is_taken() {
-    let (seen, watch) = watcher();
-    let mut body = streamed(&["ab", "c", "def"]).on_progress(watch);
+fn a_stream_reports_progress_as_it_is_read() {
+    let (seen, callback) = recorder();
+    let mut body = streamed(&["ab", "c", "def"]).on_progress(callback);
     assert!(lock(&seen).is_empty());
     for expected in [(2, None), (3, None), (6, None)] {
         run(body.chunk()).unwrap().unwrap();
@@ -541,27 +549,25 @@ fn a_body_makes_progress_as_it_is_taken() {
 }
 
 #[test]
-fn requests_and_responses_are_watched() {
-    let (up, watch_up) = watcher();
-    let (down, watch_down) = watcher();
-    let session = answering_on(&TestRuntime::new(0), |request| {
+fn progress_is_reported_for_requests_and_responses() {
+    let (up, upload_callback) = recorder();
+    let (down, download_callback) = recorder();
+    let session = responding_on(&TestRuntime::new(0), |request| {
         http::Response::new(Body::from(read(request.into_body()).unwrap()))
     });
     let session = session.build().unwrap();
-    let request = session.post("http://h/").on_upload_progress(watch_up);
+    let request = session
+        .post("http://h/")
+        .on_upload_progress(upload_callback);
     let response = run(request.body("four").send()).unwrap();
     assert_eq!(*lock(&up), [(4, Some(4))]);
-    let response = response.on_progress(watch_down);
+    let response = response.on_progress(download_callback);
     assert_eq!(response.content_length(), Some(4));
     assert_eq!(run(response.text()).unwrap(), "four");
     assert_eq!(*lock(&down), [(4, Some(4))]);
 
-    // NoJob to watch: the body stays what it is.
-    let (none, watch_none) = watcher();
-    run(session
-        .get("http://h/")
-        .on_upload_progress(watch_none)
-        .send())
-    .unwrap();
+    // A request without a body reports no progress.
+    let (none, callback) = recorder();
+    run(session.get("http://h/").on_upload_progress(callback).send()).unwrap();
     assert!(lock(&none).is_empty());
 }

@@ -41,7 +41,7 @@ impl Session {
     ///
     /// Fails if the backend cannot start.
     pub fn new() -> Result<Self, Error> {
-        // Not the surrounding runtime: a call that blocks its only thread would wait for that thread.
+        // Not the surrounding runtime, because a call that blocks its only thread would never return.
         #[cfg(feature = "tokio")]
         let builder = crate::tokio::builder_on(crate::tokio::Tokio::global()?);
         #[cfg(not(feature = "tokio"))]
@@ -51,7 +51,7 @@ impl Session {
 
     /// Returns a blocking session that uses this asynchronous session and its policy.
     ///
-    /// Do not call it on the only thread of the session's runtime. A request would wait for ever.
+    /// Do not use it on the only thread of the session's runtime, because a request would never complete.
     pub fn with(session: inflight_core::Session) -> Self {
         Self(session)
     }
@@ -154,9 +154,9 @@ impl RequestBuilder {
         Self(self.0.multipart(form))
     }
 
-    /// Calls `watch` for each chunk of the request's body that the client takes.
-    pub fn on_upload_progress(self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self(self.0.on_upload_progress(watch))
+    /// Calls `callback` for each chunk of the request's body that the client takes.
+    pub fn on_upload_progress(self, callback: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(self.0.on_upload_progress(callback))
     }
 
     /// Sets the body to this value as JSON.
@@ -184,7 +184,7 @@ impl RequestBuilder {
     }
 }
 
-/// A response whose body was not read yet.
+/// A response. Its body is read on demand.
 #[derive(Debug)]
 pub struct Response(inflight_core::Response);
 
@@ -213,10 +213,10 @@ impl Response {
         self.0.error_for_status().map(Self)
     }
 
-    /// Calls `watch` for each chunk of the body as it is read.
+    /// Calls `callback` for each chunk of the body as it is read.
     #[must_use]
-    pub fn on_progress(self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self(self.0.on_progress(watch))
+    pub fn on_progress(self, callback: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(self.0.on_progress(callback))
     }
 
     /// Returns the next chunk of the body, or `None` at its end.

@@ -281,7 +281,7 @@ pub struct UnknownCell(String);
 
 impl fmt::Display for UnknownCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown backend {:?}; there are", self.0)?;
+        write!(f, "unknown backend {:?}: use one of", self.0)?;
         for cell in Cell::ALL {
             match cell.short_name() {
                 Some(short) => write!(f, " {short} ({cell})")?,
@@ -320,11 +320,11 @@ impl Backend {
     ///
     /// The same as [`Heartbeat::with_socket`](inflight_probe::Heartbeat::with_socket).
     #[cfg(feature = "probe")]
-    pub async fn heartbeat(&self, every: Duration) -> Result<Heartbeat, Error> {
-        let on = self.runtime.clone();
+    pub async fn heartbeat(&self, interval: Duration) -> Result<Heartbeat, Error> {
+        let runtime = self.runtime.clone();
         match self.cell.runtime {
-            RuntimeName::Threads => Heartbeat::start(on, every),
-            _ => Heartbeat::with_socket(on, every).await,
+            RuntimeName::Threads => Heartbeat::start(runtime, interval),
+            _ => Heartbeat::with_socket(runtime, interval).await,
         }
     }
 

@@ -66,7 +66,7 @@
 //! `client-ureq`.
 //!
 //! For tests, the feature `rt-virtual` adds a runtime with virtual time, and the feature `client-mock` adds
-//! a client that answers from a script.
+//! a client that returns scripted responses.
 //!
 //! # TLS
 //!
@@ -120,7 +120,7 @@ pub use inflight_core::{
 #[cfg(feature = "probe")]
 pub use inflight_probe as probe;
 
-/// How a session connects: name lookup, allowed addresses, TLS and proxies.
+/// Settings of connections: name lookup, allowed addresses, TLS and proxies.
 pub mod connect {
     pub use inflight_core::{
         AddressGuard, AddressRefused, Certificate, ClientOptions, HttpVersions, Identity, IpNet,
@@ -130,20 +130,21 @@ pub mod connect {
     pub use inflight_net::hickory::Hickory;
 }
 
-/// What happens to requests while they are in flight.
+/// Events and progress of requests.
 pub mod observe {
     #[cfg(feature = "tracing")]
     pub use inflight_core::TracingObserver;
     pub use inflight_core::{Connection, Event, Observer, Progress, Redirect, Step};
 }
 
-/// For authors of clients, runtimes and middleware.
+/// Traits and types for clients, runtimes and middleware.
 pub mod backend {
     pub use inflight_core::{
         AnyClient, BlockingBody, BoxError, BoxFuture, Cancel, CancelGuard, Capabilities, Ceiling,
-        ConnectOptions, Connections, Deadline, Fetch, FetchBlocking, Inline, NewConnection,
-        Offload, Panic, PollReadable, ReadinessSocket, Resolver, Runtime, Socket, Support,
-        TaskError, Trace, TryRead, connect_error, host_and_port, no_sockets, retires_connection,
+        ConnectOptions, Connections, Deadline, Fetch, FetchBlocking, Framing, Inline,
+        MAX_INTERIM_RESPONSES, NewConnection, Offload, Panic, PollReadable, ReadinessSocket,
+        Resolver, Runtime, Socket, Support, TaskError, Trace, TryRead, connect_error,
+        host_and_port, no_sockets, retires_connection,
     };
 
     pub use crate::cell::UnknownCell;

@@ -1,9 +1,9 @@
-//! Names of cells.
+//! Tests of cells: their names, starting them, and a request on each.
 
 use inflight::{BlockOn, Cell, ErrorKind};
 
 #[test]
-fn every_name_parses_back() {
+fn every_name_can_be_parsed() {
     for cell in Cell::ALL {
         assert_eq!(cell.to_string().parse(), Ok(cell));
         if let Some(short) = cell.short_name() {
@@ -13,23 +13,23 @@ fn every_name_parses_back() {
 }
 
 #[test]
-fn an_unknown_name_lists_those_there_are() {
+fn the_error_for_an_unknown_name_lists_all_cells() {
     let message = "curl".parse::<Cell>().unwrap_err().to_string();
     assert!(message.contains("smol/hyper") && message.contains("ureq (threads/ureq)"));
 }
 
 #[test]
-fn a_cell_that_is_not_compiled_in_names_its_features() {
+fn the_error_for_a_cell_that_is_not_compiled_in_names_its_features() {
     for cell in Cell::ALL.into_iter().filter(|cell| !cell.is_compiled()) {
         let error = cell.start(None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        let wanted = cell.short_name().unwrap_or(cell.features()[1]);
-        assert!(error.to_string().contains(wanted), "{error}");
+        let expected = cell.short_name().unwrap_or(cell.features()[1]);
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
 #[test]
-fn every_compiled_cell_fetches() {
+fn every_compiled_cell_sends_requests() {
     let origin = inflight_origin::Origin::start().unwrap();
     for cell in Cell::compiled() {
         let backend = cell.start(None).unwrap();
@@ -41,20 +41,24 @@ fn every_compiled_cell_fetches() {
 
 #[cfg(feature = "probe")]
 #[test]
-fn a_heart_beats_through_a_socket_where_the_runtime_has_sockets() {
+fn a_heartbeat_uses_a_socket_if_the_runtime_has_sockets() {
     use std::time::Duration;
 
     for cell in Cell::compiled() {
         let backend = cell.start(None).unwrap();
-        let every = Duration::from_millis(2);
-        let heart = backend.block_on(backend.heartbeat(every)).unwrap();
+        let interval = Duration::from_millis(2);
+        let heartbeat = backend.block_on(backend.heartbeat(interval)).unwrap();
         assert_eq!(
-            heart.lateness().socket.is_some(),
+            heartbeat.lateness().socket.is_some(),
             cell.runtime() != "threads",
             "{cell}"
         );
-        while heart.lateness().socket.is_some_and(|late| late.is_empty()) {
-            backend.block_on(backend.runtime().sleep(every));
+        while heartbeat
+            .lateness()
+            .socket
+            .is_some_and(|lateness| lateness.is_empty())
+        {
+            backend.block_on(backend.runtime().sleep(interval));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A closed session leaves no files and no threads behind. The test runs on Linux, where `/proc` lists both.
+//! Tests that a closed session leaves no open files and no threads. The test runs on Linux, where `/proc`
+//! lists both.
 #![cfg(target_os = "linux")]
 #![cfg(any(
     feature = "rt-tokio",
@@ -15,13 +16,13 @@ use inflight_origin::Origin;
 const IN_FLIGHT: usize = 20;
 
 /// Returns the number of open files and the number of threads.
-fn held() -> (usize, usize) {
-    let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+fn files_and_threads() -> (usize, usize) {
+    let count = |directory: &str| std::fs::read_dir(directory).unwrap().count();
     (count("/proc/self/fd"), count("/proc/self/task"))
 }
 
 /// Returns the names of the threads, to identify a thread that is left.
-fn names() -> Vec<String> {
+fn thread_names() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let name = |task: std::io::Result<std::fs::DirEntry>| {
         let name = std::fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
@@ -41,7 +42,7 @@ async fn use_and_close(session: Session, origin: &Origin) {
 
 // A single test, because the counts are those of the process.
 #[test]
-fn nothing_is_left_of_a_closed_session() {
+fn a_closed_session_leaves_no_files_and_no_threads() {
     let origin = Origin::start().unwrap();
     for cell in Cell::compiled() {
         let backend = cell.start(None).unwrap();
@@ -49,15 +50,18 @@ fn nothing_is_left_of_a_closed_session() {
         // Starts the runtime's threads and other resources that it keeps.
         once();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let level = loop {
-            // Waits until the level is stable for a second, because idle threads of a pool end late and
+        let baseline = loop {
+            // Waits until the numbers are stable for a second, because idle threads of a pool end late and
             // the server notices closed sockets late.
-            let before = held();
+            let before = files_and_threads();
             std::thread::sleep(Duration::from_secs(1));
-            if held() == before && origin.stats().connections_open == 0 {
+            if files_and_threads() == before && origin.stats().connections_open == 0 {
                 break before;
             }
-            assert!(Instant::now() < deadline, "{cell}: the level does not hold");
+            assert!(
+                Instant::now() < deadline,
+                "{cell}: the number of files and threads does not settle"
+            );
         };
         // A pool for blocking calls may keep as many threads as there were calls at the same time.
         let pool = match (cell.runtime(), cell.client()) {
@@ -69,14 +73,14 @@ fn nothing_is_left_of_a_closed_session() {
             once();
         }
         loop {
-            let now = held();
-            if now.0 <= level.0 && now.1 <= level.1 + pool {
+            let now = files_and_threads();
+            if now.0 <= baseline.0 && now.1 <= baseline.1 + pool {
                 break;
             }
             assert!(
                 Instant::now() < deadline,
-                "{cell}: {level:?} files and threads became {now:?}: {:?}",
-                names()
+                "{cell}: {baseline:?} files and threads became {now:?}: {:?}",
+                thread_names()
             );
             std::thread::sleep(Duration::from_millis(10));
         }

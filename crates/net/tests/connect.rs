@@ -22,40 +22,40 @@ const NO_DESCRIPTOR: i32 = 24;
 
 /// The outcome of a connect to an address.
 #[derive(Clone, Copy)]
-enum Answer {
-    After(Duration),
+enum Outcome {
+    ConnectsAfter(Duration),
     RefusesAfter(Duration),
-    Never,
+    Hangs,
     FailsWith(i32),
 }
 
 /// A runtime with a scripted outcome for each address.
 #[derive(Clone)]
-struct Net {
+struct TestRuntime {
     time: Virtual,
-    answers: Arc<Vec<(SocketAddr, Answer)>>,
-    /// The addresses that were tried, and when.
-    tried: Arc<Mutex<Vec<(SocketAddr, Duration)>>>,
+    outcomes: Arc<Vec<(SocketAddr, Outcome)>>,
+    /// The attempted addresses, with the time of each attempt.
+    attempts: Arc<Mutex<Vec<(SocketAddr, Duration)>>>,
     /// Counts running attempts and open sockets.
     open: Arc<()>,
 }
 
-impl Net {
-    fn new(answers: &[(&str, Answer)]) -> Self {
-        let answers = answers.iter();
-        let answers = answers.map(|(address, answer)| (address.parse().unwrap(), *answer));
+impl TestRuntime {
+    fn new(outcomes: &[(&str, Outcome)]) -> Self {
+        let outcomes = outcomes.iter();
+        let outcomes = outcomes.map(|(address, outcome)| (address.parse().unwrap(), *outcome));
         Self {
             time: Virtual::new(),
-            answers: Arc::new(answers.collect()),
-            tried: Arc::default(),
+            outcomes: Arc::new(outcomes.collect()),
+            attempts: Arc::default(),
             open: Arc::default(),
         }
     }
 
     fn options(&self) -> ClientOptions {
         let mut options = ClientOptions::default();
-        let addresses = self.answers.iter().map(|(address, _)| *address).collect();
-        options.resolver = Arc::new(Names(addresses));
+        let addresses = self.outcomes.iter().map(|(address, _)| *address).collect();
+        options.resolver = Arc::new(FixedResolver(addresses));
         options
     }
 
@@ -65,10 +65,12 @@ impl Net {
         self.time.block_on(connector.connect(&uri))
     }
 
-    fn tried(&self) -> Vec<(String, Duration)> {
-        let tried = self.tried.lock().unwrap();
-        let tried = tried.iter().map(|(address, at)| (address.to_string(), *at));
-        tried.collect()
+    fn attempts(&self) -> Vec<(String, Duration)> {
+        let attempts = self.attempts.lock().unwrap();
+        let attempts = attempts
+            .iter()
+            .map(|(address, at)| (address.to_string(), *at));
+        attempts.collect()
     }
 
     /// Returns the number of running attempts and open sockets.
@@ -77,15 +79,16 @@ impl Net {
     }
 }
 
-struct Names(Vec<SocketAddr>);
+/// A resolver that returns these addresses for every name.
+struct FixedResolver(Vec<SocketAddr>);
 
-impl Resolve for Names {
+impl Resolve for FixedResolver {
     fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(self.0.clone())
     }
 }
 
-impl Runtime for Net {
+impl Runtime for TestRuntime {
     fn name(&self) -> &'static str {
         "net"
     }
@@ -111,22 +114,25 @@ impl Runtime for Net {
         address: SocketAddr,
         _: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
-        self.tried
+        self.attempts
             .lock()
             .unwrap()
             .push((address, self.time.elapsed()));
-        let answer = self.answers.iter().find(|(own, _)| *own == address);
-        let (answer, time) = (answer.unwrap().1, self.time.clone());
-        let socket = Idle(self.open.clone());
+        let outcome = self
+            .outcomes
+            .iter()
+            .find(|(candidate, _)| *candidate == address);
+        let (outcome, time) = (outcome.unwrap().1, self.time.clone());
+        let socket = IdleSocket(self.open.clone());
         Box::pin(async move {
-            match answer {
-                Answer::After(latency) => time.sleep(latency).await,
-                Answer::RefusesAfter(latency) => {
+            match outcome {
+                Outcome::ConnectsAfter(latency) => time.sleep(latency).await,
+                Outcome::RefusesAfter(latency) => {
                     time.sleep(latency).await;
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
-                Answer::Never => pending().await,
-                Answer::FailsWith(code) => return Err(io::Error::from_raw_os_error(code)),
+                Outcome::Hangs => pending().await,
+                Outcome::FailsWith(code) => return Err(io::Error::from_raw_os_error(code)),
             }
             Ok(Box::new(socket) as Box<dyn Socket>)
         })
@@ -138,15 +144,15 @@ impl Runtime for Net {
 }
 
 /// A socket that never becomes ready.
-struct Idle(#[expect(dead_code, reason = "counted while it lives")] Arc<()>);
+struct IdleSocket(#[expect(dead_code, reason = "counted until it is dropped")] Arc<()>);
 
-impl Socket for Idle {
+impl Socket for IdleSocket {
     fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
-impl AsyncRead for Idle {
+impl AsyncRead for IdleSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -156,7 +162,7 @@ impl AsyncRead for Idle {
     }
 }
 
-impl AsyncWrite for Idle {
+impl AsyncWrite for IdleSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -175,61 +181,61 @@ impl AsyncWrite for Idle {
 }
 
 #[test]
-fn second_address_is_tried_beside_a_silent_first_one() {
-    let net = Net::new(&[
-        ("192.0.2.1:80", Answer::Never),
-        ("192.0.2.2:80", Answer::After(30 * MS)),
+fn the_second_address_is_tried_while_the_first_is_silent() {
+    let runtime = TestRuntime::new(&[
+        ("192.0.2.1:80", Outcome::Hangs),
+        ("192.0.2.2:80", Outcome::ConnectsAfter(30 * MS)),
     ]);
-    let stream = net.connect(&net.options()).unwrap();
-    assert_eq!(net.time.elapsed(), 280 * MS);
-    assert_eq!(net.tried()[1], ("192.0.2.2:80".to_owned(), 250 * MS));
+    let stream = runtime.connect(&runtime.options()).unwrap();
+    assert_eq!(runtime.time.elapsed(), 280 * MS);
+    assert_eq!(runtime.attempts()[1], ("192.0.2.2:80".to_owned(), 250 * MS));
     // The silent attempt was dropped.
-    assert_eq!(net.open(), 1);
+    assert_eq!(runtime.open(), 1);
     drop(stream);
-    assert_eq!(net.open(), 0);
+    assert_eq!(runtime.open(), 0);
 }
 
 #[test]
-fn address_that_answers_late_still_wins_if_it_is_first() {
-    let net = Net::new(&[
-        ("192.0.2.1:80", Answer::After(300 * MS)),
-        ("192.0.2.2:80", Answer::After(100 * MS)),
+fn a_slow_first_address_is_used_if_it_connects_first() {
+    let runtime = TestRuntime::new(&[
+        ("192.0.2.1:80", Outcome::ConnectsAfter(300 * MS)),
+        ("192.0.2.2:80", Outcome::ConnectsAfter(100 * MS)),
     ]);
-    let _stream = net.connect(&net.options()).unwrap();
-    assert_eq!(net.time.elapsed(), 300 * MS);
-    assert_eq!(net.open(), 1);
+    let _stream = runtime.connect(&runtime.options()).unwrap();
+    assert_eq!(runtime.time.elapsed(), 300 * MS);
+    assert_eq!(runtime.open(), 1);
 }
 
 #[test]
-fn failed_attempt_is_followed_at_once() {
-    let net = Net::new(&[
-        ("192.0.2.1:80", Answer::RefusesAfter(MS)),
-        ("192.0.2.2:80", Answer::After(MS)),
+fn a_failed_attempt_starts_the_next_one_at_once() {
+    let runtime = TestRuntime::new(&[
+        ("192.0.2.1:80", Outcome::RefusesAfter(MS)),
+        ("192.0.2.2:80", Outcome::ConnectsAfter(MS)),
     ]);
-    net.connect(&net.options()).unwrap();
-    assert_eq!(net.time.elapsed(), 2 * MS);
+    runtime.connect(&runtime.options()).unwrap();
+    assert_eq!(runtime.time.elapsed(), 2 * MS);
 }
 
 #[test]
-fn families_take_turns() {
-    let net = Net::new(&[
-        ("[2001:db8::1]:80", Answer::Never),
-        ("[2001:db8::2]:80", Answer::Never),
-        ("192.0.2.1:80", Answer::After(MS)),
+fn address_families_alternate() {
+    let runtime = TestRuntime::new(&[
+        ("[2001:db8::1]:80", Outcome::Hangs),
+        ("[2001:db8::2]:80", Outcome::Hangs),
+        ("192.0.2.1:80", Outcome::ConnectsAfter(MS)),
     ]);
-    net.connect(&net.options()).unwrap();
-    assert_eq!(net.time.elapsed(), 251 * MS);
-    assert_eq!(net.tried().len(), 2);
+    runtime.connect(&runtime.options()).unwrap();
+    assert_eq!(runtime.time.elapsed(), 251 * MS);
+    assert_eq!(runtime.attempts().len(), 2);
 }
 
 #[test]
-fn error_names_every_address_and_why_it_failed() {
-    let net = Net::new(&[
-        ("192.0.2.1:80", Answer::RefusesAfter(MS)),
-        ("[2001:db8::1]:80", Answer::FailsWith(113)),
-        ("192.0.2.2:80", Answer::RefusesAfter(MS)),
+fn the_error_names_every_address_and_its_failure() {
+    let runtime = TestRuntime::new(&[
+        ("192.0.2.1:80", Outcome::RefusesAfter(MS)),
+        ("[2001:db8::1]:80", Outcome::FailsWith(113)),
+        ("192.0.2.2:80", Outcome::RefusesAfter(MS)),
     ]);
-    let error = net.connect(&net.options()).err().unwrap();
+    let error = runtime.connect(&runtime.options()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Connect);
     let text = error.to_string();
     for named in [
@@ -240,49 +246,52 @@ fn error_names_every_address_and_why_it_failed() {
     ] {
         assert!(text.contains(named), "{text}");
     }
-    assert_eq!(net.open(), 0);
+    assert_eq!(runtime.open(), 0);
 }
 
 #[test]
-fn timeout_covers_all_attempts_and_names_them() {
+fn the_timeout_includes_all_attempts_and_its_error_names_them() {
     let silent = [
-        ("192.0.2.1:80", Answer::Never),
-        ("192.0.2.2:80", Answer::Never),
-        ("192.0.2.3:80", Answer::RefusesAfter(MS)),
+        ("192.0.2.1:80", Outcome::Hangs),
+        ("192.0.2.2:80", Outcome::Hangs),
+        ("192.0.2.3:80", Outcome::RefusesAfter(MS)),
     ];
-    let net = Net::new(&silent);
-    let mut options = net.options();
+    let runtime = TestRuntime::new(&silent);
+    let mut options = runtime.options();
     options.connect_timeout = Some(2000 * MS);
-    let error = net.connect(&options).err().unwrap();
+    let error = runtime.connect(&options).err().unwrap();
     assert_eq!(error.phase(), Some(Phase::Connect));
-    assert_eq!(net.time.elapsed(), 2000 * MS);
+    assert_eq!(runtime.time.elapsed(), 2000 * MS);
     let text = error.to_string();
     assert!(text.contains("192.0.2.1:80: no answer"), "{text}");
     assert!(text.contains("192.0.2.3:80: "), "{text}");
-    assert_eq!(net.open(), 0);
+    assert_eq!(runtime.open(), 0);
 }
 
 #[test]
-fn guard_sees_every_address() {
-    let net = Net::new(&[
-        ("192.0.2.1:80", Answer::After(MS)),
-        ("192.0.2.2:80", Answer::After(MS)),
+fn the_guard_checks_every_address() {
+    let runtime = TestRuntime::new(&[
+        ("192.0.2.1:80", Outcome::ConnectsAfter(MS)),
+        ("192.0.2.2:80", Outcome::ConnectsAfter(MS)),
     ]);
-    let mut options = net.options();
+    let mut options = runtime.options();
     options.address_guard = Some(AddressGuard::custom(|address| {
         address == "192.0.2.2:80".parse().unwrap()
     }));
-    net.connect(&options).unwrap();
-    assert_eq!(net.tried(), [("192.0.2.2:80".to_owned(), Duration::ZERO)]);
+    runtime.connect(&options).unwrap();
+    assert_eq!(
+        runtime.attempts(),
+        [("192.0.2.2:80".to_owned(), Duration::ZERO)]
+    );
 }
 
 #[test]
-fn descriptors_that_are_used_up_are_an_error_with_the_remedy() {
-    let net = Net::new(&[
-        ("192.0.2.1:80", Answer::FailsWith(NO_DESCRIPTOR)),
-        ("192.0.2.2:80", Answer::After(MS)),
+fn exhausted_descriptors_are_an_error_with_a_remedy() {
+    let runtime = TestRuntime::new(&[
+        ("192.0.2.1:80", Outcome::FailsWith(NO_DESCRIPTOR)),
+        ("192.0.2.2:80", Outcome::ConnectsAfter(MS)),
     ]);
-    let error = net.connect(&net.options()).err().unwrap();
+    let error = runtime.connect(&runtime.options()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(error.to_string().contains("ulimit -n"), "{error}");
     assert!(inflight_net::descriptors::are_exhausted(&error));

@@ -1,4 +1,4 @@
-//! hickory with a name server on this machine.
+//! Tests of hickory with a local name server.
 #![cfg(feature = "hickory")]
 
 use std::io;
@@ -17,10 +17,10 @@ use inflight_net::hickory::hickory_resolver::config::{
 use inflight_net::hickory::hickory_resolver::proto::op::{Message, ResponseCode};
 use inflight_net::hickory::hickory_resolver::proto::rr::{RData, Record, RecordType};
 
-/// A name server that knows `pages.test`, does not answer for `silent.test`, and denies other names.
+/// A name server that knows `pages.test`, does not respond to `silent.test`, and denies other names.
 struct NameServer {
     addr: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    queries: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -31,8 +31,8 @@ impl NameServer {
     fn start() -> Self {
         let socket = UdpSocket::bind((V4, 0)).unwrap();
         let addr = socket.local_addr().unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
+        let queries = Arc::new(AtomicUsize::new(0));
+        let count = queries.clone();
         let thread = thread::spawn(move || {
             let mut packet = [0; 4096];
             loop {
@@ -41,14 +41,14 @@ impl NameServer {
                     return;
                 }
                 count.fetch_add(1, Ordering::SeqCst);
-                if let Some(answer) = answer(&packet[..len]) {
-                    socket.send_to(&answer, from).unwrap();
+                if let Some(response) = respond(&packet[..len]) {
+                    socket.send_to(&response, from).unwrap();
                 }
             }
         });
         Self {
             addr,
-            asked,
+            queries,
             thread: Some(thread),
         }
     }
@@ -57,8 +57,8 @@ impl NameServer {
         Hickory::with_servers([self.addr]).unwrap()
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn queries(&self) -> usize {
+        self.queries.load(Ordering::SeqCst)
     }
 }
 
@@ -72,49 +72,49 @@ impl Drop for NameServer {
     }
 }
 
-fn answer(packet: &[u8]) -> Option<Vec<u8>> {
-    let asked = Message::from_vec(packet).unwrap();
-    let query = asked.queries[0].clone();
-    let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
-    answer.metadata.recursion_available = true;
+fn respond(packet: &[u8]) -> Option<Vec<u8>> {
+    let request = Message::from_vec(packet).unwrap();
+    let query = request.queries[0].clone();
+    let mut response = Message::response(request.metadata.id, request.metadata.op_code);
+    response.metadata.recursion_available = true;
     match query.name().to_ascii().trim_end_matches('.') {
         "silent.test" => return None,
         "pages.test" => {
             let data = match query.query_type() {
                 RecordType::A => RData::A(V4.into()),
                 RecordType::AAAA => RData::AAAA(V6.into()),
-                other => panic!("asked for {other}"),
+                other => panic!("unexpected query for {other}"),
             };
-            answer.add_answer(Record::from_rdata(query.name().clone(), 3600, data));
+            response.add_answer(Record::from_rdata(query.name().clone(), 3600, data));
         }
-        _ => answer.metadata.response_code = ResponseCode::NXDomain,
+        _ => response.metadata.response_code = ResponseCode::NXDomain,
     }
-    answer.add_query(query);
-    Some(answer.to_vec().unwrap())
+    response.add_query(query);
+    Some(response.to_vec().unwrap())
 }
 
 #[test]
-fn a_name_has_the_addresses_that_its_server_says() {
+fn a_name_resolves_to_the_addresses_of_the_server() {
     let server = NameServer::start();
     let hickory = server.hickory();
     let found = hickory.resolve("pages.test", 8080).unwrap();
     let both = [IpAddr::from(V4), IpAddr::from(V6)].map(|ip| SocketAddr::new(ip, 8080));
     assert_eq!(found, both);
-    // hickory caches an answer for its time to live.
-    let asked = server.asked();
+    // hickory caches a response for its time to live.
+    let queries = server.queries();
     assert_eq!(hickory.resolve("pages.test", 81).unwrap().len(), 2);
-    assert_eq!(server.asked(), asked);
+    assert_eq!(server.queries(), queries);
 }
 
 #[test]
-fn a_name_that_its_server_denies_is_not_found() {
+fn an_unknown_name_is_not_found() {
     let server = NameServer::start();
     let error = server.hickory().resolve("nothing.test", 80).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
 }
 
 #[test]
-fn a_server_that_keeps_silent_is_given_up() {
+fn a_silent_server_times_out() {
     let server = NameServer::start();
     let mut udp = ConnectionConfig::udp();
     udp.port = server.addr.port();
@@ -135,7 +135,7 @@ fn no_name_server_is_an_error() {
 }
 
 #[test]
-fn it_serves_every_cell() {
+fn hickory_works_with_every_cell() {
     let server = NameServer::start();
     let hickory = server.hickory();
     let origin = inflight_origin::Origin::start().unwrap();

@@ -39,8 +39,8 @@ struct Inner {
     is_closed: AtomicBool,
     checks: AtomicUsize,
     is_shared: bool,
-    /// The number of requests that may share the connection.
-    room: Option<usize>,
+    /// The maximum number of requests that share the connection.
+    capacity: Option<usize>,
 }
 
 impl Connection {
@@ -59,11 +59,11 @@ impl Connection {
         }))
     }
 
-    fn with_room(number: usize, room: usize) -> Self {
+    fn with_capacity(number: usize, capacity: usize) -> Self {
         Self(Arc::new(Inner {
             number,
             is_shared: true,
-            room: Some(room),
+            capacity: Some(capacity),
             ..Inner::default()
         }))
     }
@@ -90,7 +90,7 @@ impl Pooled for Connection {
     fn has_room(&self) -> bool {
         // The pool has one of the handles.
         let uses = Arc::strong_count(&self.0) - 1;
-        self.0.room.is_none_or(|room| uses < room)
+        self.0.capacity.is_none_or(|capacity| uses < capacity)
     }
 
     fn is_open(&mut self, thoroughly: bool) -> bool {
@@ -112,10 +112,10 @@ fn key(host: &str) -> Key {
     Key::new(&uri, &Proxies::default()).unwrap()
 }
 
-fn pool(change: impl FnOnce(&mut ClientOptions)) -> (Virtual, Pool<Connection>) {
+fn pool(configure: impl FnOnce(&mut ClientOptions)) -> (Virtual, Pool<Connection>) {
     let runtime = Virtual::new();
     let mut options = ClientOptions::default();
-    change(&mut options);
+    configure(&mut options);
     let pool = Pool::new(Arc::new(runtime.clone()), &options);
     (runtime, pool)
 }
@@ -131,7 +131,7 @@ fn idle_connection(runtime: &Virtual, pool: &Pool<Connection>, host: &str) -> Op
 }
 
 #[test]
-fn connection_that_was_used_last_is_given_out_first() {
+fn the_most_recently_used_connection_is_reused_first() {
     let (runtime, pool) = pool(|_| {});
     for number in 1..=3 {
         pool.put(key("a"), Connection::new(number));
@@ -143,7 +143,7 @@ fn connection_that_was_used_last_is_given_out_first() {
 }
 
 #[test]
-fn idle_connections_are_limited_for_each_key_and_in_all() {
+fn idle_connections_are_limited_per_key_and_in_total() {
     let (runtime, pool) = pool(|options| {
         options.max_idle_per_host = 2;
         options.max_idle = Some(3);
@@ -164,11 +164,11 @@ fn idle_connections_are_limited_for_each_key_and_in_all() {
 }
 
 #[test]
-fn limit_of_zero_keeps_none() {
-    for (per_host, in_all) in [(0, None), (9, Some(0))] {
+fn a_limit_of_zero_keeps_no_idle_connection() {
+    for (per_host, total) in [(0, None), (9, Some(0))] {
         let (_runtime, pool) = pool(|options| {
             options.max_idle_per_host = per_host;
-            options.max_idle = in_all;
+            options.max_idle = total;
         });
         pool.put(key("a"), Connection::new(1));
         assert_eq!(pool.idle(), 0);
@@ -176,7 +176,7 @@ fn limit_of_zero_keeps_none() {
 }
 
 #[test]
-fn idle_connection_is_asked_whether_it_is_open_unless_it_is_fresh() {
+fn an_idle_connection_is_checked_before_reuse_unless_it_was_just_used() {
     let (runtime, pool) = pool(|_| {});
     let connection = Connection::new(1);
     let reuse = |requirements| {
@@ -202,7 +202,7 @@ fn idle_connection_is_asked_whether_it_is_open_unless_it_is_fresh() {
 }
 
 #[test]
-fn request_takes_whichever_comes_first_and_the_first_that_waits_is_served_first() {
+fn waiting_requests_get_returned_connections_in_order() {
     let (runtime, pool) = pool(|_| {});
     runtime.block_on(async {
         let connect = || async {
@@ -216,15 +216,15 @@ fn request_takes_whichever_comes_first_and_the_first_that_waits_is_served_first(
         assert!(poll_once(&mut second).await.is_none());
         pool.put(key("a"), Connection::new(1));
         assert!(poll_once(&mut second).await.is_none());
-        let served = first.await.unwrap();
-        assert!(served.is_reused && served.connection.0.number == 1);
+        let checkout = first.await.unwrap();
+        assert!(checkout.is_reused && checkout.connection.0.number == 1);
         pool.put(key("a"), Connection::new(2));
         assert_eq!(second.await.unwrap().connection.0.number, 2);
     });
 }
 
 #[test]
-fn connection_that_was_begun_is_kept_although_its_request_was_served_before() {
+fn a_connect_completes_even_if_its_request_gets_another_connection() {
     let (runtime, pool) = pool(|_| {});
     let time = runtime.clone();
     let connect = move || {
@@ -247,14 +247,14 @@ fn connection_that_was_begun_is_kept_although_its_request_was_served_before() {
 }
 
 #[test]
-fn connection_that_is_being_made_is_given_up_with_the_pool() {
+fn dropping_the_pool_cancels_its_connects() {
     let (runtime, pool) = pool(|_| {});
-    let made = Connection::new(2);
+    let opened = Connection::new(2);
     let connect = || {
-        let made = made.clone();
+        let opened = opened.clone();
         async move {
             pending::<()>().await;
-            Ok(made)
+            Ok(opened)
         }
     };
     runtime.block_on(async {
@@ -266,11 +266,11 @@ fn connection_that_is_being_made_is_given_up_with_the_pool() {
         drop(pool);
         runtime.sleep(MS).await;
     });
-    assert!(made.is_dropped());
+    assert!(opened.is_dropped());
 }
 
 #[test]
-fn connection_served_to_a_request_that_is_dropped_goes_to_the_next() {
+fn a_connection_for_a_dropped_request_goes_to_the_next_one() {
     let (runtime, pool) = pool(|_| {});
     runtime.block_on(async {
         let connect = || async {
@@ -285,8 +285,8 @@ fn connection_served_to_a_request_that_is_dropped_goes_to_the_next() {
         assert_eq!(pool.idle(), 1);
         // The pool skips a request that was dropped before it got a connection.
         let mut second = Box::pin(pool.checkout(&key_a, ONCE, connect));
-        let second_served = poll_once(&mut second).await;
-        assert!(second_served.is_some_and(|served| served.is_ok()));
+        let second_checkout = poll_once(&mut second).await;
+        assert!(second_checkout.is_some_and(|checkout| checkout.is_ok()));
         let mut third = Box::pin(pool.checkout(&key_a, ONCE, connect));
         assert!(poll_once(&mut third).await.is_none());
         drop(third);
@@ -296,15 +296,15 @@ fn connection_served_to_a_request_that_is_dropped_goes_to_the_next() {
 }
 
 #[test]
-fn connection_that_can_be_shared_is_made_once_for_all_that_wait() {
+fn one_shared_connection_is_opened_for_all_waiting_requests() {
     let (runtime, pool) = pool(|_| {});
-    let made = Arc::new(AtomicUsize::new(0));
+    let opened = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..10)
         .map(|_| {
-            let (pool, made, time) = (pool.clone(), made.clone(), runtime.clone());
+            let (pool, opened, time) = (pool.clone(), opened.clone(), runtime.clone());
             Task::spawn(&runtime, async move {
                 let connect = || {
-                    made.fetch_add(1, Ordering::SeqCst);
+                    opened.fetch_add(1, Ordering::SeqCst);
                     let time = time.clone();
                     async move {
                         time.sleep(MS).await;
@@ -323,23 +323,23 @@ fn connection_that_can_be_shared_is_made_once_for_all_that_wait() {
         }
         reused
     });
-    assert_eq!((made.load(Ordering::SeqCst), reused), (1, 9));
+    assert_eq!((opened.load(Ordering::SeqCst), reused), (1, 9));
 }
 
 #[test]
-fn another_connection_is_made_when_the_shared_ones_have_no_room() {
+fn another_connection_is_opened_when_the_shared_ones_are_full() {
     let (runtime, pool) = pool(|_| {});
-    let made = Arc::new(AtomicUsize::new(0));
+    let opened = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..10)
         .map(|_| {
-            let (pool, made, time) = (pool.clone(), made.clone(), runtime.clone());
+            let (pool, opened, time) = (pool.clone(), opened.clone(), runtime.clone());
             Task::spawn(&runtime, async move {
                 let connect = || {
-                    let number = made.fetch_add(1, Ordering::SeqCst);
+                    let number = opened.fetch_add(1, Ordering::SeqCst);
                     let time = time.clone();
                     async move {
                         time.sleep(MS).await;
-                        Ok(Connection::with_room(number, 4))
+                        Ok(Connection::with_capacity(number, 4))
                     }
                 };
                 let checkout = pool.checkout(&key("a"), SHARED, connect).await;
@@ -348,36 +348,41 @@ fn another_connection_is_made_when_the_shared_ones_have_no_room() {
         })
         .collect();
     runtime.block_on(async {
-        let mut held = Vec::new();
+        let mut connections = Vec::new();
         for task in tasks {
-            held.push(task.await.unwrap());
+            connections.push(task.await.unwrap());
         }
-        let users = |number| held.iter().filter(|own| own.0.number == number).count();
+        let users = |number| {
+            connections
+                .iter()
+                .filter(|connection| connection.0.number == number)
+                .count()
+        };
         assert_eq!([users(0), users(1), users(2)], [4, 4, 2]);
-        // Dropping a handle makes room.
-        held.retain(|own| own.0.number != 0);
+        // Dropping a handle allows one more request.
+        connections.retain(|connection| connection.0.number != 0);
         for _ in 0..6 {
             let again = pool
                 .checkout(&key("a"), SHARED, no_connection)
                 .await
                 .unwrap();
             assert!(again.is_reused);
-            held.push(again.connection);
+            connections.push(again.connection);
         }
     });
-    assert_eq!(made.load(Ordering::SeqCst), 3);
+    assert_eq!(opened.load(Ordering::SeqCst), 3);
 }
 
 #[test]
-fn those_who_wait_for_a_shared_connection_connect_themselves_when_it_fails() {
+fn requests_that_wait_for_a_shared_connection_connect_if_it_fails() {
     let (runtime, pool) = pool(|_| {});
-    let made = Arc::new(AtomicUsize::new(0));
+    let opened = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..3)
         .map(|_| {
-            let (pool, made, time) = (pool.clone(), made.clone(), runtime.clone());
+            let (pool, opened, time) = (pool.clone(), opened.clone(), runtime.clone());
             Task::spawn(&runtime, async move {
                 let connect = || {
-                    let number = made.fetch_add(1, Ordering::SeqCst);
+                    let number = opened.fetch_add(1, Ordering::SeqCst);
                     let time = time.clone();
                     async move {
                         time.sleep(MS).await;
@@ -391,24 +396,24 @@ fn those_who_wait_for_a_shared_connection_connect_themselves_when_it_fails() {
             })
         })
         .collect();
-    let ended = runtime.block_on(async {
-        let mut ended = Vec::new();
+    let results = runtime.block_on(async {
+        let mut results = Vec::new();
         for task in tasks {
-            ended.push(task.await.unwrap());
+            results.push(task.await.unwrap());
         }
-        ended
+        results
     });
-    assert_eq!(ended.iter().filter(|ok| **ok).count(), 2);
+    assert_eq!(results.iter().filter(|ok| **ok).count(), 2);
     // The connects run at the same time, not one after another.
-    assert_eq!(made.load(Ordering::SeqCst), 3);
+    assert_eq!(opened.load(Ordering::SeqCst), 3);
     assert_eq!(runtime.elapsed(), 2 * MS);
 }
 
 #[test]
-fn one_shared_connection_is_kept_of_those_that_were_made_at_once() {
+fn only_one_of_several_shared_connections_is_kept() {
     let (runtime, pool) = pool(|_| {});
-    let made: Vec<_> = (0..3).map(Connection::shared).collect();
-    let tasks: Vec<_> = made
+    let opened: Vec<_> = (0..3).map(Connection::shared).collect();
+    let tasks: Vec<_> = opened
         .iter()
         .map(|connection| {
             let (pool, connection, time) = (pool.clone(), connection.clone(), runtime.clone());
@@ -437,15 +442,15 @@ fn one_shared_connection_is_kept_of_those_that_were_made_at_once() {
         numbers.iter().all(|number| *number == numbers[0]),
         "{numbers:?}"
     );
-    let idle_connection = made.iter().filter(|connection| !connection.is_dropped());
+    let idle_connection = opened.iter().filter(|connection| !connection.is_dropped());
     assert_eq!(idle_connection.count(), 1);
 }
 
 #[test]
-fn shared_connections_make_room_too() {
+fn max_idle_also_limits_shared_connections() {
     let (runtime, pool) = pool(|options| options.max_idle = Some(2));
-    let made: Vec<_> = (0..3).map(Connection::shared).collect();
-    for (n, connection) in made.iter().enumerate() {
+    let opened: Vec<_> = (0..3).map(Connection::shared).collect();
+    for (n, connection) in opened.iter().enumerate() {
         let connection = connection.clone();
         let connect = move || {
             let connection = connection.clone();
@@ -459,12 +464,12 @@ fn shared_connections_make_room_too() {
         );
         runtime.advance(MS);
     }
-    let dropped: Vec<_> = made.iter().map(Connection::is_dropped).collect();
+    let dropped: Vec<_> = opened.iter().map(Connection::is_dropped).collect();
     assert_eq!(dropped, [true, false, false]);
 }
 
 #[test]
-fn request_that_needs_a_new_connection_takes_no_other() {
+fn a_request_that_needs_a_new_connection_does_not_reuse_one() {
     let (runtime, pool) = pool(|_| {});
     pool.put(key("a"), Connection::new(1));
     let connect = || async { Ok(Connection::new(2)) };
@@ -482,7 +487,7 @@ fn request_that_needs_a_new_connection_takes_no_other() {
 }
 
 #[test]
-fn connection_that_was_idle_for_too_long_is_not_used() {
+fn a_connection_past_its_idle_timeout_is_not_reused() {
     let (runtime, pool) = pool(|options| options.idle_timeout = 1000 * MS);
     pool.put(key("a"), Connection::new(1));
     // The task that closes idle connections has not run.
@@ -491,14 +496,14 @@ fn connection_that_was_idle_for_too_long_is_not_used() {
 }
 
 #[test]
-fn request_that_waits_for_a_task_connects_itself_when_that_fails() {
+fn a_request_that_waits_for_another_connect_connects_if_it_fails() {
     let (runtime, pool) = pool(|_| {});
-    let tries = Arc::new(AtomicUsize::new(0));
+    let attempts = Arc::new(AtomicUsize::new(0));
     let connect = || {
-        let (time, tries) = (runtime.clone(), tries.clone());
+        let (time, attempts) = (runtime.clone(), attempts.clone());
         async move {
             time.sleep(10 * MS).await;
-            match tries.fetch_add(1, Ordering::SeqCst) {
+            match attempts.fetch_add(1, Ordering::SeqCst) {
                 0 => no_connection().await,
                 number => Ok(Connection::new(number)),
             }
@@ -510,16 +515,16 @@ fn request_that_waits_for_a_task_connects_itself_when_that_fails() {
         assert!(poll_once(&mut first).await.is_none());
         pool.put(key("a"), Connection::new(7));
         assert_eq!(first.await.unwrap().connection.0.number, 7);
-        // A task finishes the connect of the first request, and the second request uses it.
+        // A task continues the connect of the first request. It fails, so the second request connects.
         let second = pool.checkout(&key_a, IDEMPOTENT, connect).await.unwrap();
         assert_eq!(second.connection.0.number, 1);
         assert_eq!(runtime.elapsed(), 20 * MS);
     });
-    assert_eq!(tries.load(Ordering::SeqCst), 2);
+    assert_eq!(attempts.load(Ordering::SeqCst), 2);
 }
 
 #[test]
-fn connection_that_is_served_is_looked_at_before_what_must_not_be_sent_twice() {
+fn a_returned_connection_is_checked_before_a_request_that_must_not_be_resent() {
     let (runtime, pool) = pool(|_| {});
     let connect = || {
         let time = runtime.clone();
@@ -540,7 +545,7 @@ fn connection_that_is_served_is_looked_at_before_what_must_not_be_sent_twice() {
 }
 
 #[test]
-fn shared_connection_that_is_closed_is_replaced() {
+fn a_closed_shared_connection_is_replaced() {
     let (runtime, pool) = pool(|_| {});
     let first = Connection::shared(1);
     let checkout = |connection: Connection| {
@@ -559,14 +564,14 @@ fn shared_connection_that_is_closed_is_replaced() {
 }
 
 #[test]
-fn descriptors_that_are_used_up_are_taken_from_idle_connections() {
+fn an_idle_connection_is_closed_when_descriptors_are_exhausted() {
     let (runtime, pool) = pool(|_| {});
     let (old, young) = (Connection::new(1), Connection::new(2));
     pool.put(key("old"), old.clone());
     pool.put(key("young"), young.clone());
-    let tries = AtomicUsize::new(0);
+    let attempts = AtomicUsize::new(0);
     let connect = || {
-        let is_first = tries.fetch_add(1, Ordering::SeqCst) == 0;
+        let is_first = attempts.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             if is_first {
                 let error = io::Error::from_raw_os_error(24);
@@ -575,9 +580,9 @@ fn descriptors_that_are_used_up_are_taken_from_idle_connections() {
             Ok(Connection::new(3))
         }
     };
-    let made = runtime.block_on(pool.checkout(&key("new"), IDEMPOTENT, connect));
+    let checkout = runtime.block_on(pool.checkout(&key("new"), IDEMPOTENT, connect));
     assert!(matches!(
-        made,
+        checkout,
         Ok(Checkout {
             is_reused: false,
             ..
@@ -587,25 +592,25 @@ fn descriptors_that_are_used_up_are_taken_from_idle_connections() {
 }
 
 #[test]
-fn connection_is_closed_when_its_idle_time_is_over_or_its_peer_has_closed_it() {
+fn an_idle_connection_is_closed_after_its_timeout_or_by_its_peer() {
     let (runtime, pool) = pool(|options| options.idle_timeout = 40_000 * MS);
-    let (quiet, closed) = (Connection::new(1), Connection::new(2));
-    pool.put(key("a"), quiet.clone());
+    let (idle, closed) = (Connection::new(1), Connection::new(2));
+    pool.put(key("a"), idle.clone());
     pool.put(key("b"), closed.clone());
     closed.close();
     runtime.block_on(runtime.sleep(16_000 * MS));
-    assert!(closed.is_dropped() && !quiet.is_dropped());
+    assert!(closed.is_dropped() && !idle.is_dropped());
     runtime.block_on(runtime.sleep(30_000 * MS));
-    assert!(quiet.is_dropped());
+    assert!(idle.is_dropped());
     assert_eq!(pool.idle(), 0);
-    // The task has ended, and starts again.
-    pool.put(key("a"), quiet.clone());
+    // The task that closes idle connections stopped, and starts again.
+    pool.put(key("a"), idle.clone());
     runtime.block_on(runtime.sleep(90_000 * MS));
-    assert!(quiet.is_dropped());
+    assert!(idle.is_dropped());
 }
 
 #[test]
-fn pool_that_is_dropped_closes_its_connections() {
+fn dropping_the_pool_closes_its_connections() {
     let (runtime, pool) = pool(|_| {});
     let connection = Connection::new(1);
     pool.put(key("a"), connection.clone());
@@ -616,7 +621,7 @@ fn pool_that_is_dropped_closes_its_connections() {
 }
 
 #[test]
-fn panic_of_a_request_returns_nothing() {
+fn a_request_that_panics_does_not_return_its_connection() {
     let (runtime, pool) = pool(|_| {});
     let connection = Connection::new(1);
     pool.put(key("a"), connection.clone());
@@ -637,7 +642,7 @@ fn panic_of_a_request_returns_nothing() {
 }
 
 #[test]
-fn hosts_without_connections_are_forgotten() {
+fn hosts_without_connections_are_removed() {
     let (runtime, pool) = pool(|_| {});
     for n in 0..100 {
         let failed =

@@ -37,7 +37,7 @@ fn an_invalid_command_line_is_a_usage_error_with_a_message() {
         (&["gather", "--progress", "maybe", url], "always"),
         (
             &["gather", "--backend", "curl", url],
-            "unknown backend \"curl\"; there are tokio",
+            "unknown backend \"curl\": use one of tokio",
         ),
         (
             &["gather", "--input", "/nowhere/urls", url],

@@ -1,6 +1,6 @@
-//! tokio's cooperative budget. When a task has used up its budget, every socket and channel of tokio
-//! returns `Pending` and wakes the task immediately. hyper waits for a response on such a channel, so a
-//! request that drives its connection polls both with one budget.
+//! Tests with tokio's cooperative budget. When a task has used up its budget, every socket and channel of
+//! tokio returns `Pending` and wakes the task immediately. hyper waits for a response on such a channel, so
+//! a request that drives its connection polls both with one budget.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -16,16 +16,16 @@ use tokio::task::coop::consume_budget;
 /// The number of units in a task's budget.
 const BUDGET: usize = 128;
 
-/// Polls `work`. Uses up this number of units before every second poll.
-async fn with_spent<T>(spent: usize, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
+/// Polls `future`. Uses up this number of units before every second poll.
+async fn with_spent<T>(spent: usize, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
     let mut is_spent = false;
     poll_fn(|cx| {
         is_spent = !is_spent;
         for _ in 0..if is_spent { spent } else { 0 } {
             let _ = pin!(consume_budget()).poll(cx);
         }
-        work.as_mut().poll(cx)
+        future.as_mut().poll(cx)
     })
     .await
 }
@@ -38,14 +38,14 @@ async fn post(session: &Session, url: String) -> Result<String, Error> {
 }
 
 #[test]
-fn exchange_is_whole_whatever_is_left_of_the_budget() {
+fn an_exchange_completes_with_any_remaining_budget() {
     let frames = "2\r\nab\r\n3\r\ncde\r\n1\r\nf\r\n0\r\n\r\n";
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let answer = |script: Script| {
+    let respond = |script: Script| {
         let script = script.read_request().send(head);
         script.send_slowly(frames, 7, Duration::from_micros(100))
     };
-    let server = Scripted::same(answer(answer(Script::new())).hang()).unwrap();
+    let server = Scripted::same(respond(respond(Script::new())).hang()).unwrap();
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,4 +1,4 @@
-//! A server that closes the connection after a response without `Connection: close`.
+//! Tests with a server that closes the connection after a response without `Connection: close`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use inflight_origin::script::{Script, Scripted};
 use inflight_tokio::Tokio;
 
 #[test]
-fn no_get_is_lost_to_connections_that_end_a_moment_after_their_answer() {
+fn no_get_fails_if_connections_close_shortly_after_their_response() {
     let server = Scripted::start(|connection| {
         let script = Script::new().read_request();
         let script = script.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage");
@@ -28,6 +28,11 @@ fn no_get_is_lost_to_connections_that_end_a_moment_after_their_answer() {
         .iter()
         .filter(|page| page.is_err())
         .collect();
-    assert!(failed.is_empty(), "{} lost: {:?}", failed.len(), failed[0]);
+    assert!(
+        failed.is_empty(),
+        "{} failed: {:?}",
+        failed.len(),
+        failed[0]
+    );
     assert_eq!(settled.results.len(), 1000);
 }

@@ -1,4 +1,4 @@
-//! hyper in virtual time, with a server on the virtual runtime's network.
+//! Tests of hyper in virtual time, with a server on the network of the virtual runtime.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,18 +16,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const MS: Duration = Duration::from_millis(1);
 const SERVER: &str = "192.0.2.1:80";
 
-/// A server's handler for the requests of one connection, by number.
-type Answer = fn(usize) -> &'static str;
+/// Returns the response to a request, given the number of the request on its connection.
+type Respond = fn(usize) -> &'static str;
 
-/// Starts a server that answers each request after `delay` and counts its connections.
-fn serve(runtime: &Virtual, address: &str, delay: Duration, answer: Answer) -> Arc<AtomicUsize> {
+/// Starts a server that responds to each request after `delay`. Returns the number of its connections.
+fn serve(runtime: &Virtual, address: &str, delay: Duration, respond: Respond) -> Arc<AtomicUsize> {
     let listener = runtime.listen(address.parse().unwrap()).unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
     let (count, time) = (connections.clone(), runtime.clone());
     Task::spawn(runtime, async move {
         while let Ok((socket, _)) = listener.accept().await {
             count.fetch_add(1, Ordering::SeqCst);
-            let exchanges = exchanges(socket, time.clone(), delay, answer);
+            let exchanges = exchanges(socket, time.clone(), delay, respond);
             Task::spawn(&time, exchanges).detach();
         }
     })
@@ -39,7 +39,7 @@ async fn exchanges(
     mut socket: Box<dyn Socket>,
     time: Virtual,
     delay: Duration,
-    answer: Answer,
+    respond: Respond,
 ) -> io::Result<()> {
     for number in 0.. {
         let mut head = Vec::new();
@@ -52,9 +52,9 @@ async fn exchanges(
             socket.read_exact(&mut vec![0; length]).await?;
         }
         time.sleep(delay).await;
-        let answer = answer(number);
-        socket.write_all(answer.as_bytes()).await?;
-        if answer != page(number) {
+        let response = respond(number);
+        socket.write_all(response.as_bytes()).await?;
+        if response != page(number) {
             return socket.shutdown().await;
         }
     }
@@ -71,16 +71,20 @@ fn builder(runtime: &Virtual) -> SessionBuilder {
 }
 
 /// A resolver that returns these addresses.
-struct Names(&'static [&'static str]);
+struct FixedResolver(&'static [&'static str]);
 
-impl Resolve for Names {
+impl Resolve for FixedResolver {
     fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(self.0.iter().map(|name| name.parse().unwrap()).collect())
+        Ok(self
+            .0
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect())
     }
 }
 
 #[test]
-fn hundred_pages_take_as_long_as_one() {
+fn a_hundred_concurrent_pages_take_as_long_as_one() {
     let runtime = Virtual::new();
     let latency = LinkOptions::new().latency(10 * MS);
     runtime.network().set_default_link(latency);
@@ -101,12 +105,12 @@ fn hundred_pages_take_as_long_as_one() {
 }
 
 #[test]
-fn address_behind_a_partition_costs_a_quarter_of_a_second() {
+fn an_unreachable_address_delays_the_request_by_250_ms() {
     let runtime = Virtual::new();
     serve(&runtime, SERVER, MS, page);
     serve(&runtime, "192.0.2.2:80", MS, page);
     runtime.network().partition(SERVER.parse().unwrap());
-    let names = Names(&[SERVER, "192.0.2.2:80"]);
+    let names = FixedResolver(&[SERVER, "192.0.2.2:80"]);
     let session = builder(&runtime).resolver(names).build().unwrap();
     let text = runtime.block_on(session.get("http://pages.test/").text());
     assert_eq!(text.unwrap(), "page");
@@ -114,7 +118,7 @@ fn address_behind_a_partition_costs_a_quarter_of_a_second() {
 }
 
 #[test]
-fn body_that_is_cut_is_incomplete_and_its_connection_is_not_used_again() {
+fn a_truncated_body_is_incomplete_and_its_connection_is_not_reused() {
     let runtime = Virtual::new();
     let connections = serve(
         &runtime,
@@ -131,11 +135,11 @@ fn body_that_is_cut_is_incomplete_and_its_connection_is_not_used_again() {
 }
 
 #[test]
-fn connection_that_the_server_has_closed_is_found_out_before_a_post() {
+fn a_connection_that_the_server_closed_is_not_used_for_a_post() {
     let runtime = Virtual::new();
     let connections = serve(&runtime, SERVER, MS, |number| match number {
         0 => page(0),
-        _ => unreachable!("the server closes after its first answer"),
+        _ => unreachable!("the server closes after its first response"),
     });
     let session = builder(&runtime).build().unwrap();
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Connecting: several addresses, limits, few file descriptors.
+//! Tests of connecting: several addresses, timeouts, few file descriptors.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,19 +15,19 @@ use inflight_smol::Smol;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Returns the same addresses for every name.
-struct Addresses(Vec<SocketAddr>);
+/// A resolver that returns these addresses for every name.
+struct FixedResolver(Vec<SocketAddr>);
 
-impl Resolve for Addresses {
+impl Resolve for FixedResolver {
     fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(self.0.clone())
     }
 }
 
-fn client(addresses: &[SocketAddr], change: impl FnOnce(&mut ClientOptions)) -> Isahc {
+fn client(addresses: &[SocketAddr], configure: impl FnOnce(&mut ClientOptions)) -> Isahc {
     let mut options = ClientOptions::default();
-    options.resolver = Arc::new(Addresses(addresses.to_vec()));
-    change(&mut options);
+    options.resolver = Arc::new(FixedResolver(addresses.to_vec()));
+    configure(&mut options);
     Isahc::new(Arc::new(Smol::global()), &options).unwrap()
 }
 
@@ -46,12 +46,12 @@ fn get(client: &Isahc) -> Result<StatusCode, Error> {
 }
 
 fn server() -> Scripted {
-    let answer = Script::new().read_request().send(OK);
-    Scripted::same(answer.read_request().send(OK).hang()).unwrap()
+    let script = Script::new().read_request().send(OK);
+    Scripted::same(script.read_request().send(OK).hang()).unwrap()
 }
 
 #[test]
-fn error_names_every_address_that_was_tried() {
+fn the_error_names_every_attempted_address() {
     let addresses = [refused().unwrap(), refused().unwrap()];
     let error = get(&client(&addresses, |_| ())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
@@ -65,7 +65,7 @@ fn error_names_every_address_that_was_tried() {
 
 #[test]
 fn max_idle_counts_connections_to_all_hosts() {
-    for (max_idle, keeps_both) in [(1, false), (2, true)] {
+    for (max_idle, expects_reuse) in [(1, false), (2, true)] {
         let (first, second) = (server(), server());
         let client = client(&[], |options| options.max_idle = Some(max_idle));
         for server in [&first, &second, &first, &second] {
@@ -73,7 +73,7 @@ fn max_idle_counts_connections_to_all_hosts() {
         }
         // libcurl may close either of two connections with the same age.
         let connections = first.connections() + second.connections();
-        assert_eq!(connections == 2, keeps_both, "max_idle {max_idle}");
+        assert_eq!(connections == 2, expects_reuse, "max_idle {max_idle}");
     }
 }
 
@@ -83,7 +83,7 @@ mod silent {
     use super::*;
 
     #[test]
-    fn silent_address_costs_its_limit_and_that_once() {
+    fn a_silent_address_delays_only_the_first_request() {
         let (silent, server) = (Scripted::unaccepting().unwrap(), server());
         let client = client(&[silent.addr(), server.addr()], |_| ());
         let started = Instant::now();
@@ -100,7 +100,7 @@ mod silent {
     }
 
     #[test]
-    fn connect_timeout_covers_all_attempts() {
+    fn connect_timeout_includes_all_attempts() {
         let silent = [(); 2].map(|()| Scripted::unaccepting().unwrap());
         let addresses = [silent[0].addr(), refused().unwrap(), silent[1].addr()];
         let limit = Duration::from_millis(900);
@@ -113,13 +113,13 @@ mod silent {
         assert_eq!(error.phase(), Some(Phase::Connect));
         let message = error.to_string();
         assert!(message.contains("pages.test:80 within 900ms"), "{message}");
-        for (address, why) in
+        for (address, failure) in
             addresses
                 .iter()
                 .zip(["no answer", "failed to connect to the server", "no answer"])
         {
-            let ended = format!("{address}: {why}");
-            assert!(message.contains(&ended), "{message}");
+            let expected = format!("{address}: {failure}");
+            assert!(message.contains(&expected), "{message}");
         }
     }
 }
@@ -136,18 +136,18 @@ mod descriptors {
     const CHILD: &str = "INFLIGHT_ISAHC_TEST_FEW_DESCRIPTORS";
 
     #[test]
-    fn lack_of_descriptors_is_an_error_with_a_remedy() {
+    fn exhausted_descriptors_are_an_error_with_a_remedy() {
         if env::var_os(CHILD).is_some() {
             return start_and_fetch();
         }
-        // Fewer than needed, about as many, and more.
+        // Fewer than the client needs, about as many, and more.
         for limit in [4, 8, 12, 16, 18, 19, 20, 22, 24, 64] {
             let child = Command::new("sh")
                 .args(["-c", "ulimit -n $1 && shift && exec \"$@\"", "sh"])
                 .arg(limit.to_string())
                 .arg(env::current_exe().unwrap())
                 .args(["--exact", "--nocapture"])
-                .arg("descriptors::lack_of_descriptors_is_an_error_with_a_remedy")
+                .arg("descriptors::exhausted_descriptors_are_an_error_with_a_remedy")
                 .env(CHILD, "1")
                 .output()
                 .unwrap();

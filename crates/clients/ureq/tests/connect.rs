@@ -1,4 +1,4 @@
-//! Connecting: several addresses, limits, cancelling.
+//! Tests of connecting: several addresses, timeouts, cancellation.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use inflight_ureq::Ureq;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Returns the same addresses for every name.
-struct Addresses(Vec<SocketAddr>);
+/// A resolver that returns these addresses for every name.
+struct FixedResolver(Vec<SocketAddr>);
 
-impl Resolve for Addresses {
+impl Resolve for FixedResolver {
     fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(self.0.clone())
     }
 }
 
-fn client(addresses: &[SocketAddr], change: impl FnOnce(&mut ClientOptions)) -> Ureq {
+fn client(addresses: &[SocketAddr], configure: impl FnOnce(&mut ClientOptions)) -> Ureq {
     let mut options = ClientOptions::default();
-    options.resolver = std::sync::Arc::new(Addresses(addresses.to_vec()));
-    change(&mut options);
+    options.resolver = std::sync::Arc::new(FixedResolver(addresses.to_vec()));
+    configure(&mut options);
     Ureq::new(&options).unwrap()
 }
 
@@ -47,7 +47,7 @@ fn server() -> Scripted {
 }
 
 #[test]
-fn next_address_is_tried_at_once_when_one_refuses() {
+fn the_next_address_is_tried_at_once_after_a_refusal() {
     let server = server();
     let mut addresses: Vec<_> = (0..10).map(|_| refused().unwrap()).collect();
     addresses.push(server.addr());
@@ -58,7 +58,7 @@ fn next_address_is_tried_at_once_when_one_refuses() {
 }
 
 #[test]
-fn error_names_every_address_that_was_tried() {
+fn the_error_names_every_attempted_address() {
     let addresses = [refused().unwrap(), refused().unwrap()];
     let error = get(&client(&addresses, |_| ())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
@@ -106,10 +106,10 @@ mod silent {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     #[test]
-    fn silent_address_costs_a_quarter_of_a_second() {
+    fn a_silent_address_delays_the_request_by_250_ms() {
         let (silent, server) = (Scripted::unaccepting().unwrap(), server());
         let client = client(&[silent.addr(), server.addr()], |_| ());
         let started = Instant::now();
@@ -121,7 +121,7 @@ mod silent {
     }
 
     #[test]
-    fn connect_timeout_covers_all_attempts() {
+    fn connect_timeout_includes_all_attempts() {
         let silent = Scripted::unaccepting().unwrap();
         let addresses = [silent.addr(), refused().unwrap(), silent.addr()];
         let limit = Duration::from_millis(700);
@@ -141,7 +141,7 @@ mod silent {
     }
 
     #[test]
-    fn deadline_that_passes_first_is_the_total_one() {
+    fn a_deadline_before_the_connect_timeout_is_a_total_timeout() {
         let silent = Scripted::unaccepting().unwrap();
         let client = client(&[silent.addr()], |_| ());
         let mut request = request("http://pages.test/");
@@ -153,21 +153,21 @@ mod silent {
     }
 
     #[test]
-    fn cancel_ends_a_connect() {
+    fn cancel_stops_a_connect() {
         let silent = Scripted::unaccepting().unwrap();
         let client = client(&[silent.addr()], |options| options.connect_timeout = None);
-        let (cancel, (done, ended)) = (Cancel::new(), mpsc::channel());
+        let (cancel, (sender, receiver)) = (Cancel::new(), mpsc::channel());
         let call = thread::spawn({
             let cancel = cancel.clone();
             move || {
-                let outcome = client.fetch_blocking(request("http://pages.test/"), &cancel);
-                done.send(outcome.map(drop)).unwrap();
+                let result = client.fetch_blocking(request("http://pages.test/"), &cancel);
+                sender.send(result.map(drop)).unwrap();
             }
         });
         wait_until(|| connecting_to(silent.addr()) == 1);
         let started = Instant::now();
         cancel.cancel();
-        let error = ended.recv_timeout(PATIENCE).unwrap().unwrap_err();
+        let error = receiver.recv_timeout(TIMEOUT).unwrap().unwrap_err();
         let elapsed = started.elapsed();
         assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
         assert_eq!(error.kind(), ErrorKind::Cancelled);
@@ -176,7 +176,7 @@ mod silent {
     }
 
     #[test]
-    fn lack_of_descriptors_is_an_error_with_a_remedy() {
+    fn exhausted_descriptors_are_an_error_with_a_remedy() {
         const CHILD: &str = "INFLIGHT_UREQ_TEST_FEW_DESCRIPTORS";
         if env::var_os(CHILD).is_some() {
             let client = client(&[], |_| ());
@@ -193,7 +193,7 @@ mod silent {
             .arg(env::current_exe().unwrap())
             .args([
                 "--exact",
-                "silent::lack_of_descriptors_is_an_error_with_a_remedy",
+                "silent::exhausted_descriptors_are_an_error_with_a_remedy",
             ])
             .env(CHILD, "1")
             .output()
@@ -210,19 +210,22 @@ mod silent {
         };
         let octets = u32::from_ne_bytes(address.ip().octets());
         // The columns: number, local address, remote address, state.
-        let wanted = format!("{octets:08X}:{:04X} 02", address.port());
+        let expected = format!("{octets:08X}:{:04X} 02", address.port());
         let table = fs::read_to_string("/proc/net/tcp").unwrap();
         let pairs = table.lines().map(|line| {
             let columns: Vec<_> = line.split_whitespace().skip(2).take(2).collect();
             columns.join(" ")
         });
-        pairs.filter(|pair| *pair == wanted).count()
+        pairs.filter(|pair| *pair == expected).count()
     }
 
     fn wait_until(condition: impl Fn() -> bool) {
         let started = Instant::now();
         while !condition() {
-            assert!(started.elapsed() < PATIENCE, "it does not come true");
+            assert!(
+                started.elapsed() < TIMEOUT,
+                "the condition does not become true in time"
+            );
             thread::sleep(Duration::from_millis(1));
         }
     }

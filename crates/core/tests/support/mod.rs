@@ -1,7 +1,7 @@
-//! What the tests share: a runtime whose clock, tasks and blocking pool obey the test, signals
-//! that jobs wait at, and bells that tell when something was dropped.
+//! Helpers for the tests: a runtime whose clock, tasks and blocking pool the test controls, signals
+//! to wait for, and notifiers that report when a value is dropped.
 
-// Each test file is a crate of its own and none of them uses everything.
+// Each test file is a separate crate, and none of them uses every helper.
 #![allow(dead_code)]
 
 use std::future::poll_fn;
@@ -24,25 +24,25 @@ use inflight_core::{
     Socket, no_sockets,
 };
 
-/// How long a test waits for an event before it fails. No test that passes waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// The time that a test waits for an event before it fails. A passing test never waits this long.
+pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs a future to its end; one that hangs fails the test.
+/// Runs a future to completion. Panics if the future does not complete in time.
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
     block_on(or(future, async {
-        async_io::Timer::after(PATIENCE).await;
+        async_io::Timer::after(EVENT_TIMEOUT).await;
         panic!("the future hangs");
     }))
 }
 
-/// Runs what may block on a thread of its own; if it hangs, the test fails.
+/// Runs a closure on a new thread. Panics if the closure does not return in time.
 pub(crate) fn without_deadlock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, result) = mpsc::channel();
     let thread = std::thread::spawn(move || {
-        // The receiver is gone only if the test has failed already.
+        // The receiver is dropped only if the test has already failed.
         let _ = sender.send(work());
     });
-    match result.recv_timeout(PATIENCE) {
+    match result.recv_timeout(EVENT_TIMEOUT) {
         Ok(value) => value,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("the thread hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
@@ -53,7 +53,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts the wake-ups of what it is given to.
+/// Counts the wake-ups of a waker.
 #[derive(Default)]
 pub(crate) struct Wakes(AtomicUsize);
 
@@ -64,7 +64,7 @@ impl Wakes {
         (wakes, waker)
     }
 
-    /// How often it was woken since the last call.
+    /// Returns the number of wake-ups since the last call.
     pub(crate) fn take(&self) -> usize {
         self.0.swap(0, Ordering::SeqCst)
     }
@@ -76,12 +76,12 @@ impl Wake for Wakes {
     }
 }
 
-/// Polls a future once, for tests that decide themselves when that happens.
+/// Polls a future once, with a waker that does nothing.
 pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls a future as often as it wants to be polled, until it has to wait for somebody else.
+/// Polls a future until it is ready or no longer wakes itself.
 pub(crate) fn poll_until_stalled<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     let (wakes, waker) = Wakes::new();
     for _ in 0..100_000 {
@@ -93,7 +93,7 @@ pub(crate) fn poll_until_stalled<F: Future + Unpin>(future: &mut F) -> Poll<F::O
     panic!("a busy loop: the future never stops waking itself");
 }
 
-/// Something to wait for, opened by the test.
+/// An event that tasks wait for until the test opens it.
 #[derive(Clone, Default)]
 pub(crate) struct Signal(Arc<Mutex<SignalState>>);
 
@@ -119,15 +119,15 @@ impl Signal {
         }
     }
 
-    /// Waits for the signal to be open. A future that was ready panics when it is polled again.
-    pub(crate) fn passed(&self) -> impl Future<Output = ()> + Send + Sync + Unpin + use<> {
+    /// Waits until the signal is open. The future panics if it is polled after completion.
+    pub(crate) fn wait(&self) -> impl Future<Output = ()> + Send + Sync + Unpin + use<> {
         let signal = self.clone();
-        let mut over = false;
+        let mut completed = false;
         poll_fn(move |cx| {
-            assert!(!over, "polled after completion");
+            assert!(!completed, "polled after completion");
             let mut state = lock(&signal.0);
             if state.open {
-                over = true;
+                completed = true;
                 return Poll::Ready(());
             }
             state.wakers.push(cx.waker().clone());
@@ -136,16 +136,16 @@ impl Signal {
     }
 }
 
-/// Sends its number when it is dropped.
+/// Sends its number to a [`DropListener`] when it is dropped.
 pub(crate) struct DropNotifier(usize, mpsc::Sender<usize>);
 
-/// Rings without being dropped, from any thread.
+/// Sends numbers to a [`DropListener`] from any thread, and creates [`DropNotifier`]s.
 #[derive(Clone)]
 pub(crate) struct DropNotifiers(mpsc::Sender<usize>);
 
 impl DropNotifiers {
-    pub(crate) fn ring(&self, number: usize) {
-        // Nobody listens when the test is over.
+    pub(crate) fn notify(&self, number: usize) {
+        // The listener may already be dropped at the end of the test.
         let _ = self.0.send(number);
     }
 
@@ -154,7 +154,7 @@ impl DropNotifiers {
     }
 }
 
-/// Hears the bells.
+/// Receives the numbers of its notifiers.
 pub(crate) struct DropListener(mpsc::Sender<usize>, mpsc::Receiver<usize>);
 
 impl DropListener {
@@ -171,29 +171,29 @@ impl DropListener {
         DropNotifiers(self.0.clone())
     }
 
-    /// Waits for this many bells and returns their numbers, sorted.
-    pub(crate) fn hear(&self, count: usize) -> Vec<usize> {
+    /// Waits for `count` notifications and returns their numbers, sorted.
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<usize> {
         let next = |_| {
             self.1
-                .recv_timeout(PATIENCE)
-                .expect("the event does not come")
+                .recv_timeout(EVENT_TIMEOUT)
+                .expect("no notification in time")
         };
-        let mut heard: Vec<_> = (0..count).map(next).collect();
-        heard.sort_unstable();
-        heard
+        let mut numbers: Vec<_> = (0..count).map(next).collect();
+        numbers.sort_unstable();
+        numbers
     }
 
-    /// What has rung and was not heard yet, sorted.
-    pub(crate) fn heard(&self) -> Vec<usize> {
-        let mut heard: Vec<_> = self.1.try_iter().collect();
-        heard.sort_unstable();
-        heard
+    /// Returns the numbers that have arrived since the last call, sorted. Does not wait.
+    pub(crate) fn received(&self) -> Vec<usize> {
+        let mut numbers: Vec<_> = self.1.try_iter().collect();
+        numbers.sort_unstable();
+        numbers
     }
 }
 
 impl Drop for DropNotifier {
     fn drop(&mut self) {
-        // Nobody listens when the test is over.
+        // The listener may already be dropped at the end of the test.
         let _ = self.1.send(self.0);
     }
 }
@@ -223,22 +223,21 @@ impl Counter {
         self.0.1.notify_all();
     }
 
-    /// Blocks this thread until the count is `wanted`.
-    pub(crate) fn wait_for(&self, wanted: usize) {
+    /// Blocks this thread until the count is `expected`.
+    pub(crate) fn wait_for(&self, expected: usize) {
         let waited = self
             .0
             .1
-            .wait_timeout_while(lock(&self.0.0), PATIENCE, |count| *count != wanted)
+            .wait_timeout_while(lock(&self.0.0), EVENT_TIMEOUT, |count| *count != expected)
             .unwrap_or_else(PoisonError::into_inner);
-        assert_eq!(*waited.0, wanted, "the count does not come");
+        assert_eq!(*waited.0, expected, "the count was not reached in time");
     }
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A runtime with as many threads as the test wants. With none, [`tick`](Self::tick) runs the
-/// tasks. Its time stands still but for [`advance`](Self::advance); blocking work has a thread
-/// for each call.
+/// A runtime with a fixed number of threads. Without threads, [`tick`](Self::tick) runs the tasks.
+/// Only [`advance`](Self::advance) moves the clock. Each blocking call gets a new thread.
 #[derive(Clone)]
 pub(crate) struct TestRuntime(Arc<Inner>);
 
@@ -258,9 +257,9 @@ struct Inner {
 #[derive(Default)]
 struct Clock {
     now: Duration,
-    // Every sleep that was ever asked for.
-    asked: Vec<Duration>,
-    alive: usize,
+    // The durations of all sleeps so far.
+    sleeps: Vec<Duration>,
+    active: usize,
     wakers: Vec<Waker>,
 }
 
@@ -276,7 +275,7 @@ impl TestRuntime {
             .map(|_| {
                 let (executor, stopped) = (executor.clone(), stopped.clone());
                 std::thread::spawn(move || {
-                    // An error is what ends it: the channel is closed.
+                    // Ends with an error when the channel is closed.
                     let _ = block_on(executor.run(stopped.recv()));
                 })
             })
@@ -298,7 +297,7 @@ impl TestRuntime {
         Arc::new(self.clone())
     }
 
-    /// Runs every task as far as it goes, on this thread.
+    /// Runs all tasks on this thread until none of them is ready.
     pub(crate) fn tick(&self) {
         let executor = self.0.executor.read().unwrap().clone();
         if let Some(executor) = executor {
@@ -307,12 +306,12 @@ impl TestRuntime {
                     return;
                 }
             }
-            panic!("a busy loop: the tasks never rest");
+            panic!("a busy loop: the tasks never stop waking themselves");
         }
     }
 
-    /// Ends the runtime: its tasks, and blocking work that has not begun, are dropped.
-    pub(crate) fn end(&self) {
+    /// Shuts down the runtime. Drops its tasks and the blocking work that has not started.
+    pub(crate) fn shut_down(&self) {
         self.0.stop.close();
         for thread in lock(&self.0.threads).drain(..) {
             thread.join().unwrap();
@@ -322,12 +321,12 @@ impl TestRuntime {
         drop(held);
     }
 
-    /// From now on blocking work does not begin.
+    /// Holds back new blocking work until [`release_blocking`](Self::release_blocking).
     pub(crate) fn hold_blocking(&self) {
         lock(&self.0.held).get_or_insert_default();
     }
 
-    /// Blocking work that was held back begins.
+    /// Starts the blocking work that was held back.
     pub(crate) fn release_blocking(&self) {
         let held = lock(&self.0.held).take();
         for work in held.into_iter().flatten() {
@@ -343,14 +342,14 @@ impl TestRuntime {
         &self.0.blocking_running
     }
 
-    /// Every sleep that was asked for so far.
+    /// Returns the durations of all sleeps so far.
     pub(crate) fn sleeps(&self) -> Vec<Duration> {
-        lock(&self.0.clock).asked.clone()
+        lock(&self.0.clock).sleeps.clone()
     }
 
-    /// How many sleeps are neither over nor dropped.
-    pub(crate) fn sleeping(&self) -> usize {
-        lock(&self.0.clock).alive
+    /// Returns the number of sleeps that are not dropped.
+    pub(crate) fn active_sleeps(&self) -> usize {
+        lock(&self.0.clock).active
     }
 
     pub(crate) fn advance(&self, duration: Duration) {
@@ -404,8 +403,8 @@ impl Runtime for TestRuntime {
         let clock = self.0.clock.clone();
         let until = {
             let mut clock = lock(&clock);
-            clock.asked.push(duration);
-            clock.alive += 1;
+            clock.sleeps.push(duration);
+            clock.active += 1;
             clock.now.saturating_add(duration)
         };
         Box::pin(Sleep { clock, until })
@@ -428,17 +427,17 @@ impl Runtime for TestRuntime {
     }
 }
 
-pub(crate) type Answer = Result<http::Response<Body>, Error>;
-type Handler = dyn Fn(Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync;
+pub(crate) type FetchResult = Result<http::Response<Body>, Error>;
+type Handler = dyn Fn(Request<Body>) -> BoxFuture<'static, FetchResult> + Send + Sync;
 
-/// A client that is a function.
+/// A client that calls a function for each request.
 pub(crate) struct InMemory {
     handler: Box<Handler>,
     pub(crate) capabilities: Capabilities,
 }
 
 impl Fetch for InMemory {
-    async fn fetch(&self, request: Request<Body>) -> Answer {
+    async fn fetch(&self, request: Request<Body>) -> FetchResult {
         (self.handler)(request).await
     }
 
@@ -449,7 +448,7 @@ impl Fetch for InMemory {
 
 pub(crate) fn client<F>(handler: impl Fn(Request<Body>) -> F + Send + Sync + 'static) -> InMemory
 where
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = FetchResult> + Send + 'static,
 {
     InMemory {
         handler: Box::new(move |request| Box::pin(handler(request))),
@@ -466,7 +465,7 @@ pub(crate) fn session(client: InMemory, runtime: &TestRuntime) -> Session {
     builder(client, runtime).build().unwrap()
 }
 
-pub(crate) fn answer(body: impl Into<Body>) -> Answer {
+pub(crate) fn respond(body: impl Into<Body>) -> FetchResult {
     Ok(http::Response::new(body.into()))
 }
 
@@ -490,22 +489,22 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        lock(&self.clock).alive -= 1;
+        lock(&self.clock).active -= 1;
     }
 }
 
-/// A session over a client that answers what a function makes of the request.
-pub(crate) fn answering<F>(answer: F) -> SessionBuilder
+/// Returns the builder of a session whose client calls `respond` for each request.
+pub(crate) fn responding<F>(respond: F) -> SessionBuilder
 where
     F: Fn(Request<Body>) -> http::Response<Body> + Send + Sync + 'static,
 {
-    answering_on(&TestRuntime::new(0), answer)
+    responding_on(&TestRuntime::new(0), respond)
 }
 
-pub(crate) fn answering_on<F>(runtime: &TestRuntime, answer: F) -> SessionBuilder
+pub(crate) fn responding_on<F>(runtime: &TestRuntime, respond: F) -> SessionBuilder
 where
     F: Fn(Request<Body>) -> http::Response<Body> + Send + Sync + 'static,
 {
-    let client = client(move |request| std::future::ready(Ok(answer(request))));
+    let client = client(move |request| std::future::ready(Ok(respond(request))));
     builder(client, runtime)
 }

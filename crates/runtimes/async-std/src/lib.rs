@@ -28,7 +28,7 @@ use inflight_core::{
 #[derive(Clone, Copy, Debug)]
 pub struct AsyncStd(());
 
-/// The number of threads that [`AsyncStd::with_workers`] has given the pool.
+/// The number of threads that [`AsyncStd::with_workers`] has set.
 static WORKERS: OnceLock<NonZeroUsize> = OnceLock::new();
 
 impl AsyncStd {

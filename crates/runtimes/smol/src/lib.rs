@@ -26,7 +26,7 @@ use smol::channel::{Receiver, Sender, bounded};
 
 /// smol's runtime. All executors share one reactor for timers and sockets in the process.
 #[derive(Clone, Debug)]
-pub struct Smol(Option<Arc<Owned>>);
+pub struct Smol(Option<Arc<OwnedExecutor>>);
 
 impl Smol {
     /// Returns the executor that `smol::spawn` uses. It has one thread unless the environment variable
@@ -42,7 +42,7 @@ impl Smol {
     /// [`ErrorKind::NoRuntime`] if the system refuses the threads.
     pub fn new(workers: NonZeroUsize) -> Result<Self, Error> {
         let (stop, stopped) = bounded(1);
-        let owned = Owned {
+        let owned = OwnedExecutor {
             executor: Arc::new(Executor::new()),
             _stop: stop,
         };
@@ -50,7 +50,7 @@ impl Smol {
             let (executor, stopped) = (owned.executor.clone(), stopped.clone());
             thread::Builder::new()
                 .name(format!("inflight-smol-{index}"))
-                .spawn(move || work(&executor, &stopped))
+                .spawn(move || run_executor(&executor, &stopped))
                 .map_err(|error| {
                     Error::new(ErrorKind::NoRuntime)
                         .with_context("smol's threads could not start")
@@ -62,13 +62,13 @@ impl Smol {
 }
 
 #[derive(Debug)]
-struct Owned {
+struct OwnedExecutor {
     executor: Arc<Executor<'static>>,
     // Dropping the sender ends the threads.
     _stop: Sender<()>,
 }
 
-fn work(executor: &Executor<'static>, stopped: &Receiver<()>) {
+fn run_executor(executor: &Executor<'static>, stopped: &Receiver<()>) {
     // A task's panic must not end the thread, as in smol's own executor.
     while catch_unwind(|| smol::block_on(executor.run(stopped.recv()))).is_err() {}
 }
@@ -128,7 +128,7 @@ mod tests {
     use inflight_core::Task;
 
     #[test]
-    fn tasks_outlive_a_panic_among_them() {
+    fn a_task_that_panics_does_not_end_the_thread() {
         let smol = Smol::new(NonZeroUsize::MIN).unwrap();
         smol.spawn(Box::pin(async { panic!("on purpose") }));
         let task = Task::spawn(&smol, async { 1 });

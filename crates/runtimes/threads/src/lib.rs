@@ -24,7 +24,7 @@ use futures_lite::future;
 use inflight_core::{BlockOn, BoxFuture, ConnectOptions, Runtime, Socket, no_sockets};
 
 /// The time after which an idle thread ends.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -70,9 +70,9 @@ impl Threads {
             state.threads += 1;
         } else if state.threads == 0 {
             // No thread will run the work. Dropping it reports it as cancelled.
-            let lost = state.queue.pop_back();
+            let dropped = state.queue.pop_back();
             drop(state);
-            drop(lost);
+            drop(dropped);
         }
     }
 }
@@ -94,7 +94,7 @@ impl Pool {
             state.idle += 1;
             let (woken, timeout) = self
                 .work
-                .wait_timeout_while(state, IDLE, |state| state.queue.is_empty())
+                .wait_timeout_while(state, IDLE_TIMEOUT, |state| state.queue.is_empty())
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;

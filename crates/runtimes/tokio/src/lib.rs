@@ -35,7 +35,7 @@ use tokio::runtime::{self, Handle, RuntimeFlavor};
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,
-    owned: Option<Arc<Owned>>,
+    owned: Option<Arc<OwnedRuntime>>,
 }
 
 impl Tokio {
@@ -43,7 +43,7 @@ impl Tokio {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRuntime`] outside of a tokio runtime. The message suggests a remedy.
+    /// [`ErrorKind::NoRuntime`] if this code does not run inside a tokio runtime.
     pub fn current() -> Result<Self, Error> {
         let handle = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::NoRuntime)
@@ -74,7 +74,7 @@ impl Tokio {
         })?;
         Ok(Self {
             handle: runtime.handle().clone(),
-            owned: Some(Arc::new(Owned(Some(runtime)))),
+            owned: Some(Arc::new(OwnedRuntime(Some(runtime)))),
         })
     }
 
@@ -172,9 +172,9 @@ impl From<Handle> for Tokio {
 }
 
 #[derive(Debug)]
-struct Owned(Option<runtime::Runtime>);
+struct OwnedRuntime(Option<runtime::Runtime>);
 
-impl Drop for Owned {
+impl Drop for OwnedRuntime {
     fn drop(&mut self) {
         // A plain drop waits for the threads, which panics inside a task.
         if let Some(runtime) = self.0.take() {
@@ -197,7 +197,7 @@ impl Runtime for Tokio {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let _inside = self.handle.enter();
+        let _guard = self.handle.enter();
         Box::pin(tokio::time::sleep(duration))
     }
 
@@ -210,7 +210,7 @@ impl Runtime for Tokio {
         Box::pin(async move {
             let mut connecting = pin!(TcpStream::connect(address));
             let stream = poll_fn(|cx| {
-                let _inside = handle.enter();
+                let _guard = handle.enter();
                 connecting.as_mut().poll(cx)
             });
             let stream = stream.await?;
@@ -230,10 +230,10 @@ impl BlockOn for Tokio {
     ///
     /// - Inside a tokio runtime, because a thread that drives tasks must not block.
     /// - With the handle of a current-thread runtime that was created elsewhere. Only that runtime's own
-    ///   `block_on` drives it, so this call would wait for ever.
+    ///   `block_on` drives it, so this call would never return.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         match &self.owned.as_deref() {
-            Some(Owned(Some(runtime))) => runtime.block_on(future),
+            Some(OwnedRuntime(Some(runtime))) => runtime.block_on(future),
             _ => {
                 assert!(
                     self.handle.runtime_flavor() != RuntimeFlavor::CurrentThread,
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn current_outside_a_runtime_names_the_remedy() {
+    fn current_outside_of_a_runtime_is_an_error_with_a_remedy() {
         let error = Tokio::current().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoRuntime);
         assert!(error.to_string().contains("Tokio::global"), "{error}");
@@ -259,9 +259,9 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a handle does not drive")]
-    fn what_would_wait_for_ever_is_refused() {
-        let elsewhere = runtime::Builder::new_current_thread().build().unwrap();
-        Tokio::from(elsewhere.handle().clone()).block_on(async {});
+    fn block_on_with_the_handle_of_a_current_thread_runtime_panics() {
+        let other = runtime::Builder::new_current_thread().build().unwrap();
+        Tokio::from(other.handle().clone()).block_on(async {});
     }
 
     #[test]

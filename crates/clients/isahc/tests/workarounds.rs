@@ -19,14 +19,14 @@ use inflight_origin::script::{Script, Scripted, refused};
 use inflight_origin::{Origin, raise_file_limit};
 use inflight_smol::Smol;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn builder() -> SessionBuilder {
     Session::builder(|options| {
         let runtime: Arc<dyn Runtime> = Arc::new(Smol::global());
         Ok((Isahc::new(runtime.clone(), options)?, runtime))
     })
-    .timeout(PATIENCE)
+    .timeout(TIMEOUT)
 }
 
 fn session() -> Session {
@@ -34,16 +34,16 @@ fn session() -> Session {
 }
 
 fn wait<F: Future>(future: F) -> F::Output {
-    let late = async {
-        Smol::global().sleep(2 * PATIENCE).await;
-        panic!("there is no end to it")
+    let timeout = async {
+        Smol::global().sleep(2 * TIMEOUT).await;
+        panic!("the future does not complete")
     };
-    Smol::global().block_on(futures_lite::future::or(future, late))
+    Smol::global().block_on(futures_lite::future::or(future, timeout))
 }
 
-fn client(change: impl FnOnce(&mut ClientOptions)) -> Isahc {
+fn client(configure: impl FnOnce(&mut ClientOptions)) -> Isahc {
     let mut options = ClientOptions::default();
-    change(&mut options);
+    configure(&mut options);
     Isahc::new(Arc::new(Smol::global()), &options).unwrap()
 }
 
@@ -56,9 +56,9 @@ fn request(url: &str, deadline: Duration) -> http::Request<Body> {
 
 const WARM: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwarm";
 
-/// Starts a server that answers one request on its first connection. It resets each connection at the next
-/// request.
-fn dying() -> Scripted {
+/// Starts a server that responds to the first request of its first connection, and resets the connection at
+/// every other request.
+fn resetting_server() -> Scripted {
     Scripted::start(|connection| {
         let script = match connection {
             0 => Script::new().read_request().send(WARM),
@@ -70,7 +70,7 @@ fn dying() -> Scripted {
 }
 
 #[test]
-fn request_that_must_not_be_repeated_is_sent_once() {
+fn a_request_that_is_not_idempotent_is_sent_once() {
     let brew = Method::from_bytes(b"BREW").unwrap();
     for (method, body) in [
         (Method::POST, "body"),
@@ -78,7 +78,7 @@ fn request_that_must_not_be_repeated_is_sent_once() {
         (Method::PATCH, ""),
         (brew, ""),
     ] {
-        let (server, session) = (dying(), session());
+        let (server, session) = (resetting_server(), session());
         wait(session.get(server.url("/")).bytes()).unwrap();
         let request = session.request(method.clone(), server.url("/once"));
         let error = wait(request.body(body).bytes()).unwrap_err();
@@ -90,7 +90,7 @@ fn request_that_must_not_be_repeated_is_sent_once() {
 }
 
 #[test]
-fn request_whose_body_was_not_read_yet_is_sent_once() {
+fn a_request_with_an_unread_stream_is_sent_once() {
     let server = Scripted::start(|connection| {
         let script = match connection {
             0 => Script::new().read_request().send(WARM),
@@ -110,7 +110,7 @@ fn request_whose_body_was_not_read_yet_is_sent_once() {
 }
 
 #[test]
-fn uploads_share_the_connection() {
+fn uploads_reuse_the_connection() {
     let (origin, session) = (Origin::start().unwrap(), session());
     for _ in 0..5 {
         wait(session.put(origin.url("/upload")).body("body").bytes()).unwrap();
@@ -119,7 +119,7 @@ fn uploads_share_the_connection() {
 }
 
 #[test]
-fn more_than_1024_sockets_are_in_use_at_once() {
+fn more_than_1024_sockets_can_be_open() {
     const SOCKETS: u64 = 1_100;
     assert!(raise_file_limit().unwrap() > 2 * SOCKETS + 200);
     let (origin, session) = (Origin::start().unwrap(), session());
@@ -129,23 +129,23 @@ fn more_than_1024_sockets_are_in_use_at_once() {
         .map(|_| Task::spawn(&Smol::global(), session.get(origin.url("/hang")).send()))
         .collect();
     origin
-        .wait_for(PATIENCE, |stats| stats.in_flight == SOCKETS)
+        .wait_for(TIMEOUT, |stats| stats.in_flight == SOCKETS)
         .unwrap();
     drop(requests);
 }
 
 #[test]
-fn dropped_request_is_gone_by_its_deadline() {
+fn a_dropped_request_is_closed_at_its_deadline() {
     let server = Scripted::same(Script::new().read_request().hang()).unwrap();
     let session = builder().timeout(Duration::from_secs(1)).build().unwrap();
     let task = Task::spawn(&Smol::global(), session.get(server.url("/")).send());
-    assert!(server.wait_for_requests(1, PATIENCE));
+    assert!(server.wait_for_requests(1, TIMEOUT));
     drop(task);
-    assert!(server.wait_for_close(0, PATIENCE).is_some());
+    assert!(server.wait_for_close(0, TIMEOUT).is_some());
 }
 
 #[test]
-fn deadline_that_passes_in_libcurl_is_the_total_one() {
+fn a_deadline_that_passes_in_libcurl_is_a_total_timeout() {
     let server = Scripted::same(Script::new().read_request().hang()).unwrap();
     let client = client(|_| ());
     let request = request(&server.url("/"), Duration::from_millis(300));
@@ -161,36 +161,36 @@ fn deadline_that_passes_in_libcurl_is_the_total_one() {
 }
 
 #[test]
-fn connect_that_takes_too_long_has_its_phase() {
-    let nowhere = Scripted::unaccepting().unwrap();
+fn a_connect_that_times_out_has_the_right_phase() {
+    let silent = Scripted::unaccepting().unwrap();
     let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
     for (connect, total, phase) in [(short, long, Phase::Connect), (long, short, Phase::Total)] {
         let client = client(|options| options.connect_timeout = Some(connect));
-        let error = wait(client.fetch(request(&nowhere.url("/"), total))).unwrap_err();
+        let error = wait(client.fetch(request(&silent.url("/"), total))).unwrap_err();
         assert_eq!(error.phase(), Some(phase));
     }
 }
 
-/// A resolver that returns the current addresses for every name.
-struct RecordingResolver(Arc<Mutex<Vec<SocketAddr>>>);
+/// A resolver that returns the current addresses for every name. The test can change the addresses.
+struct ChangingResolver(Arc<Mutex<Vec<SocketAddr>>>);
 
-impl Resolve for RecordingResolver {
+impl Resolve for ChangingResolver {
     fn resolve(&self, _: &str, _: u16) -> std::io::Result<Vec<SocketAddr>> {
         Ok(self.0.lock().unwrap().clone())
     }
 }
 
 #[test]
-fn changed_answer_of_the_resolver_holds_at_once() {
-    let servers = [dying(), dying()];
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let resolver = Arc::new(RecordingResolver(asked.clone()));
+fn new_addresses_from_the_resolver_are_used_at_once() {
+    let servers = [resetting_server(), resetting_server()];
+    let addresses = Arc::new(Mutex::new(Vec::new()));
+    let resolver = Arc::new(ChangingResolver(addresses.clone()));
     let session = builder()
         .client_options(|options| options.resolver = resolver)
         .build()
         .unwrap();
     for server in &servers {
-        *asked.lock().unwrap() = vec![server.addr()];
+        *addresses.lock().unwrap() = vec![server.addr()];
         wait(session.get("http://pages.test/").bytes()).unwrap();
         assert_eq!(server.connections(), 1);
     }
@@ -202,15 +202,15 @@ fn changed_answer_of_the_resolver_holds_at_once() {
 }
 
 #[test]
-fn next_address_is_tried_when_one_refuses_and_has_the_whole_body() {
+fn the_next_address_is_tried_after_a_refusal_with_the_whole_body() {
     let origin = Origin::start().unwrap();
-    let resolver = RecordingResolver(Arc::new(Mutex::new(vec![
+    let resolver = ChangingResolver(Arc::new(Mutex::new(vec![
         refused().unwrap(),
         origin.addr(),
     ])));
     let session = builder().resolver(resolver).build().unwrap();
-    let pieces = stream::iter(["a", "streamed", "body"].map(Ok::<_, Error>));
-    for body in [Body::from("astreamedbody"), Body::from_stream(pieces)] {
+    let chunks = stream::iter(["a", "streamed", "body"].map(Ok::<_, Error>));
+    for body in [Body::from("astreamedbody"), Body::from_stream(chunks)] {
         let request = session.post("http://pages.test/post").body(body);
         let echoed = wait(request.text()).unwrap();
         assert!(echoed.contains("astreamedbody"), "{echoed}");
@@ -218,24 +218,24 @@ fn next_address_is_tried_when_one_refuses_and_has_the_whole_body() {
 }
 
 #[test]
-fn streamed_body_is_produced_in_the_task_that_sends_it() {
+fn a_streamed_body_is_produced_in_the_task_of_the_request() {
     let (origin, session) = (Origin::start().unwrap(), session());
-    let elsewhere = Arc::new(AtomicUsize::new(0));
-    let (here, seen) = (thread::current().id(), elsewhere.clone());
-    let mut pieces = ["a", "streamed", "body"].into_iter();
+    let other_threads = Arc::new(AtomicUsize::new(0));
+    let (this_thread, seen) = (thread::current().id(), other_threads.clone());
+    let mut chunks = ["a", "streamed", "body"].into_iter();
     let body = Body::from_stream(stream::poll_fn(move |_| {
         seen.fetch_add(
-            usize::from(thread::current().id() != here),
+            usize::from(thread::current().id() != this_thread),
             Ordering::SeqCst,
         );
-        Poll::Ready(pieces.next().map(Ok::<_, Error>))
+        Poll::Ready(chunks.next().map(Ok::<_, Error>))
     }));
     wait(session.post(origin.url("/upload")).body(body).bytes()).unwrap();
-    assert_eq!(elsewhere.load(Ordering::SeqCst), 0);
+    assert_eq!(other_threads.load(Ordering::SeqCst), 0);
 }
 
 #[test]
-fn panic_in_a_streamed_body_ends_its_request_alone() {
+fn a_panic_in_a_streamed_body_ends_only_its_request() {
     let (origin, session) = (Origin::start().unwrap(), session());
     let body = stream::poll_fn(|_| -> Poll<Option<Result<&str, Error>>> { panic!("on purpose") });
     let request = session.post(origin.url("/upload"));
@@ -245,25 +245,25 @@ fn panic_in_a_streamed_body_ends_its_request_alone() {
 }
 
 #[test]
-fn dropped_upload_is_gone_at_once_and_never_complete() {
+fn a_dropped_upload_is_closed_at_once_and_not_complete() {
     let server = Scripted::same(Script::new().read_head().read_body().hang()).unwrap();
     let session = builder().timeout(None).build().unwrap();
-    let first = stream::iter([Ok::<_, Error>("half an upload")]);
+    let first = stream::iter([Ok::<_, Error>("partial upload")]);
     let body = Body::from_stream(first.chain(stream::pending()));
     let request = session.post(server.url("/")).body(body).send();
     let task = Task::spawn(&Smol::global(), request);
-    assert!(server.wait_for_requests(1, PATIENCE));
+    assert!(server.wait_for_requests(1, TIMEOUT));
     drop(task);
-    assert!(server.wait_for_close(0, PATIENCE).is_some());
+    assert!(server.wait_for_close(0, TIMEOUT).is_some());
     assert!(server.requests()[0].body.is_empty());
 }
 
 #[test]
-fn upload_that_an_early_answer_cuts_off_is_no_success() {
+fn an_upload_that_an_early_success_truncates_is_an_error() {
     for (status, unsupported) in [("200 OK", true), ("413 Content Too Large", false)] {
         let early = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nearly");
         let server = Scripted::same(Script::new().read_head().send(early).hang()).unwrap();
-        let first = stream::iter([Ok::<_, Error>("the first piece")]);
+        let first = stream::iter([Ok::<_, Error>("the first chunk")]);
         let body = Body::from_stream(first.chain(stream::pending()));
         let result = wait(session().post(server.url("/")).body(body).text());
         match result {
@@ -274,7 +274,7 @@ fn upload_that_an_early_answer_cuts_off_is_no_success() {
 }
 
 #[test]
-fn end_within_the_head_is_incomplete() {
+fn a_close_within_the_head_is_incomplete() {
     for head in [
         "HTTP/1.1 200 OK\r\n",
         "HTTP/1.1 200 OK\r\nServer: test\r\n",
@@ -287,7 +287,7 @@ fn end_within_the_head_is_incomplete() {
 }
 
 #[test]
-fn length_that_no_number_holds_is_protocol() {
+fn a_content_length_that_overflows_is_a_protocol_error() {
     let response = "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nbody";
     let server = Scripted::same(Script::new().read_request().send(response).hang()).unwrap();
     let error = wait(session().get(server.url("/")).bytes()).unwrap_err();
@@ -295,7 +295,7 @@ fn length_that_no_number_holds_is_protocol() {
 }
 
 #[test]
-fn post_without_a_type_is_no_form() {
+fn a_post_without_a_content_type_is_not_sent_as_a_form() {
     let server = Scripted::same(Script::new().read_request().send(WARM)).unwrap();
     wait(session().post(server.url("/")).body("a=b").bytes()).unwrap();
     let requests = server.requests();
@@ -304,7 +304,7 @@ fn post_without_a_type_is_no_form() {
 }
 
 #[test]
-fn what_libcurl_would_not_send_as_it_is_is_refused() {
+fn requests_that_libcurl_would_change_are_refused() {
     let server = Scripted::same(Script::new().read_request().send(WARM)).unwrap();
     let session = session();
     let opaque = http::HeaderValue::from_bytes(b"\xff").unwrap();

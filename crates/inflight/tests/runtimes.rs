@@ -1,4 +1,4 @@
-//! A session works inside and outside of every runtime.
+//! Tests that a session works inside and outside of every runtime.
 #![cfg(any(
     feature = "tokio",
     feature = "smol",
@@ -8,35 +8,35 @@
 
 use inflight_origin::Origin;
 
-async fn fetches(origin: &Origin) {
+async fn fetch_page(origin: &Origin) {
     let session = inflight::session().unwrap();
     let text = session.get(origin.url("/page/7")).text().await.unwrap();
     assert!(text.contains('7'), "{text}");
 }
 
 #[test]
-fn in_plain_main_through_block_on() {
+fn a_session_works_in_block_on() {
     let origin = Origin::start().unwrap();
-    inflight::block_on(fetches(&origin));
+    inflight::block_on(fetch_page(&origin));
 }
 
 #[tokio::test]
-async fn in_a_task_of_a_current_thread_tokio() {
+async fn a_session_works_in_a_current_thread_tokio_runtime() {
     let origin = Origin::start().unwrap();
-    fetches(&origin).await;
+    fetch_page(&origin).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn in_a_task_of_a_multi_thread_tokio() {
+async fn a_session_works_in_a_multi_thread_tokio_runtime() {
     let origin = Origin::start().unwrap();
-    tokio::spawn(async move { fetches(&origin).await })
+    tokio::spawn(async move { fetch_page(&origin).await })
         .await
         .unwrap();
 }
 
 // A task runs a gather that spawns tasks. The compiler must infer `Send` for the gather's future.
 #[tokio::test]
-async fn a_gather_on_the_runtime_inside_a_task() {
+async fn a_gather_on_the_runtime_works_inside_a_task() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/7");
     let gathered = tokio::spawn(async move {
@@ -56,7 +56,7 @@ async fn a_gather_on_the_runtime_inside_a_task() {
 
 // The compiler must also infer `Send` with boxed futures, a custom future, and a borrowing iterator.
 #[tokio::test]
-async fn gathers_of_every_shape_inside_a_task() {
+async fn gathers_of_different_jobs_work_inside_a_task() {
     let origin = Origin::start().unwrap();
     let urls: Vec<String> = (0..3).map(|n| origin.url(&format!("/page/{n}"))).collect();
     let gathered = tokio::spawn(async move {
@@ -65,10 +65,10 @@ async fn gathers_of_every_shape_inside_a_task() {
             Box::pin(session.get(url).text())
         };
         let jobs: Vec<_> = urls.iter().map(boxed).collect();
-        let on = inflight::gather(jobs).on(session.runtime()).all().await;
+        let spawned = inflight::gather(jobs).on(session.runtime()).all().await;
 
         let jobs: Vec<_> = urls.iter().map(boxed).collect();
-        let here = inflight::gather(jobs).limit(2).all().await;
+        let local = inflight::gather(jobs).limit(2).all().await;
 
         let jobs: Vec<_> = urls.iter().map(|url| session.get(url).text()).collect();
         let until = session.runtime().sleep(std::time::Duration::from_secs(60));
@@ -77,7 +77,7 @@ async fn gathers_of_every_shape_inside_a_task() {
         let jobs = urls.into_iter().map(|url| session.get(url).text());
         let lazy = inflight::gather(jobs).on(session.runtime()).settled().await;
         let lazy = lazy.results.into_iter().map(Result::unwrap).collect();
-        [on.unwrap(), here.unwrap(), collected.unwrap(), lazy]
+        [spawned.unwrap(), local.unwrap(), collected.unwrap(), lazy]
     });
     for texts in gathered.await.unwrap() {
         for (n, text) in texts.iter().enumerate() {
@@ -88,13 +88,13 @@ async fn gathers_of_every_shape_inside_a_task() {
 }
 
 #[test]
-fn under_smols_block_on() {
+fn a_session_works_in_the_block_on_of_smol() {
     let origin = Origin::start().unwrap();
-    smol::block_on(fetches(&origin));
+    smol::block_on(fetch_page(&origin));
 }
 
 #[test]
-fn blocking_in_plain_main() {
+fn a_blocking_session_works_outside_of_a_runtime() {
     let origin = Origin::start().unwrap();
     let session = inflight::blocking::Session::new().unwrap();
     let response = session.get(origin.url("/page/7")).send().unwrap();
@@ -103,7 +103,7 @@ fn blocking_in_plain_main() {
 }
 
 #[test]
-fn blocking_requests_are_built_as_the_others_are() {
+fn blocking_requests_have_the_same_builder_methods() {
     use inflight::http::Method;
     use serde_json::Value;
 
@@ -135,13 +135,13 @@ fn blocking_requests_are_built_as_the_others_are() {
     let request = session.put(origin.url("/upload")).file("Cargo.toml");
     let shown: Value = request.send().unwrap().json().unwrap();
     assert_eq!(shown["bytes"], include_str!("../Cargo.toml").len());
-    let coded = session.get(origin.url("/gzip")).decompress(false).send();
-    assert_eq!(coded.unwrap().headers()["content-encoding"], "gzip");
+    let encoded = session.get(origin.url("/gzip")).decompress(false).send();
+    assert_eq!(encoded.unwrap().headers()["content-encoding"], "gzip");
 }
 
 // A blocking call stalls the event loop, but it must finish without the thread that it blocks.
 #[tokio::test]
-async fn blocking_in_a_current_thread_tokio_ends() {
+async fn a_blocking_request_completes_in_a_current_thread_tokio_runtime() {
     let origin = Origin::start().unwrap();
     let text = inflight::blocking::get(origin.url("/page/7"))
         .unwrap()
@@ -151,7 +151,7 @@ async fn blocking_in_a_current_thread_tokio_ends() {
 
 #[cfg(feature = "tokio")]
 #[test]
-fn tokio_current_outside_a_runtime_is_an_error_with_the_remedy() {
+fn tokio_current_outside_of_a_runtime_is_an_error_with_a_remedy() {
     let error = inflight::tokio::Tokio::current().unwrap_err();
     assert_eq!(error.kind(), inflight::ErrorKind::NoRuntime);
     assert!(error.to_string().contains("#[tokio::main]"), "{error}");

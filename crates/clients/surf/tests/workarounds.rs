@@ -15,7 +15,7 @@ use inflight_origin::script::{Script, Scripted};
 use inflight_smol::Smol;
 use inflight_surf::Surf;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn session() -> Session {
     builder().build().unwrap()
@@ -26,20 +26,20 @@ fn builder() -> SessionBuilder {
         let runtime: Arc<dyn Runtime> = Arc::new(Smol::global());
         Ok((Surf::new(runtime.clone(), options)?, runtime))
     })
-    .timeout(PATIENCE)
+    .timeout(TIMEOUT)
     .decompress(false)
 }
 
 fn wait<F: Future>(future: F) -> F::Output {
-    let late = async {
-        Smol::global().sleep(2 * PATIENCE).await;
-        panic!("there is no end to it")
+    let timeout = async {
+        Smol::global().sleep(2 * TIMEOUT).await;
+        panic!("the future does not complete")
     };
-    Smol::global().block_on(futures_lite::future::or(future, late))
+    Smol::global().block_on(futures_lite::future::or(future, timeout))
 }
 
 /// Starts a server that sends the same response to every request and leaves the connection open.
-fn answering(response: &str) -> Scripted {
+fn responding_server(response: &str) -> Scripted {
     let script = Script::new().read_request().send(response.to_owned());
     Scripted::same(script.hang()).unwrap()
 }
@@ -53,12 +53,12 @@ fn text(server: &Scripted) -> Result<String, Error> {
 }
 
 #[test]
-fn rest_of_a_dropped_body_is_nobodys() {
+fn the_rest_of_a_dropped_body_is_not_read_by_the_next_request() {
     let server = Scripted::start(|connection| {
         let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
         let script = Script::new().read_request();
         match connection {
-            0 => script.send(half).await_close(PATIENCE).send("stale"),
+            0 => script.send(half).await_close(TIMEOUT).send("stale"),
             _ => script.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfresh"),
         }
     })
@@ -68,20 +68,20 @@ fn rest_of_a_dropped_body_is_nobodys() {
     assert_eq!(wait(response.chunk()).unwrap().unwrap(), "half");
     drop(response);
     assert_eq!(wait(session.get(server.url("/")).text()).unwrap(), "fresh");
-    assert!(server.wait_for_close(0, PATIENCE).is_some());
+    assert!(server.wait_for_close(0, TIMEOUT).is_some());
 }
 
 #[test]
-fn request_dropped_before_its_head_closes_the_connection() {
-    let server = answering("");
+fn dropping_a_request_before_its_head_closes_the_connection() {
+    let server = responding_server("");
     let task = Task::spawn(&Smol::global(), session().get(server.url("/")).send());
-    assert!(server.wait_for_requests(1, PATIENCE));
+    assert!(server.wait_for_requests(1, TIMEOUT));
     drop(task);
-    assert!(server.wait_for_close(0, PATIENCE).is_some());
+    assert!(server.wait_for_close(0, TIMEOUT).is_some());
 }
 
 #[test]
-fn body_without_its_end_is_incomplete() {
+fn a_truncated_body_is_incomplete() {
     for response in [
         "Content-Length: 9\r\n\r\nhalf",
         "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
@@ -96,14 +96,14 @@ fn body_without_its_end_is_incomplete() {
 }
 
 #[test]
-fn response_that_has_no_body_is_not_waited_for() {
+fn a_response_without_a_body_completes_with_its_head() {
     for (method, status) in [
         (Method::HEAD, "200 OK"),
         (Method::GET, "204 No Content"),
         (Method::GET, "304 Not Modified"),
     ] {
         let response = format!("HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\n");
-        let server = answering(&response);
+        let server = responding_server(&response);
         let response = wait(session().request(method, server.url("/")).send()).unwrap();
         assert_eq!(response.headers()["content-length"], "9");
         assert_eq!(wait(response.bytes()).unwrap(), "");
@@ -111,7 +111,7 @@ fn response_that_has_no_body_is_not_waited_for() {
 }
 
 #[test]
-fn body_that_ends_with_the_connection_is_whole() {
+fn a_body_without_a_length_ends_with_the_connection() {
     for version in ["1.0", "1.1"] {
         let response = format!("HTTP/{version} 200 OK\r\n\r\nto the end");
         let script = Script::new().read_request().send(response).close();
@@ -123,19 +123,25 @@ fn body_that_ends_with_the_connection_is_whole() {
 }
 
 #[test]
-fn interim_responses_are_passed_over() {
+fn interim_responses_are_skipped() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let end = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend";
-    assert_eq!(text(&answering(&(interim.repeat(3) + end))).unwrap(), "end");
-    let error = get(&answering(&interim.repeat(1000))).unwrap_err();
+    assert_eq!(
+        text(&responding_server(&(interim.repeat(3) + end))).unwrap(),
+        "end"
+    );
+    let error = get(&responding_server(&interim.repeat(1000))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
 
 #[test]
-fn head_is_what_the_server_sent() {
+fn the_head_is_returned_as_the_server_sent_it() {
     let long = "v".repeat(20_000);
     let head = format!("B: 1\r\nX: caf\u{e9}\r\nA: 2\r\nB: 3\r\nLong: {long}\r\nContent-Length: 0");
-    let response = get(&answering(&format!("HTTP/1.1 299 Odd\r\n{head}\r\n\r\n"))).unwrap();
+    let response = get(&responding_server(&format!(
+        "HTTP/1.1 299 Odd\r\n{head}\r\n\r\n"
+    )))
+    .unwrap();
     assert_eq!(response.status().as_u16(), 299);
     let names = response.headers().keys().map(HeaderName::as_str);
     let expected = ["b", "x", "a", "long", "content-length"];
@@ -146,14 +152,14 @@ fn head_is_what_the_server_sent() {
 }
 
 #[test]
-fn lengths_that_differ_are_protocol() {
+fn different_content_lengths_are_a_protocol_error() {
     let response = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd";
-    let error = get(&answering(response)).unwrap_err();
+    let error = get(&responding_server(response)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
 
 #[test]
-fn trailer_that_comes_in_pieces_ends_the_body() {
+fn a_trailer_in_several_segments_ends_the_body() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3; x\r\nall\r\n";
     let script = Script::new().read_request().send(head);
     let script = script.send_slowly("0\r\nX-End: yes\r\n\r\n", 1, Duration::from_millis(5));
@@ -161,13 +167,13 @@ fn trailer_that_comes_in_pieces_ends_the_body() {
     let start = Instant::now();
     assert_eq!(text(&server).unwrap(), "all");
     // The request's deadline would also end the wait, but later.
-    assert!(start.elapsed() < PATIENCE / 2);
+    assert!(start.elapsed() < TIMEOUT / 2);
 }
 
 #[test]
-fn trailer_that_never_ends_is_waited_for_asleep() {
+fn waiting_for_a_trailer_is_not_a_busy_loop() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n";
-    let server = answering(&format!("{head}0\r\nX-End: y"));
+    let server = responding_server(&format!("{head}0\r\nX-End: y"));
     let request = session().get(server.url("/"));
     let mut request = pin!(request.timeout(Duration::from_millis(500)).text());
     let mut polls = 0;
@@ -180,7 +186,7 @@ fn trailer_that_never_ends_is_waited_for_asleep() {
 }
 
 #[test]
-fn echo_that_begins_before_the_request_ends_comes_back() {
+fn a_response_that_starts_before_the_request_ends_is_returned() {
     let origin = Origin::start().unwrap();
     let body = vec![b'x'; 32 << 20];
     let echoed = wait(
@@ -193,13 +199,13 @@ fn echo_that_begins_before_the_request_ends_comes_back() {
 }
 
 #[test]
-fn answer_to_half_an_upload_is_heard() {
+fn an_early_response_to_an_upload_is_returned() {
     let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo much";
     let script = Script::new().read_head().send(refusal);
-    for script in [script.clone().pause(PATIENCE), script.hang()] {
+    for script in [script.clone().pause(TIMEOUT), script.hang()] {
         let server = Scripted::same(script).unwrap();
-        let piece = stream::repeat_with(|| Ok::<_, Error>(vec![0; 64 << 10]));
-        let body = Body::from_stream(piece.take(1024));
+        let chunks = stream::repeat_with(|| Ok::<_, Error>(vec![0; 64 << 10]));
+        let body = Body::from_stream(chunks.take(1024));
         let response = wait(session().post(server.url("/")).body(body).send()).unwrap();
         assert_eq!(response.status().as_u16(), 413);
         assert_eq!(wait(response.text()).unwrap(), "too much");
@@ -207,31 +213,31 @@ fn answer_to_half_an_upload_is_heard() {
 }
 
 #[test]
-fn failing_upload_is_io_and_never_complete() {
+fn a_failing_upload_is_an_io_error_and_not_complete() {
     let script = Script::new().read_head().read_body().hang();
     let server = Scripted::same(script).unwrap();
     // Larger than one encoded chunk, so that the server receives the beginning.
-    let pieces = [Ok(vec![b'a'; 64 << 10]), Err("no more of it")];
-    let body = Body::from_stream(stream::iter(pieces));
+    let chunks = [Ok(vec![b'a'; 64 << 10]), Err("the upload failed")];
+    let body = Body::from_stream(stream::iter(chunks));
     let error = wait(session().post(server.url("/")).body(body).send()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
-    assert!(server.wait_for_close(0, PATIENCE).is_some());
+    assert!(server.wait_for_close(0, TIMEOUT).is_some());
     assert_eq!(server.requests()[0].body, "");
 }
 
 #[test]
-fn connection_that_nobody_comes_for_is_closed() {
-    let server = answering("HTTP/1.1 204 No Content\r\n\r\n");
+fn an_idle_connection_is_closed_after_its_timeout() {
+    let server = responding_server("HTTP/1.1 204 No Content\r\n\r\n");
     let idle = Duration::from_millis(50);
     let session = builder().client_options(|options| options.idle_timeout = idle);
     let session = session.build().unwrap();
     wait(session.get(server.url("/")).bytes()).unwrap();
-    assert!(server.wait_for_close(0, PATIENCE).is_some());
+    assert!(server.wait_for_close(0, TIMEOUT).is_some());
 }
 
 #[test]
-fn connection_asked_to_be_closed_carries_no_other_request() {
-    let server = answering("HTTP/1.1 204 No Content\r\n\r\n");
+fn a_request_with_connection_close_ends_its_connection() {
+    let server = responding_server("HTTP/1.1 204 No Content\r\n\r\n");
     let session = session();
     for n in 1..=2 {
         let request = session.get(server.url("/")).header("connection", "close");
@@ -241,7 +247,7 @@ fn connection_asked_to_be_closed_carries_no_other_request() {
 }
 
 #[test]
-fn no_get_is_lost_to_connections_that_end_a_moment_after_their_answer() {
+fn no_get_fails_if_connections_close_shortly_after_their_response() {
     let server = Scripted::start(|connection| {
         let script = Script::new().read_request();
         let script = script.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage");
@@ -251,15 +257,15 @@ fn no_get_is_lost_to_connections_that_end_a_moment_after_their_answer() {
     let session = session();
     let pages = (0..1000).map(|_| session.get(server.url("/")).text());
     let settled = wait(gather(pages).limit(20).settled());
-    let lost = settled.results.iter().filter(|page| page.is_err());
-    assert_eq!(lost.count(), 0);
+    let failed = settled.results.iter().filter(|page| page.is_err());
+    assert_eq!(failed.count(), 0);
 }
 
 #[test]
-fn request_is_what_was_asked_for() {
-    let answer = "HTTP/1.1 204 No Content\r\n\r\n";
-    let script = Script::new().read_request().send(answer);
-    let server = Scripted::same(script.read_request().send(answer).hang()).unwrap();
+fn the_request_has_no_additional_headers() {
+    let response = "HTTP/1.1 204 No Content\r\n\r\n";
+    let script = Script::new().read_request().send(response);
+    let server = Scripted::same(script.read_request().send(response).hang()).unwrap();
     let session = session();
     wait(session.get(server.url("/get")).bytes()).unwrap();
     wait(session.post(server.url("/post")).body("body").bytes()).unwrap();
@@ -273,9 +279,9 @@ fn request_is_what_was_asked_for() {
 }
 
 #[test]
-fn requests_that_surfs_types_have_no_room_for_are_sent() {
-    let answer = "HTTP/1.1 204 No Content\r\n\r\n";
-    let server = Scripted::same(Script::new().read_request().send(answer)).unwrap();
+fn requests_that_the_types_of_surf_cannot_represent_are_sent() {
+    let response = "HTTP/1.1 204 No Content\r\n\r\n";
+    let server = Scripted::same(Script::new().read_request().send(response)).unwrap();
     let opaque = HeaderValue::from_bytes(b"\xff").unwrap();
     let [lower, brew] = ["get", "BREW"].map(|name| Method::from_bytes(name.as_bytes()).unwrap());
     for request in [
