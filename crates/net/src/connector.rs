@@ -127,7 +127,7 @@ impl Connector {
             (None, timeout) => Err(attempts.timed_out(Phase::Connect, timeout)),
         };
         let stream = outcome.map_err(|error| match proxy {
-            Some(proxy) => proxy.failed(error),
+            Some(proxy) => proxy.connection_error(error),
             None => error,
         })?;
         self.connections.opened();

@@ -34,6 +34,6 @@ mod tunnel;
 pub use attempts::Attempts;
 pub use connector::Connector;
 pub use key::Key;
-pub use message::{for_http1, host_field, prepare};
+pub use message::{authorize_proxy, for_http1, host_field};
 pub use pool::{Checkout, Pool, Pooled, Requirements};
 pub use stream::{Monitor, Stream};

@@ -1,25 +1,13 @@
 //! The fields and the target that a request needs before a client writes it as HTTP/1.
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::Request;
+use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{Method, Request};
-use inflight_core::Body;
 
 use crate::connector::Connector;
 
-/// Adds the fields that do not depend on the request's connection: `Content-Length: 0` for an empty body
-/// if the method expects a body, and the credentials for a proxy that forwards the request.
-pub fn prepare(request: &mut Request<Body>, connector: &Connector) {
-    // These methods send a length even if it is 0 (RFC 9110, section 8.6). hyper sends none for an
-    // empty body.
-    if matches!(
-        *request.method(),
-        Method::POST | Method::PUT | Method::PATCH
-    ) && request.body().is_empty()
-    {
-        let length = request.headers_mut().entry(CONTENT_LENGTH);
-        length.or_insert(HeaderValue::from_static("0"));
-    }
+/// Adds the credentials for a proxy that forwards the request.
+pub fn authorize_proxy<B>(request: &mut Request<B>, connector: &Connector) {
     // A tunnel needs no credentials here: its CONNECT request had them.
     if let Some(proxy) = connector.forwarding(request.uri())
         && let Some(authorization) = proxy.authorization()

@@ -22,17 +22,17 @@ where
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"\r\n");
-    let no_tunnel = |error: std::io::Error| proxy.gave_no_tunnel(Error::from_read(error));
+    let no_tunnel = |error: std::io::Error| proxy.tunnel_error(Error::from_read(error));
     stream.write_all(&head).await.map_err(no_tunnel)?;
     stream.flush().await.map_err(no_tunnel)?;
     loop {
         let status = read_head(stream).await;
-        match status.map_err(|error| proxy.gave_no_tunnel(error))? {
+        match status.map_err(|error| proxy.tunnel_error(error))? {
             100..=199 => {}
             // A 2xx response has no body, whatever its fields are: the tunnel begins after the head.
             200..=299 => return Ok(()),
-            407 => return Err(proxy.gave_no_tunnel("it requires other credentials (status 407)")),
-            status => return Err(proxy.gave_no_tunnel(format!("it returned status {status}"))),
+            407 => return Err(proxy.tunnel_error("it requires other credentials (status 407)")),
+            status => return Err(proxy.tunnel_error(format!("it returned status {status}"))),
         }
     }
 }

@@ -3,27 +3,33 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
-use inflight_core::{Body, Error};
+use inflight_core::{Body, Error, ErrorKind};
 
 use crate::error;
 
-/// The body of a response whose connection a task drives.
-pub(crate) struct TaskBody(pub(crate) Incoming);
+/// The body of a response whose connection a task drives. Dropping the body drops the guard.
+pub(crate) struct TaskBody<G> {
+    incoming: Incoming,
+    _guard: G,
+}
 
-impl TaskBody {
-    pub(crate) fn body(incoming: Incoming) -> Body {
-        match http_body::Body::is_end_stream(&incoming) {
+impl<G: Send + Sync + Unpin + 'static> TaskBody<G> {
+    pub(crate) fn body(incoming: Incoming, guard: G) -> Body {
+        match incoming.is_end_stream() {
             true => Body::empty(),
-            false => Body::wrap(Self(incoming)),
+            false => Body::wrap(Self {
+                incoming,
+                _guard: guard,
+            }),
         }
     }
 }
 
-impl http_body::Body for TaskBody {
+impl<G: Unpin> http_body::Body for TaskBody<G> {
     type Data = Bytes;
     type Error = Error;
 
@@ -31,22 +37,28 @@ impl http_body::Body for TaskBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Pin::new(&mut self.0)
-            .poll_frame(cx)
-            .map(|frame| frame.map(|frame| frame.map_err(error::map)))
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        if frame.is_none() && !self.incoming.is_end_stream() {
+            // hyper reports RST_STREAM with NO_ERROR as the end of the body.
+            let error = Error::new(ErrorKind::Incomplete);
+            let error =
+                error.with_context("the server reset the stream before the end of the body");
+            return Poll::Ready(Some(Err(error)));
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(error::map)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.incoming.size_hint()
     }
 }
 
-/// The body of a request. hyper moves a request about twenty times before it writes it, so the body is in a
-/// box. A request without a body needs no allocation.
+/// The body of a request. hyper moves a request about twenty times before it writes the request, so the body
+/// is boxed. A request without a body needs no allocation.
 pub(crate) struct Upload(Option<Box<UploadState>>);
 
 struct UploadState {
@@ -79,7 +91,7 @@ impl UploadProgress {
 
 impl Upload {
     pub(crate) fn new(body: Body) -> Self {
-        let is_empty = http_body::Body::is_end_stream(&body);
+        let is_empty = body.is_end_stream();
         Self((!is_empty).then(|| {
             Box::new(UploadState {
                 body,

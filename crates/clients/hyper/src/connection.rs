@@ -1,9 +1,10 @@
-//! A pooled connection, over HTTP/1 or HTTP/2.
+//! Pooled connections, over HTTP/1 or HTTP/2.
 
 use inflight_net::Pooled;
 
 use crate::{http1, http2};
 
+/// A connection in the pool.
 pub(crate) enum Connection {
     Http1(Box<http1::Http1Connection>),
     Http2(http2::Http2Connection),

@@ -21,7 +21,7 @@ pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
             ErrorKind::Incomplete
         }
         _ => match (find::<h2::Error>(&error), find::<io::Error>(&error)) {
-            (Some(h2), _) => of_h2(h2),
+            (Some(h2), _) => h2_kind(h2),
             (None, Some(io)) => Error::from_read(io::Error::from(io.kind())).kind(),
             _ if find::<hyper::Error>(&error).is_some_and(is_unexpected) => ErrorKind::Protocol,
             _ => ErrorKind::Io,
@@ -30,9 +30,9 @@ pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
     Error::new(kind).with_source(error)
 }
 
-/// Returns the kind of an HTTP/2 error: the server ended the stream or the connection, or it violated the
-/// protocol.
-fn of_h2(error: &h2::Error) -> ErrorKind {
+/// Returns the kind of an HTTP/2 error: the server ended the stream or the connection, or the server violated
+/// the protocol.
+fn h2_kind(error: &h2::Error) -> ErrorKind {
     if error.is_remote() || error.is_io() {
         ErrorKind::Incomplete
     } else if error.is_library() {
@@ -52,8 +52,8 @@ pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
     })
 }
 
-/// Returns `true` if the connection failed, and not only the request's stream.
-pub(crate) fn has_broken(error: &hyper::Error) -> bool {
+/// Returns `true` if the whole connection failed, and not only the request's stream.
+pub(crate) fn is_connection_failure(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_none_or(h2::Error::is_io)
 }
 

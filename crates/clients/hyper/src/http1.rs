@@ -1,7 +1,8 @@
 //! HTTP/1. The future of a request drives the connection.
 //!
 //! hyper splits a connection into a request sender and a driver, which is a future that reads and writes.
-//! The exchange owns both and polls them in one task. After the head, the response's body owns both.
+//! An exchange (one request and its response) owns both and polls them in one task. After the response's head,
+//! the response's body owns both.
 //! Dropping the exchange or the body closes the connection. The connection goes back into the pool when
 //! the exchange is over in both directions and hyper is ready for the next request.
 
@@ -10,8 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Version};
+use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -20,7 +20,7 @@ use inflight_core::{Body, Error, retires_connection};
 use inflight_net::{Key, Monitor, Pool, Stream, for_http1, host_field};
 use pin_project_lite::pin_project;
 
-use crate::body::{self, Upload, UploadProgress};
+use crate::body::{TaskBody, Upload, UploadProgress};
 use crate::connection::Connection;
 use crate::error;
 use crate::interim::InterimLimit;
@@ -28,21 +28,21 @@ use crate::interim::InterimLimit;
 /// A connection that only its current request polls.
 pub(crate) struct Http1Connection {
     sender: SendRequest<Upload>,
-    // `None` once it is complete, because it must not be polled again.
+    // `None` once the driver is complete, because it must not be polled again.
     driver: Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
     monitor: Arc<Monitor>,
-    /// The value of `Host`. `None` if each request has its own.
+    /// The value of `Host`. `None` if the requests on the connection have different hosts.
     host: Option<HeaderValue>,
     is_forwarded: bool,
 }
 
-/// The pool and the key with which a connection is returned after its exchange.
+/// The pool and the key for returning a connection after its exchange.
 pub(crate) struct CheckIn {
     pub(crate) pool: Pool<Connection>,
     pub(crate) key: Key,
 }
 
-/// Returns a connection whose requests have this `Host` field.
+/// Performs the HTTP/1 handshake. Requests on the connection have `host` as their `Host` field.
 pub(crate) async fn handshake(
     stream: Stream,
     host: Option<HeaderValue>,
@@ -81,7 +81,7 @@ pub(crate) fn exchange(
     Exchange {
         progress: request.body().progress(),
         response: connection.sender.try_send_request(request),
-        under_way: Some((connection, check_in)),
+        in_progress: Some((connection, check_in)),
         is_reused,
     }
 }
@@ -92,7 +92,7 @@ pin_project! {
         #[pin]
         response: F,
         // `None` once the exchange is over.
-        under_way: Option<(Box<Http1Connection>, CheckIn)>,
+        in_progress: Option<(Box<Http1Connection>, CheckIn)>,
         progress: Option<Arc<UploadProgress>>,
         is_reused: bool,
     }
@@ -106,15 +106,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Some((connection, _)) = this.under_way {
+        if let Some((connection, _)) = this.in_progress {
             drive(&mut connection.driver, cx);
         }
-        // Polled with the same waker, because hyper's channel returns `Pending` and wakes the task if
-        // tokio's cooperative budget is used up.
+        // Needs the task's waker: if tokio's cooperative budget is used up, hyper's channel returns
+        // `Pending` and wakes the task.
         let response = ready!(this.response.poll(cx));
-        let (connection, check_in) = this.under_way.take().expect("polled after its end");
+        let (connection, check_in) = this.in_progress.take().expect("polled after its end");
         Poll::Ready(match response {
-            Ok(response) => Ok(connection.answered(check_in, response, this.progress.take())),
+            Ok(response) => Ok(connection.into_response(check_in, response, this.progress.take())),
             Err(failed) => {
                 let error = error::map(failed.into_error());
                 Err(connection.monitor.mark(error, *this.is_reused))
@@ -130,11 +130,11 @@ fn drive(
 ) -> bool {
     let is_complete = match driver {
         None => return true,
-        // The request or the body returns the same error.
+        // Ignores an error, because the request or the body returns the same one.
         Some(driver) => Pin::new(driver).poll(cx).is_ready(),
     };
     if is_complete {
-        // Dropping it returns an unsent request through the response's channel.
+        // Dropping the driver returns an unsent request through the response's channel.
         *driver = None;
     }
     is_complete
@@ -153,35 +153,32 @@ impl Http1Connection {
     }
 
     /// Returns `true` if the exchange is over in both directions and the connection is reusable. Polls the
-    /// driver once more, which drops the waker of the task and finds an end that has already arrived.
+    /// driver once more, which drops the task's waker and detects a close that has already arrived.
     fn is_done(&mut self) -> bool {
         drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
         self.is_open(false)
     }
 
-    /// Returns the response. If the body has not ended, it drives the connection.
-    fn answered(
+    /// Returns the response. Its body drives the connection until the body ends.
+    fn into_response(
         self: Box<Self>,
         check_in: CheckIn,
         response: http::Response<Incoming>,
         progress: Option<Arc<UploadProgress>>,
     ) -> http::Response<Body> {
-        let mut is_last = retires_connection(&response);
+        let is_last = retires_connection(&response);
         let (parts, incoming) = response.into_parts();
         let is_uploaded = progress.as_deref().is_none_or(UploadProgress::is_over)
             && !self.monitor.is_write_blocked();
         if !is_uploaded {
             match &progress {
                 // A client that has received `close` must stop sending (RFC 9112, section 9.6).
-                Some(progress) if says_close(parts.version, &parts.headers) => {
-                    progress.stop();
-                    is_last = true;
-                }
+                Some(progress) if is_last => progress.stop(),
                 // The upload continues even if the caller does not read the response.
                 _ => {
                     let has_reader = !http_body::Body::is_end_stream(&incoming);
-                    self.go_on_in_a_task(check_in, is_last, has_reader);
-                    return http::Response::from_parts(parts, body::TaskBody::body(incoming));
+                    self.drive_in_task(check_in, is_last, has_reader);
+                    return http::Response::from_parts(parts, TaskBody::body(incoming, ()));
                 }
             }
         }
@@ -206,14 +203,14 @@ impl Http1Connection {
         if self.is_done() {
             check_in.pool.put(check_in.key, Connection::Http1(self));
         } else if self.driver.is_some() {
-            self.go_on_in_a_task(check_in, false, false);
+            self.drive_in_task(check_in, false, false);
         }
     }
 
     /// Spawns a task that drives the connection until the exchange is over. The task then returns the
     /// connection to the pool, unless the response `is_last`. If the response has no reader, no timeout of
     /// the caller ends the upload, so the task closes the connection when the upload stalls.
-    fn go_on_in_a_task(mut self: Box<Self>, check_in: CheckIn, is_last: bool, has_reader: bool) {
+    fn drive_in_task(mut self: Box<Self>, check_in: CheckIn, is_last: bool, has_reader: bool) {
         let runtime = check_in.pool.runtime().clone();
         let (pool, key) = (check_in.pool.downgrade(), check_in.key);
         check_in.pool.spawn(async move {
@@ -223,14 +220,14 @@ impl Http1Connection {
                 monitor,
                 ..
             } = &mut *self;
-            let over = poll_fn(|cx| match drive(driver, cx) {
+            let done = poll_fn(|cx| match drive(driver, cx) {
                 true => Poll::Ready(false),
                 false => sender.poll_ready(cx).map(|ready| ready.is_ok()),
             });
             let is_ready = match has_reader {
-                true => over.await,
+                true => done.await,
                 false => monitor
-                    .unless_stalled(&*runtime, over)
+                    .unless_stalled(&*runtime, done)
                     .await
                     .unwrap_or_default(),
             };
@@ -239,18 +236,6 @@ impl Http1Connection {
             }
         });
     }
-}
-
-/// Returns `true` if the connection is closed after this response (RFC 9112, section 9.3).
-fn says_close(version: Version, headers: &HeaderMap) -> bool {
-    let has = |option: &str| {
-        let options = headers.get_all(CONNECTION).iter();
-        options
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|own| own.trim().eq_ignore_ascii_case(option))
-    };
-    has("close") || version < Version::HTTP_11 && !has("keep-alive")
 }
 
 /// A response's body that drives its connection.

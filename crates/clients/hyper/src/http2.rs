@@ -4,11 +4,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
-use http_body::{Frame, SizeHint};
-use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -19,25 +17,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::body::{TaskBody, Upload};
 use crate::{error, message, rt};
 
-/// The interval and the timeout of PING frames on a connection with open streams. A dropped request resets
-/// only its stream. Without PING, the pool would hand out a silently dead connection for ever.
+/// The interval and the timeout of PING frames on a connection with open streams. Dropping a request resets
+/// only the request's stream. Without PING, the pool would reuse a dead connection again and again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// The largest number of streams on a connection, and the number before the server has sent its limit. The
-/// server may reset streams above its limit.
+/// The largest number of streams on a connection.
 const MAX_STREAMS: usize = 128;
+
+/// The number of streams before the server has sent its limit. The server may reset streams above its limit.
 const FIRST_STREAMS: usize = 16;
 
-/// A marker for "no limit received yet". No server has this limit.
+/// A marker for "no limit received yet". No server sends this limit.
 const UNKNOWN_STREAMS: usize = 1_000_003;
 
-/// The flow-control windows of a stream and of the connection. The connection's window covers all streams,
-/// because unread bodies would otherwise block the other responses.
+/// The flow-control window of a stream, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
+
+/// The flow-control window of a connection. It covers all streams, because unread bodies would otherwise block
+/// the other responses.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 
-/// The limit for response heads of 64 KiB. HTTP/2 counts 32 bytes more for each field (RFC 9113, section
-/// 6.5.2).
+/// The limit for response heads: 64 KiB, and 8 KiB more because HTTP/2 counts 32 additional bytes for each
+/// field (RFC 9113, section 6.5.2).
 const MAX_HEAD: u32 = 72 << 10;
 
 /// A handle to a connection. Each clone counts as one use of the connection.
@@ -60,6 +61,7 @@ struct SharedState {
 /// that queue, and the error does not report whether they were sent. So this client queues requests
 /// itself.
 struct Streams {
+    /// One permit for each further stream that may be opened.
     free: Arc<Semaphore>,
     /// The current limit. `MAX_STREAMS` until the server has sent its own.
     max: AtomicUsize,
@@ -80,7 +82,7 @@ impl Streams {
 
     /// Returns the number of streams to open if the server allows `allowed`. The number is a little lower,
     /// because h2 may still count a stream that this client has finished, and would queue the next one.
-    fn of_allowed(allowed: usize) -> usize {
+    fn limit_for(allowed: usize) -> usize {
         match allowed {
             UNKNOWN_STREAMS => FIRST_STREAMS,
             _ => (allowed - allowed / 8).min(MAX_STREAMS),
@@ -91,7 +93,7 @@ impl Streams {
     fn allow(&self, before: usize, allowed: usize) {
         match allowed.checked_sub(before) {
             Some(more) => self.free.add_permits(more),
-            // Open streams stay open, so their permits remain until they end.
+            // Open streams keep their permits until the streams end.
             None => drop(self.free.forget_permits(before - allowed)),
         }
         self.max.store(allowed, Ordering::Relaxed);
@@ -115,7 +117,7 @@ pub(crate) async fn handshake(
         .await
         .map_err(error::map)?;
     let streams = Arc::new(Streams::new());
-    let of_task = streams.clone();
+    let task_streams = streams.clone();
     runtime.spawn(Box::pin(async move {
         let mut connection = Some(connection);
         let mut known = FIRST_STREAMS;
@@ -123,15 +125,15 @@ pub(crate) async fn handshake(
             let Some(running) = &mut connection else {
                 return Poll::Ready(());
             };
-            // The requests return the connection's error.
+            // Ignores an error, because the requests return the same one.
             let ended = Pin::new(&mut *running).poll(cx).map(drop);
-            let allowed = Streams::of_allowed(running.current_max_send_streams());
+            let allowed = Streams::limit_for(running.current_max_send_streams());
             if allowed != known {
-                of_task.allow(known, allowed);
+                task_streams.allow(known, allowed);
                 known = allowed;
             }
             if ended.is_ready() {
-                let _closing = of_task
+                let _closing = task_streams
                     .sending
                     .write()
                     .unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +142,7 @@ pub(crate) async fn handshake(
             ended
         })
         .await;
-        of_task.free.close();
+        task_streams.free.close();
     }));
     let shared = SharedState {
         is_going_away: AtomicBool::new(false),
@@ -198,7 +200,7 @@ impl Http2Connection {
                     connection: self,
                     stream,
                 };
-                StreamBody::body(incoming, guard)
+                TaskBody::body(incoming, guard)
             })),
             Err(failed) => Err(self.failed(failed, is_reused)),
         }
@@ -212,7 +214,7 @@ impl Http2Connection {
             self.shared.streams.free.close();
         }
         let is_unprocessed = was_returned || error::is_unprocessed(&error);
-        let is_broken = is_reused && error::has_broken(&error);
+        let is_broken = is_reused && error::is_connection_failure(&error);
         let was_dropped = error::is_dropped(&error);
         let error = error::map(error);
         match error.kind() {
@@ -225,55 +227,9 @@ impl Http2Connection {
     }
 }
 
-/// The body of a response. Holds a stream permit and a handle until it is dropped.
-struct StreamBody {
-    body: TaskBody,
-    _guard: StreamGuard,
-}
-
 /// The stream permit and the connection handle of a request.
 #[allow(dead_code, reason = "held until it is dropped")]
 struct StreamGuard {
     stream: OwnedSemaphorePermit,
     connection: Http2Connection,
-}
-
-impl StreamBody {
-    fn body(incoming: Incoming, guard: StreamGuard) -> Body {
-        match http_body::Body::is_end_stream(&incoming) {
-            true => Body::empty(),
-            false => Body::wrap(Self {
-                body: TaskBody(incoming),
-                _guard: guard,
-            }),
-        }
-    }
-}
-
-impl http_body::Body for StreamBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if frame.is_none() && !self.body.is_end_stream() {
-            // hyper reports RST_STREAM with NO_ERROR as the end of the body.
-            let error = Error::new(ErrorKind::Incomplete);
-            let error =
-                error.with_context("the server reset the stream before the end of the body");
-            return Poll::Ready(Some(Err(error)));
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -1,19 +1,16 @@
 //! A limit on interim responses (1xx). hyper skips them without a limit.
 //!
 //! hyper can report interim responses to a callback, but that costs four allocations for each request.
-//! This module inspects the first bytes of each response as they are read. It reads on only in interim
-//! responses.
+//! This module inspects the first bytes of each response as they are read. It inspects further bytes only in
+//! interim responses.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use inflight_core::{Error, ErrorKind};
+use inflight_core::{Error, ErrorKind, MAX_INTERIM_RESPONSES};
 use inflight_net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// The largest number of interim responses before a final response.
-const MAX_INTERIM: usize = 64;
 
 /// The number of bytes before the first digit of the status: `HTTP/1.1 `.
 const BEFORE_STATUS: usize = 9;
@@ -25,10 +22,10 @@ pub(crate) struct InterimLimit {
     interim: usize,
 }
 
-/// The position of the stream in the responses to one request.
+/// The position in the responses to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResponseState {
-    /// This number of bytes into a status line, before the status.
+    /// In a status line, after this number of bytes and before the status.
     StatusLine(usize),
     /// In the head of an interim response. The flag is `true` if the current line has no bytes yet.
     Head { is_line_empty: bool },
@@ -47,7 +44,8 @@ impl InterimLimit {
 }
 
 impl ResponseState {
-    /// Returns the state after these bytes. Adds the number of interim responses that begin in them.
+    /// Returns the state after these bytes. Adds to `interim` the number of interim responses that begin in
+    /// these bytes.
     fn after(mut self, bytes: &[u8], interim: &mut usize) -> Self {
         for &byte in bytes {
             self = match (self, byte) {
@@ -99,7 +97,7 @@ impl AsyncRead for InterimLimit {
             (this.state, this.interim) = (ResponseState::StatusLine(0), 0);
         }
         this.state = this.state.after(bytes, &mut this.interim);
-        if this.interim > MAX_INTERIM {
+        if this.interim > MAX_INTERIM_RESPONSES {
             let error = Error::new(ErrorKind::Protocol)
                 .with_context("more than 64 interim responses before the final one");
             return Poll::Ready(Err(error.into()));
@@ -154,7 +152,7 @@ mod tests {
         });
         let mut counts = counts.collect::<Vec<_>>();
         counts.dedup();
-        assert_eq!(counts.len(), 1, "it depends on where the bytes are cut");
+        assert_eq!(counts.len(), 1, "the counts differ between chunk sizes");
         counts[0]
     }
 

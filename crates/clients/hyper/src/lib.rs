@@ -1,10 +1,10 @@
 //! hyper as an inflight client, on every async runtime.
 //!
-//! The HTTP engine is the same on every runtime, so two cells with hyper differ only in the runtime.
+//! The HTTP engine is the same on every runtime, so two sessions with hyper differ only in the runtime.
 //!
 //! `inflight-net` opens the connections with the runtime's sockets, and pools them. Over HTTP/1, the
-//! future of a request drives the connection, without a task or a channel between them. Over HTTP/2, a
-//! task on the runtime drives the connection, and several requests share it.
+//! future of a request drives the connection, without another task. Over HTTP/2, a task on the runtime drives
+//! the connection, and several requests share it.
 //!
 //! In reading order: `message` (requests in the form of HTTP/2), `connection` (the pooled connection),
 //! `http1` and `http2` (one exchange), `interim` (a limit on interim responses), `body`, `error`, `rt`
@@ -25,7 +25,7 @@ use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Connections, Error, ErrorKind, Fetch,
     HttpVersions, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Requirements, host_field, prepare};
+use inflight_net::{Checkout, Connector, Key, Pool, Requirements, authorize_proxy, host_field};
 
 use crate::body::Upload;
 use crate::connection::Connection;
@@ -102,7 +102,7 @@ impl Hyper {
                     let check_in = http1::CheckIn { pool, key };
                     http1::exchange(connection, is_reused, check_in, request).await
                 }
-                // In a box, so that the future of a request over HTTP/1 stays small.
+                // Boxed, so that the future of a request over HTTP/1 stays small.
                 Connection::Http2(connection) => {
                     Box::pin(connection.exchange(is_reused, request)).await
                 }
@@ -127,7 +127,7 @@ impl Fetch for Hyper {
         &self,
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
-        prepare(&mut request, &self.handshake.connector);
+        authorize_proxy(&mut request, &self.handshake.connector);
         let trace = Trace::of(&request);
         self.send(request.map(Upload::new), trace)
     }

@@ -1,4 +1,4 @@
-//! The form of requests in HTTP/2.
+//! Conversion of requests to the form of HTTP/2.
 
 use http::Request;
 use http::header::HOST;
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http2_has_the_callers_host_as_its_authority_alone() {
+    fn http2_sends_the_callers_host_only_as_authority() {
         let mut request = Request::get("https://a.test/p").body(()).unwrap();
         let host = HeaderValue::from_static("b.test:8443");
         request.headers_mut().insert(HOST, host);

@@ -9,6 +9,7 @@ use hyper::rt::{Executor, Sleep};
 use inflight_core::{BoxFuture, Runtime};
 use sync_wrapper::SyncWrapper;
 
+/// hyper's executor on an inflight runtime.
 #[derive(Clone)]
 pub(crate) struct TaskExecutor(pub(crate) Arc<dyn Runtime>);
 
@@ -18,6 +19,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for TaskExecutor {
     }
 }
 
+/// hyper's timer on an inflight runtime.
 #[derive(Clone)]
 pub(crate) struct RuntimeTimer(pub(crate) Arc<dyn Runtime>);
 

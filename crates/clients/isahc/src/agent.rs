@@ -1,4 +1,4 @@
-//! The configuration of isahc, without its own features and limits.
+//! The configuration of isahc. It disables isahc's own features and limits.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,24 +20,24 @@ use crate::descriptors;
 /// (RFC 9110, section 9.2.2). Each other request opens its own connection, over HTTP/1.1, because
 /// concurrent requests over HTTP/2 would share a connection.
 pub(crate) struct Agents {
-    keeping: HttpClient,
-    single: HttpClient,
+    pooled: HttpClient,
+    unpooled: HttpClient,
 }
 
 impl Agents {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
         descriptors::check()?;
-        let in_all = options.max_idle.unwrap_or_else(default_max_idle);
+        let max_idle = options.max_idle.unwrap_or_else(default_max_idle);
         Ok(Self {
-            keeping: agent(options, options.max_idle_per_host.min(in_all))?,
-            single: agent(options, 0)?,
+            pooled: agent(options, options.max_idle_per_host.min(max_idle))?,
+            unpooled: agent(options, 0)?,
         })
     }
 
-    pub(crate) fn choose(&self, may_be_kept: bool) -> &HttpClient {
-        match may_be_kept {
-            true => &self.keeping,
-            false => &self.single,
+    pub(crate) fn choose(&self, may_pool: bool) -> &HttpClient {
+        match may_pool {
+            true => &self.pooled,
+            false => &self.unpooled,
         }
     }
 }
@@ -49,13 +49,13 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         .automatic_decompression(false)
         .expect_continue(false)
         .proxy(None)
-        // Without this list, libcurl reads it from the environment.
+        // Without this list, libcurl would read one from the environment.
         .proxy_blacklist(Vec::<String>::new())
         .tcp_nodelay()
         // libcurl counts the connections to all hosts, including those in use. Its default is twice the
         // number of transfers. 0 disables the pool.
         .connection_cache_size(max_idle.min(u32::MAX as usize))
-        // In whole seconds. 0 would mean no limit.
+        // Only whole seconds count, and 0 would mean no limit.
         .connection_cache_ttl(options.idle_timeout.max(Duration::from_secs(1)))
         .build()
         .map_err(|error| {
@@ -82,7 +82,7 @@ pub(crate) fn request(
         None => request.dial(address),
         Some(proxy) => {
             let uri = Uri::try_from(format!("http://{address}/"));
-            let uri = uri.map_err(|error| proxy.gave_no_tunnel(error))?;
+            let uri = uri.map_err(|error| proxy.tunnel_error(error))?;
             request.proxy(uri)
         }
     };

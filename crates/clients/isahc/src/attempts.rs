@@ -15,11 +15,11 @@ use crate::descriptors::exhaustion;
 use crate::error;
 use crate::limits::Limits;
 
-/// How long an address is preferred.
+/// The time for which an address is preferred.
 const PREFERENCE: Duration = Duration::from_secs(600);
 
 /// The largest number of hosts with a preferred address.
-const HOSTS: usize = 1024;
+const MAX_HOSTS: usize = 1024;
 
 /// The addresses that answered after other addresses of the same host had failed.
 ///
@@ -52,7 +52,7 @@ impl PreferredAddresses {
     /// Prefers an address that answered after others had failed.
     pub(crate) fn prefer(&self, (host, port): (&str, u16), address: SocketAddr) {
         let mut hosts = self.lock();
-        if hosts.len() >= HOSTS {
+        if hosts.len() >= MAX_HOSTS {
             hosts.clear();
         }
         hosts.insert((host.to_owned(), port), (address, Instant::now()));
@@ -74,7 +74,7 @@ pub(crate) fn reason(error: isahc::Error) -> BoxError {
 
 /// Returns the error for a connect that timed out.
 pub(crate) fn timed_out(attempts: &Attempts, limits: &Limits) -> Error {
-    let phase = limits.verdict().phase().unwrap_or(Phase::Total);
+    let phase = limits.timeout_error().phase().unwrap_or(Phase::Total);
     let limit = limits.connect_timeout.filter(|_| phase == Phase::Connect);
     attempts.timed_out(phase, limit)
 }

@@ -1,58 +1,51 @@
-//! Converts isahc's responses to inflight's.
+//! Conversion of isahc's responses to inflight's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::io::AsyncRead;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Version};
 use http_body::{Frame, SizeHint};
 use inflight_core::bytes::Bytes;
-use inflight_core::{Body, Error, ErrorKind};
+use inflight_core::{Body, Error, ErrorKind, Framing};
 use isahc::AsyncBody;
 
 use crate::error;
 
-pub(crate) fn received(
+/// Converts the response to a request with this method.
+pub(crate) fn convert(
     method: &Method,
     response: http::Response<AsyncBody>,
 ) -> Result<http::Response<Body>, Error> {
-    let (from, body) = response.into_parts();
-    let left = match from.headers.get(CONTENT_LENGTH) {
-        Some(_) if from.headers.contains_key(TRANSFER_ENCODING) => None,
-        // libcurl ignores a `Content-Length` that is too large.
-        Some(_) if body.len().is_none() && *method != Method::HEAD => {
-            return Err(Error::new(ErrorKind::Protocol).with_context("invalid content-length"));
-        }
-        _ => body.len(),
+    // libcurl ignores a `Content-Length` that is too large, and a body after 204 and 304.
+    let framing = Framing::of_response(&response, *method == Method::HEAD)?;
+    let (head, body) = response.into_parts();
+    let left = match framing {
+        Framing::NoBody => Some(0),
+        Framing::Length(length) => Some(length),
+        Framing::Chunked | Framing::UntilClose => None,
     };
-    // These responses have no body, even if they have a `Content-Length`.
-    let none = *method == Method::HEAD
-        || matches!(
-            from.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        )
-        || left == Some(0);
-    let body = match none {
-        true => Body::empty(),
-        false => Body::wrap(ResponseBody {
+    let body = match left {
+        Some(0) => Body::empty(),
+        _ => Body::wrap(ResponseBody {
             body,
             buffer: vec![0; left.unwrap_or(BUFFER).min(BUFFER) as usize],
             left,
-            unannounced: left.is_none() && unannounced_end(from.version, &from.headers),
+            rejects_empty: left.is_none() && has_unannounced_end(head.version, &head.headers),
         }),
     };
     // Drops isahc's extensions, which hold the request's body.
-    let mut answer = http::Response::new(body);
-    *answer.status_mut() = from.status;
-    *answer.version_mut() = from.version;
-    *answer.headers_mut() = from.headers;
-    Ok(answer)
+    let mut converted = http::Response::new(body);
+    *converted.status_mut() = head.status;
+    *converted.version_mut() = head.version;
+    *converted.headers_mut() = head.headers;
+    Ok(converted)
 }
 
 /// Returns `true` if a response without a length ends with the connection, but the server did not send
 /// `Connection: close`. The server must send it in this case (RFC 9112, section 9.6).
-fn unannounced_end(version: Version, headers: &HeaderMap) -> bool {
+fn has_unannounced_end(version: Version, headers: &HeaderMap) -> bool {
     version == Version::HTTP_11
         && !headers.contains_key(TRANSFER_ENCODING)
         && !headers.contains_key(CONNECTION)
@@ -66,8 +59,9 @@ struct ResponseBody {
     left: Option<u64>,
     buffer: Vec<u8>,
     /// Whether it is an error if the body ends before its first byte. If the connection closes inside
-    /// the head, libcurl treats the head as complete and discards a length that it has already read.
-    unannounced: bool,
+    /// the head, libcurl treats the head as complete and discards a `Content-Length` that it has already
+    /// read.
+    rejects_empty: bool,
 }
 
 impl http_body::Body for ResponseBody {
@@ -80,14 +74,14 @@ impl http_body::Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         let result = match ready!(Pin::new(&mut this.body).poll_read(cx, &mut this.buffer)) {
-            Ok(0) if this.unannounced || this.left.is_some_and(|left| left > 0) => {
+            Ok(0) if this.rejects_empty || this.left.is_some_and(|left| left > 0) => {
                 Err(Error::new(ErrorKind::Incomplete))
             }
             Ok(0) => return Poll::Ready(None),
             Ok(n) => Ok(Frame::data(Bytes::copy_from_slice(&this.buffer[..n]))),
             Err(error) => Err(error::map_read(error)),
         };
-        this.unannounced = false;
+        this.rejects_empty = false;
         match &result {
             Ok(frame) => {
                 let n = frame.data_ref().map_or(0, Bytes::len) as u64;

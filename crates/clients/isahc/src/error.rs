@@ -10,13 +10,13 @@ use crate::limits::Limits;
 
 /// Converts the error of a transfer without a response.
 pub(crate) fn map(error: isahc::Error, limits: &Limits) -> Error {
-    verdict(error, || limits.verdict())
+    convert(error, || limits.timeout_error())
 }
 
-/// Converts the error of a response's body. A timeout is never one of connecting here.
+/// Converts the error of a response's body. The phase of a timeout is always `Total`.
 pub(crate) fn map_read(error: io::Error) -> Error {
     match error.downcast() {
-        Ok(error) => verdict(error, || Error::timeout(Phase::Total)),
+        Ok(error) => convert(error, || Error::timeout(Phase::Total)),
         Err(error) => Error::from_read(error),
     }
 }
@@ -32,7 +32,7 @@ pub(crate) fn is_timeout(error: &isahc::Error) -> bool {
 }
 
 /// Returns `true` if the proxy may have closed the connection before the tunnel was open.
-pub(crate) fn may_be_of_a_tunnel(error: &isahc::Error) -> bool {
+pub(crate) fn may_be_tunnel_error(error: &isahc::Error) -> bool {
     let curl = curl_of(error);
     curl.is_some_and(|curl| {
         curl.is_recv_error()
@@ -45,8 +45,8 @@ pub(crate) fn may_be_of_a_tunnel(error: &isahc::Error) -> bool {
 /// Returns `true` if the connection may have ended before the server processed the request.
 ///
 /// libcurl resends a request over HTTP/1 if its pooled connection was dead. It does not resend a request
-/// that failed while it was sent, or a request over HTTP/2. There it reports a stream that the server
-/// refused or excluded by GOAWAY as a broken stream.
+/// that failed while it was sent, or a request over HTTP/2. Over HTTP/2, libcurl reports a stream that the
+/// server refused or excluded by GOAWAY as a broken stream.
 pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bool {
     curl_of(error).is_some_and(|curl| {
         curl.is_send_error()
@@ -63,7 +63,7 @@ pub(crate) fn cut_off() -> Error {
         .with_context("isahc stops sending the request when the response begins")
 }
 
-fn verdict(error: isahc::Error, timeout: impl FnOnce() -> Error) -> Error {
+fn convert(error: isahc::Error, timeout: impl FnOnce() -> Error) -> Error {
     // Returns an error of a request's body unchanged.
     if let Some(ours) = Error::find_in(&error) {
         return ours;
@@ -99,8 +99,8 @@ fn of_tls(error: &curl::Error) -> Option<Error> {
     handshake.then_some(tls)
 }
 
-/// Converts a libcurl code. It separates an early end from a protocol violation, which isahc's kinds do
-/// not.
+/// Converts a libcurl code. Unlike isahc's kinds, the result distinguishes an early end from a protocol
+/// violation.
 fn of_curl(error: &curl::Error) -> Error {
     if error.is_read_error() {
         return cut_off();
@@ -156,29 +156,29 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_not_secured_is_tls() {
+    fn tls_codes_are_tls_errors() {
         for (code, tls) in [(7, false), (35, true), (56, false), (58, true), (60, true)] {
-            let verdict = of_tls(&curl::Error::new(code));
-            let kind = verdict.map(|error| error.kind());
+            let error = of_tls(&curl::Error::new(code));
+            let kind = error.map(|error| error.kind());
             assert_eq!(kind, tls.then_some(ErrorKind::Tls), "{code}");
         }
     }
 
     #[test]
-    fn what_a_body_said_comes_back_as_it_was() {
-        let said = Error::new(ErrorKind::Resolve).with_context("said");
-        let error = isahc::Error::from(io::Error::from(said));
-        let back = verdict(error, || Error::timeout(Phase::Total));
-        assert_eq!(back.kind(), ErrorKind::Resolve);
-        assert!(back.to_string().contains("said"));
+    fn an_error_of_the_body_is_returned_unchanged() {
+        let original = Error::new(ErrorKind::Resolve).with_context("from the body");
+        let error = isahc::Error::from(io::Error::from(original));
+        let converted = convert(error, || Error::timeout(Phase::Total));
+        assert_eq!(converted.kind(), ErrorKind::Resolve);
+        assert!(converted.to_string().contains("from the body"));
     }
 
     #[test]
-    fn timeouts_have_the_phase_they_are_given() {
+    fn timeouts_have_the_given_phase() {
         let error = io::Error::from(isahc::Error::from(Isahc::Timeout));
         assert_eq!(map_read(error).phase(), Some(Phase::Total));
         let error = isahc::Error::from(Isahc::Timeout);
-        let connect = verdict(error, || Error::timeout(Phase::Connect));
+        let connect = convert(error, || Error::timeout(Phase::Connect));
         assert_eq!(connect.phase(), Some(Phase::Connect));
     }
 }

@@ -1,16 +1,16 @@
 //! isahc, a wrapper of libcurl, as an inflight client.
 //!
 //! All transfers run on isahc's own threads, on every runtime. Keep this in mind in comparisons. This
-//! crate disables the features of isahc and libcurl that the session provides, and the core looks up
+//! crate disables the features of isahc and libcurl that the session provides, and the core looks up host
 //! names. The [`Capabilities`] list the remaining differences.
 //!
-//! # What libcurl still does
+//! # Remaining behaviour of libcurl
 //!
 //! - libcurl resends a request without a body and with an idempotent method if its pooled connection
 //!   was dead. libcurl sends all other requests once.
 //! - libcurl treats the end of the connection inside a head as the end of the head. This crate detects
-//!   most of these cases and returns [`Incomplete`](ErrorKind::Incomplete). It returns the same error for
-//!   an empty body that ends with the connection if the head does not announce that end. For the
+//!   most of these cases and returns [`Incomplete`](ErrorKind::Incomplete). The crate returns the same error
+//!   for an empty body that ends with the connection if the head does not announce that end. For the
 //!   remaining cases see [`strict_heads`](Capabilities::strict_heads).
 //! - libcurl writes its TLS keys to the file that the environment variable `SSLKEYLOGFILE` names, if the
 //!   variable is set.
@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::uri::Scheme;
 use inflight_core::{
@@ -102,11 +102,11 @@ impl Isahc {
         limits: &Limits,
     ) -> Result<Vec<SocketAddr>, Error> {
         let found = self.resolver.lookup(&*self.runtime, host, port);
-        let late = async {
+        let timeout = async {
             self.runtime.sleep(limits.connect()?).await;
-            Err(limits.verdict())
+            Err(limits.timeout_error())
         };
-        let found = futures_lite::future::or(found, late).await?;
+        let found = futures_lite::future::or(found, timeout).await?;
         Ok(self.preferred.order((host, port), found))
     }
 
@@ -116,14 +116,25 @@ impl Isahc {
         body: Body,
         proxy: Option<&Proxy>,
     ) -> Result<http::Response<Body>, Error> {
-        prepare(&mut parts, &body)?;
+        check(&parts, &body)?;
+        let has_length = body.len().is_some();
+        let mut upload = Upload::new(body, &parts.headers);
+        if has_length {
+            // isahc adds the length itself.
+            parts.headers.remove(CONTENT_LENGTH);
+        }
+        if parts.method == Method::POST {
+            // libcurl would send the type of a form. This type has the same meaning as none (RFC 9110,
+            // section 8.3).
+            let content_type = parts.headers.entry(CONTENT_TYPE);
+            content_type.or_insert(HeaderValue::from_static("application/octet-stream"));
+        }
         let limits = Limits::new(parts.extensions.remove::<Deadline>(), self.connect_timeout);
         let https = parts.uri.scheme() == Some(&Scheme::HTTPS);
         let may_be_http2 = https && self.http2;
         let is_idempotent = parts.method.is_idempotent();
         let must_be_new = parts.extensions.get::<NewConnection>().is_some();
         let client = self.agents.choose(is_idempotent && !must_be_new);
-        let mut upload = Upload::new(body, &parts.method);
 
         let target = match proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
@@ -144,31 +155,31 @@ impl Isahc {
             let request = request
                 .body(upload.reader())
                 .map_err(|error| error::map(error.into(), &limits))?;
-            match upload.along(client.send_async(request)).await {
+            match upload.drive_with(client.send_async(request)).await {
                 Ok(response) => {
                     if attempts.has_failed() {
                         self.preferred.prefer(target, address);
                     }
                     upload.check(response.status())?;
-                    return body::received(&parts.method, response);
+                    return body::convert(&parts.method, response);
                 }
-                // Nothing was sent, so the next address may answer. A timeout belongs to the connect
-                // if the time for the whole exchange has not passed.
+                // Nothing was sent, so the next address is tried. A timeout is a connect timeout if the
+                // time for the whole exchange has not passed.
                 Err(error)
                     if error::is_refused(&error)
                         || error::is_timeout(&error) && !limits.is_over() =>
                 {
-                    let is_late = error::is_timeout(&error) && !limits.may_connect();
+                    let is_out_of_time = error::is_timeout(&error) && !limits.may_connect();
                     attempts.failed(attempt, reason(error));
-                    if others == 0 && is_late {
+                    if others == 0 && is_out_of_time {
                         return Err(timed_out(&attempts, &limits));
                     }
                 }
                 Err(error) => {
-                    let tunnel = proxy.filter(|_| https && error::may_be_of_a_tunnel(&error));
+                    let tunnel = proxy.filter(|_| https && error::may_be_tunnel_error(&error));
                     let is_dead = is_idempotent && error::may_be_unprocessed(&error, may_be_http2);
                     return Err(match (error::map(error, &limits), tunnel) {
-                        (error, Some(proxy)) => proxy.gave_no_tunnel(error),
+                        (error, Some(proxy)) => proxy.tunnel_error(error),
                         (error, None) if is_dead => error.on_dead_connection(),
                         (error, None) => error,
                     });
@@ -185,7 +196,7 @@ impl Fetch for Isahc {
         let proxy = self.proxies.of(&parts.uri).cloned();
         let fetched = self.exchange(parts, body, proxy.as_ref()).await;
         fetched.map_err(|error| match &proxy {
-            Some(proxy) => proxy.failed(error),
+            Some(proxy) => proxy.connection_error(error),
             None => error,
         })
     }
@@ -278,9 +289,8 @@ impl Fetch for Isahc {
     }
 }
 
-/// Refuses a request that isahc would not send unchanged, and removes headers that would change the
-/// request.
-fn prepare(parts: &mut Parts, body: &Body) -> Result<(), Error> {
+/// Refuses a request that isahc would not send unchanged.
+fn check(parts: &Parts, body: &Body) -> Result<(), Error> {
     if parts.method == Method::HEAD && !body.is_empty() {
         return Err(unsupported(
             "libcurl cannot send a HEAD request with a body",
@@ -288,19 +298,6 @@ fn prepare(parts: &mut Parts, body: &Body) -> Result<(), Error> {
     }
     if parts.headers.values().any(|value| value.to_str().is_err()) {
         return Err(unsupported("isahc sends only ASCII in header values"));
-    }
-    // The body decides its framing. The caller's length counts only for a body of unknown length.
-    parts.headers.remove(TRANSFER_ENCODING);
-    if body.len().is_some() {
-        parts.headers.remove(CONTENT_LENGTH);
-    }
-    if parts.method == Method::POST {
-        // libcurl would send the type of a form. This type has the same meaning as none (RFC 9110,
-        // section 8.3).
-        parts
-            .headers
-            .entry(CONTENT_TYPE)
-            .or_insert(HeaderValue::from_static("application/octet-stream"));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The time limits of a transfer. libcurl reports the same error for both limits, so the clock decides
-//! which one has passed.
+//! The time limits of a transfer. libcurl reports the same error for both limits, so this module compares
+//! them with the clock.
 
 use std::time::{Duration, Instant};
 
@@ -59,8 +59,8 @@ impl Limits {
         self.total().is_err()
     }
 
-    /// Returns the remaining time for the whole exchange. If the server is silent, libcurl notices a
-    /// dropped request only by this limit.
+    /// Returns the remaining time for the whole exchange. If the server is silent, libcurl ends a dropped
+    /// request only when this time has passed.
     pub(crate) fn total(&self) -> Result<Option<Duration>, Error> {
         self.total.map(|until| self.left(until)).transpose()
     }
@@ -70,12 +70,12 @@ impl Limits {
     fn left(&self, until: Instant) -> Result<Duration, Error> {
         match until.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left + Duration::from_millis(1)),
-            _ => Err(self.verdict()),
+            _ => Err(self.timeout_error()),
         }
     }
 
     /// Returns the timeout error for the limit that has passed.
-    pub(crate) fn verdict(&self) -> Error {
+    pub(crate) fn timeout_error(&self) -> Error {
         let total = self.total.is_some_and(|until| Instant::now() >= until);
         let connect = self.connect.is_some_and(|until| Instant::now() >= until);
         Error::timeout(match (total, connect) {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_its_share_and_the_last_one_all_that_is_left() {
+    fn each_attempt_gets_a_share_and_the_last_one_all_remaining_time() {
         let limits = Limits::new(None, Some(Duration::from_secs(30)));
         assert_eq!(limits.attempt(1).unwrap(), ATTEMPT);
         assert!(limits.attempt(0).unwrap() > Duration::from_secs(29));

@@ -42,7 +42,7 @@ impl TlsSettings {
         let config = self.config.get_or_init(|| {
             let config = TlsConfig::builder();
             if self.options.danger_accept_invalid_certs {
-                // No root certificates: libcurl rejects an empty list.
+                // Sets no root certificates, because libcurl rejects an empty list.
                 return config.danger_accept_invalid_certs(true).build();
             }
             let store = roots(&self.options).fold(TrustStore::builder(), |store, root| {

@@ -1,7 +1,7 @@
 //! Sends a request's body to isahc's thread.
 //!
 //! isahc polls a body on its own thread, which is outside every runtime, and a panic there would end all
-//! transfers. So the task that fetches polls a streamed body, and sends the chunks through a channel.
+//! transfers. So the task of the request polls a streamed body and sends the chunks through a channel.
 //!
 //! A body that is not empty is never sent twice: see [`Agents`](crate::agent::Agents).
 
@@ -15,7 +15,8 @@ use std::task::{Context, Poll};
 use async_channel::{Receiver, Sender};
 use futures_lite::io::{AsyncRead, Cursor};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use http::{Method, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode};
 use inflight_core::bytes::Bytes;
 use inflight_core::{Body, BoxFuture, Error};
 use isahc::AsyncBody;
@@ -24,7 +25,7 @@ use crate::error;
 
 pub(crate) enum Upload {
     /// No body and no length.
-    Nothing,
+    NoBody,
     Buffered(Buffered),
     Streamed(Streamed),
 }
@@ -36,57 +37,57 @@ pub(crate) struct Buffered {
 }
 
 pub(crate) struct Streamed {
-    pieces: Receiver<Piece>,
+    chunks: Receiver<Chunk>,
     len: Option<u64>,
     /// Whether libcurl has read the last chunk.
     sent: Arc<AtomicBool>,
-    pump: Option<BoxFuture<'static, ()>>,
+    /// Sends the chunks. `None` once it is complete.
+    producer: Option<BoxFuture<'static, ()>>,
 }
 
 /// A chunk of the body, empty at the end. If the channel closes without an empty chunk, the upload was
 /// dropped.
-type Piece = Result<Bytes, Error>;
+type Chunk = Result<Bytes, Error>;
 
 impl Upload {
-    pub(crate) fn new(body: Body, method: &Method) -> Self {
+    /// Returns the upload of a request with these headers.
+    pub(crate) fn new(body: Body, headers: &HeaderMap) -> Self {
         if let Some(bytes) = body.as_bytes() {
-            // These methods send a length even if it is 0 (RFC 9110, section 8.6).
-            let announced = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-            if bytes.is_empty() && !announced {
-                return Self::Nothing;
+            if !headers.contains_key(CONTENT_LENGTH) {
+                return Self::NoBody;
             }
             return Self::Buffered(Buffered {
                 sent: Arc::new(AtomicBool::new(bytes.is_empty())),
                 bytes: bytes.clone(),
             });
         }
-        let (sender, pieces) = async_channel::bounded(1);
+        let (sender, chunks) = async_channel::bounded(1);
         Self::Streamed(Streamed {
-            pieces,
+            chunks,
             len: body.len(),
             sent: Arc::default(),
-            pump: Some(Box::pin(pump(body, sender))),
+            producer: Some(Box::pin(send_chunks(body, sender))),
         })
     }
 
     /// Returns the body for a transfer. A streamed body continues where the previous transfer stopped.
     pub(crate) fn reader(&self) -> AsyncBody {
         match self {
-            Self::Nothing => AsyncBody::empty(),
+            Self::NoBody => AsyncBody::empty(),
             Self::Buffered(body) => body.reader(),
             Self::Streamed(stream) => stream.reader(),
         }
     }
 
     /// Runs the transfer and polls the streamed body at the same time.
-    pub(crate) async fn along<T>(&mut self, transfer: impl Future<Output = T>) -> T {
+    pub(crate) async fn drive_with<T>(&mut self, transfer: impl Future<Output = T>) -> T {
         let mut transfer = pin!(transfer);
         poll_fn(|cx| {
             if let Self::Streamed(stream) = self
-                && let Some(pump) = &mut stream.pump
-                && pump.as_mut().poll(cx).is_ready()
+                && let Some(producer) = &mut stream.producer
+                && producer.as_mut().poll(cx).is_ready()
             {
-                stream.pump = None;
+                stream.producer = None;
             }
             transfer.as_mut().poll(cx)
         })
@@ -98,7 +99,7 @@ impl Upload {
     /// request does not need the rest.
     pub(crate) fn check(&self, status: StatusCode) -> Result<(), Error> {
         let sent = match self {
-            Self::Nothing => return Ok(()),
+            Self::NoBody => return Ok(()),
             Self::Buffered(body) => &body.sent,
             Self::Streamed(stream) => &stream.sent,
         };
@@ -141,20 +142,21 @@ impl AsyncRead for SentReader {
 
 impl Streamed {
     fn reader(&self) -> AsyncBody {
-        let (sent, len, mut taken) = (self.sent.clone(), self.len, 0);
-        let abandoned = Err(io::ErrorKind::BrokenPipe.into());
+        let (sent, len, mut read) = (self.sent.clone(), self.len, 0);
+        // Follows the chunks if the channel closes without an empty chunk.
+        let dropped = Err(io::ErrorKind::BrokenPipe.into());
         let reader = self
-            .pieces
+            .chunks
             .clone()
             .map_err(io::Error::from)
-            .chain(stream::iter([abandoned]))
-            .try_take_while(move |piece| {
-                taken += piece.len() as u64;
+            .chain(stream::iter([dropped]))
+            .try_take_while(move |chunk| {
+                read += chunk.len() as u64;
                 // libcurl reads no more than the length.
-                if piece.is_empty() || len.is_some_and(|len| taken >= len) {
+                if chunk.is_empty() || len.is_some_and(|len| read >= len) {
                     sent.store(true, Ordering::Release);
                 }
-                ready(Ok(!piece.is_empty()))
+                ready(Ok(!chunk.is_empty()))
             })
             .into_async_read();
         match len {
@@ -164,11 +166,11 @@ impl Streamed {
     }
 }
 
-async fn pump(mut body: Body, pieces: Sender<Piece>) {
+async fn send_chunks(mut body: Body, chunks: Sender<Chunk>) {
     loop {
-        let piece = body.chunk().await.map(Option::unwrap_or_default);
-        let last = piece.as_ref().map_or(true, Bytes::is_empty);
-        if pieces.send(piece).await.is_err() || last {
+        let chunk = body.chunk().await.map(Option::unwrap_or_default);
+        let last = chunk.as_ref().map_or(true, Bytes::is_empty);
+        if chunks.send(chunk).await.is_err() || last {
             return;
         }
     }

@@ -14,27 +14,27 @@ use inflight_core::{Body, Error, ErrorKind};
 ///
 /// A body that ends before its length is an error. http-types would accept the early end, and the server
 /// would read the missing bytes from the next request on the connection.
-pub(crate) fn sent(body: Body, len: Option<usize>) -> surf::Body {
+pub(crate) fn to_surf(body: Body, len: Option<usize>) -> surf::Body {
     let mut left = len.unwrap_or(0);
-    let mut pieces = body.into_stream();
-    let whole = stream::poll_fn(move |cx| {
-        let piece = ready!(pieces.try_poll_next_unpin(cx));
-        match &piece {
-            Some(Ok(piece)) => left = left.saturating_sub(piece.len()),
+    let mut chunks = body.into_stream();
+    let checked = stream::poll_fn(move |cx| {
+        let chunk = ready!(chunks.try_poll_next_unpin(cx));
+        match &chunk {
+            Some(Ok(chunk)) => left = left.saturating_sub(chunk.len()),
             None if left > 0 => return Poll::Ready(Some(Err(too_short()))),
             _ => {}
         }
-        Poll::Ready(piece)
+        Poll::Ready(chunk)
     });
-    surf::Body::from_reader(whole.map_err(io::Error::from).into_async_read(), len)
+    surf::Body::from_reader(checked.map_err(io::Error::from).into_async_read(), len)
 }
 
 fn too_short() -> Error {
     Error::new(ErrorKind::Io).with_context("the request's body is shorter than its length")
 }
 
-/// Converts a response's body, which ends by its length, by its chunks or with the connection.
-pub(crate) fn received(body: surf::Body) -> Body {
+/// Converts a response's body. The body ends at its length, with its last chunk or with the connection.
+pub(crate) fn from_surf(body: surf::Body) -> Body {
     match body.len() {
         Some(0) => Body::empty(),
         // This length means that the body ends with the connection.
@@ -66,24 +66,24 @@ impl http_body::Body for ResponseBody {
         let Some(reader) = &mut self.reader else {
             return Poll::Ready(None);
         };
-        let piece = match ready!(Pin::new(&mut *reader).poll_fill_buf(cx)) {
-            Ok(piece) => Bytes::copy_from_slice(piece),
+        let chunk = match ready!(Pin::new(&mut *reader).poll_fill_buf(cx)) {
+            Ok(chunk) => Bytes::copy_from_slice(chunk),
             Err(error) => {
                 self.reader = None;
                 return Poll::Ready(Some(Err(Error::from_read(error))));
             }
         };
-        Pin::new(reader).consume(piece.len());
+        Pin::new(reader).consume(chunk.len());
         if let Some(left) = &mut self.left {
-            *left = left.saturating_sub(piece.len() as u64);
+            *left = left.saturating_sub(chunk.len() as u64);
         }
-        if piece.is_empty() || self.left == Some(0) {
+        if chunk.is_empty() || self.left == Some(0) {
             self.reader = None;
         }
-        if piece.is_empty() {
+        if chunk.is_empty() {
             return Poll::Ready(None);
         }
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -13,12 +13,14 @@ use crate::error::protocol;
 /// the whole trailer section has arrived.
 #[derive(Default)]
 pub(crate) struct Chunks {
-    at: ChunkState,
+    state: ChunkState,
     /// The number of bytes that are left of the current chunk.
-    verbatim: u64,
+    chunk_left: u64,
+    /// The number of bytes of trailers so far.
     trailers: usize,
 }
 
+/// The part of a chunked body that the filter reads next.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum ChunkState {
     #[default]
@@ -39,28 +41,28 @@ const MAX_TRAILERS: usize = 16 * 1024;
 impl Chunks {
     /// Returns `true` after the end of the body.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.at == ChunkState::End
+        self.state == ChunkState::End
     }
 
     /// Moves bytes from `raw` to `out`. An incomplete line and the bytes after the end stay in `raw`.
     pub(crate) fn pass(&mut self, raw: &mut BytesMut, out: &mut BytesMut) -> Result<(), Error> {
-        while !raw.is_empty() && self.at != ChunkState::End {
-            if self.verbatim > 0 {
+        while !raw.is_empty() && self.state != ChunkState::End {
+            if self.chunk_left > 0 {
                 let n = raw
                     .len()
-                    .min(usize::try_from(self.verbatim).unwrap_or(usize::MAX));
+                    .min(usize::try_from(self.chunk_left).unwrap_or(usize::MAX));
                 out.unsplit(raw.split_to(n));
-                self.verbatim -= n as u64;
+                self.chunk_left -= n as u64;
                 continue;
             }
             let Some(end) = raw.iter().position(|&byte| byte == b'\n') else {
-                let most = match self.at {
+                let max_len = match self.state {
                     ChunkState::Size => MAX_LINE,
                     ChunkState::ChunkEnd => CRLF.len(),
                     ChunkState::Trailers | ChunkState::End => MAX_TRAILERS,
                 };
                 return match raw.len() {
-                    len if len < most => Ok(()),
+                    len if len < max_len => Ok(()),
                     _ => Err(protocol("a line of the chunked body is too long")),
                 };
             };
@@ -69,11 +71,11 @@ impl Chunks {
                 .strip_suffix(b"\r\n")
                 .filter(|line| !line.contains(&b'\r'))
                 .ok_or_else(|| protocol("a line of the chunked body does not end in CRLF"))?;
-            match self.at {
+            match self.state {
                 ChunkState::Trailers => self.trailer(line, out)?,
                 ChunkState::ChunkEnd if line.is_empty() => {
                     out.put_slice(CRLF);
-                    self.at = ChunkState::Size;
+                    self.state = ChunkState::Size;
                 }
                 ChunkState::ChunkEnd => {
                     return Err(protocol("a chunk is longer than its size"));
@@ -82,13 +84,13 @@ impl Chunks {
                     let (digits, size) =
                         size(line).ok_or_else(|| protocol("invalid chunk size"))?;
                     if size == 0 {
-                        self.at = ChunkState::Trailers;
+                        self.state = ChunkState::Trailers;
                         continue;
                     }
                     out.put_slice(digits);
                     out.put_slice(CRLF);
-                    self.verbatim = size;
-                    self.at = ChunkState::ChunkEnd;
+                    self.chunk_left = size;
+                    self.state = ChunkState::ChunkEnd;
                 }
             }
         }
@@ -99,7 +101,7 @@ impl Chunks {
     /// (RFC 9112, section 7.1.2).
     fn trailer(&mut self, line: &[u8], out: &mut BytesMut) -> Result<(), Error> {
         if line.is_empty() {
-            self.at = ChunkState::End;
+            self.state = ChunkState::End;
             out.put_slice(b"0\r\n\r\n");
             return Ok(());
         }
@@ -140,24 +142,24 @@ mod tests {
     fn pass(body: &str, n: usize) -> Result<String, Error> {
         let (mut raw, mut out) = (BytesMut::new(), BytesMut::new());
         let mut chunks = Chunks::default();
-        for piece in body.as_bytes().chunks(n) {
-            raw.put_slice(piece);
+        for chunk in body.as_bytes().chunks(n) {
+            raw.put_slice(chunk);
             chunks.pass(&mut raw, &mut out)?;
         }
         Ok(String::from_utf8(out.to_vec()).unwrap())
     }
 
     #[test]
-    fn extensions_and_trailers_are_left_out_wherever_the_bytes_are_cut() {
+    fn extensions_and_trailers_are_removed_for_every_chunk_size() {
         let body = "5;a=b;c\r\n1;2\r\n\r\nA \t; x\r\n0123456789\r\n0; last\r\nX: 5;y\r\n\r\nmore";
         let plain = "5\r\n1;2\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n";
         for n in 1..=body.len() {
-            assert_eq!(pass(body, n).unwrap(), plain, "in pieces of {n}");
+            assert_eq!(pass(body, n).unwrap(), plain, "in chunks of {n}");
         }
     }
 
     #[test]
-    fn sizes_that_are_no_numbers_are_refused() {
+    fn invalid_sizes_are_refused() {
         for body in [
             "\r\n",
             "5g\r\n",
@@ -178,13 +180,13 @@ mod tests {
     fn chunks_that_are_longer_than_their_size_are_refused() {
         for body in ["1\r\n12\r\n", "1\r\n1\n", "1\r\n123"] {
             for n in 1..=body.len() {
-                assert!(pass(body, n).is_err(), "{body:?} in pieces of {n}");
+                assert!(pass(body, n).is_err(), "{body:?} in chunks of {n}");
             }
         }
     }
 
     #[test]
-    fn trailers_that_are_no_fields_are_refused() {
+    fn invalid_trailers_are_refused() {
         for trailer in ["X", "X Y: z", ": z", "X : z", "X: \0"] {
             let body = format!("0\r\n{trailer}\r\n\r\n");
             assert!(pass(&body, 1).is_err(), "{trailer:?}");

@@ -26,7 +26,7 @@ use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
     Support,
 };
-use inflight_net::prepare;
+use inflight_net::authorize_proxy;
 
 use crate::transport::Transport;
 
@@ -59,10 +59,10 @@ impl Surf {
 
 impl Fetch for Surf {
     async fn fetch(&self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
-        prepare(&mut request, self.transport.connector());
-        let request = message::outgoing(request);
+        authorize_proxy(&mut request, self.transport.connector());
+        let request = message::to_surf(request);
         let response = self.client.send(request).await.map_err(error::map)?;
-        message::incoming(response)
+        message::from_surf(response)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -10,7 +10,7 @@ use surf::http::Method;
 
 use crate::body;
 use crate::error::protocol;
-use crate::head::{self, Head};
+use crate::head::Head;
 
 /// A placeholder. The real URL is in [`Outgoing`].
 static NO_URL: LazyLock<Url> = LazyLock::new(|| Url::parse("http://unused").expect("it is a URL"));
@@ -20,34 +20,27 @@ static NO_URL: LazyLock<Url> = LazyLock::new(|| Url::parse("http://unused").expe
 pub(crate) struct Outgoing(pub(crate) Parts);
 
 /// Converts a request. surf's types hold only its body, and [`Outgoing`] holds the head.
-pub(crate) fn outgoing(request: http::Request<Body>) -> surf::Request {
+pub(crate) fn to_surf(request: http::Request<Body>) -> surf::Request {
     let (mut parts, body) = request.into_parts();
     let mut request = surf::Request::new(Method::Get, NO_URL.clone());
-    // The body decides its framing, not the caller.
-    parts.headers.remove(TRANSFER_ENCODING);
-    let said = parts.headers.remove(CONTENT_LENGTH);
-    let len = body.len().or_else(|| said.as_ref().and_then(head::length));
-    let len = len.and_then(|len| usize::try_from(len).ok());
-    match len {
-        Some(0) if said.is_none() => {}
-        Some(len) => drop(parts.headers.insert(CONTENT_LENGTH, len.into())),
-        None => {
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let len = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    if !body.is_empty() {
+        if len.is_none() {
             let chunked = HeaderValue::from_static("chunked");
             parts.headers.insert(TRANSFER_ENCODING, chunked);
         }
-    }
-    if len != Some(0) {
-        request.set_body(body::sent(body, len));
+        request.set_body(body::to_surf(body, len));
     }
     request.set_ext(Outgoing(parts));
     request
 }
 
 /// Returns the server's head with the body that async-h1 decodes.
-pub(crate) fn incoming(response: surf::Response) -> Result<http::Response<Body>, Error> {
+pub(crate) fn from_surf(response: surf::Response) -> Result<http::Response<Body>, Error> {
     let mut response: surf::http::Response = response.into();
     let head = response.ext_mut().remove::<Head>();
     let head = head.ok_or_else(|| protocol("no head"))?;
-    let Head(answer) = head;
-    Ok(answer.map(|()| body::received(response.take_body())))
+    let Head(head) = head;
+    Ok(head.map(|()| body::from_surf(response.take_body())))
 }

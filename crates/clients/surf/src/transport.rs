@@ -16,7 +16,7 @@ use crate::message::Outgoing;
 use crate::upload::Upload;
 use crate::wire::{CheckIn, H1Stream, HeadSlot};
 
-/// Clones refer to the same transport.
+/// A transport for surf. Clones share the connector and the pool.
 #[derive(Clone)]
 pub(crate) struct Transport(Arc<Inner>);
 
@@ -68,10 +68,10 @@ impl Transport {
 #[async_trait]
 impl HttpClient for Transport {
     async fn send(&self, mut request: Request) -> Result<Response, surf::Error> {
-        // surf requires a status for every error; the session does not use it.
-        let ours = |error: Error| surf::Error::new(500, error);
+        // surf requires a status for every error. The session does not use the status.
+        let to_surf = |error: Error| surf::Error::new(500, error);
         let head = request.ext_mut().remove::<Outgoing>();
-        let Outgoing(head) = head.ok_or_else(|| ours(Error::new(ErrorKind::InvalidUrl)))?;
+        let Outgoing(head) = head.ok_or_else(|| to_surf(Error::new(ErrorKind::InvalidUrl)))?;
         let mut head = http::Request::from_parts(head, ());
         let extensions = head.extensions();
         let requirements = Requirements {
@@ -82,24 +82,24 @@ impl HttpClient for Transport {
         };
         let trace = Trace::of(&head);
         let connection = self.connection(head.uri(), requirements, &trace).await;
-        let (checkout, check_in) = connection.map_err(ours)?;
+        let (checkout, check_in) = connection.map_err(to_surf)?;
         let stream = checkout.connection;
         let host = host_field(head.uri());
         for_http1(&mut head, stream.is_forwarded(), host);
-        let to_head = head.method() == Method::HEAD;
+        let is_head_request = head.method() == Method::HEAD;
         // After CONNECT, the connection belongs to the tunnel.
-        let may_stay = head.method() != Method::CONNECT && !head.headers().contains_key(CONNECTION);
-        // `async_h1::connect` reads nothing before it has written the whole request. With a server that
-        // responds while it reads, this would be a deadlock. `H1Stream` reads and writes at the same time.
+        let may_reuse = head.method() != Method::CONNECT && !head.headers().contains_key(CONNECTION);
+        // `async_h1::connect` reads nothing before it has written the whole request. This would deadlock with
+        // a server that responds before it has read the request. `H1Stream` reads and writes at the same time.
         let upload = Upload::new(&head, request);
         let slot = HeadSlot::default();
-        let check_in = may_stay.then_some(check_in);
+        let check_in = may_reuse.then_some(check_in);
         let wire = H1Stream::new(
             stream,
             checkout.is_reused,
             check_in,
             upload,
-            to_head,
+            is_head_request,
             slot.clone(),
         );
         let mut response = decode(wire).await?;

@@ -23,7 +23,7 @@ pub(crate) struct Upload {
     encoded: BytesMut,
     /// `None` once the whole body is encoded.
     body: Option<SyncWrapper<Encoder>>,
-    /// Whether the encoder's output is still its own head, which is dropped.
+    /// Whether the encoder's next output is a head, which is dropped.
     is_in_head: bool,
 }
 
@@ -51,8 +51,8 @@ impl Upload {
                 _ => false,
             };
             if self.encoded.is_empty() {
-                // TLS may hold bytes that the socket did not accept, and the rest of the body may wait
-                // until the server has reacted to them.
+                // TLS may buffer bytes that the socket did not accept. The caller may produce the rest of
+                // the body only after the server has received these bytes.
                 ready!(Pin::new(stream).poll_flush(cx))?;
                 return match is_encoded {
                     true => Poll::Ready(Ok(())),
@@ -67,7 +67,7 @@ impl Upload {
         }
     }
 
-    /// Encodes the body. Ready when the whole body is encoded or there is enough to write.
+    /// Encodes the body. Ready when the whole body or at least [`CHUNK`] bytes are encoded.
     fn poll_encode(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(body) = &mut self.body
             && self.encoded.len() < CHUNK
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn head_has_the_host_first_and_every_value_as_it_is() {
+    fn head_has_the_host_first_and_unchanged_values() {
         let mut head = Request::builder()
             .method("get")
             .uri("/p?q")

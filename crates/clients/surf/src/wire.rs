@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_lite::io::AsyncRead;
-use inflight_core::Error;
 use inflight_core::bytes::{Buf, BytesMut};
+use inflight_core::{Error, Framing, MAX_INTERIM_RESPONSES, retires_connection};
 use inflight_net::{Key, Pool, Stream, tls};
 use tokio::io::ReadBuf;
 use tokio_util::io::poll_read_buf;
 
 use crate::chunks::Chunks;
 use crate::error::protocol;
-use crate::head::{Framing, Head};
+use crate::head::{self, Head};
 use crate::upload::Upload;
 
-/// Reads the response and writes the request at the same time. When both are complete, the connection
-/// goes back to the pool.
+/// A stream that reads the response and writes the request at the same time. When both are complete, the
+/// connection goes back to the pool.
 ///
 /// The server's head goes to the [`HeadSlot`]. async-h1 reads a minimal head that has only the framing of
 /// the body.
@@ -30,42 +30,42 @@ pub(crate) struct H1Stream {
     /// `None` if the connection must not be reused.
     check_in: Option<CheckIn>,
     upload: Option<Upload>,
-    to_head: bool,
+    is_head_request: bool,
     slot: HeadSlot,
     interim: usize,
     body: Option<(Framing, Chunks)>,
-    /// The number of bytes of the body that were not read yet, if the length is known.
+    /// The number of bytes of the body that have not been read, if the length is known.
     left: Option<u64>,
-    /// The bytes that were read, and the bytes for async-h1.
+    /// Bytes that were read from the connection.
     raw: BytesMut,
+    /// Bytes for async-h1.
     out: BytesMut,
 }
 
-/// The pool and the key with which a connection is returned after its exchange.
+/// The pool and the key for returning a connection after its exchange.
 pub(crate) struct CheckIn {
     pub(crate) pool: Pool<Stream>,
     pub(crate) key: Key,
 }
 
-/// Receives the server's head.
+/// A slot in which [`H1Stream`] stores the server's head.
 pub(crate) type HeadSlot = Arc<Mutex<Option<Head>>>;
 
-/// The largest number of interim responses before a final response.
-const MAX_INTERIM: usize = 64;
-
-/// The number of bytes to read at once of a chunked body, and of a head.
+/// The number of bytes of a chunked body to read at once.
 const CHUNK: usize = 8 * 1024;
+
+/// The number of bytes of a head to read at once.
 const HEAD_CHUNK: usize = 1024;
 
 impl H1Stream {
-    /// Returns a stream for one exchange. `to_head` is `true` for a HEAD request. If `check_in` is `None`,
+    /// Returns a stream for one exchange. `is_head_request` is `true` for a HEAD request. If `check_in` is `None`,
     /// the connection is closed after the exchange.
     pub(crate) fn new(
         stream: Stream,
         is_reused: bool,
         check_in: Option<CheckIn>,
         upload: Upload,
-        to_head: bool,
+        is_head_request: bool,
         slot: HeadSlot,
     ) -> Self {
         stream.monitor().reset();
@@ -74,7 +74,7 @@ impl H1Stream {
             is_reused,
             check_in,
             upload: Some(upload),
-            to_head,
+            is_head_request,
             slot,
             interim: 0,
             body: None,
@@ -84,8 +84,8 @@ impl H1Stream {
         }
     }
 
-    /// Continues to write the request. Only an error of the request's body ends the exchange. After another
-    /// error, the server may still send a response.
+    /// Continues to write the request. Returns only errors of the request's body. After any other error, the
+    /// server may still send a response.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let (Some(upload), Some(stream)) = (&mut self.upload, &mut self.stream) else {
             return Ok(());
@@ -102,10 +102,10 @@ impl H1Stream {
         }
     }
 
-    /// Converts the result of a read. An end of the connection is an error, unless it is the framing of the
-    /// body, because async-h1 does not read past the end of a response.
-    fn verdict(&self, read: io::Result<usize>, is_full: bool) -> io::Result<usize> {
-        let may_end = is_full || matches!(self.body, Some((Framing::Close, _)));
+    /// Checks the result of a read. The end of the connection is an error, unless the body's framing allows it
+    /// or the read `may_be_empty`. async-h1 does not read after the end of a response.
+    fn check_read(&self, read: io::Result<usize>, may_be_empty: bool) -> io::Result<usize> {
+        let may_end = may_be_empty || matches!(self.body, Some((Framing::UntilClose, _)));
         let error = match read {
             Ok(0) if !may_end => io::ErrorKind::UnexpectedEof.into(),
             Ok(n) => return Ok(n),
@@ -122,21 +122,21 @@ impl H1Stream {
     /// Reads a body that needs no conversion. Bytes after the body stay on the socket, and the pool then
     /// does not reuse the connection.
     fn poll_body(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let most = match self.left {
+        let max_len = match self.left {
             Some(left) => into.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
             None => into.len(),
         };
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(0));
         };
-        let mut buffer = ReadBuf::new(&mut into[..most]);
+        let mut buffer = ReadBuf::new(&mut into[..max_len]);
         let read = ready!(tokio::io::AsyncRead::poll_read(
             Pin::new(stream),
             cx,
             &mut buffer
         ));
         let read = read.map(|()| buffer.filled().len());
-        let n = self.verdict(read, most == 0)?;
+        let n = self.check_read(read, max_len == 0)?;
         if let Some(left) = &mut self.left {
             *left -= n as u64;
         }
@@ -153,7 +153,7 @@ impl H1Stream {
             None => HEAD_CHUNK,
         });
         let read = ready!(poll_read_buf(Pin::new(stream), cx, &mut self.raw));
-        self.verdict(read, false)?;
+        self.check_read(read, false)?;
         Poll::Ready(Ok(()))
     }
 
@@ -164,26 +164,26 @@ impl H1Stream {
             self.raw.advance(len);
             if head.is_interim() {
                 self.interim += 1;
-                if self.interim > MAX_INTERIM {
+                if self.interim > MAX_INTERIM_RESPONSES {
                     return Err(protocol(
                         "more than 64 interim responses before the final one",
                     ));
                 }
                 continue;
             }
-            let framing = head.framing(self.to_head)?;
+            let framing = Framing::of_response(&head.0, self.is_head_request)?;
             let length = match framing {
-                Framing::Nothing => Some(0),
+                Framing::NoBody => Some(0),
                 Framing::Length(length) => Some(length),
-                Framing::Chunked | Framing::Close => None,
+                Framing::Chunked | Framing::UntilClose => None,
             };
-            let come = self.raw.len() as u64;
-            self.left = length.map(|length| length.saturating_sub(come));
-            if !head.is_persistent() || length.is_some_and(|length| length < come) {
+            let buffered = self.raw.len() as u64;
+            self.left = length.map(|length| length.saturating_sub(buffered));
+            if retires_connection(&head.0) || length.is_some_and(|length| length < buffered) {
                 self.check_in = None;
             }
-            self.out
-                .extend_from_slice(framing.head_for_async_h1().as_bytes());
+            let synthetic = head::head_for_async_h1(framing);
+            self.out.extend_from_slice(synthetic.as_bytes());
             self.body = Some((framing, Chunks::default()));
             *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
             break;
@@ -200,9 +200,9 @@ impl H1Stream {
         }
     }
 
-    /// Returns the connection to the pool if the exchange is over in both directions. `Drop` does not, so
-    /// the connection of a cancelled request or of a panic is closed. If only the response is complete, a
-    /// task finishes the upload.
+    /// Returns the connection to the pool if the exchange is over in both directions. If only the response is
+    /// complete, a task finishes the upload. `Drop` does not call this function, so a cancelled request or a
+    /// panic closes the connection.
     fn finish(&mut self) {
         if self.stream.is_none() || !self.is_whole() {
             return;
@@ -221,8 +221,8 @@ impl H1Stream {
                 let runtime = check_in.pool.runtime().clone();
                 check_in.pool.spawn(async move {
                     let monitor = stream.monitor().clone();
-                    let whole = poll_fn(|cx| upload.poll(&mut stream, cx));
-                    let Some(Ok(())) = monitor.unless_stalled(&*runtime, whole).await else {
+                    let uploaded = poll_fn(|cx| upload.poll(&mut stream, cx));
+                    let Some(Ok(())) = monitor.unless_stalled(&*runtime, uploaded).await else {
                         return;
                     };
                     if stream.rest() {
@@ -233,6 +233,7 @@ impl H1Stream {
         }
     }
 
+    /// Returns the next bytes for async-h1.
     fn poll_out(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         while self.out.is_empty() {
             match &mut self.body {

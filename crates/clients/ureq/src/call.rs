@@ -10,7 +10,7 @@ use inflight_core::{Cancel, CancelGuard, Trace};
 thread_local! {
     /// The innermost call in progress on this thread.
     ///
-    /// ureq chooses the connection of a request, and its `Resolver`, `Connector` and `Transport` traits
+    /// ureq chooses the connection of a request, and ureq's `Resolver`, `Connector` and `Transport` traits
     /// pass no context of the request. A call occupies its thread from start to end, so the thread
     /// identifies the call.
     static CURRENT: RefCell<Option<Call>> = const { RefCell::new(None) };
@@ -57,106 +57,106 @@ pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce()
     work()
 }
 
-fn with<T>(change: impl FnOnce(&mut Call) -> T) -> Option<T> {
+fn with_current<T>(change: impl FnOnce(&mut Call) -> T) -> Option<T> {
     CURRENT.with_borrow_mut(|call| call.as_mut().map(change))
 }
 
 /// Returns the call's `Cancel`.
 pub(crate) fn cancel() -> Cancel {
-    with(|call| call.cancel.clone()).unwrap_or_default()
+    with_current(|call| call.cancel.clone()).unwrap_or_default()
 }
 
-/// Runs `hook` if the call is cancelled while the guard lives.
+/// Runs `hook` if the call is cancelled while the guard exists.
 pub(crate) fn on_cancel(hook: impl FnOnce() + Send + 'static) -> CancelGuard {
     // The hook runs immediately if the call is already cancelled, so the call must not be borrowed here.
     cancel().on_cancel(hook)
 }
 
 /// Records that the lookup of the host's name starts now.
-pub(crate) fn lookup_starts() {
-    with(|call| call.lookup_started = Some(Instant::now()));
+pub(crate) fn record_lookup_start() {
+    with_current(|call| call.lookup_started = Some(Instant::now()));
 }
 
 /// Returns when the last lookup of the call started.
 pub(crate) fn lookup_started() -> Option<Instant> {
-    with(|call| call.lookup_started).flatten()
+    with_current(|call| call.lookup_started).flatten()
 }
 
-/// Keeps the call from using a pooled connection.
-pub(crate) fn demand_new_connection() {
-    with(|call| call.must_be_new = true);
+/// Prevents the call from using a pooled connection.
+pub(crate) fn require_new_connection() {
+    with_current(|call| call.must_be_new = true);
 }
 
 /// Returns `true` if the call must not use a pooled connection.
 pub(crate) fn must_be_new() -> bool {
-    with(|call| call.must_be_new).unwrap_or(false)
+    with_current(|call| call.must_be_new).unwrap_or(false)
 }
 
 /// Records that the call opens a new connection.
-pub(crate) fn connects() {
-    with(|call| call.has_connected = true);
+pub(crate) fn record_connect() {
+    with_current(|call| call.has_connected = true);
 }
 
 /// Reports a new connection to the call's trace.
-pub(crate) fn connected() {
-    if let Some(trace) = with(|call| call.trace.clone()).flatten() {
+pub(crate) fn report_connection() {
+    if let Some(trace) = with_current(|call| call.trace.clone()).flatten() {
         trace.connected();
     }
 }
 
 /// Returns `true` if the call has opened a connection or tried to. If not, it uses a pooled one.
 pub(crate) fn has_connected() -> bool {
-    with(|call| call.has_connected).unwrap_or(false)
+    with_current(|call| call.has_connected).unwrap_or(false)
 }
 
 /// Records that a proxy has opened a tunnel for the call.
-pub(crate) fn tunnel_opened() {
-    with(|call| call.has_tunnel = true);
+pub(crate) fn record_tunnel() {
+    with_current(|call| call.has_tunnel = true);
 }
 
 /// Returns `true` if a proxy has opened a tunnel for the call.
 pub(crate) fn has_tunnel() -> bool {
-    with(|call| call.has_tunnel).unwrap_or(false)
+    with_current(|call| call.has_tunnel).unwrap_or(false)
 }
 
 /// Records that the system has accepted a part of the request.
-pub(crate) fn writes() {
-    with(|call| call.has_written = true);
+pub(crate) fn record_write() {
+    with_current(|call| call.has_written = true);
 }
 
 /// Returns `true` if the system has accepted a part of the request.
 pub(crate) fn has_written() -> bool {
-    with(|call| call.has_written).unwrap_or(false)
+    with_current(|call| call.has_written).unwrap_or(false)
 }
 
 /// Records whether a part of a response has arrived.
 pub(crate) fn set_read(has_read: bool) {
-    with(|call| call.has_read = has_read);
+    with_current(|call| call.has_read = has_read);
 }
 
 /// Returns `true` if a part of a response has arrived.
 pub(crate) fn has_read() -> bool {
-    with(|call| call.has_read).unwrap_or(false)
+    with_current(|call| call.has_read).unwrap_or(false)
 }
 
 /// Records that the connection ended without a regular close by the server.
-pub(crate) fn breaks() {
-    with(|call| call.has_broken = true);
+pub(crate) fn record_break() {
+    with_current(|call| call.has_broken = true);
 }
 
 /// Returns `true` if the connection ended without a regular close by the server.
 pub(crate) fn has_broken() -> bool {
-    with(|call| call.has_broken).unwrap_or(false)
+    with_current(|call| call.has_broken).unwrap_or(false)
 }
 
 /// Records the flag of the connection on which the request is sent.
-pub(crate) fn sends_on(retired: &Arc<AtomicBool>) {
-    with(|call| call.retired = Some(retired.clone()));
+pub(crate) fn set_retired_flag(retired: &Arc<AtomicBool>) {
+    with_current(|call| call.retired = Some(retired.clone()));
 }
 
-/// Keeps ureq from using the call's connection for another request.
+/// Prevents ureq from using the call's connection for another request.
 pub(crate) fn retire_connection() {
-    if let Some(retired) = with(|call| call.retired.take()).flatten() {
+    if let Some(retired) = with_current(|call| call.retired.take()).flatten() {
         retired.store(true, Ordering::Relaxed);
     }
 }

@@ -12,9 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// The longest time of one poll. Only on Linux does shutting down a connecting socket wake the thread that
-/// polls it. On other systems, a cancelled call ends after this time.
-const WAIT: Option<Duration> = if cfg!(any(target_os = "linux", target_os = "android")) {
+/// The longest time of one poll. On Linux, shutting down a connecting socket wakes the thread that polls the
+/// socket. On other systems, a cancelled call ends after this time.
+const MAX_POLL: Option<Duration> = if cfg!(any(target_os = "linux", target_os = "android")) {
     None
 } else {
     Some(Duration::from_millis(50))
@@ -54,7 +54,7 @@ pub(crate) fn connect(
         {
             waiting = others;
             let index = attempts.start(*address);
-            match begin(*address) {
+            match start_connect(*address) {
                 Ok(stream) => {
                     running.push(Attempt::new(index, stream, cancel));
                     next_start = now + ATTEMPT_DELAY;
@@ -66,13 +66,13 @@ pub(crate) fn connect(
         if running.is_empty() {
             return Err(attempts.all_failed());
         }
-        let next_start_counts = (!waiting.is_empty()).then_some(next_start);
-        let until = deadline.into_iter().chain(next_start_counts).min();
+        let pending_start = (!waiting.is_empty()).then_some(next_start);
+        let until = deadline.into_iter().chain(pending_start).min();
         let Some((position, outcome)) = wait(&running, until)? else {
             continue;
         };
         let attempt = running.swap_remove(position);
-        // A cancelled attempt looks like one that failed.
+        // A cancelled attempt looks like a failed one.
         if cancel.is_cancelled() {
             continue;
         }
@@ -110,7 +110,7 @@ impl Attempt {
 }
 
 /// Returns a socket that is connecting or connected.
-fn begin(address: SocketAddr) -> io::Result<TcpStream> {
+fn start_connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -136,15 +136,15 @@ fn prepare(stream: &TcpStream, nodelay: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until an attempt ends. Returns its position and outcome, or `None` if `until` or [`WAIT`] has
+/// Waits until an attempt ends. Returns its position and outcome, or `None` if `until` or [`MAX_POLL`] has
 /// passed or a signal has arrived.
 fn wait(
     running: &[Attempt],
     until: Option<Instant>,
 ) -> Result<Option<(usize, io::Result<()>)>, Error> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let timeout = left.into_iter().chain(WAIT).min();
-    // No limit if the time is too long for the system.
+    let timeout = left.into_iter().chain(MAX_POLL).min();
+    // Waits without a limit if the time is too long for the system.
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     let mut sockets: Vec<_> = running
         .iter()

@@ -4,8 +4,8 @@
 //! asynchronous. [`Inline`](inflight_core::Inline) runs them on the event loop, which stalls it.
 //!
 //! The crate opens ureq's sockets through ureq's `unversioned` transport traits, for two reasons. It
-//! tries the addresses of a host in parallel (RFC 8305). And it can shut down a socket from another
-//! thread, which ends a cancelled call immediately, even while the call is connecting.
+//! tries the addresses of a host in parallel (RFC 8305). It also shuts down the socket of a cancelled call
+//! from another thread, which ends the call immediately, even while the call is connecting.
 //!
 //! In reading order: `call` (the state of the call in progress), `resolve` (name lookup), `connect`
 //! (the attempts to connect), `socket` (ureq's transport), `secure` (TLS), `error`.
@@ -19,10 +19,11 @@ mod socket;
 
 use std::time::{Duration, Instant};
 
+use http::header::CONTENT_LENGTH;
 use inflight_core::bytes::Bytes;
 use inflight_core::{
     BlockingBody, Cancel, Capabilities, ClientOptions, Connections, Deadline, Error, ErrorKind,
-    FetchBlocking, HttpVersions, NewConnection, Proxies, Proxy, Resolver, Support, Trace,
+    FetchBlocking, Framing, HttpVersions, NewConnection, Proxies, Proxy, Resolver, Support, Trace,
     retires_connection,
 };
 use inflight_net::descriptors::default_max_idle;
@@ -31,7 +32,7 @@ use ureq::config::{AutoHeaderValue, Config};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, AsSendBody, SendBody};
 
-use crate::socket::{CancellableRead, Sockets};
+use crate::socket::{CancellableRead, SocketConnector};
 
 const NO_HTTP2: &str = "ureq supports only HTTP/1.1";
 
@@ -67,14 +68,14 @@ impl Ureq {
             .max_idle_connections_per_host(options.max_idle_per_host)
             .max_idle_age(options.idle_timeout)
             .no_delay(options.nodelay)
-            .timeout_connect(options.connect_timeout.map(never_early))
+            .timeout_connect(options.connect_timeout.map(round_up))
             .build();
-        let resolver = resolve::Names {
+        let resolver = resolve::CoreResolver {
             resolver: Resolver::new(options),
             timeout: options.connect_timeout,
         };
         // With a proxy, the first connector opens a tunnel over a socket of the second.
-        let connector = ConnectProxyConnector::default().chain(Sockets::new(tls, options));
+        let connector = ConnectProxyConnector::default().chain(SocketConnector::new(tls, options));
         Ok(Self {
             agent: Agent::with_parts(config, connector, resolver),
             connections: options.connections.clone(),
@@ -94,8 +95,8 @@ impl Ureq {
         let request = self
             .agent
             .configure_request(request)
-            .timeout_global(left.map(never_early))
-            .proxy(proxy.map(ureqs).transpose()?)
+            .timeout_global(left.map(round_up))
+            .proxy(proxy.map(to_ureq_proxy).transpose()?)
             .build();
         let result = self.agent.run(request);
         if result.as_ref().is_ok_and(retires_connection) {
@@ -104,7 +105,7 @@ impl Ureq {
         result.map_err(|error| {
             let error = match (error::map(error), proxy) {
                 (error, None) => error,
-                (error, Some(proxy)) => through(proxy, error),
+                (error, Some(proxy)) => with_proxy(proxy, error),
             };
             let is_dead = error.kind() == ErrorKind::Incomplete && !call::has_connected();
             match is_dead && !call::has_read() {
@@ -122,37 +123,31 @@ impl FetchBlocking for Ureq {
         request: http::Request<BlockingBody>,
         cancel: &Cancel,
     ) -> Result<http::Response<BlockingBody>, Error> {
-        let head = request.method() == http::Method::HEAD;
+        let is_head_request = request.method() == http::Method::HEAD;
         let trace = Trace::of(&request);
         let (mut parts, body) = request.into_parts();
         let deadline = parts.extensions.remove::<Deadline>();
         let response = call::run(cancel, Some(&trace), || {
             if parts.extensions.get::<NewConnection>().is_some() {
-                call::demand_new_connection();
+                call::require_new_connection();
             }
             let response = match body.as_bytes() {
-                Some(bytes) if bytes.is_empty() && !expects_body(&parts.method) => {
+                // With an empty slice as the body, ureq would send `Content-Length: 0`.
+                Some(_) if !parts.headers.contains_key(CONTENT_LENGTH) => {
                     self.run(parts, (), deadline)
                 }
                 Some(bytes) => self.run(parts, &bytes[..], deadline),
-                None => {
-                    if let Some(len) = body.len() {
-                        parts
-                            .headers
-                            .insert(http::header::CONTENT_LENGTH, len.into());
-                    }
-                    let body = SendBody::from_owned_reader(body);
-                    self.run(parts, body, deadline)
-                }
+                None => self.run(parts, SendBody::from_owned_reader(body), deadline),
             }?;
             if !call::has_connected() {
                 self.connections.reused(&trace);
             }
             Ok::<_, Error>(response)
         })?;
-        let bodiless = head || has_no_body(&response);
+        // ureq does not report that a response has no body.
+        let framing = Framing::of_response(&response, is_head_request);
         Ok(response.map(|body| {
-            if bodiless {
+            if matches!(framing, Ok(Framing::NoBody)) {
                 return BlockingBody::from(Bytes::new());
             }
             let len = body.content_length();
@@ -187,7 +182,7 @@ impl FetchBlocking for Ureq {
 }
 
 /// Converts a proxy to ureq's type.
-fn ureqs(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
+fn to_ureq_proxy(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
     let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http)
         .host(proxy.host())
         .port(proxy.port())
@@ -198,37 +193,19 @@ fn ureqs(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
     builder.build().map_err(error::map)
 }
 
-/// Adds the proxy to an error. An error before the tunnel is open is the proxy's.
-fn through(proxy: &Proxy, error: Error) -> Error {
+/// Adds the proxy to an error. An error before the tunnel is open is an error of the proxy.
+fn with_proxy(proxy: &Proxy, error: Error) -> Error {
     let is_before = call::has_connected() && !call::has_tunnel();
     match error.kind() {
         ErrorKind::Protocol | ErrorKind::Incomplete | ErrorKind::Io if is_before => {
-            proxy.gave_no_tunnel(error)
+            proxy.tunnel_error(error)
         }
-        _ => proxy.failed(error),
+        _ => proxy.connection_error(error),
     }
-}
-
-/// Returns `true` if the response has no body (RFC 9112, section 6.3). ureq does not report it.
-fn has_no_body(response: &http::Response<ureq::Body>) -> bool {
-    let length = response.headers().get(http::header::CONTENT_LENGTH);
-    matches!(response.status().as_u16(), 204 | 304)
-        || length.is_some_and(|length| length.as_bytes() == b"0")
-            && !response
-                .headers()
-                .contains_key(http::header::TRANSFER_ENCODING)
 }
 
 /// Adds a millisecond to the time limit, because ureq cuts off fractions of a millisecond and would time
 /// out early.
-fn never_early(timeout: Duration) -> Duration {
+fn round_up(timeout: Duration) -> Duration {
     timeout.saturating_add(Duration::from_millis(1))
-}
-
-/// Returns `true` if an empty body is sent with `Content-Length: 0` (RFC 9110, section 8.6).
-fn expects_body(method: &http::Method) -> bool {
-    matches!(
-        *method,
-        http::Method::POST | http::Method::PUT | http::Method::PATCH
-    )
 }

@@ -11,26 +11,27 @@ use ureq::unversioned::transport::NextTimeout;
 
 use crate::{call, secure};
 
-pub(crate) struct Names {
+/// ureq's interface to the core's resolver.
+pub(crate) struct CoreResolver {
     pub(crate) resolver: Resolver,
     pub(crate) timeout: Option<Duration>,
 }
 
-impl resolver::Resolver for Names {
+impl resolver::Resolver for CoreResolver {
     fn resolve(
         &self,
         uri: &Uri,
         _: &ureq::config::Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let (host, port) = host_and_port(uri).map_err(secure::ours)?;
-        call::lookup_starts();
+        let (host, port) = host_and_port(uri).map_err(secure::to_ureq_error)?;
+        call::record_lookup_start();
         let found = self
             .resolver
             .lookup_blocking(host, port, self.timeout, &call::cancel())
-            .map_err(secure::ours)?;
+            .map_err(secure::to_ureq_error)?;
         let mut addresses = self.empty();
-        // ureq has room for 16 addresses. In this order, they include both families.
+        // ureq accepts 16 addresses. The interleaved order puts both families among the first 16.
         for address in interleave(found).into_iter().take(16) {
             addresses.push(address);
         }
@@ -38,8 +39,8 @@ impl resolver::Resolver for Names {
     }
 }
 
-impl fmt::Debug for Names {
+impl fmt::Debug for CoreResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Names")
+        f.write_str("CoreResolver")
     }
 }

@@ -12,12 +12,14 @@ use ureq::unversioned::transport::{
 };
 
 use crate::call;
-pub(crate) struct Secured {
+
+/// A transport that encrypts another transport with TLS.
+pub(crate) struct TlsTransport {
     stream: StreamOwned<ClientConnection, TransportAdapter>,
     buffers: LazyBuffers,
 }
 
-impl Secured {
+impl TlsTransport {
     /// Performs the handshake with the host of `details`, within `timeout`.
     pub(crate) fn new(
         socket: Box<dyn Transport>,
@@ -25,13 +27,13 @@ impl Secured {
         details: &ConnectionDetails<'_>,
         timeout: NextTimeout,
     ) -> Result<Self, ureq::Error> {
-        let mut connection = connection(tls, details.uri).map_err(ours)?;
+        let mut connection = connection(tls, details.uri).map_err(to_ureq_error)?;
         let mut sock = TransportAdapter::new(socket, details.current_time.clone());
         sock.set_timeout(timeout);
         connection
             .complete_io(&mut sock)
             .map_err(|error| match error.into() {
-                ureq::Error::Io(error) => ours(handshake_error(error)),
+                ureq::Error::Io(error) => to_ureq_error(handshake_error(error)),
                 // A timeout of ureq.
                 error => error,
             })?;
@@ -51,11 +53,11 @@ fn connection(tls: &Tls, uri: &Uri) -> Result<ClientConnection, Error> {
 }
 
 /// Wraps an inflight error in ureq's error type.
-pub(crate) fn ours(error: Error) -> ureq::Error {
+pub(crate) fn to_ureq_error(error: Error) -> ureq::Error {
     ureq::Error::Other(error.into())
 }
 
-impl Transport for Secured {
+impl Transport for TlsTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
@@ -70,10 +72,10 @@ impl Transport for Secured {
         self.stream.sock.set_timeout(timeout);
         let has_read = call::has_read();
         let read = self.stream.read(self.buffers.input_append_buf());
-        // The bytes may be TLS records without application data, such as `close_notify`.
+        // The socket also sets the flag for TLS records without application data, such as `close_notify`.
         call::set_read(has_read || read.as_ref().is_ok_and(|amount| *amount > 0));
-        // Also fails without `close_notify`, because the end may not come from the server.
-        let amount = read.inspect_err(|_| call::breaks())?;
+        // The read also fails if the connection ends without `close_notify`.
+        let amount = read.inspect_err(|_| call::record_break())?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
@@ -87,9 +89,9 @@ impl Transport for Secured {
     }
 }
 
-impl fmt::Debug for Secured {
+impl fmt::Debug for TlsTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Secured")
+        f.debug_tuple("TlsTransport")
             .field(self.stream.sock.get_ref())
             .finish()
     }

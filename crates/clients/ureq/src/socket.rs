@@ -20,17 +20,17 @@ use ureq::{BodyReader, Timeout};
 
 use crate::call;
 use crate::connect::connect;
-use crate::secure::{Secured, ours};
+use crate::secure::{TlsTransport, to_ureq_error};
 
-/// Opens sockets, and performs the TLS handshake for `https`.
+/// A connector that opens sockets and performs the TLS handshake for `https`.
 #[derive(Debug)]
-pub(crate) struct Sockets {
+pub(crate) struct SocketConnector {
     timeout: Option<Duration>,
     tls: Tls,
     connections: Connections,
 }
 
-impl Sockets {
+impl SocketConnector {
     pub(crate) fn new(tls: Tls, options: &ClientOptions) -> Self {
         Self {
             timeout: options.connect_timeout,
@@ -44,14 +44,14 @@ impl Sockets {
         details: &ConnectionDetails<'_>,
         deadline: Option<Instant>,
     ) -> Result<Socket, ureq::Error> {
-        let (host, port) = host_and_port(details.uri).map_err(ours)?;
+        let (host, port) = host_and_port(details.uri).map_err(to_ureq_error)?;
         let mut attempts = Attempts::new(host, port);
         let nodelay = details.config.no_delay();
         let (addresses, cancel) = (&details.addrs, call::cancel());
         let stream = connect(&mut attempts, addresses, nodelay, deadline, &cancel)
-            .map_err(ours)?
+            .map_err(to_ureq_error)?
             .ok_or_else(|| {
-                ours(match details.timeout.reason {
+                to_ureq_error(match details.timeout.reason {
                     Timeout::Connect => attempts.timed_out(Phase::Connect, self.timeout),
                     _ => attempts.timed_out(Phase::Total, None),
                 })
@@ -60,8 +60,8 @@ impl Sockets {
     }
 }
 
-impl<In: Transport> Connector<In> for Sockets {
-    type Out = Either<Either<Socket, In>, Secured>;
+impl<In: Transport> Connector<In> for SocketConnector {
+    type Out = Either<Either<Socket, In>, TlsTransport>;
 
     fn connect(
         &self,
@@ -73,24 +73,24 @@ impl<In: Transport> Connector<In> for Sockets {
         let socket = match chained {
             // The tunnel uses a socket that this connector has opened to the proxy.
             Some(tunnel) => {
-                call::tunnel_opened();
+                call::record_tunnel();
                 Either::B(tunnel)
             }
             None => {
-                call::connects();
+                call::record_connect();
                 Either::A(self.open(details, deadline)?)
             }
         };
         let connection = match details.needs_tls() {
             true => {
                 let timeout = timeout(details, deadline);
-                Either::B(Secured::new(Box::new(socket), &self.tls, details, timeout)?)
+                Either::B(TlsTransport::new(Box::new(socket), &self.tls, details, timeout)?)
             }
             false => Either::A(socket),
         };
         if !is_tunnel {
             self.connections.opened();
-            call::connected();
+            call::report_connection();
         }
         Ok(Some(connection))
     }
@@ -124,7 +124,7 @@ pub(crate) struct Socket {
     // Shared with the call's `Cancel`.
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
-    // The current settings of the socket. They save a system call if the timeout does not change.
+    // The current timeouts of the socket. If a timeout does not change, no system call is needed.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     /// If `true`, `is_open` returns `false`, so ureq's pool drops the connection.
@@ -145,7 +145,7 @@ impl Socket {
         }
     }
 
-    /// Returns a guard. While it exists, the `Cancel` of the current call can shut down the socket.
+    /// Returns a guard. While the guard exists, the `Cancel` of the current call can shut down the socket.
     fn guard(&self) -> CancelGuard {
         let stream = self.stream.clone();
         call::on_cancel(move || {
@@ -170,10 +170,10 @@ impl Transport for Socket {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         let _guard = self.guard();
-        call::sends_on(&self.retired);
+        call::set_retired_flag(&self.retired);
         let timeout = timeout.for_write();
-        let left = exact(timeout)?;
-        limit(&mut self.write_timeout, left, |left| {
+        let left = time_left(timeout)?;
+        update_timeout(&mut self.write_timeout, left, |left| {
             self.stream.set_write_timeout(left)
         })?;
         let mut output = &self.buffers.output()[..amount];
@@ -184,7 +184,7 @@ impl Transport for Socket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error, timeout)),
             }
-            call::writes();
+            call::record_write();
         }
         Ok(())
     }
@@ -194,11 +194,11 @@ impl Transport for Socket {
         let timeout = timeout.for_read();
         let started = Instant::now();
         loop {
-            let left = exact(timeout)?.map(|after| after.saturating_sub(started.elapsed()));
+            let left = time_left(timeout)?.map(|after| after.saturating_sub(started.elapsed()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(ureq::Error::Timeout(timeout.reason));
             }
-            limit(&mut self.read_timeout, left, |left| {
+            update_timeout(&mut self.read_timeout, left, |left| {
                 self.stream.set_read_timeout(left)
             })?;
             match (&*self.stream).read(self.buffers.input_append_buf()) {
@@ -211,7 +211,7 @@ impl Transport for Socket {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    call::breaks();
+                    call::record_break();
                     return Err(failed(error, timeout));
                 }
             }
@@ -227,7 +227,7 @@ impl Transport for Socket {
 }
 
 /// Returns the remaining time, if there is a limit.
-fn exact(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
+fn time_left(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
     match timeout.after {
         time::Duration::NotHappening => Ok(None),
         time::Duration::Exact(after) if after.is_zero() => {
@@ -238,7 +238,7 @@ fn exact(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
 }
 
 /// Sets a socket's timeout, unless it has that timeout already.
-fn limit(
+fn update_timeout(
     current: &mut Option<Duration>,
     wanted: Option<Duration>,
     set: impl FnOnce(Option<Duration>) -> io::Result<()>,

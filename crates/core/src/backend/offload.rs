@@ -111,11 +111,11 @@ fn detach_body(
         return (http::Request::from_parts(parts, body), None);
     }
     // A capacity of one chunk, so that a slow server slows the producer down.
-    let (sender, pieces) = async_channel::bounded::<Result<Bytes, Error>>(1);
+    let (sender, chunks) = async_channel::bounded::<Result<Bytes, Error>>(1);
     let feed = async move {
-        while let Some(piece) = body.chunk().await.transpose() {
-            let failed = piece.is_err();
-            if sender.send(piece).await.is_err() || failed {
+        while let Some(chunk) = body.chunk().await.transpose() {
+            let failed = chunk.is_err();
+            if sender.send(chunk).await.is_err() || failed {
                 return;
             }
         }
@@ -124,8 +124,8 @@ fn detach_body(
         let _ = sender.send(Ok(Bytes::new())).await;
     };
     let reader = ChunkReader {
-        pieces,
-        piece: Bytes::new(),
+        chunks,
+        chunk: Bytes::new(),
         ended: false,
     };
     let body = BlockingBody::from_reader(reader, len);
@@ -134,23 +134,23 @@ fn detach_body(
 
 /// The reader of an upload.
 struct ChunkReader {
-    pieces: async_channel::Receiver<Result<Bytes, Error>>,
-    piece: Bytes,
+    chunks: async_channel::Receiver<Result<Bytes, Error>>,
+    chunk: Bytes,
     ended: bool,
 }
 
 impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.piece.is_empty() && !self.ended {
-            match self.pieces.recv_blocking() {
-                Ok(Ok(piece)) if piece.is_empty() => self.ended = true,
-                Ok(Ok(piece)) => self.piece = piece,
+        if self.chunk.is_empty() && !self.ended {
+            match self.chunks.recv_blocking() {
+                Ok(Ok(chunk)) if chunk.is_empty() => self.ended = true,
+                Ok(Ok(chunk)) => self.chunk = chunk,
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }
-        let n = buffer.len().min(self.piece.len());
-        buffer[..n].copy_from_slice(&self.piece.split_to(n));
+        let n = buffer.len().min(self.chunk.len());
+        buffer[..n].copy_from_slice(&self.chunk.split_to(n));
         Ok(n)
     }
 }
@@ -211,19 +211,19 @@ impl http_body::Body for OffloadedBody {
                     return Poll::Ready(match result {
                         Err(error) => Some(Err(lost(error))),
                         Ok((_, Err(error))) => Some(Err(Error::from_read(error))),
-                        Ok((_, Ok(piece))) if piece.is_empty() => {
+                        Ok((_, Ok(chunk))) if chunk.is_empty() => {
                             self.finish();
                             None
                         }
-                        Ok((body, Ok(piece))) => {
+                        Ok((body, Ok(chunk))) => {
                             self.remaining =
-                                self.remaining.map(|n| n.saturating_sub(piece.len() as u64));
+                                self.remaining.map(|n| n.saturating_sub(chunk.len() as u64));
                             if self.remaining == Some(0) {
                                 self.finish();
                             } else {
                                 self.state = State::Idle(body);
                             }
-                            Some(Ok(Frame::data(piece)))
+                            Some(Ok(Frame::data(chunk)))
                         }
                     });
                 }

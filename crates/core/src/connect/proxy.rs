@@ -123,7 +123,7 @@ impl Proxy {
     /// Converts the error of a connection to the proxy. [`Connect`](ErrorKind::Connect) and
     /// [`Resolve`](ErrorKind::Resolve) become [`Proxy`](ErrorKind::Proxy). Other kinds, such as a
     /// timeout, stay the same.
-    pub fn failed(&self, error: Error) -> Error {
+    pub fn connection_error(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::Connect | ErrorKind::Resolve => Error::new(ErrorKind::Proxy)
                 .with_context(format!("no connection to {self}"))
@@ -133,7 +133,7 @@ impl Proxy {
     }
 
     /// Returns an error of kind [`Proxy`](ErrorKind::Proxy) for a failed tunnel, with its cause.
-    pub fn gave_no_tunnel(&self, cause: impl Into<BoxError>) -> Error {
+    pub fn tunnel_error(&self, cause: impl Into<BoxError>) -> Error {
         Error::new(ErrorKind::Proxy)
             .with_context(format!("no tunnel through {self}"))
             .with_source(cause)

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::future::poll_fn;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
@@ -33,17 +33,37 @@ pub struct Body(Kind);
 // Two variants, so that a body is no larger than `Bytes`: requests and responses are moved often.
 enum Kind {
     Buffered(Bytes),
-    StreamingBody(Pin<Box<dyn StreamingBody>>),
+    Streamed(Pin<Box<dyn BodySource>>),
 }
 
 /// A body that is produced while it is read.
-trait StreamingBody: http_body::Body<Data = Bytes, Error = Error> + Send + Sync {
-    /// As [`BodySource::again`].
-    fn again(&self) -> Option<Body>;
+pub(crate) trait BodySource: Send + Sync {
+    /// Returns the next frame, or `None` at the end.
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame;
 
-    /// As [`BodySource::reader`].
-    fn reader(&self) -> Option<Reader>;
+    /// Returns the number of bytes that have not been read.
+    fn size_hint(&self) -> SizeHint;
+
+    /// Returns whether the whole body has been read.
+    fn is_end_stream(&self) -> bool {
+        self.size_hint().exact() == Some(0)
+    }
+
+    /// Returns the same body from its beginning, if it can be produced again.
+    fn again(&self) -> Option<Body> {
+        None
+    }
+
+    /// Returns the same body from its beginning as a blocking reader. `None` if a part of it has to
+    /// be awaited, or if some of it has been read.
+    fn reader(&self) -> Option<Reader> {
+        None
+    }
 }
+
+pub(crate) type PolledFrame = Poll<Option<Result<Frame<Bytes>, Error>>>;
+
+pub(crate) type Reader = Box<dyn io::Read + Send>;
 
 pin_project! {
     /// A custom body, which can be read once.
@@ -53,93 +73,20 @@ pin_project! {
     }
 }
 
-impl<B> http_body::Body for OnceBody<B>
+impl<B> BodySource for OnceBody<B>
 where
-    B: http_body::Body<Data = Bytes, Error = Error>,
+    B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync,
 {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-impl<B> StreamingBody for OnceBody<B>
-where
-    B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync,
-{
-    fn again(&self) -> Option<Body> {
-        None
-    }
-
-    fn reader(&self) -> Option<Reader> {
-        None
-    }
-}
-
-/// A body that the crate produces, and may be able to produce again.
-pub(crate) trait BodySource: Send + Sync {
-    /// Returns the next chunk, which is not empty, or `None` at the end.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>>;
-
-    /// Returns the number of bytes that have not been read.
-    fn left(&self) -> SizeHint;
-
-    /// Returns the same body from its beginning, if it can be produced again.
-    fn again(&self) -> Option<Body>;
-
-    /// Returns the same body from its beginning as a blocking reader. `None` if a part of it has to
-    /// be awaited, or if some of it has been read.
-    fn reader(&self) -> Option<Reader>;
-}
-
-pub(crate) type Reader = Box<dyn io::Read + Send>;
-
-struct SourceBody<S>(S);
-
-// `SourceBody` never pins its field.
-impl<S> Unpin for SourceBody<S> {}
-
-impl<S: BodySource> http_body::Body for SourceBody<S> {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let piece = ready!(self.0.poll_piece(cx));
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
-    }
 
     fn is_end_stream(&self) -> bool {
-        self.0.left().exact() == Some(0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.left()
-    }
-}
-
-impl<S: BodySource> StreamingBody for SourceBody<S> {
-    fn again(&self) -> Option<Body> {
-        self.0.again()
-    }
-
-    fn reader(&self) -> Option<Reader> {
-        self.0.reader()
+        self.body.is_end_stream()
     }
 }
 
@@ -163,7 +110,7 @@ impl Body {
         T: Into<Bytes> + 'static,
         E: Into<BoxError> + 'static,
     {
-        Self::wrap(StreamBody(SyncWrapper::new(Box::pin(stream))))
+        Self::made(StreamBody(SyncWrapper::new(Box::pin(stream))))
     }
 
     /// Creates a body from any other [`http_body::Body`].
@@ -171,7 +118,7 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync + 'static,
     {
-        Self(Kind::StreamingBody(Box::pin(OnceBody { body })))
+        Self::made(OnceBody { body })
     }
 
     /// Creates a body that `make` produces each time it is sent, so that
@@ -200,14 +147,14 @@ impl Body {
     }
 
     pub(crate) fn made(source: impl BodySource + 'static) -> Self {
-        Self(Kind::StreamingBody(Box::pin(SourceBody(source))))
+        Self(Kind::Streamed(Box::pin(source)))
     }
 
     /// Returns the whole body, if it is in memory.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(bytes),
-            Kind::StreamingBody(_) => None,
+            Kind::Streamed(_) => None,
         }
     }
 
@@ -221,7 +168,7 @@ impl Body {
     pub fn try_clone(&self) -> Option<Self> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Self(Kind::Buffered(bytes.clone()))),
-            Kind::StreamingBody(body) => body.again(),
+            Kind::Streamed(body) => body.again(),
         }
     }
 
@@ -233,23 +180,20 @@ impl Body {
             owner: Some(owner.clone()),
             body: Self::empty(),
         };
-        (
-            Self(Kind::StreamingBody(Box::pin(borrowed))),
-            LentBody(owner),
-        )
+        (Self::made(borrowed), LentBody(owner))
     }
 
     /// Returns the unread body as a blocking reader. `None` if a part of it has to be awaited.
     pub(crate) fn reader(&self) -> Option<Reader> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Box::new(bytes.clone().reader())),
-            Kind::StreamingBody(body) => body.reader(),
+            Kind::Streamed(body) => body.reader(),
         }
     }
 
     /// Returns the number of bytes that have not been read, if it is known.
     pub fn len(&self) -> Option<u64> {
-        http_body::Body::size_hint(self).exact()
+        self.size_hint().exact()
     }
 
     /// Returns whether the body is known to have no bytes.
@@ -271,7 +215,7 @@ impl Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
-            match ready!(http_body::Body::poll_frame(Pin::new(&mut *self), cx)) {
+            match ready!(Pin::new(&mut *self).poll_frame(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(frame)) => {
@@ -342,14 +286,8 @@ struct BorrowedBody {
     body: Body,
 }
 
-impl http_body::Body for BorrowedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+impl BodySource for BorrowedBody {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         if let Some(owner) = self.owner.take() {
             let Some(body) = lock(&owner).take() else {
                 let error = Error::new(ErrorKind::Io).with_context("the body was taken back");
@@ -357,30 +295,15 @@ impl http_body::Body for BorrowedBody {
             };
             self.body = body;
         }
-        http_body::Body::poll_frame(Pin::new(&mut self.body), cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.with(http_body::Body::is_end_stream)
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.with(http_body::Body::size_hint)
     }
-}
 
-impl BorrowedBody {
-    fn with<T>(&self, look: impl FnOnce(&Body) -> T) -> T {
-        match &self.owner {
-            Some(owner) => look(lock(owner).as_ref().unwrap_or(&self.body)),
-            None => look(&self.body),
-        }
-    }
-}
-
-impl StreamingBody for BorrowedBody {
-    fn again(&self) -> Option<Body> {
-        None
+    fn is_end_stream(&self) -> bool {
+        self.with(http_body::Body::is_end_stream)
     }
 
     fn reader(&self) -> Option<Reader> {
@@ -389,6 +312,15 @@ impl StreamingBody for BorrowedBody {
         // The reader owns the body now.
         *body = None;
         Some(reader)
+    }
+}
+
+impl BorrowedBody {
+    fn with<T>(&self, read: impl FnOnce(&Body) -> T) -> T {
+        match &self.owner {
+            Some(owner) => read(lock(owner).as_ref().unwrap_or(&self.body)),
+            None => read(&self.body),
+        }
     }
 }
 
@@ -409,14 +341,14 @@ const AT_ONCE: usize = 1 << 20;
 impl Collector {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            let left = http_body::Body::size_hint(&self.body).lower();
+            let left = self.body.size_hint().lower();
             let len = (self.first.len() + self.all.len()) as u64;
             if len.saturating_add(left) > self.limit {
                 let limit = self.limit;
                 return Poll::Ready(Err(Error::new(ErrorKind::BodyTooLarge)
                     .with_context(format!("more than {limit} bytes"))));
             }
-            if http_body::Body::is_end_stream(&self.body) {
+            if self.body.is_end_stream() {
                 return Poll::Ready(Ok(()));
             }
             let Some(chunk) = ready!(self.body.poll_chunk(cx)).transpose()? else {
@@ -468,14 +400,11 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         match &mut self.0 {
             Kind::Buffered(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes))))),
-            Kind::StreamingBody(body) => {
+            Kind::Streamed(body) => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
                 if !matches!(frame, Some(Ok(_))) {
                     // Later polls return the end again, and the source of the body is dropped.
@@ -489,14 +418,14 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Buffered(bytes) => bytes.is_empty(),
-            Kind::StreamingBody(body) => body.is_end_stream(),
+            Kind::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::StreamingBody(body) => body.size_hint(),
+            Kind::Streamed(body) => body.size_hint(),
         }
     }
 }
@@ -511,7 +440,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Buffered(bytes) => write!(f, "Body({} bytes)", bytes.len()),
-            Kind::StreamingBody(body) => write!(f, "Body(stream, {:?})", body.size_hint()),
+            Kind::Streamed(body) => write!(f, "Body(stream, {:?})", body.size_hint()),
         }
     }
 }
@@ -529,19 +458,13 @@ from_buffered!(Bytes, Vec<u8>, String, &'static str, &'static [u8]);
 
 struct StreamBody<S>(SyncWrapper<Pin<Box<S>>>);
 
-impl<S, T, E> http_body::Body for StreamBody<S>
+impl<S, T, E> BodySource for StreamBody<S>
 where
-    S: Stream<Item = Result<T, E>>,
+    S: Stream<Item = Result<T, E>> + Send,
     T: Into<Bytes>,
     E: Into<BoxError>,
 {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let item = ready!(self.0.get_mut().as_mut().poll_next(cx));
         Poll::Ready(item.map(|item| {
             match item {
@@ -552,6 +475,10 @@ where
             }
         }))
     }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
 }
 
 struct Replayable {
@@ -560,12 +487,12 @@ struct Replayable {
 }
 
 impl BodySource for Replayable {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        self.body.poll_chunk(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
-    fn left(&self) -> SizeHint {
-        http_body::Body::size_hint(&self.body)
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 
     fn again(&self) -> Option<Body> {

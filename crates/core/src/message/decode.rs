@@ -140,9 +140,9 @@ impl Coding {
                 decoder.multiple_members(true);
                 Box::new(decoder)
             }
-            Self::Deflate if is_zlib(&coded.piece) => Box::new(ZlibDecoder::new(coded)),
+            Self::Deflate if is_zlib(&coded.chunk) => Box::new(ZlibDecoder::new(coded)),
             Self::Deflate => Box::new(DeflateDecoder::new(coded)),
-            Self::Brotli if wants_large_window(&coded.piece) => {
+            Self::Brotli if wants_large_window(&coded.chunk) => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the window is larger than RFC 7932 allows",
@@ -209,7 +209,7 @@ impl DecodedBody {
                 State::Ended => return Poll::Ready(Ok(None)),
                 State::Start(coded) => {
                     ready!(coded.poll_start(cx, self.coding.sniffs().max(1)))?;
-                    if coded.piece.is_empty() {
+                    if coded.chunk.is_empty() {
                         // An empty body decodes to an empty body.
                         self.state = State::Ended;
                         continue;
@@ -235,11 +235,11 @@ impl DecodedBody {
                         }
                         Poll::Ready(Ok(n)) => {
                             self.last = n;
-                            let piece = self.buffer.split_to(n).freeze();
+                            let chunk = self.buffer.split_to(n).freeze();
                             if self.buffer.len() < ROOM.0 / 2 {
                                 self.buffer = BytesMut::new();
                             }
-                            return Poll::Ready(Ok(Some(piece)));
+                            return Poll::Ready(Ok(Some(chunk)));
                         }
                         Poll::Ready(Err(error)) => {
                             return Poll::Ready(Err(self.corrupt().with_source(error)));
@@ -248,7 +248,7 @@ impl DecodedBody {
                 }
                 State::Trailing(coded) => {
                     ready!(coded.poll_start(cx, 1))?;
-                    if !coded.piece.is_empty() {
+                    if !coded.chunk.is_empty() {
                         let error = self.corrupt();
                         return Poll::Ready(Err(error.with_source("data after the end")));
                     }
@@ -282,16 +282,16 @@ impl http_body::Body for DecodedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let piece = match self.poll_decoded(cx) {
-            Poll::Ready(piece) => piece,
+        let chunk = match self.poll_decoded(cx) {
+            Poll::Ready(chunk) => chunk,
             // An empty chunk reports to the reader that bytes have arrived.
             Poll::Pending if self.has_moved() => Ok(Some(Bytes::new())),
             Poll::Pending => return Poll::Pending,
         };
-        if piece.is_err() {
+        if chunk.is_err() {
             self.state = State::Ended;
         }
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)).transpose())
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)).transpose())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -302,7 +302,7 @@ impl http_body::Body for DecodedBody {
 /// The coded bytes, from which the decoders read.
 struct EncodedReader {
     body: Body,
-    piece: Bytes,
+    chunk: Bytes,
     ended: bool,
     moved: bool,
     /// The error of the transfer. To the decoder it looks like a pause, so that it returns the
@@ -314,7 +314,7 @@ impl EncodedReader {
     fn new(body: Body) -> Self {
         Self {
             body,
-            piece: Bytes::new(),
+            chunk: Bytes::new(),
             ended: false,
             moved: false,
             failed: None,
@@ -327,12 +327,12 @@ impl EncodedReader {
 
     /// Reads until `wanted` bytes or the end have arrived.
     fn poll_start(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<(), Error>> {
-        while self.piece.len() < wanted && !self.ended {
+        while self.chunk.len() < wanted && !self.ended {
             let chunk = ready!(self.body.poll_chunk(cx)).transpose()?;
             self.moved |= chunk.is_some();
             match chunk {
-                Some(chunk) if self.piece.is_empty() => self.piece = chunk,
-                Some(chunk) => self.piece = [&self.piece[..], &chunk].concat().into(),
+                Some(chunk) if self.chunk.is_empty() => self.chunk = chunk,
+                Some(chunk) => self.chunk = [&self.chunk[..], &chunk].concat().into(),
                 None => self.ended = true,
             }
         }
@@ -351,11 +351,11 @@ impl AsyncBufRead for EncodedReader {
         if this.failed.is_some() {
             return Poll::Pending;
         }
-        Poll::Ready(Ok(&this.piece))
+        Poll::Ready(Ok(&this.chunk))
     }
 
     fn consume(mut self: Pin<&mut Self>, amount: usize) {
-        self.piece.advance(amount);
+        self.chunk.advance(amount);
     }
 }
 
@@ -366,9 +366,9 @@ impl AsyncRead for EncodedReader {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let piece = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let n = buffer.len().min(piece.len());
-        buffer[..n].copy_from_slice(&piece[..n]);
+        let chunk = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let n = buffer.len().min(chunk.len());
+        buffer[..n].copy_from_slice(&chunk[..n]);
         self.consume(n);
         Poll::Ready(Ok(n))
     }

@@ -1,93 +1,136 @@
-//! The rules for a response's head, which are the same for every client.
+//! The rules for the heads of requests and responses, which are the same for every client.
 
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::{Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, Request, Response, StatusCode, Version};
 
 use crate::error::{Error, ErrorKind};
+use crate::message::body::Body;
+
+/// The largest number of interim responses (1xx) before a final response, for clients that have no
+/// limit of their own.
+pub const MAX_INTERIM_RESPONSES: usize = 64;
 
 /// The limits on the fields of a head and on the bytes of their names and values. Servers send far
 /// less. A larger head is an attempt to fill memory.
 const MAX_FIELDS: usize = 100;
 const MAX_BYTES: usize = 64 * 1024;
 
+/// Where the body of a response ends (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// The response has no body.
+    NoBody,
+    /// The body has this number of bytes, which is not 0.
+    Length(u64),
+    /// The body ends with its last chunk.
+    Chunked,
+    /// The body ends with the connection or, in HTTP/2, with the stream.
+    UntilClose,
+}
+
+impl Framing {
+    /// Returns the framing of a response, for clients that do not determine it themselves.
+    /// `to_head` is `true` for the response to a HEAD request.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] if the session would refuse the head.
+    pub fn of_response<B>(response: &Response<B>, to_head: bool) -> Result<Self, Error> {
+        let fields = FramingFields::of(response)?;
+        let status = response.status();
+        let has_no_body = status.is_informational()
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
+        Ok(match fields {
+            _ if to_head || has_no_body => Self::NoBody,
+            FramingFields {
+                is_chunked: true, ..
+            } => Self::Chunked,
+            FramingFields {
+                length: Some(0), ..
+            } => Self::NoBody,
+            FramingFields {
+                length: Some(length),
+                ..
+            } => Self::Length(length),
+            FramingFields { length: None, .. } => Self::UntilClose,
+        })
+    }
+}
+
 /// Refuses a head that is ambiguous, and one that is too large.
 ///
 /// Clients differ in their strictness and pass on what they have parsed. This check makes the
 /// result the same for all of them.
 pub(crate) fn check<B>(response: &Response<B>) -> Result<(), Error> {
-    framing(response).map(drop)
+    FramingFields::of(response).map(drop)
 }
 
 /// The fields that determine the end of the body.
 #[derive(Default)]
-struct Framing<'a> {
-    length: Option<&'a HeaderValue>,
-    coding: Option<&'a HeaderValue>,
+struct FramingFields {
+    length: Option<u64>,
+    is_chunked: bool,
 }
 
-/// Visits each field once, because every response passes through here.
-fn framing<B>(response: &Response<B>) -> Result<Framing<'_>, Error> {
-    // A 101 accepts an `Upgrade` (RFC 9110, 15.2.2), which no client here sends.
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refused("a 101 (Switching Protocols) without an upgrade"));
-    }
-    if response.headers().len() > MAX_FIELDS {
-        return Err(refused("more than 100 header fields"));
-    }
-    let mut bytes = 0;
-    let mut framing = Framing::default();
-    for (name, value) in response.headers() {
-        bytes += name.as_str().len() + value.len();
-        if name == CONTENT_LENGTH {
-            framing.add_length(value)?;
-        } else if name == TRANSFER_ENCODING {
-            framing.add_coding(value, response.version())?;
+impl FramingFields {
+    /// Visits each field once, because every response passes through here.
+    fn of<B>(response: &Response<B>) -> Result<Self, Error> {
+        // A 101 accepts an `Upgrade` (RFC 9110, 15.2.2), which no client here sends.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refused("a 101 (Switching Protocols) without an upgrade"));
         }
-    }
-    if bytes > MAX_BYTES {
-        return Err(refused("header fields of more than 64 KiB"));
-    }
-    Ok(framing)
-}
-
-impl<'a> Framing<'a> {
-    /// RFC 9112, 6.3: a length that is invalid, or that differs from another, does not determine
-    /// the end of the body. A list of equal lengths may be refused too.
-    fn add_length(&mut self, length: &'a HeaderValue) -> Result<(), Error> {
-        let mut number = (!length.is_empty()).then_some(0_u64);
-        for byte in length.as_bytes() {
-            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-            let so_far = number.and_then(|number| number.checked_mul(10));
-            number = so_far
-                .zip(digit)
-                .and_then(|(number, digit)| number.checked_add(digit));
+        if response.headers().len() > MAX_FIELDS {
+            return Err(refused("more than 100 header fields"));
         }
-        if number.is_none() {
-            return Err(refused("the Content-Length is not a number"));
+        let mut bytes = 0;
+        let mut fields = Self::default();
+        let mut length = None;
+        for (name, value) in response.headers() {
+            bytes += name.as_str().len() + value.len();
+            if name == CONTENT_LENGTH {
+                // RFC 9112, 6.3: a list of equal lengths may be refused too, and is.
+                if length.replace(value).is_some_and(|other| other != value) {
+                    return Err(refused("two different values of Content-Length"));
+                }
+                fields.length = content_length(value);
+                if fields.length.is_none() {
+                    return Err(refused("the Content-Length is not a number"));
+                }
+            } else if name == TRANSFER_ENCODING {
+                fields.add_coding(value, response.version())?;
+            }
         }
-        if self.length.is_some_and(|other| other != length) {
-            return Err(refused("two different values of Content-Length"));
+        if bytes > MAX_BYTES {
+            return Err(refused("header fields of more than 64 KiB"));
         }
-        self.length = Some(length);
-        Ok(())
+        Ok(fields)
     }
 
     /// RFC 9112, 6.1: requests accept no coding but `chunked`, which is applied once. On HTTP/1.0 a
     /// transfer coding indicates faulty framing.
-    fn add_coding(&mut self, coding: &'a HeaderValue, version: Version) -> Result<(), Error> {
-        if self.coding.is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+    fn add_coding(&mut self, coding: &HeaderValue, version: Version) -> Result<(), Error> {
+        let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !is_chunked || std::mem::replace(&mut self.is_chunked, true) {
             return Err(refused("a transfer coding other than chunked"));
         }
         if version < Version::HTTP_11 {
             return Err(refused("a transfer coding on HTTP/1.0"));
         }
-        self.coding = Some(coding);
         Ok(())
     }
 }
 
-/// Returns whether the connection of this response must not be reused: the head defines two ends of
-/// the body (RFC 9112, 6.3), or the session will refuse it.
+/// Parses a `Content-Length`, which has only digits.
+pub(crate) fn content_length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok()?;
+    let has_only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    has_only_digits.then(|| digits.parse().ok()).flatten()
+}
+
+/// Returns whether the connection of this response must not be reused: the response closes the
+/// connection (RFC 9112, 9.3), the head defines two ends of the body (RFC 9112, 6.3), or the session
+/// will refuse the head.
 ///
 /// An adapter needs this function if its client may return a connection to the pool before the
 /// session has checked the response. For HTTP/2 it returns `false`, because a response does not
@@ -102,13 +145,47 @@ impl<'a> Framing<'a> {
 ///     .header("content-length", "5")
 ///     .header("transfer-encoding", "chunked");
 /// assert!(retires_connection(&response.body(())?));
+/// let response = http::Response::builder().header("connection", "close");
+/// assert!(retires_connection(&response.body(())?));
 /// # Ok::<(), http::Error>(())
 /// ```
 pub fn retires_connection<B>(response: &Response<B>) -> bool {
-    response.version() < Version::HTTP_2
-        && framing(response).map_or(true, |framing| {
-            framing.length.is_some() && framing.coding.is_some()
-        })
+    if response.version() >= Version::HTTP_2 {
+        return false;
+    }
+    let has_option = |wanted: &str| {
+        let values = response.headers().get_all(CONNECTION).iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|option| option.trim().eq_ignore_ascii_case(wanted))
+    };
+    has_option("close")
+        || response.version() < Version::HTTP_11 && !has_option("keep-alive")
+        || FramingFields::of(response)
+            .map_or(true, |fields| fields.length.is_some() && fields.is_chunked)
+}
+
+/// Sets the fields that describe the body of a request. Clients send them unchanged.
+///
+/// The body determines its framing. A length that the caller has stated counts only for a body of
+/// unknown length. POST, PUT and PATCH state a length of 0 too (RFC 9110, section 8.6).
+pub(crate) fn frame_request(request: &mut Request<Body>) {
+    let expects_body = matches!(
+        *request.method(),
+        Method::POST | Method::PUT | Method::PATCH
+    );
+    let length = request.body().len();
+    let headers = request.headers_mut();
+    headers.remove(TRANSFER_ENCODING);
+    match (length, headers.get(CONTENT_LENGTH)) {
+        (Some(0), None) if !expects_body => {}
+        (Some(length), _) => drop(headers.insert(CONTENT_LENGTH, length.into())),
+        (None, Some(stated)) if content_length(stated).is_none() => {
+            headers.remove(CONTENT_LENGTH);
+        }
+        (None, _) => {}
+    }
 }
 
 fn refused(what: &'static str) -> Error {
@@ -117,6 +194,8 @@ fn refused(what: &'static str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn verdict(version: Version, fields: &[(&str, &str)]) -> Result<(), ErrorKind> {
@@ -171,6 +250,81 @@ mod tests {
         let old = verdict(Version::HTTP_10, &[(coding, "chunked")]);
         assert_eq!(old, Err(ErrorKind::Protocol));
         assert!(verdict(Version::HTTP_2, &[]).is_ok());
+    }
+
+    fn framing(status: u16, to_head: bool, fields: &[(&str, &str)]) -> Framing {
+        let mut response = Response::builder().status(status);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        Framing::of_response(&response.body(()).unwrap(), to_head).unwrap()
+    }
+
+    #[test]
+    fn response_framing_follows_rfc_9112() {
+        let five = ("content-length", "5");
+        let chunked = ("transfer-encoding", "Chunked");
+        assert_eq!(framing(200, false, &[five]), Framing::Length(5));
+        assert_eq!(framing(200, false, &[five, five]), Framing::Length(5));
+        assert_eq!(framing(200, false, &[five, chunked]), Framing::Chunked);
+        assert_eq!(framing(200, false, &[]), Framing::UntilClose);
+        let zero = ("content-length", "0");
+        assert_eq!(framing(200, false, &[zero]), Framing::NoBody);
+        assert_eq!(framing(200, true, &[five]), Framing::NoBody);
+        assert_eq!(framing(200, true, &[chunked]), Framing::NoBody);
+        for status in [103, 204, 304] {
+            assert_eq!(framing(status, false, &[five]), Framing::NoBody);
+        }
+    }
+
+    #[test]
+    fn a_close_option_and_http_1_0_retire_the_connection() {
+        let retires = |version, connection: &str| {
+            let response = Response::builder().version(version);
+            let response = response.header(CONNECTION, connection).body(()).unwrap();
+            retires_connection(&response)
+        };
+        assert!(retires(Version::HTTP_11, "upgrade, Close"));
+        assert!(!retires(Version::HTTP_11, "closed"));
+        assert!(!retires(Version::HTTP_2, "close"));
+        assert!(retires(Version::HTTP_10, ""));
+        assert!(!retires(Version::HTTP_10, "Keep-Alive"));
+    }
+
+    fn framed(method: Method, body: Body, stated: Option<&str>) -> Option<String> {
+        let mut request = Request::builder().method(method);
+        if let Some(stated) = stated {
+            request = request.header(CONTENT_LENGTH, stated);
+        }
+        let mut request = request
+            .header(TRANSFER_ENCODING, "gzip")
+            .body(body)
+            .unwrap();
+        frame_request(&mut request);
+        assert!(!request.headers().contains_key(TRANSFER_ENCODING));
+        let length = request.headers().get(CONTENT_LENGTH)?;
+        Some(length.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_body_determines_the_length_of_a_request() {
+        let stream = || Body::from_stream(futures_util::stream::empty::<Result<Bytes, Error>>());
+        let length = |method: &Method, body, stated| framed(method.clone(), body, stated);
+        for method in [Method::POST, Method::PUT, Method::PATCH] {
+            assert_eq!(length(&method, Body::empty(), None).as_deref(), Some("0"));
+        }
+        for method in [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS] {
+            assert_eq!(length(&method, Body::empty(), None), None);
+        }
+        let get = &Method::GET;
+        assert_eq!(length(get, Body::from("four"), None).as_deref(), Some("4"));
+        let overruled = length(get, Body::from("four"), Some("9"));
+        assert_eq!(overruled.as_deref(), Some("4"));
+        let overruled = length(get, Body::empty(), Some("9"));
+        assert_eq!(overruled.as_deref(), Some("0"));
+        assert_eq!(length(get, stream(), None), None);
+        assert_eq!(length(get, stream(), Some("9")).as_deref(), Some("9"));
+        assert_eq!(length(get, stream(), Some("+9")), None);
     }
 
     #[test]

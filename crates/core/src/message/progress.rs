@@ -1,17 +1,17 @@
 //! The progress of a body.
 
 use std::io::{self, Read};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::SizeHint;
+use http_body::{Body as _, Frame, SizeHint};
 
-use crate::error::Error;
-use crate::message::body::{Body, BodySource, Reader};
+use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 
 /// The largest chunk that is reported at once, so that a body in memory reports progress too.
-const PIECE: usize = 64 * 1024;
+const MAX_CHUNK: usize = 64 * 1024;
 
 /// The number of bytes of a body that have been transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,23 +114,24 @@ struct ProgressBody {
 }
 
 impl BodySource for ProgressBody {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        if self.rest.is_empty() {
-            match ready!(self.body.poll_chunk(cx)).transpose()? {
-                Some(chunk) => self.rest = chunk,
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            match ready!(this.body.poll_chunk(cx)).transpose()? {
+                Some(chunk) => this.rest = chunk,
                 None => {
-                    self.meter.count(0);
+                    this.meter.count(0);
                     return Poll::Ready(None);
                 }
             }
         }
-        let piece = self.rest.split_to(self.rest.len().min(PIECE));
-        self.meter.count(piece.len());
-        Poll::Ready(Some(Ok(piece)))
+        let chunk = this.rest.split_to(this.rest.len().min(MAX_CHUNK));
+        this.meter.count(chunk.len());
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
-    fn left(&self) -> SizeHint {
-        let mut left = http_body::Body::size_hint(&self.body);
+    fn size_hint(&self) -> SizeHint {
+        let mut left = self.body.size_hint();
         let rest = self.rest.len() as u64;
         // The upper bound first: it must never be less than the lower bound.
         if let Some(upper) = left.upper() {
@@ -160,7 +161,7 @@ struct ProgressReader {
 
 impl Read for ProgressReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(PIECE);
+        let most = buffer.len().min(MAX_CHUNK);
         let n = self.reader.read(&mut buffer[..most])?;
         if !buffer.is_empty() {
             self.meter.count(n);

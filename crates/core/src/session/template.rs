@@ -11,6 +11,7 @@ use crate::backend::fetch::{Deadline, NewConnection};
 use crate::error::Error;
 use crate::message::body::{Body, LentBody};
 use crate::message::decode;
+use crate::message::head::frame_request;
 use crate::message::target::Target;
 
 /// The caller's request. Each attempt sends a copy of it, with the session's defaults added.
@@ -122,6 +123,7 @@ impl RequestTemplate {
         if std::mem::take(&mut self.needs_new_connection) {
             request.extensions_mut().insert(NewConnection);
         }
+        frame_request(&mut request);
         request
     }
 

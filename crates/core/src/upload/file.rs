@@ -5,11 +5,12 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http_body::SizeHint;
+use http_body::{Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
 use crate::backend::fetch::BoxFuture;
@@ -17,7 +18,7 @@ use crate::backend::offload::lost;
 use crate::backend::runtime::Runtime;
 use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
-use crate::message::body::{Body, BodySource, Reader};
+use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 
 /// The largest read, and the only part of the file that is in memory.
 const READ: usize = 64 * 1024;
@@ -61,7 +62,6 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// As [`from_file`](Self::from_file).
     /// As [`from_file`](Self::from_file).
     pub async fn from_open_file(file: File, runtime: Arc<dyn Runtime>) -> Result<Self, Error> {
         let found = unblock(&*runtime, move || {
@@ -140,11 +140,11 @@ struct FileBody {
 
 enum State {
     Idle(FileReader),
-    Reading(SyncWrapper<BoxFuture<'static, Piece>>),
+    Reading(SyncWrapper<BoxFuture<'static, ReadChunk>>),
     Ended,
 }
 
-type Piece = Result<(FileReader, io::Result<Bytes>), TaskError>;
+type ReadChunk = Result<(FileReader, io::Result<Bytes>), TaskError>;
 
 impl FileBody {
     fn new(place: FileSource, len: Option<u64>, runtime: Arc<dyn Runtime>) -> Self {
@@ -159,15 +159,15 @@ impl FileBody {
 }
 
 impl BodySource for FileBody {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         loop {
             match mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Poll::Ready(None),
                 State::Idle(_) if self.left == Some(0) => return Poll::Ready(None),
                 State::Idle(mut reader) => {
                     let read = unblock(&*self.runtime, move || {
-                        let piece = reader.read_piece();
-                        (reader, piece)
+                        let chunk = reader.read_chunk();
+                        (reader, chunk)
                     });
                     self.state = State::Reading(SyncWrapper::new(Box::pin(read)));
                 }
@@ -176,20 +176,20 @@ impl BodySource for FileBody {
                         self.state = State::Reading(reading);
                         return Poll::Pending;
                     };
-                    let (reader, piece) = read.map_err(lost)?;
-                    let piece = piece.map_err(Error::from_read)?;
-                    if piece.is_empty() {
+                    let (reader, chunk) = read.map_err(lost)?;
+                    let chunk = chunk.map_err(Error::from_read)?;
+                    if chunk.is_empty() {
                         return Poll::Ready(None);
                     }
                     self.left = reader.left;
                     self.state = State::Idle(reader);
-                    return Poll::Ready(Some(Ok(piece)));
+                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
             }
         }
     }
 
-    fn left(&self) -> SizeHint {
+    fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 
@@ -227,14 +227,14 @@ impl FileReader {
         }
     }
 
-    fn read_piece(&mut self) -> io::Result<Bytes> {
+    fn read_chunk(&mut self) -> io::Result<Bytes> {
         let room = self
             .left
             .map_or(READ, |left| left.min(READ as u64) as usize);
-        let mut piece = BytesMut::zeroed(room);
-        let n = self.read(&mut piece)?;
-        piece.truncate(n);
-        Ok(piece.freeze())
+        let mut chunk = BytesMut::zeroed(room);
+        let n = self.read(&mut chunk)?;
+        chunk.truncate(n);
+        Ok(chunk.freeze())
     }
 
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

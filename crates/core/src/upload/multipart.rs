@@ -5,16 +5,16 @@ use std::fmt::Write;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::HeaderValue;
-use http_body::SizeHint;
+use http_body::{Frame, SizeHint};
 
 use crate::backend::runtime::Runtime;
 use crate::error::{Error, ErrorKind};
-use crate::message::body::{Body, BodySource, Reader};
+use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 
 /// A form of several parts (texts, bytes, files and streams), which are sent one after another.
 ///
@@ -98,20 +98,20 @@ impl Multipart {
     /// Returns the form as a body, with the current lengths of its files.
     pub(crate) async fn into_body(self, runtime: &Arc<dyn Runtime>) -> Result<Body, Error> {
         let boundary = self.boundary;
-        let mut pieces = VecDeque::new();
+        let mut parts = VecDeque::new();
         let mut before = "";
         for (name, part) in self.parts {
             let head = part.head(&name)?;
-            pieces.push_back(Body::from(format!("{before}--{boundary}\r\n{head}\r\n")));
-            pieces.push_back(match part.content {
+            parts.push_back(Body::from(format!("{before}--{boundary}\r\n{head}\r\n")));
+            parts.push_back(match part.content {
                 Content::Body(body) => body,
                 Content::File(path) => Body::from_file(path, runtime.clone()).await?,
             });
             before = "\r\n";
         }
-        pieces.push_back(Body::from(format!("{before}--{boundary}--\r\n")));
+        parts.push_back(Body::from(format!("{before}--{boundary}--\r\n")));
         Ok(Body::made(ConcatenatedBody {
-            pieces,
+            parts,
             begun: false,
         }))
     }
@@ -184,24 +184,24 @@ fn escaped(name: &str) -> String {
 
 /// Bodies that are sent one after another.
 struct ConcatenatedBody {
-    pieces: VecDeque<Body>,
+    parts: VecDeque<Body>,
     begun: bool,
 }
 
 impl BodySource for ConcatenatedBody {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         self.begun = true;
-        while let Some(piece) = self.pieces.front_mut() {
-            if let Some(chunk) = ready!(piece.poll_chunk(cx)).transpose()? {
-                return Poll::Ready(Some(Ok(chunk)));
+        while let Some(part) = self.parts.front_mut() {
+            if let Some(chunk) = ready!(part.poll_chunk(cx)).transpose()? {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
-            self.pieces.pop_front();
+            self.parts.pop_front();
         }
         Poll::Ready(None)
     }
 
-    fn left(&self) -> SizeHint {
-        let hints = self.pieces.iter().map(http_body::Body::size_hint);
+    fn size_hint(&self) -> SizeHint {
+        let hints = self.parts.iter().map(http_body::Body::size_hint);
         hints.fold(SizeHint::with_exact(0), |sum, hint| {
             let upper = sum
                 .upper()
@@ -220,9 +220,9 @@ impl BodySource for ConcatenatedBody {
         if self.begun {
             return None;
         }
-        let pieces = self.pieces.iter().map(Body::try_clone);
+        let parts = self.parts.iter().map(Body::try_clone);
         Some(Body::made(Self {
-            pieces: pieces.collect::<Option<_>>()?,
+            parts: parts.collect::<Option<_>>()?,
             begun: false,
         }))
     }
@@ -231,7 +231,7 @@ impl BodySource for ConcatenatedBody {
         if self.begun {
             return None;
         }
-        let readers = self.pieces.iter().map(Body::reader);
+        let readers = self.parts.iter().map(Body::reader);
         Some(Box::new(ConcatenatedReader(
             readers.collect::<Option<_>>()?,
         )))
