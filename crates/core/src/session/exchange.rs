@@ -191,9 +191,9 @@ impl Exchange<'_> {
             self.acquire_permits(target).await?;
             let mut outcome = self.send(target).await;
             if let Err(error) = &outcome
-                && let Some(pause) = resends.next_pause(error, &self.template, &self.timer)
+                && let Some(pause) = self.next_resend(&mut resends, error)
             {
-                if error.is_of_a_dead_connection() {
+                if error.has_dead_connection() {
                     self.template.require_new_connection();
                 }
                 self.report(Step::Resending { pause, error });
@@ -232,6 +232,13 @@ impl Exchange<'_> {
         Box::pin(limits.acquire(permits, target.uri(), &mut self.timer)).await
     }
 
+    /// Returns the pause before the request is resent. `None` if the error is final.
+    fn next_resend(&self, resends: &mut Resends, error: &Error) -> Option<Duration> {
+        let pause = resends.next_pause(error, self.template.method())?;
+        let resume = self.timer.now() + pause;
+        (self.template.can_be_sent() && self.timer.is_before_deadline(resume)).then_some(pause)
+    }
+
     /// Returns the pause before the next retry, and its end. `None` if the outcome is final.
     fn next_retry(
         &mut self,
@@ -247,7 +254,7 @@ impl Exchange<'_> {
         let pause = plan.next_pause(self.template.method(), response)?;
         // A server may ask for a longer pause than the deadline allows.
         let resume = self.timer.now().checked_add(pause)?;
-        let is_in_time = self.timer.deadline.is_none_or(|deadline| resume < deadline);
+        let is_in_time = self.timer.is_before_deadline(resume);
         (is_in_time && session.budgets.spend(origin)).then_some((pause, resume))
     }
 

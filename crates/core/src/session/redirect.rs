@@ -119,3 +119,118 @@ fn locate(from: &Target, location: &HeaderValue) -> Result<Target, Error> {
         _ => Ok(to),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follow(
+        policy: &RedirectPolicy,
+        (method, from): (Method, &str),
+        (status, location): (u16, &str),
+        followed: usize,
+    ) -> Result<Option<RedirectedRequest>, ErrorKind> {
+        let from = Target::parse(from, None).unwrap();
+        let response = http::Response::builder()
+            .status(status)
+            .header(LOCATION, location)
+            .body(Body::empty())
+            .unwrap();
+        let next = policy.follow(&from, &method, &response, followed);
+        next.map_err(|error| error.kind())
+    }
+
+    /// Follows a GET from this URL to this location.
+    fn followed(from: &str, location: &str) -> RedirectedRequest {
+        let policy = RedirectPolicy::default();
+        let next = follow(&policy, (Method::GET, from), (302, location), 0);
+        next.unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_location_is_relative_to_the_previous_url() {
+        for (location, expected) in [
+            ("/b", "http://a.test/b"),
+            ("c?d", "http://a.test/x/c?d"),
+            ("//b.test/", "http://b.test/"),
+            ("https://a.test/", "https://a.test/"),
+        ] {
+            let next = followed("http://a.test/x/y#part", location);
+            assert_eq!(next.target.uri().to_string(), expected, "{location}");
+            let url = next.target.url().unwrap();
+            assert_eq!(url.fragment(), Some("part"), "{location}");
+        }
+        let next = followed("http://a.test/#part", "/b#other");
+        assert_eq!(next.target.url().unwrap().fragment(), Some("other"));
+    }
+
+    #[test]
+    fn another_host_port_or_scheme_is_another_origin() {
+        for (location, leaves_origin) in [
+            ("/b", false),
+            ("http://a.test:80/b", false),
+            ("http://A.test/b", false),
+            ("http://a.test:81/", true),
+            ("http://b.a.test/", true),
+            ("https://a.test/", true),
+        ] {
+            let next = followed("http://a.test/", location);
+            assert_eq!(next.leaves_origin, leaves_origin, "{location}");
+        }
+    }
+
+    #[test]
+    fn the_method_changes_as_rfc_9110_allows() {
+        let policy = RedirectPolicy::default();
+        for (status, method, becomes_get) in [
+            (301, Method::POST, true),
+            (302, Method::POST, true),
+            (302, Method::PUT, false),
+            (303, Method::PUT, true),
+            (303, Method::HEAD, false),
+            (307, Method::POST, false),
+            (308, Method::POST, false),
+        ] {
+            let request = (method.clone(), "http://a.test/");
+            let next = follow(&policy, request, (status, "/b"), 0).unwrap();
+            assert_eq!(next.unwrap().becomes_get, becomes_get, "{status} {method}");
+        }
+    }
+
+    #[test]
+    fn only_redirects_with_a_location_are_followed() {
+        let policy = RedirectPolicy::default();
+        for status in [200, 300, 304, 305, 404] {
+            let next = follow(&policy, (Method::GET, "http://a.test/"), (status, "/b"), 0);
+            assert!(next.unwrap().is_none(), "{status}");
+        }
+        let from = Target::parse("http://a.test/", None).unwrap();
+        let mut response = http::Response::new(Body::empty());
+        *response.status_mut() = StatusCode::FOUND;
+        let next = policy.follow(&from, &Method::GET, &response, 0);
+        assert!(next.unwrap().is_none());
+    }
+
+    #[test]
+    fn the_policy_limits_redirects_and_downgrades() {
+        let get = |from: &'static str| (Method::GET, from);
+        let mut policy = RedirectPolicy::default();
+        let tenth = follow(&policy, get("http://a.test/"), (302, "/b"), 9);
+        assert!(tenth.unwrap().is_some());
+        let eleventh = follow(&policy, get("http://a.test/"), (302, "/b"), 10);
+        assert_eq!(eleventh.unwrap_err(), ErrorKind::TooManyRedirects);
+
+        let downgrade = (302, "http://a.test/");
+        let refused = follow(&policy, get("https://a.test/"), downgrade, 0);
+        assert_eq!(refused.unwrap_err(), ErrorKind::RedirectRefused);
+        policy.allow_downgrade = true;
+        let allowed = follow(&policy, get("https://a.test/"), downgrade, 0);
+        assert!(allowed.unwrap().is_some());
+
+        let refused = follow(&policy, get("http://a.test/"), (302, "ftp://a.test/"), 0);
+        assert_eq!(refused.unwrap_err(), ErrorKind::RedirectRefused);
+        policy.at_most = 0;
+        let off = follow(&policy, get("http://a.test/"), (302, "/b"), 0);
+        assert!(off.unwrap().is_none());
+    }
+}

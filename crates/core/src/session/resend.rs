@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::template::RequestTemplate;
-use super::timer::ExchangeTimer;
+use http::Method;
+
 use crate::error::Error;
 
 /// Counts how often a request was resent, because the server has not processed it or because its
@@ -26,31 +26,57 @@ impl Resends {
     const MOST: u32 = 50;
 
     /// Returns the pause before the request is resent, or `None` if it must not be resent.
-    pub(crate) fn next_pause(
-        &mut self,
-        error: &Error,
-        template: &RequestTemplate,
-        timer: &ExchangeTimer,
-    ) -> Option<Duration> {
-        let is_allowed = match error.is_not_processed() {
-            true => true,
-            false => {
-                self.unanswered += 1;
-                error.is_of_a_dead_connection()
-                    && template.method().is_idempotent()
-                    && self.unanswered <= Self::MOST_UNANSWERED
+    pub(crate) fn next_pause(&mut self, error: &Error, method: &Method) -> Option<Duration> {
+        if !error.is_not_processed() {
+            self.unanswered += 1;
+            let may_resend = error.has_dead_connection() && method.is_idempotent();
+            if !may_resend || self.unanswered > Self::MOST_UNANSWERED {
+                return None;
             }
-        };
-        if !is_allowed || !template.can_be_sent() {
-            return None;
         }
         let pause = match self.in_all.checked_sub(Self::WITHOUT_PAUSE) {
             None => Duration::ZERO,
             Some(n) => Duration::from_millis(1 << n.min(8)).min(Self::LONGEST_PAUSE),
         };
         self.in_all += 1;
-        let deadline = timer.deadline;
-        let is_in_time = deadline.is_none_or(|deadline| timer.now() + pause < deadline);
-        (is_in_time && self.in_all <= Self::MOST).then_some(pause)
+        (self.in_all <= Self::MOST).then_some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn pauses(error: &Error, method: &Method) -> Vec<u128> {
+        let mut resends = Resends::default();
+        let pauses = std::iter::from_fn(|| resends.next_pause(error, method));
+        pauses.map(|pause| pause.as_millis()).collect()
+    }
+
+    #[test]
+    fn an_unprocessed_request_is_resent_with_growing_pauses() {
+        let error = Error::new(ErrorKind::Incomplete).not_processed();
+        for method in [Method::GET, Method::POST] {
+            let pauses = pauses(&error, &method);
+            assert_eq!(pauses.len(), 50);
+            assert!(pauses[..10].iter().all(|pause| *pause == 0), "{pauses:?}");
+            assert_eq!(pauses[10..14], [1, 2, 4, 8]);
+            assert!(pauses[18..].iter().all(|pause| *pause == 256), "{pauses:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_dead_connection_only_idempotent_requests_are_resent() {
+        let error = Error::new(ErrorKind::Incomplete).on_dead_connection();
+        assert_eq!(pauses(&error, &Method::GET), [0, 0, 0]);
+        assert_eq!(pauses(&error, &Method::PUT), [0, 0, 0]);
+        assert!(pauses(&error, &Method::POST).is_empty());
+    }
+
+    #[test]
+    fn other_errors_are_not_resent() {
+        assert!(pauses(&Error::new(ErrorKind::Incomplete), &Method::GET).is_empty());
+        assert!(pauses(&Error::new(ErrorKind::Connect), &Method::GET).is_empty());
     }
 }

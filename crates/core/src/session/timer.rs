@@ -67,6 +67,11 @@ impl ExchangeTimer {
         self.guard.runtime().now()
     }
 
+    /// Returns whether the exchange may continue at this time.
+    pub(crate) fn is_before_deadline(&self, at: Instant) -> bool {
+        self.deadline.is_none_or(|deadline| at < deadline)
+    }
+
     /// Returns the limit of `phase`, which starts now.
     pub(crate) fn limit(&self, timeout: Option<Duration>, phase: Phase) -> PhaseLimit {
         let timeout = timeout?;
