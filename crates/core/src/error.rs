@@ -71,7 +71,7 @@ pub enum ErrorKind {
     Deadline,
     /// The session was closed.
     Closed,
-    /// The backend does not support this, and refuses it rather than do something else.
+    /// The backend does not support the request or an option. It fails instead of ignoring it.
     Unsupported,
     /// No runtime is running.
     NoRuntime,
@@ -146,7 +146,7 @@ impl fmt::Display for ErrorKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// The wait for a permit.
+    /// The wait for a permit, if the session limits the number of requests.
     Queue,
     /// Making the connection, including the lookup of the name.
     Connect,
@@ -217,8 +217,8 @@ impl Error {
         error
     }
 
-    /// Sets the context: a short description, without URL and credentials. It replaces an earlier
-    /// one.
+    /// Sets the context: a short description without URL and credentials. It replaces an earlier
+    /// context.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<Cow<'static, str>>) -> Self {
         self.0.context = Some(context.into());
@@ -253,9 +253,9 @@ impl Error {
 
     /// Marks the error of a request that the server has certainly not processed.
     ///
-    /// That is so if no byte of the request was written to a pooled connection that had ended, or
-    /// if an HTTP/2 server has refused the request or excluded it by GOAWAY (RFC 9113, 6.8 and
-    /// 8.7). A session sends the request again, whatever its method, unless its body was begun and
+    /// Use it if a pooled connection ended before a byte of the request was written, or if an
+    /// HTTP/2 server refused the request or excluded it by GOAWAY (RFC 9113, 6.8 and 8.7). A
+    /// session then sends a request with any method again, unless the body was partly read and
     /// cannot be produced again.
     #[must_use]
     pub fn not_processed(mut self) -> Self {
@@ -277,7 +277,7 @@ impl Error {
         self
     }
 
-    pub(crate) fn is_of_a_dead_connection(&self) -> bool {
+    pub(crate) fn has_dead_connection(&self) -> bool {
         self.0.dead_connection
     }
 
@@ -287,13 +287,13 @@ impl Error {
         self
     }
 
-    /// Returns how many requests the session had sent when it failed, including redirects and
-    /// retries; 0 if it had sent none.
+    /// Returns how many requests the session had sent before the failure, including redirects and
+    /// retries.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// Returns how many redirects the session had followed when it failed.
+    /// Returns how many redirects the session had followed before the failure.
     pub fn redirects(&self) -> u32 {
         self.0.redirects
     }
@@ -512,11 +512,11 @@ mod tests {
     }
 
     #[test]
-    fn an_error_survives_the_journey_through_io() {
+    fn an_error_inside_an_io_error_is_found() {
         let io = io::Error::from(Error::new(ErrorKind::Resolve).with_context("no such host"));
         assert_eq!(Error::find_in(&io).unwrap().kind(), ErrorKind::Resolve);
-        let back = Error::from_read(io);
-        assert_eq!(back.kind(), ErrorKind::Resolve);
+        let converted = Error::from_read(io);
+        assert_eq!(converted.kind(), ErrorKind::Resolve);
     }
 
     #[test]

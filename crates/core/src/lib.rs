@@ -16,8 +16,8 @@
 //! - [`ClientOptions`], [`TlsOptions`], [`Resolver`], [`AddressGuard`]: the options of a client,
 //!   and the parts that implement them. [`Capabilities`]: what a client can do.
 
-// The layers, from the lowest to the highest: error, message, backend, observe, connect, upload, session, and
-// tower beside it. Each uses only lower ones. gather uses backend alone.
+// The layers, from the lowest to the highest: error, message, backend, observe, connect, upload,
+// session and tower. Each layer uses only lower layers. gather uses only backend.
 mod backend;
 mod connect;
 mod error;

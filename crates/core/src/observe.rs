@@ -17,7 +17,7 @@ use crate::message::target::Target;
 /// A receiver of the events of a session's requests: see
 /// [`SessionBuilder::observe`](crate::SessionBuilder::observe). Every `Fn(&Event)` is an observer.
 pub trait Observer: Send + Sync + 'static {
-    /// Handles an event, at the moment it happens.
+    /// Handles an event when it happens.
     ///
     /// The task or thread that drives the request calls this method. It should be short, and must
     /// neither block nor panic.
@@ -34,7 +34,7 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// The request's number in its session, from 1. Redirects and retries keep it.
+    /// The request's number in its session, from 1. Redirects and retries do not change the number.
     pub request: u64,
     /// How often the request has been sent so far: 0 before the first time.
     pub attempt: u32,
@@ -78,17 +78,17 @@ pub enum Step<'a> {
     Queued,
     /// The session passes the request to the client.
     Sending,
-    /// The request has a connection. Reported when the client reports it, and at the latest with
-    /// the head.
+    /// The request has a connection. This step comes when the client reports the connection, and at
+    /// the latest with the head.
     Connected(Connection),
-    /// The client took a chunk of the request's body. May come after the head, if the server
-    /// responds early.
+    /// The client has read a chunk of the request's body. This step may come after the head, if the
+    /// server responds early.
     Uploaded(Progress),
     /// The request has been sent.
     Sent {
-        /// When the client took the last chunk of the body. `None` for a request without a body,
-        /// because clients do not report when they have written a head. The step then comes just
-        /// before [`Step::Head`].
+        /// When the client read the last chunk of the body. `None` for a request without a body,
+        /// because clients do not report when they have written a head. The step then comes
+        /// immediately before [`Step::Head`].
         at: Option<Instant>,
     },
     /// The head of a response has arrived.
@@ -135,7 +135,8 @@ pub enum Step<'a> {
         /// The error.
         error: &'a Error,
     },
-    /// The request was cancelled: its future was dropped, or its response before the end.
+    /// The request was cancelled: its future was dropped, or its response was dropped before the
+    /// end of the body.
     Cancelled,
 }
 
@@ -198,11 +199,12 @@ struct Attempt {
     request: u64,
     attempt: u32,
     method: Method,
-    target: Target,
-    begun: Instant,
+    /// `None` if the request has no valid URL.
+    target: Option<Target>,
+    started: Instant,
     has_connection: AtomicBool,
     has_body: bool,
-    over: AtomicBool,
+    is_over: AtomicBool,
 }
 
 impl Attempt {
@@ -212,9 +214,9 @@ impl Attempt {
             request: self.request,
             attempt: self.attempt,
             method: &self.method,
-            url: self.target.url(),
+            url: self.target.as_ref().and_then(Target::url),
             at,
-            elapsed: at.saturating_duration_since(self.begun),
+            elapsed: at.saturating_duration_since(self.started),
             step,
         };
         for observer in &*self.observers {
@@ -229,8 +231,8 @@ impl Attempt {
     }
 }
 
-/// Reports the steps of one request. If it is dropped before the last step, the request was
-/// cancelled.
+/// A reporter of the steps of one request. If it is dropped before the last step, it reports that
+/// the request was cancelled.
 pub(crate) struct ObservedExchange {
     attempt: Arc<Attempt>,
     bytes: u64,
@@ -242,7 +244,7 @@ impl ObservedExchange {
         runtime: &Arc<dyn Runtime>,
         request: u64,
         method: &Method,
-        target: &Target,
+        target: Option<&Target>,
     ) -> Self {
         let attempt = Attempt {
             observers,
@@ -250,11 +252,11 @@ impl ObservedExchange {
             request,
             attempt: 0,
             method: method.clone(),
-            target: target.clone(),
-            begun: runtime.now(),
+            target: target.cloned(),
+            started: runtime.now(),
             has_connection: AtomicBool::new(false),
             has_body: false,
-            over: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
         };
         attempt.report(Step::Started);
         Self {
@@ -268,7 +270,7 @@ impl ObservedExchange {
     }
 
     /// Starts a new attempt.
-    pub(crate) fn sending(&mut self, target: &Target, request: &mut http::Request<Body>) {
+    pub(crate) fn start_attempt(&mut self, target: &Target, request: &mut http::Request<Body>) {
         let last = &self.attempt;
         self.attempt = Arc::new(Attempt {
             observers: last.observers.clone(),
@@ -276,20 +278,20 @@ impl ObservedExchange {
             request: last.request,
             attempt: last.attempt + 1,
             method: request.method().clone(),
-            target: target.clone(),
-            begun: last.begun,
+            target: Some(target.clone()),
+            started: last.started,
             has_connection: AtomicBool::new(false),
             has_body: !request.body().is_empty(),
-            over: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
         });
         self.report(Step::Sending);
-        let told = ObserverHandle(self.attempt.clone());
-        request.extensions_mut().insert(told.clone());
+        let handle = ObserverHandle(self.attempt.clone());
+        request.extensions_mut().insert(handle.clone());
         let body = std::mem::take(request.body_mut());
-        *request.body_mut() = body.watched(Arc::new(told));
+        *request.body_mut() = body.with_observer(Arc::new(handle));
     }
 
-    pub(crate) fn head(&self, head: &http::Response<Body>) {
+    pub(crate) fn report_head(&self, head: &http::Response<Body>) {
         self.attempt.connected(Connection::Unknown);
         if !self.attempt.has_body {
             self.report(Step::Sent { at: None });
@@ -301,7 +303,7 @@ impl ObservedExchange {
         });
     }
 
-    pub(crate) fn chunk(&mut self, bytes: usize) {
+    pub(crate) fn report_chunk(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         self.report(Step::Chunk { bytes });
     }
@@ -316,7 +318,7 @@ impl ObservedExchange {
     }
 
     fn end(&self, step: Step<'_>) {
-        if !self.attempt.over.swap(true, Ordering::Relaxed) {
+        if !self.attempt.is_over.swap(true, Ordering::Relaxed) {
             self.report(step);
         }
     }
@@ -328,19 +330,19 @@ impl Drop for ObservedExchange {
     }
 }
 
-/// The observers of a request, in its extensions.
+/// A handle to the observers of an attempt, in the extensions of the request.
 #[derive(Clone)]
 struct ObserverHandle(Arc<Attempt>);
 
 impl ProgressObserver for ObserverHandle {
-    fn took(&self, so_far: Progress) {
-        if !self.0.over.load(Ordering::Relaxed) {
+    fn chunk_read(&self, so_far: Progress) {
+        if !self.0.is_over.load(Ordering::Relaxed) {
             self.0.report(Step::Uploaded(so_far));
         }
     }
 
     fn ended(&self) {
-        if !self.0.over.load(Ordering::Relaxed) {
+        if !self.0.is_over.load(Ordering::Relaxed) {
             let at = Some(self.0.runtime.now());
             self.0.report(Step::Sent { at });
         }
@@ -349,7 +351,8 @@ impl ProgressObserver for ObserverHandle {
 
 /// Counters through which a client reports its connections, in
 /// [`ClientOptions::connections`](crate::ClientOptions::connections). A client that cannot report
-/// them denies [`Capabilities::connection_events`](crate::Capabilities::connection_events).
+/// its connections does not support
+/// [`Capabilities::connection_events`](crate::Capabilities::connection_events).
 ///
 /// ```
 /// use inflight_core::{Body, Connections, Trace, http};
@@ -357,12 +360,12 @@ impl ProgressObserver for ObserverHandle {
 /// # let options = inflight_core::ClientOptions::default();
 /// let connections: Connections = options.connections.clone();
 /// let request = http::Request::get("http://pages.test/").body(Body::empty())?;
-/// // In `fetch`, before the request is taken apart:
+/// // In `fetch`, before the request is converted:
 /// let trace = Trace::of(&request);
 /// // ... when a socket is open:
 /// connections.opened();
 /// trace.connected();
-/// // ... or when the request has one that was kept:
+/// // ... or when the request uses a pooled connection:
 /// connections.reused(&trace);
 /// # Ok::<(), http::Error>(())
 /// ```
@@ -445,7 +448,7 @@ impl Observer for TracingObserver {
                     attempt = event.attempt,
                     method = event.method.as_str(),
                     url = event.url.map(Url::as_str),
-                    elapsed_ms = event.elapsed.as_secs_f64() * 1e3,
+                    elapsed_ms = milliseconds(event.elapsed),
                     $($field)*
                 )
             };
@@ -465,11 +468,11 @@ impl Observer for TracingObserver {
                 debug!(status = status.as_u16(), version = ?version, "{name}");
             }
             Step::Resending { pause, error } => {
-                let pause_ms = pause.as_secs_f64() * 1e3;
+                let pause_ms = milliseconds(pause);
                 debug!(pause_ms, error = %error, "{name}");
             }
             Step::Retrying { pause, error } => {
-                let pause_ms = pause.as_secs_f64() * 1e3;
+                let pause_ms = milliseconds(pause);
                 debug!(
                     pause_ms,
                     error = error.map(tracing::field::display),
@@ -484,4 +487,10 @@ impl Observer for TracingObserver {
             }
         }
     }
+}
+
+/// Returns a duration in milliseconds, rounded to microseconds.
+#[cfg(feature = "tracing")]
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -305,6 +305,25 @@ fn bytes_after_the_end_are_a_decode_error() {
 }
 
 #[test]
+fn up_to_64_kib_of_zeros_after_gzip_are_ignored() {
+    for (coding, encode) in CODINGS {
+        let padded = |padding: usize, more: &[u8]| {
+            let body = [&encode(TEXT)[..], &vec![0; padding], more].concat();
+            read(coding, in_chunks(&body, 1000))
+        };
+        if coding != "gzip" {
+            assert_eq!(kind(padded(1, b"")), ErrorKind::Decode, "{coding}");
+            continue;
+        }
+        for padding in [1, 512, 64 << 10] {
+            assert_eq!(padded(padding, b"").unwrap(), TEXT);
+            assert_eq!(kind(padded(padding, b"\x1f")), ErrorKind::Decode);
+        }
+        assert_eq!(kind(padded((64 << 10) + 1, b"")), ErrorKind::Decode);
+    }
+}
+
+#[test]
 fn a_wrong_checksum_is_a_decode_error() {
     for (coding, encode) in [CODINGS[0], CODINGS[1]] {
         let mut bytes = encode(TEXT);

@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::future::ready;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_lite::future::pending;
-use futures_lite::stream;
+use futures_lite::stream::{self, StreamExt};
 use http::{Method, StatusCode};
 use inflight_core::{
     Body, Connection, Error, ErrorKind, Event, Retry, SessionBuilder, Step, Trace,
@@ -322,4 +324,44 @@ fn connections_are_counted_if_the_client_reports_them() {
         assert_eq!((stats.opened, stats.reused), (opened, reused));
     }
     assert_eq!(Connection::Reused.to_string(), "reused");
+}
+
+#[test]
+fn a_request_that_cannot_be_built_is_reported_as_failed() {
+    let (builder, log) = with_log(responding(|_| http::Response::new(Body::empty())));
+    let session = builder.build().unwrap();
+    run(session.get("ftp://host/").send()).unwrap_err();
+    assert_eq!(lines(&log), ["1.0 started", "1.0 failed invalid_url"]);
+    run(session.get("http://host/").header("a", "\n").send()).unwrap_err();
+    assert_eq!(lines(&log), ["2.0 started", "2.0 failed invalid_request"]);
+}
+
+#[test]
+fn error_for_status_is_a_failure_and_reads_a_short_rest() {
+    for (len, is_short) in [(16 << 10, true), ((16 << 10) + 1, false)] {
+        let runtime = TestRuntime::new(0);
+        let reached_end = Arc::new(Mutex::new(false));
+        let end = reached_end.clone();
+        let missing = client(move |_| {
+            let end = end.clone();
+            let chunks = [1, len - 1].map(|len| Ok::<_, Error>(vec![b'x'; len]));
+            let chunks = stream::iter(chunks).chain(stream::poll_fn(move |_| {
+                *lock(&end) = true;
+                Poll::Ready(None)
+            }));
+            let mut response = response_with_status(StatusCode::NOT_FOUND);
+            *response.body_mut() = Body::from_stream(chunks);
+            ready(Ok(response))
+        });
+        let (builder, log) = with_log(builder(missing, &runtime));
+        let session = builder.build().unwrap();
+        let response = run(session.get("http://host/").send()).unwrap();
+        let error = response.error_for_status().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Status);
+        assert_eq!(lines(&log).last().unwrap(), "1.1 failed status");
+        runtime.tick();
+        assert_eq!(*lock(&reached_end), is_short);
+        assert_eq!(session.stats().in_flight, 0);
+        assert!(lines(&log).is_empty());
+    }
 }

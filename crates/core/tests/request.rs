@@ -1,4 +1,4 @@
-//! Tests of the requests that `RequestBuilder` builds, and of `Response::text`.
+//! Tests of the requests that `RequestBuilder` builds, and of `Response::text` and `json`.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, Method, Request};
-use inflight_core::{Body, Error, ErrorKind, RequestBuilder, Session, SessionBuilder};
+use inflight_core::{Body, Error, ErrorKind, RequestBuilder, Response, Session, SessionBuilder};
 use serde::Serialize;
 use support::{lock, responding, run};
 
@@ -238,6 +238,9 @@ fn text_is_decoded_with_its_charset() {
         (Some("text/plain; charset=utf-16le"), b"h\0i\0", "hi"),
         (Some("no media type; charset=koi8-r"), b"\xed", "М"),
         (Some("text/html; charset=us-ascii"), b"", ""),
+        // The Encoding Standard does not define these charsets.
+        (Some("text/html; charset=utf8mb4"), "Ærø".as_bytes(), "Ærø"),
+        (Some("text/html; charset="), b"text", "text"),
     ] {
         assert_eq!(
             text(content_type, bytes).unwrap(),
@@ -266,14 +269,13 @@ fn a_byte_order_mark_overrides_the_charset_and_is_removed() {
 }
 
 #[test]
-fn malformed_text_and_unknown_charsets_are_decode_errors() {
+fn malformed_text_and_forbidden_charsets_are_decode_errors() {
     for (content_type, bytes, expected) in [
         (None, &b"\xc6r\xf8"[..], "UTF-8"),
         (Some("text/html; charset=utf-8"), b"\xff", "UTF-8"),
         (Some("text/html; charset=shift_jis"), b"\x93", "Shift_JIS"),
         (Some("text/html; charset=utf-16le"), b"a", "UTF-16LE"),
-        (Some("text/html; charset=klingon"), b"nuqneH", "klingon"),
-        (Some("text/html; charset="), b"text", "charset"),
+        (Some("text/html; charset=klingon"), b"\xff", "UTF-8"),
         // The Encoding Standard maps this charset to the replacement decoder, for safety.
         (
             Some("text/html; charset=iso-2022-kr"),
@@ -286,5 +288,17 @@ fn malformed_text_and_unknown_charsets_are_decode_errors() {
         assert_eq!(error.kind(), ErrorKind::Decode, "{content_type:?}");
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(error.url(), Some("http://h/"));
+    }
+}
+
+#[test]
+fn json_ignores_a_byte_order_mark_and_the_charset() {
+    for bytes in ["[1]", "\u{feff}[1]"] {
+        let response = http::Response::builder()
+            .header("content-type", "application/json; charset=utf-16")
+            .body(Body::from(bytes))
+            .unwrap();
+        let numbers = run(Response::from(response).json::<Vec<u8>>());
+        assert_eq!(numbers.unwrap(), [1]);
     }
 }

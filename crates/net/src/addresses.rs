@@ -9,7 +9,7 @@ pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Returns the same addresses with alternating families (RFC 8305, section 4).
 ///
-/// If one family does not work, the order costs one attempt before an address of the other family. The
+/// If one family does not work, only one attempt fails before an address of the other family is tried. The
 /// function keeps the resolver's order within a family. The first address stays first.
 ///
 /// ```
@@ -23,15 +23,15 @@ pub fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else {
         return addresses;
     };
-    let (ours, others): (Vec<_>, Vec<_>) = addresses
+    let (same_family, other_family): (Vec<_>, Vec<_>) = addresses
         .into_iter()
         .partition(|address| address.is_ipv6() == first);
-    let mut order = Vec::with_capacity(ours.len() + others.len());
-    let (mut ours, mut others) = (ours.into_iter(), others.into_iter());
+    let mut order = Vec::with_capacity(same_family.len() + other_family.len());
+    let (mut same_family, mut other_family) = (same_family.into_iter(), other_family.into_iter());
     loop {
         let before = order.len();
-        order.extend(ours.next());
-        order.extend(others.next());
+        order.extend(same_family.next());
+        order.extend(other_family.next());
         if order.len() == before {
             return order;
         }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_address_is_kept_once_whatever_the_families() {
+    fn interleave_keeps_every_address_once() {
         for text in [
             "",
             "1.1.1.1:1",

@@ -1,4 +1,4 @@
-//! Opens the connection for a URL.
+//! The connector, which opens the connection for a URL.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -20,7 +20,7 @@ use crate::key;
 use crate::stream::{MonitoredSocket, Stream};
 use crate::tls::{Tls, handshake_error, server_name};
 
-/// Opens a client's connections.
+/// A connector, which opens a client's connections.
 ///
 /// The connector looks up the host and connects to the address that answers first (RFC 8305). For
 /// `https`, the connector then opens a tunnel if there is a proxy, and performs the TLS handshake.
@@ -35,7 +35,8 @@ pub struct Connector {
     tls: Tls,
     proxies: Proxies,
     connections: Connections,
-    // Each connection holds a clone. `ended` completes when the last clone is dropped.
+    // Each connection holds a clone of `alive`. The future of `ended` completes when the last clone is
+    // dropped.
     alive: Sender<Infallible>,
     ended: Receiver<Infallible>,
 }
@@ -153,10 +154,10 @@ impl Connector {
             crate::tunnel::open(proxy, &mut socket, uri).await?;
         }
         let (server, _) = host_and_port(uri)?;
-        let secured = TlsConnector::from(self.tls.config()?)
+        let stream = TlsConnector::from(self.tls.config()?)
             .connect(server_name(server)?, socket)
             .await
             .map_err(handshake_error)?;
-        Ok(Stream::secured(secured, self.alive.clone()))
+        Ok(Stream::tls(stream, self.alive.clone()))
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use inflight_core::{BoxError, Error, ErrorKind};
 
 /// The default limit on idle connections if the system has no limit on open files.
-const WITHOUT_A_LIMIT: usize = 4096;
+const DEFAULT_MAX_IDLE: usize = 4096;
 
 /// Returns the soft limit on open file descriptors (`ulimit -n`), or `None` if there is no limit.
 pub fn limit() -> Option<usize> {
@@ -22,7 +22,7 @@ pub fn limit() -> Option<usize> {
 /// Returns the default limit on a client's idle connections: half of [`limit`], and at least 1. The other
 /// half remains for new connections. Returns 4096 if there is no limit.
 pub fn default_max_idle() -> usize {
-    limit().map_or(WITHOUT_A_LIMIT, |limit| (limit / 2).max(1))
+    limit().map_or(DEFAULT_MAX_IDLE, |limit| (limit / 2).max(1))
 }
 
 /// Returns `true` if the error or one of its sources is `EMFILE` or `ENFILE`: the process or the system
@@ -54,7 +54,7 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     }
 }
 
-/// Returns the error for a connection that found no free file descriptor. The message suggests a remedy.
+/// Returns the error for a connection without a free file descriptor. The message suggests a remedy.
 pub fn exhausted(host: &str, port: u16, error: impl Into<BoxError>) -> Error {
     let limit = limit().map_or_else(String::new, |limit| format!(" ({limit} at most)"));
     Error::new(ErrorKind::Connect)

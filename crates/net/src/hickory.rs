@@ -46,8 +46,8 @@ struct Inner {
     _alive: oneshot::Sender<()>,
 }
 
-/// IPv4 first, because hickory does not know which family the machine can reach, and nearly every network
-/// has IPv4.
+/// IPv4 comes first, because hickory does not detect which family the machine can reach, and nearly every
+/// network has IPv4.
 const ORDER: LookupIpStrategy = LookupIpStrategy::Ipv4AndIpv6;
 
 impl Hickory {
@@ -126,7 +126,7 @@ impl Resolve for Hickory {
         let (resolver, host) = (self.0.resolver.clone(), host.to_owned());
         self.0.handle.spawn(async move {
             let looked_up = resolver.lookup_ip(host).await;
-            // The channel has room for one result, and the caller waits for it.
+            // Does not fail: the channel has room for one result, and the caller waits for the result.
             let _ = sender.send(looked_up);
         });
         match found.recv() {
@@ -148,7 +148,7 @@ fn server(address: SocketAddr) -> NameServerConfig {
         connection.port = address.port();
         connection
     });
-    // `true`: the resolver trusts a server's negative answers.
+    // `true` means that the resolver trusts a server's negative answers.
     NameServerConfig::new(address.ip(), true, connections.into())
 }
 

@@ -19,7 +19,7 @@ pub struct Key {
     proxy: Option<Authority>,
 }
 
-// `Authority` ignores case in comparisons and hashes. That is too slow to do for each request.
+// Compares and hashes the text, because `Authority` ignores case, which is too slow for each request.
 impl Key {
     fn parts(&self) -> (bool, &str, Option<&str>) {
         let proxy = self.proxy.as_ref().map(Authority::as_str);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn scheme_authority_and_proxy_tell_connections_apart() {
+    fn keys_differ_by_scheme_authority_and_proxy() {
         let none = Proxies::default();
         let proxied = Proxies::all(Proxy::new("http://proxy.test:3128").unwrap());
         assert_eq!(key("http://a.test/1", &none), key("http://a.test/2", &none));

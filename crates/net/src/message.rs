@@ -8,16 +8,16 @@ use crate::connector::Connector;
 
 /// Adds the credentials for a proxy that forwards the request.
 pub fn authorize_proxy<B>(request: &mut Request<B>, connector: &Connector) {
-    // A tunnel needs no credentials here: its CONNECT request had them.
+    // A tunnel needs no credentials here, because its CONNECT request contains them.
     if let Some(proxy) = connector.forwarding(request.uri())
         && let Some(authorization) = proxy.authorization()
     {
-        let own = request.headers_mut().entry(PROXY_AUTHORIZATION);
-        own.or_insert_with(|| authorization.clone());
+        let entry = request.headers_mut().entry(PROXY_AUTHORIZATION);
+        entry.or_insert_with(|| authorization.clone());
     }
 }
 
-/// Gives the request the form of HTTP/1 (RFC 9112, section 3.2).
+/// Converts the request to the form of HTTP/1 (RFC 9112, section 3.2).
 ///
 /// Adds `host` as the `Host` field unless the request already has that field. Reduces the target to path
 /// and query unless a proxy forwards the request.
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn http1_has_the_host_as_a_field_and_the_path_as_the_target() {
+    fn for_http1_sets_the_host_field_and_the_path_as_target() {
         for (url, host, target) in [
             ("http://a.test/p?q", "a.test", "/p?q"),
             ("http://a.test:80", "a.test", "/"),

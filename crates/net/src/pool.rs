@@ -16,16 +16,18 @@ use inflight_core::{ClientOptions, Error, Runtime, Task};
 use crate::descriptors;
 use crate::key::Key;
 
-/// The longest and the shortest time between two checks of the idle connections.
+/// The longest time between two checks of the idle connections.
 const MAX_SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The shortest time between two checks of the idle connections.
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The number of idle connections that are checked before other tasks run.
 const CHECKED_AT_ONCE: usize = 100;
 
-/// The pool does not check a connection that was idle for no longer than this: the check would cost a
-/// system call for each request.
-const FRESH: Duration = Duration::from_millis(1);
+/// The longest idle time after which a connection is reused without a check. The check would cost a system
+/// call for each request.
+const MAX_UNCHECKED: Duration = Duration::from_millis(1);
 
 /// A connection that a client keeps in a [`Pool`].
 pub trait Pooled: Send + Sized + 'static {
@@ -54,17 +56,17 @@ pub trait Pooled: Send + Sized + 'static {
     fn is_in_use(&self) -> bool;
 }
 
-/// The idle connections of a client, by [`Key`]. The pool hands out the most recently used one first.
+/// The idle connections of a client, by [`Key`]. The pool hands out the most recently used connection first.
 ///
-/// A request that finds no connection opens one, and uses a returned connection if that is available
-/// first. Several requests use a shared connection until it has no more room. Waiting requests get
-/// connections in the order of their arrival.
+/// A request that finds no connection opens one. If another request returns its connection first, the waiting
+/// request uses that connection. Several requests use a shared connection until it has no more room. Waiting
+/// requests get connections in the order of their arrival.
 ///
 /// The options limit the idle connections of each key and of the whole pool. At a limit, the pool closes
 /// the least recently used connection. A background task closes connections that have exceeded the idle
 /// timeout or that the peer has closed.
 ///
-/// Clones refer to the same pool.
+/// Clones share the same connections.
 pub struct Pool<C: Pooled>(Arc<Inner<C>>);
 
 struct Inner<C: Pooled> {
@@ -77,13 +79,13 @@ struct Inner<C: Pooled> {
 
 struct State<C> {
     /// The last number that was given to an idle connection, a waiting request or a task.
-    next: u64,
+    last_number: u64,
     /// The number of idle connections.
     idle: usize,
     hosts: HashMap<Key, HostConnections<C>>,
-    /// Tasks that end with the pool, by number. `None` until the task is known.
+    /// Tasks that end with the pool, by number. `None` until the task's handle is stored.
     tasks: HashMap<u64, Option<Task<()>>>,
-    /// Closes idle connections. `None` while the pool has none.
+    /// The task that closes idle connections. `None` while the pool has no connections.
     sweeper: Option<Task<()>>,
 }
 
@@ -101,13 +103,13 @@ struct HostConnections<C> {
     shared: Vec<(C, Instant)>,
     /// Waiting requests, in the order of their arrival.
     waiting: VecDeque<Waiter<C>>,
-    /// Whether the last connection to this host could be shared. Then one connection is enough for all
+    /// Whether the last connection to this host could be shared. If so, one connection is enough for all
     /// waiting requests.
     is_shared: bool,
     /// Whether a request is opening a connection that will be shared.
     is_connecting: bool,
     /// The number of connects that tasks are finishing for requests that got another connection.
-    in_tasks: usize,
+    background_connects: usize,
 }
 
 /// A waiting request.
@@ -124,9 +126,10 @@ enum Delivery<C> {
     TryAgain,
 }
 
-/// The opener of the connection that a request waits for. A returned connection may be available first.
+/// The opener of the connection that a request waits for. Another request may return its connection first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ConnectionSource {
+    /// The request itself.
     Itself,
     /// The request that opens a shared connection for all waiting requests.
     Leader,
@@ -166,7 +169,7 @@ impl<C: Pooled> Pool<C> {
                 .unwrap_or_else(descriptors::default_max_idle),
             timeout: options.idle_timeout,
             state: Mutex::new(State {
-                next: 0,
+                last_number: 0,
                 idle: 0,
                 hosts: HashMap::new(),
                 tasks: HashMap::new(),
@@ -178,9 +181,9 @@ impl<C: Pooled> Pool<C> {
     /// Returns a pooled connection, a new one from `connect`, or one that another request returns in
     /// the meantime.
     ///
-    /// In the last case, a task finishes `connect` and the pool keeps the new connection. If the pool
-    /// dropped it, a server that answers faster than it accepts connections would keep the number of
-    /// connections below the number of requests.
+    /// In the last case, a task finishes `connect`, and the pool keeps the new connection. Otherwise, the
+    /// pool would have too few connections for the concurrent requests if the server answers faster than it
+    /// accepts connections.
     ///
     /// If no file descriptor is left, the pool closes the least recently used connection of any key and
     /// connects again.
@@ -202,25 +205,21 @@ impl<C: Pooled> Pool<C> {
     where
         F: Future<Output = Result<C, Error>> + Send + 'static,
     {
-        // The pool knows whether a shared connection has ended, so any open one will do.
+        // The pool detects when a shared connection ends, so an open shared connection counts as new.
         if requirements.must_be_new && !self.0.is_shared(key) {
-            return Box::pin(self.connect_anew(key, connect)).await;
+            return Box::pin(self.connect_new(key, connect)).await;
         }
         match self.0.take(key, requirements) {
             Some(connection) => Ok(Checkout {
                 connection,
                 is_reused: true,
             }),
-            // In a box, because it is rare and would make the future of every request larger.
+            // Boxed, because this case is rare and would make the future of every request larger.
             None => Box::pin(self.connect_or_wait(key, requirements, connect)).await,
         }
     }
 
-    async fn connect_anew<F>(
-        &self,
-        key: &Key,
-        connect: impl Fn() -> F,
-    ) -> Result<Checkout<C>, Error>
+    async fn connect_new<F>(&self, key: &Key, connect: impl Fn() -> F) -> Result<Checkout<C>, Error>
     where
         F: Future<Output = Result<C, Error>> + Send + 'static,
     {
@@ -228,7 +227,7 @@ impl<C: Pooled> Pool<C> {
             match connect().await {
                 Ok(connection) => {
                     return Ok(Checkout {
-                        connection: self.0.made(key, connection, true),
+                        connection: self.0.add_new(key, connection, true),
                         is_reused: false,
                     });
                 }
@@ -255,15 +254,15 @@ impl<C: Pooled> Pool<C> {
         let mut may_wait = true;
         loop {
             let (waiting, leader) = match self.0.wait(key, requirements, may_wait) {
-                NextStep::Kept(connection) => match self.0.opened(connection, true) {
+                NextStep::Reuse(connection) => match self.0.if_open(connection, true) {
                     Some(connection) => return Ok(reused(connection)),
                     None => continue,
                 },
                 NextStep::Connect(waiting, leader) => (waiting, leader),
                 NextStep::Wait(waiting) => {
-                    let served = waiting.await;
-                    may_wait = served.is_some();
-                    match self.0.served(served, requirements) {
+                    let delivery = waiting.await;
+                    may_wait = delivery.is_some();
+                    match self.0.delivered(delivery, requirements) {
                         Some(connection) => return Ok(reused(connection)),
                         None => continue,
                     }
@@ -274,31 +273,31 @@ impl<C: Pooled> Pool<C> {
             let mut has_begun = false;
             let first = poll_fn(|cx| {
                 if let Some(waiter) = &mut waiting
-                    && let Poll::Ready(served) = Pin::new(waiter).poll(cx)
+                    && let Poll::Ready(delivery) = Pin::new(waiter).poll(cx)
                 {
                     waiting = None;
-                    if let Some(connection) = self.0.served(served, requirements) {
+                    if let Some(connection) = self.0.delivered(delivery, requirements) {
                         return Poll::Ready(Either::Left(connection));
                     }
                 }
                 has_begun = true;
                 connecting.as_mut().poll(cx).map(Either::Right)
             });
-            let made = match first.await {
+            let connected = match first.await {
                 Either::Left(connection) => {
                     if has_begun && connection.share().is_none() {
-                        self.0.go_on(key.clone(), connecting);
+                        self.0.finish_in_background(key.clone(), connecting);
                     }
                     return Ok(reused(connection));
                 }
-                Either::Right(made) => made,
+                Either::Right(connected) => connected,
             };
-            // The request must not receive a share of its own connection.
+            // Leaves the queue first, so that `add_new` does not deliver the connection to its own request.
             drop(waiting);
-            match made {
+            match connected {
                 Ok(connection) => {
-                    let connection = self.0.made(key, connection, false);
-                    // Set after `made`, so that waiting requests find the connection when they retry.
+                    let connection = self.0.add_new(key, connection, false);
+                    // Set after `add_new`, so that waiting requests find the connection when they retry.
                     if let Some(mut leader) = leader {
                         leader.has_connected = true;
                     }
@@ -313,8 +312,8 @@ impl<C: Pooled> Pool<C> {
         }
     }
 
-    /// Returns a connection to the pool after a successful request. If a request waits for this key, the
-    /// first one gets the connection.
+    /// Returns a connection to the pool after a successful request. If requests wait for this key, the first
+    /// one gets the connection.
     ///
     /// Do not return the connection of a request that failed, was dropped or panicked. Dropping the
     /// connection closes it.
@@ -354,7 +353,7 @@ impl<C: Pooled> Clone for Pool<C> {
 pub struct WeakPool<C: Pooled>(Weak<Inner<C>>);
 
 impl<C: Pooled> WeakPool<C> {
-    /// Returns the connection as [`Pool::put`] does. Closes the connection if the pool was dropped.
+    /// Returns the connection to the pool, like [`Pool::put`]. Closes the connection if the pool was dropped.
     pub fn put(&self, key: Key, connection: C) {
         if let Some(pool) = self.0.upgrade() {
             pool.put(key, connection);
@@ -378,16 +377,16 @@ impl<C: Pooled> fmt::Debug for Pool<C> {
 /// The next step of a request that has found no connection.
 enum NextStep<C: Pooled> {
     /// Use a connection that was returned in the meantime.
-    Kept(C),
-    /// Open a connection, and use a returned one if that is available first. The `LeaderGuard` is there if
-    /// other requests wait for the new connection.
+    Reuse(C),
+    /// Open a connection, or use a connection that another request returns first. The `LeaderGuard` is
+    /// present if other requests wait for the new connection.
     Connect(WaitForConnection<C>, Option<LeaderGuard<C>>),
     /// Wait for a connection that another request or a task opens.
     Wait(WaitForConnection<C>),
 }
 
 impl<C: Pooled> Inner<C> {
-    // Connections are dropped and tasks are woken after the lock is released.
+    // Callers drop connections and wake tasks after they have released the lock.
     fn state(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -401,15 +400,15 @@ impl<C: Pooled> Inner<C> {
     }
 
     /// Returns the connection if it is open.
-    fn opened(&self, mut connection: C, thoroughly: bool) -> Option<C> {
+    fn if_open(&self, mut connection: C, thoroughly: bool) -> Option<C> {
         connection.is_open(thoroughly).then_some(connection)
     }
 
     /// Returns the delivered connection if it is open.
-    fn served(&self, served: Option<Delivery<C>>, requirements: Requirements) -> Option<C> {
-        match served? {
+    fn delivered(&self, delivery: Option<Delivery<C>>, requirements: Requirements) -> Option<C> {
+        match delivery? {
             Delivery::Connection(connection) => {
-                self.opened(connection, !requirements.is_idempotent)
+                self.if_open(connection, !requirements.is_idempotent)
             }
             Delivery::TryAgain => None,
         }
@@ -426,10 +425,10 @@ impl<C: Pooled> Inner<C> {
                     drop(closed);
                     continue;
                 }
-                TakeResult::Nothing => return None,
+                TakeResult::Empty => return None,
             };
-            let thoroughly = idle > FRESH || !requirements.is_idempotent;
-            if let Some(connection) = self.opened(connection, thoroughly) {
+            let thoroughly = idle > MAX_UNCHECKED || !requirements.is_idempotent;
+            if let Some(connection) = self.if_open(connection, thoroughly) {
                 return Some(connection);
             }
         }
@@ -446,20 +445,20 @@ impl<C: Pooled> Inner<C> {
         let mut state = self.state();
         loop {
             match state.take(key, now, self.timeout) {
-                TakeResult::Taken(connection, _) => return NextStep::Kept(connection),
+                TakeResult::Taken(connection, _) => return NextStep::Reuse(connection),
                 TakeResult::Closed(closed) => {
                     drop(state);
                     drop(closed);
                     state = self.state();
                 }
-                TakeResult::Nothing => break,
+                TakeResult::Empty => break,
             }
         }
-        let number = state.number();
+        let number = state.next_number();
         let host = state.hosts.entry(key.clone()).or_default();
         let waits_for = match may_wait {
             // Tasks open more connections than there are waiting requests.
-            true if host.in_tasks > host.waiting.len() => ConnectionSource::Task,
+            true if host.background_connects > host.waiting.len() => ConnectionSource::Task,
             true if host.is_connecting => ConnectionSource::Leader,
             _ => ConnectionSource::Itself,
         };
@@ -488,11 +487,11 @@ impl<C: Pooled> Inner<C> {
         NextStep::Connect(waiting, leader)
     }
 
-    /// Adds a new connection. If it can be shared, the waiting requests get it, as far as it has room.
-    /// If the host already has a shared connection with room, the new connection is closed, unless the
-    /// request `needs_its_own`.
-    fn made(self: &Arc<Self>, key: &Key, connection: C, needs_its_own: bool) -> C {
-        let Some(mut own) = connection.share() else {
+    /// Adds a new connection. If it can be shared, the waiting requests get it while it has room. If the host
+    /// already has a shared connection with room, closes the new connection and returns a handle to the other
+    /// one, unless `must_be_new` is `true`.
+    fn add_new(self: &Arc<Self>, key: &Key, connection: C, must_be_new: bool) -> C {
+        let Some(mut handle) = connection.share() else {
             if let Some(host) = self.state().hosts.get_mut(key) {
                 host.is_shared = false;
             }
@@ -505,14 +504,14 @@ impl<C: Pooled> Inner<C> {
             host.is_shared = true;
             let others = host.shared.iter_mut();
             let other = others
-                .filter(|(other, _)| !needs_its_own && other.has_room())
+                .filter(|(other, _)| !must_be_new && other.has_room())
                 .find_map(|(other, _)| other.is_open(false).then(|| other.share())?);
             let mut spare = vec![Some(connection)];
             match other {
-                Some(other) => spare.push(Some(mem::replace(&mut own, other))),
+                Some(other) => spare.push(Some(mem::replace(&mut handle, other))),
                 None => host
                     .shared
-                    .extend(spare.pop().flatten().map(|own| (own, now))),
+                    .extend(spare.pop().flatten().map(|connection| (connection, now))),
             }
             let waiting = mem::take(&mut host.waiting);
             if state.len() > self.max {
@@ -522,12 +521,12 @@ impl<C: Pooled> Inner<C> {
         };
         drop(spare);
         for waiter in waiting {
-            let connection = own.has_room().then(|| own.share()).flatten();
-            let served = connection.map_or(Delivery::TryAgain, Delivery::Connection);
-            let _ = waiter.sender.send(served);
+            let connection = handle.has_room().then(|| handle.share()).flatten();
+            let delivery = connection.map_or(Delivery::TryAgain, Delivery::Connection);
+            let _ = waiter.sender.send(delivery);
         }
         self.start_sweeper();
-        own
+        handle
     }
 
     fn put(self: &Arc<Self>, key: Key, connection: C) {
@@ -538,17 +537,22 @@ impl<C: Pooled> Inner<C> {
                 .state()
                 .put(key, connection, since, self.max_per_key, self.max);
             match put {
-                PutResult::Stored { dropped, is_swept } => {
+                PutResult::Stored {
+                    dropped,
+                    has_sweeper,
+                } => {
                     drop(dropped);
-                    if !is_swept {
+                    if !has_sweeper {
                         self.start_sweeper();
                     }
                     return;
                 }
-                PutResult::Serve(sender, back, own_key) => {
-                    match sender.send(Delivery::Connection(back)) {
+                PutResult::Deliver(sender, returned, returned_key) => {
+                    match sender.send(Delivery::Connection(returned)) {
                         // That request was dropped.
-                        Err(Delivery::Connection(back)) => (key, connection) = (own_key, back),
+                        Err(Delivery::Connection(returned)) => {
+                            (key, connection) = (returned_key, returned);
+                        }
                         Err(Delivery::TryAgain) | Ok(()) => return,
                     }
                 }
@@ -558,7 +562,7 @@ impl<C: Pooled> Inner<C> {
 
     /// Spawns a task that finishes a connect whose request got another connection. The pool keeps the new
     /// connection.
-    fn go_on<F>(self: &Arc<Self>, key: Key, connecting: Pin<Box<F>>)
+    fn finish_in_background<F>(self: &Arc<Self>, key: Key, connecting: Pin<Box<F>>)
     where
         F: Future<Output = Result<C, Error>> + Send + 'static,
     {
@@ -566,49 +570,50 @@ impl<C: Pooled> Inner<C> {
             .state()
             .hosts
             .get_mut(&key)
-            .map(|host| host.in_tasks += 1);
+            .map(|host| host.background_connects += 1);
         if host.is_none() {
             return;
         }
-        let in_task = BackgroundConnect {
+        let guard = BackgroundConnect {
             pool: Arc::downgrade(self),
             key: key.clone(),
         };
         self.spawn(async move {
-            let made = connecting.await;
-            if let (Ok(connection), Some(pool)) = (made, in_task.pool.upgrade()) {
-                let connection = pool.made(&key, connection, false);
+            let connected = connecting.await;
+            if let (Ok(connection), Some(pool)) = (connected, guard.pool.upgrade()) {
+                let connection = pool.add_new(&key, connection, false);
                 if connection.share().is_none() {
                     pool.put(key, connection);
                 }
             }
-            drop(in_task);
+            drop(guard);
         });
     }
 
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let number = {
             let mut state = self.state();
-            let number = state.number();
+            let number = state.next_number();
             state.tasks.insert(number, None);
             number
         };
-        let listed = TaskGuard {
+        let guard = TaskGuard {
             pool: Arc::downgrade(self),
             number,
         };
         let task = Task::spawn(&*self.runtime, async move {
-            let _listed = listed;
+            let _guard = guard;
             task.await;
         });
-        let over = {
+        // The task may have ended before its handle is stored.
+        let ended = {
             let mut state = self.state();
             match state.tasks.get_mut(&number) {
-                Some(own) => own.replace(task),
+                Some(handle) => handle.replace(task),
                 None => Some(task),
             }
         };
-        drop(over);
+        drop(ended);
     }
 
     /// Closes the least recently used connection. Returns `false` if there is none.
@@ -633,27 +638,27 @@ impl<C: Pooled> Inner<C> {
     /// Closes expired connections. Returns the keys and numbers of the other idle connections.
     fn close_expired(&self) -> Vec<(Key, u64)> {
         let now = self.runtime.now();
-        let is_over = |since: Instant| now.saturating_duration_since(since) >= self.timeout;
-        let mut over = Vec::new();
+        let is_expired = |since: Instant| now.saturating_duration_since(since) >= self.timeout;
+        let mut expired = Vec::new();
         let mut left = Vec::new();
         let mut state = self.state();
         for (key, host) in &mut state.hosts {
-            let old = host.idle.partition_point(|idle| is_over(idle.since));
-            over.extend(host.idle.drain(..old).map(|idle| idle.connection));
+            let count = host.idle.partition_point(|idle| is_expired(idle.since));
+            expired.extend(host.idle.drain(..count).map(|idle| idle.connection));
             left.extend(host.idle.iter().map(|idle| (key.clone(), idle.number)));
             let unused = host.shared.extract_if(.., |(connection, used)| {
-                is_over(*used) && !connection.is_in_use() || !connection.is_open(false)
+                is_expired(*used) && !connection.is_in_use() || !connection.is_open(false)
             });
-            over.extend(unused.map(|(connection, _)| connection));
+            expired.extend(unused.map(|(connection, _)| connection));
         }
         state.idle = left.len();
         drop(state);
-        drop(over);
+        drop(expired);
         left
     }
 
-    /// Closes an idle connection if its peer has closed it. The check runs without the lock, so requests
-    /// can take the other connections in the meantime.
+    /// Closes an idle connection that the peer has closed. The check runs without the lock, so requests can
+    /// take other connections in the meantime.
     fn close_if_closed(&self, key: &Key, number: u64) {
         let taken = self.state().remove(key, number);
         if let Some(mut idle) = taken
@@ -672,7 +677,7 @@ impl<C> Default for HostConnections<C> {
             waiting: VecDeque::new(),
             is_shared: false,
             is_connecting: false,
-            in_tasks: 0,
+            background_connects: 0,
         }
     }
 }
@@ -683,7 +688,7 @@ impl<C> HostConnections<C> {
             && self.shared.is_empty()
             && self.waiting.is_empty()
             && !self.is_connecting
-            && self.in_tasks == 0
+            && self.background_connects == 0
     }
 }
 
@@ -691,7 +696,7 @@ impl<C: Pooled> State<C> {
     /// Takes a connection for a request.
     fn take(&mut self, key: &Key, now: Instant, timeout: Duration) -> TakeResult<C> {
         let Some(host) = self.hosts.get_mut(key) else {
-            return TakeResult::Nothing;
+            return TakeResult::Empty;
         };
         for at in (0..host.shared.len()).rev() {
             let (connection, used) = &mut host.shared[at];
@@ -706,7 +711,7 @@ impl<C: Pooled> State<C> {
             }
         }
         let Some(idle) = host.idle.pop_back() else {
-            return TakeResult::Nothing;
+            return TakeResult::Empty;
         };
         self.idle -= 1;
         let time = now.saturating_duration_since(idle.since);
@@ -722,9 +727,9 @@ impl<C: Pooled> State<C> {
         self.idle + shared.sum::<usize>()
     }
 
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
     /// Stores a connection, unless a request waits for it.
@@ -736,18 +741,18 @@ impl<C: Pooled> State<C> {
         max_per_key: usize,
         max: usize,
     ) -> PutResult<C> {
-        let number = self.number();
+        let number = self.next_number();
         let host = match self.hosts.get_mut(&key) {
             Some(host) => host,
             None => self.hosts.entry(key.clone()).or_default(),
         };
         if let Some(waiter) = host.waiting.pop_front() {
-            return PutResult::Serve(waiter.sender, connection, key);
+            return PutResult::Deliver(waiter.sender, connection, key);
         }
         if max_per_key == 0 || max == 0 {
             return PutResult::Stored {
                 dropped: [Some(connection), None],
-                is_swept: true,
+                has_sweeper: true,
             };
         }
         host.idle.push_back(Idle {
@@ -766,7 +771,7 @@ impl<C: Pooled> State<C> {
         };
         PutResult::Stored {
             dropped: [surplus.map(|idle| idle.connection), oldest],
-            is_swept: self.sweeper.is_some(),
+            has_sweeper: self.sweeper.is_some(),
         }
     }
 
@@ -801,46 +806,47 @@ impl<C: Pooled> State<C> {
         Some(host.shared.remove(at).0)
     }
 
-    /// Removes a request from the queue, and the host if it is empty then.
-    fn leave(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<Delivery<C>>> {
+    /// Removes a request from the queue. Removes the host if it is then empty.
+    fn remove_waiter(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<Delivery<C>>> {
         let host = self.hosts.get_mut(key)?;
         let at = host
             .waiting
             .binary_search_by_key(&number, |waiter| waiter.number);
         let waiter = host.waiting.remove(at.ok()?)?;
-        self.forget_if_empty(key);
+        self.remove_if_empty(key);
         Some(waiter.sender)
     }
 
     /// Removes the host if it has no connections and no requests, unless its connections can be shared.
-    fn forget_if_empty(&mut self, key: &Key) {
+    fn remove_if_empty(&mut self, key: &Key) {
         let host = self.hosts.get(key);
         if host.is_some_and(|host| host.is_empty() && !host.is_shared) {
             self.hosts.remove(key);
         }
     }
 
-    /// Removes and returns the requests that wait for tasks, as far as there are more requests than tasks.
-    fn left_over(&mut self, key: &Key) -> Vec<Waiter<C>> {
+    /// Removes and returns requests that wait for a background connect, until there are no more such requests
+    /// than background connects.
+    fn take_surplus_waiters(&mut self, key: &Key) -> Vec<Waiter<C>> {
         let Some(host) = self.hosts.get_mut(key) else {
             return Vec::new();
         };
         let waits = |waiter: &Waiter<C>| waiter.waits_for == ConnectionSource::Task;
         let count = host.waiting.iter().filter(|waiter| waits(waiter)).count();
-        let mut left = count.saturating_sub(host.in_tasks);
-        let mut kept = VecDeque::new();
-        let mut over = Vec::new();
+        let mut surplus = count.saturating_sub(host.background_connects);
+        let mut remaining = VecDeque::new();
+        let mut removed = Vec::new();
         for waiter in mem::take(&mut host.waiting) {
-            match left > 0 && waits(&waiter) {
+            match surplus > 0 && waits(&waiter) {
                 true => {
-                    left -= 1;
-                    over.push(waiter);
+                    surplus -= 1;
+                    removed.push(waiter);
                 }
-                false => kept.push_back(waiter),
+                false => remaining.push_back(waiter),
             }
         }
-        host.waiting = kept;
-        over
+        host.waiting = remaining;
+        removed
     }
 
     /// Removes the idle connection with this number, if it is still idle.
@@ -852,7 +858,7 @@ impl<C: Pooled> State<C> {
         Some(idle)
     }
 
-    /// Stores a connection again, with the number that it had.
+    /// Stores a connection again, with its previous number.
     fn put_back(&mut self, key: &Key, idle: Idle<C>) {
         let host = self.hosts.entry(key.clone()).or_default();
         let at = host
@@ -869,7 +875,8 @@ enum TakeResult<C> {
     Taken(C, Duration),
     /// A closed connection. The caller drops it without the lock and tries again.
     Closed(C),
-    Nothing,
+    /// No connection.
+    Empty,
 }
 
 /// The result of [`State::put`].
@@ -877,10 +884,10 @@ enum PutResult<C> {
     /// The connection is idle now. The caller drops the `dropped` connections without the lock.
     Stored {
         dropped: [Option<C>; 2],
-        is_swept: bool,
+        has_sweeper: bool,
     },
     /// The caller sends the connection to a waiting request.
-    Serve(oneshot::Sender<Delivery<C>>, C, Key),
+    Deliver(oneshot::Sender<Delivery<C>>, C, Key),
 }
 
 /// A request's entry in the queue. Resolves to the delivery, or to `None` if the leader or the task
@@ -897,9 +904,9 @@ impl<C: Pooled> Future for WaitForConnection<C> {
     type Output = Option<Delivery<C>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery<C>>> {
-        let served = ready!(Pin::new(&mut self.receiver).poll(cx));
+        let delivery = ready!(Pin::new(&mut self.receiver).poll(cx));
         self.pool = None;
-        Poll::Ready(served.ok())
+        Poll::Ready(delivery.ok())
     }
 }
 
@@ -908,10 +915,10 @@ impl<C: Pooled> Unpin for WaitForConnection<C> {}
 impl<C: Pooled> Drop for WaitForConnection<C> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.take() else { return };
-        let waiter = pool.state().leave(&self.key, self.number);
+        let waiter = pool.state().remove_waiter(&self.key, self.number);
         drop(waiter);
         self.receiver.close();
-        // A delivery that was not polled. A shared connection is still in the pool.
+        // Returns a connection that was delivered and not used. A shared connection is still in the pool.
         if let Ok(Some(Delivery::Connection(connection))) = self.receiver.try_recv()
             && connection.share().is_none()
         {
@@ -920,7 +927,7 @@ impl<C: Pooled> Drop for WaitForConnection<C> {
     }
 }
 
-/// Held by the request that opens a shared connection for all waiting requests.
+/// A guard for the request that opens a shared connection for all waiting requests.
 struct LeaderGuard<C: Pooled> {
     pool: Arc<Inner<C>>,
     key: Key,
@@ -936,7 +943,7 @@ impl<C: Pooled> Drop for LeaderGuard<C> {
             };
             host.is_connecting = false;
             let waiting = mem::take(&mut host.waiting);
-            state.forget_if_empty(&self.key);
+            state.remove_if_empty(&self.key);
             waiting
         };
         for waiter in waiting {
@@ -959,21 +966,21 @@ impl<C: Pooled> Drop for BackgroundConnect<C> {
         let Some(pool) = self.pool.upgrade() else {
             return;
         };
-        let over = {
+        let surplus = {
             let mut state = pool.state();
             if let Some(host) = state.hosts.get_mut(&self.key) {
-                host.in_tasks = host.in_tasks.saturating_sub(1);
+                host.background_connects = host.background_connects.saturating_sub(1);
             }
-            let over = state.left_over(&self.key);
-            state.forget_if_empty(&self.key);
-            over
+            let surplus = state.take_surplus_waiters(&self.key);
+            state.remove_if_empty(&self.key);
+            surplus
         };
         // Dropping the waiters makes their requests open connections.
-        drop(over);
+        drop(surplus);
     }
 }
 
-/// Removes a task from the pool's list when the task ends.
+/// A guard that removes a task from the pool's list when the task ends.
 struct TaskGuard<C: Pooled> {
     pool: Weak<Inner<C>>,
     number: u64,
@@ -982,15 +989,16 @@ struct TaskGuard<C: Pooled> {
 impl<C: Pooled> Drop for TaskGuard<C> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            let own = pool.state().tasks.remove(&self.number);
+            let handle = pool.state().tasks.remove(&self.number);
             // Dropping the handle would cancel the task.
-            if let Some(own) = own.flatten() {
-                own.detach();
+            if let Some(handle) = handle.flatten() {
+                handle.detach();
             }
         }
     }
 }
 
+/// Closes idle connections that have expired or that the peer has closed, until the pool is empty.
 async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
     let pause = |pool: &Inner<C>| {
         let pause = pool.timeout.clamp(MIN_SWEEP_INTERVAL, MAX_SWEEP_INTERVAL);
@@ -1010,7 +1018,7 @@ async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
             yield_now().await;
         }
         let Some(pool) = pool.upgrade() else { return };
-        let own = {
+        let handle = {
             let mut state = pool.state();
             state.hosts.retain(|_, host| !host.is_empty());
             match state.hosts.is_empty() {
@@ -1019,8 +1027,8 @@ async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
                 false => None,
             }
         };
-        if let Some(own) = own {
-            own.detach();
+        if let Some(handle) = handle {
+            handle.detach();
             return;
         }
     }

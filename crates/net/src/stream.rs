@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::pool::Pooled;
 
 /// The longest time without progress for an exchange whose caller does not wait.
-const STALLED: Duration = Duration::from_secs(90);
+const STALL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A connection to a server or a proxy, with or without TLS.
 ///
@@ -28,16 +28,16 @@ pub struct Stream {
     is_http2: bool,
     is_forwarded: bool,
     monitor: Arc<Monitor>,
-    // Declared last, so that the socket is closed before the token is dropped.
+    // Declared last, so that the socket is closed before the sender is dropped.
     _alive: Sender<Infallible>,
 }
 
 enum Kind {
     Plain(MonitoredSocket),
-    Secured(Box<TlsStream<MonitoredSocket>>),
+    Tls(Box<TlsStream<MonitoredSocket>>),
 }
 
-/// Counters and flags of a connection, for its owner while an HTTP engine reads and writes the stream.
+/// Counters and flags of a connection. Its owner can read them while an HTTP engine owns the stream.
 #[derive(Debug, Default)]
 pub struct Monitor {
     received: AtomicU64,
@@ -58,7 +58,7 @@ impl Monitor {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Sets both counters to zero. Call it when a request begins.
+    /// Sets both counters to zero. Call this method when a request begins.
     pub fn reset(&self) {
         self.received.store(0, Ordering::Relaxed);
         self.sent.store(0, Ordering::Relaxed);
@@ -86,8 +86,8 @@ impl Monitor {
         self.is_write_blocked.load(Ordering::Relaxed)
     }
 
-    /// Returns the output of `work`, or `None` if the connection makes no progress between two
-    /// checks, which are 90 s apart. Ends an upload whose response the caller does not read.
+    /// Returns the output of `work`, or `None` if the connection makes no progress between two checks, which
+    /// are 90 s apart. Clients use this method for an upload whose response the caller does not read.
     pub async fn unless_stalled<T>(
         &self,
         runtime: &dyn Runtime,
@@ -95,17 +95,17 @@ impl Monitor {
     ) -> Option<T> {
         let mut work = pin!(work);
         loop {
-            let moved = (self.received(), self.sent());
-            match select(work.as_mut(), runtime.sleep(STALLED)).await {
+            let before = (self.received(), self.sent());
+            match select(work.as_mut(), runtime.sleep(STALL_TIMEOUT)).await {
                 Either::Left((output, _)) => return Some(output),
-                Either::Right(_) if (self.received(), self.sent()) == moved => return None,
+                Either::Right(_) if (self.received(), self.sent()) == before => return None,
                 Either::Right(_) => {}
             }
         }
     }
 
-    /// Calls `poll`. Reads of the connection inside `poll` query the system, not the runtime's reactor, and
-    /// register no waker: see [`Socket::try_read`].
+    /// Calls `poll`. Inside `poll`, reads of the connection query the system and not the runtime's reactor.
+    /// They register no waker: see [`Socket::try_read`].
     pub fn check<T>(&self, poll: impl FnOnce() -> T) -> T {
         struct Reset<'a>(&'a AtomicBool);
         impl Drop for Reset<'_> {
@@ -134,13 +134,13 @@ impl Stream {
         }
     }
 
-    pub(crate) fn secured(stream: TlsStream<MonitoredSocket>, alive: Sender<Infallible>) -> Self {
+    pub(crate) fn tls(stream: TlsStream<MonitoredSocket>, alive: Sender<Infallible>) -> Self {
         let (socket, tls) = stream.get_ref();
         Self {
             monitor: socket.monitor.clone(),
             is_http2: tls.alpn_protocol() == Some(b"h2"),
             is_forwarded: false,
-            kind: Kind::Secured(Box::new(stream)),
+            kind: Kind::Tls(Box::new(stream)),
             _alive: alive,
         }
     }
@@ -176,11 +176,11 @@ impl Stream {
 }
 
 impl Stream {
-    /// Drops the waker of the task that read last. Call it before the stream becomes idle.
+    /// Drops the waker of the task that read last. Call this method before the stream becomes idle.
     ///
     /// Returns `true` if the stream may serve another request, and `false` if the reactor has reported
     /// bytes or the end of the stream.
-    pub fn rest(&mut self) -> bool {
+    pub fn prepare_for_reuse(&mut self) -> bool {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
         let mut cx = Context::from_waker(Waker::noop());
@@ -189,7 +189,7 @@ impl Stream {
 }
 
 impl Stream {
-    fn counted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn count_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(n)) = written {
             // Only one thread at a time writes to a connection.
             let sent = self.monitor.sent().saturating_add(n as u64);
@@ -216,7 +216,7 @@ impl Pooled for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Kind::Secured(stream) = &mut self.kind {
+        if let Kind::Tls(stream) = &mut self.kind {
             let mut cx = Context::from_waker(Waker::noop());
             // Bytes that the socket does not accept now are lost.
             let _ = Pin::new(&mut **stream).poll_shutdown(&mut cx);
@@ -229,7 +229,7 @@ macro_rules! either {
     ($stream:expr, $inner:ident => $call:expr) => {
         match &mut $stream.kind {
             Kind::Plain($inner) => $call,
-            Kind::Secured($inner) => {
+            Kind::Tls($inner) => {
                 let $inner = &mut **$inner;
                 $call
             }
@@ -262,7 +262,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = either!(self, inner => Pin::new(inner).poll_write(cx, bytes));
-        self.counted(written)
+        self.count_sent(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -279,13 +279,13 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = either!(self, inner => Pin::new(inner).poll_write_vectored(cx, slices));
-        self.counted(written)
+        self.count_sent(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.kind {
             Kind::Plain(inner) => inner.is_write_vectored(),
-            Kind::Secured(inner) => inner.is_write_vectored(),
+            Kind::Tls(inner) => inner.is_write_vectored(),
         }
     }
 }
@@ -304,7 +304,7 @@ impl MonitoredSocket {
         }
     }
 
-    fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn record_blocked<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let is_blocked = written.is_pending();
         self.monitor
             .is_write_blocked
@@ -322,10 +322,10 @@ impl AsyncRead for MonitoredSocket {
         if !self.monitor.is_checking.load(Ordering::Relaxed) {
             return Pin::new(&mut *self.socket).poll_read(cx, buffer);
         }
-        // A check expects no bytes, so clearing a large buffer first would be a waste.
+        // A check expects no bytes, so it does not initialize the caller's large buffer.
         let mut bytes = [0; 512];
-        let room = buffer.remaining().min(bytes.len());
-        match self.socket.try_read(&mut bytes[..room]) {
+        let len = buffer.remaining().min(bytes.len());
+        match self.socket.try_read(&mut bytes[..len]) {
             Ok(n) => {
                 buffer.put_slice(&bytes[..n]);
                 Poll::Ready(Ok(()))
@@ -343,7 +343,7 @@ impl AsyncWrite for MonitoredSocket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut *self.socket).poll_write(cx, bytes);
-        self.noted(written)
+        self.record_blocked(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -360,7 +360,7 @@ impl AsyncWrite for MonitoredSocket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut *self.socket).poll_write_vectored(cx, slices);
-        self.noted(written)
+        self.record_blocked(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -29,7 +29,7 @@ where
         let status = read_head(stream).await;
         match status.map_err(|error| proxy.tunnel_error(error))? {
             100..=199 => {}
-            // A 2xx response has no body, whatever its fields are: the tunnel begins after the head.
+            // A 2xx response has no body, even if its fields declare one. The tunnel begins after the head.
             200..=299 => return Ok(()),
             407 => return Err(proxy.tunnel_error("it requires other credentials (status 407)")),
             status => return Err(proxy.tunnel_error(format!("it returned status {status}"))),
@@ -78,27 +78,27 @@ mod tests {
             let mut rest = Vec::new();
             near.read_to_end(&mut rest).await.unwrap();
             drop(near);
-            let mut asked = String::new();
-            far.read_to_string(&mut asked).await.unwrap();
-            (opened, asked, rest)
+            let mut request = String::new();
+            far.read_to_string(&mut request).await.unwrap();
+            (opened, request, rest)
         })
     }
 
     #[test]
-    fn tunnel_begins_behind_the_head_whatever_the_head_says_of_a_body() {
+    fn tunnel_begins_after_the_head_even_if_the_head_declares_a_body() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-        let (opened, asked, rest) = request("http://me:pass@proxy.test", answer);
+        let (opened, sent, rest) = request("http://me:pass@proxy.test", answer);
         opened.unwrap();
         assert_eq!(rest, b"hello");
         assert_eq!(
-            asked,
+            sent,
             "CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\
              Proxy-Authorization: Basic bWU6cGFzcw==\r\n\r\n"
         );
     }
 
     #[test]
-    fn interim_responses_come_before_the_answer() {
+    fn interim_responses_are_skipped() {
         let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 204 Yes\r\n\r\n";
         request("http://proxy.test", answer).0.unwrap();
     }
@@ -112,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_nonsense_are_the_proxys() {
-        for (answer, said) in [
+    fn refusals_and_invalid_responses_are_proxy_errors() {
+        for (answer, expected) in [
             ("HTTP/1.1 407 Who?\r\n\r\n", "407"),
             ("HTTP/1.1 503 No\r\n\r\n", "503"),
             ("SSH-2.0-OpenSSH\r\n\r\n", "not HTTP"),
@@ -124,7 +124,7 @@ mod tests {
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Proxy, "{answer:?}");
             let text = format!("{error:?}");
-            assert!(text.contains(said) && !text.contains("pass"), "{text}");
+            assert!(text.contains(expected) && !text.contains("pass"), "{text}");
         }
     }
 }

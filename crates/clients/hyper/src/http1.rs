@@ -1,10 +1,10 @@
 //! HTTP/1. The future of a request drives the connection.
 //!
-//! hyper splits a connection into a request sender and a driver, which is a future that reads and writes.
-//! An exchange (one request and its response) owns both and polls them in one task. After the response's head,
-//! the response's body owns both.
-//! Dropping the exchange or the body closes the connection. The connection goes back into the pool when
-//! the exchange is over in both directions and hyper is ready for the next request.
+//! hyper splits a connection into a request sender and a driver, which is a future that reads and writes. An
+//! exchange (one request and its response) owns both and polls them in one task. After the response's head,
+//! the response's body owns both. Dropping the exchange or the body closes the connection. The connection
+//! goes back into the pool when the exchange is over in both directions and hyper is ready for the next
+//! request.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -109,8 +109,8 @@ where
         if let Some((connection, _)) = this.in_progress {
             drive(&mut connection.driver, cx);
         }
-        // Needs the task's waker: if tokio's cooperative budget is used up, hyper's channel returns
-        // `Pending` and wakes the task.
+        // Needs the task's waker: if tokio's cooperative budget is used up, hyper's channel returns `Pending`
+        // and wakes the task.
         let response = ready!(this.response.poll(cx));
         let (connection, check_in) = this.in_progress.take().expect("polled after its end");
         Poll::Ready(match response {

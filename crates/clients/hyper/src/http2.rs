@@ -33,8 +33,8 @@ const UNKNOWN_STREAMS: usize = 1_000_003;
 /// The flow-control window of a stream, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// The flow-control window of a connection. It covers all streams, because unread bodies would otherwise block
-/// the other responses.
+/// The flow-control window of a connection. It covers all streams, because unread bodies would otherwise
+/// block the other responses.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 
 /// The limit for response heads: 64 KiB, and 8 KiB more because HTTP/2 counts 32 additional bytes for each
@@ -65,9 +65,9 @@ struct Streams {
     free: Arc<Semaphore>,
     /// The current limit. `MAX_STREAMS` until the server has sent its own.
     max: AtomicUsize,
-    /// Requests take the read lock while they enter hyper's channel. The connection's task takes the
-    /// write lock while it drops the connection. If both happened at once, a request could stay in the
-    /// channel. The request's sender keeps the channel alive, so the request would wait for ever.
+    /// Requests take the read lock while they enter hyper's channel. The connection's task takes the write
+    /// lock while it drops the connection. If both happened at once, a request could stay in the channel. The
+    /// request's sender keeps the channel alive, so the request would never complete.
     sending: RwLock<()>,
 }
 

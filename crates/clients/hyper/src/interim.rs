@@ -1,7 +1,7 @@
 //! A limit on interim responses (1xx). hyper skips them without a limit.
 //!
-//! hyper can report interim responses to a callback, but that costs four allocations for each request.
-//! This module inspects the first bytes of each response as they are read. It inspects further bytes only in
+//! hyper can report interim responses to a callback, but that costs four allocations for each request. This
+//! module inspects the first bytes of each response as they are read. It inspects further bytes only in
 //! interim responses.
 
 use std::io::{self, IoSlice};

@@ -2,9 +2,9 @@
 //!
 //! The HTTP engine is the same on every runtime, so two sessions with hyper differ only in the runtime.
 //!
-//! `inflight-net` opens the connections with the runtime's sockets, and pools them. Over HTTP/1, the
-//! future of a request drives the connection, without another task. Over HTTP/2, a task on the runtime drives
-//! the connection, and several requests share it.
+//! `inflight-net` opens the connections with the runtime's sockets, and pools them. Over HTTP/1, the future
+//! of a request drives the connection, without another task. Over HTTP/2, a task on the runtime drives the
+//! connection, and several requests share it.
 //!
 //! In reading order: `message` (requests in the form of HTTP/2), `connection` (the pooled connection),
 //! `http1` and `http2` (one exchange), `interim` (a limit on interim responses), `body`, `error`, `rt`

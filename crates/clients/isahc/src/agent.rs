@@ -13,7 +13,7 @@ use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
 
 use crate::descriptors;
 
-/// Two agents, each with a thread and its own connections.
+/// Two agents (clients of isahc), each with its own thread and connections.
 ///
 /// libcurl resends a request with any method if its pooled connection was dead, and does not report
 /// whether the server may have processed the request. So only idempotent requests use pooled connections

@@ -16,7 +16,7 @@ use crate::error;
 use crate::limits::Limits;
 
 /// The time for which an address is preferred.
-const PREFERENCE: Duration = Duration::from_secs(600);
+const PREFERENCE_TIME: Duration = Duration::from_secs(600);
 
 /// The largest number of hosts with a preferred address.
 const MAX_HOSTS: usize = 1024;
@@ -41,7 +41,7 @@ impl PreferredAddresses {
         let mut order = interleave(addresses);
         let preferred = self.lock().get(&(host.to_owned(), port)).copied();
         if let Some((address, since)) = preferred
-            && since.elapsed() < PREFERENCE
+            && since.elapsed() < PREFERENCE_TIME
             && let Some(position) = order.iter().position(|other| *other == address)
         {
             order[..=position].rotate_right(1);

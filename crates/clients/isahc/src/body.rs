@@ -58,9 +58,8 @@ struct ResponseBody {
     body: AsyncBody,
     left: Option<u64>,
     buffer: Vec<u8>,
-    /// Whether it is an error if the body ends before its first byte. If the connection closes inside
-    /// the head, libcurl treats the head as complete and discards a `Content-Length` that it has already
-    /// read.
+    /// Whether it is an error if the body ends before its first byte. If the connection closes inside the
+    /// head, libcurl treats the head as complete and discards a `Content-Length` that it has already read.
     rejects_empty: bool,
 }
 

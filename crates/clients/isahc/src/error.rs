@@ -23,7 +23,7 @@ pub(crate) fn map_read(error: io::Error) -> Error {
 
 /// Returns `true` if no connection was made, so nothing was sent.
 pub(crate) fn is_refused(error: &isahc::Error) -> bool {
-    *error.kind() == Isahc::ConnectionFailed && curl_of(error).and_then(of_tls).is_none()
+    *error.kind() == Isahc::ConnectionFailed && curl_error(error).and_then(tls_error).is_none()
 }
 
 /// Returns `true` if a time limit passed.
@@ -33,7 +33,7 @@ pub(crate) fn is_timeout(error: &isahc::Error) -> bool {
 
 /// Returns `true` if the proxy may have closed the connection before the tunnel was open.
 pub(crate) fn may_be_tunnel_error(error: &isahc::Error) -> bool {
-    let curl = curl_of(error);
+    let curl = curl_error(error);
     curl.is_some_and(|curl| {
         curl.is_recv_error()
             || curl.is_write_error()
@@ -44,11 +44,11 @@ pub(crate) fn may_be_tunnel_error(error: &isahc::Error) -> bool {
 
 /// Returns `true` if the connection may have ended before the server processed the request.
 ///
-/// libcurl resends a request over HTTP/1 if its pooled connection was dead. It does not resend a request
-/// that failed while it was sent, or a request over HTTP/2. Over HTTP/2, libcurl reports a stream that the
-/// server refused or excluded by GOAWAY as a broken stream.
+/// libcurl resends a request over HTTP/1 if its pooled connection was dead. It does not resend a request that
+/// failed while it was sent, or a request over HTTP/2. Over HTTP/2, libcurl reports a stream that the server
+/// refused or excluded by GOAWAY as a broken stream.
 pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bool {
-    curl_of(error).is_some_and(|curl| {
+    curl_error(error).is_some_and(|curl| {
         curl.is_send_error()
             || curl.is_send_fail_rewind()
             || curl.is_http2_error()
@@ -58,18 +58,19 @@ pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bo
 }
 
 /// Returns the error for a response that began before the whole body was sent.
-pub(crate) fn cut_off() -> Error {
+pub(crate) fn upload_cut_off() -> Error {
     Error::new(ErrorKind::Unsupported)
         .with_context("isahc stops sending the request when the response begins")
 }
 
+/// Converts an error of isahc. `timeout` returns the error for a timeout.
 fn convert(error: isahc::Error, timeout: impl FnOnce() -> Error) -> Error {
     // Returns an error of a request's body unchanged.
     if let Some(ours) = Error::find_in(&error) {
         return ours;
     }
-    let curl = curl_of(&error);
-    if let Some(tls) = curl.and_then(of_tls) {
+    let curl = curl_error(&error);
+    if let Some(tls) = curl.and_then(tls_error) {
         return tls.with_source(error);
     }
     let ours = match error.kind() {
@@ -77,17 +78,17 @@ fn convert(error: isahc::Error, timeout: impl FnOnce() -> Error) -> Error {
         Isahc::ConnectionFailed => Error::new(ErrorKind::Connect),
         Isahc::NameResolution => Error::new(ErrorKind::Resolve),
         Isahc::InvalidRequest => Error::new(ErrorKind::InvalidRequest),
-        _ => curl.map_or_else(|| Error::new(ErrorKind::Io), of_curl),
+        _ => curl.map_or_else(|| Error::new(ErrorKind::Io), from_curl),
     };
     ours.with_source(error)
 }
 
-fn curl_of(error: &isahc::Error) -> Option<&curl::Error> {
+fn curl_error(error: &isahc::Error) -> Option<&curl::Error> {
     error.source()?.downcast_ref()
 }
 
 /// Returns the TLS error for libcurl's code, if it is one. isahc drops the message with the reason.
-fn of_tls(error: &curl::Error) -> Option<Error> {
+fn tls_error(error: &curl::Error) -> Option<Error> {
     let tls = Error::tls(TlsFault::Other);
     if error.is_peer_failed_verification() {
         return Some(tls.with_context("the server's certificate was refused"));
@@ -101,11 +102,11 @@ fn of_tls(error: &curl::Error) -> Option<Error> {
 
 /// Converts a libcurl code. Unlike isahc's kinds, the result distinguishes an early end from a protocol
 /// violation.
-fn of_curl(error: &curl::Error) -> Error {
+fn from_curl(error: &curl::Error) -> Error {
     if error.is_read_error() {
-        return cut_off();
+        return upload_cut_off();
     }
-    let incomplete = error.is_got_nothing()
+    let is_incomplete = error.is_got_nothing()
         || error.is_partial_file()
         || error.is_send_error()
         || error.is_http2_stream_error()
@@ -113,14 +114,14 @@ fn of_curl(error: &curl::Error) -> Error {
         || error.is_recv_error()
         // A pooled connection was dead, and the request could not be resent.
         || error.is_send_fail_rewind();
-    let nonsense = error.is_unsupported_protocol()
+    let is_violation = error.is_unsupported_protocol()
         // Includes transfer codings.
         || error.is_bad_content_encoding()
         // isahc could not parse a header.
         || error.is_write_error()
         || error.is_http2_error()
         || matches!(i64::from(error.code()), WEIRD_SERVER_REPLY | TOO_LARGE);
-    Error::new(match (incomplete, nonsense) {
+    Error::new(match (is_incomplete, is_violation) {
         (true, _) => ErrorKind::Incomplete,
         (_, true) => ErrorKind::Protocol,
         _ => ErrorKind::Io,
@@ -151,14 +152,14 @@ mod tests {
             (65, ErrorKind::Incomplete),
             (100, ErrorKind::Protocol),
         ] {
-            assert_eq!(of_curl(&curl::Error::new(code)).kind(), kind, "{code}");
+            assert_eq!(from_curl(&curl::Error::new(code)).kind(), kind, "{code}");
         }
     }
 
     #[test]
     fn tls_codes_are_tls_errors() {
         for (code, tls) in [(7, false), (35, true), (56, false), (58, true), (60, true)] {
-            let error = of_tls(&curl::Error::new(code));
+            let error = tls_error(&curl::Error::new(code));
             let kind = error.map(|error| error.kind());
             assert_eq!(kind, tls.then_some(ErrorKind::Tls), "{code}");
         }

@@ -1,17 +1,17 @@
 //! isahc, a wrapper of libcurl, as an inflight client.
 //!
-//! All transfers run on isahc's own threads, on every runtime. Keep this in mind in comparisons. This
-//! crate disables the features of isahc and libcurl that the session provides, and the core looks up host
-//! names. The [`Capabilities`] list the remaining differences.
+//! All transfers run on isahc's own threads, on every runtime. Keep this in mind in comparisons. This crate
+//! disables the features of isahc and libcurl that the session provides, and the core looks up host names.
+//! The [`Capabilities`] list the remaining differences.
 //!
 //! # Remaining behaviour of libcurl
 //!
 //! - libcurl resends a request without a body and with an idempotent method if its pooled connection
 //!   was dead. libcurl sends all other requests once.
-//! - libcurl treats the end of the connection inside a head as the end of the head. This crate detects
-//!   most of these cases and returns [`Incomplete`](ErrorKind::Incomplete). The crate returns the same error
-//!   for an empty body that ends with the connection if the head does not announce that end. For the
-//!   remaining cases see [`strict_heads`](Capabilities::strict_heads).
+//! - libcurl treats the end of the connection inside a head as the end of the head. This crate detects most
+//!   of these cases and returns [`Incomplete`](ErrorKind::Incomplete). The crate returns the same error for
+//!   an empty body that ends with the connection if the head does not announce that end. For the remaining
+//!   cases see [`strict_heads`](Capabilities::strict_heads).
 //! - libcurl writes its TLS keys to the file that the environment variable `SSLKEYLOGFILE` names, if the
 //!   variable is set.
 //!
@@ -94,7 +94,7 @@ impl Isahc {
     }
 
     /// Returns the addresses of `host`, in the order in which they are tried. Each request looks them up,
-    /// because only libcurl knows whether the request needs a new connection. So a changed answer takes
+    /// because libcurl does not report whether the request needs a new connection. So a changed address takes
     /// effect immediately.
     async fn addresses(
         &self,
@@ -124,8 +124,8 @@ impl Isahc {
             parts.headers.remove(CONTENT_LENGTH);
         }
         if parts.method == Method::POST {
-            // libcurl would send the type of a form. This type has the same meaning as none (RFC 9110,
-            // section 8.3).
+            // By default, libcurl sends the type of a form. This type has the same meaning as no type (RFC
+            // 9110, section 8.3).
             let content_type = parts.headers.entry(CONTENT_TYPE);
             content_type.or_insert(HeaderValue::from_static("application/octet-stream"));
         }
@@ -163,8 +163,8 @@ impl Isahc {
                     upload.check(response.status())?;
                     return body::convert(&parts.method, response);
                 }
-                // Nothing was sent, so the next address is tried. A timeout is a connect timeout if the
-                // time for the whole exchange has not passed.
+                // Nothing was sent, so the next address is tried. A timeout is a connect timeout if the time
+                // for the whole exchange has not passed.
                 Err(error)
                     if error::is_refused(&error)
                         || error::is_timeout(&error) && !limits.is_over() =>

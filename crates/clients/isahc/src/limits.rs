@@ -7,7 +7,7 @@ use inflight_core::{Deadline, Error, Phase};
 
 /// The longest time for one address while other addresses are left. The system resends a lost SYN after
 /// one second, which leaves 0.3 s for the answer.
-pub(crate) const ATTEMPT: Duration = Duration::from_millis(1300);
+pub(crate) const MAX_ATTEMPT: Duration = Duration::from_millis(1300);
 
 /// The deadlines of an exchange, for connecting and for the whole exchange.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ impl Limits {
     }
 
     /// Returns the time to connect to one address if `others` addresses follow: an equal share of the
-    /// remaining time, and at most [`ATTEMPT`]. The last address gets all of the remaining time.
+    /// remaining time, and at most [`MAX_ATTEMPT`]. The last address gets all of the remaining time.
     pub(crate) fn attempt(&self, others: usize) -> Result<Duration, Error> {
         let left = self.connect()?;
         if others == 0 {
@@ -46,7 +46,7 @@ impl Limits {
         let addresses = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
         // 0 ms would mean no limit to libcurl.
         let share = (left / addresses).max(Duration::from_millis(1));
-        Ok(share.min(ATTEMPT))
+        Ok(share.min(MAX_ATTEMPT))
     }
 
     /// Returns `true` if time to connect is left.
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn each_attempt_gets_a_share_and_the_last_one_all_remaining_time() {
         let limits = Limits::new(None, Some(Duration::from_secs(30)));
-        assert_eq!(limits.attempt(1).unwrap(), ATTEMPT);
+        assert_eq!(limits.attempt(1).unwrap(), MAX_ATTEMPT);
         assert!(limits.attempt(0).unwrap() > Duration::from_secs(29));
         let limits = Limits::new(None, Some(Duration::from_secs(1)));
         let share = limits.attempt(3).unwrap();
@@ -100,6 +100,6 @@ mod tests {
         assert!(share > Duration::from_millis(100), "{share:?}");
         assert!(limits.attempt(usize::MAX).unwrap() >= Duration::from_millis(1));
         let limits = Limits::new(None, None);
-        assert_eq!(limits.attempt(1).unwrap(), ATTEMPT);
+        assert_eq!(limits.attempt(1).unwrap(), MAX_ATTEMPT);
     }
 }

@@ -104,7 +104,7 @@ impl Upload {
             Self::Streamed(stream) => &stream.sent,
         };
         if status.is_success() && !sent.load(Ordering::Acquire) {
-            return Err(error::cut_off());
+            return Err(error::upload_cut_off());
         }
         Ok(())
     }

@@ -57,8 +57,8 @@ impl Head {
     }
 }
 
-/// Returns a minimal head with this framing of the body. async-h1 may misread or refuse the server's own head,
-/// or panic.
+/// Returns a minimal head with this framing of the body. async-h1 may misread or refuse the server's own
+/// head, or panic.
 pub(crate) fn head_for_async_h1(framing: Framing) -> String {
     let framing = match framing {
         Framing::NoBody => "content-length: 0".to_owned(),

@@ -88,9 +88,11 @@ impl HttpClient for Transport {
         for_http1(&mut head, stream.is_forwarded(), host);
         let is_head_request = head.method() == Method::HEAD;
         // After CONNECT, the connection belongs to the tunnel.
-        let may_reuse = head.method() != Method::CONNECT && !head.headers().contains_key(CONNECTION);
+        let may_reuse =
+            head.method() != Method::CONNECT && !head.headers().contains_key(CONNECTION);
         // `async_h1::connect` reads nothing before it has written the whole request. This would deadlock with
-        // a server that responds before it has read the request. `H1Stream` reads and writes at the same time.
+        // a server that responds before it has read the request. `H1Stream` reads and writes at the same
+        // time.
         let upload = Upload::new(&head, request);
         let slot = HeadSlot::default();
         let check_in = may_reuse.then_some(check_in);

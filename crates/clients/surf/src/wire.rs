@@ -58,8 +58,8 @@ const CHUNK: usize = 8 * 1024;
 const HEAD_CHUNK: usize = 1024;
 
 impl H1Stream {
-    /// Returns a stream for one exchange. `is_head_request` is `true` for a HEAD request. If `check_in` is `None`,
-    /// the connection is closed after the exchange.
+    /// Returns a stream for one exchange. `is_head_request` is `true` for a HEAD request. If `check_in` is
+    /// `None`, the connection is closed after the exchange.
     pub(crate) fn new(
         stream: Stream,
         is_reused: bool,
@@ -102,8 +102,8 @@ impl H1Stream {
         }
     }
 
-    /// Checks the result of a read. The end of the connection is an error, unless the body's framing allows it
-    /// or the read `may_be_empty`. async-h1 does not read after the end of a response.
+    /// Checks the result of a read. The end of the connection is an error, unless the body's framing allows
+    /// it or the read `may_be_empty`. async-h1 does not read after the end of a response.
     fn check_read(&self, read: io::Result<usize>, may_be_empty: bool) -> io::Result<usize> {
         let may_end = may_be_empty || matches!(self.body, Some((Framing::UntilClose, _)));
         let error = match read {
@@ -212,7 +212,7 @@ impl H1Stream {
         };
         match self.upload.take() {
             None => {
-                if stream.rest() {
+                if stream.prepare_for_reuse() {
                     check_in.pool.put(check_in.key, stream);
                 }
             }
@@ -225,7 +225,7 @@ impl H1Stream {
                     let Some(Ok(())) = monitor.unless_stalled(&*runtime, uploaded).await else {
                         return;
                     };
-                    if stream.rest() {
+                    if stream.prepare_for_reuse() {
                         pool.put(key, stream);
                     }
                 });

@@ -11,8 +11,8 @@ thread_local! {
     /// The innermost call in progress on this thread.
     ///
     /// ureq chooses the connection of a request, and ureq's `Resolver`, `Connector` and `Transport` traits
-    /// pass no context of the request. A call occupies its thread from start to end, so the thread
-    /// identifies the call.
+    /// pass no context of the request. A call occupies its thread from start to end, so the thread identifies
+    /// the call.
     static CURRENT: RefCell<Option<Call>> = const { RefCell::new(None) };
 }
 

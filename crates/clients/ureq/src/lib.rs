@@ -3,9 +3,9 @@
 //! [`Offload`](inflight_core::Offload) runs its calls on a runtime's blocking pool, which makes them
 //! asynchronous. [`Inline`](inflight_core::Inline) runs them on the event loop, which stalls it.
 //!
-//! The crate opens ureq's sockets through ureq's `unversioned` transport traits, for two reasons. It
-//! tries the addresses of a host in parallel (RFC 8305). It also shuts down the socket of a cancelled call
-//! from another thread, which ends the call immediately, even while the call is connecting.
+//! The crate opens ureq's sockets through ureq's `unversioned` transport traits, for two reasons. It tries
+//! the addresses of a host in parallel (RFC 8305). It also shuts down the socket of a cancelled call from
+//! another thread, which ends the call immediately, even while the call is connecting.
 //!
 //! In reading order: `call` (the state of the call in progress), `resolve` (name lookup), `connect`
 //! (the attempts to connect), `socket` (ureq's transport), `secure` (TLS), `error`.

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 
 use inflight_core::{Error, host_and_port};
 use inflight_net::tls::rustls::{ClientConnection, StreamOwned};
-use inflight_net::tls::{Tls, handshake_error, server_name, verdict};
+use inflight_net::tls::{Tls, from_rustls, handshake_error, server_name};
 use ureq::http::Uri;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport, TransportAdapter,
@@ -49,7 +49,7 @@ impl TlsTransport {
 
 fn connection(tls: &Tls, uri: &Uri) -> Result<ClientConnection, Error> {
     let (host, _) = host_and_port(uri)?;
-    ClientConnection::new(tls.config()?, server_name(host)?).map_err(verdict)
+    ClientConnection::new(tls.config()?, server_name(host)?).map_err(from_rustls)
 }
 
 /// Wraps an inflight error in ureq's error type.

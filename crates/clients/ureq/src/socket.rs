@@ -84,7 +84,12 @@ impl<In: Transport> Connector<In> for SocketConnector {
         let connection = match details.needs_tls() {
             true => {
                 let timeout = timeout(details, deadline);
-                Either::B(TlsTransport::new(Box::new(socket), &self.tls, details, timeout)?)
+                Either::B(TlsTransport::new(
+                    Box::new(socket),
+                    &self.tls,
+                    details,
+                    timeout,
+                )?)
             }
             false => Either::A(socket),
         };

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// Cancels a blocking call from another thread.
+/// A handle that cancels a blocking call from another thread.
 ///
-/// The call registers a hook with [`on_cancel`](Self::on_cancel) that interrupts it: the hook shuts
-/// down its socket, for example. Clones share one state.
+/// The call registers a hook with [`on_cancel`](Self::on_cancel). The hook interrupts the call, for
+/// example by shutting down a socket. Clones share one state.
 ///
 /// ```
 /// use inflight_core::Cancel;
 ///
 /// let cancel = Cancel::new();
-/// let _registered = cancel.on_cancel(|| { /* shut the socket */ });
+/// let _registered = cancel.on_cancel(|| { /* shut down the socket */ });
 /// cancel.cancel();
 /// assert!(cancel.is_cancelled());
 /// ```
@@ -44,7 +44,7 @@ impl Cancel {
     /// Cancels the call and runs its hooks on this thread. Further calls do nothing.
     pub fn cancel(&self) {
         self.lock().cancelled = true;
-        // One at a time, so that a guard can remove a hook while another hook runs.
+        // Takes one hook at a time, so that a guard can remove a hook while another hook runs.
         loop {
             let hook = self.lock().next_hook();
             match hook {
@@ -59,8 +59,8 @@ impl Cancel {
         self.lock().cancelled
     }
 
-    /// Registers `hook`, which runs when the call is cancelled, or at once if it already is.
-    /// Dropping the guard removes the hook.
+    /// Registers `hook`, which runs when the call is cancelled. If the call is already cancelled,
+    /// the hook runs immediately. Dropping the guard removes the hook.
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> CancelGuard {
         let mut state = self.lock();
         let key = state.next_key;
@@ -89,7 +89,7 @@ impl fmt::Debug for Cancel {
     }
 }
 
-/// Keeps a hook registered with [`Cancel::on_cancel`].
+/// A guard that keeps a hook of [`Cancel::on_cancel`] registered.
 #[derive(Debug)]
 #[must_use = "dropping the guard removes the hook"]
 pub struct CancelGuard {
@@ -99,17 +99,17 @@ pub struct CancelGuard {
 
 impl Drop for CancelGuard {
     fn drop(&mut self) {
-        let taken_back = {
+        let removed = {
             let mut state = self.cancel.lock();
             let position = state.hooks.iter().position(|(key, _)| *key == self.key);
             position.map(|position| state.hooks.remove(position))
         };
-        // Without the lock, because dropping the hook may use the `Cancel`.
-        drop(taken_back);
+        // Dropped without the lock, because the hook's destructor may use the `Cancel`.
+        drop(removed);
     }
 }
 
-/// Cancels when it is dropped, unless it was disarmed.
+/// A guard that cancels a call when the guard is dropped, unless it was disarmed.
 pub(crate) struct CancelOnDrop(pub(crate) Option<Cancel>);
 
 impl CancelOnDrop {
@@ -132,7 +132,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn hooks_run_once_and_a_dropped_guard_takes_its_hook_back() {
+    fn hooks_run_once_and_a_dropped_guard_removes_its_hook() {
         let count = Arc::new(AtomicUsize::new(0));
         let hook = |n: usize| {
             let count = count.clone();
@@ -141,7 +141,7 @@ mod tests {
             }
         };
         let cancel = Cancel::new();
-        let _kept = cancel.on_cancel(hook(1));
+        let _guard = cancel.on_cancel(hook(1));
         drop(cancel.on_cancel(hook(10)));
         cancel.cancel();
         cancel.cancel();

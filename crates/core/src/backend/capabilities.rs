@@ -5,7 +5,7 @@
 pub enum Support {
     /// The client supports it.
     Yes,
-    /// The client does not support it, for this reason: a phrase for the user.
+    /// The client does not support it. The phrase states the reason.
     No(&'static str),
 }
 
@@ -15,7 +15,7 @@ impl Support {
         self == Self::Yes
     }
 
-    /// Returns why it is not supported. `None` if it is.
+    /// Returns the reason why it is not supported, or `None` if it is supported.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Yes => None,
@@ -38,7 +38,7 @@ macro_rules! capabilities {
     ($($(#[$meaning:meta])* $field:ident: $name:literal,)*) => {
         /// What a client can do.
         ///
-        /// Every limit of the client or of its runtime is listed here; a missing one is a bug.
+        /// Every limit of the client or of its runtime is listed here. A missing limit is a bug.
         /// Limits of the session itself, such as the number of concurrent lookups, are the same on
         /// every backend and are documented where they are set.
         ///
@@ -66,8 +66,8 @@ macro_rules! capabilities {
         }
 
         impl Capabilities {
-            /// Returns the capabilities of a client that can do everything. The client's author
-            /// then denies what it cannot do.
+            /// Returns the capabilities of a client that supports everything. The author of the
+            /// client then sets what the client does not support.
             pub fn all(library: &'static str) -> Self {
                 Self {
                     library,
@@ -78,7 +78,7 @@ macro_rules! capabilities {
                 }
             }
 
-            /// Returns every capability by name, in a fixed order: for tables.
+            /// Returns every capability with its name, in a fixed order.
             pub fn supports(&self) -> [(&'static str, Support); [$($name),*].len()] {
                 [$(($name, self.$field)),*]
             }
@@ -89,7 +89,7 @@ macro_rules! capabilities {
 capabilities! {
     /// The client supports `https` URLs.
     tls: "tls",
-    /// The client speaks HTTP/2 if the TLS server supports it, or if the caller requires it.
+    /// The client uses HTTP/2 if the TLS server supports it, or if the caller requires it.
     http2: "http2",
     /// The client can use HTTP/2 with prior knowledge, over plain `http` too (RFC 9113, 3.3).
     http2_prior_knowledge: "http2 prior knowledge",
@@ -108,7 +108,7 @@ capabilities! {
     streaming_upload: "streaming upload",
     /// The client sends several requests over one connection, one after another.
     connection_reuse: "connection reuse",
-    /// The client uses pooled connections also for requests that must not be sent twice.
+    /// The client also uses pooled connections for requests that must not be sent twice.
     unrepeatable_reuse: "unrepeatable reuse",
     /// The client continues to send the request's body after the response has begun.
     full_duplex: "full duplex",
@@ -165,8 +165,8 @@ capabilities! {
     early_head: "early head",
     /// The client distinguishes a connect timeout from other timeouts.
     connect_phase: "connect phase",
-    /// The client tries several addresses of a host in parallel, so that an address that does not
-    /// answer costs a quarter of a second (RFC 8305).
+    /// The client tries several addresses of a host in parallel (RFC 8305). An address that does
+    /// not answer then delays the request by only a quarter of a second.
     parallel_connects: "parallel connects",
     /// The client reads bodies without a length, which end with the connection.
     close_delimited: "close-delimited body",
@@ -185,7 +185,7 @@ capabilities! {
 }
 
 impl Capabilities {
-    /// Denies TLS and the capabilities that depend on it.
+    /// Marks TLS and the capabilities that depend on it as not supported.
     #[must_use]
     pub fn without_tls(mut self, reason: &'static str) -> Self {
         self.tls = Support::No(reason);

@@ -15,7 +15,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A client, which performs one HTTP exchange at a time.
 ///
-/// A client has no part in redirects, cookies, retries and limits. [`Session`](crate::Session)
+/// A client does not handle redirects, cookies, retries and limits. [`Session`](crate::Session)
 /// handles them in the same way for every client.
 ///
 /// # Requirements for implementations
@@ -25,16 +25,17 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// - A response that ends early, in the head or in the body, is an error
 ///   ([`Incomplete`](crate::ErrorKind::Incomplete)).
 /// - Dropping the future or the body ends the exchange, as promptly as
-///   [`Capabilities::prompt_cancel`] states. The client does not reuse its connection.
+///   [`Capabilities::prompt_cancel`] states. The client does not reuse the connection of this
+///   exchange.
 /// - The client writes a request to the network at most once. Only the session resends a request,
-///   because only the session can produce the body again. The client marks the error if that is
+///   because only the session can produce the body again. The client marks the error if a resend is
 ///   safe: [`Error::not_processed`] for every request, [`Error::on_dead_connection`] for idempotent
 ///   ones (RFC 9110, 9.2.2). A library may itself resend an idempotent request whose pooled
-///   connection was dead, as libcurl does.
+///   connection had ended, as libcurl does.
 /// - The client does not reuse the connection of a response that is dropped or refused: the session
 ///   refuses invalid heads that the client has accepted, and heads above its limits.
-/// - The client denies what it cannot do in its [`Capabilities`], and fails with
-///   [`Unsupported`](crate::ErrorKind::Unsupported) if a caller requests it.
+/// - The [`Capabilities`] state what the client cannot do. The client fails with
+///   [`Unsupported`](crate::ErrorKind::Unsupported) if a caller requests such a feature.
 ///
 /// The URI is absolute, with the scheme `http` or `https`. For a client with
 /// [`reads_deadline`](Capabilities::reads_deadline), the request's extensions contain the session's
@@ -43,7 +44,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// ```
 /// use inflight_core::{Body, Capabilities, Error, Fetch, http};
 ///
-/// /// Answers every request with its own path, as a test may want it.
+/// /// Responds to every request with the path of the request, for tests.
 /// struct Echo;
 ///
 /// impl Fetch for Echo {
@@ -70,7 +71,8 @@ pub trait Fetch: Send + Sync + 'static {
     /// Returns a future that completes when the client's connections and threads have ended.
     ///
     /// [`Session::close`](crate::Session::close) calls this method, drops the client and awaits the
-    /// future. The default completes at once, for a client that ends when it is dropped.
+    /// future. The default implementation completes immediately. Use it for a client that ends when
+    /// it is dropped.
     fn ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
@@ -79,10 +81,10 @@ pub trait Fetch: Send + Sync + 'static {
 /// A client with blocking calls.
 ///
 /// [`Offload`](crate::Offload) turns it into a [`Fetch`] on a runtime's blocking pool.
-/// [`Inline`](crate::Inline) calls it inside `poll`, to demonstrate the harm.
+/// [`Inline`](crate::Inline) calls it inside `poll`, to measure the cost of blocking there.
 ///
-/// The requirements are those of [`Fetch`], and one more: when `cancel` fires, a blocking call, in
-/// the head or in a read of the body, returns promptly.
+/// The requirements of [`Fetch`] apply, and one more: after [`Cancel::cancel`], a blocking call
+/// returns promptly. This includes reads of the body.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -92,7 +94,7 @@ pub trait Fetch: Send + Sync + 'static {
 /// };
 /// use inflight_threads::Threads;
 ///
-/// /// Answers every request with its own path.
+/// /// Responds to every request with the path of the request.
 /// struct Echo;
 ///
 /// impl FetchBlocking for Echo {
@@ -140,8 +142,8 @@ pub struct Deadline(pub Instant);
 
 /// A request extension that forbids pooled connections for the request.
 ///
-/// The session inserts it when it resends a request because a pooled connection had ended. Other
-/// idle connections may have ended at the same time.
+/// The session inserts this extension when it resends a request because a pooled connection had
+/// ended. Other idle connections may have ended at the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct NewConnection;
 
@@ -168,11 +170,11 @@ impl<F: Fetch> DynFetch for F {
     }
 }
 
-/// A wrapper with the client that it wraps. A session waits for both to end, because the wrapper
-/// may not implement [`Fetch::ended`].
+/// A wrapper and the client that it wraps. A session waits for both to end, because the wrapper may
+/// not implement [`Fetch::ended`].
 pub(crate) struct WrappedClient<F> {
     pub(crate) client: F,
-    pub(crate) below: Arc<dyn DynFetch>,
+    pub(crate) inner: Arc<dyn DynFetch>,
 }
 
 impl<F: Fetch> DynFetch for WrappedClient<F> {
@@ -184,10 +186,10 @@ impl<F: Fetch> DynFetch for WrappedClient<F> {
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {
-        let (client, below) = (self.client.ended(), self.below.ended());
+        let (client, inner) = (self.client.ended(), self.inner.ended());
         Box::pin(async move {
             client.await;
-            below.await;
+            inner.await;
         })
     }
 }

@@ -16,15 +16,15 @@ use crate::backend::fetch::{BoxFuture, Fetch, FetchBlocking};
 use crate::backend::runtime::Runtime;
 use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
-use crate::message::body::{BlockingBody, Body};
+use crate::message::body::{BlockingBody, Body, BodySource, PolledFrame};
 
-/// The largest blocking read.
-const READ: usize = 64 * 1024;
+/// The largest blocking read, in bytes.
+const MAX_READ: usize = 64 * 1024;
 
-/// Runs a blocking client on a runtime's blocking pool.
+/// An adapter that runs a blocking client on a runtime's blocking pool.
 ///
-/// It makes one call for the head and one for each chunk of the body, so that an unread body
-/// occupies no thread. Dropping the future or the body cancels the blocking call.
+/// The adapter makes one call for the head and one for each chunk of the body, so that an unread
+/// body occupies no thread. Dropping the future or the body cancels the blocking call.
 pub struct Offload<C> {
     client: Arc<C>,
     runtime: Arc<dyn Runtime>,
@@ -52,8 +52,8 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
         let result = match upload {
             None => call.await,
             Some(upload) => {
-                // This task drives the upload until the head has arrived. HTTP/1.1 servers do not
-                // use what they read after that.
+                // This task drives the upload until the head has arrived. After the head, HTTP/1.1
+                // servers do not use the rest of the upload.
                 match select(std::pin::pin!(call), std::pin::pin!(upload)).await {
                     Either::Left((result, _)) => result,
                     Either::Right(((), call)) => call.await,
@@ -63,12 +63,12 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
         guard.disarm();
         let response = match result {
             Ok(response) => response?,
-            Err(error) => return Err(lost(error)),
+            Err(error) => return Err(no_result(error)),
         };
         let runtime = self.runtime.clone();
         Ok(response.map(|body| match body.as_bytes() {
             Some(bytes) => Body::from(bytes.clone()),
-            None => Body::wrap(OffloadedBody::new(body, runtime, cancel)),
+            None => Body::from_source(OffloadedBody::new(body, runtime, cancel)),
         }))
     }
 
@@ -84,14 +84,15 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
     }
 }
 
-/// Handles a blocking call without a result: resumes its panic, or returns the error if the runtime
-/// has ended.
-pub(crate) fn lost(error: TaskError) -> Error {
+/// Handles a blocking call that returned no result. Resumes the call's panic, or returns an error
+/// if the runtime has ended.
+pub(crate) fn no_result(error: TaskError) -> Error {
     error.resume();
     Error::new(ErrorKind::Cancelled).with_context("the runtime ended during a blocking call")
 }
 
-/// Splits a request into a request with a blocking body and the future that feeds it.
+/// Splits a request into a request with a blocking body and the future that sends the body's
+/// chunks.
 fn detach_body(
     request: http::Request<Body>,
 ) -> (
@@ -104,15 +105,15 @@ fn detach_body(
         return (http::Request::from_parts(parts, body), None);
     }
     let len = body.len();
-    // The thread that sends the body also reads it. If another thread of the same pool read it, a
-    // pool full of senders would deadlock.
+    // The thread that sends the request also reads the body. If another thread of the same pool
+    // read it, a pool full of sending threads would deadlock.
     if let Some(reader) = body.reader() {
         let body = BlockingBody::from_reader(reader, len);
         return (http::Request::from_parts(parts, body), None);
     }
     // A capacity of one chunk, so that a slow server slows the producer down.
     let (sender, chunks) = async_channel::bounded::<Result<Bytes, Error>>(1);
-    let feed = async move {
+    let send_chunks = async move {
         while let Some(chunk) = body.chunk().await.transpose() {
             let failed = chunk.is_err();
             if sender.send(chunk).await.is_err() || failed {
@@ -129,7 +130,7 @@ fn detach_body(
         ended: false,
     };
     let body = BlockingBody::from_reader(reader, len);
-    (http::Request::from_parts(parts, body), Some(feed))
+    (http::Request::from_parts(parts, body), Some(send_chunks))
 }
 
 /// The reader of an upload.
@@ -187,20 +188,14 @@ impl OffloadedBody {
     }
 }
 
-impl http_body::Body for OffloadedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+impl BodySource for OffloadedBody {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         loop {
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Done => return Poll::Ready(None),
                 State::Idle(body) => {
                     let remaining = self.remaining;
-                    let read = unblock(&*self.runtime, move || read_piece(body, remaining));
+                    let read = unblock(&*self.runtime, move || read_chunk(body, remaining));
                     self.state = State::Reading(SyncWrapper::new(Box::pin(read)));
                 }
                 State::Reading(mut reading) => {
@@ -209,7 +204,7 @@ impl http_body::Body for OffloadedBody {
                         return Poll::Pending;
                     };
                     return Poll::Ready(match result {
-                        Err(error) => Some(Err(lost(error))),
+                        Err(error) => Some(Err(no_result(error))),
                         Ok((_, Err(error))) => Some(Err(Error::from_read(error))),
                         Ok((_, Ok(chunk))) if chunk.is_empty() => {
                             self.finish();
@@ -241,10 +236,10 @@ impl http_body::Body for OffloadedBody {
     }
 }
 
-/// Makes one blocking read. After the last one of a body of known length, it also makes the empty
-/// read, which cannot block and lets the client reuse its connection.
-fn read_piece(mut body: BlockingBody, remaining: Option<u64>) -> (BlockingBody, io::Result<Bytes>) {
-    let wanted = remaining.map_or(READ, |n| n.clamp(1, READ as u64) as usize);
+/// Makes one blocking read. After the last read of a body of known length, it also reads the end.
+/// That read cannot block, and it lets the client reuse the connection.
+fn read_chunk(mut body: BlockingBody, remaining: Option<u64>) -> (BlockingBody, io::Result<Bytes>) {
+    let wanted = remaining.map_or(MAX_READ, |n| n.clamp(1, MAX_READ as u64) as usize);
     let mut buffer = BytesMut::zeroed(wanted);
     let result = read_uninterrupted(&mut body, &mut buffer).and_then(|n| {
         if remaining == Some(n as u64) {
@@ -265,10 +260,11 @@ fn read_uninterrupted(body: &mut BlockingBody, buffer: &mut [u8]) -> io::Result<
     }
 }
 
-/// Runs a blocking client inside `poll`, where it stops every other task of its thread.
+/// An adapter that runs a blocking client inside `poll`, which blocks all other tasks of the
+/// thread.
 ///
 /// This is a common mistake, and the type exists to measure its cost. Timeouts cannot interrupt the
-/// call, because no timer runs in the meantime.
+/// call, because no timer runs during the call.
 pub struct Inline<C>(Arc<C>);
 
 impl<C: FetchBlocking> Inline<C> {
@@ -290,7 +286,7 @@ impl<C: FetchBlocking> Fetch for Inline<C> {
         };
         let request = http::Request::from_parts(parts, body);
         let response = self.0.fetch_blocking(request, &Cancel::new())?;
-        Ok(response.map(|body| Body::wrap(InlineBody(body))))
+        Ok(response.map(|body| Body::from_source(InlineBody(body))))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -306,15 +302,9 @@ const NO_STREAMS: &str = "a blocking call inside poll cannot wait for a stream";
 
 struct InlineBody(BlockingBody);
 
-impl http_body::Body for InlineBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let mut buffer = BytesMut::zeroed(READ);
+impl BodySource for InlineBody {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> PolledFrame {
+        let mut buffer = BytesMut::zeroed(MAX_READ);
         Poll::Ready(match self.0.read(&mut buffer) {
             Ok(0) => None,
             Ok(n) => {

@@ -20,17 +20,18 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Starts a detached task.
     ///
-    /// The runtime runs the task even if nothing waits for it, and drops it when the runtime ends.
+    /// The runtime runs the task even if nothing waits for the task. When the runtime ends, it
+    /// drops the task.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
-    /// Runs blocking work on other threads than the tasks.
+    /// Runs blocking work on a thread that runs no tasks.
     ///
     /// Work above the limit of [`blocking_ceiling`](Self::blocking_ceiling) waits. The runtime
-    /// drops no work while it lives.
+    /// drops no work before the runtime itself ends.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>);
 
     /// Returns a future that completes when `duration` has passed since the call, never earlier.
-    /// Any executor may poll it.
+    /// Any executor may poll the future.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
     /// Returns the time of the clock that [`sleep`](Self::sleep) uses: the machine's clock, except
@@ -59,8 +60,8 @@ pub trait Runtime: Send + Sync + 'static {
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>>;
 
-    /// Returns how many calls [`spawn_blocking`](Self::spawn_blocking) runs at once; `None` if only
-    /// the machine limits them.
+    /// Returns how many calls [`spawn_blocking`](Self::spawn_blocking) runs at once, or `None` if
+    /// the runtime sets no limit.
     fn blocking_ceiling(&self) -> Option<usize>;
 }
 
@@ -106,6 +107,6 @@ pub trait BlockOn {
     ///
     /// # Panics
     ///
-    /// If the runtime does not allow it: tokio, for example, panics on one of its own threads.
+    /// If the runtime does not allow the call. For example, tokio panics on one of its own threads.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
 }

@@ -1,4 +1,4 @@
-//! Byte streams, which a runtime opens and over which a client speaks HTTP.
+//! Sockets, which a runtime opens and a client uses for HTTP.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -17,15 +17,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// `futures-io` would need an adapter that copies, because tokio's sockets read into uninitialized
 /// memory, and because hyper and rustls use tokio's traits.
 ///
-/// A runtime's adapter implements `Socket` for its own socket, or wraps that in a
-/// [`ReadinessSocket`].
+/// A runtime's adapter implements `Socket` for the runtime's own socket type, or wraps that type in
+/// a [`ReadinessSocket`].
 pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
-    /// Reads what the system has received, without waiting: [`io::ErrorKind::WouldBlock`] if that
-    /// is nothing, `Ok(0)` if the peer has ended the stream.
+    /// Reads bytes that the system has received, without waiting. Fails with
+    /// [`io::ErrorKind::WouldBlock`] if there are none. Returns `Ok(0)` if the peer has ended the
+    /// stream.
     ///
-    /// The call reads from the system and not from the runtime's reactor, which may not have
-    /// noticed yet what has arrived. A connection pool uses it to check whether an idle connection
-    /// is still open.
+    /// The call always reads from the system, because the runtime's reactor may not have reported
+    /// new bytes yet. A connection pool calls this method to check whether an idle connection is
+    /// still open.
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -33,7 +34,7 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectOptions {
-    /// Whether the system sends small writes at once (`TCP_NODELAY`). Default `true`.
+    /// Whether the system sends small writes immediately (`TCP_NODELAY`). Default `true`.
     pub nodelay: bool,
 }
 
@@ -44,7 +45,7 @@ impl Default for ConnectOptions {
 }
 
 /// Returns the error of a runtime without sockets: [`io::ErrorKind::Unsupported`] with the
-/// runtime's name and the remedy.
+/// runtime's name and a remedy.
 pub fn no_sockets(runtime: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
@@ -62,28 +63,29 @@ pub struct ReadinessSocket<S> {
     poll_readable: PollReadable<S>,
     read: TryRead<S>,
     signal: Arc<ReadinessWaker>,
-    /// Wakes `signal`.
+    /// The `Waker` of `signal`.
     waker: Waker,
     state: ReadState,
 }
 
-/// Registers a waker with the reactor, which wakes it when the stream is readable.
+/// A function that registers a waker with the reactor. The reactor wakes it when the stream is
+/// readable.
 pub type PollReadable<S> = fn(&S, &mut Context<'_>) -> Poll<io::Result<()>>;
 
-/// Reads without waiting.
+/// A function that reads without waiting.
 pub type TryRead<S> = fn(&S, &mut [u8]) -> io::Result<usize>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReadState {
     /// The system may have bytes.
     Unknown,
-    /// The last read took everything. The reactor has not been polled since.
+    /// The last read took all bytes. The reactor has not been polled since then.
     Empty,
     /// The reactor wakes `signal` when the stream is readable.
     Waiting,
 }
 
-/// The reactor wakes this, which wakes the reader.
+/// A waker for the reactor. It sets a flag and wakes the reader.
 #[derive(Default)]
 struct ReadinessWaker {
     is_readable: AtomicBool,
@@ -114,8 +116,8 @@ impl<S> ReadinessSocket<S> {
     /// Registers `signal` with the reactor.
     fn wait(&mut self) -> io::Result<()> {
         let mut cx = Context::from_waker(&self.waker);
-        // The reactor may first report the readiness that the last read has used up. It reports
-        // once per poll, so a second report is a new one.
+        // The first report may be about bytes that the last read has already taken. The reactor
+        // reports once per poll, so a second report is about new bytes.
         for _ in 0..2 {
             match (self.poll_readable)(&self.stream, &mut cx) {
                 Poll::Ready(Ok(())) => {}
@@ -146,7 +148,7 @@ impl<S: Unpin + Send + Sync + 'static> AsyncRead for ReadinessSocket<S> {
         }
         match this.state {
             ReadState::Waiting => return Poll::Pending,
-            // The caller does not wait, so the reactor need not report.
+            // A caller with a no-op waker does not wait, so the reactor need not report.
             ReadState::Empty if cx.waker().will_wake(Waker::noop()) => return Poll::Pending,
             ReadState::Empty => {
                 this.wait()?;
@@ -154,10 +156,10 @@ impl<S: Unpin + Send + Sync + 'static> AsyncRead for ReadinessSocket<S> {
             }
             ReadState::Unknown => {}
         }
-        let room = buffer.initialize_unfilled();
-        let len = room.len();
+        let unfilled = buffer.initialize_unfilled();
+        let len = unfilled.len();
         loop {
-            match (this.read)(&this.stream, room) {
+            match (this.read)(&this.stream, unfilled) {
                 Ok(n) => {
                     if 0 < n && n < len {
                         this.state = ReadState::Empty;
@@ -230,14 +232,14 @@ mod tests {
 
     use super::*;
 
-    /// A stream that returns the data it is given, counts the reads, and keeps the last waker.
+    /// A stream that returns the data it was given, counts the reads, and stores the last waker.
     #[derive(Default)]
     struct Stream(Mutex<Inner>);
 
     #[derive(Default)]
     struct Inner {
         reads: VecDeque<&'static [u8]>,
-        asked: usize,
+        read_calls: usize,
         reader: Option<Waker>,
     }
 
@@ -250,13 +252,13 @@ mod tests {
             }
         }
 
-        fn asked(&self) -> usize {
-            self.0.lock().unwrap().asked
+        fn read_calls(&self) -> usize {
+            self.0.lock().unwrap().read_calls
         }
 
         fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
             let mut inner = self.0.lock().unwrap();
-            inner.asked += 1;
+            inner.read_calls += 1;
             let bytes = inner.reads.pop_front();
             let bytes = bytes.ok_or(io::ErrorKind::WouldBlock)?;
             buffer[..bytes.len()].copy_from_slice(bytes);
@@ -324,20 +326,20 @@ mod tests {
     }
 
     #[test]
-    fn system_is_asked_again_only_after_the_reactor_has_reported() {
+    fn socket_reads_again_only_after_the_reactor_has_reported() {
         let (first, last) = (Arc::new(Task::default()), Arc::new(Task::default()));
         let mut socket = socket();
         for task in [&first, &first, &last] {
             assert!(read(&mut socket, task).is_pending());
         }
-        assert_eq!(socket.stream.asked(), 1);
+        assert_eq!(socket.stream.read_calls(), 1);
 
         socket.stream.receive(b"bytes");
         assert_eq!((first.was_woken(), last.was_woken()), (false, true));
         assert_eq!(read(&mut socket, &last), Poll::Ready(5));
         // The read was short, so there was no more data.
         assert!(read(&mut socket, &last).is_pending());
-        assert_eq!(socket.stream.asked(), 2);
+        assert_eq!(socket.stream.read_calls(), 2);
 
         socket.stream.receive(b"more");
         assert!(last.was_woken());
@@ -345,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn read_that_fills_its_buffer_is_followed_by_another() {
+    fn socket_reads_again_after_a_read_that_fills_the_buffer() {
         let task = Arc::new(Task::default());
         let mut socket = socket();
         socket.stream.receive(b"12345678");
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn reactor_is_not_asked_when_nobody_waits() {
+    fn reactor_is_not_polled_if_no_task_waits() {
         let task = Arc::new(Task::default());
         let mut socket = socket();
         socket.stream.receive(b"one");
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn signal_without_bytes_is_waited_for_again() {
+    fn socket_waits_again_after_a_spurious_wake() {
         let task = Arc::new(Task::default());
         let mut socket = socket();
         assert!(read(&mut socket, &task).is_pending());
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn try_read_asks_the_system_whatever_the_reactor_has_reported() {
+    fn try_read_reads_from_the_system_before_the_reactor_reports() {
         let task = Arc::new(Task::default());
         let mut socket = socket();
         assert!(read(&mut socket, &task).is_pending());

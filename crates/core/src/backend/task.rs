@@ -20,7 +20,7 @@ use crate::backend::runtime::Runtime;
 /// A task that [`Task::spawn`] has started. Awaiting it returns its output.
 ///
 /// Dropping the task cancels it at its next yield. [`detach`](Self::detach) lets it run to its end.
-/// Both hold on every runtime, whatever the runtime's own handles do.
+/// Both work in the same way on every runtime.
 ///
 /// ```
 /// use inflight_core::{BlockOn, Task};
@@ -67,13 +67,13 @@ impl<T: Send + 'static> Task<T> {
     {
         let shared = Arc::new(Shared {
             is_cancelled: AtomicBool::new(false),
-            work: AtomicWaker::new(),
+            task_waker: AtomicWaker::new(),
             outcome: Mutex::new(None),
-            owner: AtomicWaker::new(),
+            owner_waker: AtomicWaker::new(),
         });
         runtime.spawn(Box::pin(Work {
             future: Some(AssertUnwindSafe(future).catch_unwind()),
-            teller: CompletionGuard(Some(Arc::clone(&shared))),
+            completion: CompletionGuard(Some(Arc::clone(&shared))),
         }));
         Self {
             shared,
@@ -83,21 +83,21 @@ impl<T: Send + 'static> Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Lets the task run to its end. Its output is lost.
+    /// Detaches the task. It runs to its end, and its output is dropped.
     pub fn detach(mut self) {
         self.is_detached = true;
     }
 
-    /// Cancels the task at its next yield. Awaiting it then returns [`TaskError::Cancelled`],
-    /// unless it had already finished.
+    /// Cancels the task at its next yield. Awaiting the task then returns [`TaskError::Cancelled`],
+    /// unless the task had already finished.
     pub fn cancel(&self) {
-        self.forbid();
-        self.shared.work.wake();
+        self.mark_cancelled();
+        self.shared.task_waker.wake();
     }
 
-    /// Stops the task at its next poll, without waking it. If a batch forbids all its tasks before
-    /// it cancels the first, no task runs on because another one ended.
-    pub(crate) fn forbid(&self) {
+    /// Marks the task as cancelled without waking it. The task then ends at its next poll. A batch
+    /// marks all tasks before it drops the first, so that no task continues because another ended.
+    pub(crate) fn mark_cancelled(&self) {
         self.shared.is_cancelled.store(true, Ordering::SeqCst);
     }
 }
@@ -106,11 +106,11 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.shared.owner.register(cx.waker());
+        self.shared.owner_waker.register(cx.waker());
         let mut outcome = self.shared.outcome();
         match outcome.take() {
             Some(result) => {
-                // For a caller that polls again.
+                // The caller may poll again.
                 *outcome = Some(Err(TaskError::Cancelled));
                 Poll::Ready(result)
             }
@@ -137,10 +137,10 @@ impl<T> fmt::Debug for Task<T> {
 struct Shared<T> {
     is_cancelled: AtomicBool,
     /// Wakes the task when it is cancelled.
-    work: AtomicWaker,
+    task_waker: AtomicWaker,
     outcome: Mutex<Option<Result<T, TaskError>>>,
-    /// Wakes the task that waits for the outcome.
-    owner: AtomicWaker,
+    /// Wakes the owner, which waits for the outcome.
+    owner_waker: AtomicWaker,
 }
 
 impl<T> Shared<T> {
@@ -154,13 +154,12 @@ impl<T> Shared<T> {
 }
 
 pin_project! {
-    /// The future of a task, until it is cancelled.
+    /// The future that the runtime runs for a task. It ends when the task is cancelled.
     struct Work<F: Future> {
         #[pin]
         future: Option<CatchUnwind<AssertUnwindSafe<F>>>,
-        // After the future, so that the future is dropped before the owner learns that the task has
-        // ended.
-        teller: CompletionGuard<F::Output>,
+        // Declared after the future, so that the future is dropped before the owner is woken.
+        completion: CompletionGuard<F::Output>,
     }
 }
 
@@ -169,7 +168,7 @@ impl<F: Future> Future for Work<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let (Some(future), Some(shared)) = (this.future.as_mut().as_pin_mut(), &this.teller.0)
+        let (Some(future), Some(shared)) = (this.future.as_mut().as_pin_mut(), &this.completion.0)
         else {
             return Poll::Ready(());
         };
@@ -181,7 +180,7 @@ impl<F: Future> Future for Work<F> {
                     result = Err(TaskError::Panicked(Panic::new(payload)));
                 }
                 Poll::Pending => {
-                    shared.work.register(cx.waker());
+                    shared.task_waker.register(cx.waker());
                     // The task may have been cancelled before the waker was registered.
                     if !shared.is_cancelled() {
                         return Poll::Pending;
@@ -190,32 +189,32 @@ impl<F: Future> Future for Work<F> {
             }
         }
         this.future.set(None);
-        this.teller.tell(result);
+        this.completion.complete(result);
         Poll::Ready(())
     }
 }
 
-/// Passes the outcome to the owner. If the runtime drops the task early, the outcome is
-/// `Cancelled`.
+/// A guard that passes the outcome to the owner. If the runtime drops the task early, the outcome
+/// is `Cancelled`.
 struct CompletionGuard<T>(Option<Arc<Shared<T>>>);
 
 impl<T> CompletionGuard<T> {
-    fn tell(&mut self, result: Result<T, TaskError>) {
+    fn complete(&mut self, result: Result<T, TaskError>) {
         if let Some(shared) = self.0.take() {
             *shared.outcome() = Some(result);
-            shared.owner.wake();
+            shared.owner_waker.wake();
         }
     }
 }
 
 impl<T> Drop for CompletionGuard<T> {
     fn drop(&mut self) {
-        self.tell(Err(TaskError::Cancelled));
+        self.complete(Err(TaskError::Cancelled));
     }
 }
 
-/// Runs blocking work on the runtime's blocking pool and waits for its result. The work is queued
-/// by the call, not by the first poll.
+/// Runs blocking work on the runtime's blocking pool and waits for its result. The call itself
+/// queues the work, before the first poll.
 ///
 /// ```
 /// use inflight_core::{BlockOn, unblock};

@@ -1,4 +1,4 @@
-//! Guards, which decide to which addresses a client may connect.
+//! The address guard, which decides to which addresses a client may connect.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -50,12 +50,13 @@ enum Rule {
 }
 
 impl AddressGuard {
-    /// Returns a guard that allows the addresses that are reachable from the whole internet, by
-    /// IANA's registries of special-purpose addresses (RFC 6890) and of multicast addresses.
+    /// Returns a guard that allows the addresses that are reachable from the whole internet,
+    /// according to IANA's registries of special-purpose addresses (RFC 6890) and of multicast
+    /// addresses.
     ///
     /// It refuses unspecified, loopback, private (RFC 1918), shared (100.64.0.0/10), link-local,
-    /// multicast, broadcast, documentation, benchmarking and reserved addresses. Of IPv6 it also
-    /// refuses unique local and site-local addresses, and every address that stands for an IPv4
+    /// multicast, broadcast, documentation, benchmarking and reserved addresses. For IPv6, it also
+    /// refuses unique local and site-local addresses, and every address that contains an IPv4
     /// address: mapped, compatible and translated addresses, NAT64, 6to4 and Teredo.
     ///
     /// In a network that reaches IPv4 through NAT64, [`allow`](Self::allow) `64:ff9b::/96`. The
@@ -87,7 +88,7 @@ impl AddressGuard {
         }
     }
 
-    /// Allows all addresses of a network, whatever the guard's rule.
+    /// Allows all addresses of a network, even if the guard's rule refuses them.
     ///
     /// The network is compared with the address as written: `127.0.0.0/8` does not contain
     /// `::ffff:127.0.0.1`.
@@ -124,7 +125,7 @@ impl AddressGuard {
     ///
     /// # Errors
     ///
-    /// If it allows none.
+    /// [`AddressRefused`] as the source, if the guard allows none of them.
     pub(crate) fn filter(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
         let mut refused = None;
         let mut addresses = addresses;
@@ -164,7 +165,7 @@ pub struct AddressRefused {
 }
 
 impl AddressRefused {
-    /// Returns the address. If the guard refused several, it is the first.
+    /// Returns the refused address, or the first if the guard refused several.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -388,17 +389,17 @@ mod tests {
     ];
 
     #[test]
-    fn the_special_ranges_are_refused_from_end_to_end() {
+    fn special_ranges_are_refused_including_both_ends() {
         for (first, last, what) in RANGES {
             for ip in [first, last] {
-                let reason = reason(ip).unwrap_or_else(|| panic!("{ip} passes"));
+                let reason = reason(ip).unwrap_or_else(|| panic!("{ip} is allowed"));
                 assert!(reason.contains(what), "{ip}: {reason}");
             }
         }
     }
 
     #[test]
-    fn public_addresses_pass_up_to_the_ends() {
+    fn public_addresses_next_to_special_ranges_are_allowed() {
         for ip in [
             "1.0.0.0",
             "9.255.255.255",
@@ -437,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_is_allowed_passes_as_it_is_written() {
+    fn an_allowed_network_matches_addresses_as_written() {
         let guard = AddressGuard::public().allow("127.0.0.0/8".parse().unwrap());
         let check = |address: &str| guard.check(address.parse().unwrap());
         assert!(check("127.1.2.3:80").is_ok());
@@ -446,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_of_ones_own_sees_what_is_connected_to() {
+    fn a_custom_rule_gets_ipv4_mapped_addresses_as_ipv4() {
         let guard =
             AddressGuard::custom(|address| !address.ip().is_loopback() && address.port() == 443);
         let check = |address: &str| guard.check(address.parse().unwrap());
@@ -459,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_refused_when_all_its_addresses_are() {
+    fn a_host_is_refused_if_all_its_addresses_are_refused() {
         let guard = AddressGuard::public();
         let addresses = |ips: &[&str]| {
             let ips = ips
@@ -467,8 +468,8 @@ mod tests {
                 .map(|ip| SocketAddr::new(ip.parse().unwrap(), 80));
             ips.collect::<Vec<_>>()
         };
-        let passed = guard.filter(addresses(&["10.0.0.1", "1.1.1.1", "::1"]));
-        assert_eq!(passed.unwrap(), addresses(&["1.1.1.1"]));
+        let allowed = guard.filter(addresses(&["10.0.0.1", "1.1.1.1", "::1"]));
+        assert_eq!(allowed.unwrap(), addresses(&["1.1.1.1"]));
         let error = guard.filter(addresses(&["10.0.0.1", "::1"])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect);
         let refused = error.address_refused().unwrap();

@@ -1,10 +1,12 @@
 //! Name lookups that requests share.
 //!
-//! Requests for the same name join one lookup. A permit limits how many lookups run at once. The first
-//! waiter that gets a permit starts the lookup, so that a waiter which is dropped leaves nothing undone.
+//! Requests for the same name join one lookup. Permits limit how many lookups run at once. The
+//! first waiter that gets a permit starts the lookup. If a waiter is dropped, another one can start
+//! the lookup.
 //!
-//! Nothing can interrupt a lookup by the system. If all its waiters are dropped, it runs on, but it
-//! releases its permit, unless too many such lookups already run.
+//! Nothing can interrupt a lookup by the system. If all its waiters are dropped, the lookup is
+//! abandoned: it continues to run, but releases its permit. If too many abandoned lookups run,
+//! further ones keep their permits.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -26,31 +28,31 @@ use crate::backend::task::Panic;
 use crate::connect::resolve::Resolve;
 use crate::error::{Error, ErrorKind, Phase};
 
-/// How many awaited lookups run at once: enough to be no bottleneck, and few enough to leave threads of
-/// the runtime's blocking pool to others.
+/// How many awaited lookups run at once. The limit leaves threads of the runtime's blocking pool to
+/// other work.
 const MAX_AWAITED: usize = 32;
 
-/// How many abandoned lookups run beside them. Further ones keep their permits.
+/// How many abandoned lookups may run without a permit.
 const MAX_ABANDONED: usize = 64;
 
 /// The lookups of one client.
 pub(crate) struct SharedLookups {
     resolve: Arc<dyn Resolve>,
-    limit: Option<Duration>,
+    timeout: Option<Duration>,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    next: u64,
+    next_id: u64,
     lookups: HashMap<u64, Lookup>,
     /// The lookups that can be joined.
     joinable: HashMap<HostAndPort, u64>,
     /// How many abandoned lookups run without a permit.
     abandoned: usize,
-    /// The permits of the further abandoned lookups.
-    kept: Vec<SemaphoreGuardArc>,
+    /// The permits that further abandoned lookups hold.
+    held_permits: Vec<SemaphoreGuardArc>,
 }
 
 type HostAndPort = (Arc<str>, u16);
@@ -61,14 +63,15 @@ struct Lookup {
     started: Option<Instant>,
     /// Held while the lookup runs and has waiters.
     permit: Option<SemaphoreGuardArc>,
-    /// Moves into the work when it starts.
+    /// Dropping the last clone ends the lookup. The sender moves into the work when the work
+    /// starts.
     end: Option<Sender<Infallible>>,
     outcome: Arc<Outcome>,
 }
 
 struct Outcome {
     answer: OnceLock<LookupResult>,
-    /// Closes when there is a result, or when there will be none.
+    /// Closes when the lookup ends, with or without a result.
     ended: Receiver<Infallible>,
 }
 
@@ -83,10 +86,10 @@ enum LookupResult {
 pub(crate) type Work = Box<dyn FnOnce() + Send>;
 
 impl SharedLookups {
-    pub(crate) fn new(resolve: Arc<dyn Resolve>, limit: Option<Duration>) -> Arc<Self> {
+    pub(crate) fn new(resolve: Arc<dyn Resolve>, timeout: Option<Duration>) -> Arc<Self> {
         Arc::new(Self {
             resolve,
-            limit,
+            timeout,
             permits: Arc::new(Semaphore::new(MAX_AWAITED)),
             state: Mutex::default(),
         })
@@ -112,7 +115,8 @@ impl SharedLookups {
         }
     }
 
-    /// Does the same on the calling thread, until `timeout` passes or `cancel` fires.
+    /// Like [`lookup`](Self::lookup), but blocks the calling thread. Ends early if `timeout` passes
+    /// or `cancel` is cancelled.
     pub(crate) fn lookup_blocking(
         self: &Arc<Self>,
         (host, port): (&str, u16),
@@ -139,17 +143,17 @@ impl SharedLookups {
         let joined = state.joinable.get(&name).and_then(|id| {
             let lookup = state.lookups.get_mut(id)?;
             let left = self.left(lookup, now);
-            // The waiters of a lookup whose time has passed are about to drop it.
+            // A lookup without remaining time is not joined, because its waiters are about to fail.
             (left != Some(Duration::ZERO)).then_some((*id, lookup, left))
         });
         let (id, lookup, left) = match joined {
             Some(joined) => joined,
             None => {
-                let id = state.next;
-                state.next += 1;
+                let id = state.next_id;
+                state.next_id += 1;
                 state.joinable.insert(name.clone(), id);
                 let lookup = state.lookups.entry(id).or_insert_with(Lookup::new);
-                (id, lookup, self.limit)
+                (id, lookup, self.timeout)
             }
         };
         lookup.waiting += 1;
@@ -165,9 +169,9 @@ impl SharedLookups {
 
     /// Returns how long a waiter that joins now waits.
     fn left(&self, lookup: &Lookup, now: Instant) -> Option<Duration> {
-        let limit = self.limit?;
-        let runs = lookup.started.map(|at| now.saturating_duration_since(at));
-        Some(limit.saturating_sub(runs.unwrap_or_default()))
+        let timeout = self.timeout?;
+        let elapsed = lookup.started.map(|at| now.saturating_duration_since(at));
+        Some(timeout.saturating_sub(elapsed.unwrap_or_default()))
     }
 
     fn run_resolver(&self, (host, port): &HostAndPort) -> LookupResult {
@@ -183,7 +187,7 @@ impl SharedLookups {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No foreign code runs under the lock.
+        // The state is valid after a panic, because only code of this module runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -206,7 +210,7 @@ impl Lookup {
 
 impl State {
     /// Removes the lookup from those that can be joined.
-    fn seal(&mut self, name: &HostAndPort, id: u64) {
+    fn remove_joinable(&mut self, name: &HostAndPort, id: u64) {
         if self.joinable.get(name) == Some(&id) {
             self.joinable.remove(name);
         }
@@ -228,7 +232,7 @@ impl Waiter {
         now: impl Fn() -> Instant,
         spawn: impl FnOnce(Work) -> io::Result<()>,
     ) -> Result<Vec<SocketAddr>, Error> {
-        // The channel carries no message. Its end is the signal.
+        // The channel carries no message. Its close is the signal.
         let ended = &self.outcome.ended;
         if !self.is_started() {
             let permit = self.lookups.permits.acquire_arc();
@@ -294,7 +298,7 @@ impl Waiter {
                 .answer
                 .set(LookupResult::Failed(Arc::new(error)));
         }
-        // Only now, so that no waiter looks for the answer before the error is stored.
+        // Dropped after the error is stored, so that every waiter finds the error.
         drop(end);
     }
 
@@ -303,7 +307,7 @@ impl Waiter {
         let stuck = {
             let state = self.lookups.state();
             let started = state.lookups.get(&self.id).map(|lookup| lookup.started);
-            (started == Some(None) && !state.kept.is_empty()).then(|| state.abandoned())
+            (started == Some(None) && !state.held_permits.is_empty()).then(|| state.abandoned())
         };
         let host = &*self.name.0;
         match stuck {
@@ -318,11 +322,11 @@ impl Waiter {
 
 impl State {
     fn abandoned(&self) -> usize {
-        self.abandoned + self.kept.len()
+        self.abandoned + self.held_permits.len()
     }
 }
 
-/// The last waiter abandons the lookup.
+/// Dropping the last waiter abandons the lookup.
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = self.lookups.state();
@@ -334,15 +338,15 @@ impl Drop for Waiter {
             return;
         }
         let (started, mut permit) = (lookup.started.is_some(), lookup.permit.take());
-        state.seal(&self.name, self.id);
+        state.remove_joinable(&self.name, self.id);
         if !started {
             state.lookups.remove(&self.id);
         } else if state.abandoned < MAX_ABANDONED {
             state.abandoned += 1;
         } else {
-            state.kept.extend(permit.take());
+            state.held_permits.extend(permit.take());
         }
-        // Without the lock, because dropping the permit wakes other waiters.
+        // Dropped without the lock, because dropping the permit wakes other waiters.
         drop(state);
         drop(permit);
     }
@@ -360,7 +364,7 @@ struct LookupGuard {
 
 impl LookupGuard {
     fn run_resolver(self) {
-        // All waiters may have left while the lookup waited for its thread.
+        // All waiters may have been dropped while the lookup waited for its thread.
         let wanted = {
             let state = self.lookups.state();
             let lookup = state.lookups.get(&self.id);
@@ -376,24 +380,25 @@ impl LookupGuard {
 impl Drop for LookupGuard {
     fn drop(&mut self) {
         let mut state = self.lookups.state();
-        state.seal(&self.name, self.id);
+        state.remove_joinable(&self.name, self.id);
         let lookup = state.lookups.remove(&self.id);
         let mut permit = lookup.and_then(|lookup| lookup.permit);
         if permit.is_none() {
-            // The lookup was abandoned. Its place goes to an abandoned lookup that still keeps its
-            // permit.
-            permit = state.kept.pop();
+            // The lookup was abandoned and held no permit. Another abandoned lookup may now release
+            // its permit.
+            permit = state.held_permits.pop();
             if permit.is_none() {
                 state.abandoned -= 1;
             }
         }
-        // Without the lock, because dropping the permit wakes other waiters.
+        // Dropped without the lock, because dropping the permit wakes other waiters.
         drop(state);
         drop(permit);
     }
 }
 
-/// Blocks this thread until the future completes. Returns `None` at `until` or when `cancel` fires.
+/// Blocks this thread until the future completes. Returns `None` at `until` or if `cancel` is
+/// cancelled.
 fn wait<F: Future>(
     mut future: Pin<&mut F>,
     until: Option<Instant>,
@@ -418,6 +423,7 @@ fn wait<F: Future>(
     }
 }
 
+/// A waker that unparks a thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {

@@ -10,14 +10,14 @@ use crate::connect::resolve::{Resolve, SystemResolver};
 use crate::connect::tls::{HttpVersions, TlsOptions};
 use crate::observe::Connections;
 
-/// The options from which a client is built: how it connects.
+/// The options of a client: how it connects.
 ///
 /// An adapter disables everything else that a client would do by itself: redirects, cookies,
 /// retries, decoding, proxies from the environment.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// How long making a connection may take, including the lookup of the name. Default 30 s.
+    /// How long connecting may take, including the lookup of the name. Default 30 s.
     pub connect_timeout: Option<Duration>,
     /// How long a connection waits for the lookup of one name, within the connect timeout. Default
     /// 15 s.
@@ -26,18 +26,18 @@ pub struct ClientOptions {
     pub lookup_timeout: Option<Duration>,
     /// How long an idle connection stays in the pool. Default 90 s.
     pub idle_timeout: Duration,
-    /// How many idle connections the pool keeps for each host. Default: no limit but
+    /// How many idle connections the pool keeps for each host. Default: no limit except
     /// [`max_idle`](Self::max_idle).
     ///
-    /// libcurl has one limit for all hosts together, which also counts connections in use. It is
-    /// the smaller of the two options.
+    /// libcurl has one limit for all hosts together, which also counts connections in use. That
+    /// limit is the smaller of the two options.
     pub max_idle_per_host: usize,
     /// How many idle connections the pool keeps in total. Default: half of the files that the
     /// process may open (`ulimit -n`).
     ///
     /// Above the limit, the pool closes the connection that has been idle for the longest time.
     pub max_idle: Option<usize>,
-    /// Whether the system sends small writes at once (`TCP_NODELAY`). Default `true`.
+    /// Whether the system sends small writes immediately (`TCP_NODELAY`). Default `true`.
     pub nodelay: bool,
     /// The resolver for host names. Default: the system's.
     pub resolver: Arc<dyn Resolve>,

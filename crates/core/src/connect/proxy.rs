@@ -1,4 +1,4 @@
-//! The proxies through which requests go.
+//! The proxies of a client.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -44,8 +44,8 @@ struct Credentials {
 impl Proxy {
     /// Creates a proxy from `http://host:port` or `http://user:password@host:port`.
     ///
-    /// Characters of the credentials that URLs do not allow are percent-encoded. The default port
-    /// is 80, the default scheme `http`.
+    /// In the credentials, characters that URLs do not allow must be percent-encoded. The default
+    /// port is 80, and the default scheme is `http`.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Proxy {
                 password,
             }),
         };
-        // Neither fails for http.
+        // Neither call fails for an `http` URL.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_path("/");
@@ -152,7 +152,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// The rules by which a URL selects a proxy. Default: no proxy.
+/// The rules that select the proxy for a URL. Default: no proxy.
 ///
 /// ```
 /// use inflight_core::{Proxies, Proxy};
@@ -208,8 +208,8 @@ impl Proxies {
     ///
     /// An entry is a domain with its subdomains (`internal.test`, `.internal.test` and
     /// `*.internal.test` mean the same), an address, a network (`10.0.0.0/8`), or `*` for all
-    /// hosts. A domain or an address may have a port. Names are not looked up for the comparison.
-    /// Any other entry matches no host.
+    /// hosts. A domain or an address may have a port. The comparison does not look up names. Any
+    /// other entry matches no host.
     pub fn except(mut self, list: &str) -> Self {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace());
         let entries = entries.filter(|entry| !entry.is_empty());
@@ -217,14 +217,14 @@ impl Proxies {
         self
     }
 
-    /// Returns the proxies of environment variables.
+    /// Returns the proxies that environment variables set.
     ///
     /// The variables are `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`. The name in lower
     /// case takes precedence over the one in upper case. `var` returns the value of a variable. An
     /// empty value counts as unset.
     ///
-    /// If `REQUEST_METHOD` is set, as in a CGI program, `HTTP_PROXY` in upper case is ignored:
-    /// there a request's header `Proxy` arrives in this variable (<https://httpoxy.org>).
+    /// If `REQUEST_METHOD` is set, as in a CGI program, `HTTP_PROXY` in upper case is ignored. A
+    /// CGI server copies a request's `Proxy` header to this variable (<https://httpoxy.org>).
     ///
     /// The library never reads the environment by itself. A program may:
     ///
@@ -280,8 +280,11 @@ impl Proxies {
         }?;
         let host = uri.host()?;
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let excepted = self.exceptions.iter().any(|own| own.holds(host, port));
-        (!excepted).then_some(proxy)
+        let is_exception = self
+            .exceptions
+            .iter()
+            .any(|entry| entry.matches(host, port));
+        (!is_exception).then_some(proxy)
     }
 
     /// Returns whether every request goes directly to its server.
@@ -316,7 +319,7 @@ fn exception(entry: &str) -> Exception {
     }
     let name = name.strip_prefix('*').unwrap_or(name);
     let name = name.trim_start_matches('.').trim_end_matches('.');
-    // In lower case and ASCII, as names are in URLs.
+    // Converts the name to the lower case and ASCII form that names have in URLs.
     let name = match Host::parse(name) {
         Ok(Host::Domain(name)) => name,
         _ => name.to_ascii_lowercase(),
@@ -325,21 +328,21 @@ fn exception(entry: &str) -> Exception {
 }
 
 impl Exception {
-    fn holds(&self, host: &str, port: u16) -> bool {
-        let is_of = |own: Option<u16>| own.is_none_or(|own| own == port);
+    fn matches(&self, host: &str, port: u16) -> bool {
+        let has_port = |entry: Option<u16>| entry.is_none_or(|entry| entry == port);
         let address = host.trim_start_matches('[').trim_end_matches(']').parse();
         match (self, address) {
             (Self::Everything, _) => true,
             (Self::Network(network), Ok(address)) => network.contains::<&IpAddr>(&address),
-            (Self::Address(own, port), Ok(address)) => *own == address && is_of(*port),
+            (Self::Address(entry, port), Ok(address)) => *entry == address && has_port(*port),
             (Self::Domain(domain, port), Err(_)) => {
                 let host = host.trim_end_matches('.');
-                let above = host.len().checked_sub(domain.len());
-                let is_in = above.is_some_and(|above| {
-                    host[above..].eq_ignore_ascii_case(domain)
-                        && (above == 0 || host[..above].ends_with('.'))
+                let start = host.len().checked_sub(domain.len());
+                let is_in_domain = start.is_some_and(|start| {
+                    host[start..].eq_ignore_ascii_case(domain)
+                        && (start == 0 || host[..start].ends_with('.'))
                 });
-                is_in && is_of(*port)
+                is_in_domain && has_port(*port)
             }
             _ => false,
         }
@@ -384,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_decoded_and_shown_to_nobody() {
+    fn credentials_are_decoded_and_never_printed() {
         let proxy = Proxy::new("http://me%40work:s%3Acret%20@proxy.test").unwrap();
         assert_eq!(proxy.credentials(), Some(("me@work", "s:cret ")));
         let header = proxy.authorization().unwrap();
@@ -441,7 +444,7 @@ mod tests {
     fn from_env(vars: &[(&str, &str)]) -> Result<Proxies, Error> {
         let vars: Vec<_> = vars.to_vec();
         Proxies::from_env(|name| {
-            let found = vars.iter().find(|(own, _)| *own == name);
+            let found = vars.iter().find(|(var, _)| *var == name);
             found.map(|(_, value)| (*value).to_owned())
         })
     }
@@ -455,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_names_proxies() {
+    fn from_env_reads_the_proxies() {
         let some = |name: &str| Some(name.to_owned());
         assert_eq!(hosts(&[]), [None, None]);
         assert_eq!(
@@ -489,10 +492,10 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_a_request_is_no_proxy() {
+    fn from_env_ignores_http_proxy_in_a_cgi_program() {
         let cgi = [("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "evil")];
         assert_eq!(hosts(&cgi), [None, None]);
-        let own = [("REQUEST_METHOD", "GET"), ("http_proxy", "a")];
-        assert_eq!(hosts(&own), [Some("a".to_owned()), None]);
+        let lower_case = [("REQUEST_METHOD", "GET"), ("http_proxy", "a")];
+        assert_eq!(hosts(&lower_case), [Some("a".to_owned()), None]);
     }
 }

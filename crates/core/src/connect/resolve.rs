@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 ///
 /// use inflight_core::{ClientOptions, Resolve, SystemResolver};
 ///
-/// /// Sends one name to a server on this machine, as an entry in the hosts file would.
+/// /// Resolves one name to this machine, like an entry in the hosts file.
 /// struct Pinned;
 ///
 /// impl Resolve for Pinned {
@@ -38,7 +38,7 @@ pub trait Resolve: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The error that made the lookup fail. An empty list is treated as an error too.
+    /// The error of the lookup. The caller treats an empty list as an error too.
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
@@ -48,7 +48,7 @@ impl<R: Resolve + ?Sized> Resolve for Arc<R> {
     }
 }
 
-/// The system's resolver: `getaddrinfo`, with its files, its caches and its order.
+/// The system's resolver: `getaddrinfo`, with the system's files, caches and order of addresses.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemResolver;
 

@@ -14,15 +14,15 @@ use crate::error::Error;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 
-/// Looks up host names for a client, and returns no address that the options' [`AddressGuard`]
-/// refuses.
+/// A resolver that looks up host names for a client. It returns no address that the options'
+/// [`AddressGuard`] refuses.
 ///
-/// A client that connects to no other addresses supports the guard.
+/// A client supports the guard if it connects only to these addresses.
 ///
 /// Concurrent calls for the same name share one lookup. At most 32 awaited lookups run at once. A
-/// caller waits for each as long as [`ClientOptions::lookup_timeout`] allows. Nothing can interrupt
-/// a lookup, so it runs on when all its callers have left. Up to 64 such lookups run in addition to
-/// the 32.
+/// caller waits for a lookup until [`ClientOptions::lookup_timeout`] passes. Nothing can interrupt
+/// a lookup, so it continues to run when all its callers have stopped waiting. Up to 64 such
+/// lookups run in addition to the 32.
 #[derive(Clone)]
 pub struct Resolver {
     lookups: Arc<SharedLookups>,
@@ -38,8 +38,8 @@ impl Resolver {
         }
     }
 
-    /// Returns the addresses of `host`, looked up on the runtime's blocking pool. For a literal
-    /// address (`127.0.0.1`, `[::1]`), it returns at once.
+    /// Looks up the addresses of `host` on the runtime's blocking pool. A literal address
+    /// (`127.0.0.1`, `[::1]`) needs no lookup.
     ///
     /// # Errors
     ///
@@ -50,7 +50,8 @@ impl Resolver {
     ///
     /// # Panics
     ///
-    /// If the resolver panics, one of its callers resumes the panic. The others get an error.
+    /// If the resolver panics, the panic resumes in one of the callers. The other callers get an
+    /// error.
     pub async fn lookup(
         &self,
         runtime: &dyn Runtime,
@@ -71,18 +72,18 @@ impl Resolver {
 
     /// Looks up `host` like [`lookup`](Self::lookup), and blocks the calling thread.
     ///
-    /// The lookup runs on a new thread: nothing interrupts the system's resolver, and the runtime's
-    /// pool may be full of calls that wait for a name.
+    /// The lookup runs on a new thread, because nothing can interrupt the system's resolver, and
+    /// the runtime's pool may be full of calls that wait for a lookup.
     ///
     /// # Errors
     ///
-    /// As [`lookup`](Self::lookup). Also [`ErrorKind::Timeout`] in
+    /// The same as [`lookup`](Self::lookup). Also [`ErrorKind::Timeout`] in
     /// [`Phase::Connect`](crate::Phase::Connect) if `timeout` passes first, and
-    /// [`ErrorKind::Cancelled`] if `cancel` fires.
+    /// [`ErrorKind::Cancelled`] if `cancel` is cancelled.
     ///
     /// # Panics
     ///
-    /// As [`lookup`](Self::lookup).
+    /// The same as [`lookup`](Self::lookup).
     pub fn lookup_blocking(
         &self,
         host: &str,
@@ -103,7 +104,7 @@ impl Resolver {
         self.guarded(found)
     }
 
-    /// Removes the refused addresses. Every address that this type returns passes through here.
+    /// Removes the refused addresses. Every result of this type is filtered here.
     fn guarded(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
         match &self.guard {
             None => Ok(addresses),

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 /// The TLS options of a client, for `https` URLs.
 ///
 /// By default, the client trusts the certificate authorities that Mozilla trusted when the program
-/// was built. It checks each server's certificate, its name and its validity period. The list is
+/// was built. It checks each server's certificate, including name and validity period. The list is
 /// compiled in, so that a program trusts the same servers on every machine and with every client.
 /// The client does not read the machine's certificate store or the environment.
 ///
@@ -20,19 +20,19 @@ use crate::error::{Error, ErrorKind};
 /// ```
 /// use inflight_core::{Certificate, ClientOptions};
 ///
-/// fn of_a_company(pem: &str) -> Result<ClientOptions, inflight_core::Error> {
+/// fn company_options(pem: &str) -> Result<ClientOptions, inflight_core::Error> {
 ///     let mut options = ClientOptions::default();
 ///     options.tls.extra_roots = Certificate::from_pem(pem)?;
 ///     Ok(options)
 /// }
 /// # let pem = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
-/// # assert_eq!(of_a_company(pem).unwrap().tls.extra_roots.len(), 1);
+/// # assert_eq!(company_options(pem).unwrap().tls.extra_roots.len(), 1);
 /// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TlsOptions {
-    /// Authorities that are trusted in addition to the compiled-in ones: a company's own, for
-    /// example.
+    /// Authorities that are trusted in addition to the compiled-in ones, for example the authority
+    /// of a company.
     pub extra_roots: Vec<Certificate>,
     /// Trusts only [`extra_roots`](Self::extra_roots), and no public authority. Default `false`.
     ///
@@ -106,7 +106,7 @@ impl Identity {
     /// [`ErrorKind::Tls`] if either is missing or cannot be read.
     pub fn from_pem(chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, Error> {
         let chain = Certificate::from_pem(chain)?;
-        // Without a source, so that no part of a key gets into a message.
+        // The error has no source, so that no message contains a part of the key.
         let key = PrivateKeyDer::from_pem_slice(key.as_ref())
             .map_err(|_| unreadable("no private key in the PEM text"))?;
         Ok(Self {
@@ -161,7 +161,7 @@ mod tests {
                        -----BEGIN CERTIFICATE-----\nBAU=\n-----END CERTIFICATE-----\n";
 
     #[test]
-    fn pem_gives_its_certificates_in_order() {
+    fn from_pem_returns_the_certificates_in_order() {
         let found = Certificate::from_pem(PEM).unwrap();
         assert_eq!(found[0].der(), [1, 2, 3]);
         assert_eq!(found[1].der(), [4, 5]);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_keeps_its_key_to_itself() {
+    fn debug_output_of_an_identity_does_not_contain_the_key() {
         let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
         let identity = Identity::from_pem(PEM, key).unwrap();
         assert_eq!(identity.key_der(), b"secret");

@@ -1,4 +1,4 @@
-//! The stream of results, on which every ending is built.
+//! The stream of results. The other endings of a gather, such as `all`, read this stream.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -35,17 +35,17 @@ pin_project! {
         launch: L,
         start: Start<L, S::Item>,
         limit: usize,
-        // Together with `finished`, at most `limit` jobs.
+        // Contains at most `limit` jobs, together with `finished`.
         running: Running<IndexedJob<L::Running<S::Item>>>,
-        // How many inputs have been pulled. It is the index of the next one.
+        // The number of pulled inputs, which is the index of the next input.
         pulled: usize,
         input: Input,
-        // After `until`: the results that have not been returned.
-        last: VecDeque<Item<S::Item>>,
+        // The results that are returned after `until` has completed.
+        remaining: VecDeque<Item<S::Item>>,
         ready_in_a_row: u32,
         // Results of jobs that finished when they started.
         finished: VecDeque<Item<S::Item>>,
-        // The last result came from `finished`, so woken jobs come first now.
+        // Whether woken jobs are polled first, because the last result came from `finished`.
         woken_first: bool,
         never_started: Option<usize>,
     }
@@ -65,9 +65,9 @@ pin_project! {
 /// Cancels all running jobs and returns their indices.
 fn cancel<L: Launch, J: Job>(running: &mut Running<IndexedJob<L::Running<J>>>) -> Vec<usize> {
     let mut unfinished = Vec::with_capacity(running.len());
-    for numbered in running.jobs() {
-        L::forbid::<J>(&numbered.job);
-        unfinished.push(numbered.index);
+    for indexed in running.jobs() {
+        L::mark_cancelled::<J>(&indexed.job);
+        unfinished.push(indexed.index);
     }
     running.clear();
     unfinished.sort_unstable();
@@ -75,12 +75,14 @@ fn cancel<L: Launch, J: Job>(running: &mut Running<IndexedJob<L::Running<J>>>) -
 }
 
 /// After this many results without a pause, the gather yields to other tasks.
-const READY_IN_A_ROW: u32 = 64;
+const MAX_READY_IN_A_ROW: u32 = 64;
 
+/// The state of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
     Open,
     Ended,
+    /// `until` has completed.
     CutOff,
 }
 
@@ -101,7 +103,7 @@ where
             running: Running::new(),
             pulled: 0,
             input: Input::Open,
-            last: VecDeque::new(),
+            remaining: VecDeque::new(),
             ready_in_a_row: 0,
             finished: VecDeque::new(),
             woken_first: false,
@@ -125,7 +127,7 @@ where
 
 type Item<J> = (usize, Result<<J as Job>::Ok, JobError<<J as Job>::Err>>);
 
-fn answer<J: Job>((index, result): (usize, Result<J::Ok, JobErrorKind<J::Err>>)) -> Item<J> {
+fn to_item<J: Job>((index, result): (usize, Result<J::Ok, JobErrorKind<J::Err>>)) -> Item<J> {
     (index, result.map_err(|kind| JobError::new(index, kind)))
 }
 
@@ -141,40 +143,39 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         let is_idle = this.running.is_empty() && this.finished.is_empty();
-        let over = *this.input == Input::Ended && is_idle;
-        // First of all: after `until`, no input is pulled.
-        if *this.input != Input::CutOff && !over && this.until.poll(cx).is_ready() {
+        let is_over = *this.input == Input::Ended && is_idle;
+        // Polls `until` first, because no input is pulled after `until`.
+        if *this.input != Input::CutOff && !is_over && this.until.poll(cx).is_ready() {
             if *this.input == Input::Open {
-                *this.never_started = exactly(this.jobs.size_hint());
+                *this.never_started = exact_len(this.jobs.size_hint());
             }
             *this.input = Input::CutOff;
-            // Finished jobs keep their results. The others are cancelled now, and each gets an
-            // error.
-            this.last.append(this.finished);
+            // Finished jobs keep their results. The other jobs are cancelled and get an error.
+            this.remaining.append(this.finished);
             while let Poll::Ready(Some(done)) = this.running.poll_next(cx) {
-                this.last.push_back(answer::<S::Item>(done));
+                this.remaining.push_back(to_item::<S::Item>(done));
             }
             let unfinished = cancel::<L, S::Item>(this.running);
-            this.last.extend(unfinished.into_iter().map(|index| {
+            this.remaining.extend(unfinished.into_iter().map(|index| {
                 let error = JobError::new(index, JobErrorKind::DeadlineExceeded);
                 (index, Err(error))
             }));
         }
         if *this.input == Input::CutOff {
-            return Poll::Ready(this.last.pop_front());
+            return Poll::Ready(this.remaining.pop_front());
         }
-        // Jobs that finish at once must not starve other tasks, such as the timer behind `until`.
-        if *this.ready_in_a_row >= READY_IN_A_ROW {
+        // Jobs that finish immediately must not starve other tasks, such as the timer of `until`.
+        if *this.ready_in_a_row >= MAX_READY_IN_A_ROW {
             *this.ready_in_a_row = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Jobs that finish at once must not starve the woken jobs.
+        // Jobs that finish immediately must not starve the woken jobs.
         if mem::take(this.woken_first)
             && let Poll::Ready(Some(done)) = this.running.poll_next(cx)
         {
             *this.ready_in_a_row += 1;
-            return Poll::Ready(Some(answer::<S::Item>(done)));
+            return Poll::Ready(Some(to_item::<S::Item>(done)));
         }
         while *this.input == Input::Open && this.running.len() + this.finished.len() < *this.limit {
             match this.jobs.as_mut().poll_next(cx) {
@@ -185,7 +186,7 @@ where
                     // All jobs start before the first result is returned, because the consumer may
                     // take a long time before it polls again.
                     if let Poll::Ready(done) = this.running.start(IndexedJob { index, job }) {
-                        this.finished.push_back(answer::<S::Item>(done));
+                        this.finished.push_back(to_item::<S::Item>(done));
                     }
                 }
                 Poll::Ready(None) => *this.input = Input::Ended,
@@ -200,10 +201,10 @@ where
         match this.running.poll_next(cx) {
             Poll::Ready(Some(done)) => {
                 *this.ready_in_a_row += 1;
-                return Poll::Ready(Some(answer::<S::Item>(done)));
+                return Poll::Ready(Some(to_item::<S::Item>(done)));
             }
             Poll::Ready(None) if *this.input == Input::Ended => return Poll::Ready(None),
-            // Jobs run, or the input has more jobs to come. Both wake this task.
+            // Jobs are running, or the input is not ready. Both wake this task.
             Poll::Ready(None) | Poll::Pending => {}
         }
         *this.ready_in_a_row = 0;
@@ -226,8 +227,8 @@ where
     }
 }
 
-/// Returns the number of items left, if it is known.
-fn exactly((lower, upper): (usize, Option<usize>)) -> Option<usize> {
+/// Returns the exact length of a size hint, if it is known.
+fn exact_len((lower, upper): (usize, Option<usize>)) -> Option<usize> {
     (upper == Some(lower)).then_some(lower)
 }
 

@@ -93,7 +93,7 @@ pub struct Settled<T, E> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AllFailed<E> {
-    /// Every failure, in input order. Empty if there was no job.
+    /// Every failure, in input order. Empty if no job was started.
     pub failures: Vec<JobError<E>>,
     /// How many inputs were never pulled: see [`Settled::never_started`].
     pub never_started: Option<usize>,

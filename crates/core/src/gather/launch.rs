@@ -28,18 +28,17 @@ where
     type Err = E;
 }
 
-/// Where jobs run. The trait is sealed; only [`Here`] and [`On`] implement it.
+/// Where jobs run. The trait is sealed: only [`Here`] and [`On`] implement it.
 ///
-/// The trait is not generic over the job. Otherwise the compiler does not see that a future which
-/// holds a gather of boxed futures is `Send` (rust-lang/rust#102211).
+/// The trait is not generic over the job. Otherwise the compiler could not prove that a future with
+/// a gather of boxed futures is `Send` (rust-lang/rust#102211).
 pub trait Launch: sealed::Sealed {
     /// A running job. Dropping it cancels the job.
     type Running<J: Job>: Future<Output = Result<J::Ok, JobErrorKind<J::Err>>>;
 
-    /// Keeps a job that is about to be dropped from running on. It is called for all such jobs
-    /// before the first is dropped, so that none starts a request with a permit that another
-    /// releases.
-    fn forbid<J: Job>(_: &Self::Running<J>) {
+    /// Marks a job as cancelled. A gather marks all its jobs before it drops the first, so that no
+    /// job starts a request with a permit that another job releases.
+    fn mark_cancelled<J: Job>(_: &Self::Running<J>) {
         // In the caller's task, no job runs while others are dropped.
     }
 }
@@ -50,11 +49,11 @@ mod sealed {
     impl<R> Sealed for super::On<R> {}
 }
 
-/// Starts a job. The pointer is created where the bounds of the job are known: `Send + 'static` for
-/// [`On`], none for [`Here`].
+/// A function that starts a job. The pointer is created where the bounds of the job are known:
+/// `Send + 'static` for [`On`], none for [`Here`].
 pub(super) type Start<L, J> = fn(&L, J) -> <L as Launch>::Running<J>;
 
-/// Runs jobs in the caller's task.
+/// The launcher that runs jobs in the caller's task.
 #[derive(Debug, Clone, Copy)]
 pub struct Here;
 
@@ -70,15 +69,15 @@ impl Here {
     }
 }
 
-/// Runs each job in a separate task on a runtime.
+/// The launcher that runs each job in a separate task on a runtime.
 #[derive(Debug, Clone, Copy)]
 pub struct On<R>(pub(super) R);
 
 impl<R> Launch for On<R> {
     type Running<J: Job> = SpawnedJob<J>;
 
-    fn forbid<J: Job>(running: &SpawnedJob<J>) {
-        running.0.forbid();
+    fn mark_cancelled<J: Job>(running: &SpawnedJob<J>) {
+        running.0.mark_cancelled();
     }
 }
 
@@ -94,7 +93,7 @@ impl<R: Runtime> On<R> {
 }
 
 pin_project! {
-    /// A job in the caller's task. It catches the job's panic.
+    /// A job in the caller's task. Its output contains the job's panic, if the job panicked.
     pub struct CaughtJob<J> {
         #[pin]
         job: CatchUnwind<AssertUnwindSafe<J>>,

@@ -13,7 +13,7 @@
 //! # });
 //! ```
 //!
-//! The caller always names the ending:
+//! One of four methods, the endings, starts the gather:
 //!
 //! | ending | returns | a failure |
 //! |---|---|---|
@@ -22,8 +22,8 @@
 //! | [`completed`](Gather::completed) | a stream of results in the order of completion | is one of the items |
 //! | [`first`](Gather::first) | the first output | is skipped, until all jobs have failed |
 //!
-//! Python's `asyncio.gather` lets the other jobs continue when one fails. These endings cancel
-//! them.
+//! Python's `asyncio.gather` lets the other jobs continue if a job fails. [`all`](Gather::all)
+//! cancels them.
 
 mod completed;
 mod error;
@@ -70,7 +70,7 @@ where
 /// use inflight_core::gather_stream;
 ///
 /// # futures_lite::future::block_on(async {
-/// // An endless input: at most three of its jobs are under way, and no more are ever made.
+/// // The input is infinite, but at most three of its jobs exist at once.
 /// let jobs = stream::iter(1..).map(|n| async move { Ok::<_, ()>(n * n) });
 /// let squares = gather_stream(jobs).limit(3).completed();
 /// let first: Vec<_> = squares.map(|(_, square)| square.unwrap()).take(3).collect().await;
@@ -91,7 +91,7 @@ where
     }
 }
 
-/// A gather that has not started. An ending starts it.
+/// A gather that has not started. An ending, such as [`all`](Self::all), starts it.
 ///
 /// The jobs run while the ending is awaited or its stream polled. Without [`on`](Self::on), they
 /// all run in the caller's task: they need not be `Send` or `'static`, and a job that blocks its
@@ -128,6 +128,7 @@ where
     /// # Panics
     ///
     /// If `limit` is 0, because no job would ever run.
+    #[track_caller]
     pub fn limit(self, limit: usize) -> Self {
         assert_ne!(limit, 0, "a gather with a limit of zero never ends");
         Self { limit, ..self }
@@ -135,9 +136,9 @@ where
 
     /// Ends the gather when `until` completes: a sleep, a signal, or any other future.
     ///
-    /// The results of finished jobs are kept. Running jobs are cancelled, all at the same time, so
-    /// that none uses the permits that another releases. They fail with
-    /// [`JobErrorKind::DeadlineExceeded`]. No further inputs are pulled.
+    /// The results of finished jobs are returned. All running jobs are cancelled at the same time
+    /// and fail with [`JobErrorKind::DeadlineExceeded`]. None of them can use a permit that another
+    /// one releases. No further inputs are pulled.
     ///
     /// ```
     /// use std::future::{pending, ready};
@@ -146,7 +147,7 @@ where
     /// use inflight_core::{JobErrorKind, gather};
     ///
     /// # futures_lite::future::block_on(async {
-    /// // Anything that ends will do: a runtime's sleep, or, as here, a word from elsewhere.
+    /// // Any future works: a runtime's sleep or, as here, a message from a channel.
     /// let (stop, stopped) = futures_channel::oneshot::channel::<()>();
     /// let jobs = [ready(Ok::<_, ()>("done")).boxed(), pending().boxed()];
     /// let mut results = std::pin::pin!(gather(jobs).until(stopped).completed());

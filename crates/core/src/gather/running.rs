@@ -7,31 +7,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Jobs, each polled when it starts and when it is woken.
+/// The running jobs. Each job is polled when it starts and when it is woken.
 ///
-/// A new job takes the slot of one that has just finished, and is polled at once. It then reuses the
-/// connection and the memory of the finished job while they are still in the processor's cache.
-/// `FuturesUnordered` queues a new job behind all woken jobs and allocates memory for each job. Here, a
-/// slot and its waker are allocated once.
+/// A new job takes the slot of one that has just finished, and is polled immediately. It then
+/// reuses the connection and the memory of the finished job while they are still in the processor's
+/// cache. `FuturesUnordered` queues a new job behind all woken jobs and allocates memory for each
+/// job. Here, a slot and its waker are allocated once.
 pub(super) struct Running<F> {
     slots: Vec<Slot<F>>,
     free: Vec<usize>,
     woken: Arc<WokenSlots>,
 }
 
-/// A place in which jobs run one after another.
+/// A slot, in which jobs run one after another.
 struct Slot<F> {
     job: Pin<Box<Option<F>>>,
     job_waker: Arc<JobWaker>,
-    // A handle on the same `JobWaker`.
+    // The `Waker` of `job_waker`.
     waker: Waker,
 }
 
-/// Wakes the job of a slot. It may outlive the job. The next job in that slot is then polled once
-/// without need.
+/// A waker for the job of a slot. A waker that outlives its job may wake the next job of the slot.
+/// This causes one unnecessary poll.
 struct JobWaker {
     slot: usize,
-    /// The slot is in the queue.
+    /// Whether the slot is in the queue.
     is_queued: AtomicBool,
     woken: Arc<WokenSlots>,
 }
@@ -78,7 +78,7 @@ impl WokenSlots {
 
     /// Registers the waker for the next queued slot. Returns `false` if a slot is queued already.
     fn wait(&self, waker: &Waker) -> bool {
-        // Wakers are cloned and dropped without the lock, because they are foreign code.
+        // Wakers are cloned and dropped without the lock, because this runs code of the executor.
         let waker = waker.clone();
         let (is_waiting, spare) = {
             let mut queue = self.queue();
@@ -156,7 +156,7 @@ impl<F: Future> Running<F> {
 
     fn poll_slot(&mut self, number: usize) -> Poll<F::Output> {
         let slot = &mut self.slots[number];
-        // Before the poll, so that a wake during the poll queues the job again.
+        // Cleared before the poll, so that a wake during the poll queues the job again.
         slot.job_waker.is_queued.store(false, Ordering::SeqCst);
         let Some(job) = slot.job.as_mut().as_pin_mut() else {
             return Poll::Pending;

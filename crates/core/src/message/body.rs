@@ -19,8 +19,8 @@ use crate::error::{BoxError, Error, ErrorKind};
 /// The body of a request or a response: empty, bytes in memory, or produced while it is sent (a
 /// stream, a file, a form of several parts).
 ///
-/// It is an [`http_body::Body`] of [`Bytes`] and `Send + Sync`, so it fits wherever the `http`
-/// types do. It reads nothing before it is polled, so a slow reader slows the sender down.
+/// A `Body` is an [`http_body::Body`] of [`Bytes`] and is `Send + Sync`, so it works with the
+/// `http` types. It reads nothing before it is polled, so a slow reader slows the sender down.
 ///
 /// ```
 /// use inflight_core::Body;
@@ -50,12 +50,15 @@ pub(crate) trait BodySource: Send + Sync {
     }
 
     /// Returns the same body from its beginning, if it can be produced again.
-    fn again(&self) -> Option<Body> {
+    fn try_clone(&self) -> Option<Body> {
         None
     }
 
-    /// Returns the same body from its beginning as a blocking reader. `None` if a part of it has to
-    /// be awaited, or if some of it has been read.
+    /// Drops the body because its reader failed with `error`.
+    fn discard(self: Pin<Box<Self>>, _error: &Error) {}
+
+    /// Returns the same body from its beginning as a blocking reader. `None` if a part of the body
+    /// has to be awaited or has been read.
     fn reader(&self) -> Option<Reader> {
         None
     }
@@ -96,7 +99,7 @@ impl Body {
         Self(Kind::Buffered(Bytes::new()))
     }
 
-    /// Creates a body from a stream, which produces it while it is sent.
+    /// Creates a body from a stream, which produces the chunks while the body is sent.
     ///
     /// The length is unknown, so HTTP/1.1 sends the body with chunked transfer coding.
     ///
@@ -110,7 +113,7 @@ impl Body {
         T: Into<Bytes> + 'static,
         E: Into<BoxError> + 'static,
     {
-        Self::made(StreamBody(SyncWrapper::new(Box::pin(stream))))
+        Self::from_source(StreamBody(SyncWrapper::new(Box::pin(stream))))
     }
 
     /// Creates a body from any other [`http_body::Body`].
@@ -118,13 +121,13 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync + 'static,
     {
-        Self::made(OnceBody { body })
+        Self::from_source(OnceBody { body })
     }
 
-    /// Creates a body that `make` produces each time it is sent, so that
+    /// Creates a body that `make` produces each time the body is sent, so that
     /// [`try_clone`](Self::try_clone) can copy even a stream.
     ///
-    /// The function also calls `make` at once, to learn whether the length is known.
+    /// This function calls `make` once immediately, to determine whether the length is known.
     ///
     /// ```
     /// use futures_lite::stream;
@@ -140,14 +143,22 @@ impl Body {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn replayable(make: impl Fn() -> Self + Send + Sync + 'static) -> Self {
-        Self::made(Replayable {
+        Self::from_source(Replayable {
             body: make(),
             make: Arc::new(make),
         })
     }
 
-    pub(crate) fn made(source: impl BodySource + 'static) -> Self {
+    pub(crate) fn from_source(source: impl BodySource + 'static) -> Self {
         Self(Kind::Streamed(Box::pin(source)))
+    }
+
+    /// Drops the body because its reader failed with `error`. Unlike a simple drop, this keeps the
+    /// connection of a response whose rest is short.
+    pub(crate) fn discard(self, error: &Error) {
+        if let Kind::Streamed(body) = self.0 {
+            body.discard(error);
+        }
     }
 
     /// Returns the whole body, if it is in memory.
@@ -168,22 +179,23 @@ impl Body {
     pub fn try_clone(&self) -> Option<Self> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Self(Kind::Buffered(bytes.clone()))),
-            Kind::Streamed(body) => body.again(),
+            Kind::Streamed(body) => body.try_clone(),
         }
     }
 
-    /// Returns the body for a client, and a handle that takes it back if the client has not read
-    /// any of it.
+    /// Returns the body for a client, and a handle that takes the body back if the client has not
+    /// read any of it.
     pub(crate) fn lend(self) -> (Self, LentBody) {
         let owner = Arc::new(Mutex::new(Some(self)));
         let borrowed = BorrowedBody {
             owner: Some(owner.clone()),
             body: Self::empty(),
         };
-        (Self::made(borrowed), LentBody(owner))
+        (Self::from_source(borrowed), LentBody(owner))
     }
 
-    /// Returns the unread body as a blocking reader. `None` if a part of it has to be awaited.
+    /// Returns the unread body as a blocking reader. `None` if a part of the body has to be
+    /// awaited.
     pub(crate) fn reader(&self) -> Option<Reader> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Box::new(bytes.clone().reader())),
@@ -233,8 +245,8 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BodyTooLarge`] if the body has more bytes, without reading the rest. Otherwise
-    /// the error of the transfer.
+    /// [`ErrorKind::BodyTooLarge`] if the body has more bytes. The rest is then not read.
+    /// Otherwise, the error of the transfer.
     pub fn collect(
         self,
         limit: u64,
@@ -244,10 +256,10 @@ impl Body {
             limit,
             first: Bytes::new(),
             all: BytesMut::new(),
-            at_once: AT_ONCE,
+            budget: POLL_BUDGET,
         };
         poll_fn(move |cx| {
-            collected.at_once = AT_ONCE;
+            collected.budget = POLL_BUDGET;
             let read = ready!(collected.poll_read(cx));
             collected.body = Body::empty();
             Poll::Ready(read.map(|()| collected.take()))
@@ -264,12 +276,12 @@ impl Body {
 pub(crate) struct LentBody(Arc<Mutex<Option<Body>>>);
 
 impl LentBody {
-    /// Returns whether nothing of the body has been read.
+    /// Returns whether the whole body is unread.
     pub(crate) fn is_whole(&self) -> bool {
         lock(&self.0).is_some()
     }
 
-    /// Returns the body if nothing of it has been read. The client's reads then fail.
+    /// Returns the body if it is unread. Later reads by the client fail.
     pub(crate) fn take_back(self) -> Option<Body> {
         lock(&self.0).take()
     }
@@ -324,19 +336,18 @@ impl BorrowedBody {
     }
 }
 
-/// The part of a body that has been read. A body of one chunk, as most small ones are, is not
-/// copied.
+/// A body, and the part of it that has been read. A body of one chunk is not copied.
 struct Collector {
     body: Body,
     limit: u64,
     first: Bytes,
     all: BytesMut,
     // How many bytes this poll may still read before it yields to other tasks.
-    at_once: usize,
+    budget: usize,
 }
 
-/// How much one poll reads. A few coded bytes may decode to many more without a wait.
-const AT_ONCE: usize = 1 << 20;
+/// How many bytes one poll may read. A small coded body may decode to many bytes without a wait.
+const POLL_BUDGET: usize = 1 << 20;
 
 impl Collector {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -354,9 +365,9 @@ impl Collector {
             let Some(chunk) = ready!(self.body.poll_chunk(cx)).transpose()? else {
                 return Poll::Ready(Ok(()));
             };
-            self.at_once = self.at_once.saturating_sub(chunk.len());
+            self.budget = self.budget.saturating_sub(chunk.len());
             self.push(chunk, left);
-            if self.at_once == 0 {
+            if self.budget == 0 {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -407,7 +418,7 @@ impl http_body::Body for Body {
             Kind::Streamed(body) => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
                 if !matches!(frame, Some(Ok(_))) {
-                    // Later polls return the end again, and the source of the body is dropped.
+                    // Drops the source of the body. Later polls return the end.
                     self.0 = Kind::Buffered(Bytes::new());
                 }
                 Poll::Ready(frame)
@@ -495,8 +506,8 @@ impl BodySource for Replayable {
         self.body.size_hint()
     }
 
-    fn again(&self) -> Option<Body> {
-        Some(Body::made(Self {
+    fn try_clone(&self) -> Option<Body> {
+        Some(Body::from_source(Self {
             body: (self.make)(),
             make: self.make.clone(),
         }))
@@ -511,7 +522,8 @@ impl BodySource for Replayable {
 pub struct BlockingBody {
     kind: BlockingKind,
     len: Option<u64>,
-    missing: Option<u64>,
+    /// The number of bytes that have not been read, if the length is known.
+    remaining: Option<u64>,
 }
 
 enum BlockingKind {
@@ -525,7 +537,7 @@ impl BlockingBody {
         Self {
             kind: BlockingKind::Reader(SyncWrapper::new(Box::new(reader))),
             len,
-            missing: len,
+            remaining: len,
         }
     }
 
@@ -548,7 +560,7 @@ impl BlockingBody {
     }
 }
 
-/// Fails with `UnexpectedEof` if the reader ends before the stated length.
+/// Reading fails with `UnexpectedEof` if the reader ends before the length of the body.
 impl io::Read for BlockingBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = match &mut self.kind {
@@ -559,10 +571,12 @@ impl io::Read for BlockingBody {
             }
             BlockingKind::Reader(reader) => reader.get_mut().read(buffer)?,
         };
-        if n == 0 && !buffer.is_empty() && self.missing.is_some_and(|missing| missing > 0) {
+        if n == 0 && !buffer.is_empty() && self.remaining.is_some_and(|remaining| remaining > 0) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.missing = self.missing.map(|missing| missing.saturating_sub(n as u64));
+        self.remaining = self
+            .remaining
+            .map(|remaining| remaining.saturating_sub(n as u64));
         Ok(n)
     }
 }
@@ -571,7 +585,7 @@ impl From<Bytes> for BlockingBody {
     fn from(bytes: Bytes) -> Self {
         Self {
             len: Some(bytes.len() as u64),
-            missing: Some(bytes.len() as u64),
+            remaining: Some(bytes.len() as u64),
             kind: BlockingKind::Buffered(bytes),
         }
     }

@@ -1,23 +1,29 @@
 //! Conversion of bytes to text, by the charset of a response.
 
 use bytes::{Buf, Bytes};
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::{Encoding, REPLACEMENT, UTF_8};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
 use crate::error::{Error, ErrorKind};
 
-/// Returns the charset of a response with these headers: UTF-8 by default, or an error if the
-/// Encoding Standard does not define the charset.
+/// Returns the charset of a response with these headers.
+///
+/// The default is UTF-8, also for a charset that the Encoding Standard does not define, such as
+/// `utf8mb4` or `none`: most such texts are UTF-8 or ASCII, and text in another charset is almost
+/// never valid UTF-8. Fails for a charset that the standard forbids to decode.
 pub(crate) fn declared(headers: &HeaderMap) -> Result<&'static Encoding, Error> {
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
-    let Some(label) = content_type.and_then(parameter) else {
-        return Ok(UTF_8);
-    };
-    Encoding::for_label_no_replacement(label).ok_or_else(|| {
-        let label = String::from_utf8_lossy(label);
-        Error::new(ErrorKind::Decode).with_context(format!("unknown charset {label:?}"))
-    })
+    let label = content_type.and_then(charset_parameter);
+    let encoding = label.as_deref().and_then(Encoding::for_label);
+    if encoding == Some(REPLACEMENT) {
+        let label = label.unwrap_or_default();
+        let label = String::from_utf8_lossy(&label);
+        return Err(Error::new(ErrorKind::Decode).with_context(format!(
+            "the charset {label:?} must not be decoded (Encoding Standard)"
+        )));
+    }
+    Ok(encoding.unwrap_or(UTF_8))
 }
 
 /// Returns the text of a body. A byte order mark takes precedence over `declared`, as in browsers,
@@ -36,7 +42,7 @@ pub(crate) fn decode(
     let malformed =
         || Error::new(ErrorKind::Decode).with_context(format!("invalid {}", encoding.name()));
     if encoding == UTF_8 {
-        // Without a copy, if there is no other handle on the bytes.
+        // Does not copy if there is no other handle to the bytes.
         return String::from_utf8(bytes.into())
             .map_err(|error| malformed().with_source(error.utf8_error()));
     }
@@ -44,10 +50,11 @@ pub(crate) fn decode(
     text.map(String::from).ok_or_else(malformed)
 }
 
-/// Returns the first `charset` parameter of a media type (RFC 9110, 8.3.1), bare or in quotes.
-fn parameter(media_type: &[u8]) -> Option<&[u8]> {
-    let find = |text: &[u8], byte| text.iter().position(|other| *other == byte);
-    let mut rest = &media_type[find(media_type, b';')?..];
+/// Returns the first `charset` parameter of a media type (RFC 9110, 5.6.6 and 8.3.1): a token or a
+/// quoted string. Browsers also accept single quotes around a token.
+fn charset_parameter(media_type: &[u8]) -> Option<Vec<u8>> {
+    let position = |text: &[u8], byte| text.iter().position(|other| *other == byte);
+    let mut rest = &media_type[position(media_type, b';')?..];
     while let Some(text) = rest.strip_prefix(b";") {
         let end = text.iter().position(|byte| matches!(byte, b'=' | b';'))?;
         let (name, value) = text.split_at(end);
@@ -57,13 +64,34 @@ fn parameter(media_type: &[u8]) -> Option<&[u8]> {
         };
         let value = value.trim_ascii_start();
         let (value, after) = match value.strip_prefix(b"\"") {
-            Some(quoted) => quoted.split_at(find(quoted, b'"')?),
-            None => value.split_at(find(value, b';').unwrap_or(value.len())),
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let end = position(value, b';').unwrap_or(value.len());
+                let (token, after) = value.split_at(end);
+                let token = token.trim_ascii();
+                let unquoted = token.strip_prefix(b"'").and_then(|t| t.strip_suffix(b"'"));
+                (unquoted.unwrap_or(token).to_vec(), after)
+            }
         };
         if name.trim_ascii().eq_ignore_ascii_case(b"charset") {
-            return Some(value.trim_ascii());
+            return Some(value.trim_ascii().to_vec());
         }
-        rest = find(after, b';').map_or(&[][..], |at| &after[at..]);
+        rest = position(after, b';').map_or(&[][..], |at| &after[at..]);
+    }
+    None
+}
+
+/// Returns the content of a quoted string (RFC 9110, 5.6.4) without its first quote, and the rest
+/// after its last quote. `None` if there is no last quote.
+fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut content = Vec::new();
+    let mut bytes = text.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Some((content, &text[at + 1..])),
+            b'\\' => content.push(*bytes.next()?.1),
+            _ => content.push(*byte),
+        }
     }
     None
 }
@@ -85,13 +113,39 @@ mod tests {
             ("text/html; charset=", Some("")),
             ("text/html; charset", None),
             ("text/html; charset=\"open", None),
+            ("text/html; charset=\"open\\\"", None),
+            ("text/html; charset=\"\\u\\tf-8\"; a=b", Some("utf-8")),
+            (
+                "text/html; a=\"\\\"; charset=no\"; charset=yes",
+                Some("yes"),
+            ),
+            ("text/html; charset='utf-8'", Some("utf-8")),
+            ("text/html; charset='utf-8", Some("'utf-8")),
             ("text/html; notcharset=no", None),
             ("text/html", None),
             ("charset=no", None),
             ("", None),
         ] {
-            let found = parameter(media_type.as_bytes());
-            assert_eq!(found, charset.map(str::as_bytes), "{media_type:?}");
+            let found = charset_parameter(media_type.as_bytes());
+            let found = found.map(|label| String::from_utf8(label).unwrap());
+            assert_eq!(found.as_deref(), charset, "{media_type:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_charset_is_utf_8_and_a_forbidden_one_an_error() {
+        let declared = |charset: &str| {
+            let content_type = format!("text/html; charset={charset}");
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            super::declared(&headers).map_err(|error| error.kind())
+        };
+        for charset in ["utf8mb4", "none", "", "utf-7"] {
+            assert_eq!(declared(charset), Ok(UTF_8), "{charset}");
+        }
+        assert_eq!(declared("latin1"), Ok(encoding_rs::WINDOWS_1252));
+        for charset in ["iso-2022-kr", "hz-gb-2312", "replacement"] {
+            assert_eq!(declared(charset), Err(ErrorKind::Decode), "{charset}");
         }
     }
 }

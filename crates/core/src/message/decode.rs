@@ -1,9 +1,9 @@
 //! Content codings (RFC 9110, 8.4): which are accepted, and how bodies are decoded while they are
 //! read.
 //!
-//! A body with several codings is refused: servers do not send them, and each layer multiplies the
-//! size to which a few bytes can expand. An unknown coding is not an error. The body and its
-//! headers are then returned unchanged, as reqwest and aiohttp do.
+//! A body with several codings is refused, because servers do not send such bodies, and because
+//! each coding multiplies the size to which a few bytes can expand. An unknown coding is not an
+//! error. The body and its headers are then returned unchanged, as reqwest and aiohttp do.
 //!
 //! A coded body that is corrupt, truncated, or followed by other data, is an error of kind
 //! [`Decode`](ErrorKind::Decode). A transfer that ends early is
@@ -24,16 +24,16 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE,
 };
 use http::{Request, Response, StatusCode};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 
 use crate::error::{Error, ErrorKind};
-use crate::message::body::Body;
+use crate::message::body::{Body, BodySource, PolledFrame};
 
 /// The codings that [`response`] decodes.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
-/// The smallest and the largest buffer for decoded bytes.
-const ROOM: (usize, usize) = (4 * 1024, 64 * 1024);
+/// The smallest and the largest size of the buffer for decoded bytes.
+const BUFFER_SIZES: (usize, usize) = (4 * 1024, 64 * 1024);
 
 /// The largest window of the content coding `zstd`, 8 MiB (RFC 9659). It limits the decoder's
 /// memory.
@@ -44,9 +44,9 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 pub(crate) struct Decompress(pub(crate) bool);
 
 /// Returns whether the session decodes the response.
-pub(crate) fn is_wanted(request: &mut Request<Body>, default: bool) -> bool {
-    let own = request.extensions_mut().remove::<Decompress>();
-    own.map_or(default, |own| own.0)
+pub(crate) fn should_decode(request: &mut Request<Body>, default: bool) -> bool {
+    let setting = request.extensions_mut().remove::<Decompress>();
+    setting.map_or(default, |setting| setting.0)
 }
 
 /// Adds `Accept-Encoding`, unless the request has one, or has a `Range`, which counts coded bytes.
@@ -75,7 +75,7 @@ pub(crate) fn response(response: &mut Response<Body>) -> Result<(), Error> {
     headers.remove(CONTENT_ENCODING);
     headers.remove(CONTENT_LENGTH);
     let body = mem::take(response.body_mut());
-    *response.body_mut() = Body::wrap(DecodedBody::new(body, coding));
+    *response.body_mut() = Body::from_source(DecodedBody::new(body, coding));
     Ok(())
 }
 
@@ -88,7 +88,8 @@ enum Coding {
 }
 
 impl Coding {
-    /// Returns the coding of a body with these headers: `None` if there is none, or an unknown one.
+    /// Returns the coding of a body with these headers, or `None` if there is no coding or an
+    /// unknown one.
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Error> {
         let values = headers.get_all(CONTENT_ENCODING).iter();
         let mut codings = values
@@ -123,8 +124,8 @@ impl Coding {
         }
     }
 
-    /// The number of first bytes that [`decoder`](Self::decoder) examines.
-    fn sniffs(self) -> usize {
+    /// Returns how many bytes at the beginning of the body [`decoder`](Self::decoder) examines.
+    fn sniff_len(self) -> usize {
         match self {
             Self::Gzip | Self::Zstd => 0,
             Self::Brotli => 1,
@@ -132,17 +133,19 @@ impl Coding {
         }
     }
 
+    /// Returns whether a body is a series of parts that are coded separately: members of gzip (RFC
+    /// 1952, 2.2) or frames of zstd (RFC 8878, 3).
+    fn is_series(self) -> bool {
+        matches!(self, Self::Gzip | Self::Zstd)
+    }
+
+    /// Returns a decoder of one part.
     fn decoder(self, coded: EncodedReader) -> io::Result<Box<dyn Decoder>> {
         Ok(match self {
-            Self::Gzip => {
-                let mut decoder = GzipDecoder::new(coded);
-                // RFC 1952, 2.2: a file is a series of members.
-                decoder.multiple_members(true);
-                Box::new(decoder)
-            }
+            Self::Gzip => Box::new(GzipDecoder::new(coded)),
             Self::Deflate if is_zlib(&coded.chunk) => Box::new(ZlibDecoder::new(coded)),
             Self::Deflate => Box::new(DeflateDecoder::new(coded)),
-            Self::Brotli if wants_large_window(&coded.chunk) => {
+            Self::Brotli if has_large_window(&coded.chunk) => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the window is larger than RFC 7932 allows",
@@ -151,18 +154,15 @@ impl Coding {
             Self::Brotli => Box::new(BrotliDecoder::new(coded)),
             Self::Zstd => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
-                let mut decoder = ZstdDecoder::with_params(coded, &[window]);
-                // RFC 8878, 3: a series of frames, as with gzip.
-                decoder.multiple_members(true);
-                Box::new(decoder)
+                Box::new(ZstdDecoder::with_params(coded, &[window]))
             }
         })
     }
 }
 
 /// Returns whether these are the first bytes of the zlib format (RFC 1950, 2.2), which `deflate`
-/// should have. Some servers send raw deflate. It never begins with these bytes, because its
-/// padding bits are zero.
+/// should have. Some servers send raw deflate. Raw deflate never begins with these bytes, because
+/// its padding bits are zero.
 fn is_zlib(start: &[u8]) -> bool {
     let [method, flags, ..] = *start else {
         return false;
@@ -170,26 +170,32 @@ fn is_zlib(start: &[u8]) -> bool {
     method & 0x8f == 0x08 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
 }
 
-/// Returns whether a brotli stream begins with an extension that the library supports: windows of
-/// up to 1 GiB. RFC 7932, 9.1 allows at most 16 MiB.
-fn wants_large_window(start: &[u8]) -> bool {
+/// Returns whether a brotli stream requires a large window of up to 1 GiB, an extension that the
+/// decoder supports. RFC 7932, 9.1 allows at most 16 MiB.
+fn has_large_window(start: &[u8]) -> bool {
     start.first().is_some_and(|first| first & 0x7f == 0x11)
 }
+
+/// The largest number of zeros after a gzip body. The limit on decoded bytes does not count them.
+const MAX_PADDING: usize = 64 << 10;
 
 /// A body that is decoded while it is read.
 struct DecodedBody {
     coding: Coding,
     state: State,
     buffer: BytesMut,
-    /// The number of bytes that were decoded last.
-    last: usize,
+    /// The length of the last decoded chunk.
+    last_len: usize,
 }
 
 enum State {
     Start(EncodedReader),
     Decoding(Box<dyn Decoder>),
-    /// The coding has ended, and the body must end too.
+    /// A part has ended. Another part may follow.
     Trailing(EncodedReader),
+    /// The last part has ended, and this number of zeros has followed, as in gzip files from
+    /// archives. Only more zeros may follow.
+    Padding(EncodedReader, usize),
     Ended,
 }
 
@@ -199,7 +205,7 @@ impl DecodedBody {
             coding,
             state: State::Start(EncodedReader::new(body)),
             buffer: BytesMut::new(),
-            last: 0,
+            last_len: 0,
         }
     }
 
@@ -208,7 +214,7 @@ impl DecodedBody {
             match &mut self.state {
                 State::Ended => return Poll::Ready(Ok(None)),
                 State::Start(coded) => {
-                    ready!(coded.poll_start(cx, self.coding.sniffs().max(1)))?;
+                    ready!(coded.poll_start(cx, self.coding.sniff_len().max(1)))?;
                     if coded.chunk.is_empty() {
                         // An empty body decodes to an empty body.
                         self.state = State::Ended;
@@ -220,8 +226,8 @@ impl DecodedBody {
                 }
                 State::Decoding(decoder) => {
                     if self.buffer.is_empty() {
-                        let room = (self.last * 2).clamp(ROOM.0, ROOM.1);
-                        self.buffer = BytesMut::zeroed(room);
+                        let size = (self.last_len * 2).clamp(BUFFER_SIZES.0, BUFFER_SIZES.1);
+                        self.buffer = BytesMut::zeroed(size);
                     }
                     match Pin::new(&mut *decoder).poll_read(cx, &mut self.buffer) {
                         Poll::Pending => {
@@ -234,9 +240,9 @@ impl DecodedBody {
                             self.state = State::Trailing(coded);
                         }
                         Poll::Ready(Ok(n)) => {
-                            self.last = n;
+                            self.last_len = n;
                             let chunk = self.buffer.split_to(n).freeze();
-                            if self.buffer.len() < ROOM.0 / 2 {
+                            if self.buffer.len() < BUFFER_SIZES.0 / 2 {
                                 self.buffer = BytesMut::new();
                             }
                             return Poll::Ready(Ok(Some(chunk)));
@@ -248,24 +254,45 @@ impl DecodedBody {
                 }
                 State::Trailing(coded) => {
                     ready!(coded.poll_start(cx, 1))?;
-                    if !coded.chunk.is_empty() {
-                        let error = self.corrupt();
-                        return Poll::Ready(Err(error.with_source("data after the end")));
+                    let coded = coded.take();
+                    self.state = match coded.chunk.first() {
+                        None => State::Ended,
+                        Some(0) if self.coding == Coding::Gzip => State::Padding(coded, 0),
+                        Some(_) if self.coding.is_series() => {
+                            let decoder = self.coding.decoder(coded);
+                            State::Decoding(
+                                decoder.map_err(|error| self.corrupt().with_source(error))?,
+                            )
+                        }
+                        Some(_) => return Poll::Ready(Err(self.excess())),
+                    };
+                }
+                State::Padding(coded, zeros) => {
+                    ready!(coded.poll_start(cx, 1))?;
+                    let chunk = mem::take(&mut coded.chunk);
+                    *zeros += chunk.len();
+                    if chunk.is_empty() {
+                        self.state = State::Ended;
+                    } else if *zeros > MAX_PADDING || chunk.iter().any(|byte| *byte != 0) {
+                        return Poll::Ready(Err(self.excess()));
                     }
-                    self.state = State::Ended;
                 }
             }
         }
     }
 
     /// Returns whether coded bytes have arrived since the last call.
-    fn has_moved(&mut self) -> bool {
+    fn has_received(&mut self) -> bool {
         let coded = match &mut self.state {
-            State::Start(coded) | State::Trailing(coded) => coded,
+            State::Start(coded) | State::Trailing(coded) | State::Padding(coded, _) => coded,
             State::Decoding(decoder) => decoder.coded(),
             State::Ended => return false,
         };
-        mem::take(&mut coded.moved)
+        mem::take(&mut coded.has_received)
+    }
+
+    fn excess(&self) -> Error {
+        self.corrupt().with_source("data after the end")
     }
 
     fn corrupt(&self) -> Error {
@@ -274,18 +301,12 @@ impl DecodedBody {
     }
 }
 
-impl http_body::Body for DecodedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+impl BodySource for DecodedBody {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let chunk = match self.poll_decoded(cx) {
             Poll::Ready(chunk) => chunk,
-            // An empty chunk reports to the reader that bytes have arrived.
-            Poll::Pending if self.has_moved() => Ok(Some(Bytes::new())),
+            // An empty chunk informs the reader that bytes have arrived.
+            Poll::Pending if self.has_received() => Ok(Some(Bytes::new())),
             Poll::Pending => return Poll::Pending,
         };
         if chunk.is_err() {
@@ -294,19 +315,23 @@ impl http_body::Body for DecodedBody {
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)).transpose())
     }
 
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+
     fn is_end_stream(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 }
 
-/// The coded bytes, from which the decoders read.
+/// A reader of the coded bytes, for the decoders.
 struct EncodedReader {
     body: Body,
     chunk: Bytes,
     ended: bool,
-    moved: bool,
-    /// The error of the transfer. To the decoder it looks like a pause, so that it returns the
-    /// bytes that it has decoded. On an error, it would discard them.
+    has_received: bool,
+    /// The error of the transfer. The reader returns `Pending` to the decoder instead of the error,
+    /// because a decoder discards its decoded bytes on an error.
     failed: Option<Error>,
 }
 
@@ -316,7 +341,7 @@ impl EncodedReader {
             body,
             chunk: Bytes::new(),
             ended: false,
-            moved: false,
+            has_received: false,
             failed: None,
         }
     }
@@ -329,7 +354,7 @@ impl EncodedReader {
     fn poll_start(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<(), Error>> {
         while self.chunk.len() < wanted && !self.ended {
             let chunk = ready!(self.body.poll_chunk(cx)).transpose()?;
-            self.moved |= chunk.is_some();
+            self.has_received |= chunk.is_some();
             match chunk {
                 Some(chunk) if self.chunk.is_empty() => self.chunk = chunk,
                 Some(chunk) => self.chunk = [&self.chunk[..], &chunk].concat().into(),
@@ -359,7 +384,7 @@ impl AsyncBufRead for EncodedReader {
     }
 }
 
-/// Required by [`AsyncBufRead`]. The decoders read the buffer instead.
+/// Required by [`AsyncBufRead`]. The decoders do not use it.
 impl AsyncRead for EncodedReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -374,7 +399,7 @@ impl AsyncRead for EncodedReader {
     }
 }
 
-/// A decoder that returns its input.
+/// A decoder with access to its input.
 trait Decoder: AsyncRead + Send + Sync + Unpin {
     fn coded(&mut self) -> &mut EncodedReader;
 }

@@ -10,9 +10,11 @@ use crate::message::body::Body;
 /// limit of their own.
 pub const MAX_INTERIM_RESPONSES: usize = 64;
 
-/// The limits on the fields of a head and on the bytes of their names and values. Servers send far
-/// less. A larger head is an attempt to fill memory.
+/// The largest number of fields of a head. Servers send far fewer. A larger head is an attempt to
+/// fill memory.
 const MAX_FIELDS: usize = 100;
+
+/// The largest number of bytes of all names and values of a head.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Where the body of a response ends (RFC 9112, section 6.3).
@@ -30,19 +32,19 @@ pub enum Framing {
 
 impl Framing {
     /// Returns the framing of a response, for clients that do not determine it themselves.
-    /// `to_head` is `true` for the response to a HEAD request.
+    /// `is_head_request` is `true` for the response to a HEAD request.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Protocol`] if the session would refuse the head.
-    pub fn of_response<B>(response: &Response<B>, to_head: bool) -> Result<Self, Error> {
+    pub fn of_response<B>(response: &Response<B>, is_head_request: bool) -> Result<Self, Error> {
         let fields = FramingFields::of(response)?;
         let status = response.status();
         let has_no_body = status.is_informational()
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED;
         Ok(match fields {
-            _ if to_head || has_no_body => Self::NoBody,
+            _ if is_head_request || has_no_body => Self::NoBody,
             FramingFields {
                 is_chunked: true, ..
             } => Self::Chunked,
@@ -60,8 +62,7 @@ impl Framing {
 
 /// Refuses a head that is ambiguous, and one that is too large.
 ///
-/// Clients differ in their strictness and pass on what they have parsed. This check makes the
-/// result the same for all of them.
+/// Clients differ in their strictness. This check makes the result the same for all of them.
 pub(crate) fn check<B>(response: &Response<B>) -> Result<(), Error> {
     FramingFields::of(response).map(drop)
 }
@@ -74,7 +75,8 @@ struct FramingFields {
 }
 
 impl FramingFields {
-    /// Visits each field once, because every response passes through here.
+    /// Reads the fields of a response. Visits each field only once, because every response is
+    /// checked.
     fn of<B>(response: &Response<B>) -> Result<Self, Error> {
         // A 101 accepts an `Upgrade` (RFC 9110, 15.2.2), which no client here sends.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -89,7 +91,7 @@ impl FramingFields {
         for (name, value) in response.headers() {
             bytes += name.as_str().len() + value.len();
             if name == CONTENT_LENGTH {
-                // RFC 9112, 6.3: a list of equal lengths may be refused too, and is.
+                // A list of equal lengths is refused too, as RFC 9112, 6.3 allows.
                 if length.replace(value).is_some_and(|other| other != value) {
                     return Err(refused("two different values of Content-Length"));
                 }
@@ -107,8 +109,8 @@ impl FramingFields {
         Ok(fields)
     }
 
-    /// RFC 9112, 6.1: requests accept no coding but `chunked`, which is applied once. On HTTP/1.0 a
-    /// transfer coding indicates faulty framing.
+    /// Adds a transfer coding. Requests accept only `chunked`, and a server applies it at most
+    /// once. On HTTP/1.0, a transfer coding indicates faulty framing (RFC 9112, 6.1).
     fn add_coding(&mut self, coding: &HeaderValue, version: Version) -> Result<(), Error> {
         let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         if !is_chunked || std::mem::replace(&mut self.is_chunked, true) {
@@ -168,8 +170,8 @@ pub fn retires_connection<B>(response: &Response<B>) -> bool {
 
 /// Sets the fields that describe the body of a request. Clients send them unchanged.
 ///
-/// The body determines its framing. A length that the caller has stated counts only for a body of
-/// unknown length. POST, PUT and PATCH state a length of 0 too (RFC 9110, section 8.6).
+/// The body determines the length. A `Content-Length` of the caller is used only if the body's
+/// length is unknown. For POST, PUT and PATCH, a length of 0 is sent too (RFC 9110, section 8.6).
 pub(crate) fn frame_request(request: &mut Request<Body>) {
     let expects_body = matches!(
         *request.method(),
@@ -198,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    fn verdict(version: Version, fields: &[(&str, &str)]) -> Result<(), ErrorKind> {
+    fn check_fields(version: Version, fields: &[(&str, &str)]) -> Result<(), ErrorKind> {
         let mut response = Response::builder().version(version);
         for (name, value) in fields {
             response = response.header(*name, *value);
@@ -207,7 +209,7 @@ mod tests {
     }
 
     fn accepted(fields: &[(&str, &str)]) -> bool {
-        match verdict(Version::HTTP_11, fields) {
+        match check_fields(Version::HTTP_11, fields) {
             Ok(()) => true,
             Err(kind) => {
                 assert_eq!(kind, ErrorKind::Protocol);
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_digits_and_agree() {
+    fn lengths_must_be_digits_and_equal() {
         for lengths in [&["5"][..], &["5", "5"], &["05"], &["18446744073709551615"]] {
             let fields: Vec<_> = lengths.iter().map(|l| ("content-length", *l)).collect();
             assert!(accepted(&fields), "{lengths:?}");
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn chunked_is_the_only_coding_and_comes_once() {
+    fn only_a_single_chunked_coding_is_accepted() {
         let coding = "transfer-encoding";
         assert!(accepted(&[(coding, "Chunked")]));
         assert!(accepted(&[(coding, "chunked"), ("content-length", "5")]));
@@ -247,17 +249,17 @@ mod tests {
             assert!(!accepted(&[(coding, value)]), "{value:?}");
         }
         assert!(!accepted(&[(coding, "chunked"), (coding, "chunked")]));
-        let old = verdict(Version::HTTP_10, &[(coding, "chunked")]);
+        let old = check_fields(Version::HTTP_10, &[(coding, "chunked")]);
         assert_eq!(old, Err(ErrorKind::Protocol));
-        assert!(verdict(Version::HTTP_2, &[]).is_ok());
+        assert!(check_fields(Version::HTTP_2, &[]).is_ok());
     }
 
-    fn framing(status: u16, to_head: bool, fields: &[(&str, &str)]) -> Framing {
+    fn framing(status: u16, is_head_request: bool, fields: &[(&str, &str)]) -> Framing {
         let mut response = Response::builder().status(status);
         for (name, value) in fields {
             response = response.header(*name, *value);
         }
-        Framing::of_response(&response.body(()).unwrap(), to_head).unwrap()
+        Framing::of_response(&response.body(()).unwrap(), is_head_request).unwrap()
     }
 
     #[test]
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn floods_are_refused() {
+    fn large_heads_are_refused() {
         assert!(accepted(&[("x", "y"); MAX_FIELDS]));
         assert!(!accepted(&[("x", "y"); MAX_FIELDS + 1]));
         let long = "v".repeat(MAX_BYTES - 1);
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn change_of_protocols_is_refused() {
+    fn status_101_is_refused() {
         let response = Response::builder().status(101).body(()).unwrap();
         assert_eq!(check(&response).unwrap_err().kind(), ErrorKind::Protocol);
     }

@@ -25,15 +25,15 @@ pub struct Progress {
 
 /// An observer of a body.
 pub(crate) trait ProgressObserver: Send + Sync {
-    /// Reports that a chunk was taken.
-    fn took(&self, so_far: Progress);
+    /// Handles a chunk that was read.
+    fn chunk_read(&self, so_far: Progress);
 
-    /// Reports the end of the body.
+    /// Handles the end of the body.
     fn ended(&self) {}
 }
 
 impl<F: Fn(Progress) + Send + Sync> ProgressObserver for F {
-    fn took(&self, so_far: Progress) {
+    fn chunk_read(&self, so_far: Progress) {
         self(so_far);
     }
 }
@@ -41,10 +41,10 @@ impl<F: Fn(Progress) + Send + Sync> ProgressObserver for F {
 pub(crate) type ProgressCallback = Arc<dyn ProgressObserver>;
 
 impl Body {
-    /// Calls `watch` with each chunk that is taken from this body, at most 64 KiB at a time. If the
+    /// Calls `watch` for each chunk that is read from this body. A chunk has at most 64 KiB. If the
     /// body is sent again, the count starts again from zero.
     ///
-    /// The task or thread that reads the body makes the call, so `watch` should be short and must
+    /// The task or thread that reads the body calls `watch`, so `watch` should be short and must
     /// not block.
     ///
     /// ```
@@ -63,15 +63,15 @@ impl Body {
     /// assert_eq!(seen.load(Ordering::Relaxed), 9);
     /// ```
     pub fn on_progress(self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        self.watched(Arc::new(watch))
+        self.with_observer(Arc::new(watch))
     }
 
-    pub(crate) fn watched(self, watcher: ProgressCallback) -> Self {
+    pub(crate) fn with_observer(self, watcher: ProgressCallback) -> Self {
         if self.is_empty() {
             return self;
         }
-        Self::made(ProgressBody {
-            meter: Meter {
+        Self::from_source(ProgressBody {
+            counter: ProgressCounter {
                 so_far: Progress {
                     bytes: 0,
                     total: self.len(),
@@ -85,19 +85,20 @@ impl Body {
     }
 }
 
+/// Counts the bytes of a body and calls the observer.
 #[derive(Clone)]
-struct Meter {
+struct ProgressCounter {
     so_far: Progress,
     watcher: ProgressCallback,
     ended: bool,
 }
 
-impl Meter {
-    /// A `len` of 0 is the end.
+impl ProgressCounter {
+    /// Counts a chunk. A `len` of 0 means the end of the body.
     fn count(&mut self, len: usize) {
         if len > 0 {
             self.so_far.bytes += len as u64;
-            self.watcher.took(self.so_far);
+            self.watcher.chunk_read(self.so_far);
         }
         let is_end = len == 0 || self.so_far.total == Some(self.so_far.bytes);
         if is_end && !std::mem::replace(&mut self.ended, true) {
@@ -107,7 +108,7 @@ impl Meter {
 }
 
 struct ProgressBody {
-    meter: Meter,
+    counter: ProgressCounter,
     body: Body,
     /// The rest of a large chunk.
     rest: Bytes,
@@ -120,20 +121,20 @@ impl BodySource for ProgressBody {
             match ready!(this.body.poll_chunk(cx)).transpose()? {
                 Some(chunk) => this.rest = chunk,
                 None => {
-                    this.meter.count(0);
+                    this.counter.count(0);
                     return Poll::Ready(None);
                 }
             }
         }
         let chunk = this.rest.split_to(this.rest.len().min(MAX_CHUNK));
-        this.meter.count(chunk.len());
+        this.counter.count(chunk.len());
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
     fn size_hint(&self) -> SizeHint {
         let mut left = self.body.size_hint();
         let rest = self.rest.len() as u64;
-        // The upper bound first: it must never be less than the lower bound.
+        // Sets the upper bound first, because it must never be less than the lower bound.
         if let Some(upper) = left.upper() {
             left.set_upper(upper.saturating_add(rest));
         }
@@ -141,30 +142,30 @@ impl BodySource for ProgressBody {
         left
     }
 
-    fn again(&self) -> Option<Body> {
+    fn try_clone(&self) -> Option<Body> {
         let body = self.body.try_clone()?;
-        Some(body.watched(self.meter.watcher.clone()))
+        Some(body.with_observer(self.counter.watcher.clone()))
     }
 
     fn reader(&self) -> Option<Reader> {
         Some(Box::new(ProgressReader {
             reader: self.body.reader()?,
-            meter: self.meter.clone(),
+            counter: self.counter.clone(),
         }))
     }
 }
 
 struct ProgressReader {
-    meter: Meter,
+    counter: ProgressCounter,
     reader: Reader,
 }
 
 impl Read for ProgressReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(MAX_CHUNK);
-        let n = self.reader.read(&mut buffer[..most])?;
+        let len = buffer.len().min(MAX_CHUNK);
+        let n = self.reader.read(&mut buffer[..len])?;
         if !buffer.is_empty() {
-            self.meter.count(n);
+            self.counter.count(n);
         }
         Ok(n)
     }

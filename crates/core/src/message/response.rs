@@ -14,9 +14,10 @@ use crate::message::progress::Progress;
 use crate::message::target::Target;
 
 /// A response whose body has not been read yet: an [`http::Response`] with a [`Body`]. `From`
-/// converts both ways.
+/// converts in both directions.
 ///
-/// A response holds its permit in the session until its body is read to the end or dropped.
+/// In a session with limits, a response holds its permit until the body is read to the end or
+/// dropped.
 ///
 /// ```
 /// use inflight_core::{Body, ErrorKind, Response, http};
@@ -38,6 +39,7 @@ pub struct Response {
     repeats: Option<Box<Repeats>>,
 }
 
+/// The redirects and retries before a response.
 #[derive(Debug)]
 struct Repeats {
     history: Vec<Redirect>,
@@ -109,18 +111,20 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Status`]. The body is then dropped.
+    /// [`ErrorKind::Status`]. Observers then receive this error. The session reads a short body in
+    /// the background, so that the connection can be reused, and drops a long one.
     pub fn error_for_status(self) -> Result<Self, Error> {
         let status = self.status();
         if status.is_client_error() || status.is_server_error() {
-            return Err(self.named(Error::status(status)));
+            let error = self.add_url(Error::status(status));
+            self.inner.into_body().discard(&error);
+            return Err(error);
         }
         Ok(self)
     }
 
-    /// Calls `watch` with each decoded chunk of the body as it is read, by any method of the
-    /// response: see [`Body::on_progress`]. The total is the
-    /// [`content_length`](Self::content_length).
+    /// Calls `watch` for each decoded chunk of the body that any method of the response reads: see
+    /// [`Body::on_progress`]. The total is the [`content_length`](Self::content_length).
     #[must_use]
     pub fn on_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.inner = self.inner.map(|body| body.on_progress(watch));
@@ -140,7 +144,7 @@ impl Response {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match self.inner.body_mut().chunk().await {
             Ok(chunk) => Ok(chunk),
-            Err(error) => Err(self.named(error)),
+            Err(error) => Err(self.add_url(error)),
         }
     }
 
@@ -148,40 +152,44 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// As [`chunk`](Self::chunk), and [`ErrorKind::BodyTooLarge`] if the body is longer than the
-    /// session's [`max_body`](crate::SessionBuilder::max_body).
+    /// The same as [`chunk`](Self::chunk), and [`ErrorKind::BodyTooLarge`] if the body is longer
+    /// than the session's [`max_body`](crate::SessionBuilder::max_body).
     pub fn bytes(self) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         self.read(Ok)
     }
 
     /// Returns the whole body as text.
     ///
-    /// The charset is that of the `Content-Type`, or else UTF-8. A byte order mark takes precedence
-    /// over both, as in browsers, and is not part of the text.
+    /// The charset is that of the `Content-Type`. It is UTF-8 if there is none, or if the Encoding
+    /// Standard does not define the charset. A byte order mark takes precedence, as in browsers,
+    /// and is not part of the text.
     ///
     /// Malformed bytes are an error and are never replaced. To replace them, use
     /// [`bytes`](Self::bytes) and [`String::from_utf8_lossy`].
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] if the bytes are malformed in their
-    /// charset, or if the Encoding Standard does not define the charset.
+    /// The same as [`bytes`](Self::bytes), and [`ErrorKind::Decode`] if the bytes are malformed in
+    /// their charset, or if the Encoding Standard forbids to decode the charset, such as
+    /// `iso-2022-kr`.
     pub fn text(self) -> impl Future<Output = Result<String, Error>> + Send + 'static {
         let declared = charset::declared(self.headers());
         self.read(|bytes| charset::decode(bytes, declared))
     }
 
-    /// Deserializes the whole body from JSON.
+    /// Deserializes the whole body from JSON, which is UTF-8 (RFC 8259, section 8.1). A byte order
+    /// mark at its beginning is ignored. The charset of the response has no effect.
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes), and [`ErrorKind::Decode`] if the body is not JSON or does not
-    /// match `T`.
+    /// The same as [`bytes`](Self::bytes), and [`ErrorKind::Decode`] if the body is not JSON or
+    /// does not match `T`.
     pub fn json<T: DeserializeOwned>(
         self,
     ) -> impl Future<Output = Result<T, Error>> + Send + use<T> {
         self.read(|bytes| {
-            serde_json::from_slice(&bytes).map_err(|error| {
+            let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+            serde_json::from_slice(json).map_err(|error| {
                 Error::new(ErrorKind::Decode)
                     .with_context("the body is not JSON of the expected type")
                     .with_source(error)
@@ -189,8 +197,8 @@ impl Response {
         })
     }
 
-    /// Collects the body and converts it. The other fields of the response are dropped at once, so
-    /// that the future stays small: a batch may hold hundreds of them.
+    /// Collects the body and converts it. The other fields of the response are dropped first, so
+    /// that the future stays small. A batch may hold hundreds of such futures.
     fn read<T, F>(self, make: F) -> impl Future<Output = Result<T, Error>> + use<T, F>
     where
         F: FnOnce(Bytes) -> Result<T, Error>,
@@ -200,7 +208,7 @@ impl Response {
         collected.map(move |bytes| {
             bytes
                 .and_then(make)
-                .map_err(|error| name(error, target.as_ref()))
+                .map_err(|error| add_url(error, target.as_ref()))
         })
     }
 
@@ -208,17 +216,17 @@ impl Response {
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
         let Self { inner, target, .. } = self;
         let chunks = inner.into_body().into_stream();
-        chunks.map(move |chunk| chunk.map_err(|error| name(error, target.as_ref())))
+        chunks.map(move |chunk| chunk.map_err(|error| add_url(error, target.as_ref())))
     }
 
-    fn named(&self, error: Error) -> Error {
-        name(error, self.target.as_ref())
+    fn add_url(&self, error: Error) -> Error {
+        add_url(error, self.target.as_ref())
     }
 }
 
-fn name(error: Error, target: Option<&Target>) -> Error {
+fn add_url(error: Error, target: Option<&Target>) -> Error {
     match target {
-        Some(target) => target.name(error),
+        Some(target) => target.add_url(error),
         None => error,
     }
 }
@@ -253,7 +261,7 @@ impl Redirect {
         Self { target, status }
     }
 
-    /// Returns the URL that sent the redirect.
+    /// Returns the URL whose response was the redirect.
     pub fn url(&self) -> Option<&Url> {
         self.target.url()
     }

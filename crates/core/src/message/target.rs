@@ -14,10 +14,10 @@ use crate::message::auth;
 
 /// The URL of a request, as a `Uri` for the client and, on demand, as a `Url` for the caller.
 ///
-/// Parsing by the URL standard can take a twentieth of an exchange on loopback. Most URLs are
-/// already in the form that the standard produces, so `Target` skips the parser for them.
+/// Parsing by the URL standard can take a twentieth of the time of an exchange on loopback. Most
+/// URLs are already in the form that the standard produces, so `Target` skips the parser for them.
 ///
-/// It removes credentials from the URL at once, so that they are neither printed nor sent with it.
+/// `Target` removes credentials from the URL, so that they are neither printed nor sent in the URL.
 #[derive(Debug, Clone)]
 pub struct Target(Arc<Inner>);
 
@@ -72,7 +72,7 @@ impl Target {
         })))
     }
 
-    /// Returns the same target with another form of the URL: with another fragment, for example.
+    /// Returns the same target with a changed URL, for example with another fragment.
     pub(crate) fn with_url(&self, url: Url) -> Result<Self, Error> {
         let mut target = Self::new(url)?;
         if let Some(inner) = Arc::get_mut(&mut target.0) {
@@ -107,7 +107,7 @@ impl Target {
         &self.0.uri
     }
 
-    /// Returns the URL. It is always `Some`: a plain URI parses to an equal URL.
+    /// Returns the URL. The result is always `Some`, because a plain URI parses to an equal URL.
     pub(crate) fn url(&self) -> Option<&Url> {
         let inner = &*self.0;
         if inner.url.get().is_none()
@@ -124,7 +124,7 @@ impl Target {
     }
 
     /// Adds the URL to an error.
-    pub(crate) fn name(&self, error: Error) -> Error {
+    pub(crate) fn add_url(&self, error: Error) -> Error {
         match self.url() {
             Some(url) => error.with_url(url),
             None => error,
@@ -168,8 +168,8 @@ fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, Error> {
     Ok(Some(value))
 }
 
-/// Returns whether the text is an absolute URL that the URL standard leaves unchanged. `false` is
-/// always correct, but slower.
+/// Returns whether the text is an absolute URL that the URL standard leaves unchanged. The result
+/// `false` is always correct, but makes parsing slower.
 fn is_plain(text: &str) -> bool {
     let (rest, default_port) = match text.strip_prefix("http://") {
         Some(rest) => (rest, "80"),
@@ -178,7 +178,7 @@ fn is_plain(text: &str) -> bool {
             None => return false,
         },
     };
-    // Byte by byte: searches that are fast for long texts are slow for text this short.
+    // Searches byte by byte, because the search functions of `str` are slower for such short texts.
     let Some(slash) = rest.bytes().position(|byte| byte == b'/') else {
         return false;
     };
@@ -297,7 +297,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_plain_is_left_as_it_is_by_the_standard(
+        fn the_standard_leaves_plain_urls_unchanged(
             text in "https?://[a-zA-Z0-9.:-]{1,24}/[a-zA-Z0-9/?=&._~,%#@ -]{0,24}"
         ) {
             if is_plain(&text) {

@@ -32,7 +32,7 @@ use crate::observe::Observer;
 #[cfg(feature = "cookies")]
 use crate::session::cookies::CookieJar;
 
-/// Makes the client and the runtime from the options.
+/// A function that creates the client and the runtime from the options.
 pub(super) type Open = Box<dyn FnOnce(&ClientOptions) -> Result<Backend, Error> + Send>;
 
 /// A client and the runtime that it runs on.
@@ -111,31 +111,31 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets how long making a connection may take, including the lookup of the name. Default 30 s.
+    /// Sets how long connecting may take, including the lookup of the name. Default 30 s.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.options.connect_timeout = timeout.into();
         self
     }
 
-    /// Sets how long a request may wait for a permit. Default: no limit but the
+    /// Sets how long a request may wait for a permit. Default: no limit except the
     /// [`timeout`](Self::timeout).
     pub fn queue_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.queue_timeout = timeout.into();
         self
     }
 
-    /// Sets how long the head of the response may take. Default: no limit but the
+    /// Sets how long the head of the response may take. Default: no limit except the
     /// [`timeout`](Self::timeout).
     ///
-    /// The time starts when the client receives the request. It includes making a connection and
-    /// sending the body.
+    /// The time starts when the client receives the request. It includes connecting and sending the
+    /// body.
     pub fn head_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.head_timeout = timeout.into();
         self
     }
 
     /// Sets how long a read may wait for the next chunk of the response's body. Default: no limit
-    /// but the [`timeout`](Self::timeout).
+    /// except the [`timeout`](Self::timeout).
     ///
     /// Only the time spent waiting for the server counts, not the time between two reads.
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -143,21 +143,22 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets how many requests may be in flight at once. Default: no limit, as
-    /// [`gather`](crate::gather()) has its own.
+    /// Sets how many requests may be in flight at once. Default: no limit, because
+    /// [`gather`](crate::gather()) has its own limit.
     ///
-    /// Further requests wait for a permit, first come, first served. The wait counts towards their
-    /// timeouts.
+    /// Each request in flight holds a permit. Further requests wait for a permit, first come, first
+    /// served. The wait counts towards their timeouts.
     ///
-    /// A request is in flight until its body is read to the end or dropped. If every permit is held
-    /// by a response whose body has not been read at all, the first request in the queue soon fails
-    /// with a timeout in [`Phase::Queue`], because it could wait forever.
+    /// A request is in flight until the response's body is read to the end or dropped. If all
+    /// permits are held by responses whose bodies have not been read at all, the first request in
+    /// the queue soon fails with a timeout in [`Phase::Queue`], because it could wait forever.
     ///
     /// [`Phase::Queue`]: crate::Phase::Queue
     ///
     /// # Panics
     ///
     /// If `at_most` is 0.
+    #[track_caller]
     pub fn max_in_flight(mut self, at_most: impl Into<Option<usize>>) -> Self {
         self.max_in_flight = at_most.into();
         assert_ne!(
@@ -175,6 +176,7 @@ impl SessionBuilder {
     /// # Panics
     ///
     /// If `at_most` is 0.
+    #[track_caller]
     pub fn max_per_host(mut self, at_most: impl Into<Option<usize>>) -> Self {
         self.max_per_host = at_most.into();
         assert_ne!(
@@ -193,6 +195,7 @@ impl SessionBuilder {
     /// # Panics
     ///
     /// If `per_second` or `burst` is 0.
+    #[track_caller]
     pub fn max_rate(mut self, per_second: u32, burst: u32) -> Self {
         let quota = NonZeroU32::new(per_second).zip(NonZeroU32::new(burst));
         assert!(quota.is_some(), "a rate of zero allows no request");
@@ -294,7 +297,7 @@ impl SessionBuilder {
     }
 
     /// Sets the URL that relative URLs are resolved against, as a browser resolves links in a page.
-    /// End it with a slash to keep its whole path.
+    /// End the base URL with a slash to keep its whole path.
     pub fn base_url(mut self, url: impl IntoUrl) -> Self {
         match url.into_target(None) {
             Ok(target) => self.base_url = target.url().cloned(),
@@ -311,8 +314,8 @@ impl SessionBuilder {
 
     /// Wraps the client: `wrap` takes the client and returns the one that the session uses instead.
     ///
-    /// The wrapper handles each exchange separately, including every redirect and retry, below the
-    /// session's policy. The last wrapper is the outermost.
+    /// The session calls the wrapper for each exchange, including every redirect and retry. The
+    /// last wrapper is the outermost.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -369,14 +372,14 @@ impl SessionBuilder {
                 capabilities,
                 runtime,
             } = open(options)?;
-            let below = client.clone();
+            let inner = client.clone();
             let client = wrap(AnyClient {
                 client,
                 capabilities,
             });
             Ok(Backend {
                 capabilities: client.capabilities(),
-                client: Arc::new(WrappedClient { client, below }),
+                client: Arc::new(WrappedClient { client, inner }),
                 runtime,
             })
         });
@@ -385,7 +388,7 @@ impl SessionBuilder {
 
     /// Adds an observer, which receives an event for each step of the session's requests: queued,
     /// connected, sent, answered, redirected, retried, done. A session may have several observers.
-    /// A session without observers has no overhead for them.
+    /// Without observers, there is no overhead.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -492,8 +495,8 @@ impl SessionBuilder {
         self.client_options(|options| options.address_guard = Some(guard))
     }
 
-    /// Sends every request through the proxy at `url`: see [`Proxy::new`]. Default: no proxy,
-    /// whatever the environment contains.
+    /// Sends every request through the proxy at `url`: see [`Proxy::new`]. Default: no proxy. The
+    /// session does not read the environment.
     ///
     /// [`build`](Self::build) fails if `url` is not a proxy's URL, or if the client does not
     /// support [`proxies`](crate::Capabilities::proxies).
@@ -530,8 +533,9 @@ impl SessionBuilder {
     }
 
     /// Trusts the certificate authorities in a PEM file's content, and none of the compiled-in
-    /// ones: see [`TlsOptions::only_extra_roots`](crate::TlsOptions::only_extra_roots). Authorities that other calls add are trusted
-    /// too. [`build`](Self::build) fails for text without a certificate.
+    /// ones: see [`TlsOptions::only_extra_roots`](crate::TlsOptions::only_extra_roots). Authorities
+    /// that other calls add are trusted too. [`build`](Self::build) fails for text without a
+    /// certificate.
     pub fn only_root_certificates(self, pem: impl AsRef<[u8]>) -> Self {
         self.client_options(|options| options.tls.only_extra_roots = true)
             .add_root_certificate(pem)
@@ -550,8 +554,9 @@ impl SessionBuilder {
     }
 
     /// Accepts a valid certificate for another name: see
-    /// [`TlsOptions::danger_accept_invalid_hostnames`](crate::TlsOptions::danger_accept_invalid_hostnames). [`build`](Self::build) fails for a client
-    /// without [`unchecked_hostnames`](crate::Capabilities::unchecked_hostnames).
+    /// [`TlsOptions::danger_accept_invalid_hostnames`](crate::TlsOptions::danger_accept_invalid_hostnames).
+    /// [`build`](Self::build) fails for a client without
+    /// [`unchecked_hostnames`](crate::Capabilities::unchecked_hostnames).
     pub fn danger_accept_invalid_hostnames(self, accept: bool) -> Self {
         self.client_options(|options| options.tls.danger_accept_invalid_hostnames = accept)
     }

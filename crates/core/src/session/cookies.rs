@@ -14,9 +14,9 @@ use crate::error::{BoxError, Error, ErrorKind};
 /// The cookies of a session, or of several: clones share them.
 ///
 /// A session has no cookies unless [`SessionBuilder::cookies`](crate::SessionBuilder::cookies) sets
-/// a jar. The session then sends each cookie with the requests that it applies to, including every
-/// redirect. The jar refuses a cookie for a public suffix, such as `co.uk` (RFC 6265, 5.3), because
-/// it would be sent to the sites of other owners.
+/// a jar. The session then sends each cookie with the requests to which the cookie applies,
+/// including redirects. The jar refuses a cookie for a public suffix, such as `co.uk` (RFC 6265,
+/// 5.3), because such a cookie would be sent to the sites of other owners.
 ///
 /// ```
 /// use inflight_core::CookieJar;
@@ -47,7 +47,7 @@ impl CookieJar {
     ///
     /// [`ErrorKind::Io`] if the reader fails or the data is invalid.
     pub fn load(reader: impl BufRead) -> Result<Self, Error> {
-        let store = cookie_store::serde::json::load(reader).map_err(unusable)?;
+        let store = cookie_store::serde::json::load(reader).map_err(cookie_error)?;
         Ok(Self(Arc::new(RwLock::new(store))))
     }
 
@@ -57,14 +57,14 @@ impl CookieJar {
     ///
     /// [`ErrorKind::Io`] if the writer fails.
     pub fn save(&self, mut writer: impl Write) -> Result<(), Error> {
-        cookie_store::serde::json::save(&self.read(), &mut writer).map_err(unusable)
+        cookie_store::serde::json::save(&self.read(), &mut writer).map_err(cookie_error)
     }
 
     /// Adds a cookie as if `url` had set it, in the syntax of `Set-Cookie`. A cookie that `url` may
     /// not set is ignored.
     pub fn set(&self, cookie: &str, url: &Url) {
         if let Ok(cookie) = RawCookie::parse(cookie.to_owned()) {
-            self.take(cookie, url);
+            self.insert(cookie, url);
         }
     }
 
@@ -89,7 +89,7 @@ impl CookieJar {
     }
 
     /// Adds the cookies to a request that has no `Cookie` header.
-    pub(crate) fn add(&self, headers: &mut HeaderMap, url: Option<&Url>) {
+    pub(crate) fn add_to_request(&self, headers: &mut HeaderMap, url: Option<&Url>) {
         if let (false, Some(value)) = (
             headers.contains_key(COOKIE),
             url.and_then(|url| self.header(url)),
@@ -99,7 +99,7 @@ impl CookieJar {
     }
 
     /// Adds the cookies that a response sets.
-    pub(crate) fn keep(&self, headers: &HeaderMap, url: Option<&Url>) {
+    pub(crate) fn add_from_response(&self, headers: &HeaderMap, url: Option<&Url>) {
         let Some(url) = url else { return };
         for value in headers.get_all(SET_COOKIE) {
             if let Ok(text) = std::str::from_utf8(value.as_bytes()) {
@@ -108,11 +108,11 @@ impl CookieJar {
         }
     }
 
-    fn take(&self, cookie: RawCookie<'static>, url: &Url) {
+    fn insert(&self, cookie: RawCookie<'static>, url: &Url) {
         let domain = cookie.domain().map(|domain| domain.trim_start_matches('.'));
         let is_shared = domain.is_some_and(|domain| {
             let domain = domain.to_ascii_lowercase();
-            // A site that is itself a public suffix may set a cookie for itself alone.
+            // A site that is itself a public suffix may set a cookie only for itself.
             is_public_suffix(&domain) && url.host_str() != Some(&domain)
         });
         if !is_shared {
@@ -130,13 +130,13 @@ impl CookieJar {
     }
 }
 
-/// Returns whether others may register names below this domain. A suffix that is on no list counts
-/// if it is a single label, such as `localhost`.
+/// Returns whether several owners may register names below this domain. A domain that is not on the
+/// list is a public suffix if it is a single label, such as `localhost`.
 fn is_public_suffix(domain: &str) -> bool {
     psl::suffix_str(domain) == Some(domain)
 }
 
-fn unusable(error: BoxError) -> Error {
+fn cookie_error(error: BoxError) -> Error {
     Error::new(ErrorKind::Io)
         .with_context("cannot read or write the cookies")
         .with_source(error)
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_goes_back_where_it_is_for() {
+    fn a_cookie_is_sent_to_matching_urls() {
         let set = [
             ("host=1", "http://a.example.com/"),
             ("domain=2; Domain=example.com", "http://a.example.com/"),
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_later_cookie_replaces_and_an_expired_one_removes() {
+    fn a_later_cookie_replaces_and_an_expired_cookie_removes() {
         let url = "http://example.com/";
         assert_eq!(after(&[("a=1", url), ("a=2", url)], url), "a=2");
         assert_eq!(after(&[("a=1", url), ("a=1; Max-Age=0", url)], url), "");
     }
 
     #[test]
-    fn nobody_sets_cookies_for_others() {
+    fn cookies_for_other_sites_are_refused() {
         let bad = "http://bad.co.uk/";
         for domain in [
             "co.uk",
@@ -209,13 +209,13 @@ mod tests {
             );
             assert_eq!(after(&[(&cookie, bad)], bad), "", "{domain}");
         }
-        // A suffix that is a site has its own.
+        // A site that is a public suffix may set its own cookies.
         let page = "http://github.io/";
         assert_eq!(after(&[("a=1; Domain=github.io", page)], page), "a=1");
     }
 
     #[test]
-    fn what_is_loaded_has_to_be_cookies() {
+    fn load_fails_for_invalid_data() {
         for bad in ["", "{", "[1]", "null", "\u{0}"] {
             let error = CookieJar::load(bad.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Io, "{bad:?}");

@@ -28,14 +28,14 @@ use crate::message::{decode, head};
 use crate::observe::{ObservedExchange, Step};
 use crate::upload::prepare::Upload;
 
-/// The body of a redirect is read up to this size, so that its connection can be reused. A larger body
-/// is dropped with its connection.
-const DRAINED: u64 = 16 << 10;
+/// The size up to which the body of a redirect is read, so that its connection can be reused. A
+/// larger body is dropped with its connection.
+pub(super) const MAX_DRAINED: u64 = 16 << 10;
 
-/// How long reading such a body may take. After that, a new connection is faster.
-const DRAINED_IN: Duration = Duration::from_millis(500);
+/// How long reading the body of a redirect may take. After this time, a new connection is faster.
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The context of an error whose request could be resent with a different body.
+/// The context of an error if only the body prevents a resend.
 const BODY_IS_CONSUMED: &str =
     "the request was not processed, but its body was begun and cannot be produced again";
 
@@ -47,12 +47,20 @@ pub(crate) async fn exchange(
     upload: Option<Box<Upload>>,
     timeout: Option<Duration>,
 ) -> Result<Response, Error> {
-    let mut target = target?;
-    let observed = session.start_observing(&mut request, &target);
+    let observed = session.start_observing(&mut request, target.as_ref().ok());
+    let mut target = match target {
+        Ok(target) => target,
+        Err(error) => {
+            if let Some(observed) = observed {
+                observed.failed(&error);
+            }
+            return Err(error);
+        }
+    };
     let timer = match ExchangeTimer::start(timeout, &session.in_flight) {
         Ok(timer) => timer,
         Err(error) => {
-            let error = target.name(error);
+            let error = target.add_url(error);
             if let Some(observed) = observed {
                 observed.failed(&error);
             }
@@ -84,7 +92,8 @@ pub(crate) async fn exchange(
             let max_body = session.max_body;
             let mut body = std::mem::take(response.body_mut());
             if !http_body::Body::is_end_stream(&body) {
-                body = Body::wrap(LimitedBody::new(body, session, timer, permits, observed));
+                let limited = LimitedBody::new(body, session, timer, permits, observed);
+                body = Body::from_source(limited);
             } else if let Some(observed) = observed {
                 observed.done();
             }
@@ -93,7 +102,7 @@ pub(crate) async fn exchange(
             Ok(response.with_history(history, attempts))
         }
         Err(error) => {
-            let error = target.name(error);
+            let error = target.add_url(error);
             let error = error.with_history(history.len(), exchange.attempts);
             if let Some(observed) = exchange.observed {
                 observed.failed(&error);
@@ -109,11 +118,11 @@ type Head = http::Response<Body>;
 struct Exchange<'a> {
     session: &'a SessionState,
     template: RequestTemplate,
-    /// How to make the body before it is sent.
+    /// The source of the body. `None` once the body is prepared.
     upload: Option<Box<Upload>>,
     timer: ExchangeTimer,
     permits: Permits,
-    /// The last response, or an empty one. It is large, so that it stays in one place.
+    /// The last response, or an empty one. It is a field because moving it would be expensive.
     head: Head,
     attempts: u32,
     /// The retries that are left, across all redirects.
@@ -128,19 +137,19 @@ impl Exchange<'_> {
         }
     }
 
-    /// Sends the request and follows redirects. `target` is the URL of the last one.
+    /// Sends the request and follows redirects. Sets `target` to the URL of the final response.
     async fn run(&mut self, target: &mut Target, history: &mut Vec<Redirect>) -> Result<(), Error> {
         if let Some(upload) = self.upload.take() {
             let runtime = &self.session.runtime;
             let prepared = upload.prepare(self.template.request_mut(), runtime);
-            Box::pin(self.timer.bound(None, prepared)).await?;
+            Box::pin(self.timer.run_within(None, prepared)).await?;
         }
         loop {
             self.send_until_final(target).await?;
             let redirects = &self.session.redirects;
             let method = self.template.method();
             let Some(next) = redirects.follow(target, method, &self.head, history.len())? else {
-                // Below the limits, so that they apply to the decoded bytes.
+                // Decodes first, so that the session's limits apply to the decoded bytes.
                 if self.template.decompresses() {
                     decode::response(&mut self.head)?;
                 }
@@ -151,7 +160,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Turns the template into the request that follows a redirect, and returns its target.
+    /// Changes the template to the request that follows a redirect. Returns the new target.
     async fn redirect(
         &mut self,
         from: &Target,
@@ -162,11 +171,11 @@ impl Exchange<'_> {
         let to = redirected.target.url();
         self.report(Step::Redirected { to });
         let body = std::mem::take(&mut self.head).into_body();
-        if body.len().is_some_and(|len| len <= DRAINED) {
+        if body.len().is_some_and(|len| len <= MAX_DRAINED) {
             // An error in this body does not concern the request.
-            let drained = body.collect(DRAINED).map(|_| Ok(()));
-            let limit = self.timer.limit(Some(DRAINED_IN), Phase::Body);
-            match Box::pin(self.timer.bound(limit, drained)).await {
+            let drained = body.collect(MAX_DRAINED).map(|_| Ok(()));
+            let limit = self.timer.limit(Some(DRAIN_TIMEOUT), Phase::Body);
+            match Box::pin(self.timer.run_within(limit, drained)).await {
                 Err(error) if error.phase() != Some(Phase::Body) => return Err(error),
                 _ => {}
             }
@@ -174,7 +183,7 @@ impl Exchange<'_> {
         Ok(redirected.target)
     }
 
-    /// Sends the request to one target, and resends and retries it.
+    /// Sends the request to one target. Resends and retries it until the outcome is final.
     async fn send_until_final(&mut self, target: &Target) -> Result<(), Error> {
         let session = self.session;
         if let (Support::No(reason), Some("https")) =
@@ -185,7 +194,7 @@ impl Exchange<'_> {
         let mut resends = Resends::default();
         let origin = (!session.retry.is_off()).then(|| Origin::of(target.uri()));
         if let Some(origin) = &origin {
-            session.budgets.earn(origin);
+            session.budgets.deposit(origin);
         }
         loop {
             self.acquire_permits(target).await?;
@@ -222,12 +231,12 @@ impl Exchange<'_> {
 
     async fn acquire_permits(&mut self, target: &Target) -> Result<(), Error> {
         let session = self.session;
-        if session.limits.are_none() {
+        if session.limits.is_unlimited() {
             return Ok(());
         }
         let _waiting = WaitingGuard::new(&session.in_flight);
         self.report(Step::Queued);
-        // In a box, because few sessions have limits. The future of every exchange is then smaller.
+        // Boxed, because few sessions have limits. The future of every exchange is then smaller.
         let (limits, permits) = (&session.limits, &mut self.permits);
         Box::pin(limits.acquire(permits, target.uri(), &mut self.timer)).await
     }
@@ -239,7 +248,8 @@ impl Exchange<'_> {
         (self.template.can_be_sent() && self.timer.is_before_deadline(resume)).then_some(pause)
     }
 
-    /// Returns the pause before the next retry, and its end. `None` if the outcome is final.
+    /// Returns the pause before the next retry, and the time when the pause ends. `None` if the
+    /// outcome is final.
     fn next_retry(
         &mut self,
         outcome: &Result<(), Error>,
@@ -252,13 +262,13 @@ impl Exchange<'_> {
             .get_or_insert_with(|| Box::new(session.retry.plan()));
         let response = outcome.as_ref().map(|()| &self.head);
         let pause = plan.next_pause(self.template.method(), response)?;
-        // A server may ask for a longer pause than the deadline allows.
+        // The server's `Retry-After` may exceed the deadline.
         let resume = self.timer.now().checked_add(pause)?;
         let is_in_time = self.timer.is_before_deadline(resume);
-        (is_in_time && session.budgets.spend(origin)).then_some((pause, resume))
+        (is_in_time && session.budgets.withdraw(origin)).then_some((pause, resume))
     }
 
-    /// Sends the request once. The response is in `head`, even if it is refused.
+    /// Sends the request once. Stores the response in `head`, even if the session refuses it.
     async fn send(&mut self, target: &Target) -> Result<(), Error> {
         self.attempts += 1;
         let session = self.session;
@@ -268,18 +278,18 @@ impl Exchange<'_> {
         let fetched = {
             let mut request = self.template.request(target, session, &self.timer);
             if let Some(observed) = &mut self.observed {
-                observed.sending(target, &mut request);
+                observed.start_attempt(target, &mut request);
             }
             client.fetch_boxed(request)
         };
-        self.head = self.timer.bound(limit, fetched).await?;
+        self.head = self.timer.run_within(limit, fetched).await?;
         head::check(&self.head)?;
         if let Some(observed) = &self.observed {
-            observed.head(&self.head);
+            observed.report_head(&self.head);
         }
         #[cfg(feature = "cookies")]
         if let Some(jar) = &session.cookies {
-            jar.keep(self.head.headers(), target.url());
+            jar.add_from_response(self.head.headers(), target.url());
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// A number of permits, and the queue of their waiters.
+/// A number of permits, and a queue of waiters.
 pub(crate) struct FairSemaphore {
     permits: usize,
     state: Mutex<State>,
@@ -15,13 +15,13 @@ pub(crate) struct FairSemaphore {
 #[derive(Default)]
 struct State {
     acquired: usize,
-    /// How many permits are held by a response whose body has not been read at all.
+    /// How many permits are held by responses whose bodies have not been read at all.
     unread: usize,
-    /// Since when all permits are held by such responses.
+    /// The time since which such responses hold all permits.
     stuck_since: Option<Instant>,
     next_number: u64,
     waiting: BTreeMap<u64, Waker>,
-    /// Waiters that were given a permit and have not been polled since.
+    /// Waiters that have a permit and have not been polled since.
     granted: BTreeSet<u64>,
 }
 
@@ -48,8 +48,8 @@ impl FairSemaphore {
     }
 }
 
-/// Wakes a waiter without the lock. An executor may run or drop a task at once, and that task may
-/// hold a permit or wait for one.
+/// Wakes a waiter. The caller must not hold the lock: an executor may run or drop the task
+/// immediately, and the task may hold a permit or wait for one.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
@@ -57,7 +57,7 @@ fn wake(waker: Option<Waker>) {
 }
 
 impl State {
-    /// Gives a permit to the first waiter, which must be woken.
+    /// Passes a permit to the first waiter. Returns the waker, which the caller must wake.
     fn release(&mut self) -> Option<Waker> {
         let first = self.waiting.pop_first();
         match &first {
@@ -74,7 +74,7 @@ impl State {
     }
 }
 
-/// Acquires a permit. Dropping it leaves the queue.
+/// A request for a permit. Dropping it removes it from the queue.
 pub(crate) struct Acquire {
     semaphore: Arc<FairSemaphore>,
     number: Option<u64>,
@@ -114,8 +114,8 @@ impl Acquire {
         })
     }
 
-    /// Returns since when all permits are held by unread responses. It returns `None` to all
-    /// waiters but the first, because only the first is woken when that begins.
+    /// Returns the time since which unread responses hold all permits. Returns `None` for all
+    /// waiters but the first, because only the first is woken when this state begins.
     pub(crate) fn stuck_since(&self) -> Option<Instant> {
         let state = self.semaphore.state();
         let (first, _) = state.waiting.first_key_value()?;
@@ -126,14 +126,14 @@ impl Acquire {
 impl Drop for Acquire {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
-        let (next, _own) = {
+        let (next, _waker) = {
             let mut state = self.semaphore.state();
             if state.granted.remove(&number) {
                 (state.release(), None)
             } else {
-                let own = state.waiting.remove(&number);
+                let waker = state.waiting.remove(&number);
                 let is_stuck = state.stuck_since.is_some();
-                (state.first().filter(|_| is_stuck), own)
+                (state.first().filter(|_| is_stuck), waker)
             }
         };
         wake(next);

@@ -13,8 +13,8 @@ use sync_wrapper::SyncWrapper;
 use crate::backend::fetch::BoxFuture;
 use crate::backend::runtime::Runtime;
 
-/// How often the coarse timer wakes all waiting exchanges, so that each can check its deadline.
-/// Most requests end earlier and never need another timer.
+/// How often the coarse timer, which all exchanges share, wakes the waiting exchanges to check
+/// their deadlines. Most requests end earlier and need no timer of their own.
 const COARSE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts of a session's requests and connections.
@@ -32,34 +32,36 @@ pub struct Stats {
     pub reused: Option<u64>,
 }
 
-/// Whether a session accepts requests.
+/// The session accepts requests.
 const OPEN: u8 = 0;
-/// The session accepts no requests. Those in flight may finish.
+/// The session accepts no requests. Requests in flight may finish.
 const CLOSING: u8 = 1;
-/// The session accepts no requests. Those in flight fail now.
+/// The session accepts no requests. Requests in flight fail.
 const CLOSED: u8 = 2;
 
-/// Counts the requests of a session, and wakes them when the session closes or the coarse timer fires.
+/// The registry of a session's requests. It counts the requests, and wakes them when the session
+/// closes or the coarse timer fires.
 pub(crate) struct InFlight {
     runtime: Arc<dyn Runtime>,
     stage: AtomicU8,
     started: AtomicUsize,
     waiting: AtomicUsize,
-    /// The number of the coarse timer that is set; 0 if none is.
+    /// The number of the current coarse timer, or 0 if there is none.
     coarse_timer: AtomicU64,
     wakers: Mutex<Wakers>,
 }
 
 #[derive(Default)]
 struct Wakers {
-    coarse_timers: u64,
+    /// The number of the last coarse timer.
+    last_number: u64,
     coarse_timer: Option<CoarseTimer>,
     exchanges: Slab<Waker>,
     /// Callers of `close`, which wait until no request is in flight.
     closers: Vec<Waker>,
 }
 
-/// A timer that all exchanges share.
+/// A timer that all exchanges share, so that most of them set no timer of their own.
 struct CoarseTimer {
     number: u64,
     fires_at: Instant,
@@ -134,8 +136,8 @@ impl InFlight {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Returns the coarse timer's number and time. If none is set, it sets one, provided that it fires
-    /// before `until`.
+    /// Returns the number of the coarse timer and the time when it fires. Sets a new timer if there
+    /// is none, unless the new timer would fire after `until`.
     fn coarse_timer(self: &Arc<Self>, until: Instant) -> Option<(u64, Instant)> {
         let (number, fires_at) = {
             let mut wakers = self.wakers();
@@ -146,8 +148,8 @@ impl InFlight {
             if until < fires_at || self.is_closed() {
                 return None;
             }
-            wakers.coarse_timers += 1;
-            let number = wakers.coarse_timers;
+            wakers.last_number += 1;
+            let number = wakers.last_number;
             wakers.coarse_timer = Some(CoarseTimer {
                 number,
                 fires_at,
@@ -160,7 +162,7 @@ impl InFlight {
             number,
             in_flight: Arc::downgrade(self),
         }));
-        // Without the lock, because a runtime may wake at once.
+        // Polled without the lock, because a runtime may wake the waker immediately.
         let mut sleep = self.runtime.sleep(COARSE_INTERVAL);
         match sleep.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(()) => waker.wake(),
@@ -183,7 +185,10 @@ impl InFlight {
             drop(wakers);
             return Poll::Ready(());
         }
-        wakers.closers.push(waker);
+        let is_registered = |other: &Waker| other.will_wake(&waker);
+        if !wakers.closers.iter().any(is_registered) {
+            wakers.closers.push(waker);
+        }
         Poll::Pending
     }
 
@@ -198,7 +203,7 @@ impl fmt::Debug for InFlight {
     }
 }
 
-/// What the runtime wakes when the coarse timer fires.
+/// The waker of the coarse timer.
 struct CoarseTimerWaker {
     number: u64,
     in_flight: Weak<InFlight>,
@@ -215,13 +220,13 @@ impl Wake for CoarseTimerWaker {
     }
 }
 
-/// One request in flight. Dropping it ends the request for the session.
+/// A guard that registers a request in flight. Dropping it removes the request from the registry.
 pub(crate) struct InFlightGuard {
     in_flight: Arc<InFlight>,
     is_counted: bool,
     /// The number of the coarse timer that wakes this request, and when it fires.
     coarse_timer: Option<(u64, Instant)>,
-    /// The key of its waker.
+    /// The key of the request's waker.
     key: Option<usize>,
 }
 
@@ -235,7 +240,7 @@ impl InFlightGuard {
             coarse_timer: None,
             key: None,
         };
-        // Dropping the guard uncounts the request.
+        // If the session is not open, dropping the guard reverts the count.
         (in_flight.stage() == OPEN).then_some(guard)
     }
 
@@ -248,8 +253,8 @@ impl InFlightGuard {
         // Wakers are cloned and dropped without the lock, because they are the executor's code.
         match self.key {
             Some(key) => {
-                let is_known = self.in_flight.wakers().exchanges[key].will_wake(cx.waker());
-                if !is_known {
+                let is_current = self.in_flight.wakers().exchanges[key].will_wake(cx.waker());
+                if !is_current {
                     let waker = cx.waker().clone();
                     let last = mem::replace(&mut self.in_flight.wakers().exchanges[key], waker);
                     drop(last);
@@ -283,7 +288,7 @@ impl InFlightGuard {
             .is_some_and(|(_, fires_at)| fires_at <= until)
     }
 
-    /// Ends the request for the session, as dropping the guard does.
+    /// Removes the request from the registry, like dropping the guard.
     pub(crate) fn end(&mut self) {
         if let Some(key) = self.key.take() {
             let waker = self.in_flight.wakers().exchanges.remove(key);
@@ -306,7 +311,7 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// Counts a request as waiting for a permit, until it is dropped.
+/// A guard that counts a request as waiting for a permit until the guard is dropped.
 pub(crate) struct WaitingGuard<'a>(&'a InFlight);
 
 impl<'a> WaitingGuard<'a> {

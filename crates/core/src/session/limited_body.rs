@@ -6,24 +6,26 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use futures_util::future;
+use http_body::{Body as _, SizeHint};
 
+use super::exchange::{DRAIN_TIMEOUT, MAX_DRAINED};
 use super::limits::Permits;
 use super::state::SessionState;
 use super::timer::{ExchangeTimer, PhaseLimit};
 use crate::error::{Error, Phase};
-use crate::message::body::Body;
+use crate::message::body::{Body, BodySource, PolledFrame};
 use crate::observe::ObservedExchange;
 
-/// The body of a response. It fails when a limit of the session is exceeded, and keeps the request in
-/// flight until it ends.
+/// The body of a response. It fails when a limit of the session is exceeded. The request stays in
+/// flight until the body ends.
 pub(crate) struct LimitedBody {
     body: Body,
     timer: ExchangeTimer,
     permits: Permits,
     read_timeout: Option<Duration>,
     observed: Option<Box<ObservedExchange>>,
-    /// When the next chunk is overdue. Set while the reader waits for it.
+    /// The time limit for the next chunk. Set while the reader waits for the chunk.
     chunk_limit: PhaseLimit,
     frames: u32,
     has_ended: bool,
@@ -53,14 +55,14 @@ impl LimitedBody {
         }
     }
 
-    /// Checks the deadline at every eighth frame, because reading the clock costs more than
-    /// returning a frame.
+    /// Returns whether the deadline has passed. Checks only every eighth frame, because reading the
+    /// clock costs more than returning a frame.
     fn is_overdue(&mut self) -> bool {
         self.frames = self.frames.wrapping_add(1);
         self.frames.is_multiple_of(8) && self.timer.is_over()
     }
 
-    fn fail(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn fail(&mut self, error: Error) -> PolledFrame {
         self.end(Some(&error));
         Poll::Ready(Some(Err(error)))
     }
@@ -79,14 +81,8 @@ impl LimitedBody {
     }
 }
 
-impl http_body::Body for LimitedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+impl BodySource for LimitedBody {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let this = &mut *self;
         if this.has_ended {
             return Poll::Ready(None);
@@ -103,16 +99,16 @@ impl http_body::Body for LimitedBody {
             }
         };
         match frame {
-            // Without this check, a server that always sends in time would outlast the deadline.
+            // Without this check, a body whose chunks are always ready could exceed the deadline.
             Poll::Ready(Some(Ok(_))) if this.is_overdue() => {
                 this.fail(Error::timeout(Phase::Total))
             }
             Poll::Ready(Some(Ok(frame))) => {
                 this.chunk_limit = None;
                 if let (Some(observed), Some(data)) = (&mut this.observed, frame.data_ref()) {
-                    observed.chunk(data.len());
+                    observed.report_chunk(data.len());
                 }
-                if http_body::Body::is_end_stream(&this.body) {
+                if this.body.is_end_stream() {
                     this.end(None);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -133,10 +129,23 @@ impl http_body::Body for LimitedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.has_ended || http_body::Body::is_end_stream(&self.body)
+        self.has_ended || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        http_body::Body::size_hint(&self.body)
+        self.body.size_hint()
+    }
+
+    /// Reads a short rest in a task, so that the connection can be reused.
+    fn discard(mut self: Pin<Box<Self>>, error: &Error) {
+        if let Some(observed) = self.observed.take() {
+            observed.failed(error);
+        }
+        let runtime = self._session.runtime.clone();
+        let timeout = runtime.sleep(DRAIN_TIMEOUT);
+        runtime.spawn(Box::pin(async move {
+            let rest = Body::from_source(*Pin::into_inner(self)).collect(MAX_DRAINED);
+            future::select(rest, timeout).await;
+        }));
     }
 }

@@ -21,8 +21,8 @@ use crate::error::{Error, Phase};
 use crate::message::target::Origin;
 
 /// How long unread responses may hold all permits before the first waiter fails. A reader needs
-/// less time between the head and the body, and a caller does not mistake it for a hang.
-const UNREAD: Duration = Duration::from_millis(250);
+/// less time between the head and the body, and the delay is too short to look like a hang.
+const UNREAD_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The limits of a session, and how long a request may wait for a permit.
 #[derive(Default)]
@@ -46,15 +46,15 @@ struct HeldPermits {
 impl Permits {
     /// Marks the response as arrived and unread.
     pub(crate) fn mark_unread(&mut self, now: Instant) {
-        self.each(|permit| permit.mark_unread(now));
+        self.for_each(|permit| permit.mark_unread(now));
     }
 
     /// Marks the body as being read.
     pub(crate) fn mark_read(&mut self) {
-        self.each(Permit::mark_read);
+        self.for_each(Permit::mark_read);
     }
 
-    fn each(&mut self, mark: impl Fn(&mut Permit)) {
+    fn for_each(&mut self, mark: impl Fn(&mut Permit)) {
         if let Some(held) = &mut self.0 {
             held.all.iter_mut().for_each(&mark);
             held.host.iter_mut().for_each(|(_, permit)| mark(permit));
@@ -72,8 +72,8 @@ impl Limits {
     ) -> Result<(), Error> {
         let held = permits.0.get_or_insert_default();
         let limit = timer.limit(self.queue_timeout, Phase::Queue);
-        // The host first: a request that waits for a slow host then holds no permit that others
-        // need.
+        // Acquires the host's permit first, so that a request that waits for a slow host holds no
+        // permit that requests to other hosts need.
         self.acquire_host(held, uri, timer, limit).await?;
         if let (Some(all), None) = (&self.all, &held.all) {
             held.all = Some(acquire(all, timer, limit).await?);
@@ -84,7 +84,7 @@ impl Limits {
         Ok(())
     }
 
-    pub(crate) fn are_none(&self) -> bool {
+    pub(crate) fn is_unlimited(&self) -> bool {
         self.all.is_none() && self.hosts.is_none() && self.rate.is_none()
     }
 
@@ -99,7 +99,7 @@ impl Limits {
             return Ok(());
         };
         let origin = Origin::of(uri);
-        if matches!(&held.host, Some((own, _)) if *own == origin) {
+        if matches!(&held.host, Some((held_origin, _)) if *held_origin == origin) {
             return Ok(());
         }
         // Releases all permits before the wait for the next host. Otherwise requests could deadlock: a
@@ -122,9 +122,9 @@ async fn acquire(
             return Poll::Ready(Ok(permit));
         }
         loop {
-            let fails_at = acquire.stuck_since().map(|since| since + UNREAD);
+            let fails_at = acquire.stuck_since().map(|since| since + UNREAD_TIMEOUT);
             ready!(timer.poll_until(cx, fails_at, limit))?;
-            if acquire.stuck_since().map(|since| since + UNREAD) == fails_at {
+            if acquire.stuck_since().map(|since| since + UNREAD_TIMEOUT) == fails_at {
                 return Poll::Ready(Err(Error::timeout(Phase::Queue).with_context(
                     "every permit is held by an unread response: read its body or drop it",
                 )));
@@ -170,7 +170,8 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, RuntimeClock, NoOpMiddleware
 pub(crate) struct RateLimit {
     limiter: Limiter,
     clock: RuntimeClock,
-    /// One request at a time waits for the limiter, so that requests start in order.
+    /// A semaphore with one permit, so that one request at a time waits for the limiter and
+    /// requests start in order.
     turn: Arc<FairSemaphore>,
 }
 
@@ -199,7 +200,7 @@ impl RateLimit {
     }
 }
 
-/// The runtime's clock, as time since the session began.
+/// The runtime's clock, as the time since the session was built.
 #[derive(Clone)]
 struct RuntimeClock {
     runtime: Arc<dyn Runtime>,

@@ -1,16 +1,17 @@
 //! Redirects (RFC 9110, 15.4): which of them a session follows, and the request that it then sends.
 
-use http::header::{
-    self, AUTHORIZATION, COOKIE, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
-};
+use std::borrow::Cow;
+
+use http::header::{self, AUTHORIZATION, COOKIE, HeaderName, LOCATION, PROXY_AUTHORIZATION};
 use http::{Method, StatusCode};
+use percent_encoding::{AsciiSet, percent_encode};
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::message::target::{Origin, Target};
 
-/// The policy by which a session follows redirects.
+/// The policy for redirects.
 #[derive(Debug, Clone)]
 pub(crate) struct RedirectPolicy {
     pub(crate) at_most: usize,
@@ -56,8 +57,8 @@ impl RedirectPolicy {
             || self.confidential.contains(name)
     }
 
-    /// Returns the request that follows `response`, or `None` if it is not a redirect or the
-    /// session follows none. `followed` is the number of redirects before it.
+    /// Returns the request that follows `response`. Returns `None` if `response` is not a redirect,
+    /// or if the session does not follow redirects. `followed` is the number of earlier redirects.
     pub(crate) fn follow(
         &self,
         from: &Target,
@@ -69,14 +70,14 @@ impl RedirectPolicy {
         if self.at_most == 0 || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
-        let Some(location) = response.headers().get(LOCATION) else {
+        let Some(location) = location(response)? else {
             return Ok(None);
         };
         if followed == self.at_most {
             return Err(Error::new(ErrorKind::TooManyRedirects)
                 .with_context(format!("more than {followed} in a row")));
         }
-        let target = locate(from, location)?;
+        let target = locate(from, &location)?;
         let is_https = |target: &Target| target.uri().scheme_str() == Some("https");
         if is_https(from) && !is_https(&target) && !self.allow_downgrade {
             return Err(refused("from https to http"));
@@ -101,14 +102,37 @@ pub(crate) fn refused(why: &'static str) -> Error {
     Error::new(ErrorKind::RedirectRefused).with_context(why)
 }
 
-/// Returns the URL of a `Location`. If it has no fragment, it inherits the fragment of the previous
+/// Returns the value of `Location`, or `None` if the field is missing or empty. Escapes bytes that
+/// are not UTF-8, as browsers do.
+///
+/// Browsers and curl refuse two different values, because an attacker may have added one of them.
+fn location(response: &http::Response<Body>) -> Result<Option<Cow<'_, str>>, Error> {
+    let mut values = response.headers().get_all(LOCATION).iter();
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    if values.any(|other| other != first) {
+        return Err(Error::new(ErrorKind::Protocol)
+            .with_context("a redirect with two different values of Location"));
+    }
+    let bytes = first.as_bytes().trim_ascii();
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => percent_encode(bytes, NON_ASCII).to_string().into(),
+    };
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// The ASCII characters that are escaped in a `Location`: none. [`percent_encode`] always escapes
+/// other bytes.
+const NON_ASCII: &AsciiSet = &AsciiSet::EMPTY;
+
+/// Returns the URL of a `Location`. A URL without a fragment inherits the fragment of the previous
 /// URL (RFC 9110, 10.2.2).
-fn locate(from: &Target, location: &HeaderValue) -> Result<Target, Error> {
+fn locate(from: &Target, location: &str) -> Result<Target, Error> {
     let not_a_url = |error: Error| refused("the Location is not a usable URL").with_source(error);
-    let text = std::str::from_utf8(location.as_bytes())
-        .map_err(|error| refused("the Location is not UTF-8").with_source(error))?;
     let base = from.url();
-    let to = Target::parse(text, base).map_err(not_a_url)?;
+    let to = Target::parse(location, base).map_err(not_a_url)?;
     let fragment = base.and_then(Url::fragment);
     match (fragment, to.url()) {
         (Some(fragment), Some(url)) if url.fragment().is_none() => {
@@ -162,6 +186,40 @@ mod tests {
         }
         let next = followed("http://a.test/#part", "/b#other");
         assert_eq!(next.target.url().unwrap().fragment(), Some("other"));
+    }
+
+    fn locations(values: &[&[u8]]) -> Result<Option<String>, ErrorKind> {
+        let from = Target::parse("http://a.test/x", None).unwrap();
+        let mut response = http::Response::builder().status(302);
+        for value in values {
+            response = response.header(LOCATION, *value);
+        }
+        let response = response.body(Body::empty()).unwrap();
+        let next = RedirectPolicy::default().follow(&from, &Method::GET, &response, 0);
+        let next = next.map_err(|error| error.kind())?;
+        Ok(next.map(|next| next.target.uri().to_string()))
+    }
+
+    #[test]
+    fn a_location_outside_ascii_is_escaped_as_in_browsers() {
+        for (location, expected) in [
+            (&b"/caf\xe9"[..], "http://a.test/caf%E9"),
+            (b"/caf\xc3\xa9", "http://a.test/caf%C3%A9"),
+            (b"/%7e?\xff b", "http://a.test/%7e?%FF%20b"),
+            (b"//m\xc3\xbcnchen.test/", "http://xn--mnchen-3ya.test/"),
+        ] {
+            assert_eq!(locations(&[location]), Ok(Some(expected.to_owned())));
+        }
+    }
+
+    #[test]
+    fn an_empty_location_is_none_and_two_different_ones_are_refused() {
+        assert_eq!(locations(&[b""]), Ok(None));
+        assert_eq!(locations(&[b" "]), Ok(None));
+        let same = locations(&[b"/b", b"/b"]);
+        assert_eq!(same, Ok(Some("http://a.test/b".to_owned())));
+        let different = locations(&[b"/b", b"/c"]);
+        assert_eq!(different, Err(ErrorKind::Protocol));
     }
 
     #[test]

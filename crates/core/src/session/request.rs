@@ -31,7 +31,7 @@ use crate::upload::prepare::{Upload, UploadSource};
 ///
 /// [`send`](Self::send) returns the response as soon as its head has arrived.
 /// [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) also read the body, so
-/// that one future covers the whole exchange, as [`gather`](crate::gather()) needs it.
+/// that one future covers the whole exchange, for example for [`gather`](crate::gather()).
 ///
 /// The futures own a clone of the session. They are `'static` and `Send`, so any task can run them.
 #[must_use = "a request does nothing before it is sent"]
@@ -82,7 +82,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets headers. Each name replaces all values that the request has for it.
+    /// Sets headers. Each name replaces all values that the request already has for this name.
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         // `extend` replaces at a name's first value and appends the others.
         self.request.headers_mut().extend(headers);
@@ -156,7 +156,7 @@ impl RequestBuilder {
     /// Sets the body: bytes, text, or a stream with [`Body::from_stream`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         *self.request.body_mut() = body.into();
-        self.made_of(None)
+        self.with_source(None)
     }
 
     /// Sets a file as the body, with its length: see [`Body::from_file`].
@@ -164,24 +164,24 @@ impl RequestBuilder {
     /// The session's runtime reads the file while the request is sent. A file that cannot be read
     /// is an error when the request is sent.
     pub fn file(self, path: impl Into<PathBuf>) -> Self {
-        self.made_of(Some(UploadSource::File(path.into())))
+        self.with_source(Some(UploadSource::File(path.into())))
     }
 
     /// Sets an open file as the body, from its current position: see [`Body::from_open_file`].
     pub fn open_file(self, file: File) -> Self {
-        self.made_of(Some(UploadSource::Open(file)))
+        self.with_source(Some(UploadSource::Open(file)))
     }
 
     /// Sets a form of several parts as the body, with its `Content-Type`.
     ///
-    /// A `Content-Type` header does not override it, because it contains the boundary between the
-    /// parts.
+    /// A `Content-Type` header of the request does not override the form's own `Content-Type`,
+    /// which contains the boundary between the parts.
     pub fn multipart(self, form: Multipart) -> Self {
-        self.made_of(Some(UploadSource::Form(form)))
+        self.with_source(Some(UploadSource::Form(form)))
     }
 
     /// Sets the source from which `send` makes the body.
-    fn made_of(mut self, source: Option<UploadSource>) -> Self {
+    fn with_source(mut self, source: Option<UploadSource>) -> Self {
         self.content_type = None;
         if source.is_some() || self.upload.is_some() {
             self.upload.get_or_insert_default().source = source;
@@ -189,14 +189,13 @@ impl RequestBuilder {
         self
     }
 
-    /// Calls `watch` with each chunk of the body that the client takes to send: see
-    /// [`Body::on_progress`].
+    /// Calls `watch` for each chunk of the body that the client reads: see [`Body::on_progress`].
     pub fn on_upload_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.upload.get_or_insert_default().watcher = Some(Arc::new(watch));
         self
     }
 
-    /// Sets a list of pairs as the body, as a page's form sends it
+    /// Sets a list of pairs as the body, in the format of an HTML form
     /// (`application/x-www-form-urlencoded`), with its `Content-Type`.
     ///
     /// Any other value is an error when the request is sent: see [`query`](Self::query).
@@ -207,7 +206,7 @@ impl RequestBuilder {
                 .with_context("the value does not serialize to a list of pairs")
                 .with_source(error)
         });
-        self.typed(form, FORM)
+        self.typed_body(form, FORM)
     }
 
     /// Sets a value as the JSON body, with its `Content-Type`.
@@ -219,10 +218,14 @@ impl RequestBuilder {
                 .with_context("the value does not serialize to JSON")
                 .with_source(error)
         });
-        self.typed(json, HeaderValue::from_static("application/json"))
+        self.typed_body(json, HeaderValue::from_static("application/json"))
     }
 
-    fn typed(mut self, body: Result<impl Into<Body>, Error>, content_type: HeaderValue) -> Self {
+    fn typed_body(
+        mut self,
+        body: Result<impl Into<Body>, Error>,
+        content_type: HeaderValue,
+    ) -> Self {
         match body {
             Ok(body) => {
                 self = self.body(body);
@@ -251,7 +254,7 @@ impl RequestBuilder {
     /// [`SessionBuilder::observe`](crate::SessionBuilder::observe). A request may have several
     /// observers.
     pub fn observe(mut self, observer: impl Observer) -> Self {
-        // In the extensions, so that a request without observers is no larger.
+        // Stored in the extensions, so that a request without observers is no larger.
         let observers = self
             .request
             .extensions_mut()
@@ -283,8 +286,7 @@ impl RequestBuilder {
             let headers = request.headers_mut();
             headers.entry(CONTENT_TYPE).or_insert(content_type);
         }
-        // The future of an exchange is large. In a box it is not moved when it is gathered or
-        // spawned.
+        // The future of an exchange is large, so it is boxed and not moved.
         Box::pin(exchange(session, target, request, upload, timeout))
     }
 
@@ -292,7 +294,7 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send) and [`Response::bytes`].
+    /// The same as [`send`](Self::send) and [`Response::bytes`].
     pub fn bytes(self) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static + use<> {
         let sent = self.send();
         async move { sent.await?.bytes().await }
@@ -302,7 +304,7 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send) and [`Response::text`].
+    /// The same as [`send`](Self::send) and [`Response::text`].
     pub fn text(self) -> impl Future<Output = Result<String, Error>> + Send + 'static + use<> {
         let sent = self.send();
         async move { sent.await?.text().await }
@@ -312,7 +314,7 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send) and [`Response::json`].
+    /// The same as [`send`](Self::send) and [`Response::json`].
     pub fn json<T>(self) -> impl Future<Output = Result<T, Error>> + Send + 'static + use<T>
     where
         T: DeserializeOwned + Send + 'static,

@@ -6,40 +6,40 @@ use http::Method;
 
 use crate::error::Error;
 
-/// Counts how often a request was resent, because the server has not processed it or because its
-/// pooled connection ended before a response.
+/// The number of resends of a request. A session resends a request if the server has not processed
+/// it, or if its pooled connection ended before a response.
 #[derive(Default)]
 pub(crate) struct Resends {
-    in_all: u32,
+    total: u32,
     unanswered: u32,
 }
 
 impl Resends {
-    /// How many resends have no pause. A server that ends each connection after a few requests
-    /// causes several.
+    /// How many resends have no pause. A server that closes each connection after a few requests
+    /// causes several resends.
     const WITHOUT_PAUSE: u32 = 10;
-    const LONGEST_PAUSE: Duration = Duration::from_millis(256);
-    /// How many resends an unanswered request gets. A client that then uses a new connection needs
-    /// one; isahc may need more.
-    const MOST_UNANSWERED: u32 = 3;
-    /// How many resends a request gets in total. With their pauses they take about ten seconds.
-    const MOST: u32 = 50;
+    const MAX_PAUSE: Duration = Duration::from_millis(256);
+    /// How often a request is resent after its pooled connection ended. One resend is enough for a
+    /// client that then uses a new connection. isahc may need more.
+    const MAX_UNANSWERED: u32 = 3;
+    /// How often a request is resent in total. The pauses add up to about ten seconds.
+    const MAX: u32 = 50;
 
     /// Returns the pause before the request is resent, or `None` if it must not be resent.
     pub(crate) fn next_pause(&mut self, error: &Error, method: &Method) -> Option<Duration> {
         if !error.is_not_processed() {
             self.unanswered += 1;
             let may_resend = error.has_dead_connection() && method.is_idempotent();
-            if !may_resend || self.unanswered > Self::MOST_UNANSWERED {
+            if !may_resend || self.unanswered > Self::MAX_UNANSWERED {
                 return None;
             }
         }
-        let pause = match self.in_all.checked_sub(Self::WITHOUT_PAUSE) {
+        let pause = match self.total.checked_sub(Self::WITHOUT_PAUSE) {
             None => Duration::ZERO,
-            Some(n) => Duration::from_millis(1 << n.min(8)).min(Self::LONGEST_PAUSE),
+            Some(n) => Duration::from_millis(1 << n.min(8)).min(Self::MAX_PAUSE),
         };
-        self.in_all += 1;
-        (self.in_all <= Self::MOST).then_some(pause)
+        self.total += 1;
+        (self.total <= Self::MAX).then_some(pause)
     }
 }
 

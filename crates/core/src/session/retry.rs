@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::error::{Error, ErrorKind, Phase};
 use crate::message::target::Origin;
 
-/// The policy by which a session retries a failed request.
+/// The policy for retries of failed requests.
 ///
 /// A session retries a request if all of the following hold:
 ///
@@ -19,18 +19,18 @@ use crate::message::target::Origin;
 ///   the head timed out), or the status 408, 429, 502, 503 or 504.
 /// - Its method is idempotent (RFC 9110, 9.2.2), or the server has not processed it
 ///   ([`Error::is_not_processed`]).
-/// - It has no body, its body can be produced again, or its body was not begun.
+/// - It has no body, its body can be produced again, or its body has not been read.
 ///
 /// A session does not retry the reading of a body: after a final response, errors go to the caller.
 ///
-/// Before each retry, the session pauses. The pause is a random part of a span that doubles each
-/// time ("full jitter"), and at least the time of the response's `Retry-After`. If the pause would
-/// exceed the request's [`timeout`](crate::SessionBuilder::timeout), the session returns the
-/// failure instead.
+/// Before each retry, the session pauses. The pause is a random part of a span that doubles with
+/// each retry ("full jitter"). It is at least the time of the response's `Retry-After`. If the
+/// pause would exceed the request's [`timeout`](crate::SessionBuilder::timeout), the session
+/// returns the failure instead.
 ///
 /// The retries to a server (a scheme, a host and a port) have a budget: a fifth of the requests to
-/// it, and ten more. If every request fails, the server's load grows by a fifth, and not by a
-/// multiple.
+/// the server, and ten more. If every request fails, the server's load grows by a fifth, and not by
+/// a multiple.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +59,7 @@ impl Retry {
         }
     }
 
-    /// Sets the span of the first pause, and the longest span. Default 100 ms and 10 s.
+    /// Sets the first and the longest span from which pauses are chosen. Default 100 ms and 10 s.
     pub fn delays(mut self, first: Duration, longest: Duration) -> Self {
         self.min_delay = first;
         self.max_delay = longest;
@@ -103,13 +103,13 @@ impl RetryPlan {
         method: &Method,
         outcome: Result<&http::Response<B>, &Error>,
     ) -> Option<Duration> {
-        let is_harmless = outcome
+        let is_unprocessed = outcome
             .as_ref()
             .is_err_and(|error| error.is_not_processed());
-        if !(self.any_method || method.is_idempotent() || is_harmless) {
+        if !(self.any_method || method.is_idempotent() || is_unprocessed) {
             return None;
         }
-        let asked = match outcome {
+        let retry_after = match outcome {
             Ok(response) if is_transient_status(response.status()) => {
                 retry_after(response.headers())
             }
@@ -117,11 +117,11 @@ impl RetryPlan {
             _ => return None,
         };
         let span = self.delays.next()?;
-        Some(span.mul_f64(fastrand::f64()).max(asked))
+        Some(span.mul_f64(fastrand::f64()).max(retry_after))
     }
 }
 
-/// Returns whether the server may answer differently in a moment.
+/// Returns whether a later request may get a different status.
 fn is_transient_status(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
 }
@@ -137,7 +137,8 @@ fn is_transient_error(error: &Error) -> bool {
     }
 }
 
-/// Parses seconds or a date (RFC 9110, 10.2.3). Any other value counts as zero.
+/// Parses seconds or a date (RFC 9110, 10.2.3). Any other value counts as zero. A date is relative
+/// to the response's `Date`, because the clock of the server may differ from ours.
 fn retry_after(headers: &HeaderMap) -> Duration {
     let value = headers
         .get(RETRY_AFTER)
@@ -148,42 +149,50 @@ fn retry_after(headers: &HeaderMap) -> Duration {
     if let Ok(seconds) = value.trim().parse() {
         return Duration::from_secs(seconds);
     }
-    let date = httpdate::parse_http_date(value).ok();
-    date.and_then(|date| date.duration_since(SystemTime::now()).ok())
+    let date = |value: &str| httpdate::parse_http_date(value).ok();
+    let server_time = headers
+        .get(DATE)
+        .and_then(|value| date(value.to_str().ok()?));
+    let now = server_time.unwrap_or_else(SystemTime::now);
+    let until = date(value);
+    until
+        .and_then(|until| until.duration_since(now).ok())
         .unwrap_or_default()
 }
 
-/// Limits the load that retries add to a failing server.
+/// The retry budgets of servers. They limit the load that retries add to a failing server.
 #[derive(Default)]
 pub(crate) struct RetryBudgets(Mutex<HashMap<Origin, u32>>);
 
 /// The cost of a retry, in fifths of a retry.
-const A_RETRY: u32 = 5;
-const MOST: u32 = 10 * A_RETRY;
+const RETRY_COST: u32 = 5;
 
-/// How many servers can have a reduced budget. One more resets the budgets of all.
-const ORIGINS: usize = 4096;
+/// The largest budget, in fifths of a retry.
+const MAX_BUDGET: u32 = 10 * RETRY_COST;
+
+/// How many servers can have a reduced budget. One more server resets all budgets.
+const MAX_ORIGINS: usize = 4096;
 
 impl RetryBudgets {
     /// Adds a fifth of a retry for a request. Servers with a full budget have no entry.
-    pub(crate) fn earn(&self, origin: &Origin) {
+    pub(crate) fn deposit(&self, origin: &Origin) {
         let mut budgets = self.lock();
         if let Some(left) = budgets.get_mut(origin) {
             *left += 1;
-            if *left >= MOST {
+            if *left >= MAX_BUDGET {
                 budgets.remove(origin);
             }
         }
     }
 
-    /// Spends a retry. Returns `false` if none is left.
-    pub(crate) fn spend(&self, origin: &Origin) -> bool {
+    /// Withdraws a retry from the budget. Returns `false` if none is left.
+    pub(crate) fn withdraw(&self, origin: &Origin) -> bool {
         let mut budgets = self.lock();
-        if budgets.len() >= ORIGINS && !budgets.contains_key(origin) {
+        if budgets.len() >= MAX_ORIGINS && !budgets.contains_key(origin) {
             budgets.clear();
         }
-        let left = budgets.entry(origin.clone()).or_insert(MOST);
-        match left.checked_sub(A_RETRY) {
+        let left = budgets.entry(origin.clone()).or_insert(MAX_BUDGET);
+        match left.checked_sub(RETRY_COST) {
             Some(rest) => *left = rest,
             None => return false,
         }
@@ -219,31 +228,42 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_ten_retries_and_a_fifth_of_the_requests_of_each_server() {
-        let budgets = RetryBudgets::default();
-        let [a, b] = ["http://a/", "http://b/"].map(|url| Origin::of(&url.parse().unwrap()));
-        let spent = |origin| {
-            let spent = std::iter::repeat_with(|| budgets.spend(origin));
-            spent.take_while(|spent| *spent).count()
-        };
-        assert_eq!(spent(&a), 10);
-        // What one server's requests earn is not spent on another.
-        for _ in 0..1000 {
-            budgets.earn(&b);
-        }
-        assert_eq!((spent(&a), spent(&b)), (0, 10));
-        for _ in 0..100 {
-            budgets.earn(&a);
-        }
-        assert_eq!(spent(&a), 10);
-        for _ in 0..25 {
-            budgets.earn(&a);
-        }
-        assert_eq!(spent(&a), 5);
+    fn a_date_in_retry_after_is_relative_to_the_date_of_the_response() {
+        let mut headers = HeaderMap::new();
+        let date = |date: &str| date.parse().unwrap();
+        headers.insert(DATE, date("Wed, 21 Oct 2015 07:28:00 GMT"));
+        headers.insert(RETRY_AFTER, date("Wed, 21 Oct 2015 07:28:09 GMT"));
+        assert_eq!(retry_after(&headers), Duration::from_secs(9));
+        headers.insert(DATE, date("Wed, 21 Oct 2015 07:28:10 GMT"));
+        assert_eq!(retry_after(&headers), Duration::ZERO);
     }
 
     #[test]
-    fn pauses_double_at_most_and_end() {
+    fn the_budget_is_ten_retries_and_a_fifth_of_the_requests_of_each_server() {
+        let budgets = RetryBudgets::default();
+        let [a, b] = ["http://a/", "http://b/"].map(|url| Origin::of(&url.parse().unwrap()));
+        let withdrawn = |origin| {
+            let results = std::iter::repeat_with(|| budgets.withdraw(origin));
+            results.take_while(|has_retry| *has_retry).count()
+        };
+        assert_eq!(withdrawn(&a), 10);
+        // Requests to one server do not add to the budget of another.
+        for _ in 0..1000 {
+            budgets.deposit(&b);
+        }
+        assert_eq!((withdrawn(&a), withdrawn(&b)), (0, 10));
+        for _ in 0..100 {
+            budgets.deposit(&a);
+        }
+        assert_eq!(withdrawn(&a), 10);
+        for _ in 0..25 {
+            budgets.deposit(&a);
+        }
+        assert_eq!(withdrawn(&a), 5);
+    }
+
+    #[test]
+    fn pauses_have_a_doubling_limit_and_end() {
         let mut plan = Retry::new(3)
             .delays(Duration::from_millis(100), Duration::from_millis(300))
             .plan();
@@ -256,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_repeated_is_not() {
+    fn requests_that_must_not_be_repeated_are_not_retried() {
         let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
         let mut plan = Retry::new(3).plan();
         assert_eq!(plan.next_pause(&Method::POST, failed.as_ref()), None);

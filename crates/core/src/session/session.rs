@@ -68,8 +68,8 @@ use crate::message::target::Target;
 /// # Cancel safety
 ///
 /// Dropping a request's future, or a response before the end of its body, ends the exchange. The
-/// session does not use its connection again. [`prompt_cancel`](Capabilities::prompt_cancel) states
-/// how promptly the server notices.
+/// session does not reuse its connection. [`prompt_cancel`](Capabilities::prompt_cancel) states how
+/// promptly the server notices.
 #[derive(Clone)]
 pub struct Session(pub(super) Arc<SessionState>);
 
@@ -77,8 +77,8 @@ pub struct Session(pub(super) Arc<SessionState>);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Returns a builder for a session with a custom client and runtime. `open` makes both from the
-    /// options that the builder collects.
+    /// Returns a builder for a session with a custom client and runtime. `open` creates both from
+    /// the options of the builder.
     pub fn builder<F, O>(open: O) -> SessionBuilder
     where
         F: Fetch,
@@ -140,7 +140,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`RequestBuilder::send`].
+    /// The same as [`RequestBuilder::send`].
     pub fn execute(
         &self,
         request: http::Request<Body>,
@@ -172,9 +172,9 @@ impl Session {
     /// then cancelled. Further requests fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// The future completes when the session's connections and its client's threads have ended. A
-    /// second call waits for that too, and the shorter `grace` applies. The future waits up to a
-    /// second longer than `grace` for a response that is held but not read. Such a response closes
-    /// its connection when it is dropped.
+    /// second call waits too, and the shorter `grace` applies. The future waits up to a second
+    /// longer than `grace` for responses that the program holds but does not read. Such a response
+    /// closes its connection when it is dropped.
     ///
     /// # Cancel safety
     ///
@@ -182,29 +182,29 @@ impl Session {
     pub async fn close(&self, grace: Duration) {
         let state = &*self.0;
         state.in_flight.start_closing();
-        self.is_empty_in(grace).await;
+        self.wait_until_empty(grace).await;
         state.in_flight.close();
         let _turn = state.closing.lock().await;
         let client = {
             let mut client = state.client.write().unwrap_or_else(PoisonError::into_inner);
             client.take()
         };
-        self.is_empty_in(CLOSE_TIMEOUT).await;
+        self.wait_until_empty(CLOSE_TIMEOUT).await;
         if let Some(client) = client {
             let ended = client.ended();
             // Dropping a client may wait for its threads, so another thread drops it.
             let dropped = unblock(&*state.runtime, move || drop(client));
-            let gone = pin!(async {
+            let all_ended = pin!(async {
                 // If `unblock` fails, it has dropped the client with the closure.
                 let _ = dropped.await;
                 ended.await;
             });
             let limit = state.runtime.sleep(CLOSE_TIMEOUT);
-            futures_util::future::select(gone, limit).await;
+            futures_util::future::select(all_ended, limit).await;
         }
     }
 
-    async fn is_empty_in(&self, time: Duration) {
+    async fn wait_until_empty(&self, time: Duration) {
         let mut limit = self.0.runtime.sleep(time);
         poll_fn(|cx| match self.0.in_flight.poll_empty(cx) {
             Poll::Ready(()) => Poll::Ready(()),

@@ -21,6 +21,7 @@ use crate::observe::{Connections, ObservedExchange, Observers, RequestObservers}
 #[cfg(feature = "cookies")]
 use crate::session::cookies::CookieJar;
 
+/// The state of a session. Its clones share it.
 pub(super) struct SessionState {
     /// `None` once the session is closed.
     pub(super) client: RwLock<Option<Arc<dyn DynFetch>>>,
@@ -50,15 +51,15 @@ pub(super) struct SessionState {
 }
 
 impl SessionState {
-    /// Reports the start of a request. Returns `None` if it has no observers.
+    /// Reports the start of a request. Returns `None` if the request has no observers.
     pub(super) fn start_observing(
         &self,
         request: &mut http::Request<Body>,
-        target: &Target,
+        target: Option<&Target>,
     ) -> Option<Box<ObservedExchange>> {
-        let own = request.extensions_mut().remove::<RequestObservers>();
-        let observers = match own {
-            Some(RequestObservers(own)) => self.observers.iter().cloned().chain(own).collect(),
+        let added = request.extensions_mut().remove::<RequestObservers>();
+        let observers = match added {
+            Some(RequestObservers(added)) => self.observers.iter().cloned().chain(added).collect(),
             None if self.observers.is_empty() => return None,
             None => self.observers.clone(),
         };

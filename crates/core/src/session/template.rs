@@ -1,4 +1,4 @@
-//! The template from which each attempt of an exchange gets its request.
+//! The template for the requests of an exchange.
 
 use http::header::{AUTHORIZATION, HOST, HeaderMap, PROXY_AUTHORIZATION};
 use http::uri::Scheme;
@@ -28,7 +28,7 @@ pub(crate) struct RequestTemplate {
 impl RequestTemplate {
     pub(crate) fn new(mut request: Request<Body>, decompress: bool) -> Self {
         Self {
-            decompress: decode::is_wanted(&mut request, decompress),
+            decompress: decode::should_decode(&mut request, decompress),
             request,
             lent: None,
             has_left_origin: false,
@@ -50,7 +50,8 @@ impl RequestTemplate {
         self.decompress
     }
 
-    /// Returns whether the body can still be sent: it can be produced again, or was not begun.
+    /// Returns whether the body can still be sent: it can be produced again, or it has not been
+    /// read.
     pub(crate) fn can_be_sent(&self) -> bool {
         self.lent.as_ref().is_none_or(LentBody::is_whole)
     }
@@ -89,8 +90,8 @@ impl RequestTemplate {
         } else if let (Some(credentials), None) =
             (from.authorization(), redirected.target.authorization())
         {
-            let own = self.request.headers_mut().entry(AUTHORIZATION);
-            own.or_insert_with(|| credentials.clone());
+            let entry = self.request.headers_mut().entry(AUTHORIZATION);
+            entry.or_insert_with(|| credentials.clone());
         }
         Ok(())
     }
@@ -102,12 +103,12 @@ impl RequestTemplate {
         session: &SessionState,
         timer: &ExchangeTimer,
     ) -> Request<Body> {
-        let own = self.request.body_mut();
+        let original = self.request.body_mut();
         if let Some(lent) = self.lent.take().and_then(LentBody::take_back) {
-            *own = lent;
+            *original = lent;
         }
-        let body = own.try_clone().unwrap_or_else(|| {
-            let (body, lent) = std::mem::take(own).lend();
+        let body = original.try_clone().unwrap_or_else(|| {
+            let (body, lent) = std::mem::take(original).lend();
             self.lent = Some(lent);
             body
         });
@@ -130,8 +131,8 @@ impl RequestTemplate {
     /// Adds the headers that the caller's request does not have.
     fn add_headers(&self, headers: &mut HeaderMap, target: &Target, session: &SessionState) {
         if let Some(authorization) = target.authorization() {
-            let own = headers.entry(AUTHORIZATION);
-            own.or_insert_with(|| authorization.clone());
+            let entry = headers.entry(AUTHORIZATION);
+            entry.or_insert_with(|| authorization.clone());
         }
         for name in session.headers.keys() {
             let is_withheld = self.has_left_origin && session.redirects.is_confidential(name);
@@ -144,9 +145,9 @@ impl RequestTemplate {
         }
         #[cfg(feature = "cookies")]
         if let Some(jar) = &session.cookies {
-            jar.add(headers, target.url());
+            jar.add_to_request(headers, target.url());
         }
-        if headers.contains_key(PROXY_AUTHORIZATION) && !is_forwarded_whole(target, session) {
+        if headers.contains_key(PROXY_AUTHORIZATION) && !may_authorize_proxy(target, session) {
             headers.remove(PROXY_AUTHORIZATION);
         }
         if self.decompress {
@@ -155,9 +156,9 @@ impl RequestTemplate {
     }
 }
 
-/// Returns whether a proxy receives the request's head and forwards it. If the session has proxies,
-/// only they may see `Proxy-Authorization`, and never a server or the other end of a tunnel.
-fn is_forwarded_whole(target: &Target, session: &SessionState) -> bool {
+/// Returns whether the request may contain `Proxy-Authorization`. If the session has proxies, only
+/// a proxy that forwards the request may receive this header, and no server.
+fn may_authorize_proxy(target: &Target, session: &SessionState) -> bool {
     let (uri, proxies) = (target.uri(), &session.proxies);
     proxies.is_empty()
         || uri.scheme() == Some(&Scheme::HTTP)

@@ -12,7 +12,7 @@ use super::in_flight::{InFlight, InFlightGuard};
 use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind, Phase};
 
-/// The end of a phase's time.
+/// The time at which a phase times out.
 pub(crate) type PhaseLimit = Option<(Instant, Phase)>;
 
 /// The reason why an exchange ends early.
@@ -33,8 +33,9 @@ impl From<Interrupt> for Error {
     }
 }
 
-/// Interrupts an exchange at its deadline, at a phase's limit, or when the session closes. An
-/// exchange that never waits, or that ends before the coarse timer fires, sets no other timer.
+/// A timer that interrupts an exchange at its deadline, at a phase's limit, or when the session
+/// closes. All exchanges of a session share a coarse timer. An exchange that never waits, or that
+/// ends before the coarse timer fires, sets no timer of its own.
 pub(crate) struct ExchangeTimer {
     pub(crate) deadline: Option<Instant>,
     /// The runtime's timer, and when it fires.
@@ -43,14 +44,14 @@ pub(crate) struct ExchangeTimer {
 }
 
 impl ExchangeTimer {
-    /// A timer for an exchange that starts now, if the session accepts it.
+    /// Returns a timer for an exchange that starts now. Fails if the session is closed.
     pub(crate) fn start(
         timeout: Option<Duration>,
         in_flight: &Arc<InFlight>,
     ) -> Result<Self, Error> {
         let guard = InFlightGuard::new(in_flight).ok_or(Interrupt::Closed)?;
         Ok(Self {
-            // A time that is too far away to be represented is no limit.
+            // A timeout that is too long for the clock means no deadline.
             deadline: timeout.and_then(|timeout| in_flight.runtime().now().checked_add(timeout)),
             sleep: None,
             guard,
@@ -82,8 +83,8 @@ impl ExchangeTimer {
         self.deadline.is_some_and(|deadline| self.now() >= deadline)
     }
 
-    /// Returns the output of `work`, or the interrupt if that comes first.
-    pub(crate) async fn bound<T>(
+    /// Returns the output of `work`, or the interrupt if it comes first.
+    pub(crate) async fn run_within<T>(
         &mut self,
         limit: PhaseLimit,
         work: impl Future<Output = Result<T, Error>>,
@@ -96,7 +97,7 @@ impl ExchangeTimer {
         .await
     }
 
-    /// Waits until `moment`, or fails with the interrupt if that comes first.
+    /// Waits until `moment`, or fails with the interrupt if it comes first.
     pub(crate) async fn sleep_until(
         &mut self,
         moment: Instant,
@@ -106,16 +107,16 @@ impl ExchangeTimer {
         Ok(slept?)
     }
 
-    /// Is ready with the interrupt. Call it only while the exchange waits.
+    /// Polls for the interrupt. Call this method only while the exchange waits.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, limit: PhaseLimit) -> Poll<Interrupt> {
         match self.poll_until(cx, None, limit) {
             Poll::Ready(Err(interrupt)) => Poll::Ready(interrupt),
-            // `Ok` is only returned for a moment.
+            // `poll_until` returns `Ok` only if it gets a moment.
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
 
-    /// Is ready with `Ok` at `moment`, or with the interrupt if that comes first.
+    /// Returns `Ok` at `moment`, or the interrupt if it comes first.
     pub(crate) fn poll_until(
         &mut self,
         cx: &mut Context<'_>,
@@ -139,7 +140,7 @@ impl ExchangeTimer {
         self.poll_time(cx, at).map(|()| outcome)
     }
 
-    /// Is ready at this time.
+    /// Returns `Ready` at this time.
     fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         loop {
             if let Some((fires_at, sleep)) = &mut self.sleep

@@ -14,21 +14,21 @@ use http_body::{Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
 use crate::backend::fetch::BoxFuture;
-use crate::backend::offload::lost;
+use crate::backend::offload::no_result;
 use crate::backend::runtime::Runtime;
 use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
 use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 
 /// The largest read, and the only part of the file that is in memory.
-const READ: usize = 64 * 1024;
+const MAX_READ: usize = 64 * 1024;
 
 impl Body {
     /// Creates a body from a file, which `runtime`'s blocking pool reads one chunk at a time.
     ///
     /// The length of the body is the file's length at the time of this call. The file is opened
-    /// when the client takes the first chunk, so a request that waits for a permit holds no file
-    /// open.
+    /// when the client reads the first chunk, so a request that waits for a permit has no open
+    /// file.
     ///
     /// A regular file can be sent again. A file without a length, such as a pipe, is sent with
     /// chunked transfer coding and cannot be sent again.
@@ -42,27 +42,27 @@ impl Body {
         runtime: Arc<dyn Runtime>,
     ) -> Result<Self, Error> {
         let path = path.into();
-        let asked = path.clone();
-        let found = unblock(&*runtime, move || fs::metadata(asked)).await;
-        let place = FileSource::Path(path.into());
-        match found.map_err(lost)? {
+        let metadata_path = path.clone();
+        let found = unblock(&*runtime, move || fs::metadata(metadata_path)).await;
+        let source = FileSource::Path(path.into());
+        match found.map_err(no_result)? {
             Ok(metadata) => {
                 let len = metadata.is_file().then_some(metadata.len());
-                Self::of_file(place, &metadata, len, runtime)
+                Self::new_file_body(source, &metadata, len, runtime)
             }
-            Err(error) => Err(unreadable(&place, error)),
+            Err(error) => Err(unreadable(&source, error)),
         }
     }
 
-    /// Creates a body from an open file, from its current position to its current end. Otherwise it
-    /// does the same as [`from_file`](Self::from_file).
+    /// Creates a body from an open file, from its current position to its current end. Otherwise,
+    /// this function behaves like [`from_file`](Self::from_file).
     ///
     /// A regular file can be sent again. Reading does not move the file's position, except on
     /// Windows.
     ///
     /// # Errors
     ///
-    /// As [`from_file`](Self::from_file).
+    /// The same as [`from_file`](Self::from_file).
     pub async fn from_open_file(file: File, runtime: Arc<dyn Runtime>) -> Result<Self, Error> {
         let found = unblock(&*runtime, move || {
             let metadata = file.metadata()?;
@@ -72,19 +72,19 @@ impl Body {
             };
             Ok::<_, io::Error>((file, metadata, start))
         });
-        match found.await.map_err(lost)? {
+        match found.await.map_err(no_result)? {
             Ok((file, metadata, start)) => {
                 let file = Arc::new(file);
                 if metadata.is_file() {
                     let len = metadata.len().saturating_sub(start);
-                    return Self::of_file(
+                    return Self::new_file_body(
                         FileSource::At(file, start),
                         &metadata,
                         Some(len),
                         runtime,
                     );
                 }
-                Self::of_file(FileSource::Stream(file), &metadata, None, runtime)
+                Self::new_file_body(FileSource::Stream(file), &metadata, None, runtime)
             }
             Err(error) => Err(Error::new(ErrorKind::Io)
                 .with_context("cannot read an open file")
@@ -92,20 +92,20 @@ impl Body {
         }
     }
 
-    fn of_file(
-        place: FileSource,
+    fn new_file_body(
+        source: FileSource,
         metadata: &Metadata,
         len: Option<u64>,
         runtime: Arc<dyn Runtime>,
     ) -> Result<Self, Error> {
         if metadata.is_dir() {
             let error = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(unreadable(&place, error));
+            return Err(unreadable(&source, error));
         }
         if len == Some(0) {
             return Ok(Self::empty());
         }
-        Ok(Self::made(FileBody::new(place, len, runtime)))
+        Ok(Self::from_source(FileBody::new(source, len, runtime)))
     }
 }
 
@@ -130,7 +130,7 @@ impl fmt::Display for FileSource {
 }
 
 struct FileBody {
-    place: FileSource,
+    source: FileSource,
     /// `None` for a file that is not regular.
     len: Option<u64>,
     left: Option<u64>,
@@ -147,10 +147,10 @@ enum State {
 type ReadChunk = Result<(FileReader, io::Result<Bytes>), TaskError>;
 
 impl FileBody {
-    fn new(place: FileSource, len: Option<u64>, runtime: Arc<dyn Runtime>) -> Self {
+    fn new(source: FileSource, len: Option<u64>, runtime: Arc<dyn Runtime>) -> Self {
         Self {
-            state: State::Idle(FileReader::new(place.clone(), len)),
-            place,
+            state: State::Idle(FileReader::new(source.clone(), len)),
+            source,
             len,
             left: len,
             runtime,
@@ -176,7 +176,7 @@ impl BodySource for FileBody {
                         self.state = State::Reading(reading);
                         return Poll::Pending;
                     };
-                    let (reader, chunk) = read.map_err(lost)?;
+                    let (reader, chunk) = read.map_err(no_result)?;
                     let chunk = chunk.map_err(Error::from_read)?;
                     if chunk.is_empty() {
                         return Poll::Ready(None);
@@ -193,54 +193,54 @@ impl BodySource for FileBody {
         self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 
-    fn again(&self) -> Option<Body> {
+    fn try_clone(&self) -> Option<Body> {
         self.len?;
-        let (place, runtime) = (self.place.clone(), self.runtime.clone());
-        Some(Body::made(Self::new(place, self.len, runtime)))
+        let (source, runtime) = (self.source.clone(), self.runtime.clone());
+        Some(Body::from_source(Self::new(source, self.len, runtime)))
     }
 
     fn reader(&self) -> Option<Reader> {
         match &self.state {
-            State::Idle(reader) if !reader.begun => {
-                Some(Box::new(FileReader::new(self.place.clone(), self.len)))
+            State::Idle(reader) if !reader.has_started => {
+                Some(Box::new(FileReader::new(self.source.clone(), self.len)))
             }
             _ => None,
         }
     }
 }
 
-/// Reads a file up to the length of its body.
+/// A reader of a file, up to the length of the body.
 struct FileReader {
-    place: FileSource,
+    source: FileSource,
     opened: Option<File>,
-    begun: bool,
+    has_started: bool,
     left: Option<u64>,
 }
 
 impl FileReader {
-    fn new(place: FileSource, left: Option<u64>) -> Self {
+    fn new(source: FileSource, left: Option<u64>) -> Self {
         Self {
-            place,
+            source,
             opened: None,
-            begun: false,
+            has_started: false,
             left,
         }
     }
 
     fn read_chunk(&mut self) -> io::Result<Bytes> {
-        let room = self
+        let size = self
             .left
-            .map_or(READ, |left| left.min(READ as u64) as usize);
-        let mut chunk = BytesMut::zeroed(room);
+            .map_or(MAX_READ, |left| left.min(MAX_READ as u64) as usize);
+        let mut chunk = BytesMut::zeroed(size);
         let n = self.read(&mut chunk)?;
         chunk.truncate(n);
         Ok(chunk.freeze())
     }
 
-    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.begun = true;
+    fn read_source(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.has_started = true;
         loop {
-            let read = match &mut self.place {
+            let read = match &mut self.source {
                 FileSource::At(file, position) => {
                     let read = read_at(file, buffer, *position);
                     *position += *read.as_ref().unwrap_or(&0) as u64;
@@ -260,31 +260,31 @@ impl FileReader {
     }
 }
 
-/// Its errors contain an [`Error`].
+/// Each I/O error contains an [`Error`].
 impl Read for FileReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = self
+        let max_len = self
             .left
             .map_or(buffer.len(), |left| left.min(buffer.len() as u64) as usize);
-        if most == 0 {
+        if max_len == 0 {
             return Ok(0);
         }
-        let n = match self.read_some(&mut buffer[..most]) {
+        let n = match self.read_source(&mut buffer[..max_len]) {
             Ok(0) if self.left.is_some() => {
                 let error = Error::new(ErrorKind::Io);
-                let context = format!("{} became shorter while it was sent", self.place);
+                let context = format!("{} became shorter while it was sent", self.source);
                 return Err(error.with_context(context).into());
             }
             Ok(n) => n,
-            Err(error) => return Err(unreadable(&self.place, error).into()),
+            Err(error) => return Err(unreadable(&self.source, error).into()),
         };
         self.left = self.left.map(|left| left - n as u64);
         Ok(n)
     }
 }
 
-/// Reads without the position that the file shares with its other handles. On Windows, the read
-/// moves that position, but nothing here uses it.
+/// Reads at a position, without the cursor that all handles of the file share. On Windows, the read
+/// moves the cursor, but this module does not use it.
 #[cfg(unix)]
 fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, position)
@@ -295,8 +295,8 @@ fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, position)
 }
 
-fn unreadable(place: &FileSource, error: io::Error) -> Error {
+fn unreadable(source: &FileSource, error: io::Error) -> Error {
     Error::new(ErrorKind::Io)
-        .with_context(format!("cannot read {place}"))
+        .with_context(format!("cannot read {source}"))
         .with_source(error)
 }

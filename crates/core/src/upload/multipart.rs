@@ -110,9 +110,9 @@ impl Multipart {
             before = "\r\n";
         }
         parts.push_back(Body::from(format!("{before}--{boundary}--\r\n")));
-        Ok(Body::made(ConcatenatedBody {
+        Ok(Body::from_source(ConcatenatedBody {
             parts,
-            begun: false,
+            has_started: false,
         }))
     }
 }
@@ -175,8 +175,8 @@ impl Part {
     }
 }
 
-/// Escapes a name as the HTML Standard does in forms (4.10.21.8), so that it cannot end its quotes
-/// or its line.
+/// Escapes a name as the HTML Standard does in forms (4.10.21.8), so that the name cannot end the
+/// quotes or the line.
 fn escaped(name: &str) -> String {
     let name = name.replace('"', "%22");
     name.replace('\r', "%0D").replace('\n', "%0A")
@@ -185,12 +185,12 @@ fn escaped(name: &str) -> String {
 /// Bodies that are sent one after another.
 struct ConcatenatedBody {
     parts: VecDeque<Body>,
-    begun: bool,
+    has_started: bool,
 }
 
 impl BodySource for ConcatenatedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
-        self.begun = true;
+        self.has_started = true;
         while let Some(part) = self.parts.front_mut() {
             if let Some(chunk) = ready!(part.poll_chunk(cx)).transpose()? {
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
@@ -216,19 +216,19 @@ impl BodySource for ConcatenatedBody {
         })
     }
 
-    fn again(&self) -> Option<Body> {
-        if self.begun {
+    fn try_clone(&self) -> Option<Body> {
+        if self.has_started {
             return None;
         }
         let parts = self.parts.iter().map(Body::try_clone);
-        Some(Body::made(Self {
+        Some(Body::from_source(Self {
             parts: parts.collect::<Option<_>>()?,
-            begun: false,
+            has_started: false,
         }))
     }
 
     fn reader(&self) -> Option<Reader> {
-        if self.begun {
+        if self.has_started {
             return None;
         }
         let readers = self.parts.iter().map(Body::reader);

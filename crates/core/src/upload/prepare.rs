@@ -41,7 +41,7 @@ impl Upload {
             }
             if let Some(watcher) = watcher {
                 let body = std::mem::take(request.body_mut());
-                *request.body_mut() = body.watched(watcher);
+                *request.body_mut() = body.with_observer(watcher);
             }
             Ok(())
         })

@@ -20,7 +20,7 @@ impl fmt::Display for SelfSigned {
 impl StdError for SelfSigned {}
 
 /// Converts an error of rustls.
-pub fn verdict(error: rustls::Error) -> Error {
+pub fn from_rustls(error: rustls::Error) -> Error {
     Error::tls(fault(&error)).with_source(error)
 }
 
@@ -44,7 +44,7 @@ pub fn find(error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(verdict(found.clone()));
+            return Some(from_rustls(found.clone()));
         }
         let inner = error
             .downcast_ref::<io::Error>()
@@ -77,9 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_found_beneath_others() {
-        let beneath = io::Error::other(io::Error::other(rustls::Error::DecryptError));
-        let found = find(&beneath).unwrap();
+    fn find_searches_the_chain_of_sources() {
+        let nested = io::Error::other(io::Error::other(rustls::Error::DecryptError));
+        let found = find(&nested).unwrap();
         assert_eq!(found.tls_fault(), Some(TlsFault::Other));
         assert!(find(&io::Error::other("another")).is_none());
     }

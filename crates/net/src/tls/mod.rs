@@ -1,10 +1,10 @@
 //! TLS for inflight's clients: a shared rustls configuration and shared error kinds.
 //!
-//! [`Tls`] creates a rustls configuration from the core's [`ClientOptions`], for clients without their
-//! own TLS. [`verdict`], [`handshake_error`] and [`find`] convert rustls's errors, so every client reports
+//! [`Tls`] creates a rustls configuration from the core's [`ClientOptions`], for clients without their own
+//! TLS. [`from_rustls`], [`handshake_error`] and [`find`] convert rustls's errors, so every client reports
 //! the same kinds. libcurl uses its own build of rustls, with the same [`roots`].
 //!
-//! The cryptography is aws-lc-rs, because libcurl's rustls depends on it in any case.
+//! The cryptography provider is aws-lc-rs, because libcurl's rustls depends on it in any case.
 
 mod error;
 mod verify;
@@ -17,13 +17,13 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-pub use error::{find, handshake_error, verdict};
+pub use error::{find, from_rustls, handshake_error};
 pub use rustls;
 
 /// The TLS configuration of a client.
 ///
 /// The built-in root certificates are parsed when the first connection needs them, so a session without
-/// `https` does not pay for them.
+/// `https` does not parse them.
 #[derive(Debug)]
 pub struct Tls {
     options: TlsOptions,
@@ -32,8 +32,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Returns the TLS configuration of a client that speaks HTTP/1.1. If `http2` is `true`, the
-    /// configuration offers the versions that the options select.
+    /// Returns the TLS configuration of a client that uses HTTP/1.1. If `http2` is `true`, the configuration
+    /// offers the versions that the options select.
     ///
     /// # Errors
     ///
@@ -52,9 +52,8 @@ impl Tls {
             config: OnceLock::new(),
         };
         // Reports a mistake in the caller's certificates now and not at the first request.
-        let brought = &tls.options;
-        if !brought.extra_roots.is_empty() || brought.only_extra_roots || brought.identity.is_some()
-        {
+        let custom = &tls.options;
+        if !custom.extra_roots.is_empty() || custom.only_extra_roots || custom.identity.is_some() {
             tls.config()?;
         }
         Ok(tls)
@@ -70,7 +69,7 @@ impl Tls {
             return Ok(config.clone());
         }
         let built = Arc::new(self.build()?);
-        // If another thread was faster, its configuration is equal.
+        // Another thread may have set an equal configuration in the meantime.
         Ok(self.config.get_or_init(|| built).clone())
     }
 
@@ -83,7 +82,7 @@ impl Tls {
         );
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(verdict)?
+            .map_err(from_rustls)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match &self.options.identity {
@@ -105,7 +104,7 @@ impl Tls {
         Ok(config)
     }
 
-    /// Returns `None` if the options accept every certificate.
+    /// Returns a verifier of certificate chains, or `None` if the options accept every certificate.
     fn chain_verifier(
         &self,
         provider: &Arc<CryptoProvider>,
@@ -168,26 +167,26 @@ mod tests {
     use inflight_core::{Certificate, ErrorKind};
 
     /// Returns a built-in root certificate, to be added as the caller's.
-    fn brought() -> Certificate {
+    fn root() -> Certificate {
         Certificate::from_der(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].to_vec())
     }
 
     #[test]
-    fn the_callers_authorities_are_trusted_beside_the_others_or_alone() {
+    fn extra_roots_are_trusted_in_addition_or_exclusively() {
         let mut options = TlsOptions::default();
-        options.extra_roots = vec![brought()];
+        options.extra_roots = vec![root()];
         let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.len() + 1;
         assert_eq!(roots(&options).count(), all);
         options.only_extra_roots = true;
-        assert_eq!(roots(&options).collect::<Vec<_>>(), [brought().der()]);
+        assert_eq!(roots(&options).collect::<Vec<_>>(), [root().der()]);
     }
 
     #[test]
-    fn trust_in_nobody_is_found_when_the_client_is_built() {
+    fn new_fails_without_root_certificates() {
         let mut options = ClientOptions::default();
         options.tls.only_extra_roots = true;
         assert_eq!(Tls::new(&options, true).unwrap_err().kind(), ErrorKind::Tls);
-        options.tls.extra_roots = vec![brought()];
+        options.tls.extra_roots = vec![root()];
         assert!(Tls::new(&options, true).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Verifies a server's certificate with rustls, except for the checks that the options disable.
+//! The verifier of server certificates.
 
 use std::sync::Arc;
 
@@ -13,12 +13,13 @@ use webpki::EndEntityCert;
 
 use super::error::SelfSigned;
 
+/// Verifies a server's certificate with rustls, except for the checks that the options disable.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     /// `None` accepts every certificate.
     chain: Option<Arc<WebPkiServerVerifier>>,
     any_name: bool,
-    /// Always used, to check that the server has the certificate's key.
+    /// The algorithms for the check that the server has the certificate's key. This check is never disabled.
     algorithms: WebPkiSupportedAlgorithms,
 }
 

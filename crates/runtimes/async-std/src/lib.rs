@@ -40,8 +40,8 @@ impl AsyncStd {
 
     /// Starts the pool of the process with this many threads.
     ///
-    /// Call it before other code uses async-std. If other code has started the pool, the pool keeps its size
-    /// and this function returns no error.
+    /// Call this function before other code uses async-std. If other code has started the pool, the pool
+    /// keeps its size and this function returns no error.
     ///
     /// # Errors
     ///

@@ -35,7 +35,7 @@ impl Smol {
         Self(None)
     }
 
-    /// Starts a new executor with this many threads. It ends when its last clone is dropped.
+    /// Starts a new executor with this many threads. The executor ends when its last clone is dropped.
     ///
     /// # Errors
     ///
@@ -61,6 +61,7 @@ impl Smol {
     }
 }
 
+/// An executor that this adapter has started.
 #[derive(Debug)]
 struct OwnedExecutor {
     executor: Arc<Executor<'static>>,

@@ -69,7 +69,7 @@ impl Threads {
         if started.is_ok() {
             state.threads += 1;
         } else if state.threads == 0 {
-            // No thread will run the work. Dropping it reports it as cancelled.
+            // No thread will run the work. Dropping the work reports it as cancelled.
             let dropped = state.queue.pop_back();
             drop(state);
             drop(dropped);

@@ -1,7 +1,7 @@
 //! tokio as an inflight runtime.
 //!
-//! The adapter holds a [`Handle`] and enters it where tokio requires that. So its tasks and timers
-//! work under any executor. For example, `smol::block_on` can poll a session on tokio.
+//! The adapter holds a [`Handle`] and enters it where tokio requires a running runtime. So the adapter's
+//! tasks and timers work under any executor. For example, `smol::block_on` can poll a session on tokio.
 //!
 //! If a tokio runtime was built without its I/O or time driver, tokio panics when a socket or a timer is
 //! created.
@@ -171,6 +171,7 @@ impl From<Handle> for Tokio {
     }
 }
 
+/// A runtime that this adapter has started.
 #[derive(Debug)]
 struct OwnedRuntime(Option<runtime::Runtime>);
 
