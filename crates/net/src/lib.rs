@@ -24,6 +24,7 @@ mod connector;
 pub mod descriptors;
 #[cfg(feature = "hickory")]
 pub mod hickory;
+mod interim;
 mod key;
 mod message;
 mod pool;
@@ -33,7 +34,9 @@ mod tunnel;
 
 pub use attempts::Attempts;
 pub use connector::Connector;
+pub use interim::InterimCounter;
 pub use key::Key;
 pub use message::{authorize_proxy, for_http1, host_field};
 pub use pool::{Checkout, Pool, Pooled, Requirements};
 pub use stream::{Monitor, Stream};
+pub use tunnel::TunnelHandshake;

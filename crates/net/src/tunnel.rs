@@ -1,5 +1,7 @@
 //! Opens a tunnel through a proxy with CONNECT (RFC 9110, section 9.3.6).
 
+use std::io;
+
 use http::Uri;
 use inflight_core::{Error, ErrorKind, Proxy, host_and_port};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -8,54 +10,109 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 100;
 
-/// Opens a tunnel to the server of `uri` on `stream`, a connection to the proxy.
+/// The handshake that opens a tunnel through a proxy. The caller sends the [`request`](Self::request) and
+/// passes each byte of the response to [`receive`](Self::receive).
+#[derive(Debug)]
+pub struct TunnelHandshake<'a> {
+    proxy: &'a Proxy,
+    request: Vec<u8>,
+    head: Vec<u8>,
+}
+
+impl<'a> TunnelHandshake<'a> {
+    /// Returns the handshake for a tunnel to the server of `uri`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidUrl`] if the URI has no host.
+    pub fn new(proxy: &'a Proxy, uri: &Uri) -> Result<Self, Error> {
+        let (host, port) = host_and_port(uri)?;
+        let mut request =
+            format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
+        if let Some(authorization) = proxy.authorization() {
+            request.extend_from_slice(b"Proxy-Authorization: ");
+            request.extend_from_slice(authorization.as_bytes());
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        Ok(Self {
+            proxy,
+            request,
+            head: Vec::with_capacity(256),
+        })
+    }
+
+    /// Returns the bytes to send.
+    pub fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// Takes the next byte of the response. Returns whether the tunnel is open. Further bytes then come from
+    /// the server behind the tunnel.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Proxy`] if the proxy refuses the tunnel or its response is not HTTP.
+    pub fn receive(&mut self, byte: u8) -> Result<bool, Error> {
+        self.head.push(byte);
+        // A line may end in LF alone (RFC 9112, section 2.2).
+        if !self.head.ends_with(b"\r\n\r\n") && !self.head.ends_with(b"\n\n") {
+            return match self.head.len() {
+                ..MAX_HEAD => Ok(false),
+                _ => Err(self.invalid("the head of its response is longer than 64 KiB")),
+            };
+        }
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut response = httparse::Response::new(&mut fields);
+        let status = match response.parse(&self.head) {
+            Ok(httparse::Status::Complete(_)) => response.code.unwrap_or_default(),
+            Ok(httparse::Status::Partial) => {
+                return Err(self.invalid("the head of its response is incomplete"));
+            }
+            Err(_) => return Err(self.invalid("its response is not HTTP")),
+        };
+        self.head.clear();
+        match status {
+            100..=199 => Ok(false),
+            // A 2xx response has no body, even if its fields declare one. The tunnel begins after the head.
+            200..=299 => Ok(true),
+            407 => Err(self
+                .proxy
+                .tunnel_error("it requires other credentials (status 407)")),
+            status => Err(self
+                .proxy
+                .tunnel_error(format!("it returned status {status}"))),
+        }
+    }
+
+    /// Converts an error of the connection to the proxy.
+    pub fn failed(&self, error: io::Error) -> Error {
+        self.proxy.tunnel_error(Error::from_read(error))
+    }
+
+    fn invalid(&self, what: &'static str) -> Error {
+        let error = Error::new(ErrorKind::Protocol).with_context(what);
+        self.proxy.tunnel_error(error)
+    }
+}
+
+/// Opens a tunnel to the server of `uri` on `stream`, a connection to the proxy. Reads no byte after the
+/// head.
 pub(crate) async fn open<S>(proxy: &Proxy, stream: &mut S, uri: &Uri) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (host, port) = host_and_port(uri)?;
-    let mut head =
-        format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
-    if let Some(authorization) = proxy.authorization() {
-        head.extend_from_slice(b"Proxy-Authorization: ");
-        head.extend_from_slice(authorization.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    let no_tunnel = |error: std::io::Error| proxy.tunnel_error(Error::from_read(error));
-    stream.write_all(&head).await.map_err(no_tunnel)?;
-    stream.flush().await.map_err(no_tunnel)?;
+    let mut handshake = TunnelHandshake::new(proxy, uri)?;
+    let sent = async {
+        stream.write_all(handshake.request()).await?;
+        stream.flush().await
+    };
+    sent.await.map_err(|error| handshake.failed(error))?;
     loop {
-        let status = read_head(stream).await;
-        match status.map_err(|error| proxy.tunnel_error(error))? {
-            100..=199 => {}
-            // A 2xx response has no body, even if its fields declare one. The tunnel begins after the head.
-            200..=299 => return Ok(()),
-            407 => return Err(proxy.tunnel_error("it requires other credentials (status 407)")),
-            status => return Err(proxy.tunnel_error(format!("it returned status {status}"))),
+        let byte = stream.read_u8().await;
+        if handshake.receive(byte.map_err(|error| handshake.failed(error))?)? {
+            return Ok(());
         }
-    }
-}
-
-/// Reads the next head and returns its status. Reads no byte after the head, because those bytes come
-/// from the server behind the tunnel.
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16, Error> {
-    let protocol = |what| Error::new(ErrorKind::Protocol).with_context(what);
-    let mut head = Vec::with_capacity(256);
-    // A line may end in LF alone (RFC 9112, section 2.2).
-    while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
-        if head.len() == MAX_HEAD {
-            return Err(protocol("the head of its response is longer than 64 KiB"));
-        }
-        let byte = stream.read_u8().await.map_err(Error::from_read)?;
-        head.push(byte);
-    }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(&head) {
-        Ok(httparse::Status::Complete(_)) => Ok(response.code.unwrap_or_default()),
-        Ok(httparse::Status::Partial) => Err(protocol("the head of its response is incomplete")),
-        Err(error) => Err(protocol("its response is not HTTP").with_source(error)),
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use inflight_core::{Cancel, CancelGuard, Trace};
+use inflight_core::{Cancel, CancelGuard, Error, Proxy, Trace};
+use inflight_net::InterimCounter;
 
 thread_local! {
     /// The innermost call in progress on this thread.
@@ -20,13 +21,17 @@ thread_local! {
 struct Call {
     cancel: Cancel,
     trace: Option<Trace>,
+    proxy: Option<Proxy>,
     lookup_started: Option<Instant>,
     must_be_new: bool,
     has_connected: bool,
-    has_tunnel: bool,
     has_written: bool,
+    /// Whether the server accepts no more bytes of the request.
+    has_failed_write: bool,
     has_read: bool,
     has_broken: bool,
+    /// `None` while only a body is read.
+    interim: Option<InterimCounter>,
     /// The flag of the request's connection: see [`retire_connection`].
     retired: Option<Arc<AtomicBool>>,
 }
@@ -43,13 +48,15 @@ pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce()
     let call = Call {
         cancel: cancel.clone(),
         trace: trace.cloned(),
+        proxy: None,
         lookup_started: None,
         must_be_new: false,
         has_connected: false,
-        has_tunnel: false,
         has_written: false,
+        has_failed_write: false,
         has_read: false,
         has_broken: false,
+        interim: trace.map(|_| InterimCounter::default()),
         retired: None,
     };
     // Calls nest, because a request's body may be read from another response.
@@ -109,14 +116,24 @@ pub(crate) fn has_connected() -> bool {
     with_current(|call| call.has_connected).unwrap_or(false)
 }
 
-/// Records that a proxy has opened a tunnel for the call.
-pub(crate) fn record_tunnel() {
-    with_current(|call| call.has_tunnel = true);
+/// Lets the call connect through this proxy.
+pub(crate) fn set_proxy(proxy: Option<&Proxy>) {
+    with_current(|call| call.proxy = proxy.cloned());
 }
 
-/// Returns `true` if a proxy has opened a tunnel for the call.
-pub(crate) fn has_tunnel() -> bool {
-    with_current(|call| call.has_tunnel).unwrap_or(false)
+/// Returns the proxy of the call.
+pub(crate) fn proxy() -> Option<Proxy> {
+    with_current(|call| call.proxy.clone()).flatten()
+}
+
+/// Records that the server accepts no more bytes of the request.
+pub(crate) fn record_failed_write() {
+    with_current(|call| call.has_failed_write = true);
+}
+
+/// Returns `true` if the server accepts no more bytes of the request.
+pub(crate) fn has_failed_write() -> bool {
+    with_current(|call| call.has_failed_write).unwrap_or(false)
 }
 
 /// Records that the system has accepted a part of the request.
@@ -137,6 +154,16 @@ pub(crate) fn set_read(has_read: bool) {
 /// Returns `true` if a part of a response has arrived.
 pub(crate) fn has_read() -> bool {
     with_current(|call| call.has_read).unwrap_or(false)
+}
+
+/// Inspects bytes that the server has sent. Fails after too many interim responses, which ureq skips without
+/// a limit.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<(), Error> {
+    let inspected = with_current(|call| {
+        let counter = call.interim.as_mut();
+        counter.map_or(Ok(()), |counter| counter.inspect(bytes))
+    });
+    inspected.unwrap_or(Ok(()))
 }
 
 /// Records that the connection ended without a regular close by the server.

@@ -17,24 +17,29 @@ mod resolve;
 mod secure;
 mod socket;
 
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use http::header::CONTENT_LENGTH;
 use inflight_core::bytes::Bytes;
 use inflight_core::{
     BlockingBody, Cancel, Capabilities, ClientOptions, Connections, Deadline, Error, ErrorKind,
-    FetchBlocking, Framing, HttpVersions, NewConnection, Proxies, Proxy, Resolver, Support, Trace,
+    FetchBlocking, Framing, HttpVersions, NewConnection, Proxies, Resolver, Support, Trace,
     retires_connection,
 };
 use inflight_net::descriptors::default_max_idle;
 use inflight_net::tls::Tls;
 use ureq::config::{AutoHeaderValue, Config};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, AsSendBody, SendBody};
 
 use crate::socket::{CancellableRead, SocketConnector};
 
 const NO_HTTP2: &str = "ureq supports only HTTP/1.1";
+
+/// How many bytes ureq may have read when a head is still incomplete. It counts the bytes of interim
+/// responses and of the body too, so the limit is above its buffer of 128 KiB. The session limits the size
+/// of the head.
+const MAX_BUFFERED: usize = 256 << 10;
 
 /// A client that uses ureq without the features that the session provides.
 pub struct Ureq {
@@ -67,6 +72,7 @@ impl Ureq {
             .max_idle_connections(options.max_idle.unwrap_or_else(default_max_idle))
             .max_idle_connections_per_host(options.max_idle_per_host)
             .max_idle_age(options.idle_timeout)
+            .max_response_header_size(MAX_BUFFERED)
             .no_delay(options.nodelay)
             .timeout_connect(options.connect_timeout.map(round_up))
             .build();
@@ -74,8 +80,7 @@ impl Ureq {
             resolver: Resolver::new(options),
             timeout: options.connect_timeout,
         };
-        // With a proxy, the first connector opens a tunnel over a socket of the second.
-        let connector = ConnectProxyConnector::default().chain(SocketConnector::new(tls, options));
+        let connector = SocketConnector::new(tls, options);
         Ok(Self {
             agent: Agent::with_parts(config, connector, resolver),
             connections: options.connections.clone(),
@@ -90,13 +95,13 @@ impl Ureq {
         deadline: Option<Deadline>,
     ) -> Result<http::Response<ureq::Body>, Error> {
         let proxy = self.proxies.of(&parts.uri);
+        call::set_proxy(proxy);
         let request = http::Request::from_parts(parts, body);
         let left = deadline.map(|at| at.0.saturating_duration_since(Instant::now()));
         let request = self
             .agent
             .configure_request(request)
             .timeout_global(left.map(round_up))
-            .proxy(proxy.map(to_ureq_proxy).transpose()?)
             .build();
         let result = self.agent.run(request);
         if result.as_ref().is_ok_and(retires_connection) {
@@ -105,7 +110,7 @@ impl Ureq {
         result.map_err(|error| {
             let error = match (error::map(error), proxy) {
                 (error, None) => error,
-                (error, Some(proxy)) => with_proxy(proxy, error),
+                (error, Some(proxy)) => proxy.connection_error(error),
             };
             let is_dead = error.kind() == ErrorKind::Incomplete && !call::has_connected();
             match is_dead && !call::has_read() {
@@ -137,7 +142,10 @@ impl FetchBlocking for Ureq {
                     self.run(parts, (), deadline)
                 }
                 Some(bytes) => self.run(parts, &bytes[..], deadline),
-                None => self.run(parts, SendBody::from_owned_reader(body), deadline),
+                None => {
+                    let body = SendBody::from_owned_reader(UploadReader(body));
+                    self.run(parts, body, deadline)
+                }
             }?;
             if !call::has_connected() {
                 self.connections.reused(&trace);
@@ -181,26 +189,20 @@ impl FetchBlocking for Ureq {
     }
 }
 
-/// Converts a proxy to ureq's type.
-fn to_ureq_proxy(proxy: &Proxy) -> Result<ureq::Proxy, Error> {
-    let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http)
-        .host(proxy.host())
-        .port(proxy.port())
-        .resolve_target(false);
-    if let Some((user, password)) = proxy.credentials() {
-        builder = builder.username(user).password(password);
-    }
-    builder.build().map_err(error::map)
-}
+/// The body of a request. Once the server accepts no more bytes, the rest is zeros, which are not sent.
+/// ureq reads the response only when it has read the whole body.
+struct UploadReader(BlockingBody);
 
-/// Adds the proxy to an error. An error before the tunnel is open is an error of the proxy.
-fn with_proxy(proxy: &Proxy, error: Error) -> Error {
-    let is_before = call::has_connected() && !call::has_tunnel();
-    match error.kind() {
-        ErrorKind::Protocol | ErrorKind::Incomplete | ErrorKind::Io if is_before => {
-            proxy.tunnel_error(error)
+impl Read for UploadReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match (call::has_failed_write(), self.0.len()) {
+            (false, _) => self.0.read(buffer),
+            (true, Some(_)) => {
+                buffer.fill(0);
+                Ok(buffer.len())
+            }
+            (true, None) => Ok(0),
         }
-        _ => proxy.connection_error(error),
     }
 }
 

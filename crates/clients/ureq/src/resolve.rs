@@ -24,7 +24,11 @@ impl resolver::Resolver for CoreResolver {
         _: &ureq::config::Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let (host, port) = host_and_port(uri).map_err(secure::to_ureq_error)?;
+        let proxy = call::proxy();
+        let (host, port) = match &proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => host_and_port(uri).map_err(secure::to_ureq_error)?,
+        };
         call::record_lookup_start();
         let found = self
             .resolver

@@ -12,17 +12,18 @@ use ureq::unversioned::transport::{
 };
 
 use crate::call;
+use crate::socket::{Socket, append_buffer};
 
 /// A transport that encrypts another transport with TLS.
 pub(crate) struct TlsTransport {
-    stream: StreamOwned<ClientConnection, TransportAdapter>,
+    stream: StreamOwned<ClientConnection, TransportAdapter<Socket>>,
     buffers: LazyBuffers,
 }
 
 impl TlsTransport {
     /// Performs the handshake with the host of `details`, within `timeout`.
     pub(crate) fn new(
-        socket: Box<dyn Transport>,
+        socket: Socket,
         tls: &Tls,
         details: &ConnectionDetails<'_>,
         timeout: NextTimeout,
@@ -71,11 +72,13 @@ impl Transport for TlsTransport {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.stream.sock.set_timeout(timeout);
         let has_read = call::has_read();
-        let read = self.stream.read(self.buffers.input_append_buf());
+        let buffer = append_buffer(&mut self.buffers)?;
+        let read = self.stream.read(buffer);
         // The socket also sets the flag for TLS records without application data, such as `close_notify`.
         call::set_read(has_read || read.as_ref().is_ok_and(|amount| *amount > 0));
         // The read also fails if the connection ends without `close_notify`.
         let amount = read.inspect_err(|_| call::record_break())?;
+        call::inspect(&buffer[..amount]).map_err(to_ureq_error)?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }

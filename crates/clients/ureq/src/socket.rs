@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use inflight_core::{Cancel, CancelGuard, ClientOptions, Connections, Phase, host_and_port};
-use inflight_net::Attempts;
+use inflight_core::{
+    Cancel, CancelGuard, ClientOptions, Connections, Error, ErrorKind, Phase, Proxy, host_and_port,
+};
 use inflight_net::tls::Tls;
+use inflight_net::{Attempts, TunnelHandshake};
+use ureq::http::Uri;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, time,
 };
@@ -39,66 +42,102 @@ impl SocketConnector {
         }
     }
 
+    /// Opens a socket to the server of the call or, through a proxy, a tunnel to it.
     fn open(
         &self,
         details: &ConnectionDetails<'_>,
         deadline: Option<Instant>,
-    ) -> Result<Socket, ureq::Error> {
-        let (host, port) = host_and_port(details.uri).map_err(to_ureq_error)?;
+    ) -> Result<Socket, Error> {
+        let proxy = call::proxy();
+        let (host, port) = match &proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => host_and_port(details.uri)?,
+        };
         let mut attempts = Attempts::new(host, port);
         let nodelay = details.config.no_delay();
         let (addresses, cancel) = (&details.addrs, call::cancel());
-        let stream = connect(&mut attempts, addresses, nodelay, deadline, &cancel)
-            .map_err(to_ureq_error)?
-            .ok_or_else(|| {
-                to_ureq_error(match details.timeout.reason {
-                    Timeout::Connect => attempts.timed_out(Phase::Connect, self.timeout),
-                    _ => attempts.timed_out(Phase::Total, None),
-                })
-            })?;
-        Ok(Socket::new(stream, details))
+        let mut stream = connect(&mut attempts, addresses, nodelay, deadline, &cancel)?;
+        if let (Some(connected), Some(proxy)) = (&stream, &proxy)
+            && !open_tunnel(connected, proxy, details.uri, deadline)?
+        {
+            stream = None;
+        }
+        match stream {
+            Some(stream) => Ok(Socket::new(stream, details)),
+            None => Err(match details.timeout.reason {
+                Timeout::Connect => attempts.timed_out(Phase::Connect, self.timeout),
+                _ => attempts.timed_out(Phase::Total, None),
+            }),
+        }
     }
 }
 
-impl<In: Transport> Connector<In> for SocketConnector {
-    type Out = Either<Either<Socket, In>, TlsTransport>;
+impl Connector<()> for SocketConnector {
+    type Out = Either<Socket, TlsTransport>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
-        chained: Option<In>,
+        _: Option<()>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        let is_tunnel = chained.is_some();
         let deadline = deadline(details);
-        let socket = match chained {
-            // The tunnel uses a socket that this connector has opened to the proxy.
-            Some(tunnel) => {
-                call::record_tunnel();
-                Either::B(tunnel)
-            }
-            None => {
-                call::record_connect();
-                Either::A(self.open(details, deadline)?)
-            }
-        };
+        call::record_connect();
+        let socket = self.open(details, deadline).map_err(to_ureq_error)?;
         let connection = match details.needs_tls() {
             true => {
                 let timeout = timeout(details, deadline);
-                Either::B(TlsTransport::new(
-                    Box::new(socket),
-                    &self.tls,
-                    details,
-                    timeout,
-                )?)
+                Either::B(TlsTransport::new(socket, &self.tls, details, timeout)?)
             }
             false => Either::A(socket),
         };
-        if !is_tunnel {
-            self.connections.opened();
-            call::report_connection();
-        }
+        self.connections.opened();
+        call::report_connection();
         Ok(Some(connection))
     }
+}
+
+/// Opens a tunnel to the server of `uri` on a connection to the proxy. Returns `false` if the deadline
+/// passes.
+fn open_tunnel(
+    stream: &Arc<TcpStream>,
+    proxy: &Proxy,
+    uri: &Uri,
+    deadline: Option<Instant>,
+) -> Result<bool, Error> {
+    let _guard = shut_down_on_cancel(stream);
+    let mut stream = &**stream;
+    let mut handshake = TunnelHandshake::new(proxy, uri)?;
+    let sent = stream.write_all(handshake.request());
+    sent.map_err(|error| handshake.failed(error))?;
+    let mut byte = [0];
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(false);
+        }
+        let is_set = stream.set_read_timeout(left);
+        match is_set.and_then(|()| stream.read_exact(&mut byte)) {
+            Ok(()) if handshake.receive(byte[0])? => {
+                // The `Socket` sets its own timeouts.
+                stream
+                    .set_read_timeout(None)
+                    .map_err(|error| handshake.failed(error))?;
+                return Ok(true);
+            }
+            Ok(()) => {}
+            Err(error) if is_timeout(&error) => {}
+            Err(error) => return Err(handshake.failed(error)),
+        }
+    }
+}
+
+/// Returns a guard. While the guard exists, the `Cancel` of the current call can shut down the socket.
+fn shut_down_on_cancel(stream: &Arc<TcpStream>) -> CancelGuard {
+    let stream = stream.clone();
+    call::on_cancel(move || {
+        // Fails if the socket is already shut down.
+        let _ = stream.shutdown(Shutdown::Both);
+    })
 }
 
 /// Returns the deadline for the connection. The connect timeout includes the name lookup, which ureq does
@@ -132,6 +171,8 @@ pub(crate) struct Socket {
     // The current timeouts of the socket. If a timeout does not change, no system call is needed.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// Whether the bytes are encrypted.
+    is_tls: bool,
     /// If `true`, `is_open` returns `false`, so ureq's pool drops the connection.
     retired: Arc<AtomicBool>,
 }
@@ -146,17 +187,9 @@ impl Socket {
             ),
             read_timeout: None,
             write_timeout: None,
+            is_tls: details.needs_tls(),
             retired: Arc::default(),
         }
-    }
-
-    /// Returns a guard. While the guard exists, the `Cancel` of the current call can shut down the socket.
-    fn guard(&self) -> CancelGuard {
-        let stream = self.stream.clone();
-        call::on_cancel(move || {
-            // Fails if the socket is already shut down.
-            let _ = stream.shutdown(Shutdown::Both);
-        })
     }
 
     /// Returns `true` if the server has neither closed the connection nor sent unsolicited bytes.
@@ -174,10 +207,13 @@ impl Transport for Socket {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let _guard = self.guard();
+        let _guard = shut_down_on_cancel(&self.stream);
         call::set_retired_flag(&self.retired);
         let timeout = timeout.for_write();
         let left = time_left(timeout)?;
+        if call::has_failed_write() {
+            return Ok(());
+        }
         update_timeout(&mut self.write_timeout, left, |left| {
             self.stream.set_write_timeout(left)
         })?;
@@ -187,7 +223,14 @@ impl Transport for Socket {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(n) => output = &output[n..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(error, timeout)),
+                Err(error) if is_timeout(&error) => return Err(failed(error, timeout)),
+                // The server may have responded before it closed the connection. If it has not, the next
+                // read fails.
+                Err(_) => {
+                    call::record_failed_write();
+                    self.retired.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
             }
             call::record_write();
         }
@@ -195,7 +238,7 @@ impl Transport for Socket {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let _guard = self.guard();
+        let _guard = shut_down_on_cancel(&self.stream);
         let timeout = timeout.for_read();
         let started = Instant::now();
         loop {
@@ -206,8 +249,12 @@ impl Transport for Socket {
             update_timeout(&mut self.read_timeout, left, |left| {
                 self.stream.set_read_timeout(left)
             })?;
-            match (&*self.stream).read(self.buffers.input_append_buf()) {
+            let buffer = append_buffer(&mut self.buffers)?;
+            match (&*self.stream).read(buffer) {
                 Ok(amount) => {
+                    if !self.is_tls {
+                        call::inspect(&buffer[..amount]).map_err(to_ureq_error)?;
+                    }
                     self.buffers.input_appended(amount);
                     if amount > 0 {
                         call::set_read(true);
@@ -229,6 +276,19 @@ impl Transport for Socket {
             && !self.retired.load(Ordering::Relaxed)
             && self.is_quiet().unwrap_or(false)
     }
+}
+
+/// Returns the free part of the input buffer. ureq reads more only if the head is incomplete or the body has
+/// been consumed, so a full buffer means that the head is too large.
+pub(crate) fn append_buffer(buffers: &mut LazyBuffers) -> Result<&mut [u8], ureq::Error> {
+    let buffer = buffers.input_append_buf();
+    if buffer.is_empty() {
+        let error = Error::new(ErrorKind::Protocol);
+        return Err(to_ureq_error(
+            error.with_context("a head of more than 128 KiB"),
+        ));
+    }
+    Ok(buffer)
 }
 
 /// Returns the remaining time, if there is a limit.
@@ -261,10 +321,17 @@ fn update_timeout(
     Ok(())
 }
 
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
 fn failed(error: io::Error, timeout: NextTimeout) -> ureq::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
-        _ => error.into(),
+    match is_timeout(&error) {
+        true => ureq::Error::Timeout(timeout.reason),
+        false => error.into(),
     }
 }
 
