@@ -27,6 +27,36 @@ pub(crate) fn check() -> Result<(), Error> {
     }
 }
 
+/// The number of descriptors that `select` supports.
+pub(crate) const SELECT_LIMIT: usize = 1024;
+
+/// Returns the error for a process with too many open files, if this libcurl uses `select`. libcurl
+/// reports only that it could not connect.
+pub(crate) fn select_limit() -> Option<Error> {
+    if !cfg!(curl_selects) {
+        return None;
+    }
+    // The system gives out the lowest free descriptor.
+    let file = File::open("/dev/null").ok()?;
+    let is_above = usize::try_from(next_descriptor(&file)).is_ok_and(|fd| fd >= SELECT_LIMIT);
+    is_above.then(|| {
+        Error::new(ErrorKind::Unsupported).with_context(
+            "the process has more than 1,000 open files, and this build of libcurl uses select: \
+             build with CFLAGS=-DHAVE_POLL=1, or send fewer requests at the same time",
+        )
+    })
+}
+
+#[cfg(unix)]
+fn next_descriptor(file: &File) -> i32 {
+    std::os::fd::AsRawFd::as_raw_fd(file)
+}
+
+#[cfg(not(unix))]
+fn next_descriptor(_: &File) -> i32 {
+    0
+}
+
 /// Returns the system's error if the process has no descriptor left. libcurl reports only that it could
 /// not connect.
 pub(crate) fn exhaustion() -> Option<std::io::Error> {

@@ -37,8 +37,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::uri::Scheme;
 use inflight_core::{
-    Body, Capabilities, Ceiling, ClientOptions, Deadline, Error, ErrorKind, Fetch, HttpVersions,
-    NewConnection, Proxies, Proxy, Resolver, Runtime, Support, host_and_port,
+    Body, Capabilities, Ceiling, ClientOptions, ConnectOptions, Deadline, Error, ErrorKind, Fetch,
+    HttpVersions, NewConnection, Proxies, Proxy, Resolver, Runtime, Support, host_and_port,
 };
 use inflight_net::Attempts;
 
@@ -110,6 +110,21 @@ impl Isahc {
         Ok(self.preferred.order((host, port), found))
     }
 
+    /// Returns `true` if the address accepts connections. libcurl reports the same error for a proxy that
+    /// refuses a tunnel and for one that cannot be reached.
+    async fn is_reachable(&self, address: SocketAddr, limits: &Limits) -> bool {
+        let connected = self.runtime.connect(address, ConnectOptions::default());
+        let connected = async { connected.await.is_ok() };
+        let Ok(left) = limits.attempt(1) else {
+            return false;
+        };
+        let timeout = async {
+            self.runtime.sleep(left).await;
+            false
+        };
+        futures_lite::future::or(connected, timeout).await
+    }
+
     async fn exchange(
         &self,
         mut parts: Parts,
@@ -170,6 +185,14 @@ impl Isahc {
                         || error::is_timeout(&error) && !limits.is_over() =>
                 {
                     let is_out_of_time = error::is_timeout(&error) && !limits.may_connect();
+                    if let Some(error) = descriptors::select_limit() {
+                        return Err(error);
+                    }
+                    if let Some(proxy) = proxy.filter(|_| https && error::is_refused(&error))
+                        && self.is_reachable(address, &limits).await
+                    {
+                        return Err(proxy.tunnel_error(TUNNEL_REFUSED));
+                    }
                     attempts.failed(attempt, reason(error));
                     if others == 0 && is_out_of_time {
                         return Err(timed_out(&attempts, &limits));
@@ -228,6 +251,10 @@ impl Fetch for Isahc {
             "isahc returns the head with the first byte of the body. An unexpected 101 response is \
              reported only when the server sends more, or at the timeout",
         );
+        capabilities.unchanged_targets = Support::No(
+            "libcurl writes the digits of percent-encodings in upper case: `%7e` becomes `%7E`. A server \
+             may then reject a signed URL",
+        );
         capabilities.opaque_request_headers =
             Support::No("isahc sends only ASCII in header values");
         capabilities.unrepeatable_reuse = Support::No(
@@ -281,7 +308,7 @@ impl Fetch for Isahc {
         capabilities.added_headers = &["accept", "user-agent", "content-type"];
         if cfg!(curl_selects) {
             capabilities.ceilings.push(Ceiling {
-                at_most: 1024,
+                at_most: descriptors::SELECT_LIMIT,
                 what: "file descriptors in the process, because this build of libcurl uses select",
             });
         }
@@ -301,6 +328,9 @@ fn check(parts: &Parts, body: &Body) -> Result<(), Error> {
     }
     Ok(())
 }
+
+const TUNNEL_REFUSED: &str = "it refused the tunnel, for example because it requires other \
+                              credentials (libcurl does not report the status)";
 
 fn unsupported(what: &'static str) -> Error {
     Error::new(ErrorKind::Unsupported).with_context(what)

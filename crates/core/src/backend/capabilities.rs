@@ -172,6 +172,8 @@ capabilities! {
     close_delimited: "close-delimited body",
     /// The client skips interim responses (1xx) before the final one.
     interim_responses: "interim responses",
+    /// The client sends the path and the query of a URL unchanged.
+    unchanged_targets: "unchanged targets",
     /// The client sends bytes outside ASCII in a request's header values unchanged.
     opaque_request_headers: "opaque request headers",
     /// The client returns bytes outside ASCII in a response's header values unchanged.
