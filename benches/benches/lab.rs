@@ -94,9 +94,7 @@ fn is_timed(experiment: &Experiment) -> bool {
         .metrics
         .first()
         .and_then(|metric| unit(metric.unit));
-    time.is_some()
-        && experiment.execution.process == ProcessLifetime::Reused
-        && !experiment.execution.trace
+    time.is_some() && experiment.execution.process == ProcessLifetime::Reused
 }
 
 fn unit(unit: &str) -> Option<Duration> {

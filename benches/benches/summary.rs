@@ -98,19 +98,17 @@ fn fill(mut page: String, blocks: &[(&str, String)]) -> Result<String, Failure> 
 
 /// Describes the machine, the date and the command of each run in the tables.
 fn provenance(runs: &[Run], results: &[ExperimentResults]) -> String {
-    let all: Vec<_> = experiments::all()
-        .iter()
-        .map(|experiment| experiment.name)
-        .collect();
     let mut sentences: Vec<String> = Vec::new();
     for run in runs {
         if results.iter().all(|measured| measured.run != run.id) {
             continue;
         }
         let get = |key| run.environment.get(key).map_or("", String::as_str);
-        let names = match get("experiments") {
-            names if names == all.join(" ") => String::new(),
-            names => format!(" {names}"),
+        let names: Vec<&str> = get("experiments").split(' ').collect();
+        let mut all = experiments::all().iter();
+        let names = match all.all(|experiment| names.contains(&experiment.name)) {
+            true => String::new(),
+            false => format!(" {}", names.join(" ")),
         };
         let effort = get("effort");
         let description = record::describe_run(&run.id, &run.environment);
@@ -219,7 +217,7 @@ fn ratios(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     cells
 }
 
-/// Returns the table of all results except traces, grouped by experiment.
+/// Returns the table of all results, grouped by experiment.
 fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     let head = ["metric", "contender", "measured", "limit", "ratio"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
@@ -227,9 +225,6 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
         let Some(experiment) = experiments::find(&measured.experiment) else {
             continue;
         };
-        if experiment.execution.trace {
-            continue;
-        }
         for metric in experiment.metrics {
             for x in measured.points(metric.name) {
                 let at = match experiment.variable {

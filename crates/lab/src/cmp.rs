@@ -105,8 +105,7 @@ pub fn compare(
                 .push(format!("{name}: only in the first"));
             continue;
         };
-        // A trace has one round of events, so there is nothing to compare.
-        if a.trace || b.trace || a.rounds().max(b.rounds()) < 2 {
+        if a.rounds().max(b.rounds()) < 2 {
             let name = &a.experiment;
             comparison.unmatched.push(format!("{name}: one round"));
             continue;
@@ -412,7 +411,6 @@ mod tests {
             run: seed.to_string(),
             samples,
             discarded: DiscardedTurns::default(),
-            trace: false,
         }]
     }
 

@@ -17,8 +17,6 @@ pub struct ExperimentResults {
     pub samples: Vec<Sample>,
     /// The turns that do not count.
     pub discarded: DiscardedTurns,
-    /// Whether the points are events of one turn. This comes from the experiment's definition.
-    pub trace: bool,
 }
 
 /// The values of one metric of one contender at one point.
@@ -111,7 +109,6 @@ impl ExperimentResults {
                 total: made.len(),
                 reasons,
             },
-            trace: false,
         }
     }
 
@@ -266,7 +263,7 @@ mod tests {
                 "1",
                 vec![
                     row("1", "gather", "a", 0, 1.0),
-                    row("1", "dose", "a", 0, 1.0),
+                    row("1", "blocking", "a", 0, 1.0),
                 ],
             ),
             // The resumed part of run 2.
@@ -275,7 +272,10 @@ mod tests {
         let measured = latest(&runs);
         assert_eq!(measured.len(), 2);
         assert_eq!(measured[0].samples[0].values(), [2.0, 3.0]);
-        assert_eq!((&*measured[1].experiment, &*measured[1].run), ("dose", "1"));
+        assert_eq!(
+            (&*measured[1].experiment, &*measured[1].run),
+            ("blocking", "1")
+        );
     }
 
     #[test]

@@ -45,9 +45,6 @@ pub struct Execution {
     pub includes: fn(Effort, program: &str, x: f64) -> bool,
     /// Estimates the duration of a turn in milliseconds. The progress display uses it.
     pub estimated_ms: fn(Effort, x: f64) -> f64,
-    /// Whether the worker reports events. The `x` of each record is then the `x` of an event, and the
-    /// plan has the single point 0.
-    pub trace: bool,
     /// The metrics that are computed from the origin's statistics.
     pub origin_metrics: &'static [OriginMetric],
     /// What the machine must provide, beside the worker.
@@ -64,7 +61,6 @@ impl Execution {
             iterations: |_, _| 1,
             includes: |_, _, _| true,
             estimated_ms: |_, _| 150.0,
-            trace: false,
             origin_metrics: &[],
             requires: None,
         }

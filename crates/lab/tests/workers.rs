@@ -48,16 +48,10 @@ fn ours(experiment: &Experiment) -> Vec<String> {
     programs
 }
 
-fn small_parameters(experiment: &Experiment) -> Parameters {
-    Parameters {
-        x: match experiment.name {
-            // The variable is a limit. The highest one is the fastest.
-            "bounded" => 512.0,
-            _ => 1.0,
-        },
-        iterations: 1,
-    }
-}
+const SMALL: Parameters = Parameters {
+    x: 1.0,
+    iterations: 1,
+};
 
 #[test]
 fn every_contender_reports_every_metric_of_its_experiment() {
@@ -73,27 +67,16 @@ fn every_contender_reports_every_metric_of_its_experiment() {
             scope.spawn(move || {
                 for program in ours(experiment) {
                     let context = format!("{}, {program}", experiment.name);
-                    let measurement =
-                        turn(experiment, &program, base, small_parameters(experiment));
+                    let measurement = turn(experiment, &program, base, SMALL);
                     let measurement =
                         measurement.unwrap_or_else(|error| panic!("{context}: {error:?}"));
-                    let sets = match experiment.execution.trace {
-                        true => measurement
-                            .trace
-                            .into_iter()
-                            .map(|point| point.metrics)
-                            .collect(),
-                        false => vec![measurement.metrics],
-                    };
-                    assert!(!sets.is_empty(), "{context}");
-                    for metrics in sets {
-                        let mut names: Vec<_> = experiment
-                            .worker_metrics()
-                            .map(|metric| metric.name)
-                            .collect();
-                        names.sort_unstable();
-                        assert!(metrics.keys().eq(&names), "{context}: {metrics:?}");
-                    }
+                    let mut names: Vec<_> = experiment
+                        .worker_metrics()
+                        .map(|metric| metric.name)
+                        .collect();
+                    names.sort_unstable();
+                    let metrics = measurement.metrics;
+                    assert!(metrics.keys().eq(&names), "{context}: {metrics:?}");
                     assert!(measurement.answered <= origin.stats().requests, "{context}");
                 }
             });
@@ -113,7 +96,7 @@ fn a_worker_exits_with_a_reason_on_a_wrong_response() {
                 // Idle contenders fetch nothing, so they cannot fail.
                 let idle = |program: &String| program.ends_with("idle");
                 for program in ours(experiment).into_iter().filter(|one| !idle(one)) {
-                    match turn(experiment, &program, base, small_parameters(experiment)) {
+                    match turn(experiment, &program, base, SMALL) {
                         Err(MeasureError::Failed(reason)) => assert_ne!(reason, "", "{program}"),
                         other => panic!("{}, {program}: {other:?}", experiment.name),
                     }
@@ -135,7 +118,7 @@ fn an_unknown_experiment_or_contender_is_reported() {
         (gather, "tokio/curl", "unknown backend"),
         (&unknown, "tokio/hyper", "no experiment"),
     ] {
-        match turn(experiment, program, nowhere, small_parameters(experiment)) {
+        match turn(experiment, program, nowhere, SMALL) {
             Err(MeasureError::Failed(reason)) => assert!(reason.contains(word), "{reason}"),
             other => panic!("{other:?}"),
         }

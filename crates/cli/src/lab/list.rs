@@ -57,7 +57,7 @@ fn format_extent(experiment: &Experiment, effort: Effort) -> String {
         rounds => format!("{rounds} rounds"),
     };
     match experiment.variable {
-        Some(variable) if !experiment.execution.trace => {
+        Some(variable) => {
             let points: Vec<String> = plan.points.iter().map(f64::to_string).collect();
             let unit = if variable.unit.is_empty() {
                 String::new()
@@ -66,7 +66,7 @@ fn format_extent(experiment: &Experiment, effort: Effort) -> String {
             };
             format!("{}{unit} ({}), {rounds}", points.join(", "), variable.name)
         }
-        _ => rounds,
+        None => rounds,
     }
 }
 

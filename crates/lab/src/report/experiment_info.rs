@@ -1,8 +1,6 @@
 //! The description of an experiment in the report. It comes from the definition of the experiment, or
 //! from the records if there is no definition.
 
-use std::collections::BTreeMap;
-
 use crate::data::ExperimentResults;
 use crate::experiment::{Better, Experiment, Limit};
 
@@ -23,8 +21,6 @@ pub struct ExperimentInfo {
     pub metrics: Vec<MetricInfo>,
     /// The contenders in the order of the report.
     pub contenders: Vec<String>,
-    /// Whether the experiment is a trace. Its points are then events, and the report shows one round.
-    pub trace: bool,
 }
 
 /// The independent variable of an experiment.
@@ -80,7 +76,6 @@ impl From<&Experiment> for ExperimentInfo {
                 .into_iter()
                 .map(|contender| contender.name)
                 .collect(),
-            trace: experiment.execution.trace,
         }
     }
 }
@@ -118,17 +113,12 @@ impl ExperimentInfo {
                 })
                 .collect(),
             contenders: Vec::new(),
-            trace: false,
         }
     }
 
     /// Sorts the results by the order of the contenders. Unknown contenders follow by name, and the second
-    /// of an A/A pair comes last. In a trace, only the first round of each contender is kept.
+    /// of an A/A pair comes last.
     pub fn arrange(&self, measured: &mut ExperimentResults) {
-        measured.trace = self.trace;
-        if self.trace {
-            first_round(measured);
-        }
         measured.samples.sort_by_cached_key(|sample| {
             let mut known = self.contenders.iter();
             let place = known.position(|name| *name == sample.contender);
@@ -150,20 +140,4 @@ impl MetricInfo {
         let limit = self.limit.as_ref()?;
         Some((limit.at)(x)).filter(|limit| limit.is_finite())
     }
-}
-
-/// Keeps the first round of each contender. Events of several rounds would mix.
-fn first_round(measured: &mut ExperimentResults) {
-    let mut first: BTreeMap<String, u32> = BTreeMap::new();
-    for sample in &measured.samples {
-        for round in sample.rounds.keys() {
-            let known = first.entry(sample.contender.clone()).or_insert(*round);
-            *known = (*known).min(*round);
-        }
-    }
-    for sample in &mut measured.samples {
-        let first = first.get(&sample.contender);
-        sample.rounds.retain(|round, _| Some(round) == first);
-    }
-    measured.samples.retain(|sample| !sample.rounds.is_empty());
 }

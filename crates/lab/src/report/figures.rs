@@ -4,11 +4,9 @@
 
 use super::experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use super::plot::dot_plot::{AxisKind, DotGroup, DotPlot, DotRow};
-use super::plot::event_plot::{EventPlot, EventRow};
 use super::plot::heat_map::{HeatMap, HeatMapCell};
 use super::plot::line_chart::{LineChart, Series, SeriesPoint};
 use super::plot::small_multiples::SmallMultiples;
-use super::plot::waterfall::{Waterfall, WaterfallBar, WaterfallPanel};
 use super::plot::{Canvas, ReferenceLine};
 use super::series_style::{SeriesStyle, cell};
 use super::table::{chosen, figure_of, interval, present};
@@ -39,8 +37,6 @@ pub(crate) enum Chart {
     LineChart(LineChart),
     SmallMultiples(SmallMultiples),
     HeatMap(Box<HeatMap>),
-    Waterfall(Waterfall),
-    EventPlot(EventPlot),
 }
 
 impl Chart {
@@ -50,8 +46,6 @@ impl Chart {
             Self::LineChart(chart) => chart.draw(width),
             Self::SmallMultiples(charts) => charts.draw(width),
             Self::HeatMap(map) => map.draw(width),
-            Self::Waterfall(chart) => chart.draw(width),
-            Self::EventPlot(plot) => plot.draw(width),
         }
     }
 }
@@ -67,16 +61,7 @@ impl<'a> View<'a> {
     /// Returns the figures, the most important one first.
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let metrics = present(self.info, self.measured);
-        let mut figures = match &*self.info.name {
-            "timeline" if self.info.trace && metrics.len() >= 2 => {
-                self.timeline(metrics[0], metrics[1])
-            }
-            "heartbeat" if self.info.trace => self.heartbeat(metrics[0]),
-            _ => Vec::new(),
-        };
-        if !figures.is_empty() {
-            return figures;
-        }
+        let mut figures = Vec::new();
         if self.info.name == "gather" {
             figures.extend(
                 metrics
@@ -551,103 +536,6 @@ impl<'a> View<'a> {
         })
     }
 
-    fn timeline(&self, begun: &MetricInfo, ended: &MetricInfo) -> Vec<Figure> {
-        let names = self.measured.contenders(&ended.name);
-        let styles = SeriesStyle::for_all(&names);
-        let panels: Vec<WaterfallPanel> = names
-            .iter()
-            .zip(styles)
-            .map(|(name, style)| {
-                let ends = self.measured.of_metric(&ended.name);
-                let mut bars: Vec<(f64, WaterfallBar)> = ends
-                    .filter(|sample| sample.contender == *name)
-                    .filter_map(|end| {
-                        let start = self.measured.get(&begun.name, name, end.x)?;
-                        let (from, to) = (start.estimate()?.value, end.estimate()?.value);
-                        let unit = &ended.unit;
-                        let tip = format!(
-                            "{name}, page {}: from {} to {}, {}",
-                            number_of(end.x),
-                            figure(from, unit),
-                            figure(to, unit),
-                            figure(to - from, unit)
-                        );
-                        let bar = WaterfallBar {
-                            begun: from,
-                            ended: to,
-                            tip,
-                        };
-                        Some((end.x, bar))
-                    })
-                    .collect();
-                bars.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-                WaterfallPanel {
-                    name: (*name).to_owned(),
-                    style,
-                    bars: bars.into_iter().map(|(_, bar)| bar).collect(),
-                }
-            })
-            .collect();
-        let title = titles::timeline(&panels, &ended.unit);
-        vec![Figure {
-            id: self.id("spans"),
-            title,
-            caption: "Each bar is a page, from the start of its request until its arrival. Both \
-                      panels have the same scale. The events are from one round, without an interval."
-                .to_owned(),
-            metric: ended.name.clone(),
-            chart: Chart::Waterfall(Waterfall {
-                panels,
-                unit: ended.unit.clone(),
-            }),
-        }]
-    }
-
-    fn heartbeat(&self, metric: &MetricInfo) -> Vec<Figure> {
-        let names = self.measured.contenders(&metric.name);
-        let styles = SeriesStyle::for_all(&names);
-        let rows: Vec<EventRow> = names
-            .iter()
-            .zip(styles)
-            .map(|(name, style)| {
-                let samples = self.measured.of_metric(&metric.name);
-                let mut events: Vec<(f64, f64)> = samples
-                    .filter(|sample| sample.contender == *name)
-                    .filter_map(|sample| Some((sample.x, *sample.values().first()?)))
-                    .collect();
-                events.sort_by(|one, other| one.0.total_cmp(&other.0));
-                let mut row = EventRow {
-                    name: (*name).to_owned(),
-                    style,
-                    events,
-                    tip: String::new(),
-                };
-                if let Some((at, gap)) = row.longest_gap() {
-                    row.tip = format!(
-                        "{name}: {} ticks, longest gap {}, until {}",
-                        row.events.len(),
-                        figure(gap, &metric.unit),
-                        figure(at, &metric.unit)
-                    );
-                }
-                row
-            })
-            .collect();
-        let title = titles::heartbeat(&rows, &metric.unit);
-        vec![Figure {
-            id: self.id("beat"),
-            title,
-            caption: "Each line is a tick of a 1 ms heartbeat on the worker thread that fetches a \
-                      page. The events are from one round, without an interval."
-                .to_owned(),
-            metric: metric.name.clone(),
-            chart: Chart::EventPlot(EventPlot {
-                rows,
-                unit: metric.unit.clone(),
-            }),
-        }]
-    }
-
     /// Returns the ratio of one contender to another, if it may be claimed.
     pub(crate) fn claimed(&self, metric: &str, of: &str, to: &str, x: f64) -> Option<Estimate> {
         let ratio = self.measured.ratio(metric, of, to, x)?;
@@ -663,17 +551,12 @@ impl<'a> View<'a> {
     /// Describes the smallest difference: `nothing is claimed below 3.1 %`.
     pub(crate) fn threshold(&self, metric: &str) -> String {
         match self.measured.smallest_difference(metric) {
-            _ if self.info.trace => "events of one round, so no difference is claimed".to_owned(),
             Some(smallest) => format!("nothing is claimed below {}", format_factor(smallest)),
             None => {
                 "there are not two rounds of an A/A pair, so no difference is claimed".to_owned()
             }
         }
     }
-}
-
-fn number_of(x: f64) -> String {
-    crate::text::count(x)
 }
 
 fn limit_label(metric: &MetricInfo, at: Option<f64>) -> String {

@@ -26,15 +26,11 @@ use figures::View;
 pub use markdown::MarkerError;
 
 /// The order of the experiments in the report. Other experiments follow in the order of the records.
-const ORDER: [&str; 19] = [
-    "timeline",
+const ORDER: [&str; 14] = [
     "gather",
     "sequential",
-    "bounded",
-    "heartbeat",
     "blocking",
     "blockers",
-    "dose",
     "offload",
     "lookup",
     "overhead",
@@ -43,7 +39,6 @@ const ORDER: [&str; 19] = [
     "rate",
     "threads",
     "session",
-    "straggler",
     "cancel",
     "large",
 ];

@@ -88,7 +88,6 @@ impl Report {
     fn section(&self, info: &ExperimentInfo) -> Element {
         let mut section = Element::new("section")
             .with("id", anchor(&info.name))
-            .with("data-trace", info.trace)
             .child(Element::with_class("p", "kicker").text(&info.name))
             .child(Element::new("h2").text(&info.title))
             .child(Element::with_class("p", "question").text(&info.question));

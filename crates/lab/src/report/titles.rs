@@ -2,14 +2,12 @@
 
 use super::experiment_info::{ExperimentInfo, MetricInfo};
 use super::figures::View;
-use super::plot::event_plot::EventRow;
-use super::plot::waterfall::WaterfallPanel;
 use super::table::{capital, figure_of};
 use crate::data::ExperimentResults;
 use crate::experiment::Better;
 use crate::factors::format_factor;
 use crate::stats::median;
-use crate::text::{figure, number};
+use crate::text::figure;
 
 /// Formats a ratio: `1.31 times`, `19 times`.
 fn times(ratio: f64) -> String {
@@ -194,7 +192,7 @@ pub(crate) fn line_chart(view: &View<'_>, metric: &MetricInfo) -> String {
     let mut names = view.measured.contenders(&metric.name);
     names.retain(|name| Some(*name) != blocking);
     let points = view.measured.points(&metric.name);
-    let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else {
+    let Some(last) = points.last().copied() else {
         return what;
     };
     let variable = view.info.variable.as_ref();
@@ -232,27 +230,6 @@ pub(crate) fn line_chart(view: &View<'_>, metric: &MetricInfo) -> String {
             ),
             (None, ..) => format!("{what}: no knee up to {}", figure_of(last, unit)),
         };
-    }
-
-    if view.info.name == "dose"
-        && let Some(inline) = names.iter().find(|name| name.ends_with("inline"))
-        && let (Some(low), Some(high)) = (value(inline, first), value(inline, last))
-    {
-        let slope = (high - low) / (last - first);
-        let others = names.iter().filter(|name| !name.ends_with("inline"));
-        let others = others.flat_map(|name| points.iter().filter_map(|x| value(name, *x)));
-        let mut title = format!(
-            "Inside the task, the gap grows by {} {} for each {unit} of delay",
-            number(slope),
-            metric.unit
-        );
-        if let Some(most) = others.reduce(f64::max) {
-            title += &format!(
-                "; otherwise it is at most {}, for every delay",
-                figure(most, &metric.unit)
-            );
-        }
-        return title;
     }
 
     if view.info.name == "blockers"
@@ -331,53 +308,11 @@ fn blockers(
     ))
 }
 
-pub(crate) fn timeline(panels: &[WaterfallPanel], unit: &str) -> String {
-    let find = |name: &str| panels.iter().find(|panel| panel.name.contains(name));
-    match (find("one after"), find("gathered")) {
-        (Some(one), Some(gathered)) => format!(
-            "{} pages took {} one after another, and {} gathered: {} faster",
-            one.bars.len(),
-            figure(one.end(), unit),
-            figure(gathered.end(), unit),
-            times(one.end() / gathered.end())
-        ),
-        _ => {
-            let parts: Vec<String> = panels
-                .iter()
-                .map(|panel| format!("{}: {}", panel.name, figure(panel.end(), unit)))
-                .collect();
-            parts.join("; ")
-        }
-    }
-}
-
-pub(crate) fn heartbeat(rows: &[EventRow], unit: &str) -> String {
-    let longest_gap = |row: &EventRow| row.longest_gap().map_or(0.0, |(_, gap)| gap);
-    let inline = rows.iter().find(|row| row.name.ends_with("inline"));
-    let others = rows.iter().filter(|row| !row.name.ends_with("inline"));
-    match (inline, others.map(longest_gap).reduce(f64::max)) {
-        (Some(inline), Some(others)) => format!(
-            "A blocking call inside the task stopped the heartbeat for {}; otherwise the largest gap \
-             was {}",
-            figure(longest_gap(inline), unit),
-            figure(others, unit)
-        ),
-        _ => {
-            let longest = rows.iter().map(longest_gap).fold(0.0, f64::max);
-            format!("The largest gap was {}", figure(longest, unit))
-        }
-    }
-}
-
 /// Describes the discarded turns.
 pub(crate) fn discarded(measured: &ExperimentResults) -> String {
     let discarded = &measured.discarded;
     if discarded.turns == 0 {
-        return format!(
-            "none of {} {} thrown away",
-            discarded.total,
-            unit_counted(measured)
-        );
+        return format!("none of {} turns thrown away", discarded.total);
     }
     let reasons: Vec<String> = discarded
         .reasons
@@ -385,20 +320,11 @@ pub(crate) fn discarded(measured: &ExperimentResults) -> String {
         .map(|(reason, times)| format!("{reason}: {times}"))
         .collect();
     format!(
-        "{} of {} {} thrown away ({})",
+        "{} of {} turns thrown away ({})",
         discarded.turns,
         discarded.total,
-        unit_counted(measured),
         reasons.join(", ")
     )
-}
-
-/// Returns the unit that is counted. In a trace, each event is a turn.
-fn unit_counted(measured: &ExperimentResults) -> &'static str {
-    match measured.trace {
-        true => "events",
-        false => "turns",
-    }
 }
 
 /// Formats the smallest difference.

@@ -18,7 +18,7 @@ use crate::environment;
 use crate::experiment::{Contender, Effort, Experiment, Plan, ProcessLifetime, ROUNDS_PER_PROCESS};
 use crate::process::{MeasureError, OriginProcess, Programs, Worker};
 use crate::record::{Environment, Row};
-use crate::worker::{Measurement, Parameters, TracePoint, WorkerConfig};
+use crate::worker::{Measurement, Parameters, WorkerConfig};
 
 pub use record_file::ResumeError;
 use record_file::{RecordFile, ResumedRun, TurnKey};
@@ -597,35 +597,24 @@ impl<'a> Runner<'a> {
         measurement: &Measurement,
         (x, round, turn): (f64, u32, u32),
     ) -> Vec<Row> {
-        let one = [TracePoint {
-            x,
-            metrics: measurement.metrics.clone(),
-        }];
-        let points = if experiment.execution.trace {
-            &*measurement.trace
-        } else {
-            &one
-        };
         let mut rows = Vec::new();
-        for point in points {
-            for metric in experiment.metrics {
-                let Some(value) = point.metrics.get(metric.name) else {
-                    continue;
-                };
-                rows.push(Row {
-                    run: self.file.run().to_owned(),
-                    experiment: experiment.name.to_owned(),
-                    contender: contender.name.clone(),
-                    x: point.x,
-                    round,
-                    turn,
-                    metric: metric.name.to_owned(),
-                    value: *value,
-                    unit: metric.unit.to_owned(),
-                    answered: measurement.answered,
-                    thrown: String::new(),
-                });
-            }
+        for metric in experiment.metrics {
+            let Some(value) = measurement.metrics.get(metric.name) else {
+                continue;
+            };
+            rows.push(Row {
+                run: self.file.run().to_owned(),
+                experiment: experiment.name.to_owned(),
+                contender: contender.name.clone(),
+                x,
+                round,
+                turn,
+                metric: metric.name.to_owned(),
+                value: *value,
+                unit: metric.unit.to_owned(),
+                answered: measurement.answered,
+                thrown: String::new(),
+            });
         }
         rows
     }
@@ -677,7 +666,6 @@ fn worker_config(experiment: &Experiment, contender: &Contender, origin: &str) -
 }
 
 fn turn_key(experiment: &Experiment, contender: &Contender, x: f64, round: u32) -> TurnKey {
-    let x = if experiment.execution.trace { 0.0 } else { x };
     TurnKey::new(experiment.name, &contender.name, x, round)
 }
 
