@@ -239,7 +239,7 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
                 };
                 let mut what = format!("{}{at}: {}", experiment.name, metric.name);
                 // In the order of the definition, not of a shuffled round.
-                for contender in (experiment.contenders)() {
+                for contender in experiment.contenders() {
                     let Some(sample) = measured.get(metric.name, &contender.name, x) else {
                         continue;
                     };

@@ -397,7 +397,7 @@ mod tests {
                 let value =
                     |slow: &f64| (100.0 + x) * factor * slow * (1.0 + noise * (random.f64() - 0.5));
                 samples.push(Sample {
-                    metric: "wall".into(),
+                    metric: "time".into(),
                     unit: "ms".into(),
                     rounds: (0..).zip(slow.iter().map(value)).collect(),
                     contender: contender.clone(),
@@ -407,7 +407,7 @@ mod tests {
             }
         }
         vec![ExperimentResults {
-            experiment: "gather".into(),
+            experiment: "pages".into(),
             run: seed.to_string(),
             samples,
             discarded: DiscardedTurns::default(),

@@ -227,7 +227,7 @@ mod tests {
             x: 1.0,
             round,
             turn: 0,
-            metric: "wall".into(),
+            metric: "time".into(),
             value,
             unit: "ms".into(),
             answered: 1,
@@ -245,9 +245,9 @@ mod tests {
 
     #[test]
     fn discarded_turns_are_counted_and_not_used() {
-        let mut bad = row("r", "gather", "a", 0, 900.0);
+        let mut bad = row("r", "pages", "a", 0, 900.0);
         bad.thrown = "origin late: p99 12.0 ms, bound 10.0 ms".into();
-        let rows = vec![bad, row("r", "gather", "a", 0, 100.0)];
+        let rows = vec![bad, row("r", "pages", "a", 0, 100.0)];
         let measured = latest(&[run("r", rows)]);
         assert_eq!(measured[0].samples[0].values(), [100.0]);
         let discarded = &measured[0].discarded;
@@ -258,23 +258,23 @@ mod tests {
     #[test]
     fn the_last_run_of_each_experiment_counts() {
         let runs = [
-            run("2", vec![row("2", "gather", "a", 0, 2.0)]),
+            run("2", vec![row("2", "pages", "a", 0, 2.0)]),
             run(
                 "1",
                 vec![
-                    row("1", "gather", "a", 0, 1.0),
-                    row("1", "blocking", "a", 0, 1.0),
+                    row("1", "pages", "a", 0, 1.0),
+                    row("1", "other", "a", 0, 1.0),
                 ],
             ),
             // The resumed part of run 2.
-            run("2", vec![row("2", "gather", "a", 1, 3.0)]),
+            run("2", vec![row("2", "pages", "a", 1, 3.0)]),
         ];
         let measured = latest(&runs);
         assert_eq!(measured.len(), 2);
         assert_eq!(measured[0].samples[0].values(), [2.0, 3.0]);
         assert_eq!(
             (&*measured[1].experiment, &*measured[1].run),
-            ("blocking", "1")
+            ("other", "1")
         );
     }
 
@@ -283,14 +283,14 @@ mod tests {
         let rows = (0..3).flat_map(|round| {
             let value = 100.0 + f64::from(round);
             [
-                row("r", "gather", "a", round, value),
-                row("r", "gather", "a (again)", round, value * 1.01),
+                row("r", "pages", "a", round, value),
+                row("r", "pages", "a (again)", round, value * 1.01),
             ]
         });
         let measured = &latest(&[run("r", rows.collect())])[0];
-        assert_eq!(measured.contenders("wall"), ["a"]);
-        let smallest = measured.smallest_difference("wall").unwrap();
+        assert_eq!(measured.contenders("time"), ["a"]);
+        let smallest = measured.smallest_difference("time").unwrap();
         assert!((smallest - 1.01).abs() < 1e-9);
-        assert_eq!(measured.smallest_difference("cpu"), None);
+        assert_eq!(measured.smallest_difference("size"), None);
     }
 }

@@ -57,8 +57,8 @@ fn a_blocking_look_up_in_a_future_stops_the_heartbeat() {
 
 #[test]
 fn every_cell_uses_the_given_resolver() {
-    for contender in (experiments::find("lookup").unwrap().contenders)() {
-        let measured = metrics("lookup", &contender.program, 1.0, 1);
-        assert!(measured["gap"] > 0.0, "{}: {measured:?}", contender.program);
+    for program in (experiments::find("lookup").unwrap().programs)() {
+        let measured = metrics("lookup", &program, 1.0, 1);
+        assert!(measured["gap"] > 0.0, "{}: {measured:?}", program);
     }
 }

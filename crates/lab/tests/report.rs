@@ -215,7 +215,7 @@ fn findings_are_computed() {
     let report = report();
     let findings = report.markdown("findings").unwrap();
     for known in [
-        "requests in async def takes 10,",
+        "`rate`: Latency at the 99th percentile: the first knee is at 5,000/s (async-std/surf)",
         "`later`: Size",
         "`session`: not measured in these records",
         "Measured on 2026-11-25 on A synthetic processor, 2 cores",

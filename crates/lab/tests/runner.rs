@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use inflight_lab::experiment::{Effort, Experiment};
+use inflight_lab::experiment::{Effort, Execution, Experiment};
 use inflight_lab::experiments;
 use inflight_lab::process::Programs;
 use inflight_lab::record::{self, Run};
@@ -228,18 +228,18 @@ fn a_failed_contender_is_skipped_and_the_others_continue() {
     let folder = Folder::new();
     let blocking = experiments::find("blocking").unwrap();
     let experiment = Box::leak(Box::new(Experiment {
-        contenders: || {
-            let mut contenders = (experiments::find("blocking").unwrap().contenders)();
-            contenders.truncate(1);
-            contenders.push(inflight_lab::experiment::Contender::new("nobody"));
-            contenders
+        programs: || vec!["tokio: idle".into(), "nobody".into()],
+        execution: Execution {
+            peers: None,
+            ..blocking.execution
         },
         ..*blocking
     }));
     let mut config = config("blocking", 2);
     config.experiments = vec![experiment];
     let outcome = run(config, &folder.records(), &|| false);
-    assert_eq!((outcome.turns, outcome.failed.len()), (2, 1));
+    // Two rounds of an A/A pair.
+    assert_eq!((outcome.turns, outcome.failed.len()), (4, 1));
     assert!(outcome.failed[0].reason.contains("nobody"), "{outcome:?}");
 }
 

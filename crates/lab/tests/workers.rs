@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use inflight_lab::experiment::Experiment;
 use inflight_lab::experiments;
-use inflight_lab::peers;
 use inflight_lab::process::{MeasureError, Worker};
 use inflight_lab::worker::{Measurement, Parameters, WorkerConfig};
 use inflight_origin::Origin;
@@ -35,19 +34,6 @@ fn turn(
         .measure(params, TIMEOUT, &|| false)
 }
 
-/// Returns the programs of an experiment that are not peers.
-fn ours(experiment: &Experiment) -> Vec<String> {
-    let peers: Vec<_> = peers::participants(experiment.name).collect();
-    let mut programs: Vec<String> = (experiment.contenders)()
-        .into_iter()
-        .map(|contender| contender.program)
-        .filter(|program| !peers.contains(&&**program))
-        .collect();
-    programs.sort();
-    programs.dedup();
-    programs
-}
-
 const SMALL: Parameters = Parameters {
     x: 1.0,
     iterations: 1,
@@ -65,7 +51,7 @@ fn every_contender_reports_every_metric_of_its_experiment() {
             }
             let (origin, base) = (&origin, &base);
             scope.spawn(move || {
-                for program in ours(experiment) {
+                for program in (experiment.programs)() {
                     let context = format!("{}, {program}", experiment.name);
                     let measurement = turn(experiment, &program, base, SMALL);
                     let measurement =
@@ -95,7 +81,7 @@ fn a_worker_exits_with_a_reason_on_a_wrong_response() {
             scope.spawn(move || {
                 // Idle contenders fetch nothing, so they cannot fail.
                 let idle = |program: &String| program.ends_with("idle");
-                for program in ours(experiment).into_iter().filter(|one| !idle(one)) {
+                for program in (experiment.programs)().into_iter().filter(|one| !idle(one)) {
                     match turn(experiment, &program, base, SMALL) {
                         Err(MeasureError::Failed(reason)) => assert_ne!(reason, "", "{program}"),
                         other => panic!("{}, {program}: {other:?}", experiment.name),

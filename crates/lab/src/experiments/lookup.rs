@@ -10,7 +10,7 @@ use inflight::connect::Resolve;
 use inflight::{Backend, BlockOn, Session, Task};
 
 use super::blocking::GAP;
-use super::contenders::{cells, with_duplicate};
+use super::contenders::cells;
 use crate::experiment::{Effort, Execution, Experiment, Plan, Variable};
 use crate::worker::fetch::{page, page_path};
 use crate::worker::heartbeat::Heartbeat;
@@ -34,10 +34,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     }),
     metrics: &[GAP],
     verified: "the page, byte for byte; only the slow resolver knows its host name",
-    contenders: || {
+    programs: || {
         let control = |runtime: &str| format!("{runtime}/hyper{IN_A_FUTURE}");
         let controls = ["tokio", "smol", "async-std"].map(control);
-        with_duplicate(cells(&controls.each_ref().map(String::as_str)))
+        cells(&controls.each_ref().map(String::as_str))
     },
     plan: |effort| match effort {
         Effort::Quick => Plan {

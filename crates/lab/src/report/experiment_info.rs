@@ -2,7 +2,7 @@
 //! from the records if there is no definition.
 
 use crate::data::ExperimentResults;
-use crate::experiment::{Better, Experiment, Limit};
+use crate::experiment::{Better, ChartKind, Experiment, Limit};
 
 /// The description of an experiment.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct ExperimentInfo {
     pub metrics: Vec<MetricInfo>,
     /// The contenders in the order of the report.
     pub contenders: Vec<String>,
+    /// The contender that the charts leave out.
+    pub mistake: Option<String>,
 }
 
 /// The independent variable of an experiment.
@@ -47,6 +49,8 @@ pub struct MetricInfo {
     pub better: Option<Better>,
     /// The physical limit.
     pub limit: Option<Limit>,
+    /// The chart.
+    pub chart: ChartKind,
 }
 
 impl From<&Experiment> for ExperimentInfo {
@@ -70,12 +74,19 @@ impl From<&Experiment> for ExperimentInfo {
                     unit: metric.unit.to_owned(),
                     better: Some(metric.better),
                     limit: metric.limit,
+                    chart: metric.chart,
                 })
                 .collect(),
-            contenders: (experiment.contenders)()
+            contenders: experiment
+                .contenders()
                 .into_iter()
                 .map(|contender| contender.name)
                 .collect(),
+            mistake: experiment
+                .execution
+                .peers
+                .and_then(|work| work.mistake)
+                .map(str::to_owned),
         }
     }
 }
@@ -110,9 +121,11 @@ impl ExperimentInfo {
                         .unwrap_or_default(),
                     better: None,
                     limit: None,
+                    chart: ChartKind::Marks,
                 })
                 .collect(),
             contenders: Vec::new(),
+            mistake: None,
         }
     }
 

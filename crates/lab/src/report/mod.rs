@@ -25,24 +25,6 @@ pub use experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use figures::View;
 pub use markdown::MarkerError;
 
-/// The order of the experiments in the report. Other experiments follow in the order of the records.
-const ORDER: [&str; 14] = [
-    "gather",
-    "sequential",
-    "blocking",
-    "blockers",
-    "offload",
-    "lookup",
-    "overhead",
-    "allocations",
-    "syscalls",
-    "rate",
-    "threads",
-    "session",
-    "cancel",
-    "large",
-];
-
 /// The report of the latest results of each experiment.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -52,9 +34,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Creates a report of the last run of each experiment. `experiments` are the known experiments. The
-    /// report lists those without records as not measured. Experiments that occur only in the records
-    /// are shown without a description.
+    /// Creates a report of the last run of each experiment. `experiments` are the known experiments, in
+    /// the order of the report. Those without records are listed as not measured. Experiments that occur
+    /// only in the records follow without a description.
     pub fn new(runs: &[Run], experiments: impl IntoIterator<Item = ExperimentInfo>) -> Self {
         let mut measured = latest(runs);
         let mut experiments: Vec<ExperimentInfo> = experiments.into_iter().collect();
@@ -69,13 +51,6 @@ impl Report {
                 experiments.push(info);
             }
         }
-        let place = |info: &ExperimentInfo| {
-            let mut order = ORDER.iter();
-            order
-                .position(|name| *name == info.name)
-                .unwrap_or(ORDER.len())
-        };
-        experiments.sort_by_key(place);
         let used = |run: &&Run| measured.iter().any(|one| one.run == run.id);
         let mut environments = BTreeMap::new();
         for run in runs.iter().filter(used) {

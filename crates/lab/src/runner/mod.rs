@@ -69,7 +69,7 @@ impl RunConfig {
     pub fn estimated_duration(&self) -> Duration {
         let experiments = self.experiments.iter();
         let ms = experiments.map(|experiment| {
-            let contenders = (experiment.contenders)();
+            let contenders = experiment.contenders();
             let plan = self.plan(experiment);
             let points = plan.points.iter().map(|x| {
                 let count = participants(experiment, self.effort, &contenders, *x).len();
@@ -676,7 +676,7 @@ fn available(
 ) -> (Vec<Contender>, Vec<(String, String)>) {
     let mut present = Vec::new();
     let mut absent = Vec::new();
-    for contender in (experiment.contenders)() {
+    for contender in experiment.contenders() {
         match programs.worker_command(&worker_config(experiment, &contender, "")) {
             Ok(_) => present.push(contender),
             Err(reason) => absent.push((contender.name, reason)),

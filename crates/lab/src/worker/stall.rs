@@ -96,9 +96,13 @@ impl StallBenchmark {
         Ok(1)
     }
 
-    /// Returns a benchmark that reports the largest `gap` in ms while pages are fetched. `shape` returns
-    /// the number of pages and their delay.
-    pub(crate) fn into_benchmark(self, shape: fn(x: f64) -> (u64, u64)) -> Benchmark {
+    /// Returns a benchmark that reports the largest gap in ms while pages are fetched, as this metric.
+    /// `shape` returns the number of pages and their delay.
+    pub(crate) fn into_benchmark(
+        self,
+        metric: &'static str,
+        shape: fn(x: f64) -> (u64, u64),
+    ) -> Benchmark {
         Box::new(move |params| {
             let (pages, delay_ms) = shape(params.x);
             let (mut sum, mut answered) = (0.0, 0);
@@ -108,7 +112,7 @@ impl StallBenchmark {
                 answered += verified;
             }
             let gap = sum / params.iterations.max(1) as f64;
-            Ok(Measurement::new(answered, [("gap", gap)]))
+            Ok(Measurement::new(answered, [(metric, gap)]))
         })
     }
 }

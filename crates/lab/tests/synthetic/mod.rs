@@ -1,7 +1,7 @@
 //! Deterministic synthetic records: a machine that is slow in some rounds, contenders with known costs,
 //! and two per cent of noise.
 
-use inflight_lab::experiment::{Better, DUPLICATE_SUFFIX, Limit};
+use inflight_lab::experiment::{Better, ChartKind, DUPLICATE_SUFFIX, Limit};
 use inflight_lab::record::{Environment, Row, Run};
 use inflight_lab::report::{ExperimentInfo, MetricInfo, VariableInfo};
 
@@ -33,6 +33,11 @@ fn metric(name: &str, what: &str, unit: &str, limit: Option<Limit>) -> MetricInf
             _ => Better::Lower,
         }),
         limit,
+        chart: match name {
+            "gap" => ChartKind::Bars,
+            "p99" => ChartKind::Knees,
+            _ => ChartKind::Marks,
+        },
     }
 }
 
@@ -59,6 +64,7 @@ fn info(
         }),
         metrics,
         contenders: CELLS.map(str::to_owned).to_vec(),
+        mistake: Some("requests in async def".into()),
     }
 }
 

@@ -3,7 +3,6 @@
 pub(crate) mod dot_plot;
 pub(crate) mod heat_map;
 pub(crate) mod line_chart;
-pub(crate) mod small_multiples;
 
 use super::markup::Element;
 
