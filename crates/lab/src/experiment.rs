@@ -46,8 +46,6 @@ pub struct Execution {
     pub peers: Option<PeerWork>,
     /// Returns whether a contender, given by its program, takes part at a point.
     pub includes: fn(Effort, program: &str, x: f64) -> bool,
-    /// Estimates the duration of a turn in milliseconds. The progress display uses it.
-    pub estimated_ms: fn(Effort, x: f64) -> f64,
     /// The metrics that are computed from the origin's statistics.
     pub origin_metrics: &'static [OriginMetric],
     /// What the machine must provide, beside the worker.
@@ -64,7 +62,6 @@ impl Execution {
             iterations: |_, _| 1,
             peers: None,
             includes: |_, _, _| true,
-            estimated_ms: |_, _| 150.0,
             origin_metrics: &[],
             requires: None,
         }

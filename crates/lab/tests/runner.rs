@@ -95,6 +95,11 @@ fn contenders_alternate_and_have_one_turn_per_round() {
             if let Event::Turn(progress) = event {
                 events += 1;
                 assert!(progress.done > last && progress.done <= 1.0);
+                assert_eq!(
+                    progress.left.is_zero(),
+                    progress.done >= 1.0,
+                    "{progress:?}"
+                );
                 last = progress.done;
             }
         },

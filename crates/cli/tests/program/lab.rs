@@ -13,13 +13,13 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_list_shows_each_experiment_and_its_duration() {
+fn the_list_shows_each_experiment_and_its_rounds() {
     let help = run(["lab", "--help"]).stdout;
     assert!(help.contains("\n  inflight lab run"), "{help}");
     assert!(!help.contains("worker"), "hidden command: {help}");
     let ran = run(["lab", "list"]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
-    for text in ["\ngather\n", "quick: ", "full: ", "about ", "?\n"] {
+    for text in ["\ngather\n", "quick: ", "full: ", " rounds\n", "?\n"] {
         assert!(format!("\n{}", ran.stdout).contains(text), "{text}");
     }
 }

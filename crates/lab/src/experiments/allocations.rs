@@ -28,7 +28,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     execution: Execution {
         requires: Some(Requirement::CountingAllocator),
         iterations: |_, _| 1000,
-        estimated_ms: |_, _| 70.0,
         ..Execution::new(worker)
     },
 };

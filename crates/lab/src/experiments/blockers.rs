@@ -41,7 +41,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
-        estimated_ms: |_, blockers| 110.0 * (blockers / WORKERS as f64).ceil(),
         ..Execution::new(worker)
     },
 };

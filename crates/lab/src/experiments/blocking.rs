@@ -48,7 +48,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             mistake: None,
             arguments: || format!("--work heart --delay-ms {DELAY_MS}"),
         }),
-        estimated_ms: |_, _| 110.0,
         ..Execution::new(worker)
     },
 };

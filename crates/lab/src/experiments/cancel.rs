@@ -56,7 +56,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         includes: |effort, program, _| {
             effort == Effort::Full || !matches!(program, "smol/isahc" | "async-std/isahc")
         },
-        estimated_ms: |_, _| 150.0,
         ..Execution::new(worker)
     },
 };

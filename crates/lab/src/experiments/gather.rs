@@ -61,7 +61,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         }),
         includes: |effort, program, x| x <= most(effort, program),
         origin_metrics: &[("over", over), (LATENESS.name, lateness)],
-        estimated_ms: |_, x| 105.0 + 0.06 * x,
         ..Execution::new(worker)
     },
 };

@@ -52,7 +52,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     execution: Execution {
         process: ProcessLifetime::Fresh,
-        estimated_ms: |_, mib| PAUSE.as_secs_f64() * 1e3 + 100.0 + 4.0 * mib,
         ..Execution::new(worker)
     },
 };

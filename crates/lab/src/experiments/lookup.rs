@@ -50,7 +50,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
-        estimated_ms: |_, delay| delay + 10.0,
         ..Execution::new(worker)
     },
 };

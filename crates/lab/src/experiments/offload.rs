@@ -35,7 +35,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
-        estimated_ms: |_, calls| 110.0 + calls * 0.15,
         ..Execution::new(worker)
     },
 };

@@ -69,7 +69,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             arguments: || format!("--work requests --limit {IN_FLIGHT}"),
         }),
         iterations: |_, _| 2000,
-        estimated_ms: |_, _| 120.0,
         ..Execution::new(worker)
     },
 };

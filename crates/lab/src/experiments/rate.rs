@@ -64,7 +64,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     execution: Execution {
         // An iteration is a request.
         iterations: |effort, rate| (seconds(effort) * rate) as u64,
-        estimated_ms: |effort, _| seconds(effort) * 1.2e3,
         ..Execution::new(worker)
     },
 };

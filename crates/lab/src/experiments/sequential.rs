@@ -38,7 +38,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             mistake: None,
             arguments: || format!("--work pages --pages {PAGES} --limit 1 --delay-ms {DELAY_MS}"),
         }),
-        estimated_ms: |_, _| 220.0,
         ..Execution::new(worker)
     },
 };

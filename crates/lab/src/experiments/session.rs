@@ -54,7 +54,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         includes: |effort, program, _| {
             effort == Effort::Full || program.starts_with("tokio/hyper: ")
         },
-        estimated_ms: |_, _| 120.0,
         ..Execution::new(worker)
     },
 };

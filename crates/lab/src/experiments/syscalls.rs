@@ -33,7 +33,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         // After the pause between turns, the first request on each connection makes an extra call to
         // check whether the server has closed it. Many iterations make these calls negligible.
         iterations: |_, _| 4000,
-        estimated_ms: |_, _| 400.0,
         ..Execution::new(worker)
     },
 };

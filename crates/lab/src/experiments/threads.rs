@@ -56,7 +56,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             ("peak", |stats, _| stats.peak_in_flight as f64),
             (LATENESS.name, lateness),
         ],
-        estimated_ms: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.12,
         ..Execution::new(worker)
     },
 };
