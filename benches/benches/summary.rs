@@ -7,7 +7,6 @@
 //! `ratios` and `everything`. The option can be repeated.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
-use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,7 +16,7 @@ use inflight_lab::data::{self, ExperimentResults, Sample};
 use inflight_lab::experiment::Metric;
 use inflight_lab::record::{self, Run};
 use inflight_lab::stats::Estimate;
-use inflight_lab::{experiments, text};
+use inflight_lab::{experiments, markdown, text};
 
 const RECORDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/lab");
 
@@ -40,10 +39,10 @@ fn run() -> Result<(), Failure> {
     };
     let runs = record::read(std::fs::File::open(path)?)?;
     let results = data::latest(&runs);
-    let everything = table(&self::everything(&results));
-    let by_cell = table(&self::by_cell(&results));
-    let stalls = table(&self::stalls(&results));
-    let ratios = table(&self::ratios(&results));
+    let everything = table(everything(&results));
+    let by_cell = table(by_cell(&results));
+    let stalls = table(stalls(&results));
+    let ratios = table(ratios(&results));
     let provenance = provenance(&runs, &results);
     println!("{everything}\n{by_cell}\n{stalls}\n{ratios}\n{provenance}");
     let tables = [
@@ -55,7 +54,12 @@ fn run() -> Result<(), Failure> {
     let blocks = tables.map(|(name, table)| (name, format!("{table}\n{provenance}")));
     for path in options("--markdown")? {
         let page = std::fs::read_to_string(&path)?;
-        let filled = fill(page, &blocks).map_err(|error| format!("{path}: {error}"))?;
+        let text = |name: &str| {
+            let mut blocks = blocks.iter();
+            Some(blocks.find(|(block, _)| *block == name)?.1.clone())
+        };
+        let filled =
+            markdown::fill(&page, "bench", text).map_err(|error| format!("{path}: {error}"))?;
         std::fs::write(&path, filled)?;
     }
     Ok(())
@@ -71,29 +75,6 @@ fn options(name: &str) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(files)
-}
-
-/// Replaces the text between each pair of markers in a page.
-fn fill(mut page: String, blocks: &[(&str, String)]) -> Result<String, Failure> {
-    let mut filled = 0;
-    for (name, text) in blocks {
-        let begin = format!("<!-- bench:begin {name} -->");
-        let end = format!("<!-- bench:end {name} -->");
-        let Some(at) = page.find(&begin) else {
-            continue;
-        };
-        let from = at + begin.len();
-        let length = page[from..]
-            .find(&end)
-            .ok_or_else(|| format!("`{begin}` has no `{end}`"))?;
-        page.replace_range(from..from + length, &format!("\n\n{text}\n\n"));
-        filled += 1;
-    }
-    match page.matches("<!-- bench:begin ").count() {
-        0 => Err("the file has no marker `<!-- bench:begin NAME -->`".into()),
-        markers if markers == filled => Ok(page),
-        _ => Err("a marker `<!-- bench:begin NAME -->` has an unknown name or occurs twice".into()),
-    }
 }
 
 /// Describes the machine, the date and the command of each run in the tables.
@@ -146,6 +127,14 @@ fn sample<'a>(
 ) -> Option<&'a Sample> {
     let measured = results.iter().find(|one| one.experiment == experiment)?;
     measured.get(metric, contender, x)
+}
+
+/// Formats a table of which the first row is the head.
+fn table(rows: Vec<Vec<String>>) -> String {
+    match rows.split_first() {
+        Some((head, rows)) => markdown::table(head, rows),
+        None => String::new(),
+    }
 }
 
 fn figure(sample: Option<&Sample>) -> String {
@@ -283,33 +272,4 @@ fn spread(estimate: &Estimate, unit: &str) -> String {
     }
     let (low, high) = (text::number(estimate.low), text::number(estimate.high));
     format!("{figure} ({low} to {high})")
-}
-
-/// Formats a Markdown table with aligned columns.
-fn table(cells: &[Vec<String>]) -> String {
-    let columns = cells.first().map_or(0, Vec::len);
-    let wide = |text: &String| text.chars().count();
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            cells
-                .iter()
-                .map(|row| wide(&row[column]))
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for (index, row) in cells.iter().enumerate() {
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(text, "| {cell:width$} ");
-        }
-        text.push_str("|\n");
-        if index == 0 {
-            for width in &widths {
-                let _ = write!(text, "|{}", "-".repeat(width + 2));
-            }
-            text.push_str("|\n");
-        }
-    }
-    text
 }

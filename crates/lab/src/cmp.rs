@@ -245,8 +245,11 @@ fn verdict(
 impl Comparison {
     /// Returns the contenders with a change of their own.
     pub fn marked(&self) -> impl Iterator<Item = (&MetricComparison, &ContenderComparison)> {
-        let rows = |group| std::iter::repeat(group).zip(MetricComparison::rows(group));
-        self.groups.iter().flat_map(rows).filter(|(_, row)| {
+        let rows = self
+            .groups
+            .iter()
+            .flat_map(|group| group.rows.iter().map(move |row| (group, row)));
+        rows.filter(|(_, row)| {
             matches!(
                 row.verdict,
                 Verdict::Better | Verdict::Worse | Verdict::Different
@@ -256,10 +259,6 @@ impl Comparison {
 }
 
 impl MetricComparison {
-    fn rows(&self) -> &[ContenderComparison] {
-        &self.rows
-    }
-
     /// Returns whether the common change exceeds the smallest difference.
     pub fn has_common_change(&self) -> bool {
         let (Some(common), Some(smallest)) = (self.common, self.smallest) else {
@@ -402,7 +401,6 @@ mod tests {
                     rounds: (0..).zip(slow.iter().map(value)).collect(),
                     contender: contender.clone(),
                     x,
-                    answered: 1,
                 });
             }
         }

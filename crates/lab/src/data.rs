@@ -32,8 +32,6 @@ pub struct Sample {
     pub x: f64,
     /// The value of each round that counts.
     pub rounds: Rounds,
-    /// The number of verified responses.
-    pub answered: u64,
 }
 
 /// Turns that were discarded.
@@ -83,7 +81,6 @@ impl ExperimentResults {
                     contender: row.contender.clone(),
                     x: row.x,
                     rounds: Rounds::new(),
-                    answered: 0,
                 });
                 samples.len() - 1
             });
@@ -93,7 +90,6 @@ impl ExperimentResults {
                 continue;
             }
             samples[place].rounds.insert(row.round, row.value);
-            samples[place].answered += row.answered;
         }
         samples.retain(|sample| !sample.rounds.is_empty());
         let mut reasons = BTreeMap::new();
@@ -153,25 +149,16 @@ impl ExperimentResults {
         Estimate::new(&ratios(&of.rounds, &to.rounds))
     }
 
-    /// Returns the A/A pairs of a metric: the contender, the point, and the ratio in each round.
-    pub fn aa_pairs(&self, metric: &str) -> Vec<(&str, f64, Vec<f64>)> {
-        let duplicates = self
-            .of_metric(metric)
-            .filter(|sample| sample.is_duplicate());
-        duplicates
-            .filter_map(|duplicate| {
-                let name = duplicate.contender.strip_suffix(DUPLICATE_SUFFIX)?;
-                let first = self.get(metric, name, duplicate.x)?;
-                Some((name, duplicate.x, ratios(&duplicate.rounds, &first.rounds)))
-            })
-            .collect()
-    }
-
     /// Returns the smallest difference of a metric that can be claimed, as a factor. It is the largest
-    /// over all points.
+    /// over the A/A pairs of all points.
     pub fn smallest_difference(&self, metric: &str) -> Option<f64> {
-        let pairs = self.aa_pairs(metric);
-        smallest_difference(pairs.iter().map(|(_, _, ratios)| &ratios[..]))
+        let samples = self.of_metric(metric);
+        let pairs = samples.filter_map(|duplicate| {
+            let name = duplicate.contender.strip_suffix(DUPLICATE_SUFFIX)?;
+            let first = self.get(metric, name, duplicate.x)?;
+            Some(ratios(&duplicate.rounds, &first.rounds))
+        });
+        smallest_difference(pairs)
     }
 
     /// Returns the largest number of rounds of any sample.

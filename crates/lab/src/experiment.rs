@@ -116,8 +116,6 @@ pub struct Variable {
     pub name: &'static str,
     /// The unit. Empty for a count.
     pub unit: &'static str,
-    /// Whether the axis is logarithmic.
-    pub logarithmic: bool,
 }
 
 /// A metric.

@@ -9,7 +9,7 @@
 //! - `runner` runs the contenders in turns, `environment` describes the machine, and `record` reads
 //!   and writes the results.
 //! - `data` groups records, `stats` and `factors` evaluate them, and `cmp` compares two runs.
-//! - `report` renders everything. `text` formats figures.
+//! - `report` renders everything. `text` formats figures, and `markdown` tables.
 
 pub mod cmp;
 pub mod data;
@@ -17,6 +17,7 @@ pub mod environment;
 pub mod experiment;
 pub mod experiments;
 pub mod factors;
+pub mod markdown;
 pub mod peers;
 pub mod process;
 pub mod record;

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use inflight_lab::markdown::MarkerError;
 use inflight_lab::record;
-use inflight_lab::report::{ExperimentInfo, MarkerError, Report};
+use inflight_lab::report::{ExperimentInfo, Report};
 use inflight_lab::stats::median;
 use roxmltree::{Document, Node};
 
@@ -251,7 +252,7 @@ fn markers_are_filled_and_other_text_is_unchanged() {
         "filling is idempotent"
     );
 
-    assert_eq!(report.fill("text"), Err(MarkerError::None));
+    assert_eq!(report.fill("text"), Err(MarkerError::None("lab".into())));
     let open = "<!-- lab:begin gather -->\n";
     assert_eq!(report.fill(open), Err(MarkerError::Open("gather".into())));
     let unknown = "<!-- lab:begin x --><!-- lab:end x -->";

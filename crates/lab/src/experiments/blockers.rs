@@ -16,7 +16,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "calls that block at once",
         unit: "",
-        logarithmic: true,
     }),
     metrics: &[GAP.with_limit(
         "zero while a worker is free, then the page's delay",
@@ -40,9 +39,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 40,
         },
     },
-    execution: Execution {
-        ..Execution::new(worker)
-    },
+    execution: Execution::new(worker),
 };
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {

@@ -25,7 +25,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "pages at once",
         unit: "",
-        logarithmic: true,
     }),
     metrics: &[
         Metric::new("wall", "time until the last page", "ms")

@@ -28,7 +28,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "body",
         unit: "MiB",
-        logarithmic: true,
     }),
     metrics: &[
         Metric::new("wall", "time until the last byte", "ms"),

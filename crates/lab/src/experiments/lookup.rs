@@ -30,7 +30,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "look-up",
         unit: "ms",
-        logarithmic: true,
     }),
     metrics: &[GAP],
     verified: "the page, byte for byte; only the slow resolver knows its host name",
@@ -49,9 +48,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 20,
         },
     },
-    execution: Execution {
-        ..Execution::new(worker)
-    },
+    execution: Execution::new(worker),
 };
 
 /// A resolver that returns a fixed address after a delay.

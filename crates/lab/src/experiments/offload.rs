@@ -14,7 +14,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "calls at once",
         unit: "",
-        logarithmic: true,
     }),
     metrics: &[
         Metric::new("wall", "time until the last page", "ms").with_limit(
@@ -34,9 +33,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 20,
         },
     },
-    execution: Execution {
-        ..Execution::new(worker)
-    },
+    execution: Execution::new(worker),
 };
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {

@@ -23,7 +23,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "requests per second",
         unit: "1/s",
-        logarithmic: true,
     }),
     metrics: &[
         latency(

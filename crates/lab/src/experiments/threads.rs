@@ -16,7 +16,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "pages in flight",
         unit: "",
-        logarithmic: true,
     }),
     metrics: &[
         Metric::new("memory", "peak memory for each page in flight", "KB"),

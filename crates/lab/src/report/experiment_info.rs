@@ -32,8 +32,6 @@ pub struct VariableInfo {
     pub name: String,
     /// The unit.
     pub unit: String,
-    /// Whether the axis is logarithmic.
-    pub logarithmic: bool,
 }
 
 /// The description of a metric.
@@ -63,7 +61,6 @@ impl From<&Experiment> for ExperimentInfo {
             variable: experiment.variable.map(|variable| VariableInfo {
                 name: variable.name.to_owned(),
                 unit: variable.unit.to_owned(),
-                logarithmic: variable.logarithmic,
             }),
             metrics: experiment
                 .metrics
@@ -107,7 +104,6 @@ impl ExperimentInfo {
             variable: varied.then(|| VariableInfo {
                 name: "x".to_owned(),
                 unit: String::new(),
-                logarithmic: false,
             }),
             metrics: metrics
                 .into_iter()
@@ -139,11 +135,6 @@ impl ExperimentInfo {
             let other = place.map_or(sample.contender.clone(), |_| String::new());
             (sample.is_duplicate(), named, other, sample.x.to_bits())
         });
-    }
-
-    /// Returns the metric with this name.
-    pub fn metric(&self, name: &str) -> Option<&MetricInfo> {
-        self.metrics.iter().find(|metric| metric.name == name)
     }
 }
 

@@ -58,9 +58,9 @@ impl<'a> View<'a> {
     /// Returns the figures, the most important one first.
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let metrics = present(self.info, self.measured);
-        let mut figures = Vec::new();
+        let heat_map = metrics.first().and_then(|metric| self.heat_map(metric));
+        let mut figures = Vec::from_iter(heat_map);
         for (n, metric) in metrics.iter().enumerate() {
-            figures.extend(self.heat_map(metric).filter(|_| n == 0));
             match &self.info.variable {
                 Some(_) if self.measured.points(&metric.name).len() > 1 => {
                     // Many lines are hard to tell apart.
@@ -105,7 +105,7 @@ impl<'a> View<'a> {
     /// Formats a point: `pages at once: 100`. Returns an empty string if there is no variable.
     pub(crate) fn at(&self, x: f64) -> String {
         let variable = self.info.variable.as_ref();
-        variable.map_or(String::new(), |VariableInfo { name, unit, .. }| {
+        variable.map_or(String::new(), |VariableInfo { name, unit }| {
             format!("{name}: {}", figure_of(x, unit))
         })
     }
@@ -274,8 +274,6 @@ impl<'a> View<'a> {
             "" | "1/s" => variable.name.clone(),
             unit => format!("{}, {unit}", variable.name),
         });
-        let x_logarithmic = least > 0.0
-            && (variable.is_some_and(|variable| variable.logarithmic) || most / least > 20.0);
         let knee = points().any(|point| point.is_knee).then_some(
             "knee: the last point before the metric exceeds twice its value at the lowest point",
         );
@@ -296,7 +294,8 @@ impl<'a> View<'a> {
             chart: Chart::LineChart(LineChart {
                 x: x_name,
                 y: Self::axis(metric),
-                x_logarithmic,
+                // The points of a variable grow by factors.
+                x_logarithmic: least > 0.0,
                 y_logarithmic,
                 limit: curve,
                 knee,
@@ -377,8 +376,8 @@ impl<'a> View<'a> {
             metric: metric.name.clone(),
             chart: Chart::HeatMap(Box::new(HeatMap {
                 cells,
-                runtimes: Some(factors(separation.runtime.factors)),
-                clients: Some(factors(separation.client.factors)),
+                runtimes: factors(separation.runtime.factors),
+                clients: factors(separation.client.factors),
                 what: format!("{}{point}", Self::axis(metric)),
             })),
         })

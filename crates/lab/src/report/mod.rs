@@ -23,7 +23,15 @@ use crate::record::{self, Environment, Run};
 
 pub use experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use figures::View;
-pub use markdown::MarkerError;
+
+/// The head of the table of the smallest differences.
+const NOISE_HEAD: [&str; 5] = [
+    "Experiment",
+    "Metric",
+    "Smallest difference that can be claimed",
+    "Rounds",
+    "Discarded",
+];
 
 /// The report of the latest results of each experiment.
 #[derive(Clone, Debug)]
@@ -96,6 +104,24 @@ impl Report {
         self.environments
             .iter()
             .map(|(run, environment)| (&**run, environment))
+    }
+
+    /// Returns the rows of the table of the smallest differences, without the head in [`NOISE_HEAD`].
+    fn noise_rows(&self) -> Vec<Vec<String>> {
+        let mut rows = Vec::new();
+        for measured in self.all() {
+            let discarded = &measured.discarded;
+            for metric in measured.metrics() {
+                rows.push(vec![
+                    measured.experiment.clone(),
+                    metric.to_owned(),
+                    titles::smallest(measured.smallest_difference(metric)),
+                    measured.rounds().to_string(),
+                    format!("{} of {} turns", discarded.turns, discarded.total),
+                ]);
+            }
+        }
+        rows
     }
 
     /// Returns the title of an experiment's first chart.

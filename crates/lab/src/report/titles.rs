@@ -107,7 +107,7 @@ pub(crate) fn knee(measured: &ExperimentResults, metric: &str, contender: &str) 
 pub(crate) fn discarded(measured: &ExperimentResults) -> String {
     let discarded = &measured.discarded;
     if discarded.turns == 0 {
-        return format!("none of {} turns thrown away", discarded.total);
+        return format!("none of {} turns discarded", discarded.total);
     }
     let reasons: Vec<String> = discarded
         .reasons
@@ -115,7 +115,7 @@ pub(crate) fn discarded(measured: &ExperimentResults) -> String {
         .map(|(reason, times)| format!("{reason}: {times}"))
         .collect();
     format!(
-        "{} of {} turns thrown away ({})",
+        "{} of {} turns discarded ({})",
         discarded.turns,
         discarded.total,
         reasons.join(", ")

@@ -49,7 +49,7 @@ fn info(
     name: &str,
     title: &str,
     question: &str,
-    variable: Option<(&str, &str, bool)>,
+    variable: Option<(&str, &str)>,
     metrics: Vec<MetricInfo>,
 ) -> ExperimentInfo {
     ExperimentInfo {
@@ -57,10 +57,9 @@ fn info(
         title: title.into(),
         question: question.into(),
         verified: "every page, byte for byte".into(),
-        variable: variable.map(|(name, unit, logarithmic)| VariableInfo {
+        variable: variable.map(|(name, unit)| VariableInfo {
             name: name.into(),
             unit: unit.into(),
-            logarithmic,
         }),
         metrics,
         contenders: CELLS.map(str::to_owned).to_vec(),
@@ -77,7 +76,7 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "gather",
             "Many pages at once",
             "How much longer than one page do n pages take, fetched at once?",
-            Some(("pages at once", "", true)),
+            Some(("pages at once", "")),
             vec![
                 wall(limit("the page's delay", |_| 100.0)),
                 metric("cpu", "CPU time of the client", "ms", None),
@@ -101,14 +100,14 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "blockers",
             "Blocking calls on two workers",
             "How many blocking calls does it take to stop two workers?",
-            Some(("blocking calls", "", false)),
+            Some(("blocking calls", "")),
             vec![gap(None)],
         ),
         info(
             "offload",
             "Blocking calls on the blocking pool",
             "How many blocking calls does a pool take at once?",
-            Some(("calls at once", "", false)),
+            Some(("calls at once", "")),
             vec![wall(limit("the delay for each round of the pool", |x| {
                 (x / 500.0).ceil() * 100.0
             }))],
@@ -117,7 +116,7 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "threads",
             "Threads against tasks",
             "What does each request in flight cost in memory?",
-            Some(("in flight", "", true)),
+            Some(("in flight", "")),
             vec![
                 metric("memory", "memory for each request in flight", "KB", None),
                 wall(limit("the page's delay", |_| 2000.0)),
@@ -138,7 +137,7 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "rate",
             "Latency at a fixed rate",
             "Up to which rate does the latency stay low?",
-            Some(("requests a second", "1/s", true)),
+            Some(("requests a second", "1/s")),
             vec![
                 metric(
                     "p99",
@@ -174,7 +173,7 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "lookup",
             "A slow name look-up",
             "Does a slow look-up stall the loop?",
-            Some(("look-up's delay", "ms", true)),
+            Some(("look-up's delay", "ms")),
             vec![gap(None)],
         ),
     ]
