@@ -203,7 +203,7 @@ class Tables(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.experiment, self.figures, self.traces = None, {}, set()
+        self.experiment, self.figures = None, {}
         self.cell = None
         self.feed(text)
 
@@ -211,8 +211,6 @@ class Tables(HTMLParser):
         attributes = dict(attributes)
         if tag == "section":
             self.experiment = attributes.get("id", "").removeprefix("of-")
-            if attributes.get("data-trace") == "true":
-                self.traces.add(self.experiment)
         self.cell = None
         if tag == "td" and "data-value" in attributes:
             self.cell = (self.experiment, attributes["data-metric"], attributes["data-contender"], float(attributes["data-x"]))
@@ -238,16 +236,10 @@ def check_tables(page, files):
                 rounds = runs.setdefault(anchor, {}).setdefault(row["run"], {}).setdefault(key, {})
                 rounds[int(row["round"])] = float(row["value"])
     tables = Tables(page.read_text())
-    # Of each experiment the last run counts, and of a trace each contender's first round.
+    # Of each experiment the last run counts.
     values = {}
-    for name, by_run in runs.items():
-        last = by_run[max(by_run)]
-        if name in tables.traces:
-            first = {}
-            for (_, _, contender, _), rounds in last.items():
-                first[contender] = min(first.get(contender, min(rounds)), min(rounds))
-            last = {key: {first[key[2]]: rounds[first[key[2]]]} for key, rounds in last.items() if first[key[2]] in rounds}
-        values.update(last)
+    for by_run in runs.values():
+        values.update(by_run[max(by_run)])
     if not tables.figures:
         faults.append("there are no tables")
     for key, (value, text) in tables.figures.items():
@@ -261,10 +253,8 @@ def check_tables(page, files):
         # Three digits, and of large ones all before the point.
         if abs(shown - expected) > max(0.006 * abs(expected), 1e-9):
             faults.append(f"{key}: {text!r} is shown for {expected}")
-    # Of hundreds of events the table has the largest.
-    many = {name for name in tables.traces if sum(key[0] == name for key in values) > 300}
     for key in values:
-        if key not in tables.figures and key[0] not in many:
+        if key not in tables.figures:
             faults.append(f"{key} is in the records and in no table")
     return len(tables.figures)
 

@@ -53,8 +53,8 @@ fn main() -> Result<(), Failure> {
     if std::env::var_os("INFLIGHT_BENCH").is_some_and(|value| value == "full") {
         for experiment in experiments::all().iter().filter(|one| is_timed(one)) {
             for x in (experiment.plan)(Effort::Quick).points {
-                let contenders = (experiment.contenders)();
-                let programs_of: Vec<String> = contenders
+                let programs_of: Vec<String> = experiment
+                    .contenders()
                     .into_iter()
                     .filter(|contender| contender.name == contender.program)
                     .map(|contender| contender.program)
@@ -94,9 +94,7 @@ fn is_timed(experiment: &Experiment) -> bool {
         .metrics
         .first()
         .and_then(|metric| unit(metric.unit));
-    time.is_some()
-        && experiment.execution.process == ProcessLifetime::Reused
-        && !experiment.execution.trace
+    time.is_some() && experiment.execution.process == ProcessLifetime::Reused
 }
 
 fn unit(unit: &str) -> Option<Duration> {

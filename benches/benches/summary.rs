@@ -7,7 +7,6 @@
 //! `ratios` and `everything`. The option can be repeated.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
-use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,7 +16,7 @@ use inflight_lab::data::{self, ExperimentResults, Sample};
 use inflight_lab::experiment::Metric;
 use inflight_lab::record::{self, Run};
 use inflight_lab::stats::Estimate;
-use inflight_lab::{experiments, text};
+use inflight_lab::{experiments, markdown, text};
 
 const RECORDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/lab");
 
@@ -40,10 +39,10 @@ fn run() -> Result<(), Failure> {
     };
     let runs = record::read(std::fs::File::open(path)?)?;
     let results = data::latest(&runs);
-    let everything = table(&self::everything(&results));
-    let by_cell = table(&self::by_cell(&results));
-    let stalls = table(&self::stalls(&results));
-    let ratios = table(&self::ratios(&results));
+    let everything = table(everything(&results));
+    let by_cell = table(by_cell(&results));
+    let stalls = table(stalls(&results));
+    let ratios = table(ratios(&results));
     let provenance = provenance(&runs, &results);
     println!("{everything}\n{by_cell}\n{stalls}\n{ratios}\n{provenance}");
     let tables = [
@@ -55,7 +54,12 @@ fn run() -> Result<(), Failure> {
     let blocks = tables.map(|(name, table)| (name, format!("{table}\n{provenance}")));
     for path in options("--markdown")? {
         let page = std::fs::read_to_string(&path)?;
-        let filled = fill(page, &blocks).map_err(|error| format!("{path}: {error}"))?;
+        let text = |name: &str| {
+            let mut blocks = blocks.iter();
+            Some(blocks.find(|(block, _)| *block == name)?.1.clone())
+        };
+        let filled =
+            markdown::fill(&page, "bench", text).map_err(|error| format!("{path}: {error}"))?;
         std::fs::write(&path, filled)?;
     }
     Ok(())
@@ -73,44 +77,19 @@ fn options(name: &str) -> Result<Vec<String>, Failure> {
     Ok(files)
 }
 
-/// Replaces the text between each pair of markers in a page.
-fn fill(mut page: String, blocks: &[(&str, String)]) -> Result<String, Failure> {
-    let mut filled = 0;
-    for (name, text) in blocks {
-        let begin = format!("<!-- bench:begin {name} -->");
-        let end = format!("<!-- bench:end {name} -->");
-        let Some(at) = page.find(&begin) else {
-            continue;
-        };
-        let from = at + begin.len();
-        let length = page[from..]
-            .find(&end)
-            .ok_or_else(|| format!("`{begin}` has no `{end}`"))?;
-        page.replace_range(from..from + length, &format!("\n\n{text}\n\n"));
-        filled += 1;
-    }
-    match page.matches("<!-- bench:begin ").count() {
-        0 => Err("the file has no marker `<!-- bench:begin NAME -->`".into()),
-        markers if markers == filled => Ok(page),
-        _ => Err("a marker `<!-- bench:begin NAME -->` has an unknown name or occurs twice".into()),
-    }
-}
-
 /// Describes the machine, the date and the command of each run in the tables.
 fn provenance(runs: &[Run], results: &[ExperimentResults]) -> String {
-    let all: Vec<_> = experiments::all()
-        .iter()
-        .map(|experiment| experiment.name)
-        .collect();
     let mut sentences: Vec<String> = Vec::new();
     for run in runs {
         if results.iter().all(|measured| measured.run != run.id) {
             continue;
         }
         let get = |key| run.environment.get(key).map_or("", String::as_str);
-        let names = match get("experiments") {
-            names if names == all.join(" ") => String::new(),
-            names => format!(" {names}"),
+        let names: Vec<&str> = get("experiments").split(' ').collect();
+        let mut all = experiments::all().iter();
+        let names = match all.all(|experiment| names.contains(&experiment.name)) {
+            true => String::new(),
+            false => format!(" {}", names.join(" ")),
         };
         let effort = get("effort");
         let description = record::describe_run(&run.id, &run.environment);
@@ -148,6 +127,14 @@ fn sample<'a>(
 ) -> Option<&'a Sample> {
     let measured = results.iter().find(|one| one.experiment == experiment)?;
     measured.get(metric, contender, x)
+}
+
+/// Formats a table of which the first row is the head.
+fn table(rows: Vec<Vec<String>>) -> String {
+    match rows.split_first() {
+        Some((head, rows)) => markdown::table(head, rows),
+        None => String::new(),
+    }
 }
 
 fn figure(sample: Option<&Sample>) -> String {
@@ -219,7 +206,7 @@ fn ratios(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     cells
 }
 
-/// Returns the table of all results except traces, grouped by experiment.
+/// Returns the table of all results, grouped by experiment.
 fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     let head = ["metric", "contender", "measured", "limit", "ratio"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
@@ -227,9 +214,6 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
         let Some(experiment) = experiments::find(&measured.experiment) else {
             continue;
         };
-        if experiment.execution.trace {
-            continue;
-        }
         for metric in experiment.metrics {
             for x in measured.points(metric.name) {
                 let at = match experiment.variable {
@@ -244,7 +228,7 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
                 };
                 let mut what = format!("{}{at}: {}", experiment.name, metric.name);
                 // In the order of the definition, not of a shuffled round.
-                for contender in (experiment.contenders)() {
+                for contender in experiment.contenders() {
                     let Some(sample) = measured.get(metric.name, &contender.name, x) else {
                         continue;
                     };
@@ -288,33 +272,4 @@ fn spread(estimate: &Estimate, unit: &str) -> String {
     }
     let (low, high) = (text::number(estimate.low), text::number(estimate.high));
     format!("{figure} ({low} to {high})")
-}
-
-/// Formats a Markdown table with aligned columns.
-fn table(cells: &[Vec<String>]) -> String {
-    let columns = cells.first().map_or(0, Vec::len);
-    let wide = |text: &String| text.chars().count();
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            cells
-                .iter()
-                .map(|row| wide(&row[column]))
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for (index, row) in cells.iter().enumerate() {
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(text, "| {cell:width$} ");
-        }
-        text.push_str("|\n");
-        if index == 0 {
-            for width in &widths {
-                let _ = write!(text, "|{}", "-".repeat(width + 2));
-            }
-            text.push_str("|\n");
-        }
-    }
-    text
 }

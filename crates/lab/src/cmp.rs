@@ -105,8 +105,7 @@ pub fn compare(
                 .push(format!("{name}: only in the first"));
             continue;
         };
-        // A trace has one round of events, so there is nothing to compare.
-        if a.trace || b.trace || a.rounds().max(b.rounds()) < 2 {
+        if a.rounds().max(b.rounds()) < 2 {
             let name = &a.experiment;
             comparison.unmatched.push(format!("{name}: one round"));
             continue;
@@ -246,8 +245,11 @@ fn verdict(
 impl Comparison {
     /// Returns the contenders with a change of their own.
     pub fn marked(&self) -> impl Iterator<Item = (&MetricComparison, &ContenderComparison)> {
-        let rows = |group| std::iter::repeat(group).zip(MetricComparison::rows(group));
-        self.groups.iter().flat_map(rows).filter(|(_, row)| {
+        let rows = self
+            .groups
+            .iter()
+            .flat_map(|group| group.rows.iter().map(move |row| (group, row)));
+        rows.filter(|(_, row)| {
             matches!(
                 row.verdict,
                 Verdict::Better | Verdict::Worse | Verdict::Different
@@ -257,10 +259,6 @@ impl Comparison {
 }
 
 impl MetricComparison {
-    fn rows(&self) -> &[ContenderComparison] {
-        &self.rows
-    }
-
     /// Returns whether the common change exceeds the smallest difference.
     pub fn has_common_change(&self) -> bool {
         let (Some(common), Some(smallest)) = (self.common, self.smallest) else {
@@ -398,21 +396,19 @@ mod tests {
                 let value =
                     |slow: &f64| (100.0 + x) * factor * slow * (1.0 + noise * (random.f64() - 0.5));
                 samples.push(Sample {
-                    metric: "wall".into(),
+                    metric: "time".into(),
                     unit: "ms".into(),
                     rounds: (0..).zip(slow.iter().map(value)).collect(),
                     contender: contender.clone(),
                     x,
-                    answered: 1,
                 });
             }
         }
         vec![ExperimentResults {
-            experiment: "gather".into(),
+            experiment: "pages".into(),
             run: seed.to_string(),
             samples,
             discarded: DiscardedTurns::default(),
-            trace: false,
         }]
     }
 

@@ -17,8 +17,6 @@ pub struct ExperimentResults {
     pub samples: Vec<Sample>,
     /// The turns that do not count.
     pub discarded: DiscardedTurns,
-    /// Whether the points are events of one turn. This comes from the experiment's definition.
-    pub trace: bool,
 }
 
 /// The values of one metric of one contender at one point.
@@ -34,8 +32,6 @@ pub struct Sample {
     pub x: f64,
     /// The value of each round that counts.
     pub rounds: Rounds,
-    /// The number of verified responses.
-    pub answered: u64,
 }
 
 /// Turns that were discarded.
@@ -85,7 +81,6 @@ impl ExperimentResults {
                     contender: row.contender.clone(),
                     x: row.x,
                     rounds: Rounds::new(),
-                    answered: 0,
                 });
                 samples.len() - 1
             });
@@ -95,7 +90,6 @@ impl ExperimentResults {
                 continue;
             }
             samples[place].rounds.insert(row.round, row.value);
-            samples[place].answered += row.answered;
         }
         samples.retain(|sample| !sample.rounds.is_empty());
         let mut reasons = BTreeMap::new();
@@ -111,7 +105,6 @@ impl ExperimentResults {
                 total: made.len(),
                 reasons,
             },
-            trace: false,
         }
     }
 
@@ -156,25 +149,16 @@ impl ExperimentResults {
         Estimate::new(&ratios(&of.rounds, &to.rounds))
     }
 
-    /// Returns the A/A pairs of a metric: the contender, the point, and the ratio in each round.
-    pub fn aa_pairs(&self, metric: &str) -> Vec<(&str, f64, Vec<f64>)> {
-        let duplicates = self
-            .of_metric(metric)
-            .filter(|sample| sample.is_duplicate());
-        duplicates
-            .filter_map(|duplicate| {
-                let name = duplicate.contender.strip_suffix(DUPLICATE_SUFFIX)?;
-                let first = self.get(metric, name, duplicate.x)?;
-                Some((name, duplicate.x, ratios(&duplicate.rounds, &first.rounds)))
-            })
-            .collect()
-    }
-
     /// Returns the smallest difference of a metric that can be claimed, as a factor. It is the largest
-    /// over all points.
+    /// over the A/A pairs of all points.
     pub fn smallest_difference(&self, metric: &str) -> Option<f64> {
-        let pairs = self.aa_pairs(metric);
-        smallest_difference(pairs.iter().map(|(_, _, ratios)| &ratios[..]))
+        let samples = self.of_metric(metric);
+        let pairs = samples.filter_map(|duplicate| {
+            let name = duplicate.contender.strip_suffix(DUPLICATE_SUFFIX)?;
+            let first = self.get(metric, name, duplicate.x)?;
+            Some(ratios(&duplicate.rounds, &first.rounds))
+        });
+        smallest_difference(pairs)
     }
 
     /// Returns the largest number of rounds of any sample.
@@ -230,7 +214,7 @@ mod tests {
             x: 1.0,
             round,
             turn: 0,
-            metric: "wall".into(),
+            metric: "time".into(),
             value,
             unit: "ms".into(),
             answered: 1,
@@ -248,9 +232,9 @@ mod tests {
 
     #[test]
     fn discarded_turns_are_counted_and_not_used() {
-        let mut bad = row("r", "gather", "a", 0, 900.0);
+        let mut bad = row("r", "pages", "a", 0, 900.0);
         bad.thrown = "origin late: p99 12.0 ms, bound 10.0 ms".into();
-        let rows = vec![bad, row("r", "gather", "a", 0, 100.0)];
+        let rows = vec![bad, row("r", "pages", "a", 0, 100.0)];
         let measured = latest(&[run("r", rows)]);
         assert_eq!(measured[0].samples[0].values(), [100.0]);
         let discarded = &measured[0].discarded;
@@ -261,21 +245,24 @@ mod tests {
     #[test]
     fn the_last_run_of_each_experiment_counts() {
         let runs = [
-            run("2", vec![row("2", "gather", "a", 0, 2.0)]),
+            run("2", vec![row("2", "pages", "a", 0, 2.0)]),
             run(
                 "1",
                 vec![
-                    row("1", "gather", "a", 0, 1.0),
-                    row("1", "dose", "a", 0, 1.0),
+                    row("1", "pages", "a", 0, 1.0),
+                    row("1", "other", "a", 0, 1.0),
                 ],
             ),
             // The resumed part of run 2.
-            run("2", vec![row("2", "gather", "a", 1, 3.0)]),
+            run("2", vec![row("2", "pages", "a", 1, 3.0)]),
         ];
         let measured = latest(&runs);
         assert_eq!(measured.len(), 2);
         assert_eq!(measured[0].samples[0].values(), [2.0, 3.0]);
-        assert_eq!((&*measured[1].experiment, &*measured[1].run), ("dose", "1"));
+        assert_eq!(
+            (&*measured[1].experiment, &*measured[1].run),
+            ("other", "1")
+        );
     }
 
     #[test]
@@ -283,14 +270,14 @@ mod tests {
         let rows = (0..3).flat_map(|round| {
             let value = 100.0 + f64::from(round);
             [
-                row("r", "gather", "a", round, value),
-                row("r", "gather", "a (again)", round, value * 1.01),
+                row("r", "pages", "a", round, value),
+                row("r", "pages", "a (again)", round, value * 1.01),
             ]
         });
         let measured = &latest(&[run("r", rows.collect())])[0];
-        assert_eq!(measured.contenders("wall"), ["a"]);
-        let smallest = measured.smallest_difference("wall").unwrap();
+        assert_eq!(measured.contenders("time"), ["a"]);
+        let smallest = measured.smallest_difference("time").unwrap();
         assert!((smallest - 1.01).abs() < 1e-9);
-        assert_eq!(measured.smallest_difference("cpu"), None);
+        assert_eq!(measured.smallest_difference("size"), None);
     }
 }

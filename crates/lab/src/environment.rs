@@ -66,7 +66,7 @@ pub fn here() -> Environment {
     add("cells", Some(cells.join(" ")));
     add(
         "worker threads",
-        Some("1 on each runtime, 2 in blockers".to_owned()),
+        Some("1 on each runtime, unless the experiment needs more".to_owned()),
     );
     add(
         "origin",

@@ -24,8 +24,9 @@ pub struct Experiment {
     pub metrics: &'static [Metric],
     /// How the worker verifies each response. A wrong response fails the turn.
     pub verified: &'static str,
-    /// Returns the contenders.
-    pub contenders: fn() -> Vec<Contender>,
+    /// Returns the programs that take part, without peers. The first one also runs as the second of an
+    /// A/A pair, which shows the smallest difference that can be claimed.
+    pub programs: fn() -> Vec<String>,
     /// Returns the points and the number of rounds.
     pub plan: fn(Effort) -> Plan,
     /// How a turn is executed.
@@ -41,13 +42,10 @@ pub struct Execution {
     pub process: ProcessLifetime,
     /// The number of iterations in a turn. Metrics are per iteration.
     pub iterations: fn(Effort, x: f64) -> u64,
+    /// The peers that take part.
+    pub peers: Option<PeerWork>,
     /// Returns whether a contender, given by its program, takes part at a point.
     pub includes: fn(Effort, program: &str, x: f64) -> bool,
-    /// Estimates the duration of a turn in milliseconds. The progress display uses it.
-    pub estimated_ms: fn(Effort, x: f64) -> f64,
-    /// Whether the worker reports events. The `x` of each record is then the `x` of an event, and the
-    /// plan has the single point 0.
-    pub trace: bool,
     /// The metrics that are computed from the origin's statistics.
     pub origin_metrics: &'static [OriginMetric],
     /// What the machine must provide, beside the worker.
@@ -55,20 +53,31 @@ pub struct Execution {
 }
 
 impl Execution {
-    /// Creates the default execution: one iteration per turn, every contender at every point, and a
-    /// process that is reused over several rounds.
+    /// Creates the default execution: one iteration per turn, no peers, every contender at every point,
+    /// and a process that is reused over several rounds.
     pub const fn new(worker: fn(&WorkerConfig) -> Result<Benchmark, Failure>) -> Self {
         Self {
             worker,
             process: ProcessLifetime::Reused,
             iterations: |_, _| 1,
+            peers: None,
             includes: |_, _, _| true,
-            estimated_ms: |_, _| 150.0,
-            trace: false,
             origin_metrics: &[],
             requires: None,
         }
     }
+}
+
+/// The peers of an experiment, and their work.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerWork {
+    /// The names of the peers.
+    pub names: &'static [&'static str],
+    /// The peer that is a deliberate mistake. It would dominate the scale of the charts, so only the tables
+    /// show it.
+    pub mistake: Option<&'static str>,
+    /// Returns the arguments that describe the work. `x` stands for the variable's value.
+    pub arguments: fn() -> String,
 }
 
 /// The name of a metric, and the function that computes its value, in the metric's unit, from the
@@ -107,8 +116,6 @@ pub struct Variable {
     pub name: &'static str,
     /// The unit. Empty for a count.
     pub unit: &'static str,
-    /// Whether the axis is logarithmic.
-    pub logarithmic: bool,
 }
 
 /// A metric.
@@ -124,26 +131,66 @@ pub struct Metric {
     pub better: Better,
     /// The physical limit, if there is one.
     pub limit: Option<Limit>,
+    /// The chart.
+    pub chart: ChartKind,
 }
 
 impl Metric {
-    /// The lateness of the origin's responses, as the origin measures it. It is part of every
-    /// contender's times.
-    pub(crate) const LATENESS: Self = Self {
-        name: "late",
-        what: "lateness of the origin's responses, 99th percentile",
-        unit: "ms",
-        better: Better::Lower,
-        limit: None,
-    };
+    /// Creates a metric without a limit, for which lower is better.
+    pub(crate) const fn new(name: &'static str, what: &'static str, unit: &'static str) -> Self {
+        Self {
+            name,
+            what,
+            unit,
+            better: Better::Lower,
+            limit: None,
+            chart: ChartKind::Marks,
+        }
+    }
 
-    /// Computes [`Metric::LATENESS`] from the origin's statistics.
-    pub(crate) fn lateness(stats: &Stats, _: &Metrics) -> f64 {
-        stats.delays.p99 as f64 / 1e3
+    /// Returns the metric with higher values as the better ones.
+    pub(crate) const fn higher_is_better(self) -> Self {
+        Self {
+            better: Better::Higher,
+            ..self
+        }
+    }
+
+    /// Returns the metric with a physical limit.
+    pub(crate) const fn with_limit(self, what: &'static str, at: fn(x: f64) -> f64) -> Self {
+        Self {
+            limit: Some(Limit { at, what }),
+            ..self
+        }
+    }
+
+    /// Returns the metric with this chart.
+    pub(crate) const fn with_chart(self, chart: ChartKind) -> Self {
+        Self { chart, ..self }
     }
 }
 
 impl Experiment {
+    /// Returns the contenders: the programs, the peers, and the first program again.
+    pub fn contenders(&self) -> Vec<Contender> {
+        let peers = self.execution.peers.map_or(&[][..], |work| work.names);
+        let peers = peers.iter().map(|name| (*name).to_owned());
+        let names = (self.programs)().into_iter().chain(peers);
+        let mut contenders: Vec<_> = names.map(Contender::new).collect();
+        contenders.extend(contenders.first().map(Contender::duplicate));
+        contenders
+    }
+
+    /// Returns the arguments for the work of a peer. Returns `None` if the peer takes no part.
+    pub fn peer_arguments(&self, peer: &str) -> Option<Vec<String>> {
+        let work = self.execution.peers;
+        let work = work.filter(|work| work.names.contains(&peer))?;
+        let metrics: Vec<_> = self.worker_metrics().map(|metric| metric.name).collect();
+        let arguments = (work.arguments)();
+        let arguments = arguments.split(' ').chain(["--metrics"]).map(str::to_owned);
+        Some(arguments.chain([metrics.join(",")]).collect())
+    }
+
     /// Returns what the experiment needs and this machine does not have.
     pub fn missing_requirement(&self) -> Option<&'static str> {
         let needs_counter = self.execution.requires == Some(Requirement::SystemCallCounter);
@@ -167,6 +214,17 @@ pub enum Better {
     Lower,
     /// For throughput.
     Higher,
+}
+
+/// How the report shows a metric: as marks at one point, or as lines over several points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChartKind {
+    /// Marks and lines on an axis that fits the values.
+    Marks,
+    /// Bars that start at zero instead of marks, so that lengths are compared.
+    Bars,
+    /// Lines whose knee is marked, the point from which the metric grows quickly.
+    Knees,
 }
 
 /// A physical limit, which no contender can beat.

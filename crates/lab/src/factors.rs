@@ -5,7 +5,7 @@
 //! reported too.
 
 use crate::experiment::Better;
-use crate::stats::{Estimate, LEVEL, RESAMPLES, Resampler, Rounds, median};
+use crate::stats::{Estimate, LEVEL, RESAMPLES, Resampler, Rounds, may_claim, median};
 
 /// The compared runtimes.
 pub const RUNTIMES: [&str; 3] = ["tokio", "smol", "async-std"];
@@ -179,13 +179,8 @@ fn extremes(effects: &[f64; 3]) -> (usize, usize) {
 }
 
 impl Effect {
-    /// Returns whether the effect may be claimed.
-    pub fn is_significant(&self, smallest: Option<f64>) -> bool {
-        crate::stats::may_claim(&self.cost, smallest)
-    }
-
     fn describe(&self, smallest: Option<f64>) -> String {
-        if !self.is_significant(smallest) {
+        if !may_claim(&self.cost, smallest) {
             return "nothing that can be measured".to_owned();
         }
         format!(

@@ -21,8 +21,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::worker::WorkerConfig;
-
 /// A contender in another language.
 #[derive(Debug)]
 pub struct Peer {
@@ -32,8 +30,6 @@ pub struct Peer {
     program: Program,
     /// How to install it.
     install_hint: &'static str,
-    /// The experiments in which it takes part.
-    experiments: &'static [&'static str],
 }
 
 #[derive(Debug)]
@@ -63,31 +59,26 @@ static PEERS: [Peer; 5] = [
         name: AIOHTTP,
         program: Program::Python("aiohttp_gather"),
         install_hint: "install Python 3, then `just peers`",
-        experiments: &["gather", "sequential", "overhead", "blocking"],
     },
     Peer {
         name: REQUESTS,
         program: Program::Python("requests_in_async"),
         install_hint: "install Python 3, then `just peers`",
-        experiments: &["gather", "sequential", "blocking"],
     },
     Peer {
         name: GO,
         program: Program::Binary("go-net-http"),
         install_hint: "install Go, then `just peers`",
-        experiments: &["gather", "sequential", "overhead"],
     },
     Peer {
         name: CURL,
         program: Program::Python("curl_parallel"),
         install_hint: "install Python 3 and curl, then `just peers`",
-        experiments: &["gather", "sequential"],
     },
     Peer {
         name: WRK,
         program: Program::Python("wrk_ceiling"),
         install_hint: "install Python 3 and wrk, then `just peers`",
-        experiments: &["overhead"],
     },
 ];
 
@@ -96,27 +87,9 @@ pub fn all() -> &'static [Peer] {
     &PEERS
 }
 
-/// Returns the names of the peers that take part in an experiment, whether they are installed or not.
-pub fn participants(experiment: &str) -> impl Iterator<Item = &'static str> {
-    let participates = move |peer: &&Peer| peer.experiments.contains(&experiment);
-    PEERS.iter().filter(participates).map(|peer| peer.name)
-}
-
-/// Returns the command line of a peer's worker, given its arguments for the work of the experiment.
-/// Returns `None` if the contender is not a peer, and the reason if the peer is not installed.
-pub fn command(
-    config: &WorkerConfig,
-    work: Option<Vec<String>>,
-) -> Option<Result<Vec<OsString>, String>> {
-    let peer = PEERS.iter().find(|peer| peer.name == config.contender)?;
-    Some(peer.version().and_then(|_| {
-        let mut line = peer.command_line().ok_or_else(|| peer.missing())?;
-        let work =
-            work.ok_or_else(|| format!("{} takes no part in {}", peer.name, config.experiment))?;
-        line.extend(work.iter().map(OsString::from));
-        line.extend(["--origin".into(), config.origin.clone().into()]);
-        Ok(line)
-    }))
+/// Returns the peer with this name.
+pub fn find(name: &str) -> Option<&'static Peer> {
+    PEERS.iter().find(|peer| peer.name == name)
 }
 
 /// Returns the environment entries of the peers. `peer.go`, for example, is a version or `absent`.
@@ -128,6 +101,19 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 impl Peer {
+    /// Returns the command line of a worker that does this work.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is not installed. The message says how to install it.
+    pub fn worker_command(&self, work: &[String], origin: &str) -> Result<Vec<OsString>, String> {
+        self.version()?;
+        let mut line = self.command_line().ok_or_else(|| self.missing())?;
+        line.extend(work.iter().map(OsString::from));
+        line.extend(["--origin".into(), origin.into()]);
+        Ok(line)
+    }
+
     /// Returns the version of the peer.
     ///
     /// # Errors

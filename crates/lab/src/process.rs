@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use inflight::blocking;
 use inflight_origin::{Options, Origin, Stats};
 
-use crate::experiment::{Experiment, Requirement};
-use crate::peer_work;
+use crate::experiment::Requirement;
 use crate::worker::{Failure, Measurement, Parameters, WorkerConfig};
 use crate::{experiments, peers, worker_loop};
 
@@ -37,23 +36,28 @@ impl Programs {
     ///
     /// # Errors
     ///
-    /// Returns the reason if a peer or a requirement is missing.
+    /// Returns the reason if there is no such experiment, or if a peer or a requirement is missing.
     pub fn worker_command(&self, config: &WorkerConfig) -> Result<Vec<OsString>, String> {
-        peers::command(config, peer_work::arguments(&config.experiment)).unwrap_or_else(|| {
-            let experiment = experiments::find(&config.experiment);
-            if let Some(reason) = experiment.and_then(Experiment::missing_requirement) {
-                return Err(reason.to_owned());
-            }
-            let requires = experiment.and_then(|experiment| experiment.execution.requires);
-            let mut line = if requires == Some(Requirement::CountingAllocator) {
+        let experiment = experiments::find(&config.experiment)
+            .ok_or_else(|| format!("there is no experiment {:?}", config.experiment))?;
+        if let Some(peer) = peers::find(&config.contender) {
+            let work = experiment
+                .peer_arguments(peer.name)
+                .ok_or_else(|| format!("{} takes no part in {}", peer.name, experiment.name))?;
+            return peer.worker_command(&work, &config.origin);
+        }
+        if let Some(reason) = experiment.missing_requirement() {
+            return Err(reason.to_owned());
+        }
+        let mut line = match experiment.execution.requires {
+            Some(Requirement::CountingAllocator) => {
                 let missing = format!("needs {COUNTING_WORKER} in the folder of this program");
                 self.counting.clone().ok_or(missing)?
-            } else {
-                self.worker.clone()
-            };
-            line.extend(config.to_args().map(OsString::from));
-            Ok(line)
-        })
+            }
+            _ => self.worker.clone(),
+        };
+        line.extend(config.to_args().map(OsString::from));
+        Ok(line)
     }
 }
 

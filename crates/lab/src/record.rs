@@ -166,12 +166,12 @@ mod tests {
     fn row(value: f64) -> Row {
         Row {
             run: "2026-11-25T02:10:00Z".into(),
-            experiment: "gather".into(),
+            experiment: "pages".into(),
             contender: "a, \"b\"".into(),
             x: 100.0,
             round: 1,
             turn: 2,
-            metric: "wall".into(),
+            metric: "time".into(),
             value,
             unit: "ms".into(),
             answered: 100,
@@ -198,7 +198,7 @@ mod tests {
     fn an_error_contains_the_line_number() {
         let mut file = Vec::new();
         begin(&mut file, "r", &Environment::new()).unwrap();
-        file.extend(b"r,gather,x\n");
+        file.extend(b"r,pages,x\n");
         let error = read(file.as_slice()).unwrap_err().to_string();
         assert!(error.starts_with("line 3: "), "{error}");
     }

@@ -136,11 +136,11 @@ pub fn ratios(of: &Rounds, to: &Rounds) -> Vec<f64> {
 /// Returns the factor that a ratio must exceed to be claimed as a difference. `pairs` has the ratios
 /// of the A/A pair at each point. The result is the largest reach of their intervals. Returns `None`
 /// if no point has two rounds.
-pub fn smallest_difference<'a>(pairs: impl IntoIterator<Item = &'a [f64]>) -> Option<f64> {
+pub fn smallest_difference(pairs: impl IntoIterator<Item = Vec<f64>>) -> Option<f64> {
     pairs
         .into_iter()
         .filter(|ratios| ratios.len() > 1)
-        .filter_map(|ratios| Some(Estimate::new(ratios)?.reach()))
+        .filter_map(|ratios| Some(Estimate::new(&ratios)?.reach()))
         .reduce(f64::max)
 }
 
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn no_difference_below_that_of_the_pair_is_claimed() {
         let pair = [0.97, 1.0, 1.02, 1.01];
-        let smallest = smallest_difference([&pair[..], &[2.0]]);
+        let smallest = smallest_difference([pair.to_vec(), vec![2.0]]);
         assert_eq!(smallest, Some(1.0 / 0.97));
         let claim = |ratios: &[f64]| may_claim(&Estimate::new(ratios).unwrap(), smallest);
         assert!(claim(&[1.10, 1.12, 1.09]));
@@ -274,7 +274,7 @@ mod tests {
         assert!(!claim(&[1.10, 0.99, 1.20]), "1 is in the interval");
         assert!(!claim(&[1.10]), "one round");
         assert!(!may_claim(&Estimate::new(&[2.0, 2.0]).unwrap(), None));
-        assert_eq!(smallest_difference([&[1.0][..]]), None);
+        assert_eq!(smallest_difference([vec![1.0]]), None);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use turn::metrics;
 /// The rest of the body stays in the server and in socket buffers.
 #[test]
 fn no_client_buffers_a_whole_large_body() {
-    for contender in (experiments::find("large").unwrap().contenders)() {
-        let measured = metrics("large", &contender.program, 4.0, 1);
+    for program in (experiments::find("large").unwrap().programs)() {
+        let measured = metrics("large", &program, 4.0, 1);
         assert!(
             measured["memory"] < 2.0 * 1024.0,
             "{}: {measured:?}",
-            contender.program
+            program
         );
     }
 }

@@ -6,10 +6,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use inflight_lab::experiments;
 use inflight_lab::peers::{self, Peer};
 use inflight_lab::process::{MeasureError, Worker};
-use inflight_lab::worker::{Measurement, Parameters, WorkerConfig};
-use inflight_lab::{experiments, peer_work};
+use inflight_lab::worker::{Measurement, Parameters};
 use inflight_origin::Origin;
 
 /// Longer than any turn of these tests takes.
@@ -28,18 +28,10 @@ fn every_line(origin: &str, check: impl Fn(&Peer, &str, &[OsString])) {
             continue;
         }
         for experiment in experiments::all() {
-            if !peers::participants(experiment.name).any(|name| name == peer.name) {
-                continue;
+            if let Some(work) = experiment.peer_arguments(peer.name) {
+                let line = peer.worker_command(&work, origin).unwrap();
+                check(peer, experiment.name, &line);
             }
-            let config = WorkerConfig {
-                experiment: experiment.name.to_owned(),
-                contender: peer.name.to_owned(),
-                origin: origin.to_owned(),
-            };
-            let line = peers::command(&config, peer_work::arguments(&config.experiment))
-                .unwrap()
-                .unwrap();
-            check(peer, experiment.name, &line);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use inflight_lab::experiment::{Effort, Experiment};
+use inflight_lab::experiment::{Effort, Execution, Experiment};
 use inflight_lab::experiments;
 use inflight_lab::process::Programs;
 use inflight_lab::record::{self, Run};
@@ -87,7 +87,7 @@ fn contenders_alternate_and_have_one_turn_per_round() {
     let mut events = 0;
     let mut last = 0.0;
     let outcome = runner::run(
-        config("heartbeat", 3),
+        config("blockers", 3),
         &programs(),
         &folder.records(),
         &|| false,
@@ -95,19 +95,25 @@ fn contenders_alternate_and_have_one_turn_per_round() {
             if let Event::Turn(progress) = event {
                 events += 1;
                 assert!(progress.done > last && progress.done <= 1.0);
+                assert_eq!(
+                    progress.left.is_zero(),
+                    progress.done >= 1.0,
+                    "{progress:?}"
+                );
                 last = progress.done;
             }
         },
     )
     .unwrap();
-    assert_eq!((outcome.turns, events, outcome.thrown), (12, 12, 0));
+    // Four contenders at three points.
+    assert_eq!((outcome.turns, events, outcome.thrown), (36, 36, 0));
     assert!(last > 0.999, "{last}");
     let runs = read(&folder.records().path);
     let turns = turns(&runs[0]);
     assert_eq!(turns.len(), 3);
     assert!(turns[&0].iter().rev().eq(&turns[&1]), "{turns:?}");
     assert_eq!(turns[&0], turns[&2]);
-    let everyone = BTreeSet::from(["idle", "inline", "offloaded", "async"]);
+    let everyone = BTreeSet::from(["tokio", "smol", "async-std", "tokio (again)"]);
     assert_eq!(
         turns[&0]
             .iter()
@@ -121,7 +127,7 @@ fn contenders_alternate_and_have_one_turn_per_round() {
 #[test]
 fn a_round_with_a_late_origin_is_discarded_and_repeated() {
     let folder = Folder::new();
-    let mut config = config("heartbeat", 2);
+    let mut config = config("blocking", 1);
     // Every delay exceeds this bound.
     config.bounds.late_us = 0;
     let mut events = Vec::new();
@@ -138,13 +144,19 @@ fn a_round_with_a_late_origin_is_discarded_and_repeated() {
     )
     .unwrap();
     let attempts = u64::from(REPEATS + 1);
-    // In the last attempts, the turns without delays at the origin count.
-    assert_eq!((outcome.turns, outcome.thrown), (2, 2 * attempts));
-    assert_eq!(events, [true, true, false, true, true, false]);
+    // In the last attempt, the turns without delays at the origin count.
+    assert_eq!((outcome.turns, outcome.thrown), (4, attempts));
+    assert_eq!(events, [true, true, false]);
     let runs = read(&folder.records().path);
     let kept = runs[0].rows.iter().filter(|row| row.thrown.is_empty());
-    let kept: BTreeSet<_> = kept.map(|row| (&*row.contender, row.round)).collect();
-    assert_eq!(kept, BTreeSet::from([("idle", 0), ("idle", 1)]));
+    let kept: BTreeSet<_> = kept.map(|row| &*row.contender).collect();
+    let idle = [
+        "tokio: idle",
+        "smol: idle",
+        "async-std: idle",
+        "tokio: idle (again)",
+    ];
+    assert_eq!(kept, BTreeSet::from(idle));
     // All attempts are used up, so there is nothing to resume.
     let again = runner::resume(&folder.records(), &programs(), &|| false, &mut |_| {});
     assert!(matches!(again, Err(ResumeError::Finished)), "{again:?}");
@@ -156,7 +168,7 @@ fn an_interrupted_run_is_resumed_without_repeating_turns() {
     let records = folder.records();
     let turns_done = Cell::new(0);
     let outcome = runner::run(
-        config("heartbeat", 3),
+        config("blockers", 3),
         &programs(),
         &records,
         // In the middle of the second round.
@@ -178,21 +190,21 @@ fn an_interrupted_run_is_resumed_without_repeating_turns() {
         .append(true)
         .open(&records.path)
         .unwrap();
-    file.write_all(b"2026-11-25T02:10:00Z,heartb").unwrap();
+    file.write_all(b"2026-11-25T02:10:00Z,block").unwrap();
     let outcome = runner::resume(&records, &programs(), &|| false, &mut |_| {}).unwrap();
     assert!(!outcome.interrupted);
-    assert_eq!(outcome.turns, 6);
+    assert_eq!(outcome.turns, 30);
     let after = read(&records.path);
     assert_eq!(after.len(), 1);
     let (kept, new) = after[0].rows.split_at(before[0].rows.len());
     assert_eq!(kept, before[0].rows);
-    let turns_of = |rows: &[record::Row]| -> BTreeSet<(String, String, u32)> {
+    let turns_of = |rows: &[record::Row]| -> BTreeSet<(String, u64, u32)> {
         rows.iter()
-            .map(|row| (row.experiment.clone(), row.contender.clone(), row.round))
+            .map(|row| (row.contender.clone(), row.x.to_bits(), row.round))
             .collect()
     };
     let (kept, new) = (turns_of(kept), turns_of(new));
-    assert_eq!((kept.len(), new.len()), (6, 6));
+    assert_eq!((kept.len(), new.len()), (6, 30));
     assert!(kept.is_disjoint(&new));
 
     let again = runner::resume(&records, &programs(), &|| false, &mut |_| {});
@@ -205,7 +217,7 @@ fn a_run_of_another_machine_is_not_resumed() {
     let records = folder.records();
     let none = runner::resume(&records, &programs(), &|| false, &mut |_| {});
     assert!(matches!(none, Err(ResumeError::NoRun)), "{none:?}");
-    assert!(run(config("heartbeat", 2), &records, &|| true).interrupted);
+    assert!(run(config("blockers", 2), &records, &|| true).interrupted);
     let text = fs::read_to_string(&records.path).unwrap();
     let text = text.replace("# kernel: ", "# kernel: another ");
     fs::write(&records.path, text).unwrap();
@@ -219,20 +231,20 @@ fn a_run_of_another_machine_is_not_resumed() {
 #[test]
 fn a_failed_contender_is_skipped_and_the_others_continue() {
     let folder = Folder::new();
-    let heartbeat = experiments::find("heartbeat").unwrap();
+    let blocking = experiments::find("blocking").unwrap();
     let experiment = Box::leak(Box::new(Experiment {
-        contenders: || {
-            let mut contenders = (experiments::find("heartbeat").unwrap().contenders)();
-            contenders.truncate(1);
-            contenders.push(inflight_lab::experiment::Contender::new("nobody"));
-            contenders
+        programs: || vec!["tokio: idle".into(), "nobody".into()],
+        execution: Execution {
+            peers: None,
+            ..blocking.execution
         },
-        ..*heartbeat
+        ..*blocking
     }));
-    let mut config = config("heartbeat", 2);
+    let mut config = config("blocking", 2);
     config.experiments = vec![experiment];
     let outcome = run(config, &folder.records(), &|| false);
-    assert_eq!((outcome.turns, outcome.failed.len()), (2, 1));
+    // Two rounds of an A/A pair.
+    assert_eq!((outcome.turns, outcome.failed.len()), (4, 1));
     assert!(outcome.failed[0].reason.contains("nobody"), "{outcome:?}");
 }
 

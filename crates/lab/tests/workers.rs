@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use inflight_lab::experiment::Experiment;
 use inflight_lab::experiments;
-use inflight_lab::peers;
 use inflight_lab::process::{MeasureError, Worker};
 use inflight_lab::worker::{Measurement, Parameters, WorkerConfig};
 use inflight_origin::Origin;
@@ -35,29 +34,10 @@ fn turn(
         .measure(params, TIMEOUT, &|| false)
 }
 
-/// Returns the programs of an experiment that are not peers.
-fn ours(experiment: &Experiment) -> Vec<String> {
-    let peers: Vec<_> = peers::participants(experiment.name).collect();
-    let mut programs: Vec<String> = (experiment.contenders)()
-        .into_iter()
-        .map(|contender| contender.program)
-        .filter(|program| !peers.contains(&&**program))
-        .collect();
-    programs.sort();
-    programs.dedup();
-    programs
-}
-
-fn small_parameters(experiment: &Experiment) -> Parameters {
-    Parameters {
-        x: match experiment.name {
-            // The variable is a limit. The highest one is the fastest.
-            "bounded" => 512.0,
-            _ => 1.0,
-        },
-        iterations: 1,
-    }
-}
+const SMALL: Parameters = Parameters {
+    x: 1.0,
+    iterations: 1,
+};
 
 #[test]
 fn every_contender_reports_every_metric_of_its_experiment() {
@@ -71,29 +51,18 @@ fn every_contender_reports_every_metric_of_its_experiment() {
             }
             let (origin, base) = (&origin, &base);
             scope.spawn(move || {
-                for program in ours(experiment) {
+                for program in (experiment.programs)() {
                     let context = format!("{}, {program}", experiment.name);
-                    let measurement =
-                        turn(experiment, &program, base, small_parameters(experiment));
+                    let measurement = turn(experiment, &program, base, SMALL);
                     let measurement =
                         measurement.unwrap_or_else(|error| panic!("{context}: {error:?}"));
-                    let sets = match experiment.execution.trace {
-                        true => measurement
-                            .trace
-                            .into_iter()
-                            .map(|point| point.metrics)
-                            .collect(),
-                        false => vec![measurement.metrics],
-                    };
-                    assert!(!sets.is_empty(), "{context}");
-                    for metrics in sets {
-                        let mut names: Vec<_> = experiment
-                            .worker_metrics()
-                            .map(|metric| metric.name)
-                            .collect();
-                        names.sort_unstable();
-                        assert!(metrics.keys().eq(&names), "{context}: {metrics:?}");
-                    }
+                    let mut names: Vec<_> = experiment
+                        .worker_metrics()
+                        .map(|metric| metric.name)
+                        .collect();
+                    names.sort_unstable();
+                    let metrics = measurement.metrics;
+                    assert!(metrics.keys().eq(&names), "{context}: {metrics:?}");
                     assert!(measurement.answered <= origin.stats().requests, "{context}");
                 }
             });
@@ -112,8 +81,8 @@ fn a_worker_exits_with_a_reason_on_a_wrong_response() {
             scope.spawn(move || {
                 // Idle contenders fetch nothing, so they cannot fail.
                 let idle = |program: &String| program.ends_with("idle");
-                for program in ours(experiment).into_iter().filter(|one| !idle(one)) {
-                    match turn(experiment, &program, base, small_parameters(experiment)) {
+                for program in (experiment.programs)().into_iter().filter(|one| !idle(one)) {
+                    match turn(experiment, &program, base, SMALL) {
                         Err(MeasureError::Failed(reason)) => assert_ne!(reason, "", "{program}"),
                         other => panic!("{}, {program}: {other:?}", experiment.name),
                     }
@@ -135,7 +104,7 @@ fn an_unknown_experiment_or_contender_is_reported() {
         (gather, "tokio/curl", "unknown backend"),
         (&unknown, "tokio/hyper", "no experiment"),
     ] {
-        match turn(experiment, program, nowhere, small_parameters(experiment)) {
+        match turn(experiment, program, nowhere, SMALL) {
             Err(MeasureError::Failed(reason)) => assert!(reason.contains(word), "{reason}"),
             other => panic!("{other:?}"),
         }

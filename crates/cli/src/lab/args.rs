@@ -24,7 +24,7 @@ pub(crate) struct Lab {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
-    /// List the experiments: the question, the measurements and the duration of each
+    /// List the experiments: the question, the measurements and the rounds of each
     List,
     Run(Run),
     Report(Report),

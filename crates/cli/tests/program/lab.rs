@@ -13,13 +13,13 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_list_shows_each_experiment_and_its_duration() {
+fn the_list_shows_each_experiment_and_its_rounds() {
     let help = run(["lab", "--help"]).stdout;
     assert!(help.contains("\n  inflight lab run"), "{help}");
     assert!(!help.contains("worker"), "hidden command: {help}");
     let ran = run(["lab", "list"]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
-    for text in ["\ngather\n", "quick: ", "full: ", "about ", "?\n"] {
+    for text in ["\ngather\n", "quick: ", "full: ", " rounds\n", "?\n"] {
         assert!(format!("\n{}", ran.stdout).contains(text), "{text}");
     }
 }
@@ -31,10 +31,10 @@ fn an_invalid_command_line_is_a_usage_error_and_nothing_is_run() {
     let file = path.to_str().unwrap();
     let cases: &[(&[&str], &str)] = &[
         (&["weather"], "the experiments are gather, sequential"),
-        (&["heartbeat", "--rounds", "0"], "--rounds"),
-        (&["heartbeat", "--rounds", "-1"], "--rounds"),
-        (&["heartbeat", "--effort", "some"], "quick"),
-        (&["heartbeat", "--resume"], "cannot be used with"),
+        (&["blockers", "--rounds", "0"], "--rounds"),
+        (&["blockers", "--rounds", "-1"], "--rounds"),
+        (&["blockers", "--effort", "some"], "quick"),
+        (&["blockers", "--resume"], "cannot be used with"),
         (&["--resume"], "no run to go on with"),
     ];
     for (args, text) in cases {
@@ -63,15 +63,7 @@ fn a_run_is_recorded_with_a_description_of_the_machine() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("folder").join("records.csv");
     let file = path.to_str().unwrap();
-    let ran = run([
-        "lab",
-        "run",
-        "heartbeat",
-        "--rounds",
-        "1",
-        "--records",
-        file,
-    ]);
+    let ran = run(["lab", "run", "blockers", "--rounds", "1", "--records", file]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stdout.contains(file), "{ran:?}");
     let text = fs::read_to_string(&path).unwrap();
@@ -88,8 +80,8 @@ fn a_run_is_recorded_with_a_description_of_the_machine() {
         assert!(text.contains(&format!("# {key}: ")), "{key}");
     }
     let rows = lines(&path);
-    for contender in ["idle", "inline", "offloaded", "async"] {
-        let of = format!(",heartbeat,{contender},");
+    for contender in ["tokio", "smol", "async-std"] {
+        let of = format!(",blockers,{contender},");
         assert!(rows.iter().any(|row| row.contains(&of)), "{contender}");
     }
     let again = run(["lab", "run", "--resume", "--records", file]);
@@ -107,20 +99,12 @@ fn an_interrupt_keeps_finished_turns_and_the_rest_can_be_resumed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("records.csv");
     let file = path.to_str().unwrap();
-    let args = [
-        "lab",
-        "run",
-        "heartbeat",
-        "--rounds",
-        "3",
-        "--records",
-        file,
-    ];
+    let args = ["lab", "run", "blockers", "--rounds", "3", "--records", file];
     let child = program(args).spawn().unwrap();
     // Waits until the first round has been recorded.
     until(|| {
         let text = fs::read_to_string(&path).unwrap_or_default();
-        text.contains(",heartbeat,").then_some(())
+        text.contains(",blockers,").then_some(())
     });
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let ran = finish(child);

@@ -71,7 +71,7 @@ fn records_become_a_page_and_tables() {
     );
     assert!(
         ran.stdout
-            .contains("not measured in these records: timeline"),
+            .contains("not measured in these records: sequential"),
         "{ran:?}"
     );
     let report = fs::read_to_string(&html).unwrap();

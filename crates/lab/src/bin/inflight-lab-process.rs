@@ -1,7 +1,7 @@
 //! The processes of a measurement as a separate program. `origin` serves until its input ends, and
 //! `worker --experiment NAME --contender NAME --origin URL` measures one contender.
 //!
-//! The program has a counting allocator, which the experiment `allocations` needs.
+//! The program has a counting allocator, for experiments that count allocations.
 #![allow(clippy::print_stderr, reason = "a program")]
 
 use std::alloc::System;

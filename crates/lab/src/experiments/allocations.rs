@@ -1,7 +1,7 @@
 //! The allocations of a request.
 
 use super::overhead;
-use crate::experiment::{Better, Effort, Execution, Experiment, Metric, Plan, Requirement};
+use crate::experiment::{Effort, Execution, Experiment, Metric, Plan, Requirement};
 use crate::worker::measure::allocations;
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig};
 
@@ -10,16 +10,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     title: "Allocations of a request",
     question: "How many allocations does a request make, with 64 requests in flight?",
     variable: None,
-    metrics: &[Metric {
-        name: "allocations",
-        what: "allocations in Rust for each request (without those of libcurl, in C)",
-        unit: "1",
-        better: Better::Lower,
-        limit: None,
-    }],
+    metrics: &[Metric::new(
+        "allocations",
+        "allocations in Rust for each request (without those of libcurl, in C)",
+        "1",
+    )],
     verified: "status and length of every response",
     // Without peers, because their allocators do not count.
-    contenders: || super::contenders::with_duplicate(overhead::ours()),
+    programs: overhead::programs,
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -30,7 +28,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     execution: Execution {
         requires: Some(Requirement::CountingAllocator),
         iterations: |_, _| 1000,
-        estimated_ms: |_, _| 70.0,
         ..Execution::new(worker)
     },
 };

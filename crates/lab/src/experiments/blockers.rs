@@ -1,8 +1,8 @@
 //! The number of blocking calls that stalls a pool of workers.
 
 use super::blocking::GAP;
-use super::contenders::{named, with_duplicate};
-use crate::experiment::{Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
+use super::contenders::named;
+use crate::experiment::{Effort, Execution, Experiment, Plan, Variable};
 use crate::worker::stall::StallBenchmark;
 use crate::worker::{Benchmark, Failure, WorkerConfig};
 
@@ -16,23 +16,19 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "calls that block at once",
         unit: "",
-        logarithmic: true,
     }),
-    metrics: &[Metric {
-        limit: Some(Limit {
-            at: |blockers| {
-                if blockers < WORKERS as f64 {
-                    0.0
-                } else {
-                    DELAY_MS as f64
-                }
-            },
-            what: "zero while a worker is free, then the page's delay",
-        }),
-        ..GAP
-    }],
+    metrics: &[GAP.with_limit(
+        "zero while a worker is free, then the page's delay",
+        |blockers| {
+            if blockers < WORKERS as f64 {
+                0.0
+            } else {
+                DELAY_MS as f64
+            }
+        },
+    )],
     verified: "every page, byte for byte",
-    contenders: || with_duplicate(named(&["tokio", "smol", "async-std"])),
+    programs: || named(&["tokio", "smol", "async-std"]),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![1.0, 2.0, 4.0],
@@ -43,15 +39,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 40,
         },
     },
-    execution: Execution {
-        estimated_ms: |_, blockers| 110.0 * (blockers / WORKERS as f64).ceil(),
-        ..Execution::new(worker)
-    },
+    execution: Execution::new(worker),
 };
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
-    Ok(
-        StallBenchmark::new(config, WORKERS)?
-            .into_benchmark(|blockers| (blockers as u64, DELAY_MS)),
-    )
+    Ok(StallBenchmark::new(config, WORKERS)?
+        .into_benchmark(GAP.name, |blockers| (blockers as u64, DELAY_MS)))
 }

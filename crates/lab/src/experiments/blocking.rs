@@ -1,20 +1,16 @@
 //! A blocking call on an event loop with one thread.
 
-use super::contenders::{named, with_peers};
-use crate::experiment::{Better, Effort, Execution, Experiment, Metric, Plan};
+use super::contenders::named;
+use crate::experiment::{ChartKind, Effort, Execution, Experiment, Metric, PeerWork, Plan};
+use crate::peers;
 use crate::worker::stall::StallBenchmark;
 use crate::worker::{Benchmark, Failure, WorkerConfig};
 
-pub(crate) const DELAY_MS: u64 = 100;
+const DELAY_MS: u64 = 100;
 
 /// The metric of all experiments with a heartbeat.
-pub(super) const GAP: Metric = Metric {
-    name: "gap",
-    what: "largest gap of a 1 ms heartbeat",
-    unit: "ms",
-    better: Better::Lower,
-    limit: None,
-};
+pub(super) const GAP: Metric =
+    Metric::new("gap", "largest gap of a 1 ms heartbeat", "ms").with_chart(ChartKind::Bars);
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "blocking",
@@ -23,8 +19,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: None,
     metrics: &[GAP],
     verified: "the page, byte for byte",
-    contenders: || {
-        let ours = named(&[
+    programs: || {
+        named(&[
             "tokio: idle",
             "tokio: inline",
             "tokio: offloaded",
@@ -37,8 +33,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "async-std: inline",
             "async-std: offloaded",
             "async-std: async",
-        ]);
-        with_peers("blocking", ours)
+        ])
     },
     plan: |effort| Plan {
         points: vec![0.0],
@@ -48,11 +43,15 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
-        estimated_ms: |_, _| 110.0,
+        peers: Some(PeerWork {
+            names: &[peers::AIOHTTP, peers::REQUESTS],
+            mistake: None,
+            arguments: || format!("--work heart --delay-ms {DELAY_MS}"),
+        }),
         ..Execution::new(worker)
     },
 };
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
-    Ok(StallBenchmark::new(config, 1)?.into_benchmark(|_| (1, DELAY_MS)))
+    Ok(StallBenchmark::new(config, 1)?.into_benchmark(GAP.name, |_| (1, DELAY_MS)))
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use inflight::{Backend, Session, Task};
 use inflight_origin::Origin;
 
-use super::contenders::{cells, with_duplicate};
-use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan};
+use super::contenders::cells;
+use crate::experiment::{Effort, Execution, Experiment, Metric, Plan};
 use crate::worker::fetch::{on_worker, page, page_path, session};
 use crate::worker::measure::{ms, open_files};
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
@@ -33,29 +33,17 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     question: "How long after a cancel does the server see the connection close, if the server never responds and the timeout is 1 s?",
     variable: None,
     metrics: &[
-        Metric {
-            name: "seen",
-            what: "time from the cancel of 8 requests until the server sees all connections close",
-            unit: "ms",
-            better: Better::Lower,
-            limit: Some(Limit {
-                at: |_| 0.0,
-                what: "immediately",
-            }),
-        },
-        Metric {
-            name: "left",
-            what: "additional open descriptors after 200 ms",
-            unit: "",
-            better: Better::Lower,
-            limit: Some(Limit {
-                at: |_| 0.0,
-                what: "none",
-            }),
-        },
+        Metric::new(
+            "seen",
+            "time from the cancel of 8 requests until the server sees all connections close",
+            "ms",
+        )
+        .with_limit("immediately", |_| 0.0),
+        Metric::new("left", "additional open descriptors after 200 ms", "")
+            .with_limit("none", |_| 0.0),
     ],
     verified: "a page before each cancel, byte for byte, and that all 8 requests arrived at the server",
-    contenders: || with_duplicate(cells(&[])),
+    programs: || cells(&[]),
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -68,7 +56,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         includes: |effort, program, _| {
             effort == Effort::Full || !matches!(program, "smol/isahc" | "async-std/isahc")
         },
-        estimated_ms: |_, _| 150.0,
         ..Execution::new(worker)
     },
 };

@@ -2,13 +2,21 @@
 
 use inflight_origin::Stats;
 
-use super::contenders::{cells, with_peers};
-use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
+use super::contenders::cells;
+use crate::experiment::{Effort, Execution, Experiment, Metric, PeerWork, Plan, Variable};
 use crate::peers;
-use crate::worker::pages::{self, PageBatch};
+use crate::worker::pages::{self, PageBatch, REQWEST};
 use crate::worker::{Benchmark, Failure, Metrics, WorkerConfig};
 
-pub(crate) const DELAY_MS: u64 = 100;
+const DELAY_MS: u64 = 100;
+
+/// The lateness of the origin's responses, as the origin measures it. It is part of every contender's
+/// times.
+pub(super) const LATENESS: Metric = Metric::new(
+    "late",
+    "lateness of the origin's responses, 99th percentile",
+    "ms",
+);
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "gather",
@@ -17,40 +25,21 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "pages at once",
         unit: "",
-        logarithmic: true,
     }),
     metrics: &[
-        Metric {
-            name: "wall",
-            what: "time until the last page",
-            unit: "ms",
-            better: Better::Lower,
-            limit: Some(Limit {
-                at: |_| DELAY_MS as f64,
-                what: "the page's delay",
-            }),
-        },
-        Metric {
-            name: "over",
-            what: "time until the last page, as a multiple of the slowest page's at the origin",
-            unit: "1",
-            better: Better::Lower,
-            limit: Some(Limit {
-                at: |_| 1.0,
-                what: "the slowest page",
-            }),
-        },
-        Metric {
-            name: "cpu",
-            what: "CPU time of the client",
-            unit: "ms",
-            better: Better::Lower,
-            limit: None,
-        },
-        Metric::LATENESS,
+        Metric::new("wall", "time until the last page", "ms")
+            .with_limit("the page's delay", |_| DELAY_MS as f64),
+        Metric::new(
+            "over",
+            "time until the last page, as a multiple of the slowest page's at the origin",
+            "1",
+        )
+        .with_limit("the slowest page", |_| 1.0),
+        Metric::new("cpu", "CPU time of the client", "ms"),
+        LATENESS,
     ],
     verified: "every page, byte for byte",
-    contenders: || with_peers("gather", cells(&["reqwest"])),
+    programs: || cells(&[REQWEST]),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![10.0, 100.0, 1000.0],
@@ -64,9 +53,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
+        peers: Some(PeerWork {
+            names: &[peers::AIOHTTP, peers::REQUESTS, peers::GO, peers::CURL],
+            mistake: Some(peers::REQUESTS),
+            arguments: || format!("--work pages --pages x --limit x --delay-ms {DELAY_MS}"),
+        }),
         includes: |effort, program, x| x <= most(effort, program),
-        origin_metrics: &[("over", over), (Metric::LATENESS.name, Metric::lateness)],
-        estimated_ms: |_, x| 105.0 + 0.06 * x,
+        origin_metrics: &[("over", over), (LATENESS.name, lateness)],
         ..Execution::new(worker)
     },
 };
@@ -91,10 +84,18 @@ fn over(stats: &Stats, metrics: &Metrics) -> f64 {
     metrics.get("wall").map_or(f64::NAN, |wall| wall / slowest)
 }
 
+/// Computes [`LATENESS`].
+pub(super) fn lateness(stats: &Stats, _: &Metrics) -> f64 {
+    stats.delays.p99 as f64 / 1e3
+}
+
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
-    pages::benchmark(config, |x| PageBatch {
+    let batch = |x| PageBatch {
         pages: x as u64,
         limit: x as u64,
         delay_ms: DELAY_MS,
+    };
+    pages::benchmark(config, batch, |time| {
+        [("wall", time.wall_ms), ("cpu", time.cpu_ms)]
     })
 }

@@ -7,10 +7,8 @@ use inflight::http::StatusCode;
 use inflight::{Backend, Response, Session, Task};
 use inflight_origin::payload;
 
-use super::contenders::{cells, with_duplicate};
-use crate::experiment::{
-    Better, Effort, Execution, Experiment, Metric, Plan, ProcessLifetime, Variable,
-};
+use super::contenders::cells;
+use crate::experiment::{Effort, Execution, Experiment, Metric, Plan, ProcessLifetime, Variable};
 use crate::worker::fetch::{on_worker, session};
 use crate::worker::measure::{Meter, resident_memory_kb};
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
@@ -30,26 +28,17 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "body",
         unit: "MiB",
-        logarithmic: true,
     }),
     metrics: &[
-        Metric {
-            name: "wall",
-            what: "time until the last byte",
-            unit: "ms",
-            better: Better::Lower,
-            limit: None,
-        },
-        Metric {
-            name: "memory",
-            what: "memory for each of 16 readers that pause after the first chunk",
-            unit: "KB",
-            better: Better::Lower,
-            limit: None,
-        },
+        Metric::new("wall", "time until the last byte", "ms"),
+        Metric::new(
+            "memory",
+            "memory for each of 16 readers that pause after the first chunk",
+            "KB",
+        ),
     ],
     verified: "every byte of a body, and the first chunk for paused readers",
-    contenders: || with_duplicate(cells(&[])),
+    programs: || cells(&[]),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![16.0],
@@ -62,7 +51,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     execution: Execution {
         process: ProcessLifetime::Fresh,
-        estimated_ms: |_, mib| PAUSE.as_secs_f64() * 1e3 + 100.0 + 4.0 * mib,
         ..Execution::new(worker)
     },
 };

@@ -10,7 +10,7 @@ use inflight::connect::Resolve;
 use inflight::{Backend, BlockOn, Session, Task};
 
 use super::blocking::GAP;
-use super::contenders::{cells, with_duplicate};
+use super::contenders::cells;
 use crate::experiment::{Effort, Execution, Experiment, Plan, Variable};
 use crate::worker::fetch::{page, page_path};
 use crate::worker::heartbeat::Heartbeat;
@@ -30,14 +30,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "look-up",
         unit: "ms",
-        logarithmic: true,
     }),
     metrics: &[GAP],
     verified: "the page, byte for byte; only the slow resolver knows its host name",
-    contenders: || {
+    programs: || {
         let control = |runtime: &str| format!("{runtime}/hyper{IN_A_FUTURE}");
         let controls = ["tokio", "smol", "async-std"].map(control);
-        with_duplicate(cells(&controls.each_ref().map(String::as_str)))
+        cells(&controls.each_ref().map(String::as_str))
     },
     plan: |effort| match effort {
         Effort::Quick => Plan {
@@ -49,10 +48,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 20,
         },
     },
-    execution: Execution {
-        estimated_ms: |_, delay| delay + 10.0,
-        ..Execution::new(worker)
-    },
+    execution: Execution::new(worker),
 };
 
 /// A resolver that returns a fixed address after a delay.
@@ -120,9 +116,7 @@ fn largest_gap(
     backend.block_on(async move {
         let heartbeat = Heartbeat::start(&runtime);
         Task::spawn(&runtime, fetch).await??;
-        let ticks = heartbeat.stop().await?;
-        let largest = ticks.iter().map(|tick| tick.gap).max();
-        Ok(ms(largest.ok_or("the heartbeat has no ticks")?))
+        Ok(ms(heartbeat.stop().await?))
     })
 }
 

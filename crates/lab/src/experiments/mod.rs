@@ -2,47 +2,38 @@
 
 mod allocations;
 mod blockers;
-pub(crate) mod blocking;
-mod bounded;
+mod blocking;
 mod cancel;
 mod contenders;
-mod dose;
-pub(crate) mod gather;
-mod heartbeat;
+mod gather;
 mod large;
 mod lookup;
 mod offload;
-pub(crate) mod overhead;
+mod overhead;
 mod rate;
-pub(crate) mod sequential;
+mod sequential;
 mod session;
-mod straggler;
 mod syscalls;
 mod threads;
-mod timeline;
 
 use crate::experiment::Experiment;
 
+/// In the order of the runs and of the report.
 static ALL: &[Experiment] = &[
     gather::EXPERIMENT,
     sequential::EXPERIMENT,
-    bounded::EXPERIMENT,
     blocking::EXPERIMENT,
     blockers::EXPERIMENT,
-    dose::EXPERIMENT,
     offload::EXPERIMENT,
-    threads::EXPERIMENT,
+    lookup::EXPERIMENT,
     overhead::EXPERIMENT,
     allocations::EXPERIMENT,
     syscalls::EXPERIMENT,
     rate::EXPERIMENT,
-    straggler::EXPERIMENT,
-    cancel::EXPERIMENT,
+    threads::EXPERIMENT,
     session::EXPERIMENT,
+    cancel::EXPERIMENT,
     large::EXPERIMENT,
-    lookup::EXPERIMENT,
-    timeline::EXPERIMENT,
-    heartbeat::EXPERIMENT,
 ];
 
 /// Returns all experiments.
@@ -53,4 +44,47 @@ pub fn all() -> &'static [Experiment] {
 /// Returns the experiment with this name.
 pub fn find(name: &str) -> Option<&'static Experiment> {
     ALL.iter().find(|experiment| experiment.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// Returns the source files outside this folder. `worker` and `environment` name runtimes and packages,
+    /// some of which have the name of an experiment.
+    fn other_sources(folder: &Path) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_skipped = |name: &str| path.file_stem().is_some_and(|stem| stem == name);
+            if ["experiments", "worker", "environment"]
+                .into_iter()
+                .any(is_skipped)
+            {
+                continue;
+            }
+            match path.is_dir() {
+                true => files.extend(other_sources(&path)),
+                false => files.push(path),
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn only_this_folder_names_an_experiment() {
+        let files = other_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        assert!(files.len() > 20, "{files:?}");
+        for path in files {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for experiment in all() {
+                let literal = format!("\"{}\"", experiment.name);
+                assert!(!code.contains(&literal), "{}: {literal}", path.display());
+            }
+        }
+    }
 }

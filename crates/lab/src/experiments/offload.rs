@@ -1,7 +1,7 @@
 //! Blocking calls on a runtime's blocking pool, and the pool's size.
 
-use super::contenders::{named, with_duplicate};
-use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
+use super::contenders::named;
+use crate::experiment::{Effort, Execution, Experiment, Metric, Plan, Variable};
 use crate::worker::pages::{self, PageBatch};
 use crate::worker::{Benchmark, Failure, WorkerConfig};
 
@@ -14,25 +14,15 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "calls at once",
         unit: "",
-        logarithmic: true,
     }),
-    metrics: &[Metric {
-        name: "wall",
-        what: "time until the last page",
-        unit: "ms",
-        better: Better::Lower,
-        limit: Some(Limit {
-            // tokio's pool has 512 threads, and that of smol and async-std has 500. More calls take
-            // at least twice as long there. threads/ureq has no pool.
-            at: |_| DELAY_MS as f64,
-            what: "the page's delay, for each batch of the pool's 512 or 500 threads",
-        }),
-    }],
+    metrics: &[
+        Metric::new("wall", "time until the last page", "ms").with_limit(
+            "the page's delay, for each batch of the pool's 512 or 500 threads",
+            |_| DELAY_MS as f64,
+        ),
+    ],
     verified: "every page, byte for byte",
-    contenders: || {
-        let cells = ["tokio/ureq", "smol/ureq", "async-std/ureq", "threads/ureq"];
-        with_duplicate(named(&cells))
-    },
+    programs: || named(&["tokio/ureq", "smol/ureq", "async-std/ureq", "threads/ureq"]),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![100.0, 1000.0],
@@ -43,16 +33,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             rounds: 20,
         },
     },
-    execution: Execution {
-        estimated_ms: |_, calls| 110.0 + calls * 0.15,
-        ..Execution::new(worker)
-    },
+    execution: Execution::new(worker),
 };
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
-    pages::wall_time_benchmark(config, |calls| PageBatch {
+    let batch = |calls| PageBatch {
         pages: calls as u64,
         limit: calls as u64,
         delay_ms: DELAY_MS,
-    })
+    };
+    pages::benchmark(config, batch, |time| [("wall", time.wall_ms)])
 }

@@ -14,14 +14,16 @@ use inflight::http::{Request, StatusCode, Uri};
 use inflight::probe::{FutureExt, Probe};
 use inflight::{BlockOn, Session, gather};
 
-use super::contenders::{cells, with_peers};
-use crate::experiment::{Better, Contender, Effort, Execution, Experiment, Metric, Plan};
+use super::contenders::cells;
+use crate::experiment::{Effort, Execution, Experiment, Metric, PeerWork, Plan};
+use crate::peers;
 use crate::worker::fetch::{failed, on_worker, session};
 use crate::worker::measure::Meter;
+use crate::worker::pages::REQWEST;
 use crate::worker::raw_http1::RawConnections;
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
-pub(crate) const IN_FLIGHT: usize = 64;
+const IN_FLIGHT: usize = 64;
 
 /// The length of the body of `/bytes/12`.
 const LENGTH: usize = 12;
@@ -32,7 +34,6 @@ const HYPER_UTIL: &str = "hyper-util alone";
 const GATHERED: &str = "hyper-util, gather";
 /// 64 hyper connections without a pool: the lower bound.
 const RAW: &str = "hyper without a pool";
-const REQWEST: &str = "reqwest";
 /// One task per job instead of one task for all jobs.
 const ON: &str = "tokio/hyper, gather.on";
 const HYPER_UTIL_ON: &str = "hyper-util, gather.on";
@@ -49,23 +50,11 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     question: "How much CPU time does a request cost the client, with 64 in flight and a server that responds immediately?",
     variable: None,
     metrics: &[
-        Metric {
-            name: "cpu",
-            what: "CPU time of the client for each request",
-            unit: "us",
-            better: Better::Lower,
-            limit: None,
-        },
-        Metric {
-            name: "rate",
-            what: "requests per second",
-            unit: "1/s",
-            better: Better::Higher,
-            limit: None,
-        },
+        Metric::new("cpu", "CPU time of the client for each request", "us"),
+        Metric::new("rate", "requests per second", "1/s").higher_is_better(),
     ],
     verified: "status and length of every response",
-    contenders: || with_peers("overhead", ours()),
+    programs,
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -74,15 +63,19 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
+        peers: Some(PeerWork {
+            names: &[peers::AIOHTTP, peers::GO, peers::WRK],
+            mistake: None,
+            arguments: || format!("--work requests --limit {IN_FLIGHT}"),
+        }),
         iterations: |_, _| 2000,
-        estimated_ms: |_, _| 120.0,
         ..Execution::new(worker)
     },
 };
 
-/// Returns the contenders that are not peers.
-pub(super) fn ours() -> Vec<Contender> {
-    let mut contenders = cells(&[
+/// Returns the programs, of which `allocations` and `syscalls` measure something else.
+pub(super) fn programs() -> Vec<String> {
+    let mut programs = cells(&[
         HYPER_UTIL,
         GATHERED,
         RAW,
@@ -92,11 +85,11 @@ pub(super) fn ours() -> Vec<Contender> {
         PROBED,
     ]);
     for name in [HYPER_UTIL, GATHERED, RAW, "tokio/hyper", "smol/hyper"] {
-        contenders.push(Contender::new(format!("{name}{FROM_BLOCK_ON}")));
+        programs.push(format!("{name}{FROM_BLOCK_ON}"));
     }
     // The baseline comes first, so that it is also the A/A pair.
-    contenders.sort_by_key(|contender| contender.name != HYPER_UTIL);
-    contenders
+    programs.sort_by_key(|name| name != HYPER_UTIL);
+    programs
 }
 
 /// Sends a number of requests, 64 at a time, and returns the number of correct responses.

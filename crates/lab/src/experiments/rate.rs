@@ -1,9 +1,9 @@
 //! An open loop: requests at a fixed rate, independent of earlier responses.
 
-use super::contenders::{named, with_duplicate};
-use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan, Variable};
+use super::contenders::named;
+use crate::experiment::{ChartKind, Effort, Execution, Experiment, Metric, Plan, Variable};
 use crate::worker::open_loop::{self, Load};
-use crate::worker::pages::ContenderClient;
+use crate::worker::pages::{ContenderClient, REQWEST};
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig};
 
 const DELAY_MS: u64 = 10;
@@ -12,10 +12,9 @@ const DELAY_MS: u64 = 10;
 /// rate.
 const MAX_IN_FLIGHT: u64 = 1000;
 
-const DELAY: Limit = Limit {
-    at: |_| DELAY_MS as f64,
-    what: "the page's delay",
-};
+const fn latency(name: &'static str, what: &'static str) -> Metric {
+    Metric::new(name, what, "ms").with_limit("the page's delay", |_| DELAY_MS as f64)
+}
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "rate",
@@ -24,51 +23,32 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "requests per second",
         unit: "1/s",
-        logarithmic: true,
     }),
     metrics: &[
-        Metric {
-            name: "p99",
-            what: "99th percentile of the latency from the scheduled time",
-            unit: "ms",
-            better: Better::Lower,
-            limit: Some(DELAY),
-        },
-        Metric {
-            name: "p50",
-            what: "median of the latency from the scheduled time",
-            unit: "ms",
-            better: Better::Lower,
-            limit: Some(DELAY),
-        },
-        Metric {
-            name: "p999",
-            what: "99.9th percentile of the latency from the scheduled time",
-            unit: "ms",
-            better: Better::Lower,
-            limit: Some(DELAY),
-        },
-        Metric {
-            name: "done",
-            what: "completed pages per second",
-            unit: "1/s",
-            better: Better::Higher,
-            limit: Some(Limit {
-                at: |rate| rate,
-                what: "the request rate",
-            }),
-        },
+        latency(
+            "p99",
+            "99th percentile of the latency from the scheduled time",
+        )
+        .with_chart(ChartKind::Knees),
+        latency("p50", "median of the latency from the scheduled time"),
+        latency(
+            "p999",
+            "99.9th percentile of the latency from the scheduled time",
+        ),
+        Metric::new("done", "completed pages per second", "1/s")
+            .higher_is_better()
+            .with_limit("the request rate", |rate| rate),
     ],
     verified: "every page, byte for byte",
-    contenders: || {
-        with_duplicate(named(&[
+    programs: || {
+        named(&[
             "tokio/hyper",
             "smol/hyper",
             "smol/isahc",
             "async-std/surf",
             "threads/ureq",
-            "reqwest",
-        ]))
+            REQWEST,
+        ])
     },
     plan: |effort| match effort {
         Effort::Quick => Plan {
@@ -83,7 +63,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     execution: Execution {
         // An iteration is a request.
         iterations: |effort, rate| (seconds(effort) * rate) as u64,
-        estimated_ms: |effort, _| seconds(effort) * 1.2e3,
         ..Execution::new(worker)
     },
 };

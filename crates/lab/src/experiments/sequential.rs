@@ -1,37 +1,29 @@
 //! Pages that are fetched sequentially.
 
-use super::contenders::{named, with_peers};
-use crate::experiment::{Better, Effort, Execution, Experiment, Limit, Metric, Plan};
+use super::contenders::named;
+use crate::experiment::{Effort, Execution, Experiment, Metric, PeerWork, Plan};
+use crate::peers;
 use crate::worker::pages::{self, PageBatch};
 use crate::worker::{Benchmark, Failure, WorkerConfig};
 
-pub(crate) const PAGES: u64 = 10;
-pub(crate) const DELAY_MS: u64 = 20;
+const PAGES: u64 = 10;
+const DELAY_MS: u64 = 20;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "sequential",
     title: "Sequential pages",
     question: "How much longer than the sum of their delays do ten pages take if they are fetched sequentially?",
     variable: None,
-    metrics: &[Metric {
-        name: "wall",
-        what: "time until the last page",
-        unit: "ms",
-        better: Better::Lower,
-        limit: Some(Limit {
-            at: |_| (PAGES * DELAY_MS) as f64,
-            what: "the sum of the delays",
-        }),
-    }],
+    metrics: &[Metric::new("wall", "time until the last page", "ms")
+        .with_limit("the sum of the delays", |_| (PAGES * DELAY_MS) as f64)],
     verified: "every page, byte for byte",
-    contenders: || {
-        let backends = [
+    programs: || {
+        named(&[
             "tokio/hyper",
             "smol/isahc",
             "async-std/surf",
             "threads/ureq",
-        ];
-        with_peers("sequential", named(&backends))
+        ])
     },
     plan: |effort| Plan {
         points: vec![0.0],
@@ -41,15 +33,20 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
-        estimated_ms: |_, _| 220.0,
+        peers: Some(PeerWork {
+            names: &[peers::AIOHTTP, peers::REQUESTS, peers::GO, peers::CURL],
+            mistake: None,
+            arguments: || format!("--work pages --pages {PAGES} --limit 1 --delay-ms {DELAY_MS}"),
+        }),
         ..Execution::new(worker)
     },
 };
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
-    pages::wall_time_benchmark(config, |_| PageBatch {
+    let batch = |_| PageBatch {
         pages: PAGES,
         limit: 1,
         delay_ms: DELAY_MS,
-    })
+    };
+    pages::benchmark(config, batch, |time| [("wall", time.wall_ms)])
 }

@@ -4,8 +4,8 @@ use inflight::{Backend, Session, SessionBuilder};
 use inflight_origin::tls::{Authority, Shown};
 use inflight_origin::{CpuScope, Options, Origin};
 
-use super::contenders::{named, with_duplicate};
-use crate::experiment::{Better, Effort, Execution, Experiment, Metric, Plan};
+use super::contenders::named;
+use crate::experiment::{Effort, Execution, Experiment, Metric, Plan};
 use crate::worker::fetch::{on_worker, page, page_path};
 use crate::worker::measure::Meter;
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
@@ -16,31 +16,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     question: "How much more does a request cost with a new session, over TCP and over TLS?",
     variable: None,
     metrics: &[
-        Metric {
-            name: "wall",
-            what: "time for each of sequential requests",
-            unit: "us",
-            better: Better::Lower,
-            limit: None,
-        },
-        Metric {
-            name: "cpu",
-            what: "CPU time of the client for each request",
-            unit: "us",
-            better: Better::Lower,
-            limit: None,
-        },
-        Metric {
-            name: "connections",
-            what: "connections for each request",
-            unit: "",
-            better: Better::Lower,
-            limit: None,
-        },
+        Metric::new("wall", "time for each of sequential requests", "us"),
+        Metric::new("cpu", "CPU time of the client for each request", "us"),
+        Metric::new("connections", "connections for each request", ""),
     ],
     verified: "every page, byte for byte; the pages come from a server in the worker's process, and the shared server counts one page per turn",
-    contenders: || {
-        with_duplicate(named(&[
+    programs: || {
+        named(&[
             "tokio/hyper: one session, http",
             "tokio/hyper: a session each, http",
             "tokio/hyper: one session, https",
@@ -57,7 +39,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "threads/ureq: a session each, http",
             "threads/ureq: one session, https",
             "threads/ureq: a session each, https",
-        ]))
+        ])
     },
     plan: |effort| Plan {
         points: vec![0.0],
@@ -72,7 +54,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         includes: |effort, program, _| {
             effort == Effort::Full || program.starts_with("tokio/hyper: ")
         },
-        estimated_ms: |_, _| 120.0,
         ..Execution::new(worker)
     },
 };

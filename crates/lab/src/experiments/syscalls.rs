@@ -1,7 +1,7 @@
 //! The system calls of a request.
 
 use super::overhead;
-use crate::experiment::{Better, Effort, Execution, Experiment, Metric, Plan, Requirement};
+use crate::experiment::{Effort, Execution, Experiment, Metric, Plan, Requirement};
 use crate::worker::measure::system_calls;
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig};
 
@@ -11,24 +11,16 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     question: "How many system calls does a request make, with 64 requests in flight?",
     variable: None,
     metrics: &[
-        Metric {
-            name: "calls",
-            what: "system calls of the client for each request",
-            unit: "1",
-            better: Better::Lower,
-            limit: None,
-        },
-        Metric {
-            name: "futex",
-            what: "futex calls for each request, by which threads wait for each other",
-            unit: "1",
-            better: Better::Lower,
-            limit: None,
-        },
+        Metric::new("calls", "system calls of the client for each request", "1"),
+        Metric::new(
+            "futex",
+            "futex calls for each request, by which threads wait for each other",
+            "1",
+        ),
     ],
     verified: "status and length of every response",
     // Without peers, because only the own process can be traced.
-    contenders: || super::contenders::with_duplicate(overhead::ours()),
+    programs: overhead::programs,
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -41,7 +33,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         // After the pause between turns, the first request on each connection makes an extra call to
         // check whether the server has closed it. Many iterations make these calls negligible.
         iterations: |_, _| 4000,
-        estimated_ms: |_, _| 400.0,
         ..Execution::new(worker)
     },
 };

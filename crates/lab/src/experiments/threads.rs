@@ -1,9 +1,8 @@
 //! A thread per page compared with a task per page.
 
-use super::contenders::{async_cells, named, with_duplicate};
-use crate::experiment::{
-    Better, Effort, Execution, Experiment, Limit, Metric, Plan, ProcessLifetime, Variable,
-};
+use super::contenders::{async_cells, named};
+use super::gather::{LATENESS, lateness};
+use crate::experiment::{Effort, Execution, Experiment, Metric, Plan, ProcessLifetime, Variable};
 use crate::worker::measure::peak_memory_kb;
 use crate::worker::pages::{self, PageBatch};
 use crate::worker::{Benchmark, Failure, WorkerConfig};
@@ -17,43 +16,21 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: Some(Variable {
         name: "pages in flight",
         unit: "",
-        logarithmic: true,
     }),
     metrics: &[
-        Metric {
-            name: "memory",
-            what: "peak memory for each page in flight",
-            unit: "KB",
-            better: Better::Lower,
-            limit: None,
-        },
-        Metric {
-            name: "wall",
-            what: "time until the last page",
-            unit: "ms",
-            better: Better::Lower,
-            limit: Some(Limit {
-                at: |_| DELAY_MS as f64,
-                what: "the page's delay",
-            }),
-        },
-        Metric {
-            name: "peak",
-            what: "peak number of pages in flight at the origin",
-            unit: "1",
-            better: Better::Higher,
-            limit: Some(Limit {
-                at: |pages| pages,
-                what: "all of them",
-            }),
-        },
-        Metric::LATENESS,
+        Metric::new("memory", "peak memory for each page in flight", "KB"),
+        Metric::new("wall", "time until the last page", "ms")
+            .with_limit("the page's delay", |_| DELAY_MS as f64),
+        Metric::new("peak", "peak number of pages in flight at the origin", "1")
+            .higher_is_better()
+            .with_limit("all of them", |pages| pages),
+        LATENESS,
     ],
     verified: "every page, byte for byte",
-    contenders: || {
-        let mut contenders = async_cells();
-        contenders.extend(named(&["threads/ureq"]));
-        with_duplicate(contenders)
+    programs: || {
+        let mut programs = async_cells();
+        programs.extend(named(&["threads/ureq"]));
+        programs
     },
     plan: |effort| match effort {
         Effort::Quick => Plan {
@@ -76,28 +53,26 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
         origin_metrics: &[
             ("peak", |stats, _| stats.peak_in_flight as f64),
-            (Metric::LATENESS.name, Metric::lateness),
+            (LATENESS.name, lateness),
         ],
-        estimated_ms: |_, pages| DELAY_MS as f64 + 80.0 + pages * 0.12,
         ..Execution::new(worker)
     },
 };
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
-    let mut benchmark = pages::benchmark(config, |pages| PageBatch {
+    let batch = |pages| PageBatch {
         pages: pages as u64,
         limit: pages as u64,
         // The warm-up turn has one page, which only loads the code and starts the threads.
         delay_ms: if pages > 1.0 { DELAY_MS } else { 0 },
-    })?;
+    };
+    let mut benchmark = pages::benchmark(config, batch, |time| [("wall", time.wall_ms)])?;
     Ok(Box::new(move |params| {
         let before = peak_memory_kb()?;
         let mut measurement = benchmark(params)?;
         let grown = peak_memory_kb()? - before;
-        measurement.metrics.remove("cpu");
-        measurement
-            .metrics
-            .insert("memory".to_owned(), grown / params.x);
+        let metrics = &mut measurement.metrics;
+        metrics.insert("memory".to_owned(), grown / params.x);
         Ok(measurement)
     }))
 }

@@ -1,10 +1,8 @@
 //! The description of an experiment in the report. It comes from the definition of the experiment, or
 //! from the records if there is no definition.
 
-use std::collections::BTreeMap;
-
 use crate::data::ExperimentResults;
-use crate::experiment::{Better, Experiment, Limit};
+use crate::experiment::{Better, ChartKind, Experiment, Limit};
 
 /// The description of an experiment.
 #[derive(Clone, Debug)]
@@ -23,8 +21,8 @@ pub struct ExperimentInfo {
     pub metrics: Vec<MetricInfo>,
     /// The contenders in the order of the report.
     pub contenders: Vec<String>,
-    /// Whether the experiment is a trace. Its points are then events, and the report shows one round.
-    pub trace: bool,
+    /// The contender that the charts leave out.
+    pub mistake: Option<String>,
 }
 
 /// The independent variable of an experiment.
@@ -34,8 +32,6 @@ pub struct VariableInfo {
     pub name: String,
     /// The unit.
     pub unit: String,
-    /// Whether the axis is logarithmic.
-    pub logarithmic: bool,
 }
 
 /// The description of a metric.
@@ -51,6 +47,8 @@ pub struct MetricInfo {
     pub better: Option<Better>,
     /// The physical limit.
     pub limit: Option<Limit>,
+    /// The chart.
+    pub chart: ChartKind,
 }
 
 impl From<&Experiment> for ExperimentInfo {
@@ -63,7 +61,6 @@ impl From<&Experiment> for ExperimentInfo {
             variable: experiment.variable.map(|variable| VariableInfo {
                 name: variable.name.to_owned(),
                 unit: variable.unit.to_owned(),
-                logarithmic: variable.logarithmic,
             }),
             metrics: experiment
                 .metrics
@@ -74,13 +71,19 @@ impl From<&Experiment> for ExperimentInfo {
                     unit: metric.unit.to_owned(),
                     better: Some(metric.better),
                     limit: metric.limit,
+                    chart: metric.chart,
                 })
                 .collect(),
-            contenders: (experiment.contenders)()
+            contenders: experiment
+                .contenders()
                 .into_iter()
                 .map(|contender| contender.name)
                 .collect(),
-            trace: experiment.execution.trace,
+            mistake: experiment
+                .execution
+                .peers
+                .and_then(|work| work.mistake)
+                .map(str::to_owned),
         }
     }
 }
@@ -101,7 +104,6 @@ impl ExperimentInfo {
             variable: varied.then(|| VariableInfo {
                 name: "x".to_owned(),
                 unit: String::new(),
-                logarithmic: false,
             }),
             metrics: metrics
                 .into_iter()
@@ -115,20 +117,17 @@ impl ExperimentInfo {
                         .unwrap_or_default(),
                     better: None,
                     limit: None,
+                    chart: ChartKind::Marks,
                 })
                 .collect(),
             contenders: Vec::new(),
-            trace: false,
+            mistake: None,
         }
     }
 
     /// Sorts the results by the order of the contenders. Unknown contenders follow by name, and the second
-    /// of an A/A pair comes last. In a trace, only the first round of each contender is kept.
+    /// of an A/A pair comes last.
     pub fn arrange(&self, measured: &mut ExperimentResults) {
-        measured.trace = self.trace;
-        if self.trace {
-            first_round(measured);
-        }
         measured.samples.sort_by_cached_key(|sample| {
             let mut known = self.contenders.iter();
             let place = known.position(|name| *name == sample.contender);
@@ -136,11 +135,6 @@ impl ExperimentInfo {
             let other = place.map_or(sample.contender.clone(), |_| String::new());
             (sample.is_duplicate(), named, other, sample.x.to_bits())
         });
-    }
-
-    /// Returns the metric with this name.
-    pub fn metric(&self, name: &str) -> Option<&MetricInfo> {
-        self.metrics.iter().find(|metric| metric.name == name)
     }
 }
 
@@ -150,20 +144,4 @@ impl MetricInfo {
         let limit = self.limit.as_ref()?;
         Some((limit.at)(x)).filter(|limit| limit.is_finite())
     }
-}
-
-/// Keeps the first round of each contender. Events of several rounds would mix.
-fn first_round(measured: &mut ExperimentResults) {
-    let mut first: BTreeMap<String, u32> = BTreeMap::new();
-    for sample in &measured.samples {
-        for round in sample.rounds.keys() {
-            let known = first.entry(sample.contender.clone()).or_insert(*round);
-            *known = (*known).min(*round);
-        }
-    }
-    for sample in &mut measured.samples {
-        let first = first.get(&sample.contender);
-        sample.rounds.retain(|round, _| Some(round) == first);
-    }
-    measured.samples.retain(|sample| !sample.rounds.is_empty());
 }

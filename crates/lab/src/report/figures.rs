@@ -4,17 +4,14 @@
 
 use super::experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use super::plot::dot_plot::{AxisKind, DotGroup, DotPlot, DotRow};
-use super::plot::event_plot::{EventPlot, EventRow};
 use super::plot::heat_map::{HeatMap, HeatMapCell};
 use super::plot::line_chart::{LineChart, Series, SeriesPoint};
-use super::plot::small_multiples::SmallMultiples;
-use super::plot::waterfall::{Waterfall, WaterfallBar, WaterfallPanel};
 use super::plot::{Canvas, ReferenceLine};
 use super::series_style::{SeriesStyle, cell};
 use super::table::{chosen, figure_of, interval, present};
 use super::titles;
 use crate::data::{ExperimentResults, Sample};
-use crate::experiment::Better;
+use crate::experiment::{Better, ChartKind};
 use crate::factors::{CLIENTS, RUNTIMES, Separation, format_factor, separate};
 use crate::stats::Estimate;
 use crate::text::{figure, number, shown};
@@ -37,10 +34,7 @@ pub(crate) struct Figure {
 pub(crate) enum Chart {
     DotPlot(DotPlot),
     LineChart(LineChart),
-    SmallMultiples(SmallMultiples),
     HeatMap(Box<HeatMap>),
-    Waterfall(Waterfall),
-    EventPlot(EventPlot),
 }
 
 impl Chart {
@@ -48,10 +42,7 @@ impl Chart {
         match self {
             Self::DotPlot(plot) => plot.draw(width),
             Self::LineChart(chart) => chart.draw(width),
-            Self::SmallMultiples(charts) => charts.draw(width),
             Self::HeatMap(map) => map.draw(width),
-            Self::Waterfall(chart) => chart.draw(width),
-            Self::EventPlot(plot) => plot.draw(width),
         }
     }
 }
@@ -67,28 +58,13 @@ impl<'a> View<'a> {
     /// Returns the figures, the most important one first.
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let metrics = present(self.info, self.measured);
-        let mut figures = match &*self.info.name {
-            "timeline" if self.info.trace && metrics.len() >= 2 => {
-                self.timeline(metrics[0], metrics[1])
-            }
-            "heartbeat" if self.info.trace => self.heartbeat(metrics[0]),
-            _ => Vec::new(),
-        };
-        if !figures.is_empty() {
-            return figures;
-        }
-        if self.info.name == "gather" {
-            figures.extend(
-                metrics
-                    .first()
-                    .and_then(|metric| self.blocking_in_async(metric)),
-            );
-        }
+        let heat_map = metrics.first().and_then(|metric| self.heat_map(metric));
+        let mut figures = Vec::from_iter(heat_map);
         for (n, metric) in metrics.iter().enumerate() {
-            figures.extend(self.heat_map(metric).filter(|_| n == 0));
             match &self.info.variable {
                 Some(_) if self.measured.points(&metric.name).len() > 1 => {
-                    if n == 0 && self.is_crowded(metric, 6) {
+                    // Many lines are hard to tell apart.
+                    if n == 0 && self.contenders(metric).len() > 6 {
                         figures.push(self.dot_plot(metric));
                     }
                     figures.push(self.line_chart(metric));
@@ -126,20 +102,19 @@ impl<'a> View<'a> {
         points.iter().rev().find(nearly_all).copied().unwrap_or(0.0)
     }
 
-    /// Formats a point: `100 pages at once`. Returns an empty string if there is no variable.
+    /// Formats a point: `pages at once: 100`. Returns an empty string if there is no variable.
     pub(crate) fn at(&self, x: f64) -> String {
-        match &self.info.variable {
-            // `100 pages at once`, or `limit of pages in flight: 8`.
-            Some(VariableInfo { name, unit, .. }) if unit.is_empty() || unit == "1/s" => {
-                let first = name.split(' ').next().unwrap_or_default();
-                match first.ends_with('s') || first == "in" {
-                    true => format!("{} {name}", figure_of(x, "")),
-                    false => format!("{name}: {}", figure_of(x, "")),
-                }
-            }
-            Some(VariableInfo { name, unit, .. }) => format!("{name}: {}", figure_of(x, unit)),
-            None => String::new(),
-        }
+        let variable = self.info.variable.as_ref();
+        variable.map_or(String::new(), |VariableInfo { name, unit }| {
+            format!("{name}: {}", figure_of(x, unit))
+        })
+    }
+
+    /// Returns the contenders that the charts of a metric show.
+    pub(crate) fn contenders(&self, metric: &MetricInfo) -> Vec<&'a str> {
+        let mut names = self.measured.contenders(&metric.name);
+        names.retain(|name| Some(*name) != self.info.mistake.as_deref());
+        names
     }
 
     fn id(&self, what: &str) -> String {
@@ -173,229 +148,92 @@ impl<'a> View<'a> {
         tip
     }
 
-    fn row(
-        &self,
-        metric: &MetricInfo,
-        sample: &Sample,
-        name: &str,
-        style: SeriesStyle,
-    ) -> Option<DotRow> {
-        let value = sample.estimate()?;
-        Some(DotRow {
-            name: name.to_owned(),
-            style,
-            value,
-            figure: figure(value.value, &sample.unit),
-            tip: self.tooltip(metric, sample, &value),
-        })
-    }
-
     /// Creates a row for each contender. Names with two parts are grouped.
     fn dot_plot(&self, metric: &MetricInfo) -> Figure {
         let x = self.main_point(&metric.name);
-        let names = self.measured.contenders(&metric.name);
-        let styles = SeriesStyle::for_all(&names);
-        let cells = names.iter().filter(|name| cell(name).is_some()).count() >= 6;
-        let blocking = self.blocking_contender(metric);
+        let names = self.contenders(metric);
+        let has_groups = names.iter().any(|name| name.contains(": "));
+        let has_cells = names.iter().filter(|name| cell(name).is_some()).count() >= 6;
         let mut groups: Vec<DotGroup> = Vec::new();
-        for (name, style) in names.iter().zip(styles) {
-            // The blocking contender has a chart of its own and would dominate the scale of this one.
-            let Some(sample) = self
-                .measured
-                .get(&metric.name, name, x)
-                .filter(|_| Some(*name) != blocking)
-            else {
+        for (name, style) in names.iter().zip(SeriesStyle::for_all(&names)) {
+            let sample = self.measured.get(&metric.name, name, x);
+            let Some((sample, value)) = sample.and_then(|one| Some((one, one.estimate()?))) else {
                 continue;
             };
             let (heading, label) = match (cell(name), name.split_once(": ")) {
-                (Some((_, client)), _) if cells => (Some(client), *name),
+                (Some(cell), _) if has_cells => (Some(cell.client()), *name),
                 (_, Some((runtime, mode))) => (Some(runtime), mode),
-                _ if cells || names.iter().any(|name| name.contains(": ")) => {
-                    (Some("others"), *name)
-                }
+                _ if has_cells || has_groups => (Some("others"), *name),
                 _ => (None, *name),
             };
+            let row = DotRow {
+                name: label.to_owned(),
+                style,
+                value,
+                figure: figure(value.value, &sample.unit),
+                tip: self.tooltip(metric, sample, &value),
+            };
             let heading = heading.map(str::to_owned);
-            let row = self.row(metric, sample, label, style);
             match groups.iter_mut().find(|group| group.heading == heading) {
-                Some(group) => group.rows.extend(row),
+                Some(group) => group.rows.push(row),
                 None => groups.push(DotGroup {
                     heading,
-                    rows: row.into_iter().collect(),
+                    rows: vec![row],
                 }),
             }
         }
-        let mut figure = self.dot_plot_of(
-            metric,
-            x,
-            groups,
-            titles::dot_plot(self, metric, x),
-            "dots",
-            None,
-        );
-        figure.caption += &without(blocking);
-        figure
-    }
-
-    fn dot_plot_of(
-        &self,
-        metric: &MetricInfo,
-        x: f64,
-        groups: Vec<DotGroup>,
-        title: String,
-        id: &str,
-        axis: Option<AxisKind>,
-    ) -> Figure {
         let values: Vec<f64> = groups
             .iter()
             .flat_map(|group| group.rows.iter().map(|row| row.value.value))
             .collect();
-        let references: Vec<ReferenceLine> = metric
-            .limit_at(x)
-            .filter(|_| metric.limit.is_some())
-            .map(|at| ReferenceLine {
-                at,
-                label: limit_label(metric, Some(at)),
-            })
-            .into_iter()
-            .collect();
-        let is_wide = spans_magnitudes(
-            values
-                .iter()
-                .copied()
-                .chain(references.iter().map(|reference| reference.at)),
-        );
+        let reference = metric.limit_at(x).map(|at| ReferenceLine {
+            at,
+            label: limit_label(metric, Some(at)),
+        });
+        let limit = reference.as_ref().map(|reference| reference.at);
+        let is_wide = spans_magnitudes(values.iter().copied().chain(limit));
         let most = values.iter().copied().fold(0.0, f64::max);
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let close = least > 0.0 && most / least < 2.0 && values.len() > 1;
-        let axis_kind = axis.unwrap_or(match () {
-            () if close => AxisKind::Near,
-            // Gaps are compared by length, so their axis starts at zero.
-            () if is_wide && values.len() > 1 && metric.name != "gap" => AxisKind::Logarithmic,
-            () => AxisKind::FromZero,
-        });
+        let is_close = least > 0.0 && most / least < 2.0;
+        let axis_kind = match metric.chart {
+            ChartKind::Bars => AxisKind::FromZero,
+            _ if values.len() < 2 => AxisKind::FromZero,
+            _ if is_close => AxisKind::Near,
+            _ if is_wide => AxisKind::Logarithmic,
+            _ => AxisKind::FromZero,
+        };
         let point = match self.info.variable {
             Some(_) => format!("{}. ", super::table::capital(&self.at(x))),
             None => String::new(),
         };
+        let shape = match axis_kind {
+            AxisKind::FromZero => "Bar",
+            _ => "Mark",
+        };
         Figure {
-            id: self.id(&format!("{}-{id}", metric.name)),
-            title,
+            id: self.id(&format!("{}-dots", metric.name)),
+            title: titles::comparison(self, metric, x),
             caption: format!(
-                "{point}{}: median; thin line: 95 % interval.{}",
-                if axis_kind == AxisKind::FromZero {
-                    "Bar"
-                } else {
-                    "Mark"
-                },
-                dashed(metric)
+                "{point}{shape}: median; thin line: 95 % interval.{}{}",
+                dashed(metric),
+                self.without_mistake(metric)
             ),
             metric: metric.name.clone(),
             chart: Chart::DotPlot(DotPlot {
                 groups,
                 axis: Self::axis(metric),
                 axis_kind,
-                references,
+                reference,
             }),
         }
     }
 
-    /// Returns the contender with a blocking client in `async def`, for the metric that shows it in a chart
-    /// of its own.
-    pub(crate) fn blocking_contender(&self, metric: &MetricInfo) -> Option<&'a str> {
-        let first = self.info.metrics.first()?;
-        let is_shown = self.info.name == "gather" && first.name == metric.name;
-        let mut names = self.measured.contenders(&metric.name).into_iter();
-        names.find(|name| is_shown && name.contains("requests"))
-    }
-
-    /// Compares a blocking client in a coroutine with the other contenders.
-    fn blocking_in_async(&self, metric: &MetricInfo) -> Option<Figure> {
-        let names = self.measured.contenders(&metric.name);
-        let blocking = self.blocking_contender(metric)?;
-        let points = self.measured.of_metric(&metric.name);
-        let x = points
-            .filter(|sample| sample.contender == blocking)
-            .map(|sample| sample.x)
-            .fold(0.0, f64::max);
-        let limit = metric.limit_at(x)?;
-        // One cell per client, and all contenders that are not cells.
-        let ours = [
-            "tokio/hyper",
-            "smol/isahc",
-            "async-std/surf",
-            "threads/ureq",
-        ];
-        let shown = names
-            .iter()
-            .filter(|name| ours.contains(*name) || !name.contains('/'));
-        let shown: Vec<&str> = shown.copied().collect();
-        let styles = SeriesStyle::for_all(&shown);
-        let mut rows: Vec<DotRow> = shown
-            .iter()
-            .zip(styles)
-            .filter_map(|(name, style)| {
-                let sample = self.measured.get(&metric.name, name, x)?;
-                self.row(metric, sample, name, style)
-            })
-            .collect();
-        rows.sort_by(|one, other| one.value.value.total_cmp(&other.value.value));
-        let title = titles::blocking_in_async(self, metric, blocking, x);
-        let groups = vec![DotGroup {
-            heading: None,
-            rows,
-        }];
-        let mut figure = self.dot_plot_of(
-            metric,
-            x,
-            groups,
-            title,
-            "lesson",
-            Some(AxisKind::Logarithmic),
-        );
-        if let Chart::DotPlot(dots) = &mut figure.chart {
-            let sum = limit * x;
-            dots.references.push(ReferenceLine {
-                at: sum,
-                label: format!("{}: the sum of the delays", chosen(sum, &metric.unit)),
-            });
-        }
-        figure.caption += " The second dashed line is the time of sequential pages.";
-        Some(figure)
-    }
-
-    /// Returns whether there are more than `most` contenders.
-    fn is_crowded(&self, metric: &MetricInfo, most: usize) -> bool {
-        self.measured.contenders(&metric.name).len() > most
-    }
-
-    /// Assigns contenders to panels by client. The others share a panel.
-    fn panels(names: &[&str]) -> Vec<(String, Vec<(usize, String)>)> {
-        let mut panels: Vec<(String, Vec<(usize, String)>)> = Vec::new();
-        for (n, name) in names.iter().enumerate() {
-            let (heading, label) = match (cell(name), name.split_once(": ")) {
-                (Some((runtime, client)), _) => (client, runtime),
-                (_, Some((runtime, mode))) => (runtime, mode),
-                _ => ("others", *name),
-            };
-            let one = (n, label.to_owned());
-            match panels.iter_mut().find(|(known, _)| known == heading) {
-                Some((_, panel)) => panel.push(one),
-                None => panels.push((heading.to_owned(), vec![one])),
-            }
-        }
-        panels
-    }
-
     fn line_chart(&self, metric: &MetricInfo) -> Figure {
-        let blocking = self.blocking_contender(metric);
-        let mut names = self.measured.contenders(&metric.name);
-        names.retain(|name| Some(*name) != blocking);
-        let styles = SeriesStyle::for_all(&names);
-        let is_rate_sweep = titles::is_rate_sweep(self.info, metric);
+        let names = self.contenders(metric);
+        let has_knees = metric.chart == ChartKind::Knees;
         let mut series = Vec::new();
-        for (name, style) in names.iter().zip(styles) {
-            let saturation_point = titles::saturation_point(self.measured, metric, name);
+        for (name, style) in names.iter().zip(SeriesStyle::for_all(&names)) {
+            let knee = titles::knee(self.measured, &metric.name, name).filter(|_| has_knees);
             let mut points: Vec<SeriesPoint> = self
                 .measured
                 .of_metric(&metric.name)
@@ -406,8 +244,7 @@ impl<'a> View<'a> {
                         x: sample.x,
                         value,
                         tip: self.tooltip(metric, sample, &value),
-                        is_saturation: is_rate_sweep
-                            && saturation_point == titles::SaturationPoint::At(sample.x),
+                        is_knee: knee == Some(sample.x),
                     })
                 })
                 .collect();
@@ -422,18 +259,14 @@ impl<'a> View<'a> {
         let least = points().map(|point| point.x).fold(f64::INFINITY, f64::min);
         let most = points().map(|point| point.x).fold(0.0, f64::max);
         let curve = metric.limit.as_ref().map(|_| {
-            let steps = (0..=300).map(|n| least + (most - least) * f64::from(n) / 300.0);
-            let factors = (0..=100).map(|n| least * (most / least).powf(f64::from(n) / 100.0));
-            let mut at: Vec<f64> = steps.chain(factors).filter(|x| x.is_finite()).collect();
-            at.sort_by(f64::total_cmp);
-            let curve = at
-                .into_iter()
-                .filter_map(|x| Some((x, metric.limit_at(x)?)));
-            (curve.collect(), limit_label(metric, None))
+            let at = (0..=300).map(|n| least * (most / least).powf(f64::from(n) / 300.0));
+            let curve: Vec<(f64, f64)> =
+                at.filter_map(|x| Some((x, metric.limit_at(x)?))).collect();
+            (curve, limit_label(metric, None))
         });
         let limits = curve
             .iter()
-            .flat_map(|(curve, _): &(Vec<(f64, f64)>, _)| curve.iter().map(|(_, y)| *y));
+            .flat_map(|(curve, _)| curve.iter().map(|(_, y)| *y));
         let values = points().map(|point| point.value.value).chain(limits);
         let y_logarithmic = spans_magnitudes(values);
         let variable = self.info.variable.as_ref();
@@ -441,44 +274,43 @@ impl<'a> View<'a> {
             "" | "1/s" => variable.name.clone(),
             unit => format!("{}, {unit}", variable.name),
         });
-        let x_logarithmic = least > 0.0
-            && (variable.is_some_and(|variable| variable.logarithmic) || most / least > 20.0);
-        let saturation = points().any(|point| point.is_saturation).then(|| {
-            "knee: the highest rate before the metric doubles its value at the lowest rate"
-                .to_owned()
-        });
-        let chart = LineChart {
-            x: x_name,
-            y: Self::axis(metric),
-            x_logarithmic,
-            y_logarithmic,
-            limit: curve,
-            saturation,
-            series,
-        };
-        let crowded = self.is_crowded(metric, 8);
+        let knee = points().any(|point| point.is_knee).then_some(
+            "knee: the last point before the metric exceeds twice its value at the lowest point",
+        );
+        let last = self.measured.points(&metric.name).last().copied();
         Figure {
             id: self.id(&format!("{}-lines", metric.name)),
-            title: titles::line_chart(self, metric),
+            title: match has_knees {
+                true => titles::knees(self, metric),
+                // Differences are largest at the last point.
+                false => titles::comparison(self, metric, last.unwrap_or_default()),
+            },
             caption: format!(
-                "Mark: median; line through it: 95 % interval.{}{}{}",
+                "Mark: median; line through it: 95 % interval.{}{}",
                 dashed(metric),
-                without(blocking),
-                if crowded {
-                    " Grey: the contenders of the other panels."
-                } else {
-                    ""
-                }
+                self.without_mistake(metric)
             ),
             metric: metric.name.clone(),
-            chart: match crowded {
-                true => Chart::SmallMultiples(SmallMultiples {
-                    chart,
-                    panels: Self::panels(&names),
-                }),
-                false => Chart::LineChart(chart),
-            },
+            chart: Chart::LineChart(LineChart {
+                x: x_name,
+                y: Self::axis(metric),
+                // The points of a variable grow by factors.
+                x_logarithmic: least > 0.0,
+                y_logarithmic,
+                limit: curve,
+                knee,
+                series,
+            }),
         }
+    }
+
+    /// Returns a note on the contender that the charts leave out.
+    fn without_mistake(&self, metric: &MetricInfo) -> String {
+        let mut names = self.measured.contenders(&metric.name).into_iter();
+        let left_out = names.find(|name| Some(*name) == self.info.mistake.as_deref());
+        left_out.map_or(String::new(), |name| {
+            format!(" Without {name}, a deliberate mistake, which is in the table.")
+        })
     }
 
     /// Creates the matrix of runtimes and clients, if all cells have results.
@@ -544,108 +376,11 @@ impl<'a> View<'a> {
             metric: metric.name.clone(),
             chart: Chart::HeatMap(Box::new(HeatMap {
                 cells,
-                runtimes: Some(factors(separation.runtime.factors)),
-                clients: Some(factors(separation.client.factors)),
+                runtimes: factors(separation.runtime.factors),
+                clients: factors(separation.client.factors),
                 what: format!("{}{point}", Self::axis(metric)),
             })),
         })
-    }
-
-    fn timeline(&self, begun: &MetricInfo, ended: &MetricInfo) -> Vec<Figure> {
-        let names = self.measured.contenders(&ended.name);
-        let styles = SeriesStyle::for_all(&names);
-        let panels: Vec<WaterfallPanel> = names
-            .iter()
-            .zip(styles)
-            .map(|(name, style)| {
-                let ends = self.measured.of_metric(&ended.name);
-                let mut bars: Vec<(f64, WaterfallBar)> = ends
-                    .filter(|sample| sample.contender == *name)
-                    .filter_map(|end| {
-                        let start = self.measured.get(&begun.name, name, end.x)?;
-                        let (from, to) = (start.estimate()?.value, end.estimate()?.value);
-                        let unit = &ended.unit;
-                        let tip = format!(
-                            "{name}, page {}: from {} to {}, {}",
-                            number_of(end.x),
-                            figure(from, unit),
-                            figure(to, unit),
-                            figure(to - from, unit)
-                        );
-                        let bar = WaterfallBar {
-                            begun: from,
-                            ended: to,
-                            tip,
-                        };
-                        Some((end.x, bar))
-                    })
-                    .collect();
-                bars.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-                WaterfallPanel {
-                    name: (*name).to_owned(),
-                    style,
-                    bars: bars.into_iter().map(|(_, bar)| bar).collect(),
-                }
-            })
-            .collect();
-        let title = titles::timeline(&panels, &ended.unit);
-        vec![Figure {
-            id: self.id("spans"),
-            title,
-            caption: "Each bar is a page, from the start of its request until its arrival. Both \
-                      panels have the same scale. The events are from one round, without an interval."
-                .to_owned(),
-            metric: ended.name.clone(),
-            chart: Chart::Waterfall(Waterfall {
-                panels,
-                unit: ended.unit.clone(),
-            }),
-        }]
-    }
-
-    fn heartbeat(&self, metric: &MetricInfo) -> Vec<Figure> {
-        let names = self.measured.contenders(&metric.name);
-        let styles = SeriesStyle::for_all(&names);
-        let rows: Vec<EventRow> = names
-            .iter()
-            .zip(styles)
-            .map(|(name, style)| {
-                let samples = self.measured.of_metric(&metric.name);
-                let mut events: Vec<(f64, f64)> = samples
-                    .filter(|sample| sample.contender == *name)
-                    .filter_map(|sample| Some((sample.x, *sample.values().first()?)))
-                    .collect();
-                events.sort_by(|one, other| one.0.total_cmp(&other.0));
-                let mut row = EventRow {
-                    name: (*name).to_owned(),
-                    style,
-                    events,
-                    tip: String::new(),
-                };
-                if let Some((at, gap)) = row.longest_gap() {
-                    row.tip = format!(
-                        "{name}: {} ticks, longest gap {}, until {}",
-                        row.events.len(),
-                        figure(gap, &metric.unit),
-                        figure(at, &metric.unit)
-                    );
-                }
-                row
-            })
-            .collect();
-        let title = titles::heartbeat(&rows, &metric.unit);
-        vec![Figure {
-            id: self.id("beat"),
-            title,
-            caption: "Each line is a tick of a 1 ms heartbeat on the worker thread that fetches a \
-                      page. The events are from one round, without an interval."
-                .to_owned(),
-            metric: metric.name.clone(),
-            chart: Chart::EventPlot(EventPlot {
-                rows,
-                unit: metric.unit.clone(),
-            }),
-        }]
     }
 
     /// Returns the ratio of one contender to another, if it may be claimed.
@@ -663,7 +398,6 @@ impl<'a> View<'a> {
     /// Describes the smallest difference: `nothing is claimed below 3.1 %`.
     pub(crate) fn threshold(&self, metric: &str) -> String {
         match self.measured.smallest_difference(metric) {
-            _ if self.info.trace => "events of one round, so no difference is claimed".to_owned(),
             Some(smallest) => format!("nothing is claimed below {}", format_factor(smallest)),
             None => {
                 "there are not two rounds of an A/A pair, so no difference is claimed".to_owned()
@@ -672,23 +406,12 @@ impl<'a> View<'a> {
     }
 }
 
-fn number_of(x: f64) -> String {
-    crate::text::count(x)
-}
-
 fn limit_label(metric: &MetricInfo, at: Option<f64>) -> String {
     let what = metric.limit.as_ref().map_or("", |limit| limit.what);
     match at {
         Some(at) => format!("limit {}: {what}", chosen(at, &metric.unit)),
         None => format!("limit: {what}"),
     }
-}
-
-/// Returns a note about a contender that is not in the chart.
-fn without(blocking: Option<&str>) -> String {
-    blocking.map_or(String::new(), |name| {
-        format!(" Without {name}, which is in the first chart.")
-    })
 }
 
 /// Describes the dashed line, because its label may be truncated.

@@ -23,29 +23,14 @@ use crate::record::{self, Environment, Run};
 
 pub use experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use figures::View;
-pub use markdown::MarkerError;
 
-/// The order of the experiments in the report. Other experiments follow in the order of the records.
-const ORDER: [&str; 19] = [
-    "timeline",
-    "gather",
-    "sequential",
-    "bounded",
-    "heartbeat",
-    "blocking",
-    "blockers",
-    "dose",
-    "offload",
-    "lookup",
-    "overhead",
-    "allocations",
-    "syscalls",
-    "rate",
-    "threads",
-    "session",
-    "straggler",
-    "cancel",
-    "large",
+/// The head of the table of the smallest differences.
+const NOISE_HEAD: [&str; 5] = [
+    "Experiment",
+    "Metric",
+    "Smallest difference that can be claimed",
+    "Rounds",
+    "Discarded",
 ];
 
 /// The report of the latest results of each experiment.
@@ -57,9 +42,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Creates a report of the last run of each experiment. `experiments` are the known experiments. The
-    /// report lists those without records as not measured. Experiments that occur only in the records
-    /// are shown without a description.
+    /// Creates a report of the last run of each experiment. `experiments` are the known experiments, in
+    /// the order of the report. Those without records are listed as not measured. Experiments that occur
+    /// only in the records follow without a description.
     pub fn new(runs: &[Run], experiments: impl IntoIterator<Item = ExperimentInfo>) -> Self {
         let mut measured = latest(runs);
         let mut experiments: Vec<ExperimentInfo> = experiments.into_iter().collect();
@@ -74,13 +59,6 @@ impl Report {
                 experiments.push(info);
             }
         }
-        let place = |info: &ExperimentInfo| {
-            let mut order = ORDER.iter();
-            order
-                .position(|name| *name == info.name)
-                .unwrap_or(ORDER.len())
-        };
-        experiments.sort_by_key(place);
         let used = |run: &&Run| measured.iter().any(|one| one.run == run.id);
         let mut environments = BTreeMap::new();
         for run in runs.iter().filter(used) {
@@ -126,6 +104,24 @@ impl Report {
         self.environments
             .iter()
             .map(|(run, environment)| (&**run, environment))
+    }
+
+    /// Returns the rows of the table of the smallest differences, without the head in [`NOISE_HEAD`].
+    fn noise_rows(&self) -> Vec<Vec<String>> {
+        let mut rows = Vec::new();
+        for measured in self.all() {
+            let discarded = &measured.discarded;
+            for metric in measured.metrics() {
+                rows.push(vec![
+                    measured.experiment.clone(),
+                    metric.to_owned(),
+                    titles::smallest(measured.smallest_difference(metric)),
+                    measured.rounds().to_string(),
+                    format!("{} of {} turns", discarded.turns, discarded.total),
+                ]);
+            }
+        }
+        rows
     }
 
     /// Returns the title of an experiment's first chart.

@@ -1,12 +1,12 @@
 //! The report as one page of HTML, which loads no external resources.
 
-use super::Report;
 use super::experiment_info::ExperimentInfo;
 use super::figures::{Figure, View};
 use super::markup::Element;
 use super::plot::{NARROW, WIDE};
 use super::table::{Table, TableCell, tables};
 use super::titles;
+use super::{NOISE_HEAD, Report};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -88,7 +88,6 @@ impl Report {
     fn section(&self, info: &ExperimentInfo) -> Element {
         let mut section = Element::new("section")
             .with("id", anchor(&info.name))
-            .with("data-trace", info.trace)
             .child(Element::with_class("p", "kicker").text(&info.name))
             .child(Element::new("h2").text(&info.title))
             .child(Element::with_class("p", "question").text(&info.question));
@@ -123,37 +122,16 @@ impl Report {
 
     /// Renders the table of the smallest differences.
     fn noise_section(&self) -> Element {
-        let mut table = Element::new("table").child(head(&[
-            "Experiment",
-            "Metric",
-            "Smallest difference that can be claimed",
-            "Rounds",
-            "Thrown away",
-        ]));
-        let mut body = Element::new("tbody");
-        for measured in self.all() {
-            for (n, metric) in measured.metrics().into_iter().enumerate() {
-                let smallest = titles::smallest(measured.smallest_difference(metric));
-                let name = if n == 0 { &*measured.experiment } else { "" };
-                let discarded = match n {
-                    0 => titles::discarded(measured),
-                    _ => String::new(),
-                };
-                let cells = [
-                    metric,
-                    &smallest,
-                    &measured.rounds().to_string(),
-                    &discarded,
-                ];
-                let cells = cells.map(|text| Element::new("td").text(text));
-                body.add(
-                    Element::new("tr")
-                        .child(Element::new("th").with("scope", "row").text(name))
-                        .children(cells),
-                );
-            }
-        }
-        table.add(body);
+        let rows = self.noise_rows().into_iter().map(|row| {
+            let mut cells = row.into_iter();
+            let experiment = cells.next().unwrap_or_default();
+            Element::new("tr")
+                .child(row_head(&experiment))
+                .children(cells.map(|text| Element::new("td").text(text)))
+        });
+        let table = Element::new("table")
+            .child(head(&NOISE_HEAD))
+            .child(Element::new("tbody").children(rows));
         Element::new("section")
             .with("id", "noise")
             .child(Element::with_class("p", "kicker").text("A/A"))
@@ -175,7 +153,7 @@ impl Report {
         for (run, environment) in self.environments() {
             let rows = environment.iter().map(|(key, value)| {
                 Element::new("tr")
-                    .child(Element::new("th").with("scope", "row").text(key))
+                    .child(row_head(key))
                     .child(Element::new("td").text(value))
             });
             let of: Vec<&str> = self
@@ -232,10 +210,14 @@ fn head(names: &[impl AsRef<str>]) -> Element {
     Element::new("thead").child(Element::new("tr").children(cells))
 }
 
+fn row_head(text: &str) -> Element {
+    Element::new("th").with("scope", "row").text(text)
+}
+
 fn html_table(table: &Table) -> Element {
     let rows = table.rows.iter().map(|row| {
         Element::new("tr")
-            .child(Element::new("th").with("scope", "row").text(&row.name))
+            .child(row_head(&row.name))
             .children(row.cells.iter().map(html_cell))
     });
     // A scrollable element must be focusable with the keyboard.

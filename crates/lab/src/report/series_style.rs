@@ -3,6 +3,8 @@
 //! The colours are those of Okabe and Ito, which colour-blind people can distinguish. No chart depends
 //! on colour alone: a client has a colour, a runtime has a shape, and every series has a label.
 
+use inflight::Cell;
+
 use super::markup::Element;
 
 /// The colour and the marker of a series.
@@ -35,71 +37,44 @@ const COLOURS: [&str; 7] = [
     "sky",
 ];
 
-/// The styles of other contenders, by position. Neighbours differ in colour and shape.
-const OTHERS: [SeriesStyle; 6] = [
-    style("green", MarkerShape::Cross),
-    style("purple", MarkerShape::Ring),
-    style("sky", MarkerShape::Cross),
-    style("vermillion", MarkerShape::Ring),
-    style("orange", MarkerShape::Cross),
-    style("blue", MarkerShape::Ring),
+const SHAPES: [MarkerShape; 6] = [
+    MarkerShape::Circle,
+    MarkerShape::Square,
+    MarkerShape::Triangle,
+    MarkerShape::Diamond,
+    MarkerShape::Cross,
+    MarkerShape::Ring,
 ];
-
-/// The styles of contenders that occur in several charts.
-const KNOWN: [(&str, SeriesStyle); 8] = [
-    ("reqwest", style("ink", MarkerShape::Cross)),
-    ("hyper-util alone", style("ink", MarkerShape::Ring)),
-    ("tokio/hyper, gather.on", style("blue", MarkerShape::Cross)),
-    ("aiohttp", style("orange", MarkerShape::Ring)),
-    (
-        "requests in async def",
-        style("vermillion", MarkerShape::Cross),
-    ),
-    ("go", style("sky", MarkerShape::Diamond)),
-    ("curl --parallel", style("purple", MarkerShape::Cross)),
-    ("wrk", style("green", MarkerShape::Ring)),
-];
-
-const fn style(colour: &'static str, shape: MarkerShape) -> SeriesStyle {
-    SeriesStyle { colour, shape }
-}
 
 impl SeriesStyle {
-    /// Returns the style of a contender. `n` is its position among the contenders without a fixed style.
-    pub(crate) fn new(name: &str, n: usize) -> Self {
-        if let Some((runtime, client)) = cell(name)
-            && let (Some(shape), Some(colour)) = (runtime_shape(runtime), client_colour(client))
-        {
-            return style(colour, shape);
+    /// Returns the styles of the contenders of one chart. Of a name with two parts, such as `smol/hyper`
+    /// or `smol: inline`, the first selects the shape and the second the colour.
+    pub(crate) fn for_all<'a>(names: &[&'a str]) -> Vec<Self> {
+        // Runtimes and clients come first, so that they have the same style in every chart.
+        let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+        for cell in Cell::ALL {
+            position(&mut firsts, cell.runtime());
+            position(&mut seconds, cell.client());
         }
-        if let Some((runtime, mode)) = name.split_once(": ")
-            && let (Some(shape), Some(colour)) = (runtime_shape(runtime), mode_colour(mode))
-        {
-            return style(colour, shape);
-        }
-        if let Some((_, style)) = KNOWN.iter().find(|(known, _)| *known == name) {
-            return *style;
-        }
-        match runtime_shape(name) {
-            Some(shape) => style(COLOURS[shape as usize % COLOURS.len()], shape),
-            None => match mode_colour(name) {
-                Some(colour) => style(colour, MarkerShape::Circle),
-                None => OTHERS[n % OTHERS.len()],
-            },
-        }
-    }
-
-    /// Returns the styles of the contenders of one chart.
-    pub(crate) fn for_all(names: &[&str]) -> Vec<Self> {
         let mut others = 0;
-        names
-            .iter()
-            .map(|name| {
-                let style = Self::new(name, others);
-                others += usize::from(style == OTHERS[others % OTHERS.len()]);
-                style
-            })
-            .collect()
+        let style = |name: &&'a str| {
+            let name = *name;
+            let parts = cell(name)
+                .and(name.split_once('/'))
+                .or(name.split_once(": "));
+            let Some((first, second)) = parts else {
+                others += 1;
+                return Self {
+                    colour: COLOURS[others % COLOURS.len()],
+                    shape: [MarkerShape::Cross, MarkerShape::Ring][others % 2],
+                };
+            };
+            Self {
+                colour: COLOURS[position(&mut seconds, second) % COLOURS.len()],
+                shape: SHAPES[position(&mut firsts, first) % SHAPES.len()],
+            }
+        };
+        names.iter().map(style).collect()
     }
 
     /// Draws a marker at a position.
@@ -136,11 +111,20 @@ impl SeriesStyle {
     }
 }
 
-/// Splits the name of a cell into runtime and client. Returns `None` for other names.
-pub(crate) fn cell(name: &str) -> Option<(&str, &str)> {
-    let (runtime, client) = name.split_once('/')?;
-    runtime_shape(runtime).and(client_colour(client))?;
-    Some((runtime, client))
+/// Returns the cell with this name.
+pub(crate) fn cell(name: &str) -> Option<Cell> {
+    Cell::ALL.into_iter().find(|cell| cell.to_string() == name)
+}
+
+/// Returns the position of a name in the list. Adds the name if it is new.
+fn position<'a>(known: &mut Vec<&'a str>, name: &'a str) -> usize {
+    known
+        .iter()
+        .position(|one| *one == name)
+        .unwrap_or_else(|| {
+            known.push(name);
+            known.len() - 1
+        })
 }
 
 fn circle(x: f64, y: f64, r: f64, class: &str) -> Element {
@@ -148,37 +132,6 @@ fn circle(x: f64, y: f64, r: f64, class: &str) -> Element {
         .at("cx", x)
         .at("cy", y)
         .at("r", r)
-}
-
-fn runtime_shape(runtime: &str) -> Option<MarkerShape> {
-    Some(match runtime {
-        "tokio" => MarkerShape::Circle,
-        "smol" => MarkerShape::Square,
-        "async-std" => MarkerShape::Triangle,
-        "threads" => MarkerShape::Diamond,
-        _ => return None,
-    })
-}
-
-fn client_colour(client: &str) -> Option<&'static str> {
-    Some(match client {
-        "hyper" => "blue",
-        "isahc" => "vermillion",
-        "surf" => "green",
-        "ureq" => "purple",
-        _ => return None,
-    })
-}
-
-/// Returns the colour of a fetch mode.
-fn mode_colour(mode: &str) -> Option<&'static str> {
-    Some(match mode {
-        "idle" => "ink",
-        "inline" | "one after another" => "vermillion",
-        "offloaded" => "purple",
-        "async" | "gathered" => "blue",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -193,20 +146,8 @@ mod tests {
                 names.push(format!("{runtime}/{client}"));
             }
         }
-        for other in [
-            "threads/ureq",
-            "reqwest",
-            "hyper-util alone",
-            "aiohttp",
-            "requests in async def",
-            "go",
-            "curl --parallel",
-            "wrk",
-            "one",
-            "other",
-        ] {
-            names.push(other.to_owned());
-        }
+        names.push("threads/ureq".to_owned());
+        names.extend((0..10).map(|n| format!("other {n}")));
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         let styles = SeriesStyle::for_all(&names);
         for (n, style) in styles.iter().enumerate() {
@@ -216,13 +157,10 @@ mod tests {
 
     #[test]
     fn a_client_has_one_colour_and_a_runtime_one_shape() {
-        assert_eq!(
-            SeriesStyle::new("tokio/hyper", 0).colour,
-            SeriesStyle::new("smol/hyper", 5).colour
-        );
-        assert_eq!(
-            SeriesStyle::new("smol/hyper", 0).shape,
-            SeriesStyle::new("smol: inline", 5).shape
-        );
+        let styles = SeriesStyle::for_all(&["smol: inline", "tokio/hyper", "smol/hyper"]);
+        assert_eq!(styles[1].colour, styles[2].colour);
+        assert_eq!(styles[0].shape, styles[2].shape);
+        assert_ne!(styles[0].colour, styles[2].colour);
+        assert_eq!(SeriesStyle::for_all(&["smol/hyper"]), styles[2..]);
     }
 }

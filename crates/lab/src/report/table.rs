@@ -76,13 +76,6 @@ pub(crate) fn interval(estimate: &Estimate) -> Option<String> {
 /// Returns the tables of an experiment.
 pub(crate) fn tables(info: &ExperimentInfo, measured: &ExperimentResults) -> Vec<Table> {
     let metrics: Vec<&MetricInfo> = present(info, measured);
-    if info.trace {
-        return vec![if metrics.len() > 1 {
-            events(&metrics, info, measured)
-        } else {
-            longest(&metrics, measured)
-        }];
-    }
     match &info.variable {
         Some(variable) => metrics
             .iter()
@@ -193,76 +186,6 @@ fn by_metric(metrics: &[&MetricInfo], measured: &ExperimentResults) -> Table {
         metrics: metrics.iter().map(|metric| metric.name.clone()).collect(),
         caption: capital(&medians(measured)),
         head,
-        rows,
-    }
-}
-
-/// Creates the table of a trace with several metrics: a row for each event.
-fn events(metrics: &[&MetricInfo], info: &ExperimentInfo, measured: &ExperimentResults) -> Table {
-    let names = all_contenders(measured, metrics);
-    let of = names
-        .iter()
-        .flat_map(|name| metrics.iter().map(move |metric| (name, metric)));
-    let of: Vec<_> = of.collect();
-    let variable = info
-        .variable
-        .as_ref()
-        .map_or("event", |variable| &variable.name);
-    let head = of
-        .iter()
-        .map(|(name, metric)| format!("{name}: {}", metric.what));
-    let head = std::iter::once(variable.to_owned()).chain(head).collect();
-    let points = metrics.first().map(|metric| measured.points(&metric.name));
-    let row = |x: f64| TableRow {
-        name: count(x),
-        cells: of
-            .iter()
-            .map(|(name, metric)| TableCell::from_sample(measured.get(&metric.name, name, x)))
-            .collect(),
-    };
-    Table {
-        metrics: metrics.iter().map(|metric| metric.name.clone()).collect(),
-        caption: "Events of one round".to_owned(),
-        head,
-        rows: points.unwrap_or_default().into_iter().map(row).collect(),
-    }
-}
-
-/// Creates the table of a trace with one metric: the largest of the events.
-fn longest(metrics: &[&MetricInfo], measured: &ExperimentResults) -> Table {
-    let mut rows = Vec::new();
-    for metric in metrics {
-        for name in all_contenders(measured, &[metric]) {
-            let samples = || {
-                measured
-                    .of_metric(&metric.name)
-                    .filter(|sample| sample.contender == name)
-            };
-            let largest = samples().max_by(|one, other| {
-                let value = |sample: &Sample| sample.values().first().copied().unwrap_or(0.0);
-                value(one).total_cmp(&value(other))
-            });
-            let Some(largest) = largest else { continue };
-            rows.push(TableRow {
-                cells: vec![
-                    TableCell::from_sample(Some(largest)),
-                    TableCell::text(number(largest.x)),
-                    TableCell::text(count(samples().count() as f64)),
-                ],
-                name,
-            });
-        }
-    }
-    let what = metrics.first().map_or("value", |metric| &metric.what);
-    Table {
-        metrics: metrics.iter().map(|metric| metric.name.clone()).collect(),
-        caption: "Events of one round".to_owned(),
-        head: vec![
-            "Contender".to_owned(),
-            format!("Largest {what}"),
-            "End of the event".to_owned(),
-            "Events".to_owned(),
-        ],
         rows,
     }
 }

@@ -1,15 +1,13 @@
 //! Titles that state the finding of a chart. They are computed from the data.
 
-use super::experiment_info::{ExperimentInfo, MetricInfo};
+use super::experiment_info::MetricInfo;
 use super::figures::View;
-use super::plot::event_plot::EventRow;
-use super::plot::waterfall::WaterfallPanel;
 use super::table::{capital, figure_of};
 use crate::data::ExperimentResults;
 use crate::experiment::Better;
 use crate::factors::format_factor;
 use crate::stats::median;
-use crate::text::{figure, number};
+use crate::text::figure;
 
 /// Formats a ratio: `1.31 times`, `19 times`.
 fn times(ratio: f64) -> String {
@@ -20,40 +18,18 @@ fn times(ratio: f64) -> String {
     }
 }
 
-/// Returns the title of a dot plot: the best and the worst contender, if the difference can be claimed.
-pub(crate) fn dot_plot(view: &View<'_>, metric: &MetricInfo, x: f64) -> String {
-    let names = view.measured.contenders(&metric.name);
-    let with_mode = |mode: &str| {
-        let contenders = names.iter().filter(|name| name.ends_with(mode));
-        let values = contenders.filter_map(|name| view.value(&metric.name, name, x));
-        values.collect::<Vec<f64>>()
-    };
-    if metric.unit == "ms" && metric.name == "gap" {
-        let most = |values: Vec<f64>| values.into_iter().reduce(f64::max);
-        let least = |values: Vec<f64>| values.into_iter().reduce(f64::min);
-        let others = [
-            with_mode(": idle"),
-            with_mode(": offloaded"),
-            with_mode(": async"),
-        ]
-        .concat();
-        if let (Some(inline), Some(others)) = (least(with_mode(": inline")), most(others))
-            && inline > 2.0 * others
-        {
-            return format!(
-                "A blocking call inside the task stalls the loop for at least {} on every runtime; on \
-                 the blocking pool or with an async client, the largest gap is {}",
-                figure(inline, &metric.unit),
-                figure(others, &metric.unit)
-            );
-        }
+/// Returns the title of a comparison at one point: the best and the worst contender, their ratio if it
+/// may be claimed, and the ratio of the best to the limit.
+pub(crate) fn comparison(view: &View<'_>, metric: &MetricInfo, x: f64) -> String {
+    let mut what = capital(&metric.what);
+    if view.info.variable.is_some() {
+        what += &format!(" ({})", view.at(x));
     }
     let higher = metric.better == Some(Better::Higher);
-    let blocking = view.blocking_contender(metric);
-    let mut values: Vec<(f64, &str)> = names
-        .iter()
-        .filter(|name| Some(**name) != blocking)
-        .filter_map(|name| Some((view.value(&metric.name, name, x)?, *name)))
+    let mut values: Vec<(f64, &str)> = view
+        .contenders(metric)
+        .into_iter()
+        .filter_map(|name| Some((view.value(&metric.name, name, x)?, name)))
         .collect();
     values.sort_by(|one, other| one.0.total_cmp(&other.0));
     if higher {
@@ -61,33 +37,20 @@ pub(crate) fn dot_plot(view: &View<'_>, metric: &MetricInfo, x: f64) -> String {
     }
     let (Some(&(best, best_name)), Some(&(worst, worst_name))) = (values.first(), values.last())
     else {
-        return capital(&metric.what);
+        return what;
     };
-    let what = capital(&metric.what);
-    let point = match view.at(x) {
-        at if at.is_empty() => String::new(),
-        at => format!(", {at}"),
+    let [from, to] = [best, worst].map(|value| figure(value, &metric.unit));
+    let ratio = match higher {
+        true => view.claimed(&metric.name, best_name, worst_name, x),
+        false => view.claimed(&metric.name, worst_name, best_name, x),
     };
-    let mut title = if values.len() == 1 {
-        format!("{what}{point}: {}", figure(best, &metric.unit))
-    } else {
-        let (of, to) = if higher {
-            (best_name, worst_name)
-        } else {
-            (worst_name, best_name)
-        };
-        let from = figure(best, &metric.unit);
-        let until = figure(worst, &metric.unit);
-        match view.claimed(&metric.name, of, to, x) {
-            _ if from == until => format!("{what}{point}: {from} for all"),
-            Some(ratio) => format!(
-                "{what}{point}: from {from} ({best_name}) to {until} ({worst_name}), {}",
-                times(ratio.value)
-            ),
-            None => format!(
-                "{what}{point}: {from} to {until}, without a difference that can be claimed"
-            ),
-        }
+    let mut title = match ratio {
+        _ if from == to => format!("{what}: {from} for all"),
+        Some(ratio) => format!(
+            "{what}: from {from} ({best_name}) to {to} ({worst_name}), {}",
+            times(ratio.value)
+        ),
+        None => format!("{what}: {from} to {to}, without a difference that can be claimed"),
     };
     if let Some(limit) = metric.limit_at(x).filter(|limit| *limit > 0.0)
         && !higher
@@ -104,280 +67,47 @@ pub(crate) fn dot_plot(view: &View<'_>, metric: &MetricInfo, x: f64) -> String {
     title
 }
 
-/// Returns the title of the chart with the blocking client in `async def`.
-pub(crate) fn blocking_in_async(
-    view: &View<'_>,
-    metric: &MetricInfo,
-    blocking: &str,
-    x: f64,
-) -> String {
-    let unit = &metric.unit;
-    let Some(wrong) = view.value(&metric.name, blocking, x) else {
-        return capital(&metric.what);
-    };
-    let mut title = format!(
-        "{}: {blocking} takes {}",
-        capital(&view.at(x)),
-        figure(wrong, unit)
-    );
-    if let Some(right) = view.value(&metric.name, "aiohttp", x) {
-        title += &format!(", aiohttp {}", figure(right, unit));
-        if let Some(ratio) = view.claimed(&metric.name, blocking, "aiohttp", x) {
-            title += &format!(", so a blocking client costs {}", times(ratio.value));
+/// Returns the title of a chart with knees: the lowest one.
+pub(crate) fn knees(view: &View<'_>, metric: &MetricInfo) -> String {
+    let what = capital(&metric.what);
+    let unit = view.info.variable.as_ref().map_or("", |one| &one.unit);
+    let knees = view.contenders(metric).into_iter();
+    let knees = knees.filter_map(|name| Some((knee(view.measured, &metric.name, name)?, name)));
+    match knees.min_by(|(one, _), (other, _)| one.total_cmp(other)) {
+        Some((x, name)) => format!(
+            "{what}: the first knee is at {} ({name})",
+            figure_of(x, unit)
+        ),
+        None => {
+            let points = view.measured.points(&metric.name);
+            let last = points.last().copied().unwrap_or_default();
+            format!("{what}: no knee up to {}", figure_of(last, unit))
         }
     }
-    let ours = [
-        "tokio/hyper",
-        "smol/isahc",
-        "async-std/surf",
-        "threads/ureq",
-    ];
-    let values = ours
-        .iter()
-        .filter_map(|name| view.value(&metric.name, name, x));
-    let values: Vec<f64> = values.collect();
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(0.0, f64::max);
-    if !values.is_empty() {
-        title += &format!(
-            "; ours take {} to {}",
-            figure(least, unit),
-            figure(most, unit)
-        );
-    }
-    title
 }
 
-/// Returns whether the metric is the latency at increasing request rates.
-pub(crate) fn is_rate_sweep(info: &ExperimentInfo, metric: &MetricInfo) -> bool {
-    info.name == "rate" && metric.name == "p99"
-}
-
-/// The saturation point of a contender: the knee of its latency curve.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum SaturationPoint {
-    /// The last point before the metric exceeds twice its value at the lowest point, and the noise.
-    At(f64),
-    /// The metric stays below that up to the last point.
-    NotReached,
-    /// There are fewer than two points.
-    Unknown,
-}
-
-pub(crate) fn saturation_point(
-    measured: &ExperimentResults,
-    metric: &MetricInfo,
-    contender: &str,
-) -> SaturationPoint {
-    let points = measured.points(&metric.name);
-    let value = |x: f64| median(&measured.get(&metric.name, contender, x)?.values());
-    let mut values = points.iter().filter_map(|x| Some((*x, value(*x)?)));
-    let Some((mut last, base)) = values.next() else {
-        return SaturationPoint::Unknown;
-    };
-    let smallest = measured.smallest_difference(&metric.name).unwrap_or(1.0);
-    let mut found = SaturationPoint::Unknown;
+/// Returns the knee of a contender's line: the last point before the metric exceeds twice its value at
+/// the lowest point, and the noise. Returns `None` if the metric stays below that.
+pub(crate) fn knee(measured: &ExperimentResults, metric: &str, contender: &str) -> Option<f64> {
+    let value = |x: f64| median(&measured.get(metric, contender, x)?.values());
+    let points = measured.points(metric).into_iter();
+    let mut values = points.filter_map(|x| Some((x, value(x)?)));
+    let (mut last, base) = values.next()?;
+    let smallest = measured.smallest_difference(metric).unwrap_or(1.0);
     for (x, value) in values {
         if value > smallest.max(2.0) * base {
-            return SaturationPoint::At(last);
+            return Some(last);
         }
-        found = SaturationPoint::NotReached;
         last = x;
     }
-    found
-}
-
-/// Returns the title of a line chart.
-pub(crate) fn line_chart(view: &View<'_>, metric: &MetricInfo) -> String {
-    let what = capital(&metric.what);
-    let blocking = view.blocking_contender(metric);
-    let mut names = view.measured.contenders(&metric.name);
-    names.retain(|name| Some(*name) != blocking);
-    let points = view.measured.points(&metric.name);
-    let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else {
-        return what;
-    };
-    let variable = view.info.variable.as_ref();
-    let unit = variable.map_or("", |variable| &variable.unit);
-    let value = |name: &str, x: f64| view.value(&metric.name, name, x);
-
-    if is_rate_sweep(view.info, metric) {
-        let mut reached: Vec<(f64, &str)> = Vec::new();
-        let mut not_reached: Vec<&str> = Vec::new();
-        for name in &names {
-            match saturation_point(view.measured, metric, name) {
-                SaturationPoint::At(x) => reached.push((x, name)),
-                SaturationPoint::NotReached => not_reached.push(name),
-                SaturationPoint::Unknown => {}
-            }
-        }
-        reached.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let describe = |(x, name): &(f64, &str)| format!("{} ({name})", figure_of(*x, unit));
-        return match (reached.first(), reached.last(), &not_reached[..]) {
-            (Some(low), Some(high), []) if low.0 < high.0 => {
-                format!(
-                    "{what} has its knee between {} and {}",
-                    describe(low),
-                    describe(high)
-                )
-            }
-            (Some(low), _, []) => {
-                format!("{what} has its knee at {} for all", figure_of(low.0, unit))
-            }
-            (Some(low), _, not_reached) => format!(
-                "{what} has its first knee at {}; none up to {} for {}",
-                describe(low),
-                figure_of(last, unit),
-                not_reached.join(", ")
-            ),
-            (None, ..) => format!("{what}: no knee up to {}", figure_of(last, unit)),
-        };
-    }
-
-    if view.info.name == "dose"
-        && let Some(inline) = names.iter().find(|name| name.ends_with("inline"))
-        && let (Some(low), Some(high)) = (value(inline, first), value(inline, last))
-    {
-        let slope = (high - low) / (last - first);
-        let others = names.iter().filter(|name| !name.ends_with("inline"));
-        let others = others.flat_map(|name| points.iter().filter_map(|x| value(name, *x)));
-        let mut title = format!(
-            "Inside the task, the gap grows by {} {} for each {unit} of delay",
-            number(slope),
-            metric.unit
-        );
-        if let Some(most) = others.reduce(f64::max) {
-            title += &format!(
-                "; otherwise it is at most {}, for every delay",
-                figure(most, &metric.unit)
-            );
-        }
-        return title;
-    }
-
-    if view.info.name == "blockers"
-        && let Some(title) = blockers(view, metric, &names, &points)
-    {
-        return title;
-    }
-
-    // Compare at the last point, where differences are largest.
-    let mut ends: Vec<(f64, &str)> = names
-        .iter()
-        .filter_map(|name| Some((value(name, last)?, *name)))
-        .collect();
-    ends.sort_by(|one, other| one.0.total_cmp(&other.0));
-    if metric.better == Some(Better::Higher) {
-        ends.reverse();
-    }
-    let (Some(&(best, best_name)), Some(&(worst, worst_name))) = (ends.first(), ends.last()) else {
-        return what;
-    };
-    let at = view.at(last);
-    if ends.len() == 1 || best_name == worst_name {
-        return format!("{what}, {at}: {} ({best_name})", figure(best, &metric.unit));
-    }
-    let (of, to) = if best < worst {
-        (worst_name, best_name)
-    } else {
-        (best_name, worst_name)
-    };
-    match view.claimed(&metric.name, of, to, last) {
-        Some(ratio) => format!(
-            "{what}, {at}: {} for {best_name}, {} for {worst_name}, {}",
-            figure(best, &metric.unit),
-            figure(worst, &metric.unit),
-            times(ratio.value)
-        ),
-        None => format!(
-            "{what}, {at}: {} to {}, without a difference that can be claimed",
-            figure(best, &metric.unit),
-            figure(worst, &metric.unit)
-        ),
-    }
-}
-
-/// Returns a title with the number of blocking calls that stalls all runtimes.
-fn blockers(
-    view: &View<'_>,
-    metric: &MetricInfo,
-    names: &[&str],
-    points: &[f64],
-) -> Option<String> {
-    let value = |name: &str, x: f64| view.value(&metric.name, name, x);
-    let first = *points.first()?;
-    let is_stalled = |x: &f64| {
-        let mut stalled = names
-            .iter()
-            .map(|name| Some(value(name, *x)? > 5.0 * value(name, first)?));
-        stalled.all(|stalled| stalled == Some(true))
-    };
-    let index = points.iter().position(is_stalled).filter(|n| *n > 0)?;
-    let before = names
-        .iter()
-        .filter_map(|name| value(name, points[index - 1]));
-    let after = names.iter().filter_map(|name| value(name, points[index]));
-    let calls = |x: f64| match x {
-        1.0 => "1 blocking call".to_owned(),
-        x => format!("{} blocking calls", figure_of(x, "")),
-    };
-    Some(format!(
-        "With {}, the largest gap is {}; with {}, the loop stalls for at least {} on every \
-         runtime",
-        calls(points[index - 1]),
-        figure(before.reduce(f64::max)?, &metric.unit),
-        calls(points[index]),
-        figure(after.reduce(f64::min)?, &metric.unit)
-    ))
-}
-
-pub(crate) fn timeline(panels: &[WaterfallPanel], unit: &str) -> String {
-    let find = |name: &str| panels.iter().find(|panel| panel.name.contains(name));
-    match (find("one after"), find("gathered")) {
-        (Some(one), Some(gathered)) => format!(
-            "{} pages took {} one after another, and {} gathered: {} faster",
-            one.bars.len(),
-            figure(one.end(), unit),
-            figure(gathered.end(), unit),
-            times(one.end() / gathered.end())
-        ),
-        _ => {
-            let parts: Vec<String> = panels
-                .iter()
-                .map(|panel| format!("{}: {}", panel.name, figure(panel.end(), unit)))
-                .collect();
-            parts.join("; ")
-        }
-    }
-}
-
-pub(crate) fn heartbeat(rows: &[EventRow], unit: &str) -> String {
-    let longest_gap = |row: &EventRow| row.longest_gap().map_or(0.0, |(_, gap)| gap);
-    let inline = rows.iter().find(|row| row.name.ends_with("inline"));
-    let others = rows.iter().filter(|row| !row.name.ends_with("inline"));
-    match (inline, others.map(longest_gap).reduce(f64::max)) {
-        (Some(inline), Some(others)) => format!(
-            "A blocking call inside the task stopped the heartbeat for {}; otherwise the largest gap \
-             was {}",
-            figure(longest_gap(inline), unit),
-            figure(others, unit)
-        ),
-        _ => {
-            let longest = rows.iter().map(longest_gap).fold(0.0, f64::max);
-            format!("The largest gap was {}", figure(longest, unit))
-        }
-    }
+    None
 }
 
 /// Describes the discarded turns.
 pub(crate) fn discarded(measured: &ExperimentResults) -> String {
     let discarded = &measured.discarded;
     if discarded.turns == 0 {
-        return format!(
-            "none of {} {} thrown away",
-            discarded.total,
-            unit_counted(measured)
-        );
+        return format!("none of {} turns discarded", discarded.total);
     }
     let reasons: Vec<String> = discarded
         .reasons
@@ -385,20 +115,11 @@ pub(crate) fn discarded(measured: &ExperimentResults) -> String {
         .map(|(reason, times)| format!("{reason}: {times}"))
         .collect();
     format!(
-        "{} of {} {} thrown away ({})",
+        "{} of {} turns discarded ({})",
         discarded.turns,
         discarded.total,
-        unit_counted(measured),
         reasons.join(", ")
     )
-}
-
-/// Returns the unit that is counted. In a trace, each event is a turn.
-fn unit_counted(measured: &ExperimentResults) -> &'static str {
-    match measured.trace {
-        true => "events",
-        false => "turns",
-    }
 }
 
 /// Formats the smallest difference.

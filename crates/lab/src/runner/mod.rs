@@ -18,7 +18,7 @@ use crate::environment;
 use crate::experiment::{Contender, Effort, Experiment, Plan, ProcessLifetime, ROUNDS_PER_PROCESS};
 use crate::process::{MeasureError, OriginProcess, Programs, Worker};
 use crate::record::{Environment, Row};
-use crate::worker::{Measurement, Parameters, TracePoint, WorkerConfig};
+use crate::worker::{Measurement, Parameters, WorkerConfig};
 
 pub use record_file::ResumeError;
 use record_file::{RecordFile, ResumedRun, TurnKey};
@@ -63,21 +63,6 @@ impl RunConfig {
             rounds: self.rounds.unwrap_or(plan.rounds),
             ..plan
         }
-    }
-
-    /// Estimates the duration of the run with all contenders.
-    pub fn estimated_duration(&self) -> Duration {
-        let experiments = self.experiments.iter();
-        let ms = experiments.map(|experiment| {
-            let contenders = (experiment.contenders)();
-            let plan = self.plan(experiment);
-            let points = plan.points.iter().map(|x| {
-                let count = participants(experiment, self.effort, &contenders, *x).len();
-                estimated_ms(experiment, self.effort, *x, plan.rounds) * count as f64
-            });
-            points.sum::<f64>()
-        });
-        Duration::from_secs_f64(ms.sum::<f64>() / 1e3)
     }
 
     /// Adds the configuration to the environment, so that the run can be resumed.
@@ -265,7 +250,7 @@ pub fn resume(
         return Err(ResumeError::DifferentEnvironment);
     }
     let runner = Runner::new(config, programs, file, interrupted, on_event);
-    if runner.is_finished() {
+    if runner.missing() == 0 {
         return Err(ResumeError::Finished);
     }
     Ok(runner.run()?)
@@ -282,24 +267,11 @@ fn participants<'a>(
     contenders.iter().filter(is_included).collect()
 }
 
-/// Estimates the time of one contender at a point, in milliseconds.
-fn estimated_ms(experiment: &Experiment, effort: Effort, x: f64, rounds: u32) -> f64 {
-    const START: f64 = 40.0;
-    let turn = (experiment.execution.estimated_ms)(effort, x);
-    match experiment.execution.process {
-        ProcessLifetime::Reused => {
-            let processes = f64::from(rounds.div_ceil(ROUNDS_PER_PROCESS));
-            processes * (START + turn) + turn * f64::from(rounds)
-        }
-        ProcessLifetime::Fresh => (START + turn) * f64::from(rounds),
-    }
-}
-
-/// The expected and the elapsed time, in estimated milliseconds.
+/// The numbers of turns and the time since the start, from which the remaining time is estimated.
 struct ProgressClock {
     started: Instant,
-    expected: f64,
-    done: f64,
+    finished: usize,
+    remaining: usize,
 }
 
 /// A contender at the current point, with its worker process.
@@ -339,43 +311,31 @@ impl<'a> Runner<'a> {
             outcome: Outcome::default(),
             clock: ProgressClock {
                 started: Instant::now(),
-                expected: 0.0,
-                done: 0.0,
+                finished: 0,
+                remaining: 0,
             },
         }
     }
 
-    /// Returns the estimated cost of each turn that is not done yet.
-    fn missing(&self) -> impl Iterator<Item = f64> {
-        let config = &self.config;
-        config.experiments.iter().flat_map(move |experiment| {
-            let plan = config.plan(experiment);
+    /// Returns the number of turns that are not done yet.
+    fn missing(&self) -> usize {
+        let mut missing = 0;
+        for experiment in &self.config.experiments {
+            let plan = self.config.plan(experiment);
             let contenders = available(experiment, self.programs).0;
-            let mut costs = Vec::new();
-            for x in &plan.points {
-                let each = estimated_ms(experiment, config.effort, *x, plan.rounds)
-                    / f64::from(plan.rounds.max(1));
-                for contender in participants(experiment, config.effort, &contenders, *x) {
-                    for round in 0..plan.rounds {
-                        if !self
-                            .file
-                            .is_done(&turn_key(experiment, contender, *x, round))
-                        {
-                            costs.push(each);
-                        }
-                    }
+            for x in plan.points {
+                for contender in participants(experiment, self.config.effort, &contenders, x) {
+                    let key = |round| turn_key(experiment, contender, x, round);
+                    let is_missing = |round: &u32| !self.file.is_done(&key(*round));
+                    missing += (0..plan.rounds).filter(is_missing).count();
                 }
             }
-            costs
-        })
-    }
-
-    fn is_finished(&self) -> bool {
-        self.missing().next().is_none()
+        }
+        missing
     }
 
     fn run(mut self) -> io::Result<Outcome> {
-        self.clock.expected = self.missing().sum();
+        self.clock.remaining = self.missing();
         let cores = pin::Cores::find();
         let origin = cores.for_origin(|| OriginProcess::start(&self.programs.origin))?;
         let ended = cores.for_workers(|| self.run_experiments(&origin));
@@ -473,6 +433,7 @@ impl<'a> Runner<'a> {
         for (turn, index) in order {
             let contender = &mut active[*index];
             if contender.failed {
+                self.clock.remaining -= 1;
                 continue;
             }
             match self.run_turn(experiment, contender, x, origin) {
@@ -506,7 +467,7 @@ impl<'a> Runner<'a> {
                     self.outcome.failed.push(failed);
                 }
             }
-            self.report_progress(experiment, &active[*index], x);
+            self.report_progress(experiment, active[*index].definition);
         }
         let reason = turns.iter().find_map(|(_, fault)| fault.clone());
         let mut rows = Vec::new();
@@ -527,6 +488,9 @@ impl<'a> Runner<'a> {
         self.file.append(&rows)?;
         if let Some(reason) = &reason {
             self.outcome.thrown += 1;
+            if !last {
+                self.clock.remaining += order.len();
+            }
             (self.on_event)(&Event::Thrown {
                 experiment: experiment.name,
                 reason,
@@ -597,57 +561,40 @@ impl<'a> Runner<'a> {
         measurement: &Measurement,
         (x, round, turn): (f64, u32, u32),
     ) -> Vec<Row> {
-        let one = [TracePoint {
-            x,
-            metrics: measurement.metrics.clone(),
-        }];
-        let points = if experiment.execution.trace {
-            &*measurement.trace
-        } else {
-            &one
-        };
         let mut rows = Vec::new();
-        for point in points {
-            for metric in experiment.metrics {
-                let Some(value) = point.metrics.get(metric.name) else {
-                    continue;
-                };
-                rows.push(Row {
-                    run: self.file.run().to_owned(),
-                    experiment: experiment.name.to_owned(),
-                    contender: contender.name.clone(),
-                    x: point.x,
-                    round,
-                    turn,
-                    metric: metric.name.to_owned(),
-                    value: *value,
-                    unit: metric.unit.to_owned(),
-                    answered: measurement.answered,
-                    thrown: String::new(),
-                });
-            }
+        for metric in experiment.metrics {
+            let Some(value) = measurement.metrics.get(metric.name) else {
+                continue;
+            };
+            rows.push(Row {
+                run: self.file.run().to_owned(),
+                experiment: experiment.name.to_owned(),
+                contender: contender.name.clone(),
+                x,
+                round,
+                turn,
+                metric: metric.name.to_owned(),
+                value: *value,
+                unit: metric.unit.to_owned(),
+                answered: measurement.answered,
+                thrown: String::new(),
+            });
         }
         rows
     }
 
-    fn report_progress(
-        &mut self,
-        experiment: &Experiment,
-        contender: &ActiveContender<'_>,
-        x: f64,
-    ) {
-        let plan = self.config.plan(experiment);
-        let each = estimated_ms(experiment, self.config.effort, x, plan.rounds)
-            / f64::from(plan.rounds.max(1));
+    /// Reports a finished turn. The remaining turns are expected to take as long as the finished ones did on
+    /// average, with everything between them.
+    fn report_progress(&mut self, experiment: &Experiment, contender: &Contender) {
         let clock = &mut self.clock;
-        clock.done = (clock.done + each).min(clock.expected);
-        let took = clock.started.elapsed().as_secs_f64();
-        let left = took / clock.done * (clock.expected - clock.done);
+        clock.finished += 1;
+        clock.remaining -= 1;
+        let (finished, remaining) = (clock.finished as f64, clock.remaining as f64);
         (self.on_event)(&Event::Turn(Progress {
             experiment: experiment.name,
-            contender: &contender.definition.name,
-            done: clock.done / clock.expected,
-            left: Duration::try_from_secs_f64(left).unwrap_or_default(),
+            contender: &contender.name,
+            done: finished / (finished + remaining),
+            left: clock.started.elapsed().mul_f64(remaining / finished),
         }));
     }
 }
@@ -677,7 +624,6 @@ fn worker_config(experiment: &Experiment, contender: &Contender, origin: &str) -
 }
 
 fn turn_key(experiment: &Experiment, contender: &Contender, x: f64, round: u32) -> TurnKey {
-    let x = if experiment.execution.trace { 0.0 } else { x };
     TurnKey::new(experiment.name, &contender.name, x, round)
 }
 
@@ -688,7 +634,7 @@ fn available(
 ) -> (Vec<Contender>, Vec<(String, String)>) {
     let mut present = Vec::new();
     let mut absent = Vec::new();
-    for contender in (experiment.contenders)() {
+    for contender in experiment.contenders() {
         match programs.worker_command(&worker_config(experiment, &contender, "")) {
             Ok(_) => present.push(contender),
             Err(reason) => absent.push((contender.name, reason)),

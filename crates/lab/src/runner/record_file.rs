@@ -145,12 +145,11 @@ impl RecordFile {
 fn done_turns(rows: &[Row]) -> HashSet<TurnKey> {
     let mut done = HashSet::new();
     let mut thrown: HashMap<TurnKey, u32> = HashMap::new();
-    let mut last: Option<(TurnKey, f64)> = None;
     for row in rows {
         let Some(experiment) = crate::experiments::find(&row.experiment) else {
             continue;
         };
-        // The first metric occurs in every turn: once, or with increasing `x` in a trace.
+        // The first metric occurs once in every turn.
         if experiment
             .metrics
             .first()
@@ -158,17 +157,10 @@ fn done_turns(rows: &[Row]) -> HashSet<TurnKey> {
         {
             continue;
         }
-        let x = if experiment.execution.trace {
-            0.0
-        } else {
-            row.x
-        };
-        let key = TurnKey::new(&row.experiment, &row.contender, x, row.round);
-        let same_turn = last.is_some_and(|(turn, x)| turn == key && row.x > x);
-        last = Some((key.clone(), row.x));
+        let key = TurnKey::new(&row.experiment, &row.contender, row.x, row.round);
         if row.thrown.is_empty() {
             done.insert(key);
-        } else if !same_turn {
+        } else {
             let times = thrown.entry(key.clone()).or_default();
             *times += 1;
             if *times > REPEATS {

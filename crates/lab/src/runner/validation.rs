@@ -94,32 +94,19 @@ pub(super) fn check_measurement(
             measurement.answered, stats.requests
         ));
     }
-    let sets = measurement.trace.iter().map(|point| &point.metrics);
-    let mut sets: Vec<_> = sets.collect();
-    if !experiment.execution.trace {
-        sets = vec![&measurement.metrics];
-    }
-    if sets.is_empty() {
-        return Err("the trace has no events".to_owned());
-    }
-    for metrics in sets {
-        for (name, value) in metrics {
-            if !experiment.metrics.iter().any(|metric| metric.name == name) {
-                return Err(format!("{} has no metric {name:?}", experiment.name));
-            }
-            if !value.is_finite() || *value < 0.0 {
-                return Err(format!("{name} is {value}"));
-            }
+    for (name, value) in &measurement.metrics {
+        if !experiment.metrics.iter().any(|metric| metric.name == name) {
+            return Err(format!("{} has no metric {name:?}", experiment.name));
         }
-        let first = experiment.metrics.first().map(|metric| metric.name);
-        if !first.is_some_and(|first| metrics.contains_key(first)) {
-            return Err(format!(
-                "the metric {} is missing",
-                first.unwrap_or_default()
-            ));
+        if !value.is_finite() || *value < 0.0 {
+            return Err(format!("{name} is {value}"));
         }
     }
-    Ok(())
+    let first = experiment.metrics.first();
+    match first.filter(|first| !measurement.metrics.contains_key(first.name)) {
+        Some(missing) => Err(format!("the metric {} is missing", missing.name)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A heartbeat: a task that wakes at a fixed interval and records the gaps between its ticks.
+//! A heartbeat: a task that wakes at a fixed interval and measures the gaps between its ticks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,16 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(1);
 /// A running heartbeat. It is a task of the runtime.
 pub(crate) struct Heartbeat {
     stop: Arc<AtomicBool>,
-    task: Task<Vec<Tick>>,
-}
-
-/// A tick of a heartbeat.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tick {
-    /// The time since the start.
-    pub(crate) at: Duration,
-    /// The time since the previous tick.
-    pub(crate) gap: Duration,
+    task: Task<Duration>,
 }
 
 impl Heartbeat {
@@ -36,24 +27,23 @@ impl Heartbeat {
         Self { stop, task }
     }
 
-    /// Stops the heartbeat and returns all ticks.
-    pub(crate) async fn stop(self) -> Result<Vec<Tick>, Failure> {
+    /// Stops the heartbeat and returns its largest gap.
+    pub(crate) async fn stop(self) -> Result<Duration, Failure> {
         self.stop.store(true, Ordering::Release);
         Ok(self.task.await?)
     }
 }
 
-async fn run(runtime: Arc<dyn Runtime>, stop: Arc<AtomicBool>, first: Instant) -> Vec<Tick> {
-    let mut ticks = Vec::new();
-    let mut last = first;
-    while !stop.load(Ordering::Acquire) {
+async fn run(runtime: Arc<dyn Runtime>, stop: Arc<AtomicBool>, started: Instant) -> Duration {
+    let mut largest = Duration::ZERO;
+    let mut last = started;
+    loop {
         runtime.sleep(INTERVAL).await;
         let now = Instant::now();
-        ticks.push(Tick {
-            at: now - first,
-            gap: now - last,
-        });
+        largest = largest.max(now - last);
         last = now;
+        if stop.load(Ordering::Acquire) {
+            return largest;
+        }
     }
-    ticks
 }

@@ -109,39 +109,19 @@ pub struct Parameters {
 pub type Metrics = BTreeMap<String, f64>;
 
 /// The result of a turn.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// The number of verified responses.
     pub answered: u64,
     /// The metrics of one iteration.
-    #[serde(default)]
-    pub metrics: Metrics,
-    /// The events of a trace, instead of `metrics`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trace: Vec<TracePoint>,
-}
-
-/// An event of a trace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TracePoint {
-    /// The event's value of the variable.
-    pub x: f64,
-    /// The metrics of the event.
     pub metrics: Metrics,
 }
 
 impl Measurement {
-    /// Creates a measurement without a trace.
     pub(crate) fn new<const N: usize>(answered: u64, metrics: [(&str, f64); N]) -> Self {
         Self {
             answered,
-            metrics: metric_values(metrics),
-            trace: Vec::new(),
+            metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
         }
     }
-}
-
-/// Collects the values of metrics by name.
-pub(crate) fn metric_values<const N: usize>(metrics: [(&str, f64); N]) -> BTreeMap<String, f64> {
-    metrics.map(|(name, value)| (name.to_owned(), value)).into()
 }

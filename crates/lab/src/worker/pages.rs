@@ -18,10 +18,21 @@ pub(crate) struct PageBatch {
     pub(crate) delay_ms: u64,
 }
 
-/// Prepares a benchmark of a cell or of reqwest on one worker thread. It reports `wall` and `cpu` in ms.
-pub(crate) fn benchmark(
+/// The contender that uses reqwest instead of a session.
+pub(crate) const REQWEST: &str = "reqwest";
+
+/// The duration of an iteration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchTime {
+    pub(crate) wall_ms: f64,
+    pub(crate) cpu_ms: f64,
+}
+
+/// Prepares a benchmark of a cell or of reqwest on one worker thread.
+pub(crate) fn benchmark<const N: usize>(
     config: &WorkerConfig,
     batch: fn(x: f64) -> PageBatch,
+    metrics: fn(BatchTime) -> [(&'static str, f64); N],
 ) -> Result<Benchmark, Failure> {
     let client = ContenderClient::new(config)?;
     let backend = client.backend.clone();
@@ -40,24 +51,11 @@ pub(crate) fn benchmark(
             })?;
         }
         let each = params.iterations.max(1) as f64;
-        let metrics = [
-            ("wall", meter.wall_ms() / each),
-            ("cpu", meter.cpu_ms() / each),
-        ];
-        Ok(Measurement::new(answered, metrics))
-    }))
-}
-
-/// Prepares the same benchmark, which reports only `wall`.
-pub(crate) fn wall_time_benchmark(
-    config: &WorkerConfig,
-    batch: fn(x: f64) -> PageBatch,
-) -> Result<Benchmark, Failure> {
-    let mut benchmark = benchmark(config, batch)?;
-    Ok(Box::new(move |params| {
-        let mut measurement = benchmark(params)?;
-        measurement.metrics.retain(|name, _| name == "wall");
-        Ok(measurement)
+        let time = BatchTime {
+            wall_ms: meter.wall_ms() / each,
+            cpu_ms: meter.cpu_ms() / each,
+        };
+        Ok(Measurement::new(answered, metrics(time)))
     }))
 }
 
@@ -90,7 +88,7 @@ impl AnyClient {
 
 impl ContenderClient {
     pub(crate) fn new(config: &WorkerConfig) -> Result<Self, Failure> {
-        if config.contender == "reqwest" {
+        if config.contender == REQWEST {
             return Ok(Self {
                 backend: start_backend("tokio/hyper".parse()?, 1)?,
                 client: AnyClient::Reqwest(reqwest::Client::builder().no_proxy().build()?),

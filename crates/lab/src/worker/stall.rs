@@ -6,7 +6,7 @@ use std::time::Duration;
 use inflight::{Backend, BlockOn, Session, Task};
 
 use super::fetch::{inline, offloaded, page, page_path, session};
-use super::heartbeat::{Heartbeat, Tick};
+use super::heartbeat::Heartbeat;
 use super::{Benchmark, Failure, Measurement, WorkerConfig, measure, start_backend};
 
 /// The way in which a page is fetched.
@@ -51,20 +51,6 @@ impl StallBenchmark {
             Some((runtime, mode)) => (runtime, FetchMode::from_name(mode)?),
             None => (&*config.contender, FetchMode::Inline),
         };
-        Self::start(runtime, mode, workers, config)
-    }
-
-    /// Creates a benchmark on tokio for a contender that is only a mode.
-    pub(crate) fn on_tokio(config: &WorkerConfig) -> Result<Self, Failure> {
-        Self::start("tokio", FetchMode::from_name(&config.contender)?, 1, config)
-    }
-
-    fn start(
-        runtime: &str,
-        mode: FetchMode,
-        workers: usize,
-        config: &WorkerConfig,
-    ) -> Result<Self, Failure> {
         let backend = start_backend(format!("{runtime}/hyper").parse()?, workers)?;
         let session = match mode {
             // All runtimes use the same async client, so that only the runtime differs.
@@ -80,31 +66,20 @@ impl StallBenchmark {
         })
     }
 
-    /// Fetches pages concurrently, one task each, while a heartbeat runs. The heartbeat starts `margin`
-    /// earlier and stops `margin` later. Returns the ticks and the number of verified pages.
-    pub(crate) fn measure(
-        &self,
-        pages: u64,
-        delay_ms: u64,
-        margin: Duration,
-    ) -> Result<(Vec<Tick>, u64), Failure> {
+    /// Fetches pages concurrently, one task each, while a heartbeat runs. Returns the largest gap of the
+    /// heartbeat and the number of verified pages.
+    fn measure(&self, pages: u64, delay_ms: u64) -> Result<(Duration, u64), Failure> {
         let (runtime, benchmark) = (self.backend.runtime().clone(), self.clone());
         // The heartbeat and the fetches are tasks of the runtime, so its worker threads drive them. This
         // thread only waits.
         self.backend.block_on(async move {
             let heartbeat = Heartbeat::start(&runtime);
-            if !margin.is_zero() {
-                runtime.sleep(margin).await;
-            }
             let fetches: Vec<_> = (0..pages)
                 .map(|number| Task::spawn(&runtime, benchmark.clone().fetch(number, delay_ms)))
                 .collect();
             let mut answered = 0;
             for fetch in fetches {
                 answered += fetch.await??;
-            }
-            if !margin.is_zero() {
-                runtime.sleep(margin).await;
             }
             Ok((heartbeat.stop().await?, answered))
         })
@@ -121,20 +96,23 @@ impl StallBenchmark {
         Ok(1)
     }
 
-    /// Returns a benchmark that reports the largest `gap` in ms while pages are fetched. `shape` returns
-    /// the number of pages and their delay.
-    pub(crate) fn into_benchmark(self, shape: fn(x: f64) -> (u64, u64)) -> Benchmark {
+    /// Returns a benchmark that reports the largest gap in ms while pages are fetched, as this metric.
+    /// `shape` returns the number of pages and their delay.
+    pub(crate) fn into_benchmark(
+        self,
+        metric: &'static str,
+        shape: fn(x: f64) -> (u64, u64),
+    ) -> Benchmark {
         Box::new(move |params| {
             let (pages, delay_ms) = shape(params.x);
             let (mut sum, mut answered) = (0.0, 0);
             for _ in 0..params.iterations {
-                let (ticks, verified) = self.measure(pages, delay_ms, Duration::ZERO)?;
-                let largest = ticks.iter().map(|tick| tick.gap).max();
-                sum += measure::ms(largest.ok_or("the heartbeat has no ticks")?);
+                let (gap, verified) = self.measure(pages, delay_ms)?;
+                sum += measure::ms(gap);
                 answered += verified;
             }
             let gap = sum / params.iterations.max(1) as f64;
-            Ok(Measurement::new(answered, [("gap", gap)]))
+            Ok(Measurement::new(answered, [(metric, gap)]))
         })
     }
 }

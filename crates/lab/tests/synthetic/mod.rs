@@ -1,7 +1,7 @@
 //! Deterministic synthetic records: a machine that is slow in some rounds, contenders with known costs,
 //! and two per cent of noise.
 
-use inflight_lab::experiment::{Better, DUPLICATE_SUFFIX, Limit};
+use inflight_lab::experiment::{Better, ChartKind, DUPLICATE_SUFFIX, Limit};
 use inflight_lab::record::{Environment, Row, Run};
 use inflight_lab::report::{ExperimentInfo, MetricInfo, VariableInfo};
 
@@ -33,6 +33,11 @@ fn metric(name: &str, what: &str, unit: &str, limit: Option<Limit>) -> MetricInf
             _ => Better::Lower,
         }),
         limit,
+        chart: match name {
+            "gap" => ChartKind::Bars,
+            "p99" => ChartKind::Knees,
+            _ => ChartKind::Marks,
+        },
     }
 }
 
@@ -44,7 +49,7 @@ fn info(
     name: &str,
     title: &str,
     question: &str,
-    variable: Option<(&str, &str, bool)>,
+    variable: Option<(&str, &str)>,
     metrics: Vec<MetricInfo>,
 ) -> ExperimentInfo {
     ExperimentInfo {
@@ -52,14 +57,13 @@ fn info(
         title: title.into(),
         question: question.into(),
         verified: "every page, byte for byte".into(),
-        variable: variable.map(|(name, unit, logarithmic)| VariableInfo {
+        variable: variable.map(|(name, unit)| VariableInfo {
             name: name.into(),
             unit: unit.into(),
-            logarithmic,
         }),
         metrics,
         contenders: CELLS.map(str::to_owned).to_vec(),
-        trace: ["timeline", "heartbeat"].contains(&name),
+        mistake: Some("requests in async def".into()),
     }
 }
 
@@ -72,7 +76,7 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "gather",
             "Many pages at once",
             "How much longer than one page do n pages take, fetched at once?",
-            Some(("pages at once", "", true)),
+            Some(("pages at once", "")),
             vec![
                 wall(limit("the page's delay", |_| 100.0)),
                 metric("cpu", "CPU time of the client", "ms", None),
@@ -86,15 +90,6 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             vec![wall(limit("the sum of the delays", |_| 200.0))],
         ),
         info(
-            "bounded",
-            "A bounded gather",
-            "Does a client reach the limit of requests in flight?",
-            Some(("limit", "", true)),
-            vec![wall(limit("the delay for each batch", |x| {
-                (512.0 / x).ceil() * 20.0
-            }))],
-        ),
-        info(
             "blocking",
             "A blocking call on the only worker",
             "How long does the loop stall while a page with a delay of 100 ms is fetched?",
@@ -105,30 +100,23 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "blockers",
             "Blocking calls on two workers",
             "How many blocking calls does it take to stop two workers?",
-            Some(("blocking calls", "", false)),
+            Some(("blocking calls", "")),
             vec![gap(None)],
         ),
         info(
             "offload",
             "Blocking calls on the blocking pool",
             "How many blocking calls does a pool take at once?",
-            Some(("calls at once", "", false)),
+            Some(("calls at once", "")),
             vec![wall(limit("the delay for each round of the pool", |x| {
                 (x / 500.0).ceil() * 100.0
             }))],
         ),
         info(
-            "dose",
-            "Gap against delay",
-            "How does the gap grow with the duration of a blocking call?",
-            Some(("delay", "ms", true)),
-            vec![gap(limit("the delay", |x| x))],
-        ),
-        info(
             "threads",
             "Threads against tasks",
             "What does each request in flight cost in memory?",
-            Some(("in flight", "", true)),
+            Some(("in flight", "")),
             vec![
                 metric("memory", "memory for each request in flight", "KB", None),
                 wall(limit("the page's delay", |_| 2000.0)),
@@ -149,7 +137,7 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "rate",
             "Latency at a fixed rate",
             "Up to which rate does the latency stay low?",
-            Some(("requests a second", "1/s", true)),
+            Some(("requests a second", "1/s")),
             vec![
                 metric(
                     "p99",
@@ -172,26 +160,6 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             ],
         ),
         info(
-            "straggler",
-            "One slow page",
-            "When are results available?",
-            None,
-            vec![
-                metric(
-                    "first_result",
-                    "time until the first result",
-                    "ms",
-                    limit("the quick pages' delay", |_| 20.0),
-                ),
-                metric(
-                    "last_result",
-                    "time until the last result",
-                    "ms",
-                    limit("the late page's delay", |_| 500.0),
-                ),
-            ],
-        ),
-        info(
             "cancel",
             "Cancelled requests",
             "How long until the server sees the close?",
@@ -205,25 +173,8 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "lookup",
             "A slow name look-up",
             "Does a slow look-up stall the loop?",
-            Some(("look-up's delay", "ms", true)),
+            Some(("look-up's delay", "ms")),
             vec![gap(None)],
-        ),
-        info(
-            "timeline",
-            "Timeline of pages",
-            "When does each of twenty pages start and arrive?",
-            Some(("page", "", false)),
-            vec![
-                metric("begun", "begun", "ms", None),
-                metric("ended", "ended", "ms", None),
-            ],
-        ),
-        info(
-            "heartbeat",
-            "A heartbeat",
-            "When do the ticks of a heartbeat occur during a blocking call?",
-            Some(("time", "ms", false)),
-            vec![metric("gap", "gap", "ms", None)],
         ),
     ]
 }
@@ -363,25 +314,6 @@ pub(crate) fn records() -> Run {
     ];
     maker.rounds("sequential", ("wall", MS), 0.0, &owned(&sequential));
 
-    for x in [8.0f64, 64.0, 256.0] {
-        let values = CELLS
-            .iter()
-            .filter(|cell| !cell.ends_with("ureq"))
-            .map(|cell| {
-                let (runtime, client) = parts(cell);
-                let cap = if cell.ends_with("surf") {
-                    50.0
-                } else {
-                    512.0f64
-                };
-                (
-                    (*cell).to_owned(),
-                    (512.0 / x.min(cap)).ceil() * 20.0 + 2.0 * runtime * client,
-                )
-            });
-        maker.rounds("bounded", ("wall", MS), x, &values.collect::<Vec<_>>());
-    }
-
     let mut blocking = Vec::new();
     for (runtime, idle) in [("tokio", 2.3), ("smol", 1.12), ("async-std", 1.14)] {
         for (mode, gap) in [
@@ -425,16 +357,6 @@ pub(crate) fn records() -> Run {
         maker.rounds("offload", ("wall", MS), x, &owned(&values));
     }
     for x in [10.0, 30.0, 100.0, 300.0] {
-        maker.rounds(
-            "dose",
-            ("gap", MS),
-            x,
-            &owned(&[
-                ("tokio: inline", x + 0.9),
-                ("tokio: offloaded", 2.3),
-                ("tokio: async", 2.4),
-            ]),
-        );
         maker.rounds(
             "lookup",
             ("gap", MS),
@@ -540,22 +462,6 @@ pub(crate) fn records() -> Run {
         );
     }
 
-    maker.rounds(
-        "straggler",
-        ("first_result", MS),
-        0.0,
-        &owned(&[("all", 503.0), ("completed", 21.4), ("first, hedged", 21.6)]),
-    );
-    maker.rounds(
-        "straggler",
-        ("last_result", MS),
-        0.0,
-        &owned(&[
-            ("all", 503.0),
-            ("completed", 502.4),
-            ("first, hedged", 42.0),
-        ]),
-    );
     let close_times: Vec<(String, f64)> = CELLS
         .iter()
         .map(|cell| {
@@ -569,33 +475,6 @@ pub(crate) fn records() -> Run {
     let left: Vec<(String, f64)> = CELLS.iter().map(|cell| ((*cell).to_owned(), 0.0)).collect();
     maker.rounds("cancel", ("left", "1"), 0.0, &left);
 
-    for page in 0..20 {
-        let x = f64::from(page);
-        let jitter = maker.random.f64();
-        for (name, from, to) in [
-            ("one after another", x * 101.1, (x + 1.0) * 101.1),
-            ("gathered", 0.1 * x, 101.0 + jitter + 0.15 * x),
-        ] {
-            maker.row("timeline", name, x, 0, ("begun", MS), from);
-            maker.row("timeline", name, x, 0, ("ended", MS), to);
-        }
-    }
-    for (name, stall) in [
-        ("idle", 0.0),
-        ("inline", 101.2),
-        ("offloaded", 0.0),
-        ("async", 0.0),
-    ] {
-        let mut time = 0.0;
-        while time < 250.0 {
-            let mut gap = 1.05 + 0.3 * maker.random.f64();
-            if time > 60.0 && time - gap < 60.2 && stall > 0.0 {
-                gap = stall;
-            }
-            time += gap;
-            maker.row("heartbeat", name, time, 0, ("gap", MS), gap);
-        }
-    }
     // An experiment without a definition.
     for x in [1.0, 2.0, 3.0] {
         maker.rounds(

@@ -15,7 +15,8 @@ pub(crate) struct DotPlot {
     /// The axis label, with the unit.
     pub(crate) axis: String,
     pub(crate) axis_kind: AxisKind,
-    pub(crate) references: Vec<ReferenceLine>,
+    /// The limit.
+    pub(crate) reference: Option<ReferenceLine>,
 }
 
 /// The kind of an axis.
@@ -68,14 +69,17 @@ impl DotPlot {
             (names, width - figures, 23.0)
         };
         let values = rows().flat_map(|row| [row.value.low, row.value.value, row.value.high]);
-        let values = values.chain(self.references.iter().map(|reference| reference.at));
+        let values = values.chain(self.reference.iter().map(|reference| reference.at));
         let scale = match self.axis_kind {
             AxisKind::Near => Scale::near(values, left, right),
             axis => Scale::containing(values, axis == AxisKind::Logarithmic, left, right),
         };
 
-        // One line for each label of a reference line.
-        let top = 6.0 + self.references.len() as f64 * (FONT_SIZE + 5.0);
+        // The label of the reference line is above the rows.
+        let top = match self.reference {
+            Some(_) => FONT_SIZE + 11.0,
+            None => 6.0,
+        };
         let mut y = top;
         let mut drawn = Vec::new();
         for group in &self.groups {
@@ -113,9 +117,9 @@ impl DotPlot {
             below += FONT_SIZE + 4.0;
             canvas.text(start, below, "name", &text);
         }
-        for (n, reference) in self.references.iter().enumerate() {
+        if let Some(reference) = &self.reference {
             let x = scale.position(reference.at);
-            let line_y = 6.0 + (n as f64 + 1.0) * (FONT_SIZE + 5.0) - 6.0;
+            let line_y = FONT_SIZE + 5.0;
             canvas.line("limit", (x, line_y - 9.0), (x, bottom));
             let room = text_width(&reference.label) + 8.0;
             // Put the label on a side where it fits, or truncate it on the wider side.

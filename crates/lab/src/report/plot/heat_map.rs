@@ -9,9 +9,9 @@ use crate::factors::{CLIENTS, RUNTIMES};
 pub(crate) struct HeatMap {
     /// The cells by runtime and client.
     pub(crate) cells: [[Option<HeatMapCell>; 3]; 3],
-    /// The formatted effects of the runtimes, if they were separated.
-    pub(crate) runtimes: Option<[String; 3]>,
-    pub(crate) clients: Option<[String; 3]>,
+    /// The formatted effects of the runtimes and of the clients.
+    pub(crate) runtimes: [String; 3],
+    pub(crate) clients: [String; 3],
     /// The label of the values.
     pub(crate) what: String,
 }
@@ -31,11 +31,7 @@ impl HeatMap {
         let mut canvas = Canvas::new(width);
         let narrow = canvas.is_narrow();
         let left = if narrow { 82.0 } else { 110.0 };
-        let margin = match (&self.runtimes, narrow) {
-            (None, _) => 2.0,
-            (_, true) => 60.0,
-            (_, false) => 150.0,
-        };
+        let margin = if narrow { 60.0 } else { 150.0 };
         let column = (width - left - margin) / 3.0;
         let row = if narrow { 54.0 } else { 60.0 };
         let mut top = 4.0;
@@ -53,10 +49,8 @@ impl HeatMap {
             );
         }
         let far = left + 3.0 * column + 10.0;
-        if self.runtimes.is_some() {
-            let heading = if narrow { "alone" } else { "the runtime alone" };
-            canvas.text(far, top - 8.0, "name", heading);
-        }
+        let heading = if narrow { "alone" } else { "the runtime alone" };
+        canvas.text(far, top - 8.0, "name", heading);
         for (n, runtime) in RUNTIMES.iter().enumerate() {
             let y = top + n as f64 * row;
             canvas.text(left - 10.0, y + row / 2.0 + 4.0, "heading end", runtime);
@@ -72,27 +66,17 @@ impl HeatMap {
                     ),
                 }
             }
-            if let Some(runtimes) = &self.runtimes {
-                let text = truncated(&runtimes[n], margin - 6.0);
-                canvas.text(far, y + row / 2.0 + 4.0, "figure", &text);
-            }
+            let text = truncated(&self.runtimes[n], margin - 6.0);
+            canvas.text(far, y + row / 2.0 + 4.0, "figure", &text);
         }
-        let mut bottom = top + 3.0 * row + 8.0;
-        if let Some(clients) = &self.clients {
-            let heading = if narrow { "alone" } else { "client alone" };
-            canvas.text(left - 10.0, bottom + 14.0, "name end", heading);
-            for (m, client) in clients.iter().enumerate() {
-                let x = left + (m as f64 + 0.5) * column;
-                canvas.text(
-                    x,
-                    bottom + 14.0,
-                    "figure middle",
-                    &truncated(client, column),
-                );
-            }
-            bottom += 22.0;
+        let below = top + 3.0 * row + 22.0;
+        let heading = if narrow { "alone" } else { "client alone" };
+        canvas.text(left - 10.0, below, "name end", heading);
+        for (m, client) in self.clients.iter().enumerate() {
+            let x = left + (m as f64 + 0.5) * column;
+            canvas.text(x, below, "figure middle", &truncated(client, column));
         }
-        canvas.height = bottom + 4.0;
+        canvas.height = below + 12.0;
         canvas
     }
 }

@@ -17,8 +17,8 @@ pub(crate) struct LineChart {
     pub(crate) series: Vec<Series>,
     /// The curve of the limit and its label.
     pub(crate) limit: Option<(Vec<(f64, f64)>, String)>,
-    /// The legend of the ring around saturation points, if there is one.
-    pub(crate) saturation: Option<String>,
+    /// The legend of the rings around knees, if there are any.
+    pub(crate) knee: Option<&'static str>,
 }
 
 /// A series of a chart.
@@ -35,8 +35,8 @@ pub(crate) struct SeriesPoint {
     pub(crate) x: f64,
     pub(crate) value: Estimate,
     pub(crate) tip: String,
-    /// Whether the point is a saturation point, which is marked with a ring.
-    pub(crate) is_saturation: bool,
+    /// Whether the point is a knee, which is marked with a ring.
+    pub(crate) is_knee: bool,
 }
 
 /// The distance between the labels at the side.
@@ -99,7 +99,7 @@ impl LineChart {
     }
 
     /// Draws the label of the y axis and the legend above the chart. Returns the position of their end.
-    pub(super) fn draw_header(&self, canvas: &mut Canvas) -> f64 {
+    fn draw_header(&self, canvas: &mut Canvas) -> f64 {
         let mut top = 0.0;
         for text in wrapped(&self.y_name(), canvas.width) {
             top += FONT_SIZE + 4.0;
@@ -111,7 +111,7 @@ impl LineChart {
         top + 14.0
     }
 
-    pub(super) fn draw_limit(&self, canvas: &mut Canvas, x: &Scale, y: &Scale) {
+    fn draw_limit(&self, canvas: &mut Canvas, x: &Scale, y: &Scale) {
         if let Some((curve, _)) = &self.limit {
             let inside = curve
                 .iter()
@@ -121,7 +121,7 @@ impl LineChart {
         }
     }
 
-    pub(super) fn x_name(&self) -> String {
+    fn x_name(&self) -> String {
         match self.x_logarithmic {
             true => format!("{}, logarithmic", self.x),
             false => self.x.clone(),
@@ -129,7 +129,7 @@ impl LineChart {
     }
 
     /// Returns the measured points, or round values if there are many points.
-    pub(super) fn measured_at(&self, x: &Scale, most: usize) -> Vec<f64> {
+    fn measured_at(&self, x: &Scale, most: usize) -> Vec<f64> {
         let series = self.series.iter();
         let mut at: Vec<f64> = series
             .flat_map(|series| series.points.iter().map(|point| point.x))
@@ -151,9 +151,7 @@ impl LineChart {
 
     fn legend(&self) -> Vec<LegendEntry<'_>> {
         let limit = self.limit.iter().map(|(_, what)| LegendEntry::Limit(what));
-        limit
-            .chain(self.saturation.as_deref().map(LegendEntry::Saturation))
-            .collect()
+        limit.chain(self.knee.map(LegendEntry::Knee)).collect()
     }
 
     /// Draws an entry of the legend and returns the position of its end.
@@ -164,7 +162,7 @@ impl LineChart {
                 canvas.line("limit", (0.0, middle), (22.0, middle));
                 what
             }
-            LegendEntry::Saturation(what) => {
+            LegendEntry::Knee(what) => {
                 canvas.add(ring(11.0, middle, 6.5));
                 what
             }
@@ -205,7 +203,7 @@ impl LineChart {
         let mut g = datum(style.colour, &point.tip);
         g.add(rect("hit-area", at - 9.0, value - 9.0, 18.0, 18.0));
         g.add(line("whisker", (at, low), (at, high)));
-        if point.is_saturation {
+        if point.is_knee {
             g.add(ring(at, value, 9.0));
         }
         g.add(style.marker(at, value, 4.2));
@@ -264,7 +262,7 @@ impl LineChart {
 /// An entry of the legend above a chart.
 enum LegendEntry<'a> {
     Limit(&'a str),
-    Saturation(&'a str),
+    Knee(&'a str),
 }
 
 fn ring(x: f64, y: f64, r: f64) -> Element {
@@ -280,7 +278,7 @@ fn draw_series(series: &Series, x: &Scale, y: &Scale) -> Element {
     Element::with_class("g", series.style.colour).child(polyline("series", places))
 }
 
-pub(super) fn polyline(class: &str, places: impl Iterator<Item = (f64, f64)>) -> Element {
+fn polyline(class: &str, places: impl Iterator<Item = (f64, f64)>) -> Element {
     let points: Vec<String> = places.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     Element::with_class("polyline", class).with("points", points.join(" "))
 }

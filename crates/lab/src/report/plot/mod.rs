@@ -1,11 +1,8 @@
 //! Charts as SVG. Each chart is laid out for a given width, so that phones get a layout of their own.
 
 pub(crate) mod dot_plot;
-pub(crate) mod event_plot;
 pub(crate) mod heat_map;
 pub(crate) mod line_chart;
-pub(crate) mod small_multiples;
-pub(crate) mod waterfall;
 
 use super::markup::Element;
 
