@@ -319,6 +319,37 @@ fn several_codings_are_decode() {
 }
 
 #[test]
+fn the_coding_of_a_redirect_does_not_matter() {
+    let session = answering(|request| match request.uri().path() {
+        "/there" => http::Response::new("there".into()),
+        _ => {
+            let mut redirect = coded("gzip", "no gzip");
+            *redirect.status_mut() = http::StatusCode::FOUND;
+            let location = http::HeaderValue::from_static("/there");
+            redirect.headers_mut().insert("location", location);
+            redirect
+        }
+    });
+    let session = session.build().unwrap();
+    assert_eq!(run(session.get("http://host/").text()).unwrap(), "there");
+}
+
+#[test]
+fn max_body_counts_decoded_bytes() {
+    for (coding, encode) in CODINGS {
+        for (max_body, fits) in [(TEXT.len() as u64 - 1, false), (TEXT.len() as u64, true)] {
+            let session = answering(move |_| coded(coding, encode(TEXT)));
+            let session = session.max_body(max_body).build().unwrap();
+            let result = run(session.get("http://host/").bytes());
+            match fits {
+                true => assert_eq!(result.unwrap(), TEXT, "{coding}"),
+                false => assert_eq!(kind(result), ErrorKind::BodyTooLarge, "{coding}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn windows_beyond_those_of_http_are_decode() {
     // 128 MiB, where RFC 9659 has 8.
     let parameters = [CParameter::window_log(27)];

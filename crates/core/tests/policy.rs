@@ -373,6 +373,16 @@ fn what_may_pass_is_sent_again_and_no_more_than_asked() {
 }
 
 #[test]
+fn the_last_response_is_returned_when_every_retry_failed() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(|_, _| status(503));
+    let session = retrying(client, &runtime, Retry::new(3));
+    let response = with_time(&runtime, session.get("http://host/")).unwrap();
+    assert_eq!((response.status().as_u16(), response.attempts()), (503, 4));
+    assert_eq!(lock(&log).len(), 4);
+}
+
+#[test]
 fn what_will_not_pass_is_not_sent_again() {
     let runtime = TestRuntime::new(0);
     for kind in [ErrorKind::Protocol, ErrorKind::Tls, ErrorKind::Unsupported] {
