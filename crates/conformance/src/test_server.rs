@@ -60,6 +60,10 @@ impl TestServer {
         format!("http://{}{path}", self.addr)
     }
 
+    pub(crate) fn https_url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.addr)
+    }
+
     /// Returns how many connections were accepted so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
@@ -76,7 +80,7 @@ impl Drop for TestServer {
 
 /// One connection of a [`TestServer`].
 pub(crate) struct TestConnection {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
     /// The number of the connection, from 0.
     pub(crate) number: usize,
     unread: Vec<u8>,
