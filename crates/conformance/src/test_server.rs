@@ -70,6 +70,21 @@ impl TestServer {
     }
 }
 
+/// Returns a server that responds to no request before it has received `n`, and the rendezvous of its
+/// connections.
+pub(crate) fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<Rendezvous>)> {
+    let rendezvous = Arc::new(Rendezvous::default());
+    let arrivals = rendezvous.clone();
+    let server = TestServer::start(move |mut conn| {
+        loop {
+            conn.read_head()?;
+            arrivals.wait_for_arrivals(n)?;
+            conn.answer("done")?;
+        }
+    })?;
+    Ok((server, rendezvous))
+}
+
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);

@@ -360,7 +360,7 @@ fn times_received(server: &Scripted, target: &str) -> usize {
 #[apply(case!)]
 #[needs(a_hundred_at_once)]
 async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result {
-    let (server, rendezvous) = rendezvous_server(100)?;
+    let (server, rendezvous) = batch_server(100)?;
     let session = context.session()?;
     let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
     let texts = gather(jobs).limit(100).all().await?;
@@ -372,7 +372,7 @@ async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result {
 #[apply(case!)]
 #[needs(a_hundred_at_once)]
 async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result {
-    let (server, rendezvous) = rendezvous_server(100)?;
+    let (server, rendezvous) = batch_server(100)?;
     let session = context.session()?;
     let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
     let texts = gather(jobs).limit(100).on(session.runtime()).all().await?;
@@ -410,7 +410,7 @@ async fn six_hundred_requests_are_all_answered(context: Context) -> Result {
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn idle_connections_are_kept_for_all(context: Context) -> Result {
-    let (server, rendezvous) = rendezvous_server(20)?;
+    let (server, rendezvous) = batch_server(20)?;
     let session = context.session()?;
     // The pool gets a connection back a moment after the end of its response, so a batch may be too
     // early for some of them. But each new connection is available for the next batch. Eventually a
@@ -434,7 +434,7 @@ const BATCHES: usize = 12;
 
 /// Returns a server that responds to a batch of requests (`/0/..`, `/1/..`) once it has `n` of them, with the
 /// last segment of each path.
-fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCHES]>)> {
+fn batch_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCHES]>)> {
     let batches: Arc<[Rendezvous; BATCHES]> = Arc::default();
     let rendezvous = batches.clone();
     let server = TestServer::start(move |mut conn| {
@@ -473,7 +473,7 @@ async fn idle_limit_of_zero_keeps_none(context: Context) -> Result {
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn idle_limit_for_each_host_is_kept(context: Context) -> Result {
-    let (server, rendezvous) = rendezvous_server(2)?;
+    let (server, rendezvous) = batch_server(2)?;
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle_per_host = 1);
     let session = session.build()?;

@@ -15,7 +15,7 @@ use crate::case::case;
 use crate::check::{Failure, Result, check, equal};
 use crate::context::{Context, EVENT_TIMEOUT, abandon};
 use crate::servers::{counts, origin};
-use crate::test_server::{Rendezvous, TestServer};
+use crate::test_server::rendezvous_server;
 
 /// The timeout of requests, for clients that cannot cancel a request at once.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -57,16 +57,7 @@ async fn limit_is_kept(context: Context) -> Result {
     const LIMIT: usize = 7;
     let session = context.session()?;
     for on in [false, true] {
-        let rendezvous = Arc::new(Rendezvous::default());
-        let server_rendezvous = rendezvous.clone();
-        let server = TestServer::start(move |mut conn| {
-            loop {
-                conn.read_head()?;
-                // The server responds once it has as many requests as the limit.
-                server_rendezvous.wait_for_arrivals(LIMIT)?;
-                conn.answer("done")?;
-            }
-        })?;
+        let (server, rendezvous) = rendezvous_server(LIMIT)?;
         let jobs = (0..50).map(|n| session.get(server.url(&format!("/{n}"))).text());
         let gather = gather(jobs).limit(LIMIT);
         let texts = match on {

@@ -1,6 +1,5 @@
 //! The session's settings, which are independent of the client.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join;
@@ -15,7 +14,7 @@ use crate::case::case;
 use crate::check::{Result, check, equal, fails, fails_with, returns};
 use crate::context::Context;
 use crate::servers::origin;
-use crate::test_server::{Rendezvous, TestServer};
+use crate::test_server::rendezvous_server;
 
 /// The session's headers are sent with every request, with all values of repeated headers.
 #[apply(case!)]
@@ -87,16 +86,7 @@ async fn authorization_of_the_request_wins(context: Context) -> Result {
 #[marks(core)]
 async fn max_in_flight_is_kept(context: Context) -> Result {
     const MAX_IN_FLIGHT: usize = 4;
-    let rendezvous = Arc::new(Rendezvous::default());
-    let server_rendezvous = rendezvous.clone();
-    let server = TestServer::start(move |mut conn| {
-        loop {
-            conn.read_head()?;
-            // The server responds once it has as many requests as the limit.
-            server_rendezvous.wait_for_arrivals(MAX_IN_FLIGHT)?;
-            conn.answer("done")?;
-        }
-    })?;
+    let (server, rendezvous) = rendezvous_server(MAX_IN_FLIGHT)?;
     let session = context.builder().max_in_flight(MAX_IN_FLIGHT).build()?;
     let jobs = (0..40).map(|_| session.get(server.url("/")).text());
     gather(jobs).limit(40).all().await?;
