@@ -2,7 +2,7 @@ use std::fmt;
 
 use inflight_core::{BoxFuture, Capabilities, Support};
 
-use crate::check::Failure;
+use crate::check::Result;
 use crate::context::Context;
 use crate::rule::Rule;
 
@@ -18,23 +18,28 @@ pub struct Case {
     pub promise: &'static str,
     /// The rule that the case tests, if it is about a response that a server may send.
     pub rule: Option<&'static Rule>,
-    /// Whether the case can run against any server like httpbin: see [`Subject::against`].
+    /// Whether the case can run against any server like httpbin: see [`TestedBackend::against`].
     ///
-    /// [`Subject::against`]: crate::Subject::against
+    /// [`TestedBackend::against`]: crate::TestedBackend::against
     pub anywhere: bool,
     /// Whether the case can run on a backend without sockets and with one thread: see
-    /// [`Subject::in_memory`].
+    /// [`TestedBackend::in_memory`].
     ///
-    /// [`Subject::in_memory`]: crate::Subject::in_memory
+    /// [`TestedBackend::in_memory`]: crate::TestedBackend::in_memory
     pub in_memory: bool,
+    /// Whether the case tests code of the core that is the same on every backend. The core's own tests
+    /// check it too, so the cells of this workspace run such a case only as a sample.
+    pub core: bool,
     pub(crate) needs: &'static [Need],
     pub(crate) run: CaseKind,
+    /// The line in the file of the group.
+    pub(crate) line: u32,
 }
 
 /// How a case is implemented.
 #[derive(Clone, Copy)]
 pub(crate) enum CaseKind {
-    Function(fn(Context) -> BoxFuture<'static, Result<(), Failure>>),
+    Function(fn(Context) -> BoxFuture<'static, Result>),
     Rule(&'static Rule),
 }
 
@@ -42,18 +47,37 @@ pub(crate) enum CaseKind {
 pub(crate) type Need = fn(&Capabilities) -> Support;
 
 impl Case {
+    pub(crate) const fn new(
+        name: &'static str,
+        group: &'static str,
+        promise: &'static str,
+        run: CaseKind,
+    ) -> Self {
+        Self {
+            name,
+            group,
+            promise,
+            rule: None,
+            anywhere: false,
+            in_memory: false,
+            core: false,
+            needs: &[],
+            run,
+            line: 0,
+        }
+    }
+
     /// Returns whether a client with these capabilities supports this case, and if not, the reason
     /// that the missing capability has.
     #[must_use]
     pub fn support(&self, capabilities: &Capabilities) -> Support {
-        let lacking = self.needs.iter().map(|need| need(capabilities));
-        lacking
-            .into_iter()
+        let mut needs = self.needs.iter().map(|need| need(capabilities));
+        needs
             .find(|support| !support.is_yes())
             .unwrap_or(Support::Yes)
     }
 
-    pub(crate) fn run(&self, context: Context) -> BoxFuture<'static, Result<(), Failure>> {
+    pub(crate) fn run(&self, context: Context) -> BoxFuture<'static, Result> {
         match self.run {
             CaseKind::Function(case) => case(context),
             CaseKind::Rule(rule) => Box::pin(rule.run(context)),
@@ -64,23 +88,58 @@ impl Case {
 impl From<&'static Rule> for Case {
     fn from(rule: &'static Rule) -> Self {
         Self {
-            name: rule.name,
-            group: "verdicts",
-            promise: rule.promise,
             rule: Some(rule),
-            anywhere: false,
-            in_memory: false,
             needs: rule.needs,
-            run: CaseKind::Rule(rule),
+            ..Self::new(rule.name, "verdicts", rule.promise, CaseKind::Rule(rule))
         }
+    }
+}
+
+/// Prints `group::name`.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}", self.group, self.name)
     }
 }
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Case({}::{})", self.group, self.name)
+        write!(f, "Case({self})")
     }
 }
+
+inventory::collect!(Case);
+
+/// Turns a function into a case, as an attribute: `#[apply(case!)]`. The function's doc comment is the
+/// promise. Two optional attributes may follow:
+///
+/// - `#[marks(..)]` lists the fields of [`Case`] that are true.
+/// - `#[needs(..)]` lists the capabilities that the case requires.
+macro_rules! case {
+    (
+        $(#[doc = $promise:literal])+
+        $(#[marks($($mark:ident),+)])?
+        $(#[needs($($need:ident),+)])?
+        async fn $name:ident($($parameters:tt)*) -> $output:ty $body:block
+    ) => {
+        async fn $name($($parameters)*) -> $output $body
+
+        ::inventory::submit! {
+            $crate::case::Case {
+                $($($mark: true,)+)?
+                $(needs: &[$($crate::case::need!($need)),+],)?
+                line: line!(),
+                ..$crate::case::Case::new(
+                    stringify!($name),
+                    module_path!(),
+                    concat!($($promise),+).trim_ascii(),
+                    $crate::case::CaseKind::Function(|context| Box::pin($name(context))),
+                )
+            }
+        }
+    };
+}
+pub(crate) use case;
 
 /// Turns the name of a capability into a [`Need`].
 macro_rules! need {
@@ -99,35 +158,3 @@ pub(crate) fn a_hundred_at_once(capabilities: &Capabilities) -> Support {
     let low = ceilings.find(|ceiling| ceiling.at_most < 100);
     low.map_or(Support::Yes, |ceiling| Support::No(ceiling.what))
 }
-
-/// Defines a file's list of cases. Each has the name of its function, `[anywhere]` if it can run against
-/// any httpbin or `[in_memory]` if it needs no sockets, the capabilities it needs, and its promise.
-macro_rules! suite {
-    ($group:literal: $($name:ident $([$mark:ident])? $(needs $($need:ident),+)? => $promise:literal;)+) => {
-        pub(super) static CASES: &[$crate::case::Case] = &[$($crate::case::Case {
-            name: stringify!($name),
-            group: $group,
-            promise: $promise,
-            needs: &[$($($crate::case::need!($need)),+)?],
-            rule: None,
-            anywhere: false $(| $crate::case::mark!($mark anywhere))?,
-            in_memory: false $(| $crate::case::mark!($mark in_memory))?,
-            run: $crate::case::CaseKind::Function(|context| Box::pin($name(context))),
-        }),+];
-    };
-}
-pub(crate) use suite;
-
-/// Returns whether the mark in brackets implies the property in the second argument.
-macro_rules! mark {
-    (anywhere $of:ident) => {
-        true
-    };
-    (in_memory in_memory) => {
-        true
-    };
-    (in_memory anywhere) => {
-        false
-    };
-}
-pub(crate) use mark;

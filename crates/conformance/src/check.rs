@@ -5,7 +5,11 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 
-use inflight_core::{Error, ErrorKind, JobError, TaskError, http};
+use async_channel::{RecvError, SendError};
+use inflight_core::{Error, ErrorKind, JobError, RequestBuilder, TaskError, http};
+
+/// The result of a case, and of its steps.
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
 /// The reason for the failure of a case, with its location.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +60,21 @@ macro_rules! unexpected {
 }
 unexpected!(Error, io::Error, TaskError, JobError<Error>, http::Error);
 
+/// A server or a task of the case has ended too early.
+impl From<RecvError> for Failure {
+    #[track_caller]
+    fn from(_: RecvError) -> Self {
+        Self::new("the sender of this event has stopped")
+    }
+}
+
+impl<T> From<SendError<T>> for Failure {
+    #[track_caller]
+    fn from(_: SendError<T>) -> Self {
+        Self::new("the receiver of this event has stopped")
+    }
+}
+
 impl From<JobError<Failure>> for Failure {
     fn from(error: JobError<Failure>) -> Self {
         match error.failure() {
@@ -77,7 +96,7 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
 }
 
 #[track_caller]
-pub(crate) fn check(condition: bool, message: impl Into<String>) -> Result<(), Failure> {
+pub(crate) fn check(condition: bool, message: impl Into<String>) -> Result {
     if condition {
         Ok(())
     } else {
@@ -86,7 +105,7 @@ pub(crate) fn check(condition: bool, message: impl Into<String>) -> Result<(), F
 }
 
 #[track_caller]
-pub(crate) fn equal<A, E>(what: &str, actual: A, expected: E) -> Result<(), Failure>
+pub(crate) fn equal<A, E>(what: &str, actual: A, expected: E) -> Result
 where
     A: PartialEq<E> + fmt::Debug,
     E: fmt::Debug,
@@ -106,7 +125,7 @@ pub(crate) fn fails<T: fmt::Debug>(
     what: &str,
     result: Result<T, Error>,
     kinds: &[ErrorKind],
-) -> Result<Error, Failure> {
+) -> Result<Error> {
     let wanted: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
     let wanted = wanted.join(" or ");
     match result {
@@ -120,6 +139,52 @@ pub(crate) fn fails<T: fmt::Debug>(
             "{what}: got a success, wanted {wanted}: {}",
             shown(&value)
         ))),
+    }
+}
+
+/// Checks that a result is this value or an error of one of these kinds.
+#[track_caller]
+pub(crate) fn equal_or_fails<T, E>(
+    what: &str,
+    result: Result<T, Error>,
+    expected: E,
+    kinds: &[ErrorKind],
+) -> Result
+where
+    T: PartialEq<E> + fmt::Debug,
+    E: fmt::Debug,
+{
+    match result {
+        Ok(value) => equal(what, value, expected),
+        error => fails(what, error, kinds).map(drop),
+    }
+}
+
+/// Sends a request and checks the text of its response.
+#[track_caller]
+pub(crate) fn returns(
+    request: RequestBuilder,
+    text: impl AsRef<str> + Send,
+) -> impl Future<Output = Result> + Send {
+    let at = Location::caller();
+    async move {
+        let received = request.text().await.map_err(Failure::from);
+        received
+            .and_then(|received| equal("the response", &*received, text.as_ref()))
+            .map_err(|failure| Failure { at, ..failure })
+    }
+}
+
+/// Sends a request and returns its error, or a failure if there is none or it is of another kind.
+#[track_caller]
+pub(crate) fn fails_with(
+    request: RequestBuilder,
+    kind: ErrorKind,
+) -> impl Future<Output = Result<Error>> + Send {
+    let at = Location::caller();
+    async move {
+        let result = request.text().await;
+        fails("the request", result, &[kind]).map_err(|failure| Failure { at, ..failure })
     }
 }
 

@@ -10,8 +10,8 @@ use futures_util::future::{Either, select};
 use inflight_core::{Capabilities, Session, SessionBuilder};
 use inflight_origin::Origin;
 
-use crate::check::{Failure, shown};
-use crate::subject::Subject;
+use crate::backend::TestedBackend;
+use crate::check::{Failure, Result, shown};
 
 /// How long a case waits for an event before it fails. A case that passes never waits this long.
 pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -19,25 +19,25 @@ pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(8);
 /// The backend under test.
 #[derive(Clone)]
 pub(crate) struct Context {
-    pub(crate) subject: Subject,
+    pub(crate) backend: TestedBackend,
     pub(crate) capabilities: Arc<Capabilities>,
 }
 
 impl Context {
     /// Returns a builder whose sessions have a timeout.
     pub(crate) fn builder(&self) -> SessionBuilder {
-        self.subject.builder().timeout(EVENT_TIMEOUT)
+        self.backend.builder().timeout(EVENT_TIMEOUT)
     }
 
     /// Returns the paths of a new origin, or of the server that the cases run against.
-    pub(crate) fn pages(&self) -> Result<Pages, Failure> {
-        Ok(match self.subject.foreign() {
+    pub(crate) fn pages(&self) -> Result<Pages> {
+        Ok(match self.backend.foreign() {
             Some(url) => Pages::Foreign(url),
             None => Pages::Own(Origin::start()?),
         })
     }
 
-    pub(crate) fn session(&self) -> Result<Session, Failure> {
+    pub(crate) fn session(&self) -> Result<Session> {
         Ok(self.builder().build()?)
     }
 }
@@ -62,18 +62,20 @@ pub(crate) async fn within<T>(
     what: &str,
     time: Duration,
     event: impl Future<Output = T>,
-) -> Result<T, Failure> {
+) -> Result<T> {
     match select(pin!(event), pin!(Timer::after(time))).await {
         Either::Left((value, _)) => Ok(value),
         Either::Right(_) => Err(Failure::new(format!("not within {time:?}: {what}"))),
     }
 }
 
+/// Waits for an event that precedes the timeout of a session: see [`Context::builder`].
+pub(crate) async fn wait_for<T>(what: &str, event: impl Future<Output = T>) -> Result<T> {
+    within(what, EVENT_TIMEOUT / 2, event).await
+}
+
 /// Polls `work`, drops it once `event` has completed, and returns the output of `event`.
-pub(crate) async fn abandon<W, T>(
-    work: W,
-    event: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure>
+pub(crate) async fn abandon<W, T>(work: W, event: impl Future<Output = Result<T>>) -> Result<T>
 where
     W: Future<Output: fmt::Debug>,
 {
@@ -89,7 +91,7 @@ where
 /// Runs blocking work on a new thread, independent of the backend.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
+) -> Result<T> {
     let (sender, result) = async_channel::bounded(1);
     std::thread::Builder::new()
         .name("conformance-wait".to_owned())

@@ -3,12 +3,12 @@
 //! It uses TLS and offers only HTTP/2, so that every client with HTTP/2 can connect to it.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::thread;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use inflight_origin::tls::{Authority, Shown, Tls};
+
+use crate::test_server::TestServer;
 
 /// The length of the client's connection preface (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
@@ -37,36 +37,24 @@ const OK: &[u8] = &[0x88];
 
 /// A server that calls the same function for every connection.
 pub(crate) struct Http2Server {
-    address: SocketAddr,
+    server: TestServer,
     authority: Authority,
 }
 
 impl Http2Server {
-    /// Starts a server, which calls `serve` with each connection and its number on a new thread. The
-    /// connection is closed when `serve` returns.
+    /// Starts a server. The connection is closed when `serve` returns.
     pub(crate) fn start(
-        serve: impl Fn(usize, &mut Http2Peer) -> io::Result<()> + Send + Sync + 'static,
+        serve: impl Fn(&mut Http2Peer) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = listener.local_addr()?;
         let authority = Authority::new()?;
-        let tls = Arc::new(authority.server(Shown::Valid)?);
-        let serve = Arc::new(serve);
-        // The thread runs until the process ends.
-        thread::spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
-                let (serve, tls) = (serve.clone(), tls.clone());
-                thread::spawn(move || {
-                    let mut peer = Http2Peer::accept(stream?, &tls)?;
-                    serve(number, &mut peer)
-                });
-            }
-        });
-        Ok(Self { address, authority })
+        let tls = authority.server(Shown::Valid)?;
+        let server =
+            TestServer::start(move |conn| serve(&mut Http2Peer::accept(conn.stream, &tls)?))?;
+        Ok(Self { server, authority })
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("https://{}{path}", self.address)
+        self.server.https_url(path)
     }
 
     /// Returns the certificate that a client has to trust, as PEM.

@@ -10,13 +10,15 @@ mod stress;
 
 use std::error::Error;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use inflight::Cell;
 use inflight::http::Method;
-use inflight::{BlockOn, Cell};
-use inflight_conformance::{Case, Outcome, Report, Subject, Verdicts, cases, in_memory, run};
+use inflight_conformance::{
+    Case, Outcome, Report, Verdicts, cases, in_memory, run, runs_core_cases, tested,
+};
 use load::Load;
 
 /// Checks that every backend keeps the contract, and prints a table of the results.
@@ -67,27 +69,31 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let wanted = |case: &Case| match &options.case {
-        Some(part) => format!("{}::{}", case.group, case.name).contains(part),
-        None => true,
+    match execute(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what the options request, and returns whether all checks passed.
+fn execute(options: &Options) -> Result<bool, Box<dyn Error>> {
+    let wanted = |case: &Case| {
+        let named = |part: &String| case.to_string().contains(part);
+        options.case.as_ref().is_none_or(named) && (case.anywhere || options.against.is_none())
     };
-    let wanted = |case: &Case| wanted(case) && (case.anywhere || options.against.is_none());
     if options.list {
         for case in cases().iter().filter(|case| wanted(case)) {
-            println!("{}::{}\n    {}", case.group, case.name, case.promise);
+            println!("{case}\n    {}", case.promise);
         }
-        return ExitCode::SUCCESS;
+        return Ok(true);
     }
-
     if let Some(path) = &options.verdicts {
-        return match verdicts().and_then(|page| Ok(std::fs::write(path, page)?)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{}: {error}", path.display());
-                ExitCode::FAILURE
-            }
-        };
+        write(path, verdicts()?)?;
+        return Ok(true);
     }
 
     let cells = match options.cell.is_empty() {
@@ -95,17 +101,9 @@ fn main() -> ExitCode {
         false => options.cell.clone(),
     };
     if let Some(requests) = options.stress {
-        let succeeded = match &options.stress_servers {
+        return match &options.stress_servers {
             None => stress::run(&cells, requests),
             Some(servers) => stress::child(cells[0], requests, servers).map(|()| true),
-        };
-        return match succeeded {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
         };
     }
     if let Some(base) = &options.load {
@@ -118,68 +116,49 @@ fn main() -> ExitCode {
             root_certificate: options.root_certificate.as_deref(),
         };
         for cell in cells {
-            match load.run(cell) {
-                Ok(line) => println!("{line}"),
-                Err(error) => {
-                    eprintln!("{cell}: {error}");
-                    return ExitCode::FAILURE;
-                }
-            }
+            let line = load.run(cell).map_err(|error| format!("{cell}: {error}"));
+            println!("{}", line?);
         }
-        return ExitCode::SUCCESS;
+        return Ok(true);
     }
-    let mut subjects = Vec::new();
+
+    let cannot_start = |name: &str, error: &dyn Error| format!("cannot start {name}: {error}");
+    let mut backends = Vec::new();
     for cell in cells {
-        let backend = match cell.start(None) {
-            Ok(backend) => backend,
-            Err(error) => {
-                eprintln!("cannot start {cell}: {error}");
-                return ExitCode::FAILURE;
-            }
+        let backend = tested(cell).map_err(|error| cannot_start(&cell.to_string(), &error))?;
+        let backend = match &options.against {
+            Some(url) => backend.against(url),
+            None => backend,
         };
-        let entered = backend.clone();
-        let subject = Subject::new(
-            cell.to_string(),
-            move || backend.builder(),
-            move |future| entered.block_on(future),
-        );
-        let subject = match &options.against {
-            Some(url) => subject.against(url),
-            None => subject,
-        };
-        subjects.push(subject);
+        let runs_core_cases = !options.cell.is_empty() || runs_core_cases(cell);
+        backends.push((backend, runs_core_cases));
     }
     if options.cell.is_empty() && options.against.is_none() {
-        match in_memory() {
-            Ok(subject) => subjects.push(subject),
-            Err(error) => {
-                eprintln!("cannot start virtual/mock: {error}");
-                return ExitCode::FAILURE;
-            }
-        }
+        let backend = in_memory().map_err(|error| cannot_start("virtual/mock", &error))?;
+        backends.push((backend, true));
     }
     let mut report = Report::new();
-    for subject in subjects {
-        eprintln!("{}", subject.name());
-        let verdicts = run(&subject, wanted, |verdict| {
-            if verdict.outcome != Outcome::Passed {
-                eprintln!("  {verdict}");
+    for (backend, runs_core_cases) in backends {
+        eprintln!("{}", backend.name());
+        let wanted = |case: &Case| wanted(case) && (runs_core_cases || !case.core);
+        let results = run(&backend, wanted, |result| {
+            if result.outcome != Outcome::Passed {
+                eprintln!("  {result}");
             }
         });
-        report.add(subject.name(), verdicts);
+        report.add(backend.name(), results);
     }
 
     print!("{report}");
-    if let Some(path) = &options.markdown
-        && let Err(error) = std::fs::write(path, report.to_string())
-    {
-        eprintln!("{}: {error}", path.display());
-        return ExitCode::FAILURE;
+    if let Some(path) = &options.markdown {
+        write(path, report.to_string())?;
     }
-    if report.has_failures() {
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    Ok(!report.has_failures())
+}
+
+/// Writes a file. The error names its path.
+fn write(path: &Path, text: String) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Returns the page of rules. It has each client once, because the runtime does not affect the results.

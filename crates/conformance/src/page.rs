@@ -65,11 +65,11 @@ Each row is a case of the suite and runs on every cell: `just conformance --case
 impl fmt::Display for Verdicts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HEAD)?;
-        let mut subject = "";
+        let mut topic = "";
         for (number, rule) in rules() {
-            if rule.subject != subject {
-                subject = rule.subject;
-                let (first, rest) = subject.split_at(1);
+            if rule.topic != topic {
+                topic = rule.topic;
+                let (first, rest) = topic.split_at(1);
                 writeln!(f, "\n## {}{rest}\n", first.to_uppercase())?;
                 writeln!(f, "|   | response | verdict | connection | source |")?;
                 writeln!(f, "|--:|----------|---------|------------|--------|")?;

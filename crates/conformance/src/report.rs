@@ -1,14 +1,14 @@
 use std::fmt;
 
-use crate::run::{Outcome, Verdict};
+use crate::run::{CaseResult, Outcome};
 
-/// The verdicts for several subjects as a table, with a row for each case and a column for each subject.
+/// The results of several backends as a table, with a row for each case and a column for each backend.
 ///
 /// `Display` prints readable Markdown: the table with the counts, the reasons of skipped cases, and the
 /// failures in full.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    columns: Vec<(String, Vec<Verdict>)>,
+    columns: Vec<(String, Vec<CaseResult>)>,
 }
 
 impl Report {
@@ -18,16 +18,16 @@ impl Report {
         Self::default()
     }
 
-    /// Adds a subject's column.
-    pub fn add(&mut self, subject: impl Into<String>, verdicts: Vec<Verdict>) {
-        self.columns.push((subject.into(), verdicts));
+    /// Adds a backend's column.
+    pub fn add(&mut self, backend: impl Into<String>, results: Vec<CaseResult>) {
+        self.columns.push((backend.into(), results));
     }
 
     /// Returns whether any case failed.
     #[must_use]
     pub fn has_failures(&self) -> bool {
-        let mut verdicts = self.columns.iter().flat_map(|(_, verdicts)| verdicts);
-        verdicts.any(|verdict| matches!(verdict.outcome, Outcome::Failed(_)))
+        let mut results = self.columns.iter().flat_map(|(_, results)| results);
+        results.any(|result| matches!(result.outcome, Outcome::Failed(_)))
     }
 }
 
@@ -37,7 +37,10 @@ impl fmt::Display for Report {
         let rows = self.rows(&mut notes);
         write_table(f, &rows)?;
 
-        writeln!(f, "\nok: the case passed; **FAIL**: the case failed.")?;
+        writeln!(
+            f,
+            "\nok: the case passed; **FAIL**: the case failed; empty: the case did not run."
+        )?;
         if !notes.0.is_empty() {
             writeln!(
                 f,
@@ -58,21 +61,21 @@ impl Report {
         head.extend(self.columns.iter().map(|(name, _)| name.clone()));
         let mut rows = vec![head];
 
-        // Subjects may have run different cases.
+        // Backends may have run different cases.
         let mut cases: Vec<(&str, &str)> = Vec::new();
-        for verdict in self.columns.iter().flat_map(|(_, verdicts)| verdicts) {
-            let case = (verdict.case.group, verdict.case.name);
+        for result in self.columns.iter().flat_map(|(_, results)| results) {
+            let case = (result.case.group, result.case.name);
             if !cases.contains(&case) {
                 cases.push(case);
             }
         }
         for (group, name) in cases {
             let mut row = vec![format!("{group}::{name}")];
-            row.extend(self.columns.iter().map(|(_, verdicts)| {
-                let verdict = verdicts
+            row.extend(self.columns.iter().map(|(_, results)| {
+                let result = results
                     .iter()
-                    .find(|verdict| (verdict.case.group, verdict.case.name) == (group, name));
-                match verdict.map(|verdict| &verdict.outcome) {
+                    .find(|result| (result.case.group, result.case.name) == (group, name));
+                match result.map(|result| &result.outcome) {
                     None => String::new(),
                     Some(Outcome::Passed) => "ok".to_owned(),
                     Some(Outcome::Skipped(reason)) => notes.number(reason).to_string(),
@@ -83,7 +86,7 @@ impl Report {
         }
 
         let mut counts = vec!["passed, skipped, failed".to_owned()];
-        counts.extend(self.columns.iter().map(|(_, verdicts)| count(verdicts)));
+        counts.extend(self.columns.iter().map(|(_, results)| count(results)));
         rows.push(counts);
         rows
     }
@@ -93,10 +96,10 @@ impl Report {
             return Ok(());
         }
         writeln!(f, "\n## Failures\n")?;
-        for (name, verdicts) in &self.columns {
-            for verdict in verdicts {
-                if let Outcome::Failed(why) = &verdict.outcome {
-                    let case = verdict.case;
+        for (name, results) in &self.columns {
+            for result in results {
+                if let Outcome::Failed(why) = &result.outcome {
+                    let case = result.case;
                     writeln!(f, "- {name}, {}::{}: {why}", case.group, case.name)?;
                     writeln!(f, "  (promised: {})", case.promise)?;
                 }
@@ -106,10 +109,10 @@ impl Report {
     }
 }
 
-fn count(verdicts: &[Verdict]) -> String {
+fn count(results: &[CaseResult]) -> String {
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
-    for verdict in verdicts {
-        match verdict.outcome {
+    for result in results {
+        match result.outcome {
             Outcome::Passed => passed += 1,
             Outcome::Skipped(_) => skipped += 1,
             Outcome::Failed(_) => failed += 1,
@@ -159,8 +162,8 @@ mod tests {
     use super::*;
     use crate::cases;
 
-    fn verdict(index: usize, outcome: Outcome) -> Verdict {
-        Verdict {
+    fn result(index: usize, outcome: Outcome) -> CaseResult {
+        CaseResult {
             case: &cases()[index],
             outcome,
             took: Duration::ZERO,
@@ -173,14 +176,14 @@ mod tests {
         report.add(
             "a/b",
             vec![
-                verdict(0, Outcome::Passed),
-                verdict(1, Outcome::Skipped("it is too old")),
-                verdict(2, Outcome::Skipped("it is too old")),
+                result(0, Outcome::Passed),
+                result(1, Outcome::Skipped("it is too old")),
+                result(2, Outcome::Skipped("it is too old")),
             ],
         );
         assert!(!report.has_failures());
         let failed = Outcome::Failed("got 1, wanted 2".to_owned());
-        report.add("c/d", vec![verdict(1, Outcome::Passed), verdict(2, failed)]);
+        report.add("c/d", vec![result(1, Outcome::Passed), result(2, failed)]);
         assert!(report.has_failures());
 
         let text = report.to_string();

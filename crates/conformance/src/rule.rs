@@ -5,7 +5,7 @@ use std::sync::Arc;
 use inflight_core::{Capabilities, Error, ErrorKind, Response, Session};
 
 use crate::case::{Need, need};
-use crate::check::{Failure, check, equal, fails, with_causes};
+use crate::check::{Failure, Result, check, equal, fails, with_causes};
 use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::values;
 use crate::test_server::TestServer;
@@ -18,8 +18,8 @@ use crate::test_server::TestServer;
 pub struct Rule {
     pub(crate) name: &'static str,
     pub(crate) promise: &'static str,
-    /// The subject of the rule, such as `lengths`.
-    pub subject: &'static str,
+    /// The topic of the rule, such as `lengths`.
+    pub topic: &'static str,
     /// The RFC and the section that the rule is based on.
     pub source: &'static str,
     /// The reason for the verdict, where the RFC leaves a choice.
@@ -116,64 +116,19 @@ impl Reply {
 }
 
 impl Rule {
-    pub(crate) const fn refused(
-        kind: ErrorKind,
-        (subject, name): (&'static str, &'static str),
-        promise: &'static str,
-        source: &'static str,
-        replies: fn() -> Vec<Reply>,
-    ) -> Self {
-        Self {
-            name,
-            promise,
-            subject,
-            source,
-            reason: None,
-            ruling: Ruling::Refused(kind),
-            needs: &[],
-            or: None,
-            checked_late: false,
-            replies,
-        }
-    }
-
-    pub(crate) const fn accepted(
-        accepted: Accepted,
-        names: (&'static str, &'static str),
-        promise: &'static str,
-        source: &'static str,
-        replies: fn() -> Vec<Reply>,
-    ) -> Self {
-        Self {
-            ruling: Ruling::Accepted(accepted),
-            ..Self::refused(ErrorKind::Protocol, names, promise, source, replies)
-        }
-    }
-
-    pub(crate) const fn because(self, reason: &'static str) -> Self {
-        Self {
-            reason: Some(reason),
-            ..self
-        }
-    }
-
-    pub(crate) const fn needs(self, needs: &'static [Need]) -> Self {
-        Self { needs, ..self }
-    }
-
-    pub(crate) const fn or(self, without: Need, kind: ErrorKind) -> Self {
-        Self {
-            or: Some((without, kind)),
-            ..self
-        }
-    }
-
-    pub(crate) const fn checked_late(self) -> Self {
-        Self {
-            checked_late: true,
-            ..self
-        }
-    }
+    /// A rule with the fields that most rules have.
+    pub(crate) const DEFAULT: Self = Self {
+        name: "",
+        promise: "",
+        topic: "",
+        source: "",
+        reason: None,
+        ruling: Ruling::Refused(ErrorKind::Protocol),
+        needs: &[],
+        or: None,
+        checked_late: false,
+        replies: Vec::new,
+    };
 
     /// Returns how a client with these capabilities deviates from the rule, if it does, and why.
     #[must_use]
@@ -223,7 +178,7 @@ impl Rule {
         )
     }
 
-    pub(crate) async fn run(&'static self, context: Context) -> Result<(), Failure> {
+    pub(crate) async fn run(&'static self, context: Context) -> Result {
         let replies = Arc::new((self.replies)());
         let (ended, connections) = async_channel::unbounded();
         let sent = replies.clone();
@@ -268,7 +223,7 @@ struct RuleRun<'a> {
 }
 
 impl RuleRun<'_> {
-    async fn reply(&self, n: usize, reply: &Reply) -> Result<(), Failure> {
+    async fn reply(&self, n: usize, reply: &Reply) -> Result {
         let accepted = self.exchange(n, reply).await?;
         if reply.closes {
             return Ok(());
@@ -284,7 +239,7 @@ impl RuleRun<'_> {
     }
 
     /// Sends a request, checks the verdict, and returns whether the reply was accepted.
-    async fn exchange(&self, n: usize, reply: &Reply) -> Result<bool, Failure> {
+    async fn exchange(&self, n: usize, reply: &Reply) -> Result<bool> {
         let what = shown(&reply.bytes);
         let url = self.server.url(&format!("/{n}"));
         let answer = exchange(&self.session, reply, &url).await;
@@ -319,7 +274,7 @@ impl RuleRun<'_> {
 
     /// Checks that the connection is reused. The pool may get it back a moment after its body was
     /// read, so only one of a few requests has to use it.
-    async fn check_kept(&self, n: usize, reply: &Reply) -> Result<(), Failure> {
+    async fn check_kept(&self, n: usize, reply: &Reply) -> Result {
         const ATTEMPTS: usize = 5;
         let before = self.server.connections();
         for _ in 0..ATTEMPTS {
@@ -333,7 +288,7 @@ impl RuleRun<'_> {
     }
 
     /// Checks that the client closes the connection, or, if that may take a while, does not reuse it.
-    async fn check_retired(&self, n: usize, reply: &Reply) -> Result<(), Failure> {
+    async fn check_retired(&self, n: usize, reply: &Reply) -> Result {
         let what = shown(&reply.bytes);
         if self.rule.checked_late || !self.capabilities.prompt_cancel.is_yes() {
             let before = self.server.connections();
@@ -371,6 +326,19 @@ async fn exchange(
     }
     Ok((response, String::from_utf8_lossy(&body).into_owned()))
 }
+
+/// Defines `RULES`. The doc comment of each rule is its promise.
+macro_rules! rules {
+    ($($(#[doc = $promise:literal])+ $name:ident { $($fields:tt)+ })+) => {
+        pub(super) static RULES: &[$crate::rule::Rule] = &[$($crate::rule::Rule {
+            name: stringify!($name),
+            promise: concat!($($promise),+).trim_ascii(),
+            $($fields)+
+            ..$crate::rule::Rule::DEFAULT
+        }),+];
+    };
+}
+pub(crate) use rules;
 
 /// Returns the reply as text, truncated to a readable length.
 fn shown(bytes: &[u8]) -> String {

@@ -1,17 +1,18 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use inflight_core::{BoxFuture, Capabilities, Support};
+use inflight_core::{BoxFuture, Support};
 
+use crate::backend::TestedBackend;
 use crate::case::Case;
 use crate::cases::cases;
 use crate::check::Failure;
 use crate::context::Context;
-use crate::subject::Subject;
 
 /// The time after which a case has failed.
 const WATCHDOG: Duration = Duration::from_secs(20);
@@ -33,10 +34,10 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// A case with its outcome.
+/// The outcome of a case, and its duration.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Verdict {
+pub struct CaseResult {
     /// The case.
     pub case: &'static Case,
     /// The outcome.
@@ -45,112 +46,108 @@ pub struct Verdict {
     pub took: Duration,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for CaseResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (group, name, took) = (self.case.group, self.case.name, self.took);
+        let (case, took) = (self.case, self.took);
         match &self.outcome {
-            Outcome::Passed => write!(f, "ok   {group}::{name} ({took:.1?})"),
-            Outcome::Skipped(reason) => write!(f, "skip {group}::{name}: {reason}"),
-            Outcome::Failed(why) => write!(f, "FAIL {group}::{name} ({took:.1?}): {why}"),
+            Outcome::Passed => write!(f, "ok   {case} ({took:.1?})"),
+            Outcome::Skipped(reason) => write!(f, "skip {case}: {reason}"),
+            Outcome::Failed(why) => write!(f, "FAIL {case} ({took:.1?}): {why}"),
         }
     }
 }
 
 /// Runs the cases for which `filter` returns true, a few at once, each on its own thread.
 ///
-/// For a subject that runs [against](Subject::against) another server, only the cases with
+/// For a backend that runs [against](TestedBackend::against) another server, only the cases with
 /// [`Case::anywhere`] run.
 ///
-/// `observe` is called with each verdict when its case ends. The returned verdicts are in the order of
+/// `observe` is called with each result when its case ends. The returned results are in the order of
 /// [`cases`].
 pub fn run(
-    subject: &Subject,
+    backend: &TestedBackend,
     filter: impl Fn(&Case) -> bool,
-    mut observe: impl FnMut(&Verdict),
-) -> Vec<Verdict> {
-    // Six hundred requests at once need 1,200 descriptors, because the server is in this process. If
-    // the system does not allow so many, the case fails.
-    let _ = inflight_origin::raise_file_limit();
-    let anywhere = subject.foreign().is_some() && !subject.is_in_memory();
-    let wanted = cases().iter().filter(|case| case.anywhere || !anywhere);
-    let wanted: Vec<&'static Case> = wanted.filter(|case| filter(case)).collect();
-    let capabilities = match capabilities(subject) {
-        Ok(capabilities) => Arc::new(capabilities),
-        Err(why) => {
-            let failed = wanted.into_iter().map(|case| Verdict {
-                case,
-                outcome: Outcome::Failed(format!("cannot build a session: {why}")),
-                took: Duration::ZERO,
-            });
-            return failed.inspect(|verdict| observe(verdict)).collect();
-        }
-    };
-
-    let queue = Mutex::new(wanted.into_iter().enumerate());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    mut observe: impl FnMut(&CaseResult),
+) -> Vec<CaseResult> {
+    let anywhere = backend.foreign().is_some() && !backend.is_in_memory();
+    let wanted = |case: &&Case| (case.anywhere || !anywhere) && filter(case);
+    let wanted: Vec<&'static Case> = cases().iter().filter(wanted).collect();
+    let next = AtomicUsize::new(0);
     let (sender, ended) = mpsc::channel();
-    let mut verdicts = thread::scope(|scope| {
+    let mut results = thread::scope(|scope| {
         for _ in 0..AT_ONCE {
-            let (sender, capabilities) = (sender.clone(), &capabilities);
+            let (sender, wanted, next) = (sender.clone(), &wanted, &next);
             scope.spawn(move || {
-                while let Some((index, case)) = next() {
-                    let verdict = try_case(subject, case, capabilities);
-                    let _ = sender.send((index, verdict));
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = wanted.get(index) else { break };
+                    let _ = sender.send((index, backend.run(case)));
                 }
             });
         }
         drop(sender);
-        let observed = ended.iter().inspect(|(_, verdict)| observe(verdict));
+        let observed = ended.iter().inspect(|(_, result)| observe(result));
         observed.collect::<Vec<_>>()
     });
-    verdicts.sort_by_key(|(index, _)| *index);
-    verdicts.into_iter().map(|(_, verdict)| verdict).collect()
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
-fn capabilities(subject: &Subject) -> Result<Capabilities, String> {
-    let builder = subject.clone();
-    enter(subject, WATCHDOG, async move {
-        let session = builder.builder().build()?;
-        Ok(session.capabilities().clone())
-    })
-}
-
-fn try_case(subject: &Subject, case: &'static Case, capabilities: &Arc<Capabilities>) -> Verdict {
-    let support = match subject.is_in_memory() && !case.in_memory {
-        true => Support::No(NEEDS_SOCKETS),
-        false => case.support(capabilities),
-    };
-    if let Support::No(reason) = support {
-        return Verdict {
+impl TestedBackend {
+    /// Runs one case on a new thread and waits for its end.
+    ///
+    /// The outcome is [`Outcome::Failed`] if the case panics or does not end in time.
+    pub fn run(&self, case: &'static Case) -> CaseResult {
+        let start = Instant::now();
+        CaseResult {
             case,
-            outcome: Outcome::Skipped(reason),
-            took: Duration::ZERO,
-        };
+            outcome: self.outcome(case),
+            took: start.elapsed(),
+        }
     }
-    let context = Context {
-        subject: subject.clone(),
-        capabilities: capabilities.clone(),
-    };
-    let start = Instant::now();
-    let outcome = match enter(subject, WATCHDOG, case.run(context)) {
-        Ok(()) => Outcome::Passed,
-        Err(why) => Outcome::Failed(why),
-    };
-    Verdict {
-        case,
-        outcome,
-        took: start.elapsed(),
+
+    fn outcome(&self, case: &Case) -> Outcome {
+        let capabilities = self.capabilities.get_or_init(|| {
+            // Six hundred requests at once need 1,200 descriptors, because the server is in this
+            // process. If the system does not allow so many, the case fails.
+            let _ = inflight_origin::raise_file_limit();
+            let builder = self.clone();
+            let built = enter(self, WATCHDOG, async move {
+                let session = builder.builder().build()?;
+                Ok(Arc::new(session.capabilities().clone()))
+            });
+            built.map_err(|why| format!("cannot build a session: {why}"))
+        });
+        let capabilities = match capabilities {
+            Ok(capabilities) => capabilities.clone(),
+            Err(why) => return Outcome::Failed(why.clone()),
+        };
+        if self.is_in_memory() && !case.in_memory {
+            return Outcome::Skipped(NEEDS_SOCKETS);
+        }
+        if let Support::No(reason) = case.support(&capabilities) {
+            return Outcome::Skipped(reason);
+        }
+        let backend = self.clone();
+        let context = Context {
+            backend,
+            capabilities,
+        };
+        match enter(self, WATCHDOG, case.run(context)) {
+            Ok(()) => Outcome::Passed,
+            Err(why) => Outcome::Failed(why),
+        }
     }
 }
 
-/// Runs a future in the subject's runtime, on a new thread. If it hangs, the thread is abandoned.
+/// Runs a future in the backend's runtime, on a new thread. If it hangs, the thread is abandoned.
 fn enter<T: Send + 'static>(
-    subject: &Subject,
+    backend: &TestedBackend,
     watchdog: Duration,
     future: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, String> {
     let (sender, result) = mpsc::channel();
-    let subject = subject.clone();
+    let backend = backend.clone();
     let spawned = thread::Builder::new()
         .name("conformance-case".to_owned())
         .spawn(move || {
@@ -158,7 +155,7 @@ fn enter<T: Send + 'static>(
             let future: BoxFuture<'static, ()> = Box::pin(async move {
                 let _ = value.send(future.await);
             });
-            let result = catch_unwind(AssertUnwindSafe(|| subject.block_on(future)));
+            let result = catch_unwind(AssertUnwindSafe(|| backend.block_on(future)));
             let result = match result {
                 Err(panic) => Err(format!("panicked: {}", message(&*panic))),
                 Ok(()) => match output.try_recv() {
@@ -188,18 +185,20 @@ mod tests {
     use std::convert::Infallible;
     use std::future::pending;
 
-    use inflight_core::{Body, Error, Fetch, Runtime, Session, http};
+    use inflight_core::{Body, Capabilities, Error, Fetch, Runtime, Session, http};
 
     use super::*;
 
-    /// Returns a subject without sessions, because these tests only use its runtime.
-    fn subject_with(block_on: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Subject {
+    /// Returns a backend without sessions, because these tests only use its runtime.
+    fn backend_with(
+        block_on: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+    ) -> TestedBackend {
         let none = || {
             Session::builder(|_| -> Result<(UnusedClient, Arc<dyn Runtime>), Error> {
                 Err(Error::new(inflight_core::ErrorKind::NoRuntime))
             })
         };
-        Subject::new("entered", none, block_on)
+        TestedBackend::new("entered", none, block_on)
     }
 
     struct UnusedClient(Infallible);
@@ -216,26 +215,26 @@ mod tests {
 
     #[test]
     fn a_hang_is_a_failure_and_does_not_block() {
-        let subject = subject_with(futures_lite::future::block_on);
+        let backend = backend_with(futures_lite::future::block_on);
         let hang = pending::<Result<(), Failure>>();
-        let why = enter(&subject, Duration::from_millis(50), hang).unwrap_err();
+        let why = enter(&backend, Duration::from_millis(50), hang).unwrap_err();
         assert!(why.contains("no end within"), "{why}");
     }
 
     #[test]
     fn a_panic_is_a_failure() {
-        let subject = subject_with(futures_lite::future::block_on);
+        let backend = backend_with(futures_lite::future::block_on);
         let panicking = async {
             std::panic::resume_unwind(Box::new("a case's panic"));
         };
-        let why = enter::<()>(&subject, WATCHDOG, panicking).unwrap_err();
+        let why = enter::<()>(&backend, WATCHDOG, panicking).unwrap_err();
         assert_eq!(why, "panicked: a case's panic");
     }
 
     #[test]
     fn a_runtime_that_returns_early_is_a_failure() {
-        let subject = subject_with(drop);
-        let why = enter(&subject, WATCHDOG, pending::<Result<(), Failure>>()).unwrap_err();
+        let backend = backend_with(drop);
+        let why = enter(&backend, WATCHDOG, pending::<Result<(), Failure>>()).unwrap_err();
         assert!(why.contains("before the future's end"), "{why}");
     }
 }

@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use inflight_core::{Response, http};
+use inflight_core::{Response, Session, SessionBuilder, http};
 use inflight_origin::script::{Script, Scripted};
 use inflight_origin::tls::{Authority, Shown};
-use inflight_origin::{Options, Origin, Stats};
+use inflight_origin::{Options, Origin, Stats, payload};
+use serde_json::Value;
 
-use crate::check::Failure;
+use crate::check::{Failure, Result, check, equal};
 use crate::context::{EVENT_TIMEOUT, run_blocking};
 
 pub(crate) fn origin() -> io::Result<Arc<Origin>> {
@@ -22,12 +23,40 @@ pub(crate) fn secured(authority: &Authority, shown: Shown) -> io::Result<Arc<Ori
     Origin::bind(options).map(Arc::new)
 }
 
+/// Returns an origin with TLS, and a builder whose sessions trust its certificate.
+pub(crate) fn trusted(builder: SessionBuilder) -> Result<(Arc<Origin>, SessionBuilder)> {
+    trusted_with(builder, Options::default())
+}
+
+/// Returns an origin with TLS and these options, and a builder whose sessions trust its certificate.
+pub(crate) fn trusted_with(
+    builder: SessionBuilder,
+    options: Options,
+) -> Result<(Arc<Origin>, SessionBuilder)> {
+    let authority = Authority::new()?;
+    let options = options.with_tls(authority.server(Shown::Valid)?);
+    let origin = Arc::new(Origin::bind(options)?);
+    Ok((origin, builder.add_root_certificate(authority.pem())))
+}
+
+/// Checks that bodies of three megabytes arrive completely in both directions.
+pub(crate) async fn large_bodies_arrive(session: &Session, origin: &Origin) -> Result {
+    const LEN: usize = 3_000_000;
+    let url = origin.url(&format!("/bytes/{LEN}?seed=7"));
+    let body = session.get(url).bytes().await?;
+    let right = body == payload::bytes(LEN, 7);
+    check(right, format!("{} bytes, which differ", body.len()))?;
+    let upload = session.put(origin.url("/upload")).body(body);
+    let received: Value = upload.json().await?;
+    equal("the bytes that arrived", &received["bytes"], LEN)
+}
+
 /// Waits until the origin's counts meet a condition.
 pub(crate) async fn counts(
     origin: &Arc<Origin>,
     what: &str,
     condition: impl Fn(&Stats) -> bool + Send + 'static,
-) -> Result<Stats, Failure> {
+) -> Result<Stats> {
     let origin = origin.clone();
     let reached = run_blocking(move || origin.wait_for(EVENT_TIMEOUT, condition)).await?;
     reached.map_err(|stats| Failure::new(format!("the origin did not observe {what}; {stats:?}")))
@@ -47,7 +76,7 @@ pub(crate) fn answering(n: usize, response: &str) -> Script {
 }
 
 /// Waits until the server has read this many requests.
-pub(crate) async fn requests(server: &Arc<Scripted>, n: usize) -> Result<(), Failure> {
+pub(crate) async fn requests(server: &Arc<Scripted>, n: usize) -> Result {
     let waiter = server.clone();
     if run_blocking(move || waiter.wait_for_requests(n, EVENT_TIMEOUT)).await? {
         return Ok(());
@@ -59,11 +88,7 @@ pub(crate) async fn requests(server: &Arc<Scripted>, n: usize) -> Result<(), Fai
 }
 
 /// Waits until the client has closed this connection.
-pub(crate) async fn closed(
-    server: &Arc<Scripted>,
-    connection: usize,
-    time: Duration,
-) -> Result<(), Failure> {
+pub(crate) async fn closed(server: &Arc<Scripted>, connection: usize, time: Duration) -> Result {
     let waiter = server.clone();
     match run_blocking(move || waiter.wait_for_close(connection, time)).await? {
         Some(_) => Ok(()),

@@ -60,10 +60,29 @@ impl TestServer {
         format!("http://{}{path}", self.addr)
     }
 
+    pub(crate) fn https_url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.addr)
+    }
+
     /// Returns how many connections were accepted so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
+}
+
+/// Returns a server that responds to no request before it has received `n`, and the rendezvous of its
+/// connections.
+pub(crate) fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<Rendezvous>)> {
+    let rendezvous = Arc::new(Rendezvous::default());
+    let arrivals = rendezvous.clone();
+    let server = TestServer::start(move |mut conn| {
+        loop {
+            conn.read_head()?;
+            arrivals.wait_for_arrivals(n)?;
+            conn.answer("done")?;
+        }
+    })?;
+    Ok((server, rendezvous))
 }
 
 impl Drop for TestServer {
@@ -76,7 +95,7 @@ impl Drop for TestServer {
 
 /// One connection of a [`TestServer`].
 pub(crate) struct TestConnection {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
     /// The number of the connection, from 0.
     pub(crate) number: usize,
     unread: Vec<u8>,

@@ -1,5 +1,7 @@
 //! Tests of the suite: it detects clients that break the contract, and passes a correct client.
 
+use std::fs;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -10,7 +12,7 @@ use inflight::connect::ClientOptions;
 use inflight::http::{HeaderValue, Request, Response};
 use inflight::http_body::{Body as HttpBody, Frame, SizeHint};
 use inflight::{BlockOn, Body, Cell, Error, ErrorKind, Session, SessionBuilder, Task};
-use inflight_conformance::{Outcome, Subject, Verdict, run};
+use inflight_conformance::{CaseResult, Outcome, TestedBackend, cases, run};
 
 type Answer = Result<Response<Body>, Error>;
 
@@ -38,20 +40,20 @@ where
 /// The reason for a capability that every client in this file lacks, to test skipped cases.
 const SKIP_REASON: &str = "the clients of this test do not support it";
 
-fn correct() -> Subject {
+fn correct() -> TestedBackend {
     tampered(|| |session, request| Box::pin(send(session, request)))
 }
 
-/// Returns a subject with a [`Tampered`] client. `tamper` returns the function for each session.
-fn tampered<F>(tamper: impl Fn() -> F + Send + Sync + 'static) -> Subject
+/// Returns a backend with a [`Tampered`] client. `tamper` returns the function for each session.
+fn tampered<F>(tamper: impl Fn() -> F + Send + Sync + 'static) -> TestedBackend
 where
     F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
     tampered_with(|_| (), tamper)
 }
 
-/// Returns a subject whose client ignores some of its options.
-fn forgetting(forget: fn(&mut ClientOptions)) -> Subject {
+/// Returns a backend whose client ignores some of its options.
+fn forgetting(forget: fn(&mut ClientOptions)) -> TestedBackend {
     tampered_with(forget, || {
         |session, request| Box::pin(send(session, request))
     })
@@ -60,7 +62,7 @@ fn forgetting(forget: fn(&mut ClientOptions)) -> Subject {
 fn tampered_with<F>(
     forget: fn(&mut ClientOptions),
     tamper: impl Fn() -> F + Send + Sync + 'static,
-) -> Subject
+) -> TestedBackend
 where
     F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
@@ -78,36 +80,50 @@ where
             Ok((Tampered { correct, tamper }, runtime))
         })
     };
-    Subject::new("tampered", builder, move |future| entered.block_on(future))
+    TestedBackend::new("tampered", builder, move |future| entered.block_on(future))
 }
 
 async fn send(session: Session, request: Request<Body>) -> Answer {
     session.execute(request).await.map(Response::from)
 }
 
-fn verdicts(subject: &Subject, names: &[&str]) -> Vec<Verdict> {
-    let verdicts = run(subject, |case| names.contains(&case.name), |_| ());
-    assert_eq!(verdicts.len(), names.len(), "missing cases: {names:?}");
-    verdicts
+fn results(backend: &TestedBackend, names: &[&str]) -> Vec<CaseResult> {
+    let results = run(backend, |case| names.contains(&case.name), |_| ());
+    assert_eq!(results.len(), names.len(), "missing cases: {names:?}");
+    results
 }
 
 /// Checks that each of these cases fails on this client, and none of them on a correct client.
 #[track_caller]
-fn catches(names: &[&str], broken: &Subject) {
-    for verdict in verdicts(broken, names) {
-        let failed = matches!(verdict.outcome, Outcome::Failed(_));
-        assert!(failed, "not caught: {verdict}");
+fn catches(names: &[&str], broken: &TestedBackend) {
+    for result in results(broken, names) {
+        let failed = matches!(result.outcome, Outcome::Failed(_));
+        assert!(failed, "not caught: {result}");
     }
-    for verdict in verdicts(&correct(), names) {
-        assert_eq!(verdict.outcome, Outcome::Passed, "{verdict}");
+    for result in results(&correct(), names) {
+        assert_eq!(result.outcome, Outcome::Passed, "{result}");
+    }
+}
+
+#[test]
+fn every_function_with_the_attribute_is_a_case() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cases");
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let functions = text.lines().filter(|line| *line == "#[apply(case!)]");
+        let group = path.file_stem().unwrap().to_str().unwrap();
+        let cases = cases().iter().filter(|case| case.group == group);
+        let registered = cases.filter(|case| case.rule.is_none());
+        assert_eq!(registered.count(), functions.count(), "{group}");
     }
 }
 
 #[test]
 fn a_lack_is_skipped_for_the_clients_own_reason() {
     let lacking = ["opaque_request_header_arrives_as_given"];
-    for verdict in verdicts(&correct(), &lacking) {
-        assert_eq!(verdict.outcome, Outcome::Skipped(SKIP_REASON));
+    for result in results(&correct(), &lacking) {
+        assert_eq!(result.outcome, Outcome::Skipped(SKIP_REASON));
     }
 }
 
@@ -118,20 +134,22 @@ fn a_session_that_cannot_be_built_fails_every_case() {
             Err(Error::new(ErrorKind::NoRuntime))
         })
     };
-    let subject = Subject::new("none", builder, futures_lite::future::block_on);
-    for verdict in run(&subject, |case| case.group == "errors", |_| ()) {
-        assert!(matches!(verdict.outcome, Outcome::Failed(why) if why.contains("no runtime")));
+    let backend = TestedBackend::new("none", builder, futures_lite::future::block_on);
+    for result in run(&backend, |case| case.group == "errors", |_| ()) {
+        assert!(matches!(result.outcome, Outcome::Failed(why) if why.contains("no runtime")));
     }
 }
 
 type TamperFn = fn(Session, Request<Body>) -> BoxFuture<'static, Answer>;
 
-/// Returns a subject whose sessions are built with other settings.
-fn built(build: impl Fn(SessionBuilder) -> SessionBuilder + Send + Sync + 'static) -> Subject {
+/// Returns a backend whose sessions are built with other settings.
+fn built(
+    build: impl Fn(SessionBuilder) -> SessionBuilder + Send + Sync + 'static,
+) -> TestedBackend {
     let backend = "smol/hyper".parse::<Cell>().unwrap().start(None).unwrap();
     let entered = backend.clone();
     let builder = move || build(backend.builder());
-    Subject::new("built", builder, move |future| entered.block_on(future))
+    TestedBackend::new("built", builder, move |future| entered.block_on(future))
 }
 
 #[test]

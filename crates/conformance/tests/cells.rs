@@ -1,74 +1,50 @@
-//! Runs the suite on every cell.
+//! Runs the suite on every cell, with one trial for each cell and case.
+//!
+//! The arguments are those of a test binary: `cargo test --test cells -- smol/hyper::policy`.
 
-use inflight::{BlockOn, Cell};
-use inflight_conformance::{Report, Subject, cases, in_memory, run};
+use std::env;
+use std::process::ExitCode;
 
-macro_rules! cells {
-    ($($test:ident: $cell:literal,)+) => {
-        $(#[test]
-        fn $test() {
-            keeps_the_contract($cell);
-        })+
+use inflight::Cell;
+use inflight_conformance::{
+    Case, Outcome, TestedBackend, cases, in_memory, runs_core_cases, tested,
+};
+use libtest_mimic::{Arguments, Completion, Trial};
 
-        const TESTED: &[&str] = &[$($cell),+];
-    };
+/// How many cases run at once by default. They wait most of the time.
+const AT_ONCE: usize = 4;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // The harness does not read this variable of cargo's own test harness.
+    let variable = || env::var("RUST_TEST_THREADS").ok()?.parse().ok();
+    arguments.test_threads = arguments.test_threads.or_else(variable).or(Some(AT_ONCE));
+
+    let mut trials = Vec::new();
+    for cell in Cell::ALL {
+        let backend = tested(cell).unwrap();
+        let runs = |case: &&Case| !case.core || runs_core_cases(cell);
+        trials.extend(
+            cases()
+                .iter()
+                .filter(runs)
+                .map(|case| trial(&backend, case)),
+        );
+    }
+    let backend = in_memory().unwrap();
+    let in_memory = cases().iter().filter(|case| case.in_memory);
+    trials.extend(in_memory.map(|case| trial(&backend, case)));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-cells! {
-    tokio_hyper: "tokio/hyper",
-    tokio_isahc: "tokio/isahc",
-    tokio_surf: "tokio/surf",
-    tokio_ureq: "tokio/ureq",
-    smol_hyper: "smol/hyper",
-    smol_isahc: "smol/isahc",
-    smol_surf: "smol/surf",
-    smol_ureq: "smol/ureq",
-    async_std_hyper: "async-std/hyper",
-    async_std_isahc: "async-std/isahc",
-    async_std_surf: "async-std/surf",
-    async_std_ureq: "async-std/ureq",
-    threads_ureq: "threads/ureq",
+// ANCHOR: trial
+fn trial(backend: &TestedBackend, case: &'static Case) -> Trial {
+    let name = format!("{}::{case}", backend.name());
+    let backend = backend.clone();
+    Trial::ignorable_test(name, move || match backend.run(case).outcome {
+        Outcome::Passed => Ok(Completion::Completed),
+        Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
+        Outcome::Failed(why) => Err(format!("{why}\npromised: {}", case.promise).into()),
+    })
 }
-
-#[test]
-fn every_cell_has_its_test() {
-    let mut cells: Vec<String> = Cell::ALL.iter().map(Cell::to_string).collect();
-    cells.sort();
-    let mut tested = TESTED.to_vec();
-    tested.sort_unstable();
-    assert_eq!(tested, cells);
-}
-
-#[test]
-fn every_case_has_a_unique_name() {
-    let mut names: Vec<&str> = cases().iter().map(|case| case.name).collect();
-    names.sort_unstable();
-    let before = names.len();
-    names.dedup();
-    assert_eq!(names.len(), before);
-}
-
-#[test]
-fn virtual_mock() {
-    checked(&in_memory().unwrap());
-}
-
-// ANCHOR: subject
-fn keeps_the_contract(name: &str) {
-    let cell: Cell = name.parse().unwrap();
-    let backend = cell.start(None).unwrap();
-    let entered = backend.clone();
-    let subject = Subject::new(
-        name,
-        move || backend.builder(),
-        move |future| entered.block_on(future),
-    );
-    checked(&subject);
-}
-
-fn checked(subject: &Subject) {
-    let mut report = Report::new();
-    report.add(subject.name(), run(subject, |_| true, |_| ()));
-    assert!(!report.has_failures(), "\n{report}");
-}
-// ANCHOR_END: subject
+// ANCHOR_END: trial

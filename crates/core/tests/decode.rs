@@ -345,6 +345,37 @@ fn several_codings_are_a_decode_error() {
 }
 
 #[test]
+fn the_coding_of_a_redirect_does_not_matter() {
+    let session = responding(|request| match request.uri().path() {
+        "/there" => http::Response::new("there".into()),
+        _ => {
+            let mut redirect = encoded("gzip", "no gzip");
+            *redirect.status_mut() = http::StatusCode::FOUND;
+            let location = http::HeaderValue::from_static("/there");
+            redirect.headers_mut().insert("location", location);
+            redirect
+        }
+    });
+    let session = session.build().unwrap();
+    assert_eq!(run(session.get("http://host/").text()).unwrap(), "there");
+}
+
+#[test]
+fn max_body_counts_decoded_bytes() {
+    for (coding, encode) in CODINGS {
+        for (max_body, fits) in [(TEXT.len() as u64 - 1, false), (TEXT.len() as u64, true)] {
+            let session = responding(move |_| encoded(coding, encode(TEXT)));
+            let session = session.max_body(max_body).build().unwrap();
+            let result = run(session.get("http://host/").bytes());
+            match fits {
+                true => assert_eq!(result.unwrap(), TEXT, "{coding}"),
+                false => assert_eq!(kind(result), ErrorKind::BodyTooLarge, "{coding}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn windows_larger_than_http_allows_are_a_decode_error() {
     // A window of 128 MiB. RFC 9659 allows 8 MiB.
     let parameters = [CParameter::window_log(27)];

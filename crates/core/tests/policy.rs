@@ -378,6 +378,16 @@ fn temporary_failures_are_retried_up_to_the_limit() {
 }
 
 #[test]
+fn the_last_response_is_returned_when_every_retry_failed() {
+    let runtime = TestRuntime::new(0);
+    let (client, log) = server(|_, _| status(503));
+    let session = retrying(client, &runtime, Retry::new(3));
+    let response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
+    assert_eq!((response.status().as_u16(), response.attempts()), (503, 4));
+    assert_eq!(lock(&log).len(), 4);
+}
+
+#[test]
 fn permanent_failures_are_not_retried() {
     let runtime = TestRuntime::new(0);
     for kind in [ErrorKind::Protocol, ErrorKind::Tls, ErrorKind::Unsupported] {

@@ -201,6 +201,18 @@ fn invalid_headers_are_errors() {
 }
 
 #[test]
+fn a_header_value_cannot_end_its_line() {
+    let (client, seen) = recording();
+    let session = session(client, &TestRuntime::new(0));
+    for value in ["a\r\nx-smuggled: b", "a\r", "a\0b"] {
+        let request = session.get("http://host/").header("x-split", value);
+        let error = run(request.send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{value:?}");
+    }
+    assert!(lock(&seen).is_empty());
+}
+
+#[test]
 fn relative_urls_are_resolved_as_in_a_web_page() {
     let url = |base: &'static str, relative: &'static str| {
         let request = seen(
@@ -233,6 +245,21 @@ fn relative_urls_are_resolved_as_in_a_web_page() {
 }
 
 #[test]
+fn a_query_alone_replaces_that_of_the_base_url() {
+    for (base, url) in [
+        ("http://host/a/b/", "http://host/a/b/?q"),
+        ("http://host/a/b", "http://host/a/b?q"),
+        ("http://host/a/b?other", "http://host/a/b?q"),
+    ] {
+        let request = seen(
+            |builder| builder.base_url(base),
+            |session| session.get("?q"),
+        );
+        assert_eq!(request.uri(), url);
+    }
+}
+
+#[test]
 fn invalid_urls_are_errors() {
     let runtime = TestRuntime::new(0);
     let (client, seen) = recording();
@@ -260,6 +287,30 @@ fn invalid_urls_are_errors() {
     let (client, _) = recording();
     let error = builder(client, &runtime).base_url("file:///etc/").build();
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidUrl);
+}
+
+#[test]
+fn the_error_of_an_invalid_url_shows_what_is_wrong() {
+    let (client, _) = recording();
+    let session = session(client, &TestRuntime::new(0));
+    for (text, shown) in [
+        ("/relative", "/relative"),
+        ("pages.test/path", "pages.test/path"),
+        ("", "\"\""),
+        ("http://", "http://"),
+        ("http://host:99999/", "99999"),
+        ("http://host:port/", "port"),
+        ("http://two words/", "two words"),
+        ("http://[::1/", "[::1"),
+        ("ftp://host/file", "ftp"),
+        ("file:///etc/hosts", "file"),
+        ("mailto:me", "mailto"),
+    ] {
+        let error = run(session.get(text).send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{text:?}");
+        let message = error.to_string();
+        assert!(message.contains(shown), "{text:?}: {message}");
+    }
 }
 
 #[test]
@@ -306,6 +357,16 @@ fn json_is_sent_and_received() {
     let error = run(session.post("http://host/").json_body(&tuple_keys).send()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert_eq!(lock(&bodies).len(), 2);
+}
+
+#[test]
+fn text_that_is_no_json_is_decode() {
+    let client = client(|_| ready(respond("<h1>Page 1</h1>")));
+    let session = session(client, &TestRuntime::new(0));
+    let page = session.get("http://host/").json::<serde_json::Value>();
+    let error = run(page).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert_eq!(error.url(), Some("http://host/"));
 }
 
 #[test]
@@ -453,6 +514,22 @@ fn the_response_of_the_client_is_returned() {
     assert_eq!(response.status(), 404);
     let back = Response::from(response);
     assert_eq!(run(back.bytes()).unwrap(), "gone");
+}
+
+#[test]
+fn error_for_status_fails_from_400_on() {
+    for code in [200, 204, 301, 304, 399, 400, 404, 418, 500, 503, 599] {
+        let client = client(move |_| {
+            let response = http::Response::builder().status(code).body(Body::empty());
+            ready(Ok(response.unwrap()))
+        });
+        let session = builder(client, &TestRuntime::new(0)).max_redirects(0);
+        let response = run(session.build().unwrap().get("http://host/").send()).unwrap();
+        let failed = response.error_for_status().err();
+        let status = failed.and_then(|error| error.status_code());
+        let wanted = (code >= 400).then_some(code);
+        assert_eq!(status.map(|status| status.as_u16()), wanted);
+    }
 }
 
 #[test]

@@ -6,51 +6,40 @@ use futures_util::StreamExt;
 use inflight_core::Response;
 use inflight_origin::payload;
 use inflight_origin::script::Script;
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal};
-use crate::context::{Context, EVENT_TIMEOUT, within};
+use crate::case::case;
+use crate::check::{Result, check, equal, returns};
+use crate::context::{Context, EVENT_TIMEOUT, wait_for, within};
 use crate::servers::{ok, scripted};
 use crate::test_server::TestServer;
 
-suite! { "bodies":
-    large_body_is_exact [in_memory] =>
-        "A body of eight MiB with a Content-Length is received exactly.";
-    large_chunked_body_is_exact [in_memory] =>
-        "A chunked body of eight MiB is received exactly.";
-    streamed_body_is_exact [in_memory] =>
-        "The chunks of a streamed body, in order, are the whole body.";
-    content_length_is_told [anywhere] =>
-        "A response has the length of its body if it is known, and no length otherwise.";
-    head_resolves_before_the_body needs early_head =>
-        "The response is returned once its head has arrived, before the first byte of its body.";
-    sized_body_comes_as_it_is_sent =>
-        "A chunk of a body of known length is returned before the server sends the next.";
-    chunked_body_comes_as_it_is_sent =>
-        "A chunk of a chunked body is returned before the server sends the next.";
-    response_may_come_byte_by_byte =>
-        "The response is the same if it arrives byte by byte.";
-    unread_body_holds_the_sender =>
-        "The client reads a body only as fast as the caller does, so a slow reader slows the sender.";
-}
-
 const LARGE: usize = 8 << 20;
 
-async fn large_body_is_exact(context: Context) -> Result<(), Failure> {
+/// A body of eight MiB with a Content-Length is received exactly.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn large_body_is_exact(context: Context) -> Result {
     let origin = context.pages()?;
     let url = origin.url(&format!("/bytes/{LARGE}?seed=1"));
     let bytes = context.session()?.get(url).bytes().await?;
     check(bytes == payload::bytes(LARGE, 1), "the bytes differ")
 }
 
-async fn large_chunked_body_is_exact(context: Context) -> Result<(), Failure> {
+/// A chunked body of eight MiB is received exactly.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn large_chunked_body_is_exact(context: Context) -> Result {
     let origin = context.pages()?;
     let url = origin.url(&format!("/stream-bytes/{LARGE}?seed=2&chunk_size=10007"));
     let bytes = context.session()?.get(url).bytes().await?;
     check(bytes == payload::bytes(LARGE, 2), "the bytes differ")
 }
 
-async fn streamed_body_is_exact(context: Context) -> Result<(), Failure> {
+/// The chunks of a streamed body, in order, are the whole body.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn streamed_body_is_exact(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     let url = origin.url(&format!("/bytes/{LARGE}?seed=3"));
@@ -64,7 +53,10 @@ async fn streamed_body_is_exact(context: Context) -> Result<(), Failure> {
     check(bytes == payload::bytes(LARGE, 3), "the bytes differ")
 }
 
-async fn content_length_is_told(context: Context) -> Result<(), Failure> {
+/// A response has the length of its body if it is known, and no length otherwise.
+#[apply(case!)]
+#[marks(anywhere)]
+async fn content_length_is_told(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for (path, length) in [
@@ -79,7 +71,10 @@ async fn content_length_is_told(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn head_resolves_before_the_body(context: Context) -> Result<(), Failure> {
+/// The response is returned once its head has arrived, before the first byte of its body.
+#[apply(case!)]
+#[needs(early_head)]
+async fn head_resolves_before_the_body(context: Context) -> Result {
     let (go, gate) = async_channel::bounded::<()>(1);
     let server = TestServer::start(move |mut conn| {
         conn.read_head()?;
@@ -91,25 +86,23 @@ async fn head_resolves_before_the_body(context: Context) -> Result<(), Failure> 
         Ok(())
     })?;
     let request = context.session()?.get(server.url("/"));
-    let response = within(
-        "the head without the body",
-        EVENT_TIMEOUT / 2,
-        request.send(),
-    )
-    .await??;
+    let response = wait_for("the head without the body", request.send()).await??;
     equal("the status", response.status().as_u16(), 200)?;
-    go.try_send(())
-        .map_err(|_| Failure::new("the server has stopped"))?;
+    go.send(()).await?;
     equal("the body", response.text().await?, "late")
 }
 
-async fn sized_body_comes_as_it_is_sent(context: Context) -> Result<(), Failure> {
+/// A chunk of a body of known length is returned before the server sends the next.
+#[apply(case!)]
+async fn sized_body_comes_as_it_is_sent(context: Context) -> Result {
     let total = CHUNKS.iter().map(|chunk| chunk.len()).sum::<usize>();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n");
     comes_as_it_is_sent(context, head, str::to_owned, "").await
 }
 
-async fn chunked_body_comes_as_it_is_sent(context: Context) -> Result<(), Failure> {
+/// A chunk of a chunked body is returned before the server sends the next.
+#[apply(case!)]
+async fn chunked_body_comes_as_it_is_sent(context: Context) -> Result {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
     let chunk = |chunk: &str| format!("{:x}\r\n{chunk}\r\n", chunk.len());
     comes_as_it_is_sent(context, head, chunk, "0\r\n\r\n").await
@@ -129,7 +122,7 @@ async fn comes_as_it_is_sent(
     head: String,
     framed: impl Fn(&str) -> String + Send + Sync + 'static,
     end: &'static str,
-) -> Result<(), Failure> {
+) -> Result {
     let (go, gate) = async_channel::bounded::<()>(1);
     let server = TestServer::start(move |mut conn| {
         conn.read_head()?;
@@ -147,23 +140,17 @@ async fn comes_as_it_is_sent(
     let mut response = context.session()?.get(server.url("/")).send().await?;
     for (index, chunk) in CHUNKS.iter().enumerate() {
         if index > 0 {
-            go.send(())
-                .await
-                .map_err(|_| Failure::new("the server has stopped"))?;
+            go.send(()).await?;
         }
         let what = format!("the chunk {chunk:?}");
-        let read = within(
-            &what,
-            EVENT_TIMEOUT / 2,
-            read_exactly(&mut response, chunk.len()),
-        );
+        let read = wait_for(&what, read_exactly(&mut response, chunk.len()));
         equal("a chunk", read.await??, chunk.as_bytes())?;
     }
     equal("what follows", response.chunk().await?, None)
 }
 
 /// Reads `len` bytes, which may arrive in any number of chunks.
-async fn read_exactly(response: &mut Response, len: usize) -> Result<Vec<u8>, Failure> {
+async fn read_exactly(response: &mut Response, len: usize) -> Result<Vec<u8>> {
     let mut read = Vec::new();
     while read.len() < len {
         match response.chunk().await? {
@@ -174,7 +161,9 @@ async fn read_exactly(response: &mut Response, len: usize) -> Result<Vec<u8>, Fa
     Ok(read)
 }
 
-async fn response_may_come_byte_by_byte(context: Context) -> Result<(), Failure> {
+/// The response is the same if it arrives byte by byte.
+#[apply(case!)]
+async fn response_may_come_byte_by_byte(context: Context) -> Result {
     let session = context.session()?;
     let chunked =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbyt\r\n1\r\ne\r\n0\r\n\r\n";
@@ -184,16 +173,14 @@ async fn response_may_come_byte_by_byte(context: Context) -> Result<(), Failure>
                 .read_request()
                 .send_slowly(response, 1, Duration::from_millis(1));
         let server = scripted(slowly.hang())?;
-        equal(
-            "the body",
-            session.get(server.url("/")).text().await?,
-            "byte",
-        )?;
+        returns(session.get(server.url("/")), "byte").await?;
     }
     Ok(())
 }
 
-async fn unread_body_holds_the_sender(context: Context) -> Result<(), Failure> {
+/// The client reads a body only as fast as the caller does, so a slow reader slows the sender.
+#[apply(case!)]
+async fn unread_body_holds_the_sender(context: Context) -> Result {
     // More than the buffers of two kernels, and than a client may reasonably read ahead.
     const TOTAL: usize = 64 << 20;
     const STALL: Duration = Duration::from_millis(300);
@@ -209,8 +196,7 @@ async fn unread_body_holds_the_sender(context: Context) -> Result<(), Failure> {
     let mut response = context.session()?.get(server.url("/")).send().await?;
     let first = response.chunk().await?;
     check(first.is_some(), "there is no first chunk")?;
-    let taken = within("an end to the sending", EVENT_TIMEOUT, taken.recv()).await?;
-    let taken = taken.map_err(|_| Failure::new("the client closed the connection"))?;
+    let taken = within("an end to the sending", EVENT_TIMEOUT, taken.recv()).await??;
     check(
         taken < TOTAL,
         format!("the client took all {TOTAL} bytes though the caller read only one chunk"),

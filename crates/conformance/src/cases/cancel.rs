@@ -6,70 +6,52 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use inflight_core::{Body, Error, Response, Session};
 use inflight_origin::script::{Script, Scripted};
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal};
-use crate::context::{Context, EVENT_TIMEOUT, abandon, run_blocking, within};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal, returns};
+use crate::context::{Context, EVENT_TIMEOUT, abandon, run_blocking, wait_for};
 use crate::servers::{closed, requests, scripted};
 use crate::test_server::TestServer;
 
-suite! { "cancel":
-    request_dropped_before_the_head_is_seen_to_go needs prompt_cancel =>
-        "Dropping a request closes its connection at once.";
-    body_dropped_half_read_is_seen_to_go needs prompt_cancel =>
-        "Dropping a body before its end closes its connection at once.";
-    upload_dropped_half_sent_is_seen_to_go needs prompt_cancel, streaming_upload =>
-        "Dropping an upload before its end closes its connection at once.";
-    request_dropped_before_the_head_is_gone_by_its_deadline =>
-        "The connection of a dropped request is closed at the request's deadline at the latest.";
-    body_dropped_half_read_is_gone_by_its_deadline =>
-        "The connection of a dropped body is closed at the request's deadline at the latest.";
-    request_dropped_before_the_head_goes_when_the_server_speaks =>
-        "The connection of a dropped request is closed when the server next sends something, even before the deadline.";
-    request_dropped_before_the_head_leaves_no_bytes =>
-        "No other request receives the response to a dropped request.";
-    body_dropped_half_read_leaves_no_bytes =>
-        "No other request receives the rest of a dropped body.";
-    connection_of_a_dropped_request_serves_nobody =>
-        "The connection of a dropped request carries no other request.";
-    connection_of_a_dropped_body_serves_nobody =>
-        "The connection of a dropped body carries no other request.";
-    session_outlives_many_drops =>
-        "After a hundred dropped requests the session still works.";
-    request_dropped_while_connecting_holds_up_nobody =>
-        "A request that is dropped while it connects releases its permit and delays no other request.";
-}
-
 const DEADLINE: Duration = Duration::from_secs(2);
 
-async fn request_dropped_before_the_head_is_seen_to_go(context: Context) -> Result<(), Failure> {
+/// Dropping a request closes its connection at once.
+#[apply(case!)]
+#[needs(prompt_cancel)]
+async fn request_dropped_before_the_head_is_seen_to_go(context: Context) -> Result {
     drop_before_the_head(&context.session()?, EVENT_TIMEOUT / 2).await
 }
 
-async fn request_dropped_before_the_head_is_gone_by_its_deadline(
-    context: Context,
-) -> Result<(), Failure> {
+/// The connection of a dropped request is closed at the request's deadline at the latest.
+#[apply(case!)]
+async fn request_dropped_before_the_head_is_gone_by_its_deadline(context: Context) -> Result {
     let session = context.builder().timeout(DEADLINE).build()?;
     drop_before_the_head(&session, DEADLINE + EVENT_TIMEOUT / 2).await
 }
 
-async fn drop_before_the_head(session: &Session, time: Duration) -> Result<(), Failure> {
+async fn drop_before_the_head(session: &Session, time: Duration) -> Result {
     let server = scripted(Script::new().read_request().hang())?;
     let request = session.get(server.url("/")).send();
     abandon(request, requests(&server, 1)).await?;
     closed(&server, 0, time).await
 }
 
-async fn body_dropped_half_read_is_seen_to_go(context: Context) -> Result<(), Failure> {
+/// Dropping a body before its end closes its connection at once.
+#[apply(case!)]
+#[needs(prompt_cancel)]
+async fn body_dropped_half_read_is_seen_to_go(context: Context) -> Result {
     drop_half_read(&context.session()?, EVENT_TIMEOUT / 2).await
 }
 
-async fn body_dropped_half_read_is_gone_by_its_deadline(context: Context) -> Result<(), Failure> {
+/// The connection of a dropped body is closed at the request's deadline at the latest.
+#[apply(case!)]
+async fn body_dropped_half_read_is_gone_by_its_deadline(context: Context) -> Result {
     let session = context.builder().timeout(DEADLINE).build()?;
     drop_half_read(&session, DEADLINE + EVENT_TIMEOUT / 2).await
 }
 
-async fn drop_half_read(session: &Session, time: Duration) -> Result<(), Failure> {
+async fn drop_half_read(session: &Session, time: Duration) -> Result {
     for response in [
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
@@ -83,7 +65,10 @@ async fn drop_half_read(session: &Session, time: Duration) -> Result<(), Failure
     Ok(())
 }
 
-async fn upload_dropped_half_sent_is_seen_to_go(context: Context) -> Result<(), Failure> {
+/// Dropping an upload before its end closes its connection at once.
+#[apply(case!)]
+#[needs(prompt_cancel, streaming_upload)]
+async fn upload_dropped_half_sent_is_seen_to_go(context: Context) -> Result {
     let server = scripted(Script::new().read_head().read_body().hang())?;
     let first = stream::once(async { Ok::<_, Error>("half an upload") });
     let body = Body::from_stream(first.chain(stream::pending()));
@@ -97,9 +82,10 @@ async fn upload_dropped_half_sent_is_seen_to_go(context: Context) -> Result<(), 
     )
 }
 
-async fn request_dropped_before_the_head_goes_when_the_server_speaks(
-    context: Context,
-) -> Result<(), Failure> {
+/// The connection of a dropped request is closed when the server next sends something, even before
+/// the deadline.
+#[apply(case!)]
+async fn request_dropped_before_the_head_goes_when_the_server_speaks(context: Context) -> Result {
     let server = DropServer::start("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")?;
     // Too long to be the reason for the close.
     let session = context
@@ -112,23 +98,31 @@ async fn request_dropped_before_the_head_goes_when_the_server_speaks(
     server.client_close().await
 }
 
-async fn request_dropped_before_the_head_leaves_no_bytes(context: Context) -> Result<(), Failure> {
+/// No other request receives the response to a dropped request.
+#[apply(case!)]
+async fn request_dropped_before_the_head_leaves_no_bytes(context: Context) -> Result {
     requests_after_dropped_requests(&context, |_, _| Ok(())).await
 }
 
-async fn body_dropped_half_read_leaves_no_bytes(context: Context) -> Result<(), Failure> {
+/// No other request receives the rest of a dropped body.
+#[apply(case!)]
+async fn body_dropped_half_read_leaves_no_bytes(context: Context) -> Result {
     requests_after_dropped_bodies(&context, |_, _| Ok(())).await
 }
 
-async fn connection_of_a_dropped_request_serves_nobody(context: Context) -> Result<(), Failure> {
+/// The connection of a dropped request carries no other request.
+#[apply(case!)]
+async fn connection_of_a_dropped_request_serves_nobody(context: Context) -> Result {
     requests_after_dropped_requests(&context, on_another_connection).await
 }
 
-async fn connection_of_a_dropped_body_serves_nobody(context: Context) -> Result<(), Failure> {
+/// The connection of a dropped body carries no other request.
+#[apply(case!)]
+async fn connection_of_a_dropped_body_serves_nobody(context: Context) -> Result {
     requests_after_dropped_bodies(&context, on_another_connection).await
 }
 
-fn on_another_connection(dropped: usize, next: usize) -> Result<(), Failure> {
+fn on_another_connection(dropped: usize, next: usize) -> Result {
     check(
         next != dropped,
         format!("connection {next} is reused after a drop"),
@@ -136,12 +130,12 @@ fn on_another_connection(dropped: usize, next: usize) -> Result<(), Failure> {
 }
 
 /// Checks the numbers of the connections of the dropped request and of the next one.
-type ConnectionCheck = fn(usize, usize) -> Result<(), Failure>;
+type ConnectionCheck = fn(usize, usize) -> Result;
 
 async fn requests_after_dropped_requests(
     context: &Context,
     check_connections: ConnectionCheck,
-) -> Result<(), Failure> {
+) -> Result {
     let server = DropServer::start("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale")?;
     let session = context.session()?;
     for _ in 0..ROUNDS {
@@ -156,7 +150,7 @@ async fn requests_after_dropped_requests(
 async fn requests_after_dropped_bodies(
     context: &Context,
     check_connections: ConnectionCheck,
-) -> Result<(), Failure> {
+) -> Result {
     let server = DropServer::start("-and-the-stale-rest")?;
     let session = context.session()?;
     for _ in 0..ROUNDS {
@@ -172,8 +166,8 @@ async fn requests_after_dropped_bodies(
 
 const ROUNDS: usize = 20;
 
-async fn first_chunk(response: &mut Response) -> Result<(), Failure> {
-    let chunk = within("the first chunk", EVENT_TIMEOUT / 2, response.chunk()).await??;
+async fn first_chunk(response: &mut Response) -> Result {
+    let chunk = wait_for("the first chunk", response.chunk()).await??;
     check(chunk.is_some(), "there is no first chunk")
 }
 
@@ -189,7 +183,7 @@ struct DropServer {
 }
 
 impl DropServer {
-    fn start(stale: &'static str) -> Result<Self, Failure> {
+    fn start(stale: &'static str) -> Result<Self> {
         let (report_request, requested) = async_channel::unbounded();
         let (go, gate) = async_channel::unbounded::<()>();
         let (report_sent, sent) = async_channel::unbounded();
@@ -233,46 +227,33 @@ impl DropServer {
     }
 
     /// Waits for a request that will be dropped, and returns the number of its connection.
-    async fn dropped_request(&self) -> Result<usize, Failure> {
-        let connection = within(
-            "the request at the server",
-            EVENT_TIMEOUT / 2,
-            self.requested.recv(),
-        )
-        .await?;
-        connection.map_err(|_| Failure::new("the server has stopped"))
+    async fn dropped_request(&self) -> Result<usize> {
+        Ok(wait_for("the request at the server", self.requested.recv()).await??)
     }
 
     /// Lets the server send the bytes of the dropped request, and waits until it has.
-    async fn send_stale(&self) -> Result<(), Failure> {
-        let stopped = |_| Failure::new("the server has stopped");
-        self.go.send(()).await.map_err(stopped)?;
-        let sent = within("the server's bytes", EVENT_TIMEOUT / 2, self.sent.recv()).await?;
-        sent.map_err(|_| Failure::new("the server has stopped"))
+    async fn send_stale(&self) -> Result {
+        self.go.send(()).await?;
+        Ok(wait_for("the server's bytes", self.sent.recv()).await??)
     }
 
     /// Waits until the client has closed a connection.
-    async fn client_close(&self) -> Result<(), Failure> {
-        let closed = within(
-            "the connection's end",
-            EVENT_TIMEOUT / 2,
-            self.closed.recv(),
-        )
-        .await?;
-        closed
-            .map(drop)
-            .map_err(|_| Failure::new("the server has stopped"))
+    async fn client_close(&self) -> Result {
+        wait_for("the connection's end", self.closed.recv()).await??;
+        Ok(())
     }
 
     /// Checks that the next request receives its own response, and returns the number of its connection.
-    async fn serves_fresh(&self, session: &Session) -> Result<usize, Failure> {
+    async fn serves_fresh(&self, session: &Session) -> Result<usize> {
         let text = session.get(self.url("/fresh")).text().await?;
         let connection = text.parse();
         connection.map_err(|_| Failure::new(format!("the next request received {text:?}")))
     }
 }
 
-async fn session_outlives_many_drops(context: Context) -> Result<(), Failure> {
+/// After a hundred dropped requests the session still works.
+#[apply(case!)]
+async fn session_outlives_many_drops(context: Context) -> Result {
     let server = TestServer::start(|mut conn| {
         while conn.read_head()? != "/hang" {
             conn.answer("alive")?;
@@ -286,16 +267,13 @@ async fn session_outlives_many_drops(context: Context) -> Result<(), Failure> {
         let request = session.get(server.url("/hang")).send();
         abandon(request, ready(Ok(()))).await?;
     }
-    let text = within(
-        "a response",
-        EVENT_TIMEOUT / 2,
-        session.get(server.url("/")).text(),
-    )
-    .await??;
-    equal("the response", text, "alive")
+    let request = returns(session.get(server.url("/")), "alive");
+    wait_for("a response", request).await?
 }
 
-async fn request_dropped_while_connecting_holds_up_nobody(context: Context) -> Result<(), Failure> {
+/// A request that is dropped while it connects releases its permit and delays no other request.
+#[apply(case!)]
+async fn request_dropped_while_connecting_holds_up_nobody(context: Context) -> Result {
     let nowhere = run_blocking(Scripted::unaccepting).await??;
     let pages = context.pages()?;
     let builder = context.builder().connect_timeout(None);
@@ -307,6 +285,6 @@ async fn request_dropped_while_connecting_holds_up_nobody(context: Context) -> R
         abandon(request, meanwhile).await?;
     }
     let another = session.get(pages.url("/get")).text();
-    within("a response", EVENT_TIMEOUT / 2, another).await??;
+    wait_for("a response", another).await??;
     equal("in flight", session.stats().in_flight, 0)
 }

@@ -1,60 +1,29 @@
 //! Content codings: requested with Accept-Encoding, and decoded while the body is read.
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use inflight_core::http::Method;
 use inflight_core::{ErrorKind, Session};
 use inflight_origin::payload;
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::Script;
+use macro_rules_attribute::apply;
 use serde_json::Value;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
+use crate::case::case;
+use crate::check::{Result, check, equal, fails, returns};
 use crate::context::Context;
 use crate::servers::{origin, scripted, values};
 use crate::test_server::TestServer;
-
-suite! { "codings":
-    codings_are_asked_for_and_decoded [in_memory] =>
-        "A session accepts gzip, deflate, br and zstd, and decodes responses in these codings.";
-    decoded_body_is_exact [in_memory] =>
-        "A body of 256 KiB in any of the codings, or in deflate without zlib's frame, is decoded exactly.";
-    decoded_response_hides_its_coding [in_memory] =>
-        "A decoded response has neither a Content-Encoding nor a length.";
-    accept_encoding_of_the_request_wins [anywhere] =>
-        "A request's own Accept-Encoding is sent unchanged, and the response is decoded.";
-    decoding_can_be_switched_off [in_memory] =>
-        "With decompress(false) no Accept-Encoding is sent, and bodies are not decoded.";
-    redirects_are_not_decoded =>
-        "The body of a redirect and its Content-Encoding do not affect the request.";
-    unknown_coding_is_left_alone =>
-        "A body in an unknown coding is returned unchanged, with its headers.";
-    several_codings_are_decode =>
-        "A body in more than one coding is an error of the kind decode.";
-    responses_without_body_are_left_alone =>
-        "Responses to HEAD, 204, 304 and empty responses keep their headers, whatever their coding.";
-    cut_coding_is_decode =>
-        "An encoded body that ends before the end of its coding is an error of the kind decode.";
-    cut_transfer_of_a_coding_is_incomplete =>
-        "An encoded body whose transfer ends early is an error of the kind incomplete, like any other body.";
-    bytes_after_the_coding_are_decode =>
-        "An encoded body that continues after the end of its coding is an error of the kind decode.";
-    max_body_counts_decoded_bytes [in_memory] =>
-        "A body whose decoded size exceeds max_body is an error of the kind body_too_large.";
-    timeout_holds_within_a_coding =>
-        "An encoded body that stalls ends at the timeout.";
-    decoded_body_frees_its_connection needs connection_reuse =>
-        "After a decoded body is read to its end, its connection is reused.";
-}
 
 const ACCEPT_ENCODING: &str = "gzip, deflate, br, zstd";
 
 /// The origin's names of its codings.
 const CODINGS: [&str; 5] = ["gzip", "deflate", "bare-deflate", "br", "zstd"];
 
-async fn codings_are_asked_for_and_decoded(context: Context) -> Result<(), Failure> {
+/// A session accepts gzip, deflate, br and zstd, and decodes responses in these codings.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn codings_are_asked_for_and_decoded(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for (path, done) in [
@@ -71,7 +40,10 @@ async fn codings_are_asked_for_and_decoded(context: Context) -> Result<(), Failu
     Ok(())
 }
 
-async fn decoded_body_is_exact(context: Context) -> Result<(), Failure> {
+/// A body of 256 KiB in any of the codings, or in deflate without zlib's frame, is decoded exactly.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn decoded_body_is_exact(context: Context) -> Result {
     const LEN: usize = 256 << 10;
     let origin = context.pages()?;
     let session = context.session()?;
@@ -84,7 +56,10 @@ async fn decoded_body_is_exact(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn decoded_response_hides_its_coding(context: Context) -> Result<(), Failure> {
+/// A decoded response has neither a Content-Encoding nor a length.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn decoded_response_hides_its_coding(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for coding in CODINGS {
@@ -99,7 +74,10 @@ async fn decoded_response_hides_its_coding(context: Context) -> Result<(), Failu
     Ok(())
 }
 
-async fn accept_encoding_of_the_request_wins(context: Context) -> Result<(), Failure> {
+/// A request's own Accept-Encoding is sent unchanged, and the response is decoded.
+#[apply(case!)]
+#[marks(anywhere, core)]
+async fn accept_encoding_of_the_request_wins(context: Context) -> Result {
     let origin = context.pages()?;
     let request = context.session()?.get(origin.url("/gzip"));
     let shown: Value = request.header("accept-encoding", "br").json().await?;
@@ -107,7 +85,10 @@ async fn accept_encoding_of_the_request_wins(context: Context) -> Result<(), Fai
     equal("Accept-Encoding", accepted.as_str(), Some("br"))
 }
 
-async fn decoding_can_be_switched_off(context: Context) -> Result<(), Failure> {
+/// With decompress(false) no Accept-Encoding is sent, and bodies are not decoded.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn decoding_can_be_switched_off(context: Context) -> Result {
     let origin = context.pages()?;
     let off = context.builder().decompress(false).build()?;
     let on = context.session()?;
@@ -135,7 +116,10 @@ async fn decoding_can_be_switched_off(context: Context) -> Result<(), Failure> {
     equal("gzipped", &shown["gzipped"], &Value::Bool(true))
 }
 
-async fn redirects_are_not_decoded(context: Context) -> Result<(), Failure> {
+/// The body of a redirect and its Content-Encoding do not affect the request.
+#[apply(case!)]
+#[marks(core)]
+async fn redirects_are_not_decoded(context: Context) -> Result {
     let redirect = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Encoding: gzip\r\n\
                     Content-Length: 7\r\n\r\nno gzip";
     let server = TestServer::start(move |mut conn| {
@@ -146,26 +130,13 @@ async fn redirects_are_not_decoded(context: Context) -> Result<(), Failure> {
             }
         }
     })?;
-    let text = context.session()?.get(server.url("/")).text().await?;
-    equal("the body", text, "there")
+    returns(context.session()?.get(server.url("/")), "there").await
 }
 
-async fn unknown_coding_is_left_alone(context: Context) -> Result<(), Failure> {
-    let server = encoded_server("aes128gcm", b"as it is")?;
-    let response = context.session()?.get(server.url("/")).send().await?;
-    let coding = values(&response, "content-encoding");
-    equal("the coding", coding, [b"aes128gcm"])?;
-    equal("the length", response.content_length(), Some(8))?;
-    equal("the body", response.text().await?, "as it is")
-}
-
-async fn several_codings_are_decode(context: Context) -> Result<(), Failure> {
-    let server = encoded_server("gzip, br", b"whatever")?;
-    let result = context.session()?.get(server.url("/")).bytes().await;
-    fails("two codings", result, &[ErrorKind::Decode]).map(drop)
-}
-
-async fn responses_without_body_are_left_alone(context: Context) -> Result<(), Failure> {
+/// Responses to HEAD, 204, 304 and empty responses keep their headers, whatever their coding.
+#[apply(case!)]
+#[marks(core)]
+async fn responses_without_body_are_left_alone(context: Context) -> Result {
     let session = context.session()?;
     for (method, status, length) in [
         (Method::HEAD, "200 OK", "Content-Length: 1000\r\n"),
@@ -192,20 +163,10 @@ async fn responses_without_body_are_left_alone(context: Context) -> Result<(), F
     equal("the body without a chunk", bytes.len(), 0)
 }
 
-async fn cut_coding_is_decode(context: Context) -> Result<(), Failure> {
-    let session = context.session()?;
-    for (coding, bytes) in samples(&session).await? {
-        for end in [1, bytes.len() / 2, bytes.len() - 1] {
-            let server = encoded_server(http_name(coding), &bytes[..end])?;
-            let result = session.get(server.url("/")).bytes().await;
-            let what = format!("{end} of {} bytes of {coding}", bytes.len());
-            fails(&what, result, &[ErrorKind::Decode])?;
-        }
-    }
-    Ok(())
-}
-
-async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result<(), Failure> {
+/// An encoded body whose transfer ends early is an error of the kind incomplete, like any other
+/// body.
+#[apply(case!)]
+async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result {
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
         let half = response(http_name(coding), bytes.len(), &bytes[..bytes.len() / 2]);
@@ -216,18 +177,10 @@ async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result<(), 
     Ok(())
 }
 
-async fn bytes_after_the_coding_are_decode(context: Context) -> Result<(), Failure> {
-    let session = context.session()?;
-    for (coding, mut bytes) in samples(&session).await? {
-        bytes.extend_from_slice(b"more");
-        let server = encoded_server(http_name(coding), &bytes)?;
-        let result = session.get(server.url("/")).bytes().await;
-        fails(coding, result, &[ErrorKind::Decode])?;
-    }
-    Ok(())
-}
-
-async fn max_body_counts_decoded_bytes(context: Context) -> Result<(), Failure> {
+/// A body whose decoded size exceeds max_body is an error of the kind body_too_large.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn max_body_counts_decoded_bytes(context: Context) -> Result {
     const LEN: usize = 1 << 20;
     let origin = context.pages()?;
     let session = context.builder().max_body(LEN as u64 - 1).build()?;
@@ -241,7 +194,9 @@ async fn max_body_counts_decoded_bytes(context: Context) -> Result<(), Failure> 
     Ok(())
 }
 
-async fn timeout_holds_within_a_coding(context: Context) -> Result<(), Failure> {
+/// An encoded body that stalls ends at the timeout.
+#[apply(case!)]
+async fn timeout_holds_within_a_coding(context: Context) -> Result {
     const SHORT: Duration = Duration::from_millis(300);
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
@@ -253,7 +208,10 @@ async fn timeout_holds_within_a_coding(context: Context) -> Result<(), Failure> 
     Ok(())
 }
 
-async fn decoded_body_frees_its_connection(context: Context) -> Result<(), Failure> {
+/// After a decoded body is read to its end, its connection is reused.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn decoded_body_frees_its_connection(context: Context) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     for n in 0..2 {
@@ -266,7 +224,7 @@ async fn decoded_body_frees_its_connection(context: Context) -> Result<(), Failu
 }
 
 /// Returns a thousand bytes in each coding, as the origin sends them.
-async fn samples(session: &Session) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+async fn samples(session: &Session) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let origin = origin()?;
     let mut samples = Vec::new();
     for coding in CODINGS {
@@ -290,10 +248,4 @@ fn response(coding: &str, len: usize, bytes: &[u8]) -> Vec<u8> {
     let head =
         format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len}\r\n\r\n");
     [head.as_bytes(), bytes].concat()
-}
-
-/// Returns a server that responds with these bytes and this Content-Encoding.
-fn encoded_server(coding: &str, bytes: &[u8]) -> io::Result<Arc<Scripted>> {
-    let response = response(coding, bytes.len(), bytes);
-    scripted(Script::new().read_request().send(response).hang())
 }

@@ -1,7 +1,7 @@
 //! Connections: reused when that is safe, and only then.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::io::{self, Read};
+use std::net::Shutdown;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,67 +11,18 @@ use inflight_core::http::Method;
 use inflight_core::{Error, ErrorKind, Session, gather};
 use inflight_origin::Stats;
 use inflight_origin::script::{Script, Scripted, Step};
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails, with_causes};
-use crate::context::{Context, EVENT_TIMEOUT, run_blocking};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal, equal_or_fails, fails, returns};
+use crate::context::{Context, EVENT_TIMEOUT};
 use crate::servers::{answering, closed, ok, origin, scripted};
 use crate::test_server::{Rendezvous, TestServer};
 
-suite! { "connections":
-    sequential_requests_share_a_connection needs connection_reuse =>
-        "Some of ten sequential requests share a connection.";
-    connection_is_reused_after_every_ending needs connection_reuse =>
-        "After HEAD, 204, 304, chunked bodies, empty bodies and error statuses the connection is reused.";
-    connection_is_reused_after_uploads needs connection_reuse, unrepeatable_reuse =>
-        "Uploads use an idle connection, and the connection is reused after them.";
-    connection_close_is_obeyed =>
-        "After Connection: close the connection carries no other request.";
-    http10_connection_carries_one_request =>
-        "After an HTTP/1.0 response without keep-alive the connection carries no other request.";
-    get_on_a_dead_connection_is_sent_once_more needs connection_reuse =>
-        "A GET whose reused connection ends without a response is resent once, on another connection.";
-    put_on_a_dead_connection_is_sent_once_more needs connection_reuse, unrepeatable_reuse =>
-        "A PUT or a DELETE is also resent, as these methods are idempotent (RFC 9110, 9.2.2).";
-    connection_that_dies_young_is_not_tried_again =>
-        "A GET whose new connection ends without a response is an error and is not resent.";
-    post_on_a_dying_connection_is_sent_once =>
-        "A POST whose connection ends without a response is an error and is not resent.";
-    post_after_the_servers_close_is_answered_once =>
-        "After the server has closed the idle connection, a POST uses another connection and gets one response.";
-    no_get_is_lost_to_connections_that_end_a_moment_later needs dead_connections =>
-        "The server closes each connection 0 to 5 ms after its response: of 2,000 GETs, 20 at once, none fails.";
-    http10_keep_alive_harms_no_request =>
-        "After HTTP/1.0 responses with keep-alive, requests succeed, on the same connection or on others.";
-    expectation_is_met =>
-        "A request with Expect: 100-continue is sent completely when the server responds with 100.";
-    refused_expectation_is_an_answer needs early_responses =>
-        "A 417 to Expect: 100-continue is the response, or the request is resent without the expectation (RFC 9110, 10.1.1).";
-    requests_that_wait_are_sent_in_their_order =>
-        "With max_per_host 1, twenty requests reach the server in the order in which they were started.";
-    closed_idle_connection_sends_nothing_twice =>
-        "After the server closed the idle connection, a request succeeds or fails, and the server never receives it twice.";
-    a_hundred_requests_are_in_flight_at_once needs a_hundred_at_once =>
-        "The server receives a hundred requests before it responds to any.";
-    a_hundred_tasks_are_in_flight_at_once needs a_hundred_at_once =>
-        "The server receives a hundred requests before it responds to any, with a task for each request.";
-    six_hundred_requests_are_all_answered =>
-        "With more requests at once than a blocking pool has threads, every request gets its response.";
-    idle_connections_are_kept_for_all needs connection_reuse =>
-        "Twenty connections that were in use at once are reused by twenty later requests.";
-    idle_limit_of_zero_keeps_none =>
-        "With max_idle_per_host 0 every request uses a new connection.";
-    idle_limit_for_each_host_is_kept needs connection_reuse =>
-        "With max_idle_per_host 1, the pool keeps one of two connections that were in use at once.";
-    idle_limit_in_all_is_kept needs connection_reuse =>
-        "With max_idle 1, the pool keeps at most one of the connections to two servers.";
-    panic_returns_no_connection =>
-        "The connection of a job that panics while it reads a body is not reused.";
-    idle_timeout_ends_idle_connections needs connection_reuse =>
-        "A connection that was idle for longer than idle_timeout is not reused.";
-}
-
-async fn sequential_requests_share_a_connection(context: Context) -> Result<(), Failure> {
+/// Some of ten sequential requests share a connection.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn sequential_requests_share_a_connection(context: Context) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     for n in 0..10 {
@@ -88,7 +39,7 @@ async fn sequential_requests_share_a_connection(context: Context) -> Result<(), 
 /// Checks that some requests shared a connection. A pool may get a connection back a moment after its body
 /// was read (libcurl's does, on its own thread). A request before that moment uses another connection, but
 /// not every time.
-pub(super) fn shared(stats: &Stats) -> Result<(), Failure> {
+pub(super) fn shared(stats: &Stats) -> Result {
     let (requests, connections) = (stats.requests, stats.connections_accepted);
     check(
         connections < requests,
@@ -96,7 +47,10 @@ pub(super) fn shared(stats: &Stats) -> Result<(), Failure> {
     )
 }
 
-async fn connection_is_reused_after_every_ending(context: Context) -> Result<(), Failure> {
+/// After HEAD, 204, 304, chunked bodies, empty bodies and error statuses the connection is reused.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn connection_is_reused_after_every_ending(context: Context) -> Result {
     let endings = [
         (Method::HEAD, "/bytes/1000"),
         (Method::GET, "/status/204"),
@@ -112,7 +66,10 @@ async fn connection_is_reused_after_every_ending(context: Context) -> Result<(),
     Ok(())
 }
 
-async fn connection_is_reused_after_uploads(context: Context) -> Result<(), Failure> {
+/// Uploads use an idle connection, and the connection is reused after them.
+#[apply(case!)]
+#[needs(connection_reuse, unrepeatable_reuse)]
+async fn connection_is_reused_after_uploads(context: Context) -> Result {
     share_connections(&context, Method::POST, "/upload", "an upload").await?;
     share_connections(&context, Method::PUT, "/upload", "another").await?;
     share_connections(&context, Method::POST, "/post", "").await
@@ -124,7 +81,7 @@ async fn share_connections(
     method: Method,
     path: &str,
     body: &'static str,
-) -> Result<(), Failure> {
+) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     for _ in 0..10 {
@@ -134,40 +91,46 @@ async fn share_connections(
     shared(&origin.stats()).map_err(|failure| Failure::new(format!("{method} {path}: {failure}")))
 }
 
-async fn connection_close_is_obeyed(context: Context) -> Result<(), Failure> {
+/// After Connection: close the connection carries no other request.
+#[apply(case!)]
+async fn connection_close_is_obeyed(context: Context) -> Result {
     carries_one_request(&context, "HTTP/1.1 200 OK\r\nConnection: close").await
 }
 
-async fn http10_connection_carries_one_request(context: Context) -> Result<(), Failure> {
+/// After an HTTP/1.0 response without keep-alive the connection carries no other request.
+#[apply(case!)]
+async fn http10_connection_carries_one_request(context: Context) -> Result {
     carries_one_request(&context, "HTTP/1.0 200 OK").await
 }
 
-async fn carries_one_request(context: &Context, head: &str) -> Result<(), Failure> {
+async fn carries_one_request(context: &Context, head: &str) -> Result {
     let session = context.session()?;
     let response = format!("{head}\r\nContent-Length: 4\r\n\r\nlast");
     let script = Script::new().read_request().send(response);
     // The server would respond to a second request on the connection.
     let server = scripted(script.read_request().send(ok("one too many")).hang())?;
     for n in 1..=3 {
-        equal(
-            "the body",
-            session.get(server.url("/")).text().await?,
-            "last",
-        )?;
+        returns(session.get(server.url("/")), "last").await?;
         equal("connections", server.connections(), n)?;
     }
     Ok(())
 }
 
-async fn get_on_a_dead_connection_is_sent_once_more(context: Context) -> Result<(), Failure> {
+/// A GET whose reused connection ends without a response is resent once, on another connection.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn get_on_a_dead_connection_is_sent_once_more(context: Context) -> Result {
     check_resent(&context, &[Method::GET]).await
 }
 
-async fn put_on_a_dead_connection_is_sent_once_more(context: Context) -> Result<(), Failure> {
+/// A PUT or a DELETE is also resent, as these methods are idempotent (RFC 9110, 9.2.2).
+#[apply(case!)]
+#[needs(connection_reuse, unrepeatable_reuse)]
+async fn put_on_a_dead_connection_is_sent_once_more(context: Context) -> Result {
     check_resent(&context, &[Method::PUT, Method::DELETE]).await
 }
 
-async fn check_resent(context: &Context, methods: &[Method]) -> Result<(), Failure> {
+async fn check_resent(context: &Context, methods: &[Method]) -> Result {
     for method in methods {
         for end in [Step::Close, Step::Reset] {
             let what = format!("{method} before {end:?}");
@@ -187,12 +150,7 @@ async fn check_resent(context: &Context, methods: &[Method]) -> Result<(), Failu
 }
 
 /// Returns whether the request used the dead connection.
-async fn was_resent(
-    context: &Context,
-    method: &Method,
-    end: &Step,
-    what: &str,
-) -> Result<bool, Failure> {
+async fn was_resent(context: &Context, method: &Method, end: &Step, what: &str) -> Result<bool> {
     let end = end.clone();
     let server = Scripted::start(move |connection| match connection {
         0 => Script::new()
@@ -203,8 +161,7 @@ async fn was_resent(
         _ => Script::new().read_request().send(ok("again")),
     })?;
     let session = context.session()?;
-    let first = session.get(server.url("/first")).text().await?;
-    equal("the first body", first, "warm")?;
+    returns(session.get(server.url("/first")), "warm").await?;
     let request = session.request(method.clone(), server.url("/second"));
     equal(what, request.text().await?, "again")?;
     let received = times_received(&server, "/second");
@@ -212,7 +169,9 @@ async fn was_resent(
     Ok(received == 2)
 }
 
-async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Result<(), Failure> {
+/// A GET whose new connection ends without a response is an error and is not resent.
+#[apply(case!)]
+async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Result {
     for end in [Step::Close, Step::Reset] {
         let what = format!("GET before {end:?}");
         let server = scripted(Script::new().read_request().then(end))?;
@@ -223,13 +182,15 @@ async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Resu
     Ok(())
 }
 
-async fn post_on_a_dying_connection_is_sent_once(context: Context) -> Result<(), Failure> {
+/// A POST whose connection ends without a response is an error and is not resent.
+#[apply(case!)]
+async fn post_on_a_dying_connection_is_sent_once(context: Context) -> Result {
     ends_without_a_response(&context, Method::POST).await
 }
 
 /// Checks that a request whose connection ends without a response is not resent. The server responds to the
 /// first request of the session, and reads the second without a response.
-async fn ends_without_a_response(context: &Context, method: Method) -> Result<(), Failure> {
+async fn ends_without_a_response(context: &Context, method: Method) -> Result {
     for end in [Step::Close, Step::Reset] {
         let what = format!("{method} before {end:?}");
         let server = Scripted::start(move |connection| {
@@ -240,11 +201,7 @@ async fn ends_without_a_response(context: &Context, method: Method) -> Result<()
             script.read_request().then(end.clone())
         })?;
         let session = context.session()?;
-        equal(
-            "the first body",
-            session.get(server.url("/first")).text().await?,
-            "warm",
-        )?;
+        returns(session.get(server.url("/first")), "warm").await?;
         let request = session.request(method.clone(), server.url("/second"));
         let result = request.body("once").text().await;
         fails(&what, result, &[ErrorKind::Incomplete])?;
@@ -253,58 +210,47 @@ async fn ends_without_a_response(context: &Context, method: Method) -> Result<()
     Ok(())
 }
 
-async fn post_after_the_servers_close_is_answered_once(context: Context) -> Result<(), Failure> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let url = format!("http://{}/", listener.local_addr()?);
-    let (closed_sender, ended) = async_channel::bounded(1);
-    let server = run_blocking(move || -> io::Result<_> {
-        let (mut first, _) = listener.accept()?;
-        read_head(&mut first)?;
-        first.write_all(ok("warm").as_bytes())?;
+/// After the server has closed the idle connection, a POST uses another connection and gets one
+/// response.
+#[apply(case!)]
+async fn post_after_the_servers_close_is_answered_once(context: Context) -> Result {
+    let (report_close, closed) = async_channel::bounded(1);
+    let (report_rest, rest) = async_channel::bounded(1);
+    let server = TestServer::start(move |mut conn| {
+        conn.read_head()?;
+        if conn.number > 0 {
+            conn.read_until(b"once")?;
+            return conn.answer("posted");
+        }
+        conn.answer("warm")?;
         // Over loopback, the client's kernel has the FIN when this returns.
-        first.shutdown(Shutdown::Write)?;
-        let _ = closed_sender.send_blocking(());
-        let (mut second, _) = listener.accept()?;
-        let head = read_head(&mut second)?;
-        second.read_exact(&mut [0; 4])?;
-        second.write_all(ok("posted").as_bytes())?;
+        conn.stream.shutdown(Shutdown::Write)?;
+        let _ = report_close.send_blocking(());
         let mut rest = Vec::new();
-        first.set_read_timeout(Some(EVENT_TIMEOUT))?;
+        conn.stream.set_read_timeout(Some(EVENT_TIMEOUT))?;
         // A client that closes a connection with unread bytes sends a reset.
-        let _ = first.read_to_end(&mut rest);
-        Ok((head, rest))
-    });
+        let _ = conn.stream.read_to_end(&mut rest);
+        let _ = report_rest.send_blocking(rest);
+        Ok(())
+    })?;
     let session = context.session()?;
-    let requests = async {
-        equal("GET", session.get(&url).text().await?, "warm")?;
-        ended.recv().await.map_err(|_| Failure::new("no server"))?;
-        let posted = session.post(&url).body("once").text().await?;
-        equal("POST", posted, "posted")?;
-        // An open connection would keep the server waiting.
-        drop(session);
-        Ok::<_, Failure>(())
-    };
-    // Not `join`, because after a failed request the server would wait forever.
-    let (received, ()) = futures_util::future::try_join(server, requests).await?;
-    let (head, rest) = received?;
-    check(head.starts_with("POST"), head)?;
-    equal("what the ended connection carried", rest.len(), 0)
+    returns(session.get(server.url("/")), "warm").await?;
+    closed.recv().await?;
+    returns(session.post(server.url("/")).body("once"), "posted").await?;
+    // An open connection would keep the server waiting.
+    drop(session);
+    equal(
+        "what the ended connection carried",
+        rest.recv().await?.len(),
+        0,
+    )
 }
 
-/// Reads a head, including the empty line.
-fn read_head(stream: &mut TcpStream) -> io::Result<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    Ok(String::from_utf8_lossy(&head).into_owned())
-}
-
-async fn no_get_is_lost_to_connections_that_end_a_moment_later(
-    context: Context,
-) -> Result<(), Failure> {
+/// The server closes each connection 0 to 5 ms after its response: of 2,000 GETs, 20 at once, none
+/// fails.
+#[apply(case!)]
+#[needs(dead_connections)]
+async fn no_get_is_lost_to_connections_that_end_a_moment_later(context: Context) -> Result {
     let server = Scripted::start(|connection| {
         let script = Script::new().read_request().send(ok("page"));
         script.pause(Duration::from_millis(connection as u64 % 6))
@@ -312,40 +258,42 @@ async fn no_get_is_lost_to_connections_that_end_a_moment_later(
     let session = context.session()?;
     let pages = (0..2000).map(|n| session.get(server.url(&format!("/{n}"))).text());
     for page in gather(pages).limit(20).settled().await.results {
-        equal(
-            "a page",
-            page.map_err(|error| Failure::new(with_causes(&error)))?,
-            "page",
-        )?;
+        equal("a page", page?, "page")?;
     }
     Ok(())
 }
 
-async fn http10_keep_alive_harms_no_request(context: Context) -> Result<(), Failure> {
+/// After HTTP/1.0 responses with keep-alive, requests succeed, on the same connection or on others.
+#[apply(case!)]
+async fn http10_keep_alive_harms_no_request(context: Context) -> Result {
     let answer = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\npage";
     let server = scripted(answering(10, answer))?;
     let session = context.session()?;
     for _ in 0..5 {
-        equal("GET", session.get(server.url("/")).text().await?, "page")?;
-        let posted = session.post(server.url("/")).body("content").text().await?;
-        equal("POST", posted, "page")?;
+        returns(session.get(server.url("/")), "page").await?;
+        returns(session.post(server.url("/")).body("content"), "page").await?;
     }
     equal("requests", server.requests().len(), 10)
 }
 
-async fn expectation_is_met(context: Context) -> Result<(), Failure> {
+/// A request with Expect: 100-continue is sent completely when the server responds with 100.
+#[apply(case!)]
+async fn expectation_is_met(context: Context) -> Result {
     let session = context.session()?;
     let script = Script::new()
         .read_head()
         .send("HTTP/1.1 100 Continue\r\n\r\n");
     let server = scripted(script.read_body().send(ok("read")).hang())?;
     let request = session.put(server.url("/")).body("content");
-    let text = request.header("expect", "100-continue").text().await?;
-    equal("the response after 100", text, "read")?;
+    returns(request.header("expect", "100-continue"), "read").await?;
     equal("the body", &server.requests()[0].body[..], b"content")
 }
 
-async fn refused_expectation_is_an_answer(context: Context) -> Result<(), Failure> {
+/// A 417 to Expect: 100-continue is the response, or the request is resent without the expectation
+/// (RFC 9110, 10.1.1).
+#[apply(case!)]
+#[needs(early_responses)]
+async fn refused_expectation_is_an_answer(context: Context) -> Result {
     let session = context.session()?;
     let refusal = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno";
     // The client may send the body nevertheless.
@@ -360,14 +308,13 @@ async fn refused_expectation_is_an_answer(context: Context) -> Result<(), Failur
     equal("the body", response.text().await?, wanted)
 }
 
-async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result<(), Failure> {
+/// With max_per_host 1, twenty requests reach the server in the order in which they were started.
+#[apply(case!)]
+async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result {
     let server = Scripted::same(answering(20, &ok("page")))?;
     let session = context.builder().max_per_host(1).build()?;
     let pages = (0..20).map(|n| session.get(server.url(&format!("/{n}"))).text());
-    gather(pages)
-        .all()
-        .await
-        .map_err(|error| Failure::new(with_causes(&error)))?;
+    gather(pages).all().await?;
     let sent: Vec<_> = server
         .requests()
         .into_iter()
@@ -377,32 +324,25 @@ async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result<
     equal("the order", sent, wanted)
 }
 
-async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result<(), Failure> {
+/// After the server closed the idle connection, a request succeeds or fails, and the server never
+/// receives it twice.
+#[apply(case!)]
+async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result {
     // The client may or may not have noticed the close when it sends, so this is repeated.
     for round in 0..20 {
         for method in [Method::GET, Method::POST] {
             let server = scripted(Script::new().read_request().send(ok("once")).close())?;
             let session = context.session()?;
-            equal(
-                "the first body",
-                session.get(server.url("/first")).text().await?,
-                "once",
-            )?;
+            returns(session.get(server.url("/first")), "once").await?;
             let request = session.request(method.clone(), server.url("/second"));
             let what = format!("{method} in round {round}");
-            match request.body("once").text().await {
-                Ok(text) => {
-                    equal(&what, text, "once")?;
-                    equal(&what, times_received(&server, "/second"), 1)?;
-                }
-                Err(error) => {
-                    fails(&what, Err::<(), _>(error), &[ErrorKind::Incomplete])?;
-                    check(
-                        times_received(&server, "/second") <= 1,
-                        format!("{what}: sent twice"),
-                    )?;
-                }
+            let result = request.body("once").text().await;
+            let received = times_received(&server, "/second");
+            match result {
+                Ok(_) => equal(&what, received, 1)?,
+                Err(_) => check(received <= 1, format!("{what}: sent twice"))?,
             }
+            equal_or_fails(&what, result, "once", &[ErrorKind::Incomplete])?;
         }
     }
     Ok(())
@@ -416,8 +356,11 @@ fn times_received(server: &Scripted, target: &str) -> usize {
         .count()
 }
 
-async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result<(), Failure> {
-    let (server, rendezvous) = rendezvous_server(100)?;
+/// The server receives a hundred requests before it responds to any.
+#[apply(case!)]
+#[needs(a_hundred_at_once)]
+async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result {
+    let (server, rendezvous) = batch_server(100)?;
     let session = context.session()?;
     let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
     let texts = gather(jobs).limit(100).all().await?;
@@ -425,8 +368,11 @@ async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result<()
     equal("requests at once", rendezvous[0].peak(), 100)
 }
 
-async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result<(), Failure> {
-    let (server, rendezvous) = rendezvous_server(100)?;
+/// The server receives a hundred requests before it responds to any, with a task for each request.
+#[apply(case!)]
+#[needs(a_hundred_at_once)]
+async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result {
+    let (server, rendezvous) = batch_server(100)?;
     let session = context.session()?;
     let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
     let texts = gather(jobs).limit(100).on(session.runtime()).all().await?;
@@ -434,7 +380,9 @@ async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result<(), F
     equal("requests at once", rendezvous[0].peak(), 100)
 }
 
-async fn six_hundred_requests_are_all_answered(context: Context) -> Result<(), Failure> {
+/// With more requests at once than a blocking pool has threads, every request gets its response.
+#[apply(case!)]
+async fn six_hundred_requests_are_all_answered(context: Context) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     let jobs = (0..600).map(|n| {
@@ -458,8 +406,11 @@ async fn six_hundred_requests_are_all_answered(context: Context) -> Result<(), F
     equal("requests", origin.stats().requests, 600)
 }
 
-async fn idle_connections_are_kept_for_all(context: Context) -> Result<(), Failure> {
-    let (server, rendezvous) = rendezvous_server(20)?;
+/// Twenty connections that were in use at once are reused by twenty later requests.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn idle_connections_are_kept_for_all(context: Context) -> Result {
+    let (server, rendezvous) = batch_server(20)?;
     let session = context.session()?;
     // The pool gets a connection back a moment after the end of its response, so a batch may be too
     // early for some of them. But each new connection is available for the next batch. Eventually a
@@ -483,7 +434,7 @@ const BATCHES: usize = 12;
 
 /// Returns a server that responds to a batch of requests (`/0/..`, `/1/..`) once it has `n` of them, with the
 /// last segment of each path.
-fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCHES]>)> {
+fn batch_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCHES]>)> {
     let batches: Arc<[Rendezvous; BATCHES]> = Arc::default();
     let rendezvous = batches.clone();
     let server = TestServer::start(move |mut conn| {
@@ -501,12 +452,14 @@ fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCH
     Ok((server, rendezvous))
 }
 
-fn in_order(texts: &[String]) -> Result<(), Failure> {
+fn in_order(texts: &[String]) -> Result {
     let right: Vec<_> = (0..texts.len()).map(|n| n.to_string()).collect();
     equal("the responses", texts, right)
 }
 
-async fn idle_limit_of_zero_keeps_none(context: Context) -> Result<(), Failure> {
+/// With max_idle_per_host 0 every request uses a new connection.
+#[apply(case!)]
+async fn idle_limit_of_zero_keeps_none(context: Context) -> Result {
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle_per_host = 0);
     equal(
@@ -516,8 +469,11 @@ async fn idle_limit_of_zero_keeps_none(context: Context) -> Result<(), Failure> 
     )
 }
 
-async fn idle_limit_for_each_host_is_kept(context: Context) -> Result<(), Failure> {
-    let (server, rendezvous) = rendezvous_server(2)?;
+/// With max_idle_per_host 1, the pool keeps one of two connections that were in use at once.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn idle_limit_for_each_host_is_kept(context: Context) -> Result {
+    let (server, rendezvous) = batch_server(2)?;
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle_per_host = 1);
     let session = session.build()?;
@@ -534,7 +490,10 @@ async fn idle_limit_for_each_host_is_kept(context: Context) -> Result<(), Failur
     )
 }
 
-async fn idle_limit_in_all_is_kept(context: Context) -> Result<(), Failure> {
+/// With max_idle 1, the pool keeps at most one of the connections to two servers.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn idle_limit_in_all_is_kept(context: Context) -> Result {
     let origins = [origin()?, origin()?];
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle = Some(1));
@@ -555,7 +514,9 @@ async fn idle_limit_in_all_is_kept(context: Context) -> Result<(), Failure> {
     )
 }
 
-async fn panic_returns_no_connection(context: Context) -> Result<(), Failure> {
+/// The connection of a job that panics while it reads a body is not reused.
+#[apply(case!)]
+async fn panic_returns_no_connection(context: Context) -> Result {
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
     let script = Script::new().read_request().send(half);
     let script = script.await_close(EVENT_TIMEOUT).send("stale");
@@ -582,11 +543,14 @@ async fn panic_returns_no_connection(context: Context) -> Result<(), Failure> {
         panicked.results.iter().all(|result| result.is_err()),
         "the job did not panic",
     )?;
-    equal("the body", session.get(url).text().await?, "fresh")?;
+    returns(session.get(url), "fresh").await?;
     closed(&server, 0, EVENT_TIMEOUT).await
 }
 
-async fn idle_timeout_ends_idle_connections(context: Context) -> Result<(), Failure> {
+/// A connection that was idle for longer than idle_timeout is not reused.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn idle_timeout_ends_idle_connections(context: Context) -> Result {
     // Some clients count in whole seconds.
     const IDLE: Duration = Duration::from_secs(1);
     const LONGER: Duration = Duration::from_millis(2200);
@@ -600,7 +564,7 @@ async fn idle_timeout_ends_idle_connections(context: Context) -> Result<(), Fail
 }
 
 /// Returns how many connections `n` requests use, with a pause after each.
-async fn connections_of(session: &Session, n: u64, pause: Duration) -> Result<u64, Failure> {
+async fn connections_of(session: &Session, n: u64, pause: Duration) -> Result<u64> {
     let origin = origin()?;
     for page in 0..n {
         session

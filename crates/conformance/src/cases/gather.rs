@@ -9,49 +9,26 @@ use futures_util::future::FutureExt;
 use futures_util::stream::StreamExt;
 use inflight_core::{JobErrorKind, Session, gather};
 use inflight_origin::{Origin, Stats};
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal};
-use crate::context::{Context, EVENT_TIMEOUT, abandon, within};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal};
+use crate::context::{Context, EVENT_TIMEOUT, abandon};
 use crate::servers::{counts, origin};
-use crate::test_server::{Rendezvous, TestServer};
-
-suite! { "gather":
-    outputs_are_in_input_order [in_memory] =>
-        "all() returns every output in input order, with tasks and without.";
-    limit_is_kept =>
-        "The server receives as many requests at once as the limit allows, and never more.";
-    until_keeps_what_is_finished =>
-        "until() returns finished results, cancels running jobs and starts no more; the server sees the closed connections.";
-    until_keeps_what_tasks_have_finished =>
-        "With a task for each job, until() returns finished results, cancels running jobs and starts no more.";
-        dropped_gather_ends_its_requests =>
-            "Dropping a gather ends its requests, and the server sees the closed connections.";
-        dropped_gather_ends_its_tasks =>
-            "With a task for each job, dropping a gather ends its requests.";
-    first_ends_the_others =>
-        "first() returns the first success and cancels the other requests.";
-    first_failure_ends_the_others =>
-        "all() returns the first failure and cancels the other requests.";
-    failures_are_values =>
-        "settled() and completed() return failures among the outputs, each with its index.";
-    panics_are_values [in_memory] =>
-        "The panic of a job is its own result and does not affect other jobs, with tasks and without.";
-    tasks_progress_while_the_consumer_blocks =>
-        "With on(), requests progress while the consumer's thread is blocked.";
-    jobs_wait_for_the_consumer =>
-        "No job starts before the consumer polls.";
-}
+use crate::test_server::rendezvous_server;
 
 /// The timeout of requests, for clients that cannot cancel a request at once.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Returns a session whose requests end before the suite's own timeout.
-fn session(context: &Context) -> Result<Session, Failure> {
+fn session(context: &Context) -> Result<Session> {
     Ok(context.builder().timeout(DEADLINE).build()?)
 }
 
-async fn outputs_are_in_input_order(context: Context) -> Result<(), Failure> {
+/// all() returns every output in input order, with tasks and without.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn outputs_are_in_input_order(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     // The first jobs are the slowest.
@@ -73,20 +50,14 @@ async fn outputs_are_in_input_order(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn limit_is_kept(context: Context) -> Result<(), Failure> {
+/// The server receives as many requests at once as the limit allows, and never more.
+#[apply(case!)]
+#[marks(core)]
+async fn limit_is_kept(context: Context) -> Result {
     const LIMIT: usize = 7;
     let session = context.session()?;
     for on in [false, true] {
-        let rendezvous = Arc::new(Rendezvous::default());
-        let server_rendezvous = rendezvous.clone();
-        let server = TestServer::start(move |mut conn| {
-            loop {
-                conn.read_head()?;
-                // The server responds once it has as many requests as the limit.
-                server_rendezvous.wait_for_arrivals(LIMIT)?;
-                conn.answer("done")?;
-            }
-        })?;
+        let (server, rendezvous) = rendezvous_server(LIMIT)?;
         let jobs = (0..50).map(|n| session.get(server.url(&format!("/{n}"))).text());
         let gather = gather(jobs).limit(LIMIT);
         let texts = match on {
@@ -99,16 +70,22 @@ async fn limit_is_kept(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn until_keeps_what_is_finished(context: Context) -> Result<(), Failure> {
+/// until() returns finished results, cancels running jobs and starts no more; the server sees the
+/// closed connections.
+#[apply(case!)]
+async fn until_keeps_what_is_finished(context: Context) -> Result {
     cancels_running_jobs(&context, false).await
 }
 
-async fn until_keeps_what_tasks_have_finished(context: Context) -> Result<(), Failure> {
+/// With a task for each job, until() returns finished results, cancels running jobs and starts no
+/// more.
+#[apply(case!)]
+async fn until_keeps_what_tasks_have_finished(context: Context) -> Result {
     cancels_running_jobs(&context, true).await
 }
 
 /// Runs five jobs that finish, and more hanging jobs than the limit allows.
-async fn cancels_running_jobs(context: &Context, on: bool) -> Result<(), Failure> {
+async fn cancels_running_jobs(context: &Context, on: bool) -> Result {
     let origin = origin()?;
     let session = session(context)?;
     let jobs = (0..25).map(|n| {
@@ -139,22 +116,26 @@ async fn cancels_running_jobs(context: &Context, on: bool) -> Result<(), Failure
 }
 
 /// Waits until the server has counted this many aborted requests.
-async fn all_aborted(origin: &Arc<Origin>, n: u64) -> Result<(), Failure> {
+async fn all_aborted(origin: &Arc<Origin>, n: u64) -> Result {
     let aborted = move |stats: &Stats| stats.in_flight == 0 && stats.aborted == n;
     counts(origin, &format!("the end of {n} requests"), aborted)
         .await
         .map(drop)
 }
 
-async fn dropped_gather_ends_its_requests(context: Context) -> Result<(), Failure> {
+/// Dropping a gather ends its requests, and the server sees the closed connections.
+#[apply(case!)]
+async fn dropped_gather_ends_its_requests(context: Context) -> Result {
     drop_gather(&context, false).await
 }
 
-async fn dropped_gather_ends_its_tasks(context: Context) -> Result<(), Failure> {
+/// With a task for each job, dropping a gather ends its requests.
+#[apply(case!)]
+async fn dropped_gather_ends_its_tasks(context: Context) -> Result {
     drop_gather(&context, true).await
 }
 
-async fn drop_gather(context: &Context, on: bool) -> Result<(), Failure> {
+async fn drop_gather(context: &Context, on: bool) -> Result {
     let origin = origin()?;
     let session = session(context)?;
     let jobs = (0..20).map(|_| session.get(origin.url("/hang")).text());
@@ -169,7 +150,9 @@ async fn drop_gather(context: &Context, on: bool) -> Result<(), Failure> {
     equal("requests", origin.stats().requests, 10)
 }
 
-async fn first_ends_the_others(context: Context) -> Result<(), Failure> {
+/// first() returns the first success and cancels the other requests.
+#[apply(case!)]
+async fn first_ends_the_others(context: Context) -> Result {
     let origin = origin()?;
     let session = session(&context)?;
     for on in [false, true] {
@@ -186,7 +169,9 @@ async fn first_ends_the_others(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn first_failure_ends_the_others(context: Context) -> Result<(), Failure> {
+/// all() returns the first failure and cancels the other requests.
+#[apply(case!)]
+async fn first_failure_ends_the_others(context: Context) -> Result {
     let origin = origin()?;
     let session = session(&context)?;
     for on in [false, true] {
@@ -210,7 +195,7 @@ fn one_among_hanging(
     session: &Session,
     origin: &Arc<Origin>,
     path: &'static str,
-) -> Vec<impl Future<Output = Result<String, Failure>> + Send + 'static + use<>> {
+) -> Vec<impl Future<Output = Result<String>> + Send + 'static + use<>> {
     let jobs = (0..6).map(|n| {
         let (session, origin) = (session.clone(), origin.clone());
         async move {
@@ -225,7 +210,10 @@ fn one_among_hanging(
     jobs.collect()
 }
 
-async fn failures_are_values(context: Context) -> Result<(), Failure> {
+/// settled() and completed() return failures among the outputs, each with its index.
+#[apply(case!)]
+#[marks(core)]
+async fn failures_are_values(context: Context) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     let refused = format!("http://{}/", inflight_origin::script::refused()?);
@@ -258,7 +246,10 @@ async fn failures_are_values(context: Context) -> Result<(), Failure> {
     equal("the indices", indices, (0..9).collect::<Vec<usize>>())
 }
 
-async fn panics_are_values(context: Context) -> Result<(), Failure> {
+/// The panic of a job is its own result and does not affect other jobs, with tasks and without.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn panics_are_values(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for on in [false, true] {
@@ -292,7 +283,9 @@ async fn panics_are_values(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result<(), Failure> {
+/// With on(), requests progress while the consumer's thread is blocked.
+#[apply(case!)]
+async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     let jobs = (0..8).map(|n| {
@@ -319,22 +312,4 @@ async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result<()
         outputs += 1;
     }
     equal("outputs", outputs, 8)
-}
-
-async fn jobs_wait_for_the_consumer(context: Context) -> Result<(), Failure> {
-    let origin = origin()?;
-    let session = context.session()?;
-    let jobs = (0..4).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
-    let mut results = pin!(gather(jobs).limit(1).completed());
-    // Another request of the same session completes meanwhile, so the jobs had time to start.
-    session.get(origin.url("/page/9")).text().await?;
-    equal("requests", origin.stats().requests, 1)?;
-    for n in 2..=5 {
-        let next = results.next().await;
-        let next = next.map(|(_, result)| result).transpose()?;
-        check(next.is_some(), "there is no next result")?;
-        equal("requests", origin.stats().requests, n)?;
-    }
-    let end = within("the end", EVENT_TIMEOUT / 2, results.next()).await?;
-    check(end.is_none(), "there is one more result")
 }

@@ -6,33 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use inflight_core::{AddressGuard, ErrorKind, Retry, Session};
 use inflight_origin::script::{Script, Scripted};
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
+use crate::case::case;
 use crate::cases::names::ResolverFn;
-use crate::check::{Failure, check, equal, fails};
+use crate::check::{Failure, Result, check, equal, fails, fails_with, returns};
 use crate::context::Context;
 use crate::servers::{answering, ok, scripted};
 
-suite! { "guard":
-    guarded_literal_is_refused needs address_guard =>
-        "A URL with a refused address is an error, in any notation of the address, and nothing connects.";
-    guarded_name_is_refused needs address_guard =>
-        "A name whose addresses are all refused is an error, and nothing connects.";
-    guarded_mapped_address_is_refused needs address_guard =>
-        "An IPv4-mapped address is checked as the IPv4 address it contains.";
-    guarded_redirect_is_refused needs address_guard =>
-        "A redirect to a refused address is not followed, and nothing connects.";
-    guarded_name_that_changes_is_refused needs address_guard =>
-        "The guard checks the address of each connection, even if an earlier address of the name was allowed.";
-    guarded_name_leads_to_what_passes needs address_guard =>
-        "The client connects only to those addresses of a name that the guard allows.";
-    guard_that_allows_is_not_noticed needs address_guard =>
-        "Addresses in an allowed network, or allowed by a custom rule, are reachable.";
-    guarded_address_is_not_tried_again needs address_guard =>
-        "A refused address is not retried.";
-}
-
-async fn guarded_literal_is_refused(context: Context) -> Result<(), Failure> {
+/// A URL with a refused address is an error, in any notation of the address, and nothing connects.
+#[apply(case!)]
+#[needs(address_guard)]
+async fn guarded_literal_is_refused(context: Context) -> Result {
     let server = scripted(answering(1, &ok("reached")))?;
     let port = server.addr().port();
     let session = guarded(&context, AddressGuard::public())?;
@@ -54,7 +39,10 @@ async fn guarded_literal_is_refused(context: Context) -> Result<(), Failure> {
     no_connections(&context, &server).await
 }
 
-async fn guarded_name_is_refused(context: Context) -> Result<(), Failure> {
+/// A name whose addresses are all refused is an error, and nothing connects.
+#[apply(case!)]
+#[needs(address_guard)]
+async fn guarded_name_is_refused(context: Context) -> Result {
     let server = scripted(answering(1, &ok("reached")))?;
     let port = server.addr().port();
     let session = resolving(&context, AddressGuard::public(), |port| {
@@ -69,7 +57,10 @@ async fn guarded_name_is_refused(context: Context) -> Result<(), Failure> {
     no_connections(&context, &server).await
 }
 
-async fn guarded_mapped_address_is_refused(context: Context) -> Result<(), Failure> {
+/// An IPv4-mapped address is checked as the IPv4 address it contains.
+#[apply(case!)]
+#[needs(address_guard)]
+async fn guarded_mapped_address_is_refused(context: Context) -> Result {
     let server = scripted(answering(1, &ok("reached")))?;
     let port = server.addr().port();
     let guard = AddressGuard::custom(|address| !address.ip().is_loopback());
@@ -80,7 +71,10 @@ async fn guarded_mapped_address_is_refused(context: Context) -> Result<(), Failu
     no_connections(&context, &server).await
 }
 
-async fn guarded_redirect_is_refused(context: Context) -> Result<(), Failure> {
+/// A redirect to a refused address is not followed, and nothing connects.
+#[apply(case!)]
+#[needs(address_guard)]
+async fn guarded_redirect_is_refused(context: Context) -> Result {
     let hidden = scripted(answering(1, &ok("reached")))?;
     let to = |location: String| {
         let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n");
@@ -101,7 +95,11 @@ async fn guarded_redirect_is_refused(context: Context) -> Result<(), Failure> {
     no_connections(&context, &hidden).await
 }
 
-async fn guarded_name_that_changes_is_refused(context: Context) -> Result<(), Failure> {
+/// The guard checks the address of each connection, even if an earlier address of the name was
+/// allowed.
+#[apply(case!)]
+#[needs(address_guard)]
+async fn guarded_name_that_changes_is_refused(context: Context) -> Result {
     let close = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nopen";
     let open = scripted(Script::new().read_request().send(close))?;
     let hidden = scripted(answering(1, &ok("reached")))?;
@@ -115,23 +113,29 @@ async fn guarded_name_that_changes_is_refused(context: Context) -> Result<(), Fa
         }
     })?;
     let url = format!("http://pages.test:{}/", first.port());
-    equal("the body", session.get(&url).text().await?, "open")?;
+    returns(session.get(&url), "open").await?;
     refuses(&session, &url).await?;
     no_connections(&context, &hidden).await
 }
 
-async fn guarded_name_leads_to_what_passes(context: Context) -> Result<(), Failure> {
+/// The client connects only to those addresses of a name that the guard allows.
+#[apply(case!)]
+#[needs(address_guard)]
+async fn guarded_name_leads_to_what_passes(context: Context) -> Result {
     let hidden = scripted(answering(1, &ok("hidden")))?;
     let open = scripted(answering(1, &ok("open")))?;
     let (first, second) = (hidden.addr(), open.addr());
     let guard = AddressGuard::custom(move |address| address != first);
     let session = resolving(&context, guard, move |_| vec![first, second])?;
     let url = format!("http://pages.test:{}/", first.port());
-    equal("the body", session.get(&url).text().await?, "open")?;
+    returns(session.get(&url), "open").await?;
     no_connections(&context, &hidden).await
 }
 
-async fn guard_that_allows_is_not_noticed(context: Context) -> Result<(), Failure> {
+/// Addresses in an allowed network, or allowed by a custom rule, are reachable.
+#[apply(case!)]
+#[needs(address_guard)]
+async fn guard_that_allows_is_not_noticed(context: Context) -> Result {
     let loopback = |network: &str| {
         let network = network.parse();
         network.map_err(|_| Failure::new("not a network"))
@@ -146,22 +150,24 @@ async fn guard_that_allows_is_not_noticed(context: Context) -> Result<(), Failur
         })?;
         let named = format!("http://pages.test:{}/", server.addr().port());
         for url in [server.url("/"), named] {
-            equal("the body", session.get(url).text().await?, "reached")?;
+            returns(session.get(url), "reached").await?;
         }
     }
     Ok(())
 }
 
-async fn guarded_address_is_not_tried_again(context: Context) -> Result<(), Failure> {
+/// A refused address is not retried.
+#[apply(case!)]
+#[needs(address_guard)]
+async fn guarded_address_is_not_tried_again(context: Context) -> Result {
     let builder = context.builder().retry(Retry::new(3));
     let session = builder.address_guard(AddressGuard::public()).build()?;
-    let result = session.get("http://127.0.0.1:9/").text().await;
-    let error = fails("a refused address", result, &[ErrorKind::Connect])?;
+    let error = fails_with(session.get("http://127.0.0.1:9/"), ErrorKind::Connect).await?;
     equal("attempts", error.attempts(), 1)
 }
 
 /// Requests this URL and returns the address that the guard refuses.
-async fn refuses(session: &Session, url: &str) -> Result<SocketAddr, Failure> {
+async fn refuses(session: &Session, url: &str) -> Result<SocketAddr> {
     let result = session.get(url).text().await;
     let error = fails(url, result, &[ErrorKind::Connect])?;
     check(error.is_connect(), "is_connect() is false")?;
@@ -172,12 +178,12 @@ async fn refuses(session: &Session, url: &str) -> Result<SocketAddr, Failure> {
 
 /// Checks that nothing has connected to the server. Connections are accepted in order, so a connection of our
 /// own shows that there were no others before it.
-async fn no_connections(context: &Context, server: &Arc<Scripted>) -> Result<(), Failure> {
+async fn no_connections(context: &Context, server: &Arc<Scripted>) -> Result {
     context.session()?.get(server.url("/")).text().await?;
     equal("connections besides our own", server.connections(), 1)
 }
 
-fn guarded(context: &Context, guard: AddressGuard) -> Result<Session, Failure> {
+fn guarded(context: &Context, guard: AddressGuard) -> Result<Session> {
     Ok(context.builder().address_guard(guard).build()?)
 }
 
@@ -186,7 +192,7 @@ fn resolving(
     context: &Context,
     guard: AddressGuard,
     addresses: impl Fn(u16) -> Vec<SocketAddr> + Send + Sync + 'static,
-) -> Result<Session, Failure> {
+) -> Result<Session> {
     let builder = context.builder().address_guard(guard);
     let answers = ResolverFn(move |_: &str, port| Ok(addresses(port)));
     Ok(builder.resolver(answers).build()?)

@@ -3,45 +3,18 @@
 use inflight_core::http::HeaderValue;
 use inflight_core::{Body, Error, ErrorKind, Response, Session};
 use inflight_origin::Origin;
+use macro_rules_attribute::apply;
 use serde_json::Value;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
+use crate::case::case;
+use crate::check::{Result, check, equal, fails};
 use crate::context::Context;
 use crate::servers::{answering, ok, origin, scripted, values};
 
-suite! { "headers":
-    request_headers_keep_repeats_order_and_empty_values [in_memory] =>
-        "Repeated request headers are sent repeated and in order; an empty value is sent empty.";
-    response_headers_keep_repeats_order_and_empty_values [in_memory] =>
-        "Repeated response headers are returned repeated and in order; an empty value is returned empty.";
-    response_header_values_are_trimmed =>
-        "Whitespace around a value is not part of it (RFC 9110, section 5.5).";
-    opaque_request_header_arrives_as_given needs opaque_request_headers =>
-        "Bytes outside ASCII in a request header reach the server unchanged.";
-    opaque_response_header_comes_as_sent needs opaque_response_headers =>
-        "Bytes outside ASCII in a response header are returned unchanged.";
-    opaque_request_header_is_never_changed =>
-        "Bytes outside ASCII in a request header are sent unchanged or are an error.";
-    opaque_response_header_is_never_changed =>
-        "Bytes outside ASCII in a response header are returned unchanged or are an error.";
-    host_is_the_urls_authority =>
-        "Host is sent once, with the port.";
-    no_header_is_added =>
-        "The client adds only headers that HTTP requires or that its capabilities name.";
-    user_agent_and_accept_are_the_callers [in_memory] =>
-        "Headers that clients usually set are sent once, with the caller's value.";
-    cookies_are_not_kept [in_memory] =>
-        "A cookie is not sent back.";
-    large_response_head_is_accepted =>
-        "A head of ten kilobytes, as cookies and security policies can cause, is accepted.";
-    many_response_fields_are_accepted =>
-        "A head of 100 fields is accepted.";
-}
-
-async fn request_headers_keep_repeats_order_and_empty_values(
-    context: Context,
-) -> Result<(), Failure> {
+/// Repeated request headers are sent repeated and in order; an empty value is sent empty.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn request_headers_keep_repeats_order_and_empty_values(context: Context) -> Result {
     let origin = context.pages()?;
     let request = context
         .session()?
@@ -57,9 +30,10 @@ async fn request_headers_keep_repeats_order_and_empty_values(
     equal("x-empty", fields(&shown, "x-empty"), [""])
 }
 
-async fn response_headers_keep_repeats_order_and_empty_values(
-    context: Context,
-) -> Result<(), Failure> {
+/// Repeated response headers are returned repeated and in order; an empty value is returned empty.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn response_headers_keep_repeats_order_and_empty_values(context: Context) -> Result {
     let origin = context.pages()?;
     let path = "/raw-header?name=X-Many&hex=31&name=Set-Cookie&hex=613d31&name=X-Many&hex=32&hex=31\
         &name=X-Empty&hex=&name=Set-Cookie&hex=623d32";
@@ -73,7 +47,9 @@ async fn response_headers_keep_repeats_order_and_empty_values(
     )
 }
 
-async fn response_header_values_are_trimmed(context: Context) -> Result<(), Failure> {
+/// Whitespace around a value is not part of it (RFC 9110, section 5.5).
+#[apply(case!)]
+async fn response_header_values_are_trimmed(context: Context) -> Result {
     let response =
         "HTTP/1.1 200 OK\r\nX-Wide: \t  a  b \t \r\nX-Tight:c\r\nContent-Length: 0\r\n\r\n";
     let server = scripted(answering(1, response))?;
@@ -82,42 +58,54 @@ async fn response_header_values_are_trimmed(context: Context) -> Result<(), Fail
     equal("x-tight", values(&response, "x-tight"), [b"c"])
 }
 
-async fn opaque_request_header_arrives_as_given(context: Context) -> Result<(), Failure> {
+/// Bytes outside ASCII in a request header reach the server unchanged.
+#[apply(case!)]
+#[needs(opaque_request_headers)]
+async fn opaque_request_header_arrives_as_given(context: Context) -> Result {
     let origin = origin()?;
     let shown = send_opaque(&context.session()?, &origin).await?;
     equal("x-opaque", fields(&shown, "x-opaque"), [hex(&opaque())])
 }
 
-async fn opaque_response_header_comes_as_sent(context: Context) -> Result<(), Failure> {
+/// Bytes outside ASCII in a response header are returned unchanged.
+#[apply(case!)]
+#[needs(opaque_response_headers)]
+async fn opaque_response_header_comes_as_sent(context: Context) -> Result {
     let origin = origin()?;
     let response = fetch_opaque(&context.session()?, &origin).await?;
     equal("x-opaque", values(&response, "x-opaque"), [opaque()])
 }
 
-async fn opaque_request_header_is_never_changed(context: Context) -> Result<(), Failure> {
+/// Bytes outside ASCII in a request header are sent unchanged or are an error.
+#[apply(case!)]
+async fn opaque_request_header_is_never_changed(context: Context) -> Result {
     let origin = origin()?;
     match send_opaque(&context.session()?, &origin).await {
         Ok(shown) => equal("x-opaque", fields(&shown, "x-opaque"), [hex(&opaque())]),
-        Err(error) => {
+        error => {
             let kinds = [ErrorKind::InvalidRequest, ErrorKind::Unsupported];
-            fails("an opaque request header", Err::<(), _>(error), &kinds)?;
+            fails("an opaque request header", error, &kinds)?;
             equal("requests that were sent", origin.stats().requests, 0)
         }
     }
 }
 
-async fn opaque_response_header_is_never_changed(context: Context) -> Result<(), Failure> {
+/// Bytes outside ASCII in a response header are returned unchanged or are an error.
+#[apply(case!)]
+async fn opaque_response_header_is_never_changed(context: Context) -> Result {
     let origin = origin()?;
     match fetch_opaque(&context.session()?, &origin).await {
         Ok(response) => equal("x-opaque", values(&response, "x-opaque"), [opaque()]),
-        Err(error) => {
+        error => {
             let kinds = [ErrorKind::Protocol, ErrorKind::Unsupported];
-            fails("an opaque response header", Err::<(), _>(error), &kinds).map(drop)
+            fails("an opaque response header", error, &kinds).map(drop)
         }
     }
 }
 
-async fn host_is_the_urls_authority(context: Context) -> Result<(), Failure> {
+/// Host is sent once, with the port.
+#[apply(case!)]
+async fn host_is_the_urls_authority(context: Context) -> Result {
     let server = scripted(answering(1, &ok("here")))?;
     context.session()?.get(server.url("/")).bytes().await?;
     let received = server.requests();
@@ -129,7 +117,9 @@ async fn host_is_the_urls_authority(context: Context) -> Result<(), Failure> {
     equal("Host", hosts, [server.addr().to_string()])
 }
 
-async fn no_header_is_added(context: Context) -> Result<(), Failure> {
+/// The client adds only headers that HTTP requires or that its capabilities name.
+#[apply(case!)]
+async fn no_header_is_added(context: Context) -> Result {
     let server = scripted(answering(3, &ok("taken")))?;
     // The session itself adds only Accept-Encoding.
     let session = context.builder().decompress(false).build()?;
@@ -165,7 +155,10 @@ async fn no_header_is_added(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn user_agent_and_accept_are_the_callers(context: Context) -> Result<(), Failure> {
+/// Headers that clients usually set are sent once, with the caller's value.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn user_agent_and_accept_are_the_callers(context: Context) -> Result {
     let origin = context.pages()?;
     let own_fields = [
         ("user-agent", "conformance"),
@@ -184,7 +177,10 @@ async fn user_agent_and_accept_are_the_callers(context: Context) -> Result<(), F
     Ok(())
 }
 
-async fn cookies_are_not_kept(context: Context) -> Result<(), Failure> {
+/// A cookie is not sent back.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn cookies_are_not_kept(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().max_redirects(0).build()?;
     let response = session
@@ -197,7 +193,9 @@ async fn cookies_are_not_kept(context: Context) -> Result<(), Failure> {
     equal("the cookies", fields(&shown, "cookie").len(), 0)
 }
 
-async fn large_response_head_is_accepted(context: Context) -> Result<(), Failure> {
+/// A head of ten kilobytes, as cookies and security policies can cause, is accepted.
+#[apply(case!)]
+async fn large_response_head_is_accepted(context: Context) -> Result {
     let value = "v".repeat(1000);
     let fields: String = (0..10).map(|n| format!("X-{n}: {value}\r\n")).collect();
     let response = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\nlarge");
@@ -207,7 +205,9 @@ async fn large_response_head_is_accepted(context: Context) -> Result<(), Failure
     equal("the body", response.text().await?, "large")
 }
 
-async fn many_response_fields_are_accepted(context: Context) -> Result<(), Failure> {
+/// A head of 100 fields is accepted.
+#[apply(case!)]
+async fn many_response_fields_are_accepted(context: Context) -> Result {
     let fields: String = (0..99).map(|n| format!("X-{n}: {n}\r\n")).collect();
     let response = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 4\r\n\r\nmany");
     let server = scripted(answering(1, &response))?;

@@ -6,61 +6,36 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use inflight_core::http::{Method, Version};
 use inflight_core::{ErrorKind, HttpVersions, Session, gather};
-use inflight_origin::tls::{Authority, Shown};
-use inflight_origin::{Options, Origin};
+use inflight_origin::Options;
+use inflight_origin::payload::page;
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails, with_causes};
+use crate::case::case;
+use crate::check::{Result, equal, fails, returns};
 use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::http2::{Http2Peer, Http2Request, Http2Server, NO_ERROR, REFUSED_STREAM};
-
-suite! { "http2":
-    requests_after_a_goaway_are_resent needs http2 =>
-        "The server sends GOAWAY after five requests on each connection: of 80 GETs at once none fails.";
-    posts_after_a_goaway_are_resent needs http2, http2_unprocessed =>
-        "The server sends GOAWAY after five requests on each connection: of 40 GETs and 40 POSTs at once none fails, and no POST is processed twice.";
-    refused_streams_are_resent needs http2 =>
-        "The server refuses one of three streams: of 80 GETs at once none fails.";
-    posts_on_refused_streams_are_resent needs http2, http2_unprocessed =>
-        "The server refuses two of three streams: of 40 GETs and 40 POSTs at once none fails, and no POST is processed twice.";
-    goaway_without_a_connection_lost_is_no_error needs http2 =>
-        "A response on a stream that a GOAWAY allows is received completely.";
-    response_cut_anywhere_is_incomplete needs http2 =>
-        "A response that the end of the connection cuts after any of its frames is an error of the kind incomplete.";
-    response_reset_without_error_is_incomplete needs http2, http2_resets =>
-        "A response that RST_STREAM with NO_ERROR cuts after any of its frames is an error of the kind incomplete.";
-    reset_behind_the_whole_response_is_no_error needs http2 =>
-        "RST_STREAM with NO_ERROR after the end of the response stops only the upload (RFC 9113, 8.1).";
-    unread_bodies_do_not_starve_others needs http2 =>
-        "While twenty responses of a MiB each are unread, another request succeeds.";
-    head_of_sixty_kib_is_read needs http2 =>
-        "A head of 60 KiB, in HEADERS and CONTINUATION frames, is read completely.";
-    head_beyond_the_limit_is_protocol needs http2 =>
-        "A head of 100 KiB or of a MiB is an error of the kind protocol, and the next request succeeds.";
-    more_requests_than_streams_are_all_answered needs http2 =>
-        "Five hundred requests at once, more than a connection has streams, get their own responses.";
-}
+use crate::servers::trusted_with;
 
 const REQUESTS: usize = 80;
 
 /// Returns a session that trusts this certificate.
-fn session(context: &Context, certificate: &str) -> Result<Session, Failure> {
+fn session(context: &Context, certificate: &str) -> Result<Session> {
     let builder = context.builder().http_versions(HttpVersions::PreferHttp2);
     Ok(builder.add_root_certificate(certificate).build()?)
 }
 
-/// Returns an origin with HTTP/2, and its certificate.
-fn origin() -> Result<(Origin, String), Failure> {
-    let authority = Authority::new()?;
-    let options = Options::default().with_tls(authority.server(Shown::Valid)?);
-    Ok((Origin::bind(options.with_http2(true))?, authority.pem()))
-}
-
-async fn requests_after_a_goaway_are_resent(context: Context) -> Result<(), Failure> {
+/// The server sends GOAWAY after five requests on each connection: of 80 GETs at once none fails.
+#[apply(case!)]
+#[needs(http2)]
+async fn requests_after_a_goaway_are_resent(context: Context) -> Result {
     none_fails(&context, &[Method::GET], goaway_after_five_requests).await
 }
 
-async fn posts_after_a_goaway_are_resent(context: Context) -> Result<(), Failure> {
+/// The server sends GOAWAY after five requests on each connection: of 40 GETs and 40 POSTs at once
+/// none fails, and no POST is processed twice.
+#[apply(case!)]
+#[needs(http2, http2_unprocessed)]
+async fn posts_after_a_goaway_are_resent(context: Context) -> Result {
     let methods = [Method::GET, Method::POST];
     none_fails(&context, &methods, goaway_after_five_requests).await
 }
@@ -86,14 +61,21 @@ fn goaway_after_five_requests(processed: &AtomicUsize, peer: &mut Http2Peer) -> 
     peer.ignore()
 }
 
-async fn refused_streams_are_resent(context: Context) -> Result<(), Failure> {
+/// The server refuses one of three streams: of 80 GETs at once none fails.
+#[apply(case!)]
+#[needs(http2)]
+async fn refused_streams_are_resent(context: Context) -> Result {
     none_fails(&context, &[Method::GET], |processed, peer| {
         some_streams_are_refused(processed, peer, 1)
     })
     .await
 }
 
-async fn posts_on_refused_streams_are_resent(context: Context) -> Result<(), Failure> {
+/// The server refuses two of three streams: of 40 GETs and 40 POSTs at once none fails, and no POST
+/// is processed twice.
+#[apply(case!)]
+#[needs(http2, http2_unprocessed)]
+async fn posts_on_refused_streams_are_resent(context: Context) -> Result {
     let methods = [Method::GET, Method::POST];
     none_fails(&context, &methods, |processed, peer| {
         some_streams_are_refused(processed, peer, 2)
@@ -126,10 +108,10 @@ async fn none_fails(
     context: &Context,
     methods: &[Method],
     serve: fn(&AtomicUsize, &mut Http2Peer) -> io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result {
     let processed = Arc::new(AtomicUsize::new(0));
     let counter = processed.clone();
-    let server = Http2Server::start(move |_, peer| serve(&counter, peer))?;
+    let server = Http2Server::start(move |peer| serve(&counter, peer))?;
     let session = session(context, &server.certificate())?;
     let mut requests = Vec::with_capacity(REQUESTS);
     for method in methods.iter().cycle().take(REQUESTS) {
@@ -140,11 +122,7 @@ async fn none_fails(
         });
     }
     for page in gather(requests).settled().await.results {
-        equal(
-            "a body",
-            page.map_err(|error| Failure::new(with_causes(&error)))?,
-            "processed",
-        )?;
+        equal("a body", page?, "processed")?;
     }
     let posts = match methods.contains(&Method::POST) {
         true => REQUESTS / methods.len(),
@@ -153,8 +131,11 @@ async fn none_fails(
     equal("POSTs processed", processed.load(Ordering::SeqCst), posts)
 }
 
-async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Result<(), Failure> {
-    let server = Http2Server::start(|_, peer| {
+/// A response on a stream that a GOAWAY allows is received completely.
+#[apply(case!)]
+#[needs(http2)]
+async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Result {
+    let server = Http2Server::start(|peer| {
         let Some(Http2Request { stream, .. }) = peer.next_request()? else {
             return Ok(());
         };
@@ -166,27 +147,31 @@ async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Resul
     })?;
     let session = session(&context, &server.certificate())?;
     for _ in 0..3 {
-        equal(
-            "a body",
-            session.get(server.url("/")).text().await?,
-            "whole",
-        )?;
+        returns(session.get(server.url("/")), "whole").await?;
     }
     Ok(())
 }
 
-async fn response_cut_anywhere_is_incomplete(context: Context) -> Result<(), Failure> {
+/// A response that the end of the connection cuts after any of its frames is an error of the kind
+/// incomplete.
+#[apply(case!)]
+#[needs(http2)]
+async fn response_cut_anywhere_is_incomplete(context: Context) -> Result {
     cut_response_is_incomplete(&context, false).await
 }
 
-async fn response_reset_without_error_is_incomplete(context: Context) -> Result<(), Failure> {
+/// A response that RST_STREAM with NO_ERROR cuts after any of its frames is an error of the kind
+/// incomplete.
+#[apply(case!)]
+#[needs(http2, http2_resets)]
+async fn response_reset_without_error_is_incomplete(context: Context) -> Result {
     cut_response_is_incomplete(&context, true).await
 }
 
-async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result<(), Failure> {
+async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result {
     // The frames are a head and three chunks. The server sends none, one, two or three of them.
     for frames in 0..4 {
-        let server = Http2Server::start(move |_, peer| {
+        let server = Http2Server::start(move |peer| {
             while let Some(Http2Request { stream, .. }) = peer.next_request()? {
                 for frame in 0..frames {
                     match frame {
@@ -211,8 +196,11 @@ async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result
     Ok(())
 }
 
-async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result<(), Failure> {
-    let server = Http2Server::start(|_, peer| {
+/// RST_STREAM with NO_ERROR after the end of the response stops only the upload (RFC 9113, 8.1).
+#[apply(case!)]
+#[needs(http2)]
+async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result {
+    let server = Http2Server::start(|peer| {
         while let Some(Http2Request { stream, .. }) = peer.next_request()? {
             peer.answer(stream, "whole")?;
             peer.reset(stream, NO_ERROR)?;
@@ -221,31 +209,35 @@ async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result
     })?;
     let session = session(&context, &server.certificate())?;
     for method in [Method::GET, Method::PUT] {
-        let request = session.request(method, server.url("/"));
-        equal("a body", request.text().await?, "whole")?;
+        returns(session.request(method, server.url("/")), "whole").await?;
     }
     Ok(())
 }
 
-async fn unread_bodies_do_not_starve_others(context: Context) -> Result<(), Failure> {
-    let (origin, certificate) = origin()?;
-    let session = session(&context, &certificate)?;
+/// While twenty responses of a MiB each are unread, another request succeeds.
+#[apply(case!)]
+#[needs(http2)]
+async fn unread_bodies_do_not_starve_others(context: Context) -> Result {
+    let (origin, builder) = trusted_with(context.builder(), Options::default().with_http2(true))?;
+    let session = builder.build()?;
     let mut unread = Vec::new();
     for seed in 0..20 {
         let url = origin.url(&format!("/bytes/1048576?seed={seed}"));
         unread.push(session.get(url).send().await?);
     }
-    let page = session.get(origin.url("/page/1")).text();
-    let page = within("the response meanwhile", EVENT_TIMEOUT, page).await??;
-    check(page.contains("Page 1"), "another page")?;
+    let page = returns(session.get(origin.url("/page/1")), page(1));
+    within("the response meanwhile", EVENT_TIMEOUT, page).await??;
     for response in unread {
         equal("an unread body", response.bytes().await?.len(), 1 << 20)?;
     }
     equal("connections", origin.stats().connections_accepted, 1)
 }
 
-async fn head_of_sixty_kib_is_read(context: Context) -> Result<(), Failure> {
-    let server = Http2Server::start(|_, peer| {
+/// A head of 60 KiB, in HEADERS and CONTINUATION frames, is read completely.
+#[apply(case!)]
+#[needs(http2)]
+async fn head_of_sixty_kib_is_read(context: Context) -> Result {
+    let server = Http2Server::start(|peer| {
         while let Some(request) = peer.next_request()? {
             peer.large_head(request.stream, 60)?;
         }
@@ -256,11 +248,14 @@ async fn head_of_sixty_kib_is_read(context: Context) -> Result<(), Failure> {
     equal("fields", response.headers().get_all("x").iter().count(), 60)
 }
 
-async fn head_beyond_the_limit_is_protocol(context: Context) -> Result<(), Failure> {
+/// A head of 100 KiB or of a MiB is an error of the kind protocol, and the next request succeeds.
+#[apply(case!)]
+#[needs(http2)]
+async fn head_beyond_the_limit_is_protocol(context: Context) -> Result {
     for fields in [100, 1000] {
         let has_failed = Arc::new(AtomicBool::new(false));
         let is_next = has_failed.clone();
-        let server = Http2Server::start(move |_, peer| {
+        let server = Http2Server::start(move |peer| {
             while let Some(request) = peer.next_request()? {
                 match is_next.load(Ordering::SeqCst) {
                     true => peer.answer(request.stream, "next")?,
@@ -274,14 +269,17 @@ async fn head_beyond_the_limit_is_protocol(context: Context) -> Result<(), Failu
         let head = session.get(server.url("/")).send().await;
         fails("the head", head, &[ErrorKind::Protocol])?;
         has_failed.store(true, Ordering::SeqCst);
-        equal("a body", session.get(server.url("/")).text().await?, "next")?;
+        returns(session.get(server.url("/")), "next").await?;
     }
     Ok(())
 }
 
-async fn more_requests_than_streams_are_all_answered(context: Context) -> Result<(), Failure> {
-    let (origin, certificate) = origin()?;
-    let session = session(&context, &certificate)?;
+/// Five hundred requests at once, more than a connection has streams, get their own responses.
+#[apply(case!)]
+#[needs(http2)]
+async fn more_requests_than_streams_are_all_answered(context: Context) -> Result {
+    let (origin, builder) = trusted_with(context.builder(), Options::default().with_http2(true))?;
+    let session = builder.build()?;
     let pages = (0..500).map(|n| {
         let request = session.get(origin.url(&format!("/page/{n}?delay_ms=20")));
         async move {
@@ -291,10 +289,10 @@ async fn more_requests_than_streams_are_all_answered(context: Context) -> Result
         }
     });
     let pages = gather(pages).settled().await.results;
-    for (n, page) in pages.into_iter().enumerate() {
-        let (version, text) = page.map_err(|error| Failure::new(with_causes(&error)))?;
+    for (n, answer) in (0..).zip(pages) {
+        let (version, text) = answer?;
         equal("the version", version, Version::HTTP_2)?;
-        check(text.contains(&format!("Page {n}")), "another page")?;
+        equal("the text", text, page(n))?;
     }
     Ok(())
 }

@@ -2,31 +2,18 @@
 
 use inflight_core::ErrorKind;
 use inflight_core::http::Method;
+use macro_rules_attribute::apply;
 use serde_json::Value;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal, returns};
 use crate::context::Context;
 use crate::servers::{answering, ok, scripted, values};
 
-suite! { "methods":
-    standard_methods_arrive_as_sent [in_memory] =>
-        "The methods of RFC 9110 and PATCH reach the server unchanged.";
-    head_has_its_headers_and_no_body [anywhere] =>
-        "The response to a HEAD has the length that a GET would have, and no body.";
-    extension_method_arrives_as_sent [in_memory] needs extension_methods =>
-        "An unregistered method reaches the server unchanged.";
-    extension_method_is_never_changed =>
-        "A method that the client does not know is sent or is an error of the kind unsupported, never replaced.";
-    target_arrives_as_given =>
-        "The path and the query of the URL reach the server unchanged, and the fragment is not sent.";
-    bodiless_request_has_no_framing =>
-        "A GET, HEAD or OPTIONS without a body has neither Content-Length nor Transfer-Encoding.";
-    empty_post_says_its_length =>
-        "POST, PUT and PATCH without a body send Content-Length: 0 (RFC 9110, section 8.6).";
-}
-
-async fn standard_methods_arrive_as_sent(context: Context) -> Result<(), Failure> {
+/// The methods of RFC 9110 and PATCH reach the server unchanged.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn standard_methods_arrive_as_sent(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for name in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
@@ -37,7 +24,10 @@ async fn standard_methods_arrive_as_sent(context: Context) -> Result<(), Failure
     Ok(())
 }
 
-async fn head_has_its_headers_and_no_body(context: Context) -> Result<(), Failure> {
+/// The response to a HEAD has the length that a GET would have, and no body.
+#[apply(case!)]
+#[marks(anywhere)]
+async fn head_has_its_headers_and_no_body(context: Context) -> Result {
     let origin = context.pages()?;
     let response = context.session()?.head(origin.url("/bytes/1000"));
     let response = response.send().await?;
@@ -47,7 +37,11 @@ async fn head_has_its_headers_and_no_body(context: Context) -> Result<(), Failur
     equal("its body", response.bytes().await?.len(), 0)
 }
 
-async fn extension_method_arrives_as_sent(context: Context) -> Result<(), Failure> {
+/// An unregistered method reaches the server unchanged.
+#[apply(case!)]
+#[marks(in_memory)]
+#[needs(extension_methods)]
+async fn extension_method_arrives_as_sent(context: Context) -> Result {
     let origin = context.pages()?;
     let request = context
         .session()?
@@ -56,7 +50,10 @@ async fn extension_method_arrives_as_sent(context: Context) -> Result<(), Failur
     equal("the method", shown["method"].as_str(), Some("BREW"))
 }
 
-async fn extension_method_is_never_changed(context: Context) -> Result<(), Failure> {
+/// A method that the client does not know is sent or is an error of the kind unsupported, never
+/// replaced.
+#[apply(case!)]
+async fn extension_method_is_never_changed(context: Context) -> Result {
     let server = scripted(answering(1, &ok("brewed")))?;
     let request = context
         .session()?
@@ -73,15 +70,19 @@ async fn extension_method_is_never_changed(context: Context) -> Result<(), Failu
     )
 }
 
-async fn target_arrives_as_given(context: Context) -> Result<(), Failure> {
+/// The path and the query of the URL reach the server unchanged, and the fragment is not sent.
+#[apply(case!)]
+async fn target_arrives_as_given(context: Context) -> Result {
     let server = scripted(answering(1, &ok("here")))?;
     let target = "/a%20b/%2F%C3%BC//c?x=1&y=%26&z=a+b&";
     let request = context.session()?.get(server.url(target) + "#a-fragment");
-    equal("the response", request.text().await?, "here")?;
+    returns(request, "here").await?;
     equal("the target", &*server.requests()[0].target, target)
 }
 
-async fn bodiless_request_has_no_framing(context: Context) -> Result<(), Failure> {
+/// A GET, HEAD or OPTIONS without a body has neither Content-Length nor Transfer-Encoding.
+#[apply(case!)]
+async fn bodiless_request_has_no_framing(context: Context) -> Result {
     let session = context.session()?;
     for name in ["GET", "HEAD", "OPTIONS"] {
         let server = scripted(answering(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
@@ -96,12 +97,14 @@ async fn bodiless_request_has_no_framing(context: Context) -> Result<(), Failure
     Ok(())
 }
 
-async fn empty_post_says_its_length(context: Context) -> Result<(), Failure> {
+/// POST, PUT and PATCH without a body send Content-Length: 0 (RFC 9110, section 8.6).
+#[apply(case!)]
+async fn empty_post_says_its_length(context: Context) -> Result {
     let session = context.session()?;
     for name in ["POST", "PUT", "PATCH"] {
         let server = scripted(answering(1, &ok("taken")))?;
         let request = session.request(method(name)?, server.url("/"));
-        equal("the response", request.text().await?, "taken")?;
+        returns(request, "taken").await?;
         let received = server.requests();
         let length = received[0]
             .header("content-length")
@@ -114,6 +117,6 @@ async fn empty_post_says_its_length(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn method(name: &str) -> Result<Method, Failure> {
+fn method(name: &str) -> Result<Method> {
     Method::from_bytes(name.as_bytes()).map_err(|error| Failure::new(error.to_string()))
 }

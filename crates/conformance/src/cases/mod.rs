@@ -30,33 +30,16 @@ use std::sync::LazyLock;
 use crate::case::Case;
 
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
-    let groups = [
-        methods::CASES,
-        statuses::CASES,
-        headers::CASES,
-        requests::CASES,
-        bodies::CASES,
-        codings::CASES,
-        uploads::CASES,
-        framing::CASES,
-        connections::CASES,
-        names::CASES,
-        guard::CASES,
-        errors::CASES,
-        tls::CASES,
-        versions::CASES,
-        http2::CASES,
-        proxies::CASES,
-        timeouts::CASES,
-        cancel::CASES,
-        session::CASES,
-        policy::CASES,
-        observers::CASES,
-        gather::CASES,
-        runtime::CASES,
-    ];
-    let mut cases = groups.concat();
+    let functions = inventory::iter::<Case>.into_iter().map(|case| Case {
+        group: case.group.rsplit("::").next().unwrap_or(case.group),
+        // Such a case needs only a server like httpbin, which a backend without sockets has in memory.
+        in_memory: case.in_memory || case.anywhere,
+        ..*case
+    });
+    let mut cases: Vec<Case> = functions.collect();
     cases.extend(verdicts::RULES.iter().map(Case::from));
+    // The sort is stable, so the rules keep their order.
+    cases.sort_by_key(|case| (case.group, case.line));
     cases
 });
 
@@ -64,4 +47,26 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
 #[must_use]
 pub fn cases() -> &'static [Case] {
     &CASES
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_unique_name_and_a_promise() {
+        let names: HashSet<&str> = cases().iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), cases().len());
+        assert!(cases().iter().all(|case| case.promise.ends_with('.')));
+    }
+
+    #[test]
+    fn every_rule_has_replies_and_a_source() {
+        for rule in cases().iter().filter_map(|case| case.rule) {
+            let is_complete = !(rule.replies)().is_empty() && rule.source.starts_with("RFC ");
+            assert!(is_complete && !rule.topic.is_empty(), "{}", rule.name);
+        }
+    }
 }

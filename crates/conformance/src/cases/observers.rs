@@ -5,26 +5,12 @@ use std::time::Duration;
 
 use inflight_core::{Connection, ErrorKind, Event, Session, Step};
 use inflight_origin::script::Script;
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal};
 use crate::context::{Context, abandon};
 use crate::servers::{origin, requests, scripted};
-
-suite! { "observers":
-    requests_are_told_step_by_step [anywhere] =>
-        "A request is reported from its start, its connection, its head and its chunks to its end, in this order.";
-    uploads_are_told [in_memory] =>
-        "The progress of a request's body is reported up to its end, before the request is done.";
-    connections_are_told needs connection_events =>
-        "The connection of the first request is reported as new and counted, as the server also counts it.";
-    kept_connections_are_told needs connection_events, connection_reuse =>
-        "A reused connection is reported as reused and counted.";
-    failures_are_told =>
-        "A connection that ends within the head is reported as a failure, with the error kind that the caller gets.";
-    dropped_requests_are_told =>
-        "A dropped request is reported as cancelled, and no event follows.";
-}
 
 type Log = Arc<Mutex<Vec<(u64, RecordedStep)>>>;
 
@@ -38,7 +24,7 @@ enum RecordedStep {
     Failed(ErrorKind),
 }
 
-fn session_with_log(context: &Context) -> Result<(Session, Log), Failure> {
+fn session_with_log(context: &Context) -> Result<(Session, Log)> {
     let log = Log::default();
     let recorded = log.clone();
     let session = context.builder().observe(move |event: &Event<'_>| {
@@ -62,7 +48,11 @@ fn recorded_steps(log: &Log, request: u64) -> Vec<RecordedStep> {
     own.map(|(_, step)| step.clone()).collect()
 }
 
-async fn requests_are_told_step_by_step(context: Context) -> Result<(), Failure> {
+/// A request is reported from its start, its connection, its head and its chunks to its end, in
+/// this order.
+#[apply(case!)]
+#[marks(anywhere, core)]
+async fn requests_are_told_step_by_step(context: Context) -> Result {
     let origin = context.pages()?;
     let (session, log) = session_with_log(&context)?;
     session.get(origin.url("/bytes/4000")).bytes().await?;
@@ -90,7 +80,10 @@ async fn requests_are_told_step_by_step(context: Context) -> Result<(), Failure>
     equal("the end", steps.last(), Some(&RecordedStep::Done(4000)))
 }
 
-async fn uploads_are_told(context: Context) -> Result<(), Failure> {
+/// The progress of a request's body is reported up to its end, before the request is done.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn uploads_are_told(context: Context) -> Result {
     const LEN: u64 = 200_000;
     let origin = context.pages()?;
     let (session, log) = session_with_log(&context)?;
@@ -110,7 +103,11 @@ async fn uploads_are_told(context: Context) -> Result<(), Failure> {
     check(is_last, "the end is not the last event")
 }
 
-async fn connections_are_told(context: Context) -> Result<(), Failure> {
+/// The connection of the first request is reported as new and counted, as the server also counts
+/// it.
+#[apply(case!)]
+#[needs(connection_events)]
+async fn connections_are_told(context: Context) -> Result {
     let origin = origin()?;
     let (session, log) = session_with_log(&context)?;
     session.get(origin.url("/bytes/10")).bytes().await?;
@@ -128,7 +125,10 @@ async fn connections_are_told(context: Context) -> Result<(), Failure> {
     equal("connections reused", session.stats().reused, Some(0))
 }
 
-async fn kept_connections_are_told(context: Context) -> Result<(), Failure> {
+/// A reused connection is reported as reused and counted.
+#[apply(case!)]
+#[needs(connection_events, connection_reuse)]
+async fn kept_connections_are_told(context: Context) -> Result {
     const MAX_REQUESTS: u64 = 20;
     let origin = origin()?;
     let (session, log) = session_with_log(&context)?;
@@ -155,7 +155,11 @@ async fn kept_connections_are_told(context: Context) -> Result<(), Failure> {
     Err(Failure::new("no connection was reported as reused"))
 }
 
-async fn failures_are_told(context: Context) -> Result<(), Failure> {
+/// A connection that ends within the head is reported as a failure, with the error kind that the
+/// caller gets.
+#[apply(case!)]
+#[marks(core)]
+async fn failures_are_told(context: Context) -> Result {
     let server = scripted(Script::new().read_request().send("HTTP/1.1 200").close())?;
     let (session, log) = session_with_log(&context)?;
     let error = session.get(server.url("/")).send().await.err();
@@ -164,7 +168,10 @@ async fn failures_are_told(context: Context) -> Result<(), Failure> {
     equal("the end", last, Some(RecordedStep::Failed(error.kind())))
 }
 
-async fn dropped_requests_are_told(context: Context) -> Result<(), Failure> {
+/// A dropped request is reported as cancelled, and no event follows.
+#[apply(case!)]
+#[marks(core)]
+async fn dropped_requests_are_told(context: Context) -> Result {
     let server = scripted(Script::new().read_request().hang())?;
     let (session, log) = session_with_log(&context)?;
     abandon(session.get(server.url("/")).send(), requests(&server, 1)).await?;

@@ -6,57 +6,18 @@ use inflight_core::http::{Method, StatusCode, header};
 use inflight_core::{Body, CookieJar, ErrorKind, JobError, Phase, Retry, gather};
 use inflight_origin::Origin;
 use inflight_origin::script::Script;
+use macro_rules_attribute::apply;
 use serde_json::Value;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal, fails, fails_with, returns};
 use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::{counts, origin};
 
-suite! { "policy":
-    redirects_are_followed [anywhere] =>
-        "A relative or absolute redirect is followed, and the response has its history.";
-    redirects_keep_or_change_the_method [anywhere] =>
-        "301 and 302 turn a POST into a GET, 303 all methods but HEAD; 307 and 308 resend method and body (RFC 9110, 15.4).";
-    redirects_end [anywhere] =>
-        "After ten redirects, or max_redirects, the error is of the kind too_many_redirects.";
-    redirected_stream_is_refused [anywhere] =>
-        "A 307 for a request with a streamed body is an error of the kind redirect_refused.";
-    credentials_stay_on_their_site =>
-        "Authorization and Cookie are not sent to another host or port, nor after a redirect back from there.";
-    redirects_share_the_connection needs connection_reuse, unrepeatable_reuse =>
-        "The small body of a redirect is read, so that the next request can reuse the connection.";
-    cookies_come_back [in_memory] =>
-        "With a cookie jar, a cookie is sent back, also to the target of the same redirect, until it is deleted.";
-    cookies_stay_at_home [in_memory] =>
-        "A cookie of one host is not sent to another host.";
-    cookies_of_the_request_win [in_memory] =>
-        "A request's own Cookie header replaces the jar's.";
-    failures_are_retried =>
-        "With retries, a request is resent after a 503 until it succeeds, up to the number of retries.";
-    retry_after_is_obeyed =>
-        "A retry waits for the time in Retry-After.";
-    posts_are_not_retried [in_memory] =>
-        "A POST is not retried, unless retries are enabled for every method.";
-    head_timeout_names_its_phase [in_memory] =>
-        "If a server does not respond, head_timeout ends the request with a timeout of the phase head.";
-    read_timeout_names_its_phase [in_memory] =>
-        "If a body stalls, read_timeout ends the request with a timeout of the phase body.";
-    read_timeout_spares_a_slow_body [in_memory] =>
-        "A slow body whose pauses are shorter than read_timeout is read to its end.";
-    queue_timeout_names_its_phase [in_memory] =>
-        "If a request waits too long for a permit, queue_timeout ends it with a timeout of the phase queue.";
-    max_per_host_is_kept =>
-        "The server never has more requests at once than max_per_host, and requests to another host do not wait for them.";
-    unread_responses_are_told =>
-        "If unread responses hold every permit, the next request fails with that reason and does not hang.";
-    close_ends_the_connections =>
-        "close() closes every connection, and later requests are errors of the kind closed.";
-    close_cancels_what_is_under_way =>
-        "A request in flight when the grace period of close() ends is an error of the kind closed, and its connection is closed.";
-}
-
-async fn redirects_are_followed(context: Context) -> Result<(), Failure> {
+/// A relative or absolute redirect is followed, and the response has its history.
+#[apply(case!)]
+#[marks(anywhere, core)]
+async fn redirects_are_followed(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for path in ["/redirect/3", "/absolute-redirect/3"] {
@@ -81,7 +42,11 @@ async fn redirects_are_followed(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn redirects_keep_or_change_the_method(context: Context) -> Result<(), Failure> {
+/// 301 and 302 turn a POST into a GET, 303 all methods but HEAD; 307 and 308 resend method and body
+/// (RFC 9110, 15.4).
+#[apply(case!)]
+#[marks(anywhere, core)]
+async fn redirects_keep_or_change_the_method(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for (code, method, becomes) in [
@@ -103,33 +68,40 @@ async fn redirects_keep_or_change_the_method(context: Context) -> Result<(), Fai
     Ok(())
 }
 
-async fn redirects_end(context: Context) -> Result<(), Failure> {
+/// After ten redirects, or max_redirects, the error is of the kind too_many_redirects.
+#[apply(case!)]
+#[marks(anywhere, core)]
+async fn redirects_end(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     session.get(origin.url("/redirect/10")).text().await?;
-    let result = session.get(origin.url("/redirect/11")).text().await;
-    let error = fails("the eleventh", result, &[ErrorKind::TooManyRedirects])?;
+    let eleven = session.get(origin.url("/redirect/11"));
+    let error = fails_with(eleven, ErrorKind::TooManyRedirects).await?;
     equal("the attempts", error.attempts(), 11)?;
     let session = context.builder().max_redirects(2).build()?;
-    let result = session.get(origin.url("/redirect/3")).text().await;
-    fails("the third", result, &[ErrorKind::TooManyRedirects])?;
-    Ok(())
+    let three = session.get(origin.url("/redirect/3"));
+    fails_with(three, ErrorKind::TooManyRedirects)
+        .await
+        .map(drop)
 }
 
-async fn redirected_stream_is_refused(context: Context) -> Result<(), Failure> {
+/// A 307 for a request with a streamed body is an error of the kind redirect_refused.
+#[apply(case!)]
+#[marks(anywhere, core)]
+async fn redirected_stream_is_refused(context: Context) -> Result {
     let origin = context.pages()?;
     let url = origin.url("/redirect-to?url=/anything&status_code=307");
     let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>("content")]);
     let request = context.session()?.put(url).body(Body::from_stream(chunks));
-    fails(
-        "the redirect",
-        request.text().await,
-        &[ErrorKind::RedirectRefused],
-    )?;
+    fails_with(request, ErrorKind::RedirectRefused).await?;
     Ok(())
 }
 
-async fn credentials_stay_on_their_site(context: Context) -> Result<(), Failure> {
+/// Authorization and Cookie are not sent to another host or port, nor after a redirect back from
+/// there.
+#[apply(case!)]
+#[marks(core)]
+async fn credentials_stay_on_their_site(context: Context) -> Result {
     let (home, away) = (origin()?, origin()?);
     let session = context.session()?;
     let back = home.url("/headers");
@@ -159,7 +131,10 @@ fn escape_query(url: &str) -> String {
         .replace('?', "%3F")
 }
 
-async fn redirects_share_the_connection(context: Context) -> Result<(), Failure> {
+/// The small body of a redirect is read, so that the next request can reuse the connection.
+#[apply(case!)]
+#[needs(connection_reuse, unrepeatable_reuse)]
+async fn redirects_share_the_connection(context: Context) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     session.get(origin.url("/redirect/5")).text().await?;
@@ -171,7 +146,11 @@ async fn redirects_share_the_connection(context: Context) -> Result<(), Failure>
     )
 }
 
-async fn cookies_come_back(context: Context) -> Result<(), Failure> {
+/// With a cookie jar, a cookie is sent back, also to the target of the same redirect, until it is
+/// deleted.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn cookies_come_back(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
     // The response is a redirect to /cookies, which shows the cookies.
@@ -185,17 +164,10 @@ async fn cookies_come_back(context: Context) -> Result<(), Failure> {
     equal("crust", shown["cookies"]["crust"].as_str(), Some("2"))
 }
 
-async fn cookies_stay_at_home(context: Context) -> Result<(), Failure> {
-    let origin = context.pages()?;
-    let jar = CookieJar::new();
-    let elsewhere = "http://elsewhere.test/".parse();
-    jar.set("crumb=1", &elsewhere.map_err(|_| Failure::new("no URL"))?);
-    let session = context.builder().cookies(jar).build()?;
-    let shown: Value = session.get(origin.url("/cookies")).json().await?;
-    equal("crumb", shown["cookies"].get("crumb").is_some(), false)
-}
-
-async fn cookies_of_the_request_win(context: Context) -> Result<(), Failure> {
+/// A request's own Cookie header replaces the jar's.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn cookies_of_the_request_win(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
     session
@@ -208,7 +180,10 @@ async fn cookies_of_the_request_win(context: Context) -> Result<(), Failure> {
     equal("own", shown["cookies"]["own"].as_str(), Some("2"))
 }
 
-async fn failures_are_retried(context: Context) -> Result<(), Failure> {
+/// With retries, a request is resent after a 503 until it succeeds, up to the number of retries.
+#[apply(case!)]
+#[marks(core)]
+async fn failures_are_retried(context: Context) -> Result {
     let origin = origin()?;
     let session = context.builder().retry(quick(3)).build()?;
     let response = session.get(origin.url("/flaky?fail=2&id=a")).send().await?;
@@ -230,7 +205,10 @@ fn quick(retries: usize) -> Retry {
     Retry::new(retries).delays(Duration::from_millis(1), Duration::from_millis(10))
 }
 
-async fn retry_after_is_obeyed(context: Context) -> Result<(), Failure> {
+/// A retry waits for the time in Retry-After.
+#[apply(case!)]
+#[marks(core)]
+async fn retry_after_is_obeyed(context: Context) -> Result {
     let busy =
         "HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let server = inflight_origin::script::Scripted::start(move |connection| {
@@ -242,8 +220,7 @@ async fn retry_after_is_obeyed(context: Context) -> Result<(), Failure> {
     })?;
     let session = context.builder().retry(quick(1)).build()?;
     let start = std::time::Instant::now();
-    let text = session.get(server.url("/")).text().await?;
-    equal("the text", text, "done")?;
+    returns(session.get(server.url("/")), "done").await?;
     let took = start.elapsed();
     check(
         took >= Duration::from_secs(1),
@@ -251,7 +228,10 @@ async fn retry_after_is_obeyed(context: Context) -> Result<(), Failure> {
     )
 }
 
-async fn posts_are_not_retried(context: Context) -> Result<(), Failure> {
+/// A POST is not retried, unless retries are enabled for every method.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn posts_are_not_retried(context: Context) -> Result {
     let origin = context.pages()?;
     for (retry, id, attempts) in [(quick(3), "a", 1), (quick(3).any_method(), "b", 2)] {
         let session = context.builder().retry(retry).build()?;
@@ -265,7 +245,10 @@ async fn posts_are_not_retried(context: Context) -> Result<(), Failure> {
 
 const LIMIT: Duration = Duration::from_millis(300);
 
-async fn head_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
+/// If a server does not respond, head_timeout ends the request with a timeout of the phase head.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn head_timeout_names_its_phase(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().head_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang")).text();
@@ -275,7 +258,10 @@ async fn head_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
     )
 }
 
-async fn read_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
+/// If a body stalls, read_timeout ends the request with a timeout of the phase body.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn read_timeout_names_its_phase(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().read_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang-body")).text();
@@ -285,7 +271,10 @@ async fn read_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
     )
 }
 
-async fn read_timeout_spares_a_slow_body(context: Context) -> Result<(), Failure> {
+/// A slow body whose pauses are shorter than read_timeout is read to its end.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn read_timeout_spares_a_slow_body(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().read_timeout(Duration::from_secs(2));
     let url = origin.url("/slow-body?chunks=25&size=1&pause_ms=100");
@@ -293,7 +282,11 @@ async fn read_timeout_spares_a_slow_body(context: Context) -> Result<(), Failure
     equal("the length", bytes.len(), 25)
 }
 
-async fn queue_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
+/// If a request waits too long for a permit, queue_timeout ends it with a timeout of the phase
+/// queue.
+#[apply(case!)]
+#[marks(in_memory, core)]
+async fn queue_timeout_names_its_phase(context: Context) -> Result {
     let origin = context.pages()?;
     let builder = context.builder().max_in_flight(1).queue_timeout(LIMIT);
     let session = builder.build()?;
@@ -307,12 +300,16 @@ async fn queue_timeout_names_its_phase(context: Context) -> Result<(), Failure> 
     }
 }
 
-fn times_out(result: Result<String, inflight_core::Error>, phase: Phase) -> Result<(), Failure> {
+fn times_out(result: Result<String, inflight_core::Error>, phase: Phase) -> Result {
     let error = fails("the exchange", result, &[ErrorKind::Timeout])?;
     equal("the phase", error.phase(), Some(phase))
 }
 
-async fn max_per_host_is_kept(context: Context) -> Result<(), Failure> {
+/// The server never has more requests at once than max_per_host, and requests to another host do
+/// not wait for them.
+#[apply(case!)]
+#[marks(core)]
+async fn max_per_host_is_kept(context: Context) -> Result {
     const MAX_PER_HOST: u64 = 3;
     let (slow, other) = (origin()?, origin()?);
     let session = context
@@ -334,7 +331,11 @@ async fn max_per_host_is_kept(context: Context) -> Result<(), Failure> {
     check(peak <= MAX_PER_HOST, format!("{peak} requests at once"))
 }
 
-async fn unread_responses_are_told(context: Context) -> Result<(), Failure> {
+/// If unread responses hold every permit, the next request fails with that reason and does not
+/// hang.
+#[apply(case!)]
+#[marks(core)]
+async fn unread_responses_are_told(context: Context) -> Result {
     let origin: std::sync::Arc<Origin> = origin()?;
     let session = context.builder().max_in_flight(2).build()?;
     let mut held = Vec::new();
@@ -354,7 +355,9 @@ async fn unread_responses_are_told(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn close_ends_the_connections(context: Context) -> Result<(), Failure> {
+/// close() closes every connection, and later requests are errors of the kind closed.
+#[apply(case!)]
+async fn close_ends_the_connections(context: Context) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     let pages = (0..10).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
@@ -362,12 +365,14 @@ async fn close_ends_the_connections(context: Context) -> Result<(), Failure> {
     within("close", EVENT_TIMEOUT, session.close(EVENT_TIMEOUT)).await?;
     let closed = |stats: &inflight_origin::Stats| stats.connections_open == 0;
     counts(&origin, "the end of the connections", closed).await?;
-    let result = session.get(origin.url("/page/1")).text().await;
-    fails("after close", result, &[ErrorKind::Closed])?;
+    fails_with(session.get(origin.url("/page/1")), ErrorKind::Closed).await?;
     Ok(())
 }
 
-async fn close_cancels_what_is_under_way(context: Context) -> Result<(), Failure> {
+/// A request in flight when the grace period of close() ends is an error of the kind closed, and
+/// its connection is closed.
+#[apply(case!)]
+async fn close_cancels_what_is_under_way(context: Context) -> Result {
     let origin = origin()?;
     let session = context.session()?;
     let hanging = ["/hang", "/hang-body"].map(|path| session.get(origin.url(path)).text());

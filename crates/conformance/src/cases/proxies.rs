@@ -2,61 +2,20 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use inflight_core::http::{HeaderValue, StatusCode, header};
 use inflight_core::{ErrorKind, Phase, Proxies, Proxy, SessionBuilder};
+use inflight_origin::ForwardProxy;
+use inflight_origin::payload::page;
 use inflight_origin::script::{Script, refused};
-use inflight_origin::tls::{Authority, Shown};
-use inflight_origin::{ForwardProxy, Origin};
+use macro_rules_attribute::apply;
 use serde_json::Value;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal, fails, fails_with, returns};
 use crate::context::{Context, EVENT_TIMEOUT, abandon, within};
-use crate::servers::{answering, origin, requests, scripted, secured};
-
-suite! { "proxies":
-    requests_name_their_whole_url needs proxies, proxied_whole =>
-        "A request for an http URL is sent to the proxy with the absolute URL and with the server's Host.";
-    http_goes_through_the_proxy needs proxies =>
-        "A GET and a POST for http URLs succeed through the proxy.";
-    https_goes_through_a_tunnel needs proxies, tls =>
-        "For an https URL the client opens a tunnel through the proxy and uses TLS with the server in it.";
-    credentials_are_the_proxys_alone needs proxies =>
-        "The proxy's credentials are sent to the proxy and not to the server.";
-    credentials_reach_no_server_through_a_tunnel needs proxies, tls =>
-        "Through a tunnel, neither the proxy's credentials nor a Proxy-Authorization of the caller reach the server.";
-    names_are_the_proxys_to_look_up needs proxies =>
-        "The session's resolver looks up the name of the proxy, and the proxy looks up the name of the server.";
-    exceptions_go_straight needs proxies =>
-        "A request to an excepted host does not use the proxy.";
-    redirects_are_judged_one_by_one needs proxies =>
-        "A redirect to an excepted host does not use the proxy.";
-    connections_to_a_proxy_are_kept needs proxies, connection_reuse =>
-        "Sequential requests to one server share connections to the proxy.";
-    refused_request_is_its_answer needs proxies, proxied_whole =>
-        "A 407 to a request for an http URL is returned as the response.";
-    refused_tunnel_is_proxy needs proxies, tls =>
-        "A 407 to the request for a tunnel is an error of the kind proxy.";
-    refusing_proxy_is_proxy needs proxies, tls =>
-        "Any status but 2xx to the request for a tunnel is an error of the kind proxy, and nothing is sent to the server.";
-    unreachable_proxy_is_proxy needs proxies =>
-        "A proxy that refuses connections is an error of the kind proxy, for http and https.";
-    unknown_proxy_is_proxy needs proxies =>
-        "A proxy whose name has no address is an error of the kind proxy.";
-    nonsense_of_a_proxy_is_proxy needs proxies, tls =>
-        "A response to CONNECT that is not HTTP, or no response, is an error of the kind proxy.";
-    end_behind_a_tunnel_is_the_servers needs proxies, tls, proxy_faults =>
-        "Through a tunnel, a server that ends the handshake is an error of the kind tls.";
-    silent_proxy_is_a_timeout needs proxies, tls, connect_phase =>
-        "connect_timeout includes the wait for a tunnel.";
-    request_dropped_before_the_tunnel_is_seen_to_go needs proxies, tls, prompt_cancel =>
-        "Dropping a request closes its connection at once while it waits for a tunnel.";
-    proxies_that_a_client_lacks_are_unsupported =>
-        "With a client that does not support proxies, building a session with one is an error of the kind unsupported.";
-}
+use crate::servers::{answering, origin, requests, scripted, trusted};
 
 fn authorization() -> Option<HeaderValue> {
     // me:secret
@@ -75,14 +34,10 @@ fn through(context: &Context, proxy: &ForwardProxy) -> SessionBuilder {
     context.builder().proxy(&url(proxy.addr()))
 }
 
-/// Returns an origin with TLS, and a builder that trusts its certificate.
-fn trusting(builder: SessionBuilder) -> Result<(Arc<Origin>, SessionBuilder), Failure> {
-    let authority = Authority::new()?;
-    let origin = secured(&authority, Shown::Valid)?;
-    Ok((origin, builder.add_root_certificate(authority.pem())))
-}
-
-async fn requests_name_their_whole_url(context: Context) -> Result<(), Failure> {
+/// A request for an http URL is sent to the proxy with the absolute URL and with the server's Host.
+#[apply(case!)]
+#[needs(proxies, proxied_whole)]
+async fn requests_name_their_whole_url(context: Context) -> Result {
     let (origin, proxy) = (origin()?, proxy(None)?);
     let session = through(&context, &proxy).build()?;
     let url = origin.url("/headers?a=b");
@@ -94,28 +49,35 @@ async fn requests_name_their_whole_url(context: Context) -> Result<(), Failure> 
     equal("Host", host, Some(&*origin.addr().to_string()))
 }
 
-async fn http_goes_through_the_proxy(context: Context) -> Result<(), Failure> {
+/// A GET and a POST for http URLs succeed through the proxy.
+#[apply(case!)]
+#[needs(proxies)]
+async fn http_goes_through_the_proxy(context: Context) -> Result {
     let (origin, proxy) = (origin()?, proxy(authorization())?);
     let session = through(&context, &proxy).build()?;
-    let text = session.get(origin.url("/page/7")).text().await?;
-    check(text.contains("Page 7"), "another page")?;
+    returns(session.get(origin.url("/page/7")), page(7)).await?;
     let echo = session.post(origin.url("/echo")).body("content");
-    equal("the echo", echo.text().await?, "content")?;
+    returns(echo, "content").await?;
     check(!proxy.seen().is_empty(), "the proxy received nothing")
 }
 
-async fn https_goes_through_a_tunnel(context: Context) -> Result<(), Failure> {
+/// For an https URL the client opens a tunnel through the proxy and uses TLS with the server in it.
+#[apply(case!)]
+#[needs(proxies, tls)]
+async fn https_goes_through_a_tunnel(context: Context) -> Result {
     let proxy = proxy(authorization())?;
-    let (origin, builder) = trusting(through(&context, &proxy))?;
+    let (origin, builder) = trusted(through(&context, &proxy))?;
     let session = builder.build()?;
-    let text = session.get(origin.url("/page/7")).text().await?;
-    check(text.contains("Page 7"), "another page")?;
+    returns(session.get(origin.url("/page/7")), page(7)).await?;
     let seen = proxy.seen();
     equal("the method", seen[0].method.as_str(), "CONNECT")?;
     equal("the target", &*seen[0].target, &*origin.addr().to_string())
 }
 
-async fn credentials_are_the_proxys_alone(context: Context) -> Result<(), Failure> {
+/// The proxy's credentials are sent to the proxy and not to the server.
+#[apply(case!)]
+#[needs(proxies)]
+async fn credentials_are_the_proxys_alone(context: Context) -> Result {
     let (origin, proxy) = (origin()?, proxy(authorization())?);
     let session = through(&context, &proxy).build()?;
     let shown = session.get(origin.url("/headers")).text().await?;
@@ -127,9 +89,13 @@ async fn credentials_are_the_proxys_alone(context: Context) -> Result<(), Failur
     check(received, "the proxy did not receive its credentials")
 }
 
-async fn credentials_reach_no_server_through_a_tunnel(context: Context) -> Result<(), Failure> {
+/// Through a tunnel, neither the proxy's credentials nor a Proxy-Authorization of the caller reach
+/// the server.
+#[apply(case!)]
+#[needs(proxies, tls)]
+async fn credentials_reach_no_server_through_a_tunnel(context: Context) -> Result {
     let proxy = proxy(authorization())?;
-    let (origin, builder) = trusting(through(&context, &proxy))?;
+    let (origin, builder) = trusted(through(&context, &proxy))?;
     let session = builder.build()?;
     let own = session.get(origin.url("/headers"));
     let shown = own.header("proxy-authorization", "Basic bWU6c2VjcmV0");
@@ -137,14 +103,17 @@ async fn credentials_reach_no_server_through_a_tunnel(context: Context) -> Resul
     check(!shown.contains("Proxy-Authorization"), shown)
 }
 
-async fn names_are_the_proxys_to_look_up(context: Context) -> Result<(), Failure> {
+/// The session's resolver looks up the name of the proxy, and the proxy looks up the name of the
+/// server.
+#[apply(case!)]
+#[needs(proxies)]
+async fn names_are_the_proxys_to_look_up(context: Context) -> Result {
     let (origin, proxy) = (origin()?, proxy(None)?);
     let session = resolving(context.builder())
         .proxy(&format!("http://proxy.test:{}", proxy.addr().port()))
         .build()?;
     let url = format!("http://pages.test:{}/page/7", origin.addr().port());
-    let text = session.get(url).text().await?;
-    check(text.contains("Page 7"), "another page")
+    returns(session.get(url), page(7)).await
 }
 
 fn resolving(builder: SessionBuilder) -> SessionBuilder {
@@ -160,7 +129,10 @@ fn resolving(builder: SessionBuilder) -> SessionBuilder {
     builder.resolver(ProxyResolver)
 }
 
-async fn exceptions_go_straight(context: Context) -> Result<(), Failure> {
+/// A request to an excepted host does not use the proxy.
+#[apply(case!)]
+#[needs(proxies)]
+async fn exceptions_go_straight(context: Context) -> Result {
     let (origin, proxy) = (origin()?, proxy(None)?);
     let proxies = Proxies::all(Proxy::new(&url(proxy.addr()))?).except("127.0.0.0/8");
     let session = context.builder().proxies(proxies).build()?;
@@ -169,7 +141,10 @@ async fn exceptions_go_straight(context: Context) -> Result<(), Failure> {
     check(proxy.seen().is_empty(), "the proxy received a request")
 }
 
-async fn redirects_are_judged_one_by_one(context: Context) -> Result<(), Failure> {
+/// A redirect to an excepted host does not use the proxy.
+#[apply(case!)]
+#[needs(proxies)]
+async fn redirects_are_judged_one_by_one(context: Context) -> Result {
     let (home, away, proxy) = (origin()?, origin()?, proxy(None)?);
     let proxies = Proxies::all(Proxy::new(&url(proxy.addr()))?).except(&away.addr().to_string());
     let session = context.builder().proxies(proxies).build()?;
@@ -179,7 +154,10 @@ async fn redirects_are_judged_one_by_one(context: Context) -> Result<(), Failure
     equal("requests to the other", away.stats().requests, 1)
 }
 
-async fn connections_to_a_proxy_are_kept(context: Context) -> Result<(), Failure> {
+/// Sequential requests to one server share connections to the proxy.
+#[apply(case!)]
+#[needs(proxies, connection_reuse)]
+async fn connections_to_a_proxy_are_kept(context: Context) -> Result {
     let (origin, proxy) = (origin()?, proxy(None)?);
     let session = through(&context, &proxy).build()?;
     for _ in 0..20 {
@@ -194,7 +172,10 @@ async fn connections_to_a_proxy_are_kept(context: Context) -> Result<(), Failure
     )
 }
 
-async fn refused_request_is_its_answer(context: Context) -> Result<(), Failure> {
+/// A 407 to a request for an http URL is returned as the response.
+#[apply(case!)]
+#[needs(proxies, proxied_whole)]
+async fn refused_request_is_its_answer(context: Context) -> Result {
     let (origin, proxy) = (origin()?, proxy(authorization())?);
     let bare = format!("http://{}", proxy.addr());
     let session = context.builder().proxy(&bare).build()?;
@@ -207,16 +188,22 @@ async fn refused_request_is_its_answer(context: Context) -> Result<(), Failure> 
     equal("requests to the server", origin.stats().requests, 0)
 }
 
-async fn refused_tunnel_is_proxy(context: Context) -> Result<(), Failure> {
+/// A 407 to the request for a tunnel is an error of the kind proxy.
+#[apply(case!)]
+#[needs(proxies, tls)]
+async fn refused_tunnel_is_proxy(context: Context) -> Result {
     let proxy = proxy(authorization())?;
     let bare = format!("http://{}", proxy.addr());
-    let (origin, builder) = trusting(context.builder().proxy(&bare))?;
-    let result = builder.build()?.get(origin.url("/get")).text().await;
-    fails("no credentials", result, &[ErrorKind::Proxy])?;
+    let (origin, builder) = trusted(context.builder().proxy(&bare))?;
+    fails_with(builder.build()?.get(origin.url("/get")), ErrorKind::Proxy).await?;
     equal("requests to the server", origin.stats().requests, 0)
 }
 
-async fn refusing_proxy_is_proxy(context: Context) -> Result<(), Failure> {
+/// Any status but 2xx to the request for a tunnel is an error of the kind proxy, and nothing is
+/// sent to the server.
+#[apply(case!)]
+#[needs(proxies, tls)]
+async fn refusing_proxy_is_proxy(context: Context) -> Result {
     for status in [
         "403 Forbidden",
         "502 Bad Gateway",
@@ -224,7 +211,7 @@ async fn refusing_proxy_is_proxy(context: Context) -> Result<(), Failure> {
     ] {
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
         let refusing = scripted(answering(1, &answer))?;
-        let (origin, builder) = trusting(context.builder().proxy(&refusing.url("/")))?;
+        let (origin, builder) = trusted(context.builder().proxy(&refusing.url("/")))?;
         let result = builder.build()?.get(origin.url("/get")).text().await;
         fails(status, result, &[ErrorKind::Proxy])?;
         equal("requests to the server", origin.stats().requests, 0)?;
@@ -232,7 +219,10 @@ async fn refusing_proxy_is_proxy(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn unreachable_proxy_is_proxy(context: Context) -> Result<(), Failure> {
+/// A proxy that refuses connections is an error of the kind proxy, for http and https.
+#[apply(case!)]
+#[needs(proxies)]
+async fn unreachable_proxy_is_proxy(context: Context) -> Result {
     let nowhere = url(refused()?);
     let session = context.builder().proxy(&nowhere).build()?;
     let mut urls = vec!["http://127.0.0.1:9/"];
@@ -251,36 +241,43 @@ async fn unreachable_proxy_is_proxy(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn unknown_proxy_is_proxy(context: Context) -> Result<(), Failure> {
+/// A proxy whose name has no address is an error of the kind proxy.
+#[apply(case!)]
+#[needs(proxies)]
+async fn unknown_proxy_is_proxy(context: Context) -> Result {
     let session = resolving(context.builder()).proxy("http://unknown.test:80");
-    let result = session.build()?.get("http://127.0.0.1:9/").text().await;
-    fails("a proxy without an address", result, &[ErrorKind::Proxy]).map(drop)
+    let request = session.build()?.get("http://127.0.0.1:9/");
+    fails_with(request, ErrorKind::Proxy).await.map(drop)
 }
 
-async fn nonsense_of_a_proxy_is_proxy(context: Context) -> Result<(), Failure> {
+/// A response to CONNECT that is not HTTP, or no response, is an error of the kind proxy.
+#[apply(case!)]
+#[needs(proxies, tls)]
+async fn nonsense_of_a_proxy_is_proxy(context: Context) -> Result {
     for answer in ["nonsense\r\n\r\n", "", "HTTP/1.1 200"] {
         let broken = scripted(Script::new().read_head().send(answer).close())?;
-        let (origin, builder) = trusting(context.builder().proxy(&broken.url("/")))?;
+        let (origin, builder) = trusted(context.builder().proxy(&broken.url("/")))?;
         let result = builder.build()?.get(origin.url("/get")).text().await;
         fails(&format!("{answer:?}"), result, &[ErrorKind::Proxy])?;
     }
     Ok(())
 }
 
-async fn end_behind_a_tunnel_is_the_servers(context: Context) -> Result<(), Failure> {
+/// Through a tunnel, a server that ends the handshake is an error of the kind tls.
+#[apply(case!)]
+#[needs(proxies, tls, proxy_faults)]
+async fn end_behind_a_tunnel_is_the_servers(context: Context) -> Result {
     let proxy = proxy(None)?;
     let closing = scripted(Script::new().close())?;
     let url = format!("https://{}/", closing.addr());
-    let result = through(&context, &proxy).build()?.get(url).text().await;
-    fails(
-        "a server that closes the connection",
-        result,
-        &[ErrorKind::Tls],
-    )
-    .map(drop)
+    let request = through(&context, &proxy).build()?.get(url);
+    fails_with(request, ErrorKind::Tls).await.map(drop)
 }
 
-async fn silent_proxy_is_a_timeout(context: Context) -> Result<(), Failure> {
+/// connect_timeout includes the wait for a tunnel.
+#[apply(case!)]
+#[needs(proxies, tls, connect_phase)]
+async fn silent_proxy_is_a_timeout(context: Context) -> Result {
     let silent = scripted(Script::new().read_head().hang())?;
     let builder = context.builder().proxy(&silent.url("/"));
     let session = builder
@@ -292,7 +289,10 @@ async fn silent_proxy_is_a_timeout(context: Context) -> Result<(), Failure> {
     equal("the phase", error.phase(), Some(Phase::Connect))
 }
 
-async fn request_dropped_before_the_tunnel_is_seen_to_go(context: Context) -> Result<(), Failure> {
+/// Dropping a request closes its connection at once while it waits for a tunnel.
+#[apply(case!)]
+#[needs(proxies, tls, prompt_cancel)]
+async fn request_dropped_before_the_tunnel_is_seen_to_go(context: Context) -> Result {
     let silent = scripted(Script::new().read_head().hang())?;
     let session = context.builder().proxy(&silent.url("/")).build()?;
     let request = session.get("https://127.0.0.1:9/").text();
@@ -303,7 +303,10 @@ async fn request_dropped_before_the_tunnel_is_seen_to_go(context: Context) -> Re
     check(closed.is_some(), "the connection stays open")
 }
 
-async fn proxies_that_a_client_lacks_are_unsupported(context: Context) -> Result<(), Failure> {
+/// With a client that does not support proxies, building a session with one is an error of the kind
+/// unsupported.
+#[apply(case!)]
+async fn proxies_that_a_client_lacks_are_unsupported(context: Context) -> Result {
     let built = context.builder().proxy("http://127.0.0.1:9").build();
     match context.capabilities.proxies.is_yes() {
         true => built.map(drop).map_err(Failure::from),

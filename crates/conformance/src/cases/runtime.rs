@@ -9,48 +9,21 @@ use async_channel::{Receiver, Sender};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use inflight_core::{Runtime, Task, TaskError, unblock};
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal};
-use crate::context::{Context, EVENT_TIMEOUT, run_blocking, within};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal};
+use crate::context::{Context, EVENT_TIMEOUT, run_blocking, wait_for};
 use crate::test_server::Rendezvous;
 
-suite! { "runtime":
-    task_gives_its_output [in_memory] =>
-        "A task runs and returns its output.";
-    dropped_task_is_cancelled [in_memory] =>
-        "Dropping the handle of a task drops its future.";
-    cancelled_task_says_so [in_memory] =>
-        "A cancelled task returns Cancelled.";
-    detached_task_runs_on [in_memory] =>
-        "A detached task runs to its end.";
-    panic_of_a_task_is_a_value [in_memory] =>
-        "The panic of a task is returned as its result, and the runtime keeps running.";
-    tasks_run_while_their_maker_blocks =>
-        "A task progresses while the thread that spawned it is blocked.";
-    sleep_is_never_early =>
-        "A sleep does not complete before its time has passed.";
-    sleep_counts_from_its_call =>
-        "The time of a sleep starts at the call, not at the first poll.";
-    sleep_works_under_any_executor =>
-        "A sleep can be polled outside its runtime.";
-    dropped_sleep_is_forgotten [in_memory] =>
-        "A dropped sleep of an hour does not block anything.";
-    blocking_work_gives_its_result =>
-        "Blocking work runs on another thread, and its result is returned.";
-    panic_of_blocking_work_is_a_value [in_memory] =>
-        "The panic of blocking work is returned as its result, and the pool keeps running.";
-    blocking_work_stalls_no_task =>
-        "While work blocks, tasks and timers progress.";
-    blocking_work_beyond_the_ceiling_waits =>
-        "Blocking work above the pool's limit waits, and all of it runs.";
-}
-
-fn runtime(context: &Context) -> Result<Arc<dyn Runtime>, Failure> {
+fn runtime(context: &Context) -> Result<Arc<dyn Runtime>> {
     Ok(context.session()?.runtime().clone())
 }
 
-async fn task_gives_its_output(context: Context) -> Result<(), Failure> {
+/// A task runs and returns its output.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn task_gives_its_output(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let tasks = (0..100_u64).map(|n| Task::spawn(&runtime, async move { n * n }));
     for (n, output) in join_all(tasks).await.into_iter().enumerate() {
@@ -60,10 +33,8 @@ async fn task_gives_its_output(context: Context) -> Result<(), Failure> {
 }
 
 /// Waits until the only sender of a channel is dropped.
-async fn dropped(what: &str, sender: Receiver<()>) -> Result<(), Failure> {
-    within(what, EVENT_TIMEOUT / 2, sender.recv())
-        .await
-        .map(drop)
+async fn dropped(what: &str, sender: Receiver<()>) -> Result {
+    wait_for(what, sender.recv()).await.map(drop)
 }
 
 /// Returns a running task that never ends by itself, and the receiver of a channel whose sender it holds.
@@ -75,29 +46,37 @@ async fn endless(runtime: &dyn Runtime) -> Result<(Task<()>, Receiver<()>), Fail
         let _ = start.send(()).await;
         std::future::pending::<()>().await;
     });
-    let started = within("the start of the task", EVENT_TIMEOUT / 2, started.recv()).await?;
-    started.map_err(|_| Failure::new("the task was lost"))?;
+    wait_for("the start of the task", started.recv()).await??;
     Ok((task, other_end))
 }
 
-async fn dropped_task_is_cancelled(context: Context) -> Result<(), Failure> {
+/// Dropping the handle of a task drops its future.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn dropped_task_is_cancelled(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let (task, held) = endless(&runtime).await?;
     drop(task);
     dropped("the drop of the task's future", held).await
 }
 
-async fn cancelled_task_says_so(context: Context) -> Result<(), Failure> {
+/// A cancelled task returns Cancelled.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn cancelled_task_says_so(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let (task, held) = endless(&runtime).await?;
     task.cancel();
     dropped("the drop of the task's future", held).await?;
-    let output = within("the task's output", EVENT_TIMEOUT / 2, task).await?;
+    let output = wait_for("the task's output", task).await?;
     let cancelled = matches!(output, Err(TaskError::Cancelled));
     check(cancelled, format!("it returned {output:?}"))
 }
 
-async fn detached_task_runs_on(context: Context) -> Result<(), Failure> {
+/// A detached task runs to its end.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn detached_task_runs_on(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let (go, gate) = async_channel::bounded::<()>(1);
     let (done, finished) = async_channel::bounded(1);
@@ -107,21 +86,20 @@ async fn detached_task_runs_on(context: Context) -> Result<(), Failure> {
     });
     task.detach();
     drop(go);
-    let finished = within("the end of the task", EVENT_TIMEOUT / 2, finished.recv()).await?;
-    finished.map_err(|_| Failure::new("the detached task was dropped"))
+    Ok(wait_for("the end of the task", finished.recv()).await??)
 }
 
-async fn panic_of_a_task_is_a_value(context: Context) -> Result<(), Failure> {
+/// The panic of a task is returned as its result, and the runtime keeps running.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn panic_of_a_task_is_a_value(context: Context) -> Result {
     let runtime = runtime(&context)?;
     for _ in 0..20 {
         let task: Task<()> = Task::spawn(&runtime, async {
             // As `panic!` does, but without a message on standard error.
             resume_unwind(Box::new("a task's panic"))
         });
-        panicked(
-            within("the panic", EVENT_TIMEOUT / 2, task).await?,
-            "a task's panic",
-        )?;
+        panicked(wait_for("the panic", task).await?, "a task's panic")?;
     }
     equal(
         "a task afterwards",
@@ -131,17 +109,16 @@ async fn panic_of_a_task_is_a_value(context: Context) -> Result<(), Failure> {
 }
 
 #[track_caller]
-fn panicked<T: std::fmt::Debug>(
-    output: Result<T, TaskError>,
-    message: &str,
-) -> Result<(), Failure> {
+fn panicked<T: std::fmt::Debug>(output: Result<T, TaskError>, message: &str) -> Result {
     match output {
         Err(TaskError::Panicked(panic)) => equal("the panic", panic.message(), message),
         other => Err(Failure::new(format!("wanted a panic, got {other:?}"))),
     }
 }
 
-async fn tasks_run_while_their_maker_blocks(context: Context) -> Result<(), Failure> {
+/// A task progresses while the thread that spawned it is blocked.
+#[apply(case!)]
+async fn tasks_run_while_their_maker_blocks(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let (done, finished) = std::sync::mpsc::channel();
     Task::spawn(&runtime, async move {
@@ -153,7 +130,9 @@ async fn tasks_run_while_their_maker_blocks(context: Context) -> Result<(), Fail
     check(finished.is_ok(), "the task made no progress")
 }
 
-async fn sleep_is_never_early(context: Context) -> Result<(), Failure> {
+/// A sleep does not complete before its time has passed.
+#[apply(case!)]
+async fn sleep_is_never_early(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let sleeps = [0, 1, 2, 5, 10, 50, 100].map(Duration::from_millis);
     let sleeps = sleeps.map(|wanted| {
@@ -164,14 +143,16 @@ async fn sleep_is_never_early(context: Context) -> Result<(), Failure> {
             (wanted, start.elapsed())
         }
     });
-    let slept = within("the end of 100 ms", EVENT_TIMEOUT / 2, join_all(sleeps)).await?;
+    let slept = wait_for("the end of 100 ms", join_all(sleeps)).await?;
     for (wanted, took) in slept {
         check(took >= wanted, format!("{wanted:?} passed in {took:?}"))?;
     }
     Ok(())
 }
 
-async fn sleep_counts_from_its_call(context: Context) -> Result<(), Failure> {
+/// The time of a sleep starts at the call, not at the first poll.
+#[apply(case!)]
+async fn sleep_counts_from_its_call(context: Context) -> Result {
     const TIME: Duration = Duration::from_millis(1000);
     let runtime = runtime(&context)?;
     let start = Instant::now();
@@ -185,17 +166,22 @@ async fn sleep_counts_from_its_call(context: Context) -> Result<(), Failure> {
     )
 }
 
-async fn sleep_works_under_any_executor(context: Context) -> Result<(), Failure> {
+/// A sleep can be polled outside its runtime.
+#[apply(case!)]
+async fn sleep_works_under_any_executor(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let time = Duration::from_millis(50);
     let start = Instant::now();
     let sleep = runtime.sleep(time);
     let slept = run_blocking(move || futures_lite::future::block_on(sleep));
-    within("the end of 50 ms", EVENT_TIMEOUT / 2, slept).await??;
+    wait_for("the end of 50 ms", slept).await??;
     check(start.elapsed() >= time, "the sleep was early")
 }
 
-async fn dropped_sleep_is_forgotten(context: Context) -> Result<(), Failure> {
+/// A dropped sleep of an hour does not block anything.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn dropped_sleep_is_forgotten(context: Context) -> Result {
     let runtime = runtime(&context)?;
     for _ in 0..1000 {
         let mut sleep = runtime.sleep(Duration::from_secs(3600));
@@ -204,15 +190,12 @@ async fn dropped_sleep_is_forgotten(context: Context) -> Result<(), Failure> {
             "an hour passed at once",
         )?;
     }
-    within(
-        "a short sleep",
-        EVENT_TIMEOUT / 2,
-        runtime.sleep(Duration::from_millis(1)),
-    )
-    .await
+    wait_for("a short sleep", runtime.sleep(Duration::from_millis(1))).await
 }
 
-async fn blocking_work_gives_its_result(context: Context) -> Result<(), Failure> {
+/// Blocking work runs on another thread, and its result is returned.
+#[apply(case!)]
+async fn blocking_work_gives_its_result(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let caller = std::thread::current().id();
     let here = unblock(&*runtime, move || std::thread::current().id() == caller).await?;
@@ -220,22 +203,24 @@ async fn blocking_work_gives_its_result(context: Context) -> Result<(), Failure>
     equal("the result", unblock(&*runtime, || 6 * 7).await?, 42)
 }
 
-async fn panic_of_blocking_work_is_a_value(context: Context) -> Result<(), Failure> {
+/// The panic of blocking work is returned as its result, and the pool keeps running.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn panic_of_blocking_work_is_a_value(context: Context) -> Result {
     let runtime = runtime(&context)?;
     for _ in 0..20 {
         let work = unblock(&*runtime, || -> () {
             // As `panic!` does, but without a message on standard error.
             resume_unwind(Box::new("a call's panic"))
         });
-        panicked(
-            within("the panic", EVENT_TIMEOUT / 2, work).await?,
-            "a call's panic",
-        )?;
+        panicked(wait_for("the panic", work).await?, "a call's panic")?;
     }
     equal("a call afterwards", unblock(&*runtime, || 1).await?, 1)
 }
 
-async fn blocking_work_stalls_no_task(context: Context) -> Result<(), Failure> {
+/// While work blocks, tasks and timers progress.
+#[apply(case!)]
+async fn blocking_work_stalls_no_task(context: Context) -> Result {
     let runtime = runtime(&context)?;
     let (go, gate) = std::sync::mpsc::channel::<()>();
     let work = unblock(&*runtime, move || gate.recv().is_err());
@@ -243,12 +228,14 @@ async fn blocking_work_stalls_no_task(context: Context) -> Result<(), Failure> {
         let runtime = runtime.clone();
         async move { runtime.sleep(Duration::from_millis(10)).await }
     });
-    within("a task that sleeps", EVENT_TIMEOUT / 2, task).await??;
+    wait_for("a task that sleeps", task).await??;
     drop(go);
     check(work.await?, "the work did not wait for the signal")
 }
 
-async fn blocking_work_beyond_the_ceiling_waits(context: Context) -> Result<(), Failure> {
+/// Blocking work above the pool's limit waits, and all of it runs.
+#[apply(case!)]
+async fn blocking_work_beyond_the_ceiling_waits(context: Context) -> Result {
     const JOBS: usize = 700;
     // Fewer than the limit of any pool, as other cases may use the pool too.
     const AT_ONCE: usize = 48;

@@ -1,28 +1,17 @@
 //! Status codes: all of them are responses.
 
 use inflight_core::ErrorKind;
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
+use crate::case::case;
+use crate::check::{Result, check, equal, equal_or_fails};
 use crate::context::Context;
 use crate::servers::{answering, origin, scripted, values};
 
-suite! { "statuses":
-    registered_statuses_are_answers [anywhere] =>
-        "No status is an error by itself.";
-    unregistered_statuses_are_answers [anywhere] needs unregistered_status =>
-        "An unregistered status is returned unchanged.";
-    unregistered_status_is_never_changed [anywhere] =>
-        "A status that the client does not know is returned unchanged or is an error.";
-    status_needs_no_reason =>
-        "A status line whose reason is empty is accepted (RFC 9112, section 4).";
-    error_for_status_begins_at_400 [anywhere] =>
-        "error_for_status fails with the status from 400 on, and does not fail below.";
-    redirects_are_not_followed =>
-        "With max_redirects(0) a redirect is returned as the response: no client follows it by itself.";
-}
-
-async fn registered_statuses_are_answers(context: Context) -> Result<(), Failure> {
+/// No status is an error by itself.
+#[apply(case!)]
+#[marks(anywhere)]
+async fn registered_statuses_are_answers(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for code in [
@@ -36,7 +25,11 @@ async fn registered_statuses_are_answers(context: Context) -> Result<(), Failure
     Ok(())
 }
 
-async fn unregistered_statuses_are_answers(context: Context) -> Result<(), Failure> {
+/// An unregistered status is returned unchanged.
+#[apply(case!)]
+#[marks(anywhere)]
+#[needs(unregistered_status)]
+async fn unregistered_statuses_are_answers(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.session()?;
     for code in [299, 499, 599] {
@@ -47,23 +40,20 @@ async fn unregistered_statuses_are_answers(context: Context) -> Result<(), Failu
     Ok(())
 }
 
-async fn unregistered_status_is_never_changed(context: Context) -> Result<(), Failure> {
+/// A status that the client does not know is returned unchanged or is an error.
+#[apply(case!)]
+#[marks(anywhere)]
+async fn unregistered_status_is_never_changed(context: Context) -> Result {
     let origin = context.pages()?;
-    match context
-        .session()?
-        .get(origin.url("/status/299"))
-        .send()
-        .await
-    {
-        Ok(response) => equal("the status", response.status().as_u16(), 299),
-        Err(error) => {
-            let kinds = [ErrorKind::Protocol, ErrorKind::Unsupported];
-            fails("a status of 299", Err::<(), _>(error), &kinds).map(drop)
-        }
-    }
+    let request = context.session()?.get(origin.url("/status/299"));
+    let status = request.send().await.map(|response| response.status());
+    let kinds = [ErrorKind::Protocol, ErrorKind::Unsupported];
+    equal_or_fails("the status", status, 299, &kinds)
 }
 
-async fn status_needs_no_reason(context: Context) -> Result<(), Failure> {
+/// A status line whose reason is empty is accepted (RFC 9112, section 4).
+#[apply(case!)]
+async fn status_needs_no_reason(context: Context) -> Result {
     let server = scripted(answering(
         1,
         "HTTP/1.1 404 \r\nContent-Length: 4\r\n\r\ngone",
@@ -73,25 +63,9 @@ async fn status_needs_no_reason(context: Context) -> Result<(), Failure> {
     equal("the body", response.text().await?, "gone")
 }
 
-async fn error_for_status_begins_at_400(context: Context) -> Result<(), Failure> {
-    let origin = context.pages()?;
-    let session = context.session()?;
-    for code in [200, 204, 301, 304] {
-        let url = origin.url(&format!("/status/{code}"));
-        session.get(url).send().await?.error_for_status()?;
-    }
-    for code in [400, 404, 418, 500, 503] {
-        let url = origin.url(&format!("/status/{code}"));
-        let response = session.get(url).send().await?;
-        let result = response.error_for_status();
-        let error = fails("error_for_status", result, &[ErrorKind::Status])?;
-        let status = error.status_code().map(|status| status.as_u16());
-        equal("the error's status", status, Some(code))?;
-    }
-    Ok(())
-}
-
-async fn redirects_are_not_followed(context: Context) -> Result<(), Failure> {
+/// With max_redirects(0) a redirect is returned as the response: no client follows it by itself.
+#[apply(case!)]
+async fn redirects_are_not_followed(context: Context) -> Result {
     let origin = origin()?;
     let session = context.builder().max_redirects(0).build()?;
     let codes = [301, 302, 303, 307, 308];

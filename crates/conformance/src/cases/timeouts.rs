@@ -5,53 +5,40 @@ use std::time::Duration;
 
 use inflight_core::{Body, Error, ErrorKind, Phase, Session};
 use inflight_origin::script::{Script, Scripted};
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
+use crate::case::case;
+use crate::check::{Result, check, equal, fails};
 use crate::context::{Context, within};
 use crate::servers::{counts, origin, scripted};
-
-suite! { "timeouts":
-    connect_timeout_is_a_timeout =>
-        "A connect that takes longer than connect_timeout is an error of the kind timeout.";
-    connect_timeout_names_its_phase needs connect_phase =>
-        "A connect that takes longer than connect_timeout is a timeout of the phase connect.";
-    timeout_covers_connecting =>
-        "The request's timeout ends a connect, with a timeout of the phase total.";
-    timeout_covers_the_head [in_memory] =>
-        "If a server does not respond, the request's timeout ends the request.";
-    timeout_covers_the_body [in_memory] =>
-        "If a body stalls, the request's timeout ends the request.";
-    timeout_covers_a_trickling_body [in_memory] =>
-        "The request's timeout also ends a slow body without long pauses.";
-    timeout_covers_sending =>
-        "If a server does not read the body, the request's timeout ends the request.";
-    timeout_covers_the_queue =>
-        "The request's timeout includes the wait for a permit under max_in_flight.";
-    timed_out_request_is_ended =>
-        "A request that times out closes its connection.";
-}
 
 const LIMIT: Duration = Duration::from_millis(300);
 const MAX_DURATION: Duration = Duration::from_secs(4);
 
-async fn connect_timeout_is_a_timeout(context: Context) -> Result<(), Failure> {
+/// A connect that takes longer than connect_timeout is an error of the kind timeout.
+#[apply(case!)]
+async fn connect_timeout_is_a_timeout(context: Context) -> Result {
     connect_times_out(&context).await.map(drop)
 }
 
-async fn connect_timeout_names_its_phase(context: Context) -> Result<(), Failure> {
+/// A connect that takes longer than connect_timeout is a timeout of the phase connect.
+#[apply(case!)]
+#[needs(connect_phase)]
+async fn connect_timeout_names_its_phase(context: Context) -> Result {
     let error = connect_times_out(&context).await?;
     equal("the phase", error.phase(), Some(Phase::Connect))?;
     check(error.is_connect(), "is_connect() is false")
 }
 
-async fn connect_times_out(context: &Context) -> Result<Error, Failure> {
+async fn connect_times_out(context: &Context) -> Result<Error> {
     let nowhere = crate::context::run_blocking(Scripted::unaccepting).await??;
     let session = context.builder().connect_timeout(LIMIT).build()?;
     times_out(&session, session.get(nowhere.url("/")).text()).await
 }
 
-async fn timeout_covers_connecting(context: Context) -> Result<(), Failure> {
+/// The request's timeout ends a connect, with a timeout of the phase total.
+#[apply(case!)]
+async fn timeout_covers_connecting(context: Context) -> Result {
     let nowhere = crate::context::run_blocking(Scripted::unaccepting).await??;
     let session = context.builder().connect_timeout(None).timeout(LIMIT);
     let session = session.build()?;
@@ -59,21 +46,30 @@ async fn timeout_covers_connecting(context: Context) -> Result<(), Failure> {
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
-async fn timeout_covers_the_head(context: Context) -> Result<(), Failure> {
+/// If a server does not respond, the request's timeout ends the request.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn timeout_covers_the_head(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().timeout(LIMIT).build()?;
     let error = times_out(&session, session.get(origin.url("/hang")).text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
-async fn timeout_covers_the_body(context: Context) -> Result<(), Failure> {
+/// If a body stalls, the request's timeout ends the request.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn timeout_covers_the_body(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().timeout(LIMIT).build()?;
     let error = times_out(&session, session.get(origin.url("/hang-body")).text()).await?;
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
-async fn timeout_covers_a_trickling_body(context: Context) -> Result<(), Failure> {
+/// The request's timeout also ends a slow body without long pauses.
+#[apply(case!)]
+#[marks(in_memory)]
+async fn timeout_covers_a_trickling_body(context: Context) -> Result {
     let origin = context.pages()?;
     let session = context.builder().timeout(LIMIT).build()?;
     let url = origin.url("/slow-body?chunks=1000&size=1&pause_ms=10");
@@ -81,7 +77,9 @@ async fn timeout_covers_a_trickling_body(context: Context) -> Result<(), Failure
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
-async fn timeout_covers_sending(context: Context) -> Result<(), Failure> {
+/// If a server does not read the body, the request's timeout ends the request.
+#[apply(case!)]
+async fn timeout_covers_sending(context: Context) -> Result {
     let server = scripted(Script::new().read_head().pause(Duration::from_secs(60)))?;
     let session = context.builder().timeout(LIMIT).build()?;
     // More than the buffers of two kernels hold.
@@ -90,7 +88,9 @@ async fn timeout_covers_sending(context: Context) -> Result<(), Failure> {
     equal("the phase", error.phase(), Some(Phase::Total))
 }
 
-async fn timeout_covers_the_queue(context: Context) -> Result<(), Failure> {
+/// The request's timeout includes the wait for a permit under max_in_flight.
+#[apply(case!)]
+async fn timeout_covers_the_queue(context: Context) -> Result {
     let origin = origin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let mut first = session.get(origin.url("/hang-body")).send().await?;
@@ -104,7 +104,9 @@ async fn timeout_covers_the_queue(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn timed_out_request_is_ended(context: Context) -> Result<(), Failure> {
+/// A request that times out closes its connection.
+#[apply(case!)]
+async fn timed_out_request_is_ended(context: Context) -> Result {
     let origin = origin()?;
     let session = context.builder().timeout(LIMIT).build()?;
     for (n, path) in ["/hang", "/hang-body"].into_iter().enumerate() {
@@ -119,7 +121,7 @@ async fn timed_out_request_is_ended(context: Context) -> Result<(), Failure> {
 async fn times_out<T: fmt::Debug>(
     session: &Session,
     exchange: impl Future<Output = Result<T, Error>>,
-) -> Result<Error, Failure> {
+) -> Result<Error> {
     let start = session.runtime().now();
     let result = within("the timeout", MAX_DURATION, exchange).await?;
     let took = session.runtime().now() - start;

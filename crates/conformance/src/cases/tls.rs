@@ -1,125 +1,57 @@
 //! TLS: which certificates a client trusts, and the errors otherwise.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use inflight_core::http::StatusCode;
 use inflight_core::{
-    Certificate, Error, ErrorKind, Identity, Phase, SessionBuilder, Support, TlsFault,
+    Certificate, Error, ErrorKind, Identity, Phase, Session, SessionBuilder, Support, TlsFault,
 };
+use inflight_origin::payload::page;
 use inflight_origin::script::Script;
 use inflight_origin::tls::{Authority, Shown, Tls};
 use inflight_origin::{Options, Origin};
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
-use crate::context::{Context, EVENT_TIMEOUT, within};
-use crate::servers::{answering, origin, scripted, secured};
+use crate::case::case;
+use crate::check::{Result, check, equal, fails, fails_with, returns};
+use crate::context::{Context, wait_for};
+use crate::servers::{answering, large_bodies_arrive, origin, scripted, secured, trusted};
+use crate::test_server::TestServer;
 
-suite! { "tls":
-    https_is_answered needs tls =>
-        "GET, HEAD and POST work over TLS as they do without it.";
-    large_bodies_cross_tls_whole needs tls =>
-        "Bodies of megabytes arrive completely over TLS, in both directions.";
-    tls_connections_are_shared needs tls, connection_reuse =>
-        "Some of ten sequential requests over TLS share a connection.";
-    names_are_checked_as_the_url_has_them needs tls =>
-        "A certificate for localhost and 127.0.0.1 is valid for both.";
-    expired_certificate_is_refused needs tls =>
-        "An expired certificate is an error of the kind tls.";
-    certificate_for_another_host_is_refused needs tls =>
-        "A certificate for another name is an error of the kind tls.";
-    unknown_issuer_is_refused needs tls =>
-        "A certificate of an unknown authority is an error of the kind tls.";
-    self_signed_certificate_is_refused needs tls =>
-        "A self-signed certificate is an error of the kind tls.";
-    faults_of_certificates_are_told_apart needs tls, tls_faults =>
-        "The TLS fault distinguishes certificates that are expired, for another name, self-signed or of an unknown issuer.";
-    refused_server_sees_no_request needs tls =>
-        "Nothing of a request is sent to a server whose certificate is refused.";
-    every_certificate_of_a_bundle_is_trusted needs tls =>
-        "PEM text with two authorities adds both.";
-    only_given_authorities_are_trusted needs tls =>
-        "With only_root_certificates only these authorities are trusted, and at least one is required.";
-    danger_accepts_invalid_certificates needs tls =>
-        "With danger_accept_invalid_certs every certificate is accepted.";
-    danger_accepts_another_name needs tls, unchecked_hostnames =>
-        "With danger_accept_invalid_hostnames the name is not checked, and everything else is.";
-    client_certificate_is_shown needs tls, client_certificates =>
-        "A server that requires a client certificate receives the configured one.";
-    client_certificate_of_another_is_refused needs tls, client_certificates =>
-        "A client certificate that the server refuses is an error of the kind tls.";
-    missing_client_certificate_is_tls needs tls =>
-        "A missing client certificate is an error of the kind tls.";
-    client_certificate_refused_late_is_no_success needs tls =>
-        "A server that refuses the client after the handshake, as in TLS 1.3, is an error.";
-    options_that_a_client_lacks_are_unsupported needs tls =>
-        "TLS options that a client does not support are an error when the session is built.";
-    unreadable_certificates_are_tls needs tls =>
-        "Text without a certificate, and bytes that are not a certificate, are errors when the session is built.";
-    server_without_tls_is_tls needs tls =>
-        "A server that responds to a handshake without TLS is an error of the kind tls.";
-    handshake_that_ends_is_tls needs tls =>
-        "A server that ends the handshake is an error of the kind tls.";
-    silent_handshake_is_a_timeout needs tls =>
-        "connect_timeout includes the handshake.";
-    silent_handshake_is_of_the_connect_phase needs tls, connect_phase =>
-        "connect_timeout during the handshake is a timeout of the phase connect.";
-    redirect_to_https_is_followed needs tls =>
-        "A redirect from http to https is followed, without Authorization.";
-    redirect_to_http_is_refused needs tls =>
-        "A redirect from https to http is an error of the kind redirect_refused, unless it is allowed.";
-    complete_responses_need_no_close_notify needs tls, missing_close_notify =>
-        "A response with a length or in chunks is complete, even if the server then closes the connection without close_notify (RFC 9112, 9.8).";
-    response_without_length_or_close_notify_is_incomplete needs tls =>
-        "A response that ends with the connection is an error of the kind incomplete if the server sends no close_notify.";
-    session_survives_a_refused_certificate needs tls =>
-        "After a certificate was refused, the next request to another server succeeds.";
-}
-
-async fn https_is_answered(context: Context) -> Result<(), Failure> {
-    let (origin, builder) = trusted(&context)?;
+/// GET, HEAD and POST work over TLS as they do without it.
+#[apply(case!)]
+#[needs(tls)]
+async fn https_is_answered(context: Context) -> Result {
+    let (origin, builder) = trusted(context.builder())?;
     let session = builder.build()?;
     let response = session.get(origin.url("/page/1")).send().await?;
     equal("the status", response.status(), StatusCode::OK)?;
-    let text = response.text().await?;
-    check(text.contains("Page 1"), "another page")?;
+    equal("the text", response.text().await?, page(1))?;
 
     let response = session.head(origin.url("/page/1")).send().await?;
     equal("the status of HEAD", response.status(), StatusCode::OK)?;
     equal("HEAD's body", response.bytes().await?.len(), 0)?;
 
-    let echoed = session
-        .post(origin.url("/echo"))
-        .body("a body")
-        .text()
-        .await?;
-    equal("the echo", echoed, "a body")
+    returns(session.post(origin.url("/echo")).body("a body"), "a body").await
 }
 
-async fn large_bodies_cross_tls_whole(context: Context) -> Result<(), Failure> {
-    let (origin, builder) = trusted(&context)?;
+/// Bodies of megabytes arrive completely over TLS, in both directions.
+#[apply(case!)]
+#[needs(tls)]
+async fn large_bodies_cross_tls_whole(context: Context) -> Result {
+    let (origin, builder) = trusted(context.builder())?;
     let session = builder.build()?;
-    let url = origin.url("/bytes/3000000?seed=7");
-    let body = session.get(url).bytes().await?;
-    let right = inflight_origin::payload::bytes(3_000_000, 7) == body;
-    check(right, format!("{} bytes, which differ", body.len()))?;
-    let received = session
-        .post(origin.url("/upload"))
-        .body(body)
-        .text()
-        .await?;
-    check(
-        received.contains("3000000"),
-        format!("the server read {received}"),
-    )
+    large_bodies_arrive(&session, &origin).await
 }
 
-async fn tls_connections_are_shared(context: Context) -> Result<(), Failure> {
-    let (origin, builder) = trusted(&context)?;
+/// Some of ten sequential requests over TLS share a connection.
+#[apply(case!)]
+#[needs(tls, connection_reuse)]
+async fn tls_connections_are_shared(context: Context) -> Result {
+    let (origin, builder) = trusted(context.builder())?;
     let session = builder.build()?;
     for n in 0..10 {
         let url = origin.url(&format!("/page/{n}"));
@@ -127,42 +59,57 @@ async fn tls_connections_are_shared(context: Context) -> Result<(), Failure> {
     }
     let stats = origin.stats();
     equal("requests", stats.requests, 10)?;
-    check(
-        stats.connections_accepted < 10,
-        format!("{} connections for 10 requests", stats.connections_accepted),
-    )
+    super::connections::shared(&stats)
 }
 
-async fn names_are_checked_as_the_url_has_them(context: Context) -> Result<(), Failure> {
-    let (origin, builder) = trusted(&context)?;
+/// A certificate for localhost and 127.0.0.1 is valid for both.
+#[apply(case!)]
+#[needs(tls)]
+async fn names_are_checked_as_the_url_has_them(context: Context) -> Result {
+    let (origin, builder) = trusted(context.builder())?;
     let session = builder.build()?;
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("https://{host}:{}/page/1", origin.addr().port());
-        let text = session.get(url).text().await?;
-        check(text.contains("Page 1"), "another page")?;
+        returns(session.get(url), page(1)).await?;
     }
     Ok(())
 }
 
-async fn expired_certificate_is_refused(context: Context) -> Result<(), Failure> {
+/// An expired certificate is an error of the kind tls.
+#[apply(case!)]
+#[needs(tls)]
+async fn expired_certificate_is_refused(context: Context) -> Result {
     refuses(&context, Shown::Expired).await.map(drop)
 }
 
-async fn certificate_for_another_host_is_refused(context: Context) -> Result<(), Failure> {
+/// A certificate for another name is an error of the kind tls.
+#[apply(case!)]
+#[needs(tls)]
+async fn certificate_for_another_host_is_refused(context: Context) -> Result {
     refuses(&context, Shown::WrongHost).await.map(drop)
 }
 
-async fn self_signed_certificate_is_refused(context: Context) -> Result<(), Failure> {
+/// A self-signed certificate is an error of the kind tls.
+#[apply(case!)]
+#[needs(tls)]
+async fn self_signed_certificate_is_refused(context: Context) -> Result {
     refuses(&context, Shown::SelfSigned).await.map(drop)
 }
 
-async fn unknown_issuer_is_refused(context: Context) -> Result<(), Failure> {
+/// A certificate of an unknown authority is an error of the kind tls.
+#[apply(case!)]
+#[needs(tls)]
+async fn unknown_issuer_is_refused(context: Context) -> Result {
     unknown_issuer(context.builder()).await?;
     let other = Authority::new()?;
     unknown_issuer(trusting(&context, &other)).await.map(drop)
 }
 
-async fn faults_of_certificates_are_told_apart(context: Context) -> Result<(), Failure> {
+/// The TLS fault distinguishes certificates that are expired, for another name, self-signed or of
+/// an unknown issuer.
+#[apply(case!)]
+#[needs(tls, tls_faults)]
+async fn faults_of_certificates_are_told_apart(context: Context) -> Result {
     for (shown, fault) in [
         (Shown::Expired, TlsFault::Expired),
         (Shown::WrongHost, TlsFault::WrongHost),
@@ -179,41 +126,47 @@ async fn faults_of_certificates_are_told_apart(context: Context) -> Result<(), F
     )
 }
 
-async fn refused_server_sees_no_request(context: Context) -> Result<(), Failure> {
+/// Nothing of a request is sent to a server whose certificate is refused.
+#[apply(case!)]
+#[needs(tls)]
+async fn refused_server_sees_no_request(context: Context) -> Result {
     let authority = Authority::new()?;
     let origin = secured(&authority, Shown::Valid)?;
     let session = context.session()?;
     for _ in 0..3 {
         let request = session.post(origin.url("/post")).body("a secret");
-        fails("an unknown issuer", request.text().await, &[ErrorKind::Tls])?;
+        fails_with(request, ErrorKind::Tls).await?;
     }
     equal("requests", origin.stats().requests, 0)
 }
 
-async fn every_certificate_of_a_bundle_is_trusted(context: Context) -> Result<(), Failure> {
+/// PEM text with two authorities adds both.
+#[apply(case!)]
+#[needs(tls)]
+async fn every_certificate_of_a_bundle_is_trusted(context: Context) -> Result {
     let authorities = [Authority::new()?, Authority::new()?];
     let bundle: String = authorities.iter().map(Authority::pem).collect();
     let session = context.builder().add_root_certificate(bundle).build()?;
     for authority in &authorities {
         let origin = secured(authority, Shown::Valid)?;
-        let text = session.get(origin.url("/page/1")).text().await?;
-        check(text.contains("Page 1"), "another page")?;
+        returns(session.get(origin.url("/page/1")), page(1)).await?;
     }
     Ok(())
 }
 
-/// The suite has no server with a certificate of a public authority. It checks that the public
-/// authorities are not used by building a session in which they would be the only ones.
-async fn only_given_authorities_are_trusted(context: Context) -> Result<(), Failure> {
+/// With only_root_certificates only these authorities are trusted, and at least one is required.
+#[apply(case!)]
+#[needs(tls)]
+async fn only_given_authorities_are_trusted(context: Context) -> Result {
+    // The suite has no server with a certificate of a public authority. It checks that the public
+    // authorities are not used by building a session in which they would be the only ones.
     let authority = Authority::new()?;
     let only = context.builder().only_root_certificates(authority.pem());
     let session = only.build()?;
     let known = secured(&authority, Shown::Valid)?;
-    let text = session.get(known.url("/page/1")).text().await?;
-    check(text.contains("Page 1"), "another page")?;
+    returns(session.get(known.url("/page/1")), page(1)).await?;
     let unknown = secured(&Authority::new()?, Shown::Valid)?;
-    let result = session.get(unknown.url("/page/1")).text().await;
-    fails("another authority", result, &[ErrorKind::Tls])?;
+    fails_with(session.get(unknown.url("/page/1")), ErrorKind::Tls).await?;
 
     let nobody = || {
         let builder = context.builder();
@@ -222,11 +175,13 @@ async fn only_given_authorities_are_trusted(context: Context) -> Result<(), Fail
     fails("no authority", nobody().build(), &[ErrorKind::Tls])?;
     // Without certificate checks, no authority is required.
     let session = nobody().danger_accept_invalid_certs(true).build()?;
-    let text = session.get(unknown.url("/page/1")).text().await?;
-    check(text.contains("Page 1"), "another page")
+    returns(session.get(unknown.url("/page/1")), page(1)).await
 }
 
-async fn danger_accepts_invalid_certificates(context: Context) -> Result<(), Failure> {
+/// With danger_accept_invalid_certs every certificate is accepted.
+#[apply(case!)]
+#[needs(tls)]
+async fn danger_accepts_invalid_certificates(context: Context) -> Result {
     let authority = Authority::new()?;
     let builder = context.builder().danger_accept_invalid_certs(true);
     let session = builder.build()?;
@@ -237,20 +192,21 @@ async fn danger_accepts_invalid_certificates(context: Context) -> Result<(), Fai
         Shown::SelfSigned,
     ] {
         let origin = secured(&authority, shown)?;
-        let text = session.get(origin.url("/page/1")).text().await?;
-        check(text.contains("Page 1"), "another page")?;
+        returns(session.get(origin.url("/page/1")), page(1)).await?;
     }
     Ok(())
 }
 
-async fn danger_accepts_another_name(context: Context) -> Result<(), Failure> {
+/// With danger_accept_invalid_hostnames the name is not checked, and everything else is.
+#[apply(case!)]
+#[needs(tls, unchecked_hostnames)]
+async fn danger_accepts_another_name(context: Context) -> Result {
     let authority = Authority::new()?;
     let session = trusting(&context, &authority)
         .danger_accept_invalid_hostnames(true)
         .build()?;
     let elsewhere = secured(&authority, Shown::WrongHost)?;
-    let text = session.get(elsewhere.url("/page/1")).text().await?;
-    check(text.contains("Page 1"), "another page")?;
+    returns(session.get(elsewhere.url("/page/1")), page(1)).await?;
     for shown in [Shown::Expired, Shown::SelfSigned] {
         let origin = secured(&authority, shown)?;
         let result = session.get(origin.url("/")).text().await;
@@ -259,35 +215,46 @@ async fn danger_accepts_another_name(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn client_certificate_is_shown(context: Context) -> Result<(), Failure> {
+/// A server that requires a client certificate receives the configured one.
+#[apply(case!)]
+#[needs(tls, client_certificates)]
+async fn client_certificate_is_shown(context: Context) -> Result {
     let newest: fn(Tls) -> Tls = |tls| tls;
     for versions in [newest, Tls::up_to_tls12] {
         let (origin, builder, authority) = demanding(&context, versions)?;
         let (certificate, key) = authority.client()?;
         let builder = builder.client_certificate(Identity::from_pem(certificate, key)?);
         let session = builder.build()?;
-        let text = session.get(origin.url("/page/1")).text().await?;
-        check(text.contains("Page 1"), "another page")?;
+        returns(session.get(origin.url("/page/1")), page(1)).await?;
     }
     Ok(())
 }
 
-async fn client_certificate_of_another_is_refused(context: Context) -> Result<(), Failure> {
+/// A client certificate that the server refuses is an error of the kind tls.
+#[apply(case!)]
+#[needs(tls, client_certificates)]
+async fn client_certificate_of_another_is_refused(context: Context) -> Result {
     let (origin, builder, _) = demanding(&context, Tls::up_to_tls12)?;
     let (certificate, key) = Authority::new()?.client()?;
     let builder = builder.client_certificate(Identity::from_pem(certificate, key)?);
-    let result = builder.build()?.get(origin.url("/")).text().await;
-    fails("another's certificate", result, &[ErrorKind::Tls]).map(drop)
+    fails_with(builder.build()?.get(origin.url("/")), ErrorKind::Tls)
+        .await
+        .map(drop)
 }
 
-async fn missing_client_certificate_is_tls(context: Context) -> Result<(), Failure> {
+/// A missing client certificate is an error of the kind tls.
+#[apply(case!)]
+#[needs(tls)]
+async fn missing_client_certificate_is_tls(context: Context) -> Result {
     let (origin, builder, _) = demanding(&context, Tls::up_to_tls12)?;
-    let result = builder.build()?.get(origin.url("/")).text().await;
-    let error = fails("no certificate", result, &[ErrorKind::Tls])?;
+    let error = fails_with(builder.build()?.get(origin.url("/")), ErrorKind::Tls).await?;
     equal("the fault", error.tls_fault(), Some(TlsFault::Other))
 }
 
-async fn client_certificate_refused_late_is_no_success(context: Context) -> Result<(), Failure> {
+/// A server that refuses the client after the handshake, as in TLS 1.3, is an error.
+#[apply(case!)]
+#[needs(tls)]
+async fn client_certificate_refused_late_is_no_success(context: Context) -> Result {
     let (origin, builder, _) = demanding(&context, |tls| tls)?;
     let result = builder.build()?.get(origin.url("/")).text().await;
     // The refusal is an alert, which the client receives with its next read or not at all.
@@ -296,7 +263,10 @@ async fn client_certificate_refused_late_is_no_success(context: Context) -> Resu
     equal("requests", origin.stats().requests, 0)
 }
 
-async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result<(), Failure> {
+/// TLS options that a client does not support are an error when the session is built.
+#[apply(case!)]
+#[needs(tls)]
+async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result {
     let capabilities = &context.capabilities;
     let (certificate, key) = Authority::new()?.client()?;
     let identity = Identity::from_pem(certificate, key)?;
@@ -320,7 +290,11 @@ async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result
     Ok(())
 }
 
-async fn unreadable_certificates_are_tls(context: Context) -> Result<(), Failure> {
+/// Text without a certificate, and bytes that are not a certificate, are errors when the session is
+/// built.
+#[apply(case!)]
+#[needs(tls)]
+async fn unreadable_certificates_are_tls(context: Context) -> Result {
     let text = context.builder().add_root_certificate("no certificate");
     fails("text", text.build(), &[ErrorKind::Tls])?;
     let nonsense = Certificate::from_der(&b"no certificate"[..]);
@@ -329,7 +303,10 @@ async fn unreadable_certificates_are_tls(context: Context) -> Result<(), Failure
     fails("nonsense", builder.build(), &[ErrorKind::Tls]).map(drop)
 }
 
-async fn server_without_tls_is_tls(context: Context) -> Result<(), Failure> {
+/// A server that responds to a handshake without TLS is an error of the kind tls.
+#[apply(case!)]
+#[needs(tls)]
+async fn server_without_tls_is_tls(context: Context) -> Result {
     let server = scripted(
         Script::new()
             .send("HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -338,42 +315,53 @@ async fn server_without_tls_is_tls(context: Context) -> Result<(), Failure> {
     not_secured(&context, &server.url("/")).await
 }
 
-async fn handshake_that_ends_is_tls(context: Context) -> Result<(), Failure> {
+/// A server that ends the handshake is an error of the kind tls.
+#[apply(case!)]
+#[needs(tls)]
+async fn handshake_that_ends_is_tls(context: Context) -> Result {
     let server = scripted(Script::new().close())?;
     not_secured(&context, &server.url("/")).await
 }
 
 /// Checks that the server at `url`, which has no TLS, is an error of the kind tls.
-async fn not_secured(context: &Context, url: &str) -> Result<(), Failure> {
+async fn not_secured(context: &Context, url: &str) -> Result {
     let url = url.replacen("http:", "https:", 1);
-    let result = context.session()?.get(url).text().await;
-    let error = fails("no TLS", result, &[ErrorKind::Tls])?;
+    let error = fails_with(context.session()?.get(url), ErrorKind::Tls).await?;
     equal("the fault", error.tls_fault(), Some(TlsFault::Other))
 }
 
-async fn silent_handshake_is_a_timeout(context: Context) -> Result<(), Failure> {
+/// connect_timeout includes the handshake.
+#[apply(case!)]
+#[needs(tls)]
+async fn silent_handshake_is_a_timeout(context: Context) -> Result {
     silent_handshake(&context).await.map(drop)
 }
 
-async fn silent_handshake_is_of_the_connect_phase(context: Context) -> Result<(), Failure> {
+/// connect_timeout during the handshake is a timeout of the phase connect.
+#[apply(case!)]
+#[needs(tls, connect_phase)]
+async fn silent_handshake_is_of_the_connect_phase(context: Context) -> Result {
     let phase = silent_handshake(&context).await?;
     equal("the phase", phase, Some(Phase::Connect))
 }
 
-async fn silent_handshake(context: &Context) -> Result<Option<Phase>, Failure> {
+async fn silent_handshake(context: &Context) -> Result<Option<Phase>> {
     let server = scripted(answering(0, ""))?;
     let url = server.url("/").replacen("http:", "https:", 1);
     let builder = context.builder();
     let session = builder
         .connect_timeout(Duration::from_millis(300))
         .build()?;
-    let result = within("the timeout", EVENT_TIMEOUT / 2, session.get(url).text()).await?;
+    let result = wait_for("the timeout", session.get(url).text()).await?;
     let error = fails("a silent handshake", result, &[ErrorKind::Timeout])?;
     Ok(error.phase())
 }
 
-async fn redirect_to_https_is_followed(context: Context) -> Result<(), Failure> {
-    let (secured, builder) = trusted(&context)?;
+/// A redirect from http to https is followed, without Authorization.
+#[apply(case!)]
+#[needs(tls)]
+async fn redirect_to_https_is_followed(context: Context) -> Result {
+    let (secured, builder) = trusted(context.builder())?;
     let plain = origin()?;
     let session = builder.build()?;
     let url = plain.url(&format!("/redirect-to?url={}", secured.url("/headers")));
@@ -383,36 +371,39 @@ async fn redirect_to_https_is_followed(context: Context) -> Result<(), Failure> 
     check(!headers.contains("s3cret"), "Authorization was sent")
 }
 
-async fn redirect_to_http_is_refused(context: Context) -> Result<(), Failure> {
-    let (secured, builder) = trusted(&context)?;
+/// A redirect from https to http is an error of the kind redirect_refused, unless it is allowed.
+#[apply(case!)]
+#[needs(tls)]
+async fn redirect_to_http_is_refused(context: Context) -> Result {
+    let (secured, builder) = trusted(context.builder())?;
     let plain = origin()?;
     let url = secured.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
-    let result = builder.build()?.get(&url).text().await;
-    fails("a downgrade", result, &[ErrorKind::RedirectRefused])?;
+    fails_with(builder.build()?.get(&url), ErrorKind::RedirectRefused).await?;
     equal("unencrypted requests", plain.stats().requests, 0)?;
 
-    let (secured, builder) = trusted(&context)?;
+    let (secured, builder) = trusted(context.builder())?;
     let url = secured.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
     let session = builder.allow_https_to_http(true).build()?;
-    let text = session.get(&url).text().await?;
-    check(text.contains("Page 1"), "another page")
+    returns(session.get(&url), page(1)).await
 }
 
-async fn session_survives_a_refused_certificate(context: Context) -> Result<(), Failure> {
-    let (origin, builder) = trusted(&context)?;
+/// After a certificate was refused, the next request to another server succeeds.
+#[apply(case!)]
+#[needs(tls)]
+async fn session_survives_a_refused_certificate(context: Context) -> Result {
+    let (origin, builder) = trusted(context.builder())?;
     let elsewhere = secured(&Authority::new()?, Shown::Valid)?;
     let session = builder.build()?;
     for _ in 0..3 {
         let refused = session.get(elsewhere.url("/")).text().await;
         fails("an unknown issuer", refused, &[ErrorKind::Tls])?;
-        let text = session.get(origin.url("/page/1")).text().await?;
-        check(text.contains("Page 1"), "another page")?;
+        returns(session.get(origin.url("/page/1")), page(1)).await?;
     }
     Ok(())
 }
 
 /// Checks that the client refuses this certificate although it trusts the authority.
-async fn refuses(context: &Context, shown: Shown) -> Result<Error, Failure> {
+async fn refuses(context: &Context, shown: Shown) -> Result<Error> {
     let authority = Authority::new()?;
     let origin = secured(&authority, shown)?;
     let session = trusting(context, &authority).build()?;
@@ -424,24 +415,16 @@ async fn refuses(context: &Context, shown: Shown) -> Result<Error, Failure> {
 }
 
 /// Returns the error of a session that does not trust the server's authority.
-async fn unknown_issuer(builder: SessionBuilder) -> Result<Error, Failure> {
+async fn unknown_issuer(builder: SessionBuilder) -> Result<Error> {
     let origin = secured(&Authority::new()?, Shown::Valid)?;
-    let result = builder.build()?.get(origin.url("/")).text().await;
-    fails("an unknown issuer", result, &[ErrorKind::Tls])
-}
-
-/// Returns a server, and a builder for sessions that trust it.
-fn trusted(context: &Context) -> Result<(Arc<Origin>, SessionBuilder), Failure> {
-    let authority = Authority::new()?;
-    let origin = secured(&authority, Shown::Valid)?;
-    Ok((origin, trusting(context, &authority)))
+    fails_with(builder.build()?.get(origin.url("/")), ErrorKind::Tls).await
 }
 
 /// Returns a server that requires a client certificate, a builder that trusts it, and its authority.
 fn demanding(
     context: &Context,
     up_to: impl Fn(Tls) -> Tls,
-) -> Result<(Arc<Origin>, SessionBuilder, Authority), Failure> {
+) -> Result<(Arc<Origin>, SessionBuilder, Authority)> {
     let authority = Authority::new()?;
     let tls = authority.server(Shown::Valid)?.demanding(&authority);
     let tls = up_to(tls);
@@ -453,53 +436,52 @@ fn trusting(context: &Context, authority: &Authority) -> SessionBuilder {
     context.builder().add_root_certificate(authority.pem())
 }
 
-async fn complete_responses_need_no_close_notify(context: Context) -> Result<(), Failure> {
+/// A response with a length or in chunks is complete, even if the server then closes the connection
+/// without close_notify (RFC 9112, 9.8).
+#[apply(case!)]
+#[needs(tls, missing_close_notify)]
+async fn complete_responses_need_no_close_notify(context: Context) -> Result {
     for response in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nwhole",
     ] {
-        let (url, builder) = without_close_notify(&context, response)?;
-        let session = builder.build()?;
+        let (server, session) = without_close_notify(&context, response)?;
         for _ in 0..5 {
-            equal(response, session.get(&url).text().await?, "whole")?;
+            equal(
+                response,
+                session.get(server.https_url("/")).text().await?,
+                "whole",
+            )?;
         }
     }
     Ok(())
 }
 
-async fn response_without_length_or_close_notify_is_incomplete(
-    context: Context,
-) -> Result<(), Failure> {
+/// A response that ends with the connection is an error of the kind incomplete if the server sends
+/// no close_notify.
+#[apply(case!)]
+#[needs(tls)]
+async fn response_without_length_or_close_notify_is_incomplete(context: Context) -> Result {
     let response = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole?";
-    let (url, builder) = without_close_notify(&context, response)?;
-    let session = builder.build()?;
+    let (server, session) = without_close_notify(&context, response)?;
     for _ in 0..5 {
-        let text = session.get(&url).text().await;
+        let text = session.get(server.https_url("/")).text().await;
         fails(response, text, &[ErrorKind::Incomplete])?;
     }
     Ok(())
 }
 
-/// Returns the URL of a server that responds to one request on each connection and then closes it without
-/// `close_notify`, and a builder that trusts it.
+/// Returns a server that responds to one request on each connection and then closes it without
+/// `close_notify`, and a session that trusts it.
 fn without_close_notify(
     context: &Context,
     response: &'static str,
-) -> Result<(String, SessionBuilder), Failure> {
+) -> Result<(TestServer, Session)> {
     let authority = Authority::new()?;
     let tls = authority.server(Shown::Valid)?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let url = format!("https://{}/", listener.local_addr()?);
-    // The thread runs until the process ends.
-    thread::spawn(move || {
-        // A client may close its connection early. The next one is served nevertheless.
-        for stream in listener.incoming().flatten() {
-            let _ = answer_once(&tls, stream, response);
-        }
-    });
-    let builder = context.builder().add_root_certificate(authority.pem());
-    Ok((url, builder))
+    let server = TestServer::start(move |conn| answer_once(&tls, conn.stream, response))?;
+    Ok((server, trusting(context, &authority).build()?))
 }
 
 fn answer_once(tls: &Tls, stream: TcpStream, response: &str) -> io::Result<()> {

@@ -4,38 +4,17 @@ use std::sync::Arc;
 
 use inflight_core::http::Version;
 use inflight_core::{ErrorKind, HttpVersions, Session, Support};
-use inflight_origin::tls::{Authority, Shown};
 use inflight_origin::{Options, Origin};
+use macro_rules_attribute::apply;
 
-use crate::case::suite;
-use crate::check::{Failure, check, equal, fails};
+use crate::case::case;
+use crate::check::{Failure, Result, check, equal, fails, returns};
 use crate::context::{Context, abandon};
-use crate::servers::{counts, origin};
+use crate::servers::{counts, large_bodies_arrive, origin, trusted_with};
 
-suite! { "versions":
-    plain_http_is_http1 =>
-        "Over plain http the version is HTTP/1.1, whatever the session prefers.";
-    http2_is_spoken_where_it_is_offered needs http2 =>
-        "With a TLS server that offers HTTP/2 the version is HTTP/2.";
-    http1_is_spoken_where_nothing_else_is_offered needs tls =>
-        "With a TLS server that offers only HTTP/1.1 the version is HTTP/1.1.";
-    http1_alone_is_kept_to needs tls =>
-        "With Http1Only the version is HTTP/1.1, even if the server offers HTTP/2.";
-    large_bodies_cross_http2_whole needs http2 =>
-        "Bodies larger than the flow-control windows arrive completely over HTTP/2, in both directions.";
-    fifty_requests_at_once_over_http2 needs http2 =>
-        "Fifty requests at once over HTTP/2 each get their own response.";
-    dropped_http2_request_harms_no_other needs http2 =>
-        "Dropping a request over HTTP/2 does not affect parallel or later requests.";
-    dropped_http2_request_is_seen needs http2, prompt_cancel =>
-        "The server notices that a request over HTTP/2 was dropped.";
-    prior_knowledge_is_http2 needs http2_prior_knowledge =>
-        "With Http2PriorKnowledge the version is HTTP/2 over plain http too.";
-    prior_knowledge_is_refused_where_it_is_not_there =>
-        "With a client that does not support Http2PriorKnowledge, building such a session is an error of the kind unsupported.";
-}
-
-async fn plain_http_is_http1(context: Context) -> Result<(), Failure> {
+/// Over plain http the version is HTTP/1.1, whatever the session prefers.
+#[apply(case!)]
+async fn plain_http_is_http1(context: Context) -> Result {
     let origin = origin()?;
     for versions in [HttpVersions::PreferHttp2, HttpVersions::Http1Only] {
         let session = context.builder().http_versions(versions).build()?;
@@ -44,44 +23,45 @@ async fn plain_http_is_http1(context: Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn http2_is_spoken_where_it_is_offered(context: Context) -> Result<(), Failure> {
+/// With a TLS server that offers HTTP/2 the version is HTTP/2.
+#[apply(case!)]
+#[needs(http2)]
+async fn http2_is_spoken_where_it_is_offered(context: Context) -> Result {
     let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
     version(&session, &origin, Version::HTTP_2).await?;
-    let echoed = session
-        .post(origin.url("/echo"))
-        .body("a body")
-        .text()
-        .await?;
-    equal("the echo", echoed, "a body")?;
+    returns(session.post(origin.url("/echo")).body("a body"), "a body").await?;
     let response = session.head(origin.url("/page/1")).send().await?;
     equal("HEAD's body", response.bytes().await?.len(), 0)
 }
 
-async fn http1_is_spoken_where_nothing_else_is_offered(context: Context) -> Result<(), Failure> {
+/// With a TLS server that offers only HTTP/1.1 the version is HTTP/1.1.
+#[apply(case!)]
+#[needs(tls)]
+async fn http1_is_spoken_where_nothing_else_is_offered(context: Context) -> Result {
     let (origin, session) = over_tls(&context, false, HttpVersions::PreferHttp2)?;
     version(&session, &origin, Version::HTTP_11).await
 }
 
-async fn http1_alone_is_kept_to(context: Context) -> Result<(), Failure> {
+/// With Http1Only the version is HTTP/1.1, even if the server offers HTTP/2.
+#[apply(case!)]
+#[needs(tls)]
+async fn http1_alone_is_kept_to(context: Context) -> Result {
     let (origin, session) = over_tls(&context, true, HttpVersions::Http1Only)?;
     version(&session, &origin, Version::HTTP_11).await
 }
 
-async fn large_bodies_cross_http2_whole(context: Context) -> Result<(), Failure> {
+/// Bodies larger than the flow-control windows arrive completely over HTTP/2, in both directions.
+#[apply(case!)]
+#[needs(http2)]
+async fn large_bodies_cross_http2_whole(context: Context) -> Result {
     let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
-    let url = origin.url("/bytes/3000000?seed=7");
-    let body = session.get(url).bytes().await?;
-    let right = inflight_origin::payload::bytes(3_000_000, 7) == body;
-    check(right, format!("{} bytes, which differ", body.len()))?;
-    let upload = session.put(origin.url("/upload")).body(body);
-    let received = upload.text().await?;
-    check(
-        received.contains("3000000"),
-        format!("the server read {received}"),
-    )
+    large_bodies_arrive(&session, &origin).await
 }
 
-async fn fifty_requests_at_once_over_http2(context: Context) -> Result<(), Failure> {
+/// Fifty requests at once over HTTP/2 each get their own response.
+#[apply(case!)]
+#[needs(http2)]
+async fn fifty_requests_at_once_over_http2(context: Context) -> Result {
     let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
     let pages = (0..50).map(|n| {
         session
@@ -99,7 +79,10 @@ async fn fifty_requests_at_once_over_http2(context: Context) -> Result<(), Failu
     Ok(())
 }
 
-async fn dropped_http2_request_harms_no_other(context: Context) -> Result<(), Failure> {
+/// Dropping a request over HTTP/2 does not affect parallel or later requests.
+#[apply(case!)]
+#[needs(http2)]
+async fn dropped_http2_request_harms_no_other(context: Context) -> Result {
     let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
     version(&session, &origin, Version::HTTP_2).await?;
     let beside = session.get(origin.url("/page/2?delay_ms=50")).text();
@@ -114,7 +97,10 @@ async fn dropped_http2_request_harms_no_other(context: Context) -> Result<(), Fa
     version(&session, &origin, Version::HTTP_2).await
 }
 
-async fn dropped_http2_request_is_seen(context: Context) -> Result<(), Failure> {
+/// The server notices that a request over HTTP/2 was dropped.
+#[apply(case!)]
+#[needs(http2, prompt_cancel)]
+async fn dropped_http2_request_is_seen(context: Context) -> Result {
     let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
     let hanging = session.get(origin.url("/hang")).text();
     let arrived = counts(&origin, "the request", |stats| stats.in_flight == 1);
@@ -125,22 +111,23 @@ async fn dropped_http2_request_is_seen(context: Context) -> Result<(), Failure> 
     aborted.await.map(drop)
 }
 
-async fn prior_knowledge_is_http2(context: Context) -> Result<(), Failure> {
+/// With Http2PriorKnowledge the version is HTTP/2 over plain http too.
+#[apply(case!)]
+#[needs(http2_prior_knowledge)]
+async fn prior_knowledge_is_http2(context: Context) -> Result {
     let origin = Arc::new(Origin::bind(Options::default().with_http2(true))?);
     let builder = context.builder();
     let session = builder
         .http_versions(HttpVersions::Http2PriorKnowledge)
         .build()?;
     version(&session, &origin, Version::HTTP_2).await?;
-    let echoed = session
-        .post(origin.url("/echo"))
-        .body("a body")
-        .text()
-        .await?;
-    equal("the echo", echoed, "a body")
+    returns(session.post(origin.url("/echo")).body("a body"), "a body").await
 }
 
-async fn prior_knowledge_is_refused_where_it_is_not_there(context: Context) -> Result<(), Failure> {
+/// With a client that does not support Http2PriorKnowledge, building such a session is an error of
+/// the kind unsupported.
+#[apply(case!)]
+async fn prior_knowledge_is_refused_where_it_is_not_there(context: Context) -> Result {
     let builder = context.builder();
     let built = builder
         .http_versions(HttpVersions::Http2PriorKnowledge)
@@ -151,7 +138,7 @@ async fn prior_knowledge_is_refused_where_it_is_not_there(context: Context) -> R
     }
 }
 
-async fn version(session: &Session, origin: &Origin, wanted: Version) -> Result<(), Failure> {
+async fn version(session: &Session, origin: &Origin, wanted: Version) -> Result {
     let response = session.get(origin.url("/page/1")).send().await?;
     equal("the version", response.version(), wanted)?;
     check(response.text().await?.contains("Page 1"), "another page")
@@ -161,11 +148,8 @@ fn over_tls(
     context: &Context,
     http2: bool,
     versions: HttpVersions,
-) -> Result<(Arc<Origin>, Session), Failure> {
-    let authority = Authority::new()?;
-    let tls = authority.server(Shown::Valid)?;
-    let options = Options::default().with_tls(tls).with_http2(http2);
-    let origin = Arc::new(Origin::bind(options)?);
-    let builder = context.builder().add_root_certificate(authority.pem());
-    Ok((origin, builder.http_versions(versions).build()?))
+) -> Result<(Arc<Origin>, Session)> {
+    let builder = context.builder().http_versions(versions);
+    let (origin, builder) = trusted_with(builder, Options::default().with_http2(http2))?;
+    Ok((origin, builder.build()?))
 }

@@ -1,20 +1,21 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use inflight_core::{BoxFuture, SessionBuilder};
+use inflight_core::{BoxFuture, Capabilities, SessionBuilder};
 
 /// A backend under test: a function that returns a session builder, and the `block_on` of its runtime.
 #[derive(Clone)]
-pub struct Subject {
+pub struct TestedBackend {
     name: Arc<str>,
     builder: Arc<dyn Fn() -> SessionBuilder + Send + Sync>,
     block_on: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
     foreign: Option<Arc<str>>,
     in_memory: bool,
+    pub(crate) capabilities: Arc<OnceLock<Result<Arc<Capabilities>, String>>>,
 }
 
-impl Subject {
-    /// Creates a subject with the name for reports.
+impl TestedBackend {
+    /// Creates a backend with the name for reports.
     ///
     /// `builder` returns a new builder for each call. `block_on` runs a future on the runtime and returns at
     /// its end. Both are called from several threads at once.
@@ -29,6 +30,7 @@ impl Subject {
             block_on: Arc::new(block_on),
             foreign: None,
             in_memory: false,
+            capabilities: Arc::default(),
         }
     }
 
@@ -74,8 +76,8 @@ impl Subject {
     }
 }
 
-impl fmt::Debug for Subject {
+impl fmt::Debug for TestedBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subject({})", self.name)
+        write!(f, "TestedBackend({})", self.name)
     }
 }

@@ -1,14 +1,14 @@
-//! The fourteenth cell: virtual time, and a client that responds from memory.
+//! The cells of this workspace. The fourteenth has virtual time, and a client that responds from memory.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use inflight::BlockOn;
 use inflight::backend::Runtime;
 use inflight::clients::{Mock, Recorded, Reply, When};
 use inflight::runtimes::Virtual;
+use inflight::{BlockOn, Cell};
 use inflight_core::bytes::Bytes;
 use inflight_core::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use inflight_core::http::{HeaderValue, Request, Response};
@@ -16,26 +16,49 @@ use inflight_core::http_body::{self, Frame, SizeHint};
 use inflight_core::{Body, Error, ErrorKind};
 use inflight_origin::{InProcess, Time};
 
-use crate::subject::Subject;
+use crate::backend::TestedBackend;
 
-/// Returns the subject `virtual/mock`: the runtime and the client for tests, with the origin's paths in
+// ANCHOR: tested
+/// Starts a cell, to run the suite on it.
+///
+/// # Errors
+///
+/// Fails as [`Cell::start`] does.
+pub fn tested(cell: Cell) -> Result<TestedBackend, Error> {
+    let backend = cell.start(None)?;
+    let entered = backend.clone();
+    Ok(TestedBackend::new(
+        cell.to_string(),
+        move || backend.builder(),
+        move |future| entered.block_on(future),
+    ))
+}
+// ANCHOR_END: tested
+
+/// Returns whether a cell runs the cases with [`Case::core`](crate::Case::core) if it is not requested by
+/// name: the cells with a short name do. Together they have every runtime and every client.
+pub fn runs_core_cases(cell: Cell) -> bool {
+    cell.short_name().is_some()
+}
+
+/// Returns the backend `virtual/mock`: the runtime and the client for tests, with the origin's paths in
 /// memory. It passes the cases that need no sockets, without real delays.
 ///
 /// # Errors
 ///
 /// Fails when there is no memory for the origin's counts.
-pub fn in_memory() -> io::Result<Subject> {
+pub fn in_memory() -> io::Result<TestedBackend> {
     let runtime = Virtual::new();
     let pages = InProcess::new(VirtualClock(runtime.clone()))?;
     let mock = Mock::new(runtime.clone());
     let answer = Reply::made(move |request| answer(pages.clone(), request));
     mock.on(When::any().repeated(), answer);
-    let subject = Subject::new(
+    let backend = TestedBackend::new(
         "virtual/mock",
         move || mock.session(),
         move |future| runtime.block_on(future),
     );
-    Ok(subject.in_memory("http://origin.test"))
+    Ok(backend.in_memory("http://origin.test"))
 }
 
 /// The virtual clock of the runtime, for the delays of the origin.
