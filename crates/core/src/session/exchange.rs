@@ -279,7 +279,7 @@ impl Exchange<'_> {
         }
         #[cfg(feature = "cookies")]
         if let Some(jar) = &session.cookies {
-            jar.keep(self.head.headers(), target.url());
+            jar.add_from_response(self.head.headers(), target.url());
         }
         Ok(())
     }

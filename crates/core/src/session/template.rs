@@ -144,7 +144,7 @@ impl RequestTemplate {
         }
         #[cfg(feature = "cookies")]
         if let Some(jar) = &session.cookies {
-            jar.add(headers, target.url());
+            jar.add_to_request(headers, target.url());
         }
         if headers.contains_key(PROXY_AUTHORIZATION) && !is_forwarded_whole(target, session) {
             headers.remove(PROXY_AUTHORIZATION);
