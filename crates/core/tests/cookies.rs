@@ -1,63 +1,208 @@
-//! The cookies of a session, over a client that sets and records them.
+//! Tests of the cookie jar: the public tests of http-state, dates, and the order of cookies.
 #![cfg(feature = "cookies")]
 
-mod support;
+use std::cmp::Reverse;
 
-use http::header::{COOKIE, LOCATION, SET_COOKIE};
-use http::{Request, Response, StatusCode};
-use inflight_core::{Body, CookieJar, Session};
-use support::{responding, run};
+use inflight_core::CookieJar;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde::Deserialize;
+use url::Url;
 
-/// Returns a session whose client sets the cookie `crumb=1` at `/set`, with a redirect to `/show`, and
-/// deletes it at `/delete`. Every other response is the request's `Cookie` header.
-fn session(jar: CookieJar) -> Session {
-    let answer = |request: Request<Body>| {
-        let cookie = match request.uri().path() {
-            "/set" => "crumb=1",
-            "/delete" => "crumb=; Max-Age=0",
-            _ => {
-                let sent = request.headers().get(COOKIE);
-                let sent = sent.map_or("", |value| value.to_str().unwrap());
-                return Response::new(Body::from(sent.to_owned()));
-            }
-        };
-        let response = Response::builder()
-            .status(StatusCode::FOUND)
-            .header(LOCATION, "/show")
-            .header(SET_COOKIE, cookie);
-        response.body(Body::empty()).unwrap()
+/// The cases of http-state whose expectation RFC 6265bis contradicts: the name, the cookies that RFC
+/// 6265bis sends, and its section.
+const CONTRADICTED: [(&str, &str, &str); 27] = [
+    // A header without `=` sets the value of a cookie without a name.
+    ("0004", "foo", "5.6"),
+    ("0021", "a=b; x; c=d", "5.6"),
+    ("0023", "foo", "5.6"),
+    ("0024", "foo", "5.6"),
+    ("0025", "foo", "5.6"),
+    ("0026", "foo", "5.6"),
+    ("0027", "bar", "5.6"),
+    ("0028", "foo", "5.6"),
+    ("chromium0009", "BLAHHH", "5.6"),
+    ("chromium0010", r#""BLA\"HHH""#, "5.6"),
+    ("chromium0012", "ABC", "5.6"),
+    ("mozilla0012", r#"test="fubar! = foo; five"#, "5.6"),
+    ("mozilla0014", "six", "5.6"),
+    ("mozilla0015", "seven", "5.6"),
+    ("mozilla0016", "eight", "5.6"),
+    ("mozilla0017", "eight; test=six", "5.6"),
+    ("name0017", "a=bar", "5.6"),
+    ("name0023", "foo", "5.6"),
+    ("name0025", "==a=bar", "5.6"),
+    ("name0028", "a", "5.6"),
+    ("name0031", r#""foo"#, "5.6"),
+    ("name0032", r#""foo\"bar"#, "5.6"),
+    ("name0033", "aaa", "5.6"),
+    // A header with a control character is ignored as a whole.
+    ("disabled-chromium0022", "", "5.6"),
+    ("disabled-chromium0023", "", "5.6"),
+    // Paths are compared as they are, although `%6F` is an `o`.
+    ("disabled-path0029", "", "5.1.4"),
+    // The last `Domain` counts. If it is empty, the cookie is for the host alone.
+    ("optional-domain0042", "foo=bar", "5.7"),
+];
+
+#[derive(Deserialize)]
+struct ParserCase {
+    case: String,
+    set: Vec<String>,
+    at: Option<String>,
+    sent: String,
+}
+
+/// Replaces the notation `{a*N}` of the file by N letters.
+fn expand(text: &str) -> String {
+    let Some((before, run)) = text.split_once("{a*") else {
+        return text.to_owned();
     };
-    responding(answer).cookies(jar).build().unwrap()
+    let (count, after) = run.split_once('}').unwrap();
+    format!("{before}{}{after}", "a".repeat(count.parse().unwrap()))
 }
 
-fn shown(session: &Session, url: &str) -> String {
-    run(session.get(url).text()).unwrap()
-}
-
-#[test]
-fn a_cookie_is_sent_to_the_target_of_the_same_redirect_and_later_until_it_is_deleted() {
-    let session = session(CookieJar::new());
-    assert_eq!(shown(&session, "http://host/show"), "");
-    assert_eq!(shown(&session, "http://host/set"), "crumb=1");
-    assert_eq!(shown(&session, "http://host/show"), "crumb=1");
-    assert_eq!(shown(&session, "http://host/delete"), "");
-    assert_eq!(shown(&session, "http://host/show"), "");
+fn sent(jar: &CookieJar, url: &str) -> String {
+    let Some(value) = jar.header(&url.parse().unwrap()) else {
+        return String::new();
+    };
+    str::from_utf8(value.as_bytes()).unwrap().to_owned()
 }
 
 #[test]
-fn a_cookie_of_one_host_is_not_sent_to_another() {
-    let jar = CookieJar::new();
-    jar.set("crumb=1", &"http://elsewhere.test/".parse().unwrap());
-    let session = session(jar);
-    assert_eq!(shown(&session, "http://host/show"), "");
-    assert_eq!(shown(&session, "http://elsewhere.test/show"), "crumb=1");
+fn the_parser_tests_of_http_state_pass_unless_rfc_6265bis_contradicts_them() {
+    let url: Url = "http://home.example.org:8888/cookie-parser"
+        .parse()
+        .unwrap();
+    let lines = include_str!("cookies/http-state.jsonl").lines();
+    let cases: Vec<ParserCase> = lines
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(cases.len(), 222);
+    let mut contradicted = 0;
+    for case in cases {
+        let jar = CookieJar::new();
+        for cookie in &case.set {
+            jar.set(expand(cookie), &url);
+        }
+        let next = case.at.as_deref().unwrap_or("/cookie-parser-result");
+        let sent = sent(&jar, url.join(next).unwrap().as_str());
+        let expected = expand(&case.sent);
+        let exception = CONTRADICTED.iter().find(|(name, ..)| *name == case.case);
+        if let Some((name, instead, section)) = exception {
+            contradicted += 1;
+            assert_eq!(sent, *instead, "{name}, RFC 6265bis, {section}");
+            assert_ne!(sent, expected, "{name} is no exception");
+        } else {
+            assert_eq!(sent, expected, "{}", case.case);
+        }
+    }
+    assert_eq!(contradicted, CONTRADICTED.len());
 }
 
 #[test]
-fn a_cookie_header_of_the_request_replaces_those_of_the_jar() {
-    let session = session(CookieJar::new());
-    shown(&session, "http://host/set");
-    let request = session.get("http://host/show").header(COOKIE, "own=2");
-    assert_eq!(run(request.text()).unwrap(), "own=2");
-    assert_eq!(shown(&session, "http://host/show"), "crumb=1");
+fn a_cookie_is_deleted_with_a_date_in_any_form() {
+    for (attributes, is_deleted) in [
+        ("Expires=Thu, 01 Jan 1970 00:00:00 GMT", true),
+        ("Expires=Thu, 01-Jan-1970 00:00:00 GMT", true),
+        ("Expires=Thursday, 01-Jan-70 00:00:00 GMT", true),
+        ("Expires=Thu, 01-Jan-70 00:00:00 GMT", true),
+        ("Expires=Thu, 1 Jan 1970 00:00:00 GMT", true),
+        ("Expires=Thu, 1-Jan-1970 00:00:00 GMT", true),
+        ("Expires=Thu,01-Jan-1970 00:00:01 GMT", true),
+        ("Expires=Thu, 01 Jan 1970 00:00:00 UTC", true),
+        ("Expires=Thu, 01 Jan 1970 00:00:00 +0000", true),
+        ("Expires=Thu, 01 Jan 1970 00:00:00", true),
+        ("Expires=Thu Jan 01 1970 00:00:00 GMT", true),
+        (
+            "Expires=Thu Jan 01 1970 00:00:00 GMT+0000 (Coordinated Universal Time)",
+            true,
+        ),
+        ("Expires=Thu Jan  1 00:00:00 1970", true),
+        ("Expires=01 Jan 1970 00:00:00 GMT", true),
+        ("Expires=thu, 01 jan 1970 00:00:00 gmt", true),
+        ("Expires=Fri, 01 Jan 1970 00:00:00 GMT", true),
+        ("Expires=Thu, 01 January 1970 00:00:00 GMT", true),
+        ("Expires=Thu, 01 Jan 1970 0:00:01 GMT", true),
+        (r#"Expires="Thu, 01 Jan 1970 00:00:00 GMT""#, true),
+        ("Max-Age=0", true),
+        ("Max-Age=-1", true),
+        ("Max-Age=0; Expires=Fri, 31-Dec-2099 23:59:59 GMT", true),
+        ("Expires=0", false),
+        ("Expires=-1", false),
+        ("Expires=", false),
+        (r#"Max-Age="0""#, false),
+        ("Max-Age=99999999999999999999", false),
+        ("Expires=Fri, 31-Dec-9999 23:59:59 GMT", false),
+        ("Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=3600", false),
+    ] {
+        let jar = CookieJar::new();
+        let url = "http://127.0.0.1/".parse().unwrap();
+        jar.set("a=1; Path=/", &url);
+        jar.set(format!("a=2; Path=/; {attributes}"), &url);
+        let expected = if is_deleted { "" } else { "a=2" };
+        assert_eq!(sent(&jar, url.as_str()), expected, "{attributes}");
+    }
+}
+
+#[test]
+fn the_bytes_of_a_value_return_unchanged() {
+    let url = "http://example.org/".parse().unwrap();
+    for value in [
+        "Zürich".as_bytes(),
+        b"Z\xfcrich",
+        b"\xff\xfe",
+        b"%C3%BC",
+        br#""a b, c""#,
+        b"a=b==",
+        b"1, b=2",
+        b"tab\tinside",
+    ] {
+        let jar = CookieJar::new();
+        let pair = [b"city=", value].concat();
+        jar.set([&pair[..], b"; Path=/; Max-Age=60"].concat(), &url);
+        assert_eq!(jar.header(&url).unwrap().as_bytes(), pair);
+        // They also survive saving.
+        let mut saved = Vec::new();
+        jar.save(&mut saved).unwrap();
+        let loaded = CookieJar::load(&saved[..]).unwrap();
+        assert_eq!(loaded.header(&url).unwrap().as_bytes(), pair);
+    }
+}
+
+const PATHS: [&str; 4] = ["/", "/a", "/a/b", "/a/b/"];
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        // A failed case is in the output of the test.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// The model is a list: a cookie keeps its position when its value changes.
+    #[test]
+    fn cookies_are_sent_by_length_of_path_and_then_by_creation(
+        sets in vec((0..PATHS.len(), "[a-d]", any::<bool>()), 0..40),
+    ) {
+        let url: Url = "http://example.org/a/b/c".parse().unwrap();
+        let jar = CookieJar::new();
+        let mut model: Vec<((usize, String, bool), usize)> = Vec::new();
+        for (value, key) in sets.into_iter().enumerate() {
+            let (path, name, has_domain) = &key;
+            let domain = if *has_domain { "; Domain=example.org" } else { "" };
+            jar.set(format!("{name}={value}; Path={}{domain}", PATHS[*path]), &url);
+            match model.iter_mut().find(|(other, _)| *other == key) {
+                Some(stored) => stored.1 = value,
+                None => model.push((key, value)),
+            }
+        }
+        // A stable sort.
+        model.sort_by_key(|((path, ..), _)| Reverse(PATHS[*path].len()));
+        let expected: Vec<_> = model
+            .iter()
+            .map(|((_, name, _), value)| format!("{name}={value}"))
+            .collect();
+        prop_assert_eq!(sent(&jar, url.as_str()), expected.join("; "));
+    }
 }

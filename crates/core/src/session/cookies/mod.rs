@@ -1,0 +1,310 @@
+//! Cookies (RFC 6265bis, section 5, without `SameSite`).
+//!
+//! In reading order: `date` and `parse` (the header `Set-Cookie`), `cookie` (which URLs may set and get a
+//! cookie), `store` (the cookies of a jar) and `saved` (cookies as JSON).
+
+mod cookie;
+mod date;
+mod parse;
+mod saved;
+mod store;
+
+use std::fmt;
+use std::io::{self, BufRead, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use url::Url;
+
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::session::cookies::cookie::is_public_suffix;
+use crate::session::cookies::saved::SavedCookie;
+use crate::session::cookies::store::CookieStore;
+
+/// The cookies of a session, or of several: clones share them.
+///
+/// A session has no cookies unless [`SessionBuilder::cookies`](crate::SessionBuilder::cookies) sets
+/// a jar. The session then sends each cookie with the requests to which the cookie applies,
+/// including redirects.
+///
+/// The jar follows section 5 of [RFC 6265bis], as browsers do. It refuses a cookie for a public
+/// suffix, such as `co.uk`, because such a cookie would be sent to the sites of other owners. It stores
+/// and sends secure cookies only over `https`, also for `localhost`. It ignores `SameSite`, which
+/// compares a request with the page that caused it, but refuses `SameSite=None` without `Secure`.
+///
+/// A cookie lasts at most 400 days, by the system's clock, and its name and value have at most 4,096
+/// bytes. The jar holds at most 180 cookies with the same domain and 3,000 in all. If there are more, it
+/// removes those that were not used for the longest time.
+///
+/// ```
+/// use inflight_core::CookieJar;
+///
+/// let jar = CookieJar::new();
+/// let url = "https://pages.test/".parse()?;
+/// jar.set("theme=dark; Max-Age=3600", &url);
+/// assert_eq!(jar.header(&url).unwrap(), "theme=dark");
+///
+/// let mut saved = Vec::new();
+/// jar.save(&mut saved)?;
+/// let loaded = CookieJar::load(&saved[..])?;
+/// assert_eq!(loaded.header(&url).unwrap(), "theme=dark");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [RFC 6265bis]: https://datatracker.ietf.org/doc/draft-ietf-httpbis-rfc6265bis/
+#[derive(Clone, Default)]
+pub struct CookieJar(Arc<Mutex<CookieStore>>);
+
+impl CookieJar {
+    /// Creates an empty jar.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Creates a jar with the cookies that [`save`](Self::save) wrote and that have not expired.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the reader fails or the data is not in the format of `save`.
+    pub fn load(reader: impl BufRead) -> Result<Self, Error> {
+        let invalid = "cannot load the cookies: the data is not in the format of `CookieJar::save`";
+        let parsed = serde_json::from_reader::<_, Vec<SavedCookie>>(reader);
+        let saved = parsed.map_err(|error| match error.is_io() {
+            true => io_error("cannot read the cookies", error),
+            false => io_error(invalid, error),
+        })?;
+        let (jar, now) = (Self::new(), now());
+        for saved in saved {
+            let cookie = saved
+                .into_cookie()
+                .map_err(|error| io_error(invalid, error))?;
+            // The list of public suffixes may have grown since.
+            if cookie.is_host_only || !is_public_suffix(&cookie.domain) {
+                jar.lock().insert(cookie, now);
+            }
+        }
+        Ok(jar)
+    }
+
+    /// Writes the cookies that outlive a session, those with an `Expires` or a `Max-Age`, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the writer fails.
+    pub fn save(&self, mut writer: impl Write) -> Result<(), Error> {
+        let cookies: Vec<_> = {
+            let store = self.lock();
+            let cookies = store.cookies(now()).into_iter();
+            cookies.filter_map(SavedCookie::new).collect()
+        };
+        let json = serde_json::to_vec_pretty(&cookies).map_err(io::Error::from);
+        json.and_then(|json| writer.write_all(&json))
+            .map_err(|error| io_error("cannot save the cookies", error))
+    }
+
+    /// Adds a cookie as if `url` had set it, in the syntax of `Set-Cookie`. The bytes may have any
+    /// encoding. A cookie that `url` may not set is ignored.
+    pub fn set(&self, cookie: impl AsRef<[u8]>, url: &Url) {
+        self.lock().set(cookie.as_ref(), url, now());
+    }
+
+    /// Returns the value of `Cookie` for a request to `url`, if any cookie applies. Its bytes are those
+    /// that the server sent, in any encoding.
+    pub fn header(&self, url: &Url) -> Option<HeaderValue> {
+        let value = self.lock().header(url, now())?;
+        // Cookies contain no byte that a header value could not contain.
+        let mut value = HeaderValue::try_from(value).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// Removes every cookie.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// Adds the cookies to a request that has no `Cookie` header.
+    pub(crate) fn add_to_request(&self, headers: &mut HeaderMap, url: Option<&Url>) {
+        if !headers.contains_key(COOKIE)
+            && let Some(value) = url.and_then(|url| self.header(url))
+        {
+            headers.insert(COOKIE, value);
+        }
+    }
+
+    /// Adds the cookies that a response sets.
+    pub(crate) fn add_from_response(&self, headers: &HeaderMap, url: Option<&Url>) {
+        let Some(url) = url else { return };
+        for value in headers.get_all(SET_COOKIE) {
+            self.set(value, url);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CookieStore> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn io_error(context: &'static str, source: impl Into<BoxError>) -> Error {
+    Error::new(ErrorKind::Io)
+        .with_context(context)
+        .with_source(source)
+}
+
+/// Returns the time of the system's clock, which a cookie's date refers to. The dates of saved cookies
+/// start in 1970.
+fn now() -> SystemTime {
+    SystemTime::now().max(SystemTime::UNIX_EPOCH)
+}
+
+impl fmt::Debug for CookieJar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cookies = self.lock().cookies(now()).len();
+        write!(f, "CookieJar({cookies} cookies)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    fn saved(jar: &CookieJar) -> String {
+        let mut saved = Vec::new();
+        jar.save(&mut saved).unwrap();
+        String::from_utf8(saved).unwrap()
+    }
+
+    #[test]
+    fn headers_are_copied_byte_by_byte() {
+        let (jar, url) = (CookieJar::new(), url("http://example.org/"));
+        let mut response = HeaderMap::new();
+        for value in [&b"a=\xe9"[..], b"b=2"] {
+            response.append(SET_COOKIE, HeaderValue::from_bytes(value).unwrap());
+        }
+        jar.add_from_response(&response, Some(&url));
+        let mut request = HeaderMap::new();
+        jar.add_to_request(&mut request, Some(&url));
+        assert_eq!(request[COOKIE].as_bytes(), b"a=\xe9; b=2");
+        assert!(request[COOKIE].is_sensitive());
+    }
+
+    #[test]
+    fn cookies_of_the_request_replace_those_of_the_jar() {
+        let (jar, url) = (CookieJar::new(), url("http://example.org/"));
+        jar.set("a=1", &url);
+        let mut request = HeaderMap::new();
+        request.insert(COOKIE, HeaderValue::from_static("own=2"));
+        jar.add_to_request(&mut request, Some(&url));
+        assert_eq!(request[COOKIE], "own=2");
+    }
+
+    #[test]
+    fn a_cleared_jar_is_empty() {
+        let (jar, url) = (CookieJar::new(), url("http://example.org/"));
+        jar.set("a=1", &url);
+        assert_eq!(format!("{jar:?}"), "CookieJar(1 cookies)");
+        jar.clear();
+        assert_eq!(jar.header(&url), None);
+        assert_eq!(format!("{jar:?}"), "CookieJar(0 cookies)");
+    }
+
+    #[test]
+    fn saved_cookies_keep_their_rules_and_their_order() {
+        let jar = CookieJar::new();
+        let site = url("https://www.example.org/a/b");
+        for cookie in [
+            "z=1; Max-Age=60; Path=/",
+            "session=2",
+            "a=3; Max-Age=60; Path=/; Domain=example.org; Secure",
+            "deep=4; Max-Age=60",
+        ] {
+            jar.set(cookie, &site);
+        }
+        let loaded = CookieJar::load(saved(&jar).as_bytes()).unwrap();
+        assert_eq!(saved(&loaded), saved(&jar));
+        for (at, sent) in [
+            ("https://www.example.org/", "z=1; a=3"),
+            ("http://www.example.org/", "z=1"),
+            ("https://example.org/", "a=3"),
+            ("https://www.example.org/a", "deep=4; z=1; a=3"),
+        ] {
+            assert_eq!(loaded.header(&url(at)).unwrap(), sent, "{at}");
+        }
+    }
+
+    #[test]
+    fn the_format_of_saved_cookies_is_readable() {
+        let jar = CookieJar::load(
+            br#"[{
+                "name": "theme", "value": "dark", "domain": "example.org", "host_only": true,
+                "path": "/", "secure": false, "expires": "Fri, 31 Dec 9999 23:59:59 GMT"
+            }, {
+                "name": "", "value": [233], "domain": "example.org", "host_only": false,
+                "path": "/", "secure": false, "expires": "Fri, 31 Dec 9999 23:59:59 GMT"
+            }, {
+                "name": "old", "value": "1", "domain": "example.org", "host_only": true,
+                "path": "/", "secure": false, "expires": "Thu, 01 Jan 1970 00:00:00 GMT"
+            }, {
+                "name": "shared", "value": "1", "domain": "org", "host_only": false,
+                "path": "/", "secure": false, "expires": "Fri, 31 Dec 9999 23:59:59 GMT"
+            }]"#
+            .as_slice(),
+        );
+        let value = jar.unwrap().header(&url("http://example.org/")).unwrap();
+        assert_eq!(value.as_bytes(), b"theme=dark; \xe9");
+    }
+
+    struct BrokenReader;
+
+    impl io::Read for BrokenReader {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+
+    #[test]
+    fn a_reader_or_a_writer_that_fails_is_an_error() {
+        let error = CookieJar::load(io::BufReader::new(BrokenReader)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("cannot read the cookies"));
+        let jar = CookieJar::new();
+        let error = jar.save(&mut [0; 1][..]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("cannot save the cookies"));
+    }
+
+    #[test]
+    fn data_that_is_not_a_saved_jar_is_an_error() {
+        let cookie = |value: &str, expires: &str| {
+            format!(
+                r#"[{{"name":"a","value":"{value}","domain":"b.test","host_only":true,"path":"/",
+                "secure":false,"expires":"{expires}"}}]"#
+            )
+        };
+        let date = "Fri, 31 Dec 9999 23:59:59 GMT";
+        assert!(CookieJar::load(cookie("1", date).as_bytes()).is_ok());
+        let no_control_character = cookie(r"\r\n", date);
+        let no_date = cookie("1", "never");
+        for bad in [
+            "",
+            "{",
+            "[1]",
+            "null",
+            "\u{0}",
+            &no_control_character,
+            &no_date,
+            // The format of the crate `cookie_store`.
+            r#"[{"raw_cookie":"a=1","path":["/",true],"domain":{"HostOnly":"b.test"},"expires":
+            {"AtUtc":"9999-12-31T23:59:59Z"}}]"#,
+        ] {
+            let error = CookieJar::load(bad.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "{bad:?}");
+            assert!(error.to_string().contains("CookieJar::save"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Cookies as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::BoxError;
+use crate::session::cookies::cookie::Cookie;
+use crate::session::cookies::parse::is_valid_pair;
+
+/// A cookie that outlives its session.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct SavedCookie {
+    name: Text,
+    value: Text,
+    domain: String,
+    host_only: bool,
+    path: String,
+    secure: bool,
+    /// A date as in an HTTP header.
+    expires: String,
+}
+
+/// Bytes, as a string if possible. Servers are free to use another encoding than UTF-8.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Text {
+    Utf8(String),
+    Bytes(Vec<u8>),
+}
+
+impl Text {
+    fn new(bytes: &[u8]) -> Self {
+        match str::from_utf8(bytes) {
+            Ok(text) => Self::Utf8(text.to_owned()),
+            Err(_) => Self::Bytes(bytes.to_owned()),
+        }
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Utf8(text) => text.into_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl SavedCookie {
+    /// Returns `None` for a cookie that ends with its session.
+    pub(super) fn new(cookie: &Cookie) -> Option<Self> {
+        Some(Self {
+            name: Text::new(&cookie.name),
+            value: Text::new(&cookie.value),
+            domain: cookie.domain.clone(),
+            host_only: cookie.is_host_only,
+            path: cookie.path.clone(),
+            secure: cookie.is_secure,
+            expires: httpdate::fmt_http_date(cookie.expires?),
+        })
+    }
+
+    pub(super) fn into_cookie(self) -> Result<Cookie, BoxError> {
+        let cookie = Cookie {
+            name: self.name.into_bytes(),
+            value: self.value.into_bytes(),
+            domain: self.domain,
+            is_host_only: self.host_only,
+            path: self.path,
+            is_secure: self.secure,
+            expires: Some(httpdate::parse_http_date(&self.expires)?),
+        };
+        if !is_valid_pair(&cookie.name, &cookie.value) {
+            return Err("a cookie has an invalid name or value".into());
+        }
+        Ok(cookie)
+    }
+}

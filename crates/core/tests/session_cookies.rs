@@ -1,0 +1,63 @@
+//! The cookies of a session, over a client that sets and records them.
+#![cfg(feature = "cookies")]
+
+mod support;
+
+use http::header::{COOKIE, LOCATION, SET_COOKIE};
+use http::{Request, Response, StatusCode};
+use inflight_core::{Body, CookieJar, Session};
+use support::{responding, run};
+
+/// Returns a session whose client sets the cookie `crumb=1` at `/set`, with a redirect to `/show`, and
+/// deletes it at `/delete`. Every other response is the request's `Cookie` header.
+fn session(jar: CookieJar) -> Session {
+    let answer = |request: Request<Body>| {
+        let cookie = match request.uri().path() {
+            "/set" => "crumb=1",
+            "/delete" => "crumb=; Max-Age=0",
+            _ => {
+                let sent = request.headers().get(COOKIE);
+                let sent = sent.map_or("", |value| value.to_str().unwrap());
+                return Response::new(Body::from(sent.to_owned()));
+            }
+        };
+        let response = Response::builder()
+            .status(StatusCode::FOUND)
+            .header(LOCATION, "/show")
+            .header(SET_COOKIE, cookie);
+        response.body(Body::empty()).unwrap()
+    };
+    responding(answer).cookies(jar).build().unwrap()
+}
+
+fn shown(session: &Session, url: &str) -> String {
+    run(session.get(url).text()).unwrap()
+}
+
+#[test]
+fn a_cookie_is_sent_to_the_target_of_the_same_redirect_and_later_until_it_is_deleted() {
+    let session = session(CookieJar::new());
+    assert_eq!(shown(&session, "http://host/show"), "");
+    assert_eq!(shown(&session, "http://host/set"), "crumb=1");
+    assert_eq!(shown(&session, "http://host/show"), "crumb=1");
+    assert_eq!(shown(&session, "http://host/delete"), "");
+    assert_eq!(shown(&session, "http://host/show"), "");
+}
+
+#[test]
+fn a_cookie_of_one_host_is_not_sent_to_another() {
+    let jar = CookieJar::new();
+    jar.set("crumb=1", &"http://elsewhere.test/".parse().unwrap());
+    let session = session(jar);
+    assert_eq!(shown(&session, "http://host/show"), "");
+    assert_eq!(shown(&session, "http://elsewhere.test/show"), "crumb=1");
+}
+
+#[test]
+fn a_cookie_header_of_the_request_replaces_those_of_the_jar() {
+    let session = session(CookieJar::new());
+    shown(&session, "http://host/set");
+    let request = session.get("http://host/show").header(COOKIE, "own=2");
+    assert_eq!(run(request.text()).unwrap(), "own=2");
+    assert_eq!(shown(&session, "http://host/show"), "crumb=1");
+}
