@@ -18,7 +18,10 @@ pub(crate) fn origin() -> io::Result<Arc<Origin>> {
 
 /// Returns an origin with TLS, and with this kind of certificate from this authority.
 pub(crate) fn secured(authority: &Authority, shown: Shown) -> io::Result<Arc<Origin>> {
-    let options = Options::default().with_tls(authority.server(shown)?);
+    let options = Options {
+        tls: Some(authority.server(shown)?),
+        ..Options::default()
+    };
     Origin::bind(options).map(Arc::new)
 }
 

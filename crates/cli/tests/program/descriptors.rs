@@ -48,7 +48,10 @@ fn gather(descriptors: usize, cell: &str, urls: &[String]) -> Vec<Value> {
 
 #[test]
 fn idle_connections_are_closed_to_connect_to_other_hosts() {
-    let options = Options::default().with_listen("0.0.0.0:0".parse().unwrap());
+    let options = Options {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        ..Options::default()
+    };
     let origin = Origin::bind(options).unwrap();
     let port = origin.addr().port();
     let urls: Vec<_> = (0..250)

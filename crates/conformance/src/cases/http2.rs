@@ -52,8 +52,12 @@ fn session(context: &Context, certificate: &str) -> Result<Session, Failure> {
 /// Returns an origin with HTTP/2, and its certificate.
 fn origin() -> Result<(Origin, String), Failure> {
     let authority = Authority::new()?;
-    let options = Options::default().with_tls(authority.server(Shown::Valid)?);
-    Ok((Origin::bind(options.with_http2(true))?, authority.pem()))
+    let options = Options {
+        tls: Some(authority.server(Shown::Valid)?),
+        http2: true,
+        ..Options::default()
+    };
+    Ok((Origin::bind(options)?, authority.pem()))
 }
 
 async fn requests_after_a_goaway_are_resent(context: Context) -> Result<(), Failure> {

@@ -126,7 +126,11 @@ async fn dropped_http2_request_is_seen(context: Context) -> Result<(), Failure> 
 }
 
 async fn prior_knowledge_is_http2(context: Context) -> Result<(), Failure> {
-    let origin = Arc::new(Origin::bind(Options::default().with_http2(true))?);
+    let options = Options {
+        http2: true,
+        ..Options::default()
+    };
+    let origin = Arc::new(Origin::bind(options)?);
     let builder = context.builder();
     let session = builder
         .http_versions(HttpVersions::Http2PriorKnowledge)
@@ -163,8 +167,11 @@ fn over_tls(
     versions: HttpVersions,
 ) -> Result<(Arc<Origin>, Session), Failure> {
     let authority = Authority::new()?;
-    let tls = authority.server(Shown::Valid)?;
-    let options = Options::default().with_tls(tls).with_http2(http2);
+    let options = Options {
+        tls: Some(authority.server(Shown::Valid)?),
+        http2,
+        ..Options::default()
+    };
     let origin = Arc::new(Origin::bind(options)?);
     let builder = context.builder().add_root_certificate(authority.pem());
     Ok((origin, builder.http_versions(versions).build()?))
