@@ -12,7 +12,7 @@ use crate::args::Format;
 use crate::exchange::ExchangeStats;
 
 /// The result of one URL. Serialized as an object of JSON Lines.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Record {
     pub(crate) index: usize,
     pub(crate) url: String,
@@ -41,15 +41,8 @@ impl Record {
         Self {
             index,
             url: redacted(text),
-            final_url: None,
-            status: None,
-            version: None,
-            bytes: 0,
-            elapsed_ms: 0.0,
-            attempts: 0,
-            redirects: 0,
-            sha256: None,
             error: Some(error),
+            ..Self::default()
         }
     }
 

@@ -76,7 +76,7 @@ fn many_requests_need_few_descriptors() {
 }
 
 #[test]
-fn with_too_few_descriptors_the_request_succeeds_or_the_error_says_what_to_do() {
+fn with_too_few_descriptors_the_request_succeeds_or_the_error_names_the_remedy() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/bytes/12");
     for cell in Cell::compiled() {
