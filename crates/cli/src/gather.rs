@@ -359,14 +359,11 @@ impl ResultCounts {
     }
 
     fn summary(&self, elapsed: Duration) -> impl fmt::Display {
-        let mut kinds = String::new();
-        for (kind, n) in &self.failed {
-            let opening = if kinds.is_empty() { " (" } else { ", " };
-            kinds.push_str(&format!("{opening}{kind} {n}"));
-        }
-        if !kinds.is_empty() {
-            kinds.push(')');
-        }
+        let kinds = self.failed.iter().map(|(kind, n)| format!("{kind} {n}"));
+        let kinds = match self.failed.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", kinds.collect::<Vec<_>>().join(", ")),
+        };
         let seconds = elapsed.as_secs_f64();
         let rate = self.requested as f64 / seconds;
         let (ok, failed) = (self.ok, self.failures());

@@ -18,10 +18,11 @@ use crate::save::ResponseOutput;
 use crate::session;
 use crate::signal::Interrupt;
 
-/// Why a transfer failed.
+/// Why a transfer ended early.
 enum TransferError {
     Exchange(Error),
     Output(io::Error),
+    Interrupted,
 }
 
 impl From<Error> for TransferError {
@@ -58,36 +59,27 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         let reader = ResponseReader::open(request, options, stats.clone());
         let transfer = std::pin::pin!(transfer(reader, args.include, &mut output, &progress));
         match select(transfer, std::pin::pin!(interrupt.wait())).await {
-            Either::Left((result, _)) => Some(result),
-            Either::Right(((), _)) => None,
+            Either::Left((result, _)) => result,
+            Either::Right(((), _)) => Err(TransferError::Interrupted),
         }
     });
     stats.finish();
     progress.clear();
 
     let to_stdout = matches!(output, ResponseOutput::Stdout(_));
-    let (result, failed) = match result {
-        Some(Ok(())) => (
-            output.finish().map_err(TransferError::Output),
-            ExitStatus::Failed,
-        ),
-        Some(Err(error)) => (Err(error), ExitStatus::Failed),
-        None => {
-            let error = Error::new(ErrorKind::Cancelled).with_context("interrupted");
-            (Err(error.into()), ExitStatus::Interrupted)
-        }
-    };
-    let result = match result {
+    let result = result.and_then(|()| output.finish().map_err(TransferError::Output));
+    let (result, status) = match result {
+        Ok(()) => (Ok(()), ExitStatus::Success),
+        Err(TransferError::Exchange(error)) => (Err(error), ExitStatus::Failed),
         Err(TransferError::Output(error)) if to_stdout => return Err(CliError::stdout(&error)),
-        Err(TransferError::Output(error)) => Err(Error::new(ErrorKind::Io)
-            .with_context("the output cannot be written")
-            .with_source(error)),
-        Err(TransferError::Exchange(error)) => Err(error),
-        Ok(()) => Ok(()),
-    };
-    let status = match result {
-        Ok(()) => ExitStatus::Success,
-        Err(_) => failed,
+        Err(TransferError::Output(error)) => {
+            let failed = Error::new(ErrorKind::Io).with_context("the output cannot be written");
+            (Err(failed.with_source(error)), ExitStatus::Failed)
+        }
+        Err(TransferError::Interrupted) => {
+            let cancelled = Error::new(ErrorKind::Cancelled).with_context("interrupted");
+            (Err(cancelled), ExitStatus::Interrupted)
+        }
     };
     let Some(format) = args.requests.format else {
         if let Err(error) = result {

@@ -119,7 +119,9 @@ pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
 /// Returns the text of a URL without its credentials.
 fn redacted(text: &str) -> String {
     match Url::parse(text) {
-        Ok(url) if has_credentials(&url) => without_credentials(&url),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            without_credentials(&url)
+        }
         Ok(_) => text.to_owned(),
         // A text that cannot be parsed may have a password anywhere before an @.
         Err(_) => match text.rsplit_once('@') {
@@ -127,10 +129,6 @@ fn redacted(text: &str) -> String {
             None => text.to_owned(),
         },
     }
-}
-
-fn has_credentials(url: &Url) -> bool {
-    !url.username().is_empty() || url.password().is_some()
 }
 
 fn without_credentials(url: &Url) -> String {

@@ -37,7 +37,7 @@ Paths of httpbin:
 /drip?numbytes=&duration=&delay=&code=
 /redirect/{n} /relative-redirect/{n} /absolute-redirect/{n}
 /redirect-to?url=&status_code=
-/gzip /deflate /brotli              a compressed response, whatever Accept-Encoding has
+/gzip /deflate /brotli              a compressed response, regardless of Accept-Encoding
 /cookies /cookies/set?k=v /cookies/set/{k}/{v} /cookies/delete?k
 /basic-auth/{user}/{passwd} /hidden-basic-auth/{user}/{passwd} /bearer
 /encoding/utf8                      a page in many scripts
