@@ -15,3 +15,21 @@
 //! - `auth_refresh`, `cache`: custom middleware around the client.
 //! - `virtual_time`: tests a program with long waits in virtual time.
 //! - `aiohttp`: counterparts of common aiohttp code.
+
+use std::sync::Arc;
+
+use inflight::backend::{Fetch, Runtime};
+use inflight::clients::Ureq;
+use inflight::{Error, Session};
+
+// ANCHOR: clients
+/// Builds a session over ureq, a blocking client.
+pub fn ureq_session<F: Fetch>(
+    runtime: &Arc<dyn Runtime>,
+    make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
+) -> Result<Session, Error> {
+    let runtime = runtime.clone();
+    Session::builder(move |options| Ok((make(Ureq::new(options)?, runtime.clone()), runtime)))
+        .build()
+}
+// ANCHOR_END: clients

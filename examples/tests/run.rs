@@ -69,7 +69,7 @@ fn blocking_client_reports_that_blocking_calls_in_the_task_add_up() {
     };
     assert_eq!(lines.len(), 7, "{printed}");
     assert!(lines[0].contains("fetches 5 pages"), "{printed}");
-    // These two cannot take less than five times the page's delay, whatever else the machine does.
+    // These two cannot take less than five times the page's delay, on any machine.
     assert!(took(lines[1]) >= 500, "{printed}");
     assert!(took(lines[2]) >= 500, "{printed}");
     // These two cannot take less than the delay. The benchmarks measure how much more they take.

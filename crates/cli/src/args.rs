@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -11,9 +10,6 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use inflight::Cell;
 use inflight::http::Method;
 use inflight::http::header::{HeaderName, HeaderValue};
-
-/// The short names of backends. The default is the first of them that is compiled in.
-pub(crate) const BACKENDS: [&str; 4] = ["tokio", "smol", "async-std", "ureq"];
 
 /// The largest number of threads that is accepted. A system may refuse to start more.
 const MAX_WORKERS: usize = 1024;
@@ -178,13 +174,13 @@ pub(crate) struct RequestArgs {
     pub(crate) workers: Option<NonZeroUsize>,
 
     /// The time limit for one request, from its start to the end of the body, including retries, such
-    /// as 300ms, 5s or 2m [default: 5m]
-    #[arg(long, value_name = "DUR", value_parser = duration)]
-    pub(crate) timeout: Option<Duration>,
+    /// as 300ms, 5s or 2m
+    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = duration)]
+    pub(crate) timeout: Duration,
 
-    /// The time limit for opening a connection, including the DNS lookup [default: 30s]
-    #[arg(long, value_name = "DUR", value_parser = duration)]
-    pub(crate) connect_timeout: Option<Duration>,
+    /// The time limit for opening a connection, including the DNS lookup
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
+    pub(crate) connect_timeout: Duration,
 
     /// The time limit for the head of the response, if the request has no body, and for each chunk of
     /// the response body [default: no limit]
@@ -275,8 +271,8 @@ A timer on the same event loop should tick every 10 ms. Each column of the chart
 height shows how late the latest tick in that time was.")]
 pub(crate) struct Stalls {
     /// The runtime whose event loop is measured [default: the first of these that is compiled in]
-    #[arg(long, value_enum, value_name = "RUNTIME")]
-    pub(crate) runtime: Option<EventLoop>,
+    #[arg(long, value_name = "RUNTIME", value_parser = ["tokio", "smol", "async-std"])]
+    pub(crate) runtime: Option<String>,
 
     /// The number of threads of the runtime
     #[arg(long, value_name = "N", default_value = "1", value_parser = workers, allow_negative_numbers = true)]
@@ -293,31 +289,6 @@ pub(crate) struct Stalls {
     /// Fetch this URL instead of a page of the built-in server
     #[arg(long, value_name = "URL", conflicts_with = "delay")]
     pub(crate) url: Option<String>,
-}
-
-/// A runtime that has an event loop.
-#[cfg(feature = "stalls")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EventLoop {
-    Tokio,
-    Smol,
-    AsyncStd,
-}
-
-#[cfg(feature = "stalls")]
-impl EventLoop {
-    /// Returns the cell of this runtime with hyper, which all three support.
-    pub(crate) fn cell(self) -> Cell {
-        let name = match self {
-            Self::Tokio => "tokio/hyper",
-            Self::Smol => "smol/hyper",
-            Self::AsyncStd => "async-std/hyper",
-        };
-        match name.parse() {
-            Ok(cell) => cell,
-            Err(error) => unreachable!("{error}"),
-        }
-    }
 }
 
 /// Show the backends that are compiled in and the capabilities of each
@@ -398,10 +369,9 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or("write a header as 'Name: value'")?;
-    let invalid = |error: &dyn Display| format!("{error}");
-    let name = HeaderName::from_str(name.trim()).map_err(|error| invalid(&error))?;
+    let name = HeaderName::from_str(name.trim()).map_err(|error| error.to_string())?;
     let value =
-        HeaderValue::from_bytes(value.trim().as_bytes()).map_err(|error| invalid(&error))?;
+        HeaderValue::from_bytes(value.trim().as_bytes()).map_err(|error| error.to_string())?;
     Ok((name, value))
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 
 use inflight::Cell;
 use inflight::backend::{Capabilities, Support};
 use serde::Serialize;
 
 use crate::args::{self, Format};
-use crate::exit::{CliError, ExitStatus};
+use crate::exit::{CliError, ExitStatus, print_output};
 use crate::output::{describe, json_line};
 use crate::versions;
 
@@ -18,6 +18,16 @@ struct Row {
     cell: Cell,
     /// An error if the cell does not start, `None` if it is not compiled in.
     started: Option<Result<Capabilities, String>>,
+}
+
+impl Row {
+    fn capabilities(&self) -> Option<&Capabilities> {
+        self.started.as_ref()?.as_ref().ok()
+    }
+
+    fn error(&self) -> Option<&str> {
+        Some(self.started.as_ref()?.as_ref().err()?)
+    }
 }
 
 pub(crate) fn run(args: &args::Backends) -> Result<ExitStatus, CliError> {
@@ -29,15 +39,11 @@ pub(crate) fn run(args: &args::Backends) -> Result<ExitStatus, CliError> {
         Format::Jsonl => jsonl(&rows).map_err(|error| CliError::stdout(&error))?,
         Format::Table => tables(&rows),
     };
-    let mut stdout = io::stdout();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(|error| CliError::stdout(&error))?;
-    if rows.iter().any(|row| matches!(row.started, Some(Err(_)))) {
-        return Ok(ExitStatus::Failed);
-    }
-    Ok(ExitStatus::Success)
+    print_output(&text)?;
+    Ok(match rows.iter().any(|row| row.error().is_some()) {
+        true => ExitStatus::Failed,
+        false => ExitStatus::Success,
+    })
 }
 
 fn start(cell: Cell) -> Result<Capabilities, String> {
@@ -101,14 +107,8 @@ fn jsonl(rows: &[Row]) -> io::Result<String> {
                     Some(_) => versions::of(row.cell).collect(),
                     None => BTreeMap::new(),
                 },
-                error: match &row.started {
-                    Some(Err(error)) => Some(error),
-                    _ => None,
-                },
-                client_details: match &row.started {
-                    Some(Ok(capabilities)) => Some(ClientRecord::from(capabilities)),
-                    _ => None,
-                },
+                error: row.error(),
+                client_details: row.capabilities().map(ClientRecord::from),
             })
         })
         .collect()
@@ -198,10 +198,10 @@ fn tables(rows: &[Row]) -> String {
 /// capabilities are equal.
 fn push_capabilities(text: &mut String, rows: &[Row]) {
     let mut columns: Vec<(String, &Capabilities)> = Vec::new();
-    for (cell, capabilities) in rows.iter().filter_map(|row| match &row.started {
-        Some(Ok(capabilities)) => Some((row.cell, capabilities)),
-        _ => None,
-    }) {
+    for Row { cell, started } in rows {
+        let Some(Ok(capabilities)) = started else {
+            continue;
+        };
         let is_same = |other: &Capabilities| {
             other.library == capabilities.library
                 && other.supports() == capabilities.supports()

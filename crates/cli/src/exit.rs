@@ -63,6 +63,15 @@ impl CliError {
     }
 }
 
+/// Writes text to standard output.
+pub(crate) fn print_output(text: &str) -> Result<(), CliError> {
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| CliError::stdout(&error))
+}
+
 /// Prints an error to standard error. Ignores write errors, because there is no other place to
 /// report them.
 pub(crate) fn print_error(message: impl fmt::Display) {

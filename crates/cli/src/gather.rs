@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, pending};
 use futures_util::{StreamExt, stream};
-use inflight::probe::FutureExt;
+use inflight::probe::{FutureExt, exchanges};
 use inflight::{BlockOn, Error, ErrorKind, JobError, JobErrorKind, Session, gather_stream};
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,7 @@ use crate::input::{Input, InputUrl};
 use crate::output::{Failure, Printer, Record};
 use crate::probe::LoopProbe;
 use crate::progress::{Progress, Unit};
-use crate::save::{BodyWriter, OutputDirectory};
+use crate::save::OutputDirectory;
 use crate::session;
 use crate::signal::Interrupt;
 
@@ -55,21 +56,26 @@ struct FetchContext {
     session: Session,
     options: ResponseOptions,
     digest: bool,
-    probe: bool,
     directory: Option<OutputDirectory>,
-}
-
-/// A URL that is being fetched.
-struct RunningJob {
-    url: InputUrl,
-    stats: SharedStats,
 }
 
 pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let input = Input::open(args.urls, args.input.as_deref())?;
     let (directory, completion) = args.output.map(OutputDirectory::open).transpose()?.unzip();
-    let (backend, session) =
-        session::start_gather(&args.requests, args.per_host, args.rate, args.probe)?;
+    let (backend, session) = session::start(&args.requests, |builder| {
+        let builder = builder
+            .head_timeout(args.requests.read_timeout)
+            .max_per_host(args.per_host.map(NonZeroUsize::get));
+        let builder = match args.probe {
+            true => builder.wrap(exchanges("client")),
+            false => builder,
+        };
+        match args.rate.map(NonZeroU32::get) {
+            // Timers have a resolution of about a millisecond, so a few requests may start at once.
+            Some(rate) => builder.max_rate(rate, (rate / 20).max(1)),
+            None => builder,
+        }
+    })?;
     let interrupt = Interrupt::listen()?;
     let loop_probe = args.probe.then(|| LoopProbe::start(&backend)).transpose()?;
 
@@ -90,7 +96,6 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         session,
         options: ResponseOptions::from_args(&args.requests),
         digest: args.digest,
-        probe: args.probe,
         directory,
     };
     backend.block_on(async {
@@ -191,17 +196,9 @@ impl GatherRun {
             input.borrow_mut().poll_next(cx).map(|url| {
                 let (index, url, stats) = (next, url?, SharedStats::start());
                 next += 1;
-                let (text, fault) = (url.text.clone(), url.fault);
-                let probe = context.probe;
-                let job = fetch(context.clone(), index, text, fault, stats.clone());
-                let job = match probe {
-                    true => Either::Left(job.probed("fetch")),
-                    false => Either::Right(job),
-                };
-                running
-                    .borrow_mut()
-                    .insert(index, RunningJob { url, stats });
-                Some(job)
+                let job = fetch(context.clone(), index, url.clone(), stats.clone());
+                running.borrow_mut().insert(index, (url, stats));
+                Some(job.probed("fetch"))
             })
         });
 
@@ -232,7 +229,7 @@ impl GatherRun {
             .completed();
         let mut results = pin!(results);
         while let Some((index, result)) = results.next().await {
-            let Some(RunningJob { url, stats }) = running.borrow_mut().remove(&index) else {
+            let Some((url, stats)) = running.borrow_mut().remove(&index) else {
                 continue;
             };
             let record = match result.map_err(JobError::into_kind) {
@@ -281,27 +278,25 @@ impl GatherRun {
 async fn fetch(
     context: FetchContext,
     index: usize,
-    url: String,
-    fault: Option<&'static str>,
+    url: InputUrl,
     stats: SharedStats,
 ) -> Result<Option<String>, Error> {
     let result = async {
-        if let Some(fault) = fault {
+        if let Some(fault) = url.fault {
             return Err(Error::new(ErrorKind::InvalidUrl).with_context(fault));
         }
         let mut digest = context.digest.then(Sha256::new);
-        let mut writer: Option<BodyWriter> = None;
-        let request = context.session.get(&url);
+        let request = context.session.get(&url.text);
         let mut reader = ResponseReader::open(request, context.options, stats.clone()).await?;
-        if let Some(directory) = context.directory {
-            writer = Some(directory.file(index, context.session.runtime().clone()));
-        }
+        let runtime = context.session.runtime();
+        let directory = context.directory.as_ref();
+        let mut writer = directory.map(|directory| directory.file(index, runtime.clone()));
         while let Some(chunk) = reader.chunk().await? {
             if let Some(digest) = &mut digest {
                 digest.update(&chunk);
             }
             if let Some(file) = writer {
-                writer = Some(file.write(chunk).await?);
+                writer = Some(file.write(&chunk).await?);
             }
         }
         if let Some(file) = writer {
@@ -364,14 +359,11 @@ impl ResultCounts {
     }
 
     fn summary(&self, elapsed: Duration) -> impl fmt::Display {
-        let mut kinds = String::new();
-        for (kind, n) in &self.failed {
-            let opening = if kinds.is_empty() { " (" } else { ", " };
-            kinds.push_str(&format!("{opening}{kind} {n}"));
-        }
-        if !kinds.is_empty() {
-            kinds.push(')');
-        }
+        let kinds = self.failed.iter().map(|(kind, n)| format!("{kind} {n}"));
+        let kinds = match self.failed.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", kinds.collect::<Vec<_>>().join(", ")),
+        };
         let seconds = elapsed.as_secs_f64();
         let rate = self.requested as f64 / seconds;
         let (ok, failed) = (self.ok, self.failures());

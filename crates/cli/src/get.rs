@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::{Either, select};
 use inflight::http::Method;
@@ -14,22 +14,15 @@ use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
 use crate::exit::{CliError, ExitStatus, print_error};
 use crate::output::{Failure, Printer, Record, describe};
 use crate::progress::{Progress, Unit};
-use crate::save::OutputFile;
+use crate::save::ResponseOutput;
 use crate::session;
 use crate::signal::Interrupt;
 
-/// The destination of the response.
-enum ResponseOutput {
-    Stdout(io::Stdout),
-    File(OutputFile),
-}
-
-/// Why a transfer failed.
+/// Why a transfer ended early.
 enum TransferError {
-    /// The exchange failed, or a write to the file.
     Exchange(Error),
-    /// A write to standard output failed.
-    Stdout(io::Error),
+    Output(io::Error),
+    Interrupted,
 }
 
 impl From<Error> for TransferError {
@@ -43,16 +36,15 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     // The handler must be installed before the temporary file exists, or an interrupt would leave
     // the file behind.
     let interrupt = Interrupt::listen()?;
-    let mut output = match &args.output {
-        Some(path) if path.as_os_str() != "-" => {
-            let file = OutputFile::create(path).map_err(|error| {
-                CliError::usage(format_args!("cannot write {}: {error}", path.display()))
-            })?;
-            ResponseOutput::File(file)
-        }
-        _ => ResponseOutput::Stdout(io::stdout()),
-    };
-    let (backend, session) = session::start(&args.requests, data.is_some())?;
+    let mut output = ResponseOutput::open(args.output.as_deref()).map_err(|error| {
+        let path = args.output.as_deref().unwrap_or(Path::new("-")).display();
+        CliError::usage(format_args!("cannot write {path}: {error}"))
+    })?;
+    let (backend, session) = session::start(&args.requests, |builder| match data {
+        // The head timeout would include the time that sending the body takes.
+        Some(_) => builder,
+        None => builder.head_timeout(args.requests.read_timeout),
+    })?;
 
     let when = match (args.requests.progress, &output) {
         // The body on the terminal already shows the progress.
@@ -67,24 +59,26 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         let reader = ResponseReader::open(request, options, stats.clone());
         let transfer = std::pin::pin!(transfer(reader, args.include, &mut output, &progress));
         match select(transfer, std::pin::pin!(interrupt.wait())).await {
-            Either::Left((result, _)) => Some(result),
-            Either::Right(((), _)) => None,
+            Either::Left((result, _)) => result,
+            Either::Right(((), _)) => Err(TransferError::Interrupted),
         }
     });
     stats.finish();
     progress.clear();
 
-    let to_file = matches!(output, ResponseOutput::File(_));
+    let to_stdout = matches!(output, ResponseOutput::Stdout(_));
+    let result = result.and_then(|()| output.finish().map_err(TransferError::Output));
     let (result, status) = match result {
-        Some(Ok(())) => match finish_output(output) {
-            Ok(()) => (Ok(()), ExitStatus::Success),
-            Err(error) => (Err(error), ExitStatus::Failed),
-        },
-        Some(Err(TransferError::Stdout(error))) => return Err(CliError::stdout(&error)),
-        Some(Err(TransferError::Exchange(error))) => (Err(error), ExitStatus::Failed),
-        None => {
-            let error = Error::new(ErrorKind::Cancelled).with_context("interrupted");
-            (Err(error), ExitStatus::Interrupted)
+        Ok(()) => (Ok(()), ExitStatus::Success),
+        Err(TransferError::Exchange(error)) => (Err(error), ExitStatus::Failed),
+        Err(TransferError::Output(error)) if to_stdout => return Err(CliError::stdout(&error)),
+        Err(TransferError::Output(error)) => {
+            let failed = Error::new(ErrorKind::Io).with_context("the output cannot be written");
+            (Err(failed.with_source(error)), ExitStatus::Failed)
+        }
+        Err(TransferError::Interrupted) => {
+            let cancelled = Error::new(ErrorKind::Cancelled).with_context("interrupted");
+            (Err(cancelled), ExitStatus::Interrupted)
         }
     };
     let Some(format) = args.requests.format else {
@@ -95,14 +89,15 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     };
     let result = result.map(|()| None).map_err(|error| Failure::from(&error));
     let record = Record::sent(0, &args.url, &stats.snapshot(), result);
-    if to_file {
-        let mut printer = Printer::new(format, false, io::stdout());
-        let printed = printer.begin().and_then(|()| printer.record(&record));
-        printed.map_err(|error| CliError::stdout(&error))?;
-    } else {
-        let mut printer = Printer::new(format, false, io::stderr());
+    let print = |writer: &mut dyn Write| {
+        let mut printer = Printer::new(format, false, writer);
+        printer.begin().and_then(|()| printer.record(&record))
+    };
+    if to_stdout {
         // If standard error is closed, there is no other place to report it.
-        let _ = printer.begin().and_then(|()| printer.record(&record));
+        let _ = print(&mut io::stderr());
+    } else {
+        print(&mut io::stdout()).map_err(|error| CliError::stdout(&error))?;
     }
     Ok(status)
 }
@@ -177,41 +172,14 @@ async fn transfer(
         progress.set_total(length);
     }
     if include {
-        output.write(&format_head(&reader))?;
+        let head = format_head(&reader);
+        output.write(&head).map_err(TransferError::Output)?;
     }
     while let Some(chunk) = reader.chunk().await? {
-        output.write(&chunk)?;
+        output.write(&chunk).map_err(TransferError::Output)?;
         progress.advance(chunk.len() as u64);
     }
     Ok(())
-}
-
-impl ResponseOutput {
-    /// Writes and flushes, so that each chunk can be read as soon as it has arrived.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
-        match self {
-            Self::Stdout(stdout) => stdout
-                .write_all(bytes)
-                .and_then(|()| stdout.flush())
-                .map_err(TransferError::Stdout),
-            Self::File(file) => file
-                .write_all(bytes)
-                .map_err(|error| TransferError::Exchange(write_error(error))),
-        }
-    }
-}
-
-fn finish_output(output: ResponseOutput) -> Result<(), Error> {
-    match output {
-        ResponseOutput::Stdout(_) => Ok(()),
-        ResponseOutput::File(file) => file.finish().map_err(write_error),
-    }
-}
-
-fn write_error(error: io::Error) -> Error {
-    Error::new(ErrorKind::Io)
-        .with_context("the output cannot be written")
-        .with_source(error)
 }
 
 /// Formats the head of the response as HTTP/1.1 does, with header names in lower case.

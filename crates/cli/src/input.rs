@@ -23,23 +23,13 @@ const MAX_READ_AHEAD: usize = 256;
 const MAX_LINE_LENGTH: usize = 64 * 1024;
 
 /// A URL to fetch, or a text that is not a valid URL.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct InputUrl {
     pub(crate) text: String,
     /// Why the text cannot be a URL, if the reader already knows.
     pub(crate) fault: Option<&'static str>,
     /// The line that contains the text, unless it is from the command line.
     pub(crate) location: Option<SourceLocation>,
-}
-
-impl InputUrl {
-    fn argument(text: String) -> Self {
-        Self {
-            text,
-            fault: None,
-            location: None,
-        }
-    }
 }
 
 /// The position of a line in a file.
@@ -88,7 +78,11 @@ impl Input {
     /// Polls for the next URL.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<InputUrl>> {
         if let Some(text) = self.arguments.next() {
-            return Poll::Ready(Some(InputUrl::argument(text)));
+            return Poll::Ready(Some(InputUrl {
+                text,
+                fault: None,
+                location: None,
+            }));
         }
         let Some(file) = &mut self.file else {
             return Poll::Ready(None);

@@ -12,7 +12,7 @@ use crate::args::Format;
 use crate::exchange::ExchangeStats;
 
 /// The result of one URL. Serialized as an object of JSON Lines.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Record {
     pub(crate) index: usize,
     pub(crate) url: String,
@@ -41,15 +41,8 @@ impl Record {
         Self {
             index,
             url: redacted(text),
-            final_url: None,
-            status: None,
-            version: None,
-            bytes: 0,
-            elapsed_ms: 0.0,
-            attempts: 0,
-            redirects: 0,
-            sha256: None,
             error: Some(error),
+            ..Self::default()
         }
     }
 
@@ -126,7 +119,9 @@ pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
 /// Returns the text of a URL without its credentials.
 fn redacted(text: &str) -> String {
     match Url::parse(text) {
-        Ok(url) if has_credentials(&url) => without_credentials(&url),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            without_credentials(&url)
+        }
         Ok(_) => text.to_owned(),
         // A text that cannot be parsed may have a password anywhere before an @.
         Err(_) => match text.rsplit_once('@') {
@@ -134,10 +129,6 @@ fn redacted(text: &str) -> String {
             None => text.to_owned(),
         },
     }
-}
-
-fn has_credentials(url: &Url) -> bool {
-    !url.username().is_empty() || url.password().is_some()
 }
 
 fn without_credentials(url: &Url) -> String {

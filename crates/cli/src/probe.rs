@@ -11,7 +11,7 @@ use crate::exit::{CliError, print_note};
 use crate::output::describe;
 
 /// The interval of the heartbeat. A shorter one would measure the timer rather than the loop.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(10);
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How many stalls are listed at most.
 const MAX_STALLS_SHOWN: usize = 20;

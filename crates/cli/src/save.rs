@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
 use inflight::backend::Runtime;
-use inflight::bytes::Bytes;
 use inflight::{Error, ErrorKind, unblock};
 use tempfile::NamedTempFile;
 
@@ -27,7 +26,7 @@ pub(crate) struct PartialFile {
 
 impl PartialFile {
     /// Creates a file that replaces the one at `path` when it is finished.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    fn create(path: &Path) -> io::Result<Self> {
         // Follow a symbolic link, so that its target is replaced and not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -49,8 +48,12 @@ impl PartialFile {
         Ok(Self { temporary, path })
     }
 
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.temporary.write_all(bytes)
+    }
+
     /// Renames the complete file to its final path.
-    pub(crate) fn finish(self) -> io::Result<()> {
+    fn finish(self) -> io::Result<()> {
         self.temporary.persist(&self.path)?;
         Ok(())
     }
@@ -65,54 +68,44 @@ fn without_temporary_path(error: io::Error) -> io::Error {
     }
 }
 
-impl Write for PartialFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.temporary.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.temporary.flush()
-    }
+/// The destination of a response.
+pub(crate) enum ResponseOutput {
+    Stdout(io::Stdout),
+    /// A pipe or a device, which is written directly.
+    Device(File),
+    /// A file, which is replaced when it is complete.
+    File(PartialFile),
 }
 
-/// An output file. A regular file is replaced when it is complete; a pipe or a device is written
-/// directly.
-pub(crate) enum OutputFile {
-    New(PartialFile),
-    Direct(File),
-}
-
-impl OutputFile {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+impl ResponseOutput {
+    /// Opens the file at `path`. Without a path, or if it is `-`, returns standard output.
+    pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
+        let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+            return Ok(Self::Stdout(io::stdout()));
+        };
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(metadata) if !metadata.is_file() => {
-                Ok(Self::Direct(File::options().write(true).open(path)?))
+                Ok(Self::Device(File::options().write(true).open(path)?))
             }
-            _ => Ok(Self::New(PartialFile::create(path)?)),
+            _ => Ok(Self::File(PartialFile::create(path)?)),
         }
     }
 
+    /// Writes and flushes, so that each chunk can be read as soon as it has arrived.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdout.write_all(bytes).and_then(|()| stdout.flush()),
+            Self::Device(file) => file.write_all(bytes),
+            Self::File(file) => file.write_all(bytes),
+        }
+    }
+
+    /// Renames a complete file to its final path.
     pub(crate) fn finish(self) -> io::Result<()> {
         match self {
-            Self::New(file) => file.finish(),
-            Self::Direct(_) => Ok(()),
-        }
-    }
-}
-
-impl Write for OutputFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::New(file) => file.write(bytes),
-            Self::Direct(file) => file.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::New(file) => file.flush(),
-            Self::Direct(file) => file.flush(),
+            Self::File(file) => file.finish(),
+            Self::Stdout(_) | Self::Device(_) => Ok(()),
         }
     }
 }
@@ -150,8 +143,7 @@ impl OutputDirectory {
             state: State {
                 path: self.path.join(format!("{index:06}")),
                 file: None,
-                pending: Vec::new(),
-                len: 0,
+                buffer: Vec::new(),
                 _open: self.open_files.clone(),
             },
         }
@@ -174,19 +166,17 @@ pub(crate) struct BodyWriter {
 struct State {
     path: PathBuf,
     file: Option<PartialFile>,
-    pending: Vec<Bytes>,
-    /// The number of bytes in `pending`.
-    len: usize,
+    /// Bytes that are not written yet.
+    buffer: Vec<u8>,
     // The last field, because it must be dropped after the file.
     _open: Sender<Infallible>,
 }
 
 impl BodyWriter {
     /// Appends to the file. The bytes may be buffered.
-    pub(crate) async fn write(mut self, bytes: Bytes) -> Result<Self, Error> {
-        self.state.len += bytes.len();
-        self.state.pending.push(bytes);
-        if self.state.len < WRITE_SIZE {
+    pub(crate) async fn write(mut self, bytes: &[u8]) -> Result<Self, Error> {
+        self.state.buffer.extend_from_slice(bytes);
+        if self.state.buffer.len() < WRITE_SIZE {
             return Ok(self);
         }
         let runtime = self.runtime.clone();
@@ -226,10 +216,9 @@ impl State {
             Some(file) => file,
             none => none.insert(PartialFile::create(&self.path)?),
         };
-        self.len = 0;
-        self.pending
-            .drain(..)
-            .try_for_each(|bytes| file.write_all(&bytes))
+        file.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
     }
 
     fn finish(mut self) -> io::Result<()> {
@@ -282,9 +271,9 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_device_is_written_and_not_replaced() {
-        let mut target = OutputFile::create(Path::new("/dev/null")).unwrap();
-        target.write_all(b"text").unwrap();
-        assert!(matches!(target, OutputFile::Direct(_)));
+        let mut target = ResponseOutput::open(Some(Path::new("/dev/null"))).unwrap();
+        target.write(b"text").unwrap();
+        assert!(matches!(target, ResponseOutput::Device(_)));
         target.finish().unwrap();
     }
 }

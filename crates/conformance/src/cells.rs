@@ -51,7 +51,7 @@ pub fn in_memory() -> io::Result<TestedBackend> {
     let runtime = Virtual::new();
     let pages = InProcess::new(VirtualClock(runtime.clone()))?;
     let mock = Mock::new(runtime.clone());
-    let answer = Reply::made(move |request| answer(pages.clone(), request));
+    let answer = Reply::from_fn(move |request| answer(pages.clone(), request));
     mock.on(When::any().repeated(), answer);
     let backend = TestedBackend::new(
         "virtual/mock",

@@ -19,22 +19,29 @@ pub(crate) fn origin() -> io::Result<Arc<Origin>> {
 
 /// Returns an origin with TLS, and with this kind of certificate from this authority.
 pub(crate) fn secured(authority: &Authority, shown: Shown) -> io::Result<Arc<Origin>> {
-    let options = Options::default().with_tls(authority.server(shown)?);
+    let options = Options {
+        tls: Some(authority.server(shown)?),
+        ..Options::default()
+    };
     Origin::bind(options).map(Arc::new)
 }
 
 /// Returns an origin with TLS, and a builder whose sessions trust its certificate.
 pub(crate) fn trusted(builder: SessionBuilder) -> Result<(Arc<Origin>, SessionBuilder)> {
-    trusted_with(builder, Options::default())
+    trusted_with(builder, false)
 }
 
-/// Returns an origin with TLS and these options, and a builder whose sessions trust its certificate.
+/// Returns an origin with TLS, and with HTTP/2 if `http2`, and a builder whose sessions trust its certificate.
 pub(crate) fn trusted_with(
     builder: SessionBuilder,
-    options: Options,
+    http2: bool,
 ) -> Result<(Arc<Origin>, SessionBuilder)> {
     let authority = Authority::new()?;
-    let options = options.with_tls(authority.server(Shown::Valid)?);
+    let options = Options {
+        tls: Some(authority.server(Shown::Valid)?),
+        http2,
+        ..Options::default()
+    };
     let origin = Arc::new(Origin::bind(options)?);
     Ok((origin, builder.add_root_certificate(authority.pem())))
 }

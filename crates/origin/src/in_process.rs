@@ -56,7 +56,7 @@ impl InProcess {
     ///
     /// Fails when there is no memory for the counts.
     pub fn new(time: impl Time) -> io::Result<InProcess> {
-        let clock = Clock::Custom(Arc::new(time));
+        let clock: Clock = Arc::new(time);
         let app = paths::App {
             recorder: Recorder::new()?,
             clock: clock.clone(),

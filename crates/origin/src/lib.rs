@@ -43,6 +43,7 @@ pub mod payload;
 mod proxy;
 pub mod script;
 mod serve;
+mod server_thread;
 mod stats;
 mod timer;
 pub mod tls;

@@ -1,7 +1,6 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -9,13 +8,24 @@ use tokio::sync::oneshot;
 
 use crate::listen::{BACKLOG, listen};
 use crate::serve::{self, ConnectionOptions};
+use crate::server_thread::ServerThread;
 use crate::stats::{Recorder, Stats};
 use crate::timer::Timer;
 use crate::tls::Tls;
 
 /// The options of an [`Origin`].
+///
+/// ```
+/// use inflight_origin::{Options, Origin};
+///
+/// let options = Options {
+///     workers: 2,
+///     ..Options::default()
+/// };
+/// let origin = Origin::bind(options)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Options {
     /// The address to listen on. By default `127.0.0.1` and a free port.
     pub listen: SocketAddr,
@@ -43,43 +53,6 @@ impl Default for Options {
     }
 }
 
-impl Options {
-    /// Sets [`Options::listen`].
-    #[must_use]
-    pub fn with_listen(mut self, listen: SocketAddr) -> Options {
-        self.listen = listen;
-        self
-    }
-
-    /// Sets [`Options::workers`].
-    #[must_use]
-    pub fn with_workers(mut self, workers: usize) -> Options {
-        self.workers = workers;
-        self
-    }
-
-    /// Sets [`Options::idle_timeout`].
-    #[must_use]
-    pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Options {
-        self.idle_timeout = Some(idle_timeout);
-        self
-    }
-
-    /// Sets [`Options::tls`].
-    #[must_use]
-    pub fn with_tls(mut self, tls: Tls) -> Options {
-        self.tls = Some(tls);
-        self
-    }
-
-    /// Sets [`Options::http2`].
-    #[must_use]
-    pub fn with_http2(mut self, http2: bool) -> Options {
-        self.http2 = http2;
-        self
-    }
-}
-
 /// A running origin, with its own tokio runtime and threads.
 ///
 /// Dropping it closes its connections and blocks until its threads have ended, which takes no longer
@@ -88,9 +61,7 @@ pub struct Origin {
     addr: SocketAddr,
     scheme: &'static str,
     recorder: Arc<Recorder>,
-    ended: Arc<EndSignal>,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: ServerThread,
 }
 
 impl Origin {
@@ -117,17 +88,10 @@ impl Origin {
             "http"
         };
         let recorder = Recorder::new()?;
-        let ended = Arc::new(EndSignal::default());
-        let (stop, stopped) = oneshot::channel();
         let (report, started) = mpsc::channel();
-
-        let thread = thread::Builder::new().name("origin".to_owned()).spawn({
+        let thread = ServerThread::start("origin", {
             let recorder = recorder.clone();
-            let end_guard = EndGuard(ended.clone());
-            move || {
-                let _end_guard = end_guard;
-                run(listener, &options, recorder, stopped, &report);
-            }
+            move |stopped| run(listener, &options, recorder, stopped, &report)
         })?;
         // The channel closes without a message only if the thread panicked.
         started
@@ -138,9 +102,7 @@ impl Origin {
             addr,
             scheme,
             recorder,
-            ended,
-            stop: Mutex::new(Some(stop)),
-            thread: Some(thread),
+            _thread: thread,
         })
     }
 
@@ -182,43 +144,6 @@ impl Origin {
         condition: impl Fn(&Stats) -> bool,
     ) -> Result<Stats, Stats> {
         self.recorder.wait_for(timeout, condition)
-    }
-
-    /// Blocks until the origin has ended, because another thread called [`Origin::stop`].
-    pub fn wait(&self) {
-        let mut has_ended = self
-            .ended
-            .has_ended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        while !*has_ended {
-            has_ended = self
-                .ended
-                .changed
-                .wait(has_ended)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Stops the origin as dropping it does: closes its connections and blocks until its threads have ended.
-    pub fn stop(&self) {
-        // Dropping the sender signals the origin's thread.
-        drop(
-            self.stop
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        self.wait();
-    }
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        self.stop();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -275,24 +200,4 @@ fn runtime(options: &Options, recorder: &Arc<Recorder>) -> io::Result<Runtime> {
         .enable_io()
         .enable_time()
         .build()
-}
-
-#[derive(Default)]
-struct EndSignal {
-    has_ended: Mutex<bool>,
-    changed: Condvar,
-}
-
-/// Signals the end of the origin when dropped, so that a panic signals it too.
-struct EndGuard(Arc<EndSignal>);
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        *self
-            .0
-            .has_ended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.changed.notify_all();
-    }
 }

@@ -1,11 +1,5 @@
 //! The contents that the origin serves, so that a client can check what it received.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-
 /// Returns the bytes of `/bytes/{len}?seed={seed}`, and of every path that serves a number of bytes.
 /// Without `seed` in the query, the seed is 0.
 ///
@@ -61,69 +55,12 @@ fn word(n: u64, seed: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// A body of pseudorandom bytes, generated as it is read.
-pub(crate) struct Pseudorandom {
-    seed: u64,
-    sent: u64,
-    len: u64,
-    chunk: u64,
-    sized: bool,
-}
-
-impl Pseudorandom {
-    /// Returns a body of known length.
-    pub(crate) fn sized(len: u64, seed: u64) -> Pseudorandom {
-        Pseudorandom {
-            seed,
-            sent: 0,
-            len,
-            chunk: 64 * 1024,
-            sized: true,
-        }
-    }
-
-    /// Returns a body that is sent in chunks of this size, at least one byte.
-    pub(crate) fn chunked(len: u64, seed: u64, chunk: u64) -> Pseudorandom {
-        Pseudorandom {
-            seed,
-            sent: 0,
-            len,
-            chunk: chunk.max(1),
-            sized: false,
-        }
-    }
-
-    pub(crate) fn next(&mut self) -> Option<Bytes> {
-        let len = (self.len - self.sent).min(self.chunk);
-        if len == 0 {
-            return None;
-        }
-        let bytes = slice(self.sent, usize::try_from(len).ok()?, self.seed);
-        self.sent += len;
-        Some(bytes.into())
-    }
-}
-
-impl Body for Pseudorandom {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.next().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.sent == self.len
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.sized {
-            SizeHint::with_exact(self.len - self.sent)
-        } else {
-            SizeHint::default()
-        }
-    }
+/// Returns the first `len` bytes in chunks of this size, at least one byte. Each chunk is generated
+/// when it is read.
+pub(crate) fn chunks(len: u64, seed: u64, size: u64) -> impl Iterator<Item = Vec<u8>> {
+    let size = size.max(1);
+    (0..len.div_ceil(size)).map(move |n| {
+        let start = n * size;
+        slice(start, size.min(len - start) as usize, seed)
+    })
 }

@@ -2,21 +2,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
-use bytes::Bytes;
+use axum::body::Body;
 use futures_util::future::select;
 use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 
 use crate::listen::{BACKLOG, listen};
+use crate::server_thread::ServerThread;
 
 /// An HTTP proxy on a free port of `127.0.0.1`.
 ///
@@ -28,8 +26,7 @@ use crate::listen::{BACKLOG, listen};
 pub struct ForwardProxy {
     addr: SocketAddr,
     state: Arc<ProxyState>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: ServerThread,
 }
 
 /// A request that a [`ForwardProxy`] received.
@@ -57,8 +54,6 @@ impl ProxyState {
     }
 }
 
-type Answer = Response<BoxBody<Bytes, hyper::Error>>;
-
 impl ForwardProxy {
     /// Starts a proxy. If `authorization` is given, the proxy responds with 407 to each request whose
     /// `Proxy-Authorization` header is different or missing.
@@ -77,10 +72,9 @@ impl ForwardProxy {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::Builder::new().name("proxy".to_owned()).spawn({
+        let thread = ServerThread::start("proxy", {
             let state = state.clone();
-            move || {
+            move |stopped| {
                 let accepting = pin!(accept(listener, state));
                 // If the listener fails, connects to the proxy fail too, so no report is needed here.
                 drop(runtime.block_on(select(accepting, stopped)));
@@ -89,8 +83,7 @@ impl ForwardProxy {
         Ok(ForwardProxy {
             addr,
             state,
-            stop: Some(stop),
-            thread: Some(thread),
+            _thread: thread,
         })
     }
 
@@ -104,15 +97,6 @@ impl ForwardProxy {
     #[must_use]
     pub fn seen(&self) -> Vec<Forwarded> {
         self.state.seen().clone()
-    }
-}
-
-impl Drop for ForwardProxy {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -138,7 +122,7 @@ async fn answer(
     request: Request<Incoming>,
     connection: usize,
     state: Arc<ProxyState>,
-) -> Result<Answer, hyper::Error> {
+) -> Result<Response<Body>, hyper::Error> {
     state.seen().push(Forwarded {
         method: request.method().clone(),
         target: request.uri().to_string(),
@@ -171,8 +155,8 @@ fn port(uri: &Uri) -> Option<u16> {
     uri.port_u16().or(default)
 }
 
-fn status(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed());
+fn status(status: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
     *answer.status_mut() = status;
     answer
 }
@@ -187,7 +171,7 @@ async fn tunnel(request: Request<Incoming>, mut server: TcpStream) {
 async fn forward(
     mut request: Request<Incoming>,
     server: TcpStream,
-) -> Result<Answer, hyper::Error> {
+) -> Result<Response<Body>, hyper::Error> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(server)).await?;
     tokio::spawn(connection);
@@ -203,5 +187,5 @@ async fn forward(
             headers.insert(HOST, host);
         }
     }
-    Ok(sender.send_request(request).await?.map(BodyExt::boxed))
+    Ok(sender.send_request(request).await?.map(Body::new))
 }

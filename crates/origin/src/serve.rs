@@ -41,9 +41,9 @@ impl ConnectionOptions {
             true => &["h2", "http/1.1"],
             false => &["http/1.1"],
         };
-        let acceptor = options.tls.as_ref().map(|tls| tls.acceptor(protocols));
+        let config = options.tls.as_ref().map(|tls| tls.config(protocols));
         Ok(ConnectionOptions {
-            acceptor: acceptor.transpose()?,
+            acceptor: config.transpose()?.map(TlsAcceptor::from),
             http2: options.http2,
             idle_timeout: options.idle_timeout,
         })
@@ -69,20 +69,11 @@ pub(crate) async fn accept(
                 let (routes, options) = (routes.clone(), options.clone());
                 tokio::spawn(serve(stream, addr, connection, options, routes));
             }
-            Err(error) if concerns_one_connection(&error) => {}
             // Out of descriptors or memory, and the connection still waits: accepting again at once
             // would spin until another connection ends.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
-}
-
-fn concerns_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
 }
 
 async fn serve(

@@ -11,7 +11,7 @@ use crate::cpu::Threads;
 ///
 /// Requests for `/stats` and `/stats/reset`, and connections with only such requests, are not counted.
 /// Reading the counts over HTTP therefore does not change them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections accepted.
@@ -40,11 +40,12 @@ pub struct Stats {
 }
 
 /// Whose CPU time [`Stats::cpu`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CpuScope {
     /// The origin's own threads. On Linux, the time is read from their `schedstat`.
+    #[default]
     Threads,
     /// The whole process, on systems without the times of single threads. On Windows it is always zero.
     Process,
@@ -81,14 +82,8 @@ pub(crate) struct Recorder {
 }
 
 struct Counts {
-    connections_accepted: u64,
-    connections_open: u64,
-    connections_closed: u64,
-    requests: u64,
-    in_flight: u64,
-    peak_in_flight: u64,
-    aborted: u64,
-    early: u64,
+    /// The counts, without the CPU time and the quantiles.
+    stats: Stats,
     lateness: Histogram<u64>,
     cpu_at_reset: Duration,
     /// How many threads wait. A notification is a system call even without waiting threads, so it is
@@ -99,32 +94,27 @@ struct Counts {
 impl Recorder {
     pub(crate) fn new() -> io::Result<Arc<Recorder>> {
         let lateness = Histogram::new_with_bounds(1, MAX_LATENESS_US, 3);
-        let lateness = lateness.map_err(io::Error::other)?;
-        let recorder = Recorder {
+        Ok(Arc::new(Recorder {
             counts: Mutex::new(Counts {
-                connections_accepted: 0,
-                connections_open: 0,
-                connections_closed: 0,
-                requests: 0,
-                in_flight: 0,
-                peak_in_flight: 0,
-                aborted: 0,
-                early: 0,
-                lateness,
+                stats: Stats::default(),
+                lateness: lateness.map_err(io::Error::other)?,
                 cpu_at_reset: Duration::ZERO,
                 waiters: 0,
             }),
             changed: Condvar::new(),
             threads: Threads::default(),
-        };
-        Ok(Arc::new(recorder))
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Counts)) {
+    fn change(&self, change: impl FnOnce(&mut Stats)) {
+        self.change_counts(|counts| change(&mut counts.stats));
+    }
+
+    fn change_counts(&self, change: impl FnOnce(&mut Counts)) {
         let mut counts = self.lock();
         change(&mut counts);
         if counts.waiters > 0 {
@@ -135,22 +125,16 @@ impl Recorder {
     fn snapshot(&self, counts: &Counts) -> Stats {
         let (cpu, cpu_scope) = self.threads.used();
         Stats {
-            connections_accepted: counts.connections_accepted,
-            connections_open: counts.connections_open,
-            connections_closed: counts.connections_closed,
-            requests: counts.requests,
-            in_flight: counts.in_flight,
-            peak_in_flight: counts.peak_in_flight,
-            aborted: counts.aborted,
             cpu: cpu.saturating_sub(counts.cpu_at_reset),
             cpu_scope,
             delays: DelayStats {
                 count: counts.lateness.len(),
-                early: counts.early,
                 p50: counts.lateness.value_at_quantile(0.50),
                 p99: counts.lateness.value_at_quantile(0.99),
                 max: counts.lateness.max(),
+                ..counts.stats.delays
             },
+            ..counts.stats.clone()
         }
     }
 
@@ -160,13 +144,13 @@ impl Recorder {
 
     pub(crate) fn reset(&self) {
         let (cpu, _) = self.threads.used();
-        self.change(|counts| {
-            counts.connections_accepted = 0;
-            counts.connections_closed = 0;
-            counts.requests = 0;
-            counts.peak_in_flight = counts.in_flight;
-            counts.aborted = 0;
-            counts.early = 0;
+        self.change_counts(|counts| {
+            counts.stats = Stats {
+                connections_open: counts.stats.connections_open,
+                in_flight: counts.stats.in_flight,
+                peak_in_flight: counts.stats.in_flight,
+                ..Stats::default()
+            };
             counts.lateness.reset();
             counts.cpu_at_reset = cpu;
         });
@@ -177,31 +161,26 @@ impl Recorder {
         timeout: Duration,
         condition: impl Fn(&Stats) -> bool,
     ) -> Result<Stats, Stats> {
-        let start = Instant::now();
         let mut counts = self.lock();
-        loop {
-            let stats = self.snapshot(&counts);
-            if condition(&stats) {
-                return Ok(stats);
-            }
-            let Some(left) = timeout.checked_sub(start.elapsed()) else {
-                return Err(stats);
-            };
-            counts.waiters += 1;
-            counts = self
-                .changed
-                .wait_timeout(counts, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-            counts.waiters -= 1;
+        counts.waiters += 1;
+        let mut stats = Stats::default();
+        let waited = self.changed.wait_timeout_while(counts, timeout, |counts| {
+            stats = self.snapshot(counts);
+            !condition(&stats)
+        });
+        let (mut counts, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        counts.waiters -= 1;
+        match timeout.timed_out() {
+            true => Err(stats),
+            false => Ok(stats),
         }
     }
 
     /// Records that a response that was due at `due` left its handler at `left`.
     pub(crate) fn delayed(&self, due: Instant, left: Instant) {
         let late = left.saturating_duration_since(due).as_micros();
-        self.change(|counts| {
-            counts.early += u64::from(left < due);
+        self.change_counts(|counts| {
+            counts.stats.delays.early += u64::from(left < due);
             counts
                 .lateness
                 .saturating_record(u64::try_from(late).unwrap_or(MAX_LATENESS_US));
@@ -227,9 +206,9 @@ enum ConnectionState {
 
 impl CountedConnection {
     pub(crate) fn accepted(recorder: Arc<Recorder>) -> CountedConnection {
-        recorder.change(|counts| {
-            counts.connections_accepted += 1;
-            counts.connections_open += 1;
+        recorder.change(|stats| {
+            stats.connections_accepted += 1;
+            stats.connections_open += 1;
         });
         CountedConnection {
             recorder,
@@ -246,14 +225,14 @@ impl CountedConnection {
         let mut state = self.state();
         let was_excluded = *state == ConnectionState::Excluded;
         *state = ConnectionState::Counted;
-        self.recorder.change(|counts| {
+        self.recorder.change(|stats| {
             if was_excluded {
-                counts.connections_accepted += 1;
-                counts.connections_open += 1;
+                stats.connections_accepted += 1;
+                stats.connections_open += 1;
             }
-            counts.requests += 1;
-            counts.in_flight += 1;
-            counts.peak_in_flight = counts.peak_in_flight.max(counts.in_flight);
+            stats.requests += 1;
+            stats.in_flight += 1;
+            stats.peak_in_flight = stats.peak_in_flight.max(stats.in_flight);
         });
         InFlightGuard {
             recorder: self.recorder.clone(),
@@ -266,10 +245,10 @@ impl CountedConnection {
         let mut state = self.state();
         if *state == ConnectionState::New {
             *state = ConnectionState::Excluded;
-            self.recorder.change(|counts| {
+            self.recorder.change(|stats| {
                 // The counts may have been reset meanwhile.
-                counts.connections_accepted = counts.connections_accepted.saturating_sub(1);
-                counts.connections_open -= 1;
+                stats.connections_accepted = stats.connections_accepted.saturating_sub(1);
+                stats.connections_open -= 1;
             });
         }
     }
@@ -282,9 +261,9 @@ impl CountedConnection {
 impl Drop for CountedConnection {
     fn drop(&mut self) {
         if *self.state() != ConnectionState::Excluded {
-            self.recorder.change(|counts| {
-                counts.connections_open -= 1;
-                counts.connections_closed += 1;
+            self.recorder.change(|stats| {
+                stats.connections_open -= 1;
+                stats.connections_closed += 1;
             });
         }
     }
@@ -305,9 +284,9 @@ impl InFlightGuard {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.recorder.change(|counts| {
-            counts.in_flight -= 1;
-            counts.aborted += u64::from(!self.taken);
+        self.recorder.change(|stats| {
+            stats.in_flight -= 1;
+            stats.aborted += u64::from(!self.taken);
         });
     }
 }

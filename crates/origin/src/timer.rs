@@ -36,7 +36,7 @@ impl Timer {
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        Clock::System(self.clock.clone())
+        Arc::new(self.clock.clone())
     }
 }
 
@@ -59,45 +59,33 @@ pub trait Time: Send + Sync + 'static {
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// The clock for delays.
-#[derive(Clone)]
-pub(crate) enum Clock {
-    /// The system's clock, with the thread of a [`Timer`].
-    System(SystemClock),
-    /// A clock that the caller provides.
-    Custom(Arc<dyn Time>),
-}
-
-impl Clock {
-    pub(crate) fn now(&self) -> Instant {
-        match self {
-            Clock::System(_) => Instant::now(),
-            Clock::Custom(time) => time.now(),
-        }
-    }
-
-    /// Sleeps until `at`, never less. After the timer has ended, it never completes.
+impl dyn Time {
+    /// Sleeps until `at`, never less.
     pub(crate) async fn sleep_until(&self, at: Instant) {
-        match self {
-            Clock::System(clock) => {
-                let clock = clock.clone();
-                Sleep {
-                    clock,
-                    at,
-                    id: None,
-                }
-                .await;
-            }
-            Clock::Custom(time) => {
-                let left = at.saturating_duration_since(time.now());
-                time.sleep(left).await;
-            }
-        }
+        self.sleep(at.saturating_duration_since(self.now())).await;
     }
 }
 
+/// The clock for delays: the system's, or one that the caller provides.
+pub(crate) type Clock = Arc<dyn Time>;
+
+/// The system's clock, with the thread of a [`Timer`]. After the timer has ended, sleeps never complete.
 #[derive(Clone)]
-pub(crate) struct SystemClock(Arc<TimerQueue>);
+struct SystemClock(Arc<TimerQueue>);
+
+impl Time for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(Sleep {
+            clock: self.clone(),
+            at: Instant::now() + time,
+            id: None,
+        })
+    }
+}
 
 #[derive(Default)]
 struct TimerQueue {
@@ -135,22 +123,15 @@ impl TimerQueue {
                 sleepers = self.lock();
                 continue;
             }
-            let first = sleepers.wakers.first_key_value().map(|((at, _), _)| *at);
-            sleepers = match first {
-                Some(at) => {
-                    let waited = self.changed.wait_timeout(sleepers, at - now);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => {
-                    let waited = self.changed.wait(sleepers);
-                    waited.unwrap_or_else(PoisonError::into_inner)
-                }
-            };
+            let first = sleepers.wakers.first_key_value();
+            let left = first.map_or(Duration::MAX, |((at, _), _)| *at - now);
+            let waited = self.changed.wait_timeout(sleepers, left);
+            sleepers = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
-/// The future of [`Clock::sleep_until`].
+/// The future of [`SystemClock::sleep`].
 struct Sleep {
     clock: SystemClock,
     at: Instant,

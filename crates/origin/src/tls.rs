@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{
@@ -25,8 +24,11 @@ use tokio_rustls::server::TlsStream;
 /// use inflight_origin::{Options, Origin, tls::Authority, tls::Shown};
 ///
 /// let authority = Authority::new()?;
-/// let tls = authority.server(Shown::Valid)?;
-/// let origin = Origin::bind(Options::default().with_tls(tls))?;
+/// let options = Options {
+///     tls: Some(authority.server(Shown::Valid)?),
+///     ..Options::default()
+/// };
+/// let origin = Origin::bind(options)?;
 /// assert!(origin.url("/get").starts_with("https://127.0.0.1:"));
 /// assert!(authority.pem().starts_with("-----BEGIN CERTIFICATE-----"));
 /// # Ok::<(), std::io::Error>(())
@@ -56,12 +58,8 @@ impl Authority {
     pub fn new() -> io::Result<Authority> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         // Authorities with the same name would be confused, and their signatures rejected.
-        let print: String = Sha256::digest(key.public_key_raw())
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let mut params = certificate_params(&format!("authority {print}"), &[])?;
+        let fingerprint = format!("{:x}", Sha256::digest(key.public_key_raw()));
+        let mut params = certificate_params(&format!("authority {}", &fingerprint[..16]), &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)?;
         Ok(Authority(issuer))
@@ -96,7 +94,7 @@ impl Authority {
         };
         Ok(Tls {
             chain: vec![certificate.map_err(io::Error::other)?.der().clone()],
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            key: Arc::new(PrivatePkcs8KeyDer::from(key.serialize_der()).into()),
             clients: None,
             up_to_tls12: false,
         })
@@ -126,23 +124,12 @@ fn certificate_params(name: &str, hosts: &[&str]) -> io::Result<CertificateParam
 }
 
 /// The TLS settings of an [`Origin`](crate::Origin). Created by [`Authority::server`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tls {
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    key: Arc<PrivateKeyDer<'static>>,
     clients: Option<CertificateDer<'static>>,
     up_to_tls12: bool,
-}
-
-impl Clone for Tls {
-    fn clone(&self) -> Tls {
-        Tls {
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
-            clients: self.clients.clone(),
-            up_to_tls12: self.up_to_tls12,
-        }
-    }
 }
 
 impl Tls {
@@ -177,12 +164,8 @@ impl Tls {
         Ok(StreamOwned::new(connection, stream))
     }
 
-    /// Returns an acceptor. `protocols` are those of ALPN, the preferred one first.
-    pub(crate) fn acceptor(&self, protocols: &[&str]) -> io::Result<TlsAcceptor> {
-        self.config(protocols).map(TlsAcceptor::from)
-    }
-
-    fn config(&self, protocols: &[&str]) -> io::Result<Arc<ServerConfig>> {
+    /// Returns the configuration. `protocols` are those of ALPN, the preferred one first.
+    pub(crate) fn config(&self, protocols: &[&str]) -> io::Result<Arc<ServerConfig>> {
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
         let versions: &[_] = match self.up_to_tls12 {
             true => &[&version::TLS12],
@@ -194,7 +177,11 @@ impl Tls {
         let builder = match &self.clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {
-                builder.with_client_cert_verifier(client_verifier(authority.clone(), provider)?)
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.clone()).map_err(io::Error::other)?;
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+                builder.with_client_cert_verifier(verifier.map_err(io::Error::other)?)
             }
         };
         let mut config = builder
@@ -206,17 +193,6 @@ impl Tls {
             .collect();
         Ok(Arc::new(config))
     }
-}
-
-fn client_verifier(
-    authority: CertificateDer<'static>,
-    provider: Arc<CryptoProvider>,
-) -> io::Result<Arc<dyn tokio_rustls::rustls::server::danger::ClientCertVerifier>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority).map_err(io::Error::other)?;
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(io::Error::other)
 }
 
 /// Performs the handshake. If it fails, closes the connection so that the client can read the alert.

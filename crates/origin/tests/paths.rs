@@ -59,7 +59,7 @@ const GETS: &[(&str, u16)] = &[
 ];
 
 #[test]
-fn get_and_head_agree_on_one_connection() {
+fn get_and_head_have_the_same_status_on_one_connection() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     for &(path, status) in GETS {
@@ -220,7 +220,7 @@ fn bodies_are_shown_by_their_media_type() {
 }
 
 #[test]
-fn every_method_has_its_echo() {
+fn each_method_is_echoed() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
@@ -239,7 +239,7 @@ fn every_method_has_its_echo() {
 }
 
 #[test]
-fn statuses_have_the_headers_they_call_for() {
+fn statuses_have_their_headers() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     for code in [301, 302, 303, 305, 307, 308] {
@@ -258,7 +258,7 @@ fn statuses_have_the_headers_they_call_for() {
 }
 
 #[test]
-fn redirects_lead_to_get() {
+fn redirects_end_at_get() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     for (path, location) in [
@@ -287,7 +287,7 @@ fn redirects_lead_to_get() {
 }
 
 #[test]
-fn bytes_depend_on_the_seed_alone() {
+fn bytes_depend_only_on_the_seed() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let sized = client.get("/bytes/200000?seed=7");
@@ -302,7 +302,7 @@ fn bytes_depend_on_the_seed_alone() {
 }
 
 #[test]
-fn bodies_with_pauses_are_whole_and_chunked() {
+fn bodies_with_pauses_are_complete_and_chunked() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let drip = client.get("/drip?numbytes=7&duration=0.02&delay=0.001");
@@ -319,7 +319,7 @@ fn bodies_with_pauses_are_whole_and_chunked() {
 }
 
 #[test]
-fn compressed_answers_decompress() {
+fn compressed_responses_can_be_decompressed() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let mut check = |path: &str, coding: &str, done: &str, decode: fn(&[u8]) -> Vec<u8>| {
@@ -353,7 +353,7 @@ fn compressed_answers_decompress() {
 }
 
 #[test]
-fn bytes_are_sent_in_any_coding() {
+fn bytes_are_sent_in_the_requested_coding() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let bare = client.get("/coded/bare-deflate/1000?seed=3");
@@ -409,7 +409,7 @@ fn credentials_are_checked() {
 }
 
 #[test]
-fn headers_go_both_ways_to_the_byte() {
+fn header_bytes_are_echoed_and_sent_exactly() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     client.send(b"GET /echo-headers-raw HTTP/1.1\r\nX-Raw: \xc3\xa9\xff\r\nX-raw: 2\r\n\r\n");
@@ -466,7 +466,7 @@ fn echo_sends_a_chunk_back_before_the_next_one() {
 }
 
 #[test]
-fn flaky_fails_as_often_as_asked() {
+fn flaky_fails_the_requested_number_of_times() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     for (attempt, status) in [(1, 503), (2, 503), (3, 200), (4, 200)] {

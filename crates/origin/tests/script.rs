@@ -13,7 +13,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 #[test]
-fn requests_are_recorded_to_the_byte() {
+fn requests_are_recorded_exactly() {
     let exchange = Script::new().read_request().send(OK);
     let server = Scripted::same(exchange.read_request().send(OK)).unwrap();
     let mut client = Client::connect(server.addr());
@@ -41,7 +41,7 @@ fn requests_are_recorded_to_the_byte() {
 }
 
 #[test]
-fn each_connection_has_its_script() {
+fn each_connection_gets_its_own_script() {
     let server = Scripted::start(|connection| {
         let body = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{connection}");
         Script::new().read_request().send(body)
@@ -69,7 +69,7 @@ fn a_head_can_be_answered_before_its_body_arrives() {
 }
 
 #[test]
-fn a_reset_is_a_reset() {
+fn reset_sends_a_reset() {
     let server = Scripted::same(Script::new().read_request().reset()).unwrap();
     let mut client = Client::connect(server.addr());
     client.send(GET);
@@ -80,7 +80,7 @@ fn a_reset_is_a_reset() {
 }
 
 #[test]
-fn a_close_is_no_reset_even_with_bytes_unread() {
+fn close_sends_no_reset_even_if_bytes_are_unread() {
     let server = Scripted::same(Script::new().read_head().send("HTTP/1.1 2").close()).unwrap();
     let mut client = Client::connect(server.addr());
     client.send("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc");
@@ -88,7 +88,7 @@ fn a_close_is_no_reset_even_with_bytes_unread() {
 }
 
 #[test]
-fn slow_bytes_are_sent_one_by_one() {
+fn send_slowly_pauses_after_each_byte() {
     let pause = Duration::from_millis(2);
     let server = Scripted::same(Script::new().read_request().send_slowly(OK, 1, pause)).unwrap();
     let start = Instant::now();
@@ -112,7 +112,7 @@ fn a_half_closed_connection_still_reads() {
 }
 
 #[test]
-fn the_peers_close_is_noticed_and_timed() {
+fn a_close_by_the_peer_is_detected_and_timed() {
     let server = Scripted::same(Script::new().read_request().hang()).unwrap();
     let mut client = Client::connect(server.addr());
     client.send(GET);

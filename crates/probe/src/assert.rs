@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use inflight_core::Error;
 
-use crate::probe::Probe;
+use crate::probe::{Probe, ProbeBuilder};
 use crate::probed::Probed;
 use crate::report::{Event, Stall};
 use crate::site::Site;
@@ -49,10 +49,8 @@ pub fn assert_no_stall<F: Future>(
 /// A check that no poll of a future exceeds a threshold, except those with allowed labels.
 #[derive(Debug, Clone)]
 pub struct NoStall {
-    threshold: Duration,
+    probe: ProbeBuilder,
     allowed: Vec<&'static str>,
-    #[cfg(feature = "stacks")]
-    stacks: bool,
 }
 
 impl NoStall {
@@ -61,10 +59,8 @@ impl NoStall {
     /// [`ProbeBuilder::threshold`](crate::ProbeBuilder::threshold) describes how exact the check is.
     pub fn within(threshold: Duration) -> Self {
         Self {
-            threshold,
+            probe: Probe::builder().threshold(threshold).fold(Duration::ZERO),
             allowed: Vec::new(),
-            #[cfg(feature = "stacks")]
-            stacks: false,
         }
     }
 
@@ -73,7 +69,7 @@ impl NoStall {
     #[cfg(feature = "stacks")]
     #[must_use]
     pub fn stacks(mut self, stacks: bool) -> Self {
-        self.stacks = stacks;
+        self.probe = self.probe.stacks(stacks);
         self
     }
 
@@ -104,13 +100,7 @@ impl NoStall {
         async move {
             let stalls = Arc::new(Mutex::new(Vec::new()));
             let seen = stalls.clone();
-            let probe = Probe::builder()
-                .threshold(self.threshold)
-                .fold(Duration::ZERO)
-                .only_inside(site.number);
-            #[cfg(feature = "stacks")]
-            let probe = probe.stacks(self.stacks);
-            let probe = probe.start(move |event| {
+            let probe = self.probe.only_inside(site.number).start(move |event| {
                 if let Event::Stalled(stall) = event {
                     lock(&seen).push(stall.clone());
                 }

@@ -1,6 +1,5 @@
 //! The processor time of a thread, which Linux publishes for each thread of the process in a file.
 //!
-//! `schedstat` counts nanoseconds; where the kernel was built without it, `stat` counts ticks.
 //! Reading files needs no `unsafe` and sends the thread no signal, so it does not interrupt a stuck
 //! call.
 
@@ -53,26 +52,15 @@ impl ThreadId {
         let task = format!("/proc/self/task/{}", self.0);
         let status = std::fs::read_to_string(format!("{task}/status")).ok()?;
         let (waits, runnable) = waits(&status)?;
-        let usage = |running, queued| ThreadUsage {
-            running,
-            queued,
+        let times = std::fs::read_to_string(format!("{task}/schedstat")).ok()?;
+        let mut times = times.split_whitespace().map(str::parse);
+        let mut next = || Some(Duration::from_nanos(times.next()?.ok()?));
+        Some(ThreadUsage {
+            running: next()?,
+            queued: next()?,
             waits,
             runnable,
-        };
-        if let Ok(text) = std::fs::read_to_string(format!("{task}/schedstat")) {
-            let fields = text.split_whitespace().map(str::parse::<u64>);
-            let mut times = fields.map_while(Result::ok).map(Duration::from_nanos);
-            return Some(usage(times.next()?, times.next()?));
-        }
-        let text = std::fs::read_to_string(format!("{task}/stat")).ok()?;
-        // The name in parentheses may hold anything; the fields after it are numbers.
-        let fields = text.rsplit_once(')')?.1;
-        let mut fields = fields.split_whitespace().skip(11);
-        let user: u64 = fields.next()?.parse().ok()?;
-        let system: u64 = fields.next()?.parse().ok()?;
-        // USER_HZ is 100 on every architecture that Rust's Linux targets run on.
-        let running = Duration::from_millis((user + system) * 10);
-        Some(usage(running, Duration::ZERO))
+        })
     }
 }
 

@@ -124,7 +124,7 @@ impl Heartbeat {
                 use std::sync::mpsc::RecvTimeoutError::Timeout;
                 let mut unsent = 0;
                 while stopped.recv_timeout(ticker.until_next()) == Err(Timeout) {
-                    unsent += ticker.tick();
+                    unsent += ticker.tick(nanos());
                     if let Some(write) = &write {
                         unsent -= send(write, unsent);
                     }
@@ -142,7 +142,7 @@ impl Heartbeat {
         tasks.push(Task::spawn(&*on, async move {
             loop {
                 timer.sleep(ticker.until_next()).await;
-                ticker.tick();
+                ticker.tick(nanos());
             }
         }));
         Ok(Self {
@@ -249,18 +249,14 @@ impl Ticker {
     }
 
     /// Records this tick and those that have become due meanwhile, and returns how many.
-    fn tick(&mut self) -> usize {
-        self.tick_at(nanos())
-    }
-
-    fn tick_at(&mut self, now: u64) -> usize {
+    fn tick(&mut self, now: u64) -> usize {
         let missed = now.saturating_sub(self.due) / self.every;
         let ticks = usize::try_from(missed + 1).unwrap_or(usize::MAX);
-        self.ticks_at(now, ticks);
+        self.record_ticks(now, ticks);
         ticks
     }
 
-    fn ticks_at(&mut self, now: u64, ticks: usize) {
+    fn record_ticks(&mut self, now: u64, ticks: usize) {
         let mut late = lock(&self.stats.late);
         for _ in 0..ticks {
             record(&mut late, now.saturating_sub(self.due));
@@ -276,7 +272,7 @@ impl Ticker {
             let mut ticks = ReadBuf::new(&mut bytes);
             match poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut ticks)).await {
                 Ok(()) if ticks.filled().is_empty() => return,
-                Ok(()) => self.ticks_at(nanos(), ticks.filled().len()),
+                Ok(()) => self.record_ticks(nanos(), ticks.filled().len()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Without the socket there are no more ticks.
                 Err(_) => return,
@@ -290,12 +286,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missed_ticks_count_as_late_ones() {
+    fn missed_ticks_count_as_late() {
         let mut ticker = Ticker::new(10, 100);
-        assert_eq!(ticker.tick_at(100), 1);
+        assert_eq!(ticker.tick(100), 1);
         assert_eq!(ticker.due, 110);
         // Those of 110, 120 and 130 are late by 25, 15 and 5.
-        assert_eq!(ticker.tick_at(135), 3);
+        assert_eq!(ticker.tick(135), 3);
         assert_eq!(ticker.due, 140);
         let late = ticker.stats.lateness();
         assert_eq!(late.len(), 4);

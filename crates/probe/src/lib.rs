@@ -49,8 +49,8 @@
 //! # The line that is stuck
 //!
 //! With the feature `stacks`, and if you enable it with `ProbeBuilder::stacks`, the report also names
-//! the innermost line of the program's own code: [`Stall::culprit`]. This works on Linux, on x86-64
-//! and AArch64, for programs with line tables (`debug = "line-tables-only"` in the profile).
+//! the innermost line of the program's own code: [`Stall::culprit`]. This works on Linux on
+//! x86-64, for programs with line tables (`debug = "line-tables-only"` in the profile).
 //!
 //! The probe reads the stack of a waiting thread from `/proc` and sends the thread no signal. It
 //! therefore interrupts no call, not even one with a time limit. Only a thread that has computed
@@ -76,14 +76,14 @@ mod stack;
     feature = "stacks",
     target_os = "linux",
     target_pointer_width = "64",
-    any(target_arch = "x86_64", target_arch = "aarch64")
+    target_arch = "x86_64"
 ))]
 mod stacks;
 #[cfg(not(all(
     feature = "stacks",
     target_os = "linux",
     target_pointer_width = "64",
-    any(target_arch = "x86_64", target_arch = "aarch64")
+    target_arch = "x86_64"
 )))]
 #[path = "no_stacks.rs"]
 mod stacks;

@@ -1,6 +1,5 @@
 //! The probe and its settings.
 
-use std::fmt::Write as _;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -12,7 +11,7 @@ use crate::prometheus::{labels, polls};
 use crate::report::Event;
 use crate::site::{Site, poll_stats};
 use crate::slot::lock;
-use crate::watchdog::{Totals, Watchdog};
+use crate::watchdog::{Totals, Watchdog, WatchdogOptions};
 
 /// The default of [`ProbeBuilder::threshold`], the same as asyncio's `slow_callback_duration`.
 const THRESHOLD: Duration = Duration::from_millis(100);
@@ -36,56 +35,42 @@ pub struct Probe {
 impl Probe {
     /// Returns a builder with the default settings.
     pub fn builder() -> ProbeBuilder {
-        ProbeBuilder {
+        ProbeBuilder(WatchdogOptions {
             threshold: THRESHOLD,
             fold: FOLD,
             stacks: false,
             root: None,
-        }
+        })
     }
 
     /// Returns the stalls so far, and histograms of the polls and waits of each location, in
     /// Prometheus' text format.
     pub fn prometheus(&self) -> String {
         let totals = lock(&self.totals);
-        let mut text = String::from(
+        let mut stalls = String::from(
             "# HELP inflight_probe_stalls_total Polls that exceeded the threshold.\n\
              # TYPE inflight_probe_stalls_total counter\n",
         );
-        let places: Vec<_> = totals
-            .by_site
-            .iter()
-            .filter_map(|(number, total)| {
-                let site = Site::numbered(*number)?;
-                let location = site.location;
-                let labels = labels(site.label, location.file(), location.line());
-                Some((format!("{{{labels}}}"), total))
-            })
-            .collect();
-        for (labels, total) in &places {
-            let _ = writeln!(text, "inflight_probe_stalls_total{labels} {}", total.stalls);
-        }
-        text.push_str(
+        let mut seconds = String::from(
             "# HELP inflight_probe_stalled_seconds_total Time that those polls took.\n\
              # TYPE inflight_probe_stalled_seconds_total counter\n",
         );
-        for (labels, total) in &places {
-            let seconds = total.lasted.as_secs_f64();
-            let _ = writeln!(
-                text,
-                "inflight_probe_stalled_seconds_total{labels} {seconds}"
-            );
+        for (number, total) in &totals.by_site {
+            let Some(site) = Site::numbered(*number) else {
+                continue;
+            };
+            let labels = labels(site.label, site.location.file(), site.location.line());
+            let (count, lasted) = (total.stalls, total.lasted.as_secs_f64());
+            stalls += &format!("inflight_probe_stalls_total{{{labels}}} {count}\n");
+            seconds += &format!("inflight_probe_stalled_seconds_total{{{labels}}} {lasted}\n");
         }
-        text.push_str(
+        let pauses = format!(
             "# HELP inflight_probe_machine_pauses_total Times that the watchdog itself was late.\n\
-             # TYPE inflight_probe_machine_pauses_total counter\n",
-        );
-        let _ = writeln!(
-            text,
-            "inflight_probe_machine_pauses_total {}",
+             # TYPE inflight_probe_machine_pauses_total counter\n\
+             inflight_probe_machine_pauses_total {}\n",
             totals.pauses
         );
-        text + &polls(&poll_stats())
+        stalls + &seconds + &pauses + &polls(&poll_stats())
     }
 }
 
@@ -103,12 +88,7 @@ impl Drop for Probe {
 
 /// A builder for a [`Probe`].
 #[derive(Debug, Clone)]
-pub struct ProbeBuilder {
-    threshold: Duration,
-    fold: Duration,
-    stacks: bool,
-    root: Option<usize>,
-}
+pub struct ProbeBuilder(WatchdogOptions);
 
 impl ProbeBuilder {
     /// Sets how long a poll may last. The default is 100 ms.
@@ -117,7 +97,7 @@ impl ProbeBuilder {
     /// a poll that starts and ends between two checks.
     #[must_use]
     pub fn threshold(mut self, threshold: Duration) -> Self {
-        self.threshold = threshold;
+        self.0.threshold = threshold;
         self
     }
 
@@ -125,13 +105,13 @@ impl ProbeBuilder {
     /// location. The default is one second.
     #[must_use]
     pub fn fold(mut self, fold: Duration) -> Self {
-        self.fold = fold;
+        self.0.fold = fold;
         self
     }
 
     /// Sets whether to read the stack of a stuck thread, to name [the line that is
     /// stuck](crate#the-line-that-is-stuck). The default is `false`. The setting has an effect only on
-    /// Linux, on x86-64 and AArch64.
+    /// Linux on x86-64.
     ///
     /// The first probe with this setting reads the program's symbol tables on a short-lived thread.
     /// This takes a few tenths of a second for a program of 20 to 30 MB. Copying a stack takes less than
@@ -139,13 +119,13 @@ impl ProbeBuilder {
     #[cfg(feature = "stacks")]
     #[must_use]
     pub fn stacks(mut self, stacks: bool) -> Self {
-        self.stacks = stacks;
+        self.0.stacks = stacks;
         self
     }
 
     /// Limits the probe to the outermost polls of the site `root`, and to the polls nested in them.
     pub(crate) fn only_inside(mut self, root: usize) -> Self {
-        self.root = Some(root);
+        self.0.root = Some(root);
         self
     }
 
@@ -160,21 +140,13 @@ impl ProbeBuilder {
     pub fn start(self, callback: impl FnMut(&Event) + Send + 'static) -> Result<Probe, Error> {
         let (stop, stopped) = channel::<()>();
         let totals = Arc::new(Mutex::new(Totals::default()));
-        let interval = (self.threshold / 4).max(Duration::from_millis(1));
-        let mut watchdog = Watchdog::new(
-            self.threshold,
-            self.fold,
-            interval,
-            self.root,
-            totals.clone(),
-            Box::new(callback),
-        );
+        let interval = self.0.interval();
+        // Created here, so that the watchdog also detects a pause before its thread runs.
+        let mut watchdog = Watchdog::new(self.0, totals.clone(), Box::new(callback));
         let thread = thread::Builder::new()
             .name("inflight-probe".to_owned())
             .spawn(move || {
-                if self.stacks {
-                    watchdog.take_stacks();
-                }
+                watchdog.prepare_stacks();
                 while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                     watchdog.check();
                 }

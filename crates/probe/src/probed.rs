@@ -12,8 +12,9 @@ use crate::latency;
 use crate::site::{Sample, Site};
 use crate::slot::{PollGuard, coarse, is_timed, nanos};
 
-/// How many polls are recorded in the site's histograms at once.
-const BATCH: usize = 8;
+/// How many polls are recorded in the site's histograms at once. A larger batch would make the futures
+/// larger, which are moved.
+const BATCH: usize = 4;
 
 /// A poll of at least this length, in nanoseconds, is recorded at once and not batched.
 const LONG_POLL: u64 = 1_000_000;
@@ -36,7 +37,7 @@ pub trait FutureExt: Future + Sized {
     /// [`poll_stats`](crate::poll_stats). Dropping the returned future drops this one.
     #[track_caller]
     fn probed(self, label: &'static str) -> Probed<Self> {
-        Probed::new(self, label)
+        Probed::at(self, Site::of(label, Location::caller()))
     }
 }
 
@@ -54,11 +55,6 @@ pin_project! {
 }
 
 impl<F: Future> Probed<F> {
-    #[track_caller]
-    fn new(future: F, label: &'static str) -> Self {
-        Self::at(future, Site::of(label, Location::caller()))
-    }
-
     pub(crate) fn at(future: F, site: &'static Site) -> Self {
         Self {
             future,
@@ -71,7 +67,7 @@ impl<F: Future> Probed<F> {
 #[derive(Debug)]
 pub(crate) struct Timer {
     site: &'static Site,
-    batch: [ShortSample; BATCH],
+    batch: [Sample; BATCH],
     filled: u32,
     // Decided at the first poll.
     timed: Option<bool>,
@@ -79,39 +75,6 @@ pub(crate) struct Timer {
     untimed: u32,
     // The waker that the future is polled with, twice: as its own type and as a `Waker`.
     waker: Option<(Arc<TimingWaker>, Waker)>,
-}
-
-/// A poll shorter than [`LONG_POLL`] and its wait, if shorter than four seconds, in nanoseconds. It
-/// has a quarter of the size of a [`Sample`], because futures are moved.
-#[derive(Debug, Clone, Copy)]
-struct ShortSample {
-    poll: u32,
-    wait: u32,
-}
-
-impl ShortSample {
-    /// Stands for no wait.
-    const NONE: u32 = u32::MAX;
-
-    fn of(sample: Sample) -> Option<Self> {
-        let wait = match sample.wait {
-            None => Self::NONE,
-            Some(wait) => u32::try_from(wait)
-                .ok()
-                .filter(|&wait| wait != Self::NONE)?,
-        };
-        let poll = u32::try_from(sample.poll).ok()?;
-        (sample.poll < LONG_POLL).then_some(Self { poll, wait })
-    }
-}
-
-impl From<ShortSample> for Sample {
-    fn from(short: ShortSample) -> Self {
-        Self {
-            poll: short.poll.into(),
-            wait: (short.wait != ShortSample::NONE).then_some(short.wait.into()),
-        }
-    }
 }
 
 impl<F: Future> Future for Probed<F> {
@@ -127,7 +90,7 @@ impl Timer {
     pub(crate) fn new(site: &'static Site) -> Self {
         Self {
             site,
-            batch: [ShortSample { poll: 0, wait: 0 }; BATCH],
+            batch: [Sample::default(); BATCH],
             filled: 0,
             timed: None,
             untimed: 0,
@@ -187,13 +150,9 @@ impl Timer {
     }
 
     fn push(&mut self, sample: Sample) {
-        let Some(short) = ShortSample::of(sample) else {
-            self.flush();
-            return self.site.record([sample]);
-        };
-        self.batch[self.filled as usize] = short;
+        self.batch[self.filled as usize] = sample;
         self.filled += 1;
-        if self.filled as usize == BATCH {
+        if self.filled as usize == BATCH || sample.poll >= LONG_POLL {
             self.flush();
         }
     }
@@ -201,8 +160,7 @@ impl Timer {
     fn flush(&mut self) {
         let filled = std::mem::take(&mut self.filled) as usize;
         if filled > 0 {
-            let batch = &self.batch[..filled];
-            self.site.record(batch.iter().copied().map(Sample::from));
+            self.site.record(&self.batch[..filled]);
         }
     }
 }

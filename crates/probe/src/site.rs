@@ -107,7 +107,7 @@ impl Site {
     }
 
     /// Records a future's samples.
-    pub(crate) fn record(&self, samples: impl IntoIterator<Item = Sample>) {
+    pub(crate) fn record(&self, samples: &[Sample]) {
         let mut counts = lock(&self.counts);
         for sample in samples {
             record(&mut counts.polls, sample.poll);
@@ -134,7 +134,7 @@ impl Site {
 }
 
 /// One poll, in nanoseconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sample {
     pub(crate) poll: u64,
     pub(crate) wait: Option<u64>,

@@ -47,43 +47,46 @@ struct ActiveStall {
     reported: bool,
 }
 
-/// A stall that is over. It is reported at the next check, when the delayed futures have been polled.
-struct EndedStall {
-    started: u64,
-    ended: u64,
-    stall: ActiveStall,
-}
-
 type Callback = Box<dyn FnMut(&Event) + Send>;
 
+/// What a watchdog reports, and how often.
+#[derive(Debug, Clone)]
+pub(crate) struct WatchdogOptions {
+    pub(crate) threshold: Duration,
+    pub(crate) fold: Duration,
+    pub(crate) stacks: bool,
+    /// The site to whose outermost polls the watchdog is limited.
+    pub(crate) root: Option<usize>,
+}
+
+impl WatchdogOptions {
+    /// Returns the interval between two checks.
+    pub(crate) fn interval(&self) -> Duration {
+        (self.threshold / 4).max(Duration::from_millis(1))
+    }
+}
+
 pub(crate) struct Watchdog {
-    threshold: Duration,
-    fold: Duration,
-    interval: Duration,
-    root: Option<usize>,
+    options: WatchdogOptions,
     stacks: Option<Stacks>,
     totals: Arc<Mutex<Totals>>,
     callback: Callback,
     last_check: u64,
     watched: HashMap<usize, WatchedPoll>,
     last_reports: HashMap<usize, LastReport>,
-    ended: Vec<EndedStall>,
+    /// Polls with a stall that are over, and when they ended. They are reported at the next check, when the
+    /// delayed futures have been polled.
+    ended: Vec<(WatchedPoll, u64)>,
 }
 
 impl Watchdog {
     pub(crate) fn new(
-        threshold: Duration,
-        fold: Duration,
-        interval: Duration,
-        root: Option<usize>,
+        options: WatchdogOptions,
         totals: Arc<Mutex<Totals>>,
         callback: Callback,
     ) -> Self {
         Self {
-            threshold,
-            fold,
-            interval,
-            root,
+            options,
             stacks: None,
             totals,
             callback,
@@ -94,23 +97,24 @@ impl Watchdog {
         }
     }
 
-    /// Starts to read the stacks of stuck threads, where the system allows it.
-    pub(crate) fn take_stacks(&mut self) {
-        self.stacks = Stacks::new();
+    /// Prepares to read stacks, if the options enable them. Stalls are reported without a stack if the
+    /// system refuses.
+    pub(crate) fn prepare_stacks(&mut self) {
+        if self.options.stacks {
+            self.stacks = Stacks::new();
+        }
     }
 
     pub(crate) fn check(&mut self) {
         let now = nanos();
         let paused = self.check_own_lateness(now);
-        for ended in std::mem::take(&mut self.ended) {
-            self.report_recovery(ended);
-        }
+        self.report_recoveries();
         let mut before = std::mem::take(&mut self.watched);
         for slot in slot::all() {
             let key = Arc::as_ptr(&slot).addr();
             let polling = slot
                 .polling()
-                .filter(|polling| self.root.is_none_or(|root| polling.root == root));
+                .filter(|polling| self.options.root.is_none_or(|root| polling.root == root));
             let Some(polling) = polling else { continue };
             let mut poll = match before.remove(&key) {
                 Some(mut poll) if poll.started == polling.started => {
@@ -143,15 +147,13 @@ impl Watchdog {
     /// Checks once more and reports all stalls that are over.
     pub(crate) fn finish(&mut self) {
         self.check();
-        for ended in std::mem::take(&mut self.ended) {
-            self.report_recovery(ended);
-        }
+        self.report_recoveries();
     }
 
     /// Returns by how much this thread itself is late, and reports it from the threshold on.
     fn check_own_lateness(&mut self, now: u64) -> Duration {
-        let late = between(self.last_check, now).saturating_sub(self.interval);
-        if late >= self.threshold {
+        let late = between(self.last_check, now).saturating_sub(self.options.interval());
+        if late >= self.options.threshold {
             lock(&self.totals).pauses += 1;
             (self.callback)(&Event::MachinePaused(late));
         }
@@ -168,7 +170,7 @@ impl Watchdog {
             return;
         }
         // The class needs the thread's times at two checks.
-        if lasted < self.threshold || watched < self.interval / 2 {
+        if lasted < self.options.threshold || watched < self.options.interval() / 2 {
             return;
         }
         let Some(place) = Site::numbered(site) else {
@@ -182,7 +184,7 @@ impl Watchdog {
         lock(&self.totals).by_site.entry(site).or_default().stalls += 1;
         let last = self.last_reports.get_mut(&site);
         let (reported, folded) = match last {
-            Some(last) if between(last.at, now) < self.fold => {
+            Some(last) if between(last.at, now) < self.options.fold => {
                 last.folded += 1;
                 (false, 0)
             }
@@ -194,7 +196,6 @@ impl Watchdog {
             }
         };
         let ready = latency::ready();
-        // Without a stack, the stall is still reported.
         let stack = match &mut self.stacks {
             Some(stacks) if reported => stacks.of(slot, polling, class),
             _ => None,
@@ -222,28 +223,21 @@ impl Watchdog {
     }
 
     fn poll_ended(&mut self, poll: Option<WatchedPoll>, now: u64) {
-        if let Some(poll) = poll
-            && let Some(stall) = poll.stall
-        {
-            self.ended.push(EndedStall {
-                started: poll.started,
-                ended: now,
-                stall,
-            });
-        }
+        let stalled = poll.filter(|poll| poll.stall.is_some());
+        self.ended.extend(stalled.map(|poll| (poll, now)));
     }
 
-    fn report_recovery(&mut self, ended: EndedStall) {
-        let ActiveStall {
-            site,
-            mut stall,
-            reported,
-        } = ended.stall;
-        lock(&self.totals).by_site.entry(site).or_default().lasted += stall.lasted;
-        let (late, longest_wait) = latency::late_polls(ended.started, ended.ended);
-        stall.aftermath = Some(Aftermath { late, longest_wait });
-        if reported {
-            (self.callback)(&Event::Recovered(stall));
+    fn report_recoveries(&mut self) {
+        for (poll, ended) in std::mem::take(&mut self.ended) {
+            let Some(active) = poll.stall else { continue };
+            let mut stall = active.stall;
+            let site = active.site;
+            lock(&self.totals).by_site.entry(site).or_default().lasted += stall.lasted;
+            let (late, longest_wait) = latency::late_polls(poll.started, ended);
+            stall.aftermath = Some(Aftermath { late, longest_wait });
+            if active.reported {
+                (self.callback)(&Event::Recovered(stall));
+            }
         }
     }
 }

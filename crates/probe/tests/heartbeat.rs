@@ -23,15 +23,15 @@ fn until(heartbeat: &Heartbeat, holds: impl Fn(&Lateness) -> bool) -> Lateness {
     }
 }
 
-fn through_a_socket(late: &Lateness) -> &hdrhistogram::Histogram<u64> {
+fn socket_ticks(late: &Lateness) -> &hdrhistogram::Histogram<u64> {
     late.socket.as_ref().unwrap()
 }
 
-fn is_late(runtime: impl Runtime + BlockOn + Clone) {
+fn check_lateness(runtime: impl Runtime + BlockOn + Clone) {
     let heartbeat = runtime.block_on(Heartbeat::with_socket(Arc::new(runtime.clone()), PERIOD));
     let heartbeat = heartbeat.unwrap();
     until(&heartbeat, |late| {
-        late.runtime.len() >= 5 && through_a_socket(late).len() >= 5 && late.control.len() >= 5
+        late.runtime.len() >= 5 && socket_ticks(late).len() >= 5 && late.control.len() >= 5
     });
     // Blocks the only worker.
     let (release, released) = channel::<()>();
@@ -44,12 +44,12 @@ fn is_late(runtime: impl Runtime + BlockOn + Clone) {
     // The ticks of one task may be due up to one period later than those of the other.
     let stalled = u64::try_from((STALL - PERIOD * 2).as_nanos()).unwrap();
     let late = until(&heartbeat, |late| {
-        late.runtime.max() >= stalled && through_a_socket(late).max() >= stalled
+        late.runtime.max() >= stalled && socket_ticks(late).max() >= stalled
     });
     assert!(late.prometheus().contains("{on=\"socket\",le=\"+Inf\"}"));
     // Every tick that was sent during the stall arrives, each with its own lateness.
-    let late = until(&heartbeat, |late| through_a_socket(late).len() >= sent);
-    let missed = through_a_socket(&late).count_between(stalled / 2, u64::MAX);
+    let late = until(&heartbeat, |late| socket_ticks(late).len() >= sent);
+    let missed = socket_ticks(&late).count_between(stalled / 2, u64::MAX);
     assert!(missed >= 4, "{missed} ticks were late by half of the stall");
     // The heartbeat continues.
     while heartbeat.overdue() > Duration::ZERO {
@@ -60,23 +60,23 @@ fn is_late(runtime: impl Runtime + BlockOn + Clone) {
 #[test]
 fn on_tokio_a_stall_delays_the_timer_and_the_socket() {
     let tokio = inflight_tokio::Tokio::new(Some(NonZeroUsize::MIN)).unwrap();
-    is_late(tokio);
+    check_lateness(tokio);
 }
 
 #[test]
 fn on_smol_a_stall_delays_the_timer_and_the_socket() {
     let smol = inflight_smol::Smol::new(NonZeroUsize::MIN).unwrap();
-    is_late(smol);
+    check_lateness(smol);
 }
 
 #[test]
 fn on_async_std_a_stall_delays_the_timer_and_the_socket() {
     let async_std = inflight_async_std::AsyncStd::with_workers(NonZeroUsize::MIN).unwrap();
-    is_late(async_std);
+    check_lateness(async_std);
 }
 
 #[test]
-fn a_runtime_without_sockets_is_an_error() {
+fn with_socket_fails_on_a_runtime_without_sockets() {
     let threads = inflight_threads::Threads::new();
     let refused = threads.block_on(Heartbeat::with_socket(Arc::new(threads.clone()), PERIOD));
     let error = refused.unwrap_err();

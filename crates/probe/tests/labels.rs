@@ -23,7 +23,7 @@ async fn twice(n: u64) -> Result<u64, ()> {
 }
 
 #[test]
-fn the_jobs_of_a_gather_share_its_label_and_place() {
+fn the_jobs_of_a_gather_share_its_label_and_location() {
     let line = line!() + 1;
     let all = block_on(inflight_probe::gather("jobs", (1..=3).map(twice)).all());
     assert_eq!(all.unwrap(), [2, 4, 6]);
@@ -37,7 +37,7 @@ fn the_jobs_of_a_gather_share_its_label_and_place() {
 }
 
 #[test]
-fn of_many_that_start_at_once_all_are_counted_and_some_timed() {
+fn many_futures_that_start_at_once_are_all_counted_and_partly_timed() {
     const MANY: u64 = 100_000;
     block_on(async {
         for _ in 0..MANY {
@@ -53,7 +53,7 @@ fn of_many_that_start_at_once_all_are_counted_and_some_timed() {
 }
 
 #[test]
-fn hundreds_that_start_at_once_are_all_timed() {
+fn hundreds_of_futures_that_start_at_once_are_all_timed() {
     const SOME: u64 = 300;
     // On a new thread, which has started no other futures.
     let begun = std::thread::spawn(|| {
@@ -69,7 +69,7 @@ fn hundreds_that_start_at_once_are_all_timed() {
 }
 
 #[test]
-fn the_jobs_of_a_stream_share_its_label_in_tasks_of_their_own() {
+fn the_jobs_of_a_stream_share_its_label_in_their_own_tasks() {
     let smol = inflight_smol::Smol::global();
     let jobs = inflight_probe::gather_stream("stream", stream::iter((1..=3).map(twice)));
     let all = smol.block_on(jobs.limit(2).on(&smol).all());

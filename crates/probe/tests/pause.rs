@@ -42,12 +42,16 @@ fn poll_until_paused() {
 }
 
 #[test]
-fn a_pause_is_reported_as_one() {
+fn a_pause_is_not_reported_as_a_stall() {
     if std::env::var_os(CHILD).is_some() {
         return poll_until_paused();
     }
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_pause_is_reported_as_one", "--nocapture"])
+        .args([
+            "--exact",
+            "a_pause_is_not_reported_as_a_stall",
+            "--nocapture",
+        ])
         .env(CHILD, "1")
         .stdout(Stdio::piped())
         .spawn()

@@ -78,7 +78,7 @@ fn check(stall: &Stall, class: Class, probed: u32, stuck: u32) {
     let stacks = cfg!(all(
         feature = "stacks",
         target_os = "linux",
-        any(target_arch = "x86_64", target_arch = "aarch64")
+        target_arch = "x86_64"
     ));
     assert!(stacks || stall.stack.is_none(), "{stall}");
     if stacks {
@@ -93,17 +93,17 @@ fn check(stall: &Stall, class: Class, probed: u32, stuck: u32) {
     }
 }
 
-fn sleeps(runtime: &(impl Runtime + BlockOn), label: &'static str) {
+fn check_sleep(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     let (_probe, events) = probe();
     let release = Arc::new(AtomicBool::new(false));
     let released = release.clone();
     let stuck = line!() + 3;
-    let planted = async move {
+    let blocking = async move {
         while !released.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(10));
         }
     };
-    let task = Task::spawn(runtime, planted.probed(label));
+    let task = Task::spawn(runtime, blocking.probed(label));
     let probed = line!() - 1;
     let stall = stalled(&events, label);
     release.store(true, Ordering::Relaxed);
@@ -113,15 +113,15 @@ fn sleeps(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     assert!(stall.aftermath.is_some(), "{stall}");
 }
 
-fn computes(runtime: &(impl Runtime + BlockOn), label: &'static str) {
+fn check_busy_loop(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     let (_probe, events) = probe();
     let release = Arc::new(AtomicBool::new(false));
     let released = release.clone();
     let stuck = line!() + 2;
-    let planted = async move {
+    let blocking = async move {
         let _ = (0_u64..).find(|_| released.load(Ordering::Relaxed));
     };
-    let task = Task::spawn(runtime, planted.probed(label));
+    let task = Task::spawn(runtime, blocking.probed(label));
     let probed = line!() - 1;
     let stall = stalled(&events, label);
     release.store(true, Ordering::Relaxed);
@@ -129,7 +129,7 @@ fn computes(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     runtime.block_on(task).unwrap();
 }
 
-fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
+fn check_blocking_call(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     let (_probe, events) = probe();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -148,7 +148,7 @@ fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     });
     // An interruption would make a read with a time limit fail.
     let stuck = line!() + 6;
-    let planted = async move {
+    let blocking = async move {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(300)))
             .build()
@@ -156,7 +156,7 @@ fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
         let mut response = agent.get(&url).call()?;
         response.body_mut().read_to_string()
     };
-    let task = Task::spawn(runtime, planted.probed(label));
+    let task = Task::spawn(runtime, blocking.probed(label));
     let probed = line!() - 1;
     let stall = stalled(&events, label);
     release.send(()).unwrap();
@@ -167,7 +167,7 @@ fn calls(runtime: &(impl Runtime + BlockOn), label: &'static str) {
 
 /// Runs the same work on a thread pool, then many short polls, then a stall, to check that the probe
 /// was running all the time.
-fn is_quiet(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'static str) {
+fn check_no_stall(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'static str) {
     let (_probe, events) = probe();
     let offloaded = unblock(runtime, || thread::sleep(THRESHOLD * 4));
     runtime
@@ -198,8 +198,8 @@ fn is_quiet(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'stat
     assert!(polls >= 100_000, "{polls} polls were counted");
 
     let (release, released) = channel::<()>();
-    let planted = async move { released.recv().unwrap() };
-    let task = Task::spawn(runtime, planted.probed(end));
+    let blocking = async move { released.recv().unwrap() };
+    let task = Task::spawn(runtime, blocking.probed(end));
     loop {
         if let Event::Stalled(stall) = events.recv().unwrap() {
             assert_ne!(stall.label, label, "{stall}");
@@ -213,7 +213,7 @@ fn is_quiet(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'stat
 }
 
 /// The heartbeat ticks while the runtime is idle.
-fn ticks(runtime: impl Runtime + BlockOn + Clone) {
+fn check_heartbeat(runtime: impl Runtime + BlockOn + Clone) {
     let heartbeat = Heartbeat::start(Arc::new(runtime.clone()), Duration::from_millis(5)).unwrap();
     runtime.block_on(async {
         loop {
@@ -231,28 +231,28 @@ macro_rules! on {
         mod $name {
             #[test]
             fn a_sleep_is_reported_as_waiting() {
-                super::sleeps(&$runtime, concat!(stringify!($name), " sleep"));
+                super::check_sleep(&$runtime, concat!(stringify!($name), " sleep"));
             }
 
             #[test]
             fn a_busy_loop_is_reported_as_computing() {
-                super::computes(&$runtime, concat!(stringify!($name), " loop"));
+                super::check_busy_loop(&$runtime, concat!(stringify!($name), " loop"));
             }
 
             #[test]
             fn a_blocking_call_is_reported_and_continues() {
-                super::calls(&$runtime, concat!(stringify!($name), " call"));
+                super::check_blocking_call(&$runtime, concat!(stringify!($name), " call"));
             }
 
             #[test]
             fn the_heartbeat_ticks() {
-                super::ticks($runtime);
+                super::check_heartbeat($runtime);
             }
 
             #[test]
             fn futures_that_do_not_stall_are_not_reported() {
                 let quiet = concat!(stringify!($name), " quiet");
-                super::is_quiet(&$runtime, quiet, concat!(stringify!($name), " end"));
+                super::check_no_stall(&$runtime, quiet, concat!(stringify!($name), " end"));
             }
         }
     };

@@ -63,11 +63,11 @@ fn a_stall_is_a_warning_and_its_end_is_info() {
     // Ends the watchdog, which first reports the end of the stall.
     drop(probe);
     let lines = lines.0.lock().unwrap();
-    let of = |level: &str| {
+    let line_of = |level: &str| {
         let found = lines.iter().find(|line| line.starts_with(level));
         found.unwrap_or_else(|| panic!("{lines:?}"))
     };
-    for (line, word) in [(of("WARN"), "stalled"), (of("INFO"), "recovered")] {
+    for (line, word) in [(line_of("WARN"), "stalled"), (line_of("INFO"), "recovered")] {
         assert!(line.contains(&format!("message={word}")), "{line}");
         assert!(line.contains("label=\"stuck\""), "{line}");
         assert!(line.contains("trace.rs"), "{line}");

@@ -33,6 +33,13 @@ impl AuthClient {
         *self.token() = HeaderValue::try_from(format!("Bearer {length}")).ok();
         Ok(())
     }
+
+    async fn send_with_token(&self, mut request: Request<Body>) -> Result<Response<Body>, Error> {
+        if let Some(token) = &*self.token() {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        self.client.fetch(request).await
+    }
 }
 
 impl Fetch for AuthClient {
@@ -43,22 +50,16 @@ impl Fetch for AuthClient {
         if uri.scheme() != Some(scheme) || uri.authority() != Some(authority) {
             return self.client.fetch(request).await;
         }
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         // A stream can be sent only once, so a request with a stream is not retried.
         let retry_body = body.try_clone();
-        if let Some(token) = &*self.token() {
-            parts.headers.insert(AUTHORIZATION, token.clone());
-        }
         let first = Request::from_parts(parts.clone(), body);
-        let response = self.client.fetch(first).await?;
+        let response = self.send_with_token(first).await?;
         let (StatusCode::UNAUTHORIZED, Some(body)) = (response.status(), retry_body) else {
             return Ok(response);
         };
         self.refresh().await?;
-        if let Some(token) = &*self.token() {
-            parts.headers.insert(AUTHORIZATION, token.clone());
-        }
-        self.client.fetch(Request::from_parts(parts, body)).await
+        self.send_with_token(Request::from_parts(parts, body)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -5,26 +5,14 @@
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use inflight::backend::{Fetch, Inline, Offload, Runtime};
-use inflight::clients::Ureq;
-use inflight::{Error, Session, gather};
+use inflight::backend::{Inline, Offload};
+use inflight::{Session, gather};
+use inflight_examples::ureq_session;
 use inflight_origin::Origin;
 
 type Failure = Box<dyn std::error::Error>;
-
-/// The client that `inflight::session()` uses, which depends on the features of this package.
-const CLIENT: &str = if cfg!(feature = "tokio") {
-    "hyper"
-} else if cfg!(feature = "smol") {
-    "isahc"
-} else if cfg!(feature = "async-std") {
-    "surf"
-} else {
-    "ureq"
-};
 
 fn main() -> Result<(), Failure> {
     let pages = match std::env::args().nth(1) {
@@ -40,6 +28,9 @@ fn main() -> Result<(), Failure> {
 
 async fn compare(urls: &[String]) -> Result<(), Failure> {
     let session = inflight::session()?;
+    // The library is described with its version, such as `hyper 1`.
+    let library = session.capabilities().library;
+    let client = library.split(' ').next().unwrap_or(library);
     let runtime = session.runtime().clone();
     let inline = ureq_session(&runtime, |ureq, _| Inline::new(ureq))?;
     let offloaded = ureq_session(&runtime, Offload::new)?;
@@ -51,16 +42,16 @@ async fn compare(urls: &[String]) -> Result<(), Failure> {
     );
 
     let sequential = fetch_sequentially(&session, urls).await?;
-    print("one after another", CLIENT, sequential);
+    print("one after another", client, sequential);
     let blocking = fetch_gathered(&inline, urls).await?;
     print("gathered, blocking calls in the task", "ureq", blocking);
     let pool = fetch_gathered(&offloaded, urls).await?;
     print("gathered, blocking calls on other threads", "ureq", pool);
     let all = fetch_gathered(&session, urls).await?;
-    print("gathered", CLIENT, all);
+    print("gathered", client, all);
 
     println!(
-        "`gather` with {CLIENT} took {} of the time that one page after another took.",
+        "`gather` with {client} took {} of the time that one page after another took.",
         percent(all, sequential)
     );
     println!(
@@ -77,16 +68,6 @@ fn print(method: &str, client: &str, took: Duration) {
 
 fn percent(part: Duration, whole: Duration) -> String {
     format!("{:.0} %", 100.0 * part.div_duration_f64(whole))
-}
-
-/// Builds a session over ureq, a blocking client.
-fn ureq_session<F: Fetch>(
-    runtime: &Arc<dyn Runtime>,
-    make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
-) -> Result<Session, Error> {
-    let runtime = runtime.clone();
-    Session::builder(move |options| Ok((make(Ureq::new(options)?, runtime.clone()), runtime)))
-        .build()
 }
 
 async fn fetch_sequentially(session: &Session, urls: &[String]) -> Result<Duration, Failure> {

@@ -13,9 +13,7 @@ use inflight::probe::{Event, FutureExt, Heartbeat, Lateness, Probe, Stall};
 use inflight::{Backend, BlockOn, Error, Session, SessionBuilder, Task};
 
 use crate::output::describe;
-
-/// The interval of the heartbeat. A shorter one would measure the timer rather than the loop.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(10);
+use crate::probe::HEARTBEAT_INTERVAL;
 
 /// The time limit for a page.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -217,14 +215,11 @@ pub(super) struct ModeStats {
     pub(super) pages: u64,
     pub(super) failed: u64,
     pub(super) stalls: u64,
-    /// How late the ticks of the timer were, in nanoseconds.
-    pub(super) lateness: LatenessHistogram,
+    /// How late the ticks of the timer were, in nanoseconds. `None` if nothing has been recorded.
+    pub(super) lateness: Option<Histogram<u64>>,
     /// How late the latest tick through the socket was.
     pub(super) socket: u64,
 }
-
-/// A histogram, or `None` if nothing has been recorded.
-pub(super) type LatenessHistogram = Option<Histogram<u64>>;
 
 /// A snapshot of the statistics.
 pub(super) struct Snapshot {

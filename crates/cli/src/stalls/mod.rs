@@ -6,7 +6,7 @@
 mod fetch_loop;
 mod screen;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use inflight::Cell;
@@ -16,8 +16,8 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
 use self::fetch_loop::{FetchMode, FetchOptions, FetchTask};
 use self::screen::{KeyAction, Screen};
-use crate::args::{self, EventLoop};
-use crate::exit::{CliError, ExitStatus};
+use crate::args;
+use crate::exit::{CliError, ExitStatus, print_output};
 use crate::output::describe;
 
 /// The interval at which the chart gets a new column.
@@ -29,7 +29,7 @@ pub(crate) fn run(args: args::Stalls) -> Result<ExitStatus, CliError> {
             "standard output is not a terminal; use `inflight gather --probe` to print how late the loop was",
         ));
     }
-    let cell = cell(args.runtime)?;
+    let cell = cell(args.runtime.as_deref())?;
     let usage_error = |error| CliError::usage(describe(&error));
     let backend = cell.start(Some(args.workers)).map_err(usage_error)?;
     // The local server runs on a thread of its own.
@@ -66,26 +66,25 @@ pub(crate) fn run(args: args::Stalls) -> Result<ExitStatus, CliError> {
     };
     let restored = ratatui::try_restore();
     let status = shown?;
-    let mut stdout = io::stdout();
-    restored
-        .and_then(|()| stdout.write_all(screen.summary().as_bytes()))
-        .and_then(|()| stdout.flush())
-        .map_err(|error| CliError::stdout(&error))?;
+    restored.map_err(|error| CliError::stdout(&error))?;
+    print_output(&screen.summary())?;
     Ok(status)
 }
 
 /// Returns hyper on the requested runtime, or on the first that is compiled in.
-fn cell(requested: Option<EventLoop>) -> Result<Cell, CliError> {
-    let all = [EventLoop::Tokio, EventLoop::Smol, EventLoop::AsyncStd];
-    let first = all
+fn cell(requested: Option<&str>) -> Result<Cell, CliError> {
+    let mut cells = Cell::ALL
         .into_iter()
-        .find(|event_loop| event_loop.cell().is_compiled());
-    let chosen = requested.or(first).ok_or_else(|| {
+        .filter(|cell| cell.client() == "hyper");
+    let found = cells.find(|cell| match requested {
+        Some(runtime) => cell.runtime() == runtime,
+        None => cell.is_compiled(),
+    });
+    found.ok_or_else(|| {
         CliError::usage(
             "no event loop is compiled in: build with one of the features tokio, smol, async-std",
         )
-    })?;
-    Ok(chosen.cell())
+    })
 }
 
 /// Returns the threshold for a stall: half of the page's delay, so that each blocking fetch is a stall.

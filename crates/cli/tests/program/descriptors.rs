@@ -48,7 +48,10 @@ fn gather(descriptors: usize, cell: &str, urls: &[String]) -> Vec<Value> {
 
 #[test]
 fn idle_connections_are_closed_to_connect_to_other_hosts() {
-    let options = Options::default().with_listen("0.0.0.0:0".parse().unwrap());
+    let options = Options {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        ..Options::default()
+    };
     let origin = Origin::bind(options).unwrap();
     let port = origin.addr().port();
     let urls: Vec<_> = (0..250)
@@ -73,7 +76,7 @@ fn many_requests_need_few_descriptors() {
 }
 
 #[test]
-fn with_too_few_descriptors_the_request_succeeds_or_the_error_says_what_to_do() {
+fn with_too_few_descriptors_the_request_succeeds_or_the_error_names_the_remedy() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/bytes/12");
     for cell in Cell::compiled() {

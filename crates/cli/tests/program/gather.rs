@@ -95,14 +95,14 @@ fn bytes_and_digests_are_of_the_decoded_body() {
 }
 
 #[test]
-fn without_a_digest_there_is_none() {
+fn the_digest_is_null_without_the_option() {
     let origin = Origin::start().unwrap();
     let ran = run(["gather", &origin.url("/page/1")]);
     assert_eq!(ran.records()[0]["sha256"], Value::Null);
 }
 
 #[test]
-fn all_backends_give_the_same_results() {
+fn all_backends_return_the_same_results() {
     let origin = Origin::start().unwrap();
     let short = Scripted::same(
         Script::new()
@@ -348,7 +348,7 @@ fn progress_is_on_standard_error_and_only_if_enabled() {
 }
 
 #[test]
-fn the_probe_reports_on_the_loop_at_the_end() {
+fn the_probe_reports_the_lateness_of_the_loop_at_the_end() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/7");
     for backend in backends() {

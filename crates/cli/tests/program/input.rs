@@ -49,22 +49,6 @@ fn a_malformed_line_is_one_failure_with_its_line_number() {
 }
 
 #[test]
-fn blank_lines_and_comments_are_skipped() {
-    let origin = Origin::start().unwrap();
-    let (one, two) = (origin.url("/page/1"), origin.url("/page/2"));
-    let ran = with_stdin(
-        &["gather", "--input", "-"],
-        format!("\n# {one}\r\n\r\n  {one}\r\n#\n{two}"),
-    );
-    let records = ran.records();
-    let urls: Vec<_> = records
-        .iter()
-        .map(|record| record["url"].as_str().unwrap())
-        .collect();
-    assert_eq!((urls, ran.code), (vec![&*one, &*two], Some(0)));
-}
-
-#[test]
 fn arguments_come_before_the_file() {
     let origin = Origin::start().unwrap();
     let (one, two) = (origin.url("/page/1"), origin.url("/page/2"));

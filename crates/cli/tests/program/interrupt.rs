@@ -17,7 +17,7 @@ fn interrupt(child: &Child) {
 }
 
 #[test]
-fn the_first_is_a_graceful_shutdown_and_every_url_has_a_result() {
+fn the_first_interrupt_cancels_requests_and_every_url_has_a_result() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("urls.txt");
@@ -85,7 +85,7 @@ fn a_pipe_that_never_ends_does_not_delay_the_exit() {
 
 /// Standard output is full and is not read, so the program blocks and cannot shut down gracefully.
 #[test]
-fn the_second_exits_immediately_and_leaves_no_partial_line() {
+fn the_second_interrupt_exits_immediately_and_leaves_no_partial_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("urls.txt");
     fs::write(&file, vec!["nonsense"; 5000].join("\n")).unwrap();
@@ -105,7 +105,7 @@ fn the_second_exits_immediately_and_leaves_no_partial_line() {
 }
 
 #[test]
-fn no_partial_file_is_left() {
+fn an_interrupt_leaves_no_partial_file() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     // The first chunk is large enough to be written. The second follows after an hour.
@@ -140,7 +140,7 @@ fn no_partial_file_is_left() {
 }
 
 #[test]
-fn it_cancels_a_get_too() {
+fn an_interrupt_cancels_a_get() {
     let origin = Origin::start().unwrap();
     for backend in backends() {
         let mut child = program(["get", "--backend", backend, &origin.url("/hang-body")])

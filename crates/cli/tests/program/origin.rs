@@ -5,7 +5,7 @@ use inflight_origin::payload;
 use crate::program::{finish, next_line, program, run};
 
 #[test]
-fn it_prints_its_address_and_serves_until_it_is_killed() {
+fn the_origin_prints_its_address_and_serves_until_it_is_killed() {
     let mut child = program(["origin"]).spawn().unwrap();
     let line = next_line(&mut child);
     let url = line.strip_prefix("listening on ").unwrap().trim_end();

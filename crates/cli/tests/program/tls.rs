@@ -11,8 +11,12 @@ use crate::program::{backends, kinds, run};
 /// Returns a TLS server, and a file with its certificate authority.
 fn tls_origin() -> (Origin, tempfile::TempDir, PathBuf) {
     let authority = Authority::new().unwrap();
-    let tls = authority.server(Shown::Valid).unwrap();
-    let origin = Origin::bind(Options::default().with_tls(tls).with_http2(true)).unwrap();
+    let options = Options {
+        tls: Some(authority.server(Shown::Valid).unwrap()),
+        http2: true,
+        ..Options::default()
+    };
+    let origin = Origin::bind(options).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("authority.pem");
     fs::write(&file, authority.pem()).unwrap();

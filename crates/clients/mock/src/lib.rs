@@ -14,7 +14,7 @@
 //! use inflight_mock::{Mock, Reply, When};
 //! use inflight_virtual::Virtual;
 //!
-//! /// What is to be tested.
+//! /// The function under test.
 //! async fn price(session: &Session) -> Result<String, Error> {
 //!     session.get("http://shop.test/price").text().await
 //! }
@@ -38,7 +38,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use inflight_core::bytes::Bytes;
-use inflight_core::http::request::Parts;
 use inflight_core::http::{HeaderMap, Method, Request, Response, Uri};
 use inflight_core::{
     Body, Capabilities, Error, ErrorKind, Fetch, Runtime, Session, SessionBuilder, Support,
@@ -66,7 +65,7 @@ struct State {
 struct Rule {
     when: When,
     reply: Reply,
-    used: usize,
+    is_used: bool,
 }
 
 /// A request that the mock received.
@@ -87,16 +86,6 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    fn new(parts: &Parts, body: Bytes, announced: Option<u64>) -> Self {
-        Self {
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            headers: parts.headers.clone(),
-            body,
-            announced,
-        }
-    }
-
     /// Returns the body as text. Replaces bytes that are not UTF-8 with U+FFFD.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -137,11 +126,10 @@ impl Mock {
 
     /// Adds a rule.
     pub fn on(&self, when: When, reply: Reply) {
-        let mut state = self.lock();
-        state.rules.push(Rule {
+        self.lock().rules.push(Rule {
             when,
             reply,
-            used: 0,
+            is_used: false,
         });
     }
 
@@ -169,11 +157,12 @@ impl Mock {
     pub fn assert_all_used(&self) {
         let faults = {
             let state = self.lock();
-            let left = state.rules.iter().filter(|rule| rule.is_missed());
-            let left = left.map(|rule| format!("not used: {}", rule.when));
+            let unused = state.rules.iter();
+            let unused = unused.filter(|rule| !rule.is_used && !rule.when.is_repeated);
+            let unused = unused.map(|rule| format!("not used: {}", rule.when));
             let unexpected = state.unexpected.iter();
             let unexpected = unexpected.map(|request| format!("no rule for: {request}"));
-            left.chain(unexpected).collect::<Vec<_>>()
+            unused.chain(unexpected).collect::<Vec<_>>()
         };
         assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
@@ -183,36 +172,27 @@ impl Mock {
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reply_to(&self, request: Recorded) -> Result<Reply, Error> {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let rule = state
-            .rules
-            .iter_mut()
-            .find(|rule| rule.can_be_used() && rule.when.applies_to(&request));
-        let reply = match rule {
+    /// Records the request and returns the reply of the first rule that applies to it.
+    fn reply_to(&self, request: &Recorded) -> Result<Reply, Error> {
+        let state = &mut *self.lock();
+        state.requests.push(request.clone());
+        let mut rules = state.rules.iter_mut();
+        match rules.find(|rule| rule.can_be_used() && rule.when.applies_to(request)) {
             Some(rule) => {
-                rule.used += 1;
+                rule.is_used = true;
                 Ok(rule.reply.clone())
             }
             None => {
                 state.unexpected.push(request.to_string());
-                Err(Error::new(ErrorKind::Unsupported)
-                    .with_context(no_rule(&request, &state.rules)))
+                Err(Error::new(ErrorKind::Unsupported).with_context(no_rule(request, &state.rules)))
             }
-        };
-        state.requests.push(request);
-        reply
+        }
     }
 }
 
 impl Rule {
     fn can_be_used(&self) -> bool {
-        self.when.is_repeated || self.used == 0
-    }
-
-    fn is_missed(&self) -> bool {
-        self.used == 0 && !self.when.may_be_unused()
+        self.when.is_repeated || !self.is_used
     }
 }
 
@@ -239,9 +219,15 @@ impl Fetch for Mock {
         let (parts, body) = request.into_parts();
         let announced = body.len();
         let body = body.collect(u64::MAX).await?;
-        let request = Recorded::new(&parts, body, announced);
-        let reply = self.reply_to(request.clone())?;
-        reply.give(&request, &self.0.runtime).await
+        let request = Recorded {
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+            body,
+            announced,
+        };
+        let reply = self.reply_to(&request)?;
+        reply.send(request, self.0.runtime.clone()).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -1,51 +1,44 @@
 //! The reply of a rule.
 
 use std::fmt;
-use std::pin::Pin;
+use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_lite::stream;
+use http_body_util::StreamBody;
 use inflight_core::bytes::Bytes;
 use inflight_core::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use inflight_core::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use inflight_core::http_body::{self, Frame};
+use inflight_core::http::{HeaderName, HeaderValue, Response, StatusCode};
+use inflight_core::http_body::Frame;
 use inflight_core::{Body, BoxFuture, Error, ErrorKind, Runtime};
 use serde::Serialize;
+use sync_wrapper::SyncStream;
 
 use crate::Recorded;
 
-type Answer = Result<Response<Body>, Error>;
-type Handler = Arc<dyn Fn(Recorded) -> BoxFuture<'static, Answer> + Send + Sync>;
+type FetchResult = Result<Response<Body>, Error>;
+type Handler = Arc<dyn Fn(Recorded) -> BoxFuture<'static, FetchResult> + Send + Sync>;
 
 /// The reply of a rule: a response, an error, no answer, or the result of a function.
 #[derive(Clone)]
 #[must_use = "a reply does nothing until it is passed to `Mock::on`"]
 pub struct Reply {
     delay: Duration,
-    what: What,
+    kind: Kind,
 }
 
 #[derive(Clone)]
-enum What {
-    Response(Box<Head>, Content),
-    Error(Arc<dyn Fn() -> Error + Send + Sync>),
-    Never,
-    Made(Handler),
-}
-
-#[derive(Clone, Default)]
-struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
+enum Kind {
+    Response(Box<Response<Content>>),
+    Function(Handler),
 }
 
 #[derive(Clone)]
 enum Content {
     Whole(Bytes),
     /// Chunks with a pause before each, and the error after them.
-    Pieces(Vec<Bytes>, Duration, Option<ErrorKind>),
+    Chunks(Vec<Bytes>, Duration, Option<ErrorKind>),
 }
 
 impl Reply {
@@ -59,11 +52,9 @@ impl Reply {
         let Ok(status) = StatusCode::from_u16(status) else {
             panic!("{status} is not a status code");
         };
-        let head = Head {
-            status,
-            headers: HeaderMap::new(),
-        };
-        Self::new(What::Response(Box::new(head), Content::Whole(Bytes::new())))
+        let mut response = Response::new(Content::Whole(Bytes::new()));
+        *response.status_mut() = status;
+        Self::new(Kind::Response(Box::new(response)))
     }
 
     /// Returns a 200 response with this body.
@@ -90,27 +81,20 @@ impl Reply {
     }
 
     /// Returns a 200 response whose body arrives in these chunks, with a pause before each.
-    pub fn pieces<P: Into<Bytes>>(pieces: impl IntoIterator<Item = P>, pause: Duration) -> Self {
-        let pieces = pieces.into_iter().map(Into::into).collect();
-        Self::new(What::Response(
-            Box::default(),
-            Content::Pieces(pieces, pause, None),
-        ))
+    pub fn chunks<B: Into<Bytes>>(chunks: impl IntoIterator<Item = B>, pause: Duration) -> Self {
+        let chunks = chunks.into_iter().map(Into::into).collect();
+        let response = Response::new(Content::Chunks(chunks, pause, None));
+        Self::new(Kind::Response(Box::new(response)))
     }
 
     /// Returns an error of this kind instead of a response.
     pub fn error(kind: ErrorKind) -> Self {
-        Self::error_with(move || Error::new(kind))
-    }
-
-    /// Returns the error of this function instead of a response.
-    pub fn error_with(make: impl Fn() -> Error + Send + Sync + 'static) -> Self {
-        Self::new(What::Error(Arc::new(make)))
+        Self::from_fn(move |_| async move { Err(Error::new(kind)) })
     }
 
     /// Returns a reply that never completes, for tests of timeouts and cancellation.
     pub fn pending() -> Self {
-        Self::new(What::Never)
+        Self::from_fn(|_| std::future::pending())
     }
 
     /// Returns the result of this function of the request.
@@ -122,7 +106,7 @@ impl Reply {
     ///
     /// let runtime = Virtual::new();
     /// let mock = Mock::new(runtime.clone());
-    /// let echo = Reply::made(|request| async move { Ok(http::Response::new(request.body.into())) });
+    /// let echo = Reply::from_fn(|request| async move { Ok(http::Response::new(request.body.into())) });
     /// mock.on(When::any().repeated(), echo);
     ///
     /// let session = mock.session().build()?;
@@ -130,11 +114,12 @@ impl Reply {
     /// assert_eq!(runtime.block_on(request.text())?, "hello");
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn made<F>(make: impl Fn(Recorded) -> F + Send + Sync + 'static) -> Self
+    pub fn from_fn<F>(function: impl Fn(Recorded) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = FetchResult> + Send + 'static,
     {
-        Self::new(What::Made(Arc::new(move |request| Box::pin(make(request)))))
+        let handler = move |request| -> BoxFuture<_> { Box::pin(function(request)) };
+        Self::new(Kind::Function(Arc::new(handler)))
     }
 
     /// Delays the reply by this time.
@@ -154,7 +139,7 @@ impl Reply {
         else {
             panic!("{name}: {value} is not a valid header");
         };
-        self.head().headers.append(name, value);
+        self.response().headers_mut().append(name, value);
         self
     }
 
@@ -165,10 +150,7 @@ impl Reply {
     /// Panics if the reply is not a response.
     #[track_caller]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        match &mut self.what {
-            What::Response(_, content) => *content = Content::Whole(body.into()),
-            _ => panic!("only a response has a body"),
-        }
+        *self.response().body_mut() = Content::Whole(body.into());
         self
     }
 
@@ -179,110 +161,70 @@ impl Reply {
     /// Panics if the reply is not a response.
     #[track_caller]
     pub fn then_fails(mut self, kind: ErrorKind) -> Self {
-        match &mut self.what {
-            What::Response(_, content) => {
-                let (pieces, pause) = match content {
-                    Content::Whole(body) => (vec![body.clone()], Duration::ZERO),
-                    Content::Pieces(pieces, pause, _) => (std::mem::take(pieces), *pause),
-                };
-                *content = Content::Pieces(pieces, pause, Some(kind));
-            }
-            _ => panic!("only a response has a body"),
-        }
+        let content = self.response().body_mut();
+        let (chunks, pause) = match content {
+            Content::Whole(body) => (vec![body.clone()], Duration::ZERO),
+            Content::Chunks(chunks, pause, _) => (mem::take(chunks), *pause),
+        };
+        *content = Content::Chunks(chunks, pause, Some(kind));
         self
     }
 
-    fn new(what: What) -> Self {
+    fn new(kind: Kind) -> Self {
         Self {
             delay: Duration::ZERO,
-            what,
+            kind,
         }
     }
 
     #[track_caller]
-    fn head(&mut self) -> &mut Head {
-        match &mut self.what {
-            What::Response(head, _) => head,
-            _ => panic!("only a response has headers"),
+    fn response(&mut self) -> &mut Response<Content> {
+        match &mut self.kind {
+            Kind::Response(response) => response,
+            Kind::Function(_) => panic!("only a response has headers and a body"),
         }
     }
 
-    pub(crate) async fn give(self, request: &Recorded, runtime: &Arc<dyn Runtime>) -> Answer {
+    pub(crate) async fn send(self, request: Recorded, runtime: Arc<dyn Runtime>) -> FetchResult {
         if !self.delay.is_zero() {
             runtime.sleep(self.delay).await;
         }
-        match self.what {
-            What::Response(head, content) => {
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = head.status;
-                *response.headers_mut() = head.headers;
-                if let Content::Whole(body) = &content {
-                    let length = response.headers_mut().entry(CONTENT_LENGTH);
-                    length.or_insert(body.len().into());
+        match self.kind {
+            Kind::Response(mut response) => {
+                if let Content::Whole(body) = response.body() {
+                    let length = body.len();
+                    let header = response.headers_mut().entry(CONTENT_LENGTH);
+                    header.or_insert(length.into());
                 }
-                *response.body_mut() = content.body(runtime.clone());
-                Ok(response)
+                Ok(response.map(|content| content.into_body(runtime)))
             }
-            What::Error(make) => Err(make()),
-            What::Never => std::future::pending().await,
-            What::Made(make) => make(request.clone()).await,
+            Kind::Function(function) => function(request).await,
         }
     }
 }
 
 impl Content {
-    fn body(self, runtime: Arc<dyn Runtime>) -> Body {
-        let (pieces, pause, failure) = match self {
+    fn into_body(self, runtime: Arc<dyn Runtime>) -> Body {
+        let (chunks, pause, failure) = match self {
             Self::Whole(bytes) => return bytes.into(),
-            Self::Pieces(pieces, pause, failure) => (pieces, pause, failure),
+            Self::Chunks(chunks, pause, failure) => (chunks, pause, failure),
         };
-        let steps = (pieces.into_iter(), runtime);
-        let pieces = stream::unfold(steps, move |(mut pieces, runtime)| async move {
-            let piece = pieces.next()?;
-            if !pause.is_zero() {
+        let chunks = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
+        let failure = failure.map(|kind| Err(Error::new(kind)));
+        let items = (chunks.chain(failure), runtime);
+        let frames = stream::unfold(items, move |(mut items, runtime)| async move {
+            let item = items.next()?;
+            if item.is_ok() && !pause.is_zero() {
                 runtime.sleep(pause).await;
             }
-            Some((Ok::<_, Error>(piece), (pieces, runtime)))
+            Some((item, (items, runtime)))
         });
-        let body = Body::from_stream(pieces);
-        match failure {
-            None => body,
-            Some(kind) => Body::wrap(ThenFails {
-                body,
-                kind: Some(kind),
-            }),
-        }
-    }
-}
-
-/// A body that ends with an error.
-struct ThenFails {
-    body: Body,
-    kind: Option<ErrorKind>,
-}
-
-impl http_body::Body for ThenFails {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            None => Poll::Ready(self.kind.take().map(|kind| Err(Error::new(kind)))),
-            frame => Poll::Ready(frame),
-        }
+        Body::wrap(StreamBody::new(SyncStream::new(frames)))
     }
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.what {
-            What::Response(head, _) => write!(f, "Reply({})", head.status),
-            What::Error(make) => write!(f, "Reply({:?})", make().kind()),
-            What::Never => f.write_str("Reply(never)"),
-            What::Made(_) => f.write_str("Reply(made)"),
-        }
+        f.debug_struct("Reply").finish_non_exhaustive()
     }
 }

@@ -13,25 +13,15 @@ type Predicate = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
 #[derive(Clone)]
 #[must_use = "a condition does nothing until it is passed to `Mock::on`"]
 pub struct When {
-    method: Option<Method>,
-    url: Option<String>,
-    headers: Vec<(String, String)>,
-    body: Option<String>,
-    predicate: Option<Predicate>,
+    description: String,
+    predicates: Vec<Predicate>,
     pub(crate) is_repeated: bool,
 }
 
 impl When {
     /// Matches every request.
     pub fn any() -> Self {
-        Self {
-            method: None,
-            url: None,
-            headers: Vec::new(),
-            body: None,
-            predicate: None,
-            is_repeated: false,
-        }
+        Self::new("any request".to_owned())
     }
 
     /// Matches requests with this method to this URL.
@@ -46,11 +36,9 @@ impl When {
     /// assert_eq!(When::request(Method::PUT, "/page").to_string(), "PUT /page");
     /// ```
     pub fn request(method: Method, url: impl Into<String>) -> Self {
-        Self {
-            method: Some(method),
-            url: Some(url.into()),
-            ..Self::any()
-        }
+        let url = url.into();
+        Self::new(format!("{method} {url}"))
+            .matches_if(move |request| request.method == method && has_url(request, &url))
     }
 
     /// Matches GET requests to this URL: see [`request`](Self::request).
@@ -65,14 +53,19 @@ impl When {
 
     /// Also requires this header, with this value among its values.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
+        let (name, value) = (name.into(), value.into());
+        self.description += &format!(" with {name}: {value}");
+        self.matches_if(move |request| {
+            let mut values = request.headers.get_all(&name).iter();
+            values.any(|given| *given == *value)
+        })
     }
 
     /// Also requires this text as the whole body.
     pub fn body(mut self, text: impl Into<String>) -> Self {
-        self.body = Some(text.into());
-        self
+        let text = text.into();
+        self.description += &format!(" with the body {text:?}");
+        self.matches_if(move |request| text == request.body)
     }
 
     /// Also requires that the function returns `true`.
@@ -80,8 +73,8 @@ impl When {
         mut self,
         predicate: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.predicate = Some(Arc::new(predicate));
-        self
+        self.description += " if a function returns true";
+        self.matches_if(predicate)
     }
 
     /// Allows the rule to be used any number of times, including none. Default once.
@@ -90,56 +83,36 @@ impl When {
         self
     }
 
-    pub(crate) fn may_be_unused(&self) -> bool {
-        self.is_repeated
+    fn new(description: String) -> Self {
+        Self {
+            description,
+            predicates: Vec::new(),
+            is_repeated: false,
+        }
+    }
+
+    fn matches_if(mut self, predicate: impl Fn(&Recorded) -> bool + Send + Sync + 'static) -> Self {
+        self.predicates.push(Arc::new(predicate));
+        self
     }
 
     pub(crate) fn applies_to(&self, request: &Recorded) -> bool {
-        let values = |name: &str| {
-            let values = request.headers.get_all(name);
-            values
-                .iter()
-                .map(|value| value.as_bytes())
-                .collect::<Vec<_>>()
-        };
-        self.method
-            .as_ref()
-            .is_none_or(|method| *method == request.method)
-            && self.url.as_ref().is_none_or(|url| is_of(url, request))
-            && self
-                .headers
-                .iter()
-                .all(|(name, value)| values(name).contains(&value.as_bytes()))
-            && self.body.as_ref().is_none_or(|body| *body == request.body)
-            && self.predicate.as_ref().is_none_or(|is_so| is_so(request))
+        self.predicates.iter().all(|predicate| predicate(request))
     }
 }
 
-fn is_of(url: &str, request: &Recorded) -> bool {
+fn has_url(request: &Recorded, url: &str) -> bool {
     let uri = &request.uri;
     match (url.starts_with('/'), url.contains('?')) {
         (false, _) => *uri == *url,
-        (true, true) => uri.path_and_query().is_some_and(|own| own.as_str() == url),
+        (true, true) => uri.path_and_query().is_some_and(|given| given == url),
         (true, false) => uri.path() == url,
     }
 }
 
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.method, &self.url) {
-            (Some(method), Some(url)) => write!(f, "{method} {url}")?,
-            _ => f.write_str("any request")?,
-        }
-        for (name, value) in &self.headers {
-            write!(f, " with {name}: {value}")?;
-        }
-        if let Some(body) = &self.body {
-            write!(f, " with the body {body:?}")?;
-        }
-        if self.predicate.is_some() {
-            f.write_str(" if a function returns true")?;
-        }
-        Ok(())
+        f.write_str(&self.description)
     }
 }
 

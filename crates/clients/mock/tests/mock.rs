@@ -13,7 +13,7 @@ use inflight_virtual::Virtual;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn mocked() -> (Virtual, Mock) {
+fn runtime_and_mock() -> (Virtual, Mock) {
     let runtime = Virtual::new();
     (runtime.clone(), Mock::new(runtime))
 }
@@ -27,8 +27,8 @@ fn get(runtime: &Virtual, session: &Session, url: &str) -> Result<Response, Erro
 }
 
 #[test]
-fn rules_are_used_in_their_order_and_once() {
-    let (runtime, mock) = mocked();
+fn each_rule_is_used_once_in_order_unless_it_is_repeated() {
+    let (runtime, mock) = runtime_and_mock();
     mock.on(When::get("/page"), Reply::text("one"));
     mock.on(When::get("/page"), Reply::text("two"));
     mock.on(When::any().repeated(), Reply::status(404));
@@ -45,8 +45,8 @@ fn rules_are_used_in_their_order_and_once() {
 }
 
 #[test]
-fn rules_apply_to_what_they_say() {
-    let (runtime, mock) = mocked();
+fn a_rule_applies_to_the_requests_that_satisfy_its_condition() {
+    let (runtime, mock) = runtime_and_mock();
     let reply = |text: &str| Reply::text(text.to_owned());
     mock.on(When::get("/a?x=1").repeated(), reply("query"));
     mock.on(When::get("http://other.test/a").repeated(), reply("host"));
@@ -74,8 +74,8 @@ fn rules_apply_to_what_they_say() {
 }
 
 #[test]
-fn it_keeps_what_it_was_asked() {
-    let (runtime, mock) = mocked();
+fn requests_are_recorded() {
+    let (runtime, mock) = runtime_and_mock();
     mock.on(When::post("/items"), Reply::json(&["made"]));
     let session = session(mock.session().header("x-all", "yes"));
     let request = session.post("items").json_body(&[1, 2]);
@@ -91,8 +91,8 @@ fn it_keeps_what_it_was_asked() {
 }
 
 #[test]
-fn what_has_no_rule_is_told_with_the_rules() {
-    let (runtime, mock) = mocked();
+fn the_error_for_a_request_without_a_rule_lists_the_rules() {
+    let (runtime, mock) = runtime_and_mock();
     mock.on(When::get("/used"), Reply::status(200));
     mock.on(When::post("/page").header("x-key", "k"), Reply::status(200));
     let session = session(mock.session());
@@ -116,8 +116,8 @@ fn what_has_no_rule_is_told_with_the_rules() {
 }
 
 #[test]
-fn delays_and_silence_meet_timeouts() {
-    let (runtime, mock) = mocked();
+fn delayed_and_pending_replies_are_subject_to_timeouts() {
+    let (runtime, mock) = runtime_and_mock();
     mock.on(When::get("/slow"), Reply::text("late").after(9 * SECOND));
     mock.on(When::get("/never"), Reply::pending());
     let session = session(mock.session().timeout(10 * SECOND));
@@ -132,15 +132,15 @@ fn delays_and_silence_meet_timeouts() {
 }
 
 #[test]
-fn pieces_come_one_by_one_and_may_end_badly() {
-    let (runtime, mock) = mocked();
-    let pieces = || Reply::pieces(["a", "b", "c"], SECOND);
-    mock.on(When::get("/whole"), pieces());
+fn chunks_arrive_one_by_one_and_can_end_in_an_error() {
+    let (runtime, mock) = runtime_and_mock();
+    let chunks = || Reply::chunks(["a", "b", "c"], SECOND);
+    mock.on(When::get("/whole"), chunks());
     mock.on(
         When::get("/cut"),
-        pieces().then_fails(ErrorKind::Incomplete),
+        chunks().then_fails(ErrorKind::Incomplete),
     );
-    mock.on(When::get("/stalls"), Reply::pieces(["a", "b"], 5 * SECOND));
+    mock.on(When::get("/stalls"), Reply::chunks(["a", "b"], 5 * SECOND));
     let session = session(mock.session().read_timeout(3 * SECOND));
     assert_eq!(
         runtime.block_on(session.get("whole").text()).unwrap(),
@@ -149,8 +149,8 @@ fn pieces_come_one_by_one_and_may_end_badly() {
     assert_eq!(runtime.elapsed(), 3 * SECOND);
     runtime.block_on(async {
         let mut response = session.get("cut").send().await.unwrap();
-        for piece in ["a", "b", "c"] {
-            assert_eq!(response.chunk().await.unwrap().unwrap(), piece);
+        for chunk in ["a", "b", "c"] {
+            assert_eq!(response.chunk().await.unwrap().unwrap(), chunk);
         }
         let error = response.chunk().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Incomplete);
@@ -160,12 +160,12 @@ fn pieces_come_one_by_one_and_may_end_badly() {
 }
 
 #[test]
-fn errors_are_what_a_client_would_give() {
-    let (runtime, mock) = mocked();
+fn errors_are_retried_like_those_of_a_client() {
+    let (runtime, mock) = runtime_and_mock();
     mock.on(When::any(), Reply::error(ErrorKind::Connect));
     mock.on(
         When::any(),
-        Reply::error_with(|| Error::timeout(Phase::Connect)),
+        Reply::from_fn(|_| async { Err(Error::timeout(Phase::Connect)) }),
     );
     mock.on(When::any(), Reply::status(200));
     let retry = Retry::new(2);
@@ -177,7 +177,7 @@ fn errors_are_what_a_client_would_give() {
 
 #[test]
 fn a_hundred_slow_pages_take_as_long_as_one() {
-    let (runtime, mock) = mocked();
+    let (runtime, mock) = runtime_and_mock();
     let page = Reply::text("page").after(SECOND);
     mock.on(When::any().repeated(), page);
     let session = session(mock.session());
@@ -188,8 +188,8 @@ fn a_hundred_slow_pages_take_as_long_as_one() {
 }
 
 #[test]
-fn policies_are_the_sessions_own() {
-    let (runtime, mock) = mocked();
+fn the_session_follows_redirects_and_removes_credentials() {
+    let (runtime, mock) = runtime_and_mock();
     let away = Reply::status(302).header("location", "http://other.test/b");
     mock.on(When::get("/a"), away);
     mock.on(When::get("http://other.test/b"), Reply::text("there"));
@@ -202,20 +202,20 @@ fn policies_are_the_sessions_own() {
 }
 
 #[test]
-fn uploads_are_collected() {
-    let (runtime, mock) = mocked();
+fn a_streamed_body_is_recorded_as_a_whole() {
+    let (runtime, mock) = runtime_and_mock();
     mock.on(When::any(), Reply::status(204));
     let session = session(mock.session());
-    let pieces = futures_lite::stream::iter(["a", "b"].map(Ok::<_, Error>));
-    let request = session.post("upload").body(Body::from_stream(pieces));
+    let chunks = futures_lite::stream::iter(["a", "b"].map(Ok::<_, Error>));
+    let request = session.post("upload").body(Body::from_stream(chunks));
     runtime.block_on(request.send()).unwrap();
     assert_eq!(mock.requests()[0].text(), "ab");
     assert_eq!(mock.requests()[0].announced, None);
 }
 
 #[test]
-fn a_guard_has_nothing_to_judge() {
-    let (_, mock) = mocked();
+fn a_session_with_an_address_guard_cannot_be_built() {
+    let (_, mock) = runtime_and_mock();
     let guarded = mock.session().address_guard(AddressGuard::public());
     let error = guarded.build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use inflight_core::http::{Method, Version};
 use inflight_core::{ErrorKind, HttpVersions, Session, gather};
-use inflight_origin::Options;
 use inflight_origin::payload::page;
 use macro_rules_attribute::apply;
 
@@ -218,7 +217,7 @@ async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result
 #[apply(case!)]
 #[needs(http2)]
 async fn unread_bodies_do_not_starve_others(context: Context) -> Result {
-    let (origin, builder) = trusted_with(context.builder(), Options::default().with_http2(true))?;
+    let (origin, builder) = trusted_with(context.builder(), true)?;
     let session = builder.build()?;
     let mut unread = Vec::new();
     for seed in 0..20 {
@@ -278,7 +277,7 @@ async fn head_beyond_the_limit_is_protocol(context: Context) -> Result {
 #[apply(case!)]
 #[needs(http2)]
 async fn more_requests_than_streams_are_all_answered(context: Context) -> Result {
-    let (origin, builder) = trusted_with(context.builder(), Options::default().with_http2(true))?;
+    let (origin, builder) = trusted_with(context.builder(), true)?;
     let session = builder.build()?;
     let pages = (0..500).map(|n| {
         let request = session.get(origin.url(&format!("/page/{n}?delay_ms=20")));

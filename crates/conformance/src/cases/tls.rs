@@ -427,8 +427,11 @@ fn demanding(
 ) -> Result<(Arc<Origin>, SessionBuilder, Authority)> {
     let authority = Authority::new()?;
     let tls = authority.server(Shown::Valid)?.demanding(&authority);
-    let tls = up_to(tls);
-    let origin = Arc::new(Origin::bind(Options::default().with_tls(tls))?);
+    let options = Options {
+        tls: Some(up_to(tls)),
+        ..Options::default()
+    };
+    let origin = Arc::new(Origin::bind(options)?);
     Ok((origin, trusting(context, &authority), authority))
 }
 

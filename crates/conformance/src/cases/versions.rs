@@ -115,7 +115,11 @@ async fn dropped_http2_request_is_seen(context: Context) -> Result {
 #[apply(case!)]
 #[needs(http2_prior_knowledge)]
 async fn prior_knowledge_is_http2(context: Context) -> Result {
-    let origin = Arc::new(Origin::bind(Options::default().with_http2(true))?);
+    let options = Options {
+        http2: true,
+        ..Options::default()
+    };
+    let origin = Arc::new(Origin::bind(options)?);
     let builder = context.builder();
     let session = builder
         .http_versions(HttpVersions::Http2PriorKnowledge)
@@ -150,6 +154,6 @@ fn over_tls(
     versions: HttpVersions,
 ) -> Result<(Arc<Origin>, Session)> {
     let builder = context.builder().http_versions(versions);
-    let (origin, builder) = trusted_with(builder, Options::default().with_http2(http2))?;
+    let (origin, builder) = trusted_with(builder, http2)?;
     Ok((origin, builder.build()?))
 }

@@ -71,7 +71,11 @@ impl Server {
             "https" => {
                 let authority = Authority::new()?;
                 let tls = authority.server(Shown::Valid)?;
-                (Options::default().with_tls(tls), Some(authority))
+                let options = Options {
+                    tls: Some(tls),
+                    ..Options::default()
+                };
+                (options, Some(authority))
             }
             _ => return Err(format!("unknown scheme {scheme:?}").into()),
         };

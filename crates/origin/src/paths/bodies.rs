@@ -8,31 +8,40 @@ use axum::extract::Path;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
+use http::StatusCode;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, StatusCode};
 
-use super::call::{Call, Refusal, answer};
+use super::call::{Call, MAX_DELAY_MS, Refusal, answer, at_most};
 use super::statuses::final_status;
-use crate::payload::{self, Pseudorandom};
+use crate::payload;
 
 const BINARY: &str = "application/octet-stream";
 const MAX_LEN: u64 = 100 << 20;
 /// httpbin's limit.
 const MAX_DRIP: u64 = 10 << 20;
 
+/// How many bytes of `/bytes` are generated at a time.
+const CHUNK_SIZE: u64 = 64 << 10;
+
 pub(super) async fn bytes(Path(len): Path<u64>, call: Call) -> Result<Response, Refusal> {
-    let body = Pseudorandom::sized(at_most(MAX_LEN, len)?, call.param_or("seed", 0)?);
-    Ok(answer(StatusCode::OK, BINARY, Body::new(body)))
+    let mut response = pseudorandom(&call, len, CHUNK_SIZE)?;
+    response.headers_mut().insert(CONTENT_LENGTH, len.into());
+    Ok(response)
 }
 
 pub(super) async fn stream_bytes(Path(len): Path<u64>, call: Call) -> Result<Response, Refusal> {
-    let chunk = call.param_or("chunk_size", 10 * 1024)?;
-    if chunk == 0 {
+    let size = call.param_or("chunk_size", 10 * 1024)?;
+    if size == 0 {
         return Err(Refusal::bad("chunk_size must be at least 1"));
     }
-    let chunk = at_most(1 << 20, chunk)?;
-    let body = Pseudorandom::chunked(at_most(MAX_LEN, len)?, call.param_or("seed", 0)?, chunk);
-    Ok(answer(StatusCode::OK, BINARY, Body::new(body)))
+    pseudorandom(&call, len, at_most(1 << 20, size)?)
+}
+
+/// Returns a response with `len` bytes, sent in chunks of this size.
+fn pseudorandom(call: &Call, len: u64, size: u64) -> Result<Response, Refusal> {
+    let chunks = payload::chunks(at_most(MAX_LEN, len)?, call.param_or("seed", 0)?, size);
+    let body = Body::from_stream(stream::iter(chunks.map(Ok::<_, Infallible>)));
+    Ok(answer(StatusCode::OK, BINARY, body))
 }
 
 /// Sends `numbytes` asterisks over `duration` seconds, after `delay` seconds.
@@ -71,10 +80,10 @@ pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
 pub(super) async fn slow_body(call: Call) -> Result<Response, Refusal> {
     let chunks: u64 = call.param_or("chunks", 10)?;
     let size: u64 = call.param_or("size", 10)?;
-    let pause = Duration::from_millis(at_most(3_600_000, call.param_or("pause_ms", 100)?)?);
+    let pause = Duration::from_millis(at_most(MAX_DELAY_MS, call.param_or("pause_ms", 100)?)?);
     let len = at_most(MAX_LEN, chunks.saturating_mul(size))?;
 
-    let all = Pseudorandom::chunked(len, call.param_or("seed", 0)?, size);
+    let all = payload::chunks(len, call.param_or("seed", 0)?, size);
     let now = call.clock.now();
     let state = (all, call.clock, now);
     let paced = stream::unfold(state, move |(mut all, clock, at)| async move {
@@ -102,23 +111,4 @@ pub(super) async fn utf8(_: Call) -> Response {
         Beyond 16 bits  𝄞 𐍈 🦀\n\
         </pre>\n";
     answer(StatusCode::OK, "text/html; charset=utf-8", TEXT)
-}
-
-/// Returns a head and the first bytes of a body that never continues.
-pub(super) fn unfinished() -> Response {
-    let start = stream::once(async { Ok::<_, Infallible>(Bytes::from(payload::bytes(16, 0))) });
-    let never = stream::pending();
-    let body = Body::from_stream(futures_util::StreamExt::chain(start, never));
-    let mut response = answer(StatusCode::OK, BINARY, body);
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
-    response
-}
-
-fn at_most(limit: u64, n: u64) -> Result<u64, Refusal> {
-    if n > limit {
-        return Err(Refusal::bad(format!("{n} is more than {limit}")));
-    }
-    Ok(n)
 }

@@ -128,6 +128,17 @@ impl Call {
     }
 }
 
+/// An hour.
+pub(super) const MAX_DELAY_MS: u64 = 3_600_000;
+
+/// Returns `n`, unless it exceeds the limit.
+pub(super) fn at_most(limit: u64, n: u64) -> Result<u64, Refusal> {
+    if n > limit {
+        return Err(Refusal::bad(format!("{n} is more than {limit}")));
+    }
+    Ok(n)
+}
+
 /// Returns a duration of at most an hour.
 pub(super) fn seconds(name: &str, seconds: f64) -> Result<Duration, Refusal> {
     if (0.0..=3600.0).contains(&seconds) {

@@ -6,7 +6,7 @@ use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::call::{Call, Refusal, answer, json, seconds as duration, text};
+use super::call::{Call, MAX_DELAY_MS, Refusal, answer, at_most, json, seconds as duration, text};
 use super::inspect;
 use crate::payload;
 
@@ -26,22 +26,16 @@ pub(super) async fn seconds(Path(seconds): Path<f64>, call: Call) -> Result<Resp
 }
 
 pub(super) async fn millis(Path(millis): Path<u64>, call: Call) -> Result<Response, Refusal> {
-    let delay = checked(millis)?;
+    let delay = Duration::from_millis(at_most(MAX_DELAY_MS, millis)?);
     let body = format!("waited {millis} ms\n");
     Ok(call.after(delay, text(StatusCode::OK, body)).await)
 }
 
 pub(super) async fn page(Path(n): Path<u64>, call: Call) -> Result<Response, Refusal> {
     let page = answer(StatusCode::OK, "text/html; charset=utf-8", payload::page(n));
-    match call.param_or("delay_ms", 0)? {
-        0 => Ok(page),
-        millis => Ok(call.after(checked(millis)?, page).await),
+    let delay = Duration::from_millis(at_most(MAX_DELAY_MS, call.param_or("delay_ms", 0)?)?);
+    match delay {
+        Duration::ZERO => Ok(page),
+        delay => Ok(call.after(delay, page).await),
     }
-}
-
-fn checked(millis: u64) -> Result<Duration, Refusal> {
-    if millis > 3_600_000 {
-        return Err(Refusal::bad(format!("{millis} ms is more than an hour")));
-    }
-    Ok(Duration::from_millis(millis))
 }

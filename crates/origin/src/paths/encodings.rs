@@ -1,49 +1,31 @@
 //! Compressed responses, in a coding that the client may not accept.
 
-use std::io::{self, Write};
+use std::io::{self, Read};
 
 use axum::extract::Path;
 use axum::response::Response;
 use brotli::enc::BrotliEncoderParams;
 use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use flate2::read::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use http::HeaderValue;
 use http::StatusCode;
 use http::header::CONTENT_ENCODING;
-use serde_json::{Map, Value};
+use serde_json::json as value;
 
-use super::call::{Call, Refusal, answer};
+use super::call::{Call, Refusal, answer, at_most};
 use super::inspect::headers_of;
 use crate::payload;
 
 /// The largest body of `/coded`, which is made in memory.
-const MAX_CODED: usize = 64 << 20;
-
-pub(super) async fn gzip(call: Call) -> Result<Response, Refusal> {
-    shown(&call, Coding::Gzip, "gzipped")
-}
-
-pub(super) async fn deflate(call: Call) -> Result<Response, Refusal> {
-    shown(&call, Coding::Zlib, "deflated")
-}
-
-pub(super) async fn brotli(call: Call) -> Result<Response, Refusal> {
-    shown(&call, Coding::Brotli, "brotli")
-}
-
-pub(super) async fn zstd(call: Call) -> Result<Response, Refusal> {
-    shown(&call, Coding::Zstd, "zstd")
-}
+const MAX_CODED: u64 = 64 << 20;
 
 /// Returns `len` bytes in a coding: those of `/bytes` with a seed, zeros without.
 pub(super) async fn coded(
-    Path((coding, len)): Path<(String, usize)>,
+    Path((coding, len)): Path<(String, u64)>,
     call: Call,
 ) -> Result<Response, Refusal> {
     let coding = Coding::named(&coding)?;
-    if len > MAX_CODED {
-        return Err(Refusal::bad(format!("{len} is more than {MAX_CODED}")));
-    }
+    let len = at_most(MAX_CODED, len)? as usize;
     let plain = match call.param("seed") {
         Some(_) => payload::bytes(len, call.param_or("seed", 0)?),
         None => vec![0; len],
@@ -52,7 +34,7 @@ pub(super) async fn coded(
 }
 
 #[derive(Clone, Copy)]
-enum Coding {
+pub(super) enum Coding {
     Gzip,
     Zlib,
     /// Deflate without zlib's frame, which some servers send as `deflate`.
@@ -89,46 +71,34 @@ impl Coding {
 
     fn encode(self, mut plain: &[u8]) -> io::Result<Vec<u8>> {
         let level = Compression::default();
+        let mut encoded = Vec::new();
         match self {
-            Coding::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), level);
-                encoder.write_all(plain)?;
-                encoder.finish()
-            }
-            Coding::Zlib => {
-                let mut encoder = ZlibEncoder::new(Vec::new(), level);
-                encoder.write_all(plain)?;
-                encoder.finish()
-            }
-            Coding::Bare => {
-                let mut encoder = DeflateEncoder::new(Vec::new(), level);
-                encoder.write_all(plain)?;
-                encoder.finish()
-            }
+            Coding::Gzip => GzEncoder::new(plain, level).read_to_end(&mut encoded)?,
+            Coding::Zlib => ZlibEncoder::new(plain, level).read_to_end(&mut encoded)?,
+            Coding::Bare => DeflateEncoder::new(plain, level).read_to_end(&mut encoded)?,
             Coding::Brotli => {
-                let mut encoded = Vec::new();
                 // The default quality takes seconds for a MiB.
                 let quick = BrotliEncoderParams {
                     quality: 3,
                     ..Default::default()
                 };
-                brotli::BrotliCompress(&mut plain, &mut encoded, &quick)?;
-                Ok(encoded)
+                brotli::BrotliCompress(&mut plain, &mut encoded, &quick)?
             }
-            Coding::Zstd => zstd::encode_all(plain, zstd::DEFAULT_COMPRESSION_LEVEL),
-        }
+            Coding::Zstd => return zstd::encode_all(plain, zstd::DEFAULT_COMPRESSION_LEVEL),
+        };
+        Ok(encoded)
     }
 }
 
-fn shown(call: &Call, coding: Coding, done: &str) -> Result<Response, Refusal> {
-    let shown: Map<String, Value> = Map::from_iter([
-        (done.to_owned(), true.into()),
-        ("headers".to_owned(), headers_of(call.headers())),
-        ("method".to_owned(), call.head.method.as_str().into()),
-        ("origin".to_owned(), call.peer.to_string().into()),
-    ]);
-    let plain = serde_json::to_vec(&shown).map_err(|error| Refusal::server(error.to_string()))?;
-    encoded(coding, "application/json", &plain)
+/// Returns the request as JSON, compressed.
+pub(super) async fn echo(call: Call, coding: Coding, flag: &str) -> Result<Response, Refusal> {
+    let shown = value!({
+        flag: true,
+        "headers": headers_of(call.headers()),
+        "method": call.head.method.as_str(),
+        "origin": call.peer,
+    });
+    encoded(coding, "application/json", shown.to_string().as_bytes())
 }
 
 fn encoded(coding: Coding, media: &'static str, plain: &[u8]) -> Result<Response, Refusal> {

@@ -1,59 +1,35 @@
 //! Faults within HTTP. For other faults, see [`script`](crate::script).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
 use axum::routing::any;
-use http::StatusCode;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, StatusCode};
 use serde_json::json as value;
 
-use super::bodies;
-use super::call::{App, Call, Refusal, json};
+use super::call::{App, Call, Refusal, answer, json};
+use crate::payload;
 
-/// How many ids are remembered. The oldest is dropped first, and then fails again.
-const MAX_IDS: usize = 4096;
-const MAX_ID_LEN: usize = 256;
-
-/// How often each id was requested.
-#[derive(Default)]
-struct Attempts {
-    counts: HashMap<String, u64>,
-    oldest: VecDeque<String>,
-}
-
-impl Attempts {
-    fn count(&mut self, id: &str) -> u64 {
-        if let Some(count) = self.counts.get_mut(id) {
-            *count += 1;
-            return *count;
-        }
-        if self.oldest.len() == MAX_IDS
-            && let Some(oldest) = self.oldest.pop_front()
-        {
-            self.counts.remove(&oldest);
-        }
-        self.oldest.push_back(id.to_owned());
-        self.counts.insert(id.to_owned(), 1);
-        1
-    }
-}
-
-/// Returns the route of `/flaky` with its counts.
+/// Returns the route of `/flaky`, with the number of requests for each id.
 pub(super) fn flaky() -> Router<App> {
-    let attempts = Arc::new(Mutex::new(Attempts::default()));
+    let attempts: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
     let handler = async move |call: Call| -> Result<Response, Refusal> {
         let failures: u64 = call.param_or("fail", 1)?;
         let id = call.param("id").unwrap_or("");
-        if id.len() > MAX_ID_LEN {
-            return Err(Refusal::bad(format!("id is longer than {MAX_ID_LEN}")));
-        }
-        let attempt = attempts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .count(id);
+        let attempt = {
+            let mut attempts = attempts.lock().unwrap_or_else(PoisonError::into_inner);
+            let attempt = attempts.entry(id.to_owned()).or_default();
+            *attempt += 1;
+            *attempt
+        };
         let mut response = json(&value!({ "id": id, "attempt": attempt }));
         if attempt <= failures {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -68,22 +44,12 @@ pub(super) async fn hang(_: Call) -> Response {
     future::pending().await
 }
 
+/// Responds with a head and the first bytes of a body that never continues.
 pub(super) async fn hang_body(_: Call) -> Response {
-    bodies::unfinished()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oldest_id_is_dropped_first() {
-        let mut attempts = Attempts::default();
-        for id in 0..=MAX_IDS {
-            assert_eq!(attempts.count(&id.to_string()), 1);
-        }
-        assert_eq!(attempts.count(&MAX_IDS.to_string()), 2);
-        assert_eq!(attempts.count("0"), 1);
-        assert_eq!(attempts.counts.len(), MAX_IDS);
-    }
+    let start = stream::once(async { Ok::<_, Infallible>(Bytes::from(payload::bytes(16, 0))) });
+    let body = Body::from_stream(start.chain(stream::pending()));
+    let mut response = answer(StatusCode::OK, "application/octet-stream", body);
+    let length = HeaderValue::from_static("1024");
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
 }

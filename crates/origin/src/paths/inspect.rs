@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, Request};
+use serde_json::map::Entry;
 use serde_json::{Map, Value, json as value};
 use url::form_urlencoded;
 
@@ -26,7 +27,7 @@ pub(super) async fn with_body(call: Call) -> Result<Response, Refusal> {
 
 pub(super) async fn anything(call: Call) -> Result<Response, Refusal> {
     let mut shown = echo(&call).await?;
-    shown.insert("method".to_owned(), call.head.method.as_str().into());
+    shown["method"] = call.head.method.as_str().into();
     Ok(json(&shown))
 }
 
@@ -44,18 +45,31 @@ pub(super) async fn user_agent(call: Call) -> Response {
 }
 
 /// Returns what `/post` responds with.
-pub(super) async fn echo(call: &Call) -> Result<Map<String, Value>, Refusal> {
-    let content = Content::of(call).await?;
-    Ok(Map::from_iter([
-        ("args".to_owned(), args(call)),
-        ("data".to_owned(), content.data),
-        ("files".to_owned(), content.files),
-        ("form".to_owned(), content.form),
-        ("headers".to_owned(), headers_of(call.headers())),
-        ("json".to_owned(), content.json),
-        ("origin".to_owned(), call.peer.to_string().into()),
-        ("url".to_owned(), url(call).into()),
-    ]))
+pub(super) async fn echo(call: &Call) -> Result<Value, Refusal> {
+    let mut shown = value!({
+        "args": args(call),
+        "data": "",
+        "files": {},
+        "form": {},
+        "headers": headers_of(call.headers()),
+        "json": null,
+        "origin": call.peer,
+        "url": url(call),
+    });
+    let media = call.headers().get(CONTENT_TYPE);
+    let media = media.map_or_else(String::new, |media| latin1(media.as_bytes()));
+    match media.split(';').next().unwrap_or("").trim() {
+        "application/x-www-form-urlencoded" => {
+            let fields = form_urlencoded::parse(&call.body).into_owned();
+            shown["form"] = grouped(fields.map(|(name, value)| (name, value.into())));
+        }
+        "multipart/form-data" => (shown["form"], shown["files"]) = parts(call).await?,
+        _ => {
+            shown["data"] = readable(&call.body);
+            shown["json"] = serde_json::from_slice(&call.body).unwrap_or_default();
+        }
+    }
+    Ok(shown)
 }
 
 fn args(call: &Call) -> Value {
@@ -97,41 +111,6 @@ pub(super) fn base(call: &Call) -> String {
     format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
 }
 
-/// The four fields in which httpbin shows a body.
-struct Content {
-    data: Value,
-    form: Value,
-    files: Value,
-    json: Value,
-}
-
-impl Content {
-    async fn of(call: &Call) -> Result<Content, Refusal> {
-        let media = call.headers().get(CONTENT_TYPE);
-        let media = media.map_or_else(String::new, |media| latin1(media.as_bytes()));
-        let mut content = Content {
-            data: "".into(),
-            form: value!({}),
-            files: value!({}),
-            json: Value::Null,
-        };
-        match media.split(';').next().unwrap_or("").trim() {
-            "application/x-www-form-urlencoded" => {
-                let fields = form_urlencoded::parse(&call.body);
-                content.form = grouped(
-                    fields.map(|(name, value)| (name.into_owned(), Value::from(value.as_ref()))),
-                );
-            }
-            "multipart/form-data" => (content.form, content.files) = parts(call).await?,
-            _ => {
-                content.data = readable(&call.body);
-                content.json = serde_json::from_slice(&call.body).unwrap_or_default();
-            }
-        }
-        Ok(content)
-    }
-}
-
 /// Returns the fields and the files of a multipart form.
 async fn parts(call: &Call) -> Result<(Value, Value), Refusal> {
     let bad = |error: &dyn std::fmt::Display| Refusal::bad(format!("multipart: {error}"));
@@ -156,26 +135,22 @@ async fn parts(call: &Call) -> Result<(Value, Value), Refusal> {
     Ok((grouped(form.into_iter()), grouped(files.into_iter())))
 }
 
-/// Returns an object in which a name that occurs once has its value, and a repeated name the list of its
-/// values.
+/// Returns an object in which a name that occurs once has its value, which is not an array, and a repeated
+/// name the list of its values.
 pub(super) fn grouped(pairs: impl Iterator<Item = (String, Value)>) -> Value {
-    let mut lists: Map<String, Value> = Map::new();
+    let mut object = Map::new();
     for (name, value) in pairs {
-        let entry = lists
-            .entry(name)
-            .or_insert_with(|| Value::Array(Vec::new()));
-        if let Value::Array(list) = entry {
-            list.push(value);
+        match object.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(value);
+            }
+            Entry::Occupied(mut entry) => match entry.get_mut() {
+                Value::Array(values) => values.push(value),
+                first => *first = value!([first.take(), value]),
+            },
         }
     }
-    for entry in lists.values_mut() {
-        if let Value::Array(list) = entry
-            && list.len() == 1
-        {
-            *entry = list.remove(0);
-        }
-    }
-    Value::Object(lists)
+    Value::Object(object)
 }
 
 /// Returns the bytes as text, or as a `data:` URL if they are not UTF-8.

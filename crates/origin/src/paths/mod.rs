@@ -21,6 +21,7 @@ use http::StatusCode;
 
 pub(crate) use call::{App, DueTime, Peer, RequestInfo};
 use call::{Call, json, text};
+use encodings::{Coding, echo};
 
 const INDEX: &str = "\
 A local origin, shaped like httpbin.
@@ -36,7 +37,7 @@ Paths of httpbin:
 /drip?numbytes=&duration=&delay=&code=
 /redirect/{n} /relative-redirect/{n} /absolute-redirect/{n}
 /redirect-to?url=&status_code=
-/gzip /deflate /brotli              a compressed response, whatever Accept-Encoding has
+/gzip /deflate /brotli              a compressed response, regardless of Accept-Encoding
 /cookies /cookies/set?k=v /cookies/set/{k}/{v} /cookies/delete?k
 /basic-auth/{user}/{passwd} /hidden-basic-auth/{user}/{passwd} /bearer
 /encoding/utf8                      a page in many scripts
@@ -89,10 +90,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/relative-redirect/{n}", get(redirects::relative))
         .route("/absolute-redirect/{n}", get(redirects::absolute))
         .route("/redirect-to", any(redirects::to))
-        .route("/gzip", get(encodings::gzip))
-        .route("/deflate", get(encodings::deflate))
-        .route("/brotli", get(encodings::brotli))
-        .route("/zstd", get(encodings::zstd))
+        .route("/gzip", get(|call| echo(call, Coding::Gzip, "gzipped")))
+        .route("/deflate", get(|call| echo(call, Coding::Zlib, "deflated")))
+        .route("/brotli", get(|call| echo(call, Coding::Brotli, "brotli")))
+        .route("/zstd", get(|call| echo(call, Coding::Zstd, "zstd")))
         .route("/coded/{coding}/{n}", get(encodings::coded))
         .route("/cookies", get(cookies::list))
         .route("/cookies/set", get(cookies::set))

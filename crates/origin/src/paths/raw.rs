@@ -82,7 +82,7 @@ fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Refusal>
     Ok((known, value))
 }
 
-pub(super) fn to_hex(bytes: &[u8]) -> String {
+fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -8,20 +8,20 @@ use http::{HeaderValue, StatusCode};
 use super::call::{Call, Refusal};
 use super::inspect::base;
 
-pub(super) async fn redirect(Path(n): Path<u64>, call: Call) -> Result<Response, Refusal> {
-    if call.param("absolute") == Some("true") {
-        to_absolute(n, &call)
-    } else {
-        to_relative(n)
+pub(super) async fn redirect(n: Path<u64>, call: Call) -> Result<Response, Refusal> {
+    match call.param("absolute") {
+        Some("true") => absolute(n, call).await,
+        _ => relative(n, call).await,
     }
 }
 
 pub(super) async fn relative(Path(n): Path<u64>, _: Call) -> Result<Response, Refusal> {
-    to_relative(n)
+    found(StatusCode::FOUND, &next(n, "relative-redirect")?)
 }
 
 pub(super) async fn absolute(Path(n): Path<u64>, call: Call) -> Result<Response, Refusal> {
-    to_absolute(n, &call)
+    let url = base(&call) + &next(n, "absolute-redirect")?;
+    found(StatusCode::FOUND, &url)
 }
 
 pub(super) async fn to(call: Call) -> Result<Response, Refusal> {
@@ -34,15 +34,6 @@ pub(super) async fn to(call: Call) -> Result<Response, Refusal> {
         return Err(Refusal::bad(format!("status_code={code} is not 3xx")));
     };
     found(status, url)
-}
-
-fn to_relative(n: u64) -> Result<Response, Refusal> {
-    found(StatusCode::FOUND, &next(n, "relative-redirect")?)
-}
-
-fn to_absolute(n: u64, call: &Call) -> Result<Response, Refusal> {
-    let url = base(call) + &next(n, "absolute-redirect")?;
-    found(StatusCode::FOUND, &url)
 }
 
 /// Returns the target of the `n`th redirect from the end. The last one leads to `/get`.

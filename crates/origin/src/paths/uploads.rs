@@ -10,7 +10,6 @@ use serde_json::json as value;
 use sha2::{Digest, Sha256};
 
 use super::call::{Refusal, answer, json};
-use super::raw::to_hex;
 
 /// Responds with the request's body, and sends each chunk back as soon as it arrives.
 pub(super) async fn echo(request: Request) -> Response {
@@ -38,7 +37,7 @@ pub(super) async fn upload(request: Request) -> Result<Response, Refusal> {
     }
     Ok(json(&value!({
         "bytes": len,
-        "sha256": to_hex(&digest.finalize()),
+        "sha256": format!("{:x}", digest.finalize()),
         "chunked": chunked,
         "content_length": declared,
     })))

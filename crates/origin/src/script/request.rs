@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_are_kept_to_the_byte() {
+    fn heads_are_recorded_exactly() {
         let head = Bytes::from_static(b"POST /a?b HTTP/1.1\r\nX-One:  a \r\nx-one: \xff\r\n\r\n");
         let request = Recorded::parse(3, head.clone());
         assert_eq!((request.connection, request.head.clone()), (3, head));

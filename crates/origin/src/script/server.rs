@@ -33,7 +33,8 @@ impl Scripted {
         let shared = Arc::new(SharedState::default());
         let acceptor = thread::Builder::new().name("scripted".to_owned()).spawn({
             let shared = shared.clone();
-            move || accept(&listener, &Arc::new(script), &shared)
+            let script: ScriptFactory = Arc::new(script);
+            move || accept(&listener, &script, &shared)
         })?;
         Ok(Scripted {
             addr,
@@ -131,11 +132,7 @@ impl Drop for Scripted {
 
 type ScriptFactory = Arc<dyn Fn(usize) -> Script + Send + Sync>;
 
-fn accept(
-    listener: &TcpListener,
-    scripts: &Arc<impl Fn(usize) -> Script + Send + Sync + 'static>,
-    shared: &Arc<SharedState>,
-) {
+fn accept(listener: &TcpListener, script: &ScriptFactory, shared: &Arc<SharedState>) {
     let mut players: Vec<JoinHandle<()>> = Vec::new();
     loop {
         let Ok((stream, _)) = listener.accept() else {
@@ -155,8 +152,8 @@ fn accept(
         let player = thread::Builder::new()
             .name(format!("script-{connection}"))
             .spawn({
-                let (scripts, shared): (ScriptFactory, _) = (scripts.clone(), shared.clone());
-                move || play(scripts(connection), stream, connection, &shared)
+                let (script, shared) = (script.clone(), shared.clone());
+                move || play(script(connection), stream, connection, &shared)
             });
         // If the thread cannot start, the connection is closed at once.
         players.extend(player);
@@ -202,19 +199,16 @@ impl SharedState {
         timeout: Duration,
         value: impl Fn(&ServerState) -> Option<T>,
     ) -> Option<T> {
-        let start = Instant::now();
-        let mut state = self.lock();
-        loop {
-            if let Some(value) = value(&state) {
-                return Some(value);
-            }
-            let left = timeout.checked_sub(start.elapsed())?;
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+        let mut found = None;
+        let is_missing = |state: &mut ServerState| {
+            found = value(state);
+            found.is_none()
+        };
+        drop(
+            self.changed
+                .wait_timeout_while(self.lock(), timeout, is_missing),
+        );
+        found
     }
 
     /// Sleeps for `time`, or until the server stops. Returns true if the server stops first.

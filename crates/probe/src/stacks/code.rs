@@ -9,6 +9,7 @@ use std::sync::Arc;
 use framehop::{
     ExplicitModuleSectionInfo, MayAllocateDuringUnwind, Module, Unwinder as _, UnwinderNative,
 };
+use gimli::{BaseAddresses, EhFrame, EhFrameHdr, Pointer, UnwindSection as _};
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_GNU_EH_FRAME};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
@@ -20,6 +21,9 @@ pub(super) type Unwinder = UnwinderNative<Arc<[u8]>, MayAllocateDuringUnwind>;
 
 /// How many bytes to read for an ELF file's header and program headers: more than they need.
 const HEADERS_LEN: usize = 4096;
+
+/// The size of an address in bytes.
+const WORD_SIZE: u8 = 8;
 
 #[derive(Default)]
 pub(super) struct Code {
@@ -98,13 +102,11 @@ impl Tables {
         let index_at = at(index.p_vaddr(LittleEndian));
         let length = usize::try_from(index.p_memsz(LittleEndian)).ok()?;
         let index = memory.bytes(index_at, length)?;
-        // Version 1, then the encodings: the pointer to the frames is a signed word relative to
-        // itself, the count is a word, and the table has pairs of signed words relative to the
-        // index. No linker writes another form.
-        if index.get(..4)? != [1, 0x1b, 0x03, 0x3b] {
+        let bases = BaseAddresses::default().set_eh_frame_hdr(index_at);
+        let parsed = EhFrameHdr::new(&index, gimli::LittleEndian).parse(&bases, WORD_SIZE);
+        let Pointer::Direct(frames_at) = parsed.ok()?.eh_frame_ptr() else {
             return None;
-        }
-        let frames_at = (index_at + 4).wrapping_add_signed(i32_at(&index, 4)?.into());
+        };
         // Their length is not recorded; they end with their segment at the latest.
         let inside = own.iter().find(|map| map.range.contains(&frames_at))?;
         let length = usize::try_from(inside.range.end - frames_at).ok()?;
@@ -133,27 +135,18 @@ impl Tables {
     }
 
     fn function(&self, address: u64) -> Option<u64> {
-        let count = usize::try_from(i32_at(&self.index, 8)?).ok()?;
-        let start = |entry: usize| {
-            let offset = i32_at(&self.index, 12 + entry * 8)?;
-            Some(self.index_at.wrapping_add_signed(offset.into()))
-        };
-        let (mut low, mut high) = (0, count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if start(middle)? <= address {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        start(low.checked_sub(1)?)
+        let bases = BaseAddresses::default()
+            .set_eh_frame_hdr(self.index_at)
+            .set_eh_frame(self.frames_at);
+        let index = EhFrameHdr::new(&self.index, gimli::LittleEndian).parse(&bases, WORD_SIZE);
+        let frames = EhFrame::new(&self.frames, gimli::LittleEndian);
+        let index = index.ok()?;
+        let cie = EhFrame::cie_from_offset;
+        let found = index
+            .table()?
+            .fde_for_address(&frames, &bases, address, cie);
+        Some(found.ok()?.initial_address())
     }
-}
-
-fn i32_at(bytes: &[u8], offset: usize) -> Option<i32> {
-    let bytes = bytes.get(offset..offset + 4)?;
-    Some(i32::from_le_bytes(bytes.try_into().ok()?))
 }
 
 impl fmt::Debug for Code {

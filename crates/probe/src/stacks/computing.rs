@@ -52,7 +52,6 @@ static REQUEST: SnapshotRequest = SnapshotRequest {
     pc: AtomicU64::new(0),
     sp: AtomicU64::new(0),
     fp: AtomicU64::new(0),
-    lr: AtomicU64::new(0),
     words: AtomicU64::new(0),
 };
 static COPY: [AtomicU64; MAX_WORDS] = [const { AtomicU64::new(0) }; MAX_WORDS];
@@ -69,7 +68,6 @@ struct SnapshotRequest {
     pc: AtomicU64,
     sp: AtomicU64,
     fp: AtomicU64,
-    lr: AtomicU64,
     words: AtomicU64,
 }
 
@@ -136,7 +134,6 @@ pub(super) fn request_snapshot(
         pc: REQUEST.pc.load(Ordering::Relaxed),
         sp,
         fp: Some(REQUEST.fp.load(Ordering::Relaxed)),
-        lr: REQUEST.lr.load(Ordering::Relaxed),
     };
     (!stack.is_empty()).then_some(Snapshot {
         registers,
@@ -188,30 +185,16 @@ extern "C" fn handle_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_v
         REQUEST
             .fp
             .store(registers.fp.unwrap_or(0), Ordering::Relaxed);
-        REQUEST.lr.store(registers.lr, Ordering::Relaxed);
     }
     REQUEST.state.store(DONE, Ordering::Release);
 }
 
-#[cfg(target_arch = "x86_64")]
 fn registers(context: &libc::ucontext_t) -> Registers {
     let register = |number: c_int| context.uc_mcontext.gregs[number as usize].cast_unsigned();
     Registers {
         pc: register(libc::REG_RIP),
         sp: register(libc::REG_RSP),
         fp: Some(register(libc::REG_RBP)),
-        lr: 0,
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-fn registers(context: &libc::ucontext_t) -> Registers {
-    let registers = &context.uc_mcontext;
-    Registers {
-        pc: registers.pc,
-        sp: registers.sp,
-        fp: Some(registers.regs[29]),
-        lr: registers.regs[30],
     }
 }
 

@@ -22,7 +22,6 @@ impl Memory {
         Some(bytes)
     }
 
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn word(&self, address: u64) -> Option<u64> {
         let mut bytes = [0; 8];
         self.0.read_exact_at(&mut bytes, address).ok()?;

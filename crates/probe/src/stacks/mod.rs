@@ -1,4 +1,4 @@
-//! Reads the stack of a stuck thread from another thread (on Linux, on x86-64 and AArch64).
+//! Reads the stack of a stuck thread from another thread (on Linux on x86-64).
 //!
 //! The stack of a thread that waits in a system call is read from `/proc`, without a signal. A thread
 //! that computes gets a signal, whose handler copies its registers and stack, because no other thread

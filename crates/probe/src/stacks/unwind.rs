@@ -29,21 +29,6 @@ pub(super) struct Registers {
     pub(super) pc: u64,
     pub(super) sp: u64,
     pub(super) fp: Option<u64>,
-    /// The return address on AArch64, until a function has saved it.
-    #[cfg_attr(target_arch = "x86_64", allow(dead_code))]
-    pub(super) lr: u64,
-}
-
-impl Registers {
-    #[cfg(target_arch = "x86_64")]
-    fn with_fp(self, fp: u64) -> UnwindRegsNative {
-        UnwindRegsNative::new(self.pc, self.sp, fp)
-    }
-
-    #[cfg(target_arch = "aarch64")]
-    fn with_fp(self, fp: u64) -> UnwindRegsNative {
-        UnwindRegsNative::new(self.lr, self.sp, fp)
-    }
 }
 
 /// The registers and the stack of a thread at one moment.
@@ -130,10 +115,9 @@ impl Code {
         };
         // The cache remembers failures, which may not apply to another frame pointer.
         let mut cache = CacheNative::new();
-        let mut registers = snapshot.registers.with_fp(fp);
-        let mut next = Some(FrameAddress::from_instruction_pointer(
-            snapshot.registers.pc,
-        ));
+        let Registers { pc, sp, .. } = snapshot.registers;
+        let mut registers = UnwindRegsNative::new(pc, sp, fp);
+        let mut next = Some(FrameAddress::from_instruction_pointer(pc));
         let mut addresses = Vec::new();
         while let Some(frame) = next
             && addresses.len() < MAX_FRAMES
@@ -167,7 +151,6 @@ impl Code {
 
 /// Returns how far above the stack pointer the frame pointer is in the body of this function, in
 /// bytes, judged by the function's prologue.
-#[cfg(target_arch = "x86_64")]
 fn frame_size(memory: &Memory, function: u64) -> Option<u64> {
     let code = memory.bytes(function, 32)?;
     // push %rbp; mov %rsp, %rbp
@@ -196,14 +179,7 @@ fn frame_size(memory: &Memory, function: u64) -> Option<u64> {
     }
 }
 
-/// Not implemented: on this architecture the frame pointer is only searched.
-#[cfg(target_arch = "aarch64")]
-fn frame_size(_: &Memory, _: u64) -> Option<u64> {
-    None
-}
-
 /// Returns whether the instruction before this address is a call of the function.
-#[cfg(target_arch = "x86_64")]
 fn calls(memory: &Memory, address: u64, function: u64) -> bool {
     let called = || {
         let before = memory.bytes(address.checked_sub(6)?, 6)?;
@@ -215,19 +191,6 @@ fn calls(memory: &Memory, address: u64, function: u64) -> bool {
             [0xff, 0x15] => memory.word(target),
             _ => None,
         }
-    };
-    called() == Some(function)
-}
-
-/// Returns whether the instruction before this address is a call of the function.
-#[cfg(target_arch = "aarch64")]
-fn calls(memory: &Memory, address: u64, function: u64) -> bool {
-    let called = || {
-        let at = address.checked_sub(4)?;
-        let instruction = u32::from_le_bytes(memory.bytes(at, 4)?.try_into().ok()?);
-        // BL, with a signed offset of 26 bits in words.
-        let by = (instruction << 6).cast_signed() >> 4;
-        (instruction >> 26 == 0b10_0101).then(|| at.wrapping_add_signed(by.into()))
     };
     called() == Some(function)
 }

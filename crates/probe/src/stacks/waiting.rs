@@ -37,12 +37,7 @@ pub(super) fn thread_state(memory: &Memory, slot: &Slot, polling: Polling) -> Op
         return same_poll(slot, polling).map(|()| ThreadState::Running);
     }
     same_poll(slot, polling)?;
-    let registers = Registers {
-        pc,
-        sp,
-        fp: None,
-        lr: 0,
-    };
+    let registers = Registers { pc, sp, fp: None };
     let words = stack.chunks_exact(8);
     let stack = words.map(|word| word.try_into().map_or(0, u64::from_le_bytes));
     Some(ThreadState::Waiting(Snapshot {

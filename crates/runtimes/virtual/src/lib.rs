@@ -59,7 +59,7 @@ use fastrand::Rng;
 use inflight_core::{BlockOn, BoxFuture, ConnectOptions, Runtime, Socket};
 use slab::Slab;
 
-use network::{Connect, NetworkState};
+use network::NetworkState;
 pub use network::{LinkOptions, Listener, Network};
 use shared::{Runnable, Shared, State, TaskSlot, TaskWaker};
 use sleep::Sleep;
@@ -155,9 +155,7 @@ impl Virtual {
         let mut state = self.0.lock();
         let until = state.timers.now.saturating_add(time);
         state.pass_to(until);
-        let wakers = state.timers.take_wakers();
-        drop(state);
-        wakers.wake();
+        shared::release(state);
     }
 }
 
@@ -239,7 +237,7 @@ impl Runtime for Virtual {
         address: SocketAddr,
         _: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
-        Box::pin(Connect::new(Arc::downgrade(&self.0), address))
+        Box::pin(network::connect(Arc::downgrade(&self.0), address))
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! The state that the clones of a runtime share, and the loop that runs its tasks.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -82,9 +83,7 @@ impl Shared {
             network, timers, ..
         } = &mut *state;
         let output = operation(network, timers);
-        let wakers = timers.take_wakers();
-        drop(state);
-        wakers.wake();
+        release(state);
         // A thread that waits for other threads may now have a timer to wait for.
         self.changed.notify_all();
         output
@@ -99,9 +98,7 @@ impl Shared {
             let is_due = |due: &Duration| *due <= now || state.ready.is_empty();
             if let Some(due) = state.timers.next().filter(is_due) {
                 state.pass_to(due);
-                let wakers = state.timers.take_wakers();
-                drop(state);
-                wakers.wake();
+                release(state);
                 state = self.lock();
                 continue;
             }
@@ -114,12 +111,13 @@ impl Shared {
                 return ready;
             }
             // Another thread may be about to wake a task.
-            let patient = |state: &mut State| state.ready.is_empty() && state.timers.is_empty();
+            let is_idle =
+                |state: &mut State| state.ready.is_empty() && state.timers.next().is_none();
             let waited = self
                 .changed
-                .wait_timeout_while(state, self.patience, patient);
-            let (still, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = still;
+                .wait_timeout_while(state, self.patience, is_idle);
+            let timeout;
+            (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if timeout.timed_out() {
                 let (tasks, held) = (state.tasks.len(), state.network.held_packets());
                 drop(state);
@@ -134,16 +132,16 @@ impl Shared {
     }
 
     pub(crate) fn poll_task(&self, key: usize) {
-        let (task, waker) = {
-            let mut state = self.lock();
-            let Some(entry) = state.tasks.get_mut(key) else {
-                return;
-            };
-            entry.waker.is_ready.store(false, Ordering::SeqCst);
-            (entry.task.take(), entry.waker.clone())
+        let mut state = self.lock();
+        let Some(entry) = state.tasks.get_mut(key) else {
+            return;
         };
-        let Some(mut task) = task else { return };
-        let waker = Waker::from(waker);
+        entry.waker.is_ready.store(false, Ordering::SeqCst);
+        let waker = Waker::from(entry.waker.clone());
+        let Some(mut task) = entry.task.take() else {
+            return;
+        };
+        drop(state);
         let polled = catch_unwind(AssertUnwindSafe(|| {
             task.as_mut().poll(&mut Context::from_waker(&waker))
         }));
@@ -160,6 +158,13 @@ impl Shared {
         drop(state);
         drop(catch_unwind(AssertUnwindSafe(|| drop(task))));
     }
+}
+
+/// Releases the lock, and then wakes or drops the collected wakers.
+pub(crate) fn release(mut state: MutexGuard<'_, State>) {
+    let wakers = mem::take(&mut state.timers.wakers);
+    drop(state);
+    wakers.woken.into_iter().for_each(Waker::wake);
 }
 
 impl State {
@@ -207,19 +212,16 @@ impl Wake for TaskWaker {
         }
         if let Some(shared) = self.shared.upgrade() {
             let mut state = shared.lock();
-            match self.key {
-                None if state.runs_on.is_some() => state.ready.push_back(Runnable::Main),
+            let runnable = match self.key {
+                None => state.runs_on.map(|_| Runnable::Main),
                 // The key may belong to another task by now.
-                Some(key)
-                    if state
-                        .tasks
-                        .get(key)
-                        .is_some_and(|e| Arc::ptr_eq(&e.waker, self)) =>
-                {
-                    state.ready.push_back(Runnable::Task(key));
-                }
-                _ => {}
-            }
+                Some(key) => state
+                    .tasks
+                    .get(key)
+                    .filter(|slot| Arc::ptr_eq(&slot.waker, self))
+                    .map(|_| Runnable::Task(key)),
+            };
+            state.ready.extend(runnable);
             drop(state);
             shared.changed.notify_all();
         }

@@ -1,7 +1,6 @@
 //! Virtual time and its timers.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ pub(crate) struct Timers {
     // Timers that are due at the same time fire in the order in which they were set.
     pub(crate) queue: BTreeMap<(Duration, u64), Timer>,
     count: u64,
-    wakers: DeferredWakers,
+    pub(crate) wakers: DeferredWakers,
 }
 
 /// The action of a timer.
@@ -30,10 +29,6 @@ impl Timers {
     /// Returns when the next timer is due.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.queue.keys().next().map(|(due, _)| *due)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
     }
 
     /// Removes the next timer that is due by `moment`, and sets the time to when it is due.
@@ -74,23 +69,12 @@ impl Timers {
     pub(crate) fn discard(&mut self, waker: Option<Waker>) {
         self.wakers.discarded.extend(waker);
     }
-
-    /// Takes the collected wakers. The caller must release the lock before it wakes or drops them.
-    pub(crate) fn take_wakers(&mut self) -> DeferredWakers {
-        mem::take(&mut self.wakers)
-    }
 }
 
 /// Wakers that are woken or dropped after the lock is released. Both may run a task's code, which may take
 /// the lock.
 #[derive(Default)]
 pub(crate) struct DeferredWakers {
-    woken: Vec<Waker>,
+    pub(crate) woken: Vec<Waker>,
     discarded: Vec<Waker>,
-}
-
-impl DeferredWakers {
-    pub(crate) fn wake(self) {
-        self.woken.into_iter().for_each(Waker::wake);
-    }
 }

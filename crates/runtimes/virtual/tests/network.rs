@@ -1,7 +1,6 @@
 //! The network of the virtual runtime.
 
-use std::future::poll_fn;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -261,7 +260,7 @@ fn connect_without_listener_is_refused_after_a_round_trip() {
 }
 
 #[test]
-fn connect_is_decided_when_it_arrives() {
+fn a_connect_succeeds_if_a_listener_exists_when_it_arrives() {
     let runtime = runtime(link());
     let late = async {
         runtime.sleep(ms(9)).await;
@@ -291,7 +290,7 @@ fn address_has_one_listener_at_a_time() {
 }
 
 #[test]
-fn port_zero_picks_a_free_port() {
+fn port_zero_selects_a_free_port() {
     let runtime = runtime(link());
     let any = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0));
     let (one, other) = (runtime.listen(any).unwrap(), runtime.listen(any).unwrap());
@@ -302,7 +301,7 @@ fn port_zero_picks_a_free_port() {
 }
 
 #[test]
-fn connections_have_addresses_of_their_own() {
+fn each_connection_has_its_own_client_address() {
     let runtime = runtime(link());
     let listener = runtime.listen(address(1)).unwrap();
     runtime.block_on(async {
@@ -313,7 +312,7 @@ fn connections_have_addresses_of_their_own() {
 }
 
 #[test]
-fn dropped_listener_refuses_connects_and_resets_those_not_accepted() {
+fn a_dropped_listener_refuses_connects_and_resets_unaccepted_connections() {
     let runtime = runtime(link());
     let listener = runtime.listen(address(1)).unwrap();
     runtime.block_on(async {
@@ -338,7 +337,7 @@ fn dropped_listener_refuses_connects_and_resets_those_not_accepted() {
 }
 
 #[test]
-fn connect_to_a_black_hole_never_completes() {
+fn a_connect_to_a_partitioned_address_never_completes() {
     let runtime = runtime(link());
     let _listener = runtime.listen(address(1)).unwrap();
     runtime.network().partition(address(1));
@@ -450,7 +449,7 @@ fn partition_affects_its_address_only() {
 }
 
 #[test]
-fn reset_fails_both_ends_and_wakes_whoever_waits() {
+fn a_reset_fails_both_ends_and_wakes_their_tasks() {
     with_pair(
         link().buffer_size(4),
         |runtime, mut client, mut server| async move {
@@ -511,7 +510,7 @@ fn reset_discards_unread_bytes() {
 }
 
 #[test]
-fn random_reset_hits_both_ends_when_the_segment_would_arrive() {
+fn a_random_reset_fails_both_ends_when_the_segment_would_arrive() {
     with_pair(
         link().reset_probability(1.0),
         |runtime, mut client, mut server| async move {
@@ -581,7 +580,7 @@ fn write_waits_until_the_peer_reads() {
 }
 
 #[test]
-fn reader_is_woken_once_and_when_the_bytes_arrive() {
+fn a_reader_is_woken_once_when_the_bytes_arrive() {
     with_pair(link(), |runtime, mut client, mut server| async move {
         let counters = [0; 2].map(|_| Arc::new(WakeCounter::default()));
         let wakers = counters.clone().map(Waker::from);
@@ -602,7 +601,7 @@ fn reader_is_woken_once_and_when_the_bytes_arrive() {
 }
 
 #[test]
-fn try_read_returns_what_has_arrived() {
+fn try_read_returns_the_bytes_that_have_arrived() {
     with_pair(link(), |runtime, mut client, mut server| async move {
         client.write_all(b"one").await.unwrap();
         runtime.sleep(ms(9)).await;
@@ -635,7 +634,7 @@ fn try_read_makes_room_for_the_writer() {
 }
 
 #[test]
-fn without_latency_bytes_arrive_at_once() {
+fn bytes_arrive_immediately_without_latency() {
     with_pair(
         LinkOptions::new(),
         |runtime, mut client, mut server| async move {
@@ -658,7 +657,7 @@ fn without_latency_bytes_arrive_at_once() {
 }
 
 #[test]
-fn time_advanced_by_hand_delivers_what_arrives_meanwhile() {
+fn advance_delivers_the_packets_that_arrive() {
     let runtime = runtime(link());
     let listener = runtime.listen(address(1)).unwrap();
     let (mut client, mut server, _) = runtime.block_on(open(&runtime, &listener));
@@ -675,7 +674,7 @@ fn time_advanced_by_hand_delivers_what_arrives_meanwhile() {
 }
 
 #[test]
-fn connect_cancelled_on_the_way_is_never_accepted() {
+fn a_connect_cancelled_before_it_arrives_is_never_accepted() {
     let runtime = runtime(link());
     let listener = runtime.listen(address(1)).unwrap();
     runtime.block_on(async {
@@ -695,7 +694,7 @@ fn connect_cancelled_on_the_way_is_never_accepted() {
 }
 
 #[test]
-fn connect_cancelled_after_it_was_answered_is_closed_for_the_listener() {
+fn a_connect_cancelled_after_the_handshake_is_closed_for_the_listener() {
     let runtime = runtime(link());
     let listener = runtime.listen(address(1)).unwrap();
     runtime.block_on(async {
@@ -745,22 +744,7 @@ fn several_tasks_may_accept() {
 }
 
 #[test]
-fn vectored_write_writes_all_slices() {
-    with_pair(
-        link().buffer_size(9),
-        |_, mut client, mut server| async move {
-            assert!(client.is_write_vectored());
-            let slices = [&b"one"[..], b"", b"two", b"three"].map(IoSlice::new);
-            let written =
-                poll_fn(|cx| Pin::new(&mut client).poll_write_vectored(cx, &slices)).await;
-            assert_eq!(written.unwrap(), 9);
-            assert_eq!(read_exactly(&mut server, 9).await, b"onetwothr");
-        },
-    );
-}
-
-#[test]
-fn links_are_set_for_one_address_or_for_all_others() {
+fn a_link_applies_to_one_address_and_the_default_link_to_all_others() {
     let runtime = runtime(link());
     runtime
         .network()
@@ -830,7 +814,7 @@ fn trace(seed: u64, link: LinkOptions) -> Vec<String> {
 }
 
 #[test]
-fn same_seed_gives_the_same_trace_and_others_differ() {
+fn the_same_seed_gives_the_same_trace_and_other_seeds_differ() {
     let link = link().connect_jitter(ms(30)).reset_probability(0.05);
     for seed in 0..5 {
         let first = trace(seed, link);
@@ -856,7 +840,7 @@ fn connect_jitter_stays_in_its_range() {
 }
 
 #[test]
-fn read_that_waits_for_nothing_is_a_deadlock() {
+fn a_read_that_nothing_can_wake_is_a_deadlock() {
     let stuck = || {
         with_pair(link(), |_, mut client, server| async move {
             let _open = server;

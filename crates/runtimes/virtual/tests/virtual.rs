@@ -24,7 +24,7 @@ fn panic_of(call: impl FnOnce()) -> String {
 }
 
 #[test]
-fn an_hour_takes_no_time() {
+fn a_sleep_of_an_hour_takes_no_real_time() {
     let runtime = Virtual::new();
     let (real, zero) = (Instant::now(), runtime.now());
     runtime.block_on(runtime.sleep(HOUR));
@@ -54,7 +54,7 @@ fn timers_fire_in_their_order_and_at_their_time() {
 }
 
 #[test]
-fn time_stands_still_while_anything_can_run() {
+fn time_does_not_pass_while_a_task_can_run() {
     let runtime = Virtual::new();
     let busy = async {
         for _ in 0..1000 {
@@ -96,7 +96,7 @@ fn tasks_run_in_the_order_of_their_wakes() {
 }
 
 #[test]
-fn deadlock_is_reported() {
+fn a_deadlock_is_reported_and_the_runtime_can_be_used_again() {
     let runtime = Virtual::new().patience(Duration::from_millis(1));
     Task::spawn(&runtime, pending::<()>()).detach();
     let message = panic_of(|| runtime.block_on(pending()));
@@ -104,12 +104,11 @@ fn deadlock_is_reported() {
         message.starts_with("deadlock: the future and 1 tasks wait"),
         "{message}"
     );
-    // It can be used again.
     assert_eq!(runtime.block_on(async { 1 }), 1);
 }
 
 #[test]
-fn an_endless_sleep_is_a_deadlock_and_not_the_end_of_time() {
+fn an_endless_sleep_is_a_deadlock() {
     let runtime = Virtual::new().patience(Duration::from_millis(1));
     let message = panic_of(|| runtime.block_on(runtime.sleep(Duration::MAX)));
     assert!(message.starts_with("deadlock"), "{message}");
@@ -119,7 +118,7 @@ fn an_endless_sleep_is_a_deadlock_and_not_the_end_of_time() {
 }
 
 #[test]
-fn another_thread_may_wake_it() {
+fn another_thread_can_wake_the_future() {
     let runtime = Virtual::new().patience(HOUR);
     let (begun, begin) = mpsc::channel::<std::task::Waker>();
     let other = thread::spawn(move || begin.recv().unwrap().wake());
@@ -139,7 +138,7 @@ fn another_thread_may_wake_it() {
 }
 
 #[test]
-fn entering_from_within_panics() {
+fn block_on_inside_a_task_panics() {
     let runtime = Virtual::new();
     let inner = runtime.clone();
     let message = panic_of(|| runtime.block_on(async { inner.block_on(async {}) }));
@@ -147,7 +146,7 @@ fn entering_from_within_panics() {
 }
 
 #[test]
-fn threads_enter_one_after_another() {
+fn threads_run_block_on_one_after_another() {
     let runtime = Virtual::new();
     let threads: Vec<_> = (0..4)
         .map(|_| {
@@ -162,7 +161,7 @@ fn threads_enter_one_after_another() {
 }
 
 #[test]
-fn tasks_that_are_left_go_on_in_the_next_call() {
+fn unfinished_tasks_continue_in_the_next_block_on() {
     let runtime = Virtual::new();
     let (done, heard) = mpsc::channel();
     let inner = runtime.clone();
@@ -177,7 +176,7 @@ fn tasks_that_are_left_go_on_in_the_next_call() {
 }
 
 #[test]
-fn panics_end_their_task_alone() {
+fn a_panic_ends_only_its_task() {
     let runtime = Virtual::new();
     runtime.spawn(Box::pin(async { panic!("on purpose") }));
     let task = Task::spawn(&runtime, async { panic!("this too") });
@@ -189,7 +188,7 @@ fn panics_end_their_task_alone() {
 }
 
 #[test]
-fn dropped_task_is_removed() {
+fn a_dropped_task_is_removed() {
     let runtime = Virtual::new();
     let (held, alive) = mpsc::channel::<()>();
     let task = Task::spawn(&runtime, async move {
@@ -206,7 +205,7 @@ fn dropped_task_is_removed() {
 }
 
 #[test]
-fn dropped_sleep_does_not_let_time_pass() {
+fn a_dropped_sleep_does_not_advance_time() {
     let runtime = Virtual::new();
     let short = async {
         runtime.sleep(Duration::from_secs(1)).await;

@@ -21,8 +21,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LinkOptions {
-    latency_to_server: Duration,
-    latency_to_client: Duration,
+    /// The latency to each [`Side`].
+    latencies: [Duration; 2],
     bandwidth: Option<u64>,
     pub(super) buffer_size: usize,
     pub(super) connect_jitter: Duration,
@@ -33,8 +33,7 @@ impl LinkOptions {
     /// Returns the default options.
     pub fn new() -> Self {
         Self {
-            latency_to_server: Duration::ZERO,
-            latency_to_client: Duration::ZERO,
+            latencies: [Duration::ZERO; 2],
             bandwidth: None,
             buffer_size: 64 * 1024,
             connect_jitter: Duration::ZERO,
@@ -53,14 +52,14 @@ impl LinkOptions {
     /// Sets the time from the client to the server only. Default zero.
     #[must_use]
     pub fn latency_to_server(mut self, latency: Duration) -> Self {
-        self.latency_to_server = latency;
+        self.latencies[Side::Server as usize] = latency;
         self
     }
 
     /// Sets the time from the server to the client only. Default zero.
     #[must_use]
     pub fn latency_to_client(mut self, latency: Duration) -> Self {
-        self.latency_to_client = latency;
+        self.latencies[Side::Client as usize] = latency;
         self
     }
 
@@ -125,10 +124,7 @@ impl LinkOptions {
     }
 
     pub(super) fn latency_to(&self, side: Side) -> Duration {
-        match side {
-            Side::Client => self.latency_to_client,
-            Side::Server => self.latency_to_server,
-        }
+        self.latencies[side as usize]
     }
 
     /// Returns how long the link takes to transmit a segment of `len` bytes.

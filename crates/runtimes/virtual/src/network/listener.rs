@@ -16,6 +16,7 @@ use crate::shared::Shared;
 ///
 /// [`Virtual::listen`](crate::Virtual::listen) creates it. Dropping the listener frees the address
 /// and refuses further connects. It also resets the connections that were not accepted yet.
+#[derive(Debug)]
 pub struct Listener {
     // A server's task does not keep its runtime alive.
     shared: Weak<Shared>,
@@ -67,11 +68,5 @@ impl Drop for Listener {
             let address = self.address;
             shared.with_network(|network, timers| network.stop_listening(address, timers));
         }
-    }
-}
-
-impl std::fmt::Debug for Listener {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Listener").field(&self.address).finish()
     }
 }

@@ -8,7 +8,6 @@ mod listener;
 mod socket;
 mod state;
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::Virtual;
 
 pub use link::LinkOptions;
 pub use listener::Listener;
-pub(crate) use socket::Connect;
+pub(crate) use socket::connect;
 pub(crate) use state::{NetworkState, Packet};
 
 impl Virtual {
@@ -109,7 +108,7 @@ impl Virtual {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Network(Virtual);
 
 impl Network {
@@ -117,14 +116,14 @@ impl Network {
     ///
     /// They apply to connects that start afterwards, also to those that are refused.
     pub fn set_link(&self, address: SocketAddr, options: LinkOptions) {
-        self.with(|network| network.set_link(address, options));
+        self.with(|network| network.links.insert(address, options));
     }
 
     /// Sets the properties of the links to all addresses that have none of their own.
     ///
     /// They apply to connects that start afterwards.
     pub fn set_default_link(&self, options: LinkOptions) {
-        self.with(|network| network.set_default_link(options));
+        self.with(|network| network.default_link = options);
     }
 
     /// Holds all packets from and to `address` until [`heal`](Self::heal).
@@ -132,12 +131,12 @@ impl Network {
     /// Neither end is notified. The network holds connects, bytes and ends of stream, including those that
     /// are on the way. Without `heal`, connects to the address never complete.
     pub fn partition(&self, address: SocketAddr) {
-        self.with(|network| network.partition(address));
+        self.with(|network| network.partitions.addresses.insert(address));
     }
 
     /// Holds all packets of all addresses until [`heal_all`](Self::heal_all).
     pub fn partition_all(&self) {
-        self.with(NetworkState::partition_all);
+        self.with(|network| network.partitions.is_everywhere = true);
     }
 
     /// Ends the partition of `address`. The held packets arrive now, in their order.
@@ -151,8 +150,7 @@ impl Network {
     /// Ends all partitions, including those of single addresses. The held packets arrive now, in their
     /// order.
     pub fn heal_all(&self) {
-        let shared = &self.0.0;
-        shared.with_network(NetworkState::heal_all);
+        self.0.0.with_network(NetworkState::heal_all);
     }
 
     /// Resets all connections of `address`, at once and on both ends, even during a partition.
@@ -171,13 +169,7 @@ impl Network {
         shared.with_network(|network, timers| network.reset(None, timers));
     }
 
-    fn with(&self, change: impl FnOnce(&mut NetworkState)) {
+    fn with<T>(&self, change: impl FnOnce(&mut NetworkState) -> T) {
         self.0.0.with_network(|network, _| change(network));
-    }
-}
-
-impl fmt::Debug for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Network").field(&self.0).finish()
     }
 }

@@ -1,6 +1,7 @@
 //! The sockets of clients and servers, and the connect of a client.
 
-use std::io::{self, IoSlice};
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Weak;
@@ -9,8 +10,7 @@ use std::task::{Context, Poll};
 use inflight_core::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::state::runtime_ended;
-use super::state::{EndId, NetworkState};
+use super::state::{EndId, NetworkState, runtime_ended};
 use crate::shared::Shared;
 use crate::timer::Timers;
 
@@ -53,19 +53,7 @@ impl AsyncWrite for VirtualSocket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.with(|network, timers| network.poll_write(self.end, slices, cx, timers))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
+        self.with(|network, timers| network.poll_write(self.end, bytes, cx, timers))
     }
 
     /// Does nothing, because a write sends its bytes immediately.
@@ -98,42 +86,16 @@ impl Drop for VirtualSocket {
     }
 }
 
-/// A connect in progress. It starts with the first poll.
-pub(crate) struct Connect {
+/// Connects to a listener. Dropping the future cancels the connect.
+pub(crate) async fn connect(
     shared: Weak<Shared>,
     address: SocketAddr,
-    // Closes the client's end if the future is dropped.
-    socket: Option<VirtualSocket>,
-}
-
-impl Connect {
-    pub(crate) fn new(shared: Weak<Shared>, address: SocketAddr) -> Self {
-        Self {
-            shared,
-            address,
-            socket: None,
-        }
-    }
-}
-
-impl Future for Connect {
-    type Output = io::Result<Box<dyn Socket>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let Some(shared) = this.shared.upgrade() else {
-            return Poll::Ready(Err(runtime_ended()));
-        };
-        let socket = this.socket.get_or_insert_with(|| {
-            let start = |network: &mut NetworkState, timers: &mut Timers| {
-                network.connect(this.address, timers)
-            };
-            VirtualSocket::new(this.shared.clone(), shared.with_network(start))
-        });
-        let connected = socket.with(|network, timers| network.poll_connect(socket.end, cx, timers));
-        connected.map(|result| {
-            let socket = this.socket.take().expect("the socket was there just now");
-            result.map(|()| Box::new(socket) as Box<dyn Socket>)
-        })
-    }
+) -> io::Result<Box<dyn Socket>> {
+    let end = shared
+        .upgrade()
+        .ok_or_else(runtime_ended)?
+        .with_network(|network, timers| network.connect(address, timers));
+    let socket = VirtualSocket::new(shared, end);
+    poll_fn(|cx| socket.with(|network, timers| network.poll_connect(end, cx, timers))).await?;
+    Ok(Box::new(socket))
 }

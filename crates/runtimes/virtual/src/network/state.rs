@@ -5,7 +5,7 @@
 //! it. While the link is partitioned, arriving packets are held.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
@@ -30,14 +30,14 @@ const LISTENER_PORTS: Range<u16> = 49_152..u16::MAX;
 
 /// The network of one runtime.
 pub(crate) struct NetworkState {
-    default_link: LinkOptions,
-    links: HashMap<SocketAddr, LinkOptions>,
+    pub(super) default_link: LinkOptions,
+    pub(super) links: HashMap<SocketAddr, LinkOptions>,
     listeners: HashMap<SocketAddr, ListenerState>,
     // Numbered in the order of their connects. A number is not used twice, because packets may
     // still be on the way to an old connection. Sorted, so that faults hit in a fixed order.
     connections: BTreeMap<u64, Connection>,
     connects: u64,
-    partitions: Partitions,
+    pub(super) partitions: Partitions,
     /// The packets that have arrived at a partition, in their order.
     held: Vec<Packet>,
     random: Rng,
@@ -50,9 +50,9 @@ struct ListenerState {
 }
 
 #[derive(Default)]
-struct Partitions {
-    is_everywhere: bool,
-    addresses: HashSet<SocketAddr>,
+pub(super) struct Partitions {
+    pub(super) is_everywhere: bool,
+    pub(super) addresses: HashSet<SocketAddr>,
 }
 
 struct Connection {
@@ -136,14 +136,6 @@ impl NetworkState {
             // The order of tasks uses the same seed, but must not use the same numbers.
             random: Rng::with_seed(seed).fork(),
         }
-    }
-
-    pub(super) fn set_link(&mut self, address: SocketAddr, options: LinkOptions) {
-        self.links.insert(address, options);
-    }
-
-    pub(super) fn set_default_link(&mut self, options: LinkOptions) {
-        self.default_link = options;
     }
 
     /// Adds a listener. Returns the address with the actual port.
@@ -269,12 +261,11 @@ impl NetworkState {
         Poll::Pending
     }
 
-    /// Sends bytes of the slices as far as the peer's buffer has room. If it has no room, registers the waker
-    /// of `cx`.
+    /// Sends bytes as far as the peer's buffer has room. If it has no room, registers the waker of `cx`.
     pub(super) fn poll_write(
         &mut self,
         end: EndId,
-        slices: &[IoSlice<'_>],
+        bytes: &[u8],
         cx: &mut Context<'_>,
         timers: &mut Timers,
     ) -> Poll<io::Result<usize>> {
@@ -287,16 +278,16 @@ impl NetworkState {
         if this.has_sent_fin {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if slices.iter().all(|slice| slice.is_empty()) {
+        if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
         if room == 0 {
             register(&mut this.writer, cx, timers);
             return Poll::Pending;
         }
-        let bytes = gather_slices(slices, room);
+        let bytes = &bytes[..bytes.len().min(room)];
         connection.end(end.side.peer()).unread += bytes.len();
-        self.send_data(end, &bytes, timers);
+        self.send_data(end, bytes, timers);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -358,7 +349,7 @@ impl NetworkState {
             let connection = self.connection(from);
             let probability = connection.link.reset_probability;
             let arrival = connection.transmit(from.side, segment.len(), timers.now);
-            if self.draws(probability) {
+            if self.random.f64() < probability {
                 for to in [from, from.peer()] {
                     let content = Content::Rst;
                     timers.deliver_at(arrival, Packet { to, content });
@@ -388,14 +379,7 @@ impl NetworkState {
         timers.deliver_at(arrival, packet);
     }
 
-    fn draws(&mut self, probability: f64) -> bool {
-        probability > 0.0 && self.random.f64() < probability
-    }
-
     fn jitter(&mut self, max: Duration) -> Duration {
-        if max.is_zero() {
-            return Duration::ZERO;
-        }
         let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(self.random.u64(..=nanos))
     }
@@ -471,14 +455,6 @@ impl NetworkState {
 
 /// Faults.
 impl NetworkState {
-    pub(super) fn partition(&mut self, address: SocketAddr) {
-        self.partitions.addresses.insert(address);
-    }
-
-    pub(super) fn partition_all(&mut self) {
-        self.partitions.is_everywhere = true;
-    }
-
     pub(super) fn heal(&mut self, address: SocketAddr, timers: &mut Timers) {
         self.partitions.addresses.remove(&address);
         self.deliver_held(timers);
@@ -521,9 +497,8 @@ impl NetworkState {
 
 impl Partitions {
     fn affect(&self, connection: &Connection) -> bool {
-        self.is_everywhere
-            || self.addresses.contains(&connection.client)
-            || self.addresses.contains(&connection.server)
+        let mut addresses = self.addresses.iter();
+        self.is_everywhere || addresses.any(|address| connection.has_address(*address))
     }
 }
 
@@ -587,24 +562,9 @@ fn client_address(server: SocketAddr, number: u64) -> SocketAddr {
     }
 }
 
-/// Returns the first `max` bytes of the slices.
-fn gather_slices(slices: &[IoSlice<'_>], max: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for slice in slices {
-        let room = max - bytes.len();
-        bytes.extend_from_slice(&slice[..slice.len().min(room)]);
-    }
-    bytes
-}
-
 /// Stores the waker of `cx`. The previous waker is dropped after the lock is released.
 fn register(slot: &mut Option<Waker>, cx: &mut Context<'_>, timers: &mut Timers) {
-    if !slot
-        .as_ref()
-        .is_some_and(|waker| waker.will_wake(cx.waker()))
-    {
-        timers.discard(slot.replace(cx.waker().clone()));
-    }
+    timers.discard(slot.replace(cx.waker().clone()));
 }
 
 /// Returns the error of a socket or listener that outlives its runtime.

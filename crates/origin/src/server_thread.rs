@@ -1,0 +1,33 @@
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+
+/// The thread of a server. Dropping this stops the server and blocks until its thread has ended.
+pub(crate) struct ServerThread {
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl ServerThread {
+    /// Starts a thread that runs `serve`, which must return when the receiver completes.
+    pub(crate) fn start(
+        name: &str,
+        serve: impl FnOnce(oneshot::Receiver<()>) + Send + 'static,
+    ) -> io::Result<ServerThread> {
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new().name(name.to_owned());
+        let thread = thread.spawn(move || serve(stopped))?;
+        Ok(ServerThread {
+            running: Some((stop, thread)),
+        })
+    }
+}
+
+impl Drop for ServerThread {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
+}
