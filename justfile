@@ -4,10 +4,10 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default:
     @just --list --unsorted
 
-# The first step compiles for about 6 minutes on 2 cores and prints what a blocking call costs. The
+# The first step compiles for about 6 minutes on 2 cores and prints the cost of a blocking call. The
 # second step compiles the experiments, which takes about 10 more minutes. The third step runs them
-# with few rounds, so the intervals are wide. The third step leaves out the largest points (10,000
-# requests in flight), more than a thousand threads, and most contenders of criterion.
+# with few rounds, so the intervals are wide. It leaves out measurements with 10,000 requests in
+# flight or more than a thousand threads, and most contenders of criterion.
 #
 # Measure a blocking call, then run every experiment briefly and print the figures as tables.
 bench:
@@ -53,7 +53,7 @@ lab-report:
         $(printf -- '--records %s ' docs/records/*.csv)
     python3 docs/check_report.py lab-report.html docs/records/*.csv
 
-# Write a machine's records from docs/records into the book: the tables for each cell, and the page of all figures.
+# Write a machine's records from docs/records into the book: the tables by cell, and the page of all figures.
 bench-figures MACHINE:
     cargo bench -p inflight-benches --bench summary -- \
         --records {{justfile_directory()}}/docs/records/{{MACHINE}}.csv \
@@ -64,9 +64,9 @@ bench-figures MACHINE:
 peers:
     bash crates/lab/peers/setup.sh
 
-# Run every test: unit tests, property tests, the conformance suite on every cell, doc tests.
+# Run every test: unit tests, property tests, the conformance suite on every backend, doc tests.
 test:
-    # Tests mostly wait for events, so more of them run at once than there are cores.
+    # Tests mostly wait for events, so more tests than cores can run at once.
     RUST_TEST_THREADS=4 cargo test --workspace --features inflight-net/hickory
     cargo test -p inflight-core --all-features --test bridges
     cargo test --release -p inflight-probe --features stacks
@@ -79,18 +79,18 @@ servers *OPTIONS:
     cargo build --release -p inflight-conformance
     python3 crates/conformance/servers/servers.py "${CARGO_TARGET_DIR:-target}/release/inflight-conformance" {{OPTIONS}}
 
-# Options are passed to the program, such as `--cell smol/hyper` or `--against http://127.0.0.1:8080`,
-# which must be a server like httpbin.
+# Options are passed to the program, such as `--cell smol/hyper`. With `--against http://127.0.0.1:8080`,
+# the suite runs against another server like httpbin.
 #
-# Run the conformance suite and print a table of cases and cells (`--cell smol/hyper`, `--against URL`).
+# Run the conformance suite and print a table of cases and backends (`--cell smol/hyper`, `--against URL`).
 conformance *OPTIONS:
     cargo run --quiet -p inflight-conformance -- {{OPTIONS}}
 
-# Write the book's page on malformed and hostile responses, from the cases that check them.
+# Write the page of the book on malformed and hostile responses, from the cases that check them.
 verdicts:
     cargo run --quiet -p inflight-conformance -- --verdicts {{justfile_directory()}}/docs/src/verdicts.md
 
-# Send 10 x 10,000 requests on each cell, one in ten with a fault, and check that nothing is lost or leaked.
+# Send 10 x 10,000 requests on each backend, one in ten with a fault, and check that none is lost and nothing leaks.
 stress *OPTIONS:
     cargo run --quiet --release -p inflight-conformance -- --stress 10000 {{OPTIONS}}
 
@@ -108,11 +108,11 @@ lint:
     python3 .ci/names.py
     python3 .ci/rust_version.py
 
-# Check the facade with no feature, each feature alone, each pair, and all of them (needs cargo-hack).
+# Check the facade with no feature, each feature alone, each pair of features, and all features (needs cargo-hack).
 features:
     cargo hack clippy -p inflight --feature-powerset --depth 2 --quiet -- -D warnings
 
-# Run the tests and an example with one backend at a time, as a user builds them.
+# Run the tests and an example with only one backend enabled, as a user builds them.
 alone:
     for backend in smol async-std ureq; do \
         cargo test --quiet -p inflight -p inflight-examples --no-default-features \

@@ -16,15 +16,15 @@ LARGEST_CYCLE = 2
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
-def strip(text):
-    """The code without comments, strings and the module of the tests."""
+def strip_tests_and_comments(text):
+    """Returns the code without comments, strings and the module `tests`."""
     text = re.sub(r"//[^\n]*", "", text)
     text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text, flags=re.S)
     return re.sub(r"#\[cfg\((?:all\()?test\b.*?\]\s*mod \w+ \{.*", "", text, flags=re.S)
 
 
 def expand(tree):
-    """The paths of a use tree such as `a::{b, c::{self, d as e}}`, each with the name that it introduces."""
+    """Returns the paths of a use tree such as `a::{b, c::{self, d as e}}`, each with the name that it introduces."""
     tree = tree.strip()
     brace = tree.find("{")
     if brace < 0:
@@ -53,26 +53,26 @@ class Crate:
         root = next(path for path in (src / "lib.rs", src / "main.rs") if path.exists())
         self.files = {(): root}
         self.collect(root, ())
-        self.code = {path: strip(path.read_text()) for path in self.files.values()}
+        self.code = {path: strip_tests_and_comments(path.read_text()) for path in self.files.values()}
         self.uses = {module: list(self.use_paths(module)) for module in self.files}
 
     def collect(self, file, module):
         folder = file.parent if file.name in ("lib.rs", "main.rs", "mod.rs") else file.with_suffix("")
-        for name in re.findall(rf"^\s*(?:pub(?:\([^)]*\))? )?mod ({IDENTIFIER});", strip(file.read_text()), re.M):
+        for name in re.findall(rf"^\s*(?:pub(?:\([^)]*\))? )?mod ({IDENTIFIER});", strip_tests_and_comments(file.read_text()), re.M):
             for path in (folder / f"{name}.rs", folder / name / "mod.rs"):
                 if path.exists():
                     self.files[*module, name] = path
                     self.collect(path, (*module, name))
 
     def use_paths(self, module):
-        """Absolute module paths that are imported, the name that each introduces, and whether it is public."""
+        """Yields each imported path as an absolute path, the name that it introduces, and whether the import is public."""
         for public, tree in re.findall(r"\b(pub(?:\([^)]*\))? )?use ([^;]+);", self.code[self.files[module]]):
             for parts, name in expand(" ".join(tree.split())):
-                absolute = self.absolute(module, parts)
+                absolute = self.absolute_path(module, parts)
                 if absolute:
                     yield absolute, name, bool(public)
 
-    def absolute(self, module, parts):
+    def absolute_path(self, module, parts):
         if parts[0] == "crate":
             return tuple(parts[1:])
         if parts[0] == "self":
@@ -86,8 +86,8 @@ class Crate:
             return (*module, *parts)
         return None
 
-    def definer(self, path, seen=()):
-        """The module that defines what a path names."""
+    def defining_module(self, path, seen=()):
+        """Returns the module that defines the item at a path."""
         module = ()
         for at, part in enumerate(path):
             if (*module, part) in self.files:
@@ -95,7 +95,7 @@ class Crate:
                 continue
             for target, name, public in self.uses[module]:
                 if name == part and public and (target, module) not in seen:
-                    return self.definer((*target, *path[at + 1 :]), (*seen, (target, module)))
+                    return self.defining_module((*target, *path[at + 1 :]), (*seen, (target, module)))
             return module
         return module
 
@@ -105,24 +105,24 @@ class Crate:
             targets = [target for target, _, public in self.uses[module] if not self.is_reexport(module, target, public)]
             body = re.sub(r"\buse [^;]+;", "", self.code[path])
             for found in re.findall(rf"\b((?:crate|super|self)(?:::{IDENTIFIER})+)", body):
-                targets.append(self.absolute(module, found.split("::")))
+                targets.append(self.absolute_path(module, found.split("::")))
             local = {parts[-1] for parts in self.files if parts and parts[:-1] == module}
             for found in re.findall(rf"(?<![:\w])({IDENTIFIER}(?:::{IDENTIFIER})+)", body):
                 if found.split("::")[0] in local:
                     targets.append((*module, *found.split("::")))
             for target in targets:
-                file = self.files[self.definer(target)]
+                file = self.files[self.defining_module(target)]
                 if file != path:
                     edges[path].add(file)
         return edges
 
     def is_reexport(self, module, target, public):
-        """A module that re-exports its own submodules does not depend on them."""
+        """Returns whether a module re-exports an item of its own submodules. This is not a dependency."""
         return public and target[: len(module)] == module
 
 
-def cycles(edges):
-    """Strongly connected components (Tarjan)."""
+def components(edges):
+    """Returns the strongly connected components (Tarjan's algorithm)."""
     index, low, stack, on_stack, found = {}, {}, [], set(), []
 
     def visit(node):
@@ -148,8 +148,8 @@ def cycles(edges):
     return found
 
 
-def between_folders(edges, src):
-    """The imports between the folders of a crate. A file outside all folders does not count."""
+def folder_edges(edges, src):
+    """Returns the imports between the folders of a crate. Files outside all folders do not count."""
     def folder(path):
         parts = path.relative_to(src).parts
         return parts[0] if len(parts) > 1 else None
@@ -164,7 +164,7 @@ def between_folders(edges, src):
 def main():
     crates = sorted(path.parent for path in ROOT.glob("**/Cargo.toml") if (path.parent / "src").is_dir() and "target" not in path.parts)
     crates = [crate for crate in crates if any((crate / "src" / name).exists() for name in ("lib.rs", "main.rs"))]
-    faults = 0
+    violations = 0
     for crate in crates:
         edges = Crate(crate / "src").edges()
         if len(sys.argv) > 1:
@@ -172,16 +172,16 @@ def main():
                 for path, others in sorted(edges.items()):
                     print(path.relative_to(crate / "src"), "->", *sorted(str(o.relative_to(crate / "src")) for o in others))
             continue
-        for component in cycles(edges):
+        for component in components(edges):
             if len(component) > LARGEST_CYCLE:
-                faults += 1
+                violations += 1
                 names = sorted(str(path.relative_to(crate / "src")) for path in component)
                 print(f"{crate.relative_to(ROOT)}: {len(names)} files import each other: {', '.join(names)}")
-        for component in cycles(between_folders(edges, crate / "src")):
+        for component in components(folder_edges(edges, crate / "src")):
             if len(component) > 1:
-                faults += 1
+                violations += 1
                 print(f"{crate.relative_to(ROOT)}: folders import each other: {', '.join(sorted(component))}")
-    if faults:
+    if violations:
         sys.exit(1)
     if len(sys.argv) == 1:
         print(f"cycles: none of more than {LARGEST_CYCLE} files, and none between folders, in {len(crates)} crates")

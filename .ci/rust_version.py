@@ -13,17 +13,17 @@ def version(text):
 def main():
     command = ["cargo", "metadata", "--locked", "--all-features", "--format-version", "1"]
     packages = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["packages"]
-    ours = next(package["rust_version"] for package in packages if package["name"] == "inflight-core")
+    workspace = next(package["rust_version"] for package in packages if package["name"] == "inflight-core")
     newer = [
         f"{package['name']} {package['version']} requires Rust {package['rust_version']}"
         for package in packages
-        if package["rust_version"] and version(package["rust_version"]) > version(ours)
+        if package["rust_version"] and version(package["rust_version"]) > version(workspace)
     ]
     for line in newer:
         print(line, file=sys.stderr)
     if newer:
-        sys.exit(f"the workspace's rust-version is {ours}")
-    print(f"rust-version: none of {len(packages)} packages requires more than Rust {ours}")
+        sys.exit(f"the workspace's rust-version is {workspace}")
+    print(f"rust-version: none of {len(packages)} packages requires more than Rust {workspace}")
 
 
 if __name__ == "__main__":

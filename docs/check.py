@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Checks the built book and the project's pages.
 
-Fails on a raw include left in the output, on an include that gives nothing, on a listing that is not
-included or has no command above that runs it, and on a dead link or anchor. Fails also on a README or an
-ARCHITECTURE.md that is too long, and on a README whose program or figures differ from the example and the
-book that they come from.
+The script reports an error for:
+
+- an include that mdBook did not replace, or whose text is empty
+- a Rust listing that is not included from a file, or that no command runs
+- a link to a missing file or anchor
+- a README.md or ARCHITECTURE.md that is too long
+- a program in the README that differs from the example, or a row of figures that is not in the book
 """
 
 import re
@@ -22,11 +25,11 @@ ARCHITECTURE_LINES = 120
 README_PROGRAM = ROOT / "examples/src/bin/gather.rs"
 
 INCLUDE = re.compile(r"\{\{#include\s+([^}:]+?)(?::([\w-]+))?\s*\}\}")
-faults = []
+errors = []
 
 
 class Page(HTMLParser):
-    """The links and the anchors of a page."""
+    """Collects the links and the anchors of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -44,7 +47,7 @@ class Page(HTMLParser):
 
 
 def anchor_text(path, anchor):
-    """What an include gives: mdBook itself takes an anchor that is missing for an empty one."""
+    """Returns the text of an include, or an empty string for a missing anchor, as mdBook does."""
     text = path.read_text()
     if anchor is None:
         return text
@@ -60,25 +63,25 @@ def check_sources():
             language, body = block.groups()
             command = command or language == "console"
             if language.startswith("rust") and not INCLUDE.search(body):
-                faults.append(f"{page.name}: a listing that is no file's, and so never compiled")
+                errors.append(f"{page.name}: a Rust listing is not included from a file, so nothing compiles it")
             for include in INCLUDE.finditer(body):
                 name, anchor = include.groups()
                 path = (page.parent / name).resolve()
                 if not path.is_file():
-                    faults.append(f"{page.name}: no file {name}")
+                    errors.append(f"{page.name}: the included file {name} does not exist")
                 elif not anchor_text(path, anchor).strip():
-                    faults.append(f"{page.name}: the include {name}:{anchor} gives nothing")
+                    errors.append(f"{page.name}: the include {name}:{anchor} is empty")
                 if not command:
-                    faults.append(f"{page.name}: no command stands above the listing {name}")
+                    errors.append(f"{page.name}: there is no command above the listing {name}")
 
 
 def check_book():
     pages = {path: Page(path.read_text()) for path in BOOK.rglob("*.html")}
     if not pages:
-        sys.exit("there is no book: run `mdbook build docs`")
+        sys.exit("docs/book does not exist: run `mdbook build docs`")
     for path, page in pages.items():
         if "{{#" in path.read_text():
-            faults.append(f"{path.relative_to(BOOK)}: a raw include is left")
+            errors.append(f"{path.relative_to(BOOK)}: an include was not replaced")
         for link in page.links:
             check_link(path, link, page, pages)
 
@@ -90,9 +93,9 @@ def check_link(path, link, page, pages):
     name = name.partition("?")[0]
     target = (path.parent / name).resolve() if name else path
     if not target.exists():
-        faults.append(f"{path.relative_to(BOOK)}: dead link {link}")
+        errors.append(f"{path.relative_to(BOOK)}: dead link {link}")
     elif anchor and target in pages and anchor not in pages[target].anchors:
-        faults.append(f"{path.relative_to(BOOK)}: dead anchor {link}")
+        errors.append(f"{path.relative_to(BOOK)}: dead anchor {link}")
 
 
 def check_project_pages():
@@ -101,10 +104,10 @@ def check_project_pages():
     for page in pages:
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             if not re.match(r"[a-z]+:", link) and not (page.parent / link.partition("#")[0]).exists():
-                faults.append(f"{page.relative_to(ROOT)}: dead link {link}")
+                errors.append(f"{page.relative_to(ROOT)}: dead link {link}")
     lines = len((ROOT / "ARCHITECTURE.md").read_text().splitlines())
     if lines > ARCHITECTURE_LINES:
-        faults.append(f"ARCHITECTURE.md: {lines} lines, but at most {ARCHITECTURE_LINES} are allowed: write a decision page")
+        errors.append(f"ARCHITECTURE.md: {lines} lines, but at most {ARCHITECTURE_LINES} are allowed: write a decision page")
 
 
 def check_readme():
@@ -112,26 +115,26 @@ def check_readme():
     text = readme.read_text()
     size = readme.stat().st_size
     if size > README_BYTES:
-        faults.append(f"README.md: {size} bytes, but at most {README_BYTES} are allowed: move text into the book")
+        errors.append(f"README.md: {size} bytes, but at most {README_BYTES} are allowed: move text into the book")
     programs = re.findall(r"^```rust\n(.*?)\n```$", text, re.S | re.M)
     if programs != [anchor_text(README_PROGRAM, "gather")]:
-        faults.append(f"README.md: the program differs from {README_PROGRAM.relative_to(ROOT)}")
-    # A row that begins with a cell, such as `| tokio/hyper |`, holds figures.
+        errors.append(f"README.md: the program differs from {README_PROGRAM.relative_to(ROOT)}")
+    # A row of figures begins with a cell, such as `| tokio/hyper |`.
     figures = (SOURCE / "figures.md").read_text().splitlines()
     rows = re.findall(r"^\| [a-z-]+/[a-z-]+ .*$", text, re.M)
     if not rows:
-        faults.append("README.md: no row of figures")
+        errors.append("README.md: it has no row of figures")
     for row in rows:
         if row not in figures:
-            faults.append(f"README.md: not a row of docs/src/figures.md: {row}")
+            errors.append(f"README.md: this row is not in docs/src/figures.md: {row}")
 
 
 check_sources()
 check_book()
 check_project_pages()
 check_readme()
-for fault in faults:
-    print(fault, file=sys.stderr)
-if faults:
+for error in errors:
+    print(error, file=sys.stderr)
+if errors:
     sys.exit(1)
-print("docs: every include has text, every link an end")
+print("docs: all includes and links are valid")

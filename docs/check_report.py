@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
 """Checks a report of the lab in headless Chromium: check_report.py REPORT.html RECORDS.csv...
 
-Fails on a message in the console, on anything that is loaded from elsewhere, on a picture that shows
-nothing or whose letters overlap, on a figure that the keyboard does not reach, and on a table that is
-not what the records say. Where there is no Chromium it says so and checks the tables alone. With
---shots DIR it leaves pictures of the page: light, dark, on a phone, printed.
+The script reports an error for:
+
+- a message in the browser's console
+- a resource that the page loads
+- a chart that is empty, or whose labels overlap or are cut off
+- a chart that the keyboard cannot reach
+- a table whose figures differ from the records
+
+Without Chromium, the script checks only the tables. With --shots DIR, it writes screenshots of the page
+(light, dark, desktop, phone) and a PDF.
 """
 
 import argparse
@@ -33,61 +39,61 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 ]
-faults = []
+errors = []
 
 
 class Browser:
-    """A Chromium that is spoken to over two pipes, as its DevTools protocol allows."""
+    """A Chromium process, controlled with the DevTools protocol over two pipes."""
 
     def __init__(self, program, profile):
-        # It reads from its descriptor 3 and writes to its 4.
-        to_read, self.out = os.pipe()
-        self.back, to_write = os.pipe()
-        shell = f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}'
+        # Chromium reads commands from descriptor 3 and writes responses to descriptor 4.
+        child_in, self.commands = os.pipe()
+        self.responses, child_out = os.pipe()
+        shell = f'exec "$0" "$@" 3<&{child_in} 4>&{child_out}'
         self.process = subprocess.Popen(
             ["bash", "-c", shell, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(to_read, to_write),
+            pass_fds=(child_in, child_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(to_read)
-        os.close(to_write)
-        self.number, self.buffer, self.events, self.session = 0, b"", [], None
+        os.close(child_in)
+        os.close(child_out)
+        self.last_id, self.buffer, self.events, self.session = 0, b"", [], None
 
-    def message(self):
+    def read_message(self):
         while b"\0" not in self.buffer:
-            piece = os.read(self.back, 1 << 16)
-            if not piece:
-                sys.exit("the browser ended")
-            self.buffer += piece
-        line, _, self.buffer = self.buffer.partition(b"\0")
-        return json.loads(line)
+            chunk = os.read(self.responses, 1 << 16)
+            if not chunk:
+                sys.exit("the browser exited")
+            self.buffer += chunk
+        message, _, self.buffer = self.buffer.partition(b"\0")
+        return json.loads(message)
 
     def call(self, method, **parameters):
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
+        self.last_id += 1
+        message = {"id": self.last_id, "method": method, "params": parameters}
         if self.session:
             message["sessionId"] = self.session
-        os.write(self.out, json.dumps(message).encode() + b"\0")
+        os.write(self.commands, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self.message()
-            if answer.get("id") == self.number:
-                if "error" in answer:
-                    sys.exit(f"{method}: {answer['error']}")
-                return answer["result"]
-            self.events.append(answer)
+            response = self.read_message()
+            if response.get("id") == self.last_id:
+                if "error" in response:
+                    sys.exit(f"{method}: {response['error']}")
+                return response["result"]
+            self.events.append(response)
 
-    def wait(self, event):
-        while not any(one.get("method") == event for one in self.events):
-            self.events.append(self.message())
+    def wait_for(self, event):
+        while not any(received.get("method") == event for received in self.events):
+            self.events.append(self.read_message())
 
-    def run(self, script):
-        answer = self.call("Runtime.evaluate", expression=f"({script})()", returnByValue=True)
-        if "exceptionDetails" in answer:
-            sys.exit(f"a check failed to run: {answer['exceptionDetails']}")
-        return answer["result"].get("value")
+    def evaluate(self, script):
+        response = self.call("Runtime.evaluate", expression=f"({script})()", returnByValue=True)
+        if "exceptionDetails" in response:
+            sys.exit(f"a script failed in the browser: {response['exceptionDetails']}")
+        return response["result"].get("value")
 
-    def key(self, name, code):
+    def press_key(self, name, code):
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
 
@@ -97,131 +103,132 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Page.navigate", url=page.as_uri())
-        self.wait("Page.loadEventFired")
+        self.wait_for("Page.loadEventFired")
 
-    def size(self, width, height, phone=False):
+    def set_size(self, width, height, phone=False):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
 
-    def scheme(self, name):
+    def set_color_scheme(self, name):
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
-    def shot(self, path):
-        height = self.run("() => document.documentElement.scrollHeight")
-        width = self.run("() => document.documentElement.clientWidth")
+    def save_screenshot(self, path):
+        height = self.evaluate("() => document.documentElement.scrollHeight")
+        width = self.evaluate("() => document.documentElement.clientWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         data = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
         path.write_bytes(b64decode(data))
 
-    def print(self, path):
+    def save_pdf(self, path):
         path.write_bytes(b64decode(self.call("Page.printToPDF", printBackground=False, preferCSSPageSize=True)["data"]))
 
     def close(self):
-        os.close(self.out)
+        os.close(self.commands)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        os.close(self.back)
+        os.close(self.responses)
 
 
-# Of each picture that is shown: how large it is, how many figures it has and how large those are, letters that
-# lie on each other, and letters outside.
-PICTURES = """() => Array.from(document.querySelectorAll("svg.picture")).filter(one => one.getClientRects().length).map(svg => {
-  const all = Array.from(svg.querySelectorAll(".datum")).map(one => one.getBoundingClientRect());
-  const texts = Array.from(svg.querySelectorAll("text")).map(one => [one.textContent, one.getBoundingClientRect()]).filter(([text]) => text);
-  const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
+# Returns for each visible chart: its size, the number of its data points, the number of those without an area,
+# the pairs of labels that overlap, and the labels that are cut off.
+CHARTS = """() => Array.from(document.querySelectorAll("svg.picture")).filter(svg => svg.getClientRects().length).map(svg => {
+  const points = Array.from(svg.querySelectorAll(".datum")).map(point => point.getBoundingClientRect());
+  const labels = Array.from(svg.querySelectorAll("text")).map(text => [text.textContent, text.getBoundingClientRect()]).filter(([text]) => text);
+  const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
   const overlaps = [];
-  texts.forEach(([one, a], n) => texts.slice(n + 1).forEach(([other, b]) => { if (over(a, b)) { overlaps.push(one + " / " + other); } }));
+  labels.forEach(([first, a], n) => labels.slice(n + 1).forEach(([second, b]) => { if (overlap(a, b)) { overlaps.push(first + " / " + second); } }));
   const box = svg.getBoundingClientRect();
-  const out = texts.filter(([, one]) => one.left < box.left - 2 || one.right > box.right + 2 || one.bottom > box.bottom + 2).map(([text]) => text);
-  return { id: svg.id, width: box.width, height: box.height, data: all.length, empty: all.filter(one => one.width * one.height === 0).length, overlaps, out };
+  const cut = labels.filter(([, at]) => at.left < box.left - 2 || at.right > box.right + 2 || at.bottom > box.bottom + 2).map(([text]) => text);
+  return { id: svg.id, width: box.width, height: box.height, points: points.length, empty: points.filter(at => at.width * at.height === 0).length, overlaps, cut };
 })"""
 
+# Returns the data point that has the focus, and the text of the tooltip.
 FOCUSED = """() => {
-  const one = document.activeElement, tip = document.getElementById("tip"), box = tip.getBoundingClientRect();
-  const datum = Boolean(one && one.closest && one.closest(".datum"));
-  return { datum, picture: datum ? one.closest("svg").id : null, label: datum ? one.getAttribute("aria-label") : null,
-    shown: !tip.hidden && box.width > 0 ? tip.textContent : null };
+  const active = document.activeElement, tip = document.getElementById("tip"), box = tip.getBoundingClientRect();
+  const isPoint = Boolean(active && active.closest && active.closest(".datum"));
+  return { isPoint, chart: isPoint ? active.closest("svg").id : null, label: isPoint ? active.getAttribute("aria-label") : null,
+    tooltip: !tip.hidden && box.width > 0 ? tip.textContent : null };
 }"""
 
 
-def check_pictures(browser, where):
-    pictures = browser.run(PICTURES)
-    if not pictures:
-        faults.append(f"{where}: no picture is shown")
-    for one in pictures:
-        name = f"{where}: {one['id']}"
-        if one["width"] < 100 or one["height"] < 40:
-            faults.append(f"{name} is {one['width']:.0f} x {one['height']:.0f}")
-        if not one["data"] or one["empty"]:
-            faults.append(f"{name} shows {one['data']} figures, {one['empty']} of them nowhere")
-        for text in one["overlaps"]:
-            faults.append(f"{name}: letters on letters: {text}")
-        for text in one["out"]:
-            faults.append(f"{name}: letters outside: {text}")
-    if browser.run("() => document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-        faults.append(f"{where}: the page is wider than its window")
-    return [one["id"] for one in pictures]
+def check_charts(browser, view):
+    charts = browser.evaluate(CHARTS)
+    if not charts:
+        errors.append(f"{view}: the page shows no chart")
+    for chart in charts:
+        name = f"{view}: {chart['id']}"
+        if chart["width"] < 100 or chart["height"] < 40:
+            errors.append(f"{name} is too small: {chart['width']:.0f} x {chart['height']:.0f}")
+        if not chart["points"] or chart["empty"]:
+            errors.append(f"{name} has {chart['points']} data points, {chart['empty']} of them without an area")
+        for labels in chart["overlaps"]:
+            errors.append(f"{name}: labels overlap: {labels}")
+        for label in chart["cut"]:
+            errors.append(f"{name}: a label is cut off: {label}")
+    if browser.evaluate("() => document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+        errors.append(f"{view}: the page is wider than its window")
+    return [chart["id"] for chart in charts]
 
 
-def check_keyboard(browser, pictures):
-    """The tab key reaches each picture, an arrow the next figure in it, and both show what it says."""
+def check_keyboard(browser, charts):
+    """Checks that Tab moves the focus to each chart, arrow keys move it in the chart, and the tooltip is the label."""
     reached = set()
-    browser.run("() => { document.activeElement.blur(); window.scrollTo(0, 0); }")
-    stops = browser.run("() => document.querySelectorAll('a, summary, [tabindex=\"0\"]').length")
+    browser.evaluate("() => { document.activeElement.blur(); window.scrollTo(0, 0); }")
+    stops = browser.evaluate("() => document.querySelectorAll('a, summary, [tabindex=\"0\"]').length")
     for _ in range(stops + 5):
-        browser.key("Tab", 9)
-        at = browser.run(FOCUSED)
-        if not at["datum"]:
+        browser.press_key("Tab", 9)
+        focus = browser.evaluate(FOCUSED)
+        if not focus["isPoint"]:
             continue
-        reached.add(at["picture"])
-        if at["shown"] != at["label"]:
-            faults.append(f"{at['picture']}: the focus is on {at['label']!r} and shows {at['shown']!r}")
-        browser.key("ArrowRight", 39)
-        then = browser.run(FOCUSED)
-        if then["picture"] != at["picture"] or then["shown"] != then["label"]:
-            faults.append(f"{at['picture']}: an arrow leads to {then}")
-    for picture in pictures:
-        if picture not in reached:
-            faults.append(f"{picture}: the tab key does not reach it")
+        reached.add(focus["chart"])
+        if focus["tooltip"] != focus["label"]:
+            errors.append(f"{focus['chart']}: the tooltip of {focus['label']!r} is {focus['tooltip']!r}")
+        browser.press_key("ArrowRight", 39)
+        moved = browser.evaluate(FOCUSED)
+        if moved["chart"] != focus["chart"] or moved["tooltip"] != moved["label"]:
+            errors.append(f"{focus['chart']}: an arrow key moves the focus to {moved}")
+    for chart in charts:
+        if chart not in reached:
+            errors.append(f"{chart}: the Tab key does not reach it")
 
 
 def check_console(browser, page):
     for event in browser.events:
-        method, what = event.get("method"), event.get("params", {})
+        method, parameters = event.get("method"), event.get("params", {})
         if method in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"):
-            faults.append(f"console: {json.dumps(what)[:300]}")
+            errors.append(f"console: {json.dumps(parameters)[:300]}")
         if method == "Network.requestWillBeSent":
-            url = what["request"]["url"]
+            url = parameters["request"]["url"]
             if url != page.as_uri() and not url.startswith(("data:", "about:")):
-                faults.append(f"it loads {url}")
+                errors.append(f"the page loads {url}")
 
 
 class Tables(HTMLParser):
-    """The figures of the tables, by what they are of."""
+    """Collects the figures of the tables by experiment, metric, contender and value of the variable."""
 
     def __init__(self, text):
         super().__init__()
         self.experiment, self.figures = None, {}
-        self.cell = None
+        self.key = None
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         if tag == "section":
             self.experiment = attributes.get("id", "").removeprefix("of-")
-        self.cell = None
+        self.key = None
         if tag == "td" and "data-value" in attributes:
-            self.cell = (self.experiment, attributes["data-metric"], attributes["data-contender"], float(attributes["data-x"]))
-            self.figures.setdefault(self.cell, [float(attributes["data-value"]), ""])
+            self.key = (self.experiment, attributes["data-metric"], attributes["data-contender"], float(attributes["data-x"]))
+            self.figures.setdefault(self.key, [float(attributes["data-value"]), ""])
 
     def handle_endtag(self, tag):
-        self.cell = None
+        self.key = None
 
     def handle_data(self, text):
-        if self.cell:
-            self.figures[self.cell][1] = text
+        if self.key:
+            self.figures[self.key][1] = text
 
 
 def check_tables(page, files):
@@ -232,34 +239,34 @@ def check_tables(page, files):
             if row["run"] != "run" and not row["thrown"]:
                 anchor = re.sub("[^A-Za-z0-9]", "-", row["experiment"])
                 key = (anchor, row["metric"], row["contender"], float(row["x"]))
-                # By round: of a round that was repeated, the last counts.
+                # If a round was repeated, its last repetition counts.
                 rounds = runs.setdefault(anchor, {}).setdefault(row["run"], {}).setdefault(key, {})
                 rounds[int(row["round"])] = float(row["value"])
     tables = Tables(page.read_text())
-    # Of each experiment the last run counts.
+    # Only the last run of each experiment counts.
     values = {}
     for by_run in runs.values():
         values.update(by_run[max(by_run)])
     if not tables.figures:
-        faults.append("there are no tables")
+        errors.append("the page has no table")
     for key, (value, text) in tables.figures.items():
         if key not in values:
-            faults.append(f"{key} is in a table and not in the records")
+            errors.append(f"{key} is in a table but not in the records")
             continue
         expected = statistics.median(values[key].values())
         if abs(value - expected) > 1e-9 * abs(expected):
-            faults.append(f"{key}: the table has {value}, the records {expected}")
+            errors.append(f"{key}: the value in the table is {value}, and in the records {expected}")
         shown = float(re.sub("[^0-9.]", "", text.split()[0]))
-        # Three digits, and of large ones all before the point.
+        # Tables show three significant digits, and all digits of a large integer.
         if abs(shown - expected) > max(0.006 * abs(expected), 1e-9):
-            faults.append(f"{key}: {text!r} is shown for {expected}")
+            errors.append(f"{key}: the table shows {text!r} for {expected}")
     for key in values:
         if key not in tables.figures:
-            faults.append(f"{key} is in the records and in no table")
+            errors.append(f"{key} is in the records but in no table")
     return len(tables.figures)
 
 
-def chromium():
+def find_chromium():
     for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
         if shutil.which(name):
             return shutil.which(name)
@@ -274,43 +281,43 @@ def main():
     options = parser.parse_args()
     page = options.page.resolve()
     figures = check_tables(page, options.records) if options.records else 0
-    told = [f"{figures} figures of the tables are those of the records"]
-    program = chromium()
+    results = [f"{figures} figures in the tables agree with the records"]
+    program = find_chromium()
     if program is None:
-        told.append("SKIPPED: there is no Chromium, so no picture was looked at")
+        results.append("SKIPPED: Chromium is not installed, so the charts were not checked")
     else:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             browser = Browser(program, profile)
             try:
-                told.append(look(browser, page, options.shots))
+                results.append(check_page(browser, page, options.shots))
             finally:
                 browser.close()
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    if faults:
+    for error in errors:
+        print(error, file=sys.stderr)
+    if errors:
         sys.exit(1)
-    print("report: " + "; ".join(told))
+    print("report: " + "; ".join(results))
 
 
-def look(browser, page, shots):
+def check_page(browser, page, shots):
     browser.open(page)
-    shown = 0
-    for where, width, height, phone in (("desk", 1280, 900, False), ("phone", 390, 844, True)):
-        browser.size(width, height, phone)
+    checked = 0
+    for device, width, height, phone in (("desktop", 1280, 900, False), ("phone", 390, 844, True)):
+        browser.set_size(width, height, phone)
         for scheme in ("light", "dark"):
-            browser.scheme(scheme)
-            pictures = check_pictures(browser, f"{where}, {scheme}")
+            browser.set_color_scheme(scheme)
+            charts = check_charts(browser, f"{device}, {scheme}")
             if shots:
                 shots.mkdir(parents=True, exist_ok=True)
-                browser.shot(shots / f"{where}-{scheme}.png")
-        shown += len(pictures)
-        check_keyboard(browser, pictures)
-    browser.size(1280, 900)
-    browser.scheme("light")
+                browser.save_screenshot(shots / f"{device}-{scheme}.png")
+        checked += len(charts)
+        check_keyboard(browser, charts)
+    browser.set_size(1280, 900)
+    browser.set_color_scheme("light")
     if shots:
-        browser.print(shots / "print.pdf")
+        browser.save_pdf(shots / "print.pdf")
     check_console(browser, page)
-    return f"{shown} pictures show something, on a desk and on a phone; the keyboard reaches all"
+    return f"{checked} charts are complete on a desktop and a phone, and the keyboard reaches all"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the programs of the book and keeps what they print, for the book to show.
+# Runs the programs of the book and writes their output to files that the book includes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +14,7 @@ show policy policy tokio
 show trace trace tokio
 show aiohttp aiohttp tokio
 show virtual_time virtual_time tokio
+cargo run --quiet -p inflight-examples --bin waterfall > docs/src/images/waterfall.svg
 for backend in tokio smol async-std ureq; do
   show "hundred_pages-$backend" hundred_pages "$backend"
   show "stall-$backend" stall "$backend"

@@ -1,9 +1,9 @@
-//! Runs the lab's experiments under criterion: the same workers in separate processes, with a
-//! comparison to the previous run.
+//! Runs the lab's experiments with criterion, which compares the results with the previous run. The
+//! benchmark uses the same worker processes as the lab.
 //!
 //! By default, a few contenders of a few experiments run. With `INFLIGHT_BENCH=full` in the environment,
-//! every contender runs at every point of a quick run. The measured value is the first metric of an
-//! experiment, as the worker reports it.
+//! every contender runs at every point of a quick run. Criterion gets the first metric of an experiment, as
+//! the worker reports it.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use std::time::Duration;
 use criterion::{Criterion, SamplingMode};
 use inflight_lab::experiment::{Effort, Experiment, ProcessLifetime};
 use inflight_lab::experiments;
-use inflight_lab::process::{OriginProcess, Programs, Worker};
+use inflight_lab::process::{CommandLines, OriginProcess, Worker};
 use inflight_lab::worker::{Parameters, WorkerConfig};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// An experiment, a point and contenders.
+/// The name of an experiment, a point, and the names of contenders.
 type Selection = (&'static str, f64, &'static [&'static str]);
 
 /// The default selection.
@@ -35,15 +35,15 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn main() -> Result<(), Failure> {
     let line = |command: &str| {
-        let own = OsString::from(env!("CARGO_BIN_EXE_inflight-bench-process"));
-        vec![own, command.into()]
+        let program = OsString::from(env!("CARGO_BIN_EXE_inflight-bench-process"));
+        vec![program, command.into()]
     };
-    let programs = Programs {
+    let command_lines = CommandLines {
         origin: line("origin"),
         worker: line("worker"),
         counting: None,
     };
-    let origin = OriginProcess::start(&programs.origin)?;
+    let origin = OriginProcess::start(&command_lines.origin)?;
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
@@ -53,7 +53,7 @@ fn main() -> Result<(), Failure> {
     if std::env::var_os("INFLIGHT_BENCH").is_some_and(|value| value == "full") {
         for experiment in experiments::all().iter().filter(|one| is_timed(one)) {
             for x in (experiment.plan)(Effort::Quick).points {
-                let programs_of: Vec<String> = experiment
+                let contenders: Vec<String> = experiment
                     .contenders()
                     .into_iter()
                     .filter(|contender| contender.name == contender.program)
@@ -64,8 +64,8 @@ fn main() -> Result<(), Failure> {
                     &mut criterion,
                     experiment,
                     x,
-                    &programs_of,
-                    &programs,
+                    &contenders,
+                    &command_lines,
                     &origin,
                 )?;
             }
@@ -78,7 +78,7 @@ fn main() -> Result<(), Failure> {
                 experiment,
                 x,
                 contenders,
-                &programs,
+                &command_lines,
                 &origin,
             )?;
         }
@@ -87,8 +87,8 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns whether criterion can measure the experiment: its first metric is a time, and its process is
-/// reused.
+/// Returns whether criterion can measure the experiment. The first metric must be a time, and the worker
+/// process must run several turns.
 fn is_timed(experiment: &Experiment) -> bool {
     let time = experiment
         .metrics
@@ -110,7 +110,7 @@ fn measure(
     experiment: &Experiment,
     x: f64,
     contenders: &[impl AsRef<str>],
-    programs: &Programs,
+    command_lines: &CommandLines,
     origin: &OriginProcess,
 ) -> Result<(), Failure> {
     let metric = experiment
@@ -131,7 +131,7 @@ fn measure(
             origin: origin.base().to_owned(),
         };
         // Skip peers that are not installed.
-        let Ok(line) = programs.worker_command(&config) else {
+        let Ok(line) = command_lines.worker_command(&config) else {
             continue;
         };
         let mut worker = Worker::start(&line)?;

@@ -1,5 +1,5 @@
-//! Measures the cost of the probe: polls of a pending future without a label, with a label, and with a
-//! label under a watchdog. Some of the futures also wake their task.
+//! Measures the cost of the probe: polls a pending future without a label, with a label, and with a label
+//! while a watchdog runs. Two of the futures also wake their task in each poll.
 
 use std::future::poll_fn;
 use std::hint::black_box;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use criterion::{Criterion, criterion_group, criterion_main};
 use inflight::probe::{FutureExt, Probe};
 
-/// Never ready, so that one future can be polled any number of times.
+/// Returns a future that is never ready, so that it can be polled any number of times.
 fn idle() -> impl Future<Output = ()> {
     poll_fn(|cx| {
         black_box(cx.waker());
@@ -17,7 +17,8 @@ fn idle() -> impl Future<Output = ()> {
     })
 }
 
-fn woken() -> impl Future<Output = ()> {
+/// Returns a future that is never ready and wakes its task in each poll.
+fn self_waking() -> impl Future<Output = ()> {
     poll_fn(|cx| {
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -35,8 +36,12 @@ fn measure(criterion: &mut Criterion, name: &str, future: impl Future<Output = (
 fn polls(criterion: &mut Criterion) {
     measure(criterion, "bare", idle());
     measure(criterion, "label", idle().probed("bench"));
-    measure(criterion, "bare, woken", woken());
-    measure(criterion, "label, woken", woken().probed("bench woken"));
+    measure(criterion, "bare, woken", self_waking());
+    measure(
+        criterion,
+        "label, woken",
+        self_waking().probed("bench woken"),
+    );
     let Ok(_probe) = Probe::builder().start(|_| {}) else {
         return;
     };

@@ -1,6 +1,6 @@
-//! The last step of `just bench`: prints the newest records in `target/lab` as tables. The first
-//! table has every figure with its limit and the ratio of the two. The others put some of these
-//! figures side by side: a row for each cell, for each runtime and for each ratio of two contenders.
+//! The last step of `just bench`: prints the newest records in `target/lab` as tables. The first table
+//! has every result with its limit and the ratio of the two. The other tables select some of these
+//! results and have a row for each cell, for each runtime, or for each pair of contenders.
 //!
 //! `-- --markdown FILE` also writes the tables into FILE, between markers such as
 //! `<!-- bench:begin cells -->` and `<!-- bench:end cells -->`. The names are `cells`, `stalls`,
@@ -38,7 +38,7 @@ fn run() -> Result<(), Failure> {
         None => newest_records(Path::new(RECORDS))?,
     };
     let runs = record::read(std::fs::File::open(path)?)?;
-    let results = data::latest(&runs);
+    let results = data::latest_results(&runs);
     let everything = table(everything(&results));
     let by_cell = table(by_cell(&results));
     let stalls = table(stalls(&results));
@@ -65,7 +65,7 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the files of all options with this name.
+/// Returns the value of each option with this name on the command line.
 fn options(name: &str) -> Result<Vec<String>, Failure> {
     let mut files = Vec::new();
     let mut arguments = std::env::args();
@@ -129,7 +129,7 @@ fn sample<'a>(
     measured.get(metric, contender, x)
 }
 
-/// Formats a table of which the first row is the head.
+/// Formats a table. The first row is the head.
 fn table(rows: Vec<Vec<String>>) -> String {
     match rows.split_first() {
         Some((head, rows)) => markdown::table(head, rows),
@@ -139,7 +139,9 @@ fn table(rows: Vec<Vec<String>>) -> String {
 
 fn figure(sample: Option<&Sample>) -> String {
     let estimate = sample.and_then(|sample| Some((sample.estimate()?.value, &*sample.unit)));
-    estimate.map_or(String::new(), |(value, unit)| text::figure(value, unit))
+    estimate.map_or(String::new(), |(value, unit)| {
+        text::format_figure(value, unit)
+    })
 }
 
 fn by_cell(results: &[ExperimentResults]) -> Vec<Vec<String>> {
@@ -157,7 +159,7 @@ fn by_cell(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     cells
 }
 
-/// Returns the table of stalls of one worker, with a row for each runtime.
+/// Returns the table of the stalls of one worker thread, with a row for each runtime.
 fn stalls(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     const MODES: [(&str, &str); 4] = [
         ("nothing is fetched", "idle"),
@@ -179,7 +181,7 @@ fn stalls(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     cells
 }
 
-/// Returns the table of the costs of our layers, as ratios within rounds.
+/// Returns the table of the costs of inflight's layers: ratios of the CPU time of two contenders.
 fn ratios(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     const PAIRS: [(&str, &str); 5] = [
         ("tokio/hyper", "hyper-util alone"),
@@ -200,8 +202,12 @@ fn ratios(results: &[ExperimentResults]) -> Vec<Vec<String>> {
         }
     }
     if let Some(smallest) = overhead.and_then(|results| results.smallest_difference("cpu")) {
-        let what = "the smallest difference that can be claimed".to_owned();
-        cells.push(vec![what, "itself".to_owned(), text::number(smallest)]);
+        let label = "the smallest difference that can be claimed".to_owned();
+        cells.push(vec![
+            label,
+            "itself".to_owned(),
+            text::format_number(smallest),
+        ]);
     }
     cells
 }
@@ -222,12 +228,12 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
                             "" => String::new(),
                             unit => format!(" {unit}"),
                         };
-                        format!(", {} {}{unit}", variable.name, text::count(x))
+                        format!(", {} {}{unit}", variable.name, text::format_count(x))
                     }
                     None => String::new(),
                 };
-                let mut what = format!("{}{at}: {}", experiment.name, metric.name);
-                // In the order of the definition, not of a shuffled round.
+                let mut label = format!("{}{at}: {}", experiment.name, metric.name);
+                // Contenders are in the order of the definition, not of a shuffled round.
                 for contender in experiment.contenders() {
                     let Some(sample) = measured.get(metric.name, &contender.name, x) else {
                         continue;
@@ -236,8 +242,8 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
                         continue;
                     }
                     if let Some(estimate) = sample.estimate() {
-                        let what = std::mem::take(&mut what);
-                        cells.push(line(what, sample, &estimate, metric));
+                        let label = std::mem::take(&mut label);
+                        cells.push(line(label, sample, &estimate, metric));
                     }
                 }
             }
@@ -246,17 +252,19 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     cells
 }
 
-fn line(what: String, sample: &Sample, estimate: &Estimate, metric: &Metric) -> Vec<String> {
-    let limit = metric.limit.map(|limit| ((limit.at)(sample.x), limit.what));
+fn line(label: String, sample: &Sample, estimate: &Estimate, metric: &Metric) -> Vec<String> {
+    let limit = metric
+        .limit
+        .map(|limit| ((limit.at)(sample.x), limit.description));
     let (limit, ratio) = match limit {
-        Some((value, what)) if value > 0.0 => (
-            format!("{}, {what}", text::figure(value, metric.unit)),
-            text::number(estimate.value / value),
+        Some((value, label)) if value > 0.0 => (
+            format!("{}, {label}", text::format_figure(value, metric.unit)),
+            text::format_number(estimate.value / value),
         ),
         _ => (String::new(), String::new()),
     };
     vec![
-        what,
+        label,
         sample.contender.clone(),
         spread(estimate, metric.unit),
         limit,
@@ -264,12 +272,15 @@ fn line(what: String, sample: &Sample, estimate: &Estimate, metric: &Metric) -> 
     ]
 }
 
-/// Formats the median, and the interval if there are at least two rounds.
+/// Formats the median and, if there are at least two rounds, the interval.
 fn spread(estimate: &Estimate, unit: &str) -> String {
-    let figure = text::figure(estimate.value, unit);
+    let figure = text::format_figure(estimate.value, unit);
     if estimate.rounds < 2 {
         return figure;
     }
-    let (low, high) = (text::number(estimate.low), text::number(estimate.high));
+    let (low, high) = (
+        text::format_number(estimate.low),
+        text::format_number(estimate.high),
+    );
     format!("{figure} ({low} to {high})")
 }

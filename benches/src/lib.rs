@@ -1,4 +1,4 @@
-//! Code that the benchmarks share.
+//! Functions that the benchmarks share.
 //!
 //! The experiments are defined in `inflight-lab`. Criterion and the runner of the lab start the same
 //! workers.

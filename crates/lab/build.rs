@@ -1,4 +1,4 @@
-//! Collects the versions in `Cargo.lock` and of the compiler. The records contain them.
+//! Collects the versions of the compiler and of the packages in `Cargo.lock`, for the records.
 
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,20 +1,21 @@
-//! The example programs of the book. Each runs on any backend:
+//! The example programs of the book. Each program runs on any of the four named backends:
 //!
 //! ```text
 //! just run hundred_pages smol
 //! ```
 //!
 //! - `get`: fetches one page.
-//! - `hundred_pages`: fetches pages one after another, then a hundred at once.
+//! - `hundred_pages`: fetches five pages one after another, then a hundred pages at once.
+//! - `waterfall`: draws when each page was in flight, as an SVG picture.
 //! - `gather`: fetches the URLs in its arguments. The project's README shows this program.
-//! - `blocking_client`: times 100 pages in four ways. `just bench` runs it first.
+//! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
 //! - `stall`: measures how a blocking call stalls an event loop.
 //! - `policy`: timeouts, limits, redirects, retries and closing a session.
 //! - `guard`: refuses to connect to private addresses.
 //! - `trace`: draws the timeline of each request with an observer.
 //! - `auth_refresh`, `cache`: custom middleware around the client.
 //! - `virtual_time`: tests a program with long waits in virtual time.
-//! - `aiohttp`: counterparts of common aiohttp code.
+//! - `aiohttp`: does what common aiohttp code does.
 
 use std::sync::Arc;
 
@@ -23,13 +24,13 @@ use inflight::clients::Ureq;
 use inflight::{Error, Session};
 
 // ANCHOR: clients
-/// Builds a session over ureq, a blocking client.
+/// Builds a session over ureq, a blocking client. `wrap` makes an asynchronous client of it.
 pub fn ureq_session<F: Fetch>(
     runtime: &Arc<dyn Runtime>,
-    make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
+    wrap: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
 ) -> Result<Session, Error> {
     let runtime = runtime.clone();
-    Session::builder(move |options| Ok((make(Ureq::new(options)?, runtime.clone()), runtime)))
+    Session::builder(move |options| Ok((wrap(Ureq::new(options)?, runtime.clone()), runtime)))
         .build()
 }
 // ANCHOR_END: clients

@@ -1,4 +1,4 @@
-//! The processes of a measurement, for criterion. The binary is in this package because cargo sets
+//! Runs the origin or a worker, for the benchmark `lab`. The binary is in this package because cargo sets
 //! `CARGO_BIN_EXE_…` only for binaries of the same package.
 #![allow(clippy::print_stderr, reason = "a program")]
 

@@ -11,7 +11,7 @@ use inflight::Cell;
 use inflight::http::Method;
 use inflight::http::header::{HeaderName, HeaderValue};
 
-/// The largest number of threads that is accepted. A system may refuse to start more.
+/// The largest accepted number of threads, because a system may refuse to start more.
 const MAX_WORKERS: usize = 1024;
 
 const EXIT_STATUS: &str = "\
@@ -52,27 +52,27 @@ Examples:
   inflight get --cacert company.pem https://intranet.example/
   inflight get --proxy http://me:secret@proxy.example:3128 https://example.com/
 
-The body is written as it arrives. With -o, it is written to a temporary file in the directory of
-FILE, which is renamed to FILE when the body is complete. If FILE is a pipe or a device, it is
-written directly.
+The body is written as it arrives. With -o, the body is written to a temporary file in the directory
+of FILE. When the body is complete, the temporary file is renamed to FILE. If FILE is a pipe or a
+device, the body is written to FILE directly.
 
-Without --format, only errors are reported, on standard error. With --format, one record like those
+Without --format, only errors are reported, on standard error. With --format, one record in the format
 of `inflight gather` is written at the end: to standard output with -o, otherwise to standard error.")]
 pub(crate) struct Get {
     /// The URL to fetch
     pub(crate) url: String,
 
     /// The request method [default: GET, or POST with -d]
-    #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = method)]
+    #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = parse_method)]
     pub(crate) method: Option<Method>,
 
     /// A request header; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 
     /// The request body: this text, the contents of @FILE, or standard input with @-
     ///
-    /// The Content-Type is application/x-www-form-urlencoded unless -H sets another.
+    /// The Content-Type is application/x-www-form-urlencoded unless -H sets it.
     #[arg(short, long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
     pub(crate) data: Option<String>,
 
@@ -107,12 +107,12 @@ With --format jsonl, each result is one line with a JSON object:
 For a failed request, error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}. phase is null
 unless kind is timeout. attempts is 0 for a URL that was never requested.
 
-On the first Ctrl-C, no more requests are started, those in flight are cancelled, all unfinished URLs
-are reported as cancelled, and the exit status is 130. The second Ctrl-C exits immediately and can
-leave temporary files in the directory of --output; their names start with a dot. If the reader of
+On the first Ctrl-C, the program starts no more requests, cancels the requests in flight, reports all
+unfinished URLs as cancelled, and exits with status 130. On the second Ctrl-C, it exits immediately and
+can leave temporary files in the directory of --output; their names start with a dot. If the reader of
 standard output closes the pipe, as `head` does, the program exits with status 0 and no message.")]
 pub(crate) struct Gather {
-    /// The URLs to fetch; those of --input follow them
+    /// The URLs to fetch, before the URLs of --input
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
 
@@ -121,20 +121,20 @@ pub(crate) struct Gather {
     pub(crate) input: Option<PathBuf>,
 
     /// The maximum number of requests in flight at once
-    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = parse_count, allow_negative_numbers = true)]
     pub(crate) limit: NonZeroUsize,
 
     /// The maximum number of requests in flight to one scheme, host and port [default: no limit]
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true)]
     pub(crate) per_host: Option<NonZeroUsize>,
 
     /// The maximum number of requests that start per second, such as 20/s [default: no limit]
-    #[arg(long, value_name = "N/s", value_parser = rate, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N/s", value_parser = parse_rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<NonZeroU32>,
 
-    /// The time limit for all requests together; those that have not finished by then fail with kind
-    /// deadline
-    #[arg(long, value_name = "DUR", value_parser = duration)]
+    /// The time limit for all requests together; requests that have not finished by then fail with
+    /// kind deadline
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) deadline: Option<Duration>,
 
     /// Cancel all other requests when one request fails
@@ -143,8 +143,8 @@ pub(crate) struct Gather {
 
     /// Save each body in DIR, in a file named by its index: 000000, 000001, ...
     ///
-    /// DIR is created if it does not exist. A file gets its name when it is complete, and replaces an
-    /// existing file of that name. A failed request leaves no file.
+    /// DIR is created if it does not exist. A file gets its name when it is complete. It then replaces
+    /// an existing file of that name. A failed request leaves no file.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
@@ -160,31 +160,31 @@ pub(crate) struct Gather {
     pub(crate) requests: RequestArgs,
 }
 
-/// The options that `get` and `gather` have in common.
+/// The options that `get` and `gather` share.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Requests")]
 pub(crate) struct RequestArgs {
-    /// The runtime and the HTTP client: tokio, smol, async-std, ureq, or RUNTIME/CLIENT such as
+    /// The backend: tokio, smol, async-std, ureq, or a runtime and a client such as
     /// smol/hyper [default: the first of these names that is compiled in]
     #[arg(long, value_name = "CELL", value_parser = Cell::from_str)]
     pub(crate) backend: Option<Cell>,
 
     /// The number of threads of the runtime [default: chosen by the runtime]
-    #[arg(long, value_name = "N", value_parser = workers, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<NonZeroUsize>,
 
     /// The time limit for one request, from its start to the end of the body, including retries, such
     /// as 300ms, 5s or 2m
-    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
 
     /// The time limit for opening a connection, including the DNS lookup
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
     pub(crate) connect_timeout: Duration,
 
-    /// The time limit for the head of the response, if the request has no body, and for each chunk of
-    /// the response body [default: no limit]
-    #[arg(long, value_name = "DUR", value_parser = duration)]
+    /// The time limit for each chunk of the response body and, if the request has no body, for the head
+    /// of the response [default: no limit]
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) read_timeout: Option<Duration>,
 
     /// How many times a request is retried after a transient failure, if its method is idempotent
@@ -225,7 +225,7 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 
-    /// Whether to show progress on standard error; auto shows it if that is a terminal
+    /// Whether to show progress on standard error; auto shows it if standard error is a terminal
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub(crate) progress: When,
 }
@@ -244,7 +244,7 @@ pub(crate) struct Origin {
     pub(crate) listen: SocketAddr,
 
     /// The number of threads that serve requests
-    #[arg(long, value_name = "N", default_value = "1", value_parser = workers, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: NonZeroUsize,
 }
 
@@ -262,28 +262,28 @@ Keys:
   o             fetch with the same client on the runtime's blocking pool
   a             fetch with an async client (hyper)
   n             fetch nothing
-  arrows, Tab   select the next or previous of these
+  arrows, Tab   select the next or previous of these modes
   r             reset the counts and the chart
   q, Esc        quit, and print the counts
   Ctrl-C        the same, with exit status 130
 
-A timer on the same event loop should tick every 10 ms. Each column of the chart is 50 ms, and its
-height shows how late the latest tick in that time was.")]
+A timer on the same event loop should tick every 10 ms. Each column of the chart is 50 ms wide. Its
+height shows the largest delay of a tick in that time.")]
 pub(crate) struct Stalls {
-    /// The runtime whose event loop is measured [default: the first of these that is compiled in]
+    /// The runtime of the event loop [default: the first of these that is compiled in]
     #[arg(long, value_name = "RUNTIME", value_parser = ["tokio", "smol", "async-std"])]
     pub(crate) runtime: Option<String>,
 
     /// The number of threads of the runtime
-    #[arg(long, value_name = "N", default_value = "1", value_parser = workers, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: NonZeroUsize,
 
     /// How long the built-in server waits before it sends the page
-    #[arg(long, value_name = "DUR", default_value = "100ms", value_parser = delay)]
+    #[arg(long, value_name = "DUR", default_value = "100ms", value_parser = parse_delay)]
     pub(crate) delay: Duration,
 
-    /// The interval at which a page is fetched; if a page takes longer, the next one follows shortly after
-    #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = duration)]
+    /// The interval at which pages are fetched; if a page takes longer, the next one follows shortly after
+    #[arg(long, value_name = "DUR", default_value = "500ms", value_parser = parse_duration)]
     pub(crate) every: Duration,
 
     /// Fetch this URL instead of a page of the built-in server
@@ -318,12 +318,12 @@ pub(crate) enum When {
     Never,
 }
 
-fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
     let n: usize = text.parse().map_err(|error| format!("{error}"))?;
     NonZeroUsize::new(n).ok_or_else(|| "must be at least 1".to_owned())
 }
 
-fn rate(text: &str) -> Result<NonZeroU32, String> {
+fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
     let number = text
         .strip_suffix("/s")
         .ok_or("a rate is a whole number followed by /s, such as 20/s")?;
@@ -331,15 +331,15 @@ fn rate(text: &str) -> Result<NonZeroU32, String> {
     NonZeroU32::new(n).ok_or_else(|| "must be at least 1/s".to_owned())
 }
 
-fn workers(text: &str) -> Result<NonZeroUsize, String> {
-    let n = at_least_one(text)?;
+fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
+    let n = parse_count(text)?;
     if n.get() > MAX_WORKERS {
         return Err(format!("must be at most {MAX_WORKERS}"));
     }
     Ok(n)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a duration as 300ms, 5s or 2m"))?;
     if duration.is_zero() {
@@ -353,19 +353,19 @@ fn duration(text: &str) -> Result<Duration, String> {
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
 #[cfg(feature = "stalls")]
-fn delay(text: &str) -> Result<Duration, String> {
-    let delay = duration(text)?;
+fn parse_delay(text: &str) -> Result<Duration, String> {
+    let delay = parse_duration(text)?;
     if delay > MAX_DELAY {
         return Err(format!("must be at most {MAX_DELAY:?}"));
     }
     Ok(delay)
 }
 
-fn method(text: &str) -> Result<Method, String> {
+fn parse_method(text: &str) -> Result<Method, String> {
     Method::from_bytes(text.as_bytes()).map_err(|_| "not a valid HTTP method".to_owned())
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or("write a header as 'Name: value'")?;
@@ -387,38 +387,38 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit_and_are_not_zero() {
-        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         for bad in ["", "5", "0", "0s", "0ms", "-1s", "1.5", "s", "five"] {
-            assert!(duration(bad).is_err(), "{bad:?}");
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn counts_start_at_one() {
-        assert_eq!(at_least_one("1").map(NonZeroUsize::get), Ok(1));
+        assert_eq!(parse_count("1").map(NonZeroUsize::get), Ok(1));
         for bad in ["", "0", "-1", "1.5", "x", "99999999999999999999999"] {
-            assert!(at_least_one(bad).is_err(), "{bad:?}");
+            assert!(parse_count(bad).is_err(), "{bad:?}");
         }
-        assert!(workers("1025").is_err());
+        assert!(parse_workers("1025").is_err());
     }
 
     #[test]
     fn a_rate_is_a_number_per_second() {
-        assert_eq!(rate("20/s").map(NonZeroU32::get), Ok(20));
+        assert_eq!(parse_rate("20/s").map(NonZeroU32::get), Ok(20));
         for bad in ["", "20", "0/s", "-1/s", "1.5/s", "20/m", "/s", "20 /s"] {
-            assert!(rate(bad).is_err(), "{bad:?}");
+            assert!(parse_rate(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_header_keeps_what_follows_the_first_colon() {
-        let (name, value) = header("X-Time:  12:30 ").unwrap();
+        let (name, value) = parse_header("X-Time:  12:30 ").unwrap();
         assert_eq!((name.as_str(), value.as_bytes()), ("x-time", &b"12:30"[..]));
-        assert!(header("X-Empty:").is_ok_and(|(_, value)| value.is_empty()));
+        assert!(parse_header("X-Empty:").is_ok_and(|(_, value)| value.is_empty()));
         for bad in ["no colon", ": no name", "a b: c", "X: a\nb"] {
-            assert!(header(bad).is_err(), "{bad:?}");
+            assert!(parse_header(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -13,27 +13,27 @@ use crate::exit::{CliError, ExitStatus, print_output};
 use crate::output::{describe, json_line};
 use crate::versions;
 
-/// A cell and the capabilities of its client.
+/// A backend and the capabilities of its client.
 struct Row {
     cell: Cell,
-    /// An error if the cell does not start, `None` if it is not compiled in.
-    started: Option<Result<Capabilities, String>>,
+    /// The capabilities, or the error if the backend does not start. `None` if it is not compiled in.
+    start_result: Option<Result<Capabilities, String>>,
 }
 
 impl Row {
     fn capabilities(&self) -> Option<&Capabilities> {
-        self.started.as_ref()?.as_ref().ok()
+        self.start_result.as_ref()?.as_ref().ok()
     }
 
     fn error(&self) -> Option<&str> {
-        Some(self.started.as_ref()?.as_ref().err()?)
+        Some(self.start_result.as_ref()?.as_ref().err()?)
     }
 }
 
 pub(crate) fn run(args: &args::Backends) -> Result<ExitStatus, CliError> {
     let rows = Cell::ALL.map(|cell| Row {
         cell,
-        started: cell.is_compiled().then(|| start(cell)),
+        start_result: cell.is_compiled().then(|| start(cell)),
     });
     let text = match args.format {
         Format::Jsonl => jsonl(&rows).map_err(|error| CliError::stdout(&error))?,
@@ -53,7 +53,7 @@ fn start(cell: Cell) -> Result<Capabilities, String> {
         .map_err(|error| describe(&error))
 }
 
-/// Returns the features that add a cell: one for a cell with a short name, otherwise two.
+/// Returns the features that add a backend: one if the backend has a short name, otherwise two.
 fn features(cell: Cell) -> Vec<&'static str> {
     match cell.short_name() {
         Some(name) => vec![name],
@@ -61,7 +61,7 @@ fn features(cell: Cell) -> Vec<&'static str> {
     }
 }
 
-/// A cell as an object of JSON Lines.
+/// A backend as an object of JSON Lines.
 #[derive(Serialize)]
 struct BackendRecord<'a> {
     backend: String,
@@ -102,8 +102,8 @@ fn jsonl(rows: &[Row]) -> io::Result<String> {
                 runtime: row.cell.runtime(),
                 client: row.cell.client(),
                 features: features(row.cell),
-                compiled: row.started.is_some(),
-                versions: match row.started {
+                compiled: row.start_result.is_some(),
+                versions: match row.start_result {
                     Some(_) => versions::of(row.cell).collect(),
                     None => BTreeMap::new(),
                 },
@@ -130,7 +130,7 @@ impl From<&Capabilities> for ClientRecord {
                 .iter()
                 .map(|ceiling| Ceiling {
                     at_most: ceiling.at_most,
-                    what: ceiling.what,
+                    what: ceiling.description,
                 })
                 .collect(),
             added_headers: capabilities.added_headers,
@@ -138,7 +138,7 @@ impl From<&Capabilities> for ClientRecord {
     }
 }
 
-/// Formats tables of the cells, of their capabilities, and of the cells that are not compiled in.
+/// Formats tables of the backends, of their capabilities, and of the backends that are not compiled in.
 fn tables(rows: &[Row]) -> String {
     let mut text = String::new();
     let mut cells = vec![
@@ -147,14 +147,14 @@ fn tables(rows: &[Row]) -> String {
             .to_vec(),
     ];
     let mut missing = Vec::new();
-    for Row { cell, started } in rows {
+    for Row { cell, start_result } in rows {
         let name = cell.short_name().unwrap_or("-").to_owned();
-        match started {
+        match start_result {
             Some(Ok(capabilities)) => {
                 let ceilings: Vec<String> = capabilities
                     .ceilings
                     .iter()
-                    .map(|ceiling| format!("at most {} {}", ceiling.at_most, ceiling.what))
+                    .map(|ceiling| format!("at most {} {}", ceiling.at_most, ceiling.description))
                     .collect();
                 let versions: Vec<String> = versions::of(*cell)
                     .map(|(package, version)| format!("{package} {version}"))
@@ -194,12 +194,12 @@ fn tables(rows: &[Row]) -> String {
     text
 }
 
-/// Appends the capabilities of each client. Cells with the same client share a column if their
+/// Appends the capabilities of each client. Backends with the same client share a column if their
 /// capabilities are equal.
 fn push_capabilities(text: &mut String, rows: &[Row]) {
     let mut columns: Vec<(String, &Capabilities)> = Vec::new();
-    for Row { cell, started } in rows {
-        let Some(Ok(capabilities)) = started else {
+    for Row { cell, start_result } in rows {
+        let Some(Ok(capabilities)) = start_result else {
             continue;
         };
         let is_same = |other: &Capabilities| {
@@ -211,8 +211,11 @@ fn push_capabilities(text: &mut String, rows: &[Row]) {
             continue;
         }
         let client = cell.client().to_owned();
-        let taken = columns.iter().any(|(title, _)| *title == client);
-        columns.push((if taken { cell.to_string() } else { client }, capabilities));
+        let is_taken = columns.iter().any(|(title, _)| *title == client);
+        columns.push((
+            if is_taken { cell.to_string() } else { client },
+            capabilities,
+        ));
     }
 
     let mut reasons: Vec<&'static str> = Vec::new();

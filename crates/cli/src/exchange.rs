@@ -62,7 +62,7 @@ impl SharedStats {
         })))
     }
 
-    /// Marks the end of the exchange, at which its elapsed time stops.
+    /// Marks the end of the exchange. The elapsed time stops.
     pub(crate) fn finish(&self) {
         self.lock().ended = Some(Instant::now());
     }

@@ -16,7 +16,7 @@ pub(crate) enum ExitStatus {
     Interrupted = 130,
 }
 
-/// An error that ends the program, with the exit status for it.
+/// An error that ends the program, and the exit status of the program.
 #[derive(Debug)]
 pub(crate) struct CliError {
     status: ExitStatus,

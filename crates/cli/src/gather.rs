@@ -137,20 +137,20 @@ impl GatherRun {
         if self.printer.is_table() || self.progress.is_shown() {
             print_note(self.counts.summary(started.elapsed()));
         }
-        let mut complete = self.counts.failed.is_empty();
+        let mut succeeded = self.counts.failed.is_empty();
         if let Some(failure) = input.failure() {
             print_error(failure);
-            complete = false;
+            succeeded = false;
         }
         match stop_reason {
             Some(StopReason::Interrupted) => return Ok(ExitStatus::Interrupted),
             Some(StopReason::Deadline) if input.is_truncated() => {
                 print_error("the deadline passed before the whole input was read");
-                complete = false;
+                succeeded = false;
             }
             _ => {}
         }
-        Ok(if complete {
+        Ok(if succeeded {
             ExitStatus::Success
         } else {
             ExitStatus::Failed
@@ -171,7 +171,7 @@ impl GatherRun {
         let Some(stop_reason) = stop_reason.get() else {
             return Ok(None);
         };
-        // Each URL that was never requested gets a record as well.
+        // Each URL that was never requested gets a record, too.
         input.borrow_mut().stop();
         let mut index = self.counts.reported();
         while let Some(url) = poll_fn(|cx| input.borrow_mut().poll_next(cx)).await {
@@ -181,7 +181,7 @@ impl GatherRun {
         Ok(Some(stop_reason))
     }
 
-    /// Runs the jobs and reports each that was started.
+    /// Runs the jobs. Reports the result of each job that was started.
     async fn run_jobs(
         &mut self,
         input: &RefCell<Input>,
@@ -208,7 +208,7 @@ impl GatherRun {
         };
         let mut deadline = pin!(deadline);
         let mut interrupted = pin!(interrupt.wait());
-        let until = poll_fn(|cx| {
+        let stop = poll_fn(|cx| {
             if stop_reason.get().is_none() {
                 if interrupted.as_mut().poll(cx).is_ready() {
                     stop_reason.set(Some(StopReason::Interrupted));
@@ -225,7 +225,7 @@ impl GatherRun {
         let results = gather_stream(jobs)
             .limit(self.limit)
             .on(&runtime)
-            .until(until)
+            .until(stop)
             .completed();
         let mut results = pin!(results);
         while let Some((index, result)) = results.next().await {

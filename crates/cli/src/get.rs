@@ -110,8 +110,8 @@ enum Data {
 
 /// Parses the value of `-d`.
 ///
-/// A regular file is read while it is sent. A pipe is read into memory, because it can be read only
-/// once and a redirect may resend the body.
+/// The request reads a regular file while it sends it. A pipe is read into memory, because a pipe can be
+/// read only once and a redirect may resend the body.
 fn read_data(data: &str) -> Result<Data, CliError> {
     let read = |mut source: Box<dyn Read>, name: &str| {
         let mut all = Vec::new();
@@ -159,8 +159,8 @@ fn build_request(session: &Session, args: &args::Get, data: Option<Data>) -> Req
 
 /// Writes the response to the output.
 ///
-/// The writes block. No other request is in flight that they could delay, and a slow reader slows
-/// the server down.
+/// The writes block the thread. No other request is in flight, so the writes delay nothing else. A slow
+/// reader of the output also slows the server down.
 async fn transfer(
     reader: impl Future<Output = Result<ResponseReader, Error>>,
     include: bool,

@@ -1,4 +1,4 @@
-//! The URLs to gather: first those of the command line, then those of a file, which is read as
+//! The URLs to gather: first the URLs of the command line, then the URLs of a file, which is read as
 //! requests are started.
 
 use std::fmt;
@@ -15,7 +15,7 @@ use futures_util::Stream;
 
 use crate::exit::CliError;
 
-/// How many lines are read ahead. Enough to hide the latency of a disk, but bounded for a pipe that
+/// How many lines are read ahead: enough to hide the latency of a disk, but bounded for a pipe that
 /// never ends.
 const MAX_READ_AHEAD: usize = 256;
 
@@ -26,9 +26,9 @@ const MAX_LINE_LENGTH: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct InputUrl {
     pub(crate) text: String,
-    /// Why the text cannot be a URL, if the reader already knows.
+    /// Why the text is not a URL, if reading the line has already shown this.
     pub(crate) fault: Option<&'static str>,
-    /// The line that contains the text, unless it is from the command line.
+    /// The line that contains the text. `None` for a text from the command line.
     pub(crate) location: Option<SourceLocation>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for SourceLocation {
     }
 }
 
-/// All URLs in order. A thread of its own reads the file, so that an idle pipe does not block
+/// All URLs, in their order. A separate thread reads the file, so that an idle pipe does not block
 /// requests.
 pub(crate) struct Input {
     arguments: std::vec::IntoIter<String>,
@@ -54,13 +54,13 @@ pub(crate) struct Input {
     error: Option<io::Error>,
 }
 
-/// The file that a thread reads URLs from.
+/// A file from which a thread reads URLs.
 struct InputFile {
     receiver: Pin<Box<Receiver<io::Result<InputUrl>>>>,
     name: Arc<str>,
-    /// The path of a regular file, from which its URLs can be counted.
+    /// The path of the file, if another thread can open it to count the URLs.
     countable_path: Option<PathBuf>,
-    /// Whether this is a regular file, so that reading it always ends.
+    /// Whether this is a regular file. Reading a regular file always ends.
     is_regular_file: bool,
 }
 
@@ -91,8 +91,8 @@ impl Input {
         Poll::Ready(next.and_then(|url| url.map_err(|error| self.error = Some(error)).ok()))
     }
 
-    /// Stops reading a pipe, which may never end. [`poll_next`](Self::poll_next) still returns the
-    /// lines that have been read from a pipe, and all lines of a regular file.
+    /// Stops reading if the file is a pipe, which may never end. [`poll_next`](Self::poll_next) still
+    /// returns the lines that were read from the pipe. Of a regular file, it still returns all lines.
     pub(crate) fn stop(&mut self) {
         if let Some(file) = &self.file
             && !file.is_regular_file
@@ -114,8 +114,8 @@ impl Input {
         Some(format!("reading {}: {error}", file.name))
     }
 
-    /// Calls `callback` with the number of URLs, unless they come from a pipe. A thread counts the
-    /// URLs of a file.
+    /// Calls `callback` with the number of URLs. A thread counts the URLs of a file. For a pipe, the
+    /// callback is not called.
     pub(crate) fn count(&self, callback: impl FnOnce(u64) + Send + 'static) {
         let arguments = self.arguments.len() as u64;
         let Some(file) = &self.file else {
@@ -156,7 +156,7 @@ impl InputFile {
         let is_regular_file = metadata.is_some_and(|metadata| metadata.is_file());
         let (sender, receiver) = async_channel::bounded(MAX_READ_AHEAD);
         let reader = LineReader::new(source, name.clone());
-        spawn("input", move || send(reader, &sender));
+        spawn("input", move || send_urls(reader, &sender));
         Ok(Self {
             receiver: Box::pin(receiver),
             countable_path: (is_regular_file && path != Path::new("-")).then(|| path.to_owned()),
@@ -168,11 +168,11 @@ impl InputFile {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    // `thread::spawn` panics in this case too.
+    // Panics, as `thread::spawn` does, if the system refuses a thread.
     let _detached = thread.expect("the system can start a thread");
 }
 
-fn send(reader: LineReader<impl Read>, sender: &Sender<io::Result<InputUrl>>) {
+fn send_urls(reader: LineReader<impl Read>, sender: &Sender<io::Result<InputUrl>>) {
     for url in reader {
         if sender.send_blocking(url).is_err() {
             return;
@@ -210,7 +210,7 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// Reads the next line, and returns it with whether it is complete. Returns `None` at the end.
+    /// Reads the next line. Returns the line and whether it is complete, or `None` at the end.
     fn read_line(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
         let mut line = Vec::new();
         let limit = MAX_LINE_LENGTH as u64;

@@ -1,4 +1,4 @@
-//! The `inflight` program: fetch one URL or many at once, on any backend.
+//! The `inflight` program: fetches one URL or many URLs at once, on any backend.
 //!
 //! `args` defines the command line. Each command has a module: `get`, `gather`, `origin`,
 //! `backends`, `stalls` and `lab`. `session` starts a backend with the options of the command
@@ -47,7 +47,7 @@ fn main() {
         #[cfg(feature = "lab")]
         Command::Lab(lab) => lab::run(lab),
     };
-    // Returning would wait for the runtime's blocking calls, and a name lookup that hangs cannot
-    // be cancelled.
+    // Exits without returning from `main`, which would wait for the runtime's blocking calls. A
+    // name lookup that hangs cannot be cancelled.
     std::process::exit(result.unwrap_or_else(|error| error.report()) as i32)
 }

@@ -46,8 +46,8 @@ impl Record {
         }
     }
 
-    /// Returns the record of a URL that was requested. `result` is the digest of the body, if
-    /// requested, or the failure.
+    /// Returns the record of a URL that was requested. `result` is the failure or, on success, the digest
+    /// of the body. The digest is `None` without `--digest`.
     pub(crate) fn sent(
         index: usize,
         text: &str,
@@ -87,7 +87,7 @@ impl Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let message = describe(error);
-        // The record already has the URL in a field of its own.
+        // The record has the URL in its field `url`.
         let url = error.url().map(|url| format!(" [{url}]"));
         let message = match url {
             Some(url) => message.replacen(&url, "", 1),
@@ -139,25 +139,25 @@ fn without_credentials(url: &Url) -> String {
     url.into()
 }
 
-/// Writes records in a format. Each record is one write, so that an interrupt leaves no partial
-/// record.
+/// Writes records as a table or as JSON Lines. Each record is one write, so that an interrupt leaves no
+/// partial record.
 pub(crate) struct Printer<W> {
     format: Format,
-    digests: bool,
+    with_digests: bool,
     writer: W,
 }
 
 impl Printer<io::Stdout> {
     /// Returns a printer for standard output. The default format is a table on a terminal and JSON
     /// Lines otherwise.
-    pub(crate) fn stdout(format: Option<Format>, digests: bool) -> Self {
+    pub(crate) fn stdout(format: Option<Format>, with_digests: bool) -> Self {
         let writer = io::stdout();
         let default = if writer.is_terminal() {
             Format::Table
         } else {
             Format::Jsonl
         };
-        Self::new(format.unwrap_or(default), digests, writer)
+        Self::new(format.unwrap_or(default), with_digests, writer)
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -166,10 +166,10 @@ impl Printer<io::Stdout> {
 }
 
 impl<W: Write> Printer<W> {
-    pub(crate) fn new(format: Format, digests: bool, writer: W) -> Self {
+    pub(crate) fn new(format: Format, with_digests: bool, writer: W) -> Self {
         Self {
             format,
-            digests,
+            with_digests,
             writer,
         }
     }
@@ -188,7 +188,7 @@ impl<W: Write> Printer<W> {
             "STATUS",
             "BYTES",
             "TIME",
-            self.digests.then_some("SHA-256"),
+            self.with_digests.then_some("SHA-256"),
         );
         self.write_line(format!("{row}URL\n"))
     }
@@ -204,7 +204,7 @@ impl<W: Write> Printer<W> {
                     status.as_deref().unwrap_or("-"),
                     &record.bytes.to_string(),
                     &format!("{:.1}ms", record.elapsed_ms),
-                    self.digests
+                    self.with_digests
                         .then(|| record.sha256.as_deref().unwrap_or("-")),
                 );
                 push_escaped(&mut line, &record.url);
@@ -258,13 +258,13 @@ mod tests {
 
     #[test]
     fn a_url_is_shown_unchanged_except_for_its_credentials() {
-        for (given, shown) in [
+        for (text, expected) in [
             ("http://host", "http://host"),
             ("http://me:secret@host/a?b#c", "http://host/a?b#c"),
             ("http://me:secret@[::1/a", "...@[::1/a"),
             ("not a url", "not a url"),
         ] {
-            assert_eq!(redacted(given), shown);
+            assert_eq!(redacted(text), expected);
         }
     }
 

@@ -10,7 +10,7 @@ use inflight::{Backend, BlockOn, Error};
 use crate::exit::{CliError, print_note};
 use crate::output::describe;
 
-/// The interval of the heartbeat. A shorter one would measure the timer rather than the loop.
+/// The interval of the heartbeat. A shorter interval would measure the timer rather than the loop.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How many stalls are listed at most.
@@ -34,7 +34,7 @@ impl LoopProbe {
     pub(crate) fn start(backend: &Backend) -> Result<Self, CliError> {
         if backend.runtime().name() == "threads" {
             return Err(CliError::usage(
-                "--probe measures an event loop, but the runtime threads has none: each request has its own thread",
+                "--probe measures an event loop, but the runtime `threads` has none: each request has its own thread",
             ));
         }
         Self::start_on(backend).map_err(|error| CliError::usage(describe(&error)))
@@ -43,7 +43,8 @@ impl LoopProbe {
     fn start_on(backend: &Backend) -> Result<Self, Error> {
         let events = Arc::new(Mutex::new(ProbeEvents::default()));
         let recorder = events.clone();
-        // All jobs have the same label: with folding, the stalls of a second would be one event.
+        // Without folding, because all jobs have the same label. With folding, all stalls within a second
+        // would be one event.
         let probe = Probe::builder()
             .fold(Duration::ZERO)
             .stacks(true)
@@ -86,8 +87,8 @@ impl LoopProbe {
         for stall in events.stalls.iter().take(MAX_STALLS_SHOWN) {
             print_note(format_args!("probe: {stall}"));
         }
-        if let Some(more @ 1..) = events.stalls.len().checked_sub(MAX_STALLS_SHOWN) {
-            print_note(format_args!("probe: and {more} more"));
+        if let Some(hidden @ 1..) = events.stalls.len().checked_sub(MAX_STALLS_SHOWN) {
+            print_note(format_args!("probe: and {hidden} more"));
         }
     }
 }

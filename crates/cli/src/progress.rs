@@ -24,7 +24,7 @@ pub(crate) enum Unit {
     Steps,
 }
 
-/// A progress bar, which is a spinner while the total is unknown. It can be hidden. Clones share the bar.
+/// A progress bar, or a spinner while the total is unknown. Clones share the bar.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -67,8 +67,8 @@ impl Progress {
 
     /// Sets the position.
     #[cfg(feature = "lab")]
-    pub(crate) fn set_position(&self, at: u64) {
-        self.bar.set_position(at);
+    pub(crate) fn set_position(&self, position: u64) {
+        self.bar.set_position(position);
     }
 
     pub(crate) fn set_message(&self, message: impl FnOnce() -> String) {

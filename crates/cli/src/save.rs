@@ -17,15 +17,16 @@ use crate::exit::CliError;
 /// blocking pool.
 const WRITE_SIZE: usize = 256 * 1024;
 
-/// A file under a temporary name in the directory of its final path. Deleted if it is dropped
-/// before it is finished.
+/// A file under a temporary name in the directory of its final path. Dropping the value before
+/// [`finish`](Self::finish) deletes the file.
 pub(crate) struct PartialFile {
     temporary: NamedTempFile,
     path: PathBuf,
 }
 
 impl PartialFile {
-    /// Creates a file that replaces the one at `path` when it is finished.
+    /// Creates a temporary file. [`finish`](Self::finish) moves it to `path`, where it replaces an
+    /// existing file.
     fn create(path: &Path) -> io::Result<Self> {
         // Follow a symbolic link, so that its target is replaced and not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -59,7 +60,7 @@ impl PartialFile {
     }
 }
 
-/// Removes the temporary path from an error. It means nothing to the user.
+/// Removes the temporary path from an error. The path means nothing to the user.
 fn without_temporary_path(error: io::Error) -> io::Error {
     let cause = error.get_ref().and_then(|inner| inner.source());
     match cause.map(ToString::to_string) {
@@ -78,7 +79,7 @@ pub(crate) enum ResponseOutput {
 }
 
 impl ResponseOutput {
-    /// Opens the file at `path`. Without a path, or if it is `-`, returns standard output.
+    /// Opens the file at `path`. Returns standard output if there is no path, or if the path is `-`.
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             return Ok(Self::Stdout(io::stdout()));
@@ -136,7 +137,7 @@ impl OutputDirectory {
         Ok((directory, Completion(completion)))
     }
 
-    /// Returns a writer for the body with this index, which writes on the runtime's blocking pool.
+    /// Returns a writer for the body with this index. It writes on the runtime's blocking pool.
     pub(crate) fn file(&self, index: usize, runtime: Arc<dyn Runtime>) -> BodyWriter {
         BodyWriter {
             runtime,
@@ -201,7 +202,7 @@ impl BodyWriter {
         let context = format!("writing {}", state.path.display());
         let result = unblock(&*runtime, move || work(state)).await;
         result
-            .unwrap_or_else(|lost| Err(io::Error::other(lost.to_string())))
+            .unwrap_or_else(|error| Err(io::Error::other(error.to_string())))
             .map_err(|error| {
                 Error::new(ErrorKind::Io)
                     .with_context(context)

@@ -13,10 +13,10 @@ use crate::args::RequestArgs;
 use crate::exit::CliError;
 use crate::output::describe;
 
-/// The `User-Agent` header of requests that set none.
+/// The `User-Agent` header of requests that do not set one.
 const DEFAULT_USER_AGENT: &str = concat!("inflight/", env!("CARGO_PKG_VERSION"));
 
-/// Starts the runtime and the client. `configure` sets the options that `get` and `gather` do not share.
+/// Starts a backend and builds a session. `configure` sets the options that `get` and `gather` do not share.
 pub(crate) fn start(
     args: &RequestArgs,
     configure: impl FnOnce(SessionBuilder) -> SessionBuilder,
@@ -47,7 +47,8 @@ pub(crate) fn start(
     Ok((backend, configure(builder).build().map_err(usage)?))
 }
 
-/// Returns the proxies of the options, or else those of the environment.
+/// Returns the proxy of `--proxy` or, without this option, the proxies of the environment. `NO_PROXY` applies
+/// to both.
 fn proxies(args: &RequestArgs) -> Result<Proxies, Error> {
     // An empty variable counts as unset.
     let var = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
@@ -65,10 +66,10 @@ fn read_error(path: &Path, error: &dyn Display) -> CliError {
     CliError::usage(format_args!("cannot read {}: {error}", path.display()))
 }
 
-/// Returns the first cell with a short name that is compiled in, or else any cell that is.
+/// Returns the first compiled cell that has a short name. If there is none, returns the first compiled cell.
 fn default_cell() -> Result<Cell, CliError> {
-    let named = Cell::compiled().find(|cell| cell.short_name().is_some());
-    named.or_else(|| Cell::compiled().next()).ok_or_else(|| {
+    let with_short_name = Cell::compiled().find(|cell| cell.short_name().is_some());
+    with_short_name.or_else(|| Cell::compiled().next()).ok_or_else(|| {
         CliError::usage(
             "no backend is compiled in: build with one of the features tokio, smol, async-std, ureq",
         )

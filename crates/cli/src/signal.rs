@@ -11,9 +11,9 @@ use crate::exit::{CliError, ExitStatus};
 pub(crate) struct Interrupt(Receiver<Infallible>);
 
 impl Interrupt {
-    /// Installs a handler, after which the first Ctrl-C no longer ends the process.
+    /// Installs a handler. The first Ctrl-C then no longer ends the process.
     pub(crate) fn listen() -> Result<Self, CliError> {
-        // Nothing is sent: Ctrl-C closes the channel, and any number of tasks can wait for that.
+        // The channel carries no messages. Ctrl-C closes it, and any number of tasks can wait for this.
         let (sender, receiver) = async_channel::bounded(1);
         ctrlc::set_handler(move || {
             if !sender.close() {

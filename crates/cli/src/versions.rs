@@ -14,7 +14,7 @@ mod built {
 /// Returns the packages of a cell's runtime and client, each with its version.
 pub(crate) fn of(cell: Cell) -> impl Iterator<Item = (&'static str, &'static str)> {
     let runtime: &[&str] = match cell.runtime() {
-        // The threads are those of the standard library.
+        // Threads of the standard library, which is not a package.
         "threads" => &[],
         "smol" => &["smol", "async-executor"],
         "async-std" => &["async-std"],
@@ -27,7 +27,11 @@ pub(crate) fn of(cell: Cell) -> impl Iterator<Item = (&'static str, &'static str
         "surf" => &["surf", "async-h1"],
         _ => &["ureq"],
     };
-    let locked = |name: &&str| built::DEPENDENCIES.into_iter().find(|(own, _)| own == name);
+    let locked = |name: &&str| {
+        built::DEPENDENCIES
+            .into_iter()
+            .find(|(package, _)| package == name)
+    };
     runtime.iter().chain(client).filter_map(locked)
 }
 

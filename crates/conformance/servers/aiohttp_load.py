@@ -1,4 +1,4 @@
-"""Sends many requests with aiohttp, and prints what became of them: the peer of `--load`.
+"""Sends many requests with aiohttp and prints the results, like `inflight-conformance --load`.
 
 aiohttp.ClientSession resends a GET on its own when a reused connection is closed. This is part of
 what is compared, so it stays on.

@@ -9,16 +9,16 @@ pub struct TestedBackend {
     name: Arc<str>,
     builder: Arc<dyn Fn() -> SessionBuilder + Send + Sync>,
     block_on: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
-    foreign: Option<Arc<str>>,
+    external_url: Option<Arc<str>>,
     in_memory: bool,
     pub(crate) capabilities: Arc<OnceLock<Result<Arc<Capabilities>, String>>>,
 }
 
 impl TestedBackend {
-    /// Creates a backend with the name for reports.
+    /// Creates a backend. Reports use `name`.
     ///
-    /// `builder` returns a new builder for each call. `block_on` runs a future on the runtime and returns at
-    /// its end. Both are called from several threads at once.
+    /// `builder` returns a new builder for each call. `block_on` runs a future on the runtime and
+    /// returns when the future completes. The suite calls both from several threads at once.
     pub fn new(
         name: impl Into<String>,
         builder: impl Fn() -> SessionBuilder + Send + Sync + 'static,
@@ -28,7 +28,7 @@ impl TestedBackend {
             name: name.into().into(),
             builder: Arc::new(builder),
             block_on: Arc::new(block_on),
-            foreign: None,
+            external_url: None,
             in_memory: false,
             capabilities: Arc::default(),
         }
@@ -40,13 +40,13 @@ impl TestedBackend {
     /// them starts an origin.
     #[must_use]
     pub fn against(mut self, url: &str) -> Self {
-        self.foreign = Some(url.trim_end_matches('/').into());
+        self.external_url = Some(url.trim_end_matches('/').into());
         self
     }
 
-    /// Marks the backend as one without sockets and with one thread, whose client responds as the origin at
-    /// `url` would: see [`InProcess`](inflight_origin::InProcess). Cases that need sockets or threads are
-    /// reported as skipped.
+    /// Marks the backend as one that has no sockets and a single thread. Its client responds like
+    /// an origin at `url`: see [`InProcessOrigin`](inflight_origin::InProcessOrigin). Cases that
+    /// need sockets or threads are skipped.
     #[must_use]
     pub fn in_memory(mut self, url: &str) -> Self {
         self.in_memory = true;
@@ -57,8 +57,8 @@ impl TestedBackend {
         self.in_memory
     }
 
-    pub(crate) fn foreign(&self) -> Option<Arc<str>> {
-        self.foreign.clone()
+    pub(crate) fn external_url(&self) -> Option<Arc<str>> {
+        self.external_url.clone()
     }
 
     /// Returns the name for reports.

@@ -27,12 +27,12 @@ pub struct Case {
     ///
     /// [`TestedBackend::in_memory`]: crate::TestedBackend::in_memory
     pub in_memory: bool,
-    /// Whether the case tests code of the core that is the same on every backend. The core's own tests
-    /// check it too, so the cells of this workspace run such a case only as a sample.
+    /// Whether the case tests code of the core, which every backend shares. The core's tests check
+    /// this code too, so only some cells of this workspace run the case.
     pub core: bool,
     pub(crate) needs: &'static [Need],
     pub(crate) run: CaseKind,
-    /// The line in the file of the group.
+    /// The line of the case in the file of its group. Cases are sorted by it.
     pub(crate) line: u32,
 }
 
@@ -67,8 +67,8 @@ impl Case {
         }
     }
 
-    /// Returns whether a client with these capabilities supports this case, and if not, the reason
-    /// that the missing capability has.
+    /// Returns whether a client with these capabilities can run this case. If not, the reason is
+    /// that of the missing capability.
     #[must_use]
     pub fn support(&self, capabilities: &Capabilities) -> Support {
         let mut needs = self.needs.iter().map(|need| need(capabilities));
@@ -152,9 +152,9 @@ macro_rules! need {
 }
 pub(crate) use need;
 
-/// Requires that no limit of the client is below a hundred.
+/// Requires that the client can send a hundred requests at once.
 pub(crate) fn a_hundred_at_once(capabilities: &Capabilities) -> Support {
-    let mut ceilings = capabilities.ceilings.iter();
-    let low = ceilings.find(|ceiling| ceiling.at_most < 100);
-    low.map_or(Support::Yes, |ceiling| Support::No(ceiling.what))
+    let mut limits = capabilities.ceilings.iter();
+    let low = limits.find(|ceiling| ceiling.at_most < 100);
+    low.map_or(Support::Yes, |ceiling| Support::No(ceiling.description))
 }

@@ -1,4 +1,5 @@
-//! The cells of this workspace. The fourteenth has virtual time, and a client that responds from memory.
+//! The backends of this workspace: its cells (a cell is a runtime with a client), and
+//! `virtual/mock`, which has virtual time and responds from memory.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use inflight::backend::Runtime;
-use inflight::clients::{Mock, Recorded, Reply, When};
+use inflight::clients::{Mock, RecordedRequest, Reply, When};
 use inflight::runtimes::Virtual;
 use inflight::{BlockOn, Cell};
 use inflight_core::bytes::Bytes;
@@ -14,44 +15,44 @@ use inflight_core::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use inflight_core::http::{HeaderValue, Request, Response};
 use inflight_core::http_body::{self, Frame, SizeHint};
 use inflight_core::{Body, Error, ErrorKind};
-use inflight_origin::{InProcess, Time};
+use inflight_origin::{Clock, InProcessOrigin};
 
 use crate::backend::TestedBackend;
 
 // ANCHOR: tested
-/// Starts a cell, to run the suite on it.
+/// Starts a cell and returns it as a backend for the suite.
 ///
 /// # Errors
 ///
 /// Fails as [`Cell::start`] does.
-pub fn tested(cell: Cell) -> Result<TestedBackend, Error> {
+pub fn start_backend(cell: Cell) -> Result<TestedBackend, Error> {
     let backend = cell.start(None)?;
-    let entered = backend.clone();
+    let runtime = backend.clone();
     Ok(TestedBackend::new(
         cell.to_string(),
         move || backend.builder(),
-        move |future| entered.block_on(future),
+        move |future| runtime.block_on(future),
     ))
 }
 // ANCHOR_END: tested
 
-/// Returns whether a cell runs the cases with [`Case::core`](crate::Case::core) if it is not requested by
-/// name: the cells with a short name do. Together they have every runtime and every client.
+/// Returns whether a cell runs the cases with [`Case::core`](crate::Case::core) by default. The
+/// cells with a short name do; together they include every runtime and every client.
 pub fn runs_core_cases(cell: Cell) -> bool {
     cell.short_name().is_some()
 }
 
-/// Returns the backend `virtual/mock`: the runtime and the client for tests, with the origin's paths in
-/// memory. It passes the cases that need no sockets, without real delays.
+/// Returns the backend `virtual/mock`: the runtime and the client for tests, with an origin in
+/// memory. It runs the cases that need no sockets, without real delays.
 ///
 /// # Errors
 ///
-/// Fails when there is no memory for the origin's counts.
-pub fn in_memory() -> io::Result<TestedBackend> {
+/// Fails when the origin's counts cannot be allocated.
+pub fn in_memory_backend() -> io::Result<TestedBackend> {
     let runtime = Virtual::new();
-    let pages = InProcess::new(VirtualClock(runtime.clone()))?;
+    let origin = InProcessOrigin::new(VirtualClock(runtime.clone()))?;
     let mock = Mock::new(runtime.clone());
-    let answer = Reply::from_fn(move |request| answer(pages.clone(), request));
+    let answer = Reply::from_fn(move |request| answer(origin.clone(), request));
     mock.on(When::any().repeated(), answer);
     let backend = TestedBackend::new(
         "virtual/mock",
@@ -64,7 +65,7 @@ pub fn in_memory() -> io::Result<TestedBackend> {
 /// The virtual clock of the runtime, for the delays of the origin.
 struct VirtualClock(Virtual);
 
-impl Time for VirtualClock {
+impl Clock for VirtualClock {
     fn now(&self) -> Instant {
         self.0.now()
     }
@@ -75,7 +76,10 @@ impl Time for VirtualClock {
 }
 
 /// Passes a request to the origin and returns its response, as a connection would.
-async fn answer(pages: InProcess, recorded: Recorded) -> Result<Response<Body>, Error> {
+async fn answer(
+    origin: InProcessOrigin,
+    recorded: RecordedRequest,
+) -> Result<Response<Body>, Error> {
     let invalid = |error| Error::new(ErrorKind::InvalidRequest).with_source(error);
     let mut request = Request::new(recorded.body);
     *request.method_mut() = recorded.method;
@@ -85,7 +89,7 @@ async fn answer(pages: InProcess, recorded: Recorded) -> Result<Response<Body>, 
         request.headers_mut().insert(HOST, host);
     }
     let headers = request.headers_mut();
-    match recorded.announced {
+    match recorded.declared_length {
         Some(0) => {}
         Some(length) => drop(headers.insert(CONTENT_LENGTH, length.into())),
         None => {
@@ -94,7 +98,7 @@ async fn answer(pages: InProcess, recorded: Recorded) -> Result<Response<Body>, 
         }
     }
     *request.uri_mut() = recorded.uri;
-    let response = pages.answer(request).await;
+    let response = origin.answer(request).await;
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     Ok(response.map(|body| {
@@ -106,7 +110,7 @@ async fn answer(pages: InProcess, recorded: Recorded) -> Result<Response<Body>, 
     }))
 }
 
-/// A body of known length, as with a Content-Length.
+/// A body with a known length, like that of a response with a Content-Length.
 struct SizedBody {
     body: Body,
     left: u64,

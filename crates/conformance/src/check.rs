@@ -1,4 +1,4 @@
-//! Assertions of the cases, which return a [`Failure`] for `?`.
+//! Assertions for the cases. They return a [`Failure`] for use with `?` and do not panic.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::panic::Location;
 use async_channel::{RecvError, SendError};
 use inflight_core::{Error, ErrorKind, JobError, RequestBuilder, TaskError, http};
 
-/// The result of a case, and of its steps.
+/// The result of a case, or of one of its steps.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
 /// The reason for the failure of a case, with its location.
@@ -84,7 +84,7 @@ impl From<JobError<Failure>> for Failure {
     }
 }
 
-/// Returns an error and its causes, in one line.
+/// Returns an error and its causes as one line of text.
 pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -105,7 +105,7 @@ pub(crate) fn check(condition: bool, message: impl Into<String>) -> Result {
 }
 
 #[track_caller]
-pub(crate) fn equal<A, E>(what: &str, actual: A, expected: E) -> Result
+pub(crate) fn check_equal<A, E>(label: &str, actual: A, expected: E) -> Result
 where
     A: PartialEq<E> + fmt::Debug,
     E: fmt::Debug,
@@ -113,16 +113,17 @@ where
     if actual == expected {
         return Ok(());
     }
-    let (actual, expected) = (shown(&actual), shown(&expected));
+    let (actual, expected) = (truncated_debug(&actual), truncated_debug(&expected));
     Err(Failure::new(format!(
-        "{what}: got {actual}, wanted {expected}"
+        "{label}: got {actual}, wanted {expected}"
     )))
 }
 
-/// Returns the error, or a failure if there is none or it is of another kind.
+/// Returns the error of a result. Fails if the result is a success, or an error of none of these
+/// kinds.
 #[track_caller]
-pub(crate) fn fails<T: fmt::Debug>(
-    what: &str,
+pub(crate) fn check_error<T: fmt::Debug>(
+    label: &str,
     result: Result<T, Error>,
     kinds: &[ErrorKind],
 ) -> Result<Error> {
@@ -131,21 +132,21 @@ pub(crate) fn fails<T: fmt::Debug>(
     match result {
         Err(error) if kinds.contains(&error.kind()) => Ok(error),
         Err(error) => Err(Failure::new(format!(
-            "{what}: got the kind {}, wanted {wanted}: {}",
+            "{label}: got the kind {}, wanted {wanted}: {}",
             error.kind(),
             with_causes(&error)
         ))),
         Ok(value) => Err(Failure::new(format!(
-            "{what}: got a success, wanted {wanted}: {}",
-            shown(&value)
+            "{label}: got a success, wanted {wanted}: {}",
+            truncated_debug(&value)
         ))),
     }
 }
 
-/// Checks that a result is this value or an error of one of these kinds.
+/// Checks that a result is either this value or an error of one of these kinds.
 #[track_caller]
-pub(crate) fn equal_or_fails<T, E>(
-    what: &str,
+pub(crate) fn check_equal_or_error<T, E>(
+    label: &str,
     result: Result<T, Error>,
     expected: E,
     kinds: &[ErrorKind],
@@ -155,14 +156,14 @@ where
     E: fmt::Debug,
 {
     match result {
-        Ok(value) => equal(what, value, expected),
-        error => fails(what, error, kinds).map(drop),
+        Ok(value) => check_equal(label, value, expected),
+        error => check_error(label, error, kinds).map(drop),
     }
 }
 
 /// Sends a request and checks the text of its response.
 #[track_caller]
-pub(crate) fn returns(
+pub(crate) fn check_text(
     request: RequestBuilder,
     text: impl AsRef<str> + Send,
 ) -> impl Future<Output = Result> + Send {
@@ -170,26 +171,27 @@ pub(crate) fn returns(
     async move {
         let received = request.text().await.map_err(Failure::from);
         received
-            .and_then(|received| equal("the response", &*received, text.as_ref()))
+            .and_then(|received| check_equal("the response", &*received, text.as_ref()))
             .map_err(|failure| Failure { at, ..failure })
     }
 }
 
-/// Sends a request and returns its error, or a failure if there is none or it is of another kind.
+/// Sends a request and returns its error. Fails if the request succeeds, or if its error is of
+/// another kind.
 #[track_caller]
-pub(crate) fn fails_with(
+pub(crate) fn check_request_error(
     request: RequestBuilder,
     kind: ErrorKind,
 ) -> impl Future<Output = Result<Error>> + Send {
     let at = Location::caller();
     async move {
         let result = request.text().await;
-        fails("the request", result, &[kind]).map_err(|failure| Failure { at, ..failure })
+        check_error("the request", result, &[kind]).map_err(|failure| Failure { at, ..failure })
     }
 }
 
 /// Returns the `Debug` output of a value, truncated to a readable length.
-pub(crate) fn shown(value: &dyn fmt::Debug) -> String {
+pub(crate) fn truncated_debug(value: &dyn fmt::Debug) -> String {
     const MAX_LEN: usize = 300;
     let mut text = format!("{value:?}");
     if let Some((end, _)) = text.char_indices().nth(MAX_LEN) {

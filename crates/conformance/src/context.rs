@@ -11,7 +11,7 @@ use inflight_core::{Capabilities, Session, SessionBuilder};
 use inflight_origin::Origin;
 
 use crate::backend::TestedBackend;
-use crate::check::{Failure, Result, shown};
+use crate::check::{Failure, Result, truncated_debug};
 
 /// How long a case waits for an event before it fails. A case that passes never waits this long.
 pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -29,11 +29,11 @@ impl Context {
         self.backend.builder().timeout(EVENT_TIMEOUT)
     }
 
-    /// Returns the paths of a new origin, or of the server that the cases run against.
-    pub(crate) fn pages(&self) -> Result<Pages> {
-        Ok(match self.backend.foreign() {
-            Some(url) => Pages::Foreign(url),
-            None => Pages::Own(Origin::start()?),
+    /// Returns a new origin, or the external server that the cases run against.
+    pub(crate) fn httpbin(&self) -> Result<HttpbinServer> {
+        Ok(match self.backend.external_url() {
+            Some(url) => HttpbinServer::External(url),
+            None => HttpbinServer::Origin(Origin::start()?),
         })
     }
 
@@ -43,48 +43,49 @@ impl Context {
 }
 
 /// A server with httpbin's paths.
-pub(crate) enum Pages {
-    Own(Origin),
-    Foreign(Arc<str>),
+pub(crate) enum HttpbinServer {
+    Origin(Origin),
+    External(Arc<str>),
 }
 
-impl Pages {
+impl HttpbinServer {
     pub(crate) fn url(&self, path: &str) -> String {
         match self {
-            Self::Own(origin) => origin.url(path),
-            Self::Foreign(url) => format!("{url}{path}"),
+            Self::Origin(origin) => origin.url(path),
+            Self::External(url) => format!("{url}{path}"),
         }
     }
 }
 
 /// Waits for an event, with a timer that is independent of the backend.
 pub(crate) async fn within<T>(
-    what: &str,
+    event_name: &str,
     time: Duration,
     event: impl Future<Output = T>,
 ) -> Result<T> {
     match select(pin!(event), pin!(Timer::after(time))).await {
         Either::Left((value, _)) => Ok(value),
-        Either::Right(_) => Err(Failure::new(format!("not within {time:?}: {what}"))),
+        Either::Right(_) => Err(Failure::new(format!("not within {time:?}: {event_name}"))),
     }
 }
 
-/// Waits for an event that precedes the timeout of a session: see [`Context::builder`].
-pub(crate) async fn wait_for<T>(what: &str, event: impl Future<Output = T>) -> Result<T> {
-    within(what, EVENT_TIMEOUT / 2, event).await
+/// Waits for an event for half the timeout of a session, so that this wait fails first: see
+/// [`Context::builder`].
+pub(crate) async fn wait_for<T>(event_name: &str, event: impl Future<Output = T>) -> Result<T> {
+    within(event_name, EVENT_TIMEOUT / 2, event).await
 }
 
 /// Polls `work`, drops it once `event` has completed, and returns the output of `event`.
-pub(crate) async fn abandon<W, T>(work: W, event: impl Future<Output = Result<T>>) -> Result<T>
+pub(crate) async fn drop_after<W, T>(work: W, event: impl Future<Output = Result<T>>) -> Result<T>
 where
     W: Future<Output: fmt::Debug>,
 {
     match select(pin!(work), pin!(event)).await {
         Either::Left((output, _)) => Err(Failure::new(format!(
             "ended before it was dropped: {}",
-            shown(&output)
+            truncated_debug(&output)
         ))),
-        Either::Right((happened, _)) => happened,
+        Either::Right((output, _)) => output,
     }
 }
 
@@ -96,9 +97,9 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     std::thread::Builder::new()
         .name("conformance-wait".to_owned())
         .spawn(move || {
-            // The receiver is dropped if the case has already failed.
+            // Sending fails if the case has already failed.
             let _ = sender.send_blocking(work());
         })?;
     let received = result.recv().await;
-    received.map_err(|_| Failure::new("the suite's own thread panicked"))
+    received.map_err(|_| Failure::new("a thread of the suite panicked"))
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use inflight_origin::tls::{Authority, Shown, Tls};
+use inflight_origin::tls::{Authority, CertificateKind, Tls};
 
 use crate::test_server::TestServer;
 
@@ -47,7 +47,7 @@ impl Http2Server {
         serve: impl Fn(&mut Http2Peer) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let authority = Authority::new()?;
-        let tls = authority.server(Shown::Valid)?;
+        let tls = authority.server(CertificateKind::Valid)?;
         let server =
             TestServer::start(move |conn| serve(&mut Http2Peer::accept(conn.stream, &tls)?))?;
         Ok(Self { server, authority })
@@ -63,7 +63,7 @@ impl Http2Server {
     }
 }
 
-/// The stream of a request, and whether it has a body.
+/// A request: its stream, and whether it has a body.
 #[derive(Clone, Copy)]
 pub(crate) struct Http2Request {
     pub(crate) stream: u32,
@@ -100,13 +100,14 @@ impl Http2Peer {
         self.stream.flush()
     }
 
-    /// Returns the next request once it is complete. `None` when the client has closed the connection.
+    /// Returns the next request once it is complete, or `None` if the client has closed the
+    /// connection.
     pub(crate) fn next_request(&mut self) -> io::Result<Option<Http2Request>> {
         loop {
             let mut head = [0; 9];
             match self.stream.read_exact(&mut head) {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-                read => read?,
+                result => result?,
             }
             let [a, b, c, kind, flags, stream @ ..] = head;
             let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
@@ -126,17 +127,17 @@ impl Http2Peer {
 
     /// Sends a response with 200 and this body.
     pub(crate) fn answer(&mut self, stream: u32, body: &str) -> io::Result<()> {
-        self.head(stream)?;
-        self.data(stream, body, true)
+        self.send_head(stream)?;
+        self.send_data(stream, body, true)
     }
 
     /// Sends the head of a response with 200.
-    pub(crate) fn head(&mut self, stream: u32) -> io::Result<()> {
+    pub(crate) fn send_head(&mut self, stream: u32) -> io::Result<()> {
         self.send(HEADERS, END_HEADERS, stream, OK)
     }
 
     /// Sends a complete response with 200 and no body, with this many fields of about a KiB each.
-    pub(crate) fn large_head(&mut self, stream: u32, fields: usize) -> io::Result<()> {
+    pub(crate) fn send_large_head(&mut self, stream: u32, fields: usize) -> io::Result<()> {
         /// The largest frame that every peer accepts (section 4.2).
         const MAX_FRAME: usize = 16_384;
         let mut block = OK.to_vec();
@@ -160,7 +161,7 @@ impl Http2Peer {
     }
 
     /// Sends a chunk of a body. `last` ends the stream.
-    pub(crate) fn data(&mut self, stream: u32, chunk: &str, last: bool) -> io::Result<()> {
+    pub(crate) fn send_data(&mut self, stream: u32, chunk: &str, last: bool) -> io::Result<()> {
         let flags = if last { END_STREAM } else { 0 };
         self.send(DATA, flags, stream, chunk.as_bytes())
     }
@@ -176,8 +177,8 @@ impl Http2Peer {
         self.send(GOAWAY, 0, 0, &payload)
     }
 
-    /// Reads until the client has closed the connection, without a response.
-    pub(crate) fn ignore(&mut self) -> io::Result<()> {
+    /// Reads requests and sends no responses, until the client closes the connection.
+    pub(crate) fn read_to_close(&mut self) -> io::Result<()> {
         while self.next_request()?.is_some() {}
         Ok(())
     }

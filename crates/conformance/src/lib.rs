@@ -1,5 +1,5 @@
-//! The contract of inflight as a test suite, for every runtime and client: the same fault causes the
-//! same error, and a client declares what it does not support.
+//! A test suite for the contract of inflight. With every runtime and client, the same fault causes
+//! the same error, and a client declares which features it does not support.
 //!
 //! A backend is a [`TestedBackend`]. The suite is a list of [`Case`]s, each named after the property it
 //! tests. If a case needs a capability that the client does not have, it is
@@ -26,9 +26,11 @@
 //! To report each case as a test, call [`TestedBackend::run`] from a test harness that takes a list of
 //! tests, such as `libtest-mimic`.
 //!
-//! The modules `case`, `backend`, `run` and `report` are the framework. `cases` has the suite, with one
-//! file for each group. `check`, `context`, `servers` and `test_server` are helpers for the cases. A case
-//! of the group `verdicts` is a [`Rule`], and `page` writes all rules as a page of the book.
+//! The modules `case`, `backend`, `run` and `report` are the framework. `cases` contains the suite,
+//! with one file for each group. `cells` starts the cells of this workspace; a cell is a runtime
+//! with a client, such as `smol/hyper`. `check`, `context`, `servers`, `test_server` and `http2`
+//! are helpers for the cases. A case of the group `verdicts` is a [`Rule`], and `page` writes all
+//! rules as a page of the book.
 
 mod backend;
 mod case;
@@ -49,9 +51,9 @@ pub use backend::TestedBackend;
 pub use case::Case;
 pub use cases::cases;
 #[cfg(feature = "cells")]
-pub use cells::{in_memory, runs_core_cases, tested};
+pub use cells::{in_memory_backend, runs_core_cases, start_backend};
 pub use check::Failure;
-pub use page::Verdicts;
+pub use page::VerdictsPage;
 pub use report::Report;
 pub use rule::{Deviation, DeviationEffect, Rule};
 pub use run::{CaseResult, Outcome, run};

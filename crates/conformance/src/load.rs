@@ -10,7 +10,7 @@ use inflight::http::{Method, StatusCode};
 use inflight::{BlockOn, Cell, JobErrorKind, gather};
 use serde_json::json;
 
-/// Longer than a server under load needs.
+/// The timeout of a request. It is longer than a server under load needs to respond.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The requests to send.

@@ -1,4 +1,5 @@
-//! Runs the suite on the cells of this workspace and prints a table of the results.
+//! Runs the suite on the cells of this workspace and prints a table of the results. A cell is a
+//! runtime with a client, such as `smol/hyper`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -17,7 +18,8 @@ use clap::Parser;
 use inflight::Cell;
 use inflight::http::Method;
 use inflight_conformance::{
-    Case, Outcome, Report, Verdicts, cases, in_memory, run, runs_core_cases, tested,
+    Case, Outcome, Report, VerdictsPage, cases, in_memory_backend, run, runs_core_cases,
+    start_backend,
 };
 use load::Load;
 
@@ -30,7 +32,8 @@ struct Options {
     /// Run only the cases whose group::name contains this text
     #[arg(long, value_name = "SUBSTRING")]
     case: Option<String>,
-    /// Run only the cases that work with any server like httpbin, against this server
+    /// Run the cases against this server instead, but only those that work with any server like
+    /// httpbin
     #[arg(long, value_name = "URL")]
     against: Option<String>,
     /// List the cases with their promises, and run none
@@ -79,14 +82,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what the options request, and returns whether all checks passed.
+/// Runs the action that the options select, and returns whether all checks passed.
 fn execute(options: &Options) -> Result<bool, Box<dyn Error>> {
-    let wanted = |case: &Case| {
-        let named = |part: &String| case.to_string().contains(part);
-        options.case.as_ref().is_none_or(named) && (case.anywhere || options.against.is_none())
+    let is_selected = |case: &Case| {
+        let matches_name = |part: &String| case.to_string().contains(part);
+        options.case.as_ref().is_none_or(matches_name)
+            && (case.anywhere || options.against.is_none())
     };
     if options.list {
-        for case in cases().iter().filter(|case| wanted(case)) {
+        for case in cases().iter().filter(|case| is_selected(case)) {
             println!("{case}\n    {}", case.promise);
         }
         return Ok(true);
@@ -125,7 +129,8 @@ fn execute(options: &Options) -> Result<bool, Box<dyn Error>> {
     let cannot_start = |name: &str, error: &dyn Error| format!("cannot start {name}: {error}");
     let mut backends = Vec::new();
     for cell in cells {
-        let backend = tested(cell).map_err(|error| cannot_start(&cell.to_string(), &error))?;
+        let backend =
+            start_backend(cell).map_err(|error| cannot_start(&cell.to_string(), &error))?;
         let backend = match &options.against {
             Some(url) => backend.against(url),
             None => backend,
@@ -134,14 +139,14 @@ fn execute(options: &Options) -> Result<bool, Box<dyn Error>> {
         backends.push((backend, runs_core_cases));
     }
     if options.cell.is_empty() && options.against.is_none() {
-        let backend = in_memory().map_err(|error| cannot_start("virtual/mock", &error))?;
+        let backend = in_memory_backend().map_err(|error| cannot_start("virtual/mock", &error))?;
         backends.push((backend, true));
     }
     let mut report = Report::new();
     for (backend, runs_core_cases) in backends {
         eprintln!("{}", backend.name());
-        let wanted = |case: &Case| wanted(case) && (runs_core_cases || !case.core);
-        let results = run(&backend, wanted, |result| {
+        let is_selected = |case: &Case| is_selected(case) && (runs_core_cases || !case.core);
+        let results = run(&backend, is_selected, |result| {
             if result.outcome != Outcome::Passed {
                 eprintln!("  {result}");
             }
@@ -161,9 +166,10 @@ fn write(path: &Path, text: String) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Returns the page of rules. It has each client once, because the runtime does not affect the results.
+/// Returns the page of rules. The page lists each client once, because the runtime does not affect
+/// the results.
 fn verdicts() -> Result<String, Box<dyn Error>> {
-    let mut page = Verdicts::new();
+    let mut page = VerdictsPage::new();
     let mut seen = Vec::new();
     for cell in Cell::compiled() {
         if !seen.contains(&cell.client()) {

@@ -11,21 +11,21 @@ use crate::rule::{Deviation, DeviationEffect, Rule};
 /// is generated from the cases that check the rules.
 ///
 /// ```
-/// use inflight_conformance::Verdicts;
+/// use inflight_conformance::VerdictsPage;
 /// use inflight_core::{Capabilities, Support};
 ///
 /// let mut old = Capabilities::all("a client of 2019");
 /// old.rare_forms = Support::No("it reads no folded values");
-/// let mut page = Verdicts::new();
+/// let mut page = VerdictsPage::new();
 /// page.add("old", old);
 /// assert!(page.to_string().contains("it reads no folded values"));
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Verdicts {
+pub struct VerdictsPage {
     clients: Vec<(String, Capabilities)>,
 }
 
-impl Verdicts {
+impl VerdictsPage {
     /// Creates a page without clients.
     #[must_use]
     pub fn new() -> Self {
@@ -51,18 +51,18 @@ const HEAD: &str = "\
 <!-- Written by `just verdicts` from crates/conformance/src/cases/verdicts.rs: change it there. -->
 
 A server may be old, broken or hostile, and a proxy in between may parse its response differently than we do.
-So there is one verdict for each thing that HTTP/1.1 forbids or leaves open, and it is the same with every
-client: a success with a certain body, or an error of a certain kind. Where RFC 9112 leaves a choice, we take
-the stricter side, unless a widely used server needs the other.
+Therefore each thing that HTTP/1.1 forbids or leaves open has one verdict, which is the same with every client:
+a success with a given body, or an error of a given kind. Where RFC 9112 leaves a choice, the verdict is the
+stricter option, unless a widely used server needs the other option.
 
-`protocol` means that the response is invalid, `incomplete` that it ended early. In both cases, and where the
-column *connection* has *closed*, the connection carries no other request. The body that a client returns is
-never longer and never shorter than the body that the server has framed.
+`protocol` means that the response is invalid, and `incomplete` that it ended early. In both cases, and where
+the column *connection* has *closed*, the connection carries no other request. The body that a client returns
+is exactly as long as the body that the server has framed.
 
-Each row is a case of the suite and runs on every cell: `just conformance --case verdicts::`.
+Each row is a case of the suite, and runs with every runtime and client: `just conformance --case verdicts::`.
 ";
 
-impl fmt::Display for Verdicts {
+impl fmt::Display for VerdictsPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HEAD)?;
         let mut topic = "";
@@ -80,21 +80,21 @@ impl fmt::Display for Verdicts {
             };
             let (promise, reason) = (rule.promise, rule.reason.unwrap_or_default());
             let (verdict, source) = (rule.verdict(), rule.source);
-            let what = format!("{promise} {reason}");
-            let what = what.trim_end();
+            let label = format!("{promise} {reason}");
+            let label = label.trim_end();
             writeln!(
                 f,
-                "| {number} | {what} | {verdict} | {connection} | {source} |"
+                "| {number} | {label} | {verdict} | {connection} | {source} |"
             )?;
         }
-        self.write_others(f)?;
+        self.write_framing_cases(f)?;
         self.write_deviations(f)
     }
 }
 
-impl Verdicts {
+impl VerdictsPage {
     /// Writes the cases on framing that need more than one exchange.
-    fn write_others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_framing_cases(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n## Further rules\n")?;
         for case in cases().iter().filter(|case| case.group == "framing") {
             let lacking = self.clients.iter().filter(|(_, capabilities)| {
@@ -114,8 +114,8 @@ impl Verdicts {
     fn write_deviations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "\n## Deviations of clients\n\n\
-             Some deviations are deep in the libraries. Each client declares them in its `Capabilities`, with \
-             the risk.\n",
+             The HTTP libraries cause some deviations. Each client declares its deviations in its `Capabilities`, \
+             with the risk.\n",
         )?;
         for (client, capabilities) in &self.clients {
             writeln!(f, "\n### {client}\n")?;
@@ -134,11 +134,11 @@ impl Verdicts {
                 writeln!(f, "None.")?;
             }
             for (deviation, numbers) in deviations {
-                let (reason, rows) = (sentence(deviation.reason), listed(&numbers));
+                let (reason, rows) = (sentence(deviation.reason), row_list(&numbers));
                 let effect = match deviation.effect {
                     DeviationEffect::Unchecked => "the result is not defined".to_owned(),
-                    DeviationEffect::Kept => "the connection may be reused".to_owned(),
-                    DeviationEffect::Kind(kind) => format!("the error may be `{kind}`"),
+                    DeviationEffect::ConnectionReused => "the connection may be reused".to_owned(),
+                    DeviationEffect::OtherKind(kind) => format!("the error may be `{kind}`"),
                 };
                 writeln!(f, "- {reason} For {rows} {effect}.")?;
             }
@@ -147,13 +147,14 @@ impl Verdicts {
     }
 }
 
-/// Returns a reason as a sentence. Names of libraries keep their lower case.
+/// Returns a reason as a sentence. The first letter stays in lower case, because a reason may begin
+/// with the name of a library.
 fn sentence(reason: &str) -> String {
     format!("{}.", reason.trim_end_matches('.'))
 }
 
 /// Returns `row 1`, or `rows 1, 2 and 3`.
-fn listed(numbers: &[usize]) -> String {
+fn row_list(numbers: &[usize]) -> String {
     let mut text = match numbers.len() {
         1 => "row ".to_owned(),
         _ => "rows ".to_owned(),
@@ -177,11 +178,11 @@ mod tests {
 
     #[test]
     fn each_deviation_is_listed_once_with_its_rows() {
-        assert_eq!(listed(&[3]), "row 3");
-        assert_eq!(listed(&[3, 4]), "rows 3 and 4");
-        assert_eq!(listed(&[3, 4, 9]), "rows 3, 4 and 9");
+        assert_eq!(row_list(&[3]), "row 3");
+        assert_eq!(row_list(&[3, 4]), "rows 3 and 4");
+        assert_eq!(row_list(&[3, 4, 9]), "rows 3, 4 and 9");
 
-        let mut page = Verdicts::new();
+        let mut page = VerdictsPage::new();
         page.add("whole", Capabilities::all("whole"));
         let mut lacking = Capabilities::all("lacking");
         lacking.strict_chunks = Support::No("it guesses");

@@ -109,6 +109,7 @@ impl Report {
     }
 }
 
+/// Returns the numbers of passed, skipped and failed cases.
 fn count(results: &[CaseResult]) -> String {
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
     for result in results {
@@ -146,6 +147,7 @@ fn write_table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result 
 struct Notes(Vec<&'static str>);
 
 impl Notes {
+    /// Returns the number of a reason in the list, counted from 1.
     fn number(&mut self, reason: &'static str) -> usize {
         let at = self.0.iter().position(|known| *known == reason);
         at.unwrap_or_else(|| {

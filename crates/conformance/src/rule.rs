@@ -1,18 +1,18 @@
-//! Rules for responses that a server may send. Each rule is a case.
+//! Rules for responses that a server may send. Each rule becomes a case.
 
 use std::sync::Arc;
 
 use inflight_core::{Capabilities, Error, ErrorKind, Response, Session};
 
 use crate::case::{Need, need};
-use crate::check::{Failure, Result, check, equal, fails, with_causes};
+use crate::check::{Failure, Result, check, check_equal, check_error, with_causes};
 use crate::context::{Context, EVENT_TIMEOUT, within};
-use crate::servers::values;
+use crate::servers::header_values;
 use crate::test_server::TestServer;
 
-/// The verdict on a response that a server may send, which is the same with every client.
+/// A rule for a response that a server may send. The verdict is the same with every client.
 ///
-/// A [`Case`](crate::Case) with a rule sends one request for each of the rule's replies.
+/// The [`Case`](crate::Case) of a rule sends one request for each reply of the rule.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Rule {
@@ -27,9 +27,9 @@ pub struct Rule {
     pub(crate) ruling: Ruling,
     pub(crate) needs: &'static [Need],
     /// A client without this capability may fail with this kind instead.
-    pub(crate) or: Option<(Need, ErrorKind)>,
-    /// Whether a client may accept the reply, so that the session has to refuse it or the adapter
-    /// has to retire the connection.
+    pub(crate) alternative: Option<(Need, ErrorKind)>,
+    /// Whether some HTTP libraries accept the reply. With such a library, the session refuses the
+    /// reply, or the adapter retires the connection.
     pub(crate) checked_late: bool,
     pub(crate) replies: fn() -> Vec<Reply>,
 }
@@ -51,9 +51,9 @@ pub enum DeviationEffect {
     /// The rule is not checked with this client.
     Unchecked,
     /// The verdict is as in the rule, or an error of this kind.
-    Kind(ErrorKind),
+    OtherKind(ErrorKind),
     /// The verdict is as in the rule, but the connection may be reused.
-    Kept,
+    ConnectionReused,
 }
 
 /// The verdict of a rule.
@@ -83,11 +83,13 @@ pub(crate) enum Connection {
     Closed,
 }
 
-/// The bytes that the server sends, and whether it then closes the connection.
+/// The response of the server in the case of a rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) to_head: bool,
+    /// Whether the request is a HEAD.
+    pub(crate) is_for_head: bool,
+    /// Whether the server then closes the connection.
     pub(crate) closes: bool,
 }
 
@@ -95,20 +97,20 @@ impl<T: Into<Vec<u8>>> From<T> for Reply {
     fn from(bytes: T) -> Self {
         Self {
             bytes: bytes.into(),
-            to_head: false,
+            is_for_head: false,
             closes: false,
         }
     }
 }
 
 impl Reply {
-    /// Makes this the response to a HEAD.
+    /// Makes this reply the response to a HEAD.
     pub(crate) fn for_head(mut self) -> Self {
-        self.to_head = true;
+        self.is_for_head = true;
         self
     }
 
-    /// Lets the server close the connection after the reply.
+    /// Makes the server close the connection after the reply.
     pub(crate) fn and_close(mut self) -> Self {
         self.closes = true;
         self
@@ -125,33 +127,34 @@ impl Rule {
         reason: None,
         ruling: Ruling::Refused(ErrorKind::Protocol),
         needs: &[],
-        or: None,
+        alternative: None,
         checked_late: false,
         replies: Vec::new,
     };
 
-    /// Returns how a client with these capabilities deviates from the rule, if it does, and why.
+    /// Returns the deviation of a client with these capabilities from the rule, or `None` if the
+    /// client follows the rule.
     #[must_use]
     pub fn deviation(&self, capabilities: &Capabilities) -> Option<Deviation> {
-        let lacking = |need: Need| need(capabilities).reason();
-        if let Some(reason) = self.needs.iter().find_map(|need| lacking(*need)) {
+        let missing_reason = |need: Need| need(capabilities).reason();
+        if let Some(reason) = self.needs.iter().find_map(|need| missing_reason(*need)) {
             return Some(Deviation {
                 reason,
                 effect: DeviationEffect::Unchecked,
             });
         }
-        if let Some((need, kind)) = self.or
-            && let Some(reason) = lacking(need)
+        if let Some((need, kind)) = self.alternative
+            && let Some(reason) = missing_reason(need)
         {
             return Some(Deviation {
                 reason,
-                effect: DeviationEffect::Kind(kind),
+                effect: DeviationEffect::OtherKind(kind),
             });
         }
         if self.checked_late {
-            return lacking(need!(retired_connections)).map(|reason| Deviation {
+            return missing_reason(need!(retired_connections)).map(|reason| Deviation {
                 reason,
-                effect: DeviationEffect::Kept,
+                effect: DeviationEffect::ConnectionReused,
             });
         }
         None
@@ -166,7 +169,7 @@ impl Rule {
         }
     }
 
-    /// Returns whether the connection may carry another request.
+    /// Returns whether the connection may carry another request after the reply.
     #[must_use]
     pub fn keeps_connection(&self) -> bool {
         matches!(
@@ -180,7 +183,7 @@ impl Rule {
 
     pub(crate) async fn run(&'static self, context: Context) -> Result {
         let replies = Arc::new((self.replies)());
-        let (ended, connections) = async_channel::unbounded();
+        let (report_end, connections) = async_channel::unbounded();
         let sent = replies.clone();
         let server = TestServer::start(move |mut conn| {
             let mut served = Vec::new();
@@ -188,14 +191,15 @@ impl Rule {
                 let n = target[1..].parse().unwrap_or(usize::MAX);
                 served.push(n);
                 let Some(reply) = sent.get(n) else { break };
-                // A client that refuses a reply may close the connection before its end.
+                // A client that refuses a reply may close the connection before the end of the
+                // reply.
                 let _ = conn.send(&reply.bytes);
                 if reply.closes {
                     return Ok(());
                 }
             }
-            // The case may already have failed.
-            let _ = ended.send_blocking(served);
+            // Sending fails if the case has already failed.
+            let _ = report_end.send_blocking(served);
             Ok(())
         })?;
         let run = RuleRun {
@@ -206,7 +210,7 @@ impl Rule {
             connections,
         };
         for (n, reply) in replies.iter().enumerate() {
-            run.reply(n, reply).await?;
+            run.check_reply(n, reply).await?;
         }
         Ok(())
     }
@@ -223,8 +227,8 @@ struct RuleRun<'a> {
 }
 
 impl RuleRun<'_> {
-    async fn reply(&self, n: usize, reply: &Reply) -> Result {
-        let accepted = self.exchange(n, reply).await?;
+    async fn check_reply(&self, n: usize, reply: &Reply) -> Result {
+        let accepted = self.check_verdict(n, reply).await?;
         if reply.closes {
             return Ok(());
         }
@@ -239,62 +243,66 @@ impl RuleRun<'_> {
     }
 
     /// Sends a request, checks the verdict, and returns whether the reply was accepted.
-    async fn exchange(&self, n: usize, reply: &Reply) -> Result<bool> {
-        let what = shown(&reply.bytes);
+    async fn check_verdict(&self, n: usize, reply: &Reply) -> Result<bool> {
+        let label = escaped(&reply.bytes);
         let url = self.server.url(&format!("/{n}"));
-        let answer = exchange(&self.session, reply, &url).await;
+        let result = exchange(&self.session, reply, &url).await;
         let mut kinds = match self.rule.ruling {
             Ruling::Refused(kind) => vec![kind],
             Ruling::Accepted(_) => Vec::new(),
         };
-        if let Some((need, kind)) = self.rule.or
+        if let Some((need, kind)) = self.rule.alternative
             && !need(self.capabilities).is_yes()
         {
             kinds.push(kind);
         }
-        match (self.rule.ruling, answer) {
-            (Ruling::Accepted(wanted), Ok((response, body))) => {
-                equal(&what, response.status().as_u16(), wanted.status)?;
-                equal(&what, &*body, wanted.body)?;
-                for (name, value) in wanted.fields {
-                    equal(name, values(&response, name), [value.as_bytes()])?;
+        match (self.rule.ruling, result) {
+            (Ruling::Accepted(expected), Ok((response, body))) => {
+                check_equal(&label, response.status().as_u16(), expected.status)?;
+                check_equal(&label, &*body, expected.body)?;
+                for (name, value) in expected.fields {
+                    check_equal(name, header_values(&response, name), [value.as_bytes()])?;
                 }
                 Ok(true)
             }
             (Ruling::Accepted(_), Err(error)) if kinds.is_empty() => {
                 let error = with_causes(&error);
-                Err(Failure::new(format!("{what}: {error}")))
+                Err(Failure::new(format!("{label}: {error}")))
             }
-            (_, answer) => {
-                let answer = answer.map(|(response, body)| (response.status(), body));
-                fails(&what, answer, &kinds).map(|_| false)
+            (_, result) => {
+                let result = result.map(|(response, body)| (response.status(), body));
+                check_error(&label, result, &kinds).map(|_| false)
             }
         }
     }
 
-    /// Checks that the connection is reused. The pool may get it back a moment after its body was
-    /// read, so only one of a few requests has to use it.
+    /// Checks that a connection is reused. The pool may get a connection back a moment after its
+    /// body was read, so one reuse among a few requests is enough.
     async fn check_kept(&self, n: usize, reply: &Reply) -> Result {
         const ATTEMPTS: usize = 5;
         let before = self.server.connections();
         for _ in 0..ATTEMPTS {
-            self.exchange(n, reply).await?;
+            self.check_verdict(n, reply).await?;
         }
-        let what = shown(&reply.bytes);
+        let label = escaped(&reply.bytes);
         check(
             self.server.connections() - before < ATTEMPTS,
-            format!("{what}: the connection was never reused"),
+            format!("{label}: the connection was never reused"),
         )
     }
 
-    /// Checks that the client closes the connection, or, if that may take a while, does not reuse it.
+    /// Checks that the client closes the connection. With a client that may close it late, checks
+    /// instead that the connection is not reused.
     async fn check_retired(&self, n: usize, reply: &Reply) -> Result {
-        let what = shown(&reply.bytes);
+        let label = escaped(&reply.bytes);
         if self.rule.checked_late || !self.capabilities.prompt_cancel.is_yes() {
             let before = self.server.connections();
-            self.exchange(n, reply).await?;
+            self.check_verdict(n, reply).await?;
             let after = self.server.connections();
-            return check(after > before, format!("{what}: the connection was reused"));
+            return check(
+                after > before,
+                format!("{label}: the connection was reused"),
+            );
         }
         let closed = async {
             while let Ok(served) = self.connections.recv().await {
@@ -304,18 +312,18 @@ impl RuleRun<'_> {
             }
             None
         };
-        let served = within(&format!("the close after {what}"), EVENT_TIMEOUT, closed).await?;
-        equal("the requests on a connection", served, Some(vec![n]))
+        let served = within(&format!("the close after {label}"), EVENT_TIMEOUT, closed).await?;
+        check_equal("the requests on a connection", served, Some(vec![n]))
     }
 }
 
-/// Returns the response without its body, and the body.
+/// Sends a request for a reply. Returns the response and the text of its body.
 async fn exchange(
     session: &Session,
     reply: &Reply,
     url: &str,
 ) -> Result<(Response, String), Error> {
-    let request = match reply.to_head {
+    let request = match reply.is_for_head {
         true => session.head(url),
         false => session.get(url),
     };
@@ -340,8 +348,8 @@ macro_rules! rules {
 }
 pub(crate) use rules;
 
-/// Returns the reply as text, truncated to a readable length.
-fn shown(bytes: &[u8]) -> String {
+/// Returns the bytes of a reply as escaped text, truncated to a readable length.
+fn escaped(bytes: &[u8]) -> String {
     const MAX_LEN: usize = 200;
     let text = bytes[..bytes.len().min(MAX_LEN)].escape_ascii().to_string();
     match bytes.len() {

@@ -14,13 +14,13 @@ use crate::cases::cases;
 use crate::check::Failure;
 use crate::context::Context;
 
-/// The time after which a case has failed.
+/// A case that takes longer than this fails.
 const WATCHDOG: Duration = Duration::from_secs(20);
 
 const NEEDS_SOCKETS: &str =
     "it needs sockets or threads: this backend responds from memory, on one thread";
 
-/// How many cases run at once. They wait most of the time.
+/// How many cases run at once. Cases wait most of the time.
 const AT_ONCE: usize = 4;
 
 /// The outcome of a case.
@@ -30,11 +30,11 @@ pub enum Outcome {
     Passed,
     /// The client does not support the property, for this reason.
     Skipped(&'static str),
-    /// The backend does not have the property, with a description of the failure.
+    /// The backend does not have the property. The text describes the failure.
     Failed(String),
 }
 
-/// The outcome of a case, and its duration.
+/// The outcome of a case, and the time that the case took.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CaseResult {
@@ -69,18 +69,20 @@ pub fn run(
     filter: impl Fn(&Case) -> bool,
     mut observe: impl FnMut(&CaseResult),
 ) -> Vec<CaseResult> {
-    let anywhere = backend.foreign().is_some() && !backend.is_in_memory();
-    let wanted = |case: &&Case| (case.anywhere || !anywhere) && filter(case);
-    let wanted: Vec<&'static Case> = cases().iter().filter(wanted).collect();
+    let anywhere = backend.external_url().is_some() && !backend.is_in_memory();
+    let selected = |case: &&Case| (case.anywhere || !anywhere) && filter(case);
+    let selected: Vec<&'static Case> = cases().iter().filter(selected).collect();
     let next = AtomicUsize::new(0);
     let (sender, ended) = mpsc::channel();
     let mut results = thread::scope(|scope| {
         for _ in 0..AT_ONCE {
-            let (sender, wanted, next) = (sender.clone(), &wanted, &next);
+            let (sender, selected, next) = (sender.clone(), &selected, &next);
             scope.spawn(move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = wanted.get(index) else { break };
+                    let Some(case) = selected.get(index) else {
+                        break;
+                    };
                     let _ = sender.send((index, backend.run(case)));
                 }
             });
@@ -111,9 +113,9 @@ impl TestedBackend {
             // Six hundred requests at once need 1,200 descriptors, because the server is in this
             // process. If the system does not allow so many, the case fails.
             let _ = inflight_origin::raise_file_limit();
-            let builder = self.clone();
-            let built = enter(self, WATCHDOG, async move {
-                let session = builder.builder().build()?;
+            let backend = self.clone();
+            let built = run_on_new_thread(self, WATCHDOG, async move {
+                let session = backend.builder().build()?;
                 Ok(Arc::new(session.capabilities().clone()))
             });
             built.map_err(|why| format!("cannot build a session: {why}"))
@@ -133,15 +135,16 @@ impl TestedBackend {
             backend,
             capabilities,
         };
-        match enter(self, WATCHDOG, case.run(context)) {
+        match run_on_new_thread(self, WATCHDOG, case.run(context)) {
             Ok(()) => Outcome::Passed,
             Err(why) => Outcome::Failed(why),
         }
     }
 }
 
-/// Runs a future in the backend's runtime, on a new thread. If it hangs, the thread is abandoned.
-fn enter<T: Send + 'static>(
+/// Runs a future in the backend's runtime, on a new thread. If the future hangs, the thread is
+/// abandoned.
+fn run_on_new_thread<T: Send + 'static>(
     backend: &TestedBackend,
     watchdog: Duration,
     future: impl Future<Output = Result<T, Failure>> + Send + 'static,
@@ -151,19 +154,19 @@ fn enter<T: Send + 'static>(
     let spawned = thread::Builder::new()
         .name("conformance-case".to_owned())
         .spawn(move || {
-            let (value, output) = mpsc::channel();
+            let (output_sender, output) = mpsc::channel();
             let future: BoxFuture<'static, ()> = Box::pin(async move {
-                let _ = value.send(future.await);
+                let _ = output_sender.send(future.await);
             });
             let result = catch_unwind(AssertUnwindSafe(|| backend.block_on(future)));
             let result = match result {
-                Err(panic) => Err(format!("panicked: {}", message(&*panic))),
+                Err(panic) => Err(format!("panicked: {}", panic_message(&*panic))),
                 Ok(()) => match output.try_recv() {
                     Ok(result) => result.map_err(|failure| failure.to_string()),
                     Err(_) => Err("block_on returned before the future's end".to_owned()),
                 },
             };
-            // The watchdog may already have timed out.
+            // Sending fails if the watchdog has already timed out.
             let _ = sender.send(result);
         });
     if let Err(error) = spawned {
@@ -174,7 +177,7 @@ fn enter<T: Send + 'static>(
         .unwrap_or_else(|_| Err(format!("no end within {} s", watchdog.as_secs())))
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&'static str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic without a message")
@@ -217,7 +220,7 @@ mod tests {
     fn a_hang_is_a_failure_and_does_not_block() {
         let backend = backend_with(futures_lite::future::block_on);
         let hang = pending::<Result<(), Failure>>();
-        let why = enter(&backend, Duration::from_millis(50), hang).unwrap_err();
+        let why = run_on_new_thread(&backend, Duration::from_millis(50), hang).unwrap_err();
         assert!(why.contains("no end within"), "{why}");
     }
 
@@ -227,14 +230,15 @@ mod tests {
         let panicking = async {
             std::panic::resume_unwind(Box::new("a case's panic"));
         };
-        let why = enter::<()>(&backend, WATCHDOG, panicking).unwrap_err();
+        let why = run_on_new_thread::<()>(&backend, WATCHDOG, panicking).unwrap_err();
         assert_eq!(why, "panicked: a case's panic");
     }
 
     #[test]
     fn a_runtime_that_returns_early_is_a_failure() {
         let backend = backend_with(drop);
-        let why = enter(&backend, WATCHDOG, pending::<Result<(), Failure>>()).unwrap_err();
+        let why =
+            run_on_new_thread(&backend, WATCHDOG, pending::<Result<(), Failure>>()).unwrap_err();
         assert!(why.contains("before the future's end"), "{why}");
     }
 }

@@ -5,40 +5,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inflight_core::{Response, Session, SessionBuilder, http};
-use inflight_origin::script::{Script, Scripted};
-use inflight_origin::tls::{Authority, Shown};
+use inflight_origin::script::{Script, ScriptedServer};
+use inflight_origin::tls::{Authority, CertificateKind};
 use inflight_origin::{Options, Origin, Stats, payload};
 use serde_json::Value;
 
-use crate::check::{Failure, Result, check, equal};
+use crate::check::{Failure, Result, check, check_equal};
 use crate::context::{EVENT_TIMEOUT, run_blocking};
 
-pub(crate) fn origin() -> io::Result<Arc<Origin>> {
+pub(crate) fn start_origin() -> io::Result<Arc<Origin>> {
     Origin::start().map(Arc::new)
 }
 
-/// Returns an origin with TLS, and with this kind of certificate from this authority.
-pub(crate) fn secured(authority: &Authority, shown: Shown) -> io::Result<Arc<Origin>> {
+/// Starts an origin with TLS and with this kind of certificate of this authority.
+pub(crate) fn start_tls_origin(
+    authority: &Authority,
+    kind: CertificateKind,
+) -> io::Result<Arc<Origin>> {
     let options = Options {
-        tls: Some(authority.server(shown)?),
+        tls: Some(authority.server(kind)?),
         ..Options::default()
     };
     Origin::bind(options).map(Arc::new)
 }
 
-/// Returns an origin with TLS, and a builder whose sessions trust its certificate.
-pub(crate) fn trusted(builder: SessionBuilder) -> Result<(Arc<Origin>, SessionBuilder)> {
-    trusted_with(builder, false)
+/// Starts an origin with TLS. Returns it, and a builder whose sessions trust the origin's
+/// certificate.
+pub(crate) fn start_trusted_origin(
+    builder: SessionBuilder,
+) -> Result<(Arc<Origin>, SessionBuilder)> {
+    start_trusted_origin_with(builder, false)
 }
 
-/// Returns an origin with TLS, and with HTTP/2 if `http2`, and a builder whose sessions trust its certificate.
-pub(crate) fn trusted_with(
+/// Starts an origin with TLS, and with HTTP/2 if `http2` is true. Returns it, and a builder whose
+/// sessions trust the origin's certificate.
+pub(crate) fn start_trusted_origin_with(
     builder: SessionBuilder,
     http2: bool,
 ) -> Result<(Arc<Origin>, SessionBuilder)> {
     let authority = Authority::new()?;
     let options = Options {
-        tls: Some(authority.server(Shown::Valid)?),
+        tls: Some(authority.server(CertificateKind::Valid)?),
         http2,
         ..Options::default()
     };
@@ -47,35 +54,36 @@ pub(crate) fn trusted_with(
 }
 
 /// Checks that bodies of three megabytes arrive completely in both directions.
-pub(crate) async fn large_bodies_arrive(session: &Session, origin: &Origin) -> Result {
+pub(crate) async fn check_large_bodies(session: &Session, origin: &Origin) -> Result {
     const LEN: usize = 3_000_000;
     let url = origin.url(&format!("/bytes/{LEN}?seed=7"));
     let body = session.get(url).bytes().await?;
-    let right = body == payload::bytes(LEN, 7);
-    check(right, format!("{} bytes, which differ", body.len()))?;
+    let is_equal = body == payload::bytes(LEN, 7);
+    check(is_equal, format!("{} bytes, which differ", body.len()))?;
     let upload = session.put(origin.url("/upload")).body(body);
     let received: Value = upload.json().await?;
-    equal("the bytes that arrived", &received["bytes"], LEN)
+    check_equal("the bytes that arrived", &received["bytes"], LEN)
 }
 
 /// Waits until the origin's counts meet a condition.
-pub(crate) async fn counts(
+pub(crate) async fn wait_for_counts(
     origin: &Arc<Origin>,
-    what: &str,
+    label: &str,
     condition: impl Fn(&Stats) -> bool + Send + 'static,
 ) -> Result<Stats> {
     let origin = origin.clone();
     let reached = run_blocking(move || origin.wait_for(EVENT_TIMEOUT, condition)).await?;
-    reached.map_err(|stats| Failure::new(format!("the origin did not observe {what}; {stats:?}")))
+    reached.map_err(|stats| Failure::new(format!("the origin did not observe {label}; {stats:?}")))
 }
 
-/// Returns a server that plays the same script on every connection.
-pub(crate) fn scripted(script: Script) -> io::Result<Arc<Scripted>> {
-    Scripted::same(script).map(Arc::new)
+/// Starts a server that runs the same script on every connection.
+pub(crate) fn start_scripted(script: Script) -> io::Result<Arc<ScriptedServer>> {
+    ScriptedServer::with_script(script).map(Arc::new)
 }
 
-/// Returns a script that sends the same response to `n` requests, and then waits for the client's close.
-pub(crate) fn answering(n: usize, response: &str) -> Script {
+/// Returns a script that sends the same response to `n` requests, and then waits until the client
+/// closes the connection.
+pub(crate) fn response_script(n: usize, response: &str) -> Script {
     let requests = (0..n).fold(Script::new(), |script, _| {
         script.read_request().send(response.to_owned())
     });
@@ -83,7 +91,7 @@ pub(crate) fn answering(n: usize, response: &str) -> Script {
 }
 
 /// Waits until the server has read this many requests.
-pub(crate) async fn requests(server: &Arc<Scripted>, n: usize) -> Result {
+pub(crate) async fn wait_for_requests(server: &Arc<ScriptedServer>, n: usize) -> Result {
     let waiter = server.clone();
     if run_blocking(move || waiter.wait_for_requests(n, EVENT_TIMEOUT)).await? {
         return Ok(());
@@ -95,7 +103,11 @@ pub(crate) async fn requests(server: &Arc<Scripted>, n: usize) -> Result {
 }
 
 /// Waits until the client has closed this connection.
-pub(crate) async fn closed(server: &Arc<Scripted>, connection: usize, time: Duration) -> Result {
+pub(crate) async fn wait_for_close(
+    server: &Arc<ScriptedServer>,
+    connection: usize,
+    time: Duration,
+) -> Result {
     let waiter = server.clone();
     match run_blocking(move || waiter.wait_for_close(connection, time)).await? {
         Some(_) => Ok(()),
@@ -105,8 +117,8 @@ pub(crate) async fn closed(server: &Arc<Scripted>, connection: usize, time: Dura
     }
 }
 
-/// Returns a complete response with this body.
-pub(crate) fn ok(body: &str) -> String {
+/// Returns a complete response with the status 200 and this body.
+pub(crate) fn ok_response(body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -114,7 +126,7 @@ pub(crate) fn ok(body: &str) -> String {
 }
 
 /// Returns the values of a header, in order.
-pub(crate) fn values<'a>(response: &'a Response, name: &str) -> Vec<&'a [u8]> {
+pub(crate) fn header_values<'a>(response: &'a Response, name: &str) -> Vec<&'a [u8]> {
     let values = response.headers().get_all(name).iter();
     values.map(http::HeaderValue::as_bytes).collect()
 }

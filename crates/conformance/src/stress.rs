@@ -1,8 +1,8 @@
-//! A stress test with many requests, one in ten with a fault: each gets the right result once, and no
-//! resources leak.
+//! A stress test: it sends many requests, one in ten with a fault. It checks that each request gets
+//! its correct result once, and that no resources leak.
 //!
-//! The servers run in this process, and each cell runs in its own process, so that the counts are those
-//! of the cell.
+//! Each cell (a runtime with a client) runs in a child process, so that the descriptors, threads
+//! and memory of the child are those of the cell. The servers run in the parent process.
 
 use std::error::Error as StdError;
 use std::fs;
@@ -13,18 +13,19 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use inflight::{BlockOn, Cell, Error, ErrorKind, Session, gather};
-use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::script::{Script, ScriptedServer, refused_address};
 use inflight_origin::{Origin, payload};
 use serde::{Deserialize, Serialize};
 
 type BoxError = Box<dyn StdError>;
 
 const ROUNDS: usize = 10;
-/// The rounds in which a cell may still grow: connections, threads, the allocator's memory.
+/// The rounds in which a cell may use more and more connections, threads and memory of the
+/// allocator.
 const WARMUP_ROUNDS: usize = 5;
 const LIMIT: usize = 100;
 
-/// The faults, by the kind of error that the request must fail with.
+/// For each fault, the kind of error with which the request must fail.
 const FAULTS: [&str; 10] = [
     "connect",
     "incomplete",
@@ -41,7 +42,7 @@ const FAULTS: [&str; 10] = [
 /// The servers of a stress test, which stop when this is dropped.
 struct Servers {
     origin: Origin,
-    scripted: Vec<Scripted>,
+    scripted: Vec<ScriptedServer>,
     refused: String,
 }
 
@@ -73,13 +74,13 @@ impl Servers {
             origin: Origin::start()?,
             scripted: scripts
                 .into_iter()
-                .map(Scripted::same)
+                .map(ScriptedServer::with_script)
                 .collect::<Result<_, _>>()?,
-            refused: format!("http://{}/", refused()?),
+            refused: format!("http://{}/", refused_address()?),
         })
     }
 
-    /// Returns the prefix of the pages' URLs, then a URL for each of [`FAULTS`].
+    /// Returns the common prefix of the URLs of pages, followed by one URL for each of [`FAULTS`].
     fn urls(&self) -> Vec<String> {
         let mut urls = vec![self.origin.url("/page/"), self.refused.clone()];
         urls.extend(self.scripted.iter().map(|server| server.url("/")));
@@ -148,18 +149,18 @@ fn findings(rounds: &[RoundResult]) -> Vec<String> {
         findings.extend(round.wrong.iter().take(5).cloned());
     }
     let (warmup, after) = rounds.split_at(WARMUP_ROUNDS.min(rounds.len()));
-    let mut grows = |what: &str, tolerated: f64, of: &dyn Fn(&RoundResult) -> f64| {
-        let most = warmup.iter().map(of).fold(0.0, f64::max);
+    let mut grows = |label: &str, tolerated: f64, resource: &dyn Fn(&RoundResult) -> f64| {
+        let most = warmup.iter().map(resource).fold(0.0, f64::max);
         // The median, because one round may be an exception.
-        if let Some(now) = median(after, of)
+        if let Some(now) = median(after, resource)
             && now > most * tolerated
         {
-            findings.push(format!("{what} grow: from {most} to {now}"));
+            findings.push(format!("{label} grow: from {most} to {now}"));
         }
     };
-    // The number of connections and threads in use at once is random, and both are kept for a while,
-    // threads with their memory. A leak with each fault grows by half from the fifth round to the
-    // eighth.
+    // How many connections and threads a round needs is random, and pools keep both for a while,
+    // with the memory of the threads. If every fault leaks, the leak grows by half from the fifth
+    // round to the eighth.
     grows("descriptors", 1.05, &|round| round.descriptors as f64);
     grows("threads", 1.25, &|round| round.threads as f64);
     let memory = |round: &RoundResult| round.memory_kib as f64 / 1024.0;
@@ -167,8 +168,8 @@ fn findings(rounds: &[RoundResult]) -> Vec<String> {
     findings
 }
 
-fn median(rounds: &[RoundResult], of: &dyn Fn(&RoundResult) -> f64) -> Option<f64> {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+fn median(rounds: &[RoundResult], resource: &dyn Fn(&RoundResult) -> f64) -> Option<f64> {
+    let mut values: Vec<f64> = rounds.iter().map(resource).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
@@ -198,7 +199,7 @@ pub(crate) fn child(cell: Cell, requests: usize, servers: &str) -> Result<(), Bo
             seconds,
             descriptors: fs::read_dir("/proc/self/fd")?.count(),
             threads: fs::read_dir("/proc/self/task")?.count(),
-            memory_kib: memory()?,
+            memory_kib: resident_memory_kib()?,
         };
         println!("{}", serde_json::to_string(&round)?);
     }
@@ -231,8 +232,8 @@ async fn run_round(session: &Session, urls: &[String], faults: &[Option<usize>])
             Ok(text) => Ok(text.as_str()),
             Err(error) => Err(error.failure().map(Error::kind)),
         };
-        if let Err(what) = check_result(index, faults[index], kind) {
-            wrong.push(what);
+        if let Err(message) = check_result(index, faults[index], kind) {
+            wrong.push(message);
         }
     }
     for (index, results_seen) in results_seen.iter().enumerate() {
@@ -251,7 +252,7 @@ fn check_result(
 ) -> Result<(), String> {
     match (result, fault.map(|fault| FAULTS[fault])) {
         (Ok(text), None) if text == payload::page(index as u64) => Ok(()),
-        (Ok(_), None) => Err(format!("request {index} got the page of another")),
+        (Ok(_), None) => Err(format!("request {index} got the page of another request")),
         (Ok(_), Some(kind)) => Err(format!("request {index} succeeded, wanted {kind}")),
         (Err(None), _) => Err(format!("request {index} panicked or was cancelled")),
         (Err(Some(kind)), Some(wanted)) if kind.as_str() == wanted => Ok(()),
@@ -277,7 +278,7 @@ fn wait_until(reached: impl Fn() -> bool) -> Result<(), BoxError> {
 }
 
 /// Returns the resident memory of this process, in KiB.
-fn memory() -> Result<u64, BoxError> {
+fn resident_memory_kib() -> Result<u64, BoxError> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next());
@@ -304,7 +305,8 @@ mod tests {
         // One of the thirty faults in a round leaks a descriptor.
         assert_eq!(findings(&rounds(|n| 100 + 3 * n)).len(), 1);
         assert!(findings(&rounds(|n| if n == 7 { 200 } else { 100 })).is_empty());
-        // A higher peak by chance, which is kept from then on.
+        // From the fifth round on, the number of descriptors is higher by chance, but no longer
+        // grows.
         assert!(findings(&rounds(|n| if n < 5 { 211 } else { 214 })).is_empty());
     }
 

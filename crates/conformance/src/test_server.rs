@@ -11,10 +11,10 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::context::EVENT_TIMEOUT;
-use crate::servers::ok;
+use crate::servers::ok_response;
 
-/// A server on loopback that calls a closure for each connection, on a new thread. It stops accepting when
-/// dropped, and its threads end with their connections.
+/// A server on loopback that calls a closure for each connection, on a new thread. Dropping it
+/// stops the acceptor. The other threads end with their connections.
 pub(crate) struct TestServer {
     addr: SocketAddr,
     stopping: Arc<AtomicBool>,
@@ -22,7 +22,7 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// Starts a server. An error of `serve` only ends its connection.
+    /// Starts a server. An error of `serve` ends only the connection that it serves.
     pub(crate) fn start(
         serve: impl Fn(TestConnection) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -43,11 +43,11 @@ impl TestServer {
                     }
                     let conn = TestConnection {
                         stream,
-                        number: connections.fetch_add(1, Ordering::SeqCst),
+                        index: connections.fetch_add(1, Ordering::SeqCst),
                         unread: Vec::new(),
                     };
                     let serve = serve.clone();
-                    // If there is no thread, the connection is closed at once.
+                    // If the thread cannot start, the connection is closed at once.
                     let _ = thread::Builder::new().spawn(move || {
                         let _ = serve(conn);
                     });
@@ -70,8 +70,8 @@ impl TestServer {
     }
 }
 
-/// Returns a server that responds to no request before it has received `n`, and the rendezvous of its
-/// connections.
+/// Starts a server that responds only after it has received `n` requests. Returns it, and the
+/// rendezvous of its connections.
 pub(crate) fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<Rendezvous>)> {
     let rendezvous = Arc::new(Rendezvous::default());
     let arrivals = rendezvous.clone();
@@ -96,8 +96,8 @@ impl Drop for TestServer {
 /// One connection of a [`TestServer`].
 pub(crate) struct TestConnection {
     pub(crate) stream: TcpStream,
-    /// The number of the connection, from 0.
-    pub(crate) number: usize,
+    /// The index of the connection, counted from 0.
+    pub(crate) index: usize,
     unread: Vec<u8>,
 }
 
@@ -113,22 +113,25 @@ impl TestConnection {
     /// Reads up to and including `end`.
     pub(crate) fn read_until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
         loop {
-            let found = self.unread.windows(end.len()).position(|some| some == end);
+            let found = self
+                .unread
+                .windows(end.len())
+                .position(|window| window == end);
             if let Some(at) = found {
                 return Ok(self.unread.drain(..at + end.len()).collect());
             }
-            let mut some = [0; 16 * 1024];
-            match self.stream.read(&mut some)? {
+            let mut buffer = [0; 16 * 1024];
+            match self.stream.read(&mut buffer)? {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
-                n => self.unread.extend_from_slice(&some[..n]),
+                n => self.unread.extend_from_slice(&buffer[..n]),
             }
         }
     }
 
     /// Reads and discards bytes until the peer closes or resets the connection.
     pub(crate) fn read_to_close(&mut self) {
-        let mut some = [0; 16 * 1024];
-        while matches!(self.stream.read(&mut some), Ok(1..)) {}
+        let mut buffer = [0; 16 * 1024];
+        while matches!(self.stream.read(&mut buffer), Ok(1..)) {}
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
@@ -137,7 +140,7 @@ impl TestConnection {
 
     /// Sends a complete response.
     pub(crate) fn answer(&mut self, body: &str) -> io::Result<()> {
-        self.send(ok(body))
+        self.send(ok_response(body))
     }
 
     /// Sends up to `total` bytes, and returns how many were sent before a write blocked for `stall`.
@@ -146,12 +149,12 @@ impl TestConnection {
         total: usize,
         stall: Duration,
     ) -> io::Result<usize> {
-        let some = [b'.'; 64 * 1024];
+        let buffer = [b'.'; 64 * 1024];
         self.stream.set_write_timeout(Some(stall))?;
         let mut sent = 0;
         while sent < total {
-            let wanted = some.len().min(total - sent);
-            match self.stream.write(&some[..wanted]) {
+            let len = buffer.len().min(total - sent);
+            match self.stream.write(&buffer[..len]) {
                 Ok(n) => sent += n,
                 // `WouldBlock` on Unix, `TimedOut` on Windows.
                 Err(error)
@@ -171,23 +174,23 @@ impl TestConnection {
     }
 }
 
-/// A point where server threads wait for each other, and a count of how many were there at once.
+/// A point where server threads wait for each other. It counts the threads that wait at once.
 #[derive(Default)]
 pub(crate) struct Rendezvous {
-    counts: Mutex<Counts>,
+    counts: Mutex<Arrivals>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Counts {
+struct Arrivals {
     arrived: usize,
     present: usize,
     peak: usize,
 }
 
 impl Rendezvous {
-    /// Waits until `n` threads have arrived since the start. Later ones do not wait. Fails if they do not
-    /// arrive in time.
+    /// Waits until `n` threads have arrived since the start. Threads that arrive later do not wait.
+    /// Fails if fewer than `n` arrive in time.
     pub(crate) fn wait_for_arrivals(&self, n: usize) -> io::Result<()> {
         let mut counts = self.lock();
         counts.arrived += 1;
@@ -205,7 +208,7 @@ impl Rendezvous {
         Ok(())
     }
 
-    /// Returns how many threads were there at once.
+    /// Returns the highest number of threads that waited at once.
     pub(crate) fn peak(&self) -> usize {
         self.lock().peak
     }
@@ -215,7 +218,7 @@ impl Rendezvous {
         self.lock().arrived
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Arrivals> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -40,27 +40,27 @@ where
 /// The reason for a capability that every client in this file lacks, to test skipped cases.
 const SKIP_REASON: &str = "the clients of this test do not support it";
 
-fn correct() -> TestedBackend {
-    tampered(|| |session, request| Box::pin(send(session, request)))
+fn correct_backend() -> TestedBackend {
+    tampered_backend(|| |session, request| Box::pin(send(session, request)))
 }
 
 /// Returns a backend with a [`Tampered`] client. `tamper` returns the function for each session.
-fn tampered<F>(tamper: impl Fn() -> F + Send + Sync + 'static) -> TestedBackend
+fn tampered_backend<F>(tamper: impl Fn() -> F + Send + Sync + 'static) -> TestedBackend
 where
     F: Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
-    tampered_with(|_| (), tamper)
+    tampered_backend_with(|_| (), tamper)
 }
 
-/// Returns a backend whose client ignores some of its options.
-fn forgetting(forget: fn(&mut ClientOptions)) -> TestedBackend {
-    tampered_with(forget, || {
+/// Returns a backend whose client uses other options than those of the session.
+fn backend_that_changes_options(change_options: fn(&mut ClientOptions)) -> TestedBackend {
+    tampered_backend_with(change_options, || {
         |session, request| Box::pin(send(session, request))
     })
 }
 
-fn tampered_with<F>(
-    forget: fn(&mut ClientOptions),
+fn tampered_backend_with<F>(
+    change_options: fn(&mut ClientOptions),
     tamper: impl Fn() -> F + Send + Sync + 'static,
 ) -> TestedBackend
 where
@@ -71,10 +71,11 @@ where
     let builder = move || {
         let (backend, tamper) = (backend.clone(), tamper());
         Session::builder(move |options| {
-            // The tampered session has the timeouts and decodes.
+            // The outer session applies the timeouts and decodes bodies, so the inner one must do
+            // neither.
             let correct = backend.builder().timeout(None).decompress(false);
             let mut options = options.clone();
-            forget(&mut options);
+            change_options(&mut options);
             let correct = correct.client_options(|given| *given = options).build()?;
             let runtime = correct.runtime().clone();
             Ok((Tampered { correct, tamper }, runtime))
@@ -87,20 +88,20 @@ async fn send(session: Session, request: Request<Body>) -> Answer {
     session.execute(request).await.map(Response::from)
 }
 
-fn results(backend: &TestedBackend, names: &[&str]) -> Vec<CaseResult> {
+fn run_cases(backend: &TestedBackend, names: &[&str]) -> Vec<CaseResult> {
     let results = run(backend, |case| names.contains(&case.name), |_| ());
     assert_eq!(results.len(), names.len(), "missing cases: {names:?}");
     results
 }
 
-/// Checks that each of these cases fails on this client, and none of them on a correct client.
+/// Checks that each of these cases fails on this client and passes on a correct client.
 #[track_caller]
-fn catches(names: &[&str], broken: &TestedBackend) {
-    for result in results(broken, names) {
+fn assert_caught(names: &[&str], broken: &TestedBackend) {
+    for result in run_cases(broken, names) {
         let failed = matches!(result.outcome, Outcome::Failed(_));
         assert!(failed, "not caught: {result}");
     }
-    for result in results(&correct(), names) {
+    for result in run_cases(&correct_backend(), names) {
         assert_eq!(result.outcome, Outcome::Passed, "{result}");
     }
 }
@@ -120,9 +121,9 @@ fn every_function_with_the_attribute_is_a_case() {
 }
 
 #[test]
-fn a_lack_is_skipped_for_the_clients_own_reason() {
+fn a_case_is_skipped_with_the_reason_of_the_missing_capability() {
     let lacking = ["opaque_request_header_arrives_as_given"];
-    for result in results(&correct(), &lacking) {
+    for result in run_cases(&correct_backend(), &lacking) {
         assert_eq!(result.outcome, Outcome::Skipped(SKIP_REASON));
     }
 }
@@ -143,7 +144,7 @@ fn a_session_that_cannot_be_built_fails_every_case() {
 type TamperFn = fn(Session, Request<Body>) -> BoxFuture<'static, Answer>;
 
 /// Returns a backend whose sessions are built with other settings.
-fn built(
+fn backend_with_settings(
     build: impl Fn(SessionBuilder) -> SessionBuilder + Send + Sync + 'static,
 ) -> TestedBackend {
     let backend = "smol/hyper".parse::<Cell>().unwrap().start(None).unwrap();
@@ -163,7 +164,10 @@ fn an_ignored_guard_is_caught() {
         "guarded_name_leads_to_what_passes",
         "guarded_address_is_not_tried_again",
     ];
-    catches(&names, &forgetting(|options| options.address_guard = None));
+    assert_caught(
+        &names,
+        &backend_that_changes_options(|options| options.address_guard = None),
+    );
 }
 
 #[test]
@@ -175,23 +179,23 @@ fn accepted_invalid_certificates_are_caught() {
         "self_signed_certificate_is_refused",
         "refused_server_sees_no_request",
     ];
-    catches(
+    assert_caught(
         &names,
-        &built(|builder| builder.danger_accept_invalid_certs(true)),
+        &backend_with_settings(|builder| builder.danger_accept_invalid_certs(true)),
     );
 }
 
 #[test]
-fn an_unchecked_name_is_caught() {
+fn accepted_wrong_hostnames_are_caught() {
     let names = ["certificate_for_another_host_is_refused"];
-    catches(
+    assert_caught(
         &names,
-        &built(|builder| builder.danger_accept_invalid_hostnames(true)),
+        &backend_with_settings(|builder| builder.danger_accept_invalid_hostnames(true)),
     );
 }
 
 #[test]
-fn short_success_is_caught() {
+fn truncated_bodies_are_caught() {
     let ignore_errors = || {
         |session, request| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
@@ -210,10 +214,10 @@ fn short_success_is_caught() {
         "chunked_body_cut_anywhere_is_incomplete",
         "end_within_the_trailers_is_incomplete",
     ];
-    catches(&names, &tampered(ignore_errors));
+    assert_caught(&names, &tampered_backend(ignore_errors));
 }
 
-/// A body that ignores errors.
+/// A body that ends at an error instead of returning it.
 struct IgnoreErrors(Body);
 
 impl HttpBody for IgnoreErrors {
@@ -234,7 +238,7 @@ impl HttpBody for IgnoreErrors {
 }
 
 #[test]
-fn leniency_is_caught() {
+fn accepted_invalid_responses_are_caught() {
     let lenient = || {
         |session, request| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
@@ -254,11 +258,11 @@ fn leniency_is_caught() {
         "switching_protocols_is_protocol",
         "head_cut_anywhere_is_incomplete",
     ];
-    catches(&names, &tampered(lenient));
+    assert_caught(&names, &tampered_backend(lenient));
 }
 
 #[test]
-fn strictness_is_caught() {
+fn refused_valid_responses_are_caught() {
     let strict = || {
         |session, request| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
@@ -276,20 +280,21 @@ fn strictness_is_caught() {
         "chunk_extensions_are_no_body",
         "ten_interim_responses_are_passed_over",
     ];
-    catches(&names, &tampered(strict));
+    assert_caught(&names, &tampered_backend(strict));
 }
 
 #[test]
-fn stale_bytes_are_caught() {
+fn responses_to_dropped_requests_are_caught() {
     let names = [
         "request_dropped_before_the_head_leaves_no_bytes",
         "body_dropped_half_read_leaves_no_bytes",
     ];
-    catches(&names, &tampered(pooling_unsafely));
+    assert_caught(&names, &tampered_backend(reuse_dropped_responses));
 }
 
-/// Returns a function that gives an abandoned response to the next request.
-fn pooling_unsafely() -> impl Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> {
+/// Returns a function that returns the response to a dropped request as the response to the next
+/// request.
+fn reuse_dropped_responses() -> impl Fn(Session, Request<Body>) -> BoxFuture<'static, Answer> {
     let left_behind: Arc<Mutex<Option<Response<Body>>>> = Arc::default();
     move |session, request| {
         let left_behind = left_behind.clone();
@@ -316,7 +321,7 @@ fn pooling_unsafely() -> impl Fn(Session, Request<Body>) -> BoxFuture<'static, A
     }
 }
 
-/// A body that leaves its rest to the next request if it is dropped before its end.
+/// A body that becomes the response to the next request if it is dropped before its end.
 struct LeftoverBody {
     body: Option<Body>,
     pool: Arc<Mutex<Option<Response<Body>>>>,
@@ -355,7 +360,7 @@ impl Drop for LeftoverBody {
 }
 
 #[test]
-fn ignored_drops_are_caught() {
+fn exchanges_that_outlive_dropped_requests_are_caught() {
     let names = [
         "request_dropped_before_the_head_is_seen_to_go",
         "body_dropped_half_read_is_seen_to_go",
@@ -368,11 +373,11 @@ fn ignored_drops_are_caught() {
         "first_ends_the_others",
         "first_failure_ends_the_others",
     ];
-    catches(&names, &tampered(|| finishing));
+    assert_caught(&names, &tampered_backend(|| send_in_background));
 }
 
 /// Completes the exchange even if the request is dropped.
-fn finishing(session: Session, request: Request<Body>) -> BoxFuture<'static, Answer> {
+fn send_in_background(session: Session, request: Request<Body>) -> BoxFuture<'static, Answer> {
     let (head, answer) = async_channel::bounded(1);
     let runtime = session.runtime().clone();
     Task::spawn(&runtime, async move {
@@ -414,11 +419,11 @@ fn requests_sent_twice_are_caught() {
         }
     };
     let names = ["post_on_a_dying_connection_is_sent_once"];
-    catches(&names, &tampered(resending));
+    assert_caught(&names, &tampered_backend(resending));
 }
 
 #[test]
-fn buffering_is_caught() {
+fn buffered_bodies_are_caught() {
     let buffering = || {
         |session, request| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
@@ -434,11 +439,11 @@ fn buffering_is_caught() {
         "chunked_body_comes_as_it_is_sent",
         "unread_body_holds_the_sender",
     ];
-    catches(&names, &tampered(buffering));
+    assert_caught(&names, &tampered_backend(buffering));
 }
 
 #[test]
-fn eager_uploads_are_caught() {
+fn buffered_uploads_are_caught() {
     let eager = || {
         |session, request: Request<Body>| -> BoxFuture<'static, Answer> {
             Box::pin(async move {
@@ -452,7 +457,7 @@ fn eager_uploads_are_caught() {
         "upload_is_sent_while_it_is_produced",
         "unread_upload_holds_the_producer",
     ];
-    catches(&names, &tampered(eager));
+    assert_caught(&names, &tampered_backend(eager));
 }
 
 #[test]
@@ -476,5 +481,5 @@ fn added_headers_and_status_errors_are_caught() {
         "registered_statuses_are_answers",
         "status_needs_no_reason",
     ];
-    catches(&names, &tampered(adding));
+    assert_caught(&names, &tampered_backend(adding));
 }

@@ -1,4 +1,4 @@
-//! Runs the suite on every cell, with one trial for each cell and case.
+//! Runs the suite on every cell (a runtime with a client), with one test for each cell and case.
 //!
 //! The arguments are those of a test binary: `cargo test --test cells -- smol/hyper::policy`.
 
@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use inflight::Cell;
 use inflight_conformance::{
-    Case, Outcome, TestedBackend, cases, in_memory, runs_core_cases, tested,
+    Case, Outcome, TestedBackend, cases, in_memory_backend, runs_core_cases, start_backend,
 };
 use libtest_mimic::{Arguments, Completion, Trial};
 
-/// How many cases run at once by default. They wait most of the time.
+/// How many cases run at once by default. Cases wait most of the time.
 const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 
     let mut trials = Vec::new();
     for cell in Cell::ALL {
-        let backend = tested(cell).unwrap();
+        let backend = start_backend(cell).unwrap();
         let runs = |case: &&Case| !case.core || runs_core_cases(cell);
         trials.extend(
             cases()
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
                 .map(|case| trial(&backend, case)),
         );
     }
-    let backend = in_memory().unwrap();
+    let backend = in_memory_backend().unwrap();
     let in_memory = cases().iter().filter(|case| case.in_memory);
     trials.extend(in_memory.map(|case| trial(&backend, case)));
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -6,15 +6,15 @@
 //!
 //! In reading order:
 //!
-//! - [`Fetch`] and [`FetchBlocking`]: a client, which performs one HTTP exchange. [`Offload`] and
-//!   [`Inline`] turn the second into the first. [`Cancel`] cancels a blocking call.
+//! - [`Fetch`] and [`FetchBlocking`]: a client, which performs HTTP exchanges. [`Offload`] and
+//!   [`Inline`] turn a `FetchBlocking` into a `Fetch`. [`Cancel`] cancels a blocking call.
 //! - [`Runtime`] and [`BlockOn`]: a runtime. [`Task`] and [`unblock`] work on every runtime. A
-//!   runtime opens a [`Socket`].
+//!   runtime opens each [`Socket`].
 //! - [`Session`]: requests with a policy, on any client and runtime.
 //! - [`gather`](gather()): many futures at once, under a limit.
 //! - [`Body`], [`Response`], [`Error`]: the inputs and outputs of a request.
-//! - [`ClientOptions`], [`TlsOptions`], [`Resolver`], [`AddressGuard`]: the options of a client,
-//!   and the parts that implement them. [`Capabilities`]: what a client can do.
+//! - [`ClientOptions`], [`TlsOptions`], [`AddressGuard`]: the options of a client. [`Resolver`]
+//!   looks up names for a client. [`Capabilities`]: what a client can do.
 
 // The layers, from the lowest to the highest: error, message, backend, observe, connect, upload,
 // session and tower. Each layer uses only lower layers. gather uses only backend.
@@ -29,7 +29,7 @@ mod session;
 pub mod tower;
 mod upload;
 
-// Requests, and what they return.
+// Requests and responses.
 pub use error::{BoxError, Error, ErrorKind, Phase, TlsFault};
 pub use message::body::{BlockingBody, Body};
 pub use message::progress::Progress;
@@ -59,7 +59,7 @@ pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stre
 pub use observe::TracingObserver;
 pub use observe::{Connection, Event, Observer, Step};
 
-// What clients implement, and what helps them.
+// The traits that clients implement, and helpers for clients.
 pub use backend::cancel::{Cancel, CancelGuard};
 pub use backend::capabilities::{Capabilities, Ceiling, Support};
 pub use backend::fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking, NewConnection};
@@ -69,7 +69,7 @@ pub use connect::resolver::Resolver;
 pub use message::head::{Framing, MAX_INTERIM_RESPONSES, retires_connection};
 pub use observe::{Connections, Trace};
 
-// What runtimes implement, and what helps them.
+// The traits that runtimes implement, and helpers for runtimes.
 pub use backend::runtime::{BlockOn, Runtime};
 pub use backend::socket::{
     ConnectOptions, PollReadable, ReadinessSocket, Socket, TryRead, no_sockets,

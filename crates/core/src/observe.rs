@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use http::header::HeaderName;
 use http::{HeaderMap, Method, StatusCode, Version};
 use url::Url;
 
@@ -34,9 +35,9 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// The request's number in its session, from 1. Redirects and retries do not change the number.
+    /// The id of the request in its session, from 1. Redirects and retries do not change it.
     pub request: u64,
-    /// How often the request has been sent so far: 0 before the first time.
+    /// How many times the request has been sent so far. 0 before the first attempt.
     pub attempt: u32,
     /// The method of the current attempt. A redirect may change it.
     pub method: &'a Method,
@@ -50,7 +51,7 @@ pub struct Event<'a> {
     pub step: Step<'a>,
 }
 
-/// The steps of a request, in this order.
+/// The steps of a request, in the order in which they happen.
 ///
 /// With retries and redirects, the steps from [`Queued`](Self::Queued) to
 /// [`Redirected`](Self::Redirected) come several times. The last step is one of
@@ -78,8 +79,15 @@ pub enum Step<'a> {
     Queued,
     /// The session passes the request to the client.
     Sending,
-    /// The request has a connection. This step comes when the client reports the connection, and at
-    /// the latest with the head.
+    /// The session left out a part of this header, because the client can only send ASCII: cookies
+    /// that a server has set in another encoding. See
+    /// [`Capabilities::opaque_request_headers`](crate::Capabilities::opaque_request_headers).
+    Omitted {
+        /// The name of the header.
+        header: &'a HeaderName,
+    },
+    /// The request has a connection. If the client does not report its connections, this step comes
+    /// immediately before [`Head`](Self::Head).
     Connected(Connection),
     /// The client has read a chunk of the request's body. This step may come after the head, if the
     /// server responds early.
@@ -103,16 +111,16 @@ pub enum Step<'a> {
     /// The session sends the request again without counting a retry: the server has not processed
     /// it, or its pooled connection ended before a response.
     Resending {
-        /// How long the session waits first.
+        /// How long the session waits before it sends the request.
         pause: Duration,
         /// Why the attempt failed.
         error: &'a Error,
     },
     /// The session sends the request again under its [`Retry`](crate::Retry) policy.
     Retrying {
-        /// How long the session waits first.
+        /// How long the session waits before it sends the request.
         pause: Duration,
-        /// Why the attempt failed. `None` if it failed with a status.
+        /// Why the attempt failed. `None` if the response had a status that the session retries.
         error: Option<&'a Error>,
     },
     /// The session follows a redirect.
@@ -147,6 +155,7 @@ impl Step<'_> {
             Self::Started => "started",
             Self::Queued => "queued",
             Self::Sending => "sending",
+            Self::Omitted { .. } => "omitted",
             Self::Connected(_) => "connected",
             Self::Uploaded(_) => "uploaded",
             Self::Sent { .. } => "sent",
@@ -165,11 +174,11 @@ impl Step<'_> {
 /// The kind of connection that a request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    /// A connection that was made for the request. If another connection becomes idle in the
-    /// meantime, the request may use that one instead. [`Stats::reused`](crate::Stats::reused)
-    /// counts it, but the event is still `New`.
+    /// A connection that was made for the request. If another connection becomes idle before the
+    /// new one is ready, the request may use the idle one. [`Stats::reused`](crate::Stats::reused)
+    /// then counts the request, but the event is still `New`.
     New,
-    /// A connection that has served other requests.
+    /// A connection that has served earlier requests.
     Reused,
     /// The client does not report connections: see
     /// [`Capabilities::connection_events`](crate::Capabilities::connection_events).
@@ -204,6 +213,7 @@ struct Attempt {
     started: Instant,
     has_connection: AtomicBool,
     has_body: bool,
+    /// Whether the last step was reported.
     is_over: AtomicBool,
 }
 
@@ -224,7 +234,7 @@ impl Attempt {
         }
     }
 
-    fn connected(&self, connection: Connection) {
+    fn report_connection(&self, connection: Connection) {
         if !self.has_connection.swap(true, Ordering::Relaxed) {
             self.report(Step::Connected(connection));
         }
@@ -271,15 +281,15 @@ impl ObservedExchange {
 
     /// Starts a new attempt.
     pub(crate) fn start_attempt(&mut self, target: &Target, request: &mut http::Request<Body>) {
-        let last = &self.attempt;
+        let previous = &self.attempt;
         self.attempt = Arc::new(Attempt {
-            observers: last.observers.clone(),
-            runtime: last.runtime.clone(),
-            request: last.request,
-            attempt: last.attempt + 1,
+            observers: previous.observers.clone(),
+            runtime: previous.runtime.clone(),
+            request: previous.request,
+            attempt: previous.attempt + 1,
             method: request.method().clone(),
             target: Some(target.clone()),
-            started: last.started,
+            started: previous.started,
             has_connection: AtomicBool::new(false),
             has_body: !request.body().is_empty(),
             is_over: AtomicBool::new(false),
@@ -292,7 +302,7 @@ impl ObservedExchange {
     }
 
     pub(crate) fn report_head(&self, head: &http::Response<Body>) {
-        self.attempt.connected(Connection::Unknown);
+        self.attempt.report_connection(Connection::Unknown);
         if !self.attempt.has_body {
             self.report(Step::Sent { at: None });
         }
@@ -308,12 +318,12 @@ impl ObservedExchange {
         self.report(Step::Chunk { bytes });
     }
 
-    pub(crate) fn done(self) {
+    pub(crate) fn report_done(self) {
         let bytes = self.bytes;
         self.end(Step::Done { bytes });
     }
 
-    pub(crate) fn failed(self, error: &Error) {
+    pub(crate) fn report_failure(self, error: &Error) {
         self.end(Step::Failed { error });
     }
 
@@ -335,13 +345,13 @@ impl Drop for ObservedExchange {
 struct ObserverHandle(Arc<Attempt>);
 
 impl ProgressObserver for ObserverHandle {
-    fn chunk_read(&self, so_far: Progress) {
+    fn on_chunk(&self, so_far: Progress) {
         if !self.0.is_over.load(Ordering::Relaxed) {
             self.0.report(Step::Uploaded(so_far));
         }
     }
 
-    fn ended(&self) {
+    fn on_end(&self) {
         if !self.0.is_over.load(Ordering::Relaxed) {
             let at = Some(self.0.runtime.now());
             self.0.report(Step::Sent { at });
@@ -349,9 +359,9 @@ impl ProgressObserver for ObserverHandle {
     }
 }
 
-/// Counters through which a client reports its connections, in
-/// [`ClientOptions::connections`](crate::ClientOptions::connections). A client that cannot report
-/// its connections does not support
+/// The connection counters of a session, in
+/// [`ClientOptions::connections`](crate::ClientOptions::connections). The client updates them. A client
+/// that cannot report its connections does not support
 /// [`Capabilities::connection_events`](crate::Capabilities::connection_events).
 ///
 /// ```
@@ -363,29 +373,30 @@ impl ProgressObserver for ObserverHandle {
 /// // In `fetch`, before the request is converted:
 /// let trace = Trace::of(&request);
 /// // ... when a socket is open:
-/// connections.opened();
-/// trace.connected();
+/// connections.record_opened();
+/// trace.report_new_connection();
 /// // ... or when the request uses a pooled connection:
-/// connections.reused(&trace);
+/// connections.record_reused(&trace);
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<Counts>);
+pub struct Connections(Arc<Counters>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Counters {
     opened: AtomicU64,
     reused: AtomicU64,
 }
 
 impl Connections {
-    /// Reports that a connection was made.
-    pub fn opened(&self) {
+    /// Records that a connection was made.
+    pub fn record_opened(&self) {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Reports that a request uses a connection that has served other requests.
-    pub fn reused(&self, trace: &Trace) {
+    /// Records that a request uses a connection that has served earlier requests, and reports this
+    /// to the request's observers.
+    pub fn record_reused(&self, trace: &Trace) {
         self.0.reused.fetch_add(1, Ordering::Relaxed);
         trace.report(Connection::Reused);
     }
@@ -396,24 +407,25 @@ impl Connections {
     }
 }
 
-/// The observers of one request's connection. Empty unless the request is observed.
+/// A handle through which a client reports a request's connection to the request's observers. It
+/// does nothing if the request has no observers.
 #[derive(Clone)]
 pub struct Trace(Option<ObserverHandle>);
 
 impl Trace {
-    /// Returns the observers of a request.
+    /// Returns the handle for a request.
     pub fn of<B>(request: &http::Request<B>) -> Self {
         Self(request.extensions().get().cloned())
     }
 
     /// Reports that the connection for the request was made.
-    pub fn connected(&self) {
+    pub fn report_new_connection(&self) {
         self.report(Connection::New);
     }
 
     fn report(&self, connection: Connection) {
         if let Some(ObserverHandle(attempt)) = &self.0 {
-            attempt.connected(connection);
+            attempt.report_connection(connection);
         }
     }
 }
@@ -461,6 +473,7 @@ impl Observer for TracingObserver {
             Step::Uploaded(so_far) => tracing::trace!(
                 target: "inflight", request = event.request, bytes = so_far.bytes, "{name}"
             ),
+            Step::Omitted { header } => debug!(header = header.as_str(), "{name}"),
             Step::Connected(connection) => debug!(connection = %connection, "{name}"),
             Step::Head {
                 status, version, ..

@@ -80,7 +80,7 @@ where
         };
         response.await.map(Into::into).map_err(|error: S::Error| {
             match error.into().downcast::<Error>() {
-                Ok(ours) => *ours,
+                Ok(error) => *error,
                 Err(error) => Error::new(ErrorKind::Io).with_source(error),
             }
         })

@@ -16,17 +16,17 @@ use inflight_core::{BlockingBody, Body, Error, ErrorKind, Response};
 use proptest::prelude::*;
 use support::{Signal, poll, run};
 
-/// A body of these frames that announces a length if one is given.
+/// A body that returns the given frames and declares a length, if there is one.
 struct Frames {
     frames: std::vec::IntoIter<Result<Frame<Bytes>, Error>>,
-    announced: Option<u64>,
+    declared_len: Option<u64>,
 }
 
-fn frames(frames: Vec<Frame<Bytes>>, announced: Option<u64>) -> Body {
+fn body_of_frames(frames: Vec<Frame<Bytes>>, declared_len: Option<u64>) -> Body {
     let frames: Vec<_> = frames.into_iter().map(Ok).collect();
     Body::wrap(Frames {
         frames: frames.into_iter(),
-        announced,
+        declared_len,
     })
 }
 
@@ -42,13 +42,13 @@ impl http_body::Body for Frames {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.announced
+        self.declared_len
             .map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }
 
-/// Returns a body of these chunks, and a counter of the chunks that were read.
-fn counted(chunks: Vec<&'static str>) -> (Body, Arc<AtomicUsize>) {
+/// Returns a streamed body, and a counter of the chunks that were read from it.
+fn counted_body(chunks: Vec<&'static str>) -> (Body, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = count.clone();
     let chunks = chunks.into_iter().map(move |chunk| {
@@ -60,19 +60,19 @@ fn counted(chunks: Vec<&'static str>) -> (Body, Arc<AtomicUsize>) {
 
 #[test]
 fn bodies_and_responses_are_send_and_sync() {
-    fn send_sync<T: Send + Sync + 'static>() {}
-    fn value<T: Send + Sync + 'static>(_: &T) {}
-    send_sync::<Body>();
-    send_sync::<BlockingBody>();
-    send_sync::<Response>();
-    value(&Body::empty().into_stream());
-    value(&Body::empty().collect(1));
+    fn is_send_sync<T: Send + Sync + 'static>() {}
+    fn value_is_send_sync<T: Send + Sync + 'static>(_: &T) {}
+    is_send_sync::<Body>();
+    is_send_sync::<BlockingBody>();
+    is_send_sync::<Response>();
+    value_is_send_sync(&Body::empty().into_stream());
+    value_is_send_sync(&Body::empty().collect(1));
     // A body is `Sync` even if its stream is not.
     let only_send = stream::iter([Ok::<_, Error>("a")]).map(|chunk| {
         let cell = std::cell::Cell::new(chunk);
         cell.into_inner()
     });
-    value(&Body::from_stream(only_send));
+    value_is_send_sync(&Body::from_stream(only_send));
 }
 
 #[test]
@@ -84,16 +84,16 @@ fn the_length_is_returned_if_it_is_known() {
     assert_eq!(Body::from(vec![1u8, 2]).len(), Some(2));
     assert_eq!(Body::from("1".to_owned()).len(), Some(1));
     assert!(!Body::from("12345").is_empty());
-    let (streamed, _) = counted(vec!["a"]);
+    let (streamed, _) = counted_body(vec!["a"]);
     assert_eq!(streamed.len(), None);
     assert!(!streamed.is_empty());
     assert!(streamed.as_bytes().is_none());
-    assert_eq!(frames(vec![], Some(3)).len(), Some(3));
+    assert_eq!(body_of_frames(vec![], Some(3)).len(), Some(3));
 }
 
 #[test]
 fn a_stream_is_not_read_before_the_first_poll() {
-    let (mut body, count) = counted(vec!["a", "b", "c"]);
+    let (mut body, count) = counted_body(vec!["a", "b", "c"]);
     assert_eq!(count.load(Ordering::SeqCst), 0);
     assert_eq!(run(body.chunk()).unwrap().unwrap(), "a");
     assert_eq!(count.load(Ordering::SeqCst), 1);
@@ -110,14 +110,14 @@ fn chunk_skips_trailers_and_empty_frames() {
         Frame::trailers(trailers),
         Frame::data(Bytes::from("b")),
     ];
-    let mut body = frames(chunks, None);
+    let mut body = body_of_frames(chunks, None);
     assert_eq!(run(body.chunk()).unwrap().unwrap(), "a");
     assert_eq!(run(body.chunk()).unwrap().unwrap(), "b");
     assert!(run(body.chunk()).unwrap().is_none());
 }
 
 #[test]
-fn chunk_returns_none_again_after_the_end() {
+fn chunk_returns_none_on_every_call_after_the_end() {
     let mut buffered = Body::from("a");
     assert_eq!(run(buffered.chunk()).unwrap().unwrap(), "a");
     for _ in 0..3 {
@@ -193,16 +193,16 @@ fn collect_stops_at_its_limit() {
         ErrorKind::BodyTooLarge
     );
 
-    // `collect` reads no further once the limit is exceeded.
-    let (body, count) = counted(vec!["123", "456", "789", "abc"]);
+    // `collect` stops reading once the limit is exceeded.
+    let (body, count) = counted_body(vec!["123", "456", "789", "abc"]);
     let error = run(body.collect(5)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
     assert_eq!(count.load(Ordering::SeqCst), 2);
 
-    // `collect` reads nothing if the announced length exceeds the limit.
-    let (body, count) = counted(vec!["1"]);
-    struct Announced(Body);
-    impl http_body::Body for Announced {
+    // `collect` reads nothing if the declared length exceeds the limit.
+    let (body, count) = counted_body(vec!["1"]);
+    struct DeclaresSixBytes(Body);
+    impl http_body::Body for DeclaresSixBytes {
         type Data = Bytes;
         type Error = Error;
         fn poll_frame(
@@ -215,13 +215,13 @@ fn collect_stops_at_its_limit() {
             SizeHint::with_exact(6)
         }
     }
-    let error = run(Body::wrap(Announced(body)).collect(5)).unwrap_err();
+    let error = run(Body::wrap(DeclaresSixBytes(body)).collect(5)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
     assert_eq!(count.load(Ordering::SeqCst), 0);
 
-    // `collect` enforces the limit even if the announced length is too small.
+    // `collect` enforces the limit even if the declared length is too small.
     let long = (0..5).map(|_| Frame::data(Bytes::from("12")));
-    let error = run(frames(long.collect(), Some(2)).collect(5)).unwrap_err();
+    let error = run(body_of_frames(long.collect(), Some(2)).collect(5)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
 }
 
@@ -233,9 +233,9 @@ fn collect_returns_the_error_of_the_transfer() {
 }
 
 #[test]
-fn a_large_announced_length_is_not_allocated() {
-    // Allocating the announced length at once would abort the test.
-    let body = frames(
+fn a_large_declared_length_is_not_allocated_at_once() {
+    // Allocating the declared length at once would abort the test.
+    let body = body_of_frames(
         vec![Frame::data(Bytes::from("a")), Frame::data(Bytes::from("b"))],
         Some(u64::MAX),
     );
@@ -270,7 +270,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_survives_conversion_to_a_body_and_back(chunks in chunks()) {
+    fn converting_a_stream_to_a_body_and_back_keeps_its_data(chunks in chunks()) {
         let input = stream::iter(chunks.clone().into_iter().map(Ok::<_, Error>));
         // Converts twice, because a body can also be made from the stream of a body.
         let body = Body::from_stream(Body::from_stream(input).into_stream());

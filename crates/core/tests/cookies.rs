@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use url::Url;
 
-/// The cases of http-state whose expectation RFC 6265bis contradicts: the name, the cookies that RFC
-/// 6265bis sends, and its section.
+/// The cases of http-state that RFC 6265bis contradicts: the name of the case, the value of `Cookie`
+/// that RFC 6265bis requires, and the section of the RFC.
 const CONTRADICTED: [(&str, &str, &str); 27] = [
     // A header without `=` sets the value of a cookie without a name.
     ("0004", "foo", "5.6"),
@@ -39,9 +39,9 @@ const CONTRADICTED: [(&str, &str, &str); 27] = [
     // A header with a control character is ignored as a whole.
     ("disabled-chromium0022", "", "5.6"),
     ("disabled-chromium0023", "", "5.6"),
-    // Paths are compared as they are, although `%6F` is an `o`.
+    // Paths are compared without decoding, although `%6F` means `o`.
     ("disabled-path0029", "", "5.1.4"),
-    // The last `Domain` counts. If it is empty, the cookie is for the host alone.
+    // The last `Domain` counts. If its value is empty, the cookie is sent only to the host itself.
     ("optional-domain0042", "foo=bar", "5.7"),
 ];
 
@@ -53,7 +53,7 @@ struct ParserCase {
     sent: String,
 }
 
-/// Replaces the notation `{a*N}` of the file by N letters.
+/// Replaces `{a*N}`, the notation of the file for long values, with N letters `a`.
 fn expand(text: &str) -> String {
     let Some((before, run)) = text.split_once("{a*") else {
         return text.to_owned();
@@ -62,7 +62,7 @@ fn expand(text: &str) -> String {
     format!("{before}{}{after}", "a".repeat(count.parse().unwrap()))
 }
 
-fn sent(jar: &CookieJar, url: &str) -> String {
+fn cookie_header(jar: &CookieJar, url: &str) -> String {
     let Some(value) = jar.header(&url.parse().unwrap()) else {
         return String::new();
     };
@@ -87,13 +87,13 @@ fn the_parser_tests_of_http_state_pass_unless_rfc_6265bis_contradicts_them() {
             jar.set(expand(cookie), &url);
         }
         let next = case.at.as_deref().unwrap_or("/cookie-parser-result");
-        let sent = sent(&jar, url.join(next).unwrap().as_str());
+        let sent = cookie_header(&jar, url.join(next).unwrap().as_str());
         let expected = expand(&case.sent);
-        let exception = CONTRADICTED.iter().find(|(name, ..)| *name == case.case);
-        if let Some((name, instead, section)) = exception {
+        let contradiction = CONTRADICTED.iter().find(|(name, ..)| *name == case.case);
+        if let Some((name, required, section)) = contradiction {
             contradicted += 1;
-            assert_eq!(sent, *instead, "{name}, RFC 6265bis, {section}");
-            assert_ne!(sent, expected, "{name} is no exception");
+            assert_eq!(sent, *required, "{name}, RFC 6265bis, {section}");
+            assert_ne!(sent, expected, "RFC 6265bis does not contradict {name}");
         } else {
             assert_eq!(sent, expected, "{}", case.case);
         }
@@ -142,12 +142,12 @@ fn a_cookie_is_deleted_with_a_date_in_any_form() {
         jar.set("a=1; Path=/", &url);
         jar.set(format!("a=2; Path=/; {attributes}"), &url);
         let expected = if is_deleted { "" } else { "a=2" };
-        assert_eq!(sent(&jar, url.as_str()), expected, "{attributes}");
+        assert_eq!(cookie_header(&jar, url.as_str()), expected, "{attributes}");
     }
 }
 
 #[test]
-fn the_bytes_of_a_value_return_unchanged() {
+fn a_value_is_sent_back_byte_for_byte() {
     let url = "http://example.org/".parse().unwrap();
     for value in [
         "Zürich".as_bytes(),
@@ -163,7 +163,7 @@ fn the_bytes_of_a_value_return_unchanged() {
         let pair = [b"city=", value].concat();
         jar.set([&pair[..], b"; Path=/; Max-Age=60"].concat(), &url);
         assert_eq!(jar.header(&url).unwrap().as_bytes(), pair);
-        // They also survive saving.
+        // Saving and loading also keeps the bytes.
         let mut saved = Vec::new();
         jar.save(&mut saved).unwrap();
         let loaded = CookieJar::load(&saved[..]).unwrap();
@@ -182,7 +182,7 @@ proptest! {
 
     /// The model is a list: a cookie keeps its position when its value changes.
     #[test]
-    fn cookies_are_sent_by_length_of_path_and_then_by_creation(
+    fn cookies_are_ordered_by_length_of_path_and_then_by_creation(
         sets in vec((0..PATHS.len(), "[a-d]", any::<bool>()), 0..40),
     ) {
         let url: Url = "http://example.org/a/b/c".parse().unwrap();
@@ -197,12 +197,12 @@ proptest! {
                 None => model.push((key, value)),
             }
         }
-        // A stable sort.
+        // The sort is stable, so cookies of the same length of path stay in order of creation.
         model.sort_by_key(|((path, ..), _)| Reverse(PATHS[*path].len()));
         let expected: Vec<_> = model
             .iter()
             .map(|((_, name, _), value)| format!("{name}={value}"))
             .collect();
-        prop_assert_eq!(sent(&jar, url.as_str()), expected.join("; "));
+        prop_assert_eq!(cookie_header(&jar, url.as_str()), expected.join("; "));
     }
 }

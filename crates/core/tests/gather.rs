@@ -69,7 +69,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-/// The result of one job, in a form that can be compared.
+/// The result of a job, as a type that implements `PartialEq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum JobResult {
     Output(usize),
@@ -130,14 +130,14 @@ struct TestInput {
     signals: Vec<Signal>,
     pulled: AtomicUsize,
     taken: AtomicUsize,
-    // The largest number of pulled jobs whose results were not taken yet.
+    // The largest number of jobs that were pulled and whose results were not taken.
     max_untaken: AtomicUsize,
     running: AtomicUsize,
     max_running: AtomicUsize,
     finished: Vec<AtomicBool>,
 }
 
-/// Counts a job as running until it is dropped.
+/// Counts its job as running until the job is dropped.
 struct Running(Arc<TestInput>);
 
 impl Running {
@@ -203,7 +203,7 @@ impl TestInput {
         }
     }
 
-    /// Polls for one result. Polls twice if the first poll only yields to other tasks.
+    /// Polls for one result. Polls twice, because the first poll may only yield to other tasks.
     fn take(&self, results: &mut Results) -> Poll<Option<(usize, JobResult)>> {
         let mut context = Context::from_waker(Waker::noop());
         let mut poll = || results.as_mut().poll_next(&mut context);
@@ -311,7 +311,7 @@ proptest! {
     }
 
     #[test]
-    fn until_returns_one_result_for_each_pulled_input_and_pulls_no_more(
+    fn until_ends_with_one_result_for_each_pulled_input_and_pulls_no_more(
         limit in 1usize..6,
         outcomes in prop::collection::vec(outcome(), 0..20),
         spawned: bool,
@@ -330,7 +330,7 @@ proptest! {
         let pulled = input.pulled();
         let finished: Vec<_> = input.finished.iter().map(|at| at.load(Ordering::SeqCst)).collect();
         until.open();
-        // From now on every result is ready at once.
+        // After the deadline, every result is ready at once.
         loop {
             match input.take(&mut results) {
                 Poll::Ready(Some(item)) => taken.push(item),
@@ -360,7 +360,7 @@ proptest! {
     }
 
     #[test]
-    fn a_dropped_stream_stops_its_jobs_and_pulls_no_more(
+    fn dropping_the_stream_stops_its_jobs_and_pulls_no_input(
         limit in 1usize..6,
         outcomes in prop::collection::vec(outcome(), 0..20),
         spawned: bool,
@@ -380,7 +380,7 @@ proptest! {
 }
 
 /// Returns jobs that yield the given number of times before they complete.
-fn yielding(
+fn jobs_that_yield(
     jobs: &[(Outcome, u8)],
 ) -> Vec<impl Future<Output = Result<usize, Refused>> + Send + 'static + use<>> {
     let jobs = jobs.iter().copied().enumerate();
@@ -421,7 +421,7 @@ proptest! {
             .collect();
         macro_rules! with {
             ($ending:ident) => {{
-                let gather = gather(yielding(&jobs)).limit(limit);
+                let gather = gather(jobs_that_yield(&jobs)).limit(limit);
                 if spawned {
                     run(gather.on(&runtime).$ending())
                 } else {
@@ -478,7 +478,7 @@ fn the_default_limit_is_a_hundred() {
 }
 
 #[test]
-fn a_finished_result_keeps_its_slot_until_it_is_taken() {
+fn a_finished_job_counts_towards_the_limit_until_its_result_is_taken() {
     let runtime = TestRuntime::new(0);
     let input = TestInput::new(vec![Outcome::Succeeds; 9]);
     let mut results = input.completed(3, Some(&runtime), &Signal::new());
@@ -681,7 +681,7 @@ fn all_fails_at_a_deadline_before_the_last_input() {
 }
 
 #[test]
-fn first_returns_the_failed_and_the_unfinished_jobs_at_the_deadline() {
+fn first_returns_an_error_for_each_pulled_job_at_the_deadline() {
     let input = TestInput::new(vec![
         Outcome::Fails,
         Outcome::Succeeds,
@@ -809,7 +809,7 @@ fn the_deadline_cancels_running_jobs_before_finished_results_are_taken() {
 // Cancelling by dropping.
 
 /// Returns jobs that never complete and that notify the listener when they are dropped.
-fn hanging(
+fn hanging_jobs(
     listener: &DropListener,
 ) -> impl Iterator<Item = impl Future<Output = Result<usize, Refused>> + Send + use<>> + use<'_> {
     (0..).map(|index| {
@@ -827,14 +827,19 @@ fn dropping_the_future_of_a_gather_stops_its_jobs() {
     let listener = DropListener::new();
     macro_rules! dropped {
         ($ending:ident) => {
-            let mut local = Box::pin(gather(hanging(&listener)).limit(3).$ending());
+            let mut local = Box::pin(gather(hanging_jobs(&listener)).limit(3).$ending());
             assert!(poll_until_stalled(&mut local).is_pending());
             assert!(listener.received().is_empty());
             drop(local);
             // Jobs in the caller's task are dropped at once.
             assert_eq!(listener.received(), [0, 1, 2], stringify!($ending));
 
-            let mut spawned = Box::pin(gather(hanging(&listener)).limit(3).on(&runtime).$ending());
+            let mut spawned = Box::pin(
+                gather(hanging_jobs(&listener))
+                    .limit(3)
+                    .on(&runtime)
+                    .$ending(),
+            );
             assert!(poll_until_stalled(&mut spawned).is_pending());
             assert!(listener.received().is_empty());
             drop(spawned);
@@ -932,7 +937,7 @@ impl Drop for Opener {
 }
 
 #[test]
-fn cancelling_a_gather_resumes_none_of_its_jobs() {
+fn cancelling_a_gather_does_not_resume_its_jobs() {
     for is_dropped in [false, true] {
         let runtime = Eager(TestRuntime::new(0));
         let (permit, until) = (Signal::new(), Signal::new());
@@ -1051,18 +1056,18 @@ fn first_returns_all_failures_in_input_order() {
     );
 }
 
-// "all jobs failed" would be wrong, because no job has run.
+// Neither "all jobs failed" nor "there was no job" would be right: the jobs have not run.
 #[test]
-fn the_error_of_first_at_a_deadline_does_not_report_an_empty_input() {
+fn the_error_of_first_at_the_deadline_differs_from_that_of_an_empty_input() {
     let input = TestInput::new(vec![Outcome::Succeeds; 3]);
     let error = run(gather(input.jobs()).until(ready(())).first()).unwrap_err();
     assert!(error.failures.is_empty());
     assert_eq!(error.never_started, Some(3));
-    assert_ne!(error.to_string(), "there was no job to succeed");
+    assert_ne!(error.to_string(), "there were no jobs");
 }
 
 // ---------------------------------------------------------------------------------------
-// Edges.
+// Edge cases.
 
 #[test]
 fn an_empty_input_completes_at_once() {
@@ -1079,7 +1084,7 @@ fn an_empty_input_completes_at_once() {
             let error = run($gather.first()).unwrap_err();
             assert!(error.failures.is_empty());
             assert_eq!(error.never_started, Some(0));
-            assert_eq!(error.to_string(), "there was no job to succeed");
+            assert_eq!(error.to_string(), "there were no jobs");
         };
     }
     empty!(gather(none()));
@@ -1111,7 +1116,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 }
 
 #[test]
-fn a_job_that_panics_fails_alone() {
+fn a_job_that_panics_does_not_affect_other_jobs() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(1);
         let jobs = (0..5).map(|n| async move {
@@ -1218,7 +1223,7 @@ fn jobs_on_a_runtime_progress_while_the_consumer_blocks() {
 }
 
 #[test]
-fn without_a_runtime_a_consumer_that_blocks_stops_every_job() {
+fn without_a_runtime_a_blocking_consumer_stops_every_job() {
     let input = TestInput::new(vec![Outcome::Succeeds; 4]);
     let mut results = input.completed(4, None, &Signal::new());
     assert!(input.take(&mut results).is_pending());
@@ -1237,7 +1242,7 @@ fn without_a_runtime_a_consumer_that_blocks_stops_every_job() {
 }
 
 #[test]
-fn without_a_runtime_a_job_that_blocks_stops_the_other_jobs() {
+fn without_a_runtime_a_blocking_job_stops_the_other_jobs() {
     // The second job cannot run before the first one yields or completes.
     let second_ran = AtomicBool::new(false);
     let seen = Cell::new(None);
@@ -1255,7 +1260,7 @@ fn without_a_runtime_a_job_that_blocks_stops_the_other_jobs() {
 }
 
 #[test]
-fn on_a_runtime_a_job_that_blocks_does_not_stop_the_other_jobs() {
+fn on_a_runtime_a_blocking_job_does_not_stop_the_other_jobs() {
     let runtime = TestRuntime::new(2);
     let (sender, receiver) = mpsc::channel();
     let mut receiver = Some(receiver);
@@ -1300,15 +1305,15 @@ fn jobs_may_borrow_and_need_not_be_send() {
 
 #[test]
 fn a_gather_of_send_jobs_is_send() {
-    fn is_send<T: Send>(value: T) -> T {
+    fn require_send<T: Send>(value: T) -> T {
         value
     }
     let jobs = || (0..2).map(|n| ready(Ok::<_, Refused>(n)));
     let runtime = TestRuntime::new(0);
-    drop(is_send(gather(jobs()).all()));
-    drop(is_send(gather(jobs()).on(&runtime).settled()));
-    drop(is_send(gather(jobs()).on(&runtime).first()));
-    drop(is_send(gather(jobs()).completed()));
+    drop(require_send(gather(jobs()).all()));
+    drop(require_send(gather(jobs()).on(&runtime).settled()));
+    drop(require_send(gather(jobs()).on(&runtime).first()));
+    drop(require_send(gather(jobs()).completed()));
 }
 
 #[test]
@@ -1365,12 +1370,12 @@ fn a_pending_stream_wakes_the_gather_and_does_not_stop_its_jobs() {
     sender.try_send(job(0)).ok().unwrap();
     assert_ne!(wakes.take(), 0);
     assert!(drive().is_pending());
-    // A job that progresses while the input waits also wakes it.
+    // A job that progresses while the input waits also wakes the gather.
     signals[0].open();
     assert_ne!(wakes.take(), 0);
     assert_eq!(drive(), Poll::Ready(Some(JobResult::Output(0))));
     assert!(drive().is_pending());
-    // An input that arrives while no job runs also wakes it, and so does the end of the input.
+    // An input that arrives while no job runs also wakes the gather, and so does the end of the input.
     sender.try_send(job(1)).ok().unwrap();
     sender.try_send(job(2)).ok().unwrap();
     assert_ne!(wakes.take(), 0);
@@ -1392,12 +1397,12 @@ fn a_pending_stream_wakes_the_gather_and_does_not_stop_its_jobs() {
 
 #[test]
 fn an_input_that_has_ended_is_not_polled_again() {
-    let mut left = Some(1);
+    let mut remaining = Some(1);
     let mut ended = false;
     let jobs = stream::poll_fn(move |_| {
         assert!(!ended, "polled after its end");
-        ended = left.is_none();
-        Poll::Ready(left.take().map(|_| ready(Ok::<_, Refused>(1))))
+        ended = remaining.is_none();
+        Poll::Ready(remaining.take().map(|_| ready(Ok::<_, Refused>(1))))
     });
     let mut results = Box::pin(gather_stream(jobs).completed());
     assert!(run(results.next()).is_some());

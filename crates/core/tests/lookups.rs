@@ -1,4 +1,5 @@
-//! Tests of concurrent lookups: lookups of the same name are shared, and their number is limited.
+//! Tests of concurrent lookups. Requests for the same name share a lookup, and the number of lookups is
+//! limited.
 
 mod support;
 
@@ -20,11 +21,11 @@ use support::{Counter, EVENT_TIMEOUT, TestRuntime, lock, poll_until_stalled, run
 /// The default timeout of a lookup.
 const TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_RUNNING: usize = 32;
-const MAX_TIMED_OUT: usize = 64;
+const MAX_ABANDONED: usize = 64;
 
-/// A name server that responds to each name when the test allows it.
+/// A resolver that stands for a name server. It answers a query for a name once the test allows the name.
 #[derive(Clone, Default)]
-struct Server {
+struct NameServer {
     started: Counter,
     queries: Arc<Mutex<Vec<(String, u16)>>>,
     allowed: Arc<(Mutex<Allowed>, Condvar)>,
@@ -36,7 +37,7 @@ struct Allowed {
     names: HashSet<String>,
 }
 
-impl Server {
+impl NameServer {
     fn resolver(&self) -> Resolver {
         let mut options = ClientOptions::default();
         options.resolver = Arc::new(self.clone());
@@ -54,7 +55,7 @@ impl Server {
     }
 }
 
-impl Resolve for Server {
+impl Resolve for NameServer {
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         lock(&self.queries).push((host.to_owned(), port));
         self.started.add(1);
@@ -63,7 +64,7 @@ impl Resolve for Server {
         let waited = changed.wait_timeout_while(lock(allowed), EVENT_TIMEOUT, waits);
         assert!(
             !waited.unwrap().1.timed_out(),
-            "{host} is not allowed in time"
+            "{host} was not allowed in time"
         );
         match host {
             "broken" => Err(io::Error::other("the name server failed")),
@@ -90,16 +91,16 @@ fn start_lookup<'a>(resolver: &'a Resolver, runtime: &'a TestRuntime, host: &str
 fn start_lookups<'a>(
     resolver: &'a Resolver,
     runtime: &'a TestRuntime,
-    names: std::ops::Range<usize>,
+    range: std::ops::Range<usize>,
 ) -> Vec<Lookup<'a>> {
-    names
+    range
         .map(|n| start_lookup(resolver, runtime, &format!("host{n}")))
         .collect()
 }
 
 #[test]
 fn concurrent_lookups_of_a_name_are_shared() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     let one: Vec<_> = (0..100)
         .map(|_| start_lookup(&resolver, &runtime, "one"))
@@ -131,8 +132,8 @@ fn concurrent_lookups_of_a_name_are_shared() {
 }
 
 #[test]
-fn an_error_is_returned_to_all_callers_and_a_panic_to_one() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+fn an_error_is_returned_to_all_callers_and_a_panic_is_propagated_to_one() {
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     let broken: Vec<_> = (0..3)
         .map(|_| start_lookup(&resolver, &runtime, "broken"))
@@ -164,8 +165,8 @@ fn an_error_is_returned_to_all_callers_and_a_panic_to_one() {
 }
 
 #[test]
-fn a_dropped_lookup_does_not_cancel_a_shared_one() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+fn dropping_one_of_several_callers_does_not_cancel_their_shared_lookup() {
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     let first = start_lookup(&resolver, &runtime, "host");
     let second = start_lookup(&resolver, &runtime, "host");
@@ -175,8 +176,8 @@ fn a_dropped_lookup_does_not_cancel_a_shared_one() {
     assert_eq!(run(second).unwrap(), [address(80)]);
     assert_eq!(server.started.get(), 1);
 
-    // The same applies to a lookup that waits in the queue.
-    let server = Server::default();
+    // The same applies to a lookup that has not started because too many others run.
+    let server = NameServer::default();
     let resolver = server.resolver();
     let others = start_lookups(&resolver, &runtime, 0..MAX_RUNNING);
     server.started.wait_for(MAX_RUNNING);
@@ -189,8 +190,8 @@ fn a_dropped_lookup_does_not_cancel_a_shared_one() {
 }
 
 #[test]
-fn a_limited_number_of_lookups_run_and_the_others_start_in_order() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+fn the_number_of_running_lookups_is_limited_and_waiting_ones_start_in_order() {
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     let lookups = start_lookups(&resolver, &runtime, 0..MAX_RUNNING + 2);
     server.started.wait_for(MAX_RUNNING);
@@ -213,7 +214,7 @@ fn a_limited_number_of_lookups_run_and_the_others_start_in_order() {
 
 #[test]
 fn abandoned_lookups_do_not_block_others() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     let hung = start_lookups(&resolver, &runtime, 0..MAX_RUNNING);
     server.started.wait_for(MAX_RUNNING);
@@ -225,22 +226,22 @@ fn abandoned_lookups_do_not_block_others() {
 }
 
 #[test]
-fn a_lookup_has_its_own_timeout() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+fn a_shared_lookup_times_out_for_all_its_callers() {
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     let mut first = start_lookup(&resolver, &runtime, "host");
     server.started.wait_for(1);
     let (half, moment) = (TIMEOUT / 2, Duration::from_millis(1));
     runtime.advance(half);
-    // Joins the first lookup and waits for the rest of its timeout.
+    // The second caller joins the first lookup and waits for the rest of its timeout.
     let second = start_lookup(&resolver, &runtime, "host");
     runtime.advance(TIMEOUT - half - moment);
     assert!(poll_until_stalled(&mut first).is_pending());
     runtime.advance(moment);
-    // The first lookup has timed out, so this one starts a new query.
+    // The first lookup has timed out, so the third caller starts a new query.
     let third = start_lookup(&resolver, &runtime, "host");
-    for late in [first, second] {
-        let error = run(late).unwrap_err();
+    for timed_out in [first, second] {
+        let error = run(timed_out).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(error.phase(), Some(Phase::Connect));
         assert!(error.to_string().contains("host"), "{error}");
@@ -253,9 +254,9 @@ fn a_lookup_has_its_own_timeout() {
 
 #[test]
 fn the_number_of_hung_lookups_is_limited_and_reported() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
-    let all = MAX_RUNNING + MAX_TIMED_OUT;
+    let all = MAX_RUNNING + MAX_ABANDONED;
     for first in (0..all).step_by(MAX_RUNNING) {
         let hung = start_lookups(&resolver, &runtime, first..first + MAX_RUNNING);
         server.started.wait_for(first + MAX_RUNNING);
@@ -307,7 +308,7 @@ fn start_or_complete<'a>(
 
 #[test]
 fn a_lookup_that_waits_for_a_thread_is_skipped_if_it_is_dropped() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     server.allow_all();
     runtime.hold_blocking();
@@ -321,7 +322,7 @@ fn a_lookup_that_waits_for_a_thread_is_skipped_if_it_is_dropped() {
 
 #[test]
 fn shutting_down_the_runtime_cancels_the_lookup() {
-    let (runtime, server) = (TestRuntime::new(0), Server::default());
+    let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     runtime.hold_blocking();
     let lookup = start_lookup(&resolver, &runtime, "host");
@@ -331,7 +332,7 @@ fn shutting_down_the_runtime_cancels_the_lookup() {
 
 #[test]
 fn threads_share_lookups() {
-    let server = Server::default();
+    let server = NameServer::default();
     let resolver = server.resolver();
     let cancel = Cancel::new();
     thread::scope(|scope| {
@@ -344,13 +345,13 @@ fn threads_share_lookups() {
             assert_eq!(handle.join().unwrap().unwrap(), [address(80)]);
         }
     });
-    // Lookups that started after the response sent new queries.
+    // Threads that started after the response sent new queries.
     assert!(server.started.get() <= 9);
 }
 
 #[test]
 fn cancelled_threads_do_not_block_others() {
-    let server = Server::default();
+    let server = NameServer::default();
     let resolver = server.resolver();
     let cancel = Cancel::new();
     thread::scope(|scope| {

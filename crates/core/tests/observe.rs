@@ -18,13 +18,13 @@ use support::{TestRuntime, builder, client, lock, poll, respond, responding, run
 
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// Adds an observer to a session, and returns the log of its events with one line for each.
+/// Adds an observer to a session. Returns the builder and a log with one line for each event.
 fn with_log(builder: SessionBuilder) -> (SessionBuilder, Log) {
     let log = Log::default();
     let lines = log.clone();
     let builder = builder.observe(move |event: &Event<'_>| {
         let detail = match event.step {
-            Step::Sent { at } => at.map_or(String::new(), |_| " then".to_owned()),
+            Step::Sent { at } => at.map_or(String::new(), |_| " with time".to_owned()),
             Step::Connected(connection) => format!(" {connection}"),
             Step::Uploaded(so_far) => format!(" {}", so_far.bytes),
             Step::Head { status, .. } => format!(" {}", status.as_u16()),
@@ -41,7 +41,7 @@ fn with_log(builder: SessionBuilder) -> (SessionBuilder, Log) {
     (builder, log)
 }
 
-fn lines(log: &Log) -> Vec<String> {
+fn take_lines(log: &Log) -> Vec<String> {
     std::mem::take(&mut *lock(log))
 }
 
@@ -69,14 +69,14 @@ fn an_observer_receives_all_events_of_a_request() {
         "1.1 chunk 2",
         "1.1 done 5",
     ];
-    assert_eq!(lines(&log), expected);
-    // A second request has the next number.
+    assert_eq!(take_lines(&log), expected);
+    // The second request has the next id.
     run(session.head("http://host/").send()).unwrap();
-    assert_eq!(lines(&log)[0], "2.0 started");
+    assert_eq!(take_lines(&log)[0], "2.0 started");
 }
 
 #[test]
-fn a_request_can_have_its_own_observer() {
+fn an_observer_of_a_request_receives_only_its_events() {
     let (builder, log) = with_log(responding(|_| http::Response::new(Body::empty())));
     let session = builder.build().unwrap();
     let request_log = Log::default();
@@ -88,15 +88,15 @@ fn a_request_can_have_its_own_observer() {
         });
     run(request.send()).unwrap();
     run(session.get("http://host/").send()).unwrap();
-    // The observer of the session receives the events of both, with the same numbers.
-    let all = lines(&log);
-    let of = |request: &str| all.iter().filter(|line| line.starts_with(request)).count();
-    assert_eq!(of("1."), lines(&request_log).len());
-    assert_eq!(of("1."), of("2."));
+    // The observer of the session receives the events of both requests, with the same ids.
+    let all = take_lines(&log);
+    let count = |request: &str| all.iter().filter(|line| line.starts_with(request)).count();
+    assert_eq!(count("1."), take_lines(&request_log).len());
+    assert_eq!(count("1."), count("2."));
 }
 
 #[test]
-fn queued_is_reported_if_there_is_a_limit() {
+fn queued_is_reported_if_the_session_has_a_limit() {
     let runtime = TestRuntime::new(0);
     let silent = client(|_| pending());
     let (builder, log) = with_log(builder(silent, &runtime).max_in_flight(1));
@@ -106,7 +106,7 @@ fn queued_is_reported_if_there_is_a_limit() {
     assert!(poll(&mut first).is_pending());
     assert!(poll(&mut second).is_pending());
     assert_eq!(
-        lines(&log),
+        take_lines(&log),
         [
             "1.0 started",
             "1.0 queued",
@@ -116,9 +116,9 @@ fn queued_is_reported_if_there_is_a_limit() {
         ],
     );
     drop(first);
-    assert_eq!(lines(&log), ["1.1 cancelled"]);
+    assert_eq!(take_lines(&log), ["1.1 cancelled"]);
     assert!(poll(&mut second).is_pending());
-    assert_eq!(lines(&log), ["2.1 sending"]);
+    assert_eq!(take_lines(&log), ["2.1 sending"]);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn redirects_and_retries_are_reported() {
         "1.3 head 503",
         "1.3 done 0",
     ];
-    assert_eq!(lines(&log), expected);
+    assert_eq!(take_lines(&log), expected);
 }
 
 #[test]
@@ -163,10 +163,10 @@ fn failures_are_reported_with_their_kind() {
     let (failing, log) = with_log(builder(failing, &TestRuntime::new(0)));
     let failing = failing.build().unwrap();
     run(failing.get("http://host/").send()).unwrap_err();
-    assert_eq!(lines(&log).last().unwrap(), "1.1 failed connect");
+    assert_eq!(take_lines(&log).last().unwrap(), "1.1 failed connect");
     run(failing.close(Duration::ZERO));
     run(failing.get("http://host/").send()).unwrap_err();
-    assert_eq!(lines(&log), ["2.0 started", "2.0 failed closed"]);
+    assert_eq!(take_lines(&log), ["2.0 started", "2.0 failed closed"]);
 
     let (broken, log) = with_log(responding(|_| {
         let chunks = [Ok("abc"), Err(std::io::Error::other("cut"))];
@@ -174,7 +174,7 @@ fn failures_are_reported_with_their_kind() {
     }));
     let broken = broken.build().unwrap();
     run(broken.get("http://host/").text()).unwrap_err();
-    assert_eq!(lines(&log)[5..], ["1.1 chunk 3", "1.1 failed io"]);
+    assert_eq!(take_lines(&log)[5..], ["1.1 chunk 3", "1.1 failed io"]);
 }
 
 #[test]
@@ -186,12 +186,12 @@ fn a_dropped_response_is_reported_as_cancelled_once() {
     run(response.chunk()).unwrap();
     drop(response);
     assert_eq!(
-        lines(&log)[4..],
+        take_lines(&log)[4..],
         ["1.1 head 200", "1.1 chunk 1", "1.1 cancelled"]
     );
     // A future that was never polled reports nothing.
     drop(session.get("http://host/").send());
-    assert!(lines(&log).is_empty());
+    assert!(take_lines(&log).is_empty());
 }
 
 trait MapOk: stream::Stream<Item = &'static str> + Sized {
@@ -207,42 +207,45 @@ impl<S: stream::Stream<Item = &'static str>> MapOk for S {}
 
 #[test]
 fn uploads_are_reported_for_each_chunk() {
-    let reading = || {
+    let reading_client = || {
         client(|request| async move {
             request.into_body().collect(1 << 20).await?;
             respond(Body::empty())
         })
     };
     let runtime = TestRuntime::new(0);
-    let (session, log) = with_log(builder(reading(), &runtime));
+    let (session, log) = with_log(builder(reading_client(), &runtime));
     let session = session.build().unwrap();
     run(session.post("http://host/").body("abc").send()).unwrap();
-    assert_eq!(lines(&log)[2..4], ["1.1 uploaded 3", "1.1 sent then"]);
+    assert_eq!(
+        take_lines(&log)[2..4],
+        ["1.1 uploaded 3", "1.1 sent with time"]
+    );
 
     let chunks = stream::iter(["abc", "de"].map(Ok::<_, Error>));
     let streamed = session.post("http://host/").body(Body::from_stream(chunks));
     run(streamed.send()).unwrap();
-    let expected = ["2.1 uploaded 3", "2.1 uploaded 5", "2.1 sent then"];
-    assert_eq!(lines(&log)[2..5], expected);
+    let expected = ["2.1 uploaded 3", "2.1 uploaded 5", "2.1 sent with time"];
+    assert_eq!(take_lines(&log)[2..5], expected);
 
     // A request without a body reports no upload.
     run(session.post("http://host/").send()).unwrap();
-    assert!(lines(&log)[2].ends_with("connected unknown"));
+    assert!(take_lines(&log)[2].ends_with("connected unknown"));
 }
 
 #[test]
 fn a_client_reports_its_connections() {
     let reporting = client(|request| async move {
-        Trace::of(&request).connected();
+        Trace::of(&request).report_new_connection();
         // The second report is ignored.
-        Trace::of(&request).connected();
+        Trace::of(&request).report_new_connection();
         respond(Body::empty())
     });
     let (session, log) = with_log(builder(reporting, &TestRuntime::new(0)));
     let session = session.build().unwrap();
     run(session.get("http://host/").send()).unwrap();
     assert_eq!(
-        lines(&log)[2..5],
+        take_lines(&log)[2..5],
         ["1.1 connected new", "1.1 sent", "1.1 head 200"]
     );
 }
@@ -253,9 +256,9 @@ fn all_observers_receive_the_same_events() {
     let (builder, other) = with_log(builder);
     let session = builder.build().unwrap();
     run(session.get("http://host/").send()).unwrap();
-    let events = lines(&one);
+    let events = take_lines(&one);
     assert!(events.len() > 3);
-    assert_eq!(events, lines(&other));
+    assert_eq!(events, take_lines(&other));
 }
 
 #[test]
@@ -303,9 +306,9 @@ fn connections_are_counted_if_the_client_reports_them() {
         inflight_core::Session::builder(move |options| {
             let connections = options.connections.clone();
             let mut counting = client(move |request| {
-                connections.opened();
-                connections.reused(&Trace::of(&request));
-                connections.reused(&Trace::of(&request));
+                connections.record_opened();
+                connections.record_reused(&Trace::of(&request));
+                connections.record_reused(&Trace::of(&request));
                 async { respond(Body::empty()) }
             });
             if !reports {
@@ -331,13 +334,16 @@ fn a_request_that_cannot_be_built_is_reported_as_failed() {
     let (builder, log) = with_log(responding(|_| http::Response::new(Body::empty())));
     let session = builder.build().unwrap();
     run(session.get("ftp://host/").send()).unwrap_err();
-    assert_eq!(lines(&log), ["1.0 started", "1.0 failed invalid_url"]);
+    assert_eq!(take_lines(&log), ["1.0 started", "1.0 failed invalid_url"]);
     run(session.get("http://host/").header("a", "\n").send()).unwrap_err();
-    assert_eq!(lines(&log), ["2.0 started", "2.0 failed invalid_request"]);
+    assert_eq!(
+        take_lines(&log),
+        ["2.0 started", "2.0 failed invalid_request"]
+    );
 }
 
 #[test]
-fn error_for_status_is_a_failure_and_reads_a_short_rest() {
+fn error_for_status_reports_a_failure_and_reads_the_rest_of_a_short_body() {
     for (len, is_short) in [(16 << 10, true), ((16 << 10) + 1, false)] {
         let runtime = TestRuntime::new(0);
         let reached_end = Arc::new(Mutex::new(false));
@@ -358,10 +364,10 @@ fn error_for_status_is_a_failure_and_reads_a_short_rest() {
         let response = run(session.get("http://host/").send()).unwrap();
         let error = response.error_for_status().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Status);
-        assert_eq!(lines(&log).last().unwrap(), "1.1 failed status");
+        assert_eq!(take_lines(&log).last().unwrap(), "1.1 failed status");
         runtime.tick();
         assert_eq!(*lock(&reached_end), is_short);
         assert_eq!(session.stats().in_flight, 0);
-        assert!(lines(&log).is_empty());
+        assert!(take_lines(&log).is_empty());
     }
 }

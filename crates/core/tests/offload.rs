@@ -24,9 +24,9 @@ type Call =
     dyn Fn(Request<BlockingBody>, &Cancel) -> Result<Response<BlockingBody>, Error> + Send + Sync;
 
 /// A blocking client that calls a function for each request.
-struct FunctionClient(Box<Call>);
+struct BlockingFunctionClient(Box<Call>);
 
-impl FunctionClient {
+impl BlockingFunctionClient {
     fn new(
         call: impl Fn(Request<BlockingBody>, &Cancel) -> Result<Response<BlockingBody>, Error>
         + Send
@@ -37,7 +37,7 @@ impl FunctionClient {
     }
 }
 
-impl FetchBlocking for FunctionClient {
+impl FetchBlocking for BlockingFunctionClient {
     fn fetch_blocking(
         &self,
         request: Request<BlockingBody>,
@@ -59,18 +59,18 @@ fn respond(body: BlockingBody) -> Result<Response<BlockingBody>, Error> {
     Ok(Response::new(body))
 }
 
-/// A call that blocks until it is cancelled, and then sends its number to the listener.
+/// A call that blocks until it is cancelled. The cancellation sends an id to the listener.
 struct BlockedCall {
     cancelled: mpsc::Receiver<()>,
     _hook: CancelGuard,
 }
 
 impl BlockedCall {
-    fn new(cancel: &Cancel, notifiers: &DropNotifiers, number: usize) -> Self {
+    fn new(cancel: &Cancel, notifiers: &DropNotifiers, id: usize) -> Self {
         let (sender, cancelled) = mpsc::channel();
         let notifiers = notifiers.clone();
         let hook = cancel.on_cancel(move || {
-            notifiers.notify(number);
+            notifiers.notify(id);
             // The call may already have returned.
             let _ = sender.send(());
         });
@@ -126,7 +126,7 @@ fn chunk(body: &mut Body) -> Option<Bytes> {
 #[test]
 fn a_body_in_memory_is_returned_with_the_head() {
     let runtime = TestRuntime::new(0);
-    let client = FunctionClient::new(|request, _| {
+    let client = BlockingFunctionClient::new(|request, _| {
         assert_eq!(request.body().as_bytes().unwrap(), "question");
         assert_eq!(request.method(), http::Method::POST);
         respond(Bytes::from("response").into())
@@ -140,7 +140,7 @@ fn a_body_in_memory_is_returned_with_the_head() {
 #[test]
 fn the_call_starts_at_the_first_poll() {
     let runtime = TestRuntime::new(0);
-    let client = FunctionClient::new(|_, _| respond(Bytes::new().into()));
+    let client = BlockingFunctionClient::new(|_, _| respond(Bytes::new().into()));
     let offload = Offload::new(client, runtime.shared());
     drop(offload.fetch(request("")));
     assert_eq!(runtime.blocking_started().get(), 0);
@@ -150,8 +150,9 @@ fn the_call_starts_at_the_first_poll() {
 fn each_chunk_is_a_separate_call_and_an_unread_body_occupies_no_thread() {
     let runtime = TestRuntime::new(0);
     let (sender, chunks) = ChunkReader::new();
-    let client =
-        FunctionClient::new(move |_, _| respond(BlockingBody::from_reader(chunks.reader(), None)));
+    let client = BlockingFunctionClient::new(move |_, _| {
+        respond(BlockingBody::from_reader(chunks.reader(), None))
+    });
     let offload = Offload::new(client, runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     let (started, running) = (runtime.blocking_started(), runtime.blocking_running());
@@ -179,7 +180,7 @@ fn each_chunk_is_a_separate_call_and_an_unread_body_occupies_no_thread() {
 fn a_short_chunk_is_returned_at_once() {
     let runtime = TestRuntime::new(0);
     let (sender, chunks) = ChunkReader::new();
-    let client = FunctionClient::new(move |_, _| {
+    let client = BlockingFunctionClient::new(move |_, _| {
         respond(BlockingBody::from_reader(chunks.reader(), Some(4)))
     });
     let offload = Offload::new(client, runtime.shared());
@@ -190,7 +191,7 @@ fn a_short_chunk_is_returned_at_once() {
     sender.send(Ok("bcd")).unwrap();
     drop(sender);
     assert_eq!(chunk(&mut body).unwrap(), "bcd");
-    // The length shows that this chunk was the last.
+    // The declared length shows that this chunk was the last.
     assert!(http_body::Body::is_end_stream(&body));
     assert!(chunk(&mut body).is_none());
 }
@@ -199,8 +200,9 @@ fn a_short_chunk_is_returned_at_once() {
 fn a_dropped_chunk_future_loses_no_data() {
     let runtime = TestRuntime::new(0);
     let (sender, chunks) = ChunkReader::new();
-    let client =
-        FunctionClient::new(move |_, _| respond(BlockingBody::from_reader(chunks.reader(), None)));
+    let client = BlockingFunctionClient::new(move |_, _| {
+        respond(BlockingBody::from_reader(chunks.reader(), None))
+    });
     let offload = Offload::new(client, runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     for _ in 0..3 {
@@ -218,8 +220,9 @@ fn an_interrupted_read_is_retried() {
     let (sender, chunks) = ChunkReader::new();
     sender.send(Err(io::ErrorKind::Interrupted.into())).unwrap();
     sender.send(Ok("after")).unwrap();
-    let client =
-        FunctionClient::new(move |_, _| respond(BlockingBody::from_reader(chunks.reader(), None)));
+    let client = BlockingFunctionClient::new(move |_, _| {
+        respond(BlockingBody::from_reader(chunks.reader(), None))
+    });
     let offload = Offload::new(client, runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     assert_eq!(chunk(&mut body).unwrap(), "after");
@@ -228,7 +231,7 @@ fn an_interrupted_read_is_retried() {
 #[test]
 fn errors_of_the_head_and_of_the_body_keep_their_kind() {
     let runtime = TestRuntime::new(0);
-    let client = FunctionClient::new(|_, _| Err(Error::new(ErrorKind::Connect)));
+    let client = BlockingFunctionClient::new(|_, _| Err(Error::new(ErrorKind::Connect)));
     let offload = Offload::new(client, runtime.shared());
     let error = run(offload.fetch(request(""))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
@@ -250,7 +253,7 @@ fn errors_of_the_head_and_of_the_body_keep_their_kind() {
         let (sender, chunks) = ChunkReader::new();
         sender.send(Ok("good")).unwrap();
         sender.send(Err(error)).unwrap();
-        let client = FunctionClient::new(move |_, _| {
+        let client = BlockingFunctionClient::new(move |_, _| {
             respond(BlockingBody::from_reader(chunks.reader(), None))
         });
         let offload = Offload::new(client, runtime.shared());
@@ -271,7 +274,7 @@ fn dropping_the_future_before_the_head_cancels_the_call() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let notifiers = listener.notifiers();
-    let client = FunctionClient::new(move |_, cancel| {
+    let client = BlockingFunctionClient::new(move |_, cancel| {
         let call = BlockedCall::new(cancel, &notifiers, CANCELLED);
         notifiers.notify(STARTED);
         Err(Error::from_read(call.wait()))
@@ -290,7 +293,7 @@ fn a_call_that_waits_for_the_pool_is_skipped_if_its_future_is_dropped() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
     let notifiers = listener.notifiers();
-    let client = FunctionClient::new(move |_, _| {
+    let client = BlockingFunctionClient::new(move |_, _| {
         notifiers.notify(STARTED);
         respond(Bytes::new().into())
     });
@@ -314,9 +317,9 @@ impl Read for BlockedBody {
     }
 }
 
-fn blocked_body(listener: &DropListener) -> FunctionClient {
+fn client_with_blocked_body(listener: &DropListener) -> BlockingFunctionClient {
     let notifiers = listener.notifiers();
-    FunctionClient::new(move |_, cancel| {
+    BlockingFunctionClient::new(move |_, cancel| {
         let call = BlockedCall::new(cancel, &notifiers, CANCELLED);
         let body = BlockedBody(call, notifiers.clone());
         respond(BlockingBody::from_reader(body, None))
@@ -324,10 +327,10 @@ fn blocked_body(listener: &DropListener) -> FunctionClient {
 }
 
 #[test]
-fn dropping_the_body_during_a_read_cancels_it() {
+fn dropping_a_body_during_a_read_cancels_the_call() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
-    let offload = Offload::new(blocked_body(&listener), runtime.shared());
+    let offload = Offload::new(client_with_blocked_body(&listener), runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     assert!(poll(&mut Box::pin(body.chunk())).is_pending());
     assert_eq!(listener.wait_for(1), [STARTED]);
@@ -337,13 +340,13 @@ fn dropping_the_body_during_a_read_cancels_it() {
 }
 
 #[test]
-fn a_body_that_is_read_to_its_end_is_not_cancelled() {
+fn dropping_a_body_after_its_end_does_not_cancel_the_call() {
     let runtime = TestRuntime::new(0);
     let (sender, chunks) = ChunkReader::new();
     let seen: Arc<Mutex<Option<Cancel>>> = Arc::default();
     let client = {
         let seen = seen.clone();
-        FunctionClient::new(move |_, cancel| {
+        BlockingFunctionClient::new(move |_, cancel| {
             *lock(&seen) = Some(cancel.clone());
             respond(BlockingBody::from_reader(chunks.reader(), None))
         })
@@ -363,14 +366,14 @@ fn a_body_that_is_read_to_its_end_is_not_cancelled() {
 }
 
 #[test]
-fn dropping_a_body_between_reads_cancels_it() {
+fn dropping_a_body_between_reads_cancels_the_call() {
     let runtime = TestRuntime::new(0);
     let (sender, chunks) = ChunkReader::new();
     sender.send(Ok("a")).unwrap();
     let seen: Arc<Mutex<Option<Cancel>>> = Arc::default();
     let client = {
         let seen = seen.clone();
-        FunctionClient::new(move |_, cancel| {
+        BlockingFunctionClient::new(move |_, cancel| {
             *lock(&seen) = Some(cancel.clone());
             respond(BlockingBody::from_reader(chunks.reader(), None))
         })
@@ -386,7 +389,7 @@ fn dropping_a_body_between_reads_cancels_it() {
 #[test]
 fn shutting_down_the_runtime_is_an_error() {
     let runtime = TestRuntime::new(0);
-    let client = FunctionClient::new(|_, _| respond(Bytes::new().into()));
+    let client = BlockingFunctionClient::new(|_, _| respond(Bytes::new().into()));
     let offload = Offload::new(client, runtime.shared());
     runtime.hold_blocking();
     let mut head = Box::pin(offload.fetch(request("")));
@@ -403,7 +406,7 @@ fn shutting_down_the_runtime_is_an_error() {
 fn a_panic_of_the_call_is_propagated_to_the_job() {
     let runtime = TestRuntime::new(0);
     let offload = Offload::new(
-        FunctionClient::new(|_, _| resume_unwind(Box::new("the client panics"))),
+        BlockingFunctionClient::new(|_, _| resume_unwind(Box::new("the client panics"))),
         runtime.shared(),
     );
     let jobs = (0..2).map(|_| offload.fetch(request("")));
@@ -427,7 +430,9 @@ fn a_panic_of_a_read_is_propagated_to_the_job() {
     }
     let runtime = TestRuntime::new(0);
     let offload = Offload::new(
-        FunctionClient::new(|_, _| respond(BlockingBody::from_reader(PanickingReader, None))),
+        BlockingFunctionClient::new(|_, _| {
+            respond(BlockingBody::from_reader(PanickingReader, None))
+        }),
         runtime.shared(),
     );
     let job = async {
@@ -451,13 +456,17 @@ fn a_panic_of_a_read_is_propagated_to_the_job() {
 /// The result of one read of an upload.
 type ReadResult = Result<Vec<u8>, io::ErrorKind>;
 
-/// Returns a client that reads once from its upload for each step that the test sends, and the
-/// results of its reads.
-fn stepping() -> (FunctionClient, mpsc::Sender<()>, mpsc::Receiver<ReadResult>) {
+/// Returns a client that reads once from its upload for each step that the test sends. Also returns
+/// the sender of the steps and the receiver of the results of the reads.
+fn stepping_client() -> (
+    BlockingFunctionClient,
+    mpsc::Sender<()>,
+    mpsc::Receiver<ReadResult>,
+) {
     let (step, steps) = mpsc::channel();
     let (result, results) = mpsc::channel();
     let ends = Mutex::new((steps, result));
-    let client = FunctionClient::new(move |mut request, _| {
+    let client = BlockingFunctionClient::new(move |mut request, _| {
         let ends = lock(&ends);
         let mut buffer = [0; 64];
         while ends.0.recv_timeout(EVENT_TIMEOUT).is_ok() {
@@ -483,7 +492,7 @@ fn stepping() -> (FunctionClient, mpsc::Sender<()>, mpsc::Receiver<ReadResult>) 
 #[test]
 fn an_upload_is_produced_as_it_is_read() {
     let runtime = TestRuntime::new(0);
-    let (client, step, results) = stepping();
+    let (client, step, results) = stepping_client();
     let produced = Arc::new(AtomicUsize::new(0));
     let counter = produced.clone();
     let chunks = stream::iter(0..50u8).map(move |n| {
@@ -492,7 +501,8 @@ fn an_upload_is_produced_as_it_is_read() {
     });
     let offload = Offload::new(client, runtime.shared());
     let mut head = Box::pin(offload.fetch(request(Body::from_stream(chunks))));
-    // The producer may be three chunks ahead: one in the channel and one at each end.
+    // The producer may be three chunks ahead: one in the channel, one at the sender and one at the
+    // reader.
     const AHEAD: usize = 3;
     for n in 0..50u8 {
         assert!(poll_until_stalled(&mut head).is_pending());
@@ -512,7 +522,7 @@ fn an_upload_is_produced_as_it_is_read() {
 #[test]
 fn empty_chunks_do_not_end_an_upload() {
     let runtime = TestRuntime::new(0);
-    let client = FunctionClient::new(|mut request, _| {
+    let client = BlockingFunctionClient::new(|mut request, _| {
         let mut all = Vec::new();
         request.body_mut().read_to_end(&mut all).unwrap();
         respond(Bytes::from(all).into())
@@ -526,7 +536,7 @@ fn empty_chunks_do_not_end_an_upload() {
 #[test]
 fn an_error_of_the_upload_stream_fails_the_read_and_the_call() {
     let runtime = TestRuntime::new(0);
-    let (client, step, results) = stepping();
+    let (client, step, results) = stepping_client();
     let chunks = stream::iter([Ok("a"), Err("the disk failed"), Ok("b")]);
     let offload = Offload::new(client, runtime.shared());
     for _ in 0..3 {
@@ -546,7 +556,7 @@ fn an_error_of_the_upload_stream_fails_the_read_and_the_call() {
 #[test]
 fn a_dropped_upload_does_not_look_complete() {
     let runtime = TestRuntime::new(0);
-    let (client, step, results) = stepping();
+    let (client, step, results) = stepping_client();
     let signal = Signal::new();
     let rest = stream::once_future(signal.wait()).map(|()| Ok::<_, Error>("never"));
     let chunks = stream::iter([Ok("a")]).chain(rest);
@@ -558,7 +568,7 @@ fn a_dropped_upload_does_not_look_complete() {
         results.recv_timeout(EVENT_TIMEOUT).unwrap(),
         Ok(b"a".to_vec())
     );
-    // The client waits in a read now, or is about to.
+    // The client now waits in a read, or will soon start it.
     step.send(()).unwrap();
     assert!(poll_until_stalled(&mut head).is_pending());
     drop(head);
@@ -568,9 +578,9 @@ fn a_dropped_upload_does_not_look_complete() {
 }
 
 #[test]
-fn a_head_before_the_end_of_the_upload_is_returned() {
+fn a_head_that_arrives_during_the_upload_is_returned() {
     let runtime = TestRuntime::new(0);
-    let client = FunctionClient::new(|_, _| respond(Bytes::from("enough").into()));
+    let client = BlockingFunctionClient::new(|_, _| respond(Bytes::from("enough").into()));
     let offload = Offload::new(client, runtime.shared());
     let chunks = stream::pending::<Result<&str, Error>>();
     let response = run(offload.fetch(request(Body::from_stream(chunks)))).unwrap();
@@ -581,8 +591,8 @@ fn a_head_before_the_end_of_the_upload_is_returned() {
 // Capabilities.
 
 #[test]
-fn the_size_of_the_pool_is_declared_as_a_ceiling() {
-    let client = || FunctionClient::new(|_, _| respond(Bytes::new().into()));
+fn the_size_of_the_blocking_pool_is_a_ceiling_in_the_capabilities() {
+    let client = || BlockingFunctionClient::new(|_, _| respond(Bytes::new().into()));
     let free = Offload::new(client(), TestRuntime::new(0).shared());
     assert!(free.capabilities().ceilings.is_empty());
     let narrow = TestRuntime::with_ceiling(0, Some(7));
@@ -598,7 +608,7 @@ fn the_size_of_the_pool_is_declared_as_a_ceiling() {
 #[test]
 fn inline_accepts_bodies_in_memory() {
     let caller = std::thread::current().id();
-    let client = FunctionClient::new(move |mut request, _| {
+    let client = BlockingFunctionClient::new(move |mut request, _| {
         assert_eq!(std::thread::current().id(), caller, "inside poll");
         let mut all = Vec::new();
         request.body_mut().read_to_end(&mut all).unwrap();
@@ -615,7 +625,7 @@ fn inline_accepts_bodies_in_memory() {
 
 #[test]
 fn inline_accepts_bodies_with_a_progress_callback() {
-    let client = FunctionClient::new(|mut request, _| {
+    let client = BlockingFunctionClient::new(|mut request, _| {
         let mut all = Vec::new();
         request.body_mut().read_to_end(&mut all).unwrap();
         respond(BlockingBody::from_reader(io::Cursor::new(all), None))
@@ -626,8 +636,10 @@ fn inline_accepts_bodies_with_a_progress_callback() {
 }
 
 #[test]
-fn inline_rejects_streams_and_declares_the_limitation() {
-    let inline = Inline::new(FunctionClient::new(|_, _| panic!("the client was called")));
+fn inline_rejects_streams_and_declares_this_in_its_capabilities() {
+    let inline = Inline::new(BlockingFunctionClient::new(|_, _| {
+        panic!("the client was called")
+    }));
     let chunks = stream::iter([Ok::<_, Error>("a")]);
     let error = run(inline.fetch(request(Body::from_stream(chunks)))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -640,11 +652,11 @@ fn inline_rejects_streams_and_declares_the_limitation() {
 fn offload_and_inline_are_clients_with_send_futures() {
     fn client<T: Fetch>() {}
     fn future<T: Send>(_: T) {}
-    client::<Offload<FunctionClient>>();
-    client::<Inline<FunctionClient>>();
+    client::<Offload<BlockingFunctionClient>>();
+    client::<Inline<BlockingFunctionClient>>();
     let runtime = TestRuntime::new(0);
     let offload = Offload::new(
-        FunctionClient::new(|_, _| respond(Bytes::new().into())),
+        BlockingFunctionClient::new(|_, _| respond(Bytes::new().into())),
         runtime.shared(),
     );
     future(offload.fetch(request("")));

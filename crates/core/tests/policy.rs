@@ -1,4 +1,4 @@
-//! Tests of redirects, retries, timeouts, limits and closing. The client is a function, and the
+//! Tests of redirects, retries, timeouts, limits and closing. The client calls a function, and the
 //! test controls the clock.
 
 mod support;
@@ -19,7 +19,8 @@ use inflight_core::{
     Response, Retry, Session, SessionBuilder,
 };
 use support::{
-    InMemory, Signal, TestRuntime, builder, client, lock, poll, poll_until_stalled, respond, run,
+    FunctionClient, Signal, TestRuntime, builder, client, lock, poll, poll_until_stalled, respond,
+    run,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,9 +39,9 @@ impl ReceivedRequest {
     }
 }
 
-/// Returns a client that calls `respond_to` with the number and the URI of each request, and the
-/// requests that it received.
-fn server<F>(respond_to: F) -> (InMemory, Arc<Mutex<Vec<ReceivedRequest>>>)
+/// Returns a client that calls `respond_to` with the index and the URI of each request, and the list of
+/// the requests that it receives.
+fn recording_client<F>(respond_to: F) -> (FunctionClient, Arc<Mutex<Vec<ReceivedRequest>>>)
 where
     F: Fn(usize, &str) -> Result<http::Response<Body>, Error> + Send + Sync + 'static,
 {
@@ -73,25 +74,25 @@ fn redirect(status: u16, location: &str) -> Result<http::Response<Body>, Error> 
         .unwrap())
 }
 
-fn status(status: u16) -> Result<http::Response<Body>, Error> {
+fn response_with_status(status: u16) -> Result<http::Response<Body>, Error> {
     let mut response = http::Response::new(Body::from("no"));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     Ok(response)
 }
 
 /// Returns a client that redirects to each of the `locations` in turn and then responds with 200.
-fn redirecting(
+fn redirecting_client(
     code: u16,
     locations: &'static [&'static str],
-) -> (InMemory, Arc<Mutex<Vec<ReceivedRequest>>>) {
-    server(move |n, _| match locations.get(n) {
+) -> (FunctionClient, Arc<Mutex<Vec<ReceivedRequest>>>) {
+    recording_client(move |n, _| match locations.get(n) {
         Some(location) => redirect(code, location),
         None => respond("there"),
     })
 }
 
 fn send(
-    client: InMemory,
+    client: FunctionClient,
     build: impl FnOnce(SessionBuilder) -> SessionBuilder,
     request: impl FnOnce(&Session) -> RequestBuilder,
 ) -> Result<Response, Error> {
@@ -106,7 +107,7 @@ fn send(
 
 #[test]
 fn a_redirect_is_followed_and_is_in_the_history() {
-    let (client, log) = redirecting(302, &["/two", "http://other/three?q"]);
+    let (client, log) = redirecting_client(302, &["/two", "http://other/three?q"]);
     let response = send(client, |b| b, |s| s.get("http://host/one")).unwrap();
     assert_eq!(response.url().unwrap().as_str(), "http://other/three?q");
     assert_eq!(response.attempts(), 3);
@@ -144,7 +145,7 @@ fn the_status_of_a_redirect_determines_the_next_method_and_body() {
         (308, Method::PUT, Method::PUT, true),
     ];
     for (code, method, expected, with_body) in rows {
-        let (client, log) = redirecting(code, &["/next"]);
+        let (client, log) = redirecting_client(code, &["/next"]);
         let body = matches!(method, Method::POST | Method::PUT);
         let request = |session: &Session| {
             let request = session.request(method.clone(), "http://host/");
@@ -164,14 +165,14 @@ fn the_status_of_a_redirect_determines_the_next_method_and_body() {
 }
 
 #[test]
-fn other_statuses_and_redirects_without_location_are_returned() {
+fn other_3xx_responses_and_redirects_without_location_are_returned() {
     for code in [300, 304, 305, 306, 399] {
-        let (client, log) = server(move |_, _| redirect(code, "/next"));
+        let (client, log) = recording_client(move |_, _| redirect(code, "/next"));
         let response = send(client, |b| b, |s| s.get("http://host/")).unwrap();
         assert_eq!(response.status(), code);
         assert_eq!(lock(&log).len(), 1);
     }
-    let (client, _) = server(|_, _| status(302));
+    let (client, _) = recording_client(|_, _| response_with_status(302));
     assert_eq!(
         send(client, |b| b, |s| s.get("http://host/"))
             .unwrap()
@@ -181,23 +182,23 @@ fn other_statuses_and_redirects_without_location_are_returned() {
 }
 
 #[test]
-fn a_redirect_that_needs_a_stream_again_is_refused() {
+fn a_redirect_that_must_resend_a_stream_is_refused() {
     let stream = || Body::from_stream(stream::iter([Ok::<_, Error>("content")]));
-    let (client, log) = redirecting(307, &["/next"]);
+    let (client, log) = redirecting_client(307, &["/next"]);
     let error = send(client, |b| b, |s| s.put("http://host/").body(stream())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RedirectRefused);
     assert_eq!(error.url(), Some("http://host/"));
     assert_eq!(error.attempts(), 1);
     assert_eq!(lock(&log).len(), 1);
     // A redirect that changes the method to GET does not need the body.
-    let (client, log) = redirecting(303, &["/next"]);
+    let (client, log) = redirecting_client(303, &["/next"]);
     send(client, |b| b, |s| s.put("http://host/").body(stream())).unwrap();
     assert_eq!(lock(&log).len(), 2);
 }
 
 #[test]
 fn the_number_of_redirects_is_limited() {
-    let endless = || server(|n, _| redirect(302, &format!("/{n}")));
+    let endless = || recording_client(|n, _| redirect(302, &format!("/{n}")));
     let (client, log) = endless();
     let error = send(client, |b| b, |s| s.get("http://host/")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooManyRedirects);
@@ -223,10 +224,10 @@ fn credentials_are_not_sent_to_another_origin() {
     ];
     for location in other_origins {
         let location = Arc::new(location);
-        let (client, log) = server(move |n, _| match n {
+        let (client, log) = recording_client(move |n, _| match n {
             0 => redirect(302, "/here"),
             1 => redirect(302, &location),
-            // The request returns to the first origin, still without credentials.
+            // Leads back to the first origin. The request still has no credentials.
             2 => redirect(302, "http://host/home"),
             _ => respond("there"),
         });
@@ -264,8 +265,8 @@ fn credentials_are_not_sent_to_another_origin() {
 }
 
 #[test]
-fn credentials_of_the_url_are_sent_only_to_the_same_origin() {
-    let (client, log) = redirecting(302, &["/here", "http://other/", "http://host/"]);
+fn credentials_in_the_url_are_sent_only_to_its_origin() {
+    let (client, log) = redirecting_client(302, &["/here", "http://other/", "http://host/"]);
     send(client, |b| b, |s| s.get("http://me:secret@host/")).unwrap();
     let sent: Vec<_> = lock(&log)
         .iter()
@@ -273,7 +274,7 @@ fn credentials_of_the_url_are_sent_only_to_the_same_origin() {
         .collect();
     assert_eq!(sent, [true, true, false, false]);
     // The same origin, written differently.
-    let (client, log) = redirecting(302, &["http://HOST:80/here"]);
+    let (client, log) = redirecting_client(302, &["http://HOST:80/here"]);
     send(client, |b| b, |s| s.get("http://me:secret@host/")).unwrap();
     assert!(lock(&log)[1].has(AUTHORIZATION));
 }
@@ -286,13 +287,13 @@ fn redirects_to_http_and_to_other_schemes_are_refused() {
         "file:///etc/passwd",
         "http://[/",
     ] {
-        let (client, log) = server(move |_, _| redirect(302, location));
+        let (client, log) = recording_client(move |_, _| redirect(302, location));
         let error = send(client, |b| b, |s| s.get("https://host/")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::RedirectRefused, "{location}");
         assert_eq!(error.url(), Some("https://host/"));
         assert_eq!(lock(&log).len(), 1);
     }
-    let (client, _) = redirecting(302, &["http://host/"]);
+    let (client, _) = redirecting_client(302, &["http://host/"]);
     send(
         client,
         |b| b.allow_https_to_http(true),
@@ -307,7 +308,7 @@ fn a_redirect_keeps_the_fragment_unless_the_location_has_one() {
         ("/next", "http://host/next#part"),
         ("/next#other", "http://host/next#other"),
     ] {
-        let (client, log) = server(move |n, _| match n {
+        let (client, log) = recording_client(move |n, _| match n {
             0 => redirect(302, location),
             _ => respond("there"),
         });
@@ -320,7 +321,7 @@ fn a_redirect_keeps_the_fragment_unless_the_location_has_one() {
 // ---------------------------------------------------------------------------------------
 // Retries.
 
-fn failing(kind: ErrorKind) -> impl Fn(usize, &str) -> Result<http::Response<Body>, Error> {
+fn fail_with(kind: ErrorKind) -> impl Fn(usize, &str) -> Result<http::Response<Body>, Error> {
     move |_, _| Err(Error::new(kind))
 }
 
@@ -336,19 +337,19 @@ fn send_and_advance(runtime: &TestRuntime, request: RequestBuilder) -> Result<Re
     panic!("no response within 100 s");
 }
 
-fn retrying(client: InMemory, runtime: &TestRuntime, retry: Retry) -> Session {
+fn retrying_session(client: FunctionClient, runtime: &TestRuntime, retry: Retry) -> Session {
     builder(client, runtime).retry(retry).build().unwrap()
 }
 
 #[test]
 fn nothing_is_retried_by_default() {
     for kind in [ErrorKind::Connect, ErrorKind::Incomplete, ErrorKind::Io] {
-        let (client, log) = server(failing(kind));
+        let (client, log) = recording_client(fail_with(kind));
         let error = send(client, |b| b, |s| s.get("http://host/")).unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (kind, 1));
         assert_eq!(lock(&log).len(), 1);
     }
-    let (client, _) = server(|_, _| status(503));
+    let (client, _) = recording_client(|_, _| response_with_status(503));
     assert_eq!(
         send(client, |b| b, |s| s.get("http://host/"))
             .unwrap()
@@ -360,18 +361,18 @@ fn nothing_is_retried_by_default() {
 #[test]
 fn temporary_failures_are_retried_up_to_the_limit() {
     let runtime = TestRuntime::new(0);
-    let (client, log) = server(|n, _| match n {
+    let (client, log) = recording_client(|n, _| match n {
         0 => Err(Error::new(ErrorKind::Connect)),
-        1 => status(503),
+        1 => response_with_status(503),
         _ => respond("there"),
     });
-    let session = retrying(client, &runtime, Retry::new(3));
+    let session = retrying_session(client, &runtime, Retry::new(3));
     let response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
     assert_eq!((response.status().as_u16(), response.attempts()), (200, 3));
     assert_eq!(lock(&log).len(), 3);
 
-    let (client, log) = server(failing(ErrorKind::Connect));
-    let session = retrying(client, &runtime, Retry::new(3));
+    let (client, log) = recording_client(fail_with(ErrorKind::Connect));
+    let session = retrying_session(client, &runtime, Retry::new(3));
     let error = send_and_advance(&runtime, session.get("http://host/")).unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Connect, 4));
     assert_eq!(lock(&log).len(), 4);
@@ -380,8 +381,8 @@ fn temporary_failures_are_retried_up_to_the_limit() {
 #[test]
 fn the_last_response_is_returned_when_every_retry_failed() {
     let runtime = TestRuntime::new(0);
-    let (client, log) = server(|_, _| status(503));
-    let session = retrying(client, &runtime, Retry::new(3));
+    let (client, log) = recording_client(|_, _| response_with_status(503));
+    let session = retrying_session(client, &runtime, Retry::new(3));
     let response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
     assert_eq!((response.status().as_u16(), response.attempts()), (503, 4));
     assert_eq!(lock(&log).len(), 4);
@@ -391,14 +392,14 @@ fn the_last_response_is_returned_when_every_retry_failed() {
 fn permanent_failures_are_not_retried() {
     let runtime = TestRuntime::new(0);
     for kind in [ErrorKind::Protocol, ErrorKind::Tls, ErrorKind::Unsupported] {
-        let (client, log) = server(failing(kind));
-        let session = retrying(client, &runtime, Retry::new(3));
+        let (client, log) = recording_client(fail_with(kind));
+        let session = retrying_session(client, &runtime, Retry::new(3));
         send_and_advance(&runtime, session.get("http://host/")).unwrap_err();
         assert_eq!(lock(&log).len(), 1, "{kind}");
     }
     for code in [200, 400, 404, 500, 501] {
-        let (client, log) = server(move |_, _| status(code));
-        let session = retrying(client, &runtime, Retry::new(3));
+        let (client, log) = recording_client(move |_, _| response_with_status(code));
+        let session = retrying_session(client, &runtime, Retry::new(3));
         send_and_advance(&runtime, session.get("http://host/")).unwrap();
         assert_eq!(lock(&log).len(), 1, "{code}");
     }
@@ -407,15 +408,15 @@ fn permanent_failures_are_not_retried() {
 #[test]
 fn requests_that_are_not_idempotent_or_not_replayable_are_not_retried() {
     let runtime = TestRuntime::new(0);
-    let (client, log) = server(failing(ErrorKind::Connect));
-    let session = retrying(client, &runtime, Retry::new(3));
+    let (client, log) = recording_client(fail_with(ErrorKind::Connect));
+    let session = retrying_session(client, &runtime, Retry::new(3));
     send_and_advance(&runtime, session.post("http://host/").body("a")).unwrap_err();
     let stream = Body::from_stream(stream::iter([Ok::<_, Error>("a")]));
     send_and_advance(&runtime, session.put("http://host/").body(stream)).unwrap_err();
     assert_eq!(lock(&log).len(), 2);
     // `any_method` allows retries of a POST request.
-    let (client, log) = server(failing(ErrorKind::Connect));
-    let session = retrying(client, &runtime, Retry::new(3).any_method());
+    let (client, log) = recording_client(fail_with(ErrorKind::Connect));
+    let session = retrying_session(client, &runtime, Retry::new(3).any_method());
     send_and_advance(&runtime, session.post("http://host/").body("a")).unwrap_err();
     assert_eq!(lock(&log).len(), 4);
     assert!(
@@ -428,7 +429,7 @@ fn requests_that_are_not_idempotent_or_not_replayable_are_not_retried() {
 #[test]
 fn a_retry_waits_for_retry_after() {
     let runtime = TestRuntime::new(0);
-    let (client, log) = server(|n, _| match n {
+    let (client, log) = recording_client(|n, _| match n {
         0 => {
             let response = http::Response::builder().status(429);
             Ok(response
@@ -438,7 +439,7 @@ fn a_retry_waits_for_retry_after() {
         }
         _ => respond("there"),
     });
-    let session = retrying(client, &runtime, Retry::new(3));
+    let session = retrying_session(client, &runtime, Retry::new(3));
     let mut sent = Box::pin(session.get("http://host/").send());
     assert!(poll_until_stalled(&mut sent).is_pending());
     runtime.advance(29 * SECOND);
@@ -449,32 +450,32 @@ fn a_retry_waits_for_retry_after() {
 }
 
 #[test]
-fn a_retry_after_longer_than_the_timeout_is_not_waited_for() {
+fn a_request_is_not_retried_if_retry_after_exceeds_the_timeout() {
     let runtime = TestRuntime::new(0);
-    let (client, log) = server(|_, _| {
+    let (client, log) = recording_client(|_, _| {
         let response = http::Response::builder().status(503);
         Ok(response
             .header(RETRY_AFTER, "300")
             .body(Body::empty())
             .unwrap())
     });
-    let session = retrying(client, &runtime, Retry::new(3));
+    let session = retrying_session(client, &runtime, Retry::new(3));
     let response = run(session.get("http://host/").timeout(60 * SECOND).send()).unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(lock(&log).len(), 1);
 }
 
 #[test]
-fn a_retry_after_that_overflows_is_not_waited_for() {
+fn a_request_is_not_retried_if_retry_after_overflows() {
     let runtime = TestRuntime::new(0);
-    let (client, log) = server(|_, _| {
+    let (client, log) = recording_client(|_, _| {
         let response = http::Response::builder().status(503);
         Ok(response
             .header(RETRY_AFTER, u64::MAX)
             .body(Body::empty())
             .unwrap())
     });
-    let session = retrying(client, &runtime, Retry::new(3));
+    let session = retrying_session(client, &runtime, Retry::new(3));
     let response = run(session.get("http://host/").timeout(None).send()).unwrap();
     assert_eq!((response.status().as_u16(), lock(&log).len()), (503, 1));
 }
@@ -483,11 +484,11 @@ fn a_retry_after_that_overflows_is_not_waited_for() {
 fn redirects_do_not_multiply_retries() {
     let runtime = TestRuntime::new(0);
     // Each URL fails twice and then redirects.
-    let (client, log) = server(|n, _| match n % 3 {
+    let (client, log) = recording_client(|n, _| match n % 3 {
         2 => redirect(302, &format!("/{n}")),
-        _ => status(503),
+        _ => response_with_status(503),
     });
-    let session = retrying(client, &runtime, Retry::new(3));
+    let session = retrying_session(client, &runtime, Retry::new(3));
     let response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
     assert_eq!(response.status(), 503);
     // Two failures, a redirect, and two more failures use all three retries.
@@ -497,8 +498,8 @@ fn redirects_do_not_multiply_retries() {
 #[test]
 fn retries_have_a_budget() {
     let runtime = TestRuntime::new(0);
-    let (client, log) = server(failing(ErrorKind::Connect));
-    let session = retrying(client, &runtime, Retry::new(1));
+    let (client, log) = recording_client(fail_with(ErrorKind::Connect));
+    let session = retrying_session(client, &runtime, Retry::new(1));
     for _ in 0..200 {
         send_and_advance(&runtime, session.get("http://host/")).unwrap_err();
     }
@@ -509,7 +510,7 @@ fn retries_have_a_budget() {
 #[test]
 fn a_request_holds_no_permit_while_its_retry_waits() {
     let runtime = TestRuntime::new(0);
-    let (client, _) = server(|_, uri| match uri {
+    let (client, _) = recording_client(|_, uri| match uri {
         "http://host/" => Err(Error::new(ErrorKind::Connect)),
         _ => respond("there"),
     });
@@ -529,13 +530,14 @@ fn a_request_on_a_dead_connection_is_resent() {
         0 => Err(Error::new(ErrorKind::Incomplete).on_dead_connection()),
         _ => respond("there"),
     };
-    let (client, log) = server(move |n, _| dead(n));
+    let (client, log) = recording_client(move |n, _| dead(n));
     let response = send(client, |b| b, |s| s.put("http://host/").body("a")).unwrap();
     assert_eq!((response.attempts(), lock(&log).len()), (2, 2));
-    let (client, log) = server(move |n, _| dead(n));
+    let (client, log) = recording_client(move |n, _| dead(n));
     let error = send(client, |b| b, |s| s.post("http://host/").body("a")).unwrap_err();
     assert_eq!((error.kind(), lock(&log).len()), (ErrorKind::Incomplete, 1));
-    let (client, log) = server(|_, _| Err(Error::new(ErrorKind::Incomplete).on_dead_connection()));
+    let (client, log) =
+        recording_client(|_, _| Err(Error::new(ErrorKind::Incomplete).on_dead_connection()));
     send(client, |b| b, |s| s.get("http://host/")).unwrap_err();
     // The session stops resending if every connection is dead.
     assert_eq!(lock(&log).len(), 4);
@@ -544,13 +546,13 @@ fn a_request_on_a_dead_connection_is_resent() {
 #[test]
 fn a_request_that_was_not_processed_is_resent_with_any_method() {
     let refused = || Error::new(ErrorKind::Incomplete).not_processed();
-    let (memory, log) = server(move |n, _| match n {
+    let (refusing, log) = recording_client(move |n, _| match n {
         0..3 => Err(refused()),
         _ => respond("there"),
     });
-    let response = send(memory, |b| b, |s| s.post("http://host/").body("a")).unwrap();
+    let response = send(refusing, |b| b, |s| s.post("http://host/").body("a")).unwrap();
     assert_eq!((response.attempts(), lock(&log).len()), (4, 4));
-    // The next attempt can send a stream that no attempt has read.
+    // If no attempt has read a stream, the next attempt can send it.
     let stream = || Body::from_stream(stream::iter([Ok::<_, Error>("a"), Ok("b")]));
     let attempts = Arc::new(AtomicUsize::new(0));
     let unread = client({
@@ -582,14 +584,18 @@ fn a_request_that_was_not_processed_is_resent_with_any_method() {
     });
     let error = send(reads, |b| b, |s| s.post("http://host/").body(stream())).unwrap_err();
     assert!(error.is_not_processed());
-    assert!(error.to_string().contains("its body was begun"), "{error}");
+    assert!(
+        error.to_string().contains("its body was partly read"),
+        "{error}"
+    );
     assert_eq!(attempts.load(Ordering::Relaxed), 1);
 }
 
 #[test]
 fn resends_end_at_the_deadline() {
     let runtime = TestRuntime::new(0);
-    let (client, log) = server(|_, _| Err(Error::new(ErrorKind::Incomplete).not_processed()));
+    let (client, log) =
+        recording_client(|_, _| Err(Error::new(ErrorKind::Incomplete).not_processed()));
     let session = builder(client, &runtime).timeout(SECOND).build().unwrap();
     let mut sent = Box::pin(session.post("http://host/").send());
     let error = loop {
@@ -599,7 +605,8 @@ fn resends_end_at_the_deadline() {
         }
     };
     assert!(error.is_not_processed());
-    // Ten resends at once, then one after each of 1, 2, 4 .. 256 ms, and one after another 256 ms.
+    // The first attempt, ten resends without a pause, and resends after pauses of 1, 2, 4 .. 256 ms
+    // and 256 ms.
     assert_eq!(lock(&log).len(), 21);
 }
 
@@ -613,14 +620,14 @@ fn assert_timeout(error: &Error, phase: Phase) {
     );
 }
 
-fn hanging() -> InMemory {
+fn hanging_client() -> FunctionClient {
     client(|_| pending())
 }
 
 #[test]
 fn queue_timeout_limits_the_wait_in_the_queue() {
     let runtime = TestRuntime::new(0);
-    let session = builder(hanging(), &runtime)
+    let session = builder(hanging_client(), &runtime)
         .max_in_flight(1)
         .queue_timeout(10 * SECOND)
         .build()
@@ -641,7 +648,7 @@ fn queue_timeout_limits_the_wait_in_the_queue() {
 #[test]
 fn head_timeout_limits_the_wait_for_the_head() {
     let runtime = TestRuntime::new(0);
-    let session = builder(hanging(), &runtime)
+    let session = builder(hanging_client(), &runtime)
         .head_timeout(10 * SECOND)
         .build()
         .unwrap();
@@ -678,7 +685,7 @@ fn read_timeout_limits_the_wait_for_each_chunk() {
         .unwrap();
     let mut response = run(session.get("http://host/").send()).unwrap();
     for signal in &signals[..2] {
-        // The time between two reads does not count.
+        // The timeout does not include the time between two reads.
         runtime.advance(60 * SECOND);
         let mut chunk = Box::pin(response.chunk());
         assert!(poll_until_stalled(&mut chunk).is_pending());
@@ -696,9 +703,9 @@ fn read_timeout_limits_the_wait_for_each_chunk() {
 // ---------------------------------------------------------------------------------------
 // Limits.
 
-/// Returns a client that waits for a signal before each response. `signals` receives one signal for
-/// each request, with the URI.
-fn waiting_client(signals: &Arc<Mutex<Vec<(String, Signal)>>>) -> InMemory {
+/// Returns a client that waits for a signal before each response. For each request, the client adds
+/// the URI and the signal to `signals`.
+fn waiting_client(signals: &Arc<Mutex<Vec<(String, Signal)>>>) -> FunctionClient {
     let signals = signals.clone();
     client(move |request: Request<Body>| {
         let signal = Signal::new();
@@ -733,15 +740,15 @@ fn queued_requests_start_in_order_and_cancelled_ones_release_their_permits() {
     let mut sent: Vec<_> = (0..5)
         .map(|n| start(&session, &format!("http://host/{n}")))
         .collect();
-    // Drops the second request of the queue, and the first after it was woken.
+    // Drops the second request of the queue, and the first one after it was woken.
     drop(sent.remove(2));
     lock(&signals)[0].1.open();
     let first = run(sent.remove(0)).unwrap();
     run(first.bytes()).unwrap();
     drop(sent.remove(0));
     // A new request waits behind the others.
-    let mut late = session.get("http://host/late").send();
-    assert!(poll(&mut late).is_pending());
+    let mut newest = session.get("http://host/newest").send();
+    assert!(poll(&mut newest).is_pending());
     for sent in &mut sent {
         let _ = poll(sent);
     }
@@ -846,8 +853,8 @@ fn a_redirect_is_followed_even_if_its_body_never_arrives() {
     let client = client(|request: Request<Body>| {
         ready(match request.uri().path() {
             "/" => redirect(302, "/next").map(|response| {
-                let late = stream::pending::<Result<Bytes, Error>>();
-                response.map(|_| Body::wrap(SizedBody(Body::from_stream(late), 5)))
+                let never = stream::pending::<Result<Bytes, Error>>();
+                response.map(|_| Body::wrap(SizedBody(Body::from_stream(never), 5)))
             }),
             _ => respond("there"),
         })
@@ -890,13 +897,13 @@ fn requests_that_wait_behind_unread_responses_fail() {
     let second = run(session.get("http://host/").send()).unwrap();
     let mut queued: Vec<_> = (0..2).map(|_| start(&session, "http://host/")).collect();
     runtime.advance(SECOND);
-    // Each queued request fails, and none hangs.
+    // All queued requests fail.
     for queued in queued.drain(..) {
         let error = run(queued).unwrap_err();
         assert_timeout(&error, Phase::Queue);
         assert!(error.to_string().contains("unread response"), "{error}");
     }
-    // A response that is being read may take any time.
+    // If one of the responses is being read, the wait may take any time.
     run(first.chunk()).unwrap();
     let mut waits = start(&session, "http://host/");
     runtime.advance(60 * SECOND);
@@ -928,7 +935,7 @@ fn max_rate_limits_the_start_of_requests() {
 #[test]
 #[should_panic(expected = "a rate of zero")]
 fn a_rate_of_zero_panics() {
-    let _ = builder(hanging(), &TestRuntime::new(0)).max_rate(0, 1);
+    let _ = builder(hanging_client(), &TestRuntime::new(0)).max_rate(0, 1);
 }
 
 // ---------------------------------------------------------------------------------------
@@ -952,7 +959,11 @@ fn stats_count_requests_in_flight_and_waiting() {
     assert_eq!(counts(), (2, 0));
     lock(&signals)[0].1.open();
     let response = run(sent.remove(0)).unwrap();
-    assert_eq!(counts(), (2, 0), "until the body is read");
+    assert_eq!(
+        counts(),
+        (2, 0),
+        "the request is in flight until its body is read"
+    );
     run(response.bytes()).unwrap();
     assert_eq!(counts(), (1, 0));
     drop(sent);
@@ -961,7 +972,7 @@ fn stats_count_requests_in_flight_and_waiting() {
 
 #[test]
 fn requests_of_a_closed_session_fail() {
-    let (client, log) = server(|_, _| respond("there"));
+    let (client, log) = recording_client(|_, _| respond("there"));
     let runtime = TestRuntime::new(0);
     let session = builder(client, &runtime).build().unwrap();
     let clone = session.clone();
@@ -1001,7 +1012,7 @@ fn close_waits_for_requests_in_flight_and_in_the_queue() {
 }
 
 #[test]
-fn close_cancels_requests_after_its_timeout() {
+fn close_cancels_requests_after_the_grace_period() {
     let runtime = TestRuntime::new(0);
     let client = client(|request: Request<Body>| async move {
         if request.uri().path() == "/body" {
@@ -1026,7 +1037,7 @@ fn close_cancels_requests_after_its_timeout() {
     run(closing);
 }
 
-/// A client that has ended when the signal is open.
+/// A client whose `ended` completes when the signal is open.
 struct EndingClient(Signal);
 
 impl Fetch for EndingClient {
@@ -1043,10 +1054,10 @@ impl Fetch for EndingClient {
     }
 }
 
-/// A decorator that does not implement `ended`.
-struct Decorator(AnyClient);
+/// Middleware that does not implement `ended`.
+struct Middleware(AnyClient);
 
-impl Fetch for Decorator {
+impl Fetch for Middleware {
     async fn fetch(&self, request: Request<Body>) -> Result<http::Response<Body>, Error> {
         self.0.fetch(request).await
     }
@@ -1057,12 +1068,12 @@ impl Fetch for Decorator {
 }
 
 #[test]
-fn close_waits_for_the_client_inside_a_decorator() {
+fn close_waits_for_the_client_inside_middleware() {
     let runtime = TestRuntime::new(1);
     let (ended, shared) = (Signal::new(), runtime.shared());
     let client = EndingClient(ended.clone());
     let session = Session::builder(move |_| Ok((client, shared)))
-        .wrap(Decorator)
+        .wrap(Middleware)
         .build()
         .unwrap();
     let mut closing = Box::pin(session.close(Duration::ZERO));

@@ -3,12 +3,12 @@
 use inflight_core::{Error, Proxies, Proxy};
 
 #[test]
-fn exceptions_are_reached_without_a_proxy() -> Result<(), Error> {
+fn requests_to_exceptions_use_no_proxy() -> Result<(), Error> {
     // ANCHOR: proxies
     let proxies = Proxies::all(Proxy::new("http://proxy.test:3128")?)
         .except("localhost, .internal.test, 10.0.0.0/8");
     // ANCHOR_END: proxies
-    for (url, goes_through) in [
+    for (url, uses_proxy) in [
         ("http://pages.test/", true),
         ("https://pages.test/", true),
         ("http://localhost:8080/", false),
@@ -17,7 +17,7 @@ fn exceptions_are_reached_without_a_proxy() -> Result<(), Error> {
         ("http://11.1.2.3/", true),
     ] {
         let uri = url.parse().unwrap();
-        assert_eq!(proxies.of(&uri).is_some(), goes_through, "{url}");
+        assert_eq!(proxies.of(&uri).is_some(), uses_proxy, "{url}");
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use inflight_core::{Body, Error, ErrorKind, RequestBuilder, Response, Session, S
 use serde::Serialize;
 use support::{lock, responding, run};
 
-/// Returns the request as the client received it, or the error of the session.
-fn sent(
+/// Sends a request, and returns it as the client received it, or the error of the session.
+fn capture(
     build: impl FnOnce(SessionBuilder) -> SessionBuilder,
     make_request: impl FnOnce(&Session) -> RequestBuilder,
 ) -> Result<Request<Body>, Error> {
@@ -26,18 +26,18 @@ fn sent(
     Ok(lock(&seen).take().unwrap())
 }
 
-fn sent_by_default(
+fn capture_default(
     make_request: impl FnOnce(&Session) -> RequestBuilder,
 ) -> Result<Request<Body>, Error> {
-    sent(|builder| builder, make_request)
+    capture(|builder| builder, make_request)
 }
 
 fn uri(make_request: impl FnOnce(&Session) -> RequestBuilder) -> String {
-    sent_by_default(make_request).unwrap().uri().to_string()
+    capture_default(make_request).unwrap().uri().to_string()
 }
 
 // ---------------------------------------------------------------------------------------
-// The query.
+// Queries.
 
 #[test]
 fn query_pairs_are_appended_and_escaped() {
@@ -59,7 +59,7 @@ fn query_pairs_are_appended_and_escaped() {
 }
 
 #[test]
-fn query_pairs_of_structs_and_maps_are_combined() {
+fn pairs_of_several_queries_are_combined() {
     #[derive(Serialize)]
     struct Search<'a> {
         q: &'a str,
@@ -87,20 +87,20 @@ fn an_empty_query_does_not_change_the_url() {
 #[test]
 fn a_query_works_with_a_base_url_and_with_credentials() {
     let base = |builder: SessionBuilder| builder.base_url("http://h/a/b/");
-    let request = sent(base, |session| session.get("c?d=e").query(&[("f", "g")]));
+    let request = capture(base, |session| session.get("c?d=e").query(&[("f", "g")]));
     assert_eq!(request.unwrap().uri(), "http://h/a/b/c?d=e&f=g");
 
     let make_request = |session: &Session| session.get("http://me:pw@h/").query(&[("a", "b")]);
-    let request = sent_by_default(make_request).unwrap();
+    let request = capture_default(make_request).unwrap();
     assert_eq!(request.headers()["authorization"], "Basic bWU6cHc=");
 }
 
 #[test]
 fn a_query_that_is_not_a_list_of_pairs_is_an_invalid_request() {
-    let result = sent_by_default(|session| session.get("http://h/").query(&"text"));
+    let result = capture_default(|session| session.get("http://h/").query(&"text"));
     assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidRequest);
     // The first error is returned.
-    let result = sent_by_default(|session| session.get("ftp://h/").query(&"text"));
+    let result = capture_default(|session| session.get("ftp://h/").query(&"text"));
     assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidUrl);
 }
 
@@ -108,9 +108,9 @@ fn a_query_that_is_not_a_list_of_pairs_is_an_invalid_request() {
 // Methods and headers.
 
 #[test]
-fn each_verb_sends_its_method() {
-    type Verb = fn(&Session, &'static str) -> RequestBuilder;
-    let verbs: [(Method, Verb); 7] = [
+fn each_function_of_a_session_sends_its_method() {
+    type SendWith = fn(&Session, &'static str) -> RequestBuilder;
+    let functions: [(Method, SendWith); 7] = [
         (Method::GET, |session, url| session.get(url)),
         (Method::HEAD, |session, url| session.head(url)),
         (Method::POST, |session, url| session.post(url)),
@@ -119,8 +119,8 @@ fn each_verb_sends_its_method() {
         (Method::DELETE, |session, url| session.delete(url)),
         (Method::OPTIONS, |session, url| session.options(url)),
     ];
-    for (method, verb) in verbs {
-        let request = sent_by_default(|session| verb(session, "http://h/")).unwrap();
+    for (method, function) in functions {
+        let request = capture_default(|session| function(session, "http://h/")).unwrap();
         assert_eq!(request.method(), method);
     }
 }
@@ -135,7 +135,7 @@ fn headers_replace_headers_of_the_same_name() {
         let builder = builder.header("x-default", "session");
         builder.header("x-other", "session")
     };
-    let request = sent(defaults, |session| {
+    let request = capture(defaults, |session| {
         let request = session.get("http://h/").header("x-list", "0");
         request.header("x-kept", "0").headers(headers)
     });
@@ -184,7 +184,7 @@ fn credentials_are_sent_and_not_printed() {
         ),
     ] {
         let default = |builder: SessionBuilder| builder.header("authorization", "default");
-        let request = sent(default, make_request).unwrap();
+        let request = capture(default, make_request).unwrap();
         let values: Vec<_> = request.headers().get_all("authorization").iter().collect();
         assert_eq!(values, [expected]);
         assert!(values[0].is_sensitive());
@@ -193,13 +193,13 @@ fn credentials_are_sent_and_not_printed() {
 }
 
 #[test]
-fn invalid_credentials_are_an_invalid_request_and_not_shown() {
+fn the_error_of_invalid_credentials_does_not_show_them() {
     let requests: [fn(&Session) -> RequestBuilder; 2] = [
         |session| session.get("http://h/").basic_auth("secret:", "secret"),
         |session| session.get("http://h/").bearer_auth("secret\n"),
     ];
     for make_request in requests {
-        let error = sent_by_default(make_request).unwrap_err();
+        let error = capture_default(make_request).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert!(!format!("{error:?} {error}").contains("secret"));
     }

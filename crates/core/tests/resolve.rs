@@ -22,10 +22,10 @@ impl Resolve for FunctionResolver {
 }
 
 fn resolver(
-    names: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    resolve: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
 ) -> Resolver {
     let mut options = ClientOptions::default();
-    options.resolver = Arc::new(FunctionResolver(Box::new(names)));
+    options.resolver = Arc::new(FunctionResolver(Box::new(resolve)));
     Resolver::new(&options)
 }
 
@@ -102,7 +102,7 @@ fn a_panic_of_the_resolver_is_propagated_to_the_caller() {
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"the resolver panics"));
 }
 
-/// A name server that never responds. A lookup ends when the sender of the channel is dropped.
+/// A resolver that blocks until the sender of its channel is dropped.
 struct HungResolver(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
 
 impl Resolve for HungResolver {
@@ -119,10 +119,10 @@ fn a_blocking_lookup_ends_at_its_timeout_or_when_it_is_cancelled() {
     options.resolver = Arc::new(HungResolver(std::sync::Mutex::new(receiver)));
     let resolver = Resolver::new(&options);
     let timeout = std::time::Duration::from_millis(1);
-    let late = resolver.lookup_blocking("slow.test", 80, Some(timeout), &Cancel::new());
-    let late = late.unwrap_err();
-    assert_eq!(late.kind(), ErrorKind::Timeout);
-    assert_eq!(late.phase(), Some(inflight_core::Phase::Connect));
+    let timed_out = resolver.lookup_blocking("slow.test", 80, Some(timeout), &Cancel::new());
+    let timed_out = timed_out.unwrap_err();
+    assert_eq!(timed_out.kind(), ErrorKind::Timeout);
+    assert_eq!(timed_out.phase(), Some(inflight_core::Phase::Connect));
 
     let cancel = Cancel::new();
     let cancelled = std::thread::scope(|scope| {
@@ -161,9 +161,9 @@ fn addresses_that_the_guard_refuses_are_not_returned() {
 #[test]
 fn a_client_without_support_for_address_guards_is_rejected() {
     let runtime = TestRuntime::new(0);
-    let mut unguarded = client(|_| async { respond("reached") });
-    unguarded.capabilities.address_guard = Support::No("it connects to any address");
-    let guarded = builder(unguarded, &runtime).address_guard(AddressGuard::public());
+    let mut without_guard = client(|_| async { respond("reached") });
+    without_guard.capabilities.address_guard = Support::No("it connects to any address");
+    let guarded = builder(without_guard, &runtime).address_guard(AddressGuard::public());
     let error = guarded.build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("to any address"), "{error}");

@@ -1,4 +1,4 @@
-//! Tests of `Session`, with a client that is a function and a clock that the test controls.
+//! Tests of `Session`, with a client that calls a function and a clock that the test controls.
 
 mod support;
 
@@ -20,12 +20,12 @@ use inflight_core::{
 };
 use proptest::prelude::*;
 use support::{
-    DropListener, InMemory, Signal, TestRuntime, Wakes, builder, client, lock, poll,
+    DropListener, FunctionClient, Signal, TestRuntime, Wakes, builder, client, lock, poll,
     poll_until_stalled, respond, run, session,
 };
 
-/// Returns a client that responds with `ok`, and the requests that it received.
-fn recording() -> (InMemory, Arc<Mutex<Vec<Request<()>>>>) {
+/// Returns a client that responds with `ok`, and the list of the requests that it receives.
+fn recording_client() -> (FunctionClient, Arc<Mutex<Vec<Request<()>>>>) {
     let seen: Arc<Mutex<Vec<_>>> = Arc::default();
     let record = seen.clone();
     let client = client(move |request: Request<Body>| {
@@ -35,12 +35,12 @@ fn recording() -> (InMemory, Arc<Mutex<Vec<Request<()>>>>) {
     (client, seen)
 }
 
-/// Returns the request as the client received it.
-fn seen(
+/// Sends a request, and returns it as the client received it.
+fn capture(
     build: impl FnOnce(SessionBuilder) -> SessionBuilder,
     make_request: impl FnOnce(&Session) -> RequestBuilder,
 ) -> Request<()> {
-    let (client, seen) = recording();
+    let (client, seen) = recording_client();
     let session = build(builder(client, &TestRuntime::new(0)))
         .build()
         .unwrap();
@@ -55,7 +55,7 @@ fn values<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
     values.map(|value| value.to_str().unwrap()).collect()
 }
 
-/// Returns everything that a program could print of the error and its causes.
+/// Returns all text that a program could print for an error and its causes.
 fn error_text(error: &Error) -> String {
     let mut text = format!("{error} {error:?} {:?}", error.url());
     let mut cause = error.source();
@@ -73,37 +73,37 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn sessions_and_their_futures_are_send() {
-    fn cloneable<T: Clone + Send + Sync + 'static>() {}
-    fn send_sync<T: Send + Sync + 'static>() {}
-    fn future<T: Future + Send + 'static>(_: T) {}
-    cloneable::<Session>();
-    send_sync::<Error>();
-    send_sync::<Response>();
-    send_sync::<Body>();
-    send_sync::<RequestBuilder>();
+    fn is_clone_send_sync<T: Clone + Send + Sync + 'static>() {}
+    fn is_send_sync<T: Send + Sync + 'static>() {}
+    fn is_send_future<T: Future + Send + 'static>(_: T) {}
+    is_clone_send_sync::<Session>();
+    is_send_sync::<Error>();
+    is_send_sync::<Response>();
+    is_send_sync::<Body>();
+    is_send_sync::<RequestBuilder>();
 
     let runtime = TestRuntime::new(0);
-    let (client, _) = recording();
+    let (client, _) = recording_client();
     let session = session(client, &runtime);
     let url = "http://host/".to_owned();
-    future(session.get(&url).send());
-    future(session.get(url.as_str()).bytes());
-    future(session.get(&*url).text());
-    future(session.get(url).json::<serde_json::Value>());
-    future(session.execute(Request::new(Body::empty())));
-    future(session.head("http://host/").into_future());
+    is_send_future(session.get(&url).send());
+    is_send_future(session.get(url.as_str()).bytes());
+    is_send_future(session.get(&*url).text());
+    is_send_future(session.get(url).json::<serde_json::Value>());
+    is_send_future(session.execute(Request::new(Body::empty())));
+    is_send_future(session.head("http://host/").into_future());
     let jobs = move || ["http://a/", "http://b/"].map(|url| session.get(url).text());
-    future({
+    is_send_future({
         let (jobs, runtime) = (jobs.clone(), runtime.clone());
         async move { gather(jobs()).on(&runtime).all().await }
     });
-    future(async move { gather(jobs()).settled().await });
+    is_send_future(async move { gather(jobs()).settled().await });
 }
 
 #[test]
 fn a_clone_works_after_the_session_is_dropped() {
     let runtime = TestRuntime::new(1);
-    let (client, _) = recording();
+    let (client, _) = recording_client();
     let session = session(client, &runtime);
     let shared = session.runtime().clone();
     let urls = ["http://a/", "http://b/", "http://c/"];
@@ -127,14 +127,14 @@ fn the_client_receives_the_method_and_the_url() {
         (Session::put, Method::PUT),
         (Session::delete, Method::DELETE),
     ] {
-        let request = seen(
+        let request = capture(
             |builder| builder,
             |session| verb(session, "http://host:81/a?b=c#d"),
         );
         assert_eq!(request.method(), method);
         assert_eq!(request.uri(), "http://host:81/a?b=c");
     }
-    let patch = seen(
+    let patch = capture(
         |builder| builder,
         |session| session.request(Method::PATCH, "http://h"),
     );
@@ -144,7 +144,7 @@ fn the_client_receives_the_method_and_the_url() {
 
 #[test]
 fn nothing_is_sent_before_the_future_is_polled() {
-    let (client, seen) = recording();
+    let (client, seen) = recording_client();
     let session = session(client, &TestRuntime::new(0));
     drop(session.get("http://host/").send());
     drop(session.get("http://host/").text());
@@ -153,21 +153,21 @@ fn nothing_is_sent_before_the_future_is_polled() {
 
 #[test]
 fn headers_of_a_request_replace_headers_of_its_session() {
-    let request = seen(
+    let request = capture(
         |builder| {
             builder
                 .header("accept", "text/html")
                 .header("x-trace", "1")
                 .header("x-many", "a")
                 .header("x-many", "b")
-                .header("x-lost", "a")
-                .header("x-lost", "b")
+                .header("x-replaced", "a")
+                .header("x-replaced", "b")
         },
         |session| {
             session
                 .get("http://host/")
                 .header("Accept", "text/plain")
-                .header("x-lost", "own")
+                .header("x-replaced", "request")
                 .header("x-own", "1")
                 .header("x-own", "2")
         },
@@ -176,7 +176,7 @@ fn headers_of_a_request_replace_headers_of_its_session() {
     assert_eq!(values(headers, "accept"), ["text/plain"]);
     assert_eq!(values(headers, "x-trace"), ["1"]);
     assert_eq!(values(headers, "x-many"), ["a", "b"]);
-    assert_eq!(values(headers, "x-lost"), ["own"]);
+    assert_eq!(values(headers, "x-replaced"), ["request"]);
     assert_eq!(values(headers, "x-own"), ["1", "2"]);
 }
 
@@ -184,14 +184,14 @@ fn headers_of_a_request_replace_headers_of_its_session() {
 fn invalid_headers_are_errors() {
     let runtime = TestRuntime::new(0);
     for (name, value) in [("no good", "v"), ("x-name", "line\nbreak"), ("", "v")] {
-        let (client, seen) = recording();
+        let (client, seen) = recording_client();
         let error = builder(client, &runtime)
             .header(name, value)
             .build()
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 
-        let (client, _) = recording();
+        let (client, _) = recording_client();
         let session = session(client, &runtime);
         let request = session.get("http://host/").header(name, value);
         let error = run(request.send()).unwrap_err();
@@ -201,8 +201,8 @@ fn invalid_headers_are_errors() {
 }
 
 #[test]
-fn a_header_value_cannot_end_its_line() {
-    let (client, seen) = recording();
+fn a_header_value_cannot_contain_a_line_break_or_nul() {
+    let (client, seen) = recording_client();
     let session = session(client, &TestRuntime::new(0));
     for value in ["a\r\nx-smuggled: b", "a\r", "a\0b"] {
         let request = session.get("http://host/").header("x-split", value);
@@ -215,7 +215,7 @@ fn a_header_value_cannot_end_its_line() {
 #[test]
 fn relative_urls_are_resolved_as_in_a_web_page() {
     let url = |base: &'static str, relative: &'static str| {
-        let request = seen(
+        let request = capture(
             |builder| builder.base_url(base),
             |session| session.get(relative),
         );
@@ -232,7 +232,7 @@ fn relative_urls_are_resolved_as_in_a_web_page() {
     assert_eq!(url("http://host/api/", "//other/x"), "http://other/x");
     assert_eq!(url("http://host/api/", ""), "http://host/api/");
 
-    let (client, seen) = recording();
+    let (client, seen) = recording_client();
     let session = builder(client, &TestRuntime::new(0))
         .base_url("http://host/api/")
         .build()
@@ -245,13 +245,13 @@ fn relative_urls_are_resolved_as_in_a_web_page() {
 }
 
 #[test]
-fn a_query_alone_replaces_that_of_the_base_url() {
+fn a_url_with_only_a_query_replaces_the_query_of_the_base_url() {
     for (base, url) in [
         ("http://host/a/b/", "http://host/a/b/?q"),
         ("http://host/a/b", "http://host/a/b?q"),
         ("http://host/a/b?other", "http://host/a/b?q"),
     ] {
-        let request = seen(
+        let request = capture(
             |builder| builder.base_url(base),
             |session| session.get("?q"),
         );
@@ -262,7 +262,7 @@ fn a_query_alone_replaces_that_of_the_base_url() {
 #[test]
 fn invalid_urls_are_errors() {
     let runtime = TestRuntime::new(0);
-    let (client, seen) = recording();
+    let (client, seen) = recording_client();
     let session = session(client, &runtime);
     let too_long = format!("http://host/{}", "a".repeat(70_000));
     for url in [
@@ -281,17 +281,17 @@ fn invalid_urls_are_errors() {
         assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{url}");
     }
     assert!(lock(&seen).is_empty());
-    let (client, _) = recording();
+    let (client, _) = recording_client();
     let error = builder(client, &runtime).base_url("/here").build();
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidUrl);
-    let (client, _) = recording();
+    let (client, _) = recording_client();
     let error = builder(client, &runtime).base_url("file:///etc/").build();
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidUrl);
 }
 
 #[test]
-fn the_error_of_an_invalid_url_shows_what_is_wrong() {
-    let (client, _) = recording();
+fn the_error_of_an_invalid_url_contains_the_invalid_text() {
+    let (client, _) = recording_client();
     let session = session(client, &TestRuntime::new(0));
     for (text, shown) in [
         ("/relative", "/relative"),
@@ -314,8 +314,8 @@ fn the_error_of_an_invalid_url_shows_what_is_wrong() {
 }
 
 #[test]
-fn https_is_unsupported_by_a_client_without_tls() {
-    let (mut client, seen) = recording();
+fn https_urls_are_unsupported_by_a_client_without_tls() {
+    let (mut client, seen) = recording_client();
     client.capabilities.tls = Support::No("it was built without");
     let session = session(client, &TestRuntime::new(0));
     assert!(!session.capabilities().tls.is_yes());
@@ -326,7 +326,7 @@ fn https_is_unsupported_by_a_client_without_tls() {
     assert!(lock(&seen).is_empty());
     run(session.get("http://host/x").send()).unwrap();
 
-    let request = self::seen(|builder| builder, |session| session.get("https://host/x"));
+    let request = capture(|builder| builder, |session| session.get("https://host/x"));
     assert_eq!(request.uri(), "https://host/x");
 }
 
@@ -360,7 +360,7 @@ fn json_is_sent_and_received() {
 }
 
 #[test]
-fn text_that_is_no_json_is_decode() {
+fn text_that_is_not_json_is_a_decode_error() {
     let client = client(|_| ready(respond("<h1>Page 1</h1>")));
     let session = session(client, &TestRuntime::new(0));
     let page = session.get("http://host/").json::<serde_json::Value>();
@@ -370,16 +370,18 @@ fn text_that_is_no_json_is_decode() {
 }
 
 #[test]
-fn a_json_body_keeps_the_content_type_of_the_caller() {
-    let own = "application/vnd.api+json";
-    let request = seen(
+fn a_json_body_keeps_the_content_type_header_of_the_request() {
+    let content_type = "application/vnd.api+json";
+    let request = capture(
         |builder| builder,
         |session| {
-            let request = session.post("http://h/").header("content-type", own);
+            let request = session
+                .post("http://h/")
+                .header("content-type", content_type);
             request.json_body(&serde_json::json!(1))
         },
     );
-    assert_eq!(values(request.headers(), "content-type"), [own]);
+    assert_eq!(values(request.headers(), "content-type"), [content_type]);
 }
 
 // ---------------------------------------------------------------------------------------
@@ -388,7 +390,7 @@ fn a_json_body_keeps_the_content_type_of_the_caller() {
 #[test]
 fn credentials_in_the_url_become_basic_authentication() {
     let authorization = |url: &'static str| {
-        let request = seen(|builder| builder, |session| session.get(url));
+        let request = capture(|builder| builder, |session| session.get(url));
         let value = request.headers().get("authorization").cloned();
         value.inspect(|value| assert!(value.is_sensitive()))
     };
@@ -408,7 +410,7 @@ fn credentials_in_the_url_become_basic_authentication() {
     );
     assert!(authorization("http://host/").is_none());
 
-    let own = seen(
+    let request = capture(
         |builder| builder,
         |session| {
             session
@@ -416,12 +418,12 @@ fn credentials_in_the_url_become_basic_authentication() {
                 .header("authorization", "Bearer x")
         },
     );
-    assert_eq!(values(own.headers(), "authorization"), ["Bearer x"]);
+    assert_eq!(values(request.headers(), "authorization"), ["Bearer x"]);
 }
 
 #[test]
 fn credentials_are_removed_from_the_uri() {
-    let request = seen(
+    let request = capture(
         |builder| builder,
         |session| session.get("http://me:secret@host/x"),
     );
@@ -452,7 +454,7 @@ fn errors_never_show_credentials() {
 
 #[test]
 fn errors_do_not_show_the_credentials_of_a_url_without_its_scheme() {
-    let (client, _) = recording();
+    let (client, _) = recording_client();
     let session = session(client, &TestRuntime::new(0));
     let error = run(session.get("me:secret@host/x").send()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidUrl);
@@ -474,7 +476,7 @@ fn errors_of_a_client_that_prints_the_uri_do_not_show_credentials() {
 
 #[test]
 fn debug_output_does_not_show_credentials() {
-    let (client, _) = recording();
+    let (client, _) = recording_client();
     let session = session(client, &TestRuntime::new(0));
     let request = session.get("http://me:secret@host/x");
     assert!(!format!("{request:?}").contains("secret"));
@@ -527,13 +529,13 @@ fn error_for_status_fails_from_400_on() {
         let response = run(session.build().unwrap().get("http://host/").send()).unwrap();
         let failed = response.error_for_status().err();
         let status = failed.and_then(|error| error.status_code());
-        let wanted = (code >= 400).then_some(code);
-        assert_eq!(status.map(|status| status.as_u16()), wanted);
+        let expected = (code >= 400).then_some(code);
+        assert_eq!(status.map(|status| status.as_u16()), expected);
     }
 }
 
 #[test]
-fn errors_of_the_head_and_of_the_body_have_the_url() {
+fn errors_before_the_head_and_in_the_body_have_the_url() {
     let client = client(|request: Request<Body>| {
         if request.uri().path() == "/head" {
             return ready(Err(Error::new(ErrorKind::Protocol)));
@@ -572,7 +574,7 @@ fn errors_of_a_stream_have_the_url() {
     assert_eq!(error.url(), Some("http://host/body"));
 }
 
-/// Returns a body of these chunks that does not wrap the error of a chunk.
+/// Returns a body that returns these chunks and errors unchanged.
 fn fallible_body<const N: usize>(chunks: [Result<&'static str, Error>; N]) -> Body {
     struct Chunks(std::vec::IntoIter<Result<Frame<Bytes>, Error>>);
     impl http_body::Body for Chunks {
@@ -670,7 +672,7 @@ fn assert_timeout(error: &Error) {
 }
 
 /// Returns a client that never responds and notifies the listener when its exchange is dropped.
-fn silent(listener: &DropListener) -> InMemory {
+fn silent_client(listener: &DropListener) -> FunctionClient {
     let notifiers = listener.notifiers();
     client(move |_| {
         let notifier = notifiers.notifier(0);
@@ -685,7 +687,7 @@ fn silent(listener: &DropListener) -> InMemory {
 fn the_timeout_applies_before_the_head() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
-    let session = builder(silent(&listener), &runtime)
+    let session = builder(silent_client(&listener), &runtime)
         .timeout(10 * MINUTE)
         .build()
         .unwrap();
@@ -705,7 +707,7 @@ fn the_timeout_applies_before_the_head() {
 fn the_timeout_applies_in_the_queue() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
-    let session = builder(silent(&listener), &runtime)
+    let session = builder(silent_client(&listener), &runtime)
         .timeout(None::<Duration>)
         .max_in_flight(1)
         .build()
@@ -718,7 +720,7 @@ fn the_timeout_applies_in_the_queue() {
     assert_timeout(&run(queued).unwrap_err());
     assert!(
         listener.received().is_empty(),
-        "the first request has not timed out"
+        "the first request does not time out"
     );
 }
 
@@ -802,10 +804,10 @@ fn the_timeout_applies_to_a_body_that_is_always_ready() {
 }
 
 #[test]
-fn a_request_has_its_own_timeout() {
+fn a_timeout_of_a_request_replaces_that_of_the_session() {
     let runtime = TestRuntime::new(0);
     let listener = DropListener::new();
-    let session = builder(silent(&listener), &runtime)
+    let session = builder(silent_client(&listener), &runtime)
         .timeout(10 * MINUTE)
         .build()
         .unwrap();
@@ -822,7 +824,7 @@ fn a_request_has_its_own_timeout() {
 #[test]
 fn the_default_timeout_is_five_minutes() {
     let runtime = TestRuntime::new(0);
-    let session = session(silent(&DropListener::new()), &runtime);
+    let session = session(silent_client(&DropListener::new()), &runtime);
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut head).is_pending());
     runtime.advance(5 * MINUTE);
@@ -841,7 +843,7 @@ fn an_exchange_that_never_waits_starts_no_timer() {
 #[test]
 fn an_exchange_without_a_timeout_starts_no_timer() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent(&DropListener::new()), &runtime)
+    let session = builder(silent_client(&DropListener::new()), &runtime)
         .timeout(None)
         .build()
         .unwrap();
@@ -849,7 +851,7 @@ fn an_exchange_without_a_timeout_starts_no_timer() {
     for _ in 0..3 {
         assert!(poll(&mut head).is_pending());
     }
-    // A timeout that overflows `Instant` starts no timer either.
+    // A timeout that overflows `Instant` also starts no timer.
     let forever = session.get("http://host/").timeout(Duration::MAX);
     let mut forever = Box::pin(forever.send());
     assert!(poll(&mut forever).is_pending());
@@ -903,7 +905,7 @@ fn an_exchange_with_a_short_timeout_starts_only_one_timer() {
 #[test]
 fn exchanges_with_long_timeouts_share_a_timer() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent(&DropListener::new()), &runtime)
+    let session = builder(silent_client(&DropListener::new()), &runtime)
         .timeout(MINUTE)
         .build()
         .unwrap();
@@ -928,7 +930,7 @@ fn exchanges_with_long_timeouts_share_a_timer() {
 #[test]
 fn exchanges_that_share_a_timer_are_woken_in_time() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent(&DropListener::new()), &runtime)
+    let session = builder(silent_client(&DropListener::new()), &runtime)
         .timeout(MINUTE)
         .build()
         .unwrap();
@@ -981,7 +983,7 @@ fn the_timer_is_dropped_at_the_end_of_the_body() {
 #[test]
 fn a_client_that_reads_the_deadline_receives_it() {
     let deadline = |reads: bool, timeout: Option<Duration>| {
-        let (mut client, seen) = recording();
+        let (mut client, seen) = recording_client();
         client.capabilities.reads_deadline = reads;
         let session = builder(client, &TestRuntime::new(0))
             .timeout(timeout)
@@ -1005,11 +1007,11 @@ fn a_client_that_reads_the_deadline_receives_it() {
 #[test]
 #[should_panic(expected = "limit of zero")]
 fn a_limit_of_zero_panics() {
-    let (client, _) = recording();
+    let (client, _) = recording_client();
     let _ = builder(client, &TestRuntime::new(0)).max_in_flight(0);
 }
 
-/// Controls one exchange.
+/// Controls one exchange of a [`CountingClient`].
 struct Exchange {
     head: Signal,
     body: Signal,
@@ -1042,7 +1044,7 @@ impl CountingClient {
         })
     }
 
-    fn client(self: &Arc<Self>) -> InMemory {
+    fn client(self: &Arc<Self>) -> FunctionClient {
         let counted = self.clone();
         client(move |_| {
             let current = counted.current.fetch_add(1, Ordering::SeqCst) + 1;
@@ -1088,7 +1090,7 @@ impl CountingClient {
     }
 }
 
-fn limited(counted: &Arc<CountingClient>, limit: usize) -> Session {
+fn limited_session(counted: &Arc<CountingClient>, limit: usize) -> Session {
     builder(counted.client(), &TestRuntime::new(0))
         .max_in_flight(limit)
         .timeout(None)
@@ -1105,7 +1107,7 @@ fn send(session: &Session) -> Sent {
 #[test]
 fn clones_share_the_limit() {
     let counted = CountingClient::new(|_| false);
-    let session = limited(&counted, 1);
+    let session = limited_session(&counted, 1);
     let (mut first, mut second) = (send(&session), send(&session.clone()));
     assert!(poll(&mut first).is_pending());
     assert!(poll(&mut second).is_pending());
@@ -1115,7 +1117,7 @@ fn clones_share_the_limit() {
 #[test]
 fn a_permit_is_released_at_the_end_of_the_body() {
     let counted = CountingClient::new(|_| false);
-    let session = limited(&counted, 1);
+    let session = limited_session(&counted, 1);
     let (mut first, mut second) = (send(&session), send(&session));
     assert!(poll(&mut first).is_pending());
     counted.exchange(0).head.open();
@@ -1133,7 +1135,7 @@ fn a_permit_is_released_at_the_end_of_the_body() {
 #[test]
 fn a_permit_is_released_when_the_body_is_dropped() {
     let counted = CountingClient::new(|_| false);
-    let session = limited(&counted, 1);
+    let session = limited_session(&counted, 1);
     let (mut first, mut second) = (send(&session), send(&session));
     assert!(poll(&mut first).is_pending());
     counted.exchange(0).head.open();
@@ -1147,7 +1149,7 @@ fn a_permit_is_released_when_the_body_is_dropped() {
 #[test]
 fn a_permit_is_released_after_an_error() {
     let counted = CountingClient::new(|index| index == 0);
-    let session = limited(&counted, 1);
+    let session = limited_session(&counted, 1);
     let (mut first, mut second) = (send(&session), send(&session));
     assert!(poll(&mut first).is_pending());
     assert!(poll(&mut second).is_pending());
@@ -1162,12 +1164,12 @@ fn a_permit_is_released_after_an_error() {
 #[test]
 fn a_permit_is_released_when_the_future_is_dropped() {
     let counted = CountingClient::new(|_| false);
-    let session = limited(&counted, 1);
+    let session = limited_session(&counted, 1);
     let (mut first, mut second, mut third) = (send(&session), send(&session), send(&session));
     assert!(poll(&mut first).is_pending());
     assert!(poll(&mut second).is_pending());
     assert!(poll(&mut third).is_pending());
-    // Drops the next request of the queue, and then the one in flight.
+    // Drops the first request of the queue, and then the request in flight.
     drop(second);
     drop(first);
     assert!(poll_until_stalled(&mut third).is_pending());
@@ -1235,7 +1237,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..80),
     ) {
         let counted = CountingClient::new(move |index| failing.contains(&index));
-        let session = limited(&counted, limit);
+        let session = limited_session(&counted, limit);
         let mut heads: Vec<Sent> = Vec::new();
         let mut responses: Vec<Response> = Vec::new();
         let poll_heads = |heads: &mut Vec<Sent>, responses: &mut Vec<Response>| {
@@ -1272,7 +1274,7 @@ proptest! {
             prop_assert!(counted.current() <= limit);
         }
         prop_assert!(counted.max.load(Ordering::SeqCst) <= limit);
-        // All other requests complete, because no permit was lost.
+        // The remaining requests complete only if no permit was lost.
         for _ in 0..200 {
             (0..counted.started()).for_each(|index| {
                 counted.exchange(index).head.open();
@@ -1298,7 +1300,7 @@ proptest! {
 
 #[test]
 fn build_returns_the_error_of_the_backend() {
-    let error = Session::builder(|_| -> Result<(InMemory, _), Error> {
+    let error = Session::builder(|_| -> Result<(FunctionClient, _), Error> {
         Err(Error::new(ErrorKind::NoRuntime))
     })
     .build()
@@ -1312,12 +1314,12 @@ fn the_client_receives_the_options() {
     let session = Session::builder(move |options| {
         assert_eq!(options.connect_timeout, Some(Duration::from_secs(7)));
         assert!(!options.nodelay);
-        Ok((recording().0, runtime))
+        Ok((recording_client().0, runtime))
     })
     .connect_timeout(Duration::from_secs(7))
     .client_options(|options| options.nodelay = false)
     .build()
     .unwrap();
-    assert_eq!(session.capabilities().library, "in memory 1.0");
+    assert_eq!(session.capabilities().library, "function 1.0");
     assert_eq!(session.runtime().name(), "test");
 }

@@ -1,4 +1,4 @@
-//! The cookies of a session, over a client that sets and records them.
+//! Tests of the cookies of a session, with a client that sets cookies and returns those it receives.
 #![cfg(feature = "cookies")]
 
 mod support;
@@ -8,10 +8,10 @@ use http::{Request, Response, StatusCode};
 use inflight_core::{Body, CookieJar, Session};
 use support::{responding, run};
 
-/// Returns a session whose client sets the cookie `crumb=1` at `/set`, with a redirect to `/show`, and
-/// deletes it at `/delete`. Every other response is the request's `Cookie` header.
+/// Returns a session whose client sets the cookie `crumb=1` at `/set` and deletes it at `/delete`. Both
+/// responses redirect to `/show`. All other paths return the request's `Cookie` header as the body.
 fn session(jar: CookieJar) -> Session {
-    let answer = |request: Request<Body>| {
+    let respond = |request: Request<Body>| {
         let cookie = match request.uri().path() {
             "/set" => "crumb=1",
             "/delete" => "crumb=; Max-Age=0",
@@ -27,21 +27,21 @@ fn session(jar: CookieJar) -> Session {
             .header(SET_COOKIE, cookie);
         response.body(Body::empty()).unwrap()
     };
-    responding(answer).cookies(jar).build().unwrap()
+    responding(respond).cookies(jar).build().unwrap()
 }
 
-fn shown(session: &Session, url: &str) -> String {
+fn fetch_text(session: &Session, url: &str) -> String {
     run(session.get(url).text()).unwrap()
 }
 
 #[test]
-fn a_cookie_is_sent_to_the_target_of_the_same_redirect_and_later_until_it_is_deleted() {
+fn a_cookie_set_by_a_redirect_is_sent_to_its_target_and_later_until_it_is_deleted() {
     let session = session(CookieJar::new());
-    assert_eq!(shown(&session, "http://host/show"), "");
-    assert_eq!(shown(&session, "http://host/set"), "crumb=1");
-    assert_eq!(shown(&session, "http://host/show"), "crumb=1");
-    assert_eq!(shown(&session, "http://host/delete"), "");
-    assert_eq!(shown(&session, "http://host/show"), "");
+    assert_eq!(fetch_text(&session, "http://host/show"), "");
+    assert_eq!(fetch_text(&session, "http://host/set"), "crumb=1");
+    assert_eq!(fetch_text(&session, "http://host/show"), "crumb=1");
+    assert_eq!(fetch_text(&session, "http://host/delete"), "");
+    assert_eq!(fetch_text(&session, "http://host/show"), "");
 }
 
 #[test]
@@ -49,15 +49,18 @@ fn a_cookie_of_one_host_is_not_sent_to_another() {
     let jar = CookieJar::new();
     jar.set("crumb=1", &"http://elsewhere.test/".parse().unwrap());
     let session = session(jar);
-    assert_eq!(shown(&session, "http://host/show"), "");
-    assert_eq!(shown(&session, "http://elsewhere.test/show"), "crumb=1");
+    assert_eq!(fetch_text(&session, "http://host/show"), "");
+    assert_eq!(
+        fetch_text(&session, "http://elsewhere.test/show"),
+        "crumb=1"
+    );
 }
 
 #[test]
-fn a_cookie_header_of_the_request_replaces_those_of_the_jar() {
+fn a_cookie_header_of_the_request_replaces_the_cookies_of_the_jar() {
     let session = session(CookieJar::new());
-    shown(&session, "http://host/set");
+    fetch_text(&session, "http://host/set");
     let request = session.get("http://host/show").header(COOKIE, "own=2");
     assert_eq!(run(request.text()).unwrap(), "own=2");
-    assert_eq!(shown(&session, "http://host/show"), "crumb=1");
+    assert_eq!(fetch_text(&session, "http://host/show"), "crumb=1");
 }

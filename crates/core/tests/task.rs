@@ -14,14 +14,14 @@ use support::{
 
 #[test]
 fn tasks_and_panics_are_send_and_sync() {
-    fn send_sync<T: Send + Sync + 'static>() {}
-    fn send<T: Send + 'static>(_: &T) {}
-    send_sync::<Task<u8>>();
-    send_sync::<TaskError>();
-    send_sync::<Panic>();
-    send_sync::<Cancel>();
-    send_sync::<CancelGuard>();
-    send(&unblock(&TestRuntime::new(0), || 1));
+    fn is_send_sync<T: Send + Sync + 'static>() {}
+    fn value_is_send<T: Send + 'static>(_: &T) {}
+    is_send_sync::<Task<u8>>();
+    is_send_sync::<TaskError>();
+    is_send_sync::<Panic>();
+    is_send_sync::<Cancel>();
+    is_send_sync::<CancelGuard>();
+    value_is_send(&unblock(&TestRuntime::new(0), || 1));
 }
 
 // ---------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ fn a_dropped_task_stops_at_its_next_yield() {
 }
 
 #[test]
-fn cancelling_a_waiting_task_drops_it() {
+fn cancelling_a_waiting_task_drops_its_future() {
     let runtime = TestRuntime::new(1);
     let listener = DropListener::new();
     let (notifier, started) = (listener.notifier(2), listener.notifiers());
@@ -199,12 +199,12 @@ fn shutting_down_the_runtime_cancels_its_tasks() {
     runtime.shut_down();
     listener.wait_for(1);
     assert!(matches!(run(task), Err(TaskError::Cancelled)));
-    let late = Task::spawn(&runtime, async {});
-    assert!(matches!(run(late), Err(TaskError::Cancelled)));
+    let after_shutdown = Task::spawn(&runtime, async {});
+    assert!(matches!(run(after_shutdown), Err(TaskError::Cancelled)));
 }
 
 #[test]
-fn a_task_is_dropped_before_its_output_is_returned() {
+fn the_future_of_a_task_is_dropped_before_its_output_is_returned() {
     let runtime = TestRuntime::new(2);
     for _ in 0..500 {
         let listener = DropListener::new();
@@ -250,8 +250,8 @@ fn unblock_is_cancelled_if_the_runtime_shuts_down_before_the_work_starts() {
     assert!(poll(&mut waiting).is_pending());
     runtime.shut_down();
     assert!(matches!(run(waiting), Err(TaskError::Cancelled)));
-    let late = unblock(&runtime, || 1);
-    assert!(matches!(run(late), Err(TaskError::Cancelled)));
+    let after_shutdown = unblock(&runtime, || 1);
+    assert!(matches!(run(after_shutdown), Err(TaskError::Cancelled)));
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_hook_runs_at_once_if_the_cancel_is_already_cancelled() {
 }
 
 #[test]
-fn a_dropped_guard_removes_only_its_own_hook() {
+fn dropping_a_guard_removes_only_its_hook() {
     let cancel = Cancel::new();
     let listener = DropListener::new();
     let hook = |number| {
@@ -322,7 +322,7 @@ fn a_dropped_guard_removes_only_its_own_hook() {
 }
 
 #[test]
-fn a_hook_runs_exactly_once_if_it_races_with_cancel() {
+fn a_hook_that_is_added_during_cancel_runs_exactly_once() {
     for _ in 0..2000 {
         let cancel = Cancel::new();
         let ran = Arc::new(AtomicUsize::new(0));
@@ -395,7 +395,7 @@ fn a_hook_is_removed_even_while_another_one_runs() {
 }
 
 #[test]
-fn a_value_that_a_hook_owns_may_use_the_cancel_when_it_is_dropped() {
+fn dropping_a_hook_may_use_the_cancel_that_contains_it() {
     let cancelled = without_deadlock(|| {
         let cancel = Cancel::new();
         let inner = cancel.on_cancel(|| {});

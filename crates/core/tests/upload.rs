@@ -18,18 +18,18 @@ use inflight_core::{
 };
 use support::{TestRuntime, lock, poll, responding_on, run};
 
-const MANY: u64 = 1 << 20;
+const BODY_LIMIT: u64 = 1 << 20;
 
 fn read(body: Body) -> Result<Bytes, Error> {
-    run(body.collect(MANY))
+    run(body.collect(BODY_LIMIT))
 }
 
-fn streamed(chunks: &'static [&'static str]) -> Body {
+fn stream_of(chunks: &'static [&'static str]) -> Body {
     Body::from_stream(stream::iter(chunks).map(|chunk| Ok::<_, Error>(*chunk)))
 }
 
-/// Writes a file of this length whose chunks all differ, and returns its path and content.
-fn file(dir: &Path, len: usize) -> (std::path::PathBuf, Vec<u8>) {
+/// Writes a file of `len` bytes, and returns its path and content. No two of its 64 KiB chunks are equal.
+fn write_file(dir: &Path, len: usize) -> (std::path::PathBuf, Vec<u8>) {
     let path = dir.join(format!("{len} bytes"));
     let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
     fs::write(&path, &bytes).unwrap();
@@ -40,8 +40,8 @@ fn open(path: impl Into<std::path::PathBuf>, runtime: &TestRuntime) -> Result<Bo
     run(Body::from_file(path, runtime.shared()))
 }
 
-/// Returns the request as the client received it.
-fn sent(make_request: impl FnOnce(&Session) -> RequestBuilder) -> Result<Request<Body>, Error> {
+/// Sends a request, and returns it as the client received it.
+fn capture(make_request: impl FnOnce(&Session) -> RequestBuilder) -> Result<Request<Body>, Error> {
     let seen: Arc<Mutex<Option<Request<Body>>>> = Arc::default();
     let record = seen.clone();
     let session = responding_on(&TestRuntime::new(0), move |request| {
@@ -62,13 +62,13 @@ fn content_type(request: &Request<Body>) -> &str {
 #[test]
 fn a_replayable_body_has_the_same_content_each_time() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, bytes) = file(dir.path(), 100_000);
+    let (path, bytes) = write_file(dir.path(), 100_000);
     let runtime = TestRuntime::new(0);
     for (body, expected) in [
         (Body::empty(), &b""[..]),
         (Body::from("text"), b"text"),
         (open(path, &runtime).unwrap(), &bytes),
-        (Body::replayable(|| streamed(&["a", "b"])), b"ab"),
+        (Body::replayable(|| stream_of(&["a", "b"])), b"ab"),
         (Body::from("text").on_progress(|_| ()), b"text"),
     ] {
         let first = body.try_clone().unwrap();
@@ -82,14 +82,14 @@ fn a_replayable_body_has_the_same_content_each_time() {
 
 #[test]
 fn a_stream_cannot_be_cloned() {
-    assert!(streamed(&["once"]).try_clone().is_none());
+    assert!(stream_of(&["once"]).try_clone().is_none());
     assert!(
-        streamed(&["once"])
+        stream_of(&["once"])
             .on_progress(|_| ())
             .try_clone()
             .is_none()
     );
-    let twice = Body::replayable(|| streamed(&["a"]));
+    let twice = Body::replayable(|| stream_of(&["a"]));
     assert!(twice.on_progress(|_| ()).try_clone().is_some());
 }
 
@@ -99,7 +99,7 @@ fn a_replayable_body_is_not_produced_in_advance() {
     let counter = produced.clone();
     let body = Body::replayable(move || {
         counter.fetch_add(1, Ordering::SeqCst);
-        streamed(&["text"])
+        stream_of(&["text"])
     });
     assert_eq!(produced.load(Ordering::SeqCst), 1);
     read(body).unwrap();
@@ -114,7 +114,7 @@ fn a_file_is_read_in_chunks() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::new(0);
     for len in [0, 1, 65_536, 65_537, 1_000_000] {
-        let (path, bytes) = file(dir.path(), len);
+        let (path, bytes) = write_file(dir.path(), len);
         let mut body = open(&path, &runtime).unwrap();
         assert_eq!(body.len(), Some(len as u64));
         let mut read = Vec::new();
@@ -130,13 +130,13 @@ fn a_file_is_read_in_chunks() {
 #[test]
 fn a_file_is_not_read_ahead() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, _) = file(dir.path(), 1_000_000);
+    let (path, _) = write_file(dir.path(), 1_000_000);
     let runtime = TestRuntime::new(0);
     let mut body = open(&path, &runtime).unwrap();
     assert_eq!(
         runtime.blocking_started().get(),
         1,
-        "only the length was read"
+        "only the length is read"
     );
     run(body.chunk()).unwrap();
     run(body.chunk()).unwrap();
@@ -154,24 +154,24 @@ fn a_missing_file_is_an_io_error_that_names_the_path() {
     for path in [dir.path().join("missing"), dir.path().to_owned()] {
         let error = open(&path, &runtime).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
-        let named = error.to_string().contains(&*path.to_string_lossy());
+        let names_path = error.to_string().contains(&*path.to_string_lossy());
         assert!(
-            named && std::error::Error::source(&error).is_some(),
+            names_path && std::error::Error::source(&error).is_some(),
             "{error}"
         );
     }
     // The file is removed before it is read.
-    let (path, _) = file(dir.path(), 10);
+    let (path, _) = write_file(dir.path(), 10);
     let body = open(&path, &runtime).unwrap();
     fs::remove_file(&path).unwrap();
     assert_eq!(read(body).unwrap_err().kind(), ErrorKind::Io);
 }
 
 #[test]
-fn a_file_that_shrinks_is_an_error_and_one_that_grows_is_truncated() {
+fn a_shorter_file_is_an_error_and_a_longer_file_is_truncated() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::new(0);
-    let (path, bytes) = file(dir.path(), 1000);
+    let (path, bytes) = write_file(dir.path(), 1000);
     let shorter = open(&path, &runtime).unwrap();
     fs::write(&path, &bytes[..999]).unwrap();
     let error = read(shorter).unwrap_err();
@@ -183,20 +183,20 @@ fn a_file_that_shrinks_is_an_error_and_one_that_grows_is_truncated() {
     assert_eq!(
         read(longer).unwrap(),
         bytes[..999],
-        "the length at the time of opening"
+        "the body has the length at the time of opening"
     );
 }
 
 #[test]
 fn a_request_sends_a_file_with_its_length() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, bytes) = file(dir.path(), 100_000);
-    let request = sent(|session| session.put("http://h/").file(&path)).unwrap();
+    let (path, bytes) = write_file(dir.path(), 100_000);
+    let request = capture(|session| session.put("http://h/").file(&path)).unwrap();
     assert_eq!(request.body().len(), Some(100_000));
     assert!(request.body().try_clone().is_some());
     assert_eq!(read(request.into_body()).unwrap(), bytes);
 
-    let missing = sent(|session| session.put("http://h/").file(dir.path().join("no")));
+    let missing = capture(|session| session.put("http://h/").file(dir.path().join("no")));
     let error = missing.unwrap_err();
     assert_eq!(
         (error.kind(), error.url()),
@@ -214,10 +214,10 @@ fn open_at(path: &Path, start: u64) -> fs::File {
 #[test]
 fn an_open_file_is_sent_from_its_position() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, bytes) = file(dir.path(), 200_000);
+    let (path, bytes) = write_file(dir.path(), 200_000);
     for start in [0, 1, 100_000, 200_000, 300_000] {
         let file = open_at(&path, start);
-        let request = sent(|session| session.put("http://h/").open_file(file)).unwrap();
+        let request = capture(|session| session.put("http://h/").open_file(file)).unwrap();
         let rest = bytes.get(start as usize..).unwrap_or_default();
         assert_eq!(request.body().len(), Some(rest.len() as u64));
         assert!(read(request.into_body()).unwrap() == rest, "from {start}");
@@ -232,7 +232,7 @@ fn an_open_file_is_sent_from_its_position() {
 #[test]
 fn an_open_file_is_resent_from_its_first_position() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, bytes) = file(dir.path(), 200_000);
+    let (path, bytes) = write_file(dir.path(), 200_000);
     let mut file = open_at(&path, 1000);
     let runtime = TestRuntime::new(0);
     let shared = file.try_clone().unwrap();
@@ -251,7 +251,7 @@ fn an_open_file_is_resent_from_its_first_position() {
 #[test]
 fn an_open_file_that_shrinks_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, bytes) = file(dir.path(), 1000);
+    let (path, bytes) = write_file(dir.path(), 1000);
     let body = run(Body::from_open_file(
         open_at(&path, 10),
         TestRuntime::new(0).shared(),
@@ -318,9 +318,9 @@ impl FetchBlocking for BlockingClient {
 }
 
 #[test]
-fn a_blocking_client_reads_files_in_its_own_call() {
+fn a_blocking_client_reads_files_in_the_same_call() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, bytes) = file(dir.path(), 200_000);
+    let (path, bytes) = write_file(dir.path(), 200_000);
     let runtime = TestRuntime::new(0);
     let client = Offload::new(BlockingClient, runtime.shared());
     let seen = Arc::new(AtomicUsize::new(0));
@@ -332,7 +332,7 @@ fn a_blocking_client_reads_files_in_its_own_call() {
         open(&path, &runtime).unwrap().on_progress(move |progress| {
             recorded.store(progress.bytes as usize, Ordering::SeqCst);
         }),
-        sent(|session| session.post("http://h/").multipart(form(&path)))
+        capture(|session| session.post("http://h/").multipart(form(&path)))
             .unwrap()
             .into_body(),
     ];
@@ -342,7 +342,7 @@ fn a_blocking_client_reads_files_in_its_own_call() {
         assert_eq!(
             runtime.blocking_started().get(),
             before + 1,
-            "only the call of the client"
+            "the client makes a single call"
         );
         assert_eq!(echo.len(), len);
         let echo = read(echo).unwrap();
@@ -359,8 +359,8 @@ fn a_blocking_client_reads_files_in_its_own_call() {
 // ---------------------------------------------------------------------------------------
 // Forms.
 
-fn posted(form: Multipart) -> Request<Body> {
-    sent(|session| session.post("http://h/").multipart(form)).unwrap()
+fn post_form(form: Multipart) -> Request<Body> {
+    capture(|session| session.post("http://h/").multipart(form)).unwrap()
 }
 
 #[test]
@@ -382,8 +382,8 @@ fn a_form_is_encoded_as_in_browsers() {
             "json",
             Part::new(vec![b'1']).content_type("application/json"),
         )
-        .part("stream", Part::new(streamed(&["a", "b"])));
-    let request = posted(form);
+        .part("stream", Part::new(stream_of(&["a", "b"])));
+    let request = post_form(form);
     let content_type = content_type(&request).to_owned();
     let boundary = content_type
         .strip_prefix("multipart/form-data; boundary=")
@@ -410,38 +410,43 @@ fn a_form_is_encoded_as_in_browsers() {
 #[test]
 fn a_form_of_replayable_parts_has_a_length_and_can_be_cloned() {
     let dir = tempfile::tempdir().unwrap();
-    let (path, _) = file(dir.path(), 70_000);
+    let (path, _) = write_file(dir.path(), 70_000);
     let form = || Multipart::new().text("a", "b").file("f", &path);
-    let body = posted(form()).into_body();
+    let body = post_form(form()).into_body();
     let again = body.try_clone().unwrap();
     let (len, first) = (body.len().unwrap(), read(body).unwrap());
     assert_eq!(first.len() as u64, len);
     assert_eq!(read(again).unwrap(), first);
 
-    let stream = Part::new(streamed(&["once"]));
+    let stream = Part::new(stream_of(&["once"]));
     assert!(
-        posted(form().part("s", stream))
+        post_form(form().part("s", stream))
             .body()
             .try_clone()
             .is_none()
     );
-    let twice = Part::new(Body::replayable(|| streamed(&["twice"])));
-    assert!(posted(form().part("s", twice)).body().try_clone().is_some());
+    let twice = Part::new(Body::replayable(|| stream_of(&["twice"])));
+    assert!(
+        post_form(form().part("s", twice))
+            .body()
+            .try_clone()
+            .is_some()
+    );
     assert_eq!(
-        read(posted(Multipart::new()).into_body()).unwrap().len(),
+        read(post_form(Multipart::new()).into_body()).unwrap().len(),
         38
     );
 }
 
 #[test]
 fn each_form_has_a_different_boundary() {
-    let (one, two) = (posted(Multipart::new()), posted(Multipart::new()));
+    let (one, two) = (post_form(Multipart::new()), post_form(Multipart::new()));
     assert_ne!(content_type(&one), content_type(&two));
 }
 
 #[test]
-fn a_form_replaces_the_content_type_of_the_caller() {
-    let request = sent(|session| {
+fn a_form_replaces_the_content_type_header_of_the_request() {
+    let request = capture(|session| {
         let request = session
             .post("http://h/")
             .header("content-type", "text/plain");
@@ -455,12 +460,12 @@ fn a_form_replaces_the_content_type_of_the_caller() {
 #[test]
 fn an_invalid_media_type_is_an_invalid_request() {
     let form = Multipart::new().part("a", Part::new("b").content_type("text/\r\nplain"));
-    let error = sent(|session| session.post("http://h/").multipart(form)).unwrap_err();
+    let error = capture(|session| session.post("http://h/").multipart(form)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
 
 #[test]
-fn a_part_is_not_produced_before_earlier_parts_are_sent() {
+fn a_part_is_not_produced_before_earlier_parts_are_read() {
     let produced = Arc::new(AtomicUsize::new(0));
     let counter = produced.clone();
     let chunks = stream::repeat_with(move || {
@@ -468,7 +473,7 @@ fn a_part_is_not_produced_before_earlier_parts_are_sent() {
         Ok::<_, Error>("chunk")
     });
     let part = Part::new(Body::from_stream(chunks.take(1000)));
-    let mut body = posted(Multipart::new().text("a", "b").part("s", part)).into_body();
+    let mut body = post_form(Multipart::new().text("a", "b").part("s", part)).into_body();
     // The head of the first part, its text, and the head of the second part.
     for _ in 0..3 {
         run(body.chunk()).unwrap();
@@ -478,30 +483,30 @@ fn a_part_is_not_produced_before_earlier_parts_are_sent() {
     assert_eq!(
         produced.load(Ordering::SeqCst),
         1,
-        "one chunk is produced for each one taken"
+        "the part produces only the chunk that was read"
     );
 }
 
 #[test]
 fn pairs_are_sent_as_a_url_encoded_form() {
-    let request = sent(|session| session.post("http://h/").form(&[("a b", "é&"), ("c", "")]));
+    let request = capture(|session| session.post("http://h/").form(&[("a b", "é&"), ("c", "")]));
     let request = request.unwrap();
     assert_eq!(content_type(&request), "application/x-www-form-urlencoded");
     assert_eq!(read(request.into_body()).unwrap(), "a+b=%C3%A9%26&c=");
-    let error = sent(|session| session.post("http://h/").form(&7)).unwrap_err();
+    let error = capture(|session| session.post("http://h/").form(&7)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
 
 #[test]
 fn the_last_body_replaces_earlier_ones() {
     let form = || Multipart::new();
-    let request = sent(|session| session.post("http://h/").multipart(form()).body("text"));
+    let request = capture(|session| session.post("http://h/").multipart(form()).body("text"));
     let request = request.unwrap();
     assert!(request.headers().get("content-type").is_none());
     assert_eq!(read(request.into_body()).unwrap(), "text");
-    let request = sent(|session| session.post("http://h/").json_body(&1).form(&[("a", 1)]));
+    let request = capture(|session| session.post("http://h/").json_body(&1).form(&[("a", 1)]));
     assert_eq!(read(request.unwrap().into_body()).unwrap(), "a=1");
-    let request = sent(|session| session.post("http://h/").file("none").json_body(&1));
+    let request = capture(|session| session.post("http://h/").file("none").json_body(&1));
     let request = request.unwrap();
     assert_eq!(content_type(&request), "application/json");
     assert_eq!(read(request.into_body()).unwrap(), "1");
@@ -538,7 +543,7 @@ fn a_body_in_memory_reports_progress_in_chunks() {
 #[test]
 fn a_stream_reports_progress_as_it_is_read() {
     let (seen, callback) = recorder();
-    let mut body = streamed(&["ab", "c", "def"]).on_progress(callback);
+    let mut body = stream_of(&["ab", "c", "def"]).on_progress(callback);
     assert!(lock(&seen).is_empty());
     for expected in [(2, None), (3, None), (6, None)] {
         run(body.chunk()).unwrap().unwrap();

@@ -1,15 +1,15 @@
-//! The four backends, each a runtime and a client.
+//! The modules of the four named backends.
 
-/// Declares a backend's module: its feature, its runtime, an expression for the runtime of a session, and a
-/// function that creates the client.
+/// Declares the module of a backend: its name, its feature, the type of its runtime, the runtime of a
+/// session, the function that creates the client, and the runtime that `block_on` uses.
 macro_rules! backend {
     (
         $(#[$doc:meta])*
         $module:ident, $feature:literal, $runtime:path,
-        runtime: $get:expr,
-        client: $make:expr,
+        runtime: $session_runtime:expr,
+        client: $make_client:expr,
         block_on: $block_on:expr,
-        $($more:item)*
+        $($extra:item)*
     ) => {
         $(#[$doc])*
         #[cfg(feature = $feature)]
@@ -23,13 +23,13 @@ macro_rules! backend {
                 runtime: Arc<dyn Runtime>,
                 options: &ClientOptions,
             ) -> Result<(impl Fetch + use<>, Arc<dyn Runtime>), Error> {
-                let make = $make;
-                Ok((make(runtime.clone(), options)?, runtime))
+                let make_client = $make_client;
+                Ok((make_client(runtime.clone(), options)?, runtime))
             }
 
             /// Returns a builder for a session on this backend.
             pub fn builder() -> SessionBuilder {
-                Session::builder(|options| open(Arc::new($get), options))
+                Session::builder(|options| open(Arc::new($session_runtime), options))
             }
 
             /// Returns a session with the default policy.
@@ -54,7 +54,7 @@ macro_rules! backend {
                 $block_on.block_on(future)
             }
 
-            $($more)*
+            $($extra)*
         }
     };
 }
@@ -83,8 +83,8 @@ backend! {
 backend! {
     /// The `smol` backend: isahc on smol.
     ///
-    /// isahc transfers bytes with libcurl on its own threads, and the tasks on smol wait for them. In the
-    /// cell `smol/hyper`, smol transfers the bytes.
+    /// isahc transfers bytes with libcurl, on threads that isahc starts. Tasks on smol wait for these
+    /// threads. To transfer bytes on smol itself, use the cell `smol/hyper`.
     ///
     /// smol's executor has one thread unless the environment variable `SMOL_THREADS` sets another number.
     smol, "smol", inflight_smol::Smol,

@@ -1,4 +1,4 @@
-//! A blocking API: the calls block the thread until they complete.
+//! A blocking API: each call blocks the thread until the call completes.
 //!
 //! ```no_run
 //! let page = inflight::blocking::get("http://127.0.0.1:8080/page/1")?.text()?;
@@ -6,8 +6,8 @@
 //! # Ok::<(), inflight::Error>(())
 //! ```
 //!
-//! The calls use the default backend, on background threads. In an `async fn` they would stall the event
-//! loop, so use the asynchronous [`Session`](crate::Session) there.
+//! The calls use the default backend, on background threads. A blocking call in an `async fn` stalls the
+//! event loop, so use the asynchronous [`Session`](crate::Session) there.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,8 @@ impl Session {
     ///
     /// Fails if the backend cannot start.
     pub fn new() -> Result<Self, Error> {
-        // Not the surrounding runtime, because a call that blocks its only thread would never return.
+        // Uses the global runtime even inside another runtime. If that runtime has only one thread, a call
+        // that blocks the thread and waits for the runtime would never return.
         #[cfg(feature = "tokio")]
         let builder = crate::tokio::builder_on(crate::tokio::Tokio::global()?);
         #[cfg(not(feature = "tokio"))]
@@ -49,9 +50,10 @@ impl Session {
         builder.build().map(Self)
     }
 
-    /// Returns a blocking session that uses this asynchronous session and its policy.
+    /// Returns a blocking session that sends its requests through this asynchronous session.
     ///
-    /// Do not use it on the only thread of the session's runtime, because a request would never complete.
+    /// Do not call the blocking session on the only thread of the session's runtime: the call would block
+    /// this thread and never complete.
     pub fn with(session: inflight_core::Session) -> Self {
         Self(session)
     }
@@ -114,7 +116,7 @@ impl RequestBuilder {
         Self(self.0.header(name, value))
     }
 
-    /// Sets headers. Replaces headers of the same names.
+    /// Sets headers. Replaces headers that have the same names.
     pub fn headers(self, headers: HeaderMap) -> Self {
         Self(self.0.headers(headers))
     }
@@ -139,7 +141,7 @@ impl RequestBuilder {
         Self(self.0.body(body))
     }
 
-    /// Sets a file as the body. The file is read while it is sent.
+    /// Sets a file as the body. The request reads the file while it sends it.
     pub fn file(self, path: impl Into<PathBuf>) -> Self {
         Self(self.0.file(path))
     }
@@ -154,7 +156,7 @@ impl RequestBuilder {
         Self(self.0.multipart(form))
     }
 
-    /// Calls `callback` for each chunk of the request's body that the client takes.
+    /// Calls `callback` each time the client takes a chunk of the request's body.
     pub fn on_upload_progress(self, callback: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self(self.0.on_upload_progress(callback))
     }
@@ -184,7 +186,7 @@ impl RequestBuilder {
     }
 }
 
-/// A response. Its body is read on demand.
+/// A response, whose body is read on demand.
 #[derive(Debug)]
 pub struct Response(inflight_core::Response);
 

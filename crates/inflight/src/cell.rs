@@ -1,4 +1,4 @@
-//! Every pair of a runtime and a client, by name, for programs that choose a backend at run time.
+//! The names of the backends, for programs that choose a backend at run time.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use inflight_core::{
 #[cfg(feature = "probe")]
 use inflight_probe::Heartbeat;
 
-/// A runtime and a client, written `runtime/client`.
+/// The name of a backend: a runtime and a client, written `runtime/client`.
 ///
 /// ```
 /// use inflight::Cell;
@@ -30,8 +30,8 @@ pub struct Cell {
     client: ClientName,
 }
 
-/// Declares an enum whose variants have a name and a feature that compiles them in.
-macro_rules! named {
+/// Declares an enum of runtimes or clients. Each variant has a name, and a feature that compiles it in.
+macro_rules! feature_enum {
     ($enum:ident { $($variant:ident, $name:literal, $feature:literal;)* }) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         enum $enum {
@@ -60,13 +60,13 @@ macro_rules! named {
     };
 }
 
-/// Declares the runtimes: variant, name, feature, type, and a function that starts one with a number of
-/// workers.
+/// Declares the runtimes. Each has a variant, a name, a feature, a type, and a function that starts the
+/// runtime with the given number of worker threads.
 macro_rules! runtimes {
     ($($variant:ident, $name:literal, $feature:literal, $runtime:path, $start:expr;)*) => {
-        named! { RuntimeName { $($variant, $name, $feature;)* } }
+        feature_enum! { RuntimeName { $($variant, $name, $feature;)* } }
 
-        /// A runtime that was started. Without a runtime feature, the type has no values.
+        /// A running runtime. Without a runtime feature, the enum has no variants.
         #[derive(Clone)]
         enum StartedRuntime {
             $(#[cfg(feature = $feature)] $variant($runtime),)*
@@ -84,7 +84,7 @@ macro_rules! runtimes {
                         RuntimeName::$variant => {
                             let start: fn(Option<NonZeroUsize>) -> Result<$runtime, Error> = $start;
                             let runtime = start(workers)?;
-                            #[allow(clippy::clone_on_copy, reason = "some are Copy, some not")]
+                            #[allow(clippy::clone_on_copy, reason = "only some are Copy")]
                             Ok((Self::$variant(runtime.clone()), Arc::new(runtime)))
                         }
                     )*
@@ -115,15 +115,15 @@ runtimes! {
     };
     Threads, "threads", "rt-threads", inflight_threads::Threads, |workers| match workers {
         Some(_) => Err(Error::new(ErrorKind::Unsupported)
-            .with_context("the runtime threads has no workers: each task has a thread")),
+            .with_context("the runtime `threads` has no worker threads: each task has its own thread")),
         None => Ok(inflight_threads::Threads::new()),
     };
 }
 
-/// Declares the clients: variant, name, feature, and a function that creates one for a runtime.
+/// Declares the clients. Each has a variant, a name, a feature, and a function that creates the client.
 macro_rules! clients {
     ($($variant:ident, $name:literal, $feature:literal, $make:expr;)*) => {
-        named! { ClientName { $($variant, $name, $feature;)* } }
+        feature_enum! { ClientName { $($variant, $name, $feature;)* } }
 
         #[allow(unused_variables, reason = "if no client is compiled in")]
         fn builder(cell: Cell, runtime: Arc<dyn Runtime>) -> SessionBuilder {
@@ -155,12 +155,12 @@ fn session_builder<F: Fetch>(
     Session::builder(|options| Ok((make(runtime.clone(), options)?, runtime)))
 }
 
-/// Declares the cells, and the short names of the cells that are backends.
+/// Declares the cells, and the short names of the four named backends.
 macro_rules! cells {
     ($($runtime:ident / $client:ident $($short:literal)?,)*) => {
         impl Cell {
-            /// All cells: hyper, isahc, surf and the offloaded `ureq` on each async runtime, and `ureq` on
-            /// threads.
+            /// All cells: the four clients on each async runtime, and `ureq` on `threads`. On an async
+            /// runtime, `ureq` runs on the runtime's blocking pool.
             pub const ALL: [Self; [$(stringify!($runtime/$client)),*].len()] = [
                 $(Self {
                     runtime: RuntimeName::$runtime,
@@ -168,8 +168,8 @@ macro_rules! cells {
                 },)*
             ];
 
-            /// Returns the short name of the cell if it is a backend. The feature that adds the backend has
-            /// the same name.
+            /// Returns the short name of the cell if it has one. The feature that adds the backend has the
+            /// same name.
             pub fn short_name(self) -> Option<&'static str> {
                 match (self.runtime, self.client) {
                     $($((RuntimeName::$runtime, ClientName::$client) => Some($short),)?)*
@@ -207,17 +207,17 @@ impl Cell {
         self.client.name()
     }
 
-    /// Returns the two features of `inflight` that add this cell.
+    /// Returns the two features of `inflight` that add this backend.
     pub fn features(self) -> [&'static str; 2] {
         [self.runtime.feature(), self.client.feature()]
     }
 
-    /// Returns `true` if this program was built with the cell's features.
+    /// Returns `true` if the cell's features are enabled.
     pub fn is_compiled(self) -> bool {
         self.runtime.is_compiled() && self.client.is_compiled()
     }
 
-    /// Returns the cells that this program was built with.
+    /// Returns the cells whose features are enabled.
     pub fn compiled() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|cell| cell.is_compiled())
     }
@@ -225,13 +225,13 @@ impl Cell {
     /// Starts the cell's runtime with this number of worker threads. `None` means the runtime's
     /// default: a thread for each core on tokio and async-std, and one thread on smol.
     ///
-    /// async-std has one pool for the process, and the first use of async-std fixes its size.
+    /// async-std has one pool for the process. The first use of async-std fixes the size of the pool.
     ///
     /// # Errors
     ///
     /// - [`ErrorKind::Unsupported`] if the cell is not compiled in. The message names the features that
     ///   add it.
-    /// - [`ErrorKind::Unsupported`] for a number of workers on `threads`, which has a thread for each task.
+    /// - [`ErrorKind::Unsupported`] if `workers` is set for `threads`, which has a thread for each task.
     /// - [`ErrorKind::NoRuntime`] if the runtime cannot start.
     pub fn start(self, workers: Option<NonZeroUsize>) -> Result<Backend, Error> {
         if !self.is_compiled() {
@@ -266,7 +266,7 @@ impl fmt::Display for Cell {
 impl FromStr for Cell {
     type Err = UnknownCell;
 
-    /// Parses `runtime/client` or the short name of a backend.
+    /// Parses `runtime/client` or a short name.
     fn from_str(name: &str) -> Result<Self, UnknownCell> {
         Self::ALL
             .into_iter()
@@ -275,7 +275,7 @@ impl FromStr for Cell {
     }
 }
 
-/// The error for an unknown name of a cell. Its message lists all cells.
+/// The error for a name that is not a cell. Its message lists all cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownCell(String);
 
@@ -294,7 +294,7 @@ impl fmt::Display for UnknownCell {
 
 impl std::error::Error for UnknownCell {}
 
-/// A running runtime with a choice of client. Clones share the runtime.
+/// A running runtime and the client of its sessions. Clones share the runtime.
 #[derive(Clone)]
 pub struct Backend {
     cell: Cell,
@@ -308,13 +308,13 @@ impl Backend {
         self.cell
     }
 
-    /// Returns the runtime, for tasks and for `gather(..).on(..)`.
+    /// Returns the runtime, to spawn tasks on it or to pass it to `gather(..).on(..)`.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
 
-    /// Starts a heartbeat on the runtime. The heartbeat uses the runtime's timer and, except on `threads`,
-    /// one of the runtime's sockets.
+    /// Starts a heartbeat on the runtime. The heartbeat uses the runtime's timer. On every runtime except
+    /// `threads`, it also uses a socket.
     ///
     /// # Errors
     ///
@@ -355,7 +355,7 @@ impl fmt::Debug for Backend {
     }
 }
 
-/// The client of a cell that is not compiled in. It has no values.
+/// The client of a backend that is not compiled in. The enum has no variants.
 enum NoClient {}
 
 impl Fetch for NoClient {

@@ -47,12 +47,13 @@
 //!
 //! # Backends
 //!
-//! Each backend is a feature. None is on by default, and several may be on:
+//! A backend is a pair of a runtime and a client. Four backends have a name, which is also the name of a
+//! feature. No feature is on by default, and several may be on:
 //!
-//! | feature | cell | |
+//! | feature | runtime/client | |
 //! |---|---|---|
 //! | `tokio` | `tokio/hyper` | |
-//! | `smol` | `smol/isahc` | isahc transfers bytes with libcurl on its own threads |
+//! | `smol` | `smol/isahc` | isahc transfers bytes with libcurl, on threads that isahc starts |
 //! | `async-std` | `async-std/surf` | both crates are no longer maintained |
 //! | `ureq` | `threads/ureq` | blocking, with a thread for each request in flight |
 //!
@@ -61,19 +62,19 @@
 //! enables a feature can change the cost of a session, but not its behaviour. A library should accept a
 //! [`Session`] from its caller or name a backend, as in `inflight::tokio::session()`.
 //!
-//! Other pairs of a runtime and a client are [`Cell`]s. Enable them with the features `rt-tokio`,
-//! `rt-smol`, `rt-async-std`, `rt-threads` and `client-hyper`, `client-isahc`, `client-surf`,
-//! `client-ureq`.
+//! The features `rt-tokio`, `rt-smol`, `rt-async-std`, `rt-threads` and `client-hyper`, `client-isahc`,
+//! `client-surf`, `client-ureq` enable the other backends. A [`Cell`] is the name of a backend, for
+//! programs that choose the backend at run time.
 //!
 //! For tests, the feature `rt-virtual` adds a runtime with virtual time, and the feature `client-mock` adds
 //! a client that returns scripted responses.
 //!
 //! # TLS
 //!
-//! `https` works on every cell. Mozilla's root certificates are compiled in.
-//! [`SessionBuilder::add_root_certificate`] adds others, and [`TlsOptions`](connect::TlsOptions) has
-//! further settings. hyper and isahc use HTTP/2 if the server supports it
-//! ([`HttpVersions`](connect::HttpVersions)).
+//! `https` works on every backend. Mozilla's root certificates are compiled in.
+//! [`SessionBuilder::add_root_certificate`] adds more certificates, and
+//! [`TlsOptions`](connect::TlsOptions) has more settings. hyper and isahc use HTTP/2 if the server
+//! supports it ([`HttpVersions`](connect::HttpVersions)).
 //!
 //! # Name resolution
 //!
@@ -150,7 +151,7 @@ pub mod backend {
     pub use crate::cell::UnknownCell;
 }
 
-/// The runtimes that are compiled in.
+/// The runtimes that the enabled features add.
 pub mod runtimes {
     #[cfg(feature = "rt-async-std")]
     pub use inflight_async_std::AsyncStd;
@@ -164,14 +165,14 @@ pub mod runtimes {
     pub use inflight_virtual::{LinkOptions, Listener, Network, Virtual};
 }
 
-/// The clients that are compiled in, for custom sessions.
+/// The clients that the enabled features add, for custom sessions.
 pub mod clients {
     #[cfg(feature = "client-hyper")]
     pub use inflight_hyper::Hyper;
     #[cfg(feature = "client-isahc")]
     pub use inflight_isahc::Isahc;
     #[cfg(feature = "client-mock")]
-    pub use inflight_mock::{Mock, Recorded, Reply, When};
+    pub use inflight_mock::{Mock, RecordedRequest, Reply, When};
     #[cfg(feature = "client-surf")]
     pub use inflight_surf::Surf;
     #[cfg(feature = "client-ureq")]

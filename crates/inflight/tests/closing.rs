@@ -21,7 +21,7 @@ fn files_and_threads() -> (usize, usize) {
     (count("/proc/self/fd"), count("/proc/self/task"))
 }
 
-/// Returns the names of the threads, to identify a thread that is left.
+/// Returns the names of all threads, to identify a thread that still runs.
 fn thread_names() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let name = |task: std::io::Result<std::fs::DirEntry>| {
@@ -40,19 +40,19 @@ async fn use_and_close(session: Session, origin: &Origin) {
     session.close(Duration::from_secs(10)).await;
 }
 
-// A single test, because the counts are those of the process.
+// One test checks all cells, because the counts include the files and threads of other tests.
 #[test]
 fn a_closed_session_leaves_no_files_and_no_threads() {
     let origin = Origin::start().unwrap();
     for cell in Cell::compiled() {
         let backend = cell.start(None).unwrap();
-        let once = || backend.block_on(use_and_close(backend.session().unwrap(), &origin));
-        // Starts the runtime's threads and other resources that it keeps.
-        once();
+        let run_session = || backend.block_on(use_and_close(backend.session().unwrap(), &origin));
+        // The first session starts the threads and the other resources that the runtime keeps.
+        run_session();
         let deadline = Instant::now() + Duration::from_secs(60);
         let baseline = loop {
-            // Waits until the numbers are stable for a second, because idle threads of a pool end late and
-            // the server notices closed sockets late.
+            // Waits until the numbers are stable for a second. Idle threads of a pool end late, and
+            // the server notices a closed socket late.
             let before = files_and_threads();
             std::thread::sleep(Duration::from_secs(1));
             if files_and_threads() == before && origin.stats().connections_open == 0 {
@@ -63,18 +63,18 @@ fn a_closed_session_leaves_no_files_and_no_threads() {
                 "{cell}: the number of files and threads does not settle"
             );
         };
-        // A pool for blocking calls may keep as many threads as there were calls at the same time.
-        let pool = match (cell.runtime(), cell.client()) {
+        // The blocking pool may keep a thread for each call that was in flight.
+        let pool_threads = match (cell.runtime(), cell.client()) {
             ("threads", _) => 0,
             (_, "ureq") => IN_FLIGHT,
             _ => 0,
         };
         for _ in 0..2 * IN_FLIGHT {
-            once();
+            run_session();
         }
         loop {
             let now = files_and_threads();
-            if now.0 <= baseline.0 && now.1 <= baseline.1 + pool {
+            if now.0 <= baseline.0 && now.1 <= baseline.1 + pool_threads {
                 break;
             }
             assert!(

@@ -1,4 +1,4 @@
-//! Tests that a session works inside and outside of every runtime.
+//! Tests that a session works inside and outside of the runtimes of tokio and smol.
 #![cfg(any(
     feature = "tokio",
     feature = "smol",
@@ -54,7 +54,7 @@ async fn a_gather_on_the_runtime_works_inside_a_task() {
     assert_eq!(gathered.await.unwrap().len(), 3);
 }
 
-// The compiler must also infer `Send` with boxed futures, a custom future, and a borrowing iterator.
+// The compiler must also infer `Send` for boxed futures, request futures and borrowing iterators.
 #[tokio::test]
 async fn gathers_of_different_jobs_work_inside_a_task() {
     let origin = Origin::start().unwrap();
@@ -71,13 +71,18 @@ async fn gathers_of_different_jobs_work_inside_a_task() {
         let local = inflight::gather(jobs).limit(2).all().await;
 
         let jobs: Vec<_> = urls.iter().map(|url| session.get(url).text()).collect();
-        let until = session.runtime().sleep(std::time::Duration::from_secs(60));
-        let collected = inflight::gather(jobs).until(until).all().await;
+        let deadline = session.runtime().sleep(std::time::Duration::from_secs(60));
+        let with_deadline = inflight::gather(jobs).until(deadline).all().await;
 
         let jobs = urls.into_iter().map(|url| session.get(url).text());
         let lazy = inflight::gather(jobs).on(session.runtime()).settled().await;
         let lazy = lazy.results.into_iter().map(Result::unwrap).collect();
-        [spawned.unwrap(), local.unwrap(), collected.unwrap(), lazy]
+        [
+            spawned.unwrap(),
+            local.unwrap(),
+            with_deadline.unwrap(),
+            lazy,
+        ]
     });
     for texts in gathered.await.unwrap() {
         for (n, text) in texts.iter().enumerate() {
@@ -103,7 +108,7 @@ fn a_blocking_session_works_outside_of_a_runtime() {
 }
 
 #[test]
-fn blocking_requests_have_the_same_builder_methods() {
+fn blocking_requests_have_the_builder_methods_of_asynchronous_requests() {
     use inflight::http::Method;
     use serde_json::Value;
 
@@ -119,27 +124,27 @@ fn blocking_requests_have_the_same_builder_methods() {
     ];
     for (method, request) in verbs {
         let request = request.query(&[("q", "a b")]).bearer_auth("token");
-        let shown: Value = request.form(&[("f", "g")]).send().unwrap().json().unwrap();
-        assert_eq!(shown["method"], method.as_str());
-        assert_eq!(shown["args"]["q"], "a b");
-        assert_eq!(shown["form"]["f"], "g");
-        assert_eq!(shown["headers"]["Authorization"], "Bearer token");
+        let echo: Value = request.form(&[("f", "g")]).send().unwrap().json().unwrap();
+        assert_eq!(echo["method"], method.as_str());
+        assert_eq!(echo["args"]["q"], "a b");
+        assert_eq!(echo["form"]["f"], "g");
+        assert_eq!(echo["headers"]["Authorization"], "Bearer token");
     }
     let head = session.head(origin.url("/gzip")).send().unwrap();
     assert_eq!(head.bytes().unwrap(), "");
 
     let form = inflight::Multipart::new().file("manifest", "Cargo.toml");
     let request = session.post(&url).basic_auth("me", "pw").multipart(form);
-    let shown: Value = request.send().unwrap().json().unwrap();
-    assert_eq!(shown["files"]["manifest"], include_str!("../Cargo.toml"));
+    let echo: Value = request.send().unwrap().json().unwrap();
+    assert_eq!(echo["files"]["manifest"], include_str!("../Cargo.toml"));
     let request = session.put(origin.url("/upload")).file("Cargo.toml");
-    let shown: Value = request.send().unwrap().json().unwrap();
-    assert_eq!(shown["bytes"], include_str!("../Cargo.toml").len());
+    let echo: Value = request.send().unwrap().json().unwrap();
+    assert_eq!(echo["bytes"], include_str!("../Cargo.toml").len());
     let encoded = session.get(origin.url("/gzip")).decompress(false).send();
     assert_eq!(encoded.unwrap().headers()["content-encoding"], "gzip");
 }
 
-// A blocking call stalls the event loop, but it must finish without the thread that it blocks.
+// A blocking call stalls the event loop, but must complete without the thread that it blocks.
 #[tokio::test]
 async fn a_blocking_request_completes_in_a_current_thread_tokio_runtime() {
     let origin = Origin::start().unwrap();
@@ -151,7 +156,7 @@ async fn a_blocking_request_completes_in_a_current_thread_tokio_runtime() {
 
 #[cfg(feature = "tokio")]
 #[test]
-fn tokio_current_outside_of_a_runtime_is_an_error_with_a_remedy() {
+fn the_error_of_tokio_current_outside_of_a_runtime_suggests_tokio_main() {
     let error = inflight::tokio::Tokio::current().unwrap_err();
     assert_eq!(error.kind(), inflight::ErrorKind::NoRuntime);
     assert!(error.to_string().contains("#[tokio::main]"), "{error}");

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepares the peers under target/peers and lists the installed ones: `just peers`.
 #
-# A missing tool is not an error. The lab skips its peer and reports it.
+# A missing tool is not an error. The lab skips and reports a peer whose tool is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -1,19 +1,18 @@
 //! Compares two runs, from the same machine or from different ones.
 //!
 //! A change that all contenders of an experiment share comes from the machine or the origin. It is
-//! reported once for all of them. A contender is marked only for its own change, if:
+//! reported once for all of them. A contender is marked if its own result changed:
 //!
-//! - the interval of its ratio excludes 1,
-//! - the ratio exceeds [`MIN_RATIO`] and the smallest difference that the A/A pairs of both runs
-//!   allow,
-//! - and both remain true when the common change is divided out.
+//! - The interval of its ratio excludes 1.
+//! - The ratio exceeds [`MIN_RATIO`] and the noise of both runs, which their A/A pairs show.
+//! - Both remain true after the common change is divided out.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::data::{ExperimentResults, Sample};
 use crate::experiment::Better;
 use crate::stats::{Estimate, LEVEL, may_claim, median};
-use crate::text::{count, figure};
+use crate::text::{format_count, format_figure};
 
 /// A comparison of two runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +32,7 @@ pub struct MetricComparison {
     pub metric: String,
     /// The unit.
     pub unit: String,
-    /// The common change: the median of the ratios.
+    /// The common change: the median of the ratios. `None` if there are too few contenders.
     pub common: Option<f64>,
     /// The smallest difference that can be claimed, as a factor.
     pub smallest: Option<f64>,
@@ -75,8 +74,8 @@ pub enum Verdict {
     Unknown,
 }
 
-/// The number of contenders that a common change needs. With fewer, one contender's own change would
-/// be taken for a common one.
+/// The minimum number of contenders for a common change. With fewer contenders, a change of one contender
+/// could look like a common change.
 const MIN_CONTENDERS: usize = 4;
 
 /// The smallest ratio that is reported as a difference, even if the A/A pairs allow less. An A/A pair
@@ -113,7 +112,7 @@ pub fn compare(
         push_unmatched(&mut comparison.unmatched, a, b, "first");
         push_unmatched(&mut comparison.unmatched, b, a, "second");
         for metric in a.metrics() {
-            both.push((a, b, metric, pairs(a, b, metric)));
+            both.push((a, b, metric, matching_samples(a, b, metric)));
         }
     }
     // At 95 %, one in twenty intervals is wrong. The level is raised so that the whole comparison has
@@ -125,7 +124,7 @@ pub fn compare(
         let smallest = smallest.into_iter().flatten().reduce(f64::max);
         let smallest = smallest.map(|smallest| smallest.max(MIN_RATIO));
         let better = better(&a.experiment, metric);
-        let group = group(&a.experiment, metric, &pairs, (level, smallest), better);
+        let group = compare_metric(&a.experiment, metric, &pairs, (level, smallest), better);
         comparison.groups.extend(group);
     }
     for b in after {
@@ -143,7 +142,7 @@ fn push_unmatched(
     unmatched: &mut Vec<String>,
     of: &ExperimentResults,
     other: &ExperimentResults,
-    which: &str,
+    run_name: &str,
 ) {
     for sample in &of.samples {
         if other
@@ -151,7 +150,7 @@ fn push_unmatched(
             .is_none()
         {
             unmatched.push(format!(
-                "{}: {} of {}{} only in the {which}",
+                "{}: {} of {}{} only in the {run_name}",
                 of.experiment,
                 sample.metric,
                 sample.contender,
@@ -162,7 +161,7 @@ fn push_unmatched(
 }
 
 /// Returns the samples of a metric that both runs have.
-fn pairs<'a>(
+fn matching_samples<'a>(
     a: &'a ExperimentResults,
     b: &'a ExperimentResults,
     metric: &str,
@@ -172,7 +171,7 @@ fn pairs<'a>(
         .collect()
 }
 
-fn group(
+fn compare_metric(
     experiment: &str,
     metric: &str,
     pairs: &[(&Sample, &Sample)],
@@ -183,13 +182,13 @@ fn group(
     let mut rows: Vec<ContenderComparison> = pairs
         .iter()
         .filter_map(|(before, after)| {
-            let (was, is) = (before.values(), after.values());
+            let (before_values, after_values) = (before.values(), after.values());
             Some(ContenderComparison {
                 contender: before.contender.clone(),
                 x: before.x,
-                before: median(&was)?,
-                after: median(&is)?,
-                ratio: Estimate::ratio(&is, &was, level),
+                before: median(&before_values)?,
+                after: median(&after_values)?,
+                ratio: Estimate::ratio(&after_values, &before_values, level),
                 verdict: Verdict::Unknown,
             })
         })
@@ -222,7 +221,7 @@ fn verdict(
         return Verdict::Unknown;
     };
     let common = common.unwrap_or(1.0);
-    let own = Estimate {
+    let without_common = Estimate {
         value: ratio.value / common,
         low: ratio.low / common,
         high: ratio.high / common,
@@ -231,19 +230,19 @@ fn verdict(
     if !may_claim(&ratio, smallest) {
         return Verdict::Alike;
     }
-    if !may_claim(&own, smallest) {
+    if !may_claim(&without_common, smallest) {
         return Verdict::Common;
     }
     match better {
         None => Verdict::Different,
-        Some(Better::Lower) if own.value < 1.0 => Verdict::Better,
-        Some(Better::Higher) if own.value > 1.0 => Verdict::Better,
+        Some(Better::Lower) if without_common.value < 1.0 => Verdict::Better,
+        Some(Better::Higher) if without_common.value > 1.0 => Verdict::Better,
         Some(_) => Verdict::Worse,
     }
 }
 
 impl Comparison {
-    /// Returns the contenders with a change of their own.
+    /// Returns the contenders whose own result changed.
     pub fn marked(&self) -> impl Iterator<Item = (&MetricComparison, &ContenderComparison)> {
         let rows = self
             .groups
@@ -259,7 +258,7 @@ impl Comparison {
 }
 
 impl MetricComparison {
-    /// Returns whether the common change exceeds the smallest difference.
+    /// Returns whether the common change exceeds the smallest difference that can be claimed.
     pub fn has_common_change(&self) -> bool {
         let (Some(common), Some(smallest)) = (self.common, self.smallest) else {
             return false;
@@ -337,8 +336,8 @@ impl Display for MetricComparison {
             .unwrap_or(0);
         for (row, label) in self.rows.iter().zip(labels) {
             let (before, after) = (
-                figure(row.before, &self.unit),
-                figure(row.after, &self.unit),
+                format_figure(row.before, &self.unit),
+                format_figure(row.after, &self.unit),
             );
             let ratio = match row.ratio {
                 Some(Estimate {
@@ -359,7 +358,7 @@ impl Display for MetricComparison {
 fn at(x: f64) -> String {
     match x {
         0.0 => String::new(),
-        x => format!(" at {}", count(x)),
+        x => format!(" at {}", format_count(x)),
     }
 }
 
@@ -450,7 +449,7 @@ mod tests {
         let steady = |factor: f64| {
             let mut record = record(5, &[]);
             for sample in &mut record[0].samples {
-                let own = if sample.contender == "cell 7" {
+                let cell_factor = if sample.contender == "cell 7" {
                     factor
                 } else {
                     1.0
@@ -458,7 +457,7 @@ mod tests {
                 sample
                     .rounds
                     .values_mut()
-                    .for_each(|value| *value = 40.0 * own);
+                    .for_each(|value| *value = 40.0 * cell_factor);
             }
             record
         };
@@ -505,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_run_has_is_listed() {
+    fn samples_that_only_one_run_has_are_listed() {
         let mut after = record(2, &[]);
         after[0]
             .samples

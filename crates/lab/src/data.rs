@@ -1,4 +1,4 @@
-//! Records grouped by experiment, metric, contender and point, without discarded turns.
+//! Groups records by experiment, metric, contender and point, without discarded turns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub struct ExperimentResults {
     pub run: String,
     /// The samples, in the order in which they first occur.
     pub samples: Vec<Sample>,
-    /// The turns that do not count.
+    /// The turns that were discarded.
     pub discarded: DiscardedTurns,
 }
 
@@ -30,7 +30,7 @@ pub struct Sample {
     pub contender: String,
     /// The variable's value.
     pub x: f64,
-    /// The value of each round that counts.
+    /// The value of each round that was not discarded.
     pub rounds: Rounds,
 }
 
@@ -51,7 +51,7 @@ impl Sample {
         self.rounds.values().copied().collect()
     }
 
-    /// Returns the median and its interval.
+    /// Returns the median and its confidence interval.
     pub fn estimate(&self) -> Option<Estimate> {
         Estimate::new(&self.values())
     }
@@ -67,12 +67,12 @@ impl ExperimentResults {
     fn from_rows(run: &str, experiment: &str, rows: &[&Row]) -> Self {
         let mut samples: Vec<Sample> = Vec::new();
         let mut places: BTreeMap<(&str, &str, u64), usize> = BTreeMap::new();
-        let mut made = BTreeSet::new();
+        let mut turns = BTreeSet::new();
         let mut discarded = BTreeMap::new();
         for row in rows {
             let turn = (row.round, row.turn, &row.contender, row.x.to_bits());
-            made.insert((turn, &row.thrown));
-            // A discarded row creates its sample too, so that the samples keep the order of the turns.
+            turns.insert((turn, &row.discard_reason));
+            // A discarded row creates its sample, too, so that samples are in the order of the turns.
             let key = (&*row.metric, &*row.contender, row.x.to_bits());
             let place = *places.entry(key).or_insert_with(|| {
                 samples.push(Sample {
@@ -84,9 +84,14 @@ impl ExperimentResults {
                 });
                 samples.len() - 1
             });
-            if !row.thrown.is_empty() {
-                let kind = row.thrown.split(':').next().unwrap_or_default().trim();
-                discarded.insert((turn, &row.thrown), kind.to_owned());
+            if !row.discard_reason.is_empty() {
+                let kind = row
+                    .discard_reason
+                    .split(':')
+                    .next()
+                    .unwrap_or_default()
+                    .trim();
+                discarded.insert((turn, &row.discard_reason), kind.to_owned());
                 continue;
             }
             samples[place].rounds.insert(row.round, row.value);
@@ -102,7 +107,7 @@ impl ExperimentResults {
             samples,
             discarded: DiscardedTurns {
                 turns: discarded.len(),
-                total: made.len(),
+                total: turns.len(),
                 reasons,
             },
         }
@@ -143,7 +148,7 @@ impl ExperimentResults {
         })
     }
 
-    /// Returns the ratio of one contender to another, computed within rounds.
+    /// Returns the ratio of the contender `of` to the contender `to`, from the ratios of their rounds.
     pub fn ratio(&self, metric: &str, of: &str, to: &str, x: f64) -> Option<Estimate> {
         let (of, to) = (self.get(metric, of, x)?, self.get(metric, to, x)?);
         Estimate::new(&ratios(&of.rounds, &to.rounds))
@@ -168,10 +173,10 @@ impl ExperimentResults {
     }
 }
 
-/// Returns the latest results of each experiment: those of the last run that has turns that count.
-/// Experiments are in the order in which they first occur. Run IDs are start times, so they sort by
-/// time. A resumed run has one ID and counts as one run.
-pub fn latest(runs: &[Run]) -> Vec<ExperimentResults> {
+/// Returns the latest results of each experiment. They are from the last run in which not all turns of the
+/// experiment were discarded. Experiments are in the order in which they first occur. Run IDs are start
+/// times, so they sort by time. A resumed run has one ID and counts as one run.
+pub fn latest_results(runs: &[Run]) -> Vec<ExperimentResults> {
     let mut names: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<(&str, &str), Vec<&Row>> = BTreeMap::new();
     for run in runs {
@@ -218,7 +223,7 @@ mod tests {
             value,
             unit: "ms".into(),
             answered: 1,
-            thrown: String::new(),
+            discard_reason: String::new(),
         }
     }
 
@@ -233,9 +238,9 @@ mod tests {
     #[test]
     fn discarded_turns_are_counted_and_not_used() {
         let mut bad = row("r", "pages", "a", 0, 900.0);
-        bad.thrown = "origin late: p99 12.0 ms, bound 10.0 ms".into();
+        bad.discard_reason = "origin late: p99 12.0 ms, bound 10.0 ms".into();
         let rows = vec![bad, row("r", "pages", "a", 0, 100.0)];
-        let measured = latest(&[run("r", rows)]);
+        let measured = latest_results(&[run("r", rows)]);
         assert_eq!(measured[0].samples[0].values(), [100.0]);
         let discarded = &measured[0].discarded;
         assert_eq!((discarded.turns, discarded.total), (1, 2));
@@ -256,7 +261,7 @@ mod tests {
             // The resumed part of run 2.
             run("2", vec![row("2", "pages", "a", 1, 3.0)]),
         ];
-        let measured = latest(&runs);
+        let measured = latest_results(&runs);
         assert_eq!(measured.len(), 2);
         assert_eq!(measured[0].samples[0].values(), [2.0, 3.0]);
         assert_eq!(
@@ -274,7 +279,7 @@ mod tests {
                 row("r", "pages", "a (again)", round, value * 1.01),
             ]
         });
-        let measured = &latest(&[run("r", rows.collect())])[0];
+        let measured = &latest_results(&[run("r", rows.collect())])[0];
         assert_eq!(measured.contenders("time"), ["a"]);
         let smallest = measured.smallest_difference("time").unwrap();
         assert!((smallest - 1.01).abs() < 1e-9);

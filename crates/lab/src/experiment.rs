@@ -1,8 +1,12 @@
 //! The definition of an experiment: its question, variable, metrics, limits, contenders, and how it
 //! is executed.
 //!
-//! A *turn* is one measurement of one contender at one point. In each *round*, every contender has
-//! one turn.
+//! A *program* is an implementation that a worker can run, such as `tokio/hyper`. A *contender* is a
+//! program with the name under which its results are recorded. An *A/A pair* consists of two contenders
+//! with the same program, so their difference is noise.
+//!
+//! A *point* is a value of the variable. A *turn* is one measurement of one contender at one point. In
+//! each *round*, every contender has one turn.
 
 use inflight_origin::Stats;
 
@@ -23,9 +27,9 @@ pub struct Experiment {
     /// The metrics. The first one is the primary metric.
     pub metrics: &'static [Metric],
     /// How the worker verifies each response. A wrong response fails the turn.
-    pub verified: &'static str,
-    /// Returns the programs that take part, without peers. The first one also runs as the second of an
-    /// A/A pair, which shows the smallest difference that can be claimed.
+    pub verification: &'static str,
+    /// Returns the names of the programs, without peers. The first one runs twice, as an A/A pair. The
+    /// report claims no difference that is smaller than the difference of this pair.
     pub programs: fn() -> Vec<String>,
     /// Returns the points and the number of rounds.
     pub plan: fn(Effort) -> Plan,
@@ -44,17 +48,17 @@ pub struct Execution {
     pub iterations: fn(Effort, x: f64) -> u64,
     /// The peers that take part.
     pub peers: Option<PeerWork>,
-    /// Returns whether a contender, given by its program, takes part at a point.
+    /// Returns whether a program takes part at a point.
     pub includes: fn(Effort, program: &str, x: f64) -> bool,
     /// The metrics that are computed from the origin's statistics.
     pub origin_metrics: &'static [OriginMetric],
-    /// What the machine must provide, beside the worker.
+    /// What the machine must provide in addition to the worker.
     pub requires: Option<Requirement>,
 }
 
 impl Execution {
     /// Creates the default execution: one iteration per turn, no peers, every contender at every point,
-    /// and a process that is reused over several rounds.
+    /// and a process that runs several rounds.
     pub const fn new(worker: fn(&WorkerConfig) -> Result<Benchmark, Failure>) -> Self {
         Self {
             worker,
@@ -73,10 +77,9 @@ impl Execution {
 pub struct PeerWork {
     /// The names of the peers.
     pub names: &'static [&'static str],
-    /// The peer that is a deliberate mistake. It would dominate the scale of the charts, so only the tables
-    /// show it.
+    /// The peer that is a deliberate mistake. Charts leave it out, because it would dominate their scale.
     pub mistake: Option<&'static str>,
-    /// Returns the arguments that describe the work. `x` stands for the variable's value.
+    /// Returns the arguments that describe the work. An argument `x` stands for the variable's value.
     pub arguments: fn() -> String,
 }
 
@@ -84,7 +87,7 @@ pub struct PeerWork {
 /// origin's statistics and the worker's metrics.
 pub type OriginMetric = (&'static str, fn(&Stats, &Metrics) -> f64);
 
-/// A requirement of an experiment that not every machine or program fulfils.
+/// Something that an experiment needs and that some machines or programs do not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
     /// A counting allocator. Only the program `inflight-lab-process` has one.
@@ -99,14 +102,14 @@ pub enum ProcessLifetime {
     /// After [`ROUNDS_PER_PROCESS`] rounds of a point. The first turn of a process opens its
     /// connections and is not recorded.
     Reused,
-    /// For each turn, so that memory left by one turn does not count in the next. A turn with `x` = 1
-    /// precedes it and is not recorded.
+    /// For each turn, so that the memory of a turn does not include memory of earlier turns. A warm-up turn
+    /// with `x` = 1 precedes the turn and is not recorded.
     Fresh,
 }
 
-/// The number of rounds after which a worker process is replaced. The memory layout of a process is
-/// random and changes a figure by a few per cent for as long as the process runs. The interval must
-/// include this variation, because otherwise the next run would contradict it.
+/// The number of rounds after which a new worker process replaces the old one. The memory layout of a
+/// process is random and changes its results by a few per cent. Results of several processes let the
+/// confidence interval include this variation. Otherwise, the next run could contradict the interval.
 pub const ROUNDS_PER_PROCESS: u32 = 4;
 
 /// The independent variable of an experiment.
@@ -124,7 +127,7 @@ pub struct Metric {
     /// The name in the records.
     pub name: &'static str,
     /// The axis label, such as `time until the last page`.
-    pub what: &'static str,
+    pub label: &'static str,
     /// The unit: `ms`, `us`, `KB`, `1/s`, ...
     pub unit: &'static str,
     /// Which direction is better.
@@ -132,23 +135,23 @@ pub struct Metric {
     /// The physical limit, if there is one.
     pub limit: Option<Limit>,
     /// The chart.
-    pub chart: ChartKind,
+    pub chart_style: ChartStyle,
 }
 
 impl Metric {
     /// Creates a metric without a limit, for which lower is better.
-    pub(crate) const fn new(name: &'static str, what: &'static str, unit: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str, label: &'static str, unit: &'static str) -> Self {
         Self {
             name,
-            what,
+            label,
             unit,
             better: Better::Lower,
             limit: None,
-            chart: ChartKind::Marks,
+            chart_style: ChartStyle::Default,
         }
     }
 
-    /// Returns the metric with higher values as the better ones.
+    /// Returns the metric, with higher values as better values.
     pub(crate) const fn higher_is_better(self) -> Self {
         Self {
             better: Better::Higher,
@@ -157,21 +160,24 @@ impl Metric {
     }
 
     /// Returns the metric with a physical limit.
-    pub(crate) const fn with_limit(self, what: &'static str, at: fn(x: f64) -> f64) -> Self {
+    pub(crate) const fn with_limit(self, description: &'static str, at: fn(x: f64) -> f64) -> Self {
         Self {
-            limit: Some(Limit { at, what }),
+            limit: Some(Limit { at, description }),
             ..self
         }
     }
 
-    /// Returns the metric with this chart.
-    pub(crate) const fn with_chart(self, chart: ChartKind) -> Self {
-        Self { chart, ..self }
+    /// Returns the metric with this style of its charts.
+    pub(crate) const fn with_chart_style(self, chart_style: ChartStyle) -> Self {
+        Self {
+            chart_style,
+            ..self
+        }
     }
 }
 
 impl Experiment {
-    /// Returns the contenders: the programs, the peers, and the first program again.
+    /// Returns the contenders: the programs, the peers, and the first program again, for the A/A pair.
     pub fn contenders(&self) -> Vec<Contender> {
         let peers = self.execution.peers.map_or(&[][..], |work| work.names);
         let peers = peers.iter().map(|name| (*name).to_owned());
@@ -181,7 +187,7 @@ impl Experiment {
         contenders
     }
 
-    /// Returns the arguments for the work of a peer. Returns `None` if the peer takes no part.
+    /// Returns the arguments for the work of a peer, or `None` if the peer takes no part.
     pub fn peer_arguments(&self, peer: &str) -> Option<Vec<String>> {
         let work = self.execution.peers;
         let work = work.filter(|work| work.names.contains(&peer))?;
@@ -191,7 +197,7 @@ impl Experiment {
         Some(arguments.chain([metrics.join(",")]).collect())
     }
 
-    /// Returns what the experiment needs and this machine does not have.
+    /// Returns the requirement that this machine does not meet, if there is one.
     pub fn missing_requirement(&self) -> Option<&'static str> {
         let needs_counter = self.execution.requires == Some(Requirement::SystemCallCounter);
         let is_missing = needs_counter && SystemCallCounter::find().is_none();
@@ -216,15 +222,16 @@ pub enum Better {
     Higher,
 }
 
-/// How the report shows a metric: as marks at one point, or as lines over several points.
+/// The style of the charts of a metric. The report selects the charts from the data: a heat map of all
+/// compared cells, a line chart over several points, or a dot plot at one point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChartKind {
-    /// Marks and lines on an axis that fits the values.
-    Marks,
-    /// Bars that start at zero instead of marks, so that lengths are compared.
-    Bars,
-    /// Lines whose knee is marked, the point from which the metric grows quickly.
-    Knees,
+pub enum ChartStyle {
+    /// The axis of a dot plot depends on the values. Line charts mark no knees.
+    Default,
+    /// Dot plots show bars that start at zero, so that their lengths can be compared.
+    BarsFromZero,
+    /// Line charts mark the knee of each line: the last point before the metric grows quickly.
+    MarkedKnees,
 }
 
 /// A physical limit, which no contender can beat.
@@ -232,14 +239,14 @@ pub enum ChartKind {
 pub struct Limit {
     /// Returns the limit at a point. `x` is 0 in an experiment without a variable.
     pub at: fn(x: f64) -> f64,
-    /// A description, such as `the slowest page's delay`.
-    pub what: &'static str,
+    /// What sets the limit, such as `the slowest page's delay`.
+    pub description: &'static str,
 }
 
-/// A contender: one implementation that an experiment measures.
+/// A program, with the name under which an experiment measures it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contender {
-    /// The name: a cell, such as `smol/hyper`, or another name, such as `reqwest`.
+    /// The name: a cell such as `smol/hyper`, or another name such as `reqwest`.
     pub name: String,
     /// The program that runs. Two contenders with the same program are an A/A pair.
     pub program: String,
@@ -268,7 +275,7 @@ impl Contender {
 /// The suffix of the second contender of an A/A pair.
 pub const DUPLICATE_SUFFIX: &str = " (again)";
 
-/// How many points and rounds are run.
+/// How many points and rounds a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// Few rounds: `just bench` takes about five minutes.
@@ -282,6 +289,6 @@ pub enum Effort {
 pub struct Plan {
     /// The values of the variable. A single 0 if there is no variable.
     pub points: Vec<f64>,
-    /// The number of rounds. In each, every contender has one turn at every point.
+    /// The number of rounds. In each round, every contender has one turn at every point.
     pub rounds: u32,
 }

@@ -1,8 +1,9 @@
-//! Separates the cost of the runtime from the cost of the client, in a two-way layout of cells.
+//! Separates the cost of the runtime from the cost of the client, in a table with a row for each runtime
+//! and a column for each client.
 //!
-//! The model of a cell is a product, `common * runtime * client`, which is a sum of logarithms. It is
-//! fitted by Tukey's median polish, which a single outlier does not change. The residuals are
-//! reported too.
+//! The model of a cell is a product, `common * runtime * client`, which is a sum of logarithms. Tukey's
+//! median polish fits the model. A single outlier does not change the fit. The residuals are reported,
+//! too.
 
 use crate::experiment::Better;
 use crate::stats::{Estimate, LEVEL, RESAMPLES, Resampler, Rounds, may_claim, median};
@@ -45,7 +46,7 @@ pub struct Separation {
     pub smallest: Option<f64>,
 }
 
-/// Separates the effects of runtime and client. Only rounds in which all nine cells count are used.
+/// Separates the effects of runtime and client. Uses only rounds in which all nine cells have a value.
 /// Returns `None` if there is no such round.
 pub fn separate<'a>(
     x: f64,
@@ -64,13 +65,13 @@ pub fn separate<'a>(
         let drawn = resampler.indices(layouts.len());
         let drawn: Vec<&Layout> = drawn.into_iter().map(|n| &layouts[n]).collect();
         let fit = Fit::new(&drawn);
-        // The same best and worst as in all rounds: the extremes of each resample would be biased.
+        // Uses the best and the worst of all rounds, because the extremes of each resample would be biased.
         runtimes.push(fit.runtimes[runtime_worst] - fit.runtimes[runtime_best]);
         clients.push(fit.clients[client_worst] - fit.clients[client_best]);
     }
     let effect = |names: [&'static str; 3], effects: [f64; 3], best: usize, worst: usize, drawn| {
         let rounds = layouts.len();
-        let cost = Estimate::within(effects[worst] - effects[best], drawn, LEVEL, rounds);
+        let cost = Estimate::from_resamples(effects[worst] - effects[best], drawn, LEVEL, rounds);
         Effect {
             best: names[best],
             worst: names[worst],
@@ -84,7 +85,7 @@ pub fn separate<'a>(
         }
     };
     let residuals = (0..9).map(|n| (n, fit.residuals[n / 3][n % 3].abs()));
-    let (odd, residual) = residuals.max_by(|(_, one), (_, other)| one.total_cmp(other))?;
+    let (outlier, residual) = residuals.max_by(|(_, one), (_, other)| one.total_cmp(other))?;
     Some(Separation {
         x,
         runtime: effect(
@@ -96,12 +97,12 @@ pub fn separate<'a>(
         ),
         client: effect(CLIENTS, fit.clients, client_best, client_worst, clients),
         residual: residual.exp(),
-        outlier: format!("{}/{}", RUNTIMES[odd / 3], CLIENTS[odd % 3]),
+        outlier: format!("{}/{}", RUNTIMES[outlier / 3], CLIENTS[outlier % 3]),
         smallest,
     })
 }
 
-/// Returns the logarithms of each round that has all cells, with signs such that lower is better.
+/// Returns the logarithms of each round that has all cells. The sign is such that lower is better.
 fn layouts<'a>(better: Better, cell: impl Fn(&str) -> Option<&'a Rounds>) -> Option<Vec<Layout>> {
     let mut cells = Vec::new();
     for runtime in RUNTIMES {
@@ -119,7 +120,7 @@ fn layouts<'a>(better: Better, cell: impl Fn(&str) -> Option<&'a Rounds>) -> Opt
             let value = *rounds.get(round)?;
             layout[n / 3][n % 3] = sign * (value > 0.0).then(|| value.ln())?;
         }
-        // The mean of a round is the state of the machine.
+        // The mean of a round reflects the state of the machine, so it is subtracted.
         let common = layout.iter().flatten().sum::<f64>() / 9.0;
         Some(layout.map(|row| row.map(|value| value - common)))
     };
@@ -214,7 +215,7 @@ impl Separation {
     }
 
     /// Describes the largest residual, if it exceeds the noise.
-    pub fn residual(&self) -> Option<String> {
+    pub fn describe_residual(&self) -> Option<String> {
         let smallest = self.smallest.filter(|_| self.runtime.cost.rounds > 1)?;
         (self.residual > smallest).then(|| {
             format!(
@@ -264,14 +265,14 @@ mod tests {
         cells
     }
 
-    fn of(cells: &Cells, smallest: f64) -> Separation {
+    fn separate_by_time(cells: &Cells, smallest: f64) -> Separation {
         separate(0.0, Better::Lower, |cell| cells.get(cell), Some(smallest)).unwrap()
     }
 
     #[test]
     fn known_effects_are_separated() {
         let cells = cells([1.0, 1.2, 1.5], [1.0, 2.0, 6.0], 0.0, 1);
-        let found = of(&cells, 1.02);
+        let found = separate_by_time(&cells, 1.02);
         assert!((found.runtime.cost.value - 1.5).abs() < 1e-9);
         assert!((found.client.cost.value - 6.0).abs() < 1e-9);
         assert_eq!(
@@ -295,14 +296,14 @@ mod tests {
         for value in cells.get_mut("smol/surf").unwrap().values_mut() {
             *value *= 3.0;
         }
-        let found = of(&cells, 1.02);
+        let found = separate_by_time(&cells, 1.02);
         assert!((found.runtime.cost.value - 1.5).abs() < 1e-9);
         assert!((found.client.cost.value - 6.0).abs() < 1e-9);
         assert_eq!(found.outlier, "smol/surf");
         assert!((found.residual - 3.0).abs() < 1e-9);
         assert!(
             found
-                .residual()
+                .describe_residual()
                 .unwrap()
                 .contains("smol/surf: it is 3.0 times away")
         );
@@ -311,7 +312,7 @@ mod tests {
     #[test]
     fn an_effect_below_the_smallest_difference_is_not_claimed() {
         let cells = cells([1.0, 1.0, 1.005], [1.0, 1.0, 1.3], 0.01, 3);
-        let sentence = of(&cells, 1.02).sentence();
+        let sentence = separate_by_time(&cells, 1.02).sentence();
         assert!(
             sentence.starts_with("Changing the runtime costs nothing that can be measured"),
             "{sentence}"
@@ -336,9 +337,9 @@ mod tests {
             .get_mut("smol/surf")
             .unwrap()
             .retain(|round, _| *round == 3);
-        let found = of(&cells, 1.02);
+        let found = separate_by_time(&cells, 1.02);
         assert!(found.sentence().contains("no difference is claimed"));
-        assert_eq!(found.residual(), None);
+        assert_eq!(found.describe_residual(), None);
     }
 
     #[test]
@@ -360,7 +361,7 @@ mod tests {
             clients in prop::array::uniform3(1.0..8.0),
             seed: u64,
         ) {
-            let found = of(&cells(runtimes, clients, 0.04, seed), 1.02);
+            let found = separate_by_time(&cells(runtimes, clients, 0.04, seed), 1.02);
             let spread = |values: [f64; 3]| {
                 let most = values.iter().copied().fold(0.0, f64::max);
                 most / values.iter().copied().fold(f64::INFINITY, f64::min)

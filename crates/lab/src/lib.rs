@@ -1,15 +1,15 @@
-//! The lab: experiments that measure the cost of a runtime, of a client and of a blocking call. Each
-//! result is shown beside its physical limit.
+//! The lab: experiments that measure the cost of a runtime, of a client and of a blocking call. The report
+//! shows each result beside its physical limit.
 //!
 //! In reading order:
 //!
 //! - `experiment` defines what an experiment is, and `experiments` contains all of them.
-//! - `worker` has the parts of the process in which one contender is measured, and `worker_loop` is its
+//! - A worker is the process that measures one contender. `worker` has its code, and `worker_loop` its main
 //!   loop. `process` starts workers and the origin. `peers` are contenders in other languages.
 //! - `runner` runs the contenders in turns, `environment` describes the machine, and `record` reads
 //!   and writes the results.
 //! - `data` groups records, `stats` and `factors` evaluate them, and `cmp` compares two runs.
-//! - `report` renders everything. `text` formats figures, and `markdown` tables.
+//! - `report` renders the report. `text` formats numbers, and `markdown` formats tables.
 
 pub mod cmp;
 pub mod data;

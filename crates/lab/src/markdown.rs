@@ -1,4 +1,4 @@
-//! Markdown: the text between markers in a page, and tables.
+//! Fills in the text between the markers of a Markdown page, and formats Markdown tables.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub enum MarkerError {
     None(String),
     /// A begin marker has no end marker. Contains its name.
     Open(String),
-    /// A name is unknown.
+    /// A marker has an unknown name.
     Unknown(String),
 }
 
@@ -26,12 +26,12 @@ impl fmt::Display for MarkerError {
 
 impl std::error::Error for MarkerError {}
 
-/// Replaces the text between the markers of a page, such as `<!-- KIND:begin NAME -->` and
-/// `<!-- KIND:end NAME -->`. The other text does not change. `text` returns the text for a name.
+/// Replaces the text between the markers `<!-- KIND:begin NAME -->` and `<!-- KIND:end NAME -->` of a page.
+/// The rest of the page does not change. `text` returns the text for a name.
 ///
 /// # Errors
 ///
-/// If the page has no markers of this kind or an invalid one.
+/// If the page has no markers of this kind, or an invalid marker.
 pub fn fill(
     page: &str,
     kind: &str,

@@ -6,7 +6,7 @@
 //!
 //! A peer does the same work as our worker: the same pages, the same concurrency, and the same checks
 //! within the measured time. It keeps its connections from turn to turn and runs its tasks on one
-//! thread. Where a peer differs, the difference favours or harms it:
+//! thread. The table lists where a peer differs:
 //!
 //! | peer | how it is used | what differs |
 //! |---|---|---|
@@ -48,7 +48,7 @@ pub const REQUESTS: &str = "requests in async def";
 pub const GO: &str = "go";
 /// The peer `curl`: one process for each turn.
 pub const CURL: &str = "curl --parallel";
-/// The peer `wrk`: an upper bound, as it does not check bodies.
+/// The peer `wrk`: an upper bound, because it does not check bodies.
 pub const WRK: &str = "wrk";
 
 /// curl's maximum number of parallel transfers.
@@ -101,11 +101,11 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 impl Peer {
-    /// Returns the command line of a worker that does this work.
+    /// Returns the command line of a process that does this work.
     ///
     /// # Errors
     ///
-    /// If the peer is not installed. The message says how to install it.
+    /// If the peer is not installed. The message explains how to install it.
     pub fn worker_command(&self, work: &[String], origin: &str) -> Result<Vec<OsString>, String> {
         self.version()?;
         let mut line = self.command_line().ok_or_else(|| self.missing())?;
@@ -118,7 +118,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// If the peer is not installed or does not run. The message says how to install it.
+    /// If the peer is not installed or does not run. The message explains how to install it.
     pub fn version(&self) -> Result<String, String> {
         static VERSIONS: OnceLock<Vec<Option<String>>> = OnceLock::new();
         // Starting the programs is slow, so the versions are cached.
@@ -164,11 +164,11 @@ impl Peer {
 fn folder() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let find = || {
-        if let Some(given) = std::env::var_os("INFLIGHT_PEERS") {
-            return Some(PathBuf::from(given));
+        if let Some(folder) = std::env::var_os("INFLIGHT_PEERS") {
+            return Some(PathBuf::from(folder));
         }
         let here = std::env::current_exe().ok()?;
-        let mut folders = here.ancestors().map(|above| above.join("peers"));
+        let mut folders = here.ancestors().map(|folder| folder.join("peers"));
         folders.find(|folder| folder.join("src/setup.sh").exists())
     };
     FOLDER.get_or_init(find).as_deref()

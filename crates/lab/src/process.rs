@@ -1,5 +1,5 @@
-//! The processes of a measurement: the origin and the workers. Each exits when its standard input
-//! closes, so none outlives the process that started it.
+//! The processes of a measurement: the origin and the workers. A process exits when its standard input
+//! closes, so it does not outlive the process that started it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -19,8 +19,8 @@ use crate::{experiments, peers, worker_loop};
 
 /// The command lines of the processes.
 #[derive(Clone, Debug)]
-pub struct Programs {
-    /// A program that calls [`serve_origin`].
+pub struct CommandLines {
+    /// The origin, a program that calls [`serve_origin`].
     pub origin: Vec<OsString>,
     /// The worker, without the arguments of [`WorkerConfig::to_args`].
     pub worker: Vec<OsString>,
@@ -31,7 +31,7 @@ pub struct Programs {
 /// The name of the program with a counting allocator. It is in the same folder as the main program.
 pub const COUNTING_WORKER: &str = "inflight-lab-process";
 
-impl Programs {
+impl CommandLines {
     /// Returns the command line of a contender's worker. The contender may be a peer.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Programs {
     }
 }
 
-/// Runs the origin on a free port until the input ends. Writes its URL to the output.
+/// Runs the origin on a free port until the input ends. Writes the origin's URL to the output.
 ///
 /// # Errors
 ///
@@ -106,8 +106,8 @@ impl OriginProcess {
     /// # Errors
     ///
     /// If the process does not start, or does not print its URL.
-    pub fn start(line: &[OsString]) -> io::Result<Self> {
-        let process = Process::start(line)?;
+    pub fn start(command_line: &[OsString]) -> io::Result<Self> {
+        let process = Process::start(command_line)?;
         let first_line = process.read_line(Duration::from_secs(30), &|| false)?;
         let base = first_line
             .strip_prefix(LISTENING)
@@ -171,15 +171,15 @@ impl Worker {
     /// # Errors
     ///
     /// If the process does not start.
-    pub fn start(line: &[OsString]) -> io::Result<Self> {
-        Process::start(line).map(Self)
+    pub fn start(command_line: &[OsString]) -> io::Result<Self> {
+        Process::start(command_line).map(Self)
     }
 
     /// Runs one turn and returns its measurement. Calls `interrupted` regularly.
     ///
     /// # Errors
     ///
-    /// If the worker exits, prints something else or takes longer than `timeout`, or if `interrupted`
+    /// If the worker exits, prints no measurement or takes longer than `timeout`, or if `interrupted`
     /// returns `true`.
     pub fn measure(
         &mut self,
@@ -204,7 +204,7 @@ impl Worker {
     }
 }
 
-/// The number of lines of standard error that are kept. They are the last ones.
+/// How many of the last lines of standard error are kept.
 const STDERR_LINES: usize = 20;
 
 /// The interval of the checks for an interruption.
@@ -219,8 +219,8 @@ struct Process {
 }
 
 impl Process {
-    fn start(line: &[OsString]) -> io::Result<Self> {
-        let (program, args) = line
+    fn start(command_line: &[OsString]) -> io::Result<Self> {
+        let (program, args) = command_line
             .split_first()
             .ok_or_else(|| io::Error::other("no program to start"))?;
         let mut command = Command::new(program);
@@ -229,7 +229,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // Ctrl-C in the terminal must only reach the parent, which shuts the child down.
+        // Ctrl-C in the terminal must reach only the parent, which then stops the child.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(|error| {
@@ -271,7 +271,7 @@ impl Process {
 
     fn write_line(&mut self, line: &str) -> io::Result<()> {
         match &mut self.input {
-            // One call, so that the worker never sees half a line.
+            // One call, so that the worker never reads half a line.
             Some(input) => input.write_all(format!("{line}\n").as_bytes()),
             None => Ok(()),
         }

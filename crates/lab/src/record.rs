@@ -31,8 +31,8 @@ pub struct Row {
     pub unit: String,
     /// The number of responses that were verified in this turn.
     pub answered: u64,
-    /// Why the turn is discarded: the origin was busy or late. Empty if the turn counts.
-    pub thrown: String,
+    /// Why the turn was discarded, such as a late origin. Empty if it was not. The column is named `thrown`.
+    pub discard_reason: String,
 }
 
 /// The environment of a run, by key: `cpu`, `cores`, `kernel`, `rustc`, versions, limits.
@@ -68,12 +68,12 @@ pub fn describe_run(run: &str, environment: &Environment) -> String {
     format!("Measured on {day} on {}.", parts.join(", "))
 }
 
-/// Writes the comment lines at the start of a run, and the header line.
+/// Writes the comment lines that describe a run, and the header line.
 ///
 /// # Errors
 ///
 /// If writing fails.
-pub fn begin(mut out: impl Write, id: &str, environment: &Environment) -> io::Result<()> {
+pub fn write_header(mut out: impl Write, id: &str, environment: &Environment) -> io::Result<()> {
     writeln!(out, "# {RUN}: {id}")?;
     for (key, value) in environment {
         // A line break in a value would start a row.
@@ -102,7 +102,7 @@ const COLUMNS: [&str; 11] = [
 /// # Errors
 ///
 /// If writing fails.
-pub fn write(out: impl Write, rows: &[Row]) -> io::Result<()> {
+pub fn write_rows(out: impl Write, rows: &[Row]) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new()
         .has_headers(false)
         .from_writer(out);
@@ -122,8 +122,8 @@ pub fn read(mut from: impl Read) -> io::Result<Vec<Run>> {
     from.read_to_string(&mut text)?;
     let mut runs: Vec<Run> = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let invalid = |what: &dyn std::fmt::Display| {
-            let message = format!("line {}: {what}", number + 1);
+        let invalid = |reason: &dyn std::fmt::Display| {
+            let message = format!("line {}: {reason}", number + 1);
             io::Error::new(io::ErrorKind::InvalidData, message)
         };
         if let Some(comment) = line.strip_prefix("# ") {
@@ -175,7 +175,7 @@ mod tests {
             value,
             unit: "ms".into(),
             answered: 100,
-            thrown: String::new(),
+            discard_reason: String::new(),
         }
     }
 
@@ -183,10 +183,10 @@ mod tests {
     fn written_records_are_read_back() {
         let environment = Environment::from([("cpu".to_owned(), "two\nlines".to_owned())]);
         let mut file = Vec::new();
-        begin(&mut file, &row(0.0).run, &environment).unwrap();
-        write(&mut file, &[row(1.5), row(0.1 + 0.2)]).unwrap();
+        write_header(&mut file, &row(0.0).run, &environment).unwrap();
+        write_rows(&mut file, &[row(1.5), row(0.1 + 0.2)]).unwrap();
         // A second run in the same file.
-        begin(&mut file, "later", &Environment::new()).unwrap();
+        write_header(&mut file, "later", &Environment::new()).unwrap();
         let runs = read(file.as_slice()).unwrap();
         assert_eq!(runs.len(), 2);
         assert_eq!(runs[0].rows, [row(1.5), row(0.1 + 0.2)]);
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn an_error_contains_the_line_number() {
         let mut file = Vec::new();
-        begin(&mut file, "r", &Environment::new()).unwrap();
+        write_header(&mut file, "r", &Environment::new()).unwrap();
         file.extend(b"r,pages,x\n");
         let error = read(file.as_slice()).unwrap_err().to_string();
         assert!(error.starts_with("line 3: "), "{error}");

@@ -2,8 +2,8 @@
 //! can be claimed.
 //!
 //! Only turns of the same round are compared, because a machine that is slow for a while is slow for
-//! all turns of a round. No function assumes a distribution, except for the interval of a ratio of
-//! two runs: with few rounds, the bootstrap is not reliable.
+//! all turns of a round. The functions assume no distribution, with one exception: the interval of a ratio
+//! of two runs also uses Student's t, because the bootstrap of few rounds is not reliable.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub const LEVEL: f64 = 0.95;
 /// A fixed seed, so that the same rounds always give the same interval.
 const SEED: u64 = 0x5eed;
 
-/// The value of each round that counts, by round.
+/// The values of the rounds that were not discarded. The key is the round.
 pub type Rounds = BTreeMap<u32, f64>;
 
 /// A median and its confidence interval.
@@ -52,38 +52,50 @@ impl Estimate {
 
     /// Estimates the median of the values by the percentile bootstrap with [`RESAMPLES`] resamples.
     pub fn at_level(values: &[f64], level: f64) -> Option<Self> {
-        let sorted = sorted(values);
-        let value = middle(&sorted)?;
+        let sorted = sorted_finite(values);
+        let value = median_of_sorted(&sorted)?;
         let mut resampler = Resampler::new();
         let medians = (0..RESAMPLES).map(|_| resampler.median(&sorted)).collect();
-        Some(Self::within(value, medians, level, sorted.len()))
+        Some(Self::from_resamples(value, medians, level, sorted.len()))
     }
 
-    /// Estimates the ratio of `of` to `to` for rounds of different runs. Each side is resampled
+    /// Estimates the ratio of two medians, for rounds of different runs. Each side is resampled
     /// independently. A bootstrap of a few rounds cannot exceed their extremes, so the interval is at
     /// least as wide as Student's.
-    pub fn ratio(of: &[f64], to: &[f64], level: f64) -> Option<Self> {
-        let (of, to) = (sorted(of), sorted(to));
-        let value = ratio(middle(&of)?, middle(&to)?)?;
+    pub fn ratio(numerator: &[f64], denominator: &[f64], level: f64) -> Option<Self> {
+        let (numerator, denominator) = (sorted_finite(numerator), sorted_finite(denominator));
+        let value = ratio(
+            median_of_sorted(&numerator)?,
+            median_of_sorted(&denominator)?,
+        )?;
         let mut resampler = Resampler::new();
         let ratios = (0..RESAMPLES)
-            .filter_map(|_| ratio(resampler.median(&of), resampler.median(&to)))
+            .filter_map(|_| ratio(resampler.median(&numerator), resampler.median(&denominator)))
             .collect();
-        let drawn = Self::within(value, ratios, level, of.len().min(to.len()));
-        let reach = students_reach(&of, &to, level).unwrap_or(1.0);
+        let resampled =
+            Self::from_resamples(value, ratios, level, numerator.len().min(denominator.len()));
+        let reach = students_reach(&numerator, &denominator, level).unwrap_or(1.0);
         Some(Self {
-            low: drawn.low.min(value / reach),
-            high: drawn.high.max(value * reach),
-            ..drawn
+            low: resampled.low.min(value / reach),
+            high: resampled.high.max(value * reach),
+            ..resampled
         })
     }
 
-    pub(crate) fn within(value: f64, mut drawn: Vec<f64>, level: f64, rounds: usize) -> Self {
-        drawn.sort_by(f64::total_cmp);
+    /// Returns an estimate with this value. Its interval contains the share `level` of the resampled values.
+    pub(crate) fn from_resamples(
+        value: f64,
+        mut resampled: Vec<f64>,
+        level: f64,
+        rounds: usize,
+    ) -> Self {
+        resampled.sort_by(f64::total_cmp);
         let tail = (1.0 - level) / 2.0;
         let at = |share: f64| {
-            let last = drawn.len().saturating_sub(1);
-            drawn.get((share * last as f64).round() as usize).copied()
+            let last = resampled.len().saturating_sub(1);
+            resampled
+                .get((share * last as f64).round() as usize)
+                .copied()
         };
         Self {
             value,
@@ -93,7 +105,7 @@ impl Estimate {
         }
     }
 
-    /// Returns the distance of the farther bound from 1, as a factor of at least 1.
+    /// Returns how far the interval extends from 1, as a factor of at least 1.
     pub fn reach(&self) -> f64 {
         self.high.max(1.0 / self.low).max(1.0)
     }
@@ -104,17 +116,17 @@ impl Estimate {
     }
 }
 
-/// Returns the half-width of the interval around the ratio of two means, as a factor. It is
-/// Student's interval of the logarithms, with a variance for each side (Welch 1947). Returns `None`
-/// if a side has one round, or if neither side varies.
-fn students_reach(of: &[f64], to: &[f64], level: f64) -> Option<f64> {
+/// Returns the half-width of the interval around the ratio of two means, as a factor. The interval is
+/// Student's interval of the logarithms, with a separate variance for each side (Welch 1947). Returns
+/// `None` if a side has one round, or if no value varies.
+fn students_reach(numerator: &[f64], denominator: &[f64], level: f64) -> Option<f64> {
     let spread = |values: &[f64]| {
         let above_zero = values.iter().filter(|value| **value > 0.0);
         let logs: Vec<f64> = above_zero.map(|value| value.ln()).collect();
         let rounds = logs.len() as f64;
         (logs.variance() / rounds, rounds - 1.0)
     };
-    let ((a, a_free), (b, b_free)) = (spread(of), spread(to));
+    let ((a, a_free), (b, b_free)) = (spread(numerator), spread(denominator));
     let sum = a + b;
     let free = sum * sum / (a * a / a_free + b * b / b_free);
     let t = StudentsT::new(0.0, 1.0, free).ok()?;
@@ -123,19 +135,20 @@ fn students_reach(of: &[f64], to: &[f64], level: f64) -> Option<f64> {
 
 /// Returns the middle value, or the mean of the two middle values. NaN and infinities are ignored.
 pub fn median(values: &[f64]) -> Option<f64> {
-    middle(&sorted(values))
+    median_of_sorted(&sorted_finite(values))
 }
 
-/// Returns the ratio of `of` to `to` in each round that both have.
-pub fn ratios(of: &Rounds, to: &Rounds) -> Vec<f64> {
-    of.iter()
-        .filter_map(|(round, value)| ratio(*value, *to.get(round)?))
+/// Returns the ratio of each round that both sides have.
+pub fn ratios(numerator: &Rounds, denominator: &Rounds) -> Vec<f64> {
+    numerator
+        .iter()
+        .filter_map(|(round, value)| ratio(*value, *denominator.get(round)?))
         .collect()
 }
 
-/// Returns the factor that a ratio must exceed to be claimed as a difference. `pairs` has the ratios
-/// of the A/A pair at each point. The result is the largest reach of their intervals. Returns `None`
-/// if no point has two rounds.
+/// Returns the factor that a ratio must exceed to be claimed as a difference. `pairs` has, for each point,
+/// the ratios of an A/A pair (the same program, run twice). The result is the largest
+/// [`reach`](Estimate::reach) of the intervals of these ratios, or `None` if no point has two rounds.
 pub fn smallest_difference(pairs: impl IntoIterator<Item = Vec<f64>>) -> Option<f64> {
     pairs
         .into_iter()
@@ -147,21 +160,21 @@ pub fn smallest_difference(pairs: impl IntoIterator<Item = Vec<f64>>) -> Option<
 /// Returns whether a ratio may be claimed as a difference: its interval excludes 1, and it exceeds
 /// `smallest`. Without an A/A pair, or with one round, no difference may be claimed.
 pub fn may_claim(ratio: &Estimate, smallest: Option<f64>) -> bool {
-    let far = ratio.value.max(1.0 / ratio.value);
-    ratio.rounds > 1 && ratio.excludes_one() && smallest.is_some_and(|smallest| far > smallest)
+    let distance = ratio.value.max(1.0 / ratio.value);
+    ratio.rounds > 1 && ratio.excludes_one() && smallest.is_some_and(|smallest| distance > smallest)
 }
 
-fn ratio(of: f64, to: f64) -> Option<f64> {
-    (of > 0.0 && to > 0.0).then(|| of / to)
+fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
+    (numerator > 0.0 && denominator > 0.0).then(|| numerator / denominator)
 }
 
-fn sorted(values: &[f64]) -> Vec<f64> {
+fn sorted_finite(values: &[f64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     sorted
 }
 
-fn middle(sorted: &[f64]) -> Option<f64> {
+fn median_of_sorted(sorted: &[f64]) -> Option<f64> {
     let half = sorted.len() / 2;
     let upper = *sorted.get(half)?;
     Some(match sorted.len() % 2 {
@@ -183,7 +196,7 @@ impl Resampler {
         (0..n).map(|_| self.0.usize(..n)).collect()
     }
 
-    /// Returns the median of one resample. It counts how often each value is drawn, so it does not sort.
+    /// Returns the median of one resample. Counts how often each value is drawn, instead of sorting.
     fn median(&mut self, sorted: &[f64]) -> f64 {
         let n = sorted.len();
         let mut times = vec![0; n];
@@ -225,10 +238,10 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_rounds_that_both_have() {
         // In the last round, the machine is twice as slow for both.
-        let mut of = rounds(&[11.0, 11.0, 11.0, 22.0]);
-        let to = rounds(&[10.0, 10.0, 0.0, 20.0]);
-        of.insert(9, 100.0);
-        assert_eq!(ratios(&of, &to), [1.1, 1.1, 1.1]);
+        let mut numerator = rounds(&[11.0, 11.0, 11.0, 22.0]);
+        let denominator = rounds(&[10.0, 10.0, 0.0, 20.0]);
+        numerator.insert(9, 100.0);
+        assert_eq!(ratios(&numerator, &denominator), [1.1, 1.1, 1.1]);
     }
 
     #[test]
@@ -248,15 +261,15 @@ mod tests {
     fn a_ratio_of_few_rounds_is_at_least_as_wide_as_students() {
         // Logarithms 0 and 0.02 on both sides: a variance of 0.0002, divided by two rounds. With two
         // degrees of freedom, 95 % are within 4.3027.
-        let of = [1.1, 1.1 * 0.02_f64.exp()];
-        let to = [1.0, 0.02_f64.exp()];
-        let estimate = Estimate::ratio(&of, &to, 0.95).unwrap();
+        let numerator = [1.1, 1.1 * 0.02_f64.exp()];
+        let denominator = [1.0, 0.02_f64.exp()];
+        let estimate = Estimate::ratio(&numerator, &denominator, 0.95).unwrap();
         let reach = (4.3027 * 0.0002_f64.sqrt()).exp();
         assert!((estimate.value - 1.1).abs() < 1e-12);
         assert!((estimate.high / (1.1 * reach) - 1.0).abs() < 1e-4);
         assert!((estimate.low * reach / 1.1 - 1.0).abs() < 1e-4);
         assert!(estimate.excludes_one());
-        let surer = Estimate::ratio(&of, &to, 0.999).unwrap();
+        let surer = Estimate::ratio(&numerator, &denominator, 0.999).unwrap();
         assert!(!surer.excludes_one(), "{surer:?}");
         let still = Estimate::ratio(&[3.0, 3.0], &[2.0, 2.0], 0.999).unwrap();
         assert_eq!((still.low, still.high), (1.5, 1.5), "nothing varies");
@@ -327,9 +340,10 @@ mod tests {
         fn a_slow_round_cancels_out(
             values in prop::collection::vec((0.1..10.0, 1.0..9.0), 1..20),
         ) {
-            let of = rounds(&values.iter().map(|(value, slow)| value * slow).collect::<Vec<_>>());
-            let to = rounds(&values.iter().map(|(_, slow)| *slow).collect::<Vec<_>>());
-            for (ratio, (value, _)) in ratios(&of, &to).iter().zip(&values) {
+            let slowed = values.iter().map(|(value, slow)| value * slow);
+            let numerator = rounds(&slowed.collect::<Vec<_>>());
+            let denominator = rounds(&values.iter().map(|(_, slow)| *slow).collect::<Vec<_>>());
+            for (ratio, (value, _)) in ratios(&numerator, &denominator).iter().zip(&values) {
                 prop_assert!((ratio / value - 1.0).abs() < 1e-12);
             }
         }

@@ -1,7 +1,7 @@
-//! Formats numbers for people.
+//! Formats numbers for reports.
 
 /// Formats a number with three significant digits: `9.37`, `103`, `2,387`.
-pub fn number(value: f64) -> String {
+pub fn format_number(value: f64) -> String {
     if !value.is_finite() {
         return "-".to_owned();
     }
@@ -13,35 +13,35 @@ pub fn number(value: f64) -> String {
         0.9995.. => 2,
         _ => (2 - size.log10().floor() as i32).clamp(3, 9) as usize,
     };
-    grouped(&format!("{value:.digits$}"))
+    group_digits(&format!("{value:.digits$}"))
 }
 
 /// Formats an exact number: `5,000`, `0.5`.
-pub fn count(value: f64) -> String {
-    grouped(&format!("{value}"))
+pub fn format_count(value: f64) -> String {
+    group_digits(&format!("{value}"))
 }
 
-/// Formats a number with its unit: `103 ms`. A count has no unit.
-pub fn figure(value: f64, unit: &str) -> String {
-    let unit = shown(unit);
+/// Formats a number with its unit: `103 ms`. The unit of a count is empty.
+pub fn format_figure(value: f64, unit: &str) -> String {
+    let unit = display_unit(unit);
     let text = match unit {
-        "" if value.fract() == 0.0 => count(value),
-        _ => number(value),
+        "" if value.fract() == 0.0 => format_count(value),
+        _ => format_number(value),
     };
     with_unit(&text, unit)
 }
 
 /// Appends a unit: `103 ms`, `20,000/s`, `12`.
 pub(crate) fn with_unit(text: &str, unit: &str) -> String {
-    match shown(unit) {
+    match display_unit(unit) {
         "" => text.to_owned(),
         "1/s" => format!("{text}/s"),
         unit => format!("{text} {unit}"),
     }
 }
 
-/// Returns the display form of a unit in the records.
-pub fn shown(unit: &str) -> &str {
+/// Returns the text that a report shows for a unit of the records.
+pub fn display_unit(unit: &str) -> &str {
     match unit {
         "us" => "µs",
         "1" => "",
@@ -49,7 +49,7 @@ pub fn shown(unit: &str) -> &str {
     }
 }
 
-fn grouped(text: &str) -> String {
+fn group_digits(text: &str) -> String {
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
     let (sign, whole) = match whole.strip_prefix('-') {
         Some(whole) => ("-", whole),
@@ -87,17 +87,17 @@ mod tests {
             (f64::NAN, "-"),
         ];
         for (value, text) in known {
-            assert_eq!(number(value), text);
+            assert_eq!(format_number(value), text);
         }
     }
 
     #[test]
     fn a_count_has_no_unit() {
-        assert_eq!(figure(9.374, "us"), "9.37 µs");
-        assert_eq!(figure(12.0, "1"), "12");
-        assert_eq!(figure(12.5, "1"), "12.5");
-        assert_eq!(figure(20_533.0, "1/s"), "20,533/s");
-        assert_eq!(count(5000.0), "5,000");
-        assert_eq!(count(0.5), "0.5");
+        assert_eq!(format_figure(9.374, "us"), "9.37 µs");
+        assert_eq!(format_figure(12.0, "1"), "12");
+        assert_eq!(format_figure(12.5, "1"), "12.5");
+        assert_eq!(format_figure(20_533.0, "1/s"), "20,533/s");
+        assert_eq!(format_count(5000.0), "5,000");
+        assert_eq!(format_count(0.5), "0.5");
     }
 }

@@ -7,7 +7,7 @@ use crate::experiments;
 use crate::worker::Parameters;
 use crate::worker::{Failure, WorkerConfig};
 
-/// Runs turns until the input ends.
+/// Runs a turn for each line of the input, until the input ends.
 ///
 /// # Errors
 ///
@@ -20,7 +20,7 @@ pub fn serve(
 ) -> Result<(), Failure> {
     let experiment = experiments::find(&config.experiment)
         .ok_or_else(|| format!("there is no experiment {:?}", config.experiment))?;
-    // If the system refuses, connections above the limit fail with an error.
+    // If the system refuses a higher limit, connections that exceed the limit fail with an error.
     let _ = inflight_origin::raise_file_limit();
     let mut benchmark = (experiment.execution.worker)(config)?;
     for line in input.lines() {

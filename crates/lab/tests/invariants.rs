@@ -4,12 +4,12 @@
 mod turn;
 
 use inflight_lab::experiments;
-use turn::metrics;
+use turn::measure;
 
 #[test]
 fn no_page_arrives_before_its_delay() {
     for contender in ["tokio/hyper", "smol/isahc", "threads/ureq", "reqwest"] {
-        let measured = metrics("rate", contender, 500.0, 100);
+        let measured = measure("rate", contender, 500.0, 100);
         let [p50, p99, p999] = ["p50", "p99", "p999"].map(|name| measured[name]);
         assert!(10.0 <= p50, "{contender}: {measured:?}");
         assert!(p50 <= p99 && p99 <= p999, "{contender}: {measured:?}");
@@ -17,10 +17,11 @@ fn no_page_arrives_before_its_delay() {
     }
 }
 
-/// All requests are due at once, but only some may be in flight. The wait of the others counts.
+/// All requests are due at once, but only 1,000 may be in flight. The other requests wait, and their
+/// latency includes the wait.
 #[test]
 fn a_wait_for_a_free_slot_is_part_of_the_latency() {
-    let measured = metrics("rate", "tokio/hyper", 1e9, 2500);
+    let measured = measure("rate", "tokio/hyper", 1e9, 2500);
     // The last 500 requests start after two batches of 10 ms.
     assert!(measured["p99"] >= 30.0, "{measured:?}");
 }
@@ -33,14 +34,14 @@ fn a_session_reuses_its_connection_and_a_new_session_opens_one() {
         ("threads/ureq", &["http", "https"]),
     ] {
         for scheme in schemes {
-            let each = metrics(
+            let each = measure(
                 "session",
                 &format!("{cell}: a session each, {scheme}"),
                 0.0,
                 4,
             );
             assert!((each["connections"] - 1.0).abs() < 1e-9, "{cell}: {each:?}");
-            let one = metrics("session", &format!("{cell}: one session, {scheme}"), 0.0, 4);
+            let one = measure("session", &format!("{cell}: one session, {scheme}"), 0.0, 4);
             assert!((one["connections"] - 0.25).abs() < 1e-9, "{cell}: {one:?}");
         }
     }
@@ -50,7 +51,7 @@ fn a_session_reuses_its_connection_and_a_new_session_opens_one() {
 fn a_blocking_look_up_in_a_future_stops_the_heartbeat() {
     for runtime in ["tokio", "smol", "async-std"] {
         let contender = format!("{runtime}/hyper, blocking look-up in a future");
-        let measured = metrics("lookup", &contender, 30.0, 1);
+        let measured = measure("lookup", &contender, 30.0, 1);
         assert!(measured["gap"] >= 30.0, "{contender}: {measured:?}");
     }
 }
@@ -58,7 +59,7 @@ fn a_blocking_look_up_in_a_future_stops_the_heartbeat() {
 #[test]
 fn every_cell_uses_the_given_resolver() {
     for program in (experiments::find("lookup").unwrap().programs)() {
-        let measured = metrics("lookup", &program, 1.0, 1);
+        let measured = measure("lookup", &program, 1.0, 1);
         assert!(measured["gap"] > 0.0, "{}: {measured:?}", program);
     }
 }

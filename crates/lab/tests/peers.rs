@@ -1,4 +1,4 @@
-//! Each installed peer follows the protocol and verifies responses.
+//! Tests that each installed peer follows the protocol and verifies responses.
 #![allow(clippy::print_stderr, reason = "reports peers that are not installed")]
 
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ const SMALL: Parameters = Parameters {
 };
 
 /// Calls `check` with the command line of each installed peer in each of its experiments.
-fn every_line(origin: &str, check: impl Fn(&Peer, &str, &[OsString])) {
+fn for_each_command(origin: &str, check: impl Fn(&Peer, &str, &[OsString])) {
     for peer in peers::all() {
         if let Err(reason) = peer.version() {
             eprintln!("SKIPPED: peer {}: {reason}", peer.name);
@@ -36,25 +36,25 @@ fn every_line(origin: &str, check: impl Fn(&Peer, &str, &[OsString])) {
     }
 }
 
-fn every_worker(origin: &str, check: impl Fn(&Peer, &str, Worker)) {
-    every_line(origin, |peer, experiment, line| {
+fn for_each_worker(origin: &str, check: impl Fn(&Peer, &str, Worker)) {
+    for_each_command(origin, |peer, experiment, line| {
         check(peer, experiment, Worker::start(line).unwrap());
     });
 }
 
-fn turn(worker: &mut Worker) -> Result<Measurement, MeasureError> {
+fn run_turn(worker: &mut Worker) -> Result<Measurement, MeasureError> {
     worker.measure(SMALL, TIMEOUT, &|| false)
 }
 
 #[test]
 fn a_peer_reports_every_metric_of_its_experiment() {
     let origin = Origin::start().unwrap();
-    every_worker(&origin.url(""), |peer, experiment, mut worker| {
+    for_each_worker(&origin.url(""), |peer, experiment, mut worker| {
         let context = format!("{} in {experiment}", peer.name);
         for _ in 0..2 {
             origin.reset_stats();
             let measurement =
-                turn(&mut worker).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                run_turn(&mut worker).unwrap_or_else(|error| panic!("{context}: {error:?}"));
             let metrics = experiments::find(experiment).unwrap().worker_metrics();
             let expected: Vec<_> = metrics.map(|metric| metric.name).collect();
             let mut reported: Vec<_> = measurement.metrics.keys().map(String::as_str).collect();
@@ -65,7 +65,7 @@ fn a_peer_reports_every_metric_of_its_experiment() {
                 "{context}: {measurement:?}"
             );
             assert!(measurement.answered >= 2, "{context}: {measurement:?}");
-            // wrk_ceiling sends one request itself, and wrk stops during its last requests.
+            // `wrk_ceiling` itself sends one request, and wrk stops before its last requests are complete.
             assert!(
                 origin.stats().requests >= measurement.answered,
                 "{context}: {measurement:?}"
@@ -74,14 +74,14 @@ fn a_peer_reports_every_metric_of_its_experiment() {
     });
 }
 
-/// One path responds with 200 and another body, the other one with an error.
+/// One path responds with status 200 and a wrong body. The other path responds with an error status.
 #[test]
 fn a_peer_exits_with_a_reason_on_a_wrong_response() {
     let origin = Origin::start().unwrap();
     for wrong in ["/anything", "/not-there"] {
-        every_worker(&origin.url(wrong), |peer, experiment, mut worker| {
+        for_each_worker(&origin.url(wrong), |peer, experiment, mut worker| {
             let context = format!("{} in {experiment} of {wrong}", peer.name);
-            match turn(&mut worker) {
+            match run_turn(&mut worker) {
                 Err(MeasureError::Failed(reason)) => {
                     assert!(!reason.contains("without an answer"), "{context}: {reason}");
                 }
@@ -95,7 +95,7 @@ fn a_peer_exits_with_a_reason_on_a_wrong_response() {
 #[test]
 fn a_peer_exits_silently_when_its_input_ends() {
     let origin = Origin::start().unwrap();
-    every_line(&origin.url(""), |peer, experiment, line| {
+    for_each_command(&origin.url(""), |peer, experiment, line| {
         let mut child = Command::new(&line[0])
             .args(&line[1..])
             .stdin(Stdio::piped())

@@ -1,4 +1,5 @@
-//! A report of synthetic records is complete, well formed, self-contained and equal to the records.
+//! Tests that a report of synthetic records is complete, well formed and self-contained, and that it
+//! shows the values of the records.
 
 mod synthetic;
 
@@ -29,13 +30,13 @@ fn parse(html: &str) -> Document<'_> {
     Document::parse(body).unwrap()
 }
 
-fn all<'a>(document: &'a Document<'_>, name: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
+fn elements<'a>(document: &'a Document<'_>, name: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
     document
         .descendants()
         .filter(move |node| node.has_tag_name(name))
 }
 
-fn class(node: &Node<'_, '_>, class: &str) -> bool {
+fn has_class(node: &Node<'_, '_>, class: &str) -> bool {
     let classes = node.attribute("class").unwrap_or_default();
     classes.split(' ').any(|one| one == class)
 }
@@ -51,7 +52,7 @@ fn every_chart_has_data_and_a_name() {
         }
     }
     let mut charts = 0;
-    for svg in all(&document, "svg") {
+    for svg in elements(&document, "svg") {
         charts += 1;
         assert_eq!(svg.attribute("role"), Some("img"));
         for id in svg.attribute("aria-labelledby").unwrap().split(' ') {
@@ -59,7 +60,7 @@ fn every_chart_has_data_and_a_name() {
         }
         let id = svg.attribute("id").unwrap();
         let shapes = ["circle", "rect", "path", "polygon"];
-        let data = svg.descendants().filter(|node| class(node, "datum"));
+        let data = svg.descendants().filter(|node| has_class(node, "datum"));
         let mut count = 0;
         for datum in data {
             count += 1;
@@ -70,7 +71,7 @@ fn every_chart_has_data_and_a_name() {
                     .is_some_and(|label| label.len() > 5)
             );
             let drawn = |node: &Node<'_, '_>| {
-                shapes.contains(&node.tag_name().name()) && !class(node, "hit-area")
+                shapes.contains(&node.tag_name().name()) && !has_class(node, "hit-area")
             };
             assert!(datum.descendants().any(|node| drawn(&node)), "{id}");
         }
@@ -87,8 +88,8 @@ fn every_chart_has_data_and_a_name() {
     // Each figure has a wide and a narrow chart.
     assert!(charts >= 2 * 12, "{charts}");
     // Each figure has a table.
-    assert_eq!(all(&document, "figure").count() * 2, charts);
-    for figure in all(&document, "figure") {
+    assert_eq!(elements(&document, "figure").count() * 2, charts);
+    for figure in elements(&document, "figure") {
         let details = figure.children().find(|node| node.has_tag_name("details"));
         let details = details.expect("each figure has a table");
         assert!(details.descendants().any(|node| node.has_tag_name("td")));
@@ -96,10 +97,10 @@ fn every_chart_has_data_and_a_name() {
 }
 
 #[test]
-fn the_tables_hold_the_medians_of_the_records() {
+fn the_tables_show_the_medians_of_the_records() {
     let run = synthetic::records();
     let mut values: BTreeMap<(String, String, String, String), Vec<f64>> = BTreeMap::new();
-    for row in run.rows.iter().filter(|row| row.thrown.is_empty()) {
+    for row in run.rows.iter().filter(|row| row.discard_reason.is_empty()) {
         let key = (
             row.experiment.clone(),
             row.metric.clone(),
@@ -111,7 +112,7 @@ fn the_tables_hold_the_medians_of_the_records() {
     let html = report().html();
     let document = parse(&html);
     let mut found = HashSet::new();
-    for td in all(&document, "td").filter(|td| td.has_attribute("data-value")) {
+    for td in elements(&document, "td").filter(|td| td.has_attribute("data-value")) {
         let section = td
             .ancestors()
             .find(|node| node.has_tag_name("section"))
@@ -121,15 +122,15 @@ fn the_tables_hold_the_medians_of_the_records() {
             .unwrap()
             .strip_prefix("of-")
             .unwrap();
-        let of = |name: &str| td.attribute(name).unwrap().to_owned();
+        let attribute_of = |name: &str| td.attribute(name).unwrap().to_owned();
         let key = (
             experiment.to_owned(),
-            of("data-metric"),
-            of("data-contender"),
-            of("data-x"),
+            attribute_of("data-metric"),
+            attribute_of("data-contender"),
+            attribute_of("data-x"),
         );
         let expected = median(&values[&key]).unwrap();
-        let shown: f64 = of("data-value").parse().unwrap();
+        let shown: f64 = attribute_of("data-value").parse().unwrap();
         assert!((shown - expected).abs() <= 1e-9 * expected.abs(), "{key:?}");
         assert!(td.text().unwrap().chars().any(|c| c.is_ascii_digit()));
         found.insert(key);
@@ -175,7 +176,7 @@ fn hostile_names_are_escaped() {
     let report = Report::new(&[run], experiments());
     let html = report.html();
     let document = parse(&html);
-    assert_eq!(all(&document, "script").count(), 1);
+    assert_eq!(elements(&document, "script").count(), 1);
     assert!(html.contains("&lt;/svg&gt;"));
     let markdown = report.markdown("gather").unwrap();
     assert!(!markdown.contains("<script"), "{markdown}");
@@ -261,10 +262,10 @@ fn markers_are_filled_and_other_text_is_unchanged() {
 
 #[test]
 fn a_report_can_have_one_contender_and_one_round() {
-    let mut maker = synthetic::Maker::new();
+    let mut builder = synthetic::RecordBuilder::new();
     for info in synthetic::experiments() {
         for metric in &info.metrics {
-            maker.row(
+            builder.row(
                 &info.name,
                 "tokio/hyper",
                 1.0,
@@ -274,10 +275,10 @@ fn a_report_can_have_one_contender_and_one_round() {
             );
         }
     }
-    let report = Report::new(&[maker.run()], experiments());
+    let report = Report::new(&[builder.run()], experiments());
     let html = report.html();
     let document = parse(&html);
-    assert!(all(&document, "svg").count() > 0);
+    assert!(elements(&document, "svg").count() > 0);
     assert!(!html.contains("NaN"));
     assert!(
         report
@@ -294,8 +295,8 @@ fn the_report_passes_the_browser_checks() {
     fs::create_dir_all(&folder).unwrap();
     let run = synthetic::records();
     let mut csv = Vec::new();
-    record::begin(&mut csv, &run.id, &run.environment).unwrap();
-    record::write(&mut csv, &run.rows).unwrap();
+    record::write_header(&mut csv, &run.id, &run.environment).unwrap();
+    record::write_rows(&mut csv, &run.rows).unwrap();
     let (page, records) = (folder.join("report.html"), folder.join("records.csv"));
     fs::write(&page, report().html()).unwrap();
     fs::write(&records, csv).unwrap();

@@ -1,4 +1,4 @@
-//! Complete runs of small experiments.
+//! Tests complete runs of small experiments.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,18 +9,18 @@ use std::path::Path;
 
 use inflight_lab::experiment::{Effort, Execution, Experiment};
 use inflight_lab::experiments;
-use inflight_lab::process::Programs;
+use inflight_lab::process::CommandLines;
 use inflight_lab::record::{self, Run};
 use inflight_lab::runner::{
     self, Event, OriginBounds, Outcome, REPEATS, Records, ResumeError, RunConfig,
 };
 
-fn programs() -> Programs {
+fn command_lines() -> CommandLines {
     let line = |command: &str| {
         let own = OsString::from(env!("CARGO_BIN_EXE_inflight-lab-process"));
         vec![own, command.into()]
     };
-    Programs {
+    CommandLines {
         origin: line("origin"),
         worker: line("worker"),
         counting: None,
@@ -61,7 +61,7 @@ fn read(path: &Path) -> Vec<Run> {
 }
 
 fn run(config: RunConfig, records: &Records, interrupted: &dyn Fn() -> bool) -> Outcome {
-    runner::run(config, &programs(), records, interrupted, &mut |_| {}).unwrap()
+    runner::run(config, &command_lines(), records, interrupted, &mut |_| {}).unwrap()
 }
 
 /// Returns the contenders of each round, in the order of their turns.
@@ -72,7 +72,7 @@ fn turns(run: &Run) -> BTreeMap<u32, Vec<String>> {
         let contender = round
             .entry(row.turn)
             .or_insert_with(|| row.contender.clone());
-        assert_eq!(*contender, row.contender, "one turn, one contender");
+        assert_eq!(*contender, row.contender, "a turn has one contender");
     }
     let in_order = |round: BTreeMap<u32, String>| round.into_values().collect();
     turns
@@ -88,7 +88,7 @@ fn contenders_alternate_and_have_one_turn_per_round() {
     let mut last = 0.0;
     let outcome = runner::run(
         config("blockers", 3),
-        &programs(),
+        &command_lines(),
         &folder.records(),
         &|| false,
         &mut |event| {
@@ -96,7 +96,7 @@ fn contenders_alternate_and_have_one_turn_per_round() {
                 events += 1;
                 assert!(progress.done > last && progress.done <= 1.0);
                 assert_eq!(
-                    progress.left.is_zero(),
+                    progress.remaining.is_zero(),
                     progress.done >= 1.0,
                     "{progress:?}"
                 );
@@ -106,7 +106,10 @@ fn contenders_alternate_and_have_one_turn_per_round() {
     )
     .unwrap();
     // Four contenders at three points.
-    assert_eq!((outcome.turns, events, outcome.thrown), (36, 36, 0));
+    assert_eq!(
+        (outcome.turns, events, outcome.discarded_rounds),
+        (36, 36, 0)
+    );
     assert!(last > 0.999, "{last}");
     let runs = read(&folder.records().path);
     let turns = turns(&runs[0]);
@@ -121,7 +124,7 @@ fn contenders_alternate_and_have_one_turn_per_round() {
             .collect::<BTreeSet<_>>(),
         everyone
     );
-    assert!(runs[0].rows.iter().all(|row| row.thrown.is_empty()));
+    assert!(runs[0].rows.iter().all(|row| row.discard_reason.is_empty()));
 }
 
 #[test]
@@ -133,22 +136,25 @@ fn a_round_with_a_late_origin_is_discarded_and_repeated() {
     let mut events = Vec::new();
     let outcome = runner::run(
         config,
-        &programs(),
+        &command_lines(),
         &folder.records(),
         &|| false,
         &mut |event| {
-            if let Event::Thrown { repeated, .. } = event {
+            if let Event::Discarded { repeated, .. } = event {
                 events.push(*repeated);
             }
         },
     )
     .unwrap();
     let attempts = u64::from(REPEATS + 1);
-    // In the last attempt, the turns without delays at the origin count.
-    assert_eq!((outcome.turns, outcome.thrown), (4, attempts));
+    // In the last attempt, turns without delays at the origin are not discarded.
+    assert_eq!((outcome.turns, outcome.discarded_rounds), (4, attempts));
     assert_eq!(events, [true, true, false]);
     let runs = read(&folder.records().path);
-    let kept = runs[0].rows.iter().filter(|row| row.thrown.is_empty());
+    let kept = runs[0]
+        .rows
+        .iter()
+        .filter(|row| row.discard_reason.is_empty());
     let kept: BTreeSet<_> = kept.map(|row| &*row.contender).collect();
     let idle = [
         "tokio: idle",
@@ -158,7 +164,7 @@ fn a_round_with_a_late_origin_is_discarded_and_repeated() {
     ];
     assert_eq!(kept, BTreeSet::from(idle));
     // All attempts are used up, so there is nothing to resume.
-    let again = runner::resume(&folder.records(), &programs(), &|| false, &mut |_| {});
+    let again = runner::resume(&folder.records(), &command_lines(), &|| false, &mut |_| {});
     assert!(matches!(again, Err(ResumeError::Finished)), "{again:?}");
 }
 
@@ -169,7 +175,7 @@ fn an_interrupted_run_is_resumed_without_repeating_turns() {
     let turns_done = Cell::new(0);
     let outcome = runner::run(
         config("blockers", 3),
-        &programs(),
+        &command_lines(),
         &records,
         // In the middle of the second round.
         &|| turns_done.get() == 6,
@@ -191,7 +197,7 @@ fn an_interrupted_run_is_resumed_without_repeating_turns() {
         .open(&records.path)
         .unwrap();
     file.write_all(b"2026-11-25T02:10:00Z,block").unwrap();
-    let outcome = runner::resume(&records, &programs(), &|| false, &mut |_| {}).unwrap();
+    let outcome = runner::resume(&records, &command_lines(), &|| false, &mut |_| {}).unwrap();
     assert!(!outcome.interrupted);
     assert_eq!(outcome.turns, 30);
     let after = read(&records.path);
@@ -207,7 +213,7 @@ fn an_interrupted_run_is_resumed_without_repeating_turns() {
     assert_eq!((kept.len(), new.len()), (6, 30));
     assert!(kept.is_disjoint(&new));
 
-    let again = runner::resume(&records, &programs(), &|| false, &mut |_| {});
+    let again = runner::resume(&records, &command_lines(), &|| false, &mut |_| {});
     assert!(matches!(again, Err(ResumeError::Finished)), "{again:?}");
 }
 
@@ -215,13 +221,13 @@ fn an_interrupted_run_is_resumed_without_repeating_turns() {
 fn a_run_of_another_machine_is_not_resumed() {
     let folder = Folder::new();
     let records = folder.records();
-    let none = runner::resume(&records, &programs(), &|| false, &mut |_| {});
+    let none = runner::resume(&records, &command_lines(), &|| false, &mut |_| {});
     assert!(matches!(none, Err(ResumeError::NoRun)), "{none:?}");
     assert!(run(config("blockers", 2), &records, &|| true).interrupted);
     let text = fs::read_to_string(&records.path).unwrap();
     let text = text.replace("# kernel: ", "# kernel: another ");
     fs::write(&records.path, text).unwrap();
-    let result = runner::resume(&records, &programs(), &|| false, &mut |_| {});
+    let result = runner::resume(&records, &command_lines(), &|| false, &mut |_| {});
     assert!(
         matches!(result, Err(ResumeError::DifferentEnvironment)),
         "{result:?}"
@@ -251,15 +257,15 @@ fn a_failed_contender_is_skipped_and_the_others_continue() {
 #[test]
 fn an_experiment_without_contenders_is_reported_once_and_skipped() {
     let folder = Folder::new();
-    // The experiment needs a counting worker, which these programs do not have.
+    // The experiment needs a counting worker, which these command lines do not have.
     let mut events = Vec::new();
     let outcome = runner::run(
         config("allocations", 1),
-        &programs(),
+        &command_lines(),
         &folder.records(),
         &|| false,
         &mut |event| {
-            if let Event::Absent { name, .. } = event {
+            if let Event::Unavailable { name, .. } = event {
                 events.push((*name).to_owned());
             }
         },

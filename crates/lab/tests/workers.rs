@@ -1,4 +1,4 @@
-//! Runs each worker as a process with minimal work.
+//! Runs a worker process for each contender, with minimal work.
 #![allow(clippy::print_stderr, reason = "reports experiments that cannot run")]
 
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use inflight_origin::Origin;
 /// Longer than any turn of these tests takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-fn turn(
+fn run_turn(
     experiment: &Experiment,
     program: &str,
     origin: &str,
@@ -53,7 +53,7 @@ fn every_contender_reports_every_metric_of_its_experiment() {
             scope.spawn(move || {
                 for program in (experiment.programs)() {
                     let context = format!("{}, {program}", experiment.name);
-                    let measurement = turn(experiment, &program, base, SMALL);
+                    let measurement = run_turn(experiment, &program, base, SMALL);
                     let measurement =
                         measurement.unwrap_or_else(|error| panic!("{context}: {error:?}"));
                     let mut names: Vec<_> = experiment
@@ -73,7 +73,7 @@ fn every_contender_reports_every_metric_of_its_experiment() {
 #[test]
 fn a_worker_exits_with_a_reason_on_a_wrong_response() {
     let origin = Origin::start().unwrap();
-    // Under this path, every page has another body.
+    // Under this path, the server sends wrong bodies.
     let base = origin.url("/anything");
     std::thread::scope(|scope| {
         for experiment in experiments::all() {
@@ -82,7 +82,7 @@ fn a_worker_exits_with_a_reason_on_a_wrong_response() {
                 // Idle contenders fetch nothing, so they cannot fail.
                 let idle = |program: &String| program.ends_with("idle");
                 for program in (experiment.programs)().into_iter().filter(|one| !idle(one)) {
-                    match turn(experiment, &program, base, SMALL) {
+                    match run_turn(experiment, &program, base, SMALL) {
                         Err(MeasureError::Failed(reason)) => assert_ne!(reason, "", "{program}"),
                         other => panic!("{}, {program}: {other:?}", experiment.name),
                     }
@@ -104,7 +104,7 @@ fn an_unknown_experiment_or_contender_is_reported() {
         (gather, "tokio/curl", "unknown backend"),
         (&unknown, "tokio/hyper", "no experiment"),
     ] {
-        match turn(experiment, program, nowhere, SMALL) {
+        match run_turn(experiment, program, nowhere, SMALL) {
             Err(MeasureError::Failed(reason)) => assert!(reason.contains(word), "{reason}"),
             other => panic!("{other:?}"),
         }

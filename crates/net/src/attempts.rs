@@ -39,15 +39,15 @@ impl Attempts {
         }
     }
 
-    /// Records the start of an attempt, and returns the attempt's number.
+    /// Records the start of an attempt, and returns the attempt's index.
     pub fn start(&mut self, address: SocketAddr) -> usize {
         self.tried.push((address, Outcome::NoAnswer));
         self.tried.len() - 1
     }
 
     /// Records why an attempt failed.
-    pub fn failed(&mut self, attempt: usize, error: impl Into<BoxError>) {
-        if let Some((_, outcome)) = self.tried.get_mut(attempt) {
+    pub fn record_failure(&mut self, index: usize, error: impl Into<BoxError>) {
+        if let Some((_, outcome)) = self.tried.get_mut(index) {
             *outcome = Outcome::Failed(error.into());
         }
     }
@@ -58,10 +58,10 @@ impl Attempts {
         outcomes.any(|outcome| matches!(outcome, Outcome::Failed(_)))
     }
 
-    /// Returns the error for a connect without a successful attempt.
+    /// Returns the error for a connect whose attempts have all failed.
     ///
     /// If an attempt failed because no file descriptor was left, the error reports that reason.
-    pub fn all_failed(&mut self) -> Error {
+    pub fn all_failed_error(&mut self) -> Error {
         if self.tried.is_empty() {
             return Error::new(ErrorKind::Resolve)
                 .with_context(format!("{} has no address", self.host));
@@ -84,7 +84,7 @@ impl Attempts {
             return Error::new(ErrorKind::Connect).with_context(context);
         };
         if exhausted.is_some() {
-            return descriptors::exhausted(&self.host, self.port, error);
+            return descriptors::exhausted_error(&self.host, self.port, error);
         }
         let is_unsupported = error
             .downcast_ref::<io::Error>()
@@ -98,7 +98,7 @@ impl Attempts {
 
     /// Returns the error for a connect that timed out in `phase`. `limit` is the time limit, or `None`
     /// for the deadline of the request.
-    pub fn timed_out(&self, phase: Phase, limit: Option<Duration>) -> Error {
+    pub fn timeout_error(&self, phase: Phase, limit: Option<Duration>) -> Error {
         let limit = limit.map_or_else(
             || "before the request's deadline".to_owned(),
             |limit| format!("within {limit:?}"),
@@ -114,12 +114,12 @@ impl Attempts {
     }
 
     fn list(&self) -> String {
-        let ended = self.tried.iter().map(|(address, outcome)| match outcome {
+        let results = self.tried.iter().map(|(address, outcome)| match outcome {
             Outcome::NoAnswer => format!("{address}: no answer"),
             Outcome::Failed(error) => format!("{address}: {error}"),
             Outcome::Connected => format!("{address}: connected, but no TLS or tunnel"),
         });
-        ended.collect::<Vec<_>>().join("; ")
+        results.collect::<Vec<_>>().join("; ")
     }
 
     /// Returns a socket to the address that answers first.
@@ -153,7 +153,7 @@ impl Attempts {
                 },
             };
             match ended {
-                None => return Err(self.all_failed()),
+                None => return Err(self.all_failed_error()),
                 Some((index, Ok(socket))) => {
                     self.tried[index].1 = Outcome::Connected;
                     return Ok(socket);
@@ -163,7 +163,7 @@ impl Attempts {
                         // Other addresses would fail too. Attempts that have a descriptor may succeed.
                         waiting = Vec::new().into_iter();
                     }
-                    self.failed(index, error);
+                    self.record_failure(index, error);
                 }
             }
         }

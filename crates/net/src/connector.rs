@@ -125,13 +125,13 @@ impl Connector {
         };
         let outcome = match (outcome, self.timeout) {
             (Some(outcome), _) => outcome,
-            (None, timeout) => Err(attempts.timed_out(Phase::Connect, timeout)),
+            (None, timeout) => Err(attempts.timeout_error(Phase::Connect, timeout)),
         };
         let stream = outcome.map_err(|error| match proxy {
             Some(proxy) => proxy.connection_error(error),
             None => error,
         })?;
-        self.connections.opened();
+        self.connections.record_opened();
         Ok(stream)
     }
 

@@ -25,8 +25,8 @@ pub fn default_max_idle() -> usize {
     limit().map_or(DEFAULT_MAX_IDLE, |limit| (limit / 2).max(1))
 }
 
-/// Returns `true` if the error or one of its sources is `EMFILE` or `ENFILE`: the process or the system
-/// has no file descriptor left.
+/// Returns `true` if the error or one of its sources is `EMFILE` or `ENFILE`, which mean that the process
+/// or the system has no file descriptor left.
 pub fn are_exhausted(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -54,8 +54,9 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     }
 }
 
-/// Returns the error for a connection without a free file descriptor. The message suggests a remedy.
-pub fn exhausted(host: &str, port: u16, error: impl Into<BoxError>) -> Error {
+/// Returns the error for a connect that failed because no file descriptor was left. The message suggests a
+/// remedy.
+pub fn exhausted_error(host: &str, port: u16, error: impl Into<BoxError>) -> Error {
     let limit = limit().map_or_else(String::new, |limit| format!(" ({limit} at most)"));
     Error::new(ErrorKind::Connect)
         .with_context(format!(

@@ -46,9 +46,9 @@ struct Inner {
     _alive: oneshot::Sender<()>,
 }
 
-/// IPv4 comes first, because hickory does not detect which family the machine can reach, and nearly every
-/// network has IPv4.
-const ORDER: LookupIpStrategy = LookupIpStrategy::Ipv4AndIpv6;
+/// The order of the address families. IPv4 comes first, because hickory does not detect which family the
+/// machine can reach, and nearly every network has IPv4.
+const FAMILY_ORDER: LookupIpStrategy = LookupIpStrategy::Ipv4AndIpv6;
 
 impl Hickory {
     /// Returns a resolver with the name servers, search domains and timeouts of the system
@@ -59,7 +59,7 @@ impl Hickory {
     /// Fails if the system's configuration cannot be read or the thread does not start.
     pub fn from_system() -> io::Result<Self> {
         let (config, mut options) = system_conf::read_system_conf().map_err(io::Error::other)?;
-        options.ip_strategy = ORDER;
+        options.ip_strategy = FAMILY_ORDER;
         Self::with_config(config, options)
     }
 
@@ -70,14 +70,14 @@ impl Hickory {
     ///
     /// Fails if `servers` is empty or the thread does not start.
     pub fn with_servers(servers: impl IntoIterator<Item = SocketAddr>) -> io::Result<Self> {
-        let servers: Vec<_> = servers.into_iter().map(server).collect();
+        let servers: Vec<_> = servers.into_iter().map(name_server).collect();
         if servers.is_empty() {
             let error = "hickory needs at least one name server";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         let mut options = ResolverOpts::default();
-        options.ip_strategy = ORDER;
+        options.ip_strategy = FAMILY_ORDER;
         Self::with_config(config, options)
     }
 
@@ -131,7 +131,7 @@ impl Resolve for Hickory {
         });
         match found.recv() {
             Ok(Ok(found)) => Ok(found.iter().map(|ip| SocketAddr::new(ip, port)).collect()),
-            Ok(Err(error)) => Err(failed(error)),
+            Ok(Err(error)) => Err(to_io_error(error)),
             Err(_) => Err(io::Error::other("hickory's thread has ended")),
         }
     }
@@ -143,7 +143,7 @@ impl fmt::Debug for Hickory {
     }
 }
 
-fn server(address: SocketAddr) -> NameServerConfig {
+fn name_server(address: SocketAddr) -> NameServerConfig {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = address.port();
         connection
@@ -152,7 +152,7 @@ fn server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections.into())
 }
 
-fn failed(error: NetError) -> io::Error {
+fn to_io_error(error: NetError) -> io::Error {
     let kind = match &error {
         NetError::Timeout => io::ErrorKind::TimedOut,
         error if error.is_no_records_found() => io::ErrorKind::NotFound,

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn interim_responses_are_counted_and_final_ones_are_not() {
+    fn only_interim_responses_are_counted() {
         let interim = "HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n";
         let end = "HTTP/1.1 200 OK\r\n\r\n";
         assert_eq!(count(end), (0, true));

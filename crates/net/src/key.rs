@@ -15,15 +15,16 @@ use inflight_core::{Error, ErrorKind, Proxies, Proxy};
 #[derive(Clone, Debug)]
 pub struct Key {
     authority: Authority,
-    is_secured: bool,
+    is_https: bool,
     proxy: Option<Authority>,
 }
 
-// Compares and hashes the text, because `Authority` ignores case, which is too slow for each request.
+// Compares and hashes the text. The comparison of `Authority` ignores case, which is too slow for each
+// request.
 impl Key {
     fn parts(&self) -> (bool, &str, Option<&str>) {
         let proxy = self.proxy.as_ref().map(Authority::as_str);
-        (self.is_secured, self.authority.as_str(), proxy)
+        (self.is_https, self.authority.as_str(), proxy)
     }
 }
 
@@ -50,18 +51,18 @@ impl Key {
     /// [`ErrorKind::InvalidUrl`] if `uri` has no host.
     pub fn new(uri: &Uri, proxies: &Proxies) -> Result<Self, Error> {
         let no_host = || Error::new(ErrorKind::InvalidUrl).with_context("no host");
-        let is_secured = uri.scheme() == Some(&Scheme::HTTPS);
+        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
         let proxy = proxies
             .of(uri)
             .map(|proxy| proxy.uri().authority().cloned().ok_or_else(no_host))
             .transpose()?;
-        let authority = match (is_secured, &proxy) {
+        let authority = match (is_https, &proxy) {
             (false, Some(proxy)) => Some(proxy),
             _ => uri.authority(),
         };
         Ok(Self {
             authority: authority.cloned().ok_or_else(no_host)?,
-            is_secured,
+            is_https,
             proxy,
         })
     }

@@ -2,8 +2,8 @@
 //! connection pool.
 //!
 //! A runtime opens sockets ([`Runtime::connect`](inflight_core::Runtime::connect)). This crate turns
-//! sockets into connections, and a client sends HTTP over the connections. So a client does not
-//! depend on a particular runtime.
+//! sockets into connections, and a client sends HTTP over the connections. Therefore, no client
+//! depends on a particular runtime.
 //!
 //! In reading order:
 //!
@@ -36,7 +36,7 @@ pub use attempts::Attempts;
 pub use connector::Connector;
 pub use interim::InterimCounter;
 pub use key::Key;
-pub use message::{authorize_proxy, for_http1, host_field};
+pub use message::{authorize_proxy, convert_to_http1, host_field};
 pub use pool::{Checkout, Pool, Pooled, Requirements};
 pub use stream::{Monitor, Stream};
 pub use tunnel::TunnelHandshake;

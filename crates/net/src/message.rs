@@ -1,4 +1,4 @@
-//! The fields and the target that a request needs before a client writes it as HTTP/1.
+//! The conversion of a request to HTTP/1: its target, `Host` and `Proxy-Authorization`.
 
 use http::Request;
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
@@ -21,7 +21,11 @@ pub fn authorize_proxy<B>(request: &mut Request<B>, connector: &Connector) {
 ///
 /// Adds `host` as the `Host` field unless the request already has that field. Reduces the target to path
 /// and query unless a proxy forwards the request.
-pub fn for_http1<B>(request: &mut Request<B>, is_forwarded: bool, host: Option<HeaderValue>) {
+pub fn convert_to_http1<B>(
+    request: &mut Request<B>,
+    is_forwarded: bool,
+    host: Option<HeaderValue>,
+) {
     if let Some(host) = host {
         request.headers_mut().entry(HOST).or_insert(host);
     }
@@ -58,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn for_http1_sets_the_host_field_and_the_path_as_target() {
+    fn convert_to_http1_sets_the_host_field_and_the_path_as_target() {
         for (url, host, target) in [
             ("http://a.test/p?q", "a.test", "/p?q"),
             ("http://a.test:80", "a.test", "/"),
@@ -68,12 +72,12 @@ mod tests {
         ] {
             let mut request = request(url);
             let field = host_field(request.uri());
-            for_http1(&mut request, false, field);
+            convert_to_http1(&mut request, false, field);
             assert_eq!(request.headers()[HOST], host, "{url}");
             assert_eq!(request.uri().to_string(), target, "{url}");
         }
         let mut forwarded = request("http://a.test/p");
-        for_http1(&mut forwarded, true, None);
+        convert_to_http1(&mut forwarded, true, None);
         assert_eq!(forwarded.uri().to_string(), "http://a.test/p");
     }
 }

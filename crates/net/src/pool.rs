@@ -22,7 +22,7 @@ const MAX_SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 /// The shortest time between two checks of the idle connections.
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The number of idle connections that are checked before other tasks run.
+/// How many idle connections are checked before other tasks run.
 const CHECKED_AT_ONCE: usize = 100;
 
 /// The longest idle time after which a connection is reused without a check. The check would cost a system
@@ -56,7 +56,8 @@ pub trait Pooled: Send + Sized + 'static {
     fn is_in_use(&self) -> bool;
 }
 
-/// The idle connections of a client, by [`Key`]. The pool hands out the most recently used connection first.
+/// The pool of a client's connections, by [`Key`]. The pool hands out the most recently used connection
+/// first.
 ///
 /// A request that finds no connection opens one. If another request returns its connection first, the waiting
 /// request uses that connection. Several requests use a shared connection until it has no more room. Waiting
@@ -78,20 +79,22 @@ struct Inner<C: Pooled> {
 }
 
 struct State<C> {
-    /// The last number that was given to an idle connection, a waiting request or a task.
-    last_number: u64,
+    /// The id that was assigned last. Idle connections, waiting requests and tasks have ids.
+    last_id: u64,
     /// The number of idle connections.
     idle: usize,
     hosts: HashMap<Key, HostConnections<C>>,
-    /// Tasks that end with the pool, by number. `None` until the task's handle is stored.
+    /// Tasks that end with the pool, by id. `None` until the task's handle is stored.
     tasks: HashMap<u64, Option<Task<()>>>,
     /// The task that closes idle connections. `None` while the pool has no connections.
     sweeper: Option<Task<()>>,
 }
 
+/// An idle connection.
 struct Idle<C> {
-    number: u64,
+    id: u64,
     connection: C,
+    /// When the connection became idle.
     since: Instant,
 }
 
@@ -103,18 +106,18 @@ struct HostConnections<C> {
     shared: Vec<(C, Instant)>,
     /// Waiting requests, in the order of their arrival.
     waiting: VecDeque<Waiter<C>>,
-    /// Whether the last connection to this host could be shared. If so, one connection is enough for all
-    /// waiting requests.
+    /// Whether the most recent connection to this host could be shared. If so, one connection is enough for
+    /// all waiting requests.
     is_shared: bool,
     /// Whether a request is opening a connection that will be shared.
     is_connecting: bool,
-    /// The number of connects that tasks are finishing for requests that got another connection.
+    /// How many background tasks are finishing a connect whose request got another connection.
     background_connects: usize,
 }
 
 /// A waiting request.
 struct Waiter<C> {
-    number: u64,
+    id: u64,
     sender: oneshot::Sender<Delivery<C>>,
     waits_for: ConnectionSource,
 }
@@ -122,11 +125,12 @@ struct Waiter<C> {
 /// The message to a waiting request.
 enum Delivery<C> {
     Connection(C),
-    /// The new connection has no room for the request, so the request calls `wait` again.
+    /// The new connection has no room for the request, so the request calls `enqueue` again.
     TryAgain,
 }
 
-/// The opener of the connection that a request waits for. Another request may return its connection first.
+/// What opens the connection that a request waits for. If another request returns its connection first,
+/// the waiting request gets that connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ConnectionSource {
     /// The request itself.
@@ -140,8 +144,8 @@ enum ConnectionSource {
 /// The properties that a request requires of its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Requirements {
-    /// Whether the request may be resent if its connection has ended. If not, the pool checks every
-    /// pooled connection with the system before it hands out the connection.
+    /// Whether the request may be resent if its connection has ended. If not, the pool queries the system
+    /// before it hands out a pooled connection, to check that the connection is open.
     pub is_idempotent: bool,
     /// Whether the connection must be new: see [`NewConnection`](inflight_core::NewConnection).
     pub must_be_new: bool,
@@ -169,7 +173,7 @@ impl<C: Pooled> Pool<C> {
                 .unwrap_or_else(descriptors::default_max_idle),
             timeout: options.idle_timeout,
             state: Mutex::new(State {
-                last_number: 0,
+                last_id: 0,
                 idle: 0,
                 hosts: HashMap::new(),
                 tasks: HashMap::new(),
@@ -178,12 +182,12 @@ impl<C: Pooled> Pool<C> {
         }))
     }
 
-    /// Returns a pooled connection, a new one from `connect`, or one that another request returns in
-    /// the meantime.
+    /// Returns a pooled connection, a new one from `connect`, or one that another request returns while
+    /// `connect` runs.
     ///
-    /// In the last case, a task finishes `connect`, and the pool keeps the new connection. Otherwise, the
-    /// pool would have too few connections for the concurrent requests if the server answers faster than it
-    /// accepts connections.
+    /// If another request returns its connection first, a task finishes `connect`, and the pool keeps the
+    /// new connection. Otherwise, the pool would have too few connections for the concurrent requests if the
+    /// server answers faster than it accepts connections.
     ///
     /// If no file descriptor is left, the pool closes the least recently used connection of any key and
     /// connects again.
@@ -250,10 +254,10 @@ impl<C: Pooled> Pool<C> {
             connection,
             is_reused: true,
         };
-        // A request whose leader or task failed opens its own connection.
+        // `false` after the leader or the task has failed. The request then opens its own connection.
         let mut may_wait = true;
         loop {
-            let (waiting, leader) = match self.0.wait(key, requirements, may_wait) {
+            let (waiting, leader) = match self.0.enqueue(key, requirements, may_wait) {
                 NextStep::Reuse(connection) => match self.0.if_open(connection, true) {
                     Some(connection) => return Ok(reused(connection)),
                     None => continue,
@@ -262,7 +266,7 @@ impl<C: Pooled> Pool<C> {
                 NextStep::Wait(waiting) => {
                     let delivery = waiting.await;
                     may_wait = delivery.is_some();
-                    match self.0.delivered(delivery, requirements) {
+                    match self.0.open_delivery(delivery, requirements) {
                         Some(connection) => return Ok(reused(connection)),
                         None => continue,
                     }
@@ -276,7 +280,7 @@ impl<C: Pooled> Pool<C> {
                     && let Poll::Ready(delivery) = Pin::new(waiter).poll(cx)
                 {
                     waiting = None;
-                    if let Some(connection) = self.0.delivered(delivery, requirements) {
+                    if let Some(connection) = self.0.open_delivery(delivery, requirements) {
                         return Poll::Ready(Either::Left(connection));
                     }
                 }
@@ -376,7 +380,7 @@ impl<C: Pooled> fmt::Debug for Pool<C> {
 
 /// The next step of a request that has found no connection.
 enum NextStep<C: Pooled> {
-    /// Use a connection that was returned in the meantime.
+    /// Use a connection that another request has returned.
     Reuse(C),
     /// Open a connection, or use a connection that another request returns first. The `LeaderGuard` is
     /// present if other requests wait for the new connection.
@@ -391,7 +395,7 @@ impl<C: Pooled> Inner<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `true` if the last connection to the host could be shared.
+    /// Returns `true` if the most recent connection to the host could be shared.
     fn is_shared(&self, key: &Key) -> bool {
         self.state()
             .hosts
@@ -404,8 +408,12 @@ impl<C: Pooled> Inner<C> {
         connection.is_open(thoroughly).then_some(connection)
     }
 
-    /// Returns the delivered connection if it is open.
-    fn delivered(&self, delivery: Option<Delivery<C>>, requirements: Requirements) -> Option<C> {
+    /// Returns the connection of a delivery, if there is one and it is open.
+    fn open_delivery(
+        &self,
+        delivery: Option<Delivery<C>>,
+        requirements: Requirements,
+    ) -> Option<C> {
         match delivery? {
             Delivery::Connection(connection) => {
                 self.if_open(connection, !requirements.is_idempotent)
@@ -435,7 +443,7 @@ impl<C: Pooled> Inner<C> {
     }
 
     /// Adds a request to the queue, unless a connection is available now.
-    fn wait(
+    fn enqueue(
         self: &Arc<Self>,
         key: &Key,
         requirements: Requirements,
@@ -454,24 +462,24 @@ impl<C: Pooled> Inner<C> {
                 TakeResult::Empty => break,
             }
         }
-        let number = state.next_number();
+        let id = state.next_id();
         let host = state.hosts.entry(key.clone()).or_default();
         let waits_for = match may_wait {
-            // Tasks open more connections than there are waiting requests.
+            // Background tasks are opening more connections than there are waiting requests.
             true if host.background_connects > host.waiting.len() => ConnectionSource::Task,
             true if host.is_connecting => ConnectionSource::Leader,
             _ => ConnectionSource::Itself,
         };
         let (sender, receiver) = oneshot::channel();
         host.waiting.push_back(Waiter {
-            number,
+            id,
             sender,
             waits_for,
         });
         let waiting = WaitForConnection {
             pool: Some(self.clone()),
             key: key.clone(),
-            number,
+            id,
             receiver,
         };
         if waits_for != ConnectionSource::Itself {
@@ -487,9 +495,9 @@ impl<C: Pooled> Inner<C> {
         NextStep::Connect(waiting, leader)
     }
 
-    /// Adds a new connection. If it can be shared, the waiting requests get it while it has room. If the host
-    /// already has a shared connection with room, closes the new connection and returns a handle to the other
-    /// one, unless `must_be_new` is `true`.
+    /// Adds a new connection. If it can be shared, the waiting requests get it while it has room. If the
+    /// host already has a shared connection with room, closes the new connection and returns a handle to the
+    /// existing one, unless `must_be_new` is `true`.
     fn add_new(self: &Arc<Self>, key: &Key, connection: C, must_be_new: bool) -> C {
         let Some(mut handle) = connection.share() else {
             if let Some(host) = self.state().hosts.get_mut(key) {
@@ -549,7 +557,7 @@ impl<C: Pooled> Inner<C> {
                 }
                 PutResult::Deliver(sender, returned, returned_key) => {
                     match sender.send(Delivery::Connection(returned)) {
-                        // That request was dropped.
+                        // The waiting request was dropped.
                         Err(Delivery::Connection(returned)) => {
                             (key, connection) = (returned_key, returned);
                         }
@@ -574,7 +582,7 @@ impl<C: Pooled> Inner<C> {
         if host.is_none() {
             return;
         }
-        let guard = BackgroundConnect {
+        let guard = BackgroundConnectGuard {
             pool: Arc::downgrade(self),
             key: key.clone(),
         };
@@ -591,15 +599,15 @@ impl<C: Pooled> Inner<C> {
     }
 
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let number = {
+        let id = {
             let mut state = self.state();
-            let number = state.next_number();
-            state.tasks.insert(number, None);
-            number
+            let id = state.next_id();
+            state.tasks.insert(id, None);
+            id
         };
         let guard = TaskGuard {
             pool: Arc::downgrade(self),
-            number,
+            id,
         };
         let task = Task::spawn(&*self.runtime, async move {
             let _guard = guard;
@@ -608,7 +616,7 @@ impl<C: Pooled> Inner<C> {
         // The task may have ended before its handle is stored.
         let ended = {
             let mut state = self.state();
-            match state.tasks.get_mut(&number) {
+            match state.tasks.get_mut(&id) {
                 Some(handle) => handle.replace(task),
                 None => Some(task),
             }
@@ -635,7 +643,7 @@ impl<C: Pooled> Inner<C> {
         drop(spare);
     }
 
-    /// Closes expired connections. Returns the keys and numbers of the other idle connections.
+    /// Closes expired connections. Returns the keys and ids of the other idle connections.
     fn close_expired(&self) -> Vec<(Key, u64)> {
         let now = self.runtime.now();
         let is_expired = |since: Instant| now.saturating_duration_since(since) >= self.timeout;
@@ -645,7 +653,7 @@ impl<C: Pooled> Inner<C> {
         for (key, host) in &mut state.hosts {
             let count = host.idle.partition_point(|idle| is_expired(idle.since));
             expired.extend(host.idle.drain(..count).map(|idle| idle.connection));
-            left.extend(host.idle.iter().map(|idle| (key.clone(), idle.number)));
+            left.extend(host.idle.iter().map(|idle| (key.clone(), idle.id)));
             let unused = host.shared.extract_if(.., |(connection, used)| {
                 is_expired(*used) && !connection.is_in_use() || !connection.is_open(false)
             });
@@ -657,10 +665,10 @@ impl<C: Pooled> Inner<C> {
         left
     }
 
-    /// Closes an idle connection that the peer has closed. The check runs without the lock, so requests can
-    /// take other connections in the meantime.
-    fn close_if_closed(&self, key: &Key, number: u64) {
-        let taken = self.state().remove(key, number);
+    /// Closes an idle connection that the peer has closed. The check runs outside the lock, so requests can
+    /// take other connections at the same time.
+    fn close_if_closed(&self, key: &Key, id: u64) {
+        let taken = self.state().remove(key, id);
         if let Some(mut idle) = taken
             && idle.connection.is_open(true)
         {
@@ -727,12 +735,12 @@ impl<C: Pooled> State<C> {
         self.idle + shared.sum::<usize>()
     }
 
-    fn next_number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
-    /// Stores a connection, unless a request waits for it.
+    /// Stores a connection, unless a request waits for a connection to the same host.
     fn put(
         &mut self,
         key: Key,
@@ -741,7 +749,7 @@ impl<C: Pooled> State<C> {
         max_per_key: usize,
         max: usize,
     ) -> PutResult<C> {
-        let number = self.next_number();
+        let id = self.next_id();
         let host = match self.hosts.get_mut(&key) {
             Some(host) => host,
             None => self.hosts.entry(key.clone()).or_default(),
@@ -756,7 +764,7 @@ impl<C: Pooled> State<C> {
             };
         }
         host.idle.push_back(Idle {
-            number,
+            id,
             connection,
             since,
         });
@@ -775,8 +783,8 @@ impl<C: Pooled> State<C> {
         }
     }
 
-    /// Removes the least recently used connection: an idle one if there is one, or else a shared one that
-    /// no request uses.
+    /// Removes the least recently used idle connection. If there is no idle connection, removes the least
+    /// recently used shared connection that no request uses.
     fn evict_oldest(&mut self) -> Option<C> {
         self.evict_idle().or_else(|| self.evict_shared())
     }
@@ -787,7 +795,7 @@ impl<C: Pooled> State<C> {
         let hosts = self.hosts.values_mut();
         let host = hosts
             .filter(|host| !host.idle.is_empty())
-            .min_by_key(|host| host.idle.front().map(|idle| idle.number))?;
+            .min_by_key(|host| host.idle.front().map(|idle| idle.id))?;
         let idle = host.idle.pop_front()?;
         self.idle -= 1;
         Some(idle.connection)
@@ -807,11 +815,9 @@ impl<C: Pooled> State<C> {
     }
 
     /// Removes a request from the queue. Removes the host if it is then empty.
-    fn remove_waiter(&mut self, key: &Key, number: u64) -> Option<oneshot::Sender<Delivery<C>>> {
+    fn remove_waiter(&mut self, key: &Key, id: u64) -> Option<oneshot::Sender<Delivery<C>>> {
         let host = self.hosts.get_mut(key)?;
-        let at = host
-            .waiting
-            .binary_search_by_key(&number, |waiter| waiter.number);
+        let at = host.waiting.binary_search_by_key(&id, |waiter| waiter.id);
         let waiter = host.waiting.remove(at.ok()?)?;
         self.remove_if_empty(key);
         Some(waiter.sender)
@@ -825,8 +831,8 @@ impl<C: Pooled> State<C> {
         }
     }
 
-    /// Removes and returns requests that wait for a background connect, until there are no more such requests
-    /// than background connects.
+    /// Removes and returns waiting requests if more requests wait for a background connect than background
+    /// connects are left.
     fn take_surplus_waiters(&mut self, key: &Key) -> Vec<Waiter<C>> {
         let Some(host) = self.hosts.get_mut(key) else {
             return Vec::new();
@@ -849,21 +855,19 @@ impl<C: Pooled> State<C> {
         removed
     }
 
-    /// Removes the idle connection with this number, if it is still idle.
-    fn remove(&mut self, key: &Key, number: u64) -> Option<Idle<C>> {
+    /// Removes the connection with this id, if it is still idle.
+    fn remove(&mut self, key: &Key, id: u64) -> Option<Idle<C>> {
         let host = self.hosts.get_mut(key)?;
-        let at = host.idle.binary_search_by_key(&number, |idle| idle.number);
+        let at = host.idle.binary_search_by_key(&id, |idle| idle.id);
         let idle = host.idle.remove(at.ok()?)?;
         self.idle -= 1;
         Some(idle)
     }
 
-    /// Stores a connection again, with its previous number.
+    /// Stores a connection again, with its previous id.
     fn put_back(&mut self, key: &Key, idle: Idle<C>) {
         let host = self.hosts.entry(key.clone()).or_default();
-        let at = host
-            .idle
-            .partition_point(|other| other.number < idle.number);
+        let at = host.idle.partition_point(|other| other.id < idle.id);
         host.idle.insert(at, idle);
         self.idle += 1;
     }
@@ -873,7 +877,7 @@ impl<C: Pooled> State<C> {
 enum TakeResult<C> {
     /// A connection, and how long it was idle.
     Taken(C, Duration),
-    /// A closed connection. The caller drops it without the lock and tries again.
+    /// A closed connection. The caller drops it outside the lock and tries again.
     Closed(C),
     /// No connection.
     Empty,
@@ -881,7 +885,7 @@ enum TakeResult<C> {
 
 /// The result of [`State::put`].
 enum PutResult<C> {
-    /// The connection is idle now. The caller drops the `dropped` connections without the lock.
+    /// The connection is idle now. The caller drops the `dropped` connections outside the lock.
     Stored {
         dropped: [Option<C>; 2],
         has_sweeper: bool,
@@ -896,7 +900,7 @@ struct WaitForConnection<C: Pooled> {
     // `None` after the delivery.
     pool: Option<Arc<Inner<C>>>,
     key: Key,
-    number: u64,
+    id: u64,
     receiver: oneshot::Receiver<Delivery<C>>,
 }
 
@@ -915,7 +919,7 @@ impl<C: Pooled> Unpin for WaitForConnection<C> {}
 impl<C: Pooled> Drop for WaitForConnection<C> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.take() else { return };
-        let waiter = pool.state().remove_waiter(&self.key, self.number);
+        let waiter = pool.state().remove_waiter(&self.key, self.id);
         drop(waiter);
         self.receiver.close();
         // Returns a connection that was delivered and not used. A shared connection is still in the pool.
@@ -956,12 +960,12 @@ impl<C: Pooled> Drop for LeaderGuard<C> {
 }
 
 /// A guard for a task that finishes the connect of a request that got another connection.
-struct BackgroundConnect<C: Pooled> {
+struct BackgroundConnectGuard<C: Pooled> {
     pool: Weak<Inner<C>>,
     key: Key,
 }
 
-impl<C: Pooled> Drop for BackgroundConnect<C> {
+impl<C: Pooled> Drop for BackgroundConnectGuard<C> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.upgrade() else {
             return;
@@ -983,13 +987,13 @@ impl<C: Pooled> Drop for BackgroundConnect<C> {
 /// A guard that removes a task from the pool's list when the task ends.
 struct TaskGuard<C: Pooled> {
     pool: Weak<Inner<C>>,
-    number: u64,
+    id: u64,
 }
 
 impl<C: Pooled> Drop for TaskGuard<C> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            let handle = pool.state().tasks.remove(&self.number);
+            let handle = pool.state().tasks.remove(&self.id);
             // Dropping the handle would cancel the task.
             if let Some(handle) = handle.flatten() {
                 handle.detach();
@@ -1001,19 +1005,18 @@ impl<C: Pooled> Drop for TaskGuard<C> {
 /// Closes idle connections that have expired or that the peer has closed, until the pool is empty.
 async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
     let pause = |pool: &Inner<C>| {
-        let pause = pool.timeout.clamp(MIN_SWEEP_INTERVAL, MAX_SWEEP_INTERVAL);
-        pool.runtime.sleep(pause)
+        let interval = pool.timeout.clamp(MIN_SWEEP_INTERVAL, MAX_SWEEP_INTERVAL);
+        pool.runtime.sleep(interval)
     };
     while let Some(pause) = pool.upgrade().map(|pool| pause(&pool)) {
         pause.await;
-        let Some(numbers) = pool.upgrade().map(|pool| pool.close_expired()) else {
+        let Some(ids) = pool.upgrade().map(|pool| pool.close_expired()) else {
             return;
         };
-        for numbers in numbers.chunks(CHECKED_AT_ONCE) {
+        for ids in ids.chunks(CHECKED_AT_ONCE) {
             let Some(pool) = pool.upgrade() else { return };
-            numbers
-                .iter()
-                .for_each(|(key, number)| pool.close_if_closed(key, *number));
+            ids.iter()
+                .for_each(|(key, id)| pool.close_if_closed(key, *id));
             drop(pool);
             yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! Opens a tunnel through a proxy with CONNECT (RFC 9110, section 9.3.6).
+//! Tunnels through a proxy, which the method CONNECT opens (RFC 9110, section 9.3.6).
 
 use std::io;
 
@@ -47,8 +47,8 @@ impl<'a> TunnelHandshake<'a> {
         &self.request
     }
 
-    /// Takes the next byte of the response. Returns whether the tunnel is open. Further bytes then come from
-    /// the server behind the tunnel.
+    /// Takes the next byte of the response. Returns whether the tunnel is open. Once the tunnel is open, all
+    /// bytes come from the server behind it.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl<'a> TunnelHandshake<'a> {
         if !self.head.ends_with(b"\r\n\r\n") && !self.head.ends_with(b"\n\n") {
             return match self.head.len() {
                 ..MAX_HEAD => Ok(false),
-                _ => Err(self.invalid("the head of its response is longer than 64 KiB")),
+                _ => Err(self.protocol_error("the head of its response is longer than 64 KiB")),
             };
         }
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
@@ -67,9 +67,9 @@ impl<'a> TunnelHandshake<'a> {
         let status = match response.parse(&self.head) {
             Ok(httparse::Status::Complete(_)) => response.code.unwrap_or_default(),
             Ok(httparse::Status::Partial) => {
-                return Err(self.invalid("the head of its response is incomplete"));
+                return Err(self.protocol_error("the head of its response is incomplete"));
             }
-            Err(_) => return Err(self.invalid("its response is not HTTP")),
+            Err(_) => return Err(self.protocol_error("its response is not HTTP")),
         };
         self.head.clear();
         match status {
@@ -86,12 +86,12 @@ impl<'a> TunnelHandshake<'a> {
     }
 
     /// Converts an error of the connection to the proxy.
-    pub fn failed(&self, error: io::Error) -> Error {
+    pub fn io_error(&self, error: io::Error) -> Error {
         self.proxy.tunnel_error(Error::from_read(error))
     }
 
-    fn invalid(&self, what: &'static str) -> Error {
-        let error = Error::new(ErrorKind::Protocol).with_context(what);
+    fn protocol_error(&self, context: &'static str) -> Error {
+        let error = Error::new(ErrorKind::Protocol).with_context(context);
         self.proxy.tunnel_error(error)
     }
 }
@@ -107,10 +107,10 @@ where
         stream.write_all(handshake.request()).await?;
         stream.flush().await
     };
-    sent.await.map_err(|error| handshake.failed(error))?;
+    sent.await.map_err(|error| handshake.io_error(error))?;
     loop {
         let byte = stream.read_u8().await;
-        if handshake.receive(byte.map_err(|error| handshake.failed(error))?)? {
+        if handshake.receive(byte.map_err(|error| handshake.io_error(error))?)? {
             return Ok(());
         }
     }

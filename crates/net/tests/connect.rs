@@ -1,4 +1,4 @@
-//! Connecting to a host with several addresses (RFC 8305), in virtual time.
+//! Tests of connecting to a host with several addresses (RFC 8305), in virtual time.
 
 use std::future::pending;
 use std::io;
@@ -17,8 +17,8 @@ use inflight_virtual::Virtual;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const MS: Duration = Duration::from_millis(1);
-/// EMFILE.
-const NO_DESCRIPTOR: i32 = 24;
+/// The error code of the system if no file descriptor is left.
+const EMFILE: i32 = 24;
 
 /// The outcome of a connect to an address.
 #[derive(Clone, Copy)]
@@ -196,7 +196,7 @@ fn the_second_address_is_tried_while_the_first_is_silent() {
 }
 
 #[test]
-fn a_slow_first_address_is_used_if_it_connects_first() {
+fn the_first_address_is_used_if_it_connects_before_the_second() {
     let runtime = TestRuntime::new(&[
         ("192.0.2.1:80", Outcome::ConnectsAfter(300 * MS)),
         ("192.0.2.2:80", Outcome::ConnectsAfter(100 * MS)),
@@ -238,13 +238,13 @@ fn the_error_names_every_address_and_its_failure() {
     let error = runtime.connect(&runtime.options()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Connect);
     let text = error.to_string();
-    for named in [
+    for part in [
         "two.test:80",
         "192.0.2.1:80: ",
         "[2001:db8::1]:80: ",
         "192.0.2.2:80: ",
     ] {
-        assert!(text.contains(named), "{text}");
+        assert!(text.contains(part), "{text}");
     }
     assert_eq!(runtime.open(), 0);
 }
@@ -288,7 +288,7 @@ fn the_guard_checks_every_address() {
 #[test]
 fn exhausted_descriptors_are_an_error_with_a_remedy() {
     let runtime = TestRuntime::new(&[
-        ("192.0.2.1:80", Outcome::FailsWith(NO_DESCRIPTOR)),
+        ("192.0.2.1:80", Outcome::FailsWith(EMFILE)),
         ("192.0.2.2:80", Outcome::ConnectsAfter(MS)),
     ]);
     let error = runtime.connect(&runtime.options()).err().unwrap();

@@ -17,7 +17,8 @@ use inflight_net::hickory::hickory_resolver::config::{
 use inflight_net::hickory::hickory_resolver::proto::op::{Message, ResponseCode};
 use inflight_net::hickory::hickory_resolver::proto::rr::{RData, Record, RecordType};
 
-/// A name server that knows `pages.test`, does not respond to `silent.test`, and denies other names.
+/// A name server that has addresses for `pages.test` and never responds to `silent.test`. All other
+/// names do not exist.
 struct NameServer {
     addr: SocketAddr,
     queries: Arc<AtomicUsize>,
@@ -62,8 +63,8 @@ impl NameServer {
     }
 }
 
-/// Sends an empty packet, which ends the server's thread.
 impl Drop for NameServer {
+    /// Sends an empty packet, which ends the server's thread.
     fn drop(&mut self) {
         let socket = UdpSocket::bind((V4, 0)).unwrap();
         socket.send_to(&[], self.addr).unwrap();
@@ -135,7 +136,7 @@ fn no_name_server_is_an_error() {
 }
 
 #[test]
-fn hickory_works_with_every_cell() {
+fn hickory_works_with_every_backend() {
     let server = NameServer::start();
     let hickory = server.hickory();
     let origin = inflight_origin::Origin::start().unwrap();

@@ -1,5 +1,5 @@
-//! Dropping the last clone ends hickory's thread. The test has its own process, because it lists all
-//! threads.
+//! Test that dropping the last clone ends hickory's thread. The test has its own process, because it
+//! lists all threads of the process.
 #![cfg(feature = "hickory")]
 #![cfg(target_os = "linux")]
 
@@ -24,7 +24,11 @@ fn is_running() -> bool {
 fn wait_until(expected: bool) {
     let start = Instant::now();
     while is_running() != expected {
-        assert!(start.elapsed() < TIMEOUT, "is_running: {}", !expected);
+        assert!(
+            start.elapsed() < TIMEOUT,
+            "the thread of hickory: is_running is {}",
+            !expected
+        );
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,4 +1,4 @@
-//! The connection pool: reuse, waiting and closing.
+//! Tests of the connection pool: reuse, waiting and closing.
 
 use std::io;
 use std::pin::pin;
@@ -18,7 +18,7 @@ const IDEMPOTENT: Requirements = Requirements {
     must_be_new: false,
     will_share: false,
 };
-const ONCE: Requirements = Requirements {
+const NOT_IDEMPOTENT: Requirements = Requirements {
     is_idempotent: false,
     must_be_new: false,
     will_share: false,
@@ -35,7 +35,7 @@ struct Connection(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    number: usize,
+    id: usize,
     is_closed: AtomicBool,
     checks: AtomicUsize,
     is_shared: bool,
@@ -44,24 +44,24 @@ struct Inner {
 }
 
 impl Connection {
-    fn new(number: usize) -> Self {
+    fn new(id: usize) -> Self {
         Self(Arc::new(Inner {
-            number,
+            id,
             ..Inner::default()
         }))
     }
 
-    fn shared(number: usize) -> Self {
+    fn shared(id: usize) -> Self {
         Self(Arc::new(Inner {
-            number,
+            id,
             is_shared: true,
             ..Inner::default()
         }))
     }
 
-    fn with_capacity(number: usize, capacity: usize) -> Self {
+    fn with_capacity(id: usize, capacity: usize) -> Self {
         Self(Arc::new(Inner {
-            number,
+            id,
             is_shared: true,
             capacity: Some(capacity),
             ..Inner::default()
@@ -76,7 +76,7 @@ impl Connection {
         self.0.checks.load(Ordering::SeqCst)
     }
 
-    /// Returns `true` if only the test has a handle.
+    /// Returns `true` if only the test has a handle of the connection.
     fn is_dropped(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -88,7 +88,7 @@ impl Pooled for Connection {
     }
 
     fn has_room(&self) -> bool {
-        // The pool has one of the handles.
+        // The pool itself holds one handle.
         let uses = Arc::strong_count(&self.0) - 1;
         self.0.capacity.is_none_or(|capacity| uses < capacity)
     }
@@ -97,8 +97,8 @@ impl Pooled for Connection {
         self.0
             .checks
             .fetch_add(usize::from(thoroughly), Ordering::SeqCst);
-        // Only a query of the system finds a close by the peer. A shared connection has a task that
-        // finds it.
+        // Only a query of the system detects that the peer has closed a connection. For a shared
+        // connection, a task detects it.
         !thoroughly && !self.0.is_shared || !self.0.is_closed.load(Ordering::SeqCst)
     }
 
@@ -124,20 +124,20 @@ async fn no_connection() -> Result<Connection, Error> {
     Err(Error::new(ErrorKind::Connect))
 }
 
-/// Returns the number of the idle connection for this key, if there is one.
-fn idle_connection(runtime: &Virtual, pool: &Pool<Connection>, host: &str) -> Option<usize> {
+/// Takes an idle connection to this host out of the pool and returns its id.
+fn take_idle(runtime: &Virtual, pool: &Pool<Connection>, host: &str) -> Option<usize> {
     let checkout = runtime.block_on(pool.checkout(&key(host), IDEMPOTENT, no_connection));
-    checkout.ok().map(|checkout| checkout.connection.0.number)
+    checkout.ok().map(|checkout| checkout.connection.0.id)
 }
 
 #[test]
 fn the_most_recently_used_connection_is_reused_first() {
     let (runtime, pool) = pool(|_| {});
-    for number in 1..=3 {
-        pool.put(key("a"), Connection::new(number));
+    for id in 1..=3 {
+        pool.put(key("a"), Connection::new(id));
     }
     pool.put(key("b"), Connection::new(4));
-    let order = [(); 4].map(|()| idle_connection(&runtime, &pool, "a"));
+    let order = [(); 4].map(|()| take_idle(&runtime, &pool, "a"));
     assert_eq!(order, [Some(3), Some(2), Some(1), None]);
     assert_eq!(pool.idle(), 1);
 }
@@ -160,7 +160,7 @@ fn idle_connections_are_limited_per_key_and_in_total() {
     // The pool closed the least recently used connection, of another key.
     assert!(connections[1].is_dropped());
     assert_eq!(pool.idle(), 3);
-    assert_eq!(idle_connection(&runtime, &pool, "a"), Some(2));
+    assert_eq!(take_idle(&runtime, &pool, "a"), Some(2));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_limit_of_zero_keeps_no_idle_connection() {
 }
 
 #[test]
-fn an_idle_connection_is_checked_before_reuse_unless_it_was_just_used() {
+fn an_idle_connection_is_checked_before_reuse_unless_it_was_used_just_before() {
     let (runtime, pool) = pool(|_| {});
     let connection = Connection::new(1);
     let reuse = |requirements| {
@@ -189,15 +189,15 @@ fn an_idle_connection_is_checked_before_reuse_unless_it_was_just_used() {
     };
     assert!(reuse(IDEMPOTENT)(&pool, &runtime));
     assert_eq!(connection.checks(), 0);
-    // A request that must not be resent always queries the system.
-    assert!(reuse(ONCE)(&pool, &runtime));
+    // For a request that must not be resent, the pool always queries the system.
+    assert!(reuse(NOT_IDEMPOTENT)(&pool, &runtime));
     assert_eq!(connection.checks(), 1);
     let later = reuse(IDEMPOTENT);
     runtime.advance(2 * MS);
     assert!(later(&pool, &runtime));
     assert_eq!(connection.checks(), 2);
     connection.close();
-    assert!(!reuse(ONCE)(&pool, &runtime));
+    assert!(!reuse(NOT_IDEMPOTENT)(&pool, &runtime));
     assert!(connection.is_dropped());
 }
 
@@ -217,9 +217,9 @@ fn waiting_requests_get_returned_connections_in_order() {
         pool.put(key("a"), Connection::new(1));
         assert!(poll_once(&mut second).await.is_none());
         let checkout = first.await.unwrap();
-        assert!(checkout.is_reused && checkout.connection.0.number == 1);
+        assert!(checkout.is_reused && checkout.connection.0.id == 1);
         pool.put(key("a"), Connection::new(2));
-        assert_eq!(second.await.unwrap().connection.0.number, 2);
+        assert_eq!(second.await.unwrap().connection.0.id, 2);
     });
 }
 
@@ -239,11 +239,11 @@ fn a_connect_completes_even_if_its_request_gets_another_connection() {
         let mut request = pin!(pool.checkout(&key_a, IDEMPOTENT, connect));
         assert!(poll_once(&mut request).await.is_none());
         pool.put(key("a"), Connection::new(1));
-        assert_eq!(request.await.unwrap().connection.0.number, 1);
+        assert_eq!(request.await.unwrap().connection.0.id, 1);
         assert_eq!(pool.idle(), 0);
         runtime.sleep(20 * MS).await;
     });
-    assert_eq!(idle_connection(&runtime, &pool, "a"), Some(2));
+    assert_eq!(take_idle(&runtime, &pool, "a"), Some(2));
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn dropping_the_pool_cancels_its_connects() {
 }
 
 #[test]
-fn a_connection_for_a_dropped_request_goes_to_the_next_one() {
+fn a_connection_for_a_dropped_request_is_kept_for_the_next_request() {
     let (runtime, pool) = pool(|_| {});
     runtime.block_on(async {
         let connect = || async {
@@ -284,10 +284,10 @@ fn a_connection_for_a_dropped_request_goes_to_the_next_one() {
         drop(first);
         assert_eq!(pool.idle(), 1);
         // The pool skips a request that was dropped before it got a connection.
-        let mut second = Box::pin(pool.checkout(&key_a, ONCE, connect));
+        let mut second = Box::pin(pool.checkout(&key_a, NOT_IDEMPOTENT, connect));
         let second_checkout = poll_once(&mut second).await;
         assert!(second_checkout.is_some_and(|checkout| checkout.is_ok()));
-        let mut third = Box::pin(pool.checkout(&key_a, ONCE, connect));
+        let mut third = Box::pin(pool.checkout(&key_a, NOT_IDEMPOTENT, connect));
         assert!(poll_once(&mut third).await.is_none());
         drop(third);
         pool.put(key("a"), Connection::new(2));
@@ -335,11 +335,11 @@ fn another_connection_is_opened_when_the_shared_ones_are_full() {
             let (pool, opened, time) = (pool.clone(), opened.clone(), runtime.clone());
             Task::spawn(&runtime, async move {
                 let connect = || {
-                    let number = opened.fetch_add(1, Ordering::SeqCst);
+                    let id = opened.fetch_add(1, Ordering::SeqCst);
                     let time = time.clone();
                     async move {
                         time.sleep(MS).await;
-                        Ok(Connection::with_capacity(number, 4))
+                        Ok(Connection::with_capacity(id, 4))
                     }
                 };
                 let checkout = pool.checkout(&key("a"), SHARED, connect).await;
@@ -352,15 +352,15 @@ fn another_connection_is_opened_when_the_shared_ones_are_full() {
         for task in tasks {
             connections.push(task.await.unwrap());
         }
-        let users = |number| {
+        let users = |id| {
             connections
                 .iter()
-                .filter(|connection| connection.0.number == number)
+                .filter(|connection| connection.0.id == id)
                 .count()
         };
         assert_eq!([users(0), users(1), users(2)], [4, 4, 2]);
         // Dropping a handle allows one more request.
-        connections.retain(|connection| connection.0.number != 0);
+        connections.retain(|connection| connection.0.id != 0);
         for _ in 0..6 {
             let again = pool
                 .checkout(&key("a"), SHARED, no_connection)
@@ -374,7 +374,7 @@ fn another_connection_is_opened_when_the_shared_ones_are_full() {
 }
 
 #[test]
-fn requests_that_wait_for_a_shared_connection_connect_if_it_fails() {
+fn requests_that_wait_for_a_shared_connection_connect_if_its_connect_fails() {
     let (runtime, pool) = pool(|_| {});
     let opened = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..3)
@@ -382,13 +382,13 @@ fn requests_that_wait_for_a_shared_connection_connect_if_it_fails() {
             let (pool, opened, time) = (pool.clone(), opened.clone(), runtime.clone());
             Task::spawn(&runtime, async move {
                 let connect = || {
-                    let number = opened.fetch_add(1, Ordering::SeqCst);
+                    let id = opened.fetch_add(1, Ordering::SeqCst);
                     let time = time.clone();
                     async move {
                         time.sleep(MS).await;
-                        match number {
+                        match id {
                             0 => no_connection().await,
-                            number => Ok(Connection::shared(number)),
+                            id => Ok(Connection::shared(id)),
                         }
                     }
                 };
@@ -404,7 +404,7 @@ fn requests_that_wait_for_a_shared_connection_connect_if_it_fails() {
         results
     });
     assert_eq!(results.iter().filter(|ok| **ok).count(), 2);
-    // The connects run at the same time, not one after another.
+    // After the failure, the two connects run at the same time.
     assert_eq!(opened.load(Ordering::SeqCst), 3);
     assert_eq!(runtime.elapsed(), 2 * MS);
 }
@@ -427,23 +427,20 @@ fn only_one_of_several_shared_connections_is_kept() {
                 };
                 // The pool does not know yet that the connection can be shared.
                 let checkout = pool.checkout(&key("a"), IDEMPOTENT, connect).await;
-                checkout.unwrap().connection.0.number
+                checkout.unwrap().connection.0.id
             })
         })
         .collect();
-    let numbers = runtime.block_on(async {
-        let mut numbers = Vec::new();
+    let ids = runtime.block_on(async {
+        let mut ids = Vec::new();
         for task in tasks {
-            numbers.push(task.await.unwrap());
+            ids.push(task.await.unwrap());
         }
-        numbers
+        ids
     });
-    assert!(
-        numbers.iter().all(|number| *number == numbers[0]),
-        "{numbers:?}"
-    );
-    let idle_connection = opened.iter().filter(|connection| !connection.is_dropped());
-    assert_eq!(idle_connection.count(), 1);
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    let kept = opened.iter().filter(|connection| !connection.is_dropped());
+    assert_eq!(kept.count(), 1);
 }
 
 #[test]
@@ -479,10 +476,7 @@ fn a_request_that_needs_a_new_connection_does_not_reuse_one() {
     };
     let checkout = runtime.block_on(pool.checkout(&key("a"), requirements, connect));
     let checkout = checkout.unwrap();
-    assert_eq!(
-        (checkout.connection.0.number, checkout.is_reused),
-        (2, false)
-    );
+    assert_eq!((checkout.connection.0.id, checkout.is_reused), (2, false));
     assert_eq!(pool.idle(), 1);
 }
 
@@ -490,13 +484,13 @@ fn a_request_that_needs_a_new_connection_does_not_reuse_one() {
 fn a_connection_past_its_idle_timeout_is_not_reused() {
     let (runtime, pool) = pool(|options| options.idle_timeout = 1000 * MS);
     pool.put(key("a"), Connection::new(1));
-    // The task that closes idle connections has not run.
+    // The sweeper task has not run.
     runtime.advance(1000 * MS);
-    assert_eq!(idle_connection(&runtime, &pool, "a"), None);
+    assert_eq!(take_idle(&runtime, &pool, "a"), None);
 }
 
 #[test]
-fn a_request_that_waits_for_another_connect_connects_if_it_fails() {
+fn a_request_that_waits_for_the_connect_of_another_connects_if_that_fails() {
     let (runtime, pool) = pool(|_| {});
     let attempts = Arc::new(AtomicUsize::new(0));
     let connect = || {
@@ -505,7 +499,7 @@ fn a_request_that_waits_for_another_connect_connects_if_it_fails() {
             time.sleep(10 * MS).await;
             match attempts.fetch_add(1, Ordering::SeqCst) {
                 0 => no_connection().await,
-                number => Ok(Connection::new(number)),
+                id => Ok(Connection::new(id)),
             }
         }
     };
@@ -514,17 +508,18 @@ fn a_request_that_waits_for_another_connect_connects_if_it_fails() {
         let mut first = Box::pin(pool.checkout(&key_a, IDEMPOTENT, connect));
         assert!(poll_once(&mut first).await.is_none());
         pool.put(key("a"), Connection::new(7));
-        assert_eq!(first.await.unwrap().connection.0.number, 7);
-        // A task continues the connect of the first request. It fails, so the second request connects.
+        assert_eq!(first.await.unwrap().connection.0.id, 7);
+        // A task continues the connect of the first request. That connect fails, so the second request
+        // connects.
         let second = pool.checkout(&key_a, IDEMPOTENT, connect).await.unwrap();
-        assert_eq!(second.connection.0.number, 1);
+        assert_eq!(second.connection.0.id, 1);
         assert_eq!(runtime.elapsed(), 20 * MS);
     });
     assert_eq!(attempts.load(Ordering::SeqCst), 2);
 }
 
 #[test]
-fn a_returned_connection_is_checked_before_a_request_that_must_not_be_resent() {
+fn a_returned_connection_is_checked_before_a_non_idempotent_request_uses_it() {
     let (runtime, pool) = pool(|_| {});
     let connect = || {
         let time = runtime.clone();
@@ -535,12 +530,12 @@ fn a_returned_connection_is_checked_before_a_request_that_must_not_be_resent() {
     };
     runtime.block_on(async {
         let key_a = key("a");
-        let mut request = Box::pin(pool.checkout(&key_a, ONCE, connect));
+        let mut request = Box::pin(pool.checkout(&key_a, NOT_IDEMPOTENT, connect));
         assert!(poll_once(&mut request).await.is_none());
         let closed = Connection::new(1);
         closed.close();
         pool.put(key("a"), closed);
-        assert_eq!(request.await.unwrap().connection.0.number, 2);
+        assert_eq!(request.await.unwrap().connection.0.id, 2);
     });
 }
 
@@ -554,7 +549,7 @@ fn a_closed_shared_connection_is_replaced() {
             async move { Ok(connection) }
         };
         let checkout = runtime.block_on(pool.checkout(&key("a"), SHARED, connect));
-        checkout.unwrap().connection.0.number
+        checkout.unwrap().connection.0.id
     };
     assert_eq!(checkout(first.clone()), 1);
     assert_eq!(checkout(Connection::shared(2)), 1);
@@ -575,7 +570,7 @@ fn an_idle_connection_is_closed_when_descriptors_are_exhausted() {
         async move {
             if is_first {
                 let error = io::Error::from_raw_os_error(24);
-                return Err(descriptors::exhausted("new.test", 80, error));
+                return Err(descriptors::exhausted_error("new.test", 80, error));
             }
             Ok(Connection::new(3))
         }
@@ -592,7 +587,7 @@ fn an_idle_connection_is_closed_when_descriptors_are_exhausted() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_after_its_timeout_or_by_its_peer() {
+fn the_sweeper_closes_connections_that_expired_or_whose_peer_closed_them() {
     let (runtime, pool) = pool(|options| options.idle_timeout = 40_000 * MS);
     let (idle, closed) = (Connection::new(1), Connection::new(2));
     pool.put(key("a"), idle.clone());
@@ -603,7 +598,7 @@ fn an_idle_connection_is_closed_after_its_timeout_or_by_its_peer() {
     runtime.block_on(runtime.sleep(30_000 * MS));
     assert!(idle.is_dropped());
     assert_eq!(pool.idle(), 0);
-    // The task that closes idle connections stopped, and starts again.
+    // The sweeper task stopped, and starts again.
     pool.put(key("a"), idle.clone());
     runtime.block_on(runtime.sleep(90_000 * MS));
     assert!(idle.is_dropped());
@@ -615,7 +610,7 @@ fn dropping_the_pool_closes_its_connections() {
     let connection = Connection::new(1);
     pool.put(key("a"), connection.clone());
     drop(pool);
-    // The task does not keep the connection.
+    // The sweeper task does not keep the connection open.
     assert!(connection.is_dropped());
     runtime.block_on(async {});
 }

@@ -14,7 +14,7 @@ pub(crate) struct Threads(Mutex<Vec<Thread>>);
 
 struct Thread {
     schedstat: PathBuf,
-    /// The last value, because the file disappears when the thread ends.
+    /// The last value that was read, because the file disappears when the thread ends.
     used: Duration,
 }
 
@@ -25,20 +25,21 @@ impl Threads {
             return;
         };
         let schedstat = Path::new("/proc").join(thread).join("schedstat");
-        if let Some(used) = on_cpu(&schedstat) {
+        if let Some(used) = read_cpu_time(&schedstat) {
             let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             threads.push(Thread { schedstat, used });
         }
     }
 
-    pub(crate) fn used(&self) -> (Duration, CpuScope) {
+    /// Returns the CPU time of the registered threads, or of the process if no thread could be registered.
+    pub(crate) fn cpu_time(&self) -> (Duration, CpuScope) {
         let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if threads.is_empty() {
-            return (process(), CpuScope::Process);
+            return (process_cpu_time(), CpuScope::Process);
         }
         let mut sum = Duration::ZERO;
         for thread in threads.iter_mut() {
-            thread.used = on_cpu(&thread.schedstat).unwrap_or(thread.used);
+            thread.used = read_cpu_time(&thread.schedstat).unwrap_or(thread.used);
             sum += thread.used;
         }
         (sum, CpuScope::Threads)
@@ -46,19 +47,19 @@ impl Threads {
 }
 
 /// Returns the first of the file's three numbers: nanoseconds spent on a CPU.
-fn on_cpu(schedstat: &Path) -> Option<Duration> {
+fn read_cpu_time(schedstat: &Path) -> Option<Duration> {
     let text = fs::read_to_string(schedstat).ok()?;
     let nanos = text.split_ascii_whitespace().next()?.parse().ok()?;
     Some(Duration::from_nanos(nanos))
 }
 
 #[cfg(unix)]
-fn process() -> Duration {
+fn process_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
 #[cfg(not(unix))]
-fn process() -> Duration {
+fn process_cpu_time() -> Duration {
     Duration::ZERO
 }

@@ -12,21 +12,21 @@ use hyper_util::service::TowerToHyperService;
 
 use crate::paths::{self, Peer, RequestInfo};
 use crate::stats::Recorder;
-use crate::timer::{Clock, Time};
+use crate::timer::{Clock, SharedClock};
 
-/// The origin's paths without a socket, for clients that respond from memory.
+/// An origin without sockets, for clients that respond from memory.
 ///
 /// ```
 /// use std::pin::Pin;
 /// use std::time::{Duration, Instant};
 ///
 /// use bytes::Bytes;
-/// use inflight_origin::{InProcess, Time};
+/// use inflight_origin::{InProcessOrigin, Clock};
 ///
 /// /// A clock on which every delay ends at once.
 /// struct NoDelay;
 ///
-/// impl Time for NoDelay {
+/// impl Clock for NoDelay {
 ///     fn now(&self) -> Instant {
 ///         Instant::now()
 ///     }
@@ -36,38 +36,38 @@ use crate::timer::{Clock, Time};
 ///     }
 /// }
 ///
-/// let pages = InProcess::new(NoDelay)?;
+/// let origin = InProcessOrigin::new(NoDelay)?;
 /// let request = http::Request::get("http://origin.test/delay/3600").body(Bytes::new())?;
 /// # let block_on = tokio::runtime::Builder::new_current_thread().build().unwrap();
-/// let response = block_on.block_on(pages.answer(request));
+/// let response = block_on.block_on(origin.answer(request));
 /// assert_eq!(response.status(), 200);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct InProcess {
+pub struct InProcessOrigin {
     routes: TowerToHyperService<axum::Router>,
-    clock: Clock,
+    clock: SharedClock,
 }
 
-impl InProcess {
-    /// Creates the paths, with delays on this clock.
+impl InProcessOrigin {
+    /// Creates an origin whose delays use this clock.
     ///
     /// # Errors
     ///
-    /// Fails when there is no memory for the counts.
-    pub fn new(time: impl Time) -> io::Result<InProcess> {
-        let clock: Clock = Arc::new(time);
+    /// Fails when the counts cannot be allocated.
+    pub fn new(clock: impl Clock) -> io::Result<InProcessOrigin> {
+        let clock: SharedClock = Arc::new(clock);
         let app = paths::App {
             recorder: Recorder::new()?,
             clock: clock.clone(),
         };
-        Ok(InProcess {
+        Ok(InProcessOrigin {
             routes: TowerToHyperService::new(paths::router(app)),
             clock,
         })
     }
 
-    /// Returns the response, as a client would receive it over a connection.
+    /// Returns the response to a request, as a client would receive it over a connection.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<BodyDataStream> {
         let method = request.method().clone();
         let mut request = request.map(Body::from);

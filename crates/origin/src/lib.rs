@@ -1,13 +1,15 @@
 //! A local HTTP/1.1 server with programmable delays and faults, shaped like httpbin.
 //!
-//! Tests, benchmarks and the program `inflight origin` need a server that responds the same way every
-//! time, delays responses exactly, counts connections and requests, and fails on request. This crate has
-//! two such servers:
+//! Tests, benchmarks and the program `inflight origin` need a server that responds the same way
+//! every time, delays responses exactly, counts connections and requests, and simulates faults.
+//! This crate has two servers for them:
 //!
-//! - [`Origin`] implements HTTP/1.1 correctly. It has the paths of httpbin and some more (`GET /` lists
-//!   them), and counts connections, requests in flight and how late its own timers fired ([`Stats`]).
-//! - [`script::Scripted`] sends bytes and faults that no correct server sends: a reset in the middle of
-//!   a header, a body shorter than its `Content-Length`, a connection that is never accepted.
+//! - [`Origin`] implements HTTP/1.1 correctly. It serves the paths of httpbin and some others; `GET
+//!   /` lists them. It counts connections and requests, and measures how late its timers fire
+//!   ([`Stats`]).
+//! - [`script::ScriptedServer`] sends bytes and simulates faults that a correct server never
+//!   produces: a reset in the middle of a header, a body shorter than its `Content-Length`, a
+//!   connection that is never accepted.
 //!
 //! ```
 //! use inflight_origin::Origin;
@@ -31,7 +33,7 @@
 //! threads, so they can be used from any runtime or from none.
 //!
 //! To read the source, begin with `origin` (start and stop), then `serve` (a connection), `tls`,
-//! `stats`, and `paths` with one file per group of paths.
+//! `stats`, and `paths` (the handlers, one file per group).
 
 mod cpu;
 mod in_process;
@@ -48,9 +50,9 @@ mod stats;
 mod timer;
 pub mod tls;
 
-pub use in_process::InProcess;
+pub use in_process::InProcessOrigin;
 pub use limits::raise_file_limit;
 pub use origin::{Options, Origin};
-pub use proxy::{ForwardProxy, Forwarded};
+pub use proxy::{ForwardProxy, ProxyRequest};
 pub use stats::{CpuScope, DelayStats, Stats};
-pub use timer::Time;
+pub use timer::Clock;

@@ -1,6 +1,6 @@
 use std::io;
 
-/// Raises this process's soft limit on open files to its hard limit, and returns the limit now in force.
+/// Raises this process's soft limit on open files to its hard limit, and returns this limit.
 ///
 /// A connection uses a descriptor on each side, so an experiment with 5,000 connections needs more than
 /// the usual soft limit of 1,024. On systems without such a limit, this does nothing and returns
@@ -8,8 +8,8 @@ use std::io;
 ///
 /// # Errors
 ///
-/// Fails when the system refuses the limit. macOS does so when the hard limit is above what the kernel
-/// allows a process.
+/// Fails when the system refuses the limit. macOS does so when the hard limit exceeds the kernel's
+/// limit for a process.
 #[cfg(unix)]
 pub fn raise_file_limit() -> io::Result<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,7 +25,7 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// Does nothing on this system, which has no limit on open files to raise, and returns `u64::MAX`.
+/// Returns `u64::MAX`, because this system has no limit on open files.
 ///
 /// # Errors
 ///

@@ -29,15 +29,16 @@ use crate::tls::Tls;
 pub struct Options {
     /// The address to listen on. By default `127.0.0.1` and a free port.
     pub listen: SocketAddr,
-    /// The number of worker threads, at least one. By default one, which serves thousands of delays at
-    /// once and leaves the other cores to the client.
+    /// The number of worker threads: at least one, and one by default. One thread serves thousands
+    /// of delays at once and leaves the other cores to the client.
     pub workers: usize,
     /// How long a connection waits for the head of a request before the origin closes it. By default forever.
     pub idle_timeout: Option<Duration>,
     /// The certificate to serve `https` with. By default the origin serves plain `http`.
     pub tls: Option<Tls>,
-    /// Whether to serve HTTP/2. With TLS, clients that offer HTTP/2 (ALPN) get it, and others get HTTP/1.1.
-    /// Without TLS, nothing is negotiated, and every connection must use HTTP/2. By default only HTTP/1.1.
+    /// Whether to serve HTTP/2. With TLS, a connection uses HTTP/2 if the client offers it by ALPN,
+    /// and HTTP/1.1 otherwise. Without TLS there is no negotiation, and every connection must use
+    /// HTTP/2. By default the origin serves only HTTP/1.1.
     pub http2: bool,
 }
 
@@ -55,8 +56,8 @@ impl Default for Options {
 
 /// A running origin, with its own tokio runtime and threads.
 ///
-/// Dropping it closes its connections and blocks until its threads have ended, which takes no longer
-/// than their current poll.
+/// Dropping the origin closes its connections and blocks until its threads have ended. Each thread
+/// ends after its current poll.
 pub struct Origin {
     addr: SocketAddr,
     scheme: &'static str,
@@ -124,16 +125,17 @@ impl Origin {
         self.recorder.stats()
     }
 
-    /// Resets the counts. Open connections and requests in flight stay counted as such, and the peak
-    /// restarts from the requests in flight.
+    /// Resets the counts. The numbers of open connections and of requests in flight do not change,
+    /// and the peak becomes the number of requests in flight.
     pub fn reset_stats(&self) {
         self.recorder.reset();
     }
 
-    /// Blocks until `condition` returns true, and returns the counts it was called with.
+    /// Blocks until `condition` returns true for the counts, and returns these counts.
     ///
-    /// `condition` is called after every change of the counts, except of the CPU time. It holds the
-    /// origin's lock, so it should only compare, and it deadlocks if it calls methods of this origin.
+    /// The origin calls `condition` after every change of the counts; a change of the CPU time
+    /// alone does not cause a call. The origin's lock is held during the call. `condition` should
+    /// therefore only compare values, and a call of a method of this origin deadlocks.
     ///
     /// # Errors
     ///
@@ -147,8 +149,9 @@ impl Origin {
     }
 }
 
-/// Runs the origin's main thread, which owns the runtime. Dropping a runtime blocks, which another
-/// runtime would not allow on its threads; so the `Origin` can be dropped inside one.
+/// Runs the origin's main thread, which owns the runtime. Dropping a runtime blocks, and tokio
+/// panics if this happens on a thread of another runtime. Because this thread drops the runtime, an
+/// `Origin` can be dropped inside an async function.
 fn run(
     listener: TcpListener,
     options: &Options,
@@ -157,7 +160,7 @@ fn run(
     report: &mpsc::Sender<io::Result<()>>,
 ) {
     recorder.threads.register();
-    let started = runtime(options, &recorder).and_then(|runtime| {
+    let started = build_runtime(options, &recorder).and_then(|runtime| {
         let timer = Timer::start({
             let recorder = recorder.clone();
             move || recorder.threads.register()
@@ -168,7 +171,7 @@ fn run(
             tokio::net::TcpListener::from_std(listener)?
         };
         let connection_options = ConnectionOptions::new(options)?;
-        // Spawned on the workers, so that a connection starts on the thread that accepts it.
+        // A worker runs the acceptor, so that a connection starts on the thread that accepts it.
         runtime.spawn(serve::accept(
             listener,
             connection_options,
@@ -191,7 +194,7 @@ fn run(
     }
 }
 
-fn runtime(options: &Options, recorder: &Arc<Recorder>) -> io::Result<Runtime> {
+fn build_runtime(options: &Options, recorder: &Arc<Recorder>) -> io::Result<Runtime> {
     let recorder = recorder.clone();
     Builder::new_multi_thread()
         .worker_threads(options.workers.max(1))

@@ -1,9 +1,9 @@
 //! The contents that the origin serves, so that a client can check what it received.
 
-/// Returns the bytes of `/bytes/{len}?seed={seed}`, and of every path that serves a number of bytes.
-/// Without `seed` in the query, the seed is 0.
+/// Returns the body of `/bytes/{len}?seed={seed}`. Other paths that serve `len` bytes return the
+/// same body. Without `seed` in the query, the seed is 0.
 ///
-/// With the same seed, a longer body begins with a shorter one.
+/// Of two bodies with the same seed, the longer one begins with the shorter one.
 ///
 /// ```
 /// use inflight_origin::payload::bytes;
@@ -13,7 +13,7 @@
 /// ```
 #[must_use]
 pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
-    slice(0, len, seed)
+    bytes_from(0, len, seed)
 }
 
 /// Returns the text of `/page/{n}`.
@@ -31,36 +31,36 @@ pub fn page(n: u64) -> String {
     )
 }
 
-/// Returns `len` bytes from `start` on.
-fn slice(start: u64, len: usize, seed: u64) -> Vec<u8> {
+/// Returns `len` bytes of the infinite body with this seed, starting at offset `start`.
+fn bytes_from(start: u64, len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 16);
     let skipped = (start % 8) as usize;
     for n in start / 8.. {
         if bytes.len() >= skipped + len {
             break;
         }
-        bytes.extend_from_slice(&word(n, seed).to_le_bytes());
+        bytes.extend_from_slice(&splitmix64(n, seed).to_le_bytes());
     }
     bytes.drain(..skipped);
     bytes.truncate(len);
     bytes
 }
 
-/// Returns the `n`th word of SplitMix64 (Steele, Lea, Flood 2014), whose state is a sum, so that any
-/// word can be computed directly.
-fn word(n: u64, seed: u64) -> u64 {
+/// Returns the `n`th output of the generator SplitMix64 (Steele, Lea, Flood 2014). Its state is a
+/// sum, so any output can be computed directly.
+fn splitmix64(n: u64, seed: u64) -> u64 {
     let state = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
 }
 
-/// Returns the first `len` bytes in chunks of this size, at least one byte. Each chunk is generated
-/// when it is read.
+/// Returns the first `len` bytes in chunks of `size` bytes, which is at least one. The iterator
+/// generates each chunk when it is requested.
 pub(crate) fn chunks(len: u64, seed: u64, size: u64) -> impl Iterator<Item = Vec<u8>> {
     let size = size.max(1);
     (0..len.div_ceil(size)).map(move |n| {
         let start = n * size;
-        slice(start, size.min(len - start) as usize, seed)
+        bytes_from(start, size.min(len - start) as usize, seed)
     })
 }

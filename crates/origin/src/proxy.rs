@@ -32,25 +32,25 @@ pub struct ForwardProxy {
 /// A request that a [`ForwardProxy`] received.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Forwarded {
+pub struct ProxyRequest {
     /// The method.
     pub method: Method,
     /// The target: an absolute URL, or `host:port` with CONNECT.
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// The number of the connection, from 0.
+    /// The index of the connection, counted from 0.
     pub connection: usize,
 }
 
 struct ProxyState {
     authorization: Option<HeaderValue>,
-    seen: Mutex<Vec<Forwarded>>,
+    requests: Mutex<Vec<ProxyRequest>>,
 }
 
 impl ProxyState {
-    fn seen(&self) -> MutexGuard<'_, Vec<Forwarded>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn requests(&self) -> MutexGuard<'_, Vec<ProxyRequest>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,7 +67,7 @@ impl ForwardProxy {
         let addr = listener.local_addr()?;
         let state = Arc::new(ProxyState {
             authorization,
-            seen: Mutex::default(),
+            requests: Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -76,7 +76,8 @@ impl ForwardProxy {
             let state = state.clone();
             move |stopped| {
                 let accepting = pin!(accept(listener, state));
-                // If the listener fails, connects to the proxy fail too, so no report is needed here.
+                // If the listener fails, clients cannot connect. The error is not reported in
+                // another way.
                 drop(runtime.block_on(select(accepting, stopped)));
             }
         })?;
@@ -95,8 +96,8 @@ impl ForwardProxy {
 
     /// Returns the requests received so far.
     #[must_use]
-    pub fn seen(&self) -> Vec<Forwarded> {
-        self.state.seen().clone()
+    pub fn requests(&self) -> Vec<ProxyRequest> {
+        self.state.requests().clone()
     }
 }
 
@@ -123,28 +124,29 @@ async fn answer(
     connection: usize,
     state: Arc<ProxyState>,
 ) -> Result<Response<Body>, hyper::Error> {
-    state.seen().push(Forwarded {
+    state.requests().push(ProxyRequest {
         method: request.method().clone(),
         target: request.uri().to_string(),
         headers: request.headers().clone(),
         connection,
     });
-    let wanted = state.authorization.as_ref();
-    if wanted.is_some_and(|own| request.headers().get(PROXY_AUTHORIZATION) != Some(own)) {
-        let mut refusal = status(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+    let required = state.authorization.as_ref();
+    if required.is_some_and(|expected| request.headers().get(PROXY_AUTHORIZATION) != Some(expected))
+    {
+        let mut refusal = empty_response(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
         let basic = HeaderValue::from_static("Basic realm=\"proxy\"");
         refusal.headers_mut().insert(PROXY_AUTHENTICATE, basic);
         return Ok(refusal);
     }
     let Some(port) = port(request.uri()) else {
-        return Ok(status(StatusCode::BAD_REQUEST));
+        return Ok(empty_response(StatusCode::BAD_REQUEST));
     };
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
-        return Ok(status(StatusCode::BAD_GATEWAY));
+        return Ok(empty_response(StatusCode::BAD_GATEWAY));
     };
     if request.method() == Method::CONNECT {
         tokio::spawn(tunnel(request, server));
-        return Ok(status(StatusCode::OK));
+        return Ok(empty_response(StatusCode::OK));
     }
     forward(request, server).await
 }
@@ -155,10 +157,10 @@ fn port(uri: &Uri) -> Option<u16> {
     uri.port_u16().or(default)
 }
 
-fn status(status: StatusCode) -> Response<Body> {
-    let mut answer = Response::new(Body::empty());
-    *answer.status_mut() = status;
-    answer
+fn empty_response(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
 }
 
 async fn tunnel(request: Request<Incoming>, mut server: TcpStream) {

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::origin::Options;
 use crate::paths::{self, DueTime, Peer, RequestInfo};
 use crate::stats::{CountedConnection, InFlightGuard, Recorder};
-use crate::timer::Clock;
+use crate::timer::SharedClock;
 use crate::tls;
 
 type Routes = TowerToHyperService<axum::Router>;
@@ -54,7 +54,7 @@ impl ConnectionOptions {
 pub(crate) async fn accept(
     listener: TcpListener,
     options: ConnectionOptions,
-    clock: Clock,
+    clock: SharedClock,
     recorder: Arc<Recorder>,
 ) {
     let options = Arc::new(options);
@@ -65,12 +65,12 @@ pub(crate) async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
-                let connection = CountedConnection::accepted(recorder.clone());
+                let connection = CountedConnection::new(recorder.clone());
                 let (routes, options) = (routes.clone(), options.clone());
                 tokio::spawn(serve(stream, addr, connection, options, routes));
             }
-            // Out of descriptors or memory, and the connection still waits: accepting again at once
-            // would spin until another connection ends.
+            // The process has no descriptor or memory left, and the connection stays in the queue.
+            // Accepting again at once would spin until another connection ends.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
@@ -108,9 +108,9 @@ async fn serve_http<S>(
 {
     let service = service_fn(|request| answer(request, peer, connection, routes));
     let stream = TokioIo::new(stream);
-    // An error means that the client disconnected or sent a bad request; the counts show both. hyper's
-    // connection is dropped, with its socket, at the end of its statement; only then is `connection`
-    // counted as closed.
+    // An error means that the client disconnected or sent a bad request; the counts include both.
+    // hyper's connection and its socket are dropped at the end of the statement. The caller drops
+    // `connection` later, so a connection is counted as closed only after its socket was closed.
     if http2 {
         let _ = http2::Builder::new(TokioExecutor::new())
             .serve_connection(stream, service)
@@ -124,7 +124,8 @@ async fn serve_http<S>(
     }
 }
 
-/// Responds to one request, which is in flight until the response's body has been taken or dropped.
+/// Responds to one request. The request is in flight until hyper has taken or dropped the
+/// response's body.
 fn answer(
     mut request: Request<Incoming>,
     peer: Peer,
@@ -136,10 +137,10 @@ fn answer(
         peer,
     };
     let in_flight = if paths::is_stats_path(request.uri().path()) {
-        connection.stats_request();
+        connection.exclude_if_new();
         None
     } else {
-        Some(connection.request())
+        Some(connection.start_request())
     };
     let bodiless = request.method() == Method::HEAD;
     let recorder = connection.recorder().clone();
@@ -149,7 +150,7 @@ fn answer(
     async move {
         let mut response = response.await?;
         if let Some(DueTime(due)) = response.extensions_mut().remove() {
-            recorder.delayed(due, Instant::now());
+            recorder.record_delay(due, Instant::now());
         }
         let bodiless = bodiless
             || response.status() == StatusCode::NO_CONTENT
@@ -158,10 +159,11 @@ fn answer(
     }
 }
 
-/// A response body that ends its [`InFlightGuard`] once hyper has taken all of it.
+/// A response body that marks its request as completed once hyper has taken the whole body.
 struct CountedBody {
     body: Body,
-    /// How many bytes are left. hyper drops a sized body after its last byte, without polling for the end.
+    /// How many bytes are left, if this is known. hyper drops a sized body after its last byte,
+    /// without polling for the end.
     left: Option<u64>,
     in_flight: Option<InFlightGuard>,
 }
@@ -183,20 +185,20 @@ impl CountedBody {
                 left,
                 in_flight,
             };
-            if bodiless || counted.is_whole() {
-                counted.mark_taken();
+            if bodiless || counted.is_complete() {
+                counted.mark_completed();
             }
             counted
         })
     }
 
-    fn is_whole(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.left == Some(0) || http_body::Body::is_end_stream(&self.body)
     }
 
-    fn mark_taken(&mut self) {
+    fn mark_completed(&mut self) {
         if let Some(in_flight) = self.in_flight.take() {
-            in_flight.mark_taken();
+            in_flight.mark_completed();
         }
     }
 }
@@ -215,13 +217,13 @@ impl http_body::Body for CountedBody {
                 if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
                     *left = left.saturating_sub(data.len() as u64);
                 }
-                self.is_whole()
+                self.is_complete()
             }
             Some(Err(_)) => false,
             None => true,
         };
         if whole {
-            self.mark_taken();
+            self.mark_completed();
         }
         Poll::Ready(frame)
     }

@@ -3,13 +3,13 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
-/// The thread of a server. Dropping this stops the server and blocks until its thread has ended.
+/// The thread of a server. Dropping it stops the server and blocks until its thread has ended.
 pub(crate) struct ServerThread {
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl ServerThread {
-    /// Starts a thread that runs `serve`, which must return when the receiver completes.
+    /// Starts a thread that runs `serve`. `serve` must return when its receiver completes.
     pub(crate) fn start(
         name: &str,
         serve: impl FnOnce(oneshot::Receiver<()>) + Send + 'static,

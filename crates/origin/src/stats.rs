@@ -9,8 +9,8 @@ use crate::cpu::Threads;
 
 /// The counts of an [`Origin`](crate::Origin) since it started or since the last reset.
 ///
-/// Requests for `/stats` and `/stats/reset`, and connections with only such requests, are not counted.
-/// Reading the counts over HTTP therefore does not change them.
+/// Requests for `/stats` and `/stats/reset` are not counted, and neither are connections that carry
+/// no other requests. Reading the counts over HTTP therefore does not change them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stats {
@@ -18,50 +18,52 @@ pub struct Stats {
     pub connections_accepted: u64,
     /// Connections open now. A reset does not change it.
     pub connections_open: u64,
-    /// Connections that ended, by either side.
+    /// Connections that either side closed.
     pub connections_closed: u64,
     /// Requests whose head was received.
     pub requests: u64,
-    /// Requests in flight now: whose head was received, and whose response has not yet been passed to
-    /// the connection completely. A reset does not change it.
+    /// Requests in flight now. A request is in flight from when its head was received until its
+    /// whole response was passed to the connection. A reset does not change this number.
     pub in_flight: u64,
     /// The highest value of `in_flight`. A reset sets it to `in_flight`.
     pub peak_in_flight: u64,
     /// Requests whose connection ended before the whole response was passed to it.
     ///
-    /// Bytes that the kernel took and the peer never read do not count, because a server cannot detect them.
+    /// A server cannot detect that the peer never reads bytes that the kernel has accepted, so such
+    /// a request is not counted.
     pub aborted: u64,
-    /// CPU time, of the threads in `cpu_scope`.
+    /// The CPU time of the threads that `cpu_scope` names.
     pub cpu: Duration,
-    /// Whose CPU time `cpu` is.
+    /// The threads that `cpu` covers.
     pub cpu_scope: CpuScope,
     /// How late the timers of `/delay`, `/delay-ms` and `/page` were.
     pub delays: DelayStats,
 }
 
-/// Whose CPU time [`Stats::cpu`] is.
+/// The threads that [`Stats::cpu`] covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CpuScope {
-    /// The origin's own threads. On Linux, the time is read from their `schedstat`.
+    /// The origin's threads. Linux reports the CPU time of each thread in its `schedstat`.
     #[default]
     Threads,
-    /// The whole process, on systems without the times of single threads. On Windows it is always zero.
+    /// The whole process, on systems that do not report the CPU time of single threads. On Windows,
+    /// the time is always zero.
     Process,
 }
 
 /// The lateness of delayed responses in microseconds: from when the response was due to when it left the
 /// handler.
 ///
-/// On an idle machine some hundred microseconds are normal. If thousands of responses are due at the
-/// same time, the lateness is the time that the worker needs to send them.
+/// A few hundred microseconds are normal on an idle machine. If thousands of responses are due at
+/// the same time, their lateness is the time that the worker needs to send them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DelayStats {
     /// Delays that ended.
     pub count: u64,
-    /// Delays that ended before they were due. Any other value than zero is a bug of the origin.
+    /// Delays that ended before they were due. Any value other than zero is a bug in the origin.
     pub early: u64,
     /// The median.
     pub p50: u64,
@@ -74,20 +76,20 @@ pub struct DelayStats {
 /// The largest lateness that is recorded: an hour.
 const MAX_LATENESS_US: u64 = 3_600_000_000;
 
-/// Keeps the counts, and notifies waiting threads of every change.
+/// The counts of an origin. Each change notifies the threads that wait for one.
 pub(crate) struct Recorder {
-    counts: Mutex<Counts>,
+    counts: Mutex<RecorderState>,
     changed: Condvar,
     pub(crate) threads: Threads,
 }
 
-struct Counts {
+struct RecorderState {
     /// The counts, without the CPU time and the quantiles.
     stats: Stats,
     lateness: Histogram<u64>,
     cpu_at_reset: Duration,
-    /// How many threads wait. A notification is a system call even without waiting threads, so it is
-    /// skipped then.
+    /// How many threads wait for a change. Without any, the notification is skipped, because it is
+    /// a system call.
     waiters: usize,
 }
 
@@ -95,7 +97,7 @@ impl Recorder {
     pub(crate) fn new() -> io::Result<Arc<Recorder>> {
         let lateness = Histogram::new_with_bounds(1, MAX_LATENESS_US, 3);
         Ok(Arc::new(Recorder {
-            counts: Mutex::new(Counts {
+            counts: Mutex::new(RecorderState {
                 stats: Stats::default(),
                 lateness: lateness.map_err(io::Error::other)?,
                 cpu_at_reset: Duration::ZERO,
@@ -106,7 +108,7 @@ impl Recorder {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, RecorderState> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,7 +116,7 @@ impl Recorder {
         self.change_counts(|counts| change(&mut counts.stats));
     }
 
-    fn change_counts(&self, change: impl FnOnce(&mut Counts)) {
+    fn change_counts(&self, change: impl FnOnce(&mut RecorderState)) {
         let mut counts = self.lock();
         change(&mut counts);
         if counts.waiters > 0 {
@@ -122,8 +124,8 @@ impl Recorder {
         }
     }
 
-    fn snapshot(&self, counts: &Counts) -> Stats {
-        let (cpu, cpu_scope) = self.threads.used();
+    fn snapshot(&self, counts: &RecorderState) -> Stats {
+        let (cpu, cpu_scope) = self.threads.cpu_time();
         Stats {
             cpu: cpu.saturating_sub(counts.cpu_at_reset),
             cpu_scope,
@@ -143,7 +145,7 @@ impl Recorder {
     }
 
     pub(crate) fn reset(&self) {
-        let (cpu, _) = self.threads.used();
+        let (cpu, _) = self.threads.cpu_time();
         self.change_counts(|counts| {
             counts.stats = Stats {
                 connections_open: counts.stats.connections_open,
@@ -176,8 +178,8 @@ impl Recorder {
         }
     }
 
-    /// Records that a response that was due at `due` left its handler at `left`.
-    pub(crate) fn delayed(&self, due: Instant, left: Instant) {
+    /// Records the lateness of a response that was due at `due` and left its handler at `left`.
+    pub(crate) fn record_delay(&self, due: Instant, left: Instant) {
         let late = left.saturating_duration_since(due).as_micros();
         self.change_counts(|counts| {
             counts.stats.delays.early += u64::from(left < due);
@@ -200,12 +202,12 @@ enum ConnectionState {
     New,
     /// Counted, with at least one counted request.
     Counted,
-    /// Not counted, because it has carried only requests for the counts.
+    /// Not counted, because it has carried only requests for `/stats` and `/stats/reset`.
     Excluded,
 }
 
 impl CountedConnection {
-    pub(crate) fn accepted(recorder: Arc<Recorder>) -> CountedConnection {
+    pub(crate) fn new(recorder: Arc<Recorder>) -> CountedConnection {
         recorder.change(|stats| {
             stats.connections_accepted += 1;
             stats.connections_open += 1;
@@ -221,7 +223,7 @@ impl CountedConnection {
     }
 
     /// Counts a request whose head was received.
-    pub(crate) fn request(&self) -> InFlightGuard {
+    pub(crate) fn start_request(&self) -> InFlightGuard {
         let mut state = self.state();
         let was_excluded = *state == ConnectionState::Excluded;
         *state = ConnectionState::Counted;
@@ -236,17 +238,18 @@ impl CountedConnection {
         });
         InFlightGuard {
             recorder: self.recorder.clone(),
-            taken: false,
+            completed: false,
         }
     }
 
-    /// Excludes the connection from the counts if its first request is for the counts.
-    pub(crate) fn stats_request(&self) {
+    /// Excludes the connection from the counts if it has carried no request yet. Called when a
+    /// request for `/stats` or `/stats/reset` arrives.
+    pub(crate) fn exclude_if_new(&self) {
         let mut state = self.state();
         if *state == ConnectionState::New {
             *state = ConnectionState::Excluded;
             self.recorder.change(|stats| {
-                // The counts may have been reset meanwhile.
+                // The counts may have been reset since the connection was accepted.
                 stats.connections_accepted = stats.connections_accepted.saturating_sub(1);
                 stats.connections_open -= 1;
             });
@@ -269,16 +272,16 @@ impl Drop for CountedConnection {
     }
 }
 
-/// A guard for a request in flight. It counts the request as aborted if dropped without
-/// [`InFlightGuard::mark_taken`].
+/// A guard for a request in flight. Dropping it without a call of [`InFlightGuard::mark_completed`]
+/// counts the request as aborted.
 pub(crate) struct InFlightGuard {
     recorder: Arc<Recorder>,
-    taken: bool,
+    completed: bool,
 }
 
 impl InFlightGuard {
-    pub(crate) fn mark_taken(mut self) {
-        self.taken = true;
+    pub(crate) fn mark_completed(mut self) {
+        self.completed = true;
     }
 }
 
@@ -286,7 +289,7 @@ impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.recorder.change(|stats| {
             stats.in_flight -= 1;
-            stats.aborted += u64::from(!self.taken);
+            stats.aborted += u64::from(!self.completed);
         });
     }
 }

@@ -6,11 +6,12 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A timer with its own thread, which ends when this is dropped.
+/// A timer with its own thread. Dropping the timer stops the thread.
 ///
-/// Delays must be precise. tokio's timer rounds up to a whole millisecond, and so does the `epoll_wait`
-/// under it, which would make responses up to 2 ms late even on an idle machine. A thread that waits on
-/// a condition variable is late by some 0.1 ms, and portable.
+/// Delays must be precise. tokio's timer rounds up to a whole millisecond, and so does
+/// `epoll_wait`. Together they would make responses up to 2 ms late, even on an idle machine. A
+/// thread that waits on a condition variable is late by only about 0.1 ms, and works on every
+/// system.
 pub(crate) struct Timer {
     clock: SystemClock,
     thread: Option<JoinHandle<()>>,
@@ -35,14 +36,14 @@ impl Timer {
         })
     }
 
-    pub(crate) fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> SharedClock {
         Arc::new(self.clock.clone())
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.clock.0.lock().ended = true;
+        self.clock.0.lock().stopped = true;
         self.clock.0.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -50,8 +51,8 @@ impl Drop for Timer {
     }
 }
 
-/// A clock to use in place of the system's, for example the virtual time of a test runtime.
-pub trait Time: Send + Sync + 'static {
+/// A source of the current time and of delays, for example the virtual clock of a test runtime.
+pub trait Clock: Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> Instant;
 
@@ -59,21 +60,22 @@ pub trait Time: Send + Sync + 'static {
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-impl dyn Time {
-    /// Sleeps until `at`, never less.
+impl dyn Clock {
+    /// Sleeps until `at`. The sleep never ends early.
     pub(crate) async fn sleep_until(&self, at: Instant) {
         self.sleep(at.saturating_duration_since(self.now())).await;
     }
 }
 
 /// The clock for delays: the system's, or one that the caller provides.
-pub(crate) type Clock = Arc<dyn Time>;
+pub(crate) type SharedClock = Arc<dyn Clock>;
 
-/// The system's clock, with the thread of a [`Timer`]. After the timer has ended, sleeps never complete.
+/// The system's clock. The thread of a [`Timer`] wakes its sleeps, so they never complete after the
+/// timer was dropped.
 #[derive(Clone)]
 struct SystemClock(Arc<TimerQueue>);
 
-impl Time for SystemClock {
+impl Clock for SystemClock {
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -95,10 +97,11 @@ struct TimerQueue {
 
 #[derive(Default)]
 struct Sleepers {
-    /// The wakers by the time when they are due. The number distinguishes sleepers of the same instant.
+    /// The wakers, sorted by the time when they are due. The id distinguishes sleepers of the same
+    /// instant.
     wakers: BTreeMap<(Instant, u64), Waker>,
-    ids: u64,
-    ended: bool,
+    last_id: u64,
+    stopped: bool,
 }
 
 impl TimerQueue {
@@ -109,7 +112,7 @@ impl TimerQueue {
     fn run(&self) {
         let mut due = Vec::new();
         let mut sleepers = self.lock();
-        while !sleepers.ended {
+        while !sleepers.stopped {
             let now = Instant::now();
             while let Some(first) = sleepers.wakers.first_entry()
                 && first.key().0 <= now
@@ -135,7 +138,7 @@ impl TimerQueue {
 struct Sleep {
     clock: SystemClock,
     at: Instant,
-    /// Set once this is among the sleepers.
+    /// Set once the sleep is among the sleepers.
     id: Option<u64>,
 }
 
@@ -149,8 +152,8 @@ impl Future for Sleep {
         let clock = self.clock.clone();
         let mut sleepers = clock.0.lock();
         let id = *self.id.get_or_insert_with(|| {
-            sleepers.ids += 1;
-            sleepers.ids
+            sleepers.last_id += 1;
+            sleepers.last_id
         });
         let replaced = sleepers.wakers.insert((self.at, id), cx.waker().clone());
         let first = sleepers.wakers.first_key_value();
@@ -158,7 +161,7 @@ impl Future for Sleep {
         drop(sleepers);
         drop(replaced);
         if is_first {
-            // Wakes the thread, which waits for a later sleeper or without a time limit.
+            // The thread waits for a later sleeper, or without a time limit, so it has to be woken.
             clock.0.changed.notify_one();
         }
         Poll::Pending

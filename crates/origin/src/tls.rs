@@ -21,11 +21,11 @@ use tokio_rustls::server::TlsStream;
 /// A certificate authority with its own key. Clients trust it only if they add its certificate.
 ///
 /// ```
-/// use inflight_origin::{Options, Origin, tls::Authority, tls::Shown};
+/// use inflight_origin::{Options, Origin, tls::Authority, tls::CertificateKind};
 ///
 /// let authority = Authority::new()?;
 /// let options = Options {
-///     tls: Some(authority.server(Shown::Valid)?),
+///     tls: Some(authority.server(CertificateKind::Valid)?),
 ///     ..Options::default()
 /// };
 /// let origin = Origin::bind(options)?;
@@ -38,7 +38,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 /// The kind of certificate that a server presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Shown {
+pub enum CertificateKind {
     /// For `localhost`, `127.0.0.1` and `::1`, signed by the authority.
     Valid,
     /// As `Valid`, but expired in the year 2001.
@@ -71,31 +71,31 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Returns the TLS settings of a server with such a certificate.
+    /// Returns the TLS settings of a server that presents this kind of certificate.
     ///
     /// # Errors
     ///
     /// Fails when the system provides no randomness.
-    pub fn server(&self, shown: Shown) -> io::Result<Tls> {
+    pub fn server(&self, kind: CertificateKind) -> io::Result<Tls> {
         let here = ["localhost", "127.0.0.1", "::1"];
-        let mut params = match shown {
-            Shown::WrongHost => certificate_params("elsewhere", &["elsewhere.test"])?,
+        let mut params = match kind {
+            CertificateKind::WrongHost => certificate_params("elsewhere", &["elsewhere.test"])?,
             _ => certificate_params("here", &here)?,
         };
-        if shown == Shown::Expired {
+        if kind == CertificateKind::Expired {
             params.not_before = date_time_ymd(2000, 1, 1);
             params.not_after = date_time_ymd(2001, 1, 1);
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().map_err(io::Error::other)?;
-        let certificate = match shown {
-            Shown::SelfSigned => params.self_signed(&key),
+        let certificate = match kind {
+            CertificateKind::SelfSigned => params.self_signed(&key),
             _ => params.signed_by(&key, &self.0),
         };
         Ok(Tls {
             chain: vec![certificate.map_err(io::Error::other)?.der().clone()],
             key: Arc::new(PrivatePkcs8KeyDer::from(key.serialize_der()).into()),
-            clients: None,
+            client_authority: None,
             up_to_tls12: false,
         })
     }
@@ -114,8 +114,8 @@ impl Authority {
     }
 }
 
-/// Returns the parameters of a certificate. `name` must not be the issuer's, or the certificate would
-/// look self-signed.
+/// Returns the parameters of a certificate. `name` must differ from the issuer's name. Otherwise
+/// the certificate would look self-signed.
 fn certificate_params(name: &str, hosts: &[&str]) -> io::Result<CertificateParams> {
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
     let mut params = CertificateParams::new(hosts).map_err(io::Error::other)?;
@@ -128,7 +128,7 @@ fn certificate_params(name: &str, hosts: &[&str]) -> io::Result<CertificateParam
 pub struct Tls {
     chain: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
-    clients: Option<CertificateDer<'static>>,
+    client_authority: Option<CertificateDer<'static>>,
     up_to_tls12: bool,
 }
 
@@ -136,8 +136,8 @@ impl Tls {
     /// Refuses clients without a certificate of this authority. In TLS 1.3 the client receives
     /// the alert after its own handshake has succeeded.
     #[must_use]
-    pub fn demanding(mut self, authority: &Authority) -> Tls {
-        self.clients = Some(authority.0.der().clone());
+    pub fn require_client_certificate(mut self, authority: &Authority) -> Tls {
+        self.client_authority = Some(authority.0.der().clone());
         self
     }
 
@@ -148,8 +148,9 @@ impl Tls {
         self
     }
 
-    /// Returns a TLS stream over a server's connection, for blocking reads and writes. The first read or
-    /// write performs the handshake. `protocols` are those of ALPN, the preferred one first.
+    /// Returns a TLS stream over a server's connection, for blocking reads and writes. The first
+    /// read or write performs the handshake. `protocols` are the ALPN protocols, in order of
+    /// preference.
     ///
     /// # Errors
     ///
@@ -164,7 +165,8 @@ impl Tls {
         Ok(StreamOwned::new(connection, stream))
     }
 
-    /// Returns the configuration. `protocols` are those of ALPN, the preferred one first.
+    /// Returns the configuration for rustls. `protocols` are the ALPN protocols, in order of
+    /// preference.
     pub(crate) fn config(&self, protocols: &[&str]) -> io::Result<Arc<ServerConfig>> {
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
         let versions: &[_] = match self.up_to_tls12 {
@@ -174,7 +176,7 @@ impl Tls {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
             .map_err(io::Error::other)?;
-        let builder = match &self.clients {
+        let builder = match &self.client_authority {
             None => builder.with_no_client_auth(),
             Some(authority) => {
                 let mut roots = RootCertStore::empty();
@@ -195,7 +197,8 @@ impl Tls {
     }
 }
 
-/// Performs the handshake. If it fails, closes the connection so that the client can read the alert.
+/// Performs the handshake. If it fails, returns `None`, and closes the connection in a way that
+/// lets the client read the alert.
 pub(crate) async fn accept(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
@@ -203,8 +206,8 @@ pub(crate) async fn accept(
     match acceptor.accept(stream).into_fallible().await {
         Ok(stream) => Some(stream),
         Err((_, mut stream)) => {
-            // The bytes that the client has sent meanwhile must be read. Otherwise the system would reset the
-            // connection on close, and the client would not receive the alert.
+            // The bytes that the client has already sent must be read. Otherwise the system would
+            // reset the connection on close, and the client would not receive the alert.
             let mut unread = [0; 1024];
             while matches!(stream.read(&mut unread).await, Ok(n) if n > 0) {}
             None

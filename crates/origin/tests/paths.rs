@@ -8,7 +8,7 @@ use common::{Answer, Client, get};
 use inflight_origin::{Origin, payload};
 use serde_json::json;
 
-/// A request for each path, and the status of its response to GET and HEAD.
+/// A target for each path that accepts GET, and the status of the response to GET and to HEAD.
 const GETS: &[(&str, u16)] = &[
     ("/", 200),
     ("/get", 200),
@@ -142,9 +142,9 @@ fn get_shows_arguments_headers_origin_and_url() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let headers = [("x-custom-header", "a"), ("X-Custom-Header", "b")];
-    let shown = client.call("GET", "/get?one=1&two=2&two=3&none=", &headers, b"");
+    let echo = client.call("GET", "/get?one=1&two=2&two=3&none=", &headers, b"");
     assert_eq!(
-        shown.json(),
+        echo.json(),
         json!({
             "args": {"one": "1", "two": ["2", "3"], "none": ""},
             "headers": {"Host": "origin.test:80", "X-Custom-Header": "a,b"},
@@ -166,9 +166,9 @@ fn bodies_are_shown_by_their_media_type() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let mut post = |media: &str, body: &[u8]| {
-        let shown = client.call("POST", "/post", &[("Content-Type", media)], body);
-        let mut shown = shown.json();
-        let mut part = |name: &str| shown[name].take();
+        let echo = client.call("POST", "/post", &[("Content-Type", media)], body);
+        let mut echo = echo.json();
+        let mut part = |name: &str| echo[name].take();
         [part("data"), part("form"), part("files"), part("json")]
     };
 
@@ -230,9 +230,9 @@ fn each_method_is_echoed() {
     for method in [
         "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND",
     ] {
-        let shown = client.call(method, "/anything/at/all?q=1", &[], b"").json();
-        assert_eq!(shown["method"], method);
-        assert_eq!(shown["url"], "http://origin.test:80/anything/at/all?q=1");
+        let echo = client.call(method, "/anything/at/all?q=1", &[], b"").json();
+        assert_eq!(echo["method"], method);
+        assert_eq!(echo["url"], "http://origin.test:80/anything/at/all?q=1");
         let status = client.call(method, "/status/418", &[], b"ignored");
         assert_eq!(status.status, 418);
     }
@@ -322,16 +322,16 @@ fn bodies_with_pauses_are_complete_and_chunked() {
 fn compressed_responses_can_be_decompressed() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
-    let mut check = |path: &str, coding: &str, done: &str, decode: fn(&[u8]) -> Vec<u8>| {
+    let mut check = |path: &str, coding: &str, flag: &str, decode: fn(&[u8]) -> Vec<u8>| {
         let mut answer: Answer = client.get(path);
         assert_eq!(answer.header("content-encoding"), coding);
         answer.body = decode(&answer.body);
-        let shown = answer.json();
+        let echo = answer.json();
         assert_eq!(
-            (&shown[done], &shown["method"]),
+            (&echo[flag], &echo["method"]),
             (&json!(true), &json!("GET"))
         );
-        assert_eq!(shown["headers"]["Host"], "origin.test:80");
+        assert_eq!(echo["headers"]["Host"], "origin.test:80");
     };
     fn all(mut decoder: impl Read) -> Vec<u8> {
         let mut plain = Vec::new();
@@ -373,7 +373,7 @@ fn cookies_are_set_shown_and_deleted() {
     let set = client.get("/cookies/set?a=1&b=two");
     assert_eq!((set.status, set.header("location")), (302, "/cookies"));
     assert_eq!(
-        set.all("set-cookie"),
+        set.header_values("set-cookie"),
         [&b"a=1; Path=/"[..], b"b=two; Path=/"]
     );
     assert_eq!(
@@ -382,8 +382,8 @@ fn cookies_are_set_shown_and_deleted() {
     );
     let deleted = client.get("/cookies/delete?a");
     assert!(deleted.header("set-cookie").contains("Max-Age=0"));
-    let shown = client.call("GET", "/cookies", &[("Cookie", "a=1; b=two=2")], b"");
-    assert_eq!(shown.json(), json!({"cookies": {"a": "1", "b": "two=2"}}));
+    let echo = client.call("GET", "/cookies", &[("Cookie", "a=1; b=two=2")], b"");
+    assert_eq!(echo.json(), json!({"cookies": {"a": "1", "b": "two=2"}}));
 }
 
 #[test]
@@ -414,20 +414,20 @@ fn header_bytes_are_echoed_and_sent_exactly() {
     let mut client = Client::connect(origin.addr());
     client.send(b"GET /echo-headers-raw HTTP/1.1\r\nX-Raw: \xc3\xa9\xff\r\nX-raw: 2\r\n\r\n");
     assert_eq!(
-        client.answer("GET").json(),
+        client.read_answer("GET").json(),
         json!({"headers": [["x-raw", "c3a9ff"], ["x-raw", "32"]]})
     );
 
     let raw = client.get("/raw-header?name=X-Raw&hex=c3a9&hex=6162&name=X-Other&hex=FF");
-    assert_eq!(raw.all("x-raw"), [&b"\xc3\xa9"[..], b"ab"]);
-    assert_eq!(raw.all("x-other"), [b"\xff"]);
+    assert_eq!(raw.header_values("x-raw"), [&b"\xc3\xa9"[..], b"ab"]);
+    assert_eq!(raw.header_values("x-other"), [b"\xff"]);
 
     let chosen = client.get("/response-headers?Content-Type=text/x&X-A=1&X-A=2");
     assert_eq!(chosen.header("content-type"), "text/x");
-    assert_eq!(chosen.all("x-a"), [b"1", b"2"]);
-    let shown: serde_json::Value = serde_json::from_slice(&chosen.body).unwrap();
+    assert_eq!(chosen.header_values("x-a"), [b"1", b"2"]);
+    let echo: serde_json::Value = serde_json::from_slice(&chosen.body).unwrap();
     assert_eq!(
-        shown,
+        echo,
         json!({
             "Content-Type": "text/x",
             "Content-Length": chosen.body.len().to_string(),
@@ -447,7 +447,7 @@ fn uploads_are_measured() {
     );
     client.send("PUT /upload HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n");
     assert_eq!(
-        client.answer("PUT").json(),
+        client.read_answer("PUT").json(),
         json!({"bytes": 3, "sha256": abc, "chunked": true, "content_length": null})
     );
 }
@@ -457,12 +457,12 @@ fn echo_sends_a_chunk_back_before_the_next_one() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     client.send("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
-    while !client.line().is_empty() {}
-    assert_eq!(client.exactly(8), b"3\r\none\r\n");
+    while !client.read_line().is_empty() {}
+    assert_eq!(client.read_exactly(8), b"3\r\none\r\n");
     client.send("3\r\ntwo\r\n");
-    assert_eq!(client.exactly(8), b"3\r\ntwo\r\n");
+    assert_eq!(client.read_exactly(8), b"3\r\ntwo\r\n");
     client.send("0\r\n\r\n");
-    assert_eq!(client.exactly(5), b"0\r\n\r\n");
+    assert_eq!(client.read_exactly(5), b"0\r\n\r\n");
 }
 
 #[test]

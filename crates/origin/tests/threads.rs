@@ -1,13 +1,14 @@
-//! Dropped servers leave no thread behind. The only test of its process, because it counts all threads.
+//! Dropped servers leave no thread behind. This file has only one test, because the test counts all
+//! threads of its process.
 #![cfg(target_os = "linux")]
 
 mod common;
 
 use std::fs;
 
-use common::{Client, LONG};
+use common::{Client, TEST_TIMEOUT};
 use inflight_origin::Origin;
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 
 #[test]
 fn dropped_servers_leave_no_thread() {
@@ -15,7 +16,7 @@ fn dropped_servers_leave_no_thread() {
     let before = threads();
 
     let origin = Origin::start().unwrap();
-    let server = Scripted::same(Script::new().hang()).unwrap();
+    let server = ScriptedServer::with_script(Script::new().hang()).unwrap();
     let mut clients = Vec::new();
     for _ in 0..10 {
         let mut client = Client::connect(origin.addr());
@@ -24,9 +25,9 @@ fn dropped_servers_leave_no_thread() {
         clients.push(Client::connect(server.addr()));
     }
     origin
-        .wait_for(LONG, |stats| stats.in_flight == 10)
+        .wait_for(TEST_TIMEOUT, |stats| stats.in_flight == 10)
         .unwrap();
-    assert!(server.wait_for_connections(10, LONG));
+    assert!(server.wait_for_connections(10, TEST_TIMEOUT));
     assert!(threads() > before);
 
     drop(origin);

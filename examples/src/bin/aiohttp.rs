@@ -1,4 +1,4 @@
-//! Counterparts of common aiohttp code: `just run aiohttp`.
+//! The equivalents of common aiohttp code: `just run aiohttp`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::pin::pin;

@@ -1,13 +1,12 @@
 //! A client that requests a new token when the server refuses the old one: `just run auth_refresh`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
-use std::sync::{Mutex, PoisonError};
-
+use async_lock::Mutex;
 use inflight::backend::{AnyClient, Capabilities, Fetch};
 use inflight::http::header::{AUTHORIZATION, HeaderValue};
 use inflight::http::uri::{Authority, Scheme, Uri};
 use inflight::http::{Request, Response, StatusCode};
-use inflight::{Body, Error};
+use inflight::{Body, Error, gather};
 use inflight_origin::Origin;
 
 // ANCHOR: refreshing
@@ -20,22 +19,27 @@ struct AuthClient {
 }
 
 impl AuthClient {
-    fn token(&self) -> std::sync::MutexGuard<'_, Option<HeaderValue>> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Requests a new token, unless another request has replaced the refused one in the meantime. The
+    /// lock is held while the token is requested, so concurrent requests wait for the same token.
+    async fn refresh(&self, refused: Option<&HeaderValue>) -> Result<Option<HeaderValue>, Error> {
+        let mut token = self.token.lock().await;
+        if token.as_ref() == refused {
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = self.token_url.clone();
+            let body = self.client.fetch(request).await?.into_body();
+            let length = body.collect(4096).await?.len();
+            println!("a new token");
+            *token = HeaderValue::try_from(format!("Bearer {length}")).ok();
+        }
+        Ok(token.clone())
     }
 
-    async fn refresh(&self) -> Result<(), Error> {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = self.token_url.clone();
-        let body = self.client.fetch(request).await?.into_body();
-        let length = body.collect(4096).await?.len();
-        println!("a new token");
-        *self.token() = HeaderValue::try_from(format!("Bearer {length}")).ok();
-        Ok(())
-    }
-
-    async fn send_with_token(&self, mut request: Request<Body>) -> Result<Response<Body>, Error> {
-        if let Some(token) = &*self.token() {
+    async fn send_with_token(
+        &self,
+        mut request: Request<Body>,
+        token: Option<&HeaderValue>,
+    ) -> Result<Response<Body>, Error> {
+        if let Some(token) = token {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
         self.client.fetch(request).await
@@ -54,12 +58,14 @@ impl Fetch for AuthClient {
         // A stream can be sent only once, so a request with a stream is not retried.
         let retry_body = body.try_clone();
         let first = Request::from_parts(parts.clone(), body);
-        let response = self.send_with_token(first).await?;
+        let token = self.token.lock().await.clone();
+        let response = self.send_with_token(first, token.as_ref()).await?;
         let (StatusCode::UNAUTHORIZED, Some(body)) = (response.status(), retry_body) else {
             return Ok(response);
         };
-        self.refresh().await?;
-        self.send_with_token(Request::from_parts(parts, body)).await
+        let token = self.refresh(token.as_ref()).await?;
+        let second = Request::from_parts(parts, body);
+        self.send_with_token(second, token.as_ref()).await
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -86,9 +92,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 token: Mutex::default(),
             })
             .build()?;
-        for n in 1..=3 {
-            let response = session.get(origin.url("/bearer")).send().await?;
-            println!("request {n}: {}", response.status());
+        let requests = (0..100).map(|_| session.get(origin.url("/bearer")).send());
+        for response in gather(requests).all().await? {
+            assert_eq!(response.status(), StatusCode::OK);
         }
         // ANCHOR_END: use
         Ok(())

@@ -1,4 +1,4 @@
-//! A client that caches pages for a while: `just run cache`.
+//! A client that caches pages for a limited time: `just run cache`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::collections::HashMap;
@@ -23,16 +23,18 @@ struct Cache {
 impl Cache {
     fn find(&self, uri: &Uri) -> Option<Response<Body>> {
         let pages = self.pages.lock().ok()?;
-        let (stored, response) = pages.get(uri)?;
-        (stored.elapsed() < self.max_age).then(|| response.clone().map(Body::from))
+        let (stored_at, response) = pages.get(uri)?;
+        (stored_at.elapsed() < self.max_age).then(|| response.clone().map(Body::from))
     }
 }
 
 impl Fetch for Cache {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        // Responses to requests with credentials are for one caller only, so they are not cached.
-        let is_personal = [AUTHORIZATION, COOKIE].map(|name| request.headers().contains_key(name));
-        if request.method() != Method::GET || is_personal.contains(&true) {
+        // A response to a request with credentials is for one caller only, so it is not cached.
+        let has_credentials = [AUTHORIZATION, COOKIE]
+            .iter()
+            .any(|name| request.headers().contains_key(name));
+        if request.method() != Method::GET || has_credentials {
             return self.client.fetch(request).await;
         }
         let uri = request.uri().clone();

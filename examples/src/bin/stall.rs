@@ -35,7 +35,7 @@ fn main() -> Result<(), Failure> {
 }
 
 // ANCHOR: heartbeat
-/// Returns the largest time between two heartbeats in milliseconds, while the same task fetches a page.
+/// Returns the longest time between two heartbeats, in ms, while the same task fetches a page.
 async fn largest_gap(session: &Session, url: &str) -> Result<u128, Error> {
     let stop = AtomicBool::new(false);
     let heartbeat = async {

@@ -10,7 +10,7 @@ use inflight::observe::{Event, Step};
 use inflight_origin::Origin;
 
 // ANCHOR: timeline
-/// When each request was sent, received the response's head, and finished.
+/// When each request was sent, when the head of its response arrived, and when the request ended.
 #[derive(Default)]
 struct Timeline(Mutex<BTreeMap<u64, [Option<Instant>; 3]>>);
 

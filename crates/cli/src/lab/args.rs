@@ -46,17 +46,17 @@ Examples:
   inflight lab run gather --rounds 3 --records /tmp/gather.csv
   inflight lab run --resume
 
-An experiment compares contenders, such as runtimes or clients. Each contender runs in a process of
-its own and has one turn in each round. The order is reversed in every other round. Each response of
-the server is verified, and a round in which the server was late or busy is discarded and repeated.
-The measurements of each turn are appended to FILE as CSV, below lines that describe this machine and
-the versions.
+An experiment compares contenders, such as runtimes or clients. Each contender runs in its own process
+and has one turn in each round. The order is reversed in every other round. Each response of the server
+is verified, and a round in which the server was late or busy is discarded and repeated. The
+measurements of each turn are appended to FILE as CSV, below lines that describe this machine and the
+versions.
 
-The first Ctrl-C keeps the finished turns and exits with status 130. To run the others, use --resume.
-Run nothing else on the machine during the measurements.")]
+The first Ctrl-C keeps the finished turns and exits with status 130. To run the remaining turns, use
+--resume. Run nothing else on the machine during the measurements.")]
 pub(crate) struct Run {
     /// The experiments to run [default: all]
-    #[arg(value_name = "NAME", value_parser = experiment)]
+    #[arg(value_name = "NAME", value_parser = find_experiment)]
     pub(crate) names: Vec<&'static Experiment>,
 
     /// How much of each experiment to run: quick gives rough results, full gives narrow intervals
@@ -80,7 +80,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// Whether to show progress on standard error; auto shows it if that is a terminal
+    /// Whether to show progress on standard error; auto shows it if standard error is a terminal
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub(crate) progress: When,
 }
@@ -126,9 +126,12 @@ FILE@RUN selects the run of a file whose name starts with RUN. Without @RUN, the
 experiment is used. Each ratio is the second file divided by the first, and the intervals are 95 %
 intervals for all comparisons together.
 
-A contender is marked WORSE or BETTER if its interval does not contain 1, if the ratio exceeds 1.02 and
-the difference within the A/A pairs of both files, and if this is still so when the change that all
-contenders share is removed. It is marked `with all` if only the last condition is not met.
+In each run, the first contender runs twice. The difference of this A/A pair is noise. A contender is
+marked WORSE or BETTER under these conditions:
+  - Its interval does not contain 1.
+  - Its ratio exceeds 1.02 and the noise of both files.
+  - Both remain true after the change that all contenders share is divided out.
+If only the last condition is false, the contender is marked `with all`.
 
 The exit status is 0 whether or not there are differences, and 2 if a file cannot be read.")]
 pub(crate) struct Cmp {
@@ -178,7 +181,7 @@ impl From<Worker> for WorkerConfig {
     }
 }
 
-fn experiment(name: &str) -> Result<&'static Experiment, String> {
+fn find_experiment(name: &str) -> Result<&'static Experiment, String> {
     inflight_lab::experiments::find(name).ok_or_else(|| {
         let known: Vec<_> = inflight_lab::experiments::all()
             .iter()

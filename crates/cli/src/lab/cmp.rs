@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use inflight_lab::cmp::compare;
-use inflight_lab::data::{ExperimentResults, latest};
+use inflight_lab::data::{ExperimentResults, latest_results};
 use inflight_lab::experiment::Better;
 use inflight_lab::experiments;
 use inflight_lab::report::ExperimentInfo;
@@ -12,8 +12,8 @@ use super::{args, read};
 use crate::exit::{CliError, ExitStatus};
 
 pub(super) fn run(args: &args::Cmp) -> Result<ExitStatus, CliError> {
-    let [before, after] = [&args.before, &args.after].map(|name| measured(name));
-    let comparison = compare(&before?, &after?, better);
+    let [before, after] = [&args.before, &args.after].map(|name| read_results(name));
+    let comparison = compare(&before?, &after?, better_direction);
     let mut stdout = io::stdout();
     stdout
         .write_all(comparison.to_string().as_bytes())
@@ -23,17 +23,22 @@ pub(super) fn run(args: &args::Cmp) -> Result<ExitStatus, CliError> {
 }
 
 /// Reads the measurements, with the contenders in the order of the experiment's definition.
-fn measured(name: &str) -> Result<Vec<ExperimentResults>, CliError> {
-    let mut measured = latest(&read::file_at_run(name)?);
-    for one in &mut measured {
-        if let Some(experiment) = experiments::find(&one.experiment) {
-            ExperimentInfo::from(experiment).arrange(one);
+fn read_results(name: &str) -> Result<Vec<ExperimentResults>, CliError> {
+    let mut results = latest_results(&read::read_file_at_run(name)?);
+    for experiment_results in &mut results {
+        if let Some(experiment) = experiments::find(&experiment_results.experiment) {
+            ExperimentInfo::from(experiment).arrange(experiment_results);
         }
     }
-    Ok(measured)
+    Ok(results)
 }
 
-fn better(experiment: &str, metric: &str) -> Option<Better> {
+fn better_direction(experiment: &str, metric: &str) -> Option<Better> {
     let metrics = experiments::find(experiment)?.metrics;
-    Some(metrics.iter().find(|one| one.name == metric)?.better)
+    Some(
+        metrics
+            .iter()
+            .find(|candidate| candidate.name == metric)?
+            .better,
+    )
 }

@@ -30,8 +30,8 @@ fn push_experiment(text: &mut String, experiment: &'static Experiment) {
         .metrics
         .iter()
         .map(|metric| match metric.unit {
-            "" | "1" => metric.what.to_owned(),
-            unit => format!("{} ({unit})", metric.what),
+            "" | "1" => metric.label.to_owned(),
+            unit => format!("{} ({unit})", metric.label),
         })
         .collect();
     let _ = writeln!(text, "  measured: {}", metrics.join("; "));

@@ -20,8 +20,8 @@ pub(crate) fn run(lab: args::Lab) -> Result<ExitStatus, CliError> {
         LabCommand::Run(run) => run::run(run),
         LabCommand::Report(report) => report::run(report),
         LabCommand::Cmp(cmp) => cmp::run(&cmp),
-        LabCommand::Worker(setup) => {
-            worker_loop::serve(&setup.into(), stdin().lock(), stdout().lock())
+        LabCommand::Worker(config) => {
+            worker_loop::serve(&config.into(), stdin().lock(), stdout().lock())
                 .map(|()| ExitStatus::Success)
                 .map_err(CliError::failed)
         }

@@ -9,16 +9,16 @@ use inflight_lab::record::{self, Run};
 use super::run::FOLDER;
 use crate::exit::CliError;
 
-/// Reads all runs of a file.
-pub(super) fn file(path: &Path) -> Result<Vec<Run>, CliError> {
-    let shown = path.display();
+/// Reads all runs in a file.
+pub(super) fn read_file(path: &Path) -> Result<Vec<Run>, CliError> {
+    let path_text = path.display();
     File::open(path)
         .and_then(record::read)
-        .map_err(|error| CliError::usage(format_args!("{shown}: {error}")))
+        .map_err(|error| CliError::usage(format_args!("{path_text}: {error}")))
 }
 
 /// Returns the files in the folder where runs store their records.
-pub(super) fn folder() -> Result<Vec<PathBuf>, CliError> {
+pub(super) fn record_files() -> Result<Vec<PathBuf>, CliError> {
     let entries = fs::read_dir(FOLDER).map_err(|error| {
         CliError::usage(format_args!(
             "{FOLDER}: {error}; create records with `inflight lab run`, or name files with --records"
@@ -32,15 +32,15 @@ pub(super) fn folder() -> Result<Vec<PathBuf>, CliError> {
     Ok(files)
 }
 
-/// Reads the runs of `FILE`, or the run of `FILE@RUN` whose name starts with `RUN`.
-pub(super) fn file_at_run(name: &str) -> Result<Vec<Run>, CliError> {
+/// Reads all runs of `FILE`. For `FILE@RUN`, reads only the run whose ID starts with `RUN`.
+pub(super) fn read_file_at_run(name: &str) -> Result<Vec<Run>, CliError> {
     if Path::new(name).exists() {
-        return file(Path::new(name));
+        return read_file(Path::new(name));
     }
     let Some((path, id)) = name.rsplit_once('@') else {
-        return file(Path::new(name));
+        return read_file(Path::new(name));
     };
-    let mut runs = file(Path::new(path))?;
+    let mut runs = read_file(Path::new(path))?;
     let all: BTreeSet<String> = runs.iter().map(|run| run.id.clone()).collect();
     runs.retain(|run| run.id.starts_with(id));
     let found: BTreeSet<&str> = runs.iter().map(|run| &*run.id).collect();

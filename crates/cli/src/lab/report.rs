@@ -12,12 +12,12 @@ use crate::exit::{CliError, ExitStatus};
 
 pub(super) fn run(args: args::Report) -> Result<ExitStatus, CliError> {
     let files = match args.records.is_empty() {
-        true => read::folder()?,
+        true => read::record_files()?,
         false => args.records,
     };
     let mut runs = Vec::new();
     for path in &files {
-        runs.extend(read::file(path)?);
+        runs.extend(read::read_file(path)?);
     }
     let report = Report::new(&runs, experiments::all().iter().map(ExperimentInfo::from));
     if report.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn run(args: args::Report) -> Result<ExitStatus, CliError> {
             }
         )));
     }
-    // Fills in all pages before the first is written, so that an error changes no file.
+    // Fills in all pages before it writes the first, so that an error changes no file.
     let mut pages: Vec<(PathBuf, String)> = Vec::new();
     for path in &args.markdown {
         let failed = |error: &dyn std::fmt::Display| {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use inflight_lab::experiment::Effort;
-use inflight_lab::process::{COUNTING_WORKER, Programs};
+use inflight_lab::process::{COUNTING_WORKER, CommandLines};
 use inflight_lab::runner::{self, Event, Outcome, Records, ResumeError, RunConfig};
 
 use super::args;
@@ -15,7 +15,7 @@ use crate::exit::{CliError, ExitStatus, print_note};
 use crate::progress::{Progress, Unit};
 use crate::signal::Interrupt;
 
-/// The default folder of records. Records that are worth keeping are copied elsewhere.
+/// The default folder of records. It is part of the build's output, so `cargo clean` deletes it.
 pub(super) const FOLDER: &str = "target/lab";
 
 /// The number of steps of the progress bar.
@@ -26,7 +26,7 @@ pub(super) fn run(args: args::Run) -> Result<ExitStatus, CliError> {
         Some(path) => Records { path },
         None => Records::in_folder(FOLDER),
     };
-    let programs = programs().map_err(|error| {
+    let command_lines = command_lines().map_err(|error| {
         CliError::usage(format_args!(
             "cannot find the path of this program: {error}"
         ))
@@ -40,19 +40,25 @@ pub(super) fn run(args: args::Run) -> Result<ExitStatus, CliError> {
     let interrupted = || interrupt.is_received();
     let mut on_event = |event: &Event<'_>| show_event(&progress, event);
     let result = if args.resume {
-        runner::resume(&records, &programs, &interrupted, &mut on_event)
+        runner::resume(&records, &command_lines, &interrupted, &mut on_event)
     } else {
         let experiments = if args.names.is_empty() {
             inflight_lab::experiments::all().iter().collect()
         } else {
             args.names
         };
-        let mut order =
+        let mut config =
             RunConfig::new(experiments, args.effort.map_or(Effort::Quick, Effort::from));
-        order.rounds = args.rounds;
-        order.seed = args.seed.unwrap_or(order.seed);
-        runner::run(order, &programs, &records, &interrupted, &mut on_event)
-            .map_err(ResumeError::Io)
+        config.rounds = args.rounds;
+        config.seed = args.seed.unwrap_or(config.seed);
+        runner::run(
+            config,
+            &command_lines,
+            &records,
+            &interrupted,
+            &mut on_event,
+        )
+        .map_err(ResumeError::Io)
     };
     progress.clear();
     let outcome = result.map_err(|error| {
@@ -76,17 +82,17 @@ pub(super) fn run(args: args::Run) -> Result<ExitStatus, CliError> {
     })
 }
 
-/// Returns the command lines of a measurement's processes, which run this program.
-fn programs() -> io::Result<Programs> {
-    let own = std::env::current_exe()?.into_os_string();
-    let line = |command: &str| [own.clone(), OsString::from("lab"), command.into()].to_vec();
-    let counting_path = Path::new(&own)
+/// Returns the command lines of the processes of a measurement. They run this program.
+fn command_lines() -> io::Result<CommandLines> {
+    let program = std::env::current_exe()?.into_os_string();
+    let line = |command: &str| [program.clone(), OsString::from("lab"), command.into()].to_vec();
+    let counting_path = Path::new(&program)
         .with_file_name(COUNTING_WORKER)
         .with_extension(std::env::consts::EXE_EXTENSION);
     let counting = counting_path
         .is_file()
         .then(|| vec![counting_path.into(), "worker".into()]);
-    Ok(Programs {
+    Ok(CommandLines {
         origin: line("origin"),
         worker: line("worker"),
         counting,
@@ -99,12 +105,12 @@ fn show_event(progress: &Progress, event: &Event<'_>) {
         Event::Turn(turn) => {
             progress.set_position((turn.done * STEPS) as u64);
             progress.set_message(|| {
-                let left = Duration::from_secs(turn.left.as_secs());
-                let left = humantime::format_duration(left);
-                format!("{left} left: {}, {}", turn.experiment, turn.contender)
+                let remaining = Duration::from_secs(turn.remaining.as_secs());
+                let remaining = humantime::format_duration(remaining);
+                format!("{remaining} left: {}, {}", turn.experiment, turn.contender)
             });
         }
-        Event::Thrown {
+        Event::Discarded {
             experiment,
             reason,
             repeated,
@@ -116,7 +122,9 @@ fn show_event(progress: &Progress, event: &Event<'_>) {
             "{}: {} is skipped at {}: {}",
             failed.experiment, failed.contender, failed.x, failed.reason
         )),
-        Event::Absent { name, reason } => print_line(format!("{name} is not measured: {reason}")),
+        Event::Unavailable { name, reason } => {
+            print_line(format!("{name} is not measured: {reason}"))
+        }
         _ => {}
     }
 }
@@ -129,11 +137,11 @@ fn summary(outcome: &Outcome, path: &Path) -> String {
         outcome.turns,
         path.display()
     );
-    if outcome.thrown > 0 {
+    if outcome.discarded_rounds > 0 {
         let _ = writeln!(
             text,
             "{} rounds discarded because the server was late or busy",
-            outcome.thrown
+            outcome.discarded_rounds
         );
     }
     for failed in &outcome.failed {
@@ -143,8 +151,8 @@ fn summary(outcome: &Outcome, path: &Path) -> String {
             failed.experiment, failed.contender, failed.x, failed.reason
         );
     }
-    if !outcome.absent.is_empty() {
-        let names: Vec<&str> = outcome.absent.keys().map(String::as_str).collect();
+    if !outcome.unavailable.is_empty() {
+        let names: Vec<&str> = outcome.unavailable.keys().map(String::as_str).collect();
         let _ = writeln!(text, "not available and not measured: {}", names.join(", "));
     }
     if outcome.interrupted {

@@ -1,4 +1,4 @@
-//! The task that fetches one page after another on the measured event loop, and its statistics.
+//! A task that fetches one page after another on an event loop, and the statistics of the loop.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,12 +55,12 @@ impl FetchMode {
     }
 }
 
-/// What is fetched, how often and how, and what counts as a stall.
+/// The options of a [`FetchTask`]: what it fetches, how often and how, and what counts as a stall.
 pub(super) struct FetchOptions {
     pub(super) url: String,
     /// The interval at which pages are fetched. If a page takes longer, the next follows shortly after.
     pub(super) every: Duration,
-    /// A poll that takes longer is reported as a stall.
+    /// A poll that takes longer than this is reported as a stall.
     pub(super) threshold: Duration,
     pub(super) mode: FetchMode,
 }
@@ -77,8 +77,8 @@ impl FetchTask {
     pub(super) fn start(backend: &Backend, options: FetchOptions) -> Result<Self, Error> {
         let runtime = backend.runtime();
         let pool = runtime.clone();
-        let inline = blocking(runtime, Inline::new);
-        let offloaded = blocking(runtime, |ureq| Offload::new(ureq, pool));
+        let inline = ureq_session(runtime, Inline::new);
+        let offloaded = ureq_session(runtime, |ureq| Offload::new(ureq, pool));
         let builders = [inline, offloaded, backend.builder()];
         let [inline, offloaded, hyper] = builders.map(|builder| builder.timeout(TIMEOUT).build());
 
@@ -87,7 +87,7 @@ impl FetchTask {
             options.mode,
         )));
         let recorder = stats.clone();
-        // Without folding, each stall of the same line of code counts.
+        // Without folding, so that each stall is counted, even if the same line of code causes it.
         let probe = Probe::builder()
             .threshold(options.threshold)
             .fold(Duration::ZERO)
@@ -132,7 +132,7 @@ impl FetchTask {
 }
 
 /// Returns a builder for a session over ureq.
-fn blocking<F: Fetch>(
+fn ureq_session<F: Fetch>(
     runtime: &Arc<dyn Runtime>,
     make: impl FnOnce(Ureq) -> F + Send + 'static,
 ) -> SessionBuilder {
@@ -156,7 +156,8 @@ impl FetchLoop {
             let next_mode = pin!(self.mode_receiver.recv());
             if let Either::Right((next_mode, _)) = select(iteration, next_mode).await {
                 let Ok(next_mode) = next_mode else { return };
-                // Waits for the ticks that the last page delayed, so that they count for its mode.
+                // Waits for the ticks that the last page delayed, so that they count for the mode of
+                // that page.
                 self.runtime.sleep(HEARTBEAT_INTERVAL * 2).await;
                 lock(&self.stats).switch_to(next_mode);
                 mode = next_mode;
@@ -198,12 +199,13 @@ fn lock(stats: &Mutex<LoopStats>) -> MutexGuard<'_, LoopStats> {
 /// The statistics of the event loop, separate for each mode.
 struct LoopStats {
     heartbeat: Heartbeat,
-    /// The lateness when ticks were last counted.
-    counted: Lateness,
+    /// The lateness at the last call of `count_ticks`.
+    last_lateness: Lateness,
     mode: FetchMode,
-    /// The latest tick since the last snapshot.
+    /// The largest lateness of a tick since the last snapshot, in nanoseconds.
     peak: u64,
     by_mode: [ModeStats; 4],
+    /// The largest lateness of a tick of the plain thread, in nanoseconds.
     control: u64,
     stall: Option<Stall>,
     error: Option<Error>,
@@ -217,7 +219,7 @@ pub(super) struct ModeStats {
     pub(super) stalls: u64,
     /// How late the ticks of the timer were, in nanoseconds. `None` if nothing has been recorded.
     pub(super) lateness: Option<Histogram<u64>>,
-    /// How late the latest tick through the socket was.
+    /// The largest lateness of a tick through the socket, in nanoseconds.
     pub(super) socket: u64,
 }
 
@@ -225,11 +227,11 @@ pub(super) struct ModeStats {
 pub(super) struct Snapshot {
     /// The current mode.
     pub(super) mode: FetchMode,
-    /// How late the latest tick since the last snapshot was, or how late the next one already is.
+    /// The largest lateness of a tick since the last snapshot, or how late the next tick already is.
     pub(super) lateness: u64,
     /// In the order of [`FetchMode::ALL`].
     pub(super) by_mode: [ModeStats; 4],
-    /// How late the latest tick of the plain thread was.
+    /// The largest lateness of a tick of the plain thread, in nanoseconds.
     pub(super) control: u64,
     pub(super) stall: Option<String>,
     pub(super) error: Option<String>,
@@ -238,7 +240,7 @@ pub(super) struct Snapshot {
 impl LoopStats {
     fn new(heartbeat: Heartbeat, mode: FetchMode) -> Self {
         Self {
-            counted: heartbeat.lateness(),
+            last_lateness: heartbeat.lateness(),
             heartbeat,
             mode,
             peak: 0,
@@ -256,15 +258,15 @@ impl LoopStats {
     /// Adds the ticks since the last call to the statistics of the current mode.
     fn count_ticks(&mut self) {
         let lateness = self.heartbeat.lateness();
-        let timer = since(&lateness.runtime, &self.counted.runtime);
-        let socket = match (&lateness.socket, &self.counted.socket) {
-            (Some(now), Some(before)) => since(now, before).max(),
+        let timer = recorded_since(&lateness.runtime, &self.last_lateness.runtime);
+        let socket = match (&lateness.socket, &self.last_lateness.socket) {
+            (Some(now), Some(before)) => recorded_since(now, before).max(),
             _ => 0,
         };
-        self.control = since(&lateness.control, &self.counted.control)
+        self.control = recorded_since(&lateness.control, &self.last_lateness.control)
             .max()
             .max(self.control);
-        self.counted = lateness;
+        self.last_lateness = lateness;
         self.peak = self.peak.max(timer.max());
         let mode_stats = self.current_stats();
         mode_stats.socket = mode_stats.socket.max(socket);
@@ -329,8 +331,8 @@ impl LoopStats {
     }
 }
 
-/// Returns what was counted in `now` but not in `before`, an earlier copy of it.
-fn since(now: &Histogram<u64>, before: &Histogram<u64>) -> Histogram<u64> {
+/// Returns the values that `now` has recorded since `before`, an earlier copy of it.
+fn recorded_since(now: &Histogram<u64>, before: &Histogram<u64>) -> Histogram<u64> {
     let mut new = now.clone();
     match new.subtract(before) {
         Ok(()) => new,
@@ -348,11 +350,11 @@ mod tests {
 
     use super::*;
 
-    fn until(task: &FetchTask, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    fn wait_until(task: &FetchTask, is_reached: impl Fn(&Snapshot) -> bool) -> Snapshot {
         loop {
             let snapshot = task.snapshot();
             assert!(!task.is_finished(), "{:?}", snapshot.error);
-            if holds(&snapshot) {
+            if is_reached(&snapshot) {
                 return snapshot;
             }
             thread::sleep(Duration::from_millis(1));
@@ -373,18 +375,21 @@ mod tests {
                 mode: FetchMode::Inline,
             };
             let task = FetchTask::start(&backend, options).unwrap();
-            let of = |snapshot: &Snapshot, mode: FetchMode| snapshot.by_mode[mode as usize].clone();
-            until(&task, |snapshot| of(snapshot, FetchMode::Inline).pages >= 1);
+            let stats_of =
+                |snapshot: &Snapshot, mode: FetchMode| snapshot.by_mode[mode as usize].clone();
+            wait_until(&task, |snapshot| {
+                stats_of(snapshot, FetchMode::Inline).pages >= 1
+            });
             for mode in [FetchMode::Offloaded, FetchMode::Async] {
                 task.switch_to(mode);
-                until(&task, |snapshot| {
-                    snapshot.mode == mode && of(snapshot, mode).pages >= 2
+                wait_until(&task, |snapshot| {
+                    snapshot.mode == mode && stats_of(snapshot, mode).pages >= 2
                 });
             }
             task.switch_to(FetchMode::Off);
-            let snapshot = until(&task, |snapshot| snapshot.mode == FetchMode::Off);
+            let snapshot = wait_until(&task, |snapshot| snapshot.mode == FetchMode::Off);
 
-            let inline = of(&snapshot, FetchMode::Inline);
+            let inline = stats_of(&snapshot, FetchMode::Inline);
             // A stall is reported while it lasts, and the page arrives at its end.
             assert!(inline.stalls >= inline.pages, "{cell}");
             assert!(inline.lateness.unwrap().max() >= 350_000_000, "{cell}");
@@ -394,7 +399,7 @@ mod tests {
                 "{cell}"
             );
             for mode in [FetchMode::Offloaded, FetchMode::Async] {
-                let mode_stats = of(&snapshot, mode);
+                let mode_stats = stats_of(&snapshot, mode);
                 assert_eq!((mode_stats.stalls, mode_stats.failed), (0, 0), "{cell}");
                 // A busy machine delays ticks, but not by as long as a page takes.
                 assert!(
@@ -427,7 +432,7 @@ mod tests {
             mode: FetchMode::Async,
         };
         let task = FetchTask::start(&backend, options).unwrap();
-        let snapshot = until(&task, |snapshot| {
+        let snapshot = wait_until(&task, |snapshot| {
             snapshot.by_mode[FetchMode::Async as usize].failed >= 1
         });
         assert!(snapshot.error.unwrap().contains("500"));

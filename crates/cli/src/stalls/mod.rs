@@ -32,7 +32,7 @@ pub(crate) fn run(args: args::Stalls) -> Result<ExitStatus, CliError> {
     let cell = cell(args.runtime.as_deref())?;
     let usage_error = |error| CliError::usage(describe(&error));
     let backend = cell.start(Some(args.workers)).map_err(usage_error)?;
-    // The local server runs on a thread of its own.
+    // The local server runs on its own thread.
     let origin = match &args.url {
         Some(_) => None,
         None => Some(Origin::start().map_err(|error| {
@@ -71,7 +71,7 @@ pub(crate) fn run(args: args::Stalls) -> Result<ExitStatus, CliError> {
     Ok(status)
 }
 
-/// Returns hyper on the requested runtime, or on the first that is compiled in.
+/// Returns the cell of hyper on the requested runtime, or on the first runtime that is compiled in.
 fn cell(requested: Option<&str>) -> Result<Cell, CliError> {
     let mut cells = Cell::ALL
         .into_iter()
@@ -89,8 +89,8 @@ fn cell(requested: Option<&str>) -> Result<Cell, CliError> {
 
 /// Returns the threshold for a stall: half of the page's delay, so that each blocking fetch is a stall.
 ///
-/// A poll of more than 100 ms always counts, and one of less than 10 ms never does, because a busy
-/// machine can cause it.
+/// A poll of more than 100 ms is always a stall. A poll of less than 10 ms never is, because a busy machine
+/// can cause it.
 fn threshold(delay: Duration) -> Duration {
     (delay / 2).clamp(Duration::from_millis(10), Duration::from_millis(100))
 }

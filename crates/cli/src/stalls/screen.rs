@@ -15,13 +15,13 @@ use super::FRAME_INTERVAL;
 use super::fetch_loop::{FetchMode, ModeStats, Snapshot};
 use crate::probe::Millis;
 
-/// The smallest maximum of the chart. Timers and schedulers always cause delays below this.
+/// The maximum of the chart is at least this. Timers and schedulers always cause smaller delays.
 const MIN_CHART_MAX: u64 = 20_000_000;
 
 /// The width of the full table.
 const FULL_TABLE_WIDTH: u16 = 75;
 
-/// The number of columns that are kept. No terminal is wider.
+/// The number of columns that are kept. A terminal is not wider than this.
 const MAX_COLUMNS: usize = 1000;
 
 /// The action that a key triggers.
@@ -39,7 +39,7 @@ pub(super) struct Screen {
     title: String,
     /// The mode that the user selected last. The task may not have switched to it yet.
     selected: FetchMode,
-    /// How late the loop was and in which mode, the newest first.
+    /// How late the loop was, and in which mode, for each column. The newest column is the first.
     columns: VecDeque<(u64, FetchMode)>,
     snapshot: Snapshot,
 }
@@ -183,7 +183,7 @@ impl Screen {
                 FetchMode::Off => format!("{:>14}", ""),
                 _ => format!("{:>6}{:>8}", mode_stats.pages, mode_stats.stalls),
             };
-            for lateness in latenesses(mode_stats) {
+            for lateness in format_lateness(mode_stats) {
                 let _ = write!(row, "{lateness:>10}");
             }
             row
@@ -201,7 +201,7 @@ impl Screen {
         )
     }
 
-    /// Returns the last error, or else the last stall.
+    /// Returns the last error. If there is none, returns the last stall.
     fn status_line(&self) -> Line<'_> {
         let failed: u64 = self
             .snapshot
@@ -219,7 +219,7 @@ impl Screen {
         }
     }
 
-    /// Returns the text to print when the screen has been restored.
+    /// Returns the text to print after the terminal has been restored.
     pub(super) fn summary(&self) -> String {
         let mut lines = self.table(true);
         lines.push(self.control_line());
@@ -230,8 +230,8 @@ impl Screen {
     }
 }
 
-/// Returns the median, the 99th percentile and the maximum.
-fn latenesses(mode_stats: &ModeStats) -> [String; 3] {
+/// Formats the median, the 99th percentile and the maximum of the lateness.
+fn format_lateness(mode_stats: &ModeStats) -> [String; 3] {
     match &mode_stats.lateness {
         None => ["-".to_owned(), "-".to_owned(), "-".to_owned()],
         Some(lateness) => {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::program::{ProgramOutput, finish, records};
 
 /// Runs the program with a limit on file descriptors.
-fn run_with(descriptors: usize, args: &[&str]) -> ProgramOutput {
+fn run_with_descriptors(descriptors: usize, args: &[&str]) -> ProgramOutput {
     let mut command = Command::new("sh");
     command
         .arg("-c")
@@ -24,7 +24,7 @@ fn run_with(descriptors: usize, args: &[&str]) -> ProgramOutput {
 }
 
 /// Returns the cells that use the connection pool of `inflight-net`.
-fn pooled() -> impl Iterator<Item = String> {
+fn pooled_cells() -> impl Iterator<Item = String> {
     Cell::compiled()
         .filter(|cell| matches!(cell.client(), "hyper" | "surf"))
         .map(|cell| cell.to_string())
@@ -41,7 +41,7 @@ fn gather(descriptors: usize, cell: &str, urls: &[String]) -> Vec<Value> {
         "jsonl",
     ];
     args.extend(urls.iter().map(String::as_str));
-    let ran = run_with(descriptors, &args);
+    let ran = run_with_descriptors(descriptors, &args);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{cell}");
     records(&ran.stdout)
 }
@@ -57,7 +57,7 @@ fn idle_connections_are_closed_to_connect_to_other_hosts() {
     let urls: Vec<_> = (0..250)
         .map(|n| format!("http://127.0.1.{}:{port}/bytes/12", n + 1))
         .collect();
-    for cell in pooled() {
+    for cell in pooled_cells() {
         // Fewer descriptors than hosts.
         let records = gather(80, &cell, &urls);
         assert_eq!(records.len(), urls.len(), "{cell}");
@@ -69,7 +69,7 @@ fn many_requests_need_few_descriptors() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/bytes/12");
     let urls = vec![url; 500];
-    for cell in pooled() {
+    for cell in pooled_cells() {
         let records = gather(64, &cell, &urls);
         assert_eq!(records.len(), urls.len(), "{cell}");
     }
@@ -81,7 +81,7 @@ fn with_too_few_descriptors_the_request_succeeds_or_the_error_names_the_remedy()
     let url = origin.url("/bytes/12");
     for cell in Cell::compiled() {
         let cell = cell.to_string();
-        let ran = run_with(8, &["get", "--backend", &cell, "-o", "/dev/null", &url]);
+        let ran = run_with_descriptors(8, &["get", "--backend", &cell, "-o", "/dev/null", &url]);
         match ran.code {
             Some(0) => {}
             Some(1 | 2) => assert!(ran.stderr.contains("ulimit -n"), "{cell}: {ran:?}"),

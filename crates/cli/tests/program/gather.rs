@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::script::{Script, ScriptedServer, refused_address};
 use inflight_origin::{Origin, payload};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -39,7 +39,7 @@ fn a_record_has_every_field_and_no_other() {
     assert_eq!(record, expected);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
 
-    // In the order in which they are documented.
+    // The fields are in the order in which they are documented.
     let keys: Vec<_> = expected.as_object().unwrap().keys().cloned().collect();
     let mut keys_in_output_order = keys.clone();
     keys_in_output_order.sort_by_key(|key| ran.stdout.find(&format!("\"{key}\":")));
@@ -95,7 +95,7 @@ fn bytes_and_digests_are_of_the_decoded_body() {
 }
 
 #[test]
-fn the_digest_is_null_without_the_option() {
+fn the_digest_is_null_without_digest_option() {
     let origin = Origin::start().unwrap();
     let ran = run(["gather", &origin.url("/page/1")]);
     assert_eq!(ran.records()[0]["sha256"], Value::Null);
@@ -104,14 +104,14 @@ fn the_digest_is_null_without_the_option() {
 #[test]
 fn all_backends_return_the_same_results() {
     let origin = Origin::start().unwrap();
-    let short = Scripted::same(
+    let truncating_server = ScriptedServer::with_script(
         Script::new()
             .read_request()
             .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
             .close(),
     )
     .unwrap();
-    let refused = format!("http://{}/", refused().unwrap());
+    let refused = format!("http://{}/", refused_address().unwrap());
     let urls = [
         origin.url("/page/3"),
         origin.url("/stream-bytes/300000?seed=5"),
@@ -119,7 +119,7 @@ fn all_backends_return_the_same_results() {
         origin.url("/status/503"),
         origin.url("/hang"),
         origin.url("/bytes/500001"),
-        short.url("/"),
+        truncating_server.url("/"),
         refused,
         "no url".to_owned(),
         "ftp://127.0.0.1/".to_owned(),
@@ -187,7 +187,7 @@ fn all_backends_return_the_same_results() {
 }
 
 #[test]
-fn an_error_status_is_a_failure_only_with_the_option() {
+fn an_error_status_is_a_failure_only_with_fail_status() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/status/418");
     let lax = run(["gather", &url]);
@@ -220,9 +220,9 @@ fn a_body_of_the_maximum_length_succeeds() {
 }
 
 #[test]
-fn the_first_failure_cancels_the_rest_with_the_option() {
+fn with_fail_fast_the_first_failure_cancels_all_other_requests() {
     let origin = Origin::start().unwrap();
-    let refused = format!("http://{}/", refused().unwrap());
+    let refused = format!("http://{}/", refused_address().unwrap());
     let hang = origin.url("/hang");
     let ran = run([
         "gather",
@@ -290,7 +290,7 @@ fn credentials_are_used_and_never_shown() {
     let with = |path: &str| origin.url(path).replace("http://", "http://me:secret@");
     let (good, dead) = (
         with("/basic-auth/me/secret"),
-        format!("http://me:secret@{}/", refused().unwrap()),
+        format!("http://me:secret@{}/", refused_address().unwrap()),
     );
     for format in ["jsonl", "table"] {
         let ran = run([
@@ -313,7 +313,7 @@ fn credentials_are_used_and_never_shown() {
 #[test]
 fn a_table_is_aligned_and_ends_in_a_summary() {
     let origin = Origin::start().unwrap();
-    let refused = format!("http://{}/", refused().unwrap());
+    let refused = format!("http://{}/", refused_address().unwrap());
     let url = origin.url("/bytes/123456");
     let ran = run(["gather", "--format", "table", &url, &refused, "nonsense"]);
     let lines: Vec<&str> = ran.stdout.lines().collect();

@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 
-use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::script::{Script, ScriptedServer, refused_address};
 use inflight_origin::{Origin, payload};
 use serde_json::{Value, json};
 
-use crate::output::names;
+use crate::output::file_names;
 use crate::program::{backends, finish, program, records, run};
 
 fn get_echo(args: &[&str]) -> Value {
@@ -33,8 +33,8 @@ fn a_compressed_body_is_decoded_by_default() {
     let path = file.path().join("body");
     let path = path.to_str().unwrap();
     for backend in backends() {
-        let shown = get_echo(&["--backend", backend, &origin.url("/gzip")]);
-        assert_eq!(shown["gzipped"], true, "{backend}");
+        let echo = get_echo(&["--backend", backend, &origin.url("/gzip")]);
+        assert_eq!(echo["gzipped"], true, "{backend}");
         let url = origin.url("/coded/zstd/1000");
         let ran = run([
             "get",
@@ -49,8 +49,8 @@ fn a_compressed_body_is_decoded_by_default() {
         let coded = fs::read(path).unwrap();
         assert!(coded.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "{backend}");
         assert!(coded.len() < 1000, "{backend}");
-        let shown = get_echo(&["--no-decompress", &origin.url("/headers")]);
-        assert_eq!(shown["headers"]["Accept-Encoding"], Value::Null);
+        let echo = get_echo(&["--no-decompress", &origin.url("/headers")]);
+        assert_eq!(echo["headers"]["Accept-Encoding"], Value::Null);
     }
 }
 
@@ -156,7 +156,7 @@ fn include_writes_the_head_before_the_body() {
 #[test]
 fn an_error_is_one_line_on_standard_error() {
     let origin = Origin::start().unwrap();
-    let dead = format!("http://me:secret@{}/", refused().unwrap());
+    let dead = format!("http://me:secret@{}/", refused_address().unwrap());
     let hang = origin.url("/hang");
     let missing = origin.url("/status/404");
     let long = origin.url("/bytes/1001");
@@ -189,7 +189,7 @@ fn an_error_is_one_line_on_standard_error() {
 #[test]
 fn a_file_is_complete_or_does_not_exist() {
     let origin = Origin::start().unwrap();
-    let short = Scripted::same(
+    let truncating_server = ScriptedServer::with_script(
         Script::new()
             .read_request()
             .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
@@ -200,19 +200,19 @@ fn a_file_is_complete_or_does_not_exist() {
     let file = directory.path().join("page");
     let path = file.to_str().unwrap();
 
-    let ran = run(["get", "-o", path, &short.url("/")]);
+    let ran = run(["get", "-o", path, &truncating_server.url("/")]);
     assert_eq!(ran.code, Some(1));
-    assert_eq!(names(directory.path()), Vec::<String>::new());
+    assert_eq!(file_names(directory.path()), Vec::<String>::new());
 
     let ran = run(["get", "-o", path, &origin.url("/page/1")]);
     assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""));
     assert_eq!(fs::read_to_string(&file).unwrap(), payload::page(1));
 
     // An existing file is kept if the new request fails.
-    let ran = run(["get", "-o", path, &short.url("/")]);
+    let ran = run(["get", "-o", path, &truncating_server.url("/")]);
     assert_eq!(ran.code, Some(1));
     assert_eq!(fs::read_to_string(&file).unwrap(), payload::page(1));
-    assert_eq!(names(directory.path()), ["page"]);
+    assert_eq!(file_names(directory.path()), ["page"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use inflight_origin::Origin;
 
 use crate::program::{ProgramOutput, finish, kinds, next_line, program, records, run};
 
-fn with_stdin(args: &[&str], stdin: impl AsRef<[u8]>) -> ProgramOutput {
+fn run_with_stdin(args: &[&str], stdin: impl AsRef<[u8]>) -> ProgramOutput {
     let mut child = program(args).spawn().unwrap();
     child
         .stdin
@@ -52,7 +52,7 @@ fn a_malformed_line_is_one_failure_with_its_line_number() {
 fn arguments_come_before_the_file() {
     let origin = Origin::start().unwrap();
     let (one, two) = (origin.url("/page/1"), origin.url("/page/2"));
-    let ran = with_stdin(&["gather", &one, "--input", "-"], format!("{two}\n"));
+    let ran = run_with_stdin(&["gather", &one, "--input", "-"], format!("{two}\n"));
     let records = ran.records();
     assert_eq!(
         (&records[0]["url"], &records[1]["url"]),
@@ -65,7 +65,7 @@ fn a_line_that_is_not_utf_8_is_an_invalid_url() {
     let origin = Origin::start().unwrap();
     let mut lines = b"http://127.0.0.1/\xff\xfe\n".to_vec();
     lines.extend_from_slice(origin.url("/page/1").as_bytes());
-    let ran = with_stdin(&["gather", "--input", "-"], lines);
+    let ran = run_with_stdin(&["gather", "--input", "-"], lines);
     let records = ran.records();
     assert_eq!(kinds(&records), ["invalid_url", "ok"]);
     let message = records[0]["error"]["message"].as_str().unwrap();
@@ -74,14 +74,14 @@ fn a_line_that_is_not_utf_8_is_an_invalid_url() {
 
 #[test]
 fn an_empty_input_succeeds() {
-    let ran = with_stdin(&["gather", "--input", "-"], "\n# nothing\n");
+    let ran = run_with_stdin(&["gather", "--input", "-"], "\n# nothing\n");
     assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""));
 }
 
-/// A pipe that never ends is read as requests finish. When the reader of the output closes it, the
-/// program ends without a message.
+/// A pipe that never ends is read as requests finish. When the reader of the output closes the output,
+/// the program ends without a message.
 #[test]
-fn an_endless_pipe_works_until_the_reader_closes_it() {
+fn an_endless_input_works_until_the_reader_closes_the_output() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/1");
     for format in ["jsonl", "table"] {
@@ -120,7 +120,7 @@ fn a_pipe_that_pauses_does_not_delay_requests() {
     assert_eq!(finish(child).code, Some(0));
 }
 
-/// After the deadline, the program does not wait for the rest of a pipe and reports that it was not
+/// After the deadline, the program does not wait for the rest of a pipe. It reports that the rest was not
 /// read.
 #[test]
 fn a_deadline_ends_an_idle_pipe() {

@@ -9,8 +9,8 @@ use std::thread;
 use inflight_origin::Origin;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::output::names;
-use crate::program::{TIMEOUT, backends, finish, kinds, next_line, program, records, until};
+use crate::output::file_names;
+use crate::program::{TIMEOUT, backends, finish, kinds, next_line, program, records, wait_for};
 
 fn interrupt(child: &Child) {
     kill_process(Pid::from_child(child), Signal::INT).unwrap();
@@ -94,7 +94,7 @@ fn the_second_interrupt_exits_immediately_and_leaves_no_partial_line() {
         .unwrap();
     let first = next_line(&mut child);
     // Pending signals of the same kind are merged, so more than two may be needed.
-    until(|| {
+    wait_for(|| {
         interrupt(&child);
         child.try_wait().unwrap()
     });
@@ -121,21 +121,21 @@ fn an_interrupt_leaves_no_partial_file() {
         // Waits until the temporary file has its first bytes.
         let size =
             |name: &String| fs::metadata(directory.path().join(name)).map_or(0, |file| file.len());
-        until(|| {
-            names(directory.path())
+        wait_for(|| {
+            file_names(directory.path())
                 .iter()
                 .find(|name| size(name) > 0)
                 .cloned()
         });
         assert!(
-            names(directory.path())
+            file_names(directory.path())
                 .iter()
                 .all(|name| name.ends_with(".part"))
         );
         interrupt(&child);
         let ran = finish(child);
         assert_eq!(ran.code, Some(130), "{ran:?}");
-        assert_eq!(names(directory.path()), Vec::<String>::new());
+        assert_eq!(file_names(directory.path()), Vec::<String>::new());
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::program::run;
 
-fn lines(path: &Path) -> Vec<String> {
+/// Returns the lines of a file of records, without comments and the header line.
+fn record_lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.ends_with('\n'), "incomplete line: {text}");
     let rows = text.lines().filter(|line| !line.starts_with('#'));
@@ -35,7 +36,7 @@ fn an_invalid_command_line_is_a_usage_error_and_nothing_is_run() {
         (&["blockers", "--rounds", "-1"], "--rounds"),
         (&["blockers", "--effort", "some"], "quick"),
         (&["blockers", "--resume"], "cannot be used with"),
-        (&["--resume"], "no run to go on with"),
+        (&["--resume"], "no run to resume"),
     ];
     for (args, text) in cases {
         let args = [&["lab", "run", "--records", file], *args].concat();
@@ -79,10 +80,13 @@ fn a_run_is_recorded_with_a_description_of_the_machine() {
     ] {
         assert!(text.contains(&format!("# {key}: ")), "{key}");
     }
-    let rows = lines(&path);
+    let rows = record_lines(&path);
     for contender in ["tokio", "smol", "async-std"] {
-        let of = format!(",blockers,{contender},");
-        assert!(rows.iter().any(|row| row.contains(&of)), "{contender}");
+        let row_part = format!(",blockers,{contender},");
+        assert!(
+            rows.iter().any(|row| row.contains(&row_part)),
+            "{contender}"
+        );
     }
     let again = run(["lab", "run", "--resume", "--records", file]);
     assert_eq!(again.code, Some(2), "{again:?}");
@@ -94,7 +98,7 @@ fn a_run_is_recorded_with_a_description_of_the_machine() {
 fn an_interrupt_keeps_finished_turns_and_the_rest_can_be_resumed() {
     use rustix::process::{Pid, Signal, kill_process};
 
-    use crate::program::{finish, program, until};
+    use crate::program::{finish, program, wait_for};
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("records.csv");
@@ -102,7 +106,7 @@ fn an_interrupt_keeps_finished_turns_and_the_rest_can_be_resumed() {
     let args = ["lab", "run", "blockers", "--rounds", "3", "--records", file];
     let child = program(args).spawn().unwrap();
     // Waits until the first round has been recorded.
-    until(|| {
+    wait_for(|| {
         let text = fs::read_to_string(&path).unwrap_or_default();
         text.contains(",blockers,").then_some(())
     });
@@ -110,10 +114,10 @@ fn an_interrupt_keeps_finished_turns_and_the_rest_can_be_resumed() {
     let ran = finish(child);
     assert_eq!(ran.code, Some(130), "{ran:?}");
     assert!(ran.stdout.contains("--resume"), "{ran:?}");
-    let kept = lines(&path);
+    let kept = record_lines(&path);
     let ran = run(["lab", "run", "--resume", "--records", file]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let all = lines(&path);
+    let all = record_lines(&path);
     assert_eq!(all[..kept.len()], kept);
     assert!(all.len() > kept.len());
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::program::run;
 
-/// Writes a file of runs, each with ten rounds of six cells and the first cell again. The second value
-/// of a run is the factor by which `smol/isahc` is slower at a hundred pages.
-fn records(path: &Path, runs: &[(&str, f64)]) {
+/// Writes a file of runs. Each run has ten rounds of six cells, and the first cell again. `runs` has the
+/// ID of each run, and the factor by which `smol/isahc` is slower at a hundred pages.
+fn write_records(path: &Path, runs: &[(&str, f64)]) {
     let mut text = String::new();
     for (run, slower) in runs {
         text += &format!("# run: {run}\n# cores: 2\n");
@@ -24,15 +24,15 @@ fn records(path: &Path, runs: &[(&str, f64)]) {
         for round in 0..10u32 {
             for (turn, cell) in cells.iter().enumerate() {
                 for x in [10, 100] {
-                    // Up to one per cent of noise, different in each run.
+                    // Noise of up to one per cent, which is different in each run.
                     let seed = round * 7 + turn as u32 * 5 + x + run.len() as u32 * 3;
                     let noise = 1.0 + f64::from(seed % 11) / 1000.0;
-                    let planted = if *cell == "smol/isahc" && x == 100 {
+                    let slowdown = if *cell == "smol/isahc" && x == 100 {
                         *slower
                     } else {
                         1.0
                     };
-                    let value = 104.0 * noise * planted;
+                    let value = 104.0 * noise * slowdown;
                     text +=
                         &format!("{run},gather,{cell},{x},{round},{turn},wall,{value},ms,{x},\n");
                 }
@@ -51,7 +51,7 @@ fn records_become_a_page_and_tables() {
         path("new/report.html"),
         path("page.md"),
     );
-    records(Path::new(&csv), &[("2026-11-25T02:10:00Z", 1.0)]);
+    write_records(Path::new(&csv), &[("2026-11-25T02:10:00Z", 1.0)]);
     let page = "before\n<!-- lab:begin gather -->\nold\n<!-- lab:end gather -->\nafter\n";
     fs::write(&md, page).unwrap();
     let ran = run([
@@ -100,7 +100,7 @@ fn unusable_records_are_a_usage_error_and_nothing_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (csv, html, md) = (path("records.csv"), path("report.html"), path("page.md"));
-    records(Path::new(&csv), &[("2026-11-25T02:10:00Z", 1.0)]);
+    write_records(Path::new(&csv), &[("2026-11-25T02:10:00Z", 1.0)]);
     fs::write(&md, "no markers\n").unwrap();
     fs::write(path("empty.csv"), "").unwrap();
     fs::write(path("broken.csv"), "# run: r\nr,gather\n").unwrap();
@@ -122,7 +122,7 @@ fn unusable_records_are_a_usage_error_and_nothing_is_written() {
 }
 
 #[test]
-fn a_planted_slowdown_is_found_and_nothing_else() {
+fn only_the_slower_contender_is_marked() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("records.csv");
     let runs = [
@@ -130,20 +130,20 @@ fn a_planted_slowdown_is_found_and_nothing_else() {
         ("2026-11-25T03:00Z", 1.0),
         ("2026-11-25T04", 1.1),
     ];
-    records(&path, &runs);
-    let of = |run: &str| format!("{}@2026-11-25T{run}", path.display());
-    let alike = run(["lab", "cmp", &of("02"), &of("03")]);
+    write_records(&path, &runs);
+    let run_argument = |run: &str| format!("{}@2026-11-25T{run}", path.display());
+    let alike = run(["lab", "cmp", &run_argument("02"), &run_argument("03")]);
     assert_eq!((alike.code, &*alike.stderr), (Some(0), ""));
     assert!(
         alike.stdout.ends_with("0 of 14 differ on their own\n"),
         "{}",
         alike.stdout
     );
-    let slower = run(["lab", "cmp", &of("02"), &of("04")]);
+    let slower = run(["lab", "cmp", &run_argument("02"), &run_argument("04")]);
     assert_eq!(
         slower.code,
         Some(0),
-        "a difference is not a failure: {slower:?}"
+        "a difference does not change the exit status: {slower:?}"
     );
     assert!(
         slower.stdout.contains("\n1 of 14 differ on their own\n"),
@@ -158,7 +158,7 @@ fn a_planted_slowdown_is_found_and_nothing_else() {
     assert!(last.ends_with("WORSE"), "{last}");
 
     for (name, text) in [("05", "0 runs"), ("0", "3 runs")] {
-        let ran = run(["lab", "cmp", &of(name), &of("02")]);
+        let ran = run(["lab", "cmp", &run_argument(name), &run_argument("02")]);
         assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
         assert!(ran.stderr.contains(text), "{ran:?}");
     }

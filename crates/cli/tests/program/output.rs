@@ -3,25 +3,25 @@
 use std::fs;
 use std::path::Path;
 
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 use inflight_origin::{Origin, payload};
 
 use crate::program::{ProgramOutput, backends, finish, kinds, run};
 
 /// Returns the names of the files in a directory, including hidden ones.
-pub(crate) fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn file_names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<String> = entries
+    let mut file_names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    names.sort();
-    names
+    file_names.sort();
+    file_names
 }
 
 #[test]
 fn each_body_is_in_a_file_named_by_its_index() {
     let origin = Origin::start().unwrap();
-    let short = Scripted::same(
+    let truncating_server = ScriptedServer::with_script(
         Script::new()
             .read_request()
             .send(format!(
@@ -46,7 +46,7 @@ fn each_body_is_in_a_file_named_by_its_index() {
             "nonsense",
             &origin.url("/bytes/0"),
             &origin.url("/status/404"),
-            &short.url("/"),
+            &truncating_server.url("/"),
         ]);
         assert_eq!(
             kinds(&ran.records()),
@@ -54,7 +54,11 @@ fn each_body_is_in_a_file_named_by_its_index() {
             "{backend}"
         );
         // Failed requests leave no file, not even a partial one.
-        assert_eq!(names(&pages), ["000000", "000001", "000003"], "{backend}");
+        assert_eq!(
+            file_names(&pages),
+            ["000000", "000001", "000003"],
+            "{backend}"
+        );
         assert_eq!(
             fs::read(pages.join("000000")).unwrap(),
             payload::page(1).as_bytes()
@@ -133,11 +137,11 @@ fn a_body_that_does_not_fit_on_the_disk_fails_and_leaves_no_file() {
     let ran = run_with_file_limit(["gather", "--output", path, &small, &large, &small]);
     assert_eq!(kinds(&ran.records()), ["ok", "io", "ok"]);
     assert_eq!(ran.code, Some(1));
-    assert_eq!(names(directory.path()), ["000000", "000002"]);
+    assert_eq!(file_names(directory.path()), ["000000", "000002"]);
 
     let file = directory.path().join("body");
     let ran = run_with_file_limit(["get", "-o", file.to_str().unwrap(), &large]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(!ran.stderr.is_empty());
-    assert_eq!(names(directory.path()), ["000000", "000002"]);
+    assert_eq!(file_names(directory.path()), ["000000", "000002"]);
 }

@@ -55,8 +55,8 @@ fn failures_are_retried() {
 #[test]
 fn the_attempts_of_cancelled_requests_are_counted() {
     let origin = Origin::start().unwrap();
-    // The program sends one of the two requests at once. The rate delays the other by a second, which is
-    // after the deadline.
+    // The program sends one of the two requests at once. The rate limit delays the other request by a
+    // second, so the deadline comes first.
     let urls = [origin.url("/hang?n=1"), origin.url("/hang?n=2")];
     let ran = run(["gather", "--rate", "1/s", "--deadline", "300ms"]
         .into_iter()

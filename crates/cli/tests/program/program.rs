@@ -1,4 +1,4 @@
-//! Runs the program and reads what it writes.
+//! Runs the program and reads its output.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -25,7 +25,7 @@ pub(crate) fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Com
     let mut command = Command::new(env!("CARGO_BIN_EXE_inflight"));
     command
         .args(args)
-        // The test servers are on this machine, so the proxies of the environment are not used.
+        // The test servers are on this machine, so no proxy of the environment may be used.
         .env("NO_PROXY", "*")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -52,7 +52,7 @@ pub(crate) fn finish(child: Child) -> ProgramOutput {
     }
 }
 
-/// Reads the next line of standard output, and no byte more.
+/// Reads the next line of standard output. Reads no bytes after the end of the line.
 pub(crate) fn next_line(child: &mut Child) -> String {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
@@ -69,7 +69,7 @@ pub(crate) fn next_line(child: &mut Child) -> String {
 }
 
 /// Calls `poll` until it returns a value. Panics after [`TIMEOUT`].
-pub(crate) fn until<T>(mut poll: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = poll() {

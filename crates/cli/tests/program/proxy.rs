@@ -17,10 +17,10 @@ const VARIABLES: [&str; 8] = [
 
 /// Runs the program without proxy variables in the environment.
 fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> ProgramOutput {
-    run_in(args, &[])
+    run_with_environment(args, &[])
 }
 
-fn run_in<'a>(
+fn run_with_environment<'a>(
     args: impl IntoIterator<Item = &'a str>,
     environment: &[(&str, &str)],
 ) -> ProgramOutput {
@@ -33,20 +33,20 @@ fn run_in<'a>(
 }
 
 /// Returns the backends that support proxies. surf does not.
-fn with_proxies() -> impl Iterator<Item = &'static str> {
+fn backends_with_proxies() -> impl Iterator<Item = &'static str> {
     backends().into_iter().filter(|name| *name != "async-std")
 }
 
 #[test]
-fn an_option_names_a_proxy_with_its_credentials() {
+fn the_proxy_option_accepts_credentials() {
     let origin = Origin::start().unwrap();
     // me:secret
     let proxy = ForwardProxy::start(Some("Basic bWU6c2VjcmV0".parse().unwrap())).unwrap();
-    let named = format!("http://me:secret@{}", proxy.addr());
+    let proxy_url = format!("http://me:secret@{}", proxy.addr());
     let url = origin.url("/page/1");
-    for backend in with_proxies() {
-        let before = proxy.seen().len();
-        let ran = run(["get", "--backend", backend, "--proxy", &named, &url]);
+    for backend in backends_with_proxies() {
+        let before = proxy.requests().len();
+        let ran = run(["get", "--backend", backend, "--proxy", &proxy_url, &url]);
         assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{backend}");
         assert_eq!(ran.stdout, payload::page(1), "{backend}");
         let ran = run([
@@ -54,23 +54,23 @@ fn an_option_names_a_proxy_with_its_credentials() {
             "--backend",
             backend,
             "--proxy",
-            &named,
+            &proxy_url,
             &url,
             &url,
         ]);
         assert_eq!(kinds(&ran.records()), ["ok", "ok"], "{backend}");
-        assert!(proxy.seen().len() >= before + 2, "{backend}");
+        assert!(proxy.requests().len() >= before + 2, "{backend}");
     }
 }
 
 #[test]
-fn a_proxy_that_fails_has_its_own_kind() {
+fn a_refused_proxy_is_an_error_of_kind_proxy() {
     let origin = Origin::start().unwrap();
     let refused = format!(
         "http://me:secret@{}",
-        inflight_origin::script::refused().unwrap()
+        inflight_origin::script::refused_address().unwrap()
     );
-    for backend in with_proxies() {
+    for backend in backends_with_proxies() {
         let ran = run([
             "gather",
             "--backend",
@@ -86,40 +86,46 @@ fn a_proxy_that_fails_has_its_own_kind() {
 }
 
 #[test]
-fn the_environment_names_proxies_and_exceptions() {
+fn the_environment_sets_proxies_and_exceptions() {
     let origin = Origin::start().unwrap();
     let proxy = ForwardProxy::start(None).unwrap();
-    let get = |more: &[&str], environment: &[(&str, &str)]| {
+    let get = |options: &[&str], environment: &[(&str, &str)]| {
         let url = origin.url("/get");
-        let before = proxy.seen().len();
-        let ran = run_in(
-            ["get", &url].into_iter().chain(more.iter().copied()),
+        let before = proxy.requests().len();
+        let ran = run_with_environment(
+            ["get", &url].into_iter().chain(options.iter().copied()),
             environment,
         );
         assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{environment:?}");
-        proxy.seen().len() - before
+        proxy.requests().len() - before
     };
-    let named = proxy.addr().to_string();
+    let proxy_url = proxy.addr().to_string();
     assert_eq!(get(&[], &[]), 0);
-    assert_eq!(get(&[], &[("http_proxy", &named)]), 1);
-    assert_eq!(get(&[], &[("ALL_PROXY", &named)]), 1);
-    assert_eq!(get(&[], &[("https_proxy", &named)]), 0);
-    assert_eq!(get(&["--no-proxy"], &[("http_proxy", &named)]), 0);
+    assert_eq!(get(&[], &[("http_proxy", &proxy_url)]), 1);
+    assert_eq!(get(&[], &[("ALL_PROXY", &proxy_url)]), 1);
+    assert_eq!(get(&[], &[("https_proxy", &proxy_url)]), 0);
+    assert_eq!(get(&["--no-proxy"], &[("http_proxy", &proxy_url)]), 0);
     let except = ("NO_PROXY", "127.0.0.0/8");
-    assert_eq!(get(&[], &[("http_proxy", &named), except]), 0);
-    assert_eq!(get(&["--proxy", &named], &[except]), 0);
-    assert_eq!(get(&["--proxy", &named], &[("no_proxy", ""), except]), 0);
+    assert_eq!(get(&[], &[("http_proxy", &proxy_url), except]), 0);
+    assert_eq!(get(&["--proxy", &proxy_url], &[except]), 0);
     assert_eq!(
-        get(&["--proxy", &named], &[("http_proxy", "nowhere.invalid")]),
+        get(&["--proxy", &proxy_url], &[("no_proxy", ""), except]),
+        0
+    );
+    assert_eq!(
+        get(
+            &["--proxy", &proxy_url],
+            &[("http_proxy", "nowhere.invalid")]
+        ),
         1
     );
 }
 
 #[test]
 fn an_invalid_proxy_is_a_usage_error() {
-    for (named, message) in [("ftp://me:secret@host", "ftp"), ("http://", "proxy")] {
-        let ran = run(["get", "--proxy", named, "http://127.0.0.1:9/"]);
-        assert_eq!(ran.code, Some(2), "{named}");
+    for (proxy_url, message) in [("ftp://me:secret@host", "ftp"), ("http://", "proxy")] {
+        let ran = run(["get", "--proxy", proxy_url, "http://127.0.0.1:9/"]);
+        assert_eq!(ran.code, Some(2), "{proxy_url}");
         assert!(ran.stderr.contains(message), "{}", ran.stderr);
         assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
     }

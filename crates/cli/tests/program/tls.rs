@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use inflight_origin::tls::{Authority, Shown};
+use inflight_origin::tls::{Authority, CertificateKind};
 use inflight_origin::{Options, Origin, payload};
 
 use crate::program::{backends, kinds, run};
@@ -12,7 +12,7 @@ use crate::program::{backends, kinds, run};
 fn tls_origin() -> (Origin, tempfile::TempDir, PathBuf) {
     let authority = Authority::new().unwrap();
     let options = Options {
-        tls: Some(authority.server(Shown::Valid).unwrap()),
+        tls: Some(authority.server(CertificateKind::Valid).unwrap()),
         http2: true,
         ..Options::default()
     };

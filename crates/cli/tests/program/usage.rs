@@ -90,7 +90,7 @@ fn an_invalid_command_line_is_a_usage_error_with_a_message() {
 
 #[cfg(feature = "ureq")]
 #[test]
-fn a_backend_with_threads_accepts_no_number_of_workers() {
+fn the_backend_ureq_accepts_no_number_of_workers() {
     let ran = run([
         "gather",
         "--backend",
@@ -100,7 +100,7 @@ fn a_backend_with_threads_accepts_no_number_of_workers() {
         "http://127.0.0.1/",
     ]);
     assert_eq!(ran.code, Some(2));
-    assert!(ran.stderr.contains("workers"), "{ran:?}");
+    assert!(ran.stderr.contains("worker threads"), "{ran:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(crate) struct TaskBody<G> {
 }
 
 impl<G: Send + Sync + Unpin + 'static> TaskBody<G> {
-    pub(crate) fn body(incoming: Incoming, guard: G) -> Body {
+    pub(crate) fn wrap(incoming: Incoming, guard: G) -> Body {
         match incoming.is_end_stream() {
             true => Body::empty(),
             false => Body::wrap(Self {
@@ -45,7 +45,7 @@ impl<G: Unpin> http_body::Body for TaskBody<G> {
                 error.with_context("the server reset the stream before the end of the body");
             return Poll::Ready(Some(Err(error)));
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(error::map)))
+        Poll::Ready(frame.map(|frame| frame.map_err(error::from_hyper)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -104,7 +104,7 @@ impl Upload {
         self.0.is_none()
     }
 
-    /// Returns `None` if there is no body.
+    /// Returns the state of the upload, or `None` if there is no body.
     pub(crate) fn progress(&self) -> Option<Arc<UploadProgress>> {
         self.0.as_ref().map(|upload| upload.progress.clone())
     }

@@ -6,13 +6,13 @@ use std::io;
 use inflight_core::{Error, ErrorKind};
 
 /// Converts an error of hyper.
-pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
-    // Returns an error of the connector or of a request's body unchanged.
-    if let Some(ours) = Error::find_in(&error) {
-        return ours;
+pub(crate) fn from_hyper(error: impl StdError + Send + Sync + 'static) -> Error {
+    // An error of the connector or of the request's body is returned unchanged.
+    if let Some(inner) = Error::find_in(&error) {
+        return inner;
     }
-    if let Some(tls) = inflight_net::tls::find(&error) {
-        return tls;
+    if let Some(tls_error) = inflight_net::tls::find(&error) {
+        return tls_error;
     }
     let kind = match find::<hyper::Error>(&error) {
         Some(hyper) if hyper.is_parse() => ErrorKind::Protocol,
@@ -30,8 +30,8 @@ pub(crate) fn map(error: impl StdError + Send + Sync + 'static) -> Error {
     Error::new(kind).with_source(error)
 }
 
-/// Returns the kind of an HTTP/2 error: the server ended the stream or the connection, or the server violated
-/// the protocol.
+/// Returns the kind of an HTTP/2 error. The server may have ended the stream or the connection, or may have
+/// violated the protocol.
 fn h2_kind(error: &h2::Error) -> ErrorKind {
     if error.is_remote() || error.is_io() {
         ErrorKind::Incomplete
@@ -77,6 +77,7 @@ fn is_unexpected(error: &hyper::Error) -> bool {
             || error.is_body_write_aborted())
 }
 
+/// Returns the first error of type `T` in the error's chain of sources.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -17,7 +17,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use inflight_core::{Body, Error, retires_connection};
-use inflight_net::{Key, Monitor, Pool, Stream, for_http1, host_field};
+use inflight_net::{Key, Monitor, Pool, Stream, convert_to_http1, host_field};
 use pin_project_lite::pin_project;
 
 use crate::body::{TaskBody, Upload, UploadProgress};
@@ -54,12 +54,12 @@ pub(crate) async fn handshake(
         .allow_obsolete_multiline_headers_in_responses(true)
         .handshake(TokioIo::new(InterimLimit::new(stream)))
         .await
-        .map_err(error::map)?;
+        .map_err(error::from_hyper)?;
     Ok(Connection::Http1(Box::new(Http1Connection {
         sender,
         driver: Some(driver),
         monitor,
-        // A proxy's connection serves many hosts.
+        // A connection to a forwarding proxy serves many hosts.
         host: host.filter(|_| !is_forwarded),
         is_forwarded,
     })))
@@ -76,7 +76,7 @@ pub(crate) fn exchange(
         Some(host) => Some(host.clone()),
         None => host_field(request.uri()),
     };
-    for_http1(&mut request, connection.is_forwarded, host);
+    convert_to_http1(&mut request, connection.is_forwarded, host);
     connection.monitor.reset();
     Exchange {
         progress: request.body().progress(),
@@ -116,7 +116,7 @@ where
         Poll::Ready(match response {
             Ok(response) => Ok(connection.into_response(check_in, response, this.progress.take())),
             Err(failed) => {
-                let error = error::map(failed.into_error());
+                let error = error::from_hyper(failed.into_error());
                 Err(connection.monitor.mark(error, *this.is_reused))
             }
         })
@@ -130,7 +130,7 @@ fn drive(
 ) -> bool {
     let is_complete = match driver {
         None => return true,
-        // Ignores an error, because the request or the body returns the same one.
+        // Ignores an error, because the request or the body returns the same error.
         Some(driver) => Pin::new(driver).poll(cx).is_ready(),
     };
     if is_complete {
@@ -152,9 +152,9 @@ impl Http1Connection {
         self.driver.is_some() && self.sender.is_ready()
     }
 
-    /// Returns `true` if the exchange is over in both directions and the connection is reusable. Polls the
-    /// driver once more, which drops the task's waker and detects a close that has already arrived.
-    fn is_done(&mut self) -> bool {
+    /// Polls the driver once more, which drops the task's waker and detects a close that has already arrived.
+    /// Returns `true` if the exchange is over in both directions and the connection is reusable.
+    fn poll_done(&mut self) -> bool {
         drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
         self.is_open(false)
     }
@@ -178,7 +178,7 @@ impl Http1Connection {
                 _ => {
                     let has_reader = !http_body::Body::is_end_stream(&incoming);
                     self.drive_in_task(check_in, is_last, has_reader);
-                    return http::Response::from_parts(parts, TaskBody::body(incoming, ()));
+                    return http::Response::from_parts(parts, TaskBody::wrap(incoming, ()));
                 }
             }
         }
@@ -200,7 +200,7 @@ impl Http1Connection {
     /// closes the connection if `check_in` is `None`.
     fn finish(mut self: Box<Self>, check_in: Option<CheckIn>) {
         let Some(check_in) = check_in else { return };
-        if self.is_done() {
+        if self.poll_done() {
             check_in.pool.put(check_in.key, Connection::Http1(self));
         } else if self.driver.is_some() {
             self.drive_in_task(check_in, false, false);
@@ -208,8 +208,8 @@ impl Http1Connection {
     }
 
     /// Spawns a task that drives the connection until the exchange is over. The task then returns the
-    /// connection to the pool, unless the response `is_last`. If the response has no reader, no timeout of
-    /// the caller ends the upload, so the task closes the connection when the upload stalls.
+    /// connection to the pool, unless `is_last` is `true`. If `has_reader` is `false`, no timeout of the
+    /// caller ends the upload, so the task closes the connection when the upload stalls.
     fn drive_in_task(mut self: Box<Self>, check_in: CheckIn, is_last: bool, has_reader: bool) {
         let runtime = check_in.pool.runtime().clone();
         let (pool, key) = (check_in.pool.downgrade(), check_in.key);
@@ -231,7 +231,7 @@ impl Http1Connection {
                     .await
                     .unwrap_or_default(),
             };
-            if is_ready && !is_last && self.is_done() {
+            if is_ready && !is_last && self.poll_done() {
                 pool.put(key, Connection::Http1(self));
             }
         });
@@ -279,7 +279,7 @@ impl http_body::Body for DrivingBody {
             }
             Some(Err(error)) => {
                 this.connection = None;
-                Poll::Ready(Some(Err(error::map(error))))
+                Poll::Ready(Some(Err(error::from_hyper(error))))
             }
             None => {
                 this.end();

@@ -17,17 +17,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::body::{TaskBody, Upload};
 use crate::{error, message, rt};
 
-/// The interval and the timeout of PING frames on a connection with open streams. Dropping a request resets
-/// only the request's stream. Without PING, the pool would reuse a dead connection again and again.
+/// The interval and the timeout of PING frames on a connection with open streams. A request that times out
+/// resets only its own stream. Without PING, the pool would reuse a dead connection again and again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// The largest number of streams on a connection.
 const MAX_STREAMS: usize = 128;
 
 /// The number of streams before the server has sent its limit. The server may reset streams above its limit.
-const FIRST_STREAMS: usize = 16;
+const INITIAL_STREAMS: usize = 16;
 
-/// A marker for "no limit received yet". No server sends this limit.
+/// A limit that no server sends. It means that the server has not sent its limit yet.
 const UNKNOWN_STREAMS: usize = 1_000_003;
 
 /// The flow-control window of a stream, in bytes.
@@ -61,9 +61,9 @@ struct SharedState {
 /// that queue, and the error does not report whether they were sent. So this client queues requests
 /// itself.
 struct Streams {
-    /// One permit for each further stream that may be opened.
+    /// One permit for each stream that may be opened now.
     free: Arc<Semaphore>,
-    /// The current limit. `MAX_STREAMS` until the server has sent its own.
+    /// The current limit. `MAX_STREAMS` until the server has sent its limit.
     max: AtomicUsize,
     /// Requests take the read lock while they enter hyper's channel. The connection's task takes the write
     /// lock while it drops the connection. If both happened at once, a request could stay in the channel. The
@@ -74,27 +74,28 @@ struct Streams {
 impl Streams {
     fn new() -> Self {
         Self {
-            free: Arc::new(Semaphore::new(FIRST_STREAMS)),
+            free: Arc::new(Semaphore::new(INITIAL_STREAMS)),
             max: AtomicUsize::new(MAX_STREAMS),
             sending: RwLock::default(),
         }
     }
 
-    /// Returns the number of streams to open if the server allows `allowed`. The number is a little lower,
-    /// because h2 may still count a stream that this client has finished, and would queue the next one.
+    /// Returns the number of streams to open if the server allows `allowed`. The result is a little lower
+    /// than `allowed`, because h2 may still count a stream that this client has finished, and would queue
+    /// the next stream.
     fn limit_for(allowed: usize) -> usize {
         match allowed {
-            UNKNOWN_STREAMS => FIRST_STREAMS,
+            UNKNOWN_STREAMS => INITIAL_STREAMS,
             _ => (allowed - allowed / 8).min(MAX_STREAMS),
         }
     }
 
-    /// Changes the limit from `before` to `allowed`.
-    fn allow(&self, before: usize, allowed: usize) {
-        match allowed.checked_sub(before) {
+    /// Changes the limit from `previous` to `allowed`.
+    fn change_limit(&self, previous: usize, allowed: usize) {
+        match allowed.checked_sub(previous) {
             Some(more) => self.free.add_permits(more),
             // Open streams keep their permits until the streams end.
-            None => drop(self.free.forget_permits(before - allowed)),
+            None => drop(self.free.forget_permits(previous - allowed)),
         }
         self.max.store(allowed, Ordering::Relaxed);
     }
@@ -115,22 +116,22 @@ pub(crate) async fn handshake(
         .max_header_list_size(MAX_HEAD)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(error::map)?;
+        .map_err(error::from_hyper)?;
     let streams = Arc::new(Streams::new());
     let task_streams = streams.clone();
     runtime.spawn(Box::pin(async move {
         let mut connection = Some(connection);
-        let mut known = FIRST_STREAMS;
+        let mut current_limit = INITIAL_STREAMS;
         poll_fn(|cx| {
             let Some(running) = &mut connection else {
                 return Poll::Ready(());
             };
-            // Ignores an error, because the requests return the same one.
+            // Ignores an error, because the requests on the connection return the same error.
             let ended = Pin::new(&mut *running).poll(cx).map(drop);
             let allowed = Streams::limit_for(running.current_max_send_streams());
-            if allowed != known {
-                task_streams.allow(known, allowed);
-                known = allowed;
+            if allowed != current_limit {
+                task_streams.change_limit(current_limit, allowed);
+                current_limit = allowed;
             }
             if ended.is_ready() {
                 let _closing = task_streams
@@ -159,18 +160,18 @@ impl Http2Connection {
         !self.sender.is_closed() && !self.shared.is_going_away.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of handles, without the pool's.
-    fn uses(&self) -> usize {
+    /// Returns the number of handles, without the pool's own handle.
+    fn use_count(&self) -> usize {
         Arc::strong_count(&self.shared) - 1
     }
 
     pub(crate) fn is_in_use(&self) -> bool {
-        self.uses() > 0
+        self.use_count() > 0
     }
 
     /// Returns `true` if another stream may be opened.
     pub(crate) fn has_room(&self) -> bool {
-        self.uses() < self.shared.streams.max.load(Ordering::Relaxed).max(1)
+        self.use_count() < self.shared.streams.max.load(Ordering::Relaxed).max(1)
     }
 
     /// Sends the request and waits for the response's head.
@@ -180,12 +181,12 @@ impl Http2Connection {
         mut request: http::Request<Upload>,
     ) -> Result<http::Response<Body>, Error> {
         let free = self.shared.streams.free.clone();
-        let Ok(stream) = free.acquire_owned().await else {
+        let Ok(permit) = free.acquire_owned().await else {
             let error = Error::new(ErrorKind::Incomplete);
             let error = error.with_context("the connection ended before the request was sent");
             return Err(error.not_processed());
         };
-        message::for_http2(&mut request);
+        message::convert_to_http2(&mut request);
         let response = {
             let streams = &self.shared.streams;
             let _open = streams
@@ -198,15 +199,20 @@ impl Http2Connection {
             Ok(response) => Ok(response.map(|incoming| {
                 let guard = StreamGuard {
                     connection: self,
-                    stream,
+                    permit,
                 };
-                TaskBody::body(incoming, guard)
+                TaskBody::wrap(incoming, guard)
             })),
-            Err(failed) => Err(self.failed(failed, is_reused)),
+            Err(failed) => Err(self.convert_error(failed, is_reused)),
         }
     }
 
-    fn failed(&self, mut failed: TrySendError<http::Request<Upload>>, is_reused: bool) -> Error {
+    /// Converts the error of a request that failed.
+    fn convert_error(
+        &self,
+        mut failed: TrySendError<http::Request<Upload>>,
+        is_reused: bool,
+    ) -> Error {
         let was_returned = failed.take_message().is_some();
         let error = failed.into_error();
         if error::is_go_away(&error) {
@@ -216,7 +222,7 @@ impl Http2Connection {
         let is_unprocessed = was_returned || error::is_unprocessed(&error);
         let is_broken = is_reused && error::is_connection_failure(&error);
         let was_dropped = error::is_dropped(&error);
-        let error = error::map(error);
+        let error = error::from_hyper(error);
         match error.kind() {
             _ if is_unprocessed => error.not_processed(),
             // The server may have received the request.
@@ -230,6 +236,6 @@ impl Http2Connection {
 /// The stream permit and the connection handle of a request.
 #[allow(dead_code, reason = "held until it is dropped")]
 struct StreamGuard {
-    stream: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     connection: Http2Connection,
 }

@@ -32,13 +32,13 @@ use crate::connection::Connection;
 
 /// A client that uses hyper with the sockets of any runtime.
 pub struct Hyper {
-    handshake: Arc<Handshake>,
+    http_connector: Arc<HttpConnector>,
     pool: Pool<Connection>,
     connections: Connections,
 }
 
-/// Opens connections and performs the HTTP handshake.
-struct Handshake {
+/// A connector that also performs the HTTP handshake on a new connection.
+struct HttpConnector {
     runtime: Arc<dyn Runtime>,
     connector: Connector,
     versions: HttpVersions,
@@ -59,7 +59,7 @@ impl Hyper {
         }
         Ok(Self {
             pool: Pool::new(runtime.clone(), options),
-            handshake: Arc::new(Handshake {
+            http_connector: Arc::new(HttpConnector {
                 connector: Connector::new(runtime.clone(), options, true)?,
                 runtime,
                 versions: options.versions,
@@ -79,22 +79,22 @@ impl Hyper {
         trace: Trace,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
         async move {
-            let handshake = &self.handshake;
-            let key = Key::new(request.uri(), handshake.connector.proxies())?;
+            let http_connector = &self.http_connector;
+            let key = Key::new(request.uri(), http_connector.connector.proxies())?;
             let requirements = Requirements {
                 // A body may be a stream that cannot be resent.
                 is_idempotent: request.method().is_idempotent() && request.body().is_empty(),
                 must_be_new: request.extensions().get::<NewConnection>().is_some(),
-                will_share: handshake.versions == HttpVersions::Http2PriorKnowledge,
+                will_share: http_connector.versions == HttpVersions::Http2PriorKnowledge,
             };
-            let connect = || handshake.clone().connect(request.uri().clone());
+            let connect = || http_connector.clone().connect(request.uri().clone());
             let Checkout {
                 connection,
                 is_reused,
             } = self.pool.checkout(&key, requirements, connect).await?;
             match is_reused {
-                true => self.connections.reused(&trace),
-                false => trace.connected(),
+                true => self.connections.record_reused(&trace),
+                false => trace.report_new_connection(),
             }
             match connection {
                 Connection::Http1(connection) => {
@@ -111,7 +111,7 @@ impl Hyper {
     }
 }
 
-impl Handshake {
+impl HttpConnector {
     async fn connect(self: Arc<Self>, uri: http::Uri) -> Result<Connection, Error> {
         let stream = self.connector.connect(&uri).await?;
         if stream.is_http2() || self.versions == HttpVersions::Http2PriorKnowledge {
@@ -127,7 +127,7 @@ impl Fetch for Hyper {
         &self,
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
-        authorize_proxy(&mut request, &self.handshake.connector);
+        authorize_proxy(&mut request, &self.http_connector.connector);
         let trace = Trace::of(&request);
         self.send(request.map(Upload::new), trace)
     }
@@ -137,6 +137,6 @@ impl Fetch for Hyper {
     }
 
     fn ended(&self) -> BoxFuture<'static, ()> {
-        self.handshake.connector.ended()
+        self.http_connector.connector.ended()
     }
 }

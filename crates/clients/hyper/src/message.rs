@@ -5,7 +5,7 @@ use http::header::HOST;
 use http::uri::{Authority, Uri};
 
 /// Moves the caller's `Host` field to the authority of the request (RFC 9113, section 8.3.1).
-pub(crate) fn for_http2<B>(request: &mut Request<B>) {
+pub(crate) fn convert_to_http2<B>(request: &mut Request<B>) {
     let Some(host) = request.headers_mut().remove(HOST) else {
         return;
     };
@@ -28,7 +28,7 @@ mod tests {
         let mut request = Request::get("https://a.test/p").body(()).unwrap();
         let host = HeaderValue::from_static("b.test:8443");
         request.headers_mut().insert(HOST, host);
-        for_http2(&mut request);
+        convert_to_http2(&mut request);
         assert_eq!(request.uri().to_string(), "https://b.test:8443/p");
         assert!(!request.headers().contains_key(HOST));
     }

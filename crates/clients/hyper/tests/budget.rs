@@ -1,5 +1,5 @@
 //! Tests with tokio's cooperative budget. When a task has used up its budget, every socket and channel of
-//! tokio returns `Pending` and wakes the task immediately. hyper waits for a response on such a channel, so
+//! tokio returns `Pending` and wakes the task immediately. hyper waits for a response on a channel of tokio, so
 //! a request that drives its connection polls both with one budget.
 
 use std::future::poll_fn;
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use inflight_core::{Body, Error, Runtime, Session};
 use inflight_hyper::Hyper;
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 use inflight_tokio::Tokio;
 use tokio::task::coop::consume_budget;
 
 /// The number of units in a task's budget.
 const BUDGET: usize = 128;
 
-/// Polls `future`. Uses up this number of units before every second poll.
-async fn with_spent<T>(spent: usize, future: impl Future<Output = T>) -> T {
+/// Polls `future`, and uses up `spent` units of the task's budget before every second poll.
+async fn poll_with_spent_budget<T>(spent: usize, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut is_spent = false;
     poll_fn(|cx| {
@@ -31,7 +31,7 @@ async fn with_spent<T>(spent: usize, future: impl Future<Output = T>) -> T {
 }
 
 async fn post(session: &Session, url: String) -> Result<String, Error> {
-    // Without a length, so the body is sent in frames.
+    // The body has no length, so hyper sends it in chunks.
     let frames = ["up", "lo", "ad"].map(Ok::<_, Error>);
     let body = Body::from_stream(futures_lite::stream::iter(frames));
     session.post(url).body(body).text().await
@@ -45,7 +45,7 @@ fn an_exchange_completes_with_any_remaining_budget() {
         let script = script.read_request().send(head);
         script.send_slowly(frames, 7, Duration::from_micros(100))
     };
-    let server = Scripted::same(respond(respond(Script::new())).hang()).unwrap();
+    let server = ScriptedServer::with_script(respond(respond(Script::new())).hang()).unwrap();
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,8 +58,12 @@ fn an_exchange_completes_with_any_remaining_budget() {
                 Session::builder(|options| Ok((Hyper::new(runtime.clone(), options)?, runtime)));
             let session = session.timeout(Duration::from_secs(20)).build().unwrap();
             for _ in 0..2 {
-                let text = with_spent(spent, post(&session, server.url("/"))).await;
-                assert_eq!(text.unwrap(), "abcdef", "with {spent} spent");
+                let text = poll_with_spent_budget(spent, post(&session, server.url("/"))).await;
+                assert_eq!(
+                    text.unwrap(),
+                    "abcdef",
+                    "{spent} units of the budget are spent"
+                );
             }
         });
     }

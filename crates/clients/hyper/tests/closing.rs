@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use inflight_core::{BlockOn, Runtime, Session, gather};
 use inflight_hyper::Hyper;
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 use inflight_tokio::Tokio;
 
 #[test]
 fn no_get_fails_if_connections_close_shortly_after_their_response() {
-    let server = Scripted::start(|connection| {
+    let server = ScriptedServer::start(|connection| {
         let script = Script::new().read_request();
         let script = script.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage");
         // Some connections end while they are idle, others while the next request is sent.

@@ -16,10 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const MS: Duration = Duration::from_millis(1);
 const SERVER: &str = "192.0.2.1:80";
 
-/// Returns the response to a request, given the number of the request on its connection.
+/// Returns the response to a request, given the index of the request on its connection.
 type Respond = fn(usize) -> &'static str;
 
-/// Starts a server that responds to each request after `delay`. Returns the number of its connections.
+/// Starts a server that responds to each request after `delay`. Returns the counter of its connections.
 fn serve(runtime: &Virtual, address: &str, delay: Duration, respond: Respond) -> Arc<AtomicUsize> {
     let listener = runtime.listen(address.parse().unwrap()).unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -27,21 +27,21 @@ fn serve(runtime: &Virtual, address: &str, delay: Duration, respond: Respond) ->
     Task::spawn(runtime, async move {
         while let Ok((socket, _)) = listener.accept().await {
             count.fetch_add(1, Ordering::SeqCst);
-            let exchanges = exchanges(socket, time.clone(), delay, respond);
-            Task::spawn(&time, exchanges).detach();
+            let serving = serve_connection(socket, time.clone(), delay, respond);
+            Task::spawn(&time, serving).detach();
         }
     })
     .detach();
     connections
 }
 
-async fn exchanges(
+async fn serve_connection(
     mut socket: Box<dyn Socket>,
     time: Virtual,
     delay: Duration,
     respond: Respond,
 ) -> io::Result<()> {
-    for number in 0.. {
+    for index in 0.. {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(socket.read_u8().await?);
@@ -52,9 +52,9 @@ async fn exchanges(
             socket.read_exact(&mut vec![0; length]).await?;
         }
         time.sleep(delay).await;
-        let response = respond(number);
+        let response = respond(index);
         socket.write_all(response.as_bytes()).await?;
-        if response != page(number) {
+        if response != page(index) {
             return socket.shutdown().await;
         }
     }
@@ -70,7 +70,7 @@ fn builder(runtime: &Virtual) -> SessionBuilder {
     Session::builder(|options| Ok((Hyper::new(runtime.clone(), options)?, runtime)))
 }
 
-/// A resolver that returns these addresses.
+/// A resolver that returns these addresses for every name.
 struct FixedResolver(&'static [&'static str]);
 
 impl Resolve for FixedResolver {
@@ -110,8 +110,8 @@ fn an_unreachable_address_delays_the_request_by_250_ms() {
     serve(&runtime, SERVER, MS, page);
     serve(&runtime, "192.0.2.2:80", MS, page);
     runtime.network().partition(SERVER.parse().unwrap());
-    let names = FixedResolver(&[SERVER, "192.0.2.2:80"]);
-    let session = builder(&runtime).resolver(names).build().unwrap();
+    let resolver = FixedResolver(&[SERVER, "192.0.2.2:80"]);
+    let session = builder(&runtime).resolver(resolver).build().unwrap();
     let text = runtime.block_on(session.get("http://pages.test/").text());
     assert_eq!(text.unwrap(), "page");
     assert_eq!(runtime.elapsed(), 251 * MS);
@@ -137,7 +137,7 @@ fn a_truncated_body_is_incomplete_and_its_connection_is_not_reused() {
 #[test]
 fn a_connection_that_the_server_closed_is_not_used_for_a_post() {
     let runtime = Virtual::new();
-    let connections = serve(&runtime, SERVER, MS, |number| match number {
+    let connections = serve(&runtime, SERVER, MS, |index| match index {
         0 => page(0),
         _ => unreachable!("the server closes after its first response"),
     });

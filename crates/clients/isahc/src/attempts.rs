@@ -11,7 +11,7 @@ use inflight_core::{BoxError, Error, Phase};
 use inflight_net::Attempts;
 use inflight_net::addresses::interleave;
 
-use crate::descriptors::exhaustion;
+use crate::descriptors::exhaustion_error;
 use crate::error;
 use crate::limits::Limits;
 
@@ -64,8 +64,8 @@ impl PreferredAddresses {
 }
 
 /// Returns the reason why an attempt failed to connect.
-pub(crate) fn reason(error: isahc::Error) -> BoxError {
-    match exhaustion() {
+pub(crate) fn failure_reason(error: isahc::Error) -> BoxError {
+    match exhaustion_error() {
         Some(exhausted) => exhausted.into(),
         None if error::is_timeout(&error) => "no answer".into(),
         None => error.into(),
@@ -73,10 +73,10 @@ pub(crate) fn reason(error: isahc::Error) -> BoxError {
 }
 
 /// Returns the error for a connect that timed out.
-pub(crate) fn timed_out(attempts: &Attempts, limits: &Limits) -> Error {
+pub(crate) fn connect_timeout_error(attempts: &Attempts, limits: &Limits) -> Error {
     let phase = limits.timeout_error().phase().unwrap_or(Phase::Total);
     let limit = limits.connect_timeout.filter(|_| phase == Phase::Connect);
-    attempts.timed_out(phase, limit)
+    attempts.timeout_error(phase, limit)
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn address_that_answered_after_others_had_failed_is_first() {
+    fn a_preferred_address_is_tried_first() {
         let addresses: Vec<SocketAddr> = ["127.0.0.1:1", "[::1]:1", "127.0.0.2:1"]
             .map(|address| address.parse().unwrap())
             .to_vec();

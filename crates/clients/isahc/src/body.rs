@@ -78,7 +78,7 @@ impl http_body::Body for ResponseBody {
             }
             Ok(0) => return Poll::Ready(None),
             Ok(n) => Ok(Frame::data(Bytes::copy_from_slice(&this.buffer[..n]))),
-            Err(error) => Err(error::map_read(error)),
+            Err(error) => Err(error::from_body_read(error)),
         };
         this.rejects_empty = false;
         match &result {

@@ -32,7 +32,7 @@ pub(crate) const SELECT_LIMIT: usize = 1024;
 
 /// Returns the error for a process with too many open files, if this libcurl uses `select`. libcurl
 /// reports only that it could not connect.
-pub(crate) fn select_limit() -> Option<Error> {
+pub(crate) fn select_limit_error() -> Option<Error> {
     if !cfg!(curl_selects) {
         return None;
     }
@@ -59,7 +59,7 @@ fn next_descriptor(_: &File) -> i32 {
 
 /// Returns the system's error if the process has no descriptor left. libcurl reports only that it could
 /// not connect.
-pub(crate) fn exhaustion() -> Option<std::io::Error> {
+pub(crate) fn exhaustion_error() -> Option<std::io::Error> {
     limit()?;
     File::open("/dev/null")
         .err()

@@ -9,12 +9,12 @@ use isahc::error::ErrorKind as Isahc;
 use crate::limits::Limits;
 
 /// Converts the error of a transfer without a response.
-pub(crate) fn map(error: isahc::Error, limits: &Limits) -> Error {
+pub(crate) fn from_isahc(error: isahc::Error, limits: &Limits) -> Error {
     convert(error, || limits.timeout_error())
 }
 
 /// Converts the error of a response's body. The phase of a timeout is always `Total`.
-pub(crate) fn map_read(error: io::Error) -> Error {
+pub(crate) fn from_body_read(error: io::Error) -> Error {
     match error.downcast() {
         Ok(error) => convert(error, || Error::timeout(Phase::Total)),
         Err(error) => Error::from_read(error),
@@ -22,7 +22,7 @@ pub(crate) fn map_read(error: io::Error) -> Error {
 }
 
 /// Returns `true` if no connection was made, so nothing was sent.
-pub(crate) fn is_refused(error: &isahc::Error) -> bool {
+pub(crate) fn is_connect_failure(error: &isahc::Error) -> bool {
     *error.kind() == Isahc::ConnectionFailed && curl_error(error).and_then(tls_error).is_none()
 }
 
@@ -58,36 +58,37 @@ pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bo
 }
 
 /// Returns the error for a response that began before the whole body was sent.
-pub(crate) fn upload_cut_off() -> Error {
+pub(crate) fn upload_cut_off_error() -> Error {
     Error::new(ErrorKind::Unsupported)
         .with_context("isahc stops sending the request when the response begins")
 }
 
 /// Converts an error of isahc. `timeout` returns the error for a timeout.
 fn convert(error: isahc::Error, timeout: impl FnOnce() -> Error) -> Error {
-    // Returns an error of a request's body unchanged.
-    if let Some(ours) = Error::find_in(&error) {
-        return ours;
+    // An error of the request's body is returned unchanged.
+    if let Some(inner) = Error::find_in(&error) {
+        return inner;
     }
     let curl = curl_error(&error);
     if let Some(tls) = curl.and_then(tls_error) {
         return tls.with_source(error);
     }
-    let ours = match error.kind() {
+    let converted = match error.kind() {
         Isahc::Timeout => timeout(),
         Isahc::ConnectionFailed => Error::new(ErrorKind::Connect),
         Isahc::NameResolution => Error::new(ErrorKind::Resolve),
         Isahc::InvalidRequest => Error::new(ErrorKind::InvalidRequest),
         _ => curl.map_or_else(|| Error::new(ErrorKind::Io), from_curl),
     };
-    ours.with_source(error)
+    converted.with_source(error)
 }
 
 fn curl_error(error: &isahc::Error) -> Option<&curl::Error> {
     error.source()?.downcast_ref()
 }
 
-/// Returns the TLS error for libcurl's code, if it is one. isahc drops the message with the reason.
+/// Returns the TLS error for a code of libcurl, or `None` if the code has another meaning. isahc drops the
+/// message with the reason.
 fn tls_error(error: &curl::Error) -> Option<Error> {
     let tls = Error::tls(TlsFault::Other);
     if error.is_peer_failed_verification() {
@@ -104,13 +105,13 @@ fn tls_error(error: &curl::Error) -> Option<Error> {
 /// violation.
 fn from_curl(error: &curl::Error) -> Error {
     if error.is_read_error() {
-        return upload_cut_off();
+        return upload_cut_off_error();
     }
     let is_incomplete = error.is_got_nothing()
         || error.is_partial_file()
         || error.is_send_error()
         || error.is_http2_stream_error()
-        // A reset. Malformed chunks have the same code.
+        // The connection was reset. Malformed chunks have the same code.
         || error.is_recv_error()
         // A pooled connection was dead, and the request could not be resent.
         || error.is_send_fail_rewind();
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libcurls_codes_have_their_kinds() {
+    fn libcurl_codes_are_converted_to_error_kinds() {
         for (code, kind) in [
             (1, ErrorKind::Protocol),
             (8, ErrorKind::Protocol),
@@ -175,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_have_the_given_phase() {
+    fn a_timeout_error_has_the_phase_of_the_caller() {
         let error = io::Error::from(isahc::Error::from(Isahc::Timeout));
-        assert_eq!(map_read(error).phase(), Some(Phase::Total));
+        assert_eq!(from_body_read(error).phase(), Some(Phase::Total));
         let error = isahc::Error::from(Isahc::Timeout);
         let connect = convert(error, || Error::timeout(Phase::Connect));
         assert_eq!(connect.phase(), Some(Phase::Connect));

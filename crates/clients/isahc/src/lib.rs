@@ -43,7 +43,7 @@ use inflight_core::{
 use inflight_net::Attempts;
 
 use crate::agent::Agents;
-use crate::attempts::{PreferredAddresses, reason, timed_out};
+use crate::attempts::{PreferredAddresses, connect_timeout_error, failure_reason};
 use crate::limits::Limits;
 use crate::secure::TlsSettings;
 use crate::upload::Upload;
@@ -76,10 +76,10 @@ impl Isahc {
     ///   cannot start.
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
         if !options.nodelay {
-            return Err(unsupported("isahc cannot switch TCP_NODELAY off"));
+            return Err(unsupported_error("isahc cannot switch TCP_NODELAY off"));
         }
         if options.versions == HttpVersions::Http2PriorKnowledge {
-            return Err(unsupported(NO_PRIOR_KNOWLEDGE));
+            return Err(unsupported_error(NO_PRIOR_KNOWLEDGE));
         }
         Ok(Self {
             runtime,
@@ -103,7 +103,7 @@ impl Isahc {
     ) -> Result<Vec<SocketAddr>, Error> {
         let found = self.resolver.lookup(&*self.runtime, host, port);
         let timeout = async {
-            self.runtime.sleep(limits.connect()?).await;
+            self.runtime.sleep(limits.connect_time()?).await;
             Err(limits.timeout_error())
         };
         let found = futures_lite::future::or(found, timeout).await?;
@@ -115,7 +115,7 @@ impl Isahc {
     async fn is_reachable(&self, address: SocketAddr, limits: &Limits) -> bool {
         let connected = self.runtime.connect(address, ConnectOptions::default());
         let connected = async { connected.await.is_ok() };
-        let Ok(left) = limits.attempt(1) else {
+        let Ok(left) = limits.attempt_time(1) else {
             return false;
         };
         let timeout = async {
@@ -159,17 +159,18 @@ impl Isahc {
         let mut attempts = Attempts::new(target.0, target.1);
         while let Some(address) = addresses.next() {
             let others = addresses.len();
-            let Ok(connect) = limits.attempt(others) else {
-                return Err(timed_out(&attempts, &limits));
+            let Ok(connect) = limits.attempt_time(others) else {
+                return Err(connect_timeout_error(&attempts, &limits));
             };
             let attempt = attempts.start(address);
-            let mut request = agent::request(&parts, address, proxy, connect, limits.total()?)?;
+            let mut request =
+                agent::request(&parts, address, proxy, connect, limits.total_time()?)?;
             if https {
                 request = self.secure.apply(request, is_idempotent);
             }
             let request = request
                 .body(upload.reader())
-                .map_err(|error| error::map(error.into(), &limits))?;
+                .map_err(|error| error::from_isahc(error.into(), &limits))?;
             match upload.drive_with(client.send_async(request)).await {
                 Ok(response) => {
                     if attempts.has_failed() {
@@ -181,27 +182,28 @@ impl Isahc {
                 // Nothing was sent, so the next address is tried. A timeout is a connect timeout if the time
                 // for the whole exchange has not passed.
                 Err(error)
-                    if error::is_refused(&error)
-                        || error::is_timeout(&error) && !limits.is_over() =>
+                    if error::is_connect_failure(&error)
+                        || error::is_timeout(&error) && !limits.is_past_deadline() =>
                 {
-                    let is_out_of_time = error::is_timeout(&error) && !limits.may_connect();
-                    if let Some(error) = descriptors::select_limit() {
+                    let is_out_of_time = error::is_timeout(&error) && !limits.has_connect_time();
+                    if let Some(error) = descriptors::select_limit_error() {
                         return Err(error);
                     }
-                    if let Some(proxy) = proxy.filter(|_| https && error::is_refused(&error))
+                    if let Some(proxy) =
+                        proxy.filter(|_| https && error::is_connect_failure(&error))
                         && self.is_reachable(address, &limits).await
                     {
                         return Err(proxy.tunnel_error(TUNNEL_REFUSED));
                     }
-                    attempts.failed(attempt, reason(error));
+                    attempts.record_failure(attempt, failure_reason(error));
                     if others == 0 && is_out_of_time {
-                        return Err(timed_out(&attempts, &limits));
+                        return Err(connect_timeout_error(&attempts, &limits));
                     }
                 }
                 Err(error) => {
                     let tunnel = proxy.filter(|_| https && error::may_be_tunnel_error(&error));
                     let is_dead = is_idempotent && error::may_be_unprocessed(&error, may_be_http2);
-                    return Err(match (error::map(error, &limits), tunnel) {
+                    return Err(match (error::from_isahc(error, &limits), tunnel) {
                         (error, Some(proxy)) => proxy.tunnel_error(error),
                         (error, None) if is_dead => error.on_dead_connection(),
                         (error, None) => error,
@@ -209,7 +211,7 @@ impl Isahc {
                 }
             }
         }
-        Err(attempts.all_failed())
+        Err(attempts.all_failed_error())
     }
 }
 
@@ -309,7 +311,7 @@ impl Fetch for Isahc {
         if cfg!(curl_selects) {
             capabilities.ceilings.push(Ceiling {
                 at_most: descriptors::SELECT_LIMIT,
-                what: "file descriptors in the process, because this build of libcurl uses select",
+                description: "file descriptors in the process, because this build of libcurl uses select",
             });
         }
         capabilities
@@ -319,12 +321,12 @@ impl Fetch for Isahc {
 /// Refuses a request that isahc would not send unchanged.
 fn check(parts: &Parts, body: &Body) -> Result<(), Error> {
     if parts.method == Method::HEAD && !body.is_empty() {
-        return Err(unsupported(
+        return Err(unsupported_error(
             "libcurl cannot send a HEAD request with a body",
         ));
     }
     if parts.headers.values().any(|value| value.to_str().is_err()) {
-        return Err(unsupported("isahc sends only ASCII in header values"));
+        return Err(unsupported_error("isahc sends only ASCII in header values"));
     }
     Ok(())
 }
@@ -332,6 +334,6 @@ fn check(parts: &Parts, body: &Body) -> Result<(), Error> {
 const TUNNEL_REFUSED: &str = "it refused the tunnel, for example because it requires other \
                               credentials (libcurl does not report the status)";
 
-fn unsupported(what: &'static str) -> Error {
-    Error::new(ErrorKind::Unsupported).with_context(what)
+fn unsupported_error(context: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported).with_context(context)
 }

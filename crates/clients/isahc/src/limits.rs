@@ -29,7 +29,7 @@ impl Limits {
 
     /// Returns the remaining time to connect. Without a limit, the result is 34 years, because libcurl
     /// would use its own limit of 300 s.
-    pub(crate) fn connect(&self) -> Result<Duration, Error> {
+    pub(crate) fn connect_time(&self) -> Result<Duration, Error> {
         match [self.connect, self.total].into_iter().flatten().min() {
             Some(until) => self.left(until),
             None => Ok(Duration::from_secs(1 << 30)),
@@ -38,8 +38,8 @@ impl Limits {
 
     /// Returns the time to connect to one address if `others` addresses follow: an equal share of the
     /// remaining time, and at most [`MAX_ATTEMPT`]. The last address gets all of the remaining time.
-    pub(crate) fn attempt(&self, others: usize) -> Result<Duration, Error> {
-        let left = self.connect()?;
+    pub(crate) fn attempt_time(&self, others: usize) -> Result<Duration, Error> {
+        let left = self.connect_time()?;
         if others == 0 {
             return Ok(left);
         }
@@ -50,18 +50,18 @@ impl Limits {
     }
 
     /// Returns `true` if time to connect is left.
-    pub(crate) fn may_connect(&self) -> bool {
-        self.connect().is_ok()
+    pub(crate) fn has_connect_time(&self) -> bool {
+        self.connect_time().is_ok()
     }
 
     /// Returns `true` if the time for the whole exchange has passed.
-    pub(crate) fn is_over(&self) -> bool {
-        self.total().is_err()
+    pub(crate) fn is_past_deadline(&self) -> bool {
+        self.total_time().is_err()
     }
 
     /// Returns the remaining time for the whole exchange. If the server is silent, libcurl ends a dropped
     /// request only when this time has passed.
-    pub(crate) fn total(&self) -> Result<Option<Duration>, Error> {
+    pub(crate) fn total_time(&self) -> Result<Option<Duration>, Error> {
         self.total.map(|until| self.left(until)).transpose()
     }
 
@@ -90,16 +90,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_attempt_gets_a_share_and_the_last_one_all_remaining_time() {
+    fn each_attempt_gets_a_share_of_the_time_and_the_last_attempt_gets_the_rest() {
         let limits = Limits::new(None, Some(Duration::from_secs(30)));
-        assert_eq!(limits.attempt(1).unwrap(), MAX_ATTEMPT);
-        assert!(limits.attempt(0).unwrap() > Duration::from_secs(29));
+        assert_eq!(limits.attempt_time(1).unwrap(), MAX_ATTEMPT);
+        assert!(limits.attempt_time(0).unwrap() > Duration::from_secs(29));
         let limits = Limits::new(None, Some(Duration::from_secs(1)));
-        let share = limits.attempt(3).unwrap();
+        let share = limits.attempt_time(3).unwrap();
         assert!(share <= Duration::from_millis(251), "{share:?}");
         assert!(share > Duration::from_millis(100), "{share:?}");
-        assert!(limits.attempt(usize::MAX).unwrap() >= Duration::from_millis(1));
+        assert!(limits.attempt_time(usize::MAX).unwrap() >= Duration::from_millis(1));
         let limits = Limits::new(None, None);
-        assert_eq!(limits.attempt(1).unwrap(), MAX_ATTEMPT);
+        assert_eq!(limits.attempt_time(1).unwrap(), MAX_ATTEMPT);
     }
 }

@@ -8,7 +8,7 @@ use inflight_net::tls::{Tls, roots};
 use isahc::config::{Configurable, VersionNegotiation};
 use isahc::tls::{TlsConfig, TrustStore};
 
-use crate::unsupported;
+use crate::unsupported_error;
 
 /// The settings of `https` requests.
 pub(crate) struct TlsSettings {
@@ -22,10 +22,10 @@ pub(crate) struct TlsSettings {
 impl TlsSettings {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
         if options.tls.identity.is_some() {
-            return Err(unsupported(NO_IDENTITY));
+            return Err(unsupported_error(NO_IDENTITY));
         }
         if options.tls.danger_accept_invalid_hostnames {
-            return Err(unsupported(NO_UNCHECKED_NAMES));
+            return Err(unsupported_error(NO_UNCHECKED_NAMES));
         }
         // Reports a mistake in the certificates now. libcurl would report it at the first connection.
         Tls::new(options, true)?;

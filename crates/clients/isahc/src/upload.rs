@@ -33,14 +33,14 @@ pub(crate) enum Upload {
 pub(crate) struct Buffered {
     bytes: Bytes,
     /// Whether libcurl has read the last byte.
-    sent: Arc<AtomicBool>,
+    is_sent: Arc<AtomicBool>,
 }
 
 pub(crate) struct Streamed {
     chunks: Receiver<Chunk>,
     len: Option<u64>,
     /// Whether libcurl has read the last chunk.
-    sent: Arc<AtomicBool>,
+    is_sent: Arc<AtomicBool>,
     /// Sends the chunks. `None` once it is complete.
     producer: Option<BoxFuture<'static, ()>>,
 }
@@ -57,7 +57,7 @@ impl Upload {
                 return Self::NoBody;
             }
             return Self::Buffered(Buffered {
-                sent: Arc::new(AtomicBool::new(bytes.is_empty())),
+                is_sent: Arc::new(AtomicBool::new(bytes.is_empty())),
                 bytes: bytes.clone(),
             });
         }
@@ -65,7 +65,7 @@ impl Upload {
         Self::Streamed(Streamed {
             chunks,
             len: body.len(),
-            sent: Arc::default(),
+            is_sent: Arc::default(),
             producer: Some(Box::pin(send_chunks(body, sender))),
         })
     }
@@ -95,16 +95,16 @@ impl Upload {
     }
 
     /// Fails if a successful response began before the whole body was sent. isahc stops the upload when
-    /// the response begins, so such a response answers an incomplete request. A server that refused the
-    /// request does not need the rest.
+    /// the response begins, so the server has received only a part of the body. This is not an error if the
+    /// server refused the request, because it then does not need the rest.
     pub(crate) fn check(&self, status: StatusCode) -> Result<(), Error> {
-        let sent = match self {
+        let is_sent = match self {
             Self::NoBody => return Ok(()),
-            Self::Buffered(body) => &body.sent,
-            Self::Streamed(stream) => &stream.sent,
+            Self::Buffered(body) => &body.is_sent,
+            Self::Streamed(stream) => &stream.is_sent,
         };
-        if status.is_success() && !sent.load(Ordering::Acquire) {
-            return Err(error::upload_cut_off());
+        if status.is_success() && !is_sent.load(Ordering::Acquire) {
+            return Err(error::upload_cut_off_error());
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Buffered {
     fn reader(&self) -> AsyncBody {
         let reader = SentReader {
             reader: Cursor::new(self.bytes.clone()),
-            sent: self.sent.clone(),
+            is_sent: self.is_sent.clone(),
         };
         AsyncBody::from_reader_sized(reader, self.bytes.len() as u64)
     }
@@ -123,7 +123,7 @@ impl Buffered {
 /// A reader that records when the last byte was read.
 struct SentReader {
     reader: Cursor<Bytes>,
-    sent: Arc<AtomicBool>,
+    is_sent: Arc<AtomicBool>,
 }
 
 impl AsyncRead for SentReader {
@@ -134,7 +134,7 @@ impl AsyncRead for SentReader {
     ) -> Poll<io::Result<usize>> {
         let read = Pin::new(&mut self.reader).poll_read(cx, buffer);
         if self.reader.position() == self.reader.get_ref().len() as u64 {
-            self.sent.store(true, Ordering::Release);
+            self.is_sent.store(true, Ordering::Release);
         }
         read
     }
@@ -142,7 +142,7 @@ impl AsyncRead for SentReader {
 
 impl Streamed {
     fn reader(&self) -> AsyncBody {
-        let (sent, len, mut read) = (self.sent.clone(), self.len, 0);
+        let (is_sent, len, mut read) = (self.is_sent.clone(), self.len, 0);
         // Follows the chunks if the channel closes without an empty chunk.
         let dropped = Err(io::ErrorKind::BrokenPipe.into());
         let reader = self
@@ -154,7 +154,7 @@ impl Streamed {
                 read += chunk.len() as u64;
                 // libcurl reads no more than the length.
                 if chunk.is_empty() || len.is_some_and(|len| read >= len) {
-                    sent.store(true, Ordering::Release);
+                    is_sent.store(true, Ordering::Release);
                 }
                 ready(Ok(!chunk.is_empty()))
             })

@@ -10,7 +10,7 @@ use inflight_core::{
     BlockOn, Body, ClientOptions, Error, ErrorKind, Fetch, Phase, Resolve, Runtime,
 };
 use inflight_isahc::Isahc;
-use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::script::{Script, ScriptedServer, refused_address};
 use inflight_smol::Smol;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -45,14 +45,14 @@ fn get(client: &Isahc) -> Result<StatusCode, Error> {
     get_from(client, "http://pages.test/")
 }
 
-fn server() -> Scripted {
+fn server() -> ScriptedServer {
     let script = Script::new().read_request().send(OK);
-    Scripted::same(script.read_request().send(OK).hang()).unwrap()
+    ScriptedServer::with_script(script.read_request().send(OK).hang()).unwrap()
 }
 
 #[test]
 fn the_error_names_every_attempted_address() {
-    let addresses = [refused().unwrap(), refused().unwrap()];
+    let addresses = [refused_address().unwrap(), refused_address().unwrap()];
     let error = get(&client(&addresses, |_| ())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
     let message = error.to_string();
@@ -84,7 +84,7 @@ mod silent {
 
     #[test]
     fn a_silent_address_delays_only_the_first_request() {
-        let (silent, server) = (Scripted::unaccepting().unwrap(), server());
+        let (silent, server) = (ScriptedServer::unaccepting_address().unwrap(), server());
         let client = client(&[silent.addr(), server.addr()], |_| ());
         let started = Instant::now();
         assert_eq!(get(&client).unwrap(), StatusCode::OK);
@@ -101,8 +101,12 @@ mod silent {
 
     #[test]
     fn connect_timeout_includes_all_attempts() {
-        let silent = [(); 2].map(|()| Scripted::unaccepting().unwrap());
-        let addresses = [silent[0].addr(), refused().unwrap(), silent[1].addr()];
+        let silent = [(); 2].map(|()| ScriptedServer::unaccepting_address().unwrap());
+        let addresses = [
+            silent[0].addr(),
+            refused_address().unwrap(),
+            silent[1].addr(),
+        ];
         let limit = Duration::from_millis(900);
         let client = client(&addresses, |options| options.connect_timeout = Some(limit));
         let started = Instant::now();
@@ -176,7 +180,7 @@ mod descriptors {
                 return;
             }
         };
-        let url = format!("http://{}/", refused().unwrap());
+        let url = format!("http://{}/", refused_address().unwrap());
         let request = http::Request::get(url).body(Body::empty()).unwrap();
         let error = Threads::new().block_on(client.fetch(request)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect);

@@ -1,4 +1,4 @@
-//! Workarounds for libcurl and isahc. Each test fails without its workaround.
+//! Tests of workarounds for libcurl and isahc. Each test fails without its workaround.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use inflight_core::{
     Session, SessionBuilder, Task,
 };
 use inflight_isahc::Isahc;
-use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::script::{Script, ScriptedServer, refused_address};
 use inflight_origin::{Origin, raise_file_limit};
 use inflight_smol::Smol;
 
@@ -58,8 +58,8 @@ const WARM: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwarm";
 
 /// Starts a server that responds to the first request of its first connection, and resets the connection at
 /// every other request.
-fn resetting_server() -> Scripted {
-    Scripted::start(|connection| {
+fn resetting_server() -> ScriptedServer {
+    ScriptedServer::start(|connection| {
         let script = match connection {
             0 => Script::new().read_request().send(WARM),
             _ => Script::new(),
@@ -91,7 +91,7 @@ fn a_request_that_is_not_idempotent_is_sent_once() {
 
 #[test]
 fn a_request_with_an_unread_stream_is_sent_once() {
-    let server = Scripted::start(|connection| {
+    let server = ScriptedServer::start(|connection| {
         let script = match connection {
             0 => Script::new().read_request().send(WARM),
             _ => Script::new(),
@@ -135,8 +135,8 @@ fn more_than_1024_sockets_can_be_open() {
 }
 
 #[test]
-fn a_dropped_request_is_closed_at_its_deadline() {
-    let server = Scripted::same(Script::new().read_request().hang()).unwrap();
+fn the_connection_of_a_dropped_request_is_closed_at_its_deadline() {
+    let server = ScriptedServer::with_script(Script::new().read_request().hang()).unwrap();
     let session = builder().timeout(Duration::from_secs(1)).build().unwrap();
     let task = Task::spawn(&Smol::global(), session.get(server.url("/")).send());
     assert!(server.wait_for_requests(1, TIMEOUT));
@@ -146,14 +146,15 @@ fn a_dropped_request_is_closed_at_its_deadline() {
 
 #[test]
 fn a_deadline_that_passes_in_libcurl_is_a_total_timeout() {
-    let server = Scripted::same(Script::new().read_request().hang()).unwrap();
+    let server = ScriptedServer::with_script(Script::new().read_request().hang()).unwrap();
     let client = client(|_| ());
     let request = request(&server.url("/"), Duration::from_millis(300));
     let error = wait(client.fetch(request)).unwrap_err();
     assert_eq!(error.phase(), Some(Phase::Total));
 
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
-    let server = Scripted::same(Script::new().read_request().send(half).hang()).unwrap();
+    let server =
+        ScriptedServer::with_script(Script::new().read_request().send(half).hang()).unwrap();
     let request = self::request(&server.url("/"), Duration::from_millis(300));
     let response = wait(client.fetch(request)).unwrap();
     let error = wait(response.into_body().collect(100)).unwrap_err();
@@ -161,8 +162,8 @@ fn a_deadline_that_passes_in_libcurl_is_a_total_timeout() {
 }
 
 #[test]
-fn a_connect_that_times_out_has_the_right_phase() {
-    let silent = Scripted::unaccepting().unwrap();
+fn a_connect_that_times_out_is_a_connect_timeout_or_a_total_timeout() {
+    let silent = ScriptedServer::unaccepting_address().unwrap();
     let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
     for (connect, total, phase) in [(short, long, Phase::Connect), (long, short, Phase::Total)] {
         let client = client(|options| options.connect_timeout = Some(connect));
@@ -202,10 +203,10 @@ fn new_addresses_from_the_resolver_are_used_at_once() {
 }
 
 #[test]
-fn the_next_address_is_tried_after_a_refusal_with_the_whole_body() {
+fn the_whole_body_is_sent_to_the_next_address_after_a_refusal() {
     let origin = Origin::start().unwrap();
     let resolver = ChangingResolver(Arc::new(Mutex::new(vec![
-        refused().unwrap(),
+        refused_address().unwrap(),
         origin.addr(),
     ])));
     let session = builder().resolver(resolver).build().unwrap();
@@ -245,8 +246,8 @@ fn a_panic_in_a_streamed_body_ends_only_its_request() {
 }
 
 #[test]
-fn a_dropped_upload_is_closed_at_once_and_not_complete() {
-    let server = Scripted::same(Script::new().read_head().read_body().hang()).unwrap();
+fn dropping_an_upload_closes_its_connection_before_the_end_of_the_body() {
+    let server = ScriptedServer::with_script(Script::new().read_head().read_body().hang()).unwrap();
     let session = builder().timeout(None).build().unwrap();
     let first = stream::iter([Ok::<_, Error>("partial upload")]);
     let body = Body::from_stream(first.chain(stream::pending()));
@@ -260,15 +261,16 @@ fn a_dropped_upload_is_closed_at_once_and_not_complete() {
 
 #[test]
 fn an_upload_that_an_early_success_truncates_is_an_error() {
-    for (status, unsupported) in [("200 OK", true), ("413 Content Too Large", false)] {
+    for (status, is_error) in [("200 OK", true), ("413 Content Too Large", false)] {
         let early = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nearly");
-        let server = Scripted::same(Script::new().read_head().send(early).hang()).unwrap();
+        let server =
+            ScriptedServer::with_script(Script::new().read_head().send(early).hang()).unwrap();
         let first = stream::iter([Ok::<_, Error>("the first chunk")]);
         let body = Body::from_stream(first.chain(stream::pending()));
         let result = wait(session().post(server.url("/")).body(body).text());
         match result {
-            Ok(text) => assert!(!unsupported && text == "early"),
-            Err(error) => assert!(unsupported && error.kind() == ErrorKind::Unsupported),
+            Ok(text) => assert!(!is_error && text == "early"),
+            Err(error) => assert!(is_error && error.kind() == ErrorKind::Unsupported),
         }
     }
 }
@@ -280,7 +282,8 @@ fn a_close_within_the_head_is_incomplete() {
         "HTTP/1.1 200 OK\r\nServer: test\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
     ] {
-        let server = Scripted::same(Script::new().read_request().send(head).close()).unwrap();
+        let server =
+            ScriptedServer::with_script(Script::new().read_request().send(head).close()).unwrap();
         let error = wait(session().get(server.url("/")).bytes()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Incomplete, "{head:?}");
     }
@@ -289,23 +292,24 @@ fn a_close_within_the_head_is_incomplete() {
 #[test]
 fn a_content_length_that_overflows_is_a_protocol_error() {
     let response = "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nbody";
-    let server = Scripted::same(Script::new().read_request().send(response).hang()).unwrap();
+    let server =
+        ScriptedServer::with_script(Script::new().read_request().send(response).hang()).unwrap();
     let error = wait(session().get(server.url("/")).bytes()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
 }
 
 #[test]
-fn a_post_without_a_content_type_is_not_sent_as_a_form() {
-    let server = Scripted::same(Script::new().read_request().send(WARM)).unwrap();
+fn a_post_without_a_content_type_is_sent_as_octet_stream() {
+    let server = ScriptedServer::with_script(Script::new().read_request().send(WARM)).unwrap();
     wait(session().post(server.url("/")).body("a=b").bytes()).unwrap();
     let requests = server.requests();
-    let kind = requests[0].header("content-type").unwrap();
-    assert_eq!(kind, b"application/octet-stream");
+    let content_type = requests[0].header("content-type").unwrap();
+    assert_eq!(content_type, b"application/octet-stream");
 }
 
 #[test]
 fn requests_that_libcurl_would_change_are_refused() {
-    let server = Scripted::same(Script::new().read_request().send(WARM)).unwrap();
+    let server = ScriptedServer::with_script(Script::new().read_request().send(WARM)).unwrap();
     let session = session();
     let opaque = http::HeaderValue::from_bytes(b"\xff").unwrap();
     for request in [

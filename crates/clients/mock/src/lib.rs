@@ -1,11 +1,11 @@
-//! A client that answers from a script, for tests of programs that use inflight.
+//! A client that returns scripted responses, for tests of programs that use inflight.
 //!
 //! A [`Mock`] has rules. Each rule has a condition ([`When`]) and a [`Reply`]. The mock uses the first rule
-//! that applies to a request. A rule is used once unless it is [`repeated`](When::repeated), so several
+//! that applies to a request. A rule applies once unless it is [`repeated`](When::repeated), so several
 //! rules with the same condition form a sequence of replies. The mock records the requests.
 //!
-//! On the virtual runtime, time passes only when no task can run. So a test of a delay of one minute takes
-//! no time:
+//! On the virtual runtime, time passes only when no task can run. A test of a delay of one minute takes no
+//! real time:
 //!
 //! ```
 //! use std::time::Duration;
@@ -46,7 +46,7 @@ use inflight_core::{
 pub use reply::Reply;
 pub use when::When;
 
-/// A client that answers from its rules. Clones share the rules and the recorded requests.
+/// A client that returns the replies of its rules. Clones share the rules and the recorded requests.
 #[derive(Clone)]
 pub struct Mock(Arc<Shared>);
 
@@ -58,7 +58,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     rules: Vec<Rule>,
-    requests: Vec<Recorded>,
+    requests: Vec<RecordedRequest>,
     unexpected: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ struct Rule {
 /// A request that the mock received.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Recorded {
+pub struct RecordedRequest {
     /// The method.
     pub method: Method,
     /// The URI.
@@ -80,12 +80,12 @@ pub struct Recorded {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
-    /// The length of the body that was known before it was read. `None` for a stream, which HTTP/1.1
-    /// sends in chunks.
-    pub announced: Option<u64>,
+    /// The length that the body had declared before the mock read it. `None` for a stream of unknown
+    /// length.
+    pub declared_length: Option<u64>,
 }
 
-impl Recorded {
+impl RecordedRequest {
     /// Returns the body as text. Replaces bytes that are not UTF-8 with U+FFFD.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -109,14 +109,14 @@ impl Recorded {
     }
 }
 
-impl fmt::Display for Recorded {
+impl fmt::Display for RecordedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.uri)
     }
 }
 
 impl Mock {
-    /// Returns a mock without rules. `runtime` provides the delays of the replies.
+    /// Returns a mock without rules. The mock delays replies with the timer of `runtime`.
     pub fn new(runtime: impl Runtime) -> Self {
         Self(Arc::new(Shared {
             runtime: Arc::new(runtime),
@@ -142,20 +142,21 @@ impl Mock {
         })
     }
 
-    /// Returns the requests so far, in their order. Each redirect and each retry is a request.
-    pub fn requests(&self) -> Vec<Recorded> {
+    /// Returns the requests so far, in the order of their arrival. Each redirect and each retry is a request.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.lock().requests.clone()
     }
 
-    /// Checks that every rule was used, and that a rule applied to every request. Repeated rules may be
+    /// Checks that every rule was used, and that a rule applied to every request. A repeated rule may be
     /// unused.
     ///
     /// # Panics
     ///
-    /// Panics if a rule was not used or a request had no rule. The message lists these rules and requests.
+    /// Panics if a rule was not used or no rule applied to a request. The message lists the unused rules and
+    /// these requests.
     #[track_caller]
     pub fn assert_all_used(&self) {
-        let faults = {
+        let problems = {
             let state = self.lock();
             let unused = state.rules.iter();
             let unused = unused.filter(|rule| !rule.is_used && !rule.when.is_repeated);
@@ -164,7 +165,7 @@ impl Mock {
             let unexpected = unexpected.map(|request| format!("no rule for: {request}"));
             unused.chain(unexpected).collect::<Vec<_>>()
         };
-        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -173,7 +174,7 @@ impl Mock {
     }
 
     /// Records the request and returns the reply of the first rule that applies to it.
-    fn reply_to(&self, request: &Recorded) -> Result<Reply, Error> {
+    fn reply_to(&self, request: &RecordedRequest) -> Result<Reply, Error> {
         let state = &mut *self.lock();
         state.requests.push(request.clone());
         let mut rules = state.rules.iter_mut();
@@ -184,7 +185,8 @@ impl Mock {
             }
             None => {
                 state.unexpected.push(request.to_string());
-                Err(Error::new(ErrorKind::Unsupported).with_context(no_rule(request, &state.rules)))
+                Err(Error::new(ErrorKind::Unsupported)
+                    .with_context(no_rule_message(request, &state.rules)))
             }
         }
     }
@@ -196,8 +198,8 @@ impl Rule {
     }
 }
 
-/// Returns a message that lists the rules, so that the test can be fixed.
-fn no_rule(request: &Recorded, rules: &[Rule]) -> String {
+/// Returns the message of the error for a request without a rule. The message lists all rules.
+fn no_rule_message(request: &RecordedRequest, rules: &[Rule]) -> String {
     let mut message = format!("the mock has no rule for {request}");
     if rules.is_empty() {
         message.push_str(": it has no rules");
@@ -217,14 +219,14 @@ fn no_rule(request: &Recorded, rules: &[Rule]) -> String {
 impl Fetch for Mock {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let (parts, body) = request.into_parts();
-        let announced = body.len();
+        let declared_length = body.len();
         let body = body.collect(u64::MAX).await?;
-        let request = Recorded {
+        let request = RecordedRequest {
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,
             body,
-            announced,
+            declared_length,
         };
         let reply = self.reply_to(&request)?;
         reply.send(request, self.0.runtime.clone()).await

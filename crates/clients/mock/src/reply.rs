@@ -15,12 +15,12 @@ use inflight_core::{Body, BoxFuture, Error, ErrorKind, Runtime};
 use serde::Serialize;
 use sync_wrapper::SyncStream;
 
-use crate::Recorded;
+use crate::RecordedRequest;
 
 type FetchResult = Result<Response<Body>, Error>;
-type Handler = Arc<dyn Fn(Recorded) -> BoxFuture<'static, FetchResult> + Send + Sync>;
+type Handler = Arc<dyn Fn(RecordedRequest) -> BoxFuture<'static, FetchResult> + Send + Sync>;
 
-/// The reply of a rule: a response, an error, no answer, or the result of a function.
+/// The reply of a rule: a response, an error, a reply that never completes, or the result of a function.
 #[derive(Clone)]
 #[must_use = "a reply does nothing until it is passed to `Mock::on`"]
 pub struct Reply {
@@ -37,7 +37,7 @@ enum Kind {
 #[derive(Clone)]
 enum Content {
     Whole(Bytes),
-    /// Chunks with a pause before each, and the error after them.
+    /// The chunks, the pause before each chunk, and the error that ends the body.
     Chunks(Vec<Bytes>, Duration, Option<ErrorKind>),
 }
 
@@ -97,7 +97,7 @@ impl Reply {
         Self::from_fn(|_| std::future::pending())
     }
 
-    /// Returns the result of this function of the request.
+    /// Calls `function` with the request. The result of `function` is the reply.
     ///
     /// ```
     /// use inflight_core::{BlockOn, Body, Error, http};
@@ -114,7 +114,7 @@ impl Reply {
     /// assert_eq!(runtime.block_on(request.text())?, "hello");
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn from_fn<F>(function: impl Fn(Recorded) -> F + Send + Sync + 'static) -> Self
+    pub fn from_fn<F>(function: impl Fn(RecordedRequest) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = FetchResult> + Send + 'static,
     {
@@ -122,7 +122,7 @@ impl Reply {
         Self::new(Kind::Function(Arc::new(handler)))
     }
 
-    /// Delays the reply by this time.
+    /// Waits for `delay` before the reply.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -154,7 +154,7 @@ impl Reply {
         self
     }
 
-    /// Ends the body with an error of this kind, after its bytes.
+    /// Ends the body with an error of this kind, after all bytes of the body.
     ///
     /// # Panics
     ///
@@ -185,7 +185,11 @@ impl Reply {
         }
     }
 
-    pub(crate) async fn send(self, request: Recorded, runtime: Arc<dyn Runtime>) -> FetchResult {
+    pub(crate) async fn send(
+        self,
+        request: RecordedRequest,
+        runtime: Arc<dyn Runtime>,
+    ) -> FetchResult {
         if !self.delay.is_zero() {
             runtime.sleep(self.delay).await;
         }

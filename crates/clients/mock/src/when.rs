@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use inflight_core::http::Method;
 
-use crate::Recorded;
+use crate::RecordedRequest;
 
-type Predicate = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
+type Predicate = Arc<dyn Fn(&RecordedRequest) -> bool + Send + Sync>;
 
-/// The condition of a rule. The rule applies to requests that satisfy all parts of the condition.
+/// The condition of a rule. The rule applies to a request that satisfies all requirements of the condition.
 #[derive(Clone)]
 #[must_use = "a condition does nothing until it is passed to `Mock::on`"]
 pub struct When {
@@ -26,8 +26,8 @@ impl When {
 
     /// Matches requests with this method to this URL.
     ///
-    /// A URL that begins with a slash is a path. It matches on every host, and with every query unless it
-    /// contains a query.
+    /// A URL that begins with a slash is a path. A path matches on every host. A path without a query matches
+    /// every query.
     ///
     /// ```
     /// use inflight_core::http::Method;
@@ -38,7 +38,7 @@ impl When {
     pub fn request(method: Method, url: impl Into<String>) -> Self {
         let url = url.into();
         Self::new(format!("{method} {url}"))
-            .matches_if(move |request| request.method == method && has_url(request, &url))
+            .with_predicate(move |request| request.method == method && has_url(request, &url))
     }
 
     /// Matches GET requests to this URL: see [`request`](Self::request).
@@ -51,13 +51,13 @@ impl When {
         Self::request(Method::POST, url)
     }
 
-    /// Also requires this header, with this value among its values.
+    /// Also requires a header with this value. The header may have other values in addition.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let (name, value) = (name.into(), value.into());
         self.description += &format!(" with {name}: {value}");
-        self.matches_if(move |request| {
+        self.with_predicate(move |request| {
             let mut values = request.headers.get_all(&name).iter();
-            values.any(|given| *given == *value)
+            values.any(|actual| *actual == *value)
         })
     }
 
@@ -65,19 +65,19 @@ impl When {
     pub fn body(mut self, text: impl Into<String>) -> Self {
         let text = text.into();
         self.description += &format!(" with the body {text:?}");
-        self.matches_if(move |request| text == request.body)
+        self.with_predicate(move |request| text == request.body)
     }
 
-    /// Also requires that the function returns `true`.
+    /// Also requires that `predicate` returns `true`.
     pub fn matches(
         mut self,
-        predicate: impl Fn(&Recorded) -> bool + Send + Sync + 'static,
+        predicate: impl Fn(&RecordedRequest) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.description += " if a function returns true";
-        self.matches_if(predicate)
+        self.with_predicate(predicate)
     }
 
-    /// Allows the rule to be used any number of times, including none. Default once.
+    /// Lets the rule apply any number of times, or never. By default, a rule applies once.
     pub fn repeated(mut self) -> Self {
         self.is_repeated = true;
         self
@@ -91,21 +91,24 @@ impl When {
         }
     }
 
-    fn matches_if(mut self, predicate: impl Fn(&Recorded) -> bool + Send + Sync + 'static) -> Self {
+    fn with_predicate(
+        mut self,
+        predicate: impl Fn(&RecordedRequest) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.predicates.push(Arc::new(predicate));
         self
     }
 
-    pub(crate) fn applies_to(&self, request: &Recorded) -> bool {
+    pub(crate) fn applies_to(&self, request: &RecordedRequest) -> bool {
         self.predicates.iter().all(|predicate| predicate(request))
     }
 }
 
-fn has_url(request: &Recorded, url: &str) -> bool {
+fn has_url(request: &RecordedRequest, url: &str) -> bool {
     let uri = &request.uri;
     match (url.starts_with('/'), url.contains('?')) {
         (false, _) => *uri == *url,
-        (true, true) => uri.path_and_query().is_some_and(|given| given == url),
+        (true, true) => uri.path_and_query().is_some_and(|actual| actual == url),
         (true, false) => uri.path() == url,
     }
 }

@@ -1,4 +1,4 @@
-//! The behaviour of the mock.
+//! Tests of the mock client.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -33,9 +33,9 @@ fn each_rule_is_used_once_in_order_unless_it_is_repeated() {
     mock.on(When::get("/page"), Reply::text("two"));
     mock.on(When::any().repeated(), Reply::status(404));
     let session = session(mock.session());
-    for wanted in ["one", "two"] {
+    for expected in ["one", "two"] {
         let text = runtime.block_on(session.get("page").text());
-        assert_eq!(text.unwrap(), wanted);
+        assert_eq!(text.unwrap(), expected);
     }
     for _ in 0..3 {
         let status = get(&runtime, &session, "page").unwrap().status();
@@ -55,11 +55,11 @@ fn a_rule_applies_to_the_requests_that_satisfy_its_condition() {
         reply("header"),
     );
     mock.on(When::post("/a").body("content").repeated(), reply("body"));
-    let long = |request: &inflight_mock::Recorded| request.uri.path().len() > 10;
+    let long = |request: &inflight_mock::RecordedRequest| request.uri.path().len() > 10;
     mock.on(When::any().matches(long).repeated(), reply("predicate"));
     mock.on(When::get("/a").repeated(), reply("path"));
     let session = session(mock.session());
-    for (request, wanted) in [
+    for (request, expected) in [
         (session.get("a?x=1"), "query"),
         (session.get("a?x=2"), "path"),
         (session.get("http://other.test/a"), "host"),
@@ -69,7 +69,7 @@ fn a_rule_applies_to_the_requests_that_satisfy_its_condition() {
         (session.get("a-long-path"), "predicate"),
         (session.get("a"), "path"),
     ] {
-        assert_eq!(runtime.block_on(request.text()).unwrap(), wanted);
+        assert_eq!(runtime.block_on(request.text()).unwrap(), expected);
     }
 }
 
@@ -108,15 +108,15 @@ fn the_error_for_a_request_without_a_rule_lists_the_rules() {
         assert!(message.contains(part), "{message}");
     }
     let panic = catch_unwind(AssertUnwindSafe(|| mock.assert_all_used())).unwrap_err();
-    let faults = panic.downcast_ref::<String>().unwrap();
+    let problems = panic.downcast_ref::<String>().unwrap();
     assert_eq!(
-        faults,
+        problems,
         "not used: POST /page with x-key: k\nno rule for: GET http://site.test/page"
     );
 }
 
 #[test]
-fn delayed_and_pending_replies_are_subject_to_timeouts() {
+fn timeouts_apply_to_delayed_and_pending_replies() {
     let (runtime, mock) = runtime_and_mock();
     mock.on(When::get("/slow"), Reply::text("late").after(9 * SECOND));
     mock.on(When::get("/never"), Reply::pending());
@@ -160,7 +160,7 @@ fn chunks_arrive_one_by_one_and_can_end_in_an_error() {
 }
 
 #[test]
-fn errors_are_retried_like_those_of_a_client() {
+fn the_session_retries_after_errors_of_the_mock() {
     let (runtime, mock) = runtime_and_mock();
     mock.on(When::any(), Reply::error(ErrorKind::Connect));
     mock.on(
@@ -190,8 +190,8 @@ fn a_hundred_slow_pages_take_as_long_as_one() {
 #[test]
 fn the_session_follows_redirects_and_removes_credentials() {
     let (runtime, mock) = runtime_and_mock();
-    let away = Reply::status(302).header("location", "http://other.test/b");
-    mock.on(When::get("/a"), away);
+    let redirect = Reply::status(302).header("location", "http://other.test/b");
+    mock.on(When::get("/a"), redirect);
     mock.on(When::get("http://other.test/b"), Reply::text("there"));
     let session = session(mock.session());
     let request = session.get("a").bearer_auth("secret");
@@ -210,7 +210,7 @@ fn a_streamed_body_is_recorded_as_a_whole() {
     let request = session.post("upload").body(Body::from_stream(chunks));
     runtime.block_on(request.send()).unwrap();
     assert_eq!(mock.requests()[0].text(), "ab");
-    assert_eq!(mock.requests()[0].announced, None);
+    assert_eq!(mock.requests()[0].declared_length, None);
 }
 
 #[test]

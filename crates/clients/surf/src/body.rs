@@ -21,7 +21,7 @@ pub(crate) fn to_surf(body: Body, len: Option<usize>) -> surf::Body {
         let chunk = ready!(chunks.try_poll_next_unpin(cx));
         match &chunk {
             Some(Ok(chunk)) => left = left.saturating_sub(chunk.len()),
-            None if left > 0 => return Poll::Ready(Some(Err(too_short()))),
+            None if left > 0 => return Poll::Ready(Some(Err(too_short_error()))),
             _ => {}
         }
         Poll::Ready(chunk)
@@ -29,7 +29,7 @@ pub(crate) fn to_surf(body: Body, len: Option<usize>) -> surf::Body {
     surf::Body::from_reader(checked.map_err(io::Error::from).into_async_read(), len)
 }
 
-fn too_short() -> Error {
+fn too_short_error() -> Error {
     Error::new(ErrorKind::Io).with_context("the request's body is shorter than its length")
 }
 

@@ -4,20 +4,20 @@ use http::{HeaderName, HeaderValue};
 use inflight_core::Error;
 use inflight_core::bytes::{BufMut, BytesMut};
 
-use crate::error::protocol;
+use crate::error::protocol_error;
 
-/// A filter for a chunked body. It checks extensions and trailers, removes them, and passes on the rest.
+/// A filter for a chunked body. It checks and removes extensions and trailers, and passes on the rest.
 ///
 /// async-h1 refuses chunk extensions, which a recipient must ignore (RFC 9112, section 7.1.1), and does not
 /// finish a trailer section that arrives in several reads. The filter passes on the end of the body when
 /// the whole trailer section has arrived.
 #[derive(Default)]
-pub(crate) struct Chunks {
+pub(crate) struct ChunkFilter {
     state: ChunkState,
     /// The number of bytes that are left of the current chunk.
     chunk_left: u64,
-    /// The number of bytes of trailers so far.
-    trailers: usize,
+    /// The size of all trailers so far, in bytes.
+    trailers_len: usize,
 }
 
 /// The part of a chunked body that the filter reads next.
@@ -38,14 +38,14 @@ const MAX_LINE: usize = 4096;
 /// The largest size of all trailers, in bytes.
 const MAX_TRAILERS: usize = 16 * 1024;
 
-impl Chunks {
+impl ChunkFilter {
     /// Returns `true` after the end of the body.
     pub(crate) fn is_at_end(&self) -> bool {
         self.state == ChunkState::End
     }
 
     /// Moves bytes from `raw` to `out`. An incomplete line and the bytes after the end stay in `raw`.
-    pub(crate) fn pass(&mut self, raw: &mut BytesMut, out: &mut BytesMut) -> Result<(), Error> {
+    pub(crate) fn filter(&mut self, raw: &mut BytesMut, out: &mut BytesMut) -> Result<(), Error> {
         while !raw.is_empty() && self.state != ChunkState::End {
             if self.chunk_left > 0 {
                 let n = raw
@@ -63,26 +63,26 @@ impl Chunks {
                 };
                 return match raw.len() {
                     len if len < max_len => Ok(()),
-                    _ => Err(protocol("a line of the chunked body is too long")),
+                    _ => Err(protocol_error("a line of the chunked body is too long")),
                 };
             };
             let line = raw.split_to(end + 1);
             let line = line
                 .strip_suffix(b"\r\n")
                 .filter(|line| !line.contains(&b'\r'))
-                .ok_or_else(|| protocol("a line of the chunked body does not end in CRLF"))?;
+                .ok_or_else(|| protocol_error("a line of the chunked body does not end in CRLF"))?;
             match self.state {
-                ChunkState::Trailers => self.trailer(line, out)?,
+                ChunkState::Trailers => self.filter_trailer(line, out)?,
                 ChunkState::ChunkEnd if line.is_empty() => {
                     out.put_slice(CRLF);
                     self.state = ChunkState::Size;
                 }
                 ChunkState::ChunkEnd => {
-                    return Err(protocol("a chunk is longer than its size"));
+                    return Err(protocol_error("a chunk is longer than its size"));
                 }
                 ChunkState::Size | ChunkState::End => {
                     let (digits, size) =
-                        size(line).ok_or_else(|| protocol("invalid chunk size"))?;
+                        parse_size(line).ok_or_else(|| protocol_error("invalid chunk size"))?;
                     if size == 0 {
                         self.state = ChunkState::Trailers;
                         continue;
@@ -97,17 +97,17 @@ impl Chunks {
         Ok(())
     }
 
-    /// Drops a field of the trailer section, or passes on the end of the body after the empty line
-    /// (RFC 9112, section 7.1.2).
-    fn trailer(&mut self, line: &[u8], out: &mut BytesMut) -> Result<(), Error> {
+    /// Checks a line of the trailer section (RFC 9112, section 7.1.2). Drops a field. After the empty line,
+    /// passes on the end of the body.
+    fn filter_trailer(&mut self, line: &[u8], out: &mut BytesMut) -> Result<(), Error> {
         if line.is_empty() {
             self.state = ChunkState::End;
             out.put_slice(b"0\r\n\r\n");
             return Ok(());
         }
-        self.trailers += line.len();
-        if self.trailers > MAX_TRAILERS {
-            return Err(protocol("the trailers are longer than 16 KiB"));
+        self.trailers_len += line.len();
+        if self.trailers_len > MAX_TRAILERS {
+            return Err(protocol_error("the trailers are longer than 16 KiB"));
         }
         let colon = line.iter().position(|&byte| byte == b':');
         let field = colon.map(|colon| (&line[..colon], &line[colon + 1..]));
@@ -118,13 +118,13 @@ impl Chunks {
             {
                 Ok(())
             }
-            _ => Err(protocol("invalid trailer")),
+            _ => Err(protocol_error("invalid trailer")),
         }
     }
 }
 
 /// Parses the hexadecimal size at the beginning of a chunk's line. Space and extensions may follow.
-fn size(line: &[u8]) -> Option<(&[u8], u64)> {
+fn parse_size(line: &[u8]) -> Option<(&[u8], u64)> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, rest) = line.split_at(digits.count());
     if !matches!(rest.trim_ascii_start(), [] | [b';', ..]) {
@@ -141,10 +141,10 @@ mod tests {
     /// Passes the body through the filter in chunks of `n` bytes.
     fn pass(body: &str, n: usize) -> Result<String, Error> {
         let (mut raw, mut out) = (BytesMut::new(), BytesMut::new());
-        let mut chunks = Chunks::default();
+        let mut filter = ChunkFilter::default();
         for chunk in body.as_bytes().chunks(n) {
             raw.put_slice(chunk);
-            chunks.pass(&mut raw, &mut out)?;
+            filter.filter(&mut raw, &mut out)?;
         }
         Ok(String::from_utf8(out.to_vec()).unwrap())
     }

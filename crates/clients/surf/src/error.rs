@@ -4,20 +4,21 @@ use std::io;
 
 use inflight_core::{Error, ErrorKind};
 
-pub(crate) fn map(error: surf::Error) -> Error {
-    // Returns an error of the transport unchanged.
+/// Converts an error of surf.
+pub(crate) fn from_surf(error: surf::Error) -> Error {
+    // An error of the transport is returned unchanged.
     let error = match error.downcast::<Error>() {
-        Ok(ours) => return ours,
+        Ok(inner) => return inner,
         Err(error) => error,
     };
     match error.downcast::<io::Error>() {
         Ok(error) => Error::from_read(error),
-        // All other errors are async-h1's, about the response.
+        // All other errors come from async-h1, which could not decode the response.
         Err(error) => Error::new(ErrorKind::Protocol).with_source(error.into_inner()),
     }
 }
 
 /// Returns the error for a response that violates HTTP.
-pub(crate) fn protocol(what: &'static str) -> Error {
-    Error::new(ErrorKind::Protocol).with_context(what)
+pub(crate) fn protocol_error(context: &'static str) -> Error {
+    Error::new(ErrorKind::Protocol).with_context(context)
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderName, HeaderValue, StatusCode, Version};
 use inflight_core::{Error, Framing};
 
-use crate::error::protocol;
+use crate::error::protocol_error;
 
 /// The head that the server sent. surf's types cannot hold every head.
 pub(crate) struct Head(pub(crate) http::Response<()>);
@@ -22,11 +22,11 @@ impl Head {
         let mut config = httparse::ParserConfig::default();
         config.allow_obsolete_multiline_headers_in_responses(true);
         let status = config.parse_response(&mut parsed, bytes);
-        let status = status.map_err(|error| protocol("invalid head").with_source(error))?;
+        let status = status.map_err(|error| protocol_error("invalid head").with_source(error))?;
         let httparse::Status::Complete(len) = status else {
             return match bytes.len() {
                 ..MAX_BYTES => Ok(None),
-                _ => Err(protocol("the head is longer than 256 KiB")),
+                _ => Err(protocol_error("the head is longer than 256 KiB")),
             };
         };
         let version = match parsed.version {
@@ -34,7 +34,7 @@ impl Head {
             _ => Version::HTTP_11,
         };
         let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
-            .map_err(|error| protocol("invalid status").with_source(error))?;
+            .map_err(|error| protocol_error("invalid status").with_source(error))?;
         let mut response = http::Response::new(());
         *response.version_mut() = version;
         *response.status_mut() = status;
@@ -42,9 +42,9 @@ impl Head {
         headers.reserve(parsed.headers.len());
         for field in parsed.headers {
             let name = HeaderName::from_bytes(field.name.as_bytes())
-                .map_err(|error| protocol("invalid header name").with_source(error))?;
-            let value = HeaderValue::from_bytes(&unfolded(field.value))
-                .map_err(|error| protocol("invalid header value").with_source(error))?;
+                .map_err(|error| protocol_error("invalid header name").with_source(error))?;
+            let value = HeaderValue::from_bytes(&unfold(field.value))
+                .map_err(|error| protocol_error("invalid header value").with_source(error))?;
             headers.append(name, value);
         }
         Ok(Some((Self(response), len)))
@@ -72,7 +72,7 @@ pub(crate) fn head_for_async_h1(framing: Framing) -> String {
 }
 
 /// Returns the value with each fold replaced by a space.
-fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     if !value.contains(&b'\n') {
         return Cow::Borrowed(value);
     }

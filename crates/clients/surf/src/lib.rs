@@ -61,7 +61,7 @@ impl Fetch for Surf {
     async fn fetch(&self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
         authorize_proxy(&mut request, self.transport.connector());
         let request = message::to_surf(request);
-        let response = self.client.send(request).await.map_err(error::map)?;
+        let response = self.client.send(request).await.map_err(error::from_surf)?;
         message::from_surf(response)
     }
 

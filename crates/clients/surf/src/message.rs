@@ -9,20 +9,21 @@ use surf::Url;
 use surf::http::Method;
 
 use crate::body;
-use crate::error::protocol;
+use crate::error::protocol_error;
 use crate::head::Head;
 
-/// A placeholder. The real URL is in [`Outgoing`].
-static NO_URL: LazyLock<Url> = LazyLock::new(|| Url::parse("http://unused").expect("it is a URL"));
+/// A placeholder for the URL in surf's request. The real URL is in [`RequestHead`].
+static PLACEHOLDER_URL: LazyLock<Url> =
+    LazyLock::new(|| Url::parse("http://unused").expect("it is a URL"));
 
 /// The request's head, which surf passes to the transport unchanged. surf's types cannot hold an extension
 /// method or a header value outside ASCII, and do not keep the order of the headers.
-pub(crate) struct Outgoing(pub(crate) Parts);
+pub(crate) struct RequestHead(pub(crate) Parts);
 
-/// Converts a request. surf's types hold only its body, and [`Outgoing`] holds the head.
+/// Converts a request. surf's types hold only its body, and [`RequestHead`] holds the head.
 pub(crate) fn to_surf(request: http::Request<Body>) -> surf::Request {
     let (mut parts, body) = request.into_parts();
-    let mut request = surf::Request::new(Method::Get, NO_URL.clone());
+    let mut request = surf::Request::new(Method::Get, PLACEHOLDER_URL.clone());
     let length = parts.headers.get(CONTENT_LENGTH);
     let len = length.and_then(|length| length.to_str().ok()?.parse().ok());
     if !body.is_empty() {
@@ -32,7 +33,7 @@ pub(crate) fn to_surf(request: http::Request<Body>) -> surf::Request {
         }
         request.set_body(body::to_surf(body, len));
     }
-    request.set_ext(Outgoing(parts));
+    request.set_ext(RequestHead(parts));
     request
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn to_surf(request: http::Request<Body>) -> surf::Request {
 pub(crate) fn from_surf(response: surf::Response) -> Result<http::Response<Body>, Error> {
     let mut response: surf::http::Response = response.into();
     let head = response.ext_mut().remove::<Head>();
-    let head = head.ok_or_else(|| protocol("no head"))?;
+    let head = head.ok_or_else(|| protocol_error("no head"))?;
     let Head(head) = head;
     Ok(head.map(|()| body::from_surf(response.take_body())))
 }

@@ -10,9 +10,11 @@ use http_client::{HttpClient, Request, Response, async_trait};
 use inflight_core::{
     BoxFuture, ClientOptions, Connections, Error, ErrorKind, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Requirements, Stream, for_http1, host_field};
+use inflight_net::{
+    Checkout, Connector, Key, Pool, Requirements, Stream, convert_to_http1, host_field,
+};
 
-use crate::message::Outgoing;
+use crate::message::RequestHead;
 use crate::upload::Upload;
 use crate::wire::{CheckIn, H1Stream, HeadSlot};
 
@@ -57,8 +59,8 @@ impl Transport {
         };
         let checkout = inner.pool.checkout(&key, requirements, connect).await?;
         match checkout.is_reused {
-            true => inner.connections.reused(trace),
-            false => trace.connected(),
+            true => inner.connections.record_reused(trace),
+            false => trace.report_new_connection(),
         }
         let pool = inner.pool.clone();
         Ok((checkout, CheckIn { pool, key }))
@@ -70,8 +72,8 @@ impl HttpClient for Transport {
     async fn send(&self, mut request: Request) -> Result<Response, surf::Error> {
         // surf requires a status for every error. The session does not use the status.
         let to_surf = |error: Error| surf::Error::new(500, error);
-        let head = request.ext_mut().remove::<Outgoing>();
-        let Outgoing(head) = head.ok_or_else(|| to_surf(Error::new(ErrorKind::InvalidUrl)))?;
+        let head = request.ext_mut().remove::<RequestHead>();
+        let RequestHead(head) = head.ok_or_else(|| to_surf(Error::new(ErrorKind::InvalidUrl)))?;
         let mut head = http::Request::from_parts(head, ());
         let extensions = head.extensions();
         let requirements = Requirements {
@@ -83,9 +85,9 @@ impl HttpClient for Transport {
         let trace = Trace::of(&head);
         let connection = self.connection(head.uri(), requirements, &trace).await;
         let (checkout, check_in) = connection.map_err(to_surf)?;
-        let stream = checkout.connection;
+        let connection = checkout.connection;
         let host = host_field(head.uri());
-        for_http1(&mut head, stream.is_forwarded(), host);
+        convert_to_http1(&mut head, connection.is_forwarded(), host);
         let is_head_request = head.method() == Method::HEAD;
         // After CONNECT, the connection belongs to the tunnel.
         let may_reuse =
@@ -96,15 +98,15 @@ impl HttpClient for Transport {
         let upload = Upload::new(&head, request);
         let slot = HeadSlot::default();
         let check_in = may_reuse.then_some(check_in);
-        let wire = H1Stream::new(
-            stream,
+        let stream = H1Stream::new(
+            connection,
             checkout.is_reused,
             check_in,
             upload,
             is_head_request,
             slot.clone(),
         );
-        let mut response = decode(wire).await?;
+        let mut response = decode(stream).await?;
         let head = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(head) = head {
             response.ext_mut().insert(head);

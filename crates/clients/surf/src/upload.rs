@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn head_has_the_host_first_and_unchanged_values() {
+    fn the_encoded_head_starts_with_host_and_keeps_values_unchanged() {
         let mut head = Request::builder()
             .method("get")
             .uri("/p?q")

@@ -13,8 +13,8 @@ use inflight_net::{Key, Pool, Stream, tls};
 use tokio::io::ReadBuf;
 use tokio_util::io::poll_read_buf;
 
-use crate::chunks::Chunks;
-use crate::error::protocol;
+use crate::chunks::ChunkFilter;
+use crate::error::protocol_error;
 use crate::head::{self, Head};
 use crate::upload::Upload;
 
@@ -32,8 +32,10 @@ pub(crate) struct H1Stream {
     upload: Option<Upload>,
     is_head_request: bool,
     slot: HeadSlot,
+    /// The number of interim responses so far.
     interim: usize,
-    body: Option<(Framing, Chunks)>,
+    /// `None` until the final head has arrived.
+    body: Option<(Framing, ChunkFilter)>,
     /// The number of bytes of the body that have not been read, if the length is known.
     left: Option<u64>,
     /// Bytes that were read from the connection.
@@ -103,7 +105,7 @@ impl H1Stream {
     }
 
     /// Checks the result of a read. The end of the connection is an error, unless the body's framing allows
-    /// it or the read `may_be_empty`. async-h1 does not read after the end of a response.
+    /// it or `may_be_empty` is `true`. async-h1 does not read after the end of a response.
     fn check_read(&self, read: io::Result<usize>, may_be_empty: bool) -> io::Result<usize> {
         let may_end = may_be_empty || matches!(self.body, Some((Framing::UntilClose, _)));
         let error = match read {
@@ -159,13 +161,13 @@ impl H1Stream {
 
     /// Parses the final head if it has arrived. Skips interim responses, because async-h1 would treat them
     /// as final.
-    fn find_head(&mut self) -> Result<(), Error> {
+    fn parse_head(&mut self) -> Result<(), Error> {
         while let Some((head, len)) = Head::parse(&self.raw)? {
             self.raw.advance(len);
             if head.is_interim() {
                 self.interim += 1;
                 if self.interim > MAX_INTERIM_RESPONSES {
-                    return Err(protocol(
+                    return Err(protocol_error(
                         "more than 64 interim responses before the final one",
                     ));
                 }
@@ -184,7 +186,7 @@ impl H1Stream {
             }
             let synthetic = head::head_for_async_h1(framing);
             self.out.extend_from_slice(synthetic.as_bytes());
-            self.body = Some((framing, Chunks::default()));
+            self.body = Some((framing, ChunkFilter::default()));
             *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
             break;
         }
@@ -239,10 +241,10 @@ impl H1Stream {
             match &mut self.body {
                 None => {
                     ready!(self.poll_raw(cx))?;
-                    self.find_head()?;
+                    self.parse_head()?;
                 }
                 Some((Framing::Chunked, chunks)) => {
-                    chunks.pass(&mut self.raw, &mut self.out)?;
+                    chunks.filter(&mut self.raw, &mut self.out)?;
                     if self.out.is_empty() {
                         ready!(self.poll_raw(cx))?;
                     }

@@ -1,4 +1,4 @@
-//! Workarounds for surf's transport and async-h1. Each test fails without its workaround.
+//! Tests of workarounds for surf's transport and async-h1. Each test fails without its workaround.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use inflight_core::{
     BlockOn, Body, Error, ErrorKind, Response, Runtime, Session, SessionBuilder, Task, gather,
 };
 use inflight_origin::Origin;
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 use inflight_smol::Smol;
 use inflight_surf::Surf;
 
@@ -39,22 +39,22 @@ fn wait<F: Future>(future: F) -> F::Output {
 }
 
 /// Starts a server that sends the same response to every request and leaves the connection open.
-fn responding_server(response: &str) -> Scripted {
+fn responding_server(response: &str) -> ScriptedServer {
     let script = Script::new().read_request().send(response.to_owned());
-    Scripted::same(script.hang()).unwrap()
+    ScriptedServer::with_script(script.hang()).unwrap()
 }
 
-fn get(server: &Scripted) -> Result<Response, Error> {
+fn get(server: &ScriptedServer) -> Result<Response, Error> {
     wait(session().get(server.url("/")).send())
 }
 
-fn text(server: &Scripted) -> Result<String, Error> {
+fn text(server: &ScriptedServer) -> Result<String, Error> {
     wait(session().get(server.url("/")).text())
 }
 
 #[test]
-fn the_rest_of_a_dropped_body_is_not_read_by_the_next_request() {
-    let server = Scripted::start(|connection| {
+fn the_next_request_does_not_read_the_rest_of_a_dropped_body() {
+    let server = ScriptedServer::start(|connection| {
         let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
         let script = Script::new().read_request();
         match connection {
@@ -90,7 +90,7 @@ fn a_truncated_body_is_incomplete() {
     ] {
         let response = format!("HTTP/1.1 200 OK\r\n{response}");
         let script = Script::new().read_request().send(response.clone()).close();
-        let error = text(&Scripted::same(script).unwrap()).unwrap_err();
+        let error = text(&ScriptedServer::with_script(script).unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Incomplete, "{response:?}");
     }
 }
@@ -116,7 +116,7 @@ fn a_body_without_a_length_ends_with_the_connection() {
         let response = format!("HTTP/{version} 200 OK\r\n\r\nto the end");
         let script = Script::new().read_request().send(response).close();
         assert_eq!(
-            text(&Scripted::same(script).unwrap()).unwrap(),
+            text(&ScriptedServer::with_script(script).unwrap()).unwrap(),
             "to the end"
         );
     }
@@ -163,10 +163,10 @@ fn a_trailer_in_several_segments_ends_the_body() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3; x\r\nall\r\n";
     let script = Script::new().read_request().send(head);
     let script = script.send_slowly("0\r\nX-End: yes\r\n\r\n", 1, Duration::from_millis(5));
-    let server = Scripted::same(script.hang()).unwrap();
+    let server = ScriptedServer::with_script(script.hang()).unwrap();
     let start = Instant::now();
     assert_eq!(text(&server).unwrap(), "all");
-    // The request's deadline would also end the wait, but later.
+    // The timeout of the request would also end a wait, but only later.
     assert!(start.elapsed() < TIMEOUT / 2);
 }
 
@@ -203,7 +203,7 @@ fn an_early_response_to_an_upload_is_returned() {
     let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo much";
     let script = Script::new().read_head().send(refusal);
     for script in [script.clone().pause(TIMEOUT), script.hang()] {
-        let server = Scripted::same(script).unwrap();
+        let server = ScriptedServer::with_script(script).unwrap();
         let chunks = stream::repeat_with(|| Ok::<_, Error>(vec![0; 64 << 10]));
         let body = Body::from_stream(chunks.take(1024));
         let response = wait(session().post(server.url("/")).body(body).send()).unwrap();
@@ -213,9 +213,9 @@ fn an_early_response_to_an_upload_is_returned() {
 }
 
 #[test]
-fn a_failing_upload_is_an_io_error_and_not_complete() {
+fn a_failing_upload_is_an_io_error_and_closes_the_connection() {
     let script = Script::new().read_head().read_body().hang();
-    let server = Scripted::same(script).unwrap();
+    let server = ScriptedServer::with_script(script).unwrap();
     // Larger than one encoded chunk, so that the server receives the beginning.
     let chunks = [Ok(vec![b'a'; 64 << 10]), Err("the upload failed")];
     let body = Body::from_stream(stream::iter(chunks));
@@ -248,7 +248,7 @@ fn a_request_with_connection_close_ends_its_connection() {
 
 #[test]
 fn no_get_fails_if_connections_close_shortly_after_their_response() {
-    let server = Scripted::start(|connection| {
+    let server = ScriptedServer::start(|connection| {
         let script = Script::new().read_request();
         let script = script.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage");
         script.pause(Duration::from_millis(connection as u64 % 6))
@@ -265,7 +265,7 @@ fn no_get_fails_if_connections_close_shortly_after_their_response() {
 fn the_request_has_no_additional_headers() {
     let response = "HTTP/1.1 204 No Content\r\n\r\n";
     let script = Script::new().read_request().send(response);
-    let server = Scripted::same(script.read_request().send(response).hang()).unwrap();
+    let server = ScriptedServer::with_script(script.read_request().send(response).hang()).unwrap();
     let session = session();
     wait(session.get(server.url("/get")).bytes()).unwrap();
     wait(session.post(server.url("/post")).body("body").bytes()).unwrap();
@@ -281,7 +281,7 @@ fn the_request_has_no_additional_headers() {
 #[test]
 fn requests_that_the_types_of_surf_cannot_represent_are_sent() {
     let response = "HTTP/1.1 204 No Content\r\n\r\n";
-    let server = Scripted::same(Script::new().read_request().send(response)).unwrap();
+    let server = ScriptedServer::with_script(Script::new().read_request().send(response)).unwrap();
     let opaque = HeaderValue::from_bytes(b"\xff").unwrap();
     let [lower, brew] = ["get", "BREW"].map(|name| Method::from_bytes(name.as_bytes()).unwrap());
     for request in [

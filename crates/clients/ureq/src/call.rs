@@ -29,15 +29,15 @@ struct Call {
     /// Whether the server accepts no more bytes of the request.
     has_failed_write: bool,
     has_read: bool,
-    has_broken: bool,
+    has_abnormal_end: bool,
     /// `None` while only a body is read.
     interim: Option<InterimCounter>,
     /// The flag of the request's connection: see [`retire_connection`].
     retired: Option<Arc<AtomicBool>>,
 }
 
-/// Runs `work` as a call that `cancel` can end from another thread. The call reports a new connection to
-/// `trace`.
+/// Runs `work` as a call. Another thread can end the call with `cancel`. The call reports a new connection
+/// to `trace`.
 pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<Call>);
     impl Drop for Restore {
@@ -55,7 +55,7 @@ pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce()
         has_written: false,
         has_failed_write: false,
         has_read: false,
-        has_broken: false,
+        has_abnormal_end: false,
         interim: trace.map(|_| InterimCounter::default()),
         retired: None,
     };
@@ -107,7 +107,7 @@ pub(crate) fn record_connect() {
 /// Reports a new connection to the call's trace.
 pub(crate) fn report_connection() {
     if let Some(trace) = with_current(|call| call.trace.clone()).flatten() {
-        trace.connected();
+        trace.report_new_connection();
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn has_connected() -> bool {
     with_current(|call| call.has_connected).unwrap_or(false)
 }
 
-/// Lets the call connect through this proxy.
+/// Sets the proxy of the call.
 pub(crate) fn set_proxy(proxy: Option<&Proxy>) {
     with_current(|call| call.proxy = proxy.cloned());
 }
@@ -147,7 +147,7 @@ pub(crate) fn has_written() -> bool {
 }
 
 /// Records whether a part of a response has arrived.
-pub(crate) fn set_read(has_read: bool) {
+pub(crate) fn set_has_read(has_read: bool) {
     with_current(|call| call.has_read = has_read);
 }
 
@@ -167,13 +167,13 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Records that the connection ended without a regular close by the server.
-pub(crate) fn record_break() {
-    with_current(|call| call.has_broken = true);
+pub(crate) fn record_abnormal_end() {
+    with_current(|call| call.has_abnormal_end = true);
 }
 
 /// Returns `true` if the connection ended without a regular close by the server.
-pub(crate) fn has_broken() -> bool {
-    with_current(|call| call.has_broken).unwrap_or(false)
+pub(crate) fn has_abnormal_end() -> bool {
+    with_current(|call| call.has_abnormal_end).unwrap_or(false)
 }
 
 /// Records the flag of the connection on which the request is sent.

@@ -28,9 +28,9 @@ struct Attempt {
 }
 
 /// Returns a socket to the address that answers first, or `None` if the deadline passes first. The next
-/// attempt starts [`ATTEMPT_DELAY`] after the previous one, or as soon as one fails.
+/// attempt starts [`ATTEMPT_DELAY`] after the previous attempt, or as soon as an attempt fails.
 ///
-/// `cancel` ends the call from another thread.
+/// Another thread can end the call with `cancel`.
 pub(crate) fn connect(
     attempts: &mut Attempts,
     addresses: &[SocketAddr],
@@ -59,12 +59,12 @@ pub(crate) fn connect(
                     running.push(Attempt::new(index, stream, cancel));
                     next_start = now + ATTEMPT_DELAY;
                 }
-                Err(error) => failed(attempts, index, error, &mut waiting),
+                Err(error) => record_failure(attempts, index, error, &mut waiting),
             }
             continue;
         }
         if running.is_empty() {
-            return Err(attempts.all_failed());
+            return Err(attempts.all_failed_error());
         }
         let pending_start = (!waiting.is_empty()).then_some(next_start);
         let until = deadline.into_iter().chain(pending_start).min();
@@ -79,7 +79,7 @@ pub(crate) fn connect(
         match outcome.and_then(|()| prepare(&attempt.stream, nodelay)) {
             Ok(()) => return Ok(Some(attempt.stream)),
             Err(error) => {
-                failed(attempts, attempt.index, error, &mut waiting);
+                record_failure(attempts, attempt.index, error, &mut waiting);
                 next_start = now;
             }
         }
@@ -87,11 +87,16 @@ pub(crate) fn connect(
 }
 
 /// Records a failed attempt. If no file descriptor is left, other addresses would fail too.
-fn failed(attempts: &mut Attempts, index: usize, error: io::Error, waiting: &mut &[SocketAddr]) {
+fn record_failure(
+    attempts: &mut Attempts,
+    index: usize,
+    error: io::Error,
+    waiting: &mut &[SocketAddr],
+) {
     if descriptors::are_exhausted(&error) {
         *waiting = &[];
     }
-    attempts.failed(index, error);
+    attempts.record_failure(index, error);
 }
 
 impl Attempt {

@@ -3,11 +3,12 @@
 use inflight_core::{Error, ErrorKind, Phase};
 use ureq::Timeout;
 
-pub(crate) fn map(error: ureq::Error) -> Error {
+/// Converts an error of ureq.
+pub(crate) fn from_ureq(error: ureq::Error) -> Error {
     let kind = match error {
-        // Returns an error of the resolver or of a request's body unchanged.
+        // An error of the resolver or of the request's body is returned unchanged.
         ureq::Error::Other(ref source) => match Error::find_in(&**source) {
-            Some(ours) => return ours,
+            Some(inner) => return inner,
             None => ErrorKind::Io,
         },
         ureq::Error::Io(error) => {

@@ -1,7 +1,8 @@
 //! ureq, the blocking client, as an inflight client.
 //!
-//! [`Offload`](inflight_core::Offload) runs its calls on a runtime's blocking pool, which makes them
-//! asynchronous. [`Inline`](inflight_core::Inline) runs them on the event loop, which stalls it.
+//! [`Offload`](inflight_core::Offload) makes the calls of this client asynchronous: it runs them on a
+//! runtime's blocking pool. [`Inline`](inflight_core::Inline) runs them on the event loop, so they stall the
+//! event loop.
 //!
 //! The crate opens ureq's sockets through ureq's `unversioned` transport traits, for two reasons. It tries
 //! the addresses of a host in parallel (RFC 8305). It also shuts down the socket of a cancelled call from
@@ -36,9 +37,9 @@ use crate::socket::{CancellableRead, SocketConnector};
 
 const NO_HTTP2: &str = "ureq supports only HTTP/1.1";
 
-/// How many bytes ureq may have read when a head is still incomplete. It counts the bytes of interim
-/// responses and of the body too, so the limit is above its buffer of 128 KiB. The session limits the size
-/// of the head.
+/// How many bytes ureq may have read while a head is incomplete. ureq also counts the bytes of interim
+/// responses and of the body, so the limit is larger than ureq's buffer of 128 KiB. The session limits the
+/// size of the head.
 const MAX_BUFFERED: usize = 256 << 10;
 
 /// A client that uses ureq without the features that the session provides.
@@ -108,7 +109,7 @@ impl Ureq {
             call::retire_connection();
         }
         result.map_err(|error| {
-            let error = match (error::map(error), proxy) {
+            let error = match (error::from_ureq(error), proxy) {
                 (error, None) => error,
                 (error, Some(proxy)) => proxy.connection_error(error),
             };
@@ -148,7 +149,7 @@ impl FetchBlocking for Ureq {
                 }
             }?;
             if !call::has_connected() {
-                self.connections.reused(&trace);
+                self.connections.record_reused(&trace);
             }
             Ok::<_, Error>(response)
         })?;
@@ -189,8 +190,8 @@ impl FetchBlocking for Ureq {
     }
 }
 
-/// The body of a request. Once the server accepts no more bytes, the rest is zeros, which are not sent.
-/// ureq reads the response only when it has read the whole body.
+/// The body of a request, for ureq. ureq reads the response only after it has read the whole body. So when
+/// the server accepts no more bytes, this reader returns zeros for the rest of the body. They are not sent.
 struct UploadReader(BlockingBody);
 
 impl Read for UploadReader {

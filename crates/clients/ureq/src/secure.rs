@@ -35,7 +35,7 @@ impl TlsTransport {
             .complete_io(&mut sock)
             .map_err(|error| match error.into() {
                 ureq::Error::Io(error) => to_ureq_error(handshake_error(error)),
-                // A timeout of ureq.
+                // The error is a timeout of ureq.
                 error => error,
             })?;
         Ok(Self {
@@ -75,9 +75,9 @@ impl Transport for TlsTransport {
         let buffer = append_buffer(&mut self.buffers)?;
         let read = self.stream.read(buffer);
         // The socket also sets the flag for TLS records without application data, such as `close_notify`.
-        call::set_read(has_read || read.as_ref().is_ok_and(|amount| *amount > 0));
+        call::set_has_read(has_read || read.as_ref().is_ok_and(|amount| *amount > 0));
         // The read also fails if the connection ends without `close_notify`.
-        let amount = read.inspect_err(|_| call::record_break())?;
+        let amount = read.inspect_err(|_| call::record_abnormal_end())?;
         call::inspect(&buffer[..amount]).map_err(to_ureq_error)?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)

@@ -1,7 +1,7 @@
 //! ureq's transport over a TCP socket, and the connector that opens it.
 //!
-//! While a call reads from or writes to a socket, the call's [`Cancel`](inflight_core::Cancel) can shut
-//! down the socket from another thread.
+//! While a call reads from or writes to a socket, another thread can shut down the socket with the call's
+//! [`Cancel`](inflight_core::Cancel).
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -65,8 +65,8 @@ impl SocketConnector {
         match stream {
             Some(stream) => Ok(Socket::new(stream, details)),
             None => Err(match details.timeout.reason {
-                Timeout::Connect => attempts.timed_out(Phase::Connect, self.timeout),
-                _ => attempts.timed_out(Phase::Total, None),
+                Timeout::Connect => attempts.timeout_error(Phase::Connect, self.timeout),
+                _ => attempts.timeout_error(Phase::Total, None),
             }),
         }
     }
@@ -90,7 +90,7 @@ impl Connector<()> for SocketConnector {
             }
             false => Either::A(socket),
         };
-        self.connections.opened();
+        self.connections.record_opened();
         call::report_connection();
         Ok(Some(connection))
     }
@@ -108,7 +108,7 @@ fn open_tunnel(
     let mut stream = &**stream;
     let mut handshake = TunnelHandshake::new(proxy, uri)?;
     let sent = stream.write_all(handshake.request());
-    sent.map_err(|error| handshake.failed(error))?;
+    sent.map_err(|error| handshake.io_error(error))?;
     let mut byte = [0];
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -121,17 +121,17 @@ fn open_tunnel(
                 // The `Socket` sets its own timeouts.
                 stream
                     .set_read_timeout(None)
-                    .map_err(|error| handshake.failed(error))?;
+                    .map_err(|error| handshake.io_error(error))?;
                 return Ok(true);
             }
             Ok(()) => {}
             Err(error) if is_timeout(&error) => {}
-            Err(error) => return Err(handshake.failed(error)),
+            Err(error) => return Err(handshake.io_error(error)),
         }
     }
 }
 
-/// Returns a guard. While the guard exists, the `Cancel` of the current call can shut down the socket.
+/// Lets the `Cancel` of the current call shut down the socket while the returned guard exists.
 fn shut_down_on_cancel(stream: &Arc<TcpStream>) -> CancelGuard {
     let stream = stream.clone();
     call::on_cancel(move || {
@@ -223,7 +223,7 @@ impl Transport for Socket {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(n) => output = &output[n..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if is_timeout(&error) => return Err(failed(error, timeout)),
+                Err(error) if is_timeout(&error) => return Err(convert_error(error, timeout)),
                 // The server may have responded before it closed the connection. If it has not, the next
                 // read fails.
                 Err(_) => {
@@ -257,14 +257,14 @@ impl Transport for Socket {
                     }
                     self.buffers.input_appended(amount);
                     if amount > 0 {
-                        call::set_read(true);
+                        call::set_has_read(true);
                     }
                     return Ok(amount > 0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    call::record_break();
-                    return Err(failed(error, timeout));
+                    call::record_abnormal_end();
+                    return Err(convert_error(error, timeout));
                 }
             }
         }
@@ -291,7 +291,7 @@ pub(crate) fn append_buffer(buffers: &mut LazyBuffers) -> Result<&mut [u8], ureq
     Ok(buffer)
 }
 
-/// Returns the remaining time, if there is a limit.
+/// Returns the remaining time, or `None` if there is no limit. Fails if no time is left.
 fn time_left(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
     match timeout.after {
         time::Duration::NotHappening => Ok(None),
@@ -305,14 +305,14 @@ fn time_left(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
 /// Sets a socket's timeout, unless it has that timeout already.
 fn update_timeout(
     current: &mut Option<Duration>,
-    wanted: Option<Duration>,
+    new: Option<Duration>,
     set: impl FnOnce(Option<Duration>) -> io::Result<()>,
 ) -> io::Result<()> {
-    if *current == wanted {
+    if *current == new {
         return Ok(());
     }
-    match set(wanted) {
-        Ok(()) => *current = wanted,
+    match set(new) {
+        Ok(()) => *current = new,
         // macOS refuses a new timeout if the peer has closed the connection and data is unread. The
         // response may still be readable.
         Err(error) if cfg!(target_os = "macos") && error.kind() == io::ErrorKind::InvalidInput => {}
@@ -328,7 +328,8 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-fn failed(error: io::Error, timeout: NextTimeout) -> ureq::Error {
+/// Converts the error of a read or a write with this timeout.
+fn convert_error(error: io::Error, timeout: NextTimeout) -> ureq::Error {
     match is_timeout(&error) {
         true => ureq::Error::Timeout(timeout.reason),
         false => error.into(),
@@ -343,14 +344,14 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// A response's body. Each read is a call that the exchange's `Cancel` can end.
+/// A response's body. Each read is a call, which another thread can end with the exchange's `Cancel`.
 pub(crate) struct CancellableRead {
     // `None` after a cancel, so that the connection is dropped and not pooled.
     body: Option<BodyReader<'static>>,
     cancel: Cancel,
     /// Whether the connection was reset or ended without TLS's `close_notify`. ureq treats both as the end
     /// of a body without a length (RFC 9112, sections 8 and 9.8).
-    has_broken: bool,
+    has_abnormal_end: bool,
 }
 
 impl CancellableRead {
@@ -358,7 +359,7 @@ impl CancellableRead {
         Self {
             body: Some(body),
             cancel,
-            has_broken: false,
+            has_abnormal_end: false,
         }
     }
 }
@@ -368,20 +369,20 @@ impl Read for CancellableRead {
         let Some(body) = &mut self.body else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
-        let (result, has_broken) = call::run(&self.cancel, None, || {
+        let (result, has_abnormal_end) = call::run(&self.cancel, None, || {
             let result = body.read(buffer);
-            (result, call::has_broken())
+            (result, call::has_abnormal_end())
         });
-        self.has_broken |= has_broken;
+        self.has_abnormal_end |= has_abnormal_end;
         if self.cancel.is_cancelled() {
             self.body = None;
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        if self.has_broken && matches!(result, Ok(0)) && !buffer.is_empty() {
+        if self.has_abnormal_end && matches!(result, Ok(0)) && !buffer.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         result.map_err(|error| match error.downcast::<ureq::Error>() {
-            Ok(error) => crate::error::map(error).into(),
+            Ok(error) => crate::error::from_ureq(error).into(),
             Err(error) => error,
         })
     }

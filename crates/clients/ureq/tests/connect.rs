@@ -9,7 +9,7 @@ use inflight_core::http::{self, StatusCode};
 use inflight_core::{
     BlockingBody, Cancel, ClientOptions, Deadline, Error, ErrorKind, FetchBlocking, Phase, Resolve,
 };
-use inflight_origin::script::{Script, Scripted, refused};
+use inflight_origin::script::{Script, ScriptedServer, refused_address};
 use inflight_ureq::Ureq;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -42,14 +42,14 @@ fn get(client: &Ureq) -> Result<StatusCode, Error> {
     Ok(response.status())
 }
 
-fn server() -> Scripted {
-    Scripted::same(Script::new().read_request().send(OK)).unwrap()
+fn server() -> ScriptedServer {
+    ScriptedServer::with_script(Script::new().read_request().send(OK)).unwrap()
 }
 
 #[test]
 fn the_next_address_is_tried_at_once_after_a_refusal() {
     let server = server();
-    let mut addresses: Vec<_> = (0..10).map(|_| refused().unwrap()).collect();
+    let mut addresses: Vec<_> = (0..10).map(|_| refused_address().unwrap()).collect();
     addresses.push(server.addr());
     let started = Instant::now();
     assert_eq!(get(&client(&addresses, |_| ())).unwrap(), StatusCode::OK);
@@ -59,7 +59,7 @@ fn the_next_address_is_tried_at_once_after_a_refusal() {
 
 #[test]
 fn the_error_names_every_attempted_address() {
-    let addresses = [refused().unwrap(), refused().unwrap()];
+    let addresses = [refused_address().unwrap(), refused_address().unwrap()];
     let error = get(&client(&addresses, |_| ())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
     let message = error.to_string();
@@ -84,8 +84,8 @@ fn max_idle_counts_connections_to_all_hosts() {
             .send(OK)
             .hang();
         let (first, second) = (
-            Scripted::same(script.clone()).unwrap(),
-            Scripted::same(script).unwrap(),
+            ScriptedServer::with_script(script.clone()).unwrap(),
+            ScriptedServer::with_script(script).unwrap(),
         );
         let client = client(&[], |options| options.max_idle = Some(max_idle));
         for server in [&first, &second, &first] {
@@ -110,7 +110,7 @@ mod silent {
 
     #[test]
     fn a_silent_address_delays_the_request_by_250_ms() {
-        let (silent, server) = (Scripted::unaccepting().unwrap(), server());
+        let (silent, server) = (ScriptedServer::unaccepting_address().unwrap(), server());
         let client = client(&[silent.addr(), server.addr()], |_| ());
         let started = Instant::now();
         assert_eq!(get(&client).unwrap(), StatusCode::OK);
@@ -122,8 +122,8 @@ mod silent {
 
     #[test]
     fn connect_timeout_includes_all_attempts() {
-        let silent = Scripted::unaccepting().unwrap();
-        let addresses = [silent.addr(), refused().unwrap(), silent.addr()];
+        let silent = ScriptedServer::unaccepting_address().unwrap();
+        let addresses = [silent.addr(), refused_address().unwrap(), silent.addr()];
         let limit = Duration::from_millis(700);
         let client = client(&addresses, |options| options.connect_timeout = Some(limit));
         let started = Instant::now();
@@ -142,7 +142,7 @@ mod silent {
 
     #[test]
     fn a_deadline_before_the_connect_timeout_is_a_total_timeout() {
-        let silent = Scripted::unaccepting().unwrap();
+        let silent = ScriptedServer::unaccepting_address().unwrap();
         let client = client(&[silent.addr()], |_| ());
         let mut request = request("http://pages.test/");
         let deadline = Deadline(Instant::now() + Duration::from_millis(300));
@@ -154,7 +154,7 @@ mod silent {
 
     #[test]
     fn cancel_stops_a_connect() {
-        let silent = Scripted::unaccepting().unwrap();
+        let silent = ScriptedServer::unaccepting_address().unwrap();
         let client = client(&[silent.addr()], |options| options.connect_timeout = None);
         let (cancel, (sender, receiver)) = (Cancel::new(), mpsc::channel());
         let call = thread::spawn({
@@ -206,7 +206,7 @@ mod silent {
     /// Returns the number of sockets on this system that are connecting to `address`.
     fn connecting_to(address: SocketAddr) -> usize {
         let SocketAddr::V4(address) = address else {
-            unreachable!("an address of the loopback of IPv4");
+            unreachable!("the address is an IPv4 loopback address");
         };
         let octets = u32::from_ne_bytes(address.ip().octets());
         // The columns: number, local address, remote address, state.
@@ -224,7 +224,7 @@ mod silent {
         while !condition() {
             assert!(
                 started.elapsed() < TIMEOUT,
-                "the condition does not become true in time"
+                "the condition did not become true in time"
             );
             thread::sleep(Duration::from_millis(1));
         }

@@ -9,9 +9,9 @@ use inflight_origin::script::Script;
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Result, check, equal, returns};
+use crate::check::{Result, check, check_equal, check_text};
 use crate::context::{Context, EVENT_TIMEOUT, wait_for, within};
-use crate::servers::{ok, scripted};
+use crate::servers::{ok_response, start_scripted};
 use crate::test_server::TestServer;
 
 const LARGE: usize = 8 << 20;
@@ -20,7 +20,7 @@ const LARGE: usize = 8 << 20;
 #[apply(case!)]
 #[marks(in_memory)]
 async fn large_body_is_exact(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let url = origin.url(&format!("/bytes/{LARGE}?seed=1"));
     let bytes = context.session()?.get(url).bytes().await?;
     check(bytes == payload::bytes(LARGE, 1), "the bytes differ")
@@ -30,17 +30,17 @@ async fn large_body_is_exact(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 async fn large_chunked_body_is_exact(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let url = origin.url(&format!("/stream-bytes/{LARGE}?seed=2&chunk_size=10007"));
     let bytes = context.session()?.get(url).bytes().await?;
     check(bytes == payload::bytes(LARGE, 2), "the bytes differ")
 }
 
-/// The chunks of a streamed body, in order, are the whole body.
+/// Together, the chunks of a streamed body are the whole body, in order.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn streamed_body_is_exact(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     let url = origin.url(&format!("/bytes/{LARGE}?seed=3"));
     let mut chunks = session.get(url).send().await?.into_stream();
@@ -53,11 +53,11 @@ async fn streamed_body_is_exact(context: Context) -> Result {
     check(bytes == payload::bytes(LARGE, 3), "the bytes differ")
 }
 
-/// A response has the length of its body if it is known, and no length otherwise.
+/// content_length() returns the length of the body if it is known, and None otherwise.
 #[apply(case!)]
 #[marks(anywhere)]
 async fn content_length_is_told(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     for (path, length) in [
         ("/bytes/1000", Some(1000)),
@@ -65,7 +65,7 @@ async fn content_length_is_told(context: Context) -> Result {
         ("/stream-bytes/1000", None),
     ] {
         let response = session.get(origin.url(path)).send().await?;
-        equal(path, response.content_length(), length)?;
+        check_equal(path, response.content_length(), length)?;
         response.bytes().await?;
     }
     Ok(())
@@ -87,25 +87,25 @@ async fn head_resolves_before_the_body(context: Context) -> Result {
     })?;
     let request = context.session()?.get(server.url("/"));
     let response = wait_for("the head without the body", request.send()).await??;
-    equal("the status", response.status().as_u16(), 200)?;
+    check_equal("the status", response.status().as_u16(), 200)?;
     go.send(()).await?;
-    equal("the body", response.text().await?, "late")
+    check_equal("the body", response.text().await?, "late")
 }
 
-/// A chunk of a body of known length is returned before the server sends the next.
+/// A chunk of a body of known length is returned before the server sends the next chunk.
 #[apply(case!)]
 async fn sized_body_comes_as_it_is_sent(context: Context) -> Result {
     let total = CHUNKS.iter().map(|chunk| chunk.len()).sum::<usize>();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n");
-    comes_as_it_is_sent(context, head, str::to_owned, "").await
+    check_streaming(context, head, str::to_owned, "").await
 }
 
-/// A chunk of a chunked body is returned before the server sends the next.
+/// A chunk of a chunked body is returned before the server sends the next chunk.
 #[apply(case!)]
 async fn chunked_body_comes_as_it_is_sent(context: Context) -> Result {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
     let chunk = |chunk: &str| format!("{:x}\r\n{chunk}\r\n", chunk.len());
-    comes_as_it_is_sent(context, head, chunk, "0\r\n\r\n").await
+    check_streaming(context, head, chunk, "0\r\n\r\n").await
 }
 
 const CHUNKS: [&str; 4] = [
@@ -115,23 +115,24 @@ const CHUNKS: [&str; 4] = [
     " and the end",
 ];
 
-/// The head arrives with the first chunk, so that this does not depend on early heads. The server sends
-/// each further chunk once the one before it has been read.
-async fn comes_as_it_is_sent(
+/// Checks that a body is returned in chunks, as the server sends it. The server sends the head
+/// together with the first chunk, because some clients return a response only then. It sends each
+/// of the other chunks once the client has read the previous one.
+async fn check_streaming(
     context: Context,
     head: String,
-    framed: impl Fn(&str) -> String + Send + Sync + 'static,
+    frame: impl Fn(&str) -> String + Send + Sync + 'static,
     end: &'static str,
 ) -> Result {
     let (go, gate) = async_channel::bounded::<()>(1);
     let server = TestServer::start(move |mut conn| {
         conn.read_head()?;
-        conn.send(head.clone() + &framed(CHUNKS[0]))?;
+        conn.send(head.clone() + &frame(CHUNKS[0]))?;
         for chunk in &CHUNKS[1..] {
             if gate.recv_blocking().is_err() {
                 return Ok(());
             }
-            conn.send(framed(chunk))?;
+            conn.send(frame(chunk))?;
         }
         conn.send(end)?;
         conn.read_to_close();
@@ -142,11 +143,11 @@ async fn comes_as_it_is_sent(
         if index > 0 {
             go.send(()).await?;
         }
-        let what = format!("the chunk {chunk:?}");
-        let read = wait_for(&what, read_exactly(&mut response, chunk.len()));
-        equal("a chunk", read.await??, chunk.as_bytes())?;
+        let label = format!("the chunk {chunk:?}");
+        let read = wait_for(&label, read_exactly(&mut response, chunk.len()));
+        check_equal("a chunk", read.await??, chunk.as_bytes())?;
     }
-    equal("what follows", response.chunk().await?, None)
+    check_equal("what follows", response.chunk().await?, None)
 }
 
 /// Reads `len` bytes, which may arrive in any number of chunks.
@@ -167,13 +168,13 @@ async fn response_may_come_byte_by_byte(context: Context) -> Result {
     let session = context.session()?;
     let chunked =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbyt\r\n1\r\ne\r\n0\r\n\r\n";
-    for response in [ok("byte"), chunked.to_owned()] {
+    for response in [ok_response("byte"), chunked.to_owned()] {
         let slowly =
             Script::new()
                 .read_request()
                 .send_slowly(response, 1, Duration::from_millis(1));
-        let server = scripted(slowly.hang())?;
-        returns(session.get(server.url("/")), "byte").await?;
+        let server = start_scripted(slowly.hang())?;
+        check_text(session.get(server.url("/")), "byte").await?;
     }
     Ok(())
 }
@@ -181,10 +182,10 @@ async fn response_may_come_byte_by_byte(context: Context) -> Result {
 /// The client reads a body only as fast as the caller does, so a slow reader slows the sender.
 #[apply(case!)]
 async fn unread_body_holds_the_sender(context: Context) -> Result {
-    // More than the buffers of two kernels, and than a client may reasonably read ahead.
+    // More than the buffers of both kernels hold, and more than a client may reasonably read ahead.
     const TOTAL: usize = 64 << 20;
     const STALL: Duration = Duration::from_millis(300);
-    let (sender, taken) = async_channel::bounded(1);
+    let (sender, sent) = async_channel::bounded(1);
     let server = TestServer::start(move |mut conn| {
         conn.read_head()?;
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n");
@@ -196,9 +197,9 @@ async fn unread_body_holds_the_sender(context: Context) -> Result {
     let mut response = context.session()?.get(server.url("/")).send().await?;
     let first = response.chunk().await?;
     check(first.is_some(), "there is no first chunk")?;
-    let taken = within("an end to the sending", EVENT_TIMEOUT, taken.recv()).await??;
+    let sent = within("an end to the sending", EVENT_TIMEOUT, sent.recv()).await??;
     check(
-        taken < TOTAL,
-        format!("the client took all {TOTAL} bytes though the caller read only one chunk"),
+        sent < TOTAL,
+        format!("the client read all {TOTAL} bytes although the caller read only one chunk"),
     )
 }

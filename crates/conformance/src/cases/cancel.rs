@@ -1,17 +1,17 @@
-//! Dropped requests: dropping ends the exchange, and its connection is not reused.
+//! Dropped requests: the exchange ends, and its connection is not reused.
 
 use std::future::ready;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use inflight_core::{Body, Error, Response, Session};
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal, returns};
-use crate::context::{Context, EVENT_TIMEOUT, abandon, run_blocking, wait_for};
-use crate::servers::{closed, requests, scripted};
+use crate::check::{Failure, Result, check, check_equal, check_text};
+use crate::context::{Context, EVENT_TIMEOUT, drop_after, run_blocking, wait_for};
+use crate::servers::{start_scripted, wait_for_close, wait_for_requests};
 use crate::test_server::TestServer;
 
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -20,47 +20,47 @@ const DEADLINE: Duration = Duration::from_secs(2);
 #[apply(case!)]
 #[needs(prompt_cancel)]
 async fn request_dropped_before_the_head_is_seen_to_go(context: Context) -> Result {
-    drop_before_the_head(&context.session()?, EVENT_TIMEOUT / 2).await
+    check_drop_before_the_head(&context.session()?, EVENT_TIMEOUT / 2).await
 }
 
 /// The connection of a dropped request is closed at the request's deadline at the latest.
 #[apply(case!)]
 async fn request_dropped_before_the_head_is_gone_by_its_deadline(context: Context) -> Result {
     let session = context.builder().timeout(DEADLINE).build()?;
-    drop_before_the_head(&session, DEADLINE + EVENT_TIMEOUT / 2).await
+    check_drop_before_the_head(&session, DEADLINE + EVENT_TIMEOUT / 2).await
 }
 
-async fn drop_before_the_head(session: &Session, time: Duration) -> Result {
-    let server = scripted(Script::new().read_request().hang())?;
+async fn check_drop_before_the_head(session: &Session, time: Duration) -> Result {
+    let server = start_scripted(Script::new().read_request().hang())?;
     let request = session.get(server.url("/")).send();
-    abandon(request, requests(&server, 1)).await?;
-    closed(&server, 0, time).await
+    drop_after(request, wait_for_requests(&server, 1)).await?;
+    wait_for_close(&server, 0, time).await
 }
 
 /// Dropping a body before its end closes its connection at once.
 #[apply(case!)]
 #[needs(prompt_cancel)]
 async fn body_dropped_half_read_is_seen_to_go(context: Context) -> Result {
-    drop_half_read(&context.session()?, EVENT_TIMEOUT / 2).await
+    check_drop_half_read(&context.session()?, EVENT_TIMEOUT / 2).await
 }
 
 /// The connection of a dropped body is closed at the request's deadline at the latest.
 #[apply(case!)]
 async fn body_dropped_half_read_is_gone_by_its_deadline(context: Context) -> Result {
     let session = context.builder().timeout(DEADLINE).build()?;
-    drop_half_read(&session, DEADLINE + EVENT_TIMEOUT / 2).await
+    check_drop_half_read(&session, DEADLINE + EVENT_TIMEOUT / 2).await
 }
 
-async fn drop_half_read(session: &Session, time: Duration) -> Result {
+async fn check_drop_half_read(session: &Session, time: Duration) -> Result {
     for response in [
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
-        let server = scripted(Script::new().read_request().send(response).hang())?;
+        let server = start_scripted(Script::new().read_request().send(response).hang())?;
         let mut response = session.get(server.url("/")).send().await?;
-        first_chunk(&mut response).await?;
+        read_first_chunk(&mut response).await?;
         drop(response);
-        closed(&server, 0, time).await?;
+        wait_for_close(&server, 0, time).await?;
     }
     Ok(())
 }
@@ -69,12 +69,12 @@ async fn drop_half_read(session: &Session, time: Duration) -> Result {
 #[apply(case!)]
 #[needs(prompt_cancel, streaming_upload)]
 async fn upload_dropped_half_sent_is_seen_to_go(context: Context) -> Result {
-    let server = scripted(Script::new().read_head().read_body().hang())?;
+    let server = start_scripted(Script::new().read_head().read_body().hang())?;
     let first = stream::once(async { Ok::<_, Error>("half an upload") });
     let body = Body::from_stream(first.chain(stream::pending()));
     let request = context.session()?.post(server.url("/")).body(body).send();
-    abandon(request, requests(&server, 1)).await?;
-    closed(&server, 0, EVENT_TIMEOUT / 2).await?;
+    drop_after(request, wait_for_requests(&server, 1)).await?;
+    wait_for_close(&server, 0, EVENT_TIMEOUT / 2).await?;
     let body = server.requests()[0].body.clone();
     check(
         body.is_empty(),
@@ -82,57 +82,57 @@ async fn upload_dropped_half_sent_is_seen_to_go(context: Context) -> Result {
     )
 }
 
-/// The connection of a dropped request is closed when the server next sends something, even before
-/// the deadline.
+/// When the server sends bytes after a request was dropped, the client closes the connection, even
+/// before the deadline.
 #[apply(case!)]
 async fn request_dropped_before_the_head_goes_when_the_server_speaks(context: Context) -> Result {
     let server = DropServer::start("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")?;
-    // Too long to be the reason for the close.
+    // This timeout is too long to cause the close.
     let session = context
         .builder()
         .timeout(Duration::from_secs(600))
         .build()?;
     let request = session.get(server.url("/drop")).send();
-    abandon(request, server.dropped_request()).await?;
+    drop_after(request, server.wait_for_request()).await?;
     server.send_stale().await?;
-    server.client_close().await
+    server.wait_for_close().await
 }
 
 /// No other request receives the response to a dropped request.
 #[apply(case!)]
 async fn request_dropped_before_the_head_leaves_no_bytes(context: Context) -> Result {
-    requests_after_dropped_requests(&context, |_, _| Ok(())).await
+    check_after_dropped_requests(&context, |_, _| Ok(())).await
 }
 
 /// No other request receives the rest of a dropped body.
 #[apply(case!)]
 async fn body_dropped_half_read_leaves_no_bytes(context: Context) -> Result {
-    requests_after_dropped_bodies(&context, |_, _| Ok(())).await
+    check_after_dropped_bodies(&context, |_, _| Ok(())).await
 }
 
 /// The connection of a dropped request carries no other request.
 #[apply(case!)]
 async fn connection_of_a_dropped_request_serves_nobody(context: Context) -> Result {
-    requests_after_dropped_requests(&context, on_another_connection).await
+    check_after_dropped_requests(&context, check_other_connection).await
 }
 
 /// The connection of a dropped body carries no other request.
 #[apply(case!)]
 async fn connection_of_a_dropped_body_serves_nobody(context: Context) -> Result {
-    requests_after_dropped_bodies(&context, on_another_connection).await
+    check_after_dropped_bodies(&context, check_other_connection).await
 }
 
-fn on_another_connection(dropped: usize, next: usize) -> Result {
+fn check_other_connection(dropped: usize, next: usize) -> Result {
     check(
         next != dropped,
         format!("connection {next} is reused after a drop"),
     )
 }
 
-/// Checks the numbers of the connections of the dropped request and of the next one.
+/// A check of two connection indices: that of the dropped request, and that of the next request.
 type ConnectionCheck = fn(usize, usize) -> Result;
 
-async fn requests_after_dropped_requests(
+async fn check_after_dropped_requests(
     context: &Context,
     check_connections: ConnectionCheck,
 ) -> Result {
@@ -140,14 +140,14 @@ async fn requests_after_dropped_requests(
     let session = context.session()?;
     for _ in 0..ROUNDS {
         let request = session.get(server.url("/drop")).send();
-        let dropped = abandon(request, server.dropped_request()).await?;
+        let dropped = drop_after(request, server.wait_for_request()).await?;
         server.send_stale().await?;
-        check_connections(dropped, server.serves_fresh(&session).await?)?;
+        check_connections(dropped, server.check_next_response(&session).await?)?;
     }
     Ok(())
 }
 
-async fn requests_after_dropped_bodies(
+async fn check_after_dropped_bodies(
     context: &Context,
     check_connections: ConnectionCheck,
 ) -> Result {
@@ -155,25 +155,25 @@ async fn requests_after_dropped_bodies(
     let session = context.session()?;
     for _ in 0..ROUNDS {
         let mut response = session.get(server.url("/half")).send().await?;
-        let dropped = server.dropped_request().await?;
-        first_chunk(&mut response).await?;
+        let dropped = server.wait_for_request().await?;
+        read_first_chunk(&mut response).await?;
         drop(response);
         server.send_stale().await?;
-        check_connections(dropped, server.serves_fresh(&session).await?)?;
+        check_connections(dropped, server.check_next_response(&session).await?)?;
     }
     Ok(())
 }
 
 const ROUNDS: usize = 20;
 
-async fn first_chunk(response: &mut Response) -> Result {
+async fn read_first_chunk(response: &mut Response) -> Result {
     let chunk = wait_for("the first chunk", response.chunk()).await??;
     check(chunk.is_some(), "there is no first chunk")
 }
 
-/// A server that reports each request for `/drop` or `/half`, waits for a signal, and then sends bytes
-/// that belong to the dropped request. To `/fresh` it responds with the number of the connection. The
-/// connections stay open until the client closes them.
+/// A server that reports each request for `/drop` or `/half`, waits for a signal, and then sends
+/// bytes that belong to the dropped request. It responds to `/fresh` with the index of the
+/// connection. The connections stay open until the client closes them.
 struct DropServer {
     server: TestServer,
     requested: async_channel::Receiver<usize>,
@@ -189,7 +189,7 @@ impl DropServer {
         let (report_sent, sent) = async_channel::unbounded();
         let (report_close, closed) = async_channel::unbounded();
         let server = TestServer::start(move |mut conn| {
-            let connection = conn.number;
+            let connection = conn.index;
             let mut play = || {
                 loop {
                     let target = conn.read_head()?;
@@ -226,25 +226,27 @@ impl DropServer {
         self.server.url(path)
     }
 
-    /// Waits for a request that will be dropped, and returns the number of its connection.
-    async fn dropped_request(&self) -> Result<usize> {
+    /// Waits for a request that will be dropped, and returns the index of its connection.
+    async fn wait_for_request(&self) -> Result<usize> {
         Ok(wait_for("the request at the server", self.requested.recv()).await??)
     }
 
-    /// Lets the server send the bytes of the dropped request, and waits until it has.
+    /// Makes the server send the bytes of the dropped request, and waits until the server has sent
+    /// them.
     async fn send_stale(&self) -> Result {
         self.go.send(()).await?;
         Ok(wait_for("the server's bytes", self.sent.recv()).await??)
     }
 
     /// Waits until the client has closed a connection.
-    async fn client_close(&self) -> Result {
+    async fn wait_for_close(&self) -> Result {
         wait_for("the connection's end", self.closed.recv()).await??;
         Ok(())
     }
 
-    /// Checks that the next request receives its own response, and returns the number of its connection.
-    async fn serves_fresh(&self, session: &Session) -> Result<usize> {
+    /// Checks that the next request receives its own response, and returns the index of its
+    /// connection.
+    async fn check_next_response(&self, session: &Session) -> Result<usize> {
         let text = session.get(self.url("/fresh")).text().await?;
         let connection = text.parse();
         connection.map_err(|_| Failure::new(format!("the next request received {text:?}")))
@@ -265,26 +267,27 @@ async fn session_outlives_many_drops(context: Context) -> Result {
     for _ in 0..100 {
         // The request is dropped after its first poll.
         let request = session.get(server.url("/hang")).send();
-        abandon(request, ready(Ok(()))).await?;
+        drop_after(request, ready(Ok(()))).await?;
     }
-    let request = returns(session.get(server.url("/")), "alive");
+    let request = check_text(session.get(server.url("/")), "alive");
     wait_for("a response", request).await?
 }
 
 /// A request that is dropped while it connects releases its permit and delays no other request.
 #[apply(case!)]
 async fn request_dropped_while_connecting_holds_up_nobody(context: Context) -> Result {
-    let nowhere = run_blocking(Scripted::unaccepting).await??;
-    let pages = context.pages()?;
+    let unaccepting = run_blocking(ScriptedServer::unaccepting_address).await??;
+    let pages = context.httpbin()?;
     let builder = context.builder().connect_timeout(None);
     let session = builder.max_per_host(Some(1)).build()?;
     for _ in 0..3 {
-        // Another request completes meanwhile, so that the first has started to connect.
-        let request = session.get(nowhere.url("/")).send();
+        // The first request is dropped after another request has completed, so that it has started
+        // to connect.
+        let request = session.get(unaccepting.url("/")).send();
         let meanwhile = async { Ok(session.get(pages.url("/get")).text().await?) };
-        abandon(request, meanwhile).await?;
+        drop_after(request, meanwhile).await?;
     }
     let another = session.get(pages.url("/get")).text();
     wait_for("a response", another).await??;
-    equal("in flight", session.stats().in_flight, 0)
+    check_equal("in flight", session.stats().in_flight, 0)
 }

@@ -10,48 +10,49 @@ use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use crate::case::case;
-use crate::check::{Result, check, equal, fails, returns};
+use crate::check::{Result, check, check_equal, check_error, check_text};
 use crate::context::Context;
-use crate::servers::{origin, scripted, values};
+use crate::servers::{header_values, start_origin, start_scripted};
 use crate::test_server::TestServer;
 
 const ACCEPT_ENCODING: &str = "gzip, deflate, br, zstd";
 
-/// The origin's names of its codings.
+/// The names of the codings in the origin's paths.
 const CODINGS: [&str; 5] = ["gzip", "deflate", "bare-deflate", "br", "zstd"];
 
 /// A session accepts gzip, deflate, br and zstd, and decodes responses in these codings.
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn codings_are_asked_for_and_decoded(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
-    for (path, done) in [
+    for (path, flag) in [
         ("/gzip", "gzipped"),
         ("/deflate", "deflated"),
         ("/brotli", "brotli"),
         ("/zstd", "zstd"),
     ] {
-        let shown: Value = session.get(origin.url(path)).json().await?;
-        equal(path, &shown[done], &Value::Bool(true))?;
-        let accepted = &shown["headers"]["Accept-Encoding"];
-        equal("Accept-Encoding", accepted.as_str(), Some(ACCEPT_ENCODING))?;
+        let echo: Value = session.get(origin.url(path)).json().await?;
+        check_equal(path, &echo[flag], &Value::Bool(true))?;
+        let accepted = &echo["headers"]["Accept-Encoding"];
+        check_equal("Accept-Encoding", accepted.as_str(), Some(ACCEPT_ENCODING))?;
     }
     Ok(())
 }
 
-/// A body of 256 KiB in any of the codings, or in deflate without zlib's frame, is decoded exactly.
+/// A body of 256 KiB in any of the codings, or in deflate without the zlib header, is decoded
+/// exactly.
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn decoded_body_is_exact(context: Context) -> Result {
     const LEN: usize = 256 << 10;
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     for coding in CODINGS {
         let url = origin.url(&format!("/coded/{coding}/{LEN}?seed=11"));
         let bytes = session.get(url).bytes().await?;
-        let same = bytes == payload::bytes(LEN, 11);
-        check(same, format!("{coding}: the bytes differ"))?;
+        let is_equal = bytes == payload::bytes(LEN, 11);
+        check(is_equal, format!("{coding}: the bytes differ"))?;
     }
     Ok(())
 }
@@ -60,16 +61,16 @@ async fn decoded_body_is_exact(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn decoded_response_hides_its_coding(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     for coding in CODINGS {
         let url = origin.url(&format!("/coded/{coding}/100"));
         let response = session.get(url).send().await?;
         for name in ["content-encoding", "content-length"] {
-            equal(name, values(&response, name).len(), 0)?;
+            check_equal(name, header_values(&response, name).len(), 0)?;
         }
-        equal("the length", response.content_length(), None)?;
-        equal("the body", response.bytes().await?, [0; 100].as_slice())?;
+        check_equal("the length", response.content_length(), None)?;
+        check_equal("the body", response.bytes().await?, [0; 100].as_slice())?;
     }
     Ok(())
 }
@@ -78,18 +79,18 @@ async fn decoded_response_hides_its_coding(context: Context) -> Result {
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn accept_encoding_of_the_request_wins(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let request = context.session()?.get(origin.url("/gzip"));
-    let shown: Value = request.header("accept-encoding", "br").json().await?;
-    let accepted = &shown["headers"]["Accept-Encoding"];
-    equal("Accept-Encoding", accepted.as_str(), Some("br"))
+    let echo: Value = request.header("accept-encoding", "br").json().await?;
+    let accepted = &echo["headers"]["Accept-Encoding"];
+    check_equal("Accept-Encoding", accepted.as_str(), Some("br"))
 }
 
 /// With decompress(false) no Accept-Encoding is sent, and bodies are not decoded.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn decoding_can_be_switched_off(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let off = context.builder().decompress(false).build()?;
     let on = context.session()?;
     for (path, coding, magic) in [
@@ -100,20 +101,20 @@ async fn decoding_can_be_switched_off(context: Context) -> Result {
         let url = origin.url(path);
         for request in [off.get(&url), on.get(&url).decompress(false)] {
             let response = request.send().await?;
-            let codings = values(&response, "content-encoding");
-            equal("Content-Encoding", codings, [coding.as_bytes()])?;
+            let codings = header_values(&response, "content-encoding");
+            check_equal("Content-Encoding", codings, [coding.as_bytes()])?;
             let length = response.content_length();
             let bytes = response.bytes().await?;
             check(bytes.starts_with(magic), format!("{path} was decoded"))?;
-            equal("the length", length, Some(bytes.len() as u64))?;
+            check_equal("the length", length, Some(bytes.len() as u64))?;
         }
     }
-    let shown: Value = off.get(origin.url("/headers")).json().await?;
-    let accepted = &shown["headers"]["Accept-Encoding"];
-    equal("Accept-Encoding", accepted, &Value::Null)?;
+    let echo: Value = off.get(origin.url("/headers")).json().await?;
+    let accepted = &echo["headers"]["Accept-Encoding"];
+    check_equal("Accept-Encoding", accepted, &Value::Null)?;
     let request = off.get(origin.url("/gzip")).decompress(true);
-    let shown: Value = request.json().await?;
-    equal("gzipped", &shown["gzipped"], &Value::Bool(true))
+    let echo: Value = request.json().await?;
+    check_equal("gzipped", &echo["gzipped"], &Value::Bool(true))
 }
 
 /// The body of a redirect and its Content-Encoding do not affect the request.
@@ -130,10 +131,11 @@ async fn redirects_are_not_decoded(context: Context) -> Result {
             }
         }
     })?;
-    returns(context.session()?.get(server.url("/")), "there").await
+    check_text(context.session()?.get(server.url("/")), "there").await
 }
 
-/// Responses to HEAD, 204, 304 and empty responses keep their headers, whatever their coding.
+/// Responses without a body (to HEAD, with 204 or 304, or empty) keep their headers, whatever their
+/// coding.
 #[apply(case!)]
 #[marks(core)]
 async fn responses_without_body_are_left_alone(context: Context) -> Result {
@@ -145,22 +147,26 @@ async fn responses_without_body_are_left_alone(context: Context) -> Result {
         (Method::GET, "200 OK", "Content-Length: 0\r\n"),
     ] {
         let head = format!("HTTP/1.1 {status}\r\nContent-Encoding: gzip\r\n{length}\r\n");
-        let server = scripted(Script::new().read_request().send(head).hang())?;
+        let server = start_scripted(Script::new().read_request().send(head).hang())?;
         let request = session.request(method, server.url("/"));
         let response = request.send().await?;
-        equal(status, values(&response, "content-encoding"), [b"gzip"])?;
-        equal("the body", response.bytes().await?.len(), 0)?;
+        check_equal(
+            status,
+            header_values(&response, "content-encoding"),
+            [b"gzip"],
+        )?;
+        check_equal("the body", response.bytes().await?.len(), 0)?;
     }
-    // Here the client finds only at the end that the body is empty.
+    // The client detects only at the end of this body that it is empty.
     let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let server = scripted(
+    let server = start_scripted(
         Script::new()
             .read_request()
             .send(format!("{head}0\r\n\r\n"))
             .hang(),
     )?;
     let bytes = session.get(server.url("/")).bytes().await?;
-    equal("the body without a chunk", bytes.len(), 0)
+    check_equal("the body without a chunk", bytes.len(), 0)
 }
 
 /// An encoded body whose transfer ends early is an error of the kind incomplete, like any other
@@ -170,9 +176,9 @@ async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result {
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
         let half = response(http_name(coding), bytes.len(), &bytes[..bytes.len() / 2]);
-        let server = scripted(Script::new().read_request().send(half).close())?;
+        let server = start_scripted(Script::new().read_request().send(half).close())?;
         let result = session.get(server.url("/")).bytes().await;
-        fails(coding, result, &[ErrorKind::Incomplete])?;
+        check_error(coding, result, &[ErrorKind::Incomplete])?;
     }
     Ok(())
 }
@@ -182,28 +188,28 @@ async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result {
 #[marks(in_memory, core)]
 async fn max_body_counts_decoded_bytes(context: Context) -> Result {
     const LEN: usize = 1 << 20;
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().max_body(LEN as u64 - 1).build()?;
     let exact = context.builder().max_body(LEN as u64).build()?;
     for coding in CODINGS {
         let url = origin.url(&format!("/coded/{coding}/{LEN}"));
         let result = session.get(&url).bytes().await;
-        fails(coding, result, &[ErrorKind::BodyTooLarge])?;
-        equal(coding, exact.get(&url).bytes().await?.len(), LEN)?;
+        check_error(coding, result, &[ErrorKind::BodyTooLarge])?;
+        check_equal(coding, exact.get(&url).bytes().await?.len(), LEN)?;
     }
     Ok(())
 }
 
-/// An encoded body that stalls ends at the timeout.
+/// An encoded body that stalls is an error of the kind timeout.
 #[apply(case!)]
 async fn timeout_holds_within_a_coding(context: Context) -> Result {
     const SHORT: Duration = Duration::from_millis(300);
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
         let half = response(http_name(coding), bytes.len(), &bytes[..bytes.len() / 2]);
-        let server = scripted(Script::new().read_request().send(half).hang())?;
+        let server = start_scripted(Script::new().read_request().send(half).hang())?;
         let result = session.get(server.url("/")).timeout(SHORT).bytes().await;
-        fails(coding, result, &[ErrorKind::Timeout])?;
+        check_error(coding, result, &[ErrorKind::Timeout])?;
     }
     Ok(())
 }
@@ -212,7 +218,7 @@ async fn timeout_holds_within_a_coding(context: Context) -> Result {
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn decoded_body_frees_its_connection(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     for n in 0..2 {
         for coding in CODINGS {
@@ -220,12 +226,12 @@ async fn decoded_body_frees_its_connection(context: Context) -> Result {
             session.get(url).bytes().await?;
         }
     }
-    super::connections::shared(&origin.stats())
+    super::connections::check_sharing(&origin.stats())
 }
 
 /// Returns a thousand bytes in each coding, as the origin sends them.
 async fn samples(session: &Session) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let mut samples = Vec::new();
     for coding in CODINGS {
         let url = origin.url(&format!("/coded/{coding}/1000?seed=12"));
@@ -243,7 +249,7 @@ fn http_name(coding: &str) -> &str {
     }
 }
 
-/// Returns a response with this Content-Length and these bytes, which may be fewer.
+/// Returns a response with this Content-Length, followed by these bytes. The bytes may be fewer.
 fn response(coding: &str, len: usize, bytes: &[u8]) -> Vec<u8> {
     let head =
         format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len}\r\n\r\n");

@@ -1,4 +1,4 @@
-//! Connections: reused when that is safe, and only then.
+//! Connections: clients reuse them, but only when this is safe.
 
 use std::io::{self, Read};
 use std::net::Shutdown;
@@ -10,20 +10,22 @@ use async_io::Timer;
 use inflight_core::http::Method;
 use inflight_core::{Error, ErrorKind, Session, gather};
 use inflight_origin::Stats;
-use inflight_origin::script::{Script, Scripted, Step};
+use inflight_origin::script::{Script, ScriptedServer, Step};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal, equal_or_fails, fails, returns};
+use crate::check::{
+    Failure, Result, check, check_equal, check_equal_or_error, check_error, check_text,
+};
 use crate::context::{Context, EVENT_TIMEOUT};
-use crate::servers::{answering, closed, ok, origin, scripted};
+use crate::servers::{ok_response, response_script, start_origin, start_scripted, wait_for_close};
 use crate::test_server::{Rendezvous, TestServer};
 
-/// Some of ten sequential requests share a connection.
+/// Of ten sequential requests, at least two share a connection.
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn sequential_requests_share_a_connection(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     for n in 0..10 {
         session
@@ -32,19 +34,42 @@ async fn sequential_requests_share_a_connection(context: Context) -> Result {
             .await?;
     }
     let stats = origin.stats();
-    equal("requests", stats.requests, 10)?;
-    shared(&stats)
+    check_equal("requests", stats.requests, 10)?;
+    check_sharing(&stats)
 }
 
-/// Checks that some requests shared a connection. A pool may get a connection back a moment after its body
-/// was read (libcurl's does, on its own thread). A request before that moment uses another connection, but
-/// not every time.
-pub(super) fn shared(stats: &Stats) -> Result {
+/// Checks that at least two requests shared a connection. A pool may get a connection back a moment
+/// after its body was read (libcurl's does, on its own thread). A request before that moment uses
+/// another connection, but this does not happen every time.
+pub(super) fn check_sharing(stats: &Stats) -> Result {
     let (requests, connections) = (stats.requests, stats.connections_accepted);
     check(
         connections < requests,
         format!("{requests} sequential requests used {connections} connections"),
     )
+}
+
+/// error_for_status reads a short body, so that the next request can reuse the connection.
+#[apply(case!)]
+#[needs(connection_reuse)]
+async fn error_for_status_keeps_the_connection(context: Context) -> Result {
+    let missing =
+        "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngone\r\n0\r\n\r\n";
+    let server = start_scripted(response_script(10, missing))?;
+    let session = context.session()?;
+    for _ in 0..10 {
+        let response = session.get(server.url("/")).send().await?;
+        check_error(
+            "the status",
+            response.error_for_status(),
+            &[ErrorKind::Status],
+        )?;
+        while session.stats().in_flight > 0 {
+            Timer::after(Duration::from_millis(1)).await;
+        }
+    }
+    let connections = server.connections();
+    check(connections < 10, format!("{connections} connections"))
 }
 
 /// After HEAD, 204, 304, chunked bodies, empty bodies and error statuses the connection is reused.
@@ -61,7 +86,7 @@ async fn connection_is_reused_after_every_ending(context: Context) -> Result {
         (Method::DELETE, "/delete"),
     ];
     for (method, path) in endings {
-        share_connections(&context, method, path, "").await?;
+        check_sharing_after(&context, method, path, "").await?;
     }
     Ok(())
 }
@@ -70,48 +95,54 @@ async fn connection_is_reused_after_every_ending(context: Context) -> Result {
 #[apply(case!)]
 #[needs(connection_reuse, unrepeatable_reuse)]
 async fn connection_is_reused_after_uploads(context: Context) -> Result {
-    share_connections(&context, Method::POST, "/upload", "an upload").await?;
-    share_connections(&context, Method::PUT, "/upload", "another").await?;
-    share_connections(&context, Method::POST, "/post", "").await
+    check_sharing_after(&context, Method::POST, "/upload", "an upload").await?;
+    check_sharing_after(&context, Method::PUT, "/upload", "another").await?;
+    check_sharing_after(&context, Method::POST, "/post", "").await
 }
 
-/// Checks that some of ten such requests share a connection.
-async fn share_connections(
+/// Checks that at least two of ten sequential requests with this method share a connection.
+async fn check_sharing_after(
     context: &Context,
     method: Method,
     path: &str,
     body: &'static str,
 ) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     for _ in 0..10 {
         let request = session.request(method.clone(), origin.url(path));
         request.body(body).bytes().await?;
     }
-    shared(&origin.stats()).map_err(|failure| Failure::new(format!("{method} {path}: {failure}")))
+    check_sharing(&origin.stats())
+        .map_err(|failure| Failure::new(format!("{method} {path}: {failure}")))
 }
 
 /// After Connection: close the connection carries no other request.
 #[apply(case!)]
 async fn connection_close_is_obeyed(context: Context) -> Result {
-    carries_one_request(&context, "HTTP/1.1 200 OK\r\nConnection: close").await
+    check_one_request_per_connection(&context, "HTTP/1.1 200 OK\r\nConnection: close").await
 }
 
 /// After an HTTP/1.0 response without keep-alive the connection carries no other request.
 #[apply(case!)]
 async fn http10_connection_carries_one_request(context: Context) -> Result {
-    carries_one_request(&context, "HTTP/1.0 200 OK").await
+    check_one_request_per_connection(&context, "HTTP/1.0 200 OK").await
 }
 
-async fn carries_one_request(context: &Context, head: &str) -> Result {
+async fn check_one_request_per_connection(context: &Context, head: &str) -> Result {
     let session = context.session()?;
     let response = format!("{head}\r\nContent-Length: 4\r\n\r\nlast");
     let script = Script::new().read_request().send(response);
     // The server would respond to a second request on the connection.
-    let server = scripted(script.read_request().send(ok("one too many")).hang())?;
+    let server = start_scripted(
+        script
+            .read_request()
+            .send(ok_response("one too many"))
+            .hang(),
+    )?;
     for n in 1..=3 {
-        returns(session.get(server.url("/")), "last").await?;
-        equal("connections", server.connections(), n)?;
+        check_text(session.get(server.url("/")), "last").await?;
+        check_equal("connections", server.connections(), n)?;
     }
     Ok(())
 }
@@ -123,7 +154,7 @@ async fn get_on_a_dead_connection_is_sent_once_more(context: Context) -> Result 
     check_resent(&context, &[Method::GET]).await
 }
 
-/// A PUT or a DELETE is also resent, as these methods are idempotent (RFC 9110, 9.2.2).
+/// A PUT or a DELETE is also resent, because these methods are idempotent (RFC 9110, 9.2.2).
 #[apply(case!)]
 #[needs(connection_reuse, unrepeatable_reuse)]
 async fn put_on_a_dead_connection_is_sent_once_more(context: Context) -> Result {
@@ -133,15 +164,15 @@ async fn put_on_a_dead_connection_is_sent_once_more(context: Context) -> Result 
 async fn check_resent(context: &Context, methods: &[Method]) -> Result {
     for method in methods {
         for end in [Step::Close, Step::Reset] {
-            let what = format!("{method} before {end:?}");
-            // If the pool gets its connection back too late, the request uses another one, and the
-            // test has to be repeated.
+            let label = format!("{method} before {end:?}");
+            // If the pool gets the connection back too late, the request uses another connection,
+            // and the test has to be repeated.
             let mut tried = 0;
-            while !was_resent(context, method, &end, &what).await? {
+            while !was_resent(context, method, &end, &label).await? {
                 tried += 1;
                 check(
                     tried < 50,
-                    format!("{what}: the connection is never reused"),
+                    format!("{label}: the connection is never reused"),
                 )?;
             }
         }
@@ -150,22 +181,22 @@ async fn check_resent(context: &Context, methods: &[Method]) -> Result {
 }
 
 /// Returns whether the request used the dead connection.
-async fn was_resent(context: &Context, method: &Method, end: &Step, what: &str) -> Result<bool> {
+async fn was_resent(context: &Context, method: &Method, end: &Step, label: &str) -> Result<bool> {
     let end = end.clone();
-    let server = Scripted::start(move |connection| match connection {
+    let server = ScriptedServer::start(move |connection| match connection {
         0 => Script::new()
             .read_request()
-            .send(ok("warm"))
+            .send(ok_response("warm"))
             .read_request()
             .then(end.clone()),
-        _ => Script::new().read_request().send(ok("again")),
+        _ => Script::new().read_request().send(ok_response("again")),
     })?;
     let session = context.session()?;
-    returns(session.get(server.url("/first")), "warm").await?;
+    check_text(session.get(server.url("/first")), "warm").await?;
     let request = session.request(method.clone(), server.url("/second"));
-    equal(what, request.text().await?, "again")?;
-    let received = times_received(&server, "/second");
-    check(received <= 2, format!("{what}: sent {received} times"))?;
+    check_equal(label, request.text().await?, "again")?;
+    let received = count_received(&server, "/second");
+    check(received <= 2, format!("{label}: sent {received} times"))?;
     Ok(received == 2)
 }
 
@@ -173,11 +204,11 @@ async fn was_resent(context: &Context, method: &Method, end: &Step, what: &str) 
 #[apply(case!)]
 async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Result {
     for end in [Step::Close, Step::Reset] {
-        let what = format!("GET before {end:?}");
-        let server = scripted(Script::new().read_request().then(end))?;
+        let label = format!("GET before {end:?}");
+        let server = start_scripted(Script::new().read_request().then(end))?;
         let result = context.session()?.get(server.url("/first")).text().await;
-        fails(&what, result, &[ErrorKind::Incomplete])?;
-        equal(&what, times_received(&server, "/first"), 1)?;
+        check_error(&label, result, &[ErrorKind::Incomplete])?;
+        check_equal(&label, count_received(&server, "/first"), 1)?;
     }
     Ok(())
 }
@@ -185,27 +216,28 @@ async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Resu
 /// A POST whose connection ends without a response is an error and is not resent.
 #[apply(case!)]
 async fn post_on_a_dying_connection_is_sent_once(context: Context) -> Result {
-    ends_without_a_response(&context, Method::POST).await
+    check_not_resent(&context, Method::POST).await
 }
 
-/// Checks that a request whose connection ends without a response is not resent. The server responds to the
-/// first request of the session, and reads the second without a response.
-async fn ends_without_a_response(context: &Context, method: Method) -> Result {
+/// Checks that a request is not resent if its connection ends without a response. The server
+/// responds to the first request of the session. It reads the second request and closes or resets
+/// the connection.
+async fn check_not_resent(context: &Context, method: Method) -> Result {
     for end in [Step::Close, Step::Reset] {
-        let what = format!("{method} before {end:?}");
-        let server = Scripted::start(move |connection| {
+        let label = format!("{method} before {end:?}");
+        let server = ScriptedServer::start(move |connection| {
             let script = match connection {
-                0 => Script::new().read_request().send(ok("warm")),
+                0 => Script::new().read_request().send(ok_response("warm")),
                 _ => Script::new(),
             };
             script.read_request().then(end.clone())
         })?;
         let session = context.session()?;
-        returns(session.get(server.url("/first")), "warm").await?;
+        check_text(session.get(server.url("/first")), "warm").await?;
         let request = session.request(method.clone(), server.url("/second"));
         let result = request.body("once").text().await;
-        fails(&what, result, &[ErrorKind::Incomplete])?;
-        equal(&what, times_received(&server, "/second"), 1)?;
+        check_error(&label, result, &[ErrorKind::Incomplete])?;
+        check_equal(&label, count_received(&server, "/second"), 1)?;
     }
     Ok(())
 }
@@ -218,7 +250,7 @@ async fn post_after_the_servers_close_is_answered_once(context: Context) -> Resu
     let (report_rest, rest) = async_channel::bounded(1);
     let server = TestServer::start(move |mut conn| {
         conn.read_head()?;
-        if conn.number > 0 {
+        if conn.index > 0 {
             conn.read_until(b"once")?;
             return conn.answer("posted");
         }
@@ -234,31 +266,31 @@ async fn post_after_the_servers_close_is_answered_once(context: Context) -> Resu
         Ok(())
     })?;
     let session = context.session()?;
-    returns(session.get(server.url("/")), "warm").await?;
+    check_text(session.get(server.url("/")), "warm").await?;
     closed.recv().await?;
-    returns(session.post(server.url("/")).body("once"), "posted").await?;
+    check_text(session.post(server.url("/")).body("once"), "posted").await?;
     // An open connection would keep the server waiting.
     drop(session);
-    equal(
+    check_equal(
         "what the ended connection carried",
         rest.recv().await?.len(),
         0,
     )
 }
 
-/// The server closes each connection 0 to 5 ms after its response: of 2,000 GETs, 20 at once, none
-/// fails.
+/// If the server closes each connection 0 to 5 ms after its response, none of 2,000 GETs fails,
+/// with 20 at once.
 #[apply(case!)]
 #[needs(dead_connections)]
 async fn no_get_is_lost_to_connections_that_end_a_moment_later(context: Context) -> Result {
-    let server = Scripted::start(|connection| {
-        let script = Script::new().read_request().send(ok("page"));
+    let server = ScriptedServer::start(|connection| {
+        let script = Script::new().read_request().send(ok_response("page"));
         script.pause(Duration::from_millis(connection as u64 % 6))
     })?;
     let session = context.session()?;
     let pages = (0..2000).map(|n| session.get(server.url(&format!("/{n}"))).text());
     for page in gather(pages).limit(20).settled().await.results {
-        equal("a page", page?, "page")?;
+        check_equal("a page", page?, "page")?;
     }
     Ok(())
 }
@@ -267,13 +299,13 @@ async fn no_get_is_lost_to_connections_that_end_a_moment_later(context: Context)
 #[apply(case!)]
 async fn http10_keep_alive_harms_no_request(context: Context) -> Result {
     let answer = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\npage";
-    let server = scripted(answering(10, answer))?;
+    let server = start_scripted(response_script(10, answer))?;
     let session = context.session()?;
     for _ in 0..5 {
-        returns(session.get(server.url("/")), "page").await?;
-        returns(session.post(server.url("/")).body("content"), "page").await?;
+        check_text(session.get(server.url("/")), "page").await?;
+        check_text(session.post(server.url("/")).body("content"), "page").await?;
     }
-    equal("requests", server.requests().len(), 10)
+    check_equal("requests", server.requests().len(), 10)
 }
 
 /// A request with Expect: 100-continue is sent completely when the server responds with 100.
@@ -283,10 +315,10 @@ async fn expectation_is_met(context: Context) -> Result {
     let script = Script::new()
         .read_head()
         .send("HTTP/1.1 100 Continue\r\n\r\n");
-    let server = scripted(script.read_body().send(ok("read")).hang())?;
+    let server = start_scripted(script.read_body().send(ok_response("read")).hang())?;
     let request = session.put(server.url("/")).body("content");
-    returns(request.header("expect", "100-continue"), "read").await?;
-    equal("the body", &server.requests()[0].body[..], b"content")
+    check_text(request.header("expect", "100-continue"), "read").await?;
+    check_equal("the body", &server.requests()[0].body[..], b"content")
 }
 
 /// A 417 to Expect: 100-continue is the response, or the request is resent without the expectation
@@ -296,22 +328,23 @@ async fn expectation_is_met(context: Context) -> Result {
 async fn refused_expectation_is_an_answer(context: Context) -> Result {
     let session = context.session()?;
     let refusal = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno";
-    // The client may send the body nevertheless.
+    // The client may still send the body.
     let script = Script::new().read_head().send(refusal).read_request();
-    let server = scripted(script.send(ok("again")).hang())?;
+    let server = start_scripted(script.send(ok_response("again")).hang())?;
     let request = session.put(server.url("/")).body("content");
     let response = request.header("expect", "100-continue").send().await?;
-    let wanted = match response.status().as_u16() {
+    let expected = match response.status().as_u16() {
         417 => "no",
         _ => "again",
     };
-    equal("the body", response.text().await?, wanted)
+    check_equal("the body", response.text().await?, expected)
 }
 
-/// With max_per_host 1, twenty requests reach the server in the order in which they were started.
+/// With max_per_host 1, twenty requests reach the server in the order in which the caller started
+/// them.
 #[apply(case!)]
 async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result {
-    let server = Scripted::same(answering(20, &ok("page")))?;
+    let server = ScriptedServer::with_script(response_script(20, &ok_response("page")))?;
     let session = context.builder().max_per_host(1).build()?;
     let pages = (0..20).map(|n| session.get(server.url(&format!("/{n}"))).text());
     gather(pages).all().await?;
@@ -320,8 +353,8 @@ async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result 
         .into_iter()
         .map(|request| request.target)
         .collect();
-    let wanted: Vec<_> = (0..20).map(|n| format!("/{n}")).collect();
-    equal("the order", sent, wanted)
+    let expected: Vec<_> = (0..20).map(|n| format!("/{n}")).collect();
+    check_equal("the order", sent, expected)
 }
 
 /// After the server closed the idle connection, a request succeeds or fails, and the server never
@@ -331,24 +364,29 @@ async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result 
     // The client may or may not have noticed the close when it sends, so this is repeated.
     for round in 0..20 {
         for method in [Method::GET, Method::POST] {
-            let server = scripted(Script::new().read_request().send(ok("once")).close())?;
+            let server = start_scripted(
+                Script::new()
+                    .read_request()
+                    .send(ok_response("once"))
+                    .close(),
+            )?;
             let session = context.session()?;
-            returns(session.get(server.url("/first")), "once").await?;
+            check_text(session.get(server.url("/first")), "once").await?;
             let request = session.request(method.clone(), server.url("/second"));
-            let what = format!("{method} in round {round}");
+            let label = format!("{method} in round {round}");
             let result = request.body("once").text().await;
-            let received = times_received(&server, "/second");
+            let received = count_received(&server, "/second");
             match result {
-                Ok(_) => equal(&what, received, 1)?,
-                Err(_) => check(received <= 1, format!("{what}: sent twice"))?,
+                Ok(_) => check_equal(&label, received, 1)?,
+                Err(_) => check(received <= 1, format!("{label}: sent twice"))?,
             }
-            equal_or_fails(&what, result, "once", &[ErrorKind::Incomplete])?;
+            check_equal_or_error(&label, result, "once", &[ErrorKind::Incomplete])?;
         }
     }
     Ok(())
 }
 
-fn times_received(server: &Scripted, target: &str) -> usize {
+fn count_received(server: &ScriptedServer, target: &str) -> usize {
     let requests = server.requests();
     requests
         .iter()
@@ -364,8 +402,8 @@ async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result {
     let session = context.session()?;
     let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
     let texts = gather(jobs).limit(100).all().await?;
-    in_order(&texts)?;
-    equal("requests at once", rendezvous[0].peak(), 100)
+    check_order(&texts)?;
+    check_equal("requests at once", rendezvous[0].peak(), 100)
 }
 
 /// The server receives a hundred requests before it responds to any, with a task for each request.
@@ -376,14 +414,14 @@ async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result {
     let session = context.session()?;
     let jobs = (0..100).map(|n| session.get(server.url(&format!("/0/{n}"))).text());
     let texts = gather(jobs).limit(100).on(session.runtime()).all().await?;
-    in_order(&texts)?;
-    equal("requests at once", rendezvous[0].peak(), 100)
+    check_order(&texts)?;
+    check_equal("requests at once", rendezvous[0].peak(), 100)
 }
 
 /// With more requests at once than a blocking pool has threads, every request gets its response.
 #[apply(case!)]
 async fn six_hundred_requests_are_all_answered(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     let jobs = (0..600).map(|n| {
         session
@@ -395,31 +433,31 @@ async fn six_hundred_requests_are_all_answered(context: Context) -> Result {
         .on(session.runtime())
         .settled()
         .await;
-    equal("responses", settled.results.len(), 600)?;
+    check_equal("responses", settled.results.len(), 600)?;
     for (n, result) in settled.results.into_iter().enumerate() {
-        let right = inflight_origin::payload::page(n as u64);
+        let expected = inflight_origin::payload::page(n as u64);
         check(
-            result? == right,
+            result? == expected,
             format!("request {n} has the response to another"),
         )?;
     }
-    equal("requests", origin.stats().requests, 600)
+    check_equal("requests", origin.stats().requests, 600)
 }
 
-/// Twenty connections that were in use at once are reused by twenty later requests.
+/// Twenty later requests reuse twenty connections that were in use at once.
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn idle_connections_are_kept_for_all(context: Context) -> Result {
     let (server, rendezvous) = batch_server(20)?;
     let session = context.session()?;
-    // The pool gets a connection back a moment after the end of its response, so a batch may be too
-    // early for some of them. But each new connection is available for the next batch. Eventually a
-    // batch reuses twenty, unless the pool keeps fewer.
+    // The pool gets a connection back a moment after the end of its response, so a batch may start
+    // too early to reuse all connections of the previous batch. Each new connection stays available
+    // for later batches, so eventually a batch reuses twenty, unless the pool keeps fewer.
     for batch in 0..BATCHES {
         let before = server.connections();
         let jobs = (0..20).map(|n| session.get(server.url(&format!("/{batch}/{n}"))).text());
-        in_order(&gather(jobs).all().await?)?;
-        equal("requests at once", rendezvous[batch].peak(), 20)?;
+        check_order(&gather(jobs).all().await?)?;
+        check_equal("requests at once", rendezvous[batch].peak(), 20)?;
         if server.connections() == before {
             return Ok(());
         }
@@ -432,8 +470,8 @@ async fn idle_connections_are_kept_for_all(context: Context) -> Result {
 
 const BATCHES: usize = 12;
 
-/// Returns a server that responds to a batch of requests (`/0/..`, `/1/..`) once it has `n` of them, with the
-/// last segment of each path.
+/// Starts a server that responds to a batch of requests (`/0/..`, `/1/..`) once it has received `n`
+/// of them. Each response is the last segment of the path.
 fn batch_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCHES]>)> {
     let batches: Arc<[Rendezvous; BATCHES]> = Arc::default();
     let rendezvous = batches.clone();
@@ -452,9 +490,9 @@ fn batch_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCHES]>)
     Ok((server, rendezvous))
 }
 
-fn in_order(texts: &[String]) -> Result {
-    let right: Vec<_> = (0..texts.len()).map(|n| n.to_string()).collect();
-    equal("the responses", texts, right)
+fn check_order(texts: &[String]) -> Result {
+    let expected: Vec<_> = (0..texts.len()).map(|n| n.to_string()).collect();
+    check_equal("the responses", texts, expected)
 }
 
 /// With max_idle_per_host 0 every request uses a new connection.
@@ -462,9 +500,9 @@ fn in_order(texts: &[String]) -> Result {
 async fn idle_limit_of_zero_keeps_none(context: Context) -> Result {
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle_per_host = 0);
-    equal(
+    check_equal(
         "connections",
-        connections_of(&session.build()?, 3, Duration::ZERO).await?,
+        count_connections(&session.build()?, 3, Duration::ZERO).await?,
         3,
     )
 }
@@ -479,10 +517,10 @@ async fn idle_limit_for_each_host_is_kept(context: Context) -> Result {
     let session = session.build()?;
     for batch in 0..3 {
         let jobs = (0..2).map(|n| session.get(server.url(&format!("/{batch}/{n}"))).text());
-        in_order(&gather(jobs).all().await?)?;
-        equal("requests at once", rendezvous[batch].peak(), 2)?;
+        check_order(&gather(jobs).all().await?)?;
+        check_equal("requests at once", rendezvous[batch].peak(), 2)?;
     }
-    // Each later batch has to open at least one.
+    // Each batch after the first has to open at least one connection.
     let connections = server.connections();
     check(
         connections >= 4,
@@ -494,7 +532,7 @@ async fn idle_limit_for_each_host_is_kept(context: Context) -> Result {
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn idle_limit_in_all_is_kept(context: Context) -> Result {
-    let origins = [origin()?, origin()?];
+    let origins = [start_origin()?, start_origin()?];
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle = Some(1));
     let session = session.build()?;
@@ -507,7 +545,8 @@ async fn idle_limit_in_all_is_kept(context: Context) -> Result {
         .iter()
         .map(|origin| origin.stats().connections_accepted);
     let connections: u64 = connections.sum();
-    // Two without a limit, six if the pool keeps the last one used, four if it keeps the first.
+    // Without a limit there are two connections. With the limit there are six if the pool keeps the
+    // connection that was used last, and four if it keeps the first one.
     check(
         connections >= 4,
         format!("six requests to two servers in turn used {connections} connections"),
@@ -517,11 +556,16 @@ async fn idle_limit_in_all_is_kept(context: Context) -> Result {
 /// The connection of a job that panics while it reads a body is not reused.
 #[apply(case!)]
 async fn panic_returns_no_connection(context: Context) -> Result {
+    // Some clients close the connection only when the server sends something.
+    const SILENCE: Duration = Duration::from_secs(1);
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
     let script = Script::new().read_request().send(half);
-    let script = script.await_close(EVENT_TIMEOUT).send("stale");
-    let fresh = Script::new().read_request().send(ok("fresh")).hang();
-    let server = Arc::new(Scripted::start(move |connection| match connection {
+    let script = script.await_close(SILENCE).send("stale").hang();
+    let fresh = Script::new()
+        .read_request()
+        .send(ok_response("fresh"))
+        .hang();
+    let server = Arc::new(ScriptedServer::start(move |connection| match connection {
         0 => script.clone(),
         _ => fresh.clone(),
     })?);
@@ -543,29 +587,29 @@ async fn panic_returns_no_connection(context: Context) -> Result {
         panicked.results.iter().all(|result| result.is_err()),
         "the job did not panic",
     )?;
-    returns(session.get(url), "fresh").await?;
-    closed(&server, 0, EVENT_TIMEOUT).await
+    check_text(session.get(url), "fresh").await?;
+    wait_for_close(&server, 0, EVENT_TIMEOUT).await
 }
 
 /// A connection that was idle for longer than idle_timeout is not reused.
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn idle_timeout_ends_idle_connections(context: Context) -> Result {
-    // Some clients count in whole seconds.
+    // Some clients measure this time in whole seconds.
     const IDLE: Duration = Duration::from_secs(1);
     const LONGER: Duration = Duration::from_millis(2200);
     let builder = context.builder();
     let session = builder.client_options(|options| options.idle_timeout = IDLE);
-    equal(
+    check_equal(
         "connections",
-        connections_of(&session.build()?, 2, LONGER).await?,
+        count_connections(&session.build()?, 2, LONGER).await?,
         2,
     )
 }
 
 /// Returns how many connections `n` requests use, with a pause after each.
-async fn connections_of(session: &Session, n: u64, pause: Duration) -> Result<u64> {
-    let origin = origin()?;
+async fn count_connections(session: &Session, n: u64, pause: Duration) -> Result<u64> {
+    let origin = start_origin()?;
     for page in 0..n {
         session
             .get(origin.url(&format!("/page/{page}")))

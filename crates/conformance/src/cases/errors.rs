@@ -1,31 +1,33 @@
 //! Errors: the same fault gives the same error kind with every backend.
 
 use inflight_core::ErrorKind;
-use inflight_origin::script::{Script, Scripted, Step, refused};
+use inflight_origin::script::{Script, ScriptedServer, Step, refused_address};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal, fails, fails_with, returns, with_causes};
+use crate::check::{
+    Failure, Result, check, check_equal, check_error, check_request_error, check_text, with_causes,
+};
 use crate::context::Context;
-use crate::servers::{answering, ok, scripted};
+use crate::servers::{ok_response, response_script, start_scripted};
 use crate::test_server::TestServer;
 
 /// A refused connection is an error of the kind connect.
 #[apply(case!)]
 async fn refused_connection_is_connect(context: Context) -> Result {
-    let url = format!("http://{}/", refused()?);
-    let error = fails_with(context.session()?.get(url), ErrorKind::Connect).await?;
+    let url = format!("http://{}/", refused_address()?);
+    let error = check_request_error(context.session()?.get(url), ErrorKind::Connect).await?;
     check(error.is_connect(), "is_connect() is false")
 }
 
 /// No error shows the credentials of a URL, in any output format.
 #[apply(case!)]
 async fn credentials_are_in_no_message(context: Context) -> Result {
-    let closing = scripted(Script::new().read_request().close())?;
-    let short = scripted(Script::new().read_request().send(SIZED).close())?;
+    let closing = start_scripted(Script::new().read_request().close())?;
+    let short = start_scripted(Script::new().read_request().send(SIZED).close())?;
     let session = context.session()?;
     for (authority, path) in [
-        (refused()?.to_string(), "/"),
+        (refused_address()?.to_string(), "/"),
         (closing.addr().to_string(), "/"),
         (short.addr().to_string(), "/"),
         ("host:99999".to_owned(), "/"),
@@ -37,8 +39,8 @@ async fn credentials_are_in_no_message(context: Context) -> Result {
             let Err(error) = session.get(&url).text().await else {
                 return Err(Failure::new(format!("{url} was a success")));
             };
-            let (causes, shown_url) = (with_causes(&error), error.url());
-            let all = format!("{error} {error:?} {causes} {shown_url:?}");
+            let (causes, error_url) = (with_causes(&error), error.url());
+            let all = format!("{error} {error:?} {causes} {error_url:?}");
             check(
                 !all.contains("s3cret") && !all.contains("someone"),
                 format!("credentials in {all}"),
@@ -48,16 +50,19 @@ async fn credentials_are_in_no_message(context: Context) -> Result {
     Ok(())
 }
 
-/// Every error of an exchange has its URL, before and after the head.
+/// Every error of a request contains its URL, whether the request fails before or after the head.
 #[apply(case!)]
 async fn errors_name_their_url(context: Context) -> Result {
-    let short = scripted(Script::new().read_request().send(SIZED).close())?;
+    let short = start_scripted(Script::new().read_request().send(SIZED).close())?;
     let session = context.session()?;
-    for url in [format!("http://{}/a?b=c", refused()?), short.url("/a?b=c")] {
+    for url in [
+        format!("http://{}/a?b=c", refused_address()?),
+        short.url("/a?b=c"),
+    ] {
         let Err(error) = session.get(&url).text().await else {
             return Err(Failure::new(format!("{url} was a success")));
         };
-        equal("its URL", error.url(), Some(&*url))?;
+        check_equal("its URL", error.url(), Some(&*url))?;
         check(
             error.to_string().contains(&url),
             format!("{url} is not in {:?}", error.to_string()),
@@ -69,19 +74,19 @@ async fn errors_name_their_url(context: Context) -> Result {
 /// An https request is never sent unencrypted: without TLS it is an error of the kind unsupported.
 #[apply(case!)]
 async fn https_is_encrypted_or_refused(context: Context) -> Result {
-    let server = scripted(answering(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
+    let server = start_scripted(response_script(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
     let url = server.url("/").replacen("http:", "https:", 1);
     let result = context.session()?.get(url).text().await;
     check(result.is_err(), "a server without TLS has responded")?;
-    equal("requests in clear", server.requests().len(), 0)?;
+    check_equal("requests in clear", server.requests().len(), 0)?;
     if context.capabilities.tls.is_yes() {
         return Ok(());
     }
-    fails("https", result, &[ErrorKind::Unsupported])?;
-    equal("connections", server.connections(), 0)
+    check_error("https", result, &[ErrorKind::Unsupported])?;
+    check_equal("connections", server.connections(), 0)
 }
 
-const PARTS_OF_A_HEAD: [&str; 4] = [
+const PARTIAL_HEADS: [&str; 4] = [
     "",
     "HTTP/1.1 20",
     "HTTP/1.1 200 OK\r\n",
@@ -91,20 +96,20 @@ const PARTS_OF_A_HEAD: [&str; 4] = [
 /// A connection that ends before a complete head is an error of the kind incomplete.
 #[apply(case!)]
 async fn end_before_the_head_is_incomplete(context: Context) -> Result {
-    ends_early(&context, "", &PARTS_OF_A_HEAD, Step::Close).await
+    check_early_end(&context, "", &PARTIAL_HEADS, Step::Close).await
 }
 
 /// A connection that ends before its request is read is an error of the kind incomplete.
 #[apply(case!)]
 async fn end_before_the_request_is_incomplete(context: Context) -> Result {
-    let server = scripted(Script::new().close())?;
+    let server = start_scripted(Script::new().close())?;
     let session = context.session()?;
     for _ in 0..5 {
         for request in [
             session.get(server.url("/")),
             session.post(server.url("/")).body("content"),
         ] {
-            fails_with(request, ErrorKind::Incomplete).await?;
+            check_request_error(request, ErrorKind::Incomplete).await?;
         }
     }
     Ok(())
@@ -113,8 +118,8 @@ async fn end_before_the_request_is_incomplete(context: Context) -> Result {
 /// A connection that is reset before a complete head is an error of the kind incomplete.
 #[apply(case!)]
 async fn reset_before_the_head_is_incomplete(context: Context) -> Result {
-    // The client may not receive the part before the reset; the error is the same.
-    ends_early(&context, "", &PARTS_OF_A_HEAD, Step::Reset).await
+    // The client may not receive the bytes that were sent before the reset; the error is the same.
+    check_early_end(&context, "", &PARTIAL_HEADS, Step::Reset).await
 }
 
 const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
@@ -124,7 +129,7 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// success.
 #[apply(case!)]
 async fn early_close_in_a_sized_body_is_incomplete(context: Context) -> Result {
-    ends_early(&context, SIZED, &["", "half of it"], Step::Close).await
+    check_early_end(&context, SIZED, &["", "half of it"], Step::Close).await
 }
 
 /// A chunked body without its last chunk is an error of the kind incomplete, never a short success.
@@ -132,17 +137,17 @@ async fn early_close_in_a_sized_body_is_incomplete(context: Context) -> Result {
 async fn early_close_in_a_chunked_body_is_incomplete(context: Context) -> Result {
     let last = "5\r\nhello\r\n0";
     let parts = [0, 1, 3, 6, 8, 10, 11].map(|len| &last[..len]);
-    ends_early(&context, CHUNKED, &parts, Step::Close).await
+    check_early_end(&context, CHUNKED, &parts, Step::Close).await
 }
 
-/// Checks the error of a response that ends after each of these parts.
-async fn ends_early(context: &Context, head: &str, parts: &[&str], end: Step) -> Result {
+/// Checks that a response that ends after any of these parts is an error of the kind incomplete.
+async fn check_early_end(context: &Context, head: &str, parts: &[&str], end: Step) -> Result {
     for part in parts {
         let script = Script::new().read_request().send(format!("{head}{part}"));
-        let server = scripted(script.then(end.clone()))?;
+        let server = start_scripted(script.then(end.clone()))?;
         let result = context.session()?.get(server.url("/")).text().await;
-        let what = format!("{part:?} and {end:?}");
-        fails(&what, result, &[ErrorKind::Incomplete])?;
+        let label = format!("{part:?} and {end:?}");
+        check_error(&label, result, &[ErrorKind::Incomplete])?;
     }
     Ok(())
 }
@@ -150,17 +155,18 @@ async fn ends_early(context: &Context, head: &str, parts: &[&str], end: Step) ->
 /// A reset within a body of known length is an error of the kind incomplete.
 #[apply(case!)]
 async fn reset_in_a_sized_body_is_incomplete(context: Context) -> Result {
-    is_reset(&context, SIZED, "hello").await
+    check_reset(&context, SIZED, "hello").await
 }
 
 /// A reset between chunks is an error of the kind incomplete.
 #[apply(case!)]
 async fn reset_in_a_chunked_body_is_incomplete(context: Context) -> Result {
-    is_reset(&context, CHUNKED, "5\r\nhello\r\n").await
+    check_reset(&context, CHUNKED, "5\r\nhello\r\n").await
 }
 
-/// Resets the connection once the client has read the part, as it might not receive the part otherwise.
-async fn is_reset(context: &Context, head: &str, part: &str) -> Result {
+/// Checks that a reset after `part` is an error of the kind incomplete. The server resets the
+/// connection only after the client has read `part`. Otherwise the client might not receive it.
+async fn check_reset(context: &Context, head: &str, part: &str) -> Result {
     let (go, gate) = async_channel::bounded::<()>(1);
     let response = format!("{head}{part}");
     let server = TestServer::start(move |mut conn| {
@@ -177,9 +183,9 @@ async fn is_reset(context: &Context, head: &str, part: &str) -> Result {
             None => return Err(Failure::new("the body ended before the reset")),
         }
     }
-    equal("the part", read, b"hello")?;
+    check_equal("the part", read, b"hello")?;
     drop(go);
-    fails(
+    check_error(
         "the reset",
         response.chunk().await,
         &[ErrorKind::Incomplete],
@@ -191,7 +197,7 @@ async fn is_reset(context: &Context, head: &str, part: &str) -> Result {
 #[apply(case!)]
 async fn error_ends_the_body(context: Context) -> Result {
     for response in [format!("{SIZED}half"), format!("{CHUNKED}4\r\nhalf\r\n")] {
-        let server = scripted(Script::new().read_request().send(response).close())?;
+        let server = start_scripted(Script::new().read_request().send(response).close())?;
         let mut response = context.session()?.get(server.url("/")).send().await?;
         let result = loop {
             match response.chunk().await {
@@ -199,8 +205,8 @@ async fn error_ends_the_body(context: Context) -> Result {
                 end => break end,
             }
         };
-        fails("half a body", result, &[ErrorKind::Incomplete])?;
-        equal("what follows the error", response.chunk().await?, None)?;
+        check_error("half a body", result, &[ErrorKind::Incomplete])?;
+        check_equal("what follows the error", response.chunk().await?, None)?;
     }
     Ok(())
 }
@@ -209,7 +215,7 @@ async fn error_ends_the_body(context: Context) -> Result {
 #[apply(case!)]
 async fn session_survives_its_errors(context: Context) -> Result {
     let session = context.session()?;
-    let server = Scripted::start(|connection| {
+    let server = ScriptedServer::start(|connection| {
         let script = Script::new().read_request();
         match connection % 6 {
             0 => script.close(),
@@ -217,7 +223,7 @@ async fn session_survives_its_errors(context: Context) -> Result {
             2 => script.send(SIZED).send("half").close(),
             3 => script.send(CHUNKED).send("5\r\nhe").reset(),
             4 => script.send("garbage\r\n\r\n").close(),
-            _ => script.send(ok("well")).close(),
+            _ => script.send(ok_response("well")).close(),
         }
     })?;
     for _ in 0..3 {
@@ -225,7 +231,7 @@ async fn session_survives_its_errors(context: Context) -> Result {
             let result = session.get(server.url("/")).text().await;
             check(result.is_err(), format!("a fault was {result:?}"))?;
         }
-        returns(session.get(server.url("/")), "well").await?;
+        check_text(session.get(server.url("/")), "well").await?;
     }
     Ok(())
 }

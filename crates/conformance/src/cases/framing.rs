@@ -7,9 +7,9 @@ use inflight_origin::script::Script;
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Result, equal, equal_or_fails, fails, returns};
+use crate::check::{Result, check_equal, check_equal_or_error, check_error, check_text};
 use crate::context::{Context, EVENT_TIMEOUT, wait_for, within};
-use crate::servers::{answering, ok, scripted};
+use crate::servers::{ok_response, response_script, start_scripted};
 use crate::test_server::TestServer;
 
 /// A body without a length ends when the connection is closed, on HTTP/1.0 and 1.1.
@@ -17,17 +17,21 @@ use crate::test_server::TestServer;
 #[needs(close_delimited)]
 async fn close_delimited_body_is_whole(context: Context) -> Result {
     for version in ["1.0", "1.1"] {
-        equal(version, close_delimited(&context, version).await??, TEXT)?;
+        check_equal(
+            version,
+            read_close_delimited(&context, version).await??,
+            TEXT,
+        )?;
     }
     Ok(())
 }
 
-/// A body without a length is received completely or is an error, never something else.
+/// A body without a length is received completely or is an error.
 #[apply(case!)]
 async fn close_delimited_body_is_never_short(context: Context) -> Result {
     for version in ["1.0", "1.1"] {
-        let text = close_delimited(&context, version).await?;
-        equal_or_fails(version, text, TEXT, &REFUSALS)?;
+        let text = read_close_delimited(&context, version).await?;
+        check_equal_or_error(version, text, TEXT, &REFUSAL_KINDS)?;
     }
     Ok(())
 }
@@ -37,25 +41,26 @@ async fn close_delimited_body_is_never_short(context: Context) -> Result {
 async fn reset_in_a_close_delimited_body_is_incomplete(context: Context) -> Result {
     for version in ["1.0", "1.1"] {
         let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{TEXT}");
-        let server = scripted(Script::new().read_request().send(response).reset())?;
+        let server = start_scripted(Script::new().read_request().send(response).reset())?;
         let text = context.session()?.get(server.url("/")).text().await;
-        fails(version, text, &[ErrorKind::Incomplete])?;
+        check_error(version, text, &[ErrorKind::Incomplete])?;
     }
     Ok(())
 }
 
 const TEXT: &str = "until the end";
 
-/// The errors of a client that does not read a response.
-const REFUSALS: [ErrorKind; 2] = [ErrorKind::Protocol, ErrorKind::Unsupported];
+/// The kinds of error with which a client may refuse a response.
+const REFUSAL_KINDS: [ErrorKind; 2] = [ErrorKind::Protocol, ErrorKind::Unsupported];
 
-/// The errors of a request on a connection with unexpected bytes. An error is as good as a new connection.
-const POISONED: [ErrorKind; 2] = [ErrorKind::Protocol, ErrorKind::Incomplete];
+/// The kinds of error with which a request may fail on a connection with unexpected bytes. The
+/// client may also open a new connection instead.
+const POISONED_KINDS: [ErrorKind; 2] = [ErrorKind::Protocol, ErrorKind::Incomplete];
 
-async fn close_delimited(context: &Context, version: &str) -> Result<Result<String, Error>> {
+async fn read_close_delimited(context: &Context, version: &str) -> Result<Result<String, Error>> {
     let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{TEXT}");
     let script = Script::new().read_request().send(response).close();
-    let server = scripted(script)?;
+    let server = start_scripted(script)?;
     Ok(context.session()?.get(server.url("/")).text().await)
 }
 
@@ -64,8 +69,8 @@ async fn close_delimited(context: &Context, version: &str) -> Result<Result<Stri
 #[needs(interim_responses)]
 async fn interim_responses_are_passed_over(context: Context) -> Result {
     for interim in INTERIM {
-        let answer = after_interim(&context, interim).await??;
-        equal(interim, answer, (200, "final".to_owned()))?;
+        let answer = read_after_interim(&context, interim).await??;
+        check_equal(interim, answer, (200, "final".to_owned()))?;
     }
     Ok(())
 }
@@ -74,8 +79,8 @@ async fn interim_responses_are_passed_over(context: Context) -> Result {
 #[apply(case!)]
 async fn interim_response_is_never_the_answer(context: Context) -> Result {
     for interim in INTERIM {
-        let answer = after_interim(&context, interim).await?;
-        equal_or_fails(interim, answer, (200, "final".to_owned()), &REFUSALS)?;
+        let answer = read_after_interim(&context, interim).await?;
+        check_equal_or_error(interim, answer, (200, "final".to_owned()), &REFUSAL_KINDS)?;
     }
     Ok(())
 }
@@ -88,8 +93,14 @@ const INTERIM: [&str; 4] = [
 ];
 
 /// Returns the status and the body of a response after these interim responses.
-async fn after_interim(context: &Context, interim: &str) -> Result<Result<(u16, String), Error>> {
-    let server = scripted(answering(1, &(interim.to_owned() + &ok("final"))))?;
+async fn read_after_interim(
+    context: &Context,
+    interim: &str,
+) -> Result<Result<(u16, String), Error>> {
+    let server = start_scripted(response_script(
+        1,
+        &(interim.to_owned() + &ok_response("final")),
+    ))?;
     let request = context.session()?.get(server.url("/"));
     let answer = async {
         let response = request.send().await?;
@@ -105,32 +116,31 @@ async fn chunk_sizes_are_hexadecimal(context: Context) -> Result {
     let response = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nAB\r\n{a}\r\n001f\r\n{b}\r\n0\r\n\r\n"
     );
-    let server = scripted(answering(1, &response))?;
-    returns(context.session()?.get(server.url("/")), a + &b).await
+    let server = start_scripted(response_script(1, &response))?;
+    check_text(context.session()?.get(server.url("/")), a + &b).await
 }
 
 /// Bytes that a server sends after a response are not part of any response.
 #[apply(case!)]
 async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result {
     // The bytes are on the connection when the client reuses it, and must not be read as a response.
-    let first = ok("first") + &ok("poison");
-    let server = inflight_origin::script::Scripted::start(move |connection| {
+    let first = ok_response("first") + &ok_response("poison");
+    let server = inflight_origin::script::ScriptedServer::start(move |connection| {
         let script = Script::new().read_request();
         match connection {
             0 => script.send(first.clone()).read_request(),
             _ => script,
         }
-        .send(ok("second"))
+        .send(ok_response("second"))
         .hang()
     })?;
     let session = context.session()?;
-    returns(session.get(server.url("/1")), "first").await?;
+    check_text(session.get(server.url("/1")), "first").await?;
     let second = session.get(server.url("/2")).text().await;
-    equal_or_fails("the second body", second, "second", &POISONED)
+    check_equal_or_error("the second body", second, "second", &POISONED_KINDS)
 }
 
-/// Bytes that a server sends later, before the next request, are not part of any response either
-/// (RFC 9112, 9.2).
+/// Bytes that a server sends between two requests are not part of any response (RFC 9112, 9.2).
 #[apply(case!)]
 #[needs(retired_connections)]
 async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result {
@@ -138,43 +148,44 @@ async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result {
     let (sender, closed) = async_channel::bounded(1);
     let server = TestServer::start(move |mut conn| {
         conn.read_head()?;
-        if conn.number > 0 {
+        if conn.index > 0 {
             conn.answer("second")?;
         } else {
             conn.answer("first")?;
             let _ = gate.recv_blocking();
             conn.answer("poison")?;
             conn.read_to_close();
-            // The case may already have failed.
+            // Sending fails if the case has already failed.
             let _ = sender.send_blocking(());
         }
         conn.read_to_close();
         Ok(())
     })?;
     let session = context.session()?;
-    returns(session.get(server.url("/1")), "first").await?;
+    check_text(session.get(server.url("/1")), "first").await?;
     drop(go);
-    // Some clients check a connection when they reuse it, others read at once. Bytes that arrive later,
-    // at the time of the request, could not be distinguished from a fast response.
+    // Some clients check a connection when they reuse it, and others read from it while it is idle.
+    // Bytes that arrive after the request was sent could not be distinguished from a fast response,
+    // so this waits until the client has closed the connection or had time to receive the bytes.
     let _ = within("the client's close", EVENT_TIMEOUT / 8, closed.recv()).await;
     let second = session.get(server.url("/2")).text().await;
-    equal_or_fails("the second body", second, "second", &POISONED)
+    check_equal_or_error("the second body", second, "second", &POISONED_KINDS)
 }
 
-/// A response that arrives before its request was sent is returned or is an error, at once.
+/// A response that arrives before its request was sent is returned or is an error, without a wait.
 #[apply(case!)]
 async fn answer_before_the_request_is_an_answer_or_an_error(context: Context) -> Result {
-    // On a new connection, such a response cannot be distinguished from a fast one.
+    // On a new connection, this response cannot be distinguished from a fast response.
     let server = TestServer::start(|mut conn| {
         conn.answer("early")?;
         conn.read_to_close();
         Ok(())
     })?;
     let text = context.session()?.get(server.url("/")).text().await;
-    equal_or_fails("the body", text, "early", &POISONED)
+    check_equal_or_error("the body", text, "early", &POISONED_KINDS)
 }
 
-/// The time limit for slow responses, which would take minutes to send.
+/// The time limit for slow responses. Without it, they would take minutes.
 const TIME_LIMIT: Duration = Duration::from_millis(300);
 
 /// A head that arrives slowly, byte by byte, is limited by head_timeout and by the request's
@@ -185,14 +196,14 @@ async fn head_that_trickles_is_held_to_the_time(context: Context) -> Result {
     let script = Script::new()
         .read_request()
         .send_slowly(head, 1, TIME_LIMIT / 10);
-    let server = scripted(script)?;
+    let server = start_scripted(script)?;
     let by_phase = context.builder().head_timeout(TIME_LIMIT).build()?;
     let whole = context.builder().timeout(TIME_LIMIT).build()?;
     for (session, phase) in [(by_phase, Phase::Head), (whole, Phase::Total)] {
         let response = session.get(server.url("/")).send();
         let response = wait_for("the timeout", response).await?;
-        let error = fails("the head", response, &[ErrorKind::Timeout])?;
-        equal("the phase", error.phase(), Some(phase))?;
+        let error = check_error("the head", response, &[ErrorKind::Timeout])?;
+        check_equal("the phase", error.phase(), Some(phase))?;
     }
     Ok(())
 }
@@ -204,11 +215,11 @@ async fn body_that_trickles_has_the_whole_time(context: Context) -> Result {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
     let body = "x".repeat(100_000);
     let script = Script::new().read_request().send(head);
-    let server = scripted(script.send_slowly(body, 1, TIME_LIMIT / 10))?;
+    let server = start_scripted(script.send_slowly(body, 1, TIME_LIMIT / 10))?;
     let builder = context.builder().read_timeout(EVENT_TIMEOUT);
     let session = builder.timeout(TIME_LIMIT).build()?;
     let text = session.get(server.url("/")).text();
     let text = wait_for("the timeout", text).await?;
-    let error = fails("the body", text, &[ErrorKind::Timeout])?;
-    equal("the phase", error.phase(), Some(Phase::Total))
+    let error = check_error("the body", text, &[ErrorKind::Timeout])?;
+    check_equal("the phase", error.phase(), Some(Phase::Total))
 }

@@ -12,16 +12,16 @@ use inflight_origin::{Origin, Stats};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal};
-use crate::context::{Context, EVENT_TIMEOUT, abandon};
-use crate::servers::{counts, origin};
+use crate::check::{Failure, Result, check, check_equal};
+use crate::context::{Context, EVENT_TIMEOUT, drop_after};
+use crate::servers::{start_origin, wait_for_counts};
 use crate::test_server::rendezvous_server;
 
 /// The timeout of requests, for clients that cannot cancel a request at once.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Returns a session whose requests end before the suite's own timeout.
-fn session(context: &Context) -> Result<Session> {
+/// Returns a session whose requests time out before the suite stops waiting.
+fn session_with_deadline(context: &Context) -> Result<Session> {
     Ok(context.builder().timeout(DEADLINE).build()?)
 }
 
@@ -29,7 +29,7 @@ fn session(context: &Context) -> Result<Session> {
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn outputs_are_in_input_order(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     // The first jobs are the slowest.
     let jobs = || {
@@ -38,14 +38,17 @@ async fn outputs_are_in_input_order(context: Context) -> Result {
             session.get(url).text()
         })
     };
-    let here = gather(jobs()).all().await?;
-    let on = gather(jobs()).on(session.runtime()).all().await?;
-    for texts in [here, on] {
+    let without_tasks = gather(jobs()).all().await?;
+    let with_tasks = gather(jobs()).on(session.runtime()).all().await?;
+    for texts in [without_tasks, with_tasks] {
         for (n, text) in texts.iter().enumerate() {
-            let right = inflight_origin::payload::page(n as u64);
-            check(*text == right, format!("output {n} belongs to another job"))?;
+            let expected = inflight_origin::payload::page(n as u64);
+            check(
+                *text == expected,
+                format!("output {n} belongs to another job"),
+            )?;
         }
-        equal("outputs", texts.len(), 20)?;
+        check_equal("outputs", texts.len(), 20)?;
     }
     Ok(())
 }
@@ -56,16 +59,16 @@ async fn outputs_are_in_input_order(context: Context) -> Result {
 async fn limit_is_kept(context: Context) -> Result {
     const LIMIT: usize = 7;
     let session = context.session()?;
-    for on in [false, true] {
+    for with_tasks in [false, true] {
         let (server, rendezvous) = rendezvous_server(LIMIT)?;
         let jobs = (0..50).map(|n| session.get(server.url(&format!("/{n}"))).text());
         let gather = gather(jobs).limit(LIMIT);
-        let texts = match on {
+        let texts = match with_tasks {
             true => gather.on(session.runtime()).all().await?,
             false => gather.all().await?,
         };
-        equal("outputs", texts.len(), 50)?;
-        equal("requests at once", rendezvous.peak(), LIMIT)?;
+        check_equal("outputs", texts.len(), 50)?;
+        check_equal("requests at once", rendezvous.peak(), LIMIT)?;
     }
     Ok(())
 }
@@ -74,51 +77,52 @@ async fn limit_is_kept(context: Context) -> Result {
 /// closed connections.
 #[apply(case!)]
 async fn until_keeps_what_is_finished(context: Context) -> Result {
-    cancels_running_jobs(&context, false).await
+    check_running_jobs_are_cancelled(&context, false).await
 }
 
 /// With a task for each job, until() returns finished results, cancels running jobs and starts no
 /// more.
 #[apply(case!)]
 async fn until_keeps_what_tasks_have_finished(context: Context) -> Result {
-    cancels_running_jobs(&context, true).await
+    check_running_jobs_are_cancelled(&context, true).await
 }
 
-/// Runs five jobs that finish, and more hanging jobs than the limit allows.
-async fn cancels_running_jobs(context: &Context, on: bool) -> Result {
-    let origin = origin()?;
-    let session = session(context)?;
+/// Runs five jobs that finish, and more hanging jobs than the limit allows. Checks that until()
+/// cancels the hanging jobs that have started.
+async fn check_running_jobs_are_cancelled(context: &Context, with_tasks: bool) -> Result {
+    let origin = start_origin()?;
+    let session = session_with_deadline(context)?;
     let jobs = (0..25).map(|n| {
         let path = if n < 5 { "/page/1" } else { "/hang" };
         session.get(origin.url(path)).text()
     });
-    let stuck = counts(&origin, "ten requests that hang", |stats: &Stats| {
+    let stuck = wait_for_counts(&origin, "ten requests that hang", |stats: &Stats| {
         stats.requests == 15 && stats.in_flight == 10
     });
     let gather = gather(jobs).limit(10).until(stuck);
-    let settled = match on {
+    let settled = match with_tasks {
         true => gather.on(session.runtime()).settled().await,
         false => gather.settled().await,
     };
-    equal("inputs never started", settled.never_started, Some(10))?;
-    equal("results", settled.results.len(), 15)?;
+    check_equal("inputs never started", settled.never_started, Some(10))?;
+    check_equal("results", settled.results.len(), 15)?;
     for (n, result) in settled.results.iter().enumerate() {
         let kind = result.as_ref().map_err(|error| error.kind());
-        let right = match kind {
+        let is_expected = match kind {
             Ok(_) => n < 5,
             Err(JobErrorKind::DeadlineExceeded) => n >= 5,
             Err(_) => false,
         };
-        check(right, format!("job {n} gave {kind:?}"))?;
+        check(is_expected, format!("job {n} gave {kind:?}"))?;
     }
-    all_aborted(&origin, 10).await?;
-    equal("requests", origin.stats().requests, 15)
+    wait_for_aborted(&origin, 10).await?;
+    check_equal("requests", origin.stats().requests, 15)
 }
 
 /// Waits until the server has counted this many aborted requests.
-async fn all_aborted(origin: &Arc<Origin>, n: u64) -> Result {
+async fn wait_for_aborted(origin: &Arc<Origin>, n: u64) -> Result {
     let aborted = move |stats: &Stats| stats.in_flight == 0 && stats.aborted == n;
-    counts(origin, &format!("the end of {n} requests"), aborted)
+    wait_for_counts(origin, &format!("the end of {n} requests"), aborted)
         .await
         .map(drop)
 }
@@ -126,45 +130,45 @@ async fn all_aborted(origin: &Arc<Origin>, n: u64) -> Result {
 /// Dropping a gather ends its requests, and the server sees the closed connections.
 #[apply(case!)]
 async fn dropped_gather_ends_its_requests(context: Context) -> Result {
-    drop_gather(&context, false).await
+    check_dropped_gather(&context, false).await
 }
 
 /// With a task for each job, dropping a gather ends its requests.
 #[apply(case!)]
 async fn dropped_gather_ends_its_tasks(context: Context) -> Result {
-    drop_gather(&context, true).await
+    check_dropped_gather(&context, true).await
 }
 
-async fn drop_gather(context: &Context, on: bool) -> Result {
-    let origin = origin()?;
-    let session = session(context)?;
+async fn check_dropped_gather(context: &Context, with_tasks: bool) -> Result {
+    let origin = start_origin()?;
+    let session = session_with_deadline(context)?;
     let jobs = (0..20).map(|_| session.get(origin.url("/hang")).text());
     let gather = gather(jobs).limit(10);
-    let all = match on {
+    let all = match with_tasks {
         true => gather.on(session.runtime()).all().boxed(),
         false => gather.all().boxed(),
     };
-    let started = counts(&origin, "ten requests", |stats| stats.in_flight == 10);
-    abandon(all, started).await?;
-    all_aborted(&origin, 10).await?;
-    equal("requests", origin.stats().requests, 10)
+    let started = wait_for_counts(&origin, "ten requests", |stats| stats.in_flight == 10);
+    drop_after(all, started).await?;
+    wait_for_aborted(&origin, 10).await?;
+    check_equal("requests", origin.stats().requests, 10)
 }
 
 /// first() returns the first success and cancels the other requests.
 #[apply(case!)]
 async fn first_ends_the_others(context: Context) -> Result {
-    let origin = origin()?;
-    let session = session(&context)?;
-    for on in [false, true] {
+    let origin = start_origin()?;
+    let session = session_with_deadline(&context)?;
+    for with_tasks in [false, true] {
         let before = origin.stats().aborted;
         let gather = gather(one_among_hanging(&session, &origin, "/page/7"));
-        let text = match on {
+        let text = match with_tasks {
             true => gather.on(session.runtime()).first().await,
             false => gather.first().await,
         };
         let text = text.map_err(|error| Failure::new(error.to_string()))?;
         check(text.contains("Page 7"), "another page")?;
-        all_aborted(&origin, before + 5).await?;
+        wait_for_aborted(&origin, before + 5).await?;
     }
     Ok(())
 }
@@ -172,25 +176,26 @@ async fn first_ends_the_others(context: Context) -> Result {
 /// all() returns the first failure and cancels the other requests.
 #[apply(case!)]
 async fn first_failure_ends_the_others(context: Context) -> Result {
-    let origin = origin()?;
-    let session = session(&context)?;
-    for on in [false, true] {
+    let origin = start_origin()?;
+    let session = session_with_deadline(&context)?;
+    for with_tasks in [false, true] {
         let before = origin.stats().aborted;
         let gather = gather(one_among_hanging(&session, &origin, "/status/503"));
-        let result = match on {
+        let result = match with_tasks {
             true => gather.on(session.runtime()).all().await,
             false => gather.all().await,
         };
         match result {
             Ok(texts) => return Err(Failure::new(format!("a success: {texts:?}"))),
-            Err(error) => equal("the job that failed", error.index(), 2)?,
+            Err(error) => check_equal("the job that failed", error.index(), 2)?,
         }
-        all_aborted(&origin, before + 5).await?;
+        wait_for_aborted(&origin, before + 5).await?;
     }
     Ok(())
 }
 
-/// Returns six jobs. The one with index 2 requests `path` once the others are in flight, and the others hang.
+/// Returns six jobs. The job with index 2 requests `path` once the other five are in flight. The
+/// other five hang.
 fn one_among_hanging(
     session: &Session,
     origin: &Arc<Origin>,
@@ -202,7 +207,7 @@ fn one_among_hanging(
             if n != 2 {
                 return Ok(session.get(origin.url("/hang")).text().await?);
             }
-            counts(&origin, "five requests", |stats| stats.in_flight == 5).await?;
+            wait_for_counts(&origin, "five requests", |stats| stats.in_flight == 5).await?;
             let response = session.get(origin.url(path)).send().await?;
             Ok(response.error_for_status()?.text().await?)
         }
@@ -214,9 +219,9 @@ fn one_among_hanging(
 #[apply(case!)]
 #[marks(core)]
 async fn failures_are_values(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
-    let refused = format!("http://{}/", inflight_origin::script::refused()?);
+    let refused = format!("http://{}/", inflight_origin::script::refused_address()?);
     let jobs = || {
         (0..9).map(|n| match n % 3 {
             1 => session.get(&refused).text(),
@@ -224,14 +229,14 @@ async fn failures_are_values(context: Context) -> Result {
         })
     };
     let settled = gather(jobs()).settled().await;
-    equal("results", settled.results.len(), 9)?;
+    check_equal("results", settled.results.len(), 9)?;
     for (n, result) in settled.results.iter().enumerate() {
         check(
             result.is_err() == (n % 3 == 1),
             format!("job {n} gave {result:?}"),
         )?;
         let index = result.as_ref().err().map_or(n, |error| error.index());
-        equal("the failure's index", index, n)?;
+        check_equal("the failure's index", index, n)?;
     }
     let mut indices = Vec::new();
     let mut completed = pin!(gather(jobs()).limit(3).completed());
@@ -243,16 +248,16 @@ async fn failures_are_values(context: Context) -> Result {
         indices.push(index);
     }
     indices.sort_unstable();
-    equal("the indices", indices, (0..9).collect::<Vec<usize>>())
+    check_equal("the indices", indices, (0..9).collect::<Vec<usize>>())
 }
 
 /// The panic of a job is its own result and does not affect other jobs, with tasks and without.
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn panics_are_values(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
-    for on in [false, true] {
+    for with_tasks in [false, true] {
         let jobs = (0..6).map(|n| {
             let text = session.get(origin.url(&format!("/page/{n}"))).text();
             async move {
@@ -265,19 +270,19 @@ async fn panics_are_values(context: Context) -> Result {
             }
         });
         let gather = gather(jobs);
-        let settled = match on {
+        let settled = match with_tasks {
             true => gather.on(session.runtime()).settled().await,
             false => gather.settled().await,
         };
-        equal("results", settled.results.len(), 6)?;
+        check_equal("results", settled.results.len(), 6)?;
         for (n, result) in settled.results.iter().enumerate() {
             let kind = result.as_ref().map_err(|error| error.kind());
-            let right = match kind {
+            let is_expected = match kind {
                 Ok(text) => n != 3 && text.contains(&format!("Page {n}")),
                 Err(JobErrorKind::Panicked(panic)) => n == 3 && panic.message() == "a job's panic",
                 Err(_) => false,
             };
-            check(right, format!("job {n} gave {kind:?}"))?;
+            check(is_expected, format!("job {n} gave {kind:?}"))?;
         }
     }
     Ok(())
@@ -286,7 +291,7 @@ async fn panics_are_values(context: Context) -> Result {
 /// With on(), requests progress while the consumer's thread is blocked.
 #[apply(case!)]
 async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     let jobs = (0..8).map(|n| {
         session
@@ -305,11 +310,11 @@ async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result {
             "the requests made no progress: {stats:?}"
         )));
     }
-    equal("requests that were aborted", origin.stats().aborted, 0)?;
+    check_equal("requests that were aborted", origin.stats().aborted, 0)?;
     let mut outputs = 0;
     while let Some((_, result)) = results.next().await {
         result?;
         outputs += 1;
     }
-    equal("outputs", outputs, 8)
+    check_equal("outputs", outputs, 8)
 }

@@ -5,22 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use inflight_core::{AddressGuard, ErrorKind, Retry, Session};
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
 use crate::cases::names::ResolverFn;
-use crate::check::{Failure, Result, check, equal, fails, fails_with, returns};
+use crate::check::{
+    Failure, Result, check, check_equal, check_error, check_request_error, check_text,
+};
 use crate::context::Context;
-use crate::servers::{answering, ok, scripted};
+use crate::servers::{ok_response, response_script, start_scripted};
 
 /// A URL with a refused address is an error, in any notation of the address, and nothing connects.
 #[apply(case!)]
 #[needs(address_guard)]
 async fn guarded_literal_is_refused(context: Context) -> Result {
-    let server = scripted(answering(1, &ok("reached")))?;
+    let server = start_scripted(response_script(1, &ok_response("reached")))?;
     let port = server.addr().port();
-    let session = guarded(&context, AddressGuard::public())?;
+    let session = session_with_guard(&context, AddressGuard::public())?;
     for host in [
         "127.0.0.1",
         "127.1",
@@ -34,65 +36,68 @@ async fn guarded_literal_is_refused(context: Context) -> Result {
         "[::ffff:7f00:1]",
         "[::127.0.0.1]",
     ] {
-        refuses(&session, &format!("http://{host}:{port}/")).await?;
+        check_refused(&session, &format!("http://{host}:{port}/")).await?;
     }
-    no_connections(&context, &server).await
+    check_no_connections(&context, &server).await
 }
 
 /// A name whose addresses are all refused is an error, and nothing connects.
 #[apply(case!)]
 #[needs(address_guard)]
 async fn guarded_name_is_refused(context: Context) -> Result {
-    let server = scripted(answering(1, &ok("reached")))?;
+    let server = start_scripted(response_script(1, &ok_response("reached")))?;
     let port = server.addr().port();
-    let session = resolving(&context, AddressGuard::public(), |port| {
+    let session = session_with_guard_and_resolver(&context, AddressGuard::public(), |port| {
         vec![
             (Ipv4Addr::LOCALHOST, port).into(),
             (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port).into(),
             (Ipv4Addr::LOCALHOST.to_ipv6_compatible(), port).into(),
         ]
     })?;
-    let error = refuses(&session, &format!("http://pages.test:{port}/")).await?;
-    equal("the address", error, (Ipv4Addr::LOCALHOST, port).into())?;
-    no_connections(&context, &server).await
+    let error = check_refused(&session, &format!("http://pages.test:{port}/")).await?;
+    check_equal("the address", error, (Ipv4Addr::LOCALHOST, port).into())?;
+    check_no_connections(&context, &server).await
 }
 
 /// An IPv4-mapped address is checked as the IPv4 address it contains.
 #[apply(case!)]
 #[needs(address_guard)]
 async fn guarded_mapped_address_is_refused(context: Context) -> Result {
-    let server = scripted(answering(1, &ok("reached")))?;
+    let server = start_scripted(response_script(1, &ok_response("reached")))?;
     let port = server.addr().port();
     let guard = AddressGuard::custom(|address| !address.ip().is_loopback());
     let mapped = |port| vec![(Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port).into()];
-    let session = resolving(&context, guard, mapped)?;
-    refuses(&session, &format!("http://pages.test:{port}/")).await?;
-    refuses(&session, &format!("http://[::ffff:127.0.0.1]:{port}/")).await?;
-    no_connections(&context, &server).await
+    let session = session_with_guard_and_resolver(&context, guard, mapped)?;
+    check_refused(&session, &format!("http://pages.test:{port}/")).await?;
+    check_refused(&session, &format!("http://[::ffff:127.0.0.1]:{port}/")).await?;
+    check_no_connections(&context, &server).await
 }
 
 /// A redirect to a refused address is not followed, and nothing connects.
 #[apply(case!)]
 #[needs(address_guard)]
 async fn guarded_redirect_is_refused(context: Context) -> Result {
-    let hidden = scripted(answering(1, &ok("reached")))?;
+    let hidden = start_scripted(response_script(1, &ok_response("reached")))?;
     let to = |location: String| {
         let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n");
-        scripted(answering(1, &format!("{head}Content-Length: 0\r\n\r\n")))
+        start_scripted(response_script(
+            1,
+            &format!("{head}Content-Length: 0\r\n\r\n"),
+        ))
     };
     let port = hidden.addr().port();
     for location in [hidden.url("/"), format!("http://pages.test:{port}/")] {
         let open = to(location)?;
         let first = open.addr();
         let guard = AddressGuard::custom(move |address| address == first);
-        let session = resolving(&context, guard, |port| {
+        let session = session_with_guard_and_resolver(&context, guard, |port| {
             vec![(Ipv4Addr::LOCALHOST, port).into()]
         })?;
-        let address = refuses(&session, &open.url("/")).await?;
-        equal("the address", address, hidden.addr())?;
-        equal("requests to the first", open.requests().len(), 1)?;
+        let address = check_refused(&session, &open.url("/")).await?;
+        check_equal("the address", address, hidden.addr())?;
+        check_equal("requests to the first", open.requests().len(), 1)?;
     }
-    no_connections(&context, &hidden).await
+    check_no_connections(&context, &hidden).await
 }
 
 /// The guard checks the address of each connection, even if an earlier address of the name was
@@ -101,35 +106,35 @@ async fn guarded_redirect_is_refused(context: Context) -> Result {
 #[needs(address_guard)]
 async fn guarded_name_that_changes_is_refused(context: Context) -> Result {
     let close = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nopen";
-    let open = scripted(Script::new().read_request().send(close))?;
-    let hidden = scripted(answering(1, &ok("reached")))?;
+    let open = start_scripted(Script::new().read_request().send(close))?;
+    let hidden = start_scripted(response_script(1, &ok_response("reached")))?;
     let (first, second) = (open.addr(), hidden.addr());
     let lookups = AtomicUsize::new(0);
     let guard = AddressGuard::custom(move |address| address == first);
-    let session = resolving(&context, guard, move |_| {
+    let session = session_with_guard_and_resolver(&context, guard, move |_| {
         match lookups.fetch_add(1, Ordering::SeqCst) {
             0 => vec![first],
             _ => vec![second],
         }
     })?;
     let url = format!("http://pages.test:{}/", first.port());
-    returns(session.get(&url), "open").await?;
-    refuses(&session, &url).await?;
-    no_connections(&context, &hidden).await
+    check_text(session.get(&url), "open").await?;
+    check_refused(&session, &url).await?;
+    check_no_connections(&context, &hidden).await
 }
 
 /// The client connects only to those addresses of a name that the guard allows.
 #[apply(case!)]
 #[needs(address_guard)]
 async fn guarded_name_leads_to_what_passes(context: Context) -> Result {
-    let hidden = scripted(answering(1, &ok("hidden")))?;
-    let open = scripted(answering(1, &ok("open")))?;
+    let hidden = start_scripted(response_script(1, &ok_response("hidden")))?;
+    let open = start_scripted(response_script(1, &ok_response("open")))?;
     let (first, second) = (hidden.addr(), open.addr());
     let guard = AddressGuard::custom(move |address| address != first);
-    let session = resolving(&context, guard, move |_| vec![first, second])?;
+    let session = session_with_guard_and_resolver(&context, guard, move |_| vec![first, second])?;
     let url = format!("http://pages.test:{}/", first.port());
-    returns(session.get(&url), "open").await?;
-    no_connections(&context, &hidden).await
+    check_text(session.get(&url), "open").await?;
+    check_no_connections(&context, &hidden).await
 }
 
 /// Addresses in an allowed network, or allowed by a custom rule, are reachable.
@@ -144,13 +149,13 @@ async fn guard_that_allows_is_not_noticed(context: Context) -> Result {
         AddressGuard::public().allow(loopback("127.0.0.0/8")?),
         AddressGuard::custom(|address| address.ip().is_loopback()),
     ] {
-        let server = scripted(answering(2, &ok("reached")))?;
-        let session = resolving(&context, guard, |port| {
+        let server = start_scripted(response_script(2, &ok_response("reached")))?;
+        let session = session_with_guard_and_resolver(&context, guard, |port| {
             vec![(Ipv4Addr::LOCALHOST, port).into()]
         })?;
         let named = format!("http://pages.test:{}/", server.addr().port());
         for url in [server.url("/"), named] {
-            returns(session.get(url), "reached").await?;
+            check_text(session.get(url), "reached").await?;
         }
     }
     Ok(())
@@ -162,38 +167,39 @@ async fn guard_that_allows_is_not_noticed(context: Context) -> Result {
 async fn guarded_address_is_not_tried_again(context: Context) -> Result {
     let builder = context.builder().retry(Retry::new(3));
     let session = builder.address_guard(AddressGuard::public()).build()?;
-    let error = fails_with(session.get("http://127.0.0.1:9/"), ErrorKind::Connect).await?;
-    equal("attempts", error.attempts(), 1)
+    let error = check_request_error(session.get("http://127.0.0.1:9/"), ErrorKind::Connect).await?;
+    check_equal("attempts", error.attempts(), 1)
 }
 
-/// Requests this URL and returns the address that the guard refuses.
-async fn refuses(session: &Session, url: &str) -> Result<SocketAddr> {
+/// Checks that the guard refuses a request to this URL, and returns the refused address.
+async fn check_refused(session: &Session, url: &str) -> Result<SocketAddr> {
     let result = session.get(url).text().await;
-    let error = fails(url, result, &[ErrorKind::Connect])?;
+    let error = check_error(url, result, &[ErrorKind::Connect])?;
     check(error.is_connect(), "is_connect() is false")?;
     let refused = error.address_refused();
     let refused = refused.ok_or_else(|| Failure::new(format!("{url}: no refusal: {error}")))?;
     Ok(refused.address())
 }
 
-/// Checks that nothing has connected to the server. Connections are accepted in order, so a connection of our
-/// own shows that there were no others before it.
-async fn no_connections(context: &Context, server: &Arc<Scripted>) -> Result {
+/// Checks that the guarded session has not connected to the server. The server accepts connections
+/// in order, so if the connection of another session is the first, there was no earlier one.
+async fn check_no_connections(context: &Context, server: &Arc<ScriptedServer>) -> Result {
     context.session()?.get(server.url("/")).text().await?;
-    equal("connections besides our own", server.connections(), 1)
+    check_equal("connections", server.connections(), 1)
 }
 
-fn guarded(context: &Context, guard: AddressGuard) -> Result<Session> {
+fn session_with_guard(context: &Context, guard: AddressGuard) -> Result<Session> {
     Ok(context.builder().address_guard(guard).build()?)
 }
 
-/// Returns a session with this guard, whose resolver returns these addresses for every name.
-fn resolving(
+/// Returns a session with this guard, and with a resolver that returns these addresses for every
+/// name.
+fn session_with_guard_and_resolver(
     context: &Context,
     guard: AddressGuard,
     addresses: impl Fn(u16) -> Vec<SocketAddr> + Send + Sync + 'static,
 ) -> Result<Session> {
     let builder = context.builder().address_guard(guard);
-    let answers = ResolverFn(move |_: &str, port| Ok(addresses(port)));
-    Ok(builder.resolver(answers).build()?)
+    let resolver = ResolverFn(move |_: &str, port| Ok(addresses(port)));
+    Ok(builder.resolver(resolver).build()?)
 }

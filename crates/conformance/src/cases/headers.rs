@@ -1,4 +1,4 @@
-//! Headers in both directions: they arrive unchanged, and none is added.
+//! Headers: they arrive unchanged in both directions, and clients add none.
 
 use inflight_core::http::HeaderValue;
 use inflight_core::{Body, Error, ErrorKind, Response, Session};
@@ -7,15 +7,15 @@ use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use crate::case::case;
-use crate::check::{Result, check, equal, fails};
+use crate::check::{Result, check, check_equal, check_error};
 use crate::context::Context;
-use crate::servers::{answering, ok, origin, scripted, values};
+use crate::servers::{header_values, ok_response, response_script, start_origin, start_scripted};
 
 /// Repeated request headers are sent repeated and in order; an empty value is sent empty.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn request_headers_keep_repeats_order_and_empty_values(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let request = context
         .session()?
         .get(origin.url("/echo-headers-raw"))
@@ -24,25 +24,29 @@ async fn request_headers_keep_repeats_order_and_empty_values(context: Context) -
         .header("x-many", "2")
         .header("x-empty", "")
         .header("x-many", "1");
-    let shown: Value = request.json().await?;
-    equal("x-many", fields(&shown, "x-many"), ["31", "32", "31"])?;
-    equal("x-other", fields(&shown, "x-other"), ["612c2062"])?;
-    equal("x-empty", fields(&shown, "x-empty"), [""])
+    let echo: Value = request.json().await?;
+    check_equal("x-many", hex_values(&echo, "x-many"), ["31", "32", "31"])?;
+    check_equal("x-other", hex_values(&echo, "x-other"), ["612c2062"])?;
+    check_equal("x-empty", hex_values(&echo, "x-empty"), [""])
 }
 
 /// Repeated response headers are returned repeated and in order; an empty value is returned empty.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn response_headers_keep_repeats_order_and_empty_values(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let path = "/raw-header?name=X-Many&hex=31&name=Set-Cookie&hex=613d31&name=X-Many&hex=32&hex=31\
         &name=X-Empty&hex=&name=Set-Cookie&hex=623d32";
     let response = context.session()?.get(origin.url(path)).send().await?;
-    equal("x-many", values(&response, "x-many"), [b"1", b"2", b"1"])?;
-    equal("x-empty", values(&response, "x-empty"), [b""])?;
-    equal(
+    check_equal(
+        "x-many",
+        header_values(&response, "x-many"),
+        [b"1", b"2", b"1"],
+    )?;
+    check_equal("x-empty", header_values(&response, "x-empty"), [b""])?;
+    check_equal(
         "set-cookie",
-        values(&response, "set-cookie"),
+        header_values(&response, "set-cookie"),
         [b"a=1", b"b=2"],
     )
 }
@@ -52,40 +56,52 @@ async fn response_headers_keep_repeats_order_and_empty_values(context: Context) 
 async fn response_header_values_are_trimmed(context: Context) -> Result {
     let response =
         "HTTP/1.1 200 OK\r\nX-Wide: \t  a  b \t \r\nX-Tight:c\r\nContent-Length: 0\r\n\r\n";
-    let server = scripted(answering(1, response))?;
+    let server = start_scripted(response_script(1, response))?;
     let response = context.session()?.get(server.url("/")).send().await?;
-    equal("x-wide", values(&response, "x-wide"), [b"a  b"])?;
-    equal("x-tight", values(&response, "x-tight"), [b"c"])
+    check_equal("x-wide", header_values(&response, "x-wide"), [b"a  b"])?;
+    check_equal("x-tight", header_values(&response, "x-tight"), [b"c"])
 }
 
 /// Bytes outside ASCII in a request header reach the server unchanged.
 #[apply(case!)]
 #[needs(opaque_request_headers)]
 async fn opaque_request_header_arrives_as_given(context: Context) -> Result {
-    let origin = origin()?;
-    let shown = send_opaque(&context.session()?, &origin).await?;
-    equal("x-opaque", fields(&shown, "x-opaque"), [hex(&opaque())])
+    let origin = start_origin()?;
+    let echo = send_opaque(&context.session()?, &origin).await?;
+    check_equal(
+        "x-opaque",
+        hex_values(&echo, "x-opaque"),
+        [hex(&opaque_bytes())],
+    )
 }
 
 /// Bytes outside ASCII in a response header are returned unchanged.
 #[apply(case!)]
 #[needs(opaque_response_headers)]
 async fn opaque_response_header_comes_as_sent(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let response = fetch_opaque(&context.session()?, &origin).await?;
-    equal("x-opaque", values(&response, "x-opaque"), [opaque()])
+    check_equal(
+        "x-opaque",
+        header_values(&response, "x-opaque"),
+        [opaque_bytes()],
+    )
 }
 
 /// Bytes outside ASCII in a request header are sent unchanged or are an error.
 #[apply(case!)]
 async fn opaque_request_header_is_never_changed(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     match send_opaque(&context.session()?, &origin).await {
-        Ok(shown) => equal("x-opaque", fields(&shown, "x-opaque"), [hex(&opaque())]),
+        Ok(echo) => check_equal(
+            "x-opaque",
+            hex_values(&echo, "x-opaque"),
+            [hex(&opaque_bytes())],
+        ),
         error => {
             let kinds = [ErrorKind::InvalidRequest, ErrorKind::Unsupported];
-            fails("an opaque request header", error, &kinds)?;
-            equal("requests that were sent", origin.stats().requests, 0)
+            check_error("an opaque request header", error, &kinds)?;
+            check_equal("requests that were sent", origin.stats().requests, 0)
         }
     }
 }
@@ -93,12 +109,16 @@ async fn opaque_request_header_is_never_changed(context: Context) -> Result {
 /// Bytes outside ASCII in a response header are returned unchanged or are an error.
 #[apply(case!)]
 async fn opaque_response_header_is_never_changed(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     match fetch_opaque(&context.session()?, &origin).await {
-        Ok(response) => equal("x-opaque", values(&response, "x-opaque"), [opaque()]),
+        Ok(response) => check_equal(
+            "x-opaque",
+            header_values(&response, "x-opaque"),
+            [opaque_bytes()],
+        ),
         error => {
             let kinds = [ErrorKind::Protocol, ErrorKind::Unsupported];
-            fails("an opaque response header", error, &kinds).map(drop)
+            check_error("an opaque response header", error, &kinds).map(drop)
         }
     }
 }
@@ -106,7 +126,7 @@ async fn opaque_response_header_is_never_changed(context: Context) -> Result {
 /// Host is sent once, with the port.
 #[apply(case!)]
 async fn host_is_the_urls_authority(context: Context) -> Result {
-    let server = scripted(answering(1, &ok("here")))?;
+    let server = start_scripted(response_script(1, &ok_response("here")))?;
     context.session()?.get(server.url("/")).bytes().await?;
     let received = server.requests();
     let hosts = received[0].headers.iter();
@@ -114,13 +134,13 @@ async fn host_is_the_urls_authority(context: Context) -> Result {
         .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
         .map(|(_, value)| String::from_utf8_lossy(value))
         .collect();
-    equal("Host", hosts, [server.addr().to_string()])
+    check_equal("Host", hosts, [server.addr().to_string()])
 }
 
 /// The client adds only headers that HTTP requires or that its capabilities name.
 #[apply(case!)]
 async fn no_header_is_added(context: Context) -> Result {
-    let server = scripted(answering(3, &ok("taken")))?;
+    let server = start_scripted(response_script(3, &ok_response("taken")))?;
     // The session itself adds only Accept-Encoding.
     let session = context.builder().decompress(false).build()?;
     session.get(server.url("/")).bytes().await?;
@@ -159,38 +179,42 @@ async fn no_header_is_added(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 async fn user_agent_and_accept_are_the_callers(context: Context) -> Result {
-    let origin = context.pages()?;
-    let own_fields = [
+    let origin = context.httpbin()?;
+    let sent_fields = [
         ("user-agent", "conformance"),
         ("accept", "text/plain"),
         ("accept-encoding", "identity"),
         ("content-type", "text/x-conformance"),
     ];
     let mut request = context.session()?.post(origin.url("/echo-headers-raw"));
-    for (name, value) in own_fields {
+    for (name, value) in sent_fields {
         request = request.header(name, value);
     }
-    let shown: Value = request.body("text").json().await?;
-    for (name, value) in own_fields {
-        equal(name, fields(&shown, name), [hex(value.as_bytes())])?;
+    let echo: Value = request.body("text").json().await?;
+    for (name, value) in sent_fields {
+        check_equal(name, hex_values(&echo, name), [hex(value.as_bytes())])?;
     }
     Ok(())
 }
 
-/// A cookie is not sent back.
+/// Without a cookie jar, a session does not send cookies back.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn cookies_are_not_kept(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().max_redirects(0).build()?;
     let response = session
         .get(origin.url("/cookies/set?crumb=1"))
         .send()
         .await?;
-    equal("Set-Cookie", values(&response, "set-cookie").len(), 1)?;
+    check_equal(
+        "Set-Cookie",
+        header_values(&response, "set-cookie").len(),
+        1,
+    )?;
     response.bytes().await?;
-    let shown: Value = session.get(origin.url("/echo-headers-raw")).json().await?;
-    equal("the cookies", fields(&shown, "cookie").len(), 0)
+    let echo: Value = session.get(origin.url("/echo-headers-raw")).json().await?;
+    check_equal("the cookies", hex_values(&echo, "cookie").len(), 0)
 }
 
 /// A head of ten kilobytes, as cookies and security policies can cause, is accepted.
@@ -199,10 +223,10 @@ async fn large_response_head_is_accepted(context: Context) -> Result {
     let value = "v".repeat(1000);
     let fields: String = (0..10).map(|n| format!("X-{n}: {value}\r\n")).collect();
     let response = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\nlarge");
-    let server = scripted(answering(1, &response))?;
+    let server = start_scripted(response_script(1, &response))?;
     let response = context.session()?.get(server.url("/")).send().await?;
-    equal("x-9", values(&response, "x-9"), [value.as_bytes()])?;
-    equal("the body", response.text().await?, "large")
+    check_equal("x-9", header_values(&response, "x-9"), [value.as_bytes()])?;
+    check_equal("the body", response.text().await?, "large")
 }
 
 /// A head of 100 fields is accepted.
@@ -210,20 +234,20 @@ async fn large_response_head_is_accepted(context: Context) -> Result {
 async fn many_response_fields_are_accepted(context: Context) -> Result {
     let fields: String = (0..99).map(|n| format!("X-{n}: {n}\r\n")).collect();
     let response = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 4\r\n\r\nmany");
-    let server = scripted(answering(1, &response))?;
+    let server = start_scripted(response_script(1, &response))?;
     let response = context.session()?.get(server.url("/")).send().await?;
-    equal("x-98", values(&response, "x-98"), [b"98"])?;
-    equal("the body", response.text().await?, "many")
+    check_equal("x-98", header_values(&response, "x-98"), [b"98"])?;
+    check_equal("the body", response.text().await?, "many")
 }
 
 /// Returns every byte from 0x80 on.
-fn opaque() -> Vec<u8> {
+fn opaque_bytes() -> Vec<u8> {
     (0x80..=0xff).collect()
 }
 
 async fn send_opaque(session: &Session, origin: &Origin) -> Result<Value, Error> {
     let request = session.get(origin.url("/echo-headers-raw"));
-    let value = HeaderValue::from_bytes(&opaque());
+    let value = HeaderValue::from_bytes(&opaque_bytes());
     match value {
         Ok(value) => request.header("x-opaque", value).json().await,
         Err(error) => Err(Error::new(ErrorKind::InvalidRequest).with_source(error)),
@@ -231,13 +255,13 @@ async fn send_opaque(session: &Session, origin: &Origin) -> Result<Value, Error>
 }
 
 async fn fetch_opaque(session: &Session, origin: &Origin) -> Result<Response, Error> {
-    let path = format!("/raw-header?name=X-Opaque&hex={}", hex(&opaque()));
+    let path = format!("/raw-header?name=X-Opaque&hex={}", hex(&opaque_bytes()));
     session.get(origin.url(&path)).send().await
 }
 
 /// Returns the values of a request header in hex, as `/echo-headers-raw` received them.
-fn fields(shown: &Value, name: &str) -> Vec<String> {
-    let all = shown["headers"].as_array().into_iter().flatten();
+fn hex_values(echo: &Value, name: &str) -> Vec<String> {
+    let all = echo["headers"].as_array().into_iter().flatten();
     all.filter(|field| field[0] == name)
         .map(|field| field[1].as_str().unwrap_or("not text").to_owned())
         .collect()

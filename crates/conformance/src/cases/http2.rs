@@ -10,37 +10,38 @@ use inflight_origin::payload::page;
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Result, equal, fails, returns};
+use crate::check::{Result, check_equal, check_error, check_text};
 use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::http2::{Http2Peer, Http2Request, Http2Server, NO_ERROR, REFUSED_STREAM};
-use crate::servers::trusted_with;
+use crate::servers::start_trusted_origin_with;
 
 const REQUESTS: usize = 80;
 
-/// Returns a session that trusts this certificate.
-fn session(context: &Context, certificate: &str) -> Result<Session> {
+/// Returns a session that prefers HTTP/2 and trusts this certificate.
+fn trusting_session(context: &Context, certificate: &str) -> Result<Session> {
     let builder = context.builder().http_versions(HttpVersions::PreferHttp2);
     Ok(builder.add_root_certificate(certificate).build()?)
 }
 
-/// The server sends GOAWAY after five requests on each connection: of 80 GETs at once none fails.
+/// If the server sends GOAWAY after five requests on each connection, none of 80 GETs at once
+/// fails.
 #[apply(case!)]
 #[needs(http2)]
 async fn requests_after_a_goaway_are_resent(context: Context) -> Result {
-    none_fails(&context, &[Method::GET], goaway_after_five_requests).await
+    check_none_fails(&context, &[Method::GET], goaway_after_five_requests).await
 }
 
-/// The server sends GOAWAY after five requests on each connection: of 40 GETs and 40 POSTs at once
-/// none fails, and no POST is processed twice.
+/// If the server sends GOAWAY after five requests on each connection, none of 40 GETs and 40 POSTs
+/// at once fails, and no POST is processed twice.
 #[apply(case!)]
 #[needs(http2, http2_unprocessed)]
 async fn posts_after_a_goaway_are_resent(context: Context) -> Result {
     let methods = [Method::GET, Method::POST];
-    none_fails(&context, &methods, goaway_after_five_requests).await
+    check_none_fails(&context, &methods, goaway_after_five_requests).await
 }
 
 fn goaway_after_five_requests(processed: &AtomicUsize, peer: &mut Http2Peer) -> io::Result<()> {
-    // The client's streams have odd numbers, and end in any order.
+    // The ids of the client's streams are odd. Their requests may be complete in any order.
     const LAST: u32 = 9;
     let mut left = 5;
     while left > 0 {
@@ -57,33 +58,33 @@ fn goaway_after_five_requests(processed: &AtomicUsize, peer: &mut Http2Peer) -> 
         processed.fetch_add(usize::from(request.has_body), Ordering::SeqCst);
         peer.answer(request.stream, "processed")?;
     }
-    peer.ignore()
+    peer.read_to_close()
 }
 
-/// The server refuses one of three streams: of 80 GETs at once none fails.
+/// If the server refuses one of every three streams, none of 80 GETs at once fails.
 #[apply(case!)]
 #[needs(http2)]
 async fn refused_streams_are_resent(context: Context) -> Result {
-    none_fails(&context, &[Method::GET], |processed, peer| {
-        some_streams_are_refused(processed, peer, 1)
+    check_none_fails(&context, &[Method::GET], |processed, peer| {
+        refuse_some_streams(processed, peer, 1)
     })
     .await
 }
 
-/// The server refuses two of three streams: of 40 GETs and 40 POSTs at once none fails, and no POST
-/// is processed twice.
+/// If the server refuses two of every three streams, none of 40 GETs and 40 POSTs at once fails,
+/// and no POST is processed twice.
 #[apply(case!)]
 #[needs(http2, http2_unprocessed)]
 async fn posts_on_refused_streams_are_resent(context: Context) -> Result {
     let methods = [Method::GET, Method::POST];
-    none_fails(&context, &methods, |processed, peer| {
-        some_streams_are_refused(processed, peer, 2)
+    check_none_fails(&context, &methods, |processed, peer| {
+        refuse_some_streams(processed, peer, 2)
     })
     .await
 }
 
-/// Refuses this many of three streams.
-fn some_streams_are_refused(
+/// Refuses `refused` of every three streams.
+fn refuse_some_streams(
     processed: &AtomicUsize,
     peer: &mut Http2Peer,
     refused: usize,
@@ -101,9 +102,10 @@ fn some_streams_are_refused(
     Ok(())
 }
 
-/// Sends many requests and checks the responses. `serve` counts the POSTs that it processes. A GET may be
-/// resent even if it may have been processed (RFC 9110, section 9.2.2).
-async fn none_fails(
+/// Sends many requests and checks the responses. `serve` counts the POSTs that it processes. It
+/// does not count GETs, because a client may resend a GET that was processed (RFC 9110, section
+/// 9.2.2).
+async fn check_none_fails(
     context: &Context,
     methods: &[Method],
     serve: fn(&AtomicUsize, &mut Http2Peer) -> io::Result<()>,
@@ -111,7 +113,7 @@ async fn none_fails(
     let processed = Arc::new(AtomicUsize::new(0));
     let counter = processed.clone();
     let server = Http2Server::start(move |peer| serve(&counter, peer))?;
-    let session = session(context, &server.certificate())?;
+    let session = trusting_session(context, &server.certificate())?;
     let mut requests = Vec::with_capacity(REQUESTS);
     for method in methods.iter().cycle().take(REQUESTS) {
         let request = session.request(method.clone(), server.url("/"));
@@ -121,16 +123,16 @@ async fn none_fails(
         });
     }
     for page in gather(requests).settled().await.results {
-        equal("a body", page?, "processed")?;
+        check_equal("a body", page?, "processed")?;
     }
     let posts = match methods.contains(&Method::POST) {
         true => REQUESTS / methods.len(),
         false => 0,
     };
-    equal("POSTs processed", processed.load(Ordering::SeqCst), posts)
+    check_equal("POSTs processed", processed.load(Ordering::SeqCst), posts)
 }
 
-/// A response on a stream that a GOAWAY allows is received completely.
+/// A response is received completely if a later GOAWAY does not exclude its stream.
 #[apply(case!)]
 #[needs(http2)]
 async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Result {
@@ -138,44 +140,44 @@ async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Resul
         let Some(Http2Request { stream, .. }) = peer.next_request()? else {
             return Ok(());
         };
-        peer.head(stream)?;
+        peer.send_head(stream)?;
         peer.go_away(stream, NO_ERROR)?;
-        peer.data(stream, "wh", false)?;
-        peer.data(stream, "ole", true)?;
-        peer.ignore()
+        peer.send_data(stream, "wh", false)?;
+        peer.send_data(stream, "ole", true)?;
+        peer.read_to_close()
     })?;
-    let session = session(&context, &server.certificate())?;
+    let session = trusting_session(&context, &server.certificate())?;
     for _ in 0..3 {
-        returns(session.get(server.url("/")), "whole").await?;
+        check_text(session.get(server.url("/")), "whole").await?;
     }
     Ok(())
 }
 
-/// A response that the end of the connection cuts after any of its frames is an error of the kind
-/// incomplete.
+/// If the connection ends after any frame of an unfinished response, the response is an error of
+/// the kind incomplete.
 #[apply(case!)]
 #[needs(http2)]
 async fn response_cut_anywhere_is_incomplete(context: Context) -> Result {
-    cut_response_is_incomplete(&context, false).await
+    check_cut_response(&context, false).await
 }
 
-/// A response that RST_STREAM with NO_ERROR cuts after any of its frames is an error of the kind
-/// incomplete.
+/// If RST_STREAM with NO_ERROR follows any frame of an unfinished response, the response is an
+/// error of the kind incomplete.
 #[apply(case!)]
 #[needs(http2, http2_resets)]
 async fn response_reset_without_error_is_incomplete(context: Context) -> Result {
-    cut_response_is_incomplete(&context, true).await
+    check_cut_response(&context, true).await
 }
 
-async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result {
+async fn check_cut_response(context: &Context, by_reset: bool) -> Result {
     // The frames are a head and three chunks. The server sends none, one, two or three of them.
     for frames in 0..4 {
         let server = Http2Server::start(move |peer| {
             while let Some(Http2Request { stream, .. }) = peer.next_request()? {
                 for frame in 0..frames {
                     match frame {
-                        0 => peer.head(stream)?,
-                        _ => peer.data(stream, "chunk", false)?,
+                        0 => peer.send_head(stream)?,
+                        _ => peer.send_data(stream, "chunk", false)?,
                     }
                 }
                 if !by_reset {
@@ -187,9 +189,9 @@ async fn cut_response_is_incomplete(context: &Context, by_reset: bool) -> Result
         })?;
         // Each request has a new session, because a GET on a reused connection is resent.
         for _ in 0..2 {
-            let session = session(context, &server.certificate())?;
+            let session = trusting_session(context, &server.certificate())?;
             let text = session.get(server.url("/")).text().await;
-            fails(&format!("{frames} frames"), text, &[ErrorKind::Incomplete])?;
+            check_error(&format!("{frames} frames"), text, &[ErrorKind::Incomplete])?;
         }
     }
     Ok(())
@@ -206,9 +208,9 @@ async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result
         }
         Ok(())
     })?;
-    let session = session(&context, &server.certificate())?;
+    let session = trusting_session(&context, &server.certificate())?;
     for method in [Method::GET, Method::PUT] {
-        returns(session.request(method, server.url("/")), "whole").await?;
+        check_text(session.request(method, server.url("/")), "whole").await?;
     }
     Ok(())
 }
@@ -217,19 +219,19 @@ async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result
 #[apply(case!)]
 #[needs(http2)]
 async fn unread_bodies_do_not_starve_others(context: Context) -> Result {
-    let (origin, builder) = trusted_with(context.builder(), true)?;
+    let (origin, builder) = start_trusted_origin_with(context.builder(), true)?;
     let session = builder.build()?;
     let mut unread = Vec::new();
     for seed in 0..20 {
         let url = origin.url(&format!("/bytes/1048576?seed={seed}"));
         unread.push(session.get(url).send().await?);
     }
-    let page = returns(session.get(origin.url("/page/1")), page(1));
+    let page = check_text(session.get(origin.url("/page/1")), page(1));
     within("the response meanwhile", EVENT_TIMEOUT, page).await??;
     for response in unread {
-        equal("an unread body", response.bytes().await?.len(), 1 << 20)?;
+        check_equal("an unread body", response.bytes().await?.len(), 1 << 20)?;
     }
-    equal("connections", origin.stats().connections_accepted, 1)
+    check_equal("connections", origin.stats().connections_accepted, 1)
 }
 
 /// A head of 60 KiB, in HEADERS and CONTINUATION frames, is read completely.
@@ -238,13 +240,13 @@ async fn unread_bodies_do_not_starve_others(context: Context) -> Result {
 async fn head_of_sixty_kib_is_read(context: Context) -> Result {
     let server = Http2Server::start(|peer| {
         while let Some(request) = peer.next_request()? {
-            peer.large_head(request.stream, 60)?;
+            peer.send_large_head(request.stream, 60)?;
         }
         Ok(())
     })?;
-    let session = session(&context, &server.certificate())?;
+    let session = trusting_session(&context, &server.certificate())?;
     let response = session.get(server.url("/")).send().await?;
-    equal("fields", response.headers().get_all("x").iter().count(), 60)
+    check_equal("fields", response.headers().get_all("x").iter().count(), 60)
 }
 
 /// A head of 100 KiB or of a MiB is an error of the kind protocol, and the next request succeeds.
@@ -258,26 +260,27 @@ async fn head_beyond_the_limit_is_protocol(context: Context) -> Result {
             while let Some(request) = peer.next_request()? {
                 match is_next.load(Ordering::SeqCst) {
                     true => peer.answer(request.stream, "next")?,
-                    // A client that has read enough may close the connection meanwhile.
-                    false => drop(peer.large_head(request.stream, fields)),
+                    // A client may close the connection before it has read the whole head.
+                    false => drop(peer.send_large_head(request.stream, fields)),
                 }
             }
             Ok(())
         })?;
-        let session = session(&context, &server.certificate())?;
+        let session = trusting_session(&context, &server.certificate())?;
         let head = session.get(server.url("/")).send().await;
-        fails("the head", head, &[ErrorKind::Protocol])?;
+        check_error("the head", head, &[ErrorKind::Protocol])?;
         has_failed.store(true, Ordering::SeqCst);
-        returns(session.get(server.url("/")), "next").await?;
+        check_text(session.get(server.url("/")), "next").await?;
     }
     Ok(())
 }
 
-/// Five hundred requests at once, more than a connection has streams, get their own responses.
+/// Each of five hundred requests at once, more than a connection has streams, gets its own
+/// response.
 #[apply(case!)]
 #[needs(http2)]
 async fn more_requests_than_streams_are_all_answered(context: Context) -> Result {
-    let (origin, builder) = trusted_with(context.builder(), true)?;
+    let (origin, builder) = start_trusted_origin_with(context.builder(), true)?;
     let session = builder.build()?;
     let pages = (0..500).map(|n| {
         let request = session.get(origin.url(&format!("/page/{n}?delay_ms=20")));
@@ -290,8 +293,8 @@ async fn more_requests_than_streams_are_all_answered(context: Context) -> Result
     let pages = gather(pages).settled().await.results;
     for (n, answer) in (0..).zip(pages) {
         let (version, text) = answer?;
-        equal("the version", version, Version::HTTP_2)?;
-        equal("the text", text, page(n))?;
+        check_equal("the version", version, Version::HTTP_2)?;
+        check_equal("the text", text, page(n))?;
     }
     Ok(())
 }

@@ -6,20 +6,20 @@ use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal, returns};
+use crate::check::{Failure, Result, check, check_equal, check_text};
 use crate::context::Context;
-use crate::servers::{answering, ok, scripted, values};
+use crate::servers::{header_values, ok_response, response_script, start_scripted};
 
 /// The methods of RFC 9110 and PATCH reach the server unchanged.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn standard_methods_arrive_as_sent(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     for name in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
         let request = session.request(method(name)?, origin.url("/anything"));
-        let shown: Value = request.json().await?;
-        equal("the method", shown["method"].as_str(), Some(name))?;
+        let echo: Value = request.json().await?;
+        check_equal("the method", echo["method"].as_str(), Some(name))?;
     }
     Ok(())
 }
@@ -28,13 +28,13 @@ async fn standard_methods_arrive_as_sent(context: Context) -> Result {
 #[apply(case!)]
 #[marks(anywhere)]
 async fn head_has_its_headers_and_no_body(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let response = context.session()?.head(origin.url("/bytes/1000"));
     let response = response.send().await?;
-    equal("the status", response.status().as_u16(), 200)?;
-    let lengths = values(&response, "content-length");
-    equal("its Content-Length", lengths, vec![&b"1000"[..]])?;
-    equal("its body", response.bytes().await?.len(), 0)
+    check_equal("the status", response.status().as_u16(), 200)?;
+    let lengths = header_values(&response, "content-length");
+    check_equal("its Content-Length", lengths, vec![&b"1000"[..]])?;
+    check_equal("its body", response.bytes().await?.len(), 0)
 }
 
 /// An unregistered method reaches the server unchanged.
@@ -42,25 +42,25 @@ async fn head_has_its_headers_and_no_body(context: Context) -> Result {
 #[marks(in_memory)]
 #[needs(extension_methods)]
 async fn extension_method_arrives_as_sent(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let request = context
         .session()?
         .request(method("BREW")?, origin.url("/anything"));
-    let shown: Value = request.json().await?;
-    equal("the method", shown["method"].as_str(), Some("BREW"))
+    let echo: Value = request.json().await?;
+    check_equal("the method", echo["method"].as_str(), Some("BREW"))
 }
 
-/// A method that the client does not know is sent or is an error of the kind unsupported, never
-/// replaced.
+/// A method that the client does not know is sent unchanged, or is an error of the kind
+/// unsupported.
 #[apply(case!)]
 async fn extension_method_is_never_changed(context: Context) -> Result {
-    let server = scripted(answering(1, &ok("brewed")))?;
+    let server = start_scripted(response_script(1, &ok_response("brewed")))?;
     let request = context
         .session()?
         .request(method("BREW")?, server.url("/pot"));
     match request.text().await {
-        Ok(text) => equal("the response", text, "brewed")?,
-        Err(error) => equal("the kind", error.kind(), ErrorKind::Unsupported)?,
+        Ok(text) => check_equal("the response", text, "brewed")?,
+        Err(error) => check_equal("the kind", error.kind(), ErrorKind::Unsupported)?,
     }
     let received = server.requests();
     let received: Vec<&str> = received.iter().map(|request| &*request.method).collect();
@@ -73,11 +73,11 @@ async fn extension_method_is_never_changed(context: Context) -> Result {
 /// The path and the query of the URL reach the server unchanged, and the fragment is not sent.
 #[apply(case!)]
 async fn target_arrives_as_given(context: Context) -> Result {
-    let server = scripted(answering(1, &ok("here")))?;
+    let server = start_scripted(response_script(1, &ok_response("here")))?;
     let target = "/a%20b/%2F%C3%BC//c?x=1&y=%26&z=a+b&";
     let request = context.session()?.get(server.url(target) + "#a-fragment");
-    returns(request, "here").await?;
-    equal("the target", &*server.requests()[0].target, target)
+    check_text(request, "here").await?;
+    check_equal("the target", &*server.requests()[0].target, target)
 }
 
 /// A GET, HEAD or OPTIONS without a body has neither Content-Length nor Transfer-Encoding.
@@ -85,13 +85,13 @@ async fn target_arrives_as_given(context: Context) -> Result {
 async fn bodiless_request_has_no_framing(context: Context) -> Result {
     let session = context.session()?;
     for name in ["GET", "HEAD", "OPTIONS"] {
-        let server = scripted(answering(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
+        let server = start_scripted(response_script(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
         let request = session.request(method(name)?, server.url("/"));
-        equal("its body", request.bytes().await?.len(), 0)?;
+        check_equal("its body", request.bytes().await?.len(), 0)?;
         for field in ["content-length", "transfer-encoding"] {
             let received = server.requests();
             let value = received[0].header(field).map(String::from_utf8_lossy);
-            equal(&format!("{field} of {name}"), value, None)?;
+            check_equal(&format!("{field} of {name}"), value, None)?;
         }
     }
     Ok(())
@@ -102,17 +102,17 @@ async fn bodiless_request_has_no_framing(context: Context) -> Result {
 async fn empty_post_says_its_length(context: Context) -> Result {
     let session = context.session()?;
     for name in ["POST", "PUT", "PATCH"] {
-        let server = scripted(answering(1, &ok("taken")))?;
+        let server = start_scripted(response_script(1, &ok_response("taken")))?;
         let request = session.request(method(name)?, server.url("/"));
-        returns(request, "taken").await?;
+        check_text(request, "taken").await?;
         let received = server.requests();
         let length = received[0]
             .header("content-length")
             .map(String::from_utf8_lossy);
-        let what = format!("Content-Length of {name}");
-        equal(&what, length.as_deref(), Some("0"))?;
+        let label = format!("Content-Length of {name}");
+        check_equal(&label, length.as_deref(), Some("0"))?;
         let coding = received[0].header("transfer-encoding");
-        equal(&format!("Transfer-Encoding of {name}"), coding, None)?;
+        check_equal(&format!("Transfer-Encoding of {name}"), coding, None)?;
     }
     Ok(())
 }

@@ -32,7 +32,8 @@ use crate::case::Case;
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let functions = inventory::iter::<Case>.into_iter().map(|case| Case {
         group: case.group.rsplit("::").next().unwrap_or(case.group),
-        // Such a case needs only a server like httpbin, which a backend without sockets has in memory.
+        // A case with `anywhere` needs only a server like httpbin, and a backend without sockets
+        // has one in memory.
         in_memory: case.in_memory || case.anywhere,
         ..*case
     });

@@ -1,4 +1,4 @@
-//! Name resolution: by the session's resolver, and by nothing else.
+//! Name resolution by the session's resolver.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,101 +6,114 @@ use std::time::Duration;
 
 use inflight_core::{ErrorKind, Phase, Resolve, Session};
 use inflight_origin::payload::page;
-use inflight_origin::script::{Scripted, refused};
+use inflight_origin::script::{ScriptedServer, refused_address};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal, fails, fails_with, returns};
+use crate::check::{
+    Failure, Result, check, check_equal, check_error, check_request_error, check_text,
+};
 use crate::context::{Context, run_blocking, wait_for, within};
-use crate::servers::{answering, ok, origin, scripted};
+use crate::servers::{ok_response, response_script, start_origin, start_scripted};
 
-/// The client connects to the resolver's address, and Host is that of the URL.
+/// The client connects to the address that the resolver returns, and sends the host of the URL as
+/// Host.
 #[apply(case!)]
 async fn resolver_decides_where_a_name_leads(context: Context) -> Result {
-    let server = scripted(answering(1, &ok("found")))?;
+    let server = start_scripted(response_script(1, &ok_response("found")))?;
     let port = server.addr().port();
-    let session = resolving(&context, |name, port| match name {
+    let session = session_with_resolver(&context, |name, port| match name {
         "pages.test" => Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]),
         _ => Err(io::Error::other("an unexpected name")),
     })?;
-    returns(session.get(format!("http://pages.test:{port}/")), "found").await?;
+    check_text(session.get(format!("http://pages.test:{port}/")), "found").await?;
     let received = server.requests();
     let host = received[0].header("host").map(String::from_utf8_lossy);
-    let wanted = format!("pages.test:{port}");
-    equal("Host", host.as_deref(), Some(&*wanted))
+    let expected = format!("pages.test:{port}");
+    check_equal("Host", host.as_deref(), Some(&*expected))
 }
 
 /// If the first address refuses the connection, the client tries the next.
 #[apply(case!)]
 async fn addresses_are_tried_in_turn(context: Context) -> Result {
-    let server = scripted(answering(1, &ok("found")))?;
+    let server = start_scripted(response_script(1, &ok_response("found")))?;
     let port = server.addr().port();
-    let session = resolving(&context, |_, port| Ok(vec![elsewhere(port), here(port)]))?;
-    returns(session.get(format!("http://pages.test:{port}/")), "found").await
+    let session = session_with_resolver(&context, |_, port| {
+        Ok(vec![unused_address(port), loopback_address(port)])
+    })?;
+    check_text(session.get(format!("http://pages.test:{port}/")), "found").await
 }
 
 /// If the first address does not respond, the client soon tries the next in parallel (RFC 8305).
 #[apply(case!)]
 #[needs(parallel_connects)]
 async fn silent_address_does_not_delay_the_next(context: Context) -> Result {
-    // A client that waits for the silent address does not respond in this time.
+    // A client that first waits for the silent address takes longer than this.
     const SOON: Duration = Duration::from_secs(2);
-    let silent = run_blocking(Scripted::unaccepting).await??;
-    let server = scripted(answering(1, &ok("found")))?;
+    let silent = run_blocking(ScriptedServer::unaccepting_address).await??;
+    let server = start_scripted(response_script(1, &ok_response("found")))?;
     let addresses = vec![silent.addr(), server.addr()];
-    let session = resolving(&context, move |_, _| Ok(addresses.clone()))?;
+    let session = session_with_resolver(&context, move |_, _| Ok(addresses.clone()))?;
     let request = session.get("http://pages.test/").text();
     let text = within("a response from the second address", SOON, request).await??;
-    equal("the body", text, "found")
+    check_equal("the body", text, "found")
 }
 
 /// A name whose addresses all refuse the connection is an error of the kind connect.
 #[apply(case!)]
 async fn addresses_that_all_refuse_are_connect(context: Context) -> Result {
-    let port = refused()?.port();
-    let session = resolving(&context, |_, port| Ok(vec![elsewhere(port), here(port)]))?;
+    let port = refused_address()?.port();
+    let session = session_with_resolver(&context, |_, port| {
+        Ok(vec![unused_address(port), loopback_address(port)])
+    })?;
     let request = session.get(format!("http://pages.test:{port}/"));
-    fails_with(request, ErrorKind::Connect).await.map(drop)
+    check_request_error(request, ErrorKind::Connect)
+        .await
+        .map(drop)
 }
 
 /// A failure of the resolver is an error of the kind resolve.
 #[apply(case!)]
 async fn failing_look_up_is_resolve(context: Context) -> Result {
-    let session = resolving(&context, |_, _| Err(io::Error::other("no such name")))?;
-    let error = fails_with(session.get("http://pages.test/"), ErrorKind::Resolve).await?;
+    let session = session_with_resolver(&context, |_, _| Err(io::Error::other("no such name")))?;
+    let error = check_request_error(session.get("http://pages.test/"), ErrorKind::Resolve).await?;
     check(error.is_connect(), "is_connect() is false")?;
-    equal("its URL", error.url(), Some("http://pages.test/"))
+    check_equal("its URL", error.url(), Some("http://pages.test/"))
 }
 
 /// A name without addresses is an error of the kind resolve.
 #[apply(case!)]
 async fn name_without_addresses_is_resolve(context: Context) -> Result {
-    let session = resolving(&context, |_, _| Ok(Vec::new()))?;
+    let session = session_with_resolver(&context, |_, _| Ok(Vec::new()))?;
     let request = session.get("http://pages.test/");
-    fails_with(request, ErrorKind::Resolve).await.map(drop)
+    check_request_error(request, ErrorKind::Resolve)
+        .await
+        .map(drop)
 }
 
 /// With the system's resolver, a name under .invalid is an error of the kind resolve.
 #[apply(case!)]
 async fn unknown_name_is_resolve_by_the_system_too(context: Context) -> Result {
     let request = context.session()?.get("http://nothing.invalid/");
-    fails_with(request, ErrorKind::Resolve).await.map(drop)
+    check_request_error(request, ErrorKind::Resolve)
+        .await
+        .map(drop)
 }
 
 /// A URL with an address instead of a name needs no look-up.
 #[apply(case!)]
 async fn addresses_need_no_look_up(context: Context) -> Result {
-    let origin = origin()?;
-    let session = resolving(&context, |name, _| {
+    let origin = start_origin()?;
+    let session = session_with_resolver(&context, |name, _| {
         Err(io::Error::other(format!("unexpected look-up of {name}")))
     })?;
-    returns(session.get(origin.url("/page/1")), page(1)).await
+    check_text(session.get(origin.url("/page/1")), page(1)).await
 }
 
 /// During the look-up of one name, other requests progress.
 #[apply(case!)]
 async fn slow_look_up_stalls_nobody(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let (session, lookup_started, go) = session_with_slow_lookup(&context, None)?;
     let looking_up = session.get("http://slow.test/").text();
     let others = async {
@@ -117,29 +130,29 @@ async fn slow_look_up_stalls_nobody(context: Context) -> Result {
     };
     let (looked_up, others) = futures_util::future::join(looking_up, others).await;
     others?;
-    fails("the slow look-up", looked_up, &[ErrorKind::Resolve]).map(drop)
+    check_error("the slow look-up", looked_up, &[ErrorKind::Resolve]).map(drop)
 }
 
 /// connect_timeout includes the look-up.
 #[apply(case!)]
 async fn slow_look_up_is_a_timeout(context: Context) -> Result {
-    look_up_times_out(&context).await.map(drop)
+    check_lookup_timeout(&context).await.map(drop)
 }
 
 /// connect_timeout during the look-up is a timeout of the phase connect.
 #[apply(case!)]
 #[needs(connect_phase)]
 async fn slow_look_up_is_of_the_connect_phase(context: Context) -> Result {
-    let phase = look_up_times_out(&context).await?;
-    equal("the phase", phase, Some(Phase::Connect))
+    let phase = check_lookup_timeout(&context).await?;
+    check_equal("the phase", phase, Some(Phase::Connect))
 }
 
-async fn look_up_times_out(context: &Context) -> Result<Option<Phase>> {
+async fn check_lookup_timeout(context: &Context) -> Result<Option<Phase>> {
     let (session, _lookup_started, _go) =
         session_with_slow_lookup(context, Some(Duration::from_millis(300)))?;
     let result = session.get("http://slow.test/").text();
     let result = wait_for("the timeout", result).await?;
-    let error = fails("a slow look-up", result, &[ErrorKind::Timeout])?;
+    let error = check_error("a slow look-up", result, &[ErrorKind::Timeout])?;
     Ok(error.phase())
 }
 
@@ -155,7 +168,7 @@ where
     }
 }
 
-fn resolving(
+fn session_with_resolver(
     context: &Context,
     answer: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
 ) -> Result<Session> {
@@ -168,7 +181,8 @@ type SlowLookup = (
     async_channel::Sender<()>,
 );
 
-/// Returns a session whose resolver reports each look-up, and does not return before the sender is dropped.
+/// Returns a session whose resolver reports each look-up to the receiver, and blocks until the
+/// sender is dropped.
 fn session_with_slow_lookup(
     context: &Context,
     connect_timeout: Option<Duration>,
@@ -184,11 +198,11 @@ fn session_with_slow_lookup(
     Ok((builder.resolver(resolver).build()?, lookup_started, go))
 }
 
-fn here(port: u16) -> SocketAddr {
+fn loopback_address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// Returns an address on loopback on which no server of the suite listens.
-fn elsewhere(port: u16) -> SocketAddr {
+fn unused_address(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), port)
 }

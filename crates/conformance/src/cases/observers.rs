@@ -8,9 +8,9 @@ use inflight_origin::script::Script;
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal};
-use crate::context::{Context, abandon};
-use crate::servers::{origin, requests, scripted};
+use crate::check::{Failure, Result, check, check_equal};
+use crate::context::{Context, drop_after};
+use crate::servers::{start_origin, start_scripted, wait_for_requests};
 
 type Log = Arc<Mutex<Vec<(u64, RecordedStep)>>>;
 
@@ -44,20 +44,20 @@ fn session_with_log(context: &Context) -> Result<(Session, Log)> {
 
 fn recorded_steps(log: &Log, request: u64) -> Vec<RecordedStep> {
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
-    let own = log.iter().filter(|(number, _)| *number == request);
-    own.map(|(_, step)| step.clone()).collect()
+    let of_request = log.iter().filter(|(number, _)| *number == request);
+    of_request.map(|(_, step)| step.clone()).collect()
 }
 
-/// A request is reported from its start, its connection, its head and its chunks to its end, in
-/// this order.
+/// The start of a request, its connection, its head, its chunks and its end are reported in this
+/// order.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn requests_are_told_step_by_step(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let (session, log) = session_with_log(&context)?;
     session.get(origin.url("/bytes/4000")).bytes().await?;
     let steps = recorded_steps(&log, 1);
-    equal(
+    check_equal(
         "the start",
         &steps[..2],
         &[RecordedStep::Step("started"), RecordedStep::Step("sending")],
@@ -66,8 +66,8 @@ async fn requests_are_told_step_by_step(context: Context) -> Result {
         matches!(steps[2], RecordedStep::Connected(_)),
         "no connection is reported",
     )?;
-    equal("then", &steps[3], &RecordedStep::Step("sent"))?;
-    equal("then", &steps[4], &RecordedStep::Step("head"))?;
+    check_equal("then", &steps[3], &RecordedStep::Step("sent"))?;
+    check_equal("then", &steps[4], &RecordedStep::Step("head"))?;
     let chunks = &steps[5..steps.len() - 1];
     let sum: u64 = chunks
         .iter()
@@ -76,8 +76,8 @@ async fn requests_are_told_step_by_step(context: Context) -> Result {
             _ => 0,
         })
         .sum();
-    equal("the chunks", sum, 4000)?;
-    equal("the end", steps.last(), Some(&RecordedStep::Done(4000)))
+    check_equal("the chunks", sum, 4000)?;
+    check_equal("the end", steps.last(), Some(&RecordedStep::Done(4000)))
 }
 
 /// The progress of a request's body is reported up to its end, before the request is done.
@@ -85,15 +85,15 @@ async fn requests_are_told_step_by_step(context: Context) -> Result {
 #[marks(in_memory, core)]
 async fn uploads_are_told(context: Context) -> Result {
     const LEN: u64 = 200_000;
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let (session, log) = session_with_log(&context)?;
     let upload = session.post(origin.url("/upload"));
     upload.body(vec![7; LEN as usize]).bytes().await?;
     let steps = recorded_steps(&log, 1);
-    let place = |wanted: &RecordedStep| steps.iter().position(|step| step == wanted);
+    let position = |wanted: &RecordedStep| steps.iter().position(|step| step == wanted);
     let (all, sent) = (
-        place(&RecordedStep::Uploaded(LEN)),
-        place(&RecordedStep::Step("sent")),
+        position(&RecordedStep::Uploaded(LEN)),
+        position(&RecordedStep::Step("sent")),
     );
     check(
         all.is_some() && all < sent,
@@ -103,26 +103,26 @@ async fn uploads_are_told(context: Context) -> Result {
     check(is_last, "the end is not the last event")
 }
 
-/// The connection of the first request is reported as new and counted, as the server also counts
-/// it.
+/// The connection of the first request is reported as new, and the session counts as many
+/// connections as the server.
 #[apply(case!)]
 #[needs(connection_events)]
 async fn connections_are_told(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let (session, log) = session_with_log(&context)?;
     session.get(origin.url("/bytes/10")).bytes().await?;
-    equal(
+    check_equal(
         "the connection",
         &recorded_steps(&log, 1)[2],
         &RecordedStep::Connected(Connection::New),
     )?;
     let accepted = origin.stats().connections_accepted;
-    equal(
+    check_equal(
         "connections opened",
         session.stats().opened,
         Some(accepted as u64),
     )?;
-    equal("connections reused", session.stats().reused, Some(0))
+    check_equal("connections reused", session.stats().reused, Some(0))
 }
 
 /// A reused connection is reported as reused and counted.
@@ -130,23 +130,24 @@ async fn connections_are_told(context: Context) -> Result {
 #[needs(connection_events, connection_reuse)]
 async fn kept_connections_are_told(context: Context) -> Result {
     const MAX_REQUESTS: u64 = 20;
-    let origin = origin()?;
+    let origin = start_origin()?;
     let (session, log) = session_with_log(&context)?;
-    // A client may need a moment to get its connection back.
+    // The pool may get the connection back a moment after the response.
     for request in 1..=MAX_REQUESTS {
         session.get(origin.url("/bytes/10")).bytes().await?;
         let steps = recorded_steps(&log, request);
         if steps[2] == RecordedStep::Connected(Connection::Reused) {
             let stats = session.stats();
-            // A new connection may be slower than one that came back to the pool meanwhile.
+            // Earlier requests may have reused a connection that came back to the pool while they
+            // opened a new one.
             let reused = stats.reused.unwrap_or(0);
             check((1..=request).contains(&reused), format!("{reused} reused"))?;
-            // A connection may have been opened that was not needed, because another came back.
+            // For the same reason, the client may have opened connections that no request used.
             let opened = stats.opened.unwrap_or(0);
             check((1..=request).contains(&opened), format!("{opened} opened"))?;
             return Ok(());
         }
-        equal(
+        check_equal(
             "the connection",
             &steps[2],
             &RecordedStep::Connected(Connection::New),
@@ -160,29 +161,33 @@ async fn kept_connections_are_told(context: Context) -> Result {
 #[apply(case!)]
 #[marks(core)]
 async fn failures_are_told(context: Context) -> Result {
-    let server = scripted(Script::new().read_request().send("HTTP/1.1 200").close())?;
+    let server = start_scripted(Script::new().read_request().send("HTTP/1.1 200").close())?;
     let (session, log) = session_with_log(&context)?;
     let error = session.get(server.url("/")).send().await.err();
     let error = error.ok_or_else(|| Failure::new("a truncated head was accepted as a response"))?;
     let last = recorded_steps(&log, 1).pop();
-    equal("the end", last, Some(RecordedStep::Failed(error.kind())))
+    check_equal("the end", last, Some(RecordedStep::Failed(error.kind())))
 }
 
 /// A dropped request is reported as cancelled, and no event follows.
 #[apply(case!)]
 #[marks(core)]
 async fn dropped_requests_are_told(context: Context) -> Result {
-    let server = scripted(Script::new().read_request().hang())?;
+    let server = start_scripted(Script::new().read_request().hang())?;
     let (session, log) = session_with_log(&context)?;
-    abandon(session.get(server.url("/")).send(), requests(&server, 1)).await?;
-    equal(
+    drop_after(
+        session.get(server.url("/")).send(),
+        wait_for_requests(&server, 1),
+    )
+    .await?;
+    check_equal(
         "the end",
         recorded_steps(&log, 1).last(),
         Some(&RecordedStep::Step("cancelled")),
     )?;
     session.close(Duration::ZERO).await;
     let cancelled = recorded_steps(&log, 1).pop();
-    equal(
+    check_equal(
         "the end after close",
         cancelled,
         Some(RecordedStep::Step("cancelled")),

@@ -1,38 +1,42 @@
 //! The session's policy: redirects, cookies, retries, limits, and timeouts by phase.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use inflight_core::http::{Method, StatusCode, header};
 use inflight_core::{Body, CookieJar, ErrorKind, JobError, Phase, Retry, gather};
 use inflight_origin::Origin;
-use inflight_origin::script::Script;
+use inflight_origin::script::{Script, ScriptedServer};
 use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal, fails, fails_with, returns};
+use crate::check::{
+    Failure, Result, check, check_equal, check_error, check_request_error, check_text,
+};
 use crate::context::{Context, EVENT_TIMEOUT, within};
-use crate::servers::{counts, origin};
+use crate::servers::{ok_response, start_origin, start_scripted, wait_for_counts};
 
-/// A relative or absolute redirect is followed, and the response has its history.
+/// Relative and absolute redirects are followed, and the response lists them in its history.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn redirects_are_followed(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     for path in ["/redirect/3", "/absolute-redirect/3"] {
         let response = session.get(origin.url(path)).send().await?;
-        equal(path, response.status(), StatusCode::OK)?;
-        equal(
+        check_equal(path, response.status(), StatusCode::OK)?;
+        check_equal(
             "the URL",
             response.url().map(|url| url.path()),
             Some("/get"),
         )?;
-        equal("the attempts", response.attempts(), 4)?;
+        check_equal("the attempts", response.attempts(), 4)?;
         let history = response.history();
-        equal("the history", history.len(), 3)?;
+        check_equal("the history", history.len(), 3)?;
         let first = history[0].url().map(|url| url.path());
-        equal("the first", first, Some(path))?;
+        check_equal("the first", first, Some(path))?;
         check(
             history.iter().all(|hop| hop.status() == StatusCode::FOUND),
             "a status of the history is not 302",
@@ -42,12 +46,57 @@ async fn redirects_are_followed(context: Context) -> Result {
     Ok(())
 }
 
-/// 301 and 302 turn a POST into a GET, 303 all methods but HEAD; 307 and 308 resend method and body
-/// (RFC 9110, 15.4).
+/// Bytes of a Location that are not UTF-8 are percent-encoded, as in browsers.
+#[apply(case!)]
+#[needs(opaque_response_headers)]
+async fn location_outside_ascii_is_escaped(context: Context) -> Result {
+    for (location, target) in [
+        (&b"/caf\xe9"[..], "/caf%E9"),
+        (b"/caf\xc3\xa9", "/caf%C3%A9"),
+    ] {
+        let server = start_redirecting(&[location])?;
+        check_text(context.session()?.get(server.url("/")), "there").await?;
+        check_equal("the target", &*server.requests()[1].target, target)?;
+    }
+    Ok(())
+}
+
+/// A redirect with an empty Location is the response. Two different values are an error of the kind
+/// protocol.
+#[apply(case!)]
+async fn empty_and_different_locations_are_not_followed(context: Context) -> Result {
+    let empty = start_redirecting(&[b""])?;
+    let response = context.session()?.get(empty.url("/")).send().await?;
+    check_equal("the status", response.status(), StatusCode::FOUND)?;
+    let different = start_redirecting(&[b"/a", b"/b"])?;
+    check_request_error(
+        context.session()?.get(different.url("/")),
+        ErrorKind::Protocol,
+    )
+    .await?;
+    check_equal("requests", different.requests().len(), 1)
+}
+
+/// Starts a server that responds to the first request on each connection with a redirect that has
+/// these values of Location.
+fn start_redirecting(locations: &[&[u8]]) -> io::Result<Arc<ScriptedServer>> {
+    let mut redirect = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n".to_vec();
+    for location in locations {
+        redirect.extend_from_slice(b"Location: ");
+        redirect.extend_from_slice(location);
+        redirect.extend_from_slice(b"\r\n");
+    }
+    redirect.extend_from_slice(b"\r\n");
+    let script = Script::new().read_request().send(redirect).read_request();
+    start_scripted(script.send(ok_response("there")).hang())
+}
+
+/// 301 and 302 turn a POST into a GET, and 303 turns every method except HEAD into a GET. 307 and
+/// 308 resend the method and the body (RFC 9110, 15.4).
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn redirects_keep_or_change_the_method(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     for (code, method, becomes) in [
         (301, Method::POST, "GET"),
@@ -57,30 +106,31 @@ async fn redirects_keep_or_change_the_method(context: Context) -> Result {
         (307, Method::POST, "POST"),
         (308, Method::PATCH, "PATCH"),
     ] {
-        let what = format!("{method} after {code}");
+        let label = format!("{method} after {code}");
         let url = origin.url(&format!("/redirect-to?url=/anything&status_code={code}"));
         let request = session.request(method, url).body("content");
-        let shown: Value = request.json().await?;
-        equal(&what, shown["method"].as_str(), Some(becomes))?;
+        let echo: Value = request.json().await?;
+        check_equal(&label, echo["method"].as_str(), Some(becomes))?;
         let data = if becomes == "GET" { "" } else { "content" };
-        equal(&what, shown["data"].as_str(), Some(data))?;
+        check_equal(&label, echo["data"].as_str(), Some(data))?;
     }
     Ok(())
 }
 
-/// After ten redirects, or max_redirects, the error is of the kind too_many_redirects.
+/// More than ten redirects, or more than max_redirects, are an error of the kind
+/// too_many_redirects.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn redirects_end(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     session.get(origin.url("/redirect/10")).text().await?;
     let eleven = session.get(origin.url("/redirect/11"));
-    let error = fails_with(eleven, ErrorKind::TooManyRedirects).await?;
-    equal("the attempts", error.attempts(), 11)?;
+    let error = check_request_error(eleven, ErrorKind::TooManyRedirects).await?;
+    check_equal("the attempts", error.attempts(), 11)?;
     let session = context.builder().max_redirects(2).build()?;
     let three = session.get(origin.url("/redirect/3"));
-    fails_with(three, ErrorKind::TooManyRedirects)
+    check_request_error(three, ErrorKind::TooManyRedirects)
         .await
         .map(drop)
 }
@@ -89,36 +139,36 @@ async fn redirects_end(context: Context) -> Result {
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn redirected_stream_is_refused(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let url = origin.url("/redirect-to?url=/anything&status_code=307");
     let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>("content")]);
     let request = context.session()?.put(url).body(Body::from_stream(chunks));
-    fails_with(request, ErrorKind::RedirectRefused).await?;
+    check_request_error(request, ErrorKind::RedirectRefused).await?;
     Ok(())
 }
 
-/// Authorization and Cookie are not sent to another host or port, nor after a redirect back from
-/// there.
+/// Authorization and Cookie are not sent to another host or port, and also not after a redirect
+/// from there back to the first host.
 #[apply(case!)]
 #[marks(core)]
 async fn credentials_stay_on_their_site(context: Context) -> Result {
-    let (home, away) = (origin()?, origin()?);
+    let (first, second) = (start_origin()?, start_origin()?);
     let session = context.session()?;
-    let back = home.url("/headers");
-    let elsewhere = away.url(&format!("/redirect-to?url={back}"));
+    let back = first.url("/headers");
+    let elsewhere = second.url(&format!("/redirect-to?url={back}"));
     for (to, stays) in [
         ("/headers", true),
-        (&*away.url("/headers"), false),
+        (&*second.url("/headers"), false),
         (&*elsewhere, false),
     ] {
-        let url = home.url(&format!("/redirect-to?url={}", escape_query(to)));
+        let url = first.url(&format!("/redirect-to?url={}", escape_query(to)));
         let request = session
             .get(url)
             .header(header::AUTHORIZATION, "Bearer mine");
-        let shown: Value = request.header(header::COOKIE, "crumb=1").json().await?;
+        let echo: Value = request.header(header::COOKIE, "crumb=1").json().await?;
         for name in ["Authorization", "Cookie"] {
-            let sent = shown["headers"].get(name).is_some();
-            equal(&format!("{name} at {to}"), sent, stays)?;
+            let sent = echo["headers"].get(name).is_some();
+            check_equal(&format!("{name} at {to}"), sent, stays)?;
         }
     }
     Ok(())
@@ -135,10 +185,11 @@ fn escape_query(url: &str) -> String {
 #[apply(case!)]
 #[needs(connection_reuse, unrepeatable_reuse)]
 async fn redirects_share_the_connection(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     session.get(origin.url("/redirect/5")).text().await?;
-    // More than one, as a pool may get a connection back a moment late.
+    // There may be more than one connection, because a pool may get a connection back a moment
+    // late.
     let connections = origin.stats().connections_accepted;
     check(
         connections <= 3,
@@ -146,62 +197,81 @@ async fn redirects_share_the_connection(context: Context) -> Result {
     )
 }
 
-/// With a cookie jar, a cookie is sent back, also to the target of the same redirect, until it is
-/// deleted.
+/// With a cookie jar, a cookie is sent back until it is deleted, also to the target of the redirect
+/// that sets the cookie.
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn cookies_come_back(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
     // The response is a redirect to /cookies, which shows the cookies.
     let set = session.get(origin.url("/cookies/set?crumb=1&crust=2"));
-    let shown: Value = set.json().await?;
-    equal("crumb", shown["cookies"]["crumb"].as_str(), Some("1"))?;
-    equal("crust", shown["cookies"]["crust"].as_str(), Some("2"))?;
+    let echo: Value = set.json().await?;
+    check_equal("crumb", echo["cookies"]["crumb"].as_str(), Some("1"))?;
+    check_equal("crust", echo["cookies"]["crust"].as_str(), Some("2"))?;
     let delete = session.get(origin.url("/cookies/delete?crumb"));
-    let shown: Value = delete.json().await?;
-    equal("crumb", shown["cookies"].get("crumb").is_some(), false)?;
-    equal("crust", shown["cookies"]["crust"].as_str(), Some("2"))
+    let echo: Value = delete.json().await?;
+    check_equal("crumb", echo["cookies"].get("crumb").is_some(), false)?;
+    check_equal("crust", echo["cookies"]["crust"].as_str(), Some("2"))
+}
+
+/// A cookie with bytes outside ASCII is sent unchanged or left out, and the session can send further
+/// requests.
+#[apply(case!)]
+async fn cookies_outside_ascii_disable_nothing(context: Context) -> Result {
+    let set = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: city=Z\xc3\xbcrich\r\nContent-Length: 0\r\n\r\n";
+    let script = Script::new().read_request().send(&set[..]).read_request();
+    let server = start_scripted(script.send(ok_response("there")).hang())?;
+    let session = context.builder().cookies(CookieJar::new()).build()?;
+    session.get(server.url("/")).send().await?.bytes().await?;
+    check_text(session.get(server.url("/")), "there").await?;
+    let all = &b"a=1; city=Z\xc3\xbcrich"[..];
+    let expected = match context.capabilities.opaque_request_headers.is_yes() {
+        true => all,
+        false => &b"a=1"[..],
+    };
+    let requests = server.requests();
+    check_equal("the cookies", requests[1].header("cookie"), Some(expected))
 }
 
 /// A request's own Cookie header replaces the jar's.
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn cookies_of_the_request_win(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
     session
         .get(origin.url("/cookies/set?crumb=1"))
         .bytes()
         .await?;
-    let own = session.get(origin.url("/cookies"));
-    let shown: Value = own.header(header::COOKIE, "own=2").json().await?;
-    equal("crumb", shown["cookies"].get("crumb").is_some(), false)?;
-    equal("own", shown["cookies"]["own"].as_str(), Some("2"))
+    let request = session.get(origin.url("/cookies"));
+    let echo: Value = request.header(header::COOKIE, "own=2").json().await?;
+    check_equal("crumb", echo["cookies"].get("crumb").is_some(), false)?;
+    check_equal("own", echo["cookies"]["own"].as_str(), Some("2"))
 }
 
 /// With retries, a request is resent after a 503 until it succeeds, up to the number of retries.
 #[apply(case!)]
 #[marks(core)]
 async fn failures_are_retried(context: Context) -> Result {
-    let origin = origin()?;
-    let session = context.builder().retry(quick(3)).build()?;
+    let origin = start_origin()?;
+    let session = context.builder().retry(quick_retry(3)).build()?;
     let response = session.get(origin.url("/flaky?fail=2&id=a")).send().await?;
-    equal("the status", response.status(), StatusCode::OK)?;
-    equal("the attempts", response.attempts(), 3)?;
+    check_equal("the status", response.status(), StatusCode::OK)?;
+    check_equal("the attempts", response.attempts(), 3)?;
     response.bytes().await?;
     let response = session.get(origin.url("/flaky?fail=9&id=b")).send().await?;
-    equal(
+    check_equal(
         "the status",
         response.status(),
         StatusCode::SERVICE_UNAVAILABLE,
     )?;
-    equal("the attempts", response.attempts(), 4)?;
+    check_equal("the attempts", response.attempts(), 4)?;
     response.bytes().await?;
-    equal("requests", origin.stats().requests, 7)
+    check_equal("requests", origin.stats().requests, 7)
 }
 
-fn quick(retries: usize) -> Retry {
+fn quick_retry(retries: usize) -> Retry {
     Retry::new(retries).delays(Duration::from_millis(1), Duration::from_millis(10))
 }
 
@@ -211,16 +281,16 @@ fn quick(retries: usize) -> Retry {
 async fn retry_after_is_obeyed(context: Context) -> Result {
     let busy =
         "HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let server = inflight_origin::script::Scripted::start(move |connection| {
+    let server = inflight_origin::script::ScriptedServer::start(move |connection| {
         let answer = match connection {
             0 => busy,
             _ => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone",
         };
         Script::new().read_request().send(answer)
     })?;
-    let session = context.builder().retry(quick(1)).build()?;
+    let session = context.builder().retry(quick_retry(1)).build()?;
     let start = std::time::Instant::now();
-    returns(session.get(server.url("/")), "done").await?;
+    check_text(session.get(server.url("/")), "done").await?;
     let took = start.elapsed();
     check(
         took >= Duration::from_secs(1),
@@ -232,12 +302,15 @@ async fn retry_after_is_obeyed(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn posts_are_not_retried(context: Context) -> Result {
-    let origin = context.pages()?;
-    for (retry, id, attempts) in [(quick(3), "a", 1), (quick(3).any_method(), "b", 2)] {
+    let origin = context.httpbin()?;
+    for (retry, id, attempts) in [
+        (quick_retry(3), "a", 1),
+        (quick_retry(3).any_method(), "b", 2),
+    ] {
         let session = context.builder().retry(retry).build()?;
         let url = origin.url(&format!("/flaky?fail=1&id={id}"));
         let response = session.post(url).body("once").send().await?;
-        equal("the attempts", response.attempts(), attempts)?;
+        check_equal("the attempts", response.attempts(), attempts)?;
         response.bytes().await?;
     }
     Ok(())
@@ -249,10 +322,10 @@ const LIMIT: Duration = Duration::from_millis(300);
 #[apply(case!)]
 #[marks(in_memory)]
 async fn head_timeout_names_its_phase(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().head_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang")).text();
-    times_out(
+    check_timeout(
         within("the head", EVENT_TIMEOUT, exchange).await?,
         Phase::Head,
     )
@@ -262,10 +335,10 @@ async fn head_timeout_names_its_phase(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 async fn read_timeout_names_its_phase(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().read_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang-body")).text();
-    times_out(
+    check_timeout(
         within("the body", EVENT_TIMEOUT, exchange).await?,
         Phase::Body,
     )
@@ -275,11 +348,11 @@ async fn read_timeout_names_its_phase(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 async fn read_timeout_spares_a_slow_body(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().read_timeout(Duration::from_secs(2));
     let url = origin.url("/slow-body?chunks=25&size=1&pause_ms=100");
     let bytes = session.build()?.get(url).bytes().await?;
-    equal("the length", bytes.len(), 25)
+    check_equal("the length", bytes.len(), 25)
 }
 
 /// If a request waits too long for a permit, queue_timeout ends it with a timeout of the phase
@@ -287,31 +360,31 @@ async fn read_timeout_spares_a_slow_body(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn queue_timeout_names_its_phase(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let builder = context.builder().max_in_flight(1).queue_timeout(LIMIT);
     let session = builder.build()?;
     let first = session.get(origin.url("/hang")).text();
     let queued = session.get(origin.url("/page/1")).text();
-    // The first gets the only permit and never releases it.
+    // The first request gets the only permit and never releases it.
     let both = futures_util::future::select(Box::pin(first), Box::pin(queued));
     match within("the queue", EVENT_TIMEOUT, both).await? {
-        futures_util::future::Either::Right((result, _)) => times_out(result, Phase::Queue),
+        futures_util::future::Either::Right((result, _)) => check_timeout(result, Phase::Queue),
         futures_util::future::Either::Left(_) => Err(Failure::new("/hang has responded")),
     }
 }
 
-fn times_out(result: Result<String, inflight_core::Error>, phase: Phase) -> Result {
-    let error = fails("the exchange", result, &[ErrorKind::Timeout])?;
-    equal("the phase", error.phase(), Some(phase))
+fn check_timeout(result: Result<String, inflight_core::Error>, phase: Phase) -> Result {
+    let error = check_error("the exchange", result, &[ErrorKind::Timeout])?;
+    check_equal("the phase", error.phase(), Some(phase))
 }
 
-/// The server never has more requests at once than max_per_host, and requests to another host do
-/// not wait for them.
+/// The server never has more requests at once than max_per_host, and requests to other hosts do not
+/// wait for these requests.
 #[apply(case!)]
 #[marks(core)]
 async fn max_per_host_is_kept(context: Context) -> Result {
     const MAX_PER_HOST: u64 = 3;
-    let (slow, other) = (origin()?, origin()?);
+    let (slow, other) = (start_origin()?, start_origin()?);
     let session = context
         .builder()
         .max_per_host(MAX_PER_HOST as usize)
@@ -326,7 +399,7 @@ async fn max_per_host_is_kept(context: Context) -> Result {
     check(all.is_ok(), format!("{all:?}"))?;
     elsewhere?;
     let ended = |stats: &inflight_origin::Stats| stats.in_flight == 0 && stats.requests == 12;
-    let stats = counts(&slow, "twelve requests", ended).await?;
+    let stats = wait_for_counts(&slow, "twelve requests", ended).await?;
     let peak = stats.peak_in_flight;
     check(peak <= MAX_PER_HOST, format!("{peak} requests at once"))
 }
@@ -336,7 +409,7 @@ async fn max_per_host_is_kept(context: Context) -> Result {
 #[apply(case!)]
 #[marks(core)]
 async fn unread_responses_are_told(context: Context) -> Result {
-    let origin: std::sync::Arc<Origin> = origin()?;
+    let origin: std::sync::Arc<Origin> = start_origin()?;
     let session = context.builder().max_in_flight(2).build()?;
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -344,8 +417,8 @@ async fn unread_responses_are_told(context: Context) -> Result {
     }
     let queued = session.get(origin.url("/page/1")).text();
     let result = within("the error", EVENT_TIMEOUT, queued).await?;
-    let error = fails("the queue", result, &[ErrorKind::Timeout])?;
-    equal("the phase", error.phase(), Some(Phase::Queue))?;
+    let error = check_error("the queue", result, &[ErrorKind::Timeout])?;
+    check_equal("the phase", error.phase(), Some(Phase::Queue))?;
     check(
         error.to_string().contains("unread response"),
         format!("no reason: {error}"),
@@ -358,14 +431,14 @@ async fn unread_responses_are_told(context: Context) -> Result {
 /// close() closes every connection, and later requests are errors of the kind closed.
 #[apply(case!)]
 async fn close_ends_the_connections(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     let pages = (0..10).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
     gather(pages).all().await?;
     within("close", EVENT_TIMEOUT, session.close(EVENT_TIMEOUT)).await?;
     let closed = |stats: &inflight_origin::Stats| stats.connections_open == 0;
-    counts(&origin, "the end of the connections", closed).await?;
-    fails_with(session.get(origin.url("/page/1")), ErrorKind::Closed).await?;
+    wait_for_counts(&origin, "the end of the connections", closed).await?;
+    check_request_error(session.get(origin.url("/page/1")), ErrorKind::Closed).await?;
     Ok(())
 }
 
@@ -373,13 +446,13 @@ async fn close_ends_the_connections(context: Context) -> Result {
 /// its connection is closed.
 #[apply(case!)]
 async fn close_cancels_what_is_under_way(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     let hanging = ["/hang", "/hang-body"].map(|path| session.get(origin.url(path)).text());
     let hanging = gather(hanging).settled();
     let closing = async {
-        let there = |stats: &inflight_origin::Stats| stats.requests == 2;
-        counts(&origin, "two requests", there).await?;
+        let both_arrived = |stats: &inflight_origin::Stats| stats.requests == 2;
+        wait_for_counts(&origin, "two requests", both_arrived).await?;
         session.close(Duration::ZERO).await;
         Ok::<_, Failure>(())
     };
@@ -390,7 +463,7 @@ async fn close_cancels_what_is_under_way(context: Context) -> Result {
         let result = result.map_err(JobError::into_kind);
         match result {
             Err(inflight_core::JobErrorKind::Failed(error)) => {
-                equal("the kind", error.kind(), ErrorKind::Closed)?;
+                check_equal("the kind", error.kind(), ErrorKind::Closed)?;
             }
             other => return Err(Failure::new(format!("not closed: {other:?}"))),
         }

@@ -6,14 +6,26 @@ use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use crate::case::case;
-use crate::check::{Failure, Result, equal};
+use crate::check::{Failure, Result, check_equal};
 use crate::context::Context;
+use crate::servers::{ok_response, response_script, start_scripted};
+
+/// Percent-encodings of a URL are sent unchanged, in upper and lower case, because signatures cover
+/// them.
+#[apply(case!)]
+#[needs(unchanged_targets)]
+async fn percent_encodings_are_sent_unchanged(context: Context) -> Result {
+    let server = start_scripted(response_script(1, &ok_response("")))?;
+    let target = "/%7e/%2F/a%2fb/%C3%a9?%7E=%7e&empty=&x?";
+    context.session()?.get(server.url(target)).send().await?;
+    check_equal("the target", &*server.requests()[0].target, target)
+}
 
 /// Query pairs are appended to the URL's query and arrive unchanged, with any characters.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn query_pairs_arrive(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let builder = context.builder().base_url(origin.url("/anything/"));
     let session = builder.build()?;
     let pairs = [
@@ -22,7 +34,7 @@ async fn query_pairs_arrive(context: Context) -> Result {
         ("empty", ""),
     ];
     let request = session.get("search?kept=%C3%A9").query(&pairs);
-    let shown: Value = request.query(&[("n", 7)]).json().await?;
+    let echo: Value = request.query(&[("n", 7)]).json().await?;
     let expected = json!({
         "kept": "é",
         "name": "Ærø & Fyn",
@@ -30,20 +42,20 @@ async fn query_pairs_arrive(context: Context) -> Result {
         "empty": "",
         "n": "7",
     });
-    equal("the pairs", &shown["args"], &expected)
+    check_equal("the pairs", &echo["args"], &expected)
 }
 
 /// basic_auth is sent as Authorization: Basic, and takes precedence over credentials in the URL.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn basic_auth_is_sent(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     let plain = origin.url("/basic-auth/user/p%C3%A4ss");
     let other = plain.replacen("//", "//someone:else@", 1);
     for url in [plain, other] {
         let response = session.get(&url).basic_auth("user", "päss").send().await?;
-        equal(&url, response.status().as_u16(), 200)?;
+        check_equal(&url, response.status().as_u16(), 200)?;
         response.bytes().await?;
     }
     Ok(())
@@ -53,34 +65,34 @@ async fn basic_auth_is_sent(context: Context) -> Result {
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn bearer_auth_is_sent(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let builder = context.builder().header("authorization", "Basic default");
     let request = builder.build()?.get(origin.url("/bearer"));
-    let shown: Value = request.bearer_auth("to.ken").json().await?;
-    equal("the token", shown["token"].as_str(), Some("to.ken"))
+    let echo: Value = request.bearer_auth("to.ken").json().await?;
+    check_equal("the token", echo["token"].as_str(), Some("to.ken"))
 }
 
 /// A map of headers is sent, and replaces the session's headers of the same names.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn header_map_is_sent(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let builder = context.builder().header("x-one", "default");
     let session = builder.header("x-two", "default").build()?;
     let mut headers = HeaderMap::new();
     headers.append("x-one", 1.into());
     headers.append("x-one", 11.into());
     let request = session.get(origin.url("/headers")).headers(headers);
-    let shown: Value = request.json().await?;
-    equal("X-One", shown["headers"]["X-One"].as_str(), Some("1,11"))?;
-    equal("X-Two", shown["headers"]["X-Two"].as_str(), Some("default"))
+    let echo: Value = request.json().await?;
+    check_equal("X-One", echo["headers"]["X-One"].as_str(), Some("1,11"))?;
+    check_equal("X-Two", echo["headers"]["X-Two"].as_str(), Some("default"))
 }
 
-/// A request of the http crate is sent whatever its version field is.
+/// The version field of a request of the http crate does not affect how the request is sent.
 #[apply(case!)]
 #[marks(anywhere)]
 async fn version_of_a_request_is_the_clients(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
         let request = Request::builder()
@@ -89,8 +101,8 @@ async fn version_of_a_request_is_the_clients(context: Context) -> Result {
             .version(version)
             .body(Body::from("forwarded"));
         let request = request.map_err(|error| Failure::new(error.to_string()))?;
-        let shown: Value = session.execute(request).await?.json().await?;
-        equal("the body", &shown["data"], &json!("forwarded"))?;
+        let echo: Value = session.execute(request).await?.json().await?;
+        check_equal("the body", &echo["data"], &json!("forwarded"))?;
     }
     Ok(())
 }

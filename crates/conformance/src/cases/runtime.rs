@@ -12,11 +12,11 @@ use inflight_core::{Runtime, Task, TaskError, unblock};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal};
+use crate::check::{Failure, Result, check, check_equal};
 use crate::context::{Context, EVENT_TIMEOUT, run_blocking, wait_for};
 use crate::test_server::Rendezvous;
 
-fn runtime(context: &Context) -> Result<Arc<dyn Runtime>> {
+fn runtime_of(context: &Context) -> Result<Arc<dyn Runtime>> {
     Ok(context.session()?.runtime().clone())
 }
 
@@ -24,21 +24,22 @@ fn runtime(context: &Context) -> Result<Arc<dyn Runtime>> {
 #[apply(case!)]
 #[marks(in_memory)]
 async fn task_gives_its_output(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let tasks = (0..100_u64).map(|n| Task::spawn(&runtime, async move { n * n }));
     for (n, output) in join_all(tasks).await.into_iter().enumerate() {
-        equal("an output", output?, (n * n) as u64)?;
+        check_equal("an output", output?, (n * n) as u64)?;
     }
     Ok(())
 }
 
 /// Waits until the only sender of a channel is dropped.
-async fn dropped(what: &str, sender: Receiver<()>) -> Result {
-    wait_for(what, sender.recv()).await.map(drop)
+async fn wait_for_drop(label: &str, receiver: Receiver<()>) -> Result {
+    wait_for(label, receiver.recv()).await.map(drop)
 }
 
-/// Returns a running task that never ends by itself, and the receiver of a channel whose sender it holds.
-async fn endless(runtime: &dyn Runtime) -> Result<(Task<()>, Receiver<()>), Failure> {
+/// Spawns a task that never ends by itself and holds the sender of a channel. Returns the task and
+/// the receiver.
+async fn spawn_endless(runtime: &dyn Runtime) -> Result<(Task<()>, Receiver<()>), Failure> {
     let (held, other_end) = async_channel::bounded(1);
     let (start, started) = async_channel::bounded(1);
     let task = Task::spawn(runtime, async move {
@@ -54,20 +55,20 @@ async fn endless(runtime: &dyn Runtime) -> Result<(Task<()>, Receiver<()>), Fail
 #[apply(case!)]
 #[marks(in_memory)]
 async fn dropped_task_is_cancelled(context: Context) -> Result {
-    let runtime = runtime(&context)?;
-    let (task, held) = endless(&runtime).await?;
+    let runtime = runtime_of(&context)?;
+    let (task, held) = spawn_endless(&runtime).await?;
     drop(task);
-    dropped("the drop of the task's future", held).await
+    wait_for_drop("the drop of the task's future", held).await
 }
 
 /// A cancelled task returns Cancelled.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn cancelled_task_says_so(context: Context) -> Result {
-    let runtime = runtime(&context)?;
-    let (task, held) = endless(&runtime).await?;
+    let runtime = runtime_of(&context)?;
+    let (task, held) = spawn_endless(&runtime).await?;
     task.cancel();
-    dropped("the drop of the task's future", held).await?;
+    wait_for_drop("the drop of the task's future", held).await?;
     let output = wait_for("the task's output", task).await?;
     let cancelled = matches!(output, Err(TaskError::Cancelled));
     check(cancelled, format!("it returned {output:?}"))
@@ -77,7 +78,7 @@ async fn cancelled_task_says_so(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 async fn detached_task_runs_on(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let (go, gate) = async_channel::bounded::<()>(1);
     let (done, finished) = async_channel::bounded(1);
     let task = Task::spawn(&runtime, async move {
@@ -93,15 +94,15 @@ async fn detached_task_runs_on(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 async fn panic_of_a_task_is_a_value(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     for _ in 0..20 {
         let task: Task<()> = Task::spawn(&runtime, async {
             // As `panic!` does, but without a message on standard error.
             resume_unwind(Box::new("a task's panic"))
         });
-        panicked(wait_for("the panic", task).await?, "a task's panic")?;
+        check_panic(wait_for("the panic", task).await?, "a task's panic")?;
     }
-    equal(
+    check_equal(
         "a task afterwards",
         Task::spawn(&runtime, async { 1 }).await?,
         1,
@@ -109,9 +110,9 @@ async fn panic_of_a_task_is_a_value(context: Context) -> Result {
 }
 
 #[track_caller]
-fn panicked<T: std::fmt::Debug>(output: Result<T, TaskError>, message: &str) -> Result {
+fn check_panic<T: std::fmt::Debug>(output: Result<T, TaskError>, message: &str) -> Result {
     match output {
-        Err(TaskError::Panicked(panic)) => equal("the panic", panic.message(), message),
+        Err(TaskError::Panicked(panic)) => check_equal("the panic", panic.message(), message),
         other => Err(Failure::new(format!("wanted a panic, got {other:?}"))),
     }
 }
@@ -119,7 +120,7 @@ fn panicked<T: std::fmt::Debug>(output: Result<T, TaskError>, message: &str) -> 
 /// A task progresses while the thread that spawned it is blocked.
 #[apply(case!)]
 async fn tasks_run_while_their_maker_blocks(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let (done, finished) = std::sync::mpsc::channel();
     Task::spawn(&runtime, async move {
         let _ = done.send(());
@@ -133,19 +134,22 @@ async fn tasks_run_while_their_maker_blocks(context: Context) -> Result {
 /// A sleep does not complete before its time has passed.
 #[apply(case!)]
 async fn sleep_is_never_early(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let sleeps = [0, 1, 2, 5, 10, 50, 100].map(Duration::from_millis);
-    let sleeps = sleeps.map(|wanted| {
+    let sleeps = sleeps.map(|duration| {
         let start = Instant::now();
-        let sleep = runtime.sleep(wanted);
+        let sleep = runtime.sleep(duration);
         async move {
             sleep.await;
-            (wanted, start.elapsed())
+            (duration, start.elapsed())
         }
     });
     let slept = wait_for("the end of 100 ms", join_all(sleeps)).await?;
-    for (wanted, took) in slept {
-        check(took >= wanted, format!("{wanted:?} passed in {took:?}"))?;
+    for (duration, took) in slept {
+        check(
+            took >= duration,
+            format!("a sleep of {duration:?} ended after {took:?}"),
+        )?;
     }
     Ok(())
 }
@@ -154,7 +158,7 @@ async fn sleep_is_never_early(context: Context) -> Result {
 #[apply(case!)]
 async fn sleep_counts_from_its_call(context: Context) -> Result {
     const TIME: Duration = Duration::from_millis(1000);
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let start = Instant::now();
     let sleep = runtime.sleep(TIME);
     async_io::Timer::after(TIME).await;
@@ -169,7 +173,7 @@ async fn sleep_counts_from_its_call(context: Context) -> Result {
 /// A sleep can be polled outside its runtime.
 #[apply(case!)]
 async fn sleep_works_under_any_executor(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let time = Duration::from_millis(50);
     let start = Instant::now();
     let sleep = runtime.sleep(time);
@@ -178,11 +182,11 @@ async fn sleep_works_under_any_executor(context: Context) -> Result {
     check(start.elapsed() >= time, "the sleep was early")
 }
 
-/// A dropped sleep of an hour does not block anything.
+/// After a thousand sleeps of an hour were dropped, a short sleep still completes.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn dropped_sleep_is_forgotten(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     for _ in 0..1000 {
         let mut sleep = runtime.sleep(Duration::from_secs(3600));
         check(
@@ -196,32 +200,32 @@ async fn dropped_sleep_is_forgotten(context: Context) -> Result {
 /// Blocking work runs on another thread, and its result is returned.
 #[apply(case!)]
 async fn blocking_work_gives_its_result(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let caller = std::thread::current().id();
     let here = unblock(&*runtime, move || std::thread::current().id() == caller).await?;
     check(!here, "it ran on the caller's thread")?;
-    equal("the result", unblock(&*runtime, || 6 * 7).await?, 42)
+    check_equal("the result", unblock(&*runtime, || 6 * 7).await?, 42)
 }
 
 /// The panic of blocking work is returned as its result, and the pool keeps running.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn panic_of_blocking_work_is_a_value(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     for _ in 0..20 {
         let work = unblock(&*runtime, || -> () {
             // As `panic!` does, but without a message on standard error.
             resume_unwind(Box::new("a call's panic"))
         });
-        panicked(wait_for("the panic", work).await?, "a call's panic")?;
+        check_panic(wait_for("the panic", work).await?, "a call's panic")?;
     }
-    equal("a call afterwards", unblock(&*runtime, || 1).await?, 1)
+    check_equal("a call afterwards", unblock(&*runtime, || 1).await?, 1)
 }
 
 /// While work blocks, tasks and timers progress.
 #[apply(case!)]
 async fn blocking_work_stalls_no_task(context: Context) -> Result {
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let (go, gate) = std::sync::mpsc::channel::<()>();
     let work = unblock(&*runtime, move || gate.recv().is_err());
     let task = Task::spawn(&runtime, {
@@ -237,9 +241,9 @@ async fn blocking_work_stalls_no_task(context: Context) -> Result {
 #[apply(case!)]
 async fn blocking_work_beyond_the_ceiling_waits(context: Context) -> Result {
     const JOBS: usize = 700;
-    // Fewer than the limit of any pool, as other cases may use the pool too.
+    // Fewer than the threads of any pool, because other cases may use the pool too.
     const AT_ONCE: usize = 48;
-    let runtime = runtime(&context)?;
+    let runtime = runtime_of(&context)?;
     let rendezvous = Arc::new(Rendezvous::default());
     let done = Arc::new(AtomicUsize::new(0));
     let calls = (0..JOBS).map(|n| {
@@ -252,14 +256,14 @@ async fn blocking_work_beyond_the_ceiling_waits(context: Context) -> Result {
     });
     let results = join_all(calls.collect::<Vec<_>>()).await;
     for (n, result) in results.into_iter().enumerate() {
-        equal("a result", result??, n)?;
+        check_equal("a result", result??, n)?;
     }
-    equal("calls that ran", done.load(Ordering::SeqCst), JOBS)?;
+    check_equal("calls that ran", done.load(Ordering::SeqCst), JOBS)?;
     if let Some(ceiling) = runtime.blocking_ceiling() {
         let peak = rendezvous.peak();
         check(
             peak <= ceiling,
-            format!("{peak} at once, over a ceiling of {ceiling}"),
+            format!("{peak} at once, over a limit of {ceiling}"),
         )?;
     }
     Ok(())

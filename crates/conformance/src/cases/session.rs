@@ -11,23 +11,23 @@ use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 
 use crate::case::case;
-use crate::check::{Result, check, equal, fails, fails_with, returns};
+use crate::check::{Result, check, check_equal, check_error, check_request_error, check_text};
 use crate::context::Context;
-use crate::servers::origin;
+use crate::servers::start_origin;
 use crate::test_server::rendezvous_server;
 
 /// The session's headers are sent with every request, with all values of repeated headers.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn default_headers_are_sent(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let builder = context.builder();
     let builder = builder.header("x-default", "1").header("x-default", "2");
     let session = builder.build()?;
     for _ in 0..2 {
-        let shown: Value = session.get(origin.url("/headers")).json().await?;
-        let value = &shown["headers"]["X-Default"];
-        equal("X-Default", value.as_str(), Some("1,2"))?;
+        let echo: Value = session.get(origin.url("/headers")).json().await?;
+        let value = &echo["headers"]["X-Default"];
+        check_equal("X-Default", value.as_str(), Some("1,2"))?;
     }
     Ok(())
 }
@@ -36,24 +36,24 @@ async fn default_headers_are_sent(context: Context) -> Result {
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn request_headers_replace_the_defaults(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let builder = context.builder();
     let builder = builder.header("x-default", "1").header("x-default", "2");
     let session = builder.header("x-other", "kept").build()?;
     let request = session
         .get(origin.url("/headers"))
         .header("x-default", "own");
-    let shown: Value = request.json().await?;
-    let headers = &shown["headers"];
-    equal("X-Default", headers["X-Default"].as_str(), Some("own"))?;
-    equal("X-Other", headers["X-Other"].as_str(), Some("kept"))
+    let echo: Value = request.json().await?;
+    let headers = &echo["headers"];
+    check_equal("X-Default", headers["X-Default"].as_str(), Some("own"))?;
+    check_equal("X-Other", headers["X-Other"].as_str(), Some("kept"))
 }
 
 /// Credentials in the URL are sent as Authorization: Basic, and not in the target.
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn credentials_become_basic_authorization(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     for (credentials, path) in [
         ("user:passwd@", "/basic-auth/user/passwd"),
@@ -63,7 +63,7 @@ async fn credentials_become_basic_authorization(context: Context) -> Result {
             .url(path)
             .replacen("//", &format!("//{credentials}"), 1);
         let response = session.get(&url).send().await?;
-        equal(&url, response.status().as_u16(), 200)?;
+        check_equal(&url, response.status().as_u16(), 200)?;
         response.bytes().await?;
     }
     Ok(())
@@ -73,12 +73,12 @@ async fn credentials_become_basic_authorization(context: Context) -> Result {
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn authorization_of_the_request_wins(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let url = origin.url("/headers").replacen("//", "//user:passwd@", 1);
     let request = context.session()?.get(url);
-    let shown: Value = request.header("authorization", "Bearer own").json().await?;
-    let sent = shown["headers"]["Authorization"].as_str();
-    equal("Authorization", sent, Some("Bearer own"))
+    let echo: Value = request.header("authorization", "Bearer own").json().await?;
+    let sent = echo["headers"]["Authorization"].as_str();
+    check_equal("Authorization", sent, Some("Bearer own"))
 }
 
 /// The server receives as many requests at once as max_in_flight allows, and never more.
@@ -90,8 +90,8 @@ async fn max_in_flight_is_kept(context: Context) -> Result {
     let session = context.builder().max_in_flight(MAX_IN_FLIGHT).build()?;
     let jobs = (0..40).map(|_| session.get(server.url("/")).text());
     gather(jobs).limit(40).all().await?;
-    equal("requests", rendezvous.arrived(), 40)?;
-    equal("requests at once", rendezvous.peak(), MAX_IN_FLIGHT)
+    check_equal("requests", rendezvous.arrived(), 40)?;
+    check_equal("requests at once", rendezvous.peak(), MAX_IN_FLIGHT)
 }
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -100,62 +100,64 @@ const SHORT: Duration = Duration::from_millis(300);
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn dropped_body_frees_its_place(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let first = session.get(origin.url("/hang-body")).send().await?;
     let request = || session.get(origin.url("/page/1"));
-    fails_with(request().timeout(SHORT), ErrorKind::Timeout).await?;
+    check_request_error(request().timeout(SHORT), ErrorKind::Timeout).await?;
     drop(first);
-    returns(request(), page(1)).await
+    check_text(request(), page(1)).await
 }
 
 /// With max_in_flight 1, a request waits until the previous body is read to its end.
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn read_body_frees_its_place(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let mut first = session.get(origin.url("/bytes/1000000")).send().await?;
     let request = || session.get(origin.url("/page/1"));
-    fails_with(request().timeout(SHORT), ErrorKind::Timeout).await?;
-    // The response itself is not dropped.
+    check_request_error(request().timeout(SHORT), ErrorKind::Timeout).await?;
+    // Only the body is read: the response is not dropped.
     let read = async {
         while first.chunk().await?.is_some() {}
         Ok::<_, Error>(())
     };
     let (read, text) = join(read, request().text()).await;
     read?;
-    equal("the text", text?, page(1))
+    check_equal("the text", text?, page(1))
 }
 
 /// A failed request releases its permit.
 #[apply(case!)]
 #[marks(core)]
 async fn failed_request_frees_its_place(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.builder().max_in_flight(1).build()?;
-    let refused = format!("http://{}/", inflight_origin::script::refused()?);
+    let refused = format!("http://{}/", inflight_origin::script::refused_address()?);
     for _ in 0..3 {
-        fails_with(session.get(&refused), ErrorKind::Connect).await?;
+        check_request_error(session.get(&refused), ErrorKind::Connect).await?;
         let hanging = session.get(origin.url("/hang")).timeout(SHORT / 3);
-        fails_with(hanging, ErrorKind::Timeout).await?;
+        check_request_error(hanging, ErrorKind::Timeout).await?;
     }
-    returns(session.get(origin.url("/page/1")), page(1)).await
+    check_text(session.get(origin.url("/page/1")), page(1)).await
 }
 
 /// A request's timeout replaces the session's, whether it is shorter or longer.
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn request_timeout_overrides_the_sessions(context: Context) -> Result {
-    let origin = context.pages()?;
-    let hasty = context.builder().timeout(SHORT).build()?;
-    let late = || hasty.get(origin.url("/delay-ms/600"));
-    fails_with(late(), ErrorKind::Timeout).await?;
-    late().timeout(Duration::from_secs(6)).text().await?;
-    late().timeout(None).text().await?;
-    let patient = context.session()?;
-    let hasty = patient.get(origin.url("/hang")).timeout(SHORT);
-    fails_with(hasty, ErrorKind::Timeout).await.map(drop)
+    let origin = context.httpbin()?;
+    let short = context.builder().timeout(SHORT).build()?;
+    let slow = || short.get(origin.url("/delay-ms/600"));
+    check_request_error(slow(), ErrorKind::Timeout).await?;
+    slow().timeout(Duration::from_secs(6)).text().await?;
+    slow().timeout(None).text().await?;
+    let long = context.session()?;
+    let hanging = long.get(origin.url("/hang")).timeout(SHORT);
+    check_request_error(hanging, ErrorKind::Timeout)
+        .await
+        .map(drop)
 }
 
 /// A body longer than max_body is an error of the kind body_too_large, with and without a
@@ -163,7 +165,7 @@ async fn request_timeout_overrides_the_sessions(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory, core)]
 async fn max_body_is_kept(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().max_body(1000).build()?;
     for path in ["/bytes", "/stream-bytes"] {
         let bytes = session
@@ -174,7 +176,7 @@ async fn max_body_is_kept(context: Context) -> Result {
         for len in [1001, 1_000_000] {
             let url = origin.url(&format!("{path}/{len}"));
             let result = session.get(&url).bytes().await;
-            fails(&url, result, &[ErrorKind::BodyTooLarge])?;
+            check_error(&url, result, &[ErrorKind::BodyTooLarge])?;
         }
     }
     // The limit applies to collected bodies, not to streamed ones.
@@ -183,27 +185,27 @@ async fn max_body_is_kept(context: Context) -> Result {
     while let Some(chunk) = response.chunk().await? {
         len += chunk.len();
     }
-    equal("a body read in chunks", len, 5000)
+    check_equal("a body read in chunks", len, 5000)
 }
 
 /// json_body sends a value with its Content-Type, and json() reads a value.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn json_goes_both_ways(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let value = json!({ "name": "Ærøskøbing", "list": [1, 2.5, null], "deep": { "yes": true } });
     let request = context.session()?.post(origin.url("/post"));
-    let shown: Value = request.json_body(&value).json().await?;
-    equal("the JSON", &shown["json"], &value)?;
-    let media = shown["headers"]["Content-Type"].as_str();
-    equal("Content-Type", media, Some("application/json"))
+    let echo: Value = request.json_body(&value).json().await?;
+    check_equal("the JSON", &echo["json"], &value)?;
+    let media = echo["headers"]["Content-Type"].as_str();
+    check_equal("Content-Type", media, Some("application/json"))
 }
 
 /// A request of the http crate is sent unchanged, relative to base_url.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn http_requests_are_executed(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().base_url(origin.url("/")).build()?;
     for uri in ["/anything/x?y=z".to_owned(), origin.url("/anything/x?y=z")] {
         let request = Request::builder()
@@ -211,12 +213,12 @@ async fn http_requests_are_executed(context: Context) -> Result {
             .uri(uri)
             .header("x-own", "1")
             .body(Body::from("content"))?;
-        let shown: Value = session.execute(request).await?.json().await?;
-        equal("the method", shown["method"].as_str(), Some("PUT"))?;
-        equal("the body", shown["data"].as_str(), Some("content"))?;
-        equal("X-Own", shown["headers"]["X-Own"].as_str(), Some("1"))?;
+        let echo: Value = session.execute(request).await?.json().await?;
+        check_equal("the method", echo["method"].as_str(), Some("PUT"))?;
+        check_equal("the body", echo["data"].as_str(), Some("content"))?;
+        check_equal("X-Own", echo["headers"]["X-Own"].as_str(), Some("1"))?;
         let url = origin.url("/anything/x?y=z");
-        equal("the URL", shown["url"].as_str(), Some(&*url))?;
+        check_equal("the URL", echo["url"].as_str(), Some(&*url))?;
     }
     Ok(())
 }
@@ -225,11 +227,11 @@ async fn http_requests_are_executed(context: Context) -> Result {
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn clones_share_their_connections(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.session()?;
     for n in 0..10 {
         let clone = session.clone();
         clone.get(origin.url(&format!("/page/{n}"))).bytes().await?;
     }
-    super::connections::shared(&origin.stats())
+    super::connections::check_sharing(&origin.stats())
 }

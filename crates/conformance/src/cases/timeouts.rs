@@ -1,105 +1,106 @@
-//! Timeouts: the errors they cause, their phases, and that they are never early.
+//! Timeouts: their errors and phases. A timeout is never early.
 
 use std::fmt;
 use std::time::Duration;
 
 use inflight_core::{Body, Error, ErrorKind, Phase, Session};
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Result, check, equal, fails};
+use crate::check::{Result, check, check_equal, check_error};
 use crate::context::{Context, within};
-use crate::servers::{counts, origin, scripted};
+use crate::servers::{start_origin, start_scripted, wait_for_counts};
 
 const LIMIT: Duration = Duration::from_millis(300);
+/// A request with the timeout [`LIMIT`] must end within this time.
 const MAX_DURATION: Duration = Duration::from_secs(4);
 
 /// A connect that takes longer than connect_timeout is an error of the kind timeout.
 #[apply(case!)]
 async fn connect_timeout_is_a_timeout(context: Context) -> Result {
-    connect_times_out(&context).await.map(drop)
+    check_connect_timeout(&context).await.map(drop)
 }
 
 /// A connect that takes longer than connect_timeout is a timeout of the phase connect.
 #[apply(case!)]
 #[needs(connect_phase)]
 async fn connect_timeout_names_its_phase(context: Context) -> Result {
-    let error = connect_times_out(&context).await?;
-    equal("the phase", error.phase(), Some(Phase::Connect))?;
+    let error = check_connect_timeout(&context).await?;
+    check_equal("the phase", error.phase(), Some(Phase::Connect))?;
     check(error.is_connect(), "is_connect() is false")
 }
 
-async fn connect_times_out(context: &Context) -> Result<Error> {
-    let nowhere = crate::context::run_blocking(Scripted::unaccepting).await??;
+async fn check_connect_timeout(context: &Context) -> Result<Error> {
+    let unaccepting = crate::context::run_blocking(ScriptedServer::unaccepting_address).await??;
     let session = context.builder().connect_timeout(LIMIT).build()?;
-    times_out(&session, session.get(nowhere.url("/")).text()).await
+    check_timeout(&session, session.get(unaccepting.url("/")).text()).await
 }
 
 /// The request's timeout ends a connect, with a timeout of the phase total.
 #[apply(case!)]
 async fn timeout_covers_connecting(context: Context) -> Result {
-    let nowhere = crate::context::run_blocking(Scripted::unaccepting).await??;
+    let unaccepting = crate::context::run_blocking(ScriptedServer::unaccepting_address).await??;
     let session = context.builder().connect_timeout(None).timeout(LIMIT);
     let session = session.build()?;
-    let error = times_out(&session, session.get(nowhere.url("/")).text()).await?;
-    equal("the phase", error.phase(), Some(Phase::Total))
+    let error = check_timeout(&session, session.get(unaccepting.url("/")).text()).await?;
+    check_equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 /// If a server does not respond, the request's timeout ends the request.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn timeout_covers_the_head(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().timeout(LIMIT).build()?;
-    let error = times_out(&session, session.get(origin.url("/hang")).text()).await?;
-    equal("the phase", error.phase(), Some(Phase::Total))
+    let error = check_timeout(&session, session.get(origin.url("/hang")).text()).await?;
+    check_equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 /// If a body stalls, the request's timeout ends the request.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn timeout_covers_the_body(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().timeout(LIMIT).build()?;
-    let error = times_out(&session, session.get(origin.url("/hang-body")).text()).await?;
-    equal("the phase", error.phase(), Some(Phase::Total))
+    let error = check_timeout(&session, session.get(origin.url("/hang-body")).text()).await?;
+    check_equal("the phase", error.phase(), Some(Phase::Total))
 }
 
-/// The request's timeout also ends a slow body without long pauses.
+/// The request's timeout ends a body that arrives slowly but never pauses for long.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn timeout_covers_a_trickling_body(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.builder().timeout(LIMIT).build()?;
     let url = origin.url("/slow-body?chunks=1000&size=1&pause_ms=10");
-    let error = times_out(&session, session.get(url).text()).await?;
-    equal("the phase", error.phase(), Some(Phase::Total))
+    let error = check_timeout(&session, session.get(url).text()).await?;
+    check_equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 /// If a server does not read the body, the request's timeout ends the request.
 #[apply(case!)]
 async fn timeout_covers_sending(context: Context) -> Result {
-    let server = scripted(Script::new().read_head().pause(Duration::from_secs(60)))?;
+    let server = start_scripted(Script::new().read_head().pause(Duration::from_secs(60)))?;
     let session = context.builder().timeout(LIMIT).build()?;
-    // More than the buffers of two kernels hold.
+    // More than the buffers of both kernels hold.
     let body = Body::from(vec![b'.'; 64 << 20]);
-    let error = times_out(&session, session.post(server.url("/")).body(body).text()).await?;
-    equal("the phase", error.phase(), Some(Phase::Total))
+    let error = check_timeout(&session, session.post(server.url("/")).body(body).text()).await?;
+    check_equal("the phase", error.phase(), Some(Phase::Total))
 }
 
 /// The request's timeout includes the wait for a permit under max_in_flight.
 #[apply(case!)]
 async fn timeout_covers_the_queue(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let mut first = session.get(origin.url("/hang-body")).send().await?;
     // Read a chunk, because an unread response would fail the queued request with another error.
     first.chunk().await?;
     let queued = session.get(origin.url("/page/1")).timeout(LIMIT);
-    let error = times_out(&session, queued.text()).await?;
-    equal("the phase", error.phase(), Some(Phase::Total))?;
-    equal("requests that were sent", origin.stats().requests, 1)?;
+    let error = check_timeout(&session, queued.text()).await?;
+    check_equal("the phase", error.phase(), Some(Phase::Total))?;
+    check_equal("requests that were sent", origin.stats().requests, 1)?;
     drop(first);
     Ok(())
 }
@@ -107,29 +108,29 @@ async fn timeout_covers_the_queue(context: Context) -> Result {
 /// A request that times out closes its connection.
 #[apply(case!)]
 async fn timed_out_request_is_ended(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let session = context.builder().timeout(LIMIT).build()?;
     for (n, path) in ["/hang", "/hang-body"].into_iter().enumerate() {
-        times_out(&session, session.get(origin.url(path)).text()).await?;
+        check_timeout(&session, session.get(origin.url(path)).text()).await?;
         let ended = move |stats: &inflight_origin::Stats| stats.aborted == n as u64 + 1;
-        counts(&origin, &format!("the end of {path}"), ended).await?;
+        wait_for_counts(&origin, &format!("the end of {path}"), ended).await?;
     }
     Ok(())
 }
 
 /// Checks that the exchange ends with a timeout: not before [`LIMIT`], and not long after it.
-async fn times_out<T: fmt::Debug>(
+async fn check_timeout<T: fmt::Debug>(
     session: &Session,
     exchange: impl Future<Output = Result<T, Error>>,
 ) -> Result<Error> {
     let start = session.runtime().now();
     let result = within("the timeout", MAX_DURATION, exchange).await?;
     let took = session.runtime().now() - start;
-    let error = fails("the exchange", result, &[ErrorKind::Timeout])?;
+    let error = check_error("the exchange", result, &[ErrorKind::Timeout])?;
     check(error.is_timeout(), "is_timeout() is false")?;
     check(
         took >= LIMIT,
-        format!("a limit of {LIMIT:?} passed in {took:?}"),
+        format!("the timeout of {LIMIT:?} fired after {took:?}"),
     )?;
     Ok(error)
 }

@@ -1,4 +1,4 @@
-//! TLS: which certificates a client trusts, and the errors otherwise.
+//! TLS: which certificates a client trusts, and which errors the others cause.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -11,66 +11,69 @@ use inflight_core::{
 };
 use inflight_origin::payload::page;
 use inflight_origin::script::Script;
-use inflight_origin::tls::{Authority, Shown, Tls};
+use inflight_origin::tls::{Authority, CertificateKind, Tls};
 use inflight_origin::{Options, Origin};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Result, check, equal, fails, fails_with, returns};
+use crate::check::{Result, check, check_equal, check_error, check_request_error, check_text};
 use crate::context::{Context, wait_for};
-use crate::servers::{answering, large_bodies_arrive, origin, scripted, secured, trusted};
+use crate::servers::{
+    check_large_bodies, response_script, start_origin, start_scripted, start_tls_origin,
+    start_trusted_origin,
+};
 use crate::test_server::TestServer;
 
 /// GET, HEAD and POST work over TLS as they do without it.
 #[apply(case!)]
 #[needs(tls)]
 async fn https_is_answered(context: Context) -> Result {
-    let (origin, builder) = trusted(context.builder())?;
+    let (origin, builder) = start_trusted_origin(context.builder())?;
     let session = builder.build()?;
     let response = session.get(origin.url("/page/1")).send().await?;
-    equal("the status", response.status(), StatusCode::OK)?;
-    equal("the text", response.text().await?, page(1))?;
+    check_equal("the status", response.status(), StatusCode::OK)?;
+    check_equal("the text", response.text().await?, page(1))?;
 
     let response = session.head(origin.url("/page/1")).send().await?;
-    equal("the status of HEAD", response.status(), StatusCode::OK)?;
-    equal("HEAD's body", response.bytes().await?.len(), 0)?;
+    check_equal("the status of HEAD", response.status(), StatusCode::OK)?;
+    check_equal("HEAD's body", response.bytes().await?.len(), 0)?;
 
-    returns(session.post(origin.url("/echo")).body("a body"), "a body").await
+    check_text(session.post(origin.url("/echo")).body("a body"), "a body").await
 }
 
 /// Bodies of megabytes arrive completely over TLS, in both directions.
 #[apply(case!)]
 #[needs(tls)]
 async fn large_bodies_cross_tls_whole(context: Context) -> Result {
-    let (origin, builder) = trusted(context.builder())?;
+    let (origin, builder) = start_trusted_origin(context.builder())?;
     let session = builder.build()?;
-    large_bodies_arrive(&session, &origin).await
+    check_large_bodies(&session, &origin).await
 }
 
-/// Some of ten sequential requests over TLS share a connection.
+/// Of ten sequential requests over TLS, at least two share a connection.
 #[apply(case!)]
 #[needs(tls, connection_reuse)]
 async fn tls_connections_are_shared(context: Context) -> Result {
-    let (origin, builder) = trusted(context.builder())?;
+    let (origin, builder) = start_trusted_origin(context.builder())?;
     let session = builder.build()?;
     for n in 0..10 {
         let url = origin.url(&format!("/page/{n}"));
         session.get(url).bytes().await?;
     }
     let stats = origin.stats();
-    equal("requests", stats.requests, 10)?;
-    super::connections::shared(&stats)
+    check_equal("requests", stats.requests, 10)?;
+    super::connections::check_sharing(&stats)
 }
 
 /// A certificate for localhost and 127.0.0.1 is valid for both.
 #[apply(case!)]
 #[needs(tls)]
 async fn names_are_checked_as_the_url_has_them(context: Context) -> Result {
-    let (origin, builder) = trusted(context.builder())?;
+    let (origin, builder) = start_trusted_origin(context.builder())?;
     let session = builder.build()?;
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("https://{host}:{}/page/1", origin.addr().port());
-        returns(session.get(url), page(1)).await?;
+        check_text(session.get(url), page(1)).await?;
     }
     Ok(())
 }
@@ -79,30 +82,38 @@ async fn names_are_checked_as_the_url_has_them(context: Context) -> Result {
 #[apply(case!)]
 #[needs(tls)]
 async fn expired_certificate_is_refused(context: Context) -> Result {
-    refuses(&context, Shown::Expired).await.map(drop)
+    check_refused(&context, CertificateKind::Expired)
+        .await
+        .map(drop)
 }
 
 /// A certificate for another name is an error of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
 async fn certificate_for_another_host_is_refused(context: Context) -> Result {
-    refuses(&context, Shown::WrongHost).await.map(drop)
+    check_refused(&context, CertificateKind::WrongHost)
+        .await
+        .map(drop)
 }
 
 /// A self-signed certificate is an error of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
 async fn self_signed_certificate_is_refused(context: Context) -> Result {
-    refuses(&context, Shown::SelfSigned).await.map(drop)
+    check_refused(&context, CertificateKind::SelfSigned)
+        .await
+        .map(drop)
 }
 
 /// A certificate of an unknown authority is an error of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
 async fn unknown_issuer_is_refused(context: Context) -> Result {
-    unknown_issuer(context.builder()).await?;
+    check_unknown_issuer(context.builder()).await?;
     let other = Authority::new()?;
-    unknown_issuer(trusting(&context, &other)).await.map(drop)
+    check_unknown_issuer(trusting_builder(&context, &other))
+        .await
+        .map(drop)
 }
 
 /// The TLS fault distinguishes certificates that are expired, for another name, self-signed or of
@@ -110,34 +121,34 @@ async fn unknown_issuer_is_refused(context: Context) -> Result {
 #[apply(case!)]
 #[needs(tls, tls_faults)]
 async fn faults_of_certificates_are_told_apart(context: Context) -> Result {
-    for (shown, fault) in [
-        (Shown::Expired, TlsFault::Expired),
-        (Shown::WrongHost, TlsFault::WrongHost),
-        (Shown::SelfSigned, TlsFault::SelfSigned),
+    for (kind, fault) in [
+        (CertificateKind::Expired, TlsFault::Expired),
+        (CertificateKind::WrongHost, TlsFault::WrongHost),
+        (CertificateKind::SelfSigned, TlsFault::SelfSigned),
     ] {
-        let error = refuses(&context, shown).await?;
-        equal("the fault", error.tls_fault(), Some(fault))?;
+        let error = check_refused(&context, kind).await?;
+        check_equal("the fault", error.tls_fault(), Some(fault))?;
     }
-    let error = unknown_issuer(context.builder()).await?;
-    equal(
+    let error = check_unknown_issuer(context.builder()).await?;
+    check_equal(
         "the fault",
         error.tls_fault(),
         Some(TlsFault::UnknownIssuer),
     )
 }
 
-/// Nothing of a request is sent to a server whose certificate is refused.
+/// No part of a request is sent to a server whose certificate is refused.
 #[apply(case!)]
 #[needs(tls)]
 async fn refused_server_sees_no_request(context: Context) -> Result {
     let authority = Authority::new()?;
-    let origin = secured(&authority, Shown::Valid)?;
+    let origin = start_tls_origin(&authority, CertificateKind::Valid)?;
     let session = context.session()?;
     for _ in 0..3 {
         let request = session.post(origin.url("/post")).body("a secret");
-        fails_with(request, ErrorKind::Tls).await?;
+        check_request_error(request, ErrorKind::Tls).await?;
     }
-    equal("requests", origin.stats().requests, 0)
+    check_equal("requests", origin.stats().requests, 0)
 }
 
 /// PEM text with two authorities adds both.
@@ -148,8 +159,8 @@ async fn every_certificate_of_a_bundle_is_trusted(context: Context) -> Result {
     let bundle: String = authorities.iter().map(Authority::pem).collect();
     let session = context.builder().add_root_certificate(bundle).build()?;
     for authority in &authorities {
-        let origin = secured(authority, Shown::Valid)?;
-        returns(session.get(origin.url("/page/1")), page(1)).await?;
+        let origin = start_tls_origin(authority, CertificateKind::Valid)?;
+        check_text(session.get(origin.url("/page/1")), page(1)).await?;
     }
     Ok(())
 }
@@ -163,19 +174,25 @@ async fn only_given_authorities_are_trusted(context: Context) -> Result {
     let authority = Authority::new()?;
     let only = context.builder().only_root_certificates(authority.pem());
     let session = only.build()?;
-    let known = secured(&authority, Shown::Valid)?;
-    returns(session.get(known.url("/page/1")), page(1)).await?;
-    let unknown = secured(&Authority::new()?, Shown::Valid)?;
-    fails_with(session.get(unknown.url("/page/1")), ErrorKind::Tls).await?;
+    let known = start_tls_origin(&authority, CertificateKind::Valid)?;
+    check_text(session.get(known.url("/page/1")), page(1)).await?;
+    let unknown = start_tls_origin(&Authority::new()?, CertificateKind::Valid)?;
+    check_request_error(session.get(unknown.url("/page/1")), ErrorKind::Tls).await?;
 
-    let nobody = || {
+    let without_authorities = || {
         let builder = context.builder();
         builder.client_options(|options| options.tls.only_extra_roots = true)
     };
-    fails("no authority", nobody().build(), &[ErrorKind::Tls])?;
+    check_error(
+        "no authority",
+        without_authorities().build(),
+        &[ErrorKind::Tls],
+    )?;
     // Without certificate checks, no authority is required.
-    let session = nobody().danger_accept_invalid_certs(true).build()?;
-    returns(session.get(unknown.url("/page/1")), page(1)).await
+    let session = without_authorities()
+        .danger_accept_invalid_certs(true)
+        .build()?;
+    check_text(session.get(unknown.url("/page/1")), page(1)).await
 }
 
 /// With danger_accept_invalid_certs every certificate is accepted.
@@ -185,14 +202,14 @@ async fn danger_accepts_invalid_certificates(context: Context) -> Result {
     let authority = Authority::new()?;
     let builder = context.builder().danger_accept_invalid_certs(true);
     let session = builder.build()?;
-    for shown in [
-        Shown::Valid,
-        Shown::Expired,
-        Shown::WrongHost,
-        Shown::SelfSigned,
+    for kind in [
+        CertificateKind::Valid,
+        CertificateKind::Expired,
+        CertificateKind::WrongHost,
+        CertificateKind::SelfSigned,
     ] {
-        let origin = secured(&authority, shown)?;
-        returns(session.get(origin.url("/page/1")), page(1)).await?;
+        let origin = start_tls_origin(&authority, kind)?;
+        check_text(session.get(origin.url("/page/1")), page(1)).await?;
     }
     Ok(())
 }
@@ -202,15 +219,15 @@ async fn danger_accepts_invalid_certificates(context: Context) -> Result {
 #[needs(tls, unchecked_hostnames)]
 async fn danger_accepts_another_name(context: Context) -> Result {
     let authority = Authority::new()?;
-    let session = trusting(&context, &authority)
+    let session = trusting_builder(&context, &authority)
         .danger_accept_invalid_hostnames(true)
         .build()?;
-    let elsewhere = secured(&authority, Shown::WrongHost)?;
-    returns(session.get(elsewhere.url("/page/1")), page(1)).await?;
-    for shown in [Shown::Expired, Shown::SelfSigned] {
-        let origin = secured(&authority, shown)?;
+    let elsewhere = start_tls_origin(&authority, CertificateKind::WrongHost)?;
+    check_text(session.get(elsewhere.url("/page/1")), page(1)).await?;
+    for kind in [CertificateKind::Expired, CertificateKind::SelfSigned] {
+        let origin = start_tls_origin(&authority, kind)?;
         let result = session.get(origin.url("/")).text().await;
-        fails(&format!("{shown:?}"), result, &[ErrorKind::Tls])?;
+        check_error(&format!("{kind:?}"), result, &[ErrorKind::Tls])?;
     }
     Ok(())
 }
@@ -221,11 +238,11 @@ async fn danger_accepts_another_name(context: Context) -> Result {
 async fn client_certificate_is_shown(context: Context) -> Result {
     let newest: fn(Tls) -> Tls = |tls| tls;
     for versions in [newest, Tls::up_to_tls12] {
-        let (origin, builder, authority) = demanding(&context, versions)?;
+        let (origin, builder, authority) = start_client_auth_origin(&context, versions)?;
         let (certificate, key) = authority.client()?;
         let builder = builder.client_certificate(Identity::from_pem(certificate, key)?);
         let session = builder.build()?;
-        returns(session.get(origin.url("/page/1")), page(1)).await?;
+        check_text(session.get(origin.url("/page/1")), page(1)).await?;
     }
     Ok(())
 }
@@ -234,10 +251,10 @@ async fn client_certificate_is_shown(context: Context) -> Result {
 #[apply(case!)]
 #[needs(tls, client_certificates)]
 async fn client_certificate_of_another_is_refused(context: Context) -> Result {
-    let (origin, builder, _) = demanding(&context, Tls::up_to_tls12)?;
+    let (origin, builder, _) = start_client_auth_origin(&context, Tls::up_to_tls12)?;
     let (certificate, key) = Authority::new()?.client()?;
     let builder = builder.client_certificate(Identity::from_pem(certificate, key)?);
-    fails_with(builder.build()?.get(origin.url("/")), ErrorKind::Tls)
+    check_request_error(builder.build()?.get(origin.url("/")), ErrorKind::Tls)
         .await
         .map(drop)
 }
@@ -246,21 +263,21 @@ async fn client_certificate_of_another_is_refused(context: Context) -> Result {
 #[apply(case!)]
 #[needs(tls)]
 async fn missing_client_certificate_is_tls(context: Context) -> Result {
-    let (origin, builder, _) = demanding(&context, Tls::up_to_tls12)?;
-    let error = fails_with(builder.build()?.get(origin.url("/")), ErrorKind::Tls).await?;
-    equal("the fault", error.tls_fault(), Some(TlsFault::Other))
+    let (origin, builder, _) = start_client_auth_origin(&context, Tls::up_to_tls12)?;
+    let error = check_request_error(builder.build()?.get(origin.url("/")), ErrorKind::Tls).await?;
+    check_equal("the fault", error.tls_fault(), Some(TlsFault::Other))
 }
 
 /// A server that refuses the client after the handshake, as in TLS 1.3, is an error.
 #[apply(case!)]
 #[needs(tls)]
 async fn client_certificate_refused_late_is_no_success(context: Context) -> Result {
-    let (origin, builder, _) = demanding(&context, |tls| tls)?;
+    let (origin, builder, _) = start_client_auth_origin(&context, |tls| tls)?;
     let result = builder.build()?.get(origin.url("/")).text().await;
     // The refusal is an alert, which the client receives with its next read or not at all.
     let kinds = [ErrorKind::Tls, ErrorKind::Incomplete];
-    fails("no certificate", result, &kinds)?;
-    equal("requests", origin.stats().requests, 0)
+    check_error("no certificate", result, &kinds)?;
+    check_equal("requests", origin.stats().requests, 0)
 }
 
 /// TLS options that a client does not support are an error when the session is built.
@@ -270,7 +287,7 @@ async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result
     let capabilities = &context.capabilities;
     let (certificate, key) = Authority::new()?.client()?;
     let identity = Identity::from_pem(certificate, key)?;
-    for (what, support, builder) in [
+    for (label, support, builder) in [
         (
             "a client certificate",
             capabilities.client_certificates,
@@ -284,7 +301,11 @@ async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result
     ] {
         match support {
             Support::Yes => drop(builder.build()?),
-            Support::No(_) => drop(fails(what, builder.build(), &[ErrorKind::Unsupported])?),
+            Support::No(_) => drop(check_error(
+                label,
+                builder.build(),
+                &[ErrorKind::Unsupported],
+            )?),
         }
     }
     Ok(())
@@ -296,64 +317,64 @@ async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result
 #[needs(tls)]
 async fn unreadable_certificates_are_tls(context: Context) -> Result {
     let text = context.builder().add_root_certificate("no certificate");
-    fails("text", text.build(), &[ErrorKind::Tls])?;
+    check_error("text", text.build(), &[ErrorKind::Tls])?;
     let nonsense = Certificate::from_der(&b"no certificate"[..]);
     let builder = context.builder();
     let builder = builder.client_options(|options| options.tls.extra_roots.push(nonsense));
-    fails("nonsense", builder.build(), &[ErrorKind::Tls]).map(drop)
+    check_error("nonsense", builder.build(), &[ErrorKind::Tls]).map(drop)
 }
 
 /// A server that responds to a handshake without TLS is an error of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
 async fn server_without_tls_is_tls(context: Context) -> Result {
-    let server = scripted(
+    let server = start_scripted(
         Script::new()
             .send("HTTP/1.1 400 Bad Request\r\n\r\n")
             .hang(),
     )?;
-    not_secured(&context, &server.url("/")).await
+    check_no_tls(&context, &server.url("/")).await
 }
 
 /// A server that ends the handshake is an error of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
 async fn handshake_that_ends_is_tls(context: Context) -> Result {
-    let server = scripted(Script::new().close())?;
-    not_secured(&context, &server.url("/")).await
+    let server = start_scripted(Script::new().close())?;
+    check_no_tls(&context, &server.url("/")).await
 }
 
-/// Checks that the server at `url`, which has no TLS, is an error of the kind tls.
-async fn not_secured(context: &Context, url: &str) -> Result {
+/// Checks that a request to `url`, a server without TLS, is an error of the kind tls.
+async fn check_no_tls(context: &Context, url: &str) -> Result {
     let url = url.replacen("http:", "https:", 1);
-    let error = fails_with(context.session()?.get(url), ErrorKind::Tls).await?;
-    equal("the fault", error.tls_fault(), Some(TlsFault::Other))
+    let error = check_request_error(context.session()?.get(url), ErrorKind::Tls).await?;
+    check_equal("the fault", error.tls_fault(), Some(TlsFault::Other))
 }
 
 /// connect_timeout includes the handshake.
 #[apply(case!)]
 #[needs(tls)]
 async fn silent_handshake_is_a_timeout(context: Context) -> Result {
-    silent_handshake(&context).await.map(drop)
+    check_handshake_timeout(&context).await.map(drop)
 }
 
 /// connect_timeout during the handshake is a timeout of the phase connect.
 #[apply(case!)]
 #[needs(tls, connect_phase)]
 async fn silent_handshake_is_of_the_connect_phase(context: Context) -> Result {
-    let phase = silent_handshake(&context).await?;
-    equal("the phase", phase, Some(Phase::Connect))
+    let phase = check_handshake_timeout(&context).await?;
+    check_equal("the phase", phase, Some(Phase::Connect))
 }
 
-async fn silent_handshake(context: &Context) -> Result<Option<Phase>> {
-    let server = scripted(answering(0, ""))?;
+async fn check_handshake_timeout(context: &Context) -> Result<Option<Phase>> {
+    let server = start_scripted(response_script(0, ""))?;
     let url = server.url("/").replacen("http:", "https:", 1);
     let builder = context.builder();
     let session = builder
         .connect_timeout(Duration::from_millis(300))
         .build()?;
     let result = wait_for("the timeout", session.get(url).text()).await?;
-    let error = fails("a silent handshake", result, &[ErrorKind::Timeout])?;
+    let error = check_error("a silent handshake", result, &[ErrorKind::Timeout])?;
     Ok(error.phase())
 }
 
@@ -361,13 +382,13 @@ async fn silent_handshake(context: &Context) -> Result<Option<Phase>> {
 #[apply(case!)]
 #[needs(tls)]
 async fn redirect_to_https_is_followed(context: Context) -> Result {
-    let (secured, builder) = trusted(context.builder())?;
-    let plain = origin()?;
+    let (tls_origin, builder) = start_trusted_origin(context.builder())?;
+    let plain = start_origin()?;
     let session = builder.build()?;
-    let url = plain.url(&format!("/redirect-to?url={}", secured.url("/headers")));
+    let url = plain.url(&format!("/redirect-to?url={}", tls_origin.url("/headers")));
     let request = session.get(url).header("authorization", "Bearer s3cret");
     let headers = request.text().await?;
-    equal("requests over TLS", secured.stats().requests, 1)?;
+    check_equal("requests over TLS", tls_origin.stats().requests, 1)?;
     check(!headers.contains("s3cret"), "Authorization was sent")
 }
 
@@ -375,67 +396,70 @@ async fn redirect_to_https_is_followed(context: Context) -> Result {
 #[apply(case!)]
 #[needs(tls)]
 async fn redirect_to_http_is_refused(context: Context) -> Result {
-    let (secured, builder) = trusted(context.builder())?;
-    let plain = origin()?;
-    let url = secured.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
-    fails_with(builder.build()?.get(&url), ErrorKind::RedirectRefused).await?;
-    equal("unencrypted requests", plain.stats().requests, 0)?;
+    let (tls_origin, builder) = start_trusted_origin(context.builder())?;
+    let plain = start_origin()?;
+    let url = tls_origin.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
+    check_request_error(builder.build()?.get(&url), ErrorKind::RedirectRefused).await?;
+    check_equal("unencrypted requests", plain.stats().requests, 0)?;
 
-    let (secured, builder) = trusted(context.builder())?;
-    let url = secured.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
+    let (tls_origin, builder) = start_trusted_origin(context.builder())?;
+    let url = tls_origin.url(&format!("/redirect-to?url={}", plain.url("/page/1")));
     let session = builder.allow_https_to_http(true).build()?;
-    returns(session.get(&url), page(1)).await
+    check_text(session.get(&url), page(1)).await
 }
 
 /// After a certificate was refused, the next request to another server succeeds.
 #[apply(case!)]
 #[needs(tls)]
 async fn session_survives_a_refused_certificate(context: Context) -> Result {
-    let (origin, builder) = trusted(context.builder())?;
-    let elsewhere = secured(&Authority::new()?, Shown::Valid)?;
+    let (origin, builder) = start_trusted_origin(context.builder())?;
+    let elsewhere = start_tls_origin(&Authority::new()?, CertificateKind::Valid)?;
     let session = builder.build()?;
     for _ in 0..3 {
         let refused = session.get(elsewhere.url("/")).text().await;
-        fails("an unknown issuer", refused, &[ErrorKind::Tls])?;
-        returns(session.get(origin.url("/page/1")), page(1)).await?;
+        check_error("an unknown issuer", refused, &[ErrorKind::Tls])?;
+        check_text(session.get(origin.url("/page/1")), page(1)).await?;
     }
     Ok(())
 }
 
 /// Checks that the client refuses this certificate although it trusts the authority.
-async fn refuses(context: &Context, shown: Shown) -> Result<Error> {
+async fn check_refused(context: &Context, kind: CertificateKind) -> Result<Error> {
     let authority = Authority::new()?;
-    let origin = secured(&authority, shown)?;
-    let session = trusting(context, &authority).build()?;
+    let origin = start_tls_origin(&authority, kind)?;
+    let session = trusting_builder(context, &authority).build()?;
     let result = session.get(origin.url("/")).text().await;
-    let error = fails(&format!("{shown:?}"), result, &[ErrorKind::Tls])?;
+    let error = check_error(&format!("{kind:?}"), result, &[ErrorKind::Tls])?;
     check(error.tls_fault().is_some(), "there is no fault")?;
-    equal("its URL", error.url(), Some(&*origin.url("/")))?;
+    check_equal("its URL", error.url(), Some(&*origin.url("/")))?;
     Ok(error)
 }
 
-/// Returns the error of a session that does not trust the server's authority.
-async fn unknown_issuer(builder: SessionBuilder) -> Result<Error> {
-    let origin = secured(&Authority::new()?, Shown::Valid)?;
-    fails_with(builder.build()?.get(origin.url("/")), ErrorKind::Tls).await
+/// Checks that a session that does not trust the server's authority fails, and returns the error.
+async fn check_unknown_issuer(builder: SessionBuilder) -> Result<Error> {
+    let origin = start_tls_origin(&Authority::new()?, CertificateKind::Valid)?;
+    check_request_error(builder.build()?.get(origin.url("/")), ErrorKind::Tls).await
 }
 
-/// Returns a server that requires a client certificate, a builder that trusts it, and its authority.
-fn demanding(
+/// Starts an origin that requires a client certificate. Returns it, a builder whose sessions trust
+/// the origin, and the authority of both certificates.
+fn start_client_auth_origin(
     context: &Context,
-    up_to: impl Fn(Tls) -> Tls,
+    limit_version: impl Fn(Tls) -> Tls,
 ) -> Result<(Arc<Origin>, SessionBuilder, Authority)> {
     let authority = Authority::new()?;
-    let tls = authority.server(Shown::Valid)?.demanding(&authority);
+    let tls = authority
+        .server(CertificateKind::Valid)?
+        .require_client_certificate(&authority);
     let options = Options {
-        tls: Some(up_to(tls)),
+        tls: Some(limit_version(tls)),
         ..Options::default()
     };
     let origin = Arc::new(Origin::bind(options)?);
-    Ok((origin, trusting(context, &authority), authority))
+    Ok((origin, trusting_builder(context, &authority), authority))
 }
 
-fn trusting(context: &Context, authority: &Authority) -> SessionBuilder {
+fn trusting_builder(context: &Context, authority: &Authority) -> SessionBuilder {
     context.builder().add_root_certificate(authority.pem())
 }
 
@@ -449,9 +473,9 @@ async fn complete_responses_need_no_close_notify(context: Context) -> Result {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nwhole",
     ] {
-        let (server, session) = without_close_notify(&context, response)?;
+        let (server, session) = start_without_close_notify(&context, response)?;
         for _ in 0..5 {
-            equal(
+            check_equal(
                 response,
                 session.get(server.https_url("/")).text().await?,
                 "whole",
@@ -467,24 +491,24 @@ async fn complete_responses_need_no_close_notify(context: Context) -> Result {
 #[needs(tls)]
 async fn response_without_length_or_close_notify_is_incomplete(context: Context) -> Result {
     let response = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole?";
-    let (server, session) = without_close_notify(&context, response)?;
+    let (server, session) = start_without_close_notify(&context, response)?;
     for _ in 0..5 {
         let text = session.get(server.https_url("/")).text().await;
-        fails(response, text, &[ErrorKind::Incomplete])?;
+        check_error(response, text, &[ErrorKind::Incomplete])?;
     }
     Ok(())
 }
 
-/// Returns a server that responds to one request on each connection and then closes it without
-/// `close_notify`, and a session that trusts it.
-fn without_close_notify(
+/// Starts a server that responds to one request on each connection, and then closes the connection
+/// without `close_notify`. Returns it, and a session that trusts the server.
+fn start_without_close_notify(
     context: &Context,
     response: &'static str,
 ) -> Result<(TestServer, Session)> {
     let authority = Authority::new()?;
-    let tls = authority.server(Shown::Valid)?;
+    let tls = authority.server(CertificateKind::Valid)?;
     let server = TestServer::start(move |conn| answer_once(&tls, conn.stream, response))?;
-    Ok((server, trusting(context, &authority).build()?))
+    Ok((server, trusting_builder(context, &authority).build()?))
 }
 
 fn answer_once(tls: &Tls, stream: TcpStream, response: &str) -> io::Result<()> {

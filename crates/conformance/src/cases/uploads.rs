@@ -15,16 +15,18 @@ use inflight_core::bytes::Bytes;
 use inflight_core::http_body::{Body as HttpBody, Frame, SizeHint};
 use inflight_core::{Body, Error, ErrorKind, Multipart, Part, Progress};
 use inflight_origin::payload;
-use inflight_origin::script::{Script, Scripted};
+use inflight_origin::script::{Script, ScriptedServer};
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal, fails, fails_with, returns, with_causes};
-use crate::context::{Context, EVENT_TIMEOUT, abandon, wait_for};
-use crate::servers::{closed, ok, origin, scripted};
+use crate::check::{
+    Failure, Result, check, check_equal, check_error, check_request_error, check_text, with_causes,
+};
+use crate::context::{Context, EVENT_TIMEOUT, drop_after, wait_for};
+use crate::servers::{ok_response, start_origin, start_scripted, wait_for_close};
 use crate::test_server::TestServer;
 
 const LARGE: usize = 8 << 20;
@@ -33,10 +35,10 @@ const LARGE: usize = 8 << 20;
 #[apply(case!)]
 #[marks(in_memory)]
 async fn small_body_comes_back(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let every: Vec<u8> = (0..=255).collect();
     let request = context.session()?.post(origin.url("/echo"));
-    equal(
+    check_equal(
         "the echo",
         request.body(every.clone()).bytes().await?,
         every,
@@ -48,7 +50,7 @@ async fn small_body_comes_back(context: Context) -> Result {
 #[marks(in_memory)]
 #[needs(full_duplex)]
 async fn body_comes_back_while_it_is_sent(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let bytes = payload::bytes(256 << 10, 4);
     let request = context.session()?.post(origin.url("/echo"));
     let echo = request.body(bytes.clone()).bytes().await?;
@@ -59,13 +61,13 @@ async fn body_comes_back_while_it_is_sent(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 async fn large_upload_says_its_length(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let bytes = payload::bytes(LARGE, 5);
     let request = context.session()?.put(origin.url("/upload"));
-    let shown: Value = request.body(bytes.clone()).json().await?;
-    arrived(&shown, &bytes)?;
-    let length = shown["content_length"].as_u64();
-    equal("its Content-Length", length, Some(LARGE as u64))
+    let report: Value = request.body(bytes.clone()).json().await?;
+    check_received(&report, &bytes)?;
+    let length = report["content_length"].as_u64();
+    check_equal("its Content-Length", length, Some(LARGE as u64))
 }
 
 /// A stream of eight MiB of unknown length arrives exactly, in chunks.
@@ -73,27 +75,31 @@ async fn large_upload_says_its_length(context: Context) -> Result {
 #[marks(in_memory)]
 #[needs(streaming_upload)]
 async fn streamed_upload_is_chunked(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let bytes = payload::bytes(LARGE, 6);
     let request = context.session()?.post(origin.url("/upload"));
-    let shown: Value = request.body(streamed(&bytes)).json().await?;
-    arrived(&shown, &bytes)?;
-    equal("chunked", shown["chunked"].as_bool(), Some(true))?;
-    equal("its Content-Length", &shown["content_length"], &Value::Null)
+    let report: Value = request.body(streamed_body(&bytes)).json().await?;
+    check_received(&report, &bytes)?;
+    check_equal("chunked", report["chunked"].as_bool(), Some(true))?;
+    check_equal(
+        "its Content-Length",
+        &report["content_length"],
+        &Value::Null,
+    )
 }
 
 /// A body of unknown length arrives completely or is an error of the kind unsupported.
 #[apply(case!)]
 async fn streamed_upload_is_whole_or_unsupported(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let bytes = payload::bytes(100_000, 7);
     let request = context.session()?.post(origin.url("/upload"));
-    match request.body(streamed(&bytes)).json::<Value>().await {
-        Ok(shown) => arrived(&shown, &bytes),
+    match request.body(streamed_body(&bytes)).json::<Value>().await {
+        Ok(report) => check_received(&report, &bytes),
         Err(error) => {
             let kinds = [ErrorKind::Unsupported];
-            fails("a streamed upload", Err::<(), _>(error), &kinds)?;
-            equal("requests that were sent", origin.stats().requests, 0)
+            check_error("a streamed upload", Err::<(), _>(error), &kinds)?;
+            check_equal("requests that were sent", origin.stats().requests, 0)
         }
     }
 }
@@ -103,10 +109,10 @@ async fn streamed_upload_is_whole_or_unsupported(context: Context) -> Result {
 #[marks(in_memory)]
 #[needs(streaming_upload, full_duplex)]
 async fn streamed_upload_comes_back(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let bytes = payload::bytes(256 << 10, 8);
     let request = context.session()?.post(origin.url("/echo"));
-    let echo = request.body(streamed(&bytes)).bytes().await?;
+    let echo = request.body(streamed_body(&bytes)).bytes().await?;
     check(echo == bytes, "the bytes differ")
 }
 
@@ -134,7 +140,7 @@ async fn upload_is_sent_while_it_is_produced(context: Context) -> Result {
     });
     let body = Body::from_stream(first.chain(second));
     let request = context.session()?.post(server.url("/")).body(body);
-    returns(request, "both").await
+    check_text(request, "both").await
 }
 
 /// A streamed body of known length is sent with Content-Length.
@@ -142,30 +148,31 @@ async fn upload_is_sent_while_it_is_produced(context: Context) -> Result {
 #[marks(in_memory)]
 #[needs(streaming_upload)]
 async fn sized_stream_says_its_length(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let bytes = payload::bytes(100_000, 9);
     let body = Body::wrap(DeclaredBody::new(bytes.len(), &bytes));
     let request = context.session()?.post(origin.url("/upload"));
-    let shown: Value = request.body(body).json().await?;
-    arrived(&shown, &bytes)?;
-    let length = shown["content_length"].as_u64();
-    equal("its Content-Length", length, Some(bytes.len() as u64))
+    let report: Value = request.body(body).json().await?;
+    check_received(&report, &bytes)?;
+    let length = report["content_length"].as_u64();
+    check_equal("its Content-Length", length, Some(bytes.len() as u64))
 }
 
 /// Pairs are sent as an HTML form sends them, with any characters.
 #[apply(case!)]
 #[marks(anywhere, core)]
 async fn form_arrives(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let pairs = [("name", "Ærø & Fyn"), ("n", "1+1=2"), ("n", "")];
     let request = context.session()?.post(origin.url("/post"));
-    let shown: Value = request.form(&pairs).json().await?;
+    let echo: Value = request.form(&pairs).json().await?;
     let expected = json!({ "name": "Ærø & Fyn", "n": ["1+1=2", ""] });
-    equal("the form", &shown["form"], &expected)
+    check_equal("the form", &echo["form"], &expected)
 }
 
-/// Returns a form with every kind of part of known length, and the fields and files that the origin shows.
-fn form(dir: &TempDir) -> io::Result<(Multipart, Value, Value)> {
+/// Returns a form with every kind of part of known length, and the fields and files that the origin
+/// echoes.
+fn sized_form(dir: &TempDir) -> io::Result<(Multipart, Value, Value)> {
     let file = dir.path().join("a \"file\".txt");
     let text = "line\r\n".repeat(20_000);
     fs::write(&file, &text)?;
@@ -192,14 +199,14 @@ fn form(dir: &TempDir) -> io::Result<(Multipart, Value, Value)> {
 #[marks(anywhere, core)]
 #[needs(streaming_upload)]
 async fn multipart_form_arrives(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
-    let (form, fields, files) = form(&dir)?;
+    let (form, fields, files) = sized_form(&dir)?;
     let request = context.session()?.post(origin.url("/post"));
-    let shown: Value = request.multipart(form).json().await?;
-    equal("the fields", &shown["form"], &fields)?;
-    check(shown["files"] == files, "the files differ")?;
-    let length = &shown["headers"]["Content-Length"];
+    let echo: Value = request.multipart(form).json().await?;
+    check_equal("the fields", &echo["form"], &fields)?;
+    check(echo["files"] == files, "the files differ")?;
+    let length = &echo["headers"]["Content-Length"];
     check(length.is_string(), "the form has no Content-Length")
 }
 
@@ -208,17 +215,17 @@ async fn multipart_form_arrives(context: Context) -> Result {
 #[marks(anywhere, core)]
 #[needs(streaming_upload)]
 async fn multipart_form_with_a_stream_arrives(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let bytes = payload::bytes(100_000, 13);
-    let hidden = Part::new(streamed(&bytes)).file_name("stream");
+    let hidden = Part::new(streamed_body(&bytes)).file_name("stream");
     let form = Multipart::new().text("a", "b").part("s", hidden);
     let request = context.session()?.post(origin.url("/post"));
-    let shown: Value = request.multipart(form.text("c", "d")).json().await?;
-    equal("the fields", &shown["form"], &json!({ "a": "b", "c": "d" }))?;
-    // The origin shows a file that is not text in base64.
-    let len = shown["files"]["s"].as_str().map_or(0, str::len);
+    let echo: Value = request.multipart(form.text("c", "d")).json().await?;
+    check_equal("the fields", &echo["form"], &json!({ "a": "b", "c": "d" }))?;
+    // The origin echoes a file that is not text as base64.
+    let len = echo["files"]["s"].as_str().map_or(0, str::len);
     check(len > 130_000, format!("the stream is {len} characters"))?;
-    equal("chunked", &shown["headers"]["Content-Length"], &Value::Null)
+    check_equal("chunked", &echo["headers"]["Content-Length"], &Value::Null)
 }
 
 /// A file of eight MiB arrives exactly, with Content-Length.
@@ -226,24 +233,25 @@ async fn multipart_form_with_a_stream_arrives(context: Context) -> Result {
 #[marks(in_memory)]
 #[needs(streaming_upload)]
 async fn file_arrives(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("large");
     let bytes = payload::bytes(LARGE, 14);
     fs::write(&path, &bytes)?;
     let request = context.session()?.put(origin.url("/upload"));
-    let shown: Value = request.file(path).json().await?;
-    arrived(&shown, &bytes)?;
-    let length = shown["content_length"].as_u64();
-    equal("its Content-Length", length, Some(LARGE as u64))
+    let report: Value = request.file(path).json().await?;
+    check_received(&report, &bytes)?;
+    let length = report["content_length"].as_u64();
+    check_equal("its Content-Length", length, Some(LARGE as u64))
 }
 
-/// An open file is sent from its current position, and again from there after a redirect.
+/// An open file is sent from its current position, and after a redirect it is sent again from
+/// there.
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(streaming_upload)]
 async fn open_file_arrives(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("open");
     let bytes = payload::bytes(LARGE, 18);
@@ -253,7 +261,7 @@ async fn open_file_arrives(context: Context) -> Result {
         let mut file = fs::File::open(&path)?;
         file.seek(SeekFrom::Start(1000))?;
         let request = session.put(origin.url(to)).open_file(file);
-        arrived(&request.json().await?, &bytes[1000..])?;
+        check_received(&request.json().await?, &bytes[1000..])?;
     }
     Ok(())
 }
@@ -261,17 +269,17 @@ async fn open_file_arrives(context: Context) -> Result {
 /// A missing file is an error of the kind io, and nothing is sent.
 #[apply(case!)]
 async fn missing_file_is_io(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     let dir = tempfile::tempdir()?;
     let session = context.session()?;
     let missing = dir.path().join("missing");
     let url = origin.url("/upload");
     let file = session.put(&url).file(&missing).text().await;
-    fails("the file", file, &[ErrorKind::Io])?;
+    check_error("the file", file, &[ErrorKind::Io])?;
     let form = Multipart::new().file("f", &missing);
     let form = session.post(&url).multipart(form).text().await;
-    fails("the form", form, &[ErrorKind::Io])?;
-    equal("requests that were sent", origin.stats().requests, 0)
+    check_error("the form", form, &[ErrorKind::Io])?;
+    check_equal("requests that were sent", origin.stats().requests, 0)
 }
 
 /// A file that has become shorter is an error of the kind io, and the server never reads a complete
@@ -279,15 +287,15 @@ async fn missing_file_is_io(context: Context) -> Result {
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn shrinking_file_is_io(context: Context) -> Result {
-    let server = server_for_one_request()?;
+    let server = start_one_request_server()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
     fs::write(&path, payload::bytes(1000, 0))?;
     let session = context.session()?;
     let body = Body::from_file(&path, session.runtime().clone()).await?;
     fs::write(&path, payload::bytes(999, 0))?;
-    fails_with(session.post(server.url("/")).body(body), ErrorKind::Io).await?;
-    never_complete(&server).await
+    check_request_error(session.post(server.url("/")).body(body), ErrorKind::Io).await?;
+    check_never_complete(&server).await
 }
 
 /// A clone of a body, from try_clone, is sent like the original.
@@ -295,7 +303,7 @@ async fn shrinking_file_is_io(context: Context) -> Result {
 #[marks(in_memory, core)]
 #[needs(streaming_upload)]
 async fn upload_can_be_sent_again(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
     let bytes = payload::bytes(100_000, 15);
@@ -306,7 +314,7 @@ async fn upload_can_be_sent_again(context: Context) -> Result {
         let body = body.try_clone();
         let body = body.ok_or_else(|| Failure::new("a file body cannot be cloned"))?;
         let request = session.put(origin.url("/upload")).body(body);
-        arrived(&request.json().await?, &bytes)?;
+        check_received(&request.json().await?, &bytes)?;
     }
     Ok(())
 }
@@ -316,7 +324,7 @@ async fn upload_can_be_sent_again(context: Context) -> Result {
 #[marks(in_memory)]
 #[needs(streaming_upload)]
 async fn redirected_upload_is_sent_again(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
     let bytes = payload::bytes(200_000, 17);
@@ -326,37 +334,37 @@ async fn redirected_upload_is_sent_again(context: Context) -> Result {
 
     let (log, callback) = progress_log();
     let request = session.put(to("/upload")).file(path);
-    let shown: Value = request.on_upload_progress(callback).json().await?;
-    arrived(&shown, &bytes)?;
+    let report: Value = request.on_upload_progress(callback).json().await?;
+    check_received(&report, &bytes)?;
     let log = log.lock().map_or(0, |log| {
         let ends = log.iter().filter(|progress| progress.bytes == 200_000);
         ends.count()
     });
-    equal("how often the file was sent", log, 2)?;
+    check_equal("how often the file was sent", log, 2)?;
 
-    let (form, fields, files) = form(&dir)?;
+    let (form, fields, files) = sized_form(&dir)?;
     let request = session.post(to("/anything")).multipart(form);
-    let shown: Value = request.json().await?;
-    equal("the fields", &shown["form"], &fields)?;
-    check(shown["files"] == files, "the files differ")?;
+    let echo: Value = request.json().await?;
+    check_equal("the fields", &echo["form"], &fields)?;
+    check(echo["files"] == files, "the files differ")?;
 
     let again = bytes.clone();
-    let body = Body::replayable(move || streamed(&again));
+    let body = Body::replayable(move || streamed_body(&again));
     let request = session.post(to("/upload")).body(body);
-    arrived(&request.json().await?, &bytes)
+    check_received(&request.json().await?, &bytes)
 }
 
 /// A server that does not read blocks the producer of the body.
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn unread_upload_holds_the_producer(context: Context) -> Result {
-    // More than the buffers of two kernels, and than a client may reasonably read ahead.
+    // More than the buffers of both kernels hold, and more than a client may reasonably read ahead.
     const CHUNKS: usize = 1024;
     const QUIET: Duration = Duration::from_millis(300);
     let (done, hold) = async_channel::bounded::<()>(1);
     let server = TestServer::start(move |mut conn| {
         conn.read_until(b"\r\n\r\n")?;
-        // Waits until the case is over.
+        // Waits until the case drops the sender.
         let _ = hold.recv_blocking();
         Ok(())
     })?;
@@ -380,7 +388,7 @@ async fn unread_upload_holds_the_producer(context: Context) -> Result {
             before = now;
         }
     };
-    let taken = abandon(request.send(), quiet).await?;
+    let taken = drop_after(request.send(), quiet).await?;
     drop(done);
     check(
         taken < CHUNKS,
@@ -393,17 +401,17 @@ async fn unread_upload_holds_the_producer(context: Context) -> Result {
 #[marks(in_memory, core)]
 #[needs(streaming_upload)]
 async fn progress_of_uploads_and_downloads(context: Context) -> Result {
-    let origin = context.pages()?;
+    let origin = context.httpbin()?;
     let session = context.session()?;
     let bytes = payload::bytes(200_000, 16);
     for (body, total) in [
         (Body::from(bytes.clone()), Some(200_000)),
-        (streamed(&bytes), None),
+        (streamed_body(&bytes), None),
     ] {
         let (log, callback) = progress_log();
         let request = session.post(origin.url("/upload")).body(body);
-        let shown: Value = request.on_upload_progress(callback).json().await?;
-        arrived(&shown, &bytes)?;
+        let report: Value = request.on_upload_progress(callback).json().await?;
+        check_received(&report, &bytes)?;
         check_progress("the upload", &log, total)?;
     }
     for (path, total) in [
@@ -432,24 +440,25 @@ fn progress_log() -> (ProgressLog, impl Fn(Progress) + Send + Sync + 'static) {
     (log, callback)
 }
 
-/// Checks that the progress increases to the whole length.
-fn check_progress(what: &str, log: &ProgressLog, total: Option<u64>) -> Result {
+/// Checks that the progress increases up to the length of the body, and that each report has this
+/// total.
+fn check_progress(label: &str, log: &ProgressLog, total: Option<u64>) -> Result {
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
     let rising = log.windows(2).all(|two| two[0].bytes < two[1].bytes);
-    check(rising, format!("{what}: {log:?}"))?;
-    check(log.len() > 1, format!("{what}: reported once"))?;
-    equal(what, log.last().map(|last| last.bytes), Some(200_000))?;
+    check(rising, format!("{label}: {log:?}"))?;
+    check(log.len() > 1, format!("{label}: reported once"))?;
+    check_equal(label, log.last().map(|last| last.bytes), Some(200_000))?;
     let totals = log.iter().all(|progress| progress.total == total);
-    check(totals, format!("{what}: {log:?}"))
+    check(totals, format!("{label}: {log:?}"))
 }
 
 /// An error in the body's stream is an error of the kind io, with the stream's error as its cause.
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn failing_upload_is_io(context: Context) -> Result {
-    let server = server_for_one_request()?;
+    let server = start_one_request_server()?;
     let request = context.session()?.post(server.url("/"));
-    let error = fails_with(request.body(failing()), ErrorKind::Io).await?;
+    let error = check_request_error(request.body(failing_body()), ErrorKind::Io).await?;
     let text = with_causes(&error);
     check(
         text.contains(STREAM_ERROR),
@@ -461,11 +470,11 @@ async fn failing_upload_is_io(context: Context) -> Result {
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn failing_upload_is_never_complete(context: Context) -> Result {
-    let server = server_for_one_request()?;
+    let server = start_one_request_server()?;
     let request = context.session()?.post(server.url("/"));
-    let result = request.body(failing()).text().await;
+    let result = request.body(failing_body()).text().await;
     check(result.is_err(), "half a body was a success")?;
-    never_complete(&server).await
+    check_never_complete(&server).await
 }
 
 /// A body that ends before its Content-Length is an error, and the server never reads a complete
@@ -473,66 +482,91 @@ async fn failing_upload_is_never_complete(context: Context) -> Result {
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn short_upload_is_never_complete(context: Context) -> Result {
-    let server = server_for_one_request()?;
+    let server = start_one_request_server()?;
     let body = Body::wrap(DeclaredBody::new(10, b"short"));
     let request = context.session()?.post(server.url("/")).body(body);
     let result = request.text().await;
     check(result.is_err(), "half a body was a success")?;
-    never_complete(&server).await
+    check_never_complete(&server).await
 }
 
-/// If the server responds early, the next request does not complete a body that was too short.
+/// If the server refuses an upload and closes the connection at once, the refusal is the response.
+#[apply(case!)]
+async fn refusal_of_an_upload_survives_the_close(context: Context) -> Result {
+    let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno";
+    let server = start_scripted(Script::new().read_head().send(refusal).close())?;
+    let session = context.session()?;
+    for body in [
+        Body::from(vec![b'x'; LARGE]),
+        streamed_body(&vec![b'x'; LARGE]),
+    ] {
+        let response = session.put(server.url("/")).body(body).send().await?;
+        check_equal("the status", response.status().as_u16(), 413)?;
+        check_equal("the body", response.text().await?, "no")?;
+    }
+    Ok(())
+}
+
+/// If the server responds early to a body that is too short, the bytes of the next request do not
+/// complete this body.
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn short_upload_is_not_filled_up(context: Context) -> Result {
-    let server = Scripted::start(|connection| match connection {
-        0 => Script::new().read_head().send(ok("early")).hang(),
-        _ => Script::new().read_request().send(ok("second")),
+    let server = ScriptedServer::start(|connection| match connection {
+        0 => Script::new().read_head().send(ok_response("early")).hang(),
+        _ => Script::new().read_request().send(ok_response("second")),
     })?;
     let session = context.session()?;
     let body = Body::wrap(DeclaredBody::new(10, b"short"));
     let first = session.post(server.url("/first")).body(body).text().await;
     if let Ok(text) = first {
-        equal("the first body", text, "early")?;
+        check_equal("the first body", text, "early")?;
     }
     let second = session.get(server.url("/second")).text().await?;
-    equal("the second body", second, "second")
+    check_equal("the second body", second, "second")
 }
 
-fn server_for_one_request() -> io::Result<Arc<Scripted>> {
-    scripted(Script::new().read_request().send(ok("taken")).hang())
+fn start_one_request_server() -> io::Result<Arc<ScriptedServer>> {
+    start_scripted(
+        Script::new()
+            .read_request()
+            .send(ok_response("taken"))
+            .hang(),
+    )
 }
 
-/// Checks that the connection is closed, if there was one, without a complete request.
-async fn never_complete(server: &Arc<Scripted>) -> Result {
+/// Checks that the server never reads a complete request, and that the client closes its connection
+/// if it has opened one.
+async fn check_never_complete(server: &Arc<ScriptedServer>) -> Result {
     if server.connections() > 0 {
-        closed(server, 0, EVENT_TIMEOUT).await?;
+        wait_for_close(server, 0, EVENT_TIMEOUT).await?;
     }
-    equal("requests that were complete", server.requests().len(), 0)
+    check_equal("requests that were complete", server.requests().len(), 0)
 }
 
 const STREAM_ERROR: &str = "the stream broke";
 
-fn failing() -> Body {
+fn failing_body() -> Body {
     let chunks = [Ok("half a "), Err(io::Error::other(STREAM_ERROR))];
     Body::from_stream(stream::iter(chunks))
 }
 
-fn streamed(bytes: &[u8]) -> Body {
+fn streamed_body(bytes: &[u8]) -> Body {
     let chunks: Vec<_> = bytes.chunks(60_000).map(Bytes::copy_from_slice).collect();
     Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, Error>)))
 }
 
+/// Checks the length and the digest that `/upload` reports.
 #[track_caller]
-fn arrived(shown: &Value, bytes: &[u8]) -> Result {
-    let len = shown["bytes"].as_u64();
-    equal("the bytes that arrived", len, Some(bytes.len() as u64))?;
+fn check_received(report: &Value, bytes: &[u8]) -> Result {
+    let len = report["bytes"].as_u64();
+    check_equal("the bytes that arrived", len, Some(bytes.len() as u64))?;
     let digest = Sha256::digest(bytes);
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    equal("their digest", shown["sha256"].as_str(), Some(&*digest))
+    check_equal("their digest", report["sha256"].as_str(), Some(&*digest))
 }
 
-/// A body that declares a length and returns other data.
+/// A body whose declared length may differ from the length of its data.
 struct DeclaredBody {
     left: u64,
     chunks: VecDeque<Bytes>,

@@ -1,5 +1,4 @@
-//! The rules for responses that a server may send: one row for each situation, with the same verdict for
-//! every client.
+//! The rules for responses that a server may send. Each rule has the same verdict for every client.
 
 use inflight_core::ErrorKind::{Incomplete, Protocol};
 
@@ -53,7 +52,7 @@ rules! {
             "\u{16}\u{3}\u{1}\0\0\r\n\r\n",
         ], str::to_owned),
     }
-    /// A status that is not three digits from 100 on is refused.
+    /// A status that is not a three-digit number of at least 100 is refused.
     statuses_that_are_no_three_digits_are_protocol {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         replies: || each([
@@ -72,7 +71,7 @@ rules! {
     /// is refused.
     misplaced_space_in_a_status_line_is_protocol {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
-        reason: Some("A recipient may be lenient here; no server needs it."),
+        reason: Some("A recipient may accept it, but no server needs this."),
         replies: || each([
             "HTTP/1.1  200 OK", "HTTP/1.1200 OK", " HTTP/1.1 200 OK", "HTTP/1.1 200OK",
             "HTTP /1.1 200 OK",
@@ -83,7 +82,8 @@ rules! {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         replies: || each(["HTTP/1.1 200 \0", "HTTP/1.1 200 a\rb", "HTTP/1.1\r200 OK"], status_line),
     }
-    /// Any other control byte in a status line is refused; a tab is allowed in its reason.
+    /// A control byte other than NUL and CR is refused in a status line, except for a tab in the
+    /// reason.
     other_control_bytes_in_a_status_line_are_protocol {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_heads)],
@@ -92,7 +92,7 @@ rules! {
     /// The reason may be any text, or may be missing together with the space before it.
     reason_may_be_anything_or_missing {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Accepted(HELLO),
-        reason: Some("The space is required, but many servers omit it with the reason."),
+        reason: Some("The space is required, but many servers omit it together with the reason."),
         replies: || {
             let lines = ["HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 200 A \t reason: 404!"];
             let mut replies = each(lines, status_line);
@@ -106,7 +106,7 @@ rules! {
     empty_lines_before_the_status_line_are_passed_over {
         topic: "status lines", source: "RFC 9112, 2.2", ruling: Ruling::Accepted(HELLO),
         reason: Some("The RFC allows this for requests; some servers send one after a body."),
-        or: Some((need!(bare_lf), Protocol)),
+        alternative: Some((need!(bare_lf), Protocol)),
         replies: || each(["\r\n", "\r\n\r\n\r\n"], |lines| lines.to_owned() + &sized("")),
     }
     /// A CR without its LF is refused anywhere in the fields.
@@ -122,7 +122,7 @@ rules! {
     lines_of_a_head_may_end_in_lf_alone {
         topic: "fields", source: "RFC 9112, 2.2", ruling: Ruling::Accepted(HELLO),
         reason: Some("Scripts behind old gateways write such heads."),
-        or: Some((need!(bare_lf), Protocol)),
+        alternative: Some((need!(bare_lf), Protocol)),
         replies: || vec![
             "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello".into(),
             "HTTP/1.1 200 OK\r\nX-A: a\nContent-Length: 5\r\n\r\nhello".into(),
@@ -153,7 +153,7 @@ rules! {
     /// A space between a field's name and its colon is refused.
     space_before_a_colon_is_protocol {
         topic: "fields", source: "RFC 9112, 5.1", ruling: Ruling::Refused(Protocol),
-        reason: Some("Recipients that accept such a field and those that do not would read different messages."),
+        reason: Some("A recipient that accepts such a field reads another message than a recipient that does not."),
         replies: || each(["X-A : a\r\n", "X-A\t: a\r\n", "Transfer-Encoding : chunked\r\n"], sized),
     }
     /// A field line without a colon is refused.
@@ -167,11 +167,11 @@ rules! {
         topic: "fields", source: "RFC 9112, 2.2", ruling: Ruling::Refused(Protocol),
         replies: || each([" X-A: a\r\n", "\tX-A: a\r\n"], sized),
     }
-    /// A value that continues on the next line after a space or a tab is one value; the fold is a
-    /// space.
+    /// If a line begins with a space or a tab, it continues the value of the previous line. The
+    /// line break counts as one space.
     folded_values_are_joined {
         topic: "fields", source: "RFC 9112, 5.2", ruling: Ruling::Accepted(FOLDED),
-        or: Some((need!(rare_forms), Protocol)),
+        alternative: Some((need!(rare_forms), Protocol)),
         replies: || each([
             "X-Folded: one\r\n two\r\n\tthree\r\n",
             "X-Folded: one \r\n \t two \r\n   three\r\n",
@@ -181,7 +181,7 @@ rules! {
     /// More than 100 fields are refused.
     more_than_a_hundred_fields_are_protocol {
         topic: "fields", source: "RFC 9110, 5.4", ruling: Ruling::Refused(Protocol),
-        reason: Some("The RFC sets no limit but allows one; this is Apache's."),
+        reason: Some("The RFC sets no limit but allows one; Apache has the same limit."),
         checked_late: true,
         replies: || {
             let counts = [100, 101, 200, 3000];
@@ -200,16 +200,17 @@ rules! {
             fields.iter().map(|fields| sized(fields).into()).collect()
         },
     }
-    /// A repeated equal Content-Length counts once, and may have leading zeros.
+    /// A Content-Length that is repeated with the same value counts once. The value may have
+    /// leading zeros.
     equal_lengths_are_one {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Accepted(HELLO),
-        reason: Some("Refusing a repeated one is allowed, but gateways do repeat it."),
+        reason: Some("Refusing a repeated Content-Length is allowed, but some gateways repeat it."),
         replies: || each(["5\r\nContent-Length: 5", "05", "0000000000000000000000000005"], length),
     }
     /// A list of equal lengths is refused.
     lists_of_lengths_are_protocol {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Refused(Protocol),
-        reason: Some("Reading it as one is allowed, but only recipients that join fields make such lists."),
+        reason: Some("Reading the list as one length is allowed, but only recipients that join fields make such lists."),
         checked_late: true,
         replies: || each(["5, 5", "5,5", "5, 5\r\nContent-Length: 5"], length),
     }
@@ -242,7 +243,7 @@ rules! {
     /// Chunks take precedence over a Content-Length, and the connection is not reused.
     chunks_win_over_a_length {
         topic: "transfer codings", source: "RFC 9112, 6.3", ruling: Ruling::Accepted(and_closed(HELLO)),
-        reason: Some("It ought to be an error, but servers behind gateways send both."),
+        reason: Some("The RFC recommends an error, but servers behind gateways send both."),
         checked_late: true,
         replies: || each([
             "Content-Length: 3\r\nTransfer-Encoding: chunked",
@@ -288,7 +289,7 @@ rules! {
     /// A chunk size that does not begin with a digit is refused.
     nonsense_chunk_sizes_are_protocol {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
-        or: Some((need!(chunk_faults), Incomplete)),
+        alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["xyz", "-", "-5", "", ";", ";a"], chunk_line),
     }
     /// A plus sign or a space before a chunk size is refused.
@@ -300,7 +301,7 @@ rules! {
     /// A chunk size that does not fit in 64 bits is refused.
     uncountable_chunk_sizes_are_protocol {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
-        or: Some((need!(chunk_faults), Incomplete)),
+        alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["10000000000000005", "fffffffffffffffff", "fffffffffffffffffff"], chunk_line),
     }
     /// Anything but spaces and extensions after a chunk size is refused.
@@ -312,7 +313,7 @@ rules! {
     /// A chunk that is longer than its size is refused.
     chunks_without_their_crlf_are_protocol {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
-        or: Some((need!(chunk_faults), Incomplete)),
+        alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["5\r\nhelloX\r\n", "5\r\nhello", "5\r\nhello, world\r\n", "4\r\nhello\r\n"], |chunks| chunked(&format!("{chunks}0\r\n\r\n"))),
     }
     /// A line of a chunked body that ends in LF alone is refused.
@@ -334,7 +335,7 @@ rules! {
     /// Chunk extensions may be long.
     long_chunk_extensions_are_no_body {
         topic: "chunks", source: "RFC 9112, 7.1.1", ruling: Ruling::Accepted(HELLO),
-        or: Some((need!(rare_forms), Protocol)),
+        alternative: Some((need!(rare_forms), Protocol)),
         replies: || each(["5;signature=0123456789abcdef", "5;name=\"a value, in quotes\";other=value"], chunk_line),
     }
     /// Chunk extensions of a megabyte are refused.
@@ -372,8 +373,8 @@ rules! {
             cuts
         },
     }
-    /// A head that ends early is also refused with Connection: close, with Transfer-Encoding, and
-    /// on HTTP/1.0.
+    /// A head that ends early is also refused if it has Connection: close or Transfer-Encoding, or
+    /// if its version is HTTP/1.0.
     head_without_a_promise_cut_anywhere_is_incomplete {
         topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
         needs: &[need!(strict_heads)],
@@ -413,12 +414,14 @@ rules! {
             "HTTP/1.1 103 Early\r\nContent-Length: 3\r\n\r\n",
             "HTTP/1.1 103 Early\r\nTransfer-Encoding: chunked\r\n\r\n",
             &"HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n".repeat(10),
+            // Together, these responses exceed the limit on the size of one head.
+            &format!("HTTP/1.1 103 Early\r\nLink: <{:02000}>\r\n\r\n", 1).repeat(60),
         ], |interim| interim.to_owned() + &sized("")),
     }
     /// A 100 (Continue) may have fields.
     continue_may_have_fields {
         topic: "interim responses", source: "RFC 9110, 15.2.1", ruling: Ruling::Accepted(HELLO),
-        or: Some((need!(rare_forms), Protocol)),
+        alternative: Some((need!(rare_forms), Protocol)),
         replies: || vec![("HTTP/1.1 100 Continue\r\nX-A: a\r\n\r\n".to_owned() + &sized("")).into()],
     }
     /// A flood of interim responses is refused.

@@ -8,17 +8,19 @@ use inflight_origin::{Options, Origin};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
-use crate::check::{Failure, Result, check, equal, fails, returns};
-use crate::context::{Context, abandon};
-use crate::servers::{counts, large_bodies_arrive, origin, trusted_with};
+use crate::check::{Failure, Result, check, check_equal, check_error, check_text};
+use crate::context::{Context, drop_after};
+use crate::servers::{
+    check_large_bodies, start_origin, start_trusted_origin_with, wait_for_counts,
+};
 
 /// Over plain http the version is HTTP/1.1, whatever the session prefers.
 #[apply(case!)]
 async fn plain_http_is_http1(context: Context) -> Result {
-    let origin = origin()?;
+    let origin = start_origin()?;
     for versions in [HttpVersions::PreferHttp2, HttpVersions::Http1Only] {
         let session = context.builder().http_versions(versions).build()?;
-        version(&session, &origin, Version::HTTP_11).await?;
+        check_version(&session, &origin, Version::HTTP_11).await?;
     }
     Ok(())
 }
@@ -27,42 +29,42 @@ async fn plain_http_is_http1(context: Context) -> Result {
 #[apply(case!)]
 #[needs(http2)]
 async fn http2_is_spoken_where_it_is_offered(context: Context) -> Result {
-    let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
-    version(&session, &origin, Version::HTTP_2).await?;
-    returns(session.post(origin.url("/echo")).body("a body"), "a body").await?;
+    let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
+    check_version(&session, &origin, Version::HTTP_2).await?;
+    check_text(session.post(origin.url("/echo")).body("a body"), "a body").await?;
     let response = session.head(origin.url("/page/1")).send().await?;
-    equal("HEAD's body", response.bytes().await?.len(), 0)
+    check_equal("HEAD's body", response.bytes().await?.len(), 0)
 }
 
 /// With a TLS server that offers only HTTP/1.1 the version is HTTP/1.1.
 #[apply(case!)]
 #[needs(tls)]
 async fn http1_is_spoken_where_nothing_else_is_offered(context: Context) -> Result {
-    let (origin, session) = over_tls(&context, false, HttpVersions::PreferHttp2)?;
-    version(&session, &origin, Version::HTTP_11).await
+    let (origin, session) = start_tls_session(&context, false, HttpVersions::PreferHttp2)?;
+    check_version(&session, &origin, Version::HTTP_11).await
 }
 
 /// With Http1Only the version is HTTP/1.1, even if the server offers HTTP/2.
 #[apply(case!)]
 #[needs(tls)]
 async fn http1_alone_is_kept_to(context: Context) -> Result {
-    let (origin, session) = over_tls(&context, true, HttpVersions::Http1Only)?;
-    version(&session, &origin, Version::HTTP_11).await
+    let (origin, session) = start_tls_session(&context, true, HttpVersions::Http1Only)?;
+    check_version(&session, &origin, Version::HTTP_11).await
 }
 
 /// Bodies larger than the flow-control windows arrive completely over HTTP/2, in both directions.
 #[apply(case!)]
 #[needs(http2)]
 async fn large_bodies_cross_http2_whole(context: Context) -> Result {
-    let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
-    large_bodies_arrive(&session, &origin).await
+    let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
+    check_large_bodies(&session, &origin).await
 }
 
-/// Fifty requests at once over HTTP/2 each get their own response.
+/// Each of fifty requests at once over HTTP/2 gets its own response.
 #[apply(case!)]
 #[needs(http2)]
 async fn fifty_requests_at_once_over_http2(context: Context) -> Result {
-    let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
+    let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
     let pages = (0..50).map(|n| {
         session
             .get(origin.url(&format!("/page/{n}?delay_ms=5")))
@@ -83,29 +85,29 @@ async fn fifty_requests_at_once_over_http2(context: Context) -> Result {
 #[apply(case!)]
 #[needs(http2)]
 async fn dropped_http2_request_harms_no_other(context: Context) -> Result {
-    let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
-    version(&session, &origin, Version::HTTP_2).await?;
-    let beside = session.get(origin.url("/page/2?delay_ms=50")).text();
+    let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
+    check_version(&session, &origin, Version::HTTP_2).await?;
+    let parallel = session.get(origin.url("/page/2?delay_ms=50")).text();
     let dropped = async {
         let hanging = session.get(origin.url("/hang")).text();
-        let arrived = counts(&origin, "the request", |stats| stats.requests >= 3);
-        abandon(hanging, arrived).await
+        let arrived = wait_for_counts(&origin, "the request", |stats| stats.requests >= 3);
+        drop_after(hanging, arrived).await
     };
-    let (beside, dropped) = futures_util::future::join(beside, dropped).await;
+    let (parallel, dropped) = futures_util::future::join(parallel, dropped).await;
     dropped?;
-    check(beside?.contains("Page 2"), "another page")?;
-    version(&session, &origin, Version::HTTP_2).await
+    check(parallel?.contains("Page 2"), "another page")?;
+    check_version(&session, &origin, Version::HTTP_2).await
 }
 
 /// The server notices that a request over HTTP/2 was dropped.
 #[apply(case!)]
 #[needs(http2, prompt_cancel)]
 async fn dropped_http2_request_is_seen(context: Context) -> Result {
-    let (origin, session) = over_tls(&context, true, HttpVersions::PreferHttp2)?;
+    let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
     let hanging = session.get(origin.url("/hang")).text();
-    let arrived = counts(&origin, "the request", |stats| stats.in_flight == 1);
-    abandon(hanging, arrived).await?;
-    let aborted = counts(&origin, "its end", |stats| {
+    let arrived = wait_for_counts(&origin, "the request", |stats| stats.in_flight == 1);
+    drop_after(hanging, arrived).await?;
+    let aborted = wait_for_counts(&origin, "its end", |stats| {
         stats.aborted == 1 && stats.in_flight == 0
     });
     aborted.await.map(drop)
@@ -124,12 +126,12 @@ async fn prior_knowledge_is_http2(context: Context) -> Result {
     let session = builder
         .http_versions(HttpVersions::Http2PriorKnowledge)
         .build()?;
-    version(&session, &origin, Version::HTTP_2).await?;
-    returns(session.post(origin.url("/echo")).body("a body"), "a body").await
+    check_version(&session, &origin, Version::HTTP_2).await?;
+    check_text(session.post(origin.url("/echo")).body("a body"), "a body").await
 }
 
-/// With a client that does not support Http2PriorKnowledge, building such a session is an error of
-/// the kind unsupported.
+/// With a client that does not support Http2PriorKnowledge, building a session with it is an error
+/// of the kind unsupported.
 #[apply(case!)]
 async fn prior_knowledge_is_refused_where_it_is_not_there(context: Context) -> Result {
     let builder = context.builder();
@@ -138,22 +140,22 @@ async fn prior_knowledge_is_refused_where_it_is_not_there(context: Context) -> R
         .build();
     match context.capabilities.http2_prior_knowledge {
         Support::Yes => built.map(drop).map_err(Failure::from),
-        Support::No(_) => fails("HTTP/2", built, &[ErrorKind::Unsupported]).map(drop),
+        Support::No(_) => check_error("HTTP/2", built, &[ErrorKind::Unsupported]).map(drop),
     }
 }
 
-async fn version(session: &Session, origin: &Origin, wanted: Version) -> Result {
+async fn check_version(session: &Session, origin: &Origin, expected: Version) -> Result {
     let response = session.get(origin.url("/page/1")).send().await?;
-    equal("the version", response.version(), wanted)?;
+    check_equal("the version", response.version(), expected)?;
     check(response.text().await?.contains("Page 1"), "another page")
 }
 
-fn over_tls(
+fn start_tls_session(
     context: &Context,
     http2: bool,
     versions: HttpVersions,
 ) -> Result<(Arc<Origin>, Session)> {
     let builder = context.builder().http_versions(versions);
-    let (origin, builder) = trusted_with(builder, http2)?;
+    let (origin, builder) = start_trusted_origin_with(builder, http2)?;
     Ok((origin, builder.build()?))
 }

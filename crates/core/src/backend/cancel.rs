@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// A handle that cancels a blocking call from another thread.
+/// A handle with which another thread can cancel a blocking call.
 ///
-/// The call registers a hook with [`on_cancel`](Self::on_cancel). The hook interrupts the call, for
+/// The blocking call registers a hook with [`on_cancel`](Self::on_cancel). The hook interrupts the call, for
 /// example by shutting down a socket. Clones share one state.
 ///
 /// ```
@@ -36,12 +36,13 @@ impl State {
 }
 
 impl Cancel {
-    /// Creates a `Cancel` that is not cancelled.
+    /// Creates a handle for a call that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancels the call and runs its hooks on this thread. Further calls do nothing.
+    /// Cancels the blocking call and runs its hooks on this thread. Does nothing if the call is already
+    /// cancelled.
     pub fn cancel(&self) {
         self.lock().cancelled = true;
         // Takes one hook at a time, so that a guard can remove a hook while another hook runs.
@@ -78,7 +79,7 @@ impl Cancel {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // The state is valid at every point where a hook could panic.
+        // A panic of a hook cannot leave the state invalid, because hooks run outside the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,12 +105,12 @@ impl Drop for CancelGuard {
             let position = state.hooks.iter().position(|(key, _)| *key == self.key);
             position.map(|position| state.hooks.remove(position))
         };
-        // Dropped without the lock, because the hook's destructor may use the `Cancel`.
+        // Dropped outside the lock, because the hook's destructor may use the `Cancel`.
         drop(removed);
     }
 }
 
-/// A guard that cancels a call when the guard is dropped, unless it was disarmed.
+/// A guard that cancels a call when the guard is dropped. A disarmed guard does nothing.
 pub(crate) struct CancelOnDrop(pub(crate) Option<Cancel>);
 
 impl CancelOnDrop {

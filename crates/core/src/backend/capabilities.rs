@@ -1,21 +1,21 @@
 //! The capabilities of clients.
 
-/// Whether a client supports something, and the reason if not.
+/// Whether a client has a capability, and the reason if it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
-    /// The client supports it.
+    /// The client has the capability.
     Yes,
-    /// The client does not support it. The phrase states the reason.
+    /// The client does not have the capability. The text states the reason.
     No(&'static str),
 }
 
 impl Support {
-    /// Returns whether it is supported.
+    /// Returns whether the client has the capability.
     pub fn is_yes(self) -> bool {
         self == Self::Yes
     }
 
-    /// Returns the reason why it is not supported, or `None` if it is supported.
+    /// Returns the reason why the client does not have the capability, or `None` if it has it.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Yes => None,
@@ -24,13 +24,13 @@ impl Support {
     }
 }
 
-/// A limit of a backend.
+/// A limit on the concurrency of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceiling {
-    /// The largest number at once.
+    /// The largest number that the backend supports at once.
     pub at_most: usize,
-    /// What the number counts, and which component sets the limit.
-    pub what: &'static str,
+    /// What the limit counts, and which component sets it, for example "blocking calls at once".
+    pub description: &'static str,
 }
 
 /// Declares each capability once: its documentation, its field and its name in tables.
@@ -56,8 +56,9 @@ macro_rules! capabilities {
             /// The library that implements HTTP, and its version.
             pub library: &'static str,
             $($(#[$meaning])* pub $field: Support,)*
-            /// The client reads the [`Deadline`](crate::Deadline) of a request, because nothing
-            /// else limits the time of its calls. The session omits the deadline for other clients.
+            /// Whether the client reads the [`Deadline`](crate::Deadline) of a request, because
+            /// nothing else limits the time of its calls. Requests to other clients have no deadline
+            /// extension.
             pub reads_deadline: bool,
             /// Headers that the client adds by itself and that HTTP does not require.
             pub added_headers: &'static [&'static str],
@@ -98,8 +99,8 @@ capabilities! {
     /// The client can ignore the name in a server's certificate while it checks the rest of the
     /// certificate.
     unchecked_hostnames: "unchecked hostnames",
-    /// The client reports why it refused a certificate. Without it, [`TlsFault`](crate::TlsFault)
-    /// is always `Other`.
+    /// The client reports why it refused a certificate. Without this capability,
+    /// [`TlsFault`](crate::TlsFault) is always `Other`.
     tls_faults: "tls faults",
     /// The client passes each address to the [`AddressGuard`](crate::AddressGuard) before it
     /// connects.
@@ -115,12 +116,12 @@ capabilities! {
     /// The client returns a final response that arrives before the request's body has been sent,
     /// even if the server then closes the connection.
     early_responses: "early responses",
-    /// The client distinguishes a request that failed because its pooled connection had ended from
-    /// one that failed on a new connection. Without it, such a request may fail although it could
-    /// be resent.
+    /// The client reports whether a request failed because its pooled connection had ended. Without
+    /// this capability, a request may fail although the session could resend it.
     dead_connections: "dead connections",
     /// The client reports that an HTTP/2 server has not processed a request, because the server
-    /// refused the stream or sent GOAWAY. Without it, the session resends only idempotent requests.
+    /// refused the stream or sent GOAWAY. Without this capability, the session resends only idempotent
+    /// requests.
     http2_unprocessed: "http2 unprocessed",
     /// The client treats an HTTP/2 response that the server ends with RST_STREAM as incomplete,
     /// even if the frame carries NO_ERROR.
@@ -130,11 +131,11 @@ capabilities! {
     missing_close_notify: "missing close_notify",
     /// The client distinguishes an invalid chunk size from a connection that ended.
     chunk_faults: "chunk faults",
-    /// The client refuses chunks that break the grammar of RFC 9112, 7.1, even if their meaning can
-    /// be guessed.
+    /// The client refuses chunks that break the grammar of RFC 9112, 7.1, even if it could guess their
+    /// meaning.
     strict_chunks: "strict chunks",
     /// The client refuses heads that end early, and heads that break the grammar of RFC 9112, even
-    /// if their meaning can be guessed.
+    /// if it could guess their meaning.
     strict_heads: "strict heads",
     /// The client reads rare forms that RFC 9112 requires a recipient to read: folded header
     /// values, fields of a 100 (Continue), long chunk extensions.
@@ -146,19 +147,19 @@ capabilities! {
     /// The client does not reuse a connection after a response with both a length and chunks, after
     /// a response that the session refuses, or after unsolicited data from the server.
     retired_connections: "retired connections",
-    /// The client closes the connection as soon as a request is dropped. Without it, the server
-    /// notices when it next sends something or at the request's deadline, whichever is first.
+    /// The client closes the connection as soon as a request is dropped. Without this capability, the
+    /// connection stays open until the server sends something or the request's deadline passes.
     prompt_cancel: "prompt cancel",
     /// The client sends requests through a proxy if one is set.
     proxies: "proxies",
-    /// The client sends requests to `http` URLs to the proxy with an absolute URL, and not through
-    /// a tunnel.
+    /// For an `http` URL, the client sends the whole request to the proxy, with an absolute URL. It
+    /// does not open a tunnel.
     proxied_whole: "proxied whole",
     /// The client distinguishes a proxy's refusal of a tunnel from a fault of the server behind the
     /// proxy.
     proxy_faults: "proxy faults",
-    /// The client reports whether a request used a new connection or a pooled one. Without it,
-    /// [`Stats`](crate::Stats) has no connection counts.
+    /// The client reports whether a request used a new connection or a pooled one. Without this
+    /// capability, [`Stats`](crate::Stats) has no connection counts.
     connection_events: "connection events",
     /// The client returns the response when the head has arrived, before the first byte of the
     /// body.
@@ -187,7 +188,7 @@ capabilities! {
 }
 
 impl Capabilities {
-    /// Marks TLS and the capabilities that depend on it as not supported.
+    /// Removes TLS and the capabilities that depend on TLS.
     #[must_use]
     pub fn without_tls(mut self, reason: &'static str) -> Self {
         self.tls = Support::No(reason);

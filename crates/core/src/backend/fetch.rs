@@ -13,14 +13,14 @@ use crate::message::body::{BlockingBody, Body};
 /// A boxed future that is `Send`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A client, which performs one HTTP exchange at a time.
+/// An HTTP client. Each call of [`fetch`](Self::fetch) performs one HTTP exchange.
 ///
-/// A client does not handle redirects, cookies, retries and limits. [`Session`](crate::Session)
+/// A client does not handle redirects, cookies, retries or limits. [`Session`](crate::Session)
 /// handles them in the same way for every client.
 ///
 /// # Requirements for implementations
 ///
-/// - The future resolves when the head of the response has arrived. The body streams after it.
+/// - The future resolves when the head of the response has arrived. The body is streamed.
 /// - A status is never an error.
 /// - A response that ends early, in the head or in the body, is an error
 ///   ([`Incomplete`](crate::ErrorKind::Incomplete)).
@@ -30,12 +30,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// - The client writes a request to the network at most once. Only the session resends a request,
 ///   because only the session can produce the body again. The client marks the error if a resend is
 ///   safe: [`Error::not_processed`] for every request, [`Error::on_dead_connection`] for idempotent
-///   ones (RFC 9110, 9.2.2). A library may itself resend an idempotent request whose pooled
-///   connection had ended, as libcurl does.
-/// - The client does not reuse the connection of a response that is dropped or refused: the session
-///   refuses invalid heads that the client has accepted, and heads above its limits.
+///   ones (RFC 9110, 9.2.2). The HTTP library may itself resend an idempotent request whose
+///   pooled connection had ended, as libcurl does.
+/// - The client does not reuse the connection of a response that the session drops or refuses. The
+///   session refuses a head that is invalid or too large, even if the client has accepted the head.
 /// - The [`Capabilities`] state what the client cannot do. The client fails with
-///   [`Unsupported`](crate::ErrorKind::Unsupported) if a caller requests such a feature.
+///   [`Unsupported`](crate::ErrorKind::Unsupported) if a caller requires one of these features.
 ///
 /// The URI is absolute, with the scheme `http` or `https`. For a client with
 /// [`reads_deadline`](Capabilities::reads_deadline), the request's extensions contain the session's
@@ -71,8 +71,8 @@ pub trait Fetch: Send + Sync + 'static {
     /// Returns a future that completes when the client's connections and threads have ended.
     ///
     /// [`Session::close`](crate::Session::close) calls this method, drops the client and awaits the
-    /// future. The default implementation completes immediately. Use it for a client that ends when
-    /// it is dropped.
+    /// future. The future of the default implementation completes immediately. This is correct for a
+    /// client that has no connections or threads after it is dropped.
     fn ended(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
@@ -136,7 +136,7 @@ pub trait FetchBlocking: Send + Sync + 'static {
 /// The deadline of an exchange, as a request extension.
 ///
 /// The session enforces the deadline for every client by dropping the exchange. A client whose
-/// calls cannot be interrupted uses the deadline to limit them.
+/// calls cannot be interrupted uses the deadline as their timeout.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
@@ -147,7 +147,7 @@ pub struct Deadline(pub Instant);
 #[derive(Debug, Clone, Copy)]
 pub struct NewConnection;
 
-/// The object-safe counterpart of [`Fetch`], so that a session has the same type for every client.
+/// The object-safe form of [`Fetch`], so that a session has the same type for every client.
 pub(crate) trait DynFetch: Send + Sync {
     fn fetch_boxed(
         &self,
@@ -194,7 +194,8 @@ impl<F: Fetch> DynFetch for WrappedClient<F> {
     }
 }
 
-/// The client of a session, of any type. [`SessionBuilder::wrap`] passes it to a wrapper.
+/// A client whose type is erased. [`SessionBuilder::wrap`] passes the session's client to a wrapper
+/// in this form.
 ///
 /// [`SessionBuilder::wrap`]: crate::SessionBuilder::wrap
 #[derive(Clone)]

@@ -18,13 +18,13 @@ use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
 use crate::message::body::{BlockingBody, Body, BodySource, PolledFrame};
 
-/// The largest blocking read, in bytes.
+/// The size of the largest blocking read, in bytes.
 const MAX_READ: usize = 64 * 1024;
 
 /// An adapter that runs a blocking client on a runtime's blocking pool.
 ///
-/// The adapter makes one call for the head and one for each chunk of the body, so that an unread
-/// body occupies no thread. Dropping the future or the body cancels the blocking call.
+/// The adapter makes one blocking call for the head and one for each chunk of the body, so that an
+/// unread body occupies no thread. Dropping the future or the body cancels the blocking call.
 pub struct Offload<C> {
     client: Arc<C>,
     runtime: Arc<dyn Runtime>,
@@ -52,8 +52,8 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
         let result = match upload {
             None => call.await,
             Some(upload) => {
-                // This task drives the upload until the head has arrived. After the head, HTTP/1.1
-                // servers do not use the rest of the upload.
+                // This task drives the upload until the head of the response has arrived. After
+                // that, HTTP/1.1 servers do not use the rest of the upload.
                 match select(std::pin::pin!(call), std::pin::pin!(upload)).await {
                     Either::Left((result, _)) => result,
                     Either::Right(((), call)) => call.await,
@@ -63,7 +63,7 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
         guard.disarm();
         let response = match result {
             Ok(response) => response?,
-            Err(error) => return Err(no_result(error)),
+            Err(error) => return Err(missing_result_error(error)),
         };
         let runtime = self.runtime.clone();
         Ok(response.map(|body| match body.as_bytes() {
@@ -77,16 +77,16 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
         if let Some(at_most) = self.runtime.blocking_ceiling() {
             capabilities.ceilings.push(Ceiling {
                 at_most,
-                what: "blocking calls at once, by the runtime's pool; more of them wait",
+                description: "blocking calls at once in the runtime's pool; further calls wait",
             });
         }
         capabilities
     }
 }
 
-/// Handles a blocking call that returned no result. Resumes the call's panic, or returns an error
-/// if the runtime has ended.
-pub(crate) fn no_result(error: TaskError) -> Error {
+/// Returns the error of a blocking call that did not return because the runtime ended. If the call
+/// panicked, resumes the panic instead.
+pub(crate) fn missing_result_error(error: TaskError) -> Error {
     error.resume();
     Error::new(ErrorKind::Cancelled).with_context("the runtime ended during a blocking call")
 }
@@ -106,7 +106,7 @@ fn detach_body(
     }
     let len = body.len();
     // The thread that sends the request also reads the body. If another thread of the same pool
-    // read it, a pool full of sending threads would deadlock.
+    // read the body, requests that occupy all threads of the pool would deadlock.
     if let Some(reader) = body.reader() {
         let body = BlockingBody::from_reader(reader, len);
         return (http::Request::from_parts(parts, body), None);
@@ -115,36 +115,36 @@ fn detach_body(
     let (sender, chunks) = async_channel::bounded::<Result<Bytes, Error>>(1);
     let send_chunks = async move {
         while let Some(chunk) = body.chunk().await.transpose() {
-            let failed = chunk.is_err();
-            if sender.send(chunk).await.is_err() || failed {
+            let is_error = chunk.is_err();
+            if sender.send(chunk).await.is_err() || is_error {
                 return;
             }
         }
-        // The empty chunk marks a complete body. If the channel closes without it, the body was
-        // dropped early.
+        // The empty chunk marks the end of the body. If the channel closes without an empty chunk,
+        // the body was dropped early.
         let _ = sender.send(Ok(Bytes::new())).await;
     };
     let reader = ChunkReader {
         chunks,
         chunk: Bytes::new(),
-        ended: false,
+        has_ended: false,
     };
     let body = BlockingBody::from_reader(reader, len);
     (http::Request::from_parts(parts, body), Some(send_chunks))
 }
 
-/// The reader of an upload.
+/// A reader of the chunks of an upload.
 struct ChunkReader {
     chunks: async_channel::Receiver<Result<Bytes, Error>>,
     chunk: Bytes,
-    ended: bool,
+    has_ended: bool,
 }
 
 impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.chunk.is_empty() && !self.ended {
+        if self.chunk.is_empty() && !self.has_ended {
             match self.chunks.recv_blocking() {
-                Ok(Ok(chunk)) if chunk.is_empty() => self.ended = true,
+                Ok(Ok(chunk)) if chunk.is_empty() => self.has_ended = true,
                 Ok(Ok(chunk)) => self.chunk = chunk,
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
@@ -204,7 +204,7 @@ impl BodySource for OffloadedBody {
                         return Poll::Pending;
                     };
                     return Poll::Ready(match result {
-                        Err(error) => Some(Err(no_result(error))),
+                        Err(error) => Some(Err(missing_result_error(error))),
                         Ok((_, Err(error))) => Some(Err(Error::from_read(error))),
                         Ok((_, Ok(chunk))) if chunk.is_empty() => {
                             self.finish();
@@ -236,11 +236,11 @@ impl BodySource for OffloadedBody {
     }
 }
 
-/// Makes one blocking read. After the last read of a body of known length, it also reads the end.
-/// That read cannot block, and it lets the client reuse the connection.
+/// Makes one blocking read. After the last bytes of a body of known length, also reads the end of the
+/// body. The second read cannot block, and the client can then reuse the connection.
 fn read_chunk(mut body: BlockingBody, remaining: Option<u64>) -> (BlockingBody, io::Result<Bytes>) {
-    let wanted = remaining.map_or(MAX_READ, |n| n.clamp(1, MAX_READ as u64) as usize);
-    let mut buffer = BytesMut::zeroed(wanted);
+    let len = remaining.map_or(MAX_READ, |n| n.clamp(1, MAX_READ as u64) as usize);
+    let mut buffer = BytesMut::zeroed(len);
     let result = read_uninterrupted(&mut body, &mut buffer).and_then(|n| {
         if remaining == Some(n as u64) {
             read_uninterrupted(&mut body, &mut [0])?;
@@ -263,8 +263,8 @@ fn read_uninterrupted(body: &mut BlockingBody, buffer: &mut [u8]) -> io::Result<
 /// An adapter that runs a blocking client inside `poll`, which blocks all other tasks of the
 /// thread.
 ///
-/// This is a common mistake, and the type exists to measure its cost. Timeouts cannot interrupt the
-/// call, because no timer runs during the call.
+/// Blocking inside `poll` is a common mistake, and this type exists to measure its cost. Timeouts
+/// cannot interrupt the call, because no timer runs during the call.
 pub struct Inline<C>(Arc<C>);
 
 impl<C: FetchBlocking> Inline<C> {
@@ -292,8 +292,9 @@ impl<C: FetchBlocking> Fetch for Inline<C> {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = self.0.capabilities();
         capabilities.streaming_upload = Support::No(NO_STREAMS);
-        capabilities.prompt_cancel =
-            Support::No("a call that blocks the event loop cannot be cancelled from it");
+        capabilities.prompt_cancel = Support::No(
+            "a call that blocks the event loop also blocks the task that would cancel it",
+        );
         capabilities
     }
 }

@@ -26,16 +26,16 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Runs blocking work on a thread that runs no tasks.
     ///
-    /// Work above the limit of [`blocking_ceiling`](Self::blocking_ceiling) waits. The runtime
-    /// drops no work before the runtime itself ends.
+    /// If [`blocking_ceiling`](Self::blocking_ceiling) calls are running, further work waits. The
+    /// runtime drops no work until the runtime ends.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>);
 
     /// Returns a future that completes when `duration` has passed since the call, never earlier.
     /// Any executor may poll the future.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
-    /// Returns the time of the clock that [`sleep`](Self::sleep) uses: the machine's clock, except
-    /// for a test runtime.
+    /// Returns the time of the clock that [`sleep`](Self::sleep) uses. This is the machine's clock,
+    /// unless the runtime is for tests and simulates time.
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -47,7 +47,7 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The errors of the system.
+    /// The system's error, if the connect fails.
     ///
     /// # Cancel safety
     ///
@@ -103,10 +103,11 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 ///
 /// The trait is separate from [`Runtime`], because only the owner of a runtime can enter it.
 pub trait BlockOn {
-    /// Runs the future to its end and blocks this thread until then.
+    /// Runs the future to completion and blocks this thread until then.
     ///
     /// # Panics
     ///
-    /// If the runtime does not allow the call. For example, tokio panics on one of its own threads.
+    /// If the runtime does not allow the call. For example, tokio panics if one of its threads makes
+    /// the call.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A connected, non-blocking byte stream, which [`Runtime::connect`](crate::Runtime::connect)
 /// returns.
 ///
-/// It reads and writes through tokio's I/O traits, which need no tokio runtime. The traits of
+/// A socket reads and writes through tokio's I/O traits, which need no tokio runtime. The traits of
 /// `futures-io` would need an adapter that copies, because tokio's sockets read into uninitialized
 /// memory, and because hyper and rustls use tokio's traits.
 ///
@@ -56,8 +56,8 @@ pub fn no_sockets(runtime: &str) -> io::Error {
 /// A [`Socket`] over a stream whose reactor does not cache readiness, such as async-io's.
 ///
 /// hyper reads each time its task is woken, about five times for a request, and async-io would make
-/// a system call each time. After a short or empty read, this socket makes no further system call
-/// until the reactor has reported the stream readable.
+/// a system call each time. After a read that found no more bytes, this socket makes no system call
+/// until the reactor has reported that the stream is readable.
 pub struct ReadinessSocket<S> {
     stream: S,
     poll_readable: PollReadable<S>,
@@ -114,7 +114,7 @@ impl<S> ReadinessSocket<S> {
     }
 
     /// Registers `signal` with the reactor.
-    fn wait(&mut self) -> io::Result<()> {
+    fn register_signal(&mut self) -> io::Result<()> {
         let mut cx = Context::from_waker(&self.waker);
         // The first report may be about bytes that the last read has already taken. The reactor
         // reports once per poll, so a second report is about new bytes.
@@ -148,10 +148,10 @@ impl<S: Unpin + Send + Sync + 'static> AsyncRead for ReadinessSocket<S> {
         }
         match this.state {
             ReadState::Waiting => return Poll::Pending,
-            // A caller with a no-op waker does not wait, so the reactor need not report.
+            // A caller with a no-op waker does not wait, so it needs no registration.
             ReadState::Empty if cx.waker().will_wake(Waker::noop()) => return Poll::Pending,
             ReadState::Empty => {
-                this.wait()?;
+                this.register_signal()?;
                 return Poll::Pending;
             }
             ReadState::Unknown => {}
@@ -169,7 +169,7 @@ impl<S: Unpin + Send + Sync + 'static> AsyncRead for ReadinessSocket<S> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    this.wait()?;
+                    this.register_signal()?;
                     return Poll::Pending;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
@@ -232,7 +232,8 @@ mod tests {
 
     use super::*;
 
-    /// A stream that returns the data it was given, counts the reads, and stores the last waker.
+    /// A stream that returns the data that the test passes to `receive`, counts the reads, and stores
+    /// the last waker.
     #[derive(Default)]
     struct Stream(Mutex<Inner>);
 
@@ -298,7 +299,7 @@ mod tests {
     struct Task(AtomicBool);
 
     impl Task {
-        fn was_woken(&self) -> bool {
+        fn take_woken(&self) -> bool {
             self.0.swap(false, Ordering::SeqCst)
         }
     }
@@ -335,14 +336,14 @@ mod tests {
         assert_eq!(socket.stream.read_calls(), 1);
 
         socket.stream.receive(b"bytes");
-        assert_eq!((first.was_woken(), last.was_woken()), (false, true));
+        assert_eq!((first.take_woken(), last.take_woken()), (false, true));
         assert_eq!(read(&mut socket, &last), Poll::Ready(5));
         // The read was short, so there was no more data.
         assert!(read(&mut socket, &last).is_pending());
         assert_eq!(socket.stream.read_calls(), 2);
 
         socket.stream.receive(b"more");
-        assert!(last.was_woken());
+        assert!(last.take_woken());
         assert_eq!(read(&mut socket, &last), Poll::Ready(4));
     }
 
@@ -366,7 +367,7 @@ mod tests {
         // Before the reactor is polled.
         socket.stream.receive(b"two");
         assert!(read(&mut socket, &task).is_pending());
-        assert!(task.was_woken());
+        assert!(task.take_woken());
         assert_eq!(read(&mut socket, &task), Poll::Ready(3));
     }
 
@@ -385,7 +386,7 @@ mod tests {
         // A task that waits again is woken.
         assert!(read(&mut socket, &task).is_pending());
         socket.stream.receive(b"two");
-        assert!(task.was_woken());
+        assert!(task.take_woken());
         assert_eq!(read(&mut socket, &task), Poll::Ready(3));
     }
 
@@ -396,10 +397,10 @@ mod tests {
         assert!(read(&mut socket, &task).is_pending());
         let spurious = socket.stream.0.lock().unwrap().reader.take();
         spurious.unwrap().wake();
-        assert!(task.was_woken());
+        assert!(task.take_woken());
         assert!(read(&mut socket, &task).is_pending());
         socket.stream.receive(b"bytes");
-        assert!(task.was_woken());
+        assert!(task.take_woken());
         assert_eq!(read(&mut socket, &task), Poll::Ready(5));
     }
 

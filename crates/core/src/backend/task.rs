@@ -20,7 +20,7 @@ use crate::backend::runtime::Runtime;
 /// A task that [`Task::spawn`] has started. Awaiting it returns its output.
 ///
 /// Dropping the task cancels it at its next yield. [`detach`](Self::detach) lets it run to its end.
-/// Both work in the same way on every runtime.
+/// Cancelling and detaching work in the same way on every runtime.
 ///
 /// ```
 /// use inflight_core::{BlockOn, Task};
@@ -49,7 +49,7 @@ pub struct Task<T> {
 pub enum TaskError {
     /// The task panicked.
     Panicked(Panic),
-    /// The task was cancelled, or its runtime ended first.
+    /// The task was cancelled, or its runtime ended before the task.
     Cancelled,
 }
 
@@ -71,7 +71,7 @@ impl<T: Send + 'static> Task<T> {
             outcome: Mutex::new(None),
             owner_waker: AtomicWaker::new(),
         });
-        runtime.spawn(Box::pin(Work {
+        runtime.spawn(Box::pin(TaskFuture {
             future: Some(AssertUnwindSafe(future).catch_unwind()),
             completion: CompletionGuard(Some(Arc::clone(&shared))),
         }));
@@ -95,8 +95,9 @@ impl<T> Task<T> {
         self.shared.task_waker.wake();
     }
 
-    /// Marks the task as cancelled without waking it. The task then ends at its next poll. A batch
-    /// marks all tasks before it drops the first, so that no task continues because another ended.
+    /// Marks the task as cancelled without waking it. The task then ends at its next poll. A
+    /// gather marks all its tasks before it drops the first, so that no task continues because
+    /// another task has ended.
     pub(crate) fn mark_cancelled(&self) {
         self.shared.is_cancelled.store(true, Ordering::SeqCst);
     }
@@ -110,7 +111,7 @@ impl<T> Future for Task<T> {
         let mut outcome = self.shared.outcome();
         match outcome.take() {
             Some(result) => {
-                // The caller may poll again.
+                // A later poll returns `Cancelled`.
                 *outcome = Some(Err(TaskError::Cancelled));
                 Poll::Ready(result)
             }
@@ -155,15 +156,15 @@ impl<T> Shared<T> {
 
 pin_project! {
     /// The future that the runtime runs for a task. It ends when the task is cancelled.
-    struct Work<F: Future> {
+    struct TaskFuture<F: Future> {
         #[pin]
         future: Option<CatchUnwind<AssertUnwindSafe<F>>>,
-        // Declared after the future, so that the future is dropped before the owner is woken.
+        // Declared after `future`, so that `future` is dropped before the owner is woken.
         completion: CompletionGuard<F::Output>,
     }
 }
 
-impl<F: Future> Future for Work<F> {
+impl<F: Future> Future for TaskFuture<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -213,8 +214,8 @@ impl<T> Drop for CompletionGuard<T> {
     }
 }
 
-/// Runs blocking work on the runtime's blocking pool and waits for its result. The call itself
-/// queues the work, before the first poll.
+/// Runs blocking work on the runtime's blocking pool and waits for its result. The work is queued
+/// when this function is called, not when the future is first polled.
 ///
 /// ```
 /// use inflight_core::{BlockOn, unblock};
@@ -259,7 +260,7 @@ where
 }
 
 impl TaskError {
-    /// Resumes the task's panic in this thread. Returns if the task was cancelled.
+    /// Resumes the task's panic in this thread. Does nothing if the task was cancelled.
     pub fn resume(self) {
         if let Self::Panicked(panic) = self {
             panic.resume();

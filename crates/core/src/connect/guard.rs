@@ -1,4 +1,4 @@
-//! The address guard, which decides to which addresses a client may connect.
+//! The address guard, which decides which addresses a client may connect to.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,24 +9,25 @@ pub use ipnet::IpNet;
 
 use crate::error::{Error, ErrorKind};
 
-/// A rule for the addresses to which a client may connect.
+/// A rule that decides which addresses a client may connect to.
 ///
-/// A guard is for programs that fetch URLs from untrusted sources. Such a URL must not make the
-/// program connect to its own machine or to the network behind it (server-side request forgery).
+/// A guard is for programs that fetch URLs from untrusted sources. A URL from an attacker must not
+/// make the program connect to its own machine or to an internal network (server-side request
+/// forgery).
 ///
 /// The guard checks each address when a connection to it is about to be made, whether the address
 /// comes from a lookup, from the URL itself or from a redirect. Because the client connects to the
 /// checked address, a name that resolves differently the next time (DNS rebinding) does not bypass
 /// the guard. If a name has several addresses, the client connects to those that the guard allows.
-/// If it allows none, nothing is sent. The error then has the kind [`Connect`](ErrorKind::Connect)
-/// and the source [`AddressRefused`], and is never retried.
+/// If the guard allows none of them, the request fails with an error of kind
+/// [`Connect`](ErrorKind::Connect) and the source [`AddressRefused`]. The session does not retry it.
 ///
-/// A request on a pooled connection needs no check, because the guard checked the connection when
-/// it was made. With a proxy, the guard checks the proxy's address. The proxy itself decides to
-/// which addresses it connects.
+/// A request on a pooled connection needs no check, because the guard checked the address when the
+/// connection was made. With a proxy, the guard checks the proxy's address, and the proxy decides
+/// which addresses it connects to.
 ///
-/// Building a client with a guard fails for a client without
-/// [`address_guard`](crate::Capabilities::address_guard).
+/// [`SessionBuilder::build`](crate::SessionBuilder::build) fails if there is a guard and the client
+/// does not support [`address_guard`](crate::Capabilities::address_guard).
 ///
 /// ```
 /// use inflight_core::AddressGuard;
@@ -60,7 +61,7 @@ impl AddressGuard {
     /// address: mapped, compatible and translated addresses, NAT64, 6to4 and Teredo.
     ///
     /// In a network that reaches IPv4 through NAT64, [`allow`](Self::allow) `64:ff9b::/96`. The
-    /// translator then has to guard the IPv4 addresses.
+    /// NAT64 translator must then itself refuse IPv4 addresses that are not public.
     pub fn public() -> Self {
         Self {
             rule: Rule::Public,
@@ -70,9 +71,9 @@ impl AddressGuard {
 
     /// Returns a guard that allows the addresses for which `allows` returns `true`.
     ///
-    /// The guard calls `allows` for each connection, on any thread, so it must not block. `allows`
-    /// gets an IPv4-mapped address (`::ffff:127.0.0.1`) as the IPv4 address to which the system
-    /// connects.
+    /// The guard calls `allows` for each new connection, on any thread, so `allows` must not block.
+    /// The guard converts an IPv4-mapped address (`::ffff:127.0.0.1`) to IPv4 before it calls
+    /// `allows`, because the system connects to the IPv4 address.
     ///
     /// ```
     /// use inflight_core::AddressGuard;
@@ -109,7 +110,7 @@ impl AddressGuard {
             return Ok(());
         }
         let reason = match &self.rule {
-            Rule::Public => special(ip),
+            Rule::Public => refusal_reason(ip),
             Rule::Custom(allows) => {
                 let address = SocketAddr::new(ip.to_canonical(), address.port());
                 (!allows(address)).then_some("the program's custom rule refuses it")
@@ -121,11 +122,11 @@ impl AddressGuard {
         }
     }
 
-    /// Returns the addresses of a host that the guard allows.
+    /// Returns those of the addresses that the guard allows.
     ///
     /// # Errors
     ///
-    /// [`AddressRefused`] as the source, if the guard allows none of them.
+    /// An error with the source [`AddressRefused`], if the guard allows none of them.
     pub(crate) fn filter(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
         let mut refused = None;
         let mut addresses = addresses;
@@ -165,7 +166,7 @@ pub struct AddressRefused {
 }
 
 impl AddressRefused {
-    /// Returns the refused address, or the first if the guard refused several.
+    /// Returns the refused address, or the first one if the guard refused several.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -200,24 +201,24 @@ impl Error {
     }
 }
 
-/// Returns why an address is not reachable from the whole internet, or `None` if it is.
-fn special(ip: IpAddr) -> Option<&'static str> {
+/// Returns why an address is not reachable from the whole internet, or `None` if it is reachable.
+fn refusal_reason(ip: IpAddr) -> Option<&'static str> {
     match ip {
-        IpAddr::V4(ip) => special_v4(ip),
-        IpAddr::V6(ip) => special_v6(ip),
+        IpAddr::V4(ip) => refusal_reason_v4(ip),
+        IpAddr::V6(ip) => refusal_reason_v6(ip),
     }
 }
 
-fn special_v4(ip: Ipv4Addr) -> Option<&'static str> {
+fn refusal_reason_v4(ip: Ipv4Addr) -> Option<&'static str> {
     let bits = ip.to_bits();
     let within = |&&([a, b, c], len, _): &&Net4| {
         (bits ^ Ipv4Addr::new(a, b, c, 0).to_bits()) >> (32 - len) == 0
     };
     let found = SPECIAL_V4.iter().find(within);
-    found.map(|(_, _, what)| *what)
+    found.map(|(_, _, reason)| *reason)
 }
 
-fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
+fn refusal_reason_v6(ip: Ipv6Addr) -> Option<&'static str> {
     if ip.is_unspecified() {
         return Some("it is unspecified");
     }
@@ -226,8 +227,8 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
     }
     let bits = ip.to_bits();
     let within = |(net, len, _): &&Net6| (bits ^ net.to_bits()) >> (128 - len) == 0;
-    let found = SPECIAL_V6.iter().find(within).map(|(_, _, what)| *what);
-    // IANA has allocated no other addresses (RFC 4291, 2.4).
+    let found = SPECIAL_V6.iter().find(within).map(|(_, _, reason)| *reason);
+    // IANA has allocated no addresses outside this block (RFC 4291, 2.4).
     let global = (ip.segments()[0] & 0xe000) == 0x2000;
     found.or((!global).then_some("it is reserved"))
 }
@@ -254,6 +255,7 @@ const SPECIAL_V4: &[Net4] = &[
     ([240, 0, 0], 4, "it is reserved"),
 ];
 
+/// The network, the number of bits to compare, and the reason.
 type Net6 = (Ipv6Addr, u32, &'static str);
 
 const fn net6(a: u16, b: u16, c: u16, e: u16, f: u16) -> Ipv6Addr {
@@ -390,10 +392,10 @@ mod tests {
 
     #[test]
     fn special_ranges_are_refused_including_both_ends() {
-        for (first, last, what) in RANGES {
+        for (first, last, expected) in RANGES {
             for ip in [first, last] {
                 let reason = reason(ip).unwrap_or_else(|| panic!("{ip} is allowed"));
-                assert!(reason.contains(what), "{ip}: {reason}");
+                assert!(reason.contains(expected), "{ip}: {reason}");
             }
         }
     }

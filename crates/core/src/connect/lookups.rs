@@ -5,8 +5,8 @@
 //! the lookup.
 //!
 //! Nothing can interrupt a lookup by the system. If all its waiters are dropped, the lookup is
-//! abandoned: it continues to run, but releases its permit. If too many abandoned lookups run,
-//! further ones keep their permits.
+//! abandoned: it continues to run, but releases its permit. Only [`MAX_ABANDONED`] lookups may run
+//! without a permit. If more lookups are abandoned, they keep their permits.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -28,8 +28,8 @@ use crate::backend::task::Panic;
 use crate::connect::resolve::Resolve;
 use crate::error::{Error, ErrorKind, Phase};
 
-/// How many awaited lookups run at once. The limit leaves threads of the runtime's blocking pool to
-/// other work.
+/// How many lookups with waiters run at once. The limit leaves some threads of the runtime's blocking
+/// pool to other work.
 const MAX_AWAITED: usize = 32;
 
 /// How many abandoned lookups may run without a permit.
@@ -47,11 +47,11 @@ pub(crate) struct SharedLookups {
 struct State {
     next_id: u64,
     lookups: HashMap<u64, Lookup>,
-    /// The lookups that can be joined.
+    /// The ids of the lookups that a waiter can join.
     joinable: HashMap<HostAndPort, u64>,
     /// How many abandoned lookups run without a permit.
     abandoned: usize,
-    /// The permits that further abandoned lookups hold.
+    /// The permits of the other abandoned lookups.
     held_permits: Vec<SemaphoreGuardArc>,
 }
 
@@ -78,12 +78,12 @@ struct Outcome {
 enum LookupResult {
     Found(Vec<SocketAddr>),
     Failed(Arc<io::Error>),
-    /// The first waiter resumes the panic. The others get its message.
+    /// The first waiter resumes the panic. The other waiters get an error with the message.
     Panicked(Mutex<Option<Panic>>, String),
 }
 
 /// Work for a thread that may block.
-pub(crate) type Work = Box<dyn FnOnce() + Send>;
+pub(crate) type BlockingWork = Box<dyn FnOnce() + Send>;
 
 impl SharedLookups {
     pub(crate) fn new(resolve: Arc<dyn Resolve>, timeout: Option<Duration>) -> Arc<Self> {
@@ -95,23 +95,23 @@ impl SharedLookups {
         })
     }
 
-    /// Returns the addresses of a name. `now` and `sleep` are the caller's clock. `spawn` runs the
-    /// lookup on a thread that may block.
+    /// Returns the addresses of a name. `now` and `sleep` are the clock and the timer of the caller.
+    /// `spawn` runs the lookup on a thread that may block.
     pub(crate) async fn lookup<S: Future<Output = ()>>(
         self: &Arc<Self>,
         (host, port): (&str, u16),
         now: impl Fn() -> Instant,
         sleep: impl FnOnce(Duration) -> S,
-        spawn: impl FnOnce(Work) -> io::Result<()>,
+        spawn: impl FnOnce(BlockingWork) -> io::Result<()>,
     ) -> Result<Vec<SocketAddr>, Error> {
         let waiter = self.join(host, port, now());
         let answer = waiter.answer(&now, spawn);
-        let Some(left) = waiter.left else {
+        let Some(remaining) = waiter.remaining else {
             return answer.await;
         };
-        match select(pin!(answer), pin!(sleep(left))).await {
+        match select(pin!(answer), pin!(sleep(remaining))).await {
             Either::Left((answer, _)) => answer,
-            Either::Right(_) => Err(waiter.timed_out(left)),
+            Either::Right(_) => Err(waiter.timeout_error(remaining)),
         }
     }
 
@@ -122,31 +122,32 @@ impl SharedLookups {
         (host, port): (&str, u16),
         timeout: Option<Duration>,
         cancel: &Cancel,
-        spawn: impl FnOnce(Work) -> io::Result<()>,
+        spawn: impl FnOnce(BlockingWork) -> io::Result<()>,
     ) -> Result<Vec<SocketAddr>, Error> {
         let start = Instant::now();
         let waiter = self.join(host, port, start);
         let answer = pin!(waiter.answer(&Instant::now, spawn));
-        let limit = [waiter.left, timeout].into_iter().flatten().min();
+        let limit = [waiter.remaining, timeout].into_iter().flatten().min();
         let until = limit.and_then(|limit| start.checked_add(limit));
-        match (wait(answer, until, cancel), limit) {
+        match (block_until(answer, until, cancel), limit) {
             (Some(answer), _) => answer,
-            (None, Some(limit)) if !cancel.is_cancelled() => Err(waiter.timed_out(limit)),
+            (None, Some(limit)) if !cancel.is_cancelled() => Err(waiter.timeout_error(limit)),
             (None, _) => Err(Error::new(ErrorKind::Cancelled)),
         }
     }
 
+    /// Joins the lookup of this name, or adds a new one.
     fn join(self: &Arc<Self>, host: &str, port: u16, now: Instant) -> Waiter {
         let mut state = self.state();
         let state = &mut *state;
         let name = (Arc::from(host), port);
         let joined = state.joinable.get(&name).and_then(|id| {
             let lookup = state.lookups.get_mut(id)?;
-            let left = self.left(lookup, now);
-            // A lookup without remaining time is not joined, because its waiters are about to fail.
-            (left != Some(Duration::ZERO)).then_some((*id, lookup, left))
+            let remaining = self.remaining(lookup, now);
+            // Does not join a lookup without remaining time, because its waiters are about to fail.
+            (remaining != Some(Duration::ZERO)).then_some((*id, lookup, remaining))
         });
-        let (id, lookup, left) = match joined {
+        let (id, lookup, remaining) = match joined {
             Some(joined) => joined,
             None => {
                 let id = state.next_id;
@@ -163,12 +164,12 @@ impl SharedLookups {
             name,
             id,
             outcome,
-            left,
+            remaining,
         }
     }
 
-    /// Returns how long a waiter that joins now waits.
-    fn left(&self, lookup: &Lookup, now: Instant) -> Option<Duration> {
+    /// Returns how long a waiter waits at most if it joins the lookup now.
+    fn remaining(&self, lookup: &Lookup, now: Instant) -> Option<Duration> {
         let timeout = self.timeout?;
         let elapsed = lookup.started.map(|at| now.saturating_duration_since(at));
         Some(timeout.saturating_sub(elapsed.unwrap_or_default()))
@@ -209,7 +210,7 @@ impl Lookup {
 }
 
 impl State {
-    /// Removes the lookup from those that can be joined.
+    /// Prevents more waiters from joining the lookup.
     fn remove_joinable(&mut self, name: &HostAndPort, id: u64) {
         if self.joinable.get(name) == Some(&id) {
             self.joinable.remove(name);
@@ -223,16 +224,16 @@ struct Waiter {
     name: HostAndPort,
     id: u64,
     outcome: Arc<Outcome>,
-    left: Option<Duration>,
+    remaining: Option<Duration>,
 }
 
 impl Waiter {
     async fn answer(
         &self,
         now: impl Fn() -> Instant,
-        spawn: impl FnOnce(Work) -> io::Result<()>,
+        spawn: impl FnOnce(BlockingWork) -> io::Result<()>,
     ) -> Result<Vec<SocketAddr>, Error> {
-        // The channel carries no message. Its close is the signal.
+        // The channel carries no message. It closes when the lookup ends.
         let ended = &self.outcome.ended;
         if !self.is_started() {
             let permit = self.lookups.permits.acquire_arc();
@@ -243,17 +244,19 @@ impl Waiter {
         let _ = ended.recv().await;
         let host = &*self.name.0;
         match self.outcome.answer.get() {
-            Some(LookupResult::Found(addresses)) if addresses.is_empty() => Err(no_address(host)),
+            Some(LookupResult::Found(addresses)) if addresses.is_empty() => {
+                Err(no_address_error(host))
+            }
             Some(LookupResult::Found(addresses)) => Ok(addresses.clone()),
             Some(LookupResult::Failed(error)) => {
-                Err(failed(host).with_shared_source(error.clone()))
+                Err(lookup_error(host).with_shared_source(error.clone()))
             }
             Some(LookupResult::Panicked(panic, message)) => {
                 let panic = panic.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(panic) = panic {
                     panic.resume();
                 }
-                Err(failed(host).with_source(format!("the resolver panicked: {message}")))
+                Err(lookup_error(host).with_source(format!("the resolver panicked: {message}")))
             }
             None => Err(Error::new(ErrorKind::Cancelled)
                 .with_context("the runtime ended during a name lookup")),
@@ -271,7 +274,7 @@ impl Waiter {
         &self,
         permit: SemaphoreGuardArc,
         now: Instant,
-        spawn: impl FnOnce(Work) -> io::Result<()>,
+        spawn: impl FnOnce(BlockingWork) -> io::Result<()>,
     ) {
         let end = {
             let mut state = self.lookups.state();
@@ -302,17 +305,18 @@ impl Waiter {
         drop(end);
     }
 
-    /// Returns the error of a lookup without an answer within `limit`.
-    fn timed_out(&self, limit: Duration) -> Error {
-        let stuck = {
+    /// Returns the error for a lookup that has no answer after `limit`.
+    fn timeout_error(&self, limit: Duration) -> Error {
+        let blocked_by = {
             let state = self.lookups.state();
             let started = state.lookups.get(&self.id).map(|lookup| lookup.started);
-            (started == Some(None) && !state.held_permits.is_empty()).then(|| state.abandoned())
+            (started == Some(None) && !state.held_permits.is_empty())
+                .then(|| state.abandoned_count())
         };
         let host = &*self.name.0;
-        match stuck {
-            Some(abandoned) => failed(host).with_context(format!(
-                "{host}: no lookup can begin until one of {abandoned} abandoned lookups ends"
+        match blocked_by {
+            Some(abandoned) => lookup_error(host).with_context(format!(
+                "{host}: no lookup can start until one of {abandoned} abandoned lookups ends"
             )),
             None => Error::timeout(Phase::Connect)
                 .with_context(format!("no address for {host} in {limit:?}")),
@@ -321,7 +325,7 @@ impl Waiter {
 }
 
 impl State {
-    fn abandoned(&self) -> usize {
+    fn abandoned_count(&self) -> usize {
         self.abandoned + self.held_permits.len()
     }
 }
@@ -346,13 +350,14 @@ impl Drop for Waiter {
         } else {
             state.held_permits.extend(permit.take());
         }
-        // Dropped without the lock, because dropping the permit wakes other waiters.
+        // Dropped outside the lock, because dropping the permit wakes other waiters.
         drop(state);
         drop(permit);
     }
 }
 
-/// A started lookup. Dropping it ends the lookup, with or without an answer.
+/// A guard for a lookup that was started. Dropping the guard ends the lookup, with or without an
+/// answer.
 struct LookupGuard {
     lookups: Arc<SharedLookups>,
     name: HostAndPort,
@@ -365,12 +370,12 @@ struct LookupGuard {
 impl LookupGuard {
     fn run_resolver(self) {
         // All waiters may have been dropped while the lookup waited for its thread.
-        let wanted = {
+        let has_waiters = {
             let state = self.lookups.state();
             let lookup = state.lookups.get(&self.id);
             lookup.is_some_and(|lookup| lookup.waiting > 0)
         };
-        if wanted {
+        if has_waiters {
             let answer = self.lookups.run_resolver(&self.name);
             let _ = self.outcome.answer.set(answer);
         }
@@ -384,22 +389,22 @@ impl Drop for LookupGuard {
         let lookup = state.lookups.remove(&self.id);
         let mut permit = lookup.and_then(|lookup| lookup.permit);
         if permit.is_none() {
-            // The lookup was abandoned and held no permit. Another abandoned lookup may now release
-            // its permit.
+            // The lookup was abandoned and held no permit, so another abandoned lookup may now
+            // release its permit.
             permit = state.held_permits.pop();
             if permit.is_none() {
                 state.abandoned -= 1;
             }
         }
-        // Dropped without the lock, because dropping the permit wakes other waiters.
+        // Dropped outside the lock, because dropping the permit wakes other waiters.
         drop(state);
         drop(permit);
     }
 }
 
-/// Blocks this thread until the future completes. Returns `None` at `until` or if `cancel` is
-/// cancelled.
-fn wait<F: Future>(
+/// Blocks this thread until the future completes. Returns `None` at the time `until`, or if `cancel`
+/// is cancelled.
+fn block_until<F: Future>(
     mut future: Pin<&mut F>,
     until: Option<Instant>,
     cancel: &Cancel,
@@ -418,7 +423,7 @@ fn wait<F: Future>(
         match until.map(|until| until.saturating_duration_since(Instant::now())) {
             None => thread::park(),
             Some(Duration::ZERO) => return None,
-            Some(left) => thread::park_timeout(left),
+            Some(remaining) => thread::park_timeout(remaining),
         }
     }
 }
@@ -432,10 +437,10 @@ impl Wake for Unpark {
     }
 }
 
-fn failed(host: &str) -> Error {
+fn lookup_error(host: &str) -> Error {
     Error::new(ErrorKind::Resolve).with_context(host.to_owned())
 }
 
-fn no_address(host: &str) -> Error {
+fn no_address_error(host: &str) -> Error {
     Error::new(ErrorKind::Resolve).with_context(format!("{host} has no address"))
 }

@@ -1,4 +1,4 @@
-//! The options, addresses and proxies with which a client connects.
+//! How a client connects: its options, the addresses of hosts, proxies and TLS.
 //!
 //! In reading order: `options`, `resolve` (the interface of name lookup), `lookups` (lookups that requests
 //! share), `resolver` (lookups for a client), `guard` (allowed addresses), `proxy` and `tls`.

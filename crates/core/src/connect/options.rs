@@ -12,8 +12,9 @@ use crate::observe::Connections;
 
 /// The options of a client: how it connects.
 ///
-/// An adapter disables everything else that a client would do by itself: redirects, cookies,
-/// retries, decoding, proxies from the environment.
+/// A client does nothing that the session does: redirects, cookies, retries, decoding. It also does
+/// not read proxies from the environment. If the HTTP library has these features, the client disables
+/// them.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
@@ -29,21 +30,21 @@ pub struct ClientOptions {
     /// How many idle connections the pool keeps for each host. Default: no limit except
     /// [`max_idle`](Self::max_idle).
     ///
-    /// libcurl has one limit for all hosts together, which also counts connections in use. That
-    /// limit is the smaller of the two options.
+    /// libcurl has only one limit, which applies to all hosts together and also counts connections in
+    /// use. The `isahc` client sets that limit to the smaller of this option and `max_idle`.
     pub max_idle_per_host: usize,
-    /// How many idle connections the pool keeps in total. Default: half of the files that the
-    /// process may open (`ulimit -n`).
+    /// How many idle connections the pool keeps in total. Default: half of the number of files that
+    /// the process may open (`ulimit -n`).
     ///
-    /// Above the limit, the pool closes the connection that has been idle for the longest time.
+    /// If there are more, the pool closes the connection that has been idle for the longest time.
     pub max_idle: Option<usize>,
     /// Whether the system sends small writes immediately (`TCP_NODELAY`). Default `true`.
     pub nodelay: bool,
-    /// The resolver for host names. Default: the system's.
+    /// The resolver for host names. Default: the resolver of the operating system.
     pub resolver: Arc<dyn Resolve>,
-    /// The addresses to which the client may connect. Default: all.
+    /// The rule that decides which addresses the client may connect to. Default: all.
     pub address_guard: Option<AddressGuard>,
-    /// The options of TLS. Default: certificates are checked against the compiled-in authorities.
+    /// The options of TLS. Default: the client trusts the compiled-in authorities.
     pub tls: TlsOptions,
     /// The versions of HTTP. Default: HTTP/2 if a TLS server supports it, otherwise HTTP/1.1.
     pub versions: HttpVersions,

@@ -58,7 +58,8 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Returns the host of a URL and its port, or the default port of its scheme.
+/// Returns the host and the port of a URL. Without a port in the URL, returns the default port of its
+/// scheme.
 ///
 /// # Errors
 ///
@@ -75,7 +76,7 @@ pub fn host_and_port(uri: &http::Uri) -> Result<(&str, u16), Error> {
     Ok((host, uri.port_u16().unwrap_or(default)))
 }
 
-/// Returns the error for a failed connect, which is the same for every client.
+/// Returns the error for a failed connect. It is the same for every client.
 pub fn connect_error(address: SocketAddr, error: io::Error) -> Error {
     Error::new(ErrorKind::Connect)
         .with_context(address.to_string())

@@ -17,12 +17,12 @@ use crate::error::ErrorKind;
 /// A resolver that looks up host names for a client. It returns no address that the options'
 /// [`AddressGuard`] refuses.
 ///
-/// A client supports the guard if it connects only to these addresses.
+/// A client enforces the guard by connecting only to the returned addresses.
 ///
 /// Concurrent calls for the same name share one lookup. At most 32 awaited lookups run at once. A
 /// caller waits for a lookup until [`ClientOptions::lookup_timeout`] passes. Nothing can interrupt
-/// a lookup, so it continues to run when all its callers have stopped waiting. Up to 64 such
-/// lookups run in addition to the 32.
+/// a lookup, so it continues to run when all its callers have stopped waiting. Up to 64 of these
+/// abandoned lookups run in addition to the 32.
 #[derive(Clone)]
 pub struct Resolver {
     lookups: Arc<SharedLookups>,
@@ -44,7 +44,7 @@ impl Resolver {
     /// # Errors
     ///
     /// [`ErrorKind::Connect`] if the guard refuses every address. [`ErrorKind::Resolve`] if the
-    /// lookup fails, or if it cannot begin in time because too many abandoned lookups hang.
+    /// lookup fails, or if it cannot start in time because too many abandoned lookups are running.
     /// [`ErrorKind::Timeout`] in [`Phase::Connect`](crate::Phase::Connect) if the lookup timeout
     /// passes.
     ///
@@ -58,8 +58,8 @@ impl Resolver {
         host: &str,
         port: u16,
     ) -> Result<Vec<SocketAddr>, Error> {
-        if let Some(literal) = literal(host, port) {
-            return self.guarded(vec![literal]);
+        if let Some(literal) = parse_literal(host, port) {
+            return self.apply_guard(vec![literal]);
         }
         let (now, sleep) = (|| runtime.now(), |time| runtime.sleep(time));
         let spawn = |work| {
@@ -67,7 +67,7 @@ impl Resolver {
             Ok(())
         };
         let found = self.lookups.lookup((host, port), now, sleep, spawn).await?;
-        self.guarded(found)
+        self.apply_guard(found)
     }
 
     /// Looks up `host` like [`lookup`](Self::lookup), and blocks the calling thread.
@@ -91,8 +91,8 @@ impl Resolver {
         timeout: Option<Duration>,
         cancel: &Cancel,
     ) -> Result<Vec<SocketAddr>, Error> {
-        if let Some(literal) = literal(host, port) {
-            return self.guarded(vec![literal]);
+        if let Some(literal) = parse_literal(host, port) {
+            return self.apply_guard(vec![literal]);
         }
         let spawn = |work| {
             let thread = thread::Builder::new().name("inflight-look-up".to_owned());
@@ -101,11 +101,11 @@ impl Resolver {
         let found = self
             .lookups
             .lookup_blocking((host, port), timeout, cancel, spawn)?;
-        self.guarded(found)
+        self.apply_guard(found)
     }
 
-    /// Removes the refused addresses. Every result of this type is filtered here.
-    fn guarded(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
+    /// Removes the addresses that the guard refuses. Every lookup passes its result through here.
+    fn apply_guard(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
         match &self.guard {
             None => Ok(addresses),
             Some(guard) => guard.filter(addresses),
@@ -119,7 +119,8 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
-fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+/// Parses a host that is an address (`127.0.0.1`, `[::1]`).
+fn parse_literal(host: &str, port: u16) -> Option<SocketAddr> {
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))

@@ -1,4 +1,4 @@
-//! TLS: the authorities that a client trusts, its own certificate, and the versions of HTTP.
+//! TLS: the authorities that a client trusts, the client certificate, and the versions of HTTP.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use crate::error::{Error, ErrorKind};
 /// The TLS options of a client, for `https` URLs.
 ///
 /// By default, the client trusts the certificate authorities that Mozilla trusted when the program
-/// was built. It checks each server's certificate, including name and validity period. The list is
-/// compiled in, so that a program trusts the same servers on every machine and with every client.
-/// The client does not read the machine's certificate store or the environment.
+/// was built. It checks each server's certificate, including the name and the validity period. The
+/// list of authorities is compiled in, so that a program trusts the same servers on every machine and
+/// with every client. The client does not read the machine's certificate store or the environment.
 ///
 /// A client without TLS ignores these options and fails for every `https` URL.
 ///
@@ -71,8 +71,8 @@ impl Certificate {
             .collect();
         match found {
             Ok(found) if !found.is_empty() => Ok(found),
-            Ok(_) => Err(unreadable("no certificate in the PEM text")),
-            Err(error) => Err(unreadable("the PEM text cannot be read").with_source(error)),
+            Ok(_) => Err(pem_error("no certificate in the PEM text")),
+            Err(error) => Err(pem_error("the PEM text cannot be read").with_source(error)),
         }
     }
 
@@ -108,7 +108,7 @@ impl Identity {
         let chain = Certificate::from_pem(chain)?;
         // The error has no source, so that no message contains a part of the key.
         let key = PrivateKeyDer::from_pem_slice(key.as_ref())
-            .map_err(|_| unreadable("no private key in the PEM text"))?;
+            .map_err(|_| pem_error("no private key in the PEM text"))?;
         Ok(Self {
             chain,
             key: Bytes::copy_from_slice(key.secret_der()),
@@ -144,13 +144,13 @@ pub enum HttpVersions {
     /// over plain `http`, HTTP/1.1.
     #[default]
     PreferHttp2,
-    /// HTTP/2 only, without negotiation, over plain `http` too (RFC 9113, 3.3). Building a client
-    /// without HTTP/2 fails.
+    /// HTTP/2 only, without negotiation, over plain `http` too (RFC 9113, 3.3). A client that does
+    /// not support HTTP/2 cannot be built with this option.
     Http2PriorKnowledge,
 }
 
-fn unreadable(what: &'static str) -> Error {
-    Error::new(ErrorKind::Tls).with_context(what)
+fn pem_error(context: &'static str) -> Error {
+    Error::new(ErrorKind::Tls).with_context(context)
 }
 
 #[cfg(test)]
@@ -181,10 +181,10 @@ mod tests {
         let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
         let identity = Identity::from_pem(PEM, key).unwrap();
         assert_eq!(identity.key_der(), b"secret");
-        let shown = format!("{identity:?}");
+        let output = format!("{identity:?}");
         assert!(
-            !shown.contains("secret") && !shown.contains("115"),
-            "{shown}"
+            !output.contains("secret") && !output.contains("115"),
+            "{output}"
         );
         assert!(Identity::from_pem(PEM, PEM).is_err());
     }

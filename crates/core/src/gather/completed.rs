@@ -35,7 +35,7 @@ pin_project! {
         launch: L,
         start: Start<L, S::Item>,
         limit: usize,
-        // Contains at most `limit` jobs, together with `finished`.
+        // The running jobs. Together with `finished`, there are at most `limit`.
         running: Running<IndexedJob<L::Running<S::Item>>>,
         // The number of pulled inputs, which is the index of the next input.
         pulled: usize,
@@ -46,7 +46,8 @@ pin_project! {
         // Results of jobs that finished when they started.
         finished: VecDeque<Item<S::Item>>,
         // Whether woken jobs are polled first, because the last result came from `finished`.
-        woken_first: bool,
+        polls_woken_first: bool,
+        // How many inputs were never pulled; `None` if the number is unknown.
         never_started: Option<usize>,
     }
 
@@ -106,7 +107,7 @@ where
             remaining: VecDeque::new(),
             ready_in_a_row: 0,
             finished: VecDeque::new(),
-            woken_first: false,
+            polls_woken_first: false,
             never_started: Some(0),
         }
     }
@@ -115,7 +116,7 @@ where
         self.pulled
     }
 
-    /// Returns whether `until` completed while the input may have had more jobs.
+    /// Returns whether `until` completed before the input was known to have no more jobs.
     pub(super) fn was_cut_off(self: Pin<&Self>) -> bool {
         self.input == Input::CutOff && self.never_started != Some(0)
     }
@@ -144,7 +145,7 @@ where
         let mut this = self.project();
         let is_idle = this.running.is_empty() && this.finished.is_empty();
         let is_over = *this.input == Input::Ended && is_idle;
-        // Polls `until` first, because no input is pulled after `until`.
+        // Polls `until` first, because no input may be pulled once `until` has completed.
         if *this.input != Input::CutOff && !is_over && this.until.poll(cx).is_ready() {
             if *this.input == Input::Open {
                 *this.never_started = exact_len(this.jobs.size_hint());
@@ -171,7 +172,7 @@ where
             return Poll::Pending;
         }
         // Jobs that finish immediately must not starve the woken jobs.
-        if mem::take(this.woken_first)
+        if mem::take(this.polls_woken_first)
             && let Poll::Ready(Some(done)) = this.running.poll_next(cx)
         {
             *this.ready_in_a_row += 1;
@@ -183,7 +184,7 @@ where
                     let index = *this.pulled;
                     *this.pulled += 1;
                     let job = (this.start)(this.launch, job);
-                    // All jobs start before the first result is returned, because the consumer may
+                    // Starts all jobs before it returns the first result, because the consumer may
                     // take a long time before it polls again.
                     if let Poll::Ready(done) = this.running.start(IndexedJob { index, job }) {
                         this.finished.push_back(to_item::<S::Item>(done));
@@ -194,7 +195,7 @@ where
             }
         }
         if let Some(finished) = this.finished.pop_front() {
-            *this.woken_first = true;
+            *this.polls_woken_first = true;
             *this.ready_in_a_row += 1;
             return Poll::Ready(Some(finished));
         }

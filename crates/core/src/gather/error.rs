@@ -20,9 +20,9 @@ pub enum JobErrorKind<E> {
     Failed(E),
     /// The job panicked. Other jobs are not affected.
     Panicked(Panic),
-    /// [`until`](super::Gather::until) completed first.
+    /// [`until`](super::Gather::until) completed before the job.
     DeadlineExceeded,
-    /// The runtime ended first.
+    /// The runtime ended before the job.
     Cancelled,
 }
 
@@ -41,7 +41,7 @@ impl<E> JobError<E> {
         &self.kind
     }
 
-    /// Returns why the job failed, by value.
+    /// Converts the error to the reason why the job failed.
     pub fn into_kind(self) -> JobErrorKind<E> {
         self.kind
     }
@@ -102,7 +102,7 @@ pub struct AllFailed<E> {
 impl<E> fmt::Display for AllFailed<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.failures.len() {
-            0 if self.never_started == Some(0) => f.write_str("there was no job to succeed"),
+            0 if self.never_started == Some(0) => f.write_str("there were no jobs"),
             0 => f.write_str("the deadline passed before any job started"),
             1 => f.write_str("the only job failed"),
             n => write!(f, "all {n} jobs failed"),

@@ -12,7 +12,7 @@ use super::error::JobErrorKind;
 use crate::backend::runtime::Runtime;
 use crate::backend::task::{Panic, Task, TaskError};
 
-/// A future of a `Result`, which a gather can run. All such futures implement this trait.
+/// A future of a `Result`, which a gather can run. Every such future implements this trait.
 pub trait Job: Future<Output = Result<Self::Ok, Self::Err>> {
     /// The output of a successful job.
     type Ok;
@@ -49,7 +49,7 @@ mod sealed {
     impl<R> Sealed for super::On<R> {}
 }
 
-/// A function that starts a job. The pointer is created where the bounds of the job are known:
+/// A pointer to a function that starts a job. It is created where the bounds of the job are known:
 /// `Send + 'static` for [`On`], none for [`Here`].
 pub(super) type Start<L, J> = fn(&L, J) -> <L as Launch>::Running<J>;
 

@@ -13,14 +13,14 @@
 //! # });
 //! ```
 //!
-//! One of four methods, the endings, starts the gather:
+//! One of four methods starts the gather and determines its result. These methods are its endings:
 //!
 //! | ending | returns | a failure |
 //! |---|---|---|
 //! | [`all`](Gather::all) | every output, in input order | is returned; the other jobs are cancelled |
 //! | [`settled`](Gather::settled) | a result for each input, in input order | is one of the results |
 //! | [`completed`](Gather::completed) | a stream of results in the order of completion | is one of the items |
-//! | [`first`](Gather::first) | the first output | is skipped, until all jobs have failed |
+//! | [`first`](Gather::first) | the first output | is skipped; the gather fails only if every job fails |
 //!
 //! Python's `asyncio.gather` lets the other jobs continue if a job fails. [`all`](Gather::all)
 //! cancels them.
@@ -99,8 +99,8 @@ where
 ///
 /// # Cancel safety
 ///
-/// Dropping the ending's future or stream cancels the jobs. Each stops at its next yield, and no
-/// further inputs are pulled. Work in a blocking pool runs until its call returns.
+/// Dropping the ending's future or stream cancels the jobs. Each job stops at its next yield, and no
+/// more inputs are pulled. Work in a blocking pool runs until its call returns.
 #[must_use = "a gather does nothing before one of its endings is awaited"]
 pub struct Gather<S, L = Here, U = Pending<()>>
 where
@@ -123,7 +123,7 @@ where
 {
     /// Sets how many jobs may run at once. Default 100.
     ///
-    /// Finished jobs whose results have not been taken count too.
+    /// A finished job counts until its result is taken.
     ///
     /// # Panics
     ///
@@ -137,8 +137,8 @@ where
     /// Ends the gather when `until` completes: a sleep, a signal, or any other future.
     ///
     /// The results of finished jobs are returned. All running jobs are cancelled at the same time
-    /// and fail with [`JobErrorKind::DeadlineExceeded`]. None of them can use a permit that another
-    /// one releases. No further inputs are pulled.
+    /// and fail with [`JobErrorKind::DeadlineExceeded`]. No cancelled job can use a permit that
+    /// another job releases. No more inputs are pulled.
     ///
     /// ```
     /// use std::future::{pending, ready};
@@ -261,7 +261,7 @@ where
     /// # Errors
     ///
     /// [`AllFailed`] if there is no job, if every job fails, or if [`until`](Self::until) completes
-    /// first.
+    /// before a job succeeds.
     pub async fn first(self) -> Result<<S::Item as Job>::Ok, AllFailed<<S::Item as Job>::Err>> {
         let mut failures = Vec::new();
         let mut results = std::pin::pin!(self.completed());

@@ -1,4 +1,4 @@
-//! The running jobs.
+//! The running jobs of a gather.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,12 +9,13 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// The running jobs. Each job is polled when it starts and when it is woken.
 ///
-/// A new job takes the slot of one that has just finished, and is polled immediately. It then
+/// A new job takes the slot of a job that has just finished, and is polled immediately. It then
 /// reuses the connection and the memory of the finished job while they are still in the processor's
 /// cache. `FuturesUnordered` queues a new job behind all woken jobs and allocates memory for each
 /// job. Here, a slot and its waker are allocated once.
 pub(super) struct Running<F> {
     slots: Vec<Slot<F>>,
+    /// The indices of the slots without a job.
     free: Vec<usize>,
     woken: Arc<WokenSlots>,
 }
@@ -36,7 +37,7 @@ struct JobWaker {
     woken: Arc<WokenSlots>,
 }
 
-/// The slots whose jobs were woken.
+/// The queue of the slots whose jobs were woken.
 #[derive(Default)]
 struct WokenSlots(Mutex<Queue>);
 
@@ -77,8 +78,8 @@ impl WokenSlots {
     }
 
     /// Registers the waker for the next queued slot. Returns `false` if a slot is queued already.
-    fn wait(&self, waker: &Waker) -> bool {
-        // Wakers are cloned and dropped without the lock, because this runs code of the executor.
+    fn register(&self, waker: &Waker) -> bool {
+        // Clones and drops wakers outside the lock, because both run the executor's code.
         let waker = waker.clone();
         let (is_waiting, spare) = {
             let mut queue = self.queue();
@@ -141,7 +142,7 @@ impl<F: Future> Running<F> {
                 return Poll::Ready(None);
             }
             let Some(slot) = self.woken.next() else {
-                if self.woken.wait(cx.waker()) {
+                if self.woken.register(cx.waker()) {
                     return Poll::Pending;
                 }
                 continue;
@@ -154,8 +155,8 @@ impl<F: Future> Running<F> {
         Poll::Pending
     }
 
-    fn poll_slot(&mut self, number: usize) -> Poll<F::Output> {
-        let slot = &mut self.slots[number];
+    fn poll_slot(&mut self, index: usize) -> Poll<F::Output> {
+        let slot = &mut self.slots[index];
         // Cleared before the poll, so that a wake during the poll queues the job again.
         slot.job_waker.is_queued.store(false, Ordering::SeqCst);
         let Some(job) = slot.job.as_mut().as_pin_mut() else {
@@ -164,7 +165,7 @@ impl<F: Future> Running<F> {
         let polled = job.poll(&mut Context::from_waker(&slot.waker));
         if polled.is_ready() {
             // Frees the slot first, because the job's destructor may panic.
-            self.free.push(number);
+            self.free.push(index);
             slot.job.set(None);
         }
         polled

@@ -54,7 +54,7 @@ pub(crate) trait BodySource: Send + Sync {
         None
     }
 
-    /// Drops the body because its reader failed with `error`.
+    /// Drops the body because its reader failed with `error`: see [`Body::discard`].
     fn discard(self: Pin<Box<Self>>, _error: &Error) {}
 
     /// Returns the same body from its beginning as a blocking reader. `None` if a part of the body
@@ -116,7 +116,7 @@ impl Body {
         Self::from_source(StreamBody(SyncWrapper::new(Box::pin(stream))))
     }
 
-    /// Creates a body from any other [`http_body::Body`].
+    /// Creates a body from an [`http_body::Body`] of another type.
     pub fn wrap<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = Error> + Send + Sync + 'static,
@@ -143,7 +143,7 @@ impl Body {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn replayable(make: impl Fn() -> Self + Send + Sync + 'static) -> Self {
-        Self::from_source(Replayable {
+        Self::from_source(ReplayableBody {
             body: make(),
             make: Arc::new(make),
         })
@@ -153,8 +153,8 @@ impl Body {
         Self(Kind::Streamed(Box::pin(source)))
     }
 
-    /// Drops the body because its reader failed with `error`. Unlike a simple drop, this keeps the
-    /// connection of a response whose rest is short.
+    /// Drops the body because its reader failed with `error`. If the rest of a response is short, a
+    /// task first reads it, so that the connection can be reused.
     pub(crate) fn discard(self, error: &Error) {
         if let Kind::Streamed(body) = self.0 {
             body.discard(error);
@@ -171,8 +171,9 @@ impl Body {
 
     /// Returns a copy of the body, if it can be sent again for a redirect or a retry.
     ///
-    /// These bodies can be sent again: bytes in memory, a file, a form of such parts, and a
-    /// [`replayable`](Self::replayable) body. A stream and the body of a response cannot.
+    /// These bodies can be sent again: bytes in memory, a regular file, a
+    /// [`replayable`](Self::replayable) body, and a form whose parts can all be sent again. A stream
+    /// and the body of a response cannot be sent again.
     ///
     /// Call this method before the body is read. The copy of a partly read body in memory lacks the
     /// bytes that were read.
@@ -245,13 +246,13 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BodyTooLarge`] if the body has more bytes. The rest is then not read.
-    /// Otherwise, the error of the transfer.
+    /// [`ErrorKind::BodyTooLarge`] if the body has more bytes. The rest is then not read. Any other
+    /// error is an error of the transfer.
     pub fn collect(
         self,
         limit: u64,
     ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
-        let mut collected = Collector {
+        let mut collector = Collector {
             body: self,
             limit,
             first: Bytes::new(),
@@ -259,10 +260,10 @@ impl Body {
             budget: POLL_BUDGET,
         };
         poll_fn(move |cx| {
-            collected.budget = POLL_BUDGET;
-            let read = ready!(collected.poll_read(cx));
-            collected.body = Body::empty();
-            Poll::Ready(read.map(|()| collected.take()))
+            collector.budget = POLL_BUDGET;
+            let read = ready!(collector.poll_read(cx));
+            collector.body = Body::empty();
+            Poll::Ready(read.map(|()| collector.take()))
         })
     }
 
@@ -276,12 +277,12 @@ impl Body {
 pub(crate) struct LentBody(Arc<Mutex<Option<Body>>>);
 
 impl LentBody {
-    /// Returns whether the whole body is unread.
-    pub(crate) fn is_whole(&self) -> bool {
+    /// Returns whether none of the body has been read.
+    pub(crate) fn is_unread(&self) -> bool {
         lock(&self.0).is_some()
     }
 
-    /// Returns the body if it is unread. Later reads by the client fail.
+    /// Returns the body if none of it has been read. Later reads by the client fail.
     pub(crate) fn take_back(self) -> Option<Body> {
         lock(&self.0).take()
     }
@@ -336,7 +337,7 @@ impl BorrowedBody {
     }
 }
 
-/// A body, and the part of it that has been read. A body of one chunk is not copied.
+/// A body that is being collected, and the bytes read so far. A body of one chunk is not copied.
 struct Collector {
     body: Body,
     limit: u64,
@@ -346,7 +347,7 @@ struct Collector {
     budget: usize,
 }
 
-/// How many bytes one poll may read. A small coded body may decode to many bytes without a wait.
+/// How many bytes one poll may read. A compressed body may produce many bytes without a pause.
 const POLL_BUDGET: usize = 1 << 20;
 
 impl Collector {
@@ -380,7 +381,7 @@ impl Collector {
             return;
         }
         if self.all.is_empty() {
-            // The length comes from the peer, so only a modest allocation relies on it.
+            // The expected length comes from the peer, so it determines at most a small allocation.
             let expected = left.min(1 << 20) as usize;
             self.all
                 .reserve(self.first.len() + chunk.len().max(expected));
@@ -492,12 +493,12 @@ where
     }
 }
 
-struct Replayable {
+struct ReplayableBody {
     body: Body,
     make: Arc<dyn Fn() -> Body + Send + Sync>,
 }
 
-impl BodySource for Replayable {
+impl BodySource for ReplayableBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         Pin::new(&mut self.body).poll_frame(cx)
     }

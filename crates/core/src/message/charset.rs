@@ -9,10 +9,10 @@ use crate::error::{Error, ErrorKind};
 
 /// Returns the charset of a response with these headers.
 ///
-/// The default is UTF-8, also for a charset that the Encoding Standard does not define, such as
-/// `utf8mb4` or `none`: most such texts are UTF-8 or ASCII, and text in another charset is almost
-/// never valid UTF-8. Fails for a charset that the standard forbids to decode.
-pub(crate) fn declared(headers: &HeaderMap) -> Result<&'static Encoding, Error> {
+/// Returns UTF-8 if there is no charset, or if the Encoding Standard does not define it (`utf8mb4` or
+/// `none`, for example). Most texts with an undefined charset are UTF-8 or ASCII, and text in another
+/// charset is almost never valid UTF-8. Fails for a charset that the standard forbids to decode.
+pub(crate) fn declared_charset(headers: &HeaderMap) -> Result<&'static Encoding, Error> {
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
     let label = content_type.and_then(charset_parameter);
     let encoding = label.as_deref().and_then(Encoding::for_label);
@@ -81,8 +81,8 @@ fn charset_parameter(media_type: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// Returns the content of a quoted string (RFC 9110, 5.6.4) without its first quote, and the rest
-/// after its last quote. `None` if there is no last quote.
+/// Parses a quoted string (RFC 9110, 5.6.4) from after its opening quote. Returns its content and the
+/// text after its closing quote, or `None` if there is no closing quote.
 fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut content = Vec::new();
     let mut bytes = text.iter().enumerate();
@@ -133,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_charset_is_utf_8_and_a_forbidden_one_an_error() {
+    fn an_unknown_charset_is_utf_8_and_a_forbidden_charset_is_an_error() {
         let declared = |charset: &str| {
             let content_type = format!("text/html; charset={charset}");
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
-            super::declared(&headers).map_err(|error| error.kind())
+            super::declared_charset(&headers).map_err(|error| error.kind())
         };
         for charset in ["utf8mb4", "none", "", "utf-7"] {
             assert_eq!(declared(charset), Ok(UTF_8), "{charset}");

@@ -1,5 +1,5 @@
-//! Content codings (RFC 9110, 8.4): which are accepted, and how bodies are decoded while they are
-//! read.
+//! Content codings (RFC 9110, 8.4): the codings that a session accepts, and the decoding of bodies
+//! while they are read.
 //!
 //! A body with several codings is refused, because servers do not send such bodies, and because
 //! each coding multiplies the size to which a few bytes can expand. An unknown coding is not an
@@ -29,7 +29,7 @@ use http_body::{Frame, SizeHint};
 use crate::error::{Error, ErrorKind};
 use crate::message::body::{Body, BodySource, PolledFrame};
 
-/// The codings that [`response`] decodes.
+/// The codings that [`decode_response`] decodes.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
 /// The smallest and the largest size of the buffer for decoded bytes.
@@ -43,14 +43,15 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 #[derive(Clone, Copy)]
 pub(crate) struct Decompress(pub(crate) bool);
 
-/// Returns whether the session decodes the response.
-pub(crate) fn should_decode(request: &mut Request<Body>, default: bool) -> bool {
+/// Removes the setting of the request from its extensions. Returns whether the session decodes the
+/// response: the setting of the request or, if it has none, `default`.
+pub(crate) fn take_decompress(request: &mut Request<Body>, default: bool) -> bool {
     let setting = request.extensions_mut().remove::<Decompress>();
     setting.map_or(default, |setting| setting.0)
 }
 
-/// Adds `Accept-Encoding`, unless the request has one, or has a `Range`, which counts coded bytes.
-pub(crate) fn accept(headers: &mut HeaderMap) {
+/// Adds `Accept-Encoding`, unless the request has this header or a `Range`. A range counts coded bytes.
+pub(crate) fn add_accept_encoding(headers: &mut HeaderMap) {
     if !headers.contains_key(ACCEPT_ENCODING) && !headers.contains_key(RANGE) {
         headers.insert(ACCEPT_ENCODING, ACCEPTED);
     }
@@ -59,9 +60,9 @@ pub(crate) fn accept(headers: &mut HeaderMap) {
 /// Decodes the response's body if it has a coding. The body's length is then unknown, and the
 /// headers that describe the coded body are removed.
 ///
-/// The function skips a body that is known to be empty, as after HEAD or with 204 and 304. It also
-/// skips a partial body (206), which is a range of the coded bytes.
-pub(crate) fn response(response: &mut Response<Body>) -> Result<(), Error> {
+/// Does not decode a body that is known to be empty, as after HEAD or with 204 and 304, or a partial
+/// body (206), which is a range of the coded bytes.
+pub(crate) fn decode_response(response: &mut Response<Body>) -> Result<(), Error> {
     if !response.headers().contains_key(CONTENT_ENCODING)
         || http_body::Body::is_end_stream(response.body())
         || response.status() == StatusCode::PARTIAL_CONTENT
@@ -160,9 +161,9 @@ impl Coding {
     }
 }
 
-/// Returns whether these are the first bytes of the zlib format (RFC 1950, 2.2), which `deflate`
-/// should have. Some servers send raw deflate. Raw deflate never begins with these bytes, because
-/// its padding bits are zero.
+/// Returns whether the bytes begin with the header of the zlib format (RFC 1950, 2.2). The coding
+/// `deflate` requires this format, but some servers send raw deflate. Raw deflate never begins with
+/// the bytes of a zlib header, because its padding bits are zero.
 fn is_zlib(start: &[u8]) -> bool {
     let [method, flags, ..] = *start else {
         return false;
@@ -170,8 +171,8 @@ fn is_zlib(start: &[u8]) -> bool {
     method & 0x8f == 0x08 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
 }
 
-/// Returns whether a brotli stream requires a large window of up to 1 GiB, an extension that the
-/// decoder supports. RFC 7932, 9.1 allows at most 16 MiB.
+/// Returns whether a brotli stream requires a window of up to 1 GiB. RFC 7932, 9.1 allows at most
+/// 16 MiB, but the decoder supports larger windows as an extension.
 fn has_large_window(start: &[u8]) -> bool {
     start.first().is_some_and(|first| first & 0x7f == 0x11)
 }
@@ -193,8 +194,8 @@ enum State {
     Decoding(Box<dyn Decoder>),
     /// A part has ended. Another part may follow.
     Trailing(EncodedReader),
-    /// The last part has ended, and this number of zeros has followed, as in gzip files from
-    /// archives. Only more zeros may follow.
+    /// The last part has ended, and this number of zeros has followed. Some programs pad gzip files
+    /// with zeros. Only more zeros may follow.
     Padding(EncodedReader, usize),
     Ended,
 }
@@ -221,7 +222,8 @@ impl DecodedBody {
                         continue;
                     }
                     let decoder = self.coding.decoder(coded.take());
-                    let decoder = decoder.map_err(|error| self.corrupt().with_source(error))?;
+                    let decoder =
+                        decoder.map_err(|error| self.corrupt_error().with_source(error))?;
                     self.state = State::Decoding(decoder);
                 }
                 State::Decoding(decoder) => {
@@ -231,11 +233,11 @@ impl DecodedBody {
                     }
                     match Pin::new(&mut *decoder).poll_read(cx, &mut self.buffer) {
                         Poll::Pending => {
-                            let failed = decoder.coded().failed.take();
-                            return failed.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                            let error = decoder.reader().error.take();
+                            return error.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
                         }
                         Poll::Ready(Ok(0)) => {
-                            let coded = decoder.coded().take();
+                            let coded = decoder.reader().take();
                             self.buffer = BytesMut::new();
                             self.state = State::Trailing(coded);
                         }
@@ -248,7 +250,7 @@ impl DecodedBody {
                             return Poll::Ready(Ok(Some(chunk)));
                         }
                         Poll::Ready(Err(error)) => {
-                            return Poll::Ready(Err(self.corrupt().with_source(error)));
+                            return Poll::Ready(Err(self.corrupt_error().with_source(error)));
                         }
                     }
                 }
@@ -261,10 +263,10 @@ impl DecodedBody {
                         Some(_) if self.coding.is_series() => {
                             let decoder = self.coding.decoder(coded);
                             State::Decoding(
-                                decoder.map_err(|error| self.corrupt().with_source(error))?,
+                                decoder.map_err(|error| self.corrupt_error().with_source(error))?,
                             )
                         }
-                        Some(_) => return Poll::Ready(Err(self.excess())),
+                        Some(_) => return Poll::Ready(Err(self.excess_error())),
                     };
                 }
                 State::Padding(coded, zeros) => {
@@ -274,7 +276,7 @@ impl DecodedBody {
                     if chunk.is_empty() {
                         self.state = State::Ended;
                     } else if *zeros > MAX_PADDING || chunk.iter().any(|byte| *byte != 0) {
-                        return Poll::Ready(Err(self.excess()));
+                        return Poll::Ready(Err(self.excess_error()));
                     }
                 }
             }
@@ -282,20 +284,20 @@ impl DecodedBody {
     }
 
     /// Returns whether coded bytes have arrived since the last call.
-    fn has_received(&mut self) -> bool {
+    fn take_received(&mut self) -> bool {
         let coded = match &mut self.state {
             State::Start(coded) | State::Trailing(coded) | State::Padding(coded, _) => coded,
-            State::Decoding(decoder) => decoder.coded(),
+            State::Decoding(decoder) => decoder.reader(),
             State::Ended => return false,
         };
         mem::take(&mut coded.has_received)
     }
 
-    fn excess(&self) -> Error {
-        self.corrupt().with_source("data after the end")
+    fn excess_error(&self) -> Error {
+        self.corrupt_error().with_source("data after the end")
     }
 
-    fn corrupt(&self) -> Error {
+    fn corrupt_error(&self) -> Error {
         let name = self.coding.name();
         Error::new(ErrorKind::Decode).with_context(format!("invalid {name} data"))
     }
@@ -306,7 +308,7 @@ impl BodySource for DecodedBody {
         let chunk = match self.poll_decoded(cx) {
             Poll::Ready(chunk) => chunk,
             // An empty chunk informs the reader that bytes have arrived.
-            Poll::Pending if self.has_received() => Ok(Some(Bytes::new())),
+            Poll::Pending if self.take_received() => Ok(Some(Bytes::new())),
             Poll::Pending => return Poll::Pending,
         };
         if chunk.is_err() {
@@ -328,11 +330,11 @@ impl BodySource for DecodedBody {
 struct EncodedReader {
     body: Body,
     chunk: Bytes,
-    ended: bool,
+    has_ended: bool,
     has_received: bool,
     /// The error of the transfer. The reader returns `Pending` to the decoder instead of the error,
     /// because a decoder discards its decoded bytes on an error.
-    failed: Option<Error>,
+    error: Option<Error>,
 }
 
 impl EncodedReader {
@@ -340,9 +342,9 @@ impl EncodedReader {
         Self {
             body,
             chunk: Bytes::new(),
-            ended: false,
+            has_ended: false,
             has_received: false,
-            failed: None,
+            error: None,
         }
     }
 
@@ -350,15 +352,15 @@ impl EncodedReader {
         mem::replace(self, Self::new(Body::empty()))
     }
 
-    /// Reads until `wanted` bytes or the end have arrived.
-    fn poll_start(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<(), Error>> {
-        while self.chunk.len() < wanted && !self.ended {
+    /// Reads until `min_len` bytes or the end have arrived.
+    fn poll_start(&mut self, cx: &mut Context<'_>, min_len: usize) -> Poll<Result<(), Error>> {
+        while self.chunk.len() < min_len && !self.has_ended {
             let chunk = ready!(self.body.poll_chunk(cx)).transpose()?;
             self.has_received |= chunk.is_some();
             match chunk {
                 Some(chunk) if self.chunk.is_empty() => self.chunk = chunk,
                 Some(chunk) => self.chunk = [&self.chunk[..], &chunk].concat().into(),
-                None => self.ended = true,
+                None => self.has_ended = true,
             }
         }
         Poll::Ready(Ok(()))
@@ -368,12 +370,12 @@ impl EncodedReader {
 impl AsyncBufRead for EncodedReader {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
-        if this.failed.is_none()
+        if this.error.is_none()
             && let Err(error) = ready!(this.poll_start(cx, 1))
         {
-            this.failed = Some(error);
+            this.error = Some(error);
         }
-        if this.failed.is_some() {
+        if this.error.is_some() {
             return Poll::Pending;
         }
         Poll::Ready(Ok(&this.chunk))
@@ -401,13 +403,13 @@ impl AsyncRead for EncodedReader {
 
 /// A decoder with access to its input.
 trait Decoder: AsyncRead + Send + Sync + Unpin {
-    fn coded(&mut self) -> &mut EncodedReader;
+    fn reader(&mut self) -> &mut EncodedReader;
 }
 
 macro_rules! decoders {
     ($($decoder:ident),+) => {$(
         impl Decoder for $decoder<EncodedReader> {
-            fn coded(&mut self) -> &mut EncodedReader {
+            fn reader(&mut self) -> &mut EncodedReader {
                 self.get_mut()
             }
         }

@@ -10,8 +10,8 @@ use crate::message::body::Body;
 /// limit of their own.
 pub const MAX_INTERIM_RESPONSES: usize = 64;
 
-/// The largest number of fields of a head. Servers send far fewer. A larger head is an attempt to
-/// fill memory.
+/// The largest number of fields of a head. Servers send far fewer. A head with more fields is probably
+/// an attempt to exhaust the memory.
 const MAX_FIELDS: usize = 100;
 
 /// The largest number of bytes of all names and values of a head.
@@ -60,7 +60,7 @@ impl Framing {
     }
 }
 
-/// Refuses a head that is ambiguous, and one that is too large.
+/// Refuses a head that is ambiguous or too large.
 ///
 /// Clients differ in their strictness. This check makes the result the same for all of them.
 pub(crate) fn check<B>(response: &Response<B>) -> Result<(), Error> {
@@ -80,10 +80,10 @@ impl FramingFields {
     fn of<B>(response: &Response<B>) -> Result<Self, Error> {
         // A 101 accepts an `Upgrade` (RFC 9110, 15.2.2), which no client here sends.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refused("a 101 (Switching Protocols) without an upgrade"));
+            return Err(head_error("a 101 (Switching Protocols) without an upgrade"));
         }
         if response.headers().len() > MAX_FIELDS {
-            return Err(refused("more than 100 header fields"));
+            return Err(head_error("more than 100 header fields"));
         }
         let mut bytes = 0;
         let mut fields = Self::default();
@@ -93,31 +93,31 @@ impl FramingFields {
             if name == CONTENT_LENGTH {
                 // A list of equal lengths is refused too, as RFC 9112, 6.3 allows.
                 if length.replace(value).is_some_and(|other| other != value) {
-                    return Err(refused("two different values of Content-Length"));
+                    return Err(head_error("two different values of Content-Length"));
                 }
                 fields.length = content_length(value);
                 if fields.length.is_none() {
-                    return Err(refused("the Content-Length is not a number"));
+                    return Err(head_error("the Content-Length is not a number"));
                 }
             } else if name == TRANSFER_ENCODING {
                 fields.add_coding(value, response.version())?;
             }
         }
         if bytes > MAX_BYTES {
-            return Err(refused("header fields of more than 64 KiB"));
+            return Err(head_error("header fields of more than 64 KiB"));
         }
         Ok(fields)
     }
 
-    /// Adds a transfer coding. Requests accept only `chunked`, and a server applies it at most
-    /// once. On HTTP/1.0, a transfer coding indicates faulty framing (RFC 9112, 6.1).
+    /// Adds a transfer coding. A session accepts only `chunked`, which a server may apply only once. On
+    /// HTTP/1.0, a transfer coding indicates faulty framing (RFC 9112, 6.1).
     fn add_coding(&mut self, coding: &HeaderValue, version: Version) -> Result<(), Error> {
         let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         if !is_chunked || std::mem::replace(&mut self.is_chunked, true) {
-            return Err(refused("a transfer coding other than chunked"));
+            return Err(head_error("a transfer coding other than chunked"));
         }
         if version < Version::HTTP_11 {
-            return Err(refused("a transfer coding on HTTP/1.0"));
+            return Err(head_error("a transfer coding on HTTP/1.0"));
         }
         Ok(())
     }
@@ -134,9 +134,9 @@ pub(crate) fn content_length(value: &HeaderValue) -> Option<u64> {
 /// connection (RFC 9112, 9.3), the head defines two ends of the body (RFC 9112, 6.3), or the session
 /// will refuse the head.
 ///
-/// An adapter needs this function if its client may return a connection to the pool before the
-/// session has checked the response. For HTTP/2 it returns `false`, because a response does not
-/// affect its connection.
+/// A client needs this function if it may return a connection to its pool before the session has
+/// checked the response. For HTTP/2, the function returns `false`, because a response over HTTP/2 does
+/// not affect the connection.
 ///
 /// ```
 /// use inflight_core::{http, retires_connection};
@@ -155,12 +155,12 @@ pub fn retires_connection<B>(response: &Response<B>) -> bool {
     if response.version() >= Version::HTTP_2 {
         return false;
     }
-    let has_option = |wanted: &str| {
+    let has_option = |expected: &str| {
         let values = response.headers().get_all(CONNECTION).iter();
         values
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .any(|option| option.trim().eq_ignore_ascii_case(wanted))
+            .any(|option| option.trim().eq_ignore_ascii_case(expected))
     };
     has_option("close")
         || response.version() < Version::HTTP_11 && !has_option("keep-alive")
@@ -190,8 +190,8 @@ pub(crate) fn frame_request(request: &mut Request<Body>) {
     }
 }
 
-fn refused(what: &'static str) -> Error {
-    Error::new(ErrorKind::Protocol).with_context(what)
+fn head_error(context: &'static str) -> Error {
+    Error::new(ErrorKind::Protocol).with_context(context)
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
         check(&response.body(()).unwrap()).map_err(|error| error.kind())
     }
 
-    fn accepted(fields: &[(&str, &str)]) -> bool {
+    fn is_accepted(fields: &[(&str, &str)]) -> bool {
         match check_fields(Version::HTTP_11, fields) {
             Ok(()) => true,
             Err(kind) => {
@@ -222,7 +222,7 @@ mod tests {
     fn lengths_must_be_digits_and_equal() {
         for lengths in [&["5"][..], &["5", "5"], &["05"], &["18446744073709551615"]] {
             let fields: Vec<_> = lengths.iter().map(|l| ("content-length", *l)).collect();
-            assert!(accepted(&fields), "{lengths:?}");
+            assert!(is_accepted(&fields), "{lengths:?}");
         }
         for lengths in [
             &[""][..],
@@ -236,19 +236,19 @@ mod tests {
             &["0", "5"],
         ] {
             let fields: Vec<_> = lengths.iter().map(|l| ("content-length", *l)).collect();
-            assert!(!accepted(&fields), "{lengths:?}");
+            assert!(!is_accepted(&fields), "{lengths:?}");
         }
     }
 
     #[test]
     fn only_a_single_chunked_coding_is_accepted() {
         let coding = "transfer-encoding";
-        assert!(accepted(&[(coding, "Chunked")]));
-        assert!(accepted(&[(coding, "chunked"), ("content-length", "5")]));
+        assert!(is_accepted(&[(coding, "Chunked")]));
+        assert!(is_accepted(&[(coding, "chunked"), ("content-length", "5")]));
         for value in ["", "gzip", "gzip, chunked", "chunked, chunked", "identity"] {
-            assert!(!accepted(&[(coding, value)]), "{value:?}");
+            assert!(!is_accepted(&[(coding, value)]), "{value:?}");
         }
-        assert!(!accepted(&[(coding, "chunked"), (coding, "chunked")]));
+        assert!(!is_accepted(&[(coding, "chunked"), (coding, "chunked")]));
         let old = check_fields(Version::HTTP_10, &[(coding, "chunked")]);
         assert_eq!(old, Err(ErrorKind::Protocol));
         assert!(check_fields(Version::HTTP_2, &[]).is_ok());
@@ -331,11 +331,11 @@ mod tests {
 
     #[test]
     fn large_heads_are_refused() {
-        assert!(accepted(&[("x", "y"); MAX_FIELDS]));
-        assert!(!accepted(&[("x", "y"); MAX_FIELDS + 1]));
+        assert!(is_accepted(&[("x", "y"); MAX_FIELDS]));
+        assert!(!is_accepted(&[("x", "y"); MAX_FIELDS + 1]));
         let long = "v".repeat(MAX_BYTES - 1);
-        assert!(accepted(&[("x", &long)]));
-        assert!(!accepted(&[("xx", &long)]));
+        assert!(is_accepted(&[("x", &long)]));
+        assert!(!is_accepted(&[("xx", &long)]));
     }
 
     #[test]

@@ -10,30 +10,31 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 
-/// The largest chunk that is reported at once, so that a body in memory reports progress too.
+/// The size of the largest chunk that is reported at once. A body in memory is split at this size,
+/// so that it reports progress too.
 const MAX_CHUNK: usize = 64 * 1024;
 
-/// The number of bytes of a body that have been transferred.
+/// How much of a body has been transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// The bytes so far.
+    /// The number of bytes transferred so far.
     pub bytes: u64,
-    /// The bytes of the whole body, if known beforehand.
+    /// The length of the whole body in bytes, if it is known before the transfer.
     pub total: Option<u64>,
 }
 
-/// An observer of a body.
+/// An observer of the progress of a body.
 pub(crate) trait ProgressObserver: Send + Sync {
     /// Handles a chunk that was read.
-    fn chunk_read(&self, so_far: Progress);
+    fn on_chunk(&self, so_far: Progress);
 
     /// Handles the end of the body.
-    fn ended(&self) {}
+    fn on_end(&self) {}
 }
 
 impl<F: Fn(Progress) + Send + Sync> ProgressObserver for F {
-    fn chunk_read(&self, so_far: Progress) {
+    fn on_chunk(&self, so_far: Progress) {
         self(so_far);
     }
 }
@@ -77,7 +78,7 @@ impl Body {
                     total: self.len(),
                 },
                 watcher,
-                ended: false,
+                has_ended: false,
             },
             body: self,
             rest: Bytes::new(),
@@ -90,7 +91,7 @@ impl Body {
 struct ProgressCounter {
     so_far: Progress,
     watcher: ProgressCallback,
-    ended: bool,
+    has_ended: bool,
 }
 
 impl ProgressCounter {
@@ -98,11 +99,11 @@ impl ProgressCounter {
     fn count(&mut self, len: usize) {
         if len > 0 {
             self.so_far.bytes += len as u64;
-            self.watcher.chunk_read(self.so_far);
+            self.watcher.on_chunk(self.so_far);
         }
         let is_end = len == 0 || self.so_far.total == Some(self.so_far.bytes);
-        if is_end && !std::mem::replace(&mut self.ended, true) {
-            self.watcher.ended();
+        if is_end && !std::mem::replace(&mut self.has_ended, true) {
+            self.watcher.on_end();
         }
     }
 }

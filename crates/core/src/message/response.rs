@@ -35,7 +35,7 @@ pub struct Response {
     target: Option<Target>,
     content_length: Option<u64>,
     max_body: u64,
-    // `None` if there was one attempt.
+    // `None` if there was only one attempt.
     repeats: Option<Box<Repeats>>,
 }
 
@@ -173,7 +173,7 @@ impl Response {
     /// their charset, or if the Encoding Standard forbids to decode the charset, such as
     /// `iso-2022-kr`.
     pub fn text(self) -> impl Future<Output = Result<String, Error>> + Send + 'static {
-        let declared = charset::declared(self.headers());
+        let declared = charset::declared_charset(self.headers());
         self.read(|bytes| charset::decode(bytes, declared))
     }
 
@@ -198,8 +198,8 @@ impl Response {
     }
 
     /// Collects the body and converts it. The other fields of the response are dropped first, so
-    /// that the future stays small. A batch may hold hundreds of such futures.
-    fn read<T, F>(self, make: F) -> impl Future<Output = Result<T, Error>> + use<T, F>
+    /// that the future stays small. A gather may hold hundreds of these futures.
+    fn read<T, F>(self, convert: F) -> impl Future<Output = Result<T, Error>> + use<T, F>
     where
         F: FnOnce(Bytes) -> Result<T, Error>,
     {
@@ -207,7 +207,7 @@ impl Response {
         let collected = self.inner.into_body().collect(self.max_body);
         collected.map(move |bytes| {
             bytes
-                .and_then(make)
+                .and_then(convert)
                 .map_err(|error| add_url(error, target.as_ref()))
         })
     }
@@ -261,7 +261,7 @@ impl Redirect {
         Self { target, status }
     }
 
-    /// Returns the URL whose response was the redirect.
+    /// Returns the URL that responded with the redirect.
     pub fn url(&self) -> Option<&Url> {
         self.target.url()
     }

@@ -135,17 +135,17 @@ impl Target {
 /// The origin of a URL: scheme, host and port (RFC 6454, 4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
-    https: bool,
+    is_https: bool,
     host: String,
     port: u16,
 }
 
 impl Origin {
     pub(crate) fn of(uri: &Uri) -> Self {
-        let https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
-        let default = if https { 443 } else { 80 };
+        let is_https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
+        let default = if is_https { 443 } else { 80 };
         Self {
-            https,
+            is_https,
             host: uri.host().unwrap_or_default().to_ascii_lowercase(),
             port: uri.port_u16().unwrap_or(default),
         }
@@ -162,14 +162,14 @@ fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, Error> {
     pair.push(b':');
     pair.extend(percent_decode_str(url.password().unwrap_or_default()));
     let value = auth::basic(&pair)?;
-    // Both fail only for URLs that cannot have credentials.
+    // These calls fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     Ok(Some(value))
 }
 
-/// Returns whether the text is an absolute URL that the URL standard leaves unchanged. The result
-/// `false` is always correct, but makes parsing slower.
+/// Returns whether the text is an absolute URL that the URL standard leaves unchanged. May return
+/// `false` for such a URL, which only makes parsing slower.
 fn is_plain(text: &str) -> bool {
     let (rest, default_port) = match text.strip_prefix("http://") {
         Some(rest) => (rest, "80"),

@@ -14,7 +14,7 @@ use super::fair_semaphore::FairSemaphore;
 use super::in_flight::InFlight;
 use super::limits::{HostLimits, Limits, RateLimit};
 use super::redirect::RedirectPolicy;
-use super::request::{IntoUrl, header};
+use super::request::{IntoUrl, parse_header};
 use super::retry::{Retry, RetryBudgets};
 use super::session::Session;
 use super::state::SessionState;
@@ -146,12 +146,12 @@ impl SessionBuilder {
     /// Sets how many requests may be in flight at once. Default: no limit, because
     /// [`gather`](crate::gather()) has its own limit.
     ///
-    /// Each request in flight holds a permit. Further requests wait for a permit, first come, first
-    /// served. The wait counts towards their timeouts.
+    /// Each request in flight holds a permit. If all permits are in use, requests wait for one, first
+    /// come, first served. The wait counts towards their timeouts.
     ///
     /// A request is in flight until the response's body is read to the end or dropped. If all
-    /// permits are held by responses whose bodies have not been read at all, the first request in
-    /// the queue soon fails with a timeout in [`Phase::Queue`], because it could wait forever.
+    /// permits are held by responses whose bodies have not been read at all, the first waiting
+    /// request soon fails with a timeout in [`Phase::Queue`]. Otherwise it could wait forever.
     ///
     /// [`Phase::Queue`]: crate::Phase::Queue
     ///
@@ -190,7 +190,8 @@ impl SessionBuilder {
     /// Sets how many requests may start per second, and how many may start at once after a pause.
     /// Default: no limit.
     ///
-    /// Redirects, retries and resends count as requests. Further requests wait, first come, first served.
+    /// Redirects, retries and resends count as requests. Requests above the limit wait, first come,
+    /// first served.
     ///
     /// # Panics
     ///
@@ -208,29 +209,33 @@ impl SessionBuilder {
     ///
     /// The session follows the status codes 301, 302, 303, 307 and 308 with a `Location` (RFC 9110,
     /// 15.4). After 301 and 302, a POST becomes a GET. After 303, every method but HEAD becomes a
-    /// GET. Otherwise the session sends the same method and body again, which is not possible for a
-    /// body from a stream. At the first change of scheme, host or port, the session removes
-    /// `Authorization`, `Cookie` and `Proxy-Authorization` for all further redirects.
+    /// GET. Otherwise the session sends the same method and body again. A stream that the client has
+    /// begun to read cannot be sent again, so the redirect then fails with
+    /// [`RedirectRefused`](crate::ErrorKind::RedirectRefused).
+    ///
+    /// Once a redirect changes the scheme, host or port, the session no longer sends the caller's
+    /// `Authorization`, `Cookie` and `Proxy-Authorization`.
     pub fn max_redirects(mut self, at_most: usize) -> Self {
         self.redirects.at_most = at_most;
         self
     }
 
-    /// Sets whether the session follows redirects from https to http. Default `false`: such a
-    /// redirect is an error of kind [`RedirectRefused`](crate::ErrorKind::RedirectRefused).
+    /// Sets whether the session follows redirects from https to http. Default `false`: a redirect
+    /// from https to http is an error of kind
+    /// [`RedirectRefused`](crate::ErrorKind::RedirectRefused).
     pub fn allow_https_to_http(mut self, allow: bool) -> Self {
         self.redirects.allow_downgrade = allow;
         self
     }
 
-    /// Marks a header as confidential, such as the key of an API. The session removes it, like
-    /// `Authorization`, when a redirect leads to another scheme, host or port.
+    /// Marks a header as confidential, for example a header with an API key. The session removes
+    /// the header, like `Authorization`, when a redirect changes the scheme, host or port.
     pub fn confidential_header(mut self, name: HeaderName) -> Self {
         self.redirects.confidential.push(name);
         self
     }
 
-    /// Sets which failed requests the session sends again, and how often. Default: none.
+    /// Sets which failed requests the session retries, and how often. Default: no retries.
     ///
     /// Independently of this setting, the session resends a request that the server has certainly
     /// not processed, and an idempotent request whose pooled connection ended before a response.
@@ -249,8 +254,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets how many bytes [`Response::bytes`](crate::Response::bytes), `text` and `json` collect
-    /// at most. Default 64 MiB.
+    /// Sets the size of the largest body that [`Response::bytes`](crate::Response::bytes), `text`
+    /// and `json` accept. Default 64 MiB.
     ///
     /// The limit applies to the decoded body.
     pub fn max_body(mut self, bytes: u64) -> Self {
@@ -261,8 +266,8 @@ impl SessionBuilder {
     /// Sets whether the session decodes bodies in a content coding. Default `true`.
     ///
     /// With `true`, requests have the header `Accept-Encoding: gzip, deflate, br, zstd` unless the
-    /// request or the session sets its own. The session decodes every response in one of these
-    /// codings, even if the request set the header. A decoded response has no `Content-Encoding`,
+    /// request or the session sets this header. The session decodes every response in one of these
+    /// codings, even if the request sets the header. A decoded response has no `Content-Encoding`,
     /// no `Content-Length` and no [`content_length`](crate::Response::content_length).
     ///
     /// The session does not decode an unknown coding. A list of several codings is an error of kind
@@ -278,7 +283,7 @@ impl SessionBuilder {
 
     /// Adds a header to every request that has no header of that name.
     ///
-    /// A name that is added several times is sent several times. A header that HTTP does not allow
+    /// If a name is added several times, all of its values are sent. A header that HTTP does not allow
     /// is an error in [`build`](Self::build).
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
@@ -287,7 +292,7 @@ impl SessionBuilder {
         V: TryInto<HeaderValue>,
         V::Error: Into<http::Error>,
     {
-        match header(name, value) {
+        match parse_header(name, value) {
             Ok((name, value)) => {
                 self.headers.append(name, value);
             }
@@ -307,7 +312,7 @@ impl SessionBuilder {
     }
 
     /// Makes [`build`](Self::build) fail with `error`, unless an earlier call has failed.
-    pub(crate) fn failing(mut self, error: Error) -> Self {
+    pub(crate) fn with_error(mut self, error: Error) -> Self {
         self.error = self.error.or(Some(error));
         self
     }
@@ -437,8 +442,8 @@ impl SessionBuilder {
     /// # Errors
     ///
     /// Fails if a header or the base URL is invalid, if the client does not support an option that
-    /// the caller relies on, or if the backend cannot start: with
-    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime), for example.
+    /// the caller relies on, or if the backend cannot start (for example with
+    /// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime)).
     pub fn build(self) -> Result<Session, Error> {
         if let Some(error) = self.error {
             return Err(error);
@@ -475,7 +480,7 @@ impl SessionBuilder {
             connections: self.options.connections,
             proxies: self.options.proxies,
             observers: self.observers.into(),
-            last_number: AtomicU64::new(0),
+            last_request_id: AtomicU64::new(0),
         })))
     }
 }
@@ -503,7 +508,7 @@ impl SessionBuilder {
     pub fn proxy(self, url: &str) -> Self {
         match Proxy::new(url) {
             Ok(proxy) => self.proxies(Proxies::all(proxy)),
-            Err(error) => self.failing(error),
+            Err(error) => self.with_error(error),
         }
     }
 
@@ -512,7 +517,7 @@ impl SessionBuilder {
         self.client_options(|options| options.proxies = proxies)
     }
 
-    /// Sets the resolver for host names. Default: the system's.
+    /// Sets the resolver for host names. Default: the resolver of the operating system.
     pub fn resolver(self, resolver: impl Resolve) -> Self {
         self.client_options(|options| options.resolver = Arc::new(resolver))
     }
@@ -528,7 +533,7 @@ impl SessionBuilder {
     pub fn add_root_certificate(self, pem: impl AsRef<[u8]>) -> Self {
         match Certificate::from_pem(pem) {
             Ok(roots) => self.client_options(|options| options.tls.extra_roots.extend(roots)),
-            Err(error) => self.failing(error),
+            Err(error) => self.with_error(error),
         }
     }
 
@@ -570,12 +575,12 @@ impl SessionBuilder {
 
 /// Returns an error if the client would ignore an option that the caller relies on.
 fn check_support(options: &ClientOptions, capabilities: &Capabilities) -> Result<(), Error> {
-    let relied_on = [
+    let requirements = [
         (options.address_guard.is_some(), capabilities.address_guard),
         (!options.proxies.is_empty(), capabilities.proxies),
     ];
-    for (is_set, support) in relied_on {
-        if let (true, Support::No(reason)) = (is_set, support) {
+    for (is_required, support) in requirements {
+        if let (true, Support::No(reason)) = (is_required, support) {
             return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
         }
     }

@@ -1,7 +1,7 @@
 //! The exchange of one request, from the caller's request to its final response.
 //!
 //! [`Exchange::run`] follows redirects. For each target, [`Exchange::send_until_final`] waits for permits,
-//! sends the request, and resends or retries it. [`Exchange::send`] sends it once. The phases are
+//! sends the request, and resends or retries it. [`Exchange::send`] makes one attempt. The phases are
 //! those of [`Phase`]: queue, connect and head in this module, body in [`LimitedBody`].
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use http::Request;
+use http::header::COOKIE;
 
 use super::in_flight::WaitingGuard;
 use super::limited_body::LimitedBody;
@@ -28,8 +29,8 @@ use crate::message::{decode, head};
 use crate::observe::{ObservedExchange, Step};
 use crate::upload::prepare::Upload;
 
-/// The size up to which the body of a redirect is read, so that its connection can be reused. A
-/// larger body is dropped with its connection.
+/// The size of the largest body of a redirect that is read, so that the connection can be reused. A
+/// larger body is dropped together with the connection.
 pub(super) const MAX_DRAINED: u64 = 16 << 10;
 
 /// How long reading the body of a redirect may take. After this time, a new connection is faster.
@@ -37,7 +38,7 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The context of an error if only the body prevents a resend.
 const BODY_IS_CONSUMED: &str =
-    "the request was not processed, but its body was begun and cannot be produced again";
+    "the server did not process the request, but its body was partly read and cannot be repeated";
 
 /// Sends a request under the session's policy.
 pub(crate) async fn exchange(
@@ -52,7 +53,7 @@ pub(crate) async fn exchange(
         Ok(target) => target,
         Err(error) => {
             if let Some(observed) = observed {
-                observed.failed(&error);
+                observed.report_failure(&error);
             }
             return Err(error);
         }
@@ -62,7 +63,7 @@ pub(crate) async fn exchange(
         Err(error) => {
             let error = target.add_url(error);
             if let Some(observed) = observed {
-                observed.failed(&error);
+                observed.report_failure(&error);
             }
             return Err(error);
         }
@@ -95,7 +96,7 @@ pub(crate) async fn exchange(
                 let limited = LimitedBody::new(body, session, timer, permits, observed);
                 body = Body::from_source(limited);
             } else if let Some(observed) = observed {
-                observed.done();
+                observed.report_done();
             }
             *response.body_mut() = body;
             let response = Response::new(response, target, max_body);
@@ -105,13 +106,14 @@ pub(crate) async fn exchange(
             let error = target.add_url(error);
             let error = error.with_history(history.len(), exchange.attempts);
             if let Some(observed) = exchange.observed {
-                observed.failed(&error);
+                observed.report_failure(&error);
             }
             Err(error)
         }
     }
 }
 
+/// A response whose body has not been read.
 type Head = http::Response<Body>;
 
 /// A request in flight.
@@ -150,8 +152,8 @@ impl Exchange<'_> {
             let method = self.template.method();
             let Some(next) = redirects.follow(target, method, &self.head, history.len())? else {
                 // Decodes first, so that the session's limits apply to the decoded bytes.
-                if self.template.decompresses() {
-                    decode::response(&mut self.head)?;
+                if self.template.should_decode() {
+                    decode::decode_response(&mut self.head)?;
                 }
                 return Ok(());
             };
@@ -172,7 +174,7 @@ impl Exchange<'_> {
         self.report(Step::Redirected { to });
         let body = std::mem::take(&mut self.head).into_body();
         if body.len().is_some_and(|len| len <= MAX_DRAINED) {
-            // An error in this body does not concern the request.
+            // Ignores an error of this body, because the request does not need the body.
             let drained = body.collect(MAX_DRAINED).map(|_| Ok(()));
             let limit = self.timer.limit(Some(DRAIN_TIMEOUT), Phase::Body);
             match Box::pin(self.timer.run_within(limit, drained)).await {
@@ -241,7 +243,7 @@ impl Exchange<'_> {
         Box::pin(limits.acquire(permits, target.uri(), &mut self.timer)).await
     }
 
-    /// Returns the pause before the request is resent. `None` if the error is final.
+    /// Returns the pause before the request is resent, or `None` if the error is final.
     fn next_resend(&self, resends: &mut Resends, error: &Error) -> Option<Duration> {
         let pause = resends.next_pause(error, self.template.method())?;
         let resume = self.timer.now() + pause;
@@ -279,6 +281,9 @@ impl Exchange<'_> {
             let mut request = self.template.request(target, session, &self.timer);
             if let Some(observed) = &mut self.observed {
                 observed.start_attempt(target, &mut request);
+                if self.template.omits_cookies() {
+                    observed.report(Step::Omitted { header: &COOKIE });
+                }
             }
             client.fetch_boxed(request)
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// A number of permits, and a queue of waiters.
+/// A semaphore that grants its permits to the waiters in the order of their arrival.
 pub(crate) struct FairSemaphore {
     permits: usize,
     state: Mutex<State>,
@@ -17,11 +17,12 @@ struct State {
     acquired: usize,
     /// How many permits are held by responses whose bodies have not been read at all.
     unread: usize,
-    /// The time since which such responses hold all permits.
+    /// When unread responses began to hold all permits; `None` if they do not.
     stuck_since: Option<Instant>,
-    next_number: u64,
+    next_id: u64,
+    /// The wakers of the waiters, by id.
     waiting: BTreeMap<u64, Waker>,
-    /// Waiters that have a permit and have not been polled since.
+    /// The ids of waiters that were granted a permit and have not been polled since then.
     granted: BTreeSet<u64>,
 }
 
@@ -57,53 +58,55 @@ fn wake(waker: Option<Waker>) {
 }
 
 impl State {
-    /// Passes a permit to the first waiter. Returns the waker, which the caller must wake.
+    /// Passes a permit to the first waiter, or frees it if nothing waits. Returns the waiter's waker,
+    /// which the caller must wake.
     fn release(&mut self) -> Option<Waker> {
         let first = self.waiting.pop_first();
         match &first {
-            Some((number, _)) => drop(self.granted.insert(*number)),
+            Some((id, _)) => drop(self.granted.insert(*id)),
             None => self.acquired -= 1,
         }
         first.map(|(_, waker)| waker)
     }
 
-    fn first(&self) -> Option<Waker> {
+    fn first_waker(&self) -> Option<Waker> {
         self.waiting
             .first_key_value()
             .map(|(_, waker)| waker.clone())
     }
 }
 
-/// A request for a permit. Dropping it removes it from the queue.
+/// A waiter for a permit. Dropping the waiter removes it from the queue.
 pub(crate) struct Acquire {
     semaphore: Arc<FairSemaphore>,
-    number: Option<u64>,
+    /// The position in the queue. `None` if the waiter is not in the queue.
+    id: Option<u64>,
 }
 
 impl Acquire {
     pub(crate) fn new(semaphore: &Arc<FairSemaphore>) -> Self {
         Self {
             semaphore: semaphore.clone(),
-            number: None,
+            id: None,
         }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
         let mut state = self.semaphore.state();
-        match self.number {
+        match self.id {
             None if state.acquired < self.semaphore.permits => state.acquired += 1,
             None => {
-                let number = state.next_number;
-                state.next_number += 1;
-                state.waiting.insert(number, cx.waker().clone());
-                self.number = Some(number);
+                let id = state.next_id;
+                state.next_id += 1;
+                state.waiting.insert(id, cx.waker().clone());
+                self.id = Some(id);
                 return Poll::Pending;
             }
-            Some(number) if state.granted.remove(&number) => self.number = None,
-            Some(number) => {
-                let last = state.waiting.insert(number, cx.waker().clone());
+            Some(id) if state.granted.remove(&id) => self.id = None,
+            Some(id) => {
+                let previous = state.waiting.insert(id, cx.waker().clone());
                 drop(state);
-                drop(last);
+                drop(previous);
                 return Poll::Pending;
             }
         }
@@ -114,26 +117,26 @@ impl Acquire {
         })
     }
 
-    /// Returns the time since which unread responses hold all permits. Returns `None` for all
-    /// waiters but the first, because only the first is woken when this state begins.
+    /// Returns when unread responses began to hold all permits, if this is the first waiter. Other
+    /// waiters get `None`, because only the first one is woken at that time.
     pub(crate) fn stuck_since(&self) -> Option<Instant> {
         let state = self.semaphore.state();
         let (first, _) = state.waiting.first_key_value()?;
-        state.stuck_since.filter(|_| self.number == Some(*first))
+        state.stuck_since.filter(|_| self.id == Some(*first))
     }
 }
 
 impl Drop for Acquire {
     fn drop(&mut self) {
-        let Some(number) = self.number else { return };
+        let Some(id) = self.id else { return };
         let (next, _waker) = {
             let mut state = self.semaphore.state();
-            if state.granted.remove(&number) {
+            if state.granted.remove(&id) {
                 (state.release(), None)
             } else {
-                let waker = state.waiting.remove(&number);
+                let waker = state.waiting.remove(&id);
                 let is_stuck = state.stuck_since.is_some();
-                (state.first().filter(|_| is_stuck), waker)
+                (state.first_waker().filter(|_| is_stuck), waker)
             }
         };
         wake(next);
@@ -161,7 +164,7 @@ impl Permit {
                 return;
             }
             state.stuck_since = Some(now);
-            state.first()
+            state.first_waker()
         };
         wake(first);
     }

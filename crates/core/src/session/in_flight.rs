@@ -14,21 +14,22 @@ use crate::backend::fetch::BoxFuture;
 use crate::backend::runtime::Runtime;
 
 /// How often the coarse timer, which all exchanges share, wakes the waiting exchanges to check
-/// their deadlines. Most requests end earlier and need no timer of their own.
+/// their deadlines. Most requests end before this timer fires, so they never set a timer of their
+/// own.
 const COARSE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts of a session's requests and connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests that were sent and whose response has not been read to its end or dropped.
+    /// Requests in flight. A request is in flight until its response is read to the end or dropped.
     pub in_flight: usize,
     /// Requests that wait for a permit.
     pub waiting: usize,
-    /// Connections made so far; `None` if the client does not report them.
+    /// Connections opened so far; `None` if the client does not report its connections.
     pub opened: Option<u64>,
-    /// Requests so far that used a connection which had served other requests; `None` if the client
-    /// does not report them.
+    /// Requests so far that reused a connection; `None` if the client does not report its
+    /// connections.
     pub reused: Option<u64>,
 }
 
@@ -46,15 +47,15 @@ pub(crate) struct InFlight {
     stage: AtomicU8,
     started: AtomicUsize,
     waiting: AtomicUsize,
-    /// The number of the current coarse timer, or 0 if there is none.
-    coarse_timer: AtomicU64,
+    /// The id of the current coarse timer, or 0 if there is none.
+    coarse_timer_id: AtomicU64,
     wakers: Mutex<Wakers>,
 }
 
 #[derive(Default)]
 struct Wakers {
-    /// The number of the last coarse timer.
-    last_number: u64,
+    /// The id of the last coarse timer.
+    last_timer_id: u64,
     coarse_timer: Option<CoarseTimer>,
     exchanges: Slab<Waker>,
     /// Callers of `close`, which wait until no request is in flight.
@@ -63,7 +64,7 @@ struct Wakers {
 
 /// A timer that all exchanges share, so that most of them set no timer of their own.
 struct CoarseTimer {
-    number: u64,
+    id: u64,
     fires_at: Instant,
     /// `None` while the timer is being set.
     _sleep: Option<SyncWrapper<BoxFuture<'static, ()>>>,
@@ -76,7 +77,7 @@ impl InFlight {
             stage: AtomicU8::new(OPEN),
             started: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            coarse_timer: AtomicU64::new(0),
+            coarse_timer_id: AtomicU64::new(0),
             wakers: Mutex::default(),
         })
     }
@@ -104,7 +105,7 @@ impl InFlight {
         self.stage() == CLOSED
     }
 
-    /// Accepts no more requests.
+    /// Makes new requests fail. Requests in flight may finish.
     pub(crate) fn start_closing(&self) {
         self.stage.fetch_max(CLOSING, Ordering::SeqCst);
     }
@@ -122,7 +123,7 @@ impl InFlight {
             if !condition(&registered) {
                 return;
             }
-            self.coarse_timer.store(0, Ordering::SeqCst);
+            self.coarse_timer_id.store(0, Ordering::SeqCst);
             // An exchange that keeps waiting registers its waker again. Cloning the wakers here
             // would run the executor's code under the lock.
             let wakers: Vec<Waker> = registered
@@ -136,45 +137,45 @@ impl InFlight {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Returns the number of the coarse timer and the time when it fires. Sets a new timer if there
-    /// is none, unless the new timer would fire after `until`.
-    fn coarse_timer(self: &Arc<Self>, until: Instant) -> Option<(u64, Instant)> {
-        let (number, fires_at) = {
+    /// Sets the coarse timer if there is none, unless the new timer would fire after `until`. Returns
+    /// the timer's id and the time when it fires.
+    fn ensure_coarse_timer(self: &Arc<Self>, until: Instant) -> Option<(u64, Instant)> {
+        let (id, fires_at) = {
             let mut wakers = self.wakers();
             if let Some(timer) = &wakers.coarse_timer {
-                return Some((timer.number, timer.fires_at));
+                return Some((timer.id, timer.fires_at));
             }
             let fires_at = self.runtime.now() + COARSE_INTERVAL;
             if until < fires_at || self.is_closed() {
                 return None;
             }
-            wakers.last_number += 1;
-            let number = wakers.last_number;
+            wakers.last_timer_id += 1;
+            let id = wakers.last_timer_id;
             wakers.coarse_timer = Some(CoarseTimer {
-                number,
+                id,
                 fires_at,
                 _sleep: None,
             });
-            self.coarse_timer.store(number, Ordering::SeqCst);
-            (number, fires_at)
+            self.coarse_timer_id.store(id, Ordering::SeqCst);
+            (id, fires_at)
         };
         let waker = Waker::from(Arc::new(CoarseTimerWaker {
-            number,
+            id,
             in_flight: Arc::downgrade(self),
         }));
-        // Polled without the lock, because a runtime may wake the waker immediately.
+        // Polled outside the lock, because a runtime may wake the waker immediately.
         let mut sleep = self.runtime.sleep(COARSE_INTERVAL);
         match sleep.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(()) => waker.wake(),
             Poll::Pending => {
                 let mut wakers = self.wakers();
                 let timer = wakers.coarse_timer.as_mut();
-                if let Some(timer) = timer.filter(|timer| timer.number == number) {
+                if let Some(timer) = timer.filter(|timer| timer.id == id) {
                     timer._sleep = Some(SyncWrapper::new(sleep));
                 }
             }
         }
-        Some((number, fires_at))
+        Some((id, fires_at))
     }
 
     /// Completes when no request is in flight.
@@ -185,8 +186,8 @@ impl InFlight {
             drop(wakers);
             return Poll::Ready(());
         }
-        let is_registered = |other: &Waker| other.will_wake(&waker);
-        if !wakers.closers.iter().any(is_registered) {
+        let wakes_same_task = |other: &Waker| other.will_wake(&waker);
+        if !wakers.closers.iter().any(wakes_same_task) {
             wakers.closers.push(waker);
         }
         Poll::Pending
@@ -205,7 +206,7 @@ impl fmt::Debug for InFlight {
 
 /// The waker of the coarse timer.
 struct CoarseTimerWaker {
-    number: u64,
+    id: u64,
     in_flight: Weak<InFlight>,
 }
 
@@ -214,7 +215,7 @@ impl Wake for CoarseTimerWaker {
         if let Some(in_flight) = self.in_flight.upgrade() {
             in_flight.wake_exchanges(|wakers| {
                 let timer = wakers.coarse_timer.as_ref();
-                timer.is_some_and(|timer| timer.number == self.number)
+                timer.is_some_and(|timer| timer.id == self.id)
             });
         }
     }
@@ -224,14 +225,14 @@ impl Wake for CoarseTimerWaker {
 pub(crate) struct InFlightGuard {
     in_flight: Arc<InFlight>,
     is_counted: bool,
-    /// The number of the coarse timer that wakes this request, and when it fires.
+    /// The id of the coarse timer that wakes this request, and the time when that timer fires.
     coarse_timer: Option<(u64, Instant)>,
     /// The key of the request's waker.
     key: Option<usize>,
 }
 
 impl InFlightGuard {
-    /// Counts a request. Returns `None` if the session accepts no more.
+    /// Registers a request. Returns `None` if the session accepts no more requests.
     pub(crate) fn new(in_flight: &Arc<InFlight>) -> Option<Self> {
         in_flight.started.fetch_add(1, Ordering::SeqCst);
         let guard = Self {
@@ -250,7 +251,7 @@ impl InFlightGuard {
 
     /// Completes when the session is closed.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Wakers are cloned and dropped without the lock, because they are the executor's code.
+        // Clones and drops wakers outside the lock, because both run the executor's code.
         match self.key {
             Some(key) => {
                 let is_current = self.in_flight.wakers().exchanges[key].will_wake(cx.waker());
@@ -265,7 +266,7 @@ impl InFlightGuard {
                 let mut wakers = self.in_flight.wakers();
                 self.key = Some(wakers.exchanges.insert(waker));
                 let timer = wakers.coarse_timer.as_ref();
-                self.coarse_timer = timer.map(|timer| (timer.number, timer.fires_at));
+                self.coarse_timer = timer.map(|timer| (timer.id, timer.fires_at));
             }
         }
         match self.in_flight.is_closed() {
@@ -274,15 +275,13 @@ impl InFlightGuard {
         }
     }
 
-    /// Returns whether the coarse timer wakes this request before `until`, so that the request
-    /// needs no other timer. [`poll_closed`](Self::poll_closed) must have registered its waker.
-    pub(crate) fn is_woken_before(&mut self, until: Instant) -> bool {
-        let current = self.in_flight.coarse_timer.load(Ordering::SeqCst);
-        if self
-            .coarse_timer
-            .is_none_or(|(number, _)| number != current)
-        {
-            self.coarse_timer = self.in_flight.coarse_timer(until);
+    /// Sets the coarse timer if there is none and the new timer would fire by `until`. Returns whether
+    /// the coarse timer wakes this request by `until`. If not, the request needs its own timer.
+    /// [`poll_closed`](Self::poll_closed) must have registered the request's waker.
+    pub(crate) fn ensure_woken_before(&mut self, until: Instant) -> bool {
+        let current = self.in_flight.coarse_timer_id.load(Ordering::SeqCst);
+        if self.coarse_timer.is_none_or(|(id, _)| id != current) {
+            self.coarse_timer = self.in_flight.ensure_coarse_timer(until);
         }
         self.coarse_timer
             .is_some_and(|(_, fires_at)| fires_at <= until)

@@ -29,8 +29,8 @@ pub(crate) struct LimitedBody {
     chunk_limit: PhaseLimit,
     frames: u32,
     has_ended: bool,
-    /// The client must outlive the bodies of its responses.
-    _session: Arc<SessionState>,
+    /// Keeps the client alive, because it must outlive the bodies of its responses.
+    session: Arc<SessionState>,
 }
 
 impl LimitedBody {
@@ -51,15 +51,15 @@ impl LimitedBody {
             chunk_limit: None,
             frames: 0,
             has_ended: false,
-            _session: session,
+            session,
         }
     }
 
     /// Returns whether the deadline has passed. Checks only every eighth frame, because reading the
     /// clock costs more than returning a frame.
-    fn is_overdue(&mut self) -> bool {
+    fn check_overdue(&mut self) -> bool {
         self.frames = self.frames.wrapping_add(1);
-        self.frames.is_multiple_of(8) && self.timer.is_over()
+        self.frames.is_multiple_of(8) && self.timer.is_past_deadline()
     }
 
     fn fail(&mut self, error: Error) -> PolledFrame {
@@ -71,8 +71,8 @@ impl LimitedBody {
         self.has_ended = true;
         if let Some(observed) = self.observed.take() {
             match error {
-                Some(error) => observed.failed(error),
-                None => observed.done(),
+                Some(error) => observed.report_failure(error),
+                None => observed.report_done(),
             }
         }
         self.body = Body::empty();
@@ -100,7 +100,7 @@ impl BodySource for LimitedBody {
         };
         match frame {
             // Without this check, a body whose chunks are always ready could exceed the deadline.
-            Poll::Ready(Some(Ok(_))) if this.is_overdue() => {
+            Poll::Ready(Some(Ok(_))) if this.check_overdue() => {
                 this.fail(Error::timeout(Phase::Total))
             }
             Poll::Ready(Some(Ok(frame))) => {
@@ -136,12 +136,12 @@ impl BodySource for LimitedBody {
         self.body.size_hint()
     }
 
-    /// Reads a short rest in a task, so that the connection can be reused.
+    /// Reads the rest of the body in a task, so that the connection can be reused. Drops a long rest.
     fn discard(mut self: Pin<Box<Self>>, error: &Error) {
         if let Some(observed) = self.observed.take() {
-            observed.failed(error);
+            observed.report_failure(error);
         }
-        let runtime = self._session.runtime.clone();
+        let runtime = self.session.runtime.clone();
         let timeout = runtime.sleep(DRAIN_TIMEOUT);
         runtime.spawn(Box::pin(async move {
             let rest = Body::from_source(*Pin::into_inner(self)).collect(MAX_DRAINED);

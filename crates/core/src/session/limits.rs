@@ -20,8 +20,8 @@ use crate::backend::runtime::Runtime;
 use crate::error::{Error, Phase};
 use crate::message::target::Origin;
 
-/// How long unread responses may hold all permits before the first waiter fails. A reader needs
-/// less time between the head and the body, and the delay is too short to look like a hang.
+/// How long unread responses may hold all permits before the first waiter fails. A program usually
+/// begins to read a body sooner, and the delay is too short to look like a hang.
 const UNREAD_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The limits of a session, and how long a request may wait for a permit.
@@ -63,7 +63,8 @@ impl Permits {
 }
 
 impl Limits {
-    /// Waits for the permits that the request lacks. A redirected request already holds some.
+    /// Waits for the permits that the request does not hold yet. After a redirect, it already holds
+    /// some.
     pub(crate) async fn acquire(
         &self,
         permits: &mut Permits,
@@ -102,8 +103,8 @@ impl Limits {
         if matches!(&held.host, Some((held_origin, _)) if *held_origin == origin) {
             return Ok(());
         }
-        // Releases all permits before the wait for the next host. Otherwise requests could deadlock: a
-        // request that holds a permit of the next host may itself wait for a permit of this request.
+        // Releases all permits before it waits for a permit of the next host. Otherwise two requests
+        // could deadlock, because each could hold the permit that the other one waits for.
         *held = HeldPermits::default();
         let semaphore = hosts.semaphore(&origin);
         held.host = Some((origin, acquire(&semaphore, timer, limit).await?));
@@ -134,7 +135,7 @@ async fn acquire(
     .await
 }
 
-/// A semaphore for each host that has requests.
+/// The semaphores of the hosts that have requests.
 pub(crate) struct HostLimits {
     permits: usize,
     semaphores: Mutex<HashMap<Origin, Weak<FairSemaphore>>>,
@@ -200,7 +201,7 @@ impl RateLimit {
     }
 }
 
-/// The runtime's clock, as the time since the session was built.
+/// The runtime's clock. It returns the time since the session was built.
 #[derive(Clone)]
 struct RuntimeClock {
     runtime: Arc<dyn Runtime>,

@@ -1,8 +1,8 @@
 //! Requests with a policy, on any runtime and any client.
 //!
-//! In reading order: `session` (the handle that programs hold), `builder`, `state` (what its clones share),
-//! `request` (the request builder), `exchange` (one request from start to end), `template` (the requests
-//! that an exchange sends), `redirect`, `resend`, `retry`, `limits` (permits), `fair_semaphore`, `timer`,
+//! In reading order: `session` (the handle that programs hold), `builder`, `state` (shared by the clones of a
+//! session), `request` (the request builder), `exchange` (one request from start to end), `template` (the
+//! request of each attempt), `redirect`, `resend`, `retry`, `limits` (permits), `fair_semaphore`, `timer`,
 //! `limited_body` (the body of a response), `in_flight` (the registry of requests) and `cookies`.
 
 pub(crate) mod builder;
@@ -19,7 +19,7 @@ mod resend;
 pub(crate) mod retry;
 #[allow(
     clippy::module_inception,
-    reason = "it contains the type that the folder is named after"
+    reason = "the module contains the type `Session`, and the folder all modules of sessions"
 )]
 pub(crate) mod session;
 mod state;

@@ -1,4 +1,4 @@
-//! Redirects (RFC 9110, 15.4): which of them a session follows, and the request that it then sends.
+//! Redirects (RFC 9110, 15.4): which redirects a session follows, and the requests that follow them.
 
 use std::borrow::Cow;
 
@@ -77,10 +77,10 @@ impl RedirectPolicy {
             return Err(Error::new(ErrorKind::TooManyRedirects)
                 .with_context(format!("more than {followed} in a row")));
         }
-        let target = locate(from, &location)?;
+        let target = resolve_location(from, &location)?;
         let is_https = |target: &Target| target.uri().scheme_str() == Some("https");
         if is_https(from) && !is_https(&target) && !self.allow_downgrade {
-            return Err(refused("from https to http"));
+            return Err(redirect_refused("from https to http"));
         }
         Ok(Some(RedirectedRequest {
             becomes_get: becomes_get(method, status),
@@ -98,8 +98,8 @@ fn becomes_get(method: &Method, status: StatusCode) -> bool {
     }
 }
 
-pub(crate) fn refused(why: &'static str) -> Error {
-    Error::new(ErrorKind::RedirectRefused).with_context(why)
+pub(crate) fn redirect_refused(reason: &'static str) -> Error {
+    Error::new(ErrorKind::RedirectRefused).with_context(reason)
 }
 
 /// Returns the value of `Location`, or `None` if the field is missing or empty. Escapes bytes that
@@ -123,22 +123,23 @@ fn location(response: &http::Response<Body>) -> Result<Option<Cow<'_, str>>, Err
     Ok((!text.is_empty()).then_some(text))
 }
 
-/// The ASCII characters that are escaped in a `Location`: none. [`percent_encode`] always escapes
-/// other bytes.
+/// The set for [`percent_encode`] that escapes only bytes outside ASCII. `percent_encode` always
+/// escapes these bytes, and the set adds no others.
 const NON_ASCII: &AsciiSet = &AsciiSet::EMPTY;
 
 /// Returns the URL of a `Location`. A URL without a fragment inherits the fragment of the previous
 /// URL (RFC 9110, 10.2.2).
-fn locate(from: &Target, location: &str) -> Result<Target, Error> {
-    let not_a_url = |error: Error| refused("the Location is not a usable URL").with_source(error);
+fn resolve_location(from: &Target, location: &str) -> Result<Target, Error> {
+    let invalid =
+        |error: Error| redirect_refused("the Location is not a usable URL").with_source(error);
     let base = from.url();
-    let to = Target::parse(location, base).map_err(not_a_url)?;
+    let to = Target::parse(location, base).map_err(invalid)?;
     let fragment = base.and_then(Url::fragment);
     match (fragment, to.url()) {
         (Some(fragment), Some(url)) if url.fragment().is_none() => {
             let mut url = url.clone();
             url.set_fragment(Some(fragment));
-            to.with_url(url).map_err(not_a_url)
+            to.with_url(url).map_err(invalid)
         }
         _ => Ok(to),
     }
@@ -164,7 +165,7 @@ mod tests {
         next.map_err(|error| error.kind())
     }
 
-    /// Follows a GET from this URL to this location.
+    /// Returns the request that follows a redirect of a GET request from `from` to `location`.
     fn followed(from: &str, location: &str) -> RedirectedRequest {
         let policy = RedirectPolicy::default();
         let next = follow(&policy, (Method::GET, from), (302, location), 0);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_location_is_none_and_two_different_ones_are_refused() {
+    fn an_empty_location_is_none_and_two_different_locations_are_refused() {
         assert_eq!(locations(&[b""]), Ok(None));
         assert_eq!(locations(&[b" "]), Ok(None));
         let same = locations(&[b"/b", b"/b"]);

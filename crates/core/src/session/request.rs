@@ -73,7 +73,7 @@ impl RequestBuilder {
         V: TryInto<HeaderValue>,
         V::Error: Into<http::Error>,
     {
-        match header(name, value) {
+        match parse_header(name, value) {
             Ok((name, value)) => {
                 self.request.headers_mut().append(name, value);
             }
@@ -82,7 +82,8 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets headers. Each name replaces all values that the request already has for this name.
+    /// Sets headers. If the request already has a header with one of these names, the new values
+    /// replace all of its values.
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         // `extend` replaces at a name's first value and appends the others.
         self.request.headers_mut().extend(headers);
@@ -180,7 +181,7 @@ impl RequestBuilder {
         self.with_source(Some(UploadSource::Form(form)))
     }
 
-    /// Sets the source from which `send` makes the body.
+    /// Sets the source from which `send` creates the body, or removes it.
     fn with_source(mut self, source: Option<UploadSource>) -> Self {
         self.content_type = None;
         if source.is_some() || self.upload.is_some() {
@@ -254,7 +255,7 @@ impl RequestBuilder {
     /// [`SessionBuilder::observe`](crate::SessionBuilder::observe). A request may have several
     /// observers.
     pub fn observe(mut self, observer: impl Observer) -> Self {
-        // Stored in the extensions, so that a request without observers is no larger.
+        // Stored in the extensions, so that requests without observers stay small.
         let observers = self
             .request
             .extensions_mut()
@@ -267,8 +268,8 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// A status is not an error: see [`Response::error_for_status`]. Every other failure has an
-    /// [`ErrorKind`].
+    /// Every failure has an [`ErrorKind`]. A response with a status such as 404 is not a failure: see
+    /// [`Response::error_for_status`].
     ///
     /// # Cancel safety
     ///
@@ -341,7 +342,8 @@ impl fmt::Debug for RequestBuilder {
     }
 }
 
-pub(crate) fn header<N, V>(name: N, value: V) -> Result<(HeaderName, HeaderValue), Error>
+/// Converts a name and a value to a header. The error has the kind [`ErrorKind::InvalidRequest`].
+pub(crate) fn parse_header<N, V>(name: N, value: V) -> Result<(HeaderName, HeaderValue), Error>
 where
     N: TryInto<HeaderName>,
     N::Error: Into<http::Error>,

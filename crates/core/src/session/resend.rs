@@ -1,4 +1,4 @@
-//! Resending of requests, which happens even without a retry policy.
+//! Resends, which a session sends even without a retry policy.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use http::Method;
 
 use crate::error::Error;
 
-/// The number of resends of a request. A session resends a request if the server has not processed
-/// it, or if its pooled connection ended before a response.
+/// A counter of the resends of a request. A session resends a request if the server has not
+/// processed it, or if its pooled connection ended before a response.
 #[derive(Default)]
 pub(crate) struct Resends {
     total: u32,
@@ -16,7 +16,7 @@ pub(crate) struct Resends {
 
 impl Resends {
     /// How many resends have no pause. A server that closes each connection after a few requests
-    /// causes several resends.
+    /// can cause several resends in a row, and none of them needs a pause.
     const WITHOUT_PAUSE: u32 = 10;
     const MAX_PAUSE: Duration = Duration::from_millis(256);
     /// How often a request is resent after its pooled connection ended. One resend is enough for a

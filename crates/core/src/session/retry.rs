@@ -24,13 +24,13 @@ use crate::message::target::Origin;
 /// A session does not retry the reading of a body: after a final response, errors go to the caller.
 ///
 /// Before each retry, the session pauses. The pause is a random part of a span that doubles with
-/// each retry ("full jitter"). It is at least the time of the response's `Retry-After`. If the
-/// pause would exceed the request's [`timeout`](crate::SessionBuilder::timeout), the session
-/// returns the failure instead.
+/// each retry ("full jitter"). The pause is never shorter than the response's `Retry-After`. If it
+/// would exceed the request's [`timeout`](crate::SessionBuilder::timeout), the session returns the
+/// failure instead.
 ///
 /// The retries to a server (a scheme, a host and a port) have a budget: a fifth of the requests to
-/// the server, and ten more. If every request fails, the server's load grows by a fifth, and not by
-/// a multiple.
+/// the server, and ten more. So even if every request fails, retries add only a fifth to the load of
+/// the server.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,7 +49,7 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Creates a policy with at most `at_most` retries of a request; 0 for none.
+    /// Creates a policy that retries a request up to `at_most` times. 0 means no retries.
     pub fn new(at_most: usize) -> Self {
         Self {
             at_most,
@@ -72,7 +72,7 @@ impl Retry {
         self
     }
 
-    /// Returns the retries of one request.
+    /// Returns the plan for the retries of one request.
     pub(crate) fn plan(&self) -> RetryPlan {
         let delays = ExponentialBuilder::default()
             .with_factor(2.0)
@@ -97,7 +97,7 @@ pub(crate) struct RetryPlan {
 }
 
 impl RetryPlan {
-    /// Returns the pause before the next retry, or `None` if there is none.
+    /// Returns the pause before the next retry, or `None` if the request must not be retried.
     pub(crate) fn next_pause<B>(
         &mut self,
         method: &Method,
@@ -137,8 +137,9 @@ fn is_transient_error(error: &Error) -> bool {
     }
 }
 
-/// Parses seconds or a date (RFC 9110, 10.2.3). Any other value counts as zero. A date is relative
-/// to the response's `Date`, because the clock of the server may differ from ours.
+/// Returns the pause that `Retry-After` requires: a number of seconds, or the time until a date (RFC
+/// 9110, 10.2.3). Returns zero for any other value. A date is relative to the response's `Date`,
+/// because the clock of the server may differ from the clock of the client.
 fn retry_after(headers: &HeaderMap) -> Duration {
     let value = headers
         .get(RETRY_AFTER)
@@ -164,17 +165,18 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 #[derive(Default)]
 pub(crate) struct RetryBudgets(Mutex<HashMap<Origin, u32>>);
 
-/// The cost of a retry, in fifths of a retry.
+/// The cost of a retry in the units of a budget. Each request adds one unit.
 const RETRY_COST: u32 = 5;
 
-/// The largest budget, in fifths of a retry.
+/// The largest budget: ten retries.
 const MAX_BUDGET: u32 = 10 * RETRY_COST;
 
-/// How many servers can have a reduced budget. One more server resets all budgets.
+/// How many servers can have less than a full budget. If another server exceeds this number, all
+/// budgets become full again.
 const MAX_ORIGINS: usize = 4096;
 
 impl RetryBudgets {
-    /// Adds a fifth of a retry for a request. Servers with a full budget have no entry.
+    /// Adds the unit of one request to the budget. Servers with a full budget have no entry.
     pub(crate) fn deposit(&self, origin: &Origin) {
         let mut budgets = self.lock();
         if let Some(left) = budgets.get_mut(origin) {
@@ -185,7 +187,7 @@ impl RetryBudgets {
         }
     }
 
-    /// Withdraws a retry from the budget. Returns `false` if none is left.
+    /// Withdraws the cost of a retry from the budget. Returns `false` if the budget is too small.
     pub(crate) fn withdraw(&self, origin: &Origin) -> bool {
         let mut budgets = self.lock();
         if budgets.len() >= MAX_ORIGINS && !budgets.contains_key(origin) {
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_both_forms() {
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
         assert_eq!(after("7"), Duration::from_secs(7));
         let later = SystemTime::now() + Duration::from_secs(3600);
         let left = after(&httpdate::fmt_http_date(later));
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_have_a_doubling_limit_and_end() {
+    fn the_longest_pause_doubles_until_no_retry_is_left() {
         let mut plan = Retry::new(3)
             .delays(Duration::from_millis(100), Duration::from_millis(300))
             .plan();

@@ -68,12 +68,12 @@ use crate::message::target::Target;
 /// # Cancel safety
 ///
 /// Dropping a request's future, or a response before the end of its body, ends the exchange. The
-/// session does not reuse its connection. [`prompt_cancel`](Capabilities::prompt_cancel) states how
-/// promptly the server notices.
+/// session does not reuse the connection of that exchange.
+/// [`prompt_cancel`](Capabilities::prompt_cancel) states how promptly the server notices.
 #[derive(Clone)]
 pub struct Session(pub(super) Arc<SessionState>);
 
-/// How long `close` waits for cancelled requests, and then for closed connections.
+/// How long `close` waits for cancelled requests to end, and then again for connections to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Session {
@@ -155,8 +155,7 @@ impl Session {
         &self.0.runtime
     }
 
-    /// Returns the number of requests in flight and waiting, and the number of connections opened
-    /// and reused.
+    /// Returns the counts of the session's requests and connections.
     pub fn stats(&self) -> Stats {
         let mut stats = self.0.in_flight.stats();
         if self.0.capabilities.connection_events.is_yes() {
@@ -168,23 +167,23 @@ impl Session {
 
     /// Closes the session and all its clones.
     ///
-    /// The session accepts no more requests. Requests in flight may finish within `grace`, and are
-    /// then cancelled. Further requests fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// New requests fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed). Requests in flight may
+    /// finish within `grace`. The session cancels those that have not finished by then.
     ///
     /// The future completes when the session's connections and its client's threads have ended. A
-    /// second call waits too, and the shorter `grace` applies. The future waits up to a second
-    /// longer than `grace` for responses that the program holds but does not read. Such a response
-    /// closes its connection when it is dropped.
+    /// second call waits too, and the shorter `grace` applies. If the program holds a response and
+    /// does not read it, the future waits up to a second longer than `grace`. The response closes
+    /// its connection when the program drops it.
     ///
     /// # Cancel safety
     ///
-    /// After the future is dropped early, the session accepts no requests.
+    /// If the future is dropped early, the session still accepts no more requests.
     pub async fn close(&self, grace: Duration) {
         let state = &*self.0;
         state.in_flight.start_closing();
         self.wait_until_empty(grace).await;
         state.in_flight.close();
-        let _turn = state.closing.lock().await;
+        let _guard = state.closing.lock().await;
         let client = {
             let mut client = state.client.write().unwrap_or_else(PoisonError::into_inner);
             client.take()

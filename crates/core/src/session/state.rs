@@ -46,8 +46,8 @@ pub(super) struct SessionState {
     pub(super) connections: Connections,
     pub(super) proxies: Proxies,
     pub(super) observers: Observers,
-    /// The number of the last request, for observers.
-    pub(super) last_number: AtomicU64,
+    /// The id of the last request, for observers.
+    pub(super) last_request_id: AtomicU64,
 }
 
 impl SessionState {
@@ -63,9 +63,9 @@ impl SessionState {
             None if self.observers.is_empty() => return None,
             None => self.observers.clone(),
         };
-        let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = self.last_request_id.fetch_add(1, Ordering::Relaxed) + 1;
         let method = request.method();
-        let observed = ObservedExchange::start(observers, &self.runtime, number, method, target);
+        let observed = ObservedExchange::start(observers, &self.runtime, id, method, target);
         Some(Box::new(observed))
     }
 

@@ -4,7 +4,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderMap, PROXY_AUTHORIZATION};
 use http::uri::Scheme;
 use http::{Method, Request};
 
-use super::redirect::{BODY_HEADERS, RedirectPolicy, RedirectedRequest, refused};
+use super::redirect::{BODY_HEADERS, RedirectPolicy, RedirectedRequest, redirect_refused};
 use super::state::SessionState;
 use super::timer::ExchangeTimer;
 use crate::backend::fetch::{Deadline, NewConnection};
@@ -23,16 +23,19 @@ pub(crate) struct RequestTemplate {
     has_left_origin: bool,
     decompress: bool,
     needs_new_connection: bool,
+    /// Whether the last request lacks cookies, because the client cannot send them.
+    omits_cookies: bool,
 }
 
 impl RequestTemplate {
     pub(crate) fn new(mut request: Request<Body>, decompress: bool) -> Self {
         Self {
-            decompress: decode::should_decode(&mut request, decompress),
+            decompress: decode::take_decompress(&mut request, decompress),
             request,
             lent: None,
             has_left_origin: false,
             needs_new_connection: false,
+            omits_cookies: false,
         }
     }
 
@@ -46,14 +49,19 @@ impl RequestTemplate {
     }
 
     /// Returns whether the session decodes the response.
-    pub(crate) fn decompresses(&self) -> bool {
+    pub(crate) fn should_decode(&self) -> bool {
         self.decompress
     }
 
     /// Returns whether the body can still be sent: it can be produced again, or it has not been
     /// read.
     pub(crate) fn can_be_sent(&self) -> bool {
-        self.lent.as_ref().is_none_or(LentBody::is_whole)
+        self.lent.as_ref().is_none_or(LentBody::is_unread)
+    }
+
+    /// Returns whether the last request lacks cookies, because the client cannot send them.
+    pub(crate) fn omits_cookies(&self) -> bool {
+        self.omits_cookies
     }
 
     /// Makes the next attempt use a new connection.
@@ -61,7 +69,7 @@ impl RequestTemplate {
         self.needs_new_connection = true;
     }
 
-    /// Changes the template for a redirect from `from`.
+    /// Changes the template to the request that follows a redirect from `from`.
     pub(crate) fn follow(
         &mut self,
         from: &Target,
@@ -76,7 +84,9 @@ impl RequestTemplate {
                 self.request.headers_mut().remove(name);
             }
         } else if !self.can_be_sent() {
-            return Err(refused("the body is a stream and cannot be sent again"));
+            return Err(redirect_refused(
+                "the body is a stream and cannot be sent again",
+            ));
         }
         if redirected.leaves_origin {
             self.has_left_origin = true;
@@ -104,8 +114,8 @@ impl RequestTemplate {
         timer: &ExchangeTimer,
     ) -> Request<Body> {
         let original = self.request.body_mut();
-        if let Some(lent) = self.lent.take().and_then(LentBody::take_back) {
-            *original = lent;
+        if let Some(unread) = self.lent.take().and_then(LentBody::take_back) {
+            *original = unread;
         }
         let body = original.try_clone().unwrap_or_else(|| {
             let (body, lent) = std::mem::take(original).lend();
@@ -129,7 +139,7 @@ impl RequestTemplate {
     }
 
     /// Adds the headers that the caller's request does not have.
-    fn add_headers(&self, headers: &mut HeaderMap, target: &Target, session: &SessionState) {
+    fn add_headers(&mut self, headers: &mut HeaderMap, target: &Target, session: &SessionState) {
         if let Some(authorization) = target.authorization() {
             let entry = headers.entry(AUTHORIZATION);
             entry.or_insert_with(|| authorization.clone());
@@ -145,19 +155,20 @@ impl RequestTemplate {
         }
         #[cfg(feature = "cookies")]
         if let Some(jar) = &session.cookies {
-            jar.add_to_request(headers, target.url());
+            let ascii_only = !session.capabilities.opaque_request_headers.is_yes();
+            self.omits_cookies = jar.add_to_request(headers, target.url(), ascii_only);
         }
         if headers.contains_key(PROXY_AUTHORIZATION) && !may_authorize_proxy(target, session) {
             headers.remove(PROXY_AUTHORIZATION);
         }
         if self.decompress {
-            decode::accept(headers);
+            decode::add_accept_encoding(headers);
         }
     }
 }
 
-/// Returns whether the request may contain `Proxy-Authorization`. If the session has proxies, only
-/// a proxy that forwards the request may receive this header, and no server.
+/// Returns whether the request may contain `Proxy-Authorization`. If the session has proxies, this
+/// header may go only to a proxy that forwards the request, and never to a server.
 fn may_authorize_proxy(target: &Target, session: &SessionState) -> bool {
     let (uri, proxies) = (target.uri(), &session.proxies);
     proxies.is_empty()

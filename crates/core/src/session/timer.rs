@@ -12,7 +12,7 @@ use super::in_flight::{InFlight, InFlightGuard};
 use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind, Phase};
 
-/// The time at which a phase times out.
+/// A time limit, and the phase that times out at that time.
 pub(crate) type PhaseLimit = Option<(Instant, Phase)>;
 
 /// The reason why an exchange ends early.
@@ -34,7 +34,9 @@ impl From<Interrupt> for Error {
 }
 
 /// A timer that interrupts an exchange at its deadline, at a phase's limit, or when the session
-/// closes. All exchanges of a session share a coarse timer. An exchange that never waits, or that
+/// closes.
+///
+/// All exchanges of a session share a coarse timer. An exchange that never waits, or that
 /// ends before the coarse timer fires, sets no timer of its own.
 pub(crate) struct ExchangeTimer {
     pub(crate) deadline: Option<Instant>,
@@ -58,7 +60,7 @@ impl ExchangeTimer {
         })
     }
 
-    /// Ends the exchange.
+    /// Drops the timer and removes the exchange from the registry.
     pub(crate) fn stop(&mut self) {
         self.sleep = None;
         self.guard.end();
@@ -68,22 +70,22 @@ impl ExchangeTimer {
         self.guard.runtime().now()
     }
 
-    /// Returns whether the exchange may continue at this time.
+    /// Returns whether `at` is before the deadline of the exchange.
     pub(crate) fn is_before_deadline(&self, at: Instant) -> bool {
         self.deadline.is_none_or(|deadline| at < deadline)
     }
 
-    /// Returns the limit of `phase`, which starts now.
+    /// Returns the limit for a phase that starts now.
     pub(crate) fn limit(&self, timeout: Option<Duration>, phase: Phase) -> PhaseLimit {
         let timeout = timeout?;
         Some((self.now().checked_add(timeout)?, phase))
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(|deadline| self.now() >= deadline)
     }
 
-    /// Returns the output of `work`, or the interrupt if it comes first.
+    /// Returns the output of `work`, or the interrupt if the interrupt comes first.
     pub(crate) async fn run_within<T>(
         &mut self,
         limit: PhaseLimit,
@@ -97,7 +99,7 @@ impl ExchangeTimer {
         .await
     }
 
-    /// Waits until `moment`, or fails with the interrupt if it comes first.
+    /// Waits until `moment`, or fails with the interrupt if the interrupt comes first.
     pub(crate) async fn sleep_until(
         &mut self,
         moment: Instant,
@@ -111,12 +113,12 @@ impl ExchangeTimer {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, limit: PhaseLimit) -> Poll<Interrupt> {
         match self.poll_until(cx, None, limit) {
             Poll::Ready(Err(interrupt)) => Poll::Ready(interrupt),
-            // `poll_until` returns `Ok` only if it gets a moment.
+            // `poll_until` returns `Ok` only if `moment` is `Some`.
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
 
-    /// Returns `Ok` at `moment`, or the interrupt if it comes first.
+    /// Completes with `Ok` at `moment`, or with the interrupt if the interrupt comes first.
     pub(crate) fn poll_until(
         &mut self,
         cx: &mut Context<'_>,
@@ -140,7 +142,7 @@ impl ExchangeTimer {
         self.poll_time(cx, at).map(|()| outcome)
     }
 
-    /// Returns `Ready` at this time.
+    /// Completes at the time `at`.
     fn poll_time(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
         loop {
             if let Some((fires_at, sleep)) = &mut self.sleep
@@ -154,7 +156,7 @@ impl ExchangeTimer {
                 }
                 // The timer was set for an earlier limit.
             }
-            if self.guard.is_woken_before(at) {
+            if self.guard.ensure_woken_before(at) {
                 return Poll::Pending;
             }
             let left = at.saturating_duration_since(self.now());

@@ -1,4 +1,4 @@
-//! Files as bodies, which the runtime's blocking pool reads.
+//! Request bodies from files. The runtime's blocking pool reads the files.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -14,13 +14,13 @@ use http_body::{Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
 use crate::backend::fetch::BoxFuture;
-use crate::backend::offload::no_result;
+use crate::backend::offload::missing_result_error;
 use crate::backend::runtime::Runtime;
 use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
 use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 
-/// The largest read, and the only part of the file that is in memory.
+/// The size of the largest read, in bytes. At most this much of the file is in memory.
 const MAX_READ: usize = 64 * 1024;
 
 impl Body {
@@ -45,12 +45,12 @@ impl Body {
         let metadata_path = path.clone();
         let found = unblock(&*runtime, move || fs::metadata(metadata_path)).await;
         let source = FileSource::Path(path.into());
-        match found.map_err(no_result)? {
+        match found.map_err(missing_result_error)? {
             Ok(metadata) => {
                 let len = metadata.is_file().then_some(metadata.len());
                 Self::new_file_body(source, &metadata, len, runtime)
             }
-            Err(error) => Err(unreadable(&source, error)),
+            Err(error) => Err(read_error(&source, error)),
         }
     }
 
@@ -72,7 +72,7 @@ impl Body {
             };
             Ok::<_, io::Error>((file, metadata, start))
         });
-        match found.await.map_err(no_result)? {
+        match found.await.map_err(missing_result_error)? {
             Ok((file, metadata, start)) => {
                 let file = Arc::new(file);
                 if metadata.is_file() {
@@ -100,7 +100,7 @@ impl Body {
     ) -> Result<Self, Error> {
         if metadata.is_dir() {
             let error = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(unreadable(&source, error));
+            return Err(read_error(&source, error));
         }
         if len == Some(0) {
             return Ok(Self::empty());
@@ -109,7 +109,7 @@ impl Body {
     }
 }
 
-/// The source of a body's bytes.
+/// The file from which a body reads its bytes.
 #[derive(Clone)]
 enum FileSource {
     /// A file that is opened when it is read.
@@ -129,6 +129,7 @@ impl fmt::Display for FileSource {
     }
 }
 
+/// A body that is read from a file.
 struct FileBody {
     source: FileSource,
     /// `None` for a file that is not regular.
@@ -176,7 +177,7 @@ impl BodySource for FileBody {
                         self.state = State::Reading(reading);
                         return Poll::Pending;
                     };
-                    let (reader, chunk) = read.map_err(no_result)?;
+                    let (reader, chunk) = read.map_err(missing_result_error)?;
                     let chunk = chunk.map_err(Error::from_read)?;
                     if chunk.is_empty() {
                         return Poll::Ready(None);
@@ -276,15 +277,15 @@ impl Read for FileReader {
                 return Err(error.with_context(context).into());
             }
             Ok(n) => n,
-            Err(error) => return Err(unreadable(&self.source, error).into()),
+            Err(error) => return Err(read_error(&self.source, error).into()),
         };
         self.left = self.left.map(|left| left - n as u64);
         Ok(n)
     }
 }
 
-/// Reads at a position, without the cursor that all handles of the file share. On Windows, the read
-/// moves the cursor, but this module does not use it.
+/// Reads at a position and ignores the file's cursor, because all handles of the file share the
+/// cursor. On Windows, the read moves the cursor, but this module does not use it.
 #[cfg(unix)]
 fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, position)
@@ -295,7 +296,7 @@ fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, position)
 }
 
-fn unreadable(source: &FileSource, error: io::Error) -> Error {
+fn read_error(source: &FileSource, error: io::Error) -> Error {
     Error::new(ErrorKind::Io)
         .with_context(format!("cannot read {source}"))
         .with_source(error)

@@ -18,8 +18,8 @@ use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 
 /// A form of several parts (texts, bytes, files and streams), which are sent one after another.
 ///
-/// The length of the form is known and sent if the length of every part is known. The form can be
-/// sent again if every part can.
+/// If the length of every part is known, the request declares the length of the form in
+/// `Content-Length`. The form can be sent again if every part can be sent again.
 ///
 /// ```no_run
 /// # use inflight_core::{Error, Session};
@@ -62,8 +62,8 @@ impl Default for Multipart {
 }
 
 impl Multipart {
-    /// Creates a form without parts, and with a random boundary. Text that contains the boundary
-    /// could forge parts, so the boundary must not be predictable.
+    /// Creates a form without parts, and with a random boundary. The boundary must not be predictable,
+    /// because a text that contains the boundary could add parts to the form.
     pub fn new() -> Self {
         // `RandomState` takes its keys from the system's random numbers.
         let random = || RandomState::new().build_hasher().finish();
@@ -78,7 +78,7 @@ impl Multipart {
         self.part(name, Part::new(value.into()))
     }
 
-    /// Adds a file with its own name, as `application/octet-stream`.
+    /// Adds a file as a part with the file's name and the media type `application/octet-stream`.
     pub fn file(self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         self.part(name, Part::file(path))
     }
@@ -145,8 +145,8 @@ impl Part {
         self
     }
 
-    /// Sets the part's media type. Default: `application/octet-stream` for a part with a file name;
-    /// none, which means text, for other parts.
+    /// Sets the part's media type. The default is `application/octet-stream` for a part with a file
+    /// name. Other parts have no media type by default, which means text.
     ///
     /// A value that HTTP does not allow is an error when the form is sent.
     #[must_use]
@@ -156,10 +156,10 @@ impl Part {
     }
 
     fn head(&self, name: &str) -> Result<String, Error> {
-        let mut head = format!("Content-Disposition: form-data; name=\"{}\"", escaped(name));
+        let mut head = format!("Content-Disposition: form-data; name=\"{}\"", escape(name));
         if let Some(file_name) = &self.file_name {
             // Writing to a string does not fail.
-            let _ = write!(head, "; filename=\"{}\"", escaped(file_name));
+            let _ = write!(head, "; filename=\"{}\"", escape(file_name));
         }
         head += "\r\n";
         let default = self.file_name.as_ref().map(|_| "application/octet-stream");
@@ -177,7 +177,7 @@ impl Part {
 
 /// Escapes a name as the HTML Standard does in forms (4.10.21.8), so that the name cannot end the
 /// quotes or the line.
-fn escaped(name: &str) -> String {
+fn escape(name: &str) -> String {
     let name = name.replace('"', "%22");
     name.replace('\r', "%0D").replace('\n', "%0A")
 }

@@ -20,7 +20,7 @@ pub(crate) struct Upload {
     pub(crate) watcher: Option<ProgressCallback>,
 }
 
-/// The source of a body that may need the file system.
+/// The source of a body that is created when the request is sent.
 pub(crate) enum UploadSource {
     File(PathBuf),
     Open(fs::File),

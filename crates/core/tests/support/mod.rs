@@ -1,5 +1,5 @@
 //! Helpers for the tests: a runtime whose clock, tasks and blocking pool the test controls, signals
-//! to wait for, and notifiers that report when a value is dropped.
+//! that a test opens, and notifiers that report when a value is dropped.
 
 // Each test file is a separate crate, and none of them uses every helper.
 #![allow(dead_code)]
@@ -31,7 +31,7 @@ pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
     block_on(or(future, async {
         async_io::Timer::after(EVENT_TIMEOUT).await;
-        panic!("the future hangs");
+        panic!("the future did not complete in time");
     }))
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn without_deadlock<T: Send + 'static>(work: impl FnOnce() -> T + Sen
     });
     match result.recv_timeout(EVENT_TIMEOUT) {
         Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("the thread hangs"),
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("the thread did not return in time"),
         Err(mpsc::RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
     }
 }
@@ -136,25 +136,25 @@ impl Signal {
     }
 }
 
-/// Sends its number to a [`DropListener`] when it is dropped.
+/// Sends an id to a [`DropListener`] when it is dropped.
 pub(crate) struct DropNotifier(usize, mpsc::Sender<usize>);
 
-/// Sends numbers to a [`DropListener`] from any thread, and creates [`DropNotifier`]s.
+/// Creates [`DropNotifier`]s and sends ids to their [`DropListener`], from any thread.
 #[derive(Clone)]
 pub(crate) struct DropNotifiers(mpsc::Sender<usize>);
 
 impl DropNotifiers {
-    pub(crate) fn notify(&self, number: usize) {
+    pub(crate) fn notify(&self, id: usize) {
         // The listener may already be dropped at the end of the test.
-        let _ = self.0.send(number);
+        let _ = self.0.send(id);
     }
 
-    pub(crate) fn notifier(&self, number: usize) -> DropNotifier {
-        DropNotifier(number, self.0.clone())
+    pub(crate) fn notifier(&self, id: usize) -> DropNotifier {
+        DropNotifier(id, self.0.clone())
     }
 }
 
-/// Receives the numbers of its notifiers.
+/// Receives the ids that its notifiers send.
 pub(crate) struct DropListener(mpsc::Sender<usize>, mpsc::Receiver<usize>);
 
 impl DropListener {
@@ -163,31 +163,31 @@ impl DropListener {
         Self(sender, receiver)
     }
 
-    pub(crate) fn notifier(&self, number: usize) -> DropNotifier {
-        DropNotifier(number, self.0.clone())
+    pub(crate) fn notifier(&self, id: usize) -> DropNotifier {
+        DropNotifier(id, self.0.clone())
     }
 
     pub(crate) fn notifiers(&self) -> DropNotifiers {
         DropNotifiers(self.0.clone())
     }
 
-    /// Waits for `count` notifications and returns their numbers, sorted.
+    /// Waits until `count` ids have arrived and returns them, sorted.
     pub(crate) fn wait_for(&self, count: usize) -> Vec<usize> {
         let next = |_| {
             self.1
                 .recv_timeout(EVENT_TIMEOUT)
                 .expect("no notification in time")
         };
-        let mut numbers: Vec<_> = (0..count).map(next).collect();
-        numbers.sort_unstable();
-        numbers
+        let mut ids: Vec<_> = (0..count).map(next).collect();
+        ids.sort_unstable();
+        ids
     }
 
-    /// Returns the numbers that have arrived since the last call, sorted. Does not wait.
+    /// Returns the ids that have arrived since the last call, sorted. Does not wait.
     pub(crate) fn received(&self) -> Vec<usize> {
-        let mut numbers: Vec<_> = self.1.try_iter().collect();
-        numbers.sort_unstable();
-        numbers
+        let mut ids: Vec<_> = self.1.try_iter().collect();
+        ids.sort_unstable();
+        ids
     }
 }
 
@@ -198,7 +198,7 @@ impl Drop for DropNotifier {
     }
 }
 
-/// A number that one thread changes and another waits for.
+/// A count that one thread changes and another thread waits for.
 #[derive(Clone, Default)]
 pub(crate) struct Counter(Arc<(Mutex<usize>, Condvar)>);
 
@@ -243,7 +243,7 @@ pub(crate) struct TestRuntime(Arc<Inner>);
 
 struct Inner {
     executor: RwLock<Option<Arc<Executor<'static>>>>,
-    // Closed to end the threads.
+    // Closing the channel ends the threads.
     stop: async_channel::Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     zero: Instant,
@@ -275,7 +275,7 @@ impl TestRuntime {
             .map(|_| {
                 let (executor, stopped) = (executor.clone(), stopped.clone());
                 std::thread::spawn(move || {
-                    // Ends with an error when the channel is closed.
+                    // Returns an error when the channel is closed.
                     let _ = block_on(executor.run(stopped.recv()));
                 })
             })
@@ -347,7 +347,7 @@ impl TestRuntime {
         lock(&self.0.clock).sleeps.clone()
     }
 
-    /// Returns the number of sleeps that are not dropped.
+    /// Returns the number of sleeps that have not been dropped.
     pub(crate) fn active_sleeps(&self) -> usize {
         lock(&self.0.clock).active
     }
@@ -431,12 +431,12 @@ pub(crate) type FetchResult = Result<http::Response<Body>, Error>;
 type Handler = dyn Fn(Request<Body>) -> BoxFuture<'static, FetchResult> + Send + Sync;
 
 /// A client that calls a function for each request.
-pub(crate) struct InMemory {
+pub(crate) struct FunctionClient {
     handler: Box<Handler>,
     pub(crate) capabilities: Capabilities,
 }
 
-impl Fetch for InMemory {
+impl Fetch for FunctionClient {
     async fn fetch(&self, request: Request<Body>) -> FetchResult {
         (self.handler)(request).await
     }
@@ -446,22 +446,24 @@ impl Fetch for InMemory {
     }
 }
 
-pub(crate) fn client<F>(handler: impl Fn(Request<Body>) -> F + Send + Sync + 'static) -> InMemory
+pub(crate) fn client<F>(
+    handler: impl Fn(Request<Body>) -> F + Send + Sync + 'static,
+) -> FunctionClient
 where
     F: Future<Output = FetchResult> + Send + 'static,
 {
-    InMemory {
+    FunctionClient {
         handler: Box::new(move |request| Box::pin(handler(request))),
-        capabilities: Capabilities::all("in memory 1.0"),
+        capabilities: Capabilities::all("function 1.0"),
     }
 }
 
-pub(crate) fn builder(client: InMemory, runtime: &TestRuntime) -> SessionBuilder {
+pub(crate) fn builder(client: FunctionClient, runtime: &TestRuntime) -> SessionBuilder {
     let runtime = runtime.shared();
     Session::builder(move |_| Ok((client, runtime)))
 }
 
-pub(crate) fn session(client: InMemory, runtime: &TestRuntime) -> Session {
+pub(crate) fn session(client: FunctionClient, runtime: &TestRuntime) -> Session {
     builder(client, runtime).build().unwrap()
 }
 

@@ -2,9 +2,9 @@ package main
 
 import "sync"
 
-// each runs job(0) to job(n-1) in a goroutine each, at most limit at a time. It returns the first error
-// and starts no jobs after it. It replaces errgroup.Group with SetLimit, which is not in the standard
-// library.
+// each runs job(0) to job(n-1), each in its own goroutine, at most limit at a time. After an error, it
+// starts no more jobs. It returns the first error. It replaces errgroup.Group with SetLimit, which is not
+// in the standard library.
 func each(n, limit int, job func(int) error) error {
 	var (
 		group  sync.WaitGroup

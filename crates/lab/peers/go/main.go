@@ -94,14 +94,14 @@ func turn(client *http.Client, params parameters) (measurement, error) {
 			return measurement{}, err
 		}
 		for i := 0; i < params.Iterations; i++ {
-			if err := each(n, most, func(number int) error { return page(client, number) }); err != nil {
+			if err := each(n, most, func(number int) error { return getPage(client, number) }); err != nil {
 				return measurement{}, err
 			}
 			answered += n
 		}
 		unit = 1e3 / float64(params.Iterations)
 	case "requests":
-		err := each(params.Iterations, most, func(int) error { return twelve(client) })
+		err := each(params.Iterations, most, func(int) error { return getTwelveBytes(client) })
 		if err != nil {
 			return measurement{}, err
 		}
@@ -123,19 +123,19 @@ func turn(client *http.Client, params parameters) (measurement, error) {
 	return measurement{answered, selected}, nil
 }
 
-func size(given string, x float64) (int, error) {
-	if given == "x" {
+func size(argument string, x float64) (int, error) {
+	if argument == "x" {
 		return int(x), nil
 	}
-	return strconv.Atoi(given)
+	return strconv.Atoi(argument)
 }
 
-func page(client *http.Client, number int) error {
+func getPage(client *http.Client, number int) error {
 	url := fmt.Sprintf("%s/page/%d?delay_ms=%d", *origin, number, *delay)
 	return get(client, url, pageText(number))
 }
 
-func twelve(client *http.Client) error {
+func getTwelveBytes(client *http.Client) error {
 	return get(client, *origin+"/bytes/12", firstTwelve)
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import protocol
 
-# curl silently reduces a higher limit to this.
+# The largest limit of curl, which silently reduces a higher one.
 MAX_PARALLEL = 300
 
 

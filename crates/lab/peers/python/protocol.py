@@ -32,9 +32,9 @@ def page(number):
     ).encode()
 
 
-def verify(what, status, body, expected):
+def verify(name, status, body, expected):
     if status != 200 or body != expected:
-        raise WrongResponse(f"{what}: the response has status {status} and {len(body)} wrong bytes")
+        raise WrongResponse(f"{name}: the response has status {status} and {len(body)} wrong bytes")
 
 
 def cpu():
@@ -73,31 +73,33 @@ def python(version):
 
 
 def main(version, works):
-    """Runs a peer. `works` maps each kind of work to: arguments -> (x, iterations) -> (answered, metrics)."""
+    """Runs a peer. `works` maps each kind of work to a function of the arguments. This function returns
+    the function that runs a turn: (x, iterations) -> (answered, metrics).
+    """
     arguments_ = arguments()
     if arguments_.version:
         print(version())
         return
-    # The origin is on this machine, so proxies must not be used.
+    # The origin is on this machine, so no proxy may be used.
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]
     try:
         turn = works[arguments_.work](arguments_)
-        wanted = set(arguments_.metrics.split(","))
+        requested = set(arguments_.metrics.split(","))
         for line in sys.stdin:
             parameters = json.loads(line)
             answered, metrics = turn(int(parameters["x"]), int(parameters["iterations"]))
-            selected = {name: value for name, value in metrics.items() if name in wanted}
+            selected = {name: value for name, value in metrics.items() if name in requested}
             print(json.dumps({"answered": answered, "metrics": selected}), flush=True)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        # One line, which the lab shows.
+        # The lab shows this line.
         sys.exit(f"{type(error).__name__}: {error}")
 
 
-def size(given, x):
-    return x if given == "x" else int(given)
+def size(argument, x):
+    return x if argument == "x" else int(argument)
 
 
 def page_turn(arguments_, fetch):

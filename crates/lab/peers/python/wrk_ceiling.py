@@ -1,4 +1,4 @@
-"""wrk, which only counts responses: the upper bound for a client with one thread.
+"""wrk, which counts responses without checking them: the upper bound for a client with one thread.
 
 wrk runs for a fixed time, not for a number of requests. A turn therefore takes one second.
 """
@@ -24,7 +24,7 @@ def requests(arguments):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def turn(_, iterations):
-        # wrk does not check bodies, so verify one response here, and the number of bytes below.
+        # wrk does not check bodies. So verify one response here, and the total number of bytes below.
         with opener.open(url) as response:
             protocol.verify("/bytes/12", response.status, response.read(), protocol.TWELVE)
         command = ["wrk", "-t1", f"-c{arguments.limit}", "-d1s", "-s", str(DONE), url]

@@ -1,4 +1,4 @@
-//! The processes of a measurement as a separate program. `origin` serves until its input ends, and
+//! Runs a process of a measurement. `origin` serves until its input ends, and
 //! `worker --experiment NAME --contender NAME --origin URL` measures one contender.
 //!
 //! The program has a counting allocator, for experiments that count allocations.
@@ -13,7 +13,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> ExitCode {
-    inflight_lab::worker::count_allocations(|| {
+    inflight_lab::worker::set_allocation_counter(|| {
         let stats = ALLOCATOR.stats();
         (stats.allocations + stats.reallocations) as u64
     });

@@ -15,8 +15,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         "allocations in Rust for each request (without those of libcurl, in C)",
         "1",
     )],
-    verified: "status and length of every response",
-    // Without peers, because their allocators do not count.
+    verification: "status and length of every response",
+    // Without peers, because their allocators do not count allocations.
     programs: overhead::programs,
     plan: |effort| Plan {
         points: vec![0.0],

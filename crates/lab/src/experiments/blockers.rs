@@ -1,7 +1,7 @@
 //! The number of blocking calls that stalls a pool of workers.
 
 use super::blocking::GAP;
-use super::contenders::named;
+use super::contenders::owned_names;
 use crate::experiment::{Effort, Execution, Experiment, Plan, Variable};
 use crate::worker::stall::StallBenchmark;
 use crate::worker::{Benchmark, Failure, WorkerConfig};
@@ -27,8 +27,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             }
         },
     )],
-    verified: "every page, byte for byte",
-    programs: || named(&["tokio", "smol", "async-std"]),
+    verification: "every page, byte for byte",
+    programs: || owned_names(&["tokio", "smol", "async-std"]),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![1.0, 2.0, 4.0],

@@ -1,7 +1,7 @@
 //! A blocking call on an event loop with one thread.
 
-use super::contenders::named;
-use crate::experiment::{ChartKind, Effort, Execution, Experiment, Metric, PeerWork, Plan};
+use super::contenders::owned_names;
+use crate::experiment::{ChartStyle, Effort, Execution, Experiment, Metric, PeerWork, Plan};
 use crate::peers;
 use crate::worker::stall::StallBenchmark;
 use crate::worker::{Benchmark, Failure, WorkerConfig};
@@ -9,8 +9,8 @@ use crate::worker::{Benchmark, Failure, WorkerConfig};
 const DELAY_MS: u64 = 100;
 
 /// The metric of all experiments with a heartbeat.
-pub(super) const GAP: Metric =
-    Metric::new("gap", "largest gap of a 1 ms heartbeat", "ms").with_chart(ChartKind::Bars);
+pub(super) const GAP: Metric = Metric::new("gap", "largest gap of a 1 ms heartbeat", "ms")
+    .with_chart_style(ChartStyle::BarsFromZero);
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "blocking",
@@ -18,9 +18,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     question: "How long does an event loop with one thread stall while it fetches a page with a delay of 100 ms?",
     variable: None,
     metrics: &[GAP],
-    verified: "the page, byte for byte",
+    verification: "the page, byte for byte",
     programs: || {
-        named(&[
+        owned_names(&[
             "tokio: idle",
             "tokio: inline",
             "tokio: offloaded",

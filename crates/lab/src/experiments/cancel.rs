@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 use inflight::{Backend, Session, Task};
 use inflight_origin::Origin;
 
-use super::contenders::cells;
+use super::contenders::cells_and;
 use crate::experiment::{Effort, Execution, Experiment, Metric, Plan};
-use crate::worker::fetch::{on_worker, page, page_path, session};
+use crate::worker::fetch::{fetch_page, on_worker, page_path, session};
 use crate::worker::measure::{ms, open_files};
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
 /// The number of requests that are cancelled at once.
 const REQUESTS: u64 = 8;
 
-/// The timeout of a request. A client that does not react to a cancel closes the connection after it.
+/// The timeout of a request. A client that ignores the cancel closes the connection after this time.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Descriptors that are open after this time count as left open.
+/// How long descriptors may stay open after the cancel. After this time, they count as left open.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// The timeout for the close of all connections.
+/// How long the server waits until all connections are closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The number of attempts. On a busy machine, not all requests may arrive before their timeout.
@@ -42,8 +42,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         Metric::new("left", "additional open descriptors after 200 ms", "")
             .with_limit("none", |_| 0.0),
     ],
-    verified: "a page before each cancel, byte for byte, and that all 8 requests arrived at the server",
-    programs: || cells(&[]),
+    verification: "a page before each cancel, byte for byte, and that all 8 requests arrived at the server",
+    programs: || cells_and(&[]),
     plan: |effort| Plan {
         points: vec![0.0],
         rounds: match effort {
@@ -64,17 +64,17 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     let backend = start_backend(config.cell()?, 1)?;
     let session = session(&backend)?;
     let origin = config.origin.clone();
-    // An origin in this process, so that changes of its statistics can be awaited.
+    // An origin in this process, because a worker can wait for its statistics to change.
     let silent_origin = Origin::start()?;
     Ok(Box::new(move |params| {
         let (mut close_time, mut left) = (0.0, 0.0);
         for _ in 0..params.iterations {
             // The first page opens the descriptors that the client keeps.
             let url = format!("{origin}{}", page_path(0, 0));
-            on_worker(&backend, page(session.clone(), url, 0))?;
+            on_worker(&backend, fetch_page(session.clone(), url, 0))?;
             let before = open_files()?;
             close_time += ms(cancel_requests(&backend, &session, &silent_origin)?);
-            left += left_open(before)? as f64;
+            left += count_left_open(before)? as f64;
         }
         let each = params.iterations.max(1) as f64;
         let metrics = [("seen", close_time / each), ("left", left / each)];
@@ -117,7 +117,9 @@ fn cancel_requests(
     )
 }
 
-fn left_open(before: usize) -> Result<usize, Failure> {
+/// Waits until at most `before` descriptors are open, or until [`GRACE`] has passed. Returns the number of
+/// additional descriptors.
+fn count_left_open(before: usize) -> Result<usize, Failure> {
     let until = Instant::now() + GRACE;
     loop {
         let left = open_files()?.saturating_sub(before);

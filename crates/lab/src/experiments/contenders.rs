@@ -1,20 +1,20 @@
-//! Lists of programs that several experiments have.
+//! Lists of program names that several experiments share.
 
 use inflight::Cell;
 
-/// Returns programs with these names.
-pub(crate) fn named(names: &[&str]) -> Vec<String> {
+/// Converts names to owned program names.
+pub(crate) fn owned_names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Returns the cells with an asynchronous client.
+/// Returns the names of the cells with an asynchronous client.
 pub(crate) fn async_cells() -> Vec<String> {
     let cells = Cell::compiled().filter(|cell| cell.client() != "ureq");
     cells.map(|cell| cell.to_string()).collect()
 }
 
-/// Returns all cells, and programs with these names.
-pub(crate) fn cells(more: &[&str]) -> Vec<String> {
+/// Returns the names of all cells, followed by `more`.
+pub(crate) fn cells_and(more: &[&str]) -> Vec<String> {
     let cells = Cell::compiled().map(|cell| cell.to_string());
-    cells.chain(named(more)).collect()
+    cells.chain(owned_names(more)).collect()
 }

@@ -2,7 +2,7 @@
 
 use inflight_origin::Stats;
 
-use super::contenders::cells;
+use super::contenders::cells_and;
 use crate::experiment::{Effort, Execution, Experiment, Metric, PeerWork, Plan, Variable};
 use crate::peers;
 use crate::worker::pages::{self, PageBatch, REQWEST};
@@ -10,8 +10,8 @@ use crate::worker::{Benchmark, Failure, Metrics, WorkerConfig};
 
 const DELAY_MS: u64 = 100;
 
-/// The lateness of the origin's responses, as the origin measures it. It is part of every contender's
-/// times.
+/// The lateness of the origin's responses, as the origin measures it. The times of every contender include
+/// it.
 pub(super) const LATENESS: Metric = Metric::new(
     "late",
     "lateness of the origin's responses, 99th percentile",
@@ -38,8 +38,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         Metric::new("cpu", "CPU time of the client", "ms"),
         LATENESS,
     ],
-    verified: "every page, byte for byte",
-    programs: || cells(&[REQWEST]),
+    verification: "every page, byte for byte",
+    programs: || cells_and(&[REQWEST]),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![10.0, 100.0, 1000.0],
@@ -47,7 +47,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
         Effort::Full => Plan {
             // All contenders keep their connections between rounds. More pages would exceed the
-            // origin's limit of open files. The experiment `threads` has more.
+            // origin's limit of open files. The experiment `threads` has more pages.
             points: vec![1.0, 10.0, 100.0, 1000.0],
             rounds: 20,
         },
@@ -58,33 +58,33 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             mistake: Some(peers::REQUESTS),
             arguments: || format!("--work pages --pages x --limit x --delay-ms {DELAY_MS}"),
         }),
-        includes: |effort, program, x| x <= most(effort, program),
-        origin_metrics: &[("over", over), (LATENESS.name, lateness)],
+        includes: |effort, program, x| x <= largest_point(effort, program),
+        origin_metrics: &[("over", ratio_to_slowest_page), (LATENESS.name, lateness)],
         ..Execution::new(worker)
     },
 };
 
 /// Returns the largest point at which a contender takes part.
-fn most(effort: Effort, program: &str) -> f64 {
+fn largest_point(effort: Effort, program: &str) -> f64 {
     match (program, effort) {
-        // It fetches sequentially, so a turn takes as many delays as it has pages.
+        // This peer fetches sequentially, so a turn takes as many delays as it has pages.
         (peers::REQUESTS, Effort::Quick) => 10.0,
         (peers::REQUESTS, Effort::Full) => 100.0,
         (peers::CURL, _) => peers::CURL_LIMIT,
-        // More calls than pool threads would queue, which the experiment `offload` measures.
+        // More calls would exceed the threads of the pool and wait. The experiment `offload` measures this.
         (program, Effort::Quick) if program.ends_with("/ureq") => 100.0,
         (program, Effort::Full) if program.ends_with("/ureq") => 500.0,
         _ => f64::INFINITY,
     }
 }
 
-/// Computes `over`. The slowest page took its delay plus the origin's largest lateness.
-fn over(stats: &Stats, metrics: &Metrics) -> f64 {
+/// Computes the metric `over`. The slowest page took its delay and the origin's largest lateness.
+fn ratio_to_slowest_page(stats: &Stats, metrics: &Metrics) -> f64 {
     let slowest = DELAY_MS as f64 + stats.delays.max as f64 / 1e3;
     metrics.get("wall").map_or(f64::NAN, |wall| wall / slowest)
 }
 
-/// Computes [`LATENESS`].
+/// Computes the metric [`LATENESS`].
 pub(super) fn lateness(stats: &Stats, _: &Metrics) -> f64 {
     stats.delays.p99 as f64 / 1e3
 }

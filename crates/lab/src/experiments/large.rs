@@ -7,7 +7,7 @@ use inflight::http::StatusCode;
 use inflight::{Backend, Response, Session, Task};
 use inflight_origin::payload;
 
-use super::contenders::cells;
+use super::contenders::cells_and;
 use crate::experiment::{Effort, Execution, Experiment, Metric, Plan, ProcessLifetime, Variable};
 use crate::worker::fetch::{on_worker, session};
 use crate::worker::measure::{Meter, resident_memory_kb};
@@ -15,10 +15,10 @@ use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// How long a reader pauses. The server needs much less time to send all that the client buffers.
+/// How long a reader pauses. The server needs much less time to fill the buffers of the client.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The number of paused readers. The memory of a single one would be too small to measure.
+/// The number of paused readers. The memory of a single reader would be too small to measure.
 const READERS: usize = 16;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -37,8 +37,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "KB",
         ),
     ],
-    verified: "every byte of a body, and the first chunk for paused readers",
-    programs: || cells(&[]),
+    verification: "every byte of a body, and the first chunk for paused readers",
+    programs: || cells_and(&[]),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![16.0],
@@ -62,8 +62,9 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     let mut first = None;
     Ok(Box::new(move |params| {
         let url: Arc<str> = format!("{origin}/bytes/{}", (params.x * MIB) as usize).into();
-        // No reader pauses in the turn that is not recorded. Its buffers would be freed and reused, so
-        // the next turn would not measure them. The expected body is kept for the same reason.
+        // In the warm-up turn, which is not recorded, no reader pauses. The recorded turn would reuse the
+        // buffers that the warm-up turn freed, and so would not measure them. The first expected body stays
+        // allocated for the same reason.
         let memory = match &first {
             Some(start) => paused_readers_memory(&backend, &session, &url, start)?,
             None => 0.0,
@@ -81,7 +82,7 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     }))
 }
 
-/// Returns the growth of memory per paused reader, in KB.
+/// Returns by how much the memory grows for each paused reader, in KB.
 fn paused_readers_memory(
     backend: &Backend,
     session: &Session,
@@ -110,7 +111,7 @@ fn paused_readers_memory(
     Ok((after - before).max(0.0) / READERS as f64)
 }
 
-/// Reads the first chunk and returns the response, which has the rest.
+/// Reads and verifies the first chunk. Returns the response with the rest of the body.
 async fn read_first_chunk(
     session: Session,
     url: Arc<str>,
@@ -118,11 +119,14 @@ async fn read_first_chunk(
 ) -> Result<Response, Failure> {
     let mut response = session.get(&*url).send().await?;
     let chunk = response.chunk().await?.unwrap_or_default();
-    let both = chunk.len().min(start.len());
-    if response.status() == StatusCode::OK && both > 0 && chunk[..both] == start[..both] {
+    let common_len = chunk.len().min(start.len());
+    if response.status() == StatusCode::OK
+        && common_len > 0
+        && chunk[..common_len] == start[..common_len]
+    {
         return Ok(response);
     }
-    Err(wrong(response.status(), 0))
+    Err(wrong_body(response.status(), 0))
 }
 
 /// Reads and verifies the whole body.
@@ -131,17 +135,17 @@ async fn read_body(session: Session, url: Arc<str>, expected: Arc<[u8]>) -> Resu
     let status = response.status();
     let mut rest = &*expected;
     while let Some(chunk) = response.chunk().await? {
-        let at = expected.len() - rest.len();
+        let offset = expected.len() - rest.len();
         rest = rest
             .strip_prefix(&*chunk)
-            .ok_or_else(|| wrong(status, at))?;
+            .ok_or_else(|| wrong_body(status, offset))?;
     }
     if status == StatusCode::OK && rest.is_empty() {
         return Ok(());
     }
-    Err(wrong(status, expected.len() - rest.len()))
+    Err(wrong_body(status, expected.len() - rest.len()))
 }
 
-fn wrong(status: StatusCode, at: usize) -> Failure {
-    format!("large body: the response has status {status} and wrong bytes from {at} on").into()
+fn wrong_body(status: StatusCode, offset: usize) -> Failure {
+    format!("large body: the response has status {status} and wrong bytes from {offset} on").into()
 }

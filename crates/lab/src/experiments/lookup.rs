@@ -1,4 +1,4 @@
-//! A slow name look-up, and the stall of the event loop meanwhile.
+//! A slow name look-up, and how long the event loop stalls during the look-up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use inflight::connect::Resolve;
 use inflight::{Backend, BlockOn, Session, Task};
 
 use super::blocking::GAP;
-use super::contenders::cells;
+use super::contenders::cells_and;
 use crate::experiment::{Effort, Execution, Experiment, Plan, Variable};
-use crate::worker::fetch::{page, page_path};
+use crate::worker::fetch::{fetch_page, page_path};
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::measure::ms;
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
-/// The suffix of the control: a blocking look-up inside a future.
+/// The suffix of a contender that makes a blocking look-up inside a future, as a control.
 const IN_A_FUTURE: &str = ", blocking look-up in a future";
 
 /// A host name that only the resolver of the experiment knows.
@@ -32,11 +32,11 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         unit: "ms",
     }),
     metrics: &[GAP],
-    verified: "the page, byte for byte; only the slow resolver knows its host name",
+    verification: "the page, byte for byte; only the slow resolver knows its host name",
     programs: || {
         let control = |runtime: &str| format!("{runtime}/hyper{IN_A_FUTURE}");
         let controls = ["tokio", "smol", "async-std"].map(control);
-        cells(&controls.each_ref().map(String::as_str))
+        cells_and(&controls.each_ref().map(String::as_str))
     },
     plan: |effort| match effort {
         Effort::Quick => Plan {
@@ -65,19 +65,19 @@ impl Resolve for SlowResolver {
 }
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
-    let (cell, in_a_future) = match config.contender.strip_suffix(IN_A_FUTURE) {
+    let (cell, blocks_in_future) = match config.contender.strip_suffix(IN_A_FUTURE) {
         Some(cell) => (cell, true),
         None => (&*config.contender, false),
     };
     let backend = start_backend(cell.parse()?, 1)?;
     let origin = config.origin.clone();
-    // The address and the path of the URL.
-    let at = origin
+    let after_scheme = origin
         .strip_prefix("http://")
         .ok_or("the origin's URL is not http")?;
-    let (address, path) = at.split_at(at.find('/').unwrap_or(at.len()));
+    let path_start = after_scheme.find('/').unwrap_or(after_scheme.len());
+    let (address, path) = after_scheme.split_at(path_start);
     let address: SocketAddr = address.parse()?;
-    let by_name = format!("http://{HOST}:{}{path}", address.port());
+    let url_by_name = format!("http://{HOST}:{}{path}", address.port());
     Ok(Box::new(move |params| {
         let mut gaps = 0.0;
         for _ in 0..params.iterations {
@@ -91,14 +91,14 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
             let session = builder
                 .client_options(|options| options.resolver = resolver)
                 .build()?;
-            gaps += match in_a_future {
-                true => largest_gap(
+            gaps += match blocks_in_future {
+                true => largest_gap_ms(
                     &backend,
                     fetch_after_blocking_lookup(session, slow_resolver, origin.clone()),
                 )?,
                 false => {
-                    let url = format!("{by_name}{}", page_path(0, 0));
-                    largest_gap(&backend, page(session, url, 0))?
+                    let url = format!("{url_by_name}{}", page_path(0, 0));
+                    largest_gap_ms(&backend, fetch_page(session, url, 0))?
                 }
             };
         }
@@ -107,8 +107,8 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     }))
 }
 
-/// Returns the largest gap of a heartbeat during a fetch.
-fn largest_gap(
+/// Returns the largest gap of a heartbeat during a fetch, in milliseconds.
+fn largest_gap_ms(
     backend: &Backend,
     fetch: impl Future<Output = Result<(), Failure>> + Send + 'static,
 ) -> Result<f64, Failure> {
@@ -120,12 +120,12 @@ fn largest_gap(
     })
 }
 
-/// Looks the name up with a blocking call inside the future, and then fetches by address.
+/// Looks up the name with a blocking call inside the future. Then fetches a page by address.
 async fn fetch_after_blocking_lookup(
     session: Session,
     resolver: Arc<SlowResolver>,
     origin: String,
 ) -> Result<(), Failure> {
     resolver.resolve(HOST, resolver.address.port())?;
-    page(session, format!("{origin}{}", page_path(0, 0)), 0).await
+    fetch_page(session, format!("{origin}{}", page_path(0, 0)), 0).await
 }

@@ -1,4 +1,4 @@
-//! The experiments. Each file has the definition of one experiment and its worker.
+//! The experiments. Each file has the definition of one experiment and the code of its worker.
 
 mod allocations;
 mod blockers;
@@ -18,7 +18,7 @@ mod threads;
 
 use crate::experiment::Experiment;
 
-/// In the order of the runs and of the report.
+/// The experiments, in the order in which they run and in which the report shows them.
 static ALL: &[Experiment] = &[
     gather::EXPERIMENT,
     sequential::EXPERIMENT,
@@ -53,8 +53,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the source files outside this folder. `worker` and `environment` name runtimes and packages,
-    /// some of which have the name of an experiment.
+    /// Returns the source files outside this folder, without `worker` and `environment`. These two name
+    /// runtimes and packages, and some runtimes have the name of an experiment.
     fn other_sources(folder: &Path) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for entry in fs::read_dir(folder).unwrap() {

@@ -1,6 +1,6 @@
 //! Blocking calls on a runtime's blocking pool, and the pool's size.
 
-use super::contenders::named;
+use super::contenders::owned_names;
 use crate::experiment::{Effort, Execution, Experiment, Metric, Plan, Variable};
 use crate::worker::pages::{self, PageBatch};
 use crate::worker::{Benchmark, Failure, WorkerConfig};
@@ -21,8 +21,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             |_| DELAY_MS as f64,
         ),
     ],
-    verified: "every page, byte for byte",
-    programs: || named(&["tokio/ureq", "smol/ureq", "async-std/ureq", "threads/ureq"]),
+    verification: "every page, byte for byte",
+    programs: || owned_names(&["tokio/ureq", "smol/ureq", "async-std/ureq", "threads/ureq"]),
     plan: |effort| match effort {
         Effort::Quick => Plan {
             points: vec![100.0, 1000.0],

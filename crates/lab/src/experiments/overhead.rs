@@ -14,10 +14,10 @@ use inflight::http::{Request, StatusCode, Uri};
 use inflight::probe::{FutureExt, Probe};
 use inflight::{BlockOn, Session, gather};
 
-use super::contenders::cells;
+use super::contenders::cells_and;
 use crate::experiment::{Effort, Execution, Experiment, Metric, PeerWork, Plan};
 use crate::peers;
-use crate::worker::fetch::{failed, on_worker, session};
+use crate::worker::fetch::{into_failure, on_worker, session};
 use crate::worker::measure::Meter;
 use crate::worker::pages::REQWEST;
 use crate::worker::raw_http1::RawConnections;
@@ -28,20 +28,21 @@ const IN_FLIGHT: usize = 64;
 /// The length of the body of `/bytes/12`.
 const LENGTH: usize = 12;
 
-/// hyper-util's client alone: the baseline.
+/// hyper-util's client, without inflight: the baseline.
 const HYPER_UTIL: &str = "hyper-util alone";
 /// The same client with `gather` instead of `buffer_unordered`.
-const GATHERED: &str = "hyper-util, gather";
-/// 64 hyper connections without a pool: the lower bound.
+const HYPER_UTIL_GATHER: &str = "hyper-util, gather";
+/// hyper over 64 connections without a pool: the lower bound.
 const RAW: &str = "hyper without a pool";
-/// One task per job instead of one task for all jobs.
-const ON: &str = "tokio/hyper, gather.on";
-const HYPER_UTIL_ON: &str = "hyper-util, gather.on";
-/// Each job has a probe label, and a probe runs.
+/// A session with `gather(..).on(..)`: one task per request instead of one task for all requests.
+const GATHER_ON: &str = "tokio/hyper, gather.on";
+/// hyper-util's client with `gather(..).on(..)`.
+const HYPER_UTIL_GATHER_ON: &str = "hyper-util, gather.on";
+/// A session whose requests have a probe label, while a probe runs.
 const PROBED: &str = "tokio/hyper, probed";
 
 /// The suffix of contenders whose requests run on the thread that calls `block_on`, as in
-/// `#[tokio::main]`. The requests of all others run in a task on the runtime's single worker.
+/// `#[tokio::main]`. All other contenders run their requests in a task on the runtime's worker thread.
 const FROM_BLOCK_ON: &str = ", block_on";
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -53,7 +54,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         Metric::new("cpu", "CPU time of the client for each request", "us"),
         Metric::new("rate", "requests per second", "1/s").higher_is_better(),
     ],
-    verified: "status and length of every response",
+    verification: "status and length of every response",
     programs,
     plan: |effort| Plan {
         points: vec![0.0],
@@ -73,21 +74,27 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
 };
 
-/// Returns the programs, of which `allocations` and `syscalls` measure something else.
+/// Returns the programs. The experiments `allocations` and `syscalls` run the same programs.
 pub(super) fn programs() -> Vec<String> {
-    let mut programs = cells(&[
+    let mut programs = cells_and(&[
         HYPER_UTIL,
-        GATHERED,
+        HYPER_UTIL_GATHER,
         RAW,
         REQWEST,
-        ON,
-        HYPER_UTIL_ON,
+        GATHER_ON,
+        HYPER_UTIL_GATHER_ON,
         PROBED,
     ]);
-    for name in [HYPER_UTIL, GATHERED, RAW, "tokio/hyper", "smol/hyper"] {
+    for name in [
+        HYPER_UTIL,
+        HYPER_UTIL_GATHER,
+        RAW,
+        "tokio/hyper",
+        "smol/hyper",
+    ] {
         programs.push(format!("{name}{FROM_BLOCK_ON}"));
     }
-    // The baseline comes first, so that it is also the A/A pair.
+    // The baseline comes first, so that the A/A pair runs it.
     programs.sort_by_key(|name| name != HYPER_UTIL);
     programs
 }
@@ -102,19 +109,20 @@ pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
         None => (&*config.contender, false),
     };
     let cell = match contender {
-        HYPER_UTIL | GATHERED | RAW | REQWEST | ON | HYPER_UTIL_ON | PROBED => "tokio/hyper",
+        HYPER_UTIL | HYPER_UTIL_GATHER | RAW | REQWEST | GATHER_ON | HYPER_UTIL_GATHER_ON
+        | PROBED => "tokio/hyper",
         cell => cell,
     };
     let backend = start_backend(cell.parse()?, 1)?;
     let batch: Batch = match contender {
-        HYPER_UTIL | GATHERED | HYPER_UTIL_ON => {
+        HYPER_UTIL | HYPER_UTIL_GATHER | HYPER_UTIL_GATHER_ON => {
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
             let client = Client::builder(TokioExecutor::new()).build(connector);
             let runtime = backend.runtime().clone();
             let method = match contender {
                 HYPER_UTIL => ConcurrencyMethod::BufferUnordered,
-                GATHERED => ConcurrencyMethod::Gather,
+                HYPER_UTIL_GATHER => ConcurrencyMethod::Gather,
                 _ => ConcurrencyMethod::GatherOn(runtime),
             };
             Box::new(move |n| {
@@ -134,7 +142,7 @@ pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
             let client = reqwest::Client::builder().no_proxy().build()?;
             Box::new(move |n| Box::pin(by_reqwest(client.clone(), url.clone(), n)))
         }
-        ON => {
+        GATHER_ON => {
             let session = session(&backend)?;
             Box::new(move |n| Box::pin(by_session_on(session.clone(), url.clone(), n)))
         }
@@ -187,22 +195,22 @@ async fn get(session: Session, url: Arc<str>) -> Result<(), Failure> {
 async fn by_session(session: Session, url: Arc<str>, n: usize) -> Result<usize, Failure> {
     let jobs = (0..n).map(|_| get(session.clone(), url.clone()));
     let done = gather(jobs).limit(IN_FLIGHT).all().await;
-    Ok(done.map_err(failed)?.len())
+    Ok(done.map_err(into_failure)?.len())
 }
 
 async fn by_session_probed(session: Session, url: Arc<str>, n: usize) -> Result<usize, Failure> {
     let jobs = (0..n).map(|_| get(session.clone(), url.clone()).probed("get"));
     let done = gather(jobs).limit(IN_FLIGHT).all().await;
-    Ok(done.map_err(failed)?.len())
+    Ok(done.map_err(into_failure)?.len())
 }
 
 async fn by_session_on(session: Session, url: Arc<str>, n: usize) -> Result<usize, Failure> {
     let jobs = (0..n).map(|_| get(session.clone(), url.clone()));
     let gathered = gather(jobs).limit(IN_FLIGHT).on(session.runtime());
-    Ok(gathered.all().await.map_err(failed)?.len())
+    Ok(gathered.all().await.map_err(into_failure)?.len())
 }
 
-/// The way in which hyper-util's requests run concurrently.
+/// How the requests of hyper-util's client run concurrently.
 #[derive(Clone)]
 enum ConcurrencyMethod {
     BufferUnordered,
@@ -226,15 +234,15 @@ async fn by_hyper_util(
     });
     match method {
         ConcurrencyMethod::BufferUnordered => {
-            count(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await
+            count_successes(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await
         }
         ConcurrencyMethod::Gather => {
             let done = gather(jobs).limit(IN_FLIGHT).all().await;
-            Ok(done.map_err(failed)?.len())
+            Ok(done.map_err(into_failure)?.len())
         }
         ConcurrencyMethod::GatherOn(runtime) => {
             let done = gather(jobs).limit(IN_FLIGHT).on(&runtime).all().await;
-            Ok(done.map_err(failed)?.len())
+            Ok(done.map_err(into_failure)?.len())
         }
     }
 }
@@ -269,10 +277,11 @@ async fn by_reqwest(client: reqwest::Client, url: Arc<str>, n: usize) -> Result<
             verify(status, response.bytes().await?.len())
         }
     });
-    count(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await
+    count_successes(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await
 }
 
-async fn count(
+/// Counts the results. Fails at the first error.
+async fn count_successes(
     results: impl futures_util::Stream<Item = Result<(), Failure>>,
 ) -> Result<usize, Failure> {
     results

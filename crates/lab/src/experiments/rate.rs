@@ -1,19 +1,19 @@
-//! An open loop: requests at a fixed rate, independent of earlier responses.
+//! An open loop: requests start at a fixed rate, whether or not earlier responses have arrived.
 
-use super::contenders::named;
-use crate::experiment::{ChartKind, Effort, Execution, Experiment, Metric, Plan, Variable};
+use super::contenders::owned_names;
+use crate::experiment::{ChartStyle, Effort, Execution, Experiment, Metric, Plan, Variable};
 use crate::worker::open_loop::{self, Load};
 use crate::worker::pages::{ContenderClient, REQWEST};
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig};
 
 const DELAY_MS: u64 = 10;
 
-/// The maximum number of requests in flight. A client that keeps up needs a tenth of it at the highest
-/// rate.
+/// The maximum number of requests in flight. A client that keeps up has about a tenth of this number in
+/// flight at the highest rate.
 const MAX_IN_FLIGHT: u64 = 1000;
 
-const fn latency(name: &'static str, what: &'static str) -> Metric {
-    Metric::new(name, what, "ms").with_limit("the page's delay", |_| DELAY_MS as f64)
+const fn latency(name: &'static str, label: &'static str) -> Metric {
+    Metric::new(name, label, "ms").with_limit("the page's delay", |_| DELAY_MS as f64)
 }
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -29,7 +29,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "p99",
             "99th percentile of the latency from the scheduled time",
         )
-        .with_chart(ChartKind::Knees),
+        .with_chart_style(ChartStyle::MarkedKnees),
         latency("p50", "median of the latency from the scheduled time"),
         latency(
             "p999",
@@ -39,9 +39,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             .higher_is_better()
             .with_limit("the request rate", |rate| rate),
     ],
-    verified: "every page, byte for byte",
+    verification: "every page, byte for byte",
     programs: || {
-        named(&[
+        owned_names(&[
             "tokio/hyper",
             "smol/hyper",
             "smol/isahc",
@@ -67,7 +67,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
 };
 
-/// Returns the duration of a turn.
+/// Returns the duration of a turn in seconds.
 fn seconds(effort: Effort) -> f64 {
     match effort {
         Effort::Quick => 0.4,

@@ -1,6 +1,6 @@
 //! Pages that are fetched sequentially.
 
-use super::contenders::named;
+use super::contenders::owned_names;
 use crate::experiment::{Effort, Execution, Experiment, Metric, PeerWork, Plan};
 use crate::peers;
 use crate::worker::pages::{self, PageBatch};
@@ -16,9 +16,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: None,
     metrics: &[Metric::new("wall", "time until the last page", "ms")
         .with_limit("the sum of the delays", |_| (PAGES * DELAY_MS) as f64)],
-    verified: "every page, byte for byte",
+    verification: "every page, byte for byte",
     programs: || {
-        named(&[
+        owned_names(&[
             "tokio/hyper",
             "smol/isahc",
             "async-std/surf",

@@ -1,12 +1,12 @@
 //! One session for all requests, or a new one for each.
 
 use inflight::{Backend, Session, SessionBuilder};
-use inflight_origin::tls::{Authority, Shown};
+use inflight_origin::tls::{Authority, CertificateKind};
 use inflight_origin::{CpuScope, Options, Origin};
 
-use super::contenders::named;
+use super::contenders::owned_names;
 use crate::experiment::{Effort, Execution, Experiment, Metric, Plan};
-use crate::worker::fetch::{on_worker, page, page_path};
+use crate::worker::fetch::{fetch_page, on_worker, page_path};
 use crate::worker::measure::Meter;
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
@@ -20,9 +20,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         Metric::new("cpu", "CPU time of the client for each request", "us"),
         Metric::new("connections", "connections for each request", ""),
     ],
-    verified: "every page, byte for byte; the pages come from a server in the worker's process, and the shared server counts one page per turn",
+    verification: "every page, byte for byte; the pages come from a server in the worker's process, and the shared server counts one page per turn",
     programs: || {
-        named(&[
+        owned_names(&[
             "tokio/hyper: one session, http",
             "tokio/hyper: a session each, http",
             "tokio/hyper: one session, https",
@@ -49,7 +49,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
-        // An iteration is a request. With fewer, a single delayed request would dominate.
+        // An iteration is a request. With fewer requests, a single delayed one would dominate the result.
         iterations: |_, _| 300,
         includes: |effort, program, _| {
             effort == Effort::Full || program.starts_with("tokio/hyper: ")
@@ -70,7 +70,7 @@ impl Server {
             "http" => (Options::default(), None),
             "https" => {
                 let authority = Authority::new()?;
-                let tls = authority.server(Shown::Valid)?;
+                let tls = authority.server(CertificateKind::Valid)?;
                 let options = Options {
                     tls: Some(tls),
                     ..Options::default()
@@ -85,8 +85,8 @@ impl Server {
         })
     }
 
-    /// Builds a session that trusts the server.
-    fn trusted(&self, builder: SessionBuilder) -> Result<Session, Failure> {
+    /// Builds a session that trusts the server's certificate.
+    fn build_session(&self, builder: SessionBuilder) -> Result<Session, Failure> {
         let builder = match &self.authority {
             Some(authority) => builder.add_root_certificate(authority.pem()),
             None => builder,
@@ -94,7 +94,7 @@ impl Server {
         Ok(builder.build()?)
     }
 
-    /// Returns the CPU time of the server's threads in milliseconds. They belong to this process.
+    /// Returns the CPU time of the server's threads in milliseconds. The server runs in this process.
     fn cpu_ms(&self) -> f64 {
         let stats = self.origin.stats();
         match stats.cpu_scope {
@@ -108,7 +108,7 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     let unknown = || format!("session has no {:?}", config.contender);
     let (cell, rest) = config.contender.split_once(": ").ok_or_else(unknown)?;
     let (reuse, scheme) = rest.split_once(", ").ok_or_else(unknown)?;
-    let each = match reuse {
+    let new_session_each = match reuse {
         "one session" => false,
         "a session each" => true,
         _ => return Err(unknown().into()),
@@ -119,33 +119,38 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     Ok(Box::new(move |params| {
         // One request to the shared origin, whose statistics the runner checks.
         let shared = format!("{origin}{}", page_path(0, 0));
-        on_worker(&backend, page(backend.session()?, shared, 0))?;
+        on_worker(&backend, fetch_page(backend.session()?, shared, 0))?;
         server.origin.reset_stats();
         let meter = Meter::start();
-        requests(&backend, &server, params.iterations, each)?;
+        send_requests(&backend, &server, params.iterations, new_session_each)?;
         let (wall, cpu) = (meter.wall_ms(), meter.cpu_ms() - server.cpu_ms());
         let connections = server.origin.stats().connections_accepted as f64;
-        let each = params.iterations.max(1) as f64;
+        let requests = params.iterations.max(1) as f64;
         let metrics = [
-            ("wall", wall * 1e3 / each),
-            ("cpu", cpu.max(0.0) * 1e3 / each),
-            ("connections", connections / each),
+            ("wall", wall * 1e3 / requests),
+            ("cpu", cpu.max(0.0) * 1e3 / requests),
+            ("connections", connections / requests),
         ];
         Ok(Measurement::new(1, metrics))
     }))
 }
 
-/// Sends sequential requests, each with a new session or all with the same one.
-fn requests(backend: &Backend, server: &Server, n: u64, each: bool) -> Result<(), Failure> {
-    let mut one = None;
+/// Sends `n` sequential requests, each with a new session or all with the same session.
+fn send_requests(
+    backend: &Backend,
+    server: &Server,
+    n: u64,
+    new_session_each: bool,
+) -> Result<(), Failure> {
+    let mut reused = None;
     for number in 0..n {
-        let session = match one.take().filter(|_| !each) {
+        let session = match reused.take().filter(|_| !new_session_each) {
             Some(session) => session,
-            None => server.trusted(backend.builder())?,
+            None => server.build_session(backend.builder())?,
         };
         let url = server.origin.url(&page_path(number, 0));
-        on_worker(backend, page(session.clone(), url, number))?;
-        one = Some(session);
+        on_worker(backend, fetch_page(session.clone(), url, number))?;
+        reused = Some(session);
     }
     Ok(())
 }

@@ -18,8 +18,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "1",
         ),
     ],
-    verified: "status and length of every response",
-    // Without peers, because only the own process can be traced.
+    verification: "status and length of every response",
+    // Without peers, because a worker counts only the calls of its own process.
     programs: overhead::programs,
     plan: |effort| Plan {
         points: vec![0.0],

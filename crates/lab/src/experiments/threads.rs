@@ -1,6 +1,6 @@
 //! A thread per page compared with a task per page.
 
-use super::contenders::{async_cells, named};
+use super::contenders::{async_cells, owned_names};
 use super::gather::{LATENESS, lateness};
 use crate::experiment::{Effort, Execution, Experiment, Metric, Plan, ProcessLifetime, Variable};
 use crate::worker::measure::peak_memory_kb;
@@ -26,10 +26,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             .with_limit("all of them", |pages| pages),
         LATENESS,
     ],
-    verified: "every page, byte for byte",
+    verification: "every page, byte for byte",
     programs: || {
         let mut programs = async_cells();
-        programs.extend(named(&["threads/ureq"]));
+        programs.extend(owned_names(&["threads/ureq"]));
         programs
     },
     plan: |effort| match effort {
@@ -44,8 +44,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     execution: Execution {
         process: ProcessLifetime::Fresh,
-        // 5,000 threads take more than a gigabyte, too much for a quick run. With 1,000 pages, the
-        // hyper cells represent all async cells.
+        // 5,000 threads take more than a gigabyte, which is too much for a quick run. With 1,000 pages, a
+        // quick run measures only the cells with hyper, because the other async cells need similar memory.
         includes: |effort, program, pages| match effort {
             Effort::Full => true,
             Effort::Quick if pages > 1000.0 => program != "threads/ureq",

@@ -2,7 +2,7 @@
 //! from the records if there is no definition.
 
 use crate::data::ExperimentResults;
-use crate::experiment::{Better, ChartKind, Experiment, Limit};
+use crate::experiment::{Better, ChartStyle, Experiment, Limit};
 
 /// The description of an experiment.
 #[derive(Clone, Debug)]
@@ -14,14 +14,15 @@ pub struct ExperimentInfo {
     /// The question that the experiment answers.
     pub question: String,
     /// How responses are verified.
-    pub verified: String,
+    pub verification: String,
     /// The independent variable.
     pub variable: Option<VariableInfo>,
     /// The metrics. The first one is the primary metric.
     pub metrics: Vec<MetricInfo>,
     /// The contenders in the order of the report.
     pub contenders: Vec<String>,
-    /// The contender that the charts leave out.
+    /// The contender that is a deliberate mistake. Charts leave it out, because it would dominate their
+    /// scale.
     pub mistake: Option<String>,
 }
 
@@ -40,7 +41,7 @@ pub struct MetricInfo {
     /// The name in the records.
     pub name: String,
     /// The axis label.
-    pub what: String,
+    pub label: String,
     /// The unit.
     pub unit: String,
     /// Which direction is better, if known.
@@ -48,7 +49,7 @@ pub struct MetricInfo {
     /// The physical limit.
     pub limit: Option<Limit>,
     /// The chart.
-    pub chart: ChartKind,
+    pub chart_style: ChartStyle,
 }
 
 impl From<&Experiment> for ExperimentInfo {
@@ -57,7 +58,7 @@ impl From<&Experiment> for ExperimentInfo {
             name: experiment.name.to_owned(),
             title: experiment.title.to_owned(),
             question: experiment.question.to_owned(),
-            verified: experiment.verified.to_owned(),
+            verification: experiment.verification.to_owned(),
             variable: experiment.variable.map(|variable| VariableInfo {
                 name: variable.name.to_owned(),
                 unit: variable.unit.to_owned(),
@@ -67,11 +68,11 @@ impl From<&Experiment> for ExperimentInfo {
                 .iter()
                 .map(|metric| MetricInfo {
                     name: metric.name.to_owned(),
-                    what: metric.what.to_owned(),
+                    label: metric.label.to_owned(),
                     unit: metric.unit.to_owned(),
                     better: Some(metric.better),
                     limit: metric.limit,
-                    chart: metric.chart,
+                    chart_style: metric.chart_style,
                 })
                 .collect(),
             contenders: experiment
@@ -90,17 +91,15 @@ impl From<&Experiment> for ExperimentInfo {
 
 impl ExperimentInfo {
     /// Creates a description from the records alone.
-    pub fn from_records(measured: &ExperimentResults) -> Self {
-        let name = &measured.experiment;
-        let metrics = measured.metrics();
-        let varied = metrics
-            .iter()
-            .any(|metric| measured.points(metric) != [0.0]);
+    pub fn from_records(results: &ExperimentResults) -> Self {
+        let name = &results.experiment;
+        let metrics = results.metrics();
+        let varied = metrics.iter().any(|metric| results.points(metric) != [0.0]);
         Self {
             name: name.clone(),
             title: name.clone(),
             question: "This program has no definition of this experiment.".to_owned(),
-            verified: "unknown".to_owned(),
+            verification: "unknown".to_owned(),
             variable: varied.then(|| VariableInfo {
                 name: "x".to_owned(),
                 unit: String::new(),
@@ -109,15 +108,15 @@ impl ExperimentInfo {
                 .into_iter()
                 .map(|metric| MetricInfo {
                     name: metric.to_owned(),
-                    what: metric.to_owned(),
-                    unit: measured
+                    label: metric.to_owned(),
+                    unit: results
                         .of_metric(metric)
                         .next()
                         .map(|sample| sample.unit.clone())
                         .unwrap_or_default(),
                     better: None,
                     limit: None,
-                    chart: ChartKind::Marks,
+                    chart_style: ChartStyle::Default,
                 })
                 .collect(),
             contenders: Vec::new(),
@@ -125,10 +124,10 @@ impl ExperimentInfo {
         }
     }
 
-    /// Sorts the results by the order of the contenders. Unknown contenders follow by name, and the second
+    /// Sorts the results by the order of the contenders. Unknown contenders follow, by name, and the second
     /// of an A/A pair comes last.
-    pub fn arrange(&self, measured: &mut ExperimentResults) {
-        measured.samples.sort_by_cached_key(|sample| {
+    pub fn arrange(&self, results: &mut ExperimentResults) {
+        results.samples.sort_by_cached_key(|sample| {
             let mut known = self.contenders.iter();
             let place = known.position(|name| *name == sample.contender);
             let named = place.unwrap_or(self.contenders.len());

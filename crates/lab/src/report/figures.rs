@@ -1,6 +1,5 @@
-//! Selects the charts of an experiment.
-//!
-//! Titles are computed from the data. They claim a difference only if the A/A pair allows it.
+//! Selects the charts of an experiment. A title claims a difference only if it exceeds the noise, which
+//! the A/A pair shows.
 
 use super::experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use super::plot::dot_plot::{AxisKind, DotGroup, DotPlot, DotRow};
@@ -8,13 +7,13 @@ use super::plot::heat_map::{HeatMap, HeatMapCell};
 use super::plot::line_chart::{LineChart, Series, SeriesPoint};
 use super::plot::{Canvas, ReferenceLine};
 use super::series_style::{SeriesStyle, cell};
-use super::table::{chosen, figure_of, interval, present};
+use super::table::{format_exact, format_interval, format_point, measured_metrics};
 use super::titles;
 use crate::data::{ExperimentResults, Sample};
-use crate::experiment::{Better, ChartKind};
+use crate::experiment::{Better, ChartStyle};
 use crate::factors::{CLIENTS, RUNTIMES, Separation, format_factor, separate};
 use crate::stats::Estimate;
-use crate::text::{figure, number, shown};
+use crate::text::{display_unit, format_figure, format_number};
 
 /// A chart with its title and caption.
 pub(crate) struct Figure {
@@ -51,18 +50,18 @@ impl Chart {
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) info: &'a ExperimentInfo,
-    pub(crate) measured: &'a ExperimentResults,
+    pub(crate) results: &'a ExperimentResults,
 }
 
 impl<'a> View<'a> {
     /// Returns the figures, the most important one first.
     pub(crate) fn figures(&self) -> Vec<Figure> {
-        let metrics = present(self.info, self.measured);
+        let metrics = measured_metrics(self.info, self.results);
         let heat_map = metrics.first().and_then(|metric| self.heat_map(metric));
         let mut figures = Vec::from_iter(heat_map);
         for (n, metric) in metrics.iter().enumerate() {
             match &self.info.variable {
-                Some(_) if self.measured.points(&metric.name).len() > 1 => {
+                Some(_) if self.results.points(&metric.name).len() > 1 => {
                     // Many lines are hard to tell apart.
                     if n == 0 && self.contenders(metric).len() > 6 {
                         figures.push(self.dot_plot(metric));
@@ -77,22 +76,22 @@ impl<'a> View<'a> {
 
     /// Separates the effects of runtime and client at the largest point that all cells have.
     pub(crate) fn separation(&self) -> Option<Separation> {
-        let metric = *present(self.info, self.measured).first()?;
+        let metric = *measured_metrics(self.info, self.results).first()?;
         let better = metric.better.unwrap_or(Better::Lower);
-        let smallest = self.measured.smallest_difference(&metric.name);
-        let points = self.measured.points(&metric.name);
+        let smallest = self.results.smallest_difference(&metric.name);
+        let points = self.results.points(&metric.name);
         points.iter().rev().find_map(|x| {
-            let cell = |name: &str| Some(&self.measured.get(&metric.name, name, *x)?.rounds);
+            let cell = |name: &str| Some(&self.results.get(&metric.name, name, *x)?.rounds);
             separate(*x, better, cell, smallest)
         })
     }
 
-    /// Returns the largest point that at least 80 % of the contenders have. Charts of a single point use
-    /// it. Some contenders may be missing, because turns can be discarded.
+    /// Returns the point for charts of a single point: the largest point that at least 80 % of the
+    /// contenders have. Some contenders may be missing, because turns can be discarded.
     pub(crate) fn main_point(&self, metric: &str) -> f64 {
-        let points = self.measured.points(metric);
+        let points = self.results.points(metric);
         let count = |x: &f64| {
-            self.measured
+            self.results
                 .of_metric(metric)
                 .filter(|sample| sample.x == *x)
                 .count()
@@ -103,32 +102,32 @@ impl<'a> View<'a> {
     }
 
     /// Formats a point: `pages at once: 100`. Returns an empty string if there is no variable.
-    pub(crate) fn at(&self, x: f64) -> String {
+    pub(crate) fn describe_point(&self, x: f64) -> String {
         let variable = self.info.variable.as_ref();
         variable.map_or(String::new(), |VariableInfo { name, unit }| {
-            format!("{name}: {}", figure_of(x, unit))
+            format!("{name}: {}", format_point(x, unit))
         })
     }
 
     /// Returns the contenders that the charts of a metric show.
     pub(crate) fn contenders(&self, metric: &MetricInfo) -> Vec<&'a str> {
-        let mut names = self.measured.contenders(&metric.name);
+        let mut names = self.results.contenders(&metric.name);
         names.retain(|name| Some(*name) != self.info.mistake.as_deref());
         names
     }
 
-    fn id(&self, what: &str) -> String {
+    fn id(&self, suffix: &str) -> String {
         let letters = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        format!("{}-{what}", self.info.name)
+        format!("{}-{suffix}", self.info.name)
             .chars()
             .map(letters)
             .collect()
     }
 
-    fn axis(metric: &MetricInfo) -> String {
-        match shown(&metric.unit) {
-            "" | "1/s" => metric.what.clone(),
-            unit => format!("{}, {unit}", metric.what),
+    fn axis_label(metric: &MetricInfo) -> String {
+        match display_unit(&metric.unit) {
+            "" | "1/s" => metric.label.clone(),
+            unit => format!("{}, {unit}", metric.label),
         }
     }
 
@@ -136,19 +135,19 @@ impl<'a> View<'a> {
     fn tooltip(&self, metric: &MetricInfo, sample: &Sample, value: &Estimate) -> String {
         let mut tip = sample.contender.clone();
         if self.info.variable.is_some() {
-            tip += &format!(", {}", self.at(sample.x));
+            tip += &format!(", {}", self.describe_point(sample.x));
         }
-        tip += &format!(": {}", figure(value.value, &sample.unit));
-        if let Some(interval) = interval(value) {
+        tip += &format!(": {}", format_figure(value.value, &sample.unit));
+        if let Some(interval) = format_interval(value) {
             tip += &format!(" ({interval}), {} rounds", value.rounds);
         }
         if let Some(limit) = metric.limit_at(sample.x).filter(|limit| *limit > 0.0) {
-            tip += &format!(", {} times the limit", number(value.value / limit));
+            tip += &format!(", {} times the limit", format_number(value.value / limit));
         }
         tip
     }
 
-    /// Creates a row for each contender. Names with two parts are grouped.
+    /// Creates a dot plot with a row for each contender. Groups names that have two parts.
     fn dot_plot(&self, metric: &MetricInfo) -> Figure {
         let x = self.main_point(&metric.name);
         let names = self.contenders(metric);
@@ -156,7 +155,7 @@ impl<'a> View<'a> {
         let has_cells = names.iter().filter(|name| cell(name).is_some()).count() >= 6;
         let mut groups: Vec<DotGroup> = Vec::new();
         for (name, style) in names.iter().zip(SeriesStyle::for_all(&names)) {
-            let sample = self.measured.get(&metric.name, name, x);
+            let sample = self.results.get(&metric.name, name, x);
             let Some((sample, value)) = sample.and_then(|one| Some((one, one.estimate()?))) else {
                 continue;
             };
@@ -170,7 +169,7 @@ impl<'a> View<'a> {
                 name: label.to_owned(),
                 style,
                 value,
-                figure: figure(value.value, &sample.unit),
+                figure: format_figure(value.value, &sample.unit),
                 tip: self.tooltip(metric, sample, &value),
             };
             let heading = heading.map(str::to_owned);
@@ -195,15 +194,15 @@ impl<'a> View<'a> {
         let most = values.iter().copied().fold(0.0, f64::max);
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let is_close = least > 0.0 && most / least < 2.0;
-        let axis_kind = match metric.chart {
-            ChartKind::Bars => AxisKind::FromZero,
+        let axis_kind = match metric.chart_style {
+            ChartStyle::BarsFromZero => AxisKind::FromZero,
             _ if values.len() < 2 => AxisKind::FromZero,
-            _ if is_close => AxisKind::Near,
+            _ if is_close => AxisKind::Fitted,
             _ if is_wide => AxisKind::Logarithmic,
             _ => AxisKind::FromZero,
         };
         let point = match self.info.variable {
-            Some(_) => format!("{}. ", super::table::capital(&self.at(x))),
+            Some(_) => format!("{}. ", super::table::capitalize(&self.describe_point(x))),
             None => String::new(),
         };
         let shape = match axis_kind {
@@ -215,13 +214,13 @@ impl<'a> View<'a> {
             title: titles::comparison(self, metric, x),
             caption: format!(
                 "{point}{shape}: median; thin line: 95 % interval.{}{}",
-                dashed(metric),
-                self.without_mistake(metric)
+                describe_limit(metric),
+                self.mistake_note(metric)
             ),
             metric: metric.name.clone(),
             chart: Chart::DotPlot(DotPlot {
                 groups,
-                axis: Self::axis(metric),
+                axis: Self::axis_label(metric),
                 axis_kind,
                 reference,
             }),
@@ -230,12 +229,12 @@ impl<'a> View<'a> {
 
     fn line_chart(&self, metric: &MetricInfo) -> Figure {
         let names = self.contenders(metric);
-        let has_knees = metric.chart == ChartKind::Knees;
+        let has_knees = metric.chart_style == ChartStyle::MarkedKnees;
         let mut series = Vec::new();
         for (name, style) in names.iter().zip(SeriesStyle::for_all(&names)) {
-            let knee = titles::knee(self.measured, &metric.name, name).filter(|_| has_knees);
+            let knee = titles::knee(self.results, &metric.name, name).filter(|_| has_knees);
             let mut points: Vec<SeriesPoint> = self
-                .measured
+                .results
                 .of_metric(&metric.name)
                 .filter(|sample| sample.contender == *name)
                 .filter_map(|sample| {
@@ -270,14 +269,16 @@ impl<'a> View<'a> {
         let values = points().map(|point| point.value.value).chain(limits);
         let y_logarithmic = spans_magnitudes(values);
         let variable = self.info.variable.as_ref();
-        let x_name = variable.map_or(String::new(), |variable| match shown(&variable.unit) {
-            "" | "1/s" => variable.name.clone(),
-            unit => format!("{}, {unit}", variable.name),
+        let x_name = variable.map_or(String::new(), |variable| {
+            match display_unit(&variable.unit) {
+                "" | "1/s" => variable.name.clone(),
+                unit => format!("{}, {unit}", variable.name),
+            }
         });
-        let knee = points().any(|point| point.is_knee).then_some(
+        let knee_legend = points().any(|point| point.is_knee).then_some(
             "knee: the last point before the metric exceeds twice its value at the lowest point",
         );
-        let last = self.measured.points(&metric.name).last().copied();
+        let last = self.results.points(&metric.name).last().copied();
         Figure {
             id: self.id(&format!("{}-lines", metric.name)),
             title: match has_knees {
@@ -287,40 +288,40 @@ impl<'a> View<'a> {
             },
             caption: format!(
                 "Mark: median; line through it: 95 % interval.{}{}",
-                dashed(metric),
-                self.without_mistake(metric)
+                describe_limit(metric),
+                self.mistake_note(metric)
             ),
             metric: metric.name.clone(),
             chart: Chart::LineChart(LineChart {
-                x: x_name,
-                y: Self::axis(metric),
-                // The points of a variable grow by factors.
+                x_label: x_name,
+                y_label: Self::axis_label(metric),
+                // The points of a variable usually grow by a factor.
                 x_logarithmic: least > 0.0,
                 y_logarithmic,
                 limit: curve,
-                knee,
+                knee_legend,
                 series,
             }),
         }
     }
 
     /// Returns a note on the contender that the charts leave out.
-    fn without_mistake(&self, metric: &MetricInfo) -> String {
-        let mut names = self.measured.contenders(&metric.name).into_iter();
+    fn mistake_note(&self, metric: &MetricInfo) -> String {
+        let mut names = self.results.contenders(&metric.name).into_iter();
         let left_out = names.find(|name| Some(*name) == self.info.mistake.as_deref());
         left_out.map_or(String::new(), |name| {
             format!(" Without {name}, a deliberate mistake, which is in the table.")
         })
     }
 
-    /// Creates the matrix of runtimes and clients, if all cells have results.
+    /// Creates the heat map of runtimes and clients, if all cells have results.
     fn heat_map(&self, metric: &MetricInfo) -> Option<Figure> {
         let separation = self.separation()?;
         let x = separation.x;
         let values = RUNTIMES.map(|runtime| {
             CLIENTS.map(|client| {
                 let sample = self
-                    .measured
+                    .results
                     .get(&metric.name, &format!("{runtime}/{client}"), x)?;
                 Some((sample, sample.estimate()?))
             })
@@ -338,7 +339,7 @@ impl<'a> View<'a> {
         let best = if higher { most } else { least };
         // Differences below the noise get no shade.
         let smallest = self
-            .measured
+            .results
             .smallest_difference(&metric.name)
             .unwrap_or(1.0);
         let span = (most / least).max(smallest * smallest).max(1.05).ln();
@@ -348,7 +349,7 @@ impl<'a> View<'a> {
                 let factor = (estimate.value / best).max(best / estimate.value);
                 Some(HeatMapCell {
                     share: factor.ln() / span,
-                    figure: figure(estimate.value, &sample.unit),
+                    figure: format_figure(estimate.value, &sample.unit),
                     comparison: match factor {
                         1.0 => "best".to_owned(),
                         _ => format!("{factor:.2} x"),
@@ -359,7 +360,7 @@ impl<'a> View<'a> {
         });
         let factors = |factors: [f64; 3]| factors.map(|factor| format!("{factor:.2} x"));
         let point = match self.info.variable {
-            Some(_) => format!(" ({})", self.at(x)),
+            Some(_) => format!(" ({})", self.describe_point(x)),
             None => String::new(),
         };
         Some(Figure {
@@ -370,7 +371,7 @@ impl<'a> View<'a> {
                  a client and of a runtime alone, as a ratio to the best one. A stronger colour means a \
                  higher cost.",
                 separation
-                    .residual()
+                    .describe_residual()
                     .map_or(String::new(), |residual| residual + " ")
             ),
             metric: metric.name.clone(),
@@ -378,26 +379,32 @@ impl<'a> View<'a> {
                 cells,
                 runtimes: factors(separation.runtime.factors),
                 clients: factors(separation.client.factors),
-                what: format!("{}{point}", Self::axis(metric)),
+                label: format!("{}{point}", Self::axis_label(metric)),
             })),
         })
     }
 
-    /// Returns the ratio of one contender to another, if it may be claimed.
-    pub(crate) fn claimed(&self, metric: &str, of: &str, to: &str, x: f64) -> Option<Estimate> {
-        let ratio = self.measured.ratio(metric, of, to, x)?;
-        let smallest = self.measured.smallest_difference(metric);
+    /// Returns the ratio of the contender `of` to the contender `to`, if it may be claimed as a difference.
+    pub(crate) fn claimable_ratio(
+        &self,
+        metric: &str,
+        of: &str,
+        to: &str,
+        x: f64,
+    ) -> Option<Estimate> {
+        let ratio = self.results.ratio(metric, of, to, x)?;
+        let smallest = self.results.smallest_difference(metric);
         crate::stats::may_claim(&ratio, smallest).then_some(ratio)
     }
 
     /// Returns the median of a contender at a point.
     pub(crate) fn value(&self, metric: &str, contender: &str, x: f64) -> Option<f64> {
-        crate::stats::median(&self.measured.get(metric, contender, x)?.values())
+        crate::stats::median(&self.results.get(metric, contender, x)?.values())
     }
 
     /// Describes the smallest difference: `nothing is claimed below 3.1 %`.
-    pub(crate) fn threshold(&self, metric: &str) -> String {
-        match self.measured.smallest_difference(metric) {
+    pub(crate) fn describe_threshold(&self, metric: &str) -> String {
+        match self.results.smallest_difference(metric) {
             Some(smallest) => format!("nothing is claimed below {}", format_factor(smallest)),
             None => {
                 "there are not two rounds of an A/A pair, so no difference is claimed".to_owned()
@@ -407,18 +414,18 @@ impl<'a> View<'a> {
 }
 
 fn limit_label(metric: &MetricInfo, at: Option<f64>) -> String {
-    let what = metric.limit.as_ref().map_or("", |limit| limit.what);
+    let description = metric.limit.as_ref().map_or("", |limit| limit.description);
     match at {
-        Some(at) => format!("limit {}: {what}", chosen(at, &metric.unit)),
-        None => format!("limit: {what}"),
+        Some(at) => format!("limit {}: {description}", format_exact(at, &metric.unit)),
+        None => format!("limit: {description}"),
     }
 }
 
-/// Describes the dashed line, because its label may be truncated.
-fn dashed(metric: &MetricInfo) -> String {
+/// Describes the limit for the caption, because the label of its line may be truncated.
+fn describe_limit(metric: &MetricInfo) -> String {
     let limit = metric.limit.as_ref();
     limit.map_or(String::new(), |limit| {
-        format!(" Dashed: the physical limit, {}.", limit.what)
+        format!(" Dashed: the physical limit, {}.", limit.description)
     })
 }
 

@@ -46,23 +46,23 @@ impl Report {
     fn effects(&self) -> String {
         let mut text = String::new();
         for info in self.experiments() {
-            let Some(measured) = self.measured(&info.name) else {
+            let Some(results) = self.results_of(&info.name) else {
                 continue;
             };
-            let view = View { info, measured };
+            let view = View { info, results };
             let Some(separation) = view.separation() else {
                 continue;
             };
-            let at = match view.at(separation.x) {
+            let at = match view.describe_point(separation.x) {
                 at if at.is_empty() => String::new(),
                 at => format!(" ({at})"),
             };
-            let what = info.metrics.first().map_or("", |metric| &metric.what);
+            let label = info.metrics.first().map_or("", |metric| &metric.label);
             let rest = separation
-                .residual()
+                .describe_residual()
                 .map_or(String::new(), |rest| format!(" {rest}"));
             text += &format!(
-                "- `{}`, {what}{at}: {}\n",
+                "- `{}`, {label}{at}: {}\n",
                 info.name,
                 escaped(&(separation.sentence() + &rest))
             );
@@ -80,15 +80,15 @@ impl Report {
 
     fn experiment_tables(&self, name: &str) -> Option<String> {
         let info = self.experiments().find(|info| info.name == name)?;
-        let Some(measured) = self.measured(name) else {
+        let Some(results) = self.results_of(name) else {
             return Some(format!("`{name}` is not measured in these records."));
         };
-        let view = View { info, measured };
+        let view = View { info, results };
         let mut text = String::new();
         if let Some(finding) = self.finding(info) {
             text += &format!("**{}.**\n", escaped(finding.trim_end_matches('.')));
         }
-        for table in tables(info, measured) {
+        for table in tables(info, results) {
             let rows: Vec<Vec<String>> = table
                 .rows
                 .iter()
@@ -107,9 +107,9 @@ impl Report {
         let command = self.command_for(name).replace('\n', " && ");
         text += &format!(
             "\n{} Made by `{command}`; {}; {}.",
-            escaped(&self.run_description(&measured.run)),
-            view.threshold(first),
-            titles::discarded(measured)
+            escaped(&self.run_description(&results.run)),
+            view.describe_threshold(first),
+            titles::describe_discarded(results)
         );
         Some(text)
     }

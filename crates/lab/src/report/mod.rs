@@ -2,8 +2,8 @@
 //! same tables as Markdown.
 //!
 //! In reading order: `experiment_info` describes an experiment, `figures` selects its charts,
-//! `titles` computes their titles, `plot` draws them, and `table` builds the tables. `page` and
-//! `markdown` assemble the report. `markup`, `scale` and `series_style` are shared.
+//! `titles` computes the titles of charts, `plot` draws charts, and `table` builds tables. `page` and
+//! `markdown` assemble the report. These modules share `markup`, `scale` and `series_style`.
 
 mod experiment_info;
 mod figures;
@@ -18,7 +18,7 @@ mod titles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::data::{ExperimentResults, latest};
+use crate::data::{ExperimentResults, latest_results};
 use crate::record::{self, Environment, Run};
 
 pub use experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
@@ -37,18 +37,18 @@ const NOISE_HEAD: [&str; 5] = [
 #[derive(Clone, Debug)]
 pub struct Report {
     experiments: Vec<ExperimentInfo>,
-    measured: Vec<ExperimentResults>,
+    results: Vec<ExperimentResults>,
     environments: BTreeMap<String, Environment>,
 }
 
 impl Report {
     /// Creates a report of the last run of each experiment. `experiments` are the known experiments, in
-    /// the order of the report. Those without records are listed as not measured. Experiments that occur
-    /// only in the records follow without a description.
+    /// the order of the report. The report lists a known experiment without records as not measured.
+    /// Experiments that occur only in the records follow, without a description.
     pub fn new(runs: &[Run], experiments: impl IntoIterator<Item = ExperimentInfo>) -> Self {
-        let mut measured = latest(runs);
+        let mut results = latest_results(runs);
         let mut experiments: Vec<ExperimentInfo> = experiments.into_iter().collect();
-        for one in &mut measured {
+        for one in &mut results {
             let name = &one.experiment;
             let known = experiments.iter().find(|info| info.name == *name);
             if let Some(info) = known {
@@ -59,7 +59,7 @@ impl Report {
                 experiments.push(info);
             }
         }
-        let used = |run: &&Run| measured.iter().any(|one| one.run == run.id);
+        let used = |run: &&Run| results.iter().any(|one| one.run == run.id);
         let mut environments = BTreeMap::new();
         for run in runs.iter().filter(used) {
             let environment: &mut Environment = environments.entry(run.id.clone()).or_default();
@@ -67,20 +67,20 @@ impl Report {
         }
         Self {
             experiments,
-            measured,
+            results,
             environments,
         }
     }
 
     /// Returns whether there are no results.
     pub fn is_empty(&self) -> bool {
-        self.measured.is_empty()
+        self.results.is_empty()
     }
 
     /// Returns the names of the experiments without results.
     pub fn missing(&self) -> Vec<&str> {
         let experiments = self.experiments();
-        let missing = experiments.filter(|info| self.measured(&info.name).is_none());
+        let missing = experiments.filter(|info| self.results_of(&info.name).is_none());
         missing.map(|info| &*info.name).collect()
     }
 
@@ -88,16 +88,16 @@ impl Report {
         self.experiments.iter()
     }
 
-    fn measured(&self, name: &str) -> Option<&ExperimentResults> {
-        self.measured
+    fn results_of(&self, name: &str) -> Option<&ExperimentResults> {
+        self.results
             .iter()
-            .find(|measured| measured.experiment == name)
+            .find(|results| results.experiment == name)
     }
 
     /// Returns the results in the order of the report.
     fn all(&self) -> impl Iterator<Item = &ExperimentResults> {
         self.experiments()
-            .filter_map(|info| self.measured(&info.name))
+            .filter_map(|info| self.results_of(&info.name))
     }
 
     fn environments(&self) -> impl Iterator<Item = (&str, &Environment)> {
@@ -109,14 +109,14 @@ impl Report {
     /// Returns the rows of the table of the smallest differences, without the head in [`NOISE_HEAD`].
     fn noise_rows(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::new();
-        for measured in self.all() {
-            let discarded = &measured.discarded;
-            for metric in measured.metrics() {
+        for results in self.all() {
+            let discarded = &results.discarded;
+            for metric in results.metrics() {
                 rows.push(vec![
-                    measured.experiment.clone(),
+                    results.experiment.clone(),
                     metric.to_owned(),
-                    titles::smallest(measured.smallest_difference(metric)),
-                    measured.rounds().to_string(),
+                    titles::format_smallest(results.smallest_difference(metric)),
+                    results.rounds().to_string(),
                     format!("{} of {} turns", discarded.turns, discarded.total),
                 ]);
             }
@@ -126,8 +126,8 @@ impl Report {
 
     /// Returns the title of an experiment's first chart.
     fn finding(&self, info: &ExperimentInfo) -> Option<String> {
-        let measured = self.measured(&info.name)?;
-        let figures = View { info, measured }.figures();
+        let results = self.results_of(&info.name)?;
+        let figures = View { info, results }.figures();
         figures.into_iter().next().map(|figure| figure.title)
     }
 
@@ -138,14 +138,14 @@ impl Report {
 
     /// Returns the distinct descriptions of all runs.
     fn run_descriptions(&self) -> Vec<String> {
-        let mut places: Vec<String> = Vec::new();
+        let mut descriptions: Vec<String> = Vec::new();
         for run in self.environments.keys() {
-            let place = self.run_description(run);
-            if !places.contains(&place) {
-                places.push(place);
+            let description = self.run_description(run);
+            if !descriptions.contains(&description) {
+                descriptions.push(description);
             }
         }
-        places
+        descriptions
     }
 
     /// Returns the commands that reproduce an experiment, or all experiments if the name is empty.
@@ -153,8 +153,8 @@ impl Report {
         let runs = self
             .all()
             .filter(|one| name.is_empty() || one.experiment == name);
-        let effort = |measured: &ExperimentResults| {
-            let environment = self.environments.get(&measured.run)?;
+        let effort = |results: &ExperimentResults| {
+            let environment = self.environments.get(&results.run)?;
             (environment.get("effort")? == "full").then_some(" --effort full")
         };
         let efforts: BTreeSet<&str> = runs.map(|one| effort(one).unwrap_or_default()).collect();

@@ -63,8 +63,8 @@ impl Report {
                 "The costs of runtimes, HTTP clients and blocking calls, each compared with its \
                  physical limit.",
             ));
-        for place in self.run_descriptions() {
-            header.add(Element::with_class("p", "lede").text(place));
+        for description in self.run_descriptions() {
+            header.add(Element::with_class("p", "lede").text(description));
         }
         let mut list = Element::new("ol");
         for info in self.experiments() {
@@ -91,27 +91,27 @@ impl Report {
             .child(Element::with_class("p", "kicker").text(&info.name))
             .child(Element::new("h2").text(&info.title))
             .child(Element::with_class("p", "question").text(&info.question));
-        let Some(measured) = self.measured(&info.name) else {
+        let Some(results) = self.results_of(&info.name) else {
             let missing =
                 Element::with_class("p", "missing").text("Not measured in these records.");
             return section.child(missing).child(self.command(info));
         };
-        let view = View { info, measured };
-        let tables = tables(info, measured);
-        let mut tabulated = Vec::new();
+        let view = View { info, results };
+        let tables = tables(info, results);
+        let mut metrics_with_table = Vec::new();
         for figure in view.figures() {
-            let is_repeat = tabulated.contains(&figure.metric);
+            let is_repeat = metrics_with_table.contains(&figure.metric);
             section.add(html_figure(&figure, &tables, is_repeat));
-            tabulated.push(figure.metric);
+            metrics_with_table.push(figure.metric);
         }
         let first = info.metrics.first().map_or("", |metric| &metric.name);
-        let place = self.run_description(&measured.run);
+        let run_description = self.run_description(&results.run);
         section
             .child(Element::with_class("p", "facts").text(format!(
-                "Verified: {}. {}; {}. {place}",
-                info.verified,
-                super::table::capital(&view.threshold(first)),
-                titles::discarded(measured),
+                "Verified: {}. {}; {}. {run_description}",
+                info.verification,
+                super::table::capitalize(&view.describe_threshold(first)),
+                titles::describe_discarded(results),
             )))
             .child(self.command(info))
     }
@@ -156,14 +156,16 @@ impl Report {
                     .child(row_head(key))
                     .child(Element::new("td").text(value))
             });
-            let of: Vec<&str> = self
+            let experiments: Vec<&str> = self
                 .all()
-                .filter(|measured| measured.run == run)
-                .map(|measured| &*measured.experiment)
+                .filter(|results| results.run == run)
+                .map(|results| &*results.experiment)
                 .collect();
             section.add(
                 Element::new("details")
-                    .child(Element::new("summary").text(format!("{run}: {}", of.join(", "))))
+                    .child(
+                        Element::new("summary").text(format!("{run}: {}", experiments.join(", "))),
+                    )
                     .child(
                         Element::with_class("div", "scroll words").child(
                             Element::new("table").child(Element::new("tbody").children(rows)),

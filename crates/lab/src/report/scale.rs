@@ -54,7 +54,7 @@ impl Scale {
     }
 
     /// Creates a linear scale that fits the values and does not include 0.
-    pub(crate) fn near(values: impl IntoIterator<Item = f64>, start: f64, end: f64) -> Self {
+    pub(crate) fn fitted(values: impl IntoIterator<Item = f64>, start: f64, end: f64) -> Self {
         let (mut from, mut to) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.into_iter().filter(|value| value.is_finite()) {
             from = from.min(value);
@@ -88,11 +88,11 @@ impl Scale {
         (self.from..=self.to).contains(&value)
     }
 
-    /// Returns round values within the scale: at least two where possible, and about `most` at most.
+    /// Returns round values within the scale: at least two if possible, and not many more than `most`.
     pub(crate) fn ticks(&self, most: usize) -> Vec<f64> {
         let most = most.max(2);
         if self.logarithmic {
-            // Per decade: 1, 2 and 5; 1 and 3; or 1. Less than a decade gets linear ticks.
+            // Per decade: 1, 2 and 5; 1 and 3; or 1. A scale of less than a decade gets linear ticks.
             let sets: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
             for set in sets {
                 let ticks = self.decades(set);
@@ -125,8 +125,8 @@ impl Scale {
     fn linear(&self, most: usize) -> Vec<f64> {
         let decade = 10f64.powf(((self.to - self.from) / most as f64).log10().floor());
         let mut ticks = Vec::new();
-        // Each step gives fewer ticks than the one before. Use the first with few enough ticks, unless
-        // only one tick would be left.
+        // Each step gives fewer ticks than the previous step. Uses the first step with few enough ticks,
+        // unless only one tick would be left.
         for step in [0.5, 1.0, 2.0, 2.5, 5.0, 10.0].map(|digit| digit * decade) {
             let first = (self.from / step - 1e-9).ceil() as i64;
             let last = (self.to / step + 1e-9).floor() as i64;
@@ -146,7 +146,7 @@ impl Scale {
 pub(crate) fn tick(value: f64) -> String {
     // Rounding to six digits removes floating-point errors.
     let rounded: f64 = format!("{value:.6e}").parse().unwrap_or(value);
-    crate::text::count(rounded + 0.0)
+    crate::text::format_count(rounded + 0.0)
 }
 
 #[cfg(test)]
@@ -154,34 +154,40 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(scale: &Scale, most: usize) -> Vec<String> {
+    fn formatted_ticks(scale: &Scale, most: usize) -> Vec<String> {
         scale.ticks(most).into_iter().map(tick).collect()
     }
 
     #[test]
     fn ticks_are_round() {
         let linear = Scale::containing([103.0, 1.0], false, 0.0, 100.0);
-        assert_eq!(written(&linear, 6), ["0", "20", "40", "60", "80", "100"]);
+        assert_eq!(
+            formatted_ticks(&linear, 6),
+            ["0", "20", "40", "60", "80", "100"]
+        );
         let tenths = Scale::containing([0.7], false, 0.0, 100.0);
         assert_eq!(
-            written(&tenths, 8),
+            formatted_ticks(&tenths, 8),
             ["0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7"]
         );
         let wide = Scale::containing([1.0, 10_000.0], true, 0.0, 100.0);
-        assert_eq!(written(&wide, 5), ["1", "10", "100", "1,000", "10,000"]);
+        assert_eq!(
+            formatted_ticks(&wide, 5),
+            ["1", "10", "100", "1,000", "10,000"]
+        );
         let narrow = Scale::containing([103.0, 108.0], true, 0.0, 100.0);
-        assert_eq!(written(&narrow, 5), ["80", "100", "120", "140"]);
+        assert_eq!(formatted_ticks(&narrow, 5), ["80", "100", "120", "140"]);
     }
 
     #[test]
-    fn a_near_scale_does_not_start_at_zero() {
-        let near = Scale::near([207.0, 200.0, 213.0], 0.0, 100.0);
+    fn a_fitted_scale_does_not_start_at_zero() {
+        let fitted = Scale::fitted([207.0, 200.0, 213.0], 0.0, 100.0);
         assert_eq!(
-            written(&near, 6),
+            formatted_ticks(&fitted, 6),
             ["200", "202.5", "205", "207.5", "210", "212.5"]
         );
-        assert!(Scale::near([], 0.0, 1.0).position(1.0).is_finite());
-        assert!(Scale::near([0.0], 0.0, 1.0).position(0.0).is_finite());
+        assert!(Scale::fitted([], 0.0, 1.0).position(1.0).is_finite());
+        assert!(Scale::fitted([0.0], 0.0, 1.0).position(0.0).is_finite());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-// Shows a tooltip for the data point under the pointer or with the focus. The arrow keys move the focus
-// between data points. Without this script, the tab key does, and the browser shows the title.
+// Shows a tooltip for the data point that has the pointer or the focus. The arrow keys move the focus
+// between data points. Without this script, the tab key moves the focus, and the browser shows the title.
 (function () {
   var tip = document.getElementById("tip");
   function show(datum) {

@@ -47,14 +47,14 @@ const SHAPES: [MarkerShape; 6] = [
 ];
 
 impl SeriesStyle {
-    /// Returns the styles of the contenders of one chart. Of a name with two parts, such as `smol/hyper`
-    /// or `smol: inline`, the first selects the shape and the second the colour.
+    /// Returns the styles of the contenders of one chart. If a name has two parts, such as `smol/hyper` or
+    /// `smol: inline`, the first part selects the shape and the second part selects the colour.
     pub(crate) fn for_all<'a>(names: &[&'a str]) -> Vec<Self> {
         // Runtimes and clients come first, so that they have the same style in every chart.
         let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
         for cell in Cell::ALL {
-            position(&mut firsts, cell.runtime());
-            position(&mut seconds, cell.client());
+            position_or_insert(&mut firsts, cell.runtime());
+            position_or_insert(&mut seconds, cell.client());
         }
         let mut others = 0;
         let style = |name: &&'a str| {
@@ -70,8 +70,8 @@ impl SeriesStyle {
                 };
             };
             Self {
-                colour: COLOURS[position(&mut seconds, second) % COLOURS.len()],
-                shape: SHAPES[position(&mut firsts, first) % SHAPES.len()],
+                colour: COLOURS[position_or_insert(&mut seconds, second) % COLOURS.len()],
+                shape: SHAPES[position_or_insert(&mut firsts, first) % SHAPES.len()],
             }
         };
         names.iter().map(style).collect()
@@ -117,7 +117,7 @@ pub(crate) fn cell(name: &str) -> Option<Cell> {
 }
 
 /// Returns the position of a name in the list. Adds the name if it is new.
-fn position<'a>(known: &mut Vec<&'a str>, name: &'a str) -> usize {
+fn position_or_insert<'a>(known: &mut Vec<&'a str>, name: &'a str) -> usize {
     known
         .iter()
         .position(|one| *one == name)

@@ -3,7 +3,7 @@
 use super::experiment_info::{ExperimentInfo, MetricInfo};
 use crate::data::{ExperimentResults, Sample};
 use crate::stats::Estimate;
-use crate::text::{count, figure, number, with_unit};
+use crate::text::{format_count, format_figure, format_number, with_unit};
 
 /// A table.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,8 +55,8 @@ impl TableCell {
             return Self::text("");
         };
         Self {
-            text: figure(estimate.value, &sample.unit),
-            interval: interval(&estimate),
+            text: format_figure(estimate.value, &sample.unit),
+            interval: format_interval(&estimate),
             source: Some(CellSource {
                 metric: sample.metric.clone(),
                 contender: sample.contender.clone(),
@@ -68,40 +68,40 @@ impl TableCell {
 }
 
 /// Formats both bounds: `102 to 104`. Returns `None` for a single round.
-pub(crate) fn interval(estimate: &Estimate) -> Option<String> {
-    let (low, high) = (number(estimate.low), number(estimate.high));
+pub(crate) fn format_interval(estimate: &Estimate) -> Option<String> {
+    let (low, high) = (format_number(estimate.low), format_number(estimate.high));
     (estimate.rounds > 1).then(|| format!("{low} to {high}"))
 }
 
 /// Returns the tables of an experiment.
-pub(crate) fn tables(info: &ExperimentInfo, measured: &ExperimentResults) -> Vec<Table> {
-    let metrics: Vec<&MetricInfo> = present(info, measured);
+pub(crate) fn tables(info: &ExperimentInfo, results: &ExperimentResults) -> Vec<Table> {
+    let metrics: Vec<&MetricInfo> = measured_metrics(info, results);
     match &info.variable {
         Some(variable) => metrics
             .iter()
-            .map(|metric| by_point(metric, &variable.name, &variable.unit, measured))
+            .map(|metric| table_by_point(metric, &variable.name, &variable.unit, results))
             .collect(),
-        None => vec![by_metric(&metrics, measured)],
+        None => vec![table_by_metric(&metrics, results)],
     }
 }
 
 /// Returns the metrics that have results.
-pub(crate) fn present<'a>(
+pub(crate) fn measured_metrics<'a>(
     info: &'a ExperimentInfo,
-    measured: &ExperimentResults,
+    results: &ExperimentResults,
 ) -> Vec<&'a MetricInfo> {
-    let names = measured.metrics();
+    let names = results.metrics();
     let metrics = info.metrics.iter();
     metrics
         .filter(|metric| names.contains(&&*metric.name))
         .collect()
 }
 
-/// Returns all contenders, including the second of the A/A pair, which shows the noise.
-fn all_contenders(measured: &ExperimentResults, metrics: &[&MetricInfo]) -> Vec<String> {
+/// Returns all contenders, including the second one of the A/A pair.
+fn all_contenders(results: &ExperimentResults, metrics: &[&MetricInfo]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for metric in metrics {
-        for sample in measured.of_metric(&metric.name) {
+        for sample in results.of_metric(&metric.name) {
             if !names.contains(&sample.contender) {
                 names.push(sample.contender.clone());
             }
@@ -110,36 +110,36 @@ fn all_contenders(measured: &ExperimentResults, metrics: &[&MetricInfo]) -> Vec<
     names
 }
 
-fn medians(measured: &ExperimentResults) -> String {
-    match measured.rounds() {
+fn describe_medians(results: &ExperimentResults) -> String {
+    match results.rounds() {
         1 => "one round".to_owned(),
         rounds => format!("medians of {rounds} rounds, with 95 % intervals"),
     }
 }
 
-fn by_point(
+fn table_by_point(
     metric: &MetricInfo,
     variable: &str,
     unit: &str,
-    measured: &ExperimentResults,
+    results: &ExperimentResults,
 ) -> Table {
-    let points = measured.points(&metric.name);
-    let head = points.iter().map(|x| figure_of(*x, unit));
+    let points = results.points(&metric.name);
+    let head = points.iter().map(|x| format_point(*x, unit));
     let head = std::iter::once(variable.to_owned()).chain(head).collect();
     let mut rows = Vec::new();
     if let Some(limit) = &metric.limit {
         let at = |x: &f64| {
             metric
                 .limit_at(*x)
-                .map_or(String::new(), |at| chosen(at, &metric.unit))
+                .map_or(String::new(), |at| format_exact(at, &metric.unit))
         };
         rows.push(TableRow {
-            name: format!("limit: {}", limit.what),
+            name: format!("limit: {}", limit.description),
             cells: points.iter().map(|x| TableCell::text(at(x))).collect(),
         });
     }
-    for name in all_contenders(measured, &[metric]) {
-        let cell = |x: &f64| TableCell::from_sample(measured.get(&metric.name, &name, *x));
+    for name in all_contenders(results, &[metric]) {
+        let cell = |x: &f64| TableCell::from_sample(results.get(&metric.name, &name, *x));
         rows.push(TableRow {
             cells: points.iter().map(cell).collect(),
             name,
@@ -147,21 +147,27 @@ fn by_point(
     }
     Table {
         metrics: vec![metric.name.clone()],
-        caption: format!("{}, {}", capital(&metric.what), medians(measured)),
+        caption: format!(
+            "{}, {}",
+            capitalize(&metric.label),
+            describe_medians(results)
+        ),
         head,
         rows,
     }
 }
 
-fn by_metric(metrics: &[&MetricInfo], measured: &ExperimentResults) -> Table {
-    let head = metrics.iter().map(|metric| capital(&metric.what));
+fn table_by_metric(metrics: &[&MetricInfo], results: &ExperimentResults) -> Table {
+    let head = metrics.iter().map(|metric| capitalize(&metric.label));
     let head = std::iter::once("Contender".to_owned())
         .chain(head)
         .collect();
     let mut rows = Vec::new();
     if metrics.iter().any(|metric| metric.limit.is_some()) {
         let limit = |metric: &&MetricInfo| match (&metric.limit, metric.limit_at(0.0)) {
-            (Some(limit), Some(at)) => format!("{}: {}", chosen(at, &metric.unit), limit.what),
+            (Some(limit), Some(at)) => {
+                format!("{}: {}", format_exact(at, &metric.unit), limit.description)
+            }
             _ => String::new(),
         };
         rows.push(TableRow {
@@ -172,10 +178,10 @@ fn by_metric(metrics: &[&MetricInfo], measured: &ExperimentResults) -> Table {
                 .collect(),
         });
     }
-    for name in all_contenders(measured, metrics) {
+    for name in all_contenders(results, metrics) {
         let cell = |metric: &&MetricInfo| {
             let of_name = |sample: &&Sample| sample.contender == name;
-            TableCell::from_sample(measured.of_metric(&metric.name).find(of_name))
+            TableCell::from_sample(results.of_metric(&metric.name).find(of_name))
         };
         rows.push(TableRow {
             cells: metrics.iter().map(cell).collect(),
@@ -184,27 +190,27 @@ fn by_metric(metrics: &[&MetricInfo], measured: &ExperimentResults) -> Table {
     }
     Table {
         metrics: metrics.iter().map(|metric| metric.name.clone()).collect(),
-        caption: capital(&medians(measured)),
+        caption: capitalize(&describe_medians(results)),
         head,
         rows,
     }
 }
 
 /// Formats a point with its unit.
-pub(crate) fn figure_of(x: f64, unit: &str) -> String {
-    with_unit(&count(x), unit)
+pub(crate) fn format_point(x: f64, unit: &str) -> String {
+    with_unit(&format_count(x), unit)
 }
 
 /// Formats an exact value, such as a limit: `40 ms`, not `40.0 ms`.
-pub(crate) fn chosen(value: f64, unit: &str) -> String {
+pub(crate) fn format_exact(value: f64, unit: &str) -> String {
     match value.fract() == 0.0 {
-        true => figure_of(value, unit),
-        false => figure(value, unit),
+        true => format_point(value, unit),
+        false => format_figure(value, unit),
     }
 }
 
 /// Capitalizes the first letter.
-pub(crate) fn capital(text: &str) -> String {
+pub(crate) fn capitalize(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => first.to_uppercase().chain(letters).collect(),

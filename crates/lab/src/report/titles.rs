@@ -2,15 +2,15 @@
 
 use super::experiment_info::MetricInfo;
 use super::figures::View;
-use super::table::{capital, figure_of};
+use super::table::{capitalize, format_point};
 use crate::data::ExperimentResults;
 use crate::experiment::Better;
 use crate::factors::format_factor;
 use crate::stats::median;
-use crate::text::figure;
+use crate::text::format_figure;
 
 /// Formats a ratio: `1.31 times`, `19 times`.
-fn times(ratio: f64) -> String {
+fn format_times(ratio: f64) -> String {
     match ratio {
         10.0.. => format!("{ratio:.0} times"),
         2.0.. => format!("{ratio:.1} times"),
@@ -21,9 +21,9 @@ fn times(ratio: f64) -> String {
 /// Returns the title of a comparison at one point: the best and the worst contender, their ratio if it
 /// may be claimed, and the ratio of the best to the limit.
 pub(crate) fn comparison(view: &View<'_>, metric: &MetricInfo, x: f64) -> String {
-    let mut what = capital(&metric.what);
+    let mut label = capitalize(&metric.label);
     if view.info.variable.is_some() {
-        what += &format!(" ({})", view.at(x));
+        label += &format!(" ({})", view.describe_point(x));
     }
     let higher = metric.better == Some(Better::Higher);
     let mut values: Vec<(f64, &str)> = view
@@ -37,20 +37,20 @@ pub(crate) fn comparison(view: &View<'_>, metric: &MetricInfo, x: f64) -> String
     }
     let (Some(&(best, best_name)), Some(&(worst, worst_name))) = (values.first(), values.last())
     else {
-        return what;
+        return label;
     };
-    let [from, to] = [best, worst].map(|value| figure(value, &metric.unit));
+    let [from, to] = [best, worst].map(|value| format_figure(value, &metric.unit));
     let ratio = match higher {
-        true => view.claimed(&metric.name, best_name, worst_name, x),
-        false => view.claimed(&metric.name, worst_name, best_name, x),
+        true => view.claimable_ratio(&metric.name, best_name, worst_name, x),
+        false => view.claimable_ratio(&metric.name, worst_name, best_name, x),
     };
     let mut title = match ratio {
-        _ if from == to => format!("{what}: {from} for all"),
+        _ if from == to => format!("{label}: {from} for all"),
         Some(ratio) => format!(
-            "{what}: from {from} ({best_name}) to {to} ({worst_name}), {}",
-            times(ratio.value)
+            "{label}: from {from} ({best_name}) to {to} ({worst_name}), {}",
+            format_times(ratio.value)
         ),
-        None => format!("{what}: {from} to {to}, without a difference that can be claimed"),
+        None => format!("{label}: {from} to {to}, without a difference that can be claimed"),
     };
     if let Some(limit) = metric.limit_at(x).filter(|limit| *limit > 0.0)
         && !higher
@@ -59,41 +59,41 @@ pub(crate) fn comparison(view: &View<'_>, metric: &MetricInfo, x: f64) -> String
         title += &match best < 0.99 * limit {
             true => format!(
                 "; the best is below the limit of {}",
-                figure(limit, &metric.unit)
+                format_figure(limit, &metric.unit)
             ),
-            false => format!("; the best is {} the limit", times(best / limit)),
+            false => format!("; the best is {} the limit", format_times(best / limit)),
         };
     }
     title
 }
 
-/// Returns the title of a chart with knees: the lowest one.
+/// Returns the title of a chart with knees, which names the knee at the lowest point.
 pub(crate) fn knees(view: &View<'_>, metric: &MetricInfo) -> String {
-    let what = capital(&metric.what);
+    let label = capitalize(&metric.label);
     let unit = view.info.variable.as_ref().map_or("", |one| &one.unit);
     let knees = view.contenders(metric).into_iter();
-    let knees = knees.filter_map(|name| Some((knee(view.measured, &metric.name, name)?, name)));
+    let knees = knees.filter_map(|name| Some((knee(view.results, &metric.name, name)?, name)));
     match knees.min_by(|(one, _), (other, _)| one.total_cmp(other)) {
         Some((x, name)) => format!(
-            "{what}: the first knee is at {} ({name})",
-            figure_of(x, unit)
+            "{label}: the first knee is at {} ({name})",
+            format_point(x, unit)
         ),
         None => {
-            let points = view.measured.points(&metric.name);
+            let points = view.results.points(&metric.name);
             let last = points.last().copied().unwrap_or_default();
-            format!("{what}: no knee up to {}", figure_of(last, unit))
+            format!("{label}: no knee up to {}", format_point(last, unit))
         }
     }
 }
 
 /// Returns the knee of a contender's line: the last point before the metric exceeds twice its value at
-/// the lowest point, and the noise. Returns `None` if the metric stays below that.
-pub(crate) fn knee(measured: &ExperimentResults, metric: &str, contender: &str) -> Option<f64> {
-    let value = |x: f64| median(&measured.get(metric, contender, x)?.values());
-    let points = measured.points(metric).into_iter();
+/// the lowest point, and the noise. Returns `None` if the metric does not exceed both.
+pub(crate) fn knee(results: &ExperimentResults, metric: &str, contender: &str) -> Option<f64> {
+    let value = |x: f64| median(&results.get(metric, contender, x)?.values());
+    let points = results.points(metric).into_iter();
     let mut values = points.filter_map(|x| Some((x, value(x)?)));
     let (mut last, base) = values.next()?;
-    let smallest = measured.smallest_difference(metric).unwrap_or(1.0);
+    let smallest = results.smallest_difference(metric).unwrap_or(1.0);
     for (x, value) in values {
         if value > smallest.max(2.0) * base {
             return Some(last);
@@ -104,8 +104,8 @@ pub(crate) fn knee(measured: &ExperimentResults, metric: &str, contender: &str) 
 }
 
 /// Describes the discarded turns.
-pub(crate) fn discarded(measured: &ExperimentResults) -> String {
-    let discarded = &measured.discarded;
+pub(crate) fn describe_discarded(results: &ExperimentResults) -> String {
+    let discarded = &results.discarded;
     if discarded.turns == 0 {
         return format!("none of {} turns discarded", discarded.total);
     }
@@ -123,6 +123,6 @@ pub(crate) fn discarded(measured: &ExperimentResults) -> String {
 }
 
 /// Formats the smallest difference.
-pub(crate) fn smallest(smallest: Option<f64>) -> String {
+pub(crate) fn format_smallest(smallest: Option<f64>) -> String {
     smallest.map_or("none can be claimed".to_owned(), format_factor)
 }

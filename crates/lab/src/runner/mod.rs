@@ -1,7 +1,7 @@
 //! Runs experiments. In each round, every contender has one turn. The order is reversed in every
 //! other round. The runner discards rounds in which the origin was late or busy.
 //!
-//! `schedule` computes the order, `validation` checks each turn, `record_file` stores the records,
+//! `schedule` computes the order, `validation` checks the turns, `record_file` stores the records,
 //! and `pin` assigns cores.
 
 mod pin;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::environment;
 use crate::experiment::{Contender, Effort, Experiment, Plan, ProcessLifetime, ROUNDS_PER_PROCESS};
-use crate::process::{MeasureError, OriginProcess, Programs, Worker};
+use crate::process::{CommandLines, MeasureError, OriginProcess, Worker};
 use crate::record::{Environment, Row};
 use crate::worker::{Measurement, Parameters, WorkerConfig};
 
@@ -24,7 +24,7 @@ pub use record_file::ResumeError;
 use record_file::{RecordFile, ResumedRun, TurnKey};
 pub use validation::OriginBounds;
 
-/// The number of times that a discarded round is repeated.
+/// How many times a discarded round is repeated at most.
 pub const REPEATS: u32 = 2;
 
 /// The timeout of a turn.
@@ -37,7 +37,7 @@ pub struct RunConfig {
     pub experiments: Vec<&'static Experiment>,
     /// The effort, which selects points and rounds.
     pub effort: Effort,
-    /// The number of rounds, if it differs from that of the effort.
+    /// The number of rounds. `None` for the number of the effort.
     pub rounds: Option<u32>,
     /// The seed of the order of the contenders.
     pub seed: u64,
@@ -81,7 +81,7 @@ impl RunConfig {
         environment.insert(BOUNDS.into(), self.bounds.to_string());
     }
 
-    /// Reads what [`RunConfig::write_to`] wrote.
+    /// Reads the configuration that [`RunConfig::write_to`] wrote.
     fn from_environment(environment: &Environment) -> Option<Self> {
         let names = environment.get(EXPERIMENTS)?.split(' ');
         Some(Self {
@@ -113,10 +113,10 @@ const BOUNDS: &str = "thrown away";
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A turn is finished.
+    /// A turn has finished.
     Turn(Progress<'a>),
-    /// A round is discarded.
-    Thrown {
+    /// A round was discarded.
+    Discarded {
         /// The experiment.
         experiment: &'a str,
         /// The reason.
@@ -127,7 +127,7 @@ pub enum Event<'a> {
     /// A contender failed. It is skipped for the rest of this point.
     Failed(&'a FailedContender),
     /// A peer is not installed, or a requirement of an experiment is missing.
-    Absent {
+    Unavailable {
         /// The peer, or the experiment.
         name: &'a str,
         /// The reason.
@@ -142,10 +142,10 @@ pub struct Progress<'a> {
     pub experiment: &'a str,
     /// The contender of the finished turn.
     pub contender: &'a str,
-    /// The finished share, from 0 to 1.
+    /// The finished share of the run, from 0 to 1.
     pub done: f64,
     /// The estimated remaining time.
-    pub left: Duration,
+    pub remaining: Duration,
 }
 
 /// A contender that failed.
@@ -164,15 +164,15 @@ pub struct FailedContender {
 /// The outcome of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// The number of recorded turns that count.
+    /// The number of recorded turns that were not discarded.
     pub turns: u64,
     /// The number of discarded rounds.
-    pub thrown: u64,
+    pub discarded_rounds: u64,
     /// The contenders that failed.
     pub failed: Vec<FailedContender>,
-    /// The peers that are not installed and the experiments without available contenders, with the
-    /// reason.
-    pub absent: BTreeMap<String, String>,
+    /// The peers that are not installed, and the experiments without available contenders. The values are
+    /// the reasons.
+    pub unavailable: BTreeMap<String, String>,
     /// Whether the run was interrupted. Finished turns are recorded.
     pub interrupted: bool,
 }
@@ -180,7 +180,7 @@ pub struct Outcome {
 /// Runs a configuration, or the rest of a resumed run, and appends the records to a file.
 pub struct Runner<'a> {
     config: RunConfig,
-    programs: &'a Programs,
+    command_lines: &'a CommandLines,
     file: RecordFile,
     interrupted: &'a dyn Fn() -> bool,
     on_event: &'a mut dyn FnMut(&Event<'_>),
@@ -211,7 +211,7 @@ fn now() -> String {
 
 /// Starts a run.
 ///
-/// The run stops early when `interrupted` returns `true`. It calls `on_event` for each event.
+/// The run stops early when `interrupted` returns `true`. `on_event` is called for each event.
 ///
 /// # Errors
 ///
@@ -219,16 +219,16 @@ fn now() -> String {
 /// in the [`Outcome`].
 pub fn run(
     config: RunConfig,
-    programs: &Programs,
+    command_lines: &CommandLines,
     records: &Records,
     interrupted: &dyn Fn() -> bool,
     on_event: &mut dyn FnMut(&Event<'_>),
 ) -> io::Result<Outcome> {
-    let mut environment = environment::here();
+    let mut environment = environment::current();
     config.write_to(&mut environment);
     environment.insert("pinned".into(), pin::Cores::find().describe());
     let file = RecordFile::begin(&records.path, now(), &environment)?;
-    Runner::new(config, programs, file, interrupted, on_event).run()
+    Runner::new(config, command_lines, file, interrupted, on_event).run()
 }
 
 /// Resumes the last run in the file.
@@ -238,24 +238,25 @@ pub fn run(
 /// If the run cannot be resumed, and as [`run`].
 pub fn resume(
     records: &Records,
-    programs: &Programs,
+    command_lines: &CommandLines,
     interrupted: &dyn Fn() -> bool,
     on_event: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome, ResumeError> {
     let ResumedRun { file, environment } = RecordFile::resume(&records.path)?;
     let config = RunConfig::from_environment(&environment).ok_or(ResumeError::UnknownConfig)?;
-    let mut here = environment::here();
+    let mut here = environment::current();
     config.write_to(&mut here);
-    if !environment::same(&here, &environment) {
+    if !environment::are_comparable(&here, &environment) {
         return Err(ResumeError::DifferentEnvironment);
     }
-    let runner = Runner::new(config, programs, file, interrupted, on_event);
-    if runner.missing() == 0 {
+    let runner = Runner::new(config, command_lines, file, interrupted, on_event);
+    if runner.count_missing() == 0 {
         return Err(ResumeError::Finished);
     }
     Ok(runner.run()?)
 }
 
+/// Returns the contenders that take part at a point.
 fn participants<'a>(
     experiment: &Experiment,
     effort: Effort,
@@ -267,7 +268,7 @@ fn participants<'a>(
     contenders.iter().filter(is_included).collect()
 }
 
-/// The numbers of turns and the time since the start, from which the remaining time is estimated.
+/// Estimates the remaining time from the number of turns and the time since the start.
 struct ProgressClock {
     started: Instant,
     finished: usize,
@@ -297,14 +298,14 @@ impl From<io::Error> for StopReason {
 impl<'a> Runner<'a> {
     fn new(
         config: RunConfig,
-        programs: &'a Programs,
+        command_lines: &'a CommandLines,
         file: RecordFile,
         interrupted: &'a dyn Fn() -> bool,
         on_event: &'a mut dyn FnMut(&Event<'_>),
     ) -> Self {
         Self {
             config,
-            programs,
+            command_lines,
             file,
             interrupted,
             on_event,
@@ -317,12 +318,12 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Returns the number of turns that are not done yet.
-    fn missing(&self) -> usize {
+    /// Returns the number of turns that are not in the file yet.
+    fn count_missing(&self) -> usize {
         let mut missing = 0;
         for experiment in &self.config.experiments {
             let plan = self.config.plan(experiment);
-            let contenders = available(experiment, self.programs).0;
+            let contenders = available(experiment, self.command_lines).0;
             for x in plan.points {
                 for contender in participants(experiment, self.config.effort, &contenders, x) {
                     let key = |round| turn_key(experiment, contender, x, round);
@@ -335,9 +336,9 @@ impl<'a> Runner<'a> {
     }
 
     fn run(mut self) -> io::Result<Outcome> {
-        self.clock.remaining = self.missing();
+        self.clock.remaining = self.count_missing();
         let cores = pin::Cores::find();
-        let origin = cores.for_origin(|| OriginProcess::start(&self.programs.origin))?;
+        let origin = cores.for_origin(|| OriginProcess::start(&self.command_lines.origin))?;
         let ended = cores.for_workers(|| self.run_experiments(&origin));
         match ended {
             Ok(()) => {}
@@ -349,23 +350,23 @@ impl<'a> Runner<'a> {
 
     fn run_experiments(&mut self, origin: &OriginProcess) -> Result<(), StopReason> {
         for experiment in self.config.experiments.clone() {
-            let (contenders, absent) = available(experiment, self.programs);
+            let (contenders, unavailable) = available(experiment, self.command_lines);
             let none_available = contenders.is_empty();
-            for (contender, reason) in absent {
-                // Report an experiment without contenders once.
+            for (contender, reason) in unavailable {
+                // An experiment without contenders is reported once.
                 let name = if none_available {
                     experiment.name.to_owned()
                 } else {
                     contender
                 };
-                if self.outcome.absent.contains_key(&name) {
+                if self.outcome.unavailable.contains_key(&name) {
                     continue;
                 }
-                (self.on_event)(&Event::Absent {
+                (self.on_event)(&Event::Unavailable {
                     name: &name,
                     reason: &reason,
                 });
-                self.outcome.absent.insert(name, reason);
+                self.outcome.unavailable.insert(name, reason);
             }
             let plan = self.config.plan(experiment);
             for x in plan.points {
@@ -390,7 +391,10 @@ impl<'a> Runner<'a> {
             active.push(ActiveContender {
                 definition: contender,
                 // Unavailable contenders were removed before.
-                line: self.programs.worker_command(&config).unwrap_or_default(),
+                line: self
+                    .command_lines
+                    .worker_command(&config)
+                    .unwrap_or_default(),
                 worker: None,
                 failed: false,
             });
@@ -409,8 +413,15 @@ impl<'a> Runner<'a> {
                     .is_done(&turn_key(experiment, active[*index].definition, x, round))
             });
             for attempt in 0..=REPEATS {
-                let last = attempt == REPEATS;
-                if self.run_round(experiment, &mut active, &order, (x, round), origin, last)? {
+                let is_last_attempt = attempt == REPEATS;
+                if self.run_round(
+                    experiment,
+                    &mut active,
+                    &order,
+                    (x, round),
+                    origin,
+                    is_last_attempt,
+                )? {
                     break;
                 }
             }
@@ -418,7 +429,7 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// Runs one attempt at a round and returns whether it counts.
+    /// Runs one attempt at a round. Returns `false` if the round was discarded.
     fn run_round(
         &mut self,
         experiment: &'static Experiment,
@@ -426,10 +437,10 @@ impl<'a> Runner<'a> {
         order: &[(u32, usize)],
         (x, round): (f64, u32),
         origin: &OriginProcess,
-        last: bool,
+        is_last_attempt: bool,
     ) -> Result<bool, StopReason> {
         let mut turns: Vec<(Vec<Row>, Option<String>)> = Vec::new();
-        let mut end = None;
+        let mut stop_reason = None;
         for (turn, index) in order {
             let contender = &mut active[*index];
             if contender.failed {
@@ -437,21 +448,21 @@ impl<'a> Runner<'a> {
                 continue;
             }
             match self.run_turn(experiment, contender, x, origin) {
-                Ok((measurement, fault)) => {
+                Ok((measurement, violation)) => {
                     let rows = self.rows(
                         experiment,
                         contender.definition,
                         &measurement,
                         (x, round, *turn),
                     );
-                    turns.push((rows, fault));
+                    turns.push((rows, violation));
                 }
                 Err(TurnError::Interrupted) => {
-                    end = Some(StopReason::Interrupted);
+                    stop_reason = Some(StopReason::Interrupted);
                     break;
                 }
                 Err(TurnError::Origin(error)) => {
-                    end = Some(StopReason::Failed(error));
+                    stop_reason = Some(StopReason::Failed(error));
                     break;
                 }
                 Err(TurnError::Failed(reason)) => {
@@ -469,41 +480,42 @@ impl<'a> Runner<'a> {
             }
             self.report_progress(experiment, active[*index].definition);
         }
-        let reason = turns.iter().find_map(|(_, fault)| fault.clone());
+        let reason = turns.iter().find_map(|(_, violation)| violation.clone());
         let mut rows = Vec::new();
-        for (mut of_turn, fault) in turns {
+        for (mut of_turn, violation) in turns {
             // Turns of one round are compared with each other, so one invalid turn discards the whole
-            // round, unless the round is not repeated.
-            let thrown = if last || end.is_some() {
-                fault
+            // round. A round that is not repeated keeps its valid turns.
+            let discard_reason = if is_last_attempt || stop_reason.is_some() {
+                violation
             } else {
                 reason.clone()
             };
-            self.outcome.turns += u64::from(thrown.is_none());
+            self.outcome.turns += u64::from(discard_reason.is_none());
             for row in &mut of_turn {
-                row.thrown = thrown.clone().unwrap_or_default();
+                row.discard_reason = discard_reason.clone().unwrap_or_default();
             }
             rows.extend(of_turn);
         }
         self.file.append(&rows)?;
         if let Some(reason) = &reason {
-            self.outcome.thrown += 1;
-            if !last {
+            self.outcome.discarded_rounds += 1;
+            if !is_last_attempt {
                 self.clock.remaining += order.len();
             }
-            (self.on_event)(&Event::Thrown {
+            (self.on_event)(&Event::Discarded {
                 experiment: experiment.name,
                 reason,
-                repeated: !last,
+                repeated: !is_last_attempt,
             });
         }
-        match end {
-            Some(end) => Err(end),
+        match stop_reason {
+            Some(stop_reason) => Err(stop_reason),
             None => Ok(reason.is_none()),
         }
     }
 
-    /// Runs one turn. Returns the measurement, and the bound that the origin violated, if any.
+    /// Runs one turn. Returns the measurement and, if the origin violated a bound, the reason to discard
+    /// the turn.
     fn run_turn(
         &mut self,
         experiment: &Experiment,
@@ -542,8 +554,8 @@ impl<'a> Runner<'a> {
             worker.measure(Parameters { x, iterations }, TIMEOUT, self.interrupted)?;
         let took = started.elapsed();
         let stats = origin.stats().map_err(TurnError::Origin)?;
-        for (name, of) in experiment.execution.origin_metrics {
-            let value = of(&stats, &measurement.metrics);
+        for (name, compute) in experiment.execution.origin_metrics {
+            let value = compute(&stats, &measurement.metrics);
             measurement.metrics.insert((*name).to_owned(), value);
         }
         if experiment.execution.process == ProcessLifetime::Fresh {
@@ -577,14 +589,14 @@ impl<'a> Runner<'a> {
                 value: *value,
                 unit: metric.unit.to_owned(),
                 answered: measurement.answered,
-                thrown: String::new(),
+                discard_reason: String::new(),
             });
         }
         rows
     }
 
-    /// Reports a finished turn. The remaining turns are expected to take as long as the finished ones did on
-    /// average, with everything between them.
+    /// Reports a finished turn. Estimates that the remaining turns take as long as the finished ones did on
+    /// average, including the time between turns.
     fn report_progress(&mut self, experiment: &Experiment, contender: &Contender) {
         let clock = &mut self.clock;
         clock.finished += 1;
@@ -594,7 +606,7 @@ impl<'a> Runner<'a> {
             experiment: experiment.name,
             contender: &contender.name,
             done: finished / (finished + remaining),
-            left: clock.started.elapsed().mul_f64(remaining / finished),
+            remaining: clock.started.elapsed().mul_f64(remaining / finished),
         }));
     }
 }
@@ -627,18 +639,18 @@ fn turn_key(experiment: &Experiment, contender: &Contender, x: f64, round: u32) 
     TurnKey::new(experiment.name, &contender.name, x, round)
 }
 
-/// Returns the available contenders, and the others with the reason.
+/// Returns the available contenders, and the name of each unavailable contender with the reason.
 fn available(
     experiment: &Experiment,
-    programs: &Programs,
+    command_lines: &CommandLines,
 ) -> (Vec<Contender>, Vec<(String, String)>) {
-    let mut present = Vec::new();
-    let mut absent = Vec::new();
+    let mut available_contenders = Vec::new();
+    let mut unavailable = Vec::new();
     for contender in experiment.contenders() {
-        match programs.worker_command(&worker_config(experiment, &contender, "")) {
-            Ok(_) => present.push(contender),
-            Err(reason) => absent.push((contender.name, reason)),
+        match command_lines.worker_command(&worker_config(experiment, &contender, "")) {
+            Ok(_) => available_contenders.push(contender),
+            Err(reason) => unavailable.push((contender.name, reason)),
         }
     }
-    (present, absent)
+    (available_contenders, unavailable)
 }

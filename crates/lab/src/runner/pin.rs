@@ -1,6 +1,6 @@
 //! Pins the origin to its own core, if there are enough cores.
 
-/// The minimum number of cores for pinning. With fewer cores, a worker with two threads would have
+/// The minimum number of cores for pinning. With fewer cores, the two threads of a worker would have
 /// to share a core.
 const MIN_CORES: usize = 4;
 
@@ -28,25 +28,25 @@ impl Cores {
 
     /// Calls `start` on the origin's core. Child processes inherit the affinity of the calling thread.
     pub(super) fn for_origin<T>(&self, start: impl FnOnce() -> T) -> T {
-        self.on(|index, origin| index == origin, start)
+        self.run_on(|core, origin_core| core == origin_core, start)
     }
 
     /// Calls `work` on the workers' cores.
     pub(super) fn for_workers<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.on(|index, origin| index != origin, work)
+        self.run_on(|core, origin_core| core != origin_core, work)
     }
 
-    fn on<T>(&self, keep: impl Fn(usize, usize) -> bool, work: impl FnOnce() -> T) -> T {
+    fn run_on<T>(&self, is_selected: impl Fn(usize, usize) -> bool, work: impl FnOnce() -> T) -> T {
         use rustix::thread::{CpuSet, sched_setaffinity};
         let Some(all) = &self.all else { return work() };
         let cores = || (0..CpuSet::MAX_CPU).filter(|index| all.is_set(*index));
         let last = cores().next_back().unwrap_or_default();
-        let mut some = CpuSet::new();
+        let mut selected = CpuSet::new();
         cores()
-            .filter(|index| keep(*index, last))
-            .for_each(|index| some.set(index));
+            .filter(|index| is_selected(*index, last))
+            .for_each(|index| selected.set(index));
         // If the system refuses the affinity, the processes run unpinned.
-        let _ = sched_setaffinity(None, &some);
+        let _ = sched_setaffinity(None, &selected);
         let done = work();
         let _ = sched_setaffinity(None, all);
         done

@@ -29,14 +29,14 @@ impl TurnKey {
     }
 }
 
-/// The records of the current run.
+/// The file of records, and the turns of the current run that are done.
 pub(super) struct RecordFile {
     out: fs::File,
     run: String,
     done: HashSet<TurnKey>,
 }
 
-/// A run that can be continued.
+/// A run that can be resumed.
 pub(super) struct ResumedRun {
     pub(super) file: RecordFile,
     pub(super) environment: Environment,
@@ -61,7 +61,7 @@ pub enum ResumeError {
 impl std::fmt::Display for ResumeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoRun => f.write_str("there is no run to go on with"),
+            Self::NoRun => f.write_str("there is no run to resume"),
             Self::Finished => f.write_str("the last run is finished"),
             Self::DifferentEnvironment => f.write_str(
                 "the last run was made on another machine or with other programs, so its results cannot be combined with new ones",
@@ -81,13 +81,14 @@ impl From<io::Error> for ResumeError {
 }
 
 impl RecordFile {
+    /// Opens or creates the file, and starts a new run.
     pub(super) fn begin(path: &Path, run: String, environment: &Environment) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
         let mut out = OpenOptions::new().append(true).create(true).open(path)?;
         let mut head = Vec::new();
-        record::begin(&mut head, &run, environment)?;
+        record::write_header(&mut head, &run, environment)?;
         out.write_all(&head)?;
         Ok(Self {
             out,
@@ -96,7 +97,7 @@ impl RecordFile {
         })
     }
 
-    /// Opens the last run of the file.
+    /// Opens the file to append to its last run.
     pub(super) fn resume(path: &Path) -> Result<ResumedRun, ResumeError> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -105,15 +106,15 @@ impl RecordFile {
             }
             Err(error) => return Err(error.into()),
         };
-        // A run that was killed may have left half a line.
-        let whole = bytes
+        // If the run was killed, the last line may be incomplete.
+        let complete_len = bytes
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |at| at + 1);
-        let runs = record::read(&bytes[..whole])?;
+        let runs = record::read(&bytes[..complete_len])?;
         let run = runs.into_iter().next_back().ok_or(ResumeError::NoRun)?;
         let mut out = OpenOptions::new().write(true).open(path)?;
-        out.set_len(whole as u64)?;
+        out.set_len(complete_len as u64)?;
         out.seek(SeekFrom::End(0))?;
         Ok(ResumedRun {
             file: Self {
@@ -136,15 +137,15 @@ impl RecordFile {
     /// Appends rows with one call, so that an interruption does not cut a line.
     pub(super) fn append(&mut self, rows: &[Row]) -> io::Result<()> {
         let mut lines = Vec::new();
-        record::write(&mut lines, rows)?;
+        record::write_rows(&mut lines, rows)?;
         self.out.write_all(&lines)
     }
 }
 
-/// Returns the turns that are done: they count, or their attempts are used up.
+/// Returns the turns that are done. A turn is done if it was not discarded, or if no attempts are left.
 fn done_turns(rows: &[Row]) -> HashSet<TurnKey> {
     let mut done = HashSet::new();
-    let mut thrown: HashMap<TurnKey, u32> = HashMap::new();
+    let mut discards: HashMap<TurnKey, u32> = HashMap::new();
     for row in rows {
         let Some(experiment) = crate::experiments::find(&row.experiment) else {
             continue;
@@ -158,10 +159,10 @@ fn done_turns(rows: &[Row]) -> HashSet<TurnKey> {
             continue;
         }
         let key = TurnKey::new(&row.experiment, &row.contender, row.x, row.round);
-        if row.thrown.is_empty() {
+        if row.discard_reason.is_empty() {
             done.insert(key);
         } else {
-            let times = thrown.entry(key.clone()).or_default();
+            let times = discards.entry(key.clone()).or_default();
             *times += 1;
             if *times > REPEATS {
                 done.insert(key);

@@ -1,6 +1,6 @@
 //! The order of the turns.
 
-/// Returns the order of the contenders in a round: a shuffle by the seed, reversed in every other round
+/// Returns the order of the contenders in a round: shuffled by the seed, and reversed in every other round
 /// (ABBA). A drift of the machine then affects all contenders equally.
 pub(super) fn order_of_round(contenders: usize, round: u32, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..contenders).collect();

@@ -1,4 +1,4 @@
-//! Decides whether a turn counts.
+//! Checks the measurement of a turn, and decides whether the turn is discarded.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use inflight_origin::Stats;
 use crate::experiment::Experiment;
 use crate::worker::Measurement;
 
-/// The bounds within which the origin must stay for a round to count.
+/// The bounds for the origin. If the origin exceeds a bound, the runner discards the round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OriginBounds {
-    /// The largest lateness of a delay at the 99th percentile, in microseconds.
+    /// The largest 99th percentile of the lateness of delays, in microseconds.
     pub late_us: u64,
     /// The additional lateness for each request in flight, because one thread writes all responses.
     pub late_us_each: u64,
@@ -60,7 +60,7 @@ impl FromStr for OriginBounds {
 }
 
 impl OriginBounds {
-    /// Returns the bound that the origin violated in a turn, if any.
+    /// Describes the bound that the origin violated in a turn, if it violated one.
     pub(super) fn violation(&self, stats: &Stats, took: Duration) -> Option<String> {
         let delays = &stats.delays;
         if delays.count == 0 {

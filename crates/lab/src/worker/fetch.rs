@@ -1,4 +1,4 @@
-//! Fetches with verified responses, and sessions that use ureq.
+//! Fetches pages and verifies the responses. Creates sessions, also with ureq.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,17 +20,17 @@ pub(crate) fn session(backend: &Backend) -> Result<Session, Failure> {
     Ok(backend.builder().timeout(TIMEOUT).build()?)
 }
 
-/// Creates a session with ureq that blocks in `poll`.
-pub(crate) fn inline(runtime: &Arc<dyn Runtime>) -> Result<Session, Failure> {
-    by_ureq(runtime.clone(), |ureq, _| Inline::new(ureq))
+/// Creates a session with ureq, which blocks the thread in `poll`.
+pub(crate) fn inline_session(runtime: &Arc<dyn Runtime>) -> Result<Session, Failure> {
+    ureq_session(runtime.clone(), |ureq, _| Inline::new(ureq))
 }
 
 /// Creates a session with ureq on the runtime's blocking pool.
-pub(crate) fn offloaded(runtime: &Arc<dyn Runtime>) -> Result<Session, Failure> {
-    by_ureq(runtime.clone(), Offload::new)
+pub(crate) fn offloaded_session(runtime: &Arc<dyn Runtime>) -> Result<Session, Failure> {
+    ureq_session(runtime.clone(), Offload::new)
 }
 
-fn by_ureq<F: Fetch>(
+fn ureq_session<F: Fetch>(
     runtime: Arc<dyn Runtime>,
     make: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,
 ) -> Result<Session, Failure> {
@@ -44,8 +44,8 @@ pub(crate) fn page_path(number: u64, delay_ms: u64) -> String {
     format!("/page/{number}?delay_ms={delay_ms}")
 }
 
-/// Fetches a page and verifies that it is the one with this number.
-pub(crate) async fn page(session: Session, url: String, number: u64) -> Result<(), Failure> {
+/// Fetches the page with this number and verifies its content.
+pub(crate) async fn fetch_page(session: Session, url: String, number: u64) -> Result<(), Failure> {
     let response = session.get(url).send().await?;
     let status = response.status();
     verify_page(status, &response.bytes().await?, number)
@@ -62,9 +62,9 @@ pub(crate) fn verify_page(status: StatusCode, body: &[u8], number: u64) -> Resul
     .into())
 }
 
-/// Runs a future as a task on the runtime's worker threads. The calling thread only parks. The
-/// runtime's own `block_on` may also poll the sockets, as smol's does. Then each socket event would
-/// wake another thread.
+/// Runs a future as a task on the runtime's worker threads, while the calling thread only waits. The
+/// `block_on` of a runtime such as smol would also poll sockets on the calling thread, and each socket event
+/// would then wake a worker thread.
 pub(crate) fn on_worker<T: Send + 'static>(
     backend: &Backend,
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
@@ -73,8 +73,8 @@ pub(crate) fn on_worker<T: Send + 'static>(
     block_on(task)?
 }
 
-/// Returns the error of a failed job.
-pub(crate) fn failed(error: JobError<Failure>) -> Failure {
+/// Converts the error of a job into the error of a worker.
+pub(crate) fn into_failure(error: JobError<Failure>) -> Failure {
     match error.into_kind() {
         JobErrorKind::Failed(error) => error,
         other => format!("{other:?}").into(),

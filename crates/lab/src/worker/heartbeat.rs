@@ -12,14 +12,14 @@ use super::Failure;
 /// The interval of an undisturbed heartbeat.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// A running heartbeat. It is a task of the runtime.
+/// A running heartbeat, which is a task of the runtime.
 pub(crate) struct Heartbeat {
     stop: Arc<AtomicBool>,
     task: Task<Duration>,
 }
 
 impl Heartbeat {
-    /// Starts a heartbeat. The first gap begins here, because the task may have to wait for its first
+    /// Starts a heartbeat. The first gap begins now, so that it includes the wait for the task's first
     /// poll.
     pub(crate) fn start(runtime: &Arc<dyn Runtime>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));

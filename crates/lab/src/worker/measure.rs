@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 
-/// Measures wall time and CPU time from its start.
+/// Measures the wall time and the CPU time since its creation.
 pub(crate) struct Meter {
     started: Instant,
     cpu: Duration,
@@ -59,7 +59,7 @@ pub(crate) fn resident_memory_kb() -> Result<f64, Failure> {
     memory_kb("VmRSS:")
 }
 
-/// Returns the number of open file descriptors, including the one that this function opens.
+/// Returns the number of open file descriptors, including the descriptor that this function opens.
 pub(crate) fn open_files() -> Result<usize, Failure> {
     Ok(std::fs::read_dir("/proc/self/fd")?.count())
 }
@@ -76,14 +76,14 @@ fn memory_kb(key: &str) -> Result<f64, Failure> {
 
 static ALLOCATIONS: OnceLock<fn() -> u64> = OnceLock::new();
 
-/// Registers the function that returns the number of allocations. A program with a counting allocator
-/// calls it.
-pub fn count_allocations(count: fn() -> u64) {
-    // A second registration has the same allocator.
+/// Sets the function that returns the number of allocations so far. A program with a counting allocator
+/// calls this at its start.
+pub fn set_allocation_counter(count: fn() -> u64) {
+    // A second call changes nothing, because a program has only one allocator.
     let _ = ALLOCATIONS.set(count);
 }
 
-/// Returns the number of allocations of this process.
+/// Returns the number of allocations of this process so far.
 pub(crate) fn allocations() -> Result<u64, Failure> {
     let count = ALLOCATIONS.get();
     Ok(count.ok_or("this program has no counting allocator")?())
@@ -92,7 +92,7 @@ pub(crate) fn allocations() -> Result<u64, Failure> {
 /// A program that counts the system calls of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum SystemCallCounter {
-    /// The kernel counts. perf needs permission to read tracepoints.
+    /// perf lets the kernel count. It needs permission to read tracepoints.
     Perf,
     /// strace stops the process at each system call, which changes the behaviour of clients.
     Strace,
@@ -145,7 +145,7 @@ pub(crate) struct SystemCalls {
     pub(crate) futex: u64,
 }
 
-/// Calls `work`. Returns its result and the number of system calls that all threads made meanwhile.
+/// Calls `work`. Returns its result and the number of system calls that all threads made during the call.
 pub(crate) fn system_calls<T>(
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(T, SystemCalls), Failure> {
@@ -216,7 +216,7 @@ mod counting {
     pub(super) fn by_strace<T>(
         work: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<(T, SystemCalls), Failure> {
-        // Some systems only allow tracing child processes. On other systems the call has no effect.
+        // Lets strace attach on systems where a process may trace only its children.
         let _ = set_ptracer(PTracer::Any);
         // A file in memory, because strace would block on a full pipe.
         let output = File::from(memfd_create("strace", MemfdFlags::CLOEXEC)?);
@@ -269,13 +269,13 @@ fn perf_counts(table: &str) -> Option<SystemCalls> {
 /// Parses strace's table, which has lines of the form `NUMBER NAME`, and a sum `NUMBER total`.
 #[cfg(any(target_os = "linux", test))]
 fn strace_counts(table: &str) -> Option<SystemCalls> {
-    let of = |name: &str| {
+    let count_of = |name: &str| {
         let number = |line: &str| line.trim().strip_suffix(name)?.trim().parse().ok();
         table.lines().rev().find_map(number)
     };
     Some(SystemCalls {
-        all: of(" total")?,
-        futex: of(" futex").unwrap_or(0),
+        all: count_of(" total")?,
+        futex: count_of(" futex").unwrap_or(0),
     })
 }
 

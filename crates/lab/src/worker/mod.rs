@@ -1,9 +1,9 @@
 //! A worker: the process in which one contender is measured.
 //!
-//! A worker is started with the names of an experiment and a contender and the origin's URL. For each
-//! turn, it reads one line of JSON, does the work, verifies every response, and writes one line of
-//! JSON. It exits when its input ends, or with an error when the server sends a wrong response. Peers
-//! use the same protocol.
+//! The arguments of a worker are the names of an experiment and of a program, and the origin's URL. For
+//! each turn, the worker reads one line of JSON, does the work, verifies every response, and writes one
+//! line of JSON. It exits when its input ends, or with an error when the server sends a wrong response.
+//! Peers use the same protocol.
 //!
 //! ```text
 //! {"x":100,"iterations":1}
@@ -24,7 +24,7 @@ use std::num::NonZeroUsize;
 use inflight::{Backend, Cell};
 use serde::{Deserialize, Serialize};
 
-pub use measure::count_allocations;
+pub use measure::set_allocation_counter;
 
 /// The error with which a worker exits.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -90,7 +90,7 @@ impl WorkerConfig {
     }
 }
 
-/// Starts a cell with this many worker threads. The runtime `threads` has no workers.
+/// Starts a backend with this many worker threads. Ignores the number for `threads`, which has none.
 pub(crate) fn start_backend(cell: Cell, workers: usize) -> Result<Backend, Failure> {
     let workers = NonZeroUsize::new(workers).filter(|_| cell.runtime() != "threads");
     Ok(cell.start(workers)?)

@@ -1,8 +1,8 @@
 //! An open loop: requests start at a fixed rate, whether or not earlier requests are complete.
 //!
-//! A closed loop sends fewer requests to a slow server and so underestimates its latency (coordinated
-//! omission). The latency of a request is therefore measured from its scheduled time, not from its
-//! actual start.
+//! A closed loop, which waits for responses, sends fewer requests to a slow server and so underestimates
+//! the latency (coordinated omission). An open loop measures the latency of a request from its scheduled
+//! time, not from its actual start.
 
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
@@ -23,8 +23,8 @@ pub(crate) struct Load {
     pub(crate) rate: f64,
     /// The total number of requests.
     pub(crate) requests: u64,
-    /// The maximum number of requests in flight. When it is reached, the next request starts late, but
-    /// its latency still counts from its scheduled time.
+    /// The maximum number of requests in flight. At the maximum, the next request starts late, but its
+    /// latency still counts from its scheduled time.
     pub(crate) max_in_flight: u64,
     /// The delay of each page.
     pub(crate) delay_ms: u64,
@@ -33,17 +33,18 @@ pub(crate) struct Load {
 /// Records latencies and the throughput.
 pub(crate) struct LatencyRecorder {
     latency: Histogram<u64>,
+    /// The times of the first and the last completion.
     first: Duration,
     last: Duration,
 }
 
-/// The largest latency that can be recorded, in microseconds. Longer ones are recorded as this.
-const LONGEST_US: u64 = 120_000_000;
+/// The largest latency that can be recorded, in microseconds. Longer latencies are recorded as this one.
+const MAX_LATENCY_US: u64 = 120_000_000;
 
 impl LatencyRecorder {
     fn new() -> Result<Self, Failure> {
         Ok(Self {
-            latency: Histogram::new_with_bounds(1, LONGEST_US, 3)?,
+            latency: Histogram::new_with_bounds(1, MAX_LATENCY_US, 3)?,
             first: Duration::MAX,
             last: Duration::ZERO,
         })
@@ -77,7 +78,7 @@ impl LatencyRecorder {
     }
 }
 
-/// A completed request: its scheduled time and its completion, both since the start.
+/// The scheduled time of a request and the time of its completion, both since the start.
 struct Completion {
     due: Duration,
     at: Duration,
@@ -85,8 +86,8 @@ struct Completion {
 
 type CompletionResult = Result<Completion, Failure>;
 
-/// Runs the load with one task per page. The calling thread starts the tasks. It sleeps more precisely
-/// than the timer of a runtime, so all contenders get the same schedule.
+/// Runs the load with one task per page. The calling thread starts the tasks, because a thread sleeps more
+/// precisely than the timer of a runtime. All contenders then have the same schedule.
 pub(crate) fn run(
     client: &ContenderClient,
     origin: &str,
@@ -109,9 +110,9 @@ pub(crate) fn run(
         let url = format!("{origin}{}", page_path(number, load.delay_ms));
         let (client, sender) = (client.client.clone(), sender.clone());
         let job = async move {
-            let page = client.page(url, number).await;
+            let page = client.fetch_page(url, number).await;
             let at = start.elapsed();
-            // The receiver is gone if another request failed.
+            // The receiver was dropped if another request failed.
             let _ = sender.send(page.map(|()| Completion { due, at }));
         };
         Task::spawn(runtime, job).detach();

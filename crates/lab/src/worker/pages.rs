@@ -1,9 +1,9 @@
-//! Fetches pages with the same delay concurrently. Several experiments use it with different variables.
+//! Fetches pages with the same delay concurrently, for several experiments.
 
 use inflight::{Backend, Session, gather};
 use tokio::task::JoinSet;
 
-use super::fetch::{failed, on_worker, page, page_path, session, verify_page};
+use super::fetch::{fetch_page, into_failure, on_worker, page_path, session, verify_page};
 use super::measure::Meter;
 use super::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
@@ -12,7 +12,7 @@ use super::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 pub(crate) struct PageBatch {
     /// The number of pages.
     pub(crate) pages: u64,
-    /// The maximum number in flight.
+    /// The maximum number of pages in flight.
     pub(crate) limit: u64,
     /// The delay of each page.
     pub(crate) delay_ms: u64,
@@ -73,10 +73,10 @@ pub(crate) enum AnyClient {
 }
 
 impl AnyClient {
-    /// Fetches a page and verifies that it is the one with this number.
-    pub(crate) async fn page(self, url: String, number: u64) -> Result<(), Failure> {
+    /// Fetches the page with this number and verifies its content.
+    pub(crate) async fn fetch_page(self, url: String, number: u64) -> Result<(), Failure> {
         match self {
-            Self::Session(session) => page(session, url, number).await,
+            Self::Session(session) => fetch_page(session, url, number).await,
             Self::Reqwest(client) => {
                 let response = client.get(url).send().await?;
                 let status = response.status();
@@ -105,13 +105,13 @@ impl ContenderClient {
 async fn by_session(session: Session, origin: String, batch: PageBatch) -> Result<u64, Failure> {
     let pages = (0..batch.pages).map(|number| {
         let url = format!("{origin}{}", page_path(number, batch.delay_ms));
-        page(session.clone(), url, number)
+        fetch_page(session.clone(), url, number)
     });
     let pages = gather(pages).limit(batch.limit as usize).all().await;
-    Ok(pages.map_err(failed)?.len() as u64)
+    Ok(pages.map_err(into_failure)?.len() as u64)
 }
 
-/// Fetches with a `JoinSet`, as is usual with reqwest: one task per page, up to the limit.
+/// Fetches pages with a `JoinSet`, as programs with reqwest usually do: one task per page, up to the limit.
 async fn by_reqwest(client: AnyClient, origin: String, batch: PageBatch) -> Result<u64, Failure> {
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let mut answered = 0;
@@ -123,7 +123,7 @@ async fn by_reqwest(client: AnyClient, origin: String, batch: PageBatch) -> Resu
             answered += 1;
         }
         let url = format!("{origin}{}", page_path(number, batch.delay_ms));
-        tasks.spawn(client.clone().page(url, number));
+        tasks.spawn(client.clone().fetch_page(url, number));
     }
     while let Some(done) = tasks.join_next().await {
         done??;

@@ -1,4 +1,4 @@
-//! HTTP/1 over hyper's connections without a pool: the lower bound of the cost of a request.
+//! HTTP/1 over hyper's connections, without a pool: the lower bound of the cost of a request.
 
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -16,13 +16,13 @@ use tokio::net::TcpStream;
 
 use super::Failure;
 
-/// A connection with one request at a time. The request also drives the connection.
+/// A connection with one request at a time. The task of the request also drives the connection.
 struct RawConnection {
     sender: SendRequest<Empty<Bytes>>,
     connection: Option<Connection<TokioIo<TcpStream>, Empty<Bytes>>>,
 }
 
-/// Connections that are reused from batch to batch.
+/// Connections that the next batch of requests reuses.
 #[derive(Clone, Default)]
 pub(crate) struct RawConnections(Arc<Mutex<Vec<RawConnection>>>);
 
@@ -36,13 +36,13 @@ impl RawConnections {
         request: impl Fn() -> Result<Request<Empty<Bytes>>, Failure>,
         verify: impl Fn(StatusCode, usize) -> Result<(), Failure>,
     ) -> Result<usize, Failure> {
-        let mut kept = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        kept.retain(|connection| !connection.sender.is_closed());
-        while kept.len() < connections {
-            kept.push(RawConnection::open(authority).await?);
+        let mut idle = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        idle.retain(|connection| !connection.sender.is_closed());
+        while idle.len() < connections {
+            idle.push(RawConnection::open(authority).await?);
         }
         let (request, verify) = (&request, &verify);
-        let batches = kept
+        let batches = idle
             .into_iter()
             .enumerate()
             .map(|(number, mut connection)| async move {
@@ -53,8 +53,8 @@ impl RawConnections {
                 }
                 Ok::<_, Failure>((connection, share))
             });
-        let (kept, shares): (Vec<_>, Vec<_>) = try_join_all(batches).await?.into_iter().unzip();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        let (idle, shares): (Vec<_>, Vec<_>) = try_join_all(batches).await?.into_iter().unzip();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = idle;
         Ok(shares.into_iter().sum())
     }
 }
@@ -76,17 +76,17 @@ impl RawConnection {
     ) -> Result<(StatusCode, usize), Failure> {
         let connection = &mut self.connection;
         let response = self.sender.send_request(request);
-        let response: Response<_> = driven(connection, response).await?;
+        let response: Response<_> = drive(connection, response).await?;
         let status = response.status();
-        let body = driven(connection, response.into_body().collect()).await?;
-        // hyper accepts the next request only when it is ready again.
-        driven(connection, self.sender.ready()).await?;
+        let body = drive(connection, response.into_body().collect()).await?;
+        // hyper accepts the next request only when the sender is ready again.
+        drive(connection, self.sender.ready()).await?;
         Ok((status, body.to_bytes().len()))
     }
 }
 
-/// Polls the connection, and then the future that depends on it.
-async fn driven<T, F: Future<Output = T>>(
+/// Completes the future, which depends on the connection. Each poll first polls the connection.
+async fn drive<T, F: Future<Output = T>>(
     connection: &mut Option<Connection<TokioIo<TcpStream>, Empty<Bytes>>>,
     future: F,
 ) -> T {

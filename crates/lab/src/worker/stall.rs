@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use inflight::{Backend, BlockOn, Session, Task};
 
-use super::fetch::{inline, offloaded, page, page_path, session};
+use super::fetch::{fetch_page, inline_session, offloaded_session, page_path, session};
 use super::heartbeat::Heartbeat;
 use super::{Benchmark, Failure, Measurement, WorkerConfig, measure, start_backend};
 
-/// The way in which a page is fetched.
+/// How a page is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FetchMode {
     /// No fetch. Only the heartbeat runs, for the delay of the page.
@@ -34,7 +34,7 @@ impl FetchMode {
     }
 }
 
-/// Measures the stalls of a runtime while pages are fetched in one mode.
+/// Measures how long a runtime stalls while pages are fetched in one mode.
 #[derive(Clone)]
 pub(crate) struct StallBenchmark {
     backend: Backend,
@@ -55,8 +55,8 @@ impl StallBenchmark {
         let session = match mode {
             // All runtimes use the same async client, so that only the runtime differs.
             FetchMode::Idle | FetchMode::Async => session(&backend)?,
-            FetchMode::Inline => inline(backend.runtime())?,
-            FetchMode::Offloaded => offloaded(backend.runtime())?,
+            FetchMode::Inline => inline_session(backend.runtime())?,
+            FetchMode::Offloaded => offloaded_session(backend.runtime())?,
         };
         Ok(Self {
             backend,
@@ -92,19 +92,19 @@ impl StallBenchmark {
             return Ok(0);
         }
         let url = format!("{}{}", self.origin, page_path(number, delay_ms));
-        page(self.session, url, number).await?;
+        fetch_page(self.session, url, number).await?;
         Ok(1)
     }
 
-    /// Returns a benchmark that reports the largest gap in ms while pages are fetched, as this metric.
-    /// `shape` returns the number of pages and their delay.
+    /// Returns a benchmark that reports, under the name `metric`, the largest gap of the heartbeat in ms,
+    /// averaged over the iterations. `work` returns the number of pages and their delay in ms.
     pub(crate) fn into_benchmark(
         self,
         metric: &'static str,
-        shape: fn(x: f64) -> (u64, u64),
+        work: fn(x: f64) -> (u64, u64),
     ) -> Benchmark {
         Box::new(move |params| {
-            let (pages, delay_ms) = shape(params.x);
+            let (pages, delay_ms) = work(params.x);
             let (mut sum, mut answered) = (0.0, 0);
             for _ in 0..params.iterations {
                 let (gap, verified) = self.measure(pages, delay_ms)?;

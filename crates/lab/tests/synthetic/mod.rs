@@ -1,7 +1,7 @@
-//! Deterministic synthetic records: a machine that is slow in some rounds, contenders with known costs,
-//! and two per cent of noise.
+//! Deterministic synthetic records of contenders with known costs. In some rounds, the machine is slow. All
+//! values have noise of two per cent.
 
-use inflight_lab::experiment::{Better, ChartKind, DUPLICATE_SUFFIX, Limit};
+use inflight_lab::experiment::{Better, ChartStyle, DUPLICATE_SUFFIX, Limit};
 use inflight_lab::record::{Environment, Row, Run};
 use inflight_lab::report::{ExperimentInfo, MetricInfo, VariableInfo};
 
@@ -23,26 +23,26 @@ const CELLS: [&str; 13] = [
     "threads/ureq",
 ];
 
-fn metric(name: &str, what: &str, unit: &str, limit: Option<Limit>) -> MetricInfo {
+fn metric(name: &str, label: &str, unit: &str, limit: Option<Limit>) -> MetricInfo {
     MetricInfo {
         name: name.into(),
-        what: what.into(),
+        label: label.into(),
         unit: unit.into(),
         better: Some(match unit {
             "1/s" => Better::Higher,
             _ => Better::Lower,
         }),
         limit,
-        chart: match name {
-            "gap" => ChartKind::Bars,
-            "p99" => ChartKind::Knees,
-            _ => ChartKind::Marks,
+        chart_style: match name {
+            "gap" => ChartStyle::BarsFromZero,
+            "p99" => ChartStyle::MarkedKnees,
+            _ => ChartStyle::Default,
         },
     }
 }
 
-fn limit(what: &'static str, at: fn(f64) -> f64) -> Option<Limit> {
-    Some(Limit { at, what })
+fn limit(description: &'static str, at: fn(f64) -> f64) -> Option<Limit> {
+    Some(Limit { at, description })
 }
 
 fn info(
@@ -56,7 +56,7 @@ fn info(
         name: name.into(),
         title: title.into(),
         question: question.into(),
-        verified: "every page, byte for byte".into(),
+        verification: "every page, byte for byte".into(),
         variable: variable.map(|(name, unit)| VariableInfo {
             name: name.into(),
             unit: unit.into(),
@@ -179,12 +179,12 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
     ]
 }
 
-pub(crate) struct Maker {
+pub(crate) struct RecordBuilder {
     random: fastrand::Rng,
     rows: Vec<Row>,
 }
 
-impl Maker {
+impl RecordBuilder {
     pub(crate) fn new() -> Self {
         Self {
             random: fastrand::Rng::with_seed(7),
@@ -212,7 +212,7 @@ impl Maker {
             value,
             unit: metric.1.into(),
             answered: 1,
-            thrown: String::new(),
+            discard_reason: String::new(),
         });
     }
 
@@ -246,7 +246,7 @@ impl Maker {
     }
 }
 
-fn parts(cell: &str) -> (f64, f64) {
+fn cost_factors(cell: &str) -> (f64, f64) {
     let (runtime, client) = cell.split_once('/').unwrap();
     let runtime = match runtime {
         "tokio" => 1.0,
@@ -263,7 +263,7 @@ fn parts(cell: &str) -> (f64, f64) {
     (runtime, client)
 }
 
-fn owned(values: &[(&str, f64)]) -> Vec<(String, f64)> {
+fn with_owned_names(values: &[(&str, f64)]) -> Vec<(String, f64)> {
     values
         .iter()
         .map(|(name, value)| ((*name).to_owned(), *value))
@@ -272,14 +272,14 @@ fn owned(values: &[(&str, f64)]) -> Vec<(String, f64)> {
 
 /// Returns records of all experiments except `session` and `large`.
 pub(crate) fn records() -> Run {
-    let mut maker = Maker::new();
+    let mut builder = RecordBuilder::new();
     const MS: &str = "ms";
 
     for x in [1.0, 10.0, 100.0, 1000.0] {
         let mut walls = Vec::new();
         let mut cpus = Vec::new();
         for cell in CELLS {
-            let (runtime, client) = parts(cell);
+            let (runtime, client) = cost_factors(cell);
             if cell.ends_with("ureq") && x > 100.0 {
                 continue;
             }
@@ -299,11 +299,11 @@ pub(crate) fn records() -> Run {
             walls.push((name.to_owned(), wall));
             cpus.push((name.to_owned(), cpu));
         }
-        maker.rounds("gather", ("wall", MS), x, &walls);
-        maker.rounds("gather", ("cpu", MS), x, &cpus);
+        builder.rounds("gather", ("wall", MS), x, &walls);
+        builder.rounds("gather", ("cpu", MS), x, &cpus);
     }
-    maker.rows[3].thrown = "origin late: p99 14.0 ms, bound 10.0 ms".into();
-    maker.rows[3].value = 900.0;
+    builder.rows[3].discard_reason = "origin late: p99 14.0 ms, bound 10.0 ms".into();
+    builder.rows[3].value = 900.0;
 
     let sequential = [
         ("tokio/hyper", 203.0),
@@ -312,7 +312,12 @@ pub(crate) fn records() -> Run {
         ("threads/ureq", 204.5),
         ("aiohttp", 209.0),
     ];
-    maker.rounds("sequential", ("wall", MS), 0.0, &owned(&sequential));
+    builder.rounds(
+        "sequential",
+        ("wall", MS),
+        0.0,
+        &with_owned_names(&sequential),
+    );
 
     let mut blocking = Vec::new();
     for (runtime, idle) in [("tokio", 2.3), ("smol", 1.12), ("async-std", 1.14)] {
@@ -325,7 +330,7 @@ pub(crate) fn records() -> Run {
             blocking.push((format!("{runtime}: {mode}"), gap));
         }
     }
-    maker.rounds("blocking", ("gap", MS), 0.0, &blocking);
+    builder.rounds("blocking", ("gap", MS), 0.0, &blocking);
 
     for x in [1.0f64, 2.0, 4.0, 8.0] {
         let gap = |idle: f64| {
@@ -335,11 +340,11 @@ pub(crate) fn records() -> Run {
                 100.0 * (x / 2.0).ceil()
             }
         };
-        maker.rounds(
+        builder.rounds(
             "blockers",
             ("gap", MS),
             x,
-            &owned(&[
+            &with_owned_names(&[
                 ("tokio", gap(2.3)),
                 ("smol", gap(1.2)),
                 ("async-std", gap(1.3)),
@@ -354,14 +359,14 @@ pub(crate) fn records() -> Run {
             ("async-std/ureq", wall(500.0)),
             ("threads/ureq", wall(1e9)),
         ];
-        maker.rounds("offload", ("wall", MS), x, &owned(&values));
+        builder.rounds("offload", ("wall", MS), x, &with_owned_names(&values));
     }
     for x in [10.0, 30.0, 100.0, 300.0] {
-        maker.rounds(
+        builder.rounds(
             "lookup",
             ("gap", MS),
             x,
-            &owned(&[
+            &with_owned_names(&[
                 ("tokio/hyper", 2.3),
                 ("smol/isahc", 1.2),
                 ("async-std/surf", 1.3),
@@ -370,11 +375,11 @@ pub(crate) fn records() -> Run {
         );
     }
     for x in [100.0, 1000.0, 5000.0] {
-        maker.rounds(
+        builder.rounds(
             "threads",
             ("memory", "KB"),
             x,
-            &owned(&[
+            &with_owned_names(&[
                 ("tokio/hyper", 23.0 + 400.0 / x),
                 ("threads/ureq", 270.0 + 900.0 / x),
                 ("smol/hyper", 27.0 + 400.0 / x),
@@ -382,11 +387,11 @@ pub(crate) fn records() -> Run {
                 ("aiohttp", 20.0 + 9000.0 / x),
             ]),
         );
-        maker.rounds(
+        builder.rounds(
             "threads",
             ("wall", MS),
             x,
-            &owned(&[
+            &with_owned_names(&[
                 ("tokio/hyper", 2000.0 + 0.08 * x),
                 ("threads/ureq", 2000.0 + 0.45 * x),
                 ("smol/hyper", 2000.0 + 0.07 * x),
@@ -399,13 +404,13 @@ pub(crate) fn records() -> Run {
     let mut costs: Vec<(String, f64)> = CELLS
         .iter()
         .map(|cell| {
-            let (runtime, client) = parts(cell);
-            // One cell that is not the product of its two factors.
-            let odd = if *cell == "async-std/surf" { 0.8 } else { 1.0 };
-            ((*cell).to_owned(), 10.2 * runtime * client * odd)
+            let (runtime, client) = cost_factors(cell);
+            // The value of one cell is not the product of its two factors.
+            let outlier = if *cell == "async-std/surf" { 0.8 } else { 1.0 };
+            ((*cell).to_owned(), 10.2 * runtime * client * outlier)
         })
         .collect();
-    costs.extend(owned(&[
+    costs.extend(with_owned_names(&[
         ("tokio/hyper, gather.on", 10.6),
         ("hyper-util alone", 9.4),
         ("reqwest", 12.8),
@@ -413,15 +418,15 @@ pub(crate) fn records() -> Run {
         ("go", 23.8),
         ("wrk", 7.0),
     ]));
-    maker.rounds("overhead", ("cpu", "us"), 0.0, &costs);
+    builder.rounds("overhead", ("cpu", "us"), 0.0, &costs);
     let scaled = |factor: f64| {
         costs
             .iter()
             .map(|(name, cost)| (name.clone(), cost * factor))
             .collect::<Vec<_>>()
     };
-    maker.rounds("overhead", ("wall", "us"), 0.0, &scaled(1.04));
-    maker.rounds("overhead", ("allocations", "1"), 0.0, &scaled(3.0));
+    builder.rounds("overhead", ("wall", "us"), 0.0, &scaled(1.04));
+    builder.rounds("overhead", ("allocations", "1"), 0.0, &scaled(3.0));
 
     for x in [500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0] {
         let names = [
@@ -433,7 +438,7 @@ pub(crate) fn records() -> Run {
             "reqwest",
         ];
         let most = [60_000.0, 45_000.0, 15_000.0, 8_000.0, 12_000.0, 40_000.0];
-        let of = |f: &dyn Fn(f64) -> f64| {
+        let values_of = |f: &dyn Fn(f64) -> f64| {
             names
                 .iter()
                 .zip(most)
@@ -447,18 +452,18 @@ pub(crate) fn records() -> Run {
                 800.0 * load
             }
         };
-        maker.rounds("rate", ("p99", MS), x, &of(&latency));
-        maker.rounds(
+        builder.rounds("rate", ("p99", MS), x, &values_of(&latency));
+        builder.rounds(
             "rate",
             ("p50", MS),
             x,
-            &of(&|load: f64| if load < 1.0 { 10.4 } else { 400.0 * load }),
+            &values_of(&|load: f64| if load < 1.0 { 10.4 } else { 400.0 * load }),
         );
-        maker.rounds(
+        builder.rounds(
             "rate",
             ("throughput", "1/s"),
             x,
-            &of(&|load: f64| x / load.max(1.0)),
+            &values_of(&|load: f64| x / load.max(1.0)),
         );
     }
 
@@ -471,20 +476,20 @@ pub(crate) fn records() -> Run {
             )
         })
         .collect();
-    maker.rounds("cancel", ("seen", MS), 0.0, &close_times);
+    builder.rounds("cancel", ("seen", MS), 0.0, &close_times);
     let left: Vec<(String, f64)> = CELLS.iter().map(|cell| ((*cell).to_owned(), 0.0)).collect();
-    maker.rounds("cancel", ("left", "1"), 0.0, &left);
+    builder.rounds("cancel", ("left", "1"), 0.0, &left);
 
     // An experiment without a definition.
     for x in [1.0, 2.0, 3.0] {
-        maker.rounds(
+        builder.rounds(
             "later",
             ("size", "B"),
             x,
-            &owned(&[("one", 10.0 * x), ("other", 12.0 * x)]),
+            &with_owned_names(&[("one", 10.0 * x), ("other", 12.0 * x)]),
         );
     }
-    maker.run()
+    builder.run()
 }
 
 /// Returns experiments that have a definition but no records.

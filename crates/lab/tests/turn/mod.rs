@@ -6,8 +6,8 @@ use inflight_lab::experiments;
 use inflight_lab::worker::{Parameters, WorkerConfig};
 use inflight_origin::Origin;
 
-/// Runs two turns and returns the metrics of the second one.
-pub(crate) fn metrics(
+/// Runs two turns of a contender and returns the metrics of the second turn.
+pub(crate) fn measure(
     experiment: &str,
     contender: &str,
     x: f64,

@@ -7,7 +7,7 @@ use std::io;
 use inflight_core::{Error, TlsFault};
 use rustls::CertificateError;
 
-/// The error with which [`Verifier`](super::verify::Verifier) marks a self-signed certificate.
+/// The error of [`Verifier`](super::verify::Verifier) for a self-signed certificate.
 #[derive(Debug)]
 pub(crate) struct SelfSigned;
 

@@ -38,7 +38,7 @@ impl Tls {
     /// # Errors
     ///
     /// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) if a certificate or a key among the
-    /// options cannot be read, or if they do not belong together.
+    /// options cannot be read, or if the key does not match the certificate.
     pub fn new(options: &ClientOptions, http2: bool) -> Result<Self, Error> {
         let protocols: &[&[u8]] = match options.versions {
             _ if !http2 => &[b"http/1.1"],
@@ -92,11 +92,11 @@ impl Tls {
                 let chain =
                     chain.map(|certificate| CertificateDer::from(certificate.der().to_vec()));
                 let key = PrivateKeyDer::try_from(identity.key_der().to_vec())
-                    .map_err(|_| unreadable("the client certificate's key cannot be read"))?;
+                    .map_err(|_| config_error("the client certificate's key cannot be read"))?;
                 builder
                     .with_client_auth_cert(chain.collect(), key)
                     .map_err(|error| {
-                        unreadable("the client certificate cannot be used").with_source(error)
+                        config_error("the client certificate cannot be used").with_source(error)
                     })?
             }
         };
@@ -114,7 +114,7 @@ impl Tls {
             store
                 .add(CertificateDer::from(root.der()))
                 .map_err(|error| {
-                    unreadable("a root certificate cannot be read").with_source(error)
+                    config_error("a root certificate cannot be read").with_source(error)
                 })?;
         }
         if self.options.danger_accept_invalid_certs {
@@ -124,12 +124,12 @@ impl Tls {
         WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
             .build()
             .map(Some)
-            .map_err(|error| unreadable("no root certificate is configured").with_source(error))
+            .map_err(|error| config_error("no root certificate is configured").with_source(error))
     }
 }
 
-/// Returns the root certificates that the options trust, in DER: the built-in ones, unless the options
-/// exclude them, and the caller's.
+/// Returns the root certificates that the options trust, in DER: the caller's certificates and, unless the
+/// options exclude them, the built-in ones.
 pub fn roots(options: &TlsOptions) -> impl Iterator<Item = &[u8]> {
     let extra = options.extra_roots.iter().map(|root| root.der());
     let built_in = built_in(options).iter();
@@ -153,12 +153,13 @@ pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
-    ServerName::try_from(bare.to_owned())
-        .map_err(|error| unreadable("the host is not a valid certificate name").with_source(error))
+    ServerName::try_from(bare.to_owned()).map_err(|error| {
+        config_error("the host is not a valid certificate name").with_source(error)
+    })
 }
 
-fn unreadable(what: &'static str) -> Error {
-    Error::tls(TlsFault::Other).with_context(what)
+fn config_error(context: &'static str) -> Error {
+    Error::tls(TlsFault::Other).with_context(context)
 }
 
 #[cfg(test)]

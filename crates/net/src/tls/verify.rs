@@ -16,10 +16,11 @@ use super::error::SelfSigned;
 /// Verifies a server's certificate with rustls, except for the checks that the options disable.
 #[derive(Debug)]
 pub(crate) struct Verifier {
-    /// `None` accepts every certificate.
+    /// The verifier of certificate chains. If it is `None`, every certificate is accepted.
     chain: Option<Arc<WebPkiServerVerifier>>,
-    any_name: bool,
-    /// The algorithms for the check that the server has the certificate's key. This check is never disabled.
+    accepts_any_name: bool,
+    /// The algorithms for the check that the server has the private key of the certificate. This check is
+    /// never disabled.
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -27,11 +28,11 @@ impl Verifier {
     pub(crate) fn new(
         chain: Option<Arc<WebPkiServerVerifier>>,
         provider: &CryptoProvider,
-        any_name: bool,
+        accepts_any_name: bool,
     ) -> Self {
         Self {
             chain,
-            any_name,
+            accepts_any_name,
             algorithms: provider.signature_verification_algorithms,
         }
     }
@@ -55,7 +56,7 @@ impl ServerCertVerifier for Verifier {
             // rustls checks the name last, so all other checks have passed.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.any_name => Ok(ServerCertVerified::assertion()),
+            )) if self.accepts_any_name => Ok(ServerCertVerified::assertion()),
             // rustls has no error of its own for a self-signed certificate. It returns `Other` if the
             // certificate is a CA certificate, and `UnknownIssuer` otherwise.
             Err(Error::InvalidCertificate(
@@ -90,7 +91,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Returns `true` if the issuer of the certificate is its subject.
+/// Returns `true` if the issuer and the subject of the certificate are equal.
 fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     EndEntityCert::try_from(certificate)
         .is_ok_and(|certificate| certificate.issuer() == certificate.subject())

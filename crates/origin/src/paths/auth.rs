@@ -1,4 +1,4 @@
-//! Paths that check credentials.
+//! Handlers that check credentials.
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
@@ -11,16 +11,16 @@ use serde_json::json as value;
 use super::call::{Call, json};
 use super::statuses::BASIC;
 
-type Pair = (String, String);
+type UserAndPassword = (String, String);
 
-pub(super) async fn basic(Path(expected): Path<Pair>, call: Call) -> Response {
+pub(super) async fn basic(Path(expected): Path<UserAndPassword>, call: Call) -> Response {
     let refused = (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, BASIC)]);
-    checked(&expected, &call).unwrap_or_else(|| refused.into_response())
+    check_credentials(&expected, &call).unwrap_or_else(|| refused.into_response())
 }
 
 /// Responds with 404 and not with 401 if the credentials are wrong.
-pub(super) async fn hidden_basic(Path(expected): Path<Pair>, call: Call) -> Response {
-    checked(&expected, &call).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+pub(super) async fn hidden_basic(Path(expected): Path<UserAndPassword>, call: Call) -> Response {
+    check_credentials(&expected, &call).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
 }
 
 pub(super) async fn bearer(call: Call) -> Response {
@@ -31,13 +31,15 @@ pub(super) async fn bearer(call: Call) -> Response {
     }
 }
 
-fn checked((user, password): &Pair, call: &Call) -> Option<Response> {
+/// Returns a response if the request has these credentials.
+fn check_credentials((user, password): &UserAndPassword, call: &Call) -> Option<Response> {
     let given = STANDARD.decode(credentials(call, "basic")?).ok()?;
     (given == format!("{user}:{password}").as_bytes())
         .then(|| json(&value!({ "authenticated": true, "user": user })))
 }
 
-/// Returns what follows the scheme, whose name is case-insensitive (RFC 9110, section 11.1).
+/// Returns the credentials after the name of the scheme. The name is case-insensitive (RFC 9110,
+/// section 11.1).
 fn credentials<'a>(call: &'a Call, scheme: &str) -> Option<&'a str> {
     let header = call.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (given, credentials) = header.split_once(' ')?;

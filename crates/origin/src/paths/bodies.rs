@@ -1,4 +1,4 @@
-//! Bodies of a given length, and bodies with pauses.
+//! Handlers that send bodies of a given length, or bodies with pauses.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use futures_util::stream;
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 
-use super::call::{Call, MAX_DELAY_MS, Refusal, answer, at_most};
+use super::call::{Call, MAX_DELAY_MS, Refusal, answer, check_limit};
 use super::statuses::final_status;
 use crate::payload;
 
@@ -24,7 +24,7 @@ const MAX_DRIP: u64 = 10 << 20;
 const CHUNK_SIZE: u64 = 64 << 10;
 
 pub(super) async fn bytes(Path(len): Path<u64>, call: Call) -> Result<Response, Refusal> {
-    let mut response = pseudorandom(&call, len, CHUNK_SIZE)?;
+    let mut response = pseudorandom_response(&call, len, CHUNK_SIZE)?;
     response.headers_mut().insert(CONTENT_LENGTH, len.into());
     Ok(response)
 }
@@ -32,23 +32,23 @@ pub(super) async fn bytes(Path(len): Path<u64>, call: Call) -> Result<Response, 
 pub(super) async fn stream_bytes(Path(len): Path<u64>, call: Call) -> Result<Response, Refusal> {
     let size = call.param_or("chunk_size", 10 * 1024)?;
     if size == 0 {
-        return Err(Refusal::bad("chunk_size must be at least 1"));
+        return Err(Refusal::bad_request("chunk_size must be at least 1"));
     }
-    pseudorandom(&call, len, at_most(1 << 20, size)?)
+    pseudorandom_response(&call, len, check_limit(1 << 20, size)?)
 }
 
 /// Returns a response with `len` bytes, sent in chunks of this size.
-fn pseudorandom(call: &Call, len: u64, size: u64) -> Result<Response, Refusal> {
-    let chunks = payload::chunks(at_most(MAX_LEN, len)?, call.param_or("seed", 0)?, size);
+fn pseudorandom_response(call: &Call, len: u64, size: u64) -> Result<Response, Refusal> {
+    let chunks = payload::chunks(check_limit(MAX_LEN, len)?, call.param_or("seed", 0)?, size);
     let body = Body::from_stream(stream::iter(chunks.map(Ok::<_, Infallible>)));
     Ok(answer(StatusCode::OK, BINARY, body))
 }
 
 /// Sends `numbytes` asterisks over `duration` seconds, after `delay` seconds.
 pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
-    let len = at_most(MAX_DRIP, call.param_or("numbytes", 10)?)?;
+    let len = check_limit(MAX_DRIP, call.param_or("numbytes", 10)?)?;
     if len == 0 {
-        return Err(Refusal::bad("numbytes must be at least 1"));
+        return Err(Refusal::bad_request("numbytes must be at least 1"));
     }
     let duration = call.seconds_or("duration", 2.0)?;
     let delay = call.seconds_or("delay", 2.0)?;
@@ -62,7 +62,7 @@ pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
             return None;
         }
         clock.sleep_until(start + pause.mul_f64(sent as f64)).await;
-        // Several bytes at once if a pause is shorter than a timer can measure.
+        // Sends several bytes at once if a pause is shorter than the precision of the timer.
         let due = clock
             .now()
             .saturating_duration_since(start)
@@ -80,8 +80,8 @@ pub(super) async fn drip(call: Call) -> Result<Response, Refusal> {
 pub(super) async fn slow_body(call: Call) -> Result<Response, Refusal> {
     let chunks: u64 = call.param_or("chunks", 10)?;
     let size: u64 = call.param_or("size", 10)?;
-    let pause = Duration::from_millis(at_most(MAX_DELAY_MS, call.param_or("pause_ms", 100)?)?);
-    let len = at_most(MAX_LEN, chunks.saturating_mul(size))?;
+    let pause = Duration::from_millis(check_limit(MAX_DELAY_MS, call.param_or("pause_ms", 100)?)?);
+    let len = check_limit(MAX_LEN, chunks.saturating_mul(size))?;
 
     let all = payload::chunks(len, call.param_or("seed", 0)?, size);
     let now = call.clock.now();

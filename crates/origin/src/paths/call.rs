@@ -15,26 +15,27 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use crate::stats::Recorder;
-use crate::timer::Clock;
+use crate::timer::SharedClock;
 
 /// The state that the handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: SharedClock,
 }
 
-/// The largest body that a path reads into memory. `/upload` and `/echo` have no limit.
+/// The largest body that a handler reads into memory. `/upload` and `/echo` stream the body and
+/// have no limit.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// When a request's head was received, and from which peer.
+/// The time when a request's head was received, and the peer that sent it.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestInfo {
     pub(crate) received: Instant,
     pub(crate) peer: Peer,
 }
 
-/// The other end of a connection.
+/// The client at the other end of a connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,
@@ -47,14 +48,15 @@ pub(crate) struct DueTime(pub(crate) Instant);
 
 /// A request with its whole body.
 ///
-/// Every path reads the body, even if it does not use it, so that the connection can be reused.
+/// Every handler reads the whole body, even if it ignores the content, so that the connection can
+/// be reused.
 pub(super) struct Call {
     pub(super) head: http::request::Parts,
     pub(super) body: Bytes,
     pub(super) query: Vec<(String, String)>,
     pub(super) peer: IpAddr,
     pub(super) tls: bool,
-    pub(super) clock: Clock,
+    pub(super) clock: SharedClock,
     received: Instant,
 }
 
@@ -64,11 +66,11 @@ impl FromRequest<App> for Call {
     async fn from_request(request: Request, app: &App) -> Result<Call, Refusal> {
         let (head, body) = request.into_parts();
         let Some(&RequestInfo { received, peer }) = head.extensions.get() else {
-            return Err(Refusal::server("the request has no request info"));
+            return Err(Refusal::server_error("the request has no request info"));
         };
         let body = Limited::new(body, BODY_LIMIT).collect().await;
         let body = body
-            .map_err(|error| Refusal::bad(format!("the body could not be read: {error}")))?
+            .map_err(|error| Refusal::bad_request(format!("the body could not be read: {error}")))?
             .to_bytes();
         let query = form_urlencoded::parse(head.uri.query().unwrap_or("").as_bytes())
             .into_owned()
@@ -101,7 +103,7 @@ impl Call {
         Some(value)
     }
 
-    /// Returns the first query parameter of this name, parsed, or else `default`.
+    /// Returns the first query parameter of this name, parsed, or `default` if there is none.
     pub(super) fn param_or<T>(&self, name: &str, default: T) -> Result<T, Refusal>
     where
         T: FromStr<Err: Display>,
@@ -109,18 +111,19 @@ impl Call {
         self.param(name).map_or(Ok(default), |value| {
             value
                 .parse()
-                .map_err(|error| Refusal::bad(format!("{name}={value}: {error}")))
+                .map_err(|error| Refusal::bad_request(format!("{name}={value}: {error}")))
         })
     }
 
-    /// Returns the first query parameter of this name as a duration in seconds, or else `default`.
+    /// Returns the first query parameter of this name as a duration in seconds, or `default` if
+    /// there is none.
     pub(super) fn seconds_or(&self, name: &str, default: f64) -> Result<Duration, Refusal> {
         seconds(name, self.param_or(name, default)?)
     }
 
     /// Waits until `delay` after the request was received, and marks `response` so that its lateness is
     /// recorded.
-    pub(super) async fn after(&self, delay: Duration, mut response: Response) -> Response {
+    pub(super) async fn delay_response(&self, delay: Duration, mut response: Response) -> Response {
         let due = self.received + delay;
         self.clock.sleep_until(due).await;
         response.extensions_mut().insert(DueTime(due));
@@ -128,23 +131,23 @@ impl Call {
     }
 }
 
-/// An hour.
+/// The longest delay: an hour.
 pub(super) const MAX_DELAY_MS: u64 = 3_600_000;
 
-/// Returns `n`, unless it exceeds the limit.
-pub(super) fn at_most(limit: u64, n: u64) -> Result<u64, Refusal> {
+/// Returns `n`, or an error response if `n` exceeds the limit.
+pub(super) fn check_limit(limit: u64, n: u64) -> Result<u64, Refusal> {
     if n > limit {
-        return Err(Refusal::bad(format!("{n} is more than {limit}")));
+        return Err(Refusal::bad_request(format!("{n} is more than {limit}")));
     }
     Ok(n)
 }
 
-/// Returns a duration of at most an hour.
+/// Converts a number of seconds to a duration of at most an hour.
 pub(super) fn seconds(name: &str, seconds: f64) -> Result<Duration, Refusal> {
     if (0.0..=3600.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
     } else {
-        Err(Refusal::bad(format!(
+        Err(Refusal::bad_request(format!(
             "{name}: {seconds} is not between 0 and 3600 seconds"
         )))
     }
@@ -155,11 +158,11 @@ pub(super) fn seconds(name: &str, seconds: f64) -> Result<Duration, Refusal> {
 pub(super) struct Refusal(StatusCode, String);
 
 impl Refusal {
-    pub(super) fn bad(why: impl Into<String>) -> Refusal {
+    pub(super) fn bad_request(why: impl Into<String>) -> Refusal {
         Refusal(StatusCode::BAD_REQUEST, why.into())
     }
 
-    pub(super) fn server(why: impl Into<String>) -> Refusal {
+    pub(super) fn server_error(why: impl Into<String>) -> Refusal {
         Refusal(StatusCode::INTERNAL_SERVER_ERROR, why.into())
     }
 }
@@ -186,6 +189,6 @@ pub(super) fn text(status: StatusCode, text: impl Into<Body>) -> Response {
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(bytes) => answer(StatusCode::OK, "application/json", bytes),
-        Err(error) => Refusal::server(error.to_string()).into_response(),
+        Err(error) => Refusal::server_error(error.to_string()).into_response(),
     }
 }

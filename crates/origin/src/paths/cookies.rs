@@ -1,4 +1,4 @@
-//! Paths that set, delete and show cookies. The origin itself stores no cookies.
+//! Handlers that set, delete and show cookies. The origin itself stores no cookies.
 
 use axum::extract::Path;
 use axum::response::Response;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json as value};
 
 use super::call::{Call, Refusal, json};
 use super::inspect::latin1;
-use super::redirects::found;
+use super::redirects::redirect_response;
 
 pub(super) async fn list(call: Call) -> Response {
     let mut cookies = Map::new();
@@ -24,28 +24,29 @@ pub(super) async fn list(call: Call) -> Response {
 
 pub(super) async fn set(call: Call) -> Result<Response, Refusal> {
     let cookies = call.query.iter();
-    to_list(cookies.map(|(name, value)| format!("{name}={value}; Path=/")))
+    redirect_to_list(cookies.map(|(name, value)| format!("{name}={value}; Path=/")))
 }
 
 pub(super) async fn set_one(
     Path((name, value)): Path<(String, String)>,
     _: Call,
 ) -> Result<Response, Refusal> {
-    to_list([format!("{name}={value}; Path=/")].into_iter())
+    redirect_to_list([format!("{name}={value}; Path=/")].into_iter())
 }
 
 pub(super) async fn delete(call: Call) -> Result<Response, Refusal> {
     let cookies = call.query.iter();
-    to_list(cookies.map(|(name, _)| {
+    redirect_to_list(cookies.map(|(name, _)| {
         format!("{name}=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/")
     }))
 }
 
-fn to_list(cookies: impl Iterator<Item = String>) -> Result<Response, Refusal> {
-    let mut response = found(StatusCode::FOUND, "/cookies")?;
+/// Sets these cookies and redirects to `/cookies`.
+fn redirect_to_list(cookies: impl Iterator<Item = String>) -> Result<Response, Refusal> {
+    let mut response = redirect_response(StatusCode::FOUND, "/cookies")?;
     for cookie in cookies {
         let cookie = HeaderValue::from_bytes(cookie.as_bytes())
-            .map_err(|_| Refusal::bad("this cookie is not allowed in a header"))?;
+            .map_err(|_| Refusal::bad_request("this cookie is not allowed in a header"))?;
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)

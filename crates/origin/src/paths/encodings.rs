@@ -1,4 +1,4 @@
-//! Compressed responses, in a coding that the client may not accept.
+//! Handlers that compress their response, whether the client accepts the coding or not.
 
 use std::io::{self, Read};
 
@@ -12,47 +12,48 @@ use http::StatusCode;
 use http::header::CONTENT_ENCODING;
 use serde_json::json as value;
 
-use super::call::{Call, Refusal, answer, at_most};
+use super::call::{Call, Refusal, answer, check_limit};
 use super::inspect::headers_of;
 use crate::payload;
 
-/// The largest body of `/coded`, which is made in memory.
+/// The largest body of `/coded`. The handler builds it in memory.
 const MAX_CODED: u64 = 64 << 20;
 
-/// Returns `len` bytes in a coding: those of `/bytes` with a seed, zeros without.
+/// Responds with `len` bytes in a coding. With a seed they are the bytes of `/bytes`, without one
+/// they are zeros.
 pub(super) async fn coded(
     Path((coding, len)): Path<(String, u64)>,
     call: Call,
 ) -> Result<Response, Refusal> {
-    let coding = Coding::named(&coding)?;
-    let len = at_most(MAX_CODED, len)? as usize;
+    let coding = Coding::from_name(&coding)?;
+    let len = check_limit(MAX_CODED, len)? as usize;
     let plain = match call.param("seed") {
         Some(_) => payload::bytes(len, call.param_or("seed", 0)?),
         None => vec![0; len],
     };
-    encoded(coding, "application/octet-stream", &plain)
+    encode_response(coding, "application/octet-stream", &plain)
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum Coding {
     Gzip,
     Zlib,
-    /// Deflate without zlib's frame, which some servers send as `deflate`.
-    Bare,
+    /// Deflate without the header and the checksum of zlib. Some servers send this as `deflate`.
+    BareDeflate,
     Brotli,
     Zstd,
 }
 
 impl Coding {
-    fn named(name: &str) -> Result<Coding, Refusal> {
+    fn from_name(name: &str) -> Result<Coding, Refusal> {
         Ok(match name {
             "gzip" => Coding::Gzip,
             "deflate" => Coding::Zlib,
-            "bare-deflate" => Coding::Bare,
+            "bare-deflate" => Coding::BareDeflate,
             "br" => Coding::Brotli,
             "zstd" => Coding::Zstd,
             _ => {
-                return Err(Refusal::bad(format!(
+                return Err(Refusal::bad_request(format!(
                     "this server does not support the coding {name}"
                 )));
             }
@@ -63,7 +64,7 @@ impl Coding {
     fn name(self) -> &'static str {
         match self {
             Coding::Gzip => "gzip",
-            Coding::Zlib | Coding::Bare => "deflate",
+            Coding::Zlib | Coding::BareDeflate => "deflate",
             Coding::Brotli => "br",
             Coding::Zstd => "zstd",
         }
@@ -75,7 +76,7 @@ impl Coding {
         match self {
             Coding::Gzip => GzEncoder::new(plain, level).read_to_end(&mut encoded)?,
             Coding::Zlib => ZlibEncoder::new(plain, level).read_to_end(&mut encoded)?,
-            Coding::Bare => DeflateEncoder::new(plain, level).read_to_end(&mut encoded)?,
+            Coding::BareDeflate => DeflateEncoder::new(plain, level).read_to_end(&mut encoded)?,
             Coding::Brotli => {
                 // The default quality takes seconds for a MiB.
                 let quick = BrotliEncoderParams {
@@ -90,22 +91,22 @@ impl Coding {
     }
 }
 
-/// Returns the request as JSON, compressed.
+/// Responds with the request as compressed JSON.
 pub(super) async fn echo(call: Call, coding: Coding, flag: &str) -> Result<Response, Refusal> {
-    let shown = value!({
+    let request = value!({
         flag: true,
         "headers": headers_of(call.headers()),
         "method": call.head.method.as_str(),
         "origin": call.peer,
     });
-    encoded(coding, "application/json", shown.to_string().as_bytes())
+    encode_response(coding, "application/json", request.to_string().as_bytes())
 }
 
-fn encoded(coding: Coding, media: &'static str, plain: &[u8]) -> Result<Response, Refusal> {
+fn encode_response(coding: Coding, media: &'static str, plain: &[u8]) -> Result<Response, Refusal> {
     let name = coding.name();
     let body = coding
         .encode(plain)
-        .map_err(|error| Refusal::server(format!("{name}: {error}")))?;
+        .map_err(|error| Refusal::server_error(format!("{name}: {error}")))?;
     let mut response = answer(StatusCode::OK, media, body);
     response
         .headers_mut()

@@ -1,4 +1,5 @@
-//! Faults within HTTP. For other faults, see [`script`](crate::script).
+//! Handlers that fail or hang without breaking HTTP. For other faults, see
+//! [`script`](crate::script).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,8 +19,8 @@ use serde_json::json as value;
 use super::call::{App, Call, Refusal, answer, json};
 use crate::payload;
 
-/// Returns the route of `/flaky`, with the number of requests for each id.
-pub(super) fn flaky() -> Router<App> {
+/// Returns the route of `/flaky`. Its handler counts the requests for each id.
+pub(super) fn flaky_route() -> Router<App> {
     let attempts: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
     let handler = async move |call: Call| -> Result<Response, Refusal> {
         let failures: u64 = call.param_or("fail", 1)?;

@@ -1,4 +1,4 @@
-//! Paths that echo the request as JSON.
+//! Handlers that echo the request as JSON.
 
 use axum::extract::{FromRequest, Multipart};
 use axum::response::Response;
@@ -26,9 +26,9 @@ pub(super) async fn with_body(call: Call) -> Result<Response, Refusal> {
 }
 
 pub(super) async fn anything(call: Call) -> Result<Response, Refusal> {
-    let mut shown = echo(&call).await?;
-    shown["method"] = call.head.method.as_str().into();
-    Ok(json(&shown))
+    let mut object = echo(&call).await?;
+    object["method"] = call.head.method.as_str().into();
+    Ok(json(&object))
 }
 
 pub(super) async fn headers(call: Call) -> Response {
@@ -44,9 +44,9 @@ pub(super) async fn user_agent(call: Call) -> Response {
     json(&value!({ "user-agent": agent.map(|agent| latin1(agent.as_bytes())) }))
 }
 
-/// Returns what `/post` responds with.
+/// Returns the JSON that `/post` responds with.
 pub(super) async fn echo(call: &Call) -> Result<Value, Refusal> {
-    let mut shown = value!({
+    let mut object = value!({
         "args": args(call),
         "data": "",
         "files": {},
@@ -61,24 +61,24 @@ pub(super) async fn echo(call: &Call) -> Result<Value, Refusal> {
     match media.split(';').next().unwrap_or("").trim() {
         "application/x-www-form-urlencoded" => {
             let fields = form_urlencoded::parse(&call.body).into_owned();
-            shown["form"] = grouped(fields.map(|(name, value)| (name, value.into())));
+            object["form"] = group_by_name(fields.map(|(name, value)| (name, value.into())));
         }
-        "multipart/form-data" => (shown["form"], shown["files"]) = parts(call).await?,
+        "multipart/form-data" => (object["form"], object["files"]) = multipart_parts(call).await?,
         _ => {
-            shown["data"] = readable(&call.body);
-            shown["json"] = serde_json::from_slice(&call.body).unwrap_or_default();
+            object["data"] = text_or_data_url(&call.body);
+            object["json"] = serde_json::from_slice(&call.body).unwrap_or_default();
         }
     }
-    Ok(shown)
+    Ok(object)
 }
 
 fn args(call: &Call) -> Value {
     let pairs = call.query.iter();
-    grouped(pairs.map(|(name, value)| (name.clone(), Value::from(value.as_str()))))
+    group_by_name(pairs.map(|(name, value)| (name.clone(), Value::from(value.as_str()))))
 }
 
-/// Returns the headers as httpbin shows them: names in title case, repeated ones joined, bytes read as
-/// Latin-1.
+/// Returns the headers as httpbin shows them: names in title case, the values of a repeated name
+/// joined by commas, and bytes decoded as Latin-1.
 pub(super) fn headers_of(headers: &HeaderMap) -> Value {
     let fields = headers.keys().map(|name| {
         let values: Vec<String> = headers
@@ -86,7 +86,7 @@ pub(super) fn headers_of(headers: &HeaderMap) -> Value {
             .iter()
             .map(|value| latin1(value.as_bytes()))
             .collect();
-        (title(name.as_str()), Value::from(values.join(",")))
+        (title_case(name.as_str()), Value::from(values.join(",")))
     });
     Value::Object(fields.collect())
 }
@@ -104,7 +104,7 @@ fn url(call: &Call) -> String {
 /// Returns the part of [`url`] before the path.
 pub(super) fn base(call: &Call) -> String {
     let host = call.headers().get(HOST).map(|host| latin1(host.as_bytes()));
-    // Over HTTP/2 the target itself has the authority.
+    // A request over HTTP/2 has the authority in its target, instead of a `Host` header.
     let authority = || call.head.uri.authority().map(ToString::to_string);
     let host = host.or_else(authority);
     let scheme = if call.tls { "https" } else { "http" };
@@ -112,8 +112,8 @@ pub(super) fn base(call: &Call) -> String {
 }
 
 /// Returns the fields and the files of a multipart form.
-async fn parts(call: &Call) -> Result<(Value, Value), Refusal> {
-    let bad = |error: &dyn std::fmt::Display| Refusal::bad(format!("multipart: {error}"));
+async fn multipart_parts(call: &Call) -> Result<(Value, Value), Refusal> {
+    let bad = |error: &dyn std::fmt::Display| Refusal::bad_request(format!("multipart: {error}"));
     let mut request = Request::new(call.body.clone().into());
     *request.headers_mut() = call.headers().clone();
     *request.extensions_mut() = call.head.extensions.clone();
@@ -130,14 +130,17 @@ async fn parts(call: &Call) -> Result<(Value, Value), Refusal> {
             &mut form
         };
         let bytes = field.bytes().await.map_err(|error| bad(&error))?;
-        part.push((name, readable(&bytes)));
+        part.push((name, text_or_data_url(&bytes)));
     }
-    Ok((grouped(form.into_iter()), grouped(files.into_iter())))
+    Ok((
+        group_by_name(form.into_iter()),
+        group_by_name(files.into_iter()),
+    ))
 }
 
-/// Returns an object in which a name that occurs once has its value, which is not an array, and a repeated
-/// name the list of its values.
-pub(super) fn grouped(pairs: impl Iterator<Item = (String, Value)>) -> Value {
+/// Groups values by name. A name that occurs once maps to its value, and a repeated name maps to
+/// the array of its values. The values themselves must not be arrays.
+pub(super) fn group_by_name(pairs: impl Iterator<Item = (String, Value)>) -> Value {
     let mut object = Map::new();
     for (name, value) in pairs {
         match object.entry(name) {
@@ -154,7 +157,7 @@ pub(super) fn grouped(pairs: impl Iterator<Item = (String, Value)>) -> Value {
 }
 
 /// Returns the bytes as text, or as a `data:` URL if they are not UTF-8.
-fn readable(bytes: &[u8]) -> Value {
+fn text_or_data_url(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => format!(
@@ -169,7 +172,7 @@ pub(super) fn latin1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
-pub(super) fn title(name: &str) -> String {
+pub(super) fn title_case(name: &str) -> String {
     let words = name.split('-').map(|word| {
         let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
         first.to_ascii_uppercase() + &rest.to_ascii_lowercase()
@@ -182,14 +185,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_titled_as_httpbin_does() {
-        for (name, titled) in [
+    fn names_are_in_title_case_as_in_httpbin() {
+        for (name, expected) in [
             ("x-forwarded-FOR", "X-Forwarded-For"),
             ("etag", "Etag"),
             ("-a-", "-A-"),
             ("", ""),
         ] {
-            assert_eq!(title(name), titled);
+            assert_eq!(title_case(name), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The paths of the origin: one file per group, and the router.
+//! The handlers of the origin's paths, one file per group, and the router.
 
 mod auth;
 mod bodies;
@@ -29,9 +29,9 @@ A local origin, shaped like httpbin.
 Paths of httpbin:
 /get /post /put /patch /delete      the request, echoed as JSON
 /anything /anything/{...}           the request, echoed as JSON; any method
-/headers /ip /user-agent            a part of it
-/status/{code}                      any final status, any method
-/delay/{seconds}                    echoes after a delay of at most 10 seconds
+/headers /ip /user-agent            the headers, the address or the user agent, as JSON
+/status/{code}                      a response with this status, which must not be 1xx; any method
+/delay/{seconds}                    the request, echoed as JSON after a delay of at most 10 seconds
 /bytes/{n}?seed=                    n pseudo-random bytes, the same for the same seed; at most 100 MiB
 /stream-bytes/{n}?chunk_size=&seed= the same, chunked
 /drip?numbytes=&duration=&delay=&code=
@@ -55,7 +55,7 @@ More paths:
 /raw-header?name=X-Raw&hex=         a response with a header of these bytes; both may be repeated
 /slow-body?chunks=&size=&pause_ms=  a chunked body with pauses
 /hang                               no response
-/hang-body                          a head, a few bytes of the body, and no more
+/hang-body                          a head and a few bytes of the body, then nothing
 /stats                              the counts; POST /stats/reset resets them
 ";
 
@@ -89,7 +89,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/redirect/{n}", get(redirects::redirect))
         .route("/relative-redirect/{n}", get(redirects::relative))
         .route("/absolute-redirect/{n}", get(redirects::absolute))
-        .route("/redirect-to", any(redirects::to))
+        .route("/redirect-to", any(redirects::redirect_to))
         .route("/gzip", get(|call| echo(call, Coding::Gzip, "gzipped")))
         .route("/deflate", get(|call| echo(call, Coding::Zlib, "deflated")))
         .route("/brotli", get(|call| echo(call, Coding::Brotli, "brotli")))
@@ -113,7 +113,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/raw-header", any(raw::raw_header))
         .route("/echo", post(uploads::echo))
         .route("/upload", any(uploads::upload))
-        .merge(faults::flaky())
+        .merge(faults::flaky_route())
         .route("/hang", any(faults::hang))
         .route("/hang-body", any(faults::hang_body))
         .route("/stats", get(stats))

@@ -1,4 +1,4 @@
-//! Paths with exact control over header bytes.
+//! Handlers that echo or send the exact bytes of headers.
 
 use axum::response::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
@@ -6,33 +6,35 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json as value};
 
 use super::call::{Call, Refusal, json, text};
-use super::inspect::{grouped, latin1, title};
+use super::inspect::{group_by_name, latin1, title_case};
 
-/// Responds with the headers in the query, and shows them in the body.
+/// Responds with the headers that the query lists, and repeats them as JSON in the body.
 pub(super) async fn response_headers(call: Call) -> Result<Response, Refusal> {
     let mut response = json("");
     // The first value of a name replaces the default, so that `Content-Type` can be chosen.
-    let mut seen = Vec::new();
+    let mut replaced = Vec::new();
     for (name, value) in &call.query {
-        let (name, value) = field(name, value.as_bytes())?;
-        if seen.contains(&name) {
+        let (name, value) = parse_field(name, value.as_bytes())?;
+        if replaced.contains(&name) {
             response.headers_mut().append(name, value);
         } else {
             response.headers_mut().insert(&name, value);
-            seen.push(name);
+            replaced.push(name);
         }
     }
-    // The body contains its own length, so it is made again until the length no longer changes.
+    // The body contains its content_length length, so it is rebuilt until the length no longer changes.
     let mut body = Vec::new();
     loop {
         let len = body.len();
         let headers = response.headers().iter();
-        let shown = headers.map(|(name, value)| {
+        let fields = headers.map(|(name, value)| {
             let value = Value::from(latin1(value.as_bytes()));
-            (title(name.as_str()), value)
+            (title_case(name.as_str()), value)
         });
-        let own = ("Content-Length".to_owned(), Value::from(len.to_string()));
-        body = grouped(shown.chain([own])).to_string().into_bytes();
+        let content_length = ("Content-Length".to_owned(), Value::from(len.to_string()));
+        body = group_by_name(fields.chain([content_length]))
+            .to_string()
+            .into_bytes();
         if body.len() == len {
             *response.body_mut() = body.into();
             return Ok(response);
@@ -51,7 +53,8 @@ pub(super) async fn echo_headers(call: Call) -> Response {
     json(&value!({ "headers": fields }))
 }
 
-/// Responds with a field for every `hex`, named by the last `name` before it.
+/// Responds with a field for every `hex` parameter. Its name is the last `name` parameter before
+/// it.
 pub(super) async fn raw_header(call: Call) -> Result<Response, Refusal> {
     let mut response = text(StatusCode::OK, "see the headers\n");
     let mut current = "X-Raw";
@@ -60,25 +63,32 @@ pub(super) async fn raw_header(call: Call) -> Result<Response, Refusal> {
             "name" => current = value,
             "hex" => {
                 let bytes = from_hex(value)
-                    .ok_or_else(|| Refusal::bad(format!("hex={value} is not hex")))?;
-                let (name, value) = field(current, &bytes)?;
+                    .ok_or_else(|| Refusal::bad_request(format!("hex={value} is not hex")))?;
+                let (name, value) = parse_field(current, &bytes)?;
                 response.headers_mut().append(name, value);
             }
-            _ => return Err(Refusal::bad(format!("{key} is neither name nor hex"))),
+            _ => {
+                return Err(Refusal::bad_request(format!(
+                    "{key} is neither name nor hex"
+                )));
+            }
         }
     }
     Ok(response)
 }
 
-/// Returns a field, unless it would change where the message ends. Use a script for such faults.
-fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Refusal> {
+/// Parses a field. Refuses the fields that determine where a message ends; a script can send them.
+fn parse_field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Refusal> {
     let framing = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
     let known = HeaderName::from_bytes(name.as_bytes())
         .ok()
         .filter(|name| !framing.contains(name))
-        .ok_or_else(|| Refusal::bad(format!("{name:?} is not a header this path sends")))?;
-    let value = HeaderValue::from_bytes(value)
-        .map_err(|_| Refusal::bad(format!("{name}: these bytes are not allowed in a header")))?;
+        .ok_or_else(|| {
+            Refusal::bad_request(format!("this path does not send the header {name:?}"))
+        })?;
+    let value = HeaderValue::from_bytes(value).map_err(|_| {
+        Refusal::bad_request(format!("{name}: these bytes are not allowed in a header"))
+    })?;
     Ok((known, value))
 }
 

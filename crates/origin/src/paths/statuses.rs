@@ -1,4 +1,4 @@
-//! The path `/status/{code}`.
+//! The handler of `/status/{code}`.
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::call::{Call, Refusal};
 
-/// The challenge of httpbin.
+/// The challenge that httpbin sends.
 pub(super) const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"Fake Realm\"");
 
 pub(super) async fn status(Path(code): Path<u16>, _: Call) -> Result<Response, Refusal> {
@@ -25,10 +25,10 @@ pub(super) async fn status(Path(code): Path<u16>, _: Call) -> Result<Response, R
     Ok(response)
 }
 
-/// Returns a status that ends an exchange, unlike 1xx (RFC 9110, section 15.2).
+/// Returns a status. Fails for 1xx, which does not end an exchange (RFC 9110, section 15.2).
 pub(super) fn final_status(code: u16) -> Result<StatusCode, Refusal> {
     StatusCode::from_u16(code)
         .ok()
         .filter(|status| !status.is_informational())
-        .ok_or_else(|| Refusal::bad(format!("{code} is not a final status: 200 to 999")))
+        .ok_or_else(|| Refusal::bad_request(format!("{code} is not a final status: 200 to 999")))
 }

@@ -1,4 +1,4 @@
-//! Paths that read a body of any length and keep at most one chunk in memory.
+//! Handlers that stream a request body of any length and keep at most one chunk in memory.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -20,6 +20,7 @@ pub(super) async fn echo(request: Request) -> Response {
     )
 }
 
+/// Responds with the length and the SHA-256 of the body, and with the framing that the head declares.
 pub(super) async fn upload(request: Request) -> Result<Response, Refusal> {
     let (head, mut body): (_, Body) = request.into_parts();
     let text = |name| head.headers.get(name)?.to_str().ok();
@@ -29,7 +30,9 @@ pub(super) async fn upload(request: Request) -> Result<Response, Refusal> {
     let mut digest = Sha256::new();
     let mut len = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Refusal::bad(format!("the body ended: {error}")))?;
+        let frame = frame.map_err(|error| {
+            Refusal::bad_request(format!("the body could not be read: {error}"))
+        })?;
         if let Some(data) = frame.data_ref() {
             digest.update(data);
             len += data.len() as u64;

@@ -1,15 +1,15 @@
-//! Servers that misbehave.
+//! Servers that send given bytes and simulate faults.
 //!
-//! A [`Script`] lists what happens on one connection, step by step. A [`Scripted`] server plays a script
-//! on each connection. It only parses where a request ends, so it can break every other rule of HTTP.
+//! A [`Script`] is a list of steps for one connection. A [`ScriptedServer`] runs a script on each
+//! connection. It parses a request only to find its end, so a script can break any rule of HTTP.
 //!
 //! ```
-//! use inflight_origin::script::{Script, Scripted};
+//! use inflight_origin::script::{Script, ScriptedServer};
 //! use std::io::{Read, Write};
 //! use std::net::TcpStream;
 //!
 //! let short = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this";
-//! let server = Scripted::same(Script::new().read_request().send(short).close())?;
+//! let server = ScriptedServer::with_script(Script::new().read_request().send(short).close())?;
 //!
 //! let mut connection = TcpStream::connect(server.addr())?;
 //! connection.write_all(b"GET /page HTTP/1.1\r\nHost: here\r\n\r\n")?;
@@ -21,7 +21,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! For connections that fail or hang, see [`refused`] and [`Scripted::unaccepting`].
+//! For connections that fail or hang, see [`refused_address`] and [`ScriptedServer::unaccepting_address`].
 
 mod play;
 mod request;
@@ -31,20 +31,21 @@ mod unreachable;
 use bytes::Bytes;
 use std::time::Duration;
 
-pub use request::Recorded;
-pub use server::Scripted;
-pub use unreachable::{Unaccepting, refused};
+pub use request::RecordedRequest;
+pub use server::ScriptedServer;
+pub use unreachable::{UnacceptingAddress, refused_address};
 
-/// The steps of a [`Scripted`] server on a connection. After the last step the server closes the connection.
+/// The steps of a [`ScriptedServer`] on a connection. After the last step the server closes the
+/// connection.
 ///
-/// Call the methods in the order of the steps. There is one method for each [`Step`].
+/// There is one method for each [`Step`]. Call the methods in the order of the steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script(pub Vec<Step>);
 
 /// A step of a [`Script`].
 ///
-/// A script ends early when the peer closes the connection while a step reads or writes, and when a
-/// request does not show where it ends.
+/// A script ends early if the peer closes the connection while a step reads or writes, or if the
+/// head of a request does not determine where the request ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
@@ -65,24 +66,27 @@ pub enum Step {
         /// How long to wait after each write.
         pause: Duration,
     },
-    /// Waits without reading, so that a peer that sends enough is blocked.
+    /// Waits without reading. A peer is blocked once it has sent as much as the sockets' buffers
+    /// hold.
     Pause(Duration),
     /// Ends the connection with a reset (RST).
     ///
-    /// The peer may not receive bytes that were sent just before the reset. To be sure that it does,
-    /// wait for its next request first.
+    /// The peer may not receive bytes that were sent just before the reset. To make sure that it
+    /// does, read its next request before the reset.
     Reset,
     /// Closes the connection (FIN).
     ///
-    /// Bytes that have arrived are read first, because the kernel sends a reset if unread bytes are
-    /// left. It also sends a reset when more bytes arrive later.
+    /// The step first reads the bytes that have arrived, because the kernel sends a reset if a
+    /// connection is closed with unread bytes. The kernel also sends a reset if more bytes arrive
+    /// later.
     Close,
-    /// Closes the writing half (FIN) and keeps reading.
+    /// Closes the writing half (FIN). Later steps can still read.
     ShutdownWrite,
-    /// Reads and discards until the peer closes, which ends the script.
+    /// Reads and discards bytes until the peer closes the connection, which ends the script.
     Hang,
-    /// Reads until the peer closes, which ends the script, for at most this long. After that the script
-    /// continues, and its next step gets the bytes that were read.
+    /// Waits at most this long until the peer closes the connection, which ends the script. If the
+    /// peer does not, the script continues, and its next step gets the bytes that have arrived
+    /// meanwhile.
     AwaitClose(Duration),
 }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 
-use super::request::{Framing, Recorded};
+use super::request::{Framing, RecordedRequest};
 use super::server::SharedState;
 use super::{Script, Step};
 
 /// The longest head or line that is accepted as part of a request.
 const MAX_HEAD: usize = 1 << 20;
 
-/// Plays `script` on a connection, and closes the connection.
+/// Runs `script` on a connection, and closes the connection.
 pub(super) fn play(
     script: Script,
     stream: Arc<TcpStream>,
@@ -25,12 +25,15 @@ pub(super) fn play(
         connection,
         shared,
         unread: BytesMut::new(),
-        last: None,
+        last_head: None,
     };
-    let ended = script.0.into_iter().try_for_each(|step| player.step(step));
+    let ended = script
+        .0
+        .into_iter()
+        .try_for_each(|step| player.run_step(step));
     match ended {
         Ok(()) => player.discard_received(),
-        Err(StopReason::PeerClosed) => shared.peer_closed(connection),
+        Err(StopReason::PeerClosed) => shared.record_close(connection),
         Err(StopReason::Finished) => {}
     }
 }
@@ -41,8 +44,8 @@ struct Player<'a> {
     shared: &'a SharedState,
     /// Bytes that were received and not used yet.
     unread: BytesMut,
-    /// The index of the last recorded request, and its framing.
-    last: Option<(usize, Framing)>,
+    /// The request of the last `ReadHead`: its index among the recorded requests, and its framing.
+    last_head: Option<(usize, Framing)>,
 }
 
 /// Why a script ends before its last step.
@@ -60,28 +63,28 @@ impl From<io::Error> for StopReason {
 }
 
 impl Player<'_> {
-    fn step(&mut self, step: Step) -> Result<(), StopReason> {
+    fn run_step(&mut self, step: Step) -> Result<(), StopReason> {
         match step {
             Step::ReadRequest => {
                 let (mut request, framing) = self.read_head()?;
                 request.body = self.read_body(framing)?;
                 self.shared.record(request);
-                self.last = None;
+                self.last_head = None;
             }
             Step::ReadHead => {
                 let (request, framing) = self.read_head()?;
-                self.last = Some((self.shared.record(request), framing));
+                self.last_head = Some((self.shared.record(request), framing));
             }
             Step::ReadBody => {
-                if let Some((index, framing)) = self.last.take() {
+                if let Some((index, framing)) = self.last_head.take() {
                     let body = self.read_body(framing)?;
                     self.shared.add_body(index, body);
                 }
             }
             Step::Send(bytes) => (&*self.stream).write_all(&bytes)?,
             Step::SendSlowly { bytes, each, pause } => {
-                for some in bytes.chunks(each.max(1)) {
-                    (&*self.stream).write_all(some)?;
+                for chunk in bytes.chunks(each.max(1)) {
+                    (&*self.stream).write_all(chunk)?;
                     self.pause(pause)?;
                 }
             }
@@ -143,9 +146,9 @@ impl Player<'_> {
         }
     }
 
-    fn read_head(&mut self) -> Result<(Recorded, Framing), StopReason> {
+    fn read_head(&mut self) -> Result<(RecordedRequest, Framing), StopReason> {
         let head = self.read_until(b"\r\n\r\n")?;
-        let request = Recorded::parse(self.connection, head);
+        let request = RecordedRequest::parse(self.connection, head);
         let framing = request.framing().ok_or(StopReason::Finished)?;
         Ok((request, framing))
     }
@@ -159,7 +162,7 @@ impl Player<'_> {
                     let line = self.read_until(b"\r\n")?;
                     let size = chunk_size(&line).ok_or(StopReason::Finished)?;
                     if size == 0 {
-                        // Trailers, down to the empty line.
+                        // Skips the trailers up to the empty line.
                         while self.read_until(b"\r\n")?.len() > 2 {}
                         return Ok(body.freeze());
                     }
@@ -203,19 +206,19 @@ impl Player<'_> {
     }
 
     fn receive(&mut self) -> io::Result<usize> {
-        let mut some = [0; 16 * 1024];
+        let mut buffer = [0; 16 * 1024];
         let n = loop {
-            match (&*self.stream).read(&mut some) {
+            match (&*self.stream).read(&mut buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => break result?,
             }
         };
-        self.unread.extend_from_slice(&some[..n]);
+        self.unread.extend_from_slice(&buffer[..n]);
         Ok(n)
     }
 }
 
-/// Returns the size in a chunk's first line, without extensions.
+/// Parses the size in a chunk's first line, and ignores extensions.
 fn chunk_size(line: &[u8]) -> Option<usize> {
     let digits = line.split(|&byte| byte == b';').next()?;
     usize::from_str_radix(std::str::from_utf8(digits).ok()?.trim(), 16).ok()

@@ -1,10 +1,10 @@
 use bytes::Bytes;
 
-/// A request that a [`Scripted`](super::Scripted) server has read.
+/// A request that a [`ScriptedServer`](super::ScriptedServer) has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Recorded {
-    /// The number of the connection, from 0 in the order of accepting.
+pub struct RecordedRequest {
+    /// The index of the connection, counted from 0 in the order in which the server accepted them.
     pub connection: usize,
     /// The head as received, including the empty line.
     pub head: Bytes,
@@ -18,7 +18,7 @@ pub struct Recorded {
     pub body: Bytes,
 }
 
-impl Recorded {
+impl RecordedRequest {
     /// Returns the first value of a field. The name is case-insensitive.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
@@ -29,9 +29,9 @@ impl Recorded {
         Some(value)
     }
 
-    /// Parses a head, which ends with its empty line. Bytes of a name or the first line that are not
-    /// UTF-8 are replaced.
-    pub(super) fn parse(connection: usize, head: Bytes) -> Recorded {
+    /// Parses a head that includes its final empty line. In names and in the first line, bytes that
+    /// are not UTF-8 are replaced.
+    pub(super) fn parse(connection: usize, head: Bytes) -> RecordedRequest {
         let mut lines = head.split(|&byte| byte == b'\n');
         let first = String::from_utf8_lossy(lines.next().unwrap_or(b"")).into_owned();
         let mut words = first.split_ascii_whitespace().map(str::to_owned);
@@ -42,7 +42,7 @@ impl Recorded {
                 Some((name, head.slice_ref(line[colon + 1..].trim_ascii())))
             })
             .collect();
-        Recorded {
+        RecordedRequest {
             connection,
             method: words.next().unwrap_or_default(),
             target: words.next().unwrap_or_default(),
@@ -52,7 +52,8 @@ impl Recorded {
         }
     }
 
-    /// Returns how the body ends (RFC 9112, section 6.3). `None` if the head is not valid in this respect.
+    /// Returns how the end of the body is found (RFC 9112, section 6.3), or `None` if the head does
+    /// not determine it.
     pub(super) fn framing(&self) -> Option<Framing> {
         if let Some(coding) = self.header("transfer-encoding") {
             let chunked = coding.to_ascii_lowercase().ends_with(b"chunked");
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn heads_are_recorded_exactly() {
         let head = Bytes::from_static(b"POST /a?b HTTP/1.1\r\nX-One:  a \r\nx-one: \xff\r\n\r\n");
-        let request = Recorded::parse(3, head.clone());
+        let request = RecordedRequest::parse(3, head.clone());
         assert_eq!((request.connection, request.head.clone()), (3, head));
         assert_eq!((&*request.method, &*request.target), ("POST", "/a?b"));
         assert_eq!(request.header("X-ONE"), Some(&b"a"[..]));

@@ -7,27 +7,29 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::play::play;
-use super::{Recorded, Script, Unaccepting};
+use super::{RecordedRequest, Script, UnacceptingAddress};
 use crate::listen::{BACKLOG, listen};
 
-/// A server on a free port of `127.0.0.1` that plays a [`Script`] on each connection. Each connection has
-/// its own thread.
+/// A server on a free port of `127.0.0.1` that runs a [`Script`] on each connection. Each
+/// connection has its own thread.
 ///
 /// Dropping the server closes its connections and blocks until its threads have ended.
-pub struct Scripted {
+pub struct ScriptedServer {
     addr: SocketAddr,
     shared: Arc<SharedState>,
     acceptor: Option<JoinHandle<()>>,
 }
 
-impl Scripted {
-    /// Starts a server. For each connection, the server calls `script` with the connection's number,
+impl ScriptedServer {
+    /// Starts a server. For each connection, the server calls `script` with the connection's index,
     /// counted from 0. The call runs on the connection's thread.
     ///
     /// # Errors
     ///
     /// Fails when the system refuses the socket or the thread.
-    pub fn start(script: impl Fn(usize) -> Script + Send + Sync + 'static) -> io::Result<Scripted> {
+    pub fn start(
+        script: impl Fn(usize) -> Script + Send + Sync + 'static,
+    ) -> io::Result<ScriptedServer> {
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG)?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(SharedState::default());
@@ -36,20 +38,20 @@ impl Scripted {
             let script: ScriptFactory = Arc::new(script);
             move || accept(&listener, &script, &shared)
         })?;
-        Ok(Scripted {
+        Ok(ScriptedServer {
             addr,
             shared,
             acceptor: Some(acceptor),
         })
     }
 
-    /// Starts a server that plays the same script on every connection.
+    /// Starts a server that runs the same script on every connection.
     ///
     /// # Errors
     ///
-    /// Fails as [`Scripted::start`] does.
-    pub fn same(script: Script) -> io::Result<Scripted> {
-        Scripted::start(move |_| script.clone())
+    /// Fails as [`ScriptedServer::start`] does.
+    pub fn with_script(script: Script) -> io::Result<ScriptedServer> {
+        ScriptedServer::start(move |_| script.clone())
     }
 
     /// Returns a loopback address where connects hang.
@@ -58,8 +60,8 @@ impl Scripted {
     ///
     /// Fails when the system refuses the socket. Fails with `Unsupported` if connects do not hang on
     /// this system.
-    pub fn unaccepting() -> io::Result<Unaccepting> {
-        Unaccepting::start()
+    pub fn unaccepting_address() -> io::Result<UnacceptingAddress> {
+        UnacceptingAddress::start()
     }
 
     /// Returns the address that the server listens on.
@@ -77,7 +79,7 @@ impl Scripted {
     /// Returns the requests read so far, in the order in which the server recorded them.
     /// [`Step::ReadHead`](super::Step::ReadHead) records a request when its head is complete.
     #[must_use]
-    pub fn requests(&self) -> Vec<Recorded> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.shared.lock().requests.clone()
     }
 
@@ -101,15 +103,16 @@ impl Scripted {
         self.shared.wait_for(timeout, reached).is_some()
     }
 
-    /// Waits until the peer has closed or reset a connection. `connection` is its number, counted from 0.
+    /// Waits until the peer has closed or reset a connection. `connection` is its index, counted
+    /// from 0.
     ///
     /// Returns the time from this call to the close, or zero if the peer closed the connection before
     /// the call. Returns `None` if `timeout` passes first.
     ///
-    /// The server detects a close in a step that reads, such as [`Step::Hang`](super::Step::Hang) and
-    /// [`Step::AwaitClose`](super::Step::AwaitClose), or in a step that fails to write. It does not detect
-    /// a close during a pause or after the script has ended. If the peer closes only its sending half,
-    /// this counts as a close too, because the server cannot tell the two apart.
+    /// The server detects a close in a step that reads, such as [`Step::Hang`](super::Step::Hang)
+    /// and [`Step::AwaitClose`](super::Step::AwaitClose), or in a step that fails to write. It does
+    /// not detect a close during a pause or after the script has ended. If the peer closes only its
+    /// sending half, this counts as a close too, because the server cannot distinguish the two.
     #[must_use]
     pub fn wait_for_close(&self, connection: usize, timeout: Duration) -> Option<Duration> {
         let start = Instant::now();
@@ -119,7 +122,7 @@ impl Scripted {
     }
 }
 
-impl Drop for Scripted {
+impl Drop for ScriptedServer {
     fn drop(&mut self) {
         self.shared.stop();
         // Wakes the acceptor, which then stops.
@@ -173,7 +176,7 @@ pub(super) struct SharedState {
 #[derive(Default)]
 struct ServerState {
     stopping: bool,
-    requests: Vec<Recorded>,
+    requests: Vec<RecordedRequest>,
     connections: Vec<ScriptedConnection>,
 }
 
@@ -217,7 +220,7 @@ impl SharedState {
             .is_some()
     }
 
-    /// Returns the number of a new connection, or `None` if the server is stopping.
+    /// Registers a connection and returns its index, or `None` if the server is stopping.
     fn admit(&self, stream: &Arc<TcpStream>) -> Option<usize> {
         self.change(|state| {
             if state.stopping {
@@ -232,7 +235,7 @@ impl SharedState {
     }
 
     /// Records a request and returns its index.
-    pub(super) fn record(&self, request: Recorded) -> usize {
+    pub(super) fn record(&self, request: RecordedRequest) -> usize {
         self.change(|state| {
             state.requests.push(request);
             state.requests.len() - 1
@@ -243,10 +246,10 @@ impl SharedState {
         self.change(|state| state.requests[index].body = body);
     }
 
-    pub(super) fn peer_closed(&self, connection: usize) {
+    pub(super) fn record_close(&self, connection: usize) {
         let now = Instant::now();
         self.change(|state| {
-            // A server that stops closes its connections itself.
+            // When the server stops, it closes the connections itself.
             if !state.stopping {
                 state.connections[connection].peer_closed = Some(now);
             }

@@ -8,21 +8,22 @@ use crate::listen::listen;
 
 /// A loopback address for tests of connect timeouts. Connects to it hang until this value is dropped.
 ///
-/// A listener with a full backlog, which accepts nothing, causes the hang. Linux drops the SYN of each
-/// further connect. The client's system resends the SYN, first after a second, until the client times
-/// out. Tests often use an address without a route instead. Such an address needs a network, and some
-/// networks respond with an error.
-pub struct Unaccepting {
+/// Connects hang because the backlog of the listener is full and no thread accepts connections.
+/// Linux drops the SYN of each new connect. The client's system resends the SYN, first after a
+/// second, until the client times out. Tests often use an address without a route instead. Such an
+/// address needs a network, and some networks respond with an error.
+pub struct UnacceptingAddress {
     addr: SocketAddr,
     _listener: TcpListener,
     _backlog: Vec<TcpStream>,
 }
 
-impl Unaccepting {
-    pub(super) fn start() -> io::Result<Unaccepting> {
-        /// A connect that takes this long hangs. On loopback, a successful connect takes microseconds.
+impl UnacceptingAddress {
+    pub(super) fn start() -> io::Result<UnacceptingAddress> {
+        /// A connect that takes this long is assumed to hang. On loopback, a successful connect
+        /// takes microseconds.
         const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
-        /// A backlog of 0 holds one connection on Linux, and a few elsewhere.
+        /// A backlog of 0 holds one connection on Linux, and a few on other systems.
         const MAX_BACKLOG: usize = 32;
 
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), 0)?;
@@ -32,7 +33,7 @@ impl Unaccepting {
             match TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT) {
                 Ok(stream) => backlog.push(stream),
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    return Ok(Unaccepting {
+                    return Ok(UnacceptingAddress {
                         addr,
                         _listener: listener,
                         _backlog: backlog,
@@ -68,7 +69,7 @@ impl Unaccepting {
 /// # Errors
 ///
 /// Fails when the system has no free port.
-pub fn refused() -> io::Result<SocketAddr> {
+pub fn refused_address() -> io::Result<SocketAddr> {
     // The socket binds a free port but does not listen, so the system refuses connections to the port.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;

@@ -14,7 +14,7 @@ use inflight_origin::Origin;
 use serde_json::Value;
 
 /// A timeout that is long enough for the slowest machine.
-pub const LONG: Duration = Duration::from_secs(30);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Client {
     stream: BufReader<TcpStream>,
@@ -32,7 +32,7 @@ pub struct Answer {
 impl Client {
     pub fn connect(addr: SocketAddr) -> Client {
         let stream = TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client {
             stream: BufReader::new(stream),
@@ -64,11 +64,11 @@ impl Client {
         head.extend(b"\r\n");
         head.extend(body);
         self.send(head);
-        self.answer(method)
+        self.read_answer(method)
     }
 
-    pub fn answer(&mut self, method: &str) -> Answer {
-        let status = self.line();
+    pub fn read_answer(&mut self, method: &str) -> Answer {
+        let status = self.read_line();
         let status = status.split(|&b| b == b' ').nth(1).unwrap();
         let mut answer = Answer {
             status: std::str::from_utf8(status).unwrap().parse().unwrap(),
@@ -77,7 +77,7 @@ impl Client {
             chunks: Vec::new(),
         };
         loop {
-            let line = self.line();
+            let line = self.read_line();
             if line.is_empty() {
                 break;
             }
@@ -92,22 +92,22 @@ impl Client {
         }
         if answer.header("transfer-encoding") == "chunked" {
             loop {
-                let size = String::from_utf8(self.line()).unwrap();
+                let size = String::from_utf8(self.read_line()).unwrap();
                 let size = usize::from_str_radix(&size, 16).unwrap();
-                answer.body.extend(self.exactly(size));
-                assert!(self.line().is_empty());
+                answer.body.extend(self.read_exactly(size));
+                assert!(self.read_line().is_empty());
                 if size == 0 {
                     break;
                 }
                 answer.chunks.push(size);
             }
         } else {
-            answer.body = self.exactly(answer.header("content-length").parse().unwrap());
+            answer.body = self.read_exactly(answer.header("content-length").parse().unwrap());
         }
         answer
     }
 
-    pub fn line(&mut self) -> Vec<u8> {
+    pub fn read_line(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).unwrap();
         assert!(line.ends_with(b"\r\n"), "the line ended early: {line:?}");
@@ -115,14 +115,14 @@ impl Client {
         line
     }
 
-    pub fn exactly(&mut self, len: usize) -> Vec<u8> {
+    pub fn read_exactly(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.stream.read_exact(&mut bytes).unwrap();
         bytes
     }
 
     /// Returns the bytes until the connection ends, or the error that ends it.
-    pub fn rest(mut self) -> std::io::Result<Vec<u8>> {
+    pub fn read_to_end(mut self) -> std::io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest)?;
         Ok(rest)
@@ -136,7 +136,7 @@ impl Answer {
         found.map_or("", |(_, value)| std::str::from_utf8(value).unwrap())
     }
 
-    pub fn all(&self, name: &str) -> Vec<&[u8]> {
+    pub fn header_values(&self, name: &str) -> Vec<&[u8]> {
         let found = self.headers.iter().filter(|(given, _)| given == name);
         found.map(|(_, value)| &**value).collect()
     }

@@ -1,9 +1,9 @@
-//! A runtime for tests, with one thread and virtual time.
+//! A runtime for tests, with one thread, virtual time and a network in memory.
 //!
 //! Tasks run one after another on the thread that calls [`block_on`](BlockOn::block_on), always
 //! in the same order. Time stands still while a task can run. When no task can run, time jumps to
-//! the next timer. A test of a retry after an hour takes no time and has the same result in each
-//! run.
+//! the next timer. A test of a retry after an hour takes no real time and has the same result in
+//! each run.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,15 +29,15 @@
 //!
 //! The runtime has a network in memory, with latency, bandwidth, resets and partitions that a test
 //! controls: see [`Virtual::listen`] and [`Virtual::network`]. A client that takes its sockets from
-//! the runtime, such as `inflight-hyper`, reaches the servers of the same program that listen on
-//! this network. Faults are drawn from the runtime's seed, so they are the same in each run.
+//! the runtime, such as `inflight-hyper`, connects to servers in the same program that listen on
+//! this network. The runtime's seed determines random faults, so they are the same in each run.
 //!
 //! # Limitations
 //!
-//! The network does not reach other processes, so there are no real servers. Do not use a client
-//! that opens its own sockets, such as `inflight-isahc`. Virtual time does not wait for a real
-//! server, so timers fire before the response arrives. A client that creates the responses, such as
-//! `inflight-mock`, needs no network.
+//! The network does not reach other processes, so a program cannot connect to real servers. Do not
+//! use a client that opens its own sockets, such as `inflight-isahc`: virtual time does not wait
+//! for a real server, so timers fire before the response arrives. A client that creates the
+//! responses, such as `inflight-mock`, needs no network.
 
 mod network;
 mod shared;
@@ -76,7 +76,7 @@ pub struct Virtual(Arc<Shared>);
 impl Virtual {
     /// Returns a runtime whose tasks run in the order in which they were woken.
     ///
-    /// Random faults of its network are the same in each run.
+    /// The random faults of the runtime's network are the same in each run.
     pub fn new() -> Self {
         Self::with(None)
     }
@@ -84,8 +84,8 @@ impl Virtual {
     /// Returns a runtime that chooses at random, from this seed, which of the woken tasks runs
     /// next.
     ///
-    /// The same seed always produces the same order. A test that runs under many seeds finds code that
-    /// depends on an order. The random faults of the runtime's network are drawn from the same seed.
+    /// The same seed always produces the same order. A test that runs with many seeds finds code that
+    /// depends on the order of tasks. The seed also determines the random faults of the runtime's network.
     ///
     /// ```
     /// use inflight_core::{BlockOn, Task};
@@ -115,15 +115,15 @@ impl Virtual {
 
     fn with(seed: Option<u64>) -> Self {
         Self(Arc::new(Shared {
-            zero: Instant::now(),
+            epoch: Instant::now(),
             patience: PATIENCE,
             state: Mutex::new(State {
                 timers: Timers::default(),
                 network: NetworkState::new(seed.unwrap_or(0)),
                 tasks: Slab::new(),
                 ready: VecDeque::new(),
-                order: seed.map(Rng::with_seed),
-                runs_on: None,
+                schedule_rng: seed.map(Rng::with_seed),
+                block_on_thread: None,
             }),
             changed: Condvar::new(),
         }))
@@ -147,14 +147,14 @@ impl Virtual {
         self.0.lock().timers.now
     }
 
-    /// Advances the time at once, for tests that poll futures by hand.
+    /// Advances virtual time by `time`, for tests that poll futures by hand.
     ///
-    /// Timers that become due wake their tasks, and the network delivers the packets that arrive. No
+    /// Timers that become due wake their tasks, and the network delivers packets that become due. No
     /// task runs before the next [`block_on`](BlockOn::block_on).
     pub fn advance(&self, time: Duration) {
         let mut state = self.0.lock();
         let until = state.timers.now.saturating_add(time);
-        state.pass_to(until);
+        state.advance_to(until);
         shared::release(state);
     }
 }
@@ -207,12 +207,12 @@ impl Runtime for Virtual {
     }
 
     fn now(&self) -> Instant {
-        self.0.zero + self.elapsed()
+        self.0.epoch + self.elapsed()
     }
 
-    /// Connects to a [`Listener`] on the runtime's [`Network`]. The options make no difference.
+    /// Connects to a [`Listener`] on the runtime's [`Network`]. Ignores the options.
     ///
-    /// The connect starts with the future's first poll and takes one round trip.
+    /// The connect starts when the future is first polled, and takes one round trip.
     ///
     /// # Errors
     ///
@@ -223,15 +223,15 @@ impl Runtime for Virtual {
     /// Reads and writes of the socket fail with:
     ///
     /// - [`ConnectionReset`](io::ErrorKind::ConnectionReset) after a reset. A reset discards the
-    ///   bytes that were received and not read. As in TCP, an end also resets its peer if it is
-    ///   dropped with unread bytes, or if bytes arrive after it was dropped.
-    /// - [`BrokenPipe`](io::ErrorKind::BrokenPipe) for a write after the socket's own shutdown.
+    ///   bytes that were received and not read. As in TCP, a socket that is dropped resets its peer
+    ///   if it has unread bytes, or if bytes arrive after the drop.
+    /// - [`BrokenPipe`](io::ErrorKind::BrokenPipe) for a write to a socket that was shut down.
     /// - [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) if the runtime has ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the connect. The listener does not accept it, or accepts a
-    /// connection that its peer has closed.
+    /// Dropping the future cancels the connect. The listener either never returns the connection, or
+    /// returns a connection that the client has already closed.
     fn connect(
         &self,
         address: SocketAddr,
@@ -246,8 +246,8 @@ impl Runtime for Virtual {
 }
 
 impl BlockOn for Virtual {
-    /// Runs the future and the spawned tasks, one at a time, until the future completes. The next
-    /// call continues the tasks that are left.
+    /// Runs the future and the spawned tasks, one at a time, until the future completes. Tasks that
+    /// have not finished continue in the next call.
     ///
     /// If another thread is in `block_on`, this thread waits until that call returns.
     ///
@@ -277,7 +277,7 @@ impl BlockOn for Virtual {
                     }
                 }
                 Runnable::Task(key) => self.0.poll_task(key),
-                // A panic ends only this work, as on a thread of a pool.
+                // A panic ends only this work, as on a blocking pool.
                 Runnable::Blocking(work) => drop(catch_unwind(AssertUnwindSafe(work))),
             }
         }

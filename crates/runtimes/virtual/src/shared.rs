@@ -19,10 +19,10 @@ use crate::timer::{Timer, Timers};
 /// The state that all clones of a runtime share.
 pub(crate) struct Shared {
     /// The result of [`Runtime::now`] at virtual time zero.
-    pub(crate) zero: Instant,
+    pub(crate) epoch: Instant,
     pub(crate) patience: Duration,
     pub(crate) state: Mutex<State>,
-    /// Notified when a task is woken, a timer is set, or the runtime is free again.
+    /// Notified when a task is woken, a timer is set, or `block_on` returns.
     pub(crate) changed: Condvar,
 }
 
@@ -31,9 +31,10 @@ pub(crate) struct State {
     pub(crate) network: NetworkState,
     pub(crate) tasks: Slab<TaskSlot>,
     pub(crate) ready: VecDeque<Runnable>,
-    pub(crate) order: Option<Rng>,
+    /// Chooses the next task. If `None`, tasks run in the order in which they were woken.
+    pub(crate) schedule_rng: Option<Rng>,
     /// The thread that is in `block_on`.
-    pub(crate) runs_on: Option<ThreadId>,
+    pub(crate) block_on_thread: Option<ThreadId>,
 }
 
 /// Work that is ready to run.
@@ -55,10 +56,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until no other thread is in `block_on`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if this thread is in `block_on`.
     pub(crate) fn enter(&self) -> EnteredGuard<'_> {
         let here = thread::current().id();
         let mut state = self.lock();
-        while let Some(inside) = state.runs_on {
+        while let Some(inside) = state.block_on_thread {
             assert_ne!(
                 inside, here,
                 "a task of the virtual runtime called its block_on: await the future instead"
@@ -66,7 +72,7 @@ impl Shared {
             let waited = self.changed.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        state.runs_on = Some(here);
+        state.block_on_thread = Some(here);
         EnteredGuard(self)
     }
 
@@ -76,20 +82,20 @@ impl Shared {
         operation: impl FnOnce(&mut NetworkState, &mut Timers) -> T,
     ) -> T {
         let mut state = self.lock();
-        // Delivers the packets that are due, before the operation.
+        // Packets that are already due arrive before the operation.
         let now = state.timers.now;
-        state.pass_to(now);
+        state.advance_to(now);
         let State {
             network, timers, ..
         } = &mut *state;
         let output = operation(network, timers);
         release(state);
-        // A thread that waits for other threads may now have a timer to wait for.
+        // A thread in `block_on` may wait for other threads. It may now have a timer to wait for.
         self.changed.notify_all();
         output
     }
 
-    /// Returns the next work to run. Lets time pass while no work is ready.
+    /// Returns the next work to run. If no work is ready, advances the time to the next timer.
     pub(crate) fn next(&self) -> Runnable {
         let mut state = self.lock();
         loop {
@@ -97,14 +103,14 @@ impl Shared {
             let now = state.timers.now;
             let is_due = |due: &Duration| *due <= now || state.ready.is_empty();
             if let Some(due) = state.timers.next().filter(is_due) {
-                state.pass_to(due);
+                state.advance_to(due);
                 release(state);
                 state = self.lock();
                 continue;
             }
             let len = state.ready.len();
-            let index = match &mut state.order {
-                Some(order) if len > 1 => order.usize(..len),
+            let index = match &mut state.schedule_rng {
+                Some(rng) if len > 1 => rng.usize(..len),
                 _ => 0,
             };
             if let Some(ready) = state.ready.remove(index) {
@@ -146,9 +152,9 @@ impl Shared {
             task.as_mut().poll(&mut Context::from_waker(&waker))
         }));
         // A panic ends only this task, as on tokio.
-        let is_over = !matches!(polled, Ok(Poll::Pending));
+        let has_ended = !matches!(polled, Ok(Poll::Pending));
         let mut state = self.lock();
-        if is_over {
+        if has_ended {
             state.tasks.remove(key);
         } else if let Some(entry) = state.tasks.get_mut(key) {
             entry.task = Some(task);
@@ -160,23 +166,23 @@ impl Shared {
     }
 }
 
-/// Releases the lock, and then wakes or drops the collected wakers.
+/// Releases the lock, and then wakes or drops the stored wakers.
 pub(crate) fn release(mut state: MutexGuard<'_, State>) {
     let wakers = mem::take(&mut state.timers.wakers);
     drop(state);
-    wakers.woken.into_iter().for_each(Waker::wake);
+    wakers.to_wake.into_iter().for_each(Waker::wake);
 }
 
 impl State {
-    /// Advances the time to `moment`, fires the timers that become due, and collects the wakers.
-    pub(crate) fn pass_to(&mut self, moment: Duration) {
+    /// Advances the time to `moment`, fires the timers that become due, and stores the wakers for `release`.
+    pub(crate) fn advance_to(&mut self, moment: Duration) {
         while let Some(timer) = self.timers.fire(moment) {
             match timer {
-                Timer::Wake(waker) => self.timers.wake(Some(waker)),
+                Timer::Wake(waker) => self.timers.defer_wake(Some(waker)),
                 Timer::Deliver(packet) => self.network.deliver(packet, &mut self.timers),
             }
         }
-        self.timers.pass_to(moment);
+        self.timers.advance_to(moment);
     }
 }
 
@@ -186,8 +192,8 @@ pub(crate) struct EnteredGuard<'a>(&'a Shared);
 impl Drop for EnteredGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.runs_on = None;
-        // `Main` refers to the future of this call.
+        state.block_on_thread = None;
+        // The future of this call is not polled again.
         state.ready.retain(|ready| !matches!(ready, Runnable::Main));
         drop(state);
         self.0.changed.notify_all();
@@ -213,7 +219,7 @@ impl Wake for TaskWaker {
         if let Some(shared) = self.shared.upgrade() {
             let mut state = shared.lock();
             let runnable = match self.key {
-                None => state.runs_on.map(|_| Runnable::Main),
+                None => state.block_on_thread.map(|_| Runnable::Main),
                 // The key may belong to another task by now.
                 Some(key) => state
                     .tasks

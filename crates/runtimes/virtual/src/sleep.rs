@@ -1,4 +1,4 @@
-//! A future that completes at a point in virtual time.
+//! The future of `Runtime::sleep`.
 
 use std::pin::Pin;
 use std::sync::Weak;
@@ -10,10 +10,10 @@ use crate::timer::{FAR, Timer};
 
 /// Completes at a point in virtual time.
 pub(crate) struct Sleep {
-    // A task that sleeps does not keep its runtime alive.
+    // Weak, so that a task that sleeps does not keep its runtime alive.
     shared: Weak<Shared>,
     until: Duration,
-    number: Option<u64>,
+    timer_id: Option<u64>,
 }
 
 impl Sleep {
@@ -21,7 +21,7 @@ impl Sleep {
         Self {
             shared,
             until,
-            number: None,
+            timer_id: None,
         }
     }
 }
@@ -43,12 +43,12 @@ impl Future for Sleep {
         if this.until > FAR {
             return Poll::Pending;
         }
-        let number = *this.number.get_or_insert_with(|| timers.next_number());
+        let timer_id = *this.timer_id.get_or_insert_with(|| timers.next_id());
         let timer = Timer::Wake(cx.waker().clone());
-        let replaced = timers.queue.insert((this.until, number), timer);
+        let replaced = timers.queue.insert((this.until, timer_id), timer);
         drop(state);
         drop(replaced);
-        // A thread that waits for other threads now has a timer to wait for.
+        // A thread in `block_on` may wait for other threads. It can now wait for this timer.
         shared.changed.notify_all();
         Poll::Pending
     }
@@ -56,8 +56,8 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let (Some(number), Some(shared)) = (self.number, self.shared.upgrade()) {
-            let timer = shared.lock().timers.queue.remove(&(self.until, number));
+        if let (Some(timer_id), Some(shared)) = (self.timer_id, self.shared.upgrade()) {
+            let timer = shared.lock().timers.queue.remove(&(self.until, timer_id));
             drop(timer);
         }
     }

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::network::Packet;
 
-/// A thousand years. Timers that are due later never fire.
+/// A thousand years. A timer that is due later never fires.
 pub(crate) const FAR: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 
 /// The current time, and the timers that are set.
 #[derive(Default)]
 pub(crate) struct Timers {
     pub(crate) now: Duration,
-    // Timers that are due at the same time fire in the order in which they were set.
+    // The key is the time and the id, so timers of the same time fire in the order in which they were set.
     pub(crate) queue: BTreeMap<(Duration, u64), Timer>,
-    count: u64,
+    last_id: u64,
     pub(crate) wakers: DeferredWakers,
 }
 
@@ -26,12 +26,13 @@ pub(crate) enum Timer {
 }
 
 impl Timers {
-    /// Returns when the next timer is due.
+    /// Returns the time when the next timer is due.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.queue.keys().next().map(|(due, _)| *due)
     }
 
-    /// Removes the next timer that is due by `moment`, and sets the time to when it is due.
+    /// Removes and returns the next timer if it is due by `moment`. Advances the time to when the timer is
+    /// due.
     pub(crate) fn fire(&mut self, moment: Duration) -> Option<Timer> {
         let first = self.queue.first_entry()?;
         let (due, _) = *first.key();
@@ -42,39 +43,39 @@ impl Timers {
         Some(first.remove())
     }
 
-    /// Sets the time to `moment`, unless `moment` is in the past.
-    pub(crate) fn pass_to(&mut self, moment: Duration) {
+    /// Advances the time to `moment`, unless `moment` is in the past.
+    pub(crate) fn advance_to(&mut self, moment: Duration) {
         self.now = self.now.max(moment.min(FAR));
     }
 
-    /// Delivers the packet at `due`.
+    /// Sets a timer that delivers the packet at `due`.
     pub(crate) fn deliver_at(&mut self, due: Duration, packet: Packet) {
         if due <= FAR {
-            let number = self.next_number();
-            self.queue.insert((due, number), Timer::Deliver(packet));
+            let id = self.next_id();
+            self.queue.insert((due, id), Timer::Deliver(packet));
         }
     }
 
-    pub(crate) fn next_number(&mut self) -> u64 {
-        self.count += 1;
-        self.count
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
-    /// Wakes the waker after the lock is released.
-    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
-        self.wakers.woken.extend(waker);
+    /// Stores the waker. `release` wakes it after it has released the lock.
+    pub(crate) fn defer_wake(&mut self, waker: Option<Waker>) {
+        self.wakers.to_wake.extend(waker);
     }
 
-    /// Drops the waker after the lock is released.
-    pub(crate) fn discard(&mut self, waker: Option<Waker>) {
-        self.wakers.discarded.extend(waker);
+    /// Stores the waker. `release` drops it after it has released the lock.
+    pub(crate) fn defer_drop(&mut self, waker: Option<Waker>) {
+        self.wakers.to_drop.extend(waker);
     }
 }
 
-/// Wakers that are woken or dropped after the lock is released. Both may run a task's code, which may take
-/// the lock.
+/// Wakers that are woken or dropped after the lock is released. Waking or dropping a waker may run a task's
+/// code, and that code may take the lock.
 #[derive(Default)]
 pub(crate) struct DeferredWakers {
-    pub(crate) woken: Vec<Waker>,
-    discarded: Vec<Waker>,
+    pub(crate) to_wake: Vec<Waker>,
+    to_drop: Vec<Waker>,
 }

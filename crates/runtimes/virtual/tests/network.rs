@@ -1,4 +1,4 @@
-//! The network of the virtual runtime.
+//! Tests of the virtual runtime's network.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -212,14 +212,14 @@ fn bytes_arrive_in_their_order() {
 
 #[test]
 fn end_of_stream_arrives_after_the_bytes_before_it() {
-    for is_shutdown in [true, false] {
+    for shuts_down in [true, false] {
         with_pair(
             link().bandwidth(1000),
             |runtime, mut client, mut server| async move {
                 let start = runtime.elapsed();
                 client.write_all(&[7; 100]).await.unwrap();
                 let mut client = Some(client);
-                if is_shutdown {
+                if shuts_down {
                     client.as_mut().unwrap().shutdown().await.unwrap();
                 } else {
                     client = None;
@@ -228,7 +228,7 @@ fn end_of_stream_arrives_after_the_bytes_before_it() {
                 server.read_to_end(&mut received).await.unwrap();
                 assert_eq!(received, [7; 100]);
                 assert_eq!(runtime.elapsed() - start, ms(110));
-                // Further reads return the end too.
+                // Later reads return the end of the stream, too.
                 assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
                 drop(client);
             },
@@ -371,7 +371,7 @@ fn partition_holds_connects_until_it_heals() {
     };
     let (connected, ()) = runtime.block_on(zip(connect(&runtime, address(1)), heal));
     connected.unwrap();
-    // The connect arrives at 500 ms; its answer takes 10 ms.
+    // The connect arrives at 500 ms. Its response takes 10 ms.
     assert_eq!(runtime.elapsed(), ms(510));
 }
 
@@ -462,7 +462,7 @@ fn a_reset_fails_both_ends_and_wakes_their_tasks() {
                 )
             });
             let write = Task::spawn(&runtime, async move {
-                // The peer reads only the first four bytes, and waits for others.
+                // The peer's buffer has space for four bytes, so the write does not complete.
                 let error = server.write_all(&[0; 64]).await.unwrap_err().kind();
                 (error, read_error(&mut server).await)
             });
@@ -544,7 +544,7 @@ fn bytes_that_arrive_after_the_peer_was_dropped_cause_a_reset() {
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
         let start = runtime.elapsed();
         client.write_all(b"too late").await.unwrap();
-        // The end of the stream remains until the reset arrives.
+        // Reads return the end of the stream until the reset arrives.
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
         runtime.sleep(ms(19)).await;
         client.write_all(b"later still").await.unwrap();
@@ -640,7 +640,7 @@ fn bytes_arrive_immediately_without_latency() {
         |runtime, mut client, mut server| async move {
             client.write_all(b"now").await.unwrap();
             assert_eq!(try_read(&mut server).unwrap(), b"now");
-            // Also while another task is always ready to run.
+            // Bytes arrive immediately even while another task is always ready to run.
             Task::spawn(&runtime, async {
                 loop {
                     yield_now().await;
@@ -667,7 +667,7 @@ fn advance_delivers_the_packets_that_arrive() {
     );
     runtime.advance(ms(9));
     assert_eq!(try_read(&mut server), Err(ErrorKind::WouldBlock));
-    // The peer is dropped in the meantime, and the reset that answers the bytes arrives too.
+    // The server is dropped before the bytes arrive. The reset that the bytes cause arrives, too.
     drop(server);
     runtime.advance(ms(3600));
     assert_eq!(try_read(&mut client), Err(ErrorKind::ConnectionReset));
@@ -761,7 +761,7 @@ fn a_link_applies_to_one_address_and_the_default_link_to_all_others() {
     });
 }
 
-/// Returns the results of ten clients of an echo server, with their times.
+/// Runs ten clients of an echo server. Returns the events of the clients with their times.
 fn trace(seed: u64, link: LinkOptions) -> Vec<String> {
     let runtime = Virtual::seeded(seed);
     runtime.network().set_default_link(link);

@@ -1,4 +1,4 @@
-//! The behaviour of the virtual runtime.
+//! Tests of the virtual runtime.
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +14,8 @@ use inflight_virtual::Virtual;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Returns the message of the call's panic.
-fn panic_of(call: impl FnOnce()) -> String {
+/// Returns the message with which `call` panics.
+fn panic_message(call: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(call)).unwrap_err();
     match panic.downcast::<String>() {
         Ok(message) => *message,
@@ -99,7 +99,7 @@ fn tasks_run_in_the_order_of_their_wakes() {
 fn a_deadlock_is_reported_and_the_runtime_can_be_used_again() {
     let runtime = Virtual::new().patience(Duration::from_millis(1));
     Task::spawn(&runtime, pending::<()>()).detach();
-    let message = panic_of(|| runtime.block_on(pending()));
+    let message = panic_message(|| runtime.block_on(pending()));
     assert!(
         message.starts_with("deadlock: the future and 1 tasks wait"),
         "{message}"
@@ -110,7 +110,7 @@ fn a_deadlock_is_reported_and_the_runtime_can_be_used_again() {
 #[test]
 fn an_endless_sleep_is_a_deadlock() {
     let runtime = Virtual::new().patience(Duration::from_millis(1));
-    let message = panic_of(|| runtime.block_on(runtime.sleep(Duration::MAX)));
+    let message = panic_message(|| runtime.block_on(runtime.sleep(Duration::MAX)));
     assert!(message.starts_with("deadlock"), "{message}");
     assert_eq!(runtime.elapsed(), Duration::ZERO);
     runtime.advance(Duration::MAX);
@@ -120,14 +120,14 @@ fn an_endless_sleep_is_a_deadlock() {
 #[test]
 fn another_thread_can_wake_the_future() {
     let runtime = Virtual::new().patience(HOUR);
-    let (begun, begin) = mpsc::channel::<std::task::Waker>();
-    let other = thread::spawn(move || begin.recv().unwrap().wake());
+    let (waker_sender, waker_receiver) = mpsc::channel::<std::task::Waker>();
+    let other = thread::spawn(move || waker_receiver.recv().unwrap().wake());
     let mut polls = 0;
     runtime.block_on(poll_fn(|cx| {
         polls += 1;
         match polls {
             1 => {
-                begun.send(cx.waker().clone()).unwrap();
+                waker_sender.send(cx.waker().clone()).unwrap();
                 Poll::Pending
             }
             _ => Poll::Ready(()),
@@ -141,7 +141,7 @@ fn another_thread_can_wake_the_future() {
 fn block_on_inside_a_task_panics() {
     let runtime = Virtual::new();
     let inner = runtime.clone();
-    let message = panic_of(|| runtime.block_on(async { inner.block_on(async {}) }));
+    let message = panic_message(|| runtime.block_on(async { inner.block_on(async {}) }));
     assert!(message.contains("await the future instead"), "{message}");
 }
 
@@ -163,16 +163,16 @@ fn threads_run_block_on_one_after_another() {
 #[test]
 fn unfinished_tasks_continue_in_the_next_block_on() {
     let runtime = Virtual::new();
-    let (done, heard) = mpsc::channel();
+    let (done, received) = mpsc::channel();
     let inner = runtime.clone();
     runtime.spawn(Box::pin(async move {
         inner.sleep(HOUR).await;
         done.send(()).unwrap();
     }));
     runtime.block_on(async {});
-    assert!(heard.try_recv().is_err());
+    assert!(received.try_recv().is_err());
     runtime.block_on(runtime.sleep(HOUR));
-    assert!(heard.try_recv().is_ok());
+    assert!(received.try_recv().is_ok());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One cookie: whether a response may set it, and which requests it applies to (RFC 6265bis, 5.7 and
+//! A cookie: whether a response may set it, and which requests it applies to (RFC 6265bis, 5.7 and
 //! 5.8).
 
 use std::net::Ipv4Addr;
@@ -25,7 +25,7 @@ pub(super) struct Cookie {
 
 impl Cookie {
     /// Returns the cookie that a response from `url` sets. Returns `None` if `url` may not set it.
-    pub(super) fn received(set_cookie: &SetCookie<'_>, url: &Url) -> Option<Self> {
+    pub(super) fn from_set_cookie(set_cookie: &SetCookie<'_>, url: &Url) -> Option<Self> {
         let host = host(url)?;
         if set_cookie.is_secure && !is_secure(url)
             || set_cookie.is_cross_site && !set_cookie.is_secure
@@ -52,21 +52,21 @@ impl Cookie {
         cookie.has_attributes_of_prefix(has_path).then_some(cookie)
     }
 
-    /// Returns whether the cookie has the attributes that the prefix of its name promises.
+    /// Returns whether the cookie has the attributes that the prefix of its name requires.
     fn has_attributes_of_prefix(&self, has_path: bool) -> bool {
         let has_prefix = |text: &[u8], prefix: &str| {
             let start = text.get(..prefix.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         };
         // A cookie without a name is sent as its value, which could look like a name.
-        let shown = if self.name.is_empty() {
+        let sent_name = if self.name.is_empty() {
             &self.value
         } else {
             &self.name
         };
-        if has_prefix(shown, "__Secure-") {
+        if has_prefix(sent_name, "__Secure-") {
             !self.name.is_empty() && self.is_secure
-        } else if has_prefix(shown, "__Host-") {
+        } else if has_prefix(sent_name, "__Host-") {
             let is_root = has_path && self.path == "/";
             !self.name.is_empty() && self.is_secure && self.is_host_only && is_root
         } else {
@@ -78,7 +78,7 @@ impl Cookie {
         self.expires.is_some_and(|end| end <= now)
     }
 
-    /// Returns whether the cookie is the same as another one, apart from its value and attributes.
+    /// Returns whether the cookie replaces `other`, because both have the same name, domain and path.
     pub(super) fn replaces(&self, other: &Self) -> bool {
         self.name == other.name
             && self.domain == other.domain
@@ -86,7 +86,8 @@ impl Cookie {
             && self.path == other.path
     }
 
-    /// Returns whether this cookie, set over plain HTTP, would hide the other one from the server.
+    /// Returns whether `other` is a secure cookie that this cookie, set over plain HTTP, would hide from
+    /// the server.
     pub(super) fn hides_secure(&self, other: &Self) -> bool {
         other.is_secure
             && self.name == other.name
@@ -95,7 +96,8 @@ impl Cookie {
                 || domain_matches(&other.domain, &self.domain))
     }
 
-    /// Returns whether the cookie is sent with a request to `url`, to whose host `domain` belongs.
+    /// Returns whether the cookie is sent with a request to `url`. The cookie's domain must be one of
+    /// [`domains_of`] the host of `url`.
     pub(super) fn applies_to(&self, url: &Url) -> bool {
         (!self.is_host_only || url.host_str() == Some(&self.domain))
             && path_matches(url.path(), &self.path)
@@ -112,14 +114,14 @@ impl Cookie {
     }
 }
 
-/// Returns the domains whose cookies a host may get: the host itself and its parents. The parents of an
-/// address have no cookies.
+/// Returns the domains whose cookies a host may receive: the host itself and its parents. An IP address
+/// has no parents, but no cookie is stored for its suffixes.
 pub(super) fn domains_of(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(host), |domain| Some(domain.split_once('.')?.1))
 }
 
-/// Returns whether other people may register names below a domain. A suffix that is on no list counts
-/// if it is a single label, such as `localhost`.
+/// Returns whether different owners may register names below a domain (<https://publicsuffix.org>). A
+/// domain of one label, such as `localhost`, is a public suffix even if it is not on the list.
 pub(super) fn is_public_suffix(domain: &str) -> bool {
     let domain = domain.strip_suffix('.').unwrap_or(domain);
     domain.is_empty() || psl::suffix_str(domain) == Some(domain)
@@ -156,17 +158,18 @@ fn path_matches(path: &str, cookie_path: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || cookie_path.ends_with('/'))
 }
 
-/// Returns the path of a cookie that does not have the attribute: the folder of the request's path.
+/// Returns the path of a cookie without the attribute `Path`: the folder of the request's path.
 fn default_path(url: &Url) -> Option<&str> {
     let path = match url.path().rsplit_once('/') {
         Some((folder, _)) if folder.starts_with('/') => folder,
         _ => "/",
     };
-    // The size of a cookie has to be limited, and an attribute could not be longer either.
+    // The limit of the attribute applies here too, because the size of a cookie has to be limited.
     (path.len() <= MAX_ATTRIBUTE).then_some(path)
 }
 
-/// Returns the host of a URL, unless it is longer than any name. A server can redirect to such a URL.
+/// Returns the host of a URL, or `None` if it is longer than a host name can be. A redirect can lead to
+/// a URL with such a host.
 pub(super) fn host(url: &Url) -> Option<&str> {
     url.host_str().filter(|host| host.len() <= MAX_HOST)
 }

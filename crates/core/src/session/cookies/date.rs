@@ -15,7 +15,7 @@ const DAYS_BEFORE_1970: u64 = 719_162;
 pub(super) fn parse_date(text: &[u8]) -> Option<SystemTime> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     for token in text.split(|byte| is_delimiter(*byte)) {
-        // The first token that fits a field sets it, and sets no other field.
+        // A token sets the first unset field that it fits, and no other field.
         let _ = set_once(&mut time, || time_of_day(token))
             || set_once(&mut day, || leading_number(token, 1..=2))
             || set_once(&mut month, || month_index(token))
@@ -64,7 +64,7 @@ fn leading_number(token: &[u8], digits: RangeInclusive<usize>) -> Option<u64> {
 fn time_of_day(token: &[u8]) -> Option<[u64; 3]> {
     let mut fields = token.splitn(3, |byte| *byte == b':');
     let (hour, minute, second) = (fields.next()?, fields.next()?, fields.next()?);
-    // Only the second may be followed by something else.
+    // Other characters may follow only the second.
     if !hour.iter().chain(minute).all(u8::is_ascii_digit) {
         return None;
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn years_before_1970_are_the_start_of_1970() {
+    fn years_before_1970_become_the_start_of_1970() {
         assert_eq!(seconds("31 Dec 1969 23:59:59"), Some(0));
         assert_eq!(seconds("1 Jan 1601 00:00:00"), Some(0));
         assert_eq!(seconds("31 Dec 1600 23:59:59"), None);

@@ -1,7 +1,7 @@
 //! Cookies (RFC 6265bis, section 5, without `SameSite`).
 //!
-//! In reading order: `date` and `parse` (the header `Set-Cookie`), `cookie` (which URLs may set and get a
-//! cookie), `store` (the cookies of a jar) and `saved` (cookies as JSON).
+//! In reading order: `date` and `parse` (the header `Set-Cookie`), `cookie` (which URLs may set and receive
+//! a cookie), `store` (the cookies of a jar) and `saved` (cookies as JSON).
 
 mod cookie;
 mod date;
@@ -22,20 +22,20 @@ use crate::session::cookies::cookie::is_public_suffix;
 use crate::session::cookies::saved::SavedCookie;
 use crate::session::cookies::store::CookieStore;
 
-/// The cookies of a session, or of several: clones share them.
+/// A jar of cookies. Clones share the cookies, so several sessions can use one jar.
 ///
 /// A session has no cookies unless [`SessionBuilder::cookies`](crate::SessionBuilder::cookies) sets
 /// a jar. The session then sends each cookie with the requests to which the cookie applies,
 /// including redirects.
 ///
 /// The jar follows section 5 of [RFC 6265bis], as browsers do. It refuses a cookie for a public
-/// suffix, such as `co.uk`, because such a cookie would be sent to the sites of other owners. It stores
-/// and sends secure cookies only over `https`, also for `localhost`. It ignores `SameSite`, which
-/// compares a request with the page that caused it, but refuses `SameSite=None` without `Secure`.
+/// suffix, such as `co.uk`, because it would be sent to the sites of other owners. It stores and sends
+/// secure cookies only over `https`, even for `localhost`. It ignores `SameSite`, which compares a
+/// request with the page that caused the request, but refuses `SameSite=None` without `Secure`.
 ///
 /// A cookie lasts at most 400 days, by the system's clock, and its name and value have at most 4,096
-/// bytes. The jar holds at most 180 cookies with the same domain and 3,000 in all. If there are more, it
-/// removes those that were not used for the longest time.
+/// bytes together. The jar holds at most 180 cookies with the same domain and 3,000 in all. If there are
+/// more, it removes the least recently used ones.
 ///
 /// ```
 /// use inflight_core::CookieJar;
@@ -79,7 +79,7 @@ impl CookieJar {
             let cookie = saved
                 .into_cookie()
                 .map_err(|error| io_error(invalid, error))?;
-            // The list of public suffixes may have grown since.
+            // The list of public suffixes may have grown since the cookies were saved.
             if cookie.is_host_only || !is_public_suffix(&cookie.domain) {
                 jar.lock().insert(cookie, now);
             }
@@ -87,7 +87,7 @@ impl CookieJar {
         Ok(jar)
     }
 
-    /// Writes the cookies that outlive a session, those with an `Expires` or a `Max-Age`, as JSON.
+    /// Writes the cookies that have an `Expires` or a `Max-Age`, as JSON. Other cookies are not saved.
     ///
     /// # Errors
     ///
@@ -103,14 +103,14 @@ impl CookieJar {
             .map_err(|error| io_error("cannot save the cookies", error))
     }
 
-    /// Adds a cookie as if `url` had set it, in the syntax of `Set-Cookie`. The bytes may have any
-    /// encoding. A cookie that `url` may not set is ignored.
+    /// Adds a cookie as if a response from `url` had set it. `cookie` has the syntax of `Set-Cookie`, in
+    /// any encoding. A cookie that `url` may not set is ignored.
     pub fn set(&self, cookie: impl AsRef<[u8]>, url: &Url) {
         self.lock().set(cookie.as_ref(), url, now());
     }
 
-    /// Returns the value of `Cookie` for a request to `url`, if any cookie applies. Its bytes are those
-    /// that the server sent, in any encoding.
+    /// Returns the value of `Cookie` for a request to `url`, or `None` if no cookie applies. The bytes
+    /// are those that the server sent, in any encoding.
     pub fn header(&self, url: &Url) -> Option<HeaderValue> {
         let value = self.lock().header(url, now())?;
         // Cookies contain no byte that a header value could not contain.
@@ -124,13 +124,34 @@ impl CookieJar {
         self.lock().clear();
     }
 
-    /// Adds the cookies to a request that has no `Cookie` header.
-    pub(crate) fn add_to_request(&self, headers: &mut HeaderMap, url: Option<&Url>) {
-        if !headers.contains_key(COOKIE)
-            && let Some(value) = url.and_then(|url| self.header(url))
-        {
+    /// Adds the cookies to a request that has no `Cookie` header. If `ascii_only`, it leaves out cookies
+    /// with other bytes. Returns whether it has left out any.
+    pub(crate) fn add_to_request(
+        &self,
+        headers: &mut HeaderMap,
+        url: Option<&Url>,
+        ascii_only: bool,
+    ) -> bool {
+        if headers.contains_key(COOKIE) {
+            return false;
+        }
+        let Some(mut value) = url.and_then(|url| self.header(url)) else {
+            return false;
+        };
+        let leaves_out = ascii_only && value.to_str().is_err();
+        if leaves_out {
+            let cookies = value.as_bytes().split(|byte| *byte == b';');
+            let ascii: Vec<_> = cookies.filter(|cookie| cookie.is_ascii()).collect();
+            let Ok(ascii) = HeaderValue::from_bytes(ascii.join(&b';').trim_ascii()) else {
+                return true;
+            };
+            value = ascii;
+            value.set_sensitive(true);
+        }
+        if !value.is_empty() {
             headers.insert(COOKIE, value);
         }
+        leaves_out
     }
 
     /// Adds the cookies that a response sets.
@@ -152,8 +173,8 @@ fn io_error(context: &'static str, source: impl Into<BoxError>) -> Error {
         .with_source(source)
 }
 
-/// Returns the time of the system's clock, which a cookie's date refers to. The dates of saved cookies
-/// start in 1970.
+/// Returns the time of the system's clock, or the start of 1970 if the clock is earlier, because saved
+/// cookies cannot have earlier dates.
 fn now() -> SystemTime {
     SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }
@@ -188,8 +209,12 @@ mod tests {
         }
         jar.add_from_response(&response, Some(&url));
         let mut request = HeaderMap::new();
-        jar.add_to_request(&mut request, Some(&url));
+        assert!(!jar.add_to_request(&mut request, Some(&url), false));
         assert_eq!(request[COOKIE].as_bytes(), b"a=\xe9; b=2");
+        assert!(request[COOKIE].is_sensitive());
+        let mut request = HeaderMap::new();
+        assert!(jar.add_to_request(&mut request, Some(&url), true));
+        assert_eq!(request[COOKIE].as_bytes(), b"b=2");
         assert!(request[COOKIE].is_sensitive());
     }
 
@@ -199,7 +224,7 @@ mod tests {
         jar.set("a=1", &url);
         let mut request = HeaderMap::new();
         request.insert(COOKIE, HeaderValue::from_static("own=2"));
-        jar.add_to_request(&mut request, Some(&url));
+        assert!(!jar.add_to_request(&mut request, Some(&url), true));
         assert_eq!(request[COOKIE], "own=2");
     }
 
@@ -214,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn saved_cookies_keep_their_rules_and_their_order() {
+    fn loaded_cookies_apply_to_the_same_urls_in_the_same_order() {
         let jar = CookieJar::new();
         let site = url("https://www.example.org/a/b");
         for cookie in [
@@ -268,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_or_a_writer_that_fails_is_an_error() {
+    fn a_failing_reader_or_writer_is_an_io_error() {
         let error = CookieJar::load(io::BufReader::new(BrokenReader)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains("cannot read the cookies"));

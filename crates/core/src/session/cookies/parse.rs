@@ -13,16 +13,16 @@ const MAX_PAIR: usize = 4096;
 /// The most bytes of an attribute's value. A longer attribute is ignored.
 pub(super) const MAX_ATTRIBUTE: usize = 1024;
 
-/// The content of a `Set-Cookie` header. Of each attribute, the last one counts.
+/// The content of a `Set-Cookie` header. If an attribute occurs several times, the last one counts.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct SetCookie<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
-    /// The end of the cookie's life. A cookie without it lasts as long as its jar.
+    /// When the cookie expires. `None` if it lasts as long as its jar.
     pub(super) expires: Option<SystemTime>,
-    /// Without its leading dot. May be empty.
+    /// The value of `Domain` without a leading dot. May be empty.
     pub(super) domain: Option<&'a [u8]>,
-    /// Does not need to start with a slash.
+    /// The value of `Path`, which may lack the leading slash.
     pub(super) path: Option<&'a [u8]>,
     pub(super) is_secure: bool,
     /// Whether the attribute is `SameSite=None`.
@@ -35,7 +35,7 @@ impl<'a> SetCookie<'a> {
         let mut parts = header.split(|byte| *byte == b';');
         let (name, value) = match split_pair(parts.next()?) {
             (name, Some(value)) => (name, value),
-            // A cookie without a name.
+            // The cookie has no name.
             (value, None) => (&b""[..], value),
         };
         if has_control_characters(header) || !is_valid_pair(name, value) {
@@ -50,20 +50,20 @@ impl<'a> SetCookie<'a> {
         for part in parts {
             let (name, value) = split_pair(part);
             let value = value.unwrap_or_default();
-            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+            let is_named = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
             if value.len() > MAX_ATTRIBUTE {
                 continue;
-            } else if is("max-age") {
+            } else if is_named("max-age") {
                 max_age = end_of_max_age(value, now).or(max_age);
-            } else if is("expires") {
+            } else if is_named("expires") {
                 expires = parse_date(value).or(expires);
-            } else if is("domain") {
+            } else if is_named("domain") {
                 cookie.domain = Some(value.strip_prefix(b".").unwrap_or(value));
-            } else if is("path") {
+            } else if is_named("path") {
                 cookie.path = Some(value);
-            } else if is("secure") {
+            } else if is_named("secure") {
                 cookie.is_secure = true;
-            } else if is("samesite") {
+            } else if is_named("samesite") {
                 cookie.is_cross_site = value.eq_ignore_ascii_case(b"none");
             }
         }
@@ -79,7 +79,7 @@ pub(super) fn is_valid_pair(name: &[u8], value: &[u8]) -> bool {
     (1..=MAX_PAIR).contains(&length) && !has_controls
 }
 
-/// Tabs do not count, because they are white space.
+/// Returns whether the text has control characters. Tabs do not count, because they are white space.
 fn has_control_characters(text: &[u8]) -> bool {
     text.iter()
         .any(|byte| byte.is_ascii_control() && *byte != b'\t')
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_values_lose_only_the_white_space_around_them() {
+    fn only_white_space_around_names_and_values_is_removed() {
         for (header, expected) in [
             ("a=b", ("a", "b")),
             (" \ta b \t=\t c  d\t ; x", ("a b", "c  d")),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn max_age_wins_over_expires_and_both_are_limited() {
+    fn max_age_takes_precedence_over_expires_and_both_are_limited() {
         let limit = Some(now() + Duration::from_secs(34_560_000));
         let date = "Expires=Sun, 09 Sep 2001 01:46:50 GMT";
         for (attributes, expected) in [

@@ -1,4 +1,4 @@
-//! Cookies as JSON.
+//! The format in which a jar saves cookies: JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::error::BoxError;
 use crate::session::cookies::cookie::Cookie;
 use crate::session::cookies::parse::is_valid_pair;
 
-/// A cookie that outlives its session.
+/// A saved cookie, which has an expiry time.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct SavedCookie {
     name: Text,
@@ -19,7 +19,7 @@ pub(super) struct SavedCookie {
     expires: String,
 }
 
-/// Bytes, as a string if possible. Servers are free to use another encoding than UTF-8.
+/// Bytes, as a string if they are UTF-8. Servers may use any other encoding.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 #[serde(untagged)]
 enum Text {
@@ -44,7 +44,7 @@ impl Text {
 }
 
 impl SavedCookie {
-    /// Returns `None` for a cookie that ends with its session.
+    /// Converts a cookie. Returns `None` if the cookie has no expiry time.
     pub(super) fn new(cookie: &Cookie) -> Option<Self> {
         Some(Self {
             name: Text::new(&cookie.name),

@@ -19,16 +19,16 @@ const MAX_COOKIES: usize = 3000;
 #[derive(Default)]
 pub(super) struct CookieStore {
     domains: HashMap<String, Vec<StoredCookie>>,
-    /// The number of calls so far. It orders cookies better than a clock, which may return the same
-    /// time twice.
+    /// How many times cookies were set or sent so far. This count orders cookies, because a clock may
+    /// return the same time twice.
     calls: u64,
 }
 
 struct StoredCookie {
     cookie: Cookie,
-    /// The call that set the cookie first. A new value does not change it.
+    /// The value of `calls` when the cookie was first set. A new value of the cookie does not change it.
     created: u64,
-    /// The call that last set or returned the cookie.
+    /// The value of `calls` when the cookie was last set or sent.
     last_access: u64,
 }
 
@@ -36,7 +36,7 @@ impl CookieStore {
     /// Stores the cookie of a `Set-Cookie` header, unless `url` may not set it.
     pub(super) fn set(&mut self, header: &[u8], url: &Url, now: SystemTime) {
         let parsed = SetCookie::parse(header, now);
-        let Some(cookie) = parsed.and_then(|parsed| Cookie::received(&parsed, url)) else {
+        let Some(cookie) = parsed.and_then(|parsed| Cookie::from_set_cookie(&parsed, url)) else {
             return;
         };
         let hides = |other: &StoredCookie| cookie.hides_secure(&other.cookie);
@@ -45,8 +45,8 @@ impl CookieStore {
         }
     }
 
-    /// Stores a cookie in place of the same one with an older value. An expired cookie only removes the
-    /// older one.
+    /// Stores a cookie. It replaces an older cookie with the same name, domain and path. An expired
+    /// cookie only removes the older one.
     pub(super) fn insert(&mut self, cookie: Cookie, now: SystemTime) {
         self.calls += 1;
         let old = self.take(&cookie).filter(|old| !old.cookie.is_expired(now));
@@ -98,7 +98,7 @@ impl CookieStore {
         stored.filter(move |stored| !stored.cookie.is_expired(now))
     }
 
-    /// Removes the cookie that this one replaces.
+    /// Removes and returns the stored cookie that `cookie` replaces.
     fn take(&mut self, cookie: &Cookie) -> Option<StoredCookie> {
         let cookies = self.domains.get_mut(&cookie.domain)?;
         let at = cookies
@@ -183,7 +183,7 @@ mod tests {
         store.count() > 0
     }
 
-    /// Returns what is sent to `to` after some cookies were set.
+    /// Returns the cookies that are sent to `to` after `cookies` were set.
     fn after(cookies: &[(&str, &str)], to: &str) -> String {
         let mut store = CookieStore::default();
         for (cookie, by) in cookies {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_suffix_gets_cookies_only_from_itself_and_for_itself() {
+    fn a_cookie_for_a_public_suffix_is_host_only_and_set_by_that_host() {
         for attribute in [
             "co.uk",
             ".co.uk",
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailing_dot_makes_another_host() {
+    fn a_host_with_a_trailing_dot_is_another_host() {
         let (plain, dotted) = ("http://a.example.org/", "http://a.example.org./");
         assert_eq!(after(&[("a=1", dotted)], dotted), "a=1");
         assert_eq!(after(&[("a=1", dotted)], plain), "");
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn secure_cookies_need_https_also_on_localhost() {
+    fn secure_cookies_require_https_even_on_localhost() {
         for host in ["example.org", "localhost", "127.0.0.1"] {
             let (plain, secure) = (format!("http://{host}/"), format!("https://{host}/"));
             assert_eq!(after(&[("a=1; Secure", &plain)], &secure), "");
@@ -375,7 +375,8 @@ mod tests {
         );
         let set = [parent, ("a=bad", "http://www.example.org/")];
         assert_eq!(after(&set, "https://www.example.org/"), "a=good");
-        // Other names, paths and domains are free, and so are secure URLs.
+        // Plain HTTP may set cookies with other names, paths and domains. A secure URL may replace the
+        // cookie.
         for (cookie, by, sent) in [
             ("b=2; Path=/login", "http://www.example.org/", "a=good; b=2"),
             ("a=2; Path=/", "http://www.example.org/", "a=good; a=2"),
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_of_names_promise_attributes() {
+    fn a_prefix_of_the_name_requires_attributes() {
         for (cookie, is_stored) in [
             ("__Secure-a=1; Secure", true),
             ("__secure-a=1; Secure; Domain=example.org", true),
@@ -420,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn same_site_none_needs_secure() {
+    fn same_site_none_requires_secure() {
         let page = "https://example.org/";
         assert_eq!(after(&[("a=1; SameSite=None", page)], page), "");
         assert_eq!(after(&[("a=1; SameSite=None; Secure", page)], page), "a=1");
@@ -461,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_ends_at_its_time() {
+    fn a_cookie_is_not_sent_after_it_expires() {
         let (mut store, page) = (CookieStore::default(), url("http://example.org/"));
         store.set(b"a=1; Max-Age=10", &page, at(100));
         store.set(
@@ -476,7 +477,7 @@ mod tests {
         assert_eq!(sent(at(120)), "c=3");
         assert_eq!(store.cookies(at(109)).len(), 3);
         assert_eq!(store.cookies(at(120)).len(), 1);
-        // A cookie that has ended is not the older value of a new one.
+        // A new cookie does not take the position of an expired one.
         store.set(b"a=4", &page, at(120));
         assert_eq!(store.header(&page, at(120)).unwrap(), b"c=3; a=4");
     }
@@ -499,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_cookie_leaves_nothing_behind() {
+    fn a_domain_without_cookies_is_removed() {
         let mut store = CookieStore::default();
         for n in 0..10 {
             let page = format!("http://host{n}.example.org/");
@@ -523,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_domain_evicts_the_least_recently_used_cookie_but_secure_ones_last() {
+    fn a_full_domain_evicts_the_least_recently_used_cookie_and_secure_cookies_last() {
         let (mut store, page) = (CookieStore::default(), "https://example.org/");
         set(&mut store, "first=1; Secure", page);
         fill(&mut store, MAX_PER_DOMAIN - 2, page);

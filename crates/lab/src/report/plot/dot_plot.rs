@@ -27,7 +27,7 @@ pub(crate) enum AxisKind {
     /// Logarithmic, for values of different magnitudes.
     Logarithmic,
     /// Fits the values, for values that would look equal on an axis from zero.
-    Near,
+    Fitted,
 }
 
 /// A group of rows.
@@ -71,7 +71,7 @@ impl DotPlot {
         let values = rows().flat_map(|row| [row.value.low, row.value.value, row.value.high]);
         let values = values.chain(self.reference.iter().map(|reference| reference.at));
         let scale = match self.axis_kind {
-            AxisKind::Near => Scale::near(values, left, right),
+            AxisKind::Fitted => Scale::fitted(values, left, right),
             axis => Scale::containing(values, axis == AxisKind::Logarithmic, left, right),
         };
 
@@ -107,7 +107,7 @@ impl DotPlot {
         canvas.line("axis", (left, bottom), (right, bottom));
         let axis = match self.axis_kind {
             AxisKind::Logarithmic => format!("{}, logarithmic", self.axis),
-            AxisKind::Near => format!("{}; does not begin at 0", self.axis),
+            AxisKind::Fitted => format!("{}; does not begin at 0", self.axis),
             AxisKind::FromZero => self.axis.clone(),
         };
         // Move the label left if it does not fit.

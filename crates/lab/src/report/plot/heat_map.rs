@@ -12,8 +12,8 @@ pub(crate) struct HeatMap {
     /// The formatted effects of the runtimes and of the clients.
     pub(crate) runtimes: [String; 3],
     pub(crate) clients: [String; 3],
-    /// The label of the values.
-    pub(crate) what: String,
+    /// The label of the values, with the unit.
+    pub(crate) label: String,
 }
 
 /// A cell of a heat map.
@@ -35,7 +35,7 @@ impl HeatMap {
         let column = (width - left - margin) / 3.0;
         let row = if narrow { 54.0 } else { 60.0 };
         let mut top = 4.0;
-        for line in wrapped(&self.what, width) {
+        for line in wrapped(&self.label, width) {
             top += 15.0;
             canvas.text(0.0, top - 3.0, "name", &line);
         }

@@ -10,15 +10,15 @@ use crate::stats::Estimate;
 #[derive(Clone, Debug)]
 pub(crate) struct LineChart {
     /// The axis labels, with units.
-    pub(crate) x: String,
-    pub(crate) y: String,
+    pub(crate) x_label: String,
+    pub(crate) y_label: String,
     pub(crate) x_logarithmic: bool,
     pub(crate) y_logarithmic: bool,
     pub(crate) series: Vec<Series>,
     /// The curve of the limit and its label.
     pub(crate) limit: Option<(Vec<(f64, f64)>, String)>,
-    /// The legend of the rings around knees, if there are any.
-    pub(crate) knee: Option<&'static str>,
+    /// The legend of the rings around knees. `None` if no knee is marked.
+    pub(crate) knee_legend: Option<&'static str>,
 }
 
 /// A series of a chart.
@@ -123,13 +123,13 @@ impl LineChart {
 
     fn x_name(&self) -> String {
         match self.x_logarithmic {
-            true => format!("{}, logarithmic", self.x),
-            false => self.x.clone(),
+            true => format!("{}, logarithmic", self.x_label),
+            false => self.x_label.clone(),
         }
     }
 
-    /// Returns the measured points, or round values if there are many points.
-    fn measured_at(&self, x: &Scale, most: usize) -> Vec<f64> {
+    /// Returns the ticks of the x axis: the measured points, or round values if there are many points.
+    fn x_ticks(&self, x: &Scale, most: usize) -> Vec<f64> {
         let series = self.series.iter();
         let mut at: Vec<f64> = series
             .flat_map(|series| series.points.iter().map(|point| point.x))
@@ -144,27 +144,29 @@ impl LineChart {
 
     fn y_name(&self) -> String {
         match self.y_logarithmic {
-            true => format!("{}, logarithmic", self.y),
-            false => self.y.clone(),
+            true => format!("{}, logarithmic", self.y_label),
+            false => self.y_label.clone(),
         }
     }
 
     fn legend(&self) -> Vec<LegendEntry<'_>> {
-        let limit = self.limit.iter().map(|(_, what)| LegendEntry::Limit(what));
-        limit.chain(self.knee.map(LegendEntry::Knee)).collect()
+        let limit = self.limit.iter().map(|(_, text)| LegendEntry::Limit(text));
+        limit
+            .chain(self.knee_legend.map(LegendEntry::Knee))
+            .collect()
     }
 
     /// Draws an entry of the legend and returns the position of its end.
     fn draw_legend_entry(&self, canvas: &mut Canvas, entry: LegendEntry<'_>, top: f64) -> f64 {
         let middle = top + FONT_SIZE - 2.0;
         let text = match entry {
-            LegendEntry::Limit(what) => {
+            LegendEntry::Limit(text) => {
                 canvas.line("limit", (0.0, middle), (22.0, middle));
-                what
+                text
             }
-            LegendEntry::Knee(what) => {
+            LegendEntry::Knee(text) => {
                 canvas.add(ring(11.0, middle, 6.5));
-                what
+                text
             }
         };
         let mut y = top;
@@ -178,7 +180,7 @@ impl LineChart {
     /// Draws the x axis with ticks at the measured points. Labels are omitted if they do not fit.
     fn draw_x_axis(&self, canvas: &mut Canvas, x: &Scale, bottom: f64, right: f64) {
         let mut free = f64::NEG_INFINITY;
-        for at in self.measured_at(x, 8) {
+        for at in self.x_ticks(x, 8) {
             let place = x.position(at);
             canvas.line("axis", (place, bottom), (place, bottom + 4.0));
             let half = text_width(&tick(at)) / 2.0;

@@ -1,4 +1,4 @@
-//! Charts as SVG. Each chart is laid out for a given width, so that phones get a layout of their own.
+//! Draws charts as SVG. A chart is laid out for a given width, so that phones get a separate layout.
 
 pub(crate) mod dot_plot;
 pub(crate) mod heat_map;
@@ -142,18 +142,18 @@ pub(crate) struct ReferenceLine {
     pub(crate) label: String,
 }
 
-/// Moves positions apart to a distance of at least `apart`, between `from` and `to`.
-fn spread(places: &mut [(usize, f64)], apart: f64, from: f64, to: f64) {
+/// Moves positions away from each other until they are at least `spacing` apart, between `from` and `to`.
+fn spread(places: &mut [(usize, f64)], spacing: f64, from: f64, to: f64) {
     places.sort_by(|one, other| one.1.total_cmp(&other.1));
     let mut least = from;
     for (_, place) in places.iter_mut() {
         *place = place.max(least);
-        least = *place + apart;
+        least = *place + spacing;
     }
     let mut most = to;
     for (_, place) in places.iter_mut().rev() {
         *place = place.min(most);
-        most = *place - apart;
+        most = *place - spacing;
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 ///
 /// The default link has no latency, unlimited bandwidth, buffers of 64 KiB and no faults.
 /// [`Network::set_link`](crate::Network::set_link) and
-/// [`Network::set_default_link`](crate::Network::set_default_link) put the options into effect,
-/// for the connections that are opened afterwards.
+/// [`Network::set_default_link`](crate::Network::set_default_link) apply the options to connections
+/// that are opened afterwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,33 +41,32 @@ impl LinkOptions {
         }
     }
 
-    /// Sets the time from one end to the other, in both directions. Default zero.
+    /// Sets how long a byte travels from one end to the other, in both directions. Default zero.
     ///
-    /// A round trip takes twice this time, and so does a connect.
+    /// A round trip takes twice the latency. A connect takes one round trip.
     #[must_use]
     pub fn latency(self, latency: Duration) -> Self {
         self.latency_to_server(latency).latency_to_client(latency)
     }
 
-    /// Sets the time from the client to the server only. Default zero.
+    /// Sets the latency from the client to the server only. Default zero.
     #[must_use]
     pub fn latency_to_server(mut self, latency: Duration) -> Self {
         self.latencies[Side::Server as usize] = latency;
         self
     }
 
-    /// Sets the time from the server to the client only. Default zero.
+    /// Sets the latency from the server to the client only. Default zero.
     #[must_use]
     pub fn latency_to_client(mut self, latency: Duration) -> Self {
         self.latencies[Side::Client as usize] = latency;
         self
     }
 
-    /// Sets the number of bytes that a connection transmits in a second, in each direction. Default
-    /// unlimited.
+    /// Sets how many bytes per second a connection transmits in each direction. Default unlimited.
     ///
-    /// Connections do not share the bandwidth. Bytes travel in segments of up to 1,460 bytes, and
-    /// a segment arrives when its last byte does.
+    /// Connections do not share the bandwidth. Bytes travel in segments of up to 1,460 bytes. A
+    /// segment arrives when its last byte arrives.
     ///
     /// # Panics
     ///
@@ -80,10 +79,11 @@ impl LinkOptions {
         self
     }
 
-    /// Sets the number of bytes that a connection holds in each direction. These bytes were sent and the
-    /// peer has not read them. Default 65,536.
+    /// Sets the size of a connection's buffer in each direction. The buffer holds the bytes that were sent
+    /// and not yet read by the peer. Default 65,536.
     ///
-    /// A write waits while the buffer is full. It continues as soon as the peer reads, without latency.
+    /// A write waits while the buffer is full. The write continues as soon as the peer reads, without
+    /// latency.
     ///
     /// # Panics
     ///
@@ -97,18 +97,18 @@ impl LinkOptions {
 
     /// Sets the longest random delay of a connect, in addition to the round trip. Default zero.
     ///
-    /// Each connect draws its delay between zero and `max` from the runtime's seed.
+    /// The delay of each connect is random, between zero and `max`. The runtime's seed determines it.
     #[must_use]
     pub fn connect_jitter(mut self, max: Duration) -> Self {
         self.connect_jitter = max;
         self
     }
 
-    /// Sets the probability, from 0 to 1, with which a segment of up to 1,460 bytes resets its
-    /// connection instead of arriving. Default 0.
+    /// Sets the probability, from 0 to 1, that a segment of up to 1,460 bytes resets its connection
+    /// instead of arriving. Default 0.
     ///
-    /// Both ends then fail with [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) at the
-    /// time when the segment would have arrived. The outcomes are drawn from the runtime's seed.
+    /// Both sockets then fail with [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) at the
+    /// time when the segment would have arrived. The runtime's seed determines which segments fail.
     ///
     /// # Panics
     ///
@@ -142,6 +142,7 @@ impl Default for LinkOptions {
     }
 }
 
+/// One of the two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Client,

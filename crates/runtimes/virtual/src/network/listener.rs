@@ -14,11 +14,11 @@ use crate::shared::Shared;
 
 /// Accepts connections at one address of a runtime's network.
 ///
-/// [`Virtual::listen`](crate::Virtual::listen) creates it. Dropping the listener frees the address
-/// and refuses further connects. It also resets the connections that were not accepted yet.
+/// [`Virtual::listen`](crate::Virtual::listen) creates a listener. Dropping the listener frees the
+/// address, refuses later connects, and resets the connections that were not accepted yet.
 #[derive(Debug)]
 pub struct Listener {
-    // A server's task does not keep its runtime alive.
+    // Weak, so that a server's task does not keep its runtime alive.
     shared: Weak<Shared>,
     address: SocketAddr,
 }
@@ -35,8 +35,8 @@ impl Listener {
 
     /// Waits for the next connection. Returns its socket and the client's address.
     ///
-    /// A connection can be accepted one and a half round trips after its connect has started, as
-    /// in TCP. The client sees it as connected half a round trip earlier.
+    /// As in TCP, the server can accept a connection one and a half round trips after the start of
+    /// the connect. The client's connect completes half a round trip earlier.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Listener {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no connection: the next call returns it. Several tasks may accept
+    /// Dropping the future loses no connection. Several tasks may accept
     /// at the same time.
     pub async fn accept(&self) -> io::Result<(Box<dyn Socket>, SocketAddr)> {
         poll_fn(|cx| self.poll_accept(cx)).await

@@ -1,7 +1,8 @@
 //! An in-memory network in virtual time.
 //!
 //! The network is a discrete-event simulation. Each segment, connect and close is a packet with a time
-//! of arrival, and packets are timers of the runtime. The module `state` has the effects of the packets.
+//! of arrival, and each packet is a timer of the runtime. The module `state` applies the packets that
+//! arrive.
 
 mod link;
 mod listener;
@@ -21,10 +22,10 @@ pub(crate) use state::{NetworkState, Packet};
 
 impl Virtual {
     /// Listens at `address` for connections of this runtime's
-    /// [`connect`](inflight_core::Runtime::connect). Port 0 picks a free port.
+    /// [`connect`](inflight_core::Runtime::connect). Port 0 selects a free port.
     ///
-    /// A connect reaches the listener with the same IP address and port. The unspecified address
-    /// (`0.0.0.0`) matches only itself. The backlog has no limit.
+    /// A connect reaches only a listener with exactly the same IP address and port, so a listener at the
+    /// unspecified address (`0.0.0.0`) receives no connects to other addresses. The backlog has no limit.
     ///
     /// # Errors
     ///
@@ -81,9 +82,9 @@ impl Virtual {
 
 /// Sets the properties of a runtime's network and injects faults.
 ///
-/// The methods that take an address expect the address of a server. Those that inject faults also
-/// accept a client's address, as [`Listener::accept`] returns it, and then affect that one
-/// connection. Clones refer to the same network.
+/// An argument `address` is the address of a server. The methods that inject faults also accept the
+/// address of a client, which [`Listener::accept`] returns. They then affect only the connection of
+/// that client. Clones refer to the same network.
 ///
 /// ```
 /// use std::time::Duration;
@@ -114,22 +115,23 @@ pub struct Network(Virtual);
 impl Network {
     /// Sets the properties of the link to the server at `address`.
     ///
-    /// They apply to connects that start afterwards, also to those that are refused.
+    /// The properties apply to connects that start afterwards, including connects that are refused.
     pub fn set_link(&self, address: SocketAddr, options: LinkOptions) {
         self.with(|network| network.links.insert(address, options));
     }
 
-    /// Sets the properties of the links to all addresses that have none of their own.
+    /// Sets the properties of the links to all addresses for which [`set_link`](Self::set_link) was not
+    /// called.
     ///
-    /// They apply to connects that start afterwards.
+    /// The properties apply to connects that start afterwards.
     pub fn set_default_link(&self, options: LinkOptions) {
         self.with(|network| network.default_link = options);
     }
 
     /// Holds all packets from and to `address` until [`heal`](Self::heal).
     ///
-    /// Neither end is notified. The network holds connects, bytes and ends of stream, including those that
-    /// are on the way. Without `heal`, connects to the address never complete.
+    /// The sockets are not notified. The network holds connects, bytes and ends of stream, including those
+    /// that are already on the way. Without `heal`, connects to the address never complete.
     pub fn partition(&self, address: SocketAddr) {
         self.with(|network| network.partitions.addresses.insert(address));
     }
@@ -139,7 +141,7 @@ impl Network {
         self.with(|network| network.partitions.is_everywhere = true);
     }
 
-    /// Ends the partition of `address`. The held packets arrive now, in their order.
+    /// Ends the partition of `address`. The held packets arrive immediately, in their original order.
     ///
     /// A partition of all addresses remains in effect.
     pub fn heal(&self, address: SocketAddr) {
@@ -147,17 +149,17 @@ impl Network {
         shared.with_network(|network, timers| network.heal(address, timers));
     }
 
-    /// Ends all partitions, including those of single addresses. The held packets arrive now, in their
-    /// order.
+    /// Ends all partitions, including partitions of single addresses. The held packets arrive immediately,
+    /// in their original order.
     pub fn heal_all(&self) {
         self.0.0.with_network(NetworkState::heal_all);
     }
 
-    /// Resets all connections of `address`, at once and on both ends, even during a partition.
+    /// Resets all connections of `address` immediately, even during a partition.
     ///
-    /// Reads and writes of both ends then fail with
-    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), and bytes that were not read are lost.
-    /// Connects that have not completed are not affected.
+    /// Reads and writes of both sockets then fail with
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), and unread bytes are lost. Connects that
+    /// have not completed are not affected.
     pub fn reset(&self, address: SocketAddr) {
         let shared = &self.0.0;
         shared.with_network(|network, timers| network.reset(Some(address), timers));

@@ -16,7 +16,7 @@ use crate::timer::Timers;
 
 /// One end of a connection. Dropping it closes the end.
 pub(super) struct VirtualSocket {
-    // A task that holds a socket does not keep its runtime alive.
+    // Weak, so that a task that holds a socket does not keep its runtime alive.
     shared: Weak<Shared>,
     end: EndId,
 }

@@ -1,8 +1,8 @@
 //! The state of the network, and the effects of arriving packets.
 //!
-//! The model is TCP without loss. A connection has two ends, and packets travel between them. A
-//! packet arrives after the latency of its direction, and after the packets that were sent before
-//! it. While the link is partitioned, arriving packets are held.
+//! The model is TCP without packet loss. A connection has two ends, and packets travel between them. A
+//! packet arrives after the latency of its direction, and after the packets that the same end sent
+//! earlier. During a partition, the network holds packets that arrive.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
@@ -21,11 +21,10 @@ use crate::timer::Timers;
 /// The largest segment, as over Ethernet.
 const SEGMENT_SIZE: usize = 1460;
 
-/// The ports of clients. They do not overlap with the ports of listeners, so an address belongs to a
-/// server or to a client.
+/// The ports of clients. They do not overlap with [`LISTENER_PORTS`].
 const CLIENT_PORTS: Range<u16> = 32_768..49_152;
 
-/// The ports that port 0 picks from.
+/// The ports from which a listener at port 0 gets a free port.
 const LISTENER_PORTS: Range<u16> = 49_152..u16::MAX;
 
 /// The network of one runtime.
@@ -33,12 +32,12 @@ pub(crate) struct NetworkState {
     pub(super) default_link: LinkOptions,
     pub(super) links: HashMap<SocketAddr, LinkOptions>,
     listeners: HashMap<SocketAddr, ListenerState>,
-    // Numbered in the order of their connects. A number is not used twice, because packets may
-    // still be on the way to an old connection. Sorted, so that faults hit in a fixed order.
+    // The key is the id of the connection. Ids are not reused, because packets may still be on the way
+    // to an old connection. The map is sorted, so that faults affect connections in a fixed order.
     connections: BTreeMap<u64, Connection>,
-    connects: u64,
+    last_id: u64,
     pub(super) partitions: Partitions,
-    /// The packets that have arrived at a partition, in their order.
+    /// The packets that arrived during a partition, in the order of their arrival.
     held: Vec<Packet>,
     random: Rng,
 }
@@ -73,19 +72,19 @@ enum Phase {
 
 #[derive(Default)]
 struct End {
-    /// The bytes that have arrived and were not read.
+    /// The bytes that have arrived and that the end has not read.
     received: VecDeque<u8>,
-    /// The number of bytes that the peer has sent and this end has not read, including those on the way.
+    /// The number of bytes that the peer has sent and this end has not read, including bytes on the way.
     unread: usize,
-    /// When the link has transmitted all bytes that this end has sent.
+    /// When the link will have transmitted all bytes that this end has sent.
     transmits_until: Duration,
     has_sent_fin: bool,
     has_received_fin: bool,
     is_reset: bool,
     is_dropped: bool,
-    /// Waits for bytes, or for the connection while it is not established.
+    /// The task that waits for bytes or, during the connect, for the connection.
     reader: Option<Waker>,
-    /// Waits for room in the peer's buffer.
+    /// The task that waits for space in the peer's buffer.
     writer: Option<Waker>,
 }
 
@@ -130,10 +129,10 @@ impl NetworkState {
             links: HashMap::new(),
             listeners: HashMap::new(),
             connections: BTreeMap::new(),
-            connects: 0,
+            last_id: 0,
             partitions: Partitions::default(),
             held: Vec::new(),
-            // The order of tasks uses the same seed, but must not use the same numbers.
+            // The order of tasks has the same seed, but must not have the same random numbers.
             random: Rng::with_seed(seed).fork(),
         }
     }
@@ -160,7 +159,7 @@ impl NetworkState {
             return;
         };
         for waker in listener.acceptors {
-            timers.discard(Some(waker));
+            timers.defer_drop(Some(waker));
         }
         for end in listener.backlog {
             self.abort(end, timers);
@@ -188,16 +187,16 @@ impl NetworkState {
 
 /// Operations of the ends.
 impl NetworkState {
-    /// Starts a connect. Returns the client's end, which is closed to cancel the connect.
+    /// Starts a connect. Returns the client's end. Closing this end cancels the connect.
     pub(super) fn connect(&mut self, server: SocketAddr, timers: &mut Timers) -> EndId {
         let link = *self.links.get(&server).unwrap_or(&self.default_link);
-        self.connects += 1;
+        self.last_id += 1;
         let end = EndId {
-            connection: self.connects,
+            connection: self.last_id,
             side: Side::Client,
         };
         let connection = Connection {
-            client: client_address(server, self.connects),
+            client: client_address(server, self.last_id),
             server,
             link,
             phase: Phase::Connecting,
@@ -249,7 +248,7 @@ impl NetworkState {
         }
         if this.read_into(buffer) > 0 {
             let peer = connection.end(end.side.peer());
-            timers.wake(peer.writer.take());
+            timers.defer_wake(peer.writer.take());
             return Poll::Ready(Ok(()));
         }
         if this.has_received_fin {
@@ -261,7 +260,7 @@ impl NetworkState {
         Poll::Pending
     }
 
-    /// Sends bytes as far as the peer's buffer has room. If it has no room, registers the waker of `cx`.
+    /// Sends as many bytes as fit into the peer's buffer. If the buffer is full, registers the waker of `cx`.
     pub(super) fn poll_write(
         &mut self,
         end: EndId,
@@ -270,7 +269,7 @@ impl NetworkState {
         timers: &mut Timers,
     ) -> Poll<io::Result<usize>> {
         let connection = self.connection(end);
-        let room = connection.link.buffer_size - connection.end(end.side.peer()).unread;
+        let space = connection.link.buffer_size - connection.end(end.side.peer()).unread;
         let this = connection.end(end.side);
         if this.is_reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -281,17 +280,17 @@ impl NetworkState {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        if room == 0 {
+        if space == 0 {
             register(&mut this.writer, cx, timers);
             return Poll::Pending;
         }
-        let bytes = &bytes[..bytes.len().min(room)];
+        let bytes = &bytes[..bytes.len().min(space)];
         connection.end(end.side.peer()).unread += bytes.len();
         self.send_data(end, bytes, timers);
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Ends this direction of the stream.
+    /// Ends the stream from `end` to its peer.
     pub(super) fn shut_down(&mut self, end: EndId, timers: &mut Timers) -> io::Result<()> {
         if self.connection(end).end(end.side).is_reset {
             return Err(io::ErrorKind::NotConnected.into());
@@ -308,10 +307,10 @@ impl NetworkState {
             removed.into_iter().for_each(|c| c.discard_wakers(timers));
             return;
         }
-        // As in TCP, unread bytes cause a reset, so that the peer does not assume that they were read.
+        // As in TCP, unread bytes cause a reset. The peer must not assume that this end has read them.
         if connection.end(end.side).received.is_empty() {
             self.send_fin(end, timers);
-            self.leave(end, timers);
+            self.drop_end(end, timers);
         } else {
             self.abort(end, timers);
         }
@@ -320,17 +319,17 @@ impl NetworkState {
     /// Closes an end with a reset.
     fn abort(&mut self, end: EndId, timers: &mut Timers) {
         self.send(end.peer(), Content::Rst, timers);
-        self.leave(end, timers);
+        self.drop_end(end, timers);
     }
 
     /// Marks an end as dropped, and removes the connection if both ends are.
-    fn leave(&mut self, end: EndId, timers: &mut Timers) {
+    fn drop_end(&mut self, end: EndId, timers: &mut Timers) {
         let connection = self.connection(end);
         let this = connection.end(end.side);
         this.is_dropped = true;
         this.received = VecDeque::new();
-        timers.discard(this.reader.take());
-        timers.discard(this.writer.take());
+        timers.defer_drop(this.reader.take());
+        timers.defer_drop(this.writer.take());
         if connection.end(end.side.peer()).is_dropped {
             self.connections.remove(&end.connection);
         }
@@ -364,7 +363,7 @@ impl NetworkState {
         }
     }
 
-    /// Sends the end of the stream after all bytes, unless it was already sent.
+    /// Sends the end of the stream after all bytes. Does nothing if `from` has already sent it.
     fn send_fin(&mut self, from: EndId, timers: &mut Timers) {
         let connection = self.connection(from);
         let this = connection.end(from.side);
@@ -389,7 +388,7 @@ impl NetworkState {
 impl NetworkState {
     pub(crate) fn deliver(&mut self, packet: Packet, timers: &mut Timers) {
         let to = packet.to;
-        // Both ends may have been dropped meanwhile.
+        // Both ends may have been dropped while the packet was on the way.
         let Some(connection) = self.connections.get_mut(&to.connection) else {
             return;
         };
@@ -401,7 +400,7 @@ impl NetworkState {
             Content::Syn => self.receive_syn(to, timers),
             Content::SynAck => {
                 connection.phase = Phase::Established;
-                timers.wake(connection.end(to.side).reader.take());
+                timers.defer_wake(connection.end(to.side).reader.take());
                 self.send(to.peer(), Content::Ack, timers);
             }
             Content::Ack => self.receive_ack(to, timers),
@@ -409,7 +408,7 @@ impl NetworkState {
             Content::Fin => {
                 let end = connection.end(to.side);
                 end.has_received_fin = true;
-                timers.wake(end.reader.take());
+                timers.defer_wake(end.reader.take());
             }
             Content::Rst => connection.receive_rst(to.side, timers),
         }
@@ -417,22 +416,22 @@ impl NetworkState {
 
     fn receive_syn(&mut self, server: EndId, timers: &mut Timers) {
         let address = self.connection(server).server;
-        let answer = match self.listeners.contains_key(&address) {
+        let response = match self.listeners.contains_key(&address) {
             true => Content::SynAck,
             false => Content::Rst,
         };
-        self.send(server.peer(), answer, timers);
+        self.send(server.peer(), response, timers);
     }
 
     fn receive_ack(&mut self, server: EndId, timers: &mut Timers) {
         let connection = self.connection(server);
         let address = connection.server;
         if connection.end(server.side).is_reset {
-            self.leave(server, timers);
+            self.drop_end(server, timers);
         } else if let Some(listener) = self.listeners.get_mut(&address) {
             listener.backlog.push_back(server);
             for waker in mem::take(&mut listener.acceptors) {
-                timers.wake(Some(waker));
+                timers.defer_wake(Some(waker));
             }
         } else {
             self.abort(server, timers);
@@ -449,7 +448,7 @@ impl NetworkState {
             return;
         }
         end.received.extend(bytes);
-        timers.wake(end.reader.take());
+        timers.defer_wake(end.reader.take());
     }
 }
 
@@ -465,19 +464,19 @@ impl NetworkState {
         self.deliver_held(timers);
     }
 
-    /// Delivers the held packets. Those that another partition affects are held again.
+    /// Delivers the held packets. A packet that another partition affects is held again.
     fn deliver_held(&mut self, timers: &mut Timers) {
         for packet in mem::take(&mut self.held) {
             self.deliver(packet, timers);
         }
     }
 
-    /// Returns the number of packets that wait for the end of a partition.
+    /// Returns the number of packets that partitions hold.
     pub(crate) fn held_packets(&self) -> usize {
         self.held.len()
     }
 
-    /// Resets the established connections of an address, or all of them.
+    /// Resets the established connections of `address`, or all established connections if it is `None`.
     pub(super) fn reset(&mut self, address: Option<SocketAddr>, timers: &mut Timers) {
         for connection in self.connections.values_mut() {
             let is_affected = address.is_none_or(|address| connection.has_address(address));
@@ -488,7 +487,7 @@ impl NetworkState {
         }
     }
 
-    /// Returns the connection of an end that is not dropped, or of a packet that has arrived.
+    /// Returns the connection of an end. At least one of the connection's ends must not be dropped.
     fn connection(&mut self, end: EndId) -> &mut Connection {
         let connection = self.connections.get_mut(&end.connection);
         connection.expect("a connection is kept until both ends are dropped")
@@ -511,7 +510,7 @@ impl Connection {
         address == self.client || address == self.server
     }
 
-    /// Returns when `len` bytes arrive that `side` sends now.
+    /// Transmits `len` bytes that `side` sends now. Returns when the last byte arrives.
     fn transmit(&mut self, side: Side, len: usize, now: Duration) -> Duration {
         let duration = self.link.transmission_time(len);
         let latency = self.link.latency_to(side.peer());
@@ -527,14 +526,14 @@ impl Connection {
         let end = self.end(side);
         end.is_reset = true;
         end.received = VecDeque::new();
-        timers.wake(end.reader.take());
-        timers.wake(end.writer.take());
+        timers.defer_wake(end.reader.take());
+        timers.defer_wake(end.writer.take());
     }
 
     fn discard_wakers(self, timers: &mut Timers) {
         for end in self.ends {
-            timers.discard(end.reader);
-            timers.discard(end.writer);
+            timers.defer_drop(end.reader);
+            timers.defer_drop(end.writer);
         }
     }
 }
@@ -552,9 +551,9 @@ impl End {
     }
 }
 
-/// Returns the client's address of a connection.
-fn client_address(server: SocketAddr, number: u64) -> SocketAddr {
-    let index = number % CLIENT_PORTS.len() as u64;
+/// Returns a client address for the connection. It has the IP version of the server's address.
+fn client_address(server: SocketAddr, connection: u64) -> SocketAddr {
+    let index = connection % CLIENT_PORTS.len() as u64;
     let port = CLIENT_PORTS.start + index as u16;
     match server {
         SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, port).into(),
@@ -564,10 +563,10 @@ fn client_address(server: SocketAddr, number: u64) -> SocketAddr {
 
 /// Stores the waker of `cx`. The previous waker is dropped after the lock is released.
 fn register(slot: &mut Option<Waker>, cx: &mut Context<'_>, timers: &mut Timers) {
-    timers.discard(slot.replace(cx.waker().clone()));
+    timers.defer_drop(slot.replace(cx.waker().clone()));
 }
 
-/// Returns the error of a socket or listener that outlives its runtime.
+/// Returns the error of a socket or listener after its runtime has ended.
 pub(super) fn runtime_ended() -> io::Error {
     io::Error::new(
         io::ErrorKind::ConnectionAborted,
