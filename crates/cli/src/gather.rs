@@ -56,6 +56,7 @@ struct FetchContext {
     session: Session,
     options: ResponseOptions,
     digest: bool,
+    probe: bool,
     directory: Option<OutputDirectory>,
 }
 
@@ -96,6 +97,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         session,
         options: ResponseOptions::from_args(&args.requests),
         digest: args.digest,
+        probe: args.probe,
         directory,
     };
     backend.block_on(async {
@@ -190,6 +192,7 @@ impl GatherRun {
         stop_reason: &Cell<Option<StopReason>>,
     ) -> Result<(), CliError> {
         let runtime = context.session.runtime().clone();
+        let probe = context.probe;
         let running = RefCell::new(HashMap::new());
         let mut next = 0;
         let jobs = stream::poll_fn(|cx| {
@@ -198,7 +201,10 @@ impl GatherRun {
                 next += 1;
                 let job = fetch(context.clone(), index, url.clone(), stats.clone());
                 running.borrow_mut().insert(index, (url, stats));
-                Some(job.probed("fetch"))
+                Some(match probe {
+                    true => Either::Left(job.probed("fetch")),
+                    false => Either::Right(job),
+                })
             })
         });
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -99,12 +100,18 @@ impl NoStall {
         let site = Site::of("assert_no_stall", Location::caller());
         async move {
             let stalls = Arc::new(Mutex::new(Vec::new()));
-            let seen = stalls.clone();
-            let probe = self.probe.only_inside(site.number).start(move |event| {
-                if let Event::Stalled(stall) = event {
-                    lock(&seen).push(stall.clone());
-                }
-            })?;
+            let lost = Arc::new(AtomicU64::new(0));
+            let (seen, missed) = (stalls.clone(), lost.clone());
+            let probe = self
+                .probe
+                .only_inside(site.number)
+                .start(move |event| match event {
+                    Event::Stalled(stall) => lock(&seen).push(stall.clone()),
+                    Event::EventsLost(count) => {
+                        missed.fetch_add(*count, Ordering::Relaxed);
+                    }
+                    _ => {}
+                })?;
             let output = Probed::at(future, site).await;
             drop(probe);
             let (known, stalls): (Vec<Stall>, Vec<Stall>) = std::mem::take(&mut *lock(&stalls))
@@ -112,7 +119,13 @@ impl NoStall {
                 .partition(|stall| self.allowed.contains(&stall.label));
             let unused = |label: &&str| !known.iter().any(|stall| stall.label == *label);
             let unused = self.allowed.into_iter().filter(unused).collect();
-            Ok((output, Findings { stalls, unused }))
+            let lost = lost.load(Ordering::Relaxed);
+            let findings = Findings {
+                stalls,
+                unused,
+                lost,
+            };
+            Ok((output, findings))
         }
     }
 }
@@ -125,12 +138,14 @@ pub struct Findings {
     pub stalls: Vec<Stall>,
     /// Labels that were allowed and did not stall.
     pub unused: Vec<&'static str>,
+    /// How many [events were lost](Event::EventsLost), which may have been stalls.
+    pub lost: u64,
 }
 
 impl Findings {
-    /// Returns whether there were no forbidden stalls and no unused labels.
+    /// Returns whether there were no forbidden stalls, no unused labels and no lost events.
     pub fn is_clean(&self) -> bool {
-        self.stalls.is_empty() && self.unused.is_empty()
+        self.stalls.is_empty() && self.unused.is_empty() && self.lost == 0
     }
 }
 
@@ -142,6 +157,8 @@ impl fmt::Display for Findings {
         let stalls = self.stalls.iter().map(|stall| format!("stall: {stall}"));
         let unused = self.unused.iter();
         let unused = unused.map(|label| format!("allowed, but did not stall: {label}"));
-        f.write_str(&stalls.chain(unused).collect::<Vec<_>>().join("\n"))
+        let lost = (self.lost > 0).then(|| Event::EventsLost(self.lost).to_string());
+        let lines: Vec<_> = stalls.chain(unused).chain(lost).collect();
+        f.write_str(&lines.join("\n"))
     }
 }

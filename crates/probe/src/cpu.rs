@@ -52,15 +52,27 @@ impl ThreadId {
         let task = format!("/proc/self/task/{}", self.0);
         let status = std::fs::read_to_string(format!("{task}/status")).ok()?;
         let (waits, runnable) = waits(&status)?;
-        let times = std::fs::read_to_string(format!("{task}/schedstat")).ok()?;
-        let mut times = times.split_whitespace().map(str::parse);
-        let mut next = || Some(Duration::from_nanos(times.next()?.ok()?));
+        let [running, queued] = self.times()?;
         Some(ThreadUsage {
-            running: next()?,
-            queued: next()?,
+            running,
+            queued,
             waits,
             runnable,
         })
+    }
+
+    /// Returns how long the thread has been in the queue for a processor since it started.
+    pub(crate) fn queued(self) -> Option<Duration> {
+        self.times().map(|[_, queued]| queued)
+    }
+
+    /// Returns how long the thread has run and has been in the queue.
+    fn times(self) -> Option<[Duration; 2]> {
+        let schedstat = format!("/proc/self/task/{}/schedstat", self.0);
+        let times = std::fs::read_to_string(schedstat).ok()?;
+        let mut times = times.split_whitespace().map(str::parse);
+        let mut next = || Some(Duration::from_nanos(times.next()?.ok()?));
+        Some([next()?, next()?])
     }
 }
 
@@ -83,6 +95,10 @@ impl ThreadId {
     }
 
     pub(crate) fn usage(self) -> Option<ThreadUsage> {
+        None
+    }
+
+    pub(crate) fn queued(self) -> Option<Duration> {
         None
     }
 }

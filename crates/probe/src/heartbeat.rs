@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::prometheus::Prometheus;
 use crate::site::{histogram, nanos as in_nanos, record};
-use crate::slot::{between, lock, nanos};
+use crate::slot::{self, EndTime, Slot, between, lock, nanos};
 
 /// A heartbeat that ticks on a runtime and on a plain thread at fixed times, and measures how late
 /// each tick is. It stops when it is dropped.
@@ -141,6 +141,7 @@ impl Heartbeat {
         let timer = on.clone();
         tasks.push(Task::spawn(&*on, async move {
             loop {
+                ticker.stats.record_thread();
                 timer.sleep(ticker.until_next()).await;
                 ticker.tick(nanos());
             }
@@ -170,7 +171,12 @@ impl Heartbeat {
     ///
     /// This shows a stall while it lasts. [`lateness`](Self::lateness) includes a stall once it is over.
     pub fn overdue(&self) -> Duration {
-        between(self.runtime.due.load(Ordering::Relaxed), nanos())
+        between(self.runtime.due(), nanos())
+    }
+
+    /// Returns the ticks of the runtime, for a watchdog to check.
+    pub(crate) fn ticks(&self) -> &Arc<TickStats> {
+        &self.runtime
     }
 }
 
@@ -212,16 +218,46 @@ fn send(mut to: &TcpStream, ticks: usize) -> usize {
     to.write(&bytes[..ticks.min(bytes.len())]).unwrap_or(0)
 }
 
-/// The part of a [`Ticker`] that [`Heartbeat`] reads.
+/// The part of a [`Ticker`] that [`Heartbeat`] and the watchdog read.
 #[derive(Debug)]
-struct TickStats {
+pub(crate) struct TickStats {
+    /// The end of a late tick, which began when it was due.
+    pub(crate) end: EndTime,
     due: AtomicU64,
     late: Mutex<Histogram<u64>>,
+    /// The threads that have run the ticks, the last one first.
+    threads: Mutex<Vec<TickThread>>,
+}
+
+/// A thread that has run ticks.
+#[derive(Debug, Clone)]
+pub(crate) struct TickThread {
+    pub(crate) slot: Arc<Slot>,
+    /// An address on its stack, in a frame of the task.
+    pub(crate) address: usize,
 }
 
 impl TickStats {
     fn lateness(&self) -> Histogram<u64> {
         lock(&self.late).clone()
+    }
+
+    /// Returns when the next tick is due. The time is never reached once the task has ended.
+    pub(crate) fn due(&self) -> u64 {
+        self.due.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn threads(&self) -> Vec<TickThread> {
+        lock(&self.threads).clone()
+    }
+
+    /// Records that the ticks run on this thread.
+    fn record_thread(&self) {
+        let Some(slot) = slot::current() else { return };
+        let address = (&raw const slot).addr();
+        let mut threads = lock(&self.threads);
+        threads.retain(|known| known.slot.is_running() && !Arc::ptr_eq(&known.slot, &slot));
+        threads.insert(0, TickThread { slot, address });
     }
 }
 
@@ -238,8 +274,10 @@ impl Ticker {
             every,
             due,
             stats: Arc::new(TickStats {
+                end: EndTime::default(),
                 due: AtomicU64::new(due),
                 late: Mutex::new(histogram()),
+                threads: Mutex::new(Vec::new()),
             }),
         }
     }
@@ -257,12 +295,13 @@ impl Ticker {
     }
 
     fn record_ticks(&mut self, now: u64, ticks: usize) {
+        self.stats.end.finish(self.due);
         let mut late = lock(&self.stats.late);
         for _ in 0..ticks {
             record(&mut late, now.saturating_sub(self.due));
             self.due = self.due.saturating_add(self.every);
         }
-        self.stats.due.store(self.due, Ordering::Relaxed);
+        self.stats.due.store(self.due, Ordering::Release);
     }
 
     /// Ticks once for each byte that arrives.
@@ -278,6 +317,13 @@ impl Ticker {
                 Err(_) => return,
             }
         }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        // There are no more ticks, so none is late.
+        self.stats.due.store(u64::MAX, Ordering::Release);
     }
 }
 

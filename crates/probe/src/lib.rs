@@ -3,7 +3,8 @@
 //! An async function that blocks, or computes for a long time, keeps its thread from running other
 //! futures. Give such futures a label with [`FutureExt::probed`] and start a [`Probe`]. Its watchdog
 //! detects a poll that lasts too long, while it lasts, and reports its label, whether the thread
-//! computes or waits, and how many other futures are ready and delayed.
+//! computes or waits, and how many other futures are ready and delayed. To find blocking tasks without
+//! a label, let the probe watch a [`Heartbeat`] on their runtime: see [`ProbeBuilder::heartbeat`].
 //!
 //! ```
 //! use std::sync::mpsc::channel;
@@ -41,6 +42,7 @@
 //! Each thread has a slot with its current poll. A poll writes the slot with plain stores, and the
 //! watchdog reads the slots of all threads. To find whether a stuck thread computes, the watchdog
 //! compares its processor time at two checks. Only Linux provides that time, in `/proc/self/task`.
+//! A stall's end is exact: the thread stores the time if the watchdog has marked the poll.
 //! When the watchdog itself is late, it does not attribute the delay to a poll: it reports a
 //! [pause of the machine](Event::MachinePaused).
 //!
@@ -96,6 +98,7 @@ pub use gather::{Exchanges, exchanges, gather, gather_stream};
 pub use heartbeat::{Heartbeat, Lateness};
 pub use probe::{Probe, ProbeBuilder};
 pub use probed::{FutureExt, Probed};
-pub use report::{Aftermath, Class, Event, Stall};
+pub use report::{Aftermath, Class, Event, LoopDelay, LoopThread, Stall};
 pub use site::{PollStats, poll_stats};
+pub use slot::unwatched;
 pub use stack::{Frame, Stack};

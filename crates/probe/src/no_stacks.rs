@@ -17,7 +17,11 @@ impl NoStacks {
         None
     }
 
-    pub(crate) fn of(&mut self, _: &Arc<Slot>, _: Polling, _: Class) -> Option<Stack> {
+    pub(crate) fn of_poll(&mut self, _: &Arc<Slot>, _: Polling, _: Class) -> Option<Stack> {
+        match *self {}
+    }
+
+    pub(crate) fn of_thread(&mut self, _: &Arc<Slot>, _: usize, _: Class) -> Option<Stack> {
         match *self {}
     }
 }

@@ -1,12 +1,13 @@
 //! The probe and its settings.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use inflight_core::{Error, ErrorKind};
 
+use crate::heartbeat::Heartbeat;
 use crate::prometheus::{labels, polls};
 use crate::report::Event;
 use crate::site::{Site, poll_stats};
@@ -19,17 +20,24 @@ const THRESHOLD: Duration = Duration::from_millis(100);
 /// The default of [`ProbeBuilder::fold`].
 const FOLD: Duration = Duration::from_secs(1);
 
+/// How many events wait for the listener at most.
+const EVENT_QUEUE_LEN: usize = 256;
+
 /// A watchdog thread that checks the polls of all [`probed`](crate::FutureExt::probed) futures in the
 /// process. If a poll exceeds a threshold, the watchdog reports it while the poll is still stuck.
 ///
-/// The thread ends when the probe is dropped. The watchdog only reads the state of other threads and
+/// A second thread calls the listener with the reports, so a slow listener does not delay the watchdog.
+///
+/// The threads end when the probe is dropped, which waits until the listener has received all events.
+/// The watchdog only reads the state of other threads and
 /// never stops them, so it does not disturb a stuck call. It sends signals only to find [the line that
 /// is stuck](crate#the-line-that-is-stuck).
 #[derive(Debug)]
 pub struct Probe {
     totals: Arc<Mutex<Totals>>,
-    // Dropped to end the thread.
-    running: Option<(Sender<()>, JoinHandle<()>)>,
+    // Dropped to end the threads.
+    stop: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Probe {
@@ -39,6 +47,7 @@ impl Probe {
             threshold: THRESHOLD,
             fold: FOLD,
             stacks: false,
+            heartbeats: Vec::new(),
             root: None,
         })
     }
@@ -70,18 +79,31 @@ impl Probe {
              inflight_probe_machine_pauses_total {}\n",
             totals.pauses
         );
-        stalls + &seconds + &pauses + &polls(&poll_stats())
+        let lost = format!(
+            "# HELP inflight_probe_lost_events_total Events that a slow listener did not receive.\n\
+             # TYPE inflight_probe_lost_events_total counter\n\
+             inflight_probe_lost_events_total {}\n",
+            totals.lost
+        );
+        stalls + &seconds + &pauses + &lost + &polls(&poll_stats())
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        if let Some((stop, thread)) = self.running.take() {
-            drop(stop);
-            // If the callback owns the probe, `drop` runs on the probe's thread, which cannot join itself.
-            if thread.thread().id() != thread::current().id() {
-                let _ = thread.join();
-            }
+        drop(self.stop.take());
+        let current = thread::current().id();
+        // If the listener owns the probe, `drop` runs on the listener's thread, which cannot wait for
+        // itself.
+        if self
+            .threads
+            .iter()
+            .any(|thread| thread.thread().id() == current)
+        {
+            return;
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
         }
     }
 }
@@ -102,7 +124,8 @@ impl ProbeBuilder {
     }
 
     /// Sets the time after a report in which the probe only counts further stalls at the same
-    /// location. The default is one second.
+    /// location and, if the probe reads stacks, with the same line of the
+    /// [culprit](crate::Stall::culprit). The default is one second.
     #[must_use]
     pub fn fold(mut self, fold: Duration) -> Self {
         self.0.fold = fold;
@@ -113,13 +136,29 @@ impl ProbeBuilder {
     /// stuck](crate#the-line-that-is-stuck). The default is `false`. The setting has an effect only on
     /// Linux on x86-64.
     ///
-    /// The first probe with this setting reads the program's symbol tables on a short-lived thread.
-    /// This takes a few tenths of a second for a program of 20 to 30 MB. Copying a stack takes less than
-    /// a millisecond, and resolving its symbols takes a few milliseconds.
+    /// Before it starts the watchdog, [`start`](Self::start) reads the program's symbol tables, so that
+    /// no report waits for them. The first time, this takes a few tenths of a second for a program of 20 to 30 MB. Copying a stack takes less than
+    /// a millisecond, and resolving its symbols takes a few milliseconds the first time.
+    ///
+    /// A stall in tokio's `block_in_place` is not reported, because other threads run the event loop
+    /// meanwhile. The probe finds the function on the stack. Without stacks, use
+    /// [`unwatched`](crate::unwatched).
     #[cfg(feature = "stacks")]
     #[must_use]
     pub fn stacks(mut self, stacks: bool) -> Self {
         self.0.stacks = stacks;
+        self
+    }
+
+    /// Watches the ticks of this heartbeat too. If a tick is late by more than the threshold, the probe
+    /// reports [`Event::LoopDelayed`] with the state of the threads that have run the heartbeat, and
+    /// with their stacks if it [reads stacks](crate#the-line-that-is-stuck).
+    ///
+    /// This finds blocking tasks without a label. A delay that a stall with a label explains is not
+    /// reported. The probe watches the heartbeat until the heartbeat is dropped.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: &Heartbeat) -> Self {
+        self.0.heartbeats.push(Arc::downgrade(heartbeat.ticks()));
         self
     }
 
@@ -129,37 +168,53 @@ impl ProbeBuilder {
         self
     }
 
-    /// Starts the watchdog. It calls `callback` with each event, on the watchdog's thread.
+    /// Starts the watchdog. A thread of its own calls `listener` with each event, in order.
     ///
-    /// The watchdog reports a stall while the poll is still stuck. It checks nothing while `callback`
-    /// runs. A panic in `callback` ends the watchdog.
+    /// Up to 256 events wait for a slow listener. The probe drops further events and reports their
+    /// number with [`Event::EventsLost`]. The counters of [`Probe::prometheus`] include the stalls of
+    /// lost events. A panic in `listener` ends the probe.
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::NoRuntime`] when the system refuses the thread.
-    pub fn start(self, callback: impl FnMut(&Event) + Send + 'static) -> Result<Probe, Error> {
+    /// Fails with [`ErrorKind::NoRuntime`] when the system refuses a thread.
+    pub fn start(self, mut listener: impl FnMut(&Event) + Send + 'static) -> Result<Probe, Error> {
+        let (sender, events) = sync_channel(EVENT_QUEUE_LEN);
         let (stop, stopped) = channel::<()>();
         let totals = Arc::new(Mutex::new(Totals::default()));
         let interval = self.0.interval();
         // Created here, so that the watchdog also detects a pause before its thread runs.
-        let mut watchdog = Watchdog::new(self.0, totals.clone(), Box::new(callback));
-        let thread = thread::Builder::new()
-            .name("inflight-probe".to_owned())
-            .spawn(move || {
-                watchdog.prepare_stacks();
-                while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+        let mut watchdog = Watchdog::new(self.0, totals.clone(), sender);
+        // The first thread ends if the second one cannot start, because its channel is closed.
+        let threads = vec![
+            start_thread("inflight-events", move || {
+                for event in events {
+                    listener(&event);
+                }
+            })?,
+            start_thread("inflight-probe", move || {
+                while !watchdog.has_no_listener()
+                    && stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout)
+                {
                     watchdog.check();
                 }
                 watchdog.finish();
-            })
-            .map_err(|error| {
-                Error::new(ErrorKind::NoRuntime)
-                    .with_context("the probe's thread could not start")
-                    .with_source(error)
-            })?;
+            })?,
+        ];
         Ok(Probe {
             totals,
-            running: Some((stop, thread)),
+            stop: Some(stop),
+            threads,
         })
     }
+}
+
+fn start_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| {
+            Error::new(ErrorKind::NoRuntime)
+                .with_context("the probe's threads could not start")
+                .with_source(error)
+        })
 }

@@ -47,8 +47,10 @@ pub struct Stall {
     pub label: &'static str,
     /// The location of the call that labeled the future.
     pub location: &'static Location<'static>,
-    /// How long the poll has lasted, without the time in which the whole process was stopped. Once
-    /// the stall is over, this may be too short by the watchdog's check interval.
+    /// How long the poll has lasted, without the pauses of the machine that are reported. In
+    /// [`Event::Stalled`], this is the time until the stall was detected. In [`Event::Recovered`], it
+    /// is the time until the poll ended. For a future that is [not
+    /// timed](crate::FutureExt::probed), this is exact to the tick of the system's coarse clock.
     pub lasted: Duration,
     /// Whether the thread computes or waits.
     pub class: Class,
@@ -59,8 +61,9 @@ pub struct Stall {
     /// How many probed futures of the whole process had been woken and waited for their poll when
     /// the stall was detected.
     pub ready: usize,
-    /// How many earlier stalls at the same location were not reported, because they followed too
-    /// soon after the last report.
+    /// How many earlier stalls at the same location, and with the same line of the
+    /// [culprit](Self::culprit), were not reported, because they followed too soon after the last
+    /// report.
     pub folded: u64,
     /// The thread's stack when the stall was detected. `None` if [not
     /// enabled](crate#the-line-that-is-stuck) or if the stack could not be read.
@@ -138,6 +141,107 @@ impl fmt::Display for Stall {
     }
 }
 
+/// A tick of a heartbeat that is late by more than the threshold: see
+/// [`ProbeBuilder::heartbeat`](crate::ProbeBuilder::heartbeat).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LoopDelay {
+    /// How late the tick is, without the pauses of the machine that are reported. In
+    /// [`Event::LoopDelayed`], this is the time until the delay was detected. In
+    /// [`Event::LoopResumed`], it is the time until the tick arrived.
+    pub lasted: Duration,
+    /// The threads that have run the heartbeat, except those that the probe reports with a label. The
+    /// first ones have a [culprit](LoopThread::culprit).
+    ///
+    /// On a runtime with one worker, this is the late thread. On a runtime with several workers, a
+    /// thread without a culprit may be idle, and a worker that never ran the heartbeat is missing.
+    pub threads: Vec<LoopThread>,
+    /// How many earlier delays with the same line of the first culprit were not reported, because they
+    /// followed too soon after the last report.
+    pub folded: u64,
+    /// Whether the tick has arrived.
+    pub is_over: bool,
+}
+
+/// A thread that has run a heartbeat, as it was when the heartbeat was late.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LoopThread {
+    /// The thread's name.
+    pub name: Option<String>,
+    /// The thread's number in the system's tools.
+    pub id: Option<u32>,
+    /// Whether the thread computes or waits.
+    pub class: Class,
+    /// The thread's stack. `None` if [not enabled](crate#the-line-that-is-stuck) or if the stack
+    /// could not be read.
+    pub stack: Option<Stack>,
+}
+
+impl LoopThread {
+    /// Returns the innermost frame of the program's own code: see [`Stack::culprit`].
+    pub fn culprit(&self) -> Option<&Frame> {
+        self.stack.as_ref()?.culprit()
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "thread": self.name,
+            "thread_id": self.id,
+            "class": self.class.as_str(),
+            "at": self.culprit().map(Frame::to_json),
+            "stack": self.stack.as_ref().map(Stack::to_json),
+        })
+    }
+}
+
+impl fmt::Display for LoopThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.as_deref().unwrap_or("?");
+        match self.class {
+            Class::Computes => write!(f, "thread {name} computes")?,
+            Class::Waits => write!(f, "thread {name} waits")?,
+            Class::Unknown => write!(f, "thread {name}")?,
+        }
+        match self.culprit() {
+            Some(frame) => write!(f, ", in {frame}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl LoopDelay {
+    /// Returns the culprit of the first thread: see [`LoopThread::culprit`].
+    pub fn culprit(&self) -> Option<&Frame> {
+        self.threads.first()?.culprit()
+    }
+
+    fn to_json(&self) -> Value {
+        let threads: Vec<_> = self.threads.iter().map(LoopThread::to_json).collect();
+        json!({
+            "event": if self.is_over { "loop_resumed" } else { "loop_delayed" },
+            "lasted": self.lasted.as_secs_f64(),
+            "folded": self.folded,
+            "threads": threads,
+        })
+    }
+}
+
+impl fmt::Display for LoopDelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.is_over { "was" } else { "has been" };
+        let lasted = self.lasted.as_millis();
+        write!(f, "the event loop {verb} late for {lasted} ms")?;
+        if self.folded > 0 {
+            write!(f, " (and {} times before)", self.folded)?;
+        }
+        for thread in &self.threads {
+            write!(f, "; {thread}")?;
+        }
+        Ok(())
+    }
+}
+
 /// An event that a [`Probe`](crate::Probe) reports.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -149,6 +253,14 @@ pub enum Event {
     /// The watchdog itself was late by this much: the machine paused, or the process was stopped.
     /// This time does not count as part of a poll.
     MachinePaused(Duration),
+    /// A tick of a heartbeat is late by more than the threshold, and no stall with a label explains
+    /// the delay.
+    LoopDelayed(LoopDelay),
+    /// A late tick has arrived.
+    LoopResumed(LoopDelay),
+    /// The probe has dropped this many events, because the listener took too long and its queue was
+    /// full. The end of a stall whose begin was dropped is not reported either.
+    EventsLost(u64),
 }
 
 impl fmt::Display for Event {
@@ -157,6 +269,10 @@ impl fmt::Display for Event {
             Self::Stalled(stall) | Self::Recovered(stall) => stall.fmt(f),
             Self::MachinePaused(late) => {
                 write!(f, "the machine paused for {} ms", late.as_millis())
+            }
+            Self::LoopDelayed(delay) | Self::LoopResumed(delay) => delay.fmt(f),
+            Self::EventsLost(count) => {
+                write!(f, "{count} events were lost, because the listener is slow")
             }
         }
     }
@@ -170,6 +286,8 @@ impl Event {
             Self::MachinePaused(late) => {
                 json!({ "event": "machine_paused", "lasted": late.as_secs_f64() })
             }
+            Self::LoopDelayed(delay) | Self::LoopResumed(delay) => delay.to_json(),
+            Self::EventsLost(count) => json!({ "event": "events_lost", "count": count }),
         }
     }
 }

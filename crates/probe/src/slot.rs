@@ -91,11 +91,51 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Slot {
     pub(crate) thread: ThreadId,
     pub(crate) name: Option<String>,
+    /// The end of the thread's outermost poll.
+    pub(crate) end: EndTime,
     started: AtomicU64,
     site: AtomicUsize,
     root: AtomicUsize,
     base: AtomicUsize,
     ended: AtomicBool,
+}
+
+/// When something ended that a watchdog asked about. Its thread reads the clock only then, so that
+/// other polls do not pay for it.
+#[derive(Debug, Default)]
+pub(crate) struct EndTime {
+    /// The start of what a watchdog asked about last.
+    watched: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl EndTime {
+    /// Asks for the end of what began at `started`.
+    pub(crate) fn watch(&self, started: u64) {
+        if self.watched.load(Ordering::Relaxed) != started {
+            self.ended.store(0, Ordering::Relaxed);
+            self.watched.store(started, Ordering::Release);
+        }
+    }
+
+    /// Stores the time if a watchdog has asked about what began at `started` and ends now.
+    pub(crate) fn finish(&self, started: u64) {
+        if self.watched.load(Ordering::Relaxed) == started {
+            self.store_now();
+        }
+    }
+
+    #[cold]
+    fn store_now(&self) {
+        self.ended.store(nanos(), Ordering::Release);
+    }
+
+    /// Returns when what began at `started` ended. `None` if its thread has not stored it, or if
+    /// another watchdog has asked about something else since.
+    pub(crate) fn after(&self, started: u64) -> Option<u64> {
+        let ended = self.ended.load(Ordering::Acquire);
+        (self.watched.load(Ordering::Relaxed) == started && ended >= started).then_some(ended)
+    }
 }
 
 /// The poll that a thread is in.
@@ -140,6 +180,23 @@ impl Slot {
             self.started.store(started, Ordering::Release);
         }
     }
+
+    /// Ends the thread's innermost poll, whose outer poll continues.
+    fn leave(&self, outer: Option<Polling>) {
+        let started = self.started.load(Ordering::Relaxed);
+        match outer {
+            // The time may have begun again: see `unwatched`.
+            Some(outer) => self.set(Some(Polling { started, ..outer })),
+            None => {
+                self.end.finish(started);
+                self.set(None);
+            }
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
+    }
 }
 
 /// Removes the slot from the list when its thread ends.
@@ -150,6 +207,7 @@ impl Owner {
         let slot = Arc::new(Slot {
             thread: ThreadId::current(),
             name: std::thread::current().name().map(str::to_owned),
+            end: EndTime::default(),
             started: AtomicU64::new(0),
             site: AtomicUsize::new(0),
             root: AtomicUsize::new(0),
@@ -170,8 +228,21 @@ impl Drop for Owner {
 /// Returns the slots of all threads that have polled and have not ended.
 pub(crate) fn all() -> Vec<Arc<Slot>> {
     let mut slots = lock(&SLOTS);
-    slots.retain(|slot| !slot.ended.load(Ordering::Acquire));
+    slots.retain(|slot| slot.is_running());
     slots.clone()
+}
+
+/// Returns this thread's slot. `None` if the thread is ending.
+pub(crate) fn current() -> Option<Arc<Slot>> {
+    SLOT.try_with(|mine| mine.get_or_init(Owner::new).0.clone())
+        .ok()
+}
+
+/// Calls `f` with this thread's slot. A thread that is ending no longer has a slot, so its polls are
+/// not seen.
+fn with_slot<T>(f: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
+    SLOT.try_with(|mine| f(&mine.get_or_init(Owner::new).0))
+        .unwrap_or(None)
 }
 
 /// A guard for a poll on this thread, which restores the outer poll when dropped.
@@ -179,32 +250,76 @@ pub(crate) struct PollGuard(Option<Polling>);
 
 impl PollGuard {
     pub(crate) fn new(started: u64, site: usize, base: usize) -> Self {
-        let inside = |around: Option<Polling>| match around {
-            Some(around) => Polling { site, ..around },
-            None => Polling {
-                started,
-                site,
-                root: site,
-                base,
-            },
-        };
-        Self(swap(|around| Some(inside(around))))
+        Self(with_slot(|slot| {
+            let outer = slot.polling();
+            slot.set(Some(match outer {
+                Some(outer) => Polling { site, ..outer },
+                None => Polling {
+                    started,
+                    site,
+                    root: site,
+                    base,
+                },
+            }));
+            outer
+        }))
     }
 }
 
 impl Drop for PollGuard {
     fn drop(&mut self) {
-        swap(|_| self.0);
+        with_slot(|slot| {
+            slot.leave(self.0);
+            Some(())
+        });
     }
 }
 
-fn swap(next: impl FnOnce(Option<Polling>) -> Option<Polling>) -> Option<Polling> {
-    // A thread that is ending no longer has a slot, so its polls are not seen.
-    SLOT.try_with(|mine| {
-        let slot = &mine.get_or_init(Owner::new).0;
-        let before = slot.polling();
-        slot.set(next(before));
-        before
-    })
-    .unwrap_or(None)
+/// Runs blocking code in a poll without a report, because it does not stall the event loop. The time
+/// of the poll begins again afterwards.
+///
+/// Use it around `tokio::task::block_in_place`, which first moves the other tasks of the thread to
+/// another thread. If a probe [reads stacks](crate#the-line-that-is-stuck), it finds
+/// `block_in_place` by itself. Probed futures that `blocking` polls are watched.
+///
+/// ```
+/// use inflight_probe::unwatched;
+/// # use inflight_tokio::Tokio;
+/// # use inflight_core::BlockOn;
+///
+/// # let tokio = Tokio::new(None)?;
+/// # let text = tokio.block_on(async {
+/// let text = unwatched(|| tokio::task::block_in_place(|| std::fs::read_to_string("Cargo.toml")));
+/// # text });
+/// # assert!(text.is_ok());
+/// # Ok::<(), inflight_core::Error>(())
+/// ```
+pub fn unwatched<T>(blocking: impl FnOnce() -> T) -> T {
+    let _guard = UnwatchedGuard::new();
+    blocking()
+}
+
+/// A guard for code in a poll that is not watched. It continues the poll when dropped.
+struct UnwatchedGuard(Option<Polling>);
+
+impl UnwatchedGuard {
+    fn new() -> Self {
+        Self(with_slot(|slot| {
+            let polling = slot.polling()?;
+            slot.leave(None);
+            Some(polling)
+        }))
+    }
+}
+
+impl Drop for UnwatchedGuard {
+    fn drop(&mut self) {
+        if let Some(polling) = self.0 {
+            with_slot(|slot| {
+                let started = nanos();
+                slot.set(Some(Polling { started, ..polling }));
+                Some(())
+            });
+        }
+    }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 /// The call stack of a stuck thread, the innermost frame first, up to the outermost probed poll. The
-/// frames of the runtime around that poll are left out.
+/// frames of the runtime around that poll are left out. The stack of a [`LoopThread`](crate::LoopThread)
+/// also has some frames of the runtime.
 ///
 /// An inlined function has its own frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,12 @@ impl Stack {
         self.frames.iter().find(|frame| frame.is_own())
     }
 
+    /// Returns whether the thread is in `tokio::task::block_in_place`, which has moved the thread's
+    /// other tasks to another thread.
+    pub(crate) fn is_in_block_in_place(&self) -> bool {
+        self.frames.iter().any(Frame::is_block_in_place)
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         self.frames.iter().map(Frame::to_json).collect()
     }
@@ -67,6 +74,19 @@ impl Frame {
             && !file.starts_with("library/")
             && !fetched.iter().any(|part| file.contains(part))
             && !file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/"))
+    }
+
+    fn is_block_in_place(&self) -> bool {
+        // The name of an inlined function has no path.
+        let name = self.function.as_deref().unwrap_or_default();
+        let path = name.split('<').next().unwrap_or_default();
+        let path = path.trim_end_matches("::");
+        let in_tokio = |file: &PathBuf| {
+            let mut folders = file.components();
+            folders.any(|folder| folder.as_os_str().to_string_lossy().starts_with("tokio"))
+        };
+        path.rsplit("::").next() == Some("block_in_place")
+            && (path.starts_with("tokio::") || self.file.as_ref().is_some_and(in_tokio))
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -149,6 +169,25 @@ mod tests {
             line.starts_with("recv\nrecv (./socket/recv.c:7)\n"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn only_the_function_of_tokio_is_block_in_place() {
+        let tokio = "/home/me/.cargo/registry/src/index-1949/tokio-1.54.1/src/task/blocking.rs";
+        let mine = "/home/me/mine/src/main.rs";
+        let found = |function, file| frame(function, file).is_block_in_place();
+        assert!(found(
+            "block_in_place<mine::main::{closure_env#0}, ()>",
+            tokio
+        ));
+        assert!(found("tokio::task::blocking::block_in_place", mine));
+        assert!(found(
+            "tokio::task::blocking::block_in_place::<F, ()>",
+            mine
+        ));
+        assert!(!found("block_in_place<(), ()>", mine));
+        assert!(!found("maybe_move_runtime", tokio));
+        assert!(!found("run<tokio::task::blocking::block_in_place>", tokio));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use crate::report::Event;
 
 impl Event {
     /// Emits the event through the `tracing` crate with the target `inflight::probe`: a stall and a
-    /// pause of the machine at level `WARN`, the end of a stall at `INFO`.
+    /// late loop, a pause of the machine and lost events at level `WARN`, the end of a stall or of a
+    /// delay at `INFO`.
     ///
     /// ```
     /// use inflight_probe::{Event, Probe};
@@ -51,6 +52,22 @@ impl Event {
                 lasted_ms = millis(*late),
                 "machine paused"
             ),
+            Self::LoopDelayed(delay) => tracing::warn!(
+                target: "inflight::probe",
+                lasted_ms = millis(delay.lasted),
+                at = delay.culprit().map(tracing::field::display),
+                folded = delay.folded,
+                "loop delayed"
+            ),
+            Self::LoopResumed(delay) => tracing::info!(
+                target: "inflight::probe",
+                lasted_ms = millis(delay.lasted),
+                at = delay.culprit().map(tracing::field::display),
+                "loop resumed"
+            ),
+            Self::EventsLost(count) => {
+                tracing::warn!(target: "inflight::probe", count, "events lost");
+            }
         }
     }
 }

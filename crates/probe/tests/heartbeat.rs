@@ -3,15 +3,18 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use inflight_core::{BlockOn, Runtime, Task};
-use inflight_probe::{Heartbeat, Lateness};
+use inflight_probe::{Class, Event, FutureExt, Heartbeat, Lateness, LoopDelay, Probe};
+use serde_json::json;
 
 const PERIOD: Duration = Duration::from_millis(5);
 const STALL: Duration = Duration::from_millis(60);
+/// Longer than a busy machine delays a tick.
+const THRESHOLD: Duration = Duration::from_millis(250);
 
 fn until(heartbeat: &Heartbeat, holds: impl Fn(&Lateness) -> bool) -> Lateness {
     loop {
@@ -55,6 +58,163 @@ fn check_lateness(runtime: impl Runtime + BlockOn + Clone) {
     while heartbeat.overdue() > Duration::ZERO {
         thread::sleep(PERIOD);
     }
+}
+
+/// Returns a probe that watches the heartbeat and reads stacks if it can.
+fn probe(heartbeat: &Heartbeat) -> (Probe, Receiver<Event>) {
+    let builder = Probe::builder().threshold(THRESHOLD).fold(Duration::ZERO);
+    #[cfg(feature = "stacks")]
+    let builder = builder.stacks(true);
+    // ANCHOR: heartbeat
+    let (sender, events) = channel();
+    let probe = builder
+        .heartbeat(heartbeat)
+        .start(move |event| {
+            let _ = sender.send(event.clone());
+        })
+        .unwrap();
+    // ANCHOR_END: heartbeat
+    (probe, events)
+}
+
+/// Waits for the next delay of the loop. Machine pauses and stalls of other tests do not matter.
+fn delayed(events: &Receiver<Event>) -> LoopDelay {
+    loop {
+        if let Event::LoopDelayed(delay) = events.recv().unwrap() {
+            return delay;
+        }
+    }
+}
+
+fn resumed(events: &Receiver<Event>) -> LoopDelay {
+    loop {
+        if let Event::LoopResumed(delay) = events.recv().unwrap() {
+            return delay;
+        }
+    }
+}
+
+/// Checks the first thread of a delay, and returns the line that its culprit names.
+fn culprit_line(delay: &LoopDelay) -> Option<u32> {
+    let thread = &delay.threads[0];
+    if cfg!(target_os = "linux") {
+        assert_eq!(thread.class, Class::Waits, "{delay}");
+        assert!(thread.id.is_some(), "{delay}");
+    }
+    let stacks = cfg!(all(
+        feature = "stacks",
+        target_os = "linux",
+        target_arch = "x86_64"
+    ));
+    if !stacks {
+        assert!(thread.stack.is_none(), "{delay}");
+        return None;
+    }
+    let stack = thread.stack.as_ref().expect("a stack");
+    let culprit = delay
+        .culprit()
+        .unwrap_or_else(|| panic!("{delay}\n{stack}"));
+    let file = culprit.file.as_ref().unwrap();
+    assert!(file.ends_with(file!()), "{delay}\n{stack}");
+    culprit.line
+}
+
+/// On a runtime with one worker, a task without a label makes the loop late.
+fn check_loop_delay(runtime: impl Runtime + BlockOn + Clone, label: &'static str) {
+    let heartbeat = Heartbeat::start(Arc::new(runtime.clone()), PERIOD).unwrap();
+    until(&heartbeat, |late| !late.runtime.is_empty());
+    let (probe, events) = probe(&heartbeat);
+    let (release, released) = channel::<()>();
+    let line = line!() + 1;
+    let task = Task::spawn(&runtime, async move { released.recv().unwrap() });
+    let delay = delayed(&events);
+    assert!(delay.lasted >= THRESHOLD, "{delay}");
+    assert!(!delay.is_over, "{delay}");
+    assert!(delay.to_string().contains("has been late for"), "{delay}");
+    let json = Event::LoopDelayed(delay.clone()).to_json();
+    assert_eq!(json["event"], "loop_delayed");
+    assert_eq!(json["threads"][0]["thread_id"], json!(delay.threads[0].id));
+    assert_eq!(delay.threads.len(), 1, "{delay}");
+    assert!(
+        culprit_line(&delay).is_none_or(|stuck| stuck == line),
+        "{delay}"
+    );
+    release.send(()).unwrap();
+    let end = resumed(&events);
+    assert!(end.is_over && end.lasted >= delay.lasted, "{delay}, {end}");
+    runtime.block_on(task).unwrap();
+
+    // A stall with a label is reported with its label only.
+    let (release, released) = channel::<()>();
+    let labelled = async move { released.recv().unwrap() };
+    let task = Task::spawn(&runtime, labelled.probed(label));
+    let mut is_late = false;
+    loop {
+        match events.recv().unwrap() {
+            Event::Stalled(stall) if stall.label == label => {
+                // The tick is due at most one period after the poll began.
+                while heartbeat.overdue() < THRESHOLD * 2 {
+                    thread::sleep(PERIOD);
+                }
+                is_late = true;
+                release.send(()).unwrap();
+            }
+            Event::Recovered(stall) if stall.label == label => break,
+            Event::LoopDelayed(delay) => panic!("{delay}"),
+            _ => {}
+        }
+    }
+    assert!(is_late);
+    runtime.block_on(task).unwrap();
+
+    // A heartbeat that has been dropped is not late.
+    drop(heartbeat);
+    drop(probe);
+    for event in events {
+        assert!(!matches!(event, Event::LoopDelayed(_)), "{event}");
+    }
+}
+
+#[test]
+fn on_tokio_a_task_without_a_label_is_found() {
+    let tokio = inflight_tokio::Tokio::new(Some(NonZeroUsize::MIN)).unwrap();
+    check_loop_delay(tokio, "tokio");
+}
+
+#[test]
+fn on_smol_a_task_without_a_label_is_found() {
+    let smol = inflight_smol::Smol::new(NonZeroUsize::MIN).unwrap();
+    check_loop_delay(smol, "smol");
+}
+
+#[test]
+fn on_async_std_a_task_without_a_label_is_found() {
+    let async_std = inflight_async_std::AsyncStd::with_workers(NonZeroUsize::MIN).unwrap();
+    check_loop_delay(async_std, "async-std");
+}
+
+#[test]
+fn with_several_workers_the_stuck_ones_come_first() {
+    let tokio = inflight_tokio::Tokio::new(2.try_into().ok()).unwrap();
+    let heartbeat = Heartbeat::start(Arc::new(tokio.clone()), PERIOD).unwrap();
+    until(&heartbeat, |late| !late.runtime.is_empty());
+    let (_probe, events) = probe(&heartbeat);
+    let (release, released) = channel::<()>();
+    let (release_too, released_too) = channel::<()>();
+    let line = line!() + 1;
+    let task = Task::spawn(&tokio, async move { released.recv().unwrap() });
+    let task_too = Task::spawn(&tokio, async move { released_too.recv().unwrap() });
+    let delay = delayed(&events);
+    let stuck = culprit_line(&delay);
+    assert!(
+        stuck.is_none_or(|stuck| stuck == line || stuck == line + 1),
+        "{delay}"
+    );
+    release.send(()).unwrap();
+    release_too.send(()).unwrap();
+    tokio.block_on(task).unwrap();
+    tokio.block_on(task_too).unwrap();
+    resumed(&events);
 }
 
 #[test]

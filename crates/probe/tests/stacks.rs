@@ -208,6 +208,54 @@ fn a_deep_recursion_is_named() {
     assert!(stall.stack.unwrap().frames().len() > 50);
 }
 
+/// Three stalls with the same label, the first and the last of them in the same line.
+#[test]
+fn each_culprit_of_a_label_is_reported() {
+    let (sender, events) = channel();
+    let probe = Probe::builder()
+        .threshold(THRESHOLD)
+        .fold(Duration::MAX)
+        .stacks(true)
+        .start(move |event| {
+            if let Event::Stalled(stall) = event
+                && stall.label == "culprits"
+            {
+                sender.send(stall.clone()).unwrap();
+            }
+        })
+        .unwrap();
+    let (release, released) = channel::<()>();
+    let line = line!() + 5;
+    let polls = thread::spawn(move || {
+        for is_even in [true, false, true] {
+            let blocking = async {
+                match is_even {
+                    true => released.recv().unwrap(),
+                    false => released.iter().next().unwrap(),
+                }
+            };
+            block_on(blocking.probed("culprits"));
+        }
+    });
+    for line in [line, line + 1] {
+        let stall = events.recv().unwrap();
+        assert_culprit(&stall, line);
+        assert_eq!(stall.folded, 0, "{stall}");
+        release.send(()).unwrap();
+    }
+    // The last one is only counted.
+    let counted = |line: &str| {
+        line.starts_with("inflight_probe_stalls_total{label=\"culprits\"") && line.ends_with(" 3")
+    };
+    while !probe.prometheus().lines().any(counted) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    release.send(()).unwrap();
+    polls.join().unwrap();
+    drop(probe);
+    assert_eq!(events.iter().count(), 0);
+}
+
 #[test]
 fn an_assertion_reports_the_line() {
     let line = line!() + 1;

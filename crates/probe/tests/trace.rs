@@ -46,6 +46,17 @@ impl Subscriber for Lines {
 }
 
 #[test]
+fn lost_events_are_a_warning() {
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || Event::EventsLost(3).trace());
+    let lines = lines.0.lock().unwrap();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("WARN "), "{lines:?}");
+    assert!(lines[0].contains(" message=events lost"), "{lines:?}");
+    assert!(lines[0].contains(" count=3"), "{lines:?}");
+}
+
+#[test]
 fn a_stall_is_a_warning_and_its_end_is_info() {
     let lines = Lines::default();
     let subscriber = lines.clone();

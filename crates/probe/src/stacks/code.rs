@@ -44,11 +44,12 @@ struct Tables {
 }
 
 impl Code {
-    /// Reads the tables again if modules were loaded or unloaded since the last call.
-    pub(super) fn refresh(&mut self, memory: &Memory, maps: &[Mapping]) {
+    /// Reads the tables again if modules were loaded or unloaded since the last call, and returns
+    /// whether they were.
+    pub(super) fn refresh(&mut self, memory: &Memory, maps: &[Mapping]) -> bool {
         let maps: Vec<_> = maps.iter().filter(|map| !map.name.is_empty()).collect();
         if maps.iter().copied().eq(&self.maps) {
-            return;
+            return false;
         }
         let modules = maps.iter().filter(|map| map.offset == 0);
         let tables = modules.filter_map(|first| Tables::read(memory, &maps, first));
@@ -58,6 +59,7 @@ impl Code {
             self.unwinder.add_module(tables.module());
         }
         self.maps = maps.into_iter().cloned().collect();
+        true
     }
 
     pub(super) fn is_code(&self, address: u64) -> bool {

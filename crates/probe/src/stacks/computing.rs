@@ -19,14 +19,15 @@ use std::ffi::{c_int, c_void};
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::memory::{MAX_WORDS, Memory};
+use super::scope::StackScope;
 use super::unwind::{Registers, Snapshot};
-use crate::slot::{Polling, Slot, lock};
+use crate::slot::{Slot, lock};
 
 /// How long to wait for the handler. A thread that computes gets a processor sooner.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,6 +49,7 @@ static REQUEST: SnapshotRequest = SnapshotRequest {
     thread: AtomicI32::new(0),
     slot: AtomicPtr::new(ptr::null_mut()),
     started: AtomicU64::new(0),
+    base: AtomicUsize::new(0),
     memory: AtomicI32::new(0),
     pc: AtomicU64::new(0),
     sp: AtomicU64::new(0),
@@ -61,8 +63,10 @@ struct SnapshotRequest {
     state: AtomicU32,
     thread: AtomicI32,
     slot: AtomicPtr<Slot>,
-    /// When the poll began that the thread must be in.
+    /// When the poll began that the thread must be in, or 0 if it may do anything.
     started: AtomicU64,
+    /// The address at which the stack to copy ends.
+    base: AtomicUsize,
     /// The descriptor of `/proc/self/mem`.
     memory: AtomicI32,
     pc: AtomicU64,
@@ -76,7 +80,7 @@ struct SnapshotRequest {
 pub(super) fn request_snapshot(
     memory: &Memory,
     slot: &Arc<Slot>,
-    polling: Polling,
+    scope: StackScope,
 ) -> Option<Snapshot> {
     let _guard = lock(&REQUEST_LOCK);
     let signal = signal()?;
@@ -94,7 +98,12 @@ pub(super) fn request_snapshot(
     REQUEST
         .slot
         .store(Arc::as_ptr(slot).cast_mut(), Ordering::Relaxed);
-    REQUEST.started.store(polling.started, Ordering::Relaxed);
+    let started = match scope {
+        StackScope::Poll(polling) => polling.started,
+        StackScope::Thread(_) => 0,
+    };
+    REQUEST.started.store(started, Ordering::Relaxed);
+    REQUEST.base.store(scope.base(), Ordering::Relaxed);
     REQUEST
         .memory
         .store(memory.0.as_raw_fd(), Ordering::Relaxed);
@@ -103,10 +112,7 @@ pub(super) fn request_snapshot(
     let sent = Instant::now();
     let _timer = SignalTimer::set(thread, signal);
     while REQUEST.state.load(Ordering::Acquire) != DONE {
-        let over = slot
-            .polling()
-            .is_none_or(|now| now.started != polling.started);
-        if over || sent.elapsed() > TIMEOUT {
+        if !scope.includes(slot) || sent.elapsed() > TIMEOUT {
             let claimed =
                 REQUEST
                     .state
@@ -160,10 +166,13 @@ extern "C" fn handle_signal(_: c_int, _: *mut libc::siginfo_t, context: *mut c_v
     let slot = unsafe { &*REQUEST.slot.load(Ordering::Relaxed) };
     let lowest = registers.sp & !7;
     // The handler runs on the thread itself, so the poll cannot end meanwhile.
-    if let Some(polling) = slot.polling()
-        && polling.started == REQUEST.started.load(Ordering::Relaxed)
-        && let Some(length) = (polling.base as u64).checked_sub(lowest)
-    {
+    let started = REQUEST.started.load(Ordering::Relaxed);
+    let in_scope = started == 0
+        || slot
+            .polling()
+            .is_some_and(|polling| polling.started == started);
+    let base = REQUEST.base.load(Ordering::Relaxed) as u64;
+    if in_scope && let Some(length) = base.checked_sub(lowest) {
         let length = (length as usize).min(size_of_val(&COPY)) & !7;
         // SAFETY: `COPY` has this length and consists of atomics, which may be written through a
         // shared reference, and nothing else accesses it until the handler has finished. `pread` is

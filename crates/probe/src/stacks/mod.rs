@@ -8,6 +8,7 @@ mod code;
 mod computing;
 mod maps;
 mod memory;
+mod scope;
 mod symbols;
 mod unwind;
 mod waiting;
@@ -21,7 +22,10 @@ use crate::slot::{Polling, Slot};
 use crate::stack::Stack;
 
 use code::Code;
+use maps::around;
 use memory::Memory;
+use scope::StackScope;
+use symbols::Symbols;
 use unwind::Snapshot;
 use waiting::ThreadState;
 
@@ -29,11 +33,16 @@ use waiting::ThreadState;
 const TRIES: u32 = 20;
 const RETRY_INTERVAL: Duration = Duration::from_micros(200);
 
+/// How far above a frame of a task the stack is read, in bytes, to include the frames of other tasks
+/// that the same loop polls.
+const LOOP_FRAMES: u64 = 4096;
+
 /// Reads the stacks of other threads.
 #[derive(Debug)]
 pub(crate) struct Stacks {
     memory: Memory,
     code: Code,
+    symbols: Symbols,
 }
 
 impl Stacks {
@@ -43,34 +52,69 @@ impl Stacks {
         let mut code = Code::default();
         // Reads the tables now and not while a thread is stuck.
         code.refresh(&memory, &maps::read().ok()?);
-        symbols::prepare();
-        Some(Self { memory, code })
+        Some(Self {
+            memory,
+            code,
+            symbols: Symbols::load(),
+        })
     }
 
     /// Returns the stack of a thread that is in this poll. `None` if the poll ends before the stack
     /// is read, or if the stack cannot be read.
-    pub(crate) fn of(&mut self, slot: &Arc<Slot>, polling: Polling, class: Class) -> Option<Stack> {
-        let snapshot = self.snapshot(slot, polling, class)?;
-        self.code.refresh(&self.memory, &maps::read().ok()?);
-        let addresses = self.code.unwind(&self.memory, &snapshot);
-        let frames = symbols::frames(&addresses);
+    pub(crate) fn of_poll(
+        &mut self,
+        slot: &Arc<Slot>,
+        polling: Polling,
+        class: Class,
+    ) -> Option<Stack> {
+        // The thread's first frame is outside the poll.
+        self.read(slot, StackScope::Poll(polling), u64::MAX, class)
+    }
+
+    /// Returns the stack of a thread, whatever it does, to some frames above this address. `None` if
+    /// the stack cannot be read.
+    pub(crate) fn of_thread(
+        &mut self,
+        slot: &Arc<Slot>,
+        address: usize,
+        class: Class,
+    ) -> Option<Stack> {
+        let root = address as u64;
+        let end = around(&maps::read().ok()?, root)?.range.end;
+        let end = usize::try_from(end.min(root + LOOP_FRAMES)).ok()?;
+        self.read(slot, StackScope::Thread(end), root, class)
+    }
+
+    fn read(
+        &mut self,
+        slot: &Arc<Slot>,
+        scope: StackScope,
+        root: u64,
+        class: Class,
+    ) -> Option<Stack> {
+        let snapshot = self.snapshot(slot, scope, class)?;
+        if self.code.refresh(&self.memory, &maps::read().ok()?) {
+            self.symbols = Symbols::default();
+        }
+        let addresses = self.code.unwind(&self.memory, &snapshot, root);
+        let frames = self.symbols.frames(&addresses);
         (!frames.is_empty()).then_some(Stack { frames })
     }
 
-    fn snapshot(&self, slot: &Arc<Slot>, polling: Polling, class: Class) -> Option<Snapshot> {
+    fn snapshot(&self, slot: &Arc<Slot>, scope: StackScope, class: Class) -> Option<Snapshot> {
         let mut waiting = None;
         for _ in 0..TRIES {
-            match waiting::thread_state(&self.memory, slot, polling)? {
+            match waiting::thread_state(&self.memory, slot, scope)? {
                 ThreadState::Waiting(snapshot) if class == Class::Computes => {
                     waiting = Some(snapshot)
                 }
                 ThreadState::Waiting(snapshot) => return Some(snapshot),
                 // Only a thread that computes gets a signal, because a signal may make a call fail.
                 ThreadState::Running if class == Class::Computes => {
-                    let copied = computing::request_snapshot(&self.memory, slot, polling);
+                    let copied = computing::request_snapshot(&self.memory, slot, scope);
                     // The thread may have begun to wait meanwhile.
                     return copied.or_else(|| {
-                        match waiting::thread_state(&self.memory, slot, polling)? {
+                        match waiting::thread_state(&self.memory, slot, scope)? {
                             ThreadState::Waiting(snapshot) => Some(snapshot),
                             ThreadState::Running => None,
                         }
@@ -108,9 +152,11 @@ mod tests {
             let slot = own_slot();
             let mut polling = slot.polling().unwrap();
             let memory = Memory::open().unwrap();
-            assert!(computing::request_snapshot(&memory, &slot, polling).is_some());
+            let snapshot =
+                |polling| computing::request_snapshot(&memory, &slot, StackScope::Poll(polling));
+            assert!(snapshot(polling).is_some());
             polling.started += 1;
-            assert!(computing::request_snapshot(&memory, &slot, polling).is_none());
+            assert!(snapshot(polling).is_none());
         };
         block_on(inside.probed("inside"));
     }
@@ -136,7 +182,7 @@ mod tests {
             let Some(polling) = slot.polling() else {
                 continue;
             };
-            let Some(stack) = stacks.of(&slot, polling, Class::Computes) else {
+            let Some(stack) = stacks.of_poll(&slot, polling, Class::Computes) else {
                 continue;
             };
             // The frame of the poll itself is the outermost.

@@ -1,39 +1,43 @@
 //! Resolves addresses to functions, files and lines.
 
+use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::Once;
-use std::thread;
 
 use crate::stack::Frame;
 
-/// Reads the tables of the program and of the C library once, on another thread, because the
-/// watchdog must not be late.
-pub(super) fn prepare() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let thread = thread::Builder::new().name("inflight-symbols".to_owned());
-        // Without the thread, the first stall is reported later.
-        let _ = thread.spawn(|| {
-            let known = [prepare as *const (), libc::syscall as *const ()];
-            frames(&known.map(|function| function.addr() as u64))
-        });
-    });
+/// The frames of the return addresses that were resolved before. A stall that repeats has mostly the
+/// same ones.
+#[derive(Debug, Default)]
+pub(super) struct Symbols(HashMap<u64, Vec<Frame>>);
+
+impl Symbols {
+    /// Reads the tables of the program and of the C library.
+    pub(super) fn load() -> Self {
+        let mut symbols = Self::default();
+        let known = [Self::load as *const (), libc::syscall as *const ()];
+        symbols.frames(&known.map(|function| function.addr() as u64));
+        symbols
+    }
+
+    /// Returns the frames of these addresses: first the current one, then the return addresses.
+    pub(super) fn frames(&mut self, addresses: &[u64]) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for (depth, address) in addresses.iter().enumerate() {
+            // `resolve` looks up the instruction before an address. This is right for a return
+            // address and one too early for the current address.
+            let address = if depth == 0 { address + 1 } else { *address };
+            let resolved = self.0.entry(address).or_insert_with(|| resolve(address));
+            frames.extend_from_slice(resolved);
+        }
+        frames
+    }
 }
 
-/// Returns the frames of these addresses: first the current one, then the return addresses.
-pub(super) fn frames(addresses: &[u64]) -> Vec<Frame> {
+fn resolve(address: u64) -> Vec<Frame> {
     let mut frames = Vec::new();
-    for (depth, address) in addresses.iter().enumerate() {
-        // `resolve` looks up the instruction before an address. This is right for a return address
-        // and one too early for the current address.
-        let address = if depth == 0 { address + 1 } else { *address };
-        let Ok(address) = usize::try_from(address) else {
-            continue;
-        };
-        let mut known = false;
+    if let Ok(address) = usize::try_from(address) {
         backtrace::resolve(ptr::without_provenance_mut::<c_void>(address), |symbol| {
-            known = true;
             frames.push(Frame {
                 // The alternate form omits the hash.
                 function: symbol.name().map(|name| format!("{name:#}")),
@@ -41,13 +45,13 @@ pub(super) fn frames(addresses: &[u64]) -> Vec<Frame> {
                 line: symbol.lineno(),
             });
         });
-        if !known {
-            frames.push(Frame {
-                function: None,
-                file: None,
-                line: None,
-            });
-        }
+    }
+    if frames.is_empty() {
+        frames.push(Frame {
+            function: None,
+            file: None,
+            line: None,
+        });
     }
     frames
 }

@@ -37,7 +37,7 @@ pub(super) struct Snapshot {
     pub(super) registers: Registers,
     /// The address of the first word.
     pub(super) lowest: u64,
-    /// The stack up to the outermost probed poll.
+    /// The stack up to the end of the scope.
     pub(super) stack: Vec<u64>,
 }
 
@@ -63,8 +63,8 @@ struct Unwound {
 
 #[derive(PartialEq, Eq)]
 enum StopReason {
-    /// At the end of the copied stack, which is the outermost probed poll.
-    Poll,
+    /// At the end of the copied stack, or at the thread's first frame.
+    Outermost,
     /// At a frame whose caller can only be found with the unknown frame pointer.
     FramePointer,
     /// Anywhere else: unwinding failed.
@@ -78,9 +78,11 @@ impl Code {
     /// the function that the frame belongs to. If these do not have the usual form, each address on
     /// the stack that could be the frame is tried: its second word must be a return address after a
     /// call of this function, because a stack has remains of earlier calls. Either way, the frame
-    /// pointer is used only if unwinding with it reaches the poll.
-    pub(super) fn unwind(&self, memory: &Memory, snapshot: &Snapshot) -> Vec<u64> {
-        let unwound = self.unwind_with(snapshot, snapshot.registers.fp.unwrap_or(UNKNOWN_FP));
+    /// pointer is used only if unwinding with it reaches the end of the copy, or the thread's first
+    /// frame at or above the address `root`.
+    pub(super) fn unwind(&self, memory: &Memory, snapshot: &Snapshot, root: u64) -> Vec<u64> {
+        let fp = snapshot.registers.fp.unwrap_or(UNKNOWN_FP);
+        let unwound = self.unwind_with(snapshot, root, fp);
         if unwound.end != StopReason::FramePointer || snapshot.registers.fp.is_some() {
             return unwound.addresses;
         }
@@ -95,18 +97,19 @@ impl Code {
             let after = snapshot.word(fp + 8);
             after.is_some_and(|after| self.is_code(after) && calls(memory, after, function))
         });
-        let reaches_poll = |fp| {
-            Some(self.unwind_with(snapshot, fp)).filter(|unwound| unwound.end == StopReason::Poll)
+        let reaches_outermost = |fp| {
+            Some(self.unwind_with(snapshot, root, fp))
+                .filter(|unwound| unwound.end == StopReason::Outermost)
         };
         let unwound = computed
             .into_iter()
             .chain(found)
-            .find_map(reaches_poll)
+            .find_map(reaches_outermost)
             .unwrap_or(unwound);
         unwound.addresses
     }
 
-    fn unwind_with(&self, snapshot: &Snapshot, fp: u64) -> Unwound {
+    fn unwind_with(&self, snapshot: &Snapshot, root: u64, fp: u64) -> Unwound {
         let refused = Cell::new(None);
         let mut read = |address| {
             snapshot
@@ -119,14 +122,17 @@ impl Code {
         let mut registers = UnwindRegsNative::new(pc, sp, fp);
         let mut next = Some(FrameAddress::from_instruction_pointer(pc));
         let mut addresses = Vec::new();
+        let mut has_caller = true;
         while let Some(frame) = next
             && addresses.len() < MAX_FRAMES
             && self.is_code(frame.address())
         {
             addresses.push(frame.address());
-            next = self
+            let caller = self
                 .unwinder
-                .unwind_frame(frame, &mut registers, &mut cache, &mut read)
+                .unwind_frame(frame, &mut registers, &mut cache, &mut read);
+            has_caller = caller != Ok(None);
+            next = caller
                 .ok()
                 .flatten()
                 .and_then(FrameAddress::from_return_address);
@@ -136,9 +142,10 @@ impl Code {
             Some(address)
                 if (snapshot.end()..snapshot.end() + MAX_FRAME_SIZE).contains(&address) =>
             {
-                StopReason::Poll
+                StopReason::Outermost
             }
-            _ if addresses.len() == MAX_FRAMES => StopReason::Poll,
+            None if !has_caller && registers.sp() >= root => StopReason::Outermost,
+            _ if addresses.len() == MAX_FRAMES => StopReason::Outermost,
             _ => StopReason::Failed,
         };
         Unwound {

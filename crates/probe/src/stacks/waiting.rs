@@ -8,10 +8,11 @@
 use std::fs;
 
 use super::memory::{MAX_WORDS, Memory};
+use super::scope::StackScope;
 use super::unwind::{Registers, Snapshot};
-use crate::slot::{Polling, Slot};
+use crate::slot::Slot;
 
-/// What a thread does during a poll.
+/// What a thread does.
 pub(super) enum ThreadState {
     /// The thread waits in a system call.
     Waiting(Snapshot),
@@ -20,23 +21,26 @@ pub(super) enum ThreadState {
 }
 
 /// Returns what the thread does. `None` if the poll is over or the files cannot be read.
-pub(super) fn thread_state(memory: &Memory, slot: &Slot, polling: Polling) -> Option<ThreadState> {
+pub(super) fn thread_state(memory: &Memory, slot: &Slot, scope: StackScope) -> Option<ThreadState> {
     let task = format!("/proc/self/task/{}", slot.thread.number()?);
     let at = || fs::read_to_string(format!("{task}/syscall"));
     // How long the thread has run, in nanoseconds.
     let ran = || fs::read_to_string(format!("{task}/schedstat")).ok();
     let before = (ran(), at().ok()?);
+    let running = || scope.includes(slot).then_some(ThreadState::Running);
     let Some((pc, sp)) = parse(&before.1) else {
-        return same_poll(slot, polling).map(|()| ThreadState::Running);
+        return running();
     };
-    let words = (polling.base as u64).checked_sub(sp)? / 8;
+    let words = (scope.base() as u64).checked_sub(sp)? / 8;
     let words = usize::try_from(words).ok()?.min(MAX_WORDS);
     let stack = memory.bytes(sp, words * 8)?;
     // The copy is consistent only if the thread has not run meanwhile.
     if (ran(), at().ok()?) != before {
-        return same_poll(slot, polling).map(|()| ThreadState::Running);
+        return running();
     }
-    same_poll(slot, polling)?;
+    if !scope.includes(slot) {
+        return None;
+    }
     let registers = Registers { pc, sp, fp: None };
     let words = stack.chunks_exact(8);
     let stack = words.map(|word| word.try_into().map_or(0, u64::from_le_bytes));
@@ -45,12 +49,6 @@ pub(super) fn thread_state(memory: &Memory, slot: &Slot, polling: Polling) -> Op
         lowest: sp,
         stack: stack.collect(),
     }))
-}
-
-fn same_poll(slot: &Slot, polling: Polling) -> Option<()> {
-    slot.polling()
-        .is_some_and(|now| now.started == polling.started)
-        .then_some(())
 }
 
 /// Returns the program counter and the stack pointer, which are the last two fields. For a running
