@@ -86,7 +86,8 @@
 //!
 //! [`SessionBuilder::proxy`] sends requests through a proxy. [`Proxies`](connect::Proxies) selects the
 //! proxy of each request. A session ignores the environment unless the program calls
-//! [`Proxies::from_env`](connect::Proxies::from_env).
+//! [`Proxies::from_env`](connect::Proxies::from_env). Only HTTP proxies work. A request that would use
+//! another kind of proxy fails.
 
 mod backends;
 #[cfg(any(
