@@ -145,7 +145,7 @@ pub mod backend {
         ConnectOptions, Connections, Deadline, Fetch, FetchBlocking, Framing, Inline,
         MAX_INTERIM_RESPONSES, NewConnection, Offload, Panic, PollReadable, ReadinessSocket,
         Resolver, Runtime, Socket, Support, TaskError, Trace, TryRead, connect_error,
-        host_and_port, no_sockets, retires_connection,
+        host_and_port, no_sockets, retires_connection, runtime_ended,
     };
 
     pub use crate::cell::UnknownCell;

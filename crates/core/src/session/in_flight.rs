@@ -277,6 +277,10 @@ impl InFlightGuard {
     /// Returns whether the coarse timer wakes this request before `until`, so that the request
     /// needs no other timer. [`poll_closed`](Self::poll_closed) must have registered its waker.
     pub(crate) fn is_woken_before(&mut self, until: Instant) -> bool {
+        // Outside a runtime that no thread drives, a timer that was set inside it never fires.
+        if !self.runtime().is_entered() {
+            return false;
+        }
         let current = self.in_flight.coarse_timer.load(Ordering::SeqCst);
         if self
             .coarse_timer

@@ -30,7 +30,7 @@ pub(crate) struct LimitedBody {
     frames: u32,
     has_ended: bool,
     /// The client must outlive the bodies of its responses.
-    _session: Arc<SessionState>,
+    session: Arc<SessionState>,
 }
 
 impl LimitedBody {
@@ -51,7 +51,7 @@ impl LimitedBody {
             chunk_limit: None,
             frames: 0,
             has_ended: false,
-            _session: session,
+            session,
         }
     }
 
@@ -63,6 +63,7 @@ impl LimitedBody {
     }
 
     fn fail(&mut self, error: Error) -> PolledFrame {
+        let error = self.session.explain(error);
         self.end(Some(&error));
         Poll::Ready(Some(Err(error)))
     }
@@ -141,7 +142,7 @@ impl BodySource for LimitedBody {
         if let Some(observed) = self.observed.take() {
             observed.failed(error);
         }
-        let runtime = self._session.runtime.clone();
+        let runtime = self.session.runtime.clone();
         let timeout = runtime.sleep(DRAIN_TIMEOUT);
         runtime.spawn(Box::pin(async move {
             let rest = Body::from_source(*Pin::into_inner(self)).collect(MAX_DRAINED);
