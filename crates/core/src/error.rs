@@ -73,7 +73,7 @@ pub enum ErrorKind {
     Closed,
     /// The backend does not support the request or an option. It fails instead of ignoring it.
     Unsupported,
-    /// No runtime is running.
+    /// No runtime is running, or the runtime of the session has ended.
     NoRuntime,
     /// Another read or write failed.
     Io,

@@ -70,7 +70,7 @@ pub use message::head::{Framing, MAX_INTERIM_RESPONSES, retires_connection};
 pub use observe::{Connections, Trace};
 
 // The traits that runtimes implement, and helpers for runtimes.
-pub use backend::runtime::{BlockOn, Runtime};
+pub use backend::runtime::{BlockOn, Runtime, runtime_ended};
 pub use backend::socket::{
     ConnectOptions, PollReadable, ReadinessSocket, Socket, TryRead, no_sockets,
 };

@@ -321,13 +321,13 @@ fn a_lookup_that_waits_for_a_thread_is_skipped_if_it_is_dropped() {
 }
 
 #[test]
-fn shutting_down_the_runtime_cancels_the_lookup() {
+fn shutting_down_the_runtime_ends_the_lookup_with_an_error() {
     let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     runtime.hold_blocking();
     let lookup = start_lookup(&resolver, &runtime, "host");
     runtime.shut_down();
-    assert_eq!(run(lookup).unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(run(lookup).unwrap_err().kind(), ErrorKind::NoRuntime);
 }
 
 #[test]

@@ -396,7 +396,7 @@ fn shutting_down_the_runtime_is_an_error() {
     assert!(poll(&mut head).is_pending());
     runtime.shut_down();
     let error = run(head).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(error.kind(), ErrorKind::NoRuntime);
 }
 
 // ---------------------------------------------------------------------------------------

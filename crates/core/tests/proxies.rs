@@ -17,7 +17,7 @@ fn requests_to_exceptions_use_no_proxy() -> Result<(), Error> {
         ("http://11.1.2.3/", true),
     ] {
         let uri = url.parse().unwrap();
-        assert_eq!(proxies.of(&uri).is_some(), uses_proxy, "{url}");
+        assert_eq!(proxies.of(&uri).unwrap().is_some(), uses_proxy, "{url}");
     }
     Ok(())
 }

@@ -928,6 +928,124 @@ fn exchanges_with_long_timeouts_share_a_timer() {
 }
 
 #[test]
+fn outside_its_runtime_an_exchange_waits_for_no_timer_of_another() {
+    let runtime = TestRuntime::new(0);
+    let session = builder(silent_client(&DropListener::new()), &runtime)
+        .timeout(MINUTE)
+        .build()
+        .unwrap();
+    let get = || Box::pin(session.get("http://host/").send());
+    let mut inside = get();
+    assert!(poll(&mut inside).is_pending());
+    assert!(!runtime.sleeps().contains(&MINUTE));
+    runtime.leave();
+    let mut outside = get();
+    assert!(poll(&mut outside).is_pending());
+    assert!(runtime.sleeps().contains(&MINUTE));
+    runtime.advance(MINUTE);
+    let error = run(outside).unwrap_err();
+    assert_timeout(&error);
+    let reason = error.source().unwrap().to_string();
+    assert!(reason.contains("outside"), "{reason}");
+}
+
+// ---------------------------------------------------------------------------------------
+// The end of the runtime.
+
+#[track_caller]
+fn assert_runtime_ended(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::NoRuntime, "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains("the test runtime"), "{message}");
+    assert!(message.contains("has ended"), "{message}");
+    assert_eq!(error.url(), Some("http://host/"));
+}
+
+#[test]
+fn after_the_end_of_the_runtime_no_request_is_sent() {
+    let runtime = TestRuntime::new(0);
+    let (client, seen) = recording_client();
+    let session = builder(client, &runtime).timeout(None).build().unwrap();
+    run(session.get("http://host/").send()).unwrap();
+    runtime.shut_down();
+    let error = run(session.get("http://host/").send()).unwrap_err();
+    assert_runtime_ended(&error);
+    assert_eq!(error.attempts(), 0);
+    assert_eq!(lock(&seen).len(), 1);
+    run(session.close(MINUTE));
+}
+
+#[test]
+fn the_end_of_the_runtime_interrupts_a_request_that_waits() {
+    let runtime = TestRuntime::new(0);
+    let session = builder(silent_client(&DropListener::new()), &runtime)
+        .max_in_flight(1)
+        .build()
+        .unwrap();
+    let get = || Box::pin(session.get("http://host/").send());
+    let (mut head, mut queued) = (get(), get());
+    assert!(poll(&mut head).is_pending() && poll(&mut queued).is_pending());
+    runtime.shut_down();
+    assert_runtime_ended(&run(queued).unwrap_err());
+    assert_runtime_ended(&run(head).unwrap_err());
+}
+
+#[test]
+fn an_error_that_the_end_of_the_runtime_causes_is_its_source() {
+    for (kind, is_caused) in [
+        (ErrorKind::Connect, true),
+        (ErrorKind::Io, true),
+        (ErrorKind::Incomplete, true),
+        (ErrorKind::Cancelled, true),
+        (ErrorKind::Protocol, false),
+        (ErrorKind::InvalidRequest, false),
+    ] {
+        let runtime = TestRuntime::new(0);
+        let ending = runtime.clone();
+        let client = client(move |_| {
+            ending.shut_down();
+            ready(Err(Error::new(kind)))
+        });
+        let error = run(session(client, &runtime).get("http://host/").send()).unwrap_err();
+        if is_caused {
+            assert_runtime_ended(&error);
+            let source = Error::find_in(error.source().unwrap()).unwrap();
+            assert_eq!(source.kind(), kind);
+        } else {
+            assert_eq!(error.kind(), kind);
+        }
+        assert_eq!(error.attempts(), 1);
+    }
+}
+
+#[test]
+fn the_end_of_the_runtime_interrupts_a_body() {
+    let runtime = TestRuntime::new(0);
+    let fails = client(|_| {
+        ready(respond(fallible_body([
+            Ok("1"),
+            Err(Error::new(ErrorKind::Io)),
+        ])))
+    });
+    let waits = client(|_| {
+        ready(respond(Body::from_stream(stream::pending::<
+            Result<Bytes, Error>,
+        >())))
+    });
+    let mut responses = [fails, waits].map(|client| {
+        let session = session(client, &runtime);
+        run(session.get("http://host/").send()).unwrap()
+    });
+    assert_eq!(run(responses[0].chunk()).unwrap().unwrap(), "1");
+    assert!(poll(&mut Box::pin(responses[1].chunk())).is_pending());
+    runtime.shut_down();
+    for mut response in responses {
+        let error = run(response.chunk()).unwrap_err();
+        assert_runtime_ended(&error);
+    }
+}
+
+#[test]
 fn exchanges_that_share_a_timer_are_woken_in_time() {
     let runtime = TestRuntime::new(0);
     let session = builder(silent_client(&DropListener::new()), &runtime)

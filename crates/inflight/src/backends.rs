@@ -66,6 +66,10 @@ backend! {
     /// [`Tokio::global`](tokio::Tokio::global), which starts once on background threads and keeps running.
     /// So a session also works in a plain `main` and under any other executor. To require the surrounding
     /// runtime, use [`Tokio::current`](tokio::Tokio::current).
+    ///
+    /// When the surrounding runtime ends, the session's requests fail with
+    /// [`NoRuntime`](inflight_core::ErrorKind::NoRuntime). For a session in a static, pass
+    /// [`Tokio::global`](tokio::Tokio::global) to [`builder_on`](tokio::builder_on).
     tokio, "tokio", inflight_tokio::Tokio,
     runtime: Tokio::current_or_global()?,
     client: inflight_hyper::Hyper::new,

@@ -87,7 +87,8 @@
 //!
 //! [`SessionBuilder::proxy`] sends requests through a proxy. [`Proxies`](connect::Proxies) selects the
 //! proxy of each request. A session ignores the environment unless the program calls
-//! [`Proxies::from_env`](connect::Proxies::from_env).
+//! [`Proxies::from_env`](connect::Proxies::from_env). Only HTTP proxies work. A request that would use
+//! another kind of proxy fails.
 
 mod backends;
 #[cfg(any(
@@ -145,7 +146,7 @@ pub mod backend {
         ConnectOptions, Connections, Deadline, Fetch, FetchBlocking, Framing, Inline,
         MAX_INTERIM_RESPONSES, NewConnection, Offload, Panic, PollReadable, ReadinessSocket,
         Resolver, Runtime, Socket, Support, TaskError, Trace, TryRead, connect_error,
-        host_and_port, no_sockets, retires_connection,
+        host_and_port, no_sockets, retires_connection, runtime_ended,
     };
 
     pub use crate::cell::UnknownCell;

@@ -98,6 +98,8 @@ impl Connector {
     /// - [`Connect`](inflight_core::ErrorKind::Connect) if no address accepts the connection. The error
     ///   lists every address that was tried and why it failed.
     /// - [`Proxy`](inflight_core::ErrorKind::Proxy) if the connection to the proxy or the tunnel fails.
+    /// - [`Unsupported`](inflight_core::ErrorKind::Unsupported) if the environment sets an unsupported
+    ///   proxy for `uri`.
     /// - [`Tls`](inflight_core::ErrorKind::Tls) if the handshake fails.
     /// - [`Timeout`](inflight_core::ErrorKind::Timeout) in
     ///   [`Phase::Connect`](inflight_core::Phase::Connect) if connecting takes longer than
@@ -107,7 +109,7 @@ impl Connector {
     ///
     /// Dropping the future cancels the attempt and closes its sockets.
     pub async fn connect(&self, uri: &Uri) -> Result<Stream, Error> {
-        let proxy = self.proxies.of(uri);
+        let proxy = self.proxies.of(uri)?;
         let (host, port) = match proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => host_and_port(uri)?,

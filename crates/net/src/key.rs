@@ -48,12 +48,12 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] if `uri` has no host.
+    /// [`ErrorKind::InvalidUrl`] if `uri` has no host. The error of [`Proxies::of`].
     pub fn new(uri: &Uri, proxies: &Proxies) -> Result<Self, Error> {
         let no_host = || Error::new(ErrorKind::InvalidUrl).with_context("no host");
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
         let proxy = proxies
-            .of(uri)
+            .of(uri)?
             .map(|proxy| proxy.uri().authority().cloned().ok_or_else(no_host))
             .transpose()?;
         let authority = match (is_https, &proxy) {
@@ -71,7 +71,8 @@ impl Key {
 /// Returns the proxy that forwards requests to `uri`, if there is one (RFC 9112, section 3.2.2).
 pub(crate) fn forwarding<'a>(uri: &Uri, proxies: &'a Proxies) -> Option<&'a Proxy> {
     let is_plain = uri.scheme() != Some(&Scheme::HTTPS);
-    proxies.of(uri).filter(|_| is_plain)
+    // The error of an unsupported proxy is returned when the client creates the key.
+    proxies.of(uri).ok()?.filter(|_| is_plain)
 }
 
 #[cfg(test)]

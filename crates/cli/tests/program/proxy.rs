@@ -122,6 +122,39 @@ fn the_environment_sets_proxies_and_exceptions() {
 }
 
 #[test]
+fn an_unsupported_proxy_in_the_environment_fails_only_requests_that_would_use_it() {
+    let origin = Origin::start().unwrap();
+    let proxy = ForwardProxy::start(None).unwrap();
+    let (named, url) = (proxy.addr().to_string(), origin.url("/page/1"));
+    let socks = ("ALL_PROXY", "socks5://me:secret@127.0.0.1:9");
+    for backend in backends() {
+        let get = |environment: &[(&str, &str)]| {
+            run_with_environment(["get", "--backend", backend, &url], environment)
+        };
+        for environment in [
+            [socks, ("NO_PROXY", "127.0.0.1")],
+            [socks, ("http_proxy", &named)],
+            [("https_proxy", "https://127.0.0.1:9"), ("no_proxy", "")],
+        ] {
+            let ran = get(&environment);
+            assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{environment:?}");
+            assert_eq!(ran.stdout, payload::page(1), "{backend}: {environment:?}");
+        }
+        let before = origin.stats().requests;
+        let ran = get(&[socks]);
+        assert_eq!(ran.code, Some(1), "{backend}: {}", ran.stderr);
+        for part in ["ALL_PROXY", "socks5", "NO_PROXY"] {
+            assert!(ran.stderr.contains(part), "{backend}: {}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains("secret"), "{backend}: {}", ran.stderr);
+        let ran = run_with_environment(["gather", "--backend", backend, &url], &[socks]);
+        assert_eq!(kinds(&ran.records()), ["unsupported"], "{backend}");
+        // The request is not sent without the proxy.
+        assert_eq!(origin.stats().requests, before, "{backend}");
+    }
+}
+
+#[test]
 fn an_invalid_proxy_is_a_usage_error() {
     for (proxy_url, message) in [("ftp://me:secret@host", "ftp"), ("http://", "proxy")] {
         let ran = run(["get", "--proxy", proxy_url, "http://127.0.0.1:9/"]);

@@ -218,7 +218,7 @@ impl Isahc {
 impl Fetch for Isahc {
     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
         let (parts, body) = request.into_parts();
-        let proxy = self.proxies.of(&parts.uri).cloned();
+        let proxy = self.proxies.of(&parts.uri)?.cloned();
         let fetched = self.exchange(parts, body, proxy.as_ref()).await;
         fetched.map_err(|error| match &proxy {
             Some(proxy) => proxy.connection_error(error),

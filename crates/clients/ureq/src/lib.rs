@@ -95,7 +95,7 @@ impl Ureq {
         body: impl AsSendBody,
         deadline: Option<Deadline>,
     ) -> Result<http::Response<ureq::Body>, Error> {
-        let proxy = self.proxies.of(&parts.uri);
+        let proxy = self.proxies.of(&parts.uri)?;
         call::set_proxy(proxy);
         let request = http::Request::from_parts(parts, body);
         let left = deadline.map(|at| at.0.saturating_duration_since(Instant::now()));

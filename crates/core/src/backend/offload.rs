@@ -13,7 +13,7 @@ use sync_wrapper::SyncWrapper;
 use crate::backend::cancel::{Cancel, CancelOnDrop};
 use crate::backend::capabilities::{Capabilities, Ceiling, Support};
 use crate::backend::fetch::{BoxFuture, Fetch, FetchBlocking};
-use crate::backend::runtime::Runtime;
+use crate::backend::runtime::{Runtime, work_dropped};
 use crate::backend::task::{TaskError, unblock};
 use crate::error::{Error, ErrorKind};
 use crate::message::body::{BlockingBody, Body, BodySource, PolledFrame};
@@ -88,7 +88,7 @@ impl<C: FetchBlocking> Fetch for Offload<C> {
 /// panicked, resumes the panic instead.
 pub(crate) fn missing_result_error(error: TaskError) -> Error {
     error.resume();
-    Error::new(ErrorKind::Cancelled).with_context("the runtime ended during a blocking call")
+    work_dropped("a blocking call")
 }
 
 /// Splits a request into a request with a blocking body and the future that sends the body's

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::fetch::BoxFuture;
 use crate::backend::socket::{ConnectOptions, Socket};
+use crate::error::{Error, ErrorKind};
 
 /// A runtime: it spawns tasks, runs blocking work, sleeps, and opens sockets.
 ///
@@ -32,6 +33,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Returns a future that completes when `duration` has passed since the call, never earlier.
     /// Any executor may poll the future.
+    ///
+    /// If [`check_running`](Self::check_running) returns an error, the future completes immediately,
+    /// because no timer would wake its task.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
     /// Returns the time of the clock that [`sleep`](Self::sleep) uses. This is the machine's clock,
@@ -63,6 +67,47 @@ pub trait Runtime: Send + Sync + 'static {
     /// Returns how many calls [`spawn_blocking`](Self::spawn_blocking) runs at once, or `None` if
     /// the runtime sets no limit.
     fn blocking_ceiling(&self) -> Option<usize>;
+
+    /// Returns an error of the kind [`NoRuntime`](ErrorKind::NoRuntime) if the runtime has ended,
+    /// or if it lacks timers or sockets that it needs. The default is for a runtime that runs as
+    /// long as it has a clone.
+    ///
+    /// A session calls this method before it sends a request, while the request waits, and when it
+    /// has failed.
+    ///
+    /// # Errors
+    ///
+    /// [`runtime_ended`] or another error of this kind.
+    fn check_running(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns `false` if this code runs outside a runtime that a single thread drives. The runtime
+    /// then makes no progress unless another thread drives it. The default is `true`.
+    ///
+    /// Outside the runtime, [`sleep`](Self::sleep) works, but sockets and tasks may not. A session
+    /// then waits for no timer that was set inside the runtime.
+    fn is_entered(&self) -> bool {
+        true
+    }
+}
+
+const REMEDY: &str = "build the session on a runtime that lives as long as the session, or build \
+                      one session for each runtime or test";
+
+/// Returns the error of a runtime that has ended: [`ErrorKind::NoRuntime`] with the runtime's name
+/// and a remedy.
+pub fn runtime_ended(runtime: &str) -> Error {
+    Error::new(ErrorKind::NoRuntime).with_context(format!(
+        "the {runtime} runtime that the session was built on has ended: {REMEDY}"
+    ))
+}
+
+/// Returns the error of blocking work that the runtime has dropped.
+pub(crate) fn work_dropped(work: &str) -> Error {
+    Error::new(ErrorKind::NoRuntime).with_context(format!(
+        "the runtime dropped {work}, because it has ended or can start no thread: {REMEDY}"
+    ))
 }
 
 impl<R: Runtime + ?Sized> Runtime for Arc<R> {
@@ -96,6 +141,14 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn blocking_ceiling(&self) -> Option<usize> {
         (**self).blocking_ceiling()
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        (**self).check_running()
+    }
+
+    fn is_entered(&self) -> bool {
+        (**self).is_entered()
     }
 }
 

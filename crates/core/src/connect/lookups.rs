@@ -24,6 +24,7 @@ use async_lock::{Semaphore, SemaphoreGuardArc};
 use futures_util::future::{Either, select};
 
 use crate::backend::cancel::Cancel;
+use crate::backend::runtime::work_dropped;
 use crate::backend::task::Panic;
 use crate::connect::resolve::Resolve;
 use crate::error::{Error, ErrorKind, Phase};
@@ -258,8 +259,7 @@ impl Waiter {
                 }
                 Err(lookup_error(host).with_source(format!("the resolver panicked: {message}")))
             }
-            None => Err(Error::new(ErrorKind::Cancelled)
-                .with_context("the runtime ended during a name lookup")),
+            None => Err(work_dropped("a name lookup")),
         }
     }
 

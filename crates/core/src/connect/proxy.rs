@@ -159,17 +159,54 @@ impl fmt::Debug for Proxy {
 ///
 /// let proxies = Proxies::all(Proxy::new("http://proxy.test:3128")?)
 ///     .except("localhost, .internal.test, 10.0.0.0/8");
-/// let through = |url: &'static str| proxies.of(&url.parse().unwrap()).is_some();
-/// assert!(through("https://example.com/"));
-/// assert!(!through("http://api.internal.test/"));
-/// assert!(!through("http://10.1.2.3/"));
+/// let through = |url: &'static str| proxies.of(&url.parse().unwrap()).map(|proxy| proxy.is_some());
+/// assert!(through("https://example.com/")?);
+/// assert!(!through("http://api.internal.test/")?);
+/// assert!(!through("http://10.1.2.3/")?);
 /// # Ok::<(), inflight_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
-    http: Option<Proxy>,
-    https: Option<Proxy>,
+    http: Option<Route>,
+    https: Option<Route>,
     exceptions: Vec<Exception>,
+}
+
+/// How requests with one scheme leave the program.
+#[derive(Clone, Debug)]
+enum Route {
+    Through(Proxy),
+    /// An environment variable sets a proxy of an unsupported kind.
+    Unsupported {
+        variable: &'static str,
+        scheme: String,
+    },
+}
+
+impl Route {
+    /// Reads the proxy that an environment variable sets.
+    fn from_var(variable: &'static str, value: &str) -> Result<Self, Error> {
+        let value = value.trim();
+        let scheme = value.split_once("://").map(|(scheme, _)| scheme);
+        match scheme.filter(|scheme| is_scheme(scheme) && !scheme.eq_ignore_ascii_case("http")) {
+            Some(scheme) => Ok(Self::Unsupported {
+                variable,
+                scheme: scheme.to_owned(),
+            }),
+            None => Proxy::new(value).map(Self::Through).map_err(|error| {
+                Error::new(ErrorKind::InvalidUrl)
+                    .with_context(format!("the environment variable {variable}"))
+                    .with_source(error)
+            }),
+        }
+    }
+}
+
+/// Returns whether `text` has the form of a scheme (RFC 3986, 3.1). Any other text may contain
+/// credentials.
+fn is_scheme(text: &str) -> bool {
+    let is_rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_rest)
 }
 
 #[derive(Clone, Debug)]
@@ -185,21 +222,21 @@ impl Proxies {
     /// Uses one proxy for every URL.
     pub fn all(proxy: Proxy) -> Self {
         Self {
-            http: Some(proxy.clone()),
-            https: Some(proxy),
+            http: Some(Route::Through(proxy.clone())),
+            https: Some(Route::Through(proxy)),
             exceptions: Vec::new(),
         }
     }
 
     /// Sets the proxy for `http` URLs.
     pub fn http(mut self, proxy: Proxy) -> Self {
-        self.http = Some(proxy);
+        self.http = Some(Route::Through(proxy));
         self
     }
 
     /// Sets the proxy for `https` URLs.
     pub fn https(mut self, proxy: Proxy) -> Self {
-        self.https = Some(proxy);
+        self.https = Some(Route::Through(proxy));
         self
     }
 
@@ -226,6 +263,9 @@ impl Proxies {
     /// If `REQUEST_METHOD` is set, as in a CGI program, `HTTP_PROXY` in upper case is ignored. A
     /// CGI server copies a request's `Proxy` header to this variable (<https://httpoxy.org>).
     ///
+    /// A variable may set a proxy that is not supported, such as `socks5://host:port`. Only the
+    /// requests that would use this proxy then fail: see [`of`](Self::of).
+    ///
     /// The library never reads the environment by itself. A program may:
     ///
     /// ```
@@ -237,23 +277,16 @@ impl Proxies {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`], with the name of the variable whose value is not a proxy's URL.
+    /// [`ErrorKind::InvalidUrl`], with the name of the variable whose value is not a URL.
     pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
         let first = |names: &[&'static str]| {
             let mut values = names.iter().map(|name| Some((*name, var(name)?)));
             values.find_map(|value| value)
         };
-        let proxy = |found: Option<(&'static str, String)>| {
-            let Some((name, value)) = found else {
-                return Ok(None);
-            };
-            let proxy = Proxy::new(value.trim());
-            proxy.map(Some).map_err(|error| {
-                Error::new(ErrorKind::InvalidUrl)
-                    .with_context(format!("the environment variable {name}"))
-                    .with_source(error)
-            })
+        let route = |found: Option<(&'static str, String)>| {
+            let route = found.map(|(name, value)| Route::from_var(name, &value));
+            route.transpose()
         };
         let http: &[_] = match var("REQUEST_METHOD") {
             None => &["http_proxy", "HTTP_PROXY"],
@@ -261,8 +294,8 @@ impl Proxies {
         };
         let all = || first(&["all_proxy", "ALL_PROXY"]);
         let proxies = Self {
-            http: proxy(first(http).or_else(all))?,
-            https: proxy(first(&["https_proxy", "HTTPS_PROXY"]).or_else(all))?,
+            http: route(first(http).or_else(all))?,
+            https: route(first(&["https_proxy", "HTTPS_PROXY"]).or_else(all))?,
             exceptions: Vec::new(),
         };
         Ok(match first(&["no_proxy", "NO_PROXY"]) {
@@ -271,20 +304,36 @@ impl Proxies {
         })
     }
 
-    /// Returns the proxy for a request to this URL.
-    pub fn of(&self, uri: &Uri) -> Option<&Proxy> {
+    /// Returns the proxy for a request to this URL, or `None` if the request goes directly to its
+    /// server.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] if the environment sets a proxy for this URL that is neither an
+    /// HTTP proxy nor excluded by `NO_PROXY`. A client must not send the request directly then.
+    pub fn of(&self, uri: &Uri) -> Result<Option<&Proxy>, Error> {
         let https = uri.scheme() == Some(&Scheme::HTTPS);
-        let proxy = match https {
-            true => self.https.as_ref(),
-            false => self.http.as_ref(),
-        }?;
-        let host = uri.host()?;
+        let route = match https {
+            true => &self.https,
+            false => &self.http,
+        };
+        let (Some(route), Some(host)) = (route, uri.host()) else {
+            return Ok(None);
+        };
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let is_exception = self
-            .exceptions
-            .iter()
-            .any(|entry| entry.matches(host, port));
-        (!is_exception).then_some(proxy)
+        let mut exceptions = self.exceptions.iter();
+        if exceptions.any(|entry| entry.matches(host, port)) {
+            return Ok(None);
+        }
+        match route {
+            Route::Through(proxy) => Ok(Some(proxy)),
+            Route::Unsupported { variable, scheme } => Err(Error::new(ErrorKind::Unsupported)
+                .with_context(format!(
+                    "the environment variable {variable} sets a {scheme} proxy, and only http \
+                     proxies work: set {variable} to a proxy with an http:// URL, or add {host} \
+                     to NO_PROXY"
+                ))),
+        }
     }
 
     /// Returns whether every request goes directly to its server.
@@ -359,7 +408,7 @@ mod tests {
 
     fn excepts(list: &str, url: &str) -> bool {
         let proxies = Proxies::all(proxy()).except(list);
-        proxies.of(&url.parse().unwrap()).is_none()
+        proxies.of(&url.parse().unwrap()).unwrap().is_none()
     }
 
     #[test]
@@ -452,7 +501,7 @@ mod tests {
     fn hosts(vars: &[(&str, &str)]) -> [Option<String>; 2] {
         let proxies = from_env(vars).unwrap();
         ["http://x.test/", "https://x.test/"].map(|url| {
-            let proxy = proxies.of(&url.parse().unwrap());
+            let proxy = proxies.of(&url.parse().unwrap()).unwrap();
             proxy.map(|proxy| proxy.host().to_owned())
         })
     }
@@ -481,14 +530,56 @@ mod tests {
             hosts(&[("http_proxy", " "), ("ALL_PROXY", "")]),
             [None, None]
         );
-        let error = from_env(&[("HTTPS_PROXY", "ftp://me:secret@a")]).unwrap_err();
-        let cause = std::error::Error::source(&error).unwrap();
-        let message = format!("{error}, {cause}");
-        assert!(
-            message.contains("HTTPS_PROXY") && message.contains("ftp"),
-            "{message}"
-        );
-        assert!(!message.contains("secret"), "{message}");
+        let error = from_env(&[("HTTPS_PROXY", "http://me:secret@a b")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidUrl);
+        assert!(error.to_string().contains("HTTPS_PROXY"), "{error}");
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    }
+
+    #[test]
+    fn from_env_refuses_only_requests_through_an_unsupported_proxy() {
+        let of = |vars: &[(&str, &str)], url: &str| {
+            let proxies = from_env(vars).unwrap();
+            let proxy = proxies.of(&url.parse().unwrap())?;
+            Ok::<_, Error>(proxy.map(|proxy| proxy.host().to_owned()))
+        };
+        for value in [
+            "socks5://me:secret@a:9",
+            "SOCKS5h://a",
+            "https://a",
+            " ftp://a",
+        ] {
+            let vars = [("ALL_PROXY", value), ("NO_PROXY", "x.test")];
+            for url in ["http://x.test/", "https://x.test/"] {
+                assert_eq!(of(&vars, url).unwrap(), None, "{value}");
+            }
+            for url in ["http://y.test/", "https://y.test/"] {
+                let error = of(&vars, url).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{value}");
+                let message = format!("{error} {error:?}");
+                let scheme = value.trim().split_once(':').unwrap().0;
+                for part in ["ALL_PROXY", "NO_PROXY", "y.test", scheme] {
+                    assert!(message.contains(part), "{message}");
+                }
+                assert!(!message.contains("secret"), "{message}");
+            }
+            // The other variables remain usable.
+            let vars = [("all_proxy", value), ("http_proxy", "b")];
+            assert_eq!(of(&vars, "http://y.test/").unwrap().unwrap(), "b");
+            assert!(of(&vars, "https://y.test/").is_err());
+            let vars = [("https_proxy", value)];
+            assert_eq!(of(&vars, "http://y.test/").unwrap(), None);
+        }
+        // Text before `://` that is not a scheme may be a password.
+        let error = from_env(&[("http_proxy", "me:se/cret@a://b")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidUrl);
+        assert!(!format!("{error} {error:?}").contains("cret"), "{error:?}");
+    }
+
+    #[test]
+    fn unsupported_proxies_are_not_the_same_as_none() {
+        assert!(!from_env(&[("ALL_PROXY", "socks5://a")]).unwrap().is_empty());
+        assert!(from_env(&[]).unwrap().is_empty());
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub(crate) async fn exchange(
             Ok(response.with_history(history, attempts))
         }
         Err(error) => {
-            let error = target.add_url(error);
+            let error = target.add_url(session.explain(error));
             let error = error.with_history(history.len(), exchange.attempts);
             if let Some(observed) = exchange.observed {
                 observed.report_failure(&error);
@@ -272,8 +272,10 @@ impl Exchange<'_> {
 
     /// Sends the request once. Stores the response in `head`, even if the session refuses it.
     async fn send(&mut self, target: &Target) -> Result<(), Error> {
-        self.attempts += 1;
         let session = self.session;
+        // Connections of a runtime that has ended must not be used.
+        session.runtime.check_running()?;
+        self.attempts += 1;
         let limit = self.timer.limit(session.head_timeout, Phase::Head);
         let client = session.client().ok_or(Interrupt::Closed)?;
         // In a block, so that the future does not keep space for the request while it waits.

@@ -279,6 +279,10 @@ impl InFlightGuard {
     /// the coarse timer wakes this request by `until`. If not, the request needs its own timer.
     /// [`poll_closed`](Self::poll_closed) must have registered the request's waker.
     pub(crate) fn ensure_woken_before(&mut self, until: Instant) -> bool {
+        // Outside a runtime that no thread drives, a timer that was set inside it never fires.
+        if !self.runtime().is_entered() {
+            return false;
+        }
         let current = self.in_flight.coarse_timer_id.load(Ordering::SeqCst);
         if self.coarse_timer.is_none_or(|(id, _)| id != current) {
             self.coarse_timer = self.in_flight.ensure_coarse_timer(until);

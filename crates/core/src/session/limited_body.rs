@@ -63,6 +63,7 @@ impl LimitedBody {
     }
 
     fn fail(&mut self, error: Error) -> PolledFrame {
+        let error = self.session.explain(error);
         self.end(Some(&error));
         Poll::Ready(Some(Err(error)))
     }

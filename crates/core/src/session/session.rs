@@ -29,6 +29,9 @@ use crate::message::target::Target;
 /// A session is cheap to clone. Clones share connections, limits and defaults. Use one session for
 /// the life of the program.
 ///
+/// The runtime must run as long as the session is used. If the runtime has ended, requests fail with
+/// [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime).
+///
 /// A backend creates a session: `inflight::tokio::session()`, for example.
 /// [`Session::builder`] creates one from a custom client and runtime.
 ///

@@ -15,6 +15,7 @@ use crate::backend::capabilities::Capabilities;
 use crate::backend::fetch::DynFetch;
 use crate::backend::runtime::Runtime;
 use crate::connect::proxy::Proxies;
+use crate::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::message::target::Target;
 use crate::observe::{Connections, ObservedExchange, Observers, RequestObservers};
@@ -67,6 +68,38 @@ impl SessionState {
         let method = request.method();
         let observed = ObservedExchange::start(observers, &self.runtime, id, method, target);
         Some(Box::new(observed))
+    }
+
+    /// Replaces an error whose cause is that the runtime has ended. If nothing may drive the
+    /// runtime, adds this reason to a timeout.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let may_be_consequence = matches!(
+            error.kind(),
+            ErrorKind::Resolve
+                | ErrorKind::Connect
+                | ErrorKind::Tls
+                | ErrorKind::Proxy
+                | ErrorKind::Timeout
+                | ErrorKind::Incomplete
+                | ErrorKind::Cancelled
+                | ErrorKind::NoRuntime
+                | ErrorKind::Io
+        );
+        match self.runtime.check_running() {
+            Err(no_runtime) if may_be_consequence => match error.kind() {
+                ErrorKind::NoRuntime => no_runtime,
+                _ => no_runtime.with_source(error),
+            },
+            Ok(()) if error.is_timeout() && !self.runtime.is_entered() => {
+                let reason = format!(
+                    "this code runs outside the single-threaded {} runtime of the session: if no \
+                     thread drives the runtime, its sockets and tasks do not work",
+                    self.runtime.name()
+                );
+                error.with_source(Error::new(ErrorKind::NoRuntime).with_context(reason))
+            }
+            _ => error,
+        }
     }
 
     pub(super) fn client(&self) -> Option<Arc<dyn DynFetch>> {

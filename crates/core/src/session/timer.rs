@@ -22,6 +22,8 @@ pub(crate) enum Interrupt {
     Timeout(Phase),
     /// The session was closed.
     Closed,
+    /// The runtime has ended.
+    NoRuntime,
 }
 
 impl From<Interrupt> for Error {
@@ -29,12 +31,13 @@ impl From<Interrupt> for Error {
         match interrupt {
             Interrupt::Timeout(phase) => Error::timeout(phase),
             Interrupt::Closed => Error::new(ErrorKind::Closed),
+            Interrupt::NoRuntime => Error::new(ErrorKind::NoRuntime),
         }
     }
 }
 
-/// A timer that interrupts an exchange at its deadline, at a phase's limit, or when the session
-/// closes.
+/// A timer that interrupts an exchange at its deadline, at a phase's limit, when the session
+/// closes, or when the runtime ends.
 ///
 /// All exchanges of a session share a coarse timer. An exchange that never waits, or that
 /// ends before the coarse timer fires, sets no timer of its own.
@@ -127,6 +130,9 @@ impl ExchangeTimer {
     ) -> Poll<Result<(), Interrupt>> {
         if self.guard.poll_closed(cx).is_ready() {
             return Poll::Ready(Err(Interrupt::Closed));
+        }
+        if self.guard.runtime().check_running().is_err() {
+            return Poll::Ready(Err(Interrupt::NoRuntime));
         }
         let end = match (self.deadline, limit) {
             (Some(total), Some((at, _))) if at < total => limit,

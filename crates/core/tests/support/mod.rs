@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Wake, Waker};
@@ -21,7 +21,7 @@ use futures_lite::future::{block_on, or};
 use http::Request;
 use inflight_core::{
     Body, BoxFuture, Capabilities, ConnectOptions, Error, Fetch, Runtime, Session, SessionBuilder,
-    Socket, no_sockets,
+    Socket, no_sockets, runtime_ended,
 };
 
 /// The time that a test waits for an event before it fails. A passing test never waits this long.
@@ -252,6 +252,7 @@ struct Inner {
     blocking_started: Counter,
     blocking_running: Counter,
     blocking_ceiling: Option<usize>,
+    is_outside: AtomicBool,
 }
 
 #[derive(Default)]
@@ -261,6 +262,8 @@ struct Clock {
     sleeps: Vec<Duration>,
     active: usize,
     wakers: Vec<Waker>,
+    // Sleeps then complete.
+    has_ended: bool,
 }
 
 impl TestRuntime {
@@ -290,6 +293,7 @@ impl TestRuntime {
             blocking_started: Counter::new(),
             blocking_running: Counter::new(),
             blocking_ceiling,
+            is_outside: AtomicBool::new(false),
         }))
     }
 
@@ -319,6 +323,12 @@ impl TestRuntime {
         self.0.executor.write().unwrap().take();
         let held = lock(&self.0.held).take();
         drop(held);
+        self.change_clock(|clock| clock.has_ended = true);
+    }
+
+    /// From now on, the caller is outside this runtime.
+    pub(crate) fn leave(&self) {
+        self.0.is_outside.store(true, Ordering::SeqCst);
     }
 
     /// Holds back new blocking work until [`release_blocking`](Self::release_blocking).
@@ -353,9 +363,13 @@ impl TestRuntime {
     }
 
     pub(crate) fn advance(&self, duration: Duration) {
+        self.change_clock(|clock| clock.now += duration);
+    }
+
+    fn change_clock(&self, change: impl FnOnce(&mut Clock)) {
         let wakers = {
             let mut clock = lock(&self.0.clock);
-            clock.now += duration;
+            change(&mut clock);
             std::mem::take(&mut clock.wakers)
         };
         for waker in wakers {
@@ -425,6 +439,17 @@ impl Runtime for TestRuntime {
     fn blocking_ceiling(&self) -> Option<usize> {
         self.0.blocking_ceiling
     }
+
+    fn check_running(&self) -> Result<(), Error> {
+        match lock(&self.0.clock).has_ended {
+            true => Err(runtime_ended("test")),
+            false => Ok(()),
+        }
+    }
+
+    fn is_entered(&self) -> bool {
+        !self.0.is_outside.load(Ordering::SeqCst)
+    }
 }
 
 pub(crate) type FetchResult = Result<http::Response<Body>, Error>;
@@ -481,7 +506,7 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut clock = lock(&self.clock);
-        if clock.now >= self.until {
+        if clock.now >= self.until || clock.has_ended {
             return Poll::Ready(());
         }
         clock.wakers.push(cx.waker().clone());

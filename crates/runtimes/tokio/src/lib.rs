@@ -3,8 +3,17 @@
 //! The adapter holds a [`Handle`] and enters it where tokio requires a running runtime. So the adapter's
 //! tasks and timers work under any executor. For example, `smol::block_on` can poll a session on tokio.
 //!
-//! If a tokio runtime was built without its I/O or time driver, tokio panics when a socket or a timer is
-//! created.
+//! # Runtimes that other code has started
+//!
+//! The adapter keeps no such runtime alive. On each, it spawns one task, which shows whether the runtime has
+//! ended. After the end, [`check_running`](Runtime::check_running) returns an error, and so does each request.
+//! The error is the same if the runtime was built without its I/O or time driver. In this case, tokio panics
+//! once. The adapter catches the panic, but the panic hook may print a message.
+//!
+//! A current-thread runtime runs only inside its own `block_on`. If another executor polls a session on such
+//! a runtime, the timeouts use a timer of [`Tokio::global`], so that they pass even if no thread drives the
+//! runtime. The adapter cannot distinguish the runtime's `block_on` from `Runtime::enter`: a thread that has
+//! entered the runtime, and blocks in another executor, waits for the runtime's own timers.
 //!
 //! ```
 //! use inflight_core::{BlockOn, Task};
@@ -16,29 +25,47 @@
 //! # Ok::<(), inflight_core::Error>(())
 //! ```
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice, Read};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use inflight_core::{BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, Runtime, Socket};
+use inflight_core::{
+    BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, Runtime, Socket, runtime_ended,
+};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle, RuntimeFlavor};
+use tokio::task::JoinHandle;
 
 /// A tokio runtime: the surrounding one, a new one, or one for the whole program.
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,
     owned: Option<Arc<OwnedRuntime>>,
+    status: Arc<Status>,
 }
 
 impl Tokio {
+    fn with(handle: Handle, owned: Option<OwnedRuntime>) -> Self {
+        let has_one_thread = handle.runtime_flavor() == RuntimeFlavor::CurrentThread;
+        Self {
+            status: Arc::new(Status {
+                sentinel: handle.spawn(pending()),
+                missing_driver: OnceLock::new(),
+                entered_by: has_one_thread.then(|| handle.id()),
+            }),
+            handle,
+            owned: owned.map(Arc::new),
+        }
+    }
+
     /// Returns the tokio runtime that this code runs in.
     ///
     /// # Errors
@@ -72,10 +99,8 @@ impl Tokio {
                 .with_context("tokio could not start")
                 .with_source(error)
         })?;
-        Ok(Self {
-            handle: runtime.handle().clone(),
-            owned: Some(Arc::new(OwnedRuntime(Some(runtime)))),
-        })
+        let handle = runtime.handle().clone();
+        Ok(Self::with(handle, Some(OwnedRuntime(Some(runtime)))))
     }
 
     /// Returns the runtime of the whole program. The first call starts it on background threads, one for
@@ -164,10 +189,76 @@ impl AsyncWrite for TokioSocket {
 
 impl From<Handle> for Tokio {
     fn from(handle: Handle) -> Self {
-        Self {
-            handle,
-            owned: None,
+        Self::with(handle, None)
+    }
+}
+
+/// The state of a runtime, which the clones of an adapter share.
+#[derive(Debug)]
+struct Status {
+    /// A task that waits forever. The runtime drops it when the runtime ends, before it closes its sockets
+    /// and timers.
+    sentinel: JoinHandle<()>,
+    /// The driver that a socket or a timer needed, if the runtime was built without it.
+    missing_driver: OnceLock<Driver>,
+    /// The runtime, if only a thread inside its `block_on` drives it.
+    entered_by: Option<runtime::Id>,
+}
+
+/// A part of a runtime that its builder enables.
+#[derive(Clone, Copy, Debug)]
+enum Driver {
+    Io,
+    Time,
+}
+
+impl Status {
+    fn check(&self) -> Result<(), Error> {
+        if self.sentinel.is_finished() {
+            return Err(runtime_ended("tokio"));
         }
+        match self.missing_driver.get() {
+            None => Ok(()),
+            Some(driver) => Err(driver.missing()),
+        }
+    }
+
+    fn is_entered(&self) -> bool {
+        self.entered_by
+            .is_none_or(|id| Handle::try_current().is_ok_and(|current| current.id() == id))
+    }
+
+    /// Returns the runtime whose timers work, if no thread may drive this one.
+    fn background(&self) -> Option<Tokio> {
+        // If the system refuses threads, the runtime's own timers may still work.
+        (!self.is_entered()).then(Tokio::global)?.ok()
+    }
+
+    /// Calls `work`, which uses this driver. tokio panics if the runtime lacks the driver. A timer also
+    /// panics if the runtime ends during the call.
+    fn guard<T>(&self, driver: Driver, work: impl FnOnce() -> T) -> Result<T, Error> {
+        self.check()?;
+        catch_unwind(AssertUnwindSafe(work)).map_err(|_| match self.sentinel.is_finished() {
+            true => runtime_ended("tokio"),
+            false => self.missing_driver.get_or_init(|| driver).missing(),
+        })
+    }
+}
+
+impl Driver {
+    fn missing(self) -> Error {
+        Error::new(ErrorKind::NoRuntime).with_context(match self {
+            Self::Io => "the tokio runtime was built without I/O: call `enable_all` on its builder",
+            Self::Time => {
+                "the tokio runtime was built without timers: call `enable_all` on its builder"
+            }
+        })
+    }
+}
+
+impl Drop for Status {
+    fn drop(&mut self) {
+        self.sentinel.abort();
     }
 }
 
@@ -198,8 +289,30 @@ impl Runtime for Tokio {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let _guard = self.handle.enter();
-        Box::pin(tokio::time::sleep(duration))
+        let (start, status) = (Instant::now(), self.status.clone());
+        let timer = status.guard(Driver::Time, || {
+            let _guard = self.handle.enter();
+            tokio::time::sleep(duration)
+        });
+        Box::pin(async move {
+            let Ok(timer) = timer else {
+                return;
+            };
+            let mut timer = pin!(timer);
+            let mut outside = None;
+            poll_fn(|cx| {
+                // The future may leave the runtime between two polls.
+                if let (None, Some(background)) = (&outside, status.background()) {
+                    outside = Some(background.sleep(duration.saturating_sub(start.elapsed())));
+                }
+                let polled = match &mut outside {
+                    Some(sleep) => status.check().map(|()| sleep.as_mut().poll(cx)),
+                    None => status.guard(Driver::Time, || timer.as_mut().poll(cx)),
+                };
+                polled.unwrap_or(Poll::Ready(()))
+            })
+            .await;
+        })
     }
 
     fn connect(
@@ -207,12 +320,15 @@ impl Runtime for Tokio {
         address: SocketAddr,
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
-        let handle = self.handle.clone();
+        let (handle, status) = (self.handle.clone(), self.status.clone());
         Box::pin(async move {
             let mut connecting = pin!(TcpStream::connect(address));
             let stream = poll_fn(|cx| {
-                let _guard = handle.enter();
-                connecting.as_mut().poll(cx)
+                let polled = status.guard(Driver::Io, || {
+                    let _guard = handle.enter();
+                    connecting.as_mut().poll(cx)
+                });
+                polled.unwrap_or_else(|error| Poll::Ready(Err(error.into())))
             });
             let stream = stream.await?;
             stream.set_nodelay(options.nodelay)?;
@@ -223,6 +339,14 @@ impl Runtime for Tokio {
     fn blocking_ceiling(&self) -> Option<usize> {
         // tokio's default. A handle does not report the limit of its runtime.
         Some(512)
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        self.status.check()
+    }
+
+    fn is_entered(&self) -> bool {
+        self.status.is_entered()
     }
 }
 
