@@ -75,10 +75,10 @@ pub(crate) fn print_output(text: &str) -> Result<(), CliError> {
 /// Prints an error to standard error. Ignores write errors, because there is no other place to
 /// report them.
 pub(crate) fn print_error(message: impl fmt::Display) {
-    print_note(format_args!("error: {message}"));
+    print_to_stderr(format_args!("error: {message}"));
 }
 
-/// Prints a line that is not an error to standard error.
-pub(crate) fn print_note(message: impl fmt::Display) {
+/// Prints a line to standard error, without the prefix `error:`.
+pub(crate) fn print_to_stderr(message: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{message}");
 }

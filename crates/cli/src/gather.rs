@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::args;
 use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
-use crate::exit::{CliError, ExitStatus, print_error, print_note};
+use crate::exit::{CliError, ExitStatus, print_error, print_to_stderr};
 use crate::input::{Input, InputUrl};
 use crate::output::{Failure, Printer, Record};
 use crate::probe::LoopProbe;
@@ -137,7 +137,7 @@ impl GatherRun {
         let (stop_reason, input) = (stop_reason?, input.into_inner());
 
         if self.printer.is_table() || self.progress.is_shown() {
-            print_note(self.counts.summary(started.elapsed()));
+            print_to_stderr(self.counts.summary(started.elapsed()));
         }
         let mut succeeded = self.counts.failed.is_empty();
         if let Some(failure) = input.failure() {

@@ -1,5 +1,5 @@
-//! The URLs to gather: first the URLs of the command line, then the URLs of a file, which is read as
-//! requests are started.
+//! The URLs to gather: first the URLs of the command line, then the URLs of a file. The file is read while
+//! requests are already being started.
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -92,7 +92,8 @@ impl Input {
     }
 
     /// Stops reading if the file is a pipe, which may never end. [`poll_next`](Self::poll_next) still
-    /// returns the lines that were read from the pipe. Of a regular file, it still returns all lines.
+    /// returns the lines that were read from the pipe. If the file is a regular file, `poll_next` still
+    /// returns all its lines.
     pub(crate) fn stop(&mut self) {
         if let Some(file) = &self.file
             && !file.is_regular_file
@@ -128,8 +129,8 @@ impl Input {
             let Ok(file) = File::open(path) else {
                 return;
             };
-            let lines = LineReader::new(file, name);
-            callback(arguments + lines.filter(Result::is_ok).count() as u64);
+            let urls = UrlReader::new(file, name);
+            callback(arguments + urls.filter(Result::is_ok).count() as u64);
         });
     }
 }
@@ -155,7 +156,7 @@ impl InputFile {
         }
         let is_regular_file = metadata.is_some_and(|metadata| metadata.is_file());
         let (sender, receiver) = async_channel::bounded(MAX_READ_AHEAD);
-        let reader = LineReader::new(source, name.clone());
+        let reader = UrlReader::new(source, name.clone());
         spawn("input", move || send_urls(reader, &sender));
         Ok(Self {
             receiver: Box::pin(receiver),
@@ -169,10 +170,10 @@ impl InputFile {
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
     // Panics, as `thread::spawn` does, if the system refuses a thread.
-    let _detached = thread.expect("the system can start a thread");
+    let _detached = thread.expect("the system should be able to start a thread");
 }
 
-fn send_urls(reader: LineReader<impl Read>, sender: &Sender<io::Result<InputUrl>>) {
+fn send_urls(reader: UrlReader<impl Read>, sender: &Sender<io::Result<InputUrl>>) {
     for url in reader {
         if sender.send_blocking(url).is_err() {
             return;
@@ -193,14 +194,14 @@ fn stdin_metadata() -> io::Result<Metadata> {
 
 /// An iterator over the URLs of a file, without blank lines and comments. It ends after the first
 /// error.
-struct LineReader<R> {
+struct UrlReader<R> {
     source: BufReader<R>,
     name: Arc<str>,
     line: u64,
     has_failed: bool,
 }
 
-impl<R: Read> LineReader<R> {
+impl<R: Read> UrlReader<R> {
     fn new(source: R, name: Arc<str>) -> Self {
         Self {
             source: BufReader::with_capacity(64 * 1024, source),
@@ -228,7 +229,7 @@ impl<R: Read> LineReader<R> {
     }
 }
 
-impl<R: Read> Iterator for LineReader<R> {
+impl<R: Read> Iterator for UrlReader<R> {
     type Item = io::Result<InputUrl>;
 
     fn next(&mut self) -> Option<io::Result<InputUrl>> {
@@ -272,7 +273,7 @@ mod tests {
     use super::*;
 
     fn urls(source: &[u8]) -> Vec<(u64, String)> {
-        LineReader::new(source, "test".into())
+        UrlReader::new(source, "test".into())
             .map(|url| url.unwrap())
             .map(|url| (url.location.unwrap().line, url.text))
             .collect()
@@ -290,7 +291,7 @@ mod tests {
     fn lines_that_are_too_long_or_not_utf_8_have_a_fault() {
         let mut source = vec![b'x'; MAX_LINE_LENGTH * 3];
         source.extend_from_slice(b"\nhttp://a/\nhttp://\xff/\n");
-        let faults: Vec<_> = LineReader::new(&source[..], "test".into())
+        let faults: Vec<_> = UrlReader::new(&source[..], "test".into())
             .map(|url| url.unwrap())
             .map(|url| (url.text.len(), url.fault))
             .collect();
@@ -309,7 +310,7 @@ mod tests {
                 Err(io::ErrorKind::PermissionDenied.into())
             }
         }
-        let results: Vec<bool> = LineReader::new(FailingReader, "test".into())
+        let results: Vec<bool> = UrlReader::new(FailingReader, "test".into())
             .map(|r| r.is_ok())
             .collect();
         assert_eq!(results, [false]);

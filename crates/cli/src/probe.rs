@@ -7,7 +7,7 @@ use std::time::Duration;
 use inflight::probe::{Event, Heartbeat, Probe, Stall};
 use inflight::{Backend, BlockOn, Error};
 
-use crate::exit::{CliError, print_note};
+use crate::exit::{CliError, print_to_stderr};
 use crate::output::describe;
 
 /// The interval of the heartbeat. A shorter interval would measure the timer rather than the loop.
@@ -74,21 +74,21 @@ impl LoopProbe {
             [0.5, 0.99, 1.0].map(|q| Millis(lateness.runtime.value_at_quantile(q)));
         let socket = Millis(lateness.socket.map_or(0, |lateness| lateness.max()));
         let control = Millis(lateness.control.max());
-        print_note(format_args!(
+        print_to_stderr(format_args!(
             "probe: the loop was late by {median} in the median, {p99} at 99 %, {max} at most; through a socket by {socket} at most; a plain thread by {control} at most"
         ));
         if events.paused > Duration::ZERO {
             let paused = events.paused.as_millis();
-            print_note(format_args!("probe: the machine paused for {paused} ms"));
+            print_to_stderr(format_args!("probe: the machine paused for {paused} ms"));
         }
         if events.stalls.is_empty() {
-            print_note("probe: no stall");
+            print_to_stderr("probe: no stall");
         }
         for stall in events.stalls.iter().take(MAX_STALLS_SHOWN) {
-            print_note(format_args!("probe: {stall}"));
+            print_to_stderr(format_args!("probe: {stall}"));
         }
         if let Some(hidden @ 1..) = events.stalls.len().checked_sub(MAX_STALLS_SHOWN) {
-            print_note(format_args!("probe: and {hidden} more"));
+            print_to_stderr(format_args!("probe: and {hidden} more"));
         }
     }
 }

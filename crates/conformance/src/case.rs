@@ -10,7 +10,7 @@ use crate::rule::Rule;
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Case {
-    /// The name of the property, such as `early_close_in_a_sized_body_is_incomplete`.
+    /// The name of the property, such as `early_close_in_a_sized_body_is_an_incomplete_error`.
     pub name: &'static str,
     /// The group, such as `errors`.
     pub group: &'static str,
@@ -29,7 +29,7 @@ pub struct Case {
     pub in_memory: bool,
     /// Whether the case tests code of the core, which every backend shares. The core's tests check
     /// this code too, so only some cells of this workspace run the case.
-    pub core: bool,
+    pub tests_core: bool,
     pub(crate) needs: &'static [Need],
     pub(crate) run: CaseKind,
     /// The line of the case in the file of its group. Cases are sorted by it.
@@ -60,7 +60,7 @@ impl Case {
             rule: None,
             anywhere: false,
             in_memory: false,
-            core: false,
+            tests_core: false,
             needs: &[],
             run,
             line: 0,

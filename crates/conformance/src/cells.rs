@@ -36,7 +36,7 @@ pub fn start_backend(cell: Cell) -> Result<TestedBackend, Error> {
 }
 // ANCHOR_END: tested
 
-/// Returns whether a cell runs the cases with [`Case::core`](crate::Case::core) by default. The
+/// Returns whether a cell runs the cases with [`Case::tests_core`](crate::Case::tests_core) by default. The
 /// cells with a short name do; together they include every runtime and every client.
 pub fn runs_core_cases(cell: Cell) -> bool {
     cell.short_name().is_some()

@@ -145,7 +145,7 @@ fn execute(options: &Options) -> Result<bool, Box<dyn Error>> {
     let mut report = Report::new();
     for (backend, runs_core_cases) in backends {
         eprintln!("{}", backend.name());
-        let is_selected = |case: &Case| is_selected(case) && (runs_core_cases || !case.core);
+        let is_selected = |case: &Case| is_selected(case) && (runs_core_cases || !case.tests_core);
         let results = run(&backend, is_selected, |result| {
             if result.outcome != Outcome::Passed {
                 eprintln!("  {result}");

@@ -122,7 +122,7 @@ fn every_function_with_the_attribute_is_a_case() {
 
 #[test]
 fn a_case_is_skipped_with_the_reason_of_the_missing_capability() {
-    let lacking = ["opaque_request_header_arrives_as_given"];
+    let lacking = ["opaque_request_header_is_sent_unchanged"];
     for result in run_cases(&correct_backend(), &lacking) {
         assert_eq!(result.outcome, Outcome::Skipped(SKIP_REASON));
     }
@@ -156,13 +156,13 @@ fn backend_with_settings(
 #[test]
 fn an_ignored_guard_is_caught() {
     let names = [
-        "guarded_literal_is_refused",
-        "guarded_name_is_refused",
-        "guarded_mapped_address_is_refused",
-        "guarded_redirect_is_refused",
-        "guarded_name_that_changes_is_refused",
-        "guarded_name_leads_to_what_passes",
-        "guarded_address_is_not_tried_again",
+        "guard_refuses_an_address_in_the_url",
+        "guard_refuses_a_name",
+        "guard_refuses_an_ipv4_mapped_address",
+        "guard_refuses_a_redirect",
+        "guard_refuses_a_name_whose_address_changes",
+        "client_connects_only_to_allowed_addresses",
+        "refused_address_is_not_retried",
     ];
     assert_caught(
         &names,
@@ -173,11 +173,11 @@ fn an_ignored_guard_is_caught() {
 #[test]
 fn accepted_invalid_certificates_are_caught() {
     let names = [
-        "expired_certificate_is_refused",
-        "certificate_for_another_host_is_refused",
-        "unknown_issuer_is_refused",
-        "self_signed_certificate_is_refused",
-        "refused_server_sees_no_request",
+        "expired_certificate_is_a_tls_error",
+        "certificate_for_another_host_is_a_tls_error",
+        "unknown_issuer_is_a_tls_error",
+        "self_signed_certificate_is_a_tls_error",
+        "nothing_is_sent_to_a_server_with_a_refused_certificate",
     ];
     assert_caught(
         &names,
@@ -187,7 +187,7 @@ fn accepted_invalid_certificates_are_caught() {
 
 #[test]
 fn accepted_wrong_hostnames_are_caught() {
-    let names = ["certificate_for_another_host_is_refused"];
+    let names = ["certificate_for_another_host_is_a_tls_error"];
     assert_caught(
         &names,
         &backend_with_settings(|builder| builder.danger_accept_invalid_hostnames(true)),
@@ -205,14 +205,14 @@ fn truncated_bodies_are_caught() {
         }
     };
     let names = [
-        "early_close_in_a_sized_body_is_incomplete",
-        "early_close_in_a_chunked_body_is_incomplete",
-        "reset_in_a_sized_body_is_incomplete",
-        "reset_in_a_chunked_body_is_incomplete",
-        "nonsense_chunk_sizes_are_protocol",
-        "sized_body_cut_anywhere_is_incomplete",
-        "chunked_body_cut_anywhere_is_incomplete",
-        "end_within_the_trailers_is_incomplete",
+        "early_close_in_a_sized_body_is_an_incomplete_error",
+        "early_close_in_a_chunked_body_is_an_incomplete_error",
+        "reset_in_a_sized_body_is_an_incomplete_error",
+        "reset_in_a_chunked_body_is_an_incomplete_error",
+        "chunk_sizes_without_a_leading_digit_are_protocol_errors",
+        "sized_body_cut_anywhere_is_an_incomplete_error",
+        "chunked_body_cut_anywhere_is_an_incomplete_error",
+        "end_within_the_trailers_is_an_incomplete_error",
     ];
     assert_caught(&names, &tampered_backend(ignore_errors));
 }
@@ -250,13 +250,13 @@ fn accepted_invalid_responses_are_caught() {
         }
     };
     let names = [
-        "garbage_is_protocol",
-        "lone_cr_in_a_head_is_protocol",
-        "more_than_a_hundred_fields_are_protocol",
-        "lengths_that_differ_are_protocol",
-        "codings_other_than_chunked_are_protocol",
-        "switching_protocols_is_protocol",
-        "head_cut_anywhere_is_incomplete",
+        "garbage_is_a_protocol_error",
+        "lone_cr_in_a_head_is_a_protocol_error",
+        "more_than_a_hundred_fields_are_a_protocol_error",
+        "lengths_that_differ_are_protocol_errors",
+        "codings_other_than_chunked_are_protocol_errors",
+        "switching_protocols_is_a_protocol_error",
+        "head_cut_anywhere_is_an_incomplete_error",
     ];
     assert_caught(&names, &tampered_backend(lenient));
 }
@@ -277,8 +277,8 @@ fn refused_valid_responses_are_caught() {
     let names = [
         "reason_may_be_anything_or_missing",
         "lines_of_a_head_may_end_in_lf_alone",
-        "chunk_extensions_are_no_body",
-        "ten_interim_responses_are_passed_over",
+        "chunk_extensions_are_skipped",
+        "ten_interim_responses_are_skipped",
     ];
     assert_caught(&names, &tampered_backend(strict));
 }
@@ -286,8 +286,8 @@ fn refused_valid_responses_are_caught() {
 #[test]
 fn responses_to_dropped_requests_are_caught() {
     let names = [
-        "request_dropped_before_the_head_leaves_no_bytes",
-        "body_dropped_half_read_leaves_no_bytes",
+        "response_to_a_dropped_request_is_never_returned",
+        "rest_of_a_dropped_body_is_never_returned",
     ];
     assert_caught(&names, &tampered_backend(reuse_dropped_responses));
 }
@@ -362,16 +362,16 @@ impl Drop for LeftoverBody {
 #[test]
 fn exchanges_that_outlive_dropped_requests_are_caught() {
     let names = [
-        "request_dropped_before_the_head_is_seen_to_go",
-        "body_dropped_half_read_is_seen_to_go",
-        "request_dropped_before_the_head_is_gone_by_its_deadline",
-        "body_dropped_half_read_is_gone_by_its_deadline",
-        "timed_out_request_is_ended",
-        "dropped_gather_ends_its_requests",
-        "dropped_gather_ends_its_tasks",
-        "until_keeps_what_is_finished",
-        "first_ends_the_others",
-        "first_failure_ends_the_others",
+        "dropping_a_request_closes_its_connection",
+        "dropping_a_body_closes_its_connection",
+        "dropped_request_closes_its_connection_by_its_deadline",
+        "dropped_body_closes_its_connection_by_its_deadline",
+        "timed_out_request_closes_its_connection",
+        "dropping_a_gather_cancels_its_requests",
+        "dropping_a_gather_cancels_its_tasks",
+        "until_returns_finished_results",
+        "first_cancels_the_other_requests",
+        "all_cancels_the_other_requests_after_a_failure",
     ];
     assert_caught(&names, &tampered_backend(|| send_in_background));
 }
@@ -418,7 +418,7 @@ fn requests_sent_twice_are_caught() {
             })
         }
     };
-    let names = ["post_on_a_dying_connection_is_sent_once"];
+    let names = ["post_on_a_connection_that_ends_is_not_resent"];
     assert_caught(&names, &tampered_backend(resending));
 }
 
@@ -434,10 +434,10 @@ fn buffered_bodies_are_caught() {
         }
     };
     let names = [
-        "head_resolves_before_the_body",
-        "sized_body_comes_as_it_is_sent",
-        "chunked_body_comes_as_it_is_sent",
-        "unread_body_holds_the_sender",
+        "response_is_returned_before_its_body_arrives",
+        "sized_body_is_streamed",
+        "chunked_body_is_streamed",
+        "unread_body_blocks_the_sender",
     ];
     assert_caught(&names, &tampered_backend(buffering));
 }
@@ -455,7 +455,7 @@ fn buffered_uploads_are_caught() {
     };
     let names = [
         "upload_is_sent_while_it_is_produced",
-        "unread_upload_holds_the_producer",
+        "unread_upload_blocks_the_producer",
     ];
     assert_caught(&names, &tampered_backend(eager));
 }
@@ -476,10 +476,10 @@ fn added_headers_and_status_errors_are_caught() {
         }
     };
     let names = [
-        "no_header_is_added",
-        "user_agent_and_accept_are_the_callers",
-        "registered_statuses_are_answers",
-        "status_needs_no_reason",
+        "only_required_headers_are_added",
+        "user_agent_and_accept_of_the_caller_are_sent_once",
+        "registered_statuses_are_returned_as_responses",
+        "status_line_without_a_reason_is_accepted",
     ];
     assert_caught(&names, &tampered_backend(adding));
 }

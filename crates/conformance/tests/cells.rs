@@ -16,14 +16,17 @@ const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // The harness does not read this variable of cargo's own test harness.
-    let variable = || env::var("RUST_TEST_THREADS").ok()?.parse().ok();
-    arguments.test_threads = arguments.test_threads.or_else(variable).or(Some(AT_ONCE));
+    // libtest-mimic does not read `RUST_TEST_THREADS`, which the standard test harness reads.
+    let threads_from_env = || env::var("RUST_TEST_THREADS").ok()?.parse().ok();
+    arguments.test_threads = arguments
+        .test_threads
+        .or_else(threads_from_env)
+        .or(Some(AT_ONCE));
 
     let mut trials = Vec::new();
     for cell in Cell::ALL {
         let backend = start_backend(cell).unwrap();
-        let runs = |case: &&Case| !case.core || runs_core_cases(cell);
+        let runs = |case: &&Case| !case.tests_core || runs_core_cases(cell);
         trials.extend(
             cases()
                 .iter()

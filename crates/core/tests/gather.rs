@@ -25,7 +25,8 @@ use inflight_core::{
 };
 use proptest::prelude::*;
 use support::{
-    Counter, DropListener, EVENT_TIMEOUT, Signal, TestRuntime, Wakes, poll, poll_until_stalled, run,
+    Counter, EVENT_TIMEOUT, EventListener, Signal, TestRuntime, Wakes, poll, poll_until_stalled,
+    run,
 };
 
 // ---------------------------------------------------------------------------------------
@@ -810,7 +811,7 @@ fn the_deadline_cancels_running_jobs_before_finished_results_are_taken() {
 
 /// Returns jobs that never complete and that notify the listener when they are dropped.
 fn hanging_jobs(
-    listener: &DropListener,
+    listener: &EventListener,
 ) -> impl Iterator<Item = impl Future<Output = Result<usize, Refused>> + Send + use<>> + use<'_> {
     (0..).map(|index| {
         let notifier = listener.notifier(index);
@@ -824,7 +825,7 @@ fn hanging_jobs(
 #[test]
 fn dropping_the_future_of_a_gather_stops_its_jobs() {
     let runtime = TestRuntime::new(2);
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     macro_rules! dropped {
         ($ending:ident) => {
             let mut local = Box::pin(gather(hanging_jobs(&listener)).limit(3).$ending());
@@ -856,9 +857,9 @@ fn dropping_the_future_of_a_gather_stops_its_jobs() {
 #[test]
 fn a_cancelled_job_stops_at_its_next_yield() {
     let runtime = TestRuntime::new(1);
-    let listener = DropListener::new();
-    let (busy, inside) = mpsc::channel();
-    let (resume, wait) = mpsc::channel::<()>();
+    let listener = EventListener::new();
+    let (busy, is_busy) = mpsc::channel();
+    let (resume, resumed) = mpsc::channel::<()>();
     let continued = Arc::new(AtomicBool::new(false));
     let job = {
         let (notifier, continued) = (listener.notifier(7), continued.clone());
@@ -866,7 +867,7 @@ fn a_cancelled_job_stops_at_its_next_yield() {
             let _notifier = notifier;
             busy.send(()).unwrap();
             // Work between two yields cannot be interrupted.
-            wait.recv_timeout(EVENT_TIMEOUT).unwrap();
+            resumed.recv_timeout(EVENT_TIMEOUT).unwrap();
             yield_now().await;
             continued.store(true, Ordering::SeqCst);
             Ok::<_, Refused>(())
@@ -874,7 +875,7 @@ fn a_cancelled_job_stops_at_its_next_yield() {
     };
     let mut all = Box::pin(gather([job]).on(&runtime).all());
     assert!(poll(&mut all).is_pending());
-    inside.recv_timeout(EVENT_TIMEOUT).unwrap();
+    is_busy.recv_timeout(EVENT_TIMEOUT).unwrap();
     drop(all);
     assert!(listener.received().is_empty());
     resume.send(()).unwrap();
@@ -974,7 +975,7 @@ fn all_cancels_the_other_jobs_after_the_first_failure() {
     for panics in [false, true] {
         for spawned in [false, true] {
             let runtime = TestRuntime::new(2);
-            let listener = DropListener::new();
+            let listener = EventListener::new();
             let jobs = (0..9).map(|index| {
                 let notifier = listener.notifier(index);
                 async move {
@@ -1006,7 +1007,7 @@ fn all_cancels_the_other_jobs_after_the_first_failure() {
 fn first_cancels_the_other_jobs_after_the_first_success() {
     for spawned in [false, true] {
         let runtime = TestRuntime::new(2);
-        let listener = DropListener::new();
+        let listener = EventListener::new();
         let jobs = (0..4).map(|index| {
             let notifier = listener.notifier(index);
             async move {
@@ -1162,7 +1163,7 @@ fn a_job_that_panics_does_not_affect_other_jobs() {
 
 #[test]
 fn a_panic_of_the_input_is_propagated() {
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     let jobs = (0..3).map(|n| {
         if n == 2 {
             resume_unwind(Box::new("the input panics"));

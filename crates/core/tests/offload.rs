@@ -16,8 +16,8 @@ use inflight_core::{
     Inline, JobErrorKind, Offload, Support, gather,
 };
 use support::{
-    DropListener, DropNotifiers, EVENT_TIMEOUT, Signal, TestRuntime, lock, poll,
-    poll_until_stalled, run,
+    EVENT_TIMEOUT, EventListener, EventSender, Signal, TestRuntime, lock, poll, poll_until_stalled,
+    run,
 };
 
 type Call =
@@ -66,11 +66,11 @@ struct BlockedCall {
 }
 
 impl BlockedCall {
-    fn new(cancel: &Cancel, notifiers: &DropNotifiers, id: usize) -> Self {
+    fn new(cancel: &Cancel, events: &EventSender, id: usize) -> Self {
         let (sender, cancelled) = mpsc::channel();
-        let notifiers = notifiers.clone();
+        let events = events.clone();
         let hook = cancel.on_cancel(move || {
-            notifiers.notify(id);
+            events.send(id);
             // The call may already have returned.
             let _ = sender.send(());
         });
@@ -272,11 +272,11 @@ const CANCELLED: usize = 2;
 #[test]
 fn dropping_the_future_before_the_head_cancels_the_call() {
     let runtime = TestRuntime::new(0);
-    let listener = DropListener::new();
-    let notifiers = listener.notifiers();
+    let listener = EventListener::new();
+    let events = listener.sender();
     let client = BlockingFunctionClient::new(move |_, cancel| {
-        let call = BlockedCall::new(cancel, &notifiers, CANCELLED);
-        notifiers.notify(STARTED);
+        let call = BlockedCall::new(cancel, &events, CANCELLED);
+        events.send(STARTED);
         Err(Error::from_read(call.wait()))
     });
     let offload = Offload::new(client, runtime.shared());
@@ -291,10 +291,10 @@ fn dropping_the_future_before_the_head_cancels_the_call() {
 #[test]
 fn a_call_that_waits_for_the_pool_is_skipped_if_its_future_is_dropped() {
     let runtime = TestRuntime::new(0);
-    let listener = DropListener::new();
-    let notifiers = listener.notifiers();
+    let listener = EventListener::new();
+    let events = listener.sender();
     let client = BlockingFunctionClient::new(move |_, _| {
-        notifiers.notify(STARTED);
+        events.send(STARTED);
         respond(Bytes::new().into())
     });
     let offload = Offload::new(client, runtime.shared());
@@ -308,20 +308,20 @@ fn a_call_that_waits_for_the_pool_is_skipped_if_its_future_is_dropped() {
 }
 
 /// A body whose reads block until they are cancelled.
-struct BlockedBody(BlockedCall, DropNotifiers);
+struct BlockedBody(BlockedCall, EventSender);
 
 impl Read for BlockedBody {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        self.1.notify(STARTED);
+        self.1.send(STARTED);
         Err(self.0.wait())
     }
 }
 
-fn client_with_blocked_body(listener: &DropListener) -> BlockingFunctionClient {
-    let notifiers = listener.notifiers();
+fn client_with_blocked_body(listener: &EventListener) -> BlockingFunctionClient {
+    let events = listener.sender();
     BlockingFunctionClient::new(move |_, cancel| {
-        let call = BlockedCall::new(cancel, &notifiers, CANCELLED);
-        let body = BlockedBody(call, notifiers.clone());
+        let call = BlockedCall::new(cancel, &events, CANCELLED);
+        let body = BlockedBody(call, events.clone());
         respond(BlockingBody::from_reader(body, None))
     })
 }
@@ -329,7 +329,7 @@ fn client_with_blocked_body(listener: &DropListener) -> BlockingFunctionClient {
 #[test]
 fn dropping_a_body_during_a_read_cancels_the_call() {
     let runtime = TestRuntime::new(0);
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     let offload = Offload::new(client_with_blocked_body(&listener), runtime.shared());
     let mut body = run(offload.fetch(request(""))).unwrap().into_body();
     assert!(poll(&mut Box::pin(body.chunk())).is_pending());

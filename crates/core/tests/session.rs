@@ -20,7 +20,7 @@ use inflight_core::{
 };
 use proptest::prelude::*;
 use support::{
-    DropListener, FunctionClient, Signal, TestRuntime, Wakes, builder, client, lock, poll,
+    EventListener, FunctionClient, Signal, TestRuntime, Wakes, builder, client, lock, poll,
     poll_until_stalled, respond, run, session,
 };
 
@@ -672,10 +672,10 @@ fn assert_timeout(error: &Error) {
 }
 
 /// Returns a client that never responds and notifies the listener when its exchange is dropped.
-fn silent_client(listener: &DropListener) -> FunctionClient {
-    let notifiers = listener.notifiers();
+fn silent_client(listener: &EventListener) -> FunctionClient {
+    let events = listener.sender();
     client(move |_| {
-        let notifier = notifiers.notifier(0);
+        let notifier = events.notifier(0);
         async move {
             let _notifier = notifier;
             pending().await
@@ -686,7 +686,7 @@ fn silent_client(listener: &DropListener) -> FunctionClient {
 #[test]
 fn the_timeout_applies_before_the_head() {
     let runtime = TestRuntime::new(0);
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     let session = builder(silent_client(&listener), &runtime)
         .timeout(10 * MINUTE)
         .build()
@@ -706,7 +706,7 @@ fn the_timeout_applies_before_the_head() {
 #[test]
 fn the_timeout_applies_in_the_queue() {
     let runtime = TestRuntime::new(0);
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     let session = builder(silent_client(&listener), &runtime)
         .timeout(None::<Duration>)
         .max_in_flight(1)
@@ -727,10 +727,10 @@ fn the_timeout_applies_in_the_queue() {
 #[test]
 fn the_timeout_applies_within_the_body() {
     let runtime = TestRuntime::new(0);
-    let listener = DropListener::new();
-    let notifiers = listener.notifiers();
+    let listener = EventListener::new();
+    let events = listener.sender();
     let client = client(move |_| {
-        let notifier = notifiers.notifier(0);
+        let notifier = events.notifier(0);
         let chunks = stream::iter([Ok::<_, Error>("a")])
             .chain(stream::pending())
             .map(move |chunk| {
@@ -806,7 +806,7 @@ fn the_timeout_applies_to_a_body_that_is_always_ready() {
 #[test]
 fn a_timeout_of_a_request_replaces_that_of_the_session() {
     let runtime = TestRuntime::new(0);
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     let session = builder(silent_client(&listener), &runtime)
         .timeout(10 * MINUTE)
         .build()
@@ -824,7 +824,7 @@ fn a_timeout_of_a_request_replaces_that_of_the_session() {
 #[test]
 fn the_default_timeout_is_five_minutes() {
     let runtime = TestRuntime::new(0);
-    let session = session(silent_client(&DropListener::new()), &runtime);
+    let session = session(silent_client(&EventListener::new()), &runtime);
     let mut head = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut head).is_pending());
     runtime.advance(5 * MINUTE);
@@ -843,7 +843,7 @@ fn an_exchange_that_never_waits_starts_no_timer() {
 #[test]
 fn an_exchange_without_a_timeout_starts_no_timer() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent_client(&DropListener::new()), &runtime)
+    let session = builder(silent_client(&EventListener::new()), &runtime)
         .timeout(None)
         .build()
         .unwrap();
@@ -905,7 +905,7 @@ fn an_exchange_with_a_short_timeout_starts_only_one_timer() {
 #[test]
 fn exchanges_with_long_timeouts_share_a_timer() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent_client(&DropListener::new()), &runtime)
+    let session = builder(silent_client(&EventListener::new()), &runtime)
         .timeout(MINUTE)
         .build()
         .unwrap();
@@ -930,7 +930,7 @@ fn exchanges_with_long_timeouts_share_a_timer() {
 #[test]
 fn outside_its_runtime_an_exchange_waits_for_no_timer_of_another() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent_client(&DropListener::new()), &runtime)
+    let session = builder(silent_client(&EventListener::new()), &runtime)
         .timeout(MINUTE)
         .build()
         .unwrap();
@@ -978,7 +978,7 @@ fn after_the_end_of_the_runtime_no_request_is_sent() {
 #[test]
 fn the_end_of_the_runtime_interrupts_a_request_that_waits() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent_client(&DropListener::new()), &runtime)
+    let session = builder(silent_client(&EventListener::new()), &runtime)
         .max_in_flight(1)
         .build()
         .unwrap();
@@ -1048,7 +1048,7 @@ fn the_end_of_the_runtime_interrupts_a_body() {
 #[test]
 fn exchanges_that_share_a_timer_are_woken_in_time() {
     let runtime = TestRuntime::new(0);
-    let session = builder(silent_client(&DropListener::new()), &runtime)
+    let session = builder(silent_client(&EventListener::new()), &runtime)
         .timeout(MINUTE)
         .build()
         .unwrap();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use futures_lite::future::{pending, yield_now};
 use inflight_core::{Cancel, CancelGuard, Panic, Task, TaskError, unblock};
 use support::{
-    Counter, DropListener, EVENT_TIMEOUT, Signal, TestRuntime, poll, run, without_deadlock,
+    Counter, EVENT_TIMEOUT, EventListener, Signal, TestRuntime, poll, run, without_deadlock,
 };
 
 #[test]
@@ -41,9 +41,9 @@ fn a_task_returns_its_output() {
 #[test]
 fn a_task_runs_even_if_it_is_not_awaited() {
     let runtime = TestRuntime::new(1);
-    let listener = DropListener::new();
-    let notifiers = listener.notifiers();
-    let _task = Task::spawn(&runtime, async move { notifiers.notify(1) });
+    let listener = EventListener::new();
+    let events = listener.sender();
+    let _task = Task::spawn(&runtime, async move { events.send(1) });
     listener.wait_for(1);
     runtime.shut_down();
 }
@@ -51,21 +51,21 @@ fn a_task_runs_even_if_it_is_not_awaited() {
 #[test]
 fn a_dropped_task_stops_at_its_next_yield() {
     let runtime = TestRuntime::new(1);
-    let listener = DropListener::new();
-    let (busy, inside) = mpsc::channel();
-    let (resume, wait) = mpsc::channel::<()>();
+    let listener = EventListener::new();
+    let (busy, is_busy) = mpsc::channel();
+    let (resume, resumed) = mpsc::channel::<()>();
     let continued = Arc::new(AtomicBool::new(false));
     let task = {
         let (notifier, continued) = (listener.notifier(1), continued.clone());
         Task::spawn(&runtime, async move {
             let _notifier = notifier;
             busy.send(()).unwrap();
-            wait.recv_timeout(EVENT_TIMEOUT).unwrap();
+            resumed.recv_timeout(EVENT_TIMEOUT).unwrap();
             yield_now().await;
             continued.store(true, Ordering::SeqCst);
         })
     };
-    inside.recv_timeout(EVENT_TIMEOUT).unwrap();
+    is_busy.recv_timeout(EVENT_TIMEOUT).unwrap();
     drop(task);
     assert!(listener.received().is_empty());
     resume.send(()).unwrap();
@@ -77,11 +77,11 @@ fn a_dropped_task_stops_at_its_next_yield() {
 #[test]
 fn cancelling_a_waiting_task_drops_its_future() {
     let runtime = TestRuntime::new(1);
-    let listener = DropListener::new();
-    let (notifier, started) = (listener.notifier(2), listener.notifiers());
+    let listener = EventListener::new();
+    let (notifier, started) = (listener.notifier(2), listener.sender());
     let task = Task::spawn(&runtime, async move {
         let _notifier = notifier;
-        started.notify(1);
+        started.send(1);
         pending::<()>().await;
     });
     assert_eq!(listener.wait_for(1), [1]);
@@ -120,13 +120,13 @@ fn cancelling_a_finished_task_keeps_its_output() {
 #[test]
 fn a_detached_task_continues() {
     let runtime = TestRuntime::new(1);
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     let signal = Signal::new();
-    let (notifiers, opened) = (listener.notifiers(), signal.wait());
+    let (events, opened) = (listener.sender(), signal.wait());
     let task = Task::spawn(&runtime, async move {
         opened.await;
         yield_now().await;
-        notifiers.notify(1);
+        events.send(1);
     });
     task.detach();
     signal.open();
@@ -190,7 +190,7 @@ fn a_task_can_be_awaited_again_after_a_dropped_await() {
 #[test]
 fn shutting_down_the_runtime_cancels_its_tasks() {
     let runtime = TestRuntime::new(1);
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     let notifier = listener.notifier(1);
     let task = Task::spawn(&runtime, async move {
         let _notifier = notifier;
@@ -207,7 +207,7 @@ fn shutting_down_the_runtime_cancels_its_tasks() {
 fn the_future_of_a_task_is_dropped_before_its_output_is_returned() {
     let runtime = TestRuntime::new(2);
     for _ in 0..500 {
-        let listener = DropListener::new();
+        let listener = EventListener::new();
         let notifier = listener.notifier(1);
         let task = Task::spawn(&runtime, async move {
             let _notifier = notifier;
@@ -257,14 +257,14 @@ fn unblock_is_cancelled_if_the_runtime_shuts_down_before_the_work_starts() {
 #[test]
 fn work_that_has_started_completes_even_if_it_is_not_awaited() {
     let runtime = TestRuntime::new(0);
-    let listener = DropListener::new();
-    let notifiers = listener.notifiers();
+    let listener = EventListener::new();
+    let events = listener.sender();
     let (sender, started) = mpsc::channel();
-    let (resume, wait) = mpsc::channel::<()>();
+    let (resume, resumed) = mpsc::channel::<()>();
     let work = unblock(&runtime, move || {
         sender.send(()).unwrap();
-        wait.recv_timeout(EVENT_TIMEOUT).unwrap();
-        notifiers.notify(1);
+        resumed.recv_timeout(EVENT_TIMEOUT).unwrap();
+        events.send(1);
     });
     started.recv_timeout(EVENT_TIMEOUT).unwrap();
     drop(work);
@@ -306,10 +306,10 @@ fn a_hook_runs_at_once_if_the_cancel_is_already_cancelled() {
 #[test]
 fn dropping_a_guard_removes_only_its_hook() {
     let cancel = Cancel::new();
-    let listener = DropListener::new();
+    let listener = EventListener::new();
     let hook = |number| {
-        let notifiers = listener.notifiers();
-        move || notifiers.notify(number)
+        let events = listener.sender();
+        move || events.send(number)
     };
     let _first = cancel.on_cancel(hook(1));
     let second = cancel.on_cancel(hook(2));
@@ -375,10 +375,10 @@ fn a_hook_whose_guard_is_dropped_during_cancel_runs_at_most_once() {
 fn a_hook_is_removed_even_while_another_one_runs() {
     let cancel = Cancel::new();
     let (sender, started) = mpsc::channel();
-    let (resume, wait) = mpsc::channel::<()>();
+    let (resume, resumed) = mpsc::channel::<()>();
     let _first = cancel.on_cancel(move || {
         sender.send(()).unwrap();
-        wait.recv_timeout(EVENT_TIMEOUT).unwrap();
+        resumed.recv_timeout(EVENT_TIMEOUT).unwrap();
     });
     let ran = Counter::new();
     let counted = ran.clone();
@@ -412,10 +412,10 @@ fn a_hook_may_use_the_cancel_that_runs_it() {
     let seen = without_deadlock(|| {
         let cancel = Cancel::new();
         let (sender, seen) = mpsc::channel();
-        let inside = cancel.clone();
+        let in_hook = cancel.clone();
         let _guard = cancel.on_cancel(move || {
-            inside.cancel();
-            sender.send(inside.is_cancelled()).unwrap();
+            in_hook.cancel();
+            sender.send(in_hook.is_cancelled()).unwrap();
         });
         cancel.cancel();
         seen.recv().unwrap()

@@ -34,7 +34,7 @@ pub struct Connector {
     options: ConnectOptions,
     tls: Tls,
     proxies: Proxies,
-    connections: Connections,
+    connection_counts: Connections,
     // Each connection holds a clone of `alive`. The future of `ended` completes when the last clone is
     // dropped.
     alive: Sender<Infallible>,
@@ -64,7 +64,7 @@ impl Connector {
             options: connect,
             tls: Tls::new(options, http2)?,
             proxies: options.proxies.clone(),
-            connections: options.connections.clone(),
+            connection_counts: options.connections.clone(),
             alive,
             ended,
         })
@@ -133,7 +133,7 @@ impl Connector {
             Some(proxy) => proxy.connection_error(error),
             None => error,
         })?;
-        self.connections.record_opened();
+        self.connection_counts.record_opened();
         Ok(stream)
     }
 

@@ -36,7 +36,7 @@ pub use attempts::Attempts;
 pub use connector::Connector;
 pub use interim::InterimCounter;
 pub use key::Key;
-pub use message::{authorize_proxy, convert_to_http1, host_field};
+pub use message::{add_proxy_credentials, convert_to_http1, host_field};
 pub use pool::{Checkout, Pool, Pooled, Requirements};
 pub use stream::{Monitor, Stream};
 pub use tunnel::TunnelHandshake;

@@ -7,7 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use crate::connector::Connector;
 
 /// Adds the credentials for a proxy that forwards the request.
-pub fn authorize_proxy<B>(request: &mut Request<B>, connector: &Connector) {
+pub fn add_proxy_credentials<B>(request: &mut Request<B>, connector: &Connector) {
     // A tunnel needs no credentials here, because its CONNECT request contains them.
     if let Some(proxy) = connector.forwarding(request.uri())
         && let Some(authorization) = proxy.authorization()

@@ -146,7 +146,7 @@ enum ConnectionSource {
 pub struct Requirements {
     /// Whether the request may be resent if its connection has ended. If not, the pool queries the system
     /// before it hands out a pooled connection, to check that the connection is open.
-    pub is_idempotent: bool,
+    pub can_resend: bool,
     /// Whether the connection must be new: see [`NewConnection`](inflight_core::NewConnection).
     pub must_be_new: bool,
     /// Whether the client expects that a new connection will be shared.
@@ -415,9 +415,7 @@ impl<C: Pooled> Inner<C> {
         requirements: Requirements,
     ) -> Option<C> {
         match delivery? {
-            Delivery::Connection(connection) => {
-                self.if_open(connection, !requirements.is_idempotent)
-            }
+            Delivery::Connection(connection) => self.if_open(connection, !requirements.can_resend),
             Delivery::TryAgain => None,
         }
     }
@@ -435,7 +433,7 @@ impl<C: Pooled> Inner<C> {
                 }
                 TakeResult::Empty => return None,
             };
-            let thoroughly = idle > MAX_UNCHECKED || !requirements.is_idempotent;
+            let thoroughly = idle > MAX_UNCHECKED || !requirements.can_resend;
             if let Some(connection) = self.if_open(connection, thoroughly) {
                 return Some(connection);
             }

@@ -13,18 +13,18 @@ use inflight_net::{Checkout, Key, Pool, Pooled, Requirements, descriptors};
 use inflight_virtual::Virtual;
 
 const MS: Duration = Duration::from_millis(1);
-const IDEMPOTENT: Requirements = Requirements {
-    is_idempotent: true,
+const CAN_RESEND: Requirements = Requirements {
+    can_resend: true,
     must_be_new: false,
     will_share: false,
 };
-const NOT_IDEMPOTENT: Requirements = Requirements {
-    is_idempotent: false,
+const CANNOT_RESEND: Requirements = Requirements {
+    can_resend: false,
     must_be_new: false,
     will_share: false,
 };
 const SHARED: Requirements = Requirements {
-    is_idempotent: true,
+    can_resend: true,
     must_be_new: false,
     will_share: true,
 };
@@ -126,7 +126,7 @@ async fn no_connection() -> Result<Connection, Error> {
 
 /// Takes an idle connection to this host out of the pool and returns its id.
 fn take_idle(runtime: &Virtual, pool: &Pool<Connection>, host: &str) -> Option<usize> {
-    let checkout = runtime.block_on(pool.checkout(&key(host), IDEMPOTENT, no_connection));
+    let checkout = runtime.block_on(pool.checkout(&key(host), CAN_RESEND, no_connection));
     checkout.ok().map(|checkout| checkout.connection.0.id)
 }
 
@@ -187,17 +187,17 @@ fn an_idle_connection_is_checked_before_reuse_unless_it_was_used_just_before() {
                 .is_ok()
         }
     };
-    assert!(reuse(IDEMPOTENT)(&pool, &runtime));
+    assert!(reuse(CAN_RESEND)(&pool, &runtime));
     assert_eq!(connection.checks(), 0);
     // For a request that must not be resent, the pool always queries the system.
-    assert!(reuse(NOT_IDEMPOTENT)(&pool, &runtime));
+    assert!(reuse(CANNOT_RESEND)(&pool, &runtime));
     assert_eq!(connection.checks(), 1);
-    let later = reuse(IDEMPOTENT);
+    let later = reuse(CAN_RESEND);
     runtime.advance(2 * MS);
     assert!(later(&pool, &runtime));
     assert_eq!(connection.checks(), 2);
     connection.close();
-    assert!(!reuse(NOT_IDEMPOTENT)(&pool, &runtime));
+    assert!(!reuse(CANNOT_RESEND)(&pool, &runtime));
     assert!(connection.is_dropped());
 }
 
@@ -210,8 +210,8 @@ fn waiting_requests_get_returned_connections_in_order() {
             no_connection().await
         };
         let (a, b) = (key("a"), key("a"));
-        let mut first = pin!(pool.checkout(&a, IDEMPOTENT, connect));
-        let mut second = pin!(pool.checkout(&b, IDEMPOTENT, connect));
+        let mut first = pin!(pool.checkout(&a, CAN_RESEND, connect));
+        let mut second = pin!(pool.checkout(&b, CAN_RESEND, connect));
         assert!(poll_once(&mut first).await.is_none());
         assert!(poll_once(&mut second).await.is_none());
         pool.put(key("a"), Connection::new(1));
@@ -236,7 +236,7 @@ fn a_connect_completes_even_if_its_request_gets_another_connection() {
     };
     runtime.block_on(async {
         let key_a = key("a");
-        let mut request = pin!(pool.checkout(&key_a, IDEMPOTENT, connect));
+        let mut request = pin!(pool.checkout(&key_a, CAN_RESEND, connect));
         assert!(poll_once(&mut request).await.is_none());
         pool.put(key("a"), Connection::new(1));
         assert_eq!(request.await.unwrap().connection.0.id, 1);
@@ -259,7 +259,7 @@ fn dropping_the_pool_cancels_its_connects() {
     };
     runtime.block_on(async {
         let key_a = key("a");
-        let mut request = Box::pin(pool.checkout(&key_a, IDEMPOTENT, connect));
+        let mut request = Box::pin(pool.checkout(&key_a, CAN_RESEND, connect));
         assert!(poll_once(&mut request).await.is_none());
         pool.put(key("a"), Connection::new(1));
         assert!(request.await.is_ok());
@@ -278,16 +278,16 @@ fn a_connection_for_a_dropped_request_is_kept_for_the_next_request() {
             no_connection().await
         };
         let key_a = key("a");
-        let mut first = Box::pin(pool.checkout(&key_a, IDEMPOTENT, connect));
+        let mut first = Box::pin(pool.checkout(&key_a, CAN_RESEND, connect));
         assert!(poll_once(&mut first).await.is_none());
         pool.put(key("a"), Connection::new(1));
         drop(first);
         assert_eq!(pool.idle(), 1);
         // The pool skips a request that was dropped before it got a connection.
-        let mut second = Box::pin(pool.checkout(&key_a, NOT_IDEMPOTENT, connect));
+        let mut second = Box::pin(pool.checkout(&key_a, CANNOT_RESEND, connect));
         let second_checkout = poll_once(&mut second).await;
         assert!(second_checkout.is_some_and(|checkout| checkout.is_ok()));
-        let mut third = Box::pin(pool.checkout(&key_a, NOT_IDEMPOTENT, connect));
+        let mut third = Box::pin(pool.checkout(&key_a, CANNOT_RESEND, connect));
         assert!(poll_once(&mut third).await.is_none());
         drop(third);
         pool.put(key("a"), Connection::new(2));
@@ -426,7 +426,7 @@ fn only_one_of_several_shared_connections_is_kept() {
                     }
                 };
                 // The pool does not know yet that the connection can be shared.
-                let checkout = pool.checkout(&key("a"), IDEMPOTENT, connect).await;
+                let checkout = pool.checkout(&key("a"), CAN_RESEND, connect).await;
                 checkout.unwrap().connection.0.id
             })
         })
@@ -472,7 +472,7 @@ fn a_request_that_needs_a_new_connection_does_not_reuse_one() {
     let connect = || async { Ok(Connection::new(2)) };
     let requirements = Requirements {
         must_be_new: true,
-        ..IDEMPOTENT
+        ..CAN_RESEND
     };
     let checkout = runtime.block_on(pool.checkout(&key("a"), requirements, connect));
     let checkout = checkout.unwrap();
@@ -505,13 +505,13 @@ fn a_request_that_waits_for_the_connect_of_another_connects_if_that_fails() {
     };
     runtime.block_on(async {
         let key_a = key("a");
-        let mut first = Box::pin(pool.checkout(&key_a, IDEMPOTENT, connect));
+        let mut first = Box::pin(pool.checkout(&key_a, CAN_RESEND, connect));
         assert!(poll_once(&mut first).await.is_none());
         pool.put(key("a"), Connection::new(7));
         assert_eq!(first.await.unwrap().connection.0.id, 7);
         // A task continues the connect of the first request. That connect fails, so the second request
         // connects.
-        let second = pool.checkout(&key_a, IDEMPOTENT, connect).await.unwrap();
+        let second = pool.checkout(&key_a, CAN_RESEND, connect).await.unwrap();
         assert_eq!(second.connection.0.id, 1);
         assert_eq!(runtime.elapsed(), 20 * MS);
     });
@@ -530,7 +530,7 @@ fn a_returned_connection_is_checked_before_a_non_idempotent_request_uses_it() {
     };
     runtime.block_on(async {
         let key_a = key("a");
-        let mut request = Box::pin(pool.checkout(&key_a, NOT_IDEMPOTENT, connect));
+        let mut request = Box::pin(pool.checkout(&key_a, CANNOT_RESEND, connect));
         assert!(poll_once(&mut request).await.is_none());
         let closed = Connection::new(1);
         closed.close();
@@ -575,7 +575,7 @@ fn an_idle_connection_is_closed_when_descriptors_are_exhausted() {
             Ok(Connection::new(3))
         }
     };
-    let checkout = runtime.block_on(pool.checkout(&key("new"), IDEMPOTENT, connect));
+    let checkout = runtime.block_on(pool.checkout(&key("new"), CAN_RESEND, connect));
     assert!(matches!(
         checkout,
         Ok(Checkout {
@@ -625,7 +625,7 @@ fn a_request_that_panics_does_not_return_its_connection() {
         async move {
             let key = key("a");
             let _checkout = pool
-                .checkout(&key, IDEMPOTENT, no_connection)
+                .checkout(&key, CAN_RESEND, no_connection)
                 .await
                 .unwrap();
             panic!("on purpose");
@@ -641,13 +641,13 @@ fn hosts_without_connections_are_removed() {
     let (runtime, pool) = pool(|_| {});
     for n in 0..100 {
         let failed =
-            runtime.block_on(pool.checkout(&key(&format!("h{n}")), IDEMPOTENT, no_connection));
+            runtime.block_on(pool.checkout(&key(&format!("h{n}")), CAN_RESEND, no_connection));
         assert!(failed.is_err());
     }
     assert_eq!(format!("{pool:?}"), "Pool { idle: 0, hosts: 0 }");
     let mut cx = Context::from_waker(Waker::noop());
     let key = key("pending");
-    let mut waiting = Box::pin(pool.checkout(&key, IDEMPOTENT, || async {
+    let mut waiting = Box::pin(pool.checkout(&key, CAN_RESEND, || async {
         pending::<()>().await;
         no_connection().await
     }));

@@ -1,4 +1,4 @@
-//! The processor time of a thread, which Linux publishes for each thread of the process in a file.
+//! The processor time of a thread. Linux publishes it in a file for each thread.
 //!
 //! Reading files needs no `unsafe` and sends the thread no signal, so it does not interrupt a stuck
 //! call.
@@ -23,16 +23,19 @@ pub(crate) struct ThreadUsage {
 }
 
 impl ThreadUsage {
-    /// Returns whether the thread has computed since `then`, a time of this length: whether it has
-    /// not waited at all, or less than it ran. Time in the queue for a processor counts as neither.
+    /// Returns whether the thread has mostly computed since `then`, which was `length` ago.
+    ///
+    /// If it has not waited since, it must be runnable now. Otherwise it must have run at least as long
+    /// as it waited.
     pub(crate) fn computed_since(&self, then: &Self, length: Duration) -> bool {
         if self.waits == then.waits {
             return self.runnable;
         }
         let queued = self.queued.saturating_sub(then.queued);
-        // The kernel may have counted queue time from before `then`.
-        let own = length.saturating_sub(queued).max(length / 4);
-        self.running.saturating_sub(then.running) * 2 >= own
+        // `queued` may contain queue time from before `then`, so at least a quarter of `length` counts as
+        // time outside the queue.
+        let outside_queue = length.saturating_sub(queued).max(length / 4);
+        self.running.saturating_sub(then.running) * 2 >= outside_queue
     }
 }
 
@@ -51,7 +54,7 @@ impl ThreadId {
     pub(crate) fn usage(self) -> Option<ThreadUsage> {
         let task = format!("/proc/self/task/{}", self.0);
         let status = std::fs::read_to_string(format!("{task}/status")).ok()?;
-        let (waits, runnable) = waits(&status)?;
+        let (waits, runnable) = parse_status(&status)?;
         let [running, queued] = self.times()?;
         Some(ThreadUsage {
             running,
@@ -78,10 +81,10 @@ impl ThreadId {
 
 /// Returns how often a thread has waited, and whether it is runnable now.
 #[cfg(target_os = "linux")]
-fn waits(status: &str) -> Option<(u64, bool)> {
+fn parse_status(status: &str) -> Option<(u64, bool)> {
     let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
-    let times = field("voluntary_ctxt_switches:")?.trim().parse().ok()?;
-    Some((times, field("State:")?.trim().starts_with('R')))
+    let count = field("voluntary_ctxt_switches:")?.trim().parse().ok()?;
+    Some((count, field("State:")?.trim().starts_with('R')))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -108,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_in_the_queue_counts_as_neither() {
+    fn time_in_the_queue_is_neither_running_nor_waiting() {
         let ms = Duration::from_millis;
         let usage = |running, queued, waits, runnable| ThreadUsage {
             running: ms(running),
@@ -129,8 +132,8 @@ mod tests {
     #[test]
     fn parses_proc_status() {
         let status = "Name:\ta\nState:\tR (running)\nnonvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t4\n";
-        assert_eq!(waits(status), Some((4, true)));
-        assert_eq!(waits(&status.replace('R', "S")), Some((4, false)));
+        assert_eq!(parse_status(status), Some((4, true)));
+        assert_eq!(parse_status(&status.replace('R', "S")), Some((4, false)));
         assert!(
             ThreadId::current()
                 .usage()

@@ -64,15 +64,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = Origin::start()?;
     inflight::block_on(async {
         let max_age = Duration::from_secs(60);
-        let cache = move |client| Cache {
+        let with_cache = move |client| Cache {
             client,
             max_age,
             pages: Mutex::default(),
         };
-        let session = inflight::builder().wrap(cache).build()?;
+        let session = inflight::builder().wrap(with_cache).build()?;
         for _ in 0..3 {
-            let pages = (1..=10).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
-            let pages = gather(pages).all().await?;
+            let requests = (1..=10).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
+            let pages = gather(requests).all().await?;
             println!("{} pages", pages.len());
         }
         println!("{} requests reached the server", origin.stats().requests);

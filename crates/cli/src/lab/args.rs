@@ -47,10 +47,10 @@ Examples:
   inflight lab run --resume
 
 An experiment compares contenders, such as runtimes or clients. Each contender runs in its own process
-and has one turn in each round. The order is reversed in every other round. Each response of the server
-is verified, and a round in which the server was late or busy is discarded and repeated. The
-measurements of each turn are appended to FILE as CSV, below lines that describe this machine and the
-versions.
+and has one turn in each round. The order is random, and is reversed in every other round. Each
+response of the server is verified, and a round in which the server was late or busy is discarded and
+repeated. The measurements of each turn are appended to FILE as CSV, below lines that describe this
+machine and the versions of the compiler, the runtimes and the clients.
 
 The first Ctrl-C keeps the finished turns and exits with status 130. To run the remaining turns, use
 --resume. Run nothing else on the machine during the measurements.")]
@@ -86,7 +86,7 @@ pub(crate) struct Run {
 }
 
 /// The default path of a report.
-pub(crate) const REPORT: &str = "lab-report.html";
+pub(crate) const DEFAULT_REPORT_PATH: &str = "lab-report.html";
 
 /// Write a report of the measurements, as an HTML page with charts or as tables in Markdown files
 #[derive(Debug, clap::Args)]
@@ -122,15 +122,16 @@ Examples:
   inflight lab cmp before.csv after.csv
   inflight lab cmp records.csv@2026-11-25T02 records.csv@2026-11-25T09
 
-FILE@RUN selects the run of a file whose name starts with RUN. Without @RUN, the last run of each
+FILE@RUN selects, from FILE, the run whose name starts with RUN. Without @RUN, the last run of each
 experiment is used. Each ratio is the second file divided by the first, and the intervals are 95 %
 intervals for all comparisons together.
 
 In each run, the first contender runs twice. The difference of this A/A pair is noise. A contender is
 marked WORSE or BETTER under these conditions:
   - Its interval does not contain 1.
-  - Its ratio exceeds 1.02 and the noise of both files.
-  - Both remain true after the change that all contenders share is divided out.
+  - The change is larger than a factor of 1.02 in either direction, and larger than the noise of
+    both files.
+  - Both conditions still hold when the change common to all contenders is divided out.
 If only the last condition is false, the contender is marked `with all`.
 
 The exit status is 0 whether or not there are differences, and 2 if a file cannot be read.")]

@@ -45,7 +45,7 @@ pub(super) fn run(args: args::Report) -> Result<ExitStatus, CliError> {
     }
     // With --markdown and without --out, no HTML page is written.
     let out = match (args.out, pages.is_empty()) {
-        (None, true) => Some(PathBuf::from(args::REPORT)),
+        (None, true) => Some(PathBuf::from(args::DEFAULT_REPORT_PATH)),
         (out, _) => out,
     };
     pages.extend(out.map(|path| (path, report.html())));

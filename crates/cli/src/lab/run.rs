@@ -11,7 +11,7 @@ use inflight_lab::process::{COUNTING_WORKER, CommandLines};
 use inflight_lab::runner::{self, Event, Outcome, Records, ResumeError, RunConfig};
 
 use super::args;
-use crate::exit::{CliError, ExitStatus, print_note};
+use crate::exit::{CliError, ExitStatus, print_to_stderr};
 use crate::progress::{Progress, Unit};
 use crate::signal::Interrupt;
 
@@ -32,7 +32,7 @@ pub(super) fn run(args: args::Run) -> Result<ExitStatus, CliError> {
         ))
     })?;
     if cfg!(debug_assertions) {
-        print_note("this is a debug build: its measurements do not apply to a release build");
+        print_to_stderr("this is a debug build: its measurements do not apply to a release build");
     }
     let interrupt = Interrupt::listen()?;
     let progress = Progress::start(args.progress, Unit::Steps);
@@ -100,7 +100,7 @@ fn command_lines() -> io::Result<CommandLines> {
 }
 
 fn show_event(progress: &Progress, event: &Event<'_>) {
-    let print_line = |line: String| progress.suspend(|| print_note(line));
+    let print_line = |line: String| progress.suspend(|| print_to_stderr(line));
     match event {
         Event::Turn(turn) => {
             progress.set_position((turn.done * STEPS) as u64);

@@ -11,7 +11,7 @@ pub(crate) fn from_hyper(error: impl StdError + Send + Sync + 'static) -> Error 
     if let Some(inner) = Error::find_in(&error) {
         return inner;
     }
-    if let Some(tls_error) = inflight_net::tls::find(&error) {
+    if let Some(tls_error) = inflight_net::tls::from_source_chain(&error) {
         return tls_error;
     }
     let kind = match find::<hyper::Error>(&error) {

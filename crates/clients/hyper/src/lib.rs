@@ -6,9 +6,9 @@
 //! of a request drives the connection, without another task. Over HTTP/2, a task on the runtime drives the
 //! connection, and several requests share it.
 //!
-//! In reading order: `message` (requests in the form of HTTP/2), `connection` (the pooled connection),
-//! `http1` and `http2` (one exchange), `interim` (a limit on interim responses), `body`, `error`, `rt`
-//! (tasks and timers for hyper).
+//! In reading order: `message` (moves a request's `Host` field to the authority, for HTTP/2), `connection`
+//! (the pooled connection), `http1` and `http2` (one exchange), `interim` (a limit on interim responses),
+//! `body`, `error`, `rt` (tasks and timers for hyper).
 
 mod body;
 mod connection;
@@ -25,7 +25,9 @@ use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Connections, Error, ErrorKind, Fetch,
     HttpVersions, NewConnection, Runtime, Trace,
 };
-use inflight_net::{Checkout, Connector, Key, Pool, Requirements, authorize_proxy, host_field};
+use inflight_net::{
+    Checkout, Connector, Key, Pool, Requirements, add_proxy_credentials, host_field,
+};
 
 use crate::body::Upload;
 use crate::connection::Connection;
@@ -34,7 +36,7 @@ use crate::connection::Connection;
 pub struct Hyper {
     http_connector: Arc<HttpConnector>,
     pool: Pool<Connection>,
-    connections: Connections,
+    connection_counts: Connections,
 }
 
 /// A connector that also performs the HTTP handshake on a new connection.
@@ -64,7 +66,7 @@ impl Hyper {
                 runtime,
                 versions: options.versions,
             }),
-            connections: options.connections.clone(),
+            connection_counts: options.connections.clone(),
         })
     }
 
@@ -83,7 +85,7 @@ impl Hyper {
             let key = Key::new(request.uri(), http_connector.connector.proxies())?;
             let requirements = Requirements {
                 // A body may be a stream that cannot be resent.
-                is_idempotent: request.method().is_idempotent() && request.body().is_empty(),
+                can_resend: request.method().is_idempotent() && request.body().is_empty(),
                 must_be_new: request.extensions().get::<NewConnection>().is_some(),
                 will_share: http_connector.versions == HttpVersions::Http2PriorKnowledge,
             };
@@ -93,7 +95,7 @@ impl Hyper {
                 is_reused,
             } = self.pool.checkout(&key, requirements, connect).await?;
             match is_reused {
-                true => self.connections.record_reused(&trace),
+                true => self.connection_counts.record_reused(&trace),
                 false => trace.report_new_connection(),
             }
             match connection {
@@ -127,7 +129,7 @@ impl Fetch for Hyper {
         &self,
         mut request: http::Request<Body>,
     ) -> impl Future<Output = Result<http::Response<Body>, Error>> + Send {
-        authorize_proxy(&mut request, &self.http_connector.connector);
+        add_proxy_credentials(&mut request, &self.http_connector.connector);
         let trace = Trace::of(&request);
         self.send(request.map(Upload::new), trace)
     }

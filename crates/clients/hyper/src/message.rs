@@ -1,4 +1,4 @@
-//! Conversion of requests to the form of HTTP/2.
+//! Conversion of requests to HTTP/2.
 
 use http::Request;
 use http::header::HOST;

@@ -42,7 +42,8 @@ impl TlsSettings {
         let config = self.config.get_or_init(|| {
             let config = TlsConfig::builder();
             if self.options.danger_accept_invalid_certs {
-                // Sets no root certificates, because libcurl rejects an empty list.
+                // Sets no root certificates: none are needed here, and the list may be empty, which libcurl
+                // rejects.
                 return config.danger_accept_invalid_certs(true).build();
             }
             let store = roots(&self.options).fold(TrustStore::builder(), |store, root| {

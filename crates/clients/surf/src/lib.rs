@@ -26,7 +26,7 @@ use inflight_core::{
     Body, BoxFuture, Capabilities, ClientOptions, Error, ErrorKind, Fetch, HttpVersions, Runtime,
     Support,
 };
-use inflight_net::authorize_proxy;
+use inflight_net::add_proxy_credentials;
 
 use crate::transport::Transport;
 
@@ -59,7 +59,7 @@ impl Surf {
 
 impl Fetch for Surf {
     async fn fetch(&self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
-        authorize_proxy(&mut request, self.transport.connector());
+        add_proxy_credentials(&mut request, self.transport.connector());
         let request = message::to_surf(request);
         let response = self.client.send(request).await.map_err(error::from_surf)?;
         message::from_surf(response)

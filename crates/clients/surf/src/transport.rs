@@ -25,7 +25,7 @@ pub(crate) struct Transport(Arc<Inner>);
 struct Inner {
     connector: Connector,
     pool: Pool<Stream>,
-    connections: Connections,
+    connection_counts: Connections,
 }
 
 impl Transport {
@@ -33,7 +33,7 @@ impl Transport {
         Ok(Self(Arc::new(Inner {
             connector: Connector::new(runtime.clone(), options, false)?,
             pool: Pool::new(runtime, options),
-            connections: options.connections.clone(),
+            connection_counts: options.connections.clone(),
         })))
     }
 
@@ -59,7 +59,7 @@ impl Transport {
         };
         let checkout = inner.pool.checkout(&key, requirements, connect).await?;
         match checkout.is_reused {
-            true => inner.connections.record_reused(trace),
+            true => inner.connection_counts.record_reused(trace),
             false => trace.report_new_connection(),
         }
         let pool = inner.pool.clone();
@@ -78,7 +78,7 @@ impl HttpClient for Transport {
         let extensions = head.extensions();
         let requirements = Requirements {
             // A body may be a stream that cannot be resent.
-            is_idempotent: head.method().is_idempotent() && request.is_empty() == Some(true),
+            can_resend: head.method().is_idempotent() && request.is_empty() == Some(true),
             must_be_new: extensions.get::<NewConnection>().is_some(),
             will_share: false,
         };

@@ -113,7 +113,7 @@ impl H1Stream {
             Ok(n) => return Ok(n),
             Err(error) => error,
         };
-        let error = tls::find(&error).unwrap_or_else(|| Error::from_read(error));
+        let error = tls::from_source_chain(&error).unwrap_or_else(|| Error::from_read(error));
         Err(match &self.stream {
             Some(stream) => stream.monitor().mark(error, self.is_reused),
             None => error,

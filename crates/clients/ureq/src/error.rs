@@ -12,7 +12,8 @@ pub(crate) fn from_ureq(error: ureq::Error) -> Error {
             None => ErrorKind::Io,
         },
         ureq::Error::Io(error) => {
-            return inflight_net::tls::find(&error).unwrap_or_else(|| Error::from_read(error));
+            return inflight_net::tls::from_source_chain(&error)
+                .unwrap_or_else(|| Error::from_read(error));
         }
         ureq::Error::Timeout(Timeout::Connect) => return Error::timeout(Phase::Connect),
         ureq::Error::Timeout(_) => return Error::timeout(Phase::Total),

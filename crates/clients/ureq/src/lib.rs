@@ -45,7 +45,7 @@ const MAX_BUFFERED: usize = 256 << 10;
 /// A client that uses ureq without the features that the session provides.
 pub struct Ureq {
     agent: Agent,
-    connections: Connections,
+    connection_counts: Connections,
     proxies: Proxies,
 }
 
@@ -84,7 +84,7 @@ impl Ureq {
         let connector = SocketConnector::new(tls, options);
         Ok(Self {
             agent: Agent::with_parts(config, connector, resolver),
-            connections: options.connections.clone(),
+            connection_counts: options.connections.clone(),
             proxies: options.proxies.clone(),
         })
     }
@@ -149,7 +149,7 @@ impl FetchBlocking for Ureq {
                 }
             }?;
             if !call::has_connected() {
-                self.connections.record_reused(&trace);
+                self.connection_counts.record_reused(&trace);
             }
             Ok::<_, Error>(response)
         })?;
@@ -178,7 +178,8 @@ impl FetchBlocking for Ureq {
         );
         capabilities.early_responses = Support::No(
             "ureq reads a response only after it has sent the whole request or has waited for a 100 \
-             (Continue)",
+             (Continue). If the server refuses an upload and closes the connection, the refusal may be \
+             lost",
         );
         capabilities.proxied_whole = Support::No(
             "ureq opens a tunnel with CONNECT for http URLs too. Some proxies refuse such a tunnel",

@@ -30,7 +30,7 @@ use crate::secure::{TlsTransport, to_ureq_error};
 pub(crate) struct SocketConnector {
     timeout: Option<Duration>,
     tls: Tls,
-    connections: Connections,
+    connection_counts: Connections,
 }
 
 impl SocketConnector {
@@ -38,7 +38,7 @@ impl SocketConnector {
         Self {
             timeout: options.connect_timeout,
             tls,
-            connections: options.connections.clone(),
+            connection_counts: options.connections.clone(),
         }
     }
 
@@ -90,7 +90,7 @@ impl Connector<()> for SocketConnector {
             }
             false => Either::A(socket),
         };
-        self.connections.record_opened();
+        self.connection_counts.record_opened();
         call::report_connection();
         Ok(Some(connection))
     }

@@ -56,7 +56,7 @@ async fn streamed_body_is_exact(context: Context) -> Result {
 /// content_length() returns the length of the body if it is known, and None otherwise.
 #[apply(case!)]
 #[marks(anywhere)]
-async fn content_length_is_told(context: Context) -> Result {
+async fn content_length_is_returned_if_it_is_known(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for (path, length) in [
@@ -74,7 +74,7 @@ async fn content_length_is_told(context: Context) -> Result {
 /// The response is returned once its head has arrived, before the first byte of its body.
 #[apply(case!)]
 #[needs(early_head)]
-async fn head_resolves_before_the_body(context: Context) -> Result {
+async fn response_is_returned_before_its_body_arrives(context: Context) -> Result {
     let (go, gate) = async_channel::bounded::<()>(1);
     let server = TestServer::start(move |mut conn| {
         conn.read_head()?;
@@ -94,7 +94,7 @@ async fn head_resolves_before_the_body(context: Context) -> Result {
 
 /// A chunk of a body of known length is returned before the server sends the next chunk.
 #[apply(case!)]
-async fn sized_body_comes_as_it_is_sent(context: Context) -> Result {
+async fn sized_body_is_streamed(context: Context) -> Result {
     let total = CHUNKS.iter().map(|chunk| chunk.len()).sum::<usize>();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n");
     check_streaming(context, head, str::to_owned, "").await
@@ -102,7 +102,7 @@ async fn sized_body_comes_as_it_is_sent(context: Context) -> Result {
 
 /// A chunk of a chunked body is returned before the server sends the next chunk.
 #[apply(case!)]
-async fn chunked_body_comes_as_it_is_sent(context: Context) -> Result {
+async fn chunked_body_is_streamed(context: Context) -> Result {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
     let chunk = |chunk: &str| format!("{:x}\r\n{chunk}\r\n", chunk.len());
     check_streaming(context, head, chunk, "0\r\n\r\n").await
@@ -164,7 +164,7 @@ async fn read_exactly(response: &mut Response, len: usize) -> Result<Vec<u8>> {
 
 /// The response is the same if it arrives byte by byte.
 #[apply(case!)]
-async fn response_may_come_byte_by_byte(context: Context) -> Result {
+async fn response_may_arrive_byte_by_byte(context: Context) -> Result {
     let session = context.session()?;
     let chunked =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbyt\r\n1\r\ne\r\n0\r\n\r\n";
@@ -181,7 +181,7 @@ async fn response_may_come_byte_by_byte(context: Context) -> Result {
 
 /// The client reads a body only as fast as the caller does, so a slow reader slows the sender.
 #[apply(case!)]
-async fn unread_body_holds_the_sender(context: Context) -> Result {
+async fn unread_body_blocks_the_sender(context: Context) -> Result {
     // More than the buffers of both kernels hold, and more than a client may reasonably read ahead.
     const TOTAL: usize = 64 << 20;
     const STALL: Duration = Duration::from_millis(300);

@@ -19,13 +19,13 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Dropping a request closes its connection at once.
 #[apply(case!)]
 #[needs(prompt_cancel)]
-async fn request_dropped_before_the_head_is_seen_to_go(context: Context) -> Result {
+async fn dropping_a_request_closes_its_connection(context: Context) -> Result {
     check_drop_before_the_head(&context.session()?, EVENT_TIMEOUT / 2).await
 }
 
 /// The connection of a dropped request is closed at the request's deadline at the latest.
 #[apply(case!)]
-async fn request_dropped_before_the_head_is_gone_by_its_deadline(context: Context) -> Result {
+async fn dropped_request_closes_its_connection_by_its_deadline(context: Context) -> Result {
     let session = context.builder().timeout(DEADLINE).build()?;
     check_drop_before_the_head(&session, DEADLINE + EVENT_TIMEOUT / 2).await
 }
@@ -40,13 +40,13 @@ async fn check_drop_before_the_head(session: &Session, time: Duration) -> Result
 /// Dropping a body before its end closes its connection at once.
 #[apply(case!)]
 #[needs(prompt_cancel)]
-async fn body_dropped_half_read_is_seen_to_go(context: Context) -> Result {
+async fn dropping_a_body_closes_its_connection(context: Context) -> Result {
     check_drop_half_read(&context.session()?, EVENT_TIMEOUT / 2).await
 }
 
 /// The connection of a dropped body is closed at the request's deadline at the latest.
 #[apply(case!)]
-async fn body_dropped_half_read_is_gone_by_its_deadline(context: Context) -> Result {
+async fn dropped_body_closes_its_connection_by_its_deadline(context: Context) -> Result {
     let session = context.builder().timeout(DEADLINE).build()?;
     check_drop_half_read(&session, DEADLINE + EVENT_TIMEOUT / 2).await
 }
@@ -68,7 +68,7 @@ async fn check_drop_half_read(session: &Session, time: Duration) -> Result {
 /// Dropping an upload before its end closes its connection at once.
 #[apply(case!)]
 #[needs(prompt_cancel, streaming_upload)]
-async fn upload_dropped_half_sent_is_seen_to_go(context: Context) -> Result {
+async fn dropping_an_upload_closes_its_connection(context: Context) -> Result {
     let server = start_scripted(Script::new().read_head().read_body().hang())?;
     let first = stream::once(async { Ok::<_, Error>("half an upload") });
     let body = Body::from_stream(first.chain(stream::pending()));
@@ -85,7 +85,7 @@ async fn upload_dropped_half_sent_is_seen_to_go(context: Context) -> Result {
 /// When the server sends bytes after a request was dropped, the client closes the connection, even
 /// before the deadline.
 #[apply(case!)]
-async fn request_dropped_before_the_head_goes_when_the_server_speaks(context: Context) -> Result {
+async fn dropped_request_closes_its_connection_when_bytes_arrive(context: Context) -> Result {
     let server = DropServer::start("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")?;
     // This timeout is too long to cause the close.
     let session = context
@@ -100,25 +100,25 @@ async fn request_dropped_before_the_head_goes_when_the_server_speaks(context: Co
 
 /// No other request receives the response to a dropped request.
 #[apply(case!)]
-async fn request_dropped_before_the_head_leaves_no_bytes(context: Context) -> Result {
+async fn response_to_a_dropped_request_is_never_returned(context: Context) -> Result {
     check_after_dropped_requests(&context, |_, _| Ok(())).await
 }
 
 /// No other request receives the rest of a dropped body.
 #[apply(case!)]
-async fn body_dropped_half_read_leaves_no_bytes(context: Context) -> Result {
+async fn rest_of_a_dropped_body_is_never_returned(context: Context) -> Result {
     check_after_dropped_bodies(&context, |_, _| Ok(())).await
 }
 
 /// The connection of a dropped request carries no other request.
 #[apply(case!)]
-async fn connection_of_a_dropped_request_serves_nobody(context: Context) -> Result {
+async fn connection_of_a_dropped_request_is_not_reused(context: Context) -> Result {
     check_after_dropped_requests(&context, check_other_connection).await
 }
 
 /// The connection of a dropped body carries no other request.
 #[apply(case!)]
-async fn connection_of_a_dropped_body_serves_nobody(context: Context) -> Result {
+async fn connection_of_a_dropped_body_is_not_reused(context: Context) -> Result {
     check_after_dropped_bodies(&context, check_other_connection).await
 }
 
@@ -255,7 +255,7 @@ impl DropServer {
 
 /// After a hundred dropped requests the session still works.
 #[apply(case!)]
-async fn session_outlives_many_drops(context: Context) -> Result {
+async fn session_works_after_many_dropped_requests(context: Context) -> Result {
     let server = TestServer::start(|mut conn| {
         while conn.read_head()? != "/hang" {
             conn.answer("alive")?;
@@ -275,7 +275,7 @@ async fn session_outlives_many_drops(context: Context) -> Result {
 
 /// A request that is dropped while it connects releases its permit and delays no other request.
 #[apply(case!)]
-async fn request_dropped_while_connecting_holds_up_nobody(context: Context) -> Result {
+async fn request_dropped_while_connecting_delays_no_other(context: Context) -> Result {
     let unaccepting = run_blocking(ScriptedServer::unaccepting_address).await??;
     let pages = context.httpbin()?;
     let builder = context.builder().connect_timeout(None);

@@ -22,8 +22,8 @@ const CODINGS: [&str; 5] = ["gzip", "deflate", "bare-deflate", "br", "zstd"];
 
 /// A session accepts gzip, deflate, br and zstd, and decodes responses in these codings.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn codings_are_asked_for_and_decoded(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn accept_encoding_is_sent_and_responses_are_decoded(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for (path, flag) in [
@@ -43,7 +43,7 @@ async fn codings_are_asked_for_and_decoded(context: Context) -> Result {
 /// A body of 256 KiB in any of the codings, or in deflate without the zlib header, is decoded
 /// exactly.
 #[apply(case!)]
-#[marks(in_memory, core)]
+#[marks(in_memory, tests_core)]
 async fn decoded_body_is_exact(context: Context) -> Result {
     const LEN: usize = 256 << 10;
     let origin = context.httpbin()?;
@@ -59,8 +59,8 @@ async fn decoded_body_is_exact(context: Context) -> Result {
 
 /// A decoded response has neither a Content-Encoding nor a length.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn decoded_response_hides_its_coding(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn decoded_response_has_no_content_encoding_or_length(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for coding in CODINGS {
@@ -77,8 +77,8 @@ async fn decoded_response_hides_its_coding(context: Context) -> Result {
 
 /// A request's own Accept-Encoding is sent unchanged, and the response is decoded.
 #[apply(case!)]
-#[marks(anywhere, core)]
-async fn accept_encoding_of_the_request_wins(context: Context) -> Result {
+#[marks(anywhere, tests_core)]
+async fn accept_encoding_of_the_request_is_sent_unchanged(context: Context) -> Result {
     let origin = context.httpbin()?;
     let request = context.session()?.get(origin.url("/gzip"));
     let echo: Value = request.header("accept-encoding", "br").json().await?;
@@ -89,7 +89,7 @@ async fn accept_encoding_of_the_request_wins(context: Context) -> Result {
 /// With decompress(false) no Accept-Encoding is sent, and bodies are not decoded.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn decoding_can_be_switched_off(context: Context) -> Result {
+async fn decompress_false_disables_decoding(context: Context) -> Result {
     let origin = context.httpbin()?;
     let off = context.builder().decompress(false).build()?;
     let on = context.session()?;
@@ -119,7 +119,7 @@ async fn decoding_can_be_switched_off(context: Context) -> Result {
 
 /// The body of a redirect and its Content-Encoding do not affect the request.
 #[apply(case!)]
-#[marks(core)]
+#[marks(tests_core)]
 async fn redirects_are_not_decoded(context: Context) -> Result {
     let redirect = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Encoding: gzip\r\n\
                     Content-Length: 7\r\n\r\nno gzip";
@@ -137,8 +137,8 @@ async fn redirects_are_not_decoded(context: Context) -> Result {
 /// Responses without a body (to HEAD, with 204 or 304, or empty) keep their headers, whatever their
 /// coding.
 #[apply(case!)]
-#[marks(core)]
-async fn responses_without_body_are_left_alone(context: Context) -> Result {
+#[marks(tests_core)]
+async fn responses_without_a_body_keep_their_headers(context: Context) -> Result {
     let session = context.session()?;
     for (method, status, length) in [
         (Method::HEAD, "200 OK", "Content-Length: 1000\r\n"),
@@ -169,10 +169,10 @@ async fn responses_without_body_are_left_alone(context: Context) -> Result {
     check_equal("the body without a chunk", bytes.len(), 0)
 }
 
-/// An encoded body whose transfer ends early is an error of the kind incomplete, like any other
-/// body.
+/// If the transfer of an encoded body ends early, the error is of the kind incomplete, as with any
+/// other body.
 #[apply(case!)]
-async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result {
+async fn early_end_of_an_encoded_body_is_an_incomplete_error(context: Context) -> Result {
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
         let half = response(http_name(coding), bytes.len(), &bytes[..bytes.len() / 2]);
@@ -183,9 +183,9 @@ async fn cut_transfer_of_a_coding_is_incomplete(context: Context) -> Result {
     Ok(())
 }
 
-/// A body whose decoded size exceeds max_body is an error of the kind body_too_large.
+/// If the decoded size of a body exceeds max_body, the error is of the kind body_too_large.
 #[apply(case!)]
-#[marks(in_memory, core)]
+#[marks(in_memory, tests_core)]
 async fn max_body_counts_decoded_bytes(context: Context) -> Result {
     const LEN: usize = 1 << 20;
     let origin = context.httpbin()?;
@@ -200,9 +200,9 @@ async fn max_body_counts_decoded_bytes(context: Context) -> Result {
     Ok(())
 }
 
-/// An encoded body that stalls is an error of the kind timeout.
+/// If an encoded body stalls, the error is of the kind timeout.
 #[apply(case!)]
-async fn timeout_holds_within_a_coding(context: Context) -> Result {
+async fn timeout_applies_to_an_encoded_body(context: Context) -> Result {
     const SHORT: Duration = Duration::from_millis(300);
     let session = context.session()?;
     for (coding, bytes) in samples(&session).await? {
@@ -217,7 +217,7 @@ async fn timeout_holds_within_a_coding(context: Context) -> Result {
 /// After a decoded body is read to its end, its connection is reused.
 #[apply(case!)]
 #[needs(connection_reuse)]
-async fn decoded_body_frees_its_connection(context: Context) -> Result {
+async fn connection_is_reused_after_a_decoded_body(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.session()?;
     for n in 0..2 {

@@ -52,7 +52,7 @@ pub(super) fn check_sharing(stats: &Stats) -> Result {
 /// error_for_status reads a short body, so that the next request can reuse the connection.
 #[apply(case!)]
 #[needs(connection_reuse)]
-async fn error_for_status_keeps_the_connection(context: Context) -> Result {
+async fn connection_is_reused_after_error_for_status(context: Context) -> Result {
     let missing =
         "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngone\r\n0\r\n\r\n";
     let server = start_scripted(response_script(10, missing))?;
@@ -75,7 +75,7 @@ async fn error_for_status_keeps_the_connection(context: Context) -> Result {
 /// After HEAD, 204, 304, chunked bodies, empty bodies and error statuses the connection is reused.
 #[apply(case!)]
 #[needs(connection_reuse)]
-async fn connection_is_reused_after_every_ending(context: Context) -> Result {
+async fn connection_is_reused_after_every_kind_of_response(context: Context) -> Result {
     let endings = [
         (Method::HEAD, "/bytes/1000"),
         (Method::GET, "/status/204"),
@@ -119,13 +119,13 @@ async fn check_sharing_after(
 
 /// After Connection: close the connection carries no other request.
 #[apply(case!)]
-async fn connection_close_is_obeyed(context: Context) -> Result {
+async fn connection_is_not_reused_after_connection_close(context: Context) -> Result {
     check_one_request_per_connection(&context, "HTTP/1.1 200 OK\r\nConnection: close").await
 }
 
 /// After an HTTP/1.0 response without keep-alive the connection carries no other request.
 #[apply(case!)]
-async fn http10_connection_carries_one_request(context: Context) -> Result {
+async fn http10_connection_without_keep_alive_is_not_reused(context: Context) -> Result {
     check_one_request_per_connection(&context, "HTTP/1.0 200 OK").await
 }
 
@@ -147,17 +147,17 @@ async fn check_one_request_per_connection(context: &Context, head: &str) -> Resu
     Ok(())
 }
 
-/// A GET whose reused connection ends without a response is resent once, on another connection.
+/// If a reused connection ends without a response, a GET is resent once, on another connection.
 #[apply(case!)]
 #[needs(connection_reuse)]
-async fn get_on_a_dead_connection_is_sent_once_more(context: Context) -> Result {
+async fn get_on_a_dead_connection_is_resent_once(context: Context) -> Result {
     check_resent(&context, &[Method::GET]).await
 }
 
 /// A PUT or a DELETE is also resent, because these methods are idempotent (RFC 9110, 9.2.2).
 #[apply(case!)]
 #[needs(connection_reuse, unrepeatable_reuse)]
-async fn put_on_a_dead_connection_is_sent_once_more(context: Context) -> Result {
+async fn put_and_delete_on_a_dead_connection_are_resent(context: Context) -> Result {
     check_resent(&context, &[Method::PUT, Method::DELETE]).await
 }
 
@@ -200,9 +200,9 @@ async fn was_resent(context: &Context, method: &Method, end: &Step, label: &str)
     Ok(received == 2)
 }
 
-/// A GET whose new connection ends without a response is an error and is not resent.
+/// If a new connection ends without a response, a GET fails and is not resent.
 #[apply(case!)]
-async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Result {
+async fn get_on_a_new_connection_that_ends_is_not_resent(context: Context) -> Result {
     for end in [Step::Close, Step::Reset] {
         let label = format!("GET before {end:?}");
         let server = start_scripted(Script::new().read_request().then(end))?;
@@ -213,9 +213,9 @@ async fn connection_that_dies_young_is_not_tried_again(context: Context) -> Resu
     Ok(())
 }
 
-/// A POST whose connection ends without a response is an error and is not resent.
+/// If a connection ends without a response, a POST fails and is not resent.
 #[apply(case!)]
-async fn post_on_a_dying_connection_is_sent_once(context: Context) -> Result {
+async fn post_on_a_connection_that_ends_is_not_resent(context: Context) -> Result {
     check_not_resent(&context, Method::POST).await
 }
 
@@ -245,7 +245,7 @@ async fn check_not_resent(context: &Context, method: Method) -> Result {
 /// After the server has closed the idle connection, a POST uses another connection and gets one
 /// response.
 #[apply(case!)]
-async fn post_after_the_servers_close_is_answered_once(context: Context) -> Result {
+async fn post_after_an_idle_close_uses_another_connection(context: Context) -> Result {
     let (report_close, closed) = async_channel::bounded(1);
     let (report_rest, rest) = async_channel::bounded(1);
     let server = TestServer::start(move |mut conn| {
@@ -282,7 +282,7 @@ async fn post_after_the_servers_close_is_answered_once(context: Context) -> Resu
 /// with 20 at once.
 #[apply(case!)]
 #[needs(dead_connections)]
-async fn no_get_is_lost_to_connections_that_end_a_moment_later(context: Context) -> Result {
+async fn gets_succeed_if_connections_end_after_each_response(context: Context) -> Result {
     let server = ScriptedServer::start(|connection| {
         let script = Script::new().read_request().send(ok_response("page"));
         script.pause(Duration::from_millis(connection as u64 % 6))
@@ -297,7 +297,7 @@ async fn no_get_is_lost_to_connections_that_end_a_moment_later(context: Context)
 
 /// After HTTP/1.0 responses with keep-alive, requests succeed, on the same connection or on others.
 #[apply(case!)]
-async fn http10_keep_alive_harms_no_request(context: Context) -> Result {
+async fn requests_succeed_after_http10_keep_alive(context: Context) -> Result {
     let answer = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\npage";
     let server = start_scripted(response_script(10, answer))?;
     let session = context.session()?;
@@ -310,7 +310,7 @@ async fn http10_keep_alive_harms_no_request(context: Context) -> Result {
 
 /// A request with Expect: 100-continue is sent completely when the server responds with 100.
 #[apply(case!)]
-async fn expectation_is_met(context: Context) -> Result {
+async fn request_is_sent_completely_after_100_continue(context: Context) -> Result {
     let session = context.session()?;
     let script = Script::new()
         .read_head()
@@ -321,11 +321,11 @@ async fn expectation_is_met(context: Context) -> Result {
     check_equal("the body", &server.requests()[0].body[..], b"content")
 }
 
-/// A 417 to Expect: 100-continue is the response, or the request is resent without the expectation
-/// (RFC 9110, 10.1.1).
+/// If the server responds to Expect: 100-continue with 417, the 417 is returned, or the request is
+/// resent without the expectation (RFC 9110, 10.1.1).
 #[apply(case!)]
 #[needs(early_responses)]
-async fn refused_expectation_is_an_answer(context: Context) -> Result {
+async fn status_417_is_returned_or_the_request_is_resent(context: Context) -> Result {
     let session = context.session()?;
     let refusal = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno";
     // The client may still send the body.
@@ -343,7 +343,7 @@ async fn refused_expectation_is_an_answer(context: Context) -> Result {
 /// With max_per_host 1, twenty requests reach the server in the order in which the caller started
 /// them.
 #[apply(case!)]
-async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result {
+async fn queued_requests_are_sent_in_order(context: Context) -> Result {
     let server = ScriptedServer::with_script(response_script(20, &ok_response("page")))?;
     let session = context.builder().max_per_host(1).build()?;
     let pages = (0..20).map(|n| session.get(server.url(&format!("/{n}"))).text());
@@ -360,7 +360,7 @@ async fn requests_that_wait_are_sent_in_their_order(context: Context) -> Result 
 /// After the server closed the idle connection, a request succeeds or fails, and the server never
 /// receives it twice.
 #[apply(case!)]
-async fn closed_idle_connection_sends_nothing_twice(context: Context) -> Result {
+async fn request_after_an_idle_close_is_received_at_most_once(context: Context) -> Result {
     // The client may or may not have noticed the close when it sends, so this is repeated.
     for round in 0..20 {
         for method in [Method::GET, Method::POST] {
@@ -420,7 +420,7 @@ async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result {
 
 /// With more requests at once than a blocking pool has threads, every request gets its response.
 #[apply(case!)]
-async fn six_hundred_requests_are_all_answered(context: Context) -> Result {
+async fn six_hundred_requests_at_once_succeed(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.session()?;
     let jobs = (0..600).map(|n| {
@@ -447,7 +447,7 @@ async fn six_hundred_requests_are_all_answered(context: Context) -> Result {
 /// Twenty later requests reuse twenty connections that were in use at once.
 #[apply(case!)]
 #[needs(connection_reuse)]
-async fn idle_connections_are_kept_for_all(context: Context) -> Result {
+async fn twenty_idle_connections_are_reused(context: Context) -> Result {
     let (server, rendezvous) = batch_server(20)?;
     let session = context.session()?;
     // The pool gets a connection back a moment after the end of its response, so a batch may start
@@ -497,7 +497,7 @@ fn check_order(texts: &[String]) -> Result {
 
 /// With max_idle_per_host 0 every request uses a new connection.
 #[apply(case!)]
-async fn idle_limit_of_zero_keeps_none(context: Context) -> Result {
+async fn max_idle_per_host_zero_keeps_no_connection(context: Context) -> Result {
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle_per_host = 0);
     check_equal(
@@ -510,7 +510,7 @@ async fn idle_limit_of_zero_keeps_none(context: Context) -> Result {
 /// With max_idle_per_host 1, the pool keeps one of two connections that were in use at once.
 #[apply(case!)]
 #[needs(connection_reuse)]
-async fn idle_limit_for_each_host_is_kept(context: Context) -> Result {
+async fn max_idle_per_host_limits_idle_connections(context: Context) -> Result {
     let (server, rendezvous) = batch_server(2)?;
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle_per_host = 1);
@@ -531,7 +531,7 @@ async fn idle_limit_for_each_host_is_kept(context: Context) -> Result {
 /// With max_idle 1, the pool keeps at most one of the connections to two servers.
 #[apply(case!)]
 #[needs(connection_reuse)]
-async fn idle_limit_in_all_is_kept(context: Context) -> Result {
+async fn max_idle_limits_idle_connections(context: Context) -> Result {
     let origins = [start_origin()?, start_origin()?];
     let builder = context.builder();
     let session = builder.client_options(|options| options.max_idle = Some(1));
@@ -555,7 +555,7 @@ async fn idle_limit_in_all_is_kept(context: Context) -> Result {
 
 /// The connection of a job that panics while it reads a body is not reused.
 #[apply(case!)]
-async fn panic_returns_no_connection(context: Context) -> Result {
+async fn connection_of_a_panicked_job_is_not_reused(context: Context) -> Result {
     // Some clients close the connection only when the server sends something.
     const SILENCE: Duration = Duration::from_secs(1);
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
@@ -594,7 +594,7 @@ async fn panic_returns_no_connection(context: Context) -> Result {
 /// A connection that was idle for longer than idle_timeout is not reused.
 #[apply(case!)]
 #[needs(connection_reuse)]
-async fn idle_timeout_ends_idle_connections(context: Context) -> Result {
+async fn connection_is_not_reused_after_idle_timeout(context: Context) -> Result {
     // Some clients measure this time in whole seconds.
     const IDLE: Duration = Duration::from_secs(1);
     const LONGER: Duration = Duration::from_millis(2200);

@@ -14,7 +14,7 @@ use crate::test_server::TestServer;
 
 /// A refused connection is an error of the kind connect.
 #[apply(case!)]
-async fn refused_connection_is_connect(context: Context) -> Result {
+async fn refused_connection_is_a_connect_error(context: Context) -> Result {
     let url = format!("http://{}/", refused_address()?);
     let error = check_request_error(context.session()?.get(url), ErrorKind::Connect).await?;
     check(error.is_connect(), "is_connect() is false")
@@ -22,7 +22,7 @@ async fn refused_connection_is_connect(context: Context) -> Result {
 
 /// No error shows the credentials of a URL, in any output format.
 #[apply(case!)]
-async fn credentials_are_in_no_message(context: Context) -> Result {
+async fn errors_never_show_credentials(context: Context) -> Result {
     let closing = start_scripted(Script::new().read_request().close())?;
     let short = start_scripted(Script::new().read_request().send(SIZED).close())?;
     let session = context.session()?;
@@ -52,7 +52,7 @@ async fn credentials_are_in_no_message(context: Context) -> Result {
 
 /// Every error of a request contains its URL, whether the request fails before or after the head.
 #[apply(case!)]
-async fn errors_name_their_url(context: Context) -> Result {
+async fn errors_contain_their_url(context: Context) -> Result {
     let short = start_scripted(Script::new().read_request().send(SIZED).close())?;
     let session = context.session()?;
     for url in [
@@ -71,9 +71,10 @@ async fn errors_name_their_url(context: Context) -> Result {
     Ok(())
 }
 
-/// An https request is never sent unencrypted: without TLS it is an error of the kind unsupported.
+/// An https request is never sent unencrypted. If the client does not support TLS, the error is of
+/// the kind unsupported.
 #[apply(case!)]
-async fn https_is_encrypted_or_refused(context: Context) -> Result {
+async fn https_is_encrypted_or_an_unsupported_error(context: Context) -> Result {
     let server = start_scripted(response_script(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
     let url = server.url("/").replacen("http:", "https:", 1);
     let result = context.session()?.get(url).text().await;
@@ -93,15 +94,16 @@ const PARTIAL_HEADS: [&str; 4] = [
     "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Part",
 ];
 
-/// A connection that ends before a complete head is an error of the kind incomplete.
+/// If the connection ends before the head is complete, the error is of the kind incomplete.
 #[apply(case!)]
-async fn end_before_the_head_is_incomplete(context: Context) -> Result {
+async fn end_before_the_head_is_an_incomplete_error(context: Context) -> Result {
     check_early_end(&context, "", &PARTIAL_HEADS, Step::Close).await
 }
 
-/// A connection that ends before its request is read is an error of the kind incomplete.
+/// If the server closes the connection before it reads the request, the error is of the kind
+/// incomplete.
 #[apply(case!)]
-async fn end_before_the_request_is_incomplete(context: Context) -> Result {
+async fn end_before_the_request_is_an_incomplete_error(context: Context) -> Result {
     let server = start_scripted(Script::new().close())?;
     let session = context.session()?;
     for _ in 0..5 {
@@ -115,9 +117,9 @@ async fn end_before_the_request_is_incomplete(context: Context) -> Result {
     Ok(())
 }
 
-/// A connection that is reset before a complete head is an error of the kind incomplete.
+/// If the connection is reset before the head is complete, the error is of the kind incomplete.
 #[apply(case!)]
-async fn reset_before_the_head_is_incomplete(context: Context) -> Result {
+async fn reset_before_the_head_is_an_incomplete_error(context: Context) -> Result {
     // The client may not receive the bytes that were sent before the reset; the error is the same.
     check_early_end(&context, "", &PARTIAL_HEADS, Step::Reset).await
 }
@@ -125,16 +127,17 @@ async fn reset_before_the_head_is_incomplete(context: Context) -> Result {
 const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// A body shorter than its Content-Length is an error of the kind incomplete, never a short
-/// success.
+/// If a body is shorter than its Content-Length, the result is an error of the kind incomplete,
+/// never a short body.
 #[apply(case!)]
-async fn early_close_in_a_sized_body_is_incomplete(context: Context) -> Result {
+async fn early_close_in_a_sized_body_is_an_incomplete_error(context: Context) -> Result {
     check_early_end(&context, SIZED, &["", "half of it"], Step::Close).await
 }
 
-/// A chunked body without its last chunk is an error of the kind incomplete, never a short success.
+/// If a chunked body has no last chunk, the result is an error of the kind incomplete, never a
+/// short body.
 #[apply(case!)]
-async fn early_close_in_a_chunked_body_is_incomplete(context: Context) -> Result {
+async fn early_close_in_a_chunked_body_is_an_incomplete_error(context: Context) -> Result {
     let last = "5\r\nhello\r\n0";
     let parts = [0, 1, 3, 6, 8, 10, 11].map(|len| &last[..len]);
     check_early_end(&context, CHUNKED, &parts, Step::Close).await
@@ -154,13 +157,13 @@ async fn check_early_end(context: &Context, head: &str, parts: &[&str], end: Ste
 
 /// A reset within a body of known length is an error of the kind incomplete.
 #[apply(case!)]
-async fn reset_in_a_sized_body_is_incomplete(context: Context) -> Result {
+async fn reset_in_a_sized_body_is_an_incomplete_error(context: Context) -> Result {
     check_reset(&context, SIZED, "hello").await
 }
 
 /// A reset between chunks is an error of the kind incomplete.
 #[apply(case!)]
-async fn reset_in_a_chunked_body_is_incomplete(context: Context) -> Result {
+async fn reset_in_a_chunked_body_is_an_incomplete_error(context: Context) -> Result {
     check_reset(&context, CHUNKED, "5\r\nhello\r\n").await
 }
 
@@ -195,7 +198,7 @@ async fn check_reset(context: &Context, head: &str, part: &str) -> Result {
 
 /// After an error, a body returns nothing more.
 #[apply(case!)]
-async fn error_ends_the_body(context: Context) -> Result {
+async fn body_ends_after_an_error(context: Context) -> Result {
     for response in [format!("{SIZED}half"), format!("{CHUNKED}4\r\nhalf\r\n")] {
         let server = start_scripted(Script::new().read_request().send(response).close())?;
         let mut response = context.session()?.get(server.url("/")).send().await?;
@@ -213,7 +216,7 @@ async fn error_ends_the_body(context: Context) -> Result {
 
 /// After every kind of fault the next request succeeds.
 #[apply(case!)]
-async fn session_survives_its_errors(context: Context) -> Result {
+async fn session_works_after_errors(context: Context) -> Result {
     let session = context.session()?;
     let server = ScriptedServer::start(|connection| {
         let script = Script::new().read_request();

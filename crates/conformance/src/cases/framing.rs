@@ -15,7 +15,7 @@ use crate::test_server::TestServer;
 /// A body without a length ends when the connection is closed, on HTTP/1.0 and 1.1.
 #[apply(case!)]
 #[needs(close_delimited)]
-async fn close_delimited_body_is_whole(context: Context) -> Result {
+async fn close_delimited_body_is_complete(context: Context) -> Result {
     for version in ["1.0", "1.1"] {
         check_equal(
             version,
@@ -28,7 +28,7 @@ async fn close_delimited_body_is_whole(context: Context) -> Result {
 
 /// A body without a length is received completely or is an error.
 #[apply(case!)]
-async fn close_delimited_body_is_never_short(context: Context) -> Result {
+async fn close_delimited_body_is_complete_or_an_error(context: Context) -> Result {
     for version in ["1.0", "1.1"] {
         let text = read_close_delimited(&context, version).await?;
         check_equal_or_error(version, text, TEXT, &REFUSAL_KINDS)?;
@@ -38,7 +38,7 @@ async fn close_delimited_body_is_never_short(context: Context) -> Result {
 
 /// A body without a length that ends with a reset is an error of the kind incomplete (RFC 9112, 8).
 #[apply(case!)]
-async fn reset_in_a_close_delimited_body_is_incomplete(context: Context) -> Result {
+async fn reset_in_a_close_delimited_body_is_an_incomplete_error(context: Context) -> Result {
     for version in ["1.0", "1.1"] {
         let response = format!("HTTP/{version} 200 OK\r\nContent-Type: text/plain\r\n\r\n{TEXT}");
         let server = start_scripted(Script::new().read_request().send(response).reset())?;
@@ -67,7 +67,7 @@ async fn read_close_delimited(context: &Context, version: &str) -> Result<Result
 /// The responses 100, 102 and 103 before the final one are skipped.
 #[apply(case!)]
 #[needs(interim_responses)]
-async fn interim_responses_are_passed_over(context: Context) -> Result {
+async fn interim_responses_are_skipped(context: Context) -> Result {
     for interim in INTERIM {
         let answer = read_after_interim(&context, interim).await??;
         check_equal(interim, answer, (200, "final".to_owned()))?;
@@ -77,7 +77,7 @@ async fn interim_responses_are_passed_over(context: Context) -> Result {
 
 /// An interim response is skipped or is an error, and is never returned as the final response.
 #[apply(case!)]
-async fn interim_response_is_never_the_answer(context: Context) -> Result {
+async fn interim_response_is_never_returned_as_the_final_one(context: Context) -> Result {
     for interim in INTERIM {
         let answer = read_after_interim(&context, interim).await?;
         check_equal_or_error(interim, answer, (200, "final".to_owned()), &REFUSAL_KINDS)?;
@@ -122,7 +122,7 @@ async fn chunk_sizes_are_hexadecimal(context: Context) -> Result {
 
 /// Bytes that a server sends after a response are not part of any response.
 #[apply(case!)]
-async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result {
+async fn bytes_after_a_response_are_never_returned(context: Context) -> Result {
     // The bytes are on the connection when the client reuses it, and must not be read as a response.
     let first = ok_response("first") + &ok_response("poison");
     let server = inflight_origin::script::ScriptedServer::start(move |connection| {
@@ -143,7 +143,7 @@ async fn bytes_behind_a_response_reach_nobody(context: Context) -> Result {
 /// Bytes that a server sends between two requests are not part of any response (RFC 9112, 9.2).
 #[apply(case!)]
 #[needs(retired_connections)]
-async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result {
+async fn bytes_between_two_requests_are_never_returned(context: Context) -> Result {
     let (go, gate) = async_channel::bounded::<()>(1);
     let (sender, closed) = async_channel::bounded(1);
     let server = TestServer::start(move |mut conn| {
@@ -172,9 +172,10 @@ async fn bytes_between_two_requests_reach_nobody(context: Context) -> Result {
     check_equal_or_error("the second body", second, "second", &POISONED_KINDS)
 }
 
-/// A response that arrives before its request was sent is returned or is an error, without a wait.
+/// If a response arrives before its request was sent, the client returns the response or an error,
+/// without a wait.
 #[apply(case!)]
-async fn answer_before_the_request_is_an_answer_or_an_error(context: Context) -> Result {
+async fn response_before_the_request_is_returned_or_an_error(context: Context) -> Result {
     // On a new connection, this response cannot be distinguished from a fast response.
     let server = TestServer::start(|mut conn| {
         conn.answer("early")?;
@@ -191,7 +192,7 @@ const TIME_LIMIT: Duration = Duration::from_millis(300);
 /// A head that arrives slowly, byte by byte, is limited by head_timeout and by the request's
 /// timeout.
 #[apply(case!)]
-async fn head_that_trickles_is_held_to_the_time(context: Context) -> Result {
+async fn timeouts_limit_a_slow_head(context: Context) -> Result {
     let head = format!("HTTP/1.1 200 OK\r\nX-Slow: {}", "x".repeat(10_000));
     let script = Script::new()
         .read_request()
@@ -211,7 +212,7 @@ async fn head_that_trickles_is_held_to_the_time(context: Context) -> Result {
 /// A body that arrives slowly, byte by byte, is limited by the request's timeout and not by
 /// read_timeout.
 #[apply(case!)]
-async fn body_that_trickles_has_the_whole_time(context: Context) -> Result {
+async fn only_the_total_timeout_limits_a_slow_body(context: Context) -> Result {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
     let body = "x".repeat(100_000);
     let script = Script::new().read_request().send(head);

@@ -27,7 +27,7 @@ fn session_with_deadline(context: &Context) -> Result<Session> {
 
 /// all() returns every output in input order, with tasks and without.
 #[apply(case!)]
-#[marks(in_memory, core)]
+#[marks(in_memory, tests_core)]
 async fn outputs_are_in_input_order(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
@@ -55,8 +55,8 @@ async fn outputs_are_in_input_order(context: Context) -> Result {
 
 /// The server receives as many requests at once as the limit allows, and never more.
 #[apply(case!)]
-#[marks(core)]
-async fn limit_is_kept(context: Context) -> Result {
+#[marks(tests_core)]
+async fn limit_bounds_the_requests_in_flight(context: Context) -> Result {
     const LIMIT: usize = 7;
     let session = context.session()?;
     for with_tasks in [false, true] {
@@ -73,17 +73,17 @@ async fn limit_is_kept(context: Context) -> Result {
     Ok(())
 }
 
-/// until() returns finished results, cancels running jobs and starts no more; the server sees the
-/// closed connections.
+/// until() returns finished results, cancels running jobs, closes their connections and starts no
+/// more jobs.
 #[apply(case!)]
-async fn until_keeps_what_is_finished(context: Context) -> Result {
+async fn until_returns_finished_results(context: Context) -> Result {
     check_running_jobs_are_cancelled(&context, false).await
 }
 
 /// With a task for each job, until() returns finished results, cancels running jobs and starts no
 /// more.
 #[apply(case!)]
-async fn until_keeps_what_tasks_have_finished(context: Context) -> Result {
+async fn until_returns_finished_results_of_tasks(context: Context) -> Result {
     check_running_jobs_are_cancelled(&context, true).await
 }
 
@@ -127,15 +127,15 @@ async fn wait_for_aborted(origin: &Arc<Origin>, n: u64) -> Result {
         .map(drop)
 }
 
-/// Dropping a gather ends its requests, and the server sees the closed connections.
+/// Dropping a gather cancels its requests and closes their connections.
 #[apply(case!)]
-async fn dropped_gather_ends_its_requests(context: Context) -> Result {
+async fn dropping_a_gather_cancels_its_requests(context: Context) -> Result {
     check_dropped_gather(&context, false).await
 }
 
-/// With a task for each job, dropping a gather ends its requests.
+/// With a task for each job, dropping a gather cancels its requests.
 #[apply(case!)]
-async fn dropped_gather_ends_its_tasks(context: Context) -> Result {
+async fn dropping_a_gather_cancels_its_tasks(context: Context) -> Result {
     check_dropped_gather(&context, true).await
 }
 
@@ -156,7 +156,7 @@ async fn check_dropped_gather(context: &Context, with_tasks: bool) -> Result {
 
 /// first() returns the first success and cancels the other requests.
 #[apply(case!)]
-async fn first_ends_the_others(context: Context) -> Result {
+async fn first_cancels_the_other_requests(context: Context) -> Result {
     let origin = start_origin()?;
     let session = session_with_deadline(&context)?;
     for with_tasks in [false, true] {
@@ -167,7 +167,10 @@ async fn first_ends_the_others(context: Context) -> Result {
             false => gather.first().await,
         };
         let text = text.map_err(|error| Failure::new(error.to_string()))?;
-        check(text.contains("Page 7"), "another page")?;
+        check(
+            text.contains("Page 7"),
+            "the response is not the requested page",
+        )?;
         wait_for_aborted(&origin, before + 5).await?;
     }
     Ok(())
@@ -175,7 +178,7 @@ async fn first_ends_the_others(context: Context) -> Result {
 
 /// all() returns the first failure and cancels the other requests.
 #[apply(case!)]
-async fn first_failure_ends_the_others(context: Context) -> Result {
+async fn all_cancels_the_other_requests_after_a_failure(context: Context) -> Result {
     let origin = start_origin()?;
     let session = session_with_deadline(&context)?;
     for with_tasks in [false, true] {
@@ -217,8 +220,8 @@ fn one_among_hanging(
 
 /// settled() and completed() return failures among the outputs, each with its index.
 #[apply(case!)]
-#[marks(core)]
-async fn failures_are_values(context: Context) -> Result {
+#[marks(tests_core)]
+async fn failures_are_returned_with_their_index(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.session()?;
     let refused = format!("http://{}/", inflight_origin::script::refused_address()?);
@@ -253,8 +256,8 @@ async fn failures_are_values(context: Context) -> Result {
 
 /// The panic of a job is its own result and does not affect other jobs, with tasks and without.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn panics_are_values(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn panics_are_returned_as_results(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for with_tasks in [false, true] {

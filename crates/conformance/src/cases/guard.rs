@@ -16,10 +16,11 @@ use crate::check::{
 use crate::context::Context;
 use crate::servers::{ok_response, response_script, start_scripted};
 
-/// A URL with a refused address is an error, in any notation of the address, and nothing connects.
+/// If the URL contains a refused address, in any notation, the request fails and the client opens
+/// no connection.
 #[apply(case!)]
 #[needs(address_guard)]
-async fn guarded_literal_is_refused(context: Context) -> Result {
+async fn guard_refuses_an_address_in_the_url(context: Context) -> Result {
     let server = start_scripted(response_script(1, &ok_response("reached")))?;
     let port = server.addr().port();
     let session = session_with_guard(&context, AddressGuard::public())?;
@@ -41,10 +42,11 @@ async fn guarded_literal_is_refused(context: Context) -> Result {
     check_no_connections(&context, &server).await
 }
 
-/// A name whose addresses are all refused is an error, and nothing connects.
+/// If the guard refuses all addresses of a name, the request fails and the client opens no
+/// connection.
 #[apply(case!)]
 #[needs(address_guard)]
-async fn guarded_name_is_refused(context: Context) -> Result {
+async fn guard_refuses_a_name(context: Context) -> Result {
     let server = start_scripted(response_script(1, &ok_response("reached")))?;
     let port = server.addr().port();
     let session = session_with_guard_and_resolver(&context, AddressGuard::public(), |port| {
@@ -62,7 +64,7 @@ async fn guarded_name_is_refused(context: Context) -> Result {
 /// An IPv4-mapped address is checked as the IPv4 address it contains.
 #[apply(case!)]
 #[needs(address_guard)]
-async fn guarded_mapped_address_is_refused(context: Context) -> Result {
+async fn guard_refuses_an_ipv4_mapped_address(context: Context) -> Result {
     let server = start_scripted(response_script(1, &ok_response("reached")))?;
     let port = server.addr().port();
     let guard = AddressGuard::custom(|address| !address.ip().is_loopback());
@@ -73,10 +75,11 @@ async fn guarded_mapped_address_is_refused(context: Context) -> Result {
     check_no_connections(&context, &server).await
 }
 
-/// A redirect to a refused address is not followed, and nothing connects.
+/// A redirect to a refused address is not followed, and the client opens no connection to that
+/// address.
 #[apply(case!)]
 #[needs(address_guard)]
-async fn guarded_redirect_is_refused(context: Context) -> Result {
+async fn guard_refuses_a_redirect(context: Context) -> Result {
     let hidden = start_scripted(response_script(1, &ok_response("reached")))?;
     let to = |location: String| {
         let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n");
@@ -104,7 +107,7 @@ async fn guarded_redirect_is_refused(context: Context) -> Result {
 /// allowed.
 #[apply(case!)]
 #[needs(address_guard)]
-async fn guarded_name_that_changes_is_refused(context: Context) -> Result {
+async fn guard_refuses_a_name_whose_address_changes(context: Context) -> Result {
     let close = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nopen";
     let open = start_scripted(Script::new().read_request().send(close))?;
     let hidden = start_scripted(response_script(1, &ok_response("reached")))?;
@@ -126,7 +129,7 @@ async fn guarded_name_that_changes_is_refused(context: Context) -> Result {
 /// The client connects only to those addresses of a name that the guard allows.
 #[apply(case!)]
 #[needs(address_guard)]
-async fn guarded_name_leads_to_what_passes(context: Context) -> Result {
+async fn client_connects_only_to_allowed_addresses(context: Context) -> Result {
     let hidden = start_scripted(response_script(1, &ok_response("hidden")))?;
     let open = start_scripted(response_script(1, &ok_response("open")))?;
     let (first, second) = (hidden.addr(), open.addr());
@@ -140,7 +143,7 @@ async fn guarded_name_leads_to_what_passes(context: Context) -> Result {
 /// Addresses in an allowed network, or allowed by a custom rule, are reachable.
 #[apply(case!)]
 #[needs(address_guard)]
-async fn guard_that_allows_is_not_noticed(context: Context) -> Result {
+async fn allowed_addresses_are_reachable(context: Context) -> Result {
     let loopback = |network: &str| {
         let network = network.parse();
         network.map_err(|_| Failure::new("not a network"))
@@ -164,7 +167,7 @@ async fn guard_that_allows_is_not_noticed(context: Context) -> Result {
 /// A refused address is not retried.
 #[apply(case!)]
 #[needs(address_guard)]
-async fn guarded_address_is_not_tried_again(context: Context) -> Result {
+async fn refused_address_is_not_retried(context: Context) -> Result {
     let builder = context.builder().retry(Retry::new(3));
     let session = builder.address_guard(AddressGuard::public()).build()?;
     let error = check_request_error(session.get("http://127.0.0.1:9/"), ErrorKind::Connect).await?;

@@ -65,7 +65,7 @@ async fn response_header_values_are_trimmed(context: Context) -> Result {
 /// Bytes outside ASCII in a request header reach the server unchanged.
 #[apply(case!)]
 #[needs(opaque_request_headers)]
-async fn opaque_request_header_arrives_as_given(context: Context) -> Result {
+async fn opaque_request_header_is_sent_unchanged(context: Context) -> Result {
     let origin = start_origin()?;
     let echo = send_opaque(&context.session()?, &origin).await?;
     check_equal(
@@ -78,7 +78,7 @@ async fn opaque_request_header_arrives_as_given(context: Context) -> Result {
 /// Bytes outside ASCII in a response header are returned unchanged.
 #[apply(case!)]
 #[needs(opaque_response_headers)]
-async fn opaque_response_header_comes_as_sent(context: Context) -> Result {
+async fn opaque_response_header_is_returned_unchanged(context: Context) -> Result {
     let origin = start_origin()?;
     let response = fetch_opaque(&context.session()?, &origin).await?;
     check_equal(
@@ -137,9 +137,9 @@ async fn host_is_the_urls_authority(context: Context) -> Result {
     check_equal("Host", hosts, [server.addr().to_string()])
 }
 
-/// The client adds only headers that HTTP requires or that its capabilities name.
+/// The client adds only headers that HTTP requires or that its capabilities list.
 #[apply(case!)]
-async fn no_header_is_added(context: Context) -> Result {
+async fn only_required_headers_are_added(context: Context) -> Result {
     let server = start_scripted(response_script(3, &ok_response("taken")))?;
     // The session itself adds only Accept-Encoding.
     let session = context.builder().decompress(false).build()?;
@@ -178,7 +178,7 @@ async fn no_header_is_added(context: Context) -> Result {
 /// Headers that clients usually set are sent once, with the caller's value.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn user_agent_and_accept_are_the_callers(context: Context) -> Result {
+async fn user_agent_and_accept_of_the_caller_are_sent_once(context: Context) -> Result {
     let origin = context.httpbin()?;
     let sent_fields = [
         ("user-agent", "conformance"),
@@ -200,7 +200,7 @@ async fn user_agent_and_accept_are_the_callers(context: Context) -> Result {
 /// Without a cookie jar, a session does not send cookies back.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn cookies_are_not_kept(context: Context) -> Result {
+async fn cookies_are_not_sent_without_a_jar(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().max_redirects(0).build()?;
     let response = session

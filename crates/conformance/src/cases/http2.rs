@@ -135,7 +135,7 @@ async fn check_none_fails(
 /// A response is received completely if a later GOAWAY does not exclude its stream.
 #[apply(case!)]
 #[needs(http2)]
-async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Result {
+async fn response_is_complete_despite_a_later_goaway(context: Context) -> Result {
     let server = Http2Server::start(|peer| {
         let Some(Http2Request { stream, .. }) = peer.next_request()? else {
             return Ok(());
@@ -157,7 +157,7 @@ async fn goaway_without_a_connection_lost_is_no_error(context: Context) -> Resul
 /// the kind incomplete.
 #[apply(case!)]
 #[needs(http2)]
-async fn response_cut_anywhere_is_incomplete(context: Context) -> Result {
+async fn response_cut_anywhere_is_an_incomplete_error(context: Context) -> Result {
     check_cut_response(&context, false).await
 }
 
@@ -165,7 +165,7 @@ async fn response_cut_anywhere_is_incomplete(context: Context) -> Result {
 /// error of the kind incomplete.
 #[apply(case!)]
 #[needs(http2, http2_resets)]
-async fn response_reset_without_error_is_incomplete(context: Context) -> Result {
+async fn response_reset_with_no_error_is_an_incomplete_error(context: Context) -> Result {
     check_cut_response(&context, true).await
 }
 
@@ -200,7 +200,7 @@ async fn check_cut_response(context: &Context, by_reset: bool) -> Result {
 /// RST_STREAM with NO_ERROR after the end of the response stops only the upload (RFC 9113, 8.1).
 #[apply(case!)]
 #[needs(http2)]
-async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result {
+async fn reset_after_a_complete_response_is_not_an_error(context: Context) -> Result {
     let server = Http2Server::start(|peer| {
         while let Some(Http2Request { stream, .. }) = peer.next_request()? {
             peer.answer(stream, "whole")?;
@@ -218,7 +218,7 @@ async fn reset_behind_the_whole_response_is_no_error(context: Context) -> Result
 /// While twenty responses of a MiB each are unread, another request succeeds.
 #[apply(case!)]
 #[needs(http2)]
-async fn unread_bodies_do_not_starve_others(context: Context) -> Result {
+async fn unread_bodies_do_not_block_other_requests(context: Context) -> Result {
     let (origin, builder) = start_trusted_origin_with(context.builder(), true)?;
     let session = builder.build()?;
     let mut unread = Vec::new();
@@ -252,7 +252,7 @@ async fn head_of_sixty_kib_is_read(context: Context) -> Result {
 /// A head of 100 KiB or of a MiB is an error of the kind protocol, and the next request succeeds.
 #[apply(case!)]
 #[needs(http2)]
-async fn head_beyond_the_limit_is_protocol(context: Context) -> Result {
+async fn head_over_the_limit_is_a_protocol_error(context: Context) -> Result {
     for fields in [100, 1000] {
         let has_failed = Arc::new(AtomicBool::new(false));
         let is_next = has_failed.clone();
@@ -279,7 +279,7 @@ async fn head_beyond_the_limit_is_protocol(context: Context) -> Result {
 /// response.
 #[apply(case!)]
 #[needs(http2)]
-async fn more_requests_than_streams_are_all_answered(context: Context) -> Result {
+async fn more_requests_than_streams_succeed(context: Context) -> Result {
     let (origin, builder) = start_trusted_origin_with(context.builder(), true)?;
     let session = builder.build()?;
     let pages = (0..500).map(|n| {

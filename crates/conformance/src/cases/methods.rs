@@ -13,7 +13,7 @@ use crate::servers::{header_values, ok_response, response_script, start_scripted
 /// The methods of RFC 9110 and PATCH reach the server unchanged.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn standard_methods_arrive_as_sent(context: Context) -> Result {
+async fn standard_methods_are_sent_unchanged(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for name in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
@@ -27,7 +27,7 @@ async fn standard_methods_arrive_as_sent(context: Context) -> Result {
 /// The response to a HEAD has the length that a GET would have, and no body.
 #[apply(case!)]
 #[marks(anywhere)]
-async fn head_has_its_headers_and_no_body(context: Context) -> Result {
+async fn response_to_head_has_a_length_and_no_body(context: Context) -> Result {
     let origin = context.httpbin()?;
     let response = context.session()?.head(origin.url("/bytes/1000"));
     let response = response.send().await?;
@@ -41,7 +41,7 @@ async fn head_has_its_headers_and_no_body(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(extension_methods)]
-async fn extension_method_arrives_as_sent(context: Context) -> Result {
+async fn extension_method_is_sent_unchanged(context: Context) -> Result {
     let origin = context.httpbin()?;
     let request = context
         .session()?
@@ -72,7 +72,7 @@ async fn extension_method_is_never_changed(context: Context) -> Result {
 
 /// The path and the query of the URL reach the server unchanged, and the fragment is not sent.
 #[apply(case!)]
-async fn target_arrives_as_given(context: Context) -> Result {
+async fn target_is_sent_unchanged(context: Context) -> Result {
     let server = start_scripted(response_script(1, &ok_response("here")))?;
     let target = "/a%20b/%2F%C3%BC//c?x=1&y=%26&z=a+b&";
     let request = context.session()?.get(server.url(target) + "#a-fragment");
@@ -82,7 +82,7 @@ async fn target_arrives_as_given(context: Context) -> Result {
 
 /// A GET, HEAD or OPTIONS without a body has neither Content-Length nor Transfer-Encoding.
 #[apply(case!)]
-async fn bodiless_request_has_no_framing(context: Context) -> Result {
+async fn request_without_a_body_has_no_framing_headers(context: Context) -> Result {
     let session = context.session()?;
     for name in ["GET", "HEAD", "OPTIONS"] {
         let server = start_scripted(response_script(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
@@ -99,7 +99,7 @@ async fn bodiless_request_has_no_framing(context: Context) -> Result {
 
 /// POST, PUT and PATCH without a body send Content-Length: 0 (RFC 9110, section 8.6).
 #[apply(case!)]
-async fn empty_post_says_its_length(context: Context) -> Result {
+async fn empty_post_has_a_content_length(context: Context) -> Result {
     let session = context.session()?;
     for name in ["POST", "PUT", "PATCH"] {
         let server = start_scripted(response_script(1, &ok_response("taken")))?;

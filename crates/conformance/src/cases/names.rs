@@ -19,7 +19,7 @@ use crate::servers::{ok_response, response_script, start_origin, start_scripted}
 /// The client connects to the address that the resolver returns, and sends the host of the URL as
 /// Host.
 #[apply(case!)]
-async fn resolver_decides_where_a_name_leads(context: Context) -> Result {
+async fn client_connects_to_the_resolved_address(context: Context) -> Result {
     let server = start_scripted(response_script(1, &ok_response("found")))?;
     let port = server.addr().port();
     let session = session_with_resolver(&context, |name, port| match name {
@@ -35,7 +35,7 @@ async fn resolver_decides_where_a_name_leads(context: Context) -> Result {
 
 /// If the first address refuses the connection, the client tries the next.
 #[apply(case!)]
-async fn addresses_are_tried_in_turn(context: Context) -> Result {
+async fn addresses_are_tried_in_order(context: Context) -> Result {
     let server = start_scripted(response_script(1, &ok_response("found")))?;
     let port = server.addr().port();
     let session = session_with_resolver(&context, |_, port| {
@@ -59,9 +59,9 @@ async fn silent_address_does_not_delay_the_next(context: Context) -> Result {
     check_equal("the body", text, "found")
 }
 
-/// A name whose addresses all refuse the connection is an error of the kind connect.
+/// If all addresses of a name refuse the connection, the error is of the kind connect.
 #[apply(case!)]
-async fn addresses_that_all_refuse_are_connect(context: Context) -> Result {
+async fn refusal_by_all_addresses_is_a_connect_error(context: Context) -> Result {
     let port = refused_address()?.port();
     let session = session_with_resolver(&context, |_, port| {
         Ok(vec![unused_address(port), loopback_address(port)])
@@ -72,18 +72,18 @@ async fn addresses_that_all_refuse_are_connect(context: Context) -> Result {
         .map(drop)
 }
 
-/// A failure of the resolver is an error of the kind resolve.
+/// If the resolver fails, the error is of the kind resolve.
 #[apply(case!)]
-async fn failing_look_up_is_resolve(context: Context) -> Result {
+async fn failing_look_up_is_a_resolve_error(context: Context) -> Result {
     let session = session_with_resolver(&context, |_, _| Err(io::Error::other("no such name")))?;
     let error = check_request_error(session.get("http://pages.test/"), ErrorKind::Resolve).await?;
     check(error.is_connect(), "is_connect() is false")?;
     check_equal("its URL", error.url(), Some("http://pages.test/"))
 }
 
-/// A name without addresses is an error of the kind resolve.
+/// If the resolver returns no address, the error is of the kind resolve.
 #[apply(case!)]
-async fn name_without_addresses_is_resolve(context: Context) -> Result {
+async fn name_without_addresses_is_a_resolve_error(context: Context) -> Result {
     let session = session_with_resolver(&context, |_, _| Ok(Vec::new()))?;
     let request = session.get("http://pages.test/");
     check_request_error(request, ErrorKind::Resolve)
@@ -91,16 +91,16 @@ async fn name_without_addresses_is_resolve(context: Context) -> Result {
         .map(drop)
 }
 
-/// With the system's resolver, a name under .invalid is an error of the kind resolve.
+/// If the system's resolver does not find a name, the error is of the kind resolve.
 #[apply(case!)]
-async fn unknown_name_is_resolve_by_the_system_too(context: Context) -> Result {
+async fn unknown_name_with_the_system_resolver_is_a_resolve_error(context: Context) -> Result {
     let request = context.session()?.get("http://nothing.invalid/");
     check_request_error(request, ErrorKind::Resolve)
         .await
         .map(drop)
 }
 
-/// A URL with an address instead of a name needs no look-up.
+/// If the URL contains an address instead of a name, the client does not call the resolver.
 #[apply(case!)]
 async fn addresses_need_no_look_up(context: Context) -> Result {
     let origin = start_origin()?;
@@ -112,7 +112,7 @@ async fn addresses_need_no_look_up(context: Context) -> Result {
 
 /// During the look-up of one name, other requests progress.
 #[apply(case!)]
-async fn slow_look_up_stalls_nobody(context: Context) -> Result {
+async fn slow_look_up_delays_no_other_request(context: Context) -> Result {
     let origin = start_origin()?;
     let (session, lookup_started, go) = session_with_slow_lookup(&context, None)?;
     let looking_up = session.get("http://slow.test/").text();
@@ -123,7 +123,10 @@ async fn slow_look_up_stalls_nobody(context: Context) -> Result {
                 .get(origin.url(&format!("/page/{n}")))
                 .text()
                 .await?;
-            check(text.contains(&format!("Page {n}")), "another page")?;
+            check(
+                text.contains(&format!("Page {n}")),
+                "the response is not the requested page",
+            )?;
         }
         drop(go);
         Ok::<_, Failure>(())
@@ -135,14 +138,14 @@ async fn slow_look_up_stalls_nobody(context: Context) -> Result {
 
 /// connect_timeout includes the look-up.
 #[apply(case!)]
-async fn slow_look_up_is_a_timeout(context: Context) -> Result {
+async fn slow_look_up_is_a_timeout_error(context: Context) -> Result {
     check_lookup_timeout(&context).await.map(drop)
 }
 
 /// connect_timeout during the look-up is a timeout of the phase connect.
 #[apply(case!)]
 #[needs(connect_phase)]
-async fn slow_look_up_is_of_the_connect_phase(context: Context) -> Result {
+async fn slow_look_up_is_a_timeout_of_the_connect_phase(context: Context) -> Result {
     let phase = check_lookup_timeout(&context).await?;
     check_equal("the phase", phase, Some(Phase::Connect))
 }
@@ -181,8 +184,8 @@ type SlowLookup = (
     async_channel::Sender<()>,
 );
 
-/// Returns a session whose resolver reports each look-up to the receiver, and blocks until the
-/// sender is dropped.
+/// Returns a session, a receiver and a sender. The session's resolver sends an event to the
+/// receiver at each look-up, then blocks until the sender is dropped.
 fn session_with_slow_lookup(
     context: &Context,
     connect_timeout: Option<Duration>,

@@ -51,8 +51,8 @@ fn recorded_steps(log: &Log, request: u64) -> Vec<RecordedStep> {
 /// The start of a request, its connection, its head, its chunks and its end are reported in this
 /// order.
 #[apply(case!)]
-#[marks(anywhere, core)]
-async fn requests_are_told_step_by_step(context: Context) -> Result {
+#[marks(anywhere, tests_core)]
+async fn request_events_are_reported_in_order(context: Context) -> Result {
     let origin = context.httpbin()?;
     let (session, log) = session_with_log(&context)?;
     session.get(origin.url("/bytes/4000")).bytes().await?;
@@ -82,8 +82,8 @@ async fn requests_are_told_step_by_step(context: Context) -> Result {
 
 /// The progress of a request's body is reported up to its end, before the request is done.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn uploads_are_told(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn upload_progress_is_reported(context: Context) -> Result {
     const LEN: u64 = 200_000;
     let origin = context.httpbin()?;
     let (session, log) = session_with_log(&context)?;
@@ -107,7 +107,7 @@ async fn uploads_are_told(context: Context) -> Result {
 /// connections as the server.
 #[apply(case!)]
 #[needs(connection_events)]
-async fn connections_are_told(context: Context) -> Result {
+async fn new_connections_are_reported(context: Context) -> Result {
     let origin = start_origin()?;
     let (session, log) = session_with_log(&context)?;
     session.get(origin.url("/bytes/10")).bytes().await?;
@@ -128,7 +128,7 @@ async fn connections_are_told(context: Context) -> Result {
 /// A reused connection is reported as reused and counted.
 #[apply(case!)]
 #[needs(connection_events, connection_reuse)]
-async fn kept_connections_are_told(context: Context) -> Result {
+async fn reused_connections_are_reported(context: Context) -> Result {
     const MAX_REQUESTS: u64 = 20;
     let origin = start_origin()?;
     let (session, log) = session_with_log(&context)?;
@@ -159,8 +159,8 @@ async fn kept_connections_are_told(context: Context) -> Result {
 /// A connection that ends within the head is reported as a failure, with the error kind that the
 /// caller gets.
 #[apply(case!)]
-#[marks(core)]
-async fn failures_are_told(context: Context) -> Result {
+#[marks(tests_core)]
+async fn failures_are_reported(context: Context) -> Result {
     let server = start_scripted(Script::new().read_request().send("HTTP/1.1 200").close())?;
     let (session, log) = session_with_log(&context)?;
     let error = session.get(server.url("/")).send().await.err();
@@ -171,8 +171,8 @@ async fn failures_are_told(context: Context) -> Result {
 
 /// A dropped request is reported as cancelled, and no event follows.
 #[apply(case!)]
-#[marks(core)]
-async fn dropped_requests_are_told(context: Context) -> Result {
+#[marks(tests_core)]
+async fn dropped_requests_are_reported_as_cancelled(context: Context) -> Result {
     let server = start_scripted(Script::new().read_request().hang())?;
     let (session, log) = session_with_log(&context)?;
     drop_after(

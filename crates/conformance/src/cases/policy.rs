@@ -20,7 +20,7 @@ use crate::servers::{ok_response, start_origin, start_scripted, wait_for_counts}
 
 /// Relative and absolute redirects are followed, and the response lists them in its history.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 async fn redirects_are_followed(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
@@ -49,7 +49,7 @@ async fn redirects_are_followed(context: Context) -> Result {
 /// Bytes of a Location that are not UTF-8 are percent-encoded, as in browsers.
 #[apply(case!)]
 #[needs(opaque_response_headers)]
-async fn location_outside_ascii_is_escaped(context: Context) -> Result {
+async fn non_ascii_location_is_percent_encoded(context: Context) -> Result {
     for (location, target) in [
         (&b"/caf\xe9"[..], "/caf%E9"),
         (b"/caf\xc3\xa9", "/caf%C3%A9"),
@@ -94,7 +94,7 @@ fn start_redirecting(locations: &[&[u8]]) -> io::Result<Arc<ScriptedServer>> {
 /// 301 and 302 turn a POST into a GET, and 303 turns every method except HEAD into a GET. 307 and
 /// 308 resend the method and the body (RFC 9110, 15.4).
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 async fn redirects_keep_or_change_the_method(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
@@ -120,8 +120,8 @@ async fn redirects_keep_or_change_the_method(context: Context) -> Result {
 /// More than ten redirects, or more than max_redirects, are an error of the kind
 /// too_many_redirects.
 #[apply(case!)]
-#[marks(anywhere, core)]
-async fn redirects_end(context: Context) -> Result {
+#[marks(anywhere, tests_core)]
+async fn too_many_redirects_are_an_error(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     session.get(origin.url("/redirect/10")).text().await?;
@@ -137,8 +137,8 @@ async fn redirects_end(context: Context) -> Result {
 
 /// A 307 for a request with a streamed body is an error of the kind redirect_refused.
 #[apply(case!)]
-#[marks(anywhere, core)]
-async fn redirected_stream_is_refused(context: Context) -> Result {
+#[marks(anywhere, tests_core)]
+async fn redirect_of_a_streamed_body_is_refused(context: Context) -> Result {
     let origin = context.httpbin()?;
     let url = origin.url("/redirect-to?url=/anything&status_code=307");
     let chunks = futures_util::stream::iter([Ok::<_, std::io::Error>("content")]);
@@ -150,8 +150,8 @@ async fn redirected_stream_is_refused(context: Context) -> Result {
 /// Authorization and Cookie are not sent to another host or port, and also not after a redirect
 /// from there back to the first host.
 #[apply(case!)]
-#[marks(core)]
-async fn credentials_stay_on_their_site(context: Context) -> Result {
+#[marks(tests_core)]
+async fn credentials_are_not_sent_to_another_host(context: Context) -> Result {
     let (first, second) = (start_origin()?, start_origin()?);
     let session = context.session()?;
     let back = first.url("/headers");
@@ -184,7 +184,7 @@ fn escape_query(url: &str) -> String {
 /// The small body of a redirect is read, so that the next request can reuse the connection.
 #[apply(case!)]
 #[needs(connection_reuse, unrepeatable_reuse)]
-async fn redirects_share_the_connection(context: Context) -> Result {
+async fn connection_is_reused_after_a_redirect(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.session()?;
     session.get(origin.url("/redirect/5")).text().await?;
@@ -200,8 +200,8 @@ async fn redirects_share_the_connection(context: Context) -> Result {
 /// With a cookie jar, a cookie is sent back until it is deleted, also to the target of the redirect
 /// that sets the cookie.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn cookies_come_back(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn cookies_of_the_jar_are_sent(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
     // The response is a redirect to /cookies, which shows the cookies.
@@ -218,7 +218,7 @@ async fn cookies_come_back(context: Context) -> Result {
 /// A cookie with bytes outside ASCII is sent unchanged or left out, and the session can send further
 /// requests.
 #[apply(case!)]
-async fn cookies_outside_ascii_disable_nothing(context: Context) -> Result {
+async fn non_ascii_cookies_do_not_break_the_session(context: Context) -> Result {
     let set = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: city=Z\xc3\xbcrich\r\nContent-Length: 0\r\n\r\n";
     let script = Script::new().read_request().send(&set[..]).read_request();
     let server = start_scripted(script.send(ok_response("there")).hang())?;
@@ -236,8 +236,8 @@ async fn cookies_outside_ascii_disable_nothing(context: Context) -> Result {
 
 /// A request's own Cookie header replaces the jar's.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn cookies_of_the_request_win(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn cookies_of_the_request_replace_the_jars(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().cookies(CookieJar::new()).build()?;
     session
@@ -252,7 +252,7 @@ async fn cookies_of_the_request_win(context: Context) -> Result {
 
 /// With retries, a request is resent after a 503 until it succeeds, up to the number of retries.
 #[apply(case!)]
-#[marks(core)]
+#[marks(tests_core)]
 async fn failures_are_retried(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.builder().retry(quick_retry(3)).build()?;
@@ -277,8 +277,8 @@ fn quick_retry(retries: usize) -> Retry {
 
 /// A retry waits for the time in Retry-After.
 #[apply(case!)]
-#[marks(core)]
-async fn retry_after_is_obeyed(context: Context) -> Result {
+#[marks(tests_core)]
+async fn retry_waits_for_retry_after(context: Context) -> Result {
     let busy =
         "HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let server = inflight_origin::script::ScriptedServer::start(move |connection| {
@@ -300,7 +300,7 @@ async fn retry_after_is_obeyed(context: Context) -> Result {
 
 /// A POST is not retried, unless retries are enabled for every method.
 #[apply(case!)]
-#[marks(in_memory, core)]
+#[marks(in_memory, tests_core)]
 async fn posts_are_not_retried(context: Context) -> Result {
     let origin = context.httpbin()?;
     for (retry, id, attempts) in [
@@ -321,7 +321,7 @@ const LIMIT: Duration = Duration::from_millis(300);
 /// If a server does not respond, head_timeout ends the request with a timeout of the phase head.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn head_timeout_names_its_phase(context: Context) -> Result {
+async fn head_timeout_reports_its_phase(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().head_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang")).text();
@@ -334,7 +334,7 @@ async fn head_timeout_names_its_phase(context: Context) -> Result {
 /// If a body stalls, read_timeout ends the request with a timeout of the phase body.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn read_timeout_names_its_phase(context: Context) -> Result {
+async fn read_timeout_reports_its_phase(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().read_timeout(LIMIT).build()?;
     let exchange = session.get(origin.url("/hang-body")).text();
@@ -347,7 +347,7 @@ async fn read_timeout_names_its_phase(context: Context) -> Result {
 /// A slow body whose pauses are shorter than read_timeout is read to its end.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn read_timeout_spares_a_slow_body(context: Context) -> Result {
+async fn read_timeout_does_not_end_a_slow_body(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().read_timeout(Duration::from_secs(2));
     let url = origin.url("/slow-body?chunks=25&size=1&pause_ms=100");
@@ -358,8 +358,8 @@ async fn read_timeout_spares_a_slow_body(context: Context) -> Result {
 /// If a request waits too long for a permit, queue_timeout ends it with a timeout of the phase
 /// queue.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn queue_timeout_names_its_phase(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn queue_timeout_reports_its_phase(context: Context) -> Result {
     let origin = context.httpbin()?;
     let builder = context.builder().max_in_flight(1).queue_timeout(LIMIT);
     let session = builder.build()?;
@@ -381,8 +381,8 @@ fn check_timeout(result: Result<String, inflight_core::Error>, phase: Phase) -> 
 /// The server never has more requests at once than max_per_host, and requests to other hosts do not
 /// wait for these requests.
 #[apply(case!)]
-#[marks(core)]
-async fn max_per_host_is_kept(context: Context) -> Result {
+#[marks(tests_core)]
+async fn max_per_host_limits_requests_in_flight(context: Context) -> Result {
     const MAX_PER_HOST: u64 = 3;
     let (slow, other) = (start_origin()?, start_origin()?);
     let session = context
@@ -404,11 +404,11 @@ async fn max_per_host_is_kept(context: Context) -> Result {
     check(peak <= MAX_PER_HOST, format!("{peak} requests at once"))
 }
 
-/// If unread responses hold every permit, the next request fails with that reason and does not
-/// hang.
+/// If unread responses hold every permit, the next request fails with that reason instead of
+/// waiting.
 #[apply(case!)]
-#[marks(core)]
-async fn unread_responses_are_told(context: Context) -> Result {
+#[marks(tests_core)]
+async fn request_fails_if_unread_responses_hold_all_permits(context: Context) -> Result {
     let origin: std::sync::Arc<Origin> = start_origin()?;
     let session = context.builder().max_in_flight(2).build()?;
     let mut held = Vec::new();
@@ -428,9 +428,9 @@ async fn unread_responses_are_told(context: Context) -> Result {
     Ok(())
 }
 
-/// close() closes every connection, and later requests are errors of the kind closed.
+/// close() closes every connection, and later requests fail with an error of the kind closed.
 #[apply(case!)]
-async fn close_ends_the_connections(context: Context) -> Result {
+async fn close_closes_every_connection(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.session()?;
     let pages = (0..10).map(|n| session.get(origin.url(&format!("/page/{n}"))).text());
@@ -442,10 +442,10 @@ async fn close_ends_the_connections(context: Context) -> Result {
     Ok(())
 }
 
-/// A request in flight when the grace period of close() ends is an error of the kind closed, and
-/// its connection is closed.
+/// If a request is in flight when the grace period of close() ends, the error is of the kind
+/// closed, and the request's connection is closed.
 #[apply(case!)]
-async fn close_cancels_what_is_under_way(context: Context) -> Result {
+async fn close_cancels_requests_in_flight(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.session()?;
     let hanging = ["/hang", "/hang-body"].map(|path| session.get(origin.url(path)).text());

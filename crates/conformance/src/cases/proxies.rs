@@ -41,7 +41,7 @@ fn builder_with_proxy(context: &Context, proxy: &ForwardProxy) -> SessionBuilder
 /// A request for an http URL is sent to the proxy with the absolute URL and with the server's Host.
 #[apply(case!)]
 #[needs(proxies, proxied_whole)]
-async fn requests_name_their_whole_url(context: Context) -> Result {
+async fn request_target_is_the_absolute_url(context: Context) -> Result {
     let (origin, proxy) = (start_origin()?, start_proxy(None)?);
     let session = builder_with_proxy(&context, &proxy).build()?;
     let url = origin.url("/headers?a=b");
@@ -56,7 +56,7 @@ async fn requests_name_their_whole_url(context: Context) -> Result {
 /// A GET and a POST for http URLs succeed through the proxy.
 #[apply(case!)]
 #[needs(proxies)]
-async fn http_goes_through_the_proxy(context: Context) -> Result {
+async fn http_requests_use_the_proxy(context: Context) -> Result {
     let (origin, proxy) = (start_origin()?, start_proxy(authorization())?);
     let session = builder_with_proxy(&context, &proxy).build()?;
     check_text(session.get(origin.url("/page/7")), page(7)).await?;
@@ -65,10 +65,11 @@ async fn http_goes_through_the_proxy(context: Context) -> Result {
     check(!proxy.requests().is_empty(), "the proxy received nothing")
 }
 
-/// For an https URL the client opens a tunnel through the proxy and uses TLS with the server in it.
+/// For an https URL, the client opens a tunnel through the proxy. Inside the tunnel, it uses TLS
+/// with the server.
 #[apply(case!)]
 #[needs(proxies, tls)]
-async fn https_goes_through_a_tunnel(context: Context) -> Result {
+async fn https_requests_use_a_tunnel(context: Context) -> Result {
     let proxy = start_proxy(authorization())?;
     let (origin, builder) = start_trusted_origin(builder_with_proxy(&context, &proxy))?;
     let session = builder.build()?;
@@ -85,7 +86,7 @@ async fn https_goes_through_a_tunnel(context: Context) -> Result {
 /// The proxy's credentials are sent to the proxy and not to the server.
 #[apply(case!)]
 #[needs(proxies)]
-async fn credentials_are_the_proxys_alone(context: Context) -> Result {
+async fn proxy_credentials_are_sent_only_to_the_proxy(context: Context) -> Result {
     let (origin, proxy) = (start_origin()?, start_proxy(authorization())?);
     let session = builder_with_proxy(&context, &proxy).build()?;
     let echo = session.get(origin.url("/headers")).text().await?;
@@ -96,11 +97,11 @@ async fn credentials_are_the_proxys_alone(context: Context) -> Result {
     check(received, "the proxy did not receive its credentials")
 }
 
-/// Through a tunnel, neither the proxy's credentials nor a Proxy-Authorization of the caller reach
-/// the server.
+/// Inside a tunnel, the client sends neither the proxy's credentials nor a Proxy-Authorization of
+/// the caller.
 #[apply(case!)]
 #[needs(proxies, tls)]
-async fn credentials_reach_no_server_through_a_tunnel(context: Context) -> Result {
+async fn proxy_credentials_are_not_sent_through_a_tunnel(context: Context) -> Result {
     let proxy = start_proxy(authorization())?;
     let (origin, builder) = start_trusted_origin(builder_with_proxy(&context, &proxy))?;
     let session = builder.build()?;
@@ -114,7 +115,7 @@ async fn credentials_reach_no_server_through_a_tunnel(context: Context) -> Resul
 /// server.
 #[apply(case!)]
 #[needs(proxies)]
-async fn names_are_the_proxys_to_look_up(context: Context) -> Result {
+async fn proxy_looks_up_the_name_of_the_server(context: Context) -> Result {
     let (origin, proxy) = (start_origin()?, start_proxy(None)?);
     let session = with_proxy_resolver(context.builder())
         .proxy(&format!("http://proxy.test:{}", proxy.addr().port()))
@@ -139,7 +140,7 @@ fn with_proxy_resolver(builder: SessionBuilder) -> SessionBuilder {
 /// A request to an excepted host does not use the proxy.
 #[apply(case!)]
 #[needs(proxies)]
-async fn exceptions_go_straight(context: Context) -> Result {
+async fn excepted_hosts_do_not_use_the_proxy(context: Context) -> Result {
     let (origin, proxy) = (start_origin()?, start_proxy(None)?);
     let proxies = Proxies::all(Proxy::new(&proxy_url(proxy.addr()))?).except("127.0.0.0/8");
     let session = context.builder().proxies(proxies).build()?;
@@ -151,7 +152,7 @@ async fn exceptions_go_straight(context: Context) -> Result {
 /// A redirect to an excepted host does not use the proxy.
 #[apply(case!)]
 #[needs(proxies)]
-async fn redirects_are_judged_one_by_one(context: Context) -> Result {
+async fn redirect_to_an_excepted_host_does_not_use_the_proxy(context: Context) -> Result {
     let (first, second, proxy) = (start_origin()?, start_origin()?, start_proxy(None)?);
     let proxies =
         Proxies::all(Proxy::new(&proxy_url(proxy.addr()))?).except(&second.addr().to_string());
@@ -159,13 +160,13 @@ async fn redirects_are_judged_one_by_one(context: Context) -> Result {
     let to = format!("/redirect-to?url={}", second.url("/get"));
     session.get(first.url(&to)).text().await?;
     check_equal("requests through the proxy", proxy.requests().len(), 1)?;
-    check_equal("requests to the other", second.stats().requests, 1)
+    check_equal("requests to the second server", second.stats().requests, 1)
 }
 
 /// Sequential requests to one server share connections to the proxy.
 #[apply(case!)]
 #[needs(proxies, connection_reuse)]
-async fn connections_to_a_proxy_are_kept(context: Context) -> Result {
+async fn connections_to_a_proxy_are_reused(context: Context) -> Result {
     let (origin, proxy) = (start_origin()?, start_proxy(None)?);
     let session = builder_with_proxy(&context, &proxy).build()?;
     for _ in 0..20 {
@@ -183,7 +184,7 @@ async fn connections_to_a_proxy_are_kept(context: Context) -> Result {
 /// A 407 to a request for an http URL is returned as the response.
 #[apply(case!)]
 #[needs(proxies, proxied_whole)]
-async fn refused_request_is_its_answer(context: Context) -> Result {
+async fn status_407_is_returned_as_the_response(context: Context) -> Result {
     let (origin, proxy) = (start_origin()?, start_proxy(authorization())?);
     let bare = format!("http://{}", proxy.addr());
     let session = context.builder().proxy(&bare).build()?;
@@ -196,10 +197,10 @@ async fn refused_request_is_its_answer(context: Context) -> Result {
     check_equal("requests to the server", origin.stats().requests, 0)
 }
 
-/// A 407 to the request for a tunnel is an error of the kind proxy.
+/// If the proxy responds to CONNECT with 407, the error is of the kind proxy.
 #[apply(case!)]
 #[needs(proxies, tls)]
-async fn refused_tunnel_is_proxy(context: Context) -> Result {
+async fn refused_tunnel_is_a_proxy_error(context: Context) -> Result {
     let proxy = start_proxy(authorization())?;
     let bare = format!("http://{}", proxy.addr());
     let (origin, builder) = start_trusted_origin(context.builder().proxy(&bare))?;
@@ -207,11 +208,11 @@ async fn refused_tunnel_is_proxy(context: Context) -> Result {
     check_equal("requests to the server", origin.stats().requests, 0)
 }
 
-/// Any status but 2xx to the request for a tunnel is an error of the kind proxy, and nothing is
-/// sent to the server.
+/// If the proxy responds to CONNECT with a status other than 2xx, the error is of the kind proxy,
+/// and the client sends nothing to the server.
 #[apply(case!)]
 #[needs(proxies, tls)]
-async fn refusing_proxy_is_proxy(context: Context) -> Result {
+async fn non_2xx_response_to_connect_is_a_proxy_error(context: Context) -> Result {
     for status in [
         "403 Forbidden",
         "502 Bad Gateway",
@@ -227,10 +228,10 @@ async fn refusing_proxy_is_proxy(context: Context) -> Result {
     Ok(())
 }
 
-/// A proxy that refuses connections is an error of the kind proxy, for http and https.
+/// If the proxy refuses the connection, the error is of the kind proxy, for http and https.
 #[apply(case!)]
 #[needs(proxies)]
-async fn unreachable_proxy_is_proxy(context: Context) -> Result {
+async fn unreachable_proxy_is_a_proxy_error(context: Context) -> Result {
     let refusing = proxy_url(refused_address()?);
     let session = context.builder().proxy(&refusing).build()?;
     let mut urls = vec!["http://127.0.0.1:9/"];
@@ -249,10 +250,10 @@ async fn unreachable_proxy_is_proxy(context: Context) -> Result {
     Ok(())
 }
 
-/// A proxy whose name has no address is an error of the kind proxy.
+/// If the name of the proxy has no address, the error is of the kind proxy.
 #[apply(case!)]
 #[needs(proxies)]
-async fn unknown_proxy_is_proxy(context: Context) -> Result {
+async fn unknown_proxy_is_a_proxy_error(context: Context) -> Result {
     let session = with_proxy_resolver(context.builder()).proxy("http://unknown.test:80");
     let request = session.build()?.get("http://127.0.0.1:9/");
     check_request_error(request, ErrorKind::Proxy)
@@ -260,10 +261,10 @@ async fn unknown_proxy_is_proxy(context: Context) -> Result {
         .map(drop)
 }
 
-/// A response to CONNECT that is not HTTP, or no response, is an error of the kind proxy.
+/// If the response to CONNECT is missing, incomplete or not HTTP, the error is of the kind proxy.
 #[apply(case!)]
 #[needs(proxies, tls)]
-async fn nonsense_of_a_proxy_is_proxy(context: Context) -> Result {
+async fn invalid_response_to_connect_is_a_proxy_error(context: Context) -> Result {
     for answer in ["nonsense\r\n\r\n", "", "HTTP/1.1 200"] {
         let broken = start_scripted(Script::new().read_head().send(answer).close())?;
         let (origin, builder) = start_trusted_origin(context.builder().proxy(&broken.url("/")))?;
@@ -273,10 +274,11 @@ async fn nonsense_of_a_proxy_is_proxy(context: Context) -> Result {
     Ok(())
 }
 
-/// Through a tunnel, a server that ends the handshake is an error of the kind tls.
+/// If the server behind a tunnel closes the connection during the TLS handshake, the error is of
+/// the kind tls.
 #[apply(case!)]
 #[needs(proxies, tls, proxy_faults)]
-async fn end_behind_a_tunnel_is_the_servers(context: Context) -> Result {
+async fn close_in_the_handshake_behind_a_tunnel_is_a_tls_error(context: Context) -> Result {
     let proxy = start_proxy(None)?;
     let closing = start_scripted(Script::new().close())?;
     let url = format!("https://{}/", closing.addr());
@@ -284,7 +286,7 @@ async fn end_behind_a_tunnel_is_the_servers(context: Context) -> Result {
     check_request_error(request, ErrorKind::Tls).await.map(drop)
 }
 
-/// A tunnel is open after any 2xx status, also if the head has many fields. A later failure is not
+/// A tunnel is open after any 2xx status, even if the head has many fields. A later failure is not
 /// an error of the kind proxy.
 #[apply(case!)]
 #[needs(proxies, tls, proxy_faults)]
@@ -299,7 +301,7 @@ async fn tunnel_is_open_after_any_2xx(context: Context) -> Result {
 /// connect_timeout includes the wait for a tunnel.
 #[apply(case!)]
 #[needs(proxies, tls, connect_phase)]
-async fn silent_proxy_is_a_timeout(context: Context) -> Result {
+async fn silent_proxy_is_a_timeout_error(context: Context) -> Result {
     let silent = start_scripted(Script::new().read_head().hang())?;
     let builder = context.builder().proxy(&silent.url("/"));
     let session = builder
@@ -314,7 +316,9 @@ async fn silent_proxy_is_a_timeout(context: Context) -> Result {
 /// If a request is dropped while it waits for a tunnel, its connection is closed at once.
 #[apply(case!)]
 #[needs(proxies, tls, prompt_cancel)]
-async fn request_dropped_before_the_tunnel_is_seen_to_go(context: Context) -> Result {
+async fn dropping_a_request_that_waits_for_a_tunnel_closes_its_connection(
+    context: Context,
+) -> Result {
     let silent = start_scripted(Script::new().read_head().hang())?;
     let session = context.builder().proxy(&silent.url("/")).build()?;
     let request = session.get("https://127.0.0.1:9/").text();
@@ -325,10 +329,10 @@ async fn request_dropped_before_the_tunnel_is_seen_to_go(context: Context) -> Re
     check(closed.is_some(), "the connection stays open")
 }
 
-/// With a client that does not support proxies, building a session with one is an error of the kind
+/// If the client does not support proxies, building a session with a proxy is an error of the kind
 /// unsupported.
 #[apply(case!)]
-async fn proxies_that_a_client_lacks_are_unsupported(context: Context) -> Result {
+async fn unsupported_proxies_are_an_error(context: Context) -> Result {
     let built = context.builder().proxy("http://127.0.0.1:9").build();
     match context.capabilities.proxies.is_yes() {
         true => built.map(drop).map_err(Failure::from),

@@ -23,8 +23,8 @@ async fn percent_encodings_are_sent_unchanged(context: Context) -> Result {
 
 /// Query pairs are appended to the URL's query and arrive unchanged, with any characters.
 #[apply(case!)]
-#[marks(anywhere, core)]
-async fn query_pairs_arrive(context: Context) -> Result {
+#[marks(anywhere, tests_core)]
+async fn query_pairs_are_appended_unchanged(context: Context) -> Result {
     let origin = context.httpbin()?;
     let builder = context.builder().base_url(origin.url("/anything/"));
     let session = builder.build()?;
@@ -47,7 +47,7 @@ async fn query_pairs_arrive(context: Context) -> Result {
 
 /// basic_auth is sent as Authorization: Basic, and takes precedence over credentials in the URL.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 async fn basic_auth_is_sent(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
@@ -63,7 +63,7 @@ async fn basic_auth_is_sent(context: Context) -> Result {
 
 /// bearer_auth is sent as Authorization: Bearer.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 async fn bearer_auth_is_sent(context: Context) -> Result {
     let origin = context.httpbin()?;
     let builder = context.builder().header("authorization", "Basic default");
@@ -74,7 +74,7 @@ async fn bearer_auth_is_sent(context: Context) -> Result {
 
 /// A map of headers is sent, and replaces the session's headers of the same names.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 async fn header_map_is_sent(context: Context) -> Result {
     let origin = context.httpbin()?;
     let builder = context.builder().header("x-one", "default");
@@ -91,7 +91,7 @@ async fn header_map_is_sent(context: Context) -> Result {
 /// The version field of a request of the http crate does not affect how the request is sent.
 #[apply(case!)]
 #[marks(anywhere)]
-async fn version_of_a_request_is_the_clients(context: Context) -> Result {
+async fn version_of_a_request_is_ignored(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {

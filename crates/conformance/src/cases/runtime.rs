@@ -23,7 +23,7 @@ fn runtime_of(context: &Context) -> Result<Arc<dyn Runtime>> {
 /// A task runs and returns its output.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn task_gives_its_output(context: Context) -> Result {
+async fn task_returns_its_output(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     let tasks = (0..100_u64).map(|n| Task::spawn(&runtime, async move { n * n }));
     for (n, output) in join_all(tasks).await.into_iter().enumerate() {
@@ -64,7 +64,7 @@ async fn dropped_task_is_cancelled(context: Context) -> Result {
 /// A cancelled task returns Cancelled.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn cancelled_task_says_so(context: Context) -> Result {
+async fn cancelled_task_returns_cancelled(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     let (task, held) = spawn_endless(&runtime).await?;
     task.cancel();
@@ -77,7 +77,7 @@ async fn cancelled_task_says_so(context: Context) -> Result {
 /// A detached task runs to its end.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn detached_task_runs_on(context: Context) -> Result {
+async fn detached_task_runs_to_its_end(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     let (go, gate) = async_channel::bounded::<()>(1);
     let (done, finished) = async_channel::bounded(1);
@@ -93,7 +93,7 @@ async fn detached_task_runs_on(context: Context) -> Result {
 /// The panic of a task is returned as its result, and the runtime keeps running.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn panic_of_a_task_is_a_value(context: Context) -> Result {
+async fn panic_of_a_task_is_returned(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     for _ in 0..20 {
         let task: Task<()> = Task::spawn(&runtime, async {
@@ -119,7 +119,7 @@ fn check_panic<T: std::fmt::Debug>(output: Result<T, TaskError>, message: &str) 
 
 /// A task progresses while the thread that spawned it is blocked.
 #[apply(case!)]
-async fn tasks_run_while_their_maker_blocks(context: Context) -> Result {
+async fn tasks_progress_while_their_spawner_blocks(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     let (done, finished) = std::sync::mpsc::channel();
     Task::spawn(&runtime, async move {
@@ -156,7 +156,7 @@ async fn sleep_is_never_early(context: Context) -> Result {
 
 /// The time of a sleep starts at the call, not at the first poll.
 #[apply(case!)]
-async fn sleep_counts_from_its_call(context: Context) -> Result {
+async fn sleep_starts_at_its_call(context: Context) -> Result {
     const TIME: Duration = Duration::from_millis(1000);
     let runtime = runtime_of(&context)?;
     let start = Instant::now();
@@ -185,7 +185,7 @@ async fn sleep_works_under_any_executor(context: Context) -> Result {
 /// After a thousand sleeps of an hour were dropped, a short sleep still completes.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn dropped_sleep_is_forgotten(context: Context) -> Result {
+async fn dropped_sleeps_do_not_delay_later_ones(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     for _ in 0..1000 {
         let mut sleep = runtime.sleep(Duration::from_secs(3600));
@@ -199,7 +199,7 @@ async fn dropped_sleep_is_forgotten(context: Context) -> Result {
 
 /// Blocking work runs on another thread, and its result is returned.
 #[apply(case!)]
-async fn blocking_work_gives_its_result(context: Context) -> Result {
+async fn blocking_work_returns_its_result(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     let caller = std::thread::current().id();
     let here = unblock(&*runtime, move || std::thread::current().id() == caller).await?;
@@ -210,7 +210,7 @@ async fn blocking_work_gives_its_result(context: Context) -> Result {
 /// The panic of blocking work is returned as its result, and the pool keeps running.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn panic_of_blocking_work_is_a_value(context: Context) -> Result {
+async fn panic_of_blocking_work_is_returned(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     for _ in 0..20 {
         let work = unblock(&*runtime, || -> () {
@@ -224,7 +224,7 @@ async fn panic_of_blocking_work_is_a_value(context: Context) -> Result {
 
 /// While work blocks, tasks and timers progress.
 #[apply(case!)]
-async fn blocking_work_stalls_no_task(context: Context) -> Result {
+async fn blocking_work_does_not_stall_tasks(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     let (go, gate) = std::sync::mpsc::channel::<()>();
     let work = unblock(&*runtime, move || gate.recv().is_err());
@@ -239,7 +239,7 @@ async fn blocking_work_stalls_no_task(context: Context) -> Result {
 
 /// Blocking work above the pool's limit waits, and all of it runs.
 #[apply(case!)]
-async fn blocking_work_beyond_the_ceiling_waits(context: Context) -> Result {
+async fn blocking_work_over_the_limit_waits(context: Context) -> Result {
     const JOBS: usize = 700;
     // Fewer than the threads of any pool, because other cases may use the pool too.
     const AT_ONCE: usize = 48;

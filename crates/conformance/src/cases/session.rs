@@ -18,7 +18,7 @@ use crate::test_server::rendezvous_server;
 
 /// The session's headers are sent with every request, with all values of repeated headers.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 async fn default_headers_are_sent(context: Context) -> Result {
     let origin = context.httpbin()?;
     let builder = context.builder();
@@ -34,7 +34,7 @@ async fn default_headers_are_sent(context: Context) -> Result {
 
 /// A header of the request replaces all of the session's headers of that name.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 async fn request_headers_replace_the_defaults(context: Context) -> Result {
     let origin = context.httpbin()?;
     let builder = context.builder();
@@ -51,8 +51,8 @@ async fn request_headers_replace_the_defaults(context: Context) -> Result {
 
 /// Credentials in the URL are sent as Authorization: Basic, and not in the target.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn credentials_become_basic_authorization(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn url_credentials_are_sent_as_basic_auth(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for (credentials, path) in [
@@ -71,8 +71,8 @@ async fn credentials_become_basic_authorization(context: Context) -> Result {
 
 /// A request's own Authorization header replaces the URL's credentials.
 #[apply(case!)]
-#[marks(anywhere, core)]
-async fn authorization_of_the_request_wins(context: Context) -> Result {
+#[marks(anywhere, tests_core)]
+async fn authorization_of_the_request_replaces_url_credentials(context: Context) -> Result {
     let origin = context.httpbin()?;
     let url = origin.url("/headers").replacen("//", "//user:passwd@", 1);
     let request = context.session()?.get(url);
@@ -83,8 +83,8 @@ async fn authorization_of_the_request_wins(context: Context) -> Result {
 
 /// The server receives as many requests at once as max_in_flight allows, and never more.
 #[apply(case!)]
-#[marks(core)]
-async fn max_in_flight_is_kept(context: Context) -> Result {
+#[marks(tests_core)]
+async fn max_in_flight_limits_requests_in_flight(context: Context) -> Result {
     const MAX_IN_FLIGHT: usize = 4;
     let (server, rendezvous) = rendezvous_server(MAX_IN_FLIGHT)?;
     let session = context.builder().max_in_flight(MAX_IN_FLIGHT).build()?;
@@ -98,8 +98,8 @@ const SHORT: Duration = Duration::from_millis(300);
 
 /// With max_in_flight 1, a request waits until the previous body is dropped.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn dropped_body_frees_its_place(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn dropped_body_releases_its_permit(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let first = session.get(origin.url("/hang-body")).send().await?;
@@ -111,8 +111,8 @@ async fn dropped_body_frees_its_place(context: Context) -> Result {
 
 /// With max_in_flight 1, a request waits until the previous body is read to its end.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn read_body_frees_its_place(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn read_body_releases_its_permit(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let mut first = session.get(origin.url("/bytes/1000000")).send().await?;
@@ -130,8 +130,8 @@ async fn read_body_frees_its_place(context: Context) -> Result {
 
 /// A failed request releases its permit.
 #[apply(case!)]
-#[marks(core)]
-async fn failed_request_frees_its_place(context: Context) -> Result {
+#[marks(tests_core)]
+async fn failed_request_releases_its_permit(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let refused = format!("http://{}/", inflight_origin::script::refused_address()?);
@@ -145,7 +145,7 @@ async fn failed_request_frees_its_place(context: Context) -> Result {
 
 /// A request's timeout replaces the session's, whether it is shorter or longer.
 #[apply(case!)]
-#[marks(in_memory, core)]
+#[marks(in_memory, tests_core)]
 async fn request_timeout_overrides_the_sessions(context: Context) -> Result {
     let origin = context.httpbin()?;
     let short = context.builder().timeout(SHORT).build()?;
@@ -160,11 +160,11 @@ async fn request_timeout_overrides_the_sessions(context: Context) -> Result {
         .map(drop)
 }
 
-/// A body longer than max_body is an error of the kind body_too_large, with and without a
+/// If a body is longer than max_body, the error is of the kind body_too_large, with and without a
 /// Content-Length.
 #[apply(case!)]
-#[marks(in_memory, core)]
-async fn max_body_is_kept(context: Context) -> Result {
+#[marks(in_memory, tests_core)]
+async fn body_over_max_body_is_an_error(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().max_body(1000).build()?;
     for path in ["/bytes", "/stream-bytes"] {
@@ -190,8 +190,8 @@ async fn max_body_is_kept(context: Context) -> Result {
 
 /// json_body sends a value with its Content-Type, and json() reads a value.
 #[apply(case!)]
-#[marks(anywhere, core)]
-async fn json_goes_both_ways(context: Context) -> Result {
+#[marks(anywhere, tests_core)]
+async fn json_is_sent_and_read(context: Context) -> Result {
     let origin = context.httpbin()?;
     let value = json!({ "name": "Ærøskøbing", "list": [1, 2.5, null], "deep": { "yes": true } });
     let request = context.session()?.post(origin.url("/post"));
@@ -203,7 +203,7 @@ async fn json_goes_both_ways(context: Context) -> Result {
 
 /// A request of the http crate is sent unchanged, relative to base_url.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 async fn http_requests_are_executed(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().base_url(origin.url("/")).build()?;

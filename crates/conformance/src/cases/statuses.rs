@@ -11,7 +11,7 @@ use crate::servers::{header_values, response_script, start_origin, start_scripte
 /// Registered statuses are returned as responses and not as errors.
 #[apply(case!)]
 #[marks(anywhere)]
-async fn registered_statuses_are_answers(context: Context) -> Result {
+async fn registered_statuses_are_returned_as_responses(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for code in [
@@ -29,7 +29,7 @@ async fn registered_statuses_are_answers(context: Context) -> Result {
 #[apply(case!)]
 #[marks(anywhere)]
 #[needs(unregistered_status)]
-async fn unregistered_statuses_are_answers(context: Context) -> Result {
+async fn unregistered_statuses_are_returned_unchanged(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     for code in [299, 499, 599] {
@@ -53,7 +53,7 @@ async fn unregistered_status_is_never_changed(context: Context) -> Result {
 
 /// A status line whose reason is empty is accepted (RFC 9112, section 4).
 #[apply(case!)]
-async fn status_needs_no_reason(context: Context) -> Result {
+async fn status_line_without_a_reason_is_accepted(context: Context) -> Result {
     let server = start_scripted(response_script(
         1,
         "HTTP/1.1 404 \r\nContent-Length: 4\r\n\r\ngone",

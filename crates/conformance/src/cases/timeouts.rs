@@ -16,16 +16,16 @@ const LIMIT: Duration = Duration::from_millis(300);
 /// A request with the timeout [`LIMIT`] must end within this time.
 const MAX_DURATION: Duration = Duration::from_secs(4);
 
-/// A connect that takes longer than connect_timeout is an error of the kind timeout.
+/// If a connect takes longer than connect_timeout, the error is of the kind timeout.
 #[apply(case!)]
-async fn connect_timeout_is_a_timeout(context: Context) -> Result {
+async fn connect_timeout_is_a_timeout_error(context: Context) -> Result {
     check_connect_timeout(&context).await.map(drop)
 }
 
-/// A connect that takes longer than connect_timeout is a timeout of the phase connect.
+/// If a connect takes longer than connect_timeout, the error is a timeout of the phase connect.
 #[apply(case!)]
 #[needs(connect_phase)]
-async fn connect_timeout_names_its_phase(context: Context) -> Result {
+async fn connect_timeout_reports_its_phase(context: Context) -> Result {
     let error = check_connect_timeout(&context).await?;
     check_equal("the phase", error.phase(), Some(Phase::Connect))?;
     check(error.is_connect(), "is_connect() is false")
@@ -70,7 +70,7 @@ async fn timeout_covers_the_body(context: Context) -> Result {
 /// The request's timeout ends a body that arrives slowly but never pauses for long.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn timeout_covers_a_trickling_body(context: Context) -> Result {
+async fn timeout_covers_a_slow_body(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.builder().timeout(LIMIT).build()?;
     let url = origin.url("/slow-body?chunks=1000&size=1&pause_ms=10");
@@ -107,7 +107,7 @@ async fn timeout_covers_the_queue(context: Context) -> Result {
 
 /// A request that times out closes its connection.
 #[apply(case!)]
-async fn timed_out_request_is_ended(context: Context) -> Result {
+async fn timed_out_request_closes_its_connection(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.builder().timeout(LIMIT).build()?;
     for (n, path) in ["/hang", "/hang-body"].into_iter().enumerate() {

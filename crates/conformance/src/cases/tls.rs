@@ -27,7 +27,7 @@ use crate::test_server::TestServer;
 /// GET, HEAD and POST work over TLS as they do without it.
 #[apply(case!)]
 #[needs(tls)]
-async fn https_is_answered(context: Context) -> Result {
+async fn requests_succeed_over_https(context: Context) -> Result {
     let (origin, builder) = start_trusted_origin(context.builder())?;
     let session = builder.build()?;
     let response = session.get(origin.url("/page/1")).send().await?;
@@ -44,7 +44,7 @@ async fn https_is_answered(context: Context) -> Result {
 /// Bodies of megabytes arrive completely over TLS, in both directions.
 #[apply(case!)]
 #[needs(tls)]
-async fn large_bodies_cross_tls_whole(context: Context) -> Result {
+async fn large_bodies_are_complete_over_tls(context: Context) -> Result {
     let (origin, builder) = start_trusted_origin(context.builder())?;
     let session = builder.build()?;
     check_large_bodies(&session, &origin).await
@@ -53,7 +53,7 @@ async fn large_bodies_cross_tls_whole(context: Context) -> Result {
 /// Of ten sequential requests over TLS, at least two share a connection.
 #[apply(case!)]
 #[needs(tls, connection_reuse)]
-async fn tls_connections_are_shared(context: Context) -> Result {
+async fn tls_connections_are_reused(context: Context) -> Result {
     let (origin, builder) = start_trusted_origin(context.builder())?;
     let session = builder.build()?;
     for n in 0..10 {
@@ -68,7 +68,7 @@ async fn tls_connections_are_shared(context: Context) -> Result {
 /// A certificate for localhost and 127.0.0.1 is valid for both.
 #[apply(case!)]
 #[needs(tls)]
-async fn names_are_checked_as_the_url_has_them(context: Context) -> Result {
+async fn certificate_is_valid_for_each_of_its_names(context: Context) -> Result {
     let (origin, builder) = start_trusted_origin(context.builder())?;
     let session = builder.build()?;
     for host in ["127.0.0.1", "localhost"] {
@@ -78,37 +78,37 @@ async fn names_are_checked_as_the_url_has_them(context: Context) -> Result {
     Ok(())
 }
 
-/// An expired certificate is an error of the kind tls.
+/// If the certificate has expired, the error is of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
-async fn expired_certificate_is_refused(context: Context) -> Result {
+async fn expired_certificate_is_a_tls_error(context: Context) -> Result {
     check_refused(&context, CertificateKind::Expired)
         .await
         .map(drop)
 }
 
-/// A certificate for another name is an error of the kind tls.
+/// If the certificate is for another name, the error is of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
-async fn certificate_for_another_host_is_refused(context: Context) -> Result {
+async fn certificate_for_another_host_is_a_tls_error(context: Context) -> Result {
     check_refused(&context, CertificateKind::WrongHost)
         .await
         .map(drop)
 }
 
-/// A self-signed certificate is an error of the kind tls.
+/// If the certificate is self-signed, the error is of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
-async fn self_signed_certificate_is_refused(context: Context) -> Result {
+async fn self_signed_certificate_is_a_tls_error(context: Context) -> Result {
     check_refused(&context, CertificateKind::SelfSigned)
         .await
         .map(drop)
 }
 
-/// A certificate of an unknown authority is an error of the kind tls.
+/// If the issuer of the certificate is unknown, the error is of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
-async fn unknown_issuer_is_refused(context: Context) -> Result {
+async fn unknown_issuer_is_a_tls_error(context: Context) -> Result {
     check_unknown_issuer(context.builder()).await?;
     let other = Authority::new()?;
     check_unknown_issuer(trusting_builder(&context, &other))
@@ -120,7 +120,7 @@ async fn unknown_issuer_is_refused(context: Context) -> Result {
 /// an unknown issuer.
 #[apply(case!)]
 #[needs(tls, tls_faults)]
-async fn faults_of_certificates_are_told_apart(context: Context) -> Result {
+async fn tls_fault_distinguishes_certificate_errors(context: Context) -> Result {
     for (kind, fault) in [
         (CertificateKind::Expired, TlsFault::Expired),
         (CertificateKind::WrongHost, TlsFault::WrongHost),
@@ -140,7 +140,7 @@ async fn faults_of_certificates_are_told_apart(context: Context) -> Result {
 /// No part of a request is sent to a server whose certificate is refused.
 #[apply(case!)]
 #[needs(tls)]
-async fn refused_server_sees_no_request(context: Context) -> Result {
+async fn nothing_is_sent_to_a_server_with_a_refused_certificate(context: Context) -> Result {
     let authority = Authority::new()?;
     let origin = start_tls_origin(&authority, CertificateKind::Valid)?;
     let session = context.session()?;
@@ -214,10 +214,10 @@ async fn danger_accepts_invalid_certificates(context: Context) -> Result {
     Ok(())
 }
 
-/// With danger_accept_invalid_hostnames the name is not checked, and everything else is.
+/// With danger_accept_invalid_hostnames, the client checks everything but the name.
 #[apply(case!)]
 #[needs(tls, unchecked_hostnames)]
-async fn danger_accepts_another_name(context: Context) -> Result {
+async fn danger_accepts_invalid_hostnames(context: Context) -> Result {
     let authority = Authority::new()?;
     let session = trusting_builder(&context, &authority)
         .danger_accept_invalid_hostnames(true)
@@ -235,7 +235,7 @@ async fn danger_accepts_another_name(context: Context) -> Result {
 /// A server that requires a client certificate receives the configured one.
 #[apply(case!)]
 #[needs(tls, client_certificates)]
-async fn client_certificate_is_shown(context: Context) -> Result {
+async fn client_certificate_is_sent(context: Context) -> Result {
     let newest: fn(Tls) -> Tls = |tls| tls;
     for versions in [newest, Tls::up_to_tls12] {
         let (origin, builder, authority) = start_client_auth_origin(&context, versions)?;
@@ -247,10 +247,10 @@ async fn client_certificate_is_shown(context: Context) -> Result {
     Ok(())
 }
 
-/// A client certificate that the server refuses is an error of the kind tls.
+/// If the server refuses the client certificate, the error is of the kind tls.
 #[apply(case!)]
 #[needs(tls, client_certificates)]
-async fn client_certificate_of_another_is_refused(context: Context) -> Result {
+async fn refused_client_certificate_is_a_tls_error(context: Context) -> Result {
     let (origin, builder, _) = start_client_auth_origin(&context, Tls::up_to_tls12)?;
     let (certificate, key) = Authority::new()?.client()?;
     let builder = builder.client_certificate(Identity::from_pem(certificate, key)?);
@@ -259,19 +259,19 @@ async fn client_certificate_of_another_is_refused(context: Context) -> Result {
         .map(drop)
 }
 
-/// A missing client certificate is an error of the kind tls.
+/// If the server requires a client certificate and there is none, the error is of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
-async fn missing_client_certificate_is_tls(context: Context) -> Result {
+async fn missing_client_certificate_is_a_tls_error(context: Context) -> Result {
     let (origin, builder, _) = start_client_auth_origin(&context, Tls::up_to_tls12)?;
     let error = check_request_error(builder.build()?.get(origin.url("/")), ErrorKind::Tls).await?;
     check_equal("the fault", error.tls_fault(), Some(TlsFault::Other))
 }
 
-/// A server that refuses the client after the handshake, as in TLS 1.3, is an error.
+/// If the server refuses the client after the handshake, as in TLS 1.3, the request fails.
 #[apply(case!)]
 #[needs(tls)]
-async fn client_certificate_refused_late_is_no_success(context: Context) -> Result {
+async fn client_refused_after_the_handshake_is_an_error(context: Context) -> Result {
     let (origin, builder, _) = start_client_auth_origin(&context, |tls| tls)?;
     let result = builder.build()?.get(origin.url("/")).text().await;
     // The refusal is an alert, which the client receives with its next read or not at all.
@@ -280,10 +280,10 @@ async fn client_certificate_refused_late_is_no_success(context: Context) -> Resu
     check_equal("requests", origin.stats().requests, 0)
 }
 
-/// TLS options that a client does not support are an error when the session is built.
+/// If the client does not support a TLS option, building a session with it is an error.
 #[apply(case!)]
 #[needs(tls)]
-async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result {
+async fn unsupported_tls_options_are_an_error(context: Context) -> Result {
     let capabilities = &context.capabilities;
     let (certificate, key) = Authority::new()?.client()?;
     let identity = Identity::from_pem(certificate, key)?;
@@ -315,7 +315,7 @@ async fn options_that_a_client_lacks_are_unsupported(context: Context) -> Result
 /// built.
 #[apply(case!)]
 #[needs(tls)]
-async fn unreadable_certificates_are_tls(context: Context) -> Result {
+async fn unreadable_certificates_are_tls_errors(context: Context) -> Result {
     let text = context.builder().add_root_certificate("no certificate");
     check_error("text", text.build(), &[ErrorKind::Tls])?;
     let nonsense = Certificate::from_der(&b"no certificate"[..]);
@@ -324,10 +324,10 @@ async fn unreadable_certificates_are_tls(context: Context) -> Result {
     check_error("nonsense", builder.build(), &[ErrorKind::Tls]).map(drop)
 }
 
-/// A server that responds to a handshake without TLS is an error of the kind tls.
+/// If the server responds to the handshake without TLS, the error is of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
-async fn server_without_tls_is_tls(context: Context) -> Result {
+async fn server_without_tls_is_a_tls_error(context: Context) -> Result {
     let server = start_scripted(
         Script::new()
             .send("HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -336,15 +336,16 @@ async fn server_without_tls_is_tls(context: Context) -> Result {
     check_no_tls(&context, &server.url("/")).await
 }
 
-/// A server that ends the handshake is an error of the kind tls.
+/// If the server closes the connection during the handshake, the error is of the kind tls.
 #[apply(case!)]
 #[needs(tls)]
-async fn handshake_that_ends_is_tls(context: Context) -> Result {
+async fn close_in_the_handshake_is_a_tls_error(context: Context) -> Result {
     let server = start_scripted(Script::new().close())?;
     check_no_tls(&context, &server.url("/")).await
 }
 
-/// Checks that a request to `url`, a server without TLS, is an error of the kind tls.
+/// Checks that a request to `url`, the URL of a server without TLS, fails with an error of the kind
+/// tls.
 async fn check_no_tls(context: &Context, url: &str) -> Result {
     let url = url.replacen("http:", "https:", 1);
     let error = check_request_error(context.session()?.get(url), ErrorKind::Tls).await?;
@@ -354,14 +355,14 @@ async fn check_no_tls(context: &Context, url: &str) -> Result {
 /// connect_timeout includes the handshake.
 #[apply(case!)]
 #[needs(tls)]
-async fn silent_handshake_is_a_timeout(context: Context) -> Result {
+async fn silent_handshake_is_a_timeout_error(context: Context) -> Result {
     check_handshake_timeout(&context).await.map(drop)
 }
 
 /// connect_timeout during the handshake is a timeout of the phase connect.
 #[apply(case!)]
 #[needs(tls, connect_phase)]
-async fn silent_handshake_is_of_the_connect_phase(context: Context) -> Result {
+async fn silent_handshake_is_a_timeout_of_the_connect_phase(context: Context) -> Result {
     let phase = check_handshake_timeout(&context).await?;
     check_equal("the phase", phase, Some(Phase::Connect))
 }
@@ -411,7 +412,7 @@ async fn redirect_to_http_is_refused(context: Context) -> Result {
 /// After a certificate was refused, the next request to another server succeeds.
 #[apply(case!)]
 #[needs(tls)]
-async fn session_survives_a_refused_certificate(context: Context) -> Result {
+async fn session_works_after_a_refused_certificate(context: Context) -> Result {
     let (origin, builder) = start_trusted_origin(context.builder())?;
     let elsewhere = start_tls_origin(&Authority::new()?, CertificateKind::Valid)?;
     let session = builder.build()?;
@@ -485,11 +486,13 @@ async fn complete_responses_need_no_close_notify(context: Context) -> Result {
     Ok(())
 }
 
-/// A response that ends with the connection is an error of the kind incomplete if the server sends
-/// no close_notify.
+/// If a response ends with the connection and the server sends no close_notify, the error is of
+/// the kind incomplete.
 #[apply(case!)]
 #[needs(tls)]
-async fn response_without_length_or_close_notify_is_incomplete(context: Context) -> Result {
+async fn response_without_length_or_close_notify_is_an_incomplete_error(
+    context: Context,
+) -> Result {
     let response = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole?";
     let (server, session) = start_without_close_notify(&context, response)?;
     for _ in 0..5 {

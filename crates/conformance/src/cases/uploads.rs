@@ -34,7 +34,7 @@ const LARGE: usize = 8 << 20;
 /// A body of every possible byte is echoed exactly.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn small_body_comes_back(context: Context) -> Result {
+async fn small_body_is_echoed(context: Context) -> Result {
     let origin = context.httpbin()?;
     let every: Vec<u8> = (0..=255).collect();
     let request = context.session()?.post(origin.url("/echo"));
@@ -49,7 +49,7 @@ async fn small_body_comes_back(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(full_duplex)]
-async fn body_comes_back_while_it_is_sent(context: Context) -> Result {
+async fn body_is_echoed_while_it_is_sent(context: Context) -> Result {
     let origin = context.httpbin()?;
     let bytes = payload::bytes(256 << 10, 4);
     let request = context.session()?.post(origin.url("/echo"));
@@ -60,7 +60,7 @@ async fn body_comes_back_while_it_is_sent(context: Context) -> Result {
 /// Eight MiB in memory arrive exactly, with Content-Length.
 #[apply(case!)]
 #[marks(in_memory)]
-async fn large_upload_says_its_length(context: Context) -> Result {
+async fn large_upload_has_a_content_length(context: Context) -> Result {
     let origin = context.httpbin()?;
     let bytes = payload::bytes(LARGE, 5);
     let request = context.session()?.put(origin.url("/upload"));
@@ -88,9 +88,9 @@ async fn streamed_upload_is_chunked(context: Context) -> Result {
     )
 }
 
-/// A body of unknown length arrives completely or is an error of the kind unsupported.
+/// A body of unknown length arrives completely, or the error is of the kind unsupported.
 #[apply(case!)]
-async fn streamed_upload_is_whole_or_unsupported(context: Context) -> Result {
+async fn streamed_upload_is_complete_or_an_unsupported_error(context: Context) -> Result {
     let origin = start_origin()?;
     let bytes = payload::bytes(100_000, 7);
     let request = context.session()?.post(origin.url("/upload"));
@@ -108,7 +108,7 @@ async fn streamed_upload_is_whole_or_unsupported(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(streaming_upload, full_duplex)]
-async fn streamed_upload_comes_back(context: Context) -> Result {
+async fn streamed_upload_is_echoed(context: Context) -> Result {
     let origin = context.httpbin()?;
     let bytes = payload::bytes(256 << 10, 8);
     let request = context.session()?.post(origin.url("/echo"));
@@ -147,7 +147,7 @@ async fn upload_is_sent_while_it_is_produced(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(streaming_upload)]
-async fn sized_stream_says_its_length(context: Context) -> Result {
+async fn sized_stream_has_a_content_length(context: Context) -> Result {
     let origin = context.httpbin()?;
     let bytes = payload::bytes(100_000, 9);
     let body = Body::wrap(DeclaredBody::new(bytes.len(), &bytes));
@@ -160,8 +160,8 @@ async fn sized_stream_says_its_length(context: Context) -> Result {
 
 /// Pairs are sent as an HTML form sends them, with any characters.
 #[apply(case!)]
-#[marks(anywhere, core)]
-async fn form_arrives(context: Context) -> Result {
+#[marks(anywhere, tests_core)]
+async fn form_is_urlencoded(context: Context) -> Result {
     let origin = context.httpbin()?;
     let pairs = [("name", "Ærø & Fyn"), ("n", "1+1=2"), ("n", "")];
     let request = context.session()?.post(origin.url("/post"));
@@ -196,9 +196,9 @@ fn sized_form(dir: &TempDir) -> io::Result<(Multipart, Value, Value)> {
 
 /// A multipart form of texts, bytes and a file arrives exactly, with Content-Length.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 #[needs(streaming_upload)]
-async fn multipart_form_arrives(context: Context) -> Result {
+async fn multipart_form_is_sent_exactly(context: Context) -> Result {
     let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let (form, fields, files) = sized_form(&dir)?;
@@ -212,9 +212,9 @@ async fn multipart_form_arrives(context: Context) -> Result {
 
 /// A multipart form with a part of unknown length arrives exactly, in chunks.
 #[apply(case!)]
-#[marks(anywhere, core)]
+#[marks(anywhere, tests_core)]
 #[needs(streaming_upload)]
-async fn multipart_form_with_a_stream_arrives(context: Context) -> Result {
+async fn multipart_form_with_a_stream_is_sent_exactly(context: Context) -> Result {
     let origin = context.httpbin()?;
     let bytes = payload::bytes(100_000, 13);
     let hidden = Part::new(streamed_body(&bytes)).file_name("stream");
@@ -232,7 +232,7 @@ async fn multipart_form_with_a_stream_arrives(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(streaming_upload)]
-async fn file_arrives(context: Context) -> Result {
+async fn file_is_sent_exactly(context: Context) -> Result {
     let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("large");
@@ -250,7 +250,7 @@ async fn file_arrives(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(streaming_upload)]
-async fn open_file_arrives(context: Context) -> Result {
+async fn open_file_is_sent_from_its_position(context: Context) -> Result {
     let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("open");
@@ -268,7 +268,7 @@ async fn open_file_arrives(context: Context) -> Result {
 
 /// A missing file is an error of the kind io, and nothing is sent.
 #[apply(case!)]
-async fn missing_file_is_io(context: Context) -> Result {
+async fn missing_file_is_an_io_error(context: Context) -> Result {
     let origin = start_origin()?;
     let dir = tempfile::tempdir()?;
     let session = context.session()?;
@@ -282,11 +282,11 @@ async fn missing_file_is_io(context: Context) -> Result {
     check_equal("requests that were sent", origin.stats().requests, 0)
 }
 
-/// A file that has become shorter is an error of the kind io, and the server never reads a complete
+/// If a file becomes shorter, the error is of the kind io, and the server never reads a complete
 /// request.
 #[apply(case!)]
 #[needs(streaming_upload)]
-async fn shrinking_file_is_io(context: Context) -> Result {
+async fn shrinking_file_is_an_io_error(context: Context) -> Result {
     let server = start_one_request_server()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
@@ -300,9 +300,9 @@ async fn shrinking_file_is_io(context: Context) -> Result {
 
 /// A clone of a body, from try_clone, is sent like the original.
 #[apply(case!)]
-#[marks(in_memory, core)]
+#[marks(in_memory, tests_core)]
 #[needs(streaming_upload)]
-async fn upload_can_be_sent_again(context: Context) -> Result {
+async fn cloned_body_is_sent_like_the_original(context: Context) -> Result {
     let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
@@ -323,7 +323,7 @@ async fn upload_can_be_sent_again(context: Context) -> Result {
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(streaming_upload)]
-async fn redirected_upload_is_sent_again(context: Context) -> Result {
+async fn redirected_upload_is_resent(context: Context) -> Result {
     let origin = context.httpbin()?;
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("file");
@@ -357,7 +357,7 @@ async fn redirected_upload_is_sent_again(context: Context) -> Result {
 /// A server that does not read blocks the producer of the body.
 #[apply(case!)]
 #[needs(streaming_upload)]
-async fn unread_upload_holds_the_producer(context: Context) -> Result {
+async fn unread_upload_blocks_the_producer(context: Context) -> Result {
     // More than the buffers of both kernels hold, and more than a client may reasonably read ahead.
     const CHUNKS: usize = 1024;
     const QUIET: Duration = Duration::from_millis(300);
@@ -398,9 +398,9 @@ async fn unread_upload_holds_the_producer(context: Context) -> Result {
 
 /// Progress is reported in both directions, up to the whole body, with the total if it is known.
 #[apply(case!)]
-#[marks(in_memory, core)]
+#[marks(in_memory, tests_core)]
 #[needs(streaming_upload)]
-async fn progress_of_uploads_and_downloads(context: Context) -> Result {
+async fn progress_of_uploads_and_downloads_is_reported(context: Context) -> Result {
     let origin = context.httpbin()?;
     let session = context.session()?;
     let bytes = payload::bytes(200_000, 16);
@@ -452,10 +452,10 @@ fn check_progress(label: &str, log: &ProgressLog, total: Option<u64>) -> Result 
     check(totals, format!("{label}: {log:?}"))
 }
 
-/// An error in the body's stream is an error of the kind io, with the stream's error as its cause.
+/// If the body's stream fails, the error is of the kind io, and its cause is the stream's error.
 #[apply(case!)]
 #[needs(streaming_upload)]
-async fn failing_upload_is_io(context: Context) -> Result {
+async fn failing_upload_is_an_io_error(context: Context) -> Result {
     let server = start_one_request_server()?;
     let request = context.session()?.post(server.url("/"));
     let error = check_request_error(request.body(failing_body()), ErrorKind::Io).await?;
@@ -477,8 +477,8 @@ async fn failing_upload_is_never_complete(context: Context) -> Result {
     check_never_complete(&server).await
 }
 
-/// A body that ends before its Content-Length is an error, and the server never reads a complete
-/// request.
+/// If a body ends before its Content-Length, the request fails, and the server never reads a
+/// complete request.
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn short_upload_is_never_complete(context: Context) -> Result {
@@ -490,11 +490,15 @@ async fn short_upload_is_never_complete(context: Context) -> Result {
     check_never_complete(&server).await
 }
 
-/// If the server refuses an upload and closes the connection at once, the refusal is the response.
+/// If the server refuses an upload and closes the connection a moment later, the refusal is the
+/// response.
 #[apply(case!)]
-async fn refusal_of_an_upload_survives_the_close(context: Context) -> Result {
+#[needs(early_responses)]
+async fn refusal_of_an_upload_is_returned_despite_the_close(context: Context) -> Result {
+    // If the reset overtook the response, the system would discard the response.
+    const PAUSE: Duration = Duration::from_millis(200);
     let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno";
-    let server = start_scripted(Script::new().read_head().send(refusal).close())?;
+    let server = start_scripted(Script::new().read_head().send(refusal).pause(PAUSE).close())?;
     let session = context.session()?;
     for body in [
         Body::from(vec![b'x'; LARGE]),
@@ -511,7 +515,7 @@ async fn refusal_of_an_upload_survives_the_close(context: Context) -> Result {
 /// complete this body.
 #[apply(case!)]
 #[needs(streaming_upload)]
-async fn short_upload_is_not_filled_up(context: Context) -> Result {
+async fn next_request_does_not_complete_a_short_upload(context: Context) -> Result {
     let server = ScriptedServer::start(|connection| match connection {
         0 => Script::new().read_head().send(ok_response("early")).hang(),
         _ => Script::new().read_request().send(ok_response("second")),

@@ -33,7 +33,7 @@ const fn with_status(status: u16, accepted: Accepted) -> Accepted {
 
 rules! {
     /// A version other than HTTP/1.0 and HTTP/1.1 is refused.
-    versions_other_than_1_0_and_1_1_are_protocol {
+    versions_other_than_1_0_and_1_1_are_protocol_errors {
         topic: "status lines", source: "RFC 9112, 2.3", ruling: Ruling::Refused(Protocol),
         reason: Some("RFC 9110, 2.5, lets a higher minor version be read as 1.1; there is none."),
         replies: || each([
@@ -42,7 +42,7 @@ rules! {
         ], |version| status_line(&format!("{version} 200 OK"))),
     }
     /// Bytes that do not begin like an HTTP response are refused: HTTP/0.9 is not supported.
-    garbage_is_protocol {
+    garbage_is_a_protocol_error {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         replies: || each([
             "SSH-2.0-OpenSSH_9.6\r\n\r\n",
@@ -53,7 +53,7 @@ rules! {
         ], str::to_owned),
     }
     /// A status that is not a three-digit number of at least 100 is refused.
-    statuses_that_are_no_three_digits_are_protocol {
+    statuses_without_three_digits_are_protocol_errors {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         replies: || each([
             "99", "20", "2", "", "099", "000", "1000", "2000", "20x", "+20", "-20", "2 0",
@@ -61,7 +61,7 @@ rules! {
         ], |status| status_line(&format!("HTTP/1.1 {status} OK"))),
     }
     /// A status from 600 to 999 is returned unchanged.
-    statuses_beyond_599_come_as_they_are {
+    statuses_over_599_are_returned_unchanged {
         topic: "status lines", source: "RFC 9110, 15", ruling: Ruling::Accepted(with_status(999, HELLO)),
         reason: Some("It is invalid, but well-known sites send it."),
         needs: &[need!(unregistered_status)],
@@ -69,7 +69,7 @@ rules! {
     }
     /// A status line without exactly one space before its status, or with a space at its beginning,
     /// is refused.
-    misplaced_space_in_a_status_line_is_protocol {
+    misplaced_space_in_a_status_line_is_a_protocol_error {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         reason: Some("A recipient may accept it, but no server needs this."),
         replies: || each([
@@ -78,13 +78,13 @@ rules! {
         ], status_line),
     }
     /// A NUL or a CR in a status line is refused.
-    control_bytes_in_a_status_line_are_protocol {
+    control_bytes_in_a_status_line_are_protocol_errors {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         replies: || each(["HTTP/1.1 200 \0", "HTTP/1.1 200 a\rb", "HTTP/1.1\r200 OK"], status_line),
     }
     /// A control byte other than NUL and CR is refused in a status line, except for a tab in the
     /// reason.
-    other_control_bytes_in_a_status_line_are_protocol {
+    other_control_bytes_in_a_status_line_are_protocol_errors {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_heads)],
         replies: || each(["HTTP/1.1 200 \x01", "HTTP/1.1 200 \x7f", "HTTP/1.1\t200 OK"], status_line),
@@ -103,14 +103,14 @@ rules! {
         },
     }
     /// Empty lines before a status line are skipped.
-    empty_lines_before_the_status_line_are_passed_over {
+    empty_lines_before_the_status_line_are_skipped {
         topic: "status lines", source: "RFC 9112, 2.2", ruling: Ruling::Accepted(HELLO),
         reason: Some("The RFC allows this for requests; some servers send one after a body."),
         alternative: Some((need!(bare_lf), Protocol)),
         replies: || each(["\r\n", "\r\n\r\n\r\n"], |lines| lines.to_owned() + &sized("")),
     }
     /// A CR without its LF is refused anywhere in the fields.
-    lone_cr_in_a_head_is_protocol {
+    lone_cr_in_a_head_is_a_protocol_error {
         topic: "fields", source: "RFC 9112, 2.2", ruling: Ruling::Refused(Protocol),
         reason: Some("Reading it as a space is allowed, but safe only if every recipient does so."),
         replies: || each([
@@ -131,7 +131,7 @@ rules! {
         ],
     }
     /// NUL, DEL and every other control byte but the tab in a field's value are refused.
-    control_bytes_in_a_value_are_protocol {
+    control_bytes_in_a_value_are_protocol_errors {
         topic: "fields", source: "RFC 9110, 5.5", ruling: Ruling::Refused(Protocol),
         reason: Some("Control bytes other than NUL, CR and LF may be kept, but no server needs them."),
         replies: || {
@@ -143,7 +143,7 @@ rules! {
     }
     /// A field name that is not a token is refused: no space, no control byte, nothing outside
     /// ASCII, not empty.
-    names_that_are_no_tokens_are_protocol {
+    field_names_that_are_not_tokens_are_protocol_errors {
         topic: "fields", source: "RFC 9110, 5.1", ruling: Ruling::Refused(Protocol),
         replies: || each([
             "X A: a\r\n", "X\0A: a\r\n", "X\x01A: a\r\n", "X\x7fA: a\r\n", "X-\u{fc}: a\r\n",
@@ -151,19 +151,19 @@ rules! {
         ], sized),
     }
     /// A space between a field's name and its colon is refused.
-    space_before_a_colon_is_protocol {
+    space_before_a_colon_is_a_protocol_error {
         topic: "fields", source: "RFC 9112, 5.1", ruling: Ruling::Refused(Protocol),
         reason: Some("A recipient that accepts such a field reads another message than a recipient that does not."),
         replies: || each(["X-A : a\r\n", "X-A\t: a\r\n", "Transfer-Encoding : chunked\r\n"], sized),
     }
     /// A field line without a colon is refused.
-    lines_without_a_colon_are_protocol {
+    lines_without_a_colon_are_protocol_errors {
         topic: "fields", source: "RFC 9112, 5", ruling: Ruling::Refused(Protocol),
         replies: || each(["X-A\r\n", "X-A a\r\n", "HTTP/1.1 200 OK\r\n"], sized),
     }
     /// A first field line that begins with a space is refused, because there is no field that it
     /// could continue.
-    space_before_the_first_field_is_protocol {
+    space_before_the_first_field_is_a_protocol_error {
         topic: "fields", source: "RFC 9112, 2.2", ruling: Ruling::Refused(Protocol),
         replies: || each([" X-A: a\r\n", "\tX-A: a\r\n"], sized),
     }
@@ -179,7 +179,7 @@ rules! {
         ], sized),
     }
     /// More than 100 fields are refused.
-    more_than_a_hundred_fields_are_protocol {
+    more_than_a_hundred_fields_are_a_protocol_error {
         topic: "fields", source: "RFC 9110, 5.4", ruling: Ruling::Refused(Protocol),
         reason: Some("The RFC sets no limit but allows one; Apache has the same limit."),
         checked_late: true,
@@ -190,7 +190,7 @@ rules! {
         },
     }
     /// Fields whose names and values exceed 64 KiB in total are refused.
-    fields_of_more_than_64_kib_are_protocol {
+    fields_of_more_than_64_kib_are_a_protocol_error {
         topic: "fields", source: "RFC 9110, 5.4", ruling: Ruling::Refused(Protocol),
         checked_late: true,
         replies: || {
@@ -202,20 +202,20 @@ rules! {
     }
     /// A Content-Length that is repeated with the same value counts once. The value may have
     /// leading zeros.
-    equal_lengths_are_one {
+    equal_lengths_count_once {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Accepted(HELLO),
         reason: Some("Refusing a repeated Content-Length is allowed, but some gateways repeat it."),
         replies: || each(["5\r\nContent-Length: 5", "05", "0000000000000000000000000005"], length),
     }
     /// A list of equal lengths is refused.
-    lists_of_lengths_are_protocol {
+    lists_of_lengths_are_protocol_errors {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Refused(Protocol),
         reason: Some("Reading the list as one length is allowed, but only recipients that join fields make such lists."),
         checked_late: true,
         replies: || each(["5, 5", "5,5", "5, 5\r\nContent-Length: 5"], length),
     }
     /// Content-Lengths that differ are refused.
-    lengths_that_differ_are_protocol {
+    lengths_that_differ_are_protocol_errors {
         topic: "lengths", source: "RFC 9112, 6.3", ruling: Ruling::Refused(Protocol),
         checked_late: true,
         replies: || each([
@@ -225,7 +225,7 @@ rules! {
         ], length),
     }
     /// A Content-Length with anything but digits is refused.
-    lengths_that_are_no_numbers_are_protocol {
+    lengths_that_are_not_numbers_are_protocol_errors {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Refused(Protocol),
         replies: || each([
             "five", "-5", "+5", "0x5", "5 5", "5;", "5.0", "5,", ",5", "", "5x", "1e1",
@@ -233,7 +233,7 @@ rules! {
         ], length),
     }
     /// A Content-Length that does not fit in 64 bits is refused.
-    lengths_that_no_counter_holds_are_protocol {
+    lengths_over_64_bits_are_protocol_errors {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Refused(Protocol),
         replies: || each([
             "18446744073709551616", "18446744073709551621", "99999999999999999999999999",
@@ -241,7 +241,7 @@ rules! {
         ], length),
     }
     /// Chunks take precedence over a Content-Length, and the connection is not reused.
-    chunks_win_over_a_length {
+    chunks_take_precedence_over_a_length {
         topic: "transfer codings", source: "RFC 9112, 6.3", ruling: Ruling::Accepted(and_closed(HELLO)),
         reason: Some("The RFC recommends an error, but servers behind gateways send both."),
         checked_late: true,
@@ -254,7 +254,7 @@ rules! {
         ], |fields| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n")),
     }
     /// An invalid Content-Length is refused even with chunks.
-    bad_length_beside_chunks_is_protocol {
+    invalid_length_with_chunks_is_a_protocol_error {
         topic: "transfer codings", source: "RFC 9112, 6.3", ruling: Ruling::Refused(Protocol),
         reason: Some("Chunks would override it, but the sender of such a head cannot be trusted."),
         checked_late: true,
@@ -264,7 +264,7 @@ rules! {
         }),
     }
     /// A Transfer-Encoding other than a single chunked is refused.
-    codings_other_than_chunked_are_protocol {
+    codings_other_than_chunked_are_protocol_errors {
         topic: "transfer codings", source: "RFC 9112, 6.1 and 6.3", ruling: Ruling::Refused(Protocol),
         reason: Some("No request accepts another coding (TE), so a server must not send one; `identity` is no longer valid."),
         checked_late: true,
@@ -276,87 +276,87 @@ rules! {
         ], |coding| coded("HTTP/1.1", "", coding)),
     }
     /// `chunked` may be written in any case.
-    chunked_is_known_in_any_case {
+    chunked_is_case_insensitive {
         topic: "transfer codings", source: "RFC 9112, 7", ruling: Ruling::Accepted(HELLO),
         replies: || each(["Chunked", "CHUNKED", "  chunked\t "], |coding| coded("HTTP/1.1", "", coding)),
     }
     /// A Transfer-Encoding on HTTP/1.0 is refused.
-    chunks_on_http10_are_protocol {
+    chunks_on_http10_are_protocol_errors {
         topic: "transfer codings", source: "RFC 9112, 6.1", ruling: Ruling::Refused(Protocol),
         checked_late: true,
         replies: || each(["", "Content-Length: 5\r\n", "Connection: keep-alive\r\n"], |fields| coded("HTTP/1.0", fields, "chunked")),
     }
     /// A chunk size that does not begin with a digit is refused.
-    nonsense_chunk_sizes_are_protocol {
+    chunk_sizes_without_a_leading_digit_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["xyz", "-", "-5", "", ";", ";a"], chunk_line),
     }
     /// A plus sign or a space before a chunk size is refused.
-    signed_chunk_sizes_are_protocol {
+    signed_chunk_sizes_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
         replies: || each(["+5", " 5", "\t5"], chunk_line),
     }
     /// A chunk size that does not fit in 64 bits is refused.
-    uncountable_chunk_sizes_are_protocol {
+    chunk_sizes_over_64_bits_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["10000000000000005", "fffffffffffffffff", "fffffffffffffffffff"], chunk_line),
     }
     /// Anything but spaces and extensions after a chunk size is refused.
-    junk_behind_a_chunk_size_is_protocol {
+    junk_after_a_chunk_size_is_a_protocol_error {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
         replies: || each(["five", "5x", "0x5", "5 5", "5,", "5\0", "5:a", "5\r;a", "5;a\rb"], chunk_line),
     }
     /// A chunk that is longer than its size is refused.
-    chunks_without_their_crlf_are_protocol {
+    chunks_longer_than_their_size_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["5\r\nhelloX\r\n", "5\r\nhello", "5\r\nhello, world\r\n", "4\r\nhello\r\n"], |chunks| chunked(&format!("{chunks}0\r\n\r\n"))),
     }
     /// A line of a chunked body that ends in LF alone is refused.
-    chunk_lines_that_end_in_lf_alone_are_protocol {
+    chunk_lines_that_end_in_lf_alone_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
         replies: || each(["5\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n", "5\r\nhello\r\n0\n\r\n"], chunked),
     }
     /// A chunk size may have leading zeros and trailing spaces.
-    chunk_sizes_may_be_long_and_of_either_case {
+    chunk_sizes_may_have_leading_zeros_and_trailing_spaces {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Accepted(HELLO),
         replies: || each(["5", "005", "0000000000000005", "5 ", "5\t", "5   "], chunk_line),
     }
     /// Extensions after a chunk size are skipped: they are not part of the body.
-    chunk_extensions_are_no_body {
+    chunk_extensions_are_skipped {
         topic: "chunks", source: "RFC 9112, 7.1.1", ruling: Ruling::Accepted(HELLO),
         replies: || each(["5;a", "5;a=b", "5; a = \"b;c\"", "5 ;a", "5;", "5;\u{fc}"], chunk_line),
     }
     /// Chunk extensions may be long.
-    long_chunk_extensions_are_no_body {
+    long_chunk_extensions_are_skipped {
         topic: "chunks", source: "RFC 9112, 7.1.1", ruling: Ruling::Accepted(HELLO),
         alternative: Some((need!(rare_forms), Protocol)),
         replies: || each(["5;signature=0123456789abcdef", "5;name=\"a value, in quotes\";other=value"], chunk_line),
     }
     /// Chunk extensions of a megabyte are refused.
-    floods_of_chunk_extensions_are_protocol {
+    floods_of_chunk_extensions_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
         replies: || vec![chunk_line(&format!("5;{}", "x".repeat(MEGABYTE))).into()],
     }
     /// Fields after the last chunk are skipped, whatever their names.
-    trailers_are_no_body {
+    trailers_are_skipped {
         topic: "trailers", source: "RFC 9112, 7.1.2", ruling: Ruling::Accepted(HELLO),
         replies: || each(["X-A: a\r\n", "X-A: a\r\nX-B:\r\n", "Content-Length: 3\r\n"], trailers),
     }
     /// Anything but fields after the last chunk is refused.
-    trailers_that_are_no_fields_are_protocol {
+    trailers_that_are_not_fields_are_protocol_errors {
         topic: "trailers", source: "RFC 9112, 7.1.2", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
         replies: || each(["X-A\r\n", "X A: a\r\n", "X-A: a\0\r\n", ": a\r\n", "X-A : a\r\n"], trailers),
     }
     /// A flood of trailers is refused.
-    floods_of_trailers_are_protocol {
+    floods_of_trailers_are_protocol_errors {
         topic: "trailers", source: "RFC 9110, 5.4", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
         replies: || {
@@ -365,7 +365,7 @@ rules! {
         },
     }
     /// A head that ends early is refused, wherever it is cut.
-    head_cut_anywhere_is_incomplete {
+    head_cut_anywhere_is_an_incomplete_error {
         topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
         replies: || {
             let mut cuts = cut("", "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 5\r\n\r\n");
@@ -375,7 +375,7 @@ rules! {
     }
     /// A head that ends early is also refused if it has Connection: close or Transfer-Encoding, or
     /// if its version is HTTP/1.0.
-    head_without_a_promise_cut_anywhere_is_incomplete {
+    head_with_close_or_chunks_cut_anywhere_is_an_incomplete_error {
         topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
         needs: &[need!(strict_heads)],
         replies: || {
@@ -386,7 +386,7 @@ rules! {
         },
     }
     /// A body with a Content-Length that ends early is refused, wherever it is cut.
-    sized_body_cut_anywhere_is_incomplete {
+    sized_body_cut_anywhere_is_an_incomplete_error {
         topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
         replies: || {
             let mut cuts = cut("HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n", "abcdefghijklmnopqrstuvwxyz");
@@ -395,18 +395,18 @@ rules! {
         },
     }
     /// A chunked body that ends early is refused, wherever it is cut.
-    chunked_body_cut_anywhere_is_incomplete {
+    chunked_body_cut_anywhere_is_an_incomplete_error {
         topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
         replies: || cut(&chunked(""), "5;a=b\r\nhello\r\n10\r\n0123456789abcdef\r\n00\r\n"),
     }
     /// A chunked body that ends before its final empty line is refused.
-    end_within_the_trailers_is_incomplete {
+    end_within_the_trailers_is_an_incomplete_error {
         topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
         needs: &[need!(strict_chunks)],
         replies: || cut(&chunked("5\r\nhello\r\n0\r\n"), "X-End: a\r\nX-B: b\r\n\r\n"),
     }
     /// Interim responses before the final one are skipped, registered or not.
-    ten_interim_responses_are_passed_over {
+    ten_interim_responses_are_skipped {
         topic: "interim responses", source: "RFC 9110, 15.2", ruling: Ruling::Accepted(HELLO),
         needs: &[need!(interim_responses)],
         replies: || each([
@@ -425,14 +425,14 @@ rules! {
         replies: || vec![("HTTP/1.1 100 Continue\r\nX-A: a\r\n\r\n".to_owned() + &sized("")).into()],
     }
     /// A flood of interim responses is refused.
-    flood_of_interim_responses_is_protocol {
+    flood_of_interim_responses_is_a_protocol_error {
         topic: "interim responses", source: "RFC 9110, 15.2", ruling: Ruling::Refused(Protocol),
         reason: Some("The RFC sets no limit, but a client would wait forever for a server that keeps sending them."),
         needs: &[need!(interim_limit)],
         replies: || vec!["HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n".repeat(20_000).into()],
     }
     /// A 101 (Switching Protocols) without an Upgrade in the request is refused.
-    switching_protocols_is_protocol {
+    switching_protocols_is_a_protocol_error {
         topic: "interim responses", source: "RFC 9110, 15.2.2", ruling: Ruling::Refused(Protocol),
         needs: &[need!(early_head)],
         checked_late: true,
@@ -442,7 +442,7 @@ rules! {
         ],
     }
     /// Bytes after a 101 without an Upgrade in the request are not read as a body.
-    bytes_of_another_protocol_reach_nobody {
+    bytes_of_another_protocol_are_never_returned {
         topic: "interim responses", source: "RFC 9110, 15.2.2", ruling: Ruling::Refused(Protocol),
         checked_late: true,
         replies: || {
@@ -453,19 +453,19 @@ rules! {
     }
     /// A 204 (No Content) has no body, whether it has a Content-Length, a Transfer-Encoding or
     /// neither.
-    no_content_may_say_anything_of_a_body {
+    status_204_has_no_body_whatever_its_fields {
         topic: "no body", source: "RFC 9112, 6.3", ruling: Ruling::Accepted(with_status(204, NO_BODY)),
         replies: || each(NO_BODY_FIELDS, |fields| format!("HTTP/1.1 204 No Content\r\n{fields}\r\n")),
     }
     /// A 304 (Not Modified) has no body, whether it has a Content-Length, a Transfer-Encoding or
     /// neither.
-    not_modified_may_say_anything_of_a_body {
+    status_304_has_no_body_whatever_its_fields {
         topic: "no body", source: "RFC 9112, 6.3", ruling: Ruling::Accepted(with_status(304, NO_BODY)),
         replies: || each(NO_BODY_FIELDS, |fields| format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")),
     }
     /// The response to a HEAD has no body, whether it has a Content-Length, a Transfer-Encoding or
     /// neither.
-    answer_to_head_may_say_anything_of_a_body {
+    response_to_head_has_no_body_whatever_its_fields {
         topic: "no body", source: "RFC 9112, 6.3", ruling: Ruling::Accepted(NO_BODY),
         replies: || {
             let heads = each(NO_BODY_FIELDS, |fields| format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
@@ -473,23 +473,23 @@ rules! {
         },
     }
     /// A body after a 204 is not part of any response, and the connection is not reused.
-    bytes_behind_no_content_reach_nobody {
+    bytes_after_status_204_are_never_returned {
         topic: "no body", source: "RFC 9112, 9.2", ruling: Ruling::Accepted(with_status(204, and_closed(NO_BODY))),
         replies: || each(["Content-Length: 5\r\n\r\nhello", "\r\nhello"], |rest| format!("HTTP/1.1 204 No Content\r\n{rest}")),
     }
     /// A body after a 304 is not part of any response, and the connection is not reused.
-    bytes_behind_not_modified_reach_nobody {
+    bytes_after_status_304_are_never_returned {
         topic: "no body", source: "RFC 9112, 9.2", ruling: Ruling::Accepted(with_status(304, and_closed(NO_BODY))),
         replies: || vec!["HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello".into()],
     }
     /// A body after the response to a HEAD is not part of any response, and the connection is not
     /// reused.
-    bytes_behind_an_answer_to_head_reach_nobody {
+    bytes_after_a_response_to_head_are_never_returned {
         topic: "no body", source: "RFC 9112, 9.2", ruling: Ruling::Accepted(and_closed(NO_BODY)),
         replies: || vec![Reply::from(sized("")).for_head()],
     }
     /// Bytes after a body are not part of any response, and the connection is not reused.
-    bytes_behind_a_body_end_the_connection {
+    bytes_after_a_body_close_the_connection {
         topic: "no body", source: "RFC 9112, 9.2", ruling: Ruling::Accepted(and_closed(HELLO)),
         replies: || vec![
             (sized("") + "more").into(),
@@ -498,7 +498,7 @@ rules! {
     }
     /// Bytes after the last chunk and its trailers are not part of any response, and the connection
     /// is not reused.
-    bytes_behind_the_last_chunk_end_the_connection {
+    bytes_after_the_last_chunk_close_the_connection {
         topic: "no body", source: "RFC 9112, 9.2", ruling: Ruling::Accepted(and_closed(HELLO)),
         checked_late: true,
         replies: || vec![chunked("5\r\nhello\r\n0\r\n\r\nmore").into()],

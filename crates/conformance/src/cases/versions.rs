@@ -28,7 +28,7 @@ async fn plain_http_is_http1(context: Context) -> Result {
 /// With a TLS server that offers HTTP/2 the version is HTTP/2.
 #[apply(case!)]
 #[needs(http2)]
-async fn http2_is_spoken_where_it_is_offered(context: Context) -> Result {
+async fn http2_is_used_if_the_server_offers_it(context: Context) -> Result {
     let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
     check_version(&session, &origin, Version::HTTP_2).await?;
     check_text(session.post(origin.url("/echo")).body("a body"), "a body").await?;
@@ -39,7 +39,7 @@ async fn http2_is_spoken_where_it_is_offered(context: Context) -> Result {
 /// With a TLS server that offers only HTTP/1.1 the version is HTTP/1.1.
 #[apply(case!)]
 #[needs(tls)]
-async fn http1_is_spoken_where_nothing_else_is_offered(context: Context) -> Result {
+async fn http1_is_used_if_the_server_offers_nothing_else(context: Context) -> Result {
     let (origin, session) = start_tls_session(&context, false, HttpVersions::PreferHttp2)?;
     check_version(&session, &origin, Version::HTTP_11).await
 }
@@ -47,7 +47,7 @@ async fn http1_is_spoken_where_nothing_else_is_offered(context: Context) -> Resu
 /// With Http1Only the version is HTTP/1.1, even if the server offers HTTP/2.
 #[apply(case!)]
 #[needs(tls)]
-async fn http1_alone_is_kept_to(context: Context) -> Result {
+async fn http1_only_is_used_even_if_http2_is_offered(context: Context) -> Result {
     let (origin, session) = start_tls_session(&context, true, HttpVersions::Http1Only)?;
     check_version(&session, &origin, Version::HTTP_11).await
 }
@@ -55,7 +55,7 @@ async fn http1_alone_is_kept_to(context: Context) -> Result {
 /// Bodies larger than the flow-control windows arrive completely over HTTP/2, in both directions.
 #[apply(case!)]
 #[needs(http2)]
-async fn large_bodies_cross_http2_whole(context: Context) -> Result {
+async fn large_bodies_are_complete_over_http2(context: Context) -> Result {
     let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
     check_large_bodies(&session, &origin).await
 }
@@ -63,7 +63,7 @@ async fn large_bodies_cross_http2_whole(context: Context) -> Result {
 /// Each of fifty requests at once over HTTP/2 gets its own response.
 #[apply(case!)]
 #[needs(http2)]
-async fn fifty_requests_at_once_over_http2(context: Context) -> Result {
+async fn fifty_requests_at_once_succeed_over_http2(context: Context) -> Result {
     let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
     let pages = (0..50).map(|n| {
         session
@@ -76,7 +76,10 @@ async fn fifty_requests_at_once_over_http2(context: Context) -> Result {
         .enumerate()
     {
         let page = page?;
-        check(page.contains(&format!("Page {n}")), "another page")?;
+        check(
+            page.contains(&format!("Page {n}")),
+            "the response is not the requested page",
+        )?;
     }
     Ok(())
 }
@@ -84,7 +87,7 @@ async fn fifty_requests_at_once_over_http2(context: Context) -> Result {
 /// Dropping a request over HTTP/2 does not affect parallel or later requests.
 #[apply(case!)]
 #[needs(http2)]
-async fn dropped_http2_request_harms_no_other(context: Context) -> Result {
+async fn dropped_http2_request_does_not_affect_others(context: Context) -> Result {
     let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
     check_version(&session, &origin, Version::HTTP_2).await?;
     let parallel = session.get(origin.url("/page/2?delay_ms=50")).text();
@@ -95,14 +98,17 @@ async fn dropped_http2_request_harms_no_other(context: Context) -> Result {
     };
     let (parallel, dropped) = futures_util::future::join(parallel, dropped).await;
     dropped?;
-    check(parallel?.contains("Page 2"), "another page")?;
+    check(
+        parallel?.contains("Page 2"),
+        "the response is not the requested page",
+    )?;
     check_version(&session, &origin, Version::HTTP_2).await
 }
 
 /// The server notices that a request over HTTP/2 was dropped.
 #[apply(case!)]
 #[needs(http2, prompt_cancel)]
-async fn dropped_http2_request_is_seen(context: Context) -> Result {
+async fn server_notices_a_dropped_http2_request(context: Context) -> Result {
     let (origin, session) = start_tls_session(&context, true, HttpVersions::PreferHttp2)?;
     let hanging = session.get(origin.url("/hang")).text();
     let arrived = wait_for_counts(&origin, "the request", |stats| stats.in_flight == 1);
@@ -116,7 +122,7 @@ async fn dropped_http2_request_is_seen(context: Context) -> Result {
 /// With Http2PriorKnowledge the version is HTTP/2 over plain http too.
 #[apply(case!)]
 #[needs(http2_prior_knowledge)]
-async fn prior_knowledge_is_http2(context: Context) -> Result {
+async fn prior_knowledge_uses_http2(context: Context) -> Result {
     let options = Options {
         http2: true,
         ..Options::default()
@@ -130,10 +136,10 @@ async fn prior_knowledge_is_http2(context: Context) -> Result {
     check_text(session.post(origin.url("/echo")).body("a body"), "a body").await
 }
 
-/// With a client that does not support Http2PriorKnowledge, building a session with it is an error
-/// of the kind unsupported.
+/// If the client does not support Http2PriorKnowledge, building a session with it is an error of
+/// the kind unsupported.
 #[apply(case!)]
-async fn prior_knowledge_is_refused_where_it_is_not_there(context: Context) -> Result {
+async fn unsupported_prior_knowledge_is_an_error(context: Context) -> Result {
     let builder = context.builder();
     let built = builder
         .http_versions(HttpVersions::Http2PriorKnowledge)
@@ -147,7 +153,10 @@ async fn prior_knowledge_is_refused_where_it_is_not_there(context: Context) -> R
 async fn check_version(session: &Session, origin: &Origin, expected: Version) -> Result {
     let response = session.get(origin.url("/page/1")).send().await?;
     check_equal("the version", response.version(), expected)?;
-    check(response.text().await?.contains("Page 1"), "another page")
+    check(
+        response.text().await?.contains("Page 1"),
+        "the response is not the requested page",
+    )
 }
 
 fn start_tls_session(

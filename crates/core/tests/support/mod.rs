@@ -1,5 +1,5 @@
 //! Helpers for the tests: a runtime whose clock, tasks and blocking pool the test controls, signals
-//! that a test opens, and notifiers that report when a value is dropped.
+//! that a test opens, and events that a test waits for.
 
 // Each test file is a separate crate, and none of them uses every helper.
 #![allow(dead_code)]
@@ -136,15 +136,15 @@ impl Signal {
     }
 }
 
-/// Sends an id to a [`DropListener`] when it is dropped.
+/// Sends an id to an [`EventListener`] when it is dropped.
 pub(crate) struct DropNotifier(usize, mpsc::Sender<usize>);
 
-/// Creates [`DropNotifier`]s and sends ids to their [`DropListener`], from any thread.
+/// Sends ids to an [`EventListener`] and creates [`DropNotifier`]s, on any thread.
 #[derive(Clone)]
-pub(crate) struct DropNotifiers(mpsc::Sender<usize>);
+pub(crate) struct EventSender(mpsc::Sender<usize>);
 
-impl DropNotifiers {
-    pub(crate) fn notify(&self, id: usize) {
+impl EventSender {
+    pub(crate) fn send(&self, id: usize) {
         // The listener may already be dropped at the end of the test.
         let _ = self.0.send(id);
     }
@@ -154,10 +154,10 @@ impl DropNotifiers {
     }
 }
 
-/// Receives the ids that its notifiers send.
-pub(crate) struct DropListener(mpsc::Sender<usize>, mpsc::Receiver<usize>);
+/// Receives the ids that its [`EventSender`]s and [`DropNotifier`]s send.
+pub(crate) struct EventListener(mpsc::Sender<usize>, mpsc::Receiver<usize>);
 
-impl DropListener {
+impl EventListener {
     pub(crate) fn new() -> Self {
         let (sender, receiver) = mpsc::channel();
         Self(sender, receiver)
@@ -167,8 +167,8 @@ impl DropListener {
         DropNotifier(id, self.0.clone())
     }
 
-    pub(crate) fn notifiers(&self) -> DropNotifiers {
-        DropNotifiers(self.0.clone())
+    pub(crate) fn sender(&self) -> EventSender {
+        EventSender(self.0.clone())
     }
 
     /// Waits until `count` ids have arrived and returns them, sorted.
@@ -176,7 +176,7 @@ impl DropListener {
         let next = |_| {
             self.1
                 .recv_timeout(EVENT_TIMEOUT)
-                .expect("no notification in time")
+                .expect("no event in time")
         };
         let mut ids: Vec<_> = (0..count).map(next).collect();
         ids.sort_unstable();

@@ -42,7 +42,7 @@ impl RawConnections {
             idle.push(RawConnection::open(authority).await?);
         }
         let (request, verify) = (&request, &verify);
-        let batches = idle
+        let sequences = idle
             .into_iter()
             .enumerate()
             .map(|(number, mut connection)| async move {
@@ -53,7 +53,7 @@ impl RawConnections {
                 }
                 Ok::<_, Failure>((connection, share))
             });
-        let (idle, shares): (Vec<_>, Vec<_>) = try_join_all(batches).await?.into_iter().unzip();
+        let (idle, shares): (Vec<_>, Vec<_>) = try_join_all(sequences).await?.into_iter().unzip();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = idle;
         Ok(shares.into_iter().sum())
     }

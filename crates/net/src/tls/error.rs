@@ -27,7 +27,7 @@ pub fn from_rustls(error: rustls::Error) -> Error {
 /// Converts the error of a failed handshake. The result always has the kind
 /// [`Tls`](inflight_core::ErrorKind::Tls).
 pub fn handshake_error(error: io::Error) -> Error {
-    find(&error).unwrap_or_else(|| {
+    from_source_chain(&error).unwrap_or_else(|| {
         let kind = error.kind();
         let context = match kind {
             io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake",
@@ -40,7 +40,7 @@ pub fn handshake_error(error: io::Error) -> Error {
 }
 
 /// Converts the first error of rustls in the error's chain of sources, if there is one.
-pub fn find(error: &(dyn StdError + 'static)) -> Option<Error> {
+pub fn from_source_chain(error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
@@ -77,10 +77,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn find_searches_the_chain_of_sources() {
+    fn from_source_chain_converts_the_first_error_of_rustls() {
         let nested = io::Error::other(io::Error::other(rustls::Error::DecryptError));
-        let found = find(&nested).unwrap();
+        let found = from_source_chain(&nested).unwrap();
         assert_eq!(found.tls_fault(), Some(TlsFault::Other));
-        assert!(find(&io::Error::other("another")).is_none());
+        assert!(from_source_chain(&io::Error::other("another")).is_none());
     }
 }

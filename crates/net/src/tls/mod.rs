@@ -1,8 +1,8 @@
 //! TLS for inflight's clients: a shared rustls configuration and shared error kinds.
 //!
 //! [`Tls`] creates a rustls configuration from the core's [`ClientOptions`], for clients without their own
-//! TLS. [`from_rustls`], [`handshake_error`] and [`find`] convert rustls's errors, so every client reports
-//! the same kinds. libcurl uses its own build of rustls, with the same [`roots`].
+//! TLS. [`from_rustls`], [`handshake_error`] and [`from_source_chain`] convert rustls's errors, so every
+//! client reports the same kinds. libcurl uses its own build of rustls, with the same [`roots`].
 //!
 //! The cryptography provider is aws-lc-rs, because libcurl's rustls depends on it in any case.
 
@@ -17,7 +17,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-pub use error::{find, from_rustls, handshake_error};
+pub use error::{from_rustls, from_source_chain, handshake_error};
 pub use rustls;
 
 /// The TLS configuration of a client.
@@ -32,16 +32,18 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Returns the TLS configuration of a client that uses HTTP/1.1. If `http2` is `true`, the configuration
-    /// offers the versions that the options select.
+    /// Returns the TLS configuration of a client.
+    ///
+    /// With `supports_http2`, it offers the HTTP versions that the options select; without, it offers only
+    /// HTTP/1.1.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Tls`](inflight_core::ErrorKind::Tls) if a certificate or a key among the
     /// options cannot be read, or if the key does not match the certificate.
-    pub fn new(options: &ClientOptions, http2: bool) -> Result<Self, Error> {
+    pub fn new(options: &ClientOptions, supports_http2: bool) -> Result<Self, Error> {
         let protocols: &[&[u8]] = match options.versions {
-            _ if !http2 => &[b"http/1.1"],
+            _ if !supports_http2 => &[b"http/1.1"],
             HttpVersions::Http1Only => &[b"http/1.1"],
             HttpVersions::Http2PriorKnowledge => &[b"h2"],
             _ => &[b"h2", b"http/1.1"],

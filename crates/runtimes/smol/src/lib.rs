@@ -70,7 +70,7 @@ struct OwnedExecutor {
 }
 
 fn run_executor(executor: &Executor<'static>, stopped: &Receiver<()>) {
-    // A task's panic must not end the thread, as in smol's own executor.
+    // A task's panic must not end the thread. smol's own executor also continues after a panic.
     while catch_unwind(|| smol::block_on(executor.run(stopped.recv()))).is_err() {}
 }
 

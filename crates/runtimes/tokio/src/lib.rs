@@ -142,7 +142,7 @@ struct TokioSocket(TcpStream);
 
 impl Socket for TokioSocket {
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // tokio's `try_read` checks the reactor first.
+        // Does not use tokio's `try_read`: it reads nothing until the reactor has reported new bytes.
         (&*SockRef::from(&self.0)).read(buffer)
     }
 }
