@@ -146,6 +146,8 @@ mod tests {
         slots.find(|slot| slot.thread.number() == thread).unwrap()
     }
 
+    const TRIES_IN_TEST: usize = 30;
+
     #[test]
     fn a_poll_that_is_over_is_not_copied() {
         let inside = async {
@@ -154,7 +156,9 @@ mod tests {
             let memory = Memory::open().unwrap();
             let snapshot =
                 |polling| computing::request_snapshot(&memory, &slot, StackScope::Poll(polling));
-            assert!(snapshot(polling).is_some());
+            // A request fails while another test makes one, or if the signal is late.
+            let mut copies = std::iter::repeat_with(|| snapshot(polling)).take(TRIES_IN_TEST);
+            assert!(copies.any(|copy| copy.is_some()));
             polling.started += 1;
             assert!(snapshot(polling).is_none());
         };
