@@ -66,7 +66,7 @@ pub use backend::fetch::{AnyClient, BoxFuture, Deadline, Fetch, FetchBlocking, N
 pub use backend::offload::{Inline, Offload};
 pub use connect::resolve::{connect_error, host_and_port};
 pub use connect::resolver::Resolver;
-pub use message::head::{Framing, MAX_INTERIM_RESPONSES, retires_connection};
+pub use message::framing::{Framing, MAX_INTERIM_RESPONSES, retires_connection};
 pub use observe::{Connections, Trace};
 
 // The traits that runtimes implement, and helpers for runtimes.

@@ -1,14 +1,14 @@
 //! Messages and their parts. This module depends on no client, runtime or session.
 //!
 //! In reading order: `target` (the URL of a request), `auth` (its credentials), `body`, `progress`
-//! (reports how much of a body has been transferred), `response`, `head` (checks of a response's
-//! head), `decode` (content codings) and `charset`.
+//! (reports how much of a body has been transferred), `response`, `framing` (where a body ends, and
+//! the limits of a head), `decode` (content codings) and `charset`.
 
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod charset;
 pub(crate) mod decode;
-pub(crate) mod head;
+pub(crate) mod framing;
 pub(crate) mod progress;
 pub(crate) mod response;
 pub(crate) mod target;

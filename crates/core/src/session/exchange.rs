@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Phase};
 use crate::message::body::Body;
 use crate::message::response::{Redirect, Response};
 use crate::message::target::{Origin, Target};
-use crate::message::{decode, head};
+use crate::message::{decode, framing};
 use crate::observe::{ObservedExchange, Step};
 use crate::upload::prepare::Upload;
 
@@ -290,7 +290,7 @@ impl Exchange<'_> {
             client.fetch_boxed(request)
         };
         self.head = self.timer.run_within(limit, fetched).await?;
-        head::check(&self.head)?;
+        framing::check_head(&self.head)?;
         if let Some(observed) = &self.observed {
             observed.report_head(&self.head);
         }

@@ -11,7 +11,7 @@ use crate::backend::fetch::{Deadline, NewConnection};
 use crate::error::Error;
 use crate::message::body::{Body, LentBody};
 use crate::message::decode;
-use crate::message::head::frame_request;
+use crate::message::framing::frame_request;
 use crate::message::target::Target;
 
 /// The caller's request. Each attempt sends a copy of it, with the session's defaults added.

@@ -1,4 +1,6 @@
-//! The rules for the heads of requests and responses, which are the same for every client.
+//! Where the body of a message ends, which heads are refused, and when a connection can be reused.
+//!
+//! These rules are the same for every client.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -63,7 +65,7 @@ impl Framing {
 /// Refuses a head that is ambiguous or too large.
 ///
 /// Clients differ in their strictness. This check makes the result the same for all of them.
-pub(crate) fn check<B>(response: &Response<B>) -> Result<(), Error> {
+pub(crate) fn check_head<B>(response: &Response<B>) -> Result<(), Error> {
     FramingFields::of(response).map(drop)
 }
 
@@ -205,7 +207,7 @@ mod tests {
         for (name, value) in fields {
             response = response.header(*name, *value);
         }
-        check(&response.body(()).unwrap()).map_err(|error| error.kind())
+        check_head(&response.body(()).unwrap()).map_err(|error| error.kind())
     }
 
     fn is_accepted(fields: &[(&str, &str)]) -> bool {
@@ -341,6 +343,9 @@ mod tests {
     #[test]
     fn status_101_is_refused() {
         let response = Response::builder().status(101).body(()).unwrap();
-        assert_eq!(check(&response).unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(
+            check_head(&response).unwrap_err().kind(),
+            ErrorKind::Protocol
+        );
     }
 }
