@@ -7,7 +7,8 @@ default:
 # The first step compiles for about 6 minutes on 2 cores and prints the cost of a blocking call. The
 # second step compiles the experiments, which takes about 10 more minutes. The third step runs them
 # with few rounds, so the intervals are wide. It leaves out measurements with 10,000 requests in
-# flight or more than a thousand threads, and most contenders of criterion.
+# flight or more than a thousand threads. criterion measures only some of the contenders: the backends
+# and clients that are compared.
 #
 # Measure a blocking call, then run every experiment briefly and print the figures as tables.
 bench:
@@ -22,7 +23,7 @@ bench:
     @echo
     cargo bench --quiet -p inflight-benches --bench summary
 
-# Ctrl-C keeps the finished turns. `just bench-resume` runs the rest.
+# After Ctrl-C, the finished measurements are kept. `just bench-resume` runs the rest.
 #
 # Run every experiment with many rounds, and criterion on every contender (about 90 minutes).
 bench-full:

@@ -1,9 +1,13 @@
-//! Runs the lab's experiments with criterion, which compares the results with the previous run. The
-//! benchmark uses the same worker processes as the lab.
+//! Runs experiments of the crate `inflight-lab` with criterion, which compares the results with those of
+//! its previous run.
 //!
-//! By default, a few contenders of a few experiments run. With `INFLIGHT_BENCH=full` in the environment,
-//! every contender runs at every point of a quick run. Criterion gets the first metric of an experiment, as
-//! the worker reports it.
+//! An experiment compares contenders, such as backends, at several points, such as numbers of pages. Each
+//! contender runs in a worker process, as in `inflight lab run`. The worker reports the metrics of the
+//! experiment, and the benchmark passes the first metric to criterion.
+//!
+//! By default, a few contenders of three experiments run. With `INFLIGHT_BENCH=full` in the environment,
+//! every experiment that criterion can measure runs, with the contenders and the points of
+//! `inflight lab run --effort quick`.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -16,7 +20,8 @@ use inflight_lab::worker::{Parameters, WorkerConfig};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// The name of an experiment, a point, and the names of contenders.
+/// The name of an experiment, a point (a value of its variable, or 0 if it has none), and the names of
+/// contenders.
 type Selection = (&'static str, f64, &'static [&'static str]);
 
 /// The default selection.
@@ -30,7 +35,7 @@ const DEFAULT_SELECTION: [Selection; 3] = [
     ),
 ];
 
-/// The timeout of a turn.
+/// The timeout of a turn, which is one measurement by a worker.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn main() -> Result<(), Failure> {
@@ -51,7 +56,7 @@ fn main() -> Result<(), Failure> {
         .without_plots()
         .configure_from_args();
     if std::env::var_os("INFLIGHT_BENCH").is_some_and(|value| value == "full") {
-        for experiment in experiments::all().iter().filter(|one| is_timed(one)) {
+        for experiment in experiments::all().iter().filter(|one| is_measurable(one)) {
             for x in (experiment.plan)(Effort::Quick).points {
                 let contenders: Vec<String> = experiment
                     .contenders()
@@ -87,17 +92,18 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns whether criterion can measure the experiment. The first metric must be a time, and the worker
-/// process must run several turns.
-fn is_timed(experiment: &Experiment) -> bool {
+/// Returns whether criterion can measure the experiment. The first metric must be a time, and one worker
+/// process must be able to take several measurements.
+fn is_measurable(experiment: &Experiment) -> bool {
     let time = experiment
         .metrics
         .first()
-        .and_then(|metric| unit(metric.unit));
+        .and_then(|metric| time_unit(metric.unit));
     time.is_some() && experiment.execution.process == ProcessLifetime::Reused
 }
 
-fn unit(unit: &str) -> Option<Duration> {
+/// Returns the length of a unit of time, or `None` for other units.
+fn time_unit(unit: &str) -> Option<Duration> {
     match unit {
         "ms" => Some(Duration::from_millis(1)),
         "us" => Some(Duration::from_micros(1)),
@@ -117,7 +123,7 @@ fn measure(
         .metrics
         .first()
         .ok_or("the experiment has no metrics")?;
-    let unit = unit(metric.unit).ok_or("the first metric is not a time")?;
+    let unit = time_unit(metric.unit).ok_or("the first metric is not a time")?;
     let mut group = criterion.benchmark_group(match experiment.variable {
         Some(_) => format!("{} {x}", experiment.name),
         None => experiment.name.to_owned(),
@@ -130,7 +136,7 @@ fn measure(
             contender: contender.to_owned(),
             origin: origin.base().to_owned(),
         };
-        // Skip peers that are not installed.
+        // Skips contenders that cannot run here, for example because they are not installed.
         let Ok(line) = command_lines.worker_command(&config) else {
             continue;
         };
@@ -139,7 +145,8 @@ fn measure(
             bencher.iter_custom(|iterations| {
                 let measurement = worker.measure(Parameters { x, iterations }, TIMEOUT, &|| false);
                 match measurement {
-                    // The metric is per iteration.
+                    // The metric is the time of one iteration. Criterion expects the time of all
+                    // iterations.
                     Ok(measurement) => {
                         unit.mul_f64(measurement.metrics[metric.name] * iterations as f64)
                     }

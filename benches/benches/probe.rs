@@ -1,5 +1,6 @@
-//! Measures the cost of the probe: polls a pending future without a label, with a label, and with a label
-//! while a watchdog runs. Two of the futures also wake their task in each poll.
+//! Measures how much time the probe adds to a poll. The polled future has no label, has a label, or has a
+//! label while the probe's watchdog thread looks for stalls. The first two cases are also measured with a
+//! future that wakes its task in each poll.
 
 use std::future::poll_fn;
 use std::hint::black_box;

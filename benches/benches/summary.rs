@@ -1,10 +1,12 @@
-//! The last step of `just bench`: prints the newest records in `target/lab` as tables. The first table
-//! has every result with its limit and the ratio of the two. The other tables select some of these
-//! results and have a row for each cell, for each runtime, or for each pair of contenders.
+//! The last step of `just bench`: prints the newest records in `target/lab` as tables.
 //!
-//! `-- --markdown FILE` also writes the tables into FILE, between markers such as
-//! `<!-- bench:begin cells -->` and `<!-- bench:end cells -->`. The names are `cells`, `stalls`,
-//! `ratios` and `everything`. The option can be repeated.
+//! The first table shows every result, its physical limit, and the ratio of the result to the limit. The
+//! other tables show some of these results, with a row for each cell (a runtime and a client), for each
+//! runtime, or for each pair of contenders (the programs that an experiment compares).
+//!
+//! `-- --records FILE` reads the records from FILE. `-- --markdown FILE` also writes the tables into FILE,
+//! between markers such as `<!-- bench:begin cells -->` and `<!-- bench:end cells -->`. The names of the
+//! tables are `cells`, `stalls`, `ratios` and `everything`. The option `--markdown` can be repeated.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 use std::path::Path;
@@ -65,7 +67,7 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the value of each option with this name on the command line.
+/// Returns the values of an option, which can occur several times on the command line.
 fn options(name: &str) -> Result<Vec<String>, Failure> {
     let mut files = Vec::new();
     let mut arguments = std::env::args();
@@ -77,7 +79,7 @@ fn options(name: &str) -> Result<Vec<String>, Failure> {
     Ok(files)
 }
 
-/// Describes the machine, the date and the command of each run in the tables.
+/// Describes each run whose results are in the tables: its machine, its date and its command.
 fn provenance(runs: &[Run], results: &[ExperimentResults]) -> String {
     let mut sentences: Vec<String> = Vec::new();
     for run in runs {
@@ -102,7 +104,8 @@ fn provenance(runs: &[Run], results: &[ExperimentResults]) -> String {
     sentences.join(" ")
 }
 
-/// A column of the table of cells: its title, and the experiment, metric and point of its values.
+/// A column of the table of cells: its title, and the experiment, the metric and the point (the value of
+/// the experiment's variable) from which it takes its values.
 type Column = (&'static str, (&'static str, &'static str, f64));
 
 const BY_CELL: [Column; 6] = [
@@ -137,19 +140,20 @@ fn table(rows: Vec<Vec<String>>) -> String {
     }
 }
 
-fn figure(sample: Option<&Sample>) -> String {
+fn format_sample(sample: Option<&Sample>) -> String {
     let estimate = sample.and_then(|sample| Some((sample.estimate()?.value, &*sample.unit)));
     estimate.map_or(String::new(), |(value, unit)| {
         text::format_figure(value, unit)
     })
 }
 
+/// Returns the table with a row for each cell that has results.
 fn by_cell(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     let mut cells = vec![vec!["cell".to_owned()]];
     cells[0].extend(BY_CELL.map(|(title, _)| title.to_owned()));
     for cell in Cell::ALL {
         let name = cell.to_string();
-        let figures = BY_CELL.map(|(_, of)| figure(sample(results, of, &name)));
+        let figures = BY_CELL.map(|(_, of)| format_sample(sample(results, of, &name)));
         if figures.iter().any(|figure| !figure.is_empty()) {
             let mut row = vec![name];
             row.extend(figures);
@@ -159,7 +163,8 @@ fn by_cell(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     cells
 }
 
-/// Returns the table of the stalls of one worker thread, with a row for each runtime.
+/// Returns the table of the largest gaps of a heartbeat on one worker thread, with a row for each runtime
+/// and a column for each way to fetch a page.
 fn stalls(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     const MODES: [(&str, &str); 4] = [
         ("nothing is fetched", "idle"),
@@ -172,7 +177,7 @@ fn stalls(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     for runtime in ["tokio", "smol", "async-std"] {
         let gap = |(_, mode)| {
             let contender = format!("{runtime}: {mode}");
-            figure(sample(results, ("blocking", "gap", 0.0), &contender))
+            format_sample(sample(results, ("blocking", "gap", 0.0), &contender))
         };
         let mut row = vec![runtime.to_owned()];
         row.extend(MODES.map(gap));
@@ -181,7 +186,7 @@ fn stalls(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     cells
 }
 
-/// Returns the table of the costs of inflight's layers: ratios of the CPU time of two contenders.
+/// Returns the table that shows what inflight's layers cost, as ratios of the CPU times of two contenders.
 fn ratios(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     const PAIRS: [(&str, &str); 5] = [
         ("tokio/hyper", "hyper-util alone"),
@@ -198,7 +203,11 @@ fn ratios(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     let overhead = results.iter().find(|one| one.experiment == "overhead");
     for (of, to) in PAIRS {
         if let Some(ratio) = overhead.and_then(|results| results.ratio("cpu", of, to, 0.0)) {
-            cells.push(vec![of.to_owned(), to.to_owned(), spread(&ratio, "x")]);
+            cells.push(vec![
+                of.to_owned(),
+                to.to_owned(),
+                format_estimate(&ratio, "x"),
+            ]);
         }
     }
     if let Some(smallest) = overhead.and_then(|results| results.smallest_difference("cpu")) {
@@ -233,7 +242,7 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
                     None => String::new(),
                 };
                 let mut label = format!("{}{at}: {}", experiment.name, metric.name);
-                // Contenders are in the order of the definition, not of a shuffled round.
+                // Uses the order of the definition, because the records are in random order.
                 for contender in experiment.contenders() {
                     let Some(sample) = measured.get(metric.name, &contender.name, x) else {
                         continue;
@@ -243,7 +252,7 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
                     }
                     if let Some(estimate) = sample.estimate() {
                         let label = std::mem::take(&mut label);
-                        cells.push(line(label, sample, &estimate, metric));
+                        cells.push(result_row(label, sample, &estimate, metric));
                     }
                 }
             }
@@ -252,7 +261,7 @@ fn everything(results: &[ExperimentResults]) -> Vec<Vec<String>> {
     cells
 }
 
-fn line(label: String, sample: &Sample, estimate: &Estimate, metric: &Metric) -> Vec<String> {
+fn result_row(label: String, sample: &Sample, estimate: &Estimate, metric: &Metric) -> Vec<String> {
     let limit = metric
         .limit
         .map(|limit| ((limit.at)(sample.x), limit.description));
@@ -266,14 +275,14 @@ fn line(label: String, sample: &Sample, estimate: &Estimate, metric: &Metric) ->
     vec![
         label,
         sample.contender.clone(),
-        spread(estimate, metric.unit),
+        format_estimate(estimate, metric.unit),
         limit,
         ratio,
     ]
 }
 
-/// Formats the median and, if there are at least two rounds, the interval.
-fn spread(estimate: &Estimate, unit: &str) -> String {
+/// Formats the median and, if there are at least two rounds, its confidence interval.
+fn format_estimate(estimate: &Estimate, unit: &str) -> String {
     let figure = text::format_figure(estimate.value, unit);
     if estimate.rounds < 2 {
         return figure;

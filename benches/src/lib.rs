@@ -1,16 +1,16 @@
 //! Functions that the benchmarks share.
 //!
-//! The experiments are defined in `inflight-lab`. Criterion and the runner of the lab start the same
-//! workers.
+//! The experiments are defined in `inflight-lab`. The benchmark `lab` and the command `inflight lab run`
+//! start the same worker processes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Returns the newest file of records in a folder.
+/// Returns the `.csv` file in a folder that was modified last, which contains the newest records.
 ///
 /// # Errors
 ///
-/// If the folder cannot be read, or contains no records.
+/// If the folder cannot be read, or contains no `.csv` file.
 pub fn newest_records(folder: &Path) -> io::Result<PathBuf> {
     let mut newest = None;
     for entry in std::fs::read_dir(folder)? {

@@ -1,4 +1,4 @@
-//! Records the versions in `Cargo.lock`, which `inflight backends` shows.
+//! Writes the versions in `Cargo.lock` to a Rust file. `inflight backends` prints some of them.
 
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");

@@ -10,11 +10,11 @@
 //! - `gather`: fetches the URLs in its arguments. The project's README shows this program.
 //! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
 //! - `stall`: measures how a blocking call stalls an event loop.
-//! - `policy`: timeouts, limits, redirects, retries and closing a session.
+//! - `policy`: shows timeouts, limits, redirects, retries and how to close a session.
 //! - `guard`: refuses to connect to private addresses.
 //! - `trace`: draws the timeline of each request with an observer.
-//! - `auth_refresh`, `cache`: custom middleware around the client.
-//! - `virtual_time`: tests a program with long waits in virtual time.
+//! - `auth_refresh`, `cache`: wrap the client with custom middleware.
+//! - `virtual_time`: tests a function with long waits in virtual time.
 //! - `aiohttp`: does what common aiohttp code does.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use inflight::clients::Ureq;
 use inflight::{Error, Session};
 
 // ANCHOR: clients
-/// Builds a session over ureq, a blocking client. `wrap` makes an asynchronous client of it.
+/// Builds a session over ureq, a blocking client. `wrap` turns ureq into an asynchronous client.
 pub fn ureq_session<F: Fetch>(
     runtime: &Arc<dyn Runtime>,
     wrap: impl FnOnce(Ureq, Arc<dyn Runtime>) -> F + Send + 'static,

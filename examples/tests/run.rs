@@ -12,10 +12,10 @@ fn run_with(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .output()
-        .expect("the program starts");
+        .expect("the program should start");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
-    String::from_utf8(output.stdout).expect("it prints text")
+    String::from_utf8(output.stdout).expect("the output should be UTF-8")
 }
 
 #[test]
@@ -49,12 +49,16 @@ fn hundred_pages_prints_the_pages_and_each_failure() {
 fn stall_reports_a_gap_as_long_as_the_blocking_call() {
     let printed = run(env!("CARGO_BIN_EXE_stall"));
     let gap = |line: &str| -> u32 {
-        let (_, gap) = line.rsplit_once(": ").expect("a gap");
-        gap.trim_end_matches(" ms").parse().expect("milliseconds")
+        let (_, gap) = line
+            .rsplit_once(": ")
+            .expect("the line should contain a gap");
+        gap.trim_end_matches(" ms")
+            .parse()
+            .expect("the gap should be a number of ms")
     };
     let lines: Vec<&str> = printed.lines().collect();
-    // A blocking call of 100 ms stalls the loop for at least 100 ms. The gaps of the other two clients
-    // depend on the machine. The benchmarks measure them.
+    // A blocking call of 100 ms stalls the loop for at least 100 ms. The gaps with the other two clients
+    // depend on the machine, so only the benchmarks measure them.
     assert!(gap(lines[1]) >= 100, "{printed}");
     assert_eq!(lines.len(), 4, "{printed}");
 }
@@ -65,14 +69,15 @@ fn blocking_client_shows_that_blocking_calls_in_a_task_run_one_after_another() {
     let lines: Vec<&str> = printed.lines().collect();
     let took = |line: &str| -> u32 {
         let number = line.trim_end_matches(" ms").rsplit(' ').next();
-        number.expect("a time").parse().expect("milliseconds")
+        let number = number.expect("the line should end with a time");
+        number.parse().expect("the time should be a number of ms")
     };
     assert_eq!(lines.len(), 7, "{printed}");
     assert!(lines[0].contains("fetches 5 pages"), "{printed}");
-    // Both of these wait for the delay of each of the five pages in turn.
+    // Both of these ways wait for five delays of 100 ms, one after another.
     assert!(took(lines[1]) >= 500, "{printed}");
     assert!(took(lines[2]) >= 500, "{printed}");
-    // Both of these wait for all delays at once. The benchmarks measure how much longer they take.
+    // Both of these ways wait for all delays at once. The benchmarks measure how much longer they take.
     assert!(took(lines[3]) >= 100, "{printed}");
     assert!(took(lines[4]) >= 100, "{printed}");
     assert!(lines[5].ends_with(" took."), "{printed}");
@@ -81,13 +86,13 @@ fn blocking_client_shows_that_blocking_calls_in_a_task_run_one_after_another() {
 
 #[test]
 fn gather_prints_the_size_of_each_page_and_each_failure() {
-    let origin = Origin::start().expect("the server starts");
+    let origin = Origin::start().expect("the server should start");
     let page = origin.url("/page/1");
     let refused = "http://127.0.0.1:1/";
     let output = Command::new(env!("CARGO_BIN_EXE_gather"))
         .args([&page, refused])
         .output()
-        .expect("the program starts");
+        .expect("the program should start");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -114,13 +119,13 @@ fn trace_draws_each_request() {
     let printed = run(env!("CARGO_BIN_EXE_trace"));
     let lines: Vec<&str> = printed.lines().skip(1).collect();
     assert_eq!(lines.len(), 10, "{printed}");
-    // The first four start at once. The fifth waits for a permit.
+    // The first four requests start at once. The fifth request waits for a permit.
     assert!(lines.iter().all(|line| line.contains('#')), "{printed}");
     assert!(lines[4].contains('.'), "{printed}");
 }
 
 #[test]
-fn virtual_time_does_not_wait() {
+fn virtual_time_prints_the_elapsed_virtual_time() {
     let printed = run(env!("CARGO_BIN_EXE_virtual_time"));
     assert_eq!(printed, "\"all is well\" after 3725s\n4 requests\n");
 }
@@ -136,7 +141,7 @@ fn aiohttp_prints_each_result() {
     let mut completed = lines[4..6].to_vec();
     completed.sort_unstable();
     assert_eq!(completed, ["page 0: true", "page 1: true"]);
-    // The number of pages within a second depends on the machine.
+    // How many of the two pages arrive within a second depends on the machine.
     assert!(lines[6].ends_with(" of 2 in time"), "{printed}");
     assert_eq!(lines[7], r#"cookies: {"cookies":{"user":"me"}}"#);
     assert!(lines[8].ends_with(" failed: closed"), "{printed}");
@@ -148,13 +153,13 @@ fn policy_applies_each_option() {
     let printed = run(env!("CARGO_BIN_EXE_policy"));
     let (before, rest) = printed
         .split_once("9 pages of 50 ms, 3 at a time: ")
-        .expect("the limits");
+        .expect("the output should show the limit");
     assert_eq!(
         before,
         "timeout: head\ntimeout: body\ntimeout: total\ntimeout: queue\n"
     );
-    let (took, rest) = rest.split_once(" ms\n").expect("milliseconds");
-    let took: u32 = took.parse().expect("a number");
+    let (took, rest) = rest.split_once(" ms\n").expect("the time should be in ms");
+    let took: u32 = took.parse().expect("the time should be a number");
     assert!(took >= 150, "{printed}");
     let lines: Vec<&str> = rest.lines().collect();
     assert_eq!(

@@ -11,7 +11,7 @@ use inflight::Cell;
 use inflight::http::Method;
 use inflight::http::header::{HeaderName, HeaderValue};
 
-/// The largest accepted number of threads, because a system may refuse to start more.
+/// The maximum that `--workers` accepts. The system may refuse to start more threads.
 const MAX_WORKERS: usize = 1024;
 
 const EXIT_STATUS: &str = "\
@@ -88,7 +88,7 @@ pub(crate) struct Get {
     pub(crate) requests: RequestArgs,
 }
 
-/// Fetch many URLs at once and report each result as it finishes
+/// Fetch many URLs at once and report the result of each URL as soon as it is known
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("source").required(true).multiple(true).args(["urls", "input"]))]
 #[command(after_help = "\
@@ -164,9 +164,9 @@ pub(crate) struct Gather {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Requests")]
 pub(crate) struct RequestArgs {
-    /// The backend: tokio, smol, async-std, ureq, or a runtime and a client such as
-    /// smol/hyper [default: the first of these names that is compiled in]
-    #[arg(long, value_name = "CELL", value_parser = Cell::from_str)]
+    /// The backend: tokio, smol, async-std, ureq, or a runtime and a client such as smol/hyper
+    /// [default: the first of these names that is compiled in]
+    #[arg(long, value_name = "BACKEND", value_parser = Cell::from_str)]
     pub(crate) backend: Option<Cell>,
 
     /// The number of threads of the runtime [default: chosen by the runtime]
@@ -187,7 +187,8 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) read_timeout: Option<Duration>,
 
-    /// How many times a request is retried after a transient failure, if its method is idempotent
+    /// The maximum number of retries of a request after transient failures; only requests with an
+    /// idempotent method are retried
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: usize,
 
@@ -208,12 +209,12 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
 
-    /// Fail if a decoded body is longer than this [default: no limit, because bodies are not kept in
-    /// memory]
+    /// Fail a request whose decoded body is longer than BYTES [default: no limit, because bodies are
+    /// not kept in memory]
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_body: Option<u64>,
 
-    /// Send no Accept-Encoding header, and do not decode bodies in gzip, deflate, br and zstd
+    /// Send no Accept-Encoding header, and do not decode compressed bodies (gzip, deflate, br, zstd)
     #[arg(long)]
     pub(crate) no_decompress: bool,
 
@@ -267,8 +268,8 @@ Keys:
   q, Esc        quit, and print the counts
   Ctrl-C        the same, with exit status 130
 
-A timer on the same event loop should tick every 10 ms. Each column of the chart is 50 ms wide. Its
-height shows the largest delay of a tick in that time.")]
+A timer on the event loop is set to tick every 10 ms. Each column of the chart covers 50 ms. The height
+of a column shows the largest delay of a tick in these 50 ms.")]
 pub(crate) struct Stalls {
     /// The runtime of the event loop [default: the first of these that is compiled in]
     #[arg(long, value_name = "RUNTIME", value_parser = ["tokio", "smol", "async-std"])]
@@ -348,7 +349,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// The longest delay that the local server supports.
+/// The longest delay that `--delay` accepts. It is shorter than the time limit for a page.
 #[cfg(feature = "stalls")]
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
@@ -386,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_a_unit_and_are_not_zero() {
+    fn a_duration_needs_a_unit_and_must_not_be_zero() {
         assert_eq!(parse_duration("300ms"), Ok(Duration::from_millis(300)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
@@ -405,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_a_number_per_second() {
+    fn a_rate_is_a_whole_number_per_second() {
         assert_eq!(parse_rate("20/s").map(NonZeroU32::get), Ok(20));
         for bad in ["", "20", "0/s", "-1/s", "1.5/s", "20/m", "/s", "20 /s"] {
             assert!(parse_rate(bad).is_err(), "{bad:?}");
@@ -413,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_keeps_what_follows_the_first_colon() {
+    fn a_header_value_may_contain_a_colon() {
         let (name, value) = parse_header("X-Time:  12:30 ").unwrap();
         assert_eq!((name.as_str(), value.as_bytes()), ("x-time", &b"12:30"[..]));
         assert!(parse_header("X-Empty:").is_ok_and(|(_, value)| value.is_empty()));

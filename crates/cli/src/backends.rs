@@ -53,7 +53,8 @@ fn start(cell: Cell) -> Result<Capabilities, String> {
         .map_err(|error| describe(&error))
 }
 
-/// Returns the features that add a backend: one if the backend has a short name, otherwise two.
+/// Returns the Cargo features that add a backend: one feature if the backend has a short name, otherwise
+/// a feature for the runtime and a feature for the client.
 fn features(cell: Cell) -> Vec<&'static str> {
     match cell.short_name() {
         Some(name) => vec![name],
@@ -61,7 +62,7 @@ fn features(cell: Cell) -> Vec<&'static str> {
     }
 }
 
-/// A backend as an object of JSON Lines.
+/// The JSON object that `--format jsonl` prints for a backend.
 #[derive(Serialize)]
 struct BackendRecord<'a> {
     backend: String,
@@ -76,7 +77,8 @@ struct BackendRecord<'a> {
     client_details: Option<ClientRecord>,
 }
 
-/// The fields of a client that is compiled in and starts.
+/// The fields of a [`BackendRecord`] that describe the client. They are missing if the backend is not
+/// compiled in or does not start.
 #[derive(Serialize)]
 struct ClientRecord {
     library: &'static str,
@@ -87,6 +89,7 @@ struct ClientRecord {
     added_headers: &'static [&'static str],
 }
 
+/// A limit on the concurrency of a backend.
 #[derive(Serialize)]
 struct Ceiling {
     at_most: usize,
@@ -138,10 +141,11 @@ impl From<&Capabilities> for ClientRecord {
     }
 }
 
-/// Formats tables of the backends, of their capabilities, and of the backends that are not compiled in.
+/// Formats three tables: the backends that are compiled in, the capabilities of their clients, and the
+/// backends that are not compiled in.
 fn tables(rows: &[Row]) -> String {
     let mut text = String::new();
-    let mut cells = vec![
+    let mut compiled = vec![
         ["BACKEND", "NAME", "VERSIONS", "LIMITS"]
             .map(str::to_owned)
             .to_vec(),
@@ -159,7 +163,7 @@ fn tables(rows: &[Row]) -> String {
                 let versions: Vec<String> = versions::of(*cell)
                     .map(|(package, version)| format!("{package} {version}"))
                     .collect();
-                cells.push(vec![
+                compiled.push(vec![
                     cell.to_string(),
                     name,
                     versions.join(", "),
@@ -171,7 +175,7 @@ fn tables(rows: &[Row]) -> String {
                 ]);
             }
             Some(Err(error)) => {
-                cells.push(vec![
+                compiled.push(vec![
                     cell.to_string(),
                     name,
                     format!("does not start: {error}"),
@@ -180,8 +184,8 @@ fn tables(rows: &[Row]) -> String {
             None => missing.push(vec![format!("  {cell}"), features(*cell).join(" and ")]),
         }
     }
-    if cells.len() > 1 {
-        push_aligned(&mut text, &cells);
+    if compiled.len() > 1 {
+        push_aligned(&mut text, &compiled);
         push_capabilities(&mut text, rows);
     }
     if !missing.is_empty() {
@@ -194,8 +198,8 @@ fn tables(rows: &[Row]) -> String {
     text
 }
 
-/// Appends the capabilities of each client. Backends with the same client share a column if their
-/// capabilities are equal.
+/// Appends a table of capabilities with a column for each client. Backends with the same client share a
+/// column if their capabilities are equal.
 fn push_capabilities(text: &mut String, rows: &[Row]) {
     let mut columns: Vec<(String, &Capabilities)> = Vec::new();
     for Row { cell, start_result } in rows {
@@ -250,7 +254,7 @@ fn push_capabilities(text: &mut String, rows: &[Row]) {
     }
 }
 
-/// Returns the number of a footnote, counted from 1.
+/// Returns the number of the footnote with this reason, counted from 1. Adds the footnote if it is new.
 fn footnote_number(reasons: &mut Vec<&'static str>, reason: &'static str) -> usize {
     let known = reasons.iter().position(|other| *other == reason);
     1 + known.unwrap_or_else(|| {
@@ -259,7 +263,7 @@ fn footnote_number(reasons: &mut Vec<&'static str>, reason: &'static str) -> usi
     })
 }
 
-/// Appends rows with aligned columns, two spaces apart.
+/// Appends rows as a table. Its columns are aligned and two spaces apart.
 fn push_aligned(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns)
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_reasons_share_a_number() {
+    fn equal_reasons_share_a_footnote() {
         let mut reasons = Vec::new();
         let numbers = ["a", "b", "a"].map(|reason| footnote_number(&mut reasons, reason));
         assert_eq!(numbers, [1, 2, 1]);

@@ -1,4 +1,4 @@
-//! One request and its response, with counters that other tasks can read.
+//! An exchange: one request and its response. Its statistics can be read while it runs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,9 @@ use crate::args::RequestArgs;
 /// Options that apply to every response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ResponseOptions {
+    /// The maximum length of a decoded body, in bytes.
     pub(crate) max_body: u64,
+    /// Whether a status of 400 or above is a failure.
     pub(crate) fail_status: bool,
 }
 
@@ -27,14 +29,14 @@ impl ResponseOptions {
     }
 }
 
-/// A shared handle to the counters of an exchange. Clones share the same counters.
+/// A handle to the statistics of an exchange. Clones share the same statistics.
 ///
-/// The job updates the counters and the reporter reads them, so that the counters of a cancelled
-/// job are not lost.
+/// The future that runs the exchange updates the statistics. The caller of this future keeps a clone of
+/// the handle, and can read the statistics even if the future is cancelled.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedStats(Arc<Mutex<ExchangeStats>>);
 
-/// The counters of an exchange.
+/// The statistics of an exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct ExchangeStats {
     started: Instant,
@@ -48,7 +50,7 @@ pub(crate) struct ExchangeStats {
 }
 
 impl SharedStats {
-    /// Creates counters for an exchange that starts now.
+    /// Creates the statistics of an exchange that starts now.
     pub(crate) fn start() -> Self {
         Self(Arc::new(Mutex::new(ExchangeStats {
             started: Instant::now(),
@@ -62,12 +64,12 @@ impl SharedStats {
         })))
     }
 
-    /// Marks the end of the exchange. The elapsed time stops.
+    /// Marks the end of the exchange. The elapsed time no longer increases.
     pub(crate) fn finish(&self) {
         self.lock().ended = Some(Instant::now());
     }
 
-    /// Returns a copy of the counters.
+    /// Returns a copy of the statistics.
     pub(crate) fn snapshot(&self) -> ExchangeStats {
         self.lock().clone()
     }
@@ -98,11 +100,12 @@ impl ResponseReader {
         options: ResponseOptions,
         stats: SharedStats,
     ) -> Result<Self, Error> {
-        // An observer counts attempts and redirects, because a cancelled job returns no response.
-        let counters = stats.clone();
+        // An observer counts attempts and redirects, because a request that is cancelled returns no
+        // response.
+        let observer_stats = stats.clone();
         let request = request.observe(move |event: &Event<'_>| match event.step {
-            Step::Sending => counters.lock().attempts = event.attempt,
-            Step::Redirected { .. } => counters.lock().redirects += 1,
+            Step::Sending => observer_stats.lock().attempts = event.attempt,
+            Step::Redirected { .. } => observer_stats.lock().redirects += 1,
             _ => {}
         });
         let response = request.send().await?;

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 pub(crate) enum ExitStatus {
     /// Everything succeeded, or the reader of the output closed the pipe.
     Success = 0,
-    /// Some request failed, or its result could not be saved.
+    /// A request failed, or its result could not be saved.
     Failed = 1,
     /// The command line is invalid, or the command cannot start.
     Usage = 2,

@@ -1,4 +1,4 @@
-//! `inflight gather`: fetches many URLs at once and reports each as it finishes.
+//! `inflight gather`: fetches many URLs at once and reports the result of each URL as soon as it is known.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +27,7 @@ use crate::save::OutputDirectory;
 use crate::session;
 use crate::signal::Interrupt;
 
-/// Why a gather stopped before every request had finished.
+/// Why `inflight gather` stopped before all requests had finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StopReason {
     Interrupted,
@@ -50,7 +50,7 @@ impl StopReason {
     }
 }
 
-/// What each job needs to fetch a URL.
+/// The data that each job needs. A job fetches one URL.
 #[derive(Clone)]
 struct FetchContext {
     session: Session,
@@ -72,7 +72,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
             false => builder,
         };
         match args.rate.map(NonZeroU32::get) {
-            // Timers have a resolution of about a millisecond, so a few requests may start at once.
+            // Allows bursts, because timers have a resolution of about a millisecond.
             Some(rate) => builder.max_rate(rate, (rate / 20).max(1)),
             None => builder,
         }
@@ -113,7 +113,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     })
 }
 
-/// A run of `inflight gather`: its limits and where it reports results.
+/// A run of `inflight gather`: its limits, its output and the counts of its results.
 struct GatherRun {
     limit: usize,
     deadline: Option<Duration>,
@@ -159,7 +159,8 @@ impl GatherRun {
         })
     }
 
-    /// Fetches URLs until the input ends or the run is stopped. Reports every URL.
+    /// Fetches URLs until the input ends or the run is stopped, and reports every URL. Returns why the
+    /// run was stopped, or `None` if the input ended.
     async fn fetch_and_report(
         &mut self,
         input: &RefCell<Input>,
@@ -173,7 +174,7 @@ impl GatherRun {
         let Some(stop_reason) = stop_reason.get() else {
             return Ok(None);
         };
-        // Each URL that was never requested gets a record, too.
+        // Also reports the URLs that were never requested.
         input.borrow_mut().stop();
         let mut index = self.counts.reported();
         while let Some(url) = poll_fn(|cx| input.borrow_mut().poll_next(cx)).await {
@@ -183,7 +184,8 @@ impl GatherRun {
         Ok(Some(stop_reason))
     }
 
-    /// Runs the jobs. Reports the result of each job that was started.
+    /// Runs the jobs, and reports the result of each job that was started. Sets `stop_reason` if the run
+    /// is stopped.
     async fn run_jobs(
         &mut self,
         input: &RefCell<Input>,
@@ -270,7 +272,7 @@ impl GatherRun {
         print: impl FnOnce(&mut Printer<io::Stdout>) -> io::Result<()>,
     ) -> Result<(), CliError> {
         let printer = &mut self.printer;
-        // The bar is hidden while a record is printed, if both are on the same terminal.
+        // If standard output is a terminal, hides the progress bar during the write.
         let printed = if printer.is_terminal() {
             self.progress.suspend(|| print(printer))
         } else {
@@ -280,7 +282,8 @@ impl GatherRun {
     }
 }
 
-/// Fetches one URL. Counts, hashes and saves the body as it arrives.
+/// Fetches one URL. Counts, hashes and saves the body as it arrives. Returns the digest of the body, if
+/// `--digest` requests it.
 async fn fetch(
     context: FetchContext,
     index: usize,
@@ -330,7 +333,7 @@ fn job_failure(kind: JobErrorKind<Error>, stop_reason: Option<StopReason>) -> Fa
     }
 }
 
-/// Returns the failure of a text that is not a URL, with the line that contains the text.
+/// Returns the failure of a text that is not a URL. The message names the line that contains the text.
 fn invalid_url_failure(url: &InputUrl, error: &Error) -> Failure {
     let mut failure = Failure::from(error);
     if let Some(location) = &url.location {
@@ -343,7 +346,9 @@ fn invalid_url_failure(url: &InputUrl, error: &Error) -> Failure {
 #[derive(Default)]
 struct ResultCounts {
     ok: usize,
+    /// The number of failures by kind of error.
     failed: BTreeMap<&'static str, usize>,
+    /// The number of URLs with at least one attempt.
     requested: usize,
 }
 

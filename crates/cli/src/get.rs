@@ -33,15 +33,15 @@ impl From<Error> for TransferError {
 
 pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     let data = args.data.as_deref().map(read_data).transpose()?;
-    // The handler must be installed before the temporary file exists, or an interrupt would leave
-    // the file behind.
+    // The Ctrl-C handler must be installed before the temporary file exists. Otherwise, Ctrl-C could
+    // leave the file behind.
     let interrupt = Interrupt::listen()?;
     let mut output = ResponseOutput::open(args.output.as_deref()).map_err(|error| {
         let path = args.output.as_deref().unwrap_or(Path::new("-")).display();
         CliError::usage(format_args!("cannot write {path}: {error}"))
     })?;
     let (backend, session) = session::start(&args.requests, |builder| match data {
-        // The head timeout would include the time that sending the body takes.
+        // No head timeout, because it would include the time that sending the body takes.
         Some(_) => builder,
         None => builder.head_timeout(args.requests.read_timeout),
     })?;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         printer.begin().and_then(|()| printer.record(&record))
     };
     if to_stdout {
-        // If standard error is closed, there is no other place to report it.
+        // Ignores write errors, because there is no other place to report them.
         let _ = print(&mut io::stderr());
     } else {
         print(&mut io::stdout()).map_err(|error| CliError::stdout(&error))?;
@@ -110,8 +110,8 @@ enum Data {
 
 /// Parses the value of `-d`.
 ///
-/// The request reads a regular file while it sends it. A pipe is read into memory, because a pipe can be
-/// read only once and a redirect may resend the body.
+/// Reads standard input and pipes into memory, because they can be read only once and a redirect may
+/// resend the body. Does not read a regular file, which is read while the request is sent.
 fn read_data(data: &str) -> Result<Data, CliError> {
     let read = |mut source: Box<dyn Read>, name: &str| {
         let mut all = Vec::new();
@@ -159,8 +159,8 @@ fn build_request(session: &Session, args: &args::Get, data: Option<Data>) -> Req
 
 /// Writes the response to the output.
 ///
-/// The writes block the thread. No other request is in flight, so the writes delay nothing else. A slow
-/// reader of the output also slows the server down.
+/// The writes block the thread. No other request is in flight, so the writes delay nothing else. If the
+/// output is read slowly, the response is also read slowly.
 async fn transfer(
     reader: impl Future<Output = Result<ResponseReader, Error>>,
     include: bool,
@@ -182,7 +182,7 @@ async fn transfer(
     Ok(())
 }
 
-/// Formats the head of the response as HTTP/1.1 does, with header names in lower case.
+/// Formats the head of the response in the syntax of HTTP/1.1, with header names in lower case.
 fn format_head(reader: &ResponseReader) -> Vec<u8> {
     let status = reader.status();
     let reason = status.canonical_reason().unwrap_or_default();

@@ -15,18 +15,18 @@ use futures_util::Stream;
 
 use crate::exit::CliError;
 
-/// How many lines are read ahead: enough to hide the latency of a disk, but bounded for a pipe that
-/// never ends.
+/// The maximum number of lines that are read ahead. It is large enough to hide the latency of a disk.
+/// There must be a limit, because a pipe may never end.
 const MAX_READ_AHEAD: usize = 256;
 
-/// The longest line that is accepted. The rest of a longer line is not kept in memory.
+/// The maximum length of a line, in bytes. The rest of a longer line is not kept in memory.
 const MAX_LINE_LENGTH: usize = 64 * 1024;
 
 /// A URL to fetch, or a text that is not a valid URL.
 #[derive(Debug, Clone)]
 pub(crate) struct InputUrl {
     pub(crate) text: String,
-    /// Why the text is not a URL, if reading the line has already shown this.
+    /// Why the line cannot be a URL, if it is too long or not UTF-8.
     pub(crate) fault: Option<&'static str>,
     /// The line that contains the text. `None` for a text from the command line.
     pub(crate) location: Option<SourceLocation>,
@@ -45,8 +45,8 @@ impl fmt::Display for SourceLocation {
     }
 }
 
-/// All URLs, in their order. A separate thread reads the file, so that an idle pipe does not block
-/// requests.
+/// The URLs of the command line and then those of the file, in order. A separate thread reads the file,
+/// so that an idle pipe does not block requests.
 pub(crate) struct Input {
     arguments: std::vec::IntoIter<String>,
     file: Option<InputFile>,
@@ -115,8 +115,8 @@ impl Input {
         Some(format!("reading {}: {error}", file.name))
     }
 
-    /// Calls `callback` with the number of URLs. A thread counts the URLs of a file. For a pipe, the
-    /// callback is not called.
+    /// Calls `callback` with the number of URLs. A thread counts the URLs of a file. If the file is a pipe
+    /// or standard input, `callback` is not called.
     pub(crate) fn count(&self, callback: impl FnOnce(u64) + Send + 'static) {
         let arguments = self.arguments.len() as u64;
         let Some(file) = &self.file else {
@@ -192,7 +192,7 @@ fn stdin_metadata() -> io::Result<Metadata> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// An iterator over the URLs of a file, without blank lines and comments. It ends after the first
+/// An iterator over the URLs of a file. It skips blank lines and comments, and ends after the first
 /// error.
 struct UrlReader<R> {
     source: BufReader<R>,

@@ -4,8 +4,8 @@
 //! `backends`, `stalls` and `lab`. `session` starts a backend with the options of the command
 //! line. `exchange` sends one request and reads the response, for both `get` and `gather`.
 //! `input` reads URLs, `save` writes files, `output` prints results and `progress` draws the
-//! progress bar. `probe` measures the event loop, `signal` handles Ctrl-C and `exit` defines the
-//! exit status.
+//! progress bar. `probe` measures the event loop, `signal` handles Ctrl-C, `exit` defines the exit
+//! status, and `versions` contains the versions of runtimes and clients.
 
 mod args;
 mod backends;
@@ -47,7 +47,6 @@ fn main() {
         #[cfg(feature = "lab")]
         Command::Lab(lab) => lab::run(lab),
     };
-    // Exits without returning from `main`, which would wait for the runtime's blocking calls. A
-    // name lookup that hangs cannot be cancelled.
+    // Does not wait for blocking calls on other threads. A name lookup that hangs cannot be cancelled.
     std::process::exit(result.unwrap_or_else(|error| error.report()) as i32)
 }

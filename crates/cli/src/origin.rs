@@ -19,7 +19,7 @@ pub(crate) fn run(args: &args::Origin) -> Result<ExitStatus, CliError> {
         CliError::usage(format_args!("cannot listen on {}: {error}", args.listen))
     })?;
     let mut stdout = io::stdout();
-    // The parent process may have closed the pipe if it knows the address.
+    // Ignores write errors: a parent process that knows the address may have closed the pipe.
     let _ = writeln!(stdout, "listening on http://{}", origin.addr());
     let _ = stdout.flush();
     loop {

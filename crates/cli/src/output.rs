@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::args::Format;
 use crate::exchange::ExchangeStats;
 
-/// The result of one URL. Serialized as an object of JSON Lines.
+/// The result of one URL. `--format jsonl` prints it as a JSON object.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Record {
     pub(crate) index: usize,
@@ -87,7 +87,7 @@ impl Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let message = describe(error);
-        // The record has the URL in its field `url`.
+        // Removes the URL from the message, because the record has it in the field `url`.
         let url = error.url().map(|url| format!(" [{url}]"));
         let message = match url {
             Some(url) => message.replacen(&url, "", 1),
@@ -107,7 +107,7 @@ pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         let message = cause.to_string();
-        // The messages of many libraries include their causes.
+        // The errors of many libraries already include the messages of their causes.
         if !text.contains(&message) {
             let _ = write!(text, ": {message}");
         }
@@ -133,7 +133,7 @@ fn redacted(text: &str) -> String {
 
 fn without_credentials(url: &Url) -> String {
     let mut url = url.clone();
-    // Both fail only for URLs that cannot have credentials.
+    // Both calls fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.into()
@@ -178,7 +178,7 @@ impl<W: Write> Printer<W> {
         self.format == Format::Table
     }
 
-    /// Writes the header of a table.
+    /// Writes the header line, if the format is a table.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         if !self.is_table() {
             return Ok(());
@@ -231,7 +231,7 @@ pub(crate) fn json_line(value: &impl Serialize) -> io::Result<String> {
     Ok(line)
 }
 
-/// Formats the columns of fixed width. A wider value shifts the rest of the row.
+/// Formats the columns before the URL, which have fixed widths. A wider value shifts the rest of the row.
 fn format_row(index: &str, status: &str, bytes: &str, time: &str, digest: Option<&str>) -> String {
     let mut row = format!("{index:>7}  {status:>6}  {bytes:>10}  {time:>10}  ");
     if let Some(digest) = digest {

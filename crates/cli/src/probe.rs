@@ -10,10 +10,11 @@ use inflight::{Backend, BlockOn, Error};
 use crate::exit::{CliError, print_to_stderr};
 use crate::output::describe;
 
-/// The interval of the heartbeat. A shorter interval would measure the timer rather than the loop.
+/// The interval of the heartbeat, which measures how late a timer on the event loop ticks. With a shorter
+/// interval, it would measure the resolution of the timer instead of the delays of the loop.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How many stalls are listed at most.
+/// The maximum number of stalls that are listed.
 const MAX_STALLS_SHOWN: usize = 20;
 
 /// Measures the event loop until [`report`](Self::report) is called.
@@ -27,6 +28,7 @@ pub(crate) struct LoopProbe {
 #[derive(Default)]
 struct ProbeEvents {
     stalls: Vec<Stall>,
+    /// The total time in which the whole process did not run.
     paused: Duration,
 }
 
@@ -43,8 +45,7 @@ impl LoopProbe {
     fn start_on(backend: &Backend) -> Result<Self, Error> {
         let events = Arc::new(Mutex::new(ProbeEvents::default()));
         let recorder = events.clone();
-        // Without folding, because all jobs have the same label. With folding, all stalls within a second
-        // would be one event.
+        // Disables folding, which would combine the stalls at one location within a second into one event.
         let probe = Probe::builder()
             .fold(Duration::ZERO)
             .stacks(true)
@@ -75,7 +76,7 @@ impl LoopProbe {
         let socket = Millis(lateness.socket.map_or(0, |lateness| lateness.max()));
         let control = Millis(lateness.control.max());
         print_to_stderr(format_args!(
-            "probe: the loop was late by {median} in the median, {p99} at 99 %, {max} at most; through a socket by {socket} at most; a plain thread by {control} at most"
+            "probe: the loop was late by {median} (median), {p99} (99th percentile), {max} (maximum); through a socket by {socket} (maximum); a thread without an event loop by {control} (maximum)"
         ));
         if events.paused > Duration::ZERO {
             let paused = events.paused.as_millis();

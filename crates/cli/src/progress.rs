@@ -55,7 +55,6 @@ impl Progress {
         !self.bar.is_hidden()
     }
 
-    /// Sets the total.
     pub(crate) fn set_total(&self, total: u64) {
         self.bar.set_length(total);
         self.update_style();
@@ -65,7 +64,6 @@ impl Progress {
         self.bar.inc(by);
     }
 
-    /// Sets the position.
     #[cfg(feature = "lab")]
     pub(crate) fn set_position(&self, position: u64) {
         self.bar.set_position(position);

@@ -1,4 +1,4 @@
-//! Files that get their name only when they are complete.
+//! Output files. They have a temporary name until they are complete.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -28,7 +28,7 @@ impl PartialFile {
     /// Creates a temporary file. [`finish`](Self::finish) moves it to `path`, where it replaces an
     /// existing file.
     fn create(path: &Path) -> io::Result<Self> {
-        // Follow a symbolic link, so that its target is replaced and not the link.
+        // Follows a symbolic link, so that the link remains and its target is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let directory = match path.parent() {
@@ -37,7 +37,7 @@ impl PartialFile {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".inflight-").suffix(".part");
-        // The usual mode of a new file. The default of `tempfile` lets only the owner read it.
+        // The usual mode of a new file. The default of `tempfile` lets only the owner read the file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let temporary = builder
@@ -74,7 +74,7 @@ pub(crate) enum ResponseOutput {
     Stdout(io::Stdout),
     /// A pipe or a device, which is written directly.
     Device(File),
-    /// A file, which is replaced when it is complete.
+    /// A regular file. The complete response replaces it.
     File(PartialFile),
 }
 
@@ -111,14 +111,15 @@ impl ResponseOutput {
     }
 }
 
-/// A directory with one file for each index.
+/// A directory with a file for each body. The name of a file is the index of its URL.
 #[derive(Clone)]
 pub(crate) struct OutputDirectory {
     path: Arc<Path>,
+    /// Carries no messages. The channel closes when the directory and its writers have been dropped.
     open_files: Sender<Infallible>,
 }
 
-/// Waits until the [`OutputDirectory`] and all of its files have been dropped.
+/// A handle that waits until the [`OutputDirectory`] and its writers have been dropped.
 pub(crate) struct Completion(Receiver<Infallible>);
 
 impl OutputDirectory {
@@ -137,7 +138,8 @@ impl OutputDirectory {
         Ok((directory, Completion(completion)))
     }
 
-    /// Returns a writer for the body with this index. It writes on the runtime's blocking pool.
+    /// Returns a writer for the body of the URL with this index. The writer uses the runtime's blocking
+    /// pool.
     pub(crate) fn file(&self, index: usize, runtime: Arc<dyn Runtime>) -> BodyWriter {
         BodyWriter {
             runtime,
@@ -164,17 +166,18 @@ pub(crate) struct BodyWriter {
     state: State,
 }
 
+/// The part of a [`BodyWriter`] that each write moves to the blocking pool.
 struct State {
     path: PathBuf,
     file: Option<PartialFile>,
-    /// Bytes that are not written yet.
+    /// Bytes that have not been written yet.
     buffer: Vec<u8>,
-    // The last field, because it must be dropped after the file.
+    // The last field, because [`Completion`] must wait until the file has been dropped.
     _open: Sender<Infallible>,
 }
 
 impl BodyWriter {
-    /// Appends to the file. The bytes may be buffered.
+    /// Appends bytes to the body. Buffers them until there are enough for a write.
     pub(crate) async fn write(mut self, bytes: &[u8]) -> Result<Self, Error> {
         self.state.buffer.extend_from_slice(bytes);
         if self.state.buffer.len() < WRITE_SIZE {
@@ -233,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_appears_when_it_is_finished_and_not_before() {
+    fn a_file_appears_only_when_it_is_complete() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("page");
         let mut file = PartialFile::create(&path).unwrap();
@@ -251,7 +254,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_replaced_file_keeps_its_mode_and_its_links() {
+    fn a_replaced_file_keeps_its_mode_and_its_symbolic_links() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let directory = tempfile::tempdir().unwrap();
         let (path, link) = (directory.path().join("page"), directory.path().join("link"));
@@ -271,7 +274,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_device_is_written_and_not_replaced() {
+    fn a_device_is_written_to_and_not_replaced() {
         let mut target = ResponseOutput::open(Some(Path::new("/dev/null"))).unwrap();
         target.write(b"text").unwrap();
         assert!(matches!(target, ResponseOutput::Device(_)));

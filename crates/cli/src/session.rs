@@ -27,7 +27,7 @@ pub(crate) fn start(
     };
     let usage = |error: Error| CliError::usage(describe(&error));
     let backend = cell.start(args.workers).map_err(usage)?;
-    // Set explicitly, so that all clients send the same headers.
+    // Sets these headers explicitly, so that all clients send the same values.
     let mut builder = backend
         .builder()
         .header(USER_AGENT, DEFAULT_USER_AGENT)
@@ -66,7 +66,8 @@ fn read_error(path: &Path, error: &dyn Display) -> CliError {
     CliError::usage(format_args!("cannot read {}: {error}", path.display()))
 }
 
-/// Returns the first compiled cell that has a short name. If there is none, returns the first compiled cell.
+/// Returns the cell (a runtime and a client) to use without `--backend`: the first compiled cell that has a
+/// short name or, if there is none, the first compiled cell.
 fn default_cell() -> Result<Cell, CliError> {
     let with_short_name = Cell::compiled().find(|cell| cell.short_name().is_some());
     with_short_name.or_else(|| Cell::compiled().next()).ok_or_else(|| {

@@ -7,13 +7,14 @@ use async_channel::Receiver;
 
 use crate::exit::{CliError, ExitStatus};
 
-/// The first Ctrl-C.
+/// A handle that waits for the first Ctrl-C.
 pub(crate) struct Interrupt(Receiver<Infallible>);
 
 impl Interrupt {
     /// Installs a handler. The first Ctrl-C then no longer ends the process.
     pub(crate) fn listen() -> Result<Self, CliError> {
-        // The channel carries no messages. Ctrl-C closes it, and any number of tasks can wait for this.
+        // The channel carries no messages. Ctrl-C closes it, and any number of tasks can wait until it is
+        // closed.
         let (sender, receiver) = async_channel::bounded(1);
         ctrlc::set_handler(move || {
             if !sender.close() {

@@ -2,8 +2,9 @@
 
 use std::env;
 
-/// curl-sys defines `HAVE_POLL_FINE`, but its bundled libcurl checks `HAVE_POLL`. Unless the build adds
-/// `-DHAVE_POLL=1`, libcurl uses `select`, which supports no descriptor above 1023.
+/// Sets the cfg `curl_selects` if libcurl uses `select`, which supports no descriptor above 1023. curl-sys
+/// defines `HAVE_POLL_FINE`, but its bundled libcurl checks `HAVE_POLL`. So libcurl uses `poll` only if the
+/// compiler's flags contain `-DHAVE_POLL=1`.
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(curl_selects)");
     let target = env::var("TARGET").unwrap_or_default();

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Runs the clients against real servers that close connections, and checks that no request is lost.
 
-Each profile is a server from a Debian package, most of them configured to close connections early.
-Against each profile, each cell sends GETs and then POSTs, 100 in flight. The script checks:
+A profile is a server from a Debian package with some settings. Most profiles close connections
+early. A cell is a runtime with a client, such as smol/hyper. Against each profile, each cell sends
+GETs and then POSTs, 100 in flight. A request is lost if the client returns an error. The script
+checks:
 
 - a cell whose client is hyper, surf or ureq loses no GET;
 - a cell whose client is isahc loses no more GETs than curl does;
-- no POST of a cell is twice in an access log.
+- no POST of a cell is in an access log twice.
 
 The script prints lost POSTs but does not fail because of them. curl and aiohttp run for comparison.
-The exit status is 1 if a rule is broken. One pair of profile and cell takes some seconds.
+The exit status is 1 if a check fails. Each cell takes some seconds for each profile.
 """
 
 import argparse
@@ -52,13 +54,13 @@ COMMANDS = {
     "haproxy": "haproxy -db -f {0}/haproxy.conf",
     "squid": "squid -N -f {0}/squid.conf",
 }
-# What makes a server that root starts run as another user. haproxy needs no other user.
+# If root starts a server, these settings make it run as another user. haproxy needs none.
 USERS = {
     "nginx": "user {} {};",
     "apache2": "User {}\nGroup {}",
     "squid": "cache_effective_user {}\ncache_effective_group {}",
 }
-# No process may use a proxy from the environment, and a user's PATH lacks the servers' directories.
+# No process may use a proxy from the environment. A user's PATH may lack the servers' directories.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
 }
@@ -71,6 +73,8 @@ class Failed(Exception):
 
 @dataclasses.dataclass
 class Profile:
+    """A server program with settings. `tls` adds TLS and HTTP/2; `reload` reloads it repeatedly."""
+
     name: str
     program: str
     settings: str = ""
@@ -118,13 +122,14 @@ class Target:
 
 @dataclasses.dataclass
 class Result:
-    """What became of the requests of one client."""
+    """The results of the requests that one client sent."""
 
     sent: int
     answered: int
     # The number of lost requests by kind of error.
     lost: dict
     examples: list
+    # The paths that are more than once in an access log.
     twice: list = dataclasses.field(default_factory=list)
     protocol: str = ""
 
@@ -152,7 +157,7 @@ def unprivileged():
 
 
 def launch(stack, program, directory, **values):
-    """Starts a server in its own directory; the stack stops it."""
+    """Starts a server in its own directory. The end of the stack stops the server."""
     directory.mkdir()
     port = free_port()
     values |= {"DIR": directory, "PORT": port, "USER": ""}
@@ -167,14 +172,14 @@ def launch(stack, program, directory, **values):
     command = [part.format(directory) for part in COMMANDS[program].split()]
     command[0] = find(program)
     process = stack.enter_context(running(command, directory, port))
-    # haproxy cannot open a log file, but its standard output can be one.
+    # haproxy cannot write its log to a file, so its standard output is the log.
     log = directory / ("stdout.log" if program == "haproxy" else "access.log")
     return Server(process, port, log)
 
 
 @contextlib.contextmanager
 def running(command, directory, port):
-    """Runs a server in the foreground; waits until it accepts connections."""
+    """Runs a server in the foreground. Waits until it accepts connections; stops it at the end."""
     stdout, stderr = directory / "stdout.log", directory / "stderr.log"
     with open(stdout, "ab") as output, open(stderr, "ab") as errors:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": errors}
@@ -222,7 +227,7 @@ def reloading(process):
 
 
 def certificates(directory):
-    """Makes a certificate authority, and a certificate for 127.0.0.1 and localhost."""
+    """Creates a certificate authority, and a certificate for 127.0.0.1 and localhost."""
     shutil.copy(HERE / "openssl.cnf", directory)
     key = "-config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
     for arguments in (
@@ -240,7 +245,7 @@ def certificates(directory):
 
 
 def start(stack, profile, directory):
-    """Starts the servers of a profile; the stack stops them."""
+    """Starts the servers of a profile. The end of the stack stops them."""
     directory.mkdir()
     values = {"SETTINGS": profile.settings, "LISTEN": ""}
     target = Target("", [])
@@ -316,7 +321,7 @@ def run_curl(target, base, method, count):
 
 
 def logged(log, offset, method, path):
-    """Counts the log's lines after the offset by path; collects their versions of HTTP."""
+    """Returns how often each path is in the log after the offset, and the HTTP versions."""
     paths, protocols = collections.Counter(), set()
     with open(log, "rb") as file:
         file.seek(offset)
@@ -333,7 +338,7 @@ def logged(log, offset, method, path):
 
 
 def measure(run, target, method, path, count):
-    """Sends requests to fresh paths, then counts in the access logs how often each arrived."""
+    """Sends requests to new paths, then finds in the access logs the paths that arrived twice."""
     logs = [server.log for server in target.servers]
     offsets = [log.stat().st_size if log.exists() else 0 for log in logs]
     result = run(target, target.base + path, method, count)
@@ -360,7 +365,7 @@ def measure(run, target, method, path, count):
 
 
 COLUMNS = "{:<24} {:<15} {:>7} {:>10} {:>10} {:>5} {:>7}  {}"
-HEADER = ("profile", "client", "HTTP", "GET lost", "POST lost", "twice", "seconds", "kinds of lost")
+HEADER = ("profile", "client", "HTTP", "GET lost", "POST lost", "twice", "seconds", "lost by kind")
 
 
 def print_row(profile, client, get, post, seconds):
@@ -382,7 +387,7 @@ def broken_rules(cell, get, post, curl):
 
 
 def run_profile(profile, clients, options, directory, runs):
-    """Runs all clients against a profile; returns the broken rules."""
+    """Runs all clients against a profile. Returns the failed checks of the cells."""
     broken, curl = [], None
     with contextlib.ExitStack() as stack:
         target = start(stack, profile, directory)
@@ -423,9 +428,9 @@ def parse_arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("program", type=Path, help="the program inflight-conformance")
+    add("program", type=Path, help="the path of the program inflight-conformance")
     add("--cell", nargs="+", action="extend", help="only these cells; default: all of them")
-    add("--server", nargs="+", action="extend", help="only profiles that begin with this name")
+    add("--server", nargs="+", action="extend", help="only profiles whose name begins with this")
     add("--requests", type=int, help="GETs per cell and profile; default: 5000")
     add("--posts", type=int, help="POSTs per cell and profile; default: 500")
     add("--quick", action="store_true", help="fewer cells, 1000 GETs and 100 POSTs")

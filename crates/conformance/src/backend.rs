@@ -34,19 +34,20 @@ impl TestedBackend {
         }
     }
 
-    /// Runs the cases against another server at `url`, such as `http://127.0.0.1:8080`.
+    /// Runs the cases against the server at `url`, such as `http://127.0.0.1:8080`.
     ///
-    /// Only the cases that work with any httpbin run ([`Case::anywhere`](crate::Case::anywhere)), and none of
-    /// them starts an origin.
+    /// Only the cases that work with any server like httpbin run:
+    /// [`Case::anywhere`](crate::Case::anywhere). They start no servers of the suite.
     #[must_use]
     pub fn against(mut self, url: &str) -> Self {
         self.external_url = Some(url.trim_end_matches('/').into());
         self
     }
 
-    /// Marks the backend as one that has no sockets and a single thread. Its client responds like
-    /// an origin at `url`: see [`InProcessOrigin`](inflight_origin::InProcessOrigin). Cases that
-    /// need sockets or threads are skipped.
+    /// Marks the backend as one without sockets and with a single thread. Its client must answer
+    /// requests to `url` from memory, for example with an
+    /// [`InProcessOrigin`](inflight_origin::InProcessOrigin). Cases that need sockets or threads
+    /// are skipped.
     #[must_use]
     pub fn in_memory(mut self, url: &str) -> Self {
         self.in_memory = true;

@@ -14,9 +14,9 @@ pub struct Case {
     pub name: &'static str,
     /// The group, such as `errors`.
     pub group: &'static str,
-    /// The promised behavior, in a sentence.
+    /// The guarantee that the case checks, as text.
     pub promise: &'static str,
-    /// The rule that the case tests, if it is about a response that a server may send.
+    /// For a case of the group `verdicts`, the rule that the case tests.
     pub rule: Option<&'static Rule>,
     /// Whether the case can run against any server like httpbin: see [`TestedBackend::against`].
     ///
@@ -27,12 +27,13 @@ pub struct Case {
     ///
     /// [`TestedBackend::in_memory`]: crate::TestedBackend::in_memory
     pub in_memory: bool,
-    /// Whether the case tests code of the core, which every backend shares. The core's tests check
-    /// this code too, so only some cells of this workspace run the case.
+    /// Whether the case tests only code of `inflight-core`, which every backend shares. The tests of
+    /// that crate check the code too, so by default only some backends of this workspace run the
+    /// case.
     pub tests_core: bool,
     pub(crate) needs: &'static [Need],
     pub(crate) run: CaseKind,
-    /// The line of the case in the file of its group. Cases are sorted by it.
+    /// The line of the case in its file. The cases of a group are sorted by this line.
     pub(crate) line: u32,
 }
 
@@ -43,7 +44,7 @@ pub(crate) enum CaseKind {
     Rule(&'static Rule),
 }
 
-/// A capability that a case requires.
+/// A function that returns whether a client supports something that a case requires.
 pub(crate) type Need = fn(&Capabilities) -> Support;
 
 impl Case {
@@ -67,8 +68,8 @@ impl Case {
         }
     }
 
-    /// Returns whether a client with these capabilities can run this case. If not, the reason is
-    /// that of the missing capability.
+    /// Returns whether a client with these capabilities can run this case. [`Support::No`] contains
+    /// the client's reason for the first missing capability.
     #[must_use]
     pub fn support(&self, capabilities: &Capabilities) -> Support {
         let mut needs = self.needs.iter().map(|need| need(capabilities));

@@ -42,12 +42,13 @@ pub fn runs_core_cases(cell: Cell) -> bool {
     cell.short_name().is_some()
 }
 
-/// Returns the backend `virtual/mock`: the runtime and the client for tests, with an origin in
-/// memory. It runs the cases that need no sockets, without real delays.
+/// Returns the backend `virtual/mock`: the runtime [`Virtual`] and the client [`Mock`], with an
+/// origin in memory. It runs the cases that need neither sockets nor threads. Its delays take no
+/// real time.
 ///
 /// # Errors
 ///
-/// Fails when the origin's counts cannot be allocated.
+/// Fails if the origin's counts cannot be allocated.
 pub fn in_memory_backend() -> io::Result<TestedBackend> {
     let runtime = Virtual::new();
     let origin = InProcessOrigin::new(VirtualClock(runtime.clone()))?;
@@ -75,7 +76,8 @@ impl Clock for VirtualClock {
     }
 }
 
-/// Passes a request to the origin and returns its response, as a connection would.
+/// Passes a request to the origin and returns the origin's response. Adds the fields that a client
+/// adds to a request on a connection: `Host`, and the length or coding of the body.
 async fn answer(
     origin: InProcessOrigin,
     recorded: RecordedRequest,
@@ -113,6 +115,7 @@ async fn answer(
 /// A body with a known length, like that of a response with a Content-Length.
 struct SizedBody {
     body: Body,
+    /// The number of bytes that `body` has not returned yet.
     left: u64,
 }
 

@@ -60,7 +60,7 @@ macro_rules! unexpected {
 }
 unexpected!(Error, io::Error, TaskError, JobError<Error>, http::Error);
 
-/// A server or a task of the case has ended too early.
+/// Receiving an event fails if the server or the task that sends the event has stopped.
 impl From<RecvError> for Failure {
     #[track_caller]
     fn from(_: RecvError) -> Self {
@@ -119,8 +119,8 @@ where
     )))
 }
 
-/// Returns the error of a result. Fails if the result is a success, or an error of none of these
-/// kinds.
+/// Returns the error of a result. Fails if the result is a success, or an error whose kind is not
+/// in `kinds`.
 #[track_caller]
 pub(crate) fn check_error<T: fmt::Debug>(
     label: &str,

@@ -24,7 +24,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Returns a builder whose sessions have a timeout.
+    /// Returns a builder whose sessions have the timeout [`EVENT_TIMEOUT`].
     pub(crate) fn builder(&self) -> SessionBuilder {
         self.backend.builder().timeout(EVENT_TIMEOUT)
     }
@@ -57,7 +57,7 @@ impl HttpbinServer {
     }
 }
 
-/// Waits for an event, with a timer that is independent of the backend.
+/// Waits for an event for at most `time`. The timer is independent of the backend.
 pub(crate) async fn within<T>(
     event_name: &str,
     time: Duration,
@@ -69,13 +69,14 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Waits for an event for half the timeout of a session, so that this wait fails first: see
-/// [`Context::builder`].
+/// Waits for an event for at most half of [`EVENT_TIMEOUT`], which is the timeout of a session. So
+/// this wait fails before a request of the session times out.
 pub(crate) async fn wait_for<T>(event_name: &str, event: impl Future<Output = T>) -> Result<T> {
     within(event_name, EVENT_TIMEOUT / 2, event).await
 }
 
-/// Polls `work`, drops it once `event` has completed, and returns the output of `event`.
+/// Polls `work`, drops it once `event` has completed, and returns the output of `event`. Fails if
+/// `work` completes first.
 pub(crate) async fn drop_after<W, T>(work: W, event: impl Future<Output = Result<T>>) -> Result<T>
 where
     W: Future<Output: fmt::Debug>,

@@ -1,6 +1,6 @@
 //! An HTTP/2 server with control over each frame, to end streams and connections at unusual points.
 //!
-//! It uses TLS and offers only HTTP/2, so that every client with HTTP/2 can connect to it.
+//! The server uses TLS and offers only HTTP/2, so every client that supports HTTP/2 uses HTTP/2.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -42,7 +42,8 @@ pub(crate) struct Http2Server {
 }
 
 impl Http2Server {
-    /// Starts a server. The connection is closed when `serve` returns.
+    /// Starts a server that calls `serve` for each connection, and closes the connection when `serve`
+    /// returns.
     pub(crate) fn start(
         serve: impl Fn(&mut Http2Peer) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -63,7 +64,7 @@ impl Http2Server {
     }
 }
 
-/// A request: its stream, and whether it has a body.
+/// A request: the id of its stream, and whether it has a body.
 #[derive(Clone, Copy)]
 pub(crate) struct Http2Request {
     pub(crate) stream: u32,
@@ -125,18 +126,19 @@ impl Http2Peer {
         }
     }
 
-    /// Sends a response with 200 and this body.
+    /// Sends a complete response with the status 200 and this body.
     pub(crate) fn answer(&mut self, stream: u32, body: &str) -> io::Result<()> {
         self.send_head(stream)?;
         self.send_data(stream, body, true)
     }
 
-    /// Sends the head of a response with 200.
+    /// Sends the head of a response with the status 200.
     pub(crate) fn send_head(&mut self, stream: u32) -> io::Result<()> {
         self.send(HEADERS, END_HEADERS, stream, OK)
     }
 
-    /// Sends a complete response with 200 and no body, with this many fields of about a KiB each.
+    /// Sends a complete response with the status 200, this many fields of about 1 KiB each, and no
+    /// body.
     pub(crate) fn send_large_head(&mut self, stream: u32, fields: usize) -> io::Result<()> {
         /// The largest frame that every peer accepts (section 4.2).
         const MAX_FRAME: usize = 16_384;
@@ -160,7 +162,7 @@ impl Http2Peer {
         Ok(())
     }
 
-    /// Sends a chunk of a body. `last` ends the stream.
+    /// Sends a chunk of a body. If `last` is true, ends the stream.
     pub(crate) fn send_data(&mut self, stream: u32, chunk: &str, last: bool) -> io::Result<()> {
         let flags = if last { END_STREAM } else { 0 };
         self.send(DATA, flags, stream, chunk.as_bytes())
@@ -171,7 +173,7 @@ impl Http2Peer {
         self.send(RST_STREAM, 0, stream, &reason.to_be_bytes())
     }
 
-    /// Sends GOAWAY: no stream after `last` was or will be processed.
+    /// Sends GOAWAY. The frame states that no stream after `last` was or will be processed.
     pub(crate) fn go_away(&mut self, last: u32, reason: u32) -> io::Result<()> {
         let payload = [last.to_be_bytes(), reason.to_be_bytes()].concat();
         self.send(GOAWAY, 0, 0, &payload)

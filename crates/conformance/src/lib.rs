@@ -1,10 +1,10 @@
-//! A test suite for the contract of inflight. With every runtime and client, the same fault causes
+//! A test suite for the contract of inflight: with every runtime and client, the same fault causes
 //! the same error, and a client declares which features it does not support.
 //!
 //! A backend is a [`TestedBackend`]. The suite is a list of [`Case`]s, each named after the property it
 //! tests. If a case needs a capability that the client does not have, it is
-//! [skipped](Outcome::Skipped) with the client's reason. Another case then checks that the missing
-//! capability causes an error and never a wrong result.
+//! [skipped](Outcome::Skipped) with the client's reason. For many capabilities, a second case runs
+//! with every client. It passes if the result is correct or an error.
 //!
 //! ```
 //! use inflight_conformance::{Report, TestedBackend, run};
@@ -20,8 +20,8 @@
 //! }
 //! ```
 //!
-//! Every case starts its own servers on loopback, and waits for events at these servers instead of
-//! sleeping. A case that does not end within 20 s fails.
+//! Every case starts its own servers on loopback. Where possible, it waits for events at these
+//! servers instead of sleeping. A case that does not end within 20 s fails.
 //!
 //! To report each case as a test, call [`TestedBackend::run`] from a test harness that takes a list of
 //! tests, such as `libtest-mimic`.

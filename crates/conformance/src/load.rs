@@ -1,4 +1,5 @@
-//! Sends many requests to one server and prints their results, for `servers/servers.py`.
+//! The option `--load`: sends many requests to one server and counts the results. The script
+//! `servers/servers.py` uses this option.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,13 +20,15 @@ pub(crate) struct Load<'a> {
     pub(crate) base: &'a str,
     pub(crate) method: Method,
     pub(crate) requests: usize,
+    /// How many requests are in flight at once.
     pub(crate) limit: usize,
     pub(crate) proxy: Option<&'a str>,
     pub(crate) root_certificate: Option<&'a Path>,
 }
 
 impl Load<'_> {
-    /// Sends the requests with a cell, without retries, and returns a line of JSON.
+    /// Sends the requests with a cell (a runtime with a client), without retries. Returns the
+    /// counts of responses and errors as a line of JSON.
     pub(crate) fn run(&self, cell: Cell) -> Result<String, Box<dyn Error>> {
         let backend = cell.start(None)?;
         let mut builder = backend.builder().timeout(TIMEOUT);

@@ -23,20 +23,19 @@ use inflight_conformance::{
 };
 use load::Load;
 
-/// Checks that every backend keeps the contract, and prints a table of the results.
+/// Checks every backend against the contract of inflight, and prints a table of the results.
 #[derive(Parser)]
 struct Options {
-    /// A backend, as `smol/hyper` or by its short name; may be repeated. Default: all of them
+    /// A backend, such as `smol/hyper`, or its short name; may be repeated. Default: all backends
     #[arg(long, value_name = "NAME")]
     cell: Vec<Cell>,
     /// Run only the cases whose group::name contains this text
     #[arg(long, value_name = "SUBSTRING")]
     case: Option<String>,
-    /// Run the cases against this server instead, but only those that work with any server like
-    /// httpbin
+    /// Run only the cases that work with any server like httpbin, and run them against this server
     #[arg(long, value_name = "URL")]
     against: Option<String>,
-    /// List the cases with their promises, and run none
+    /// List the cases with the guarantee that each one checks, and run no case
     #[arg(long)]
     list: bool,
     /// Also write the table to this file
@@ -45,13 +44,14 @@ struct Options {
     /// Write the page with the rules for server responses to this file, and run no case
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
-    /// Run no case, but ten rounds of this many requests, one in ten with a fault, and check for
-    /// leaked resources
+    /// Instead of the cases, run a stress test: ten rounds of this many requests, one in ten with a
+    /// fault. Check the results, and look for leaked resources
     #[arg(long, value_name = "REQUESTS")]
     stress: Option<usize>,
     #[arg(long, hide = true)]
     stress_servers: Option<String>,
-    /// Run no case, but send many requests to URL/0, URL/1 and so on, and print the results
+    /// Instead of running cases, send many requests to URL/0, URL/1 and so on, and print the
+    /// results
     #[arg(long, value_name = "URL")]
     load: Option<String>,
     /// The method of the requests
@@ -161,13 +161,13 @@ fn execute(options: &Options) -> Result<bool, Box<dyn Error>> {
     Ok(!report.has_failures())
 }
 
-/// Writes a file. The error names its path.
+/// Writes a text to a file. The error contains the path.
 fn write(path: &Path, text: String) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Returns the page of rules. The page lists each client once, because the runtime does not affect
-/// the results.
+/// Returns the book's page of rules for server responses. The page lists each client once, because
+/// the runtime does not affect the results.
 fn verdicts() -> Result<String, Box<dyn Error>> {
     let mut page = VerdictsPage::new();
     let mut seen = Vec::new();

@@ -32,7 +32,7 @@ impl VerdictsPage {
         Self::default()
     }
 
-    /// Adds a client under this name.
+    /// Adds a client: its name and its capabilities.
     pub fn add(&mut self, client: impl Into<String>, capabilities: Capabilities) {
         self.clients.push((client.into(), capabilities));
     }
@@ -50,16 +50,17 @@ const HEAD: &str = "\
 
 <!-- Written by `just verdicts` from crates/conformance/src/cases/verdicts.rs: change it there. -->
 
-A server may be old, broken or hostile, and a proxy in between may parse its response differently than we do.
-Therefore each thing that HTTP/1.1 forbids or leaves open has one verdict, which is the same with every client:
-a success with a given body, or an error of a given kind. Where RFC 9112 leaves a choice, the verdict is the
-stricter option, unless a widely used server needs the other option.
+A server may be old, broken or hostile, and a proxy on the path may parse a response differently than we do.
+Therefore each kind of response that HTTP/1.1 forbids or leaves open has one verdict: a success with a given
+body, or an error of a given kind. The verdict is the same with every client. Where RFC 9112 leaves a choice,
+the verdict is the stricter option, unless a widely used server needs the other option.
 
-`protocol` means that the response is invalid, and `incomplete` that it ended early. In both cases, and where
-the column *connection* has *closed*, the connection carries no other request. The body that a client returns
-is exactly as long as the body that the server has framed.
+The verdict `protocol` means that the response is invalid, and `incomplete` that it ended early. A connection
+that is *closed* carries no other request, and a connection that is *kept* may carry the next request. An
+accepted body is exactly as long as the response declares.
 
-Each row is a case of the suite, and runs with every runtime and client: `just conformance --case verdicts::`.
+Each row is a case of the conformance suite, which runs with every runtime and client:
+`just conformance --case verdicts::`.
 ";
 
 impl fmt::Display for VerdictsPage {
@@ -93,9 +94,9 @@ impl fmt::Display for VerdictsPage {
 }
 
 impl VerdictsPage {
-    /// Writes the cases on framing that need more than one exchange.
+    /// Writes the cases on framing that are not rules.
     fn write_framing_cases(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n## Further rules\n")?;
+        writeln!(f, "\n## Other cases on framing\n")?;
         for case in cases().iter().filter(|case| case.group == "framing") {
             let lacking = self.clients.iter().filter(|(_, capabilities)| {
                 let support = case.support(capabilities);
@@ -104,7 +105,7 @@ impl VerdictsPage {
             let lacking: Vec<&str> = lacking.map(|(client, _)| &**client).collect();
             let except = match lacking.is_empty() {
                 true => String::new(),
-                false => format!(" Except {}: see below.", lacking.join(", ")),
+                false => format!(" Exception: {} (see below).", lacking.join(", ")),
             };
             writeln!(f, "- {}{except}", case.promise)?;
         }
@@ -114,8 +115,8 @@ impl VerdictsPage {
     fn write_deviations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "\n## Deviations of clients\n\n\
-             The HTTP libraries cause some deviations. Each client declares its deviations in its `Capabilities`, \
-             with the risk.\n",
+             Some HTTP libraries deviate from these rules. Each client declares its deviations and their risks in \
+             its `Capabilities`.\n",
         )?;
         for (client, capabilities) in &self.clients {
             writeln!(f, "\n### {client}\n")?;

@@ -18,7 +18,7 @@ impl Report {
         Self::default()
     }
 
-    /// Adds a backend's column.
+    /// Adds a column with the results of a backend.
     pub fn add(&mut self, backend: impl Into<String>, results: Vec<CaseResult>) {
         self.columns.push((backend.into(), results));
     }
@@ -44,7 +44,7 @@ impl fmt::Display for Report {
         if !notes.0.is_empty() {
             writeln!(
                 f,
-                "A number: the case was skipped, because the client does not support it.\n"
+                "A number: the case was skipped, for the reason with this number.\n"
             )?;
             for (number, reason) in (1..).zip(&notes.0) {
                 writeln!(f, "{number}. {reason}")?;
@@ -55,7 +55,7 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// Returns the table as text: a head, a row for each case, and the counts.
+    /// Returns the rows of the table: a head, a row for each case, and a row of counts.
     fn rows(&self, notes: &mut Notes) -> Vec<Vec<String>> {
         let mut head = vec!["property".to_owned()];
         head.extend(self.columns.iter().map(|(name, _)| name.clone()));
@@ -147,7 +147,7 @@ fn write_table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result 
 struct Notes(Vec<&'static str>);
 
 impl Notes {
-    /// Returns the number of a reason in the list, counted from 1.
+    /// Returns the number of a reason in the list, counted from 1. Adds the reason if it is new.
     fn number(&mut self, reason: &'static str) -> usize {
         let at = self.0.iter().position(|known| *known == reason);
         at.unwrap_or_else(|| {

@@ -10,9 +10,11 @@ use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::header_values;
 use crate::test_server::TestServer;
 
-/// A rule for a response that a server may send. The verdict is the same with every client.
+/// A rule for a response that a server may send. Its verdict is a success or an error of one kind,
+/// and is the same with every client.
 ///
-/// The [`Case`](crate::Case) of a rule sends one request for each reply of the rule.
+/// A rule contains one or more replies, which are the bytes that the server sends. The
+/// [`Case`](crate::Case) of the rule checks the verdict for each reply.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Rule {
@@ -26,10 +28,10 @@ pub struct Rule {
     pub reason: Option<&'static str>,
     pub(crate) ruling: Ruling,
     pub(crate) needs: &'static [Need],
-    /// A client without this capability may fail with this kind instead.
+    /// For a client without this capability, an error of this kind is also correct.
     pub(crate) alternative: Option<(Need, ErrorKind)>,
-    /// Whether some HTTP libraries accept the reply. With such a library, the session refuses the
-    /// reply, or the adapter retires the connection.
+    /// Whether some HTTP libraries accept the reply. With such a library, inflight itself refuses
+    /// the reply, or prevents the reuse of the connection.
     pub(crate) checked_late: bool,
     pub(crate) replies: fn() -> Vec<Reply>,
 }
@@ -38,7 +40,7 @@ pub struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deviation {
-    /// The client's reason.
+    /// The reason, from the client's capabilities.
     pub reason: &'static str,
     /// The effect on the verdict.
     pub effect: DeviationEffect,
@@ -83,13 +85,13 @@ pub(crate) enum Connection {
     Closed,
 }
 
-/// The response of the server in the case of a rule.
+/// A response that the server sends when the case of a rule runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) bytes: Vec<u8>,
     /// Whether the request is a HEAD.
     pub(crate) is_for_head: bool,
-    /// Whether the server then closes the connection.
+    /// Whether the server closes the connection after the response.
     pub(crate) closes: bool,
 }
 
@@ -118,7 +120,7 @@ impl Reply {
 }
 
 impl Rule {
-    /// A rule with the fields that most rules have.
+    /// A rule with the default values of all fields, for the macro `rules!`.
     pub(crate) const DEFAULT: Self = Self {
         name: "",
         promise: "",
@@ -216,13 +218,14 @@ impl Rule {
     }
 }
 
-/// A run of a rule's case.
+/// One run of a rule's case with one client.
 struct RuleRun<'a> {
     rule: &'static Rule,
     session: Session,
     capabilities: &'a Capabilities,
     server: TestServer,
-    /// The requests on each connection that the client has closed.
+    /// Receives, for each connection that the client has closed, the indices of the replies that
+    /// were requested on it.
     connections: async_channel::Receiver<Vec<usize>>,
 }
 
@@ -276,8 +279,8 @@ impl RuleRun<'_> {
         }
     }
 
-    /// Checks that a connection is reused. The pool may get a connection back a moment after its
-    /// body was read, so one reuse among a few requests is enough.
+    /// Checks that a connection is reused. The pool may get a connection back only a moment after
+    /// the caller has read the body, so one reuse among a few requests is enough.
     async fn check_kept(&self, n: usize, reply: &Reply) -> Result {
         const ATTEMPTS: usize = 5;
         let before = self.server.connections();
@@ -291,8 +294,8 @@ impl RuleRun<'_> {
         )
     }
 
-    /// Checks that the client closes the connection. With a client that may close it late, checks
-    /// instead that the connection is not reused.
+    /// Checks that the client closes the connection. If the client may close the connection late,
+    /// checks instead that the connection is not reused.
     async fn check_retired(&self, n: usize, reply: &Reply) -> Result {
         let label = escaped(&reply.bytes);
         if self.rule.checked_late || !self.capabilities.prompt_cancel.is_yes() {
@@ -317,7 +320,8 @@ impl RuleRun<'_> {
     }
 }
 
-/// Sends a request for a reply. Returns the response and the text of its body.
+/// Sends the request to which the server responds with `reply`. Returns the response and the text
+/// of its body.
 async fn exchange(
     session: &Session,
     reply: &Reply,

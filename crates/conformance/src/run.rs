@@ -62,8 +62,8 @@ impl fmt::Display for CaseResult {
 /// For a backend that runs [against](TestedBackend::against) another server, only the cases with
 /// [`Case::anywhere`] run.
 ///
-/// `observe` is called with each result when its case ends. The returned results are in the order of
-/// [`cases`].
+/// Calls `observe` with each result when the case has ended. The returned results are in the order
+/// of [`cases`].
 pub fn run(
     backend: &TestedBackend,
     filter: impl Fn(&Case) -> bool,
@@ -110,8 +110,8 @@ impl TestedBackend {
 
     fn outcome(&self, case: &Case) -> Outcome {
         let capabilities = self.capabilities.get_or_init(|| {
-            // Six hundred requests at once need 1,200 descriptors, because the server is in this
-            // process. If the system does not allow so many, the case fails.
+            // The case with six hundred requests at once needs 1,200 descriptors, because its
+            // server is in this process. If the system does not allow so many, that case fails.
             let _ = inflight_origin::raise_file_limit();
             let backend = self.clone();
             let built = run_on_new_thread(self, WATCHDOG, async move {
@@ -142,8 +142,8 @@ impl TestedBackend {
     }
 }
 
-/// Runs a future in the backend's runtime, on a new thread. If the future hangs, the thread is
-/// abandoned.
+/// Runs a future in the backend's runtime, on a new thread. If the future does not complete within
+/// the time `watchdog`, returns an error and abandons the thread.
 fn run_on_new_thread<T: Send + 'static>(
     backend: &TestedBackend,
     watchdog: Duration,
@@ -192,16 +192,16 @@ mod tests {
 
     use super::*;
 
-    /// Returns a backend without sessions, because these tests only use its runtime.
+    /// Returns a backend that cannot build sessions. These tests use only its `block_on`.
     fn backend_with(
         block_on: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
     ) -> TestedBackend {
-        let none = || {
+        let builder = || {
             Session::builder(|_| -> Result<(UnusedClient, Arc<dyn Runtime>), Error> {
                 Err(Error::new(inflight_core::ErrorKind::NoRuntime))
             })
         };
-        TestedBackend::new("entered", none, block_on)
+        TestedBackend::new("without-sessions", builder, block_on)
     }
 
     struct UnusedClient(Infallible);

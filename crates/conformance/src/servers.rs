@@ -1,4 +1,5 @@
-//! Servers for the cases, with asynchronous waits for their events.
+//! Servers for the cases, with asynchronous waits for the events at these servers. An origin is a
+//! server with httpbin's paths, and a scripted server plays a fixed script on each connection.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub(crate) fn start_origin() -> io::Result<Arc<Origin>> {
     Origin::start().map(Arc::new)
 }
 
-/// Starts an origin with TLS and with this kind of certificate of this authority.
+/// Starts an origin with TLS and with a certificate of this kind from `authority`.
 pub(crate) fn start_tls_origin(
     authority: &Authority,
     kind: CertificateKind,
@@ -59,13 +60,16 @@ pub(crate) async fn check_large_bodies(session: &Session, origin: &Origin) -> Re
     let url = origin.url(&format!("/bytes/{LEN}?seed=7"));
     let body = session.get(url).bytes().await?;
     let is_equal = body == payload::bytes(LEN, 7);
-    check(is_equal, format!("{} bytes, which differ", body.len()))?;
+    check(
+        is_equal,
+        format!("the body ({} bytes) is not the expected one", body.len()),
+    )?;
     let upload = session.put(origin.url("/upload")).body(body);
     let received: Value = upload.json().await?;
     check_equal("the bytes that arrived", &received["bytes"], LEN)
 }
 
-/// Waits until the origin's counts meet a condition.
+/// Waits until `condition` holds for the origin's counts.
 pub(crate) async fn wait_for_counts(
     origin: &Arc<Origin>,
     label: &str,
@@ -102,7 +106,7 @@ pub(crate) async fn wait_for_requests(server: &Arc<ScriptedServer>, n: usize) ->
     )))
 }
 
-/// Waits until the client has closed this connection.
+/// Waits until the client has closed this connection. Fails after `time`.
 pub(crate) async fn wait_for_close(
     server: &Arc<ScriptedServer>,
     connection: usize,

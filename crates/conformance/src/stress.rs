@@ -1,5 +1,5 @@
-//! A stress test: it sends many requests, one in ten with a fault. It checks that each request gets
-//! its correct result once, and that no resources leak.
+//! A stress test: it sends many requests, one in ten with a fault. It checks that each request has
+//! exactly one result, that the result is correct, and that no resources leak.
 //!
 //! Each cell (a runtime with a client) runs in a child process, so that the descriptors, threads
 //! and memory of the child are those of the cell. The servers run in the parent process.
@@ -20,8 +20,7 @@ use serde::{Deserialize, Serialize};
 type BoxError = Box<dyn StdError>;
 
 const ROUNDS: usize = 10;
-/// The rounds in which a cell may use more and more connections, threads and memory of the
-/// allocator.
+/// The number of rounds after which a cell's connections, threads and memory must stop growing.
 const WARMUP_ROUNDS: usize = 5;
 const LIMIT: usize = 100;
 
@@ -42,14 +41,17 @@ const FAULTS: [&str; 10] = [
 /// The servers of a stress test, which stop when this is dropped.
 struct Servers {
     origin: Origin,
+    /// The servers that cause the faults.
     scripted: Vec<ScriptedServer>,
+    /// A URL whose address refuses connections.
     refused: String,
 }
 
 impl Servers {
     fn start() -> io::Result<Self> {
         let request = || Script::new().read_request();
-        // With `Connection: close`, because the end of a reused connection would be another fault.
+        // `Connection: close`, because these servers close the connection after the response. On a
+        // reused connection, that would be another fault.
         let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n";
         let scripts = [
             request().close(),
@@ -90,7 +92,7 @@ impl Servers {
     }
 }
 
-/// The wrong results of one round, and the resources of the process after it.
+/// The wrong results of one round, and the resources of the process after the round.
 #[derive(Serialize, Deserialize)]
 struct RoundResult {
     wrong: Vec<String>,
@@ -104,7 +106,7 @@ struct RoundResult {
 pub(crate) fn run(cells: &[Cell], requests: usize) -> Result<bool, BoxError> {
     let mut passed = true;
     for cell in cells {
-        // New servers for each cell, because they record requests.
+        // Starts new servers for each cell, because a server keeps a record of all requests.
         let servers = Servers::start()?;
         println!("{cell}: {ROUNDS} rounds of {requests} requests, one in ten with a fault");
         println!("round  wrong  seconds  descriptors  threads  memory (MiB)");
@@ -151,16 +153,16 @@ fn findings(rounds: &[RoundResult]) -> Vec<String> {
     let (warmup, after) = rounds.split_at(WARMUP_ROUNDS.min(rounds.len()));
     let mut grows = |label: &str, tolerated: f64, resource: &dyn Fn(&RoundResult) -> f64| {
         let most = warmup.iter().map(resource).fold(0.0, f64::max);
-        // The median, because one round may be an exception.
+        // Compares the median, because one round may be an exception.
         if let Some(now) = median(after, resource)
             && now > most * tolerated
         {
             findings.push(format!("{label} grow: from {most} to {now}"));
         }
     };
-    // How many connections and threads a round needs is random, and pools keep both for a while,
-    // with the memory of the threads. If every fault leaks, the leak grows by half from the fifth
-    // round to the eighth.
+    // The number of connections and threads that a round needs is random, and pools keep idle ones
+    // for a while, so some growth is tolerated. If every fault leaks a resource, the leak grows by
+    // 60 % from the fifth round to the eighth, which is the median of the last five.
     grows("descriptors", 1.05, &|round| round.descriptors as f64);
     grows("threads", 1.25, &|round| round.threads as f64);
     let memory = |round: &RoundResult| round.memory_kib as f64 / 1024.0;
@@ -174,7 +176,7 @@ fn median(rounds: &[RoundResult], resource: &dyn Fn(&RoundResult) -> f64) -> Opt
     values.get(values.len() / 2).copied()
 }
 
-/// Runs the rounds of one cell. The parent process starts this as a child.
+/// Runs the rounds of one cell and prints their results. This is the child process.
 pub(crate) fn child(cell: Cell, requests: usize, servers: &str) -> Result<(), BoxError> {
     let urls: Vec<String> = serde_json::from_str(servers)?;
     let backend = cell.start(None)?;
@@ -244,7 +246,8 @@ async fn run_round(session: &Session, urls: &[String], faults: &[Option<usize>])
     wrong
 }
 
-/// Checks one result: the text, or the kind of the error (`None` if the job panicked).
+/// Checks one result: the text, or the kind of the error (`None` if the job panicked or was
+/// cancelled).
 fn check_result(
     index: usize,
     fault: Option<usize>,
@@ -302,11 +305,11 @@ mod tests {
 
     #[test]
     fn growth_is_found_and_a_single_peak_is_not() {
-        // One of the thirty faults in a round leaks a descriptor.
+        // One fault in ten leaks a descriptor: three of the thirty faults in a round.
         assert_eq!(findings(&rounds(|n| 100 + 3 * n)).len(), 1);
         assert!(findings(&rounds(|n| if n == 7 { 200 } else { 100 })).is_empty());
-        // From the fifth round on, the number of descriptors is higher by chance, but no longer
-        // grows.
+        // From the sixth round on, the number of descriptors is higher by chance, but it does not
+        // grow further.
         assert!(findings(&rounds(|n| if n < 5 { 211 } else { 214 })).is_empty());
     }
 

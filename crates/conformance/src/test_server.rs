@@ -1,5 +1,5 @@
-//! A server that a case controls step by step. Unlike the origin's scripts, it can wait for an event
-//! between two bytes.
+//! A server that a case controls step by step. Unlike a scripted server of `inflight_origin`, it can
+//! wait for an event between two bytes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,8 +13,8 @@ use socket2::SockRef;
 use crate::context::EVENT_TIMEOUT;
 use crate::servers::ok_response;
 
-/// A server on loopback that calls a closure for each connection, on a new thread. Dropping it
-/// stops the acceptor. The other threads end with their connections.
+/// A server on loopback that calls a closure for each connection, on a new thread. Dropping the
+/// server stops the thread that accepts connections. The other threads end with their connections.
 pub(crate) struct TestServer {
     addr: SocketAddr,
     stopping: Arc<AtomicBool>,
@@ -22,7 +22,8 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// Starts a server. An error of `serve` ends only the connection that it serves.
+    /// Starts a server that calls `serve` for each connection. An error of `serve` ends only that
+    /// connection.
     pub(crate) fn start(
         serve: impl Fn(TestConnection) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -70,8 +71,8 @@ impl TestServer {
     }
 }
 
-/// Starts a server that responds only after it has received `n` requests. Returns it, and the
-/// rendezvous of its connections.
+/// Starts a server that sends no response before it has received `n` requests. Returns the server,
+/// and the rendezvous at which its threads wait.
 pub(crate) fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<Rendezvous>)> {
     let rendezvous = Arc::new(Rendezvous::default());
     let arrivals = rendezvous.clone();
@@ -88,7 +89,7 @@ pub(crate) fn rendezvous_server(n: usize) -> io::Result<(TestServer, Arc<Rendezv
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
-        // Wakes the acceptor, which then stops.
+        // Wakes the thread that accepts connections, which then stops.
         let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
     }
 }
@@ -110,7 +111,7 @@ impl TestConnection {
         Ok(target.to_owned())
     }
 
-    /// Reads up to and including `end`.
+    /// Reads and returns the bytes up to and including `end`.
     pub(crate) fn read_until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
         loop {
             let found = self
@@ -183,14 +184,17 @@ pub(crate) struct Rendezvous {
 
 #[derive(Default)]
 struct Arrivals {
+    /// The number of threads that have arrived since the start.
     arrived: usize,
+    /// The number of threads that wait now.
     present: usize,
+    /// The highest value of `present` since the start.
     peak: usize,
 }
 
 impl Rendezvous {
     /// Waits until `n` threads have arrived since the start. Threads that arrive later do not wait.
-    /// Fails if fewer than `n` arrive in time.
+    /// Fails if fewer than `n` threads arrive within [`EVENT_TIMEOUT`].
     pub(crate) fn wait_for_arrivals(&self, n: usize) -> io::Result<()> {
         let mut counts = self.lock();
         counts.arrived += 1;

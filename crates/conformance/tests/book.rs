@@ -1,4 +1,4 @@
-//! The book's page of rules for server responses is up to date with the suite.
+//! Checks that the book's page of rules for server responses is up to date with the suite.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,5 +16,8 @@ fn page_of_verdicts_is_up_to_date() {
     let (page, written) = [page, written]
         .map(|path| std::fs::read_to_string(path).unwrap())
         .into();
-    assert!(page == written, "run `just verdicts`");
+    assert!(
+        page == written,
+        "docs/src/verdicts.md is out of date: run `just verdicts`"
+    );
 }

@@ -1,4 +1,4 @@
-//! Tests of the suite: it detects clients that break the contract, and passes a correct client.
+//! Tests of the suite: it fails clients that break the contract, and passes a correct client.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,8 @@ use inflight_conformance::{CaseResult, Outcome, TestedBackend, cases, run};
 
 type Answer = Result<Response<Body>, Error>;
 
-/// A client that passes its requests to a correct session through a function that may change them.
+/// A client that sends its requests with a correct session. The function `tamper` may change the
+/// requests and the responses.
 struct Tampered<F> {
     correct: Session,
     tamper: F,
@@ -52,7 +53,7 @@ where
     tampered_backend_with(|_| (), tamper)
 }
 
-/// Returns a backend whose client uses other options than those of the session.
+/// Returns a backend whose client changes the options of its session before it uses them.
 fn backend_that_changes_options(change_options: fn(&mut ClientOptions)) -> TestedBackend {
     tampered_backend_with(change_options, || {
         |session, request| Box::pin(send(session, request))
@@ -99,7 +100,7 @@ fn run_cases(backend: &TestedBackend, names: &[&str]) -> Vec<CaseResult> {
 fn assert_caught(names: &[&str], broken: &TestedBackend) {
     for result in run_cases(broken, names) {
         let failed = matches!(result.outcome, Outcome::Failed(_));
-        assert!(failed, "not caught: {result}");
+        assert!(failed, "the case should fail: {result}");
     }
     for result in run_cases(&correct_backend(), names) {
         assert_eq!(result.outcome, Outcome::Passed, "{result}");
@@ -143,7 +144,7 @@ fn a_session_that_cannot_be_built_fails_every_case() {
 
 type TamperFn = fn(Session, Request<Body>) -> BoxFuture<'static, Answer>;
 
-/// Returns a backend whose sessions are built with other settings.
+/// Returns a backend with a correct client. `build` changes the settings of its sessions.
 fn backend_with_settings(
     build: impl Fn(SessionBuilder) -> SessionBuilder + Send + Sync + 'static,
 ) -> TestedBackend {
@@ -154,7 +155,7 @@ fn backend_with_settings(
 }
 
 #[test]
-fn an_ignored_guard_is_caught() {
+fn an_ignored_address_guard_is_caught() {
     let names = [
         "guard_refuses_an_address_in_the_url",
         "guard_refuses_a_name",
@@ -217,7 +218,7 @@ fn truncated_bodies_are_caught() {
     assert_caught(&names, &tampered_backend(ignore_errors));
 }
 
-/// A body that ends at an error instead of returning it.
+/// A body that ends at an error instead of returning the error.
 struct IgnoreErrors(Body);
 
 impl HttpBody for IgnoreErrors {
@@ -376,7 +377,7 @@ fn exchanges_that_outlive_dropped_requests_are_caught() {
     assert_caught(&names, &tampered_backend(|| send_in_background));
 }
 
-/// Completes the exchange even if the request is dropped.
+/// Runs the exchange in a task, which completes it even if the request is dropped.
 fn send_in_background(session: Session, request: Request<Body>) -> BoxFuture<'static, Answer> {
     let (head, answer) = async_channel::bounded(1);
     let runtime = session.runtime().clone();

@@ -12,6 +12,7 @@ fn default_cells_complete_each_request_once_and_leak_nothing() {
         .unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}");
+    // In the tenth round of each cell, no result is wrong.
     assert_eq!(
         stdout.matches("\n   10      0 ").count(),
         cells.len(),

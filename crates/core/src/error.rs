@@ -42,7 +42,7 @@ pub enum ErrorKind {
     /// The host name has no address, or its lookup failed.
     Resolve,
     /// No address of the host accepted a connection, or the [`AddressGuard`](crate::AddressGuard)
-    /// refused them.
+    /// refused the addresses.
     Connect,
     /// The connection could not be secured: the server's certificate is not trusted, for example.
     Tls,
@@ -67,15 +67,16 @@ pub enum ErrorKind {
     Status,
     /// The work was cancelled.
     Cancelled,
-    /// The deadline of the batch passed.
+    /// The deadline of a group of requests passed before this request finished.
     Deadline,
     /// The session was closed.
     Closed,
-    /// The backend does not support the request or an option. It fails instead of ignoring it.
+    /// The backend does not support the request or an option. It returns this error instead of
+    /// ignoring the option.
     Unsupported,
     /// No runtime is running, or the runtime of the session has ended.
     NoRuntime,
-    /// Another read or write failed.
+    /// A read or a write failed for a reason that no other kind covers.
     Io,
 }
 
@@ -253,7 +254,7 @@ impl Error {
 
     /// Marks the error of a request that the server has certainly not processed.
     ///
-    /// Use it if a pooled connection ended before a byte of the request was written, or if an
+    /// Use this method if a pooled connection ended before a byte of the request was written, or if an
     /// HTTP/2 server refused the request or excluded it by GOAWAY (RFC 9113, 6.8 and 8.7). A
     /// session then sends a request with any method again, unless the body was partly read and
     /// cannot be produced again.
@@ -264,7 +265,7 @@ impl Error {
     }
 
     /// Returns whether the server has certainly not processed the request, so that sending it again
-    /// cannot repeat an effect. If `false`, the server may have processed it.
+    /// cannot repeat an effect. If `false`, the server may have processed the request.
     pub fn is_not_processed(&self) -> bool {
         self.0.not_processed
     }
@@ -341,7 +342,7 @@ impl Error {
         self.0.kind == ErrorKind::Status
     }
 
-    /// Converts an I/O error from reading a response, to the same kind on every backend.
+    /// Converts an I/O error from reading a response. The result has the same kind on every backend.
     ///
     /// A reset or an early end by the peer becomes [`Incomplete`](ErrorKind::Incomplete). Invalid
     /// data becomes [`Protocol`](ErrorKind::Protocol). An [`Error`] inside the I/O error is
@@ -411,7 +412,7 @@ fn without_credentials(url: &Url) -> String {
         return url.as_str().to_owned();
     }
     let mut url = url.clone();
-    // Both fail only for URLs that cannot have credentials.
+    // Both calls fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.into()
@@ -468,8 +469,8 @@ impl From<Error> for io::Error {
     }
 }
 
-/// The reason why a connection could not be secured. For a client without
-/// [`tls_faults`](crate::Capabilities::tls_faults) it is [`Other`](Self::Other).
+/// The reason why a connection could not be secured. A client without the capability
+/// [`tls_faults`](crate::Capabilities::tls_faults) always reports [`Other`](Self::Other).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {
@@ -520,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_while_reading_is_incomplete() {
+    fn a_reset_while_reading_is_an_incomplete_error() {
         let error = Error::from_read(io::Error::from(io::ErrorKind::ConnectionReset));
         assert_eq!(error.kind(), ErrorKind::Incomplete);
         assert!(error.source().is_some());

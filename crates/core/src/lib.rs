@@ -1,8 +1,8 @@
 //! The core of inflight: the interfaces of runtimes and clients, [`Session`], and
 //! [`gather`](gather()). This crate depends on no runtime and no HTTP client.
 //!
-//! Programs use the `inflight` crate, which adds the backends. Use this crate to write a backend,
-//! or a library that takes a [`Session`] from its caller.
+//! Programs use the `inflight` crate, which adds the backends. A backend is a pair of a runtime and
+//! a client. Use this crate to write a backend, or a library that takes a [`Session`] from its caller.
 //!
 //! In reading order:
 //!
@@ -10,7 +10,8 @@
 //!   [`Inline`] turn a `FetchBlocking` into a `Fetch`. [`Cancel`] cancels a blocking call.
 //! - [`Runtime`] and [`BlockOn`]: a runtime. [`Task`] and [`unblock`] work on every runtime. A
 //!   runtime opens each [`Socket`].
-//! - [`Session`]: requests with a policy, on any client and runtime.
+//! - [`Session`]: sends requests with any client on any runtime. Its policy includes redirects,
+//!   cookies, retries, timeouts and limits.
 //! - [`gather`](gather()): many futures at once, under a limit.
 //! - [`Body`], [`Response`], [`Error`]: the inputs and outputs of a request.
 //! - [`ClientOptions`], [`TlsOptions`], [`AddressGuard`]: the options of a client. [`Resolver`]

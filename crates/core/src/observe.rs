@@ -20,8 +20,8 @@ use crate::message::target::Target;
 pub trait Observer: Send + Sync + 'static {
     /// Handles an event when it happens.
     ///
-    /// The task or thread that drives the request calls this method. It should be short, and must
-    /// neither block nor panic.
+    /// The task or thread that drives the request calls this method. The method should return
+    /// quickly, and must neither block nor panic.
     fn observe(&self, event: &Event<'_>);
 }
 
@@ -41,7 +41,8 @@ pub struct Event<'a> {
     pub attempt: u32,
     /// The method of the current attempt. A redirect may change it.
     pub method: &'a Method,
-    /// The URL of the current attempt, without credentials. A redirect changes it.
+    /// The URL of the current attempt, without credentials. A redirect changes it. `None` if the
+    /// request has no valid URL.
     pub url: Option<&'a Url>,
     /// The time of the event, by the runtime's clock.
     pub at: Instant,
@@ -53,8 +54,8 @@ pub struct Event<'a> {
 
 /// The steps of a request, in the order in which they happen.
 ///
-/// With retries and redirects, the steps from [`Queued`](Self::Queued) to
-/// [`Redirected`](Self::Redirected) come several times. The last step is one of
+/// Retries and redirects repeat the steps from [`Queued`](Self::Queued) to
+/// [`Redirected`](Self::Redirected). The last step is one of
 /// [`Done`](Self::Done), [`Failed`](Self::Failed) and [`Cancelled`](Self::Cancelled).
 ///
 /// The steps correspond to the signals of aiohttp's `TraceConfig`:
@@ -79,8 +80,8 @@ pub enum Step<'a> {
     Queued,
     /// The session passes the request to the client.
     Sending,
-    /// The session left out a part of this header, because the client can only send ASCII: cookies
-    /// that a server has set in another encoding. See
+    /// The session left cookies out of this header. They contain bytes outside ASCII, which the client
+    /// cannot send. See
     /// [`Capabilities::opaque_request_headers`](crate::Capabilities::opaque_request_headers).
     Omitted {
         /// The name of the header.
@@ -89,8 +90,8 @@ pub enum Step<'a> {
     /// The request has a connection. If the client does not report its connections, this step comes
     /// immediately before [`Head`](Self::Head).
     Connected(Connection),
-    /// The client has read a chunk of the request's body. This step may come after the head, if the
-    /// server responds early.
+    /// The client has read a chunk of the request's body. If the server responds early, this step may
+    /// come after [`Head`](Self::Head).
     Uploaded(Progress),
     /// The request has been sent.
     Sent {
@@ -108,17 +109,17 @@ pub enum Step<'a> {
         /// The headers.
         headers: &'a HeaderMap,
     },
-    /// The session sends the request again without counting a retry: the server has not processed
-    /// it, or its pooled connection ended before a response.
+    /// The session sends the request again and does not count this as a retry. Either the server has
+    /// not processed the request, or the request's pooled connection ended before a response.
     Resending {
-        /// How long the session waits before it sends the request.
+        /// How long the session waits before it sends the request again.
         pause: Duration,
         /// Why the attempt failed.
         error: &'a Error,
     },
     /// The session sends the request again under its [`Retry`](crate::Retry) policy.
     Retrying {
-        /// How long the session waits before it sends the request.
+        /// How long the session waits before it sends the request again.
         pause: Duration,
         /// Why the attempt failed. `None` if the response had a status that the session retries.
         error: Option<&'a Error>,
@@ -135,7 +136,7 @@ pub enum Step<'a> {
     },
     /// The response was read to its end.
     Done {
-        /// The length of its decoded body in bytes.
+        /// The length of the decoded body in bytes.
         bytes: u64,
     },
     /// The request failed.
@@ -149,7 +150,7 @@ pub enum Step<'a> {
 }
 
 impl Step<'_> {
-    /// Returns the step's name, for a column of a log, for example.
+    /// Returns the step's name, for example for a log.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Started => "started",
@@ -174,9 +175,8 @@ impl Step<'_> {
 /// The kind of connection that a request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    /// A connection that was made for the request. If another connection becomes idle before the
-    /// new one is ready, the request may use the idle one. [`Stats::reused`](crate::Stats::reused)
-    /// then counts the request, but the event is still `New`.
+    /// A connection that was made for the request. If an existing connection becomes idle before the
+    /// new one is ready, the request may use the existing one. The value is then `Reused`.
     New,
     /// A connection that has served earlier requests.
     Reused,
@@ -197,7 +197,7 @@ impl fmt::Display for Connection {
 
 pub(crate) type Observers = Arc<[Arc<dyn Observer>]>;
 
-/// The observers of one request, in its extensions.
+/// A request extension that holds the observers of the request.
 #[derive(Clone, Default)]
 pub(crate) struct RequestObservers(pub(crate) Vec<Arc<dyn Observer>>);
 
@@ -442,8 +442,8 @@ impl fmt::Debug for Trace {
 /// ```
 /// use inflight_core::{Observer, TracingObserver};
 ///
-/// fn is_one(_: impl Observer) {}
-/// is_one(TracingObserver);
+/// fn observe_with(_: impl Observer) {}
+/// observe_with(TracingObserver);
 /// ```
 #[cfg(feature = "tracing")]
 #[derive(Debug, Clone, Copy, Default)]

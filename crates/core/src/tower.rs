@@ -1,4 +1,5 @@
-//! Conversions from and to tower: a [`Session`] is a [`Service`], and a service becomes a client.
+//! Conversions from and to tower: a [`Session`] is a [`Service`], and [`FromTower`] turns a service
+//! into a client.
 //!
 //! ```
 //! use inflight_core::tower::FromTower;
@@ -28,7 +29,7 @@ use crate::message::body::Body;
 use crate::message::response::Response;
 use crate::session::session::Session;
 
-/// A session is always ready. Its limits delay a request after `call`.
+/// A session is always ready. Its limits delay a request inside the future that `call` returns.
 impl Service<http::Request<Body>> for Session {
     type Response = Response;
     type Error = Error;
@@ -71,7 +72,7 @@ where
     /// # Errors
     ///
     /// An [`Error`] of the service is returned unchanged. Any other error becomes the source of an
-    /// [`ErrorKind::Io`].
+    /// error of kind [`Io`](ErrorKind::Io).
     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
         let mut service = self.service.clone();
         let response = async {

@@ -16,7 +16,7 @@ use inflight_core::{BlockingBody, Body, Error, ErrorKind, Response};
 use proptest::prelude::*;
 use support::{Signal, poll, run};
 
-/// A body that returns the given frames and declares a length, if there is one.
+/// A body that returns `frames`, and declares the length `declared_len` if it is `Some`.
 struct Frames {
     frames: std::vec::IntoIter<Result<Frame<Bytes>, Error>>,
     declared_len: Option<u64>,
@@ -144,7 +144,7 @@ impl<S: Stream + Unpin> Stream for EndsOnce<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        assert!(!self.ended, "polled after its end");
+        assert!(!self.ended, "the stream was polled after its end");
         let next = Pin::new(&mut self.inner).poll_next(cx);
         self.ended = matches!(next, Poll::Ready(None));
         next
@@ -152,7 +152,7 @@ impl<S: Stream + Unpin> Stream for EndsOnce<S> {
 }
 
 #[test]
-fn a_dropped_chunk_future_loses_no_data() {
+fn dropping_the_future_of_chunk_loses_no_data() {
     let signals = [Signal::new(), Signal::new()];
     let chunks = stream::iter([("one", signals[0].wait()), ("two", signals[1].wait())]).then(
         |(chunk, opened)| async move {
@@ -172,7 +172,7 @@ fn a_dropped_chunk_future_loses_no_data() {
 }
 
 #[test]
-fn an_error_of_the_stream_is_an_io_error_with_its_cause() {
+fn an_error_of_the_stream_becomes_the_source_of_an_io_error() {
     let chunks = [Ok("a"), Err("the disk failed")];
     let mut body = Body::from_stream(stream::iter(chunks));
     assert_eq!(run(body.chunk()).unwrap().unwrap(), "a");
@@ -226,7 +226,7 @@ fn collect_stops_at_its_limit() {
 }
 
 #[test]
-fn collect_returns_the_error_of_the_transfer() {
+fn collect_returns_the_error_of_the_stream() {
     let chunks = [Ok("a"), Ok("b"), Err("broken"), Ok("c")];
     let error = run(Body::from_stream(stream::iter(chunks)).collect(100)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);

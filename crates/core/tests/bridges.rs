@@ -57,7 +57,7 @@ fn a_tower_service_is_a_client() {
     assert_eq!(text, "/rewritten");
 }
 
-/// Records one line for each event.
+/// A subscriber that records one line for each event.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<String>>>);
 
@@ -96,7 +96,7 @@ impl Subscriber for Recorder {
 }
 
 #[test]
-fn every_step_of_a_request_is_an_event() {
+fn the_tracing_observer_records_an_event_for_each_step_of_a_request() {
     let recorder = Recorder::default();
     tracing::subscriber::with_default(recorder.clone(), || {
         let session = responding(|_| Response::new(Body::from("hello")));

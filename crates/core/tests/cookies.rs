@@ -1,4 +1,5 @@
-//! Tests of the cookie jar: the public tests of http-state, dates, and the order of cookies.
+//! Tests of the cookie jar: the parser tests of http-state (an IETF working group for cookies), the dates of
+//! `Expires`, and the order of cookies.
 #![cfg(feature = "cookies")]
 
 use std::cmp::Reverse;
@@ -9,8 +10,8 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use url::Url;
 
-/// The cases of http-state that RFC 6265bis contradicts: the name of the case, the value of `Cookie`
-/// that RFC 6265bis requires, and the section of the RFC.
+/// The cases of http-state that RFC 6265bis contradicts. Each row has the name of the case, the value of
+/// `Cookie` that RFC 6265bis requires, and the section of RFC 6265bis.
 const CONTRADICTED: [(&str, &str, &str); 27] = [
     // A header without `=` sets the value of a cookie without a name.
     ("0004", "foo", "5.6"),
@@ -41,10 +42,11 @@ const CONTRADICTED: [(&str, &str, &str); 27] = [
     ("disabled-chromium0023", "", "5.6"),
     // Paths are compared without decoding, although `%6F` means `o`.
     ("disabled-path0029", "", "5.1.4"),
-    // The last `Domain` counts. If its value is empty, the cookie is sent only to the host itself.
+    // Only the last `Domain` applies. If its value is empty, the cookie is sent only to the host that set it.
     ("optional-domain0042", "foo=bar", "5.7"),
 ];
 
+/// One case of http-state. The first lines of `http-state.jsonl` explain the fields.
 #[derive(Deserialize)]
 struct ParserCase {
     case: String,
@@ -102,7 +104,7 @@ fn the_parser_tests_of_http_state_pass_unless_rfc_6265bis_contradicts_them() {
 }
 
 #[test]
-fn a_cookie_is_deleted_with_a_date_in_any_form() {
+fn a_cookie_is_deleted_by_a_past_date_in_any_form_or_by_max_age() {
     for (attributes, is_deleted) in [
         ("Expires=Thu, 01 Jan 1970 00:00:00 GMT", true),
         ("Expires=Thu, 01-Jan-1970 00:00:00 GMT", true),
@@ -163,7 +165,7 @@ fn a_value_is_sent_back_byte_for_byte() {
         let pair = [b"city=", value].concat();
         jar.set([&pair[..], b"; Path=/; Max-Age=60"].concat(), &url);
         assert_eq!(jar.header(&url).unwrap().as_bytes(), pair);
-        // Saving and loading also keeps the bytes.
+        // A jar that is saved and loaded sends the same bytes.
         let mut saved = Vec::new();
         jar.save(&mut saved).unwrap();
         let loaded = CookieJar::load(&saved[..]).unwrap();
@@ -175,12 +177,12 @@ const PATHS: [&str; 4] = ["/", "/a", "/a/b", "/a/b/"];
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        // A failed case is in the output of the test.
+        // Failed cases are not saved to a file, because the output of the test shows them.
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
-    /// The model is a list: a cookie keeps its position when its value changes.
+    /// Compares the jar with a list. In the list, a cookie keeps its position when its value changes.
     #[test]
     fn cookies_are_ordered_by_length_of_path_and_then_by_creation(
         sets in vec((0..PATHS.len(), "[a-d]", any::<bool>()), 0..40),
@@ -197,7 +199,7 @@ proptest! {
                 None => model.push((key, value)),
             }
         }
-        // The sort is stable, so cookies of the same length of path stay in order of creation.
+        // The sort is stable, so cookies whose paths have the same length stay in order of creation.
         model.sort_by_key(|((path, ..), _)| Reverse(PATHS[*path].len()));
         let expected: Vec<_> = model
             .iter()

@@ -51,12 +51,12 @@ fn in_chunks(bytes: &[u8], len: usize) -> Body {
 
 fn error_kind<T>(result: Result<T, Error>) -> ErrorKind {
     // `unwrap_err` could print a large body.
-    result.err().expect("an error").kind()
+    result.err().expect("the result should be an error").kind()
 }
 
 type Encode = fn(&[u8]) -> Vec<u8>;
 
-/// The codings with their encoders. Servers use the name `deflate` for two formats.
+/// The codings with their encoders. Servers use the name `deflate` for the zlib format and for raw deflate.
 const CODINGS: [(&str, Encode); 5] = [
     ("gzip", |plain| read_all(GzipEncoder::new(plain))),
     ("deflate", |plain| read_all(ZlibEncoder::new(plain))),
@@ -99,7 +99,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 1..300),
     ) {
         for coding in ["gzip", "br", "zstd"] {
-            // Random bytes may be a brotli stream.
+            // `Ok` is also accepted, because random bytes may be a valid brotli stream.
             if let Err(error) = read(coding, bytes.clone()) {
                 prop_assert_eq!(error.kind(), ErrorKind::Decode);
             }
@@ -213,7 +213,7 @@ fn partial_content_is_not_decoded() {
 // ---------------------------------------------------------------------------------------
 // Accept-Encoding.
 
-/// Sends a request and returns its headers.
+/// Sends a request, and returns its headers as the client received them.
 fn request_headers(
     build: impl FnOnce(SessionBuilder) -> SessionBuilder,
     send: impl FnOnce(&Session) -> RequestBuilder,
@@ -225,7 +225,7 @@ fn request_headers(
         encoded_response("gzip", CODINGS[0].1(TEXT))
     });
     let session = build(builder).build().unwrap();
-    // The session also decodes a coding that the caller has requested.
+    // The session decodes the response if the request has `Accept-Encoding`, even if the caller set it.
     let read = run(send(&session).bytes()).unwrap();
     let headers = lock(&seen).clone();
     assert_eq!(read == TEXT, headers.contains_key("accept-encoding"));
@@ -247,7 +247,7 @@ fn codings_are_requested_unless_the_caller_sets_the_header() {
 }
 
 #[test]
-fn no_coding_is_requested_without_decoding() {
+fn no_coding_is_requested_if_decoding_is_off() {
     let get = |session: &Session| session.get("http://host/");
     let off = |builder: SessionBuilder| builder.decompress(false);
     assert!(request_headers(off, get).is_empty());
@@ -389,7 +389,7 @@ fn windows_larger_than_http_allows_are_a_decode_error() {
         error_kind(read("zstd", read_all(encoder))),
         ErrorKind::Decode
     );
-    // A complete stream with a large window of 2^30 bytes.
+    // An empty brotli stream that declares a window of 2^30 bytes.
     assert_eq!(error_kind(read("br", vec![0x11, 0xde])), ErrorKind::Decode);
 }
 
@@ -405,7 +405,7 @@ fn a_transfer_error_keeps_its_kind_and_follows_the_decoded_bytes() {
         let mut read = 0;
         let error = loop {
             match run(response.chunk()) {
-                Ok(chunk) => read += chunk.expect("an error instead of the end").len(),
+                Ok(chunk) => read += chunk.expect("the body should end with an error").len(),
                 Err(error) => break error,
             }
         };
@@ -415,7 +415,7 @@ fn a_transfer_error_keeps_its_kind_and_follows_the_decoded_bytes() {
         assert_eq!(
             run(response.chunk()).unwrap(),
             None,
-            "the body ends after an error"
+            "the body should end after the error"
         );
     }
 }
@@ -449,8 +449,8 @@ fn an_error_names_the_coding() {
 // ---------------------------------------------------------------------------------------
 // Decompression bombs.
 
-/// Returns a body of encoded zeros in chunks of 1 KiB, a counter of the chunks that were read from it,
-/// and the total number of its chunks.
+/// Encodes `len` zeros. Returns a body of the encoded bytes in chunks of 1 KiB, a counter of the chunks
+/// that were read, and the total number of chunks.
 fn bomb(encode: Encode, len: usize) -> (Body, Arc<AtomicUsize>, usize) {
     let bytes = encode(&vec![0; len]);
     let chunks: Vec<_> = bytes.chunks(1024).map(Bytes::copy_from_slice).collect();
@@ -476,14 +476,14 @@ fn a_decompression_bomb_is_rejected_before_most_of_it_is_read() {
         let read_chunks = read_chunks.load(Ordering::SeqCst);
         assert!(
             read_chunks * 10 < total,
-            "{coding}: {read_chunks} of {total} chunks"
+            "{coding}: {read_chunks} of {total} chunks were read"
         );
     }
 }
 
 #[test]
-fn a_paused_reader_buffers_one_chunk() {
-    // Noise, because codings compress noise badly.
+fn returning_one_chunk_reads_less_than_half_of_the_encoded_body() {
+    // Noise compresses badly, so the encoded body has many chunks.
     let noise: Vec<u8> = (0..1u64 << 19)
         .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57) as u8 ^ (n >> 3) as u8)
         .collect();
@@ -500,11 +500,11 @@ fn a_paused_reader_buffers_one_chunk() {
         let mut response = receive(encoded_response(coding, Body::from_stream(chunks))).unwrap();
         assert_eq!(read_chunks.load(Ordering::SeqCst), 0, "{coding}");
         run(response.chunk()).unwrap().unwrap();
-        // zstd decodes blocks of 128 KiB.
+        // zstd decodes blocks of 128 KiB, so it reads many encoded chunks for one decoded chunk.
         let read_chunks = read_chunks.load(Ordering::SeqCst);
         assert!(
             read_chunks * 2 < total,
-            "{coding}: {read_chunks} of {total} chunks"
+            "{coding}: {read_chunks} of {total} chunks were read"
         );
     }
 }

@@ -125,13 +125,13 @@ fn failures(all: AllFailed<Refused>) -> Vec<(usize, JobResult)> {
         .collect()
 }
 
-/// The input of a gather. Its jobs wait for signals, and it counts what the gather does.
+/// The input of a gather. Each job waits for its signal. The counters record what the gather does.
 struct TestInput {
     outcomes: Vec<Outcome>,
     signals: Vec<Signal>,
     pulled: AtomicUsize,
     taken: AtomicUsize,
-    // The largest number of jobs that were pulled and whose results were not taken.
+    // The largest value of `pulled - taken`.
     max_untaken: AtomicUsize,
     running: AtomicUsize,
     max_running: AtomicUsize,
@@ -171,7 +171,7 @@ impl TestInput {
         })
     }
 
-    /// Returns the jobs, as an iterator of exact size.
+    /// Returns an iterator of the jobs, whose `size_hint` is exact.
     fn jobs(
         self: &Arc<Self>,
     ) -> impl Iterator<Item = impl Future<Output = Result<usize, Refused>> + Send + use<>> + use<>
@@ -204,7 +204,8 @@ impl TestInput {
         }
     }
 
-    /// Polls for one result. Polls twice, because the first poll may only yield to other tasks.
+    /// Polls for the next result. Polls again after `Pending`, because a gather returns `Pending` also when
+    /// it only yields to other tasks.
     fn take(&self, results: &mut Results) -> Poll<Option<(usize, JobResult)>> {
         let mut context = Context::from_waker(Waker::noop());
         let mut poll = || results.as_mut().poll_next(&mut context);
@@ -312,7 +313,7 @@ proptest! {
     }
 
     #[test]
-    fn until_ends_with_one_result_for_each_pulled_input_and_pulls_no_more(
+    fn after_until_each_pulled_job_has_one_result_and_no_more_jobs_are_pulled(
         limit in 1usize..6,
         outcomes in prop::collection::vec(outcome(), 0..20),
         spawned: bool,
@@ -339,7 +340,7 @@ proptest! {
                 Poll::Pending => prop_assert!(false, "the gather waits after its deadline"),
             }
         }
-        prop_assert_eq!(input.pulled(), pulled, "an input was pulled after the deadline");
+        prop_assert_eq!(input.pulled(), pulled, "a job was pulled after the deadline");
         prop_assert!(!had_ended || pulled == outcomes.len());
         taken.sort_by_key(|(index, _)| *index);
         let indices: Vec<_> = taken.iter().map(|(index, _)| *index).collect();
@@ -361,7 +362,7 @@ proptest! {
     }
 
     #[test]
-    fn dropping_the_stream_stops_its_jobs_and_pulls_no_input(
+    fn dropping_the_stream_stops_its_jobs_and_pulls_no_more_jobs(
         limit in 1usize..6,
         outcomes in prop::collection::vec(outcome(), 0..20),
         spawned: bool,
@@ -487,7 +488,7 @@ fn a_finished_job_counts_towards_the_limit_until_its_result_is_taken() {
     input.signals.iter().for_each(Signal::open);
     runtime.tick();
     assert_eq!(input.pulled(), 3);
-    // Each poll pulls one job for each result that was taken before.
+    // Each poll pulls a new job in place of the result that the previous poll returned.
     for taken in 0..6 {
         assert!(input.take(&mut results).is_ready());
         assert_eq!(input.pulled(), 3 + taken);
@@ -559,7 +560,7 @@ fn until_takes_effect_even_if_every_job_is_ready_at_once() {
     let ended = Arc::new(AtomicBool::new(false));
     let jobs = {
         let pulled = pulled.clone();
-        // Not infinite, because an infinite input would hang a failing test.
+        // The input is finite so that the test ends even if it fails.
         (0..100_000).map(move |n: usize| {
             pulled.fetch_add(1, Ordering::SeqCst);
             ready(Ok::<_, Refused>(n))
@@ -578,7 +579,7 @@ fn until_takes_effect_even_if_every_job_is_ready_at_once() {
     assert!(ended.load(Ordering::SeqCst));
     assert!(
         pulled.load(Ordering::SeqCst) < 100_000,
-        "the gather never yielded, so `until` was not polled"
+        "the gather never yielded, so the task that opens `until` did not run in time"
     );
 }
 
@@ -667,7 +668,7 @@ fn all_fails_at_the_deadline() {
 }
 
 #[test]
-fn all_fails_at_a_deadline_before_the_last_input() {
+fn all_fails_at_the_deadline_if_the_input_has_not_ended() {
     // All pulled jobs have succeeded, but the input has not ended.
     let until = Signal::new();
     let jobs = stream::iter(0..2)
@@ -725,7 +726,7 @@ fn until_has_no_effect_after_the_end() {
     );
     assert_eq!(input.take(&mut results), Poll::Ready(None));
     until.open();
-    // The signal's future panics if it is polled after it was ready.
+    // The future of the signal panics if it is polled after completion.
     for _ in 0..3 {
         assert_eq!(input.take(&mut results), Poll::Ready(None));
     }
@@ -928,7 +929,7 @@ impl Runtime for Eager {
     }
 }
 
-/// Opens a signal when it is dropped.
+/// Opens a signal when the `Opener` is dropped.
 struct Opener(Signal);
 
 impl Drop for Opener {
@@ -944,7 +945,7 @@ fn cancelling_a_gather_does_not_resume_its_jobs() {
         let (permit, until) = (Signal::new(), Signal::new());
         let started = Counter::new();
         let jobs = (0..5).map(|index| {
-            // One job holds the permit until it is dropped, and the others wait for it.
+            // Dropping the job with the index 2 opens the signal `permit`. The other jobs wait for this signal.
             let held = (index == 2).then(|| Opener(permit.clone()));
             let (permit, started) = (permit.clone(), started.clone());
             async move {
@@ -966,7 +967,11 @@ fn cancelling_a_gather_does_not_resume_its_jobs() {
             let results = run(settled).results;
             assert!(results.iter().all(Result::is_err));
         }
-        assert_eq!(started.get(), 1, "a job continued after the end");
+        assert_eq!(
+            started.get(),
+            1,
+            "a job continued after the gather had ended"
+        );
     }
 }
 
@@ -1057,7 +1062,7 @@ fn first_returns_all_failures_in_input_order() {
     );
 }
 
-// Neither "all jobs failed" nor "there was no job" would be right: the jobs have not run.
+// The input has jobs, but none was started. So neither "all jobs failed" nor "there were no jobs" is true.
 #[test]
 fn the_error_of_first_at_the_deadline_differs_from_that_of_an_empty_input() {
     let input = TestInput::new(vec![Outcome::Succeeds; 3]);
@@ -1367,16 +1372,16 @@ fn a_pending_stream_wakes_the_gather_and_does_not_stop_its_jobs() {
             Ok::<_, Refused>(n)
         }
     };
-    // An input that arrives wakes the gather.
+    // A job that arrives from the input wakes the gather.
     sender.try_send(job(0)).ok().unwrap();
     assert_ne!(wakes.take(), 0);
     assert!(drive().is_pending());
-    // A job that progresses while the input waits also wakes the gather.
+    // A running job also wakes the gather, even while the input is pending.
     signals[0].open();
     assert_ne!(wakes.take(), 0);
     assert_eq!(drive(), Poll::Ready(Some(JobResult::Output(0))));
     assert!(drive().is_pending());
-    // An input that arrives while no job runs also wakes the gather, and so does the end of the input.
+    // A job that arrives while no other job runs also wakes the gather.
     sender.try_send(job(1)).ok().unwrap();
     sender.try_send(job(2)).ok().unwrap();
     assert_ne!(wakes.take(), 0);
@@ -1391,7 +1396,7 @@ fn a_pending_stream_wakes_the_gather_and_does_not_stop_its_jobs() {
     assert_eq!(drive(), Poll::Ready(None));
     assert!(
         polls.get() < 40,
-        "{} polls of the input are a busy loop",
+        "a busy loop: the gather polled the input {} times",
         polls.get()
     );
 }
@@ -1401,7 +1406,7 @@ fn an_input_that_has_ended_is_not_polled_again() {
     let mut remaining = Some(1);
     let mut ended = false;
     let jobs = stream::poll_fn(move |_| {
-        assert!(!ended, "polled after its end");
+        assert!(!ended, "the input was polled after its end");
         ended = remaining.is_none();
         Poll::Ready(remaining.take().map(|_| ready(Ok::<_, Refused>(1))))
     });
@@ -1461,7 +1466,7 @@ fn waiting_for_jobs_is_not_a_busy_loop() {
 }
 
 #[test]
-fn a_finished_job_is_returned_by_the_first_poll_after_its_wake() {
+fn a_finished_job_is_returned_by_the_first_poll_after_its_wake_up() {
     for limit in [1, 3] {
         let signals: Vec<Signal> = (0..2 * limit).map(|_| Signal::new()).collect();
         let jobs = signals.iter().map(|signal| async {

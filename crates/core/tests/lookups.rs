@@ -1,5 +1,5 @@
-//! Tests of concurrent lookups. Requests for the same name share a lookup, and the number of lookups is
-//! limited.
+//! Tests of concurrent lookups. Callers that look up the same name share one lookup, and the number of
+//! lookups that run at once is limited.
 
 mod support;
 
@@ -20,7 +20,10 @@ use support::{Counter, EVENT_TIMEOUT, TestRuntime, lock, poll_until_stalled, run
 
 /// The default timeout of a lookup.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How many lookups that callers wait for may run at once.
 const MAX_RUNNING: usize = 32;
+/// How many abandoned lookups may run in addition. A lookup is abandoned if all its callers were dropped or
+/// timed out.
 const MAX_ABANDONED: usize = 64;
 
 /// A resolver that stands for a name server. It answers a query for a name once the test allows the name.
@@ -64,7 +67,7 @@ impl Resolve for NameServer {
         let waited = changed.wait_timeout_while(lock(allowed), EVENT_TIMEOUT, waits);
         assert!(
             !waited.unwrap().1.timed_out(),
-            "{host} was not allowed in time"
+            "the test did not allow {host} in time"
         );
         match host {
             "broken" => Err(io::Error::other("the name server failed")),
@@ -176,7 +179,7 @@ fn dropping_one_of_several_callers_does_not_cancel_their_shared_lookup() {
     assert_eq!(run(second).unwrap(), [address(80)]);
     assert_eq!(server.started.get(), 1);
 
-    // The same applies to a lookup that has not started because too many others run.
+    // The same applies to a lookup that waits because `MAX_RUNNING` other lookups run.
     let server = NameServer::default();
     let resolver = server.resolver();
     let others = start_lookups(&resolver, &runtime, 0..MAX_RUNNING);
@@ -272,13 +275,13 @@ fn the_number_of_hung_lookups_is_limited_and_reported() {
     assert!(error.to_string().contains("96"), "{error}");
     assert_eq!(server.started.get(), all);
 
-    // Each lookup that ends allows one more to start.
+    // When an abandoned lookup ends, one more lookup can start.
     server.allow("host");
     let mut waiting = start_lookup(&resolver, &runtime, "host");
     server.allow("host0");
     assert_eq!(run(&mut waiting).unwrap(), [address(80)]);
 
-    // After all lookups have ended, the full number can run again.
+    // After all lookups have ended, `MAX_RUNNING` lookups can run again.
     server.allow_all();
     runtime.blocking_running().wait_for(0);
     let again = {
@@ -321,7 +324,7 @@ fn a_lookup_that_waits_for_a_thread_is_skipped_if_it_is_dropped() {
 }
 
 #[test]
-fn shutting_down_the_runtime_ends_the_lookup_with_an_error() {
+fn shutting_down_the_runtime_fails_a_lookup_that_has_not_started() {
     let (runtime, server) = (TestRuntime::new(0), NameServer::default());
     let resolver = server.resolver();
     runtime.hold_blocking();
@@ -345,7 +348,7 @@ fn threads_share_lookups() {
             assert_eq!(handle.join().unwrap().unwrap(), [address(80)]);
         }
     });
-    // Threads that started after the response sent new queries.
+    // A thread that calls after the shared lookup has ended starts a new lookup.
     assert!(server.started.get() <= 9);
 }
 

@@ -1,4 +1,4 @@
-//! Tests of observers and of the statistics of connections.
+//! Tests of observers and of connection statistics.
 
 mod support;
 
@@ -18,7 +18,9 @@ use support::{TestRuntime, builder, client, lock, poll, respond, responding, run
 
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// Adds an observer to a session. Returns the builder and a log with one line for each event.
+/// Adds an observer that logs one line for each event. Returns the builder and the log.
+///
+/// A line has the form `request.attempt step detail`. The attempt is 0 before the request is first sent.
 fn with_log(builder: SessionBuilder) -> (SessionBuilder, Log) {
     let log = Log::default();
     let lines = log.clone();
@@ -76,7 +78,7 @@ fn an_observer_receives_all_events_of_a_request() {
 }
 
 #[test]
-fn an_observer_of_a_request_receives_only_its_events() {
+fn an_observer_of_a_request_receives_only_the_events_of_that_request() {
     let (builder, log) = with_log(responding(|_| http::Response::new(Body::empty())));
     let session = builder.build().unwrap();
     let request_log = Log::default();
@@ -312,7 +314,7 @@ fn connections_are_counted_if_the_client_reports_them() {
                 async { respond(Body::empty()) }
             });
             if !reports {
-                let reason = "it does not report them";
+                let reason = "it does not report connections";
                 counting.capabilities.connection_events = inflight_core::Support::No(reason);
             }
             Ok((counting, runtime))

@@ -83,7 +83,7 @@ impl BlockedCall {
     fn wait(&self) -> io::Error {
         self.cancelled
             .recv_timeout(EVENT_TIMEOUT)
-            .expect("not cancelled in time");
+            .expect("the call should be cancelled in time");
         io::ErrorKind::ConnectionAborted.into()
     }
 }
@@ -197,7 +197,7 @@ fn a_short_chunk_is_returned_at_once() {
 }
 
 #[test]
-fn a_dropped_chunk_future_loses_no_data() {
+fn dropping_the_future_of_chunk_loses_no_data() {
     let runtime = TestRuntime::new(0);
     let (sender, chunks) = ChunkReader::new();
     let client = BlockingFunctionClient::new(move |_, _| {
@@ -229,7 +229,7 @@ fn an_interrupted_read_is_retried() {
 }
 
 #[test]
-fn errors_of_the_head_and_of_the_body_keep_their_kind() {
+fn errors_of_the_call_and_of_its_body_have_the_matching_kind() {
     let runtime = TestRuntime::new(0);
     let client = BlockingFunctionClient::new(|_, _| Err(Error::new(ErrorKind::Connect)));
     let offload = Offload::new(client, runtime.shared());
@@ -387,7 +387,7 @@ fn dropping_a_body_between_reads_cancels_the_call() {
 }
 
 #[test]
-fn shutting_down_the_runtime_is_an_error() {
+fn shutting_down_the_runtime_fails_a_call_that_has_not_started() {
     let runtime = TestRuntime::new(0);
     let client = BlockingFunctionClient::new(|_, _| respond(Bytes::new().into()));
     let offload = Offload::new(client, runtime.shared());
@@ -456,8 +456,8 @@ fn a_panic_of_a_read_is_propagated_to_the_job() {
 /// The result of one read of an upload.
 type ReadResult = Result<Vec<u8>, io::ErrorKind>;
 
-/// Returns a client that reads once from its upload for each step that the test sends. Also returns
-/// the sender of the steps and the receiver of the results of the reads.
+/// Returns a client, the sender of its steps, and the receiver of its results. For each step, the
+/// client reads once from the upload and sends the result of the read.
 fn stepping_client() -> (
     BlockingFunctionClient,
     mpsc::Sender<()>,
@@ -484,7 +484,7 @@ fn stepping_client() -> (
                 }
             }
         }
-        Err(Error::new(ErrorKind::Io).with_context("no step in time"))
+        Err(Error::new(ErrorKind::Io).with_context("the test sent no step in time"))
     });
     (client, step, results)
 }
@@ -501,8 +501,8 @@ fn an_upload_is_produced_as_it_is_read() {
     });
     let offload = Offload::new(client, runtime.shared());
     let mut head = Box::pin(offload.fetch(request(Body::from_stream(chunks))));
-    // The producer may be three chunks ahead: one in the channel, one at the sender and one at the
-    // reader.
+    // The stream may be three chunks ahead of the reader: one chunk in the channel, one that waits for
+    // the channel, and one that the reader has taken from the channel.
     const AHEAD: usize = 3;
     for n in 0..50u8 {
         assert!(poll_until_stalled(&mut head).is_pending());
@@ -591,12 +591,12 @@ fn a_head_that_arrives_during_the_upload_is_returned() {
 // Capabilities.
 
 #[test]
-fn the_size_of_the_blocking_pool_is_a_ceiling_in_the_capabilities() {
+fn the_capabilities_report_the_size_of_the_blocking_pool_as_a_ceiling() {
     let client = || BlockingFunctionClient::new(|_, _| respond(Bytes::new().into()));
-    let free = Offload::new(client(), TestRuntime::new(0).shared());
-    assert!(free.capabilities().ceilings.is_empty());
-    let narrow = TestRuntime::with_ceiling(0, Some(7));
-    let capabilities = Offload::new(client(), narrow.shared()).capabilities();
+    let unlimited = Offload::new(client(), TestRuntime::new(0).shared());
+    assert!(unlimited.capabilities().ceilings.is_empty());
+    let limited = TestRuntime::with_ceiling(0, Some(7));
+    let capabilities = Offload::new(client(), limited.shared()).capabilities();
     assert_eq!(capabilities.library, "function 1.0");
     assert_eq!(capabilities.ceilings.len(), 1);
     assert_eq!(capabilities.ceilings[0].at_most, 7);
@@ -609,7 +609,11 @@ fn the_size_of_the_blocking_pool_is_a_ceiling_in_the_capabilities() {
 fn inline_accepts_bodies_in_memory() {
     let caller = std::thread::current().id();
     let client = BlockingFunctionClient::new(move |mut request, _| {
-        assert_eq!(std::thread::current().id(), caller, "inside poll");
+        let thread = std::thread::current().id();
+        assert_eq!(
+            thread, caller,
+            "the call should run on the thread that polls"
+        );
         let mut all = Vec::new();
         request.body_mut().read_to_end(&mut all).unwrap();
         respond(BlockingBody::from_reader(io::Cursor::new(all), None))

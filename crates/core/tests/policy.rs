@@ -39,8 +39,8 @@ impl ReceivedRequest {
     }
 }
 
-/// Returns a client that calls `respond_to` with the index and the URI of each request, and the list of
-/// the requests that it receives.
+/// Returns a client, and the list of the requests that the client receives. The client calls `respond_to`
+/// with the index and the URI of each request.
 fn recording_client<F>(respond_to: F) -> (FunctionClient, Arc<Mutex<Vec<ReceivedRequest>>>)
 where
     F: Fn(usize, &str) -> Result<http::Response<Body>, Error> + Send + Sync + 'static,
@@ -165,7 +165,7 @@ fn the_status_of_a_redirect_determines_the_next_method_and_body() {
 }
 
 #[test]
-fn other_3xx_responses_and_redirects_without_location_are_returned() {
+fn a_3xx_response_that_is_no_redirect_or_has_no_location_is_returned() {
     for code in [300, 304, 305, 306, 399] {
         let (client, log) = recording_client(move |_, _| redirect(code, "/next"));
         let response = send(client, |b| b, |s| s.get("http://host/")).unwrap();
@@ -280,7 +280,7 @@ fn credentials_in_the_url_are_sent_only_to_its_origin() {
 }
 
 #[test]
-fn redirects_to_http_and_to_other_schemes_are_refused() {
+fn redirects_from_https_to_http_or_to_other_schemes_are_refused() {
     for location in [
         "http://host/",
         "ftp://host/",
@@ -503,6 +503,7 @@ fn retries_have_a_budget() {
     for _ in 0..200 {
         send_and_advance(&runtime, session.get("http://host/")).unwrap_err();
     }
+    // The budget is a fifth of the 200 requests, and ten more.
     let retries = lock(&log).len() - 200;
     assert!((40..=50).contains(&retries), "{retries} retries");
 }
@@ -552,7 +553,7 @@ fn a_request_that_was_not_processed_is_resent_with_any_method() {
     });
     let response = send(refusing, |b| b, |s| s.post("http://host/").body("a")).unwrap();
     assert_eq!((response.attempts(), lock(&log).len()), (4, 4));
-    // If no attempt has read a stream, the next attempt can send it.
+    // A stream can be resent if no attempt has read from it.
     let stream = || Body::from_stream(stream::iter([Ok::<_, Error>("a"), Ok("b")]));
     let attempts = Arc::new(AtomicUsize::new(0));
     let unread = client({
@@ -605,8 +606,8 @@ fn resends_end_at_the_deadline() {
         }
     };
     assert!(error.is_not_processed());
-    // The first attempt, ten resends without a pause, and resends after pauses of 1, 2, 4 .. 256 ms
-    // and 256 ms.
+    // The client received the first attempt, ten resends without a pause, nine resends after pauses of
+    // 1, 2, 4, ..., 256 ms, and one resend after another pause of 256 ms.
     assert_eq!(lock(&log).len(), 21);
 }
 
@@ -740,13 +741,13 @@ fn queued_requests_start_in_order_and_cancelled_ones_release_their_permits() {
     let mut sent: Vec<_> = (0..5)
         .map(|n| start(&session, &format!("http://host/{n}")))
         .collect();
-    // Drops the second request of the queue, and the first one after it was woken.
+    // Drops request 2 in the queue. Drops request 1 after it was woken, and before it is polled again.
     drop(sent.remove(2));
     lock(&signals)[0].1.open();
     let first = run(sent.remove(0)).unwrap();
     run(first.bytes()).unwrap();
     drop(sent.remove(0));
-    // A new request waits behind the others.
+    // A new request waits behind the queued requests.
     let mut newest = session.get("http://host/newest").send();
     assert!(poll(&mut newest).is_pending());
     for sent in &mut sent {
@@ -831,7 +832,7 @@ fn a_redirect_that_waits_for_a_permit_does_not_block_other_requests() {
         .build()
         .unwrap();
     let redirected = session.get("http://a/").text();
-    // Holds the permit of host b and waits for one of the session.
+    // This request holds the permit of host b, and waits for a permit of the session.
     let direct = session.get("http://b/").text();
     let (mut redirected, mut direct) = (Box::pin(redirected), Box::pin(direct));
     assert!(poll(&mut redirected).is_pending());
@@ -903,7 +904,7 @@ fn requests_that_wait_behind_unread_responses_fail() {
         assert_timeout(&error, Phase::Queue);
         assert!(error.to_string().contains("unread response"), "{error}");
     }
-    // If one of the responses is being read, the wait may take any time.
+    // While one of the responses is being read, a request may wait in the queue for any time.
     run(first.chunk()).unwrap();
     let mut waits = start(&session, "http://host/");
     runtime.advance(60 * SECOND);
@@ -962,7 +963,7 @@ fn stats_count_requests_in_flight_and_waiting() {
     assert_eq!(
         counts(),
         (2, 0),
-        "the request is in flight until its body is read"
+        "the request should be in flight until the body of its response is read"
     );
     run(response.bytes()).unwrap();
     assert_eq!(counts(), (1, 0));

@@ -99,7 +99,7 @@ fn a_query_works_with_a_base_url_and_with_credentials() {
 fn a_query_that_is_not_a_list_of_pairs_is_an_invalid_request() {
     let result = capture_default(|session| session.get("http://h/").query(&"text"));
     assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidRequest);
-    // The first error is returned.
+    // If the URL is also invalid, the error of the URL is returned, because it came first.
     let result = capture_default(|session| session.get("ftp://h/").query(&"text"));
     assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidUrl);
 }
@@ -238,7 +238,7 @@ fn text_is_decoded_with_its_charset() {
         (Some("text/plain; charset=utf-16le"), b"h\0i\0", "hi"),
         (Some("no media type; charset=koi8-r"), b"\xed", "М"),
         (Some("text/html; charset=us-ascii"), b"", ""),
-        // The Encoding Standard does not define these charsets.
+        // The Encoding Standard does not define these charsets, so the text is decoded as UTF-8.
         (Some("text/html; charset=utf8mb4"), "Ærø".as_bytes(), "Ærø"),
         (Some("text/html; charset="), b"text", "text"),
     ] {

@@ -36,7 +36,7 @@ fn address(last: u8, port: u16) -> SocketAddr {
 #[test]
 fn an_ip_address_is_not_looked_up() {
     let runtime = TestRuntime::new(0);
-    let resolver = resolver(|host, _| panic!("{host} is not a name"));
+    let resolver = resolver(|host, _| panic!("the resolver was called for {host}"));
     for (host, expected) in [
         ("127.0.0.1", "127.0.0.1:80"),
         ("::1", "[::1]:80"),

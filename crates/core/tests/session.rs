@@ -316,12 +316,12 @@ fn the_error_of_an_invalid_url_contains_the_invalid_text() {
 #[test]
 fn https_urls_are_unsupported_by_a_client_without_tls() {
     let (mut client, seen) = recording_client();
-    client.capabilities.tls = Support::No("it was built without");
+    client.capabilities.tls = Support::No("it was built without TLS");
     let session = session(client, &TestRuntime::new(0));
     assert!(!session.capabilities().tls.is_yes());
     let error = run(session.get("https://me:secret@host/x").send()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("it was built without"));
+    assert!(error.to_string().contains("it was built without TLS"));
     assert_eq!(error.url(), Some("https://host/x"));
     assert!(lock(&seen).is_empty());
     run(session.get("http://host/x").send()).unwrap();
@@ -352,7 +352,7 @@ fn json_is_sent_and_received() {
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert_eq!(error.url(), Some("http://host/"));
 
-    // A value that JSON cannot represent.
+    // JSON cannot represent a map whose keys are tuples.
     let tuple_keys = std::collections::BTreeMap::from([((1, 2), 3)]);
     let error = run(session.post("http://host/").json_body(&tuple_keys).send()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
@@ -394,7 +394,7 @@ fn credentials_in_the_url_become_basic_authentication() {
         let value = request.headers().get("authorization").cloned();
         value.inspect(|value| assert!(value.is_sensitive()))
     };
-    // echo -n 'me:secret' | base64, and so on.
+    // The expected values are from `echo -n 'me:secret' | base64`, with the user and password of each URL.
     assert_eq!(
         authorization("http://me:secret@host/").unwrap(),
         "Basic bWU6c2VjcmV0"
@@ -574,7 +574,7 @@ fn errors_of_a_stream_have_the_url() {
     assert_eq!(error.url(), Some("http://host/body"));
 }
 
-/// Returns a body that returns these chunks and errors unchanged.
+/// Returns a body that produces these chunks and errors unchanged.
 fn fallible_body<const N: usize>(chunks: [Result<&'static str, Error>; N]) -> Body {
     struct Chunks(std::vec::IntoIter<Result<Frame<Bytes>, Error>>);
     impl http_body::Body for Chunks {
@@ -699,7 +699,11 @@ fn the_timeout_applies_before_the_head() {
     runtime.advance(MINUTE);
     let error = run(head).unwrap_err();
     assert_timeout(&error);
-    assert_eq!(listener.received(), [0], "the timeout drops the exchange");
+    assert_eq!(
+        listener.received(),
+        [0],
+        "the timeout should drop the exchange"
+    );
     assert_eq!(runtime.active_sleeps(), 0);
 }
 
@@ -720,7 +724,7 @@ fn the_timeout_applies_in_the_queue() {
     assert_timeout(&run(queued).unwrap_err());
     assert!(
         listener.received().is_empty(),
-        "the first request does not time out"
+        "the first request should not time out"
     );
 }
 
@@ -754,9 +758,13 @@ fn the_timeout_applies_within_the_body() {
         runtime.advance(MINUTE);
         assert_timeout(&run(next).unwrap_err());
     }
-    assert_eq!(listener.received(), [0], "the timeout drops the exchange");
+    assert_eq!(
+        listener.received(),
+        [0],
+        "the timeout should drop the exchange"
+    );
     assert_eq!(runtime.active_sleeps(), 0);
-    // The body ends after an error, and the permit is released although the response still exists.
+    // The body ends after an error. The permit is released although the response still exists.
     assert!(run(response.chunk()).unwrap().is_none());
     run(session.get("http://host/").send()).unwrap();
 }
@@ -804,7 +812,7 @@ fn the_timeout_applies_to_a_body_that_is_always_ready() {
 }
 
 #[test]
-fn a_timeout_of_a_request_replaces_that_of_the_session() {
+fn the_timeout_of_a_request_replaces_the_timeout_of_the_session() {
     let runtime = TestRuntime::new(0);
     let listener = EventListener::new();
     let session = builder(silent_client(&listener), &runtime)
@@ -898,7 +906,7 @@ fn an_exchange_with_a_short_timeout_starts_only_one_timer() {
     assert_eq!(
         runtime.active_sleeps(),
         0,
-        "the timer is dropped with its exchange"
+        "the timer should be dropped with its exchange"
     );
 }
 
@@ -928,7 +936,7 @@ fn exchanges_with_long_timeouts_share_a_timer() {
 }
 
 #[test]
-fn outside_its_runtime_an_exchange_waits_for_no_timer_of_another() {
+fn an_exchange_outside_its_runtime_does_not_wait_for_the_shared_timer() {
     let runtime = TestRuntime::new(0);
     let session = builder(silent_client(&EventListener::new()), &runtime)
         .timeout(MINUTE)
@@ -962,7 +970,7 @@ fn assert_runtime_ended(error: &Error) {
 }
 
 #[test]
-fn after_the_end_of_the_runtime_no_request_is_sent() {
+fn no_request_is_sent_after_the_runtime_has_ended() {
     let runtime = TestRuntime::new(0);
     let (client, seen) = recording_client();
     let session = builder(client, &runtime).timeout(None).build().unwrap();
@@ -991,7 +999,7 @@ fn the_end_of_the_runtime_interrupts_a_request_that_waits() {
 }
 
 #[test]
-fn an_error_that_the_end_of_the_runtime_causes_is_its_source() {
+fn an_error_caused_by_the_end_of_the_runtime_is_the_source_of_a_no_runtime_error() {
     for (kind, is_caused) in [
         (ErrorKind::Connect, true),
         (ErrorKind::Io, true),
@@ -1068,7 +1076,7 @@ fn exchanges_that_share_a_timer_are_woken_in_time() {
         }
     };
     assert_timeout(&error);
-    assert_eq!(steps, 240, "after exactly one minute");
+    assert_eq!(steps, 240, "the timeout should pass after one minute");
 }
 
 #[test]
@@ -1112,7 +1120,7 @@ fn a_client_that_reads_the_deadline_receives_it() {
         deadline.map(|Deadline(at)| at)
     };
     let before = Instant::now();
-    let at = deadline(true, Some(10 * MINUTE)).expect("a deadline");
+    let at = deadline(true, Some(10 * MINUTE)).expect("the request should have a deadline");
     assert!(at >= before + 10 * MINUTE);
     assert!(at <= Instant::now() + 10 * MINUTE);
     assert!(deadline(true, None).is_none());
@@ -1139,6 +1147,7 @@ struct Exchange {
 /// A client that counts its exchanges in flight.
 struct CountingClient {
     exchanges: Mutex<Vec<Arc<Exchange>>>,
+    // Returns whether the exchange with this index fails.
     fails: Box<dyn Fn(usize) -> bool + Send + Sync>,
     current: AtomicUsize,
     max: AtomicUsize,
@@ -1241,7 +1250,11 @@ fn a_permit_is_released_at_the_end_of_the_body() {
     counted.exchange(0).head.open();
     let mut response = run(first).unwrap();
     assert!(poll(&mut second).is_pending());
-    assert_eq!(counted.started(), 1, "the first body is not read yet");
+    assert_eq!(
+        counted.started(),
+        1,
+        "the first body should still hold the permit"
+    );
     counted.exchange(0).body.open();
     while run(response.chunk()).unwrap().is_some() {}
     // The exchange has ended although the response still exists.
@@ -1273,7 +1286,7 @@ fn a_permit_is_released_after_an_error() {
     assert!(poll(&mut second).is_pending());
     counted.exchange(0).head.open();
     run(&mut first).unwrap_err();
-    // The failed future still exists.
+    // The permit is released although the failed future still exists.
     assert!(poll(&mut second).is_pending());
     assert_eq!(counted.started(), 2);
     drop(first);
@@ -1406,7 +1419,7 @@ proptest! {
                 break;
             }
         }
-        prop_assert!(heads.is_empty(), "a request never gets a permit");
+        prop_assert!(heads.is_empty(), "a request never got a permit");
         prop_assert!(responses.is_empty());
         prop_assert!(counted.max.load(Ordering::SeqCst) <= limit);
         prop_assert_eq!(counted.current(), 0);
@@ -1417,7 +1430,7 @@ proptest! {
 // Building.
 
 #[test]
-fn build_returns_the_error_of_the_backend() {
+fn build_returns_the_error_of_the_closure_that_creates_the_client() {
     let error = Session::builder(|_| -> Result<(FunctionClient, _), Error> {
         Err(Error::new(ErrorKind::NoRuntime))
     })

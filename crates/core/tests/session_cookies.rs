@@ -1,4 +1,4 @@
-//! Tests of the cookies of a session, with a client that sets cookies and returns those it receives.
+//! Tests of the cookies of a session. The client sets cookies, and returns the cookies that it receives.
 #![cfg(feature = "cookies")]
 
 mod support;
@@ -35,7 +35,7 @@ fn fetch_text(session: &Session, url: &str) -> String {
 }
 
 #[test]
-fn a_cookie_set_by_a_redirect_is_sent_to_its_target_and_later_until_it_is_deleted() {
+fn a_cookie_that_a_redirect_sets_is_sent_until_a_response_deletes_it() {
     let session = session(CookieJar::new());
     assert_eq!(fetch_text(&session, "http://host/show"), "");
     assert_eq!(fetch_text(&session, "http://host/set"), "crumb=1");

@@ -163,13 +163,13 @@ fn a_panic_is_returned_with_its_message_and_payload() {
         "again"
     );
 
-    // The thread of the runtime still works.
+    // The panics have not ended the runtime's only thread.
     assert_eq!(run(Task::spawn(&runtime, async { 1 })).unwrap(), 1);
     runtime.shut_down();
 }
 
 #[test]
-fn a_task_can_be_awaited_again_after_a_dropped_await() {
+fn a_task_can_be_awaited_after_an_earlier_await_was_dropped() {
     let runtime = TestRuntime::new(1);
     let signal = Signal::new();
     let opened = signal.wait();
@@ -255,7 +255,7 @@ fn unblock_is_cancelled_if_the_runtime_shuts_down_before_the_work_starts() {
 }
 
 #[test]
-fn work_that_has_started_completes_even_if_it_is_not_awaited() {
+fn work_that_has_started_completes_even_if_its_future_is_dropped() {
     let runtime = TestRuntime::new(0);
     let listener = EventListener::new();
     let events = listener.sender();

@@ -94,7 +94,7 @@ fn a_stream_cannot_be_cloned() {
 }
 
 #[test]
-fn a_replayable_body_is_not_produced_in_advance() {
+fn a_replayable_body_is_produced_only_once_if_it_is_not_cloned() {
     let produced = Arc::new(AtomicUsize::new(0));
     let counter = produced.clone();
     let body = Body::replayable(move || {
@@ -136,14 +136,14 @@ fn a_file_is_not_read_ahead() {
     assert_eq!(
         runtime.blocking_started().get(),
         1,
-        "only the length is read"
+        "opening the file should only read its length"
     );
     run(body.chunk()).unwrap();
     run(body.chunk()).unwrap();
     assert_eq!(
         runtime.blocking_started().get(),
         3,
-        "one call for each chunk"
+        "reading a chunk should take one blocking call"
     );
 }
 
@@ -160,7 +160,7 @@ fn a_missing_file_is_an_io_error_that_names_the_path() {
             "{error}"
         );
     }
-    // The file is removed before it is read.
+    // The same applies to a file that was removed after it was opened.
     let (path, _) = write_file(dir.path(), 10);
     let body = open(&path, &runtime).unwrap();
     fs::remove_file(&path).unwrap();
@@ -168,7 +168,7 @@ fn a_missing_file_is_an_io_error_that_names_the_path() {
 }
 
 #[test]
-fn a_shorter_file_is_an_error_and_a_longer_file_is_truncated() {
+fn a_file_that_shrinks_is_an_error_and_a_file_that_grows_is_truncated() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = TestRuntime::new(0);
     let (path, bytes) = write_file(dir.path(), 1000);
@@ -183,7 +183,7 @@ fn a_shorter_file_is_an_error_and_a_longer_file_is_truncated() {
     assert_eq!(
         read(longer).unwrap(),
         bytes[..999],
-        "the body has the length at the time of opening"
+        "the body should have the length that the file had when it was opened"
     );
 }
 
@@ -230,7 +230,7 @@ fn an_open_file_is_sent_from_its_position() {
 }
 
 #[test]
-fn an_open_file_is_resent_from_its_first_position() {
+fn a_clone_of_an_open_file_body_starts_at_the_same_position() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = write_file(dir.path(), 200_000);
     let mut file = open_at(&path, 1000);
@@ -239,7 +239,7 @@ fn an_open_file_is_resent_from_its_first_position() {
     let mut body = run(Body::from_open_file(shared, runtime.shared())).unwrap();
     let again = body.try_clone().unwrap();
     let first = run(body.chunk()).unwrap().unwrap();
-    // Reads the clone while the first body is being read.
+    // Reads the clone after a part of the first body was read.
     assert!(read(again).unwrap() == bytes[1000..]);
     let rest = read(body).unwrap();
     assert!([first, rest].concat() == bytes[1000..]);
@@ -295,7 +295,7 @@ fn the_timeout_applies_while_a_file_is_opened() {
     assert_eq!(run(sent).unwrap_err().phase(), Some(Phase::Total));
 }
 
-/// A blocking client that reads the whole body.
+/// A blocking client that reads the whole body, and returns it as the body of the response.
 struct BlockingClient;
 
 impl FetchBlocking for BlockingClient {
@@ -318,7 +318,7 @@ impl FetchBlocking for BlockingClient {
 }
 
 #[test]
-fn a_blocking_client_reads_files_in_the_same_call() {
+fn a_blocking_client_reads_a_file_in_the_call_that_sends_the_request() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = write_file(dir.path(), 200_000);
     let runtime = TestRuntime::new(0);
@@ -342,7 +342,7 @@ fn a_blocking_client_reads_files_in_the_same_call() {
         assert_eq!(
             runtime.blocking_started().get(),
             before + 1,
-            "the client makes a single call"
+            "the request should take one blocking call"
         );
         assert_eq!(echo.len(), len);
         let echo = read(echo).unwrap();
@@ -389,7 +389,11 @@ fn a_form_is_encoded_as_in_browsers() {
         .strip_prefix("multipart/form-data; boundary=")
         .unwrap();
     assert_eq!(boundary.len(), 32);
-    assert_eq!(request.body().len(), None, "a stream has no length");
+    assert_eq!(
+        request.body().len(),
+        None,
+        "the length of a form with a stream should be unknown"
+    );
     let body = read(request.into_body()).unwrap();
     let expected = [
         "--B\r\nContent-Disposition: form-data; name=\"field\"\r\n\r\nvälue\r\n--\r\n",
@@ -474,7 +478,7 @@ fn a_part_is_not_produced_before_earlier_parts_are_read() {
     });
     let part = Part::new(Body::from_stream(chunks.take(1000)));
     let mut body = post_form(Multipart::new().text("a", "b").part("s", part)).into_body();
-    // The head of the first part, its text, and the head of the second part.
+    // Reads the head of the first part, the text of the first part, and the head of the second part.
     for _ in 0..3 {
         run(body.chunk()).unwrap();
     }
@@ -483,7 +487,7 @@ fn a_part_is_not_produced_before_earlier_parts_are_read() {
     assert_eq!(
         produced.load(Ordering::SeqCst),
         1,
-        "the part produces only the chunk that was read"
+        "the part should produce only the chunk that is read"
     );
 }
 
@@ -537,7 +541,7 @@ fn a_body_in_memory_reports_progress_in_chunks() {
     assert_eq!(*lock(&seen), expected);
     lock(&seen).clear();
     read(again).unwrap();
-    assert_eq!(*lock(&seen), expected, "from the beginning");
+    assert_eq!(*lock(&seen), expected, "the clone should start from zero");
 }
 
 #[test]

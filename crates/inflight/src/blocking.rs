@@ -141,7 +141,7 @@ impl RequestBuilder {
         Self(self.0.body(body))
     }
 
-    /// Sets a file as the body. The request reads the file while it sends it.
+    /// Sets a file as the body. The session reads the file while it sends the request.
     pub fn file(self, path: impl Into<PathBuf>) -> Self {
         Self(self.0.file(path))
     }

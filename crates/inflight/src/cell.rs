@@ -84,7 +84,7 @@ macro_rules! runtimes {
                         RuntimeName::$variant => {
                             let start: fn(Option<NonZeroUsize>) -> Result<$runtime, Error> = $start;
                             let runtime = start(workers)?;
-                            #[allow(clippy::clone_on_copy, reason = "only some are Copy")]
+                            #[allow(clippy::clone_on_copy, reason = "only some runtimes are Copy")]
                             Ok((Self::$variant(runtime.clone()), Arc::new(runtime)))
                         }
                     )*
@@ -294,7 +294,8 @@ impl fmt::Display for UnknownCell {
 
 impl std::error::Error for UnknownCell {}
 
-/// A running runtime and the client of its sessions. Clones share the runtime.
+/// A backend whose runtime is running. Its sessions use the client that the [`Cell`] names. Clones share
+/// the runtime.
 #[derive(Clone)]
 pub struct Backend {
     cell: Cell,
@@ -303,7 +304,7 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Returns the cell.
+    /// Returns the name of the backend.
     pub fn cell(&self) -> Cell {
         self.cell
     }
@@ -313,8 +314,8 @@ impl Backend {
         &self.runtime
     }
 
-    /// Starts a heartbeat on the runtime. The heartbeat uses the runtime's timer. On every runtime except
-    /// `threads`, it also uses a socket.
+    /// Starts a [`Heartbeat`](inflight_probe::Heartbeat) on the runtime, which measures how late the runtime
+    /// wakes tasks. The heartbeat uses the runtime's timer and, except on `threads`, a socket.
     ///
     /// # Errors
     ///

@@ -58,13 +58,14 @@
 //! | `ureq` | `threads/ureq` | blocking, with a thread for each request in flight |
 //!
 //! [`session()`] and [`block_on`] use the first of `tokio`, `smol`, `async-std` and `ureq` that is on.
-//! They are meant for programs. [`Session`] is the same type on every backend, so another crate that
-//! enables a feature can change the cost of a session, but not its behaviour. A library should accept a
-//! [`Session`] from its caller or name a backend, as in `inflight::tokio::session()`.
+//! They are meant for programs. Another crate that enables a feature can change this default backend.
+//! The change affects the cost of a session but not its behaviour, which is the same on every backend. A
+//! library should accept a [`Session`] from its caller or name a backend, as in
+//! `inflight::tokio::session()`.
 //!
 //! The features `rt-tokio`, `rt-smol`, `rt-async-std`, `rt-threads` and `client-hyper`, `client-isahc`,
-//! `client-surf`, `client-ureq` enable the other backends. A [`Cell`] is the name of a backend, for
-//! programs that choose the backend at run time.
+//! `client-surf`, `client-ureq` enable the other pairs of a runtime and a client. A [`Cell`] is the name
+//! of a backend, for programs that choose the backend at run time.
 //!
 //! For tests, the feature `rt-virtual` adds a runtime with virtual time, and the feature `client-mock` adds
 //! a client that returns scripted responses.

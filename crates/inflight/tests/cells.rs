@@ -1,4 +1,4 @@
-//! Tests of cells: their names, starting them, and a request on each.
+//! Tests of [`Cell`], the name of a backend: parsing, starting the backend, and a request on each backend.
 
 use inflight::{BlockOn, Cell, ErrorKind};
 

@@ -40,7 +40,8 @@ async fn use_and_close(session: Session, origin: &Origin) {
     session.close(Duration::from_secs(10)).await;
 }
 
-// One test checks all cells, because the counts include the files and threads of other tests.
+// One test checks all cells, because tests that run at the same time would count each other's files and
+// threads.
 #[test]
 fn a_closed_session_leaves_no_files_and_no_threads() {
     let origin = Origin::start().unwrap();
@@ -79,7 +80,7 @@ fn a_closed_session_leaves_no_files_and_no_threads() {
             }
             assert!(
                 Instant::now() < deadline,
-                "{cell}: {baseline:?} files and threads became {now:?}: {:?}",
+                "{cell}: (files, threads) are {now:?} after the close, expected {baseline:?}: {:?}",
                 thread_names()
             );
             std::thread::sleep(Duration::from_millis(10));

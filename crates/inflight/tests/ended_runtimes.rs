@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Builds a session with one of the clients.
+/// A function that returns a session builder with one of the clients on a runtime.
 type Build = fn(Arc<dyn backend::Runtime>) -> SessionBuilder;
 
 const CLIENTS: [(&str, Build); 4] = [
@@ -60,7 +60,7 @@ fn assert_ended(client: &str, result: Result<String, Error>) {
 }
 
 #[test]
-fn a_session_whose_runtime_has_ended_fails_with_no_runtime() {
+fn a_request_fails_with_kind_no_runtime_if_the_runtime_has_ended() {
     let origin = Origin::start().unwrap();
     for (client, build) in CLIENTS {
         for runtime in [runtime_of_a_test(), Runtime::new().unwrap()] {
@@ -88,7 +88,7 @@ fn a_session_whose_runtime_has_ended_fails_with_no_runtime() {
 }
 
 #[test]
-fn a_static_session_fails_in_the_second_test_with_the_remedy() {
+fn a_static_session_fails_in_the_second_test_and_suggests_a_remedy() {
     static SESSION: OnceLock<Session> = OnceLock::new();
     let origin = Origin::start().unwrap();
     let test = |runtime: Runtime| {
@@ -105,7 +105,7 @@ fn a_static_session_fails_in_the_second_test_with_the_remedy() {
 }
 
 #[test]
-fn a_runtime_that_ends_before_the_head_or_in_the_body_fails_the_request() {
+fn a_request_fails_if_its_runtime_ends_before_the_head_or_during_the_body() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab";
     for (client, build) in CLIENTS {
         for sends in ["", head] {
@@ -134,7 +134,7 @@ fn a_runtime_that_ends_before_the_head_or_in_the_body_fails_the_request() {
 }
 
 #[test]
-fn a_runtime_without_drivers_fails_the_request_with_the_remedy() {
+fn a_request_on_a_runtime_without_drivers_fails_and_suggests_a_remedy() {
     let origin = Origin::start().unwrap();
     // A request that waits needs a timer.
     let silent = ScriptedServer::with_script(Script::new().read_request().hang()).unwrap();
@@ -150,7 +150,7 @@ fn a_runtime_without_drivers_fails_the_request_with_the_remedy() {
             }
             let runtime = builder.build().unwrap();
             let session = build(on(&runtime)).build().unwrap();
-            // The second request does not use the driver again.
+            // The second request must have the same result, although it does not use the missing driver.
             for _ in 0..2 {
                 if time && has_own_sockets {
                     let page = session.get(origin.url("/page/7")).text();
@@ -168,14 +168,14 @@ fn a_runtime_without_drivers_fails_the_request_with_the_remedy() {
 }
 
 #[test]
-fn a_timeout_passes_on_a_runtime_that_no_thread_drives() {
+fn a_request_times_out_on_a_runtime_that_no_thread_drives() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/7");
     for (client, build) in CLIENTS {
         let runtime = runtime_of_a_test();
         let session = build(on(&runtime)).build().unwrap();
         if matches!(client, "isahc" | "ureq") {
-            // They need only the runtime's blocking pool, which has threads of its own.
+            // These clients need only the runtime's blocking pool, which has its own threads.
             let outside = smol::block_on(session.get(&url).text());
             assert!(outside.unwrap().contains('7'), "{client}");
             continue;
@@ -195,7 +195,7 @@ fn a_timeout_passes_on_a_runtime_that_no_thread_drives() {
     }
 }
 
-/// Returns a sleep that was polled inside the runtime.
+/// Returns a sleep that has been polled once, inside the runtime.
 fn sleep_inside(runtime: &Runtime, duration: Duration) -> BoxFuture<'static, ()> {
     let mut sleep = on(runtime).sleep(duration);
     let slept = runtime.block_on(futures_lite::future::poll_once(&mut sleep));
@@ -210,7 +210,7 @@ fn a_sleep_ends_outside_the_runtime_that_it_began_in() {
 }
 
 #[test]
-fn a_sleep_whose_runtime_ends_completes() {
+fn a_sleep_completes_if_its_runtime_ends() {
     let hour = Duration::from_secs(3600);
     for runtime in [runtime_of_a_test(), Runtime::new().unwrap()] {
         let tokio = on(&runtime);
@@ -227,7 +227,7 @@ fn a_sleep_whose_runtime_ends_completes() {
 fn a_runtime_that_a_cell_has_started_lives_as_long_as_the_session() {
     let origin = Origin::start().unwrap();
     for cell in Cell::compiled() {
-        // With a number of workers, smol has an executor of its own.
+        // With a number of workers, the cell starts a separate smol executor, not the global one.
         let workers = NonZeroUsize::new(2).filter(|_| cell.runtime() == "smol");
         let backend = cell.start(workers).unwrap();
         let session = backend.session().unwrap();
@@ -235,7 +235,7 @@ fn a_runtime_that_a_cell_has_started_lives_as_long_as_the_session() {
         assert!(backend.block_on(page()).unwrap().contains('7'), "{cell}");
         drop(backend);
         assert!(smol::block_on(page()).unwrap().contains('7'), "{cell}");
-        // The task runs only if the runtime does.
+        // The task completes only if the runtime is running.
         let task = Task::spawn(session.runtime(), page());
         assert!(
             smol::block_on(task).unwrap().unwrap().contains('7'),

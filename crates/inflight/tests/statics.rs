@@ -10,7 +10,7 @@ use inflight::Session;
 use inflight::tokio::{self as backend, Tokio};
 
 static SESSION: LazyLock<Session> = LazyLock::new(|| {
-    let runtime = Tokio::global().expect("the system has threads");
+    let runtime = Tokio::global().expect("the system can start threads");
     let session = backend::builder_on(runtime).build();
     session.expect("the options are valid")
 });

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepares the peers under target/peers and lists the installed ones: `just peers`.
 #
-# A missing tool is not an error. The lab skips and reports a peer whose tool is missing.
+# A missing tool is not an error. If a tool is missing, the lab skips the peers that need it.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -11,7 +11,7 @@ into="$(cd "$into" && pwd)"
 have() { command -v "$1" >/dev/null 2>&1; }
 missing() { echo "peer $1: not present: $2"; }
 
-# Run the programs from the source folder, so that they always match the lab.
+# Link to the source folder, so that the Python programs always match the lab.
 ln -sfn "$PWD" "$into/src"
 
 if ! have python3; then

@@ -1,11 +1,14 @@
 //! Compares two runs, from the same machine or from different ones.
 //!
-//! A change that all contenders of an experiment share comes from the machine or the origin. It is
-//! reported once for all of them. A contender is marked if its own result changed:
+//! A change that all contenders of an experiment share comes from the machine or the origin, which is the
+//! test server. This common change is reported once for all contenders.
 //!
-//! - The interval of its ratio excludes 1.
-//! - The ratio exceeds [`MIN_RATIO`] and the noise of both runs, which their A/A pairs show.
-//! - Both remain true after the common change is divided out.
+//! A contender is marked if its ratio, of the second run to the first, meets all of these conditions:
+//!
+//! - The interval of the ratio excludes 1.
+//! - The ratio exceeds [`MIN_RATIO`] and the noise of both runs. The noise is the difference between the two
+//!   contenders of an A/A pair, which have the same program.
+//! - Both conditions still hold after the common change is divided out.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -19,7 +22,7 @@ use crate::text::{format_count, format_figure};
 pub struct Comparison {
     /// The comparisons by experiment and metric.
     pub groups: Vec<MetricComparison>,
-    /// Experiments, contenders and points that only one run has.
+    /// What was not compared, with the reason: only one run has it, or both runs have one round of it.
     pub unmatched: Vec<String>,
 }
 
@@ -30,9 +33,9 @@ pub struct MetricComparison {
     pub experiment: String,
     /// The name of the metric.
     pub metric: String,
-    /// The unit.
+    /// The unit of the values.
     pub unit: String,
-    /// The common change: the median of the ratios. `None` if there are too few contenders.
+    /// The common change: the median of the ratios. `None` if there are too few ratios.
     pub common: Option<f64>,
     /// The smallest difference that can be claimed, as a factor.
     pub smallest: Option<f64>,
@@ -45,13 +48,13 @@ pub struct MetricComparison {
 pub struct ContenderComparison {
     /// The name of the contender.
     pub contender: String,
-    /// The point.
+    /// The point: the value of the experiment's variable.
     pub x: f64,
     /// The median in the first run.
     pub before: f64,
     /// The median in the second run.
     pub after: f64,
-    /// The ratio of the second run to the first.
+    /// The ratio of the second run to the first. `None` if a median is zero.
     pub ratio: Option<Estimate>,
     /// The meaning of the ratio.
     pub verdict: Verdict,
@@ -68,20 +71,20 @@ pub enum Verdict {
     Better,
     /// A regression of this contender.
     Worse,
-    /// A change of this contender, where the better direction is not known.
+    /// A change of this contender. It is not known which direction is better.
     Different,
-    /// No claim is possible: there is one round, no A/A pair, or a value of zero.
+    /// No claim is possible, because there is only one round, no A/A pair, or a median of zero.
     Unknown,
 }
 
-/// The minimum number of contenders for a common change. With fewer contenders, a change of one contender
-/// could look like a common change.
-const MIN_CONTENDERS: usize = 4;
+/// The minimum number of ratios for a common change. There is one ratio for each contender at each point.
+/// With fewer ratios, a change of one contender could look like a common change.
+const MIN_RATIOS: usize = 4;
 
-/// The smallest ratio that is reported as a difference, even if the A/A pairs allow less. An A/A pair
-/// is measured within one run. From one run to the next, memory layout and scheduling change a figure
-/// by up to this factor. The bound matters for figures that hardly vary within a run, such as counts
-/// or wall times that consist of delays.
+/// The smallest ratio that is reported as a difference, even if the A/A pairs differ by less. An A/A pair
+/// shows only the noise within one run. From one run to the next, memory layout and scheduling change a value
+/// by up to this factor. The bound matters for values that hardly vary within a run, such as counts, or wall
+/// times that consist of delays.
 pub const MIN_RATIO: f64 = 1.02;
 
 /// Compares the experiments that both runs have. `better` returns the better direction of an
@@ -101,12 +104,12 @@ pub fn compare(
             let name = &a.experiment;
             comparison
                 .unmatched
-                .push(format!("{name}: only in the first"));
+                .push(format!("{name}: only in the first run"));
             continue;
         };
         if a.rounds().max(b.rounds()) < 2 {
             let name = &a.experiment;
-            comparison.unmatched.push(format!("{name}: one round"));
+            comparison.unmatched.push(format!("{name}: only one round"));
             continue;
         }
         push_unmatched(&mut comparison.unmatched, a, b, "first");
@@ -115,8 +118,8 @@ pub fn compare(
             both.push((a, b, metric, matching_samples(a, b, metric)));
         }
     }
-    // At 95 %, one in twenty intervals is wrong. The level is raised so that the whole comparison has
-    // this probability (Bonferroni).
+    // At 95 %, one in twenty intervals is wrong. The level is raised so that the probability of any wrong
+    // interval in the whole comparison is at most 5 % (Bonferroni).
     let figures: usize = both.iter().map(|(.., pairs)| pairs.len()).sum();
     let level = 1.0 - (1.0 - LEVEL) / figures.max(1) as f64;
     for (a, b, metric, pairs) in both {
@@ -132,7 +135,7 @@ pub fn compare(
             let name = &b.experiment;
             comparison
                 .unmatched
-                .push(format!("{name}: only in the second"));
+                .push(format!("{name}: only in the second run"));
         }
     }
     comparison
@@ -150,7 +153,7 @@ fn push_unmatched(
             .is_none()
         {
             unmatched.push(format!(
-                "{}: {} of {}{} only in the {run_name}",
+                "{}: {} of {}{} only in the {run_name} run",
                 of.experiment,
                 sample.metric,
                 sample.contender,
@@ -197,7 +200,7 @@ fn compare_metric(
         .iter()
         .filter_map(|row| Some(row.ratio?.value))
         .collect();
-    let common = median(&ratios).filter(|_| ratios.len() >= MIN_CONTENDERS);
+    let common = median(&ratios).filter(|_| ratios.len() >= MIN_RATIOS);
     for row in &mut rows {
         row.verdict = verdict(row.ratio, common, smallest, better);
     }
@@ -242,7 +245,7 @@ fn verdict(
 }
 
 impl Comparison {
-    /// Returns the contenders whose own result changed.
+    /// Returns the marked contenders: those with a change that the other contenders do not share.
     pub fn marked(&self) -> impl Iterator<Item = (&MetricComparison, &ContenderComparison)> {
         let rows = self
             .groups
@@ -317,7 +320,7 @@ impl Display for MetricComparison {
             Some(smallest) => write!(f, ": nothing is claimed below {smallest:.3} x")?,
             None => write!(
                 f,
-                ": there are not two rounds of an A/A pair, so nothing is claimed"
+                ": there are fewer than two rounds of an A/A pair, so nothing is claimed"
             )?,
         }
         if let Some(common) = self.common.filter(|_| self.has_common_change()) {
@@ -367,12 +370,14 @@ mod tests {
     use super::*;
     use crate::data::DiscardedTurns;
 
-    /// Ten rounds with two per cent of noise.
+    /// Returns the results of ten rounds with 2 % noise. See `record_of`.
     fn record(seed: u64, slower: &[(&str, f64, f64)]) -> Vec<ExperimentResults> {
         record_of(10, 0.02, seed, slower)
     }
 
-    /// Thirteen cells and an A/A pair at three points. Some rounds are slow for all.
+    /// Returns the results of 13 contenders at three points. The first contender is measured twice, as an
+    /// A/A pair. The machine is up to 2 % slower in some rounds. `slower` lists a contender, a point and the
+    /// factor by which the contender is slower at this point.
     fn record_of(
         rounds: u32,
         noise: f64,
@@ -416,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_of_the_same_program_are_alike() {
+    fn runs_that_differ_only_by_noise_are_alike() {
         for seed in 0..24 {
             let (rounds, noise) = [(2, 0.3), (4, 0.3), (10, 0.02)][seed as usize % 3];
             let [before, after] =
@@ -511,6 +516,6 @@ mod tests {
             .retain(|sample| sample.contender != "cell 3");
         let comparison = compare(&record(1, &[]), &after, lower);
         assert_eq!(comparison.unmatched.len(), 3);
-        assert!(comparison.unmatched[0].contains("cell 3 at 1 only in the first"));
+        assert!(comparison.unmatched[0].contains("cell 3 at 1 only in the first run"));
     }
 }

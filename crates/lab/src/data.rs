@@ -1,4 +1,7 @@
 //! Groups records by experiment, metric, contender and point, without discarded turns.
+//!
+//! A point is a value of the experiment's variable. A turn is one measurement of one contender at one point.
+//! An A/A pair consists of two contenders with the same program, so their difference is noise.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,24 +27,25 @@ pub struct ExperimentResults {
 pub struct Sample {
     /// The metric's name.
     pub metric: String,
-    /// The unit.
+    /// The unit of the values.
     pub unit: String,
     /// The contender's name.
     pub contender: String,
-    /// The variable's value.
+    /// The point.
     pub x: f64,
-    /// The value of each round that was not discarded.
+    /// The value of the metric in each round, without discarded turns.
     pub rounds: Rounds,
 }
 
-/// Turns that were discarded.
+/// The discarded turns of an experiment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiscardedTurns {
     /// The number of discarded turns.
     pub turns: usize,
     /// The number of all turns.
     pub total: usize,
-    /// The number of turns for each kind of reason. The kind is the text before the first colon.
+    /// The number of discarded turns for each kind of reason. The kind is the part of the reason before the
+    /// first colon.
     pub reasons: BTreeMap<String, usize>,
 }
 
@@ -72,7 +76,7 @@ impl ExperimentResults {
         for row in rows {
             let turn = (row.round, row.turn, &row.contender, row.x.to_bits());
             turns.insert((turn, &row.discard_reason));
-            // A discarded row creates its sample, too, so that samples are in the order of the turns.
+            // A discarded row also creates a sample, so that samples are in the order of the turns.
             let key = (&*row.metric, &*row.contender, row.x.to_bits());
             let place = *places.entry(key).or_insert_with(|| {
                 samples.push(Sample {
@@ -141,21 +145,22 @@ impl ExperimentResults {
         samples.filter(move |sample| sample.metric == metric)
     }
 
-    /// Returns one sample.
+    /// Returns the sample of a contender at a point.
     pub fn get(&self, metric: &str, contender: &str, x: f64) -> Option<&Sample> {
         self.samples.iter().find(|sample| {
             sample.metric == metric && sample.contender == contender && sample.x == x
         })
     }
 
-    /// Returns the ratio of the contender `of` to the contender `to`, from the ratios of their rounds.
+    /// Returns the ratio of the contender `of` to the contender `to`. It is the median of the ratios of the
+    /// individual rounds.
     pub fn ratio(&self, metric: &str, of: &str, to: &str, x: f64) -> Option<Estimate> {
         let (of, to) = (self.get(metric, of, x)?, self.get(metric, to, x)?);
         Estimate::new(&ratios(&of.rounds, &to.rounds))
     }
 
-    /// Returns the smallest difference of a metric that can be claimed, as a factor. It is the largest
-    /// over the A/A pairs of all points.
+    /// Returns the factor that a ratio of two contenders must exceed to be claimed as a difference. See
+    /// [`smallest_difference`](crate::stats::smallest_difference).
     pub fn smallest_difference(&self, metric: &str) -> Option<f64> {
         let samples = self.of_metric(metric);
         let pairs = samples.filter_map(|duplicate| {
@@ -173,9 +178,9 @@ impl ExperimentResults {
     }
 }
 
-/// Returns the latest results of each experiment. They are from the last run in which not all turns of the
-/// experiment were discarded. Experiments are in the order in which they first occur. Run IDs are start
-/// times, so they sort by time. A resumed run has one ID and counts as one run.
+/// Returns the latest results of each experiment: those of the last run that has a valid turn of the
+/// experiment. Experiments are in the order in which they first occur. Run IDs are start times, so they sort
+/// by time. A resumed run has one ID and counts as one run.
 pub fn latest_results(runs: &[Run]) -> Vec<ExperimentResults> {
     let mut names: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<(&str, &str), Vec<&Row>> = BTreeMap::new();
@@ -248,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_run_of_each_experiment_counts() {
+    fn the_last_run_of_each_experiment_is_used() {
         let runs = [
             run("2", vec![row("2", "pages", "a", 0, 2.0)]),
             run(
@@ -258,7 +263,7 @@ mod tests {
                     row("1", "other", "a", 0, 1.0),
                 ],
             ),
-            // The resumed part of run 2.
+            // Run 2 was resumed, so the file has a second part of it.
             run("2", vec![row("2", "pages", "a", 1, 3.0)]),
         ];
         let measured = latest_results(&runs);

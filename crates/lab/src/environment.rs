@@ -35,7 +35,7 @@ const PACKAGES: [&str; 14] = [
     "reqwest",
 ];
 
-/// Keys that change from run to run. They are recorded, but [`are_comparable`] ignores them.
+/// Keys whose values change from run to run. They are recorded, but [`are_comparable`] ignores them.
 const VOLATILE: [&str; 2] = ["load average", "pinned"];
 
 /// Returns the current environment.
@@ -89,7 +89,7 @@ pub fn current() -> Environment {
     environment
 }
 
-/// Returns whether the results of two environments may be combined.
+/// Returns whether results from two environments may be combined in one run.
 pub fn are_comparable(one: &Environment, other: &Environment) -> bool {
     let without_volatile_keys = |environment: &Environment| {
         let mut environment = environment.clone();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_load_average_does_not_change_the_environment() {
+    fn environments_with_different_loads_are_comparable() {
         let one = current();
         let mut other = one.clone();
         other.insert("load average".into(), "9 9 9".into());

@@ -1,12 +1,12 @@
 //! The definition of an experiment: its question, variable, metrics, limits, contenders, and how it
 //! is executed.
 //!
-//! A *program* is an implementation that a worker can run, such as `tokio/hyper`. A *contender* is a
-//! program with the name under which its results are recorded. An *A/A pair* consists of two contenders
-//! with the same program, so their difference is noise.
+//! A *program* is an implementation that a worker can run, such as `tokio/hyper`. A *peer* is a program in
+//! another language. A *contender* is a program with the name under which its results are recorded. An
+//! *A/A pair* consists of two contenders with the same program, so their difference is noise.
 //!
 //! A *point* is a value of the variable. A *turn* is one measurement of one contender at one point. In
-//! each *round*, every contender has one turn.
+//! each *round* of a point, every contender has one turn.
 
 use inflight_origin::Stats;
 
@@ -79,7 +79,8 @@ pub struct PeerWork {
     pub names: &'static [&'static str],
     /// The peer that is a deliberate mistake. Charts leave it out, because it would dominate their scale.
     pub mistake: Option<&'static str>,
-    /// Returns the arguments that describe the work. An argument `x` stands for the variable's value.
+    /// Returns the arguments that describe the work, separated by spaces. An argument `x` stands for the
+    /// variable's value.
     pub arguments: fn() -> String,
 }
 
@@ -134,7 +135,7 @@ pub struct Metric {
     pub better: Better,
     /// The physical limit, if there is one.
     pub limit: Option<Limit>,
-    /// The chart.
+    /// The style of the metric's charts.
     pub chart_style: ChartStyle,
 }
 
@@ -151,7 +152,7 @@ impl Metric {
         }
     }
 
-    /// Returns the metric, with higher values as better values.
+    /// Returns the metric with [`Better::Higher`].
     pub(crate) const fn higher_is_better(self) -> Self {
         Self {
             better: Better::Higher,
@@ -167,7 +168,7 @@ impl Metric {
         }
     }
 
-    /// Returns the metric with this style of its charts.
+    /// Returns the metric with this chart style.
     pub(crate) const fn with_chart_style(self, chart_style: ChartStyle) -> Self {
         Self {
             chart_style,
@@ -187,7 +188,7 @@ impl Experiment {
         contenders
     }
 
-    /// Returns the arguments for the work of a peer, or `None` if the peer takes no part.
+    /// Returns the arguments for the work of a peer, or `None` if the experiment does not include the peer.
     pub fn peer_arguments(&self, peer: &str) -> Option<Vec<String>> {
         let work = self.execution.peers;
         let work = work.filter(|work| work.names.contains(&peer))?;
@@ -216,17 +217,18 @@ impl Experiment {
 /// Which direction of a metric is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// For time, CPU and memory.
+    /// A lower value, as for times and memory.
     Lower,
-    /// For throughput.
+    /// A higher value, as for throughput.
     Higher,
 }
 
-/// The style of the charts of a metric. The report selects the charts from the data: a heat map of all
-/// compared cells, a line chart over several points, or a dot plot at one point.
+/// The style of the charts of a metric. The report selects the kinds of charts from the data: a heat map of
+/// runtimes and clients, a line chart over several points, or a dot plot at one point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChartStyle {
-    /// The axis of a dot plot depends on the values. Line charts mark no knees.
+    /// The axis of a dot plot depends on the values. Line charts do not mark knees (see
+    /// [`MarkedKnees`](Self::MarkedKnees)).
     Default,
     /// Dot plots show bars that start at zero, so that their lengths can be compared.
     BarsFromZero,
@@ -246,7 +248,7 @@ pub struct Limit {
 /// A program, with the name under which an experiment measures it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contender {
-    /// The name: a cell such as `smol/hyper`, or another name such as `reqwest`.
+    /// The name: a runtime and a client, such as `smol/hyper`, or another name, such as `reqwest`.
     pub name: String,
     /// The program that runs. Two contenders with the same program are an A/A pair.
     pub program: String,
@@ -289,6 +291,6 @@ pub enum Effort {
 pub struct Plan {
     /// The values of the variable. A single 0 if there is no variable.
     pub points: Vec<f64>,
-    /// The number of rounds. In each round, every contender has one turn at every point.
+    /// The number of rounds at each point.
     pub rounds: u32,
 }

@@ -1,9 +1,9 @@
-//! Separates the cost of the runtime from the cost of the client, in a table with a row for each runtime
-//! and a column for each client.
+//! Separates the cost of the runtime from the cost of the client.
 //!
-//! The model of a cell is a product, `common * runtime * client`, which is a sum of logarithms. Tukey's
-//! median polish fits the model. A single outlier does not change the fit. The residuals are reported,
-//! too.
+//! The measured values form a table with a row for each runtime and a column for each client. A cell of the
+//! table is one combination, such as `tokio/hyper`. In the model, the value of a cell is the product
+//! `common * runtime * client`, so its logarithm is a sum. Tukey's median polish fits this sum. A single
+//! outlier does not change the fit. A residual is the ratio of a cell's value to the model.
 
 use crate::experiment::Better;
 use crate::stats::{Estimate, LEVEL, RESAMPLES, Resampler, Rounds, may_claim, median};
@@ -16,33 +16,34 @@ pub const CLIENTS: [&str; 3] = ["hyper", "isahc", "surf"];
 /// A value for each cell. Rows are runtimes, columns are clients.
 type Layout = [[f64; 3]; 3];
 
-/// The cost of changing one factor while the other is fixed.
+/// The cost of changing the runtime with the same client, or the client on the same runtime.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effect {
-    /// The best level.
+    /// The best runtime or client.
     pub best: &'static str,
-    /// The worst level.
+    /// The worst runtime or client.
     pub worst: &'static str,
-    /// The ratio of the worst to the best, at least 1, with its interval.
+    /// The cost of `worst` relative to `best`: a ratio of at least 1, with its interval.
     pub cost: Estimate,
-    /// The ratio of each level to the best, in the order of [`RUNTIMES`] or [`CLIENTS`].
+    /// The cost of each runtime or client relative to `best`, in the order of [`RUNTIMES`] or [`CLIENTS`].
     pub factors: [f64; 3],
 }
 
 /// The effects of runtime and client on one metric at one point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Separation {
-    /// The variable's value.
+    /// The point: the value of the experiment's variable.
     pub x: f64,
     /// The effect of the runtime.
     pub runtime: Effect,
     /// The effect of the client.
     pub client: Effect,
-    /// The largest residual of a cell, as a factor of at least 1.
+    /// The largest residual of any cell, as a factor of at least 1.
     pub residual: f64,
     /// The cell with the largest residual.
     pub outlier: String,
-    /// The smallest difference that can be claimed, as a factor, from the A/A pair.
+    /// The smallest difference that can be claimed, as a factor. It comes from the A/A pair, which is two
+    /// contenders with the same program.
     pub smallest: Option<f64>,
 }
 
@@ -65,7 +66,8 @@ pub fn separate<'a>(
         let drawn = resampler.indices(layouts.len());
         let drawn: Vec<&Layout> = drawn.into_iter().map(|n| &layouts[n]).collect();
         let fit = Fit::new(&drawn);
-        // Uses the best and the worst of all rounds, because the extremes of each resample would be biased.
+        // Each resample compares the runtimes and the clients that are best and worst over all rounds. The
+        // ratio of the worst to the best of the resample itself would be biased.
         runtimes.push(fit.runtimes[runtime_worst] - fit.runtimes[runtime_best]);
         clients.push(fit.clients[client_worst] - fit.clients[client_best]);
     }
@@ -102,7 +104,8 @@ pub fn separate<'a>(
     })
 }
 
-/// Returns the logarithms of each round that has all cells. The sign is such that lower is better.
+/// Returns, for each round that has all cells, the logarithms of the values. If higher values are better,
+/// the logarithms are negated.
 fn layouts<'a>(better: Better, cell: impl Fn(&str) -> Option<&'a Rounds>) -> Option<Vec<Layout>> {
     let mut cells = Vec::new();
     for runtime in RUNTIMES {
@@ -199,7 +202,7 @@ impl Separation {
     /// Describes both effects in one sentence.
     pub fn sentence(&self) -> String {
         let Some(smallest) = self.smallest else {
-            return "There are not two rounds of an A/A pair, so no difference is claimed."
+            return "There are fewer than two rounds of an A/A pair, so no difference is claimed."
                 .to_owned();
         };
         if self.runtime.cost.rounds < 2 {
@@ -219,8 +222,8 @@ impl Separation {
         let smallest = self.smallest.filter(|_| self.runtime.cost.rounds > 1)?;
         (self.residual > smallest).then(|| {
             format!(
-                "The two effects do not fully explain {}: it is {} away from what its runtime and its \
-                 client cost elsewhere.",
+                "The two effects do not fully explain {}: its value differs by {} from the value that \
+                 the two effects predict.",
                 self.outlier,
                 format_factor(self.residual)
             )
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn one_outlier_changes_neither_effect_and_is_named() {
+    fn an_outlier_changes_no_effect_and_has_the_largest_residual() {
         let mut cells = cells([1.0, 1.2, 1.5], [1.0, 2.0, 6.0], 0.0, 1);
         for value in cells.get_mut("smol/surf").unwrap().values_mut() {
             *value *= 3.0;
@@ -305,7 +308,7 @@ mod tests {
             found
                 .describe_residual()
                 .unwrap()
-                .contains("smol/surf: it is 3.0 times away")
+                .contains("smol/surf: its value differs by 3.0 times")
         );
     }
 
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_cell_returns_none() {
+    fn without_a_value_for_each_cell_nothing_is_separated() {
         let mut cells = cells([1.0; 3], [1.0; 3], 0.0, 1);
         cells.remove("smol/isahc");
         assert_eq!(

@@ -1,13 +1,15 @@
-//! The lab: experiments that measure the cost of a runtime, of a client and of a blocking call. The report
-//! shows each result beside its physical limit.
+//! The lab: experiments that measure the cost of a runtime, of a client and of a blocking call. Where a
+//! result has a physical limit, the report shows both.
 //!
 //! In reading order:
 //!
 //! - `experiment` defines what an experiment is, and `experiments` contains all of them.
-//! - A worker is the process that measures one contender. `worker` has its code, and `worker_loop` its main
-//!   loop. `process` starts workers and the origin. `peers` are contenders in other languages.
-//! - `runner` runs the contenders in turns, `environment` describes the machine, and `record` reads
-//!   and writes the results.
+//! - An experiment compares contenders, such as the combinations of a runtime and a client. A worker is a
+//!   process that measures one contender. `worker` has the code of workers, and `worker_loop` their main
+//!   loop. `peers` are contenders in other languages. `process` starts workers and the origin, which is the
+//!   test server.
+//! - `runner` measures one contender after the other, `environment` describes the machine, and `record`
+//!   reads and writes the results.
 //! - `data` groups records, `stats` and `factors` evaluate them, and `cmp` compares two runs.
 //! - `report` renders the report. `text` formats numbers, and `markdown` formats tables.
 

@@ -6,11 +6,11 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MarkerError {
-    /// The page has no markers of this kind.
+    /// The page has no markers of the kind that was searched for. Contains the kind.
     None(String),
-    /// A begin marker has no end marker. Contains its name.
+    /// A begin marker has no end marker. Contains the name of the begin marker.
     Open(String),
-    /// A marker has an unknown name.
+    /// A marker has an unknown name. Contains the name.
     Unknown(String),
 }
 
@@ -26,8 +26,8 @@ impl fmt::Display for MarkerError {
 
 impl std::error::Error for MarkerError {}
 
-/// Replaces the text between the markers `<!-- KIND:begin NAME -->` and `<!-- KIND:end NAME -->` of a page.
-/// The rest of the page does not change. `text` returns the text for a name.
+/// Replaces the text between each pair of markers `<!-- KIND:begin NAME -->` and `<!-- KIND:end NAME -->`.
+/// The rest of the page does not change. `text` returns the text for a name, or `None` if the name is unknown.
 ///
 /// # Errors
 ///

@@ -1,34 +1,34 @@
 //! Contenders written in other languages or based on other programs.
 //!
 //! Their source is in the folder `peers` of this crate. `just peers` prepares them in the folder
-//! `peers` of the target folder. The lab looks for that folder in the parents of the running program,
-//! or uses the folder in the variable `INFLIGHT_PEERS`.
+//! `peers` of the target folder. The environment variable `INFLIGHT_PEERS` can name this folder. If the
+//! variable is not set, the lab searches the parent folders of the running program.
 //!
-//! A peer does the same work as our worker: the same pages, the same concurrency, and the same checks
-//! within the measured time. It keeps its connections from turn to turn and runs its tasks on one
-//! thread. The table lists where a peer differs:
+//! A peer does the same work as a worker in Rust: the same pages, the same concurrency, and the same checks
+//! within the measured time. It keeps its connections from turn to turn (from measurement to measurement)
+//! and runs its tasks on one thread. The table lists where a peer differs:
 //!
 //! | peer | how it is used | what differs |
 //! |---|---|---|
-//! | `aiohttp` | one `ClientSession`, `asyncio.gather`, `TCPConnector(limit=N)` | all tasks start at once and wait for the connector; ours start when the limit allows |
+//! | `aiohttp` | one `ClientSession`, `asyncio.gather`, `TCPConnector(limit=N)` | all tasks start at once and wait for a connection; in Rust, a request starts when the limit allows |
 //! | `requests in async def` | `requests.get` in `async def`, gathered: a common mistake | a new connection for each page, because there is no `Session` |
 //! | `go` | net/http, a goroutine for each page, at most N; `GOMAXPROCS(1)` | it keeps N idle connections per host instead of the default of 2 |
 //! | `curl --parallel` | the curl program with N URLs | each turn includes its start and its connections; at most 300 transfers at once |
-//! | `wrk` | the ceiling: one thread, for one second | it checks no bodies; the number of bytes and the statuses are checked |
+//! | `wrk` | an upper bound: one thread, for one second | wrk checks only the statuses; the peer checks one body and the total number of bytes |
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A contender in another language.
+/// A contender in another language or based on another program.
 #[derive(Debug)]
 pub struct Peer {
     /// The name of the contender.
     pub name: &'static str,
     /// The program, relative to the folder of the peers.
     program: Program,
-    /// How to install it.
+    /// How to install the peer, for error messages.
     install_hint: &'static str,
 }
 
@@ -92,7 +92,7 @@ pub fn find(name: &str) -> Option<&'static Peer> {
     PEERS.iter().find(|peer| peer.name == name)
 }
 
-/// Returns the environment entries of the peers. `peer.go`, for example, is a version or `absent`.
+/// Returns the environment entries of the peers, such as `peer.go`. Each value is a version or `absent`.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     PEERS.iter().map(|peer| {
         let version = peer.version().unwrap_or_else(|_| "absent".to_owned());
@@ -101,7 +101,7 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 impl Peer {
-    /// Returns the command line of a process that does this work.
+    /// Returns the command line of a process that does the work that the arguments `work` describe.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl Peer {
     }
 }
 
-/// Returns the folder that `just peers` created.
+/// Returns the folder that `just peers` created, if it is found.
 fn folder() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let find = || {

@@ -1,5 +1,6 @@
-//! The processes of a measurement: the origin and the workers. A process exits when its standard input
-//! closes, so it does not outlive the process that started it.
+//! The processes of a measurement: the origin, which is the test server, and the workers, each of which
+//! measures one contender. A process exits when its standard input closes, so it does not outlive the
+//! process that started it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -32,7 +33,8 @@ pub struct CommandLines {
 pub const COUNTING_WORKER: &str = "inflight-lab-process";
 
 impl CommandLines {
-    /// Returns the command line of a contender's worker. The contender may be a peer.
+    /// Returns the command line of a contender's worker. The contender may be a peer, which is a worker in
+    /// another language.
     ///
     /// # Errors
     ///
@@ -80,7 +82,8 @@ pub fn serve_origin(mut input: impl Read, mut output: impl Write) -> io::Result<
 ///
 /// # Errors
 ///
-/// As [`serve_origin`] and [`worker_loop::serve`], and for any other argument.
+/// The errors of [`serve_origin`] and [`worker_loop::serve`]. Also if the first argument is neither `origin`
+/// nor `worker`.
 pub fn main(args: impl IntoIterator<Item = String>) -> Result<(), Failure> {
     let (input, output) = (io::stdin().lock(), io::stdout().lock());
     let mut args = args.into_iter();
@@ -191,7 +194,7 @@ impl Worker {
             MeasureError::Failed(process.stderr_or(error))
         };
         let line = serde_json::to_string(&params).map_err(|error| failed(&self.0, &error))?;
-        // If the worker has exited, the read below returns its error output.
+        // If the worker has exited, `read_line` fails, and the error shows the worker's standard error.
         let _ = self.0.write_line(&line);
         match self.0.read_line(timeout, interrupted) {
             Ok(line) => serde_json::from_str(&line)
@@ -271,7 +274,7 @@ impl Process {
 
     fn write_line(&mut self, line: &str) -> io::Result<()> {
         match &mut self.input {
-            // One call, so that the worker never reads half a line.
+            // One call writes the whole line, so that the worker never reads half of it.
             Some(input) => input.write_all(format!("{line}\n").as_bytes()),
             None => Ok(()),
         }

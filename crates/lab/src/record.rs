@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-/// One metric of one turn.
+/// The value of one metric in one turn, which is one measurement of one contender.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The ID of the run: its start time, such as `2026-11-25T02:10:00Z`.
@@ -17,7 +17,7 @@ pub struct Row {
     pub experiment: String,
     /// [`Contender::name`](crate::experiment::Contender::name).
     pub contender: String,
-    /// The variable's value. 0 if there is no variable.
+    /// The value of the experiment's variable, or 0 if there is no variable.
     pub x: f64,
     /// The round, from 0. Turns of the same round are compared with each other.
     pub round: u32,
@@ -31,7 +31,8 @@ pub struct Row {
     pub unit: String,
     /// The number of responses that were verified in this turn.
     pub answered: u64,
-    /// Why the turn was discarded, such as a late origin. Empty if it was not. The column is named `thrown`.
+    /// Why the turn was discarded, for example because the server was late. Empty if the turn was not
+    /// discarded. The CSV column is named `thrown`.
     pub discard_reason: String,
 }
 
@@ -43,7 +44,7 @@ pub type Environment = BTreeMap<String, String>;
 pub struct Run {
     /// [`Row::run`].
     pub id: String,
-    /// The machine and the programs.
+    /// The machine and the versions of the programs.
     pub environment: Environment,
     /// The rows, in the order in which they were measured.
     pub rows: Vec<Row>,
@@ -51,7 +52,7 @@ pub struct Run {
 
 const RUN: &str = "run";
 
-/// Describes the date and the machine of a run in one sentence. `run` is a [`Run::id`].
+/// Returns a sentence with the date and the machine of a run. `run` is a [`Run::id`].
 pub fn describe_run(run: &str, environment: &Environment) -> String {
     let get = |key: &str| environment.get(key);
     let day = run.split('T').next().unwrap_or(run);
@@ -153,7 +154,7 @@ pub fn read(mut from: impl Read) -> io::Result<Vec<Run>> {
         let run = runs
             .last_mut()
             .filter(|run| run.id == row.run)
-            .ok_or_else(|| invalid(&"a row of a run that has no `# run:` line"))?;
+            .ok_or_else(|| invalid(&"the row's run is not that of the last `# run:` line"))?;
         run.rows.push(row);
     }
     Ok(runs)

@@ -1,17 +1,19 @@
 //! Statistics: medians, ratios within rounds, bootstrap intervals, and the smallest difference that
 //! can be claimed.
 //!
-//! Only turns of the same round are compared, because a machine that is slow for a while is slow for
-//! all turns of a round. The functions assume no distribution, with one exception: the interval of a ratio
-//! of two runs also uses Student's t, because the bootstrap of few rounds is not reliable.
+//! A turn is one measurement of one contender. In each round, every contender has one turn. Within a run,
+//! only turns of the same round are compared, because a machine that is slow for a while is slow for all
+//! turns of a round.
+//!
+//! The functions assume no distribution, with one exception: the interval of a ratio of two runs also uses
+//! Student's t, because the bootstrap of few rounds is not reliable.
 
 use std::collections::BTreeMap;
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use statrs::statistics::Statistics;
 
-/// The number of bootstrap resamples. Doubling it changes no bound by more than the last digit that
-/// is shown.
+/// The number of bootstrap resamples. Doubling this number changes at most the last shown digit of a bound.
 pub const RESAMPLES: usize = 2_000;
 
 /// The confidence level of an interval.
@@ -20,7 +22,8 @@ pub const LEVEL: f64 = 0.95;
 /// A fixed seed, so that the same rounds always give the same interval.
 const SEED: u64 = 0x5eed;
 
-/// The values of the rounds that were not discarded. The key is the round.
+/// The value of a metric in each round, by the number of the round. A round whose turn was discarded has no
+/// value.
 pub type Rounds = BTreeMap<u32, f64>;
 
 /// A median and its confidence interval.
@@ -32,8 +35,8 @@ pub struct Estimate {
     pub low: f64,
     /// The upper bound.
     pub high: f64,
-    /// The number of rounds. With one round, the interval is the value itself. With fewer than six,
-    /// it spans all values.
+    /// The number of rounds. With one round, the interval is the value itself. With fewer than six
+    /// rounds, the interval spans all values.
     pub rounds: usize,
 }
 
@@ -59,9 +62,9 @@ impl Estimate {
         Some(Self::from_resamples(value, medians, level, sorted.len()))
     }
 
-    /// Estimates the ratio of two medians, for rounds of different runs. Each side is resampled
-    /// independently. A bootstrap of a few rounds cannot exceed their extremes, so the interval is at
-    /// least as wide as Student's.
+    /// Estimates the ratio of two medians, for rounds of different runs. The numerator and the denominator
+    /// are resampled independently. A bootstrap interval cannot exceed the extremes of the values, so it is
+    /// too narrow for a few rounds. The returned interval is therefore at least as wide as Student's.
     pub fn ratio(numerator: &[f64], denominator: &[f64], level: f64) -> Option<Self> {
         let (numerator, denominator) = (sorted_finite(numerator), sorted_finite(denominator));
         let value = ratio(
@@ -82,7 +85,7 @@ impl Estimate {
         })
     }
 
-    /// Returns an estimate with this value. Its interval contains the share `level` of the resampled values.
+    /// Returns an estimate of `value`. The interval contains the share `level` of the resampled values.
     pub(crate) fn from_resamples(
         value: f64,
         mut resampled: Vec<f64>,
@@ -116,9 +119,9 @@ impl Estimate {
     }
 }
 
-/// Returns the half-width of the interval around the ratio of two means, as a factor. The interval is
-/// Student's interval of the logarithms, with a separate variance for each side (Welch 1947). Returns
-/// `None` if a side has one round, or if no value varies.
+/// Returns the half-width of Student's interval around a ratio, as a factor. The interval is computed from
+/// the logarithms of the values, with separate variances of the numerator and the denominator (Welch 1947).
+/// Returns `None` if one of the two has a single round, or if no value varies.
 fn students_reach(numerator: &[f64], denominator: &[f64], level: f64) -> Option<f64> {
     let spread = |values: &[f64]| {
         let above_zero = values.iter().filter(|value| **value > 0.0);
@@ -138,7 +141,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
     median_of_sorted(&sorted_finite(values))
 }
 
-/// Returns the ratio of each round that both sides have.
+/// Returns the ratio of the two values in each round. Rounds without two positive values are skipped.
 pub fn ratios(numerator: &Rounds, denominator: &Rounds) -> Vec<f64> {
     numerator
         .iter()
@@ -148,7 +151,8 @@ pub fn ratios(numerator: &Rounds, denominator: &Rounds) -> Vec<f64> {
 
 /// Returns the factor that a ratio must exceed to be claimed as a difference. `pairs` has, for each point,
 /// the ratios of an A/A pair (the same program, run twice). The result is the largest
-/// [`reach`](Estimate::reach) of the intervals of these ratios, or `None` if no point has two rounds.
+/// [`reach`](Estimate::reach) of the intervals of these ratios, or `None` if every point has fewer than two
+/// rounds.
 pub fn smallest_difference(pairs: impl IntoIterator<Item = Vec<f64>>) -> Option<f64> {
     pairs
         .into_iter()
@@ -157,8 +161,8 @@ pub fn smallest_difference(pairs: impl IntoIterator<Item = Vec<f64>>) -> Option<
         .reduce(f64::max)
 }
 
-/// Returns whether a ratio may be claimed as a difference: its interval excludes 1, and it exceeds
-/// `smallest`. Without an A/A pair, or with one round, no difference may be claimed.
+/// Returns whether a ratio may be claimed as a difference: the interval excludes 1, and the ratio or its
+/// inverse exceeds `smallest`. Without an A/A pair, or with one round, no difference may be claimed.
 pub fn may_claim(ratio: &Estimate, smallest: Option<f64>) -> bool {
     let distance = ratio.value.max(1.0 / ratio.value);
     ratio.rounds > 1 && ratio.excludes_one() && smallest.is_some_and(|smallest| distance > smallest)
@@ -196,7 +200,8 @@ impl Resampler {
         (0..n).map(|_| self.0.usize(..n)).collect()
     }
 
-    /// Returns the median of one resample. Counts how often each value is drawn, instead of sorting.
+    /// Returns the median of one resample. Counts how often each value is drawn, which is faster than
+    /// sorting the resample.
     fn median(&mut self, sorted: &[f64]) -> f64 {
         let n = sorted.len();
         let mut times = vec![0; n];
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_median_is_the_middle() {
+    fn the_median_is_the_middle_value_or_the_mean_of_the_middle_two() {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[f64::NAN]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
@@ -236,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_taken_within_rounds_that_both_have() {
-        // In the last round, the machine is twice as slow for both.
+    fn rounds_without_two_positive_values_have_no_ratio() {
+        // In the round with 22 and 20, the machine is half as fast for both.
         let mut numerator = rounds(&[11.0, 11.0, 11.0, 22.0]);
         let denominator = rounds(&[10.0, 10.0, 0.0, 20.0]);
         numerator.insert(9, 100.0);
@@ -245,9 +250,10 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_of_known_rounds_is_known() {
+    fn the_interval_of_eleven_rounds_has_the_computed_bounds() {
         // The median of a resample of 1..=11 is at most 1 with probability 0.02 %, at most 2 with 0.7 %
-        // and at most 3 with 5 %: six of eleven draws must be at most that, each with 1/11, 2/11, 3/11.
+        // and at most 3 with 5 %. For this, six of the eleven draws must be at most 1, 2 or 3, which has the
+        // probability 1/11, 2/11 or 3/11 in each draw.
         let values: Vec<f64> = (1..=11).map(f64::from).collect();
         let estimate = Estimate::new(&values).unwrap();
         assert_eq!(estimate.value, 6.0);
@@ -258,9 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_of_few_rounds_is_at_least_as_wide_as_students() {
-        // Logarithms 0 and 0.02 on both sides: a variance of 0.0002, divided by two rounds. With two
-        // degrees of freedom, 95 % are within 4.3027.
+    fn the_interval_of_a_ratio_of_few_rounds_is_as_wide_as_students() {
+        // On each side, the two logarithms differ by 0.02, so the variance of their mean is 0.0001. The
+        // ratio has the variance 0.0002. With two degrees of freedom, 95 % of Student's t is within 4.3027.
         let numerator = [1.1, 1.1 * 0.02_f64.exp()];
         let denominator = [1.0, 0.02_f64.exp()];
         let estimate = Estimate::ratio(&numerator, &denominator, 0.95).unwrap();
@@ -272,11 +278,15 @@ mod tests {
         let surer = Estimate::ratio(&numerator, &denominator, 0.999).unwrap();
         assert!(!surer.excludes_one(), "{surer:?}");
         let still = Estimate::ratio(&[3.0, 3.0], &[2.0, 2.0], 0.999).unwrap();
-        assert_eq!((still.low, still.high), (1.5, 1.5), "nothing varies");
+        assert_eq!(
+            (still.low, still.high),
+            (1.5, 1.5),
+            "the interval has no width if no value varies"
+        );
     }
 
     #[test]
-    fn no_difference_below_that_of_the_pair_is_claimed() {
+    fn a_claimed_difference_exceeds_the_difference_of_the_aa_pair() {
         let pair = [0.97, 1.0, 1.02, 1.01];
         let smallest = smallest_difference([pair.to_vec(), vec![2.0]]);
         assert_eq!(smallest, Some(1.0 / 0.97));
@@ -306,7 +316,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn an_interval_is_around_its_median_and_within_the_extremes(
+        fn an_interval_contains_the_median_and_stays_within_the_extremes(
             values in prop::collection::vec(0.001..1e9, 1..30),
         ) {
             let estimate = Estimate::new(&values).unwrap();

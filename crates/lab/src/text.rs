@@ -6,7 +6,7 @@ pub fn format_number(value: f64) -> String {
         return "-".to_owned();
     }
     let size = value.abs();
-    // The bounds are rounded values, so that 9.996 becomes 10.0 and not 10.00.
+    // The bounds are a little below 100, 10 and 1, so that 9.996 becomes 10.0 and not 10.00.
     let digits = match size {
         _ if size == 0.0 || size >= 99.95 => 0,
         9.995.. => 1,
@@ -16,12 +16,12 @@ pub fn format_number(value: f64) -> String {
     group_digits(&format!("{value:.digits$}"))
 }
 
-/// Formats an exact number: `5,000`, `0.5`.
+/// Formats a number without rounding: `5,000`, `0.5`.
 pub fn format_count(value: f64) -> String {
     group_digits(&format!("{value}"))
 }
 
-/// Formats a number with its unit: `103 ms`. The unit of a count is empty.
+/// Formats a number with its unit: `103 ms`. A whole number without a unit is a count and is not rounded.
 pub fn format_figure(value: f64, unit: &str) -> String {
     let unit = display_unit(unit);
     let text = match unit {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_has_no_unit() {
+    fn a_figure_has_a_unit_and_a_count_is_not_rounded() {
         assert_eq!(format_figure(9.374, "us"), "9.37 µs");
         assert_eq!(format_figure(12.0, "1"), "12");
         assert_eq!(format_figure(12.5, "1"), "12.5");

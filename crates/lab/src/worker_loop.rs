@@ -7,7 +7,8 @@ use crate::experiments;
 use crate::worker::Parameters;
 use crate::worker::{Failure, WorkerConfig};
 
-/// Runs a turn for each line of the input, until the input ends.
+/// Runs a turn, which is one measurement, for each line of the input, until the input ends. Writes the
+/// measurement of each turn to the output.
 ///
 /// # Errors
 ///

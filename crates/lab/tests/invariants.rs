@@ -17,17 +17,17 @@ fn no_page_arrives_before_its_delay() {
     }
 }
 
-/// All requests are due at once, but only 1,000 may be in flight. The other requests wait, and their
-/// latency includes the wait.
+/// All 2,500 requests are due at once, but at most 1,000 may be in flight. The latency of the other requests
+/// must include the time that they wait.
 #[test]
-fn a_wait_for_a_free_slot_is_part_of_the_latency() {
+fn the_latency_includes_the_wait_for_earlier_requests() {
     let measured = measure("rate", "tokio/hyper", 1e9, 2500);
     // The last 500 requests start after two batches of 10 ms.
     assert!(measured["p99"] >= 30.0, "{measured:?}");
 }
 
 #[test]
-fn a_session_reuses_its_connection_and_a_new_session_opens_one() {
+fn a_session_opens_one_connection_for_all_its_requests() {
     for (cell, schemes) in [
         ("tokio/hyper", &["http", "https"][..]),
         ("smol/isahc", &["http", "https"]),

@@ -1,12 +1,12 @@
-//! Tests the memory metric of `large`. The test is alone in its process, because the metric would include
-//! the memory of other tests.
+//! Tests the metric `memory` of the experiment `large`. No other test runs in this process, because the metric
+//! measures the memory of the whole process.
 
 mod turn;
 
 use inflight_lab::experiments;
 use turn::measure;
 
-/// The rest of the body stays in the server and in socket buffers.
+/// While a reader pauses, the rest of the body of 4 MiB must stay in the server and in socket buffers.
 #[test]
 fn no_client_buffers_a_whole_large_body() {
     for program in (experiments::find("large").unwrap().programs)() {

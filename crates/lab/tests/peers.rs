@@ -1,4 +1,5 @@
-//! Tests that each installed peer follows the protocol and verifies responses.
+//! Tests that each installed peer, which is a worker in another language, follows the protocol and verifies
+//! responses.
 #![allow(clippy::print_stderr, reason = "reports peers that are not installed")]
 
 use std::ffi::OsString;
@@ -12,7 +13,7 @@ use inflight_lab::process::{MeasureError, Worker};
 use inflight_lab::worker::{Measurement, Parameters};
 use inflight_origin::Origin;
 
-/// Longer than any turn of these tests takes.
+/// The timeout of a turn. No turn of these tests takes this long.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 const SMALL: Parameters = Parameters {
@@ -65,7 +66,8 @@ fn a_peer_reports_every_metric_of_its_experiment() {
                 "{context}: {measurement:?}"
             );
             assert!(measurement.answered >= 2, "{context}: {measurement:?}");
-            // `wrk_ceiling` itself sends one request, and wrk stops before its last requests are complete.
+            // The origin can receive more requests than the peer reports: the script `wrk_ceiling` sends one
+            // request of its own, and wrk stops before its last requests are complete.
             assert!(
                 origin.stats().requests >= measurement.answered,
                 "{context}: {measurement:?}"
@@ -74,7 +76,7 @@ fn a_peer_reports_every_metric_of_its_experiment() {
     });
 }
 
-/// One path responds with status 200 and a wrong body. The other path responds with an error status.
+/// The path `/anything` responds with status 200 and a wrong body, and `/not-there` with an error status.
 #[test]
 fn a_peer_exits_with_a_reason_on_a_wrong_response() {
     let origin = Origin::start().unwrap();

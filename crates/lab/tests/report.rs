@@ -87,11 +87,10 @@ fn every_chart_has_data_and_a_name() {
     }
     // Each figure has a wide and a narrow chart.
     assert!(charts >= 2 * 12, "{charts}");
-    // Each figure has a table.
     assert_eq!(elements(&document, "figure").count() * 2, charts);
     for figure in elements(&document, "figure") {
         let details = figure.children().find(|node| node.has_tag_name("details"));
-        let details = details.expect("each figure has a table");
+        let details = details.expect("each figure should have a table");
         assert!(details.descendants().any(|node| node.has_tag_name("td")));
     }
 }
@@ -213,7 +212,7 @@ fn experiments_without_records_are_reported_as_not_measured() {
 }
 
 #[test]
-fn findings_are_computed() {
+fn findings_and_effects_are_computed_from_the_records() {
     let report = report();
     let findings = report.markdown("findings").unwrap();
     for known in [
@@ -231,8 +230,8 @@ fn findings_are_computed() {
     );
     assert!(effects.contains("from hyper to surf"), "{effects}");
     assert!(
-        effects.contains("async-std/surf: it is 2"),
-        "the outlier is named: {effects}"
+        effects.contains("async-std/surf: its value differs by 2"),
+        "the text names the outlier: {effects}"
     );
 }
 

@@ -17,8 +17,8 @@ use inflight_lab::runner::{
 
 fn command_lines() -> CommandLines {
     let line = |command: &str| {
-        let own = OsString::from(env!("CARGO_BIN_EXE_inflight-lab-process"));
-        vec![own, command.into()]
+        let program = OsString::from(env!("CARGO_BIN_EXE_inflight-lab-process"));
+        vec![program, command.into()]
     };
     CommandLines {
         origin: line("origin"),
@@ -27,7 +27,7 @@ fn command_lines() -> CommandLines {
     }
 }
 
-/// Bounds that no origin violates, because a test machine may be busy.
+/// Bounds that the origin never violates. With other bounds, a busy machine could make a test fail.
 const NO_BOUNDS: OriginBounds = OriginBounds {
     late_us: 3_600_000_000,
     late_us_each: 0,
@@ -82,7 +82,7 @@ fn turns(run: &Run) -> BTreeMap<u32, Vec<String>> {
 }
 
 #[test]
-fn contenders_alternate_and_have_one_turn_per_round() {
+fn the_order_alternates_and_each_contender_has_one_turn_per_round() {
     let folder = Folder::new();
     let mut events = 0;
     let mut last = 0.0;
@@ -105,7 +105,7 @@ fn contenders_alternate_and_have_one_turn_per_round() {
         },
     )
     .unwrap();
-    // Four contenders at three points.
+    // Four contenders have three rounds at each of three points.
     assert_eq!(
         (outcome.turns, events, outcome.discarded_rounds),
         (36, 36, 0)
@@ -177,7 +177,7 @@ fn an_interrupted_run_is_resumed_without_repeating_turns() {
         config("blockers", 3),
         &command_lines(),
         &records,
-        // In the middle of the second round.
+        // Interrupts the run in the middle of the second round.
         &|| turns_done.get() == 6,
         &mut |event| {
             if let Event::Turn(_) = event {
@@ -191,7 +191,7 @@ fn an_interrupted_run_is_resumed_without_repeating_turns() {
     let before = read(&records.path);
     assert_eq!(turns(&before[0]).values().map(Vec::len).sum::<usize>(), 6);
 
-    // Half a line, as if the run was killed while writing.
+    // Adds half a line, as if the process had been killed while it wrote a record.
     let mut file = fs::OpenOptions::new()
         .append(true)
         .open(&records.path)
@@ -249,7 +249,7 @@ fn a_failed_contender_is_skipped_and_the_others_continue() {
     let mut config = config("blocking", 2);
     config.experiments = vec![experiment];
     let outcome = run(config, &folder.records(), &|| false);
-    // Two rounds of an A/A pair.
+    // Four turns: two rounds of the two contenders of the A/A pair.
     assert_eq!((outcome.turns, outcome.failed.len()), (4, 1));
     assert!(outcome.failed[0].reason.contains("nobody"), "{outcome:?}");
 }
@@ -257,7 +257,7 @@ fn a_failed_contender_is_skipped_and_the_others_continue() {
 #[test]
 fn an_experiment_without_contenders_is_reported_once_and_skipped() {
     let folder = Folder::new();
-    // The experiment needs a counting worker, which these command lines do not have.
+    // The experiment needs a worker with a counting allocator, which these command lines do not have.
     let mut events = Vec::new();
     let outcome = runner::run(
         config("allocations", 1),

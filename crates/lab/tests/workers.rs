@@ -10,7 +10,7 @@ use inflight_lab::process::{MeasureError, Worker};
 use inflight_lab::worker::{Measurement, Parameters, WorkerConfig};
 use inflight_origin::Origin;
 
-/// Longer than any turn of these tests takes.
+/// The timeout of a turn. No turn of these tests takes this long.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn run_turn(
@@ -73,7 +73,7 @@ fn every_contender_reports_every_metric_of_its_experiment() {
 #[test]
 fn a_worker_exits_with_a_reason_on_a_wrong_response() {
     let origin = Origin::start().unwrap();
-    // Under this path, the server sends wrong bodies.
+    // Below this path, the server sends wrong bodies.
     let base = origin.url("/anything");
     std::thread::scope(|scope| {
         for experiment in experiments::all() {

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The delay after which the next address is tried in parallel, 250 ms. RFC 8305, section 5, recommends
-/// it.
+/// The delay after which the next address is tried in parallel: 250 ms, as RFC 8305, section 5,
+/// recommends.
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Returns the same addresses with alternating families (RFC 8305, section 4).

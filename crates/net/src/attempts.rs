@@ -124,8 +124,8 @@ impl Attempts {
 
     /// Returns a socket to the address that answers first.
     ///
-    /// The next attempt starts after [`ATTEMPT_DELAY`], or immediately when an attempt fails. The other
-    /// attempts are dropped, which closes their sockets.
+    /// The next attempt starts after [`ATTEMPT_DELAY`], or immediately when an attempt fails. When an
+    /// attempt succeeds, the other attempts are dropped, which closes their sockets.
     pub(crate) async fn connect(
         &mut self,
         runtime: &dyn Runtime,
@@ -160,7 +160,7 @@ impl Attempts {
                 }
                 Some((index, Err(error))) => {
                     if descriptors::is_exhaustion(&error) {
-                        // Other addresses would fail too. Attempts that have a descriptor may succeed.
+                        // A new attempt would fail too. Running attempts have a descriptor and may succeed.
                         waiting = Vec::new().into_iter();
                     }
                     self.record_failure(index, error);

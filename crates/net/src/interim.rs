@@ -1,4 +1,4 @@
-//! A limit on interim responses (1xx), for clients that have none.
+//! A limit on interim responses (1xx), for clients whose HTTP library does not limit them.
 
 use inflight_core::{Error, ErrorKind, MAX_INTERIM_RESPONSES};
 
@@ -27,7 +27,7 @@ impl InterimCounter {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Protocol`] if more than [`MAX_INTERIM_RESPONSES`] responses are interim.
+    /// [`ErrorKind::Protocol`] if there are more than [`MAX_INTERIM_RESPONSES`] interim responses.
     pub fn inspect(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.state = self.state.after(bytes, &mut self.count);
         if self.count > MAX_INTERIM_RESPONSES {

@@ -48,9 +48,9 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] if `uri` has no host. The error of [`Proxies::of`].
+    /// [`ErrorKind::InvalidUrl`] if `uri` has no host, and the errors of [`Proxies::of`].
     pub fn new(uri: &Uri, proxies: &Proxies) -> Result<Self, Error> {
-        let no_host = || Error::new(ErrorKind::InvalidUrl).with_context("no host");
+        let no_host = || Error::new(ErrorKind::InvalidUrl).with_context("the URL has no host");
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
         let proxy = proxies
             .of(uri)?
@@ -71,7 +71,7 @@ impl Key {
 /// Returns the proxy that forwards requests to `uri`, if there is one (RFC 9112, section 3.2.2).
 pub(crate) fn forwarding<'a>(uri: &Uri, proxies: &'a Proxies) -> Option<&'a Proxy> {
     let is_plain = uri.scheme() != Some(&Scheme::HTTPS);
-    // The error of an unsupported proxy is returned when the client creates the key.
+    // Ignores the error of an unsupported proxy, because `Key::new` returns it.
     proxies.of(uri).ok()?.filter(|_| is_plain)
 }
 

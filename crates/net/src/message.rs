@@ -6,7 +6,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 
 use crate::connector::Connector;
 
-/// Adds the credentials for a proxy that forwards the request.
+/// Adds the proxy's credentials to the request if a proxy forwards the request.
 pub fn add_proxy_credentials<B>(request: &mut Request<B>, connector: &Connector) {
     // A tunnel needs no credentials here, because its CONNECT request contains them.
     if let Some(proxy) = connector.forwarding(request.uri())

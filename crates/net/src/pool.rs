@@ -22,7 +22,7 @@ const MAX_SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 /// The shortest time between two checks of the idle connections.
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many idle connections are checked before other tasks run.
+/// How many idle connections the background task checks before it yields to other tasks.
 const CHECKED_AT_ONCE: usize = 100;
 
 /// The longest idle time after which a connection is reused without a check. The check would cost a system
@@ -31,9 +31,10 @@ const MAX_UNCHECKED: Duration = Duration::from_millis(1);
 
 /// A connection that a client keeps in a [`Pool`].
 pub trait Pooled: Send + Sized + 'static {
-    /// Returns another handle to the connection if several requests may use it at the same time.
+    /// Returns another handle to the connection if several requests may use the connection at the same time.
     ///
-    /// The pool calls this method while it holds its lock, so the method must only increment a counter.
+    /// The pool calls this method while it holds its lock. The method must do no more than increment a
+    /// counter.
     fn share(&self) -> Option<Self>;
 
     /// Returns `true` if a shared connection has room for one more request. If not, the request opens
@@ -60,8 +61,8 @@ pub trait Pooled: Send + Sized + 'static {
 /// first.
 ///
 /// A request that finds no connection opens one. If another request returns its connection first, the waiting
-/// request uses that connection. Several requests use a shared connection until it has no more room. Waiting
-/// requests get connections in the order of their arrival.
+/// request uses that connection. A shared connection serves several requests at the same time, as long as it
+/// has room. Waiting requests get connections in the order of their arrival.
 ///
 /// The options limit the idle connections of each key and of the whole pool. At a limit, the pool closes
 /// the least recently used connection. A background task closes connections that have exceeded the idle
@@ -84,7 +85,7 @@ struct State<C> {
     /// The number of idle connections.
     idle: usize,
     hosts: HashMap<Key, HostConnections<C>>,
-    /// Tasks that end with the pool, by id. `None` until the task's handle is stored.
+    /// Tasks that are cancelled when the pool is dropped, by id. `None` until the task's handle is stored.
     tasks: HashMap<u64, Option<Task<()>>>,
     /// The task that closes idle connections. `None` while the pool has no connections.
     sweeper: Option<Task<()>>,
@@ -185,9 +186,9 @@ impl<C: Pooled> Pool<C> {
     /// Returns a pooled connection, a new one from `connect`, or one that another request returns while
     /// `connect` runs.
     ///
-    /// If another request returns its connection first, a task finishes `connect`, and the pool keeps the
-    /// new connection. Otherwise, the pool would have too few connections for the concurrent requests if the
-    /// server answers faster than it accepts connections.
+    /// If another request returns its connection first, a background task finishes `connect`, and the pool
+    /// keeps the new connection. Without this task, the pool would have too few connections for concurrent
+    /// requests to a server that answers faster than it accepts connections.
     ///
     /// If no file descriptor is left, the pool closes the least recently used connection of any key and
     /// connects again.
@@ -254,7 +255,8 @@ impl<C: Pooled> Pool<C> {
             connection,
             is_reused: true,
         };
-        // `false` after the leader or the task has failed. The request then opens its own connection.
+        // `false` after the request or the task that this request waited for has failed to connect. This
+        // request then opens its own connection.
         let mut may_wait = true;
         loop {
             let (waiting, leader) = match self.0.enqueue(key, requirements, may_wait) {
@@ -383,7 +385,7 @@ enum NextStep<C: Pooled> {
     /// Use a connection that another request has returned.
     Reuse(C),
     /// Open a connection, or use a connection that another request returns first. The `LeaderGuard` is
-    /// present if other requests wait for the new connection.
+    /// present if other requests can wait for the new connection.
     Connect(WaitForConnection<C>, Option<LeaderGuard<C>>),
     /// Wait for a connection that another request or a task opens.
     Wait(WaitForConnection<C>),
@@ -665,7 +667,7 @@ impl<C: Pooled> Inner<C> {
 
     /// Closes an idle connection that the peer has closed. The check runs outside the lock, so requests can
     /// take other connections at the same time.
-    fn close_if_closed(&self, key: &Key, id: u64) {
+    fn drop_if_peer_closed(&self, key: &Key, id: u64) {
         let taken = self.state().remove(key, id);
         if let Some(mut idle) = taken
             && idle.connection.is_open(true)
@@ -829,8 +831,8 @@ impl<C: Pooled> State<C> {
         }
     }
 
-    /// Removes and returns waiting requests if more requests wait for a background connect than background
-    /// connects are left.
+    /// Removes requests from the queue and returns them, if more requests wait for background connects than
+    /// there are background connects.
     fn take_surplus_waiters(&mut self, key: &Key) -> Vec<Waiter<C>> {
         let Some(host) = self.hosts.get_mut(key) else {
             return Vec::new();
@@ -875,7 +877,7 @@ impl<C: Pooled> State<C> {
 enum TakeResult<C> {
     /// A connection, and how long it was idle.
     Taken(C, Duration),
-    /// A closed connection. The caller drops it outside the lock and tries again.
+    /// A closed or expired connection. The caller drops it outside the lock and tries again.
     Closed(C),
     /// No connection.
     Empty,
@@ -883,7 +885,8 @@ enum TakeResult<C> {
 
 /// The result of [`State::put`].
 enum PutResult<C> {
-    /// The connection is idle now. The caller drops the `dropped` connections outside the lock.
+    /// The connection is idle now, unless a limit forbids it. The caller drops the `dropped` connections
+    /// outside the lock.
     Stored {
         dropped: [Option<C>; 2],
         has_sweeper: bool,
@@ -1014,7 +1017,7 @@ async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
         for ids in ids.chunks(CHECKED_AT_ONCE) {
             let Some(pool) = pool.upgrade() else { return };
             ids.iter()
-                .for_each(|(key, id)| pool.close_if_closed(key, *id));
+                .for_each(|(key, id)| pool.drop_if_peer_closed(key, *id));
             drop(pool);
             yield_now().await;
         }
@@ -1023,7 +1026,7 @@ async fn sweep<C: Pooled>(pool: Weak<Inner<C>>) {
             let mut state = pool.state();
             state.hosts.retain(|_, host| !host.is_empty());
             match state.hosts.is_empty() {
-                // The next connection that is returned starts a new task.
+                // The next connection that the pool stores starts a new task.
                 true => state.sweeper.take(),
                 false => None,
             }

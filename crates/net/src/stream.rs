@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::pool::Pooled;
 
-/// The longest time without progress for an exchange whose caller does not wait.
+/// The time within which an exchange must make progress if no caller waits for its response.
 const STALL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A connection to a server or a proxy, with or without TLS.
@@ -37,7 +37,7 @@ enum Kind {
     Tls(Box<TlsStream<MonitoredSocket>>),
 }
 
-/// Counters and flags of a connection. Its owner can read them while an HTTP engine owns the stream.
+/// Counters and flags of a connection. A client can read them while an HTTP library owns the [`Stream`].
 #[derive(Debug, Default)]
 pub struct Monitor {
     received: AtomicU64,
@@ -66,9 +66,9 @@ impl Monitor {
 
     /// Marks the error of a request on a reused connection, so that the session can resend the request.
     ///
-    /// The marks apply to [`ErrorKind::Incomplete`]: "not processed" and "dead connection" if no byte of
-    /// the request was written, and "dead connection" if no byte of a response was read. Returns other
-    /// errors unchanged.
+    /// An error of kind [`Incomplete`](ErrorKind::Incomplete) gets the marks "not processed" and "dead
+    /// connection" if no byte of the request was written. It gets only the mark "dead connection" if bytes
+    /// were written, but no byte of a response was read. Returns other errors unchanged.
     pub fn mark(&self, error: Error, is_reused: bool) -> Error {
         match error.kind() {
             ErrorKind::Incomplete if is_reused && self.sent() == 0 => {
@@ -155,7 +155,7 @@ impl Stream {
         self.is_forwarded
     }
 
-    /// Returns the stream's monitor, which remains usable while an HTTP engine owns the stream.
+    /// Returns the stream's monitor, which remains usable while an HTTP library owns the stream.
     pub fn monitor(&self) -> &Arc<Monitor> {
         &self.monitor
     }
@@ -199,7 +199,7 @@ impl Stream {
     }
 }
 
-/// For clients that read and write the stream without an HTTP engine.
+/// For clients whose [`Pool`](crate::Pool) stores the streams themselves.
 impl Pooled for Stream {
     fn share(&self) -> Option<Self> {
         None

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The longest head of a proxy's response, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
+
+/// The largest number of fields in the head of a proxy's response.
 const MAX_FIELDS: usize = 100;
 
 /// The handshake that opens a tunnel through a proxy. The caller sends the [`request`](Self::request) and
@@ -48,7 +50,7 @@ impl<'a> TunnelHandshake<'a> {
     }
 
     /// Takes the next byte of the response. Returns whether the tunnel is open. Once the tunnel is open, all
-    /// bytes come from the server behind it.
+    /// later bytes come from the server behind the proxy.
     ///
     /// # Errors
     ///
@@ -85,7 +87,8 @@ impl<'a> TunnelHandshake<'a> {
         }
     }
 
-    /// Converts an error of the connection to the proxy.
+    /// Converts an I/O error of the connection to the proxy to an error of kind
+    /// [`Proxy`](ErrorKind::Proxy).
     pub fn io_error(&self, error: io::Error) -> Error {
         self.proxy.tunnel_error(Error::from_read(error))
     }
@@ -97,7 +100,7 @@ impl<'a> TunnelHandshake<'a> {
 }
 
 /// Opens a tunnel to the server of `uri` on `stream`, a connection to the proxy. Reads no byte after the
-/// head.
+/// head of the proxy's response.
 pub(crate) async fn open<S>(proxy: &Proxy, stream: &mut S, uri: &Uri) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -124,7 +127,7 @@ mod tests {
 
     /// Opens a tunnel through a proxy that sends `answer`. Returns the result, the request that the
     /// proxy received, and the bytes that are left on the stream.
-    fn request(proxy: &str, answer: &[u8]) -> (Result<(), Error>, String, Vec<u8>) {
+    fn open_through(proxy: &str, answer: &[u8]) -> (Result<(), Error>, String, Vec<u8>) {
         block_on(async {
             let (mut near, mut far) = tokio::io::duplex(64 * 1024);
             far.write_all(answer).await.unwrap();
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn tunnel_begins_after_the_head_even_if_the_head_declares_a_body() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-        let (opened, sent, rest) = request("http://me:pass@proxy.test", answer);
+        let (opened, sent, rest) = open_through("http://me:pass@proxy.test", answer);
         opened.unwrap();
         assert_eq!(rest, b"hello");
         assert_eq!(
@@ -157,13 +160,13 @@ mod tests {
     #[test]
     fn interim_responses_are_skipped() {
         let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 204 Yes\r\n\r\n";
-        request("http://proxy.test", answer).0.unwrap();
+        open_through("http://proxy.test", answer).0.unwrap();
     }
 
     #[test]
     fn lines_may_end_in_lf_alone() {
         let answer = b"HTTP/1.1 200 OK\nVia: one\n\nhello";
-        let (opened, _, rest) = request("http://proxy.test", answer);
+        let (opened, _, rest) = open_through("http://proxy.test", answer);
         opened.unwrap();
         assert_eq!(rest, b"hello");
     }
@@ -176,7 +179,7 @@ mod tests {
             ("SSH-2.0-OpenSSH\r\n\r\n", "not HTTP"),
             ("HTTP/1.1 200", ""),
         ] {
-            let error = request("http://me:pass@proxy.test", answer.as_bytes())
+            let error = open_through("http://me:pass@proxy.test", answer.as_bytes())
                 .0
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Proxy, "{answer:?}");

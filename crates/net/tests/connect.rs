@@ -26,6 +26,7 @@ enum Outcome {
     ConnectsAfter(Duration),
     RefusesAfter(Duration),
     Hangs,
+    /// Fails with this error code of the system.
     FailsWith(i32),
 }
 

@@ -17,8 +17,8 @@ use inflight_net::hickory::hickory_resolver::config::{
 use inflight_net::hickory::hickory_resolver::proto::op::{Message, ResponseCode};
 use inflight_net::hickory::hickory_resolver::proto::rr::{RData, Record, RecordType};
 
-/// A name server that has addresses for `pages.test` and never responds to `silent.test`. All other
-/// names do not exist.
+/// A name server that has addresses for `pages.test` and never responds to queries for `silent.test`.
+/// For any other name, it responds that the name does not exist.
 struct NameServer {
     addr: SocketAddr,
     queries: Arc<AtomicUsize>,
@@ -95,7 +95,7 @@ fn respond(packet: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn a_name_resolves_to_the_addresses_of_the_server() {
+fn a_name_resolves_to_the_addresses_in_the_response() {
     let server = NameServer::start();
     let hickory = server.hickory();
     let found = hickory.resolve("pages.test", 8080).unwrap();
@@ -115,7 +115,7 @@ fn an_unknown_name_is_not_found() {
 }
 
 #[test]
-fn a_silent_server_times_out() {
+fn a_lookup_times_out_if_the_server_does_not_respond() {
     let server = NameServer::start();
     let mut udp = ConnectionConfig::udp();
     udp.port = server.addr.port();
@@ -130,7 +130,7 @@ fn a_silent_server_times_out() {
 }
 
 #[test]
-fn no_name_server_is_an_error() {
+fn with_servers_fails_without_a_name_server() {
     let error = Hickory::with_servers([]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use inflight::{BlockOn, Cell};
 use inflight_net::hickory::Hickory;
 
-/// The longest time that the thread may take to end.
+/// The longest time that the thread may take to start or to end.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns `true` if hickory's thread runs. Linux limits the name of a thread to 15 bytes.
+/// Returns `true` if hickory's thread is running. Linux limits the name of a thread to 15 bytes.
 fn is_running() -> bool {
     fs::read_dir("/proc/self/task").unwrap().any(|task| {
         let name = fs::read_to_string(task.unwrap().path().join("comm"));
@@ -26,8 +26,7 @@ fn wait_until(expected: bool) {
     while is_running() != expected {
         assert!(
             start.elapsed() < TIMEOUT,
-            "the thread of hickory: is_running is {}",
-            !expected
+            "hickory's thread: is_running() did not become {expected} within {TIMEOUT:?}"
         );
         thread::sleep(Duration::from_millis(1));
     }

@@ -39,7 +39,7 @@ struct Inner {
     is_closed: AtomicBool,
     checks: AtomicUsize,
     is_shared: bool,
-    /// The maximum number of requests that share the connection.
+    /// The maximum number of requests that share the connection. `None` means no limit.
     capacity: Option<usize>,
 }
 
@@ -76,7 +76,7 @@ impl Connection {
         self.0.checks.load(Ordering::SeqCst)
     }
 
-    /// Returns `true` if only the test has a handle of the connection.
+    /// Returns `true` if only the test has a handle to the connection.
     fn is_dropped(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -97,8 +97,8 @@ impl Pooled for Connection {
         self.0
             .checks
             .fetch_add(usize::from(thoroughly), Ordering::SeqCst);
-        // Only a query of the system detects that the peer has closed a connection. For a shared
-        // connection, a task detects it.
+        // The pool must query the system to detect that the peer has closed a connection. A shared
+        // connection needs no query, because its own task detects this.
         !thoroughly && !self.0.is_shared || !self.0.is_closed.load(Ordering::SeqCst)
     }
 
@@ -157,7 +157,7 @@ fn idle_connections_are_limited_per_key_and_in_total() {
     for (n, host) in [(3, "b"), (4, "c")] {
         pool.put(key(host), connections[n].clone());
     }
-    // The pool closed the least recently used connection, of another key.
+    // The pool closed the least recently used connection, although it belongs to another key.
     assert!(connections[1].is_dropped());
     assert_eq!(pool.idle(), 3);
     assert_eq!(take_idle(&runtime, &pool, "a"), Some(2));
@@ -374,7 +374,7 @@ fn another_connection_is_opened_when_the_shared_ones_are_full() {
 }
 
 #[test]
-fn requests_that_wait_for_a_shared_connection_connect_if_its_connect_fails() {
+fn waiting_requests_open_connections_if_the_shared_connect_fails() {
     let (runtime, pool) = pool(|_| {});
     let opened = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..3)
@@ -404,7 +404,7 @@ fn requests_that_wait_for_a_shared_connection_connect_if_its_connect_fails() {
         results
     });
     assert_eq!(results.iter().filter(|ok| **ok).count(), 2);
-    // After the failure, the two connects run at the same time.
+    // After the failure, the two other requests connect at the same time.
     assert_eq!(opened.load(Ordering::SeqCst), 3);
     assert_eq!(runtime.elapsed(), 2 * MS);
 }
@@ -484,13 +484,13 @@ fn a_request_that_needs_a_new_connection_does_not_reuse_one() {
 fn a_connection_past_its_idle_timeout_is_not_reused() {
     let (runtime, pool) = pool(|options| options.idle_timeout = 1000 * MS);
     pool.put(key("a"), Connection::new(1));
-    // The sweeper task has not run.
+    // The task that closes expired connections has not run.
     runtime.advance(1000 * MS);
     assert_eq!(take_idle(&runtime, &pool, "a"), None);
 }
 
 #[test]
-fn a_request_that_waits_for_the_connect_of_another_connects_if_that_fails() {
+fn a_request_connects_if_the_background_connect_that_it_waits_for_fails() {
     let (runtime, pool) = pool(|_| {});
     let attempts = Arc::new(AtomicUsize::new(0));
     let connect = || {
@@ -569,6 +569,7 @@ fn an_idle_connection_is_closed_when_descriptors_are_exhausted() {
         let is_first = attempts.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             if is_first {
+                // The error code `EMFILE`: no file descriptor is left.
                 let error = io::Error::from_raw_os_error(24);
                 return Err(descriptors::exhausted_error("new.test", 80, error));
             }
@@ -587,7 +588,7 @@ fn an_idle_connection_is_closed_when_descriptors_are_exhausted() {
 }
 
 #[test]
-fn the_sweeper_closes_connections_that_expired_or_whose_peer_closed_them() {
+fn the_pool_closes_connections_that_expired_or_whose_peer_closed_them() {
     let (runtime, pool) = pool(|options| options.idle_timeout = 40_000 * MS);
     let (idle, closed) = (Connection::new(1), Connection::new(2));
     pool.put(key("a"), idle.clone());
@@ -598,7 +599,7 @@ fn the_sweeper_closes_connections_that_expired_or_whose_peer_closed_them() {
     runtime.block_on(runtime.sleep(30_000 * MS));
     assert!(idle.is_dropped());
     assert_eq!(pool.idle(), 0);
-    // The sweeper task stopped, and starts again.
+    // The task that closes idle connections has ended. `put` starts it again.
     pool.put(key("a"), idle.clone());
     runtime.block_on(runtime.sleep(90_000 * MS));
     assert!(idle.is_dropped());
@@ -610,7 +611,7 @@ fn dropping_the_pool_closes_its_connections() {
     let connection = Connection::new(1);
     pool.put(key("a"), connection.clone());
     drop(pool);
-    // The sweeper task does not keep the connection open.
+    // The task that closes idle connections does not keep the connection open.
     assert!(connection.is_dropped());
     runtime.block_on(async {});
 }

@@ -14,7 +14,8 @@ pub(crate) struct Threads(Mutex<Vec<Thread>>);
 
 struct Thread {
     schedstat: PathBuf,
-    /// The last value that was read, because the file disappears when the thread ends.
+    /// The CPU time at the last reading. It still counts after the thread has ended and the file has
+    /// disappeared.
     used: Duration,
 }
 

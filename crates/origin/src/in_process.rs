@@ -14,7 +14,7 @@ use crate::paths::{self, Peer, RequestInfo};
 use crate::stats::Recorder;
 use crate::timer::{Clock, SharedClock};
 
-/// An origin without sockets, for clients that respond from memory.
+/// An origin without sockets: [`answer`](InProcessOrigin::answer) returns each response directly.
 ///
 /// ```
 /// use std::pin::Pin;
@@ -54,7 +54,7 @@ impl InProcessOrigin {
     ///
     /// # Errors
     ///
-    /// Fails when the counts cannot be allocated.
+    /// Fails when the histogram of the delays cannot be created.
     pub fn new(clock: impl Clock) -> io::Result<InProcessOrigin> {
         let clock: SharedClock = Arc::new(clock);
         let app = paths::App {

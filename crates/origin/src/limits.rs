@@ -1,15 +1,15 @@
 use std::io;
 
-/// Raises this process's soft limit on open files to its hard limit, and returns this limit.
+/// Raises this process's soft limit on open files to its hard limit, and returns the hard limit.
 ///
-/// A connection uses a descriptor on each side, so an experiment with 5,000 connections needs more than
-/// the usual soft limit of 1,024. On systems without such a limit, this does nothing and returns
+/// Each end of a connection uses a descriptor, so an experiment with 5,000 connections needs more than
+/// the usual soft limit of 1,024. On systems without a limit on open files, this function only returns
 /// `u64::MAX`.
 ///
 /// # Errors
 ///
-/// Fails when the system refuses the limit. macOS does so when the hard limit exceeds the kernel's
-/// limit for a process.
+/// Fails when the system refuses the new limit. macOS refuses it when the hard limit exceeds the
+/// kernel's limit for a process.
 #[cfg(unix)]
 pub fn raise_file_limit() -> io::Result<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

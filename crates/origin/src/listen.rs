@@ -9,10 +9,10 @@ use std::net::{SocketAddr, TcpListener};
 /// the SYN of a new connection, and the client resends the SYN after a second.
 pub(crate) const BACKLOG: i32 = 8192;
 
-/// Returns a listener with this backlog. The listener of `std` has a fixed one.
+/// Returns a listener with this backlog. `TcpListener::bind` of `std` sets a fixed backlog.
 pub(crate) fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows the option would let two servers share the port.
+    // On Windows, this option would let two servers share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;

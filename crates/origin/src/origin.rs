@@ -113,7 +113,7 @@ impl Origin {
         self.addr
     }
 
-    /// Returns the URL of `path`, which begins with a slash: `http://127.0.0.1:PORT/get`, or `https`.
+    /// Returns the URL of `path`, for example `http://127.0.0.1:PORT/get`. `path` begins with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.addr)
@@ -135,11 +135,11 @@ impl Origin {
     ///
     /// The origin calls `condition` after every change of the counts; a change of the CPU time
     /// alone does not cause a call. The origin's lock is held during the call. `condition` should
-    /// therefore only compare values, and a call of a method of this origin deadlocks.
+    /// therefore only compare values. A call of a method of this origin inside `condition` deadlocks.
     ///
     /// # Errors
     ///
-    /// Returns the last counts when `timeout` passes first.
+    /// Returns the last counts if `timeout` passes before `condition` returns true.
     pub fn wait_for(
         &self,
         timeout: Duration,

@@ -55,8 +55,8 @@ fn splitmix64(n: u64, seed: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Returns the first `len` bytes in chunks of `size` bytes, which is at least one. The iterator
-/// generates each chunk when it is requested.
+/// Returns the first `len` bytes of the body with this seed, in chunks of `size` bytes. A `size` of 0
+/// counts as 1. The iterator generates each chunk only when it is requested.
 pub(crate) fn chunks(len: u64, seed: u64, size: u64) -> impl Iterator<Item = Vec<u8>> {
     let size = size.max(1);
     (0..len.div_ceil(size)).map(move |n| {

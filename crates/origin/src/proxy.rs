@@ -39,7 +39,7 @@ pub struct ProxyRequest {
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// The index of the connection, counted from 0.
+    /// The index of the connection that carried the request, counted from 0.
     pub connection: usize,
 }
 
@@ -76,8 +76,7 @@ impl ForwardProxy {
             let state = state.clone();
             move |stopped| {
                 let accepting = pin!(accept(listener, state));
-                // If the listener fails, clients cannot connect. The error is not reported in
-                // another way.
+                // An error of the listener is not reported: the clients fail to connect.
                 drop(runtime.block_on(select(accepting, stopped)));
             }
         })?;

@@ -108,9 +108,9 @@ async fn serve_http<S>(
 {
     let service = service_fn(|request| answer(request, peer, connection, routes));
     let stream = TokioIo::new(stream);
-    // An error means that the client disconnected or sent a bad request; the counts include both.
-    // hyper's connection and its socket are dropped at the end of the statement. The caller drops
-    // `connection` later, so a connection is counted as closed only after its socket was closed.
+    // Errors are ignored: they mean that the client disconnected or sent a bad request, and the counts
+    // include both. hyper's connection and its socket are dropped at the end of the statement. The
+    // caller drops `connection` later, so a connection counts as closed only after its socket is closed.
     if http2 {
         let _ = http2::Builder::new(TokioExecutor::new())
             .serve_connection(stream, service)
@@ -162,8 +162,8 @@ fn answer(
 /// A response body that marks its request as completed once hyper has taken the whole body.
 struct CountedBody {
     body: Body,
-    /// How many bytes are left, if this is known. hyper drops a sized body after its last byte,
-    /// without polling for the end.
+    /// How many bytes of the body hyper has not taken yet, if the body's length is known. hyper drops
+    /// such a body after its last byte, without polling for the end.
     left: Option<u64>,
     in_flight: Option<InFlightGuard>,
 }

@@ -3,7 +3,8 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
-/// The thread of a server. Dropping it stops the server and blocks until its thread has ended.
+/// The thread of a server. Dropping a `ServerThread` stops the server and blocks until the thread has
+/// ended.
 pub(crate) struct ServerThread {
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }

@@ -16,7 +16,7 @@ use crate::cpu::Threads;
 pub struct Stats {
     /// Connections accepted.
     pub connections_accepted: u64,
-    /// Connections open now. A reset does not change it.
+    /// Connections open now. A reset does not change this number.
     pub connections_open: u64,
     /// Connections that either side closed.
     pub connections_closed: u64,
@@ -29,8 +29,8 @@ pub struct Stats {
     pub peak_in_flight: u64,
     /// Requests whose connection ended before the whole response was passed to it.
     ///
-    /// A server cannot detect that the peer never reads bytes that the kernel has accepted, so such
-    /// a request is not counted.
+    /// A request does not count as aborted if the kernel has accepted the whole response, because the
+    /// server cannot detect that the peer never reads it.
     pub aborted: u64,
     /// The CPU time of the threads that `cpu_scope` names.
     pub cpu: Duration,
@@ -53,11 +53,10 @@ pub enum CpuScope {
     Process,
 }
 
-/// The lateness of delayed responses in microseconds: from when the response was due to when it left the
-/// handler.
+/// The lateness of delayed responses: the time from when a response was due until it left the handler.
 ///
 /// A few hundred microseconds are normal on an idle machine. If thousands of responses are due at
-/// the same time, their lateness is the time that the worker needs to send them.
+/// the same time, their lateness is the time that the worker thread needs to send them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DelayStats {
@@ -65,11 +64,11 @@ pub struct DelayStats {
     pub count: u64,
     /// Delays that ended before they were due. Any value other than zero is a bug in the origin.
     pub early: u64,
-    /// The median.
+    /// The median lateness in microseconds.
     pub p50: u64,
-    /// The 99th percentile.
+    /// The 99th percentile of the lateness in microseconds.
     pub p99: u64,
-    /// The maximum.
+    /// The maximum lateness in microseconds.
     pub max: u64,
 }
 
@@ -88,8 +87,8 @@ struct RecorderState {
     stats: Stats,
     lateness: Histogram<u64>,
     cpu_at_reset: Duration,
-    /// How many threads wait for a change. Without any, the notification is skipped, because it is
-    /// a system call.
+    /// How many threads wait for a change. If no thread waits, a change skips the notification, which
+    /// is a system call.
     waiters: usize,
 }
 

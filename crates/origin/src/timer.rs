@@ -70,8 +70,8 @@ impl dyn Clock {
 /// The clock for delays: the system's, or one that the caller provides.
 pub(crate) type SharedClock = Arc<dyn Clock>;
 
-/// The system's clock. The thread of a [`Timer`] wakes its sleeps, so they never complete after the
-/// timer was dropped.
+/// The system's clock. The thread of a [`Timer`] wakes the tasks that sleep, so no task is woken after
+/// the timer was dropped.
 #[derive(Clone)]
 struct SystemClock(Arc<TimerQueue>);
 
@@ -97,8 +97,8 @@ struct TimerQueue {
 
 #[derive(Default)]
 struct Sleepers {
-    /// The wakers, sorted by the time when they are due. The id distinguishes sleepers of the same
-    /// instant.
+    /// The wakers, sorted by the time when they are due. The second part of the key is an id, which
+    /// distinguishes sleeps that end at the same time.
     wakers: BTreeMap<(Instant, u64), Waker>,
     last_id: u64,
     stopped: bool,
@@ -138,7 +138,7 @@ impl TimerQueue {
 struct Sleep {
     clock: SystemClock,
     at: Instant,
-    /// Set once the sleep is among the sleepers.
+    /// The id of this sleep in [`Sleepers::wakers`]. `None` until the first poll.
     id: Option<u64>,
 }
 
@@ -161,7 +161,7 @@ impl Future for Sleep {
         drop(sleepers);
         drop(replaced);
         if is_first {
-            // The thread waits for a later sleeper, or without a time limit, so it has to be woken.
+            // The timer's thread waits for a later sleep, or without a time limit, so it must be woken.
             clock.0.changed.notify_one();
         }
         Poll::Pending

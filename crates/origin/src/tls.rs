@@ -39,13 +39,13 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificateKind {
-    /// For `localhost`, `127.0.0.1` and `::1`, signed by the authority.
+    /// A certificate for `localhost`, `127.0.0.1` and `::1`, signed by the authority.
     Valid,
-    /// As `Valid`, but expired in the year 2001.
+    /// A certificate like that of `Valid`, but expired in the year 2001.
     Expired,
-    /// For `elsewhere.test`, signed by the authority.
+    /// A certificate for `elsewhere.test`, signed by the authority.
     WrongHost,
-    /// As `Valid`, but self-signed.
+    /// A certificate like that of `Valid`, but self-signed.
     SelfSigned,
 }
 
@@ -57,7 +57,7 @@ impl Authority {
     /// Fails when the system provides no randomness.
     pub fn new() -> io::Result<Authority> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
-        // Authorities with the same name would be confused, and their signatures rejected.
+        // If two authorities had the same name, clients would confuse them and reject their signatures.
         let fingerprint = format!("{:x}", Sha256::digest(key.public_key_raw()));
         let mut params = certificate_params(&format!("authority {}", &fingerprint[..16]), &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -133,8 +133,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Refuses clients without a certificate of this authority. In TLS 1.3 the client receives
-    /// the alert after its own handshake has succeeded.
+    /// Refuses clients without a certificate of this authority. In TLS 1.3, the client receives the
+    /// refusal only after the handshake has succeeded on the client's side.
     #[must_use]
     pub fn require_client_certificate(mut self, authority: &Authority) -> Tls {
         self.client_authority = Some(authority.0.der().clone());

@@ -162,7 +162,7 @@ fn get_shows_arguments_headers_origin_and_url() {
 }
 
 #[test]
-fn bodies_are_shown_by_their_media_type() {
+fn post_parses_the_body_by_its_media_type() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let mut post = |media: &str, body: &[u8]| {
@@ -239,7 +239,7 @@ fn each_method_is_echoed() {
 }
 
 #[test]
-fn statuses_have_their_headers() {
+fn redirect_and_authentication_statuses_have_their_headers() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     for code in [301, 302, 303, 305, 307, 308] {
@@ -302,7 +302,7 @@ fn bytes_depend_only_on_the_seed() {
 }
 
 #[test]
-fn bodies_with_pauses_are_complete_and_chunked() {
+fn bodies_with_pauses_are_complete() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let drip = client.get("/drip?numbytes=7&duration=0.02&delay=0.001");
@@ -437,7 +437,7 @@ fn header_bytes_are_echoed_and_sent_exactly() {
 }
 
 #[test]
-fn uploads_are_measured() {
+fn upload_returns_the_length_and_the_digest() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

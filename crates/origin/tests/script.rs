@@ -155,7 +155,7 @@ fn an_invalid_request_ends_the_script() {
 #[test]
 fn dropping_the_server_ends_every_step() {
     let long = Duration::from_secs(3600);
-    // More than the sockets' buffers hold, so that the write blocks.
+    // The bytes do not fit into the sockets' buffers, so the write blocks.
     let blocked = Script::new().send(vec![0; 64 << 20]);
     for script in [
         Script::new().hang(),

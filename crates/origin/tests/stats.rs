@@ -70,7 +70,7 @@ fn delays_overlap() {
 }
 
 #[test]
-fn a_request_whose_client_disconnects_is_aborted() {
+fn a_request_whose_client_disconnects_is_counted_as_aborted() {
     let origin = Origin::start().unwrap();
     for (n, path) in [(1, "/hang"), (2, "/hang-body"), (3, "/delay/10")] {
         let mut client = Client::connect(origin.addr());
@@ -88,7 +88,7 @@ fn a_request_whose_client_disconnects_is_aborted() {
 }
 
 #[test]
-fn an_upload_whose_client_disconnects_is_aborted() {
+fn an_upload_whose_client_disconnects_is_counted_as_aborted() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
     client.send("POST /hang HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
@@ -102,10 +102,10 @@ fn an_upload_whose_client_disconnects_is_aborted() {
 }
 
 #[test]
-fn a_response_that_is_read_in_part_is_aborted() {
+fn a_partly_read_response_is_counted_as_aborted() {
     let origin = Origin::start().unwrap();
     let mut client = Client::connect(origin.addr());
-    // More than the sockets' buffers hold.
+    // The body is larger than the sockets' buffers.
     client.send("GET /bytes/104857600 HTTP/1.1\r\nHost: h\r\n\r\n");
     client.read_exactly(1000);
     drop(client);
@@ -242,7 +242,7 @@ fn idle_connections_are_closed_after_the_timeout() {
 #[test]
 fn a_burst_of_connects_is_accepted() {
     let limit = raise_file_limit().unwrap();
-    // Two descriptors each, because both ends are in this process.
+    // Each connection needs two descriptors, because both ends are in this process.
     let burst = usize::try_from(limit / 2)
         .unwrap_or(usize::MAX)
         .saturating_sub(500)

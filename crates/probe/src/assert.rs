@@ -16,9 +16,9 @@ use crate::slot::lock;
 
 /// Runs a future, on any runtime, and panics if one of its polls exceeded the threshold.
 ///
-/// The check covers what the future itself polls, on any thread, and reports the labels of the
-/// [`probed`](crate::FutureExt::probed) futures inside. It does not cover tasks that the future
-/// spawns. Use [`NoStall`] to allow known stalls.
+/// The check covers what the future itself polls, on any thread. If a
+/// [`probed`](crate::FutureExt::probed) future inside it stalls, the report contains that future's
+/// label. The check does not cover tasks that the future spawns. Use [`NoStall`] to allow known stalls.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -30,8 +30,9 @@ use crate::slot::lock;
 ///
 /// # Panics
 ///
-/// Panics with the report once the future has ended, and when the system refuses the watchdog's
-/// thread.
+/// Panics once the future has ended, if a poll exceeded the threshold or [events were
+/// lost](Event::EventsLost). The message is the report. Panics without running the future if the
+/// system refuses a thread for the check.
 #[track_caller]
 pub fn assert_no_stall<F: Future>(
     threshold: Duration,
@@ -65,7 +66,7 @@ impl NoStall {
         }
     }
 
-    /// Sets whether a finding names the line that is stuck: see
+    /// Sets whether a reported stall contains the line in which the thread was stuck: see
     /// [`ProbeBuilder::stacks`](crate::ProbeBuilder::stacks).
     #[cfg(feature = "stacks")]
     #[must_use]
@@ -76,8 +77,8 @@ impl NoStall {
 
     /// Allows futures with this label to stall.
     ///
-    /// If no such future stalls, the label is reported in [`Findings::unused`], because the
-    /// exception is no longer needed.
+    /// If no future with this label stalls, [`Findings::unused`] contains the label, because it no
+    /// longer needs to be allowed.
     #[must_use]
     pub fn allow(mut self, label: &'static str) -> Self {
         self.allowed.push(label);
@@ -90,8 +91,8 @@ impl NoStall {
     ///
     /// # Errors
     ///
-    /// Fails with [`NoRuntime`](inflight_core::ErrorKind::NoRuntime) when the system refuses the
-    /// watchdog's thread. In this case the future has not run.
+    /// Fails with [`NoRuntime`](inflight_core::ErrorKind::NoRuntime) when the system refuses a
+    /// thread for the check. In this case the future has not run.
     #[track_caller]
     pub fn check<F: Future>(
         self,
@@ -136,9 +137,9 @@ impl NoStall {
 pub struct Findings {
     /// The stalls that were not allowed.
     pub stalls: Vec<Stall>,
-    /// Labels that were allowed and did not stall.
+    /// Allowed labels under which no future stalled.
     pub unused: Vec<&'static str>,
-    /// How many [events were lost](Event::EventsLost), which may have been stalls.
+    /// How many [events were lost](Event::EventsLost). They may have been stalls.
     pub lost: u64,
 }
 

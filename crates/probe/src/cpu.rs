@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// The system's number of a thread; empty on systems other than Linux.
+/// The id that Linux has given to a thread. Empty on other systems.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadId(#[cfg(target_os = "linux")] i32);
 
@@ -45,7 +45,7 @@ impl ThreadId {
         Self(rustix::thread::gettid().as_raw_nonzero().get())
     }
 
-    /// Returns the number that the system's tools show.
+    /// Returns the thread id that tools such as `top` show.
     pub(crate) fn number(self) -> Option<u32> {
         u32::try_from(self.0).ok()
     }
@@ -69,7 +69,7 @@ impl ThreadId {
         self.times().map(|[_, queued]| queued)
     }
 
-    /// Returns how long the thread has run and has been in the queue.
+    /// Returns how long the thread has run, and how long it has been in the queue for a processor.
     fn times(self) -> Option<[Duration; 2]> {
         let schedstat = format!("/proc/self/task/{}/schedstat", self.0);
         let times = std::fs::read_to_string(schedstat).ok()?;

@@ -15,8 +15,8 @@ use inflight_core::{AnyClient, Body, BoxFuture, Capabilities, Error, Fetch, http
 use crate::probed::{Probed, Timer};
 use crate::site::Site;
 
-/// Gathers jobs as [`inflight_core::gather()`] does, each [`probed`](crate::FutureExt::probed)
-/// under this label. Reports name the location of this call.
+/// Gathers jobs as [`inflight_core::gather()`] does, and [probes](crate::FutureExt::probed) each of
+/// them under this label. Reports name the location of this call.
 ///
 /// ```
 /// # futures_lite::future::block_on(async {
@@ -40,8 +40,8 @@ where
     gather_stream(label, stream::iter(jobs))
 }
 
-/// Gathers jobs from a stream as [`inflight_core::gather_stream`] does, each
-/// [`probed`](crate::FutureExt::probed) under this label.
+/// Gathers jobs from a stream as [`inflight_core::gather_stream`] does, and
+/// [probes](crate::FutureExt::probed) each of them under this label.
 ///
 /// ```
 /// use futures_lite::stream::{self, StreamExt};
@@ -73,7 +73,7 @@ where
 ///
 /// The probe covers what the client does in the task that awaits the response, for example a
 /// blocking client behind [`Inline`](inflight_core::Inline). It does not cover what a client does
-/// in its own tasks or threads; hyper, for example, runs its connections as tasks.
+/// in its own tasks or threads. For example, hyper runs a task for each HTTP/2 connection.
 ///
 /// ```
 /// use std::sync::Arc;

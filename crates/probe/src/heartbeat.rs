@@ -20,17 +20,18 @@ use crate::slot::{self, EndTime, Slot, between, lock, nanos};
 /// A heartbeat that ticks on a runtime and on a plain thread at fixed times, and measures how late
 /// each tick is. It stops when it is dropped.
 ///
-/// The thread is the control: when both are late, the machine is slow and not the event loop.
+/// The thread is the control. If its ticks are late too, the machine is slow, and not the event loop.
 ///
-/// The runtime's ticks are one task. On a runtime with several threads, the ticks show the delay of
-/// a task that any of them may run. The runtime's timer wakes the task. A heartbeat from
-/// [`with_socket`](Self::with_socket) has a second task, which wakes when a socket is readable.
+/// One task makes the ticks on the runtime. The runtime's timer wakes this task. On a runtime with
+/// several threads, any of them may run the task, and the ticks show how long it waits for one of them.
+/// A heartbeat from [`with_socket`](Self::with_socket) has a second task, which wakes when a socket is
+/// readable.
 #[derive(Debug)]
 pub struct Heartbeat {
     runtime: Arc<TickStats>,
     socket: Option<Arc<TickStats>>,
     control: Arc<TickStats>,
-    // Cancelled on drop; the thread ends when the sender is dropped.
+    // Dropping the tasks cancels them, and dropping the sender ends the control thread.
     _tasks: Vec<Task<()>>,
     _stop: std::sync::mpsc::Sender<()>,
 }
@@ -48,7 +49,8 @@ pub struct Lateness {
 }
 
 impl Heartbeat {
-    /// Starts a heartbeat on this runtime with this period, at least one millisecond.
+    /// Starts a heartbeat that ticks on this runtime with the period `every`. A period of less than a
+    /// millisecond counts as a millisecond.
     ///
     /// For a custom runtime, implement [`inflight_core::Runtime`]. The heartbeat uses its `spawn` and
     /// `sleep`, and with [`with_socket`](Self::with_socket) also its `connect`.
@@ -103,7 +105,8 @@ impl Heartbeat {
     ) -> Result<Self, Error> {
         let every = in_nanos(every.max(Duration::from_millis(1)));
         let mut tasks = Vec::new();
-        // The control thread sends the socket's ticks, so both are due at the same times.
+        // The control thread sends a byte for each of its ticks to the socket, so the ticks of both are
+        // due at the same times.
         let first = nanos().saturating_add(every);
         let mut ticker = Ticker::new(every, first);
         let control = ticker.stats.clone();
@@ -157,8 +160,8 @@ impl Heartbeat {
 
     /// Returns how late the ticks were so far.
     ///
-    /// A missed tick counts as late by the time for which it was missed. One long stall therefore
-    /// counts as many late ticks and not as one.
+    /// If several ticks become due during a stall, each of them counts with its own lateness. One long
+    /// stall therefore counts as many late ticks.
     pub fn lateness(&self) -> Lateness {
         Lateness {
             runtime: self.runtime.lateness(),
@@ -181,8 +184,8 @@ impl Heartbeat {
 }
 
 impl Lateness {
-    /// Returns the counts in Prometheus' text format: a histogram in seconds, whose label `on`
-    /// distinguishes the ticks by the `timer`, by the `socket` and of the control `thread`.
+    /// Returns the lateness as a histogram in seconds, in Prometheus' text format. The label `on` is
+    /// `timer`, `socket`, or `thread` for the control thread.
     pub fn prometheus(&self) -> String {
         let mut text = Prometheus::new(
             "inflight_probe_lateness_seconds",
@@ -197,8 +200,8 @@ impl Lateness {
     }
 }
 
-/// Returns two ends of a TCP connection: a nonblocking one, and one of the runtime. TCP is available
-/// on every system.
+/// Returns the two ends of a TCP connection: a non-blocking stream to write to, and a socket of the
+/// runtime to read from. Every system has TCP.
 async fn pair(runtime: &dyn Runtime) -> io::Result<(TcpStream, Box<dyn Socket>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let read = runtime
@@ -211,8 +214,8 @@ async fn pair(runtime: &dyn Runtime) -> io::Result<(TcpStream, Box<dyn Socket>)>
     Ok((write, read))
 }
 
-/// Writes one byte for each tick and returns how many were written. The caller sends the rest the
-/// next time, so no tick is lost.
+/// Writes one byte for each tick and returns how many bytes were written. The caller sends the rest
+/// at the next tick, so no tick is lost.
 fn send(mut to: &TcpStream, ticks: usize) -> usize {
     let bytes = [0; 4096];
     to.write(&bytes[..ticks.min(bytes.len())]).unwrap_or(0)
@@ -221,7 +224,8 @@ fn send(mut to: &TcpStream, ticks: usize) -> usize {
 /// The part of a [`Ticker`] that [`Heartbeat`] and the watchdog read.
 #[derive(Debug)]
 pub(crate) struct TickStats {
-    /// The end of a late tick, which began when it was due.
+    /// The end of a late tick, if a watchdog watches it. The start of the tick is the time at which it
+    /// was due.
     pub(crate) end: EndTime,
     due: AtomicU64,
     late: Mutex<Histogram<u64>>,
@@ -233,7 +237,7 @@ pub(crate) struct TickStats {
 #[derive(Debug, Clone)]
 pub(crate) struct TickThread {
     pub(crate) slot: Arc<Slot>,
-    /// An address on its stack, in a frame of the task.
+    /// An address on the thread's stack, in a frame of the task that ticks.
     pub(crate) address: usize,
 }
 
@@ -242,7 +246,7 @@ impl TickStats {
         lock(&self.late).clone()
     }
 
-    /// Returns when the next tick is due. The time is never reached once the task has ended.
+    /// Returns when the next tick is due, or `u64::MAX` if the task has ended.
     pub(crate) fn due(&self) -> u64 {
         self.due.load(Ordering::Acquire)
     }
@@ -286,7 +290,8 @@ impl Ticker {
         between(nanos(), self.due)
     }
 
-    /// Records this tick and those that have become due meanwhile, and returns how many.
+    /// Records the tick that was due and those that have become due since. Returns how many ticks it has
+    /// recorded.
     fn tick(&mut self, now: u64) -> usize {
         let missed = now.saturating_sub(self.due) / self.every;
         let ticks = usize::try_from(missed + 1).unwrap_or(usize::MAX);
@@ -336,7 +341,7 @@ mod tests {
         let mut ticker = Ticker::new(10, 100);
         assert_eq!(ticker.tick(100), 1);
         assert_eq!(ticker.due, 110);
-        // Those of 110, 120 and 130 are late by 25, 15 and 5.
+        // The ticks that were due at 110, 120 and 130 are late by 25, 15 and 5.
         assert_eq!(ticker.tick(135), 3);
         assert_eq!(ticker.due, 140);
         let late = ticker.stats.lateness();

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use crate::slot::{between, lock};
 
-/// Shorter waits are normal scheduling and not recorded.
+/// The shortest wait that is recorded. Shorter waits are normal scheduling.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// How many late polls are kept; the oldest are dropped first.
 const MAX_KEPT: usize = 4096;
 
+/// How many timed futures have been woken and not polled or dropped since.
 static READY: AtomicIsize = AtomicIsize::new(0);
 static LATE_POLLS: Mutex<VecDeque<LatePoll>> = Mutex::new(VecDeque::new());
 
@@ -22,14 +23,17 @@ struct LatePoll {
     polled: u64,
 }
 
+/// Counts a timed future as ready, because it was woken.
 pub(crate) fn woken() {
     READY.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Counts a ready future as dropped.
 pub(crate) fn dropped() {
     READY.fetch_sub(1, Ordering::Relaxed);
 }
 
+/// Counts a ready future as polled, and records the poll if it came late.
 pub(crate) fn polled(woken: u64, now: u64) {
     READY.fetch_sub(1, Ordering::Relaxed);
     if between(woken, now) >= MIN_WAIT {
@@ -41,14 +45,14 @@ pub(crate) fn polled(woken: u64, now: u64) {
     }
 }
 
-/// Returns how many probed futures have been woken and not polled yet.
+/// Returns how many probed futures have been woken and not polled since.
 pub(crate) fn ready() -> usize {
     // A poll may be counted before its wake, so the count may be negative for a moment.
     usize::try_from(READY.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
-/// Returns how many futures that were woken before `end` were polled after `start`, and the longest
-/// time that one of them waited.
+/// Counts the late polls whose future was woken before `end` and polled after `start`. Also returns the
+/// longest time between such a wake and its poll.
 pub(crate) fn late_polls(start: u64, end: u64) -> (usize, Duration) {
     let late = lock(&LATE_POLLS);
     let hit = late

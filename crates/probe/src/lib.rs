@@ -1,10 +1,11 @@
-//! Finds what stalls an event loop, on any runtime, while it is still stuck.
+//! Finds the code that stalls an event loop, on any runtime, while the loop is still stuck.
 //!
 //! An async function that blocks, or computes for a long time, keeps its thread from running other
 //! futures. Give such futures a label with [`FutureExt::probed`] and start a [`Probe`]. Its watchdog
-//! detects a poll that lasts too long, while it lasts, and reports its label, whether the thread
-//! computes or waits, and how many other futures are ready and delayed. To find blocking tasks without
-//! a label, let the probe watch a [`Heartbeat`] on their runtime: see [`ProbeBuilder::heartbeat`].
+//! detects a poll that lasts too long while the poll is still running. It reports the label, whether
+//! the thread computes or waits, and how many other futures are ready and delayed. To find blocking
+//! tasks without a label, let the probe watch a [`Heartbeat`] on their runtime: see
+//! [`ProbeBuilder::heartbeat`].
 //!
 //! ```
 //! use std::sync::mpsc::channel;
@@ -41,10 +42,10 @@
 //!
 //! Each thread has a slot with its current poll. A poll writes the slot with plain stores, and the
 //! watchdog reads the slots of all threads. To find whether a stuck thread computes, the watchdog
-//! compares its processor time at two checks. Only Linux provides that time, in `/proc/self/task`.
-//! A stall's end is exact: the thread stores the time if the watchdog has marked the poll.
-//! When the watchdog itself is late, it does not attribute the delay to a poll: it reports a
-//! [pause of the machine](Event::MachinePaused).
+//! compares the thread's processor time at two checks. Only Linux provides that time, in
+//! `/proc/self/task`. The end of a stall is exact: if the watchdog has marked the poll, the thread
+//! itself stores the time at which the poll ends. When the watchdog itself is late, it does not
+//! attribute the delay to a poll: it reports a [pause of the machine](Event::MachinePaused).
 //!
 //! The report names the future by its label and the location of the call to [`FutureExt::probed`].
 //!
@@ -58,9 +59,10 @@
 //! therefore interrupts no call, not even one with a time limit. Only a thread that has computed
 //! since the last check, and runs at this moment, gets a signal: a real-time signal that the program
 //! does not use. The signal's handler copies the registers and the stack up to the probed poll. The
-//! handler stays installed, and the system restarts calls after it. A timer on the thread's processor
-//! time sends the signal, so that it does not arrive after the thread has begun to wait.
-//! Without the feature, or if it is not enabled, the probe sends no signal at all.
+//! handler stays installed. After the handler, the system restarts a call that the signal has
+//! interrupted. A timer on the thread's processor time sends the signal, so that it does not arrive
+//! after the thread has begun to wait. Without the feature, or without `ProbeBuilder::stacks`, the probe
+//! sends no signal at all.
 
 mod assert;
 mod cpu;

@@ -8,7 +8,7 @@ use crate::stack::Stack;
 
 pub(crate) use self::NoStacks as Stacks;
 
-/// A reader of stacks that cannot be created.
+/// A stack reader that cannot be created.
 #[derive(Debug)]
 pub(crate) enum NoStacks {}
 

@@ -20,7 +20,7 @@ const THRESHOLD: Duration = Duration::from_millis(100);
 /// The default of [`ProbeBuilder::fold`].
 const FOLD: Duration = Duration::from_secs(1);
 
-/// How many events wait for the listener at most.
+/// The maximum number of events that wait for the listener.
 const EVENT_QUEUE_LEN: usize = 256;
 
 /// A watchdog thread that checks the polls of all [`probed`](crate::FutureExt::probed) futures in the
@@ -28,10 +28,10 @@ const EVENT_QUEUE_LEN: usize = 256;
 ///
 /// A second thread calls the listener with the reports, so a slow listener does not delay the watchdog.
 ///
-/// The threads end when the probe is dropped, which waits until the listener has received all events.
-/// The watchdog only reads the state of other threads and
-/// never stops them, so it does not disturb a stuck call. It sends signals only to find [the line that
-/// is stuck](crate#the-line-that-is-stuck).
+/// Dropping the probe ends both threads. The drop waits until the listener has received all events.
+///
+/// The watchdog only reads the state of other threads and never stops them, so it does not disturb a
+/// stuck call. It sends signals only to find [the line that is stuck](crate#the-line-that-is-stuck).
 #[derive(Debug)]
 pub struct Probe {
     totals: Arc<Mutex<Totals>>,
@@ -52,8 +52,8 @@ impl Probe {
         })
     }
 
-    /// Returns the stalls so far, and histograms of the polls and waits of each location, in
-    /// Prometheus' text format.
+    /// Returns metrics in Prometheus' text format: the stalls so far, and histograms of the polls and
+    /// waits of each label and location.
     pub fn prometheus(&self) -> String {
         let totals = lock(&self.totals);
         let mut stalls = String::from(
@@ -61,7 +61,7 @@ impl Probe {
              # TYPE inflight_probe_stalls_total counter\n",
         );
         let mut seconds = String::from(
-            "# HELP inflight_probe_stalled_seconds_total Time that those polls took.\n\
+            "# HELP inflight_probe_stalled_seconds_total Time in polls that exceeded the threshold.\n\
              # TYPE inflight_probe_stalled_seconds_total counter\n",
         );
         for (number, total) in &totals.by_site {
@@ -74,7 +74,7 @@ impl Probe {
             seconds += &format!("inflight_probe_stalled_seconds_total{{{labels}}} {lasted}\n");
         }
         let pauses = format!(
-            "# HELP inflight_probe_machine_pauses_total Times that the watchdog itself was late.\n\
+            "# HELP inflight_probe_machine_pauses_total How often the watchdog itself was late.\n\
              # TYPE inflight_probe_machine_pauses_total counter\n\
              inflight_probe_machine_pauses_total {}\n",
             totals.pauses
@@ -123,9 +123,9 @@ impl ProbeBuilder {
         self
     }
 
-    /// Sets the time after a report in which the probe only counts further stalls at the same
-    /// location and, if the probe reads stacks, with the same line of the
-    /// [culprit](crate::Stall::culprit). The default is one second.
+    /// Sets the time after a report during which the probe counts further stalls at the same location
+    /// and does not report them. If the probe reads stacks, this applies only to stalls whose
+    /// [culprit](crate::Stall::culprit) is the same line. The default is one second.
     #[must_use]
     pub fn fold(mut self, fold: Duration) -> Self {
         self.0.fold = fold;
@@ -136,13 +136,14 @@ impl ProbeBuilder {
     /// stuck](crate#the-line-that-is-stuck). The default is `false`. The setting has an effect only on
     /// Linux on x86-64.
     ///
-    /// Before it starts the watchdog, [`start`](Self::start) reads the program's symbol tables, so that
-    /// no report waits for them. The first time, this takes a few tenths of a second for a program of 20 to 30 MB. Copying a stack takes less than
-    /// a millisecond, and resolving its symbols takes a few milliseconds the first time.
+    /// Before [`start`](Self::start) starts the watchdog, it reads the program's symbol tables, so that
+    /// no report waits for them. The first time, this takes a few tenths of a second for a program of
+    /// 20 to 30 MB. Copying a stack takes less than a millisecond, and resolving its symbols takes a few
+    /// milliseconds the first time.
     ///
-    /// A stall in tokio's `block_in_place` is not reported, because other threads run the event loop
-    /// meanwhile. The probe finds the function on the stack. Without stacks, use
-    /// [`unwatched`](crate::unwatched).
+    /// The probe does not report a stall in tokio's `block_in_place`, because another thread runs the
+    /// event loop meanwhile. The probe recognises this function on the stack. Without stacks, exclude
+    /// such code with [`unwatched`](crate::unwatched).
     #[cfg(feature = "stacks")]
     #[must_use]
     pub fn stacks(mut self, stacks: bool) -> Self {
@@ -162,17 +163,18 @@ impl ProbeBuilder {
         self
     }
 
-    /// Limits the probe to the outermost polls of the site `root`, and to the polls nested in them.
+    /// Limits the probe to polls whose outermost probed future belongs to the site number `root`. A site
+    /// is a label with its location.
     pub(crate) fn only_inside(mut self, root: usize) -> Self {
         self.0.root = Some(root);
         self
     }
 
-    /// Starts the watchdog. A thread of its own calls `listener` with each event, in order.
+    /// Starts the watchdog. A separate thread calls `listener` with each event, in order.
     ///
     /// Up to 256 events wait for a slow listener. The probe drops further events and reports their
-    /// number with [`Event::EventsLost`]. The counters of [`Probe::prometheus`] include the stalls of
-    /// lost events. A panic in `listener` ends the probe.
+    /// number with [`Event::EventsLost`]. The counters of [`Probe::prometheus`] still include the stalls
+    /// of the dropped events. A panic in `listener` ends the probe.
     ///
     /// # Errors
     ///

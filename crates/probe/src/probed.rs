@@ -12,11 +12,11 @@ use crate::latency;
 use crate::site::{Sample, Site};
 use crate::slot::{PollGuard, coarse, is_timed, nanos};
 
-/// How many polls are recorded in the site's histograms at once. A larger batch would make the futures
-/// larger, which are moved.
+/// How many polls a future collects before it records them in the shared histograms. A larger batch
+/// would make each future larger, and futures are moved.
 const BATCH: usize = 4;
 
-/// A poll of at least this length, in nanoseconds, is recorded at once and not batched.
+/// A poll of at least this length, in nanoseconds, is recorded immediately, with the polls before it.
 const LONG_POLL: u64 = 1_000_000;
 
 /// An extension trait that adds [`probed`](Self::probed) to every future.
@@ -24,14 +24,13 @@ pub trait FutureExt: Future + Sized {
     /// Times the polls of this future under a label, and makes them visible to every
     /// [`Probe`](crate::Probe). Reports name the location of this call.
     ///
-    /// The cost is an allocation for each future and two readings of the clock for each poll: some
-    /// 51 ns, 82 ns with the wake (`cargo bench --bench probe`). This is significant when a thread
-    /// starts thousands of futures in a second. A thread therefore times the first 512 futures in each
-    /// quarter of a second, and one in 32 of the others. The watchdog checks all of them, those that
-    /// are not timed with the precision of the system's coarse clock. Their polls are counted, but
-    /// their waits are not measured and they do not appear in
-    /// [`Aftermath::late`](crate::Aftermath::late). Systems other than Linux have no coarse clock and
-    /// time all futures.
+    /// Each future costs an allocation, and each poll two readings of the clock: about 51 ns, or 82 ns
+    /// with the wake (`cargo bench --bench probe`). This is significant if a thread starts thousands of
+    /// futures per second. A thread therefore times the first 512 futures in each quarter of a second,
+    /// and one in 32 of the others. The watchdog also checks the futures that are not timed, but on
+    /// Linux it knows the start of their polls only with the precision of the system's coarse clock.
+    /// The polls of these futures are counted. Their waits are not measured, so the futures are missing
+    /// from [`Stall::ready`](crate::Stall::ready) and [`Aftermath::late`](crate::Aftermath::late).
     ///
     /// All futures with the same label and location share the histograms of
     /// [`poll_stats`](crate::poll_stats). Dropping the returned future drops this one.
@@ -69,9 +68,9 @@ pub(crate) struct Timer {
     site: &'static Site,
     batch: [Sample; BATCH],
     filled: u32,
-    // Decided at the first poll.
+    // Whether the polls are timed. Decided at the first poll.
     timed: Option<bool>,
-    // Polls that were not timed.
+    // The number of polls that were not timed.
     untimed: u32,
     // The waker that the future is polled with, twice: as its own type and as a `Waker`.
     waker: Option<(Arc<TimingWaker>, Waker)>,
@@ -98,7 +97,7 @@ impl Timer {
         }
     }
 
-    /// Calls `poll` with the thread's slot set, and times it if this future is timed.
+    /// Calls `poll` while the thread's slot shows this poll. Times the poll if this future is timed.
     pub(crate) fn time<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -207,7 +206,7 @@ impl TimingWaker {
         }
     }
 
-    /// Returns how long before `now` the first wake since the last poll was.
+    /// Returns the nanoseconds from the first wake since the last poll until `now`.
     fn take_wait(&self, now: u64) -> Option<u64> {
         if self.woken.load(Ordering::Relaxed) == 0 {
             return None;

@@ -47,7 +47,7 @@ pub struct Stall {
     pub label: &'static str,
     /// The location of the call that labeled the future.
     pub location: &'static Location<'static>,
-    /// How long the poll has lasted, without the pauses of the machine that are reported. In
+    /// How long the poll has lasted, without [pauses of the machine](Event::MachinePaused). In
     /// [`Event::Stalled`], this is the time until the stall was detected. In [`Event::Recovered`], it
     /// is the time until the poll ended. For a future that is [not
     /// timed](crate::FutureExt::probed), this is exact to the tick of the system's coarse clock.
@@ -56,7 +56,7 @@ pub struct Stall {
     pub class: Class,
     /// The thread's name.
     pub thread: Option<String>,
-    /// The thread's number in the system's tools.
+    /// The thread's id, as the system's tools show it.
     pub thread_id: Option<u32>,
     /// How many probed futures of the whole process had been woken and waited for their poll when
     /// the stall was detected.
@@ -79,7 +79,7 @@ pub struct Aftermath {
     /// How many polls of probed futures were late: woken before the stall ended, polled after it
     /// began, and at least a millisecond after the wake.
     pub late: usize,
-    /// The longest time that one of these futures waited.
+    /// The longest time from the wake to the poll, of these polls.
     pub longest_wait: Duration,
 }
 
@@ -146,15 +146,16 @@ impl fmt::Display for Stall {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoopDelay {
-    /// How late the tick is, without the pauses of the machine that are reported. In
+    /// How late the tick is, without [pauses of the machine](Event::MachinePaused). In
     /// [`Event::LoopDelayed`], this is the time until the delay was detected. In
     /// [`Event::LoopResumed`], it is the time until the tick arrived.
     pub lasted: Duration,
-    /// The threads that have run the heartbeat, except those that the probe reports with a label. The
-    /// first ones have a [culprit](LoopThread::culprit).
+    /// The threads that have run the heartbeat, except those that the probe reports with a label.
+    /// Threads with a [culprit](LoopThread::culprit) come first.
     ///
-    /// On a runtime with one worker, this is the late thread. On a runtime with several workers, a
-    /// thread without a culprit may be idle, and a worker that never ran the heartbeat is missing.
+    /// On a runtime with one worker thread, the list contains the late thread. On a runtime with
+    /// several, a thread without a culprit may be idle, and the list lacks threads that have never run
+    /// the heartbeat.
     pub threads: Vec<LoopThread>,
     /// How many earlier delays with the same line of the first culprit were not reported, because they
     /// followed too soon after the last report.
@@ -169,7 +170,7 @@ pub struct LoopDelay {
 pub struct LoopThread {
     /// The thread's name.
     pub name: Option<String>,
-    /// The thread's number in the system's tools.
+    /// The thread's id, as the system's tools show it.
     pub id: Option<u32>,
     /// Whether the thread computes or waits.
     pub class: Class,
@@ -259,7 +260,7 @@ pub enum Event {
     /// A late tick has arrived.
     LoopResumed(LoopDelay),
     /// The probe has dropped this many events, because the listener took too long and its queue was
-    /// full. The end of a stall whose begin was dropped is not reported either.
+    /// full. If the start of a stall was dropped, its end is not reported either.
     EventsLost(u64),
 }
 

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 
 use crate::slot::lock;
 
-/// The size of each thread's cache of sites.
+/// How many sites each thread's cache holds.
 const CACHE_SIZE: usize = 16;
 
 thread_local! {
@@ -52,13 +52,12 @@ struct Counts {
 pub struct PollStats {
     /// The label of the futures.
     pub label: &'static str,
-    /// The location of the call that labeled them.
+    /// The location of the call that labeled the futures.
     pub location: &'static Location<'static>,
     /// How long each timed poll took, in nanoseconds.
     pub polls: Histogram<u64>,
-    /// How many polls were not timed, of futures that have ended. When a thread starts more than
-    /// some thousands of futures in a second, only one in 32 of the further ones is timed: see
-    /// [`FutureExt::probed`](crate::FutureExt::probed).
+    /// How many polls of ended futures were not timed. If a thread starts thousands of futures per
+    /// second, it times only some of them: see [`FutureExt::probed`](crate::FutureExt::probed).
     pub untimed: u64,
     /// How long after its wake each timed poll started, in nanoseconds. First polls have no wake
     /// and are not included.
@@ -133,7 +132,7 @@ impl Site {
     }
 }
 
-/// One poll, in nanoseconds.
+/// The duration of one poll, and of the wait before it if there was one, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sample {
     pub(crate) poll: u64,
@@ -143,8 +142,8 @@ pub(crate) struct Sample {
 /// Returns the counts of every location at which this process has probed futures, in the order of
 /// first use.
 ///
-/// A future records its polls in batches, the last one when it is dropped, so the counts may lag
-/// behind by a few polls for each future.
+/// A future records its polls in batches, and records the rest when it is dropped. The counts may
+/// therefore lack the last few polls of each future that still exists.
 pub fn poll_stats() -> Vec<PollStats> {
     let sites = match &*lock(&SITES) {
         Some(sites) => sites.by_number.clone(),
@@ -157,7 +156,7 @@ pub fn poll_stats() -> Vec<PollStats> {
 pub(crate) fn histogram() -> Histogram<u64> {
     match Histogram::new(2) {
         Ok(histogram) => histogram,
-        Err(_) => unreachable!("two digits are within what a histogram takes"),
+        Err(_) => unreachable!("a histogram supports two significant digits"),
     }
 }
 

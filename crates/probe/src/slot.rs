@@ -17,18 +17,19 @@ static SLOTS: Mutex<Vec<Arc<Slot>>> = Mutex::new(Vec::new());
 
 thread_local! {
     static SLOT: OnceCell<Owner> = const { OnceCell::new() };
+    /// The current [`WINDOW`], and how many probed futures this thread has started in it.
     static STARTED: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
 }
 
-/// Returns the nanoseconds of the clock of `Instant`, which is never 0. It avoids the arithmetic of
-/// `Instant`, because each poll reads the clock twice.
+/// Returns the time of the clock that `Instant` uses, in nanoseconds. The result is never 0. Avoids the
+/// arithmetic of `Instant`, because each timed poll reads the clock twice.
 #[cfg(target_os = "linux")]
 pub(crate) fn nanos() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
-/// Returns the nanoseconds since the first call, plus one, as 0 means "never".
+/// Returns the nanoseconds since the first call, plus one, because 0 means "never".
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn nanos() -> u64 {
     u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1
@@ -52,18 +53,18 @@ pub(crate) fn coarse() -> u64 {
     nanos()
 }
 
-/// How many futures in each [`WINDOW`], on each thread, are timed without exception. It is enough for
-/// a gather that starts hundreds of futures at once, so that a report counts all that are delayed.
+/// How many futures each thread times without exception in each [`WINDOW`]. This is enough for a gather
+/// that starts hundreds of futures at once, so a report counts all of its delayed futures.
 const ALWAYS_TIMED: u32 = 512;
 
 /// A quarter of a second, in nanoseconds.
 const WINDOW: u64 = 250_000_000;
 
-/// One in this many of the further futures is timed.
+/// After the first [`ALWAYS_TIMED`] futures of a window, one in this many is timed.
 const SAMPLE_RATE: u32 = 32;
 
-/// Returns whether to time a future that starts on this thread at this [`coarse`] time. When
-/// thousands start in a second, reading the clock would be most of their work.
+/// Returns whether to time a future that starts on this thread at this [`coarse`] time. If thousands of
+/// futures start per second, reading the clock would be most of their cost.
 pub(crate) fn is_timed(now: u64) -> bool {
     let window = now / WINDOW;
     STARTED.with(|begun| {
@@ -81,12 +82,13 @@ pub(crate) fn between(from: u64, to: u64) -> Duration {
     Duration::from_nanos(to.saturating_sub(from))
 }
 
-/// Locks a mutex, also after a panic: what this crate locks stays valid.
+/// Locks a mutex, even if a thread has panicked while it held the lock. The data behind the locks of
+/// this crate stays valid in that case.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The slot of one thread.
+/// The slot of one thread, which holds the thread's current poll.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) thread: ThreadId,
@@ -100,17 +102,17 @@ pub(crate) struct Slot {
     ended: AtomicBool,
 }
 
-/// When something ended that a watchdog asked about. Its thread reads the clock only then, so that
-/// other polls do not pay for it.
+/// The time at which a watched poll or tick ended. A watchdog marks the poll or tick by its start time.
+/// The thread stores the time only at the end of a marked one, so this costs other polls nothing.
 #[derive(Debug, Default)]
 pub(crate) struct EndTime {
-    /// The start of what a watchdog asked about last.
+    /// The start of the poll or tick that a watchdog marked last.
     watched: AtomicU64,
     ended: AtomicU64,
 }
 
 impl EndTime {
-    /// Asks for the end of what began at `started`.
+    /// Marks the poll or tick that began at `started`, so that its end is stored.
     pub(crate) fn watch(&self, started: u64) {
         if self.watched.load(Ordering::Relaxed) != started {
             self.ended.store(0, Ordering::Relaxed);
@@ -118,7 +120,7 @@ impl EndTime {
         }
     }
 
-    /// Stores the time if a watchdog has asked about what began at `started` and ends now.
+    /// Ends the poll or tick that began at `started`. Stores the time if a watchdog has marked it.
     pub(crate) fn finish(&self, started: u64) {
         if self.watched.load(Ordering::Relaxed) == started {
             self.store_now();
@@ -130,8 +132,8 @@ impl EndTime {
         self.ended.store(nanos(), Ordering::Release);
     }
 
-    /// Returns when what began at `started` ended. `None` if its thread has not stored it, or if
-    /// another watchdog has asked about something else since.
+    /// Returns when the poll or tick that began at `started` ended. `None` if the thread has not stored
+    /// the time, or if another watchdog has marked a different poll or tick since.
     pub(crate) fn after(&self, started: u64) -> Option<u64> {
         let ended = self.ended.load(Ordering::Acquire);
         (self.watched.load(Ordering::Relaxed) == started && ended >= started).then_some(ended)
@@ -181,11 +183,11 @@ impl Slot {
         }
     }
 
-    /// Ends the thread's innermost poll, whose outer poll continues.
+    /// Ends the thread's innermost poll. The poll around it, `outer`, continues if there is one.
     fn leave(&self, outer: Option<Polling>) {
         let started = self.started.load(Ordering::Relaxed);
         match outer {
-            // The time may have begun again: see `unwatched`.
+            // `unwatched` may have changed the start of the poll.
             Some(outer) => self.set(Some(Polling { started, ..outer })),
             None => {
                 self.end.finish(started);
@@ -199,7 +201,7 @@ impl Slot {
     }
 }
 
-/// Removes the slot from the list when its thread ends.
+/// A thread's reference to its slot. It is dropped when the thread ends, and marks the slot as ended.
 struct Owner(Arc<Slot>);
 
 impl Owner {
@@ -275,12 +277,13 @@ impl Drop for PollGuard {
     }
 }
 
-/// Runs blocking code in a poll without a report, because it does not stall the event loop. The time
-/// of the poll begins again afterwards.
+/// Calls `blocking`, and excludes the call from the current poll, so that no probe reports it. After the
+/// call, the poll counts as if it had just begun.
 ///
-/// Use it around `tokio::task::block_in_place`, which first moves the other tasks of the thread to
-/// another thread. If a probe [reads stacks](crate#the-line-that-is-stuck), it finds
-/// `block_in_place` by itself. Probed futures that `blocking` polls are watched.
+/// Use `unwatched` for blocking code that does not stall the event loop. An example is
+/// `tokio::task::block_in_place`, which first moves the other tasks of the thread to another thread. A
+/// probe that [reads stacks](crate#the-line-that-is-stuck) finds `block_in_place` by itself. Probes still
+/// watch probed futures that `blocking` itself polls.
 ///
 /// ```
 /// use inflight_probe::unwatched;

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_culprit_is_the_innermost_own_code() {
+    fn the_culprit_is_the_innermost_frame_of_own_code() {
         let stack = Stack {
             frames: vec![
                 Frame {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_function_of_tokio_is_block_in_place() {
+    fn only_tokios_block_in_place_is_recognised() {
         let tokio = "/home/me/.cargo/registry/src/index-1949/tokio-1.54.1/src/task/blocking.rs";
         let mine = "/home/me/mine/src/main.rs";
         let found = |function, file| frame(function, file).is_block_in_place();

@@ -5,9 +5,8 @@ use std::time::Duration;
 use crate::report::Event;
 
 impl Event {
-    /// Emits the event through the `tracing` crate with the target `inflight::probe`: a stall and a
-    /// late loop, a pause of the machine and lost events at level `WARN`, the end of a stall or of a
-    /// delay at `INFO`.
+    /// Emits the event through the `tracing` crate with the target `inflight::probe`. The end of a
+    /// stall or of a loop's delay has the level `INFO`. All other events have the level `WARN`.
     ///
     /// ```
     /// use inflight_probe::{Event, Probe};

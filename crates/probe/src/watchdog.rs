@@ -29,18 +29,18 @@ pub(crate) struct SiteTotal {
     pub(crate) lasted: Duration,
 }
 
-/// What stalls have in common that are folded into one report: where they were detected, and the
-/// culprit's file and line.
+/// The key by which stalls are folded into one report: where they were detected, and the culprit's
+/// file and line.
 type FoldKey = (StallSource, Option<(PathBuf, u32)>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum StallSource {
     Site(usize),
-    /// The address of a heartbeat's ticks.
+    /// The address of the heartbeat's [`TickStats`], which identifies the heartbeat.
     Heartbeat(usize),
 }
 
-/// The last report of a key, and the stalls since that were only counted.
+/// When a stall with some key was reported last, and how many have only been counted since.
 struct LastReport {
     at: u64,
     folded: u64,
@@ -51,11 +51,11 @@ struct LastReport {
 struct CheckDelay {
     /// The time that a pause of the machine took.
     paused: Duration,
-    /// The rest, in which the polls may have continued.
+    /// The rest of the delay. Polls may have continued during this time.
     late: Duration,
 }
 
-/// A time that the watchdog measures from check to check.
+/// The duration of a poll or of a tick's lateness, which the watchdog updates at each check.
 struct Span {
     started: u64,
     first_check: u64,
@@ -65,7 +65,8 @@ struct Span {
 
 impl Span {
     fn new(started: u64, now: u64, delay: CheckDelay) -> Self {
-        // It may have begun before the delay or after it. All of its time is taken to be part of it.
+        // The span may have begun before the delay or during it. As much of the delay as possible counts
+        // as part of the span.
         let elapsed = between(started, now);
         Self {
             started,
@@ -80,24 +81,24 @@ impl Span {
         self.late += delay.late;
     }
 
-    /// Returns the time without pauses of the machine.
+    /// Returns how long the span has lasted, without pauses of the machine.
     fn lasted(&self, until: u64) -> Duration {
         between(self.started, until).saturating_sub(self.paused)
     }
 
-    /// Returns the part of the time that the watchdog has certainly seen.
+    /// Returns the time since the first check, without the time during which the watchdog was late.
     fn watched(&self, now: u64) -> Duration {
         between(self.first_check, now).saturating_sub(self.paused + self.late)
     }
 
-    /// Returns whether the time may exceed the threshold before it ends. Its end is then of interest,
-    /// which its thread must know at least one check before the time is reported.
+    /// Returns whether the span has reached half of the threshold, and may soon exceed it. The watchdog
+    /// then marks the poll or tick, so that its thread stores the exact end.
     fn may_exceed(&self, options: &WatchdogOptions, now: u64) -> bool {
         between(self.started, now) >= options.threshold / 2
     }
 
-    /// Returns whether the time exceeds the threshold even if the watchdog's lateness does not count.
-    /// The class of a thread needs its times at two checks.
+    /// Returns whether the span exceeds the threshold even without the watchdog's own lateness. Returns
+    /// false at the first check of a span, because the class of a thread is computed from two checks.
     fn exceeds(&self, options: &WatchdogOptions, now: u64) -> bool {
         self.lasted(now).saturating_sub(self.late) >= options.threshold
             && self.watched(now) >= options.interval() / 2
@@ -147,7 +148,7 @@ pub(crate) struct WatchdogOptions {
     pub(crate) fold: Duration,
     pub(crate) stacks: bool,
     pub(crate) heartbeats: Vec<Weak<TickStats>>,
-    /// The site to whose outermost polls the watchdog is limited.
+    /// If set, the watchdog checks only polls whose outermost probed future belongs to this site.
     pub(crate) root: Option<usize>,
 }
 
@@ -169,23 +170,24 @@ pub(crate) struct Watchdog {
     watched: HashMap<usize, WatchedPoll>,
     heartbeats: Vec<WatchedHeartbeat>,
     last_reports: HashMap<FoldKey, LastReport>,
-    /// Polls with a stall that are over, and when they ended. They are reported at the next check, when the
-    /// delayed futures have been polled.
+    /// Stalled polls that are over, and when they ended. They are reported at the next check, because the
+    /// delayed futures have been polled by then.
     ended: Vec<(WatchedPoll, u64)>,
     options: WatchdogOptions,
 }
 
-/// The queue of the listener, which never blocks the watchdog.
+/// The queue of events for the listener. If it is full, the watchdog drops events and does not wait.
 struct EventQueue {
     sender: SyncSender<Event>,
     totals: Arc<Mutex<Totals>>,
-    /// How many events have been lost since the last one that the queue took.
+    /// How many events have been lost since the queue last accepted an event.
     lost: u64,
     is_closed: bool,
 }
 
 impl EventQueue {
-    /// Returns whether the queue has taken the event.
+    /// Sends an event, and before it the number of lost events. Returns whether the queue has accepted the
+    /// event.
     fn send(&mut self, event: Event) -> bool {
         if self.lost > 0 && self.try_send(Event::EventsLost(self.lost)) {
             self.lost = 0;
@@ -207,15 +209,15 @@ impl EventQueue {
     /// Reports the lost events, and waits for room in the queue if necessary.
     fn finish(&mut self) {
         if self.lost > 0 {
-            // The listener has panicked if it is closed.
+            // Fails only if the listener has panicked.
             let _ = self.sender.send(Event::EventsLost(self.lost));
         }
     }
 }
 
 impl Watchdog {
-    /// Creates a watchdog, and prepares to read stacks if the options enable them. Stalls are reported
-    /// without a stack if the system refuses.
+    /// Creates a watchdog, and prepares to read stacks if the options enable them. If the system does
+    /// not allow this, stalls are reported without a stack.
     pub(crate) fn new(
         options: WatchdogOptions,
         totals: Arc<Mutex<Totals>>,
@@ -332,7 +334,7 @@ impl Watchdog {
         let stacks = self.stacks.as_mut();
         let stack = stacks.and_then(|stacks| stacks.of_poll(slot, polling, class));
         if stack.as_ref().is_some_and(Stack::is_in_block_in_place) {
-            // The poll may stall later, when the thread is a worker again.
+            // After `block_in_place`, the thread may be a worker again, and the poll may stall then.
             poll.span = Span::new(now, now, CheckDelay::default());
             poll.usage = slot.thread.usage();
             return;
@@ -360,8 +362,8 @@ impl Watchdog {
         });
     }
 
-    /// Returns how many stalls with the same source and culprit have been counted since their last
-    /// report. `None` if this one is only counted too.
+    /// Decides whether to report a stall. If so, returns how many stalls with the same source and culprit
+    /// have only been counted since their last report. Otherwise counts this stall and returns `None`.
     fn fold(&mut self, source: StallSource, culprit: Option<&Frame>, now: u64) -> Option<u64> {
         let line = culprit.and_then(|frame| Some((frame.file.clone()?, frame.line?)));
         let key = (source, line);
@@ -453,7 +455,8 @@ impl Watchdog {
         heartbeat.overdue = Some(overdue);
     }
 
-    /// Reports a late tick. `None` if a labelled poll or nothing known has made it late.
+    /// Reports a late tick. Returns `None` if each thread that has run the ticks is in a stalled poll with
+    /// a label, is in `block_in_place`, or has ended.
     fn delay(
         &mut self,
         overdue: &OverdueTick,
@@ -514,7 +517,7 @@ impl Watchdog {
     }
 }
 
-/// Returns what a thread has done since `then`, a time of this length.
+/// Returns whether a thread has computed or waited since `then`, which was `length` ago.
 fn class(slot: &Slot, then: Option<ThreadUsage>, length: Duration) -> Class {
     match (then, slot.thread.usage()) {
         (Some(then), Some(now)) if now.computed_since(&then, length) => Class::Computes,
@@ -573,7 +576,7 @@ mod tests {
             event => panic!("{event}"),
         };
         assert_eq!(paused(&events.recv().unwrap()), 1);
-        // The number of lost events takes the free place.
+        // The event with the number of lost events fills the queue again.
         assert!(!send(5));
         assert_eq!(paused(&events.recv().unwrap()), 2);
         assert!(matches!(events.recv().unwrap(), Event::EventsLost(2)));

@@ -1,4 +1,4 @@
-//! `assert_no_stall` and `NoStall`, with an async client whose name lookup blocks.
+//! Tests of `assert_no_stall` and `NoStall`, with an async client whose name lookup blocks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use inflight_probe::{FutureExt, NoStall, assert_no_stall};
 const THRESHOLD: Duration = Duration::from_millis(50);
 
 // ANCHOR: hidden
-/// A slow name lookup, as `to_socket_addrs` is when a name server does not respond.
+/// A slow name lookup, like `to_socket_addrs` with a name server that does not respond.
 fn lookup() -> io::Result<SocketAddr> {
     thread::sleep(THRESHOLD * 4);
     Ok(SocketAddr::from(([127, 0, 0, 1], 80)))
@@ -27,7 +27,7 @@ async fn connect() -> io::Result<SocketAddr> {
 // ANCHOR_END: hidden
 
 #[test]
-fn a_hidden_lookup_is_found() {
+fn a_blocking_lookup_in_an_async_function_is_found() {
     // ANCHOR: check
     let checked = NoStall::within(THRESHOLD).check(async { connect().probed("connect").await });
     let (address, findings) = block_on(checked).unwrap();
@@ -40,12 +40,12 @@ fn a_hidden_lookup_is_found() {
 
 #[test]
 #[should_panic(expected = "assert_no_stall")]
-fn an_assertion_fails_with_the_report() {
+fn assert_no_stall_panics_if_a_poll_stalls() {
     let _ = block_on(assert_no_stall(THRESHOLD, connect()));
 }
 
 #[test]
-fn an_allowed_stall_is_not_reported_and_an_unused_label_is() {
+fn allowed_stalls_are_not_reported_but_unused_labels_are() {
     let rule = NoStall::within(THRESHOLD).allow("connect").allow("unused");
     let (_, findings) = block_on(rule.check(connect().probed("connect"))).unwrap();
     assert!(findings.stalls.is_empty(), "{findings}");
@@ -54,7 +54,7 @@ fn an_allowed_stall_is_not_reported_and_an_unused_label_is() {
 }
 
 #[test]
-fn a_future_that_only_waits_is_clean() {
+fn a_future_that_yields_while_it_waits_does_not_stall() {
     let thread = thread::spawn(|| thread::sleep(THRESHOLD * 4));
     let waits = async {
         while !thread.is_finished() {

@@ -1,5 +1,5 @@
-//! A heartbeat on a runtime with one worker: a stall of the worker makes its ticks late, both those of
-//! the timer and those of the socket.
+//! Tests of the heartbeat, which ticks on a runtime. If the threads of the runtime are blocked, the ticks are
+//! late. Most of the runtimes here have one worker thread.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ const STALL: Duration = Duration::from_millis(60);
 /// Longer than a busy machine delays a tick.
 const THRESHOLD: Duration = Duration::from_millis(250);
 
-fn until(heartbeat: &Heartbeat, holds: impl Fn(&Lateness) -> bool) -> Lateness {
+/// Waits until the lateness of the heartbeat's ticks satisfies the condition.
+fn wait_for_lateness(heartbeat: &Heartbeat, condition: impl Fn(&Lateness) -> bool) -> Lateness {
     loop {
         let late = heartbeat.lateness();
-        if holds(&late) {
+        if condition(&late) {
             return late;
         }
         thread::sleep(PERIOD);
@@ -30,13 +31,14 @@ fn socket_ticks(late: &Lateness) -> &hdrhistogram::Histogram<u64> {
     late.socket.as_ref().unwrap()
 }
 
+/// Checks that a blocked worker delays the ticks of the timer and of the socket. The runtime has one worker.
 fn check_lateness(runtime: impl Runtime + BlockOn + Clone) {
     let heartbeat = runtime.block_on(Heartbeat::with_socket(Arc::new(runtime.clone()), PERIOD));
     let heartbeat = heartbeat.unwrap();
-    until(&heartbeat, |late| {
+    wait_for_lateness(&heartbeat, |late| {
         late.runtime.len() >= 5 && socket_ticks(late).len() >= 5 && late.control.len() >= 5
     });
-    // Blocks the only worker.
+    // Blocks the only worker of the runtime.
     let (release, released) = channel::<()>();
     let _stuck = Task::spawn(&runtime, async move { released.recv().unwrap() });
     while heartbeat.overdue() < STALL {
@@ -44,23 +46,28 @@ fn check_lateness(runtime: impl Runtime + BlockOn + Clone) {
     }
     let sent = heartbeat.lateness().control.len();
     release.send(()).unwrap();
-    // The ticks of one task may be due up to one period later than those of the other.
+    // The timer's ticks and the socket's ticks come from two tasks. The ticks of one task may be due up to
+    // one period later than those of the other task.
     let stalled = u64::try_from((STALL - PERIOD * 2).as_nanos()).unwrap();
-    let late = until(&heartbeat, |late| {
+    let late = wait_for_lateness(&heartbeat, |late| {
         late.runtime.max() >= stalled && socket_ticks(late).max() >= stalled
     });
     assert!(late.prometheus().contains("{on=\"socket\",le=\"+Inf\"}"));
-    // Every tick that was sent during the stall arrives, each with its own lateness.
-    let late = until(&heartbeat, |late| socket_ticks(late).len() >= sent);
+    // Every tick that was sent to the socket during the stall arrives and is counted separately.
+    let late = wait_for_lateness(&heartbeat, |late| socket_ticks(late).len() >= sent);
     let missed = socket_ticks(&late).count_between(stalled / 2, u64::MAX);
-    assert!(missed >= 4, "{missed} ticks were late by half of the stall");
+    assert!(
+        missed >= 4,
+        "only {missed} ticks were late by half of the stall"
+    );
     // The heartbeat continues.
     while heartbeat.overdue() > Duration::ZERO {
         thread::sleep(PERIOD);
     }
 }
 
-/// Returns a probe that watches the heartbeat and reads stacks if it can.
+/// Returns a probe that watches the heartbeat, and the probe's events. With the feature `stacks`, the probe
+/// reads stacks.
 fn probe(heartbeat: &Heartbeat) -> (Probe, Receiver<Event>) {
     let builder = Probe::builder().threshold(THRESHOLD).fold(Duration::ZERO);
     #[cfg(feature = "stacks")]
@@ -77,8 +84,8 @@ fn probe(heartbeat: &Heartbeat) -> (Probe, Receiver<Event>) {
     (probe, events)
 }
 
-/// Waits for the next delay of the loop. Machine pauses and stalls of other tests do not matter.
-fn delayed(events: &Receiver<Event>) -> LoopDelay {
+/// Waits for the next report that the heartbeat is late. Skips other events, such as stalls in other tests.
+fn wait_for_delay(events: &Receiver<Event>) -> LoopDelay {
     loop {
         if let Event::LoopDelayed(delay) = events.recv().unwrap() {
             return delay;
@@ -86,7 +93,8 @@ fn delayed(events: &Receiver<Event>) -> LoopDelay {
     }
 }
 
-fn resumed(events: &Receiver<Event>) -> LoopDelay {
+/// Waits for the next report that the heartbeat is no longer late.
+fn wait_for_resume(events: &Receiver<Event>) -> LoopDelay {
     loop {
         if let Event::LoopResumed(delay) = events.recv().unwrap() {
             return delay;
@@ -94,7 +102,8 @@ fn resumed(events: &Receiver<Event>) -> LoopDelay {
     }
 }
 
-/// Checks the first thread of a delay, and returns the line that its culprit names.
+/// Checks the first thread of the report. Returns the line of the delay's culprit, which is the innermost
+/// frame of the program's own code. Returns `None` if the probe does not read stacks.
 fn culprit_line(delay: &LoopDelay) -> Option<u32> {
     let thread = &delay.threads[0];
     if cfg!(target_os = "linux") {
@@ -110,7 +119,10 @@ fn culprit_line(delay: &LoopDelay) -> Option<u32> {
         assert!(thread.stack.is_none(), "{delay}");
         return None;
     }
-    let stack = thread.stack.as_ref().expect("a stack");
+    let stack = thread
+        .stack
+        .as_ref()
+        .expect("the probe should read the stack");
     let culprit = delay
         .culprit()
         .unwrap_or_else(|| panic!("{delay}\n{stack}"));
@@ -119,15 +131,15 @@ fn culprit_line(delay: &LoopDelay) -> Option<u32> {
     culprit.line
 }
 
-/// On a runtime with one worker, a task without a label makes the loop late.
+/// Checks that the probe reports a blocking task without a label. The runtime has one worker.
 fn check_loop_delay(runtime: impl Runtime + BlockOn + Clone, label: &'static str) {
     let heartbeat = Heartbeat::start(Arc::new(runtime.clone()), PERIOD).unwrap();
-    until(&heartbeat, |late| !late.runtime.is_empty());
+    wait_for_lateness(&heartbeat, |late| !late.runtime.is_empty());
     let (probe, events) = probe(&heartbeat);
     let (release, released) = channel::<()>();
     let line = line!() + 1;
     let task = Task::spawn(&runtime, async move { released.recv().unwrap() });
-    let delay = delayed(&events);
+    let delay = wait_for_delay(&events);
     assert!(delay.lasted >= THRESHOLD, "{delay}");
     assert!(!delay.is_over, "{delay}");
     assert!(delay.to_string().contains("has been late for"), "{delay}");
@@ -140,23 +152,23 @@ fn check_loop_delay(runtime: impl Runtime + BlockOn + Clone, label: &'static str
         "{delay}"
     );
     release.send(()).unwrap();
-    let end = resumed(&events);
+    let end = wait_for_resume(&events);
     assert!(end.is_over && end.lasted >= delay.lasted, "{delay}, {end}");
     runtime.block_on(task).unwrap();
 
-    // A stall with a label is reported with its label only.
+    // A blocking task with a label is reported as a stall, and not also as a delay of the loop.
     let (release, released) = channel::<()>();
     let labelled = async move { released.recv().unwrap() };
     let task = Task::spawn(&runtime, labelled.probed(label));
-    let mut is_late = false;
+    let mut is_reported = false;
     loop {
         match events.recv().unwrap() {
             Event::Stalled(stall) if stall.label == label => {
-                // The tick is due at most one period after the poll began.
+                // By then, the probe would have reported a delay of the loop.
                 while heartbeat.overdue() < THRESHOLD * 2 {
                     thread::sleep(PERIOD);
                 }
-                is_late = true;
+                is_reported = true;
                 release.send(()).unwrap();
             }
             Event::Recovered(stall) if stall.label == label => break,
@@ -164,7 +176,7 @@ fn check_loop_delay(runtime: impl Runtime + BlockOn + Clone, label: &'static str
             _ => {}
         }
     }
-    assert!(is_late);
+    assert!(is_reported, "the stall was not reported");
     runtime.block_on(task).unwrap();
 
     // A heartbeat that has been dropped is not late.
@@ -176,45 +188,45 @@ fn check_loop_delay(runtime: impl Runtime + BlockOn + Clone, label: &'static str
 }
 
 #[test]
-fn on_tokio_a_task_without_a_label_is_found() {
+fn on_tokio_a_blocking_task_without_a_label_is_reported() {
     let tokio = inflight_tokio::Tokio::new(Some(NonZeroUsize::MIN)).unwrap();
     check_loop_delay(tokio, "tokio");
 }
 
 #[test]
-fn on_smol_a_task_without_a_label_is_found() {
+fn on_smol_a_blocking_task_without_a_label_is_reported() {
     let smol = inflight_smol::Smol::new(NonZeroUsize::MIN).unwrap();
     check_loop_delay(smol, "smol");
 }
 
 #[test]
-fn on_async_std_a_task_without_a_label_is_found() {
+fn on_async_std_a_blocking_task_without_a_label_is_reported() {
     let async_std = inflight_async_std::AsyncStd::with_workers(NonZeroUsize::MIN).unwrap();
     check_loop_delay(async_std, "async-std");
 }
 
 #[test]
-fn with_several_workers_the_stuck_ones_come_first() {
+fn with_several_workers_the_report_lists_the_blocked_threads_first() {
     let tokio = inflight_tokio::Tokio::new(2.try_into().ok()).unwrap();
     let heartbeat = Heartbeat::start(Arc::new(tokio.clone()), PERIOD).unwrap();
-    until(&heartbeat, |late| !late.runtime.is_empty());
+    wait_for_lateness(&heartbeat, |late| !late.runtime.is_empty());
     let (_probe, events) = probe(&heartbeat);
     let (release, released) = channel::<()>();
-    let (release_too, released_too) = channel::<()>();
+    let (release_second, second_released) = channel::<()>();
     let line = line!() + 1;
     let task = Task::spawn(&tokio, async move { released.recv().unwrap() });
-    let task_too = Task::spawn(&tokio, async move { released_too.recv().unwrap() });
-    let delay = delayed(&events);
+    let second_task = Task::spawn(&tokio, async move { second_released.recv().unwrap() });
+    let delay = wait_for_delay(&events);
     let stuck = culprit_line(&delay);
     assert!(
         stuck.is_none_or(|stuck| stuck == line || stuck == line + 1),
         "{delay}"
     );
     release.send(()).unwrap();
-    release_too.send(()).unwrap();
+    release_second.send(()).unwrap();
     tokio.block_on(task).unwrap();
-    tokio.block_on(task_too).unwrap();
-    resumed(&events);
+    tokio.block_on(second_task).unwrap();
+    wait_for_resume(&events);
 }
 
 #[test]

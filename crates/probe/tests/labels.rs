@@ -1,4 +1,4 @@
-//! Labels for the jobs of a gather and for the exchanges of a session.
+//! Tests of labels for the jobs of a gather and for the exchanges of a session.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -32,7 +32,7 @@ fn the_jobs_of_a_gather_share_its_label_and_location() {
         (stats.location.file(), stats.location.line()),
         (file!(), line)
     );
-    // Each is polled, woken by its yield, and polled to its end.
+    // Each job is polled twice. It waits once, from its yield to the second poll.
     assert_eq!((stats.polls.len(), stats.waits.len()), (6, 3));
 }
 
@@ -46,7 +46,11 @@ fn many_futures_that_start_at_once_are_all_counted_and_partly_timed() {
     });
     let stats = stats("many");
     assert_eq!(stats.polls.len() + stats.untimed, MANY);
-    assert!(stats.polls.len() >= MANY / 32, "{}", stats.polls.len());
+    assert!(
+        stats.polls.len() >= MANY / 32,
+        "only {} polls were timed",
+        stats.polls.len()
+    );
     if cfg!(target_os = "linux") {
         assert!(stats.untimed > 0);
     }
@@ -55,21 +59,21 @@ fn many_futures_that_start_at_once_are_all_counted_and_partly_timed() {
 #[test]
 fn hundreds_of_futures_that_start_at_once_are_all_timed() {
     const SOME: u64 = 300;
-    // On a new thread, which has started no other futures.
-    let begun = std::thread::spawn(|| {
+    // Each thread times the first 512 futures in a quarter of a second. A new thread has started no futures.
+    let thread = std::thread::spawn(|| {
         block_on(async {
             for _ in 0..SOME {
                 std::future::ready(()).probed("some").await;
             }
         });
     });
-    begun.join().unwrap();
+    thread.join().unwrap();
     let stats = stats("some");
     assert_eq!((stats.polls.len(), stats.untimed), (SOME, 0));
 }
 
 #[test]
-fn the_jobs_of_a_stream_share_its_label_in_their_own_tasks() {
+fn the_jobs_of_a_stream_share_its_label_if_each_job_is_a_task() {
     let smol = inflight_smol::Smol::global();
     let jobs = inflight_probe::gather_stream("stream", stream::iter((1..=3).map(twice)));
     let all = smol.block_on(jobs.limit(2).on(&smol).all());
@@ -77,9 +81,10 @@ fn the_jobs_of_a_stream_share_its_label_in_their_own_tasks() {
     assert_eq!(stats("stream").polls.len(), 6);
 }
 
-/// The head arrives at once and the body after the stall was reported, so the read of the body blocks.
+/// The server sends the head at once, and the body after the stall was reported. So the read of the body
+/// blocks.
 #[test]
-fn a_session_that_blocks_in_a_body_is_reported() {
+fn a_session_that_blocks_while_it_reads_a_body_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let (release, released) = channel::<()>();
@@ -123,7 +128,6 @@ fn a_session_that_blocks_in_a_body_is_reported() {
             }
         })
         .unwrap();
-    // The body arrives once the stall was reported.
     let text = smol.block_on(session.get(url).text());
     assert_eq!(text.unwrap(), "ok");
     server.join().unwrap();

@@ -1,4 +1,4 @@
-//! A slow listener does not change what the probe measures.
+//! Tests of listeners, which a probe calls with its events: a listener may block, panic or drop the probe.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -17,7 +17,7 @@ fn until_counted(probe: &Probe, label: &str) {
     }
 }
 
-/// Returns a counter of the probe.
+/// Returns the value of the probe's first metric whose line starts with `metric`.
 fn total(probe: &Probe, metric: &str) -> f64 {
     let text = probe.prometheus();
     let mut lines = text.lines().filter(|line| line.starts_with(metric));
@@ -26,7 +26,7 @@ fn total(probe: &Probe, metric: &str) -> f64 {
 }
 
 #[test]
-fn the_duration_is_exact_while_the_listener_is_busy() {
+fn the_duration_of_a_stall_is_exact_while_the_listener_blocks() {
     let (sender, events) = channel();
     let (resume, resumed) = channel::<()>();
     let probe = Probe::builder()
@@ -42,7 +42,7 @@ fn the_duration_is_exact_while_the_listener_is_busy() {
             if let Event::Stalled(stall) = event
                 && stall.label == "first"
             {
-                // Ends when the test drops the sender.
+                // Blocks until the test drops `resume`.
                 let _ = resumed.recv();
             }
         })
@@ -66,7 +66,7 @@ fn the_duration_is_exact_while_the_listener_is_busy() {
         }
     };
     let Event::Stalled(stall) = next() else {
-        panic!("the first event is the stall");
+        panic!("the first event should be a stall");
     };
     assert_eq!(stall.label, "first");
     // The watchdog detects other stalls while the listener blocks.
@@ -94,10 +94,13 @@ fn the_duration_is_exact_while_the_listener_is_busy() {
         }
     };
     assert!(stall.lasted < recovered.lasted, "{stall}, {recovered}");
-    assert!(recovered.lasted <= outside, "{recovered}, not {outside:?}");
+    assert!(
+        recovered.lasted <= outside,
+        "{recovered}, but the call took {outside:?}"
+    );
     assert!(
         recovered.lasted + paused >= inside,
-        "{recovered}, not {inside:?}"
+        "{recovered}, but the poll took {inside:?}"
     );
     assert_eq!(counted, recovered.lasted.as_secs_f64());
 }
@@ -116,7 +119,7 @@ fn a_listener_that_panics_ends_the_probe() {
     let stuck = thread::spawn(move || {
         block_on(async { released.recv().unwrap() }.probed("panic"));
     });
-    // The thread drops the listener.
+    // The probe's thread drops the listener, and with it `dropped`.
     assert!(is_dropped.recv().is_err());
     release.send(()).unwrap();
     stuck.join().unwrap();
@@ -124,7 +127,7 @@ fn a_listener_that_panics_ends_the_probe() {
 }
 
 #[test]
-fn a_listener_may_own_the_probe() {
+fn a_listener_may_drop_the_probe() {
     let (give, given) = channel::<Probe>();
     let (done, is_done) = channel();
     let (release, released) = channel::<()>();

@@ -1,4 +1,4 @@
-//! A pause of the whole process is reported as such, and not as a stall of its futures.
+//! Tests that a pause of the whole process is reported as a pause, and not as a stall.
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 const CHILD: &str = "INFLIGHT_PROBE_TEST_CHILD";
 const THRESHOLD: Duration = Duration::from_millis(500);
 
-/// Polls short futures all the time.
+/// Polls short futures until the probe has reported a pause, and then 50 more. Panics if the probe reports
+/// anything else.
 #[allow(clippy::print_stdout)]
 fn poll_until_paused() {
     let (sender, events) = channel();
@@ -63,7 +64,7 @@ fn a_pause_is_not_reported_as_a_stall() {
     kill_process(pid, Signal::STOP).unwrap();
     thread::sleep(THRESHOLD * 3);
     kill_process(pid, Signal::CONT).unwrap();
-    // Keeps the pipe open for what the child still prints.
+    // Reads the rest of the child's output, so that the child can still print.
     let output: Vec<_> = lines.map_while(Result::ok).collect();
     assert!(child.wait().unwrap().success(), "{output:?}");
 }

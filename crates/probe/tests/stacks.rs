@@ -1,4 +1,4 @@
-//! The report names the line that is stuck, in each kind of call and loop.
+//! Tests that the report of a stall names the line that is stuck, for several kinds of calls and loops.
 #![cfg(all(feature = "stacks", target_os = "linux", target_arch = "x86_64"))]
 
 use std::hint::black_box;
@@ -29,7 +29,8 @@ fn probe() -> (Probe, Receiver<Event>) {
     (probe, events)
 }
 
-/// Returns the stall of a future on a new thread. `release` ends the stall once it was reported.
+/// Polls the future on a new thread until the probe reports its stall. Then calls `release`, which ends the
+/// stall, and returns the report.
 fn stall(
     future: impl Future<Output = ()> + Send,
     label: &'static str,
@@ -52,6 +53,7 @@ fn stall(
     })
 }
 
+/// Checks that the culprit of the stall, the innermost frame of the program's own code, is at this line.
 #[track_caller]
 fn assert_culprit(stall: &Stall, line: u32) {
     let stack = stall
@@ -69,7 +71,7 @@ fn assert_culprit(stall: &Stall, line: u32) {
 }
 
 #[test]
-fn a_held_lock_is_named() {
+fn a_wait_for_a_lock_is_named() {
     let mutex = Mutex::new(());
     let held = mutex.lock().unwrap();
     let future = async { drop(mutex.lock()) };
@@ -88,8 +90,8 @@ fn a_wait_on_a_condition_variable_is_named() {
     let (mutex, condition) = (Mutex::new(false), Condvar::new());
     let line = line!() + 2;
     let future = async {
-        let came = condition.wait_while(mutex.lock().unwrap(), |came| !*came);
-        drop(came);
+        let ready = condition.wait_while(mutex.lock().unwrap(), |ready| !*ready);
+        drop(ready);
     };
     let release = || {
         *mutex.lock().unwrap() = true;
@@ -118,7 +120,7 @@ fn a_join_of_a_running_thread_is_named() {
 #[test]
 fn a_read_and_an_accept_on_a_socket_are_named() {
     let (mut near, mut far) = UnixStream::pair().unwrap();
-    // Linux does not restart this one after a signal.
+    // Linux does not restart a read with a timeout after a signal.
     near.set_read_timeout(Some(Duration::from_secs(300)))
         .unwrap();
     let line = line!() + 2;
@@ -177,6 +179,7 @@ fn a_loop_in_the_standard_library_is_named() {
     assert_culprit(&stall(future, "sort", release), line);
 }
 
+/// Calls `at_the_bottom` after `depth` recursive calls. Each call has a stack frame of more than 4 KiB.
 #[inline(never)]
 fn descend(depth: usize, mut at_the_bottom: impl FnMut()) {
     let frame = black_box([depth; 512]);
@@ -187,7 +190,7 @@ fn descend(depth: usize, mut at_the_bottom: impl FnMut()) {
     black_box(frame);
 }
 
-/// The stack is larger than the part that is copied.
+/// The stack is larger than the part of it that the probe copies.
 #[test]
 fn a_deep_recursion_is_named() {
     let released = AtomicBool::new(false);
@@ -208,7 +211,7 @@ fn a_deep_recursion_is_named() {
     assert!(stall.stack.unwrap().frames().len() > 50);
 }
 
-/// Three stalls with the same label, the first and the last of them in the same line.
+/// Causes three stalls with the same label. The first and the third stall block in the same line.
 #[test]
 fn each_culprit_of_a_label_is_reported() {
     let (sender, events) = channel();
@@ -227,9 +230,9 @@ fn each_culprit_of_a_label_is_reported() {
     let (release, released) = channel::<()>();
     let line = line!() + 5;
     let polls = thread::spawn(move || {
-        for is_even in [true, false, true] {
+        for is_first_line in [true, false, true] {
             let blocking = async {
-                match is_even {
+                match is_first_line {
                     true => released.recv().unwrap(),
                     false => released.iter().next().unwrap(),
                 }
@@ -243,7 +246,7 @@ fn each_culprit_of_a_label_is_reported() {
         assert_eq!(stall.folded, 0, "{stall}");
         release.send(()).unwrap();
     }
-    // The last one is only counted.
+    // The third stall has the culprit of the first, so it is counted but not reported.
     let counted = |line: &str| {
         line.starts_with("inflight_probe_stalls_total{label=\"culprits\"") && line.ends_with(" 3")
     };
@@ -257,7 +260,7 @@ fn each_culprit_of_a_label_is_reported() {
 }
 
 #[test]
-fn an_assertion_reports_the_line() {
+fn the_findings_of_no_stall_name_the_line() {
     let line = line!() + 1;
     let sleep = async { thread::sleep(THRESHOLD * 4) };
     let rule = NoStall::within(THRESHOLD).stacks(true);

@@ -1,4 +1,4 @@
-//! Stalls on each runtime are reported while they last, and nothing else is reported.
+//! Tests that the probe reports stalls on each runtime while they last, and does not report other work.
 
 use std::future::poll_fn;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ fn probe() -> (Probe, Receiver<Event>) {
     (probe, events)
 }
 
-/// With the feature, the reports also name the line.
+/// With the feature `stacks`, the reports also name the line that is stuck.
 #[cfg(feature = "stacks")]
 fn probe() -> (Probe, Receiver<Event>) {
     let (sender, events) = channel();
@@ -45,8 +45,8 @@ fn probe() -> (Probe, Receiver<Event>) {
     (probe, events)
 }
 
-/// Returns the stall with this label, as reported while it lasted. Other tests run in this process.
-fn stalled(events: &Receiver<Event>, label: &str) -> Stall {
+/// Waits for the report of a stall with this label. Other tests in this process use other labels.
+fn wait_for_stall(events: &Receiver<Event>, label: &str) -> Stall {
     loop {
         if let Event::Stalled(stall) = events.recv().unwrap()
             && stall.label == label
@@ -56,7 +56,8 @@ fn stalled(events: &Receiver<Event>, label: &str) -> Stall {
     }
 }
 
-fn recovered(events: &Receiver<Event>, label: &str) -> Stall {
+/// Waits for the report that a stall with this label is over.
+fn wait_for_recovery(events: &Receiver<Event>, label: &str) -> Stall {
     loop {
         if let Event::Recovered(stall) = events.recv().unwrap()
             && stall.label == label
@@ -66,10 +67,11 @@ fn recovered(events: &Receiver<Event>, label: &str) -> Stall {
     }
 }
 
+/// Checks the report of a stall. `probed_line` calls `probed`, and `stuck_line` blocks.
 #[track_caller]
-fn check(stall: &Stall, class: Class, probed: u32, stuck: u32) {
+fn check(stall: &Stall, class: Class, probed_line: u32, stuck_line: u32) {
     assert_eq!(stall.location.file(), file!());
-    assert_eq!(stall.location.line(), probed);
+    assert_eq!(stall.location.line(), probed_line);
     assert!(stall.lasted >= THRESHOLD, "{stall}");
     assert!(stall.aftermath.is_none(), "{stall}");
     if cfg!(target_os = "linux") {
@@ -82,14 +84,17 @@ fn check(stall: &Stall, class: Class, probed: u32, stuck: u32) {
     ));
     assert!(stacks || stall.stack.is_none(), "{stall}");
     if stacks {
-        let stack = stall.stack.as_ref().expect("a stack");
+        let stack = stall
+            .stack
+            .as_ref()
+            .expect("the probe should read the stack");
         let culprit = stall
             .culprit()
             .unwrap_or_else(|| panic!("{stall}\n{stack}"));
         let file = culprit.file.as_ref().unwrap();
         assert!(file.ends_with(file!()), "{stall}\n{stack}");
-        assert_eq!(culprit.line, Some(stuck), "{stall}\n{stack}");
-        assert_eq!(stall.to_json()["at"]["line"], stuck, "{stall}");
+        assert_eq!(culprit.line, Some(stuck_line), "{stall}\n{stack}");
+        assert_eq!(stall.to_json()["at"]["line"], stuck_line, "{stall}");
     }
 }
 
@@ -105,11 +110,11 @@ fn check_sleep(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     };
     let task = Task::spawn(runtime, blocking.probed(label));
     let probed = line!() - 1;
-    let stall = stalled(&events, label);
+    let stall = wait_for_stall(&events, label);
     release.store(true, Ordering::Relaxed);
     check(&stall, Class::Waits, probed, stuck);
     runtime.block_on(task).unwrap();
-    let stall = recovered(&events, label);
+    let stall = wait_for_recovery(&events, label);
     assert!(stall.aftermath.is_some(), "{stall}");
 }
 
@@ -123,7 +128,7 @@ fn check_busy_loop(runtime: &(impl Runtime + BlockOn), label: &'static str) {
     };
     let task = Task::spawn(runtime, blocking.probed(label));
     let probed = line!() - 1;
-    let stall = stalled(&events, label);
+    let stall = wait_for_stall(&events, label);
     release.store(true, Ordering::Relaxed);
     check(&stall, Class::Computes, probed, stuck);
     runtime.block_on(task).unwrap();
@@ -146,7 +151,7 @@ fn check_blocking_call(runtime: &(impl Runtime + BlockOn), label: &'static str) 
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
         socket.write_all(answer).unwrap();
     });
-    // An interruption would make a read with a time limit fail.
+    // The agent has a time limit, because a read with a time limit would fail if a signal interrupted it.
     let stuck = line!() + 6;
     let blocking = async move {
         let agent = ureq::Agent::config_builder()
@@ -158,15 +163,15 @@ fn check_blocking_call(runtime: &(impl Runtime + BlockOn), label: &'static str) 
     };
     let task = Task::spawn(runtime, blocking.probed(label));
     let probed = line!() - 1;
-    let stall = stalled(&events, label);
+    let stall = wait_for_stall(&events, label);
     release.send(()).unwrap();
     check(&stall, Class::Waits, probed, stuck);
     assert_eq!(runtime.block_on(task).unwrap().unwrap(), "ok");
     server.join().unwrap();
 }
 
-/// Runs the same work on a thread pool, then many short polls, then a stall, to check that the probe
-/// was running all the time.
+/// Checks that blocking code on a thread pool, a sleep and many short polls are not reported. The last future
+/// has the label `end` and blocks. The report of its stall shows that the probe was running.
 fn check_no_stall(runtime: &(impl Runtime + BlockOn), label: &'static str, end: &'static str) {
     let (_probe, events) = probe();
     let offloaded = unblock(runtime, || thread::sleep(THRESHOLD * 4));
@@ -195,7 +200,7 @@ fn check_no_stall(runtime: &(impl Runtime + BlockOn), label: &'static str, end: 
         .filter(|stats| stats.label == label)
         .map(|stats| stats.polls.len())
         .sum();
-    assert!(polls >= 100_000, "{polls} polls were counted");
+    assert!(polls >= 100_000, "only {polls} polls were counted");
 
     let (release, released) = channel::<()>();
     let blocking = async move { released.recv().unwrap() };
@@ -212,7 +217,7 @@ fn check_no_stall(runtime: &(impl Runtime + BlockOn), label: &'static str, end: 
     runtime.block_on(task).unwrap();
 }
 
-/// The heartbeat ticks while the runtime is idle.
+/// Checks that the heartbeat ticks while the runtime is idle.
 fn check_heartbeat(runtime: impl Runtime + BlockOn + Clone) {
     let heartbeat = Heartbeat::start(Arc::new(runtime.clone()), Duration::from_millis(5)).unwrap();
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! `Event::trace` emits the events of a probe through the `tracing` crate.
+//! Tests of `Event::trace`, which emits the events of a probe through the `tracing` crate.
 #![cfg(feature = "tracing")]
 
 use std::fmt::{Debug, Write};
@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
 
-/// Collects the events of our target as lines: the level, then each field.
+/// A subscriber that collects the probe's events as lines: the level, then each field.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -46,7 +46,7 @@ impl Subscriber for Lines {
 }
 
 #[test]
-fn lost_events_are_a_warning() {
+fn lost_events_have_the_level_warn() {
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.clone(), || Event::EventsLost(3).trace());
     let lines = lines.0.lock().unwrap();
@@ -57,7 +57,7 @@ fn lost_events_are_a_warning() {
 }
 
 #[test]
-fn a_stall_is_a_warning_and_its_end_is_info() {
+fn a_stall_has_the_level_warn_and_its_end_has_the_level_info() {
     let lines = Lines::default();
     let subscriber = lines.clone();
     let (release, released) = channel::<()>();
@@ -71,7 +71,7 @@ fn a_stall_is_a_warning_and_its_end_is_info() {
         })
         .unwrap();
     block_on(async move { released.recv().unwrap() }.probed("stuck"));
-    // Ends the watchdog, which first reports the end of the stall.
+    // Stops the watchdog. Before it stops, it reports the end of the stall.
     drop(probe);
     let lines = lines.0.lock().unwrap();
     let line_of = |level: &str| {

@@ -1,4 +1,5 @@
-//! Blocking code that does not stall an event loop is not reported.
+//! Tests that blocking code in `unwatched` or `block_in_place` is not reported, because it does not stall an
+//! event loop.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -10,7 +11,8 @@ use inflight_tokio::Tokio;
 
 const THRESHOLD: Duration = Duration::from_millis(100);
 
-/// Returns a probe that reports each stall with these labels. Other tests run in this process.
+/// Returns a probe, and a receiver of its reports about stalls with these labels. Other tests in this process
+/// use other labels.
 fn probe(builder: ProbeBuilder, labels: &'static [&'static str]) -> (Probe, Receiver<Event>) {
     let (sender, events) = channel();
     let builder = builder.threshold(THRESHOLD).fold(Duration::ZERO);
@@ -24,8 +26,8 @@ fn probe(builder: ProbeBuilder, labels: &'static [&'static str]) -> (Probe, Rece
     (probe.unwrap(), events)
 }
 
-/// Waits for the next event, which must be a stall with this label, after the ends of earlier ones.
-fn stalled(events: &Receiver<Event>, label: &str) {
+/// Waits for the next report of a stall, which must have this label. Skips the ends of earlier stalls.
+fn wait_for_stall(events: &Receiver<Event>, label: &str) {
     loop {
         if let Event::Stalled(stall) = events.recv().unwrap() {
             assert_eq!(stall.label, label, "{stall}");
@@ -34,14 +36,14 @@ fn stalled(events: &Receiver<Event>, label: &str) {
     }
 }
 
-/// Waits until the probe has reported a stall that begins now, and its end. Any other stall that has
-/// begun is reported before.
-fn outlast(events: &Receiver<Event>, label: &'static str) {
+/// Causes a stall with this label, and waits until the probe has reported the stall and its end. Panics if
+/// the probe reports another stall, because it would report an earlier stall first.
+fn check_no_earlier_stall(events: &Receiver<Event>, label: &'static str) {
     let (release, released) = channel::<()>();
     let later = thread::spawn(move || {
         futures_lite::future::block_on(async { released.recv().unwrap() }.probed(label));
     });
-    stalled(events, label);
+    wait_for_stall(events, label);
     release.send(()).unwrap();
     later.join().unwrap();
     loop {
@@ -53,8 +55,8 @@ fn outlast(events: &Receiver<Event>, label: &'static str) {
     }
 }
 
-/// Blocks a poll by `block`, which is not to be reported, and then without it. The labels are those
-/// of the poll and of a later one.
+/// Checks a poll that first calls `block` and then blocks directly. The probe must report only the second
+/// stall. `labels` are the label of this poll and the label for [`check_no_earlier_stall`].
 fn check(
     builder: ProbeBuilder,
     block: impl FnOnce(&Receiver<()>) + Send + 'static,
@@ -72,10 +74,10 @@ fn check(
     };
     let task = Task::spawn(&tokio, blocking.probed(label));
     begun.recv().unwrap();
-    outlast(&events, later);
+    check_no_earlier_stall(&events, later);
     release.send(()).unwrap();
-    // The rest of the same poll is watched.
-    stalled(&events, label);
+    // The probe watches the rest of the same poll.
+    wait_for_stall(&events, label);
     release.send(()).unwrap();
     tokio.block_on(task).unwrap();
 }
@@ -90,7 +92,7 @@ fn unwatched_code_is_not_reported() {
 
 #[test]
 #[cfg(all(feature = "stacks", target_os = "linux", target_arch = "x86_64"))]
-fn block_in_place_is_found_on_the_stack() {
+fn block_in_place_is_not_reported_if_the_probe_reads_stacks() {
     let block = |released: &Receiver<()>| {
         tokio::task::block_in_place(|| released.recv().unwrap());
     };
@@ -98,7 +100,8 @@ fn block_in_place_is_found_on_the_stack() {
     check(builder, block, &["in place", "after in place"]);
 }
 
-/// A probed future that unwatched code polls is watched, and the poll around the code continues.
+/// The probe watches a probed future that unwatched code polls. After the unwatched code, the probe watches
+/// the outer poll again.
 #[test]
 fn polls_inside_unwatched_code_are_watched() {
     let (_probe, events) = probe(
@@ -118,11 +121,11 @@ fn polls_inside_unwatched_code_are_watched() {
         };
         futures_lite::future::block_on(outer.probed("outer"));
     });
-    stalled(&events, "inner");
+    wait_for_stall(&events, "inner");
     release.send(()).unwrap();
-    outlast(&events, "after inner");
+    check_no_earlier_stall(&events, "after inner");
     release.send(()).unwrap();
-    stalled(&events, "outer");
+    wait_for_stall(&events, "outer");
     release.send(()).unwrap();
     polls.join().unwrap();
 }

@@ -10,7 +10,7 @@ use inflight::{Body, Error, gather};
 use inflight_origin::Origin;
 
 // ANCHOR: refreshing
-/// Sends a token to one site, and requests a new token when the server refuses the old one.
+/// A client that sends a token to one site, and requests a new token when the site refuses the old one.
 struct AuthClient {
     client: AnyClient,
     site: (Scheme, Authority),
@@ -19,8 +19,8 @@ struct AuthClient {
 }
 
 impl AuthClient {
-    /// Requests a new token, unless another request has replaced the refused one in the meantime. The
-    /// lock is held while the token is requested, so concurrent requests wait for the same token.
+    /// Requests a new token, unless another request has already replaced the refused token. Holds the lock
+    /// meanwhile, so that concurrent requests wait for the same token.
     async fn refresh(&self, refused: Option<&HeaderValue>) -> Result<Option<HeaderValue>, Error> {
         let mut token = self.token.lock().await;
         if token.as_ref() == refused {

@@ -1,7 +1,8 @@
-//! Fetches 100 pages of 100 ms in four ways and times each: `just run blocking_client`.
+//! Fetches 100 pages that take 100 ms each, in four ways, and prints the time of each way:
+//! `just run blocking_client`.
 //!
-//! `just bench` runs this program first, because the experiments take longer to compile. The first
-//! argument is the number of pages.
+//! The first argument is the number of pages. `just bench` runs this program first, because the
+//! experiments take longer to compile.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::num::NonZeroUsize;
@@ -28,7 +29,7 @@ fn main() -> Result<(), Failure> {
 
 async fn compare(urls: &[String]) -> Result<(), Failure> {
     let session = inflight::session()?;
-    // The library is described with its version, such as `hyper 1`.
+    // `library` includes a version, such as `hyper 1`.
     let library = session.capabilities().library;
     let client = library.split(' ').next().unwrap_or(library);
     let runtime = session.runtime().clone();
@@ -42,13 +43,13 @@ async fn compare(urls: &[String]) -> Result<(), Failure> {
     );
 
     let sequential = fetch_sequentially(&session, urls).await?;
-    print("one after another", client, sequential);
+    print_time("one after another", client, sequential);
     let blocking = fetch_gathered(&inline, urls).await?;
-    print("gathered, blocking calls in the task", "ureq", blocking);
+    print_time("gathered, blocking calls in the task", "ureq", blocking);
     let pool = fetch_gathered(&offloaded, urls).await?;
-    print("gathered, blocking calls on other threads", "ureq", pool);
+    print_time("gathered, blocking calls on other threads", "ureq", pool);
     let all = fetch_gathered(&session, urls).await?;
-    print("gathered", client, all);
+    print_time("gathered", client, all);
 
     println!(
         "`gather` with {client} took {} of the time that one page after another took.",
@@ -62,7 +63,7 @@ async fn compare(urls: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(method: &str, client: &str, took: Duration) {
+fn print_time(method: &str, client: &str, took: Duration) {
     println!("  {method:<42} {client:<6} {:>6} ms", took.as_millis());
 }
 

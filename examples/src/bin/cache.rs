@@ -13,7 +13,7 @@ use inflight::{Body, Error, gather};
 use inflight_origin::Origin;
 
 // ANCHOR: cache
-/// Returns pages from memory until they are older than `max_age`.
+/// A client that keeps pages in memory, and returns them until they are older than `max_age`.
 struct Cache {
     client: AnyClient,
     max_age: Duration,
@@ -30,7 +30,7 @@ impl Cache {
 
 impl Fetch for Cache {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        // A response to a request with credentials is for one caller only, so it is not cached.
+        // Does not cache a response to a request with credentials, because the response is for one user.
         let has_credentials = [AUTHORIZATION, COOKIE]
             .iter()
             .any(|name| request.headers().contains_key(name));

@@ -1,4 +1,4 @@
-//! Fetches pages that take 100 ms each: `just run hundred_pages`.
+//! Fetches five pages one after another, then a hundred pages at once: `just run hundred_pages`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::time::Instant;

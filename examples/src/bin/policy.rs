@@ -1,4 +1,4 @@
-//! Timeouts, limits, redirects, retries and closing a session: `just run policy`.
+//! Shows timeouts, limits, redirects, retries and how to close a session: `just run policy`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::time::{Duration, Instant};

@@ -35,7 +35,8 @@ fn main() -> Result<(), Failure> {
 }
 
 // ANCHOR: heartbeat
-/// Returns the longest time between two heartbeats, in ms, while the same task fetches a page.
+/// Fetches a page, while a heartbeat in the same task ticks every millisecond. Returns the largest gap
+/// between two ticks, in ms.
 async fn largest_gap(session: &Session, url: &str) -> Result<u128, Error> {
     let stop = AtomicBool::new(false);
     let heartbeat = async {

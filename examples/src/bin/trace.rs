@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
     // ANCHOR_END: observe
     inflight::block_on(async {
-        // Each page is slower than the one before. Four requests are in flight at once.
+        // Each page is slower than the page before. At most four requests are in flight at once.
         let pages = (1..=10).map(|n| origin.url(&format!("/delay-ms/{}", 20 * n)));
         let texts = gather(pages.map(|url| session.get(url).text()));
         texts.all().await

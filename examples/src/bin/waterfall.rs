@@ -11,7 +11,7 @@ const DELAY: Duration = Duration::from_millis(50);
 
 type Failure = Box<dyn std::error::Error>;
 
-/// The beginning and the end of a request, since the start of its panel.
+/// The start and the end of a request, as times since the start of the first request in its panel.
 type Bar = (Duration, Duration);
 
 fn main() -> Result<(), Failure> {

@@ -46,21 +46,22 @@ Examples:
   inflight lab run gather --rounds 3 --records /tmp/gather.csv
   inflight lab run --resume
 
-An experiment compares contenders, such as runtimes or clients. Each contender runs in its own process
-and has one turn in each round. The order is random, and is reversed in every other round. Each
-response of the server is verified, and a round in which the server was late or busy is discarded and
-repeated. The measurements of each turn are appended to FILE as CSV, below lines that describe this
-machine and the versions of the compiler, the runtimes and the clients.
+An experiment compares contenders, such as runtimes or clients. Each contender runs in its own
+process. In each round, every contender has one turn, in which it is measured. The order of the turns
+is random, and is reversed in every other round. Every response of the server is verified. A round in
+which the server was late or busy is discarded and repeated, up to two times. The measurements of each
+turn are appended to FILE as CSV, below lines that describe this machine and the versions of the
+compiler, the runtimes and the clients.
 
-The first Ctrl-C keeps the finished turns and exits with status 130. To run the remaining turns, use
---resume. Run nothing else on the machine during the measurements.")]
+On the first Ctrl-C, the program keeps the finished turns and exits with status 130. To run the
+remaining turns, use --resume. Run nothing else on the machine during the measurements.")]
 pub(crate) struct Run {
     /// The experiments to run [default: all]
     #[arg(value_name = "NAME", value_parser = find_experiment)]
     pub(crate) names: Vec<&'static Experiment>,
 
-    /// How much of each experiment to run: quick gives rough results, full gives narrow intervals
-    /// [default: quick]
+    /// How much of each experiment to run: quick gives rough results, full gives narrow
+    /// confidence intervals [default: quick]
     #[arg(long, value_enum, value_name = "EFFORT")]
     pub(crate) effort: Option<EffortArg>,
 
@@ -72,7 +73,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(crate) records: Option<PathBuf>,
 
-    /// Run the unfinished part of the last run in the file
+    /// Run the remaining turns of the last run in the file of records
     #[arg(long, conflicts_with_all = ["names", "effort", "rounds", "seed"])]
     pub(crate) resume: bool,
 
@@ -98,9 +99,9 @@ Examples:
 
 The page is one HTML file that loads no other files. It shows the last run of each experiment, and
 lists the experiments that were not measured. In a FILE of --markdown, the text between
-`<!-- lab:begin NAME -->` and `<!-- lab:end NAME -->` is replaced. NAME is an experiment, or
-`findings`, `effects` (the cost of each runtime and of each client) or `noise` (the smallest
-difference that can be measured).")]
+`<!-- lab:begin NAME -->` and `<!-- lab:end NAME -->` is replaced with tables or text for NAME. NAME is
+an experiment, or `findings`, `effects` (the cost of each runtime and of each client) or `noise` (the
+smallest difference that can be measured).")]
 pub(crate) struct Report {
     /// A file of records; may be repeated [default: every .csv file in target/lab]
     #[arg(long, value_name = "FILE")]
@@ -122,17 +123,18 @@ Examples:
   inflight lab cmp before.csv after.csv
   inflight lab cmp records.csv@2026-11-25T02 records.csv@2026-11-25T09
 
-FILE@RUN selects, from FILE, the run whose name starts with RUN. Without @RUN, the last run of each
-experiment is used. Each ratio is the second file divided by the first, and the intervals are 95 %
-intervals for all comparisons together.
+FILE@RUN selects, from FILE, the run whose ID starts with RUN. An ID is the time at which the run
+started. Without @RUN, the last run of each experiment is used. Each ratio is the value in the second
+file divided by the value in the first file. With a probability of 95 %, every interval contains the
+true ratio.
 
-In each run, the first contender runs twice. The difference of this A/A pair is noise. A contender is
-marked WORSE or BETTER under these conditions:
-  - Its interval does not contain 1.
+In each round, the first contender is measured twice. The difference between the two measurements (an
+A/A pair) is noise. A contender is marked WORSE or BETTER if all these conditions hold:
+  - The interval of its ratio does not contain 1.
   - The change is larger than a factor of 1.02 in either direction, and larger than the noise of
     both files.
-  - Both conditions still hold when the change common to all contenders is divided out.
-If only the last condition is false, the contender is marked `with all`.
+  - Both conditions still hold after the change that all contenders share is divided out.
+If only the last condition does not hold, the contender is marked `with all`.
 
 The exit status is 0 whether or not there are differences, and 2 if a file cannot be read.")]
 pub(crate) struct Cmp {

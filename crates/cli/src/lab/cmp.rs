@@ -22,7 +22,8 @@ pub(super) fn run(args: &args::Cmp) -> Result<ExitStatus, CliError> {
     Ok(ExitStatus::Success)
 }
 
-/// Reads the measurements, with the contenders in the order of the experiment's definition.
+/// Reads the results of `FILE` or `FILE@RUN`. The contenders are in the order of the
+/// experiment's definition.
 fn read_results(name: &str) -> Result<Vec<ExperimentResults>, CliError> {
     let mut results = latest_results(&read::read_file_at_run(name)?);
     for experiment_results in &mut results {

@@ -8,7 +8,7 @@ use inflight_lab::experiments;
 
 use crate::exit::{CliError, ExitStatus};
 
-const DURATION: &str = "On 2 cores, all of them take about 5 minutes with --effort quick, and more than an hour with --effort full.\n";
+const DURATION: &str = "On 2 cores, all experiments together take about 5 minutes with --effort quick, and more than an hour with --effort full.\n";
 
 pub(super) fn run() -> Result<ExitStatus, CliError> {
     let mut text = String::new();
@@ -36,13 +36,14 @@ fn push_experiment(text: &mut String, experiment: &'static Experiment) {
         .collect();
     let _ = writeln!(text, "  measured: {}", metrics.join("; "));
     for (name, effort) in [("quick", Effort::Quick), ("full", Effort::Full)] {
-        let _ = writeln!(text, "  {name}: {}", format_extent(experiment, effort));
+        let _ = writeln!(text, "  {name}: {}", format_plan(experiment, effort));
     }
     text.push('\n');
 }
 
-/// Formats how much is run, such as `100, 1000 pages (at once), 4 rounds`.
-fn format_extent(experiment: &Experiment, effort: Effort) -> String {
+/// Formats the points and the rounds of an experiment, such as `10, 100 (pages at once), 4 rounds`. A
+/// point is a value of the experiment's variable, here the number of pages at once.
+fn format_plan(experiment: &Experiment, effort: Effort) -> String {
     let plan = (experiment.plan)(effort);
     let rounds = match plan.rounds {
         1 => "1 round".to_owned(),

@@ -17,7 +17,7 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<Run>, CliError> {
         .map_err(|error| CliError::usage(format_args!("{path_text}: {error}")))
 }
 
-/// Returns the files in the folder where runs store their records.
+/// Returns the `.csv` files in the default folder of records.
 pub(super) fn record_files() -> Result<Vec<PathBuf>, CliError> {
     let entries = fs::read_dir(FOLDER).map_err(|error| {
         CliError::usage(format_args!(
@@ -49,7 +49,7 @@ pub(super) fn read_file_at_run(name: &str) -> Result<Vec<Run>, CliError> {
     }
     let all: Vec<String> = all.into_iter().collect();
     Err(CliError::usage(format_args!(
-        "{path}: {} runs start with {id:?}; the runs are {}",
+        "{path}: {id:?} selects {} runs, but must select one; the runs are {}",
         found.len(),
         all.join(", ")
     )))

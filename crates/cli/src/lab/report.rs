@@ -33,7 +33,7 @@ pub(super) fn run(args: args::Report) -> Result<ExitStatus, CliError> {
             }
         )));
     }
-    // Fills in all pages before it writes the first, so that an error changes no file.
+    // Fills in all Markdown pages before the first page is written, so that an invalid page changes no file.
     let mut pages: Vec<(PathBuf, String)> = Vec::new();
     for path in &args.markdown {
         let failed = |error: &dyn std::fmt::Display| {

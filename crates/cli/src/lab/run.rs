@@ -82,7 +82,8 @@ pub(super) fn run(args: args::Run) -> Result<ExitStatus, CliError> {
     })
 }
 
-/// Returns the command lines of the processes of a measurement. They run this program.
+/// Returns the command lines of the processes that a measurement starts. The origin and the workers are
+/// this program. The worker that counts allocations is another program in the same folder.
 fn command_lines() -> io::Result<CommandLines> {
     let program = std::env::current_exe()?.into_os_string();
     let line = |command: &str| [program.clone(), OsString::from("lab"), command.into()].to_vec();
@@ -119,7 +120,7 @@ fn show_event(progress: &Progress, event: &Event<'_>) {
             if *repeated { " and repeated" } else { "" }
         )),
         Event::Failed(failed) => print_line(format!(
-            "{}: {} is skipped at {}: {}",
+            "{}: {} failed at {} and is skipped there: {}",
             failed.experiment, failed.contender, failed.x, failed.reason
         )),
         Event::Unavailable { name, reason } => {

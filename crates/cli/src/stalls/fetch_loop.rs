@@ -34,7 +34,7 @@ pub(super) enum FetchMode {
 impl FetchMode {
     pub(super) const ALL: [Self; 4] = [Self::Inline, Self::Offloaded, Self::Async, Self::Off];
 
-    /// Returns the name, which is also the label of the probe.
+    /// Returns the name, which is also the label of the fetches in the probe's reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Inline => "inline",
@@ -87,7 +87,7 @@ impl FetchTask {
             options.mode,
         )));
         let recorder = stats.clone();
-        // Without folding, so that each stall is counted, even if the same line of code causes it.
+        // Disables folding, so that each stall is counted, even if the same line of code causes all of them.
         let probe = Probe::builder()
             .threshold(options.threshold)
             .fold(Duration::ZERO)
@@ -120,7 +120,7 @@ impl FetchTask {
         lock(&self.stats).reset();
     }
 
-    /// Returns the current state.
+    /// Returns a snapshot of the statistics.
     pub(super) fn snapshot(&self) -> Snapshot {
         lock(&self.stats).snapshot()
     }
@@ -131,7 +131,7 @@ impl FetchTask {
     }
 }
 
-/// Returns a builder for a session over ureq.
+/// Returns a builder for a session over ureq. `make` turns this blocking client into an asynchronous one.
 fn ureq_session<F: Fetch>(
     runtime: &Arc<dyn Runtime>,
     make: impl FnOnce(Ureq) -> F + Send + 'static,
@@ -140,6 +140,7 @@ fn ureq_session<F: Fetch>(
     Session::builder(move |options| Ok((make(Ureq::new(options)?), runtime)))
 }
 
+/// The state of the task.
 struct FetchLoop {
     sessions: [Session; 3],
     runtime: Arc<dyn Runtime>,
@@ -196,18 +197,21 @@ fn lock(stats: &Mutex<LoopStats>) -> MutexGuard<'_, LoopStats> {
     stats.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The statistics of the event loop, separate for each mode.
+/// The statistics of the event loop. Most of them are separate for each mode.
 struct LoopStats {
+    /// Ticks on the event loop, by a timer and through a socket, and on a thread without an event loop.
     heartbeat: Heartbeat,
     /// The lateness at the last call of `count_ticks`.
     last_lateness: Lateness,
     mode: FetchMode,
-    /// The largest lateness of a tick since the last snapshot, in nanoseconds.
+    /// The largest lateness of a tick of the timer since the last snapshot, in nanoseconds.
     peak: u64,
     by_mode: [ModeStats; 4],
-    /// The largest lateness of a tick of the plain thread, in nanoseconds.
+    /// The largest lateness of a tick on a thread without an event loop, in nanoseconds.
     control: u64,
+    /// The last stall.
     stall: Option<Stall>,
+    /// The error of the last page that failed.
     error: Option<Error>,
 }
 
@@ -227,13 +231,16 @@ pub(super) struct ModeStats {
 pub(super) struct Snapshot {
     /// The current mode.
     pub(super) mode: FetchMode,
-    /// The largest lateness of a tick since the last snapshot, or how late the next tick already is.
+    /// The largest lateness of a tick of the timer since the last snapshot, in nanoseconds. Includes the tick
+    /// that is overdue now.
     pub(super) lateness: u64,
-    /// In the order of [`FetchMode::ALL`].
+    /// The statistics of each mode, in the order of [`FetchMode::ALL`].
     pub(super) by_mode: [ModeStats; 4],
-    /// The largest lateness of a tick of the plain thread, in nanoseconds.
+    /// The largest lateness of a tick on a thread without an event loop, in nanoseconds.
     pub(super) control: u64,
+    /// The last stall.
     pub(super) stall: Option<String>,
+    /// The error of the last page that failed.
     pub(super) error: Option<String>,
 }
 
@@ -331,7 +338,7 @@ impl LoopStats {
     }
 }
 
-/// Returns the values that `now` has recorded since `before`, an earlier copy of it.
+/// Returns the values that were recorded after `before`. `before` is an earlier copy of the histogram `now`.
 fn recorded_since(now: &Histogram<u64>, before: &Histogram<u64>) -> Histogram<u64> {
     let mut new = now.clone();
     match new.subtract(before) {
@@ -363,7 +370,7 @@ mod tests {
 
     /// Also tests that the mode can be switched.
     #[test]
-    fn fetching_in_the_task_stalls_the_loop_and_the_other_modes_do_not() {
+    fn fetching_inline_stalls_the_loop_and_the_other_modes_do_not() {
         let origin = Origin::start().unwrap();
         let async_cells = Cell::compiled().filter(|cell| cell.client() == "hyper");
         for cell in async_cells {
@@ -390,7 +397,7 @@ mod tests {
             let snapshot = wait_until(&task, |snapshot| snapshot.mode == FetchMode::Off);
 
             let inline = stats_of(&snapshot, FetchMode::Inline);
-            // A stall is reported while it lasts, and the page arrives at its end.
+            // The probe reports a stall before the stall ends, and the page arrives when the stall ends.
             assert!(inline.stalls >= inline.pages, "{cell}");
             assert!(inline.lateness.unwrap().max() >= 350_000_000, "{cell}");
             assert!(inline.socket >= 350_000_000, "{cell}");
@@ -401,7 +408,7 @@ mod tests {
             for mode in [FetchMode::Offloaded, FetchMode::Async] {
                 let mode_stats = stats_of(&snapshot, mode);
                 assert_eq!((mode_stats.stalls, mode_stats.failed), (0, 0), "{cell}");
-                // A busy machine delays ticks, but not by as long as a page takes.
+                // A busy machine also delays ticks, but the median stays below the threshold for a stall.
                 assert!(
                     mode_stats.lateness.unwrap().value_at_quantile(0.5) < 200_000_000,
                     "{cell}"

@@ -1,5 +1,5 @@
-//! `inflight stalls`: shows a live chart of how late an event loop is, while pages are fetched in
-//! ways that stall it and in ways that do not.
+//! `inflight stalls`: shows a live chart of how late an event loop is. Meanwhile, a task fetches pages in ways
+//! that stall the loop and in ways that do not.
 //!
 //! `fetch_loop` fetches the pages and measures the event loop. `screen` draws the chart.
 
@@ -71,7 +71,8 @@ pub(crate) fn run(args: args::Stalls) -> Result<ExitStatus, CliError> {
     Ok(status)
 }
 
-/// Returns the cell of hyper on the requested runtime, or on the first runtime that is compiled in.
+/// Returns the cell (a runtime and a client) with the client hyper and the requested runtime. If no runtime
+/// is requested, returns the first cell with hyper that is compiled in.
 fn cell(requested: Option<&str>) -> Result<Cell, CliError> {
     let mut cells = Cell::ALL
         .into_iter()
@@ -87,10 +88,10 @@ fn cell(requested: Option<&str>) -> Result<Cell, CliError> {
     })
 }
 
-/// Returns the threshold for a stall: half of the page's delay, so that each blocking fetch is a stall.
+/// Returns the threshold above which a poll counts as a stall: half of the page's delay, so that each blocking
+/// fetch is a stall.
 ///
-/// A poll of more than 100 ms is always a stall. A poll of less than 10 ms never is, because a busy machine
-/// can cause it.
+/// The threshold is at most 100 ms. It is at least 10 ms, because a busy machine can cause shorter stalls.
 fn threshold(delay: Duration) -> Duration {
     (delay / 2).clamp(Duration::from_millis(10), Duration::from_millis(100))
 }
@@ -121,7 +122,7 @@ fn show(
                     KeyAction::Interrupt => return Ok(ExitStatus::Interrupted),
                 }
             }
-            // The size or the selected mode may have changed.
+            // The size of the terminal or the selected mode may have changed.
             terminal.draw(|frame| screen.draw(frame)).map_err(failed)?;
         }
     }

@@ -15,13 +15,14 @@ use super::FRAME_INTERVAL;
 use super::fetch_loop::{FetchMode, ModeStats, Snapshot};
 use crate::probe::Millis;
 
-/// The maximum of the chart is at least this. Timers and schedulers always cause smaller delays.
+/// The smallest value for the top of the chart, in nanoseconds. Timers and schedulers always cause small
+/// delays, which should not fill the chart.
 const MIN_CHART_MAX: u64 = 20_000_000;
 
-/// The width of the full table.
+/// The width of the table with the names of the clients.
 const FULL_TABLE_WIDTH: u16 = 75;
 
-/// The number of columns that are kept. A terminal is not wider than this.
+/// The maximum number of columns of the chart that are kept. A terminal is hardly ever wider.
 const MAX_COLUMNS: usize = 1000;
 
 /// The action that a key triggers.
@@ -39,7 +40,8 @@ pub(super) struct Screen {
     title: String,
     /// The mode that the user selected last. The task may not have switched to it yet.
     selected: FetchMode,
-    /// How late the loop was, and in which mode, for each column. The newest column is the first.
+    /// For each column of the chart, how late the loop was, in nanoseconds, and in which mode. The newest
+    /// column is the first.
     columns: VecDeque<(u64, FetchMode)>,
     snapshot: Snapshot,
 }
@@ -191,11 +193,12 @@ impl Screen {
         iter::once(head).chain(rows).collect()
     }
 
-    /// Returns the measurements to compare with: through a socket, and on a thread without a runtime.
+    /// Returns a line for comparison: the maximum lateness of ticks through a socket, and of ticks on a
+    /// thread without a runtime.
     fn control_line(&self) -> String {
         let mode_stats = &self.snapshot.by_mode[self.snapshot.mode as usize];
         format!(
-            "  at most through a socket {}, on a plain thread {}",
+            "  maximum through a socket: {}, on a plain thread: {}",
             Millis(mode_stats.socket),
             Millis(self.snapshot.control)
         )
@@ -210,7 +213,9 @@ impl Screen {
             .map(|mode_stats| mode_stats.failed)
             .sum();
         match (&self.snapshot.error, &self.snapshot.stall) {
-            (Some(error), _) => Line::from(format!("{failed} failed; the last: {error}")).red(),
+            (Some(error), _) => {
+                Line::from(format!("{failed} pages failed; the last error: {error}")).red()
+            }
             (None, Some(stall)) => Line::from(vec![
                 Span::from("the last stall: ").dim(),
                 Span::from(&**stall),

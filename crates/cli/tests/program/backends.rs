@@ -1,11 +1,11 @@
-//! Tests of `inflight backends`.
+//! Tests of `inflight backends`, which lists the cells. A cell is a runtime and a client.
 
 use serde_json::{Value, json};
 
 use crate::program::{backends, records, run};
 
 #[test]
-fn every_cell_has_capabilities_or_the_features_that_add_it() {
+fn every_cell_has_features_and_a_compiled_cell_has_capabilities() {
     let ran = run(["backends", "--format", "jsonl"]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     let cells = records(&ran.stdout);
@@ -23,10 +23,10 @@ fn every_cell_has_capabilities_or_the_features_that_add_it() {
             supports.contains_key("tls") && supports.contains_key("prompt_cancel"),
             "{cell}"
         );
-        for (name, yes) in supports {
+        for (name, is_supported) in supports {
             assert_eq!(
                 cell["reasons"][name].is_null(),
-                yes.as_bool().unwrap(),
+                is_supported.as_bool().unwrap(),
                 "{cell}"
             );
         }
@@ -72,7 +72,7 @@ fn the_table_in_the_book_is_current() {
     let shown = include_str!("../../../../docs/output/backends.txt");
     assert!(
         table.stdout == shown,
-        "update it with docs/update-output.sh: {}",
+        "docs/output/backends.txt is out of date; run docs/update-output.sh: {}",
         table.stdout
     );
 }

@@ -1,4 +1,5 @@
-//! The program with few file descriptors. Only on Linux, where all of 127.0.0.0/8 is this machine.
+//! Tests of the program with a low limit on file descriptors. They run only on Linux, where all addresses in
+//! 127.0.0.0/8 belong to this machine.
 
 use std::process::{Command, Stdio};
 
@@ -23,7 +24,8 @@ fn run_with_descriptors(descriptors: usize, args: &[&str]) -> ProgramOutput {
     finish(command.spawn().unwrap())
 }
 
-/// Returns the cells that use the connection pool of `inflight-net`.
+/// Returns the cells (a runtime and a client, such as `smol/hyper`) that use the connection pool of
+/// `inflight-net`.
 fn pooled_cells() -> impl Iterator<Item = String> {
     Cell::compiled()
         .filter(|cell| matches!(cell.client(), "hyper" | "surf"))
@@ -47,7 +49,7 @@ fn gather(descriptors: usize, cell: &str, urls: &[String]) -> Vec<Value> {
 }
 
 #[test]
-fn idle_connections_are_closed_to_connect_to_other_hosts() {
+fn idle_connections_are_closed_to_free_descriptors_for_other_hosts() {
     let options = Options {
         listen: "0.0.0.0:0".parse().unwrap(),
         ..Options::default()
@@ -76,7 +78,7 @@ fn many_requests_need_few_descriptors() {
 }
 
 #[test]
-fn with_too_few_descriptors_the_request_succeeds_or_the_error_names_the_remedy() {
+fn with_too_few_descriptors_a_request_succeeds_or_its_error_mentions_ulimit() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/bytes/12");
     for cell in Cell::compiled() {

@@ -1,4 +1,4 @@
-//! The results of `gather`, and when it stops.
+//! Tests of the results of `gather`, and of the options that stop it early.
 
 use std::thread;
 
@@ -14,7 +14,7 @@ fn sha256(bytes: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn a_record_has_every_field_and_no_other() {
+fn a_record_has_exactly_the_documented_fields() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/7");
     let ran = run(["gather", "--digest", &url]);
@@ -60,7 +60,7 @@ fn a_record_has_every_field_and_no_other() {
 }
 
 #[test]
-fn every_url_is_fetched_once_and_its_body_digested() {
+fn every_url_is_fetched_once_and_its_body_is_hashed() {
     let origin = Origin::start().unwrap();
     let urls: Vec<String> = (0..40)
         .map(|n| origin.url(&format!("/bytes/{}?seed={n}", n * 5000)))
@@ -95,7 +95,7 @@ fn bytes_and_digests_are_of_the_decoded_body() {
 }
 
 #[test]
-fn the_digest_is_null_without_digest_option() {
+fn without_the_digest_option_the_digest_is_null() {
     let origin = Origin::start().unwrap();
     let ran = run(["gather", &origin.url("/page/1")]);
     assert_eq!(ran.records()[0]["sha256"], Value::Null);
@@ -141,7 +141,7 @@ fn all_backends_return_the_same_results() {
         let mut records = ran.records();
         for record in &mut records {
             record["elapsed_ms"].take();
-            // The number of bytes before a failure and the message depend on the client.
+            // The message and the number of bytes before a failure depend on the client.
             if !record["error"].is_null() {
                 record["bytes"].take();
                 record["error"]["message"].take();
@@ -254,7 +254,7 @@ fn with_fail_fast_the_first_failure_cancels_all_other_requests() {
 }
 
 #[test]
-fn the_deadline_is_for_all_requests_and_keeps_finished_results() {
+fn the_deadline_cancels_unfinished_requests_and_keeps_finished_results() {
     let origin = Origin::start().unwrap();
     let (page, hang, half) = (
         origin.url("/page/1"),
@@ -285,7 +285,7 @@ fn the_deadline_is_for_all_requests_and_keeps_finished_results() {
 }
 
 #[test]
-fn credentials_are_used_and_never_shown() {
+fn credentials_are_sent_and_never_printed() {
     let origin = Origin::start().unwrap();
     let with = |path: &str| origin.url(path).replace("http://", "http://me:secret@");
     let (good, dead) = (

@@ -1,4 +1,4 @@
-//! `inflight get`.
+//! Tests of `inflight get`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::output::file_names;
 use crate::program::{backends, finish, program, records, run};
 
+/// Fetches a URL that echoes the request as JSON, and returns this JSON.
 fn get_echo(args: &[&str]) -> Value {
     let ran = run(["get"].iter().chain(args));
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
@@ -17,7 +18,7 @@ fn get_echo(args: &[&str]) -> Value {
 }
 
 #[test]
-fn the_body_is_on_standard_output_and_nothing_else() {
+fn the_body_is_the_only_output() {
     let origin = Origin::start().unwrap();
     for backend in backends() {
         let ran = run(["get", "--backend", backend, &origin.url("/page/1")]);
@@ -216,7 +217,7 @@ fn a_file_is_complete_or_does_not_exist() {
 }
 
 #[test]
-fn a_record_is_written_with_the_format_option() {
+fn with_the_format_option_a_record_is_written() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("page");

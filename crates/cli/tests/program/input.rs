@@ -1,4 +1,4 @@
-//! The input of `gather`.
+//! Tests of the input of `gather`.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -49,7 +49,7 @@ fn a_malformed_line_is_one_failure_with_its_line_number() {
 }
 
 #[test]
-fn arguments_come_before_the_file() {
+fn urls_in_the_arguments_come_before_urls_in_the_input() {
     let origin = Origin::start().unwrap();
     let (one, two) = (origin.url("/page/1"), origin.url("/page/2"));
     let ran = run_with_stdin(&["gather", &one, "--input", "-"], format!("{two}\n"));
@@ -78,10 +78,10 @@ fn an_empty_input_succeeds() {
     assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""));
 }
 
-/// A pipe that never ends is read as requests finish. When the reader of the output closes the output,
-/// the program ends without a message.
+/// A pipe that never ends is read as requests finish. When the reader closes the pipe of the output, the
+/// program ends without a message.
 #[test]
-fn an_endless_input_works_until_the_reader_closes_the_output() {
+fn an_endless_input_is_read_until_the_output_is_closed() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/page/1");
     for format in ["jsonl", "table"] {
@@ -123,7 +123,7 @@ fn a_pipe_that_pauses_does_not_delay_requests() {
 /// After the deadline, the program does not wait for the rest of a pipe. It reports that the rest was not
 /// read.
 #[test]
-fn a_deadline_ends_an_idle_pipe() {
+fn the_deadline_ends_the_program_while_a_pipe_is_idle() {
     let mut child = program(["gather", "--input", "-", "--deadline", "50ms"])
         .spawn()
         .unwrap();

@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Tests of Ctrl-C, which sends the signal SIGINT.
 #![cfg(unix)]
 
 use std::fs;
@@ -21,7 +21,7 @@ fn the_first_interrupt_cancels_requests_and_every_url_has_a_result() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("urls.txt");
-    // More lines than are read ahead.
+    // More lines than the program reads ahead.
     fs::write(&file, vec![origin.url("/hang"); 500].join("\n")).unwrap();
     for backend in backends() {
         origin.reset_stats();
@@ -93,7 +93,7 @@ fn the_second_interrupt_exits_immediately_and_leaves_no_partial_line() {
         .spawn()
         .unwrap();
     let first = next_line(&mut child);
-    // Pending signals of the same kind are merged, so more than two may be needed.
+    // The system merges pending signals of the same kind, so two signals may not be enough.
     wait_for(|| {
         interrupt(&child);
         child.try_wait().unwrap()

@@ -1,4 +1,4 @@
-//! `inflight lab list` and `inflight lab run`.
+//! Tests of `inflight lab list` and `inflight lab run`.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,10 @@ fn record_lines(path: &Path) -> Vec<String> {
 fn the_list_shows_each_experiment_and_its_rounds() {
     let help = run(["lab", "--help"]).stdout;
     assert!(help.contains("\n  inflight lab run"), "{help}");
-    assert!(!help.contains("worker"), "hidden command: {help}");
+    assert!(
+        !help.contains("worker"),
+        "the help lists a hidden command: {help}"
+    );
     let ran = run(["lab", "list"]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     for text in ["\ngather\n", "quick: ", "full: ", " rounds\n", "?\n"] {
@@ -114,10 +117,10 @@ fn an_interrupt_keeps_finished_turns_and_the_rest_can_be_resumed() {
     let ran = finish(child);
     assert_eq!(ran.code, Some(130), "{ran:?}");
     assert!(ran.stdout.contains("--resume"), "{ran:?}");
-    let kept = record_lines(&path);
+    let before = record_lines(&path);
     let ran = run(["lab", "run", "--resume", "--records", file]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let all = record_lines(&path);
-    assert_eq!(all[..kept.len()], kept);
-    assert!(all.len() > kept.len());
+    assert_eq!(all[..before.len()], before);
+    assert!(all.len() > before.len());
 }

@@ -1,18 +1,18 @@
-//! `inflight lab report` and `inflight lab cmp`.
+//! Tests of `inflight lab report` and `inflight lab cmp`.
 
 use std::fs;
 use std::path::Path;
 
 use crate::program::run;
 
-/// Writes a file of runs. Each run has ten rounds of six cells, and the first cell again. `runs` has the
-/// ID of each run, and the factor by which `smol/isahc` is slower at a hundred pages.
+/// Writes a file of records. Each run has ten rounds of six contenders and of the first contender again. For
+/// each run, `runs` contains its ID and the factor by which `smol/isahc` is slower at a hundred pages.
 fn write_records(path: &Path, runs: &[(&str, f64)]) {
     let mut text = String::new();
     for (run, slower) in runs {
         text += &format!("# run: {run}\n# cores: 2\n");
         text += "run,experiment,contender,x,round,turn,metric,value,unit,answered,thrown\n";
-        let cells = [
+        let contenders = [
             "tokio/hyper",
             "tokio/isahc",
             "smol/hyper",
@@ -22,19 +22,20 @@ fn write_records(path: &Path, runs: &[(&str, f64)]) {
             "tokio/hyper (again)",
         ];
         for round in 0..10u32 {
-            for (turn, cell) in cells.iter().enumerate() {
+            for (turn, contender) in contenders.iter().enumerate() {
                 for x in [10, 100] {
-                    // Noise of up to one per cent, which is different in each run.
+                    // Noise of up to one per cent. It also depends on the length of the run's ID.
                     let seed = round * 7 + turn as u32 * 5 + x + run.len() as u32 * 3;
                     let noise = 1.0 + f64::from(seed % 11) / 1000.0;
-                    let slowdown = if *cell == "smol/isahc" && x == 100 {
+                    let slowdown = if *contender == "smol/isahc" && x == 100 {
                         *slower
                     } else {
                         1.0
                     };
                     let value = 104.0 * noise * slowdown;
-                    text +=
-                        &format!("{run},gather,{cell},{x},{round},{turn},wall,{value},ms,{x},\n");
+                    text += &format!(
+                        "{run},gather,{contender},{x},{round},{turn},wall,{value},ms,{x},\n"
+                    );
                 }
             }
         }
@@ -43,7 +44,7 @@ fn write_records(path: &Path, runs: &[(&str, f64)]) {
 }
 
 #[test]
-fn records_become_a_page_and_tables() {
+fn a_report_is_an_html_page_and_tables_in_a_markdown_page() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (csv, html, md) = (
@@ -132,12 +133,12 @@ fn only_the_slower_contender_is_marked() {
     ];
     write_records(&path, &runs);
     let run_argument = |run: &str| format!("{}@2026-11-25T{run}", path.display());
-    let alike = run(["lab", "cmp", &run_argument("02"), &run_argument("03")]);
-    assert_eq!((alike.code, &*alike.stderr), (Some(0), ""));
+    let unchanged = run(["lab", "cmp", &run_argument("02"), &run_argument("03")]);
+    assert_eq!((unchanged.code, &*unchanged.stderr), (Some(0), ""));
     assert!(
-        alike.stdout.ends_with("0 of 14 differ on their own\n"),
+        unchanged.stdout.ends_with("0 of 14 differ on their own\n"),
         "{}",
-        alike.stdout
+        unchanged.stdout
     );
     let slower = run(["lab", "cmp", &run_argument("02"), &run_argument("04")]);
     assert_eq!(

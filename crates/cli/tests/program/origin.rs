@@ -1,4 +1,4 @@
-//! `inflight origin`.
+//! Tests of `inflight origin`.
 
 use inflight_origin::payload;
 

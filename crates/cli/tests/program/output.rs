@@ -1,4 +1,4 @@
-//! The files that `gather --output` writes.
+//! Tests of the files that `gather --output` writes.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Options of the session: redirects, retries, timeouts and limits.
+//! Tests of the options for redirects, retries, timeouts and limits.
 
 use inflight_origin::Origin;
 use serde_json::json;
@@ -36,7 +36,7 @@ fn redirects_are_followed_and_counted() {
 }
 
 #[test]
-fn failures_are_retried() {
+fn failures_are_retried_only_with_the_retries_option() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/flaky?fail=2&id=a");
     let record = run(["gather", "--retries", "2", &url]).records().remove(0);
@@ -93,7 +93,7 @@ fn after_the_deadline_no_more_requests_are_sent() {
 }
 
 #[test]
-fn the_phase_of_a_timeout_is_named() {
+fn the_record_of_a_timeout_contains_its_phase() {
     let origin = Origin::start().unwrap();
     let (head, body) = (origin.url("/hang"), origin.url("/hang-body"));
     let ran = run([

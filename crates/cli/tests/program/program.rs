@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// The time limit for a test that would otherwise hang.
+/// How long a test waits for an event before it fails.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The exit code and the output of the program.
@@ -47,7 +47,7 @@ pub(crate) fn finish(child: Child) -> ProgramOutput {
         Ok(output) => ProgramOutput::from(output.unwrap()),
         Err(_) => {
             kill(pid);
-            panic!("the program has not ended after {TIMEOUT:?}")
+            panic!("the program did not end within {TIMEOUT:?}")
         }
     }
 }
@@ -75,7 +75,10 @@ pub(crate) fn wait_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = poll() {
             return value;
         }
-        assert!(start.elapsed() < TIMEOUT, "nothing after {TIMEOUT:?}");
+        assert!(
+            start.elapsed() < TIMEOUT,
+            "`poll` returned no value within {TIMEOUT:?}"
+        );
         thread::yield_now();
     }
 }

@@ -1,9 +1,10 @@
-//! Proxies, from an option and from the environment.
+//! Tests of proxies from an option and from the environment.
 
 use inflight_origin::{ForwardProxy, Origin, payload};
 
 use crate::program::{ProgramOutput, backends, finish, kinds, program};
 
+/// The environment variables that configure proxies.
 const VARIABLES: [&str; 8] = [
     "http_proxy",
     "HTTP_PROXY",
@@ -32,7 +33,7 @@ fn run_with_environment<'a>(
     finish(command.spawn().unwrap())
 }
 
-/// Returns the backends that support proxies. surf does not.
+/// Returns the backends that support proxies. `async-std` does not, because its client is surf.
 fn backends_with_proxies() -> impl Iterator<Item = &'static str> {
     backends().into_iter().filter(|name| *name != "async-std")
 }
@@ -40,7 +41,7 @@ fn backends_with_proxies() -> impl Iterator<Item = &'static str> {
 #[test]
 fn the_proxy_option_accepts_credentials() {
     let origin = Origin::start().unwrap();
-    // me:secret
+    // The credentials are `me:secret`.
     let proxy = ForwardProxy::start(Some("Basic bWU6c2VjcmV0".parse().unwrap())).unwrap();
     let proxy_url = format!("http://me:secret@{}", proxy.addr());
     let url = origin.url("/page/1");
@@ -125,7 +126,7 @@ fn the_environment_sets_proxies_and_exceptions() {
 fn an_unsupported_proxy_in_the_environment_fails_only_requests_that_would_use_it() {
     let origin = Origin::start().unwrap();
     let proxy = ForwardProxy::start(None).unwrap();
-    let (named, url) = (proxy.addr().to_string(), origin.url("/page/1"));
+    let (proxy_url, url) = (proxy.addr().to_string(), origin.url("/page/1"));
     let socks = ("ALL_PROXY", "socks5://me:secret@127.0.0.1:9");
     for backend in backends() {
         let get = |environment: &[(&str, &str)]| {
@@ -133,7 +134,7 @@ fn an_unsupported_proxy_in_the_environment_fails_only_requests_that_would_use_it
         };
         for environment in [
             [socks, ("NO_PROXY", "127.0.0.1")],
-            [socks, ("http_proxy", &named)],
+            [socks, ("http_proxy", &proxy_url)],
             [("https_proxy", "https://127.0.0.1:9"), ("no_proxy", "")],
         ] {
             let ran = get(&environment);

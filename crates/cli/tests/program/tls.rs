@@ -1,4 +1,4 @@
-//! TLS and trusted certificate authorities.
+//! Tests of TLS and of trusted certificate authorities.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use inflight_origin::{Options, Origin, payload};
 
 use crate::program::{backends, kinds, run};
 
-/// Returns a TLS server, and a file with its certificate authority.
+/// Returns a TLS server, a temporary folder, and the path of a file in this folder with the server's
+/// certificate authority.
 fn tls_origin() -> (Origin, tempfile::TempDir, PathBuf) {
     let authority = Authority::new().unwrap();
     let options = Options {

@@ -1,4 +1,4 @@
-//! Usage errors are reported before any request is sent.
+//! Tests of usage errors, which are reported before any request is sent, and of the help.
 
 use std::fs;
 
@@ -76,7 +76,7 @@ fn an_invalid_command_line_is_a_usage_error_with_a_message() {
         (&["gather", "--rate", "0/s", url], "at least 1/s"),
         (&["gather", "--rate", "20", url], "such as 20/s"),
         (&["get", "--read-timeout", "0s", url], "--read-timeout"),
-        // `get` has no limits for many requests.
+        // Only `gather` has limits for several requests.
         (&["get", "--per-host", "1", url], "unexpected argument"),
     ];
     for (args, text) in cases {
@@ -90,7 +90,7 @@ fn an_invalid_command_line_is_a_usage_error_with_a_message() {
 
 #[cfg(feature = "ureq")]
 #[test]
-fn the_backend_ureq_accepts_no_number_of_workers() {
+fn the_workers_option_is_a_usage_error_with_the_backend_ureq() {
     let ran = run([
         "gather",
         "--backend",

@@ -11,7 +11,8 @@ use inflight_core::{Body, Error, ErrorKind};
 
 use crate::error;
 
-/// The body of a response whose connection a task drives. Dropping the body drops the guard.
+/// The body of a response on a connection that a task drives. Dropping the body also drops the guard, for
+/// example the permit of an HTTP/2 stream.
 pub(crate) struct TaskBody<G> {
     incoming: Incoming,
     _guard: G,

@@ -7,7 +7,7 @@ use inflight_core::{Error, ErrorKind};
 
 /// Converts an error of hyper.
 pub(crate) fn from_hyper(error: impl StdError + Send + Sync + 'static) -> Error {
-    // An error of the connector or of the request's body is returned unchanged.
+    // An inflight error, for example of the request's body, is returned unchanged.
     if let Some(inner) = Error::find_in(&error) {
         return inner;
     }
@@ -16,7 +16,7 @@ pub(crate) fn from_hyper(error: impl StdError + Send + Sync + 'static) -> Error 
     }
     let kind = match find::<hyper::Error>(&error) {
         Some(hyper) if hyper.is_parse() => ErrorKind::Protocol,
-        // The connection ended before the head, or before the request could be written.
+        // The connection ended before the head was complete, or before the request was written.
         Some(hyper) if hyper.is_incomplete_message() || hyper.is_canceled() => {
             ErrorKind::Incomplete
         }
@@ -30,8 +30,8 @@ pub(crate) fn from_hyper(error: impl StdError + Send + Sync + 'static) -> Error 
     Error::new(kind).with_source(error)
 }
 
-/// Returns the kind of an HTTP/2 error. The server may have ended the stream or the connection, or may have
-/// violated the protocol.
+/// Returns the kind of an HTTP/2 error: `Incomplete` if the stream or the connection ended, and `Protocol` if
+/// the server violated the protocol.
 fn h2_kind(error: &h2::Error) -> ErrorKind {
     if error.is_remote() || error.is_io() {
         ErrorKind::Incomplete

@@ -1,10 +1,10 @@
 //! HTTP/1. The future of a request drives the connection.
 //!
 //! hyper splits a connection into a request sender and a driver, which is a future that reads and writes. An
-//! exchange (one request and its response) owns both and polls them in one task. After the response's head,
-//! the response's body owns both. Dropping the exchange or the body closes the connection. The connection
-//! goes back into the pool when the exchange is over in both directions and hyper is ready for the next
-//! request.
+//! exchange (one request and its response) owns both and polls them in one task. When the response's head has
+//! arrived, the response's body owns both. Dropping the exchange or the body closes the connection. The
+//! connection goes back into the pool when the exchange is over in both directions and hyper is ready for the
+//! next request.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -25,13 +25,13 @@ use crate::connection::Connection;
 use crate::error;
 use crate::interim::InterimLimit;
 
-/// A connection that only its current request polls.
+/// An HTTP/1 connection. It makes progress only while its current exchange polls the driver.
 pub(crate) struct Http1Connection {
     sender: SendRequest<Upload>,
     // `None` once the driver is complete, because it must not be polled again.
     driver: Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
     monitor: Arc<Monitor>,
-    /// The value of `Host`. `None` if the requests on the connection have different hosts.
+    /// The value of the `Host` field. `None` if the requests on the connection have different hosts.
     host: Option<HeaderValue>,
     is_forwarded: bool,
 }
@@ -42,7 +42,8 @@ pub(crate) struct CheckIn {
     pub(crate) key: Key,
 }
 
-/// Performs the HTTP/1 handshake. Requests on the connection have `host` as their `Host` field.
+/// Performs the HTTP/1 handshake. Requests on the connection have `host` as their `Host` field, unless a
+/// proxy forwards them.
 pub(crate) async fn handshake(
     stream: Stream,
     host: Option<HeaderValue>,
@@ -109,10 +110,13 @@ where
         if let Some((connection, _)) = this.in_progress {
             drive(&mut connection.driver, cx);
         }
-        // Needs the task's waker: if tokio's cooperative budget is used up, hyper's channel returns `Pending`
-        // and wakes the task.
+        // This poll needs the task's waker: if tokio's cooperative budget is used up, hyper's channel returns
+        // `Pending` and wakes the task.
         let response = ready!(this.response.poll(cx));
-        let (connection, check_in) = this.in_progress.take().expect("polled after its end");
+        let (connection, check_in) = this
+            .in_progress
+            .take()
+            .expect("a completed exchange should not be polled");
         Poll::Ready(match response {
             Ok(response) => Ok(connection.into_response(check_in, response, this.progress.take())),
             Err(failed) => {
@@ -123,7 +127,7 @@ where
     }
 }
 
-/// Polls the driver, unless it is complete. Returns `true` if it is complete.
+/// Polls the driver unless it has completed. Returns `true` once the driver has completed.
 fn drive(
     driver: &mut Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
     cx: &mut Context<'_>,
@@ -152,14 +156,16 @@ impl Http1Connection {
         self.driver.is_some() && self.sender.is_ready()
     }
 
-    /// Polls the driver once more, which drops the task's waker and detects a close that has already arrived.
-    /// Returns `true` if the exchange is over in both directions and the connection is reusable.
+    /// Polls the driver once more, with a no-op waker. This drops the task's waker, and detects a close that
+    /// has already arrived. Returns `true` if the exchange is over in both directions and the connection is
+    /// reusable.
     fn poll_done(&mut self) -> bool {
         drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
         self.is_open(false)
     }
 
-    /// Returns the response. Its body drives the connection until the body ends.
+    /// Returns the response. Its body drives the connection until the body ends. If the upload must continue,
+    /// a task drives the connection instead.
     fn into_response(
         self: Box<Self>,
         check_in: CheckIn,
@@ -208,8 +214,9 @@ impl Http1Connection {
     }
 
     /// Spawns a task that drives the connection until the exchange is over. The task then returns the
-    /// connection to the pool, unless `is_last` is `true`. If `has_reader` is `false`, no timeout of the
-    /// caller ends the upload, so the task closes the connection when the upload stalls.
+    /// connection to the pool, unless `is_last` is `true`. `has_reader` is `true` if the caller can
+    /// still read a body. If not, no timeout of the caller ends the upload, so the task closes the connection
+    /// when the upload stalls.
     fn drive_in_task(mut self: Box<Self>, check_in: CheckIn, is_last: bool, has_reader: bool) {
         let runtime = check_in.pool.runtime().clone();
         let (pool, key) = (check_in.pool.downgrade(), check_in.key);
@@ -243,6 +250,7 @@ struct DrivingBody {
     incoming: Incoming,
     // `None` once the body is over.
     connection: Option<Box<Http1Connection>>,
+    // `None` if the connection must not be reused.
     check_in: Option<CheckIn>,
 }
 

@@ -21,10 +21,11 @@ use crate::{error, message, rt};
 /// resets only its own stream. Without PING, the pool would reuse a dead connection again and again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// The largest number of streams on a connection.
+/// The largest number of open streams on a connection.
 const MAX_STREAMS: usize = 128;
 
-/// The number of streams before the server has sent its limit. The server may reset streams above its limit.
+/// The largest number of open streams until the server has sent its limit. The server may reset streams above
+/// its limit.
 const INITIAL_STREAMS: usize = 16;
 
 /// A limit that no server sends. It means that the server has not sent its limit yet.

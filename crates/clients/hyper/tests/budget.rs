@@ -1,6 +1,6 @@
 //! Tests with tokio's cooperative budget. When a task has used up its budget, every socket and channel of
-//! tokio returns `Pending` and wakes the task immediately. hyper waits for a response on a channel of tokio, so
-//! a request that drives its connection polls both with one budget.
+//! tokio returns `Pending` and wakes the task immediately. hyper waits for a response on a channel of tokio.
+//! So a request that drives its connection polls the socket and the channel with the same budget.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -62,7 +62,7 @@ fn an_exchange_completes_with_any_remaining_budget() {
                 assert_eq!(
                     text.unwrap(),
                     "abcdef",
-                    "{spent} units of the budget are spent"
+                    "after {spent} units of the budget were spent"
                 );
             }
         });

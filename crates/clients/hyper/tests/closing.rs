@@ -1,4 +1,5 @@
-//! Tests with a server that closes the connection after a response without `Connection: close`.
+//! Tests with a server that closes each connection after one response, but does not send
+//! `Connection: close`.
 
 use std::sync::Arc;
 use std::time::Duration;

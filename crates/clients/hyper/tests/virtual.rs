@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const MS: Duration = Duration::from_millis(1);
 const SERVER: &str = "192.0.2.1:80";
 
-/// Returns the response to a request, given the index of the request on its connection.
+/// A function that returns the response to a request, given the index of the request on its connection.
 type Respond = fn(usize) -> &'static str;
 
 /// Starts a server that responds to each request after `delay`. Returns the counter of its connections.
@@ -139,7 +139,7 @@ fn a_connection_that_the_server_closed_is_not_used_for_a_post() {
     let runtime = Virtual::new();
     let connections = serve(&runtime, SERVER, MS, |index| match index {
         0 => page(0),
-        _ => unreachable!("the server closes after its first response"),
+        _ => unreachable!("the connection should be closed after its first response"),
     });
     let session = builder(&runtime).build().unwrap();
     runtime.block_on(async {

@@ -17,7 +17,7 @@ use crate::descriptors;
 ///
 /// libcurl resends a request with any method if its pooled connection was dead, and does not report
 /// whether the server may have processed the request. So only idempotent requests use pooled connections
-/// (RFC 9110, section 9.2.2). Each other request opens its own connection, over HTTP/1.1, because
+/// (RFC 9110, section 9.2.2). Every other request opens its own connection, over HTTP/1.1, because
 /// concurrent requests over HTTP/2 would share a connection.
 pub(crate) struct Agents {
     pooled: HttpClient,
@@ -52,10 +52,10 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         // Without this list, libcurl would read one from the environment.
         .proxy_blacklist(Vec::<String>::new())
         .tcp_nodelay()
-        // libcurl counts the connections to all hosts, including those in use. Its default is twice the
-        // number of transfers. 0 disables the pool.
+        // libcurl counts the connections to all hosts, including those in use. Its default limit is twice
+        // the number of transfers. 0 disables the pool.
         .connection_cache_size(max_idle.min(u32::MAX as usize))
-        // Only whole seconds count, and 0 would mean no limit.
+        // libcurl ignores fractions of a second, and 0 would mean no limit.
         .connection_cache_ttl(options.idle_timeout.max(Duration::from_secs(1)))
         .build()
         .map_err(|error| {

@@ -18,7 +18,7 @@ pub(crate) fn convert(
     method: &Method,
     response: http::Response<AsyncBody>,
 ) -> Result<http::Response<Body>, Error> {
-    // libcurl ignores a `Content-Length` that is too large, and a body after 204 and 304.
+    // libcurl accepts a `Content-Length` that is too large, and reads no body after a 204 or a 304.
     let framing = Framing::of_response(&response, *method == Method::HEAD)?;
     let (head, body) = response.into_parts();
     let left = match framing {

@@ -22,7 +22,7 @@ pub(crate) fn check() -> Result<(), Error> {
                  is {limit}: raise the limit on open files (ulimit -n)"
             ))
             .with_source(error)),
-        // Another error does not mean that descriptors are missing.
+        // Any other error does not mean that descriptors are missing.
         _ => Ok(()),
     }
 }

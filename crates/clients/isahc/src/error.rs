@@ -8,7 +8,7 @@ use isahc::error::ErrorKind as Isahc;
 
 use crate::limits::Limits;
 
-/// Converts the error of a transfer without a response.
+/// Converts the error of a transfer that returned no response.
 pub(crate) fn from_isahc(error: isahc::Error, limits: &Limits) -> Error {
     convert(error, || limits.timeout_error())
 }
@@ -44,9 +44,9 @@ pub(crate) fn may_be_tunnel_error(error: &isahc::Error) -> bool {
 
 /// Returns `true` if the connection may have ended before the server processed the request.
 ///
-/// libcurl resends a request over HTTP/1 if its pooled connection was dead. It does not resend a request that
-/// failed while it was sent, or a request over HTTP/2. Over HTTP/2, libcurl reports a stream that the server
-/// refused or excluded by GOAWAY as a broken stream.
+/// libcurl resends most requests whose pooled connection was dead. It does not resend a request that failed
+/// while it was sent, and does not always resend a request over HTTP/2. Over HTTP/2, libcurl reports a stream
+/// that the server refused or excluded by GOAWAY as a broken stream.
 pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bool {
     curl_error(error).is_some_and(|curl| {
         curl.is_send_error()
@@ -87,8 +87,8 @@ fn curl_error(error: &isahc::Error) -> Option<&curl::Error> {
     error.source()?.downcast_ref()
 }
 
-/// Returns the TLS error for a code of libcurl, or `None` if the code has another meaning. isahc drops the
-/// message with the reason.
+/// Returns the TLS error for a code of libcurl, or `None` if the code has another meaning. The error
+/// does not contain the reason, because isahc drops libcurl's message.
 fn tls_error(error: &curl::Error) -> Option<Error> {
     let tls = Error::tls(TlsFault::Other);
     if error.is_peer_failed_verification() {
@@ -116,7 +116,7 @@ fn from_curl(error: &curl::Error) -> Error {
         // A pooled connection was dead, and the request could not be resent.
         || error.is_send_fail_rewind();
     let is_violation = error.is_unsupported_protocol()
-        // Includes transfer codings.
+        // libcurl also uses this code for transfer codings.
         || error.is_bad_content_encoding()
         // isahc could not parse a header.
         || error.is_write_error()
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_error_has_the_phase_of_the_caller() {
+    fn the_caller_selects_the_phase_of_a_timeout_error() {
         let error = io::Error::from(isahc::Error::from(Isahc::Timeout));
         assert_eq!(from_body_read(error).phase(), Some(Phase::Total));
         let error = isahc::Error::from(Isahc::Timeout);

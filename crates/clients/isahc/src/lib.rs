@@ -1,17 +1,17 @@
 //! isahc, a wrapper of libcurl, as an inflight client.
 //!
-//! All transfers run on isahc's own threads, on every runtime. Keep this in mind in comparisons. This crate
-//! disables the features of isahc and libcurl that the session provides, and the core looks up host names.
-//! The [`Capabilities`] list the remaining differences.
+//! All transfers run on isahc's own threads, on every runtime. Keep this in mind when you compare runtimes.
+//! This crate disables the features of isahc and libcurl that the session provides, and the core looks up
+//! host names. The [`Capabilities`] list the remaining differences from other clients.
 //!
-//! # Remaining behaviour of libcurl
+//! # Behaviour of libcurl that remains
 //!
-//! - libcurl resends a request without a body and with an idempotent method if its pooled connection
-//!   was dead. libcurl sends all other requests once.
+//! - libcurl resends a request if the pooled connection was dead, the method is idempotent and the request
+//!   has no body. libcurl sends all other requests once.
 //! - libcurl treats the end of the connection inside a head as the end of the head. This crate detects most
 //!   of these cases and returns [`Incomplete`](ErrorKind::Incomplete). The crate returns the same error for
-//!   an empty body that ends with the connection if the head does not announce that end. For the remaining
-//!   cases see [`strict_heads`](Capabilities::strict_heads).
+//!   an empty body that ends with the connection, unless the head announces that the connection ends. For
+//!   the remaining cases see [`strict_heads`](Capabilities::strict_heads).
 //! - libcurl writes its TLS keys to the file that the environment variable `SSLKEYLOGFILE` names, if the
 //!   variable is set.
 //!
@@ -49,9 +49,9 @@ use crate::secure::TlsSettings;
 use crate::upload::Upload;
 
 const NO_PRIOR_KNOWLEDGE: &str =
-    "libcurl would resend a request that must be sent once if its HTTP/2 connection died";
+    "libcurl resends requests of a dead HTTP/2 connection, even those that must be sent only once";
 
-/// A client that uses isahc without the features that the session provides.
+/// A client that uses isahc. It disables the features of isahc that the session provides, such as redirects.
 pub struct Isahc {
     runtime: Arc<dyn Runtime>,
     resolver: Resolver,
@@ -65,7 +65,7 @@ pub struct Isahc {
 }
 
 impl Isahc {
-    /// Returns a client that looks up names on `runtime`. Starts two threads.
+    /// Returns a client that looks up names on `runtime`. Starts isahc's two threads.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ impl Isahc {
             parts.headers.remove(CONTENT_LENGTH);
         }
         if parts.method == Method::POST {
-            // By default, libcurl sends the type of a form. This type has the same meaning as no type (RFC
-            // 9110, section 8.3).
+            // Without this header, libcurl would send the content type of a form. This value has the same
+            // meaning as no content type (RFC 9110, section 8.3).
             let content_type = parts.headers.entry(CONTENT_TYPE);
             content_type.or_insert(HeaderValue::from_static("application/octet-stream"));
         }
@@ -239,7 +239,8 @@ impl Fetch for Isahc {
         capabilities.connection_events =
             Support::No("isahc does not report whether a request used a new connection");
         capabilities.tls_faults = Support::No(
-            "isahc drops libcurl's message about a refused certificate, so the error has no reason",
+            "isahc drops libcurl's message about a refused certificate, so the error does not contain the \
+             reason",
         );
         capabilities.parallel_connects = Support::No(
             "libcurl gets one address for each transfer. An address that does not answer delays the \
@@ -260,9 +261,9 @@ impl Fetch for Isahc {
         capabilities.opaque_request_headers =
             Support::No("isahc sends only ASCII in header values");
         capabilities.unrepeatable_reuse = Support::No(
-            "libcurl would resend the request if its pooled connection was dead, so each request with \
-             a non-idempotent method opens its own connection over HTTP/1.1. A server that supports \
-             only HTTP/2 does not answer it",
+            "libcurl resends requests whose pooled connection was dead, so each request with a \
+             non-idempotent method opens its own connection over HTTP/1.1. A server that supports \
+             only HTTP/2 does not answer such a request",
         );
         capabilities.full_duplex =
             Support::No("isahc stops sending the request when the response begins");
@@ -290,9 +291,9 @@ impl Fetch for Isahc {
              body",
         );
         capabilities.strict_heads = Support::No(
-            "libcurl accepts a head that ends with the connection if it is HTTP/1.0 or has Connection \
-             or Transfer-Encoding, and returns a response without a body. It also accepts a tab as the \
-             space in a status line, and any bytes as the reason",
+            "libcurl accepts an incomplete head at the end of the connection if the head is HTTP/1.0 or \
+             has Connection or Transfer-Encoding, and returns a response without a body. It also accepts \
+             a tab as the space in a status line, and any bytes as the reason phrase",
         );
         capabilities.bare_lf = Support::No(
             "libcurl and isahc refuse LF alone at the end of a status line or a head, and empty lines \
@@ -318,7 +319,7 @@ impl Fetch for Isahc {
     }
 }
 
-/// Refuses a request that isahc would not send unchanged.
+/// Refuses a request that isahc would change or cannot send.
 fn check(parts: &Parts, body: &Body) -> Result<(), Error> {
     if parts.method == Method::HEAD && !body.is_empty() {
         return Err(unsupported_error(

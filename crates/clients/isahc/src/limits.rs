@@ -1,5 +1,5 @@
-//! The time limits of a transfer. libcurl reports the same error for both limits, so this module compares
-//! them with the clock.
+//! The time limits of a transfer: one for connecting, and one for the whole exchange. libcurl reports the
+//! same error for both limits, so this module compares them with the clock.
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ impl Limits {
         }
     }
 
-    /// Returns the remaining time to connect. Without a limit, the result is 34 years, because libcurl
-    /// would use its own limit of 300 s.
+    /// Returns the remaining time to connect. Without a limit, the result is 34 years, because libcurl would
+    /// otherwise use its own limit of 300 s.
     pub(crate) fn connect_time(&self) -> Result<Duration, Error> {
         match [self.connect, self.total].into_iter().flatten().min() {
             Some(until) => self.left(until),
@@ -44,7 +44,7 @@ impl Limits {
             return Ok(left);
         }
         let addresses = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        // 0 ms would mean no limit to libcurl.
+        // libcurl treats 0 ms as no limit.
         let share = (left / addresses).max(Duration::from_millis(1));
         Ok(share.min(MAX_ATTEMPT))
     }
@@ -59,8 +59,8 @@ impl Limits {
         self.total_time().is_err()
     }
 
-    /// Returns the remaining time for the whole exchange. If the server is silent, libcurl ends a dropped
-    /// request only when this time has passed.
+    /// Returns the remaining time for the whole exchange, or `None` if it has no limit. If the server is
+    /// silent, libcurl ends a dropped request only when this time has passed.
     pub(crate) fn total_time(&self) -> Result<Option<Duration>, Error> {
         self.total.map(|until| self.left(until)).transpose()
     }

@@ -10,12 +10,12 @@ use isahc::tls::{TlsConfig, TrustStore};
 
 use crate::unsupported_error;
 
-/// The settings of `https` requests.
+/// The TLS settings of `https` requests.
 pub(crate) struct TlsSettings {
     options: TlsOptions,
     http2: bool,
-    /// Created at the first `https` request. Plain requests do not use it, because it holds all root
-    /// certificates and libcurl copies it for each connection.
+    /// Created at the first `https` request. `http` requests are sent without this configuration, because it
+    /// contains all root certificates and libcurl copies them for each connection.
     config: OnceLock<TlsConfig>,
 }
 

@@ -41,12 +41,12 @@ pub(crate) struct Streamed {
     len: Option<u64>,
     /// Whether libcurl has read the last chunk.
     is_sent: Arc<AtomicBool>,
-    /// Sends the chunks. `None` once it is complete.
+    /// The future that sends the chunks. `None` once it has completed.
     producer: Option<BoxFuture<'static, ()>>,
 }
 
-/// A chunk of the body, empty at the end. If the channel closes without an empty chunk, the upload was
-/// dropped.
+/// A chunk of the body, or the error that ends the body. An empty chunk marks the end of the body. If the
+/// channel closes without an empty chunk, the upload was dropped.
 type Chunk = Result<Bytes, Error>;
 
 impl Upload {
@@ -120,7 +120,7 @@ impl Buffered {
     }
 }
 
-/// A reader that records when the last byte was read.
+/// A reader that sets a flag when the last byte is read.
 struct SentReader {
     reader: Cursor<Bytes>,
     is_sent: Arc<AtomicBool>,
@@ -143,7 +143,7 @@ impl AsyncRead for SentReader {
 impl Streamed {
     fn reader(&self) -> AsyncBody {
         let (is_sent, len, mut read) = (self.is_sent.clone(), self.len, 0);
-        // Follows the chunks if the channel closes without an empty chunk.
+        // The last item if the channel closes without an empty chunk.
         let dropped = Err(io::ErrorKind::BrokenPipe.into());
         let reader = self
             .chunks
@@ -152,7 +152,7 @@ impl Streamed {
             .chain(stream::iter([dropped]))
             .try_take_while(move |chunk| {
                 read += chunk.len() as u64;
-                // libcurl reads no more than the length.
+                // libcurl stops after `len` bytes, so it may not read the empty chunk.
                 if chunk.is_empty() || len.is_some_and(|len| read >= len) {
                     is_sent.store(true, Ordering::Release);
                 }

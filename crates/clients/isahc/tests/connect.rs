@@ -144,7 +144,7 @@ mod descriptors {
         if env::var_os(CHILD).is_some() {
             return start_and_fetch();
         }
-        // Fewer than the client needs, about as many, and more.
+        // Limits below, near and above the number that the client needs.
         for limit in [4, 8, 12, 16, 18, 19, 20, 22, 24, 64] {
             let child = Command::new("sh")
                 .args(["-c", "ulimit -n $1 && shift && exec \"$@\"", "sh"])
@@ -167,7 +167,8 @@ mod descriptors {
         }
     }
 
-    /// Prints the results.
+    /// Starts a client with few free descriptors. Prints a line if the client refuses to start. Otherwise
+    /// sends a request, which fails.
     #[allow(clippy::print_stdout)]
     fn start_and_fetch() {
         let runtime: Arc<dyn Runtime> = Arc::new(Threads::new());

@@ -36,7 +36,7 @@ fn session() -> Session {
 fn wait<F: Future>(future: F) -> F::Output {
     let timeout = async {
         Smol::global().sleep(2 * TIMEOUT).await;
-        panic!("the future does not complete")
+        panic!("the future did not complete in time")
     };
     Smol::global().block_on(futures_lite::future::or(future, timeout))
 }
@@ -162,7 +162,7 @@ fn a_deadline_that_passes_in_libcurl_is_a_total_timeout() {
 }
 
 #[test]
-fn a_connect_that_times_out_is_a_connect_timeout_or_a_total_timeout() {
+fn a_connect_that_times_out_has_the_phase_of_the_shorter_limit() {
     let silent = ScriptedServer::unaccepting_address().unwrap();
     let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
     for (connect, total, phase) in [(short, long, Phase::Connect), (long, short, Phase::Total)] {
@@ -260,7 +260,7 @@ fn dropping_an_upload_closes_its_connection_before_the_end_of_the_body() {
 }
 
 #[test]
-fn an_upload_that_an_early_success_truncates_is_an_error() {
+fn a_success_response_before_the_end_of_the_upload_is_an_error() {
     for (status, is_error) in [("200 OK", true), ("413 Content Too Large", false)] {
         let early = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nearly");
         let server =

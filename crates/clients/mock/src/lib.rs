@@ -4,8 +4,8 @@
 //! that applies to a request. A rule applies once unless it is [`repeated`](When::repeated), so several
 //! rules with the same condition form a sequence of replies. The mock records the requests.
 //!
-//! On the virtual runtime, time passes only when no task can run. A test of a delay of one minute takes no
-//! real time:
+//! On the virtual runtime, time passes only when no task can run. So a test that waits for one minute takes
+//! no real time:
 //!
 //! ```
 //! use std::time::Duration;
@@ -80,7 +80,7 @@ pub struct RecordedRequest {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
-    /// The length that the body had declared before the mock read it. `None` for a stream of unknown
+    /// The length of the body, if it was known before the mock read the body. `None` for a stream of unknown
     /// length.
     pub declared_length: Option<u64>,
 }
@@ -142,7 +142,8 @@ impl Mock {
         })
     }
 
-    /// Returns the requests so far, in the order of their arrival. Each redirect and each retry is a request.
+    /// Returns the requests so far, in the order of their arrival. Each redirect and each retry counts as a
+    /// request.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.lock().requests.clone()
     }
@@ -153,7 +154,7 @@ impl Mock {
     /// # Panics
     ///
     /// Panics if a rule was not used or no rule applied to a request. The message lists the unused rules and
-    /// these requests.
+    /// the requests without a rule.
     #[track_caller]
     pub fn assert_all_used(&self) {
         let problems = {
@@ -198,7 +199,7 @@ impl Rule {
     }
 }
 
-/// Returns the message of the error for a request without a rule. The message lists all rules.
+/// Returns the error message for a request to which no rule applies. The message lists all rules.
 fn no_rule_message(request: &RecordedRequest, rules: &[Rule]) -> String {
     let mut message = format!("the mock has no rule for {request}");
     if rules.is_empty() {

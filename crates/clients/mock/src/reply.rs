@@ -87,7 +87,7 @@ impl Reply {
         Self::new(Kind::Response(Box::new(response)))
     }
 
-    /// Returns an error of this kind instead of a response.
+    /// Returns a reply that fails with an error of this kind.
     pub fn error(kind: ErrorKind) -> Self {
         Self::from_fn(move |_| async move { Err(Error::new(kind)) })
     }
@@ -97,7 +97,7 @@ impl Reply {
         Self::from_fn(|_| std::future::pending())
     }
 
-    /// Calls `function` with the request. The result of `function` is the reply.
+    /// Returns a reply that calls `function` with the request and sends the function's result.
     ///
     /// ```
     /// use inflight_core::{BlockOn, Body, Error, http};
@@ -181,7 +181,9 @@ impl Reply {
     fn response(&mut self) -> &mut Response<Content> {
         match &mut self.kind {
             Kind::Response(response) => response,
-            Kind::Function(_) => panic!("only a response has headers and a body"),
+            Kind::Function(_) => {
+                panic!("the reply is not a response, so it has no headers or body")
+            }
         }
     }
 

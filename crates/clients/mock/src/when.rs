@@ -77,7 +77,7 @@ impl When {
         self.with_predicate(predicate)
     }
 
-    /// Lets the rule apply any number of times, or never. By default, a rule applies once.
+    /// Lets the rule apply any number of times, including zero. By default, a rule applies once.
     pub fn repeated(mut self) -> Self {
         self.is_repeated = true;
         self

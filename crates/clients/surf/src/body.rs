@@ -12,7 +12,7 @@ use inflight_core::{Body, Error, ErrorKind};
 
 /// Converts a request's body. A body of unknown length is sent in chunks.
 ///
-/// A body that ends before its length is an error. http-types would accept the early end, and the server
+/// A body that is shorter than its length is an error. http-types would accept the early end, and the server
 /// would read the missing bytes from the next request on the connection.
 pub(crate) fn to_surf(body: Body, len: Option<usize>) -> surf::Body {
     let mut left = len.unwrap_or(0);
@@ -50,7 +50,8 @@ pub(crate) fn from_surf(body: surf::Body) -> Body {
 }
 
 struct ResponseBody {
-    // `None` after the end. Dropping the reader closes a connection that is not pooled.
+    // `None` after the end of the body. Dropping the reader closes the connection, unless the connection is
+    // back in the pool.
     reader: Option<Box<dyn AsyncBufRead + Unpin + Send + Sync>>,
     left: Option<u64>,
 }

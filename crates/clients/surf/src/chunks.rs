@@ -14,7 +14,7 @@ use crate::error::protocol_error;
 #[derive(Default)]
 pub(crate) struct ChunkFilter {
     state: ChunkState,
-    /// The number of bytes that are left of the current chunk.
+    /// The number of remaining bytes of the current chunk.
     chunk_left: u64,
     /// The size of all trailers so far, in bytes.
     trailers_len: usize,
@@ -123,7 +123,8 @@ impl ChunkFilter {
     }
 }
 
-/// Parses the hexadecimal size at the beginning of a chunk's line. Space and extensions may follow.
+/// Parses the hexadecimal size at the beginning of a chunk-size line. White space and extensions may follow
+/// the size.
 fn parse_size(line: &[u8]) -> Option<(&[u8], u64)> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, rest) = line.split_at(digits.count());
@@ -138,7 +139,7 @@ fn parse_size(line: &[u8]) -> Option<(&[u8], u64)> {
 mod tests {
     use super::*;
 
-    /// Passes the body through the filter in chunks of `n` bytes.
+    /// Passes the body through the filter, `n` bytes at a time.
     fn pass(body: &str, n: usize) -> Result<String, Error> {
         let (mut raw, mut out) = (BytesMut::new(), BytesMut::new());
         let mut filter = ChunkFilter::default();
@@ -150,11 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn extensions_and_trailers_are_removed_for_every_chunk_size() {
+    fn extensions_and_trailers_are_removed_at_every_read_size() {
         let body = "5;a=b;c\r\n1;2\r\n\r\nA \t; x\r\n0123456789\r\n0; last\r\nX: 5;y\r\n\r\nmore";
         let plain = "5\r\n1;2\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n";
         for n in 1..=body.len() {
-            assert_eq!(pass(body, n).unwrap(), plain, "in chunks of {n}");
+            assert_eq!(pass(body, n).unwrap(), plain, "{n} bytes at a time");
         }
     }
 
@@ -180,7 +181,7 @@ mod tests {
     fn chunks_that_are_longer_than_their_size_are_refused() {
         for body in ["1\r\n12\r\n", "1\r\n1\n", "1\r\n123"] {
             for n in 1..=body.len() {
-                assert!(pass(body, n).is_err(), "{body:?} in chunks of {n}");
+                assert!(pass(body, n).is_err(), "{body:?}, {n} bytes at a time");
             }
         }
     }

@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 256 * 1024;
 const MAX_FIELDS: usize = 256;
 
 impl Head {
-    /// Returns the head at the beginning of these bytes and its length, or `None` if it is incomplete.
+    /// Returns the head at the beginning of these bytes and its length, or `None` if the head is incomplete.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut fields);
@@ -50,7 +50,8 @@ impl Head {
         Ok(Some((Self(response), len)))
     }
 
-    /// Returns `true` if another response follows. 101 is final.
+    /// Returns `true` if another response to the same request follows. A response with the status 101 is
+    /// final.
     pub(crate) fn is_interim(&self) -> bool {
         let status = self.0.status();
         status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
@@ -71,7 +72,7 @@ pub(crate) fn head_for_async_h1(framing: Framing) -> String {
     format!("HTTP/1.1 200 OK\r\ndate: 0\r\n{framing}\r\n\r\n")
 }
 
-/// Returns the value with each fold replaced by a space.
+/// Returns the value with each line fold replaced by a space.
 fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     if !value.contains(&b'\n') {
         return Cow::Borrowed(value);

@@ -3,7 +3,7 @@
 //! surf's pooled transport delivers the rest of a cancelled response to the next request. So
 //! `inflight-net` opens the connections with the runtime's sockets, and pools them. async-h1, surf's
 //! HTTP engine, encodes and decodes bodies. This crate writes and reads the heads, because surf's types
-//! cannot hold every request, and async-h1 misreads or refuses the heads of some responses, or panics.
+//! cannot hold every request, and async-h1 misreads some response heads, refuses others, or panics.
 //!
 //! surf and async-h1 are no longer maintained.
 //!

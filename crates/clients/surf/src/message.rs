@@ -14,13 +14,13 @@ use crate::head::Head;
 
 /// A placeholder for the URL in surf's request. The real URL is in [`RequestHead`].
 static PLACEHOLDER_URL: LazyLock<Url> =
-    LazyLock::new(|| Url::parse("http://unused").expect("it is a URL"));
+    LazyLock::new(|| Url::parse("http://unused").expect("the placeholder should be a URL"));
 
 /// The request's head, which surf passes to the transport unchanged. surf's types cannot hold an extension
 /// method or a header value outside ASCII, and do not keep the order of the headers.
 pub(crate) struct RequestHead(pub(crate) Parts);
 
-/// Converts a request. surf's types hold only its body, and [`RequestHead`] holds the head.
+/// Converts a request. surf's request holds only the body. Its extension [`RequestHead`] holds the head.
 pub(crate) fn to_surf(request: http::Request<Body>) -> surf::Request {
     let (mut parts, body) = request.into_parts();
     let mut request = surf::Request::new(Method::Get, PLACEHOLDER_URL.clone());
@@ -41,7 +41,7 @@ pub(crate) fn to_surf(request: http::Request<Body>) -> surf::Request {
 pub(crate) fn from_surf(response: surf::Response) -> Result<http::Response<Body>, Error> {
     let mut response: surf::http::Response = response.into();
     let head = response.ext_mut().remove::<Head>();
-    let head = head.ok_or_else(|| protocol_error("no head"))?;
+    let head = head.ok_or_else(|| protocol_error("the response has no head"))?;
     let Head(head) = head;
     Ok(head.map(|()| body::from_surf(response.take_body())))
 }

@@ -23,7 +23,7 @@ pub(crate) struct Upload {
     encoded: BytesMut,
     /// `None` once the whole body is encoded.
     body: Option<SyncWrapper<Encoder>>,
-    /// Whether the encoder's next output is a head, which is dropped.
+    /// Whether the encoder's next output begins with async-h1's head, which is dropped.
     is_in_head: bool,
 }
 

@@ -38,9 +38,9 @@ pub(crate) struct H1Stream {
     body: Option<(Framing, ChunkFilter)>,
     /// The number of bytes of the body that have not been read, if the length is known.
     left: Option<u64>,
-    /// Bytes that were read from the connection.
+    /// Bytes that were read from the connection and not yet processed.
     raw: BytesMut,
-    /// Bytes for async-h1.
+    /// Bytes that async-h1 reads next.
     out: BytesMut,
 }
 
@@ -105,7 +105,7 @@ impl H1Stream {
     }
 
     /// Checks the result of a read. The end of the connection is an error, unless the body's framing allows
-    /// it or `may_be_empty` is `true`. async-h1 does not read after the end of a response.
+    /// it or `may_be_empty` is `true`. async-h1 does not read again after the end of a response.
     fn check_read(&self, read: io::Result<usize>, may_be_empty: bool) -> io::Result<usize> {
         let may_end = may_be_empty || matches!(self.body, Some((Framing::UntilClose, _)));
         let error = match read {
@@ -121,7 +121,7 @@ impl H1Stream {
         .into())
     }
 
-    /// Reads a body that needs no conversion. Bytes after the body stay on the socket, and the pool then
+    /// Reads a body that is not chunked. Bytes after the body stay on the socket, and the pool then
     /// does not reuse the connection.
     fn poll_body(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let max_len = match self.left {
@@ -145,7 +145,7 @@ impl H1Stream {
         Poll::Ready(Ok(n))
     }
 
-    /// Reads more bytes of a head or of a body that needs conversion.
+    /// Reads more bytes of a head or of a chunked body into `raw`.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
@@ -203,8 +203,8 @@ impl H1Stream {
     }
 
     /// Returns the connection to the pool if the exchange is over in both directions. If only the response is
-    /// complete, a task finishes the upload. `Drop` does not call this function, so a cancelled request or a
-    /// panic closes the connection.
+    /// complete, a task first finishes the upload. `Drop` does not call this function, so a cancelled request
+    /// or a panic closes the connection.
     fn finish(&mut self) {
         if self.stream.is_none() || !self.is_whole() {
             return;

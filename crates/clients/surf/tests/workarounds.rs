@@ -33,7 +33,7 @@ fn builder() -> SessionBuilder {
 fn wait<F: Future>(future: F) -> F::Output {
     let timeout = async {
         Smol::global().sleep(2 * TIMEOUT).await;
-        panic!("the future does not complete")
+        panic!("the future did not complete in time")
     };
     Smol::global().block_on(futures_lite::future::or(future, timeout))
 }
@@ -72,7 +72,7 @@ fn the_next_request_does_not_read_the_rest_of_a_dropped_body() {
 }
 
 #[test]
-fn dropping_a_request_before_its_head_closes_the_connection() {
+fn dropping_a_request_before_the_response_closes_its_connection() {
     let server = responding_server("");
     let task = Task::spawn(&Smol::global(), session().get(server.url("/")).send());
     assert!(server.wait_for_requests(1, TIMEOUT));
@@ -166,7 +166,7 @@ fn a_trailer_in_several_segments_ends_the_body() {
     let server = ScriptedServer::with_script(script.hang()).unwrap();
     let start = Instant::now();
     assert_eq!(text(&server).unwrap(), "all");
-    // The timeout of the request would also end a wait, but only later.
+    // If the client waited for more bytes, the request would end only at its timeout.
     assert!(start.elapsed() < TIMEOUT / 2);
 }
 
@@ -182,7 +182,7 @@ fn waiting_for_a_trailer_is_not_a_busy_loop() {
         request.as_mut().poll(cx)
     });
     assert!(wait(counted).unwrap_err().is_timeout());
-    assert!(polls < 100, "{polls} polls");
+    assert!(polls < 100, "the request was polled {polls} times");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn an_early_response_to_an_upload_is_returned() {
 fn a_failing_upload_is_an_io_error_and_closes_the_connection() {
     let script = Script::new().read_head().read_body().hang();
     let server = ScriptedServer::with_script(script).unwrap();
-    // Larger than one encoded chunk, so that the server receives the beginning.
+    // The client encodes 8 KiB at once, so it sends a part of the first chunk before the upload fails.
     let chunks = [Ok(vec![b'a'; 64 << 10]), Err("the upload failed")];
     let body = Body::from_stream(stream::iter(chunks));
     let error = wait(session().post(server.url("/")).body(body).send()).unwrap_err();

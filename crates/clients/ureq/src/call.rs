@@ -1,4 +1,5 @@
-//! The call in progress on this thread.
+//! The call in progress on this thread. A call is a request up to the response's head, or one read of a
+//! response's body.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ struct Call {
     has_failed_write: bool,
     has_read: bool,
     has_abnormal_end: bool,
-    /// `None` while only a body is read.
+    /// Counts interim responses. `None` for a call that reads a body.
     interim: Option<InterimCounter>,
     /// The flag of the request's connection: see [`retire_connection`].
     retired: Option<Arc<AtomicBool>>,
@@ -75,7 +76,7 @@ pub(crate) fn cancel() -> Cancel {
 
 /// Runs `hook` if the call is cancelled while the guard exists.
 pub(crate) fn on_cancel(hook: impl FnOnce() + Send + 'static) -> CancelGuard {
-    // The hook runs immediately if the call is already cancelled, so the call must not be borrowed here.
+    // The hook runs immediately if the call is already cancelled, so `CURRENT` must not be borrowed here.
     cancel().on_cancel(hook)
 }
 
@@ -111,7 +112,8 @@ pub(crate) fn report_connection() {
     }
 }
 
-/// Returns `true` if the call has opened a connection or tried to. If not, it uses a pooled one.
+/// Returns `true` if the call has opened a connection or tried to open one. If `false`, the call uses a
+/// pooled connection.
 pub(crate) fn has_connected() -> bool {
     with_current(|call| call.has_connected).unwrap_or(false)
 }
@@ -176,7 +178,7 @@ pub(crate) fn has_abnormal_end() -> bool {
     with_current(|call| call.has_abnormal_end).unwrap_or(false)
 }
 
-/// Records the flag of the connection on which the request is sent.
+/// Stores the flag of the connection on which the request is sent. [`retire_connection`] sets this flag.
 pub(crate) fn set_retired_flag(retired: &Arc<AtomicBool>) {
     with_current(|call| call.retired = Some(retired.clone()));
 }

@@ -12,15 +12,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// The longest time of one poll. On Linux, shutting down a connecting socket wakes the thread that polls the
-/// socket. On other systems, a cancelled call ends after this time.
+/// The longest time that one `poll` waits, or `None` for no limit. On Linux, shutting down a connecting
+/// socket wakes the thread that polls the socket. On other systems, a cancelled call ends only when the poll
+/// times out.
 const MAX_POLL: Option<Duration> = if cfg!(any(target_os = "linux", target_os = "android")) {
     None
 } else {
     Some(Duration::from_millis(50))
 };
 
-/// A running attempt. Dropping it closes its socket.
+/// An attempt to connect that is in progress. Dropping the attempt closes its socket.
 struct Attempt {
     index: usize,
     stream: Arc<TcpStream>,
@@ -28,7 +29,7 @@ struct Attempt {
 }
 
 /// Returns a socket to the address that answers first, or `None` if the deadline passes first. The next
-/// attempt starts [`ATTEMPT_DELAY`] after the previous attempt, or as soon as an attempt fails.
+/// attempt starts [`ATTEMPT_DELAY`] after the start of the previous attempt, or as soon as an attempt fails.
 ///
 /// Another thread can end the call with `cancel`.
 pub(crate) fn connect(
@@ -86,7 +87,8 @@ pub(crate) fn connect(
     }
 }
 
-/// Records a failed attempt. If no file descriptor is left, other addresses would fail too.
+/// Records a failed attempt. If no file descriptor is left, also empties `waiting`, because attempts to the
+/// other addresses would fail too.
 fn record_failure(
     attempts: &mut Attempts,
     index: usize,

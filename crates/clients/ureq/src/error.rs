@@ -6,7 +6,7 @@ use ureq::Timeout;
 /// Converts an error of ureq.
 pub(crate) fn from_ureq(error: ureq::Error) -> Error {
     let kind = match error {
-        // An error of the resolver or of the request's body is returned unchanged.
+        // An error of this crate's resolver or transport is returned unchanged.
         ureq::Error::Other(ref source) => match Error::find_in(&**source) {
             Some(inner) => return inner,
             None => ErrorKind::Io,

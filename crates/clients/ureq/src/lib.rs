@@ -37,12 +37,12 @@ use crate::socket::{CancellableRead, SocketConnector};
 
 const NO_HTTP2: &str = "ureq supports only HTTP/1.1";
 
-/// How many bytes ureq may have read while a head is incomplete. ureq also counts the bytes of interim
+/// How many bytes ureq may read before a head is complete. ureq also counts the bytes of interim
 /// responses and of the body, so the limit is larger than ureq's buffer of 128 KiB. The session limits the
 /// size of the head.
 const MAX_BUFFERED: usize = 256 << 10;
 
-/// A client that uses ureq without the features that the session provides.
+/// A client that uses ureq. It disables the features of ureq that the session provides, such as redirects.
 pub struct Ureq {
     agent: Agent,
     connection_counts: Connections,
@@ -169,12 +169,12 @@ impl FetchBlocking for Ureq {
         let mut capabilities = Capabilities::all("ureq 3.5");
         capabilities.strict_chunks = Support::No(
             "ureq accepts a plus sign or a space before a chunk's size, ignores trailers, accepts the \
-             end of the connection as their end, and waits for more bytes if a line ends in LF alone. \
-             Other recipients refuse such a body",
+             end of the connection as the end of the trailers, and waits for more bytes if a line ends \
+             in LF alone. Other recipients refuse such a body",
         );
         capabilities.rare_forms = Support::No(
-            "ureq refuses folded header values, a 100 (Continue) with fields, and lines before a \
-             chunk that are longer than 20 bytes. Such responses fail",
+            "ureq refuses folded header values, a 100 (Continue) with fields, and chunk-size lines of \
+             more than 20 bytes. Such responses fail",
         );
         capabilities.early_responses = Support::No(
             "ureq reads a response only after it has sent the whole request or has waited for a 100 \
@@ -192,7 +192,8 @@ impl FetchBlocking for Ureq {
 }
 
 /// The body of a request, for ureq. ureq reads the response only after it has read the whole body. So when
-/// the server accepts no more bytes, this reader returns zeros for the rest of the body. They are not sent.
+/// the server accepts no more bytes, this reader returns zeros for the rest of the body. The transport
+/// discards these zeros.
 struct UploadReader(BlockingBody);
 
 impl Read for UploadReader {

@@ -11,7 +11,7 @@ use ureq::unversioned::transport::NextTimeout;
 
 use crate::{call, secure};
 
-/// ureq's interface to the core's resolver.
+/// A resolver for ureq that calls the core's resolver.
 pub(crate) struct CoreResolver {
     pub(crate) resolver: Resolver,
     pub(crate) timeout: Option<Duration>,
@@ -35,7 +35,7 @@ impl resolver::Resolver for CoreResolver {
             .lookup_blocking(host, port, self.timeout, &call::cancel())
             .map_err(secure::to_ureq_error)?;
         let mut addresses = self.empty();
-        // ureq accepts 16 addresses. The interleaved order puts both families among the first 16.
+        // ureq accepts at most 16 addresses. Interleaving puts IPv4 and IPv6 addresses among the first 16.
         for address in interleave(found).into_iter().take(16) {
             addresses.push(address);
         }

@@ -35,7 +35,7 @@ impl TlsTransport {
             .complete_io(&mut sock)
             .map_err(|error| match error.into() {
                 ureq::Error::Io(error) => to_ureq_error(handshake_error(error)),
-                // The error is a timeout of ureq.
+                // Any other error is a timeout of ureq.
                 error => error,
             })?;
         Ok(Self {
@@ -74,7 +74,8 @@ impl Transport for TlsTransport {
         let has_read = call::has_read();
         let buffer = append_buffer(&mut self.buffers)?;
         let read = self.stream.read(buffer);
-        // The socket also sets the flag for TLS records without application data, such as `close_notify`.
+        // The socket has set this flag even if it received only TLS records without application data, such
+        // as `close_notify`.
         call::set_has_read(has_read || read.as_ref().is_ok_and(|amount| *amount > 0));
         // The read also fails if the connection ends without `close_notify`.
         let amount = read.inspect_err(|_| call::record_abnormal_end())?;

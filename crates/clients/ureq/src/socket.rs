@@ -1,4 +1,4 @@
-//! ureq's transport over a TCP socket, and the connector that opens it.
+//! ureq's transport over a TCP socket, and the connector that opens the socket.
 //!
 //! While a call reads from or writes to a socket, another thread can shut down the socket with the call's
 //! [`Cancel`](inflight_core::Cancel).
@@ -42,7 +42,8 @@ impl SocketConnector {
         }
     }
 
-    /// Opens a socket to the server of the call or, through a proxy, a tunnel to it.
+    /// Opens a socket to the call's server. If the call has a proxy, opens a socket to the proxy and a tunnel
+    /// to the server.
     fn open(
         &self,
         details: &ConnectionDetails<'_>,
@@ -96,8 +97,8 @@ impl Connector<()> for SocketConnector {
     }
 }
 
-/// Opens a tunnel to the server of `uri` on a connection to the proxy. Returns `false` if the deadline
-/// passes.
+/// Opens a tunnel to the server of `uri`. `stream` is a connection to the proxy. Returns `false` if the
+/// deadline passes.
 fn open_tunnel(
     stream: &Arc<TcpStream>,
     proxy: &Proxy,
@@ -140,8 +141,8 @@ fn shut_down_on_cancel(stream: &Arc<TcpStream>) -> CancelGuard {
     })
 }
 
-/// Returns the deadline for the connection. The connect timeout includes the name lookup, which ureq does
-/// not count.
+/// Returns the time by which the connection must be open. The connect timeout includes the name lookup, but
+/// ureq starts the timeout after the lookup.
 fn deadline(details: &ConnectionDetails<'_>) -> Option<Instant> {
     let (time::Instant::Exact(now), time::Duration::Exact(after)) =
         (details.now, details.timeout.after)
@@ -271,7 +272,7 @@ impl Transport for Socket {
     }
 
     fn is_open(&mut self) -> bool {
-        // ureq calls this for connections to the call's host, on the call's thread.
+        // ureq calls this method for pooled connections to the call's host, on the call's thread.
         !call::must_be_new()
             && !self.retired.load(Ordering::Relaxed)
             && self.is_quiet().unwrap_or(false)
@@ -285,7 +286,7 @@ pub(crate) fn append_buffer(buffers: &mut LazyBuffers) -> Result<&mut [u8], ureq
     if buffer.is_empty() {
         let error = Error::new(ErrorKind::Protocol);
         return Err(to_ureq_error(
-            error.with_context("a head of more than 128 KiB"),
+            error.with_context("the head is longer than 128 KiB"),
         ));
     }
     Ok(buffer)

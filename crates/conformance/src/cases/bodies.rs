@@ -116,8 +116,8 @@ const CHUNKS: [&str; 4] = [
 ];
 
 /// Checks that a body is returned in chunks, as the server sends it. The server sends the head
-/// together with the first chunk, because some clients return a response only then. It sends each
-/// of the other chunks once the client has read the previous one.
+/// together with the first chunk, because some clients return a response only once its body has
+/// begun. It sends each of the other chunks once the client has read the previous one.
 async fn check_streaming(
     context: Context,
     head: String,
@@ -147,7 +147,11 @@ async fn check_streaming(
         let read = wait_for(&label, read_exactly(&mut response, chunk.len()));
         check_equal("a chunk", read.await??, chunk.as_bytes())?;
     }
-    check_equal("what follows", response.chunk().await?, None)
+    check_equal(
+        "the chunk after the last one",
+        response.chunk().await?,
+        None,
+    )
 }
 
 /// Reads `len` bytes, which may arrive in any number of chunks.
@@ -179,10 +183,11 @@ async fn response_may_arrive_byte_by_byte(context: Context) -> Result {
     Ok(())
 }
 
-/// The client reads a body only as fast as the caller does, so a slow reader slows the sender.
+/// The client reads a body only as fast as the caller does, so a slow caller slows the server.
 #[apply(case!)]
 async fn unread_body_blocks_the_sender(context: Context) -> Result {
-    // More than the buffers of both kernels hold, and more than a client may reasonably read ahead.
+    // More than the socket buffers of both sides hold, and more than a client may reasonably read
+    // ahead.
     const TOTAL: usize = 64 << 20;
     const STALL: Duration = Duration::from_millis(300);
     let (sender, sent) = async_channel::bounded(1);
@@ -197,7 +202,7 @@ async fn unread_body_blocks_the_sender(context: Context) -> Result {
     let mut response = context.session()?.get(server.url("/")).send().await?;
     let first = response.chunk().await?;
     check(first.is_some(), "there is no first chunk")?;
-    let sent = within("an end to the sending", EVENT_TIMEOUT, sent.recv()).await??;
+    let sent = within("a write that blocks", EVENT_TIMEOUT, sent.recv()).await??;
     check(
         sent < TOTAL,
         format!("the client read all {TOTAL} bytes although the caller read only one chunk"),

@@ -65,7 +65,7 @@ async fn check_drop_half_read(session: &Session, time: Duration) -> Result {
     Ok(())
 }
 
-/// Dropping an upload before its end closes its connection at once.
+/// Dropping a request during its upload closes its connection at once.
 #[apply(case!)]
 #[needs(prompt_cancel, streaming_upload)]
 async fn dropping_an_upload_closes_its_connection(context: Context) -> Result {
@@ -82,8 +82,8 @@ async fn dropping_an_upload_closes_its_connection(context: Context) -> Result {
     )
 }
 
-/// When the server sends bytes after a request was dropped, the client closes the connection, even
-/// before the deadline.
+/// If the server sends bytes after a request was dropped, the client closes the request's connection
+/// even before the deadline.
 #[apply(case!)]
 async fn dropped_request_closes_its_connection_when_bytes_arrive(context: Context) -> Result {
     let server = DropServer::start("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")?;
@@ -176,9 +176,13 @@ async fn read_first_chunk(response: &mut Response) -> Result {
 /// connection. The connections stay open until the client closes them.
 struct DropServer {
     server: TestServer,
+    /// Receives, for each request for `/drop` or `/half`, the index of its connection.
     requested: async_channel::Receiver<usize>,
+    /// Signals the server to send the bytes of a dropped request.
     go: async_channel::Sender<()>,
+    /// Receives an event each time the server has sent these bytes.
     sent: async_channel::Receiver<()>,
+    /// Receives the index of each connection that the client has closed.
     closed: async_channel::Receiver<usize>,
 }
 
@@ -281,8 +285,8 @@ async fn request_dropped_while_connecting_delays_no_other(context: Context) -> R
     let builder = context.builder().connect_timeout(None);
     let session = builder.max_per_host(Some(1)).build()?;
     for _ in 0..3 {
-        // The first request is dropped after another request has completed, so that it has started
-        // to connect.
+        // The first request is dropped only after another request has completed. By then, the first
+        // request has started to connect.
         let request = session.get(unaccepting.url("/")).send();
         let meanwhile = async { Ok(session.get(pages.url("/get")).text().await?) };
         drop_after(request, meanwhile).await?;

@@ -117,7 +117,7 @@ async fn decompress_false_disables_decoding(context: Context) -> Result {
     check_equal("gzipped", &echo["gzipped"], &Value::Bool(true))
 }
 
-/// The body of a redirect and its Content-Encoding do not affect the request.
+/// The body of a redirect is not decoded, so an invalid coding does not fail the request.
 #[apply(case!)]
 #[marks(tests_core)]
 async fn redirects_are_not_decoded(context: Context) -> Result {
@@ -134,8 +134,8 @@ async fn redirects_are_not_decoded(context: Context) -> Result {
     check_text(context.session()?.get(server.url("/")), "there").await
 }
 
-/// Responses without a body (to HEAD, with 204 or 304, or empty) keep their headers, whatever their
-/// coding.
+/// A response without a body (to HEAD, with 204 or 304, or of length 0) keeps its headers, including
+/// Content-Encoding.
 #[apply(case!)]
 #[marks(tests_core)]
 async fn responses_without_a_body_keep_their_headers(context: Context) -> Result {
@@ -229,7 +229,7 @@ async fn connection_is_reused_after_a_decoded_body(context: Context) -> Result {
     super::connections::check_sharing(&origin.stats())
 }
 
-/// Returns a thousand bytes in each coding, as the origin sends them.
+/// Returns the name of each coding, and a thousand bytes in this coding.
 async fn samples(session: &Session) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let origin = start_origin()?;
     let mut samples = Vec::new();
@@ -241,7 +241,7 @@ async fn samples(session: &Session) -> Result<Vec<(&'static str, Vec<u8>)>> {
     Ok(samples)
 }
 
-/// Returns the name of a coding in HTTP.
+/// Returns the name of a coding for Content-Encoding.
 fn http_name(coding: &str) -> &str {
     match coding {
         "bare-deflate" => "deflate",
@@ -249,7 +249,8 @@ fn http_name(coding: &str) -> &str {
     }
 }
 
-/// Returns a response with this Content-Length, followed by these bytes. The bytes may be fewer.
+/// Returns a response with the Content-Length `len` and with these bytes, which may be fewer than
+/// `len`.
 fn response(coding: &str, len: usize, bytes: &[u8]) -> Vec<u8> {
     let head =
         format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len}\r\n\r\n");

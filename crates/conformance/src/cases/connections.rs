@@ -38,9 +38,9 @@ async fn sequential_requests_share_a_connection(context: Context) -> Result {
     check_sharing(&stats)
 }
 
-/// Checks that at least two requests shared a connection. A pool may get a connection back a moment
-/// after its body was read (libcurl's does, on its own thread). A request before that moment uses
-/// another connection, but this does not happen every time.
+/// Checks that at least two requests shared a connection. A pool may get a connection back only a
+/// moment after the caller has read the body: for example, libcurl returns it on libcurl's own
+/// thread. A request before that moment uses another connection, but not all requests are so early.
 pub(super) fn check_sharing(stats: &Stats) -> Result {
     let (requests, connections) = (stats.requests, stats.connections_accepted);
     check(
@@ -91,7 +91,7 @@ async fn connection_is_reused_after_every_kind_of_response(context: Context) -> 
     Ok(())
 }
 
-/// Uploads use an idle connection, and the connection is reused after them.
+/// An upload reuses an idle connection, and a later request reuses the upload's connection.
 #[apply(case!)]
 #[needs(connection_reuse, unrepeatable_reuse)]
 async fn connection_is_reused_after_uploads(context: Context) -> Result {
@@ -133,7 +133,7 @@ async fn check_one_request_per_connection(context: &Context, head: &str) -> Resu
     let session = context.session()?;
     let response = format!("{head}\r\nContent-Length: 4\r\n\r\nlast");
     let script = Script::new().read_request().send(response);
-    // The server would respond to a second request on the connection.
+    // A second request on the same connection would get the other response.
     let server = start_scripted(
         script
             .read_request()
@@ -154,7 +154,8 @@ async fn get_on_a_dead_connection_is_resent_once(context: Context) -> Result {
     check_resent(&context, &[Method::GET]).await
 }
 
-/// A PUT or a DELETE is also resent, because these methods are idempotent (RFC 9110, 9.2.2).
+/// If a reused connection ends without a response, a PUT or a DELETE is also resent, because these
+/// methods are idempotent (RFC 9110, 9.2.2).
 #[apply(case!)]
 #[needs(connection_reuse, unrepeatable_reuse)]
 async fn put_and_delete_on_a_dead_connection_are_resent(context: Context) -> Result {
@@ -180,7 +181,8 @@ async fn check_resent(context: &Context, methods: &[Method]) -> Result {
     Ok(())
 }
 
-/// Returns whether the request used the dead connection.
+/// Sends two requests. The server closes or resets the first connection when it has read a second
+/// request on it. Returns whether the second request used that connection and was resent.
 async fn was_resent(context: &Context, method: &Method, end: &Step, label: &str) -> Result<bool> {
     let end = end.clone();
     let server = ScriptedServer::start(move |connection| match connection {
@@ -242,7 +244,7 @@ async fn check_not_resent(context: &Context, method: Method) -> Result {
     Ok(())
 }
 
-/// After the server has closed the idle connection, a POST uses another connection and gets one
+/// After the server has closed an idle connection, a POST uses another connection and gets one
 /// response.
 #[apply(case!)]
 async fn post_after_an_idle_close_uses_another_connection(context: Context) -> Result {
@@ -255,12 +257,13 @@ async fn post_after_an_idle_close_uses_another_connection(context: Context) -> R
             return conn.answer("posted");
         }
         conn.answer("warm")?;
-        // Over loopback, the client's kernel has the FIN when this returns.
+        // Over loopback, the FIN has reached the client's socket when this returns.
         conn.stream.shutdown(Shutdown::Write)?;
         let _ = report_close.send_blocking(());
         let mut rest = Vec::new();
         conn.stream.set_read_timeout(Some(EVENT_TIMEOUT))?;
-        // A client that closes a connection with unread bytes sends a reset.
+        // If the client closes the connection while bytes are unread, it sends a reset, and this read
+        // fails.
         let _ = conn.stream.read_to_end(&mut rest);
         let _ = report_rest.send_blocking(rest);
         Ok(())
@@ -269,17 +272,17 @@ async fn post_after_an_idle_close_uses_another_connection(context: Context) -> R
     check_text(session.get(server.url("/")), "warm").await?;
     closed.recv().await?;
     check_text(session.post(server.url("/")).body("once"), "posted").await?;
-    // An open connection would keep the server waiting.
+    // Dropping the session closes the first connection, so that the server stops reading from it.
     drop(session);
     check_equal(
-        "what the ended connection carried",
+        "bytes that were sent on the ended connection",
         rest.recv().await?.len(),
         0,
     )
 }
 
-/// If the server closes each connection 0 to 5 ms after its response, none of 2,000 GETs fails,
-/// with 20 at once.
+/// If the server closes each connection 0 to 5 ms after its response, none of 2,000 GETs fails. 20
+/// of the GETs are in flight at once.
 #[apply(case!)]
 #[needs(dead_connections)]
 async fn gets_succeed_if_connections_end_after_each_response(context: Context) -> Result {
@@ -357,11 +360,12 @@ async fn queued_requests_are_sent_in_order(context: Context) -> Result {
     check_equal("the order", sent, expected)
 }
 
-/// After the server closed the idle connection, a request succeeds or fails, and the server never
-/// receives it twice.
+/// After the server has closed an idle connection, a request succeeds or fails, and the server never
+/// receives the request twice.
 #[apply(case!)]
 async fn request_after_an_idle_close_is_received_at_most_once(context: Context) -> Result {
-    // The client may or may not have noticed the close when it sends, so this is repeated.
+    // The client may or may not have noticed the close when it sends the request, so this is
+    // repeated.
     for round in 0..20 {
         for method in [Method::GET, Method::POST] {
             let server = start_scripted(
@@ -406,7 +410,8 @@ async fn a_hundred_requests_are_in_flight_at_once(context: Context) -> Result {
     check_equal("requests at once", rendezvous[0].peak(), 100)
 }
 
-/// The server receives a hundred requests before it responds to any, with a task for each request.
+/// If each of a hundred requests runs in its own task, the server receives all of them before it
+/// responds to any.
 #[apply(case!)]
 #[needs(a_hundred_at_once)]
 async fn a_hundred_tasks_are_in_flight_at_once(context: Context) -> Result {
@@ -438,7 +443,7 @@ async fn six_hundred_requests_at_once_succeed(context: Context) -> Result {
         let expected = inflight_origin::payload::page(n as u64);
         check(
             result? == expected,
-            format!("request {n} has the response to another"),
+            format!("request {n} got the response to another request"),
         )?;
     }
     check_equal("requests", origin.stats().requests, 600)
@@ -452,7 +457,7 @@ async fn twenty_idle_connections_are_reused(context: Context) -> Result {
     let session = context.session()?;
     // The pool gets a connection back a moment after the end of its response, so a batch may start
     // too early to reuse all connections of the previous batch. Each new connection stays available
-    // for later batches, so eventually a batch reuses twenty, unless the pool keeps fewer.
+    // for later batches. So eventually a batch reuses twenty, unless the pool keeps fewer than twenty.
     for batch in 0..BATCHES {
         let before = server.connections();
         let jobs = (0..20).map(|n| session.get(server.url(&format!("/{batch}/{n}"))).text());
@@ -470,8 +475,8 @@ async fn twenty_idle_connections_are_reused(context: Context) -> Result {
 
 const BATCHES: usize = 12;
 
-/// Starts a server that responds to a batch of requests (`/0/..`, `/1/..`) once it has received `n`
-/// of them. Each response is the last segment of the path.
+/// Starts a server that responds to a batch of requests once it has received `n` of them. The path
+/// of a request consists of the number of its batch and the text of its response, as in `/0/17`.
 fn batch_server(n: usize) -> io::Result<(TestServer, Arc<[Rendezvous; BATCHES]>)> {
     let batches: Arc<[Rendezvous; BATCHES]> = Arc::default();
     let rendezvous = batches.clone();
@@ -576,9 +581,12 @@ async fn connection_of_a_panicked_job_is_not_reused(context: Context) -> Result 
         async move {
             let mut response = session.get(url).send().await?;
             response.chunk().await?;
-            // As `panic!` does, but without a message on standard error.
+            // Panics like `panic!`, but prints no message to standard error.
             resume_unwind(Box::new("on purpose"));
-            #[expect(unreachable_code, reason = "it has the type of a job")]
+            #[expect(
+                unreachable_code,
+                reason = "this line sets the output type of the block"
+            )]
             Ok::<_, Error>(())
         }
     };
@@ -595,7 +603,7 @@ async fn connection_of_a_panicked_job_is_not_reused(context: Context) -> Result 
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn connection_is_not_reused_after_idle_timeout(context: Context) -> Result {
-    // Some clients measure this time in whole seconds.
+    // Some clients measure the idle time in whole seconds.
     const IDLE: Duration = Duration::from_secs(1);
     const LONGER: Duration = Duration::from_millis(2200);
     let builder = context.builder();

@@ -1,4 +1,4 @@
-//! Errors: the same fault gives the same error kind with every backend.
+//! Errors: the same fault causes an error of the same kind with every backend.
 
 use inflight_core::ErrorKind;
 use inflight_origin::script::{Script, ScriptedServer, Step, refused_address};
@@ -37,7 +37,7 @@ async fn errors_never_show_credentials(context: Context) -> Result {
         for scheme in ["http", "https", "ftp"] {
             let url = format!("{scheme}://someone:s3cret@{authority}{path}");
             let Err(error) = session.get(&url).text().await else {
-                return Err(Failure::new(format!("{url} was a success")));
+                return Err(Failure::new(format!("the request to {url} succeeded")));
             };
             let (causes, error_url) = (with_causes(&error), error.url());
             let all = format!("{error} {error:?} {causes} {error_url:?}");
@@ -50,7 +50,8 @@ async fn errors_never_show_credentials(context: Context) -> Result {
     Ok(())
 }
 
-/// Every error of a request contains its URL, whether the request fails before or after the head.
+/// Every error of a request contains the request's URL, whether the request fails before or after
+/// the head.
 #[apply(case!)]
 async fn errors_contain_their_url(context: Context) -> Result {
     let short = start_scripted(Script::new().read_request().send(SIZED).close())?;
@@ -60,9 +61,9 @@ async fn errors_contain_their_url(context: Context) -> Result {
         short.url("/a?b=c"),
     ] {
         let Err(error) = session.get(&url).text().await else {
-            return Err(Failure::new(format!("{url} was a success")));
+            return Err(Failure::new(format!("the request to {url} succeeded")));
         };
-        check_equal("its URL", error.url(), Some(&*url))?;
+        check_equal("the URL of the error", error.url(), Some(&*url))?;
         check(
             error.to_string().contains(&url),
             format!("{url} is not in {:?}", error.to_string()),
@@ -79,7 +80,7 @@ async fn https_is_encrypted_or_an_unsupported_error(context: Context) -> Result 
     let url = server.url("/").replacen("http:", "https:", 1);
     let result = context.session()?.get(url).text().await;
     check(result.is_err(), "a server without TLS has responded")?;
-    check_equal("requests in clear", server.requests().len(), 0)?;
+    check_equal("unencrypted requests", server.requests().len(), 0)?;
     if context.capabilities.tls.is_yes() {
         return Ok(());
     }
@@ -143,7 +144,8 @@ async fn early_close_in_a_chunked_body_is_an_incomplete_error(context: Context) 
     check_early_end(&context, CHUNKED, &parts, Step::Close).await
 }
 
-/// Checks that a response that ends after any of these parts is an error of the kind incomplete.
+/// Checks that the error is of the kind incomplete if the connection ends after `head` and any of
+/// these parts.
 async fn check_early_end(context: &Context, head: &str, parts: &[&str], end: Step) -> Result {
     for part in parts {
         let script = Script::new().read_request().send(format!("{head}{part}"));
@@ -168,7 +170,7 @@ async fn reset_in_a_chunked_body_is_an_incomplete_error(context: Context) -> Res
 }
 
 /// Checks that a reset after `part` is an error of the kind incomplete. The server resets the
-/// connection only after the client has read `part`. Otherwise the client might not receive it.
+/// connection only after the client has read `part`. Otherwise the client might not receive `part`.
 async fn check_reset(context: &Context, head: &str, part: &str) -> Result {
     let (go, gate) = async_channel::bounded::<()>(1);
     let response = format!("{head}{part}");
@@ -196,7 +198,7 @@ async fn check_reset(context: &Context, head: &str, part: &str) -> Result {
     .map(drop)
 }
 
-/// After an error, a body returns nothing more.
+/// After an error, a body returns no more chunks.
 #[apply(case!)]
 async fn body_ends_after_an_error(context: Context) -> Result {
     for response in [format!("{SIZED}half"), format!("{CHUNKED}4\r\nhalf\r\n")] {
@@ -209,12 +211,12 @@ async fn body_ends_after_an_error(context: Context) -> Result {
             }
         };
         check_error("half a body", result, &[ErrorKind::Incomplete])?;
-        check_equal("what follows the error", response.chunk().await?, None)?;
+        check_equal("the chunk after the error", response.chunk().await?, None)?;
     }
     Ok(())
 }
 
-/// After every kind of fault the next request succeeds.
+/// After failed requests, the next request succeeds.
 #[apply(case!)]
 async fn session_works_after_errors(context: Context) -> Result {
     let session = context.session()?;
@@ -232,7 +234,10 @@ async fn session_works_after_errors(context: Context) -> Result {
     for _ in 0..3 {
         for _ in 0..5 {
             let result = session.get(server.url("/")).text().await;
-            check(result.is_err(), format!("a fault was {result:?}"))?;
+            check(
+                result.is_err(),
+                format!("a request with a fault returned {result:?}"),
+            )?;
         }
         check_text(session.get(server.url("/")), "well").await?;
     }

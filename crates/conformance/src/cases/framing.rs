@@ -36,7 +36,7 @@ async fn close_delimited_body_is_complete_or_an_error(context: Context) -> Resul
     Ok(())
 }
 
-/// A body without a length that ends with a reset is an error of the kind incomplete (RFC 9112, 8).
+/// If a reset ends a body without a length, the error is of the kind incomplete (RFC 9112, 8).
 #[apply(case!)]
 async fn reset_in_a_close_delimited_body_is_an_incomplete_error(context: Context) -> Result {
     for version in ["1.0", "1.1"] {
@@ -64,7 +64,7 @@ async fn read_close_delimited(context: &Context, version: &str) -> Result<Result
     Ok(context.session()?.get(server.url("/")).text().await)
 }
 
-/// The responses 100, 102 and 103 before the final one are skipped.
+/// The interim responses 100, 102 and 103 before the final response are skipped.
 #[apply(case!)]
 #[needs(interim_responses)]
 async fn interim_responses_are_skipped(context: Context) -> Result {
@@ -123,7 +123,8 @@ async fn chunk_sizes_are_hexadecimal(context: Context) -> Result {
 /// Bytes that a server sends after a response are not part of any response.
 #[apply(case!)]
 async fn bytes_after_a_response_are_never_returned(context: Context) -> Result {
-    // The bytes are on the connection when the client reuses it, and must not be read as a response.
+    // The response `poison` is already on the connection when the second request is sent. The client
+    // must not read `poison` as the response to that request.
     let first = ok_response("first") + &ok_response("poison");
     let server = inflight_origin::script::ScriptedServer::start(move |connection| {
         let script = Script::new().read_request();
@@ -165,15 +166,16 @@ async fn bytes_between_two_requests_are_never_returned(context: Context) -> Resu
     check_text(session.get(server.url("/1")), "first").await?;
     drop(go);
     // Some clients check a connection when they reuse it, and others read from it while it is idle.
-    // Bytes that arrive after the request was sent could not be distinguished from a fast response,
-    // so this waits until the client has closed the connection or had time to receive the bytes.
+    // If the bytes arrived after the second request was sent, no client could distinguish them from a
+    // fast response. So the case waits until the client has closed the connection or had time to
+    // receive the bytes.
     let _ = within("the client's close", EVENT_TIMEOUT / 8, closed.recv()).await;
     let second = session.get(server.url("/2")).text().await;
     check_equal_or_error("the second body", second, "second", &POISONED_KINDS)
 }
 
-/// If a response arrives before its request was sent, the client returns the response or an error,
-/// without a wait.
+/// If a response arrives before its request was sent, the client returns the response or an error
+/// without waiting.
 #[apply(case!)]
 async fn response_before_the_request_is_returned_or_an_error(context: Context) -> Result {
     // On a new connection, this response cannot be distinguished from a fast response.
@@ -186,11 +188,10 @@ async fn response_before_the_request_is_returned_or_an_error(context: Context) -
     check_equal_or_error("the body", text, "early", &POISONED_KINDS)
 }
 
-/// The time limit for slow responses. Without it, they would take minutes.
+/// The timeout for slow responses. Without a timeout, they would take minutes.
 const TIME_LIMIT: Duration = Duration::from_millis(300);
 
-/// A head that arrives slowly, byte by byte, is limited by head_timeout and by the request's
-/// timeout.
+/// If a head arrives slowly, byte by byte, head_timeout or the request's timeout ends the request.
 #[apply(case!)]
 async fn timeouts_limit_a_slow_head(context: Context) -> Result {
     let head = format!("HTTP/1.1 200 OK\r\nX-Slow: {}", "x".repeat(10_000));
@@ -209,8 +210,8 @@ async fn timeouts_limit_a_slow_head(context: Context) -> Result {
     Ok(())
 }
 
-/// A body that arrives slowly, byte by byte, is limited by the request's timeout and not by
-/// read_timeout.
+/// If a body arrives slowly, byte by byte, the request's timeout ends the request, and read_timeout
+/// does not.
 #[apply(case!)]
 async fn only_the_total_timeout_limits_a_slow_body(context: Context) -> Result {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";

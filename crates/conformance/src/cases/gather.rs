@@ -1,4 +1,4 @@
-//! Many requests at once with `gather`: limits and endings.
+//! Many requests at once with `gather`: results, limits and cancellation.
 
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -25,7 +25,7 @@ fn session_with_deadline(context: &Context) -> Result<Session> {
     Ok(context.builder().timeout(DEADLINE).build()?)
 }
 
-/// all() returns every output in input order, with tasks and without.
+/// all() returns every output in input order, with and without a task for each job.
 #[apply(case!)]
 #[marks(in_memory, tests_core)]
 async fn outputs_are_in_input_order(context: Context) -> Result {
@@ -73,15 +73,15 @@ async fn limit_bounds_the_requests_in_flight(context: Context) -> Result {
     Ok(())
 }
 
-/// until() returns finished results, cancels running jobs, closes their connections and starts no
-/// more jobs.
+/// When the future of until() completes, gather returns the finished results, cancels running jobs,
+/// closes their connections and starts no more jobs.
 #[apply(case!)]
 async fn until_returns_finished_results(context: Context) -> Result {
     check_running_jobs_are_cancelled(&context, false).await
 }
 
-/// With a task for each job, until() returns finished results, cancels running jobs and starts no
-/// more.
+/// With a task for each job, when the future of until() completes, gather returns the finished
+/// results, cancels running jobs and starts no more jobs.
 #[apply(case!)]
 async fn until_returns_finished_results_of_tasks(context: Context) -> Result {
     check_running_jobs_are_cancelled(&context, true).await
@@ -113,7 +113,7 @@ async fn check_running_jobs_are_cancelled(context: &Context, with_tasks: bool) -
             Err(JobErrorKind::DeadlineExceeded) => n >= 5,
             Err(_) => false,
         };
-        check(is_expected, format!("job {n} gave {kind:?}"))?;
+        check(is_expected, format!("job {n} returned {kind:?}"))?;
     }
     wait_for_aborted(&origin, 10).await?;
     check_equal("requests", origin.stats().requests, 15)
@@ -189,7 +189,7 @@ async fn all_cancels_the_other_requests_after_a_failure(context: Context) -> Res
             false => gather.all().await,
         };
         match result {
-            Ok(texts) => return Err(Failure::new(format!("a success: {texts:?}"))),
+            Ok(texts) => return Err(Failure::new(format!("all() succeeded: {texts:?}"))),
             Err(error) => check_equal("the job that failed", error.index(), 2)?,
         }
         wait_for_aborted(&origin, before + 5).await?;
@@ -218,7 +218,7 @@ fn one_among_hanging(
     jobs.collect()
 }
 
-/// settled() and completed() return failures among the outputs, each with its index.
+/// settled() and completed() return failures among the outputs, each with the index of its job.
 #[apply(case!)]
 #[marks(tests_core)]
 async fn failures_are_returned_with_their_index(context: Context) -> Result {
@@ -236,7 +236,7 @@ async fn failures_are_returned_with_their_index(context: Context) -> Result {
     for (n, result) in settled.results.iter().enumerate() {
         check(
             result.is_err() == (n % 3 == 1),
-            format!("job {n} gave {result:?}"),
+            format!("job {n} returned {result:?}"),
         )?;
         let index = result.as_ref().err().map_or(n, |error| error.index());
         check_equal("the failure's index", index, n)?;
@@ -246,7 +246,7 @@ async fn failures_are_returned_with_their_index(context: Context) -> Result {
     while let Some((index, result)) = completed.next().await {
         check(
             result.is_err() == (index % 3 == 1),
-            format!("job {index} gave {result:?}"),
+            format!("job {index} returned {result:?}"),
         )?;
         indices.push(index);
     }
@@ -254,7 +254,8 @@ async fn failures_are_returned_with_their_index(context: Context) -> Result {
     check_equal("the indices", indices, (0..9).collect::<Vec<usize>>())
 }
 
-/// The panic of a job is its own result and does not affect other jobs, with tasks and without.
+/// The panic of a job is returned as the result of that job and does not affect other jobs, with and
+/// without a task for each job.
 #[apply(case!)]
 #[marks(in_memory, tests_core)]
 async fn panics_are_returned_as_results(context: Context) -> Result {
@@ -266,7 +267,7 @@ async fn panics_are_returned_as_results(context: Context) -> Result {
             async move {
                 let text = text.await?;
                 if n == 3 {
-                    // As `panic!` does, but without a message on standard error.
+                    // Panics like `panic!`, but prints no message to standard error.
                     resume_unwind(Box::new("a job's panic"));
                 }
                 Ok::<_, Failure>(text)
@@ -285,13 +286,14 @@ async fn panics_are_returned_as_results(context: Context) -> Result {
                 Err(JobErrorKind::Panicked(panic)) => n == 3 && panic.message() == "a job's panic",
                 Err(_) => false,
             };
-            check(is_expected, format!("job {n} gave {kind:?}"))?;
+            check(is_expected, format!("job {n} returned {kind:?}"))?;
         }
     }
     Ok(())
 }
 
-/// With on(), requests progress while the consumer's thread is blocked.
+/// With on(), which runs each job in a task, requests progress while the consumer's thread is
+/// blocked.
 #[apply(case!)]
 async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result {
     let origin = start_origin()?;

@@ -61,7 +61,7 @@ async fn guard_refuses_a_name(context: Context) -> Result {
     check_no_connections(&context, &server).await
 }
 
-/// An IPv4-mapped address is checked as the IPv4 address it contains.
+/// The guard checks an IPv4-mapped IPv6 address as the IPv4 address that it contains.
 #[apply(case!)]
 #[needs(address_guard)]
 async fn guard_refuses_an_ipv4_mapped_address(context: Context) -> Result {
@@ -98,7 +98,7 @@ async fn guard_refuses_a_redirect(context: Context) -> Result {
         })?;
         let address = check_refused(&session, &open.url("/")).await?;
         check_equal("the address", address, hidden.addr())?;
-        check_equal("requests to the first", open.requests().len(), 1)?;
+        check_equal("requests to the first server", open.requests().len(), 1)?;
     }
     check_no_connections(&context, &hidden).await
 }
@@ -164,7 +164,7 @@ async fn allowed_addresses_are_reachable(context: Context) -> Result {
     Ok(())
 }
 
-/// A refused address is not retried.
+/// A request to a refused address is not retried.
 #[apply(case!)]
 #[needs(address_guard)]
 async fn refused_address_is_not_retried(context: Context) -> Result {
@@ -180,12 +180,14 @@ async fn check_refused(session: &Session, url: &str) -> Result<SocketAddr> {
     let error = check_error(url, result, &[ErrorKind::Connect])?;
     check(error.is_connect(), "is_connect() is false")?;
     let refused = error.address_refused();
-    let refused = refused.ok_or_else(|| Failure::new(format!("{url}: no refusal: {error}")))?;
+    let refused =
+        refused.ok_or_else(|| Failure::new(format!("{url}: no refused address in {error}")))?;
     Ok(refused.address())
 }
 
-/// Checks that the guarded session has not connected to the server. The server accepts connections
-/// in order, so if the connection of another session is the first, there was no earlier one.
+/// Checks that the session with the guard has not connected to the server. A session without a guard
+/// sends a request. The server accepts connections in order, so the connection of this request must
+/// be the first.
 async fn check_no_connections(context: &Context, server: &Arc<ScriptedServer>) -> Result {
     context.session()?.get(server.url("/")).text().await?;
     check_equal("connections", server.connections(), 1)
@@ -195,8 +197,8 @@ fn session_with_guard(context: &Context, guard: AddressGuard) -> Result<Session>
     Ok(context.builder().address_guard(guard).build()?)
 }
 
-/// Returns a session with this guard, and with a resolver that returns these addresses for every
-/// name.
+/// Returns a session with this guard, and with a resolver. For every name, the resolver returns the
+/// result of `addresses` for the port.
 fn session_with_guard_and_resolver(
     context: &Context,
     guard: AddressGuard,

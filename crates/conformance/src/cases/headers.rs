@@ -1,4 +1,4 @@
-//! Headers: they arrive unchanged in both directions, and clients add none.
+//! Headers: they arrive unchanged in both directions, and clients add only the required ones.
 
 use inflight_core::http::HeaderValue;
 use inflight_core::{Body, Error, ErrorKind, Response, Session};
@@ -11,7 +11,8 @@ use crate::check::{Result, check, check_equal, check_error};
 use crate::context::Context;
 use crate::servers::{header_values, ok_response, response_script, start_origin, start_scripted};
 
-/// Repeated request headers are sent repeated and in order; an empty value is sent empty.
+/// The values of a repeated request header are sent separately and in order, and an empty value stays
+/// empty.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn request_headers_keep_repeats_order_and_empty_values(context: Context) -> Result {
@@ -30,7 +31,8 @@ async fn request_headers_keep_repeats_order_and_empty_values(context: Context) -
     check_equal("x-empty", hex_values(&echo, "x-empty"), [""])
 }
 
-/// Repeated response headers are returned repeated and in order; an empty value is returned empty.
+/// The values of a repeated response header are returned separately and in order, and an empty value
+/// stays empty.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn response_headers_keep_repeats_order_and_empty_values(context: Context) -> Result {
@@ -51,7 +53,7 @@ async fn response_headers_keep_repeats_order_and_empty_values(context: Context) 
     )
 }
 
-/// Whitespace around a value is not part of it (RFC 9110, section 5.5).
+/// Whitespace around the value of a response header is removed (RFC 9110, section 5.5).
 #[apply(case!)]
 async fn response_header_values_are_trimmed(context: Context) -> Result {
     let response =
@@ -141,7 +143,8 @@ async fn host_is_the_urls_authority(context: Context) -> Result {
 #[apply(case!)]
 async fn only_required_headers_are_added(context: Context) -> Result {
     let server = start_scripted(response_script(3, &ok_response("taken")))?;
-    // The session itself adds only Accept-Encoding.
+    // Without decompression, the session itself adds no header, so all added headers are the
+    // client's.
     let session = context.builder().decompress(false).build()?;
     session.get(server.url("/")).bytes().await?;
     session.post(server.url("/")).body("small").bytes().await?;
@@ -240,7 +243,7 @@ async fn many_response_fields_are_accepted(context: Context) -> Result {
     check_equal("the body", response.text().await?, "many")
 }
 
-/// Returns every byte from 0x80 on.
+/// Returns every byte outside ASCII, from 0x80 to 0xff.
 fn opaque_bytes() -> Vec<u8> {
     (0x80..=0xff).collect()
 }
@@ -259,7 +262,7 @@ async fn fetch_opaque(session: &Session, origin: &Origin) -> Result<Response, Er
     session.get(origin.url(&path)).send().await
 }
 
-/// Returns the values of a request header in hex, as `/echo-headers-raw` received them.
+/// Returns the values of a request header in hex, from the response of `/echo-headers-raw`.
 fn hex_values(echo: &Value, name: &str) -> Vec<String> {
     let all = echo["headers"].as_array().into_iter().flatten();
     all.filter(|field| field[0] == name)

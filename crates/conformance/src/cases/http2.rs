@@ -41,7 +41,8 @@ async fn posts_after_a_goaway_are_resent(context: Context) -> Result {
 }
 
 fn goaway_after_five_requests(processed: &AtomicUsize, peer: &mut Http2Peer) -> io::Result<()> {
-    // The ids of the client's streams are odd. Their requests may be complete in any order.
+    // The id of the client's fifth stream: the ids are 1, 3, 5 and so on. The requests may be complete
+    // in any order.
     const LAST: u32 = 9;
     let mut left = 5;
     while left > 0 {
@@ -132,7 +133,8 @@ async fn check_none_fails(
     check_equal("POSTs processed", processed.load(Ordering::SeqCst), posts)
 }
 
-/// A response is received completely if a later GOAWAY does not exclude its stream.
+/// If GOAWAY arrives after the head of a response and names the response's stream as the last one,
+/// the response is received completely.
 #[apply(case!)]
 #[needs(http2)]
 async fn response_is_complete_despite_a_later_goaway(context: Context) -> Result {
@@ -170,7 +172,7 @@ async fn response_reset_with_no_error_is_an_incomplete_error(context: Context) -
 }
 
 async fn check_cut_response(context: &Context, by_reset: bool) -> Result {
-    // The frames are a head and three chunks. The server sends none, one, two or three of them.
+    // The server sends no frame, only the head, or the head and one or two chunks.
     for frames in 0..4 {
         let server = Http2Server::start(move |peer| {
             while let Some(Http2Request { stream, .. }) = peer.next_request()? {
@@ -227,7 +229,7 @@ async fn unread_bodies_do_not_block_other_requests(context: Context) -> Result {
         unread.push(session.get(url).send().await?);
     }
     let page = check_text(session.get(origin.url("/page/1")), page(1));
-    within("the response meanwhile", EVENT_TIMEOUT, page).await??;
+    within("the response to another request", EVENT_TIMEOUT, page).await??;
     for response in unread {
         check_equal("an unread body", response.bytes().await?.len(), 1 << 20)?;
     }

@@ -1,4 +1,4 @@
-//! Methods and targets.
+//! The methods, targets and framing headers of requests.
 
 use inflight_core::ErrorKind;
 use inflight_core::http::Method;
@@ -10,7 +10,7 @@ use crate::check::{Failure, Result, check, check_equal, check_text};
 use crate::context::Context;
 use crate::servers::{header_values, ok_response, response_script, start_scripted};
 
-/// The methods of RFC 9110 and PATCH reach the server unchanged.
+/// GET, POST, PUT, PATCH, DELETE, OPTIONS and TRACE reach the server unchanged.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn standard_methods_are_sent_unchanged(context: Context) -> Result {
@@ -24,7 +24,7 @@ async fn standard_methods_are_sent_unchanged(context: Context) -> Result {
     Ok(())
 }
 
-/// The response to a HEAD has the length that a GET would have, and no body.
+/// The response to a HEAD has the Content-Length of the response to a GET, and no body.
 #[apply(case!)]
 #[marks(anywhere)]
 async fn response_to_head_has_a_length_and_no_body(context: Context) -> Result {
@@ -33,8 +33,8 @@ async fn response_to_head_has_a_length_and_no_body(context: Context) -> Result {
     let response = response.send().await?;
     check_equal("the status", response.status().as_u16(), 200)?;
     let lengths = header_values(&response, "content-length");
-    check_equal("its Content-Length", lengths, vec![&b"1000"[..]])?;
-    check_equal("its body", response.bytes().await?.len(), 0)
+    check_equal("Content-Length", lengths, vec![&b"1000"[..]])?;
+    check_equal("the body", response.bytes().await?.len(), 0)
 }
 
 /// An unregistered method reaches the server unchanged.
@@ -87,7 +87,7 @@ async fn request_without_a_body_has_no_framing_headers(context: Context) -> Resu
     for name in ["GET", "HEAD", "OPTIONS"] {
         let server = start_scripted(response_script(1, "HTTP/1.1 204 No Content\r\n\r\n"))?;
         let request = session.request(method(name)?, server.url("/"));
-        check_equal("its body", request.bytes().await?.len(), 0)?;
+        check_equal("the body", request.bytes().await?.len(), 0)?;
         for field in ["content-length", "transfer-encoding"] {
             let received = server.requests();
             let value = received[0].header(field).map(String::from_utf8_lossy);

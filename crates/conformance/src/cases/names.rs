@@ -78,7 +78,11 @@ async fn failing_look_up_is_a_resolve_error(context: Context) -> Result {
     let session = session_with_resolver(&context, |_, _| Err(io::Error::other("no such name")))?;
     let error = check_request_error(session.get("http://pages.test/"), ErrorKind::Resolve).await?;
     check(error.is_connect(), "is_connect() is false")?;
-    check_equal("its URL", error.url(), Some("http://pages.test/"))
+    check_equal(
+        "the URL of the error",
+        error.url(),
+        Some("http://pages.test/"),
+    )
 }
 
 /// If the resolver returns no address, the error is of the kind resolve.
@@ -142,7 +146,7 @@ async fn slow_look_up_is_a_timeout_error(context: Context) -> Result {
     check_lookup_timeout(&context).await.map(drop)
 }
 
-/// connect_timeout during the look-up is a timeout of the phase connect.
+/// If connect_timeout ends a look-up, the error is a timeout of the phase connect.
 #[apply(case!)]
 #[needs(connect_phase)]
 async fn slow_look_up_is_a_timeout_of_the_connect_phase(context: Context) -> Result {

@@ -12,6 +12,7 @@ use crate::check::{Failure, Result, check, check_equal};
 use crate::context::{Context, drop_after};
 use crate::servers::{start_origin, start_scripted, wait_for_requests};
 
+/// The steps of the requests in the order of their events, each with the number of its request.
 type Log = Arc<Mutex<Vec<(u64, RecordedStep)>>>;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +49,8 @@ fn recorded_steps(log: &Log, request: u64) -> Vec<RecordedStep> {
     of_request.map(|(_, step)| step.clone()).collect()
 }
 
-/// The start of a request, its connection, its head, its chunks and its end are reported in this
-/// order.
+/// An observer receives the events of a request in this order: its start, its connection, the head
+/// and the chunks of its response, and its end.
 #[apply(case!)]
 #[marks(anywhere, tests_core)]
 async fn request_events_are_reported_in_order(context: Context) -> Result {
@@ -66,8 +67,16 @@ async fn request_events_are_reported_in_order(context: Context) -> Result {
         matches!(steps[2], RecordedStep::Connected(_)),
         "no connection is reported",
     )?;
-    check_equal("then", &steps[3], &RecordedStep::Step("sent"))?;
-    check_equal("then", &steps[4], &RecordedStep::Step("head"))?;
+    check_equal(
+        "the event after the connection",
+        &steps[3],
+        &RecordedStep::Step("sent"),
+    )?;
+    check_equal(
+        "the event after the sending",
+        &steps[4],
+        &RecordedStep::Step("head"),
+    )?;
     let chunks = &steps[5..steps.len() - 1];
     let sum: u64 = chunks
         .iter()
@@ -80,7 +89,8 @@ async fn request_events_are_reported_in_order(context: Context) -> Result {
     check_equal("the end", steps.last(), Some(&RecordedStep::Done(4000)))
 }
 
-/// The progress of a request's body is reported up to its end, before the request is done.
+/// The progress of an upload is reported up to the last byte, before the event that the request was
+/// sent.
 #[apply(case!)]
 #[marks(in_memory, tests_core)]
 async fn upload_progress_is_reported(context: Context) -> Result {
@@ -97,7 +107,7 @@ async fn upload_progress_is_reported(context: Context) -> Result {
     );
     check(
         all.is_some() && all < sent,
-        format!("not reported: {steps:?}"),
+        format!("the whole upload is not reported before `sent`: {steps:?}"),
     )?;
     let is_last = matches!(steps.last(), Some(RecordedStep::Done(_)));
     check(is_last, "the end is not the last event")
@@ -138,11 +148,11 @@ async fn reused_connections_are_reported(context: Context) -> Result {
         let steps = recorded_steps(&log, request);
         if steps[2] == RecordedStep::Connected(Connection::Reused) {
             let stats = session.stats();
-            // Earlier requests may have reused a connection that came back to the pool while they
-            // opened a new one.
+            // A connection may come back to the pool while a request opens a new one. The request
+            // then uses the older connection, but the client counts both, so the exact counts are
+            // unknown.
             let reused = stats.reused.unwrap_or(0);
             check((1..=request).contains(&reused), format!("{reused} reused"))?;
-            // For the same reason, the client may have opened connections that no request used.
             let opened = stats.opened.unwrap_or(0);
             check((1..=request).contains(&opened), format!("{opened} opened"))?;
             return Ok(());
@@ -156,7 +166,7 @@ async fn reused_connections_are_reported(context: Context) -> Result {
     Err(Failure::new("no connection was reported as reused"))
 }
 
-/// A connection that ends within the head is reported as a failure, with the error kind that the
+/// If the connection ends within the head, the failure is reported with the kind of error that the
 /// caller gets.
 #[apply(case!)]
 #[marks(tests_core)]

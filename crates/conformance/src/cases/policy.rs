@@ -61,8 +61,8 @@ async fn non_ascii_location_is_percent_encoded(context: Context) -> Result {
     Ok(())
 }
 
-/// A redirect with an empty Location is the response. Two different values are an error of the kind
-/// protocol.
+/// A redirect with an empty Location is returned as the response. A redirect with two different
+/// Locations is an error of the kind protocol.
 #[apply(case!)]
 async fn empty_and_different_locations_are_not_followed(context: Context) -> Result {
     let empty = start_redirecting(&[b""])?;
@@ -147,8 +147,8 @@ async fn redirect_of_a_streamed_body_is_refused(context: Context) -> Result {
     Ok(())
 }
 
-/// Authorization and Cookie are not sent to another host or port, and also not after a redirect
-/// from there back to the first host.
+/// After a redirect to another host or port, Authorization and Cookie are not sent, even if a second
+/// redirect leads back to the first host.
 #[apply(case!)]
 #[marks(tests_core)]
 async fn credentials_are_not_sent_to_another_host(context: Context) -> Result {
@@ -197,8 +197,8 @@ async fn connection_is_reused_after_a_redirect(context: Context) -> Result {
     )
 }
 
-/// With a cookie jar, a cookie is sent back until it is deleted, also to the target of the redirect
-/// that sets the cookie.
+/// With a cookie jar, the session sends a cookie with each request until the cookie is deleted. If a
+/// redirect sets the cookie, the session sends it to the target of the redirect too.
 #[apply(case!)]
 #[marks(in_memory, tests_core)]
 async fn cookies_of_the_jar_are_sent(context: Context) -> Result {
@@ -234,7 +234,7 @@ async fn non_ascii_cookies_do_not_break_the_session(context: Context) -> Result 
     check_equal("the cookies", requests[1].header("cookie"), Some(expected))
 }
 
-/// A request's own Cookie header replaces the jar's.
+/// A request's own Cookie header replaces the cookies of the jar.
 #[apply(case!)]
 #[marks(in_memory, tests_core)]
 async fn cookies_of_the_request_replace_the_jars(context: Context) -> Result {
@@ -421,7 +421,7 @@ async fn request_fails_if_unread_responses_hold_all_permits(context: Context) ->
     check_equal("the phase", error.phase(), Some(Phase::Queue))?;
     check(
         error.to_string().contains("unread response"),
-        format!("no reason: {error}"),
+        format!("the error does not mention unread responses: {error}"),
     )?;
     held.pop();
     session.get(origin.url("/page/1")).text().await?;
@@ -442,8 +442,7 @@ async fn close_closes_every_connection(context: Context) -> Result {
     Ok(())
 }
 
-/// If a request is in flight when the grace period of close() ends, the error is of the kind
-/// closed, and the request's connection is closed.
+/// If a request is in flight when the grace period of close() ends, the error is of the kind closed.
 #[apply(case!)]
 async fn close_cancels_requests_in_flight(context: Context) -> Result {
     let origin = start_origin()?;

@@ -22,7 +22,7 @@ use crate::servers::{
 };
 
 fn authorization() -> Option<HeaderValue> {
-    // me:secret
+    // The credentials are `me:secret`.
     Some(HeaderValue::from_static("Basic bWU6c2VjcmV0"))
 }
 
@@ -38,7 +38,8 @@ fn builder_with_proxy(context: &Context, proxy: &ForwardProxy) -> SessionBuilder
     context.builder().proxy(&proxy_url(proxy.addr()))
 }
 
-/// A request for an http URL is sent to the proxy with the absolute URL and with the server's Host.
+/// A request for an http URL is sent to the proxy. Its target is the absolute URL, and its Host is
+/// that of the server.
 #[apply(case!)]
 #[needs(proxies, proxied_whole)]
 async fn request_target_is_the_absolute_url(context: Context) -> Result {

@@ -10,8 +10,8 @@ use crate::check::{Failure, Result, check_equal};
 use crate::context::Context;
 use crate::servers::{ok_response, response_script, start_scripted};
 
-/// Percent-encodings of a URL are sent unchanged, in upper and lower case, because signatures cover
-/// them.
+/// Percent-encodings in a URL are sent unchanged, whether in upper or lower case, because a
+/// signature may cover them.
 #[apply(case!)]
 #[needs(unchanged_targets)]
 async fn percent_encodings_are_sent_unchanged(context: Context) -> Result {
@@ -21,7 +21,8 @@ async fn percent_encodings_are_sent_unchanged(context: Context) -> Result {
     check_equal("the target", &*server.requests()[0].target, target)
 }
 
-/// Query pairs are appended to the URL's query and arrive unchanged, with any characters.
+/// Query pairs are appended to the URL's query and arrive unchanged, whatever characters they
+/// contain.
 #[apply(case!)]
 #[marks(anywhere, tests_core)]
 async fn query_pairs_are_appended_unchanged(context: Context) -> Result {
@@ -45,7 +46,8 @@ async fn query_pairs_are_appended_unchanged(context: Context) -> Result {
     check_equal("the pairs", &echo["args"], &expected)
 }
 
-/// basic_auth is sent as Authorization: Basic, and takes precedence over credentials in the URL.
+/// The credentials of basic_auth are sent as Authorization: Basic, and take precedence over
+/// credentials in the URL.
 #[apply(case!)]
 #[marks(anywhere, tests_core)]
 async fn basic_auth_is_sent(context: Context) -> Result {
@@ -61,7 +63,7 @@ async fn basic_auth_is_sent(context: Context) -> Result {
     Ok(())
 }
 
-/// bearer_auth is sent as Authorization: Bearer.
+/// The token of bearer_auth is sent as Authorization: Bearer.
 #[apply(case!)]
 #[marks(anywhere, tests_core)]
 async fn bearer_auth_is_sent(context: Context) -> Result {

@@ -61,7 +61,7 @@ async fn dropped_task_is_cancelled(context: Context) -> Result {
     wait_for_drop("the drop of the task's future", held).await
 }
 
-/// A cancelled task returns Cancelled.
+/// A cancelled task returns the error Cancelled.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn cancelled_task_returns_cancelled(context: Context) -> Result {
@@ -97,7 +97,7 @@ async fn panic_of_a_task_is_returned(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     for _ in 0..20 {
         let task: Task<()> = Task::spawn(&runtime, async {
-            // As `panic!` does, but without a message on standard error.
+            // Panics like `panic!`, but prints no message to standard error.
             resume_unwind(Box::new("a task's panic"))
         });
         check_panic(wait_for("the panic", task).await?, "a task's panic")?;
@@ -214,7 +214,7 @@ async fn panic_of_blocking_work_is_returned(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
     for _ in 0..20 {
         let work = unblock(&*runtime, || -> () {
-            // As `panic!` does, but without a message on standard error.
+            // Panics like `panic!`, but prints no message to standard error.
             resume_unwind(Box::new("a call's panic"))
         });
         check_panic(wait_for("the panic", work).await?, "a call's panic")?;
@@ -222,7 +222,7 @@ async fn panic_of_blocking_work_is_returned(context: Context) -> Result {
     check_equal("a call afterwards", unblock(&*runtime, || 1).await?, 1)
 }
 
-/// While work blocks, tasks and timers progress.
+/// While blocking work runs, tasks and timers progress.
 #[apply(case!)]
 async fn blocking_work_does_not_stall_tasks(context: Context) -> Result {
     let runtime = runtime_of(&context)?;
@@ -237,7 +237,7 @@ async fn blocking_work_does_not_stall_tasks(context: Context) -> Result {
     check(work.await?, "the work did not wait for the signal")
 }
 
-/// Blocking work above the pool's limit waits, and all of it runs.
+/// Blocking work that exceeds the limit of the pool waits for a thread, and all of it runs.
 #[apply(case!)]
 async fn blocking_work_over_the_limit_waits(context: Context) -> Result {
     const JOBS: usize = 700;
@@ -263,7 +263,7 @@ async fn blocking_work_over_the_limit_waits(context: Context) -> Result {
         let peak = rendezvous.peak();
         check(
             peak <= ceiling,
-            format!("{peak} at once, over a limit of {ceiling}"),
+            format!("{peak} calls ran at once, over a limit of {ceiling}"),
         )?;
     }
     Ok(())

@@ -96,7 +96,7 @@ async fn max_in_flight_limits_requests_in_flight(context: Context) -> Result {
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// With max_in_flight 1, a request waits until the previous body is dropped.
+/// With max_in_flight 1, a request waits until the body of the previous response is dropped.
 #[apply(case!)]
 #[marks(in_memory, tests_core)]
 async fn dropped_body_releases_its_permit(context: Context) -> Result {
@@ -109,7 +109,7 @@ async fn dropped_body_releases_its_permit(context: Context) -> Result {
     check_text(request(), page(1)).await
 }
 
-/// With max_in_flight 1, a request waits until the previous body is read to its end.
+/// With max_in_flight 1, a request waits until the body of the previous response is read to its end.
 #[apply(case!)]
 #[marks(in_memory, tests_core)]
 async fn read_body_releases_its_permit(context: Context) -> Result {
@@ -118,7 +118,7 @@ async fn read_body_releases_its_permit(context: Context) -> Result {
     let mut first = session.get(origin.url("/bytes/1000000")).send().await?;
     let request = || session.get(origin.url("/page/1"));
     check_request_error(request().timeout(SHORT), ErrorKind::Timeout).await?;
-    // Only the body is read: the response is not dropped.
+    // Reads the body to its end, and does not drop the response.
     let read = async {
         while first.chunk().await?.is_some() {}
         Ok::<_, Error>(())
@@ -188,7 +188,8 @@ async fn body_over_max_body_is_an_error(context: Context) -> Result {
     check_equal("a body read in chunks", len, 5000)
 }
 
-/// json_body sends a value with its Content-Type, and json() reads a value.
+/// json_body sends a value as JSON with the Content-Type application/json, and json() parses the
+/// body of the response.
 #[apply(case!)]
 #[marks(anywhere, tests_core)]
 async fn json_is_sent_and_read(context: Context) -> Result {
@@ -201,7 +202,8 @@ async fn json_is_sent_and_read(context: Context) -> Result {
     check_equal("Content-Type", media, Some("application/json"))
 }
 
-/// A request of the http crate is sent unchanged, relative to base_url.
+/// A request of the http crate is sent unchanged, except that a relative URI is resolved against
+/// base_url.
 #[apply(case!)]
 #[marks(anywhere, tests_core)]
 async fn http_requests_are_executed(context: Context) -> Result {
@@ -223,7 +225,7 @@ async fn http_requests_are_executed(context: Context) -> Result {
     Ok(())
 }
 
-/// A clone of a session shares its connections.
+/// The clones of a session share its connections.
 #[apply(case!)]
 #[needs(connection_reuse)]
 async fn clones_share_their_connections(context: Context) -> Result {

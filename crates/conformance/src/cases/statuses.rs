@@ -83,6 +83,9 @@ async fn redirects_are_not_followed(context: Context) -> Result {
     let requests = origin.stats().requests;
     check(
         requests == codes.len() as u64,
-        format!("{} requests were sent as {requests}", codes.len()),
+        format!(
+            "the server received {requests} requests, not {}",
+            codes.len()
+        ),
     )
 }

@@ -1,4 +1,4 @@
-//! Timeouts: their errors and phases. A timeout is never early.
+//! Timeouts: their errors and phases. A timeout never fires early.
 
 use std::fmt;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn check_connect_timeout(context: &Context) -> Result<Error> {
     check_timeout(&session, session.get(unaccepting.url("/")).text()).await
 }
 
-/// The request's timeout ends a connect, with a timeout of the phase total.
+/// If a connect takes longer than the request's timeout, the error is a timeout of the phase total.
 #[apply(case!)]
 async fn timeout_covers_connecting(context: Context) -> Result {
     let unaccepting = crate::context::run_blocking(ScriptedServer::unaccepting_address).await??;
@@ -78,12 +78,12 @@ async fn timeout_covers_a_slow_body(context: Context) -> Result {
     check_equal("the phase", error.phase(), Some(Phase::Total))
 }
 
-/// If a server does not read the body, the request's timeout ends the request.
+/// If a server does not read the request's body, the request's timeout ends the request.
 #[apply(case!)]
 async fn timeout_covers_sending(context: Context) -> Result {
     let server = start_scripted(Script::new().read_head().pause(Duration::from_secs(60)))?;
     let session = context.builder().timeout(LIMIT).build()?;
-    // More than the buffers of both kernels hold.
+    // More than the socket buffers of both sides hold.
     let body = Body::from(vec![b'.'; 64 << 20]);
     let error = check_timeout(&session, session.post(server.url("/")).body(body).text()).await?;
     check_equal("the phase", error.phase(), Some(Phase::Total))

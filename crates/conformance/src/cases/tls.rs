@@ -1,4 +1,4 @@
-//! TLS: which certificates a client trusts, and which errors the others cause.
+//! TLS: which certificates a client trusts, and which errors untrusted certificates cause.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -116,8 +116,8 @@ async fn unknown_issuer_is_a_tls_error(context: Context) -> Result {
         .map(drop)
 }
 
-/// The TLS fault distinguishes certificates that are expired, for another name, self-signed or of
-/// an unknown issuer.
+/// The TLS fault of an error distinguishes certificates that are expired, for another name,
+/// self-signed or of an unknown issuer.
 #[apply(case!)]
 #[needs(tls, tls_faults)]
 async fn tls_fault_distinguishes_certificate_errors(context: Context) -> Result {
@@ -151,7 +151,7 @@ async fn nothing_is_sent_to_a_server_with_a_refused_certificate(context: Context
     check_equal("requests", origin.stats().requests, 0)
 }
 
-/// PEM text with two authorities adds both.
+/// If a root certificate is PEM text with two authorities, the session trusts both.
 #[apply(case!)]
 #[needs(tls)]
 async fn every_certificate_of_a_bundle_is_trusted(context: Context) -> Result {
@@ -165,12 +165,12 @@ async fn every_certificate_of_a_bundle_is_trusted(context: Context) -> Result {
     Ok(())
 }
 
-/// With only_root_certificates only these authorities are trusted, and at least one is required.
+/// With only_root_certificates, only the given authorities are trusted, and at least one is required.
 #[apply(case!)]
 #[needs(tls)]
 async fn only_given_authorities_are_trusted(context: Context) -> Result {
-    // The suite has no server with a certificate of a public authority. It checks that the public
-    // authorities are not used by building a session in which they would be the only ones.
+    // The suite has no server with a certificate of a public authority. Instead, the case builds a
+    // session without given authorities. If it trusted public authorities, there would be no error.
     let authority = Authority::new()?;
     let only = context.builder().only_root_certificates(authority.pem());
     let session = only.build()?;
@@ -259,7 +259,8 @@ async fn refused_client_certificate_is_a_tls_error(context: Context) -> Result {
         .map(drop)
 }
 
-/// If the server requires a client certificate and there is none, the error is of the kind tls.
+/// If the server requires a client certificate and the session has none, the error is of the kind
+/// tls.
 #[apply(case!)]
 #[needs(tls)]
 async fn missing_client_certificate_is_a_tls_error(context: Context) -> Result {
@@ -359,7 +360,7 @@ async fn silent_handshake_is_a_timeout_error(context: Context) -> Result {
     check_handshake_timeout(&context).await.map(drop)
 }
 
-/// connect_timeout during the handshake is a timeout of the phase connect.
+/// If connect_timeout ends a handshake, the error is a timeout of the phase connect.
 #[apply(case!)]
 #[needs(tls, connect_phase)]
 async fn silent_handshake_is_a_timeout_of_the_connect_phase(context: Context) -> Result {
@@ -379,7 +380,7 @@ async fn check_handshake_timeout(context: &Context) -> Result<Option<Phase>> {
     Ok(error.phase())
 }
 
-/// A redirect from http to https is followed, without Authorization.
+/// A redirect from http to https is followed, and Authorization is not sent to the target.
 #[apply(case!)]
 #[needs(tls)]
 async fn redirect_to_https_is_followed(context: Context) -> Result {
@@ -393,7 +394,8 @@ async fn redirect_to_https_is_followed(context: Context) -> Result {
     check(!headers.contains("s3cret"), "Authorization was sent")
 }
 
-/// A redirect from https to http is an error of the kind redirect_refused, unless it is allowed.
+/// A redirect from https to http is an error of the kind redirect_refused, unless the session has
+/// allow_https_to_http.
 #[apply(case!)]
 #[needs(tls)]
 async fn redirect_to_http_is_refused(context: Context) -> Result {
@@ -424,26 +426,28 @@ async fn session_works_after_a_refused_certificate(context: Context) -> Result {
     Ok(())
 }
 
-/// Checks that the client refuses this certificate although it trusts the authority.
+/// Checks that a session refuses this kind of certificate although it trusts the authority.
 async fn check_refused(context: &Context, kind: CertificateKind) -> Result<Error> {
     let authority = Authority::new()?;
     let origin = start_tls_origin(&authority, kind)?;
     let session = trusting_builder(context, &authority).build()?;
     let result = session.get(origin.url("/")).text().await;
     let error = check_error(&format!("{kind:?}"), result, &[ErrorKind::Tls])?;
-    check(error.tls_fault().is_some(), "there is no fault")?;
-    check_equal("its URL", error.url(), Some(&*origin.url("/")))?;
+    check(error.tls_fault().is_some(), "the error has no TLS fault")?;
+    check_equal("the URL of the error", error.url(), Some(&*origin.url("/")))?;
     Ok(error)
 }
 
-/// Checks that a session that does not trust the server's authority fails, and returns the error.
+/// Checks that a request fails if the session does not trust the server's authority, and returns the
+/// error.
 async fn check_unknown_issuer(builder: SessionBuilder) -> Result<Error> {
     let origin = start_tls_origin(&Authority::new()?, CertificateKind::Valid)?;
     check_request_error(builder.build()?.get(origin.url("/")), ErrorKind::Tls).await
 }
 
-/// Starts an origin that requires a client certificate. Returns it, a builder whose sessions trust
-/// the origin, and the authority of both certificates.
+/// Starts an origin that requires a client certificate. `limit_version` may restrict its versions of
+/// TLS. Returns the origin, a builder whose sessions trust it, and the authority of both
+/// certificates.
 fn start_client_auth_origin(
     context: &Context,
     limit_version: impl Fn(Tls) -> Tls,
@@ -486,8 +490,8 @@ async fn complete_responses_need_no_close_notify(context: Context) -> Result {
     Ok(())
 }
 
-/// If a response ends with the connection and the server sends no close_notify, the error is of
-/// the kind incomplete.
+/// If a response has no length and the connection ends without close_notify, the error is of the kind
+/// incomplete.
 #[apply(case!)]
 #[needs(tls)]
 async fn response_without_length_or_close_notify_is_an_incomplete_error(

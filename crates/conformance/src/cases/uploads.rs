@@ -31,7 +31,7 @@ use crate::test_server::TestServer;
 
 const LARGE: usize = 8 << 20;
 
-/// A body of every possible byte is echoed exactly.
+/// A body that contains every possible byte is echoed exactly.
 #[apply(case!)]
 #[marks(in_memory)]
 async fn small_body_is_echoed(context: Context) -> Result {
@@ -158,7 +158,7 @@ async fn sized_stream_has_a_content_length(context: Context) -> Result {
     check_equal("its Content-Length", length, Some(bytes.len() as u64))
 }
 
-/// Pairs are sent as an HTML form sends them, with any characters.
+/// Pairs are sent as an HTML form sends them, whatever characters they contain.
 #[apply(case!)]
 #[marks(anywhere, tests_core)]
 async fn form_is_urlencoded(context: Context) -> Result {
@@ -170,8 +170,8 @@ async fn form_is_urlencoded(context: Context) -> Result {
     check_equal("the form", &echo["form"], &expected)
 }
 
-/// Returns a form with every kind of part of known length, and the fields and files that the origin
-/// echoes.
+/// Returns a form with every kind of part whose length is known. Also returns the fields and the
+/// files that the origin should echo.
 fn sized_form(dir: &TempDir) -> io::Result<(Multipart, Value, Value)> {
     let file = dir.path().join("a \"file\".txt");
     let text = "line\r\n".repeat(20_000);
@@ -245,8 +245,8 @@ async fn file_is_sent_exactly(context: Context) -> Result {
     check_equal("its Content-Length", length, Some(LARGE as u64))
 }
 
-/// An open file is sent from its current position, and after a redirect it is sent again from
-/// there.
+/// An open file is sent from its current position. After a redirect, it is sent again from the same
+/// position.
 #[apply(case!)]
 #[marks(in_memory)]
 #[needs(streaming_upload)]
@@ -282,8 +282,8 @@ async fn missing_file_is_an_io_error(context: Context) -> Result {
     check_equal("requests that were sent", origin.stats().requests, 0)
 }
 
-/// If a file becomes shorter, the error is of the kind io, and the server never reads a complete
-/// request.
+/// If a file becomes shorter after a body was created from it, the error is of the kind io, and the
+/// server never reads a complete request.
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn shrinking_file_is_an_io_error(context: Context) -> Result {
@@ -354,11 +354,12 @@ async fn redirected_upload_is_resent(context: Context) -> Result {
     check_received(&request.json().await?, &bytes)
 }
 
-/// A server that does not read blocks the producer of the body.
+/// If the server does not read the body, the producer of the body has to wait.
 #[apply(case!)]
 #[needs(streaming_upload)]
 async fn unread_upload_blocks_the_producer(context: Context) -> Result {
-    // More than the buffers of both kernels hold, and more than a client may reasonably read ahead.
+    // More than the socket buffers of both sides hold, and more than a client may reasonably read
+    // ahead.
     const CHUNKS: usize = 1024;
     const QUIET: Duration = Duration::from_millis(300);
     let (done, hold) = async_channel::bounded::<()>(1);
@@ -446,7 +447,10 @@ fn check_progress(label: &str, log: &ProgressLog, total: Option<u64>) -> Result 
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
     let rising = log.windows(2).all(|two| two[0].bytes < two[1].bytes);
     check(rising, format!("{label}: {log:?}"))?;
-    check(log.len() > 1, format!("{label}: reported once"))?;
+    check(
+        log.len() > 1,
+        format!("{label}: fewer than two reports: {log:?}"),
+    )?;
     check_equal(label, log.last().map(|last| last.bytes), Some(200_000))?;
     let totals = log.iter().all(|progress| progress.total == total);
     check(totals, format!("{label}: {log:?}"))
@@ -473,11 +477,11 @@ async fn failing_upload_is_never_complete(context: Context) -> Result {
     let server = start_one_request_server()?;
     let request = context.session()?.post(server.url("/"));
     let result = request.body(failing_body()).text().await;
-    check(result.is_err(), "half a body was a success")?;
+    check(result.is_err(), "the request succeeded with half a body")?;
     check_never_complete(&server).await
 }
 
-/// If a body ends before its Content-Length, the request fails, and the server never reads a
+/// If a body is shorter than its Content-Length, the request fails, and the server never reads a
 /// complete request.
 #[apply(case!)]
 #[needs(streaming_upload)]
@@ -486,7 +490,7 @@ async fn short_upload_is_never_complete(context: Context) -> Result {
     let body = Body::wrap(DeclaredBody::new(10, b"short"));
     let request = context.session()?.post(server.url("/")).body(body);
     let result = request.text().await;
-    check(result.is_err(), "half a body was a success")?;
+    check(result.is_err(), "the request succeeded with half a body")?;
     check_never_complete(&server).await
 }
 
@@ -567,11 +571,12 @@ fn check_received(report: &Value, bytes: &[u8]) -> Result {
     check_equal("the bytes that arrived", len, Some(bytes.len() as u64))?;
     let digest = Sha256::digest(bytes);
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    check_equal("their digest", report["sha256"].as_str(), Some(&*digest))
+    check_equal("the digest", report["sha256"].as_str(), Some(&*digest))
 }
 
 /// A body whose declared length may differ from the length of its data.
 struct DeclaredBody {
+    /// The number of declared bytes that have not been returned yet.
     left: u64,
     chunks: VecDeque<Bytes>,
 }

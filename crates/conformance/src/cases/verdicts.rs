@@ -35,13 +35,13 @@ rules! {
     /// A version other than HTTP/1.0 and HTTP/1.1 is refused.
     versions_other_than_1_0_and_1_1_are_protocol_errors {
         topic: "status lines", source: "RFC 9112, 2.3", ruling: Ruling::Refused(Protocol),
-        reason: Some("RFC 9110, 2.5, lets a higher minor version be read as 1.1; there is none."),
+        reason: Some("RFC 9110, 2.5, allows reading a higher minor version as 1.1, but none exists."),
         replies: || each([
             "HTTP/2.0", "HTTP/2", "HTTP/0.9", "HTTP/1.2", "HTTP/1", "HTTP/1.1.1", "HTTP/11",
             "http/1.1", "HTTPS/1.1", "ICY",
         ], |version| status_line(&format!("{version} 200 OK"))),
     }
-    /// Bytes that do not begin like an HTTP response are refused: HTTP/0.9 is not supported.
+    /// Bytes that do not begin with a status line are refused, because HTTP/0.9 is not supported.
     garbage_is_a_protocol_error {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         replies: || each([
@@ -63,15 +63,14 @@ rules! {
     /// A status from 600 to 999 is returned unchanged.
     statuses_over_599_are_returned_unchanged {
         topic: "status lines", source: "RFC 9110, 15", ruling: Ruling::Accepted(with_status(999, HELLO)),
-        reason: Some("It is invalid, but well-known sites send it."),
+        reason: Some("These statuses are invalid, but well-known sites send 999."),
         needs: &[need!(unregistered_status)],
         replies: || vec!["HTTP/1.1 999 Denied\r\nContent-Length: 5\r\n\r\nhello".into()],
     }
-    /// A status line without exactly one space before its status, or with a space at its beginning,
-    /// is refused.
+    /// A status line with a missing, extra or misplaced space before its status is refused.
     misplaced_space_in_a_status_line_is_a_protocol_error {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
-        reason: Some("A recipient may accept it, but no server needs this."),
+        reason: Some("The RFC allows a recipient to accept such a line, but no server needs this."),
         replies: || each([
             "HTTP/1.1  200 OK", "HTTP/1.1200 OK", " HTTP/1.1 200 OK", "HTTP/1.1 200OK",
             "HTTP /1.1 200 OK",
@@ -83,16 +82,16 @@ rules! {
         replies: || each(["HTTP/1.1 200 \0", "HTTP/1.1 200 a\rb", "HTTP/1.1\r200 OK"], status_line),
     }
     /// A control byte other than NUL and CR is refused in a status line, except for a tab in the
-    /// reason.
+    /// reason phrase.
     other_control_bytes_in_a_status_line_are_protocol_errors {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_heads)],
         replies: || each(["HTTP/1.1 200 \x01", "HTTP/1.1 200 \x7f", "HTTP/1.1\t200 OK"], status_line),
     }
-    /// The reason may be any text, or may be missing together with the space before it.
+    /// The reason phrase may be any text. It may be missing, with or without the space before it.
     reason_may_be_anything_or_missing {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Accepted(HELLO),
-        reason: Some("The space is required, but many servers omit it together with the reason."),
+        reason: Some("The RFC requires the space, but many servers omit it together with the phrase."),
         replies: || {
             let lines = ["HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 200 A \t reason: 404!"];
             let mut replies = each(lines, status_line);
@@ -105,14 +104,14 @@ rules! {
     /// Empty lines before a status line are skipped.
     empty_lines_before_the_status_line_are_skipped {
         topic: "status lines", source: "RFC 9112, 2.2", ruling: Ruling::Accepted(HELLO),
-        reason: Some("The RFC allows this for requests; some servers send one after a body."),
+        reason: Some("The RFC allows this only before requests, but some servers send an empty line after a body."),
         alternative: Some((need!(bare_lf), Protocol)),
         replies: || each(["\r\n", "\r\n\r\n\r\n"], |lines| lines.to_owned() + &sized("")),
     }
-    /// A CR without its LF is refused anywhere in the fields.
+    /// A CR that is not followed by LF is refused anywhere in the fields.
     lone_cr_in_a_head_is_a_protocol_error {
         topic: "fields", source: "RFC 9112, 2.2", ruling: Ruling::Refused(Protocol),
-        reason: Some("Reading it as a space is allowed, but safe only if every recipient does so."),
+        reason: Some("The RFC allows reading it as a space, but this is safe only if every recipient does so."),
         replies: || each([
             "X-A: a\rb\r\n", "X-A: a\r\r\n", "X-A: \rb\r\n", "X\rA: a\r\n",
             "X-A: a\rX-B: b\r\n", "\rX-A: a\r\n",
@@ -130,10 +129,10 @@ rules! {
             "HTTP/1.1 200 OK\r\nContent-Length: 5\n\r\nhello".into(),
         ],
     }
-    /// NUL, DEL and every other control byte but the tab in a field's value are refused.
+    /// Every control byte except the tab is refused in a field's value, including NUL and DEL.
     control_bytes_in_a_value_are_protocol_errors {
         topic: "fields", source: "RFC 9110, 5.5", ruling: Ruling::Refused(Protocol),
-        reason: Some("Control bytes other than NUL, CR and LF may be kept, but no server needs them."),
+        reason: Some("The RFC allows keeping control bytes other than NUL, CR and LF, but no server needs them."),
         replies: || {
             let all = (0..0x20).chain([0x7f]).map(char::from);
             all.filter(|byte| !['\t', '\n', '\r'].contains(byte))
@@ -141,8 +140,8 @@ rules! {
                 .collect()
         },
     }
-    /// A field name that is not a token is refused: no space, no control byte, nothing outside
-    /// ASCII, not empty.
+    /// A field name that is not a token is refused: for example, an empty name, or a name with a
+    /// space, a control byte or a byte outside ASCII.
     field_names_that_are_not_tokens_are_protocol_errors {
         topic: "fields", source: "RFC 9110, 5.1", ruling: Ruling::Refused(Protocol),
         replies: || each([
@@ -153,7 +152,7 @@ rules! {
     /// A space between a field's name and its colon is refused.
     space_before_a_colon_is_a_protocol_error {
         topic: "fields", source: "RFC 9112, 5.1", ruling: Ruling::Refused(Protocol),
-        reason: Some("A recipient that accepts such a field reads another message than a recipient that does not."),
+        reason: Some("Recipients that accept such a field and recipients that ignore it read different messages."),
         replies: || each(["X-A : a\r\n", "X-A\t: a\r\n", "Transfer-Encoding : chunked\r\n"], sized),
     }
     /// A field line without a colon is refused.
@@ -161,8 +160,8 @@ rules! {
         topic: "fields", source: "RFC 9112, 5", ruling: Ruling::Refused(Protocol),
         replies: || each(["X-A\r\n", "X-A a\r\n", "HTTP/1.1 200 OK\r\n"], sized),
     }
-    /// A first field line that begins with a space is refused, because there is no field that it
-    /// could continue.
+    /// A first field line that begins with a space or a tab is refused, because there is no field
+    /// that it could continue.
     space_before_the_first_field_is_a_protocol_error {
         topic: "fields", source: "RFC 9112, 2.2", ruling: Ruling::Refused(Protocol),
         replies: || each([" X-A: a\r\n", "\tX-A: a\r\n"], sized),
@@ -207,14 +206,14 @@ rules! {
         reason: Some("Refusing a repeated Content-Length is allowed, but some gateways repeat it."),
         replies: || each(["5\r\nContent-Length: 5", "05", "0000000000000000000000000005"], length),
     }
-    /// A list of equal lengths is refused.
+    /// A Content-Length with a list of equal lengths is refused.
     lists_of_lengths_are_protocol_errors {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Refused(Protocol),
-        reason: Some("Reading the list as one length is allowed, but only recipients that join fields make such lists."),
+        reason: Some("The RFC allows reading the list as one length, but only recipients that join repeated fields create such lists."),
         checked_late: true,
         replies: || each(["5, 5", "5,5", "5, 5\r\nContent-Length: 5"], length),
     }
-    /// Content-Lengths that differ are refused.
+    /// Different lengths are refused, whether in one Content-Length or in several.
     lengths_that_differ_are_protocol_errors {
         topic: "lengths", source: "RFC 9112, 6.3", ruling: Ruling::Refused(Protocol),
         checked_late: true,
@@ -240,7 +239,8 @@ rules! {
             "340282366920938463463374607431768211461",
         ], length),
     }
-    /// Chunks take precedence over a Content-Length, and the connection is not reused.
+    /// If a chunked body has a Content-Length, the length is ignored, and the connection is not
+    /// reused.
     chunks_take_precedence_over_a_length {
         topic: "transfer codings", source: "RFC 9112, 6.3", ruling: Ruling::Accepted(and_closed(HELLO)),
         reason: Some("The RFC recommends an error, but servers behind gateways send both."),
@@ -253,20 +253,20 @@ rules! {
             "Transfer-Encoding: chunked\r\nContent-Length: 0",
         ], |fields| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n")),
     }
-    /// An invalid Content-Length is refused even with chunks.
+    /// An invalid Content-Length is refused even if the body is chunked.
     invalid_length_with_chunks_is_a_protocol_error {
         topic: "transfer codings", source: "RFC 9112, 6.3", ruling: Ruling::Refused(Protocol),
-        reason: Some("Chunks would override it, but the sender of such a head cannot be trusted."),
+        reason: Some("The length would be ignored, but the sender of such a head cannot be trusted."),
         checked_late: true,
         replies: || each(["x", "-1", "5\r\nContent-Length: 6"], |length| {
             let length = format!("Content-Length: {length}\r\n");
             coded("HTTP/1.1", &length, "chunked")
         }),
     }
-    /// A Transfer-Encoding other than a single chunked is refused.
+    /// A Transfer-Encoding other than a single `chunked` is refused.
     codings_other_than_chunked_are_protocol_errors {
         topic: "transfer codings", source: "RFC 9112, 6.1 and 6.3", ruling: Ruling::Refused(Protocol),
-        reason: Some("No request accepts another coding (TE), so a server must not send one; `identity` is no longer valid."),
+        reason: Some("No request accepts another coding (TE), so a server must not use one. The coding `identity` is no longer valid."),
         checked_late: true,
         replies: || each([
             "gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "identity",
@@ -275,24 +275,24 @@ rules! {
             "chunked\r\nTransfer-Encoding: chunked", "\u{b}chunked",
         ], |coding| coded("HTTP/1.1", "", coding)),
     }
-    /// `chunked` may be written in any case.
+    /// `chunked` may be written in upper or lower case.
     chunked_is_case_insensitive {
         topic: "transfer codings", source: "RFC 9112, 7", ruling: Ruling::Accepted(HELLO),
         replies: || each(["Chunked", "CHUNKED", "  chunked\t "], |coding| coded("HTTP/1.1", "", coding)),
     }
-    /// A Transfer-Encoding on HTTP/1.0 is refused.
+    /// A Transfer-Encoding in an HTTP/1.0 response is refused.
     chunks_on_http10_are_protocol_errors {
         topic: "transfer codings", source: "RFC 9112, 6.1", ruling: Ruling::Refused(Protocol),
         checked_late: true,
         replies: || each(["", "Content-Length: 5\r\n", "Connection: keep-alive\r\n"], |fields| coded("HTTP/1.0", fields, "chunked")),
     }
-    /// A chunk size that does not begin with a digit is refused.
+    /// A chunk size that does not begin with a hexadecimal digit is refused.
     chunk_sizes_without_a_leading_digit_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["xyz", "-", "-5", "", ";", ";a"], chunk_line),
     }
-    /// A plus sign or a space before a chunk size is refused.
+    /// A plus sign, a space or a tab before a chunk size is refused.
     signed_chunk_sizes_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
@@ -304,7 +304,7 @@ rules! {
         alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["10000000000000005", "fffffffffffffffff", "fffffffffffffffffff"], chunk_line),
     }
-    /// Anything but spaces and extensions after a chunk size is refused.
+    /// After a chunk size, anything but spaces, tabs and extensions is refused.
     junk_after_a_chunk_size_is_a_protocol_error {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
@@ -322,7 +322,7 @@ rules! {
         needs: &[need!(strict_chunks)],
         replies: || each(["5\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n", "5\r\nhello\r\n0\n\r\n"], chunked),
     }
-    /// A chunk size may have leading zeros and trailing spaces.
+    /// A chunk size may have leading zeros, and spaces or tabs after it.
     chunk_sizes_may_have_leading_zeros_and_trailing_spaces {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Accepted(HELLO),
         replies: || each(["5", "005", "0000000000000005", "5 ", "5\t", "5   "], chunk_line),
@@ -349,13 +349,13 @@ rules! {
         topic: "trailers", source: "RFC 9112, 7.1.2", ruling: Ruling::Accepted(HELLO),
         replies: || each(["X-A: a\r\n", "X-A: a\r\nX-B:\r\n", "Content-Length: 3\r\n"], trailers),
     }
-    /// Anything but fields after the last chunk is refused.
+    /// After the last chunk, anything but valid fields is refused.
     trailers_that_are_not_fields_are_protocol_errors {
         topic: "trailers", source: "RFC 9112, 7.1.2", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
         replies: || each(["X-A\r\n", "X A: a\r\n", "X-A: a\0\r\n", ": a\r\n", "X-A : a\r\n"], trailers),
     }
-    /// A flood of trailers is refused.
+    /// A trailer of a megabyte is refused, and so are 20,000 trailers.
     floods_of_trailers_are_protocol_errors {
         topic: "trailers", source: "RFC 9110, 5.4", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
@@ -385,7 +385,7 @@ rules! {
             cuts
         },
     }
-    /// A body with a Content-Length that ends early is refused, wherever it is cut.
+    /// If a body with a Content-Length ends early, it is refused, wherever it is cut.
     sized_body_cut_anywhere_is_an_incomplete_error {
         topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
         replies: || {
@@ -405,7 +405,8 @@ rules! {
         needs: &[need!(strict_chunks)],
         replies: || cut(&chunked("5\r\nhello\r\n0\r\n"), "X-End: a\r\nX-B: b\r\n\r\n"),
     }
-    /// Interim responses before the final one are skipped, registered or not.
+    /// Interim responses (1xx) before the final response are skipped, even if their status is not
+    /// registered.
     ten_interim_responses_are_skipped {
         topic: "interim responses", source: "RFC 9110, 15.2", ruling: Ruling::Accepted(HELLO),
         needs: &[need!(interim_responses)],
@@ -427,7 +428,7 @@ rules! {
     /// A flood of interim responses is refused.
     flood_of_interim_responses_is_a_protocol_error {
         topic: "interim responses", source: "RFC 9110, 15.2", ruling: Ruling::Refused(Protocol),
-        reason: Some("The RFC sets no limit, but a client would wait forever for a server that keeps sending them."),
+        reason: Some("The RFC sets no limit, but without one, a client would wait forever if a server kept sending them."),
         needs: &[need!(interim_limit)],
         replies: || vec!["HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n".repeat(20_000).into()],
     }
@@ -441,7 +442,7 @@ rules! {
             "HTTP/1.1 101 Switching Protocols\r\n\r\n".into(),
         ],
     }
-    /// Bytes after a 101 without an Upgrade in the request are not read as a body.
+    /// If the request has no Upgrade, the bytes after a 101 are not read as a body.
     bytes_of_another_protocol_are_never_returned {
         topic: "interim responses", source: "RFC 9110, 15.2.2", ruling: Ruling::Refused(Protocol),
         checked_late: true,
@@ -543,7 +544,7 @@ fn chunked(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}")
 }
 
-/// Returns a chunked response with this line before the chunk.
+/// Returns a chunked response with this line before the chunk `hello`.
 fn chunk_line(line: &str) -> String {
     chunked(&format!("{line}\r\nhello\r\n0\r\n\r\n"))
 }
@@ -553,8 +554,9 @@ fn trailers(fields: &str) -> String {
     chunked(&format!("5\r\nhello\r\n0\r\n{fields}\r\n"))
 }
 
-/// Returns `prefix` followed by each proper prefix of `cut`, after which the server closes the connection.
-fn cut(prefix: &str, cut: &str) -> Vec<Reply> {
-    let cuts = (0..cut.len()).map(|at| format!("{prefix}{}", &cut[..at]));
+/// Returns one reply for each position in `rest`: `prefix`, followed by `rest` up to that position.
+/// After each reply, the server closes the connection.
+fn cut(prefix: &str, rest: &str) -> Vec<Reply> {
+    let cuts = (0..rest.len()).map(|at| format!("{prefix}{}", &rest[..at]));
     cuts.map(|bytes| Reply::from(bytes).and_close()).collect()
 }

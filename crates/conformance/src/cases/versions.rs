@@ -14,7 +14,7 @@ use crate::servers::{
     check_large_bodies, start_origin, start_trusted_origin_with, wait_for_counts,
 };
 
-/// Over plain http the version is HTTP/1.1, whatever the session prefers.
+/// Over plain http the version is HTTP/1.1, unless the session uses Http2PriorKnowledge.
 #[apply(case!)]
 async fn plain_http_is_http1(context: Context) -> Result {
     let origin = start_origin()?;

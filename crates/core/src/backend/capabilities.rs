@@ -27,9 +27,10 @@ impl Support {
 /// A limit on the concurrency of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceiling {
-    /// The largest number that the backend supports at once.
+    /// The limit. [`description`](Self::description) names what it counts.
     pub at_most: usize,
-    /// What the limit counts, and which component sets it, for example "blocking calls at once".
+    /// What the limit counts, and which component sets it, for example "blocking calls at once in
+    /// the runtime's pool".
     pub description: &'static str,
 }
 
@@ -56,9 +57,9 @@ macro_rules! capabilities {
             /// The library that implements HTTP, and its version.
             pub library: &'static str,
             $($(#[$meaning])* pub $field: Support,)*
-            /// Whether the client reads the [`Deadline`](crate::Deadline) of a request, because
-            /// nothing else limits the time of its calls. Requests to other clients have no deadline
-            /// extension.
+            /// Whether the client reads the [`Deadline`](crate::Deadline) of a request. The session
+            /// adds this extension only for a client that reads it. A client needs the deadline if
+            /// nothing else limits the time of its calls.
             pub reads_deadline: bool,
             /// Headers that the client adds by itself and that HTTP does not require.
             pub added_headers: &'static [&'static str],
@@ -92,7 +93,8 @@ capabilities! {
     tls: "tls",
     /// The client uses HTTP/2 if the TLS server supports it, or if the caller requires it.
     http2: "http2",
-    /// The client can use HTTP/2 with prior knowledge, over plain `http` too (RFC 9113, 3.3).
+    /// The client can use HTTP/2 without negotiation ("prior knowledge"; RFC 9113, 3.3), also over
+    /// plain `http`.
     http2_prior_knowledge: "http2 prior knowledge",
     /// The client presents a client certificate to a server that requests one.
     client_certificates: "client certificates",
@@ -126,7 +128,7 @@ capabilities! {
     /// The client treats an HTTP/2 response that the server ends with RST_STREAM as incomplete,
     /// even if the frame carries NO_ERROR.
     http2_resets: "http2 resets",
-    /// The client accepts a complete response whose TLS connection then ends without
+    /// The client accepts a complete response even if the TLS connection then ends without
     /// `close_notify`.
     missing_close_notify: "missing close_notify",
     /// The client distinguishes an invalid chunk size from a connection that ended.
@@ -137,14 +139,14 @@ capabilities! {
     /// The client refuses heads that end early, and heads that break the grammar of RFC 9112, even
     /// if it could guess their meaning.
     strict_heads: "strict heads",
-    /// The client reads rare forms that RFC 9112 requires a recipient to read: folded header
-    /// values, fields of a 100 (Continue), long chunk extensions.
+    /// The client accepts rare syntax that RFC 9112 requires a recipient to accept: folded header
+    /// values, header fields in a 100 (Continue) response, and long chunk extensions.
     rare_forms: "rare forms",
     /// The client accepts lines of a head that end in LF alone, and empty lines before a head.
     bare_lf: "bare LF",
     /// The client refuses an endless series of interim responses over HTTP/1.
     interim_limit: "interim limit",
-    /// The client does not reuse a connection after a response with both a length and chunks, after
+    /// The client does not reuse a connection after a chunked response with `Content-Length`, after
     /// a response that the session refuses, or after unsolicited data from the server.
     retired_connections: "retired connections",
     /// The client closes the connection as soon as a request is dropped. Without this capability, the

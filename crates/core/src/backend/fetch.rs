@@ -30,14 +30,14 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// - The client writes a request to the network at most once. Only the session resends a request,
 ///   because only the session can produce the body again. The client marks the error if a resend is
 ///   safe: [`Error::not_processed`] for every request, [`Error::on_dead_connection`] for idempotent
-///   ones (RFC 9110, 9.2.2). The HTTP library may itself resend an idempotent request whose
-///   pooled connection had ended, as libcurl does.
+///   ones (RFC 9110, 9.2.2). There is one exception: the HTTP library below the client may resend an
+///   idempotent request whose pooled connection had ended, as libcurl does.
 /// - The client does not reuse the connection of a response that the session drops or refuses. The
 ///   session refuses a head that is invalid or too large, even if the client has accepted the head.
-/// - The [`Capabilities`] state what the client cannot do. The client fails with
-///   [`Unsupported`](crate::ErrorKind::Unsupported) if a caller requires one of these features.
+/// - The [`Capabilities`] state what the client cannot do. If a caller requires a feature that the
+///   client lacks, the client fails with [`Unsupported`](crate::ErrorKind::Unsupported).
 ///
-/// The URI is absolute, with the scheme `http` or `https`. For a client with
+/// The URI of a request is absolute, with the scheme `http` or `https`. For a client with
 /// [`reads_deadline`](Capabilities::reads_deadline), the request's extensions contain the session's
 /// [`Deadline`].
 ///
@@ -136,7 +136,7 @@ pub trait FetchBlocking: Send + Sync + 'static {
 /// The deadline of an exchange, as a request extension.
 ///
 /// The session enforces the deadline for every client by dropping the exchange. A client whose
-/// calls cannot be interrupted uses the deadline as their timeout.
+/// calls cannot be interrupted uses the deadline as the timeout of its calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
@@ -170,8 +170,8 @@ impl<F: Fetch> DynFetch for F {
     }
 }
 
-/// A wrapper and the client that it wraps. A session waits for both to end, because the wrapper may
-/// not implement [`Fetch::ended`].
+/// A wrapper and the client that it wraps. A session waits for both to end, because the wrapper
+/// might not forward [`Fetch::ended`] to the client.
 pub(crate) struct WrappedClient<F> {
     pub(crate) client: F,
     pub(crate) inner: Arc<dyn DynFetch>,

@@ -260,8 +260,7 @@ fn read_uninterrupted(body: &mut BlockingBody, buffer: &mut [u8]) -> io::Result<
     }
 }
 
-/// An adapter that runs a blocking client inside `poll`, which blocks all other tasks of the
-/// thread.
+/// An adapter that runs a blocking client inside `poll`. A call blocks all other tasks of the thread.
 ///
 /// Blocking inside `poll` is a common mistake, and this type exists to measure its cost. Timeouts
 /// cannot interrupt the call, because no timer runs during the call.

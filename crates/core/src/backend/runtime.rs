@@ -69,11 +69,13 @@ pub trait Runtime: Send + Sync + 'static {
     fn blocking_ceiling(&self) -> Option<usize>;
 
     /// Returns an error of the kind [`NoRuntime`](ErrorKind::NoRuntime) if the runtime has ended,
-    /// or if it lacks timers or sockets that it needs. The default is for a runtime that runs as
-    /// long as it has a clone.
+    /// or if it was built without timers or sockets that a session needs.
     ///
-    /// A session calls this method before it sends a request, while the request waits, and when it
-    /// has failed.
+    /// The default implementation returns `Ok`. It is correct for a runtime that runs until its last
+    /// clone is dropped.
+    ///
+    /// A session calls this method before it sends a request, while the request waits, and when the
+    /// request has failed.
     ///
     /// # Errors
     ///
@@ -82,11 +84,12 @@ pub trait Runtime: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Returns `false` if this code runs outside a runtime that a single thread drives. The runtime
-    /// then makes no progress unless another thread drives it. The default is `true`.
+    /// Returns `false` if only one thread at a time can drive this runtime, and the caller runs
+    /// outside the runtime. The runtime then makes no progress unless another thread drives it. The
+    /// default implementation returns `true`.
     ///
-    /// Outside the runtime, [`sleep`](Self::sleep) works, but sockets and tasks may not. A session
-    /// then waits for no timer that was set inside the runtime.
+    /// If the result is `false`, [`sleep`](Self::sleep) works, but sockets and tasks may not. A
+    /// session then does not rely on timers that were set inside the runtime.
     fn is_entered(&self) -> bool {
         true
     }

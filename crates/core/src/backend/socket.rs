@@ -56,8 +56,8 @@ pub fn no_sockets(runtime: &str) -> io::Error {
 /// A [`Socket`] over a stream whose reactor does not cache readiness, such as async-io's.
 ///
 /// hyper reads each time its task is woken, about five times for a request, and async-io would make
-/// a system call each time. After a read that found no more bytes, this socket makes no system call
-/// until the reactor has reported that the stream is readable.
+/// a system call each time. Once a read has taken all bytes that have arrived, this socket does not
+/// read from the system again until the reactor has reported that the stream is readable.
 pub struct ReadinessSocket<S> {
     stream: S,
     poll_readable: PollReadable<S>,
@@ -68,8 +68,8 @@ pub struct ReadinessSocket<S> {
     state: ReadState,
 }
 
-/// A function that registers a waker with the reactor. The reactor wakes it when the stream is
-/// readable.
+/// A function that polls whether the stream is readable. If it returns `Pending`, the reactor calls
+/// the waker when the stream becomes readable.
 pub type PollReadable<S> = fn(&S, &mut Context<'_>) -> Poll<io::Result<()>>;
 
 /// A function that reads without waiting.
@@ -141,7 +141,8 @@ impl<S: Unpin + Send + Sync + 'static> AsyncRead for ReadinessSocket<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // Registered before the flag is read, so that a signal between the two wakes the reader.
+        // Registers the reader before it reads the flag, so that a wake between these steps is not
+        // lost.
         this.signal.reader.register(cx.waker());
         if this.signal.is_readable.swap(false, Ordering::SeqCst) {
             this.state = ReadState::Unknown;
@@ -338,7 +339,7 @@ mod tests {
         socket.stream.receive(b"bytes");
         assert_eq!((first.take_woken(), last.take_woken()), (false, true));
         assert_eq!(read(&mut socket, &last), Poll::Ready(5));
-        // The read was short, so there was no more data.
+        // The last read did not fill the buffer, so the socket waits for the reactor.
         assert!(read(&mut socket, &last).is_pending());
         assert_eq!(socket.stream.read_calls(), 2);
 
@@ -364,7 +365,7 @@ mod tests {
         let mut socket = socket();
         socket.stream.receive(b"one");
         assert_eq!(read(&mut socket, &task), Poll::Ready(3));
-        // Before the reactor is polled.
+        // These bytes arrive before the socket polls the reactor.
         socket.stream.receive(b"two");
         assert!(read(&mut socket, &task).is_pending());
         assert!(task.take_woken());

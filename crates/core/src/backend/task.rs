@@ -49,7 +49,7 @@ pub struct Task<T> {
 pub enum TaskError {
     /// The task panicked.
     Panicked(Panic),
-    /// The task was cancelled, or its runtime ended before the task.
+    /// The task was cancelled, or its runtime ended before the task finished.
     Cancelled,
 }
 
@@ -155,7 +155,8 @@ impl<T> Shared<T> {
 }
 
 pin_project! {
-    /// The future that the runtime runs for a task. It ends when the task is cancelled.
+    /// The future that the runtime runs for a task. It completes when the task finishes or is
+    /// cancelled.
     struct TaskFuture<F: Future> {
         #[pin]
         future: Option<CatchUnwind<AssertUnwindSafe<F>>>,
@@ -233,7 +234,8 @@ impl<T> Drop for CompletionGuard<T> {
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped, work that has begun still runs to its end.
+/// If the future is dropped, work that has not begun is skipped, and work that has begun runs to its
+/// end.
 pub fn unblock<T, W>(
     runtime: &dyn Runtime,
     work: W,

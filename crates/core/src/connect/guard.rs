@@ -15,12 +15,13 @@ use crate::error::{Error, ErrorKind};
 /// make the program connect to its own machine or to an internal network (server-side request
 /// forgery).
 ///
-/// The guard checks each address when a connection to it is about to be made, whether the address
-/// comes from a lookup, from the URL itself or from a redirect. Because the client connects to the
-/// checked address, a name that resolves differently the next time (DNS rebinding) does not bypass
-/// the guard. If a name has several addresses, the client connects to those that the guard allows.
-/// If the guard allows none of them, the request fails with an error of kind
-/// [`Connect`](ErrorKind::Connect) and the source [`AddressRefused`]. The session does not retry it.
+/// The guard checks each address before the client connects to it, whether the address comes from a
+/// lookup, from the URL itself or from a redirect. Because the client connects to the checked
+/// address, a name that resolves differently the next time (DNS rebinding) does not bypass the
+/// guard. If a name has several addresses, the client tries only those that the guard allows. If the
+/// guard allows none of them, the request fails with an error of kind
+/// [`Connect`](ErrorKind::Connect) and the source [`AddressRefused`]. The session does not retry the
+/// request.
 ///
 /// A request on a pooled connection needs no check, because the guard checked the address when the
 /// connection was made. With a proxy, the guard checks the proxy's address, and the proxy decides
@@ -122,7 +123,7 @@ impl AddressGuard {
         }
     }
 
-    /// Returns those of the addresses that the guard allows.
+    /// Returns the addresses that the guard allows.
     ///
     /// # Errors
     ///
@@ -228,12 +229,13 @@ fn refusal_reason_v6(ip: Ipv6Addr) -> Option<&'static str> {
     let bits = ip.to_bits();
     let within = |(net, len, _): &&Net6| (bits ^ net.to_bits()) >> (128 - len) == 0;
     let found = SPECIAL_V6.iter().find(within).map(|(_, _, reason)| *reason);
-    // IANA has allocated no addresses outside this block (RFC 4291, 2.4).
+    // IANA has allocated no global unicast addresses outside 2000::/3 (RFC 4291, 2.4).
     let global = (ip.segments()[0] & 0xe000) == 0x2000;
     found.or((!global).then_some("it is reserved"))
 }
 
-/// The first three bytes, the number of bits to compare, and the reason.
+/// An IPv4 network: the first three bytes of its address, the length of its prefix in bits, and the
+/// reason why the guard refuses it.
 type Net4 = ([u8; 3], u32, &'static str);
 
 const SPECIAL_V4: &[Net4] = &[
@@ -243,7 +245,7 @@ const SPECIAL_V4: &[Net4] = &[
     ([127, 0, 0], 8, "it is loopback"),
     ([169, 254, 0], 16, "it is link-local"),
     ([172, 16, 0], 12, "it is private"),
-    ([192, 0, 0], 24, "it is for protocols"),
+    ([192, 0, 0], 24, "it is reserved for protocols"),
     ([192, 0, 2], 24, "it is for documentation"),
     ([192, 88, 99], 24, "it is a 6to4 relay"),
     ([192, 168, 0], 16, "it is private"),
@@ -255,7 +257,8 @@ const SPECIAL_V4: &[Net4] = &[
     ([240, 0, 0], 4, "it is reserved"),
 ];
 
-/// The network, the number of bits to compare, and the reason.
+/// An IPv6 network: its address, the length of its prefix in bits, and the reason why the guard
+/// refuses it.
 type Net6 = (Ipv6Addr, u32, &'static str);
 
 const fn net6(a: u16, b: u16, c: u16, e: u16, f: u16) -> Ipv6Addr {
@@ -287,7 +290,7 @@ const SPECIAL_V6: &[Net6] = &[
         "it is an IPv4 address behind Teredo",
     ),
     (net6(0x2001, 2, 0, 0, 0), 48, "it is for benchmarks"),
-    (net6(0x2001, 0, 0, 0, 0), 23, "it is for protocols"),
+    (net6(0x2001, 0, 0, 0, 0), 23, "it is reserved for protocols"),
     (net6(0x2001, 0xdb8, 0, 0, 0), 32, "it is for documentation"),
     (
         net6(0x2002, 0, 0, 0, 0),

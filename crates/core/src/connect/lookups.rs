@@ -1,10 +1,10 @@
 //! Name lookups that requests share.
 //!
-//! Requests for the same name join one lookup. Permits limit how many lookups run at once. The
-//! first waiter that gets a permit starts the lookup. If a waiter is dropped, another one can start
-//! the lookup.
+//! Requests for the same name wait for the same lookup. These requests are the lookup's waiters.
+//! Permits limit how many lookups run at once. The first waiter that gets a permit starts the lookup.
+//! If a waiter is dropped before it gets a permit, another waiter can start the lookup.
 //!
-//! Nothing can interrupt a lookup by the system. If all its waiters are dropped, the lookup is
+//! Nothing can interrupt a lookup that has started. If all its waiters are dropped, the lookup is
 //! abandoned: it continues to run, but releases its permit. Only [`MAX_ABANDONED`] lookups may run
 //! without a permit. If more lookups are abandoned, they keep their permits.
 
@@ -29,7 +29,7 @@ use crate::backend::task::Panic;
 use crate::connect::resolve::Resolve;
 use crate::error::{Error, ErrorKind, Phase};
 
-/// How many lookups with waiters run at once. The limit leaves some threads of the runtime's blocking
+/// How many lookups with waiters may run at once. The limit leaves some threads of the runtime's blocking
 /// pool to other work.
 const MAX_AWAITED: usize = 32;
 
@@ -52,7 +52,7 @@ struct State {
     joinable: HashMap<HostAndPort, u64>,
     /// How many abandoned lookups run without a permit.
     abandoned: usize,
-    /// The permits of the other abandoned lookups.
+    /// The permits of the abandoned lookups beyond [`MAX_ABANDONED`].
     held_permits: Vec<SemaphoreGuardArc>,
 }
 
@@ -60,19 +60,21 @@ type HostAndPort = (Arc<str>, u16);
 
 /// A lookup that has not ended.
 struct Lookup {
+    /// The number of waiters.
     waiting: usize,
+    /// When the lookup started. `None` while it waits for a permit.
     started: Option<Instant>,
     /// Held while the lookup runs and has waiters.
     permit: Option<SemaphoreGuardArc>,
-    /// Dropping the last clone ends the lookup. The sender moves into the work when the work
-    /// starts.
+    /// The sender of [`Outcome::ended`]. The work takes it when the lookup starts. The lookup has
+    /// ended when the last clone is dropped.
     end: Option<Sender<Infallible>>,
     outcome: Arc<Outcome>,
 }
 
 struct Outcome {
     answer: OnceLock<LookupResult>,
-    /// Closes when the lookup ends, with or without a result.
+    /// A channel that closes when the lookup ends, with or without a result.
     ended: Receiver<Infallible>,
 }
 
@@ -169,7 +171,7 @@ impl SharedLookups {
         }
     }
 
-    /// Returns how long a waiter waits at most if it joins the lookup now.
+    /// Returns how long a waiter waits at most if it joins the lookup now. `None` means no limit.
     fn remaining(&self, lookup: &Lookup, now: Instant) -> Option<Duration> {
         let timeout = self.timeout?;
         let elapsed = lookup.started.map(|at| now.saturating_duration_since(at));
@@ -219,7 +221,7 @@ impl State {
     }
 }
 
-/// A waiter for a lookup.
+/// A waiter: a request that waits for a lookup.
 struct Waiter {
     lookups: Arc<SharedLookups>,
     name: HostAndPort,
@@ -389,8 +391,8 @@ impl Drop for LookupGuard {
         let lookup = state.lookups.remove(&self.id);
         let mut permit = lookup.and_then(|lookup| lookup.permit);
         if permit.is_none() {
-            // The lookup was abandoned and held no permit, so another abandoned lookup may now
-            // release its permit.
+            // The lookup was abandoned. After its end, one more abandoned lookup may run without a
+            // permit, so one of the held permits is released.
             permit = state.held_permits.pop();
             if permit.is_none() {
                 state.abandoned -= 1;

@@ -23,7 +23,7 @@ pub struct ClientOptions {
     /// How long a connection waits for the lookup of one name, within the connect timeout. Default
     /// 15 s.
     ///
-    /// A request that joins a running lookup waits for the rest of that lookup's time.
+    /// A request that joins a running lookup waits only until the lookup has run for this long.
     pub lookup_timeout: Option<Duration>,
     /// How long an idle connection stays in the pool. Default 90 s.
     pub idle_timeout: Duration,
@@ -42,7 +42,8 @@ pub struct ClientOptions {
     pub nodelay: bool,
     /// The resolver for host names. Default: the resolver of the operating system.
     pub resolver: Arc<dyn Resolve>,
-    /// The rule that decides which addresses the client may connect to. Default: all.
+    /// The rule that decides which addresses the client may connect to. By default there is no rule,
+    /// and the client may connect to every address.
     pub address_guard: Option<AddressGuard>,
     /// The options of TLS. Default: the client trusts the compiled-in authorities.
     pub tls: TlsOptions,

@@ -15,9 +15,9 @@ use crate::message::auth;
 /// An HTTP proxy, with its credentials. `Debug` and `Display` output do not contain the
 /// credentials.
 ///
-/// The client sends requests to `http` URLs to the proxy with an absolute URL (RFC 9112, 3.2.2).
-/// For an `https` URL, it requests a tunnel with CONNECT (RFC 9110, 9.3.6) and uses TLS with the
-/// server through the tunnel.
+/// For an `http` URL, the client sends the request to the proxy, with the absolute URL as the target
+/// (RFC 9112, 3.2.2). For an `https` URL, the client requests a tunnel with CONNECT (RFC 9110,
+/// 9.3.6), and uses TLS with the server through the tunnel.
 ///
 /// ```
 /// use inflight_core::Proxy;
@@ -49,7 +49,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] if `url` is not such a URL. Proxies over TLS or SOCKS are not
+    /// [`ErrorKind::InvalidUrl`] if `url` has another form. Proxies over TLS or SOCKS are not
     /// supported.
     pub fn new(url: &str) -> Result<Self, Error> {
         let invalid = |why: &str| {
@@ -172,7 +172,7 @@ pub struct Proxies {
     exceptions: Vec<Exception>,
 }
 
-/// How requests with one scheme leave the program.
+/// The proxy for the URLs of one scheme.
 #[derive(Clone, Debug)]
 enum Route {
     Through(Proxy),
@@ -202,8 +202,8 @@ impl Route {
     }
 }
 
-/// Returns whether `text` has the form of a scheme (RFC 3986, 3.1). Any other text may contain
-/// credentials.
+/// Returns whether `text` has the form of a scheme (RFC 3986, 3.1). Other text may contain
+/// credentials, so no message prints it.
 fn is_scheme(text: &str) -> bool {
     let is_rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_rest)
@@ -213,7 +213,7 @@ fn is_scheme(text: &str) -> bool {
 enum Exception {
     Everything,
     Network(IpNet),
-    /// The domain and its subdomains.
+    /// A domain with its subdomains, for this port or for all ports.
     Domain(String, Option<u16>),
     Address(IpAddr, Option<u16>),
 }
@@ -240,8 +240,8 @@ impl Proxies {
         self
     }
 
-    /// Adds hosts that are reached without a proxy, as in `NO_PROXY`: a list, separated by commas
-    /// or spaces.
+    /// Adds hosts that are reached without a proxy. `list` has the format of `NO_PROXY`: entries that
+    /// are separated by commas or spaces.
     ///
     /// An entry is a domain with its subdomains (`internal.test`, `.internal.test` and
     /// `*.internal.test` mean the same), an address, a network (`10.0.0.0/8`), or `*` for all
@@ -266,7 +266,8 @@ impl Proxies {
     /// A variable may set a proxy that is not supported, such as `socks5://host:port`. Only the
     /// requests that would use this proxy then fail: see [`of`](Self::of).
     ///
-    /// The library never reads the environment by itself. A program may:
+    /// The library never reads the environment by itself. A program can pass the environment to
+    /// this function:
     ///
     /// ```
     /// use inflight_core::Proxies;
@@ -309,8 +310,9 @@ impl Proxies {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] if the environment sets a proxy for this URL that is neither an
-    /// HTTP proxy nor excluded by `NO_PROXY`. A client must not send the request directly then.
+    /// [`ErrorKind::Unsupported`] if an environment variable sets a proxy for this URL that is not an
+    /// HTTP proxy, and `NO_PROXY` does not list the host. A client must then not send the request
+    /// directly to the server.
     pub fn of(&self, uri: &Uri) -> Result<Option<&Proxy>, Error> {
         let https = uri.scheme() == Some(&Scheme::HTTPS);
         let route = match https {
@@ -577,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_proxies_are_not_the_same_as_none() {
+    fn is_empty_is_false_for_an_unsupported_proxy() {
         assert!(!from_env(&[("ALL_PROXY", "socks5://a")]).unwrap().is_empty());
         assert!(from_env(&[]).unwrap().is_empty());
     }

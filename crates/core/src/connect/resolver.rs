@@ -19,10 +19,10 @@ use crate::error::ErrorKind;
 ///
 /// A client enforces the guard by connecting only to the returned addresses.
 ///
-/// Concurrent calls for the same name share one lookup. At most 32 awaited lookups run at once. A
-/// caller waits for a lookup until [`ClientOptions::lookup_timeout`] passes. Nothing can interrupt
-/// a lookup, so it continues to run when all its callers have stopped waiting. Up to 64 of these
-/// abandoned lookups run in addition to the 32.
+/// Concurrent calls for the same name share one lookup. A caller waits for a lookup until
+/// [`ClientOptions::lookup_timeout`] passes. At most 32 lookups that have a waiting caller run at
+/// once. Nothing can interrupt a lookup, so it continues to run when all its callers have stopped
+/// waiting. Up to 64 of these abandoned lookups run in addition to the 32.
 #[derive(Clone)]
 pub struct Resolver {
     lookups: Arc<SharedLookups>,
@@ -104,7 +104,7 @@ impl Resolver {
         self.apply_guard(found)
     }
 
-    /// Removes the addresses that the guard refuses. Every lookup passes its result through here.
+    /// Removes the addresses that the guard refuses. Every lookup passes its result to this method.
     fn apply_guard(&self, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
         match &self.guard {
             None => Ok(addresses),

@@ -36,15 +36,16 @@ pub struct TlsOptions {
     pub extra_roots: Vec<Certificate>,
     /// Trusts only [`extra_roots`](Self::extra_roots), and no public authority. Default `false`.
     ///
-    /// Building a client fails if `extra_roots` is empty.
+    /// If this is `true` and `extra_roots` is empty, building a client fails.
     pub only_extra_roots: bool,
-    /// The certificate for servers that request one. Default: none.
+    /// The client certificate, for servers that request one. Default: none.
     pub identity: Option<Identity>,
     /// Accepts any certificate for any name. Default `false`.
     ///
     /// Anyone on the path between the client and the server can then read and change all data.
     pub danger_accept_invalid_certs: bool,
-    /// Accepts a valid certificate for another name. Default `false`.
+    /// Accepts an otherwise valid certificate that was issued for the name of another server.
+    /// Default `false`.
     ///
     /// Anyone with a valid certificate can then impersonate any server.
     pub danger_accept_invalid_hostnames: bool,
@@ -55,7 +56,7 @@ pub struct TlsOptions {
 pub struct Certificate(Bytes);
 
 impl Certificate {
-    /// Creates a certificate from its DER encoding. The client parses it when it is built.
+    /// Creates a certificate from its DER encoding. Building a client parses the encoding.
     pub fn from_der(der: impl Into<Bytes>) -> Self {
         Self(der.into())
     }
@@ -140,8 +141,8 @@ impl fmt::Debug for Identity {
 pub enum HttpVersions {
     /// HTTP/1.1 only.
     Http1Only,
-    /// HTTP/2 if the TLS server supports it (ALPN) and the client does too. Otherwise, and always
-    /// over plain `http`, HTTP/1.1.
+    /// HTTP/2 if both the client and the TLS server support it (ALPN), otherwise HTTP/1.1. Plain
+    /// `http` always uses HTTP/1.1.
     #[default]
     PreferHttp2,
     /// HTTP/2 only, without negotiation, over plain `http` too (RFC 9113, 3.3). A client that does

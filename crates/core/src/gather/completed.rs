@@ -35,13 +35,14 @@ pin_project! {
         launch: L,
         start: Start<L, S::Item>,
         limit: usize,
-        // The running jobs. Together with `finished`, there are at most `limit`.
+        // The running jobs. `running` and `finished` together contain at most `limit` jobs.
         running: Running<IndexedJob<L::Running<S::Item>>>,
         // The number of pulled inputs, which is the index of the next input.
         pulled: usize,
         input: Input,
         // The results that are returned after `until` has completed.
         remaining: VecDeque<Item<S::Item>>,
+        // The number of results that were returned since the stream last returned `Pending`.
         ready_in_a_row: u32,
         // Results of jobs that finished when they started.
         finished: VecDeque<Item<S::Item>>,
@@ -116,7 +117,7 @@ where
         self.pulled
     }
 
-    /// Returns whether `until` completed before the input was known to have no more jobs.
+    /// Returns whether `until` completed although the input might have had more jobs.
     pub(super) fn was_cut_off(self: Pin<&Self>) -> bool {
         self.input == Input::CutOff && self.never_started != Some(0)
     }

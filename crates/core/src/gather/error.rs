@@ -20,9 +20,9 @@ pub enum JobErrorKind<E> {
     Failed(E),
     /// The job panicked. Other jobs are not affected.
     Panicked(Panic),
-    /// [`until`](super::Gather::until) completed before the job.
+    /// [`until`](super::Gather::until) completed before the job finished.
     DeadlineExceeded,
-    /// The runtime ended before the job.
+    /// The runtime ended before the job finished.
     Cancelled,
 }
 

@@ -30,8 +30,8 @@ where
 
 /// Where jobs run. The trait is sealed: only [`Here`] and [`On`] implement it.
 ///
-/// The trait is not generic over the job. Otherwise the compiler could not prove that a future with
-/// a gather of boxed futures is `Send` (rust-lang/rust#102211).
+/// The trait is not generic over the job. Otherwise the compiler could not prove that a future that
+/// contains a gather of boxed futures is `Send` (rust-lang/rust#102211).
 pub trait Launch: sealed::Sealed {
     /// A running job. Dropping it cancels the job.
     type Running<J: Job>: Future<Output = Result<J::Ok, JobErrorKind<J::Err>>>;
@@ -39,7 +39,7 @@ pub trait Launch: sealed::Sealed {
     /// Marks a job as cancelled. A gather marks all its jobs before it drops the first, so that no
     /// job starts a request with a permit that another job releases.
     fn mark_cancelled<J: Job>(_: &Self::Running<J>) {
-        // In the caller's task, no job runs while others are dropped.
+        // No mark is needed in the caller's task, because no job runs while others are dropped.
     }
 }
 

@@ -13,7 +13,8 @@
 //! # });
 //! ```
 //!
-//! One of four methods starts the gather and determines its result. These methods are its endings:
+//! A gather has four methods that run the jobs and return their results. These methods are called
+//! endings:
 //!
 //! | ending | returns | a failure |
 //! |---|---|---|
@@ -100,7 +101,8 @@ where
 /// # Cancel safety
 ///
 /// Dropping the ending's future or stream cancels the jobs. Each job stops at its next yield, and no
-/// more inputs are pulled. Work in a blocking pool runs until its call returns.
+/// more inputs are pulled. A blocking call that a job has started on a blocking pool still runs to
+/// its end.
 #[must_use = "a gather does nothing before one of its endings is awaited"]
 pub struct Gather<S, L = Here, U = Pending<()>>
 where
@@ -123,7 +125,7 @@ where
 {
     /// Sets how many jobs may run at once. Default 100.
     ///
-    /// A finished job counts until its result is taken.
+    /// A finished job counts as running until its result is taken.
     ///
     /// # Panics
     ///
@@ -137,8 +139,8 @@ where
     /// Ends the gather when `until` completes: a sleep, a signal, or any other future.
     ///
     /// The results of finished jobs are returned. All running jobs are cancelled at the same time
-    /// and fail with [`JobErrorKind::DeadlineExceeded`]. No cancelled job can use a permit that
-    /// another job releases. No more inputs are pulled.
+    /// and fail with [`JobErrorKind::DeadlineExceeded`]. If a cancelled job releases a permit of a
+    /// session, no other cancelled job can use the permit. No more inputs are pulled.
     ///
     /// ```
     /// use std::future::{pending, ready};
@@ -176,7 +178,7 @@ where
     S: Stream,
     S::Item: Job,
 {
-    /// Runs each job as a separate task on `runtime`. Jobs then progress while the consumer is
+    /// Runs each job as a separate task on `runtime`. Jobs then progress while the caller's task is
     /// busy, and use all of the runtime's threads.
     pub fn on<R>(self, runtime: &R) -> Gather<S, On<R>, U>
     where

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// The running jobs. Each job is polled when it starts and when it is woken.
 ///
-/// A new job takes the slot of a job that has just finished, and is polled immediately. It then
-/// reuses the connection and the memory of the finished job while they are still in the processor's
-/// cache. `FuturesUnordered` queues a new job behind all woken jobs and allocates memory for each
-/// job. Here, a slot and its waker are allocated once.
+/// A new job takes the slot of a job that has just finished, and is polled immediately. The new job
+/// can then reuse the connection and the memory of the finished job while both are still in the
+/// processor's cache. `FuturesUnordered`, in contrast, queues a new job behind all woken jobs. It also
+/// allocates memory for each job, while this type allocates a slot and its waker once.
 pub(super) struct Running<F> {
     slots: Vec<Slot<F>>,
     /// The indices of the slots without a job.
@@ -77,7 +77,8 @@ impl WokenSlots {
         self.queue().slots.pop_front()
     }
 
-    /// Registers the waker for the next queued slot. Returns `false` if a slot is queued already.
+    /// Registers a waker, which the next job that is woken will wake. Returns `false`, and does not
+    /// register the waker, if the queue already contains a slot.
     fn register(&self, waker: &Waker) -> bool {
         // Clones and drops wakers outside the lock, because both run the executor's code.
         let waker = waker.clone();

@@ -1,4 +1,4 @@
-//! Credentials as header values whose `Debug` output hides them.
+//! Header values that contain credentials. Their `Debug` output hides the credentials.
 
 use base64::Engine;
 use http::HeaderValue;

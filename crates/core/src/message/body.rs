@@ -19,8 +19,8 @@ use crate::error::{BoxError, Error, ErrorKind};
 /// The body of a request or a response: empty, bytes in memory, or produced while it is sent (a
 /// stream, a file, a form of several parts).
 ///
-/// A `Body` is an [`http_body::Body`] of [`Bytes`] and is `Send + Sync`, so it works with the
-/// `http` types. It reads nothing before it is polled, so a slow reader slows the sender down.
+/// A `Body` implements [`http_body::Body`] with chunks of type [`Bytes`], and is `Send + Sync`. It
+/// reads from its source only when it is polled, so a slow reader slows the sender down.
 ///
 /// ```
 /// use inflight_core::Body;
@@ -41,7 +41,7 @@ pub(crate) trait BodySource: Send + Sync {
     /// Returns the next frame, or `None` at the end.
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame;
 
-    /// Returns the number of bytes that have not been read.
+    /// Returns bounds on the number of bytes that have not been read.
     fn size_hint(&self) -> SizeHint;
 
     /// Returns whether the whole body has been read.
@@ -54,7 +54,7 @@ pub(crate) trait BodySource: Send + Sync {
         None
     }
 
-    /// Drops the body because its reader failed with `error`: see [`Body::discard`].
+    /// Drops the body of a response that was converted to `error`: see [`Body::discard`].
     fn discard(self: Pin<Box<Self>>, _error: &Error) {}
 
     /// Returns the same body from its beginning as a blocking reader. `None` if a part of the body
@@ -69,7 +69,7 @@ pub(crate) type PolledFrame = Poll<Option<Result<Frame<Bytes>, Error>>>;
 pub(crate) type Reader = Box<dyn io::Read + Send>;
 
 pin_project! {
-    /// A custom body, which can be read once.
+    /// A body of another type, which can be read only once.
     struct OnceBody<B> {
         #[pin]
         body: B,
@@ -124,8 +124,8 @@ impl Body {
         Self::from_source(OnceBody { body })
     }
 
-    /// Creates a body that `make` produces each time the body is sent, so that
-    /// [`try_clone`](Self::try_clone) can copy even a stream.
+    /// Creates a body that can be sent several times, because `make` can produce it again.
+    /// [`try_clone`](Self::try_clone) can then copy even a stream.
     ///
     /// This function calls `make` once immediately, to determine whether the length is known.
     ///
@@ -153,8 +153,8 @@ impl Body {
         Self(Kind::Streamed(Box::pin(source)))
     }
 
-    /// Drops the body because its reader failed with `error`. If the rest of a response is short, a
-    /// task first reads it, so that the connection can be reused.
+    /// Drops the body of a response that was converted to `error`. If the body is short, a task first
+    /// reads it, so that the connection can be reused.
     pub(crate) fn discard(self, error: &Error) {
         if let Kind::Streamed(body) = self.0 {
             body.discard(error);
@@ -175,8 +175,8 @@ impl Body {
     /// [`replayable`](Self::replayable) body, and a form whose parts can all be sent again. A stream
     /// and the body of a response cannot be sent again.
     ///
-    /// Call this method before the body is read. The copy of a partly read body in memory lacks the
-    /// bytes that were read.
+    /// Call this method before the body is read. Once a body in memory has been read,
+    /// a copy of it is empty.
     pub fn try_clone(&self) -> Option<Self> {
         match &self.0 {
             Kind::Buffered(bytes) => Some(Self(Kind::Buffered(bytes.clone()))),
@@ -246,8 +246,8 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::BodyTooLarge`] if the body has more bytes. The rest is then not read. Any other
-    /// error is an error of the transfer.
+    /// [`ErrorKind::BodyTooLarge`] if the body has more than `limit` bytes. The rest of the body is
+    /// then not read. Other kinds if reading the body fails.
     pub fn collect(
         self,
         limit: u64,
@@ -273,7 +273,7 @@ impl Body {
     }
 }
 
-/// A body that a client may have begun to read.
+/// A handle to a body that was lent to a client. The client may have begun to read the body.
 pub(crate) struct LentBody(Arc<Mutex<Option<Body>>>);
 
 impl LentBody {
@@ -292,9 +292,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The client's side of a [`LentBody`].
+/// The body that the client gets. At the first read, it takes the lent body from the [`LentBody`].
 struct BorrowedBody {
-    /// `None` after the first read.
+    /// Contains the body until the first read. `None` after the first read.
     owner: Option<Arc<Mutex<Option<Body>>>>,
     body: Body,
 }
@@ -322,7 +322,7 @@ impl BodySource for BorrowedBody {
     fn reader(&self) -> Option<Reader> {
         let mut body = lock(self.owner.as_ref()?);
         let reader = body.as_ref()?.reader()?;
-        // The reader owns the body now.
+        // The reader reads the body from now on, so the body cannot be taken back.
         *body = None;
         Some(reader)
     }
@@ -341,13 +341,16 @@ impl BorrowedBody {
 struct Collector {
     body: Body,
     limit: u64,
+    // The first chunk, until a second chunk arrives.
     first: Bytes,
+    // All bytes so far, after a second chunk has arrived.
     all: BytesMut,
     // How many bytes this poll may still read before it yields to other tasks.
     budget: usize,
 }
 
-/// How many bytes one poll may read. A compressed body may produce many bytes without a pause.
+/// How many bytes one poll may read. A compressed body may produce many bytes before it
+/// returns `Pending`.
 const POLL_BUDGET: usize = 1 << 20;
 
 impl Collector {
@@ -381,7 +384,7 @@ impl Collector {
             return;
         }
         if self.all.is_empty() {
-            // The expected length comes from the peer, so it determines at most a small allocation.
+            // The peer declares the expected length, so this reserves at most 1 MiB for it.
             let expected = left.min(1 << 20) as usize;
             self.all
                 .reserve(self.first.len() + chunk.len().max(expected));
@@ -533,7 +536,7 @@ enum BlockingKind {
 }
 
 impl BlockingBody {
-    /// Creates a body from a reader. `len` is its length, if known.
+    /// Creates a body from a reader. `len` is the length of the body in bytes, if it is known.
     pub fn from_reader(reader: impl io::Read + Send + 'static, len: Option<u64>) -> Self {
         Self {
             kind: BlockingKind::Reader(SyncWrapper::new(Box::new(reader))),
@@ -561,7 +564,7 @@ impl BlockingBody {
     }
 }
 
-/// Reading fails with `UnexpectedEof` if the reader ends before the length of the body.
+/// Reading fails with `UnexpectedEof` if the reader ends before the known length of the body.
 impl io::Read for BlockingBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = match &mut self.kind {

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 ///
 /// Returns UTF-8 if there is no charset, or if the Encoding Standard does not define it (`utf8mb4` or
 /// `none`, for example). Most texts with an undefined charset are UTF-8 or ASCII, and text in another
-/// charset is almost never valid UTF-8. Fails for a charset that the standard forbids to decode.
+/// charset is almost never valid UTF-8. Fails if the standard does not allow the charset to be decoded.
 pub(crate) fn declared_charset(headers: &HeaderMap) -> Result<&'static Encoding, Error> {
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
     let label = content_type.and_then(charset_parameter);

@@ -1,12 +1,12 @@
 //! Content codings (RFC 9110, 8.4): the codings that a session accepts, and the decoding of bodies
 //! while they are read.
 //!
-//! A body with several codings is refused, because servers do not send such bodies, and because
-//! each coding multiplies the size to which a few bytes can expand. An unknown coding is not an
-//! error. The body and its headers are then returned unchanged, as reqwest and aiohttp do.
+//! A body with several codings is refused: servers do not send such bodies, and each coding multiplies
+//! the size to which a few bytes can expand. An unknown coding is not an error. The session then
+//! returns the body and the headers unchanged, as reqwest and aiohttp do.
 //!
-//! A coded body that is corrupt, truncated, or followed by other data, is an error of kind
-//! [`Decode`](ErrorKind::Decode). A transfer that ends early is
+//! A coded body that is corrupt, truncated, or followed by other data is an error of kind
+//! [`Decode`](ErrorKind::Decode). A transfer that ends early is an error of kind
 //! [`Incomplete`](ErrorKind::Incomplete), with or without a coding.
 
 use std::io;
@@ -32,25 +32,27 @@ use crate::message::body::{Body, BodySource, PolledFrame};
 /// The codings that [`decode_response`] decodes.
 const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
-/// The smallest and the largest size of the buffer for decoded bytes.
+/// The smallest and the largest size of the buffer for decoded bytes, in bytes.
 const BUFFER_SIZES: (usize, usize) = (4 * 1024, 64 * 1024);
 
-/// The largest window of the content coding `zstd`, 8 MiB (RFC 9659). It limits the decoder's
-/// memory.
+/// The binary logarithm of the largest window of the content coding `zstd`, which is 8 MiB (RFC 9659).
+/// The window determines how much memory the decoder needs.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// A request extension that overrides the session's setting.
+/// A request extension that overrides the session's setting
+/// [`decompress`](crate::SessionBuilder::decompress).
 #[derive(Clone, Copy)]
 pub(crate) struct Decompress(pub(crate) bool);
 
-/// Removes the setting of the request from its extensions. Returns whether the session decodes the
-/// response: the setting of the request or, if it has none, `default`.
+/// Removes [`Decompress`] from the request's extensions and returns its value: whether the session
+/// decodes the response. Returns `default` if the request has no such extension.
 pub(crate) fn take_decompress(request: &mut Request<Body>, default: bool) -> bool {
     let setting = request.extensions_mut().remove::<Decompress>();
     setting.map_or(default, |setting| setting.0)
 }
 
-/// Adds `Accept-Encoding`, unless the request has this header or a `Range`. A range counts coded bytes.
+/// Adds `Accept-Encoding`, unless the request has this header or a `Range`. The response to a range
+/// request would be a part of the coded body, and such a part cannot be decoded.
 pub(crate) fn add_accept_encoding(headers: &mut HeaderMap) {
     if !headers.contains_key(ACCEPT_ENCODING) && !headers.contains_key(RANGE) {
         headers.insert(ACCEPT_ENCODING, ACCEPTED);
@@ -60,8 +62,8 @@ pub(crate) fn add_accept_encoding(headers: &mut HeaderMap) {
 /// Decodes the response's body if it has a coding. The body's length is then unknown, and the
 /// headers that describe the coded body are removed.
 ///
-/// Does not decode a body that is known to be empty, as after HEAD or with 204 and 304, or a partial
-/// body (206), which is a range of the coded bytes.
+/// Leaves two kinds of bodies unchanged: an empty body (after HEAD, or with the status 204 or 304), and
+/// a partial body (206), which is a range of the coded bytes.
 pub(crate) fn decode_response(response: &mut Response<Body>) -> Result<(), Error> {
     if !response.headers().contains_key(CONTENT_ENCODING)
         || http_body::Body::is_end_stream(response.body())
@@ -125,7 +127,8 @@ impl Coding {
         }
     }
 
-    /// Returns how many bytes at the beginning of the body [`decoder`](Self::decoder) examines.
+    /// Returns the number of bytes that [`decoder`](Self::decoder) examines, from the beginning of the
+    /// body.
     fn sniff_len(self) -> usize {
         match self {
             Self::Gzip | Self::Zstd => 0,
@@ -134,13 +137,13 @@ impl Coding {
         }
     }
 
-    /// Returns whether a body is a series of parts that are coded separately: members of gzip (RFC
-    /// 1952, 2.2) or frames of zstd (RFC 8878, 3).
+    /// Returns whether a body with this coding may have several parts that are coded separately: the
+    /// members of gzip (RFC 1952, 2.2) or the frames of zstd (RFC 8878, 3).
     fn is_series(self) -> bool {
         matches!(self, Self::Gzip | Self::Zstd)
     }
 
-    /// Returns a decoder of one part.
+    /// Returns a decoder for one part: see [`is_series`](Self::is_series).
     fn decoder(self, coded: EncodedReader) -> io::Result<Box<dyn Decoder>> {
         Ok(match self {
             Self::Gzip => Box::new(GzipDecoder::new(coded)),
@@ -162,8 +165,9 @@ impl Coding {
 }
 
 /// Returns whether the bytes begin with the header of the zlib format (RFC 1950, 2.2). The coding
-/// `deflate` requires this format, but some servers send raw deflate. Raw deflate never begins with
-/// the bytes of a zlib header, because its padding bits are zero.
+/// `deflate` requires this format, but some servers send raw deflate. As raw deflate, the bytes of a
+/// zlib header would begin a stored block with padding that is not zero. Encoders write only zeros as
+/// padding, so the bytes determine the format.
 fn is_zlib(start: &[u8]) -> bool {
     let [method, flags, ..] = *start else {
         return false;
@@ -171,13 +175,14 @@ fn is_zlib(start: &[u8]) -> bool {
     method & 0x8f == 0x08 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
 }
 
-/// Returns whether a brotli stream requires a window of up to 1 GiB. RFC 7932, 9.1 allows at most
-/// 16 MiB, but the decoder supports larger windows as an extension.
+/// Returns whether a brotli stream declares a large window: up to 1 GiB. RFC 7932, 9.1 allows at most
+/// 16 MiB, but the decoder also accepts large windows, as an extension.
 fn has_large_window(start: &[u8]) -> bool {
     start.first().is_some_and(|first| first & 0x7f == 0x11)
 }
 
-/// The largest number of zeros after a gzip body. The limit on decoded bytes does not count them.
+/// The largest number of zero bytes after a gzip body. The limit on decoded bytes does not count these
+/// zeros.
 const MAX_PADDING: usize = 64 << 10;
 
 /// A body that is decoded while it is read.
@@ -185,7 +190,7 @@ struct DecodedBody {
     coding: Coding,
     state: State,
     buffer: BytesMut,
-    /// The length of the last decoded chunk.
+    /// The length of the last decoded chunk, from which the size of the next buffer is chosen.
     last_len: usize,
 }
 
@@ -194,8 +199,8 @@ enum State {
     Decoding(Box<dyn Decoder>),
     /// A part has ended. Another part may follow.
     Trailing(EncodedReader),
-    /// The last part has ended, and this number of zeros has followed. Some programs pad gzip files
-    /// with zeros. Only more zeros may follow.
+    /// The last part of a gzip body has ended, and this number of zero bytes has followed. Some programs
+    /// pad gzip files with zeros. Only more zeros may follow.
     Padding(EncodedReader, usize),
     Ended,
 }
@@ -307,7 +312,7 @@ impl BodySource for DecodedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let chunk = match self.poll_decoded(cx) {
             Poll::Ready(chunk) => chunk,
-            // An empty chunk informs the reader that bytes have arrived.
+            // An empty chunk reports that coded bytes have arrived, so that the read timeout starts again.
             Poll::Pending if self.take_received() => Ok(Some(Bytes::new())),
             Poll::Pending => return Poll::Pending,
         };
@@ -331,6 +336,7 @@ struct EncodedReader {
     body: Body,
     chunk: Bytes,
     has_ended: bool,
+    /// Whether coded bytes have arrived since the last call of `take_received`.
     has_received: bool,
     /// The error of the transfer. The reader returns `Pending` to the decoder instead of the error,
     /// because a decoder discards its decoded bytes on an error.
@@ -352,7 +358,7 @@ impl EncodedReader {
         mem::replace(self, Self::new(Body::empty()))
     }
 
-    /// Reads until `min_len` bytes or the end have arrived.
+    /// Reads until `chunk` has at least `min_len` bytes, or until the body ends.
     fn poll_start(&mut self, cx: &mut Context<'_>, min_len: usize) -> Poll<Result<(), Error>> {
         while self.chunk.len() < min_len && !self.has_ended {
             let chunk = ready!(self.body.poll_chunk(cx)).transpose()?;

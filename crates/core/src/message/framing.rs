@@ -12,11 +12,11 @@ use crate::message::body::Body;
 /// limit of their own.
 pub const MAX_INTERIM_RESPONSES: usize = 64;
 
-/// The largest number of fields of a head. Servers send far fewer. A head with more fields is probably
+/// The largest number of fields in a head. Servers send far fewer. A head with more fields is probably
 /// an attempt to exhaust the memory.
 const MAX_FIELDS: usize = 100;
 
-/// The largest number of bytes of all names and values of a head.
+/// The largest total size of the field names and values in a head, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Where the body of a response ends (RFC 9112, section 6.3).
@@ -69,7 +69,7 @@ pub(crate) fn check_head<B>(response: &Response<B>) -> Result<(), Error> {
     FramingFields::of(response).map(drop)
 }
 
-/// The fields that determine the end of the body.
+/// The values of the header fields that determine where the body of a response ends.
 #[derive(Default)]
 struct FramingFields {
     length: Option<u64>,
@@ -77,8 +77,8 @@ struct FramingFields {
 }
 
 impl FramingFields {
-    /// Reads the fields of a response. Visits each field only once, because every response is
-    /// checked.
+    /// Reads the fields of a response. Fails if the session must refuse the head. Loops over the
+    /// fields only once, because every response is checked.
     fn of<B>(response: &Response<B>) -> Result<Self, Error> {
         // A 101 accepts an `Upgrade` (RFC 9110, 15.2.2), which no client here sends.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -93,7 +93,8 @@ impl FramingFields {
         for (name, value) in response.headers() {
             bytes += name.as_str().len() + value.len();
             if name == CONTENT_LENGTH {
-                // A list of equal lengths is refused too, as RFC 9112, 6.3 allows.
+                // Equal values in several fields are accepted. A list in one field (`5, 5`) is refused, as
+                // RFC 9112, 6.3 allows.
                 if length.replace(value).is_some_and(|other| other != value) {
                     return Err(head_error("two different values of Content-Length"));
                 }
@@ -111,12 +112,12 @@ impl FramingFields {
         Ok(fields)
     }
 
-    /// Adds a transfer coding. A session accepts only `chunked`, which a server may apply only once. On
+    /// Adds a transfer coding. Fails if the coding is not `chunked`, or is applied twice. On
     /// HTTP/1.0, a transfer coding indicates faulty framing (RFC 9112, 6.1).
     fn add_coding(&mut self, coding: &HeaderValue, version: Version) -> Result<(), Error> {
         let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         if !is_chunked || std::mem::replace(&mut self.is_chunked, true) {
-            return Err(head_error("a transfer coding other than chunked"));
+            return Err(head_error("a transfer coding other than a single chunked"));
         }
         if version < Version::HTTP_11 {
             return Err(head_error("a transfer coding on HTTP/1.0"));
@@ -125,7 +126,8 @@ impl FramingFields {
     }
 }
 
-/// Parses a `Content-Length`, which has only digits.
+/// Parses a `Content-Length`. Returns `None` if the value has other characters than digits, or if the
+/// number is too large.
 pub(crate) fn content_length(value: &HeaderValue) -> Option<u64> {
     let digits = value.to_str().ok()?;
     let has_only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -133,8 +135,8 @@ pub(crate) fn content_length(value: &HeaderValue) -> Option<u64> {
 }
 
 /// Returns whether the connection of this response must not be reused: the response closes the
-/// connection (RFC 9112, 9.3), the head defines two ends of the body (RFC 9112, 6.3), or the session
-/// will refuse the head.
+/// connection (RFC 9112, 9.3), the head has both a `Content-Length` and a `Transfer-Encoding` (RFC 9112,
+/// 6.3), or the session will refuse the head.
 ///
 /// A client needs this function if it may return a connection to its pool before the session has
 /// checked the response. For HTTP/2, the function returns `false`, because a response over HTTP/2 does
@@ -170,7 +172,8 @@ pub fn retires_connection<B>(response: &Response<B>) -> bool {
             .map_or(true, |fields| fields.length.is_some() && fields.is_chunked)
 }
 
-/// Sets the fields that describe the body of a request. Clients send them unchanged.
+/// Sets the header fields that determine where the body of a request ends. Clients send these fields
+/// unchanged.
 ///
 /// The body determines the length. A `Content-Length` of the caller is used only if the body's
 /// length is unknown. For POST, PUT and PATCH, a length of 0 is sent too (RFC 9110, section 8.6).

@@ -1,8 +1,8 @@
-//! Messages and their parts. This module depends on no client, runtime or session.
+//! HTTP messages and their parts. This module depends on no client, runtime or session.
 //!
 //! In reading order: `target` (the URL of a request), `auth` (its credentials), `body`, `progress`
 //! (reports how much of a body has been transferred), `response`, `framing` (where a body ends, and
-//! the limits of a head), `decode` (content codings) and `charset`.
+//! how large a head may be), `decode` (content codings) and `charset`.
 
 pub(crate) mod auth;
 pub(crate) mod body;

@@ -10,8 +10,8 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 
-/// The size of the largest chunk that is reported at once. A body in memory is split at this size,
-/// so that it reports progress too.
+/// The largest number of bytes in a chunk. Larger chunks are split, so that a body in memory reports
+/// its progress in several steps.
 const MAX_CHUNK: usize = 64 * 1024;
 
 /// How much of a body has been transferred.
@@ -26,7 +26,7 @@ pub struct Progress {
 
 /// An observer of the progress of a body.
 pub(crate) trait ProgressObserver: Send + Sync {
-    /// Handles a chunk that was read.
+    /// Handles a chunk that was read. `so_far` includes the chunk.
     fn on_chunk(&self, so_far: Progress);
 
     /// Handles the end of the body.
@@ -42,8 +42,8 @@ impl<F: Fn(Progress) + Send + Sync> ProgressObserver for F {
 pub(crate) type ProgressCallback = Arc<dyn ProgressObserver>;
 
 impl Body {
-    /// Calls `watch` for each chunk that is read from this body. A chunk has at most 64 KiB. If the
-    /// body is sent again, the count starts again from zero.
+    /// Makes this body call `watch` for each chunk that is read from it. A chunk has at most 64 KiB. If
+    /// the body is sent again, the count starts again from zero.
     ///
     /// The task or thread that reads the body calls `watch`, so `watch` should be short and must
     /// not block.
@@ -111,7 +111,7 @@ impl ProgressCounter {
 struct ProgressBody {
     counter: ProgressCounter,
     body: Body,
-    /// The rest of a large chunk.
+    /// The bytes of the current chunk that have not been returned.
     rest: Bytes,
 }
 

@@ -16,8 +16,8 @@ use crate::message::target::Target;
 /// A response whose body has not been read yet: an [`http::Response`] with a [`Body`]. `From`
 /// converts in both directions.
 ///
-/// In a session with limits, a response holds its permit until the body is read to the end or
-/// dropped.
+/// The request stays in flight until the body is read to the end or dropped: see
+/// [`max_in_flight`](crate::SessionBuilder::max_in_flight).
 ///
 /// ```
 /// use inflight_core::{Body, ErrorKind, Response, http};
@@ -46,7 +46,7 @@ struct Repeats {
     attempts: u32,
 }
 
-/// The default limit of [`Response::bytes`], `text` and `json`: 64 MiB.
+/// The default limit of [`Response::bytes`], `text` and `json`, in bytes: 64 MiB.
 pub(crate) const MAX_BODY: u64 = 64 << 20;
 
 impl Response {
@@ -96,13 +96,14 @@ impl Response {
             .map_or(&[], |repeats| &repeats.history)
     }
 
-    /// Returns the number of requests that were sent, including redirects and retries.
+    /// Returns the number of requests that were sent for this response, including redirects and
+    /// retries.
     pub fn attempts(&self) -> u32 {
         self.repeats.as_ref().map_or(1, |repeats| repeats.attempts)
     }
 
     /// Returns the length of the whole body in bytes, if it is known from the head. Reading the
-    /// body does not change it.
+    /// body does not change this length.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
@@ -112,7 +113,7 @@ impl Response {
     /// # Errors
     ///
     /// [`ErrorKind::Status`]. Observers then receive this error. The session reads a short body in
-    /// the background, so that the connection can be reused, and drops a long one.
+    /// the background, so that the connection can be reused, and drops a long body.
     pub fn error_for_status(self) -> Result<Self, Error> {
         let status = self.status();
         if status.is_client_error() || status.is_server_error() {
@@ -123,8 +124,8 @@ impl Response {
         Ok(self)
     }
 
-    /// Calls `watch` for each decoded chunk of the body that any method of the response reads: see
-    /// [`Body::on_progress`]. The total is the [`content_length`](Self::content_length).
+    /// Makes the response call `watch` for each chunk of its decoded body, whichever method reads the
+    /// body: see [`Body::on_progress`]. The total is the [`content_length`](Self::content_length).
     #[must_use]
     pub fn on_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.inner = self.inner.map(|body| body.on_progress(watch));
@@ -160,9 +161,9 @@ impl Response {
 
     /// Returns the whole body as text.
     ///
-    /// The charset is that of the `Content-Type`. It is UTF-8 if there is none, or if the Encoding
-    /// Standard does not define the charset. A byte order mark takes precedence, as in browsers,
-    /// and is not part of the text.
+    /// The charset comes from the `Content-Type`. If the header declares no charset, or one that the
+    /// Encoding Standard does not define, the text is read as UTF-8. A byte order mark takes
+    /// precedence, as in browsers, and is not part of the text.
     ///
     /// Malformed bytes are an error and are never replaced. To replace them, use
     /// [`bytes`](Self::bytes) and [`String::from_utf8_lossy`].
@@ -170,7 +171,7 @@ impl Response {
     /// # Errors
     ///
     /// The same as [`bytes`](Self::bytes), and [`ErrorKind::Decode`] if the bytes are malformed in
-    /// their charset, or if the Encoding Standard forbids to decode the charset, such as
+    /// their charset, or if the Encoding Standard does not allow the charset to be decoded, as for
     /// `iso-2022-kr`.
     pub fn text(self) -> impl Future<Output = Result<String, Error>> + Send + 'static {
         let declared = charset::declared_charset(self.headers());
@@ -178,7 +179,7 @@ impl Response {
     }
 
     /// Deserializes the whole body from JSON, which is UTF-8 (RFC 8259, section 8.1). A byte order
-    /// mark at its beginning is ignored. The charset of the response has no effect.
+    /// mark at the beginning of the body is ignored. The charset of the response has no effect.
     ///
     /// # Errors
     ///

@@ -72,7 +72,7 @@ impl Target {
         })))
     }
 
-    /// Returns the same target with a changed URL, for example with another fragment.
+    /// Returns a target with another URL and the same credentials.
     pub(crate) fn with_url(&self, url: Url) -> Result<Self, Error> {
         let mut target = Self::new(url)?;
         if let Some(inner) = Arc::get_mut(&mut target.0) {
@@ -107,7 +107,8 @@ impl Target {
         &self.0.uri
     }
 
-    /// Returns the URL. The result is always `Some`, because a plain URI parses to an equal URL.
+    /// Returns the URL. The result is always `Some`, because every URI that `is_plain` accepts is also a
+    /// URL by the standard.
     pub(crate) fn url(&self) -> Option<&Url> {
         let inner = &*self.0;
         if inner.url.get().is_none()
@@ -118,7 +119,7 @@ impl Target {
         inner.url.get()
     }
 
-    /// Returns the credentials of the URL as basic authentication, if it has any.
+    /// Returns the credentials of the URL as basic authentication, if the URL has credentials.
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
         self.0.authorization.as_ref()
     }
@@ -152,8 +153,8 @@ impl Origin {
     }
 }
 
-/// Moves the credentials of the URL into basic authentication (RFC 7617), as browsers and aiohttp
-/// do.
+/// Removes the credentials from the URL and returns them as basic authentication (RFC 7617), as
+/// browsers and aiohttp do.
 fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, Error> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
@@ -169,7 +170,7 @@ fn take_credentials(url: &mut Url) -> Result<Option<HeaderValue>, Error> {
 }
 
 /// Returns whether the text is an absolute URL that the URL standard leaves unchanged. May return
-/// `false` for such a URL, which only makes parsing slower.
+/// `false` for other URLs that the standard leaves unchanged. Parsing is then only slower.
 fn is_plain(text: &str) -> bool {
     let (rest, default_port) = match text.strip_prefix("http://") {
         Some(rest) => (rest, "80"),
@@ -215,7 +216,7 @@ fn is_plain_host(host: &str) -> bool {
 }
 
 fn is_plain_path(path: &str) -> bool {
-    // The standard resolves dot segments and escapes other characters, so these are not plain.
+    // The standard resolves dot segments and may escape characters outside `PLAIN`.
     let mut before = 0;
     path.bytes().all(|byte| {
         let starts_with_dot = before == b'/' && byte == b'.';
@@ -224,7 +225,7 @@ fn is_plain_path(path: &str) -> bool {
     })
 }
 
-/// The bytes that the standard leaves unchanged in a path and in a query.
+/// For each byte, whether it is plain: the standard leaves it unchanged in a path and in a query.
 const PLAIN: [bool; 256] = {
     let others = b"/?=&-_.~,";
     let mut plain = [false; 256];

@@ -52,7 +52,8 @@ impl Backend {
     }
 }
 
-/// A builder for a [`Session`]: the options of its client, and its policy.
+/// A builder for a [`Session`]: the options of the client, and the timeouts, limits and other settings
+/// of the session.
 #[must_use = "a builder does nothing before `build`"]
 pub struct SessionBuilder {
     open: Open,
@@ -104,8 +105,8 @@ impl SessionBuilder {
     /// Sets how long one request may take as a whole. Default 300 s, as in aiohttp. `None` removes
     /// the limit.
     ///
-    /// The time includes the wait for a permit, connecting, the head, the body, redirects and
-    /// retries.
+    /// The time includes the wait for a permit (see [`max_in_flight`](Self::max_in_flight)), connecting,
+    /// the head, the body, redirects and retries.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
@@ -117,8 +118,9 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets how long a request may wait for a permit. Default: no limit except the
-    /// [`timeout`](Self::timeout).
+    /// Sets how long a request may wait until [`max_in_flight`](Self::max_in_flight),
+    /// [`max_per_host`](Self::max_per_host) and [`max_rate`](Self::max_rate) allow it to start. Default:
+    /// no limit except the [`timeout`](Self::timeout).
     pub fn queue_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.queue_timeout = timeout.into();
         self
@@ -244,8 +246,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Keeps the cookies that responses set in `jar`, and sends them with later requests. Default:
-    /// no cookies are kept.
+    /// Stores the cookies of responses in `jar`, and sends them with later requests. Default: no cookies
+    /// are stored.
     ///
     /// A request that has a `Cookie` header gets no cookies from the jar.
     #[cfg(feature = "cookies")]
@@ -263,7 +265,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets whether the session decodes bodies in a content coding. Default `true`.
+    /// Sets whether the session decodes response bodies that have a content coding, such as gzip.
+    /// Default `true`.
     ///
     /// With `true`, requests have the header `Accept-Encoding: gzip, deflate, br, zstd` unless the
     /// request or the session sets this header. The session decodes every response in one of these
@@ -317,10 +320,10 @@ impl SessionBuilder {
         self
     }
 
-    /// Wraps the client: `wrap` takes the client and returns the one that the session uses instead.
+    /// Wraps the client: `wrap` takes the client and returns the client that the session uses instead.
     ///
-    /// The session calls the wrapper for each exchange, including every redirect and retry. The
-    /// last wrapper is the outermost.
+    /// The session calls the wrapper for each request that it sends, including redirects and retries.
+    /// The last wrapper is the outermost.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -546,8 +549,8 @@ impl SessionBuilder {
             .add_root_certificate(pem)
     }
 
-    /// Sets the certificate for servers that request one. [`build`](Self::build) fails for a client
-    /// without [`client_certificates`](crate::Capabilities::client_certificates).
+    /// Sets the certificate that the client sends to servers that request one. [`build`](Self::build)
+    /// fails for a client without [`client_certificates`](crate::Capabilities::client_certificates).
     pub fn client_certificate(self, identity: Identity) -> Self {
         self.client_options(|options| options.tls.identity = Some(identity))
     }

@@ -1,8 +1,8 @@
 //! The exchange of one request, from the caller's request to its final response.
 //!
 //! [`Exchange::run`] follows redirects. For each target, [`Exchange::send_until_final`] waits for permits,
-//! sends the request, and resends or retries it. [`Exchange::send`] makes one attempt. The phases are
-//! those of [`Phase`]: queue, connect and head in this module, body in [`LimitedBody`].
+//! sends the request, and resends or retries it. [`Exchange::send`] makes one attempt. This module
+//! covers the phases of an exchange up to [`Phase::Head`]. [`LimitedBody`] covers [`Phase::Body`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,16 +29,17 @@ use crate::message::{decode, framing};
 use crate::observe::{ObservedExchange, Step};
 use crate::upload::prepare::Upload;
 
-/// The size of the largest body of a redirect that is read, so that the connection can be reused. A
-/// larger body is dropped together with the connection.
+/// The size of the largest body, in bytes, that the session reads only to reuse the connection: the body
+/// of a redirect, for example. A larger body is dropped, together with its connection.
 pub(super) const MAX_DRAINED: u64 = 16 << 10;
 
-/// How long reading the body of a redirect may take. After this time, a new connection is faster.
+/// How long the session may read a body only to reuse the connection. After this time, opening a new
+/// connection is faster.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The context of an error if only the body prevents a resend.
+/// The context of an error after which only the partly read body prevents a resend.
 const BODY_IS_CONSUMED: &str =
-    "the server did not process the request, but its body was partly read and cannot be repeated";
+    "the request was not processed, but its body was partly read and cannot be sent again";
 
 /// Sends a request under the session's policy.
 pub(crate) async fn exchange(
@@ -124,10 +125,11 @@ struct Exchange<'a> {
     upload: Option<Box<Upload>>,
     timer: ExchangeTimer,
     permits: Permits,
-    /// The last response, or an empty one. It is a field because moving it would be expensive.
+    /// The last response, or an empty response if there is none. Methods store it here instead of
+    /// returning it, because moving a response is expensive.
     head: Head,
     attempts: u32,
-    /// The retries that are left, across all redirects.
+    /// The retries that the request has left. All its redirects share them.
     retries: Option<Box<RetryPlan>>,
     observed: Option<Box<ObservedExchange>>,
 }
@@ -151,7 +153,8 @@ impl Exchange<'_> {
             let redirects = &self.session.redirects;
             let method = self.template.method();
             let Some(next) = redirects.follow(target, method, &self.head, history.len())? else {
-                // Decodes first, so that the session's limits apply to the decoded bytes.
+                // Decodes before `LimitedBody` wraps the body, so that the session's limits apply to the
+                // decoded bytes.
                 if self.template.should_decode() {
                     decode::decode_response(&mut self.head)?;
                 }
@@ -174,7 +177,7 @@ impl Exchange<'_> {
         self.report(Step::Redirected { to });
         let body = std::mem::take(&mut self.head).into_body();
         if body.len().is_some_and(|len| len <= MAX_DRAINED) {
-            // Ignores an error of this body, because the request does not need the body.
+            // Ignores an error of this body, because the next request does not need the body.
             let drained = body.collect(MAX_DRAINED).map(|_| Ok(()));
             let limit = self.timer.limit(Some(DRAIN_TIMEOUT), Phase::Body);
             match Box::pin(self.timer.run_within(limit, drained)).await {
@@ -238,7 +241,7 @@ impl Exchange<'_> {
         }
         let _waiting = WaitingGuard::new(&session.in_flight);
         self.report(Step::Queued);
-        // Boxed, because few sessions have limits. The future of every exchange is then smaller.
+        // Boxed, so that the future of an exchange stays small in the many sessions without limits.
         let (limits, permits) = (&session.limits, &mut self.permits);
         Box::pin(limits.acquire(permits, target.uri(), &mut self.timer)).await
     }
@@ -264,13 +267,13 @@ impl Exchange<'_> {
             .get_or_insert_with(|| Box::new(session.retry.plan()));
         let response = outcome.as_ref().map(|()| &self.head);
         let pause = plan.next_pause(self.template.method(), response)?;
-        // The server's `Retry-After` may exceed the deadline.
+        // The server's `Retry-After` may exceed the range of the clock, or the deadline.
         let resume = self.timer.now().checked_add(pause)?;
         let is_in_time = self.timer.is_before_deadline(resume);
         (is_in_time && session.budgets.withdraw(origin)).then_some((pause, resume))
     }
 
-    /// Sends the request once. Stores the response in `head`, even if the session refuses it.
+    /// Sends the request once. Stores the response in `head`, even if the session refuses the response.
     async fn send(&mut self, target: &Target) -> Result<(), Error> {
         let session = self.session;
         // Connections of a runtime that has ended must not be used.

@@ -1,5 +1,4 @@
-//! A semaphore with a queue of waiters, which detects that all permits are held by unread
-//! responses.
+//! A semaphore with a queue of waiters. It detects when responses that nobody reads hold all permits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +13,7 @@ pub(crate) struct FairSemaphore {
 
 #[derive(Default)]
 struct State {
+    /// How many permits are in use.
     acquired: usize,
     /// How many permits are held by responses whose bodies have not been read at all.
     unread: usize,
@@ -49,8 +49,8 @@ impl FairSemaphore {
     }
 }
 
-/// Wakes a waiter. The caller must not hold the lock: an executor may run or drop the task
-/// immediately, and the task may hold a permit or wait for one.
+/// Wakes a waiter. The caller must not hold the lock: an executor may run or drop the waiter's task
+/// immediately, and the task may then take the lock.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
@@ -58,7 +58,7 @@ fn wake(waker: Option<Waker>) {
 }
 
 impl State {
-    /// Passes a permit to the first waiter, or frees it if nothing waits. Returns the waiter's waker,
+    /// Passes a permit to the first waiter, or frees it if there is no waiter. Returns the waiter's waker,
     /// which the caller must wake.
     fn release(&mut self) -> Option<Waker> {
         let first = self.waiting.pop_first();
@@ -79,7 +79,7 @@ impl State {
 /// A waiter for a permit. Dropping the waiter removes it from the queue.
 pub(crate) struct Acquire {
     semaphore: Arc<FairSemaphore>,
-    /// The position in the queue. `None` if the waiter is not in the queue.
+    /// The waiter's id in the queue. `None` before the waiter joins the queue and after it gets a permit.
     id: Option<u64>,
 }
 
@@ -117,8 +117,8 @@ impl Acquire {
         })
     }
 
-    /// Returns when unread responses began to hold all permits, if this is the first waiter. Other
-    /// waiters get `None`, because only the first one is woken at that time.
+    /// Returns when unread responses began to hold all permits. Returns `None` if they do not, or if
+    /// this is not the first waiter. Only the first waiter is woken at that time.
     pub(crate) fn stuck_since(&self) -> Option<Instant> {
         let state = self.semaphore.state();
         let (first, _) = state.waiting.first_key_value()?;

@@ -40,12 +40,14 @@ const CLOSING: u8 = 1;
 /// The session accepts no requests. Requests in flight fail.
 const CLOSED: u8 = 2;
 
-/// The registry of a session's requests. It counts the requests, and wakes them when the session
-/// closes or the coarse timer fires.
+/// The registry of a session's requests. It counts the requests, and wakes the waiting ones when the
+/// session closes or the coarse timer fires.
 pub(crate) struct InFlight {
     runtime: Arc<dyn Runtime>,
     stage: AtomicU8,
+    /// The number of requests that have started and not ended, including those that wait for a permit.
     started: AtomicUsize,
+    /// The number of requests that wait for a permit.
     waiting: AtomicUsize,
     /// The id of the current coarse timer, or 0 if there is none.
     coarse_timer_id: AtomicU64,
@@ -58,7 +60,7 @@ struct Wakers {
     last_timer_id: u64,
     coarse_timer: Option<CoarseTimer>,
     exchanges: Slab<Waker>,
-    /// Callers of `close`, which wait until no request is in flight.
+    /// The wakers of calls of `close`, which wait until no request is in flight.
     closers: Vec<Waker>,
 }
 
@@ -124,8 +126,8 @@ impl InFlight {
                 return;
             }
             self.coarse_timer_id.store(0, Ordering::SeqCst);
-            // An exchange that keeps waiting registers its waker again. Cloning the wakers here
-            // would run the executor's code under the lock.
+            // Takes the wakers, because cloning them here would run the executor's code under the
+            // lock. An exchange that keeps waiting registers its waker again.
             let wakers: Vec<Waker> = registered
                 .exchanges
                 .iter_mut()
@@ -138,7 +140,7 @@ impl InFlight {
     }
 
     /// Sets the coarse timer if there is none, unless the new timer would fire after `until`. Returns
-    /// the timer's id and the time when it fires.
+    /// the id of the coarse timer and the time when it fires. Returns `None` if there is no coarse timer.
     fn ensure_coarse_timer(self: &Arc<Self>, until: Instant) -> Option<(u64, Instant)> {
         let (id, fires_at) = {
             let mut wakers = self.wakers();
@@ -279,7 +281,8 @@ impl InFlightGuard {
     /// the coarse timer wakes this request by `until`. If not, the request needs its own timer.
     /// [`poll_closed`](Self::poll_closed) must have registered the request's waker.
     pub(crate) fn ensure_woken_before(&mut self, until: Instant) -> bool {
-        // Outside a runtime that no thread drives, a timer that was set inside it never fires.
+        // This code may run outside a single-threaded runtime. If no thread drives that runtime, a coarse
+        // timer that was set inside the runtime never fires.
         if !self.runtime().is_entered() {
             return false;
         }

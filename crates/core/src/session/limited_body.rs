@@ -1,4 +1,4 @@
-//! The body of a response, within the limits of the session.
+//! The body of a response, with the timeouts and the permits of its request.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::error::{Error, Phase};
 use crate::message::body::{Body, BodySource, PolledFrame};
 use crate::observe::ObservedExchange;
 
-/// The body of a response. It fails when a limit of the session is exceeded. The request stays in
-/// flight until the body ends.
+/// The body of a response. It fails when a timeout passes, the session is closed, or the runtime ends.
+/// The request stays in flight until the body ends.
 pub(crate) struct LimitedBody {
     body: Body,
     timer: ExchangeTimer,
@@ -29,7 +29,7 @@ pub(crate) struct LimitedBody {
     chunk_limit: PhaseLimit,
     frames: u32,
     has_ended: bool,
-    /// Keeps the client alive, because it must outlive the bodies of its responses.
+    /// Keeps the client alive, because the client must outlive the bodies of its responses.
     session: Arc<SessionState>,
 }
 
@@ -92,7 +92,7 @@ impl BodySource for LimitedBody {
         let frame = loop {
             let frame = Pin::new(&mut this.body).poll_frame(cx);
             match &frame {
-                // Bytes arrived, but the decoder needs more.
+                // Bytes arrived, so the read timeout starts again. The decoder needs more bytes.
                 Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {
                     this.chunk_limit = None;
                 }
@@ -137,7 +137,8 @@ impl BodySource for LimitedBody {
         self.body.size_hint()
     }
 
-    /// Reads the rest of the body in a task, so that the connection can be reused. Drops a long rest.
+    /// Reads the rest of the body in a task, so that the connection can be reused. If the rest is long
+    /// or slow, drops the rest.
     fn discard(mut self: Pin<Box<Self>>, error: &Error) {
         if let Some(observed) = self.observed.take() {
             observed.report_failure(error);

@@ -33,7 +33,7 @@ pub(crate) struct Limits {
     pub(crate) rate: Option<RateLimit>,
 }
 
-/// The permits that a request holds, if the session has limits. Dropping them releases them.
+/// The permits that a request holds, if the session has limits. Dropping this value releases them.
 #[derive(Default)]
 pub(crate) struct Permits(Option<Box<HeldPermits>>);
 
@@ -63,8 +63,8 @@ impl Permits {
 }
 
 impl Limits {
-    /// Waits for the permits that the request does not hold yet. After a redirect, it already holds
-    /// some.
+    /// Waits for the permits that the request does not hold yet, and for the rate limit. After a
+    /// redirect, the request already holds some permits.
     pub(crate) async fn acquire(
         &self,
         permits: &mut Permits,
@@ -127,7 +127,7 @@ async fn acquire(
             ready!(timer.poll_until(cx, fails_at, limit))?;
             if acquire.stuck_since().map(|since| since + UNREAD_TIMEOUT) == fails_at {
                 return Poll::Ready(Err(Error::timeout(Phase::Queue).with_context(
-                    "every permit is held by an unread response: read its body or drop it",
+                    "unread responses hold all permits: read their bodies or drop the responses",
                 )));
             }
         }
@@ -135,7 +135,7 @@ async fn acquire(
     .await
 }
 
-/// The semaphores of the hosts that have requests.
+/// The semaphores of the hosts that have requests. Each semaphore has `permits` permits.
 pub(crate) struct HostLimits {
     permits: usize,
     semaphores: Mutex<HashMap<Origin, Weak<FairSemaphore>>>,

@@ -1,4 +1,5 @@
-//! Requests with a policy, on any runtime and any client.
+//! Sessions, which send requests with timeouts, limits, redirects, retries and cookies, on any runtime
+//! and with any client.
 //!
 //! In reading order: `session` (the handle that programs hold), `builder`, `state` (shared by the clones of a
 //! session), `request` (the request builder), `exchange` (one request from start to end), `template` (the

@@ -1,4 +1,4 @@
-//! Redirects (RFC 9110, 15.4): which redirects a session follows, and the requests that follow them.
+//! Redirects (RFC 9110, 15.4): which redirects a session follows, and which requests it then sends.
 
 use std::borrow::Cow;
 
@@ -15,8 +15,10 @@ use crate::message::target::{Origin, Target};
 #[derive(Debug, Clone)]
 pub(crate) struct RedirectPolicy {
     pub(crate) at_most: usize,
+    /// Whether the session follows redirects from https to http.
     pub(crate) allow_downgrade: bool,
-    /// Headers that are not sent to another origin, in addition to those with credentials.
+    /// Headers that are not sent to another origin, in addition to the standard headers with
+    /// credentials.
     pub(crate) confidential: Vec<HeaderName>,
 }
 
@@ -40,7 +42,8 @@ pub(crate) struct RedirectedRequest {
     pub(crate) leaves_origin: bool,
 }
 
-/// Header fields that describe a body and are dropped with it (RFC 9110, section 15.4).
+/// Header fields that describe a body. The session removes them together with the body (RFC 9110,
+/// 15.4).
 pub(crate) const BODY_HEADERS: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
@@ -102,10 +105,11 @@ pub(crate) fn redirect_refused(reason: &'static str) -> Error {
     Error::new(ErrorKind::RedirectRefused).with_context(reason)
 }
 
-/// Returns the value of `Location`, or `None` if the field is missing or empty. Escapes bytes that
-/// are not UTF-8, as browsers do.
+/// Returns the value of `Location`, or `None` if the field is missing or empty. If the value is not
+/// UTF-8, escapes all its bytes outside ASCII, as browsers do.
 ///
-/// Browsers and curl refuse two different values, because an attacker may have added one of them.
+/// Fails if there are two different values, as browsers and curl do: an attacker may have added one
+/// of them.
 fn location(response: &http::Response<Body>) -> Result<Option<Cow<'_, str>>, Error> {
     let mut values = response.headers().get_all(LOCATION).iter();
     let Some(first) = values.next() else {

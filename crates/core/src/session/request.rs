@@ -85,7 +85,8 @@ impl RequestBuilder {
     /// Sets headers. If the request already has a header with one of these names, the new values
     /// replace all of its values.
     pub fn headers(mut self, headers: HeaderMap) -> Self {
-        // `extend` replaces at a name's first value and appends the others.
+        // For the first new value of a name, `extend` replaces the old values. It appends the other new
+        // values.
         self.request.headers_mut().extend(headers);
         self
     }
@@ -199,7 +200,8 @@ impl RequestBuilder {
     /// Sets a list of pairs as the body, in the format of an HTML form
     /// (`application/x-www-form-urlencoded`), with its `Content-Type`.
     ///
-    /// Any other value is an error when the request is sent: see [`query`](Self::query).
+    /// A value that does not serialize to a list of pairs is an error when the request is sent: see
+    /// [`query`](Self::query).
     pub fn form(self, pairs: &impl Serialize) -> Self {
         const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
         let form = serde_urlencoded::to_string(pairs).map_err(|error| {
@@ -237,14 +239,14 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets how long this request may take as a whole. It replaces the session's
+    /// Sets how long this request may take as a whole. This timeout replaces the session's
     /// [`timeout`](crate::SessionBuilder::timeout).
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// Sets whether this response's body is decoded. It replaces the session's
+    /// Sets whether the session decodes the body of the response. This setting replaces the session's
     /// [`decompress`](crate::SessionBuilder::decompress).
     pub fn decompress(mut self, decompress: bool) -> Self {
         self.request.extensions_mut().insert(Decompress(decompress));

@@ -1,4 +1,4 @@
-//! Resends, which a session sends even without a retry policy.
+//! Resends of a request. A session makes them even without a retry policy.
 
 use std::time::Duration;
 
@@ -6,16 +6,17 @@ use http::Method;
 
 use crate::error::Error;
 
-/// A counter of the resends of a request. A session resends a request if the server has not
-/// processed it, or if its pooled connection ended before a response.
+/// A counter of the resends of a request. A session resends a request that the server has certainly
+/// not processed, and an idempotent request whose pooled connection ended before a response.
 #[derive(Default)]
 pub(crate) struct Resends {
     total: u32,
+    /// The number of failures after which the server may have processed the request.
     unanswered: u32,
 }
 
 impl Resends {
-    /// How many resends have no pause. A server that closes each connection after a few requests
+    /// How many resends follow without a pause. A server that closes each connection after a few requests
     /// can cause several resends in a row, and none of them needs a pause.
     const WITHOUT_PAUSE: u32 = 10;
     const MAX_PAUSE: Duration = Duration::from_millis(256);
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn other_errors_are_not_resent() {
+    fn after_other_errors_requests_are_not_resent() {
         assert!(pauses(&Error::new(ErrorKind::Incomplete), &Method::GET).is_empty());
         assert!(pauses(&Error::new(ErrorKind::Connect), &Method::GET).is_empty());
     }

@@ -15,18 +15,19 @@ use crate::message::target::Origin;
 ///
 /// A session retries a request if all of the following hold:
 ///
-/// - It got no response (the name had no address, the connect failed, the connection ended early,
-///   the head timed out), or the status 408, 429, 502, 503 or 504.
-/// - Its method is idempotent (RFC 9110, 9.2.2), or the server has not processed it
+/// - It got no response (the name had no address, connecting failed, the connection ended early,
+///   the head timed out), or a response with the status 408, 429, 502, 503 or 504.
+/// - Its method is idempotent (RFC 9110, 9.2.2), or the server has certainly not processed the request
 ///   ([`Error::is_not_processed`]).
 /// - It has no body, its body can be produced again, or its body has not been read.
 ///
-/// A session does not retry the reading of a body: after a final response, errors go to the caller.
+/// A session does not retry after a final response. If reading the body fails, the caller gets the
+/// error.
 ///
 /// Before each retry, the session pauses. The pause is a random part of a span that doubles with
-/// each retry ("full jitter"). The pause is never shorter than the response's `Retry-After`. If it
-/// would exceed the request's [`timeout`](crate::SessionBuilder::timeout), the session returns the
-/// failure instead.
+/// each retry ("full jitter"). The pause is never shorter than the response's `Retry-After`. If the
+/// pause would end after the request's [`timeout`](crate::SessionBuilder::timeout), the session returns
+/// the failure instead.
 ///
 /// The retries to a server (a scheme, a host and a port) have a budget: a fifth of the requests to
 /// the server, and ten more. So even if every request fails, retries add only a fifth to the load of
@@ -129,7 +130,7 @@ fn is_transient_status(status: StatusCode) -> bool {
 /// Returns whether the request failed before a response and may succeed later.
 fn is_transient_error(error: &Error) -> bool {
     match error.kind() {
-        // The guard refuses the address every time.
+        // The address guard would refuse the address every time.
         ErrorKind::Connect if error.address_refused().is_some() => false,
         ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Incomplete | ErrorKind::Io => true,
         ErrorKind::Timeout => matches!(error.phase(), Some(Phase::Connect | Phase::Head)),
@@ -171,8 +172,8 @@ const RETRY_COST: u32 = 5;
 /// The largest budget: ten retries.
 const MAX_BUDGET: u32 = 10 * RETRY_COST;
 
-/// How many servers can have less than a full budget. If another server exceeds this number, all
-/// budgets become full again.
+/// The largest number of servers that have less than a full budget. If one more server needs a retry,
+/// all budgets become full again.
 const MAX_ORIGINS: usize = 4096;
 
 impl RetryBudgets {
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_ten_retries_and_a_fifth_of_the_requests_of_each_server() {
+    fn the_budget_of_a_server_is_ten_retries_and_a_fifth_of_the_requests_to_it() {
         let budgets = RetryBudgets::default();
         let [a, b] = ["http://a/", "http://b/"].map(|url| Origin::of(&url.parse().unwrap()));
         let withdrawn = |origin| {

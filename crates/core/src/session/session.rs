@@ -23,8 +23,8 @@ use crate::message::body::Body;
 use crate::message::response::Response;
 use crate::message::target::Target;
 
-/// A client on a runtime, with a policy, like aiohttp's `ClientSession` and reqwest's `Client`. The
-/// type is the same for every backend.
+/// A client on a runtime, with timeouts, limits, redirects and retries, like aiohttp's `ClientSession`
+/// and reqwest's `Client`. The type is the same for every backend.
 ///
 /// A session is cheap to clone. Clones share connections, limits and defaults. Use one session for
 /// the life of the program.
@@ -139,7 +139,7 @@ impl Session {
 
     /// Sends a request of the `http` crate, including its extensions.
     ///
-    /// Its URI may be relative to the session's base URL. The client chooses the version of HTTP.
+    /// The URI may be relative to the session's base URL. The client chooses the version of HTTP.
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ use crate::session::cookies::CookieJar;
 pub(super) struct SessionState {
     /// `None` once the session is closed.
     pub(super) client: RwLock<Option<Arc<dyn DynFetch>>>,
-    /// Held while the client is dropped and its connections end.
+    /// A lock that `close` holds while it drops the client and waits for the connections to end.
     pub(super) closing: async_lock::Mutex<()>,
     pub(super) capabilities: Capabilities,
     pub(super) runtime: Arc<dyn Runtime>,
@@ -70,8 +70,9 @@ impl SessionState {
         Some(Box::new(observed))
     }
 
-    /// Replaces an error whose cause is that the runtime has ended. If nothing may drive the
-    /// runtime, adds this reason to a timeout.
+    /// Explains an error by the state of the runtime. If the runtime has ended, an error that may be a
+    /// consequence becomes an error of kind [`NoRuntime`](ErrorKind::NoRuntime). A timeout gets an
+    /// additional cause if possibly no thread drives the runtime.
     pub(super) fn explain(&self, error: Error) -> Error {
         let may_be_consequence = matches!(
             error.kind(),

@@ -17,10 +17,11 @@ use crate::message::target::Target;
 /// The caller's request. Each attempt sends a copy of it, with the session's defaults added.
 pub(crate) struct RequestTemplate {
     request: Request<Body>,
-    /// Set while the client has a body that cannot be copied.
+    /// A handle to the body. Set while the client has a body that cannot be copied.
     lent: Option<LentBody>,
     /// Whether a redirect has left the origin of the caller's URL.
     has_left_origin: bool,
+    /// Whether the session decodes the response.
     decompress: bool,
     needs_new_connection: bool,
     /// Whether the last request lacks cookies, because the client cannot send them.
@@ -138,7 +139,8 @@ impl RequestTemplate {
         request
     }
 
-    /// Adds the headers that the caller's request does not have.
+    /// Adds the URL's credentials, the session's headers, cookies and `Accept-Encoding`, unless the
+    /// caller's request has these headers. Removes a `Proxy-Authorization` that must not be sent.
     fn add_headers(&mut self, headers: &mut HeaderMap, target: &Target, session: &SessionState) {
         if let Some(authorization) = target.authorization() {
             let entry = headers.entry(AUTHORIZATION);

@@ -12,7 +12,7 @@ use super::in_flight::{InFlight, InFlightGuard};
 use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind, Phase};
 
-/// A time limit, and the phase that times out at that time.
+/// When a phase times out, and which phase. `None` means no limit.
 pub(crate) type PhaseLimit = Option<(Instant, Phase)>;
 
 /// The reason why an exchange ends early.
@@ -39,11 +39,12 @@ impl From<Interrupt> for Error {
 /// A timer that interrupts an exchange at its deadline, at a phase's limit, when the session
 /// closes, or when the runtime ends.
 ///
-/// All exchanges of a session share a coarse timer. An exchange that never waits, or that
-/// ends before the coarse timer fires, sets no timer of its own.
+/// All exchanges of a session share a coarse timer. An exchange sets a timer of its own only if it
+/// waits and the coarse timer would fire too late.
 pub(crate) struct ExchangeTimer {
+    /// When the whole exchange times out.
     pub(crate) deadline: Option<Instant>,
-    /// The runtime's timer, and when it fires.
+    /// When the exchange's own timer fires, and the timer.
     sleep: Option<(Instant, SyncWrapper<BoxFuture<'static, ()>>)>,
     guard: InFlightGuard,
 }
@@ -63,7 +64,7 @@ impl ExchangeTimer {
         })
     }
 
-    /// Drops the timer and removes the exchange from the registry.
+    /// Drops the timer and removes the exchange from the registry of requests in flight.
     pub(crate) fn stop(&mut self) {
         self.sleep = None;
         self.guard.end();

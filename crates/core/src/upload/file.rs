@@ -132,8 +132,9 @@ impl fmt::Display for FileSource {
 /// A body that is read from a file.
 struct FileBody {
     source: FileSource,
-    /// `None` for a file that is not regular.
+    /// The length of the body in bytes. `None` for a file that is not regular.
     len: Option<u64>,
+    /// The number of bytes that have not been read, if the length is known.
     left: Option<u64>,
     runtime: Arc<dyn Runtime>,
     state: State,
@@ -213,6 +214,7 @@ impl BodySource for FileBody {
 /// A reader of a file, up to the length of the body.
 struct FileReader {
     source: FileSource,
+    /// The open file, if `source` is a path.
     opened: Option<File>,
     has_started: bool,
     left: Option<u64>,
@@ -261,7 +263,7 @@ impl FileReader {
     }
 }
 
-/// Each I/O error contains an [`Error`].
+/// Each I/O error that reading returns contains an [`Error`].
 impl Read for FileReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let max_len = self

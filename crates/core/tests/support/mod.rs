@@ -1,5 +1,6 @@
-//! Helpers for the tests: a runtime whose clock, tasks and blocking pool the test controls, signals
-//! that a test opens, and events that a test waits for.
+//! Helpers for the tests. [`TestRuntime`] is a runtime whose clock, tasks and blocking pool the test
+//! controls. Tasks wait for a [`Signal`] until the test opens it. A test waits for events with an
+//! [`EventListener`].
 
 // Each test file is a separate crate, and none of them uses every helper.
 #![allow(dead_code)]
@@ -27,7 +28,7 @@ use inflight_core::{
 /// The time that a test waits for an event before it fails. A passing test never waits this long.
 pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs a future to completion. Panics if the future does not complete in time.
+/// Runs a future to completion. Panics if the future does not complete within [`EVENT_TIMEOUT`].
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
     block_on(or(future, async {
         async_io::Timer::after(EVENT_TIMEOUT).await;
@@ -35,7 +36,7 @@ pub(crate) fn run<F: Future>(future: F) -> F::Output {
     }))
 }
 
-/// Runs a closure on a new thread. Panics if the closure does not return in time.
+/// Runs a closure on a new thread. Panics if the closure does not return within [`EVENT_TIMEOUT`].
 pub(crate) fn without_deadlock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, result) = mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -93,7 +94,7 @@ pub(crate) fn poll_until_stalled<F: Future + Unpin>(future: &mut F) -> Poll<F::O
     panic!("a busy loop: the future never stops waking itself");
 }
 
-/// An event that tasks wait for until the test opens it.
+/// A signal that the test opens. Tasks wait until the signal is open.
 #[derive(Clone, Default)]
 pub(crate) struct Signal(Arc<Mutex<SignalState>>);
 
@@ -136,7 +137,7 @@ impl Signal {
     }
 }
 
-/// Sends an id to an [`EventListener`] when it is dropped.
+/// Sends an id to an [`EventListener`] when the notifier is dropped.
 pub(crate) struct DropNotifier(usize, mpsc::Sender<usize>);
 
 /// Sends ids to an [`EventListener`] and creates [`DropNotifier`]s, on any thread.
@@ -171,19 +172,19 @@ impl EventListener {
         EventSender(self.0.clone())
     }
 
-    /// Waits until `count` ids have arrived and returns them, sorted.
+    /// Waits until `count` ids have arrived, and returns these ids in ascending order.
     pub(crate) fn wait_for(&self, count: usize) -> Vec<usize> {
         let next = |_| {
             self.1
                 .recv_timeout(EVENT_TIMEOUT)
-                .expect("no event in time")
+                .expect("an event should arrive in time")
         };
         let mut ids: Vec<_> = (0..count).map(next).collect();
         ids.sort_unstable();
         ids
     }
 
-    /// Returns the ids that have arrived since the last call, sorted. Does not wait.
+    /// Returns the ids that have arrived since the last call, in ascending order. Does not wait.
     pub(crate) fn received(&self) -> Vec<usize> {
         let mut ids: Vec<_> = self.1.try_iter().collect();
         ids.sort_unstable();
@@ -260,9 +261,10 @@ struct Clock {
     now: Duration,
     // The durations of all sleeps so far.
     sleeps: Vec<Duration>,
+    // The number of sleeps that have not been dropped.
     active: usize,
     wakers: Vec<Waker>,
-    // Sleeps then complete.
+    // Whether the runtime has shut down. Every sleep then completes at once.
     has_ended: bool,
 }
 
@@ -278,7 +280,7 @@ impl TestRuntime {
             .map(|_| {
                 let (executor, stopped) = (executor.clone(), stopped.clone());
                 std::thread::spawn(move || {
-                    // Returns an error when the channel is closed.
+                    // `recv` returns an error when the channel is closed.
                     let _ = block_on(executor.run(stopped.recv()));
                 })
             })
@@ -326,7 +328,7 @@ impl TestRuntime {
         self.change_clock(|clock| clock.has_ended = true);
     }
 
-    /// From now on, the caller is outside this runtime.
+    /// Makes `is_entered` return `false`, as if all callers were outside this runtime from now on.
     pub(crate) fn leave(&self) {
         self.0.is_outside.store(true, Ordering::SeqCst);
     }

@@ -2,9 +2,9 @@ package main
 
 import "sync"
 
-// each runs job(0) to job(n-1), each in its own goroutine, at most limit at a time. After an error, it
-// starts no more jobs. It returns the first error. It replaces errgroup.Group with SetLimit, which is not
-// in the standard library.
+// each runs job(0) to job(n-1) concurrently, at most limit at a time, with a goroutine for each job. After
+// an error, it starts no more jobs. It returns the first error. The standard library has no such function;
+// golang.org/x/sync has errgroup.Group with SetLimit.
 func each(n, limit int, job func(int) error) error {
 	var (
 		group  sync.WaitGroup

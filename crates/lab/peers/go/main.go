@@ -1,6 +1,6 @@
 // A worker of the lab that uses Go's net/http with a goroutine for each page. ../python/protocol.py
-// describes the protocol. The flags define the work and its size, where x stands for the variable's
-// value.
+// describes the protocol. The flags define the work and its size. In the flags, x stands for the value of
+// the experiment's variable.
 package main
 
 import (
@@ -29,11 +29,11 @@ type measurement struct {
 
 var (
 	version = flag.Bool("version", false, "print the version and exit")
-	origin  = flag.String("origin", "", "the URL before every path")
+	origin  = flag.String("origin", "", "the server's URL, to which paths are appended")
 	work    = flag.String("work", "", "pages or requests")
 	pages   = flag.String("pages", "x", "number of pages in a turn")
-	limit   = flag.String("limit", "x", "maximum number in flight")
-	delay   = flag.Int("delay-ms", 0, "delay of a page")
+	limit   = flag.String("limit", "x", "maximum number of requests in flight")
+	delay   = flag.Int("delay-ms", 0, "delay of a page in milliseconds")
 	metrics = flag.String("metrics", "", "metrics to report, separated by commas")
 )
 
@@ -43,7 +43,7 @@ func main() {
 		fmt.Println(runtime.Version())
 		return
 	}
-	// One thread runs goroutines, as one worker thread runs our tasks.
+	// One thread runs all goroutines, because the workers in Rust also run their tasks on one thread.
 	runtime.GOMAXPROCS(1)
 	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -72,8 +72,8 @@ func serve() error {
 	return lines.Err()
 }
 
-// newClient returns a client that keeps all idle connections. The default client keeps two per host and
-// would reopen the others in each turn.
+// newClient returns a client that keeps all idle connections. The default client keeps only two per host, so
+// it would open new connections in each turn.
 func newClient() *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 10000, IdleConnTimeout: 90 * time.Second}
 	return &http.Client{Transport: transport, Timeout: time.Minute}
@@ -150,7 +150,7 @@ func get(client *http.Client, url, expected string) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK || string(body) != expected {
-		return fmt.Errorf("%s: the response has status %d and %d wrong bytes", url, response.StatusCode, len(body))
+		return fmt.Errorf("%s: the response is wrong (status %d, %d bytes)", url, response.StatusCode, len(body))
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ func newMeter() meter {
 	return meter{cpu: cpu(), started: time.Now()}
 }
 
-// read returns both times, in seconds multiplied by unit.
+// read returns the wall time and the CPU time, each in seconds multiplied by unit.
 func (m meter) read(unit float64) map[string]float64 {
 	return map[string]float64{
 		"wall": time.Since(m.started).Seconds() * unit,

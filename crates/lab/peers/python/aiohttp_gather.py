@@ -9,7 +9,7 @@ import protocol
 
 
 class Client:
-    """An event loop and a session that are kept from turn to turn."""
+    """An event loop and a session, which all turns share."""
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
@@ -24,7 +24,7 @@ class Client:
     async def session_with_limit(self, limit):
         if self.limit != limit:
             await self.close()
-            # The same keep-alive as the other contenders.
+            # The other contenders also keep idle connections for 90 s.
             connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=90)
             self.session, self.limit = aiohttp.ClientSession(connector=connector), limit
         return self.session
@@ -76,7 +76,7 @@ def heartbeat(arguments):
         session = await client.session_with_limit(100)
         stop = asyncio.Event()
         ticking = asyncio.create_task(protocol.heartbeat(stop))
-        # The first gap starts before the request, as in our worker.
+        # Start the heartbeat, so that its first gap starts before the request, as in the workers in Rust.
         await asyncio.sleep(0)
         status, body = await asyncio.create_task(get(session, url))
         stop.set()

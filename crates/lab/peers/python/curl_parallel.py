@@ -6,7 +6,7 @@ from pathlib import Path
 
 import protocol
 
-# The largest limit of curl, which silently reduces a higher one.
+# curl's maximum number of parallel transfers. curl silently reduces a higher limit to this number.
 MAX_PARALLEL = 300
 
 

@@ -2,7 +2,8 @@
 
 A line on standard input starts a turn: `{"x":100,"iterations":1}`. The worker responds with a line on
 standard output: `{"answered":100,"metrics":{"wall":103.2,"cpu":1.9}}`. The arguments define the work
-and its size, where `x` stands for the variable's value. The worker exits on a wrong response.
+and its size. In the arguments, `x` stands for the value of the experiment's variable. The worker exits
+when the server sends a wrong response.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def page(number):
 
 def verify(name, status, body, expected):
     if status != 200 or body != expected:
-        raise WrongResponse(f"{name}: the response has status {status} and {len(body)} wrong bytes")
+        raise WrongResponse(f"{name}: the response is wrong (status {status}, {len(body)} bytes)")
 
 
 def cpu():
@@ -59,11 +60,11 @@ class Meter:
 def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    parser.add_argument("--origin", help="the URL before every path")
+    parser.add_argument("--origin", help="the server's URL, to which paths are appended")
     parser.add_argument("--work", choices=["pages", "requests", "heart"])
     parser.add_argument("--pages", default="x", help="number of pages in a turn")
-    parser.add_argument("--limit", default="x", help="maximum number in flight")
-    parser.add_argument("--delay-ms", type=int, default=0, help="delay of a page")
+    parser.add_argument("--limit", default="x", help="maximum number of requests in flight")
+    parser.add_argument("--delay-ms", type=int, default=0, help="delay of a page in milliseconds")
     parser.add_argument("--metrics", default="", help="metrics to report, separated by commas")
     return parser.parse_args()
 
@@ -103,7 +104,9 @@ def size(argument, x):
 
 
 def page_turn(arguments_, fetch):
-    """Returns a turn that fetches pages. `fetch(urls, limit)` returns (status, body) in the order of `urls`."""
+    """Returns a function that runs a turn, in which pages are fetched. `fetch(urls, limit)` returns the list
+    of (status, body), in the order of `urls`.
+    """
 
     def turn(x, iterations):
         pages, limit = size(arguments_.pages, x), size(arguments_.limit, x)
@@ -116,7 +119,7 @@ def page_turn(arguments_, fetch):
             results = fetch(urls, limit)
             if len(results) != pages:
                 raise WrongResponse(f"{len(results)} of {pages} pages arrived")
-            # Verification is part of the time, as for the other contenders.
+            # The measured time includes the verification, as for the other contenders.
             for number, (status, body) in enumerate(results):
                 verify(f"page {number}", status, body, page(number))
             for name, value in meter.read().items():
@@ -127,7 +130,9 @@ def page_turn(arguments_, fetch):
 
 
 async def heartbeat(stop):
-    """Ticks every millisecond until it is stopped. Returns the largest gap in milliseconds."""
+    """Wakes every millisecond until the event `stop` is set. Returns the largest gap between two wake-ups, in
+    milliseconds.
+    """
     last, largest = time.perf_counter(), 0.0
     while not stop.is_set():
         await asyncio.sleep(0.001)

@@ -1,7 +1,7 @@
 """A common mistake: `requests`, a blocking client, inside `async def`.
 
-The pages seem to be gathered, but each call blocks the event loop until its page arrives. The pages
-are fetched sequentially, and no other task runs meanwhile.
+The program seems to fetch the pages concurrently, but each call blocks the event loop until its page
+arrives. The pages are fetched sequentially, and no other task runs during a call.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def heartbeat(arguments):
     async def turn():
         stop = asyncio.Event()
         ticking = asyncio.create_task(protocol.heartbeat(stop))
-        # The first gap starts before the request, as in our worker.
+        # Start the heartbeat, so that its first gap starts before the request, as in the workers in Rust.
         await asyncio.sleep(0)
         status, body = await asyncio.create_task(get(url))
         stop.set()

@@ -24,7 +24,8 @@ def requests(arguments):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def turn(_, iterations):
-        # wrk does not check bodies. So verify one response here, and the total number of bytes below.
+        # wrk does not check bodies. This function verifies one response here, and the total number of bytes
+        # below.
         with opener.open(url) as response:
             protocol.verify("/bytes/12", response.status, response.read(), protocol.TWELVE)
         command = ["wrk", "-t1", f"-c{arguments.limit}", "-d1s", "-s", str(DONE), url]
@@ -35,7 +36,7 @@ def requests(arguments):
         answered, failed = counts["requests"], counts["failed"]
         if failed or not answered:
             raise protocol.WrongResponse(f"{failed} of {answered} requests failed")
-        # All responses have the same length.
+        # Each response has a body of 12 bytes and a head of unknown length.
         if not 12 * answered < counts["bytes"] < 1000 * answered:
             raise protocol.WrongResponse(f"{answered} responses had {counts['bytes']} bytes")
         each = {"rate": answered / counts["microseconds"] * 1e6, "cpu": used * 1e6 / answered}

@@ -1,5 +1,6 @@
-//! Runs a process of a measurement. `origin` serves until its input ends, and
-//! `worker --experiment NAME --contender NAME --origin URL` measures one contender.
+//! Runs one of the processes of a measurement, until standard input ends. With the argument `origin`, it is
+//! the test server. With `worker --experiment NAME --contender NAME --origin URL`, it measures a contender,
+//! once for each line of input.
 //!
 //! The program has a counting allocator, for experiments that count allocations.
 #![allow(clippy::print_stderr, reason = "a program")]

@@ -1,4 +1,4 @@
-//! The number of blocking calls that stalls a pool of workers.
+//! Blocking calls on a runtime with two worker threads.
 
 use super::blocking::GAP;
 use super::contenders::owned_names;

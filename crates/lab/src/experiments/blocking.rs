@@ -8,7 +8,8 @@ use crate::worker::{Benchmark, Failure, WorkerConfig};
 
 const DELAY_MS: u64 = 100;
 
-/// The metric of all experiments with a heartbeat.
+/// The largest gap of a heartbeat, which is a task that wakes every millisecond. A large gap shows that the
+/// event loop was stalled.
 pub(super) const GAP: Metric = Metric::new("gap", "largest gap of a 1 ms heartbeat", "ms")
     .with_chart_style(ChartStyle::BarsFromZero);
 

@@ -1,4 +1,4 @@
-//! Cancelled requests, and the time until the server sees that they are closed.
+//! Cancelled requests, and the time until the server sees their connections close.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,16 +15,18 @@ use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend
 /// The number of requests that are cancelled at once.
 const REQUESTS: u64 = 8;
 
-/// The timeout of a request. A client that ignores the cancel closes the connection after this time.
+/// The timeout of a request. A client that ignores the cancellation closes the connection after this time.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long descriptors may stay open after the cancel. After this time, they count as left open.
+/// The time after the cancellation for which descriptors may stay open. Descriptors that are open for longer
+/// count as left open.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long the server waits until all connections are closed.
+/// How long the benchmark waits for the server to see all connections close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The number of attempts. On a busy machine, not all requests may arrive before their timeout.
+/// The maximum number of attempts. On a busy machine, some requests may reach their timeout before all
+/// requests have arrived at the server.
 const ATTEMPTS: usize = 10;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -64,7 +66,7 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     let backend = start_backend(config.cell()?, 1)?;
     let session = session(&backend)?;
     let origin = config.origin.clone();
-    // An origin in this process, because a worker can wait for its statistics to change.
+    // A second test server, in this process, because the worker must wait for changes of its statistics.
     let silent_origin = Origin::start()?;
     Ok(Box::new(move |params| {
         let (mut close_time, mut left) = (0.0, 0.0);

@@ -10,8 +10,8 @@ use crate::worker::{Benchmark, Failure, Metrics, WorkerConfig};
 
 const DELAY_MS: u64 = 100;
 
-/// The lateness of the origin's responses, as the origin measures it. The times of every contender include
-/// it.
+/// The lateness of the origin's responses. The origin, which is the test server, measures this lateness. The
+/// times of every contender include it.
 pub(super) const LATENESS: Metric = Metric::new(
     "late",
     "lateness of the origin's responses, 99th percentile",
@@ -67,7 +67,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 /// Returns the largest point at which a contender takes part.
 fn largest_point(effort: Effort, program: &str) -> f64 {
     match (program, effort) {
-        // This peer fetches sequentially, so a turn takes as many delays as it has pages.
+        // This peer fetches the pages one after the other, so n pages take n times the delay.
         (peers::REQUESTS, Effort::Quick) => 10.0,
         (peers::REQUESTS, Effort::Full) => 100.0,
         (peers::CURL, _) => peers::CURL_LIMIT,
@@ -78,7 +78,7 @@ fn largest_point(effort: Effort, program: &str) -> f64 {
     }
 }
 
-/// Computes the metric `over`. The slowest page took its delay and the origin's largest lateness.
+/// Computes the metric `over`. The slowest page took the delay plus the largest lateness of the origin.
 fn ratio_to_slowest_page(stats: &Stats, metrics: &Metrics) -> f64 {
     let slowest = DELAY_MS as f64 + stats.delays.max as f64 / 1e3;
     metrics.get("wall").map_or(f64::NAN, |wall| wall / slowest)

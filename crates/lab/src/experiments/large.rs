@@ -62,9 +62,9 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     let mut first = None;
     Ok(Box::new(move |params| {
         let url: Arc<str> = format!("{origin}/bytes/{}", (params.x * MIB) as usize).into();
-        // In the warm-up turn, which is not recorded, no reader pauses. The recorded turn would reuse the
-        // buffers that the warm-up turn freed, and so would not measure them. The first expected body stays
-        // allocated for the same reason.
+        // In the first turn, which is not recorded, no reader pauses. Otherwise, the second turn would reuse
+        // the buffers that the first turn freed, and would not measure them. For the same reason, `first`
+        // keeps the expected body of the first turn.
         let memory = match &first {
             Some(start) => paused_readers_memory(&backend, &session, &url, start)?,
             None => 0.0,
@@ -82,7 +82,7 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     }))
 }
 
-/// Returns by how much the memory grows for each paused reader, in KB.
+/// Returns the growth of the process's memory for each paused reader, in KB.
 fn paused_readers_memory(
     backend: &Backend,
     session: &Session,
@@ -147,5 +147,5 @@ async fn read_body(session: Session, url: Arc<str>, expected: Arc<[u8]>) -> Resu
 }
 
 fn wrong_body(status: StatusCode, offset: usize) -> Failure {
-    format!("large body: the response has status {status} and wrong bytes from {offset} on").into()
+    format!("large body: the response is wrong from byte {offset} on (status {status})").into()
 }

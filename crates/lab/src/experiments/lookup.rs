@@ -17,7 +17,7 @@ use crate::worker::heartbeat::Heartbeat;
 use crate::worker::measure::ms;
 use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig, start_backend};
 
-/// The suffix of a contender that makes a blocking look-up inside a future, as a control.
+/// The suffix of a control: a contender that makes a blocking look-up inside a future.
 const IN_A_FUTURE: &str = ", blocking look-up in a future";
 
 /// A host name that only the resolver of the experiment knows.

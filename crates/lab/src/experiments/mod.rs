@@ -53,8 +53,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns the source files outside this folder, without `worker` and `environment`. These two name
-    /// runtimes and packages, and some runtimes have the name of an experiment.
+    /// Returns the source files outside this folder, without `worker` and `environment`. These two contain
+    /// names of runtimes and packages, and the runtime `threads` has the name of an experiment.
     fn other_sources(folder: &Path) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for entry in fs::read_dir(folder).unwrap() {

@@ -28,11 +28,11 @@ const IN_FLIGHT: usize = 64;
 /// The length of the body of `/bytes/12`.
 const LENGTH: usize = 12;
 
-/// hyper-util's client, without inflight: the baseline.
+/// hyper-util's client without inflight, which is the baseline.
 const HYPER_UTIL: &str = "hyper-util alone";
 /// The same client with `gather` instead of `buffer_unordered`.
 const HYPER_UTIL_GATHER: &str = "hyper-util, gather";
-/// hyper over 64 connections without a pool: the lower bound.
+/// hyper over 64 connections without a pool, which is the lower bound.
 const RAW: &str = "hyper without a pool";
 /// A session with `gather(..).on(..)`: one task per request instead of one task for all requests.
 const GATHER_ON: &str = "tokio/hyper, gather.on";
@@ -74,7 +74,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
 };
 
-/// Returns the programs. The experiments `allocations` and `syscalls` run the same programs.
+/// Returns the names of the programs. The experiments `allocations` and `syscalls` run the same programs.
 pub(super) fn programs() -> Vec<String> {
     let mut programs = cells_and(&[
         HYPER_UTIL,
@@ -94,12 +94,13 @@ pub(super) fn programs() -> Vec<String> {
     ] {
         programs.push(format!("{name}{FROM_BLOCK_ON}"));
     }
-    // The baseline comes first, so that the A/A pair runs it.
+    // The first program is measured twice, to determine the noise. This must be the baseline.
     programs.sort_by_key(|name| name != HYPER_UTIL);
     programs
 }
 
-/// Sends a number of requests, 64 at a time, and returns the number of correct responses.
+/// A function that sends a number of requests, at most 64 concurrently, and returns the number of correct
+/// responses.
 type Batch = Box<dyn Fn(usize) -> BoxFuture<'static, Result<usize, Failure>>>;
 
 pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
@@ -150,7 +151,7 @@ pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
             let session = session(&backend)?;
             let probe = Probe::builder().start(|_| {})?;
             Box::new(move |n| {
-                // Keep the probe alive as long as the batch.
+                // The closure must own the probe, so that the probe runs during each batch.
                 let _ = &probe;
                 Box::pin(by_session_probed(session.clone(), url.clone(), n))
             })
@@ -173,7 +174,7 @@ pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
             ("rate", requests / meter.wall_ms() * 1e3),
         ];
         if answered != params.iterations {
-            return Err(format!("{answered} of {} answered", params.iterations).into());
+            return Err(format!("{answered} of {} requests succeeded", params.iterations).into());
         }
         Ok(Measurement::new(answered, metrics))
     }))
@@ -256,15 +257,15 @@ fn request(url: &str) -> Result<Request<Empty<Bytes>>, Failure> {
 async fn by_hyper(connections: RawConnections, url: Arc<str>, n: usize) -> Result<usize, Failure> {
     let uri: Uri = url.parse()?;
     let authority = uri.authority().ok_or("the URL has no authority")?;
-    let path = || {
-        // A request on a bare connection needs a path and a `Host` header.
+    let build_request = || {
+        // Without a client, the request needs a path instead of a URL, and a `Host` header.
         let request = Request::get(uri.path())
             .header(HOST, authority.as_str())
             .header(ACCEPT_ENCODING, "gzip, deflate, br, zstd");
         Ok(request.body(Empty::new())?)
     };
     connections
-        .run(authority.as_str(), (IN_FLIGHT, n), path, verify)
+        .run(authority.as_str(), (IN_FLIGHT, n), build_request, verify)
         .await
 }
 
@@ -280,7 +281,7 @@ async fn by_reqwest(client: reqwest::Client, url: Arc<str>, n: usize) -> Result<
     count_successes(stream::iter(jobs).buffer_unordered(IN_FLIGHT)).await
 }
 
-/// Counts the results. Fails at the first error.
+/// Returns the number of results. Fails at the first error.
 async fn count_successes(
     results: impl futures_util::Stream<Item = Result<(), Failure>>,
 ) -> Result<usize, Failure> {

@@ -8,8 +8,8 @@ use crate::worker::{Benchmark, Failure, Measurement, WorkerConfig};
 
 const DELAY_MS: u64 = 10;
 
-/// The maximum number of requests in flight. A client that keeps up has about a tenth of this number in
-/// flight at the highest rate.
+/// The maximum number of requests in flight. At the highest rate, a client that keeps up with the rate has
+/// about a tenth of this number in flight.
 const MAX_IN_FLIGHT: u64 = 1000;
 
 const fn latency(name: &'static str, label: &'static str) -> Metric {

@@ -1,4 +1,4 @@
-//! One session for all requests, or a new one for each.
+//! One session for all requests, compared with a new session for each request.
 
 use inflight::{Backend, Session, SessionBuilder};
 use inflight_origin::tls::{Authority, CertificateKind};
@@ -49,7 +49,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         },
     },
     execution: Execution {
-        // An iteration is a request. With fewer requests, a single delayed one would dominate the result.
+        // An iteration is a request. With fewer iterations, a single delayed request would dominate the result.
         iterations: |_, _| 300,
         includes: |effort, program, _| {
             effort == Effort::Full || program.starts_with("tokio/hyper: ")
@@ -58,7 +58,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
 };
 
-/// A server in the worker's process, because the shared origin has no TLS.
+/// A server in the worker's process. It is needed because the test server that all workers share has no TLS.
 struct Server {
     origin: Origin,
     authority: Option<Authority>,
@@ -94,7 +94,8 @@ impl Server {
         Ok(builder.build()?)
     }
 
-    /// Returns the CPU time of the server's threads in milliseconds. The server runs in this process.
+    /// Returns the CPU time of the server's threads in milliseconds, or 0 if it cannot be measured. The CPU
+    /// time of this process includes that of the server.
     fn cpu_ms(&self) -> f64 {
         let stats = self.origin.stats();
         match stats.cpu_scope {
@@ -105,7 +106,7 @@ impl Server {
 }
 
 fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
-    let unknown = || format!("session has no {:?}", config.contender);
+    let unknown = || format!("unknown contender {:?}", config.contender);
     let (cell, rest) = config.contender.split_once(": ").ok_or_else(unknown)?;
     let (reuse, scheme) = rest.split_once(", ").ok_or_else(unknown)?;
     let new_session_each = match reuse {
@@ -117,7 +118,7 @@ fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     let server = Server::start(scheme)?;
     let origin = config.origin.clone();
     Ok(Box::new(move |params| {
-        // One request to the shared origin, whose statistics the runner checks.
+        // One request goes to the shared test server, because the runner checks the statistics of this server.
         let shared = format!("{origin}{}", page_path(0, 0));
         on_worker(&backend, fetch_page(backend.session()?, shared, 0))?;
         server.origin.reset_stats();

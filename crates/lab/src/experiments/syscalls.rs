@@ -19,7 +19,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         ),
     ],
     verification: "status and length of every response",
-    // Without peers, because a worker counts only the calls of its own process.
+    // Without peers, because a worker counts only the system calls of its own process.
     programs: overhead::programs,
     plan: |effort| Plan {
         points: vec![0.0],
@@ -30,8 +30,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     execution: Execution {
         requires: Some(Requirement::SystemCallCounter),
-        // After the pause between turns, the first request on each connection makes an extra call to
-        // check whether the server has closed it. Many iterations make these calls negligible.
+        // After the pause between turns, the first request on each connection makes an extra call, which
+        // checks that the connection is still open. Many iterations make these calls negligible.
         iterations: |_, _| 4000,
         ..Execution::new(worker)
     },

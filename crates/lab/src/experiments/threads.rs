@@ -44,8 +44,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     execution: Execution {
         process: ProcessLifetime::Fresh,
-        // 5,000 threads take more than a gigabyte, which is too much for a quick run. With 1,000 pages, a
-        // quick run measures only the cells with hyper, because the other async cells need similar memory.
+        // 5,000 threads need more than a gigabyte of memory, which is too much for a quick run. With 1,000
+        // pages, a quick run measures no async client except hyper, because the others need similar memory.
         includes: |effort, program, pages| match effort {
             Effort::Full => true,
             Effort::Quick if pages > 1000.0 => program != "threads/ureq",

@@ -15,7 +15,7 @@ pub struct ExperimentInfo {
     pub question: String,
     /// How responses are verified.
     pub verification: String,
-    /// The independent variable.
+    /// The independent variable, if there is one.
     pub variable: Option<VariableInfo>,
     /// The metrics. The first one is the primary metric.
     pub metrics: Vec<MetricInfo>,
@@ -46,9 +46,9 @@ pub struct MetricInfo {
     pub unit: String,
     /// Which direction is better, if known.
     pub better: Option<Better>,
-    /// The physical limit.
+    /// The physical limit, if there is one.
     pub limit: Option<Limit>,
-    /// The chart.
+    /// The style of the metric's charts.
     pub chart_style: ChartStyle,
 }
 
@@ -124,8 +124,8 @@ impl ExperimentInfo {
         }
     }
 
-    /// Sorts the results by the order of the contenders. Unknown contenders follow, by name, and the second
-    /// of an A/A pair comes last.
+    /// Sorts the samples by contender, in the order of `contenders`. Other contenders follow, by name. The
+    /// second contender of an A/A pair (two contenders with the same program) comes last.
     pub fn arrange(&self, results: &mut ExperimentResults) {
         results.samples.sort_by_cached_key(|sample| {
             let mut known = self.contenders.iter();

@@ -1,5 +1,5 @@
-//! Selects the charts of an experiment. A title claims a difference only if it exceeds the noise, which
-//! the A/A pair shows.
+//! Selects the charts of an experiment. A title claims a difference only if the difference exceeds the noise.
+//! The noise is the difference between the two contenders of an A/A pair, which have the same program.
 
 use super::experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use super::plot::dot_plot::{AxisKind, DotGroup, DotPlot, DotRow};
@@ -62,7 +62,7 @@ impl<'a> View<'a> {
         for (n, metric) in metrics.iter().enumerate() {
             match &self.info.variable {
                 Some(_) if self.results.points(&metric.name).len() > 1 => {
-                    // Many lines are hard to tell apart.
+                    // Many lines are hard to tell apart, so a dot plot also shows one point.
                     if n == 0 && self.contenders(metric).len() > 6 {
                         figures.push(self.dot_plot(metric));
                     }
@@ -74,7 +74,8 @@ impl<'a> View<'a> {
         figures
     }
 
-    /// Separates the effects of runtime and client at the largest point that all cells have.
+    /// Separates the effects of runtime and client at the largest point at which all combinations of a runtime
+    /// and a client have results.
     pub(crate) fn separation(&self) -> Option<Separation> {
         let metric = *measured_metrics(self.info, self.results).first()?;
         let better = metric.better.unwrap_or(Better::Lower);
@@ -86,8 +87,9 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Returns the point for charts of a single point: the largest point that at least 80 % of the
-    /// contenders have. Some contenders may be missing, because turns can be discarded.
+    /// Returns the point for charts of a single point: the largest point with results of nearly all contenders,
+    /// which means at least 80 % of the largest number at any point. Some results may be missing, because turns
+    /// can be discarded.
     pub(crate) fn main_point(&self, metric: &str) -> f64 {
         let points = self.results.points(metric);
         let count = |x: &f64| {
@@ -147,7 +149,8 @@ impl<'a> View<'a> {
         tip
     }
 
-    /// Creates a dot plot with a row for each contender. Groups names that have two parts.
+    /// Creates a dot plot with a row for each contender. If names have two parts, such as `smol: inline`, the
+    /// rows are grouped.
     fn dot_plot(&self, metric: &MetricInfo) -> Figure {
         let x = self.main_point(&metric.name);
         let names = self.contenders(metric);
@@ -283,7 +286,7 @@ impl<'a> View<'a> {
             id: self.id(&format!("{}-lines", metric.name)),
             title: match has_knees {
                 true => titles::knees(self, metric),
-                // Differences are largest at the last point.
+                // Differences are usually largest at the last point.
                 false => titles::comparison(self, metric, last.unwrap_or_default()),
             },
             caption: format!(
@@ -295,7 +298,7 @@ impl<'a> View<'a> {
             chart: Chart::LineChart(LineChart {
                 x_label: x_name,
                 y_label: Self::axis_label(metric),
-                // The points of a variable usually grow by a factor.
+                // The points of a variable usually grow by a constant factor.
                 x_logarithmic: least > 0.0,
                 y_logarithmic,
                 limit: curve,
@@ -310,7 +313,7 @@ impl<'a> View<'a> {
         let mut names = self.results.contenders(&metric.name).into_iter();
         let left_out = names.find(|name| Some(*name) == self.info.mistake.as_deref());
         left_out.map_or(String::new(), |name| {
-            format!(" Without {name}, a deliberate mistake, which is in the table.")
+            format!(" Not shown: {name}, a deliberate mistake. The table has its values.")
         })
     }
 
@@ -337,7 +340,7 @@ impl<'a> View<'a> {
         let least = positive.iter().copied().fold(f64::INFINITY, f64::min);
         let most = positive.iter().copied().fold(0.0, f64::max);
         let best = if higher { most } else { least };
-        // Differences below the noise get no shade.
+        // A difference below the noise gets at most the middle colour of the scale.
         let smallest = self
             .results
             .smallest_difference(&metric.name)
@@ -384,7 +387,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Returns the ratio of the contender `of` to the contender `to`, if it may be claimed as a difference.
+    /// Returns the ratio of the contender `of` to the contender `to`, if the ratio may be claimed as a
+    /// difference.
     pub(crate) fn claimable_ratio(
         &self,
         metric: &str,
@@ -402,13 +406,12 @@ impl<'a> View<'a> {
         crate::stats::median(&self.results.get(metric, contender, x)?.values())
     }
 
-    /// Describes the smallest difference: `nothing is claimed below 3.1 %`.
+    /// Describes the smallest difference that can be claimed: `nothing is claimed below 3.1 %`.
     pub(crate) fn describe_threshold(&self, metric: &str) -> String {
         match self.results.smallest_difference(metric) {
             Some(smallest) => format!("nothing is claimed below {}", format_factor(smallest)),
-            None => {
-                "there are not two rounds of an A/A pair, so no difference is claimed".to_owned()
-            }
+            None => "there are fewer than two rounds of an A/A pair, so no difference is claimed"
+                .to_owned(),
         }
     }
 }
@@ -421,7 +424,7 @@ fn limit_label(metric: &MetricInfo, at: Option<f64>) -> String {
     }
 }
 
-/// Describes the limit for the caption, because the label of its line may be truncated.
+/// Describes the limit for the caption, because the label at the line of the limit may be truncated.
 fn describe_limit(metric: &MetricInfo) -> String {
     let limit = metric.limit.as_ref();
     limit.map_or(String::new(), |limit| {

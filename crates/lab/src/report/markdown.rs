@@ -1,4 +1,4 @@
-//! The tables as Markdown.
+//! The findings and the tables of the report, as Markdown.
 
 use super::figures::View;
 use super::table::{TableCell, tables};
@@ -7,11 +7,11 @@ use super::{NOISE_HEAD, Report};
 use crate::markdown::{self, MarkerError, escaped};
 
 impl Report {
-    /// Replaces the text between the markers of a page. The other text does not change.
+    /// Replaces the text between the markers of a page. The rest of the page does not change.
     ///
     /// # Errors
     ///
-    /// If the page has no markers or an invalid one.
+    /// If the page has no markers or an invalid marker.
     pub fn fill(&self, page: &str) -> Result<String, MarkerError> {
         markdown::fill(page, "lab", |name| self.markdown(name))
     }
@@ -26,7 +26,7 @@ impl Report {
         }
     }
 
-    /// Describes the runs and the command.
+    /// Describes the runs, and the commands that made the results.
     fn provenance(&self, experiments: &str) -> String {
         let command = self.command_for(experiments).replace('\n', " && ");
         let runs = escaped(&self.run_descriptions().join(" "));

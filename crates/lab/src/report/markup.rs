@@ -22,7 +22,7 @@ pub(crate) enum Node {
     Raw(&'static str),
 }
 
-/// The void elements of HTML.
+/// The HTML elements without an end tag that the report uses.
 const VOID: [&str; 4] = ["meta", "link", "br", "hr"];
 
 impl Element {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_text_stays_text() {
+    fn hostile_text_is_escaped() {
         let name = "</title><script>alert(\"1\" & '2')\u{1}";
         let element = Element::new("g")
             .with("aria-label", name)

@@ -137,10 +137,10 @@ impl Report {
             .child(Element::with_class("p", "kicker").text("A/A"))
             .child(Element::new("h2").text("Smallest differences"))
             .child(Element::with_class("p", "question").text(
-                "In each experiment, the first contender runs twice, under two names. The difference of \
-                 the two is noise, and no smaller difference is claimed. The bound is the far end of the \
-                 interval around their ratio, and the largest one of several points. Turns in which the \
-                 origin was late or busy do not count.",
+                "In each experiment, the first contender runs twice, under two names. The difference \
+                 between the two is noise, so the report claims no smaller difference. The table shows how \
+                 far the interval of their ratio extends from 1, at the point where it extends farthest. \
+                 Discarded turns, in which the test server was early, late or busy, do not count.",
             ))
             .child(Element::with_class("div", "scroll words").child(table))
     }
@@ -175,13 +175,13 @@ impl Report {
         }
         section.child(Element::with_class("p", "facts").text(
             "The book's pages on methodology and bias describe what the experiments measure and which \
-             contenders the choices favour.",
+             contenders the design of the experiments favours.",
         ))
     }
 }
 
-/// Renders a figure: its title, a wide and a narrow chart, the caption and the table. If `is_repeat`, the
-/// table was shown before and is not printed again.
+/// Renders a figure: its title, a wide and a narrow chart, the caption and the table. If `is_repeat`, an
+/// earlier figure has the same table, and a printed page does not repeat the table.
 fn html_figure(figure: &Figure, tables: &[Table], is_repeat: bool) -> Element {
     let mut html = Element::new("figure")
         .with("id", &figure.id)
@@ -235,7 +235,7 @@ fn html_table(table: &Table) -> Element {
         )
 }
 
-/// Renders a cell. Its `data-` attributes allow checking the table against the records.
+/// Renders a cell. Its `data-` attributes contain the source of the value, for checks against the records.
 fn html_cell(cell: &TableCell) -> Element {
     let mut td = Element::new("td");
     if let Some(source) = &cell.source {

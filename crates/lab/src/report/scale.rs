@@ -11,8 +11,9 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// Creates a scale that contains the values, from `start` to `end` on the page. A linear scale starts
-    /// at 0. A logarithmic scale contains the positive values and spans at least a factor of two.
+    /// Creates a scale that contains the values. On the page, the axis extends from `start` to `end`. A linear
+    /// scale includes 0. A logarithmic scale ignores values that are not positive, and spans at least a factor
+    /// of two.
     pub(crate) fn containing(
         values: impl IntoIterator<Item = f64>,
         logarithmic: bool,
@@ -53,7 +54,7 @@ impl Scale {
         }
     }
 
-    /// Creates a linear scale that fits the values and does not include 0.
+    /// Creates a linear scale that extends only a little beyond the values. It does not start at 0.
     pub(crate) fn fitted(values: impl IntoIterator<Item = f64>, start: f64, end: f64) -> Self {
         let (mut from, mut to) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.into_iter().filter(|value| value.is_finite()) {
@@ -92,7 +93,8 @@ impl Scale {
     pub(crate) fn ticks(&self, most: usize) -> Vec<f64> {
         let most = most.max(2);
         if self.logarithmic {
-            // Per decade: 1, 2 and 5; 1 and 3; or 1. A scale of less than a decade gets linear ticks.
+            // Ticks per decade: 1, 2 and 5; 1 and 3; or 1. If a scale of less than a decade has only two of
+            // these ticks, it gets linear ticks.
             let sets: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
             for set in sets {
                 let ticks = self.decades(set);
@@ -125,8 +127,8 @@ impl Scale {
     fn linear(&self, most: usize) -> Vec<f64> {
         let decade = 10f64.powf(((self.to - self.from) / most as f64).log10().floor());
         let mut ticks = Vec::new();
-        // Each step gives fewer ticks than the previous step. Uses the first step with few enough ticks,
-        // unless only one tick would be left.
+        // Each step gives fewer ticks than the previous step. The first step with at most `most` ticks is
+        // used, unless it gives fewer than two ticks. Then the previous step is used.
         for step in [0.5, 1.0, 2.0, 2.5, 5.0, 10.0].map(|digit| digit * decade) {
             let first = (self.from / step - 1e-9).ceil() as i64;
             let last = (self.to / step + 1e-9).floor() as i64;

@@ -1,5 +1,6 @@
-// Shows a tooltip for the data point that has the pointer or the focus. The arrow keys move the focus
-// between data points. Without this script, the tab key moves the focus, and the browser shows the title.
+// Shows a tooltip for the data point that is under the pointer or has the focus. The arrow keys move the
+// focus between data points. Without this script, the tab key moves the focus, and the browser shows the
+// title of a data point as its tooltip.
 (function () {
   var tip = document.getElementById("tip");
   function show(datum) {
@@ -19,7 +20,7 @@
     var all = Array.from(picture.querySelectorAll(".datum"));
     all.forEach(function (one, n) {
       one.setAttribute("tabindex", n ? -1 : 0);
-      // Without the title, the browser shows no second tooltip.
+      // Remove the title, because the browser would show it as a second tooltip.
       var title = one.querySelector("title");
       if (title) { title.remove(); }
     });

@@ -1,7 +1,8 @@
-//! The colour and the marker of a contender. They are the same in every chart.
+//! The colour and the marker of a contender. A combination of a runtime and a client, such as `tokio/hyper`,
+//! has the same style in every chart.
 //!
 //! The colours are those of Okabe and Ito, which colour-blind people can distinguish. No chart depends
-//! on colour alone: a client has a colour, a runtime has a shape, and every series has a label.
+//! on colour alone: each client has a colour, each runtime has a shape, and every series has a label.
 
 use inflight::Cell;
 
@@ -10,7 +11,7 @@ use super::markup::Element;
 /// The colour and the marker of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SeriesStyle {
-    /// The CSS class that sets `--c`.
+    /// The CSS class that sets the colour `--c`.
     pub(crate) colour: &'static str,
     /// The shape of the marker.
     pub(crate) shape: MarkerShape,
@@ -111,7 +112,7 @@ impl SeriesStyle {
     }
 }
 
-/// Returns the cell with this name.
+/// Returns the cell (a runtime and a client) with this name.
 pub(crate) fn cell(name: &str) -> Option<Cell> {
     Cell::ALL.into_iter().find(|cell| cell.to_string() == name)
 }
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_one_colour_and_a_runtime_one_shape() {
+    fn each_client_has_one_colour_and_each_runtime_has_one_shape() {
         let styles = SeriesStyle::for_all(&["smol: inline", "tokio/hyper", "smol/hyper"]);
         assert_eq!(styles[1].colour, styles[2].colour);
         assert_eq!(styles[0].shape, styles[2].shape);

@@ -1,4 +1,4 @@
-//! The tables of an experiment, for the page and for Markdown.
+//! The tables of an experiment, for HTML and for Markdown.
 
 use super::experiment_info::{ExperimentInfo, MetricInfo};
 use crate::data::{ExperimentResults, Sample};
@@ -26,13 +26,13 @@ pub(crate) struct TableRow {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TableCell {
     pub(crate) text: String,
-    /// The interval, if there is one.
+    /// The formatted confidence interval, if there is one.
     pub(crate) interval: Option<String>,
     /// The source of the value, for checks against the records.
     pub(crate) source: Option<CellSource>,
 }
 
-/// The source of a value.
+/// Identifies the sample whose median a cell shows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CellSource {
     pub(crate) metric: String,
@@ -67,7 +67,7 @@ impl TableCell {
     }
 }
 
-/// Formats both bounds: `102 to 104`. Returns `None` for a single round.
+/// Formats the bounds of an interval: `102 to 104`. Returns `None` for a single round.
 pub(crate) fn format_interval(estimate: &Estimate) -> Option<String> {
     let (low, high) = (format_number(estimate.low), format_number(estimate.high));
     (estimate.rounds > 1).then(|| format!("{low} to {high}"))
@@ -97,7 +97,7 @@ pub(crate) fn measured_metrics<'a>(
         .collect()
 }
 
-/// Returns all contenders, including the second one of the A/A pair.
+/// Returns all contenders, including the second contender of the A/A pair.
 fn all_contenders(results: &ExperimentResults, metrics: &[&MetricInfo]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for metric in metrics {
@@ -201,7 +201,8 @@ pub(crate) fn format_point(x: f64, unit: &str) -> String {
     with_unit(&format_count(x), unit)
 }
 
-/// Formats an exact value, such as a limit: `40 ms`, not `40.0 ms`.
+/// Formats a value that is not measured, such as a limit. Whole numbers are not rounded: `40 ms`, not
+/// `40.0 ms`.
 pub(crate) fn format_exact(value: f64, unit: &str) -> String {
     match value.fract() == 0.0 {
         true => format_point(value, unit),

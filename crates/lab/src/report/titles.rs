@@ -55,7 +55,7 @@ pub(crate) fn comparison(view: &View<'_>, metric: &MetricInfo, x: f64) -> String
     if let Some(limit) = metric.limit_at(x).filter(|limit| *limit > 0.0)
         && !higher
     {
-        // A value below the limit means that the limit does not apply, which must be visible.
+        // If a value is below the limit, the limit does not apply. The title must show this.
         title += &match best < 0.99 * limit {
             true => format!(
                 "; the best is below the limit of {}",
@@ -67,7 +67,7 @@ pub(crate) fn comparison(view: &View<'_>, metric: &MetricInfo, x: f64) -> String
     title
 }
 
-/// Returns the title of a chart with knees, which names the knee at the lowest point.
+/// Returns the title of a chart with marked knees. It names the knee at the lowest point.
 pub(crate) fn knees(view: &View<'_>, metric: &MetricInfo) -> String {
     let label = capitalize(&metric.label);
     let unit = view.info.variable.as_ref().map_or("", |one| &one.unit);
@@ -86,8 +86,8 @@ pub(crate) fn knees(view: &View<'_>, metric: &MetricInfo) -> String {
     }
 }
 
-/// Returns the knee of a contender's line: the last point before the metric exceeds twice its value at
-/// the lowest point, and the noise. Returns `None` if the metric does not exceed both.
+/// Returns the knee of a contender's line: the last point before the ratio of the metric to its value at the
+/// lowest point exceeds both 2 and the noise. Returns `None` if there is no such point.
 pub(crate) fn knee(results: &ExperimentResults, metric: &str, contender: &str) -> Option<f64> {
     let value = |x: f64| median(&results.get(metric, contender, x)?.values());
     let points = results.points(metric).into_iter();
@@ -122,7 +122,7 @@ pub(crate) fn describe_discarded(results: &ExperimentResults) -> String {
     )
 }
 
-/// Formats the smallest difference.
+/// Formats the smallest difference that can be claimed.
 pub(crate) fn format_smallest(smallest: Option<f64>) -> String {
     smallest.map_or("none can be claimed".to_owned(), format_factor)
 }

@@ -1,5 +1,7 @@
-//! Runs experiments. In each round, every contender has one turn. The order is reversed in every
-//! other round. The runner discards rounds in which the origin was late or busy.
+//! Runs experiments. A turn is one measurement of one contender at one point, which is a value of the
+//! experiment's variable. In each round of a point, every contender has one turn. The order of the
+//! contenders is reversed in every other round. The runner discards and repeats rounds in which the origin,
+//! which is the test server, was early, late or busy.
 //!
 //! `schedule` computes the order, `validation` checks the turns, `record_file` stores the records,
 //! and `pin` assigns cores.
@@ -24,7 +26,7 @@ pub use record_file::ResumeError;
 use record_file::{RecordFile, ResumedRun, TurnKey};
 pub use validation::OriginBounds;
 
-/// How many times a discarded round is repeated at most.
+/// The maximum number of times that a discarded round is repeated.
 pub const REPEATS: u32 = 2;
 
 /// The timeout of a turn.
@@ -33,15 +35,15 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// The configuration of a run.
 #[derive(Clone, Debug)]
 pub struct RunConfig {
-    /// The experiments, in this order.
+    /// The experiments, in the order in which they run.
     pub experiments: Vec<&'static Experiment>,
     /// The effort, which selects points and rounds.
     pub effort: Effort,
-    /// The number of rounds. `None` for the number of the effort.
+    /// The number of rounds. If `None`, the effort selects the number.
     pub rounds: Option<u32>,
     /// The seed of the order of the contenders.
     pub seed: u64,
-    /// The bounds outside which a round is discarded.
+    /// The bounds for the origin. If the origin violates a bound, the round is discarded.
     pub bounds: OriginBounds,
 }
 
@@ -124,11 +126,11 @@ pub enum Event<'a> {
         /// Whether the round is repeated.
         repeated: bool,
     },
-    /// A contender failed. It is skipped for the rest of this point.
+    /// A contender failed. The remaining rounds of the point skip it.
     Failed(&'a FailedContender),
     /// A peer is not installed, or a requirement of an experiment is missing.
     Unavailable {
-        /// The peer, or the experiment.
+        /// The name of the peer or of the experiment.
         name: &'a str,
         /// The reason.
         reason: &'a str,
@@ -166,18 +168,18 @@ pub struct FailedContender {
 pub struct Outcome {
     /// The number of recorded turns that were not discarded.
     pub turns: u64,
-    /// The number of discarded rounds.
+    /// The number of discarded rounds. Each discarded attempt at a round counts.
     pub discarded_rounds: u64,
     /// The contenders that failed.
     pub failed: Vec<FailedContender>,
-    /// The peers that are not installed, and the experiments without available contenders. The values are
-    /// the reasons.
+    /// The names of peers that are not installed and of experiments without available contenders. The values
+    /// are the reasons.
     pub unavailable: BTreeMap<String, String>,
     /// Whether the run was interrupted. Finished turns are recorded.
     pub interrupted: bool,
 }
 
-/// Runs a configuration, or the rest of a resumed run, and appends the records to a file.
+/// Runs the experiments of a configuration, or the rest of a resumed run, and appends the records to a file.
 pub struct Runner<'a> {
     config: RunConfig,
     command_lines: &'a CommandLines,
@@ -209,7 +211,7 @@ fn now() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }
 
-/// Starts a run.
+/// Runs the experiments of a configuration and appends the records to a file.
 ///
 /// The run stops early when `interrupted` returns `true`. `on_event` is called for each event.
 ///
@@ -235,7 +237,7 @@ pub fn run(
 ///
 /// # Errors
 ///
-/// If the run cannot be resumed, and as [`run`].
+/// If the run cannot be resumed. Also in the cases in which [`run`] fails.
 pub fn resume(
     records: &Records,
     command_lines: &CommandLines,
@@ -353,7 +355,7 @@ impl<'a> Runner<'a> {
             let (contenders, unavailable) = available(experiment, self.command_lines);
             let none_available = contenders.is_empty();
             for (contender, reason) in unavailable {
-                // An experiment without contenders is reported once.
+                // If no contender is available, the experiment is reported once, instead of each contender.
                 let name = if none_available {
                     experiment.name.to_owned()
                 } else {
@@ -595,8 +597,8 @@ impl<'a> Runner<'a> {
         rows
     }
 
-    /// Reports a finished turn. Estimates that the remaining turns take as long as the finished ones did on
-    /// average, including the time between turns.
+    /// Reports a finished turn. The estimate of the remaining time assumes that each remaining turn takes as
+    /// long as the average finished turn, including the time between turns.
     fn report_progress(&mut self, experiment: &Experiment, contender: &Contender) {
         let clock = &mut self.clock;
         clock.finished += 1;

@@ -1,7 +1,8 @@
-//! Pins the origin to its own core, if there are enough cores.
+//! Pins the origin, which is the test server, to a core that the workers do not use, if there are enough
+//! cores.
 
-/// The minimum number of cores for pinning. With fewer cores, the two threads of a worker would have
-/// to share a core.
+/// The minimum number of cores for pinning: one for the origin, two for the threads of a worker, and one for
+/// other processes.
 const MIN_CORES: usize = 4;
 
 /// The cores that the runner assigns to the origin and the workers.

@@ -8,12 +8,12 @@ use std::path::Path;
 use super::REPEATS;
 use crate::record::{self, Environment, Row};
 
-/// The identity of a turn.
+/// The identity of a turn, which is one measurement of one contender.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TurnKey {
     experiment: String,
     contender: String,
-    /// The bits of the value, because `f64` is not `Eq`.
+    /// The bits of the point, because `f64` is not `Eq`.
     x: u64,
     round: u32,
 }
@@ -50,7 +50,8 @@ pub enum ResumeError {
     NoRun,
     /// The last run in the file is complete.
     Finished,
-    /// The run was made on another machine or with other programs. Such results cannot be combined.
+    /// The run was made on another machine or with other programs, so its results cannot be combined with
+    /// new results.
     DifferentEnvironment,
     /// The configuration of the run is missing, or it names unknown experiments.
     UnknownConfig,
@@ -64,7 +65,7 @@ impl std::fmt::Display for ResumeError {
             Self::NoRun => f.write_str("there is no run to resume"),
             Self::Finished => f.write_str("the last run is finished"),
             Self::DifferentEnvironment => f.write_str(
-                "the last run was made on another machine or with other programs, so its results cannot be combined with new ones",
+                "the last run was made on another machine or with other programs, so its results cannot be combined with new results",
             ),
             Self::UnknownConfig => f.write_str("the configuration of the last run is missing or unknown"),
             Self::Io(error) => error.fmt(f),

@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounds_alternate_and_all_contenders_have_the_same_mean_position() {
+    fn the_order_is_reversed_in_every_other_round() {
         for seed in 0..10 {
             let (first, second) = (order_of_round(7, 0, seed), order_of_round(7, 1, seed));
             assert_eq!(first, order_of_round(7, 2, seed));

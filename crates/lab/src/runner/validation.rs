@@ -1,4 +1,5 @@
-//! Checks the measurement of a turn, and decides whether the turn is discarded.
+//! Checks the measurement of a turn, and decides whether the turn is discarded. The origin is the test
+//! server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,12 +13,13 @@ use crate::worker::Measurement;
 /// The bounds for the origin. If the origin exceeds a bound, the runner discards the round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OriginBounds {
-    /// The largest 99th percentile of the lateness of delays, in microseconds.
+    /// The maximum of the 99th percentile of the lateness of delayed responses, in microseconds.
     pub late_us: u64,
-    /// The additional lateness for each request in flight, because one thread writes all responses.
+    /// The increase of this maximum for each request that was in flight at the peak, in microseconds. More
+    /// requests allow more lateness, because one thread writes all responses.
     pub late_us_each: u64,
-    /// The largest share of one core in a turn with delayed responses. Without delays, any share is
-    /// allowed.
+    /// The maximum share of one core that the origin uses in a turn with delayed responses. In a turn without
+    /// delayed responses, the origin may use any share.
     pub busy: f64,
 }
 
@@ -31,7 +33,7 @@ impl Default for OriginBounds {
     }
 }
 
-/// Writes the bounds as they are recorded.
+/// Writes the bounds in the form in which the records contain them.
 impl fmt::Display for OriginBounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -128,7 +130,7 @@ mod tests {
         let bounds = OriginBounds::default();
         let violation = |stats| bounds.violation(&stats, Duration::from_millis(100));
         assert_eq!(violation(stats(9_000, 0, 1, 5)), None);
-        // A thousand responses at once may be later.
+        // With a thousand requests in flight, the responses may be later.
         assert_eq!(violation(stats(60_000, 0, 1000, 5)), None);
         for (bad, word) in [
             (stats(60_000, 0, 1, 5), "late"),

@@ -1,4 +1,4 @@
-//! Fetches pages and verifies the responses. Creates sessions, also with ureq.
+//! Creates sessions, fetches pages and verifies the responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use inflight_origin::payload;
 
 use super::Failure;
 
-/// Longer than any fetch of an experiment takes.
+/// The timeout of the requests. No request of an experiment takes this long.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Creates a session with the backend's client.
@@ -20,7 +20,7 @@ pub(crate) fn session(backend: &Backend) -> Result<Session, Failure> {
     Ok(backend.builder().timeout(TIMEOUT).build()?)
 }
 
-/// Creates a session with ureq, which blocks the thread in `poll`.
+/// Creates a session with ureq, which blocks the thread that polls a request.
 pub(crate) fn inline_session(runtime: &Arc<dyn Runtime>) -> Result<Session, Failure> {
     ureq_session(runtime.clone(), |ureq, _| Inline::new(ureq))
 }
@@ -56,7 +56,7 @@ pub(crate) fn verify_page(status: StatusCode, body: &[u8], number: u64) -> Resul
         return Ok(());
     }
     Err(format!(
-        "page {number}: the response has status {status} and {} wrong bytes",
+        "page {number}: the response is not the page (status {status}, {} bytes)",
         body.len()
     )
     .into())

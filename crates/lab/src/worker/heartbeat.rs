@@ -1,4 +1,5 @@
-//! A heartbeat: a task that wakes at a fixed interval and measures the gaps between its ticks.
+//! A heartbeat: a task that wakes at a fixed interval and measures the gaps between its wake-ups. A large gap
+//! shows that the event loop was stalled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

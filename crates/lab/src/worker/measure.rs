@@ -137,7 +137,7 @@ impl fmt::Display for SystemCallCounter {
 
 const PERF_EVENTS: &str = "raw_syscalls:sys_enter,syscalls:sys_enter_futex";
 
-/// The number of system calls.
+/// Numbers of system calls.
 #[derive(Debug, PartialEq)]
 pub(crate) struct SystemCalls {
     pub(crate) all: u64,
@@ -173,7 +173,8 @@ mod counting {
     ) -> Result<(T, SystemCalls), Failure> {
         let output = File::from(memfd_create("perf", MemfdFlags::CLOEXEC)?);
         let mut perf = Command::new("perf")
-            // perf counts between two commands on its input and acknowledges each command.
+            // perf counts between the commands `enable` and `disable` on its input. It acknowledges each
+            // command on its output.
             .args([
                 "stat",
                 "-x",
@@ -194,7 +195,7 @@ mod counting {
         let (mut commands, answers) = pipes.ok_or("perf has no pipes")?;
         let mut answers = BufReader::new(answers);
         let mut command = |command: &str| {
-            // If perf has exited, its output has the reason.
+            // If perf has exited, its error output has the reason.
             let sent = commands.write_all(command.as_bytes());
             let mut answer = String::new();
             sent.and_then(|()| answers.read_line(&mut answer))?;
@@ -319,7 +320,7 @@ mod tests {
         })
         .unwrap();
         assert!(length > 0);
-        // Each file is opened, read and closed.
+        // Each of the 100 iterations opens, reads and closes the file.
         assert!(calls.all >= 300, "{calls:?}");
     }
 }

@@ -1,9 +1,10 @@
-//! A worker: the process in which one contender is measured.
+//! A worker: a process that measures one contender of an experiment, such as the client hyper on tokio.
 //!
-//! The arguments of a worker are the names of an experiment and of a program, and the origin's URL. For
-//! each turn, the worker reads one line of JSON, does the work, verifies every response, and writes one
-//! line of JSON. It exits when its input ends, or with an error when the server sends a wrong response.
-//! Peers use the same protocol.
+//! The arguments of a worker are the names of the experiment and of the contender's program, and the URL of
+//! the origin, which is the test server. A turn is one measurement. For each turn, the worker reads one line
+//! of JSON, does the work, verifies every response, and writes one line of JSON. It exits when its input
+//! ends, or with an error when the server sends a wrong response. Peers, which are workers in other
+//! languages, use the same protocol.
 //!
 //! ```text
 //! {"x":100,"iterations":1}
@@ -37,7 +38,7 @@ pub type Benchmark = Box<dyn FnMut(Parameters) -> Result<Measurement, Failure>>;
 pub struct WorkerConfig {
     /// The experiment's name.
     pub experiment: String,
-    /// The program of the contender.
+    /// The name of the contender's program.
     pub contender: String,
     /// The origin's URL, without a trailing slash.
     pub origin: String,
@@ -79,18 +80,19 @@ impl WorkerConfig {
         ]
     }
 
-    /// Returns the origin's URL for a path, which starts with a slash.
+    /// Returns the URL of a path of the origin. The path starts with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
     }
 
-    /// Parses the contender as a cell.
+    /// Parses the contender as a cell: a runtime and a client, such as `tokio/hyper`.
     pub(crate) fn cell(&self) -> Result<Cell, Failure> {
         Ok(self.contender.parse()?)
     }
 }
 
-/// Starts a backend with this many worker threads. Ignores the number for `threads`, which has none.
+/// Starts a backend with `workers` worker threads. The runtime `threads` has no worker threads, so its backend
+/// ignores the number.
 pub(crate) fn start_backend(cell: Cell, workers: usize) -> Result<Backend, Failure> {
     let workers = NonZeroUsize::new(workers).filter(|_| cell.runtime() != "threads");
     Ok(cell.start(workers)?)
@@ -99,9 +101,9 @@ pub(crate) fn start_backend(cell: Cell, workers: usize) -> Result<Backend, Failu
 /// The parameters of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// The variable's value.
+    /// The value of the experiment's variable.
     pub x: f64,
-    /// The number of iterations.
+    /// The number of times that the turn repeats the work.
     pub iterations: u64,
 }
 
@@ -113,7 +115,7 @@ pub type Metrics = BTreeMap<String, f64>;
 pub struct Measurement {
     /// The number of verified responses.
     pub answered: u64,
-    /// The metrics of one iteration.
+    /// The metrics, for one iteration.
     pub metrics: Metrics,
 }
 

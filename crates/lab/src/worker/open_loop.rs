@@ -26,19 +26,20 @@ pub(crate) struct Load {
     /// The maximum number of requests in flight. At the maximum, the next request starts late, but its
     /// latency still counts from its scheduled time.
     pub(crate) max_in_flight: u64,
-    /// The delay of each page.
+    /// The time that the server waits before it sends a page, in milliseconds.
     pub(crate) delay_ms: u64,
 }
 
 /// Records latencies and the throughput.
 pub(crate) struct LatencyRecorder {
     latency: Histogram<u64>,
-    /// The times of the first and the last completion.
+    /// The time of the first completion, since the start of the load.
     first: Duration,
+    /// The time of the last completion, since the start of the load.
     last: Duration,
 }
 
-/// The largest latency that can be recorded, in microseconds. Longer latencies are recorded as this one.
+/// The largest latency that can be recorded, in microseconds. Longer latencies are recorded as this value.
 const MAX_LATENCY_US: u64 = 120_000_000;
 
 impl LatencyRecorder {
@@ -64,7 +65,7 @@ impl LatencyRecorder {
         self.latency.len()
     }
 
-    /// Returns the quantile of the latency in milliseconds.
+    /// Returns a quantile of the latency in milliseconds. `share` is from 0 to 1.
     pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
         ms(Duration::from_micros(self.latency.value_at_quantile(share)))
     }
@@ -78,7 +79,7 @@ impl LatencyRecorder {
     }
 }
 
-/// The scheduled time of a request and the time of its completion, both since the start.
+/// The scheduled time of a request and the time of its completion, both since the start of the load.
 struct Completion {
     due: Duration,
     at: Duration,
@@ -87,7 +88,7 @@ struct Completion {
 type CompletionResult = Result<Completion, Failure>;
 
 /// Runs the load with one task per page. The calling thread starts the tasks, because a thread sleeps more
-/// precisely than the timer of a runtime. All contenders then have the same schedule.
+/// precisely than a runtime's timer. Therefore, all contenders have the same schedule.
 pub(crate) fn run(
     client: &ContenderClient,
     origin: &str,
@@ -112,7 +113,7 @@ pub(crate) fn run(
         let job = async move {
             let page = client.fetch_page(url, number).await;
             let at = start.elapsed();
-            // The receiver was dropped if another request failed.
+            // Sending fails if another request failed and `run` has returned.
             let _ = sender.send(page.map(|()| Completion { due, at }));
         };
         Task::spawn(runtime, job).detach();
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_ends_the_load() {
+    fn adding_a_failed_request_returns_its_error() {
         let mut recorder = LatencyRecorder::new().unwrap();
         assert!(recorder.add(Err("wrong".into())).is_err());
     }

@@ -1,4 +1,4 @@
-//! Fetches pages with the same delay concurrently, for several experiments.
+//! A benchmark for several experiments: fetches pages concurrently, all with the same delay.
 
 use inflight::{Backend, Session, gather};
 use tokio::task::JoinSet;
@@ -14,21 +14,22 @@ pub(crate) struct PageBatch {
     pub(crate) pages: u64,
     /// The maximum number of pages in flight.
     pub(crate) limit: u64,
-    /// The delay of each page.
+    /// The time that the server waits before it sends a page, in milliseconds.
     pub(crate) delay_ms: u64,
 }
 
 /// The contender that uses reqwest instead of a session.
 pub(crate) const REQWEST: &str = "reqwest";
 
-/// The duration of an iteration.
+/// The wall time and the CPU time of an iteration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchTime {
     pub(crate) wall_ms: f64,
     pub(crate) cpu_ms: f64,
 }
 
-/// Prepares a benchmark of a cell or of reqwest on one worker thread.
+/// Prepares a benchmark of a session or of reqwest, on a runtime with one worker thread. `batch` returns the
+/// pages for a value of the experiment's variable.
 pub(crate) fn benchmark<const N: usize>(
     config: &WorkerConfig,
     batch: fn(x: f64) -> PageBatch,

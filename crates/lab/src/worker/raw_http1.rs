@@ -1,4 +1,5 @@
-//! HTTP/1 over hyper's connections, without a pool: the lower bound of the cost of a request.
+//! Sends HTTP/1 requests over hyper's connections without a pool. The cost of these requests is the lower
+//! bound for clients that use hyper.
 
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -16,13 +17,14 @@ use tokio::net::TcpStream;
 
 use super::Failure;
 
-/// A connection with one request at a time. The task of the request also drives the connection.
+/// A connection that has at most one request at a time. The task that sends the request also polls the
+/// connection.
 struct RawConnection {
     sender: SendRequest<Empty<Bytes>>,
     connection: Option<Connection<TokioIo<TcpStream>, Empty<Bytes>>>,
 }
 
-/// Connections that the next batch of requests reuses.
+/// Idle connections. Each call of [`run`](Self::run) reuses those of the previous call.
 #[derive(Clone, Default)]
 pub(crate) struct RawConnections(Arc<Mutex<Vec<RawConnection>>>);
 
@@ -85,7 +87,7 @@ impl RawConnection {
     }
 }
 
-/// Completes the future, which depends on the connection. Each poll first polls the connection.
+/// Completes a future that depends on the connection. Each poll first polls the connection.
 async fn drive<T, F: Future<Output = T>>(
     connection: &mut Option<Connection<TokioIo<TcpStream>, Empty<Bytes>>>,
     future: F,

@@ -1,5 +1,5 @@
-//! Fetches a page while a heartbeat runs on the same event loop, with clients that stall the loop and
-//! clients that do not.
+//! Measures how long an event loop stalls while it fetches pages. A heartbeat, which is a task that wakes
+//! every millisecond, measures the stall. Some clients stall the loop, and others do not.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Deterministic synthetic records of contenders with known costs. In some rounds, the machine is slow. All
-//! values have noise of two per cent.
+//! Deterministic synthetic records of contenders with known costs. In each round, the machine is slower by up
+//! to 5 %. Each value also has noise of at most 1 % in either direction.
 
 use inflight_lab::experiment::{Better, ChartStyle, DUPLICATE_SUFFIX, Limit};
 use inflight_lab::record::{Environment, Row, Run};
@@ -67,7 +67,7 @@ fn info(
     }
 }
 
-/// Returns the descriptions of the experiments.
+/// Returns the descriptions of the experiments that have records.
 pub(crate) fn experiments() -> Vec<ExperimentInfo> {
     let wall = |limit| metric("wall", "time until the last page", "ms", limit);
     let gap = |limit| metric("gap", "largest gap of the heartbeat", "ms", limit);
@@ -216,7 +216,7 @@ impl RecordBuilder {
         });
     }
 
-    /// Adds nine rounds of contenders with these values, and a duplicate of the first one.
+    /// Adds nine rounds of the contenders in `values`, and of a duplicate of the first contender.
     fn rounds(&mut self, experiment: &str, metric: (&str, &str), x: f64, values: &[(String, f64)]) {
         let duplicate = (format!("{}{DUPLICATE_SUFFIX}", values[0].0), values[0].1);
         for round in 0..9 {
@@ -270,7 +270,7 @@ fn with_owned_names(values: &[(&str, f64)]) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// Returns records of all experiments except `session` and `large`.
+/// Returns records of the experiments in [`experiments`], and of an experiment without a description.
 pub(crate) fn records() -> Run {
     let mut builder = RecordBuilder::new();
     const MS: &str = "ms";
@@ -437,12 +437,13 @@ pub(crate) fn records() -> Run {
             "threads/ureq",
             "reqwest",
         ];
-        let most = [60_000.0, 45_000.0, 15_000.0, 8_000.0, 12_000.0, 40_000.0];
+        // The rate above which a contender does not keep up.
+        let capacities = [60_000.0, 45_000.0, 15_000.0, 8_000.0, 12_000.0, 40_000.0];
         let values_of = |f: &dyn Fn(f64) -> f64| {
             names
                 .iter()
-                .zip(most)
-                .map(|(name, most)| ((*name).to_owned(), f(x / most)))
+                .zip(capacities)
+                .map(|(name, capacity)| ((*name).to_owned(), f(x / capacity)))
                 .collect::<Vec<_>>()
         };
         let latency = |load: f64| {
@@ -480,7 +481,7 @@ pub(crate) fn records() -> Run {
     let left: Vec<(String, f64)> = CELLS.iter().map(|cell| ((*cell).to_owned(), 0.0)).collect();
     builder.rounds("cancel", ("left", "1"), 0.0, &left);
 
-    // An experiment without a definition.
+    // An experiment without a description.
     for x in [1.0, 2.0, 3.0] {
         builder.rounds(
             "later",
@@ -492,7 +493,7 @@ pub(crate) fn records() -> Run {
     builder.run()
 }
 
-/// Returns experiments that have a definition but no records.
+/// Returns the descriptions of experiments without records.
 pub(crate) fn unmeasured() -> Vec<ExperimentInfo> {
     ["session", "large"]
         .map(|name| {

@@ -1,4 +1,4 @@
-//! Runs turns of an experiment in this process.
+//! Runs turns (measurements) of an experiment in this process.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use inflight_lab::experiments;
 use inflight_lab::worker::{Parameters, WorkerConfig};
 use inflight_origin::Origin;
 
-/// Runs two turns of a contender and returns the metrics of the second turn.
+/// Runs two turns of a contender and returns the metrics of the second turn. The first turn is a warm-up.
 pub(crate) fn measure(
     experiment: &str,
     contender: &str,

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use inflight_core::{Certificate, ErrorKind};
 
-    /// Returns a built-in root certificate, to be added as the caller's.
+    /// Returns a root certificate that the tests add to `extra_roots`.
     fn root() -> Certificate {
         Certificate::from_der(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].to_vec())
     }

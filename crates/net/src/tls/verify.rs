@@ -13,7 +13,8 @@ use webpki::EndEntityCert;
 
 use super::error::SelfSigned;
 
-/// Verifies a server's certificate with rustls, except for the checks that the options disable.
+/// A verifier of server certificates. It uses rustls's verifier, except for the checks that the client's
+/// options disable.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     /// The verifier of certificate chains. If it is `None`, every certificate is accepted.

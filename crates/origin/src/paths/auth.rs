@@ -31,15 +31,15 @@ pub(super) async fn bearer(call: Call) -> Response {
     }
 }
 
-/// Returns a response if the request has these credentials.
+/// Returns a response with status 200 if the request has these credentials.
 fn check_credentials((user, password): &UserAndPassword, call: &Call) -> Option<Response> {
     let given = STANDARD.decode(credentials(call, "basic")?).ok()?;
     (given == format!("{user}:{password}").as_bytes())
         .then(|| json(&value!({ "authenticated": true, "user": user })))
 }
 
-/// Returns the credentials after the name of the scheme. The name is case-insensitive (RFC 9110,
-/// section 11.1).
+/// Returns the request's credentials if they use this scheme. The scheme's name is case-insensitive
+/// (RFC 9110, section 11.1).
 fn credentials<'a>(call: &'a Call, scheme: &str) -> Option<&'a str> {
     let header = call.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (given, credentials) = header.split_once(' ')?;

@@ -17,7 +17,7 @@ use crate::payload;
 
 const BINARY: &str = "application/octet-stream";
 const MAX_LEN: u64 = 100 << 20;
-/// httpbin's limit.
+/// The largest body of `/drip`, as in httpbin.
 const MAX_DRIP: u64 = 10 << 20;
 
 /// How many bytes of `/bytes` are generated at a time.

@@ -153,7 +153,7 @@ pub(super) fn seconds(name: &str, seconds: f64) -> Result<Duration, Refusal> {
     }
 }
 
-/// An error response with its reason.
+/// An error response. Its body is the reason.
 #[derive(Debug)]
 pub(super) struct Refusal(StatusCode, String);
 

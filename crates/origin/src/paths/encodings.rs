@@ -19,7 +19,7 @@ use crate::payload;
 /// The largest body of `/coded`. The handler builds it in memory.
 const MAX_CODED: u64 = 64 << 20;
 
-/// Responds with `len` bytes in a coding. With a seed they are the bytes of `/bytes`, without one
+/// Responds with `len` bytes in a coding. With a seed, they are the bytes of `/bytes`. Without a seed,
 /// they are zeros.
 pub(super) async fn coded(
     Path((coding, len)): Path<(String, u64)>,
@@ -78,7 +78,7 @@ impl Coding {
             Coding::Zlib => ZlibEncoder::new(plain, level).read_to_end(&mut encoded)?,
             Coding::BareDeflate => DeflateEncoder::new(plain, level).read_to_end(&mut encoded)?,
             Coding::Brotli => {
-                // The default quality takes seconds for a MiB.
+                // With the default quality, brotli takes seconds for a MiB.
                 let quick = BrotliEncoderParams {
                     quality: 3,
                     ..Default::default()

@@ -22,7 +22,8 @@ pub(super) async fn response_headers(call: Call) -> Result<Response, Refusal> {
             replaced.push(name);
         }
     }
-    // The body contains its content_length length, so it is rebuilt until the length no longer changes.
+    // The body contains its own length as `Content-Length`. It is rebuilt until the length no longer
+    // changes.
     let mut body = Vec::new();
     loop {
         let len = body.len();
@@ -42,8 +43,8 @@ pub(super) async fn response_headers(call: Call) -> Result<Response, Refusal> {
     }
 }
 
-/// Responds with every field of the request as a pair of its name in lower case and its bytes in hex.
-/// Fields of the same name keep their order.
+/// Responds with a pair for every field of the request: the name in lower case, and the bytes of the
+/// value in hex. Fields of the same name keep their order.
 pub(super) async fn echo_headers(call: Call) -> Response {
     let fields: Vec<[String; 2]> = call
         .headers()
@@ -53,8 +54,8 @@ pub(super) async fn echo_headers(call: Call) -> Response {
     json(&value!({ "headers": fields }))
 }
 
-/// Responds with a field for every `hex` parameter. Its name is the last `name` parameter before
-/// it.
+/// Responds with a field for every `hex` parameter. The field's name is the last `name` parameter
+/// before that `hex` parameter, or `X-Raw`.
 pub(super) async fn raw_header(call: Call) -> Result<Response, Refusal> {
     let mut response = text(StatusCode::OK, "see the headers\n");
     let mut current = "X-Raw";
@@ -77,7 +78,8 @@ pub(super) async fn raw_header(call: Call) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-/// Parses a field. Refuses the fields that determine where a message ends; a script can send them.
+/// Parses a field. Refuses the fields that determine where a message ends: for these, use
+/// [`script`](crate::script).
 fn parse_field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Refusal> {
     let framing = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
     let known = HeaderName::from_bytes(name.as_bytes())

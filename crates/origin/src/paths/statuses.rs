@@ -25,7 +25,8 @@ pub(super) async fn status(Path(code): Path<u16>, _: Call) -> Result<Response, R
     Ok(response)
 }
 
-/// Returns a status. Fails for 1xx, which does not end an exchange (RFC 9110, section 15.2).
+/// Converts a code to the status of a final response. Fails for 1xx, because a response with such a
+/// status does not end an exchange (RFC 9110, section 15.2).
 pub(super) fn final_status(code: u16) -> Result<StatusCode, Refusal> {
     StatusCode::from_u16(code)
         .ok()

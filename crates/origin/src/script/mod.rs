@@ -71,8 +71,8 @@ pub enum Step {
     Pause(Duration),
     /// Ends the connection with a reset (RST).
     ///
-    /// The peer may not receive bytes that were sent just before the reset. To make sure that it
-    /// does, read its next request before the reset.
+    /// The peer may not receive bytes that were sent just before the reset. To make sure that the
+    /// peer receives them, read the peer's next request before the reset.
     Reset,
     /// Closes the connection (FIN).
     ///
@@ -84,9 +84,9 @@ pub enum Step {
     ShutdownWrite,
     /// Reads and discards bytes until the peer closes the connection, which ends the script.
     Hang,
-    /// Waits at most this long until the peer closes the connection, which ends the script. If the
-    /// peer does not, the script continues, and its next step gets the bytes that have arrived
-    /// meanwhile.
+    /// Waits until the peer closes the connection, at most this long. If the peer closes the
+    /// connection, the script ends. Otherwise the next step follows. If it reads, it gets the bytes
+    /// that have arrived meanwhile.
     AwaitClose(Duration),
 }
 

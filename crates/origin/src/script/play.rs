@@ -10,7 +10,7 @@ use super::request::{Framing, RecordedRequest};
 use super::server::SharedState;
 use super::{Script, Step};
 
-/// The longest head or line that is accepted as part of a request.
+/// The longest head of a request, and the longest line in a chunked body, in bytes.
 const MAX_HEAD: usize = 1 << 20;
 
 /// Runs `script` on a connection, and closes the connection.
@@ -42,7 +42,7 @@ struct Player<'a> {
     stream: Arc<TcpStream>,
     connection: usize,
     shared: &'a SharedState,
-    /// Bytes that were received and not used yet.
+    /// Bytes that were received and that no step has used yet.
     unread: BytesMut,
     /// The request of the last `ReadHead`: its index among the recorded requests, and its framing.
     last_head: Option<(usize, Framing)>,

@@ -103,16 +103,16 @@ impl ScriptedServer {
         self.shared.wait_for(timeout, reached).is_some()
     }
 
-    /// Waits until the peer has closed or reset a connection. `connection` is its index, counted
-    /// from 0.
+    /// Waits until the peer has closed or reset a connection. `connection` is the connection's index,
+    /// counted from 0.
     ///
     /// Returns the time from this call to the close, or zero if the peer closed the connection before
     /// the call. Returns `None` if `timeout` passes first.
     ///
     /// The server detects a close in a step that reads, such as [`Step::Hang`](super::Step::Hang)
-    /// and [`Step::AwaitClose`](super::Step::AwaitClose), or in a step that fails to write. It does
-    /// not detect a close during a pause or after the script has ended. If the peer closes only its
-    /// sending half, this counts as a close too, because the server cannot distinguish the two.
+    /// and [`Step::AwaitClose`](super::Step::AwaitClose), or in a step that fails to write. The
+    /// server does not detect a close during a pause or after the script has ended. A peer that
+    /// closes only its sending half counts as closed, because the server cannot see the difference.
     #[must_use]
     pub fn wait_for_close(&self, connection: usize, timeout: Duration) -> Option<Duration> {
         let start = Instant::now();
@@ -181,7 +181,8 @@ struct ServerState {
 }
 
 struct ScriptedConnection {
-    /// Used to shut the stream down. A strong reference would keep the connection open.
+    /// Used to shut down the stream. A strong reference would keep the connection open after its
+    /// script has ended.
     stream: Weak<TcpStream>,
     peer_closed: Option<Instant>,
 }

@@ -109,7 +109,7 @@ impl Tables {
         let Pointer::Direct(frames_at) = parsed.ok()?.eh_frame_ptr() else {
             return None;
         };
-        // Their length is not recorded; they end with their segment at the latest.
+        // The length of `.eh_frame` is not recorded. It ends with its segment at the latest.
         let inside = own.iter().find(|map| map.range.contains(&frames_at))?;
         let length = usize::try_from(inside.range.end - frames_at).ok()?;
         Some(Self {
@@ -124,7 +124,7 @@ impl Tables {
     fn module(&self) -> Module<Arc<[u8]>> {
         let until = |start: u64, data: &[u8]| start..start + data.len() as u64;
         let sections = ExplicitModuleSectionInfo {
-            // All addresses are addresses in memory and not those stated in the file.
+            // All addresses are addresses in memory, and not those in the file.
             base_svma: self.range.start,
             eh_frame_hdr_svma: Some(until(self.index_at, &self.index)),
             eh_frame_hdr: Some(self.index.clone()),

@@ -2,16 +2,17 @@
 //! stack.
 //!
 //! This is the only module of the crate with `unsafe`: it installs a handler, sends the signal, and
-//! reads the interrupted registers in the handler. Other modules process the copy. It is sound for
-//! these reasons:
+//! reads the interrupted registers in the handler. Other modules process the copy. The module is sound
+//! for these reasons:
 //!
-//! - The handler is async-signal-safe: it loads and stores atomics, calls `gettid` and `pread`. It
+//! - The handler is async-signal-safe: it loads and stores atomics, and calls `gettid` and `pread`. It
 //!   takes no lock, allocates nothing and cannot panic.
-//! - It never reads the stack through a pointer: Linux copies the stack out of `/proc/self/mem`, and
-//!   fails if nothing is mapped, whatever the stack pointer is.
-//! - Everything it uses exists before the signal is sent: the copy is a static, and the requester
-//!   keeps the rest alive until the handler has finished, or forever if it does not finish.
-//! - It runs on the alternate signal stack, if the thread has one, and calls are restarted after it.
+//! - The handler never reads the stack through a pointer: Linux copies the stack out of
+//!   `/proc/self/mem`, and returns an error if nothing is mapped at the stack pointer.
+//! - Everything that the handler uses exists before the signal is sent: the copy is a static, and the
+//!   requester keeps the rest alive until the handler has finished, or forever if it does not finish.
+//! - The handler runs on the alternate signal stack, if the thread has one. After the handler, the
+//!   system restarts the interrupted call.
 
 #![allow(unsafe_code)]
 
@@ -29,7 +30,7 @@ use super::scope::StackScope;
 use super::unwind::{Registers, Snapshot};
 use crate::slot::{Slot, lock};
 
-/// How long to wait for the handler. A thread that computes gets a processor sooner.
+/// How long to wait for the handler. A thread that computes usually gets a processor much sooner.
 const TIMEOUT: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
@@ -63,7 +64,7 @@ struct SnapshotRequest {
     state: AtomicU32,
     thread: AtomicI32,
     slot: AtomicPtr<Slot>,
-    /// When the poll began that the thread must be in, or 0 if it may do anything.
+    /// The start of the poll that the thread must be in, or 0 if the thread need not be in a poll.
     started: AtomicU64,
     /// The address at which the stack to copy ends.
     base: AtomicUsize,
@@ -72,6 +73,7 @@ struct SnapshotRequest {
     pc: AtomicU64,
     sp: AtomicU64,
     fp: AtomicU64,
+    /// How many words of the stack the handler has copied.
     words: AtomicU64,
 }
 
@@ -251,8 +253,9 @@ impl Drop for SignalTimer {
     }
 }
 
-/// Returns the signal, after installing its handler the first time: a real-time signal that has no
-/// handler in this program yet. The handler stays installed, because a signal may arrive at any time.
+/// Returns the real-time signal that this module uses. The first call chooses a signal that has no
+/// handler in this program, and installs the handler. The handler stays installed, because a signal may
+/// arrive at any time.
 fn signal() -> Option<c_int> {
     static SIGNAL: OnceLock<Option<c_int>> = OnceLock::new();
     *SIGNAL.get_or_init(|| {

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// How much of a stack is copied at most, in words of eight bytes: half a mebibyte.
+/// The maximum size of a copy of a stack, in words of eight bytes: half a mebibyte.
 pub(super) const MAX_WORDS: usize = 1 << 16;
 
-/// The memory of this process, whose reads fail without a fault where nothing is mapped.
+/// The memory of this process, read through a file. Reading an unmapped address returns `None`, and does
+/// not crash the process.
 #[derive(Debug, Clone)]
 pub(super) struct Memory(pub(super) Arc<File>);
 

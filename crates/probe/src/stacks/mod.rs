@@ -33,8 +33,8 @@ use waiting::ThreadState;
 const TRIES: u32 = 20;
 const RETRY_INTERVAL: Duration = Duration::from_micros(200);
 
-/// How far above a frame of a task the stack is read, in bytes, to include the frames of other tasks
-/// that the same loop polls.
+/// How many bytes of the stack to read above a frame of the heartbeat's task. The outermost frames of
+/// another task that the same loop polls may lie above that frame.
 const LOOP_FRAMES: u64 = 4096;
 
 /// Reads the stacks of other threads.
@@ -71,8 +71,8 @@ impl Stacks {
         self.read(slot, StackScope::Poll(polling), u64::MAX, class)
     }
 
-    /// Returns the stack of a thread, whatever it does, to some frames above this address. `None` if
-    /// the stack cannot be read.
+    /// Returns the stack of a thread, whatever the thread does, up to some frames above `address`.
+    /// `None` if the stack cannot be read.
     pub(crate) fn of_thread(
         &mut self,
         slot: &Arc<Slot>,

@@ -12,7 +12,7 @@ pub(super) enum StackScope {
 }
 
 impl StackScope {
-    /// Returns whether the thread is still in this poll.
+    /// Returns whether the thread is still in this poll. Always true for [`Self::Thread`].
     pub(super) fn includes(self, slot: &Slot) -> bool {
         match self {
             Self::Poll(polling) => slot

@@ -6,8 +6,8 @@ use std::ptr;
 
 use crate::stack::Frame;
 
-/// The frames of the return addresses that were resolved before. A stall that repeats has mostly the
-/// same ones.
+/// A cache of the frames of addresses that were resolved before. A repeated stall has mostly the same
+/// addresses.
 #[derive(Debug, Default)]
 pub(super) struct Symbols(HashMap<u64, Vec<Frame>>);
 

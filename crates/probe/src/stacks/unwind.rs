@@ -1,9 +1,9 @@
-//! Unwinds the registers and the stack of a thread to its calls.
+//! Finds the calls that a thread is in, from its registers and a copy of its stack.
 //!
 //! `framehop` finds a frame's caller with the tables that the compiler emits for panics. They state
 //! the caller's frame relative to the stack pointer or to the frame pointer. The standard library is
-//! compiled with frame pointers, but Linux does not provide that register of a waiting thread, so it
-//! has to be found: see [`Code::unwind`].
+//! compiled with frame pointers, but Linux does not provide the frame pointer of a waiting thread.
+//! [`Code::unwind`] finds it.
 
 use std::cell::Cell;
 
@@ -12,13 +12,14 @@ use framehop::{CacheNative, FrameAddress, UnwindRegsNative, Unwinder as _};
 use super::code::Code;
 use super::memory::Memory;
 
-/// How many calls are followed at most.
+/// The maximum number of frames that are unwound.
 const MAX_FRAMES: usize = 256;
 
 /// How far above the stack pointer a frame pointer is searched, in bytes.
 const SEARCH_RANGE: u64 = 1 << 16;
 
-/// The largest size of the frame that begins in the copy of a stack and ends after it.
+/// The assumed maximum size of the outermost frame, which may begin inside the copy of a stack and end
+/// after it.
 const MAX_FRAME_SIZE: u64 = 1 << 20;
 
 /// Stands for an unknown frame pointer. It is not a valid address of a program.
@@ -76,10 +77,10 @@ impl Code {
     ///
     /// If the frame pointer is needed and unknown, it is computed from the first instructions of
     /// the function that the frame belongs to. If these do not have the usual form, each address on
-    /// the stack that could be the frame is tried: its second word must be a return address after a
-    /// call of this function, because a stack has remains of earlier calls. Either way, the frame
-    /// pointer is used only if unwinding with it reaches the end of the copy, or the thread's first
-    /// frame at or above the address `root`.
+    /// the stack that could be the frame pointer is tried. The word after the frame pointer must be a
+    /// return address that follows a call of this function, because a stack contains remains of earlier
+    /// calls. Either way, the frame pointer is used only if unwinding with it reaches the end of the
+    /// copy, or the thread's first frame at or above the address `root`.
     pub(super) fn unwind(&self, memory: &Memory, snapshot: &Snapshot, root: u64) -> Vec<u64> {
         let fp = snapshot.registers.fp.unwrap_or(UNKNOWN_FP);
         let unwound = self.unwind_with(snapshot, root, fp);

@@ -1,7 +1,7 @@
 //! async-std as an inflight runtime.
 //!
 //! async-std is no longer maintained (RUSTSEC-2025-0052). inflight supports it for existing programs and
-//! for comparisons. Use smol in new programs: async-std's authors recommend it as the successor.
+//! for comparisons. Use smol in new programs: async-std's authors recommend smol as the successor.
 //!
 //! ```
 //! use inflight_async_std::AsyncStd;
@@ -24,7 +24,8 @@ use inflight_core::{
     BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, ReadinessSocket, Runtime, Socket,
 };
 
-/// async-std's runtime. The process has one pool, and the first use of async-std fixes its size.
+/// async-std's runtime. The process has one pool of threads. The first use of async-std fixes the size of
+/// the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct AsyncStd(());
 
@@ -32,8 +33,8 @@ pub struct AsyncStd(());
 static WORKERS: OnceLock<NonZeroUsize> = OnceLock::new();
 
 impl AsyncStd {
-    /// Returns the pool of the process. It has one thread for each core unless it was started with another
-    /// size.
+    /// Returns the pool of the process. The pool has one thread for each core unless it was started with
+    /// another size.
     pub fn global() -> Self {
         Self(())
     }
@@ -58,7 +59,7 @@ impl AsyncStd {
         });
         if first != workers {
             return Err(Error::new(ErrorKind::NoRuntime).with_context(format!(
-                "async-std has one pool for the process, and it has {first} threads already"
+                "async-std has one pool for the process, and the pool already has {first} threads"
             )));
         }
         Ok(Self(()))
@@ -79,7 +80,8 @@ impl Runtime for AsyncStd {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        // async-std's `sleep` starts at its first poll. `Runtime::sleep` starts at the call.
+        // Does not use async-std's `sleep`, whose time starts at the first poll. The time of `Runtime::sleep`
+        // starts at the call.
         let timer = async_io::Timer::after(duration);
         Box::pin(async move {
             timer.await;
@@ -92,7 +94,7 @@ impl Runtime for AsyncStd {
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
         Box::pin(async move {
-            // async-std's socket wraps this one and has no method that polls readability.
+            // Uses async-io's socket, because async-std's `TcpStream` has no method that polls readability.
             let stream = Async::<TcpStream>::connect(address).await?;
             stream.get_ref().set_nodelay(options.nodelay)?;
             let read = |stream: &Async<TcpStream>, buffer: &mut [u8]| stream.get_ref().read(buffer);

@@ -24,7 +24,7 @@ use inflight_core::{
 };
 use smol::channel::{Receiver, Sender, bounded};
 
-/// smol's runtime. All executors share one reactor for timers and sockets in the process.
+/// smol's runtime. All executors of the process share one reactor for timers and sockets.
 #[derive(Clone, Debug)]
 pub struct Smol(Option<Arc<OwnedExecutor>>);
 
@@ -35,7 +35,8 @@ impl Smol {
         Self(None)
     }
 
-    /// Starts a new executor with this many threads. The executor ends when its last clone is dropped.
+    /// Starts a new executor with this many threads. The executor ends when the last clone of the returned
+    /// value is dropped.
     ///
     /// # Errors
     ///

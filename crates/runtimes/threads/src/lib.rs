@@ -30,8 +30,8 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// A runtime that runs each task and each blocking call on its own thread. Clones share their idle threads.
 ///
-/// The number of threads has no limit. A thread that has finished its work waits for 5 s and takes the next
-/// work, which saves the cost of a new thread. If the system refuses a thread, the work waits until another
+/// The number of threads has no limit. A thread that has finished its work waits up to 5 s for other work,
+/// which saves the cost of a new thread. If the system refuses a thread, the work waits until another
 /// thread is free. If there is no other thread, the work is dropped.
 #[derive(Clone, Default)]
 pub struct Threads(Arc<Pool>);
@@ -50,7 +50,7 @@ struct State {
 }
 
 impl Threads {
-    /// Returns a runtime without threads.
+    /// Returns a runtime that has not started a thread yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -87,7 +87,7 @@ impl Pool {
         loop {
             while let Some(work) = state.queue.pop_front() {
                 drop(state);
-                // The core reports a panic to the caller that waits for the work.
+                // inflight-core reports a panic to the caller that waits for the work.
                 let _ = catch_unwind(AssertUnwindSafe(work));
                 state = self.lock();
             }

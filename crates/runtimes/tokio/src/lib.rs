@@ -5,15 +5,19 @@
 //!
 //! # Runtimes that other code has started
 //!
-//! The adapter keeps no such runtime alive. On each, it spawns one task, which shows whether the runtime has
-//! ended. After the end, [`check_running`](Runtime::check_running) returns an error, and so does each request.
-//! The error is the same if the runtime was built without its I/O or time driver. In this case, tokio panics
-//! once. The adapter catches the panic, but the panic hook may print a message.
+//! The adapter does not keep alive a runtime that other code has started. To detect the end of the runtime,
+//! the adapter spawns one task on the runtime. After the end, [`check_running`](Runtime::check_running) and
+//! each request return an error of the kind [`NoRuntime`](ErrorKind::NoRuntime).
 //!
-//! A current-thread runtime runs only inside its own `block_on`. If another executor polls a session on such
-//! a runtime, the timeouts use a timer of [`Tokio::global`], so that they pass even if no thread drives the
-//! runtime. The adapter cannot distinguish the runtime's `block_on` from `Runtime::enter`: a thread that has
-//! entered the runtime, and blocks in another executor, waits for the runtime's own timers.
+//! tokio panics if a socket or a timer needs an I/O or time driver that the runtime was built without. The
+//! adapter catches the panic, but the panic hook may print a message. From then on, `check_running` and each
+//! request return an error of the same kind.
+//!
+//! A current-thread runtime makes progress only while a thread is inside its `block_on`. If another executor
+//! polls a session on a current-thread runtime, the timeouts of the session use timers of [`Tokio::global`]. So
+//! the requests time out even if no thread drives the runtime. The adapter cannot distinguish `block_on` from
+//! `Runtime::enter`. If a thread enters a current-thread runtime and then blocks in another executor, the
+//! requests on this thread use the timers of that runtime, and may never time out.
 //!
 //! ```
 //! use inflight_core::{BlockOn, Task};
@@ -44,7 +48,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
-/// A tokio runtime: the surrounding one, a new one, or one for the whole program.
+/// A tokio runtime: the runtime that the calling code runs in, a new runtime, or one for the whole program.
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,
@@ -66,11 +70,11 @@ impl Tokio {
         }
     }
 
-    /// Returns the tokio runtime that this code runs in.
+    /// Returns the tokio runtime that the calling code runs in.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoRuntime`] if this code does not run inside a tokio runtime.
+    /// [`ErrorKind::NoRuntime`] if the calling code does not run inside a tokio runtime.
     pub fn current() -> Result<Self, Error> {
         let handle = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::NoRuntime)
@@ -84,7 +88,7 @@ impl Tokio {
     }
 
     /// Starts a new tokio runtime with this many worker threads. `None` means one for each core. The
-    /// runtime ends when its last clone is dropped.
+    /// runtime ends when the last clone of the returned value is dropped.
     ///
     /// # Errors
     ///
@@ -118,7 +122,8 @@ impl Tokio {
         Ok(GLOBAL.get_or_init(|| started).clone())
     }
 
-    /// Returns the tokio runtime that this code runs in, or else the [`global`](Self::global) one.
+    /// Returns the tokio runtime that the calling code runs in. Outside a tokio runtime, returns the
+    /// [`global`](Self::global) runtime.
     ///
     /// # Errors
     ///
@@ -130,7 +135,7 @@ impl Tokio {
         }
     }
 
-    /// Returns tokio's handle.
+    /// Returns the tokio handle of the runtime.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -196,12 +201,13 @@ impl From<Handle> for Tokio {
 /// The state of a runtime, which the clones of an adapter share.
 #[derive(Debug)]
 struct Status {
-    /// A task that waits forever. The runtime drops it when the runtime ends, before it closes its sockets
-    /// and timers.
+    /// A task that waits forever. A runtime that ends drops this task before it closes its sockets and
+    /// timers.
     sentinel: JoinHandle<()>,
-    /// The driver that a socket or a timer needed, if the runtime was built without it.
+    /// A driver that the runtime was built without. Set when a socket or a timer first needs the driver.
     missing_driver: OnceLock<Driver>,
-    /// The runtime, if only a thread inside its `block_on` drives it.
+    /// The id of a current-thread runtime. `None` for a runtime with worker threads, which needs no thread
+    /// inside `block_on`.
     entered_by: Option<runtime::Id>,
 }
 
@@ -228,14 +234,15 @@ impl Status {
             .is_none_or(|id| Handle::try_current().is_ok_and(|current| current.id() == id))
     }
 
-    /// Returns the runtime whose timers work, if no thread may drive this one.
+    /// Returns the global runtime if [`is_entered`](Self::is_entered) returns false, because there may be no
+    /// thread that drives this runtime's timers. Returns `None` if this runtime's timers are to be used.
     fn background(&self) -> Option<Tokio> {
-        // If the system refuses threads, the runtime's own timers may still work.
+        // If the system refuses threads for the global runtime, this runtime's timers may still work.
         (!self.is_entered()).then(Tokio::global)?.ok()
     }
 
-    /// Calls `work`, which uses this driver. tokio panics if the runtime lacks the driver. A timer also
-    /// panics if the runtime ends during the call.
+    /// Calls `work`, which uses `driver`, and converts a panic of tokio to an error. tokio panics if the
+    /// runtime lacks the driver, and if the runtime ends while `work` uses a timer.
     fn guard<T>(&self, driver: Driver, work: impl FnOnce() -> T) -> Result<T, Error> {
         self.check()?;
         catch_unwind(AssertUnwindSafe(work)).map_err(|_| match self.sentinel.is_finished() {
@@ -301,7 +308,7 @@ impl Runtime for Tokio {
             let mut timer = pin!(timer);
             let mut outside = None;
             poll_fn(|cx| {
-                // The future may leave the runtime between two polls.
+                // A future that was polled inside the runtime may later be polled outside it.
                 if let (None, Some(background)) = (&outside, status.background()) {
                     outside = Some(background.sleep(duration.saturating_sub(start.elapsed())));
                 }

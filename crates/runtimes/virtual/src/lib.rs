@@ -36,8 +36,8 @@
 //!
 //! The network does not reach other processes, so a program cannot connect to real servers. Do not
 //! use a client that opens its own sockets, such as `inflight-isahc`: virtual time does not wait
-//! for a real server, so timers fire before the response arrives. A client that creates the
-//! responses, such as `inflight-mock`, needs no network.
+//! for a real server, so timers fire before the response arrives. A client that creates its
+//! responses itself, such as `inflight-mock`, needs no network.
 
 mod network;
 mod shared;
@@ -65,7 +65,7 @@ use shared::{Runnable, Shared, State, TaskSlot, TaskWaker};
 use sleep::Sleep;
 use timer::Timers;
 
-/// How long [`Virtual`] waits for other threads, in real time, before it reports a deadlock.
+/// The default of [`Virtual::patience`].
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A runtime with one thread, virtual time and a network in memory. Clones refer to the same
@@ -81,8 +81,7 @@ impl Virtual {
         Self::with(None)
     }
 
-    /// Returns a runtime that chooses at random, from this seed, which of the woken tasks runs
-    /// next.
+    /// Returns a runtime that runs the woken tasks in a random order.
     ///
     /// The same seed always produces the same order. A test that runs with many seeds finds code that
     /// depends on the order of tasks. The seed also determines the random faults of the runtime's network.
@@ -134,7 +133,7 @@ impl Virtual {
     ///
     /// # Panics
     ///
-    /// Panics if the runtime was cloned before.
+    /// Panics if the runtime has already been cloned.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         let shared = Arc::get_mut(&mut self.0).expect("patience is set before the first clone");
@@ -223,8 +222,8 @@ impl Runtime for Virtual {
     /// Reads and writes of the socket fail with:
     ///
     /// - [`ConnectionReset`](io::ErrorKind::ConnectionReset) after a reset. A reset discards the
-    ///   bytes that were received and not read. As in TCP, a socket that is dropped resets its peer
-    ///   if it has unread bytes, or if bytes arrive after the drop.
+    ///   bytes that were received and not read. As in TCP, dropping a socket resets the peer if the
+    ///   dropped socket has unread bytes, or if bytes arrive for it later.
     /// - [`BrokenPipe`](io::ErrorKind::BrokenPipe) for a write to a socket that was shut down.
     /// - [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) if the runtime has ended.
     ///

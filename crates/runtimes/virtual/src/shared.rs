@@ -20,6 +20,7 @@ use crate::timer::{Timer, Timers};
 pub(crate) struct Shared {
     /// The result of [`Runtime::now`] at virtual time zero.
     pub(crate) epoch: Instant,
+    /// How long `next` waits, in real time, for another thread to wake a task.
     pub(crate) patience: Duration,
     pub(crate) state: Mutex<State>,
     /// Notified when a task is woken, a timer is set, or `block_on` returns.
@@ -33,7 +34,7 @@ pub(crate) struct State {
     pub(crate) ready: VecDeque<Runnable>,
     /// Chooses the next task. If `None`, tasks run in the order in which they were woken.
     pub(crate) schedule_rng: Option<Rng>,
-    /// The thread that is in `block_on`.
+    /// The thread that is in `block_on`, if any.
     pub(crate) block_on_thread: Option<ThreadId>,
 }
 
@@ -56,7 +57,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until no other thread is in `block_on`.
+    /// Waits until no other thread is in `block_on`. Marks this thread as the thread in `block_on` until the
+    /// guard is dropped.
     ///
     /// # Panics
     ///
@@ -76,7 +78,7 @@ impl Shared {
         EnteredGuard(self)
     }
 
-    /// Runs `operation` on the network, and then wakes the affected tasks.
+    /// Runs `operation` on the network, and then wakes the tasks that the operation affects.
     pub(crate) fn with_network<T>(
         &self,
         operation: impl FnOnce(&mut NetworkState, &mut Timers) -> T,
@@ -90,7 +92,8 @@ impl Shared {
         } = &mut *state;
         let output = operation(network, timers);
         release(state);
-        // A thread in `block_on` may wait for other threads. It may now have a timer to wait for.
+        // A thread in `block_on` may be waiting for another thread to wake a task. The operation may have set a
+        // timer to which that thread can advance the time.
         self.changed.notify_all();
         output
     }
@@ -186,14 +189,14 @@ impl State {
     }
 }
 
-/// Held by the thread that is in `block_on`.
+/// A guard that the thread in `block_on` holds. Dropping the guard lets another thread enter.
 pub(crate) struct EnteredGuard<'a>(&'a Shared);
 
 impl Drop for EnteredGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.block_on_thread = None;
-        // The future of this call is not polled again.
+        // The call of `block_on` has ended, so its future must not be polled again.
         state.ready.retain(|ready| !matches!(ready, Runnable::Main));
         drop(state);
         self.0.changed.notify_all();
@@ -220,7 +223,7 @@ impl Wake for TaskWaker {
             let mut state = shared.lock();
             let runnable = match self.key {
                 None => state.block_on_thread.map(|_| Runnable::Main),
-                // The key may belong to another task by now.
+                // The slab may have reused the key for another task.
                 Some(key) => state
                     .tasks
                     .get(key)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::shared::Shared;
 use crate::timer::{FAR, Timer};
 
-/// Completes at a point in virtual time.
+/// A future that completes at the virtual time `until`.
 pub(crate) struct Sleep {
     // Weak, so that a task that sleeps does not keep its runtime alive.
     shared: Weak<Shared>,
@@ -31,7 +31,7 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        // No time passes after the runtime has ended.
+        // After the runtime has ended, no time passes, so the sleep never completes.
         let Some(shared) = this.shared.upgrade() else {
             return Poll::Pending;
         };
@@ -48,7 +48,8 @@ impl Future for Sleep {
         let replaced = timers.queue.insert((this.until, timer_id), timer);
         drop(state);
         drop(replaced);
-        // A thread in `block_on` may wait for other threads. It can now wait for this timer.
+        // A thread in `block_on` may be waiting for another thread to wake a task. Instead, it can now advance
+        // the time to this timer.
         shared.changed.notify_all();
         Poll::Pending
     }

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use crate::network::Packet;
 
-/// A thousand years. A timer that is due later never fires.
+/// The latest virtual time, a thousand years after the start. A timer that is due later never fires.
 pub(crate) const FAR: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 
 /// The current time, and the timers that are set.
 #[derive(Default)]
 pub(crate) struct Timers {
     pub(crate) now: Duration,
-    // The key is the time and the id, so timers of the same time fire in the order in which they were set.
+    // The key is the due time and the id. So timers that are due at the same time fire in the order in which
+    // they were set.
     pub(crate) queue: BTreeMap<(Duration, u64), Timer>,
     last_id: u64,
     pub(crate) wakers: DeferredWakers,
@@ -31,8 +32,8 @@ impl Timers {
         self.queue.keys().next().map(|(due, _)| *due)
     }
 
-    /// Removes and returns the next timer if it is due by `moment`. Advances the time to when the timer is
-    /// due.
+    /// Removes and returns the next timer if it is due by `moment`. Also advances the time to when the timer
+    /// is due.
     pub(crate) fn fire(&mut self, moment: Duration) -> Option<Timer> {
         let first = self.queue.first_entry()?;
         let (due, _) = *first.key();
@@ -61,12 +62,12 @@ impl Timers {
         self.last_id
     }
 
-    /// Stores the waker. `release` wakes it after it has released the lock.
+    /// Stores the waker. `release` releases the lock and then wakes the stored wakers.
     pub(crate) fn defer_wake(&mut self, waker: Option<Waker>) {
         self.wakers.to_wake.extend(waker);
     }
 
-    /// Stores the waker. `release` drops it after it has released the lock.
+    /// Stores the waker. `release` releases the lock and then drops the stored wakers.
     pub(crate) fn defer_drop(&mut self, waker: Option<Waker>) {
         self.wakers.to_drop.extend(waker);
     }

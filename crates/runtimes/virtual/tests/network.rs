@@ -25,7 +25,7 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, last], 80))
 }
 
-/// A link of 10 ms in each direction.
+/// Returns the options of a link with a latency of 10 ms in each direction.
 fn link() -> LinkOptions {
     LinkOptions::new().latency(ms(10))
 }
@@ -81,7 +81,7 @@ fn try_read(socket: &mut BoxSocket) -> Result<Vec<u8>, ErrorKind> {
     Ok(bytes[..len].to_vec())
 }
 
-/// Counts how often it is woken.
+/// A waker that counts how often it is woken.
 #[derive(Default)]
 struct WakeCounter(AtomicUsize);
 
@@ -156,13 +156,13 @@ fn bytes_arrive_after_the_latency_of_their_direction() {
 
 #[test]
 fn bandwidth_paces_the_segments_of_a_direction() {
-    // One segment of 1,460 bytes in 10 ms.
+    // The link transmits a segment of 1,460 bytes in 10 ms.
     with_pair(
         link().bandwidth(146_000),
         |runtime, mut client, mut server| async move {
             let start = runtime.elapsed();
             client.write_all(&[1; 14_600]).await.unwrap();
-            // The other direction does not wait for this one.
+            // The server's bytes do not wait for the client's bytes.
             server.write_all(&[2; 146]).await.unwrap();
             read_exactly(&mut client, 146).await;
             assert_eq!(runtime.elapsed() - start, ms(11));
@@ -189,7 +189,7 @@ fn bandwidth_is_not_saved_up_while_a_connection_is_idle() {
 }
 
 #[test]
-fn bytes_arrive_in_their_order() {
+fn bytes_arrive_in_the_order_in_which_they_were_sent() {
     with_pair(
         link().bandwidth(50_000).buffer_size(3000),
         |_, mut client, mut server| async move {
@@ -228,7 +228,7 @@ fn end_of_stream_arrives_after_the_bytes_before_it() {
                 server.read_to_end(&mut received).await.unwrap();
                 assert_eq!(received, [7; 100]);
                 assert_eq!(runtime.elapsed() - start, ms(110));
-                // Later reads return the end of the stream, too.
+                // Later reads also return the end of the stream.
                 assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
                 drop(client);
             },
@@ -319,7 +319,7 @@ fn a_dropped_listener_refuses_connects_and_resets_unaccepted_connections() {
         let (mut accepted, mut server, _) = open(&runtime, &listener).await;
         let mut waiting = connect(&runtime, address(1)).await.unwrap();
         runtime.sleep(ms(10)).await;
-        // This connection is in the middle of its handshake.
+        // The server has not received the last packet of this connection's handshake.
         let mut unfinished = connect(&runtime, address(1)).await.unwrap();
         drop(listener);
 
@@ -330,7 +330,7 @@ fn a_dropped_listener_refuses_connects_and_resets_unaccepted_connections() {
         );
         let error = connect(&runtime, address(1)).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        // Accepted connections remain.
+        // Accepted connections stay open.
         server.write_all(b"still here").await.unwrap();
         assert_eq!(read_exactly(&mut accepted, 10).await, b"still here");
     });
@@ -376,7 +376,7 @@ fn partition_holds_connects_until_it_heals() {
 }
 
 #[test]
-fn partition_holds_bytes_and_ends_in_their_order_until_it_heals() {
+fn partition_holds_bytes_and_the_end_of_the_stream_until_it_heals() {
     with_pair(link(), |runtime, mut client, mut server| async move {
         let network = runtime.network();
         client.write_all(b"on the way, ").await.unwrap();
@@ -398,7 +398,7 @@ fn partition_holds_bytes_and_ends_in_their_order_until_it_heals() {
 }
 
 #[test]
-fn held_bytes_arrive_before_those_sent_at_the_time_of_the_heal() {
+fn held_bytes_arrive_before_bytes_that_are_sent_after_the_heal() {
     with_pair(
         LinkOptions::new(),
         |runtime, mut client, mut server| async move {
@@ -667,7 +667,8 @@ fn advance_delivers_the_packets_that_arrive() {
     );
     runtime.advance(ms(9));
     assert_eq!(try_read(&mut server), Err(ErrorKind::WouldBlock));
-    // The server is dropped before the bytes arrive. The reset that the bytes cause arrives, too.
+    // The server's socket is dropped before the bytes arrive, so the bytes cause a reset. `advance` also
+    // delivers the reset.
     drop(server);
     runtime.advance(ms(3600));
     assert_eq!(try_read(&mut client), Err(ErrorKind::ConnectionReset));
@@ -694,7 +695,7 @@ fn a_connect_cancelled_before_it_arrives_is_never_accepted() {
 }
 
 #[test]
-fn a_connect_cancelled_after_the_handshake_is_closed_for_the_listener() {
+fn cancelling_a_connect_after_the_handshake_closes_the_connection() {
     let runtime = runtime(link());
     let listener = runtime.listen(address(1)).unwrap();
     runtime.block_on(async {
@@ -761,7 +762,7 @@ fn a_link_applies_to_one_address_and_the_default_link_to_all_others() {
     });
 }
 
-/// Runs ten clients of an echo server. Returns the events of the clients with their times.
+/// Runs ten clients of an echo server. Returns the events of the clients, each with its virtual time.
 fn trace(seed: u64, link: LinkOptions) -> Vec<String> {
     let runtime = Virtual::seeded(seed);
     runtime.network().set_default_link(link);

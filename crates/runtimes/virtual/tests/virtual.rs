@@ -34,7 +34,7 @@ fn a_sleep_of_an_hour_takes_no_real_time() {
 }
 
 #[test]
-fn timers_fire_in_their_order_and_at_their_time() {
+fn timers_fire_when_they_are_due_and_in_order() {
     let runtime = Virtual::new();
     let naps = [3_u64, 1, 2, 1].map(|seconds| {
         let runtime = runtime.clone();
@@ -71,7 +71,7 @@ fn time_does_not_pass_while_a_task_can_run() {
 }
 
 #[test]
-fn tasks_run_in_the_order_of_their_wakes() {
+fn tasks_run_in_the_order_in_which_they_were_woken() {
     let runtime = Virtual::new();
     let (log, lines) = mpsc::channel();
     let tasks: Vec<_> = (0..3)

@@ -96,8 +96,8 @@ impl Cookie {
                 || domain_matches(&other.domain, &self.domain))
     }
 
-    /// Returns whether the cookie is sent with a request to `url`. The cookie's domain must be one of
-    /// [`domains_of`] the host of `url`.
+    /// Returns whether the cookie is sent with a request to `url`. Does not check the domain: the caller
+    /// must have found the cookie by one of the [`domains_of`] the host of `url`.
     pub(super) fn applies_to(&self, url: &Url) -> bool {
         (!self.is_host_only || url.host_str() == Some(&self.domain))
             && path_matches(url.path(), &self.path)
@@ -114,8 +114,8 @@ impl Cookie {
     }
 }
 
-/// Returns the domains whose cookies a host may receive: the host itself and its parents. An IP address
-/// has no parents, but no cookie is stored for its suffixes.
+/// Returns the domains whose cookies a host may receive: the host itself and its parents. For an IP
+/// address, the result also contains suffixes of the address. No cookie is ever stored for a suffix.
 pub(super) fn domains_of(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(host), |domain| Some(domain.split_once('.')?.1))
 }
@@ -147,12 +147,12 @@ fn domain_matches(host: &str, domain: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.') && !is_ip_address(host))
 }
 
-/// Returns whether a host, as a URL writes it, is an address.
+/// Returns whether the host of a URL is an IP address.
 fn is_ip_address(host: &str) -> bool {
     host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
 }
 
-/// Returns whether a request for a path gets the cookies of `cookie_path`.
+/// Returns whether a request for `path` gets the cookies with the path `cookie_path`.
 fn path_matches(path: &str, cookie_path: &str) -> bool {
     path.strip_prefix(cookie_path)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || cookie_path.ends_with('/'))
@@ -168,13 +168,14 @@ fn default_path(url: &Url) -> Option<&str> {
     (path.len() <= MAX_ATTRIBUTE).then_some(path)
 }
 
-/// Returns the host of a URL, or `None` if it is longer than a host name can be. A redirect can lead to
-/// a URL with such a host.
+/// Returns the host of a URL, or `None` if the host is longer than a host name can be. A redirect can
+/// lead to a URL with a host that is too long.
 pub(super) fn host(url: &Url) -> Option<&str> {
     url.host_str().filter(|host| host.len() <= MAX_HOST)
 }
 
-/// Returns whether `url` may set and receive secure cookies. Hosts such as `localhost` are no exception.
+/// Returns whether `url` may set and receive secure cookies: only an `https` URL may, even if the host is
+/// `localhost`.
 pub(super) fn is_secure(url: &Url) -> bool {
     url.scheme() == "https"
 }

@@ -64,7 +64,7 @@ fn leading_number(token: &[u8], digits: RangeInclusive<usize>) -> Option<u64> {
 fn time_of_day(token: &[u8]) -> Option<[u64; 3]> {
     let mut fields = token.splitn(3, |byte| *byte == b':');
     let (hour, minute, second) = (fields.next()?, fields.next()?, fields.next()?);
-    // Other characters may follow only the second.
+    // Other characters may follow the number of seconds, but not the hour or the minute.
     if !hour.iter().chain(minute).all(u8::is_ascii_digit) {
         return None;
     }
@@ -173,7 +173,7 @@ mod tests {
             "6 Nov 1994 24:00:00",
             "6 Nov 1994 08:60:00",
             "6 Nov 1994 08:49:60",
-            // The first time counts.
+            // The first time of day counts, although its hour is impossible.
             "6 Nov 1994 91:22:33 08:49:37",
         ] {
             assert_eq!(seconds(text), None, "{text}");

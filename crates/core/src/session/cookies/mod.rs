@@ -29,9 +29,9 @@ use crate::session::cookies::store::CookieStore;
 /// including redirects.
 ///
 /// The jar follows section 5 of [RFC 6265bis], as browsers do. It refuses a cookie for a public
-/// suffix, such as `co.uk`, because it would be sent to the sites of other owners. It stores and sends
-/// secure cookies only over `https`, even for `localhost`. It ignores `SameSite`, which compares a
-/// request with the page that caused the request, but refuses `SameSite=None` without `Secure`.
+/// suffix, such as `co.uk`, because sites of other owners would receive the cookie. It stores and sends
+/// secure cookies only over `https`, even for `localhost`. It ignores `SameSite`, because a session does
+/// not know which page causes a request. However, it refuses `SameSite=None` without `Secure`.
 ///
 /// A cookie lasts at most 400 days, by the system's clock, and its name and value have at most 4,096
 /// bytes together. The jar holds at most 180 cookies with the same domain and 3,000 in all. If there are
@@ -113,7 +113,7 @@ impl CookieJar {
     /// are those that the server sent, in any encoding.
     pub fn header(&self, url: &Url) -> Option<HeaderValue> {
         let value = self.lock().header(url, now())?;
-        // Cookies contain no byte that a header value could not contain.
+        // A header value may contain all bytes that a cookie may contain.
         let mut value = HeaderValue::try_from(value).ok()?;
         value.set_sensitive(true);
         Some(value)
@@ -124,8 +124,8 @@ impl CookieJar {
         self.lock().clear();
     }
 
-    /// Adds the cookies to a request that has no `Cookie` header. If `ascii_only`, it leaves out cookies
-    /// with other bytes. Returns whether it has left out any.
+    /// Adds the cookies that apply to `url` to a request that has no `Cookie` header. With `ascii_only`,
+    /// leaves out cookies with bytes outside ASCII. Returns whether a cookie was left out.
     pub(crate) fn add_to_request(
         &self,
         headers: &mut HeaderMap,
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_copied_byte_by_byte() {
+    fn cookies_outside_ascii_are_sent_unchanged_or_left_out() {
         let (jar, url) = (CookieJar::new(), url("http://example.org/"));
         let mut response = HeaderMap::new();
         for value in [&b"a=\xe9"[..], b"b=2"] {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_of_saved_cookies_is_readable() {
+    fn loading_skips_expired_cookies_and_cookies_for_public_suffixes() {
         let jar = CookieJar::load(
             br#"[{
                 "name": "theme", "value": "dark", "domain": "example.org", "host_only": true,

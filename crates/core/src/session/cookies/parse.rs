@@ -25,12 +25,13 @@ pub(super) struct SetCookie<'a> {
     /// The value of `Path`, which may lack the leading slash.
     pub(super) path: Option<&'a [u8]>,
     pub(super) is_secure: bool,
-    /// Whether the attribute is `SameSite=None`.
+    /// Whether the cookie has the attribute `SameSite=None`.
     pub(super) is_cross_site: bool,
 }
 
 impl<'a> SetCookie<'a> {
-    /// Parses a header that arrived at the time `now`. Returns `None` if the jar has to ignore it.
+    /// Parses a header that arrived at the time `now`. Returns `None` if the jar has to ignore
+    /// the header.
     pub(super) fn parse(header: &'a [u8], now: SystemTime) -> Option<Self> {
         let mut parts = header.split(|byte| *byte == b';');
         let (name, value) = match split_pair(parts.next()?) {
@@ -116,7 +117,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    /// The time of all headers in these tests.
+    /// The time at which all headers in these tests arrive.
     fn now() -> SystemTime {
         at(1_000_000_000)
     }
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_attributes_have_any_case_and_white_space() {
+    fn names_of_attributes_may_have_any_case_and_white_space_around_them() {
         let header = "a=1;DOMAIN=.B.test;\tpath = /p ; sEcUrE=no;samesite=NONE; HttpOnly; x=y;;";
         let cookie = parse(header).unwrap();
         let expected = SetCookie {

@@ -19,7 +19,8 @@ pub(super) struct SavedCookie {
     expires: String,
 }
 
-/// Bytes, as a string if they are UTF-8. Servers may use any other encoding.
+/// The bytes of a name or a value: a string if they are UTF-8, otherwise a list of numbers. Servers may
+/// use any encoding.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 #[serde(untagged)]
 enum Text {

@@ -26,7 +26,8 @@ pub(super) struct CookieStore {
 
 struct StoredCookie {
     cookie: Cookie,
-    /// The value of `calls` when the cookie was first set. A new value of the cookie does not change it.
+    /// The value of `calls` when the cookie was first set. A new value of the cookie does not change
+    /// this number.
     created: u64,
     /// The value of `calls` when the cookie was last set or sent.
     last_access: u64,
@@ -111,7 +112,8 @@ impl CookieStore {
         Some(old)
     }
 
-    /// Removes cookies in the order of section 5.7, after one was added to `domain`.
+    /// Removes the cookies that exceed the limits, after a cookie was added to `domain`. Removes them in the
+    /// order of RFC 6265bis, 5.7.
     fn evict(&mut self, domain: &str, now: SystemTime) {
         if self.count_in(domain) > MAX_PER_DOMAIN || self.count() > MAX_COOKIES {
             self.retain(|stored| !stored.cookie.is_expired(now));
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_with_a_domain_is_for_the_hosts_below_it_too() {
+    fn a_cookie_with_a_domain_is_for_that_domain_and_the_hosts_below_it() {
         for attribute in ["example.org", ".example.org", "EXAMPLE.org"] {
             let cookie = format!("a=1; Domain={attribute}");
             let set = [(&*cookie, "http://www.example.org/")];
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_for_a_public_suffix_is_host_only_and_set_by_that_host() {
+    fn only_the_host_of_a_public_suffix_sets_and_receives_cookies_for_the_suffix() {
         for attribute in [
             "co.uk",
             ".co.uk",
@@ -266,7 +268,7 @@ mod tests {
         assert_eq!(after(&[("a=1; Domain=example.org", dotted)], dotted), "");
         let set = [("a=1; Domain=example.org.", dotted)];
         assert_eq!(after(&set, "http://b.example.org./"), "a=1");
-        // A public suffix remains one.
+        // A public suffix with a trailing dot is also a public suffix.
         let set = [("a=1; Domain=org.", dotted)];
         assert_eq!(after(&set, "http://other.org./"), "");
         assert_eq!(
@@ -297,7 +299,7 @@ mod tests {
             ("/a/b", "/a/", "/"),
         ] {
             let by = format!("http://example.org{by}");
-            // The attribute counts only if it starts with a slash.
+            // `Path` has no effect unless its value starts with a slash.
             for cookie in [
                 "a=1",
                 "a=1; Path",
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_matches_at_slashes() {
+    fn the_path_of_a_cookie_matches_whole_segments() {
         for (path, to, is_sent) in [
             ("/a", "/a", true),
             ("/a", "/a/b", true),
@@ -375,8 +377,8 @@ mod tests {
         );
         let set = [parent, ("a=bad", "http://www.example.org/")];
         assert_eq!(after(&set, "https://www.example.org/"), "a=good");
-        // Plain HTTP may set cookies with other names, paths and domains. A secure URL may replace the
-        // cookie.
+        // Plain HTTP may set cookies with other names, paths and domains. An https URL may replace the
+        // secure cookie.
         for (cookie, by, sent) in [
             ("b=2; Path=/login", "http://www.example.org/", "a=good; b=2"),
             ("a=2; Path=/", "http://www.example.org/", "a=good; a=2"),
@@ -405,7 +407,7 @@ mod tests {
             ("__Host-a=1; Secure", false),
             ("__Host-a=1; Secure; Path=/a", false),
             ("__host-a=1; Secure; Path=/; Domain=www.example.org", false),
-            // A cookie without a name could only imitate one with a prefix.
+            // A cookie without a name must not imitate a cookie with a prefix.
             ("=__Secure-a=1; Secure", false),
             ("=__host-a=1; Secure; Path=/", false),
             ("__Host-a; Secure; Path=/", false),
@@ -452,7 +454,7 @@ mod tests {
             ("a=3", page),
         ];
         assert_eq!(after(&set, page), "b=2; a=3");
-        // These differ in their path or their domain.
+        // These cookies differ in their path or their domain, so none replaces another.
         let set = [
             ("a=1; Path=/", page),
             ("a=2; Domain=example.org", page),
@@ -530,7 +532,7 @@ mod tests {
         fill(&mut store, MAX_PER_DOMAIN - 2, page);
         set(&mut store, "path=1; Path=/used", page);
         assert_eq!(store.count(), MAX_PER_DOMAIN);
-        // All cookies but `path` were used later.
+        // Sends all cookies but `path`, so `path` is the least recently used one.
         sent(&mut store, page);
         set(&mut store, "new=1", page);
         assert_eq!(store.count(), MAX_PER_DOMAIN);
@@ -615,7 +617,7 @@ mod tests {
                 let [first, second] = stores.each_mut().map(|store| store.header(&url(page), at(0)));
                 let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
                 prop_assert!(!first.iter().flatten().any(is_control), "{:?}", first);
-                // The order does not depend on the hashes of a store.
+                // The order of the cookies does not depend on the store's hash map.
                 prop_assert_eq!(first, second);
             }
         }

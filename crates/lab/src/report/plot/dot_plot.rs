@@ -15,7 +15,7 @@ pub(crate) struct DotPlot {
     /// The axis label, with the unit.
     pub(crate) axis: String,
     pub(crate) axis_kind: AxisKind,
-    /// The limit.
+    /// The line of the physical limit, if there is one.
     pub(crate) reference: Option<ReferenceLine>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) enum AxisKind {
     FromZero,
     /// Logarithmic, for values of different magnitudes.
     Logarithmic,
-    /// Fits the values, for values that would look equal on an axis from zero.
+    /// Contains only the range of the values, for values that would look equal on an axis from zero.
     Fitted,
 }
 
@@ -122,7 +122,7 @@ impl DotPlot {
             let line_y = FONT_SIZE + 5.0;
             canvas.line("limit", (x, line_y - 9.0), (x, bottom));
             let room = text_width(&reference.label) + 8.0;
-            // Put the label on a side where it fits, or truncate it on the wider side.
+            // Put the label on a side of the line where it fits, or truncate it on the wider side.
             let (place, class, space) = if x + room <= width {
                 (x + 5.0, "limit-name", width - x)
             } else if x >= room || x > width / 2.0 {

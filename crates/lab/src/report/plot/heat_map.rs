@@ -1,5 +1,5 @@
-//! A heat map of runtimes and clients. A stronger colour means a higher cost. The outer row and column
-//! show the effects of client and runtime.
+//! A heat map of runtimes and clients. A stronger colour means a higher cost. The outer column shows the
+//! effect of each runtime, and the outer row shows the effect of each client.
 
 use super::{Canvas, datum, label, rect, truncated, wrapped};
 use crate::factors::{CLIENTS, RUNTIMES};
@@ -7,10 +7,11 @@ use crate::factors::{CLIENTS, RUNTIMES};
 /// A heat map.
 #[derive(Clone, Debug)]
 pub(crate) struct HeatMap {
-    /// The cells by runtime and client.
+    /// The cells. Rows are runtimes, and columns are clients.
     pub(crate) cells: [[Option<HeatMapCell>; 3]; 3],
-    /// The formatted effects of the runtimes and of the clients.
+    /// The formatted effect of each runtime.
     pub(crate) runtimes: [String; 3],
+    /// The formatted effect of each client.
     pub(crate) clients: [String; 3],
     /// The label of the values, with the unit.
     pub(crate) label: String,
@@ -19,10 +20,13 @@ pub(crate) struct HeatMap {
 /// A cell of a heat map.
 #[derive(Clone, Debug)]
 pub(crate) struct HeatMapCell {
-    /// The position between the best (0) and the worst (1).
+    /// The position of the colour on the colour scale, from 0 (best) to 1.
     pub(crate) share: f64,
+    /// The formatted value.
     pub(crate) figure: String,
+    /// The formatted ratio to the best cell.
     pub(crate) comparison: String,
+    /// The tooltip.
     pub(crate) tip: String,
 }
 

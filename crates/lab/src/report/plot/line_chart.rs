@@ -9,15 +9,17 @@ use crate::stats::Estimate;
 /// A line chart.
 #[derive(Clone, Debug)]
 pub(crate) struct LineChart {
-    /// The axis labels, with units.
+    /// The label of the x axis, with the unit.
     pub(crate) x_label: String,
+    /// The label of the y axis, with the unit.
     pub(crate) y_label: String,
     pub(crate) x_logarithmic: bool,
     pub(crate) y_logarithmic: bool,
     pub(crate) series: Vec<Series>,
     /// The curve of the limit and its label.
     pub(crate) limit: Option<(Vec<(f64, f64)>, String)>,
-    /// The legend of the rings around knees. `None` if no knee is marked.
+    /// The legend of the rings around knees, which are points before the metric grows quickly. `None` if no
+    /// knee is marked.
     pub(crate) knee_legend: Option<&'static str>,
 }
 
@@ -34,12 +36,13 @@ pub(crate) struct Series {
 pub(crate) struct SeriesPoint {
     pub(crate) x: f64,
     pub(crate) value: Estimate,
+    /// The tooltip.
     pub(crate) tip: String,
     /// Whether the point is a knee, which is marked with a ring.
     pub(crate) is_knee: bool,
 }
 
-/// The distance between the labels at the side.
+/// The minimum distance between the labels at the side.
 const LABEL_SPACING: f64 = 15.0;
 
 impl LineChart {
@@ -98,7 +101,8 @@ impl LineChart {
         canvas
     }
 
-    /// Draws the label of the y axis and the legend above the chart. Returns the position of their end.
+    /// Draws the label of the y axis and the legend above the chart. Returns the position at which the chart
+    /// starts.
     fn draw_header(&self, canvas: &mut Canvas) -> f64 {
         let mut top = 0.0;
         for text in wrapped(&self.y_name(), canvas.width) {
@@ -156,7 +160,7 @@ impl LineChart {
             .collect()
     }
 
-    /// Draws an entry of the legend and returns the position of its end.
+    /// Draws an entry of the legend. Returns the position of the entry's lower end.
     fn draw_legend_entry(&self, canvas: &mut Canvas, entry: LegendEntry<'_>, top: f64) -> f64 {
         let middle = top + FONT_SIZE - 2.0;
         let text = match entry {
@@ -177,7 +181,7 @@ impl LineChart {
         y
     }
 
-    /// Draws the x axis with ticks at the measured points. Labels are omitted if they do not fit.
+    /// Draws the ticks and the label of the x axis. The labels of ticks are omitted where they do not fit.
     fn draw_x_axis(&self, canvas: &mut Canvas, x: &Scale, bottom: f64, right: f64) {
         let mut free = f64::NEG_INFINITY;
         for at in self.x_ticks(x, 8) {
@@ -241,7 +245,8 @@ impl LineChart {
         }
     }
 
-    /// Draws the names below the chart, in as many columns as fit. Phones have no space at the side.
+    /// Draws the names of the series below the chart, in as many columns as fit. Phones have no space at the
+    /// side. Returns the position of the lower end.
     fn legend_below(&self, canvas: &mut Canvas, top: f64, width: f64, names: f64) -> f64 {
         let columns = (width / (names + 30.0)).floor().clamp(1.0, 3.0) as usize;
         let column = width / columns as f64;

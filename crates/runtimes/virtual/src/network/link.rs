@@ -1,4 +1,4 @@
-//! The properties of the link between clients and an address.
+//! The properties of the link between clients and the server at an address.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LinkOptions {
-    /// The latency to each [`Side`].
+    /// The latency of packets to each [`Side`], indexed by the side.
     latencies: [Duration; 2],
     bandwidth: Option<u64>,
     pub(super) buffer_size: usize,
@@ -97,7 +97,7 @@ impl LinkOptions {
 
     /// Sets the longest random delay of a connect, in addition to the round trip. Default zero.
     ///
-    /// The delay of each connect is random, between zero and `max`. The runtime's seed determines it.
+    /// The delay of each connect is random, between zero and `max`. The runtime's seed determines the delays.
     #[must_use]
     pub fn connect_jitter(mut self, max: Duration) -> Self {
         self.connect_jitter = max;

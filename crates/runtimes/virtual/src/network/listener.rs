@@ -12,7 +12,7 @@ use super::socket::VirtualSocket;
 use super::state::runtime_ended;
 use crate::shared::Shared;
 
-/// Accepts connections at one address of a runtime's network.
+/// A listener that accepts connections at one address of a runtime's network.
 ///
 /// [`Virtual::listen`](crate::Virtual::listen) creates a listener. Dropping the listener frees the
 /// address, refuses later connects, and resets the connections that were not accepted yet.

@@ -21,11 +21,12 @@ pub(crate) use socket::connect;
 pub(crate) use state::{NetworkState, Packet};
 
 impl Virtual {
-    /// Listens at `address` for connections of this runtime's
-    /// [`connect`](inflight_core::Runtime::connect). Port 0 selects a free port.
+    /// Listens at `address` for connections that this runtime's
+    /// [`connect`](inflight_core::Runtime::connect) opens. Port 0 selects a free port.
     ///
     /// A connect reaches only a listener with exactly the same IP address and port, so a listener at the
-    /// unspecified address (`0.0.0.0`) receives no connects to other addresses. The backlog has no limit.
+    /// unspecified address (`0.0.0.0`) receives no connects to other addresses. Any number of
+    /// connections can wait to be accepted.
     ///
     /// # Errors
     ///
@@ -80,11 +81,12 @@ impl Virtual {
     }
 }
 
-/// Sets the properties of a runtime's network and injects faults.
+/// A handle that sets the properties of a runtime's network and injects faults. Clones refer to the same
+/// network.
 ///
-/// An argument `address` is the address of a server. The methods that inject faults also accept the
-/// address of a client, which [`Listener::accept`] returns. They then affect only the connection of
-/// that client. Clones refer to the same network.
+/// The argument `address` of a method is the address of a server. The methods that inject faults also accept
+/// the address of a client, which [`Listener::accept`] returns. They then affect only the connection of
+/// that client.
 ///
 /// ```
 /// use std::time::Duration;

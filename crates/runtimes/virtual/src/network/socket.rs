@@ -14,7 +14,7 @@ use super::state::{EndId, NetworkState, runtime_ended};
 use crate::shared::Shared;
 use crate::timer::Timers;
 
-/// One end of a connection. Dropping it closes the end.
+/// The socket at one end of a connection. Dropping the socket closes the end.
 pub(super) struct VirtualSocket {
     // Weak, so that a task that holds a socket does not keep its runtime alive.
     shared: Weak<Shared>,

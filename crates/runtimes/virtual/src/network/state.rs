@@ -1,8 +1,9 @@
 //! The state of the network, and the effects of arriving packets.
 //!
 //! The model is TCP without packet loss. A connection has two ends, and packets travel between them. A
-//! packet arrives after the latency of its direction, and after the packets that the same end sent
-//! earlier. During a partition, the network holds packets that arrive.
+//! packet arrives after the latency of its direction. Bytes and the end of the stream arrive in the order in
+//! which they were sent, but a reset may overtake them. During a partition, the network holds packets that
+//! arrive.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
@@ -18,7 +19,7 @@ use tokio::io::ReadBuf;
 use super::link::{LinkOptions, Side};
 use crate::timer::Timers;
 
-/// The largest segment, as over Ethernet.
+/// The maximum number of bytes in a segment, as in TCP over Ethernet.
 const SEGMENT_SIZE: usize = 1460;
 
 /// The ports of clients. They do not overlap with [`LISTENER_PORTS`].
@@ -44,7 +45,9 @@ pub(crate) struct NetworkState {
 
 #[derive(Default)]
 struct ListenerState {
+    /// The server's ends of the connections that were not accepted yet.
     backlog: VecDeque<EndId>,
+    /// The tasks that wait for a connection.
     acceptors: Vec<Waker>,
 }
 
@@ -132,7 +135,7 @@ impl NetworkState {
             last_id: 0,
             partitions: Partitions::default(),
             held: Vec::new(),
-            // The order of tasks has the same seed, but must not have the same random numbers.
+            // The same seed determines the order of tasks. The fork gives the network different random numbers.
             random: Rng::with_seed(seed).fork(),
         }
     }
@@ -173,7 +176,7 @@ impl NetworkState {
         cx: &mut Context<'_>,
     ) -> Poll<(EndId, SocketAddr)> {
         let listener = self.listeners.get_mut(&address);
-        let listener = listener.expect("the address belongs to the listener until it is dropped");
+        let listener = listener.expect("a listener stays in the map until it is dropped");
         if let Some(end) = listener.backlog.pop_front() {
             return Poll::Ready((end, self.connection(end).client));
         }
@@ -185,7 +188,7 @@ impl NetworkState {
     }
 }
 
-/// Operations of the ends.
+/// Operations on the ends of a connection.
 impl NetworkState {
     /// Starts a connect. Returns the client's end. Closing this end cancels the connect.
     pub(super) fn connect(&mut self, server: SocketAddr, timers: &mut Timers) -> EndId {
@@ -299,7 +302,7 @@ impl NetworkState {
         Ok(())
     }
 
-    /// Closes an end that its owner has dropped. Cancels a connect in progress.
+    /// Closes an end whose socket was dropped. If the connect has not succeeded, removes the connection.
     pub(super) fn close(&mut self, end: EndId, timers: &mut Timers) {
         let connection = self.connection(end);
         if connection.phase != Phase::Established {
@@ -316,13 +319,13 @@ impl NetworkState {
         }
     }
 
-    /// Closes an end with a reset.
+    /// Closes an end and sends a reset to its peer.
     fn abort(&mut self, end: EndId, timers: &mut Timers) {
         self.send(end.peer(), Content::Rst, timers);
         self.drop_end(end, timers);
     }
 
-    /// Marks an end as dropped, and removes the connection if both ends are.
+    /// Marks an end as dropped. If both ends are dropped, removes the connection.
     fn drop_end(&mut self, end: EndId, timers: &mut Timers) {
         let connection = self.connection(end);
         let this = connection.end(end.side);
@@ -363,7 +366,8 @@ impl NetworkState {
         }
     }
 
-    /// Sends the end of the stream after all bytes. Does nothing if `from` has already sent it.
+    /// Sends the end of the stream, which arrives after all bytes. Does nothing if `from` was reset or has
+    /// already sent the end of the stream.
     fn send_fin(&mut self, from: EndId, timers: &mut Timers) {
         let connection = self.connection(from);
         let this = connection.end(from.side);
@@ -476,7 +480,8 @@ impl NetworkState {
         self.held.len()
     }
 
-    /// Resets the established connections of `address`, or all established connections if it is `None`.
+    /// Resets the established connections of `address`, or all established connections if
+    /// `address` is `None`.
     pub(super) fn reset(&mut self, address: Option<SocketAddr>, timers: &mut Timers) {
         for connection in self.connections.values_mut() {
             let is_affected = address.is_none_or(|address| connection.has_address(address));
@@ -487,7 +492,7 @@ impl NetworkState {
         }
     }
 
-    /// Returns the connection of an end. At least one of the connection's ends must not be dropped.
+    /// Returns the connection of an end. Panics if both ends of the connection were dropped.
     fn connection(&mut self, end: EndId) -> &mut Connection {
         let connection = self.connections.get_mut(&end.connection);
         connection.expect("a connection is kept until both ends are dropped")
@@ -551,7 +556,7 @@ impl End {
     }
 }
 
-/// Returns a client address for the connection. It has the IP version of the server's address.
+/// Returns a client address for the connection. The address has the same IP version as `server`.
 fn client_address(server: SocketAddr, connection: u64) -> SocketAddr {
     let index = connection % CLIENT_PORTS.len() as u64;
     let port = CLIENT_PORTS.start + index as u16;
