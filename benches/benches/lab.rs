@@ -5,9 +5,10 @@
 //! contender runs in a worker process, as in `inflight lab run`. The worker reports the metrics of the
 //! experiment, and the benchmark passes the first metric to criterion.
 //!
-//! By default, a few contenders of three experiments run. With `INFLIGHT_BENCH=full` in the environment,
-//! every experiment that criterion can measure runs, with the contenders and the points of
-//! `inflight lab run --effort quick`.
+//! By default, the benchmark runs a few contenders of three experiments. With `INFLIGHT_BENCH=full` in the
+//! environment, it runs every experiment that criterion can measure. It then uses the points and the
+//! contenders of `inflight lab run --effort quick`. `lab run` runs the first contender twice, to measure the
+//! noise, and the benchmark runs it once.
 
 use std::ffi::OsString;
 use std::time::Duration;

@@ -1,12 +1,12 @@
 //! Functions that the benchmarks share.
 //!
 //! The experiments are defined in `inflight-lab`. The benchmark `lab` and the command `inflight lab run`
-//! start the same worker processes.
+//! start different programs as workers, but these workers run the same code from `inflight-lab`.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Returns the `.csv` file in a folder that was modified last, which contains the newest records.
+/// Returns the most recently modified `.csv` file in a folder. This file contains the newest records.
 ///
 /// # Errors
 ///

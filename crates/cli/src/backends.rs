@@ -192,7 +192,7 @@ fn tables(rows: &[Row]) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str("Not compiled in, and the features that add them:\n");
+        text.push_str("Backends that are not compiled in, and the features that add them:\n");
         push_aligned(&mut text, &missing);
     }
     text

@@ -159,8 +159,9 @@ fn build_request(session: &Session, args: &args::Get, data: Option<Data>) -> Req
 
 /// Writes the response to the output.
 ///
-/// The writes block the thread. No other request is in flight, so the writes delay nothing else. If the
-/// output is read slowly, the response is also read slowly.
+/// The writes block the thread. No other request is in flight, so the writes delay no other transfer. A
+/// blocked write delays the reaction to the first Ctrl-C. If the output is read slowly, the response is
+/// also read slowly.
 async fn transfer(
     reader: impl Future<Output = Result<ResponseReader, Error>>,
     include: bool,

@@ -68,7 +68,7 @@ impl LoopProbe {
     /// Prints the measurements to standard error.
     pub(crate) fn report(self) {
         let lateness = self.heartbeat.lateness();
-        // Dropping the probe also reports a stall that has not ended.
+        // Dropping the probe checks once more, so that stalls that have just ended are also listed.
         drop(self.probe);
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let [median, p99, max] =
@@ -76,7 +76,9 @@ impl LoopProbe {
         let socket = Millis(lateness.socket.map_or(0, |lateness| lateness.max()));
         let control = Millis(lateness.control.max());
         print_to_stderr(format_args!(
-            "probe: the loop was late by {median} (median), {p99} (99th percentile), {max} (maximum); through a socket by {socket} (maximum); a thread without an event loop by {control} (maximum)"
+            "probe: timer ticks on the loop were late by {median} (median), {p99} (99th percentile), \
+             {max} (maximum); socket ticks by at most {socket}; ticks on a thread without an event loop \
+             by at most {control}"
         ));
         if events.paused > Duration::ZERO {
             let paused = events.paused.as_millis();

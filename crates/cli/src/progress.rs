@@ -86,18 +86,7 @@ impl Progress {
     }
 
     fn update_style(&self) {
-        let template = match (self.unit, self.bar.length()) {
-            (Unit::Urls, None) => "{spinner} {elapsed} {pos} done, {rate}{msg}",
-            (Unit::Urls, Some(_)) => {
-                "{spinner} {elapsed} [{wide_bar}] {pos}/{len}, {rate}, {eta} left{msg}"
-            }
-            #[cfg(feature = "lab")]
-            (Unit::Steps, _) => "{spinner} {elapsed} [{bar:30}] {percent} %, {msg}",
-            (Unit::Bytes, None) => "{spinner} {elapsed} {bytes}, {bytes_per_sec}",
-            (Unit::Bytes, Some(_)) => {
-                "{spinner} {elapsed} [{wide_bar}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left"
-            }
-        };
+        let template = template(self.unit, self.bar.length().is_some());
         // The templates are constants, and a test checks that they are valid.
         if let Ok(style) = ProgressStyle::with_template(template) {
             let rate = |state: &ProgressState, f: &mut dyn fmt::Write| {
@@ -110,18 +99,38 @@ impl Progress {
     }
 }
 
+/// Returns the template for a unit and for a known or an unknown total.
+fn template(unit: Unit, has_total: bool) -> &'static str {
+    match (unit, has_total) {
+        (Unit::Urls, false) => "{spinner} {elapsed} {pos} done, {rate}{msg}",
+        (Unit::Urls, true) => {
+            "{spinner} {elapsed} [{wide_bar}] {pos}/{len}, {rate}, {eta} left{msg}"
+        }
+        #[cfg(feature = "lab")]
+        (Unit::Steps, _) => "{spinner} {elapsed} [{bar:30}] {percent} %, {msg}",
+        (Unit::Bytes, false) => "{spinner} {elapsed} {bytes}, {bytes_per_sec}",
+        (Unit::Bytes, true) => {
+            "{spinner} {elapsed} [{wide_bar}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left"
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_template_is_valid() {
-        for unit in [Unit::Urls, Unit::Bytes, Unit::Steps] {
-            let progress = Progress::start(When::Never, unit);
-            progress.update_style();
-            progress.set_total(3);
-            progress.advance(1);
-            progress.clear();
+        let units = [
+            Unit::Urls,
+            Unit::Bytes,
+            #[cfg(feature = "lab")]
+            Unit::Steps,
+        ];
+        for unit in units {
+            for has_total in [false, true] {
+                ProgressStyle::with_template(template(unit, has_total)).unwrap();
+            }
         }
     }
 }

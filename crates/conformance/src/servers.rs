@@ -1,5 +1,6 @@
-//! Servers for the cases, with asynchronous waits for the events at these servers. An origin is a
-//! server with httpbin's paths, and a scripted server plays a fixed script on each connection.
+//! Test servers for the cases, and async functions that wait until a server has read a request or seen
+//! a connection close. An origin is a server with httpbin's paths. A scripted server plays a fixed
+//! script on each connection.
 
 use std::io;
 use std::sync::Arc;

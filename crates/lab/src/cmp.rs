@@ -295,7 +295,11 @@ impl Display for Comparison {
         }
         let marked: Vec<_> = self.marked().collect();
         let compared: usize = self.groups.iter().map(|group| group.rows.len()).sum();
-        writeln!(f, "{} of {compared} differ on their own", marked.len())?;
+        writeln!(
+            f,
+            "results with a change that the other contenders do not share: {} of {compared}",
+            marked.len()
+        )?;
         for (group, row) in marked {
             let MetricComparison {
                 experiment, metric, ..

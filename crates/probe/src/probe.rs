@@ -155,8 +155,9 @@ impl ProbeBuilder {
     /// reports [`Event::LoopDelayed`] with the state of the threads that have run the heartbeat, and
     /// with their stacks if it [reads stacks](crate#the-line-that-is-stuck).
     ///
-    /// This finds blocking tasks without a label. A delay that a stall with a label explains is not
-    /// reported. The probe watches the heartbeat until the heartbeat is dropped.
+    /// This finds blocking tasks without a label. The probe does not report a late tick if each thread
+    /// that has run the heartbeat is in a stalled poll with a label, because it reports these stalls.
+    /// The probe watches the heartbeat until the heartbeat is dropped.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: &Heartbeat) -> Self {
         self.0.heartbeats.push(Arc::downgrade(heartbeat.ticks()));

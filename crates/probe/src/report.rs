@@ -254,8 +254,8 @@ pub enum Event {
     /// The watchdog itself was late by this much: the machine paused, or the process was stopped.
     /// This time does not count as part of a poll.
     MachinePaused(Duration),
-    /// A tick of a heartbeat is late by more than the threshold, and no stall with a label explains
-    /// the delay.
+    /// A tick of a heartbeat is late by more than the threshold. The probe does not report the tick if
+    /// each thread that has run the heartbeat is in a stalled poll with a label.
     LoopDelayed(LoopDelay),
     /// A late tick has arrived.
     LoopResumed(LoopDelay),

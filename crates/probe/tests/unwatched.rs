@@ -36,8 +36,9 @@ fn wait_for_stall(events: &Receiver<Event>, label: &str) {
     }
 }
 
-/// Causes a stall with this label, and waits until the probe has reported the stall and its end. Panics if
-/// the probe reports another stall, because it would report an earlier stall first.
+/// Causes a stall with this label, and waits until the probe has reported the stall and its end. The probe
+/// reports stalls in order, so it would report an earlier stall before the end of this one. Panics if the
+/// probe reports any other stall.
 fn check_no_earlier_stall(events: &Receiver<Event>, label: &'static str) {
     let (release, released) = channel::<()>();
     let later = thread::spawn(move || {

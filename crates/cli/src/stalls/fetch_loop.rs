@@ -199,7 +199,7 @@ fn lock(stats: &Mutex<LoopStats>) -> MutexGuard<'_, LoopStats> {
 
 /// The statistics of the event loop. Most of them are separate for each mode.
 struct LoopStats {
-    /// Ticks on the event loop, by a timer and through a socket, and on a thread without an event loop.
+    /// Ticks on the event loop, woken by a timer and by a socket, and on a thread without an event loop.
     heartbeat: Heartbeat,
     /// The lateness at the last call of `count_ticks`.
     last_lateness: Lateness,
@@ -223,7 +223,7 @@ pub(super) struct ModeStats {
     pub(super) stalls: u64,
     /// How late the ticks of the timer were, in nanoseconds. `None` if nothing has been recorded.
     pub(super) lateness: Option<Histogram<u64>>,
-    /// The largest lateness of a tick through the socket, in nanoseconds.
+    /// The largest lateness of a socket tick, in nanoseconds.
     pub(super) socket: u64,
 }
 

@@ -193,12 +193,12 @@ impl Screen {
         iter::once(head).chain(rows).collect()
     }
 
-    /// Returns a line for comparison: the maximum lateness of ticks through a socket, and of ticks on a
-    /// thread without a runtime.
+    /// Returns a line to compare with the table. It shows the maximum lateness of the heartbeat's socket
+    /// ticks (a task that a socket wakes) and of its ticks on a thread without an event loop.
     fn control_line(&self) -> String {
         let mode_stats = &self.snapshot.by_mode[self.snapshot.mode as usize];
         format!(
-            "  maximum through a socket: {}, on a plain thread: {}",
+            "  maximum lateness: socket ticks {}, thread without a loop {}",
             Millis(mode_stats.socket),
             Millis(self.snapshot.control)
         )

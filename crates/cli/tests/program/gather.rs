@@ -362,7 +362,7 @@ fn the_probe_reports_the_lateness_of_the_loop_at_the_end() {
         assert_eq!(ran.records().len(), 1);
         let lines: Vec<_> = ran.stderr.lines().collect();
         assert!(
-            lines[0].starts_with("probe: the loop was late by "),
+            lines[0].starts_with("probe: timer ticks on the loop were late by "),
             "{lines:?}"
         );
         assert!(lines.len() > 1, "{lines:?}");

@@ -108,7 +108,8 @@ fn the_second_interrupt_exits_immediately_and_leaves_no_partial_line() {
 fn an_interrupt_leaves_no_partial_file() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    // The first chunk is large enough to be written. The second follows after an hour.
+    // The first chunk is larger than the write buffer of `gather`, so bytes reach the file before the
+    // second chunk, which follows after an hour. `get` has no write buffer.
     let url = origin.url("/slow-body?chunks=2&size=600000&pause_ms=3600000");
     let path = directory.path().to_str().unwrap();
     let page = directory.path().join("page");

@@ -88,7 +88,7 @@ fn a_report_is_an_html_page_and_tables_in_a_markdown_page() {
     );
     assert!(filled.contains("Measured on 2026-11-25"), "{filled}");
 
-    // With --markdown alone, no page is written.
+    // With --markdown and without --out, no HTML page is written.
     let other = path("other.md");
     fs::write(&other, page).unwrap();
     let ran = run(["lab", "report", "--records", &csv, "--markdown", &other]);
@@ -136,7 +136,9 @@ fn only_the_slower_contender_is_marked() {
     let unchanged = run(["lab", "cmp", &run_argument("02"), &run_argument("03")]);
     assert_eq!((unchanged.code, &*unchanged.stderr), (Some(0), ""));
     assert!(
-        unchanged.stdout.ends_with("0 of 14 differ on their own\n"),
+        unchanged
+            .stdout
+            .ends_with("results with a change that the other contenders do not share: 0 of 14\n"),
         "{}",
         unchanged.stdout
     );
@@ -147,7 +149,9 @@ fn only_the_slower_contender_is_marked() {
         "a difference does not change the exit status: {slower:?}"
     );
     assert!(
-        slower.stdout.contains("\n1 of 14 differ on their own\n"),
+        slower
+            .stdout
+            .contains("\nresults with a change that the other contenders do not share: 1 of 14\n"),
         "{}",
         slower.stdout
     );

@@ -24,7 +24,7 @@ use crate::record::{self, Environment, Run};
 pub use experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use figures::View;
 
-/// The head of the table of the smallest differences.
+/// The head of the table that lists, for each metric, the smallest difference that the report can claim.
 const NOISE_HEAD: [&str; 5] = [
     "Experiment",
     "Metric",
@@ -106,7 +106,8 @@ impl Report {
             .map(|(run, environment)| (&**run, environment))
     }
 
-    /// Returns the rows of the table of the smallest differences, without the head in [`NOISE_HEAD`].
+    /// Returns the rows of the table that lists, for each metric, the smallest difference that the report can
+    /// claim. The rows do not include the head, [`NOISE_HEAD`].
     fn noise_rows(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::new();
         for results in self.all() {

@@ -120,7 +120,7 @@ impl Report {
         Element::new("pre").child(Element::new("code").text(self.command_for(&info.name)))
     }
 
-    /// Renders the table of the smallest differences.
+    /// Renders the table that lists, for each metric, the smallest difference that the report can claim.
     fn noise_section(&self) -> Element {
         let rows = self.noise_rows().into_iter().map(|row| {
             let mut cells = row.into_iter();

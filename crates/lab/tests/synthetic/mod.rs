@@ -108,9 +108,10 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "Blocking calls on the blocking pool",
             "How many blocking calls does a pool take at once?",
             Some(("calls at once", "")),
-            vec![wall(limit("the delay for each round of the pool", |x| {
-                (x / 500.0).ceil() * 100.0
-            }))],
+            vec![wall(limit(
+                "the page's delay, for each batch of the pool's 500 threads",
+                |x| (x / 500.0).ceil() * 100.0,
+            ))],
         ),
         info(
             "threads",

@@ -5,9 +5,9 @@ use crate::slot::{Polling, Slot};
 /// What part of a thread's stack to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StackScope {
-    /// The frames of this poll, while it lasts.
+    /// The frames of this poll. The stack is not read if the poll has ended.
     Poll(Polling),
-    /// The frames below this address, whatever the thread does.
+    /// The frames below this address. The stack is read whatever the thread does.
     Thread(usize),
 }
 
