@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
-use url::Url;
+use url::{Host, Url};
 
 use crate::error::{Error, ErrorKind};
 use crate::message::auth;
@@ -57,6 +57,7 @@ impl Target {
                 .with_context(format!("the scheme is {scheme:?}, neither http nor https")));
         }
         let authorization = take_credentials(&mut url)?;
+        check_host(&url)?;
         let uri = url
             .as_str()
             .parse()
@@ -151,6 +152,27 @@ impl Origin {
             port: uri.port_u16().unwrap_or(default),
         }
     }
+}
+
+/// Refuses a host name that no DNS message can contain (RFC 1035, 2.3.4), because each resolver would
+/// report such a name in its own way.
+fn check_host(url: &Url) -> Result<(), Error> {
+    let Some(Host::Domain(name)) = url.host() else {
+        return Ok(());
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let problem = if name.split('.').any(str::is_empty) {
+        "the host has an empty label"
+    } else if name.split('.').any(|label| label.len() > 63) {
+        "a label of the host is longer than 63 bytes"
+    } else if name.len() > 253 {
+        "the host is longer than 253 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidUrl)
+        .with_context(problem)
+        .with_url(url))
 }
 
 /// Removes the credentials from the URL and returns them as basic authentication (RFC 7617), as
@@ -293,6 +315,29 @@ mod tests {
             "ftp://h/",
         ] {
             assert!(!is_plain(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn host_names_that_dns_cannot_contain_are_invalid_urls() {
+        let label = "a".repeat(63);
+        let long = [label.as_str(); 4].join(".");
+        for host in [
+            "a",
+            "a.",
+            "a.b",
+            &label,
+            "1.2.3.4",
+            "[::1]",
+            "a_b",
+            &long[..253],
+        ] {
+            let target = Target::parse(&format!("http://{host}/"), None);
+            assert!(target.is_ok(), "{host}: {target:?}");
+        }
+        for host in [".", "..", "a..b", ".a", "a..", &format!("{label}a"), &long] {
+            let error = Target::parse(&format!("http://{host}/"), None).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{host}");
         }
     }
 
