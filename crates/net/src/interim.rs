@@ -36,6 +36,13 @@ impl InterimCounter {
         }
         Ok(())
     }
+
+    /// Returns whether the final response has begun and its status is 300 or more, as that of a server
+    /// that refuses the request.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.state, ResponseState::Final(b'3'..=b'9'))
+    }
 }
 
 /// The position in the responses to one request.
@@ -45,8 +52,8 @@ enum ResponseState {
     StatusLine(usize),
     /// In the head of an interim response. The flag is `true` if the current line has no bytes yet.
     Head { is_line_empty: bool },
-    /// In the final response.
-    Final,
+    /// In the final response, whose status begins with this digit.
+    Final(u8),
 }
 
 impl ResponseState {
@@ -55,7 +62,7 @@ impl ResponseState {
     fn after(mut self, bytes: &[u8], interim: &mut usize) -> Self {
         for &byte in bytes {
             self = match (self, byte) {
-                (Self::Final, _) => return self,
+                (Self::Final(_), _) => return self,
                 // A recipient may skip empty lines before a status line (RFC 9112, section 2.2).
                 (Self::StatusLine(0), b'\r' | b'\n') => self,
                 (Self::StatusLine(BEFORE_STATUS), b'1') => {
@@ -64,7 +71,7 @@ impl ResponseState {
                         is_line_empty: false,
                     }
                 }
-                (Self::StatusLine(BEFORE_STATUS), _) => Self::Final,
+                (Self::StatusLine(BEFORE_STATUS), digit) => Self::Final(digit),
                 (Self::StatusLine(n), _) => Self::StatusLine(n + 1),
                 (
                     Self::Head {
@@ -97,12 +104,29 @@ mod tests {
             for bytes in responses.as_bytes().chunks(cut) {
                 state = state.after(bytes, &mut interim);
             }
-            (interim, state == ResponseState::Final)
+            (interim, matches!(state, ResponseState::Final(_)))
         });
         let mut counts = counts.collect::<Vec<_>>();
         counts.dedup();
         assert_eq!(counts.len(), 1, "the counts differ between chunk sizes");
         counts[0]
+    }
+
+    #[test]
+    fn final_responses_with_a_status_of_300_or_more_are_refusals() {
+        for (responses, expected) in [
+            ("HTTP/1.1 103 Early\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 413 body", false),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 Content Too Large\r\n",
+                true,
+            ),
+            ("HTTP/1.1 303", true),
+        ] {
+            let mut counter = InterimCounter::default();
+            counter.inspect(responses.as_bytes()).unwrap();
+            assert_eq!(counter.is_refusal(), expected, "{responses}");
+        }
     }
 
     #[test]

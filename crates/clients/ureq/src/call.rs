@@ -27,8 +27,7 @@ struct Call {
     must_be_new: bool,
     has_connected: bool,
     has_written: bool,
-    /// Whether the server accepts no more bytes of the request.
-    has_failed_write: bool,
+    is_upload_stopped: bool,
     has_read: bool,
     has_abnormal_end: bool,
     /// Counts interim responses. `None` for a call that reads a body.
@@ -54,7 +53,7 @@ pub(crate) fn run<T>(cancel: &Cancel, trace: Option<&Trace>, work: impl FnOnce()
         must_be_new: false,
         has_connected: false,
         has_written: false,
-        has_failed_write: false,
+        is_upload_stopped: false,
         has_read: false,
         has_abnormal_end: false,
         interim: trace.map(|_| InterimCounter::default()),
@@ -128,14 +127,14 @@ pub(crate) fn proxy() -> Option<Proxy> {
     with_current(|call| call.proxy.clone()).flatten()
 }
 
-/// Records that the server accepts no more bytes of the request.
-pub(crate) fn record_failed_write() {
-    with_current(|call| call.has_failed_write = true);
+/// Stops sending the request, because the server has refused it or accepts no more bytes.
+pub(crate) fn stop_upload() {
+    with_current(|call| call.is_upload_stopped = true);
 }
 
-/// Returns `true` if the server accepts no more bytes of the request.
-pub(crate) fn has_failed_write() -> bool {
-    with_current(|call| call.has_failed_write).unwrap_or(false)
+/// Returns `true` if no more bytes of the request are sent.
+pub(crate) fn is_upload_stopped() -> bool {
+    with_current(|call| call.is_upload_stopped).unwrap_or(false)
 }
 
 /// Records that the system has accepted a part of the request.
@@ -168,6 +167,17 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<(), Error> {
     inspected.unwrap_or(Ok(()))
 }
 
+/// Returns `true` if the server has refused the request: a final response with a status of 300 or more has
+/// begun to arrive.
+pub(crate) fn is_refused() -> bool {
+    let is_refused = |call: &mut Call| {
+        call.interim
+            .as_ref()
+            .is_some_and(InterimCounter::is_refusal)
+    };
+    with_current(is_refused).unwrap_or(false)
+}
+
 /// Records that the connection ended without a regular close by the server.
 pub(crate) fn record_abnormal_end() {
     with_current(|call| call.has_abnormal_end = true);
@@ -187,5 +197,24 @@ pub(crate) fn set_retired_flag(retired: &Arc<AtomicBool>) {
 pub(crate) fn retire_connection() {
     if let Some(retired) = with_current(|call| call.retired.take()).flatten() {
         retired.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_restores_the_outer_call() {
+        let cancel = Cancel::default();
+        run(&cancel, None, || {
+            record_write();
+            let call_panics = || run(&cancel, None, || -> () { panic!("in a body") });
+            assert!(catch_unwind(AssertUnwindSafe(call_panics)).is_err());
+            assert!(has_written());
+        });
+        assert!(!has_written());
     }
 }

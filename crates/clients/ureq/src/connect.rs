@@ -28,8 +28,9 @@ struct Attempt {
     _guard: CancelGuard,
 }
 
-/// Returns a socket to the address that answers first, or `None` if the deadline passes first. The next
-/// attempt starts [`ATTEMPT_DELAY`] after the start of the previous attempt, or as soon as an attempt fails.
+/// Returns a non-blocking socket to the address that answers first, or `None` if the deadline passes
+/// first. The next attempt starts [`ATTEMPT_DELAY`] after the start of the previous attempt, or as soon as
+/// an attempt fails.
 ///
 /// Another thread can end the call with `cancel`.
 pub(crate) fn connect(
@@ -77,7 +78,11 @@ pub(crate) fn connect(
         if cancel.is_cancelled() {
             continue;
         }
-        match outcome.and_then(|()| prepare(&attempt.stream, nodelay)) {
+        let prepared = outcome.and_then(|()| match nodelay {
+            true => attempt.stream.set_nodelay(true),
+            false => Ok(()),
+        });
+        match prepared {
             Ok(()) => return Ok(Some(attempt.stream)),
             Err(error) => {
                 record_failure(attempts, attempt.index, error, &mut waiting);
@@ -134,33 +139,35 @@ fn start_connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// Makes a connected socket ready for blocking reads and writes.
-fn prepare(stream: &TcpStream, nodelay: bool) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    if nodelay {
-        stream.set_nodelay(true)?;
+/// Waits until a socket is ready. Returns `false` if the time or [`MAX_POLL`] has passed or a signal has
+/// arrived.
+pub(crate) fn wait_until_ready(
+    sockets: &mut [PollFd<'_>],
+    time: Option<Duration>,
+) -> io::Result<bool> {
+    let time = time.into_iter().chain(MAX_POLL).min();
+    // Waits without a limit if the time is too long for the system.
+    let time = time.and_then(|time| Timespec::try_from(time).ok());
+    match poll(sockets, time.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
-/// Waits until an attempt ends. Returns its position and outcome, or `None` if `until` or [`MAX_POLL`] has
-/// passed or a signal has arrived.
+/// Waits until an attempt ends. Returns its position and outcome, or `None` if no attempt has ended yet.
 fn wait(
     running: &[Attempt],
     until: Option<Instant>,
 ) -> Result<Option<(usize, io::Result<()>)>, Error> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let timeout = left.into_iter().chain(MAX_POLL).min();
-    // Waits without a limit if the time is too long for the system.
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     let mut sockets: Vec<_> = running
         .iter()
         .map(|attempt| PollFd::new(&attempt.stream, PollFlags::OUT))
         .collect();
-    match poll(&mut sockets, timeout.as_ref()) {
-        Ok(_) => {}
-        Err(Errno::INTR) => return Ok(None),
-        Err(error) => return Err(Error::new(ErrorKind::Io).with_source(io::Error::from(error))),
+    let is_ready = wait_until_ready(&mut sockets, left);
+    if !is_ready.map_err(|error| Error::new(ErrorKind::Io).with_source(error))? {
+        return Ok(None);
     }
     let ended = sockets
         .iter()

@@ -9,8 +9,9 @@
 //! another thread, which ends the call immediately, even while the call is connecting.
 //!
 //! In reading order: `call` (the state of the call in progress), `resolve` (name lookup), `connect`
-//! (the attempts to connect), `socket` (ureq's transport), `secure` (TLS), `error`.
+//! (the attempts to connect), `buffers`, `socket` (ureq's transport), `secure` (TLS), `error`.
 
+mod buffers;
 mod call;
 mod connect;
 mod error;
@@ -144,7 +145,7 @@ impl FetchBlocking for Ureq {
                 }
                 Some(bytes) => self.run(parts, &bytes[..], deadline),
                 None => {
-                    let body = SendBody::from_owned_reader(UploadReader(body));
+                    let body = SendBody::from_owned_reader(UploadReader::new(body));
                     self.run(parts, body, deadline)
                 }
             }?;
@@ -176,11 +177,6 @@ impl FetchBlocking for Ureq {
             "ureq refuses folded header values, a 100 (Continue) with fields, and chunk-size lines of \
              more than 20 bytes. Such responses fail",
         );
-        capabilities.early_responses = Support::No(
-            "ureq reads a response only after it has sent the whole request or has waited for a 100 \
-             (Continue). If the server refuses an upload and closes the connection, the refusal may be \
-             lost",
-        );
         capabilities.proxied_whole = Support::No(
             "ureq opens a tunnel with CONNECT for http URLs too. Some proxies refuse such a tunnel",
         );
@@ -192,20 +188,33 @@ impl FetchBlocking for Ureq {
 }
 
 /// The body of a request, for ureq. ureq reads the response only after it has read the whole body. So when
-/// the server accepts no more bytes, this reader returns zeros for the rest of the body. The transport
-/// discards these zeros.
-struct UploadReader(BlockingBody);
+/// the upload is stopped, this reader returns zeros for the rest of the body. The transport discards these
+/// zeros.
+struct UploadReader {
+    body: BlockingBody,
+    /// The number of bytes that ureq has not read, if it is known.
+    left: Option<u64>,
+}
+
+impl UploadReader {
+    fn new(body: BlockingBody) -> Self {
+        let left = body.len();
+        Self { body, left }
+    }
+}
 
 impl Read for UploadReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match (call::has_failed_write(), self.0.len()) {
-            (false, _) => self.0.read(buffer),
-            (true, Some(_)) => {
-                buffer.fill(0);
-                Ok(buffer.len())
-            }
-            (true, None) => Ok(0),
-        }
+        let amount = if call::is_upload_stopped() {
+            let left = usize::try_from(self.left.unwrap_or(0)).unwrap_or(usize::MAX);
+            let amount = left.min(buffer.len());
+            buffer[..amount].fill(0);
+            amount
+        } else {
+            self.body.read(buffer)?
+        };
+        self.left = self.left.map(|left| left.saturating_sub(amount as u64));
+        Ok(amount)
     }
 }
 

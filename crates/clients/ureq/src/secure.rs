@@ -8,16 +8,17 @@ use inflight_net::tls::rustls::{ClientConnection, StreamOwned};
 use inflight_net::tls::{Tls, from_rustls, handshake_error, server_name};
 use ureq::http::Uri;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport, TransportAdapter,
+    Buffers, ConnectionDetails, NextTimeout, Transport, TransportAdapter,
 };
 
+use crate::buffers::TransportBuffers;
 use crate::call;
-use crate::socket::{Socket, append_buffer};
+use crate::socket::Socket;
 
 /// A transport that encrypts another transport with TLS.
 pub(crate) struct TlsTransport {
     stream: StreamOwned<ClientConnection, TransportAdapter<Socket>>,
-    buffers: LazyBuffers,
+    buffers: TransportBuffers,
 }
 
 impl TlsTransport {
@@ -40,10 +41,7 @@ impl TlsTransport {
             })?;
         Ok(Self {
             stream: StreamOwned::new(connection, sock),
-            buffers: LazyBuffers::new(
-                details.config.input_buffer_size(),
-                details.config.output_buffer_size(),
-            ),
+            buffers: TransportBuffers::new(details),
         })
     }
 }
@@ -72,7 +70,7 @@ impl Transport for TlsTransport {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.stream.sock.set_timeout(timeout);
         let has_read = call::has_read();
-        let buffer = append_buffer(&mut self.buffers)?;
+        let buffer = self.buffers.free_input()?;
         let read = self.stream.read(buffer);
         // The socket has set this flag even if it received only TLS records without application data, such
         // as `close_notify`.

@@ -11,18 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use inflight_core::{
-    Cancel, CancelGuard, ClientOptions, Connections, Error, ErrorKind, Phase, Proxy, host_and_port,
+    Cancel, CancelGuard, ClientOptions, Connections, Error, Phase, Proxy, host_and_port,
 };
 use inflight_net::tls::Tls;
 use inflight_net::{Attempts, TunnelHandshake};
+use rustix::event::{PollFd, PollFlags};
 use ureq::http::Uri;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, time,
+    Buffers, ConnectionDetails, Connector, Either, NextTimeout, Transport, time,
 };
 use ureq::{BodyReader, Timeout};
 
+use crate::buffers::TransportBuffers;
 use crate::call;
-use crate::connect::connect;
+use crate::connect::{connect, wait_until_ready};
 use crate::secure::{TlsTransport, to_ureq_error};
 
 /// A connector that opens sockets and performs the TLS handshake for `https`.
@@ -107,8 +109,9 @@ fn open_tunnel(
 ) -> Result<bool, Error> {
     let _guard = shut_down_on_cancel(stream);
     let mut stream = &**stream;
+    let is_set = stream.set_nonblocking(false);
     let mut handshake = TunnelHandshake::new(proxy, uri)?;
-    let sent = stream.write_all(handshake.request());
+    let sent = is_set.and_then(|()| stream.write_all(handshake.request()));
     sent.map_err(|error| handshake.io_error(error))?;
     let mut byte = [0];
     loop {
@@ -119,10 +122,8 @@ fn open_tunnel(
         let is_set = stream.set_read_timeout(left);
         match is_set.and_then(|()| stream.read_exact(&mut byte)) {
             Ok(()) if handshake.receive(byte[0])? => {
-                // The `Socket` sets its own timeouts.
-                stream
-                    .set_read_timeout(None)
-                    .map_err(|error| handshake.io_error(error))?;
+                let is_set = stream.set_nonblocking(true);
+                is_set.map_err(|error| handshake.io_error(error))?;
                 return Ok(true);
             }
             Ok(()) => {}
@@ -166,14 +167,13 @@ fn timeout(details: &ConnectionDetails<'_>, deadline: Option<Instant>) -> NextTi
 
 /// A connected socket.
 pub(crate) struct Socket {
-    // Shared with the call's `Cancel`.
+    // Non-blocking, and shared with the call's `Cancel`.
     stream: Arc<TcpStream>,
-    buffers: LazyBuffers,
-    // The current timeouts of the socket. If a timeout does not change, no system call is needed.
-    read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
+    buffers: TransportBuffers,
     /// Whether the bytes are encrypted.
     is_tls: bool,
+    /// Whether the server has ended its side of the connection.
+    has_ended: bool,
     /// If `true`, `is_open` returns `false`, so ureq's pool drops the connection.
     retired: Arc<AtomicBool>,
 }
@@ -182,23 +182,78 @@ impl Socket {
     fn new(stream: Arc<TcpStream>, details: &ConnectionDetails<'_>) -> Self {
         Self {
             stream,
-            buffers: LazyBuffers::new(
-                details.config.input_buffer_size(),
-                details.config.output_buffer_size(),
-            ),
-            read_timeout: None,
-            write_timeout: None,
+            buffers: TransportBuffers::new(details),
             is_tls: details.needs_tls(),
+            has_ended: false,
             retired: Arc::default(),
         }
     }
 
     /// Returns `true` if the server has neither closed the connection nor sent unsolicited bytes.
-    fn is_quiet(&self) -> io::Result<bool> {
-        self.stream.set_nonblocking(true)?;
+    fn is_quiet(&self) -> bool {
         let read = (&*self.stream).read(&mut [0]);
-        self.stream.set_nonblocking(false)?;
-        Ok(matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock))
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Waits until the server accepts more bytes of the request. Reads what the server sends meanwhile,
+    /// because the system discards unread bytes if the connection is reset. Stops the upload if the server
+    /// refuses the request.
+    fn wait_for_space_or_response(&mut self, wait: &Wait) -> Result<(), ureq::Error> {
+        let can_read = !self.has_ended && !self.buffers.input_append_buf().is_empty();
+        let events = match can_read {
+            true => PollFlags::OUT | PollFlags::IN,
+            false => PollFlags::OUT,
+        };
+        let ready = wait.until(&self.stream, events)?;
+        if can_read && ready.contains(PollFlags::IN) {
+            match self.read_available() {
+                Ok(amount) => self.has_ended = amount == Some(0),
+                // The connection was reset. The response may already be in the buffer.
+                Err(ureq::Error::Io(_)) => self.stop_upload(),
+                Err(error) => return Err(error),
+            }
+            // With TLS, the bytes are not decrypted yet.
+            if call::is_refused() {
+                self.stop_upload();
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends bytes that have arrived to the input. Returns their number, which is 0 at the end of the
+    /// connection, or `None` if no bytes have arrived.
+    fn read_available(&mut self) -> Result<Option<usize>, ureq::Error> {
+        let buffer = self.buffers.input_append_buf();
+        match (&*self.stream).read(buffer) {
+            Ok(amount) => {
+                if !self.is_tls {
+                    call::inspect(&buffer[..amount]).map_err(to_ureq_error)?;
+                }
+                self.buffers.input_appended(amount);
+                if amount > 0 {
+                    call::set_has_read(true);
+                }
+                Ok(Some(amount))
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => {
+                call::record_abnormal_end();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Stops the upload. ureq then reads the response, and the connection is not reused.
+    fn stop_upload(&self) {
+        call::stop_upload();
+        self.retired.store(true, Ordering::Relaxed);
     }
 }
 
@@ -210,116 +265,81 @@ impl Transport for Socket {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         let _guard = shut_down_on_cancel(&self.stream);
         call::set_retired_flag(&self.retired);
-        let timeout = timeout.for_write();
-        let left = time_left(timeout)?;
-        if call::has_failed_write() {
-            return Ok(());
-        }
-        update_timeout(&mut self.write_timeout, left, |left| {
-            self.stream.set_write_timeout(left)
-        })?;
-        let mut output = &self.buffers.output()[..amount];
-        while !output.is_empty() {
+        let wait = Wait::new(timeout.for_write())?;
+        let mut written = 0;
+        while written < amount && !call::is_upload_stopped() {
+            let output = &self.buffers.output()[written..amount];
             match (&*self.stream).write(output) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                Ok(n) => output = &output[n..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if is_timeout(&error) => return Err(convert_error(error, timeout)),
+                Ok(n) => {
+                    written += n;
+                    call::record_write();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_for_space_or_response(&wait)?;
+                }
                 // The server may have responded before it closed the connection. If it has not, the next
                 // read fails.
-                Err(_) => {
-                    call::record_failed_write();
-                    self.retired.store(true, Ordering::Relaxed);
-                    return Ok(());
-                }
+                Err(_) => self.stop_upload(),
             }
-            call::record_write();
         }
         Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let _guard = shut_down_on_cancel(&self.stream);
-        let timeout = timeout.for_read();
-        let started = Instant::now();
+        let wait = Wait::new(timeout.for_read())?;
         loop {
-            let left = time_left(timeout)?.map(|after| after.saturating_sub(started.elapsed()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(ureq::Error::Timeout(timeout.reason));
-            }
-            update_timeout(&mut self.read_timeout, left, |left| {
-                self.stream.set_read_timeout(left)
-            })?;
-            let buffer = append_buffer(&mut self.buffers)?;
-            match (&*self.stream).read(buffer) {
-                Ok(amount) => {
-                    if !self.is_tls {
-                        call::inspect(&buffer[..amount]).map_err(to_ureq_error)?;
-                    }
-                    self.buffers.input_appended(amount);
-                    if amount > 0 {
-                        call::set_has_read(true);
-                    }
-                    return Ok(amount > 0);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    call::record_abnormal_end();
-                    return Err(convert_error(error, timeout));
-                }
+            wait.until(&self.stream, PollFlags::IN)?;
+            self.buffers.free_input()?;
+            if let Some(amount) = self.read_available()? {
+                return Ok(amount > 0);
             }
         }
     }
 
     fn is_open(&mut self) -> bool {
         // ureq calls this method for pooled connections to the call's host, on the call's thread.
-        !call::must_be_new()
-            && !self.retired.load(Ordering::Relaxed)
-            && self.is_quiet().unwrap_or(false)
+        !call::must_be_new() && !self.retired.load(Ordering::Relaxed) && self.is_quiet()
     }
 }
 
-/// Returns the free part of the input buffer. ureq reads more only if the head is incomplete or the body has
-/// been consumed, so a full buffer means that the head is too large.
-pub(crate) fn append_buffer(buffers: &mut LazyBuffers) -> Result<&mut [u8], ureq::Error> {
-    let buffer = buffers.input_append_buf();
-    if buffer.is_empty() {
-        let error = Error::new(ErrorKind::Protocol);
-        return Err(to_ureq_error(
-            error.with_context("the head is longer than 128 KiB"),
-        ));
-    }
-    Ok(buffer)
+/// A limit on the time of a read or a write.
+struct Wait {
+    timeout: NextTimeout,
+    started: Instant,
 }
 
-/// Returns the remaining time, or `None` if there is no limit. Fails if no time is left.
-fn time_left(timeout: NextTimeout) -> Result<Option<Duration>, ureq::Error> {
-    match timeout.after {
-        time::Duration::NotHappening => Ok(None),
-        time::Duration::Exact(after) if after.is_zero() => {
-            Err(ureq::Error::Timeout(timeout.reason))
+impl Wait {
+    /// Fails if no time is left.
+    fn new(timeout: NextTimeout) -> Result<Self, ureq::Error> {
+        let wait = Self {
+            timeout,
+            started: Instant::now(),
+        };
+        wait.time_left().map(|_| wait)
+    }
+
+    /// Returns the remaining time, or `None` if there is no limit. Fails if no time is left.
+    fn time_left(&self) -> Result<Option<Duration>, ureq::Error> {
+        let time::Duration::Exact(time) = self.timeout.after else {
+            return Ok(None);
+        };
+        let left = time.saturating_sub(self.started.elapsed());
+        match left.is_zero() {
+            true => Err(ureq::Error::Timeout(self.timeout.reason)),
+            false => Ok(Some(left)),
         }
-        time::Duration::Exact(after) => Ok(Some(after)),
     }
-}
 
-/// Sets a socket's timeout, unless it has that timeout already.
-fn update_timeout(
-    current: &mut Option<Duration>,
-    new: Option<Duration>,
-    set: impl FnOnce(Option<Duration>) -> io::Result<()>,
-) -> io::Result<()> {
-    if *current == new {
-        return Ok(());
+    /// Waits until the socket is ready for one of these events, and returns the events for which it is
+    /// ready. They are empty if the wait ended early.
+    fn until(&self, stream: &TcpStream, events: PollFlags) -> Result<PollFlags, ureq::Error> {
+        let mut sockets = [PollFd::new(stream, events)];
+        wait_until_ready(&mut sockets, self.time_left()?)?;
+        Ok(sockets[0].revents())
     }
-    match set(new) {
-        Ok(()) => *current = new,
-        // macOS refuses a new timeout if the peer has closed the connection and data is unread. The
-        // response may still be readable.
-        Err(error) if cfg!(target_os = "macos") && error.kind() == io::ErrorKind::InvalidInput => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -327,14 +347,6 @@ fn is_timeout(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
-}
-
-/// Converts the error of a read or a write with this timeout.
-fn convert_error(error: io::Error, timeout: NextTimeout) -> ureq::Error {
-    match is_timeout(&error) {
-        true => ureq::Error::Timeout(timeout.reason),
-        false => error.into(),
-    }
 }
 
 impl fmt::Debug for Socket {

@@ -327,7 +327,6 @@ async fn request_is_sent_completely_after_100_continue(context: Context) -> Resu
 /// If the server responds to Expect: 100-continue with 417, the 417 is returned, or the request is
 /// resent without the expectation (RFC 9110, 10.1.1).
 #[apply(case!)]
-#[needs(early_responses)]
 async fn status_417_is_returned_or_the_request_is_resent(context: Context) -> Result {
     let session = context.session()?;
     let refusal = "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno";

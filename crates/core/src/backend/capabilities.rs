@@ -115,9 +115,6 @@ capabilities! {
     unrepeatable_reuse: "unrepeatable reuse",
     /// The client continues to send the request's body after the response has begun.
     full_duplex: "full duplex",
-    /// The client returns a final response that arrives before the request's body has been sent,
-    /// even if the server then closes the connection.
-    early_responses: "early responses",
     /// The client reports whether a request failed because its pooled connection had ended. Without
     /// this capability, a request may fail although the session could resend it.
     dead_connections: "dead connections",
