@@ -292,8 +292,10 @@ impl Fetch for Isahc {
         );
         capabilities.strict_heads = Support::No(
             "libcurl accepts an incomplete head at the end of the connection if the head is HTTP/1.0 or \
-             has Connection or Transfer-Encoding, and returns a response without a body. It also accepts \
-             a tab as the space in a status line, and any bytes as the reason phrase",
+             has Connection or Transfer-Encoding, and returns a response without a body. For every other \
+             head, inflight reports an empty body that ends with the connection as incomplete, because \
+             libcurl reports an incomplete head in the same way. libcurl also accepts a tab as the space \
+             in a status line, and any bytes as the reason phrase",
         );
         capabilities.bare_lf = Support::No(
             "libcurl and isahc refuse LF alone at the end of a status line or a head, and empty lines \

@@ -18,6 +18,16 @@ const FOLDED: Accepted = Accepted {
     ..HELLO
 };
 
+const ODD_NAMES: Accepted = Accepted {
+    fields: &[("x-$prototype_v.1", "a"), ("_!#%&'*+^`|~0", "b")],
+    ..HELLO
+};
+
+const EMPTY_VALUE: Accepted = Accepted {
+    fields: &[("x-empty", ""), ("x-a", "a")],
+    ..HELLO
+};
+
 const NO_BODY: Accepted = Accepted { body: "", ..HELLO };
 
 const fn and_closed(accepted: Accepted) -> Accepted {
@@ -38,7 +48,9 @@ rules! {
         reason: Some("RFC 9110, 2.5, allows reading a higher minor version as 1.1, but none exists."),
         replies: || each([
             "HTTP/2.0", "HTTP/2", "HTTP/0.9", "HTTP/1.2", "HTTP/1", "HTTP/1.1.1", "HTTP/11",
-            "http/1.1", "HTTPS/1.1", "ICY",
+            "http/1.1", "HTTPS/1.1", "ICY", "HTTP/01.1", "HTTP/1.01", "HTTP/11.1", "HTTP/5.6",
+            "HTP/1.1", "HTTPER/1.1", "RTSP/1.1", "HTTP/ 1.1", "HTTP/1 .1", "HTTP:/1.1", "HT\tTP/1.1",
+            "HTTP/1:.1", "HTTP/1.1:", ":HTTP/1.1", "\tHTTP/1.1",
         ], |version| status_line(&format!("{version} 200 OK"))),
     }
     /// Bytes that do not begin with a status line are refused, because HTTP/0.9 is not supported.
@@ -57,7 +69,7 @@ rules! {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
         replies: || each([
             "99", "20", "2", "", "099", "000", "1000", "2000", "20x", "+20", "-20", "2 0",
-            "0x0",
+            "0x0", "BLAH", "65736", "131072", "2\t00", ":200",
         ], |status| status_line(&format!("HTTP/1.1 {status} OK"))),
     }
     /// A status from 600 to 999 is returned unchanged.
@@ -79,7 +91,10 @@ rules! {
     /// A NUL or a CR in a status line is refused.
     control_bytes_in_a_status_line_are_protocol_errors {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Refused(Protocol),
-        replies: || each(["HTTP/1.1 200 \0", "HTTP/1.1 200 a\rb", "HTTP/1.1\r200 OK"], status_line),
+        replies: || each([
+            "HTTP/1.1 200 \0", "HTTP/1.1 200 a\rb", "HTTP/1.1\r200 OK", "\rHTTP/1.1 200 OK",
+            "\0HTTP/1.1 200 OK", "HTTP/1.1 200 OK\r", "HTTP/1.1 200 OK\rX-A: a", "HTTP/1.1 200 OK\n\rX-A: a",
+        ], status_line),
     }
     /// A control byte other than NUL and CR is refused in a status line, except for a tab in the
     /// reason phrase.
@@ -93,7 +108,7 @@ rules! {
         topic: "status lines", source: "RFC 9112, 4", ruling: Ruling::Accepted(HELLO),
         reason: Some("The RFC requires the space, but many servers omit it together with the phrase."),
         replies: || {
-            let lines = ["HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 200 A \t reason: 404!"];
+            let lines = ["HTTP/1.1 200 ", "HTTP/1.1 200", "HTTP/1.1 200 A \t reason: 404!", "HTTP/1.1 200  OK", "HTTP/1.1 200 :"];
             let mut replies = each(lines, status_line);
             replies.push(Reply::from(
                 &b"HTTP/1.1 200 \xfc\xff\r\nContent-Length: 5\r\n\r\nhello"[..],
@@ -114,7 +129,7 @@ rules! {
         reason: Some("The RFC allows reading it as a space, but this is safe only if every recipient does so."),
         replies: || each([
             "X-A: a\rb\r\n", "X-A: a\r\r\n", "X-A: \rb\r\n", "X\rA: a\r\n",
-            "X-A: a\rX-B: b\r\n", "\rX-A: a\r\n",
+            "X-A: a\rX-B: b\r\n", "\rX-A: a\r\n", "X-A\r: a\r\n",
         ], sized),
     }
     /// A line of a head may end in LF alone.
@@ -177,6 +192,16 @@ rules! {
             "X-Folded:\r\n one two three\r\n",
         ], sized),
     }
+    /// A field's name may have any character of a token.
+    field_names_may_be_any_token {
+        topic: "fields", source: "RFC 9110, 5.1", ruling: Ruling::Accepted(ODD_NAMES),
+        replies: || vec![sized("x-$prototype_v.1: a\r\n_!#%&'*+^`|~0: b\r\n").into()],
+    }
+    /// A field's value may be empty. It does not continue on the next line.
+    empty_values_are_not_joined_with_the_next_line {
+        topic: "fields", source: "RFC 9110, 5.5", ruling: Ruling::Accepted(EMPTY_VALUE),
+        replies: || each(["X-Empty:\r\nX-A: a\r\n", "X-Empty: \r\nX-A:a\r\n", "X-Empty: \t \r\nX-A: \t a \t\r\n"], sized),
+    }
     /// More than 100 fields are refused.
     more_than_a_hundred_fields_are_a_protocol_error {
         topic: "fields", source: "RFC 9110, 5.4", ruling: Ruling::Refused(Protocol),
@@ -206,6 +231,19 @@ rules! {
         reason: Some("Refusing a repeated Content-Length is allowed, but some gateways repeat it."),
         replies: || each(["5\r\nContent-Length: 5", "05", "0000000000000000000000000005"], length),
     }
+    /// Spaces and tabs around a Content-Length are not part of its value.
+    spaces_around_a_length_are_ignored {
+        topic: "lengths", source: "RFC 9110, 5.5", ruling: Ruling::Accepted(HELLO),
+        replies: || each(["\t5\t", "  5  ", " \t 5"], length),
+    }
+    /// A field whose name only begins like Content-Length does not determine the length.
+    fields_with_longer_names_than_content_length_are_ignored {
+        topic: "lengths", source: "RFC 9112, 6.3", ruling: Ruling::Accepted(HELLO),
+        replies: || {
+            let longer = "Content-Length-X: 0\r\nContent-Lengths: 3\r\n";
+            vec![sized(longer).into(), coded("HTTP/1.1", longer, "chunked").into()]
+        },
+    }
     /// A Content-Length with a list of equal lengths is refused.
     lists_of_lengths_are_protocol_errors {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Refused(Protocol),
@@ -227,7 +265,8 @@ rules! {
     lengths_that_are_not_numbers_are_protocol_errors {
         topic: "lengths", source: "RFC 9110, 8.6", ruling: Ruling::Refused(Protocol),
         replies: || each([
-            "five", "-5", "+5", "0x5", "5 5", "5;", "5.0", "5,", ",5", "", "5x", "1e1",
+            "five", "-5", "+5", "0x5", "5 5", "5;", "5.0", "5,", ",5", "", "5x", "1e1", "5\t5", "five, five",
+            "five\r\nContent-Length: five", "\r\nContent-Length: 5", "5\r\nContent-Length: \t",
             "5\u{a0}", "\u{665}",
         ], length),
     }
@@ -272,7 +311,8 @@ rules! {
             "gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "identity",
             "identity, chunked", "xchunked", "chunkedx", "chunked;q=1", "", "chunked,",
             "gzip\r\nTransfer-Encoding: chunked", "chunked\r\nTransfer-Encoding: gzip",
-            "chunked\r\nTransfer-Encoding: chunked", "\u{b}chunked",
+            "chunked\r\nTransfer-Encoding: chunked", "\u{b}chunked", "chunkedchunked", "chunked, deflate",
+            "chunked\r\nTransfer-Encoding: identity", "chunked\r\n  abc",
         ], |coding| coded("HTTP/1.1", "", coding)),
     }
     /// `chunked` may be written in upper or lower case.
@@ -308,7 +348,7 @@ rules! {
     junk_after_a_chunk_size_is_a_protocol_error {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
-        replies: || each(["five", "5x", "0x5", "5 5", "5,", "5\0", "5:a", "5\r;a", "5;a\rb"], chunk_line),
+        replies: || each(["five", "5x", "0x5", "5 5", "5 abc", "5,", "5\0", "5:a", "5\r;a", "5;a\rb"], chunk_line),
     }
     /// A chunk that is longer than its size is refused.
     chunks_longer_than_their_size_are_protocol_errors {
@@ -440,6 +480,7 @@ rules! {
         replies: || vec![
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n".into(),
             "HTTP/1.1 101 Switching Protocols\r\n\r\n".into(),
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\nContent-Length: 4\r\n\r\n".into(),
         ],
     }
     /// If the request has no Upgrade, the bytes after a 101 are not read as a body.
@@ -447,9 +488,25 @@ rules! {
         topic: "interim responses", source: "RFC 9110, 15.2.2", ruling: Ruling::Refused(Protocol),
         checked_late: true,
         replies: || {
-            let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n";
-            let bytes = ["bytes".to_owned(), sized("")];
-            bytes.iter().map(|bytes| Reply::from(head.to_owned() + bytes)).collect()
+            let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n";
+            let rest = [
+                "\r\nbytes",
+                &format!("\r\n{}", sized("")),
+                "Content-Length: 4\r\n\r\nbodybytes",
+                "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\nbytes",
+            ];
+            each(rest, |rest| head.to_owned() + rest)
+        },
+    }
+    /// A body without a length may be empty: the connection ends directly after the head.
+    end_after_a_head_without_a_length_is_an_empty_body {
+        topic: "no body", source: "RFC 9112, 6.3", ruling: Ruling::Accepted(and_closed(NO_BODY)),
+        alternative: Some((need!(strict_heads), Incomplete)),
+        replies: || {
+            let heads = each(["", "X-A: a\r\n", "Connection: close\r\n"], |fields| {
+                format!("HTTP/1.1 200 OK\r\n{fields}\r\n")
+            });
+            heads.into_iter().map(Reply::and_close).collect()
         },
     }
     /// A 204 (No Content) has no body, whether it has a Content-Length, a Transfer-Encoding or
@@ -503,6 +560,19 @@ rules! {
         topic: "no body", source: "RFC 9112, 9.2", ruling: Ruling::Accepted(and_closed(HELLO)),
         checked_late: true,
         replies: || vec![chunked("5\r\nhello\r\n0\r\n\r\nmore").into()],
+    }
+    /// A Connection: Upgrade in a response other than a 101 has no effect.
+    upgrade_without_status_101_has_no_effect {
+        topic: "connection options", source: "RFC 9110, 7.8", ruling: Ruling::Accepted(HELLO),
+        replies: || {
+            let upgrade = "Connection: upgrade\r\nUpgrade: h2c\r\n";
+            vec![sized(upgrade).into(), coded("HTTP/1.1", upgrade, "chunked").into()]
+        },
+    }
+    /// A Proxy-Connection field has no effect.
+    proxy_connection_has_no_effect {
+        topic: "connection options", source: "RFC 9112, C.2.2", ruling: Ruling::Accepted(HELLO),
+        replies: || vec![sized("Proxy-Connection: close\r\n").into()],
     }
 }
 
