@@ -64,6 +64,9 @@ struct SharedState {
 struct Streams {
     /// One permit for each stream that may be opened now.
     free: Arc<Semaphore>,
+    /// By how many streams the open streams exceed the limit, after the server has lowered it. So many
+    /// streams do not return their permit when they end.
+    excess: AtomicUsize,
     /// The current limit. `MAX_STREAMS` until the server has sent its limit.
     max: AtomicUsize,
     /// Requests take the read lock while they enter hyper's channel. The connection's task takes the write
@@ -76,6 +79,7 @@ impl Streams {
     fn new() -> Self {
         Self {
             free: Arc::new(Semaphore::new(INITIAL_STREAMS)),
+            excess: AtomicUsize::new(0),
             max: AtomicUsize::new(MAX_STREAMS),
             sending: RwLock::default(),
         }
@@ -93,12 +97,53 @@ impl Streams {
 
     /// Changes the limit from `previous` to `allowed`.
     fn change_limit(&self, previous: usize, allowed: usize) {
-        match allowed.checked_sub(previous) {
-            Some(more) => self.free.add_permits(more),
+        if let Some(more) = allowed.checked_sub(previous) {
+            let excess = self.reduce_excess(more);
+            self.free.add_permits(more - excess);
+        } else {
+            let fewer = previous - allowed;
             // Open streams keep their permits until the streams end.
-            None => drop(self.free.forget_permits(previous - allowed)),
+            let forgotten = self.free.forget_permits(fewer);
+            self.excess.fetch_add(fewer - forgotten, Ordering::Relaxed);
         }
         self.max.store(allowed, Ordering::Relaxed);
+    }
+
+    /// Reduces the excess by up to `count`, and returns the reduction.
+    fn reduce_excess(&self, count: usize) -> usize {
+        let reduce = |excess: usize| Some(excess.saturating_sub(count));
+        let updated = self
+            .excess
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reduce);
+        updated.unwrap_or(0).min(count)
+    }
+}
+
+/// The permit of an open stream.
+struct StreamPermit {
+    /// `None` only while the permit is dropped.
+    permit: Option<OwnedSemaphorePermit>,
+    streams: Arc<Streams>,
+}
+
+impl StreamPermit {
+    /// Waits until a stream may be opened. Returns `None` if the connection accepts no more streams.
+    async fn acquire(streams: &Arc<Streams>) -> Option<Self> {
+        let permit = streams.free.clone().acquire_owned().await.ok()?;
+        Some(Self {
+            permit: Some(permit),
+            streams: streams.clone(),
+        })
+    }
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take()
+            && self.streams.reduce_excess(1) == 1
+        {
+            permit.forget();
+        }
     }
 }
 
@@ -181,8 +226,7 @@ impl Http2Connection {
         is_reused: bool,
         mut request: http::Request<Upload>,
     ) -> Result<http::Response<Body>, Error> {
-        let free = self.shared.streams.free.clone();
-        let Ok(permit) = free.acquire_owned().await else {
+        let Some(permit) = StreamPermit::acquire(&self.shared.streams).await else {
             let error = Error::new(ErrorKind::Incomplete);
             let error = error.with_context("the connection ended before the request was sent");
             return Err(error.not_processed());
@@ -237,6 +281,35 @@ impl Http2Connection {
 /// The stream permit and the connection handle of a request.
 #[allow(dead_code, reason = "held until it is dropped")]
 struct StreamGuard {
-    permit: OwnedSemaphorePermit,
+    permit: StreamPermit,
     connection: Http2Connection,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    fn open(streams: &Arc<Streams>, count: usize) -> Vec<StreamPermit> {
+        let permits = (0..count).map(|_| block_on(poll_once(StreamPermit::acquire(streams))));
+        permits.map(|permit| permit.flatten().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_lower_limit_counts_open_streams() {
+        let streams = Arc::new(Streams::new());
+        let mut permits = open(&streams, 10);
+        streams.change_limit(INITIAL_STREAMS, 4);
+        permits.truncate(4);
+        assert_eq!(streams.free.available_permits(), 0);
+        permits.truncate(3);
+        assert_eq!(streams.free.available_permits(), 1);
+        permits.extend(open(&streams, 1));
+        streams.change_limit(4, 2);
+        streams.change_limit(2, 5);
+        assert_eq!(streams.free.available_permits(), 1);
+        drop(permits);
+        assert_eq!(streams.free.available_permits(), 5);
+    }
 }
