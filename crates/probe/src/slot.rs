@@ -326,3 +326,36 @@ impl Drop for UnwatchedGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    fn site() -> Option<usize> {
+        with_slot(Slot::polling).map(|polling| polling.site)
+    }
+
+    #[test]
+    fn a_panic_restores_the_outer_poll() {
+        let outer = PollGuard::new(1, 10, 100);
+        let poll_panics = || {
+            let _inner = PollGuard::new(2, 20, 200);
+            assert_eq!(site(), Some(20));
+            panic!("in a poll");
+        };
+        assert!(catch_unwind(poll_panics).is_err());
+        assert_eq!(site(), Some(10));
+        let unwatched_panics = || {
+            unwatched(|| {
+                assert_eq!(site(), None);
+                panic!("in a blocking call");
+            });
+        };
+        assert!(catch_unwind(unwatched_panics).is_err());
+        assert_eq!(site(), Some(10));
+        drop(outer);
+        assert_eq!(site(), None);
+    }
+}
