@@ -19,7 +19,7 @@ Exit status:
   0    everything succeeded, or the reader of the output closed the pipe
   1    a request failed
   2    the command line is invalid, or the command could not start
-  130  interrupted with Ctrl-C";
+  130  interrupted with Ctrl-C, SIGTERM or SIGHUP";
 
 /// Fetch many URLs at once, on any asynchronous runtime
 #[derive(Debug, Parser)]
@@ -107,10 +107,11 @@ With --format jsonl, each result is one line with a JSON object:
 For a failed request, error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}. phase is null
 unless kind is timeout. attempts is 0 for a URL that was never requested.
 
-On the first Ctrl-C, the program starts no more requests, cancels the requests in flight, reports all
-unfinished URLs as cancelled, and exits with status 130. On the second Ctrl-C, it exits immediately and
-can leave temporary files in the directory of --output; their names start with a dot. If the reader of
-standard output closes the pipe, as `head` does, the program exits with status 0 and no message.")]
+On the first Ctrl-C, SIGTERM or SIGHUP, the program starts no more requests, cancels the requests in
+flight, reports all unfinished URLs as cancelled, and exits with status 130. On a second Ctrl-C or SIGTERM,
+it exits immediately and can leave temporary files in the directory of --output; their names start with a
+dot. If the reader of standard output closes the pipe, as `head` does, the program exits with status 0 and
+no message.")]
 pub(crate) struct Gather {
     /// The URLs to fetch, before the URLs of --input
     #[arg(value_name = "URL")]

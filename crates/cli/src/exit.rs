@@ -12,7 +12,7 @@ pub(crate) enum ExitStatus {
     Failed = 1,
     /// The command line is invalid, or the command cannot start.
     Usage = 2,
-    /// Interrupted with Ctrl-C.
+    /// Interrupted with Ctrl-C, SIGTERM or SIGHUP.
     Interrupted = 130,
 }
 

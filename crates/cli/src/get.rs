@@ -33,7 +33,7 @@ impl From<Error> for TransferError {
 
 pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     let data = args.data.as_deref().map(read_data).transpose()?;
-    // The Ctrl-C handler must be installed before the temporary file exists. Otherwise, Ctrl-C could
+    // The signal handler must be installed before the temporary file exists. Otherwise, a signal could
     // leave the file behind.
     let interrupt = Interrupt::listen()?;
     let mut output = ResponseOutput::open(args.output.as_deref()).map_err(|error| {
@@ -160,7 +160,7 @@ fn build_request(session: &Session, args: &args::Get, data: Option<Data>) -> Req
 /// Writes the response to the output.
 ///
 /// The writes block the thread. No other request is in flight, so the writes delay no other transfer. A
-/// blocked write delays the reaction to the first Ctrl-C. If the output is read slowly, the response is
+/// blocked write delays the reaction to the first signal. If the output is read slowly, the response is
 /// also read slowly.
 async fn transfer(
     reader: impl Future<Output = Result<ResponseReader, Error>>,

@@ -4,7 +4,7 @@
 //! `backends`, `stalls` and `lab`. `session` starts a backend with the options of the command
 //! line. `exchange` sends one request and reads the response, for both `get` and `gather`.
 //! `input` reads URLs, `save` writes files, `output` prints results and `progress` draws the
-//! progress bar. `probe` measures the event loop, `signal` handles Ctrl-C, `exit` defines the exit
+//! progress bar. `probe` measures the event loop, `signal` handles signals, `exit` defines the exit
 //! status, and `versions` contains the versions of runtimes and clients.
 
 mod args;

@@ -1,9 +1,9 @@
-//! Tests of Ctrl-C, which sends the signal SIGINT.
+//! Tests of the signals SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 #![cfg(unix)]
 
 use std::fs;
 use std::io::{Read, Write};
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use inflight_origin::Origin;
@@ -13,7 +13,11 @@ use crate::output::file_names;
 use crate::program::{TIMEOUT, backends, finish, kinds, next_line, program, records, wait_for};
 
 fn interrupt(child: &Child) {
-    kill_process(Pid::from_child(child), Signal::INT).unwrap();
+    send(child, Signal::INT);
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn the_second_interrupt_exits_immediately_and_leaves_no_partial_line() {
 }
 
 #[test]
-fn an_interrupt_leaves_no_partial_file() {
+fn no_signal_leaves_a_partial_file() {
     let origin = Origin::start().unwrap();
     let directory = tempfile::tempdir().unwrap();
     // The first chunk is larger than the write buffer of `gather`, so bytes reach the file before the
@@ -117,7 +121,11 @@ fn an_interrupt_leaves_no_partial_file() {
         &["gather", "--output", path, &url],
         &["get", "-o", page.to_str().unwrap(), &url],
     ];
-    for args in commands {
+    let signals = [Signal::INT, Signal::TERM, Signal::HUP];
+    for (args, signal) in commands
+        .iter()
+        .flat_map(|args| signals.map(|signal| (*args, signal)))
+    {
         let child = program(args).spawn().unwrap();
         // Waits until the temporary file has its first bytes.
         let size =
@@ -133,7 +141,7 @@ fn an_interrupt_leaves_no_partial_file() {
                 .iter()
                 .all(|name| name.ends_with(".part"))
         );
-        interrupt(&child);
+        send(&child, signal);
         let ran = finish(child);
         assert_eq!(ran.code, Some(130), "{ran:?}");
         assert_eq!(file_names(directory.path()), Vec::<String>::new());
@@ -159,4 +167,47 @@ fn an_interrupt_cancels_a_get() {
             "{backend}"
         );
     }
+}
+
+/// A terminal that closes may send SIGHUP twice.
+#[test]
+fn a_second_hangup_does_not_exit_immediately() {
+    let origin = Origin::start().unwrap();
+    let child = program(["gather", &origin.url("/hang")]).spawn().unwrap();
+    origin
+        .wait_for(TIMEOUT, |stats| stats.in_flight == 1)
+        .unwrap();
+    send(&child, Signal::HUP);
+    send(&child, Signal::HUP);
+    let ran = finish(child);
+    assert_eq!(ran.code, Some(130));
+    assert_eq!(kinds(&ran.records()), ["cancelled"]);
+}
+
+/// As with `nohup`.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_hangup_is_ignored_if_it_was_ignored_at_the_start() {
+    let origin = Origin::start().unwrap();
+    let inflight = program(["gather", "--input", "-"]);
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .arg(inflight.get_program())
+        .args(inflight.get_args())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for requests in 1..=2 {
+        writeln!(stdin, "{}", origin.url("/hang")).unwrap();
+        origin
+            .wait_for(TIMEOUT, |stats| stats.in_flight == requests)
+            .unwrap();
+        // After a signal that is not ignored, no more requests would be started.
+        send(&child, Signal::HUP);
+    }
+    interrupt(&child);
+    assert_eq!(finish(child).code, Some(130));
 }

@@ -5,27 +5,9 @@ use std::fs::File;
 use inflight_core::{Error, ErrorKind};
 use inflight_net::descriptors::{are_exhausted, limit};
 
-/// The number of descriptors for two agents and their first requests.
-const NEEDED: usize = 16;
-
-/// Fails if too few descriptors are free for the agents to start. Without this check, the `curl` crate
-/// would panic on isahc's thread.
-pub(crate) fn check() -> Result<(), Error> {
-    let Some(limit) = limit() else {
-        return Ok(());
-    };
-    let opened: Result<Vec<_>, _> = (0..NEEDED).map(|_| File::open("/dev/null")).collect();
-    match opened {
-        Err(error) if are_exhausted(&error) => Err(Error::new(ErrorKind::Io)
-            .with_context(format!(
-                "isahc needs {NEEDED} free file descriptors to start, and the limit of the process \
-                 is {limit}: raise the limit on open files (ulimit -n)"
-            ))
-            .with_source(error)),
-        // Any other error does not mean that descriptors are missing.
-        _ => Ok(()),
-    }
-}
+/// The number of descriptors that the two isahc clients of [`Agents`](crate::agent::Agents) need to start and
+/// to send their first requests.
+pub(crate) const NEEDED: usize = 16;
 
 /// The number of descriptors that `select` supports.
 pub(crate) const SELECT_LIMIT: usize = 1024;

@@ -1,10 +1,11 @@
 //! The interfaces of clients and runtimes.
 //!
 //! In reading order: `fetch` (what a client implements), `capabilities` (what a client can do), `runtime`,
-//! `socket` (what a runtime opens), `task`, `cancel` and `offload` (blocking clients).
+//! `socket` (what a runtime opens), `descriptors`, `task`, `cancel` and `offload` (blocking clients).
 
 pub(crate) mod cancel;
 pub(crate) mod capabilities;
+pub(crate) mod descriptors;
 pub(crate) mod fetch;
 pub(crate) mod offload;
 pub(crate) mod runtime;

@@ -100,7 +100,10 @@ impl Tokio {
         }
         let runtime = builder.enable_all().build().map_err(|error| {
             Error::new(ErrorKind::NoRuntime)
-                .with_context("tokio could not start")
+                .with_context(
+                    "tokio could not start; the limits on open files or threads may be too low \
+                     (ulimit -n, ulimit -u)",
+                )
                 .with_source(error)
         })?;
         let handle = runtime.handle().clone();
