@@ -1,4 +1,4 @@
-//! Tunnels through a proxy, which the method CONNECT opens (RFC 9110, section 9.3.6).
+//! Tunnels through a proxy. The method CONNECT opens a tunnel (RFC 9110, section 9.3.6).
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Scheduling latency: how many probed futures are ready, and which polls came late.
+//! Scheduling latency: how many probed futures are ready, and which polls were late.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -33,7 +33,7 @@ pub(crate) fn dropped() {
     READY.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Counts a ready future as polled, and records the poll if it came late.
+/// Counts a ready future as polled, and records the poll if it was late.
 pub(crate) fn polled(woken: u64, now: u64) {
     READY.fetch_sub(1, Ordering::Relaxed);
     if between(woken, now) >= MIN_WAIT {

@@ -30,8 +30,9 @@ const EVENT_QUEUE_LEN: usize = 256;
 ///
 /// Dropping the probe ends both threads. The drop waits until the listener has received all events.
 ///
-/// The watchdog only reads the state of other threads and never stops them, so it does not disturb a
-/// stuck call. It sends signals only to find [the line that is stuck](crate#the-line-that-is-stuck).
+/// By default, the watchdog only reads the state of other threads, so it does not disturb a stuck call. If
+/// it also [reads stacks](crate#the-line-that-is-stuck), it sends a signal to a thread that computes. A
+/// waiting thread never gets a signal.
 #[derive(Debug)]
 pub struct Probe {
     totals: Arc<Mutex<Totals>>,
@@ -74,7 +75,8 @@ impl Probe {
             seconds += &format!("inflight_probe_stalled_seconds_total{{{labels}}} {lasted}\n");
         }
         let pauses = format!(
-            "# HELP inflight_probe_machine_pauses_total How often the watchdog itself was late.\n\
+            "# HELP inflight_probe_machine_pauses_total Pauses of the machine or of the process that \
+             delayed the watchdog by at least the threshold.\n\
              # TYPE inflight_probe_machine_pauses_total counter\n\
              inflight_probe_machine_pauses_total {}\n",
             totals.pauses
@@ -138,8 +140,8 @@ impl ProbeBuilder {
     ///
     /// Before [`start`](Self::start) starts the watchdog, it reads the program's symbol tables, so that
     /// no report waits for them. The first time, this takes a few tenths of a second for a program of
-    /// 20 to 30 MB. Copying a stack takes less than a millisecond, and resolving its symbols takes a few
-    /// milliseconds the first time.
+    /// 20 to 30 MB. Copying a stack takes less than a millisecond. Resolving its symbols takes a few
+    /// milliseconds, and less for addresses that an earlier stack contained.
     ///
     /// The probe does not report a stall in tokio's `block_in_place`, because another thread runs the
     /// event loop meanwhile. The probe recognises this function on the stack. Without stacks, exclude
@@ -187,7 +189,8 @@ impl ProbeBuilder {
         let interval = self.0.interval();
         // Created here, so that the watchdog also detects a pause before its thread runs.
         let mut watchdog = Watchdog::new(self.0, totals.clone(), sender);
-        // The first thread ends if the second one cannot start, because its channel is closed.
+        // If the second thread cannot start, its closure is dropped with the watchdog. This closes the
+        // channel of the events, so the first thread ends.
         let threads = vec![
             start_thread("inflight-events", move || {
                 for event in events {

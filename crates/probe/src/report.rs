@@ -12,8 +12,9 @@ use crate::stack::{Frame, Stack};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Class {
-    /// The thread computes: it has not waited at all, or less than it ran. Time in the queue for a
-    /// processor counts as neither.
+    /// The thread computes: while the watchdog has watched the poll or the late tick, the thread has not
+    /// waited, or has waited for at most as long as it ran. Time in the queue for a processor counts as
+    /// neither.
     Computes,
     /// The thread waits: for the network, a disk, a lock or a sleep.
     Waits,
@@ -132,10 +133,10 @@ impl fmt::Display for Stall {
             write!(f, " (and {} times before)", self.folded)?;
         }
         match self.aftermath {
-            None => write!(f, "; ready and waiting: {}", self.ready),
+            None => write!(f, "; futures ready for a poll: {}", self.ready),
             Some(after) => {
                 let longest = after.longest_wait.as_millis();
-                write!(f, "; came late: {}, by up to {longest} ms", after.late)
+                write!(f, "; late polls: {}, by up to {longest} ms", after.late)
             }
         }
     }
@@ -150,8 +151,10 @@ pub struct LoopDelay {
     /// [`Event::LoopDelayed`], this is the time until the delay was detected. In
     /// [`Event::LoopResumed`], it is the time until the tick arrived.
     pub lasted: Duration,
-    /// The threads that have run the heartbeat, except those that the probe reports with a label.
-    /// Threads with a [culprit](LoopThread::culprit) come first.
+    /// The threads that have run the heartbeat. A thread is missing if it is in a stalled poll with a
+    /// label, because the probe reports that stall separately. Threads that have ended are missing too,
+    /// and so are threads in tokio's `block_in_place` if the probe [reads
+    /// stacks](crate#the-line-that-is-stuck). Threads with a [culprit](LoopThread::culprit) come first.
     ///
     /// On a runtime with one worker thread, the list contains the late thread. On a runtime with
     /// several, a thread without a culprit may be idle, and the list lacks threads that have never run

@@ -199,7 +199,8 @@ fn lock(stats: &Mutex<LoopStats>) -> MutexGuard<'_, LoopStats> {
 
 /// The statistics of the event loop. Most of them are separate for each mode.
 struct LoopStats {
-    /// Ticks on the event loop, woken by a timer and by a socket, and on a thread without an event loop.
+    /// Measures three kinds of ticks: those of a timer on the event loop, those of a socket on the event
+    /// loop, and those on a thread without an event loop.
     heartbeat: Heartbeat,
     /// The lateness at the last call of `count_ticks`.
     last_lateness: Lateness,

@@ -13,12 +13,13 @@ use isahc::AsyncBody;
 
 use crate::error;
 
-/// Converts the response to a request with this method.
+/// Converts isahc's response to inflight's. `method` is the method of the request.
 pub(crate) fn convert(
     method: &Method,
     response: http::Response<AsyncBody>,
 ) -> Result<http::Response<Body>, Error> {
-    // libcurl accepts a `Content-Length` that is too large, and reads no body after a 204 or a 304.
+    // Refuses a `Content-Length` that does not fit in a `u64`, which libcurl accepts. Like libcurl, `Framing`
+    // expects no body after a 204 or a 304.
     let framing = Framing::of_response(&response, *method == Method::HEAD)?;
     let (head, body) = response.into_parts();
     let left = match framing {
@@ -43,8 +44,11 @@ pub(crate) fn convert(
     Ok(converted)
 }
 
-/// Returns `true` if a response without a length ends with the connection, but the server did not send
-/// `Connection: close`. The server must send it in this case (RFC 9112, section 9.6).
+/// Returns `true` if a response without a length ends with the connection, but has no `Connection` header.
+/// The server must send `Connection: close` in this case (RFC 9112, section 9.6).
+///
+/// The function does not check the value. So if a head is cut off after any `Connection` header, the early
+/// end is not detected.
 fn has_unannounced_end(version: Version, headers: &HeaderMap) -> bool {
     version == Version::HTTP_11
         && !headers.contains_key(TRANSFER_ENCODING)

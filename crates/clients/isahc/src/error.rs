@@ -45,8 +45,8 @@ pub(crate) fn may_be_tunnel_error(error: &isahc::Error) -> bool {
 /// Returns `true` if the connection may have ended before the server processed the request.
 ///
 /// libcurl resends most requests whose pooled connection was dead. It does not resend a request that failed
-/// while it was sent, and does not always resend a request over HTTP/2. Over HTTP/2, libcurl reports a stream
-/// that the server refused or excluded by GOAWAY as a broken stream.
+/// while it was sent, and does not always resend a request over HTTP/2. Over HTTP/2, the server can refuse a
+/// stream or exclude it by GOAWAY. In both cases, libcurl reports only a broken stream.
 pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bool {
     curl_error(error).is_some_and(|curl| {
         curl.is_send_error()
@@ -57,7 +57,7 @@ pub(crate) fn may_be_unprocessed(error: &isahc::Error, may_be_http2: bool) -> bo
     })
 }
 
-/// Returns the error for a response that began before the whole body was sent.
+/// Returns the error for a response that began before the whole request body was sent.
 pub(crate) fn upload_cut_off_error() -> Error {
     Error::new(ErrorKind::Unsupported)
         .with_context("isahc stops sending the request when the response begins")

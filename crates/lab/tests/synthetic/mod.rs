@@ -109,7 +109,7 @@ pub(crate) fn experiments() -> Vec<ExperimentInfo> {
             "How many blocking calls does a pool take at once?",
             Some(("calls at once", "")),
             vec![wall(limit(
-                "the page's delay, for each batch of the pool's 500 threads",
+                "the page's delay, once for each batch of 500 calls (the size of the pool)",
                 |x| (x / 500.0).ceil() * 100.0,
             ))],
         ),
