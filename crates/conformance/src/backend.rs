@@ -36,8 +36,8 @@ impl TestedBackend {
 
     /// Runs the cases against the server at `url`, such as `http://127.0.0.1:8080`.
     ///
-    /// Only the cases that work with any server like httpbin run:
-    /// [`Case::anywhere`](crate::Case::anywhere). They start no servers of the suite.
+    /// The suite then runs only the cases that work with any server like httpbin. They are marked with
+    /// [`Case::anywhere`](crate::Case::anywhere), and start no servers of the suite.
     #[must_use]
     pub fn against(mut self, url: &str) -> Self {
         self.external_url = Some(url.trim_end_matches('/').into());

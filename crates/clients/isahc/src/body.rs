@@ -44,11 +44,12 @@ pub(crate) fn convert(
     Ok(converted)
 }
 
-/// Returns `true` if a response without a length ends with the connection, but has no `Connection` header.
-/// The server must send `Connection: close` in this case (RFC 9112, section 9.6).
+/// Returns `true` if an HTTP/1.1 response without a length ends with the connection, but has no `Connection`
+/// header. A server should announce this end with `Connection: close` (RFC 9112, section 9.6). Without the header,
+/// the head itself may be incomplete.
 ///
-/// The function does not check the value. So if a head is cut off after any `Connection` header, the early
-/// end is not detected.
+/// The function accepts any value of the `Connection` header. It cannot detect that a head was cut off after
+/// this header.
 fn has_unannounced_end(version: Version, headers: &HeaderMap) -> bool {
     version == Version::HTTP_11
         && !headers.contains_key(TRANSFER_ENCODING)

@@ -8,10 +8,12 @@
 //!
 //! - libcurl resends a request if the pooled connection was dead, the method is idempotent and the request
 //!   has no body. libcurl sends all other requests once.
-//! - libcurl treats the end of the connection inside a head as the end of the head. This crate detects most
-//!   of these cases and returns [`Incomplete`](ErrorKind::Incomplete). The crate returns the same error for
-//!   an empty body that ends with the connection, unless the head announces that the connection ends. For
-//!   the remaining cases see [`strict_heads`](Capabilities::strict_heads).
+//! - If the connection ends inside a head, libcurl reports a response with an empty body. Reading this body
+//!   fails with [`Incomplete`](ErrorKind::Incomplete). Reading the empty body of a complete response that
+//!   ends with the connection fails too, because libcurl reports both in the same way. This crate does not
+//!   detect the end inside a head of HTTP/1.0, inside a head with `Connection` or `Transfer-Encoding`, or
+//!   inside the head of a response without a body (to HEAD, with the status 204 or 304, or with
+//!   `Content-Length: 0`): see [`strict_heads`](Capabilities::strict_heads).
 //! - libcurl writes its TLS keys to the file that the environment variable `SSLKEYLOGFILE` names, if the
 //!   variable is set.
 //!
@@ -255,8 +257,9 @@ impl Fetch for Isahc {
              reported only when the server sends more, or at the timeout",
         );
         capabilities.unchanged_targets = Support::No(
-            "libcurl writes the digits of percent-encodings in upper case: `%7e` becomes `%7E`. A server \
-             may then reject a signed URL",
+            "libcurl writes the digits of percent-encodings in upper case, as in `%7E` instead of `%7e`. \
+             Through a proxy, it sends an http URL without an empty query, as in `/x` instead of `/x?`. A \
+             server may then reject a signed URL",
         );
         capabilities.opaque_request_headers =
             Support::No("isahc sends only ASCII in header values");
@@ -273,7 +276,7 @@ impl Fetch for Isahc {
         );
         capabilities.http2_unprocessed = Support::No(
             "libcurl reports a stream that the server refused or excluded by GOAWAY as a broken stream. \
-             The request is resent if its body can be repeated, and fails otherwise",
+             The session resends the request if its body can be repeated. Otherwise, the request fails",
         );
         capabilities.http2_resets = Support::No(
             "libcurl treats RST_STREAM with NO_ERROR as the end of the response. A body that the \
@@ -291,11 +294,11 @@ impl Fetch for Isahc {
              body",
         );
         capabilities.strict_heads = Support::No(
-            "libcurl accepts an incomplete head at the end of the connection if the head is HTTP/1.0 or \
-             has Connection or Transfer-Encoding, and returns a response without a body. For every other \
-             head, inflight reports an empty body that ends with the connection as incomplete, because \
-             libcurl reports an incomplete head in the same way. libcurl also accepts a tab as the space \
-             in a status line, and any bytes as the reason phrase",
+            "libcurl accepts a head that is cut off by the end of the connection. inflight detects this \
+             only if the response would have a body, is HTTP/1.1, and has neither Connection nor \
+             Transfer-Encoding: it then reports an empty body as incomplete, even if the head is \
+             complete. Otherwise, fields may be missing from a response that looks complete. libcurl \
+             also accepts a tab as the space in a status line, and any bytes as the reason phrase",
         );
         capabilities.bare_lf = Support::No(
             "libcurl and isahc refuse LF alone at the end of a status line or a head, and empty lines \

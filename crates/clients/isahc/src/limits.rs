@@ -59,8 +59,9 @@ impl Limits {
         self.total_time().is_err()
     }
 
-    /// Returns the remaining time for the whole exchange, or `None` if it has no limit. If the server is
-    /// silent, libcurl ends a dropped request only when this time has passed.
+    /// Returns the remaining time for the whole exchange, or `None` if it has no limit. libcurl gets this time
+    /// as its own limit, because it does not notice that the caller has dropped the request until the server
+    /// sends something or the limit has passed.
     pub(crate) fn total_time(&self) -> Result<Option<Duration>, Error> {
         self.total.map(|until| self.left(until)).transpose()
     }

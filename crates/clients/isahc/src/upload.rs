@@ -3,7 +3,8 @@
 //! isahc polls a body on its own thread, which is outside every runtime, and a panic there would end all
 //! transfers. So the task of the request polls a streamed body and sends the chunks through a channel.
 //!
-//! A body that is not empty is never sent twice: see [`Agents`](crate::agent::Agents).
+//! libcurl never resends a body that is not empty, because isahc cannot rewind a body that it reads from a
+//! reader. [`Upload::reader`] is called again only if the previous transfer could not connect.
 
 use std::future::{poll_fn, ready};
 use std::io;
@@ -143,7 +144,7 @@ impl AsyncRead for SentReader {
 impl Streamed {
     fn reader(&self) -> AsyncBody {
         let (is_sent, len, mut read) = (self.is_sent.clone(), self.len, 0);
-        // The last item if the channel closes without an empty chunk.
+        // The stream ends with this error if the channel closes without an empty chunk.
         let dropped = Err(io::ErrorKind::BrokenPipe.into());
         let reader = self
             .chunks

@@ -18,7 +18,8 @@ use crate::check::{
 };
 use crate::context::{Context, EVENT_TIMEOUT, drop_after, within};
 use crate::servers::{
-    response_script, start_origin, start_scripted, start_trusted_origin, wait_for_requests,
+    ok_response, response_script, start_origin, start_scripted, start_trusted_origin,
+    wait_for_requests,
 };
 
 fn authorization() -> Option<HeaderValue> {
@@ -52,6 +53,27 @@ async fn request_target_is_the_absolute_url(context: Context) -> Result {
     check_equal("the target", &*requests[0].target, &*url)?;
     let host = echo["headers"]["Host"].as_str();
     check_equal("Host", host, Some(&*origin.addr().to_string()))
+}
+
+/// The proxy receives percent-encodings and an empty query unchanged.
+#[apply(case!)]
+#[needs(proxies, proxied_whole, unchanged_targets)]
+async fn targets_are_sent_to_the_proxy_unchanged(context: Context) -> Result {
+    let targets = [
+        "http://pages.test/%7e/%2F/a%2fb?%7E=%7e",
+        "http://pages.test/x?",
+    ];
+    let proxy = start_scripted(response_script(targets.len(), &ok_response("")))?;
+    let session = context.builder().proxy(&proxy.url("/")).build()?;
+    for target in targets {
+        session.get(target).send().await?;
+    }
+    let received: Vec<_> = proxy
+        .requests()
+        .into_iter()
+        .map(|request| request.target)
+        .collect();
+    check_equal("the targets", received, targets.map(str::to_owned).to_vec())
 }
 
 /// A GET and a POST for http URLs succeed through the proxy.

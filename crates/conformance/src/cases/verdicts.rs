@@ -425,6 +425,20 @@ rules! {
             cuts
         },
     }
+    /// A head that ends early is also refused if its response has no body.
+    head_without_a_body_cut_anywhere_is_an_incomplete_error {
+        topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
+        needs: &[need!(strict_heads)],
+        replies: || {
+            let rest = "X-A: a\r\n\r\n";
+            let mut cuts = cut("HTTP/1.1 204 No Content\r\n", rest);
+            cuts.extend(cut("HTTP/1.1 304 Not Modified\r\n", rest));
+            cuts.extend(cut("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", rest));
+            let heads = cut("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", rest);
+            cuts.extend(heads.into_iter().map(Reply::for_head));
+            cuts
+        },
+    }
     /// If a body with a Content-Length ends early, it is refused, wherever it is cut.
     sized_body_cut_anywhere_is_an_incomplete_error {
         topic: "early ends", source: "RFC 9112, 8", ruling: Ruling::Refused(Incomplete),
