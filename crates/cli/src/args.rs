@@ -174,8 +174,8 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "N", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<NonZeroUsize>,
 
-    /// The time limit for one request, from its start to the end of the body, including retries, such
-    /// as 300ms, 5s or 2m
+    /// The time limit for one request, such as 300ms, 5s or 2m. It covers everything from the start of
+    /// the request to the end of the body, including retries
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
 

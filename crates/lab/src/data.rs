@@ -160,7 +160,7 @@ impl ExperimentResults {
     }
 
     /// Returns the factor that a ratio of two contenders must exceed to be claimed as a difference. See
-    /// [`smallest_difference`](crate::stats::smallest_difference).
+    /// [`smallest_difference`].
     pub fn smallest_difference(&self, metric: &str) -> Option<f64> {
         let samples = self.of_metric(metric);
         let pairs = samples.filter_map(|duplicate| {

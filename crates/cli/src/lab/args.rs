@@ -47,11 +47,11 @@ Examples:
   inflight lab run --resume
 
 An experiment compares contenders, such as runtimes or clients. Each contender runs in its own
-process. In each round, every contender has one turn, in which it is measured. The order of the turns
-is random, and is reversed in every other round. Every response of the server is verified. A round in
-which the server was late or busy is discarded and repeated, up to two times. The measurements of each
-turn are appended to FILE as CSV, below lines that describe this machine and the versions of the
-compiler, the runtimes and the clients.
+process. In each round, every contender has one turn, in which it is measured. The seed determines
+one random order of the turns for all rounds. Every other round uses the reverse of this order.
+Every response of the server is verified. A round in which the server was late or busy is discarded
+and repeated, up to two times. The measurements of each turn are appended to FILE as CSV, below
+lines that describe this machine and the versions of the compiler, the runtimes and the clients.
 
 On the first Ctrl-C, the program keeps the finished turns and exits with status 130. To run the
 remaining turns, use --resume. Run nothing else on the machine during the measurements.")]
@@ -77,7 +77,7 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with_all = ["names", "effort", "rounds", "seed"])]
     pub(crate) resume: bool,
 
-    /// The seed for the random order of the contenders in a round [default: 1]
+    /// The seed for the random order of the turns [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
@@ -124,16 +124,18 @@ Examples:
   inflight lab cmp records.csv@2026-11-25T02 records.csv@2026-11-25T09
 
 FILE@RUN selects, from FILE, the run whose ID starts with RUN. An ID is the time at which the run
-started. Without @RUN, the last run of each experiment is used. Each ratio is the value in the second
-file divided by the value in the first file. With a probability of 95 %, every interval contains the
-true ratio.
+started. Without @RUN, the last run of each experiment is used. Each ratio is the value in the
+second file divided by the value in the first file. Each ratio has an interval. With a probability
+of at least 95 %, all intervals together contain their true ratios.
 
-In each round, the first contender is measured twice. The difference between the two measurements (an
-A/A pair) is noise. A contender is marked WORSE or BETTER if all these conditions hold:
+Each experiment contains its first contender twice, under two names, and each of the two has its own
+turn in every round. The two are an A/A pair: the difference between them is noise. A contender is
+marked WORSE or BETTER if all these conditions hold:
   - The interval of its ratio does not contain 1.
   - The change is larger than a factor of 1.02 in either direction, and larger than the noise of
     both files.
-  - Both conditions still hold after the change that all contenders share is divided out.
+  - Both conditions still hold for the ratio divided by the common change, which is the median of
+    the ratios of all contenders.
 If only the last condition does not hold, the contender is marked `with all`.
 
 The exit status is 0 whether or not there are differences, and 2 if a file cannot be read.")]

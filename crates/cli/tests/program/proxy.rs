@@ -33,11 +33,6 @@ fn run_with_environment<'a>(
     finish(command.spawn().unwrap())
 }
 
-/// Returns the backends that support proxies. `async-std` does not, because its client is surf.
-fn backends_with_proxies() -> impl Iterator<Item = &'static str> {
-    backends().into_iter().filter(|name| *name != "async-std")
-}
-
 #[test]
 fn the_proxy_option_accepts_credentials() {
     let origin = Origin::start().unwrap();
@@ -45,7 +40,7 @@ fn the_proxy_option_accepts_credentials() {
     let proxy = ForwardProxy::start(Some("Basic bWU6c2VjcmV0".parse().unwrap())).unwrap();
     let proxy_url = format!("http://me:secret@{}", proxy.addr());
     let url = origin.url("/page/1");
-    for backend in backends_with_proxies() {
+    for backend in backends() {
         let before = proxy.requests().len();
         let ran = run(["get", "--backend", backend, "--proxy", &proxy_url, &url]);
         assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{backend}");
@@ -71,7 +66,7 @@ fn a_refused_proxy_is_an_error_of_kind_proxy() {
         "http://me:secret@{}",
         inflight_origin::script::refused_address().unwrap()
     );
-    for backend in backends_with_proxies() {
+    for backend in backends() {
         let ran = run([
             "gather",
             "--backend",

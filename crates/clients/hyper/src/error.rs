@@ -67,7 +67,9 @@ pub(crate) fn is_dropped(error: &hyper::Error) -> bool {
     error.is_user() && error.to_string() == "dispatch task is gone"
 }
 
-/// Returns `true` if the peer sent an unexpected message. hyper has predicates for all other errors.
+/// Returns `true` if the peer sent an unexpected message. hyper has no predicate for this error, and the
+/// error has no source. So the function excludes errors with a source, and then the other errors without
+/// one. The caller must already have excluded parse errors, incomplete messages and cancelled requests.
 fn is_unexpected(error: &hyper::Error) -> bool {
     error.source().is_none()
         && !(error.is_user()

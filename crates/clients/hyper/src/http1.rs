@@ -110,8 +110,9 @@ where
         if let Some((connection, _)) = this.in_progress {
             drive(&mut connection.driver, cx);
         }
-        // This poll needs the task's waker: if tokio's cooperative budget is used up, hyper's channel returns
-        // `Pending` and wakes the task.
+        // This poll needs the task's waker, although the driver already wakes the task when the response
+        // arrives. If tokio's cooperative budget is used up, hyper's channel returns `Pending`, and only the
+        // waker of this poll wakes the task again.
         let response = ready!(this.response.poll(cx));
         let (connection, check_in) = this
             .in_progress

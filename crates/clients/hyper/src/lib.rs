@@ -3,8 +3,9 @@
 //! The HTTP engine is the same on every runtime, so two sessions with hyper differ only in the runtime.
 //!
 //! `inflight-net` opens the connections with the runtime's sockets, and pools them. Over HTTP/1, the future
-//! of a request drives the connection, without another task. Over HTTP/2, a task on the runtime drives the
-//! connection, and several requests share it.
+//! of a request drives the connection, and then the body of the response does. A task drives the connection
+//! only if the exchange must continue without them, for example to finish an upload. Over HTTP/2, a task on
+//! the runtime drives the connection, and several requests share it.
 //!
 //! In reading order: `message` (moves a request's `Host` field to the authority, for HTTP/2), `connection`
 //! (the pooled connection), `http1` and `http2` (one exchange), `interim` (a limit on interim responses),
@@ -52,8 +53,8 @@ impl Hyper {
     /// # Errors
     ///
     /// - [`ErrorKind::Tls`] if a certificate among the options cannot be used.
-    /// - [`ErrorKind::Unsupported`] for a proxy with [`HttpVersions::Http2PriorKnowledge`], because the
-    ///   client uses HTTP/1.1 with proxies.
+    /// - [`ErrorKind::Unsupported`] for [`HttpVersions::Http2PriorKnowledge`] with a proxy, because the
+    ///   client speaks only HTTP/1.1 to the proxy itself.
     pub fn new(runtime: Arc<dyn Runtime>, options: &ClientOptions) -> Result<Self, Error> {
         if options.versions == HttpVersions::Http2PriorKnowledge && !options.proxies.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported)

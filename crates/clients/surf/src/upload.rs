@@ -51,8 +51,8 @@ impl Upload {
                 _ => false,
             };
             if self.encoded.is_empty() {
-                // TLS may buffer bytes that the socket did not accept. The caller may produce the rest of the
-                // body only after the server has received these bytes.
+                // TLS may buffer bytes that the socket did not accept. Flushes them, because the caller
+                // might not produce the rest of the body until the server has received these bytes.
                 ready!(Pin::new(stream).poll_flush(cx))?;
                 return match is_encoded {
                     true => Poll::Ready(Ok(())),

@@ -105,7 +105,8 @@ impl H1Stream {
     }
 
     /// Checks the result of a read. The end of the connection is an error, unless the body's framing allows
-    /// it or `may_be_empty` is `true`. async-h1 does not read again after the end of a response.
+    /// it or `may_be_empty` is `true`. The end of the connection after a complete response needs no exception,
+    /// because async-h1 does not read again after the end of a response.
     fn check_read(&self, read: io::Result<usize>, may_be_empty: bool) -> io::Result<usize> {
         let may_end = may_be_empty || matches!(self.body, Some((Framing::UntilClose, _)));
         let error = match read {

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// returns.
 ///
 /// A socket reads and writes through tokio's I/O traits, which need no tokio runtime. The traits of
-/// `futures-io` would need an adapter that copies, because tokio's sockets read into uninitialized
-/// memory, and because hyper and rustls use tokio's traits.
+/// `futures-io` would need an adapter that copies: tokio's sockets read into uninitialized memory, and
+/// both rustls and the adapter between sockets and hyper use tokio's traits.
 ///
 /// A runtime's adapter implements `Socket` for the runtime's own socket type, or wraps that type in
 /// a [`ReadinessSocket`].

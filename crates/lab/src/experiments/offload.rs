@@ -15,12 +15,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         name: "calls at once",
         unit: "",
     }),
-    metrics: &[
-        Metric::new("wall", "time until the last page", "ms").with_limit(
-            "the page's delay, for each batch of the pool's 512 or 500 threads",
-            |_| DELAY_MS as f64,
-        ),
-    ],
+    metrics: &[Metric::new("wall", "time until the last page", "ms")
+        .with_limit("the page's delay", |_| DELAY_MS as f64)],
     verification: "every page, byte for byte",
     programs: || owned_names(&["tokio/ureq", "smol/ureq", "async-std/ureq", "threads/ureq"]),
     plan: |effort| match effort {

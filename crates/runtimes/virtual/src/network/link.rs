@@ -73,6 +73,7 @@ impl LinkOptions {
     /// Panics if the bandwidth is zero. Use [`Network::partition`](crate::Network::partition) for a link
     /// that transmits nothing.
     #[must_use]
+    #[track_caller]
     pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
         assert_ne!(bytes_per_second, 0, "the bandwidth of a link is zero");
         self.bandwidth = Some(bytes_per_second);
@@ -89,6 +90,7 @@ impl LinkOptions {
     ///
     /// Panics if the size is zero.
     #[must_use]
+    #[track_caller]
     pub fn buffer_size(mut self, bytes: usize) -> Self {
         assert_ne!(bytes, 0, "the buffer size of a link is zero");
         self.buffer_size = bytes;
@@ -114,6 +116,7 @@ impl LinkOptions {
     ///
     /// Panics if the probability is not between 0 and 1.
     #[must_use]
+    #[track_caller]
     pub fn reset_probability(mut self, probability: f64) -> Self {
         assert!(
             (0.0..=1.0).contains(&probability),
