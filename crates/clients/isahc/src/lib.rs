@@ -8,12 +8,13 @@
 //!
 //! - libcurl resends a request if the pooled connection was dead, the method is idempotent and the request
 //!   has no body. libcurl sends all other requests once.
-//! - If the connection ends inside a head, libcurl reports a response with an empty body. Reading this body
-//!   fails with [`Incomplete`](ErrorKind::Incomplete). Reading the empty body of a complete response that
-//!   ends with the connection fails too, because libcurl reports both in the same way. This crate does not
-//!   detect the end inside a head of HTTP/1.0, inside a head with `Connection` or `Transfer-Encoding`, or
-//!   inside the head of a response without a body (to HEAD, with the status 204 or 304, or with
-//!   `Content-Length: 0`): see [`strict_heads`](Capabilities::strict_heads).
+//! - If the connection ends inside a head, libcurl reports a response with an empty body. This crate detects
+//!   the early end if the response would have a body and no `Transfer-Encoding`, in two cases. In the first
+//!   case, the received part of the head has a `Content-Length`. In the second case, the head is HTTP/1.1, and
+//!   the received part has neither `Content-Length` nor `Connection`. Reading the body then fails with
+//!   [`Incomplete`](ErrorKind::Incomplete). In the second case, reading the empty body of a complete response
+//!   fails too, because libcurl reports both in the same way. For the other cases see
+//!   [`strict_heads`](Capabilities::strict_heads).
 //! - libcurl writes its TLS keys to the file that the environment variable `SSLKEYLOGFILE` names, if the
 //!   variable is set.
 //!
@@ -295,10 +296,11 @@ impl Fetch for Isahc {
         );
         capabilities.strict_heads = Support::No(
             "libcurl accepts a head that is cut off by the end of the connection. inflight detects this \
-             only if the response would have a body, is HTTP/1.1, and has neither Connection nor \
-             Transfer-Encoding: it then reports an empty body as incomplete, even if the head is \
-             complete. Otherwise, fields may be missing from a response that looks complete. libcurl \
-             also accepts a tab as the space in a status line, and any bytes as the reason phrase",
+             if the response would have a body and the received part of the head has a Content-Length, or \
+             if it is HTTP/1.1 and has neither Connection nor Transfer-Encoding. In the second case, a \
+             complete response with an empty body is incomplete too. In all other cases, fields may be \
+             missing from a response that looks complete. libcurl also accepts a tab as the space in a \
+             status line, and any bytes as the reason phrase",
         );
         capabilities.bare_lf = Support::No(
             "libcurl and isahc refuse LF alone at the end of a status line or a head, and empty lines \
