@@ -174,6 +174,8 @@ fn policy_applies_each_option() {
             "302 Found",
             "GET: 200 OK after 3 attempts",
             "POST: 503 Service Unavailable after 1 attempt",
+            "the default budget: 0 succeed, 100 are not retried",
+            "a budget of 200 retries: 100 succeed, 0 are not retried",
             "within the grace period: 222 characters",
             "after close: closed",
             "without a grace period: closed",

@@ -17,6 +17,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// the [`source`](StdError::source).
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     phase: Option<Phase>,
@@ -29,6 +30,7 @@ struct Inner {
     redirects: u32,
     dead_connection: bool,
     not_processed: bool,
+    retry_budget_exhausted: bool,
 }
 
 /// The kind of an [`Error`]. It is the same on every backend.
@@ -191,6 +193,7 @@ impl Error {
             redirects: 0,
             dead_connection: false,
             not_processed: false,
+            retry_budget_exhausted: false,
             url: None,
             source: None,
         }))
@@ -286,6 +289,17 @@ impl Error {
         self.0.redirects = u32::try_from(redirects).unwrap_or(u32::MAX);
         self.0.attempts = attempts;
         self
+    }
+
+    pub(crate) fn with_retry_budget_exhausted(mut self, is_exhausted: bool) -> Self {
+        self.0.retry_budget_exhausted = is_exhausted;
+        self
+    }
+
+    /// Returns whether the session would have retried the request, but the
+    /// [retry budget](crate::RetryBudget) of the server was exhausted.
+    pub fn is_retry_budget_exhausted(&self) -> bool {
+        self.0.retry_budget_exhausted
     }
 
     /// Returns how many requests the session had sent before the failure, including redirects and
@@ -390,20 +404,7 @@ impl Error {
     }
 
     fn copied(&self) -> Self {
-        let inner = &self.0;
-        Self(Box::new(Inner {
-            kind: inner.kind,
-            phase: inner.phase,
-            tls_fault: inner.tls_fault,
-            status: inner.status,
-            context: inner.context.clone(),
-            url: inner.url.clone(),
-            source: inner.source.clone(),
-            attempts: inner.attempts,
-            redirects: inner.redirects,
-            dead_connection: inner.dead_connection,
-            not_processed: inner.not_processed,
-        }))
+        Self(self.0.clone())
     }
 }
 
@@ -426,6 +427,9 @@ impl fmt::Display for Error {
         }
         if let Some(context) = &self.0.context {
             write!(f, ": {context}")?;
+        }
+        if self.0.retry_budget_exhausted {
+            f.write_str("; not retried, because the retry budget of the server is exhausted")?;
         }
         if let Some(url) = &self.0.url {
             write!(f, " [{url}]")?;

@@ -48,7 +48,7 @@ pub use connect::resolve::{Resolve, SystemResolver};
 pub use connect::tls::{Certificate, HttpVersions, Identity, TlsOptions};
 pub use session::builder::SessionBuilder;
 pub use session::in_flight::Stats;
-pub use session::retry::Retry;
+pub use session::retry::{AttemptOutcome, Retry, RetryBudget};
 pub use session::session::Session;
 
 // Many requests at once.

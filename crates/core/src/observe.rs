@@ -124,6 +124,12 @@ pub enum Step<'a> {
         /// Why the attempt failed. `None` if the response had a status that the session retries.
         error: Option<&'a Error>,
     },
+    /// The session would send the request again under its [`Retry`](crate::Retry) policy, but the
+    /// [retry budget](crate::RetryBudget) of the server is exhausted. The outcome is final.
+    RetryBudgetExhausted {
+        /// Why the attempt failed. `None` if the response had a status that the session retries.
+        error: Option<&'a Error>,
+    },
     /// The session follows a redirect.
     Redirected {
         /// The URL of the redirect.
@@ -163,6 +169,7 @@ impl Step<'_> {
             Self::Head { .. } => "head",
             Self::Resending { .. } => "resending",
             Self::Retrying { .. } => "retrying",
+            Self::RetryBudgetExhausted { .. } => "retry_budget_exhausted",
             Self::Redirected { .. } => "redirected",
             Self::Chunk { .. } => "chunk",
             Self::Done { .. } => "done",
@@ -491,6 +498,9 @@ impl Observer for TracingObserver {
                     error = error.map(tracing::field::display),
                     "{name}"
                 );
+            }
+            Step::RetryBudgetExhausted { error } => {
+                debug!(error = error.map(tracing::field::display), "{name}");
             }
             Step::Redirected { to } => debug!(to = to.map(Url::as_str), "{name}"),
             Step::Done { bytes } => debug!(bytes, "{name}"),

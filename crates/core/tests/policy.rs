@@ -15,8 +15,8 @@ use futures_lite::{StreamExt, stream};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, LOCATION, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
 use inflight_core::{
-    AnyClient, Body, BoxFuture, Capabilities, Error, ErrorKind, Fetch, Phase, RequestBuilder,
-    Response, Retry, Session, SessionBuilder,
+    AnyClient, Body, BoxFuture, Capabilities, Error, ErrorKind, Event, Fetch, Phase,
+    RequestBuilder, Response, Retry, RetryBudget, Session, SessionBuilder,
 };
 use support::{
     FunctionClient, Signal, TestRuntime, builder, client, lock, poll, poll_until_stalled, respond,
@@ -509,6 +509,76 @@ fn retries_have_a_budget() {
 }
 
 #[test]
+fn an_exhausted_budget_is_reported() {
+    let runtime = TestRuntime::new(0);
+    let steps: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let seen = steps.clone();
+    let (client, log) = recording_client(|_, uri| match uri {
+        "http://host/503" => response_with_status(503),
+        _ => Err(Error::new(ErrorKind::Connect)),
+    });
+    let session = builder(client, &runtime)
+        .retry(Retry::new(5).budget(RetryBudget::new(2, 0)))
+        .observe(move |event: &Event<'_>| lock(&seen).push(event.step.name()))
+        .build()
+        .unwrap();
+    let response = send_and_advance(&runtime, session.get("http://host/503")).unwrap();
+    assert_eq!((response.status().as_u16(), response.attempts()), (503, 3));
+    assert!(response.is_retry_budget_exhausted());
+    let error = response.error_for_status().unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Status, 3));
+    assert!(error.is_retry_budget_exhausted());
+
+    lock(&steps).clear();
+    let error = send_and_advance(&runtime, session.get("http://host/")).unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Connect, 1));
+    assert!(error.is_retry_budget_exhausted());
+    let message = error.to_string();
+    assert!(
+        message.contains("retry budget of the server is exhausted"),
+        "{message}"
+    );
+    assert!(lock(&steps).contains(&"retry_budget_exhausted"));
+
+    // Without a budget, only the number of retries limits them.
+    lock(&log).clear();
+    let request = session
+        .get("http://host/")
+        .retry(Retry::new(5).budget(None));
+    let error = send_and_advance(&runtime, request).unwrap_err();
+    assert_eq!(error.attempts(), 6);
+    assert!(!error.is_retry_budget_exhausted());
+}
+
+#[test]
+fn the_outcome_of_an_attempt_decides_about_a_retry() {
+    let runtime = TestRuntime::new(0);
+    let (client, _) = recording_client(|n, _| match n {
+        0 => response_with_status(500),
+        1 => Err(Error::new(ErrorKind::Protocol)),
+        _ => respond("there"),
+    });
+    let outcomes: Arc<Mutex<Vec<_>>> = Arc::default();
+    let seen = outcomes.clone();
+    let retry = Retry::new(5).when(move |outcome| {
+        let kind = outcome.error().map(Error::kind);
+        lock(&seen).push((outcome.method().clone(), outcome.status(), kind));
+        outcome.status() != Some(StatusCode::OK)
+    });
+    let session = retrying_session(client, &runtime, retry);
+    let response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
+    assert_eq!((response.status().as_u16(), response.attempts()), (200, 3));
+    assert_eq!(
+        *lock(&outcomes),
+        [
+            (Method::GET, Some(StatusCode::INTERNAL_SERVER_ERROR), None),
+            (Method::GET, None, Some(ErrorKind::Protocol)),
+            (Method::GET, Some(StatusCode::OK), None),
+        ]
+    );
+}
+
+#[test]
 fn a_request_holds_no_permit_while_its_retry_waits() {
     let runtime = TestRuntime::new(0);
     let (client, _) = recording_client(|_, uri| match uri {
@@ -699,6 +769,106 @@ fn read_timeout_limits_the_wait_for_each_chunk() {
     assert!(poll_until_stalled(&mut chunk).is_pending());
     runtime.advance(10 * SECOND);
     assert_timeout(&run(chunk).unwrap_err(), Phase::Body);
+}
+
+#[test]
+fn attempt_timeout_limits_each_attempt_to_the_end_of_its_body() {
+    let runtime = TestRuntime::new(0);
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let count = attempts.clone();
+    let client = client(move |_| {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            // The first attempt gets no head, and the body of the second never ends.
+            if n == 0 {
+                pending::<()>().await;
+            }
+            respond(Body::from_stream(
+                stream::once(Ok::<_, Error>("a")).chain(stream::pending()),
+            ))
+        }
+    });
+    let session = builder(client, &runtime)
+        .attempt_timeout(10 * SECOND)
+        .retry(Retry::new(1).delays(Duration::ZERO, Duration::ZERO))
+        .build()
+        .unwrap();
+    let mut response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
+    assert_eq!(response.attempts(), 2);
+    assert_eq!(run(response.chunk()).unwrap().unwrap(), "a");
+    runtime.advance(9 * SECOND);
+    let mut chunk = Box::pin(response.chunk());
+    assert!(poll_until_stalled(&mut chunk).is_pending());
+    runtime.advance(SECOND);
+    assert_timeout(&run(chunk).unwrap_err(), Phase::Body);
+}
+
+#[test]
+fn settings_of_a_request_replace_those_of_the_session() {
+    let runtime = TestRuntime::new(0);
+    let (client, _) = recording_client(|_, uri| match uri {
+        "http://host/moved" => redirect(302, "/"),
+        "http://host/missing" => response_with_status(404),
+        "http://host/busy" => response_with_status(503),
+        _ => respond("there"),
+    });
+    let session = builder(client, &runtime).max_body(4).build().unwrap();
+    let too_large = run(session.get("http://host/").text()).unwrap_err();
+    assert_eq!(too_large.kind(), ErrorKind::BodyTooLarge);
+    let text = run(session.get("http://host/").max_body(5).text()).unwrap();
+    assert_eq!(text, "there");
+    let moved = run(session.get("http://host/moved").max_redirects(0).send()).unwrap();
+    assert_eq!(moved.status(), 302);
+    let missing = session.get("http://host/missing").error_for_status(true);
+    let error = run(missing.send()).unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Status, 1));
+    let busy = session.get("http://host/busy").retry(Retry::new(2));
+    let response = send_and_advance(&runtime, busy).unwrap();
+    assert_eq!(response.attempts(), 3);
+    // Other requests of the session are unchanged.
+    assert_eq!(
+        run(session.get("http://host/busy").send())
+            .unwrap()
+            .attempts(),
+        1
+    );
+    assert_eq!(
+        run(session.get("http://host/missing").send())
+            .unwrap()
+            .status(),
+        404
+    );
+
+    let session = builder(hanging_client(), &runtime)
+        .head_timeout(60 * SECOND)
+        .build()
+        .unwrap();
+    let request = session.get("http://host/").head_timeout(SECOND);
+    assert_timeout(
+        &send_and_advance(&runtime, request).unwrap_err(),
+        Phase::Head,
+    );
+}
+
+#[test]
+fn a_session_can_turn_statuses_into_errors_after_retries() {
+    let runtime = TestRuntime::new(0);
+    let (client, _) = recording_client(|n, _| match n {
+        0 => response_with_status(503),
+        1 => respond("there"),
+        _ => response_with_status(404),
+    });
+    let session = builder(client, &runtime)
+        .error_for_status(true)
+        .retry(Retry::new(1))
+        .build()
+        .unwrap();
+    let response = send_and_advance(&runtime, session.get("http://host/")).unwrap();
+    assert_eq!((response.status().as_u16(), response.attempts()), (200, 2));
+    let error = run(session.get("http://host/").send()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Status);
+    let request = session.get("http://host/").error_for_status(false);
+    assert_eq!(run(request.send()).unwrap().status(), 404);
 }
 
 // ---------------------------------------------------------------------------------------

@@ -116,8 +116,8 @@ pub use inflight_core::CookieJar;
 pub use inflight_core::tower;
 pub use inflight_core::{
     BlockOn, Body, Error, ErrorKind, IntoUrl, JobError, JobErrorKind, Multipart, Part, Phase,
-    RequestBuilder, Response, Retry, Session, SessionBuilder, Stats, Task, bytes, gather,
-    gather_stream, http, http_body, unblock, url,
+    RequestBuilder, Response, Retry, RetryBudget, Session, SessionBuilder, Stats, Task, bytes,
+    gather, gather_stream, http, http_body, unblock, url,
 };
 /// Detects code that stalls an event loop.
 #[cfg(feature = "probe")]
@@ -137,7 +137,9 @@ pub mod connect {
 pub mod observe {
     #[cfg(feature = "tracing")]
     pub use inflight_core::TracingObserver;
-    pub use inflight_core::{Connection, Event, Observer, Progress, Redirect, Step};
+    pub use inflight_core::{
+        AttemptOutcome, Connection, Event, Observer, Progress, Redirect, Step,
+    };
 }
 
 /// Traits and types for clients, runtimes and middleware.
@@ -146,8 +148,8 @@ pub mod backend {
         AnyClient, BlockingBody, BoxError, BoxFuture, Cancel, CancelGuard, Capabilities, Ceiling,
         ConnectOptions, Connections, Deadline, Fetch, FetchBlocking, Framing, Inline,
         MAX_INTERIM_RESPONSES, NewConnection, Offload, Panic, PollReadable, ReadinessSocket,
-        Resolver, Runtime, Socket, Support, TaskError, Trace, TryRead, connect_error,
-        host_and_port, no_sockets, retires_connection, runtime_ended,
+        Resolver, Runtime, Socket, Support, TaskError, Trace, TryRead, check_free_descriptors,
+        connect_error, host_and_port, no_sockets, retires_connection, runtime_ended,
     };
 
     pub use crate::cell::UnknownCell;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
-use inflight::{Error, Retry, gather};
+use inflight::{Error, JobError, JobErrorKind, Retry, RetryBudget, gather};
 use inflight_origin::Origin;
 
 type Failure = Box<dyn std::error::Error>;
@@ -16,6 +16,7 @@ fn main() -> Result<(), Failure> {
         limits(&origin).await?;
         redirects(&origin).await?;
         retries(&origin).await?;
+        retry_budget(&origin).await?;
         close(&origin).await
     })
 }
@@ -112,6 +113,38 @@ async fn retries(origin: &Origin) -> Result<(), Failure> {
     Ok(())
 }
 // ANCHOR_END: retries
+
+// ANCHOR: budget
+async fn retry_budget(origin: &Origin) -> Result<(), Failure> {
+    let retry = Retry::new(5).delays(Duration::from_millis(20), Duration::from_secs(1));
+    for (name, retry) in [
+        ("the default budget", retry.clone()),
+        (
+            "a budget of 200 retries",
+            retry.budget(RetryBudget::new(200, 20)),
+        ),
+    ] {
+        let session = inflight::builder().retry(retry).error_for_status(true);
+        let session = session.build()?;
+        // Each of these URLs fails twice, and then succeeds.
+        let urls = (0..100).map(|n| origin.url(&format!("/flaky?fail=2&id={name} {n}")));
+        let pages = gather(urls.map(|url| session.get(url).text()));
+        let (mut succeeded, mut refused) = (0, 0);
+        for page in pages.settled().await.results {
+            match page {
+                Ok(_) => succeeded += 1,
+                Err(error) => refused += usize::from(is_budget_exhausted(&error)),
+            }
+        }
+        println!("{name}: {succeeded} succeed, {refused} are not retried");
+    }
+    Ok(())
+}
+
+fn is_budget_exhausted(error: &JobError<Error>) -> bool {
+    matches!(error.kind(), JobErrorKind::Failed(error) if error.is_retry_budget_exhausted())
+}
+// ANCHOR_END: budget
 
 // ANCHOR: close
 async fn close(origin: &Origin) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use inflight_core::{Error, ErrorKind};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers};
 
-use crate::secure::to_ureq_error;
+use crate::error::to_ureq_error;
 
 /// ureq's buffers, which also let ureq read input that a transport has added during a write, and look a second
 /// time at input that it did not consume.

@@ -28,3 +28,8 @@ pub(crate) fn from_ureq(error: ureq::Error) -> Error {
     };
     Error::new(kind).with_source(error)
 }
+
+/// Wraps an inflight error in ureq's error type.
+pub(crate) fn to_ureq_error(error: Error) -> ureq::Error {
+    ureq::Error::Other(error.into())
+}

@@ -9,7 +9,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{self, ResolvedSocketAddrs};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::{call, secure};
+use crate::{call, error};
 
 /// A resolver for ureq that calls the core's resolver.
 pub(crate) struct CoreResolver {
@@ -27,13 +27,13 @@ impl resolver::Resolver for CoreResolver {
         let proxy = call::proxy();
         let (host, port) = match &proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
-            None => host_and_port(uri).map_err(secure::to_ureq_error)?,
+            None => host_and_port(uri).map_err(error::to_ureq_error)?,
         };
         call::record_lookup_start();
         let found = self
             .resolver
             .lookup_blocking(host, port, self.timeout, &call::cancel())
-            .map_err(secure::to_ureq_error)?;
+            .map_err(error::to_ureq_error)?;
         let mut addresses = self.empty();
         // ureq accepts at most 16 addresses. Interleaving puts IPv4 and IPv6 addresses among the first 16.
         for address in interleave(found).into_iter().take(16) {

@@ -13,6 +13,7 @@ use ureq::unversioned::transport::{
 
 use crate::buffers::TransportBuffers;
 use crate::call;
+use crate::error::to_ureq_error;
 use crate::socket::Socket;
 
 /// A transport that encrypts another transport with TLS.
@@ -49,11 +50,6 @@ impl TlsTransport {
 fn connection(tls: &Tls, uri: &Uri) -> Result<ClientConnection, Error> {
     let (host, _) = host_and_port(uri)?;
     ClientConnection::new(tls.config()?, server_name(host)?).map_err(from_rustls)
-}
-
-/// Wraps an inflight error in ureq's error type.
-pub(crate) fn to_ureq_error(error: Error) -> ureq::Error {
-    ureq::Error::Other(error.into())
 }
 
 impl Transport for TlsTransport {

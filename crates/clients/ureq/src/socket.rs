@@ -25,7 +25,8 @@ use ureq::{BodyReader, Timeout};
 use crate::buffers::TransportBuffers;
 use crate::call;
 use crate::connect::{connect, wait_until_ready};
-use crate::secure::{TlsTransport, to_ureq_error};
+use crate::error::to_ureq_error;
+use crate::secure::TlsTransport;
 
 /// A connector that opens sockets and performs the TLS handshake for `https`.
 #[derive(Debug)]

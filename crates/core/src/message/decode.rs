@@ -23,7 +23,7 @@ use futures_io::{AsyncBufRead, AsyncRead};
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE,
 };
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use crate::error::{Error, ErrorKind};
@@ -38,18 +38,6 @@ const BUFFER_SIZES: (usize, usize) = (4 * 1024, 64 * 1024);
 /// The binary logarithm of the largest window of the content coding `zstd`, which is 8 MiB (RFC 9659).
 /// The window determines how much memory the decoder needs.
 const ZSTD_WINDOW_LOG: u32 = 23;
-
-/// A request extension that overrides the session's setting
-/// [`decompress`](crate::SessionBuilder::decompress).
-#[derive(Clone, Copy)]
-pub(crate) struct Decompress(pub(crate) bool);
-
-/// Removes [`Decompress`] from the request's extensions and returns its value: whether the session
-/// decodes the response. Returns `default` if the request has no such extension.
-pub(crate) fn take_decompress(request: &mut Request<Body>, default: bool) -> bool {
-    let setting = request.extensions_mut().remove::<Decompress>();
-    setting.map_or(default, |setting| setting.0)
-}
 
 /// Adds `Accept-Encoding`, unless the request has this header or a `Range`. The response to a range
 /// request would be a part of the coded body, and such a part cannot be decoded.

@@ -35,7 +35,7 @@ pub struct Response {
     target: Option<Target>,
     content_length: Option<u64>,
     max_body: u64,
-    // `None` if there was only one attempt.
+    // `None` if there was only one attempt, and no retry that the budget refused.
     repeats: Option<Box<Repeats>>,
 }
 
@@ -44,6 +44,7 @@ pub struct Response {
 struct Repeats {
     history: Vec<Redirect>,
     attempts: u32,
+    is_retry_budget_exhausted: bool,
 }
 
 /// The default limit of [`Response::bytes`], `text` and `json`, in bytes: 64 MiB.
@@ -60,9 +61,18 @@ impl Response {
         }
     }
 
-    pub(crate) fn with_history(mut self, history: Vec<Redirect>, attempts: u32) -> Self {
-        if attempts > 1 {
-            self.repeats = Some(Box::new(Repeats { history, attempts }));
+    pub(crate) fn with_history(
+        mut self,
+        history: Vec<Redirect>,
+        attempts: u32,
+        is_retry_budget_exhausted: bool,
+    ) -> Self {
+        if attempts > 1 || is_retry_budget_exhausted {
+            self.repeats = Some(Box::new(Repeats {
+                history,
+                attempts,
+                is_retry_budget_exhausted,
+            }));
         }
         self
     }
@@ -102,6 +112,13 @@ impl Response {
         self.repeats.as_ref().map_or(1, |repeats| repeats.attempts)
     }
 
+    /// Returns whether the session would have retried this response, but the
+    /// [retry budget](crate::RetryBudget) of the server was exhausted.
+    pub fn is_retry_budget_exhausted(&self) -> bool {
+        let repeats = self.repeats.as_ref();
+        repeats.is_some_and(|repeats| repeats.is_retry_budget_exhausted)
+    }
+
     /// Returns the length of the whole body in bytes, if it is known from the head. Reading the
     /// body does not change this length.
     pub fn content_length(&self) -> Option<u64> {
@@ -117,7 +134,10 @@ impl Response {
     pub fn error_for_status(self) -> Result<Self, Error> {
         let status = self.status();
         if status.is_client_error() || status.is_server_error() {
-            let error = self.add_url(Error::status(status));
+            let error = Error::status(status)
+                .with_history(self.history().len(), self.attempts())
+                .with_retry_budget_exhausted(self.is_retry_budget_exhausted());
+            let error = self.add_url(error);
             self.inner.into_body().discard(&error);
             return Err(error);
         }

@@ -13,6 +13,7 @@ use url::Url;
 use super::fair_semaphore::FairSemaphore;
 use super::in_flight::InFlight;
 use super::limits::{HostLimits, Limits, RateLimit};
+use super::policy::RequestPolicy;
 use super::redirect::RedirectPolicy;
 use super::request::{IntoUrl, parse_header};
 use super::retry::{Retry, RetryBudgets};
@@ -27,7 +28,6 @@ use crate::connect::proxy::{Proxies, Proxy};
 use crate::connect::resolve::Resolve;
 use crate::connect::tls::{Certificate, HttpVersions, Identity};
 use crate::error::{Error, ErrorKind};
-use crate::message::response::MAX_BODY;
 use crate::observe::Observer;
 #[cfg(feature = "cookies")]
 use crate::session::cookies::CookieJar;
@@ -60,19 +60,13 @@ pub struct SessionBuilder {
     options: ClientOptions,
     headers: HeaderMap,
     base_url: Option<Url>,
-    timeout: Option<Duration>,
-    queue_timeout: Option<Duration>,
-    head_timeout: Option<Duration>,
-    read_timeout: Option<Duration>,
+    policy: RequestPolicy,
     max_in_flight: Option<usize>,
     max_per_host: Option<usize>,
     max_rate: Option<(NonZeroU32, NonZeroU32)>,
     redirects: RedirectPolicy,
-    retry: Retry,
     #[cfg(feature = "cookies")]
     cookies: Option<CookieJar>,
-    max_body: u64,
-    decompress: bool,
     observers: Vec<Arc<dyn Observer>>,
     error: Option<Error>,
 }
@@ -84,19 +78,13 @@ impl SessionBuilder {
             options: ClientOptions::default(),
             headers: HeaderMap::new(),
             base_url: None,
-            timeout: Some(Duration::from_secs(300)),
-            queue_timeout: None,
-            head_timeout: None,
-            read_timeout: None,
+            policy: RequestPolicy::default(),
             max_in_flight: None,
             max_per_host: None,
             max_rate: None,
             redirects: RedirectPolicy::default(),
-            retry: Retry::new(0),
             #[cfg(feature = "cookies")]
             cookies: None,
-            max_body: MAX_BODY,
-            decompress: true,
             observers: Vec::new(),
             error: None,
         }
@@ -108,7 +96,7 @@ impl SessionBuilder {
     /// The time includes the wait for a permit (see [`max_in_flight`](Self::max_in_flight)), connecting,
     /// the head, the body, redirects and retries.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.timeout = timeout.into();
+        self.policy.timeout = timeout.into();
         self
     }
 
@@ -122,7 +110,7 @@ impl SessionBuilder {
     /// [`max_per_host`](Self::max_per_host) and [`max_rate`](Self::max_rate) allow it to start. Default:
     /// no limit except the [`timeout`](Self::timeout).
     pub fn queue_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.queue_timeout = timeout.into();
+        self.policy.queue_timeout = timeout.into();
         self
     }
 
@@ -132,7 +120,17 @@ impl SessionBuilder {
     /// The time starts when the client receives the request. It includes connecting and sending the
     /// body.
     pub fn head_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.head_timeout = timeout.into();
+        self.policy.head_timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long one attempt may take. Default: no limit except the [`timeout`](Self::timeout).
+    ///
+    /// An attempt starts when the request has its permits. It ends with the head of a response that is
+    /// retried or redirected, and otherwise with the end of the response's body. Each retry and each
+    /// redirect starts a new attempt. If the head has not arrived in time, the request can be retried.
+    pub fn attempt_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.policy.attempt_timeout = timeout.into();
         self
     }
 
@@ -141,7 +139,7 @@ impl SessionBuilder {
     ///
     /// Only the time spent waiting for the server counts, not the time between two reads.
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.read_timeout = timeout.into();
+        self.policy.read_timeout = timeout.into();
         self
     }
 
@@ -218,7 +216,7 @@ impl SessionBuilder {
     /// Once a redirect changes the scheme, host or port, the session no longer sends the caller's
     /// `Authorization`, `Cookie` and `Proxy-Authorization`.
     pub fn max_redirects(mut self, at_most: usize) -> Self {
-        self.redirects.at_most = at_most;
+        self.policy.max_redirects = at_most;
         self
     }
 
@@ -242,7 +240,16 @@ impl SessionBuilder {
     /// Independently of this setting, the session resends a request that the server has certainly
     /// not processed, and an idempotent request whose pooled connection ended before a response.
     pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
+        self.policy.retry = retry;
+        self
+    }
+
+    /// Sets whether a response with a status of 400 or above is an error, as with
+    /// [`Response::error_for_status`](crate::Response::error_for_status). Default `false`.
+    ///
+    /// The session retries a response first, if its [`Retry`] policy says so.
+    pub fn error_for_status(mut self, is_error: bool) -> Self {
+        self.policy.error_for_status = is_error;
         self
     }
 
@@ -261,7 +268,7 @@ impl SessionBuilder {
     ///
     /// The limit applies to the decoded body.
     pub fn max_body(mut self, bytes: u64) -> Self {
-        self.max_body = bytes;
+        self.policy.max_body = bytes;
         self
     }
 
@@ -280,7 +287,7 @@ impl SessionBuilder {
     ///
     /// With `false`, the session adds no `Accept-Encoding` and does not decode.
     pub fn decompress(mut self, decompress: bool) -> Self {
-        self.decompress = decompress;
+        self.policy.decompress = decompress;
         self
     }
 
@@ -454,7 +461,6 @@ impl SessionBuilder {
         let backend = (self.open)(&self.options)?;
         check_support(&self.options, &backend.capabilities)?;
         let limits = Limits {
-            queue_timeout: self.queue_timeout,
             all: self.max_in_flight.map(FairSemaphore::new),
             hosts: self.max_per_host.map(HostLimits::new),
             rate: self
@@ -467,19 +473,14 @@ impl SessionBuilder {
             capabilities: backend.capabilities,
             headers: self.headers,
             base_url: self.base_url,
-            timeout: self.timeout,
-            head_timeout: self.head_timeout,
-            read_timeout: self.read_timeout,
+            policy: Arc::new(self.policy),
             limits,
             redirects: self.redirects,
-            retry: self.retry,
             budgets: RetryBudgets::default(),
             in_flight: InFlight::new(backend.runtime.clone()),
             runtime: backend.runtime,
             #[cfg(feature = "cookies")]
             cookies: self.cookies,
-            max_body: self.max_body,
-            decompress: self.decompress,
             connections: self.options.connections,
             proxies: self.options.proxies,
             observers: self.observers.into(),
@@ -594,7 +595,7 @@ impl fmt::Debug for SessionBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionBuilder")
             .field("options", &self.options)
-            .field("timeout", &self.timeout)
+            .field("policy", &self.policy)
             .field("max_in_flight", &self.max_in_flight)
             .finish_non_exhaustive()
     }

@@ -14,6 +14,7 @@ use http::header::COOKIE;
 use super::in_flight::WaitingGuard;
 use super::limited_body::LimitedBody;
 use super::limits::Permits;
+use super::policy::RequestPolicy;
 use super::redirect::RedirectedRequest;
 use super::resend::Resends;
 use super::retry::RetryPlan;
@@ -47,7 +48,7 @@ pub(crate) async fn exchange(
     target: Result<Target, Error>,
     mut request: Request<Body>,
     upload: Option<Box<Upload>>,
-    timeout: Option<Duration>,
+    policy: Arc<RequestPolicy>,
 ) -> Result<Response, Error> {
     let observed = session.start_observing(&mut request, target.as_ref().ok());
     let mut target = match target {
@@ -59,7 +60,7 @@ pub(crate) async fn exchange(
             return Err(error);
         }
     };
-    let timer = match ExchangeTimer::start(timeout, &session.in_flight) {
+    let timer = match ExchangeTimer::start(policy.timeout, &session.in_flight) {
         Ok(timer) => timer,
         Err(error) => {
             let error = target.add_url(error);
@@ -71,13 +72,16 @@ pub(crate) async fn exchange(
     };
     let mut exchange = Exchange {
         session: &session,
-        template: RequestTemplate::new(request, session.decompress),
+        policy: &policy,
+        template: RequestTemplate::new(request, policy.decompress),
         upload,
         timer,
+        attempt_end: None,
         permits: Permits::default(),
         head: Head::default(),
         attempts: 0,
         retries: None,
+        is_retry_budget_exhausted: false,
         observed,
     };
     let mut history = Vec::new();
@@ -86,26 +90,44 @@ pub(crate) async fn exchange(
             let Exchange {
                 head: mut response,
                 timer,
+                attempt_end,
                 permits,
                 attempts,
+                is_retry_budget_exhausted,
                 observed,
                 ..
             } = exchange;
-            let max_body = session.max_body;
             let mut body = std::mem::take(response.body_mut());
             if !http_body::Body::is_end_stream(&body) {
-                let limited = LimitedBody::new(body, session, timer, permits, observed);
+                let limited = LimitedBody::new(
+                    body,
+                    session,
+                    timer,
+                    permits,
+                    policy.read_timeout,
+                    attempt_end,
+                    observed,
+                );
                 body = Body::from_source(limited);
             } else if let Some(observed) = observed {
                 observed.report_done();
             }
             *response.body_mut() = body;
-            let response = Response::new(response, target, max_body);
-            Ok(response.with_history(history, attempts))
+            let response = Response::new(response, target, policy.max_body).with_history(
+                history,
+                attempts,
+                is_retry_budget_exhausted,
+            );
+            match policy.error_for_status {
+                true => response.error_for_status(),
+                false => Ok(response),
+            }
         }
         Err(error) => {
             let error = target.add_url(session.explain(error));
-            let error = error.with_history(history.len(), exchange.attempts);
+            let error = error
+                .with_history(history.len(), exchange.attempts)
+                .with_retry_budget_exhausted(exchange.is_retry_budget_exhausted);
             if let Some(observed) = exchange.observed {
                 observed.report_failure(&error);
             }
@@ -120,10 +142,13 @@ type Head = http::Response<Body>;
 /// A request in flight.
 struct Exchange<'a> {
     session: &'a SessionState,
+    policy: &'a RequestPolicy,
     template: RequestTemplate,
     /// The source of the body. `None` once the body is prepared.
     upload: Option<Box<Upload>>,
     timer: ExchangeTimer,
+    /// When the current attempt times out.
+    attempt_end: Option<Instant>,
     permits: Permits,
     /// The last response, or an empty response if there is none. Methods store it here instead of
     /// returning it, because moving a response is expensive.
@@ -131,6 +156,8 @@ struct Exchange<'a> {
     attempts: u32,
     /// The retries that the request has left. All its redirects share them.
     retries: Option<Box<RetryPlan>>,
+    /// Whether the last outcome was not retried because the retry budget was exhausted.
+    is_retry_budget_exhausted: bool,
     observed: Option<Box<ObservedExchange>>,
 }
 
@@ -152,10 +179,12 @@ impl Exchange<'_> {
             self.send_until_final(target).await?;
             let redirects = &self.session.redirects;
             let method = self.template.method();
-            let Some(next) = redirects.follow(target, method, &self.head, history.len())? else {
+            let at_most = self.policy.max_redirects;
+            let next = redirects.follow(target, method, &self.head, at_most, history.len())?;
+            let Some(next) = next else {
                 // Decodes before `LimitedBody` wraps the body, so that the session's limits apply to the
                 // decoded bytes.
-                if self.template.should_decode() {
+                if self.policy.decompress {
                     decode::decode_response(&mut self.head)?;
                 }
                 return Ok(());
@@ -197,9 +226,10 @@ impl Exchange<'_> {
             return Err(Error::new(ErrorKind::Unsupported).with_context(reason));
         }
         let mut resends = Resends::default();
-        let origin = (!session.retry.is_off()).then(|| Origin::of(target.uri()));
+        let retry = &self.policy.retry;
+        let origin = (!retry.is_off()).then(|| Origin::of(target.uri()));
         if let Some(origin) = &origin {
-            session.budgets.deposit(origin);
+            session.budgets.deposit(origin, retry);
         }
         loop {
             self.acquire_permits(target).await?;
@@ -243,7 +273,8 @@ impl Exchange<'_> {
         self.report(Step::Queued);
         // Boxed, so that the future of an exchange stays small in the many sessions without limits.
         let (limits, permits) = (&session.limits, &mut self.permits);
-        Box::pin(limits.acquire(permits, target.uri(), &mut self.timer)).await
+        let timeout = self.policy.queue_timeout;
+        Box::pin(limits.acquire(permits, target.uri(), &mut self.timer, timeout)).await
     }
 
     /// Returns the pause before the request is resent, or `None` if the error is final.
@@ -260,17 +291,23 @@ impl Exchange<'_> {
         outcome: &Result<(), Error>,
         origin: Option<&Origin>,
     ) -> Option<(Duration, Instant)> {
-        let session = self.session;
+        let retry = &self.policy.retry;
         let origin = origin.filter(|_| self.template.can_be_sent())?;
-        let plan = self
-            .retries
-            .get_or_insert_with(|| Box::new(session.retry.plan()));
+        let plan = self.retries.get_or_insert_with(|| Box::new(retry.plan()));
         let response = outcome.as_ref().map(|()| &self.head);
-        let pause = plan.next_pause(self.template.method(), response)?;
+        let pause = plan.next_pause(retry, self.template.method(), response)?;
         // The server's `Retry-After` may exceed the range of the clock, or the deadline.
         let resume = self.timer.now().checked_add(pause)?;
-        let is_in_time = self.timer.is_before_deadline(resume);
-        (is_in_time && session.budgets.withdraw(origin)).then_some((pause, resume))
+        if !self.timer.is_before_deadline(resume) {
+            return None;
+        }
+        if !self.session.budgets.withdraw(origin, retry) {
+            self.is_retry_budget_exhausted = true;
+            let error = outcome.as_ref().err();
+            self.report(Step::RetryBudgetExhausted { error });
+            return None;
+        }
+        Some((pause, resume))
     }
 
     /// Sends the request once. Stores the response in `head`, even if the session refuses the response.
@@ -279,7 +316,11 @@ impl Exchange<'_> {
         // Connections of a runtime that has ended must not be used.
         session.runtime.check_running()?;
         self.attempts += 1;
-        let limit = self.timer.limit(session.head_timeout, Phase::Head);
+        let policy = self.policy;
+        let attempt = self.timer.limit(policy.attempt_timeout, Phase::Head);
+        self.attempt_end = attempt.map(|(at, _)| at);
+        let head = self.timer.limit(policy.head_timeout, Phase::Head);
+        let limit = head.into_iter().chain(attempt).min_by_key(|(at, _)| *at);
         let client = session.client().ok_or(Interrupt::Closed)?;
         // In a block, so that the future does not keep space for the request while it waits.
         let fetched = {

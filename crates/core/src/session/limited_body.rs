@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future;
@@ -24,6 +24,8 @@ pub(crate) struct LimitedBody {
     timer: ExchangeTimer,
     permits: Permits,
     read_timeout: Option<Duration>,
+    /// When the attempt times out.
+    attempt_end: Option<Instant>,
     observed: Option<Box<ObservedExchange>>,
     /// The time limit for the next chunk. Set while the reader waits for the chunk.
     chunk_limit: PhaseLimit,
@@ -39,6 +41,8 @@ impl LimitedBody {
         session: Arc<SessionState>,
         timer: ExchangeTimer,
         mut permits: Permits,
+        read_timeout: Option<Duration>,
+        attempt_end: Option<Instant>,
         observed: Option<Box<ObservedExchange>>,
     ) -> Self {
         permits.mark_unread(timer.now());
@@ -46,7 +50,8 @@ impl LimitedBody {
             body,
             timer,
             permits,
-            read_timeout: session.read_timeout,
+            read_timeout,
+            attempt_end,
             observed,
             chunk_limit: None,
             frames: 0,
@@ -55,11 +60,25 @@ impl LimitedBody {
         }
     }
 
-    /// Returns whether the deadline has passed. Checks only every eighth frame, because reading the
-    /// clock costs more than returning a frame.
-    fn check_overdue(&mut self) -> bool {
+    /// Returns the phase whose time is over, if there is one. Checks only every eighth frame, because
+    /// reading the clock costs more than returning a frame.
+    fn check_overdue(&mut self) -> Option<Phase> {
         self.frames = self.frames.wrapping_add(1);
-        self.frames.is_multiple_of(8) && self.timer.is_past_deadline()
+        if !self.frames.is_multiple_of(8) {
+            return None;
+        }
+        if self.timer.is_past_deadline() {
+            return Some(Phase::Total);
+        }
+        let is_attempt_over = self.attempt_end.is_some_and(|end| self.timer.now() >= end);
+        is_attempt_over.then_some(Phase::Body)
+    }
+
+    /// Returns the limit for a chunk whose wait starts now.
+    fn next_chunk_limit(&self) -> PhaseLimit {
+        let attempt = self.attempt_end.map(|at| (at, Phase::Body));
+        let read = self.timer.limit(self.read_timeout, Phase::Body);
+        read.into_iter().chain(attempt).min_by_key(|(at, _)| *at)
     }
 
     fn fail(&mut self, error: Error) -> PolledFrame {
@@ -100,11 +119,11 @@ impl BodySource for LimitedBody {
             }
         };
         match frame {
-            // Without this check, a body whose chunks are always ready could exceed the deadline.
-            Poll::Ready(Some(Ok(_))) if this.check_overdue() => {
-                this.fail(Error::timeout(Phase::Total))
-            }
+            // Without the check, a body whose chunks are always ready could exceed the deadline.
             Poll::Ready(Some(Ok(frame))) => {
+                if let Some(phase) = this.check_overdue() {
+                    return this.fail(Error::timeout(phase));
+                }
                 this.chunk_limit = None;
                 if let (Some(observed), Some(data)) = (&mut this.observed, frame.data_ref()) {
                     observed.report_chunk(data.len());
@@ -121,7 +140,7 @@ impl BodySource for LimitedBody {
             }
             Poll::Pending => {
                 if this.chunk_limit.is_none() {
-                    this.chunk_limit = this.timer.limit(this.read_timeout, Phase::Body);
+                    this.chunk_limit = this.next_chunk_limit();
                 }
                 let interrupt = ready!(this.timer.poll(cx, this.chunk_limit));
                 this.fail(interrupt.into())

@@ -24,10 +24,9 @@ use crate::message::target::Origin;
 /// begins to read a body sooner, and the delay is too short to look like a hang.
 const UNREAD_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The limits of a session, and how long a request may wait for a permit.
+/// The limits of a session.
 #[derive(Default)]
 pub(crate) struct Limits {
-    pub(crate) queue_timeout: Option<Duration>,
     pub(crate) all: Option<Arc<FairSemaphore>>,
     pub(crate) hosts: Option<HostLimits>,
     pub(crate) rate: Option<RateLimit>,
@@ -63,16 +62,17 @@ impl Permits {
 }
 
 impl Limits {
-    /// Waits for the permits that the request does not hold yet, and for the rate limit. After a
-    /// redirect, the request already holds some permits.
+    /// Waits at most `timeout` for the permits that the request does not hold yet, and for the rate
+    /// limit. After a redirect, the request already holds some permits.
     pub(crate) async fn acquire(
         &self,
         permits: &mut Permits,
         uri: &Uri,
         timer: &mut ExchangeTimer,
+        timeout: Option<Duration>,
     ) -> Result<(), Error> {
         let held = permits.0.get_or_insert_default();
-        let limit = timer.limit(self.queue_timeout, Phase::Queue);
+        let limit = timer.limit(timeout, Phase::Queue);
         // Acquires the host's permit first, so that a request that waits for a slow host holds no
         // permit that requests to other hosts need.
         self.acquire_host(held, uri, timer, limit).await?;

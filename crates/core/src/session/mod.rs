@@ -3,7 +3,7 @@
 //!
 //! In reading order: `session` (the handle that programs hold), `builder`, `state` (shared by the clones of a
 //! session), `request` (the request builder), `exchange` (one request from start to end), `template` (the
-//! request of each attempt), `redirect`, `resend`, `retry`, `limits` (permits), `fair_semaphore`, `timer`,
+//! request of each attempt), `policy` (the settings of a request), `redirect`, `resend`, `retry`, `limits` (permits), `fair_semaphore`, `timer`,
 //! `limited_body` (the body of a response), `in_flight` (the registry of requests) and `cookies`.
 
 pub(crate) mod builder;
@@ -14,6 +14,7 @@ mod fair_semaphore;
 pub(crate) mod in_flight;
 mod limited_body;
 mod limits;
+mod policy;
 mod redirect;
 pub(crate) mod request;
 mod resend;

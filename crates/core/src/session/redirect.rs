@@ -11,25 +11,14 @@ use crate::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::message::target::{Origin, Target};
 
-/// The policy for redirects.
-#[derive(Debug, Clone)]
+/// The policy for redirects, which is the same for all requests of a session.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct RedirectPolicy {
-    pub(crate) at_most: usize,
     /// Whether the session follows redirects from https to http.
     pub(crate) allow_downgrade: bool,
     /// Headers that are not sent to another origin, in addition to the standard headers with
     /// credentials.
     pub(crate) confidential: Vec<HeaderName>,
-}
-
-impl Default for RedirectPolicy {
-    fn default() -> Self {
-        Self {
-            at_most: 10,
-            allow_downgrade: false,
-            confidential: Vec::new(),
-        }
-    }
 }
 
 /// The request that follows a redirect.
@@ -61,22 +50,24 @@ impl RedirectPolicy {
     }
 
     /// Returns the request that follows `response`. Returns `None` if `response` is not a redirect,
-    /// or if the session does not follow redirects. `followed` is the number of earlier redirects.
+    /// or if `at_most` is 0. `at_most` is the number of redirects to follow, and `followed` the number of
+    /// earlier redirects.
     pub(crate) fn follow(
         &self,
         from: &Target,
         method: &Method,
         response: &http::Response<Body>,
+        at_most: usize,
         followed: usize,
     ) -> Result<Option<RedirectedRequest>, Error> {
         let status = response.status();
-        if self.at_most == 0 || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        if at_most == 0 || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
         let Some(location) = location(response)? else {
             return Ok(None);
         };
-        if followed == self.at_most {
+        if followed == at_most {
             return Err(Error::new(ErrorKind::TooManyRedirects)
                 .with_context(format!("more than {followed} in a row")));
         }
@@ -165,7 +156,7 @@ mod tests {
             .header(LOCATION, location)
             .body(Body::empty())
             .unwrap();
-        let next = policy.follow(&from, &method, &response, followed);
+        let next = policy.follow(&from, &method, &response, 10, followed);
         next.map_err(|error| error.kind())
     }
 
@@ -200,7 +191,7 @@ mod tests {
             response = response.header(LOCATION, *value);
         }
         let response = response.body(Body::empty()).unwrap();
-        let next = RedirectPolicy::default().follow(&from, &Method::GET, &response, 0);
+        let next = RedirectPolicy::default().follow(&from, &Method::GET, &response, 10, 0);
         let next = next.map_err(|error| error.kind())?;
         Ok(next.map(|next| next.target.uri().to_string()))
     }
@@ -270,7 +261,7 @@ mod tests {
         let from = Target::parse("http://a.test/", None).unwrap();
         let mut response = http::Response::new(Body::empty());
         *response.status_mut() = StatusCode::FOUND;
-        let next = policy.follow(&from, &Method::GET, &response, 0);
+        let next = policy.follow(&from, &Method::GET, &response, 10, 0);
         assert!(next.unwrap().is_none());
     }
 
@@ -292,8 +283,10 @@ mod tests {
 
         let refused = follow(&policy, get("http://a.test/"), (302, "ftp://a.test/"), 0);
         assert_eq!(refused.unwrap_err(), ErrorKind::RedirectRefused);
-        policy.at_most = 0;
-        let off = follow(&policy, get("http://a.test/"), (302, "/b"), 0);
+        let from = Target::parse("http://a.test/", None).unwrap();
+        let response = http::Response::builder().status(302).header(LOCATION, "/b");
+        let response = response.body(Body::empty()).unwrap();
+        let off = policy.follow(&from, &Method::GET, &response, 0, 0);
         assert!(off.unwrap().is_none());
     }
 }

@@ -14,12 +14,13 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::exchange::exchange;
+use super::policy::RequestPolicy;
+use super::retry::Retry;
 use super::state::SessionState;
 use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::message::auth;
 use crate::message::body::Body;
-use crate::message::decode::Decompress;
 use crate::message::progress::Progress;
 use crate::message::response::Response;
 use crate::message::target::Target;
@@ -43,7 +44,7 @@ pub struct RequestBuilder {
     // The media type of the body. A `Content-Type` header overrides it.
     content_type: Option<HeaderValue>,
     upload: Option<Box<Upload>>,
-    timeout: Option<Duration>,
+    policy: Arc<RequestPolicy>,
 }
 
 impl RequestBuilder {
@@ -51,15 +52,14 @@ impl RequestBuilder {
         session: Arc<SessionState>,
         target: Result<Target, Error>,
         request: http::Request<Body>,
-        timeout: Option<Duration>,
     ) -> Self {
         Self {
+            policy: session.policy.clone(),
             session,
             target,
             request,
             content_type: None,
             upload: None,
-            timeout,
         }
     }
 }
@@ -239,17 +239,75 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets how long this request may take as a whole. This timeout replaces the session's
-    /// [`timeout`](crate::SessionBuilder::timeout).
-    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.timeout = timeout.into();
-        self
+    /// Sets how long this request may take as a whole: see
+    /// [`SessionBuilder::timeout`](crate::SessionBuilder::timeout), which it replaces.
+    pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with_policy(|policy| policy.timeout = timeout)
     }
 
-    /// Sets whether the session decodes the body of the response. This setting replaces the session's
-    /// [`decompress`](crate::SessionBuilder::decompress).
-    pub fn decompress(mut self, decompress: bool) -> Self {
-        self.request.extensions_mut().insert(Decompress(decompress));
+    /// Sets how long this request may wait until the session's limits allow it to start: see
+    /// [`SessionBuilder::queue_timeout`](crate::SessionBuilder::queue_timeout), which it replaces.
+    pub fn queue_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with_policy(|policy| policy.queue_timeout = timeout)
+    }
+
+    /// Sets how long one attempt of this request may take: see
+    /// [`SessionBuilder::attempt_timeout`](crate::SessionBuilder::attempt_timeout), which it replaces.
+    pub fn attempt_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with_policy(|policy| policy.attempt_timeout = timeout)
+    }
+
+    /// Sets how long the head of the response may take: see
+    /// [`SessionBuilder::head_timeout`](crate::SessionBuilder::head_timeout), which it replaces.
+    pub fn head_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with_policy(|policy| policy.head_timeout = timeout)
+    }
+
+    /// Sets how long a read may wait for the next chunk of the response's body: see
+    /// [`SessionBuilder::read_timeout`](crate::SessionBuilder::read_timeout), which it replaces.
+    pub fn read_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.with_policy(|policy| policy.read_timeout = timeout)
+    }
+
+    /// Sets the retries of this request: see
+    /// [`SessionBuilder::retry`](crate::SessionBuilder::retry), which it replaces.
+    pub fn retry(self, retry: Retry) -> Self {
+        self.with_policy(|policy| policy.retry = retry)
+    }
+
+    /// Sets how many redirects in a row this request follows: see
+    /// [`SessionBuilder::max_redirects`](crate::SessionBuilder::max_redirects), which it replaces.
+    pub fn max_redirects(self, at_most: usize) -> Self {
+        self.with_policy(|policy| policy.max_redirects = at_most)
+    }
+
+    /// Sets the size of the largest body that `bytes`, `text` and `json` accept: see
+    /// [`SessionBuilder::max_body`](crate::SessionBuilder::max_body), which it replaces.
+    pub fn max_body(self, bytes: u64) -> Self {
+        self.with_policy(|policy| policy.max_body = bytes)
+    }
+
+    /// Sets whether the session decodes the body of the response: see
+    /// [`SessionBuilder::decompress`](crate::SessionBuilder::decompress), which it replaces.
+    pub fn decompress(self, decompress: bool) -> Self {
+        self.with_policy(|policy| policy.decompress = decompress)
+    }
+
+    /// Sets whether a response with a status of 400 or above is an error: see
+    /// [`SessionBuilder::error_for_status`](crate::SessionBuilder::error_for_status), which it
+    /// replaces.
+    pub fn error_for_status(self, is_error: bool) -> Self {
+        self.with_policy(|policy| policy.error_for_status = is_error)
+    }
+
+    /// Changes the settings of this request. A request without such changes shares those of the session.
+    fn with_policy(mut self, change: impl FnOnce(&mut RequestPolicy)) -> Self {
+        change(Arc::make_mut(&mut self.policy));
         self
     }
 
@@ -283,14 +341,14 @@ impl RequestBuilder {
             mut request,
             content_type,
             upload,
-            timeout,
+            policy,
         } = self;
         if let Some(content_type) = content_type {
             let headers = request.headers_mut();
             headers.entry(CONTENT_TYPE).or_insert(content_type);
         }
         // The future of an exchange is large, so it is boxed and not moved.
-        Box::pin(exchange(session, target, request, upload, timeout))
+        Box::pin(exchange(session, target, request, upload, policy))
     }
 
     /// Sends the request and reads the whole body.

@@ -1,7 +1,9 @@
 //! Retries of failed requests.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -17,9 +19,11 @@ use crate::message::target::Origin;
 ///
 /// - It got no response (the name had no address, connecting failed, the connection ended early,
 ///   the head timed out), or a response with the status 408, 429, 502, 503 or 504.
+///   [`statuses`](Self::statuses) and [`when`](Self::when) change this rule.
 /// - Its method is idempotent (RFC 9110, 9.2.2), or the server has certainly not processed the request
-///   ([`Error::is_not_processed`]).
+///   ([`Error::is_not_processed`]), or the policy allows [`any_method`](Self::any_method).
 /// - It has no body, its body can be produced again, or its body has not been read.
+/// - The server's [budget](Self::budget) allows another retry.
 ///
 /// A session does not retry after a final response. If reading the body fails, the caller gets the
 /// error.
@@ -29,10 +33,6 @@ use crate::message::target::Origin;
 /// pause would end after the request's [`timeout`](crate::SessionBuilder::timeout), the session returns
 /// the failure instead.
 ///
-/// The retries to a server (a scheme, a host and a port) have a budget: a fifth of the requests to
-/// the server, and ten more. So even if every request fails, retries add only a fifth to the load of
-/// the server.
-///
 /// ```
 /// use std::time::Duration;
 ///
@@ -41,13 +41,22 @@ use crate::message::target::Origin;
 /// let retry = Retry::new(3).delays(Duration::from_millis(50), Duration::from_secs(2));
 /// # let _ = retry;
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Retry {
     at_most: usize,
     min_delay: Duration,
     max_delay: Duration,
     any_method: bool,
+    statuses: Cow<'static, [u16]>,
+    decide: Option<Decide>,
+    budget: Option<RetryBudget>,
 }
+
+/// A rule of the caller: whether to retry an outcome.
+type Decide = Arc<dyn Fn(&AttemptOutcome<'_>) -> bool + Send + Sync>;
+
+/// The statuses that a later request may not get.
+const TRANSIENT_STATUSES: [u16; 5] = [408, 429, 502, 503, 504];
 
 impl Retry {
     /// Creates a policy that retries a request up to `at_most` times. 0 means no retries.
@@ -57,6 +66,9 @@ impl Retry {
             min_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(10),
             any_method: false,
+            statuses: Cow::Borrowed(&TRANSIENT_STATUSES),
+            decide: None,
+            budget: Some(RetryBudget::default()),
         }
     }
 
@@ -73,6 +85,61 @@ impl Retry {
         self
     }
 
+    /// Sets the statuses that are retried. Default 408, 429, 502, 503 and 504. Errors are retried as
+    /// before.
+    ///
+    /// ```
+    /// use inflight_core::Retry;
+    ///
+    /// // This server answers 500 while it starts.
+    /// let retry = Retry::new(3).statuses([500, 502, 503]);
+    /// # let _ = retry;
+    /// ```
+    pub fn statuses(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
+        self.statuses = statuses.into_iter().collect();
+        self
+    }
+
+    /// Sets which outcomes are retried: those for which `decide` returns `true`. It replaces the rule
+    /// for statuses and errors, and not the other rules.
+    ///
+    /// The session calls `decide` on the task of the request, after each attempt whose outcome is not a
+    /// redirect. So `decide` must not block.
+    ///
+    /// ```
+    /// use inflight_core::{ErrorKind, Retry};
+    ///
+    /// // Retries everything but an unknown host.
+    /// let retry = Retry::new(5).when(|outcome| match outcome.error() {
+    ///     Some(error) => error.kind() != ErrorKind::Resolve,
+    ///     None => outcome.status().is_some_and(|status| status.is_server_error()),
+    /// });
+    /// # let _ = retry;
+    /// ```
+    pub fn when(
+        mut self,
+        decide: impl Fn(&AttemptOutcome<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.decide = Some(Arc::new(decide));
+        self
+    }
+
+    /// Sets the budget for the retries to each server, or removes it. Default
+    /// [`RetryBudget::default`].
+    ///
+    /// If the budget of a server is exhausted, the outcome is final. Its error and its response report
+    /// this ([`Error::is_retry_budget_exhausted`],
+    /// [`Response::is_retry_budget_exhausted`](crate::Response::is_retry_budget_exhausted)), and
+    /// observers receive [`Step::RetryBudgetExhausted`](crate::Step::RetryBudgetExhausted).
+    ///
+    /// Without a budget, a server that fails gets up to `at_most` retries for each request, so its load
+    /// multiplies when it can least bear it. Use this only if few requests are sent, for example in a
+    /// test.
+    pub fn budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
+        self.budget = budget.into();
+        self
+    }
+
     /// Returns the plan for the retries of one request.
     pub(crate) fn plan(&self) -> RetryPlan {
         let delays = ExponentialBuilder::default()
@@ -80,51 +147,123 @@ impl Retry {
             .with_min_delay(self.min_delay)
             .with_max_delay(self.max_delay.max(self.min_delay))
             .with_max_times(self.at_most);
-        RetryPlan {
-            delays: delays.build(),
-            any_method: self.any_method,
-        }
+        RetryPlan(delays.build())
     }
 
     pub(crate) fn is_off(&self) -> bool {
         self.at_most == 0
     }
+
+    /// Returns whether the policy retries this outcome, if a retry is left.
+    fn applies_to(&self, outcome: &AttemptOutcome<'_>) -> bool {
+        if let Some(decide) = &self.decide {
+            return decide(outcome);
+        }
+        match outcome.result {
+            Ok((status, _)) => self.statuses.contains(&status.as_u16()),
+            Err(error) => is_transient_error(error),
+        }
+    }
+}
+
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("at_most", &self.at_most)
+            .field("statuses", &self.statuses)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The outcome of an attempt, for [`Retry::when`]: a response whose body has not been read, or an error.
+#[derive(Debug)]
+pub struct AttemptOutcome<'a> {
+    method: &'a Method,
+    result: Result<(StatusCode, &'a HeaderMap), &'a Error>,
+}
+
+impl AttemptOutcome<'_> {
+    /// Returns the method of the request.
+    pub fn method(&self) -> &Method {
+        self.method
+    }
+
+    /// Returns the status of the response. `None` if there is no response.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.result.ok().map(|(status, _)| status)
+    }
+
+    /// Returns the headers of the response. `None` if there is no response.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.result.ok().map(|(_, headers)| headers)
+    }
+
+    /// Returns the error. `None` if there is a response.
+    pub fn error(&self) -> Option<&Error> {
+        self.result.err()
+    }
+}
+
+/// A limit on the retries to each server (a scheme, a host and a port), so that retries do not overload a
+/// server that fails. All requests of a session share it.
+///
+/// The default is 10 retries, and 20 more for each 100 requests. So even if every request fails, retries
+/// add only a fifth to the load of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryBudget {
+    burst: u32,
+    percent: u32,
+}
+
+impl RetryBudget {
+    /// Creates a budget of `burst` retries, and `percent` more for each 100 requests. At most `burst`
+    /// retries are saved.
+    ///
+    /// ```
+    /// use inflight_core::{Retry, RetryBudget};
+    ///
+    /// // Every request may be retried once on average.
+    /// let retry = Retry::new(5).budget(RetryBudget::new(20, 100));
+    /// # let _ = retry;
+    /// ```
+    pub fn new(burst: u32, percent: u32) -> Self {
+        Self { burst, percent }
+    }
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self::new(10, 20)
+    }
 }
 
 /// The retries that one request has left.
-pub(crate) struct RetryPlan {
-    delays: ExponentialBackoff,
-    any_method: bool,
-}
+pub(crate) struct RetryPlan(ExponentialBackoff);
 
 impl RetryPlan {
     /// Returns the pause before the next retry, or `None` if the request must not be retried.
     pub(crate) fn next_pause<B>(
         &mut self,
+        retry: &Retry,
         method: &Method,
         outcome: Result<&http::Response<B>, &Error>,
     ) -> Option<Duration> {
         let is_unprocessed = outcome
             .as_ref()
             .is_err_and(|error| error.is_not_processed());
-        if !(self.any_method || method.is_idempotent() || is_unprocessed) {
+        if !(retry.any_method || method.is_idempotent() || is_unprocessed) {
             return None;
         }
-        let retry_after = match outcome {
-            Ok(response) if is_transient_status(response.status()) => {
-                retry_after(response.headers())
-            }
-            Err(error) if is_transient_error(error) => Duration::ZERO,
-            _ => return None,
-        };
-        let span = self.delays.next()?;
+        let result = outcome.map(|response| (response.status(), response.headers()));
+        if !retry.applies_to(&AttemptOutcome { method, result }) {
+            return None;
+        }
+        let span = self.0.next()?;
+        let retry_after =
+            outcome.map_or(Duration::ZERO, |response| retry_after(response.headers()));
         Some(span.mul_f64(fastrand::f64()).max(retry_after))
     }
-}
-
-/// Returns whether a later request may get a different status.
-fn is_transient_status(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
 }
 
 /// Returns whether the request failed before a response and may succeed later.
@@ -162,44 +301,50 @@ fn retry_after(headers: &HeaderMap) -> Duration {
         .unwrap_or_default()
 }
 
-/// The retry budgets of servers. They limit the load that retries add to a failing server.
+/// The retries that servers have had in excess of their requests' share, in hundredths of a retry. A
+/// server whose budget is full has no entry.
 #[derive(Default)]
 pub(crate) struct RetryBudgets(Mutex<HashMap<Origin, u32>>);
 
-/// The cost of a retry in the units of a budget. Each request adds one unit.
-const RETRY_COST: u32 = 5;
-
-/// The largest budget: ten retries.
-const MAX_BUDGET: u32 = 10 * RETRY_COST;
+/// The cost of a retry. A request adds the budget's percentage of it.
+const RETRY_COST: u32 = 100;
 
 /// The largest number of servers that have less than a full budget. If one more server needs a retry,
 /// all budgets become full again.
 const MAX_ORIGINS: usize = 4096;
 
 impl RetryBudgets {
-    /// Adds the unit of one request to the budget. Servers with a full budget have no entry.
-    pub(crate) fn deposit(&self, origin: &Origin) {
-        let mut budgets = self.lock();
-        if let Some(left) = budgets.get_mut(origin) {
-            *left += 1;
-            if *left >= MAX_BUDGET {
-                budgets.remove(origin);
+    /// Adds the share of one request to the server's budget.
+    pub(crate) fn deposit(&self, origin: &Origin, retry: &Retry) {
+        let Some(budget) = retry.budget else { return };
+        let mut spent = self.lock();
+        if let Some(used) = spent.get_mut(origin) {
+            *used = used.saturating_sub(budget.percent);
+            if *used == 0 {
+                spent.remove(origin);
             }
         }
     }
 
-    /// Withdraws the cost of a retry from the budget. Returns `false` if the budget is too small.
-    pub(crate) fn withdraw(&self, origin: &Origin) -> bool {
-        let mut budgets = self.lock();
-        if budgets.len() >= MAX_ORIGINS && !budgets.contains_key(origin) {
-            budgets.clear();
+    /// Withdraws a retry from the server's budget. Returns `false` if the budget is exhausted.
+    pub(crate) fn withdraw(&self, origin: &Origin, retry: &Retry) -> bool {
+        let Some(budget) = retry.budget else {
+            return true;
+        };
+        let mut spent = self.lock();
+        if spent.len() >= MAX_ORIGINS && !spent.contains_key(origin) {
+            spent.clear();
         }
-        let left = budgets.entry(origin.clone()).or_insert(MAX_BUDGET);
-        match left.checked_sub(RETRY_COST) {
-            Some(rest) => *left = rest,
-            None => return false,
+        let used = spent
+            .get(origin)
+            .copied()
+            .unwrap_or(0)
+            .saturating_add(RETRY_COST);
+        let is_covered = used <= budget.burst.saturating_mul(RETRY_COST);
+        if is_covered {
+            spent.insert(origin.clone(), used);
         }
-        true
+        is_covered
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Origin, u32>> {
@@ -244,53 +389,111 @@ mod tests {
     #[test]
     fn the_budget_of_a_server_is_ten_retries_and_a_fifth_of_the_requests_to_it() {
         let budgets = RetryBudgets::default();
+        let retry = Retry::new(1);
         let [a, b] = ["http://a/", "http://b/"].map(|url| Origin::of(&url.parse().unwrap()));
         let withdrawn = |origin| {
-            let results = std::iter::repeat_with(|| budgets.withdraw(origin));
+            let results = std::iter::repeat_with(|| budgets.withdraw(origin, &retry));
             results.take_while(|has_retry| *has_retry).count()
         };
         assert_eq!(withdrawn(&a), 10);
         // Requests to one server do not add to the budget of another.
         for _ in 0..1000 {
-            budgets.deposit(&b);
+            budgets.deposit(&b, &retry);
         }
         assert_eq!((withdrawn(&a), withdrawn(&b)), (0, 10));
         for _ in 0..100 {
-            budgets.deposit(&a);
+            budgets.deposit(&a, &retry);
         }
         assert_eq!(withdrawn(&a), 10);
         for _ in 0..25 {
-            budgets.deposit(&a);
+            budgets.deposit(&a, &retry);
         }
         assert_eq!(withdrawn(&a), 5);
     }
 
     #[test]
+    fn requests_share_the_budget_of_their_server_whatever_their_own_settings() {
+        let budgets = RetryBudgets::default();
+        let origin = Origin::of(&"http://a/".parse().unwrap());
+        let small = Retry::new(1).budget(RetryBudget::new(2, 100));
+        assert!(budgets.withdraw(&origin, &Retry::new(1)));
+        assert!(budgets.withdraw(&origin, &small));
+        assert!(!budgets.withdraw(&origin, &small));
+        assert!(budgets.withdraw(&origin, &Retry::new(1)));
+        assert!(budgets.withdraw(&origin, &Retry::new(1).budget(None)));
+        budgets.deposit(&origin, &small);
+        budgets.deposit(&origin, &small);
+        assert!(budgets.withdraw(&origin, &small));
+        let none = Retry::new(1).budget(RetryBudget::new(0, 100));
+        assert!(!budgets.withdraw(&origin, &none));
+    }
+
+    type Failed = Result<http::Response<()>, Error>;
+
+    fn is_retried(retry: &Retry, method: &Method, outcome: &Failed) -> bool {
+        let pause = retry.plan().next_pause(retry, method, outcome.as_ref());
+        pause.is_some()
+    }
+
+    fn answered(status: u16) -> Failed {
+        Ok(http::Response::builder().status(status).body(()).unwrap())
+    }
+
+    #[test]
     fn the_longest_pause_doubles_until_no_retry_is_left() {
-        let mut plan = Retry::new(3)
-            .delays(Duration::from_millis(100), Duration::from_millis(300))
-            .plan();
-        let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
+        let retry = Retry::new(3).delays(Duration::from_millis(100), Duration::from_millis(300));
+        let mut plan = retry.plan();
+        let failed: Failed = Err(Error::new(ErrorKind::Connect));
+        let mut next_pause = || plan.next_pause(&retry, &Method::GET, failed.as_ref());
         for longest in [100, 200, 300] {
-            let pause = plan.next_pause(&Method::GET, failed.as_ref()).unwrap();
+            let pause = next_pause().unwrap();
             assert!(pause <= Duration::from_millis(longest), "{pause:?}");
         }
-        assert_eq!(plan.next_pause(&Method::GET, failed.as_ref()), None);
+        assert_eq!(next_pause(), None);
     }
 
     #[test]
     fn requests_that_must_not_be_repeated_are_not_retried() {
-        let failed: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Connect));
-        let mut plan = Retry::new(3).plan();
-        assert_eq!(plan.next_pause(&Method::POST, failed.as_ref()), None);
-        let mut plan = Retry::new(3).any_method().plan();
-        assert!(plan.next_pause(&Method::POST, failed.as_ref()).is_some());
-        let refused: Result<http::Response<()>, _> = Err(Error::new(ErrorKind::Protocol));
-        assert_eq!(plan.next_pause(&Method::GET, refused.as_ref()), None);
+        let failed: Failed = Err(Error::new(ErrorKind::Connect));
+        let retry = Retry::new(3);
+        assert!(!is_retried(&retry, &Method::POST, &failed));
+        assert!(is_retried(
+            &retry.clone().any_method(),
+            &Method::POST,
+            &failed
+        ));
+        let refused: Failed = Err(Error::new(ErrorKind::Protocol));
+        assert!(!is_retried(&retry, &Method::GET, &refused));
         let guarded = AddressGuard::public().check(([127, 0, 0, 1], 80).into());
-        let guarded: Result<http::Response<()>, _> = Err(guarded.unwrap_err().into());
-        assert_eq!(plan.next_pause(&Method::GET, guarded.as_ref()), None);
-        let missing = http::Response::builder().status(404).body(()).unwrap();
-        assert_eq!(plan.next_pause(&Method::GET, Ok(&missing)), None);
+        let guarded: Failed = Err(guarded.unwrap_err().into());
+        assert!(!is_retried(&retry, &Method::GET, &guarded));
+        assert!(!is_retried(&retry, &Method::GET, &answered(404)));
+        assert!(is_retried(&retry, &Method::GET, &answered(503)));
+    }
+
+    #[test]
+    fn statuses_and_when_replace_the_default_rule() {
+        let retry = Retry::new(3).statuses([404]);
+        assert!(is_retried(&retry, &Method::GET, &answered(404)));
+        assert!(!is_retried(&retry, &Method::GET, &answered(503)));
+        assert!(is_retried(
+            &retry,
+            &Method::GET,
+            &Err(Error::new(ErrorKind::Connect))
+        ));
+        let retry = retry.when(|outcome| {
+            outcome.status().is_some_and(|status| status == 200)
+                || outcome
+                    .error()
+                    .is_some_and(|error| error.kind() == ErrorKind::Protocol)
+        });
+        assert!(is_retried(&retry, &Method::GET, &answered(200)));
+        assert!(!is_retried(&retry, &Method::GET, &answered(404)));
+        assert!(is_retried(
+            &retry,
+            &Method::GET,
+            &Err(Error::new(ErrorKind::Protocol))
+        ));
+        assert!(!is_retried(&retry, &Method::POST, &answered(200)));
     }
 }

@@ -134,7 +134,7 @@ impl Session {
         let mut request = http::Request::new(Body::empty());
         *request.method_mut() = method;
         let target = url.into_target(self.0.base_url.as_ref());
-        RequestBuilder::new(self.0.clone(), target, request, self.0.timeout)
+        RequestBuilder::new(self.0.clone(), target, request)
     }
 
     /// Sends a request of the `http` crate, including its extensions.
@@ -149,7 +149,7 @@ impl Session {
         request: http::Request<Body>,
     ) -> impl Future<Output = Result<Response, Error>> + Send + 'static + use<> {
         let target = Target::parse(&request.uri().to_string(), self.0.base_url.as_ref());
-        RequestBuilder::new(self.0.clone(), target, request, self.0.timeout).send()
+        RequestBuilder::new(self.0.clone(), target, request).send()
     }
 
     /// Returns the runtime, for [`Gather::on`](crate::gather::Gather::on) and

@@ -2,15 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use http::HeaderMap;
 use url::Url;
 
 use super::in_flight::InFlight;
 use super::limits::Limits;
+use super::policy::RequestPolicy;
 use super::redirect::RedirectPolicy;
-use super::retry::{Retry, RetryBudgets};
+use super::retry::RetryBudgets;
 use crate::backend::capabilities::Capabilities;
 use crate::backend::fetch::DynFetch;
 use crate::backend::runtime::Runtime;
@@ -32,18 +32,14 @@ pub(super) struct SessionState {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) headers: HeaderMap,
     pub(super) base_url: Option<Url>,
-    pub(super) timeout: Option<Duration>,
-    pub(super) head_timeout: Option<Duration>,
-    pub(super) read_timeout: Option<Duration>,
+    /// The defaults of requests.
+    pub(super) policy: Arc<RequestPolicy>,
     pub(super) limits: Limits,
     pub(super) redirects: RedirectPolicy,
-    pub(super) retry: Retry,
     pub(super) budgets: RetryBudgets,
     pub(super) in_flight: Arc<InFlight>,
     #[cfg(feature = "cookies")]
     pub(super) cookies: Option<CookieJar>,
-    pub(super) max_body: u64,
-    pub(super) decompress: bool,
     pub(super) connections: Connections,
     pub(super) proxies: Proxies,
     pub(super) observers: Observers,

@@ -29,9 +29,9 @@ pub(crate) struct RequestTemplate {
 }
 
 impl RequestTemplate {
-    pub(crate) fn new(mut request: Request<Body>, decompress: bool) -> Self {
+    pub(crate) fn new(request: Request<Body>, decompress: bool) -> Self {
         Self {
-            decompress: decode::take_decompress(&mut request, decompress),
+            decompress,
             request,
             lent: None,
             has_left_origin: false,
@@ -47,11 +47,6 @@ impl RequestTemplate {
     /// Returns the request, so that its body can be prepared.
     pub(crate) fn request_mut(&mut self) -> &mut Request<Body> {
         &mut self.request
-    }
-
-    /// Returns whether the session decodes the response.
-    pub(crate) fn should_decode(&self) -> bool {
-        self.decompress
     }
 
     /// Returns whether the body can still be sent: it can be produced again, or it has not been
