@@ -299,16 +299,16 @@ async fn fetch(
         let mut reader = ResponseReader::open(request, context.options, stats.clone()).await?;
         let runtime = context.session.runtime();
         let directory = context.directory.as_ref();
-        let mut writer = directory.map(|directory| directory.file(index, runtime.clone()));
+        let mut file = directory.map(|directory| directory.file(index, runtime.clone()));
         while let Some(chunk) = reader.chunk().await? {
             if let Some(digest) = &mut digest {
                 digest.update(&chunk);
             }
-            if let Some(file) = writer {
-                writer = Some(file.write(&chunk).await?);
+            if let Some(file) = &mut file {
+                file.write(&chunk).await?;
             }
         }
-        if let Some(file) = writer {
+        if let Some(file) = file {
             file.finish().await?;
         }
         Ok(digest.map(|digest| format!("{:x}", digest.finalize())))

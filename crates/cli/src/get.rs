@@ -3,18 +3,19 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use inflight::http::Method;
 use inflight::http::header::{CONTENT_TYPE, HeaderValue};
-use inflight::{BlockOn, Error, ErrorKind, RequestBuilder, Session};
+use inflight::{BlockOn, Error, ErrorKind, PartialFile, RequestBuilder, Session};
 
 use crate::args::{self, When};
 use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
 use crate::exit::{CliError, ExitStatus, print_error};
 use crate::output::{Failure, Printer, Record, describe};
 use crate::progress::{Progress, Unit};
-use crate::save::ResponseOutput;
+use crate::save::{OpenFiles, ResponseOutput};
 use crate::session;
 use crate::signal::Interrupt;
 
@@ -57,17 +58,23 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     let options = ResponseOptions::from_args(&args.requests);
     let result = backend.block_on(async {
         let reader = ResponseReader::open(request, options, stats.clone());
-        let transfer = std::pin::pin!(transfer(reader, args.include, &mut output, &progress));
-        match select(transfer, std::pin::pin!(interrupt.wait())).await {
+        let (open_files, completion) = OpenFiles::new();
+        let file = output.partial_file(session.runtime(), open_files);
+        let transfer = transfer(reader, args.include, &mut output, file, &progress);
+        let result = match select(Box::pin(transfer), pin!(interrupt.wait())).await {
             Either::Left((result, _)) => result,
-            Either::Right(((), _)) => Err(TransferError::Interrupted),
-        }
+            Either::Right(((), transfer)) => {
+                drop(transfer);
+                Err(TransferError::Interrupted)
+            }
+        };
+        completion.wait().await;
+        result
     });
     stats.finish();
     progress.clear();
 
     let to_stdout = matches!(output, ResponseOutput::Stdout(_));
-    let result = result.and_then(|()| output.finish().map_err(TransferError::Output));
     let (result, status) = match result {
         Ok(()) => (Ok(()), ExitStatus::Success),
         Err(TransferError::Exchange(error)) => (Err(error), ExitStatus::Failed),
@@ -159,13 +166,14 @@ fn build_request(session: &Session, args: &args::Get, data: Option<Data>) -> Req
 
 /// Writes the response to the output.
 ///
-/// The writes block the thread. No other request is in flight, so the writes delay no other transfer. A
-/// blocked write delays the reaction to the first signal. If the output is read slowly, the response is
-/// also read slowly.
+/// Writes to standard output and to devices block the thread. No other request is in flight, so they delay
+/// no other transfer. A blocked write delays the reaction to the first signal. If the output is read slowly,
+/// the response is also read slowly.
 async fn transfer(
     reader: impl Future<Output = Result<ResponseReader, Error>>,
     include: bool,
     output: &mut ResponseOutput,
+    mut file: Option<PartialFile>,
     progress: &Progress,
 ) -> Result<(), TransferError> {
     let mut reader = reader.await?;
@@ -173,14 +181,27 @@ async fn transfer(
         progress.set_total(length);
     }
     if include {
-        let head = format_head(&reader);
-        output.write(&head).map_err(TransferError::Output)?;
+        write(output, &mut file, &format_head(&reader)).await?;
     }
     while let Some(chunk) = reader.chunk().await? {
-        output.write(&chunk).map_err(TransferError::Output)?;
+        write(output, &mut file, &chunk).await?;
         progress.advance(chunk.len() as u64);
     }
-    Ok(())
+    match file {
+        Some(file) => Ok(file.finish().await?),
+        None => Ok(()),
+    }
+}
+
+async fn write(
+    output: &mut ResponseOutput,
+    file: &mut Option<PartialFile>,
+    bytes: &[u8],
+) -> Result<(), TransferError> {
+    match file {
+        Some(file) => Ok(file.write(bytes).await?),
+        None => output.write(bytes).map_err(TransferError::Output),
+    }
 }
 
 /// Formats the head of the response in the syntax of HTTP/1.1, with header names in lower case.

@@ -18,9 +18,10 @@
 //!   looks up names for a client. [`Capabilities`]: what a client can do.
 
 // The layers, from the lowest to the highest: error, message, backend, observe, connect, upload,
-// session and tower. Each layer uses only lower layers. gather uses only backend.
+// download, session and tower. Each layer uses only lower layers. gather uses only backend.
 mod backend;
 mod connect;
+mod download;
 mod error;
 pub mod gather;
 mod message;
@@ -31,6 +32,7 @@ pub mod tower;
 mod upload;
 
 // Requests and responses.
+pub use download::partial_file::PartialFile;
 pub use error::{BoxError, Error, ErrorKind, Phase, TlsFault};
 pub use message::body::{BlockingBody, Body};
 pub use message::progress::Progress;

@@ -16,7 +16,7 @@ use futures_lite::future::block_on;
 use inflight_core::http::header::{HeaderName, HeaderValue};
 use inflight_core::http::{self, HeaderMap, Method, StatusCode};
 use inflight_core::url::Url;
-use inflight_core::{Body, Error, IntoUrl, Multipart, Progress, bytes};
+use inflight_core::{Body, Error, IntoUrl, Multipart, Progress, Retry, bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -171,6 +171,46 @@ impl RequestBuilder {
         Self(self.0.timeout(timeout))
     }
 
+    /// Sets the time limit for the wait for the session's permits.
+    pub fn queue_timeout(self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
+        Self(self.0.queue_timeout(timeout))
+    }
+
+    /// Sets the time limit for each attempt.
+    pub fn attempt_timeout(self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
+        Self(self.0.attempt_timeout(timeout))
+    }
+
+    /// Sets the time limit for the response's head.
+    pub fn head_timeout(self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
+        Self(self.0.head_timeout(timeout))
+    }
+
+    /// Sets the time limit for the wait for each chunk of the response's body.
+    pub fn read_timeout(self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
+        Self(self.0.read_timeout(timeout))
+    }
+
+    /// Sets the retries of this request.
+    pub fn retry(self, retry: Retry) -> Self {
+        Self(self.0.retry(retry))
+    }
+
+    /// Sets how many redirects in a row the session follows.
+    pub fn max_redirects(self, at_most: usize) -> Self {
+        Self(self.0.max_redirects(at_most))
+    }
+
+    /// Sets the size of the largest body that `bytes`, `text` and `json` accept.
+    pub fn max_body(self, bytes: u64) -> Self {
+        Self(self.0.max_body(bytes))
+    }
+
+    /// Sets whether a response with a status of 400 or above is an error.
+    pub fn error_for_status(self, is_error: bool) -> Self {
+        Self(self.0.error_for_status(is_error))
+    }
+
     /// Sets whether the session decodes the response's body.
     pub fn decompress(self, decompress: bool) -> Self {
         Self(self.0.decompress(decompress))
@@ -246,6 +286,15 @@ impl Response {
     /// The same as [`Response::text`](inflight_core::Response::text).
     pub fn text(self) -> Result<String, Error> {
         block_on(self.0.text())
+    }
+
+    /// Writes the body to a file, and returns the number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`Response::save_to`](inflight_core::Response::save_to).
+    pub fn save_to(self, path: impl Into<PathBuf>) -> Result<u64, Error> {
+        block_on(self.0.save_to(path))
     }
 
     /// Parses the whole body as JSON.

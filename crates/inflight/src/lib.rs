@@ -115,13 +115,18 @@ pub use inflight_core::CookieJar;
 #[cfg(feature = "tower")]
 pub use inflight_core::tower;
 pub use inflight_core::{
-    BlockOn, Body, Error, ErrorKind, IntoUrl, JobError, JobErrorKind, Multipart, Part, Phase,
+    BlockOn, Body, Error, ErrorKind, IntoUrl, JobError, JobErrorKind, PartialFile, Phase,
     RequestBuilder, Response, Retry, RetryBudget, Session, SessionBuilder, Stats, Task, bytes,
     gather, gather_stream, http, http_body, unblock, url,
 };
 /// Detects code that stalls an event loop.
 #[cfg(feature = "probe")]
 pub use inflight_probe as probe;
+
+/// Forms of several parts.
+pub mod multipart {
+    pub use inflight_core::{Multipart, Part};
+}
 
 /// Settings of connections: name lookup, allowed addresses, TLS and proxies.
 pub mod connect {

@@ -133,7 +133,7 @@ fn blocking_requests_have_the_builder_methods_of_asynchronous_requests() {
     let head = session.head(origin.url("/gzip")).send().unwrap();
     assert_eq!(head.bytes().unwrap(), "");
 
-    let form = inflight::Multipart::new().file("manifest", "Cargo.toml");
+    let form = inflight::multipart::Multipart::new().file("manifest", "Cargo.toml");
     let request = session.post(&url).basic_auth("me", "pw").multipart(form);
     let echo: Value = request.send().unwrap().json().unwrap();
     assert_eq!(echo["files"]["manifest"], include_str!("../Cargo.toml"));

@@ -244,21 +244,38 @@ where
     T: Send + 'static,
     W: FnOnce() -> T + Send + 'static,
 {
+    let (work, output) = blocking_work(work);
+    runtime.spawn_blocking(work);
+    output
+}
+
+/// Returns work for a blocking pool, and a future of its result, which is like that of [`unblock`].
+pub(crate) fn blocking_work<T, W>(
+    work: W,
+) -> (
+    Box<dyn FnOnce() + Send>,
+    impl Future<Output = Result<T, TaskError>> + Send,
+)
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
     let (sender, output) = oneshot::channel();
-    runtime.spawn_blocking(Box::new(move || {
+    let work = Box::new(move || {
         if sender.is_canceled() {
             return;
         }
         let result = std::panic::catch_unwind(AssertUnwindSafe(work));
         let _ = sender.send(result);
-    }));
-    async move {
+    });
+    let output = async move {
         match output.await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(payload)) => Err(TaskError::Panicked(Panic::new(payload))),
             Err(oneshot::Canceled) => Err(TaskError::Cancelled),
         }
-    }
+    };
+    (work, output)
 }
 
 impl TaskError {

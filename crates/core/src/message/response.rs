@@ -1,5 +1,8 @@
 //! The response of a session.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
@@ -33,6 +36,7 @@ use crate::message::target::Target;
 pub struct Response {
     inner: http::Response<Body>,
     target: Option<Target>,
+    pool: Option<Pool>,
     content_length: Option<u64>,
     max_body: u64,
     // `None` if there was only one attempt, and no retry that the budget refused.
@@ -47,15 +51,36 @@ struct Repeats {
     is_retry_budget_exhausted: bool,
 }
 
+/// A pool of threads for blocking work: that of a session's runtime.
+pub(crate) trait BlockingPool: Send + Sync {
+    /// Runs `work` on a thread of the pool.
+    fn run_blocking(&self, work: Box<dyn FnOnce() + Send>);
+}
+
+#[derive(Clone)]
+struct Pool(Arc<dyn BlockingPool>);
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pool")
+    }
+}
+
 /// The default limit of [`Response::bytes`], `text` and `json`, in bytes: 64 MiB.
 pub(crate) const MAX_BODY: u64 = 64 << 20;
 
 impl Response {
-    pub(crate) fn new(inner: http::Response<Body>, target: Target, max_body: u64) -> Self {
+    pub(crate) fn new(
+        inner: http::Response<Body>,
+        target: Target,
+        max_body: u64,
+        pool: Arc<dyn BlockingPool>,
+    ) -> Self {
         Self {
             content_length: inner.body().len(),
             inner,
             target: Some(target),
+            pool: Some(Pool(pool)),
             max_body,
             repeats: None,
         }
@@ -75,6 +100,11 @@ impl Response {
             }));
         }
         self
+    }
+
+    /// Returns the pool of the session's runtime. `None` if the response does not come from a session.
+    pub(crate) fn blocking_pool(&self) -> Option<Arc<dyn BlockingPool>> {
+        self.pool.as_ref().map(|pool| pool.0.clone())
     }
 
     /// Returns the status code. No status is an error by itself: see
@@ -258,6 +288,7 @@ impl From<http::Response<Body>> for Response {
             content_length: inner.body().len(),
             inner,
             target: None,
+            pool: None,
             max_body: MAX_BODY,
             repeats: None,
         }

@@ -98,6 +98,7 @@ pub(crate) async fn exchange(
                 ..
             } = exchange;
             let mut body = std::mem::take(response.body_mut());
+            let pool = session.clone();
             if !http_body::Body::is_end_stream(&body) {
                 let limited = LimitedBody::new(
                     body,
@@ -113,7 +114,7 @@ pub(crate) async fn exchange(
                 observed.report_done();
             }
             *response.body_mut() = body;
-            let response = Response::new(response, target, policy.max_body).with_history(
+            let response = Response::new(response, target, policy.max_body, pool).with_history(
                 history,
                 attempts,
                 is_retry_budget_exhausted,

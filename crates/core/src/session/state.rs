@@ -17,6 +17,7 @@ use crate::backend::runtime::Runtime;
 use crate::connect::proxy::Proxies;
 use crate::error::{Error, ErrorKind};
 use crate::message::body::Body;
+use crate::message::response::BlockingPool;
 use crate::message::target::Target;
 use crate::observe::{Connections, ObservedExchange, Observers, RequestObservers};
 #[cfg(feature = "cookies")]
@@ -45,6 +46,12 @@ pub(super) struct SessionState {
     pub(super) observers: Observers,
     /// The id of the last request, for observers.
     pub(super) last_request_id: AtomicU64,
+}
+
+impl BlockingPool for SessionState {
+    fn run_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.runtime.spawn_blocking(work);
+    }
 }
 
 impl SessionState {

@@ -1,0 +1,284 @@
+//! A file that appears under its name only when it is complete.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+
+use crate::backend::runtime::Runtime;
+use crate::backend::task::blocking_work;
+use crate::error::{Error, ErrorKind};
+use crate::message::response::BlockingPool;
+
+/// How many bytes are buffered before they are written. Each write is one call on the blocking pool.
+const WRITE_SIZE: usize = 256 * 1024;
+
+/// A file that is written on a runtime's blocking pool, and appears under its name only when it is complete.
+///
+/// Until then, it has a temporary name in the same directory. Dropping the value before
+/// [`finish`](Self::finish) deletes the temporary file. A file that exists under the name stays unchanged
+/// until `finish` replaces it. The new file has its permissions. If the name is a symbolic link, the link
+/// remains and its target is replaced.
+///
+/// [`Response::save_to`](crate::Response::save_to) writes a whole response. Use this type if your program
+/// also needs the bytes, for example to compute a digest.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use inflight_core::{BlockOn, Error, PartialFile};
+/// use inflight_threads::Threads;
+///
+/// let directory = tempfile::tempdir()?;
+/// let path = directory.path().join("page");
+/// let threads = Threads::new();
+/// threads.block_on(async {
+///     let mut file = PartialFile::new(Arc::new(threads.clone()), &path);
+///     file.write(b"all of ").await?;
+///     assert!(!path.exists());
+///     file.write(b"it").await?;
+///     file.finish().await
+/// })?;
+/// assert_eq!(std::fs::read(&path)?, b"all of it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PartialFile {
+    pool: Arc<dyn BlockingPool>,
+    /// `None` while a write is in progress, and after a failed write.
+    content: Option<FileContent>,
+}
+
+/// The part of a [`PartialFile`] that each write moves to the blocking pool.
+struct FileContent {
+    path: PathBuf,
+    /// `None` before the first write.
+    file: Option<TemporaryFile>,
+    /// Bytes that have not been written yet.
+    buffer: Vec<u8>,
+    // The last field, because it must be dropped after the file.
+    guard: Option<Box<dyn Send + Sync>>,
+}
+
+impl PartialFile {
+    /// Returns a file that is written on the blocking pool of `runtime`. Creates nothing before the first
+    /// write.
+    pub fn new(runtime: Arc<dyn Runtime>, path: impl Into<PathBuf>) -> Self {
+        Self::on_pool(Arc::new(runtime), path.into())
+    }
+
+    pub(crate) fn on_pool(pool: Arc<dyn BlockingPool>, path: PathBuf) -> Self {
+        Self {
+            pool,
+            content: Some(FileContent {
+                path,
+                file: None,
+                buffer: Vec::new(),
+                guard: None,
+            }),
+        }
+    }
+
+    /// Checks that a file can be created at `path`: creates a temporary file and deletes it. Blocks the
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system, for example if the directory does not exist.
+    pub fn check_writable(path: &Path) -> io::Result<()> {
+        TemporaryFile::create(path).map(drop)
+    }
+
+    /// Keeps `guard` until the file has its name or is deleted.
+    ///
+    /// If the value is dropped during a write, the file is deleted after the write, on the blocking pool. A
+    /// program that must wait for that, for example before it exits, can watch the guard.
+    pub fn with_guard(mut self, guard: impl Send + Sync + 'static) -> Self {
+        if let Some(content) = &mut self.content {
+            content.guard = Some(Box::new(guard));
+        }
+        self
+    }
+
+    /// Appends bytes. Buffers them until there are 256 KiB.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the file cannot be written, or if an earlier write failed or was cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the file cannot be completed.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let content = self.content.as_mut().ok_or_else(no_content_error)?;
+        content.buffer.extend_from_slice(bytes);
+        if content.buffer.len() < WRITE_SIZE {
+            return Ok(());
+        }
+        let content = self
+            .run(|mut content| content.write().map(|()| content))
+            .await?;
+        self.content = Some(content);
+        Ok(())
+    }
+
+    /// Writes the buffered bytes and gives the file its name.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the file may or may not appear.
+    pub async fn finish(mut self) -> Result<(), Error> {
+        self.run(FileContent::finish).await
+    }
+
+    /// Runs `work` on the blocking pool.
+    async fn run<T, W>(&mut self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnOnce(FileContent) -> io::Result<T> + Send + 'static,
+    {
+        let content = self.content.take().ok_or_else(no_content_error)?;
+        let context = format!("writing {}", content.path.display());
+        let (work, result) = blocking_work(move || work(content));
+        self.pool.run_blocking(work);
+        let result = result
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error.to_string())));
+        result.map_err(|error| {
+            Error::new(ErrorKind::Io)
+                .with_context(context)
+                .with_source(error)
+        })
+    }
+}
+
+impl BlockingPool for Arc<dyn Runtime> {
+    fn run_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        (**self).spawn_blocking(work);
+    }
+}
+
+fn no_content_error() -> Error {
+    Error::new(ErrorKind::Io).with_context("an earlier write to the file failed or was cancelled")
+}
+
+impl FileContent {
+    fn write(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(TemporaryFile::create(&self.path)?),
+        };
+        file.0.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.write()?;
+        self.file.take().map_or(Ok(()), TemporaryFile::persist)
+    }
+}
+
+impl fmt::Debug for PartialFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartialFile")
+            .field("path", &self.content.as_ref().map(|content| &content.path))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file under a temporary name, and its final path. Dropping the value deletes the file.
+struct TemporaryFile(NamedTempFile, PathBuf);
+
+impl TemporaryFile {
+    /// Creates a temporary file in the directory of `path`.
+    fn create(path: &Path) -> io::Result<Self> {
+        // Follows a symbolic link, so that the link remains and its target is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".inflight-").suffix(".part");
+        // The usual mode of a new file. The default of `tempfile` lets only the owner read the file.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let temporary = builder
+            .tempfile_in(directory)
+            .map_err(without_temporary_path)?;
+        if let Ok(old) = fs::metadata(&path) {
+            if !old.is_file() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "it exists and is not a regular file",
+                ));
+            }
+            temporary.as_file().set_permissions(old.permissions())?;
+        }
+        Ok(Self(temporary, path))
+    }
+
+    fn persist(self) -> io::Result<()> {
+        self.0.persist(&self.1)?;
+        Ok(())
+    }
+}
+
+/// Removes the temporary path from an error. The path means nothing to the user.
+fn without_temporary_path(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|inner| inner.source());
+    match cause.map(ToString::to_string) {
+        Some(cause) => io::Error::new(error.kind(), cause),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_only_when_it_is_complete() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("page");
+        let mut file = TemporaryFile::create(&path).unwrap();
+        file.0.write_all(b"all").unwrap();
+        assert!(!path.exists());
+        file.persist().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"all");
+
+        let mut partial = TemporaryFile::create(&path).unwrap();
+        partial.0.write_all(b"ha").unwrap();
+        drop(partial);
+        assert_eq!(fs::read(&path).unwrap(), b"all");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_its_symbolic_links() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("page"), directory.path().join("link"));
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        symlink(&path, &link).unwrap();
+        let mut file = TemporaryFile::create(&link).unwrap();
+        file.0.write_all(b"new").unwrap();
+        file.persist().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+}
