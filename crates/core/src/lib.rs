@@ -73,7 +73,7 @@ pub use message::framing::{Framing, MAX_INTERIM_RESPONSES, retires_connection};
 pub use observe::{Connections, Trace};
 
 // The traits that runtimes implement, and helpers for runtimes.
-pub use backend::descriptors::check_free_descriptors;
+pub use backend::descriptors::DescriptorCheck;
 pub use backend::runtime::{BlockOn, Runtime, runtime_ended};
 pub use backend::socket::{
     ConnectOptions, PollReadable, ReadinessSocket, Socket, TryRead, no_sockets,

@@ -151,9 +151,9 @@ pub mod observe {
 pub mod backend {
     pub use inflight_core::{
         AnyClient, BlockingBody, BoxError, BoxFuture, Cancel, CancelGuard, Capabilities, Ceiling,
-        ConnectOptions, Connections, Deadline, Fetch, FetchBlocking, Framing, Inline,
-        MAX_INTERIM_RESPONSES, NewConnection, Offload, Panic, PollReadable, ReadinessSocket,
-        Resolver, Runtime, Socket, Support, TaskError, Trace, TryRead, check_free_descriptors,
+        ConnectOptions, Connections, Deadline, DescriptorCheck, Fetch, FetchBlocking, Framing,
+        Inline, MAX_INTERIM_RESPONSES, NewConnection, Offload, Panic, PollReadable,
+        ReadinessSocket, Resolver, Runtime, Socket, Support, TaskError, Trace, TryRead,
         connect_error, host_and_port, no_sockets, retires_connection, runtime_ended,
     };
 

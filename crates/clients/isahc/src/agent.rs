@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::request::{Builder, Parts};
-use inflight_core::{ClientOptions, Error, ErrorKind, Proxy, check_free_descriptors};
+use inflight_core::{ClientOptions, Error, ErrorKind, Proxy};
 use inflight_net::descriptors::default_max_idle;
 use isahc::HttpClient;
 use isahc::auth::{Authentication, Credentials};
@@ -26,7 +26,7 @@ pub(crate) struct Agents {
 
 impl Agents {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
-        check_free_descriptors("isahc", descriptors::NEEDED, ErrorKind::Io)?;
+        descriptors::STARTUP.check(ErrorKind::Io)?;
         let max_idle = options.max_idle.unwrap_or_else(default_max_idle);
         Ok(Self {
             pooled: agent(options, options.max_idle_per_host.min(max_idle))?,

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 
-use inflight_core::{Error, ErrorKind};
+use inflight_core::{DescriptorCheck, Error, ErrorKind};
 use inflight_net::descriptors::{are_exhausted, limit};
 
-/// The number of descriptors that the two isahc clients of [`Agents`](crate::agent::Agents) need to start and
-/// to send their first requests.
-pub(crate) const NEEDED: usize = 16;
+/// The descriptors that the two isahc clients of [`Agents`](crate::agent::Agents) need to start and to send
+/// their first requests.
+pub(crate) static STARTUP: DescriptorCheck = DescriptorCheck::new("isahc", 16);
 
 /// The number of descriptors that `select` supports.
 pub(crate) const SELECT_LIMIT: usize = 1024;

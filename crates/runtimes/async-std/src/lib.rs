@@ -16,22 +16,17 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_io::Async;
 use async_std::task;
 use inflight_core::{
-    BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, ReadinessSocket, Runtime, Socket,
-    check_free_descriptors,
+    BlockOn, BoxFuture, ConnectOptions, DescriptorCheck, Error, ErrorKind, ReadinessSocket,
+    Runtime, Socket,
 };
 
-/// The number of descriptors that the reactor of async-io and the first socket need. Without them, async-io
-/// panics.
-const REACTOR_DESCRIPTORS: usize = 4;
-
-/// Whether the descriptors were free at the first request.
-static IS_REACTOR_CHECKED: AtomicBool = AtomicBool::new(false);
+/// The descriptors of async-io's reactor and of the first socket.
+static REACTOR: DescriptorCheck = DescriptorCheck::new("async-io", 4);
 
 /// async-std's runtime. The process has one pool of threads. The first use of async-std fixes the size of
 /// the pool.
@@ -118,11 +113,7 @@ impl Runtime for AsyncStd {
     }
 
     fn check_running(&self) -> Result<(), Error> {
-        if !IS_REACTOR_CHECKED.load(Ordering::Relaxed) {
-            check_free_descriptors("async-io", REACTOR_DESCRIPTORS, ErrorKind::NoRuntime)?;
-            IS_REACTOR_CHECKED.store(true, Ordering::Relaxed);
-        }
-        Ok(())
+        REACTOR.check_once(ErrorKind::NoRuntime)
     }
 }
 

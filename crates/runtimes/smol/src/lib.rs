@@ -14,24 +14,19 @@ use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use async_executor::Executor;
 use async_io::Async;
 use inflight_core::{
-    BlockOn, BoxFuture, ConnectOptions, Error, ErrorKind, ReadinessSocket, Runtime, Socket,
-    check_free_descriptors,
+    BlockOn, BoxFuture, ConnectOptions, DescriptorCheck, Error, ErrorKind, ReadinessSocket,
+    Runtime, Socket,
 };
 use smol::channel::{Receiver, Sender, bounded};
 
-/// The number of descriptors that the reactor of async-io and the first socket need. Without them, async-io
-/// panics.
-const REACTOR_DESCRIPTORS: usize = 4;
-
-/// Whether the descriptors were free at the first request.
-static IS_REACTOR_CHECKED: AtomicBool = AtomicBool::new(false);
+/// The descriptors of async-io's reactor and of the first socket.
+static REACTOR: DescriptorCheck = DescriptorCheck::new("async-io", 4);
 
 /// smol's runtime. All executors of the process share one reactor for timers and sockets.
 #[derive(Clone, Debug)]
@@ -127,11 +122,7 @@ impl Runtime for Smol {
     }
 
     fn check_running(&self) -> Result<(), Error> {
-        if !IS_REACTOR_CHECKED.load(Ordering::Relaxed) {
-            check_free_descriptors("async-io", REACTOR_DESCRIPTORS, ErrorKind::NoRuntime)?;
-            IS_REACTOR_CHECKED.store(true, Ordering::Relaxed);
-        }
-        Ok(())
+        REACTOR.check_once(ErrorKind::NoRuntime)
     }
 }
 

@@ -21,10 +21,16 @@ use std::thread;
 use std::time::Duration;
 
 use futures_lite::future;
-use inflight_core::{BlockOn, BoxFuture, ConnectOptions, Runtime, Socket, no_sockets};
+use inflight_core::{
+    BlockOn, BoxFuture, ConnectOptions, DescriptorCheck, Error, ErrorKind, Runtime, Socket,
+    no_sockets,
+};
 
 /// The time after which an idle thread ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The descriptors of async-io, which provides the timers, and of the first socket of the client.
+static REACTOR: DescriptorCheck = DescriptorCheck::new("async-io", 4);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -136,6 +142,10 @@ impl Runtime for Threads {
 
     fn blocking_ceiling(&self) -> Option<usize> {
         None
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        REACTOR.check_once(ErrorKind::NoRuntime)
     }
 }
 
