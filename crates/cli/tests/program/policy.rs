@@ -58,7 +58,7 @@ fn the_attempts_of_cancelled_requests_are_counted() {
     // The program sends one of the two requests at once. The rate limit delays the other request by a
     // second, so the deadline comes first.
     let urls = [origin.url("/hang?n=1"), origin.url("/hang?n=2")];
-    let ran = run(["gather", "--rate", "1/s", "--deadline", "300ms"]
+    let ran = run(["gather", "--rate", "1/s", "--deadline", "600ms"]
         .into_iter()
         .chain(urls.iter().map(String::as_str)));
     let records = ran.records();
@@ -85,7 +85,7 @@ fn after_the_deadline_no_more_requests_are_sent() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/hang");
     let urls = vec![url.as_str(); 50];
-    let options = ["gather", "--per-host", "1", "--deadline", "300ms"];
+    let options = ["gather", "--per-host", "1", "--deadline", "600ms"];
     let ran = run(options.into_iter().chain(urls));
     assert_eq!(kinds(&ran.records()), ["deadline"; 50]);
     // The deadline also cancels the first request. No other request may then use its permit.
