@@ -324,7 +324,7 @@ fn job_failure(kind: JobErrorKind<Error>, stop_reason: Option<StopReason>) -> Fa
         (JobErrorKind::DeadlineExceeded, Some(stop_reason)) => stop_reason.failure(),
         (JobErrorKind::Panicked(panic), _) => {
             let message = format!("the client panicked: {}", panic.message());
-            Failure::new(ErrorKind::Io, message)
+            Failure::new(ErrorKind::Panicked, message)
         }
         (_, _) => Failure::new(
             ErrorKind::Cancelled,

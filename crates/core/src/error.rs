@@ -69,6 +69,8 @@ pub enum ErrorKind {
     Status,
     /// The work was cancelled.
     Cancelled,
+    /// A job of a [gather](mod@crate::gather) panicked.
+    Panicked,
     /// The deadline of a group of requests passed before this request finished.
     Deadline,
     /// The session was closed.
@@ -105,6 +107,7 @@ impl ErrorKind {
             Self::Decode => "decode",
             Self::Status => "status",
             Self::Cancelled => "cancelled",
+            Self::Panicked => "panicked",
             Self::Deadline => "deadline",
             Self::Closed => "closed",
             Self::Unsupported => "unsupported",
@@ -130,6 +133,7 @@ impl ErrorKind {
             Self::Decode => "the body could not be decoded",
             Self::Status => "the status is an error",
             Self::Cancelled => "cancelled",
+            Self::Panicked => "a job panicked",
             Self::Deadline => "the deadline passed",
             Self::Closed => "the session is closed",
             Self::Unsupported => "not supported by this backend",
@@ -226,6 +230,16 @@ impl Error {
     #[must_use]
     pub fn with_context(mut self, context: impl Into<Cow<'static, str>>) -> Self {
         self.0.context = Some(context.into());
+        self
+    }
+
+    /// Appends a description to the context.
+    #[must_use]
+    pub(crate) fn with_added_context(mut self, description: impl fmt::Display) -> Self {
+        self.0.context = Some(match self.0.context {
+            Some(context) => format!("{context}, {description}").into(),
+            None => description.to_string().into(),
+        });
         self
     }
 
@@ -403,7 +417,8 @@ impl Error {
         None
     }
 
-    fn copied(&self) -> Self {
+    /// Returns an error with the same values, which shares the cause.
+    pub(crate) fn copied(&self) -> Self {
         Self(self.0.clone())
     }
 }

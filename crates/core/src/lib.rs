@@ -18,7 +18,7 @@
 //!   looks up names for a client. [`Capabilities`]: what a client can do.
 
 // The layers, from the lowest to the highest: error, message, backend, observe, connect, upload,
-// download, session and tower. Each layer uses only lower layers. gather uses only backend.
+// download, session and tower. Each layer uses only lower layers. gather uses only error and backend.
 mod backend;
 mod connect;
 mod download;

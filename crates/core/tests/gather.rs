@@ -20,8 +20,8 @@ use futures_core::Stream;
 use futures_lite::future::{pending, ready, yield_now};
 use futures_lite::{FutureExt, StreamExt, stream};
 use inflight_core::{
-    AllFailed, BoxFuture, ConnectOptions, JobError, JobErrorKind, Runtime, Settled, Socket, gather,
-    gather_stream,
+    AllFailed, BoxFuture, ConnectOptions, Error, ErrorKind, JobError, JobErrorKind, Phase, Runtime,
+    Settled, Socket, gather, gather_stream,
 };
 use proptest::prelude::*;
 use support::{
@@ -1070,6 +1070,110 @@ fn the_error_of_first_at_the_deadline_differs_from_that_of_an_empty_input() {
     assert!(error.failures.is_empty());
     assert_eq!(error.never_started, Some(3));
     assert_ne!(error.to_string(), "there were no jobs");
+}
+
+// ---------------------------------------------------------------------------------------
+// Conversion to `Error`.
+
+/// Awaits the ending of a gather, and converts its error with `?`.
+fn convert<T, E>(ending: impl Future<Output = Result<T, E>>) -> Error
+where
+    Error: From<E>,
+{
+    let converted = run(async move {
+        ending.await?;
+        Ok(())
+    });
+    converted.unwrap_err()
+}
+
+fn not_found() -> Error {
+    let url = "http://me:secret@host/".parse().unwrap();
+    let status = http::StatusCode::NOT_FOUND;
+    Error::status(status).with_url(&url).with_source(Refused(7))
+}
+
+#[test]
+fn the_conversion_of_a_failed_job_keeps_its_error_and_adds_the_index() {
+    let jobs = [
+        ready(Ok(())).boxed(),
+        ready(Err(not_found().not_processed())).boxed(),
+    ];
+    let error = convert(gather(jobs).all());
+    assert_eq!(error.kind(), ErrorKind::Status);
+    assert_eq!(error.status_code(), Some(http::StatusCode::NOT_FOUND));
+    assert!(error.is_not_processed());
+    assert_eq!(
+        error.to_string(),
+        "the status is an error: 404 Not Found, in job 1 [http://host/]"
+    );
+    let source = std::error::Error::source(&error).unwrap();
+    assert!(source.is::<Refused>());
+
+    let timeout = convert(gather([ready(Err::<(), _>(Error::timeout(Phase::Head)))]).all());
+    assert_eq!(timeout.phase(), Some(Phase::Head));
+    assert_eq!(timeout.to_string(), "timed out (head): in job 0");
+}
+
+#[test]
+fn the_conversion_of_a_panic_contains_its_message_and_does_not_resume_it() {
+    let job = async {
+        if true {
+            resume_unwind(Box::new("out of luck"));
+        }
+        Ok::<(), Error>(())
+    };
+    let error = convert(gather([job]).all());
+    assert_eq!(error.kind(), ErrorKind::Panicked);
+    assert_eq!(error.to_string(), "a job panicked: out of luck, in job 0");
+}
+
+#[test]
+fn the_conversion_of_a_job_without_a_result_has_the_kind_deadline_or_cancelled() {
+    let hanging = || [pending::<Result<(), Error>>()];
+    let error = convert(gather(hanging()).until(yield_now()).all());
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    assert_eq!(error.to_string(), "the deadline passed: in job 0");
+
+    let runtime = TestRuntime::new(0);
+    let mut all = Box::pin(gather(hanging()).on(&runtime).all());
+    assert!(poll(&mut all).is_pending());
+    runtime.shut_down();
+    let error = convert(all);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(error.to_string(), "cancelled: the runtime ended, in job 0");
+}
+
+#[test]
+fn the_conversion_of_all_failed_is_the_first_failure_with_all_failures_as_the_source() {
+    let jobs = [not_found(), Error::timeout(Phase::Head)].map(|error| ready(Err::<(), _>(error)));
+    let error = convert(gather(jobs).first());
+    assert_eq!(error.kind(), ErrorKind::Status);
+    assert_eq!(
+        error.to_string(),
+        "the status is an error: 404 Not Found, in job 0 [http://host/]"
+    );
+    let source = std::error::Error::source(&error).unwrap();
+    let all = source.downcast_ref::<AllFailed<Error>>().unwrap();
+    assert_eq!(all.to_string(), "all 2 jobs failed");
+    assert!(all.failures[1].failure().unwrap().is_timeout());
+}
+
+#[test]
+fn the_conversion_of_all_failed_without_a_failure_names_the_reason() {
+    let jobs = || [ready(Err::<(), _>(not_found())), ready(Err(not_found()))];
+    let error = convert(gather(jobs()).until(ready(())).first());
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    // One job has failed, but the deadline passed before the other started.
+    let error = convert(gather(jobs()).limit(1).until(yield_now()).first());
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    assert_eq!(
+        error.to_string(),
+        "the deadline passed: no job succeeded before the deadline"
+    );
+    let error = convert(gather(jobs().into_iter().take(0)).first());
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    assert_eq!(error.to_string(), "invalid request: there were no jobs");
 }
 
 // ---------------------------------------------------------------------------------------

@@ -4,8 +4,32 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::backend::task::Panic;
+use crate::error::{Error, ErrorKind};
 
 /// The error of one job, with the index of its input.
+///
+/// If the job's error is an [`Error`], `?` converts a `JobError` to an [`Error`]. The job's own
+/// error keeps everything and gets the index of the job as context. The other reasons become an
+/// error of one of these kinds:
+///
+/// | reason | kind |
+/// |---|---|
+/// | [`Panicked`](JobErrorKind::Panicked) | [`ErrorKind::Panicked`], with the message of the panic, which does not resume |
+/// | [`DeadlineExceeded`](JobErrorKind::DeadlineExceeded) | [`ErrorKind::Deadline`] |
+/// | [`Cancelled`](JobErrorKind::Cancelled) | [`ErrorKind::Cancelled`] |
+///
+/// ```
+/// use inflight_core::{Error, ErrorKind, gather};
+///
+/// async fn sum(jobs: Vec<impl Future<Output = Result<u32, Error>>>) -> Result<u32, Error> {
+///     Ok(gather(jobs).all().await?.iter().sum())
+/// }
+///
+/// # futures_lite::future::block_on(async {
+/// let error = sum(vec![async { Err(Error::new(ErrorKind::Connect)) }]).await.unwrap_err();
+/// assert_eq!(error.to_string(), "could not connect: in job 0");
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct JobError<E> {
     index: usize,
@@ -90,6 +114,12 @@ pub struct Settled<T, E> {
 }
 
 /// The error of [`first`](super::Gather::first).
+///
+/// If the jobs' error is an [`Error`], `?` converts an `AllFailed` to an [`Error`], whose source is
+/// the `AllFailed`. It is a copy of the first failure in input order, converted like a
+/// [`JobError`]. If [`until`](super::Gather::until) ended the gather, the kind is
+/// [`ErrorKind::Deadline`] instead. If there were no jobs, the kind is
+/// [`ErrorKind::InvalidRequest`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AllFailed<E> {
@@ -99,11 +129,20 @@ pub struct AllFailed<E> {
     pub never_started: Option<usize>,
 }
 
+impl<E> AllFailed<E> {
+    /// Returns whether `until` ended the gather.
+    fn is_cut_off(&self) -> bool {
+        let mut failures = self.failures.iter();
+        self.never_started != Some(0)
+            || failures.any(|error| matches!(error.kind, JobErrorKind::DeadlineExceeded))
+    }
+}
+
 impl<E> fmt::Display for AllFailed<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.failures.len() {
-            0 if self.never_started == Some(0) => f.write_str("there were no jobs"),
-            0 => f.write_str("the deadline passed before any job started"),
+            _ if self.is_cut_off() => f.write_str("no job succeeded before the deadline"),
+            0 => f.write_str("there were no jobs"),
             1 => f.write_str("the only job failed"),
             n => write!(f, "all {n} jobs failed"),
         }
@@ -116,5 +155,38 @@ impl<E: StdError + 'static> StdError for AllFailed<E> {
             let error: &(dyn StdError + 'static) = error;
             error
         })
+    }
+}
+
+impl JobError<Error> {
+    fn to_error(&self) -> Error {
+        let error = match &self.kind {
+            JobErrorKind::Failed(error) => error.copied(),
+            JobErrorKind::Panicked(panic) => {
+                Error::new(ErrorKind::Panicked).with_context(panic.message().to_owned())
+            }
+            JobErrorKind::DeadlineExceeded => Error::new(ErrorKind::Deadline),
+            JobErrorKind::Cancelled => {
+                Error::new(ErrorKind::Cancelled).with_context("the runtime ended")
+            }
+        };
+        error.with_added_context(format_args!("in job {}", self.index))
+    }
+}
+
+impl From<JobError<Error>> for Error {
+    fn from(error: JobError<Error>) -> Self {
+        error.to_error()
+    }
+}
+
+impl From<AllFailed<Error>> for Error {
+    fn from(all: AllFailed<Error>) -> Self {
+        let error = match all.failures.first() {
+            _ if all.is_cut_off() => Self::new(ErrorKind::Deadline).with_context(all.to_string()),
+            Some(first) => first.to_error(),
+            None => Self::new(ErrorKind::InvalidRequest).with_context(all.to_string()),
+        };
+        error.with_source(all)
     }
 }
