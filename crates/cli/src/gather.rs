@@ -230,12 +230,11 @@ impl GatherRun {
             }
         });
 
-        let results = gather_stream(jobs)
+        let mut results = gather_stream(jobs)
             .limit(self.limit)
             .on(&runtime)
             .until(stop)
             .completed();
-        let mut results = pin!(results);
         while let Some((index, result)) = results.next().await {
             let Some((url, stats)) = running.borrow_mut().remove(&index) else {
                 continue;

@@ -7,7 +7,6 @@
 use std::error::Error as StdError;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
-use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -227,7 +226,7 @@ async fn run_round(session: &Session, urls: &[String], faults: &[Option<usize>])
     });
     let mut results_seen = vec![0_u8; faults.len()];
     let mut wrong = Vec::new();
-    let mut results = pin!(gather(jobs).limit(LIMIT).on(session.runtime()).completed());
+    let mut results = gather(jobs).limit(LIMIT).on(session.runtime()).completed();
     while let Some((index, result)) = results.next().await {
         results_seen[index] += 1;
         let kind = match &result {

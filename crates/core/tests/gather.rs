@@ -434,6 +434,7 @@ proptest! {
 
         let settled = with!(settled);
         prop_assert_eq!(settled.never_started, Some(0));
+        prop_assert!(!settled.is_cut_off);
         prop_assert_eq!(job_results(settled), expected.clone());
 
         match with!(all) {
@@ -539,6 +540,7 @@ fn an_infinite_input_ends_with_until() {
             run(gather.settled())
         };
         assert_eq!(settled.never_started, None);
+        assert!(settled.is_cut_off);
         assert!(settled.results.len() > 17);
         for (index, result) in job_results(settled).into_iter().enumerate() {
             assert!(
@@ -643,6 +645,33 @@ fn never_started_is_none_if_the_size_of_the_input_is_unknown() {
     assert_eq!(settled.results.len(), 3);
 }
 
+#[test]
+fn a_gather_is_cut_off_only_if_a_job_did_not_start_or_did_not_finish() {
+    // (jobs, finished jobs, inputs that are never pulled)
+    for (jobs, finished, never_started) in [(2, 2, 0), (2, 1, 0), (5, 2, 2), (5, 0, 3)] {
+        let input = TestInput::new(vec![Outcome::Succeeds; jobs]);
+        let until = Signal::new();
+        let mut results = gather(input.jobs())
+            .limit(2)
+            .until(until.wait())
+            .completed();
+        assert!(poll(&mut results.next()).is_pending());
+        input.signals[..finished].iter().for_each(Signal::open);
+        // Takes the finished results, except the last one if it is the last of the input.
+        let taken = finished.min(jobs - 1);
+        for _ in 0..taken {
+            assert!(run(results.next()).is_some());
+        }
+        assert!(!results.is_cut_off());
+        assert_eq!(results.never_started(), Some(0));
+        until.open();
+        let pulled = jobs - never_started;
+        assert_eq!(run((&mut results).count()), pulled - taken);
+        assert_eq!(results.never_started(), Some(never_started));
+        assert_eq!(results.is_cut_off(), finished < jobs);
+    }
+}
+
 // ---------------------------------------------------------------------------------------
 // The deadline.
 
@@ -679,7 +708,8 @@ fn all_fails_at_the_deadline_if_the_input_has_not_ended() {
     until.open();
     let error = run(all).unwrap_err();
     assert_eq!(error.index(), 2);
-    assert!(matches!(error.kind(), JobErrorKind::DeadlineExceeded));
+    assert!(matches!(error.kind(), JobErrorKind::NeverStarted));
+    assert_eq!(error.to_string(), "job 2 did not start before the deadline");
 }
 
 #[test]
@@ -740,7 +770,7 @@ fn until_is_not_polled_after_the_last_result() {
         Poll::<()>::Pending
     });
     let jobs = (0..3).map(|n| ready(Ok::<_, Refused>(n)));
-    let mut results = std::pin::pin!(gather(jobs).until(until).completed());
+    let mut results = gather(jobs).until(until).completed();
     assert_eq!(run((&mut results).count()), 3);
     let so_far = polls.get();
     for _ in 0..3 {
@@ -1190,6 +1220,7 @@ fn an_empty_input_completes_at_once() {
             let settled = run($gather.settled());
             assert!(settled.results.is_empty());
             assert_eq!(settled.never_started, Some(0));
+            assert!(!settled.is_cut_off);
             assert!(run(Box::pin($gather.completed()).next()).is_none());
             let error = run($gather.first()).unwrap_err();
             assert!(error.failures.is_empty());
@@ -1424,6 +1455,32 @@ fn a_gather_of_send_jobs_is_send() {
     drop(require_send(gather(jobs()).on(&runtime).settled()));
     drop(require_send(gather(jobs()).on(&runtime).first()));
     drop(require_send(gather(jobs()).completed()));
+}
+
+#[test]
+fn the_stream_of_results_is_unpin_even_if_the_jobs_are_not() {
+    let runtime = TestRuntime::new(1);
+    let jobs = || {
+        (0..3).map(|n| async move {
+            yield_now().await;
+            Ok::<_, Refused>(n)
+        })
+    };
+    let never = async { pending::<()>().await };
+    let mut local = gather(jobs()).until(never).completed();
+    let input = stream::unfold(0, |n| async move { (n < 3).then(|| (ready(Ok(n)), n + 1)) });
+    let mut streamed = gather_stream(input).completed();
+    let mut spawned = gather(jobs()).on(&runtime).completed();
+    run(async {
+        for _ in 0..3 {
+            assert!(local.next().await.unwrap().1.is_ok());
+            let streamed: (usize, Result<usize, JobError<Refused>>) =
+                streamed.next().await.unwrap();
+            assert_eq!(streamed.1.unwrap(), streamed.0);
+            assert!(spawned.next().await.unwrap().1.is_ok());
+        }
+    });
+    runtime.shut_down();
 }
 
 #[test]

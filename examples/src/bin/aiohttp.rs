@@ -1,7 +1,6 @@
 //! The equivalents of common aiohttp code: `just run aiohttp`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
-use std::pin::pin;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
@@ -75,7 +74,7 @@ async fn fetch_settled(session: &Session, urls: Vec<String>) {
 // ANCHOR: completed
 async fn fetch_completed(session: &Session, urls: Vec<String>) {
     let jobs = urls.into_iter().map(|url| session.get(url).text());
-    let mut results = pin!(gather(jobs).completed());
+    let mut results = gather(jobs).completed();
     while let Some((index, result)) = results.next().await {
         println!("page {index}: {}", result.is_ok());
     }

@@ -1,7 +1,6 @@
 //! Many requests at once with `gather`: results, limits and cancellation.
 
 use std::panic::resume_unwind;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -242,7 +241,7 @@ async fn failures_are_returned_with_their_index(context: Context) -> Result {
         check_equal("the failure's index", index, n)?;
     }
     let mut indices = Vec::new();
-    let mut completed = pin!(gather(jobs()).limit(3).completed());
+    let mut completed = gather(jobs()).limit(3).completed();
     while let Some((index, result)) = completed.next().await {
         check(
             result.is_err() == (index % 3 == 1),
@@ -303,7 +302,7 @@ async fn tasks_progress_while_the_consumer_blocks(context: Context) -> Result {
             .get(origin.url(&format!("/page/{n}?delay_ms=50")))
             .text()
     });
-    let mut results = pin!(gather(jobs).on(session.runtime()).completed());
+    let mut results = gather(jobs).on(session.runtime()).completed();
     let first = results.next().now_or_never();
     check(first.is_none(), "a delayed page arrived at once")?;
     // This blocks the consumer's thread on purpose.

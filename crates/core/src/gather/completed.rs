@@ -14,53 +14,60 @@ use super::error::{JobError, JobErrorKind};
 use super::launch::{Job, Launch, Start};
 use super::running::Running;
 
-pin_project! {
-    /// A stream of a gather's results in the order of completion, from
-    /// [`completed`](super::Gather::completed).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future of `next()` loses no result. Dropping the stream cancels the jobs.
-    #[must_use = "a stream does nothing unless polled"]
-    pub struct Completed<S, L, U>
-    where
-        S: Stream,
-        S::Item: Job,
-        L: Launch,
-    {
-        #[pin]
-        jobs: S,
-        #[pin]
-        until: U,
-        launch: L,
-        start: Start<L, S::Item>,
-        limit: usize,
-        // The running jobs. `running` and `finished` together contain at most `limit` jobs.
-        running: Running<IndexedJob<L::Running<S::Item>>>,
-        // The number of pulled inputs, which is the index of the next input.
-        pulled: usize,
-        input: Input,
-        // The results that are returned after `until` has completed.
-        remaining: VecDeque<Item<S::Item>>,
-        // The number of results that were returned since the stream last returned `Pending`.
-        ready_in_a_row: u32,
-        // Results of jobs that finished when they started.
-        finished: VecDeque<Item<S::Item>>,
-        // Whether woken jobs are polled first, because the last result came from `finished`.
-        polls_woken_first: bool,
-        // How many inputs were never pulled; `None` if the number is unknown.
-        never_started: Option<usize>,
-    }
+/// A stream of a gather's results in the order of completion, from
+/// [`completed`](super::Gather::completed).
+///
+/// The stream is `Unpin`, so `next()` works without `pin!`.
+///
+/// # Cancel safety
+///
+/// Dropping the future of `next()` loses no result. Dropping the stream cancels the jobs.
+#[must_use = "a stream does nothing unless polled"]
+pub struct Completed<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch,
+{
+    // `jobs` and `until` are boxed, because `Completed` is `Unpin` and they may not be.
+    jobs: Pin<Box<S>>,
+    until: Pin<Box<U>>,
+    launch: L,
+    start: Start<L, S::Item>,
+    limit: usize,
+    /// The running jobs. `running` and `finished` together contain at most `limit` jobs.
+    running: Running<IndexedJob<L::Running<S::Item>>>,
+    /// The number of pulled inputs, which is the index of the next input.
+    pulled: usize,
+    input: Input,
+    /// The results that are returned after `until` has completed.
+    remaining: VecDeque<Item<S::Item>>,
+    /// The number of results that were returned since the stream last returned `Pending`.
+    ready_in_a_row: u32,
+    /// Results of jobs that finished when they started.
+    finished: VecDeque<Item<S::Item>>,
+    /// Whether woken jobs are polled first, because the last result came from `finished`.
+    polls_woken_first: bool,
+    never_started: Option<usize>,
+    is_cut_off: bool,
+}
 
-    impl<S, L, U> PinnedDrop for Completed<S, L, U>
-    where
-        S: Stream,
-        S::Item: Job,
-        L: Launch,
-    {
-        fn drop(this: Pin<&mut Self>) {
-            cancel::<L, S::Item>(this.project().running);
-        }
+impl<S, L, U> Unpin for Completed<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch,
+{
+}
+
+impl<S, L, U> Drop for Completed<S, L, U>
+where
+    S: Stream,
+    S::Item: Job,
+    L: Launch,
+{
+    fn drop(&mut self) {
+        cancel::<L, S::Item>(&mut self.running);
     }
 }
 
@@ -93,12 +100,11 @@ where
     S: Stream,
     S::Item: Job,
     L: Launch,
-    U: Future,
 {
     pub(super) fn new(gather: Gather<S, L, U>) -> Self {
         Self {
-            jobs: gather.jobs,
-            until: gather.until,
+            jobs: Box::pin(gather.jobs),
+            until: Box::pin(gather.until),
             launch: gather.launch,
             start: gather.start,
             limit: gather.limit,
@@ -110,19 +116,25 @@ where
             finished: VecDeque::new(),
             polls_woken_first: false,
             never_started: Some(0),
+            is_cut_off: false,
         }
     }
 
-    pub(super) fn pulled(self: Pin<&Self>) -> usize {
+    /// Returns the number of pulled inputs, which is the index of the next input.
+    pub(super) fn pulled(&self) -> usize {
         self.pulled
     }
 
-    /// Returns whether `until` completed although the input might have had more jobs.
-    pub(super) fn was_cut_off(self: Pin<&Self>) -> bool {
-        self.input == Input::CutOff && self.never_started != Some(0)
+    /// Returns whether [`until`](super::Gather::until) ended the gather before every input had been
+    /// pulled and every job had finished.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_cut_off
     }
 
-    pub(super) fn never_started(self: Pin<&Self>) -> Option<usize> {
+    /// Returns how many inputs will never be pulled. The number is 0 unless
+    /// [`until`](super::Gather::until) has ended the gather, and `None` if the length of the
+    /// remaining input is unknown.
+    pub fn never_started(&self) -> Option<usize> {
         self.never_started
     }
 }
@@ -143,73 +155,74 @@ where
     type Item = Item<S::Item>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
+        let this = self.get_mut();
         let is_idle = this.running.is_empty() && this.finished.is_empty();
-        let is_over = *this.input == Input::Ended && is_idle;
+        let is_over = this.input == Input::Ended && is_idle;
         // Polls `until` first, because no input may be pulled once `until` has completed.
-        if *this.input != Input::CutOff && !is_over && this.until.poll(cx).is_ready() {
-            if *this.input == Input::Open {
-                *this.never_started = exact_len(this.jobs.size_hint());
+        if this.input != Input::CutOff && !is_over && this.until.as_mut().poll(cx).is_ready() {
+            if this.input == Input::Open {
+                this.never_started = exact_len(this.jobs.size_hint());
             }
-            *this.input = Input::CutOff;
+            this.input = Input::CutOff;
             // Finished jobs keep their results. The other jobs are cancelled and get an error.
-            this.remaining.append(this.finished);
+            this.remaining.append(&mut this.finished);
             while let Poll::Ready(Some(done)) = this.running.poll_next(cx) {
                 this.remaining.push_back(to_item::<S::Item>(done));
             }
-            let unfinished = cancel::<L, S::Item>(this.running);
+            let unfinished = cancel::<L, S::Item>(&mut this.running);
+            this.is_cut_off = this.never_started != Some(0) || !unfinished.is_empty();
             this.remaining.extend(unfinished.into_iter().map(|index| {
                 let error = JobError::new(index, JobErrorKind::DeadlineExceeded);
                 (index, Err(error))
             }));
         }
-        if *this.input == Input::CutOff {
+        if this.input == Input::CutOff {
             return Poll::Ready(this.remaining.pop_front());
         }
         // Jobs that finish immediately must not starve other tasks, such as the timer of `until`.
-        if *this.ready_in_a_row >= MAX_READY_IN_A_ROW {
-            *this.ready_in_a_row = 0;
+        if this.ready_in_a_row >= MAX_READY_IN_A_ROW {
+            this.ready_in_a_row = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         // Jobs that finish immediately must not starve the woken jobs.
-        if mem::take(this.polls_woken_first)
+        if mem::take(&mut this.polls_woken_first)
             && let Poll::Ready(Some(done)) = this.running.poll_next(cx)
         {
-            *this.ready_in_a_row += 1;
+            this.ready_in_a_row += 1;
             return Poll::Ready(Some(to_item::<S::Item>(done)));
         }
-        while *this.input == Input::Open && this.running.len() + this.finished.len() < *this.limit {
+        while this.input == Input::Open && this.running.len() + this.finished.len() < this.limit {
             match this.jobs.as_mut().poll_next(cx) {
                 Poll::Ready(Some(job)) => {
-                    let index = *this.pulled;
-                    *this.pulled += 1;
-                    let job = (this.start)(this.launch, job);
+                    let index = this.pulled;
+                    this.pulled += 1;
+                    let job = (this.start)(&this.launch, job);
                     // Starts all jobs before it returns the first result, because the consumer may
                     // take a long time before it polls again.
                     if let Poll::Ready(done) = this.running.start(IndexedJob { index, job }) {
                         this.finished.push_back(to_item::<S::Item>(done));
                     }
                 }
-                Poll::Ready(None) => *this.input = Input::Ended,
+                Poll::Ready(None) => this.input = Input::Ended,
                 Poll::Pending => break,
             }
         }
         if let Some(finished) = this.finished.pop_front() {
-            *this.polls_woken_first = true;
-            *this.ready_in_a_row += 1;
+            this.polls_woken_first = true;
+            this.ready_in_a_row += 1;
             return Poll::Ready(Some(finished));
         }
         match this.running.poll_next(cx) {
             Poll::Ready(Some(done)) => {
-                *this.ready_in_a_row += 1;
+                this.ready_in_a_row += 1;
                 return Poll::Ready(Some(to_item::<S::Item>(done)));
             }
-            Poll::Ready(None) if *this.input == Input::Ended => return Poll::Ready(None),
+            Poll::Ready(None) if this.input == Input::Ended => return Poll::Ready(None),
             // Jobs are running, or the input is not ready. Both wake this task.
             Poll::Ready(None) | Poll::Pending => {}
         }
-        *this.ready_in_a_row = 0;
+        this.ready_in_a_row = 0;
         Poll::Pending
     }
 }

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 /// |---|---|
 /// | [`Panicked`](JobErrorKind::Panicked) | [`ErrorKind::Panicked`], with the message of the panic, which does not resume |
 /// | [`DeadlineExceeded`](JobErrorKind::DeadlineExceeded) | [`ErrorKind::Deadline`] |
+/// | [`NeverStarted`](JobErrorKind::NeverStarted) | [`ErrorKind::Deadline`], with the mark [`Error::is_not_processed`] |
 /// | [`Cancelled`](JobErrorKind::Cancelled) | [`ErrorKind::Cancelled`] |
 ///
 /// ```
@@ -44,8 +45,11 @@ pub enum JobErrorKind<E> {
     Failed(E),
     /// The job panicked. Other jobs are not affected.
     Panicked(Panic),
-    /// [`until`](super::Gather::until) completed before the job finished.
+    /// [`until`](super::Gather::until) completed after the job had started and before it finished.
+    /// A request of the job may have been sent.
     DeadlineExceeded,
+    /// [`until`](super::Gather::until) completed before the job started.
+    NeverStarted,
     /// The runtime ended before the job finished.
     Cancelled,
 }
@@ -88,6 +92,9 @@ impl<E> fmt::Display for JobError<E> {
                 write!(f, "job {index} panicked: {}", panic.message())
             }
             JobErrorKind::DeadlineExceeded => write!(f, "job {index} exceeded the deadline"),
+            JobErrorKind::NeverStarted => {
+                write!(f, "job {index} did not start before the deadline")
+            }
             JobErrorKind::Cancelled => write!(f, "job {index} was cancelled"),
         }
     }
@@ -111,6 +118,9 @@ pub struct Settled<T, E> {
     /// How many inputs were never pulled. It is 0 unless [`until`](super::Gather::until) completed
     /// first, and `None` if the length of the remaining input is unknown.
     pub never_started: Option<usize>,
+    /// Whether [`until`](super::Gather::until) ended the gather before every input had been pulled
+    /// and every job had finished.
+    pub is_cut_off: bool,
 }
 
 /// The error of [`first`](super::Gather::first).
@@ -166,6 +176,9 @@ impl JobError<Error> {
                 Error::new(ErrorKind::Panicked).with_context(panic.message().to_owned())
             }
             JobErrorKind::DeadlineExceeded => Error::new(ErrorKind::Deadline),
+            JobErrorKind::NeverStarted => Error::new(ErrorKind::Deadline)
+                .with_context("the job did not start")
+                .not_processed(),
             JobErrorKind::Cancelled => {
                 Error::new(ErrorKind::Cancelled).with_context("the runtime ended")
             }

@@ -142,6 +142,13 @@ where
     /// and fail with [`JobErrorKind::DeadlineExceeded`]. If a cancelled job releases a permit of a
     /// session, no other cancelled job can use the permit. No more inputs are pulled.
     ///
+    /// [`Settled::is_cut_off`] and [`Completed::is_cut_off`] return whether `until` ended the
+    /// gather. [`Settled::never_started`] and [`Completed::never_started`] return how many jobs did
+    /// not start. The gather does not know what a job did after its start. The job may have sent
+    /// its request, or it may have waited for a permit of the session. If the gather's limit is not
+    /// above the session's limit, and nothing else uses the session, no job that has started waits
+    /// for a permit.
+    ///
     /// ```
     /// use std::future::{pending, ready};
     ///
@@ -152,7 +159,7 @@ where
     /// // Any future works: a runtime's sleep or, as here, a message from a channel.
     /// let (stop, stopped) = futures_channel::oneshot::channel::<()>();
     /// let jobs = [ready(Ok::<_, ()>("done")).boxed(), pending().boxed()];
-    /// let mut results = std::pin::pin!(gather(jobs).until(stopped).completed());
+    /// let mut results = gather(jobs).until(stopped).completed();
     ///
     /// let (index, first) = results.next().await.unwrap();
     /// assert_eq!((index, first.unwrap()), (0, "done"));
@@ -208,7 +215,20 @@ where
     /// input.
     ///
     /// A job starts when the stream is polled and fewer jobs than the limit run. The stream is
-    /// fused.
+    /// fused and `Unpin`.
+    ///
+    /// ```
+    /// use futures_util::StreamExt;
+    /// use inflight_core::gather;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let jobs = (1..=3).map(|n| async move { Ok::<_, ()>(n * n) });
+    /// let mut squares = gather(jobs).completed();
+    /// while let Some((index, square)) = squares.next().await {
+    ///     assert_eq!(square.unwrap(), (index + 1) * (index + 1));
+    /// }
+    /// # });
+    /// ```
     pub fn completed(self) -> Completed<S, L, U> {
         Completed::new(self)
     }
@@ -219,17 +239,17 @@ where
     /// # Errors
     ///
     /// The error of the first job that fails, panics, or is cancelled by [`until`](Self::until). If
-    /// `until` completes before every input has been pulled, the error has the index of the next
-    /// input.
+    /// `until` completes before every input has been pulled, the error is
+    /// [`JobErrorKind::NeverStarted`] with the index of the next input.
     pub async fn all(self) -> Result<Vec<<S::Item as Job>::Ok>, JobError<<S::Item as Job>::Err>> {
         let mut slots = OrderedResults::new();
-        let mut results = std::pin::pin!(self.completed());
+        let mut results = self.completed();
         while let Some((index, result)) = results.next().await {
             slots.fill(index, result?);
         }
-        if results.as_ref().was_cut_off() {
-            let next = results.as_ref().pulled();
-            return Err(JobError::new(next, JobErrorKind::DeadlineExceeded));
+        if results.is_cut_off() {
+            let next = results.pulled();
+            return Err(JobError::new(next, JobErrorKind::NeverStarted));
         }
         Ok(slots.into_vec())
     }
@@ -248,13 +268,14 @@ where
     /// ```
     pub async fn settled(self) -> Settled<<S::Item as Job>::Ok, <S::Item as Job>::Err> {
         let mut slots = OrderedResults::new();
-        let mut results = std::pin::pin!(self.completed());
+        let mut results = self.completed();
         while let Some((index, result)) = results.next().await {
             slots.fill(index, result);
         }
         Settled {
             results: slots.into_vec(),
-            never_started: results.as_ref().never_started(),
+            never_started: results.never_started(),
+            is_cut_off: results.is_cut_off(),
         }
     }
 
@@ -266,7 +287,7 @@ where
     /// before a job succeeds.
     pub async fn first(self) -> Result<<S::Item as Job>::Ok, AllFailed<<S::Item as Job>::Err>> {
         let mut failures = Vec::new();
-        let mut results = std::pin::pin!(self.completed());
+        let mut results = self.completed();
         while let Some((_, result)) = results.next().await {
             match result {
                 Ok(output) => return Ok(output),
@@ -276,7 +297,7 @@ where
         failures.sort_by_key(JobError::index);
         Err(AllFailed {
             failures,
-            never_started: results.as_ref().never_started(),
+            never_started: results.never_started(),
         })
     }
 }
